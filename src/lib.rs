@@ -23,7 +23,7 @@ mod wheel;
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
 pub use conn::decode::Message;
-pub use conn::head::Request;
+pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
 pub use driver::{Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{

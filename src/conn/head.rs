@@ -32,6 +32,10 @@ pub enum HeadError {
     Malformed(&'static str),
 }
 
+/// A percent escape that is broken, or decodes to bytes that are not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadEscape;
+
 /// A plain HTTP request, or the head of a WebSocket handshake. Borrows the
 /// read buffer.
 #[derive(Debug)]
@@ -91,16 +95,19 @@ impl<'a> Request<'a> {
     }
 
     /// The first value of the query key `name`: split at `&` and the first
-    /// `=`, percent-decoded, a `+` being a plus. `None` when the key is
-    /// absent or its value is not UTF-8 or badly escaped.
-    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.query
-            .split('&')
-            .find_map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (percent_decode(key).as_deref() == Some(name)).then_some(value)
-            })
-            .and_then(percent_decode)
+    /// `=`, percent-decoded, a `+` being a plus. `None` when the key is absent.
+    ///
+    /// # Errors
+    /// [`BadEscape`] when the value cannot be decoded. Other keys' values are
+    /// not looked at.
+    pub fn query_value(&self, name: &str) -> Result<Option<Cow<'_, str>>, BadEscape> {
+        for pair in self.query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if percent_decode(key).as_deref() == Some(name) {
+                return percent_decode(value).map(Some).ok_or(BadEscape);
+            }
+        }
+        Ok(None)
     }
 
     /// The first field of that name, in any letter case, if it is UTF-8.
@@ -269,10 +276,10 @@ mod tests {
     fn query_values_are_the_first_of_their_key() {
         let head = "GET /?a=1&device=x%20%E5%BC%A0+&device=z&bad=%zz HTTP/1.1\r\nHost: a\r\n\r\n";
         with(head, |request| {
-            assert_eq!(request.query_value("device").as_deref(), Some("x 张+"));
-            assert_eq!(request.query_value("a").as_deref(), Some("1"));
-            assert_eq!(request.query_value("bad"), None);
-            assert_eq!(request.query_value("none"), None);
+            assert_eq!(request.query_value("device").unwrap().as_deref(), Some("x 张+"));
+            assert_eq!(request.query_value("a").unwrap().as_deref(), Some("1"));
+            assert_eq!(request.query_value("bad"), Err(BadEscape));
+            assert_eq!(request.query_value("none"), Ok(None));
         })
         .unwrap();
     }

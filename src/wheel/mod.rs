@@ -259,7 +259,7 @@ mod tests {
         wheel.arm(7, 1_000);
         let rounded = wheel.deadline(7).unwrap();
         assert!((1_000..1_000 + TICK_MS).contains(&rounded));
-        assert_eq!(drain(&mut wheel, rounded - 1), []);
+        assert!(drain(&mut wheel, rounded - 1).is_empty());
         assert_eq!(drain(&mut wheel, rounded), [7]);
         assert!(wheel.is_empty());
         assert_eq!(wheel.next_deadline(), None);
@@ -273,7 +273,7 @@ mod tests {
         wheel.arm(2, 500);
         wheel.disarm(2);
         assert_eq!(wheel.len(), 1);
-        assert_eq!(drain(&mut wheel, 10_000), []);
+        assert!(drain(&mut wheel, 10_000).is_empty());
         assert_eq!(drain(&mut wheel, 90_016), [1]);
     }
 
