@@ -134,7 +134,7 @@ impl Hub {
             readable: Vec::new(),
             untimed: Vec::new(),
             drained: Vec::new(),
-            work: config.work_per_turn,
+            work: config.work_per_turn.div_ceil(2),
             inbound_bytes: 0,
             draining: false,
             stats: Stats::default(),

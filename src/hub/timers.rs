@@ -23,7 +23,11 @@ impl Hub {
     /// turn, before writing.
     pub fn tick<H: Handler>(&mut self, handler: &mut H, now: Instant) {
         self.set_now(now);
-        self.work = self.config.work_per_turn;
+        // Half of the work for those who have waited, half for what arrives: a
+        // broadcast can cost more than a whole turn has, and neither side must
+        // wait for the other to run dry.
+        let share = self.config.work_per_turn.div_ceil(2);
+        self.work = share;
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
@@ -32,6 +36,7 @@ impl Hub {
             self.due(index);
         }
         self.resume(handler);
+        self.work = self.work.max(share);
         for conn in std::mem::take(&mut self.drained) {
             if self.is_open(conn) {
                 handler.on_drain(self, conn);
