@@ -1,0 +1,147 @@
+// Drives a real Chromium over the demo page.
+//
+// The browser is the system's: `CHROMIUM`, else the usual places. Without one the tests fail;
+// they never skip, as a page that nothing has opened is not known to work.
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium'];
+
+function executable() {
+  const { CHROMIUM } = process.env;
+  const found = (CHROMIUM ? [CHROMIUM] : PLACES).find((place) => existsSync(place));
+  assert.ok(found, `no browser: install Debian's chromium or set CHROMIUM (${CHROMIUM ?? PLACES.join(', ')})`);
+  return found;
+}
+
+/** A browser with a fresh profile of its own. Every host under `.test` is this machine. */
+export function launch() {
+  return chromium.launch({
+    executablePath: executable(),
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--no-proxy-server',
+      '--host-resolver-rules=MAP *.test 127.0.0.1',
+    ],
+  });
+}
+
+/** `check` until it returns something true, or the deadline. */
+export async function eventually(what, check, deadline = 15_000) {
+  const end = Date.now() + deadline;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) assert.fail(`not in ${deadline} ms: ${what}`);
+    await sleep(20);
+  }
+}
+
+/** One tab with the demo page, and everything about it that a test asks. */
+export class Tab {
+  /** Console errors, uncaught exceptions, violations of the content security policy, dialogs. */
+  problems = [];
+  /** Every WebSocket the page has ever made: `{ url, isOpen, sent, received }`. */
+  sockets = [];
+
+  static async open(context, url) {
+    const tab = new Tab(await context.newPage());
+    await tab.page.goto(url);
+    return tab;
+  }
+
+  /** A tab that is connected as `id`. */
+  static async connected(context, server, id) {
+    const tab = await Tab.open(context, `${server.url}/#id=${encodeURIComponent(id)}`);
+    await tab.is('open');
+    return tab;
+  }
+
+  constructor(page) {
+    this.page = page;
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) this.problems.push(message.text());
+    });
+    page.on('pageerror', (error) => this.problems.push(String(error)));
+    page.on('dialog', (dialog) => {
+      this.problems.push(`dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    page.on('websocket', (socket) => {
+      const record = { url: socket.url(), isOpen: true, sent: [], received: [] };
+      this.sockets.push(record);
+      socket.on('framesent', ({ payload }) => record.sent.push(payload));
+      socket.on('framereceived', ({ payload }) => record.received.push(payload));
+      socket.on('close', () => { record.isOpen = false; });
+    });
+  }
+
+  get openSockets() {
+    return this.sockets.filter((socket) => socket.isOpen);
+  }
+
+  /** Waits until the connection is `off`, `connecting`, `open` or `waiting`. */
+  async is(state) {
+    await this.page.locator(`body[data-state="${state}"]`).waitFor({ timeout: 20_000 });
+  }
+
+  async chooses(mode) {
+    await this.page.locator(`[name="mode"][value="${mode}"]`).check();
+  }
+
+  async tells(to, text) {
+    await this.chooses('one');
+    await this.page.fill('#to', to);
+    await this.page.fill('#message', text);
+    await this.page.press('#message', 'Enter');
+  }
+
+  async tellsAll(text) {
+    await this.chooses('all');
+    await this.page.fill('#message', text);
+    await this.page.click('#submit');
+  }
+
+  /** The messages in the log: `{ mine, all, from, text }`. */
+  lines() {
+    return this.page.locator('#log li:not(.event)').evaluateAll((lines) =>
+      lines.map((line) => ({
+        mine: line.classList.contains('mine'),
+        all: line.classList.contains('all'),
+        from: line.querySelector('.who button').textContent,
+        text: line.querySelector('.text').textContent,
+      })),
+    );
+  }
+
+  /** Waits for the one line with this text. */
+  async sees(text) {
+    const found = await eventually(`a line ${JSON.stringify(text)}`, async () => {
+      const lines = (await this.lines()).filter((line) => line.text === text);
+      return lines.length > 0 && lines;
+    });
+    assert.equal(found.length, 1, `${JSON.stringify(text)} is there once`);
+    return found[0];
+  }
+
+  /** Nothing went wrong, but for what matches `expected`. */
+  isClean(expected = /(?!)/) {
+    assert.deepEqual(this.problems.filter((problem) => !expected.test(problem)), []);
+  }
+
+  async screenshot(name, options) {
+    const folder = fileURLToPath(new URL('../../../target/screenshots/', import.meta.url));
+    mkdirSync(folder, { recursive: true });
+    await this.page.screenshot({ path: `${folder}${name}.png`, ...options });
+  }
+}
