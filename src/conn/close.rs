@@ -1,0 +1,210 @@
+//! Why a connection ended, and the one place where a reason becomes a close
+//! code on the wire (RFC 6455, sections 5.5.1 and 7.4).
+
+use std::fmt;
+use std::io;
+
+use tungstenite::protocol::frame::coding::CloseCode;
+
+/// The longest reason text of a close frame in bytes: a control frame carries
+/// 125, two of them are the code (RFC 6455, section 5.5).
+pub const MAX_CLOSE_REASON: usize = 123;
+
+/// What a peer did wrong with its frames. Every violation fails the connection
+/// (RFC 6455, section 7.1.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A frame from the client was not masked (section 5.1).
+    Unmasked,
+    /// A reserved bit was set though no extension was negotiated (section 5.2).
+    ReservedBits,
+    /// A reserved opcode (section 5.2).
+    ReservedOpcode,
+    /// A control frame that is fragmented or longer than 125 bytes (section 5.5).
+    BadControl,
+    /// A continuation without a message to continue, or a new message before
+    /// the last one was finished (section 5.4).
+    BadFragment,
+    /// A 64-bit length with its top bit set (section 5.2).
+    BadLength,
+    /// A close frame with one byte, or with a code that may not be sent (section 7.4).
+    BadClose,
+    /// Text that is not UTF-8 (section 8.1).
+    InvalidUtf8,
+    /// A message longer than `max_message`.
+    TooBig,
+}
+
+impl Violation {
+    fn close_code(self) -> u16 {
+        let code = match self {
+            Violation::InvalidUtf8 => CloseCode::Invalid,
+            Violation::TooBig => CloseCode::Size,
+            _ => CloseCode::Protocol,
+        };
+        code.into()
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Violation::Unmasked => "frame is not masked",
+            Violation::ReservedBits => "reserved bit is set",
+            Violation::ReservedOpcode => "reserved opcode",
+            Violation::BadControl => "control frame is fragmented or too long",
+            Violation::BadFragment => "fragments out of order",
+            Violation::BadLength => "bad frame length",
+            Violation::BadClose => "bad close frame",
+            Violation::InvalidUtf8 => "text is not UTF-8",
+            Violation::TooBig => "message is too big",
+        }
+    }
+}
+
+/// Why a connection ended. [`crate::Handler::on_close`] gets exactly one for
+/// every connection that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer sent a close frame with this code (1005: without one).
+    Peer {
+        /// The code, as received.
+        code: u16,
+    },
+    /// The peer ended the TCP stream without a close frame.
+    Eof,
+    /// The socket failed: reset, timed out, unreachable.
+    Io(io::ErrorKind),
+    /// The peer broke the protocol or a limit of it.
+    Violation(Violation),
+    /// Nothing was heard for `idle_timeout`.
+    Idle,
+    /// A message did not arrive whole within `message_timeout`.
+    MessageTimeout,
+    /// The request head did not arrive whole within `handshake_timeout`.
+    HandshakeTimeout,
+    /// The outbound queue would have grown past `max_queue`.
+    SlowReader,
+    /// All queues and partial messages together went past `max_buffered`, and
+    /// this connection held most.
+    Memory,
+    /// Too many connections of one user: this one was silent longest.
+    Crowded,
+    /// The server is going down.
+    Shutdown,
+    /// The handler or host closed it with this code and text.
+    Handler {
+        /// The close code that was sent.
+        code: u16,
+        /// The text that was sent.
+        reason: String,
+    },
+    /// The handler or host dropped it without a word.
+    Aborted,
+    /// It never was a WebSocket connection: plain HTTP, answered with this status.
+    Http {
+        /// Status of the last answer; 0 when nothing was answered.
+        status: u16,
+    },
+}
+
+impl CloseReason {
+    /// What the peer is told: close code and text. `None` when there is nobody
+    /// to tell, or nothing that could be told.
+    pub fn wire(&self) -> Option<(u16, &str)> {
+        let (code, text) = match self {
+            CloseReason::Peer { code: 1005 } => return None,
+            CloseReason::Peer { code } => return Some((*code, "")),
+            CloseReason::Violation(violation) => {
+                return Some((violation.close_code(), violation.text()));
+            }
+            CloseReason::Handler { code, reason } => return Some((*code, reason)),
+            CloseReason::Idle => (CloseCode::Away, "idle"),
+            CloseReason::MessageTimeout => (CloseCode::Policy, "message took too long"),
+            CloseReason::Memory => (CloseCode::Error, "out of memory"),
+            CloseReason::Crowded => (CloseCode::Policy, "too many connections of this user"),
+            CloseReason::Shutdown => (CloseCode::Away, "going away"),
+            CloseReason::Eof
+            | CloseReason::Io(_)
+            | CloseReason::HandshakeTimeout
+            | CloseReason::SlowReader
+            | CloseReason::Aborted
+            | CloseReason::Http { .. } => return None,
+        };
+        Some((code.into(), text))
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Peer { code } => write!(f, "closed by peer ({code})"),
+            CloseReason::Eof => f.write_str("stream ended without close frame"),
+            CloseReason::Io(kind) => write!(f, "socket error: {kind}"),
+            CloseReason::Violation(violation) => f.write_str(violation.text()),
+            CloseReason::Idle => f.write_str("idle"),
+            CloseReason::MessageTimeout => f.write_str("message took too long"),
+            CloseReason::HandshakeTimeout => f.write_str("request took too long"),
+            CloseReason::SlowReader => f.write_str("reads too slowly: its queue is full"),
+            CloseReason::Memory => f.write_str("buffers are full and this one held most"),
+            CloseReason::Crowded => f.write_str("too many connections of this user"),
+            CloseReason::Shutdown => f.write_str("server is going down"),
+            CloseReason::Handler { code, reason } => {
+                write!(f, "closed by server ({code}: {reason})")
+            }
+            CloseReason::Aborted => f.write_str("dropped by server"),
+            CloseReason::Http { status } => write!(f, "plain HTTP ({status})"),
+        }
+    }
+}
+
+/// Reads the payload of a peer's close frame: its code, 1005 when it is empty
+/// (RFC 6455, sections 5.5.1 and 7.1.5).
+pub(crate) fn parse_close(payload: &[u8]) -> Result<u16, Violation> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return if payload.is_empty() { Ok(1005) } else { Err(Violation::BadClose) };
+    };
+    let code = u16::from_be_bytes(*code);
+    // `CloseCode::from(0)` is `Bad`, but 1016 to 2999 are reserved and not sendable either.
+    if !CloseCode::from(code).is_allowed() {
+        return Err(Violation::BadClose);
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Ok(code),
+        Err(_) => Err(Violation::InvalidUtf8),
+    }
+}
+
+/// Cuts `text` to what a close frame can carry, at a character boundary.
+pub(crate) fn cut_reason(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_CLOSE_REASON)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_payloads_are_checked() {
+        assert_eq!(parse_close(b""), Ok(1005));
+        assert_eq!(parse_close(b"\x03"), Err(Violation::BadClose));
+        assert_eq!(parse_close(&1000u16.to_be_bytes()), Ok(1000));
+        assert_eq!(parse_close(b"\x03\xe8bye"), Ok(1000));
+        assert_eq!(parse_close(b"\x03\xe8\xff"), Err(Violation::InvalidUtf8));
+        for code in [0u16, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, 65535] {
+            let verdict = parse_close(&code.to_be_bytes());
+            assert_eq!(verdict, Err(Violation::BadClose), "{code}");
+        }
+        for code in [1001u16, 1003, 1007, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
+            assert_eq!(parse_close(&code.to_be_bytes()), Ok(code));
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let text = "长".repeat(60);
+        assert_eq!(cut_reason(&text).len(), 123);
+        let text = "x长".repeat(60);
+        assert!(cut_reason(&text).len() <= MAX_CLOSE_REASON);
+    }
+}

@@ -1,0 +1,407 @@
+//! From bytes to messages (RFC 6455, sections 5.4 to 6.2), in place.
+//!
+//! A message that lies whole in the caller's buffer is unmasked there and lent
+//! from there. Only what is incomplete is kept, in a [`Partial`] that exists
+//! as long as it is needed. It grows with the bytes that arrive, never with a
+//! length that was merely claimed.
+
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::close::Violation;
+use super::frame::{self, Header, MAX_CONTROL, MAX_HEADER};
+
+/// A whole message from a client. It borrows the read buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Text, checked to be UTF-8.
+    Text(&'a str),
+    /// Binary data.
+    Binary(&'a [u8]),
+}
+
+/// What a run of frames amounts to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    Message(Message<'a>),
+    Ping(&'a [u8]),
+    Pong,
+    /// The payload, not yet checked.
+    Close(&'a [u8]),
+}
+
+/// A frame whose payload has begun to arrive.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    opcode: OpCode,
+    fin: bool,
+    /// Rotated to the next byte.
+    mask: [u8; 4],
+    remaining: u64,
+}
+
+/// What has arrived of a message that is not complete.
+#[derive(Debug, Default)]
+pub struct Partial {
+    /// The start of a header that is not complete.
+    header: [u8; MAX_HEADER],
+    header_len: u8,
+    frame: Option<Frame>,
+    /// Text or binary, once the first frame of a message has begun.
+    kind: Option<Data>,
+    /// The message's payload, unmasked.
+    buffer: Vec<u8>,
+    /// How much of `buffer` is known to be UTF-8.
+    valid: usize,
+    /// The payload of a control frame that is not complete.
+    control: Vec<u8>,
+    /// The message in `buffer` has been handed out and is to be forgotten.
+    lent: bool,
+    /// The same for `control`.
+    control_lent: bool,
+}
+
+impl Partial {
+    /// Whether nothing of a message is held.
+    pub fn is_idle(&self) -> bool {
+        (self.kind.is_none() || self.lent)
+            && self.header_len == 0
+            && self.frame.is_none()
+            && (self.control.is_empty() || self.control_lent)
+    }
+
+    /// Bytes this holds on the heap.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity() + self.control.capacity()
+    }
+
+    fn forget_lent(&mut self) {
+        if self.lent {
+            self.lent = false;
+            self.kind = None;
+            self.buffer = Vec::new();
+            self.valid = 0;
+        }
+        if self.control_lent {
+            self.control_lent = false;
+            self.control.clear();
+        }
+    }
+}
+
+/// Where a complete thing lies.
+enum Found {
+    /// In the input, at this offset and length.
+    Input(OpCode, usize, usize),
+    /// In [`Partial::buffer`].
+    Buffer(Data),
+    /// In [`Partial::control`].
+    Control(Control),
+    Nothing,
+}
+
+/// Takes the next event from `input`. Returns how many bytes were used and the
+/// event, or `None` when all of them were and more are needed. Anything
+/// incomplete is kept in `partial`, which is created when needed; what an
+/// earlier call lent from it is forgotten.
+pub fn decode<'a>(
+    partial: &'a mut Option<Box<Partial>>,
+    input: &'a mut [u8],
+    max_message: usize,
+) -> Result<(usize, Option<Event<'a>>), Violation> {
+    if let Some(partial) = partial {
+        partial.forget_lent();
+    }
+    let mut used = 0;
+    let mut found = Found::Nothing;
+    while used < input.len() && matches!(found, Found::Nothing) {
+        let in_frame = partial.as_ref().is_some_and(|partial| partial.frame.is_some());
+        if in_frame {
+            if let Some(partial) = partial {
+                used += go_on(partial, &mut input[used..], &mut found)?;
+            }
+        } else {
+            used = begin(partial, input, used, max_message, &mut found)?;
+        }
+    }
+    let event = match found {
+        Found::Nothing => None,
+        Found::Input(opcode, at, length) => Some(event_of(opcode, &input[at..at + length])?),
+        Found::Buffer(kind) => partial
+            .as_mut()
+            .map(|partial| {
+                partial.lent = true;
+                event_of(OpCode::Data(kind), &partial.buffer)
+            })
+            .transpose()?,
+        Found::Control(control) => partial
+            .as_mut()
+            .map(|partial| {
+                partial.control_lent = true;
+                event_of(OpCode::Control(control), &partial.control)
+            })
+            .transpose()?,
+    };
+    Ok((used, event))
+}
+
+fn event_of(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, Violation> {
+    Ok(match opcode {
+        OpCode::Data(Data::Text) => match std::str::from_utf8(payload) {
+            Ok(text) => Event::Message(Message::Text(text)),
+            Err(_) => return Err(Violation::InvalidUtf8),
+        },
+        OpCode::Data(_) => Event::Message(Message::Binary(payload)),
+        OpCode::Control(Control::Ping) => Event::Ping(payload),
+        OpCode::Control(Control::Close) => Event::Close(payload),
+        OpCode::Control(_) => Event::Pong,
+    })
+}
+
+/// Begins a frame at `used`; returns the new offset.
+fn begin(
+    slot: &mut Option<Box<Partial>>,
+    input: &mut [u8],
+    mut used: usize,
+    max_message: usize,
+    found: &mut Found,
+) -> Result<usize, Violation> {
+    let Some(header) = take_header(slot, input, &mut used)? else { return Ok(input.len()) };
+    let (held, kind) = slot.as_ref().map_or((0, None), |p| (p.buffer.len(), p.kind));
+    check_order(&header, kind)?;
+    let control = frame::is_control(header.opcode);
+    if !control && header.length > (max_message - held.min(max_message)) as u64 {
+        return Err(Violation::TooBig);
+    }
+
+    let here = (input.len() - used) as u64;
+    if header.length <= here && (control || (header.fin && kind.is_none())) {
+        let length = header.length as usize;
+        frame::unmask(&mut input[used..used + length], header.mask);
+        *found = Found::Input(header.opcode, used, length);
+        return Ok(used + length);
+    }
+
+    let partial = slot.get_or_insert_default();
+    if let OpCode::Data(data @ (Data::Text | Data::Binary)) = header.opcode {
+        partial.kind = Some(data);
+    }
+    let Header { opcode, fin, mask, length, .. } = header;
+    partial.frame = Some(Frame { opcode, fin, mask, remaining: length });
+    Ok(used + go_on(partial, &mut input[used..], found)?)
+}
+
+/// Completes a header from what was kept and the input at `used`, which moves
+/// past it. `None` when it is still not complete: then it has been kept.
+fn take_header(
+    slot: &mut Option<Box<Partial>>,
+    input: &[u8],
+    used: &mut usize,
+) -> Result<Option<Header>, Violation> {
+    let kept = slot.as_ref().map_or(0, |partial| usize::from(partial.header_len));
+    if kept == 0 {
+        let rest = &input[*used..];
+        let header = frame::parse_header(rest)?;
+        match header {
+            Some(header) => *used += header.size,
+            None => {
+                let partial = slot.get_or_insert_default();
+                partial.header[..rest.len()].copy_from_slice(rest);
+                partial.header_len = rest.len() as u8;
+            }
+        }
+        return Ok(header);
+    }
+    let Some(partial) = slot else { return Ok(None) };
+    let more = (input.len() - *used).min(MAX_HEADER - kept);
+    partial.header[kept..kept + more].copy_from_slice(&input[*used..*used + more]);
+    let header = frame::parse_header(&partial.header[..kept + more])?;
+    match header {
+        Some(header) => {
+            partial.header_len = 0;
+            *used += header.size - kept;
+        }
+        None => partial.header_len = (kept + more) as u8,
+    }
+    Ok(header)
+}
+
+/// Fragments come in order and messages do not mix (section 5.4).
+fn check_order(header: &Header, kind: Option<Data>) -> Result<(), Violation> {
+    match (header.opcode, kind) {
+        (OpCode::Control(_), _) => Ok(()),
+        (OpCode::Data(Data::Continue), Some(_)) => Ok(()),
+        (OpCode::Data(Data::Text | Data::Binary), None) => Ok(()),
+        _ => Err(Violation::BadFragment),
+    }
+}
+
+/// Takes what `input` has of the frame in progress; returns how much that was.
+fn go_on(partial: &mut Partial, input: &mut [u8], found: &mut Found) -> Result<usize, Violation> {
+    let Some(mut current) = partial.frame else { return Ok(0) };
+    let taken = current.remaining.min(input.len() as u64) as usize;
+    let input = &mut input[..taken];
+    frame::unmask(input, current.mask);
+    current.mask = frame::rotate_mask(current.mask, taken);
+    current.remaining -= taken as u64;
+    partial.frame = (current.remaining > 0).then_some(current);
+    let complete = current.remaining == 0;
+
+    match current.opcode {
+        OpCode::Control(control) => {
+            partial.control.reserve_exact(MAX_CONTROL - partial.control.len());
+            partial.control.extend_from_slice(input);
+            if complete {
+                *found = Found::Control(control);
+            }
+        }
+        OpCode::Data(_) => {
+            grow(&mut partial.buffer, taken, current.remaining);
+            partial.buffer.extend_from_slice(input);
+            let end = complete && current.fin;
+            if partial.kind == Some(Data::Text) {
+                check_utf8(partial, end)?;
+            }
+            if let (true, Some(kind)) = (end, partial.kind) {
+                *found = Found::Buffer(kind);
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// Makes room for `taken` bytes: at most twice what has arrived, and never
+/// more than the frame in progress still needs.
+fn grow(buffer: &mut Vec<u8>, taken: usize, remaining: u64) {
+    let needed = buffer.len() + taken;
+    if needed > buffer.capacity() {
+        let known = needed.saturating_add(usize::try_from(remaining).unwrap_or(usize::MAX));
+        let capacity = known.min(needed.saturating_mul(2));
+        buffer.reserve_exact(capacity - buffer.len());
+    }
+}
+
+/// Fails at the first byte that cannot belong to UTF-8 text, though the message
+/// is not complete (section 8.1).
+fn check_utf8(partial: &mut Partial, end: bool) -> Result<(), Violation> {
+    match std::str::from_utf8(&partial.buffer[partial.valid..]) {
+        Ok(_) => partial.valid = partial.buffer.len(),
+        Err(error) if error.error_len().is_some() || end => return Err(Violation::InvalidUtf8),
+        Err(error) => partial.valid += error.valid_up_to(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            n @ 0..=125 => bytes.push(0x80 | n as u8),
+            n @ 126..=65535 => {
+                bytes.push(0xFE);
+                bytes.extend((n as u16).to_be_bytes());
+            }
+            n => {
+                bytes.push(0xFF);
+                bytes.extend((n as u64).to_be_bytes());
+            }
+        }
+        let mask = [0x11, 0x22, 0x33, 0x44];
+        bytes.extend(mask);
+        bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ mask[i % 4]));
+        bytes
+    }
+
+    /// Feeds `bytes` in pieces of `step`, and writes down what came out.
+    fn run(bytes: &[u8], step: usize) -> (Vec<String>, Option<Violation>) {
+        let mut partial = None;
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(step) {
+            let mut piece = piece.to_vec();
+            let mut at = 0;
+            while at < piece.len() {
+                match decode(&mut partial, &mut piece[at..], 70_000) {
+                    Ok((used, event)) => {
+                        at += used;
+                        if let Some(event) = event {
+                            let text = format!("{event:?}");
+                            seen.push(text.chars().take(60).collect());
+                        }
+                    }
+                    Err(violation) => return (seen, Some(violation)),
+                }
+            }
+        }
+        (seen, None)
+    }
+
+    #[test]
+    fn cut_anywhere_the_events_are_the_same() {
+        let mut bytes = masked(0x81, "你好, hub".as_bytes());
+        bytes.extend(masked(0x01, &"长".as_bytes()[..2]));
+        bytes.extend(masked(0x89, b"are you there"));
+        bytes.extend(masked(0x00, &"长".as_bytes()[2..]));
+        bytes.extend(masked(0x8A, b""));
+        bytes.extend(masked(0x80, b" link"));
+        bytes.extend(masked(0x82, &[7; 300]));
+        bytes.extend(masked(0x82, &[8; 66_000]));
+        bytes.extend(masked(0x81, b""));
+        bytes.extend(masked(0x88, b"\x03\xe8"));
+        let (whole, violation) = run(&bytes, bytes.len());
+        assert_eq!(violation, None);
+        assert_eq!(whole.len(), 8);
+        assert!(whole[2].contains("Pong"), "{whole:?}");
+        assert!(whole[3].contains("长 link"), "{whole:?}");
+        for step in [1, 2, 3, 5, 7, 64, 1000, 65_536] {
+            assert_eq!(run(&bytes, step), (whole.clone(), None), "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_bad_byte_fails_the_message_before_its_end() {
+        let bytes = masked(0x81, b"good \xff and a long rest that never comes");
+        assert_eq!(run(&bytes[..12], 12).1, Some(Violation::InvalidUtf8));
+        let bytes = masked(0x81, b"\xf4\x90\x80\x80");
+        assert_eq!(run(&bytes[..8], 1).1, Some(Violation::InvalidUtf8));
+        let half = masked(0x81, &"长".as_bytes()[..2]);
+        assert_eq!(run(&half, half.len()).1, Some(Violation::InvalidUtf8));
+    }
+
+    #[test]
+    fn order_and_size_are_checked() {
+        let mut twice = masked(0x01, b"a");
+        twice.extend(masked(0x01, b"b"));
+        assert_eq!(run(&twice, 3).1, Some(Violation::BadFragment));
+        assert_eq!(run(&masked(0x80, b"a"), 9).1, Some(Violation::BadFragment));
+        let mut long = masked(0x02, &[0; 40_000]);
+        long.extend(masked(0x80, &[0; 40_000]));
+        assert_eq!(run(&long, 1_000).1, Some(Violation::TooBig));
+        assert_eq!(
+            run(&[0x82, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4], 14).1,
+            Some(Violation::TooBig)
+        );
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing() {
+        let mut partial = None;
+        let mut input = [0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4, 9];
+        let (used, event) = decode(&mut partial, &mut input, 70_000).unwrap();
+        assert_eq!((used, event), (15, None));
+        assert!(partial.unwrap().capacity() <= 2);
+    }
+
+    #[test]
+    fn nothing_is_held_after_a_message_was_taken() {
+        let mut partial = None;
+        let bytes = masked(0x82, &[1; 500]);
+        let (mut head, mut tail) = (bytes[..100].to_vec(), bytes[100..].to_vec());
+        decode(&mut partial, &mut head, 1_000).unwrap();
+        assert!(!partial.as_ref().unwrap().is_idle());
+        let (_, event) = decode(&mut partial, &mut tail, 1_000).unwrap();
+        assert!(event.is_some());
+        assert!(partial.as_ref().unwrap().is_idle());
+    }
+}

@@ -1,0 +1,18 @@
+//! One connection: its phase, what has arrived of a message, what has yet to
+//! be sent. Bytes in, events out; bytes to send in a queue.
+//!
+//! Must not know: sockets, clocks, other connections, users beyond a name.
+//! This is the only layer that touches tungstenite.
+
+pub(crate) mod arena;
+pub(crate) mod close;
+pub(crate) mod decode;
+pub(crate) mod frame;
+pub(crate) mod head;
+pub(crate) mod outbound;
+mod record;
+pub(crate) mod response;
+pub(crate) mod upgrade;
+
+pub use record::Peer;
+pub(crate) use record::{Connection, Details, Flags, Phase};

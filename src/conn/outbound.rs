@@ -1,0 +1,307 @@
+//! What one connection has yet to be sent, first in, first out.
+//!
+//! Three states, by what they cost: nothing; one run of the current turn's
+//! buffer, which is part of the record; a boxed queue of pieces, when frames
+//! do not lie side by side or the socket does not take them.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use super::arena::{Arena, Durable, Segment};
+
+#[derive(Debug)]
+enum Piece {
+    /// Waits for its turn to be written; made durable if the socket blocks.
+    Turn(Segment),
+    Durable(Durable),
+}
+
+impl Piece {
+    fn slice<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
+        match self {
+            Piece::Turn(segment) => arena.slice(*segment),
+            Piece::Durable(Durable::Shared(bytes, from, to)) => {
+                &bytes[*from as usize..*to as usize]
+            }
+            Piece::Durable(Durable::Owned(bytes)) => bytes,
+        }
+    }
+
+    fn drop_into(self, arena: &mut Arena) {
+        match self {
+            Piece::Turn(segment) => arena.release(segment.turn),
+            Piece::Durable(piece) => arena.drop_durable(piece),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    pieces: VecDeque<Piece>,
+    /// Bytes in `pieces` that are not written.
+    bytes: usize,
+    /// Bytes of the first piece that are written.
+    written: usize,
+}
+
+/// The queue of one connection. Its segments are counted in the [`Arena`] it
+/// was filled from, so it must be [cleared](Outbound::clear) before it is dropped.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    run: Segment,
+    backlog: Option<Box<Backlog>>,
+}
+
+impl Outbound {
+    /// Bytes not yet written.
+    pub fn len(&self) -> usize {
+        self.run.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.bytes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.run.is_empty() && self.backlog.is_none()
+    }
+
+    /// Queues a segment of the current turn. Returns whether the arena has to
+    /// count one more segment.
+    #[inline]
+    #[must_use]
+    pub fn push(&mut self, segment: Segment) -> bool {
+        if self.backlog.is_none() {
+            if self.run.is_empty() {
+                self.run = segment;
+                return true;
+            }
+            if self.run.is_followed_by(segment) {
+                self.run.end = segment.end;
+                return false;
+            }
+        }
+        self.push_back(segment)
+    }
+
+    #[cold]
+    fn push_back(&mut self, segment: Segment) -> bool {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.bytes += segment.len();
+        if let Some(Piece::Turn(last)) = backlog.pieces.back_mut()
+            && last.is_followed_by(segment)
+        {
+            last.end = segment.end;
+            return false;
+        }
+        backlog.pieces.push_back(Piece::Turn(segment));
+        true
+    }
+
+    /// Queues a segment for a socket that does not take any more now.
+    pub fn push_durable(&mut self, segment: Segment, arena: &mut Arena) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.bytes += segment.len();
+        arena.durable(segment, |piece| append(&mut backlog.pieces, piece));
+    }
+
+    /// Makes everything outlive its turn: the socket has blocked.
+    pub fn make_durable(&mut self, arena: &mut Arena) {
+        if self.run.is_empty() && self.backlog.is_none() {
+            return;
+        }
+        let backlog = self.backlog.get_or_insert_default();
+        let run = std::mem::take(&mut self.run);
+        let mut pieces = VecDeque::new();
+        if !run.is_empty() {
+            backlog.bytes += run.len();
+            arena.durable(run, |piece| append(&mut pieces, piece));
+            arena.release(run.turn);
+        }
+        for (position, piece) in std::mem::take(&mut backlog.pieces).into_iter().enumerate() {
+            match piece {
+                Piece::Turn(mut segment) => {
+                    if position == 0 {
+                        segment.start += std::mem::take(&mut backlog.written) as u32;
+                    }
+                    arena.durable(segment, |piece| append(&mut pieces, piece));
+                    arena.release(segment.turn);
+                }
+                Piece::Durable(piece) => pieces.push_back(Piece::Durable(piece)),
+            }
+        }
+        backlog.pieces = pieces;
+    }
+
+    /// The bytes to write if they lie in one slice, which is the common case.
+    #[inline]
+    pub fn single<'a>(&'a self, arena: &'a Arena) -> Option<&'a [u8]> {
+        if self.backlog.is_none() {
+            return Some(arena.slice(self.run));
+        }
+        None
+    }
+
+    /// Fills `slices` with what is to be written next; returns how many.
+    pub fn gather<'a>(&'a self, arena: &'a Arena, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        if !self.run.is_empty() && !slices.is_empty() {
+            slices[0] = IoSlice::new(arena.slice(self.run));
+            count = 1;
+        }
+        let Some(backlog) = &self.backlog else { return count };
+        let mut skip = backlog.written;
+        for piece in &backlog.pieces {
+            let Some(slot) = slices.get_mut(count) else { break };
+            *slot = IoSlice::new(&piece.slice(arena)[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes `written` bytes off the front.
+    #[inline]
+    pub fn advance(&mut self, written: usize, arena: &mut Arena) {
+        let of_run = written.min(self.run.len());
+        if of_run > 0 {
+            self.run.start += of_run as u32;
+            if self.run.is_empty() {
+                arena.release(self.run.turn);
+                self.run = Segment::default();
+            }
+        }
+        if self.backlog.is_some() {
+            self.advance_backlog(written - of_run, arena);
+        }
+    }
+
+    #[cold]
+    fn advance_backlog(&mut self, written: usize, arena: &mut Arena) {
+        let Some(backlog) = &mut self.backlog else { return };
+        backlog.bytes -= written;
+        backlog.written += written;
+        while let Some(front) = backlog.pieces.front() {
+            let length = front.slice(arena).len();
+            if backlog.written < length {
+                break;
+            }
+            backlog.written -= length;
+            if let Some(piece) = backlog.pieces.pop_front() {
+                piece.drop_into(arena);
+            }
+        }
+        if backlog.pieces.is_empty() {
+            self.backlog = None;
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self, arena: &mut Arena) {
+        if !self.run.is_empty() {
+            arena.release(self.run.turn);
+            self.run = Segment::default();
+        }
+        if let Some(backlog) = self.backlog.take() {
+            for piece in backlog.pieces {
+                piece.drop_into(arena);
+            }
+        }
+    }
+}
+
+/// Adds a durable piece, joining bytes of one's own with those before them.
+fn append(pieces: &mut VecDeque<Piece>, piece: Durable) {
+    if let (Some(Piece::Durable(Durable::Owned(last))), Durable::Owned(more)) =
+        (pieces.back_mut(), &piece)
+    {
+        last.extend_from_slice(more);
+        return;
+    }
+    pieces.push_back(Piece::Durable(piece));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::frame::TEXT;
+
+    fn all(out: &Outbound, arena: &Arena) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let count = out.gather(arena, &mut slices);
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    /// Random pushes, writes and blocks against a plain byte vector.
+    #[test]
+    fn whatever_happens_the_bytes_come_out_in_order() {
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        for _ in 0..200 {
+            let mut arena = Arena::new();
+            let mut outs: Vec<Outbound> = (0..3).map(|_| Outbound::default()).collect();
+            let mut models = vec![Vec::new(); 3];
+            let mut blocked = [false; 3];
+            for step in 0..200u32 {
+                match random(6) {
+                    0..=2 => {
+                        let payload = vec![step as u8; random(40) as usize];
+                        let segment = arena.put_frame(TEXT, &payload);
+                        let fan_out = random(2) == 0;
+                        if fan_out {
+                            arena.mark_fan_out(segment);
+                        }
+                        let bytes = arena.slice(segment).to_vec();
+                        for i in 0..3 {
+                            if !fan_out && i != step as usize % 3 {
+                                continue;
+                            }
+                            models[i].extend_from_slice(&bytes);
+                            if blocked[i] {
+                                outs[i].push_durable(segment, &mut arena);
+                            } else if outs[i].push(segment) {
+                                arena.retain(segment.turn, 1);
+                            }
+                        }
+                    }
+                    3 => {
+                        let i = random(3) as usize;
+                        let n = random(outs[i].len() as u64 + 1) as usize;
+                        outs[i].advance(n, &mut arena);
+                        models[i].drain(..n);
+                        if blocked[i] && outs[i].is_empty() {
+                            blocked[i] = false;
+                        }
+                    }
+                    4 => {
+                        let i = random(3) as usize;
+                        blocked[i] = true;
+                        outs[i].make_durable(&mut arena);
+                    }
+                    _ => arena.end_turn(),
+                }
+                for i in 0..3 {
+                    assert_eq!(outs[i].len(), models[i].len());
+                    let seen = all(&outs[i], &arena);
+                    assert!(models[i].starts_with(&seen));
+                }
+            }
+            for (out, model) in outs.iter_mut().zip(&models) {
+                while !out.is_empty() {
+                    let seen = all(out, &arena);
+                    assert!(model.ends_with(&seen) || out.len() > seen.len());
+                    out.advance(seen.len(), &mut arena);
+                }
+            }
+            arena.end_turn();
+            arena.end_turn();
+            assert_eq!(arena.held(), 0, "nothing is leaked");
+        }
+    }
+
+    #[test]
+    fn an_idle_queue_is_small() {
+        assert!(size_of::<Outbound>() <= 24);
+    }
+}

@@ -1,0 +1,227 @@
+//! The record of a connection. A server holds a million of these, so its size
+//! is guarded by a test; what an idle connection does not need is boxed.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use compact_str::CompactString;
+
+use super::close::CloseReason;
+use super::decode::Partial;
+use super::outbound::Outbound;
+
+/// How far a connection has come. It only moves downward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading a request head, or answering one.
+    Head,
+    /// To be refused after a moment; what it sends is dropped.
+    Held,
+    /// Frames go both ways.
+    Open,
+    /// The last bytes are on their way; then the write side is shut down and
+    /// the read side drained, or unread input would destroy them by a reset.
+    FlushThenDrain,
+    /// The last bytes are on their way; the peer expects nothing else.
+    FlushThenEnd,
+    /// Waiting for the peer's end of stream; what it sends is dropped.
+    Draining,
+    /// To be freed at the end of the turn.
+    Ended,
+}
+
+/// Yes-or-no facts about a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// In the queue of connections to write to, for a reply or a one-to-one.
+    pub const DIRTY_DIRECT: u16 = 1;
+    /// In the queue of connections to write to, for a fan-out.
+    pub const DIRTY_FAN_OUT: u16 = 1 << 1;
+    /// The socket took less than it was given.
+    pub const BLOCKED: u16 = 1 << 2;
+    /// Not read, and not parsed, until its turn comes again.
+    pub const PAUSED: u16 = 1 << 3;
+    /// The driver would have read it while it was paused.
+    pub const READ_WANTED: u16 = 1 << 4;
+    /// Another connection of the same user and device has taken its place.
+    pub const PARKED: u16 = 1 << 5;
+    /// A WebSocket ping was sent and nothing has been heard since.
+    pub const PINGED: u16 = 1 << 6;
+    /// A frame wholly written counts as life, until a pong was seen.
+    pub const WRITES_ARE_LIFE: u16 = 1 << 7;
+    /// A message is queued, not only pings.
+    pub const MESSAGE_QUEUED: u16 = 1 << 8;
+    /// Came in on a loopback address.
+    pub const LOOPBACK: u16 = 1 << 9;
+    /// Accepted above the limit, to be told so.
+    pub const SURPLUS: u16 = 1 << 10;
+    /// `on_open` was called, so `on_close` will be.
+    pub const OPENED: u16 = 1 << 11;
+    /// The peer has ended its side of the stream.
+    pub const EOF: u16 = 1 << 12;
+    /// Its socket had blocked; when all is written the handler is told.
+    pub const WAS_BLOCKED: u16 = 1 << 13;
+    /// An HTTP answer is on its way; the next request waits for it.
+    pub const ANSWERING: u16 = 1 << 14;
+    /// It is in the user index, or parked beside it.
+    pub const BOUND: u16 = 1 << 15;
+
+    #[inline]
+    pub fn has(self, flag: u16) -> bool {
+        self.0 & flag != 0
+    }
+
+    #[inline]
+    pub fn set(&mut self, flag: u16) {
+        self.0 |= flag;
+    }
+
+    #[inline]
+    pub fn clear(&mut self, flag: u16) {
+        self.0 &= !flag;
+    }
+}
+
+/// Bytes that have arrived and could not be handled yet.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    /// What is there of a message that is not complete.
+    pub partial: Option<Box<Partial>>,
+    /// Bytes not parsed: an incomplete head, or what a spent budget left over.
+    pub stash: Vec<u8>,
+    /// How much of `stash` is known not to end a head.
+    pub searched: usize,
+    /// When the message in `partial` began, in milliseconds; 0 when none has.
+    pub started: u64,
+    /// What was last counted for it in the hub's total.
+    pub counted: usize,
+}
+
+impl Inbound {
+    pub fn is_idle(&self) -> bool {
+        self.stash.is_empty() && self.partial.as_ref().is_none_or(|partial| partial.is_idle())
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.stash.capacity() + self.partial.as_ref().map_or(0, |partial| partial.capacity())
+    }
+}
+
+/// What only some connections have.
+#[derive(Debug, Default)]
+pub struct Details {
+    /// Which of its user's devices it is.
+    pub device: CompactString,
+    /// Groups by their key, with this connection's position in each.
+    pub groups: Vec<(u32, u32)>,
+    /// Why it is ending.
+    pub reason: Option<CloseReason>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Tells this use of its slot from earlier ones.
+    pub serial: u32,
+    pub phase: Phase,
+    /// Requests answered, up to 255.
+    pub requests: u8,
+    pub flags: Flags,
+    /// When bytes last arrived from it, in milliseconds.
+    pub heard: u64,
+    /// How many milliseconds later a message was last wholly written to it;
+    /// only kept while that counts as life.
+    pub written: u32,
+    pub out: Outbound,
+    pub inbound: Option<Box<Inbound>>,
+    pub user: CompactString,
+    pub details: Option<Box<Details>>,
+    pub peer: Peer,
+}
+
+impl Connection {
+    pub fn device(&self) -> &str {
+        self.details.as_ref().map_or("", |details| &details.device)
+    }
+
+    /// The last sign of life, in milliseconds.
+    pub fn alive(&self) -> u64 {
+        self.heard + u64::from(self.written)
+    }
+
+    /// Whether it gets what is sent to its user and to everyone.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Open && !self.flags.has(Flags::PARKED)
+    }
+}
+
+/// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// IPv4 addresses are mapped into IPv6.
+    ip: [u8; 16],
+    port: u16,
+    known: bool,
+}
+
+impl Peer {
+    /// A peer without an address: a Unix socket, or a simulation.
+    pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0, known: false };
+
+    /// The peer's address, `None` when it has none.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        let ip = Ipv6Addr::from(self.ip);
+        let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
+        self.known.then_some(SocketAddr::new(ip, self.port))
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        let ip = match addr.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Peer { ip: ip.octets(), port: addr.port(), known: true }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.addr() {
+            Some(addr) => addr.fmt(f),
+            None => f.write_str("local"),
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_stays_small() {
+        assert!(size_of::<Connection>() <= 104, "{}", size_of::<Connection>());
+        assert!(size_of::<slab::Slab<Connection>>() <= 48);
+        assert!(size_of::<Peer>() <= 20);
+    }
+
+    #[test]
+    fn addresses_come_back_as_they_were() {
+        for text in ["127.0.0.1:80", "[::1]:65535", "[2001:db8::1]:1"] {
+            let addr: SocketAddr = text.parse().unwrap();
+            assert_eq!(Peer::from(addr).addr(), Some(addr));
+            assert_eq!(Peer::from(addr).to_string(), text);
+        }
+        assert_eq!(Peer::UNKNOWN.to_string(), "local");
+    }
+}

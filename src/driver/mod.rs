@@ -1,0 +1,282 @@
+//! The driver: sockets. It accepts, reads, writes and frees, for a hub that
+//! sees none of it.
+//!
+//! It lives in somebody's `mio::Poll`: that of [`crate::Server`], or a host's.
+//! Readiness is a hint and `WouldBlock` the answer; whatever a budget leaves
+//! over is remembered here, since an edge-triggered event does not come twice.
+//! Must not know: frames, requests, users.
+
+mod accept;
+mod io;
+mod transport;
+
+use std::collections::VecDeque;
+use std::io as stdio;
+use std::ops::Range;
+use std::time::Instant;
+
+use mio::event::Event;
+use mio::{Interest, Registry, Token};
+
+use crate::conn::Peer;
+use crate::hub::{Config, ConnId, Handler, Hub, OpenError, SURPLUS};
+
+pub use transport::{Listen, Listener, Socket, Transport};
+
+/// Bytes read from a connection at most before others have their turn.
+pub const READ_SIZE: usize = 64 * 1024;
+
+/// What an event says about a socket. A hint: too much is harmless, too little
+/// is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Reading, or accepting, may give something.
+    pub readable: bool,
+    /// Writing may take something.
+    pub writable: bool,
+    /// The peer has closed its side, or the socket has failed: reading must go
+    /// on until it says so.
+    pub ended: bool,
+}
+
+impl From<&Event> for Readiness {
+    fn from(event: &Event) -> Self {
+        let ended = event.is_read_closed() || event.is_write_closed() || event.is_error();
+        Readiness { readable: event.is_readable() || ended, writable: event.is_writable(), ended }
+    }
+}
+
+/// A connection's socket and what is remembered about it.
+#[derive(Debug)]
+struct Slot<S> {
+    socket: S,
+    /// In the queue of sockets to read.
+    queued: bool,
+    /// Registered for writing too, since it blocked.
+    writing: bool,
+    /// An event said that the end of the stream is near: a short read does not
+    /// end the reading.
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Door<L> {
+    listener: L,
+    /// There may be connections to accept.
+    ready: bool,
+}
+
+/// Sockets, handler and hub. See the [module](self) and, for the contract with
+/// the loop that runs it, [`Driver::tick`].
+#[derive(Debug)]
+pub struct Driver<H, L: Listen = Listener> {
+    handler: H,
+    hub: Hub,
+    registry: Registry,
+    base: usize,
+    doors: Vec<Door<L>>,
+    /// Tokens given to listeners, also to those that are gone.
+    door_tokens: usize,
+    slots: Vec<Option<Slot<L::Stream>>>,
+    /// Sockets to read on, without waiting for an event.
+    to_read: VecDeque<u32>,
+    /// The one read buffer of the loop.
+    buffer: Box<[u8]>,
+    /// Out of descriptors: accept again at this time.
+    retry_accept: Option<Instant>,
+    now: Instant,
+}
+
+impl<H: Handler, L: Listen> Driver<H, L> {
+    /// Registers the listeners with `registry`, from token `base` on; the
+    /// tokens of [`Driver::tokens`] are the driver's.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself (`InvalidInput`) or a listener
+    /// cannot be registered.
+    pub fn new(
+        listeners: Vec<L>,
+        registry: &Registry,
+        base: Token,
+        config: Config,
+        handler: H,
+        now: Instant,
+    ) -> stdio::Result<Self> {
+        config.check().map_err(|error| stdio::Error::new(stdio::ErrorKind::InvalidInput, error))?;
+        let registry = registry.try_clone()?;
+        let mut doors = Vec::new();
+        for (position, mut listener) in listeners.into_iter().enumerate() {
+            registry.register(&mut listener, Token(base.0 + position), Interest::READABLE)?;
+            doors.push(Door { listener, ready: true });
+        }
+        Ok(Driver {
+            handler,
+            registry,
+            base: base.0,
+            door_tokens: doors.len(),
+            doors,
+            slots: Vec::with_capacity(config.max_connections + SURPLUS),
+            to_read: VecDeque::new(),
+            buffer: vec![0; READ_SIZE].into_boxed_slice(),
+            retry_accept: None,
+            now,
+            hub: Hub::new(config, now),
+        })
+    }
+
+    /// The tokens that belong to this driver. A host keeps its own outside.
+    pub fn tokens(&self) -> Range<usize> {
+        let slots = self.hub.config().max_connections + SURPLUS;
+        self.base..self.base + self.door_tokens + slots
+    }
+
+    /// Handles one event of the poll. Returns false, having done nothing, when
+    /// the token is not the driver's.
+    pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
+        self.handle_readiness(event.token(), event.into(), now)
+    }
+
+    /// The same for an event that did not come from a `mio::Poll`.
+    pub fn handle_readiness(&mut self, token: Token, readiness: Readiness, now: Instant) -> bool {
+        self.now = now;
+        let Some(key) = token.0.checked_sub(self.base) else { return false };
+        let Some(index) = key.checked_sub(self.door_tokens) else {
+            if let Some(door) = self.doors.get_mut(key) {
+                door.ready = true;
+            }
+            return true;
+        };
+        if !self.tokens().contains(&token.0) {
+            return false;
+        }
+        // A stale event is a spurious one: whoever has the slot now is read,
+        // and says `WouldBlock`.
+        if let Some(Some(slot)) = self.slots.get_mut(index)
+            && let Some(conn) = self.hub.id_at(index)
+        {
+            slot.ended |= readiness.ended;
+            if readiness.writable {
+                self.hub.writable(conn);
+            }
+            if readiness.readable {
+                self.read(conn);
+            }
+        }
+        true
+    }
+
+    /// Does the turn's work: what is due, what was left over, new connections,
+    /// at most one write for each connection that has something to send, and
+    /// frees what has ended.
+    ///
+    /// Call it once after the events of a poll, or after anything was sent
+    /// from outside a callback; then sleep no longer than
+    /// [`Driver::next_deadline`]. Extra calls are harmless.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = now;
+        self.hub.tick(&mut self.handler, now);
+        while let Some(conn) = self.hub.pop_readable() {
+            self.queue_read(conn.index);
+        }
+        self.read_queued();
+        self.accept();
+        self.flush();
+        self.hub.end_turn();
+        while let Some(conn) = self.hub.reap(&mut self.handler) {
+            self.free(conn);
+        }
+    }
+
+    /// When [`Driver::tick`] has to be called again at the latest; the poll may
+    /// sleep that long. Early is harmless, late is not. `None`: not before
+    /// something happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if !self.to_read.is_empty() || self.can_accept() {
+            return Some(self.now);
+        }
+        let retry = self.retry_accept.filter(|_| !self.doors.is_empty());
+        [self.hub.next_deadline(), retry].into_iter().flatten().min()
+    }
+
+    /// Takes in a socket that the host accepted itself, with what the host has
+    /// already read from it. The socket must be non-blocking.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` with an [`OpenError`] when there is no room, or when
+    /// the socket cannot be registered.
+    pub fn adopt(
+        &mut self,
+        socket: L::Stream,
+        peer: Peer,
+        already_read: &[u8],
+        now: Instant,
+    ) -> stdio::Result<ConnId> {
+        self.now = now;
+        let conn = self.take_in(socket, peer, false)?;
+        if !already_read.is_empty() {
+            let mut bytes = already_read.to_vec();
+            self.hub.receive(&mut self.handler, conn, &mut bytes, now);
+        }
+        Ok(conn)
+    }
+
+    /// Hub and handler, to send from outside a callback. Call
+    /// [`Driver::tick`] afterwards.
+    pub fn parts(&mut self) -> (&mut Hub, &mut H) {
+        (&mut self.hub, &mut self.handler)
+    }
+
+    /// The hub, to look at.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The listeners that still accept.
+    pub fn listeners(&self) -> impl Iterator<Item = &L> {
+        self.doors.iter().map(|door| &door.listener)
+    }
+
+    /// Begins to go down: closes the listeners, and every connection with code
+    /// 1001. Go on with the loop until [`Hub::is_drained`].
+    pub fn shutdown(&mut self) {
+        for door in &mut self.doors {
+            // It may be the host's poll, which goes on; closing would do too.
+            let _ = self.registry.deregister(&mut door.listener);
+        }
+        self.doors.clear();
+        self.hub.shutdown();
+    }
+
+    /// Registers a socket and opens its connection.
+    fn take_in(
+        &mut self,
+        mut socket: L::Stream,
+        peer: Peer,
+        loopback: bool,
+    ) -> stdio::Result<ConnId> {
+        let refused =
+            |error: OpenError| stdio::Error::new(stdio::ErrorKind::ConnectionRefused, error);
+        let conn = self.hub.open(peer, loopback, self.now).map_err(refused)?;
+        let index = conn.index();
+        let token = Token(self.base + self.door_tokens + index);
+        if let Err(error) = self.registry.register(&mut socket, token, Interest::READABLE) {
+            self.hub.abort(conn);
+            return Err(error);
+        }
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] = Some(Slot { socket, queued: false, writing: false, ended: false });
+        Ok(conn)
+    }
+
+    /// Closes the socket of a connection that was reaped. Closing it takes it
+    /// out of the poll as well.
+    fn free(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slots.get_mut(conn.index()) {
+            *slot = None;
+        }
+        // A descriptor has come free.
+        self.retry_accept = None;
+    }
+}

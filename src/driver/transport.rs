@@ -1,0 +1,241 @@
+//! What the driver reads and writes: TCP and Unix sockets, or a test's fakes.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use crate::conn::Peer;
+use crate::hub::Config;
+
+/// A non-blocking byte stream that can be registered with a poll.
+pub trait Transport: Read + Write + Source {
+    /// Ends the sending side; reading goes on.
+    ///
+    /// # Errors
+    /// When the socket has failed.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+}
+
+/// Something that accepts connections.
+pub trait Listen: Source {
+    /// What it accepts.
+    type Stream: Transport;
+
+    /// Accepts one connection, without blocking.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is waiting; others as the system says.
+    fn accept(&mut self) -> io::Result<(Self::Stream, Peer)>;
+
+    /// Whether only this machine can connect to it over IP.
+    fn is_loopback(&self) -> bool;
+}
+
+/// How long written data may stay unacknowledged before the kernel gives the
+/// connection up (`TCP_USER_TIMEOUT`).
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections the kernel holds until they are accepted; `net.core.somaxconn`
+/// may lower it.
+const BACKLOG: i32 = 4_096;
+
+/// A TCP or Unix listener.
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    loopback: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Listens on a TCP address; port 0 takes a free one. Options that
+    /// accepted sockets inherit on Linux are set here once: `TCP_NODELAY`,
+    /// `TCP_USER_TIMEOUT`, and the send buffer of the configuration.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn tcp(addr: SocketAddr, config: &Config) -> io::Result<Self> {
+        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Self::from_tcp(socket.into(), config)
+    }
+
+    /// Takes over a TCP listener and sets the same options.
+    ///
+    /// # Errors
+    /// When an option cannot be set.
+    pub fn from_tcp(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
+        let socket = SockRef::from(&listener);
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        if config.send_buffer > 0 {
+            socket.set_send_buffer_size(config.send_buffer)?;
+        }
+        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        Ok(Listener { kind: Kind::Tcp(TcpListener::from_std(listener)), loopback })
+    }
+
+    /// Listens on a Unix socket. A socket file nobody listens on any more is
+    /// replaced; the file is removed when the listener is dropped.
+    ///
+    /// # Errors
+    /// When the path cannot be bound, or somebody listens there.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        Ok(Listener { kind: Kind::Unix(listener, path.to_owned()), loopback: false })
+    }
+
+    /// The TCP address it is bound to; `None` for a Unix socket.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix(..) => None,
+        }
+    }
+}
+
+/// Whether a socket file is left over from a process that has gone.
+fn is_stale(path: &Path) -> bool {
+    matches!(std::os::unix::net::UnixStream::connect(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Kind::Unix(_, path) = &self.kind {
+            // It may have been removed by hand already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    /// `127.0.0.1:8080`, or `unix:/run/longlink.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Tcp(listener) => match listener.local_addr() {
+                Ok(addr) => addr.fmt(f),
+                Err(_) => f.write_str("?"),
+            },
+            Kind::Unix(_, path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Listen for Listener {
+    type Stream = Socket;
+
+    fn accept(&mut self) -> io::Result<(Socket, Peer)> {
+        match &mut self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, addr) = listener.accept()?;
+                Ok((Socket::Tcp(stream), addr.into()))
+            }
+            Kind::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Socket::Unix(stream), Peer::UNKNOWN))
+            }
+        }
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+/// A connection's socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Transport for Socket {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl Read for Socket {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(buffer),
+            Socket::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write_vectored(slices),
+            Socket::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Registration is the same for every kind of socket.
+macro_rules! source {
+    ($type:ty, $self:ident => $source:expr) => {
+        impl Source for $type {
+            fn register(&mut $self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+                $source.register(registry, token, interests)
+            }
+
+            fn reregister(&mut $self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+                $source.reregister(registry, token, interests)
+            }
+
+            fn deregister(&mut $self, registry: &Registry) -> io::Result<()> {
+                $source.deregister(registry)
+            }
+        }
+    };
+}
+
+source!(Socket, self => match self {
+    Socket::Tcp(stream) => stream as &mut dyn Source,
+    Socket::Unix(stream) => stream as &mut dyn Source,
+});
+source!(Listener, self => match &mut self.kind {
+    Kind::Tcp(listener) => listener as &mut dyn Source,
+    Kind::Unix(listener, _) => listener as &mut dyn Source,
+});

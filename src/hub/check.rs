@@ -1,0 +1,92 @@
+//! What must hold between turns, checked by the simulator and the tests.
+
+use crate::conn::{Flags, Phase};
+
+use super::Hub;
+use super::users::Seated;
+
+impl Hub {
+    /// Panics if the hub contradicts itself. For tests and simulators; it
+    /// looks at every connection. Call it between turns.
+    pub fn check_invariants(&self) {
+        let mut inbound = 0;
+        let mut bound = 0;
+        for (index, conn) in &self.conns {
+            let flags = conn.flags;
+            let id = format!("connection {index} in {:?}", conn.phase);
+            inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
+            bound += usize::from(flags.has(Flags::BOUND));
+
+            let queued = !conn.out.is_empty();
+            let marked = flags.has(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT | Flags::BLOCKED);
+            assert!(
+                !queued || marked || conn.phase == Phase::Ended,
+                "{id}: bytes nobody will write"
+            );
+            assert!(
+                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || flags.has(Flags::BOUND),
+                "{id}"
+            );
+            if conn.phase == Phase::Open {
+                let armed = self.wheel.deadline(index as u32);
+                let never = self.timeouts.ping == u64::MAX && self.timeouts.idle == u64::MAX;
+                assert!(armed.is_some() || never, "{id}: no deadline");
+                assert_eq!(flags.has(Flags::BOUND), !conn.user.is_empty(), "{id}: user index");
+                assert!(flags.has(Flags::OPENED), "{id}");
+                assert!(conn.out.len() <= self.config.max_queue, "{id}: queue over its bound");
+            }
+            if let Some(details) = &conn.details {
+                for (key, position) in &details.groups {
+                    let member = self.groups.iter().find(|(k, _)| k == key).map(|(_, m)| m);
+                    let member = member.and_then(|members| members.get(*position as usize));
+                    assert_eq!(member, Some(&(index as u32)), "{id}: group {key}");
+                }
+            }
+        }
+        assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
+        let members: usize = self.users.iter().map(|seat| self.check_seat(seat.get())).sum();
+        assert_eq!(members, bound, "every bound connection is seated once");
+        assert_eq!(
+            self.users.crowds.len(),
+            self.users.iter().filter(|s| matches!(s.get(), Seated::Several(_))).count()
+        );
+        if self.conns.is_empty() {
+            assert_eq!(self.users.len(), 0);
+            assert!(self.wheel.is_empty(), "deadlines of nobody");
+            assert_eq!(self.buffered(), 0, "bytes of nobody");
+            assert_eq!(self.groups.iter().count(), 0);
+        }
+    }
+
+    fn check_seat(&self, seat: Seated) -> usize {
+        match seat {
+            Seated::Alone(index) => {
+                let conn = &self.conns[index as usize];
+                assert!(conn.is_active(), "a user's only connection is active");
+                1
+            }
+            Seated::Several(key) => {
+                let members = &self.users.crowds[key as usize].members;
+                assert!(members.len() > 1 && members.len() <= super::MAX_PER_USER);
+                let user = &self.conns[members[0].index as usize].user;
+                let mut active = Vec::new();
+                for member in members {
+                    let conn = &self.conns[member.index as usize];
+                    assert_eq!(&conn.user, user, "one user in a seat");
+                    assert_eq!(conn.phase, Phase::Open);
+                    assert_eq!(member.parked.is_some(), conn.flags.has(Flags::PARKED));
+                    let of_key = members
+                        .iter()
+                        .filter(|m| self.conns[m.index as usize].device() == conn.device());
+                    assert!(of_key.count() <= super::MAX_PARKED + 1);
+                    if member.parked.is_none() {
+                        assert!(!active.contains(&conn.device()), "one active connection of a key");
+                        active.push(conn.device());
+                    }
+                }
+                assert!(!active.is_empty() && active.len() <= self.config.devices.limit());
+                members.len()
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Every limit and timeout of the library, with its default.
+
+use std::time::Duration;
+
+/// Limits and timeouts. Start from [`Config::default`] and change what differs.
+///
+/// A timeout of zero means never, unless it says otherwise.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// How many connections are held at once, counted from their accept.
+    /// Default 10,000. Room for the records is reserved at start; untouched
+    /// pages cost nothing.
+    pub max_connections: usize,
+    /// The longest message in bytes, all fragments together. A longer one
+    /// ends the connection with code 1009. Default 65,536.
+    pub max_message: usize,
+    /// The most bytes that wait for one peer to read. A connection that would
+    /// go past it is dropped. At least `max_message` + 14. Default 262,144.
+    pub max_queue: usize,
+    /// The most bytes in all queues and partial messages together, shared
+    /// encodings counted once. Past it the connections that hold most are
+    /// ended. Default 256 MiB.
+    pub max_buffered: usize,
+    /// The longest request head in bytes; a longer one is answered with 431.
+    /// Default 16,384.
+    pub max_head: usize,
+    /// From accept to the end of the request head. Default 8 s.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a message to its last. Default 30 s.
+    pub message_timeout: Duration,
+    /// Silence after which a WebSocket ping is sent. Default 25 s.
+    pub ping_after: Duration,
+    /// Silence after which a connection is ended. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How long a closing connection may take to read its last bytes and to
+    /// end its side. Zero means at once. Default 5 s.
+    pub close_timeout: Duration,
+    /// Plain HTTP: how long an idle connection is kept for a next request. Default 5 s.
+    pub keep_alive_timeout: Duration,
+    /// Plain HTTP: requests answered on one connection. Default 100.
+    pub max_requests: u8,
+    /// Which of a user's devices get the user's messages.
+    pub devices: Devices,
+    /// Work per turn: one for each message parsed and each delivery queued.
+    /// When it is spent, the rest waits for the next turn. Default 16,384.
+    pub work_per_turn: u32,
+    /// Writes per turn. Default 128: about 1 ms of the kernel's time.
+    pub writes_per_turn: u32,
+    /// Connections accepted per turn. Default 128.
+    pub accepts_per_turn: u32,
+    /// The kernel's send buffer of a connection in bytes (`SO_SNDBUF`, which
+    /// Linux doubles); 0 leaves it to the kernel, which lets a stalled peer
+    /// pin megabytes. Default 65,536.
+    pub send_buffer: usize,
+}
+
+/// Which of a user's devices get the user's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// Each of them, at most [`Devices::MOST`].
+    Many,
+    /// The newest alone.
+    One,
+}
+
+impl Devices {
+    /// The most devices of one user that are active at once.
+    pub const MOST: usize = 5;
+
+    pub(crate) fn limit(self) -> usize {
+        match self {
+            Devices::Many => Self::MOST,
+            Devices::One => 1,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_connections: 10_000,
+            max_message: 65_536,
+            max_queue: 262_144,
+            max_buffered: 256 << 20,
+            max_head: 16_384,
+            handshake_timeout: Duration::from_secs(8),
+            message_timeout: Duration::from_secs(30),
+            ping_after: Duration::from_secs(25),
+            idle_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(5),
+            keep_alive_timeout: Duration::from_secs(5),
+            max_requests: 100,
+            devices: Devices::Many,
+            work_per_turn: 16_384,
+            writes_per_turn: 128,
+            accepts_per_turn: 128,
+            send_buffer: 65_536,
+        }
+    }
+}
+
+/// A setting that contradicts another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `max_queue` is less than `max_message` + 14: a message could be
+    /// received that can never be sent.
+    QueueBelowMessage,
+    /// A limit that must be at least 1 is 0.
+    Zero(&'static str),
+    /// `max_connections` is above [`Config::MOST_CONNECTIONS`].
+    TooManyConnections,
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConfigError::QueueBelowMessage => {
+                f.write_str("max-queue is less than max-message + 14")
+            }
+            ConfigError::Zero(name) => write!(f, "{name} must be at least 1"),
+            ConfigError::TooManyConnections => {
+                write!(f, "max-connections is above {}", Config::MOST_CONNECTIONS)
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// The most connections one loop is built for.
+    pub const MOST_CONNECTIONS: usize = 16_000_000;
+
+    /// Checks what must hold between settings.
+    ///
+    /// # Errors
+    /// The first contradiction found.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("max-connections", self.max_connections),
+            ("max-message", self.max_message),
+            ("max-head", self.max_head),
+            ("work-per-turn", self.work_per_turn as usize),
+            ("writes-per-turn", self.writes_per_turn as usize),
+            ("accepts-per-turn", self.accepts_per_turn as usize),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Zero(name));
+        }
+        if self.max_connections > Self::MOST_CONNECTIONS {
+            return Err(ConfigError::TooManyConnections);
+        }
+        if self.max_queue < self.max_message.saturating_add(crate::conn::frame::MAX_HEADER) {
+            return Err(ConfigError::QueueBelowMessage);
+        }
+        Ok(())
+    }
+}

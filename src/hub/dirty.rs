@@ -1,0 +1,64 @@
+//! Which connections have something to write: two queues, first come first
+//! served, replies and one-to-one before fan-outs.
+
+use std::collections::VecDeque;
+
+use crate::conn::{Connection, Flags};
+
+/// Out of so many writes one goes to a fan-out even while others wait.
+const FAN_OUT_SHARE: u32 = 4;
+
+/// What a queued frame is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// A reply, a one-to-one message or a control frame.
+    Direct,
+    /// One of many alike.
+    FanOut,
+}
+
+impl Urgency {
+    fn flag(self) -> u16 {
+        match self {
+            Urgency::Direct => Flags::DIRTY_DIRECT,
+            Urgency::FanOut => Flags::DIRTY_FAN_OUT,
+        }
+    }
+}
+
+/// The queues of slots to write to. A slot may be queued after its connection
+/// has gone: it is a hint, as readiness is.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    direct: VecDeque<u32>,
+    fan_out: VecDeque<u32>,
+    popped: u32,
+}
+
+impl Dirty {
+    pub fn is_empty(&self) -> bool {
+        self.direct.is_empty() && self.fan_out.is_empty()
+    }
+
+    /// Queues a connection, once in each queue at most. One with its socket
+    /// blocked is not queued: it becomes writable first.
+    #[inline]
+    pub fn mark(&mut self, index: u32, conn: &mut Connection, urgency: Urgency) {
+        if conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT | urgency.flag()) {
+            return;
+        }
+        conn.flags.set(urgency.flag());
+        match urgency {
+            Urgency::Direct => self.direct.push_back(index),
+            Urgency::FanOut => self.fan_out.push_back(index),
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<u32> {
+        self.popped = self.popped.wrapping_add(1);
+        if self.popped.is_multiple_of(FAN_OUT_SHARE) {
+            return self.fan_out.pop_front().or_else(|| self.direct.pop_front());
+        }
+        self.direct.pop_front().or_else(|| self.fan_out.pop_front())
+    }
+}

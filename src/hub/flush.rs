@@ -1,0 +1,145 @@
+//! Taking bytes out: what is to be written where, and what follows when it was.
+
+use std::io::IoSlice;
+
+use crate::conn::{Flags, Phase};
+
+use super::dirty::Urgency;
+use super::{ConnId, Hub};
+
+/// What the caller has to do after bytes were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Sent {
+    /// Nothing.
+    Nothing,
+    /// Shut the write side down and read on until the end of the stream: the
+    /// last bytes were written and unread input must not destroy them.
+    ShutdownWrite,
+}
+
+/// The bytes a connection has to write next.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    hub: &'a Hub,
+    index: usize,
+}
+
+impl<'a> Pending<'a> {
+    /// All of them, if they lie in one slice; empty when there are none.
+    #[inline]
+    pub fn single(&self) -> Option<&'a [u8]> {
+        self.hub.conns[self.index].out.single(&self.hub.arena)
+    }
+
+    /// Fills `slices` with the next of them; returns how many.
+    pub fn gather(&self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.hub.conns[self.index].out.gather(&self.hub.arena, slices)
+    }
+}
+
+impl Hub {
+    /// The next connection that has something to write. Each is handed out
+    /// once until more is queued.
+    pub fn pop_dirty(&mut self) -> Option<ConnId> {
+        while let Some(index) = self.dirty.pop() {
+            let Some(conn) = self.conns.get_mut(index as usize) else { continue };
+            conn.flags.clear(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT);
+            if conn.phase != Phase::Ended && !conn.out.is_empty() && !conn.flags.has(Flags::BLOCKED)
+            {
+                return Some(ConnId { index, serial: conn.serial });
+            }
+        }
+        None
+    }
+
+    /// Whether [`Hub::pop_dirty`] may have something to give.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// What a connection has to write; `None` when it is gone or has nothing.
+    #[inline]
+    pub fn pending(&self, conn: ConnId) -> Option<Pending<'_>> {
+        let record = self.resolve(conn)?;
+        let index = conn.index as usize;
+        (record.phase != Phase::Ended && !record.out.is_empty())
+            .then_some(Pending { hub: self, index })
+    }
+
+    /// `written` bytes of what was pending were written. If that was less than
+    /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
+    /// pending than was offered, it is handed out again.
+    #[inline]
+    pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
+        let Some(record) = self.conns.get_mut(conn.index as usize) else { return Sent::Nothing };
+        if record.serial != conn.serial || record.phase == Phase::Ended {
+            return Sent::Nothing;
+        }
+        record.out.advance(written, &mut self.arena);
+        if record.out.is_empty() {
+            return self.flushed(conn);
+        }
+        self.dirty.mark(conn.index, record, Urgency::Direct);
+        Sent::Nothing
+    }
+
+    /// The connection's socket takes nothing more for now: it is not handed
+    /// out again before [`Hub::writable`].
+    pub fn blocked(&mut self, conn: ConnId) {
+        if let Some(record) = self.conns.get_mut(conn.index as usize)
+            && record.serial == conn.serial
+            && record.phase != Phase::Ended
+        {
+            record.flags.set(Flags::BLOCKED);
+            record.out.make_durable(&mut self.arena);
+        }
+    }
+
+    /// The connection's socket takes bytes again.
+    pub fn writable(&mut self, conn: ConnId) {
+        if let Some(record) = self.conns.get_mut(conn.index as usize)
+            && record.serial == conn.serial
+            && record.flags.has(Flags::BLOCKED)
+        {
+            record.flags.clear(Flags::BLOCKED);
+            record.flags.set(Flags::WAS_BLOCKED);
+            self.dirty.mark(conn.index, record, Urgency::Direct);
+        }
+    }
+
+    /// Everything queued was written.
+    fn flushed(&mut self, conn: ConnId) -> Sent {
+        let now = self.now;
+        let record = &mut self.conns[conn.index as usize];
+        match record.phase {
+            Phase::Open => {
+                if record.flags.has(Flags::WAS_BLOCKED) {
+                    record.flags.clear(Flags::WAS_BLOCKED);
+                    self.drained.push(conn);
+                }
+                if record.flags.has(Flags::MESSAGE_QUEUED) {
+                    record.flags.clear(Flags::MESSAGE_QUEUED);
+                    if record.flags.has(Flags::WRITES_ARE_LIFE) {
+                        record.written = u32::try_from(now - record.heard).unwrap_or(u32::MAX);
+                        self.clear_pinged(conn.index);
+                    }
+                }
+                Sent::Nothing
+            }
+            Phase::Head => {
+                self.answered(conn);
+                Sent::Nothing
+            }
+            Phase::FlushThenDrain if !record.flags.has(Flags::EOF) => {
+                record.phase = Phase::Draining;
+                Sent::ShutdownWrite
+            }
+            Phase::FlushThenDrain | Phase::FlushThenEnd => {
+                self.end_closing(conn.index);
+                Sent::Nothing
+            }
+            Phase::Held | Phase::Draining | Phase::Ended => Sent::Nothing,
+        }
+    }
+}

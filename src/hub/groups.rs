@@ -1,0 +1,148 @@
+//! Groups of connections, for sends to some. A connection leaves its groups
+//! when it ends; a group nobody is in is gone.
+
+use std::collections::HashMap;
+
+use compact_str::CompactString;
+use slab::Slab;
+
+use crate::conn::Details;
+
+use super::{ConnId, Hub};
+
+/// The most groups one connection can be in.
+pub const MAX_GROUPS: usize = 64;
+/// The longest name of a group in bytes.
+pub const MAX_GROUP_NAME: usize = 128;
+
+/// Why a connection cannot join a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupError {
+    /// The connection is gone or not open.
+    NotOpen,
+    /// It is in [`MAX_GROUPS`] groups.
+    TooMany,
+    /// The name is empty or longer than [`MAX_GROUP_NAME`].
+    BadName,
+}
+
+impl std::fmt::Display for GroupError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            GroupError::NotOpen => "the connection is not open",
+            GroupError::TooMany => "the connection is in too many groups",
+            GroupError::BadName => "a group's name has 1 to 128 bytes",
+        })
+    }
+}
+
+impl std::error::Error for GroupError {}
+
+#[derive(Debug)]
+struct Group {
+    name: CompactString,
+    members: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+pub struct Groups {
+    by_name: HashMap<CompactString, u32>,
+    groups: Slab<Group>,
+}
+
+impl Groups {
+    pub fn members(&self, name: &str) -> Option<&[u32]> {
+        let key = *self.by_name.get(name)?;
+        Some(&self.groups[key as usize].members)
+    }
+
+    fn key_of(&mut self, name: &str) -> u32 {
+        if let Some(&key) = self.by_name.get(name) {
+            return key;
+        }
+        let key = self.groups.insert(Group { name: name.into(), members: Vec::new() }) as u32;
+        self.by_name.insert(name.into(), key);
+        key
+    }
+
+    /// Takes out the member at `position`; returns who moved there.
+    fn remove(&mut self, key: u32, position: u32) -> Option<u32> {
+        let group = &mut self.groups[key as usize];
+        group.members.swap_remove(position as usize);
+        let moved = group.members.get(position as usize).copied();
+        if group.members.is_empty() {
+            let group = self.groups.remove(key as usize);
+            self.by_name.remove(&group.name);
+        }
+        moved
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        self.groups.iter().map(|(key, group)| (key as u32, &group.members[..]))
+    }
+}
+
+impl Hub {
+    /// Puts an open connection into a group, which is made if need be.
+    /// Returns false when it was in it already.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    pub fn join(&mut self, conn: ConnId, group: &str) -> Result<bool, GroupError> {
+        if group.is_empty() || group.len() > MAX_GROUP_NAME {
+            return Err(GroupError::BadName);
+        }
+        if !self.is_open(conn) {
+            return Err(GroupError::NotOpen);
+        }
+        let record = &mut self.conns[conn.index as usize];
+        let details = record.details.get_or_insert_with(Box::<Details>::default);
+        let known = self.groups.by_name.get(group);
+        if known.is_some_and(|key| details.groups.iter().any(|(joined, _)| joined == key)) {
+            return Ok(false);
+        }
+        if details.groups.len() >= MAX_GROUPS {
+            return Err(GroupError::TooMany);
+        }
+        let key = self.groups.key_of(group);
+        let members = &mut self.groups.groups[key as usize].members;
+        details.groups.push((key, members.len() as u32));
+        members.push(conn.index);
+        Ok(true)
+    }
+
+    /// Takes a connection out of a group. Returns whether it was in it.
+    pub fn leave(&mut self, conn: ConnId, group: &str) -> bool {
+        let Some(&key) = self.groups.by_name.get(group) else { return false };
+        let Some(record) = self.resolve_mut(conn) else { return false };
+        let Some(details) = &mut record.details else { return false };
+        let Some(at) = details.groups.iter().position(|(joined, _)| *joined == key) else {
+            return false;
+        };
+        let (key, position) = details.groups.swap_remove(at);
+        self.remove_member(key, position);
+        true
+    }
+
+    /// How many connections are in a group.
+    pub fn group_size(&self, group: &str) -> usize {
+        self.groups.members(group).map_or(0, <[u32]>::len)
+    }
+
+    pub(super) fn leave_all(&mut self, index: u32) {
+        let Some(details) = &mut self.conns[index as usize].details else { return };
+        for (key, position) in std::mem::take(&mut details.groups) {
+            self.remove_member(key, position);
+        }
+    }
+
+    fn remove_member(&mut self, key: u32, position: u32) {
+        let Some(moved) = self.groups.remove(key, position) else { return };
+        let details = self.conns[moved as usize].details.as_mut();
+        if let Some(entry) =
+            details.and_then(|d| d.groups.iter_mut().find(|(joined, _)| *joined == key))
+        {
+            entry.1 = position;
+        }
+    }
+}

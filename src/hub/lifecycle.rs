@@ -1,0 +1,282 @@
+//! Opening, closing, ending and freeing connections.
+
+use std::time::Instant;
+
+use compact_str::CompactString;
+
+use crate::conn::close::{CloseReason, cut_reason};
+use crate::conn::frame::CLOSE;
+use crate::conn::outbound::Outbound;
+use crate::conn::{Connection, Details, Flags, Peer, Phase};
+
+use super::{ConnId, Handler, Hub};
+
+/// How many connections above `max_connections` are accepted to be told that
+/// the server is full.
+pub const SURPLUS: usize = 32;
+/// How long one of those may take for its request head, in milliseconds.
+const SURPLUS_HEAD_MS: u64 = 1_000;
+
+/// Why a connection cannot be taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// `max_connections` and the surplus are used up. Leave it in the backlog.
+    Full,
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("all connections are in use")
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Hub {
+    /// Whether another connection can be taken in.
+    pub fn has_room(&self) -> bool {
+        self.conns.len() < self.config.max_connections + SURPLUS
+    }
+
+    /// Takes in a connection that was accepted. `loopback` says that it came
+    /// in on a loopback address. Above `max_connections` it is only answered
+    /// with 503.
+    ///
+    /// # Errors
+    /// [`OpenError::Full`] when there is no room even for that.
+    pub fn open(&mut self, peer: Peer, loopback: bool, now: Instant) -> Result<ConnId, OpenError> {
+        self.set_now(now);
+        if !self.has_room() {
+            return Err(OpenError::Full);
+        }
+        self.stats.accepted += 1;
+        let mut flags = Flags::default();
+        let mut head = self.timeouts.handshake;
+        if loopback {
+            flags.set(Flags::LOOPBACK);
+        }
+        if self.conns.len() >= self.config.max_connections {
+            flags.set(Flags::SURPLUS);
+            head = head.min(SURPLUS_HEAD_MS);
+        }
+        let serial = self.next_serial;
+        self.next_serial = serial.wrapping_add(1);
+        let index = self.conns.insert(Connection {
+            serial,
+            phase: Phase::Head,
+            requests: 0,
+            flags,
+            heard: self.now,
+            written: 0,
+            out: Outbound::default(),
+            inbound: None,
+            user: CompactString::const_new(""),
+            details: None,
+            peer,
+        }) as u32;
+        self.arm(index, self.now.saturating_add(head));
+        Ok(ConnId { index, serial })
+    }
+
+    /// Closes a connection politely: what is queued is sent, then a close
+    /// frame with `code` and `reason` (cut to 123 bytes; RFC 6455, section
+    /// 5.5.1), then the socket is drained and closed, all within
+    /// `close_timeout`. Its user no longer counts it. A code that may not be
+    /// sent becomes 1011. Does nothing when it is gone or closing already.
+    pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
+        if self.resolve(conn).is_none() {
+            return;
+        }
+        let sendable = (code / 1000 == 1
+            && crate::conn::close::parse_close(&code.to_be_bytes()).is_ok())
+            || (3000..5000).contains(&code);
+        let code = if sendable { code } else { 1011 };
+        let reason = cut_reason(reason).to_owned();
+        self.close_with(conn.index, CloseReason::Handler { code, reason });
+    }
+
+    /// Drops a connection at the end of the turn, without a word and without
+    /// sending what is queued.
+    pub fn abort(&mut self, conn: ConnId) {
+        if self.resolve(conn).is_some() {
+            self.end(conn.index, CloseReason::Aborted);
+        }
+    }
+
+    /// Begins to go down: every connection is closed with code 1001, new
+    /// handshakes are refused.
+    pub fn shutdown(&mut self) {
+        self.draining = true;
+        let indices: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in indices {
+            match self.conns[index as usize].phase {
+                Phase::Open => self.close_with(index, CloseReason::Shutdown),
+                Phase::Held => self.end(index, CloseReason::Shutdown),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether [`Hub::shutdown`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether nobody is left who would miss something: all that remain are
+    /// idle HTTP connections.
+    pub fn is_drained(&self) -> bool {
+        self.stats.opened == self.stats.closed
+            && self.conns.iter().all(|(_, conn)| conn.phase == Phase::Head && conn.out.is_empty())
+    }
+
+    /// Starts a close of the server's own for `reason`.
+    pub(super) fn close_with(&mut self, index: u32, reason: CloseReason) {
+        match self.conns[index as usize].phase {
+            Phase::Open => {}
+            Phase::Head | Phase::Held => return self.end(index, reason),
+            _ => return,
+        }
+        let Some((code, text)) = reason.wire() else { return self.end(index, reason) };
+        let payload = close_payload(code, text);
+        self.start_closing(index, Phase::FlushThenDrain, reason);
+        self.queue_control(index, CLOSE, &payload);
+    }
+
+    /// Answers the peer's close frame (RFC 6455, section 5.5.1).
+    /// `more` says that unread input may remain behind it.
+    pub(super) fn closed_by_peer(&mut self, index: u32, code: u16, more: bool) {
+        let reason = CloseReason::Peer { code };
+        let payload = reason.wire().map_or(Vec::new(), |(code, text)| close_payload(code, text));
+        let phase = if more { Phase::FlushThenDrain } else { Phase::FlushThenEnd };
+        self.start_closing(index, phase, reason);
+        self.queue_control(index, CLOSE, &payload);
+    }
+
+    /// The peer has ended its side of the stream. What is queued for it is
+    /// still written.
+    pub fn input_ended(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        record.flags.set(Flags::EOF);
+        let queued = !record.out.is_empty() && !record.flags.has(Flags::BLOCKED);
+        match record.phase {
+            Phase::Open if queued => {
+                self.start_closing(conn.index, Phase::FlushThenEnd, CloseReason::Eof);
+            }
+            Phase::Open | Phase::Held => self.end(conn.index, CloseReason::Eof),
+            // Requests that arrived before the end are still answered.
+            Phase::Head if record.flags.has(Flags::ANSWERING | Flags::PAUSED) => {}
+            Phase::Head => self.end(conn.index, CloseReason::Eof),
+            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Ended => {}
+            Phase::Draining => self.end_closing(conn.index),
+        }
+    }
+
+    /// The socket failed.
+    pub fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
+        let Some(record) = self.resolve(conn) else { return };
+        match record.phase {
+            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
+                self.end_closing(conn.index);
+            }
+            _ => self.end(conn.index, CloseReason::Io(error.kind())),
+        }
+    }
+
+    /// Moves an open or answering connection into its last phase.
+    pub(super) fn start_closing(&mut self, index: u32, phase: Phase, reason: CloseReason) {
+        self.drop_inbound(index);
+        self.unbind(index);
+        let conn = &mut self.conns[index as usize];
+        conn.phase = phase;
+        conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
+        self.untimed.push(ConnId { index, serial: conn.serial });
+    }
+
+    /// Ends a connection in its last phase, for the reason it got there.
+    pub(super) fn end_closing(&mut self, index: u32) {
+        let reason =
+            self.conns[index as usize].details.as_mut().and_then(|details| details.reason.take());
+        self.end(index, reason.unwrap_or(CloseReason::Aborted));
+    }
+
+    /// Ends a connection now; it is freed at the end of the turn.
+    pub(super) fn end(&mut self, index: u32, reason: CloseReason) {
+        if self.conns[index as usize].phase == Phase::Ended {
+            return;
+        }
+        self.drop_inbound(index);
+        self.unbind(index);
+        self.wheel.disarm(index);
+        let conn = &mut self.conns[index as usize];
+        conn.phase = Phase::Ended;
+        conn.out.clear(&mut self.arena);
+        if conn.flags.has(Flags::OPENED) {
+            conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
+        }
+        self.ended.push(index);
+    }
+
+    fn drop_inbound(&mut self, index: u32) {
+        if let Some(inbound) = self.conns[index as usize].inbound.take() {
+            self.inbound_bytes -= inbound.counted;
+        }
+    }
+
+    /// Frees one connection that has ended and returns its id, after
+    /// `on_close`; the caller then closes its socket. Call until `None`.
+    pub fn reap<H: Handler>(&mut self, handler: &mut H) -> Option<ConnId> {
+        let index = self.ended.pop()?;
+        let conn = &mut self.conns[index as usize];
+        let id = ConnId { index, serial: conn.serial };
+        if conn.flags.has(Flags::OPENED) {
+            let reason = conn.details.as_mut().and_then(|details| details.reason.take());
+            self.stats.closed += 1;
+            handler.on_close(self, id, &reason.unwrap_or(CloseReason::Aborted));
+        }
+        self.leave_all(index);
+        self.conns.remove(index as usize);
+        Some(id)
+    }
+
+    /// Ends the turn's writing: makes room when `max_buffered` is passed, and
+    /// gives back what was written. Call after the writes, before
+    /// [`Hub::reap`].
+    pub fn end_turn(&mut self) {
+        if self.buffered() > self.config.max_buffered {
+            self.relieve();
+        }
+        self.arena.end_turn();
+    }
+
+    /// Ends the connections that hold most, until the rest fits.
+    #[cold]
+    fn relieve(&mut self) {
+        let mut holders: Vec<(usize, u32)> = Vec::new();
+        for (index, conn) in &self.conns {
+            let held = conn.out.len() + conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
+            if held > 0 && conn.phase != Phase::Ended {
+                holders.push((held, index as u32));
+            }
+        }
+        holders.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, index) in holders {
+            // What is only waiting for its turn to be written will be, so it
+            // is not the peer's doing; but all that waits must fit.
+            if self.buffered() <= self.config.max_buffered {
+                break;
+            }
+            self.stats.relieved += 1;
+            if self.conns[index as usize].out.is_empty() {
+                self.close_with(index, CloseReason::Memory);
+            } else {
+                self.end(index, CloseReason::Memory);
+            }
+        }
+    }
+}
+
+fn close_payload(code: u16, text: &str) -> Vec<u8> {
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(cut_reason(text).as_bytes());
+    payload
+}

@@ -1,0 +1,229 @@
+//! The hub: all connections, users and groups; what has to be written and what
+//! has ended; when each is due.
+//!
+//! Pure: no sockets and no clock. Bytes and the time come in as arguments,
+//! bytes to write and connections to free are taken out. The driver runs it
+//! over sockets; a simulator runs it over nothing.
+//!
+//! The fields are split along their borrows: `conns`, `arena`, `dirty` and the
+//! rest are siblings, so a fan-out can walk one while it fills the others.
+
+mod bind;
+mod check;
+mod config;
+mod dirty;
+mod flush;
+mod groups;
+mod handler;
+mod lifecycle;
+mod receive;
+mod request;
+mod send;
+mod stats;
+mod timers;
+mod users;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::conn::arena::Arena;
+use crate::conn::{Connection, Flags, Peer, Phase};
+use crate::wheel::Wheel;
+
+pub use bind::{MAX_PARKED, MAX_PER_USER};
+pub use config::{Config, ConfigError, Devices};
+pub use flush::{Pending, Sent};
+pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
+pub use handler::{Accept, Handler, Printable, Reject, Reply, Upgrade};
+pub use lifecycle::{OpenError, SURPLUS};
+pub use stats::Stats;
+
+/// Names one connection for ever: a slot and the serial of its use. It may be
+/// kept; once the connection is gone it resolves to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) index: u32,
+    serial: u32,
+}
+
+impl ConnId {
+    /// The slot. Slots are reused, so it names a connection only while it is
+    /// open; below `max_connections` + [`SURPLUS`].
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// Timeouts in milliseconds; `u64::MAX` for never.
+#[derive(Debug)]
+struct Timeouts {
+    handshake: u64,
+    message: u64,
+    ping: u64,
+    idle: u64,
+    close: u64,
+    keep_alive: u64,
+}
+
+/// All connections and what is known of them. See the [module](self).
+#[derive(Debug)]
+pub struct Hub {
+    config: Config,
+    timeouts: Timeouts,
+    /// What time 0 of the hub is.
+    origin: Instant,
+    /// The time of the current turn, in milliseconds.
+    now: u64,
+    conns: Slab<Connection>,
+    next_serial: u32,
+    users: users::Users,
+    groups: groups::Groups,
+    wheel: Wheel,
+    arena: Arena,
+    dirty: dirty::Dirty,
+    /// To be freed at the end of the turn.
+    ended: Vec<u32>,
+    /// Paused for lack of work budget; parsed first next turn.
+    paused: VecDeque<ConnId>,
+    /// May be read again, and the driver wanted to.
+    readable: Vec<u32>,
+    /// Wait for the next tick to have their deadline set.
+    untimed: Vec<ConnId>,
+    /// To be told that their queue has drained.
+    drained: Vec<ConnId>,
+    /// What is left of the turn's work budget.
+    work: u32,
+    /// Bytes of partial messages and unparsed input.
+    inbound_bytes: usize,
+    draining: bool,
+    stats: Stats,
+}
+
+impl Hub {
+    /// An empty hub whose time begins at `now`. The configuration has been
+    /// [checked](Config::check).
+    pub fn new(config: Config, now: Instant) -> Self {
+        let millis = |timeout: Duration| match timeout {
+            Duration::ZERO => u64::MAX,
+            timeout => timeout.as_millis().clamp(1, u64::MAX as u128) as u64,
+        };
+        let timeouts = Timeouts {
+            handshake: millis(config.handshake_timeout),
+            message: millis(config.message_timeout),
+            ping: millis(config.ping_after),
+            idle: millis(config.idle_timeout),
+            close: config.close_timeout.as_millis() as u64,
+            keep_alive: millis(config.keep_alive_timeout),
+        };
+        let slots = config.max_connections + SURPLUS;
+        Hub {
+            timeouts,
+            origin: now,
+            now: 0,
+            conns: Slab::with_capacity(slots),
+            next_serial: 0,
+            users: users::Users::with_capacity(config.max_connections),
+            groups: groups::Groups::default(),
+            wheel: Wheel::with_capacity(slots),
+            arena: Arena::new(),
+            dirty: dirty::Dirty::default(),
+            ended: Vec::new(),
+            paused: VecDeque::new(),
+            readable: Vec::new(),
+            untimed: Vec::new(),
+            drained: Vec::new(),
+            work: config.work_per_turn,
+            inbound_bytes: 0,
+            draining: false,
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// The limits and timeouts it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How many connections are held, in any phase.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// How many users have at least one connection.
+    pub fn online(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Running totals.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Bytes in all queues and partial messages, shared encodings once: what
+    /// `max_buffered` limits.
+    pub fn buffered(&self) -> usize {
+        self.arena.held() + self.inbound_bytes
+    }
+
+    /// The user of a connection, empty for an anonymous one. Also answers
+    /// inside `on_close`. `None` when the connection is gone.
+    pub fn user(&self, conn: ConnId) -> Option<&str> {
+        self.resolve(conn).map(|conn| conn.user.as_str())
+    }
+
+    /// The device of a connection, usually empty.
+    pub fn device(&self, conn: ConnId) -> Option<&str> {
+        self.resolve(conn).map(Connection::device)
+    }
+
+    /// Where a connection comes from.
+    pub fn peer(&self, conn: ConnId) -> Option<Peer> {
+        self.resolve(conn).map(|conn| conn.peer)
+    }
+
+    /// Whether a connection came in on a loopback address.
+    pub fn is_loopback(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
+    }
+
+    /// Whether messages can be sent to it.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
+    /// Whether another connection of the same user and device has taken its
+    /// place, so that it gets nothing of the user's.
+    pub fn is_parked(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::PARKED))
+    }
+
+    /// Bytes that wait for this peer to read; 0 when it is gone.
+    pub fn queued(&self, conn: ConnId) -> usize {
+        self.resolve(conn).map_or(0, |conn| conn.out.len())
+    }
+
+    /// The id of the connection that uses a slot now.
+    pub fn id_at(&self, index: usize) -> Option<ConnId> {
+        let serial = self.conns.get(index)?.serial;
+        Some(ConnId { index: index as u32, serial })
+    }
+
+    /// The one way from an id to a connection. `None` is ordinary.
+    fn resolve(&self, conn: ConnId) -> Option<&Connection> {
+        self.conns.get(conn.index as usize).filter(|record| record.serial == conn.serial)
+    }
+
+    fn resolve_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.conns.get_mut(conn.index as usize).filter(|record| record.serial == conn.serial)
+    }
+
+    /// Takes over the time of the caller's turn. It never goes back.
+    fn set_now(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.origin);
+        let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
+        self.now = self.now.max(now);
+    }
+}

@@ -1,0 +1,273 @@
+//! Bytes that have arrived: heads while shaking hands, frames once open, and
+//! nothing any more once closing.
+
+use std::time::Instant;
+
+use crate::conn::close::{CloseReason, parse_close};
+use crate::conn::decode::{Event, Partial, decode};
+use crate::conn::frame::PONG;
+use crate::conn::{Flags, Phase, head};
+
+use super::{ConnId, Handler, Hub};
+
+impl Hub {
+    /// Whether a connection's socket should be read now. When not, because its
+    /// turn's budget is spent or an answer is on its way,
+    /// [`Hub::pop_readable`] returns it as soon as it should.
+    pub fn may_read(&mut self, conn: ConnId) -> bool {
+        let Some(record) = self.resolve_mut(conn) else { return false };
+        if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
+            record.flags.set(Flags::READ_WANTED);
+            return false;
+        }
+        record.phase != Phase::Ended
+    }
+
+    /// A connection that [`Hub::may_read`] held back and that may be read now.
+    pub fn pop_readable(&mut self) -> Option<ConnId> {
+        let index = self.readable.pop()?;
+        self.id_at(index as usize)
+    }
+
+    /// Whether the turn's work budget is spent: reading more would only copy.
+    pub fn is_exhausted(&self) -> bool {
+        self.work == 0
+    }
+
+    /// Handles bytes that have arrived from a peer. They are unmasked in
+    /// place, so the buffer is changed. Callbacks run from here.
+    pub fn receive<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        now: Instant,
+    ) {
+        self.set_now(now);
+        if self.resolve(conn).is_none() {
+            return;
+        }
+        self.touch(conn.index);
+        let record = &mut self.conns[conn.index as usize];
+        let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
+        match &mut record.inbound {
+            Some(inbound) if waits || !inbound.stash.is_empty() => {
+                inbound.stash.extend_from_slice(bytes);
+                if waits {
+                    self.recount(conn.index);
+                } else {
+                    self.feed_stash(handler, conn);
+                }
+            }
+            None if waits => self.keep(conn, bytes, 0),
+            _ => self.feed(handler, conn, bytes, 0),
+        }
+    }
+
+    /// Goes on with connections whose bytes wait.
+    pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
+        for _ in 0..self.paused.len() {
+            if self.work == 0 {
+                break;
+            }
+            let Some(conn) = self.paused.pop_front() else { break };
+            let Some(record) = self.resolve_mut(conn) else { continue };
+            record.flags.clear(Flags::PAUSED);
+            self.feed_stash(handler, conn);
+            self.settle(conn);
+        }
+    }
+
+    /// What follows when a connection no longer waits: its socket is read
+    /// again, or its end is taken note of.
+    fn settle(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
+            return;
+        }
+        if record.phase == Phase::Head && record.flags.has(Flags::EOF) {
+            self.end(conn.index, CloseReason::Eof);
+        } else if record.flags.has(Flags::READ_WANTED) {
+            record.flags.clear(Flags::READ_WANTED);
+            self.readable.push(conn.index);
+        }
+    }
+
+    /// An HTTP answer was written: on with the next request.
+    pub(super) fn answered(&mut self, conn: ConnId) {
+        let record = &mut self.conns[conn.index as usize];
+        record.flags.clear(Flags::ANSWERING);
+        if record.inbound.as_ref().is_some_and(|inbound| !inbound.stash.is_empty()) {
+            self.pause(conn);
+        } else {
+            self.settle(conn);
+        }
+        self.wheel.disarm(conn.index);
+        let at = self.now.saturating_add(self.timeouts.keep_alive);
+        if self.resolve(conn).is_some_and(|record| record.phase == Phase::Head) {
+            self.arm(conn.index, at);
+        }
+    }
+
+    fn pause(&mut self, conn: ConnId) {
+        self.conns[conn.index as usize].flags.set(Flags::PAUSED);
+        self.paused.push_back(conn);
+    }
+
+    fn feed_stash<H: Handler>(&mut self, handler: &mut H, conn: ConnId) {
+        let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return };
+        let mut stash = std::mem::take(&mut inbound.stash);
+        let searched = std::mem::take(&mut inbound.searched);
+        self.feed(handler, conn, &mut stash, searched);
+        self.recount(conn.index);
+    }
+
+    /// Handles what it can of `bytes` and keeps the rest. The first `searched`
+    /// of them are known not to end a head.
+    fn feed<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        searched: usize,
+    ) {
+        let mut searched = searched;
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(record) = self.resolve(conn) else { return };
+            if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
+                break;
+            }
+            match record.phase {
+                Phase::Open => at += self.feed_frames(handler, conn, &mut bytes[at..]),
+                Phase::Head if self.work == 0 => self.pause(conn),
+                Phase::Head => match head::find_end(&bytes[at..], std::mem::take(&mut searched)) {
+                    Some(length) if length <= self.config.max_head => {
+                        self.work -= 1;
+                        self.handle_head(handler, conn, &bytes[at..at + length]);
+                        at += length;
+                    }
+                    None if bytes.len() - at < self.config.max_head => {
+                        if !could_be_http(bytes[at]) {
+                            return self.refuse(conn, 400, "not an HTTP request");
+                        }
+                        searched = bytes.len() - at;
+                        break;
+                    }
+                    _ => return self.refuse(conn, 431, "request head is too long"),
+                },
+                _ => return,
+            }
+        }
+        if at < bytes.len() {
+            self.keep(conn, &bytes[at..], searched);
+        }
+    }
+
+    /// Handles frames until `bytes` or the budget is used up; returns how many
+    /// bytes were.
+    fn feed_frames<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+    ) -> usize {
+        let inbound = self.conns[conn.index as usize].inbound.as_mut();
+        let mut partial = inbound.and_then(|inbound| inbound.partial.take());
+        let mut begun = partial.is_none();
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.work == 0 {
+                self.pause(conn);
+                break;
+            }
+            let rest = &mut bytes[at..];
+            let left = rest.len();
+            let (used, event) = match decode(&mut partial, rest, self.config.max_message) {
+                Ok(decoded) => decoded,
+                Err(violation) => {
+                    self.close_with(conn.index, CloseReason::Violation(violation));
+                    return bytes.len();
+                }
+            };
+            at += used;
+            let Some(event) = event else { break };
+            self.work -= 1;
+            match event {
+                Event::Message(message) => {
+                    begun = true;
+                    self.stats.messages_in += 1;
+                    handler.on_message(self, conn, message);
+                }
+                Event::Ping(payload) => self.queue_control(conn.index, PONG, payload),
+                Event::Pong => self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE),
+                Event::Close(payload) => {
+                    match parse_close(payload) {
+                        Ok(code) => self.closed_by_peer(conn.index, code, used < left),
+                        Err(violation) => {
+                            self.close_with(conn.index, CloseReason::Violation(violation));
+                        }
+                    }
+                    return bytes.len();
+                }
+            }
+            if !self.is_open(conn) {
+                return bytes.len();
+            }
+        }
+        if partial.is_some() || self.conns[conn.index as usize].inbound.is_some() {
+            self.keep_partial(conn.index, partial, begun);
+        }
+        at
+    }
+
+    /// Keeps what is there of a message. `begun` says that it began just now.
+    fn keep_partial(&mut self, index: u32, partial: Option<Box<Partial>>, begun: bool) {
+        let partial = partial.filter(|partial| !partial.is_idle());
+        let conn = &mut self.conns[index as usize];
+        let inbound = conn.inbound.get_or_insert_default();
+        inbound.started = match partial {
+            None => 0,
+            Some(_) if begun => self.now.max(1),
+            Some(_) => inbound.started,
+        };
+        let timed = partial.is_some() && begun;
+        inbound.partial = partial;
+        self.recount(index);
+        if timed {
+            self.arm_open(index);
+        }
+    }
+
+    /// Keeps bytes that cannot be handled yet.
+    fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        if !matches!(record.phase, Phase::Head | Phase::Open) {
+            return;
+        }
+        let inbound = record.inbound.get_or_insert_default();
+        inbound.stash.extend_from_slice(rest);
+        inbound.searched = searched;
+        self.recount(conn.index);
+    }
+
+    /// Brings the total of what is held for input up to date, and gives back
+    /// what is not needed any more.
+    fn recount(&mut self, index: u32) {
+        let Some(conn) = self.conns.get_mut(index as usize) else { return };
+        let Some(inbound) = &mut conn.inbound else { return };
+        let held = inbound.capacity();
+        self.inbound_bytes = self.inbound_bytes - inbound.counted + held;
+        inbound.counted = held;
+        if inbound.is_idle() {
+            self.inbound_bytes -= held;
+            conn.inbound = None;
+        }
+    }
+}
+
+/// A request begins with a method, which is a token (RFC 9110, section 5.6.2),
+/// or an empty line. What does not need not be waited for.
+fn could_be_http(first: u8) -> bool {
+    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+}

@@ -1,0 +1,128 @@
+//! Request heads: handshakes and plain HTTP, one answer at a time.
+
+use crate::conn::close::CloseReason;
+use crate::conn::head::{self, HeadError, Request};
+use crate::conn::response::Response;
+use crate::conn::upgrade::{UpgradeState, put_switching_protocols};
+use crate::conn::{Details, Flags, Phase};
+
+use super::{Accept, ConnId, Handler, Hub, Reject, Reply, Upgrade};
+
+/// How long a user's surplus connection is held before it is refused, so that
+/// a client that tries again at once does not spin. In milliseconds.
+const HOLD_MS: u64 = 1_000;
+/// What a refused client is asked to wait, in seconds.
+const RETRY_AFTER: &str = "2";
+
+impl Hub {
+    /// Handles one whole head.
+    pub(super) fn handle_head<H: Handler>(&mut self, handler: &mut H, conn: ConnId, head: &[u8]) {
+        match head::parse(head, |request| self.route(handler, conn, request)) {
+            Ok(()) => {}
+            Err(HeadError::TooManyFields) => self.refuse(conn, 431, "too many header fields"),
+            Err(HeadError::Malformed(why)) => self.refuse(conn, 400, why),
+        }
+    }
+
+    /// Answers a head that could not be taken, and closes.
+    pub(super) fn refuse(&mut self, conn: ConnId, status: u16, why: &'static str) {
+        self.respond(conn, &Response::text(status, why), false, false);
+    }
+
+    fn route<H: Handler>(&mut self, handler: &mut H, conn: ConnId, request: &Request<'_>) {
+        let surplus = self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS));
+        if let UpgradeState::Valid(key) = request.upgrade {
+            let verdict = if request.has_body {
+                Err(Reject(Response::text(400, "a handshake has no body")))
+            } else {
+                handler.on_upgrade(self, conn, Upgrade { request })
+            };
+            match verdict {
+                Ok(_) if surplus || self.draining => self.respond_unavailable(conn),
+                Ok(accept) => self.accept(handler, conn, key, accept),
+                Err(Reject(response)) => self.respond(conn, &response, false, false),
+            }
+            return;
+        }
+        let Reply::Now(response) = handler.on_request(self, conn, request);
+        if surplus && response.status() < 400 {
+            return self.respond_unavailable(conn);
+        }
+        let Some(record) = self.resolve(conn) else { return };
+        let more = record.requests.saturating_add(1) < self.config.max_requests;
+        let keep_alive = request.keep_alive() && more && !surplus && !self.draining;
+        self.respond(conn, &response, keep_alive, request.method() == "HEAD");
+    }
+
+    /// Queues an answer. Without `keep_alive` it is the last one.
+    fn respond(&mut self, conn: ConnId, response: &Response, keep_alive: bool, head_only: bool) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        if !matches!(record.phase, Phase::Head | Phase::Held) {
+            return;
+        }
+        record.requests = record.requests.saturating_add(1);
+        if keep_alive {
+            record.flags.set(Flags::ANSWERING);
+            self.wheel.disarm(conn.index);
+            self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
+        } else {
+            let status = response.status();
+            self.start_closing(conn.index, Phase::FlushThenDrain, CloseReason::Http { status });
+        }
+        self.stats.answered += 1;
+        let segment = self.arena.put(|bytes| response.put(keep_alive, head_only, bytes));
+        self.queue(conn.index, segment);
+    }
+
+    fn respond_unavailable(&mut self, conn: ConnId) {
+        self.stats.refused += 1;
+        let response = Response::text(503, "no more connections").field("Retry-After", RETRY_AFTER);
+        self.respond(conn, &response, false, false);
+    }
+
+    /// Upgrades a connection (RFC 6455, section 4.2.2).
+    fn accept<H: Handler>(&mut self, handler: &mut H, conn: ConnId, key: &str, accept: Accept) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        if record.phase != Phase::Head {
+            return;
+        }
+        record.user = accept.user;
+        if !accept.device.is_empty() {
+            let details = record.details.get_or_insert_with(Box::<Details>::default);
+            details.device = accept.device;
+        }
+        if !self.bind(conn.index) {
+            return self.hold(conn);
+        }
+        let protocol = accept.protocol.filter(|name| !name.contains(|c: char| c.is_control()));
+        let segment =
+            self.arena.put(|bytes| put_switching_protocols(key, protocol.as_deref(), bytes));
+        self.queue(conn.index, segment);
+
+        let record = &mut self.conns[conn.index as usize];
+        record.phase = Phase::Open;
+        record.flags.set(Flags::OPENED);
+        if accept.writes_are_life {
+            record.flags.set(Flags::WRITES_ARE_LIFE);
+        }
+        self.stats.opened += 1;
+        self.wheel.disarm(conn.index);
+        self.arm_open(conn.index);
+        handler.on_open(self, conn);
+    }
+
+    fn hold(&mut self, conn: ConnId) {
+        let record = &mut self.conns[conn.index as usize];
+        record.phase = Phase::Held;
+        record.user = compact_str::CompactString::const_new("");
+        self.wheel.disarm(conn.index);
+        self.wheel.arm(conn.index, self.now + HOLD_MS);
+    }
+
+    /// The moment of a held connection is over.
+    pub(super) fn refuse_held(&mut self, index: u32) {
+        if let Some(conn) = self.id_at(index as usize) {
+            self.respond_unavailable(conn);
+        }
+    }
+}

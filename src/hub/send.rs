@@ -1,0 +1,182 @@
+//! Sending: encode once, queue a reference to it for every receiver, mark the
+//! receivers dirty. Nothing is written here.
+
+use crate::conn::arena::Segment;
+use crate::conn::close::CloseReason;
+use crate::conn::frame::{self, BINARY, TEXT};
+use crate::conn::{Connection, Flags, Phase};
+
+use super::dirty::{Dirty, Urgency};
+use super::{ConnId, Hub};
+
+impl Hub {
+    /// Queues a text message for one connection. Returns whether it was
+    /// queued: not when the connection is gone or closing, or its queue is
+    /// full, in which case it is dropped as a slow reader.
+    pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
+        self.send(conn, frame::TEXT, text.as_bytes())
+    }
+
+    /// Queues a binary message for one connection. As [`Hub::send_text`].
+    pub fn send_binary(&mut self, conn: ConnId, data: &[u8]) -> bool {
+        self.send(conn, BINARY, data)
+    }
+
+    fn send(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
+        if !self.is_open(conn) {
+            return false;
+        }
+        let segment = self.arena.put_frame(opcode, payload);
+        self.stats.deliveries += 1;
+        self.queue_message(conn.index, segment)
+    }
+
+    /// Queues a text message for the active connections of a user: one for
+    /// each device. Returns how many; 0 means that the user is offline.
+    pub fn send_to_user(&mut self, user: &str, text: &str) -> usize {
+        let Some(seat) = self.find_seat(user) else { return 0 };
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        let mut receivers = [0; super::Devices::MOST];
+        let count = self.active_members(seat, &mut receivers);
+        if count > 1 {
+            self.arena.mark_fan_out(segment);
+        }
+        let queued = receivers[..count].iter().filter(|&&index| self.queue_message(index, segment));
+        let queued = queued.count();
+        self.stats.deliveries += queued as u64;
+        queued
+    }
+
+    /// Queues a text message for every active connection. Returns how many.
+    /// The whole fan-out is queued before anything else is handled.
+    pub fn broadcast(&mut self, text: &str) -> usize {
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        self.arena.mark_fan_out(segment);
+        let mut full = Vec::new();
+        let mut fan_out = FanOut::new(segment, self.config.max_queue);
+        for (index, conn) in &mut self.conns {
+            if conn.is_active()
+                && !fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena)
+            {
+                full.push(index as u32);
+            }
+        }
+        self.finish_fan_out(fan_out, &full)
+    }
+
+    /// Queues a text message for every active connection in a group. Returns
+    /// how many; 0 when there is no such group.
+    pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
+        let Some(members) = self.groups.members(group) else { return 0 };
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        self.arena.mark_fan_out(segment);
+        let mut full = Vec::new();
+        let mut fan_out = FanOut::new(segment, self.config.max_queue);
+        for &index in members {
+            let Some(conn) = self.conns.get_mut(index as usize) else { continue };
+            if conn.is_active() && !fan_out.queue(index, conn, &mut self.dirty, &mut self.arena) {
+                full.push(index);
+            }
+        }
+        self.finish_fan_out(fan_out, &full)
+    }
+
+    fn finish_fan_out(&mut self, fan_out: FanOut, full: &[u32]) -> usize {
+        if fan_out.refs > 0 {
+            self.arena.retain(fan_out.segment.turn, fan_out.refs);
+        }
+        self.work = self.work.saturating_sub(fan_out.queued);
+        self.stats.deliveries += u64::from(fan_out.queued);
+        for &index in full {
+            self.drop_slow_reader(index);
+        }
+        fan_out.queued as usize
+    }
+
+    /// Queues a message that was encoded, for an open connection.
+    fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
+        self.work = self.work.saturating_sub(1);
+        let conn = &mut self.conns[index as usize];
+        if conn.out.len() + segment.len() > self.config.max_queue {
+            self.drop_slow_reader(index);
+            return false;
+        }
+        conn.flags.set(Flags::MESSAGE_QUEUED);
+        self.queue(index, segment);
+        true
+    }
+
+    /// Queues a control frame (RFC 6455, section 5.5).
+    pub(super) fn queue_control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        let segment = self.arena.put_frame(opcode, payload);
+        // A close frame always has room: it is the last.
+        let full = self.conns[index as usize].out.len() + segment.len() > self.config.max_queue;
+        if full && opcode != frame::CLOSE {
+            self.drop_slow_reader(index);
+            return;
+        }
+        self.queue(index, segment);
+    }
+
+    /// Queues bytes that were encoded, whatever they are and however full the
+    /// queue is.
+    pub(super) fn queue(&mut self, index: u32, segment: Segment) {
+        let conn = &mut self.conns[index as usize];
+        if conn.flags.has(Flags::BLOCKED) {
+            conn.out.push_durable(segment, &mut self.arena);
+            return;
+        }
+        if conn.out.push(segment) {
+            self.arena.retain(segment.turn, 1);
+        }
+        self.dirty.mark(index, conn, Urgency::Direct);
+    }
+
+    fn drop_slow_reader(&mut self, index: u32) {
+        if self.conns[index as usize].phase != Phase::Ended {
+            self.stats.slow_readers += 1;
+            self.end(index, CloseReason::SlowReader);
+        }
+    }
+}
+
+type Opcode = tungstenite::protocol::frame::coding::OpCode;
+
+/// One encoding on its way into many queues.
+struct FanOut {
+    segment: Segment,
+    /// The longest a queue may be before this is added.
+    room: usize,
+    queued: u32,
+    /// How many segments the arena has to count.
+    refs: u32,
+}
+
+impl FanOut {
+    fn new(segment: Segment, max_queue: usize) -> Self {
+        FanOut { segment, room: max_queue.saturating_sub(segment.len()), queued: 0, refs: 0 }
+    }
+
+    /// Returns false when the receiver's queue is full.
+    #[inline]
+    fn queue(
+        &mut self,
+        index: u32,
+        conn: &mut Connection,
+        dirty: &mut Dirty,
+        arena: &mut crate::conn::arena::Arena,
+    ) -> bool {
+        if conn.out.len() > self.room {
+            return false;
+        }
+        conn.flags.set(Flags::MESSAGE_QUEUED);
+        self.queued += 1;
+        if conn.flags.has(Flags::BLOCKED) {
+            conn.out.push_durable(self.segment, arena);
+            return true;
+        }
+        self.refs += u32::from(conn.out.push(self.segment));
+        dirty.mark(index, conn, Urgency::FanOut);
+        true
+    }
+}

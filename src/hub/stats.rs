@@ -1,0 +1,33 @@
+//! Running totals.
+
+/// Totals since the hub was made. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// WebSocket connections opened.
+    pub opened: u64,
+    /// WebSocket connections ended.
+    pub closed: u64,
+    /// Plain HTTP answers, refused handshakes among them.
+    pub answered: u64,
+    /// Refused because the server was full or a user had too many connections.
+    pub refused: u64,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages queued, each receiver counted.
+    pub deliveries: u64,
+    /// WebSocket pings sent for silence.
+    pub pings: u64,
+    /// Connections dropped because they read too slowly.
+    pub slow_readers: u64,
+    /// Connections ended because all buffers together were full.
+    pub relieved: u64,
+    /// Connections ended for silence.
+    pub idle: u64,
+    /// Connections parked by a newer one of the same user and device.
+    pub parked: u64,
+    /// Parked connections made active again.
+    pub promoted: u64,
+}

@@ -1,0 +1,146 @@
+//! Deadlines: one per connection, extended lazily, shortened eagerly.
+//!
+//! An open connection's true deadline is computed from when it was last alive.
+//! A sign of life is one store; the wheel keeps the old deadline, and when that
+//! comes due the true one is looked at. Only a deadline that moves to an
+//! earlier time is armed at once.
+
+use std::time::{Duration, Instant};
+
+use crate::conn::close::CloseReason;
+use crate::conn::frame::PING;
+use crate::conn::{Connection, Flags, Phase};
+
+use super::{ConnId, Handler, Hub};
+
+/// Timers looked at per turn. More are due only when very many connections
+/// were opened within one tick of the wheel.
+const TIMERS_PER_TURN: u32 = 4_096;
+
+impl Hub {
+    /// Does what is due: expires and pings connections, goes on parsing what
+    /// a spent budget left over, and renews the turn's budget. Call it once a
+    /// turn, before writing.
+    pub fn tick<H: Handler>(&mut self, handler: &mut H, now: Instant) {
+        self.set_now(now);
+        self.work = self.config.work_per_turn;
+        while let Some(conn) = self.untimed.pop() {
+            self.time_closing(conn);
+        }
+        let mut budget = TIMERS_PER_TURN;
+        while let Some(index) = self.wheel.pop_due(self.now, &mut budget) {
+            self.due(index);
+        }
+        self.resume(handler);
+        for conn in std::mem::take(&mut self.drained) {
+            if self.is_open(conn) {
+                handler.on_drain(self, conn);
+            }
+        }
+    }
+
+    /// When [`Hub::tick`] has to be called next at the latest. Early calls are
+    /// harmless. `None` when nothing will ever be due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let busy = !self.dirty.is_empty()
+            || !self.ended.is_empty()
+            || !self.paused.is_empty()
+            || !self.readable.is_empty()
+            || !self.drained.is_empty()
+            || !self.untimed.is_empty();
+        let at = if busy { self.now } else { self.wheel.next_deadline()? };
+        Some(self.origin + Duration::from_millis(at))
+    }
+
+    /// Bytes have arrived: one store, nearly always.
+    #[inline]
+    pub(super) fn touch(&mut self, index: u32) {
+        let conn = &mut self.conns[index as usize];
+        conn.heard = self.now;
+        conn.written = 0;
+        if conn.flags.has(Flags::PINGED) {
+            self.clear_pinged(index);
+        }
+    }
+
+    /// A sign of life after a ping: the next ping is due before the expiry
+    /// that is armed.
+    pub(super) fn clear_pinged(&mut self, index: u32) {
+        let conn = &mut self.conns[index as usize];
+        if conn.flags.has(Flags::PINGED) {
+            conn.flags.clear(Flags::PINGED);
+            self.arm_open(index);
+        }
+    }
+
+    /// Arms the true deadline of an open connection, if that is earlier than
+    /// the armed one or none is.
+    pub(super) fn arm_open(&mut self, index: u32) {
+        if let Some(conn) = self.conns.get(index as usize)
+            && conn.phase == Phase::Open
+        {
+            let at = self.open_deadline(conn);
+            if self.wheel.deadline(index).is_none_or(|armed| at < armed) {
+                self.arm(index, at);
+            }
+        }
+    }
+
+    pub(super) fn arm(&mut self, index: u32, at: u64) {
+        if at == u64::MAX { self.wheel.disarm(index) } else { self.wheel.arm(index, at) }
+    }
+
+    fn open_deadline(&self, conn: &Connection) -> u64 {
+        let ping = if conn.flags.has(Flags::PINGED) { u64::MAX } else { self.timeouts.ping };
+        let silence = conn.alive().saturating_add(ping.min(self.timeouts.idle));
+        silence.min(self.message_deadline(conn))
+    }
+
+    fn message_deadline(&self, conn: &Connection) -> u64 {
+        match &conn.inbound {
+            Some(inbound) if inbound.started > 0 => {
+                inbound.started.saturating_add(self.timeouts.message)
+            }
+            _ => u64::MAX,
+        }
+    }
+
+    fn time_closing(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve(conn) else { return };
+        if matches!(record.phase, Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining) {
+            self.wheel.disarm(conn.index);
+            self.wheel.arm(conn.index, self.now.saturating_add(self.timeouts.close));
+        }
+    }
+
+    /// The deadline that was armed for a connection has come.
+    fn due(&mut self, index: u32) {
+        match self.conns[index as usize].phase {
+            Phase::Open => self.open_due(index),
+            Phase::Head => self.end(index, CloseReason::HandshakeTimeout),
+            Phase::Held => self.refuse_held(index),
+            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
+                self.end_closing(index)
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    fn open_due(&mut self, index: u32) {
+        let conn = &self.conns[index as usize];
+        let silent = self.now - conn.alive().min(self.now);
+        if self.message_deadline(conn) <= self.now {
+            self.close_with(index, CloseReason::MessageTimeout);
+        } else if silent >= self.timeouts.idle {
+            self.stats.idle += 1;
+            self.close_with(index, CloseReason::Idle);
+        } else {
+            if silent >= self.timeouts.ping && !conn.flags.has(Flags::PINGED) {
+                self.stats.pings += 1;
+                self.conns[index as usize].flags.set(Flags::PINGED);
+                self.queue_control(index, PING, b"");
+            }
+            self.arm_open(index);
+        }
+    }
+}

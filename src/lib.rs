@@ -1,0 +1,36 @@
+//! longlink: WebSocket long connections for WeChat mini-programs, in one thread.
+//!
+//! Three ways to run it, from the top down:
+//!
+//! 1. [`Server`] with its own loop, serving the [`Relay`] (the mini-program
+//!    protocol) or a [`Handler`] of yours.
+//! 2. [`Driver`] inside a host's own `mio::Poll`.
+//! 3. [`Hub`] alone, with bytes and a made-up clock: a simulator.
+//!
+//! The layers call only downward: server, driver, hub, connection, wheel. No
+//! I/O and no clock below the driver.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod conn;
+mod driver;
+mod hub;
+mod relay;
+mod server;
+mod wheel;
+
+pub use conn::Peer;
+pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
+pub use conn::decode::Message;
+pub use conn::head::{BadEscape, Request};
+pub use conn::response::Response;
+pub use driver::{Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
+pub use hub::{
+    Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
+    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,
+    Sent, Stats, Upgrade,
+};
+pub use relay::{Counters, Relay, RelayConfig};
+pub use server::{Server, Stopper};
+pub use wheel::{TICK_MS, Wheel};

@@ -1,0 +1,200 @@
+//! Who may connect, and as whom.
+//!
+//! Any web page can open `ws://127.0.0.1:8080`, so while no ticket is asked
+//! for, a page must come from this machine, from this server, from WeChat, or
+//! from a host that was allowed; and a loopback listener must be called by an
+//! address or `localhost`, or a foreign name could be made to point at it (DNS
+//! rebinding).
+
+use std::net::IpAddr;
+
+use crate::conn::head::Request;
+use crate::conn::response::Response;
+use crate::hub::{Accept, Printable, Upgrade};
+
+use super::config::RelayConfig;
+use super::v1::MAX_ID;
+
+/// The longest name of a device in bytes.
+const MAX_DEVICE: usize = 64;
+/// Where mini-programs say they come from.
+const WECHAT: &str = "servicewechat.com";
+/// A subprotocol entry that carries a ticket; it is never echoed.
+const TICKET: &str = "ticket.";
+/// A dialect that is not spoken yet.
+const UNSPOKEN: &str = "longlink.v2";
+
+/// The user id part of a WebSocket path, not checked; `None` for other paths.
+pub fn user_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/websocket/").filter(|id| !id.is_empty() && !id.contains('/'))
+}
+
+/// Decides a handshake for a path that names a user.
+pub fn admit(
+    config: &RelayConfig,
+    user: &str,
+    loopback: bool,
+    upgrade: &Upgrade<'_>,
+) -> Result<Accept, Response> {
+    if !is_name(user, MAX_ID) {
+        return Err(Response::text(400, "bad user id: 1 to 128 bytes, no control characters"));
+    }
+    let device = device_of(upgrade)?;
+    let protocol = choose_protocol(upgrade)?;
+    check_host(config, loopback, upgrade)?;
+    check_origin(config, upgrade)?;
+    Ok(Accept::user(user).device(&device).protocol(protocol).writes_are_life(true))
+}
+
+/// A user id or device: within its length, no slash, no control characters.
+fn is_name(name: &str, longest: usize) -> bool {
+    name.len() <= longest && !name.contains(|c: char| c == '/' || c.is_control())
+}
+
+fn device_of(request: &Request<'_>) -> Result<String, Response> {
+    let value = request.query_value("device");
+    let device = value.map_err(|_| Response::text(400, "bad escape in device"))?;
+    let device = device.unwrap_or_default();
+    if is_name(&device, MAX_DEVICE) {
+        Ok(device.into_owned())
+    } else {
+        Err(Response::text(400, "bad device: at most 64 bytes, no control characters"))
+    }
+}
+
+/// The first offered subprotocol that is not a ticket, known or not: browsers
+/// and WeChat's tools fail a connection whose offer is not answered.
+fn choose_protocol<'a>(request: &'a Request<'_>) -> Result<Option<&'a str>, Response> {
+    let mut offered = request.protocols().peekable();
+    if offered.peek().is_none() {
+        return Ok(None);
+    }
+    if request.protocols().all(|name| name.starts_with(TICKET)) {
+        return Err(Response::text(
+            400,
+            "a ticket alone cannot be answered: offer longlink.v1 beside it",
+        ));
+    }
+    Ok(offered.find(|name| !name.starts_with(TICKET) && *name != UNSPOKEN))
+}
+
+fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Result<(), Response> {
+    if !loopback {
+        return Ok(());
+    }
+    let host = request.header("Host").map_or("", host_of);
+    let named = config.allow_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
+    if named || address_of(host).is_some() || host.eq_ignore_ascii_case("localhost") {
+        return Ok(());
+    }
+    log::warn!(
+        "refused a connection to the host {0}; --allow-host {0} would let it in",
+        Printable(host)
+    );
+    Err(Response::text(403, "this host is not allowed"))
+}
+
+fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
+    let origin = match request.header_count("Origin") {
+        0 => return Ok(()),
+        1 => request.header("Origin").unwrap_or("null"),
+        _ => "null",
+    };
+    if is_allowed_origin(config, origin, request.header("Host").unwrap_or("")) {
+        return Ok(());
+    }
+    log::warn!("refused a page from {0}; --allow-origin {0} would let it in", Printable(origin));
+    Err(Response::text(403, "this origin is not allowed"))
+}
+
+fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
+    // `null` and anything else that is not scheme://host names nobody.
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    let page = host_of(authority);
+    !page.is_empty()
+        && (page.eq_ignore_ascii_case("localhost")
+            || address_of(page).is_some_and(|ip| ip.is_loopback())
+            || page.eq_ignore_ascii_case(host_of(host))
+            || page.eq_ignore_ascii_case(WECHAT)
+            || config.allow_origins.iter().any(|allowed| {
+                allowed.eq_ignore_ascii_case(page) || allowed.eq_ignore_ascii_case(origin)
+            }))
+}
+
+/// The host of `host:port`; an IPv6 address keeps its brackets.
+fn host_of(authority: &str) -> &str {
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']').map_or(authority.len(), |at| at + 2),
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    &authority[..end]
+}
+
+fn address_of(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse().ok().map(IpAddr::V6),
+        None => host.parse().ok().map(IpAddr::V4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_segment_names_a_user() {
+        assert_eq!(user_of("/websocket/A"), Some("A"));
+        assert_eq!(user_of("/websocket/张 三"), Some("张 三"));
+        for path in ["/websocket/", "/websocket", "/websocket/a/b", "/websocket/a/", "/", "/x"] {
+            assert_eq!(user_of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_foreign_page_enters() {
+        let mut config = RelayConfig::default();
+        let ok = |config: &RelayConfig, origin, host| is_allowed_origin(config, origin, host);
+        for origin in [
+            "http://127.0.0.1:3000",
+            "http://localhost",
+            "https://[::1]:8443",
+            "http://127.9.9.9",
+            "https://servicewechat.com",
+            "http://box.lan:1234",
+        ] {
+            assert!(ok(&config, origin, "box.lan:8080"), "{origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://",
+            "http://evil.test",
+            "http://localhost.evil.test",
+            "http://evil.test:8080",
+            "http://127.0.0.1.evil.test",
+            "https://servicewechat.com.evil.test",
+            "https://xservicewechat.com",
+            "file://",
+            "http://[::2]",
+            "http://10.0.0.1",
+        ] {
+            assert!(!ok(&config, origin, "box.lan:8080"), "{origin}");
+        }
+        config.allow_origins = vec!["app.example".into(), "https://b.example:8443".into()];
+        assert!(ok(&config, "https://APP.example:1", "x"));
+        assert!(ok(&config, "https://b.example:8443", "x"));
+        assert!(!ok(&config, "https://b.example", "x"));
+    }
+
+    #[test]
+    fn hosts_are_cut_at_their_port() {
+        for (authority, host) in
+            [("a:1", "a"), ("[::1]:80", "[::1]"), ("[::1", "[::1"), ("a", "a"), ("", "")]
+        {
+            assert_eq!(host_of(authority), host);
+        }
+        assert_eq!(address_of("[::1]"), Some("::1".parse().unwrap()));
+        assert_eq!(address_of("::1"), None);
+        assert_eq!(address_of("1.2.3.4"), Some("1.2.3.4".parse().unwrap()));
+    }
+}

@@ -1,0 +1,184 @@
+//! The mini-program protocol: the default [`Handler`].
+//!
+//! Speaks v1, the published page's dialect, at `/websocket/{userId}`. Must not
+//! know: sockets, frames, clocks. This is the only layer that touches JSON.
+
+mod config;
+mod door;
+mod json;
+mod page;
+mod v1;
+
+use crate::conn::close::CloseReason;
+use crate::conn::decode::Message;
+use crate::conn::head::Request;
+use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
+
+pub use config::RelayConfig;
+use v1::Meaning;
+
+/// Totals of what the relay did with messages. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// One-to-one messages handed to at least one connection.
+    pub delivered: u64,
+    /// One-to-one messages to users who were offline: dropped.
+    pub offline: u64,
+    /// Broadcasts.
+    pub broadcasts: u64,
+    /// Broadcasts refused because clients may not send them.
+    pub forbidden: u64,
+    /// Frames that mean nothing.
+    pub ignored: u64,
+}
+
+/// Serves the published mini-program page: heartbeats, one-to-one and group
+/// messages between the users who are online.
+///
+/// Delivery is at most once, to whoever is online; messages from one
+/// connection to one recipient arrive in the order sent.
+#[derive(Debug)]
+pub struct Relay {
+    config: RelayConfig,
+    counters: Counters,
+    /// Where outgoing messages are put together.
+    scratch: String,
+}
+
+/// A scratch buffer that has grown larger is given back.
+const SCRATCH: usize = 64 * 1024;
+
+impl Relay {
+    /// A relay with these settings.
+    pub fn new(config: RelayConfig) -> Self {
+        Relay { config, counters: Counters::default(), scratch: String::new() }
+    }
+
+    /// Running totals.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Sends a message from the server to a user, in the protocol's envelope.
+    /// `message` is JSON text. Returns to how many devices; 0 when the user is
+    /// offline.
+    pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
+        self.scratch.clear();
+        v1::write_message(&mut self.scratch, from, to, message);
+        let count = hub.send_to_user(to, &self.scratch);
+        match count {
+            0 => self.counters.offline += 1,
+            _ => self.counters.delivered += 1,
+        }
+        self.scratch.shrink_to(SCRATCH);
+        count
+    }
+
+    fn handle_text(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
+        let meaning = v1::meaning(text);
+        if let Meaning::Ping = meaning {
+            hub.send_text(conn, v1::PONG);
+            return;
+        }
+        // A message shows that somebody uses this connection; a heartbeat
+        // does not, and bytes that were in flight do not either.
+        hub.reclaim(conn);
+        self.scratch.clear();
+        let Some(from) = hub.user(conn) else { return };
+        match meaning {
+            Meaning::Ping => {}
+            Meaning::Ignored => self.counters.ignored += 1,
+            Meaning::ToUser { to, message } => {
+                v1::write_message(&mut self.scratch, from, &to, message);
+                match hub.send_to_user(&to, &self.scratch) {
+                    0 => self.counters.offline += 1,
+                    _ => self.counters.delivered += 1,
+                }
+            }
+            Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
+                self.forbid(hub, conn)
+            }
+            Meaning::Object { text, rename } => {
+                if v1::write_object(&mut self.scratch, from, text, rename).is_ok() {
+                    self.broadcast(hub);
+                }
+            }
+            Meaning::Text(text) => {
+                v1::write_text(&mut self.scratch, from, text);
+                self.broadcast(hub);
+            }
+        }
+        self.scratch.shrink_to(SCRATCH);
+    }
+
+    fn broadcast(&mut self, hub: &mut Hub) {
+        self.counters.broadcasts += 1;
+        hub.broadcast(&self.scratch);
+    }
+
+    fn forbid(&mut self, hub: &Hub, conn: ConnId) {
+        self.counters.forbidden += 1;
+        // There is no clock here: rarer and rarer instead of once a while.
+        if self.counters.forbidden.is_power_of_two() {
+            let user = hub.user(conn).unwrap_or("");
+            let total = self.counters.forbidden;
+            log::warn!("ignored a broadcast by {}: they are off ({total} so far)", Printable(user));
+        }
+    }
+}
+
+impl Handler for Relay {
+    fn on_upgrade(
+        &mut self,
+        hub: &mut Hub,
+        conn: ConnId,
+        upgrade: Upgrade<'_>,
+    ) -> Result<Accept, Reject> {
+        let Some(user) = door::user_of(upgrade.path()) else {
+            // A server may ignore a wish to upgrade (RFC 9110, section 7.8).
+            return Err(Reject(page::answer(&self.config, hub.is_draining(), &upgrade)));
+        };
+        Ok(door::admit(&self.config, user, hub.is_loopback(conn), &upgrade)?)
+    }
+
+    fn on_request(&mut self, hub: &mut Hub, _: ConnId, request: &Request<'_>) -> Reply {
+        Reply::Now(page::answer(&self.config, hub.is_draining(), request))
+    }
+
+    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("open {}", Identity(hub, conn));
+        }
+    }
+
+    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+        match message {
+            Message::Text(text) => self.handle_text(hub, conn, text),
+            Message::Binary(_) => self.counters.ignored += 1,
+        }
+    }
+
+    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
+        }
+    }
+}
+
+/// A connection in a log line.
+struct Identity<'a>(&'a Hub, ConnId);
+
+impl std::fmt::Display for Identity<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Identity(hub, conn) = self;
+        write!(f, "user {}", Printable(hub.user(*conn).unwrap_or("")))?;
+        if let Some(device) = hub.device(*conn).filter(|device| !device.is_empty()) {
+            write!(f, " device {}", Printable(device))?;
+        }
+        match hub.peer(*conn) {
+            Some(peer) => write!(f, " from {peer}"),
+            None => Ok(()),
+        }
+    }
+}

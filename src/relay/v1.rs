@@ -1,0 +1,299 @@
+//! What a v1 client's frame means: the published mini-program page.
+//!
+//! That page shows `JSON.parse(data).message` of every frame whose `type` is
+//! not `pong`, and sends `ping`, an object with `toUserId`, or plain text.
+//! The `message` of a frame is carried as the sender's own JSON text, so lone
+//! surrogates and large numbers arrive as they were sent. `formUserId` is
+//! misspelt in the published page; it stays.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::json;
+
+/// The answer to a heartbeat, exactly.
+pub const PONG: &str = r#"{"type":"pong"}"#;
+/// The longest user id in bytes.
+pub const MAX_ID: usize = 128;
+/// Objects nested deeper than this are ignored.
+const MAX_DEPTH: usize = 64;
+
+/// Types of frames of this protocol, v1 and v2: a broadcast that names one
+/// could pass for it.
+const TYPES: [&str; 17] = [
+    "ack",
+    "background",
+    "broadcast",
+    "bye",
+    "error",
+    "foreground",
+    "gap",
+    "join",
+    "kick",
+    "leave",
+    "message",
+    "ping",
+    "pong",
+    "presence",
+    "send",
+    "welcome",
+    "resume",
+];
+
+/// What a frame asks for.
+#[derive(Debug)]
+pub enum Meaning<'a> {
+    /// A heartbeat, to be answered with [`PONG`].
+    Ping,
+    /// Nothing.
+    Ignored,
+    /// A message to one user.
+    ToUser { to: Cow<'a, str>, message: &'a str },
+    /// An object for everyone.
+    Object { text: &'a str, rename: bool },
+    /// A text for everyone.
+    Text(&'a str),
+}
+
+/// The fields of an object that matter, the last of duplicates.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<&'a RawValue>,
+    to: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+}
+
+/// Tells what a text frame means; the first rule that matches.
+pub fn meaning(text: &str) -> Meaning<'_> {
+    if text.eq_ignore_ascii_case("ping") {
+        return Meaning::Ping;
+    }
+    if !json::begins_object(text) {
+        return Meaning::Text(text);
+    }
+    if json::is_deeper_than(text, MAX_DEPTH) {
+        return Meaning::Ignored;
+    }
+    let mut fields = Fields::default();
+    let parsed = json::each_field(text, |key, value| match key {
+        "type" => fields.kind = Some(value),
+        "toUserId" => fields.to = Some(value),
+        "message" => fields.message = Some(value),
+        _ => {}
+    });
+    if parsed.is_err() {
+        return Meaning::Ignored;
+    }
+    let kind = fields.kind.and_then(json::string);
+    match (kind.as_deref(), fields.to, fields.message) {
+        (Some("ping"), ..) => Meaning::Ping,
+        (Some("pong"), ..) => Meaning::Ignored,
+        (_, Some(to), Some(message)) => match id_of(to) {
+            Some(to) => Meaning::ToUser { to, message: message.get() },
+            None => Meaning::Ignored,
+        },
+        (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
+        (kind, None, Some(_)) => {
+            let rename = kind.is_some_and(|kind| TYPES.contains(&kind));
+            Meaning::Object { text, rename }
+        }
+    }
+}
+
+/// Who is meant by a `toUserId`: a string, or an integer literal whose digits
+/// are the id.
+fn id_of(value: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = value.get();
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    let id = if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        Cow::Borrowed(raw)
+    } else {
+        json::string(value)?
+    };
+    (1..=MAX_ID).contains(&id.len()).then_some(id)
+}
+
+/// Writes the envelope of a one-to-one message.
+pub fn write_message(out: &mut String, from: &str, to: &str, message: &str) {
+    out.push_str(r#"{"type":"message","formUserId":"#);
+    json::write_string(out, from);
+    out.push_str(r#","toUserId":"#);
+    json::write_string(out, to);
+    out.push_str(r#","message":"#);
+    out.push_str(message);
+    out.push('}');
+}
+
+/// Writes a text for everyone.
+pub fn write_text(out: &mut String, from: &str, text: &str) {
+    out.push_str(r#"{"type":"broadcast","formUserId":"#);
+    json::write_string(out, from);
+    out.push_str(r#","message":"#);
+    json::write_string(out, text);
+    out.push('}');
+}
+
+/// Writes an object for everyone: its own fields, stamped with its sender.
+/// Every `formUserId`, and every `type` if it is renamed, is left out and
+/// written once, so that no later duplicate undoes the stamp.
+///
+/// # Errors
+/// Never for an object that [`meaning`] has taken.
+pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> fmt::Result {
+    out.push('{');
+    if rename {
+        out.push_str(r#""type":"broadcast","#);
+    }
+    out.push_str(r#""formUserId":"#);
+    json::write_string(out, from);
+    json::each_raw_field(text, |raw_key, key, value| {
+        if key != "formUserId" && !(rename && key == "type") {
+            out.push(',');
+            out.push_str(raw_key);
+            out.push(':');
+            out.push_str(value.get());
+        }
+    })
+    .map_err(|_| fmt::Error)?;
+    out.push('}');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `text` from A becomes: who gets it, and what.
+    fn becomes(text: &str) -> (String, String) {
+        let mut out = String::new();
+        let to = match meaning(text) {
+            Meaning::Ping => return ("ping".into(), out),
+            Meaning::Ignored => return ("ignored".into(), out),
+            Meaning::ToUser { to, message } => {
+                write_message(&mut out, "A", &to, message);
+                to.into_owned()
+            }
+            Meaning::Object { text, rename } => {
+                write_object(&mut out, "A", text, rename).unwrap();
+                "all".into()
+            }
+            Meaning::Text(text) => {
+                write_text(&mut out, "A", text);
+                "all".into()
+            }
+        };
+        assert!(serde_json::from_str::<&RawValue>(&out).is_ok(), "not JSON: {out}");
+        (to, out)
+    }
+
+    fn ignored(text: &str) {
+        assert_eq!(becomes(text).0, "ignored", "{text}");
+    }
+
+    fn to(text: &str, user: &str, message: &str) {
+        let (who, frame) = becomes(text);
+        assert_eq!(who, user, "{text}");
+        let user = serde_json::to_string(user).unwrap();
+        let expected = format!(
+            r#"{{"type":"message","formUserId":"A","toUserId":{user},"message":{message}}}"#
+        );
+        assert_eq!(frame, expected, "{text}");
+    }
+
+    fn all(text: &str, frame: &str) {
+        assert_eq!(becomes(text), ("all".into(), frame.into()), "{text}");
+    }
+
+    #[test]
+    fn heartbeats() {
+        for text in ["ping", "PING", "Ping", r#"{"type":"ping"}"#, r#" { "t":1, "type" : "ping"}"#]
+        {
+            assert_eq!(becomes(text).0, "ping", "{text}");
+        }
+        assert_eq!(becomes(r#"{"type":"p\u0069ng","toUserId":"B","message":1}"#).0, "ping");
+        ignored(r#"{"type":"pong","message":"x"}"#);
+        all("ping ", r#"{"type":"broadcast","formUserId":"A","message":"ping "}"#);
+    }
+
+    #[test]
+    fn one_to_one_is_never_broadcast() {
+        to(r#"{"formUserId":"A","toUserId":"B","message":"hi"}"#, "B", r#""hi""#);
+        to(
+            r#"{"toUserId":"B","message":{"a":[1e400,"\ud800"]}}"#,
+            "B",
+            r#"{"a":[1e400,"\ud800"]}"#,
+        );
+        to(
+            r#"{"toUserId":12345678901234567890123,"message":null}"#,
+            "12345678901234567890123",
+            "null",
+        );
+        to(r#"{"to\u0055serId":"\u5f20","message":1}"#, "张", "1");
+        to(r#"{"toUserId":"X","toUserId":"B","message":1,"message":2}"#, "B", "2");
+        to(r#"{"toUserId":"a\"b","message":1}"#, r#"a"b"#, "1");
+        for value in ["null", r#""""#, "1.0", "1e3", "true", "[]", "{}", r#""\ud800""#] {
+            ignored(&format!(r#"{{"toUserId":{value},"message":"x"}}"#));
+        }
+        ignored(&format!(r#"{{"toUserId":"{}","message":"x"}}"#, "b".repeat(129)));
+        ignored(r#"{"toUserId":"B"}"#);
+        ignored(r#"{"toUserId":"B","message":"x","toUserId":null}"#);
+    }
+
+    #[test]
+    fn objects_for_everyone_are_stamped() {
+        all(r#"{"message":"x"}"#, r#"{"formUserId":"A","message":"x"}"#);
+        all(
+            r#"{"formUserId":"Z","n": 1 ,"message":"x","form\u0055serId":"Y"}"#,
+            r#"{"formUserId":"A","n":1,"message":"x"}"#,
+        );
+        all(
+            r#"{"type":"welcome","message":"x","type":"kick"}"#,
+            r#"{"type":"broadcast","formUserId":"A","message":"x"}"#,
+        );
+        all(r#"{"type":"order","message":1}"#, r#"{"formUserId":"A","type":"order","message":1}"#);
+        all(r#"{"type":7,"message":1}"#, r#"{"formUserId":"A","type":7,"message":1}"#);
+        all(r#"{"\ud800":1,"message":1}"#, r#"{"formUserId":"A","\ud800":1,"message":1}"#);
+    }
+
+    #[test]
+    fn objects_that_say_nothing_are_ignored() {
+        for text in
+            [r#"{"formUserId":"A"}"#, "{}", " {", "{\"message\":}", "\t\n{x", r#"{"message":1}}"#]
+        {
+            ignored(text);
+        }
+        let deep = |depth: usize| {
+            format!(r#"{{"message":{}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1))
+        };
+        assert_eq!(becomes(&deep(64)).0, "all");
+        ignored(&deep(65));
+        ignored(&deep(10_000));
+        let brackets_in_text = format!(r#"{{"message":"{}"}}"#, "[{".repeat(500));
+        assert_eq!(becomes(&brackets_in_text).0, "all");
+    }
+
+    #[test]
+    fn other_text_is_for_everyone() {
+        for (text, message) in [
+            ("", r#""""#),
+            ("hello", r#""hello""#),
+            ("[1]", r#""[1]""#),
+            ("5", r#""5""#),
+            (r#""x""#, r#""\"x\"""#),
+            ("a\nb\u{2028}", "\"a\\nb\u{2028}\""),
+        ] {
+            all(text, &format!(r#"{{"type":"broadcast","formUserId":"A","message":{message}}}"#));
+        }
+    }
+
+    #[test]
+    fn a_sender_cannot_break_out_of_its_id() {
+        let mut out = String::new();
+        write_text(&mut out, r#"A","type":"kick"#, "x");
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["type"], "broadcast");
+        assert_eq!(value["formUserId"], r#"A","type":"kick"#);
+    }
+}

@@ -1,0 +1,142 @@
+//! Our own loop: a poll, its events, a way to wake and to stop it. It is the
+//! first user of the embedding API; whatever it can do, a host can.
+//!
+//! The only place of the library that looks at a clock.
+
+use std::io;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+
+use crate::driver::{Driver, Listener};
+use crate::hub::{Config, Handler, Hub};
+
+/// Events taken from the poll at once. More do not pay.
+const EVENTS: usize = 1_024;
+const WAKE: Token = Token(0);
+const DRIVER: Token = Token(1);
+
+/// A server with a loop of its own, on one thread.
+///
+/// ```no_run
+/// use longlink::{Config, Relay, RelayConfig, Server};
+///
+/// let relay = Relay::new(RelayConfig::default());
+/// let mut server = Server::bind("127.0.0.1:8080", Config::default(), relay)?;
+/// server.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Server<H> {
+    poll: Poll,
+    events: Events,
+    driver: Driver<H>,
+    stopper: Stopper,
+}
+
+/// Wakes a server's loop, and stops it, from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    waker: Arc<mio::Waker>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Stopper {
+    /// Asks the server to go down: it stops accepting, closes every connection
+    /// with code 1001 within `close_timeout`, and [`Server::run`] returns.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends the poll's sleep, so that [`Server::turn`] returns.
+    pub fn wake(&self) {
+        // It fails only when the poll is gone, and then nobody sleeps.
+        let _ = self.waker.wake();
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// Listens on every address that `addr` resolves to.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or the configuration contradicts itself.
+    pub fn bind(addr: impl ToSocketAddrs, config: Config, handler: H) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for addr in addr.to_socket_addrs()? {
+            listeners.push(Listener::tcp(addr, &config)?);
+        }
+        Self::new(listeners, config, handler)
+    }
+
+    /// Serves on listeners that are bound already.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself or the system gives no poll.
+    pub fn new(listeners: Vec<Listener>, config: Config, handler: H) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
+        let driver =
+            Driver::new(listeners, poll.registry(), DRIVER, config, handler, Instant::now())?;
+        let stopper = Stopper { waker, stop: Arc::default() };
+        Ok(Server { poll, events: Events::with_capacity(EVENTS), driver, stopper })
+    }
+
+    /// Runs until it was [stopped](Stopper::stop) and everybody has gone.
+    ///
+    /// # Errors
+    /// When the poll itself fails; a connection's failure is never an error.
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.is_stopped() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// One turn: sleeps until something happens, at most `max_wait`, handles
+    /// it and returns. For callers with work of their own between turns.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    pub fn turn(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
+        let deadline = self.driver.next_deadline();
+        let until = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = [until, max_wait].into_iter().flatten().min();
+        match self.poll.poll(&mut self.events, wait) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let now = Instant::now();
+        for event in &self.events {
+            self.driver.handle_event(event, now);
+        }
+        if self.stopper.stop.load(Ordering::Acquire) && !self.driver.hub().is_draining() {
+            self.driver.shutdown();
+        }
+        self.driver.tick(now);
+        Ok(())
+    }
+
+    /// Whether it was stopped and everybody has gone.
+    pub fn is_stopped(&self) -> bool {
+        self.driver.hub().is_draining() && self.driver.hub().is_drained()
+    }
+
+    /// The means to wake or stop it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Hub and handler, to send between turns.
+    pub fn parts(&mut self) -> (&mut Hub, &mut H) {
+        self.driver.parts()
+    }
+
+    /// The listeners, to learn their addresses.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.driver.listeners()
+    }
+}

@@ -1,0 +1,53 @@
+"""Runs a server of this project for a test and says where it listens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+TARGET = Path(__file__).resolve().parents[2] / "target"
+START_SECONDS = 10
+
+
+@contextlib.contextmanager
+def launch(*command: str | Path) -> Iterator[str]:
+    """Starts `command`, which prints `listening on http://HOST:PORT`, and yields HOST:PORT.
+
+    It must still run when the block ends; then it is killed.
+    """
+    server = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    # Reading the line cannot be interrupted; ending the server can.
+    watchdog = threading.Timer(START_SECONDS, server.kill)
+    watchdog.start()
+    try:
+        line = server.stdout.readline()
+        watchdog.cancel()
+        match = re.fullmatch(r"listening on http://(\S+)\n", line)
+        if not match:
+            sys.exit(f"{command[0]} did not say where it listens: {line!r}")
+        yield match[1]
+        if server.poll() is not None:
+            sys.exit(f"{command[0]} ended during the test, with {server.returncode}")
+    finally:
+        watchdog.cancel()
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+def longlink(*args: str) -> contextlib.AbstractContextManager[str]:
+    """Runs `longlink serve` on a free port: `LONGLINK_BIN`, else the release or debug build."""
+    given = os.environ.get("LONGLINK_BIN")
+    places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
+    binary = next((place for place in places if place.exists()), None)
+    if not binary:
+        sys.exit(f"no longlink binary (cargo build --release first): {places}")
+    return launch(binary, "serve", "--listen", "127.0.0.1:0", "--log", "warn", *args)
