@@ -1,0 +1,42 @@
+//! Echoes text and binary messages on any path: the endpoint that conformance
+//! tests talk to.
+//!
+//! ```text
+//! cargo run --release --example echo 127.0.0.1:9001
+//! ```
+
+use longlink::{Accept, Config, ConnId, Handler, Hub, Message, Reject, Server, Upgrade};
+
+const MAX_MESSAGE: usize = 16 << 20;
+
+struct Echo;
+
+impl Handler for Echo {
+    fn on_upgrade(
+        &mut self,
+        _: &mut Hub,
+        _: ConnId,
+        upgrade: Upgrade<'_>,
+    ) -> Result<Accept, Reject> {
+        Ok(Accept::anonymous().protocol(upgrade.protocols().next()))
+    }
+
+    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+        match message {
+            Message::Text(text) => hub.send_text(conn, text),
+            Message::Binary(data) => hub.send_binary(conn, data),
+        };
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let mut config = Config::default();
+    config.max_message = MAX_MESSAGE;
+    config.max_queue = 4 * MAX_MESSAGE;
+    let mut server = Server::bind(addr, config, Echo)?;
+    for listener in server.listeners() {
+        println!("listening on http://{listener}");
+    }
+    server.run()
+}
