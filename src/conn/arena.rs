@@ -112,6 +112,17 @@ impl Arena {
         }
     }
 
+    /// Takes back `segment`, the last one put, that turned out to be for nobody.
+    pub fn take_back(&mut self, segment: Segment) {
+        if let Some(turn) = self.turns.back_mut()
+            && turn.bytes.len() == segment.end as usize
+        {
+            turn.bytes.truncate(segment.start as usize);
+            turn.fan_outs.pop_if(|(start, ..)| *start == segment.start);
+            self.held -= segment.len();
+        }
+    }
+
     /// Counts `refs` more segments that point to that turn.
     pub fn retain(&mut self, turn: u32, refs: u32) {
         let index = self.index(turn);
