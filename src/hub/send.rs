@@ -11,8 +11,9 @@ use super::{ConnId, Hub};
 
 impl Hub {
     /// Queues a text message for one connection. Returns whether it was
-    /// queued: not when the connection is gone or closing, or its queue is
-    /// full, in which case it is dropped as a slow reader.
+    /// queued: not when the connection is gone or closing, when the message is
+    /// longer than any queue, or when this queue is full, in which case the
+    /// connection is dropped as a slow reader.
     pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
         self.send(conn, frame::TEXT, text.as_bytes())
     }
@@ -23,7 +24,7 @@ impl Hub {
     }
 
     fn send(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
-        if !self.is_open(conn) {
+        if !self.is_open(conn) || !self.fits(payload) {
             return false;
         }
         let segment = self.arena.put_frame(opcode, payload);
@@ -35,10 +36,21 @@ impl Hub {
         queued
     }
 
+    /// Whether a queue could ever hold that message. If not, no receiver is to
+    /// blame: it is sent to nobody, and nobody is dropped for it.
+    fn fits(&mut self, payload: &[u8]) -> bool {
+        let fits = frame::server_frame_len(payload.len()) <= self.config.max_queue;
+        self.stats.too_long += u64::from(!fits);
+        fits
+    }
+
     /// Queues a text message for the active connections of a user: one for
-    /// each device. Returns how many; 0 means that the user is offline.
+    /// each device. Returns how many; 0 means that the user is offline, or that
+    /// the message is longer than any queue.
     pub fn send_to_user(&mut self, user: &str, text: &str) -> usize {
-        let Some(seat) = self.find_seat(user) else { return 0 };
+        let Some(seat) = self.find_seat(user).filter(|_| self.fits(text.as_bytes())) else {
+            return 0;
+        };
         let segment = self.arena.put_frame(TEXT, text.as_bytes());
         let mut receivers = [0; super::Devices::MOST];
         let count = self.active_members(seat, &mut receivers);
@@ -57,6 +69,9 @@ impl Hub {
     /// Queues a text message for every active connection. Returns how many.
     /// The whole fan-out is queued before anything else is handled.
     pub fn broadcast(&mut self, text: &str) -> usize {
+        if !self.fits(text.as_bytes()) {
+            return 0;
+        }
         let segment = self.arena.put_frame(TEXT, text.as_bytes());
         self.arena.mark_fan_out(segment);
         let mut full = Vec::new();
@@ -74,6 +89,9 @@ impl Hub {
     /// Queues a text message for every active connection in a group. Returns
     /// how many; 0 when there is no such group.
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
+        if !self.fits(text.as_bytes()) {
+            return 0;
+        }
         let Some(members) = self.groups.members(group) else { return 0 };
         let segment = self.arena.put_frame(TEXT, text.as_bytes());
         self.arena.mark_fan_out(segment);
