@@ -83,7 +83,6 @@ pub enum State {
     Ended(CloseReason),
 }
 
-#[derive(Debug)]
 pub struct Conn {
     pub state: State,
     pub surplus: bool,
@@ -113,6 +112,17 @@ pub struct Conn {
     pub groups: BTreeSet<String>,
 }
 
+impl std::fmt::Debug for Conn {
+    /// What a failure is understood by, without the bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (heard, alive, due) = (self.heard, self.alive, self.expected.len());
+        write!(f, "{:?} of {:?}/{:?}, parked {:?}, ", self.state, self.user, self.device, self.parked)?;
+        write!(f, "opened {}, heard {heard}, alive {alive}, {due} bytes due, ", self.opened_at)?;
+        write!(f, "blocked {}, pinged {}, eof {}, ", self.blocked, self.pinged, self.eof)?;
+        write!(f, "received {}, next {:?}", self.received, self.inbound.front())
+    }
+}
+
 impl Conn {
     pub fn is_active(&self) -> bool {
         self.state == State::Open && self.parked.is_none()
@@ -126,7 +136,6 @@ impl Conn {
     }
 }
 
-#[derive(Debug)]
 pub struct Shadow {
     pub config: Config,
     pub now: u64,

@@ -144,12 +144,16 @@ impl Watched {
     fn justify_drop(&mut self, id: ConnId) {
         let most = self.shadow.config.max_queue;
         let conn = self.shadow.conn(id);
-        let front = conn.inbound.front().filter(|item| item.end <= conn.received);
         let room = most - conn.expected.len();
-        let full = match front.map(|item| &item.what) {
-            Some(In::Ping(payload)) => server_frame(codec::PONG, payload).len() > room,
-            _ => self.during == During::Tick && room < 2,
-        };
+        // The answers to all pings that are next, which nobody could see.
+        let next = conn.inbound.iter().take_while(|item| item.end <= conn.received);
+        let answers = next.map_while(|item| match &item.what {
+            In::Ping(payload) => Some(server_frame(codec::PONG, payload).len()),
+            In::Pong => Some(0),
+            _ => None,
+        });
+        let pinged = if self.during == During::Tick { 2 } else { 0 };
+        let full = answers.sum::<usize>() + pinged > room;
         let reason = if self.over {
             CloseReason::Memory
         } else {
