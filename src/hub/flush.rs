@@ -118,12 +118,14 @@ impl Hub {
                     record.flags.clear(Flags::WAS_BLOCKED);
                     self.drained.push(conn);
                 }
-                if record.flags.has(Flags::MESSAGE_QUEUED) {
-                    record.flags.clear(Flags::MESSAGE_QUEUED);
-                    if record.flags.has(Flags::WRITES_ARE_LIFE) {
-                        record.written = u32::try_from(now - record.heard).unwrap_or(u32::MAX);
-                        self.clear_pinged(conn.index);
-                    }
+                // A ping alone proves nothing, or a page that has stopped would
+                // live for ever. But a parked connection gets nothing else: the
+                // page has forgotten it, yet reconnects whenever it closes.
+                let proves_life = record.flags.has(Flags::MESSAGE_QUEUED | Flags::PARKED);
+                record.flags.clear(Flags::MESSAGE_QUEUED);
+                if proves_life && record.flags.has(Flags::WRITES_ARE_LIFE) {
+                    record.written = u32::try_from(now - record.heard).unwrap_or(u32::MAX);
+                    self.clear_pinged(conn.index);
                 }
                 Sent::Nothing
             }
