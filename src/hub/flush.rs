@@ -69,7 +69,7 @@ impl Hub {
 
     /// `written` bytes of what was pending were written. If that was less than
     /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
-    /// pending than was offered, it is handed out again.
+    /// pending than was offered, it is handed out again after the turn's end.
     #[inline]
     pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         let Some(record) = self.conns.get_mut(conn.index as usize) else { return Sent::Nothing };
@@ -80,7 +80,7 @@ impl Hub {
         if record.out.is_empty() {
             return self.flushed(conn);
         }
-        self.dirty.mark(conn.index, record, Urgency::Direct);
+        self.dirty.mark_later(conn.index, record);
         Sent::Nothing
     }
 

@@ -249,6 +249,7 @@ impl Hub {
     }
 
     /// Ends the connections that hold most, until the rest fits.
+        self.dirty.end_turn(&mut self.conns);
     #[cold]
     fn relieve(&mut self) {
         let mut holders: Vec<(usize, u32)> = Vec::new();
