@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use crate::conn::{Flags, Phase};
 
 use super::dirty::Urgency;
+use super::pressure::is_pressed;
 use super::{ConnId, Hub};
 
 /// What the caller has to do after bytes were written.
@@ -76,7 +77,11 @@ impl Hub {
         if record.serial != conn.serial || record.phase == Phase::Ended {
             return Sent::Nothing;
         }
+        let pressed = is_pressed(record, self.config.max_queue);
         record.out.advance(written, &mut self.arena);
+        if pressed && !is_pressed(record, self.config.max_queue) {
+            self.pressed -= 1;
+        }
         if record.out.is_empty() {
             return self.flushed(conn);
         }
@@ -91,8 +96,15 @@ impl Hub {
             && record.serial == conn.serial
             && record.phase != Phase::Ended
         {
+            if is_pressed(record, self.config.max_queue) {
+                self.pressed -= 1;
+            }
             record.flags.set(Flags::BLOCKED);
             record.out.make_durable(&mut self.arena);
+            // Now that it waits for its peer, the bound is strict.
+            if record.phase == Phase::Open && record.out.len() > self.config.max_queue {
+                self.drop_slow_reader(conn.index);
+            }
         }
     }
 
@@ -104,6 +116,9 @@ impl Hub {
         {
             record.flags.clear(Flags::BLOCKED);
             record.flags.set(Flags::WAS_BLOCKED);
+            if is_pressed(record, self.config.max_queue) {
+                self.pressed += 1;
+            }
             self.dirty.mark(conn.index, record, Urgency::Direct);
         }
     }
