@@ -108,7 +108,7 @@ pub fn bind(addresses: &[Address], config: &Config) -> Result<Vec<Listener>, Ref
     for address in addresses {
         address.bind(config, &mut listeners).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Refusal(format!(
-                "cannot listen on {address}: it is taken; stop who listens there, or choose another with --listen"
+                "cannot listen on {address}: it is taken; choose another with --listen"
             )),
             _ => Refusal(format!("cannot listen on {address}: {error}")),
         })?;
