@@ -58,8 +58,17 @@ struct Turn {
     bytes: Vec<u8>,
     /// Segments that point here.
     refs: u32,
-    /// Where fan-outs lie, in order, and their shared copies once one was needed.
-    fan_outs: Vec<(u32, u32, Option<Arc<[u8]>>)>,
+    /// In the order they lie.
+    fan_outs: Vec<FanOut>,
+}
+
+/// Where a fan-out lies in its turn.
+#[derive(Debug)]
+struct FanOut {
+    start: u32,
+    end: u32,
+    /// A copy for all who wait, once somebody does.
+    shared: Option<Arc<[u8]>>,
 }
 
 /// The buffers of the current turn and of earlier ones not wholly written.
@@ -118,7 +127,7 @@ impl Arena {
 
     /// Says that `segment`, the last one put, goes to many.
     pub fn mark_fan_out(&mut self, segment: Segment) {
-        self.current.fan_outs.push((segment.start, segment.end, None));
+        self.current.fan_outs.push(FanOut { start: segment.start, end: segment.end, shared: None });
     }
 
     /// Counts `refs` more segments that point to that turn.
@@ -189,17 +198,17 @@ impl Arena {
             &mut self.past[index]
         };
         let mut at = segment.start;
-        let mut next = turn.fan_outs.partition_point(|&(_, end, _)| end <= at);
+        let mut next = turn.fan_outs.partition_point(|fan_out| fan_out.end <= at);
         while at < segment.end {
-            let fan_out = turn.fan_outs.get_mut(next).filter(|(start, ..)| *start < segment.end);
-            let own_end = fan_out.as_ref().map_or(segment.end, |(start, ..)| *start);
+            let fan_out = turn.fan_outs.get_mut(next).filter(|fan_out| fan_out.start < segment.end);
+            let own_end = fan_out.as_ref().map_or(segment.end, |fan_out| fan_out.start);
             if at < own_end {
                 let own = turn.bytes[at as usize..own_end as usize].to_vec();
                 self.held += own.len();
                 push(Durable::Owned(own));
                 at = own_end;
             }
-            if let Some((start, end, shared)) = fan_out {
+            if let Some(FanOut { start, end, shared }) = fan_out {
                 let bytes = &turn.bytes[*start as usize..*end as usize];
                 let shared = shared.get_or_insert_with(|| {
                     self.held += bytes.len();
@@ -244,8 +253,8 @@ impl Arena {
     fn recycle(&mut self, mut turn: Turn) {
         self.held -= turn.bytes.len();
         self.waiting -= turn.bytes.len();
-        while let Some((_, _, shared)) = turn.fan_outs.pop() {
-            if let Some(shared) = shared {
+        while let Some(fan_out) = turn.fan_outs.pop() {
+            if let Some(shared) = fan_out.shared {
                 self.drop_shared(shared);
             }
         }
