@@ -108,10 +108,56 @@ pub fn bind(addresses: &[Address], config: &Config) -> Result<Vec<Listener>, Ref
     for address in addresses {
         address.bind(config, &mut listeners).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Refusal(format!(
-                "cannot listen on {address}: it is taken; stop who listens there, or choose another with --listen"
+                "cannot listen on {address}: it is taken; choose another with --listen"
             )),
             _ => Refusal(format!("cannot listen on {address}: {error}")),
         })?;
     }
     Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (text, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9:0", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("localhost:8080", true),
+            ("unix:/run/x.sock", true),
+            ("unix:x", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("[::ffff:0.0.0.0]:1", false),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.is_local(), local, "{text}");
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":",
+            "8080",
+            ":8080",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:65536",
+            "127.0.0.1:-1",
+            "::1:8080",
+            "[::1]",
+            "http://127.0.0.1:80",
+            "localhost:http",
+            "unix:",
+        ] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use longlink::{Config, ConfigError, Devices, RelayConfig};
 
 use super::Refusal;
 use super::capacity::Capacity;
+use super::hosts;
 use super::listen::{self, Address};
 use super::units;
 use super::values::Values;
@@ -129,28 +130,14 @@ fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
             *field = on;
         }
     }
-    if let Some(origins) = values.read("allow-origin", |raw| hosts(units::list(raw)?, true))? {
+    let list = |raw: &_, read: fn(&str) -> Result<String, String>| -> Result<Vec<_>, _> {
+        units::list(raw)?.iter().map(|entry| read(entry)).collect()
+    };
+    if let Some(origins) = values.read("allow-origin", |raw| list(raw, hosts::origin))? {
         relay.allow_origins = origins;
     }
-    if let Some(hosts) = values.read("allow-host", |raw| hosts(units::list(raw)?, false))? {
+    if let Some(hosts) = values.read("allow-host", |raw| list(raw, hosts::host))? {
         relay.allow_hosts = hosts;
     }
     Ok(relay)
-}
-
-/// Refuses what can never be equal to an `Origin` or a `Host`: a path, a
-/// wildcard, an address with spaces.
-fn hosts(entries: Vec<String>, with_scheme: bool) -> Result<Vec<String>, String> {
-    for entry in &entries {
-        let host = match entry.split_once("://") {
-            Some(("http" | "https", host)) if with_scheme => host,
-            Some(_) => return Err(format!("expected a host name, found {entry:?}")),
-            None => entry,
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-        if host.is_empty() || !host.chars().all(plain) {
-            return Err(format!("expected a host name without path or wildcard, found {entry:?}"));
-        }
-    }
-    Ok(entries)
 }
