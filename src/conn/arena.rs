@@ -71,17 +71,30 @@ pub struct Arena {
     turns: VecDeque<Turn>,
     spares: Vec<Vec<u8>>,
     held: usize,
+    /// Bytes of `turns`, part of `held`.
+    waiting: usize,
 }
 
 impl Arena {
     pub fn new() -> Self {
-        Arena { first: 0, turns: VecDeque::from([Turn::default()]), spares: Vec::new(), held: 0 }
+        Arena {
+            first: 0,
+            turns: VecDeque::from([Turn::default()]),
+            spares: Vec::new(),
+            held: 0,
+            waiting: 0,
+        }
     }
 
     /// Bytes held for connections that have yet to be written to: turns,
     /// shared pieces (once each) and what was copied out.
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Those of them that wait for their turn to be written, not for a socket.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Encodes one unfragmented server frame (RFC 6455, section 5.2).
@@ -101,7 +114,9 @@ impl Arena {
         let Some(current) = self.turns.back_mut() else { return Segment::default() };
         let start = current.bytes.len();
         write(&mut current.bytes);
-        self.held += current.bytes.len() - start;
+        let length = current.bytes.len() - start;
+        self.held += length;
+        self.waiting += length;
         Segment { turn, start: start as u32, end: current.bytes.len() as u32 }
     }
 
@@ -206,6 +221,7 @@ impl Arena {
         let mut bytes = std::mem::take(&mut turn.bytes);
         let fan_outs = std::mem::take(&mut turn.fan_outs);
         self.held -= bytes.len();
+        self.waiting -= bytes.len();
         for shared in fan_outs.into_iter().filter_map(|(_, _, shared)| shared) {
             self.drop_shared(shared);
         }

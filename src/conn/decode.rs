@@ -69,6 +69,11 @@ impl Partial {
             && (self.control.is_empty() || self.control_lent)
     }
 
+    /// Whether a message has begun that is not complete; a control frame is none.
+    pub fn in_message(&self) -> bool {
+        self.kind.is_some() && !self.lent
+    }
+
     /// Bytes this holds on the heap.
     pub fn capacity(&self) -> usize {
         self.buffer.capacity() + self.control.capacity()

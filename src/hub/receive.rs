@@ -195,7 +195,6 @@ impl Hub {
             self.work -= 1;
             match event {
                 Event::Message(message) => {
-                    begun = true;
                     self.stats.messages_in += 1;
                     handler.on_message(self, conn, message);
                 }
@@ -214,6 +213,8 @@ impl Hub {
             if !self.is_open(conn) {
                 return bytes.len();
             }
+            // What comes next is new, unless a control frame came in between.
+            begun |= partial.as_ref().is_none_or(|partial| !partial.in_message());
         }
         if partial.is_some() || self.conns[conn.index as usize].inbound.is_some() {
             self.keep_partial(conn.index, partial, begun);

@@ -7,12 +7,14 @@ use crate::conn::frame::{self, BINARY, TEXT};
 use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
+use super::pressure::{has_room, is_pressed};
 use super::{ConnId, Hub};
 
 impl Hub {
     /// Queues a text message for one connection. Returns whether it was
-    /// queued: not when the connection is gone or closing, or its queue is
-    /// full, in which case it is dropped as a slow reader.
+    /// queued: not when the connection is gone or closing, when the message is
+    /// longer than `max_queue`, or when the queue is full, in which case the
+    /// connection is dropped as a slow reader.
     pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
         self.send(conn, frame::TEXT, text.as_bytes())
     }
@@ -47,10 +49,13 @@ impl Hub {
         queued
     }
 
-    /// Queues a text message for every active connection. Returns how many.
-    /// The whole fan-out is queued before anything else is handled.
+    /// Queues a text message for every active connection. Returns how many; 0
+    /// when it is longer than `max_queue`. The whole fan-out is queued before anything else is handled.
     pub fn broadcast(&mut self, text: &str) -> usize {
         let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        if segment.len() > self.config.max_queue {
+            return 0;
+        }
         self.arena.mark_fan_out(segment);
         let mut full = Vec::new();
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
@@ -69,6 +74,9 @@ impl Hub {
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
         let Some(members) = self.groups.members(group) else { return 0 };
         let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        if segment.len() > self.config.max_queue {
+            return 0;
+        }
         self.arena.mark_fan_out(segment);
         let mut full = Vec::new();
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
@@ -85,7 +93,8 @@ impl Hub {
         if fan_out.refs > 0 {
             self.arena.retain(fan_out.segment.turn, fan_out.refs);
         }
-        self.work = self.work.saturating_sub(fan_out.queued);
+        self.pressed += fan_out.pressed;
+        self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
         for &index in full {
             self.drop_slow_reader(index);
@@ -97,7 +106,10 @@ impl Hub {
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         self.work = self.work.saturating_sub(1);
         let conn = &mut self.conns[index as usize];
-        if conn.out.len() + segment.len() > self.config.max_queue {
+        if segment.len() > self.config.max_queue {
+            return false;
+        }
+        if !has_room(conn, segment.len(), self.config.max_queue) {
             self.drop_slow_reader(index);
             return false;
         }
@@ -110,7 +122,8 @@ impl Hub {
     pub(super) fn queue_control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
         let segment = self.arena.put_frame(opcode, payload);
         // A close frame always has room: it is the last.
-        let full = self.conns[index as usize].out.len() + segment.len() > self.config.max_queue;
+        let conn = &self.conns[index as usize];
+        let full = !has_room(conn, segment.len(), self.config.max_queue);
         if full && opcode != frame::CLOSE {
             self.drop_slow_reader(index);
             return;
@@ -126,13 +139,18 @@ impl Hub {
             conn.out.push_durable(segment, &mut self.arena);
             return;
         }
+        let pressed = is_pressed(conn, self.config.max_queue);
         if conn.out.push(segment) {
             self.arena.retain(segment.turn, 1);
         }
+        if !pressed && is_pressed(conn, self.config.max_queue) {
+            self.pressed += 1;
+        }
         self.dirty.mark(index, conn, Urgency::Direct);
+        self.work = self.allowance(self.work);
     }
 
-    fn drop_slow_reader(&mut self, index: u32) {
+    pub(super) fn drop_slow_reader(&mut self, index: u32) {
         if self.conns[index as usize].phase != Phase::Ended {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
@@ -145,16 +163,17 @@ type Opcode = tungstenite::protocol::frame::coding::OpCode;
 /// One encoding on its way into many queues.
 struct FanOut {
     segment: Segment,
-    /// The longest a queue may be before this is added.
-    room: usize,
+    max_queue: usize,
     queued: u32,
+    /// How many more connections have much to write now.
+    pressed: u32,
     /// How many segments the arena has to count.
     refs: u32,
 }
 
 impl FanOut {
     fn new(segment: Segment, max_queue: usize) -> Self {
-        FanOut { segment, room: max_queue.saturating_sub(segment.len()), queued: 0, refs: 0 }
+        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0 }
     }
 
     /// Returns false when the receiver's queue is full.
@@ -166,7 +185,7 @@ impl FanOut {
         dirty: &mut Dirty,
         arena: &mut crate::conn::arena::Arena,
     ) -> bool {
-        if conn.out.len() > self.room {
+        if !has_room(conn, self.segment.len(), self.max_queue) {
             return false;
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
@@ -175,7 +194,9 @@ impl FanOut {
             conn.out.push_durable(self.segment, arena);
             return true;
         }
+        let pressed = is_pressed(conn, self.max_queue);
         self.refs += u32::from(conn.out.push(self.segment));
+        self.pressed += u32::from(!pressed && is_pressed(conn, self.max_queue));
         dirty.mark(index, conn, Urgency::FanOut);
         true
     }

@@ -87,7 +87,6 @@ test('a name that was rebound to this machine is refused', async () => {
   assert.equal(await status({ origin: `http://${rebound}`, host: rebound }), 403);
   assert.equal(await status({ host: rebound }), 403, 'also without an origin');
   await eventually('a log line that names the flag', () => server.stderr.includes('--allow-host'));
-  assert.equal((await page.goto(`http://${rebound}/`)).status(), 403, 'nor is the page served under that name');
 });
 
 test('a page of this machine and a program are welcome', async () => {

@@ -110,6 +110,7 @@ for (const [name, options] of [
     const context = await browser.newContext(options);
     const a = await Tab.connected(context, server, 'alice');
     const b = await Tab.connected(context, server, '小明');
+    await a.page.bringToFront();
     await a.screenshot(`${name}-first`);
     await b.tells('alice', '你好 Alice，听得到吗？');
     await a.sees('你好 Alice，听得到吗？');
@@ -117,6 +118,7 @@ for (const [name, options] of [
     await a.tellsAll('Hello, everyone. This line is a little longer, so that it wraps on a phone.');
     await b.tellsAll('大家好');
     await a.sees('大家好');
+    await a.page.bringToFront();
     await a.page.click('#ping');
     await a.page.locator('#ping.pulse').waitFor();
     await a.page.locator('#raw').setChecked(name === 'light-en');

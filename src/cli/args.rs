@@ -1,0 +1,133 @@
+//! The command line: help, version, subcommands and the flags of the table.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::Refusal;
+use super::table::{SETTINGS, Setting, Takes};
+
+const ABOUT: &str = "WebSocket long connections for WeChat mini-programs.
+
+A client connects to ws://ADDR/websocket/USERID and chats with others by their ids.
+Open http://ADDR/ in two browser tabs to see it.";
+
+const AFTER: &str = "\
+Protected by default:
+  Only this machine can connect: another address is refused without --open. Web pages of
+  other sites are refused by their Origin, other names by their Host. Every limit and
+  timeout above holds for everyone.
+
+Each setting is also an environment variable (LONGLINK_MAX_CONNECTIONS=5000; lists with
+commas) and a key of the configuration file. Flags win over the environment, and that over
+the file, setting by setting. An empty variable counts as not set.
+
+SIGINT and SIGTERM: stop accepting, close every connection with code 1001, exit 0. A second
+signal exits at once with 130 or 143. A wrong setting or a taken address: exit 2.
+
+Examples:
+  longlink
+      Try it: open http://127.0.0.1:8080/ in two tabs.
+  longlink --listen unix:/run/longlink.sock --config /etc/longlink.toml --log warn
+      Behind a reverse proxy that ends TLS, with the settings of a file.";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Help or version, which has been printed.
+    Shown,
+    Serve(Flags),
+}
+
+/// The flags given: of each setting, its values in their order.
+pub type Flags = Vec<(&'static Setting, Vec<String>)>;
+
+/// Reads the command line. Without a subcommand it means `serve`.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
+    match command().try_get_matches_from(args) {
+        Ok(matches) => {
+            let chosen = matches.subcommand().map_or(&matches, |(_, serve)| serve);
+            Ok(Command::Serve(flags(chosen)))
+        }
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            // Whoever closed stdout does not want to read it.
+            let _ = error.print();
+            Ok(Command::Shown)
+        }
+        Err(error) => Err(Refusal(one_line(&error.to_string()))),
+    }
+}
+
+fn command() -> clap::Command {
+    let serve = clap::Command::new("serve").about("Serve; what longlink does without a command");
+    with_settings(clap::Command::new("longlink"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_settings(serve))
+}
+
+fn with_settings(command: clap::Command) -> clap::Command {
+    let command = command.after_help(AFTER).max_term_width(100);
+    SETTINGS.iter().fold(command, |command, setting| {
+        let arg = Arg::new(setting.name)
+            .long(setting.name)
+            .value_name(setting.value)
+            .help_heading(setting.heading)
+            .help(setting.help)
+            // A negative number is for us to refuse, with its reason.
+            .allow_negative_numbers(true);
+        command.arg(match setting.takes {
+            Takes::One => arg,
+            Takes::Many => arg.action(ArgAction::Append),
+            Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
+        })
+    })
+}
+
+fn flags(matches: &ArgMatches) -> Flags {
+    let given = |setting: &'static Setting| {
+        let values = matches.get_many::<String>(setting.name)?;
+        Some((setting, values.cloned().collect()))
+    };
+    SETTINGS.iter().filter_map(given).collect()
+}
+
+/// clap explains over several lines, with usage and a pointer to the help at
+/// the end; the explanation itself is kept.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let kept = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let line = kept.collect::<Vec<_>>().join("; ").replace(":; ", ": ").replace("; [", " [");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_table() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn explanations_are_kept_and_shortened() {
+        let refused = |args: &[&str]| {
+            let args = ["longlink"].iter().chain(args).map(OsString::from);
+            parse(args).unwrap_err().0
+        };
+        assert_eq!(
+            refused(&["--max-mesage", "5"]),
+            "unexpected argument '--max-mesage' found; tip: a similar argument exists: '--max-message'"
+        );
+        assert_eq!(refused(&["foo"]), "unrecognized subcommand 'foo'");
+        assert_eq!(
+            refused(&["--log"]),
+            "a value is required for '--log <LEVEL>' but none was supplied"
+        );
+    }
+}

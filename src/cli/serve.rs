@@ -1,0 +1,73 @@
+//! `longlink serve`, from the settings to the exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use longlink::{Config, Listener, Relay, Server};
+
+use super::Refusal;
+use super::args::Flags;
+use super::capacity::Capacity;
+use super::listen;
+use super::logger::Logger;
+use super::settings::Settings;
+use super::signals::Held;
+use super::values::Values;
+
+/// Serves until a signal comes. All that can be refused is refused before the
+/// first log line, so that a refusal stands alone on stderr.
+pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+    let values = Values::gather(flags, std::env::vars_os())?;
+    let capacity = Capacity::claim();
+    let settings = Settings::read(&values, &capacity)?;
+    let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
+
+    let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
+    let listeners = listen::bind(&settings.listen, &settings.config)?;
+    let relay = Relay::new(settings.relay.clone());
+    let mut server = Server::new(listeners, settings.config.clone(), relay)
+        .map_err(|error| fail("cannot start", error))?;
+    // Dropped at the end of this function, panic or not: the last lines are printed.
+    let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
+    signals.stop(server.stopper()).map_err(|error| fail("cannot wait for signals", error))?;
+
+    announce(&settings, &capacity, &values);
+    print_addresses(server.listeners());
+    match server.run() {
+        Ok(()) => {
+            log::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            log::error!("the loop has failed: {error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// What an operator should find at the top of the log.
+fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
+    let Config { max_connections, max_buffered, .. } = settings.config;
+    log::info!(
+        "longlink {}: up to {max_connections} connections (descriptor limit {}), {} MiB for queues",
+        env!("CARGO_PKG_VERSION"),
+        capacity.descriptors,
+        max_buffered >> 20
+    );
+    let summary = values.summary();
+    log::debug!("set: {}", if summary.is_empty() { "nothing" } else { &summary });
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+}
+
+/// Nothing else is ever printed on stdout, so that a script can read a port
+/// from it. Whoever has closed it does not want to know.
+fn print_addresses<'a>(listeners: impl Iterator<Item = &'a Listener>) {
+    let mut stdout = std::io::stdout().lock();
+    for listener in listeners {
+        let scheme = if listener.tcp_addr().is_some() { "http://" } else { "" };
+        let _ = writeln!(stdout, "listening on {scheme}{listener}");
+    }
+    let _ = stdout.flush();
+}

@@ -1,0 +1,195 @@
+//! Reading single values: numbers, sizes, times, switches. Each refuses with
+//! what it expected and what it found.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::values::Raw;
+
+/// The longest time that can be set: 30 days. More is a mistake in the unit.
+const MOST_SECONDS: f64 = 30.0 * 86_400.0;
+
+fn expected<T>(what: &str, raw: &Raw) -> Result<T, String> {
+    Err(format!("expected {what}, found {raw}"))
+}
+
+/// A whole number.
+pub fn count(raw: &Raw) -> Result<usize, String> {
+    let number = match raw {
+        Raw::Word(text) => digits(text),
+        Raw::Whole(number) => usize::try_from(*number).ok(),
+        _ => None,
+    };
+    number.map_or_else(|| expected("a whole number", raw), Ok)
+}
+
+/// A size in bytes: `65536`, `64k`, `16m`, `1g`.
+pub fn size(raw: &Raw) -> Result<usize, String> {
+    let number = match raw {
+        Raw::Word(text) | Raw::Text(text) => {
+            let (number, unit) = match text.char_indices().last() {
+                Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+                Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+                Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+                _ => (text.as_str(), 1),
+            };
+            digits(number).and_then(|number| number.checked_mul(unit))
+        }
+        Raw::Whole(number) => usize::try_from(*number).ok(),
+        _ => None,
+    };
+    number.map_or_else(|| expected("a size in bytes such as 65536, 64k or 16m", raw), Ok)
+}
+
+/// Digits only: `parse` alone takes `+5` too.
+fn digits(text: &str) -> Option<usize> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// A time in seconds.
+pub fn seconds(raw: &Raw) -> Result<Duration, String> {
+    let number = match raw {
+        // `parse` alone takes `inf` and `1e3` too, which nobody means.
+        Raw::Word(text) if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            text.parse().ok()
+        }
+        Raw::Whole(number) => Some(*number as f64),
+        Raw::Real(number) => Some(*number),
+        _ => None,
+    };
+    match number {
+        // Also refuses what is not a number.
+        Some(number) if (0.0..=MOST_SECONDS).contains(&number) => {
+            Ok(Duration::from_secs_f64(number))
+        }
+        _ => expected("seconds, 0 to 2592000 (30 days), such as 25 or 0.5", raw),
+    }
+}
+
+/// `on` or `off`; in the file also `true` and `false`.
+pub fn switch(raw: &Raw) -> Result<bool, String> {
+    match raw {
+        Raw::Truth(truth) => Ok(*truth),
+        Raw::Word(text) | Raw::Text(text) => match text.as_str() {
+            "on" | "true" => Ok(true),
+            "off" | "false" => Ok(false),
+            _ => expected("on or off", raw),
+        },
+        _ => expected("on or off", raw),
+    }
+}
+
+/// One of a few words.
+pub fn choice<T: Copy>(raw: &Raw, choices: &[(&str, T)]) -> Result<T, String> {
+    if let Raw::Word(text) | Raw::Text(text) = raw
+        && let Some((_, chosen)) = choices.iter().find(|(word, _)| word == text)
+    {
+        return Ok(*chosen);
+    }
+    let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+    expected(&words.join(", "), raw)
+}
+
+/// A list: strings of an array, or text with commas.
+pub fn list(raw: &Raw) -> Result<Vec<String>, String> {
+    let mut items = Vec::new();
+    let parts =
+        if let Raw::List(parts) = raw { parts.as_slice() } else { std::slice::from_ref(raw) };
+    for part in parts {
+        match part {
+            Raw::Word(text) => items.extend(text.split(',').map(|item| item.trim().to_owned())),
+            Raw::Text(text) => items.push(text.clone()),
+            other => return expected("text", other),
+        }
+    }
+    match items.iter().any(String::is_empty) {
+        true => Err("an entry is empty".to_owned()),
+        false => Ok(items),
+    }
+}
+
+/// Text on one line: control characters, and those that change the order of
+/// what is shown, are escaped.
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unprintable(*c)) {
+            write!(f, "{}{}", &rest[..at], c.escape_unicode())?;
+            rest = &rest[at + c.len_utf8()..];
+        }
+        f.write_str(rest)
+    }
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str) -> Raw {
+        Raw::Word(text.to_owned())
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("0", 0), ("65536", 65_536), ("64k", 65_536), ("16M", 16 << 20), ("1g", 1 << 30)]
+        {
+            assert_eq!(size(&word(text)), Ok(bytes), "{text}");
+            assert_eq!(size(&Raw::Text(text.to_owned())), Ok(bytes), "{text}");
+        }
+        assert_eq!(size(&Raw::Whole(7)), Ok(7));
+        for text in
+            ["", "k", "-1", "+1", "1.5k", "1kk", "1t", "99999999999999999999", "99999999999g"]
+        {
+            assert!(size(&word(text)).is_err(), "{text}");
+        }
+        for raw in [Raw::Whole(-1), Raw::Real(1.0), Raw::Truth(true), Raw::List(Vec::new())] {
+            assert!(size(&raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_within_reason() {
+        assert_eq!(seconds(&word("0.5")), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds(&word("25")), Ok(Duration::from_secs(25)));
+        assert_eq!(seconds(&Raw::Whole(0)), Ok(Duration::ZERO));
+        assert_eq!(seconds(&Raw::Real(1.25)), Ok(Duration::from_millis(1_250)));
+        for text in ["", ".", "-1", "nan", "inf", "1e3", "25s", "1.2.3", "2592001"] {
+            assert!(seconds(&word(text)).is_err(), "{text}");
+        }
+        for raw in [Raw::Real(f64::NAN), Raw::Real(f64::INFINITY), Raw::Real(-0.1), Raw::Whole(-1)]
+        {
+            assert!(seconds(&raw).is_err(), "{raw:?}");
+        }
+        // Only a flag or a variable is text where a number is meant.
+        assert!(seconds(&Raw::Text("25".to_owned())).is_err());
+        assert!(count(&Raw::Text("25".to_owned())).is_err());
+    }
+
+    #[test]
+    fn lists_are_arrays_or_have_commas() {
+        let texts =
+            |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
+        assert_eq!(list(&word("a, b")), Ok(texts(&["a", "b"])));
+        assert_eq!(list(&Raw::List(vec![word("a,b"), word("c")])), Ok(texts(&["a", "b", "c"])));
+        assert_eq!(list(&Raw::Text("unix:a,b".to_owned())), Ok(texts(&["unix:a,b"])));
+        assert_eq!(list(&Raw::List(Vec::new())), Ok(Vec::new()));
+        assert!(list(&word("a,,b")).is_err());
+        assert!(list(&word("")).is_err());
+        assert!(list(&Raw::List(vec![Raw::Whole(1)])).is_err());
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let text = "a\nb\u{202e}c\u{2028}d\u{1b}[31m张";
+        assert_eq!(Escaped(text).to_string(), r"a\u{a}b\u{202e}c\u{2028}d\u{1b}[31m张");
+        assert_eq!(Escaped("").to_string(), "");
+    }
+}
