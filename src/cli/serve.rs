@@ -12,6 +12,7 @@ use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
 use super::signals::Held;
+use super::units::Bytes;
 use super::values::Values;
 
 /// Serves until a signal comes. All that can be refused is refused before the
@@ -49,10 +50,10 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
 fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     let Config { max_connections, max_buffered, .. } = settings.config;
     log::info!(
-        "longlink {}: up to {max_connections} connections (descriptor limit {}), {} MiB for queues",
+        "longlink {}: up to {max_connections} connections (descriptor limit {}), {} for queues",
         env!("CARGO_PKG_VERSION"),
         capacity.descriptors,
-        max_buffered >> 20
+        Bytes(max_buffered)
     );
     let summary = values.summary();
     log::debug!("set: {}", if summary.is_empty() { "nothing" } else { &summary });

@@ -108,6 +108,22 @@ pub fn list(raw: &Raw) -> Result<Vec<String>, String> {
     }
 }
 
+/// A size for people: two or three digits and a unit.
+pub struct Bytes(pub usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.iter().find(|(shift, _)| self.0 >> shift > 0) {
+            Some((shift, unit)) => {
+                let number = self.0 as f64 / (1_u64 << shift) as f64;
+                write!(f, "{number:.*} {unit}", usize::from(number < 10.0))
+            }
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
 /// Text on one line: control characters, and those that change the order of
 /// what is shown, are escaped.
 pub struct Escaped<'a>(pub &'a str);
@@ -152,6 +168,19 @@ mod tests {
         }
         for raw in [Raw::Whole(-1), Raw::Real(1.0), Raw::Truth(true), Raw::List(Vec::new())] {
             assert!(size(&raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_told_in_units() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1_023, "1023 bytes"),
+            (1_024, "1.0 KiB"),
+            (65_536, "64 KiB"),
+            (5 << 29, "2.5 GiB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
         }
     }
 

@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Refusal;
 use super::args::Flags;
 use super::table::{CONFIG, SETTINGS, Setting, VARIABLES};
+
+/// The longest configuration file in bytes.
+const MOST_TEXT: u64 = 1 << 20;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,8 +125,8 @@ impl Values {
 
     fn add_file(&mut self, path: &Path) -> Result<(), Refusal> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Refusal(format!("cannot read {shown}: {error}")))?;
+        let text =
+            read_text(path).map_err(|error| Refusal(format!("cannot read {shown}: {error}")))?;
         let table = text.parse::<toml::Table>().map_err(|error| {
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             Refusal(format!("{shown}: line {line}: {}", error.message()))
@@ -168,6 +173,16 @@ impl Values {
             }
         };
         self.given.iter().map(line).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A pipe will do as well as a file, but not one that never ends.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST_TEXT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST_TEXT {
+        true => Err(io::Error::other("it is longer than 1 MiB")),
+        false => Ok(text),
     }
 }
 

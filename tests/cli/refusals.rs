@@ -122,6 +122,7 @@ fn files_that_are_wrong() {
     assert_refused(&["--config", binary.to_str().unwrap()], &["cannot read", "UTF-8"]);
     assert_refused(&["--config", "/nowhere/at/all"], &["cannot read /nowhere/at/all"]);
     assert_refused(&["--config", "/"], &["cannot read /"]);
+    assert_refused(&["--config", "/dev/zero"], &["cannot read /dev/zero", "1 MiB"]);
     let line = refusal(longlink(&[]).env("LONGLINK_CONFIG", "/nowhere"));
     assert!(line.contains("cannot read /nowhere"), "{line}");
 }

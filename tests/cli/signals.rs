@@ -12,9 +12,9 @@ fn everybody_is_told_before_it_goes() {
     for signal in ["TERM", "INT"] {
         let mut program = Program::start(&["--log", "debug"]);
         let log = program.log();
-        let mut users = ["A", "B", "C"].map(|id| program.user(id));
+        let users = ["A", "B", "C"].map(|id| program.user(id));
         program.signal(signal);
-        for user in &mut users {
+        for mut user in users {
             match user.read() {
                 Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1001),
                 other => panic!("{other:?}"),
