@@ -61,6 +61,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
     }
 }
 
+/// Both `longlink` and `longlink serve` take the settings; a further command
+/// would stand beside `serve`.
 fn command() -> clap::Command {
     let serve = clap::Command::new("serve").about("Serve; what longlink does without a command");
     with_settings(clap::Command::new("longlink"))

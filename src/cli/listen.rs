@@ -14,6 +14,8 @@ use super::Refusal;
 pub enum Address {
     /// As written, and what it means: a name may have several addresses.
     Tcp(String, Vec<SocketAddr>),
+    /// The path of a socket file. Who may connect is what its folder's
+    /// permissions say.
     Unix(PathBuf),
 }
 
@@ -37,6 +39,8 @@ impl Address {
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Address::Tcp(text.to_owned(), vec![addr]));
         }
+        // Colons and brackets would be an IPv6 address written wrongly, a slash
+        // a URL: not to be asked of a name server.
         let named = text.rsplit_once(':').filter(|(name, port)| {
             !name.is_empty() && !name.contains([':', '/', '[']) && port.parse::<u16>().is_ok()
         });
@@ -63,6 +67,7 @@ impl Address {
         }
     }
 
+    /// Binds what it means, which for a name may be several listeners.
     fn bind(&self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
         let addrs = match self {
             Address::Unix(path) => {

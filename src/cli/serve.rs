@@ -19,10 +19,12 @@ use super::values::Values;
 /// first log line, so that a refusal stands alone on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let values = Values::gather(flags, std::env::vars_os())?;
+    // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
     let settings = Settings::read(&values, &capacity)?;
     let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
 
+    // Before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
     let listeners = listen::bind(&settings.listen, &settings.config)?;
     let relay = Relay::new(settings.relay.clone());
@@ -32,6 +34,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
     signals.stop(server.stopper()).map_err(|error| fail("cannot wait for signals", error))?;
 
+    // From here on it can be connected to, and is stopped by a signal.
     announce(&settings, &capacity, &values);
     print_addresses(server.listeners());
     match server.run() {
@@ -39,6 +42,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
             log::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
+        // The poll itself: nothing that a peer does ends here.
         Err(error) => {
             log::error!("the loop has failed: {error}");
             Ok(ExitCode::FAILURE)

@@ -15,12 +15,14 @@ use super::values::Values;
 pub struct Settings {
     pub config: Config,
     pub relay: RelayConfig,
+    /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     pub level: LevelFilter,
     /// What is served all the same, to be told once there is a log.
     pub warnings: Vec<String>,
 }
 
+/// What nothing else was asked for: this machine alone can reach it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 const LEVELS: &[(&str, LevelFilter)] = &[
@@ -61,6 +63,7 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Collects what was probably not meant, but harms nobody else.
     fn warn(&mut self, values: &Values, capacity: &Capacity) {
         let Config { max_connections, ping_after, idle_timeout, .. } = self.config;
         if let Some(warning) = capacity.shortage(max_connections) {
@@ -80,8 +83,11 @@ impl Settings {
     }
 }
 
+/// Limits and times. What the library does not check of a single value, the
+/// units do; what must hold between values, [`Config::check`] does.
 fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
     let mut config = Config::default();
+    // The library's own defaults are for hosts that do not look at the machine.
     config.max_connections = capacity.connections();
     config.max_buffered = capacity.buffered().unwrap_or(config.max_buffered);
 
@@ -123,6 +129,7 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
     }
 }
 
+/// What of the protocol can be chosen.
 fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     let mut relay = RelayConfig::default();
     for (name, field) in [("broadcast", &mut relay.broadcast), ("demo", &mut relay.demo)] {

@@ -26,6 +26,7 @@ pub struct Setting {
 /// The configuration file is named by a flag or the environment only.
 pub const CONFIG: &str = "config";
 
+// The headings, in the order in which they come up below.
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may connect";
 const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";

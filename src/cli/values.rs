@@ -96,6 +96,7 @@ impl Values {
         Ok(values)
     }
 
+    /// Adds what the flags have not set.
     fn add_environment(
         &mut self,
         environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
@@ -123,6 +124,8 @@ impl Values {
         Ok(())
     }
 
+    /// Adds what neither the flags nor the environment have set; every key is
+    /// checked all the same.
     fn add_file(&mut self, path: &Path) -> Result<(), Refusal> {
         let shown = path.display();
         let text =
@@ -186,6 +189,7 @@ fn read_text(path: &Path) -> io::Result<String> {
     }
 }
 
+/// The variable of a setting, for a refusal.
 fn variable(name: &str) -> String {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     setting.map_or_else(|| name.to_owned(), Setting::variable)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tungstenite::Message;
 
-use crate::program::{DEADLINE, Folder, Program, longlink, status};
+use crate::program::{DEADLINE, Folder, Patient, Program, longlink, status};
 
 /// More lines than a pipe (64 KiB) and the queue (1,024 lines) can hold: three
 /// for each connection at `trace`, of 100 bytes and more.
@@ -85,7 +85,7 @@ fn warnings_that_anybody_can_cause_are_held_back() {
     let log = program.log();
     for _ in 0..50 {
         let url = "ws://evil.example/websocket/A";
-        assert!(tungstenite::client(url, program.connect()).is_err());
+        assert!(tungstenite::client(url, Patient(program.connect())).is_err());
     }
     log.find("more warnings like those");
     program.stop();

@@ -1,6 +1,6 @@
 //! Starting the command and talking to it; everything has a deadline.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -139,6 +139,7 @@ impl Program {
         status(self.connect(), path)
     }
 
+    /// A connection that says nothing yet.
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.addr()).expect("it accepts");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -146,9 +147,40 @@ impl Program {
     }
 
     /// A WebSocket of a user.
-    pub fn user(&self, id: &str) -> tungstenite::WebSocket<TcpStream> {
+    pub fn user(&self, id: &str) -> tungstenite::WebSocket<Patient> {
         let url = format!("ws://{}/websocket/{id}", self.addr());
-        tungstenite::client(url, self.connect()).expect("it is admitted").0
+        tungstenite::client(url, Patient(self.connect())).expect("it is admitted").0
+    }
+}
+
+/// A stream that is read on when a signal comes, such as the end of another
+/// test's process. tungstenite would take that for a failure.
+#[derive(Debug)]
+pub struct Patient(pub TcpStream);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tungstenite::{Error, Message};
 
-use crate::program::{Folder, Program, longlink, run};
+use crate::program::{Folder, Patient, Program, longlink, run};
 
 #[test]
 fn help_and_version_go_to_stdout() {
@@ -93,7 +93,7 @@ fn lists_are_repeated_or_have_commas() {
     let program = Program::start(&hosts);
     for (host, admitted) in [("b.example", true), ("c.example", true), ("d.example", false)] {
         let url = format!("ws://{host}/websocket/A");
-        match tungstenite::client(url, program.connect()) {
+        match tungstenite::client(url, Patient(program.connect())) {
             Ok(_) => assert!(admitted, "{host}"),
             Err(tungstenite::HandshakeError::Failure(Error::Http(response))) => {
                 assert!(!admitted, "{host}");
@@ -106,11 +106,13 @@ fn lists_are_repeated_or_have_commas() {
 
 #[test]
 fn the_loop_keeps_to_its_times() {
-    let program = Program::start(&["--idle-timeout", "0.2", "--ping-after", "0.05"]);
-    let mut user = program.user("A");
-    assert!(matches!(user.read(), Ok(Message::Ping(_))), "a ping after a moment");
-    // Not read again, the ping is not answered.
-    let mut stream = user.into_inner();
+    let program = Program::start(&["--ping-after", "0.05"]);
+    let pinged = program.user("A").read();
+    assert!(matches!(pinged, Ok(Message::Ping(_))), "no ping but {pinged:?}");
+
+    // Never pinged, a silent user is ended.
+    let program = Program::start(&["--ping-after", "0", "--idle-timeout", "0.1"]);
+    let mut stream = program.user("A").into_inner();
     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
 }
 
