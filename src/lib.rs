@@ -34,3 +34,14 @@ pub use hub::{
 pub use relay::{Counters, Relay, RelayConfig};
 pub use server::{Server, Stopper};
 pub use wheel::{TICK_MS, Wheel};
+
+/// The guides' samples are compiled, and run, as tests of the documentation.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/README.zh-CN.md")]
+    struct ReadmeInChinese;
+    #[doc = include_str!("../docs/embedding.md")]
+    struct Embedding;
+}

@@ -88,3 +88,70 @@ fn group_limit(root: &Path, line: &str) -> Option<u64> {
         })
         .min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Paths and what is in them.
+    type Files<'a> = &'a [(&'a str, &'a str)];
+
+    /// A directory that looks like `/`, with these files.
+    fn root(name: &str, files: Files<'_>) -> std::path::PathBuf {
+        let root = std::env::temp_dir().join(format!("longlink-{name}-{}", std::process::id()));
+        for (file, text) in files {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:  1000 kB\nMemFree:  1 kB\n");
+
+    #[test]
+    fn the_least_limit_of_all_groups_counts() {
+        let cases: &[(&str, Files<'_>, Option<u64>)] = &[
+            ("none", &[], None),
+            ("plain", &[MEMINFO], Some(1_024_000)),
+            (
+                "v2",
+                &[
+                    MEMINFO,
+                    ("proc/self/cgroup", "0::/a/b\n"),
+                    ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+                    ("sys/fs/cgroup/a/memory.max", "5000\n"),
+                    ("sys/fs/cgroup/memory.max", "9000\n"),
+                ],
+                Some(5_000),
+            ),
+            (
+                "v1",
+                &[
+                    MEMINFO,
+                    ("proc/self/cgroup", "5:cpu:/x\n4:memory:/a\n0::/\n"),
+                    ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "7000\n"),
+                    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+                ],
+                Some(7_000),
+            ),
+        ];
+        for (name, files, expected) in cases {
+            let root = root(name, files);
+            assert_eq!(memory(&root), *expected, "{name}");
+            let _ = fs::remove_dir_all(root);
+        }
+    }
+
+    #[test]
+    fn connections_follow_from_descriptors() {
+        let capacity = |descriptors| Capacity { descriptors, memory: Some(400) };
+        assert_eq!(capacity(1_024).connections(), 960);
+        assert_eq!(capacity(10).connections(), 1);
+        assert_eq!(capacity(u64::MAX).connections(), 1_000_000);
+        assert_eq!(capacity(1_024).shortage(960), None);
+        let warning = capacity(1_024).shortage(2_000).unwrap();
+        assert!(warning.contains("LimitNOFILE=2064"), "{warning}");
+        assert_eq!(capacity(1_024).buffered(), Some(100));
+    }
+}

@@ -14,6 +14,8 @@ use super::Refusal;
 pub enum Address {
     /// As written, and what it means: a name may have several addresses.
     Tcp(String, Vec<SocketAddr>),
+    /// The path of a socket file. Who may connect is what its folder's
+    /// permissions say.
     Unix(PathBuf),
 }
 
@@ -37,6 +39,8 @@ impl Address {
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Address::Tcp(text.to_owned(), vec![addr]));
         }
+        // Colons and brackets would be an IPv6 address written wrongly, a slash
+        // a URL: not to be asked of a name server.
         let named = text.rsplit_once(':').filter(|(name, port)| {
             !name.is_empty() && !name.contains([':', '/', '[']) && port.parse::<u16>().is_ok()
         });
@@ -63,6 +67,7 @@ impl Address {
         }
     }
 
+    /// Binds what it means, which for a name may be several listeners.
     fn bind(&self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
         let addrs = match self {
             Address::Unix(path) => {
@@ -108,10 +113,56 @@ pub fn bind(addresses: &[Address], config: &Config) -> Result<Vec<Listener>, Ref
     for address in addresses {
         address.bind(config, &mut listeners).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Refusal(format!(
-                "cannot listen on {address}: it is taken; stop who listens there, or choose another with --listen"
+                "cannot listen on {address}: it is taken; choose another with --listen"
             )),
             _ => Refusal(format!("cannot listen on {address}: {error}")),
         })?;
     }
     Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (text, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9:0", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("localhost:8080", true),
+            ("unix:/run/x.sock", true),
+            ("unix:x", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("[::ffff:0.0.0.0]:1", false),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.is_local(), local, "{text}");
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":",
+            "8080",
+            ":8080",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:65536",
+            "127.0.0.1:-1",
+            "::1:8080",
+            "[::1]",
+            "http://127.0.0.1:80",
+            "localhost:http",
+            "unix:",
+        ] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
 }

@@ -44,6 +44,7 @@ pub struct Logger {
     queue: Option<SyncSender<Item>>,
 }
 
+/// What goes through the queue.
 #[derive(Debug)]
 enum Item {
     Line(Line),
@@ -51,6 +52,7 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
+/// A record made to last: `log` lends its own only during the call.
 #[derive(Debug)]
 struct Line {
     level: Level,
@@ -59,6 +61,7 @@ struct Line {
     at: Instant,
 }
 
+/// What both ends count.
 #[derive(Debug, Default)]
 struct Shared {
     /// Lines that did not fit or could not be printed, and have not been told.
@@ -67,6 +70,7 @@ struct Shared {
 }
 
 impl Shared {
+    /// Held for a look at a short list, never while printing.
     fn quota(&self) -> MutexGuard<'_, Quota> {
         self.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,6 +138,7 @@ impl Log for Front {
         {
             return;
         }
+        // Nearly every target is a name of the program itself: no copy.
         let target = match record.module_path_static() {
             Some(path) if path == record.target() => Cow::Borrowed(path),
             _ => Cow::Owned(record.target().to_owned()),
@@ -196,6 +201,8 @@ impl Printer {
             }
             // Places that have warned are looked at once their second is over.
             if self.shared.quota().is_idle() {
+                // A line that is lost later leaves others in the queue, so
+                // nothing goes untold for want of a wake-up.
                 return self.lines.recv().ok();
             }
             match self.lines.recv_timeout(ACCOUNT) {
@@ -235,6 +242,7 @@ impl Printer {
             age if age > LATE => format!(" ({:.1} s ago)", age.as_secs_f64()),
             _ => String::new(),
         };
+        // Nothing of ours is left half done by a panic in there.
         let printed = panic::catch_unwind(AssertUnwindSafe(|| {
             self.stderr.log(
                 &Record::builder()

@@ -7,12 +7,14 @@
 
 mod args;
 mod capacity;
+mod hosts;
 mod listen;
 mod logger;
 mod quota;
 mod serve;
 mod settings;
 mod signals;
+mod table;
 mod units;
 mod values;
 

@@ -52,3 +52,23 @@ impl Quota {
         self.places.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_place_cannot_fill_the_log_and_another_is_not_held_back() {
+        let (mut quota, start) = (Quota::default(), Instant::now());
+        let printed = (0..50).filter(|_| quota.allows("relay", 1, start)).count();
+        assert_eq!(printed, MOST as usize);
+        assert!(quota.allows("relay", 2, start));
+        assert!(quota.allows("driver", 1, start));
+
+        assert_eq!(quota.pop_passed(start + WINDOW / 2), []);
+        let told = [(("relay".to_owned(), 1), 50 - MOST)];
+        assert_eq!(quota.pop_passed(start + WINDOW), told);
+        assert!(quota.is_idle());
+        assert!(quota.allows("relay", 1, start + WINDOW));
+    }
+}

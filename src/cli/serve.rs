@@ -12,16 +12,19 @@ use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
 use super::signals::Held;
+use super::units::Bytes;
 use super::values::Values;
 
 /// Serves until a signal comes. All that can be refused is refused before the
 /// first log line, so that a refusal stands alone on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let values = Values::gather(flags, std::env::vars_os())?;
+    // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
     let settings = Settings::read(&values, &capacity)?;
     let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
 
+    // Before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
     let listeners = listen::bind(&settings.listen, &settings.config)?;
     let relay = Relay::new(settings.relay.clone());
@@ -31,6 +34,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
     signals.stop(server.stopper()).map_err(|error| fail("cannot wait for signals", error))?;
 
+    // From here on it can be connected to, and is stopped by a signal.
     announce(&settings, &capacity, &values);
     print_addresses(server.listeners());
     match server.run() {
@@ -38,6 +42,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
             log::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
+        // The poll itself: nothing that a peer does ends here.
         Err(error) => {
             log::error!("the loop has failed: {error}");
             Ok(ExitCode::FAILURE)
@@ -49,10 +54,10 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
 fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     let Config { max_connections, max_buffered, .. } = settings.config;
     log::info!(
-        "longlink {}: up to {max_connections} connections (descriptor limit {}), {} MiB for queues",
+        "longlink {}: up to {max_connections} connections (descriptor limit {}), {} for queues",
         env!("CARGO_PKG_VERSION"),
         capacity.descriptors,
-        max_buffered >> 20
+        Bytes(max_buffered)
     );
     let summary = values.summary();
     log::debug!("set: {}", if summary.is_empty() { "nothing" } else { &summary });

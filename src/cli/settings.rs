@@ -5,6 +5,7 @@ use longlink::{Config, ConfigError, Devices, RelayConfig};
 
 use super::Refusal;
 use super::capacity::Capacity;
+use super::hosts;
 use super::listen::{self, Address};
 use super::units;
 use super::values::Values;
@@ -14,12 +15,14 @@ use super::values::Values;
 pub struct Settings {
     pub config: Config,
     pub relay: RelayConfig,
+    /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     pub level: LevelFilter,
     /// What is served all the same, to be told once there is a log.
     pub warnings: Vec<String>,
 }
 
+/// What nothing else was asked for: this machine alone can reach it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 const LEVELS: &[(&str, LevelFilter)] = &[
@@ -60,6 +63,7 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Collects what was probably not meant, but harms nobody else.
     fn warn(&mut self, values: &Values, capacity: &Capacity) {
         let Config { max_connections, ping_after, idle_timeout, .. } = self.config;
         if let Some(warning) = capacity.shortage(max_connections) {
@@ -79,8 +83,11 @@ impl Settings {
     }
 }
 
+/// Limits and times. What the library does not check of a single value, the
+/// units do; what must hold between values, [`Config::check`] does.
 fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
     let mut config = Config::default();
+    // The library's own defaults are for hosts that do not look at the machine.
     config.max_connections = capacity.connections();
     config.max_buffered = capacity.buffered().unwrap_or(config.max_buffered);
 
@@ -122,6 +129,7 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
     }
 }
 
+/// What of the protocol can be chosen.
 fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     let mut relay = RelayConfig::default();
     for (name, field) in [("broadcast", &mut relay.broadcast), ("demo", &mut relay.demo)] {
@@ -129,28 +137,14 @@ fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
             *field = on;
         }
     }
-    if let Some(origins) = values.read("allow-origin", |raw| hosts(units::list(raw)?, true))? {
+    let list = |raw: &_, read: fn(&str) -> Result<String, String>| -> Result<Vec<_>, _> {
+        units::list(raw)?.iter().map(|entry| read(entry)).collect()
+    };
+    if let Some(origins) = values.read("allow-origin", |raw| list(raw, hosts::origin))? {
         relay.allow_origins = origins;
     }
-    if let Some(hosts) = values.read("allow-host", |raw| hosts(units::list(raw)?, false))? {
+    if let Some(hosts) = values.read("allow-host", |raw| list(raw, hosts::host))? {
         relay.allow_hosts = hosts;
     }
     Ok(relay)
-}
-
-/// Refuses what can never be equal to an `Origin` or a `Host`: a path, a
-/// wildcard, an address with spaces.
-fn hosts(entries: Vec<String>, with_scheme: bool) -> Result<Vec<String>, String> {
-    for entry in &entries {
-        let host = match entry.split_once("://") {
-            Some(("http" | "https", host)) if with_scheme => host,
-            Some(_) => return Err(format!("expected a host name, found {entry:?}")),
-            None => entry,
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-        if host.is_empty() || !host.chars().all(plain) {
-            return Err(format!("expected a host name without path or wildcard, found {entry:?}"));
-        }
-    }
-    Ok(entries)
 }

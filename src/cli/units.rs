@@ -108,6 +108,22 @@ pub fn list(raw: &Raw) -> Result<Vec<String>, String> {
     }
 }
 
+/// A size for people: two or three digits and a unit.
+pub struct Bytes(pub usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.iter().find(|(shift, _)| self.0 >> shift > 0) {
+            Some((shift, unit)) => {
+                let number = self.0 as f64 / (1_u64 << shift) as f64;
+                write!(f, "{number:.*} {unit}", usize::from(number < 10.0))
+            }
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
 /// Text on one line: control characters, and those that change the order of
 /// what is shown, are escaped.
 pub struct Escaped<'a>(pub &'a str);
@@ -126,4 +142,83 @@ impl fmt::Display for Escaped<'_> {
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str) -> Raw {
+        Raw::Word(text.to_owned())
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("0", 0), ("65536", 65_536), ("64k", 65_536), ("16M", 16 << 20), ("1g", 1 << 30)]
+        {
+            assert_eq!(size(&word(text)), Ok(bytes), "{text}");
+            assert_eq!(size(&Raw::Text(text.to_owned())), Ok(bytes), "{text}");
+        }
+        assert_eq!(size(&Raw::Whole(7)), Ok(7));
+        for text in
+            ["", "k", "-1", "+1", "1.5k", "1kk", "1t", "99999999999999999999", "99999999999g"]
+        {
+            assert!(size(&word(text)).is_err(), "{text}");
+        }
+        for raw in [Raw::Whole(-1), Raw::Real(1.0), Raw::Truth(true), Raw::List(Vec::new())] {
+            assert!(size(&raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_told_in_units() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1_023, "1023 bytes"),
+            (1_024, "1.0 KiB"),
+            (65_536, "64 KiB"),
+            (5 << 29, "2.5 GiB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_within_reason() {
+        assert_eq!(seconds(&word("0.5")), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds(&word("25")), Ok(Duration::from_secs(25)));
+        assert_eq!(seconds(&Raw::Whole(0)), Ok(Duration::ZERO));
+        assert_eq!(seconds(&Raw::Real(1.25)), Ok(Duration::from_millis(1_250)));
+        for text in ["", ".", "-1", "nan", "inf", "1e3", "25s", "1.2.3", "2592001"] {
+            assert!(seconds(&word(text)).is_err(), "{text}");
+        }
+        for raw in [Raw::Real(f64::NAN), Raw::Real(f64::INFINITY), Raw::Real(-0.1), Raw::Whole(-1)]
+        {
+            assert!(seconds(&raw).is_err(), "{raw:?}");
+        }
+        // Only a flag or a variable is text where a number is meant.
+        assert!(seconds(&Raw::Text("25".to_owned())).is_err());
+        assert!(count(&Raw::Text("25".to_owned())).is_err());
+    }
+
+    #[test]
+    fn lists_are_arrays_or_have_commas() {
+        let texts =
+            |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
+        assert_eq!(list(&word("a, b")), Ok(texts(&["a", "b"])));
+        assert_eq!(list(&Raw::List(vec![word("a,b"), word("c")])), Ok(texts(&["a", "b", "c"])));
+        assert_eq!(list(&Raw::Text("unix:a,b".to_owned())), Ok(texts(&["unix:a,b"])));
+        assert_eq!(list(&Raw::List(Vec::new())), Ok(Vec::new()));
+        assert!(list(&word("a,,b")).is_err());
+        assert!(list(&word("")).is_err());
+        assert!(list(&Raw::List(vec![Raw::Whole(1)])).is_err());
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let text = "a\nb\u{202e}c\u{2028}d\u{1b}[31m张";
+        assert_eq!(Escaped(text).to_string(), r"a\u{a}b\u{202e}c\u{2028}d\u{1b}[31m张");
+        assert_eq!(Escaped("").to_string(), "");
+    }
 }

@@ -3,10 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Refusal;
-use super::args::{CONFIG, Flags, SETTINGS, Setting, VARIABLES};
+use super::args::Flags;
+use super::table::{CONFIG, SETTINGS, Setting, VARIABLES};
+
+/// The longest configuration file in bytes.
+const MOST_TEXT: u64 = 1 << 20;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +96,7 @@ impl Values {
         Ok(values)
     }
 
+    /// Adds what the flags have not set.
     fn add_environment(
         &mut self,
         environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
@@ -117,10 +124,12 @@ impl Values {
         Ok(())
     }
 
+    /// Adds what neither the flags nor the environment have set; every key is
+    /// checked all the same.
     fn add_file(&mut self, path: &Path) -> Result<(), Refusal> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Refusal(format!("cannot read {shown}: {error}")))?;
+        let text =
+            read_text(path).map_err(|error| Refusal(format!("cannot read {shown}: {error}")))?;
         let table = text.parse::<toml::Table>().map_err(|error| {
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             Refusal(format!("{shown}: line {line}: {}", error.message()))
@@ -170,6 +179,17 @@ impl Values {
     }
 }
 
+/// A pipe will do as well as a file, but not one that never ends.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST_TEXT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST_TEXT {
+        true => Err(io::Error::other("it is longer than 1 MiB")),
+        false => Ok(text),
+    }
+}
+
+/// The variable of a setting, for a refusal.
 fn variable(name: &str) -> String {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     setting.map_or_else(|| name.to_owned(), Setting::variable)
@@ -188,5 +208,73 @@ fn known(key: &str) -> Result<&'static Setting, String> {
             Some(meant) => Err(format!("unknown key {key:?}, did you mean {:?}?", meant.name)),
             None => Err(format!("unknown key {key:?}; the keys are the names of the flags")),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::units;
+
+    fn setting(name: &str) -> &'static Setting {
+        SETTINGS.iter().find(|setting| setting.name == name).unwrap()
+    }
+
+    fn environment<'a>(
+        pairs: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> + 'a {
+        pairs.iter().map(|(name, value)| (name.into(), value.into()))
+    }
+
+    #[test]
+    fn each_setting_comes_from_the_source_that_wins() {
+        let file = std::env::temp_dir().join(format!("longlink-{}.toml", std::process::id()));
+        std::fs::write(&file, "max-head = 1\nmax-queue = 1\nmax-message = 1\n").unwrap();
+        let flags = vec![
+            (setting("config"), vec![file.to_str().unwrap().to_owned()]),
+            (setting("max-head"), vec!["3".to_owned()]),
+        ];
+        let variables =
+            [("LONGLINK_MAX_HEAD", "2"), ("LONGLINK_MAX_QUEUE", "2"), ("LONGLINK_MAX_MESSAGE", "")];
+        let values = Values::gather(&flags, environment(&variables)).unwrap();
+        let _ = std::fs::remove_file(file);
+        assert_eq!(values.read("max-head", units::size), Ok(Some(3)));
+        assert_eq!(values.read("max-queue", units::size), Ok(Some(2)));
+        assert_eq!(values.read("max-message", units::size), Ok(Some(1)), "empty means not set");
+        assert_eq!(values.read("max-buffered", units::size), Ok(None));
+        assert_eq!(
+            values.summary(),
+            "max-head = \"3\" (flag), max-message = 1 (file), max-queue = \"2\" (environment)"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_place() {
+        let flags = vec![(setting("max-head"), vec!["x".to_owned()])];
+        let values = Values::gather(&flags, environment(&[("LONGLINK_MAX_QUEUE", "y")])).unwrap();
+        let why = |name| values.read(name, units::count).unwrap_err().0;
+        assert_eq!(why("max-head"), "--max-head: expected a whole number, found \"x\"");
+        assert_eq!(why("max-queue"), "LONGLINK_MAX_QUEUE: expected a whole number, found \"y\"");
+    }
+
+    #[test]
+    fn variables_of_others_are_told_from_mistakes() {
+        let variables = [
+            ("LONGLINK_SERVICE_HOST", "10.0.0.1"),
+            ("LONGLINK_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("LONGLINK_MAX_CONNECTION", "5"),
+            ("PATH", "/bin"),
+        ];
+        let values = Values::gather(&Vec::new(), environment(&variables)).unwrap();
+        assert_eq!(values.strangers, ["LONGLINK_MAX_CONNECTION"]);
+    }
+
+    #[test]
+    fn other_spellings_of_a_key_are_recognised() {
+        assert!(known("max_head").unwrap_err().contains("did you mean \"max-head\""));
+        assert!(known("MAX-HEAD").unwrap_err().contains("did you mean"));
+        assert!(known("config").is_err());
+        assert!(known("server").is_err());
+        assert_eq!(known("max-head").unwrap().name, "max-head");
     }
 }

@@ -58,24 +58,36 @@ struct Turn {
     bytes: Vec<u8>,
     /// Segments that point here.
     refs: u32,
-    /// Where fan-outs lie, in order, and their shared copies once one was needed.
-    fan_outs: Vec<(u32, u32, Option<Arc<[u8]>>)>,
+    /// In the order they lie.
+    fan_outs: Vec<FanOut>,
+}
+
+/// Where a fan-out lies in its turn.
+#[derive(Debug)]
+struct FanOut {
+    start: u32,
+    end: u32,
+    /// A copy for all who wait, once somebody does.
+    shared: Option<Arc<[u8]>>,
 }
 
 /// The buffers of the current turn and of earlier ones not wholly written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Arena {
-    /// Number of the oldest turn in `turns`; numbers wrap.
-    first: u32,
-    /// Never empty; the last one is the current turn.
-    turns: VecDeque<Turn>,
-    spares: Vec<Vec<u8>>,
+    current: Turn,
+    /// Number of the current turn; numbers wrap.
+    number: u32,
+    /// The turns before it, oldest first.
+    past: VecDeque<Turn>,
+    spares: Vec<Turn>,
     held: usize,
+    /// Bytes of turns, part of `held`.
+    waiting: usize,
 }
 
 impl Arena {
     pub fn new() -> Self {
-        Arena { first: 0, turns: VecDeque::from([Turn::default()]), spares: Vec::new(), held: 0 }
+        Self::default()
     }
 
     /// Bytes held for connections that have yet to be written to: turns,
@@ -84,103 +96,130 @@ impl Arena {
         self.held
     }
 
+    /// Those of them that wait for their turn to be written, not for a socket.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Encodes one unfragmented server frame (RFC 6455, section 5.2).
+    #[inline]
     pub fn put_frame(&mut self, opcode: OpCode, payload: &[u8]) -> Segment {
         self.put(|bytes| {
+            bytes.reserve(frame::MAX_HEADER + payload.len());
             frame::put_header(opcode, payload.len(), bytes);
             bytes.extend_from_slice(payload);
         })
     }
 
     /// Appends what `write` writes.
+    #[inline]
     pub fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Segment {
-        if self.turns.back().is_none_or(|turn| turn.bytes.len() > MAX_TURN) {
-            self.turns.push_back(Turn::default());
+        if self.current.bytes.len() > MAX_TURN {
+            self.next_turn();
         }
-        let turn = self.first.wrapping_add(self.turns.len() as u32 - 1);
-        let Some(current) = self.turns.back_mut() else { return Segment::default() };
-        let start = current.bytes.len();
-        write(&mut current.bytes);
-        self.held += current.bytes.len() - start;
-        Segment { turn, start: start as u32, end: current.bytes.len() as u32 }
+        let start = self.current.bytes.len();
+        write(&mut self.current.bytes);
+        let end = self.current.bytes.len();
+        self.held += end - start;
+        self.waiting += end - start;
+        Segment { turn: self.number, start: start as u32, end: end as u32 }
     }
 
     /// Says that `segment`, the last one put, goes to many.
     pub fn mark_fan_out(&mut self, segment: Segment) {
-        if let Some(turn) = self.turns.back_mut() {
-            turn.fan_outs.push((segment.start, segment.end, None));
-        }
+        self.current.fan_outs.push(FanOut { start: segment.start, end: segment.end, shared: None });
     }
 
     /// Takes back `segment`, the last one put, that turned out to be for nobody.
     pub fn take_back(&mut self, segment: Segment) {
-        if let Some(turn) = self.turns.back_mut()
-            && turn.bytes.len() == segment.end as usize
-        {
-            turn.bytes.truncate(segment.start as usize);
-            turn.fan_outs.pop_if(|(start, ..)| *start == segment.start);
+        let Turn { bytes, fan_outs, .. } = &mut self.current;
+        if bytes.len() == segment.end as usize {
+            bytes.truncate(segment.start as usize);
+            fan_outs.pop_if(|fan_out| fan_out.start == segment.start);
             self.held -= segment.len();
+            self.waiting -= segment.len();
         }
     }
 
     /// Counts `refs` more segments that point to that turn.
+    #[inline]
     pub fn retain(&mut self, turn: u32, refs: u32) {
-        let index = self.index(turn);
-        self.turns[index].refs += refs;
+        if let Some(turn) = self.turn_mut(turn) {
+            turn.refs += refs;
+        }
     }
 
     /// Counts one segment less; a turn nothing points to is given back, the
     /// current one at its end.
+    #[inline]
     pub fn release(&mut self, turn: u32) {
-        let index = self.index(turn);
-        let last = self.turns.len() - 1;
-        let turn = &mut self.turns[index];
-        turn.refs -= 1;
-        if turn.refs == 0 && index != last {
-            self.retire(index);
+        if turn == self.number {
+            self.current.refs -= 1;
+        } else {
+            self.release_past(turn);
         }
     }
 
+    fn release_past(&mut self, turn: u32) {
+        let Some(turn) = self.turn_mut(turn) else { return };
+        turn.refs -= 1;
+        if turn.refs == 0 {
+            let turn = std::mem::take(turn);
+            self.recycle(turn);
+        }
+    }
+
+    #[inline]
     pub fn slice(&self, segment: Segment) -> &[u8] {
-        &self.turns[self.index(segment.turn)].bytes[segment.start as usize..segment.end as usize]
+        let turn = if segment.turn == self.number {
+            &self.current
+        } else {
+            &self.past[self.past_index(segment.turn)]
+        };
+        &turn.bytes[segment.start as usize..segment.end as usize]
     }
 
     /// Ends the turn. What was written whole is gone; the rest stays for the
     /// segments that point to it.
     pub fn end_turn(&mut self) {
-        let last = self.turns.len() - 1;
-        if self.turns[last].bytes.is_empty() {
-            return;
+        if self.current.refs > 0 {
+            self.next_turn();
+        } else if !self.current.bytes.is_empty() {
+            let turn = std::mem::take(&mut self.current);
+            self.recycle(turn);
+            self.current = self.spares.pop().unwrap_or_default();
         }
-        if self.turns[last].refs == 0 {
-            self.retire(last);
+        while self.past.front().is_some_and(|turn| turn.refs == 0) {
+            self.past.pop_front();
         }
-        if self.turns.len() == last + 1 && !self.turns[last].bytes.is_empty() {
-            let bytes = self.spares.pop().unwrap_or_default();
-            self.turns.push_back(Turn { bytes, ..Turn::default() });
-        }
-        while self.turns.len() > 1 && self.turns[0].refs == 0 {
-            self.turns.pop_front();
-            self.first = self.first.wrapping_add(1);
-        }
+    }
+
+    fn next_turn(&mut self) {
+        let next = self.spares.pop().unwrap_or_default();
+        self.past.push_back(std::mem::replace(&mut self.current, next));
+        self.number = self.number.wrapping_add(1);
     }
 
     /// Turns `segment` into pieces that outlive its turn.
     pub fn durable(&mut self, segment: Segment, mut push: impl FnMut(Durable)) {
-        let index = self.index(segment.turn);
-        let turn = &mut self.turns[index];
+        let turn = if segment.turn == self.number {
+            &mut self.current
+        } else {
+            let index = self.past_index(segment.turn);
+            &mut self.past[index]
+        };
         let mut at = segment.start;
-        let mut next = turn.fan_outs.partition_point(|&(_, end, _)| end <= at);
+        let mut next = turn.fan_outs.partition_point(|fan_out| fan_out.end <= at);
         while at < segment.end {
-            let fan_out = turn.fan_outs.get_mut(next).filter(|(start, ..)| *start < segment.end);
-            let own_end = fan_out.as_ref().map_or(segment.end, |(start, ..)| *start);
+            let fan_out = turn.fan_outs.get_mut(next).filter(|fan_out| fan_out.start < segment.end);
+            let own_end = fan_out.as_ref().map_or(segment.end, |fan_out| fan_out.start);
             if at < own_end {
                 let own = turn.bytes[at as usize..own_end as usize].to_vec();
                 self.held += own.len();
                 push(Durable::Owned(own));
                 at = own_end;
             }
-            if let Some((start, end, shared)) = fan_out {
+            if let Some(FanOut { start, end, shared }) = fan_out {
                 let bytes = &turn.bytes[*start as usize..*end as usize];
                 let shared = shared.get_or_insert_with(|| {
                     self.held += bytes.len();
@@ -208,26 +247,31 @@ impl Arena {
         }
     }
 
-    fn index(&self, turn: u32) -> usize {
-        turn.wrapping_sub(self.first) as usize
+    fn past_index(&self, turn: u32) -> usize {
+        self.past.len().wrapping_sub(self.number.wrapping_sub(turn) as usize)
     }
 
-    fn retire(&mut self, index: usize) {
-        let turn = &mut self.turns[index];
-        let mut bytes = std::mem::take(&mut turn.bytes);
-        let fan_outs = std::mem::take(&mut turn.fan_outs);
-        self.held -= bytes.len();
-        for shared in fan_outs.into_iter().filter_map(|(_, _, shared)| shared) {
-            self.drop_shared(shared);
+    fn turn_mut(&mut self, turn: u32) -> Option<&mut Turn> {
+        if turn == self.number {
+            return Some(&mut self.current);
         }
-        bytes.clear();
-        if bytes.capacity() > SPARE_CAPACITY {
-            return;
+        let index = self.past_index(turn);
+        self.past.get_mut(index)
+    }
+
+    /// Empties a turn that nothing points to, and keeps its buffer for a later
+    /// one unless there are enough or it is large.
+    fn recycle(&mut self, mut turn: Turn) {
+        self.held -= turn.bytes.len();
+        self.waiting -= turn.bytes.len();
+        while let Some(fan_out) = turn.fan_outs.pop() {
+            if let Some(shared) = fan_out.shared {
+                self.drop_shared(shared);
+            }
         }
-        if index == self.turns.len() - 1 {
-            self.turns[index].bytes = bytes;
-        } else if self.spares.len() < SPARES {
-            self.spares.push(bytes);
+        turn.bytes.clear();
+        if turn.bytes.capacity() <= SPARE_CAPACITY && self.spares.len() < SPARES {
+            self.spares.push(turn);
         }
     }
 }
@@ -246,7 +290,7 @@ mod tests {
             assert_eq!(arena.slice(segment), b"\x81\x05hello");
             arena.release(segment.turn);
             arena.end_turn();
-            assert_eq!((arena.held(), arena.turns.len()), (0, 1));
+            assert_eq!((arena.held(), arena.past.len()), (0, 0));
         }
     }
 
@@ -266,7 +310,7 @@ mod tests {
         arena.release(old.turn);
         arena.put_frame(frame::TEXT, b"x");
         arena.end_turn();
-        assert_eq!((arena.held(), arena.turns.len()), (0, 1));
+        assert_eq!((arena.held(), arena.past.len()), (0, 0));
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Partial {
             && (self.control.is_empty() || self.control_lent)
     }
 
+    /// Whether a message has begun that is not complete; a control frame is none.
+    pub fn in_message(&self) -> bool {
+        self.kind.is_some() && !self.lent
+    }
+
     /// Bytes this holds on the heap.
     pub fn capacity(&self) -> usize {
         self.buffer.capacity() + self.control.capacity()
@@ -108,8 +113,15 @@ pub fn decode<'a>(
     input: &'a mut [u8],
     max_message: usize,
 ) -> Result<(usize, Option<Event<'a>>), Violation> {
-    if let Some(partial) = partial {
-        partial.forget_lent();
+    match partial {
+        None => {
+            // Nearly every message: whole, short, and nothing before it.
+            if let Some(length) = frame::small_frame(input).filter(|&length| length <= max_message)
+            {
+                return Ok((6 + length, Some(decode_small(input, length)?)));
+            }
+        }
+        Some(partial) => partial.forget_lent(),
     }
     let mut used = 0;
     let mut found = Found::Nothing;
@@ -144,6 +156,17 @@ pub fn decode<'a>(
     Ok((used, event))
 }
 
+/// Takes the frame that [`frame::small_frame`] has found.
+#[inline]
+fn decode_small(input: &mut [u8], length: usize) -> Result<Event<'_>, Violation> {
+    let (header, rest) = input.split_at_mut(6);
+    let payload = &mut rest[..length];
+    frame::unmask(payload, [header[2], header[3], header[4], header[5]]);
+    let kind = if header[0] == 0x81 { Data::Text } else { Data::Binary };
+    event_of(OpCode::Data(kind), payload)
+}
+
+#[inline]
 fn event_of(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     Ok(match opcode {
         OpCode::Data(Data::Text) => match std::str::from_utf8(payload) {

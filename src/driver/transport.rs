@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
@@ -102,7 +103,8 @@ impl Listener {
             }
             bound => bound?,
         };
-        Ok(Listener { kind: Kind::Unix(listener, path.to_owned()), loopback: false })
+        let file = SocketFile { path: path.to_owned(), inode: inode(path) };
+        Ok(Listener { kind: Kind::Unix(listener, file), loopback: false })
     }
 
     /// The TCP address it is bound to; `None` for a Unix socket.
@@ -114,17 +116,31 @@ impl Listener {
     }
 }
 
-/// Whether a socket file is left over from a process that has gone.
+/// Whether a socket file is left over from a process that has gone. An
+/// ordinary file refuses connections too, and must not be taken for one.
 fn is_stale(path: &Path) -> bool {
-    matches!(std::os::unix::net::UnixStream::connect(path),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    is_socket
+        && matches!(std::os::unix::net::UnixStream::connect(path),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-impl Drop for Listener {
+/// The file of a Unix socket, removed at the end.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().map(|it| it.ino())
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Kind::Unix(_, path) = &self.kind {
-            // It may have been removed by hand already.
-            let _ = std::fs::remove_file(path);
+        // It may have been removed by hand, and a successor's be there now.
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -137,7 +153,7 @@ impl fmt::Display for Listener {
                 Ok(addr) => addr.fmt(f),
                 Err(_) => f.write_str("?"),
             },
-            Kind::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Kind::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
         }
     }
 }

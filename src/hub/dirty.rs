@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use slab::Slab;
+
 use crate::conn::{Connection, Flags};
 
 /// Out of so many writes one goes to a fan-out even while others wait.
@@ -32,12 +34,14 @@ impl Urgency {
 pub struct Dirty {
     direct: VecDeque<u32>,
     fan_out: VecDeque<u32>,
+    /// Were written to and have more: in the next turn.
+    later: Vec<u32>,
     popped: u32,
 }
 
 impl Dirty {
     pub fn is_empty(&self) -> bool {
-        self.direct.is_empty() && self.fan_out.is_empty()
+        self.direct.is_empty() && self.fan_out.is_empty() && self.later.is_empty()
     }
 
     /// Queues a connection, once in each queue at most. One with its socket
@@ -51,6 +55,29 @@ impl Dirty {
         match urgency {
             Urgency::Direct => self.direct.push_back(index),
             Urgency::FanOut => self.fan_out.push_back(index),
+        }
+    }
+
+    /// Queues a connection that was written to in this turn: each is written
+    /// to once a turn, however much it has.
+    #[inline]
+    pub fn mark_later(&mut self, index: u32, conn: &mut Connection) {
+        if !conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT) {
+            conn.flags.set(Flags::DIRTY_DIRECT);
+            self.later.push(index);
+        }
+    }
+
+    /// Ends the turn's writing. Whose socket has blocked waits for it, not for
+    /// the next turn.
+    pub fn end_turn(&mut self, conns: &mut Slab<Connection>) {
+        for index in self.later.drain(..) {
+            let Some(conn) = conns.get_mut(index as usize) else { continue };
+            if conn.flags.has(Flags::BLOCKED) || conn.out.is_empty() {
+                conn.flags.clear(Flags::DIRTY_DIRECT);
+            } else {
+                self.direct.push_back(index);
+            }
         }
     }
 

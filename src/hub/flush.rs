@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use crate::conn::{Flags, Phase};
 
 use super::dirty::Urgency;
+use super::pressure::is_pressed;
 use super::{ConnId, Hub};
 
 /// What the caller has to do after bytes were written.
@@ -69,18 +70,22 @@ impl Hub {
 
     /// `written` bytes of what was pending were written. If that was less than
     /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
-    /// pending than was offered, it is handed out again.
+    /// pending than was offered, it is handed out again after the turn's end.
     #[inline]
     pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         let Some(record) = self.conns.get_mut(conn.index as usize) else { return Sent::Nothing };
         if record.serial != conn.serial || record.phase == Phase::Ended {
             return Sent::Nothing;
         }
+        let pressed = is_pressed(record, self.config.max_queue);
         record.out.advance(written, &mut self.arena);
+        if pressed && !is_pressed(record, self.config.max_queue) {
+            self.pressed -= 1;
+        }
         if record.out.is_empty() {
             return self.flushed(conn);
         }
-        self.dirty.mark(conn.index, record, Urgency::Direct);
+        self.dirty.mark_later(conn.index, record);
         Sent::Nothing
     }
 
@@ -91,8 +96,15 @@ impl Hub {
             && record.serial == conn.serial
             && record.phase != Phase::Ended
         {
+            if is_pressed(record, self.config.max_queue) {
+                self.pressed -= 1;
+            }
             record.flags.set(Flags::BLOCKED);
             record.out.make_durable(&mut self.arena);
+            // Now that it waits for its peer, the bound is strict.
+            if record.phase == Phase::Open && record.out.len() > self.config.max_queue {
+                self.drop_slow_reader(conn.index);
+            }
         }
     }
 
@@ -104,6 +116,9 @@ impl Hub {
         {
             record.flags.clear(Flags::BLOCKED);
             record.flags.set(Flags::WAS_BLOCKED);
+            if is_pressed(record, self.config.max_queue) {
+                self.pressed += 1;
+            }
             self.dirty.mark(conn.index, record, Urgency::Direct);
         }
     }
@@ -118,12 +133,14 @@ impl Hub {
                     record.flags.clear(Flags::WAS_BLOCKED);
                     self.drained.push(conn);
                 }
-                if record.flags.has(Flags::MESSAGE_QUEUED) {
-                    record.flags.clear(Flags::MESSAGE_QUEUED);
-                    if record.flags.has(Flags::WRITES_ARE_LIFE) {
-                        record.written = u32::try_from(now - record.heard).unwrap_or(u32::MAX);
-                        self.clear_pinged(conn.index);
-                    }
+                // A ping alone proves nothing, or a page that has stopped would
+                // live for ever. But a parked connection gets nothing else: the
+                // page has forgotten it, yet reconnects whenever it closes.
+                let proves_life = record.flags.has(Flags::MESSAGE_QUEUED | Flags::PARKED);
+                record.flags.clear(Flags::MESSAGE_QUEUED);
+                if proves_life && record.flags.has(Flags::WRITES_ARE_LIFE) {
+                    record.written = u32::try_from(now - record.heard).unwrap_or(u32::MAX);
+                    self.clear_pinged(conn.index);
                 }
                 Sent::Nothing
             }

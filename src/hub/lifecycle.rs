@@ -9,6 +9,7 @@ use crate::conn::frame::CLOSE;
 use crate::conn::outbound::Outbound;
 use crate::conn::{Connection, Details, Flags, Peer, Phase};
 
+use super::pressure::is_pressed;
 use super::{ConnId, Handler, Hub};
 
 /// How many connections above `max_connections` are accepted to be told that
@@ -208,6 +209,9 @@ impl Hub {
         self.unbind(index);
         self.wheel.disarm(index);
         let conn = &mut self.conns[index as usize];
+        if is_pressed(conn, self.config.max_queue) {
+            self.pressed -= 1;
+        }
         conn.phase = Phase::Ended;
         conn.out.clear(&mut self.arena);
         if conn.flags.has(Flags::OPENED) {
@@ -246,7 +250,8 @@ impl Hub {
     /// gives back what was written. Call after the writes, before
     /// [`Hub::reap`].
     pub fn end_turn(&mut self) {
-        // First: what was written in this turn is held no longer.
+        self.dirty.end_turn(&mut self.conns);
+        // Before memory is judged: what was written in this turn is held no longer.
         self.arena.end_turn();
         if self.buffered() > self.config.max_buffered {
             self.relieve();

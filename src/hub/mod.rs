@@ -16,6 +16,7 @@ mod flush;
 mod groups;
 mod handler;
 mod lifecycle;
+mod pressure;
 mod receive;
 mod request;
 mod send;
@@ -95,6 +96,9 @@ pub struct Hub {
     drained: Vec<ConnId>,
     /// What is left of the turn's work budget.
     work: u32,
+    /// How many connections whose sockets take bytes have more than half of a
+    /// queue to write.
+    pressed: u32,
     /// Bytes of partial messages and unparsed input.
     inbound_bytes: usize,
     draining: bool,
@@ -135,6 +139,7 @@ impl Hub {
             untimed: Vec::new(),
             drained: Vec::new(),
             work: config.work_per_turn.div_ceil(2),
+            pressed: 0,
             inbound_bytes: 0,
             draining: false,
             stats: Stats::default(),

@@ -213,8 +213,8 @@ impl Hub {
             if !self.is_open(conn) {
                 return bytes.len();
             }
-            // A control frame that stood alone: what follows begins anew.
-            begun |= partial.as_ref().is_none_or(|partial| partial.is_idle());
+            // What comes next is new, unless a control frame came in between.
+            begun |= partial.as_ref().is_none_or(|partial| !partial.in_message());
         }
         if partial.is_some() || self.conns[conn.index as usize].inbound.is_some() {
             self.keep_partial(conn.index, partial, begun);

@@ -7,6 +7,7 @@ use crate::conn::frame::{self, BINARY, TEXT};
 use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
+use super::pressure::{has_room, is_pressed};
 use super::{ConnId, Hub};
 
 impl Hub {
@@ -66,8 +67,9 @@ impl Hub {
         queued
     }
 
-    /// Queues a text message for every active connection. Returns how many.
-    /// The whole fan-out is queued before anything else is handled.
+    /// Queues a text message for every active connection. Returns how many; 0
+    /// when it is longer than `max_queue`. The whole fan-out is queued before
+    /// anything else is handled.
     pub fn broadcast(&mut self, text: &str) -> usize {
         if !self.fits(text.as_bytes()) {
             return 0;
@@ -113,7 +115,8 @@ impl Hub {
         if fan_out.queued == 0 {
             self.arena.take_back(fan_out.segment);
         }
-        self.work = self.work.saturating_sub(fan_out.queued);
+        self.pressed += fan_out.pressed;
+        self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
         for &index in full {
             self.drop_slow_reader(index);
@@ -125,7 +128,7 @@ impl Hub {
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         self.work = self.work.saturating_sub(1);
         let conn = &mut self.conns[index as usize];
-        if conn.out.len() + segment.len() > self.config.max_queue {
+        if !has_room(conn, segment.len(), self.config.max_queue) {
             self.drop_slow_reader(index);
             return false;
         }
@@ -138,7 +141,8 @@ impl Hub {
     pub(super) fn queue_control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
         let segment = self.arena.put_frame(opcode, payload);
         // A close frame always has room: it is the last.
-        let full = self.conns[index as usize].out.len() + segment.len() > self.config.max_queue;
+        let conn = &self.conns[index as usize];
+        let full = !has_room(conn, segment.len(), self.config.max_queue);
         if full && opcode != frame::CLOSE {
             self.drop_slow_reader(index);
             return;
@@ -154,13 +158,18 @@ impl Hub {
             conn.out.push_durable(segment, &mut self.arena);
             return;
         }
+        let pressed = is_pressed(conn, self.config.max_queue);
         if conn.out.push(segment) {
             self.arena.retain(segment.turn, 1);
         }
+        if !pressed && is_pressed(conn, self.config.max_queue) {
+            self.pressed += 1;
+        }
         self.dirty.mark(index, conn, Urgency::Direct);
+        self.work = self.allowance(self.work);
     }
 
-    fn drop_slow_reader(&mut self, index: u32) {
+    pub(super) fn drop_slow_reader(&mut self, index: u32) {
         if self.conns[index as usize].phase != Phase::Ended {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
@@ -173,16 +182,17 @@ type Opcode = tungstenite::protocol::frame::coding::OpCode;
 /// One encoding on its way into many queues.
 struct FanOut {
     segment: Segment,
-    /// The longest a queue may be before this is added.
-    room: usize,
+    max_queue: usize,
     queued: u32,
+    /// How many more connections have much to write now.
+    pressed: u32,
     /// How many segments the arena has to count.
     refs: u32,
 }
 
 impl FanOut {
     fn new(segment: Segment, max_queue: usize) -> Self {
-        FanOut { segment, room: max_queue.saturating_sub(segment.len()), queued: 0, refs: 0 }
+        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0 }
     }
 
     /// Returns false when the receiver's queue is full.
@@ -194,7 +204,7 @@ impl FanOut {
         dirty: &mut Dirty,
         arena: &mut crate::conn::arena::Arena,
     ) -> bool {
-        if conn.out.len() > self.room {
+        if !has_room(conn, self.segment.len(), self.max_queue) {
             return false;
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
@@ -203,7 +213,9 @@ impl FanOut {
             conn.out.push_durable(self.segment, arena);
             return true;
         }
+        let pressed = is_pressed(conn, self.max_queue);
         self.refs += u32::from(conn.out.push(self.segment));
+        self.pressed += u32::from(!pressed && is_pressed(conn, self.max_queue));
         dirty.mark(index, conn, Urgency::FanOut);
         true
     }

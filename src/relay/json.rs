@@ -7,12 +7,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Deserializer;
-use serde_json::de::StrRead;
 use serde_json::value::RawValue;
 
 /// serde_json carries serde's traits only as a dependency of its own; these
 /// are what an object's fields are visited with.
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 /// Whether the text begins, after white space, like an object.
 pub fn begins_object(text: &str) -> bool {
@@ -61,42 +60,53 @@ fn unescape(raw: &str) -> Option<Cow<'_, str>> {
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..='\x1F' => {
-                let _ = fmt::Write::write_fmt(out, format_args!("\\u{:04x}", c as u32));
+    let must_escape = |byte: u8| byte < 0x20 || matches!(byte, b'"' | b'\\');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(must_escape) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            byte => {
+                let _ = fmt::Write::write_fmt(out, format_args!("\\u{byte:04x}"));
             }
-            c => out.push(c),
         }
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
     out.push('"');
 }
 
-/// Calls `field` with each key and value of the object that `text` is.
+/// Calls `field` with each value of the object that `text` is whose key
+/// `choose` knows. Keys are unescaped; they come as bytes, since a key may hold
+/// a lone surrogate.
 ///
 /// # Errors
 /// When it is not one JSON object. Fields before the error have been seen.
-pub fn each_field<'a>(
+pub fn each_chosen<'a, K>(
     text: &'a str,
-    mut field: impl FnMut(&str, &'a RawValue),
+    choose: impl Fn(&[u8]) -> Option<K> + Copy,
+    field: impl FnMut(K, &'a RawValue),
 ) -> Result<(), serde_json::Error> {
-    each_raw_field(text, |_, key, value| field(key, value))
+    let mut deserializer = Deserializer::from_str(text);
+    deserializer.deserialize_map(Chosen { choose, field })?;
+    deserializer.end()
 }
 
-/// As [`each_field`], with the key as it was written as well.
+/// Calls `field` with each key, as it was written and unescaped, and value of
+/// the object that `text` is. A key that is no Unicode string is unescaped to
+/// nothing.
 ///
 /// # Errors
-/// As [`each_field`].
-pub fn each_raw_field<'a>(
+/// As [`each_chosen`].
+pub fn each_field<'a>(
     text: &'a str,
     field: impl FnMut(&'a str, &str, &'a RawValue),
 ) -> Result<(), serde_json::Error> {
-    let mut deserializer: Deserializer<StrRead<'a>> = Deserializer::from_str(text);
+    let mut deserializer = Deserializer::from_str(text);
     deserializer.deserialize_map(Fields { field })?;
     deserializer.end()
 }
@@ -115,13 +125,66 @@ impl<'a, F: FnMut(&'a str, &str, &'a RawValue)> Visitor<'a> for Fields<F> {
     fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
         while let Some(raw_key) = map.next_key::<&'a RawValue>()? {
             let value = map.next_value::<&'a RawValue>()?;
-            let raw_key = raw_key.get();
-            if let Some(key) = unescape(raw_key) {
-                (self.field)(raw_key, &key, value);
-            } else {
-                (self.field)(raw_key, "\u{FFFD}", value);
+            let key = unescape(raw_key.get()).unwrap_or_default();
+            (self.field)(raw_key.get(), &key, value);
+        }
+        Ok(())
+    }
+}
+
+struct Chosen<C, F> {
+    choose: C,
+    field: F,
+}
+
+impl<'a, K, C, F> Visitor<'a> for Chosen<C, F>
+where
+    C: Fn(&[u8]) -> Option<K> + Copy,
+    F: FnMut(K, &'a RawValue),
+{
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
+        while let Some(key) = map.next_key_seed(Key { choose: self.choose })? {
+            match key {
+                Some(key) => (self.field)(key, map.next_value::<&'a RawValue>()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
         Ok(())
+    }
+}
+
+/// A key, looked at where it stands.
+struct Key<C> {
+    choose: C,
+}
+
+impl<'a, K, C: Fn(&[u8]) -> Option<K>> DeserializeSeed<'a> for Key<C> {
+    type Value = Option<K>;
+
+    fn deserialize<D: serde::Deserializer<'a>>(
+        self,
+        deserializer: D,
+    ) -> Result<Option<K>, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl<'a, K, C: Fn(&[u8]) -> Option<K>> Visitor<'a> for Key<C> {
+    type Value = Option<K>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<Option<K>, E> {
+        Ok((self.choose)(key))
     }
 }

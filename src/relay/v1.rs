@@ -65,6 +65,12 @@ struct Fields<'a> {
     message: Option<&'a RawValue>,
 }
 
+enum Field {
+    Kind,
+    To,
+    Message,
+}
+
 /// Tells what a text frame means; the first rule that matches.
 pub fn meaning(text: &str) -> Meaning<'_> {
     if text.eq_ignore_ascii_case("ping") {
@@ -77,11 +83,16 @@ pub fn meaning(text: &str) -> Meaning<'_> {
         return Meaning::Ignored;
     }
     let mut fields = Fields::default();
-    let parsed = json::each_field(text, |key, value| match key {
-        "type" => fields.kind = Some(value),
-        "toUserId" => fields.to = Some(value),
-        "message" => fields.message = Some(value),
-        _ => {}
+    let choose = |key: &[u8]| match key {
+        b"type" => Some(Field::Kind),
+        b"toUserId" => Some(Field::To),
+        b"message" => Some(Field::Message),
+        _ => None,
+    };
+    let parsed = json::each_chosen(text, choose, |field, value| match field {
+        Field::Kind => fields.kind = Some(value),
+        Field::To => fields.to = Some(value),
+        Field::Message => fields.message = Some(value),
     });
     if parsed.is_err() {
         return Meaning::Ignored;
@@ -148,7 +159,7 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     }
     out.push_str(r#""formUserId":"#);
     json::write_string(out, from);
-    json::each_raw_field(text, |raw_key, key, value| {
+    json::each_field(text, |raw_key, key, value| {
         if key != "formUserId" && !(rename && key == "type") {
             out.push(',');
             out.push_str(raw_key);

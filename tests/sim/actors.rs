@@ -300,9 +300,7 @@ impl Client {
                 let text = format!(r#"{{"formUserId":"Z","message":{},"n": 1}}"#, json(word));
                 (text, Say::All(due))
             }
-            86..90 => {
-                (r#"{"type":"welcome","message":7}"#.to_owned(), Say::All(broadcast("7")))
-            }
+            86..90 => (r#"{"type":"welcome","message":7}"#.to_owned(), Say::All(broadcast("7"))),
             _ => {
                 let nothing = [
                     r#"{"toUserId":null,"message":"x"}"#,

@@ -128,6 +128,13 @@ impl Conn {
         self.state == State::Open && self.parked.is_none()
     }
 
+    /// Whether its queue takes so much more. Until its socket has blocked it
+    /// may go past the bound by one message: it has not had its turn.
+    pub fn has_room(&self, length: usize, max_queue: usize) -> bool {
+        let more = if self.blocked { length } else { 0 };
+        self.expected.len() + more <= max_queue
+    }
+
     /// When the message or control frame began that has arrived only in part.
     pub fn partial_since(&self) -> Option<u64> {
         let arrived = self.inbound.iter().filter(|item| item.start < self.received);
@@ -385,7 +392,7 @@ impl Shadow {
         for &id in to {
             let most = self.config.max_queue;
             let conn = self.conn_mut(id);
-            if conn.expected.len() + frame.len() > most {
+            if !conn.has_room(frame.len(), most) {
                 full.push(id);
                 continue;
             }

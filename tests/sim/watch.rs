@@ -144,7 +144,6 @@ impl Watched {
     fn justify_drop(&mut self, id: ConnId) {
         let most = self.shadow.config.max_queue;
         let conn = self.shadow.conn(id);
-        let room = most - conn.expected.len();
         // The answers to all pings that are next, which nobody could see.
         let next = conn.inbound.iter().take_while(|item| item.end <= conn.received);
         let answers = next.map_while(|item| match &item.what {
@@ -153,7 +152,9 @@ impl Watched {
             _ => None,
         });
         let pinged = if self.during == During::Tick { 2 } else { 0 };
-        let full = answers.sum::<usize>() + pinged > room;
+        let full = !conn.has_room(answers.sum::<usize>() + pinged, most);
+        let last = conn.expected.len() + 2 * 127 > most; // the last of them was one too many
+        let full = full || last && !conn.blocked;
         let reason = if self.over {
             CloseReason::Memory
         } else {
@@ -261,7 +262,9 @@ impl Watched {
         match conn.state.clone() {
             State::Open => {
                 assert_eq!(sent, Sent::Nothing);
-                if std::mem::take(&mut conn.message_queued) && conn.writes_are_life {
+                // A parked one gets nothing but pings, so they count.
+                let proof = std::mem::take(&mut conn.message_queued) || conn.parked.is_some();
+                if proof && conn.writes_are_life {
                     conn.alive = now;
                     conn.pinged = false;
                     self.shadow.cover.count("written is alive");
@@ -554,7 +557,14 @@ impl Watch for Watched {
                     self.flushed(id, sent);
                 }
             }
-            Note::Blocked(id) => self.shadow.conn_mut(id).blocked = true,
+            Note::Blocked(id) => {
+                let most = self.shadow.config.max_queue;
+                let conn = self.shadow.conn_mut(id);
+                conn.blocked = true;
+                if conn.state == State::Open && conn.expected.len() > most {
+                    self.shadow.end(id, CloseReason::SlowReader);
+                }
+            }
             Note::Writable(id) => {
                 let conn = self.shadow.conn_mut(id);
                 conn.was_blocked |= std::mem::take(&mut conn.blocked);

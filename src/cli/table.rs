@@ -1,0 +1,222 @@
+//! Every setting: the flags, their help, the environment variables and the
+//! keys of the configuration file all come from this one table.
+
+/// How often a setting may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    One,
+    /// Repeated, or separated by commas.
+    Many,
+    /// `--name` alone means on.
+    Switch,
+}
+
+/// A setting: `--name`, `LONGLINK_NAME` and `name = …`.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    pub takes: Takes,
+    /// What the help calls its value.
+    pub value: &'static str,
+    /// Under which the help lists it.
+    pub heading: &'static str,
+    pub help: &'static str,
+}
+
+/// The configuration file is named by a flag or the environment only.
+pub const CONFIG: &str = "config";
+
+// The headings, in the order in which they come up below.
+const WHERE: &str = "Where it listens";
+const WHO: &str = "Who may connect";
+const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
+const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
+const CHAT: &str = "What it serves";
+const RUN: &str = "Running";
+
+/// Every setting, in the order of the help.
+pub static SETTINGS: &[Setting] = &[
+    setting(
+        "listen",
+        Takes::Many,
+        "ADDR",
+        WHERE,
+        "127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH; port 0 takes a free one; repeatable. \
+         Each address is printed as `listening on …` on standard output [default: 127.0.0.1:8080]",
+    ),
+    setting(
+        "open",
+        Takes::Switch,
+        "on|off",
+        WHERE,
+        "Listen on other than loopback addresses too, although everyone who reaches them may connect \
+         under any user id [default: off]",
+    ),
+    setting(
+        "allow-origin",
+        Takes::Many,
+        "HOST",
+        WHO,
+        "Let web pages of this host connect: app.example.com, or exactly https://app.example.com:8443; \
+         repeatable [default: pages of loopback and of this server, and mini-programs]",
+    ),
+    setting(
+        "allow-host",
+        Takes::Many,
+        "HOST",
+        WHO,
+        "A name under which a loopback address may be reached, for a reverse proxy that passes Host on; \
+         repeatable [default: localhost and IP addresses]",
+    ),
+    setting(
+        "devices",
+        Takes::One,
+        "many|one",
+        CHAT,
+        "Which of a user's devices get the user's messages: up to five, or the newest alone [default: many]",
+    ),
+    setting(
+        "broadcast",
+        Takes::One,
+        "on|off",
+        CHAT,
+        "Whether clients may send to everyone [default: on]",
+    ),
+    setting("demo", Takes::One, "on|off", CHAT, "Whether / is the demo page [default: on]"),
+    setting(
+        "max-connections",
+        Takes::One,
+        "COUNT",
+        SIZES,
+        "Connections held at once; further ones get 503 [default: the descriptor limit - 64, at most 1000000]",
+    ),
+    setting(
+        "max-message",
+        Takes::One,
+        "BYTES",
+        SIZES,
+        "The longest message; a longer one ends its connection with 1009 [default: 65536]",
+    ),
+    setting(
+        "max-queue",
+        Takes::One,
+        "BYTES",
+        SIZES,
+        "The most that waits for one peer to read, at least max-message + 14; past it the peer is \
+         dropped [default: 262144]",
+    ),
+    setting(
+        "max-buffered",
+        Takes::One,
+        "BYTES",
+        SIZES,
+        "The most that waits in all queues and unfinished messages; past it those who hold most are \
+         dropped [default: a quarter of the memory]",
+    ),
+    setting(
+        "max-head",
+        Takes::One,
+        "BYTES",
+        SIZES,
+        "The longest request head; a longer one gets 431 [default: 16384]",
+    ),
+    setting(
+        "handshake-timeout",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "From accept to the end of the request head [default: 8]",
+    ),
+    setting(
+        "message-timeout",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "From the first byte of a message to its last [default: 30]",
+    ),
+    setting(
+        "ping-after",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "Silence after which a WebSocket ping is sent [default: 25]",
+    ),
+    setting(
+        "idle-timeout",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "Silence after which a connection is ended [default: 60]",
+    ),
+    setting(
+        "close-timeout",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "How long a closing connection may take to end its side, at shutdown too; 0 means at once \
+         [default: 5]",
+    ),
+    setting(
+        "log",
+        Takes::One,
+        "LEVEL",
+        RUN,
+        "What is logged to standard error: error, warn, info, debug (a line per open and close), \
+         trace or off [default: info]",
+    ),
+    setting(
+        CONFIG,
+        Takes::One,
+        "FILE",
+        RUN,
+        "A TOML file of these settings: max-connections = 5000, listen = [\"127.0.0.1:8080\"]",
+    ),
+];
+
+const fn setting(
+    name: &'static str,
+    takes: Takes,
+    value: &'static str,
+    heading: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { name, takes, value, heading, help }
+}
+
+impl Setting {
+    /// `max-head` is `LONGLINK_MAX_HEAD` in the environment.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLES}{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// What the names of all environment variables begin with.
+pub const VARIABLES: &str = "LONGLINK_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longlink::Config;
+
+    fn help_of(name: &str) -> &'static str {
+        SETTINGS.iter().find(|setting| setting.name == name).unwrap().help
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults_that_hold() {
+        let config = Config::default();
+        for (name, default) in [
+            ("max-message", config.max_message),
+            ("max-queue", config.max_queue),
+            ("max-head", config.max_head),
+            ("handshake-timeout", config.handshake_timeout.as_secs() as usize),
+            ("message-timeout", config.message_timeout.as_secs() as usize),
+            ("ping-after", config.ping_after.as_secs() as usize),
+            ("idle-timeout", config.idle_timeout.as_secs() as usize),
+            ("close-timeout", config.close_timeout.as_secs() as usize),
+        ] {
+            let told = format!("[default: {default}]");
+            assert!(help_of(name).ends_with(&told), "{name}: {}", help_of(name));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Backpressure: senders wait while what they sent has not had its turn to be
+//! written.
+//!
+//! A queue that grows because its peer does not read is the peer's doing, and
+//! past `max_queue` the peer is dropped. One that grows because the turn is not
+//! over, or because others are written first, is not: a segment of nine
+//! thousand one-byte broadcasts fills every receiver's queue twice over before
+//! the first write. So when a connection whose socket takes bytes has more than
+//! half of a queue to write, or all together have a quarter of `max_buffered`,
+//! nothing more is parsed until that was written. Writes go on meanwhile, so
+//! the wait ends.
+
+use crate::conn::{Connection, Flags, Phase};
+
+use super::Hub;
+
+impl Hub {
+    /// Whether parsing has to wait for writes.
+    pub(super) fn is_strained(&self) -> bool {
+        self.pressed > 0 || self.arena.waiting() > self.config.max_buffered / 4
+    }
+
+    /// The work a turn may do, if it may do any.
+    pub(super) fn allowance(&self, work: u32) -> u32 {
+        if self.is_strained() { 0 } else { work }
+    }
+}
+
+/// Whether a connection is one of those that others have to wait for.
+#[inline]
+pub(super) fn is_pressed(conn: &Connection, max_queue: usize) -> bool {
+    conn.out.len() > max_queue / 2 && !conn.flags.has(Flags::BLOCKED) && conn.phase != Phase::Ended
+}
+
+/// Whether a queue takes `length` bytes more. One whose socket takes bytes may
+/// be filled past its bound by one message: it has not yet had its turn.
+#[inline]
+pub(super) fn has_room(conn: &Connection, length: usize, max_queue: usize) -> bool {
+    if conn.flags.has(Flags::BLOCKED) {
+        conn.out.len() + length <= max_queue
+    } else {
+        conn.out.len() <= max_queue
+    }
+}

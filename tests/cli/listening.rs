@@ -1,0 +1,86 @@
+//! What is listened on, and what stdout says of it.
+
+use std::os::unix::net::UnixStream;
+
+use crate::program::{Folder, Program, longlink, run, status};
+
+#[test]
+fn each_address_is_a_line_and_nothing_else_is() {
+    let folder = Folder::new();
+    let socket = format!("unix:{}", folder.path("s").display());
+    let args = ["--listen", "127.0.0.1:0,127.0.0.2:0", "--listen", &socket, "--log", "trace"];
+    let mut program = Program::spawn(&mut longlink(&args), 3);
+    let log = program.log();
+    for (address, start) in
+        program.addresses.iter().zip(["http://127.0.0.1:", "http://127.0.0.2:", "unix:/"])
+    {
+        assert!(address.starts_with(start), "{address}");
+        assert!(!address.ends_with(":0"), "{address}");
+    }
+    assert_eq!(program.addresses[2], socket);
+    assert_eq!(program.status("/healthz"), 200);
+    assert_eq!(status(UnixStream::connect(folder.path("s")).unwrap(), "/healthz"), 200);
+    drop(program.user("A"));
+    program.stop();
+    assert_eq!(program.stdout.rest(), Vec::<String>::new());
+    assert!(log.rest().last().unwrap().ends_with("stopped"));
+}
+
+#[test]
+fn localhost_means_every_address_it_has() {
+    let mut command = longlink(&["--listen", "localhost:0"]);
+    let program = Program::spawn(&mut command, 1);
+    assert_eq!(program.status("/healthz"), 200);
+}
+
+#[test]
+fn ipv6_where_there_is_some() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let program = Program::spawn(&mut longlink(&["--listen", "[::1]:0"]), 1);
+    assert!(program.addr().starts_with("[::1]:"));
+    assert_eq!(program.status("/healthz"), 200);
+}
+
+#[test]
+fn a_unix_socket_comes_and_goes_with_the_server() {
+    let folder = Folder::new();
+    let path = folder.path("s");
+    let listen = format!("unix:{}", path.display());
+    let mut command = longlink(&["--listen", &listen]);
+
+    // Killed, it leaves its file; the next one takes the place over.
+    drop(Program::spawn(&mut command, 1));
+    assert!(path.exists());
+    let mut program = Program::spawn(&mut command, 1);
+    assert_eq!(status(UnixStream::connect(&path).unwrap(), "/healthz"), 200);
+
+    // But not from one that runs.
+    let (code, _, err) = run(&mut command);
+    assert_eq!(code, 2);
+    assert!(err.contains("taken"), "{err}");
+    assert_eq!(status(UnixStream::connect(&path).unwrap(), "/healthz"), 200);
+    program.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_that_is_no_socket_of_ours_is_left_alone() {
+    let folder = Folder::new();
+    let file = folder.file("precious", "data");
+    let (code, _, err) = run(&mut longlink(&["--listen", &format!("unix:{file}")]));
+    assert_eq!(code, 2, "{err}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "data");
+
+    // Removed by hand and taken by a successor, the file is the successor's.
+    let path = folder.path("s");
+    let mut command = longlink(&["--listen", &format!("unix:{}", path.display())]);
+    let mut first = Program::spawn(&mut command, 1);
+    std::fs::remove_file(&path).unwrap();
+    let mut second = Program::spawn(&mut command, 1);
+    first.stop();
+    assert_eq!(status(UnixStream::connect(&path).unwrap(), "/healthz"), 200);
+    second.stop();
+    assert!(!path.exists());
+}

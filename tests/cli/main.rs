@@ -1,0 +1,10 @@
+//! The command as a process: what it prints, what it refuses and with which
+//! exit code, how it goes down, and that nobody who stops reading its output
+//! can stop it.
+
+mod listening;
+mod output;
+mod program;
+mod refusals;
+mod settings;
+mod signals;

@@ -1,0 +1,101 @@
+//! Whoever reads stdout and stderr may stop to, or go away: it serves on.
+
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Instant;
+
+use tungstenite::Message;
+
+use crate::program::{DEADLINE, Folder, Patient, Program, longlink, status};
+
+/// More lines than a pipe (64 KiB) and the queue (1,024 lines) can hold: three
+/// for each connection at `trace`, of 100 bytes and more.
+fn make_noise(program: &Program) {
+    for number in 0..800 {
+        let mut user = program.user(&format!("{number}-a-name-that-makes-the-line-longer"));
+        user.send(Message::text("ping")).unwrap();
+        assert_eq!(user.read().unwrap(), Message::text(r#"{"type":"pong"}"#));
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing_and_its_losses_are_told() {
+    let mut program = Program::start(&["--log", "trace"]);
+    make_noise(&program);
+    assert_eq!(program.status("/healthz"), 200);
+
+    // What was queued comes when it is read at last, and says that it is late.
+    let log = program.log();
+    let told = log.find("log lines were lost");
+    assert!(told.contains("WARN"), "{told}");
+    program.stop();
+    assert!(log.rest().last().unwrap().ends_with("stopped"));
+}
+
+#[test]
+fn a_log_that_nobody_ever_reads_does_not_hold_up_the_end() {
+    let mut program = Program::start(&["--log", "trace"]);
+    make_noise(&program);
+    let start = Instant::now();
+    program.stop();
+    assert!(start.elapsed() < DEADLINE / 2, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_stops_nothing() {
+    let mut program = Program::start(&["--log", "trace"]);
+    drop(program.child.stderr.take());
+    make_noise(&program);
+    assert_eq!(program.status("/healthz"), 200);
+    program.stop();
+}
+
+#[test]
+fn stdout_may_be_closed_or_broken() {
+    let folder = Folder::new();
+    let path = folder.path("s");
+    let listen = format!("unix:{}", path.display());
+
+    let mut broken = longlink(&["--listen", &listen]);
+    let mut closed = std::process::Command::new("sh");
+    let script = format!("exec {} --listen {listen} >&-", env!("CARGO_BIN_EXE_longlink"));
+    closed.args(["-c", &script]).env_clear();
+    for command in [&mut broken, &mut closed] {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        drop(child.stdout.take());
+        // Its address is known, so it can be asked until it answers.
+        let until = Instant::now() + DEADLINE;
+        let stream = loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => break stream,
+                Err(_) if Instant::now() < until => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(status(stream, "/healthz"), 200);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn warnings_that_anybody_can_cause_are_held_back() {
+    let mut program = Program::start(&[]);
+    let log = program.log();
+    for _ in 0..50 {
+        let url = "ws://evil.example/websocket/A";
+        assert!(tungstenite::client(url, Patient(program.connect())).is_err());
+    }
+    log.find("more warnings like those");
+    program.stop();
+}
+
+#[test]
+fn nothing_is_logged_when_off() {
+    let mut program = Program::start(&["--log", "off"]);
+    let log = program.log();
+    drop(program.user("A"));
+    program.stop();
+    assert_eq!(log.rest(), Vec::<String>::new());
+}

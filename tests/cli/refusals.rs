@@ -1,0 +1,151 @@
+//! What is refused: one line on stderr, nothing on stdout, exit code 2.
+
+use std::process::Command;
+
+use crate::program::{Folder, Program, longlink, run};
+
+/// The one line, without the program's name.
+fn refusal(command: &mut Command) -> String {
+    let (code, out, err) = run(command);
+    assert_eq!(code, 2, "{err}");
+    assert_eq!(out, "");
+    let line = err.strip_suffix('\n').expect("a whole line");
+    assert!(!line.contains('\n'), "more than one line: {err}");
+    line.strip_prefix("longlink: ").expect("it says who complains").to_owned()
+}
+
+fn assert_refused(args: &[&str], words: &[&str]) {
+    let line = refusal(&mut longlink(args));
+    for word in words {
+        assert!(line.contains(word), "{args:?}: {line} lacks {word:?}");
+    }
+}
+
+#[test]
+fn flags_that_are_wrong() {
+    assert_refused(&["--frob"], &["--frob"]);
+    assert_refused(&["serve", "--frob"], &["--frob"]);
+    assert_refused(&["--max-mesage", "1"], &["--max-mesage", "'--max-message'"]);
+    assert_refused(&["frob"], &["unrecognized subcommand 'frob'"]);
+    assert_refused(&["--listen"], &["--listen", "value is required"]);
+    assert_refused(&["--log", "info", "--log", "warn"], &["--log", "multiple times"]);
+    assert_refused(&["--open", "serve"], &["--open"]);
+    assert_refused(&["--frob\nnext"], &["--frob"]);
+    assert_refused(&["\u{1b}[31m\u{202e}"], &["unrecognized"]);
+}
+
+#[test]
+fn values_that_are_wrong() {
+    for (flag, value) in [
+        ("--listen", "8080"),
+        ("--listen", "127.0.0.1:99999"),
+        ("--listen", "unix:"),
+        ("--listen", ""),
+        ("--open=maybe", ""),
+        ("--max-connections", "many"),
+        ("--max-connections", "0"),
+        ("--max-connections", "99999999"),
+        ("--max-message", "-1"),
+        ("--max-message", "1.5"),
+        ("--max-queue", "64kb"),
+        ("--max-buffered", "999999999999999999999"),
+        ("--max-head", "0"),
+        ("--handshake-timeout", "-1"),
+        ("--message-timeout", "nan"),
+        ("--ping-after", "inf"),
+        ("--idle-timeout", "1e9"),
+        ("--close-timeout", "99999999999"),
+        ("--close-timeout", "5s"),
+        ("--devices", "two"),
+        ("--broadcast", "maybe"),
+        ("--demo", "1"),
+        ("--allow-origin", "https://app.example.com/path"),
+        ("--allow-origin", "app.example.com:8443"),
+        ("--allow-host", "*.example.com"),
+        ("--log", "loud"),
+        ("--log", "INFO\n"),
+    ] {
+        let args = [flag, value];
+        let args = if value.is_empty() && flag.contains('=') { &args[..1] } else { &args[..] };
+        let name = flag.trim_start_matches('-').split('=').next().unwrap();
+        assert_refused(args, &[name]);
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other() {
+    assert_refused(
+        &["--max-message", "1000", "--max-queue", "1013"],
+        &["max-queue", "1013", "max-message", "1000"],
+    );
+    // The other one is a default.
+    assert_refused(&["--max-message", "1m"], &["max-queue is 262144", "max-message is 1048576"]);
+}
+
+#[test]
+fn variables_that_are_wrong() {
+    let line = refusal(longlink(&[]).env("LONGLINK_MAX_HEAD", "tall"));
+    assert_eq!(
+        line,
+        "LONGLINK_MAX_HEAD: expected a size in bytes such as 65536, 64k or 16m, found \"tall\""
+    );
+}
+
+#[test]
+fn files_that_are_wrong() {
+    let folder = Folder::new();
+    for (text, words) in [
+        ("max-conections = 5", &["unknown key", "max-conections"][..]),
+        ("max_connections = 5", &["unknown key", "did you mean \"max-connections\"?"]),
+        ("config = \"x\"", &["config"]),
+        ("[serve]\nlog = \"info\"", &["unknown key", "serve"]),
+        ("max-connections = \"many\"", &["max-connections", "whole number"]),
+        ("max-connections = 5.5", &["max-connections", "found 5.5"]),
+        ("max-connections = -5", &["max-connections", "found -5"]),
+        ("idle-timeout = \"60\"", &["idle-timeout", "seconds"]),
+        ("idle-timeout = nan", &["idle-timeout"]),
+        ("idle-timeout = 1979-05-27", &["idle-timeout", "a date"]),
+        ("broadcast = 1", &["broadcast", "on or off"]),
+        ("listen = [1]", &["listen", "text"]),
+        ("listen = { tcp = 1 }", &["listen", "a table"]),
+        ("demo = on\n", &["line 1"]),
+        ("log = \"info\"\nlog = \"warn\"", &["line 2", "duplicate key"]),
+        ("a = [\n", &["line"]),
+    ] {
+        let file = folder.file("longlink.toml", text);
+        let mut words = words.to_vec();
+        words.push(&file);
+        assert_refused(&["--config", &file], &words);
+    }
+    std::fs::write(folder.path("binary"), [0xff, 0xfe]).unwrap();
+    let binary = folder.path("binary");
+    assert_refused(&["--config", binary.to_str().unwrap()], &["cannot read", "UTF-8"]);
+    assert_refused(&["--config", "/nowhere/at/all"], &["cannot read /nowhere/at/all"]);
+    assert_refused(&["--config", "/"], &["cannot read /"]);
+    assert_refused(&["--config", "/dev/zero"], &["cannot read /dev/zero", "1 MiB"]);
+    let line = refusal(longlink(&[]).env("LONGLINK_CONFIG", "/nowhere"));
+    assert!(line.contains("cannot read /nowhere"), "{line}");
+}
+
+#[test]
+fn an_address_that_is_taken() {
+    let first = Program::start(&[]);
+    assert_refused(&["--listen", first.addr()], &["cannot listen on", first.addr(), "taken"]);
+    // One bad address is enough, and the good one before it is given back.
+    let folder = Folder::new();
+    let socket = format!("unix:{}", folder.path("s").display());
+    assert_refused(&["--listen", &socket, "--listen", first.addr()], &["taken"]);
+    assert!(!folder.path("s").exists());
+    assert_refused(&["--listen", "unix:/nowhere/at/all"], &["cannot listen on unix:/nowhere"]);
+}
+
+#[test]
+fn whoever_is_not_on_this_machine_unless_opened() {
+    for address in ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"] {
+        assert_refused(&["--listen", address], &[address, "--open", "loopback"]);
+    }
+    assert_refused(&["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"], &["--open"]);
+    assert_refused(&["--open=off", "--listen", "0.0.0.0:0"], &["--open"]);
+    let line = refusal(longlink(&["--listen", "0.0.0.0:0"]).env("LONGLINK_OPEN", "off"));
+    assert!(line.contains("--open"), "{line}");
+}

@@ -1,0 +1,11 @@
+//! The driver over fake sockets: what it reads, writes, accepts and frees, and
+//! how many calls that takes.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accepting;
+mod closing;
+mod fake;
+mod reading;
+mod writing;
