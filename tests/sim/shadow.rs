@@ -116,7 +116,11 @@ impl std::fmt::Debug for Conn {
     /// What a failure is understood by, without the bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (heard, alive, due) = (self.heard, self.alive, self.expected.len());
-        write!(f, "{:?} of {:?}/{:?}, parked {:?}, ", self.state, self.user, self.device, self.parked)?;
+        write!(
+            f,
+            "{:?} of {:?}/{:?}, parked {:?}, ",
+            self.state, self.user, self.device, self.parked
+        )?;
         write!(f, "opened {}, heard {heard}, alive {alive}, {due} bytes due, ", self.opened_at)?;
         write!(f, "blocked {}, pinged {}, eof {}, ", self.blocked, self.pinged, self.eof)?;
         write!(f, "received {}, next {:?}", self.received, self.inbound.front())

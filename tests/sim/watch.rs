@@ -50,7 +50,8 @@ impl Watched {
             let same = hub.is_open(**id) && hub.queued(**id) == conn.expected.len();
             conn.state == State::Open && (!same || pong(conn))
         };
-        let ids: Vec<ConnId> = self.shadow.conns.iter().filter(differs).map(|(id, _)| *id).collect();
+        let ids: Vec<ConnId> =
+            self.shadow.conns.iter().filter(differs).map(|(id, _)| *id).collect();
         for id in ids {
             if self.shadow.conn(id).state == State::Open {
                 self.sync_one(hub, id);
@@ -125,7 +126,9 @@ impl Watched {
                         CloseReason::Idle
                     }
                     (1008, "message took too long", _) if in_tick => {
-                        let since = conn.partial_since().unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));
+                        let since = conn
+                            .partial_since()
+                            .unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));
                         assert!(now >= since + message, "{id:?}: since {since}");
                         CloseReason::MessageTimeout
                     }
@@ -547,7 +550,10 @@ impl Watch for Watched {
             Note::Writing(id, bytes) => {
                 let conn = self.shadow.conn_mut(id);
                 if conn.told {
-                    assert!(bytes.len() <= conn.expected.len(), "{id:?}: more than expected: {conn:?}");
+                    assert!(
+                        bytes.len() <= conn.expected.len(),
+                        "{id:?}: more than expected: {conn:?}"
+                    );
                     let due: Vec<u8> = conn.expected.drain(..bytes.len()).collect();
                     assert!(due == bytes, "{id:?}: {bytes:?} instead of {due:?}");
                 }
