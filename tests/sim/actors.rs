@@ -97,8 +97,8 @@ impl Client {
     }
 
     pub fn is_over(&self, sim: &Sim) -> bool {
-        sim.pipes[self.pipe].closed && !sim.pipes[self.pipe].is_reading()
-            || sim.pipes[self.pipe].closed && self.seen == sim.pipes[self.pipe].got.len()
+        let pipe = &sim.pipes[self.pipe];
+        pipe.closed && (!pipe.is_reading() || self.seen == pipe.got.len())
     }
 
     /// Looks at what has arrived.

@@ -55,15 +55,15 @@ impl Watched {
 
     /// Pongs are not answered: they are taken as handled when they are next.
     fn skip_pongs(&mut self, id: ConnId) {
-        let conn = self.shadow.conn_mut(id);
-        while let Some(item) = conn.inbound.front()
-            && item.end <= conn.received
-            && matches!(item.what, In::Pong)
-        {
+        loop {
+            let conn = self.shadow.conn_mut(id);
+            let next = conn.inbound.front().filter(|item| item.end <= conn.received);
+            if !next.is_some_and(|item| matches!(item.what, In::Pong)) {
+                return;
+            }
             conn.inbound.pop_front();
             conn.writes_are_life = false;
             self.shadow.cover.count("pongs");
-            return self.skip_pongs(id);
         }
     }
 
@@ -144,19 +144,17 @@ impl Watched {
             (since + timeout.as_millis() as u64).next_multiple_of(TICK) <= now
         };
         for (id, conn) in &self.shadow.conns {
-            match conn.state {
-                State::Open => {
-                    let silent = self.shadow.now - conn.alive;
-                    let pinged = conn.pinged || !due(conn.alive, config.ping_after);
-                    assert!(pinged, "{id:?}: silent for {silent} ms and not pinged");
-                    let alive = !due(conn.alive, config.idle_timeout);
-                    assert!(alive, "{id:?}: silent for {silent} ms and not expired");
-                    let partial = conn.partial_since();
-                    let late = partial.is_some_and(|at| due(at, config.message_timeout));
-                    assert!(!late, "{id:?}: a message has taken since {partial:?}");
-                }
-                _ => {}
+            if conn.state != State::Open {
+                continue;
             }
+            let silent = self.shadow.now - conn.alive;
+            let pinged = conn.pinged || !due(conn.alive, config.ping_after);
+            assert!(pinged, "{id:?}: silent for {silent} ms and not pinged");
+            let alive = !due(conn.alive, config.idle_timeout);
+            assert!(alive, "{id:?}: silent for {silent} ms and not expired");
+            let partial = conn.partial_since();
+            let late = partial.is_some_and(|at| due(at, config.message_timeout));
+            assert!(!late, "{id:?}: a message has taken since {partial:?}");
         }
     }
 

@@ -8,14 +8,16 @@
 #![allow(dead_code)]
 
 pub mod codec;
+pub mod pipe;
 pub mod rng;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-use codec::{Decoder, Got};
+use codec::Got;
 use longlink::{Config, ConnId, Handler, Hub, Peer, Sent};
+use pipe::Pipe;
 
 /// What the world tells a handler that watches the hub from outside callbacks.
 #[derive(Debug)]
@@ -47,59 +49,6 @@ pub enum Note<'a> {
 pub trait Watch: Handler {
     /// Something happens at `now`, in milliseconds.
     fn note(&mut self, _hub: &Hub, _now: u64, _note: Note<'_>) {}
-}
-
-/// One connection as client and kernel see it.
-#[derive(Debug)]
-pub struct Pipe {
-    pub conn: ConnId,
-    /// On its way to the server.
-    to_server: VecDeque<u8>,
-    fin: bool,
-    reset: Option<ErrorKind>,
-    /// What the client has not read yet.
-    to_client: Vec<u8>,
-    /// How much the kernel takes for a client that does not read.
-    pub capacity: usize,
-    reading: bool,
-    pub decoder: Decoder,
-    /// What has arrived at the client.
-    pub got: Vec<Got>,
-    /// Texts equal to this are counted and not kept.
-    pub counted: (String, u64),
-    /// The server has ended its side.
-    pub shut: bool,
-    /// The server has closed the socket.
-    pub closed: bool,
-    readable: bool,
-    writable: bool,
-    blocked: bool,
-    scheduled: bool,
-    queued: bool,
-    ended: bool,
-}
-
-impl Pipe {
-    /// The text messages that have arrived.
-    pub fn texts(&self) -> Vec<&str> {
-        self.got
-            .iter()
-            .filter_map(|got| if let Got::Text(text) = got { Some(&text[..]) } else { None })
-            .collect()
-    }
-
-    /// The client cannot send any more.
-    pub fn is_finished(&self) -> bool {
-        self.fin || self.reset.is_some() || self.closed
-    }
-
-    pub fn is_reset(&self) -> bool {
-        self.reset.is_some()
-    }
-
-    pub fn is_reading(&self) -> bool {
-        self.reading
-    }
 }
 
 /// A hub, its handler, its pipes and the time.
@@ -165,26 +114,7 @@ impl<H: Watch> World<H> {
     pub fn connect(&mut self) -> Option<usize> {
         let conn = self.hub.open(Peer::UNKNOWN, true, self.instant()).ok()?;
         let pipe = self.pipes.len();
-        self.pipes.push(Pipe {
-            conn,
-            to_server: VecDeque::new(),
-            fin: false,
-            reset: None,
-            to_client: Vec::new(),
-            capacity: self.capacity,
-            reading: true,
-            decoder: Decoder::default(),
-            got: Vec::new(),
-            counted: (String::new(), 0),
-            shut: false,
-            closed: false,
-            readable: false,
-            writable: false,
-            blocked: false,
-            scheduled: false,
-            queued: false,
-            ended: false,
-        });
+        self.pipes.push(Pipe::new(conn, self.capacity));
         if conn.index() >= self.at.len() {
             self.at.resize(conn.index() + 1, None);
         }

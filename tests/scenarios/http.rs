@@ -1,0 +1,80 @@
+//! Plain requests, handshakes among them, and the end of the server.
+
+use crate::world::codec::{Got, handshake, request, text};
+use crate::*;
+
+#[test]
+fn a_plain_connection_is_kept_for_five_seconds_and_a_hundred_requests() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    for _ in 0..99 {
+        link.send(pipe, &request("GET", "/healthz", ""));
+        link.advance(4_900);
+    }
+    assert_eq!(statuses(&link, pipe), [200; 99]);
+    link.send(pipe, &request("GET", "/healthz", ""));
+    link.settle();
+    let Some(Got::Http(200, head, _)) = link.pipes[pipe].got.last() else { panic!("no answer") };
+    assert!(head.contains("Connection: close") && link.pipes[pipe].shut);
+
+    let idle = link.connect().unwrap();
+    link.send(idle, &request("GET", "/healthz", ""));
+    link.advance(4_990);
+    assert!(!link.pipes[idle].closed);
+    link.advance(10 + longlink::TICK_MS);
+    assert!(link.pipes[idle].closed);
+    leak_check(link);
+}
+
+#[test]
+fn pipelined_requests_are_answered_one_at_a_time_and_in_order() {
+    let mut link = link();
+    link.capacity = 60;
+    let pipe = link.connect().unwrap();
+    let paths = ["/healthz", "/nowhere", "/healthz", "/websocket/A", "/"];
+    let all: Vec<u8> = paths.iter().flat_map(|path| request("GET", path, "")).collect();
+    link.set_reading(pipe, false);
+    link.send(pipe, &all);
+    link.advance(1_000);
+    assert!(link.hub.queued(link.pipes[pipe].conn) < 200, "one answer is queued, not five");
+    link.set_reading(pipe, true);
+    link.settle();
+    assert_eq!(statuses(&link, pipe), [200, 404, 200, 426, 200]);
+    leak_check(link);
+}
+
+#[test]
+fn a_request_and_a_handshake_in_one_segment_with_a_message_are_all_handled() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    let all = [request("GET", "/healthz", ""), handshake("/websocket/A", ""), text(PING)].concat();
+    link.send(pipe, &all);
+    link.finish(pipe);
+    link.settle();
+    assert_eq!(statuses(&link, pipe), [200, 101]);
+    assert_eq!(link.pipes[pipe].texts(), [r#"{"type":"pong"}"#]);
+    leak_check(link);
+}
+
+#[test]
+fn a_shutdown_tells_everyone_1001() {
+    let mut link = link();
+    let open: Vec<usize> = (0..20).map(|user| enter(&mut link, &format!("u{user}"))).collect();
+    let parked = enter(&mut link, "u0");
+    let stalled = enter(&mut link, "stalled");
+    link.set_reading(stalled, false);
+    let shaking = link.connect().unwrap();
+    link.shutdown();
+    link.settle();
+    for pipe in open.iter().chain([&parked]) {
+        assert_eq!(close_code(&link, *pipe), Some(1001));
+        link.finish(*pipe);
+    }
+    link.send(shaking, &handshake("/websocket/late", ""));
+    link.settle();
+    assert_eq!(status(&link, shaking), Some(503));
+    assert!(!link.hub.is_drained());
+    link.advance(6_000);
+    assert!(link.hub.is_drained(), "within the close timeout, whoever does not read");
+    leak_check(link);
+}

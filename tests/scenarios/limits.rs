@@ -1,0 +1,175 @@
+//! Budgets and bounds: what is hit, and what must not be lost for it.
+
+use longlink::{CloseReason, Config};
+
+use crate::world::codec::{handshake, text};
+use crate::*;
+
+#[test]
+fn a_spent_work_budget_loses_nothing() {
+    let mut config = Config::default();
+    config.work_per_turn = 3;
+    config.writes_per_turn = 2;
+    let mut link = link_with(config);
+    let pipes: Vec<usize> = (0..10).map(|user| enter(&mut link, &format!("u{user}"))).collect();
+    for (user, &pipe) in pipes.iter().enumerate() {
+        let all: Vec<u8> = (0..200)
+            .flat_map(|n| text(&to(&format!("u{}", (user + 1) % 10), &n.to_string())))
+            .collect();
+        link.send(pipe, &all);
+        link.finish(pipe);
+    }
+    link.settle();
+    assert!(link.turns > 600);
+    // Whoever finished first was gone before its sender was done; nobody got
+    // anything twice or out of order.
+    let mut total = 0;
+    for (user, &pipe) in pipes.iter().enumerate() {
+        let sender = format!("u{}", (user + 9) % 10);
+        let receiver = format!("u{user}");
+        for (n, got) in link.pipes[pipe].texts().iter().enumerate() {
+            assert_eq!(*got, from(&sender, &receiver, &n.to_string()));
+            total += 1;
+        }
+    }
+    assert!(total > 1_500, "{total}");
+    leak_check(link);
+}
+
+#[test]
+fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
+    let mut config = Config::default();
+    config.work_per_turn = 100;
+    let mut link = link_with(config);
+    let flooder = enter(&mut link, "flooder");
+    let other = enter(&mut link, "other");
+    for user in 0..200 {
+        enter(&mut link, &format!("u{user}"));
+    }
+    let flood: Vec<u8> = (0..300).flat_map(|_| text("x")).collect();
+    link.send(flooder, &flood);
+    link.turn();
+    link.turn();
+    link.send(other, &text(PING));
+    for _ in 0..20 {
+        link.turn();
+    }
+    let pong = r#"{"type":"pong"}"#;
+    assert!(link.pipes[other].texts().contains(&pong), "it waits behind the whole flood");
+    link.settle();
+    leak_check(link);
+}
+
+/// One segment of 9,000 broadcasts of one byte each, with the default limits.
+fn flood(receivers: usize) {
+    let due = r#"{"type":"broadcast","formUserId":"s","message":"x"}"#;
+    let mut config = Config::default();
+    config.max_connections = receivers + 1;
+    let mut link = link_with(config);
+    for user in 0..receivers {
+        let pipe = link.connect().unwrap();
+        link.pipes[pipe].counted.0 = due.to_owned();
+        link.send(pipe, &handshake(&format!("/websocket/u{user}"), ""));
+    }
+    link.settle();
+    let sender = enter(&mut link, "s");
+    link.pipes[sender].counted.0 = due.to_owned();
+    let flood: Vec<u8> = (0..9_000).flat_map(|_| text("x")).collect();
+    assert!(flood.len() <= longlink::READ_SIZE);
+    link.send(sender, &flood);
+    link.settle();
+    for pipe in &link.pipes {
+        assert_eq!((pipe.counted.1, pipe.got.len()), (9_000, 1), "all of them, and the 101");
+    }
+    leak_check(link);
+}
+
+#[test]
+fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand() {
+    flood(1_000);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "90,000,000 deliveries: in a release build")]
+fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_ten_thousand() {
+    flood(10_000);
+}
+
+#[test]
+fn a_long_escaped_broadcast_throws_nobody_out() {
+    let mut link = link();
+    let sender = enter(&mut link, "A");
+    let reader = enter(&mut link, "B");
+    let slow = enter(&mut link, "C");
+    link.set_reading(slow, false);
+    say(&mut link, sender, "hello");
+    say(&mut link, sender, &"\u{1}".repeat(65_536));
+    assert!([sender, reader, slow].into_iter().all(|pipe| is_open(&link, pipe)));
+    assert_eq!(link.hub.stats().too_long, 1);
+    say(&mut link, sender, "on we go");
+    assert_eq!(link.pipes[reader].texts().len(), 2);
+    leak_check(link);
+}
+
+#[test]
+fn what_is_written_in_time_costs_nobody_a_connection_when_memory_is_short() {
+    let mut config = Config::default();
+    config.max_buffered = 10_000;
+    let mut link = link_with(config);
+    let slow_sender = enter(&mut link, "A");
+    let sender = enter(&mut link, "B");
+    // Half a message waits; it is no more than a few bytes.
+    link.send(slow_sender, &text("half of this")[..8]);
+    link.settle();
+    say(&mut link, sender, &to("B", &"x".repeat(20_000)));
+    assert_eq!(link.pipes[sender].texts().len(), 1, "it was written in its turn");
+    assert!(is_open(&link, slow_sender), "and nobody had to go for it");
+    leak_check(link);
+}
+
+#[test]
+fn past_max_buffered_those_go_who_hold_most() {
+    let mut config = Config::default();
+    config.max_buffered = 100_000;
+    let mut link = link_with(config);
+    link.capacity = 100;
+    let stalled: Vec<usize> = (0..3).map(|user| enter(&mut link, &format!("s{user}"))).collect();
+    stalled.iter().for_each(|&pipe| link.set_reading(pipe, false));
+    let sender = enter(&mut link, "A");
+    for round in 0..9 {
+        for (user, _) in stalled.iter().enumerate() {
+            let message = "x".repeat(3_000 + 1_000 * user);
+            say(&mut link, sender, &to(&format!("s{user}"), &message));
+            assert!(link.hub.buffered() <= 100_000, "in round {round}");
+        }
+    }
+    let open: Vec<bool> = stalled.iter().map(|&pipe| is_open(&link, pipe)).collect();
+    assert_eq!(open, [true, true, false]);
+    assert_eq!(link.handler.closed, [("s2".to_owned(), CloseReason::Memory)]);
+    leak_check(link);
+}
+
+#[test]
+fn a_thousand_who_never_read_cost_no_more_than_the_bounds() {
+    let mut config = Config::default();
+    config.max_queue = 70_000;
+    config.max_message = 60_000;
+    config.max_buffered = 4_000_000;
+    let mut link = link_with(config);
+    link.capacity = 1_000;
+    for user in 0..1_000 {
+        let pipe = link.connect().unwrap();
+        link.send(pipe, &handshake(&format!("/websocket/s{user}"), ""));
+    }
+    link.settle();
+    (0..1_000).for_each(|pipe| link.set_reading(pipe, false));
+    link.capacity = 1 << 20;
+    let sender = enter(&mut link, "A");
+    for _ in 0..30 {
+        say(&mut link, sender, &"x".repeat(5_000));
+        assert!(link.hub.buffered() <= 4_000_000);
+    }
+    assert_eq!(link.pipes[sender].texts().len(), 30, "whoever reads gets everything");
+    assert_eq!(link.hub.stats().slow_readers, 1_000);
+    leak_check(link);
+}
