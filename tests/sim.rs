@@ -119,7 +119,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
 }
 
 fn connect(sim: &mut Sim, rng: &mut Rng, clients: &mut Vec<Client>, crowded: bool) {
-    sim.capacity = *rng.pick(&[1 << 20, 1 << 20, 3_000, 150, 7]);
+    sim.capacity = *rng.pick(&[1 << 20, 1 << 20, 5_000, 900, 130]);
     let Some(pipe) = sim.connect() else { return };
     let mut client = Client::new(pipe, rng, crowded);
     if rng.percent(90) {

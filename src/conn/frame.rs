@@ -93,6 +93,16 @@ pub fn put_header(opcode: OpCode, length: usize, output: &mut Vec<u8>) {
     let _ = header.format(length as u64, output);
 }
 
+/// Bytes of a server's frame with so long a payload.
+pub fn server_frame_len(length: usize) -> usize {
+    let header = match length {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    };
+    length + header
+}
+
 /// Whether the opcode is that of a control frame.
 pub fn is_control(opcode: OpCode) -> bool {
     matches!(opcode, OpCode::Control(_))
@@ -195,6 +205,7 @@ mod tests {
             let mut output = Vec::new();
             put_header(TEXT, length, &mut output);
             assert_eq!(output.len(), size);
+            assert_eq!(server_frame_len(length), size + length);
             assert_eq!(output[0], 0x81);
         }
     }

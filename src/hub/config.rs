@@ -16,7 +16,9 @@ pub struct Config {
     /// ends the connection with code 1009. Default 65,536.
     pub max_message: usize,
     /// The most bytes that wait for one peer to read. A connection that would
-    /// go past it is dropped. At least `max_message` + 14. Default 262,144.
+    /// go past it is dropped. At least `max_message` + 14. A message that is
+    /// longer by itself, as an escaped one may be, is sent to nobody. Default
+    /// 262,144.
     pub max_queue: usize,
     /// The most bytes in all queues and partial messages together, shared
     /// encodings counted once. Past it the connections that hold most are

@@ -250,11 +250,13 @@ impl Hub {
     /// gives back what was written. Call after the writes, before
     /// [`Hub::reap`].
     pub fn end_turn(&mut self) {
+        self.dirty.end_turn(&mut self.conns);
+        // First: what was written in this turn is held no longer.
+        self.arena.end_turn();
         if self.buffered() > self.config.max_buffered {
             self.relieve();
+            self.arena.end_turn();
         }
-        self.dirty.end_turn(&mut self.conns);
-        self.arena.end_turn();
     }
 
     /// Ends the connections that hold most, until the rest fits.

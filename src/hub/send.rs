@@ -13,7 +13,7 @@ use super::{ConnId, Hub};
 impl Hub {
     /// Queues a text message for one connection. Returns whether it was
     /// queued: not when the connection is gone or closing, when the message is
-    /// longer than `max_queue`, or when the queue is full, in which case the
+    /// longer than any queue, or when this queue is full, in which case the
     /// connection is dropped as a slow reader.
     pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
         self.send(conn, frame::TEXT, text.as_bytes())
@@ -25,7 +25,7 @@ impl Hub {
     }
 
     fn send(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
-        if !self.is_open(conn) {
+        if !self.is_open(conn) || !self.fits(payload) {
             return false;
         }
         let segment = self.arena.put_frame(opcode, payload);
@@ -37,10 +37,21 @@ impl Hub {
         queued
     }
 
+    /// Whether a queue could ever hold that message. If not, no receiver is to
+    /// blame: it is sent to nobody, and nobody is dropped for it.
+    fn fits(&mut self, payload: &[u8]) -> bool {
+        let fits = frame::server_frame_len(payload.len()) <= self.config.max_queue;
+        self.stats.too_long += u64::from(!fits);
+        fits
+    }
+
     /// Queues a text message for the active connections of a user: one for
-    /// each device. Returns how many; 0 means that the user is offline.
+    /// each device. Returns how many; 0 means that the user is offline, or that
+    /// the message is longer than any queue.
     pub fn send_to_user(&mut self, user: &str, text: &str) -> usize {
-        let Some(seat) = self.find_seat(user) else { return 0 };
+        let Some(seat) = self.find_seat(user).filter(|_| self.fits(text.as_bytes())) else {
+            return 0;
+        };
         let segment = self.arena.put_frame(TEXT, text.as_bytes());
         let mut receivers = [0; super::Devices::MOST];
         let count = self.active_members(seat, &mut receivers);
@@ -57,12 +68,13 @@ impl Hub {
     }
 
     /// Queues a text message for every active connection. Returns how many; 0
-    /// when it is longer than `max_queue`. The whole fan-out is queued before anything else is handled.
+    /// also when the message is longer than any queue. The whole fan-out is
+    /// queued before anything else is handled.
     pub fn broadcast(&mut self, text: &str) -> usize {
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        if segment.len() > self.config.max_queue {
+        if !self.fits(text.as_bytes()) {
             return 0;
         }
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
         self.arena.mark_fan_out(segment);
         let mut full = Vec::new();
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
@@ -79,11 +91,11 @@ impl Hub {
     /// Queues a text message for every active connection in a group. Returns
     /// how many; 0 when there is no such group.
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
-        let Some(members) = self.groups.members(group) else { return 0 };
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        if segment.len() > self.config.max_queue {
+        if !self.fits(text.as_bytes()) {
             return 0;
         }
+        let Some(members) = self.groups.members(group) else { return 0 };
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
         self.arena.mark_fan_out(segment);
         let mut full = Vec::new();
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
@@ -116,9 +128,6 @@ impl Hub {
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         self.work = self.work.saturating_sub(1);
         let conn = &mut self.conns[index as usize];
-        if segment.len() > self.config.max_queue {
-            return false;
-        }
         if !has_room(conn, segment.len(), self.config.max_queue) {
             self.drop_slow_reader(index);
             return false;

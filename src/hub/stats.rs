@@ -18,6 +18,8 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages queued, each receiver counted.
     pub deliveries: u64,
+    /// Messages longer than `max_queue`, sent to nobody.
+    pub too_long: u64,
     /// WebSocket pings sent for silence.
     pub pings: u64,
     /// Connections dropped because they read too slowly.

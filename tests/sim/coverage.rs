@@ -31,6 +31,7 @@ const REQUIRED: &[&str] = &[
     "held",
     "ignored",
     "lingered",
+    "longer than a queue",
     "messages arrived",
     "messages handled",
     "messages queued",

@@ -76,6 +76,7 @@ pub enum State {
     Head,
     /// Held, to be refused, since then.
     Held(u64),
+    Refused,
     Open,
     Closing(CloseReason, u64),
     Draining(CloseReason, u64),
@@ -119,7 +120,7 @@ impl Conn {
 
     /// When the message or control frame began that has arrived only in part.
     pub fn partial_since(&self) -> Option<u64> {
-        let arrived = self.inbound.iter().take_while(|item| item.start < self.received);
+        let arrived = self.inbound.iter().filter(|item| item.start < self.received);
         let part = arrived.filter(|item| self.received < item.end);
         part.filter_map(|item| item.begun).map(|at| at.max(self.handled_at)).min()
     }
@@ -367,6 +368,11 @@ impl Shadow {
     pub fn deliver(&mut self, to: &[ConnId], opcode: u8, payload: &[u8]) -> usize {
         let frame = server_frame(opcode, payload);
         let mut full = Vec::new();
+        if frame.len() > self.config.max_queue {
+            // Nobody could ever get it, so nobody is slow.
+            self.cover.count("longer than a queue");
+            return 0;
+        }
         for &id in to {
             let most = self.config.max_queue;
             let conn = self.conn_mut(id);

@@ -11,7 +11,7 @@ use longlink::{
 };
 
 use super::rng::Rng;
-use super::shadow::{In, Op, Say, Shadow, State, TICK, Verdict};
+use super::shadow::{Conn, In, Op, Say, Shadow, State, TICK, Verdict};
 use super::world::codec::{Got, decode_frame, server_frame};
 use super::world::{Note, Watch, codec};
 
@@ -45,7 +45,13 @@ impl Watched {
     /// Brings the shadow up to what the hub shows, and justifies each step.
     fn sync(&mut self, hub: &Hub) {
         assert_eq!(self.opening, None, "let in, but not opened");
-        let ids: Vec<ConnId> = self.shadow.conns.keys().copied().collect();
+        let pong = |conn: &Conn| conn.inbound.front().is_some_and(|i| matches!(i.what, In::Pong));
+        let differs = |(id, conn): &(&ConnId, &Conn)| {
+            let same = hub.is_open(**id) && hub.queued(**id) == conn.expected.len();
+            conn.state == State::Open && (!same || pong(conn))
+        };
+        let ids: Vec<ConnId> =
+            self.shadow.conns.iter().filter(differs).map(|(id, _)| *id).collect();
         for id in ids {
             if self.shadow.conn(id).state == State::Open {
                 self.sync_one(hub, id);
@@ -120,7 +126,9 @@ impl Watched {
                         CloseReason::Idle
                     }
                     (1008, "message took too long", _) if in_tick => {
-                        let since = conn.partial_since().expect("part of a message");
+                        let since = conn
+                            .partial_since()
+                            .unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));
                         assert!(now >= since + message, "{id:?}: since {since}");
                         CloseReason::MessageTimeout
                     }
@@ -173,29 +181,42 @@ impl Watched {
                     let late = partial.is_some_and(|at| due(at, config.message_timeout));
                     assert!(!late, "{id:?}: a message has taken since {partial:?}");
                 }
-                State::Held(since) => {
-                    assert!(self.shadow.now <= since + 3_000 + 61_000, "{id:?}: still held");
-                }
                 _ => {}
+            }
+        }
+    }
+
+    /// Whoever was held long enough is refused now.
+    fn refuse_held(&mut self, hub: &Hub) {
+        let now = self.shadow.now / TICK * TICK;
+        for (id, conn) in &mut self.shadow.conns {
+            if let State::Held(since) = conn.state
+                && (since + 1_000).next_multiple_of(TICK) <= now
+            {
+                assert!(conn.eof || hub.queued(*id) > 0, "{id:?}: still held");
+                conn.state = State::Refused;
             }
         }
     }
 
     /// After a turn: hub and shadow agree on who is there, and how.
     fn check_agreement(&self, hub: &Hub) {
+        let mut users = HashMap::new();
         for (id, conn) in &self.shadow.conns {
             let open = conn.state == State::Open;
             assert_eq!(hub.is_open(*id), open, "{id:?}: {conn:?}");
             if open {
                 assert_eq!(hub.is_parked(*id), conn.parked.is_some(), "{id:?}: {conn:?}");
                 assert_eq!(hub.user(*id), Some(&conn.user[..]));
-                if !conn.user.is_empty() {
-                    assert!(hub.is_online(&conn.user));
-                    let of_user = hub.connections_of(&conn.user);
-                    assert_eq!(of_user.len(), self.shadow.members(&conn.user).len());
-                    assert!(of_user.contains(id));
-                }
+                *users.entry(&conn.user[..]).or_insert(0) += 1;
             }
+        }
+        assert_eq!(hub.online(), users.len());
+        for (user, count) in users {
+            let of_user = hub.connections_of(user);
+            assert_eq!(of_user.len(), count);
+            let theirs = |id: &ConnId| self.shadow.conn(*id).user == user;
+            assert!(hub.is_online(user) && of_user.iter().all(theirs));
         }
         assert_eq!(hub.connections(), self.shadow.conns.len());
         assert_eq!(hub.stats().opened, self.shadow.opens);
@@ -504,7 +525,7 @@ impl Watch for Watched {
                     State::Open if flush => self.shadow.start_closing(id, CloseReason::Eof),
                     State::Draining(reason, _) => self.shadow.end(id, reason),
                     State::Closing(..) => {}
-                    State::Head | State::Held(_) => {}
+                    State::Head | State::Held(_) | State::Refused => {}
                     _ => self.shadow.end(id, CloseReason::Eof),
                 }
             }
@@ -515,14 +536,17 @@ impl Watch for Watched {
                     State::Closing(reason, _) | State::Draining(reason, _) => {
                         self.shadow.end(id, reason)
                     }
-                    State::Head | State::Held(_) => {}
+                    State::Head | State::Held(_) | State::Refused => {}
                     _ => self.shadow.end(id, CloseReason::Io(kind)),
                 }
             }
             Note::Writing(id, bytes) => {
                 let conn = self.shadow.conn_mut(id);
                 if conn.told {
-                    assert!(bytes.len() <= conn.expected.len(), "{id:?}: more than expected");
+                    assert!(
+                        bytes.len() <= conn.expected.len(),
+                        "{id:?}: more than expected: {conn:?}"
+                    );
                     let due: Vec<u8> = conn.expected.drain(..bytes.len()).collect();
                     assert!(due == bytes, "{id:?}: {bytes:?} instead of {due:?}");
                 }
@@ -541,6 +565,7 @@ impl Watch for Watched {
             Note::Ticked => {
                 self.sync(hub);
                 self.check_timers();
+                self.refuse_held(hub);
                 self.during = During::Events;
                 let open = |id: &ConnId| hub.is_open(*id);
                 assert!(!self.shadow.drained.iter().any(open), "nobody was told of the drain");
