@@ -36,6 +36,8 @@ pub fn relay_with(
 }
 
 pub fn serve<H: Handler + Send + 'static>(config: Config, handler: H) -> Site<H> {
+    // Client and server are one process: two descriptors a connection.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut server = Server::bind("127.0.0.1:0", config, handler).unwrap();
     let addr = server.listeners().next().unwrap().tcp_addr().unwrap();
     let stopper = server.stopper();
@@ -70,7 +72,17 @@ impl<H: Handler + Send + 'static> Site<H> {
     }
 
     /// Waits until `holds` does, looking after every turn.
-    pub fn until(&self, what: &str, mut holds: impl FnMut(&mut Hub) -> bool + Send + 'static) {
+    pub fn until(&self, what: &str, holds: impl FnMut(&mut Hub) -> bool + Send + 'static) {
+        let held = self.watch(holds);
+        if held.recv_timeout(DEADLINE).is_err() {
+            let found =
+                self.ask(|hub, _| (hub.connections(), hub.online(), hub.buffered(), *hub.stats()));
+            panic!("in vain: {what}; connections, online, buffered, totals: {found:?}");
+        }
+    }
+
+    /// Looks after every turn until `holds` does, and says so then.
+    pub fn watch(&self, mut holds: impl FnMut(&mut Hub) -> bool + Send + 'static) -> Receiver<()> {
         let (tell, answer) = channel();
         self.run(Box::new(move |server| {
             let held = holds(server.parts().0);
@@ -79,11 +91,7 @@ impl<H: Handler + Send + 'static> Site<H> {
             }
             held
         }));
-        if answer.recv_timeout(DEADLINE).is_err() {
-            let found =
-                self.ask(|hub, _| (hub.connections(), hub.online(), hub.buffered(), *hub.stats()));
-            panic!("in vain: {what}; connections, online, buffered, totals: {found:?}");
-        }
+        answer
     }
 
     fn run(&self, job: Job<H>) {
