@@ -133,9 +133,15 @@ impl<'a> Request<'a> {
 
     /// Whether the connection may stay open after the answer (RFC 9112, section 9.3).
     pub(crate) fn keep_alive(&self) -> bool {
-        let connection = self.header("Connection").unwrap_or("");
-        let has =
-            |token: &str| connection.split(',').any(|part| part.trim().eq_ignore_ascii_case(token));
+        let options = || {
+            let fields = self.fields.iter();
+            fields
+                .filter(|field| field.name.eq_ignore_ascii_case("Connection"))
+                .flat_map(|field| field.value.split(|&byte| byte == b','))
+        };
+        let has = |name: &str| {
+            options().any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+        };
         !self.has_body && !has("close") && (!self.http10 || has("keep-alive"))
     }
 }
