@@ -130,6 +130,17 @@ impl Arena {
         self.current.fan_outs.push(FanOut { start: segment.start, end: segment.end, shared: None });
     }
 
+    /// Takes back `segment`, the last one put, that turned out to be for nobody.
+    pub fn take_back(&mut self, segment: Segment) {
+        let Turn { bytes, fan_outs, .. } = &mut self.current;
+        if bytes.len() == segment.end as usize {
+            bytes.truncate(segment.start as usize);
+            fan_outs.pop_if(|fan_out| fan_out.start == segment.start);
+            self.held -= segment.len();
+            self.waiting -= segment.len();
+        }
+    }
+
     /// Counts `refs` more segments that point to that turn.
     #[inline]
     pub fn retain(&mut self, turn: u32, refs: u32) {

@@ -229,7 +229,11 @@ impl Hub {
     /// Frees one connection that has ended and returns its id, after
     /// `on_close`; the caller then closes its socket. Call until `None`.
     pub fn reap<H: Handler>(&mut self, handler: &mut H) -> Option<ConnId> {
-        let index = self.ended.pop()?;
+        let Some(index) = self.ended.pop() else {
+            // What was queued in `on_close` for connections that ended as well.
+            self.arena.end_turn();
+            return None;
+        };
         let conn = &mut self.conns[index as usize];
         let id = ConnId { index, serial: conn.serial };
         if conn.flags.has(Flags::OPENED) {

@@ -29,8 +29,12 @@ impl Hub {
             return false;
         }
         let segment = self.arena.put_frame(opcode, payload);
-        self.stats.deliveries += 1;
-        self.queue_message(conn.index, segment)
+        let queued = self.queue_message(conn.index, segment);
+        if !queued {
+            self.arena.take_back(segment);
+        }
+        self.stats.deliveries += u64::from(queued);
+        queued
     }
 
     /// Queues a text message for the active connections of a user: one for
@@ -45,6 +49,9 @@ impl Hub {
         }
         let queued = receivers[..count].iter().filter(|&&index| self.queue_message(index, segment));
         let queued = queued.count();
+        if queued == 0 {
+            self.arena.take_back(segment);
+        }
         self.stats.deliveries += queued as u64;
         queued
     }
@@ -92,6 +99,9 @@ impl Hub {
     fn finish_fan_out(&mut self, fan_out: FanOut, full: &[u32]) -> usize {
         if fan_out.refs > 0 {
             self.arena.retain(fan_out.segment.turn, fan_out.refs);
+        }
+        if fan_out.queued == 0 {
+            self.arena.take_back(fan_out.segment);
         }
         self.pressed += fan_out.pressed;
         self.work = self.allowance(self.work.saturating_sub(fan_out.queued));

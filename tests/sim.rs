@@ -1,0 +1,213 @@
+//! A seeded simulation of a hub with clients that do whatever clients do,
+//! beside a shadow that predicts what each of them must get.
+//!
+//! `SIM_SEED` runs one seed, `SIM_SEEDS` so many (default 200), `SIM_STEPS`
+//! sets the steps of each (default 250). A failure names its seed and step.
+
+#[path = "sim/actors.rs"]
+mod actors;
+#[path = "sim/coverage.rs"]
+mod coverage;
+#[path = "sim/shadow.rs"]
+mod shadow;
+#[path = "sim/watch.rs"]
+mod watch;
+mod world;
+
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use actors::{Client, Sim};
+use coverage::Coverage;
+use longlink::{Config, Devices, Relay, RelayConfig};
+use rng::Rng;
+use shadow::Shadow;
+use watch::Watched;
+use world::{World, rng};
+
+/// Says where it was when a check failed.
+struct Where {
+    seed: u64,
+    step: Cell<u64>,
+}
+
+impl Drop for Where {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with SIM_SEED={} at step {}", self.seed, self.step.get());
+        }
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// Small limits in some seeds, so that they are hit.
+fn config(rng: &mut Rng) -> Config {
+    let mut config = Config::default();
+    config.max_message = *rng.pick(&[65_536, 2_000, 700]);
+    config.max_queue = match rng.below(3) {
+        0 => config.max_message + 14,
+        1 => config.max_message + 14 + rng.range(0, 4_000),
+        _ => 262_144.max(config.max_message + 14),
+    };
+    config.max_connections = *rng.pick(&[200, 40, 12]);
+    config.work_per_turn = *rng.pick(&[16_384, 16_384, 50, 7, 1]);
+    config.writes_per_turn = *rng.pick(&[128, 128, 5, 1]);
+    if rng.percent(25) {
+        config.max_buffered = rng.range(2_000, 40_000);
+    }
+    if rng.percent(25) {
+        config.devices = Devices::One;
+    }
+    if rng.percent(20) {
+        config.close_timeout = Duration::ZERO;
+    }
+    config
+}
+
+fn run(seed: u64, steps: u64) -> Coverage {
+    let place = Where { seed, step: Cell::new(0) };
+    let mut rng = Rng::new(seed);
+    let config = config(&mut rng);
+    let relay = rng.percent(70).then(|| Relay::new(RelayConfig::default()));
+    let shadow = Shadow::new(config.clone());
+    let watched = Watched::new(shadow, relay, Rng::new(seed ^ 0xC0FFEE));
+    let mut sim: Sim = World::new(config, watched);
+    sim.read_size = *rng.pick(&[65_536, 65_536, 200, 13]);
+    sim.slices = *rng.pick(&[64, 64, 3, 1]);
+    let crowded = rng.percent(30);
+    let most = *rng.pick(&[6, 15, 60]);
+    let mut clients: Vec<Client> = Vec::new();
+
+    for step in 0..steps {
+        place.step.set(step);
+        if step == steps * 9 / 10 && rng.percent(50) {
+            sim.shutdown();
+        }
+        if clients.len() < most && rng.percent(40) {
+            connect(&mut sim, &mut rng, &mut clients, crowded);
+        }
+        for _ in 0..rng.below(6) {
+            let count = clients.len() as u64;
+            if count > 0 {
+                let chosen = rng.below(count) as usize;
+                act(&mut sim, &mut rng, &mut clients[chosen]);
+            }
+        }
+        for client in &mut clients {
+            if rng.percent(80) {
+                client.deliver(&mut sim, &mut rng);
+            }
+        }
+        if rng.percent(50) {
+            sim.turn();
+        } else {
+            sim.settle();
+            rest(&mut sim);
+        }
+        pass_time(&mut sim, &mut rng);
+        for client in &mut clients {
+            client.look(&mut sim, &mut rng);
+        }
+        clients.retain(|client| !client.is_over(&sim));
+    }
+    place.step.set(steps);
+    finish(sim, &mut rng, clients)
+}
+
+fn connect(sim: &mut Sim, rng: &mut Rng, clients: &mut Vec<Client>, crowded: bool) {
+    sim.capacity = *rng.pick(&[1 << 20, 1 << 20, 3_000, 150, 7]);
+    let Some(pipe) = sim.connect() else { return };
+    let mut client = Client::new(pipe, rng, crowded);
+    if rng.percent(90) {
+        client.act(sim, rng);
+    }
+    clients.push(client);
+}
+
+fn act(sim: &mut Sim, rng: &mut Rng, client: &mut Client) {
+    let pipe = client.pipe;
+    match rng.below(100) {
+        0..90 => client.act(sim, rng),
+        90..94 => sim.set_reading(pipe, false),
+        94..97 => sim.set_reading(pipe, true),
+        97 => {
+            client.deliver_all(sim);
+            sim.finish(pipe);
+        }
+        98 => sim.reset(pipe, *rng.pick(&[ErrorKind::ConnectionReset, ErrorKind::TimedOut])),
+        _ => client.close(sim, rng),
+    }
+}
+
+fn rest(sim: &mut Sim) {
+    let (handler, hub, pipes) = (&mut sim.handler, &sim.hub, &sim.pipes);
+    let reading = |id| pipes.iter().rev().any(|pipe| pipe.conn == id && pipe.is_reading());
+    handler.check_rest(hub, reading);
+}
+
+fn pass_time(sim: &mut Sim, rng: &mut Rng) {
+    let millis = match rng.below(100) {
+        0..30 => return,
+        30..60 => rng.below(40),
+        60..85 => rng.below(2_000),
+        85..95 => rng.below(12_000),
+        95..99 => rng.below(35_000),
+        _ => rng.below(200_000),
+    };
+    if rng.percent(30) {
+        sim.settle();
+        sim.jump(millis);
+        sim.handler.shadow.cover.add("time jumps", u64::from(millis > 60_000));
+    } else {
+        sim.advance(millis);
+    }
+    rest(sim);
+}
+
+/// Everybody leaves, each in its own way, and nothing stays behind.
+fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
+    for client in &mut clients {
+        match rng.below(5) {
+            0 => sim.finish(client.pipe),
+            1 => sim.reset(client.pipe, ErrorKind::ConnectionReset),
+            2 => {
+                client.deliver_all(&mut sim);
+                sim.finish(client.pipe);
+            }
+            _ => {}
+        }
+    }
+    sim.settle();
+    for _ in 0..40 {
+        sim.advance(10_000);
+    }
+    sim.assert_nothing_is_left();
+    let mut cover = std::mem::take(&mut sim.handler.shadow.cover);
+    cover.add("partial writes", sim.partial_writes);
+    cover.add("blocked", sim.blocks);
+    cover.add("work budget spent", sim.exhausted);
+    cover.add("write budget spent", sim.leftover_writes);
+    cover.add("turns", sim.turns);
+    cover
+}
+
+#[test]
+fn the_hub_does_what_its_shadow_predicts() {
+    let steps = setting("SIM_STEPS").unwrap_or(250);
+    if let Some(seed) = setting("SIM_SEED") {
+        return run(seed, steps).print();
+    }
+    let seeds = setting("SIM_SEEDS").unwrap_or(200);
+    let mut cover = Coverage::default();
+    for seed in 0..seeds {
+        cover.merge(&run(seed, steps));
+    }
+    println!("covered by {seeds} seeds of {steps} steps:");
+    cover.print();
+    let missing = cover.missing();
+    assert!(seeds < 200 || missing.is_empty(), "never happened: {missing:?}");
+}

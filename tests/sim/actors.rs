@@ -1,0 +1,422 @@
+//! The clients: what they send, and what they make of what they get.
+
+use std::collections::{HashMap, VecDeque};
+
+use longlink::{CloseReason, Violation};
+use serde_json::value::RawValue;
+
+use super::rng::Rng;
+use super::shadow::{In, Item, Op, Say};
+use super::watch::Watched;
+use super::world::World;
+use super::world::codec::{self, Got, frame};
+
+pub type Sim = World<Watched>;
+
+/// User ids, with how they are written in a path.
+pub const USERS: &[(&str, &str)] = &[
+    ("u0", "u0"),
+    ("u1", "u1"),
+    ("u2", "%75%32"),
+    ("张三", "%E5%BC%A0%E4%B8%89"),
+    ("a\"b\\", "a%22b%5C"),
+    ("lots", "lots"),
+];
+const DEVICES: &[&str] = &["", "", "", "phone", "pad", "tv", "web", "watch", "car"];
+
+#[derive(Debug)]
+pub struct Client {
+    pub pipe: usize,
+    user: String,
+    user_path: String,
+    device: String,
+    /// Written, but not yet on its way.
+    out: VecDeque<u8>,
+    /// Bytes ever written.
+    offset: u64,
+    answers_pings: bool,
+    /// Sends nothing of its own.
+    quiet: bool,
+    /// Nothing sensible follows.
+    done: bool,
+    entered: bool,
+    /// The statuses that are due.
+    answers: VecDeque<u16>,
+    /// How much of what the pipe got was looked at.
+    seen: usize,
+}
+
+fn json(text: &str) -> String {
+    serde_json::to_string(text).expect("a string")
+}
+
+impl Client {
+    pub fn new(pipe: usize, rng: &mut Rng, crowded: bool) -> Self {
+        let most = if crowded { 2 } else { USERS.len() as u64 };
+        let (user, path) = USERS[rng.below(most) as usize];
+        let device = if crowded && rng.percent(70) { "" } else { *rng.pick(DEVICES) };
+        Client {
+            pipe,
+            user: user.to_owned(),
+            user_path: path.to_owned(),
+            device: device.to_owned(),
+            out: VecDeque::new(),
+            offset: 0,
+            answers_pings: rng.percent(60),
+            quiet: rng.percent(15),
+            done: false,
+            entered: false,
+            answers: VecDeque::new(),
+            seen: 0,
+        }
+    }
+
+    fn write(&mut self, sim: &mut Sim, bytes: &[u8], what: In) {
+        let start = self.offset;
+        self.offset += bytes.len() as u64;
+        self.out.extend(bytes);
+        let conn = sim.pipes[self.pipe].conn;
+        if let Some(conn) = sim.handler.shadow.conns.get_mut(&conn) {
+            conn.inbound.push_back(Item { start, end: self.offset, begun: None, what });
+        }
+    }
+
+    /// Some of what was written arrives, cut anywhere.
+    pub fn deliver(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        if self.out.is_empty() || sim.pipes[self.pipe].is_finished() {
+            return;
+        }
+        let length = match rng.below(4) {
+            0 => rng.range(1, self.out.len().min(9)),
+            1 => rng.range(1, self.out.len()),
+            _ => self.out.len(),
+        };
+        let piece: Vec<u8> = self.out.drain(..length).collect();
+        sim.send(self.pipe, &piece);
+    }
+
+    pub fn deliver_all(&mut self, sim: &mut Sim) {
+        let piece: Vec<u8> = self.out.drain(..).collect();
+        sim.send(self.pipe, &piece);
+    }
+
+    pub fn is_over(&self, sim: &Sim) -> bool {
+        sim.pipes[self.pipe].closed && !sim.pipes[self.pipe].is_reading()
+            || sim.pipes[self.pipe].closed && self.seen == sim.pipes[self.pipe].got.len()
+    }
+
+    /// Looks at what has arrived.
+    pub fn look(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        while let Some(got) = sim.pipes[self.pipe].got.get(self.seen).cloned() {
+            self.seen += 1;
+            match got {
+                Got::Http(status, head, body) => self.look_at_answer(sim, status, &head, &body),
+                Got::Ping(payload) if self.answers_pings && !self.done => {
+                    let bytes = frame(0x80 | codec::PONG, &payload, rng.mask());
+                    self.write(sim, &bytes, In::Pong);
+                }
+                Got::Text(text) => {
+                    sim.handler.shadow.cover.count("messages arrived");
+                    if sim.handler.relay.is_some() {
+                        // Not as a `Value`: numbers and surrogates pass as they were sent.
+                        let object: HashMap<String, Box<RawValue>> =
+                            serde_json::from_str(&text).expect("an object");
+                        let pong = text == r#"{"type":"pong"}"#;
+                        assert!(pong || object.contains_key("message"), "{text}");
+                    }
+                }
+                Got::Close(..) => {
+                    self.done = true;
+                    if rng.percent(70) {
+                        self.out.clear();
+                        sim.finish(self.pipe);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn look_at_answer(&mut self, sim: &mut Sim, status: u16, head: &str, body: &[u8]) {
+        let due = self.answers.pop_front().expect("one answer for each request");
+        if status == 503 {
+            assert!(head.contains("Retry-After: ") && head.contains("Connection: close"));
+            self.done = true;
+            return;
+        }
+        assert_eq!(status, due, "{head}{}", String::from_utf8_lossy(body));
+        match status {
+            101 => {}
+            200..400 => sim.handler.shadow.cover.count("plain answers"),
+            _ => {
+                sim.handler.shadow.cover.count("refused heads");
+                self.done |= head.contains("Connection: close");
+            }
+        }
+    }
+
+    /// Sends something, whatever fits.
+    pub fn act(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        if self.done || sim.pipes[self.pipe].is_finished() {
+            return;
+        }
+        if !self.entered {
+            return self.shake_hands(sim, rng);
+        }
+        if self.quiet {
+            return;
+        }
+        match rng.below(100) {
+            0..70 => self.message(sim, rng),
+            70..80 => self.ping(sim, rng),
+            80..84 => {
+                for _ in 0..rng.range(10, 120) {
+                    self.message(sim, rng);
+                }
+            }
+            84..90 => self.fragmented(sim, rng),
+            90..95 => self.binary(sim, rng),
+            95..97 => {
+                let bytes = frame(0x80 | codec::PONG, b"unasked", rng.mask());
+                self.write(sim, &bytes, In::Pong);
+            }
+            97 => self.close(sim, rng),
+            98 => self.violate(sim, rng),
+            _ => self.quiet = true,
+        }
+    }
+
+    fn ask(&mut self, sim: &mut Sim, method: &str, path: &str, more: &str, status: u16) {
+        let bytes = codec::request(method, path, more);
+        sim.pipes[self.pipe].decoder.head_requests.push_back(method == "HEAD");
+        self.answers.push_back(status);
+        self.write(sim, &bytes, In::Ask);
+    }
+
+    fn enter_head(&self) -> String {
+        let device = &self.device;
+        if device.is_empty() {
+            format!("/websocket/{}", self.user_path)
+        } else {
+            format!("/websocket/{}?x=1&device={device}&device=no", self.user_path)
+        }
+    }
+
+    fn shake_hands(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let relay = sim.handler.relay.is_some();
+        match rng.below(24) {
+            0 if relay => {
+                self.ask(sim, "GET", "/healthz", "", 200);
+                if rng.percent(50) {
+                    self.ask(sim, "HEAD", "/", "", 200);
+                }
+                return;
+            }
+            1 if relay => return self.ask(sim, "GET", "/nowhere", "", 404),
+            2 if relay => return self.ask(sim, "POST", "/healthz", "", 405),
+            3 => return self.ask(sim, "GET", "/websocket/u0", "", 426),
+            4 => {
+                self.answers.push_back(400);
+                let bad = [
+                    &b"\x16\x03\x01\x02\x00 hello TLS"[..],
+                    b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+                    b"GET / HTTP/1.1\r\n\r\n",
+                    b"GET / HTTP/1.1\nHost: a\n\n",
+                    b"hello\r\n\r\n",
+                ];
+                let reason = CloseReason::Http { status: 400 };
+                self.write(sim, bad[rng.range(0, bad.len() - 1)], In::Bad(400, reason));
+                self.done = true;
+                return;
+            }
+            5 if relay => {
+                let head = codec::handshake(&self.enter_head(), "Origin: http://evil.test\r\n");
+                self.answers.push_back(403);
+                self.done = true;
+                return self.write(sim, &head, In::Ask);
+            }
+            6 => {
+                self.done = true; // says nothing, or half of a head, for ever
+                if rng.percent(50) {
+                    self.out.extend(b"GET /websocket/u0 HT");
+                    let reason = CloseReason::HandshakeTimeout;
+                    let item = In::Bad(0, reason);
+                    let end = u64::MAX;
+                    let conn = sim.pipes[self.pipe].conn;
+                    if let Some(conn) = sim.handler.shadow.conns.get_mut(&conn) {
+                        conn.inbound.push_back(Item { start: 0, end, begun: None, what: item });
+                    }
+                }
+                return;
+            }
+            _ => {}
+        }
+        self.entered = true;
+        let head = codec::handshake(&self.enter_head(), "");
+        sim.pipes[self.pipe].decoder.head_requests.push_back(false);
+        self.answers.push_back(101);
+        let what = In::Enter(self.user.clone(), self.device.clone());
+        self.write(sim, &head, what);
+    }
+
+    /// A text within the limits and what it asks for.
+    fn compose(&self, sim: &Sim, rng: &mut Rng) -> (String, Say) {
+        loop {
+            let (text, say) = self.propose(sim, rng);
+            if text.len() <= sim.hub.config().max_message {
+                return (text, say);
+            }
+        }
+    }
+
+    fn propose(&self, sim: &Sim, rng: &mut Rng) -> (String, Say) {
+        if sim.handler.relay.is_none() {
+            let ops = (0..rng.range(1, 3)).map(|_| self.op(rng)).collect();
+            return (format!("do {}", rng.below(1_000)), Say::Do(ops));
+        }
+        let from = json(&self.user);
+        let long = "长".repeat(rng.range(0, 40) * rng.range(0, 8));
+        let words = ["hi", "", "[1]", "5", "\"x\"", "a\nb\u{2028}", &long];
+        let word = *rng.pick(&words);
+        let to = rng.pick(USERS).0;
+        let broadcast = |message: &str| {
+            format!(r#"{{"type":"broadcast","formUserId":{from},"message":{message}}}"#)
+        };
+        match rng.below(100) {
+            0..25 => ((*rng.pick(&["ping", "PING", r#"{"type":"ping"}"#])).into(), Say::Heartbeat),
+            25..60 => {
+                let quoted = json(word);
+                let raw = *rng.pick(&["1e400", "null", r#"{"a":["\ud800"]}"#, &quoted]);
+                let (to_json, from_field) = (json(to), *rng.pick(&["", r#""formUserId":"Z","#]));
+                let text = format!(r#"{{{from_field}"toUserId":{to_json},"message":{raw}}}"#);
+                let due = format!(
+                    r#"{{"type":"message","formUserId":{from},"toUserId":{to_json},"message":{raw}}}"#
+                );
+                (text, Say::To(to.to_owned(), due))
+            }
+            60..80 => (word.to_owned(), Say::All(broadcast(&json(word)))),
+            80..86 => {
+                let due = format!(r#"{{"formUserId":{from},"message":{},"n":1}}"#, json(word));
+                let text = format!(r#"{{"formUserId":"Z","message":{},"n": 1}}"#, json(word));
+                (text, Say::All(due))
+            }
+            86..90 => (r#"{"type":"welcome","message":7}"#.to_owned(), Say::All(broadcast("7"))),
+            _ => {
+                let nothing = [
+                    r#"{"toUserId":null,"message":"x"}"#,
+                    r#"{"formUserId":"A"}"#,
+                    "{not json",
+                    r#"{"toUserId":"u0"}"#,
+                    r#"{"type":"pong"}"#,
+                ];
+                ((*rng.pick(&nothing)).to_owned(), Say::Nothing)
+            }
+        }
+    }
+
+    fn op(&self, rng: &mut Rng) -> Op {
+        let group = (*rng.pick(&["lobby", "red", "blue", "张"])).to_owned();
+        let text = format!("{} {}", self.user, "x".repeat(rng.range(0, 300)));
+        let user = rng.pick(USERS).0.to_owned();
+        match rng.below(100) {
+            0..20 => Op::Echo(text),
+            20..30 => Op::EchoBinary(text.into_bytes()),
+            30..45 => Op::ToUser(user, text),
+            45..55 => Op::All(text),
+            55..70 => Op::Group(group, text),
+            70..82 => Op::Join(group),
+            82..88 => Op::Leave(group),
+            88..95 => Op::Reclaim,
+            95 => Op::Close(3000 + rng.below(1_000) as u16, "bye".into()),
+            96 => Op::Abort,
+            97 => Op::CloseUser(user),
+            98 => Op::AbortUser(user),
+            _ => Op::Close(1000, String::new()),
+        }
+    }
+
+    pub fn message(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let (text, say) = self.compose(sim, rng);
+        let bytes = frame(0x80 | codec::TEXT, text.as_bytes(), rng.mask());
+        self.write(sim, &bytes, In::Text(text, say));
+    }
+
+    fn binary(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let data: Vec<u8> = (0..rng.range(0, 400)).map(|byte| byte as u8).collect();
+        let bytes = frame(0x80 | codec::BINARY, &data, rng.mask());
+        self.write(sim, &bytes, In::Binary(data));
+    }
+
+    fn ping(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let payload = vec![b'p'; rng.range(0, 125)];
+        let bytes = frame(0x80 | codec::PING, &payload, rng.mask());
+        self.write(sim, &bytes, In::Ping(payload));
+    }
+
+    /// A message in fragments, cut inside characters too, with pings between.
+    fn fragmented(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let (text, say) = self.compose(sim, rng);
+        let mut rest = text.as_bytes();
+        let mut first = codec::TEXT;
+        let start = self.offset;
+        loop {
+            let length = rng.range(0, rest.len());
+            let last = length == rest.len();
+            let bytes = frame(first | if last { 0x80 } else { 0 }, &rest[..length], rng.mask());
+            self.offset += bytes.len() as u64;
+            self.out.extend(bytes);
+            if last {
+                break;
+            }
+            if rng.percent(40) {
+                self.ping(sim, rng);
+            }
+            rest = &rest[length..];
+            first = 0;
+        }
+        let end = self.offset;
+        let conn = sim.pipes[self.pipe].conn;
+        if let Some(conn) = sim.handler.shadow.conns.get_mut(&conn) {
+            let what = In::Text(text, say);
+            conn.inbound.push_back(Item { start, end, begun: None, what });
+        }
+    }
+
+    pub fn close(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        if self.done || !self.entered {
+            return;
+        }
+        let code = *rng.pick(&[1000, 1001, 1005, 3000, 4999, 1011]);
+        let payload = codec::close_payload(code, if rng.percent(50) { "再见" } else { "" });
+        let bytes = frame(0x80 | codec::CLOSE, &payload, rng.mask());
+        self.write(sim, &bytes, In::Close(code));
+        if rng.percent(30) {
+            self.out.extend(b"more after the end");
+        }
+        self.done = true;
+    }
+
+    fn violate(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let mask = rng.mask();
+        let too_big = sim.hub.config().max_message + 1;
+        let (bytes, violation) = match rng.below(10) {
+            0 => (codec::server_frame(codec::TEXT, b"not masked"), Violation::Unmasked),
+            1 => (frame(0xC1, b"reserved bit", mask), Violation::ReservedBits),
+            2 => (frame(0x83, b"", mask), Violation::ReservedOpcode),
+            3 => (frame(0x80 | codec::PING, &[0; 126], mask), Violation::BadControl),
+            4 => (frame(codec::PING, b"", mask), Violation::BadControl),
+            5 => (frame(0x80, b"nothing to continue", mask), Violation::BadFragment),
+            6 => (vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4], Violation::BadLength),
+            7 => (frame(0x80 | codec::CLOSE, &[3], mask), Violation::BadClose),
+            8 => (frame(0x81, b"bad \xff byte", mask), Violation::InvalidUtf8),
+            _ => (frame(0x82, &vec![0; too_big], mask), Violation::TooBig),
+        };
+        let code = match violation {
+            Violation::InvalidUtf8 => 1007,
+            Violation::TooBig => 1009,
+            _ => 1002,
+        };
+        self.write(sim, &bytes, In::Bad(code, CloseReason::Violation(violation)));
+        self.done = true;
+    }
+}

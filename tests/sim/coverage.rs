@@ -1,0 +1,85 @@
+//! What was covered, counted: a simulation in which nothing happened proves
+//! nothing.
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub struct Coverage(BTreeMap<String, u64>);
+
+/// What has to have happened at least once over all seeds.
+const REQUIRED: &[&str] = &[
+    "503",
+    "binary",
+    "blocked",
+    "broadcasts",
+    "closed: Aborted",
+    "closed: Crowded",
+    "closed: Eof",
+    "closed: Handler",
+    "closed: Idle",
+    "closed: Io",
+    "closed: Memory",
+    "closed: MessageTimeout",
+    "closed: Peer",
+    "closed: Shutdown",
+    "closed: SlowReader",
+    "closed: Violation",
+    "drained",
+    "group sends",
+    "handshake timeouts",
+    "heartbeats",
+    "held",
+    "ignored",
+    "lingered",
+    "messages arrived",
+    "messages handled",
+    "messages queued",
+    "offline",
+    "one-to-one",
+    "parked",
+    "partial writes",
+    "pings",
+    "plain answers",
+    "pongs",
+    "promoted",
+    "reclaimed",
+    "refused heads",
+    "slots reused",
+    "surplus",
+    "time jumps",
+    "to several devices",
+    "too early to reclaim",
+    "work budget spent",
+    "write budget spent",
+    "written is alive",
+];
+
+impl Coverage {
+    pub fn count(&mut self, what: &str) {
+        self.add(what, 1);
+    }
+
+    pub fn add(&mut self, what: &str, times: u64) {
+        if let Some(count) = self.0.get_mut(what) {
+            *count += times;
+        } else {
+            self.0.insert(what.to_owned(), times);
+        }
+    }
+
+    pub fn merge(&mut self, other: &Coverage) {
+        other.0.iter().for_each(|(what, times)| self.add(what, *times));
+    }
+
+    pub fn print(&self) {
+        for (what, times) in &self.0 {
+            println!("{times:>10}  {what}");
+        }
+    }
+
+    /// What should have been covered and was not.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let missing = |what: &&&str| self.0.get(**what).copied().unwrap_or(0) == 0;
+        REQUIRED.iter().filter(missing).copied().collect()
+    }
+}

@@ -1,0 +1,567 @@
+//! The hub's handler in the simulation: the real relay, or one of our own, with
+//! the shadow beside it. Whatever the hub does is held against the shadow at
+//! every callback and after every call.
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+
+use longlink::{
+    Accept, CloseReason, ConnId, Handler, Hub, Message, Reject, Relay, Reply, Request, Sent,
+    Upgrade,
+};
+
+use super::rng::Rng;
+use super::shadow::{In, Op, Say, Shadow, State, TICK, Verdict};
+use super::world::codec::{Got, decode_frame, server_frame};
+use super::world::{Note, Watch, codec};
+
+/// Which call of the hub's is running.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum During {
+    Events,
+    Tick,
+    EndTurn,
+}
+
+pub struct Watched {
+    pub shadow: Shadow,
+    /// `None`: the custom handler.
+    pub relay: Option<Relay>,
+    pub rng: Rng,
+    during: During,
+    /// The hub holds more than it may: it is about to end some.
+    over: bool,
+    opening: Option<ConnId>,
+    /// Ids of the past, by slot.
+    gone: HashMap<usize, ConnId>,
+}
+
+impl Watched {
+    pub fn new(shadow: Shadow, relay: Option<Relay>, rng: Rng) -> Self {
+        let gone = HashMap::new();
+        Watched { shadow, relay, rng, during: During::Events, over: false, opening: None, gone }
+    }
+
+    /// Brings the shadow up to what the hub shows, and justifies each step.
+    fn sync(&mut self, hub: &Hub) {
+        assert_eq!(self.opening, None, "let in, but not opened");
+        let ids: Vec<ConnId> = self.shadow.conns.keys().copied().collect();
+        for id in ids {
+            if self.shadow.conn(id).state == State::Open {
+                self.sync_one(hub, id);
+            }
+        }
+    }
+
+    fn sync_one(&mut self, hub: &Hub, id: ConnId) {
+        self.skip_pongs(id);
+        let open = hub.is_open(id);
+        let known = self.shadow.conn(id).expected.len();
+        if open && hub.queued(id) == known {
+            return;
+        }
+        let Some(all) = pending(hub, id) else {
+            assert!(!open, "{id:?}: {known} bytes are not queued");
+            return self.justify_drop(id);
+        };
+        assert!(all.len() >= known, "{id:?}: {} bytes queued of {known}", all.len());
+        let mut rest = &all[known..];
+        while !rest.is_empty() {
+            let (used, got) = decode_frame(rest).expect("whole frames are queued");
+            self.justify_frame(id, got);
+            self.shadow.conn_mut(id).expected.extend(&rest[..used]);
+            rest = &rest[used..];
+            self.skip_pongs(id);
+        }
+        if !open && self.shadow.conn(id).state == State::Open {
+            panic!("{id:?}: closed without a close frame");
+        }
+    }
+
+    /// Pongs are not answered: they are taken as handled when they are next.
+    fn skip_pongs(&mut self, id: ConnId) {
+        let conn = self.shadow.conn_mut(id);
+        while let Some(item) = conn.inbound.front()
+            && item.end <= conn.received
+            && matches!(item.what, In::Pong)
+        {
+            conn.inbound.pop_front();
+            conn.writes_are_life = false;
+            self.shadow.cover.count("pongs");
+            return self.skip_pongs(id);
+        }
+    }
+
+    /// A control frame was queued without a callback.
+    fn justify_frame(&mut self, id: ConnId, got: Got) {
+        let now = self.shadow.now;
+        let (ping, idle) = (self.shadow.config.ping_after, self.shadow.config.idle_timeout);
+        let message = self.shadow.config.message_timeout.as_millis() as u64;
+        let in_tick = self.during == During::Tick;
+        let conn = self.shadow.conn_mut(id);
+        let silent = now - conn.alive;
+        let arrived = conn.inbound.front().filter(|item| item.start < conn.received);
+        let what = arrived.map(|item| item.what.clone());
+        match got {
+            Got::Ping(payload) => {
+                assert!(in_tick && payload.is_empty() && !conn.pinged, "{id:?}: a stray ping");
+                assert!(u128::from(silent) >= ping.as_millis(), "{id:?}: pinged at {silent} ms");
+                conn.pinged = true;
+                self.shadow.cover.count("pings");
+            }
+            Got::Pong(payload) => {
+                let Some(In::Ping(sent)) = what else { panic!("{id:?}: a stray pong") };
+                assert_eq!(payload, sent);
+                conn.inbound.pop_front();
+            }
+            Got::Close(code, text) => {
+                let reason = match (code, &text[..], what) {
+                    (1001, "idle", _) if in_tick && u128::from(silent) >= idle.as_millis() => {
+                        CloseReason::Idle
+                    }
+                    (1008, "message took too long", _) if in_tick => {
+                        let since = conn.partial_since().expect("part of a message");
+                        assert!(now >= since + message, "{id:?}: since {since}");
+                        CloseReason::MessageTimeout
+                    }
+                    (1011, "out of memory", _) if self.over => CloseReason::Memory,
+                    (_, "", Some(In::Close(sent))) if sent == code => CloseReason::Peer { code },
+                    (_, _, Some(In::Bad(due, reason))) if due == code => reason,
+                    other => panic!("{id:?}: closed for no reason: {other:?}"),
+                };
+                self.shadow.start_closing(id, reason);
+            }
+            other => panic!("{id:?}: out of nowhere {other:?}"),
+        }
+    }
+
+    /// A connection was dropped without a word and without a callback.
+    fn justify_drop(&mut self, id: ConnId) {
+        let most = self.shadow.config.max_queue;
+        let conn = self.shadow.conn(id);
+        let front = conn.inbound.front().filter(|item| item.end <= conn.received);
+        let room = most - conn.expected.len();
+        let full = match front.map(|item| &item.what) {
+            Some(In::Ping(payload)) => server_frame(codec::PONG, payload).len() > room,
+            _ => self.during == During::Tick && room < 2,
+        };
+        let reason = if self.over {
+            CloseReason::Memory
+        } else {
+            assert!(full, "{id:?}: dropped for no reason: {conn:?}");
+            CloseReason::SlowReader
+        };
+        self.shadow.end(id, reason);
+    }
+
+    /// After a tick: whoever had to be pinged was, and whoever had to go has gone.
+    fn check_timers(&self) {
+        let config = &self.shadow.config;
+        let now = self.shadow.now / TICK * TICK;
+        let due = |since: u64, timeout: std::time::Duration| {
+            (since + timeout.as_millis() as u64).next_multiple_of(TICK) <= now
+        };
+        for (id, conn) in &self.shadow.conns {
+            match conn.state {
+                State::Open => {
+                    let silent = self.shadow.now - conn.alive;
+                    let pinged = conn.pinged || !due(conn.alive, config.ping_after);
+                    assert!(pinged, "{id:?}: silent for {silent} ms and not pinged");
+                    let alive = !due(conn.alive, config.idle_timeout);
+                    assert!(alive, "{id:?}: silent for {silent} ms and not expired");
+                    let partial = conn.partial_since();
+                    let late = partial.is_some_and(|at| due(at, config.message_timeout));
+                    assert!(!late, "{id:?}: a message has taken since {partial:?}");
+                }
+                State::Held(since) => {
+                    assert!(self.shadow.now <= since + 3_000 + 61_000, "{id:?}: still held");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// After a turn: hub and shadow agree on who is there, and how.
+    fn check_agreement(&self, hub: &Hub) {
+        for (id, conn) in &self.shadow.conns {
+            let open = conn.state == State::Open;
+            assert_eq!(hub.is_open(*id), open, "{id:?}: {conn:?}");
+            if open {
+                assert_eq!(hub.is_parked(*id), conn.parked.is_some(), "{id:?}: {conn:?}");
+                assert_eq!(hub.user(*id), Some(&conn.user[..]));
+                if !conn.user.is_empty() {
+                    assert!(hub.is_online(&conn.user));
+                    let of_user = hub.connections_of(&conn.user);
+                    assert_eq!(of_user.len(), self.shadow.members(&conn.user).len());
+                    assert!(of_user.contains(id));
+                }
+            }
+        }
+        assert_eq!(hub.connections(), self.shadow.conns.len());
+        assert_eq!(hub.stats().opened, self.shadow.opens);
+        assert_eq!(hub.stats().closed, self.shadow.closes);
+        for id in self.gone.values() {
+            assert!(hub.user(*id).is_none() && !hub.is_open(*id) && hub.peer(*id).is_none());
+            assert_eq!((hub.queued(*id), hub.is_parked(*id)), (0, false), "an id came back");
+        }
+    }
+
+    /// After the loop has come to rest: what has arrived was handled, and a
+    /// client that reads has everything.
+    pub fn check_rest(&mut self, hub: &Hub, reads: impl Fn(ConnId) -> bool) {
+        self.sync(hub);
+        for (id, conn) in &self.shadow.conns {
+            if conn.state == State::Open {
+                let left = conn.inbound.front().filter(|item| item.end <= conn.received);
+                assert!(left.is_none(), "{id:?}: not handled: {left:?}");
+            }
+            if conn.told && reads(*id) {
+                assert!(conn.expected.is_empty(), "{id:?}: not written: {conn:?}");
+            }
+        }
+    }
+
+    fn handle(&mut self, hub: &mut Hub, id: ConnId, ops: &[Op]) {
+        for op in ops {
+            let done = perform(hub, id, op);
+            let predicted = self.shadow.run(id, op);
+            assert_eq!(done, predicted, "{id:?}: {op:?}");
+        }
+        self.sync(hub);
+    }
+
+    fn flushed(&mut self, id: ConnId, sent: Sent) {
+        let now = self.shadow.now;
+        let conn = self.shadow.conn_mut(id);
+        if !conn.expected.is_empty() {
+            return;
+        }
+        match conn.state.clone() {
+            State::Open => {
+                assert_eq!(sent, Sent::Nothing);
+                if std::mem::take(&mut conn.message_queued) && conn.writes_are_life {
+                    conn.alive = now;
+                    conn.pinged = false;
+                    self.shadow.cover.count("written is alive");
+                }
+                let conn = self.shadow.conn_mut(id);
+                if std::mem::take(&mut conn.was_blocked) {
+                    self.shadow.drained.insert(id);
+                }
+            }
+            State::Closing(reason, since) => {
+                conn.state = match sent {
+                    Sent::ShutdownWrite => State::Draining(reason, since),
+                    Sent::Nothing => {
+                        let peer = matches!(reason, CloseReason::Peer { .. } | CloseReason::Eof);
+                        assert!(peer || conn.eof, "{id:?}: not drained after {reason:?}");
+                        State::Ended(reason)
+                    }
+                };
+            }
+            other => panic!("{id:?}: written to in {other:?}"),
+        }
+    }
+
+    fn next_message(&mut self, id: ConnId) -> In {
+        let now = self.shadow.now;
+        let conn = self.shadow.conn_mut(id);
+        conn.handled_at = now;
+        assert!(conn.told && conn.state == State::Open, "{id:?}: a message of {conn:?}");
+        let item = conn.inbound.pop_front().expect("a message that was sent");
+        assert!(item.end <= conn.received, "{id:?}: before it was there: {item:?}");
+        self.shadow.cover.count("messages handled");
+        item.what
+    }
+
+    fn reaped(&mut self, id: ConnId) {
+        let now = self.shadow.now;
+        let conn = self.shadow.conns.remove(&id).expect("reaped once");
+        self.shadow.drained.remove(&id);
+        self.gone.insert(id.index(), id);
+        if conn.told {
+            assert_eq!(conn.state, State::Ended(CloseReason::Aborted), "on_close was called");
+            return;
+        }
+        let head = if conn.surplus { 1_000 } else { 8_000 };
+        let late = now >= conn.opened_at + head;
+        let answered = conn.received > 0;
+        let justified = late || answered || conn.eof || self.over;
+        assert!(justified || conn.state != State::Head, "{id:?}: too early: {conn:?}");
+        if late && !conn.eof && conn.state == State::Head {
+            self.shadow.cover.count("handshake timeouts");
+        }
+    }
+}
+
+/// All bytes queued for a connection; `None` when there are none.
+fn pending(hub: &Hub, id: ConnId) -> Option<Vec<u8>> {
+    let pending = hub.pending(id)?;
+    let mut slices = vec![IoSlice::new(&[]); 4_096];
+    let count = pending.gather(&mut slices);
+    let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+    assert_eq!(all.len(), hub.queued(id), "what is gathered is what is queued");
+    Some(all)
+}
+
+/// Does it; returns how many it reached, where that can be told.
+fn perform(hub: &mut Hub, id: ConnId, op: &Op) -> usize {
+    match op {
+        Op::Reclaim => drop(hub.reclaim(id)),
+        Op::Echo(text) => return usize::from(hub.send_text(id, text)),
+        Op::EchoBinary(data) => return usize::from(hub.send_binary(id, data)),
+        Op::ToUser(user, text) => return hub.send_to_user(user, text),
+        Op::All(text) => return hub.broadcast(text),
+        Op::Group(name, text) => return hub.send_to_group(name, text),
+        Op::Join(name) => return usize::from(hub.join(id, name).unwrap_or(false)),
+        Op::Leave(name) => return usize::from(hub.leave(id, name)),
+        Op::Close(code, text) => hub.close(id, *code, text),
+        Op::Abort => hub.abort(id),
+        Op::CloseUser(user) => hub
+            .connections_of(user)
+            .iter()
+            .for_each(|&id| hub.close(id, 4000, "another asked for it")),
+        Op::AbortUser(user) => hub.connections_of(user).iter().for_each(|&id| hub.abort(id)),
+    }
+    0
+}
+
+impl Handler for Watched {
+    fn on_upgrade(
+        &mut self,
+        hub: &mut Hub,
+        id: ConnId,
+        upgrade: Upgrade<'_>,
+    ) -> Result<Accept, Reject> {
+        self.sync(hub);
+        let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
+        let In::Enter(user, device) = item.what else {
+            let verdict = match &mut self.relay {
+                Some(relay) => relay.on_upgrade(hub, id, upgrade),
+                None => Err(Reject(longlink::Response::text(403, "no"))),
+            };
+            assert!(verdict.is_err(), "it should not enter: {item:?}");
+            return verdict;
+        };
+        let accept = match &mut self.relay {
+            Some(relay) => relay.on_upgrade(hub, id, upgrade)?,
+            None => Accept::user(&user).device(&device),
+        };
+        let life = self.relay.is_some();
+        self.shadow.conn_mut(id).writes_are_life = life;
+        if self.shadow.enter(id, &user, &device) == Verdict::Open {
+            self.opening = Some(id);
+        }
+        Ok(accept)
+    }
+
+    fn on_request(&mut self, hub: &mut Hub, id: ConnId, request: &Request<'_>) -> Reply {
+        self.sync(hub);
+        let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
+        assert!(matches!(item.what, In::Ask), "{item:?}");
+        match &mut self.relay {
+            Some(relay) => relay.on_request(hub, id, request),
+            None => Reply::Now(request.upgrade_required()),
+        }
+    }
+
+    fn on_open(&mut self, hub: &mut Hub, id: ConnId) {
+        assert_eq!(self.opening.take(), Some(id), "opened, but not let in");
+        let answer = pending(hub, id).expect("an answer to the handshake");
+        assert!(answer.starts_with(b"HTTP/1.1 101 "));
+        let conn = self.shadow.conn_mut(id);
+        conn.told = true;
+        conn.expected.extend(answer);
+        assert_eq!(hub.user(id), Some(&conn.user[..]));
+        assert_eq!(hub.device(id), Some(&conn.device[..]));
+        assert!(hub.is_open(id));
+        self.sync(hub);
+        if let Some(relay) = &mut self.relay {
+            return relay.on_open(hub, id);
+        }
+        let user = self.shadow.conn(id).user.clone();
+        let mut ops = vec![Op::Join("lobby".into()), Op::Echo(format!("welcome {user}"))];
+        match self.rng.below(12) {
+            0 => ops.push(Op::Close(4001, "not today".into())),
+            1 => ops.push(Op::Abort),
+            2 => ops.push(Op::All(format!("in: {user}"))),
+            3 => ops.push(Op::Group("lobby".into(), format!("in: {user}"))),
+            4 => ops.push(Op::AbortUser("u1".into())),
+            _ => {}
+        }
+        self.handle(hub, id, &ops);
+    }
+
+    fn on_message(&mut self, hub: &mut Hub, id: ConnId, message: Message<'_>) {
+        self.sync(hub);
+        match (self.next_message(id), message) {
+            (In::Text(text, say), Message::Text(got)) => {
+                assert_eq!(text, got);
+                match (&mut self.relay, say) {
+                    (Some(relay), say) => {
+                        relay.on_message(hub, id, message);
+                        self.shadow.say(id, &say);
+                        self.sync(hub);
+                    }
+                    (None, Say::Do(ops)) => self.handle(hub, id, &ops),
+                    _ => self.handle(hub, id, &[Op::Echo(text)]),
+                }
+            }
+            (In::Binary(data), Message::Binary(got)) => {
+                assert_eq!(data, got);
+                match &mut self.relay {
+                    Some(relay) => relay.on_message(hub, id, message),
+                    None => self.handle(hub, id, &[Op::EchoBinary(data)]),
+                }
+            }
+            (sent, got) => panic!("{id:?}: {got:?} was sent as {sent:?}"),
+        }
+    }
+
+    fn on_drain(&mut self, hub: &mut Hub, id: ConnId) {
+        self.sync(hub);
+        assert!(self.shadow.drained.remove(&id), "{id:?} was not blocked, or not flushed");
+        self.shadow.cover.count("drained");
+        if self.relay.is_none() {
+            self.handle(hub, id, &[Op::Echo("go on".into())]);
+        }
+    }
+
+    fn on_close(&mut self, hub: &mut Hub, id: ConnId, reason: &CloseReason) {
+        self.sync(hub);
+        let over = self.over;
+        let now = self.shadow.now;
+        let linger = self.shadow.config.close_timeout.as_millis() as u64;
+        let conn = self.shadow.conn_mut(id);
+        assert!(conn.told, "closed, but never opened");
+        assert_eq!(hub.user(id), Some(&conn.user[..]), "the user answers inside on_close");
+        assert_eq!(hub.device(id), Some(&conn.device[..]));
+        assert!(!hub.is_open(id));
+        let lingered = matches!(conn.state, State::Closing(..) | State::Draining(..));
+        match &conn.state {
+            State::Ended(due) => assert_eq!(due, reason, "{id:?}"),
+            State::Closing(due, since) | State::Draining(due, since) => {
+                let timed_out = due == reason && now >= since + linger;
+                let relieved = over && *reason == CloseReason::Memory;
+                assert!(timed_out || relieved, "{id:?}: {reason:?} for {conn:?}");
+            }
+            other => panic!("{id:?}: closed in {other:?}"),
+        }
+        // From here on the shadow has it as over, whatever it was.
+        conn.state = State::Ended(CloseReason::Aborted);
+        conn.expected.clear();
+        let user = conn.user.clone();
+        let text = format!("{reason:?}");
+        let kind = text.split([' ', '(', '{']).next().unwrap_or("?");
+        self.shadow.cover.count(&format!("closed: {kind}"));
+        self.shadow.cover.add("lingered", u64::from(lingered));
+        self.shadow.closes += 1;
+        if let Some(relay) = &mut self.relay {
+            return relay.on_close(hub, id, reason);
+        }
+        let mut ops = vec![Op::Group("lobby".into(), format!("out: {user}"))];
+        match self.rng.below(8) {
+            0 => ops.push(Op::AbortUser("u0".into())),
+            1 => ops.push(Op::CloseUser("u2".into())),
+            2 => ops.extend([Op::Echo("lost".into()), Op::Join("late".into()), Op::Abort]),
+            3 => ops.extend([Op::Leave("lobby".into()), Op::Close(1000, String::new())]),
+            4 => ops.push(Op::ToUser(user, "one of yours left".into())),
+            _ => {}
+        }
+        self.handle(hub, id, &ops);
+    }
+}
+
+impl Watch for Watched {
+    fn note(&mut self, hub: &Hub, now: u64, note: Note<'_>) {
+        self.shadow.now = now;
+        match note {
+            Note::Opened(id) => {
+                assert_ne!(self.gone.get(&id.index()), Some(&id), "an id was given twice");
+                let reused = self.gone.contains_key(&id.index());
+                self.shadow.cover.add("slots reused", u64::from(reused));
+                self.shadow.take_in(id);
+                let surplus = self.shadow.conn(id).surplus;
+                self.shadow.cover.add("surplus", u64::from(surplus));
+            }
+            Note::Receiving(id, length) => {
+                self.during = During::Events;
+                let conn = self.shadow.conn_mut(id);
+                (conn.heard, conn.alive, conn.pinged) = (now, now, false);
+                conn.received += length as u64;
+                for item in &mut conn.inbound {
+                    if item.start < conn.received {
+                        item.begun.get_or_insert(now);
+                    }
+                }
+            }
+            Note::Received(_) => self.sync(hub),
+            Note::Ending(id) => {
+                let conn = self.shadow.conn_mut(id);
+                conn.eof = true;
+                let flush = !conn.expected.is_empty() && !conn.blocked;
+                match conn.state.clone() {
+                    State::Open if flush => self.shadow.start_closing(id, CloseReason::Eof),
+                    State::Draining(reason, _) => self.shadow.end(id, reason),
+                    State::Closing(..) => {}
+                    State::Head | State::Held(_) => {}
+                    _ => self.shadow.end(id, CloseReason::Eof),
+                }
+            }
+            Note::Failing(id, kind) => {
+                let conn = self.shadow.conn_mut(id);
+                conn.eof = true;
+                match conn.state.clone() {
+                    State::Closing(reason, _) | State::Draining(reason, _) => {
+                        self.shadow.end(id, reason)
+                    }
+                    State::Head | State::Held(_) => {}
+                    _ => self.shadow.end(id, CloseReason::Io(kind)),
+                }
+            }
+            Note::Writing(id, bytes) => {
+                let conn = self.shadow.conn_mut(id);
+                if conn.told {
+                    assert!(bytes.len() <= conn.expected.len(), "{id:?}: more than expected");
+                    let due: Vec<u8> = conn.expected.drain(..bytes.len()).collect();
+                    assert!(due == bytes, "{id:?}: {bytes:?} instead of {due:?}");
+                }
+            }
+            Note::Wrote(id, sent) => {
+                if self.shadow.conn(id).told {
+                    self.flushed(id, sent);
+                }
+            }
+            Note::Blocked(id) => self.shadow.conn_mut(id).blocked = true,
+            Note::Writable(id) => {
+                let conn = self.shadow.conn_mut(id);
+                conn.was_blocked |= std::mem::take(&mut conn.blocked);
+            }
+            Note::Ticking => self.during = During::Tick,
+            Note::Ticked => {
+                self.sync(hub);
+                self.check_timers();
+                self.during = During::Events;
+                let open = |id: &ConnId| hub.is_open(*id);
+                assert!(!self.shadow.drained.iter().any(open), "nobody was told of the drain");
+            }
+            Note::EndingTurn => {
+                self.sync(hub);
+                self.during = During::EndTurn;
+                self.over = hub.buffered() > self.shadow.config.max_buffered;
+            }
+            Note::EndedTurn => {
+                self.sync(hub);
+                let most = self.shadow.config.max_buffered;
+                assert!(hub.buffered() <= most, "{} bytes are held", hub.buffered());
+            }
+            Note::Reaped(id) => self.reaped(id),
+            Note::ShuttingDown => self.shadow.shut_down(),
+            Note::TurnDone => {
+                self.over = false;
+                self.during = During::Events;
+                self.check_agreement(hub);
+            }
+        }
+    }
+}

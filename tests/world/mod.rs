@@ -1,0 +1,453 @@
+//! A hub without sockets and without a clock: pipes in memory and a time that
+//! is made up, driven step for step as the driver drives it.
+//!
+//! A pipe is what a kernel is: it takes so many bytes until the client reads
+//! them, it tells of an end of stream or a reset, and its events are edges.
+
+// Shared by several test binaries, none of which uses all of it.
+#![allow(dead_code)]
+
+pub mod codec;
+pub mod rng;
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::time::{Duration, Instant};
+
+use codec::{Decoder, Got};
+use longlink::{Config, ConnId, Handler, Hub, Peer, Sent};
+
+/// What the world tells a handler that watches the hub from outside callbacks.
+#[derive(Debug)]
+pub enum Note<'a> {
+    /// A connection was taken in.
+    Opened(ConnId),
+    /// The hub is about to be given so many bytes.
+    Receiving(ConnId, usize),
+    Received(ConnId),
+    /// The client's end of stream is about to be told.
+    Ending(ConnId),
+    /// A failure is about to be told.
+    Failing(ConnId, ErrorKind),
+    /// These bytes are being written.
+    Writing(ConnId, &'a [u8]),
+    Wrote(ConnId, Sent),
+    Blocked(ConnId),
+    Writable(ConnId),
+    Ticking,
+    Ticked,
+    EndingTurn,
+    EndedTurn,
+    Reaped(ConnId),
+    ShuttingDown,
+    TurnDone,
+}
+
+/// A handler that may want to be told more than a handler is.
+pub trait Watch: Handler {
+    /// Something happens at `now`, in milliseconds.
+    fn note(&mut self, _hub: &Hub, _now: u64, _note: Note<'_>) {}
+}
+
+/// One connection as client and kernel see it.
+#[derive(Debug)]
+pub struct Pipe {
+    pub conn: ConnId,
+    /// On its way to the server.
+    to_server: VecDeque<u8>,
+    fin: bool,
+    reset: Option<ErrorKind>,
+    /// What the client has not read yet.
+    to_client: Vec<u8>,
+    /// How much the kernel takes for a client that does not read.
+    pub capacity: usize,
+    reading: bool,
+    pub decoder: Decoder,
+    /// What has arrived at the client.
+    pub got: Vec<Got>,
+    /// The server has ended its side.
+    pub shut: bool,
+    /// The server has closed the socket.
+    pub closed: bool,
+    readable: bool,
+    writable: bool,
+    blocked: bool,
+    scheduled: bool,
+    queued: bool,
+    ended: bool,
+}
+
+impl Pipe {
+    /// The text messages that have arrived.
+    pub fn texts(&self) -> Vec<&str> {
+        self.got
+            .iter()
+            .filter_map(|got| if let Got::Text(text) = got { Some(&text[..]) } else { None })
+            .collect()
+    }
+
+    /// The client cannot send any more.
+    pub fn is_finished(&self) -> bool {
+        self.fin || self.reset.is_some() || self.closed
+    }
+
+    pub fn is_reset(&self) -> bool {
+        self.reset.is_some()
+    }
+
+    pub fn is_reading(&self) -> bool {
+        self.reading
+    }
+}
+
+/// A hub, its handler, its pipes and the time.
+pub struct World<H> {
+    pub hub: Hub,
+    pub handler: H,
+    base: Instant,
+    pub now: u64,
+    pub pipes: Vec<Pipe>,
+    /// The pipe of each slot.
+    at: Vec<Option<usize>>,
+    events: VecDeque<usize>,
+    to_read: VecDeque<usize>,
+    /// What one read takes at most.
+    pub read_size: usize,
+    /// What one vectored write takes at most.
+    pub slices: usize,
+    /// What a new pipe's kernel takes.
+    pub capacity: usize,
+    pub partial_writes: u64,
+    pub blocks: u64,
+    /// Turns taken.
+    pub turns: u64,
+    /// Times the work budget was found spent.
+    pub exhausted: u64,
+    /// Times the write budget left something over.
+    pub leftover_writes: u64,
+}
+
+impl<H: Watch> World<H> {
+    pub fn new(config: Config, handler: H) -> Self {
+        config.check().expect("a configuration that holds");
+        let base = Instant::now();
+        World {
+            hub: Hub::new(config, base),
+            handler,
+            base,
+            now: 0,
+            pipes: Vec::new(),
+            at: Vec::new(),
+            events: VecDeque::new(),
+            to_read: VecDeque::new(),
+            read_size: longlink::READ_SIZE,
+            slices: 64,
+            capacity: 1 << 20,
+            partial_writes: 0,
+            blocks: 0,
+            turns: 0,
+            exhausted: 0,
+            leftover_writes: 0,
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        self.base + Duration::from_millis(self.now)
+    }
+
+    fn note(&mut self, note: Note<'_>) {
+        self.handler.note(&self.hub, self.now, note);
+    }
+
+    /// A client's connection is accepted; `None` when the hub has no room.
+    pub fn connect(&mut self) -> Option<usize> {
+        let conn = self.hub.open(Peer::UNKNOWN, true, self.instant()).ok()?;
+        let pipe = self.pipes.len();
+        self.pipes.push(Pipe {
+            conn,
+            to_server: VecDeque::new(),
+            fin: false,
+            reset: None,
+            to_client: Vec::new(),
+            capacity: self.capacity,
+            reading: true,
+            decoder: Decoder::default(),
+            got: Vec::new(),
+            shut: false,
+            closed: false,
+            readable: false,
+            writable: false,
+            blocked: false,
+            scheduled: false,
+            queued: false,
+            ended: false,
+        });
+        if conn.index() >= self.at.len() {
+            self.at.resize(conn.index() + 1, None);
+        }
+        assert_eq!(self.at[conn.index()], None, "a slot is free before it is used again");
+        self.at[conn.index()] = Some(pipe);
+        self.note(Note::Opened(conn));
+        Some(pipe)
+    }
+
+    /// Bytes of the client arrive.
+    pub fn send(&mut self, pipe: usize, bytes: &[u8]) {
+        let end = &mut self.pipes[pipe];
+        if end.is_finished() || bytes.is_empty() {
+            return;
+        }
+        end.to_server.extend(bytes);
+        end.readable = true;
+        self.schedule(pipe);
+    }
+
+    /// The client ends its side of the stream.
+    pub fn finish(&mut self, pipe: usize) {
+        self.pipes[pipe].fin = true;
+        self.pipes[pipe].readable = true;
+        self.schedule(pipe);
+    }
+
+    /// The connection breaks: what was on its way is lost.
+    pub fn reset(&mut self, pipe: usize, kind: ErrorKind) {
+        let end = &mut self.pipes[pipe];
+        end.reset = Some(kind);
+        end.to_server.clear();
+        end.readable = true;
+        self.schedule(pipe);
+    }
+
+    pub fn set_reading(&mut self, pipe: usize, reading: bool) {
+        self.pipes[pipe].reading = reading;
+        self.schedule(pipe);
+    }
+
+    fn schedule(&mut self, pipe: usize) {
+        if !self.pipes[pipe].scheduled {
+            self.pipes[pipe].scheduled = true;
+            self.events.push_back(pipe);
+        }
+    }
+
+    pub fn shutdown(&mut self) {
+        self.note(Note::ShuttingDown);
+        self.hub.shutdown();
+    }
+
+    /// One turn of the loop: events, then what `Driver::tick` does.
+    pub fn turn(&mut self) {
+        self.turns += 1;
+        for _ in 0..self.events.len() {
+            let Some(pipe) = self.events.pop_front() else { break };
+            self.event(pipe);
+        }
+        self.note(Note::Ticking);
+        let now = self.instant();
+        self.hub.tick(&mut self.handler, now);
+        self.note(Note::Ticked);
+        while let Some(conn) = self.hub.pop_readable() {
+            if let Some(pipe) = self.at[conn.index()] {
+                self.queue_read(pipe);
+            }
+        }
+        self.read_queued();
+        self.flush();
+        self.note(Note::EndingTurn);
+        self.hub.end_turn();
+        self.note(Note::EndedTurn);
+        while let Some(conn) = self.hub.reap(&mut self.handler) {
+            let pipe = self.at[conn.index()].take().expect("reaped once");
+            assert_eq!(self.pipes[pipe].conn, conn);
+            self.pipes[pipe].closed = true;
+            self.schedule(pipe);
+            self.note(Note::Reaped(conn));
+        }
+        self.hub.check_invariants();
+        self.note(Note::TurnDone);
+    }
+
+    fn event(&mut self, pipe: usize) {
+        let end = &mut self.pipes[pipe];
+        end.scheduled = false;
+        if end.reading && !end.to_client.is_empty() {
+            let bytes = std::mem::take(&mut end.to_client);
+            end.decoder.push(&bytes, &mut end.got);
+            end.writable = true;
+        }
+        if end.closed {
+            return;
+        }
+        end.ended |= end.fin || end.reset.is_some();
+        let conn = end.conn;
+        if std::mem::take(&mut end.writable) && std::mem::take(&mut end.blocked) {
+            self.note(Note::Writable(conn));
+            self.hub.writable(conn);
+        }
+        if std::mem::take(&mut self.pipes[pipe].readable) {
+            self.read(pipe);
+        }
+    }
+
+    fn read(&mut self, pipe: usize) {
+        let conn = self.pipes[pipe].conn;
+        if !self.hub.may_read(conn) {
+            return;
+        }
+        if self.hub.is_exhausted() {
+            self.exhausted += 1;
+            return self.queue_read(pipe);
+        }
+        let end = &mut self.pipes[pipe];
+        if let Some(kind) = end.reset {
+            self.handler.note(&self.hub, self.now, Note::Failing(conn, kind));
+            return self.hub.failed(conn, &kind.into());
+        }
+        let length = end.to_server.len().min(self.read_size);
+        if length == 0 {
+            if end.fin {
+                self.note(Note::Ending(conn));
+                self.hub.input_ended(conn);
+            } else {
+                end.ended = false;
+            }
+            return;
+        }
+        let mut bytes: Vec<u8> = end.to_server.drain(..length).collect();
+        let more = length == self.read_size || end.ended;
+        self.note(Note::Receiving(conn, length));
+        let now = self.instant();
+        self.hub.receive(&mut self.handler, conn, &mut bytes, now);
+        self.note(Note::Received(conn));
+        if more {
+            self.queue_read(pipe);
+        }
+    }
+
+    fn queue_read(&mut self, pipe: usize) {
+        let end = &mut self.pipes[pipe];
+        if !end.queued && !end.closed {
+            end.queued = true;
+            self.to_read.push_back(pipe);
+        }
+    }
+
+    fn read_queued(&mut self) {
+        for _ in 0..self.to_read.len() {
+            if self.hub.is_exhausted() {
+                self.exhausted += 1;
+                break;
+            }
+            let Some(pipe) = self.to_read.pop_front() else { break };
+            self.pipes[pipe].queued = false;
+            if !self.pipes[pipe].closed {
+                self.read(pipe);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for _ in 0..self.hub.config().writes_per_turn {
+            let Some(conn) = self.hub.pop_dirty() else { return };
+            if let Some(pipe) = self.at[conn.index()] {
+                self.write(pipe);
+            }
+        }
+        self.leftover_writes += u64::from(self.hub.has_dirty());
+    }
+
+    fn write(&mut self, pipe: usize) {
+        let end = &mut self.pipes[pipe];
+        let conn = end.conn;
+        let pending = self.hub.pending(conn).expect("a dirty one has bytes");
+        let mut bytes = Vec::new();
+        match pending.single() {
+            Some(single) => bytes.extend_from_slice(single),
+            None => {
+                let mut slices = vec![IoSlice::new(&[]); self.slices];
+                let count = pending.gather(&mut slices);
+                slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            }
+        }
+        assert!(!bytes.is_empty() && !end.shut, "something to write, while it may be");
+        if let Some(kind) = end.reset {
+            self.note(Note::Failing(conn, kind));
+            return self.hub.failed(conn, &kind.into());
+        }
+        let room = end.capacity.saturating_sub(end.to_client.len()).min(bytes.len());
+        let (offered, written) = (bytes.len(), &bytes[..room]);
+        end.to_client.extend_from_slice(written);
+        if room > 0 {
+            self.handler.note(&self.hub, self.now, Note::Writing(conn, written));
+            let sent = self.hub.sent(conn, room);
+            self.note(Note::Wrote(conn, sent));
+            if sent == Sent::ShutdownWrite {
+                self.pipes[pipe].shut = true;
+                self.queue_read(pipe);
+            }
+            self.schedule(pipe);
+        }
+        if room < offered {
+            self.partial_writes += u64::from(room > 0);
+            self.blocks += 1;
+            self.hub.blocked(conn);
+            self.pipes[pipe].blocked = true;
+            self.note(Note::Blocked(conn));
+        }
+    }
+
+    /// Whether the loop would not sleep now.
+    pub fn is_busy(&self) -> bool {
+        !self.events.is_empty()
+            || !self.to_read.is_empty()
+            || self.hub.next_deadline().is_some_and(|at| at <= self.instant())
+    }
+
+    /// Takes turns until the loop would sleep. That it comes to that is the
+    /// proof that the deadline after a turn is in the future, unless there is work.
+    pub fn settle(&mut self) {
+        self.turn();
+        let mut turns = 0;
+        while self.is_busy() {
+            self.turn();
+            turns += 1;
+            assert!(turns < 200_000, "the loop spins at {} ms", self.now);
+        }
+    }
+
+    /// Lets time pass as a loop does that sleeps until the next deadline.
+    pub fn advance(&mut self, millis: u64) {
+        let until = self.now + millis;
+        self.settle();
+        while let Some(at) = self.hub.next_deadline() {
+            // A poll sleeps whole milliseconds, and never too short.
+            let at = at.duration_since(self.base).as_millis() as u64;
+            if at > until {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.settle();
+        }
+        self.now = until;
+        self.settle();
+    }
+
+    /// The process was stopped for so long, and goes on.
+    pub fn jump(&mut self, millis: u64) {
+        self.now += millis;
+        self.settle();
+    }
+
+    /// Everybody has gone: nothing must be left of them.
+    pub fn assert_nothing_is_left(&mut self) {
+        self.settle();
+        assert_eq!(self.hub.connections(), 0, "connections of nobody");
+        assert_eq!(self.hub.buffered(), 0, "bytes of nobody");
+        assert_eq!(self.hub.online(), 0, "users who are gone");
+        let stats = self.hub.stats();
+        assert_eq!(stats.opened, stats.closed, "one close for each open");
+        assert!(self.pipes.iter().all(|pipe| pipe.closed));
+        assert_eq!(self.hub.next_deadline(), None, "deadlines of nobody");
+        self.hub.check_invariants();
+    }
+}
