@@ -128,6 +128,8 @@ fn leak_check(mut link: Link) {
 /// closing the old one; any close of any of its sockets reconnects after 2 s.
 struct Page {
     path: &'static str,
+    /// Whether what is below the page answers WebSocket pings.
+    answers_pings: bool,
     sockets: Vec<usize>,
     /// How much of each socket has been looked at.
     seen: Vec<usize>,
@@ -139,9 +141,10 @@ struct Page {
 }
 
 impl Page {
-    fn new(path: &'static str) -> Self {
+    fn new(path: &'static str, answers_pings: bool) -> Self {
         Page {
             path,
+            answers_pings,
             sockets: Vec::new(),
             seen: Vec::new(),
             told_of_close: Vec::new(),
@@ -152,18 +155,25 @@ impl Page {
         }
     }
 
-    fn step(&mut self, link: &mut Link, stalled: bool) {
-        if stalled {
-            return;
-        }
+    fn step(&mut self, link: &mut Link) {
         for i in 0..self.sockets.len() {
             let pipe = &link.pipes[self.sockets[i]];
-            if pipe.got.len() > self.seen[i] {
-                self.seen[i] = pipe.got.len();
-                self.heartbeat_at = link.now + 10_000;
-                self.answer_by = None;
+            let (shut, got) = (pipe.shut || pipe.closed, pipe.got[self.seen[i]..].to_vec());
+            self.seen[i] += got.len();
+            for got in got {
+                match got {
+                    Got::Text(_) => {
+                        self.heartbeat_at = link.now + 10_000;
+                        self.answer_by = None;
+                    }
+                    Got::Ping(payload) if self.answers_pings => {
+                        let pong = frame(0x80 | codec::PONG, &payload, [1, 2, 3, 4]);
+                        link.send(self.sockets[i], &pong);
+                    }
+                    _ => {}
+                }
             }
-            if (pipe.shut || pipe.closed) && !self.told_of_close[i] {
+            if shut && !self.told_of_close[i] {
                 self.told_of_close[i] = true;
                 self.connect_at.get_or_insert(link.now + 2_000);
                 let socket = self.sockets[i];
@@ -191,46 +201,48 @@ impl Page {
     }
 }
 
-#[test]
-fn one_stall_of_a_page_does_not_start_a_reconnect_loop() {
+/// Half an hour of a page of which nothing is heard, and which hears nothing,
+/// for 32 s: how often it connected.
+fn connects_after_a_stall(answers_pings: bool) -> u64 {
     let mut link = link();
-    let mut page = Page::new("A");
+    let mut page = Page::new("A", answers_pings);
     for second in 0..30 * 60 {
-        page.step(&mut link, (60..92).contains(&second));
+        let stalled = (60..92).contains(&second);
+        for socket in page.sockets.clone() {
+            link.set_reading(socket, !stalled);
+        }
+        page.step(&mut link);
         link.advance(1_000);
     }
-    assert!(page.connects <= 6, "{} connects in 30 minutes", page.connects);
     leak_check(link);
+    page.connects
 }
 
 #[test]
-fn a_page_whose_answers_were_lost_for_a_while_settles_again() {
-    let mut link = link();
-    let mut page = Page::new("A");
-    for second in 0..30 * 60 {
-        if let Some(&socket) = page.sockets.last() {
-            // Nothing reaches the page for 32 s.
-            link.set_reading(socket, !(60..92).contains(&second));
-        }
-        page.step(&mut link, false);
-        link.advance(1_000);
-    }
-    assert!(page.connects > 1, "the stall was noticed");
-    assert!(page.connects <= 12, "{} connects in 30 minutes", page.connects);
-    leak_check(link);
+fn one_stall_of_a_page_does_not_start_a_reconnect_loop() {
+    let connects = connects_after_a_stall(true);
+    assert!((2..=5).contains(&connects), "{connects} connects in 30 minutes");
+}
+
+#[test]
+fn nor_does_it_when_nobody_answers_websocket_pings() {
+    let connects = connects_after_a_stall(false);
+    assert!((2..=5).contains(&connects), "{connects} connects in 30 minutes");
 }
 
 #[test]
 fn two_phones_with_one_id_do_not_throw_each_other_out() {
-    let mut link = link();
-    let mut phones = [Page::new("A"), Page::new("A")];
-    for _ in 0..10 * 60 {
-        phones.iter_mut().for_each(|phone| phone.step(&mut link, false));
-        link.advance(1_000);
+    for answers_pings in [true, false] {
+        let mut link = link();
+        let mut phones = [Page::new("A", answers_pings), Page::new("A", answers_pings)];
+        for _ in 0..10 * 60 {
+            phones.iter_mut().for_each(|phone| phone.step(&mut link));
+            link.advance(1_000);
+        }
+        let connects: u64 = phones.iter().map(|phone| phone.connects).sum();
+        assert_eq!(connects, 2);
+        leak_check(link);
     }
-    let connects: u64 = phones.iter().map(|phone| phone.connects).sum();
-    assert_eq!(connects, 2);
-    leak_check(link);
 }
 
 #[test]
@@ -557,50 +569,44 @@ fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
         link.turn();
     }
     let pong = r#"{"type":"pong"}"#;
-    println!(
-        "{} {} {}",
-        link.pipes[other].texts().len(),
-        link.hub.stats().messages_in,
-        link.exhausted
-    );
     assert!(link.pipes[other].texts().contains(&pong), "it waits behind the whole flood");
     link.settle();
     leak_check(link);
 }
 
-#[test]
-fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_all_who_are_there() {
-    let receivers = setting("BROADCAST_RECEIVERS").unwrap_or(1_000);
+/// One segment of 9,000 broadcasts of one byte each, with the default limits.
+fn flood(receivers: usize) {
+    let due = r#"{"type":"broadcast","formUserId":"s","message":"x"}"#;
     let mut config = Config::default();
     config.max_connections = receivers + 1;
-    config.max_queue = 1 << 20;
-    config.writes_per_turn = 1_024;
     let mut link = link_with(config);
-    let pipes: Vec<usize> = (0..receivers)
-        .map(|user| {
-            let pipe = link.connect().unwrap();
-            link.send(pipe, &handshake(&format!("/websocket/u{user}"), ""));
-            pipe
-        })
-        .collect();
+    for user in 0..receivers {
+        let pipe = link.connect().unwrap();
+        link.pipes[pipe].counted.0 = due.to_owned();
+        link.send(pipe, &handshake(&format!("/websocket/u{user}"), ""));
+    }
     link.settle();
     let sender = enter(&mut link, "s");
+    link.pipes[sender].counted.0 = due.to_owned();
     let flood: Vec<u8> = (0..9_000).flat_map(|_| text("x")).collect();
     assert!(flood.len() <= longlink::READ_SIZE);
     link.send(sender, &flood);
     link.settle();
-    let due = r#"{"type":"broadcast","formUserId":"s","message":"x"}"#;
-    for pipe in pipes.into_iter().chain([sender]) {
-        let got = &mut link.pipes[pipe].got;
-        assert_eq!(got.len(), 9_001);
-        assert!(got[1..].iter().all(|got| matches!(got, Got::Text(text) if text == due)));
-        got.clear();
+    for pipe in &link.pipes {
+        assert_eq!((pipe.counted.1, pipe.got.len()), (9_000, 1), "all of them, and the 101");
     }
     leak_check(link);
 }
 
-fn setting(name: &str) -> Option<usize> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+#[test]
+fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand() {
+    flood(1_000);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "90,000,000 deliveries: in a release build")]
+fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_ten_thousand() {
+    flood(10_000);
 }
 
 #[test]
@@ -644,26 +650,17 @@ fn past_max_buffered_those_go_who_hold_most() {
     let stalled: Vec<usize> = (0..3).map(|user| enter(&mut link, &format!("s{user}"))).collect();
     stalled.iter().for_each(|&pipe| link.set_reading(pipe, false));
     let sender = enter(&mut link, "A");
-    for round in 0..8 {
+    for round in 0..9 {
         for (user, _) in stalled.iter().enumerate() {
             let message = "x".repeat(3_000 + 1_000 * user);
             say(&mut link, sender, &to(&format!("s{user}"), &message));
             assert!(link.hub.buffered() <= 100_000, "in round {round}");
         }
     }
-    assert_eq!(stalled.map_open(&link), [true, true, false]);
+    let open: Vec<bool> = stalled.iter().map(|&pipe| is_open(&link, pipe)).collect();
+    assert_eq!(open, [true, true, false]);
     assert_eq!(link.handler.closed, [("s2".to_owned(), CloseReason::Memory)]);
     leak_check(link);
-}
-
-trait MapOpen {
-    fn map_open(&self, link: &Link) -> Vec<bool>;
-}
-
-impl MapOpen for Vec<usize> {
-    fn map_open(&self, link: &Link) -> Vec<bool> {
-        self.iter().map(|&pipe| is_open(link, pipe)).collect()
-    }
 }
 
 #[test]

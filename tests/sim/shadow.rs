@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use longlink::{CloseReason, Config, ConnId, Devices};
+use longlink::{CloseReason, Config, ConnId};
 
 use super::coverage::Coverage;
 use super::world::codec::{self, close_payload, server_frame};
@@ -83,7 +83,6 @@ pub enum State {
     Ended(CloseReason),
 }
 
-#[derive(Debug)]
 pub struct Conn {
     pub state: State,
     pub surplus: bool,
@@ -113,9 +112,31 @@ pub struct Conn {
     pub groups: BTreeSet<String>,
 }
 
+impl std::fmt::Debug for Conn {
+    /// What a failure is understood by, without the bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (heard, alive, due) = (self.heard, self.alive, self.expected.len());
+        write!(
+            f,
+            "{:?} of {:?}/{:?}, parked {:?}, ",
+            self.state, self.user, self.device, self.parked
+        )?;
+        write!(f, "opened {}, heard {heard}, alive {alive}, {due} bytes due, ", self.opened_at)?;
+        write!(f, "blocked {}, pinged {}, eof {}, ", self.blocked, self.pinged, self.eof)?;
+        write!(f, "received {}, next {:?}", self.received, self.inbound.front())
+    }
+}
+
 impl Conn {
     pub fn is_active(&self) -> bool {
         self.state == State::Open && self.parked.is_none()
+    }
+
+    /// Whether its queue takes so much more. Until its socket has blocked it
+    /// may go past the bound by one message: it has not had its turn.
+    pub fn has_room(&self, length: usize, max_queue: usize) -> bool {
+        let more = if self.blocked { length } else { 0 };
+        self.expected.len() + more <= max_queue
     }
 
     /// When the message or control frame began that has arrived only in part.
@@ -126,27 +147,18 @@ impl Conn {
     }
 }
 
-#[derive(Debug)]
 pub struct Shadow {
     pub config: Config,
     pub now: u64,
     pub conns: BTreeMap<ConnId, Conn>,
     /// When a connection of a key was last ended for room.
-    evictions: BTreeMap<(String, String), u64>,
-    next_order: u64,
+    pub evictions: BTreeMap<(String, String), u64>,
+    pub next_order: u64,
     pub draining: bool,
     pub drained: BTreeSet<ConnId>,
     pub cover: Coverage,
     pub opens: u64,
     pub closes: u64,
-}
-
-/// What becomes of a handshake that the handler has let in.
-#[derive(Debug, PartialEq)]
-pub enum Verdict {
-    Open,
-    Held,
-    Refused,
 }
 
 impl Shadow {
@@ -201,138 +213,6 @@ impl Shadow {
         self.conns.get_mut(&id).expect("a connection of the shadow")
     }
 
-    /// The open connections of a user in the order they came.
-    pub fn members(&self, user: &str) -> Vec<ConnId> {
-        let open = |conn: &Conn| conn.state == State::Open && conn.user == user;
-        let mut ids: Vec<_> =
-            self.conns.iter().filter(|(_, conn)| open(conn)).map(|(id, _)| *id).collect();
-        ids.sort_by_key(|id| self.conns[id].order);
-        ids
-    }
-
-    fn of_key(&self, user: &str, device: &str) -> Vec<ConnId> {
-        let mut ids = self.members(user);
-        ids.retain(|id| self.conns[id].device == device);
-        ids
-    }
-
-    /// A handshake was let in by the handler.
-    pub fn enter(&mut self, id: ConnId, user: &str, device: &str) -> Verdict {
-        if self.conn(id).surplus || self.draining {
-            self.cover.count("503");
-            return Verdict::Refused;
-        }
-        if !user.is_empty() && !self.make_room(user, device) {
-            self.conn_mut(id).state = State::Held(self.now);
-            self.cover.count("held");
-            return Verdict::Held;
-        }
-        if !user.is_empty() {
-            self.displace(user, device);
-        }
-        self.next_order += 1;
-        let order = self.next_order;
-        let conn = self.conn_mut(id);
-        conn.state = State::Open;
-        conn.user = user.to_owned();
-        conn.device = device.to_owned();
-        conn.order = order;
-        self.opens += 1;
-        Verdict::Open
-    }
-
-    /// Past four parked on one key the one silent longest is ended, at most
-    /// one per key in 30 s; all of a user's connections are at most 25.
-    fn make_room(&mut self, user: &str, device: &str) -> bool {
-        let members = self.members(user);
-        let of_key = self.of_key(user, device);
-        if members.len() < 2 {
-            // The memory of a key goes when its user has one connection left.
-            self.evictions.retain(|(name, _), _| name != user);
-        }
-        if of_key.len() <= 4 {
-            return members.len() < 25;
-        }
-        let key = (user.to_owned(), device.to_owned());
-        if self.evictions.get(&key).is_some_and(|at| self.now < at + 30_000) {
-            return false;
-        }
-        let parked = of_key.iter().filter(|id| self.conns[id].parked.is_some());
-        let Some(&silent) = parked.min_by_key(|id| self.conns[id].heard) else { return false };
-        self.evictions.insert(key, self.now);
-        self.close(silent, CloseReason::Crowded, 1008, "too many connections of this user");
-        true
-    }
-
-    /// The newcomer parks the active one of its key; with too many devices,
-    /// the one that has been silent longest.
-    fn displace(&mut self, user: &str, device: &str) {
-        let mut active = self.members(user);
-        active.retain(|id| self.conns[id].parked.is_none());
-        let limit = if self.config.devices == Devices::One { 1 } else { 5 };
-        let same = active.iter().find(|id| self.conns[id].device == device);
-        let silent = || active.iter().min_by_key(|id| self.conns[id].heard);
-        let replaced = same.or_else(|| if active.len() >= limit { silent() } else { None });
-        if let Some(&id) = replaced {
-            self.park(id);
-        }
-    }
-
-    fn park(&mut self, id: ConnId) {
-        self.conn_mut(id).parked = Some(self.now);
-        self.cover.count("parked");
-    }
-
-    /// A message came from a parked connection.
-    pub fn reclaim(&mut self, id: ConnId) {
-        let conn = self.conn(id);
-        let (State::Open, Some(since)) = (&conn.state, conn.parked) else { return };
-        if self.now < since + 2_000 {
-            self.cover.count("too early to reclaim");
-            return;
-        }
-        let mut active = self.members(&conn.user);
-        active.retain(|id| self.conns[id].parked.is_none());
-        let same = active.iter().find(|id| self.conns[id].device == conn.device);
-        let silent = || active.iter().min_by_key(|id| self.conns[id].heard);
-        let Some(&rival) = same.or_else(silent) else { return };
-        if self.conn(rival).heard > since {
-            return;
-        }
-        self.park(rival);
-        self.conn_mut(id).parked = None;
-        self.cover.count("reclaimed");
-    }
-
-    /// An open connection leaves: its user has it no longer, and if it was
-    /// active the parked one of its key heard last takes its place.
-    fn leave(&mut self, id: ConnId, state: State) {
-        let conn = self.conn_mut(id);
-        assert_eq!(conn.state, State::Open);
-        conn.state = state;
-        let was_active = conn.parked.take().is_none();
-        let (user, device) = (conn.user.clone(), conn.device.clone());
-        if !was_active || user.is_empty() {
-            return;
-        }
-        let members = self.members(&user);
-        let parked = |id: &&ConnId| self.conns[id].parked.is_some();
-        let has_active = |device: &str| {
-            let of = |id: &&ConnId| self.conns[id].device == device;
-            members.iter().filter(of).any(|id| self.conns[id].parked.is_none())
-        };
-        let heard = |id: &&ConnId| self.conns[id].heard;
-        let same = members.iter().filter(parked).filter(|id| self.conns[id].device == device);
-        let other = || {
-            let lone = |id: &&ConnId| !has_active(&self.conns[id].device);
-            members.iter().filter(parked).filter(lone).max_by_key(heard)
-        };
-        if let Some(&id) = same.max_by_key(heard).or_else(other) {
-            self.conn_mut(id).parked = None;
-            self.cover.count("promoted");
-        }
-    }
-
     /// The server closes a connection politely.
     pub fn close(&mut self, id: ConnId, reason: CloseReason, code: u16, text: &str) {
         match self.conn(id).state {
@@ -376,7 +256,7 @@ impl Shadow {
         for &id in to {
             let most = self.config.max_queue;
             let conn = self.conn_mut(id);
-            if conn.expected.len() + frame.len() > most {
+            if !conn.has_room(frame.len(), most) {
                 full.push(id);
                 continue;
             }

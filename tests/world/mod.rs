@@ -65,6 +65,8 @@ pub struct Pipe {
     pub decoder: Decoder,
     /// What has arrived at the client.
     pub got: Vec<Got>,
+    /// Texts equal to this are counted and not kept.
+    pub counted: (String, u64),
     /// The server has ended its side.
     pub shut: bool,
     /// The server has closed the socket.
@@ -173,6 +175,7 @@ impl<H: Watch> World<H> {
             reading: true,
             decoder: Decoder::default(),
             got: Vec::new(),
+            counted: (String::new(), 0),
             shut: false,
             closed: false,
             readable: false,
@@ -273,6 +276,12 @@ impl<H: Watch> World<H> {
         if end.reading && !end.to_client.is_empty() {
             let bytes = std::mem::take(&mut end.to_client);
             end.decoder.push(&bytes, &mut end.got);
+            if !end.counted.0.is_empty() {
+                let (text, count) = &mut end.counted;
+                let before = end.got.len();
+                end.got.retain(|got| !matches!(got, Got::Text(got) if got == text));
+                *count += (before - end.got.len()) as u64;
+            }
             end.writable = true;
         }
         if end.closed {

@@ -4,14 +4,14 @@
 //! `SIM_SEED` runs one seed, `SIM_SEEDS` so many (default 200), `SIM_STEPS`
 //! sets the steps of each (default 250). A failure names its seed and step.
 
-#[path = "sim/actors.rs"]
 mod actors;
-#[path = "sim/coverage.rs"]
 mod coverage;
-#[path = "sim/shadow.rs"]
+mod justify;
+mod parking;
+mod says;
 mod shadow;
-#[path = "sim/watch.rs"]
 mod watch;
+#[path = "../world/mod.rs"]
 mod world;
 
 use std::cell::Cell;

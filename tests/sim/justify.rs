@@ -1,0 +1,228 @@
+//! What the hub does without a callback is seen here by the bytes it queues or
+//! by who is gone, and has to be justified by what the shadow knows.
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+
+use longlink::{CloseReason, ConnId, Hub};
+
+use super::shadow::{Conn, In, State, TICK};
+use super::watch::{During, Watched};
+use super::world::codec::{self, Got, decode_frame, server_frame};
+
+impl Watched {
+    /// Brings the shadow up to what the hub shows, and justifies each step.
+    pub fn sync(&mut self, hub: &Hub) {
+        assert_eq!(self.opening, None, "let in, but not opened");
+        let pong = |conn: &Conn| conn.inbound.front().is_some_and(|i| matches!(i.what, In::Pong));
+        let differs = |(id, conn): &(&ConnId, &Conn)| {
+            let same = hub.is_open(**id) && hub.queued(**id) == conn.expected.len();
+            conn.state == State::Open && (!same || pong(conn))
+        };
+        let ids: Vec<ConnId> =
+            self.shadow.conns.iter().filter(differs).map(|(id, _)| *id).collect();
+        for id in ids {
+            if self.shadow.conn(id).state == State::Open {
+                self.sync_one(hub, id);
+            }
+        }
+    }
+
+    fn sync_one(&mut self, hub: &Hub, id: ConnId) {
+        self.skip_pongs(id);
+        let open = hub.is_open(id);
+        let known = self.shadow.conn(id).expected.len();
+        if open && hub.queued(id) == known {
+            return;
+        }
+        let Some(all) = pending(hub, id) else {
+            assert!(!open, "{id:?}: {known} bytes are not queued");
+            return self.justify_drop(id);
+        };
+        assert!(all.len() >= known, "{id:?}: {} bytes queued of {known}", all.len());
+        let mut rest = &all[known..];
+        while !rest.is_empty() {
+            let (used, got) = decode_frame(rest).expect("whole frames are queued");
+            self.justify_frame(id, got);
+            self.shadow.conn_mut(id).expected.extend(&rest[..used]);
+            rest = &rest[used..];
+            self.skip_pongs(id);
+        }
+        if !open && self.shadow.conn(id).state == State::Open {
+            panic!("{id:?}: closed without a close frame");
+        }
+    }
+
+    /// Pongs are not answered: they are taken as handled when they are next.
+    fn skip_pongs(&mut self, id: ConnId) {
+        let conn = self.shadow.conn_mut(id);
+        while let Some(item) = conn.inbound.front()
+            && item.end <= conn.received
+            && matches!(item.what, In::Pong)
+        {
+            conn.inbound.pop_front();
+            conn.writes_are_life = false;
+            self.shadow.cover.count("pongs");
+            return self.skip_pongs(id);
+        }
+    }
+
+    /// A control frame was queued without a callback.
+    fn justify_frame(&mut self, id: ConnId, got: Got) {
+        let now = self.shadow.now;
+        let (ping, idle) = (self.shadow.config.ping_after, self.shadow.config.idle_timeout);
+        let message = self.shadow.config.message_timeout.as_millis() as u64;
+        let in_tick = self.during == During::Tick;
+        let conn = self.shadow.conn_mut(id);
+        let silent = now - conn.alive;
+        let arrived = conn.inbound.front().filter(|item| item.start < conn.received);
+        let what = arrived.map(|item| item.what.clone());
+        match got {
+            Got::Ping(payload) => {
+                assert!(in_tick && payload.is_empty() && !conn.pinged, "{id:?}: a stray ping");
+                assert!(u128::from(silent) >= ping.as_millis(), "{id:?}: pinged at {silent} ms");
+                conn.pinged = true;
+                self.shadow.cover.count("pings");
+            }
+            Got::Pong(payload) => {
+                let Some(In::Ping(sent)) = what else { panic!("{id:?}: a stray pong") };
+                assert_eq!(payload, sent);
+                conn.inbound.pop_front();
+            }
+            Got::Close(code, text) => {
+                let reason = match (code, &text[..], what) {
+                    (1001, "idle", _) if in_tick && u128::from(silent) >= idle.as_millis() => {
+                        CloseReason::Idle
+                    }
+                    (1008, "message took too long", _) if in_tick => {
+                        let since = conn
+                            .partial_since()
+                            .unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));
+                        assert!(now >= since + message, "{id:?}: since {since}");
+                        CloseReason::MessageTimeout
+                    }
+                    (1011, "out of memory", _) if self.over => CloseReason::Memory,
+                    (_, "", Some(In::Close(sent))) if sent == code => CloseReason::Peer { code },
+                    (_, _, Some(In::Bad(due, reason))) if due == code => reason,
+                    other => panic!("{id:?}: closed for no reason: {other:?}"),
+                };
+                self.shadow.start_closing(id, reason);
+            }
+            other => panic!("{id:?}: out of nowhere {other:?}"),
+        }
+    }
+
+    /// A connection was dropped without a word and without a callback.
+    fn justify_drop(&mut self, id: ConnId) {
+        let most = self.shadow.config.max_queue;
+        let conn = self.shadow.conn(id);
+        // The answers to all pings that are next, which nobody could see.
+        let next = conn.inbound.iter().take_while(|item| item.end <= conn.received);
+        let answers = next.map_while(|item| match &item.what {
+            In::Ping(payload) => Some(server_frame(codec::PONG, payload).len()),
+            In::Pong => Some(0),
+            _ => None,
+        });
+        let pinged = if self.during == During::Tick { 2 } else { 0 };
+        let full = !conn.has_room(answers.sum::<usize>() + pinged, most);
+        let last = conn.expected.len() + 2 * 127 > most; // the last of them was one too many
+        let full = full || last && !conn.blocked;
+        let reason = if self.over {
+            CloseReason::Memory
+        } else {
+            assert!(full, "{id:?}: dropped for no reason: {conn:?}");
+            CloseReason::SlowReader
+        };
+        self.shadow.end(id, reason);
+    }
+
+    /// After a tick: whoever had to be pinged was, and whoever had to go has gone.
+    pub fn check_timers(&self) {
+        let config = &self.shadow.config;
+        let now = self.shadow.now / TICK * TICK;
+        let due = |since: u64, timeout: std::time::Duration| {
+            (since + timeout.as_millis() as u64).next_multiple_of(TICK) <= now
+        };
+        for (id, conn) in &self.shadow.conns {
+            match conn.state {
+                State::Open => {
+                    let silent = self.shadow.now - conn.alive;
+                    let pinged = conn.pinged || !due(conn.alive, config.ping_after);
+                    assert!(pinged, "{id:?}: silent for {silent} ms and not pinged");
+                    let alive = !due(conn.alive, config.idle_timeout);
+                    assert!(alive, "{id:?}: silent for {silent} ms and not expired");
+                    let partial = conn.partial_since();
+                    let late = partial.is_some_and(|at| due(at, config.message_timeout));
+                    assert!(!late, "{id:?}: a message has taken since {partial:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whoever was held long enough is refused now.
+    pub fn refuse_held(&mut self, hub: &Hub) {
+        let now = self.shadow.now / TICK * TICK;
+        for (id, conn) in &mut self.shadow.conns {
+            if let State::Held(since) = conn.state
+                && (since + 1_000).next_multiple_of(TICK) <= now
+            {
+                assert!(conn.eof || hub.queued(*id) > 0, "{id:?}: still held");
+                conn.state = State::Refused;
+            }
+        }
+    }
+
+    /// After a turn: hub and shadow agree on who is there, and how.
+    pub fn check_agreement(&self, hub: &Hub) {
+        let mut users = HashMap::new();
+        for (id, conn) in &self.shadow.conns {
+            let open = conn.state == State::Open;
+            assert_eq!(hub.is_open(*id), open, "{id:?}: {conn:?}");
+            if open {
+                assert_eq!(hub.is_parked(*id), conn.parked.is_some(), "{id:?}: {conn:?}");
+                assert_eq!(hub.user(*id), Some(&conn.user[..]));
+                *users.entry(&conn.user[..]).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(hub.online(), users.len());
+        for (user, count) in users {
+            let of_user = hub.connections_of(user);
+            assert_eq!(of_user.len(), count);
+            let theirs = |id: &ConnId| self.shadow.conn(*id).user == user;
+            assert!(hub.is_online(user) && of_user.iter().all(theirs));
+        }
+        assert_eq!(hub.connections(), self.shadow.conns.len());
+        assert_eq!(hub.stats().opened, self.shadow.opens);
+        assert_eq!(hub.stats().closed, self.shadow.closes);
+        for id in self.gone.values() {
+            assert!(hub.user(*id).is_none() && !hub.is_open(*id) && hub.peer(*id).is_none());
+            assert_eq!((hub.queued(*id), hub.is_parked(*id)), (0, false), "an id came back");
+        }
+    }
+
+    /// After the loop has come to rest: what has arrived was handled, and a
+    /// client that reads has everything.
+    pub fn check_rest(&mut self, hub: &Hub, reads: impl Fn(ConnId) -> bool) {
+        self.sync(hub);
+        for (id, conn) in &self.shadow.conns {
+            if conn.state == State::Open {
+                let left = conn.inbound.front().filter(|item| item.end <= conn.received);
+                assert!(left.is_none(), "{id:?}: not handled: {left:?}");
+            }
+            if conn.told && reads(*id) {
+                assert!(conn.expected.is_empty(), "{id:?}: not written: {conn:?}");
+            }
+        }
+    }
+}
+
+/// All bytes queued for a connection; `None` when there are none.
+pub fn pending(hub: &Hub, id: ConnId) -> Option<Vec<u8>> {
+    let pending = hub.pending(id)?;
+    let mut slices = vec![IoSlice::new(&[]); 4_096];
+    let count = pending.gather(&mut slices);
+    let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+    assert_eq!(all.len(), hub.queued(id), "what is gathered is what is queued");
+    Some(all)
+}
