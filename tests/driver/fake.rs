@@ -145,7 +145,7 @@ impl Transport for FakeStream {
 /// What a listener hands out, and how often it was asked.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    pub waiting: VecDeque<Result<Rc<RefCell<Wire>>, ErrorKind>>,
+    pub waiting: VecDeque<io::Result<Rc<RefCell<Wire>>>>,
     pub accepts: usize,
     pub dropped: bool,
 }
@@ -168,7 +168,7 @@ impl Listen for FakeListener {
         match backlog.waiting.pop_front() {
             None => Err(ErrorKind::WouldBlock.into()),
             Some(Ok(wire)) => Ok((FakeStream(wire), Peer::UNKNOWN)),
-            Some(Err(kind)) => Err(kind.into()),
+            Some(Err(error)) => Err(error),
         }
     }
 

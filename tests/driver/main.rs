@@ -6,6 +6,7 @@ mod support;
 
 mod accepting;
 mod closing;
+mod crowd;
 mod fake;
 mod reading;
 mod writing;
