@@ -342,7 +342,18 @@ impl Rig {
 pub struct Client(pub Rc<RefCell<Wire>>);
 
 impl Client {
+    /// Bytes arrive, behind those that have not been read.
     pub fn feed(&self, bytes: &[u8]) {
+        let input = &mut self.0.borrow_mut().input;
+        match input.back_mut() {
+            Some(Input::Bytes(last)) => last.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            _ => input.push_back(Input::Bytes(bytes.to_vec())),
+        }
+    }
+
+    /// Bytes arrive that come with a read of their own.
+    pub fn feed_apart(&self, bytes: &[u8]) {
         self.0.borrow_mut().input.push_back(Input::Bytes(bytes.to_vec()));
     }
 

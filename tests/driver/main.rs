@@ -8,5 +8,6 @@ mod accepting;
 mod closing;
 mod crowd;
 mod fake;
+mod random;
 mod reading;
 mod writing;

@@ -165,9 +165,10 @@ fn a_host_hands_over_sockets_it_accepted_with_what_it_has_read() {
     };
     host.run(&mut [&mut driver], accept, || {
         let mut own = Raw::connect(door_addr);
-        own.send(b"HELLO");
+        own.send(b"HELLO\r\n\r\n").half_close();
+        // Unless it came too late for the host's look: then it is no request.
         let said = own.end();
-        assert!(said.is_empty() || said == b"hello yourself");
+        assert!(said == b"hello yourself" || said.starts_with(b"HTTP/1.1 400 "), "{said:?}");
         // In one segment, cut anywhere, and with nothing read at first.
         let mut bytes = upgrade("/websocket/A", "");
         bytes.extend(text(r#"{"toUserId":"B","message":"adopted"}"#));
