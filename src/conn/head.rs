@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
     }
 
     /// The query, raw, without the question mark; empty when there is none.
-    /// It may carry a ticket: never log it.
+    /// It may carry a secret: never log it.
     pub fn query(&self) -> &str {
         self.query
     }
@@ -110,7 +110,8 @@ impl<'a> Request<'a> {
         Ok(None)
     }
 
-    /// The first field of that name, in any letter case, if it is UTF-8.
+    /// The value of the first field of that name, in any letter case, if it is
+    /// UTF-8. See [`Request::header_count`] for fields that must not come twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(self.fields, name).and_then(|value| std::str::from_utf8(value).ok())
     }

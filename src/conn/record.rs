@@ -175,7 +175,8 @@ impl Connection {
     }
 }
 
-/// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`.
+/// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`,
+/// from which it is made. Behind a proxy that is the proxy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// IPv4 addresses are mapped into IPv6.

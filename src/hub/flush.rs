@@ -119,7 +119,8 @@ impl Hub {
         }
     }
 
-    /// The connection's socket takes bytes again.
+    /// The connection's socket takes bytes again. Harmless for one that was not
+    /// blocked.
     pub fn writable(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial

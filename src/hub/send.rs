@@ -88,8 +88,8 @@ impl Hub {
         self.finish_fan_out(fan_out, &full)
     }
 
-    /// Queues a text message for every active connection in a group. Returns
-    /// how many; 0 when there is no such group.
+    /// Queues a text message for every active connection in a group, encoded
+    /// once. Returns how many; 0 when there is no such group.
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
         if !self.fits(text.as_bytes()) {
             return 0;
