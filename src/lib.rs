@@ -9,6 +9,39 @@
 //!
 //! The layers call only downward: server, driver, hub, connection, wheel. No
 //! I/O and no clock below the driver.
+//!
+//! A server whose handler shouts back what it hears:
+//!
+//! ```no_run
+//! use longlink::{Accept, Config, ConnId, Handler, Hub, Message, Reject, Server, Upgrade};
+//!
+//! struct Shout;
+//!
+//! impl Handler for Shout {
+//!     fn on_upgrade(
+//!         &mut self,
+//!         _: &mut Hub,
+//!         _: ConnId,
+//!         upgrade: Upgrade<'_>,
+//!     ) -> Result<Accept, Reject> {
+//!         Ok(Accept::user(upgrade.path()))
+//!     }
+//!
+//!     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+//!         if let Message::Text(text) = message {
+//!             hub.send_text(conn, &text.to_uppercase());
+//!         }
+//!     }
+//! }
+//!
+//! Server::bind("127.0.0.1:8080", Config::default(), Shout)?.run()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Every limit and timeout is a field of [`Config`]. Linux only. Without the
+//! default feature `cli`, which is the `longlink` command, the library has no
+//! thread, no signal handler and no global state; it logs through the `log`
+//! facade.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -110,7 +110,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// What the peer is told: close code and text. `None` when there is nobody
-    /// to tell, or nothing that could be told.
+    /// to tell, or nothing that could be told. [`Display`](fmt::Display) is for logs.
+    ///
+    /// ```
+    /// use longlink::CloseReason;
+    ///
+    /// assert_eq!(CloseReason::Shutdown.wire(), Some((1001, "going away")));
+    /// assert_eq!(CloseReason::SlowReader.wire(), None);
+    /// ```
     pub fn wire(&self) -> Option<(u16, &str)> {
         let (code, text) = match self {
             CloseReason::Peer { code: 1005 } => return None,

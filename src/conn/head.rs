@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
     }
 
     /// The query, raw, without the question mark; empty when there is none.
-    /// It may carry a ticket: never log it.
+    /// It may carry a secret: never log it.
     pub fn query(&self) -> &str {
         self.query
     }
@@ -110,7 +110,8 @@ impl<'a> Request<'a> {
         Ok(None)
     }
 
-    /// The first field of that name, in any letter case, if it is UTF-8.
+    /// The value of the first field of that name, in any letter case, if it is
+    /// UTF-8. See [`Request::header_count`] for fields that must not come twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(self.fields, name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -133,9 +134,15 @@ impl<'a> Request<'a> {
 
     /// Whether the connection may stay open after the answer (RFC 9112, section 9.3).
     pub(crate) fn keep_alive(&self) -> bool {
-        let connection = self.header("Connection").unwrap_or("");
-        let has =
-            |token: &str| connection.split(',').any(|part| part.trim().eq_ignore_ascii_case(token));
+        let options = || {
+            let fields = self.fields.iter();
+            fields
+                .filter(|field| field.name.eq_ignore_ascii_case("Connection"))
+                .flat_map(|field| field.value.split(|&byte| byte == b','))
+        };
+        let has = |name: &str| {
+            options().any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+        };
         !self.has_body && !has("close") && (!self.http10 || has("keep-alive"))
     }
 }

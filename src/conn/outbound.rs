@@ -156,6 +156,17 @@ impl Outbound {
         count
     }
 
+    /// Takes off the one run there is, if that is just what was written. This is
+    /// how nearly every write ends.
+    #[inline]
+    pub fn take_run(&mut self, written: usize, arena: &mut Arena) -> bool {
+        if self.backlog.is_some() || self.run.len() != written {
+            return false;
+        }
+        arena.release(std::mem::take(&mut self.run).turn);
+        true
+    }
+
     /// Takes `written` bytes off the front.
     #[inline]
     pub fn advance(&mut self, written: usize, arena: &mut Arena) {

@@ -151,6 +151,23 @@ impl Connection {
         self.heard + u64::from(self.written)
     }
 
+    /// Takes note that everything queued was written. Returns whether that
+    /// counts as life.
+    ///
+    /// A ping alone proves nothing, or a page that has stopped would live for
+    /// ever. But a parked connection gets nothing else: the page has forgotten
+    /// it, yet reconnects whenever it closes.
+    #[inline]
+    pub fn note_life(&mut self, now: u64) -> bool {
+        let proves = self.flags.has(Flags::MESSAGE_QUEUED | Flags::PARKED);
+        self.flags.clear(Flags::MESSAGE_QUEUED);
+        let counts = proves && self.flags.has(Flags::WRITES_ARE_LIFE);
+        if counts {
+            self.written = u32::try_from(now - self.heard).unwrap_or(u32::MAX);
+        }
+        counts
+    }
+
     /// Whether it gets what is sent to its user and to everyone.
     #[inline]
     pub fn is_active(&self) -> bool {
@@ -158,7 +175,8 @@ impl Connection {
     }
 }
 
-/// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`.
+/// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`,
+/// from which it is made. Behind a proxy that is the proxy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// IPv4 addresses are mapped into IPv6.

@@ -3,6 +3,13 @@
 use std::borrow::Cow;
 
 /// An HTTP answer. `Content-Length` and `Connection` are added when it is sent.
+///
+/// ```
+/// use longlink::Response;
+///
+/// let answer = Response::text(503, "come back later").field("Retry-After", "5");
+/// assert_eq!(answer.status(), 503);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,

@@ -66,8 +66,45 @@ struct Door<L> {
     ready: bool,
 }
 
-/// Sockets, handler and hub. See the [module](self) and, for the contract with
-/// the loop that runs it, [`Driver::tick`].
+/// Sockets, handler and hub, inside somebody's `mio::Poll`: that of [`Server`],
+/// or a host's.
+///
+/// The loop's part of the contract: every event goes to
+/// [`handle_event`](Driver::handle_event); then, and after anything was sent
+/// from outside a callback, [`tick`](Driver::tick) once; then a sleep no longer
+/// than [`next_deadline`](Driver::next_deadline).
+///
+/// Dropping it closes every socket as it is, without close frames and without
+/// `on_close`; [`shutdown`](Driver::shutdown) is the polite way.
+///
+/// ```no_run
+/// use std::time::Instant;
+///
+/// use longlink::{Config, Driver, Listener, Relay, RelayConfig};
+/// use mio::{Events, Poll, Token};
+///
+/// let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
+/// let config = Config::default();
+/// let listener = Listener::tcp("127.0.0.1:8080".parse().unwrap(), &config)?;
+/// let relay = Relay::new(RelayConfig::default());
+/// let mut driver =
+///     Driver::new(vec![listener], poll.registry(), Token(100), config, relay, Instant::now())?;
+/// loop {
+///     let wait = driver.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+///     poll.poll(&mut events, wait)?;
+///     let now = Instant::now();
+///     for event in &events {
+///         if !driver.handle_event(event, now) {
+///             // A token of the host's own.
+///         }
+///     }
+///     driver.tick(now);
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [`Server`]: crate::Server
 #[derive(Debug)]
 pub struct Driver<H, L: Listen = Listener> {
     handler: H,
@@ -89,7 +126,9 @@ pub struct Driver<H, L: Listen = Listener> {
 
 impl<H: Handler, L: Listen> Driver<H, L> {
     /// Registers the listeners with `registry`, from token `base` on; the
-    /// tokens of [`Driver::tokens`] are the driver's.
+    /// tokens of [`Driver::tokens`] are the driver's. Without listeners it
+    /// serves only what it [adopts](Driver::adopt). What is waiting to be
+    /// accepted already is accepted by the first [`Driver::tick`].
     ///
     /// # Errors
     /// When the configuration contradicts itself (`InvalidInput`) or a listener
@@ -124,14 +163,17 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         })
     }
 
-    /// The tokens that belong to this driver. A host keeps its own outside.
+    /// The tokens that belong to this driver: one for each listener it was
+    /// made with, then one for each of `max_connections` + [`SURPLUS`] slots.
+    /// A host keeps its own outside; another driver may begin at the end.
     pub fn tokens(&self) -> Range<usize> {
         let slots = self.hub.config().max_connections + SURPLUS;
         self.base..self.base + self.door_tokens + slots
     }
 
     /// Handles one event of the poll. Returns false, having done nothing, when
-    /// the token is not the driver's.
+    /// the token is not the driver's. Callbacks run from here; nothing is
+    /// written before [`Driver::tick`].
     pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
         self.handle_readiness(event.token(), event.into(), now)
     }
@@ -199,7 +241,13 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 
     /// Takes in a socket that the host accepted itself, with what the host has
-    /// already read from it. The socket must be non-blocking.
+    /// already read from it: the beginning of the request, or nothing. Call
+    /// [`Driver::tick`] afterwards.
+    ///
+    /// The socket must be non-blocking and not registered with a poll. The
+    /// options that a [`Listener`] sets (`TCP_NODELAY`, `TCP_USER_TIMEOUT`, a
+    /// send buffer) are the host's to set. It counts as not coming from a
+    /// loopback address.
     ///
     /// # Errors
     /// `ConnectionRefused` with an [`OpenError`] when there is no room, or when
@@ -236,8 +284,9 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         self.doors.iter().map(|door| &door.listener)
     }
 
-    /// Begins to go down: closes the listeners, and every connection with code
-    /// 1001. Go on with the loop until [`Hub::is_drained`].
+    /// Begins to go down: closes the listeners, and every open connection with
+    /// code 1001. Go on with the loop until [`Hub::is_drained`], which takes
+    /// `close_timeout` at most. A second call changes nothing.
     pub fn shutdown(&mut self) {
         for door in &mut self.doors {
             // It may be the host's poll, which goes on; closing would do too.

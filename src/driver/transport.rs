@@ -16,8 +16,14 @@ use crate::conn::Peer;
 use crate::hub::Config;
 
 /// A non-blocking byte stream that can be registered with a poll.
+///
+/// `read` and `write` return `WouldBlock` instead of waiting, and `read`
+/// returns 0 at the end of the stream. After a read that filled less than the
+/// buffer, or a write that took less than it was given, an event follows when
+/// there is more to do, as with an edge-triggered poll.
 pub trait Transport: Read + Write + Source {
-    /// Ends the sending side; reading goes on.
+    /// Ends the sending side; reading goes on. Called at most once, after all
+    /// has been written.
     ///
     /// # Errors
     /// When the socket has failed.
@@ -35,7 +41,9 @@ pub trait Listen: Source {
     /// `WouldBlock` when none is waiting; others as the system says.
     fn accept(&mut self) -> io::Result<(Self::Stream, Peer)>;
 
-    /// Whether only this machine can connect to it over IP.
+    /// Whether it is bound to a loopback address, so that only this machine can
+    /// connect, and [`Relay`](crate::Relay) looks at `Host`. False for Unix sockets,
+    /// which no web page can reach.
     fn is_loopback(&self) -> bool;
 }
 
@@ -47,6 +55,14 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 4_096;
 
 /// A TCP or Unix listener.
+///
+/// ```
+/// use longlink::{Config, Listener};
+///
+/// let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), &Config::default())?;
+/// assert_ne!(listener.tcp_addr().unwrap().port(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
@@ -62,7 +78,8 @@ enum Kind {
 impl Listener {
     /// Listens on a TCP address; port 0 takes a free one. Options that
     /// accepted sockets inherit on Linux are set here once: `TCP_NODELAY`,
-    /// `TCP_USER_TIMEOUT`, and the send buffer of the configuration.
+    /// `TCP_USER_TIMEOUT` (30 s), and the [send buffer](Config::send_buffer) of
+    /// the configuration. The backlog is 4,096.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -74,7 +91,8 @@ impl Listener {
         Self::from_tcp(socket.into(), config)
     }
 
-    /// Takes over a TCP listener and sets the same options.
+    /// Takes over a TCP listener, such as one that was handed to the process,
+    /// and sets the same options.
     ///
     /// # Errors
     /// When an option cannot be set.

@@ -42,12 +42,13 @@ impl Hub {
         }
     }
 
-    /// Whether a user has at least one connection.
+    /// Whether a user has at least one open connection.
     pub fn is_online(&self, user: &str) -> bool {
         self.find_seat(user).is_some()
     }
 
-    /// All connections of a user, parked ones included.
+    /// All open connections of a user, parked ones included, in no order. It
+    /// allocates: not for every message.
     pub fn connections_of(&self, user: &str) -> Vec<ConnId> {
         let indices = match self.find_seat(user).map(Seat::get) {
             None => Vec::new(),
@@ -59,11 +60,10 @@ impl Hub {
         indices.into_iter().filter_map(|index| self.id_at(index as usize)).collect()
     }
 
-    /// The active connection speaks for its user again, if it may: a parked
-    /// one that has sent a message becomes active when it was parked a while
-    /// ago and the one in its place has been silent since. Returns whether it
-    /// is active now. Call it for messages, not for heartbeats: two clients
-    /// with one id would take turns.
+    /// Makes a parked connection active again, if it may be: it was parked 2 s
+    /// ago or earlier, and the one in its place has been silent since. Returns
+    /// whether it is active now. Call it when a message has come from `conn`,
+    /// not for heartbeats: two clients with one id would take turns.
     pub fn reclaim(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve(conn) else { return false };
         if !record.flags.has(Flags::PARKED) {

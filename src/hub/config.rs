@@ -4,7 +4,20 @@ use std::time::Duration;
 
 /// Limits and timeouts. Start from [`Config::default`] and change what differs.
 ///
-/// A timeout of zero means never, unless it says otherwise.
+/// A timeout of zero means never, unless it says otherwise. Timeouts are kept
+/// in ticks of [`TICK_MS`](crate::TICK_MS) milliseconds, rounded up.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use longlink::Config;
+///
+/// let mut config = Config::default();
+/// config.max_connections = 50_000;
+/// config.idle_timeout = Duration::from_secs(90);
+/// config.check()?;
+/// # Ok::<(), longlink::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -16,13 +29,13 @@ pub struct Config {
     /// ends the connection with code 1009. Default 65,536.
     pub max_message: usize,
     /// The most bytes that wait for one peer to read. A connection that would
-    /// go past it is dropped. At least `max_message` + 14. A message that is
-    /// longer by itself, as an escaped one may be, is sent to nobody. Default
-    /// 262,144.
+    /// go past it is dropped; one whose socket still takes bytes may be over by
+    /// one message. At least `max_message` + 14. A message that is longer by
+    /// itself, as an escaped one may be, is sent to nobody. Default 262,144.
     pub max_queue: usize,
     /// The most bytes in all queues and partial messages together, shared
-    /// encodings counted once. Past it the connections that hold most are
-    /// ended. Default 256 MiB.
+    /// encodings counted once, looked at at the end of each turn. Past it the
+    /// connections that hold most are ended. Default 256 MiB.
     pub max_buffered: usize,
     /// The longest request head in bytes; a longer one is answered with 431.
     /// Default 16,384.
@@ -40,7 +53,8 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Plain HTTP: how long an idle connection is kept for a next request. Default 5 s.
     pub keep_alive_timeout: Duration,
-    /// Plain HTTP: requests answered on one connection. Default 100.
+    /// Plain HTTP: requests answered on one connection; with the last answer it
+    /// is closed. Default 100.
     pub max_requests: u8,
     /// Which of a user's devices get the user's messages.
     pub devices: Devices,

@@ -42,6 +42,7 @@ impl<'a> Pending<'a> {
 impl Hub {
     /// The next connection that has something to write. Each is handed out
     /// once until more is queued.
+    #[inline]
     pub fn pop_dirty(&mut self) -> Option<ConnId> {
         while let Some(index) = self.dirty.pop() {
             let Some(conn) = self.conns.get_mut(index as usize) else { continue };
@@ -77,6 +78,16 @@ impl Hub {
         if record.serial != conn.serial || record.phase == Phase::Ended {
             return Sent::Nothing;
         }
+        // Nearly every write: an open connection took all of one slice.
+        if record.phase == Phase::Open
+            && !record.flags.has(Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED)
+            && written > 0
+            && record.out.take_run(written, &mut self.arena)
+        {
+            self.pressed -= u32::from(written > self.config.max_queue / 2);
+            record.note_life(self.now);
+            return Sent::Nothing;
+        }
         let pressed = is_pressed(record, self.config.max_queue);
         record.out.advance(written, &mut self.arena);
         if pressed && !is_pressed(record, self.config.max_queue) {
@@ -108,7 +119,8 @@ impl Hub {
         }
     }
 
-    /// The connection's socket takes bytes again.
+    /// The connection's socket takes bytes again. Harmless for one that was not
+    /// blocked.
     pub fn writable(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
@@ -133,13 +145,7 @@ impl Hub {
                     record.flags.clear(Flags::WAS_BLOCKED);
                     self.drained.push(conn);
                 }
-                // A ping alone proves nothing, or a page that has stopped would
-                // live for ever. But a parked connection gets nothing else: the
-                // page has forgotten it, yet reconnects whenever it closes.
-                let proves_life = record.flags.has(Flags::MESSAGE_QUEUED | Flags::PARKED);
-                record.flags.clear(Flags::MESSAGE_QUEUED);
-                if proves_life && record.flags.has(Flags::WRITES_ARE_LIFE) {
-                    record.written = u32::try_from(now - record.heard).unwrap_or(u32::MAX);
+                if record.note_life(now) {
                     self.clear_pinged(conn.index);
                 }
                 Sent::Nothing

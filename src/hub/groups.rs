@@ -84,7 +84,8 @@ impl Groups {
 
 impl Hub {
     /// Puts an open connection into a group, which is made if need be.
-    /// Returns false when it was in it already.
+    /// Returns false when it was in it already. It leaves by itself when it is
+    /// gone; while it is parked it stays in and gets nothing.
     ///
     /// # Errors
     /// See [`GroupError`].
@@ -124,7 +125,8 @@ impl Hub {
         true
     }
 
-    /// How many connections are in a group.
+    /// How many connections are in a group, those included that get nothing
+    /// from it because they are parked or closing.
     pub fn group_size(&self, group: &str) -> usize {
         self.groups.members(group).map_or(0, <[u32]>::len)
     }

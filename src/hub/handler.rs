@@ -17,11 +17,50 @@ use crate::conn::upgrade::UpgradeState;
 /// Every callback gets the [`Hub`] to send through. Nothing is written inside
 /// a callback and no callback runs inside another: sending queues bytes that
 /// leave at the end of the turn. Callbacks run on the loop's thread and must
-/// not block.
+/// not block. In any of them any connection may be sent to, closed, or put into
+/// a group; what runs the hub (`receive`, `tick`, `reap` and the like) must not
+/// be called.
+///
+/// ```
+/// use longlink::{Accept, ConnId, Handler, Hub, Message, Reject, Response, Upgrade};
+///
+/// /// What one says in a room all in it hear.
+/// struct Rooms;
+///
+/// impl Handler for Rooms {
+///     fn on_upgrade(
+///         &mut self,
+///         _: &mut Hub,
+///         _: ConnId,
+///         upgrade: Upgrade<'_>,
+///     ) -> Result<Accept, Reject> {
+///         match upgrade.path().strip_prefix("/room/") {
+///             Some(room) if !room.is_empty() => Ok(Accept::anonymous().device(room)),
+///             _ => Err(Reject(Response::text(404, "no such room"))),
+///         }
+///     }
+///
+///     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+///         let room = hub.device(conn).unwrap_or_default().to_owned();
+///         if let Err(error) = hub.join(conn, &room) {
+///             hub.close(conn, 1008, &error.to_string());
+///         }
+///     }
+///
+///     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+///         let room = hub.device(conn).unwrap_or_default().to_owned();
+///         if let Message::Text(text) = message {
+///             hub.send_to_group(&room, text);
+///         }
+///     }
+/// }
+/// ```
 pub trait Handler {
     /// A valid WebSocket handshake has arrived. Return who it is, or the
-    /// answer that refuses it. An accepted one can still be refused when the
-    /// server is full, so effects belong in [`Handler::on_open`].
+    /// answer that refuses it. An accepted one can still get 503, when the
+    /// server is full or going down or the user has too many connections, so
+    /// effects belong in [`Handler::on_open`]. Peer and loopback can be looked
+    /// up; nothing can be sent yet.
     fn on_upgrade(
         &mut self,
         hub: &mut Hub,
@@ -29,28 +68,36 @@ pub trait Handler {
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject>;
 
-    /// A request that is not a valid handshake. By default it is told how to
-    /// become one: 426, or 400 for a bad key.
+    /// A request that is not a valid handshake, of any method. By default it is
+    /// told how to become one: 426, or 400 for a bad key. Bodies are not read:
+    /// a request with one is answered and its connection closed. The body of an
+    /// answer to `HEAD` is left out.
     fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
         let _ = (hub, conn);
         Reply::Now(request.upgrade_required())
     }
 
-    /// The connection is open; its user and device can be looked up.
+    /// The connection is open; its user and device can be looked up. What is
+    /// sent here follows the handshake's answer.
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
         let _ = (hub, conn);
     }
 
-    /// A whole message has arrived.
+    /// A whole message has arrived. It borrows the read buffer: copy what is to
+    /// be kept.
     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>);
 
-    /// Everything queued for a connection whose socket had blocked is written.
+    /// Everything queued for a connection whose socket had blocked is written:
+    /// more may be sent in bulk. Called in the turn after.
     fn on_drain(&mut self, hub: &mut Hub, conn: ConnId) {
         let _ = (hub, conn);
     }
 
     /// The connection is gone, exactly once for every `on_open`. Its user,
     /// device and peer still answer; sending to it does nothing.
+    /// [`Hub::is_online`] tells whether its user has another one. A connection
+    /// that was closed politely is gone when its peer has ended its side, at
+    /// the latest after `close_timeout`.
     fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
         let _ = (hub, conn, reason);
     }
@@ -86,6 +133,12 @@ impl Request<'_> {
 }
 
 /// Lets a handshake in.
+///
+/// ```
+/// use longlink::Accept;
+///
+/// let accept = Accept::user("alice").device("phone").protocol(Some("chat"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accept {
     pub(crate) user: CompactString,
@@ -101,18 +154,22 @@ impl Accept {
         Self::default()
     }
 
-    /// A connection of this user, of the default device.
+    /// A connection of this user, of the default device. An empty id means
+    /// [anonymous](Accept::anonymous). The newest connection of a user and
+    /// device gets what is sent to the user; the one it replaces is parked.
     pub fn user(id: &str) -> Self {
         Accept { user: id.into(), ..Self::default() }
     }
 
-    /// Names the user's device.
+    /// Names the user's device; empty is the default device. At most
+    /// [`Devices::MOST`](crate::Devices::MOST) of a user are active at once.
     pub fn device(mut self, name: &str) -> Self {
         self.device = name.into();
         self
     }
 
-    /// Chooses the subprotocol to answer with; it must be one that was offered.
+    /// Chooses the subprotocol to answer with; it must be one that was
+    /// [offered](Request::protocols), or the client fails the connection.
     pub fn protocol(mut self, name: Option<&str>) -> Self {
         self.protocol = name.map(str::to_owned);
         self
@@ -127,7 +184,8 @@ impl Accept {
     }
 }
 
-/// Refuses a handshake with an HTTP answer.
+/// Refuses a handshake with an HTTP answer, after which the connection is
+/// closed. Browsers and WeChat do not tell a page what the answer was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject(pub Response);
 
@@ -153,6 +211,12 @@ impl From<Response> for Reply {
 
 /// What a client sent, for logs: control, bidi and line-separator characters
 /// escaped, cut to 64 characters.
+///
+/// ```
+/// use longlink::Printable;
+///
+/// assert_eq!(Printable("bob\nclose user alice").to_string(), r"bob\u{a}close user alice");
+/// ```
 pub struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {

@@ -34,7 +34,8 @@ impl std::fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl Hub {
-    /// Whether another connection can be taken in.
+    /// Whether another connection can be taken in: there are fewer than
+    /// `max_connections` + [`SURPLUS`].
     pub fn has_room(&self) -> bool {
         self.conns.len() < self.config.max_connections + SURPLUS
     }
@@ -97,15 +98,16 @@ impl Hub {
     }
 
     /// Drops a connection at the end of the turn, without a word and without
-    /// sending what is queued.
+    /// sending what is queued. Does nothing when it is gone.
     pub fn abort(&mut self, conn: ConnId) {
         if self.resolve(conn).is_some() {
             self.end(conn.index, CloseReason::Aborted);
         }
     }
 
-    /// Begins to go down: every connection is closed with code 1001, new
-    /// handshakes are refused.
+    /// Begins to go down: every open connection is closed with code 1001, new
+    /// handshakes get 503. It does not know of listeners: with a driver call
+    /// [`Driver::shutdown`](crate::Driver::shutdown).
     pub fn shutdown(&mut self) {
         self.draining = true;
         let indices: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
@@ -153,8 +155,9 @@ impl Hub {
         self.queue_control(index, CLOSE, &payload);
     }
 
-    /// The peer has ended its side of the stream. What is queued for it is
-    /// still written.
+    /// The peer has ended its side of the stream: a read gave nothing. What is
+    /// queued for it is still written. For whoever runs the hub, as are:
+    /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].
     pub fn input_ended(&mut self, conn: ConnId) {
         let Some(record) = self.resolve_mut(conn) else { return };
         record.flags.set(Flags::EOF);
@@ -172,7 +175,8 @@ impl Hub {
         }
     }
 
-    /// The socket failed.
+    /// The socket failed: the connection ends, without a word. For whoever runs
+    /// the hub.
     pub fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
         let Some(record) = self.resolve(conn) else { return };
         match record.phase {
@@ -251,7 +255,7 @@ impl Hub {
     /// [`Hub::reap`].
     pub fn end_turn(&mut self) {
         self.dirty.end_turn(&mut self.conns);
-        // Before memory is judged: what was written in this turn is held no longer.
+        // First: what was written in this turn is held no longer.
         self.arena.end_turn();
         if self.buffered() > self.config.max_buffered {
             self.relieve();

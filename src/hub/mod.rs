@@ -68,7 +68,36 @@ struct Timeouts {
     keep_alive: u64,
 }
 
-/// All connections and what is known of them. See the [module](self).
+/// All connections and what is known of them: no sockets and no clock.
+///
+/// **A handler, or a host between turns,** sends
+/// ([`send_text`](Hub::send_text), [`send_to_user`](Hub::send_to_user),
+/// [`send_to_group`](Hub::send_to_group), [`broadcast`](Hub::broadcast)), closes
+/// ([`close`](Hub::close), [`abort`](Hub::abort)), groups ([`join`](Hub::join),
+/// [`leave`](Hub::leave)) and looks things up. Sending only queues bytes.
+///
+/// **Whoever runs it,** a [`Driver`](crate::Driver) or a simulator, alone calls
+/// the rest. In one turn: [`open`](Hub::open) and [`receive`](Hub::receive) for
+/// what has come; [`tick`](Hub::tick); [`pop_dirty`](Hub::pop_dirty),
+/// [`pending`](Hub::pending) and [`sent`](Hub::sent) for what is to be written;
+/// [`end_turn`](Hub::end_turn); [`reap`](Hub::reap) until it returns `None`.
+/// Never from inside a callback.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use longlink::{Config, Hub, Peer, Relay, RelayConfig};
+///
+/// let now = Instant::now();
+/// let mut hub = Hub::new(Config::default(), now);
+/// let mut relay = Relay::new(RelayConfig::default());
+/// let conn = hub.open(Peer::UNKNOWN, true, now).unwrap();
+/// hub.receive(&mut relay, conn, &mut b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), now);
+/// hub.tick(&mut relay, now);
+/// assert_eq!(hub.pop_dirty(), Some(conn));
+/// let answer = hub.pending(conn).unwrap().single().unwrap();
+/// assert!(answer.starts_with(b"HTTP/1.1 404 "));
+/// ```
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
@@ -106,8 +135,9 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub whose time begins at `now`. The configuration has been
-    /// [checked](Config::check).
+    /// An empty hub whose time begins at `now`. Room for `max_connections` is
+    /// reserved. [Check](Config::check) the configuration before: it is not
+    /// done here.
     pub fn new(config: Config, now: Instant) -> Self {
         let millis = |timeout: Duration| match timeout {
             Duration::ZERO => u64::MAX,
@@ -152,12 +182,13 @@ impl Hub {
         &self.config
     }
 
-    /// How many connections are held, in any phase.
+    /// How many connections are held, in any phase: also those that are shaking
+    /// hands, asking for pages, or closing.
     pub fn connections(&self) -> usize {
         self.conns.len()
     }
 
-    /// How many users have at least one connection.
+    /// How many users have at least one open connection.
     pub fn online(&self) -> usize {
         self.users.len()
     }
@@ -194,7 +225,8 @@ impl Hub {
         self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
     }
 
-    /// Whether messages can be sent to it.
+    /// Whether messages can be sent to it: it has been accepted and is not
+    /// closing.
     pub fn is_open(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.phase == Phase::Open)
     }

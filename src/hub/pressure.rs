@@ -32,13 +32,17 @@ pub(super) fn is_pressed(conn: &Connection, max_queue: usize) -> bool {
     conn.out.len() > max_queue / 2 && !conn.flags.has(Flags::BLOCKED) && conn.phase != Phase::Ended
 }
 
-/// Whether a queue takes `length` bytes more. One whose socket takes bytes may
-/// be filled past its bound by one message: it has not yet had its turn.
+/// Whether `length` bytes more in a queue of `before` make a connection whose
+/// socket takes bytes one of those.
 #[inline]
-pub(super) fn has_room(conn: &Connection, length: usize, max_queue: usize) -> bool {
-    if conn.flags.has(Flags::BLOCKED) {
-        conn.out.len() + length <= max_queue
-    } else {
-        conn.out.len() <= max_queue
-    }
+pub(super) fn becomes_pressed(before: usize, length: usize, max_queue: usize) -> bool {
+    before <= max_queue / 2 && before + length > max_queue / 2
+}
+
+/// Whether a queue of `before` bytes takes `length` more. One whose socket
+/// takes bytes may be filled past its bound by one message: it has not yet had
+/// its turn.
+#[inline]
+pub(super) fn has_room(before: usize, length: usize, max_queue: usize, blocked: bool) -> bool {
+    if blocked { before + length <= max_queue } else { before <= max_queue }
 }

@@ -38,20 +38,21 @@ impl Hub {
                 handler.on_upgrade(self, conn, Upgrade { request })
             };
             match verdict {
-                Ok(_) if surplus || self.draining => self.respond_unavailable(conn),
+                Ok(_) if surplus || self.draining => self.respond_unavailable(conn, false),
                 Ok(accept) => self.accept(handler, conn, key, accept),
                 Err(Reject(response)) => self.respond(conn, &response, false, false),
             }
             return;
         }
         let Reply::Now(response) = handler.on_request(self, conn, request);
+        let head_only = request.method() == "HEAD";
         if surplus && response.status() < 400 {
-            return self.respond_unavailable(conn);
+            return self.respond_unavailable(conn, head_only);
         }
         let Some(record) = self.resolve(conn) else { return };
         let more = record.requests.saturating_add(1) < self.config.max_requests;
         let keep_alive = request.keep_alive() && more && !surplus && !self.draining;
-        self.respond(conn, &response, keep_alive, request.method() == "HEAD");
+        self.respond(conn, &response, keep_alive, head_only);
     }
 
     /// Queues an answer. Without `keep_alive` it is the last one.
@@ -74,10 +75,10 @@ impl Hub {
         self.queue(conn.index, segment);
     }
 
-    fn respond_unavailable(&mut self, conn: ConnId) {
+    fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
         self.stats.refused += 1;
         let response = Response::text(503, "no more connections").field("Retry-After", RETRY_AFTER);
-        self.respond(conn, &response, false, false);
+        self.respond(conn, &response, false, head_only);
     }
 
     /// Upgrades a connection (RFC 6455, section 4.2.2).
@@ -122,7 +123,7 @@ impl Hub {
     /// The moment of a held connection is over.
     pub(super) fn refuse_held(&mut self, index: u32) {
         if let Some(conn) = self.id_at(index as usize) {
-            self.respond_unavailable(conn);
+            self.respond_unavailable(conn, false);
         }
     }
 }

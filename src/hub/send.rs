@@ -7,7 +7,7 @@ use crate::conn::frame::{self, BINARY, TEXT};
 use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
-use super::pressure::{has_room, is_pressed};
+use super::pressure::{becomes_pressed, has_room};
 use super::{ConnId, Hub};
 
 impl Hub {
@@ -68,8 +68,8 @@ impl Hub {
     }
 
     /// Queues a text message for every active connection. Returns how many; 0
-    /// when it is longer than `max_queue`. The whole fan-out is queued before
-    /// anything else is handled.
+    /// also when the message is longer than any queue. The whole fan-out is
+    /// queued before anything else is handled.
     pub fn broadcast(&mut self, text: &str) -> usize {
         if !self.fits(text.as_bytes()) {
             return 0;
@@ -88,8 +88,8 @@ impl Hub {
         self.finish_fan_out(fan_out, &full)
     }
 
-    /// Queues a text message for every active connection in a group. Returns
-    /// how many; 0 when there is no such group.
+    /// Queues a text message for every active connection in a group, encoded
+    /// once. Returns how many; 0 when there is no such group.
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
         if !self.fits(text.as_bytes()) {
             return 0;
@@ -128,7 +128,8 @@ impl Hub {
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         self.work = self.work.saturating_sub(1);
         let conn = &mut self.conns[index as usize];
-        if !has_room(conn, segment.len(), self.config.max_queue) {
+        let blocked = conn.flags.has(Flags::BLOCKED);
+        if !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked) {
             self.drop_slow_reader(index);
             return false;
         }
@@ -142,7 +143,8 @@ impl Hub {
         let segment = self.arena.put_frame(opcode, payload);
         // A close frame always has room: it is the last.
         let conn = &self.conns[index as usize];
-        let full = !has_room(conn, segment.len(), self.config.max_queue);
+        let blocked = conn.flags.has(Flags::BLOCKED);
+        let full = !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked);
         if full && opcode != frame::CLOSE {
             self.drop_slow_reader(index);
             return;
@@ -158,12 +160,10 @@ impl Hub {
             conn.out.push_durable(segment, &mut self.arena);
             return;
         }
-        let pressed = is_pressed(conn, self.config.max_queue);
+        let before = conn.out.len();
+        self.pressed += u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
         if conn.out.push(segment) {
             self.arena.retain(segment.turn, 1);
-        }
-        if !pressed && is_pressed(conn, self.config.max_queue) {
-            self.pressed += 1;
         }
         self.dirty.mark(index, conn, Urgency::Direct);
         self.work = self.allowance(self.work);
@@ -204,18 +204,20 @@ impl FanOut {
         dirty: &mut Dirty,
         arena: &mut crate::conn::arena::Arena,
     ) -> bool {
-        if !has_room(conn, self.segment.len(), self.max_queue) {
+        let length = self.segment.len();
+        let before = conn.out.len();
+        let blocked = conn.flags.has(Flags::BLOCKED);
+        if !has_room(before, length, self.max_queue, blocked) {
             return false;
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
         self.queued += 1;
-        if conn.flags.has(Flags::BLOCKED) {
+        if blocked {
             conn.out.push_durable(self.segment, arena);
             return true;
         }
-        let pressed = is_pressed(conn, self.max_queue);
         self.refs += u32::from(conn.out.push(self.segment));
-        self.pressed += u32::from(!pressed && is_pressed(conn, self.max_queue));
+        self.pressed += u32::from(becomes_pressed(before, length, self.max_queue));
         dirty.mark(index, conn, Urgency::FanOut);
         true
     }

@@ -20,7 +20,7 @@ const TIMERS_PER_TURN: u32 = 4_096;
 impl Hub {
     /// Does what is due: expires and pings connections, goes on parsing what
     /// a spent budget left over, and renews the turn's budget. Call it once a
-    /// turn, before writing.
+    /// turn, before writing. Callbacks run from here.
     pub fn tick<H: Handler>(&mut self, handler: &mut H, now: Instant) {
         self.set_now(now);
         // Half of the work for those who have waited, half for what arrives: a

@@ -5,7 +5,8 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayConfig {
-    /// Whether clients may send to everyone. Default true.
+    /// Whether clients may send to everyone. When not, what they would send is
+    /// ignored. Default true.
     pub broadcast: bool,
     /// Whether `/` is the demo page. Default true.
     pub demo: bool,
@@ -15,7 +16,7 @@ pub struct RelayConfig {
     pub allow_origins: Vec<String>,
     /// Names under which a loopback listener may be reached, besides IP
     /// addresses and `localhost`, for a reverse proxy that passes `Host` on.
-    /// Default none.
+    /// Without a port, which is not looked at. Default none.
     pub allow_hosts: Vec<String>,
 }
 

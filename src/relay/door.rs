@@ -111,7 +111,12 @@ fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
     // `null` and anything else that is not scheme://host names nobody.
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let page = host_of(authority);
-    !page.is_empty()
+    // Nothing but a port may follow the host, or it is some other host's.
+    let port = &authority[page.len()..];
+    let clean = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    clean
+        && !page.is_empty()
         && (page.eq_ignore_ascii_case("localhost")
             || address_of(page).is_some_and(|ip| ip.is_loopback())
             || page.eq_ignore_ascii_case(host_of(host))
@@ -177,6 +182,8 @@ mod tests {
             "file://",
             "http://[::2]",
             "http://10.0.0.1",
+            "http://localhost:1@evil.test",
+            "http://[::1].evil.test",
         ] {
             assert!(!ok(&config, origin, "box.lan:8080"), "{origin}");
         }

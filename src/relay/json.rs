@@ -15,14 +15,14 @@ use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visit
 
 /// Whether the text begins, after white space, like an object.
 pub fn begins_object(text: &str) -> bool {
-    text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
+    let space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    text.as_bytes().iter().find(|byte| !space(byte)) == Some(&b'{')
 }
 
 /// Whether arrays and objects are nested more than `limit` deep.
 pub fn is_deeper_than(text: &str, limit: usize) -> bool {
     // Few texts have so many brackets at all, and counting is cheap.
-    let opens = |byte: &&u8| matches!(byte, b'{' | b'[');
-    if text.as_bytes().iter().filter(opens).count() <= limit {
+    if memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(limit).is_none() {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
@@ -59,6 +59,7 @@ fn unescape(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
     out.push('"');
     let must_escape = |byte: u8| byte < 0x20 || matches!(byte, b'"' | b'\\');
     let mut rest = text;

@@ -37,7 +37,8 @@ pub struct Counters {
 /// messages between the users who are online.
 ///
 /// Delivery is at most once, to whoever is online; messages from one
-/// connection to one recipient arrive in the order sent.
+/// connection to one recipient arrive in the order sent. It takes a user's id
+/// from the path `/websocket/{userId}` and does not ask for proof.
 #[derive(Debug)]
 pub struct Relay {
     config: RelayConfig,
@@ -60,9 +61,20 @@ impl Relay {
         &self.counters
     }
 
-    /// Sends a message from the server to a user, in the protocol's envelope.
-    /// `message` is JSON text. Returns to how many devices; 0 when the user is
-    /// offline.
+    /// Sends a message from the server to a user, in the protocol's envelope:
+    /// `{"type":"message","formUserId":from,"toUserId":to,"message":message}`.
+    /// `from` and `to` are escaped; `message` is JSON text, which is not
+    /// checked. Returns to how many devices; 0 when the user is offline. From
+    /// outside a callback, the loop has to tick afterwards.
+    ///
+    /// ```
+    /// # use longlink::{Config, Hub, Relay, RelayConfig};
+    /// # let mut hub = Hub::new(Config::default(), std::time::Instant::now());
+    /// let mut relay = Relay::new(RelayConfig::default());
+    /// let devices = relay.push(&mut hub, "orders", "alice", r#""your order is ready""#);
+    /// assert_eq!(devices, 0); // nobody is online
+    /// assert_eq!(relay.counters().offline, 1);
+    /// ```
     pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         v1::write_message(&mut self.scratch, from, to, message);

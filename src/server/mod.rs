@@ -37,7 +37,7 @@ pub struct Server<H> {
     stopper: Stopper,
 }
 
-/// Wakes a server's loop, and stops it, from any thread.
+/// Wakes a server's loop, and stops it, from any thread. Clones do the same.
 #[derive(Clone, Debug)]
 pub struct Stopper {
     waker: Arc<mio::Waker>,
@@ -52,7 +52,8 @@ impl Stopper {
         self.wake();
     }
 
-    /// Ends the poll's sleep, so that [`Server::turn`] returns.
+    /// Ends the poll's sleep, so that [`Server::turn`] returns. When it is not
+    /// asleep, the next sleep ends at once.
     pub fn wake(&self) {
         // It fails only when the poll is gone, and then nobody sleeps.
         let _ = self.waker.wake();
@@ -60,7 +61,8 @@ impl Stopper {
 }
 
 impl<H: Handler> Server<H> {
-    /// Listens on every address that `addr` resolves to.
+    /// Listens on every address that `addr` resolves to, and on all of them or
+    /// none.
     ///
     /// # Errors
     /// When an address cannot be bound or the configuration contradicts itself.
@@ -97,7 +99,21 @@ impl<H: Handler> Server<H> {
     }
 
     /// One turn: sleeps until something happens, at most `max_wait`, handles
-    /// it and returns. For callers with work of their own between turns.
+    /// it and returns. For callers with work of their own between turns; what
+    /// they send makes the next turn not sleep.
+    ///
+    /// ```no_run
+    /// # use longlink::{Config, Relay, RelayConfig, Server};
+    /// # use std::time::Duration;
+    /// # let relay = Relay::new(RelayConfig::default());
+    /// # let mut server = Server::bind("127.0.0.1:8080", Config::default(), relay)?;
+    /// while !server.is_stopped() {
+    ///     server.turn(Some(Duration::from_secs(1)))?;
+    ///     let (hub, relay) = server.parts();
+    ///     relay.push(hub, "clock", "alice", r#"{"tick":1}"#);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Server::run`].

@@ -45,7 +45,20 @@ struct Level {
     heads: [u32; SLOTS],
 }
 
-/// A timer wheel over `u32` keys; at most one deadline per key.
+/// A timer wheel over `u32` keys; at most one deadline per key. Keys are small
+/// numbers: it takes 16 bytes for each up to the largest.
+///
+/// ```
+/// use longlink::Wheel;
+///
+/// let mut wheel = Wheel::with_capacity(8);
+/// wheel.arm(3, 100);
+/// assert_eq!(wheel.deadline(3), Some(112)); // rounded up to whole ticks
+/// let mut budget = 10;
+/// assert_eq!(wheel.pop_due(111, &mut budget), None);
+/// assert_eq!(wheel.pop_due(112, &mut budget), Some(3));
+/// assert!(wheel.is_empty());
+/// ```
 #[derive(Debug)]
 pub struct Wheel {
     nodes: Vec<Node>,

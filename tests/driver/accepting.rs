@@ -1,7 +1,7 @@
 //! Accepting: budgets, shortage of descriptors, and being full.
 
 use std::cell::RefCell;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use mio::Token;
 use crate::fake::{BASE, Client, FakeStream, READABLE, Rig, Wire};
 use crate::support::frames::{text, texts, upgrade};
 
-/// Out of descriptors, as Rust sees it.
-const NO_DESCRIPTORS: ErrorKind = ErrorKind::Other;
+/// `EMFILE`: the process has no descriptor left.
+fn no_descriptors() -> io::Error {
+    io::Error::from_raw_os_error(24)
+}
 
 fn stats(rig: &Rig) -> Stats {
     *rig.driver.hub().stats()
@@ -35,7 +37,7 @@ fn accepting_has_a_budget_and_what_is_left_keeps_the_loop_awake() {
 #[test]
 fn without_descriptors_it_neither_spins_nor_loses_the_listener() {
     let mut rig = Rig::new(|_| {});
-    rig.backlog.borrow_mut().waiting.push_back(Err(NO_DESCRIPTORS));
+    rig.backlog.borrow_mut().waiting.push_back(Err(no_descriptors()));
     let client = rig.knock();
     rig.tick();
     assert_eq!(rig.backlog.borrow().accepts, 1);
@@ -58,7 +60,7 @@ fn without_descriptors_it_neither_spins_nor_loses_the_listener() {
 fn it_goes_on_accepting_as_soon_as_a_connection_is_freed() {
     let mut rig = Rig::new(|_| {});
     let old = rig.connect("a");
-    rig.backlog.borrow_mut().waiting.push_back(Err(NO_DESCRIPTORS));
+    rig.backlog.borrow_mut().waiting.push_back(Err(no_descriptors()));
     let new = rig.knock();
     rig.tick();
     assert_eq!(new.0.borrow().registered, 0);
@@ -75,7 +77,7 @@ fn it_goes_on_accepting_as_soon_as_a_connection_is_freed() {
 fn a_peer_that_gave_up_is_skipped() {
     let mut rig = Rig::new(|_| {});
     for kind in [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted] {
-        rig.backlog.borrow_mut().waiting.push_back(Err(kind));
+        rig.backlog.borrow_mut().waiting.push_back(Err(kind.into()));
     }
     let client = rig.knock();
     rig.tick();
@@ -85,7 +87,7 @@ fn a_peer_that_gave_up_is_skipped() {
 #[test]
 fn peers_that_give_up_for_ever_do_not_hold_the_loop() {
     let mut rig = Rig::new(|config| config.accepts_per_turn = 8);
-    let gone = std::iter::repeat_n(Err(ErrorKind::ConnectionAborted), 1_000);
+    let gone = (0..1_000).map(|_| Err(ErrorKind::ConnectionAborted.into()));
     rig.backlog.borrow_mut().waiting.extend(gone);
     rig.driver.handle_readiness(Token(BASE), READABLE, rig.now);
     rig.tick();

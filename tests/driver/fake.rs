@@ -145,7 +145,7 @@ impl Transport for FakeStream {
 /// What a listener hands out, and how often it was asked.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    pub waiting: VecDeque<Result<Rc<RefCell<Wire>>, ErrorKind>>,
+    pub waiting: VecDeque<io::Result<Rc<RefCell<Wire>>>>,
     pub accepts: usize,
     pub dropped: bool,
 }
@@ -168,7 +168,7 @@ impl Listen for FakeListener {
         match backlog.waiting.pop_front() {
             None => Err(ErrorKind::WouldBlock.into()),
             Some(Ok(wire)) => Ok((FakeStream(wire), Peer::UNKNOWN)),
-            Some(Err(kind)) => Err(kind.into()),
+            Some(Err(error)) => Err(error),
         }
     }
 
@@ -342,7 +342,18 @@ impl Rig {
 pub struct Client(pub Rc<RefCell<Wire>>);
 
 impl Client {
+    /// Bytes arrive, behind those that have not been read.
     pub fn feed(&self, bytes: &[u8]) {
+        let input = &mut self.0.borrow_mut().input;
+        match input.back_mut() {
+            Some(Input::Bytes(last)) => last.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            _ => input.push_back(Input::Bytes(bytes.to_vec())),
+        }
+    }
+
+    /// Bytes arrive that come with a read of their own.
+    pub fn feed_apart(&self, bytes: &[u8]) {
         self.0.borrow_mut().input.push_back(Input::Bytes(bytes.to_vec()));
     }
 

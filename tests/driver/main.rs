@@ -6,6 +6,8 @@ mod support;
 
 mod accepting;
 mod closing;
+mod crowd;
 mod fake;
+mod random;
 mod reading;
 mod writing;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use longlink::{CloseReason, READ_SIZE};
 use mio::Token;
 
-use crate::fake::{BASE, ENDED, Input, READABLE, Rig, WRITABLE};
+use crate::fake::{BASE, ENDED, READABLE, Rig, WRITABLE};
 use crate::support::frames::{self, PING, PONG, text, texts};
 
 #[test]
@@ -149,7 +149,7 @@ fn a_closed_read_side_is_read_until_it_says_so() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     for word in ["one", "two", "three"] {
-        client.feed(&text(word));
+        client.feed_apart(&text(word));
     }
     client.end();
     rig.event(&client, ENDED);
@@ -284,7 +284,7 @@ fn steady_control_frames_cut_anywhere_are_no_slow_message() {
     rig.event(&client, READABLE);
     for _ in 0..20 {
         rig.pass(Duration::from_secs(1));
-        client.0.borrow_mut().input.push_back(Input::Bytes([&ping[3..], &ping[..3]].concat()));
+        client.feed(&[&ping[3..], &ping[..3]].concat());
         rig.event(&client, READABLE);
         rig.tick();
     }

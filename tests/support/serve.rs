@@ -1,1 +1,125 @@
+//! A server on a thread of its own, on a free port, that can be asked things
+//! between its turns.
 
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use longlink::{Config, Handler, Hub, Relay, RelayConfig, Server, Stopper};
+
+use super::client::{DEADLINE, Raw, Socket};
+
+/// Runs between turns until it says that it is done.
+type Job<H> = Box<dyn FnMut(&mut Server<H>) -> bool + Send>;
+
+/// A running server. When it goes it must stop in time and be in order.
+pub struct Site<H: Handler + Send + 'static = Relay> {
+    pub addr: SocketAddr,
+    stopper: Stopper,
+    jobs: Sender<Job<H>>,
+    done: Receiver<()>,
+}
+
+/// A relay with limits changed by `change`.
+pub fn relay(change: impl FnOnce(&mut Config)) -> Site {
+    relay_with(change, |_| {})
+}
+
+pub fn relay_with(
+    change: impl FnOnce(&mut Config),
+    change_relay: impl FnOnce(&mut RelayConfig),
+) -> Site {
+    let mut config = Config::default();
+    change(&mut config);
+    let mut relay = RelayConfig::default();
+    change_relay(&mut relay);
+    serve(config, Relay::new(relay))
+}
+
+pub fn serve<H: Handler + Send + 'static>(config: Config, handler: H) -> Site<H> {
+    // Client and server are one process: two descriptors a connection.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let mut server = Server::bind("127.0.0.1:0", config, handler).unwrap();
+    let addr = server.listeners().next().unwrap().tcp_addr().unwrap();
+    let stopper = server.stopper();
+    let (jobs, new_jobs) = channel::<Job<H>>();
+    let (tell, done) = channel();
+    std::thread::spawn(move || {
+        let mut jobs: Vec<Job<H>> = Vec::new();
+        while !server.is_stopped() {
+            server.turn(None).unwrap();
+            jobs.extend(new_jobs.try_iter());
+            jobs.retain_mut(|job| !job(&mut server));
+        }
+        server.parts().0.check_invariants();
+        let _ = tell.send(());
+    });
+    Site { addr, stopper, jobs, done }
+}
+
+impl<H: Handler + Send + 'static> Site<H> {
+    /// What `look` finds between two turns.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        mut look: impl FnMut(&mut Hub, &mut H) -> T + Send + 'static,
+    ) -> T {
+        let (tell, answer) = channel();
+        self.run(Box::new(move |server| {
+            let (hub, handler) = server.parts();
+            let _ = tell.send(look(hub, handler));
+            true
+        }));
+        answer.recv_timeout(DEADLINE).expect("the server answers in time")
+    }
+
+    /// Waits until `holds` does, looking after every turn.
+    pub fn until(&self, what: &str, holds: impl FnMut(&mut Hub) -> bool + Send + 'static) {
+        let held = self.watch(holds);
+        if held.recv_timeout(DEADLINE).is_err() {
+            let found =
+                self.ask(|hub, _| (hub.connections(), hub.online(), hub.buffered(), *hub.stats()));
+            panic!("in vain: {what}; connections, online, buffered, totals: {found:?}");
+        }
+    }
+
+    /// Looks after every turn until `holds` does, and says so then.
+    pub fn watch(&self, mut holds: impl FnMut(&mut Hub) -> bool + Send + 'static) -> Receiver<()> {
+        let (tell, answer) = channel();
+        self.run(Box::new(move |server| {
+            let held = holds(server.parts().0);
+            if held {
+                let _ = tell.send(());
+            }
+            held
+        }));
+        answer
+    }
+
+    fn run(&self, job: Job<H>) {
+        self.jobs.send(job).expect("the server runs");
+        self.stopper.wake();
+    }
+
+    /// A connection that has said nothing yet.
+    pub fn raw(&self) -> Raw {
+        Raw::connect(self.addr)
+    }
+
+    /// An open WebSocket connection of `user`.
+    pub fn connect(&self, user: &str) -> Socket {
+        Socket::connect(self.addr, &format!("/websocket/{user}"), "")
+    }
+
+    /// Stops the server; whoever is connected is told.
+    pub fn stop(&self) {
+        self.stopper.stop();
+    }
+}
+
+impl<H: Handler + Send + 'static> Drop for Site<H> {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if !std::thread::panicking() {
+            self.done.recv_timeout(DEADLINE).expect("the server stops in time, in order");
+        }
+    }
+}

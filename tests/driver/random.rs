@@ -1,0 +1,255 @@
+//! Random sockets: bytes cut anywhere, writes that take a part, blocks, ends,
+//! resets and stale events, in any order. What arrives is checked against what
+//! was sent. A failure names its seed; `DRIVER_SEED` runs that one alone.
+
+use std::io::ErrorKind;
+
+use mio::Token;
+
+use crate::fake::{BASE, Client, ENDED, Output, READABLE, Rig, WRITABLE};
+use crate::support::frames::{self, text, upgrade};
+
+const SEEDS: u64 = 60;
+const STEPS: usize = 1_500;
+
+/// A small generator (xorshift), enough for shuffling.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A client, what it has yet to send, and what it has sent and got.
+struct Guest {
+    client: Client,
+    outgoing: Vec<u8>,
+    said: usize,
+    /// All that was written to it.
+    seen: Vec<u8>,
+    /// It has gone, or been told to: what is missing may be missing.
+    leaving: bool,
+}
+
+#[derive(Debug, Default)]
+struct Coverage {
+    echoed: usize,
+    broadcasts: usize,
+    blocked: usize,
+    ended: usize,
+}
+
+struct Run {
+    rig: Rig,
+    random: Random,
+    guests: Vec<Guest>,
+    shouted: usize,
+    coverage: Coverage,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let rig = Rig::new(|config| {
+            config.work_per_turn = 1 + random.below(50) as u32;
+            config.writes_per_turn = 1 + random.below(5) as u32;
+            config.accepts_per_turn = 1 + random.below(3) as u32;
+            config.max_connections = 20;
+            config.max_queue = 1 << 20;
+        });
+        Run { rig, random, guests: Vec::new(), shouted: 0, coverage: Coverage::default() }
+    }
+
+    fn arrive(&mut self) {
+        if self.guests.iter().filter(|guest| !guest.client.is_dropped()).count() < 15 {
+            let client = self.rig.knock();
+            let outgoing = upgrade(&format!("/{}", self.guests.len()), "");
+            let guest = Guest { client, outgoing, said: 0, seen: Vec::new(), leaving: false };
+            self.guests.push(guest);
+        }
+    }
+
+    fn step(&mut self) {
+        if self.guests.is_empty() || self.random.chance(3) {
+            self.arrive();
+        }
+        if self.random.chance(30) {
+            self.rig.tick();
+        }
+        if self.random.chance(5) {
+            self.shouted += 1;
+            let shout = format!("all {} {}", self.shouted, "z".repeat(self.random.below(300)));
+            self.coverage.broadcasts += self.rig.hub().broadcast(&shout);
+        }
+        if self.random.chance(5) {
+            // Somebody's event, or nobody's.
+            let token = Token(BASE + self.random.below(60));
+            let readiness = [READABLE, WRITABLE, ENDED][self.random.below(3)];
+            self.rig.driver.handle_readiness(token, readiness, self.rig.now);
+        }
+        let at = self.random.below(self.guests.len());
+        if self.guests[at].client.0.borrow().token.is_some() {
+            self.act(at);
+        }
+    }
+
+    fn act(&mut self, at: usize) {
+        let Run { rig, random, guests, coverage, .. } = self;
+        let guest = &mut guests[at];
+        if guest.client.is_dropped() {
+            return;
+        }
+        match random.below(20) {
+            0..=5 if !guest.leaving => {
+                for _ in 0..random.below(20) {
+                    let padding = "y".repeat(random.below(200));
+                    guest.outgoing.extend(text(&format!("{} {padding}", guest.said)));
+                    guest.said += 1;
+                }
+            }
+            6..=13 if !guest.leaving => {
+                let length = random.below(guest.outgoing.len() + 1);
+                let piece: Vec<u8> = guest.outgoing.drain(..length).collect();
+                guest.client.feed(&piece);
+                rig.event(&guest.client, READABLE);
+            }
+            14 | 15 => {
+                coverage.blocked += 1;
+                guest.client.script(match random.below(3) {
+                    0 => Output::Error(ErrorKind::WouldBlock),
+                    1 => Output::Error(ErrorKind::Interrupted),
+                    _ => Output::Take(random.below(500)),
+                });
+            }
+            16..=18 => rig.event(&guest.client, WRITABLE),
+            19 if random.chance(10) && !guest.leaving => {
+                guest.leaving = true;
+                coverage.ended += 1;
+                match random.below(4) {
+                    0 => guest.client.end(),
+                    1 => guest.client.fail(ErrorKind::ConnectionReset),
+                    2 => guest.client.feed(&[frames::close(1000), text("late")].concat()),
+                    _ => guest.client.feed(&[0xFF; 20]),
+                }
+                let readiness = if random.chance(50) { READABLE } else { ENDED };
+                rig.event(&guest.client, readiness);
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets everything come to rest: all is sent, no socket blocks any more.
+    fn rest(&mut self) {
+        for guest in &mut self.guests {
+            if !guest.leaving {
+                let rest = std::mem::take(&mut guest.outgoing);
+                guest.client.feed(&rest);
+            }
+            guest.client.0.borrow_mut().output.clear();
+        }
+        self.rig.settle();
+        for at in 0..self.guests.len() {
+            let client = self.guests[at].client.clone();
+            if !client.is_dropped() {
+                self.rig.event(&client, READABLE);
+                self.rig.event(&client, WRITABLE);
+                self.rig.settle();
+            }
+        }
+        self.rig.settle();
+    }
+
+    fn check(&mut self) {
+        for (number, guest) in self.guests.iter_mut().enumerate() {
+            guest.seen.extend(guest.client.take());
+            let Some(end) = guest.seen.windows(4).position(|window| window == b"\r\n\r\n") else {
+                assert!(guest.leaving, "guest {number} was not answered");
+                continue;
+            };
+            if !guest.seen.starts_with(b"HTTP/1.1 101 ") {
+                assert!(guest.leaving, "guest {number} was refused");
+                continue;
+            }
+            let (mut echoed, mut shouted) = (0, None);
+            let mut bytes = guest.seen[end + 4..].to_vec();
+            while let Some(frame) = frames::take(&mut bytes) {
+                if frame.opcode == frames::CLOSE {
+                    assert!(guest.leaving, "guest {number} was closed");
+                    continue;
+                }
+                let words: Vec<&str> = frame.text().split(' ').collect();
+                if words[0] == "all" {
+                    let shout: usize = words[1].parse().unwrap();
+                    assert!(shouted.is_none_or(|last| shout == last + 1), "guest {number}");
+                    shouted = Some(shout);
+                } else {
+                    assert_eq!(words[0], echoed.to_string(), "guest {number}");
+                    echoed += 1;
+                }
+            }
+            self.coverage.echoed += echoed;
+            if !guest.leaving {
+                assert!(bytes.is_empty() && !guest.client.is_dropped(), "guest {number}");
+                assert_eq!(echoed, guest.said, "guest {number}: all is echoed");
+                assert!(shouted.is_none_or(|last| last == self.shouted), "guest {number}");
+            }
+        }
+    }
+
+    fn all_leave(&mut self) {
+        for guest in &self.guests {
+            if !guest.client.is_dropped() {
+                guest.client.end();
+                self.rig.event(&guest.client, ENDED);
+            }
+        }
+        self.rig.tick();
+        self.rig.settle();
+        assert!(self.guests.iter().all(|guest| guest.client.is_dropped()));
+        assert_eq!(self.rig.driver.hub().connections(), 0);
+        assert_eq!(self.rig.driver.hub().buffered(), 0);
+        let handler = self.rig.handler();
+        assert_eq!(handler.opened.len(), handler.closed.len());
+    }
+}
+
+#[test]
+fn whatever_sockets_do_everything_arrives_once_and_in_order() {
+    let only: Option<u64> = std::env::var("DRIVER_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut total = Coverage::default();
+    for seed in only.map_or(1..SEEDS + 1, |seed| seed..seed + 1) {
+        let told = OnPanic(seed);
+        let mut run = Run::new(seed);
+        for _ in 0..STEPS {
+            run.step();
+        }
+        run.rest();
+        run.check();
+        run.all_leave();
+        total.echoed += run.coverage.echoed;
+        total.broadcasts += run.coverage.broadcasts;
+        total.blocked += run.coverage.blocked;
+        total.ended += run.coverage.ended;
+        std::mem::forget(told);
+    }
+    println!("{total:?}");
+    assert!(total.echoed > 1_000 && total.broadcasts > 500, "{total:?}");
+    assert!(total.blocked > 100 && total.ended > 5, "{total:?}");
+}
+
+/// Names the seed when a run fails.
+struct OnPanic(u64);
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        eprintln!("failed with DRIVER_SEED={}", self.0);
+    }
+}

@@ -1,0 +1,111 @@
+//! Very many connections, or very many messages at once.
+
+use crate::bystanders::scene;
+use crate::support::client::{Raw, Socket};
+use crate::support::frames::text;
+use crate::support::serve;
+
+#[test]
+fn ten_thousand_connect_and_reset() {
+    let mut scene = scene(|_| {});
+    for round in 0..100 {
+        for n in 0..100 {
+            let mut raw = scene.site.raw();
+            match n % 3 {
+                0 => {}
+                1 => drop(raw.send(b"GET /websocket/a HTTP/1.1\r\n")),
+                _ => drop(raw.send(&crate::support::frames::upgrade("/websocket/a", ""))),
+            }
+            raw.reset();
+        }
+        if round % 10 == 0 {
+            scene.chat();
+        }
+    }
+    scene.ends_well();
+}
+
+#[test]
+fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_everyone_in_order() {
+    // Room for all of it: who is not scheduled for a while is no slow reader here.
+    let site = serve::relay(|config| config.max_queue = 4 << 20);
+    let mut receivers: Vec<Socket> =
+        (0..20).map(|n| site.connect(&format!("receiver{n}"))).collect();
+    let mut sender = site.connect("s");
+    let bytes: Vec<u8> = (0..9_000)
+        .flat_map(|n: usize| text(&char::from(b'a' + (n % 26) as u8).to_string()))
+        .collect();
+    std::thread::scope(|scope| {
+        for receiver in &mut receivers {
+            scope.spawn(move || {
+                for n in 0..9_000 {
+                    let letter = char::from(b'a' + (n % 26) as u8);
+                    let expected =
+                        format!(r#"{{"type":"broadcast","formUserId":"s","message":"{letter}"}}"#);
+                    assert_eq!(receiver.text(), expected, "message {n}");
+                }
+            });
+        }
+        sender.send_raw(&bytes);
+        assert_eq!(sender.texts().len(), 9_000);
+    });
+    assert_eq!(site.ask(|hub, _| (hub.stats().slow_readers, hub.buffered())), (0, 0));
+    drop((receivers, sender));
+    site.until("all are gone", |hub| hub.connections() == 0);
+}
+
+#[test]
+fn a_flood_of_requests_nobody_reads_the_answers_of_is_held_back() {
+    let mut scene = scene(|config| config.message_timeout = std::time::Duration::from_millis(300));
+    let mut raw = scene.site.raw();
+    raw.stream.set_nonblocking(true).unwrap();
+    let request = b"GET /demo.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    // As much as the kernel takes without anybody reading.
+    while std::io::Write::write(&mut raw.stream, &request).is_ok() {}
+    scene.chat();
+    scene.site.until("it is dropped for not taking its answers", |hub| hub.connections() == 2);
+    drop(raw);
+    scene.ends_well();
+}
+
+#[test]
+fn past_the_limit_connections_are_refused_or_wait_and_come_in_later() {
+    let site = serve::relay(|config| config.max_connections = 20);
+    let members: Vec<Socket> = (0..20).map(|n| site.connect(&format!("m{n}"))).collect();
+    let mut refused: Vec<Raw> = (0..100).map(|_| site.raw()).collect();
+    for raw in &mut refused {
+        raw.send(&crate::support::frames::upgrade("/websocket/late", ""));
+    }
+    // 32 at a time are told; who waits in the backlog has its turn after them.
+    for raw in &mut refused {
+        let answer = raw.answer().unwrap();
+        assert_eq!((answer.status, answer.field("Retry-After").is_some()), (503, true));
+        assert!(raw.half_close().end().is_empty());
+    }
+    drop(members);
+    site.until("the members have gone", |hub| hub.connections() == 0);
+    let mut late = site.connect("late");
+    assert!(late.texts().is_empty());
+}
+
+#[test]
+fn one_id_used_by_many_at_once_disturbs_no_other() {
+    let mut scene = scene(|_| {});
+    let mut crowd: Vec<Raw> = Vec::new();
+    for _ in 0..40 {
+        let mut raw = scene.site.raw();
+        raw.send(&crate::support::frames::upgrade("/websocket/same", ""));
+        crowd.push(raw);
+        scene.chat();
+    }
+    let statuses: Vec<u16> = crowd.iter_mut().map(|raw| raw.answer().unwrap().status).collect();
+    let opened = statuses.iter().filter(|status| **status == 101).count();
+    assert_eq!(
+        (opened, statuses.len() - opened),
+        (6, 34),
+        "five stay, one made room: {statuses:?}"
+    );
+    assert!(statuses.iter().all(|status| matches!(status, 101 | 503)));
+    drop(crowd);
+    scene.ends_well();
+}

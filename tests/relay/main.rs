@@ -1,0 +1,9 @@
+//! The protocol of the published page over real sockets, in the exact bytes
+//! where the protocol gives them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod door;
+mod pages;
+mod users;
