@@ -9,7 +9,7 @@ use mio::Token;
 use crate::fake::{BASE, Client, ENDED, Output, READABLE, Rig, WRITABLE};
 use crate::support::frames::{self, text, upgrade};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 30;
 const STEPS: usize = 1_500;
 
 /// A small generator (xorshift), enough for shuffling.
