@@ -36,6 +36,14 @@ pub enum HeadError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadEscape;
 
+impl std::fmt::Display for BadEscape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bad percent escape")
+    }
+}
+
+impl std::error::Error for BadEscape {}
+
 /// A plain HTTP request, or the head of a WebSocket handshake. Borrows the
 /// read buffer.
 #[derive(Debug)]

@@ -96,7 +96,13 @@ impl Hub {
         if record.out.is_empty() {
             return self.flushed(conn);
         }
+        // A slow reader that never quite catches up reads all the same.
+        let progresses = written > 0 && record.flags.has(Flags::MESSAGE_QUEUED);
         self.dirty.mark_later(conn.index, record);
+        if progresses && record.phase == Phase::Open && record.note_life(self.now) {
+            record.flags.set(Flags::MESSAGE_QUEUED);
+            self.clear_pinged(conn.index);
+        }
         Sent::Nothing
     }
 

@@ -53,11 +53,17 @@ impl Hub {
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
                 inbound.stash.extend_from_slice(bytes);
-                if waits {
-                    self.recount(conn.index);
-                } else {
-                    self.feed_stash(handler, conn);
+                // A head that comes in small pieces is not copied at each.
+                let head_goes_on = record.phase == Phase::Head
+                    && inbound.stash.len() < self.config.max_head
+                    && head::find_end(&inbound.stash, inbound.searched).is_none();
+                if !waits && !head_goes_on {
+                    return self.feed_stash(handler, conn);
                 }
+                if !waits {
+                    inbound.searched = inbound.stash.len();
+                }
+                self.recount(conn.index);
             }
             None if waits => self.keep(conn, bytes, 0),
             _ => self.feed(handler, conn, bytes, 0),
@@ -246,10 +252,17 @@ impl Hub {
         if !matches!(record.phase, Phase::Head | Phase::Open) {
             return;
         }
+        let begins = record.phase == Phase::Head && record.inbound.is_none();
+        let next_head = begins && record.requests > 0 && !record.flags.has(Flags::ANSWERING);
         let inbound = record.inbound.get_or_insert_default();
         inbound.stash.extend_from_slice(rest);
         inbound.searched = searched;
         self.recount(conn.index);
+        if next_head {
+            // It was kept alive for a next request; that one has its own time.
+            self.wheel.disarm(conn.index);
+            self.arm(conn.index, self.now.saturating_add(self.timeouts.handshake));
+        }
     }
 
     /// Brings the total of what is held for input up to date, and gives back

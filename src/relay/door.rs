@@ -87,10 +87,13 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     if named || address_of(host).is_some() || host.eq_ignore_ascii_case("localhost") {
         return Ok(());
     }
-    log::warn!(
-        "refused a connection to the host {0}; --allow-host {0} would let it in",
-        Printable(host)
-    );
+    match host {
+        "" => log::warn!("refused a connection that names no host"),
+        host => log::warn!(
+            "refused a connection to the host {0}; --allow-host {0} would let it in",
+            Printable(host)
+        ),
+    }
     Err(Response::text(403, "this host is not allowed"))
 }
 
@@ -103,7 +106,14 @@ fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Respo
     if is_allowed_origin(config, origin, request.header("Host").unwrap_or("")) {
         return Ok(());
     }
-    log::warn!("refused a page from {0}; --allow-origin {0} would let it in", Printable(origin));
+    if origin.contains("://") {
+        log::warn!(
+            "refused a page from {0}; --allow-origin {0} would let it in",
+            Printable(origin)
+        );
+    } else {
+        log::warn!("refused a page that does not say where it is from ({})", Printable(origin));
+    }
     Err(Response::text(403, "this origin is not allowed"))
 }
 

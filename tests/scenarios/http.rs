@@ -27,6 +27,24 @@ fn a_plain_connection_is_kept_for_five_seconds_and_a_hundred_requests() {
 }
 
 #[test]
+fn a_next_request_that_has_begun_has_its_own_time() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    let next = request("GET", "/healthz", "");
+    link.send(pipe, &next);
+    link.advance(4_900);
+    link.send(pipe, &next[..10]);
+    link.advance(7_900);
+    link.send(pipe, &next[10..]);
+    link.settle();
+    assert_eq!(statuses(&link, pipe), [200, 200]);
+    link.send(pipe, &next[..10]);
+    link.advance(8_000 + longlink::TICK_MS);
+    assert!(link.pipes[pipe].closed, "but no more than that");
+    leak_check(link);
+}
+
+#[test]
 fn pipelined_requests_are_answered_one_at_a_time_and_in_order() {
     let mut link = link();
     link.capacity = 60;

@@ -33,6 +33,25 @@ fn a_busy_receiver_that_never_sends_lives_until_it_has_once_answered_a_ping() {
 }
 
 #[test]
+fn a_reader_that_never_quite_catches_up_is_alive() {
+    let mut link = link();
+    link.capacity = 100;
+    let slow = enter(&mut link, "A");
+    let sender = enter(&mut link, "B");
+    for _ in 0..40 {
+        link.set_reading(slow, false);
+        say(&mut link, sender, &to("A", &"x".repeat(3_000)));
+        link.set_reading(slow, true);
+        link.turn();
+        link.set_reading(slow, false);
+        link.advance(4_000);
+        say(&mut link, sender, "ping");
+        assert!(is_open(&link, slow) && link.hub.queued(link.pipes[slow].conn) > 0);
+    }
+    leak_check(link);
+}
+
+#[test]
 fn silence_is_pinged_after_25_seconds_and_expired_after_60() {
     let mut link = link();
     let pipe = enter(&mut link, "A");

@@ -55,6 +55,11 @@ impl Watched {
         let now = self.shadow.now;
         let conn = self.shadow.conn_mut(id);
         if !conn.expected.is_empty() {
+            // It reads, though it has not caught up.
+            if conn.state == State::Open && conn.message_queued && conn.writes_are_life {
+                conn.alive = now;
+                conn.pinged = false;
+            }
             return;
         }
         match conn.state.clone() {
