@@ -21,9 +21,10 @@ def launch(*command: str | Path) -> Iterator[str]:
 
     It must still run when the block ends; then it is killed.
     """
+    # The binary warns of variables of its own prefix that it does not know.
+    environment = {k: v for k, v in os.environ.items() if k != "LONGLINK_BIN"}
     server = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    )
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment)
     # Reading the line cannot be interrupted; ending the server can.
     watchdog = threading.Timer(START_SECONDS, server.kill)
     watchdog.start()

@@ -109,7 +109,8 @@ class Server {
     const { args, address, env, deadline } = this.#options;
     const child = spawn(binary(), ['serve', '--listen', `${address}:${this.port}`, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
+      // The binary warns of variables of its own prefix that it does not know.
+      env: { ...process.env, LONGLINK_BIN: undefined, ...env },
     });
     this.#child = child;
     this.stdout = '';
