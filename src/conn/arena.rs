@@ -15,8 +15,11 @@ use tungstenite::protocol::frame::coding::OpCode;
 
 use super::frame;
 
-/// A turn's buffer is cut here, so that offsets fit 32 bits.
+/// A buffer is cut here, so that offsets fit 32 bits.
 const MAX_TURN: usize = 1 << 30;
+/// A turn that has not been written whole is gone on with while it is smaller:
+/// a fan-out takes several turns to be written.
+const FULL: usize = 64 * 1024;
 /// Buffers of past turns kept for reuse, and how large they may be.
 const SPARES: usize = 4;
 const SPARE_CAPACITY: usize = 256 * 1024;
@@ -79,10 +82,11 @@ pub struct Arena {
     number: u32,
     /// The turns before it, oldest first.
     past: VecDeque<Turn>,
+    /// Bytes of those.
+    past_bytes: usize,
     spares: Vec<Turn>,
-    held: usize,
-    /// Bytes of turns, part of `held`.
-    waiting: usize,
+    /// Bytes of shared pieces and of what was copied out.
+    durable: usize,
 }
 
 impl Arena {
@@ -93,12 +97,13 @@ impl Arena {
     /// Bytes held for connections that have yet to be written to: turns,
     /// shared pieces (once each) and what was copied out.
     pub fn held(&self) -> usize {
-        self.held
+        self.durable + self.waiting()
     }
 
     /// Those of them that wait for their turn to be written, not for a socket.
+    #[inline]
     pub fn waiting(&self) -> usize {
-        self.waiting
+        self.past_bytes + self.current.bytes.len()
     }
 
     /// Encodes one unfragmented server frame (RFC 6455, section 5.2).
@@ -120,8 +125,6 @@ impl Arena {
         let start = self.current.bytes.len();
         write(&mut self.current.bytes);
         let end = self.current.bytes.len();
-        self.held += end - start;
-        self.waiting += end - start;
         Segment { turn: self.number, start: start as u32, end: end as u32 }
     }
 
@@ -136,17 +139,13 @@ impl Arena {
         if bytes.len() == segment.end as usize {
             bytes.truncate(segment.start as usize);
             fan_outs.pop_if(|fan_out| fan_out.start == segment.start);
-            self.held -= segment.len();
-            self.waiting -= segment.len();
         }
     }
 
-    /// Counts `refs` more segments that point to that turn.
+    /// Counts `refs` more segments that point to the current turn.
     #[inline]
-    pub fn retain(&mut self, turn: u32, refs: u32) {
-        if let Some(turn) = self.turn_mut(turn) {
-            turn.refs += refs;
-        }
+    pub fn retain(&mut self, refs: u32) {
+        self.current.refs += refs;
     }
 
     /// Counts one segment less; a turn nothing points to is given back, the
@@ -165,7 +164,11 @@ impl Arena {
         turn.refs -= 1;
         if turn.refs == 0 {
             let turn = std::mem::take(turn);
-            self.recycle(turn);
+            self.past_bytes -= turn.bytes.len();
+            let turn = self.emptied(turn);
+            if turn.bytes.capacity() > 0 && self.spares.len() < SPARES {
+                self.spares.push(turn);
+            }
         }
     }
 
@@ -182,12 +185,9 @@ impl Arena {
     /// Ends the turn. What was written whole is gone; the rest stays for the
     /// segments that point to it.
     pub fn end_turn(&mut self) {
-        if self.current.refs > 0 {
+        let length = self.current.bytes.len();
+        if length >= FULL || length > 0 && self.current.refs == 0 {
             self.next_turn();
-        } else if !self.current.bytes.is_empty() {
-            let turn = std::mem::take(&mut self.current);
-            self.recycle(turn);
-            self.current = self.spares.pop().unwrap_or_default();
         }
         while self.past.front().is_some_and(|turn| turn.refs == 0) {
             self.past.pop_front();
@@ -195,6 +195,12 @@ impl Arena {
     }
 
     fn next_turn(&mut self) {
+        if self.current.refs == 0 {
+            let turn = std::mem::take(&mut self.current);
+            self.current = self.emptied(turn);
+            return;
+        }
+        self.past_bytes += self.current.bytes.len();
         let next = self.spares.pop().unwrap_or_default();
         self.past.push_back(std::mem::replace(&mut self.current, next));
         self.number = self.number.wrapping_add(1);
@@ -215,14 +221,14 @@ impl Arena {
             let own_end = fan_out.as_ref().map_or(segment.end, |fan_out| fan_out.start);
             if at < own_end {
                 let own = turn.bytes[at as usize..own_end as usize].to_vec();
-                self.held += own.len();
+                self.durable += own.len();
                 push(Durable::Owned(own));
                 at = own_end;
             }
             if let Some(FanOut { start, end, shared }) = fan_out {
                 let bytes = &turn.bytes[*start as usize..*end as usize];
                 let shared = shared.get_or_insert_with(|| {
-                    self.held += bytes.len();
+                    self.durable += bytes.len();
                     bytes.into()
                 });
                 let to = segment.end.min(*end);
@@ -237,13 +243,13 @@ impl Arena {
     pub fn drop_durable(&mut self, piece: Durable) {
         match piece {
             Durable::Shared(bytes, ..) => self.drop_shared(bytes),
-            Durable::Owned(bytes) => self.held -= bytes.len(),
+            Durable::Owned(bytes) => self.durable -= bytes.len(),
         }
     }
 
     fn drop_shared(&mut self, bytes: Arc<[u8]>) {
         if Arc::strong_count(&bytes) == 1 {
-            self.held -= bytes.len();
+            self.durable -= bytes.len();
         }
     }
 
@@ -259,20 +265,19 @@ impl Arena {
         self.past.get_mut(index)
     }
 
-    /// Empties a turn that nothing points to, and keeps its buffer for a later
-    /// one unless there are enough or it is large.
-    fn recycle(&mut self, mut turn: Turn) {
-        self.held -= turn.bytes.len();
-        self.waiting -= turn.bytes.len();
+    /// Empties a turn that nothing points to, for a later one; its buffer is
+    /// given back if it is large.
+    fn emptied(&mut self, mut turn: Turn) -> Turn {
         while let Some(fan_out) = turn.fan_outs.pop() {
             if let Some(shared) = fan_out.shared {
                 self.drop_shared(shared);
             }
         }
         turn.bytes.clear();
-        if turn.bytes.capacity() <= SPARE_CAPACITY && self.spares.len() < SPARES {
-            self.spares.push(turn);
+        if turn.bytes.capacity() > SPARE_CAPACITY {
+            turn.bytes = Vec::new();
         }
+        turn
     }
 }
 
@@ -286,7 +291,7 @@ mod tests {
         for _ in 0..3 {
             let segment = arena.put_frame(frame::TEXT, b"hello");
             assert_eq!(segment, Segment { turn: 0, start: 0, end: 7 });
-            arena.retain(segment.turn, 1);
+            arena.retain(1);
             assert_eq!(arena.slice(segment), b"\x81\x05hello");
             arena.release(segment.turn);
             arena.end_turn();
@@ -298,14 +303,14 @@ mod tests {
     fn an_unwritten_turn_outlives_later_ones() {
         let mut arena = Arena::new();
         let old = arena.put_frame(frame::TEXT, b"old");
-        arena.retain(old.turn, 1);
-        arena.end_turn();
+        arena.retain(1);
         for _ in 0..5 {
-            let new = arena.put_frame(frame::TEXT, b"new");
-            arena.retain(new.turn, 1);
+            let new = arena.put_frame(frame::TEXT, &[b'n'; FULL]);
+            arena.retain(1);
             arena.end_turn();
             arena.release(new.turn);
         }
+        assert_eq!((arena.past.len(), arena.past_bytes), (5, 5 + 10 + FULL));
         assert_eq!(arena.slice(old), b"\x81\x03old");
         arena.release(old.turn);
         arena.put_frame(frame::TEXT, b"x");

@@ -113,15 +113,8 @@ pub fn decode<'a>(
     input: &'a mut [u8],
     max_message: usize,
 ) -> Result<(usize, Option<Event<'a>>), Violation> {
-    match partial {
-        None => {
-            // Nearly every message: whole, short, and nothing before it.
-            if let Some(length) = frame::small_frame(input).filter(|&length| length <= max_message)
-            {
-                return Ok((6 + length, Some(decode_small(input, length)?)));
-            }
-        }
-        Some(partial) => partial.forget_lent(),
+    if let Some(partial) = partial {
+        partial.forget_lent();
     }
     let mut used = 0;
     let mut found = Found::Nothing;
@@ -156,23 +149,34 @@ pub fn decode<'a>(
     Ok((used, event))
 }
 
-/// Takes the frame that [`frame::small_frame`] has found.
+/// Takes the message at the start of `input` if it is of the commonest kind: one
+/// whole short frame. Returns how many bytes it used. For when nothing of an
+/// earlier message is held; what it does not take is for [`decode`].
 #[inline]
-fn decode_small(input: &mut [u8], length: usize) -> Result<Event<'_>, Violation> {
-    let (header, rest) = input.split_at_mut(6);
+pub fn decode_small(
+    input: &mut [u8],
+    max_message: usize,
+) -> Option<(usize, Result<Message<'_>, Violation>)> {
+    let length = frame::small_frame(input).filter(|&length| length <= max_message)?;
+    let (header, rest) = input.split_at_mut(frame::SMALL_HEADER);
     let payload = &mut rest[..length];
     frame::unmask(payload, [header[2], header[3], header[4], header[5]]);
-    let kind = if header[0] == 0x81 { Data::Text } else { Data::Binary };
-    event_of(OpCode::Data(kind), payload)
+    let message = match header[0] {
+        frame::FINAL_TEXT => text(payload),
+        _ => Ok(Message::Binary(payload)),
+    };
+    Some((frame::SMALL_HEADER + length, message))
 }
 
+/// Text is UTF-8 (section 8.1).
 #[inline]
+fn text(payload: &[u8]) -> Result<Message<'_>, Violation> {
+    std::str::from_utf8(payload).map(Message::Text).map_err(|_| Violation::InvalidUtf8)
+}
+
 fn event_of(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     Ok(match opcode {
-        OpCode::Data(Data::Text) => match std::str::from_utf8(payload) {
-            Ok(text) => Event::Message(Message::Text(text)),
-            Err(_) => return Err(Violation::InvalidUtf8),
-        },
+        OpCode::Data(Data::Text) => Event::Message(text(payload)?),
         OpCode::Data(_) => Event::Message(Message::Binary(payload)),
         OpCode::Control(Control::Ping) => Event::Ping(payload),
         OpCode::Control(Control::Close) => Event::Close(payload),

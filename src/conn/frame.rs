@@ -29,13 +29,18 @@ pub struct Header {
     pub size: usize,
 }
 
+/// The first byte of a frame that is a whole text message, and a binary one.
+pub const FINAL_TEXT: u8 = 0x81;
+const FINAL_BINARY: u8 = 0x82;
+/// Bytes of a small frame's header, the last four of them its mask.
+pub const SMALL_HEADER: usize = 6;
+
 /// The payload's length if a whole data frame of the commonest kind lies at the
-/// start of `input`: final, masked, no reserved bit, shorter than 126 bytes. Its
-/// header is six bytes, the mask the last four of them.
+/// start of `input`: final, masked, no reserved bit, shorter than 126 bytes.
 #[inline]
 pub fn small_frame(input: &[u8]) -> Option<usize> {
     match *input {
-        [0x81 | 0x82, second @ 0x80..=0xFD, _, _, _, _, ref rest @ ..] => {
+        [FINAL_TEXT | FINAL_BINARY, second @ 0x80..=0xFD, _, _, _, _, ref rest @ ..] => {
             let length = usize::from(second & 0x7F);
             (length <= rest.len()).then_some(length)
         }

@@ -62,36 +62,60 @@ impl Outbound {
         self.run.is_empty() && self.backlog.is_none()
     }
 
-    /// Queues a segment of the current turn. Returns whether the arena has to
-    /// count one more segment.
+    /// Bytes of the one run, when there is nothing else.
+    #[inline]
+    pub fn run_len(&self) -> usize {
+        self.run.len()
+    }
+
+    /// Queues a segment of the current turn if nothing else is queued. Returns
+    /// whether it was.
     #[inline]
     #[must_use]
-    pub fn push(&mut self, segment: Segment) -> bool {
-        if self.backlog.is_none() {
-            if self.run.is_empty() {
-                self.run = segment;
-                return true;
-            }
-            if self.run.is_followed_by(segment) {
-                self.run.end = segment.end;
-                return false;
-            }
+    pub fn start(&mut self, segment: Segment) -> bool {
+        let starts = self.is_empty();
+        if starts {
+            self.run = segment;
         }
-        self.push_back(segment)
+        starts
+    }
+
+    /// Queues a segment of the current turn if one run holds it with what is
+    /// queued. Returns how many more segments the arena has to count; `None`
+    /// if it was not queued.
+    #[inline]
+    #[must_use]
+    pub fn extend(&mut self, segment: Segment) -> Option<u32> {
+        if self.start(segment) {
+            return Some(1);
+        }
+        let goes_on = self.backlog.is_none() && self.run.is_followed_by(segment);
+        if goes_on {
+            self.run.end = segment.end;
+        }
+        goes_on.then_some(0)
+    }
+
+    /// Queues a segment of the current turn. Returns how many more segments the
+    /// arena has to count.
+    #[inline]
+    #[must_use]
+    pub fn push(&mut self, segment: Segment) -> u32 {
+        self.extend(segment).unwrap_or_else(|| self.push_back(segment))
     }
 
     #[cold]
-    fn push_back(&mut self, segment: Segment) -> bool {
+    fn push_back(&mut self, segment: Segment) -> u32 {
         let backlog = self.backlog.get_or_insert_default();
         backlog.bytes += segment.len();
         if let Some(Piece::Turn(last)) = backlog.pieces.back_mut()
             && last.is_followed_by(segment)
         {
             last.end = segment.end;
-            return false;
+            return 0;
         }
         backlog.pieces.push_back(Piece::Turn(segment));
-        true
+        1
     }
 
     /// Queues a segment for a socket that does not take any more now.
@@ -160,7 +184,7 @@ impl Outbound {
     /// how nearly every write ends.
     #[inline]
     pub fn take_run(&mut self, written: usize, arena: &mut Arena) -> bool {
-        if self.backlog.is_some() || self.run.len() != written {
+        if self.backlog.is_some() || self.run.len() != written || written == 0 {
             return false;
         }
         arena.release(std::mem::take(&mut self.run).turn);
@@ -271,8 +295,9 @@ mod tests {
                             models[i].extend_from_slice(&bytes);
                             if blocked[i] {
                                 outs[i].push_durable(segment, &mut arena);
-                            } else if outs[i].push(segment) {
-                                arena.retain(segment.turn, 1);
+                            } else {
+                                let refs = outs[i].push(segment);
+                                arena.retain(refs);
                             }
                         }
                     }

@@ -1,12 +1,12 @@
 //! Reading and writing, one system call a connection and turn.
 
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{self as stdio, ErrorKind, IoSlice, Read};
 
 use mio::{Interest, Token};
 
-use crate::hub::{ConnId, Handler, Sent};
+use crate::hub::{ConnId, Handler, Pending, Wrote};
 
-use super::{Driver, Listen, Transport};
+use super::{Driver, Listen, Slot, Transport};
 
 /// Slices in one vectored write; what is more waits for the next.
 const SLICES: usize = 64;
@@ -69,41 +69,14 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// the turn's budget. The rest keeps its place for the next turn.
     pub(super) fn flush(&mut self) {
         for _ in 0..self.hub.config().writes_per_turn {
-            let Some(conn) = self.hub.pop_dirty() else { break };
-            self.write(conn);
-        }
-    }
-
-    fn write(&mut self, conn: ConnId) {
-        let Some(Some(slot)) = self.slots.get_mut(conn.index()) else { return };
-        let Some(pending) = self.hub.pending(conn) else { return };
-        let (offered, result) = match pending.single() {
-            Some(bytes) => (bytes.len(), slot.socket.write(bytes)),
-            None => {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = pending.gather(&mut slices);
-                let slices = &slices[..count];
-                let offered = slices.iter().map(|slice| slice.len()).sum();
-                (offered, slot.socket.write_vectored(slices))
+            let Driver { hub, slots, .. } = self;
+            match hub.write_next(|conn, pending| write(slots, conn, &pending)) {
+                None => break,
+                Some((_, Wrote::Done)) => {}
+                Some((conn, Wrote::ShutdownWrite)) => self.shutdown_write(conn),
+                Some((conn, Wrote::Blocked)) => self.register(conn, true),
+                Some((conn, Wrote::Unblocked)) => self.unblock(conn),
             }
-        };
-        match result {
-            Ok(written) => {
-                let writing = slot.writing;
-                match self.hub.sent(conn, written) {
-                    Sent::ShutdownWrite => self.shutdown_write(conn),
-                    Sent::Nothing if written < offered => self.block(conn),
-                    Sent::Nothing if writing && self.hub.queued(conn) == 0 => {
-                        self.register(conn, false)
-                    }
-                    Sent::Nothing => {}
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.block(conn),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                let _ = self.hub.sent(conn, 0);
-            }
-            Err(error) => self.hub.failed(conn, &error),
         }
     }
 
@@ -117,13 +90,16 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         self.queue_read(conn.index);
     }
 
-    fn block(&mut self, conn: ConnId) {
-        self.hub.blocked(conn);
-        // Also when it is registered for writing already: registering anew
-        // reports a socket that has become writable in between.
-        self.register(conn, true);
+    fn unblock(&mut self, conn: ConnId) {
+        if let Some(Some(slot)) = self.slots.get(conn.index())
+            && slot.writing
+        {
+            self.register(conn, false);
+        }
     }
 
+    /// Also when it is registered for writing already: registering anew
+    /// reports a socket that has become writable in between.
     fn register(&mut self, conn: ConnId, writing: bool) {
         let Some(Some(slot)) = self.slots.get_mut(conn.index()) else { return };
         let token = Token(self.base + self.door_tokens + conn.index());
@@ -132,6 +108,29 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         slot.writing = writing;
         if let Err(error) = self.registry.reregister(&mut slot.socket, token, interest) {
             self.hub.failed(conn, &error);
+        }
+    }
+}
+
+/// Offers the socket what is pending; returns how much that was and what the
+/// socket said.
+#[inline]
+fn write<S: Transport>(
+    slots: &mut [Option<Slot<S>>],
+    conn: ConnId,
+    pending: &Pending<'_>,
+) -> (usize, stdio::Result<usize>) {
+    let Some(Some(slot)) = slots.get_mut(conn.index()) else {
+        return (0, Err(ErrorKind::NotConnected.into()));
+    };
+    match pending.single() {
+        Some(bytes) => (bytes.len(), slot.socket.write(bytes)),
+        None => {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = pending.gather(&mut slices);
+            let slices = &slices[..count];
+            let offered = slices.iter().map(|slice| slice.len()).sum();
+            (offered, slot.socket.write_vectored(slices))
         }
     }
 }

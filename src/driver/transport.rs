@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use crate::conn::Peer;
@@ -215,30 +217,37 @@ impl Transport for Socket {
     }
 }
 
+impl Socket {
+    /// Reads and writes are made without the C library, whose are cancellation
+    /// points: in a process with a second thread, if only one that logs, each
+    /// costs two atomic operations. mio is told what came of it, as by its own.
+    #[inline]
+    fn try_io<T>(&self, io: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
+        match self {
+            Socket::Tcp(stream) => stream.try_io(|| Ok(io(stream.as_fd())?)),
+            Socket::Unix(stream) => stream.try_io(|| Ok(io(stream.as_fd())?)),
+        }
+    }
+}
+
 impl Read for Socket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.read(buffer),
-            Socket::Unix(stream) => stream.read(buffer),
-        }
+        self.try_io(|socket| Ok(net::recv(socket, buffer, RecvFlags::empty())?.0))
     }
 }
 
 impl Write for Socket {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write(bytes),
-            Socket::Unix(stream) => stream.write(bytes),
-        }
+        self.try_io(|socket| net::send(socket, bytes, SendFlags::NOSIGNAL))
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write_vectored(slices),
-            Socket::Unix(stream) => stream.write_vectored(slices),
-        }
+        self.try_io(|socket| {
+            let mut none = SendAncillaryBuffer::default();
+            net::sendmsg(socket, slices, &mut none, SendFlags::NOSIGNAL)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -33,7 +33,10 @@ impl Urgency {
 #[derive(Debug, Default)]
 pub struct Dirty {
     direct: VecDeque<u32>,
-    fan_out: VecDeque<u32>,
+    /// Filled and emptied by the thousand: what is before `fan_out_at` has
+    /// been taken.
+    fan_out: Vec<u32>,
+    fan_out_at: usize,
     /// Were written to and have more: in the next turn.
     later: Vec<u32>,
     popped: u32,
@@ -41,7 +44,9 @@ pub struct Dirty {
 
 impl Dirty {
     pub fn is_empty(&self) -> bool {
-        self.direct.is_empty() && self.fan_out.is_empty() && self.later.is_empty()
+        self.direct.is_empty()
+            && self.fan_out_at == self.fan_out.len()
+            && self.later.is_empty()
     }
 
     /// Queues a connection, once in each queue at most. One with its socket
@@ -54,8 +59,15 @@ impl Dirty {
         conn.flags.set(urgency.flag());
         match urgency {
             Urgency::Direct => self.direct.push_back(index),
-            Urgency::FanOut => self.fan_out.push_back(index),
+            Urgency::FanOut => self.fan_out.push(index),
         }
+    }
+
+    /// Queues one that is in neither queue, and not blocked, for a fan-out.
+    #[inline]
+    pub fn mark_fan_out(&mut self, index: u32, conn: &mut Connection) {
+        conn.flags.set(Flags::DIRTY_FAN_OUT);
+        self.fan_out.push(index);
     }
 
     /// Queues a connection that was written to in this turn: each is written
@@ -79,13 +91,35 @@ impl Dirty {
                 self.direct.push_back(index);
             }
         }
+        // One fan-out after another must not make it grow for ever.
+        if self.fan_out_at > self.fan_out.len() / 2 {
+            self.fan_out.drain(..self.fan_out_at);
+            self.fan_out_at = 0;
+        }
     }
 
+    #[inline]
     pub fn pop(&mut self) -> Option<u32> {
+        if self.direct.is_empty() {
+            return self.pop_fan_out();
+        }
         self.popped = self.popped.wrapping_add(1);
         if self.popped.is_multiple_of(FAN_OUT_SHARE) {
-            return self.fan_out.pop_front().or_else(|| self.direct.pop_front());
+            return self.pop_fan_out().or_else(|| self.direct.pop_front());
         }
-        self.direct.pop_front().or_else(|| self.fan_out.pop_front())
+        self.direct.pop_front()
+    }
+
+    #[inline]
+    fn pop_fan_out(&mut self) -> Option<u32> {
+        let index = self.fan_out.get(self.fan_out_at).copied();
+        match index {
+            Some(_) => self.fan_out_at += 1,
+            None => {
+                self.fan_out.clear();
+                self.fan_out_at = 0;
+            }
+        }
+        index
     }
 }

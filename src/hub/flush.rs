@@ -1,7 +1,9 @@
 //! Taking bytes out: what is to be written where, and what follows when it was.
 
-use std::io::IoSlice;
+use std::io::{self, ErrorKind, IoSlice};
 
+use crate::conn::arena::Arena;
+use crate::conn::outbound::Outbound;
 use crate::conn::{Flags, Phase};
 
 use super::dirty::Urgency;
@@ -19,23 +21,37 @@ pub enum Sent {
     ShutdownWrite,
 }
 
+/// What the caller of [`Hub::write_next`] has to do after the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Wrote {
+    /// Nothing.
+    Done,
+    /// See [`Sent::ShutdownWrite`].
+    ShutdownWrite,
+    /// Wait for the socket to take more, then call [`Hub::writable`].
+    Blocked,
+    /// No longer wait for that, if it does.
+    Unblocked,
+}
+
 /// The bytes a connection has to write next.
 #[derive(Debug)]
 pub struct Pending<'a> {
-    hub: &'a Hub,
-    index: usize,
+    out: &'a Outbound,
+    arena: &'a Arena,
 }
 
 impl<'a> Pending<'a> {
     /// All of them, if they lie in one slice; empty when there are none.
     #[inline]
     pub fn single(&self) -> Option<&'a [u8]> {
-        self.hub.conns[self.index].out.single(&self.hub.arena)
+        self.out.single(self.arena)
     }
 
     /// Fills `slices` with the next of them; returns how many.
     pub fn gather(&self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.hub.conns[self.index].out.gather(&self.hub.arena, slices)
+        self.out.gather(self.arena, slices)
     }
 }
 
@@ -55,6 +71,67 @@ impl Hub {
         None
     }
 
+    /// Writes to the next connection that has something to write, and takes
+    /// note of what became of it: [`Hub::pop_dirty`], [`Hub::pending`],
+    /// [`Hub::sent`], [`Hub::blocked`] and [`Hub::failed`] in one, for every
+    /// write of a server. `write` returns how many bytes it offered to the
+    /// socket and what the socket said. `None` when nothing is to be written.
+    #[inline]
+    pub fn write_next(
+        &mut self,
+        write: impl FnOnce(ConnId, Pending<'_>) -> (usize, io::Result<usize>),
+    ) -> Option<(ConnId, Wrote)> {
+        const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
+        let conn = self.pop_dirty()?;
+        let record = &mut self.conns[conn.index as usize];
+        let pending = Pending { out: &record.out, arena: &self.arena };
+        let (offered, result) = write(conn, pending);
+        // Nearly every write: an open connection took all of one slice.
+        if let Ok(written) = result
+            && record.phase == Phase::Open
+            && !record.flags.has(UNUSUAL)
+            && record.out.take_run(written, &mut self.arena)
+        {
+            self.pressed -= u32::from(written > self.config.max_queue / 2);
+            record.note_life(self.now);
+            return Some((conn, Wrote::Done));
+        }
+        Some((conn, self.after_write(conn, offered, result)))
+    }
+
+    fn after_write(
+        &mut self,
+        conn: ConnId,
+        offered: usize,
+        result: io::Result<usize>,
+    ) -> Wrote {
+        let written = match result {
+            Ok(written) => written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked(conn);
+                return Wrote::Blocked;
+            }
+            // It keeps its place, for the next turn.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                let _ = self.sent(conn, 0);
+                return Wrote::Done;
+            }
+            Err(error) => {
+                self.failed(conn, &error);
+                return Wrote::Done;
+            }
+        };
+        match self.sent(conn, written) {
+            Sent::ShutdownWrite => Wrote::ShutdownWrite,
+            Sent::Nothing if written < offered => {
+                self.blocked(conn);
+                Wrote::Blocked
+            }
+            Sent::Nothing if self.queued(conn) == 0 => Wrote::Unblocked,
+            Sent::Nothing => Wrote::Done,
+        }
+    }
+
     /// Whether [`Hub::pop_dirty`] may have something to give.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -64,28 +141,16 @@ impl Hub {
     #[inline]
     pub fn pending(&self, conn: ConnId) -> Option<Pending<'_>> {
         let record = self.resolve(conn)?;
-        let index = conn.index as usize;
         (record.phase != Phase::Ended && !record.out.is_empty())
-            .then_some(Pending { hub: self, index })
+            .then_some(Pending { out: &record.out, arena: &self.arena })
     }
 
     /// `written` bytes of what was pending were written. If that was less than
     /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
     /// pending than was offered, it is handed out again after the turn's end.
-    #[inline]
     pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         let Some(record) = self.conns.get_mut(conn.index as usize) else { return Sent::Nothing };
         if record.serial != conn.serial || record.phase == Phase::Ended {
-            return Sent::Nothing;
-        }
-        // Nearly every write: an open connection took all of one slice.
-        if record.phase == Phase::Open
-            && !record.flags.has(Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED)
-            && written > 0
-            && record.out.take_run(written, &mut self.arena)
-        {
-            self.pressed -= u32::from(written > self.config.max_queue / 2);
-            record.note_life(self.now);
             return Sent::Nothing;
         }
         let pressed = is_pressed(record, self.config.max_queue);

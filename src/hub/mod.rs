@@ -35,7 +35,7 @@ use crate::wheel::Wheel;
 
 pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
-pub use flush::{Pending, Sent};
+pub use flush::{Pending, Sent, Wrote};
 pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Reject, Reply, Upgrade};
 pub use lifecycle::{OpenError, SURPLUS};
@@ -104,7 +104,8 @@ pub struct Hub {
     timeouts: Timeouts,
     /// What time 0 of the hub is.
     origin: Instant,
-    /// The time of the current turn, in milliseconds.
+    /// The time of the current turn, as it was given and in milliseconds.
+    turn: Instant,
     now: u64,
     conns: Slab<Connection>,
     next_serial: u32,
@@ -155,6 +156,7 @@ impl Hub {
         Hub {
             timeouts,
             origin: now,
+            turn: now,
             now: 0,
             conns: Slab::with_capacity(slots),
             next_serial: 0,
@@ -258,9 +260,13 @@ impl Hub {
     }
 
     /// Takes over the time of the caller's turn. It never goes back.
+    #[inline]
     fn set_now(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.origin);
-        let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
-        self.now = self.now.max(now);
+        if now != self.turn {
+            self.turn = now;
+            let passed = now.saturating_duration_since(self.origin);
+            let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
+            self.now = self.now.max(now);
+        }
     }
 }

@@ -16,11 +16,13 @@ use super::Hub;
 
 impl Hub {
     /// Whether parsing has to wait for writes.
+    #[inline]
     pub(super) fn is_strained(&self) -> bool {
         self.pressed > 0 || self.arena.waiting() > self.config.max_buffered / 4
     }
 
     /// The work a turn may do, if it may do any.
+    #[inline]
     pub(super) fn allowance(&self, work: u32) -> u32 {
         if self.is_strained() { 0 } else { work }
     }

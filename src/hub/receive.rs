@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::conn::close::{CloseReason, parse_close};
-use crate::conn::decode::{Event, Partial, decode};
+use crate::conn::decode::{Event, Message, Partial, decode, decode_small};
 use crate::conn::frame::PONG;
 use crate::conn::{Flags, Phase, head};
 
@@ -44,12 +44,33 @@ impl Hub {
         now: Instant,
     ) {
         self.set_now(now);
-        if self.resolve(conn).is_none() {
+        let heard = self.now;
+        let Some(record) = self.resolve_mut(conn) else { return };
+        record.heard = heard;
+        record.written = 0;
+        let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
+        if record.flags.has(Flags::PINGED) {
+            self.clear_pinged(conn.index);
+        } else if record.phase == Phase::Open && record.inbound.is_none() && !waits {
+            // Nearly always: nothing is left over from before.
+            let used = self.feed_frames(handler, conn, bytes);
+            if used < bytes.len() {
+                self.keep(conn, &bytes[used..], 0);
+            }
             return;
         }
-        self.touch(conn.index);
+        self.receive_behind(handler, conn, bytes, waits);
+    }
+
+    /// Handles bytes that follow others which may still wait.
+    fn receive_behind<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        waits: bool,
+    ) {
         let record = &mut self.conns[conn.index as usize];
-        let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
                 inbound.stash.extend_from_slice(bytes);
@@ -187,6 +208,23 @@ impl Hub {
                 self.pause(conn);
                 break;
             }
+            if partial.is_none()
+                && let Some((used, message)) =
+                    decode_small(&mut bytes[at..], self.config.max_message)
+            {
+                at += used;
+                match message {
+                    Ok(message) => self.hand_over(handler, conn, message),
+                    Err(violation) => {
+                        self.close_with(conn.index, CloseReason::Violation(violation));
+                    }
+                }
+                if !self.is_open(conn) {
+                    return bytes.len();
+                }
+                begun = true;
+                continue;
+            }
             let rest = &mut bytes[at..];
             let left = rest.len();
             let (used, event) = match decode(&mut partial, rest, self.config.max_message) {
@@ -198,14 +236,16 @@ impl Hub {
             };
             at += used;
             let Some(event) = event else { break };
-            self.work -= 1;
             match event {
-                Event::Message(message) => {
-                    self.stats.messages_in += 1;
-                    handler.on_message(self, conn, message);
+                Event::Message(message) => self.hand_over(handler, conn, message),
+                Event::Ping(payload) => {
+                    self.work -= 1;
+                    self.queue_control(conn.index, PONG, payload);
                 }
-                Event::Ping(payload) => self.queue_control(conn.index, PONG, payload),
-                Event::Pong => self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE),
+                Event::Pong => {
+                    self.work -= 1;
+                    self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE);
+                }
                 Event::Close(payload) => {
                     match parse_close(payload) {
                         Ok(code) => self.closed_by_peer(conn.index, code, used < left),
@@ -226,6 +266,13 @@ impl Hub {
             self.keep_partial(conn.index, partial, begun);
         }
         at
+    }
+
+    #[inline]
+    fn hand_over<H: Handler>(&mut self, handler: &mut H, conn: ConnId, message: Message<'_>) {
+        self.work -= 1;
+        self.stats.messages_in += 1;
+        handler.on_message(self, conn, message);
     }
 
     /// Keeps what is there of a message. `begun` says that it began just now.

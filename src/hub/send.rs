@@ -1,7 +1,7 @@
 //! Sending: encode once, queue a reference to it for every receiver, mark the
 //! receivers dirty. Nothing is written here.
 
-use crate::conn::arena::Segment;
+use crate::conn::arena::{Arena, Segment};
 use crate::conn::close::CloseReason;
 use crate::conn::frame::{self, BINARY, TEXT};
 use crate::conn::{Connection, Flags, Phase};
@@ -24,7 +24,24 @@ impl Hub {
         self.send(conn, BINARY, data)
     }
 
+    #[inline]
     fn send(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
+        // Nearly every connection's socket takes bytes, and it has no more
+        // queued than other replies of this turn.
+        let most = self.config.max_queue / 2;
+        if let Some(record) = self.resolve_mut(conn)
+            && record.phase == Phase::Open
+            && !record.flags.has(Flags::BLOCKED)
+            && record.out.len() + payload.len() + frame::MAX_HEADER <= most
+        {
+            let segment = self.arena.put_frame(opcode, payload);
+            self.queue_plain(conn.index, segment);
+            return true;
+        }
+        self.send_behind(conn, opcode, payload)
+    }
+
+    fn send_behind(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
         if !self.is_open(conn) || !self.fits(payload) {
             return false;
         }
@@ -33,7 +50,6 @@ impl Hub {
         if !queued {
             self.arena.take_back(segment);
         }
-        self.stats.deliveries += u64::from(queued);
         queued
     }
 
@@ -63,7 +79,6 @@ impl Hub {
         if queued == 0 {
             self.arena.take_back(segment);
         }
-        self.stats.deliveries += queued as u64;
         queued
     }
 
@@ -74,18 +89,11 @@ impl Hub {
         if !self.fits(text.as_bytes()) {
             return 0;
         }
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        self.arena.mark_fan_out(segment);
-        let mut full = Vec::new();
-        let mut fan_out = FanOut::new(segment, self.config.max_queue);
+        let mut fan_out = self.start_fan_out(text);
         for (index, conn) in &mut self.conns {
-            if conn.is_active()
-                && !fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena)
-            {
-                full.push(index as u32);
-            }
+            fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
         }
-        self.finish_fan_out(fan_out, &full)
+        self.finish_fan_out(fan_out)
     }
 
     /// Queues a text message for every active connection in a group, encoded
@@ -94,31 +102,33 @@ impl Hub {
         if !self.fits(text.as_bytes()) {
             return 0;
         }
-        let Some(members) = self.groups.members(group) else { return 0 };
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        self.arena.mark_fan_out(segment);
-        let mut full = Vec::new();
-        let mut fan_out = FanOut::new(segment, self.config.max_queue);
-        for &index in members {
-            let Some(conn) = self.conns.get_mut(index as usize) else { continue };
-            if conn.is_active() && !fan_out.queue(index, conn, &mut self.dirty, &mut self.arena) {
-                full.push(index);
+        if self.groups.members(group).is_none() {
+            return 0;
+        }
+        let mut fan_out = self.start_fan_out(text);
+        for &index in self.groups.members(group).unwrap_or_default() {
+            if let Some(conn) = self.conns.get_mut(index as usize) {
+                fan_out.queue(index, conn, &mut self.dirty, &mut self.arena);
             }
         }
-        self.finish_fan_out(fan_out, &full)
+        self.finish_fan_out(fan_out)
     }
 
-    fn finish_fan_out(&mut self, fan_out: FanOut, full: &[u32]) -> usize {
-        if fan_out.refs > 0 {
-            self.arena.retain(fan_out.segment.turn, fan_out.refs);
-        }
+    fn start_fan_out(&mut self, text: &str) -> FanOut {
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        self.arena.mark_fan_out(segment);
+        FanOut::new(segment, self.config.max_queue)
+    }
+
+    fn finish_fan_out(&mut self, fan_out: FanOut) -> usize {
+        self.arena.retain(fan_out.refs);
         if fan_out.queued == 0 {
             self.arena.take_back(fan_out.segment);
         }
         self.pressed += fan_out.pressed;
         self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
-        for &index in full {
+        for index in fan_out.full {
             self.drop_slow_reader(index);
         }
         fan_out.queued as usize
@@ -126,16 +136,34 @@ impl Hub {
 
     /// Queues a message that was encoded, for an open connection.
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
-        self.work = self.work.saturating_sub(1);
         let conn = &mut self.conns[index as usize];
         let blocked = conn.flags.has(Flags::BLOCKED);
+        let length = conn.out.len() + segment.len();
+        if !blocked && length <= self.config.max_queue / 2 {
+            self.queue_plain(index, segment);
+            return true;
+        }
+        self.work = self.work.saturating_sub(1);
         if !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked) {
             self.drop_slow_reader(index);
             return false;
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
+        self.stats.deliveries += 1;
         self.queue(index, segment);
         true
+    }
+
+    /// Queues a message for a connection whose socket takes bytes and that has
+    /// not much queued.
+    #[inline]
+    fn queue_plain(&mut self, index: u32, segment: Segment) {
+        let conn = &mut self.conns[index as usize];
+        conn.flags.set(Flags::MESSAGE_QUEUED);
+        self.arena.retain(conn.out.push(segment));
+        self.dirty.mark(index, conn, Urgency::Direct);
+        self.stats.deliveries += 1;
+        self.work = self.allowance(self.work.saturating_sub(1));
     }
 
     /// Queues a control frame (RFC 6455, section 5.5).
@@ -162,9 +190,7 @@ impl Hub {
         }
         let before = conn.out.len();
         self.pressed += u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
-        if conn.out.push(segment) {
-            self.arena.retain(segment.turn, 1);
-        }
+        self.arena.retain(conn.out.push(segment));
         self.dirty.mark(index, conn, Urgency::Direct);
         self.work = self.allowance(self.work);
     }
@@ -188,37 +214,52 @@ struct FanOut {
     pressed: u32,
     /// How many segments the arena has to count.
     refs: u32,
+    /// Those whose queues are full.
+    full: Vec<u32>,
 }
 
 impl FanOut {
     fn new(segment: Segment, max_queue: usize) -> Self {
-        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0 }
+        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, full: Vec::new() }
     }
 
-    /// Returns false when the receiver's queue is full.
+    /// Queues it for one receiver, if that is active.
     #[inline]
-    fn queue(
+    fn queue(&mut self, index: u32, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
+        const UNUSUAL: u16 =
+            Flags::PARKED | Flags::BLOCKED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
+        // Nearly every receiver has nothing queued, and its socket takes bytes.
+        if conn.phase == Phase::Open && !conn.flags.has(UNUSUAL) && conn.out.start(self.segment) {
+            self.queued += 1;
+            self.refs += 1;
+            conn.flags.set(Flags::MESSAGE_QUEUED);
+            dirty.mark_fan_out(index, conn);
+            self.pressed += u32::from(becomes_pressed(0, self.segment.len(), self.max_queue));
+        } else if conn.is_active() {
+            self.queue_behind(index, conn, dirty, arena);
+        }
+    }
+
+    fn queue_behind(
         &mut self,
         index: u32,
         conn: &mut Connection,
         dirty: &mut Dirty,
-        arena: &mut crate::conn::arena::Arena,
-    ) -> bool {
+        arena: &mut Arena,
+    ) {
         let length = self.segment.len();
         let before = conn.out.len();
         let blocked = conn.flags.has(Flags::BLOCKED);
         if !has_room(before, length, self.max_queue, blocked) {
-            return false;
+            return self.full.push(index);
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
         self.queued += 1;
         if blocked {
-            conn.out.push_durable(self.segment, arena);
-            return true;
+            return conn.out.push_durable(self.segment, arena);
         }
-        self.refs += u32::from(conn.out.push(self.segment));
+        self.refs += conn.out.push(self.segment);
         self.pressed += u32::from(becomes_pressed(before, length, self.max_queue));
         dirty.mark(index, conn, Urgency::FanOut);
-        true
     }
 }

@@ -57,17 +57,6 @@ impl Hub {
         Some(self.origin + Duration::from_millis(at))
     }
 
-    /// Bytes have arrived: one store, nearly always.
-    #[inline]
-    pub(super) fn touch(&mut self, index: u32) {
-        let conn = &mut self.conns[index as usize];
-        conn.heard = self.now;
-        conn.written = 0;
-        if conn.flags.has(Flags::PINGED) {
-            self.clear_pinged(index);
-        }
-    }
-
     /// A sign of life after a ping: the next ping is due before the expiry
     /// that is armed.
     pub(super) fn clear_pinged(&mut self, index: u32) {

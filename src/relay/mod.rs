@@ -87,7 +87,16 @@ impl Relay {
         count
     }
 
+    #[inline]
     fn handle_text(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
+        if v1::is_ping(text) {
+            hub.send_text(conn, v1::PONG);
+        } else {
+            self.handle_frame(hub, conn, text);
+        }
+    }
+
+    fn handle_frame(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
         let meaning = v1::meaning(text);
         if let Meaning::Ping = meaning {
             hub.send_text(conn, v1::PONG);

@@ -71,9 +71,15 @@ enum Field {
     Message,
 }
 
+/// Whether a frame is the published page's heartbeat, as nearly all are.
+#[inline]
+pub fn is_ping(text: &str) -> bool {
+    text.eq_ignore_ascii_case("ping")
+}
+
 /// Tells what a text frame means; the first rule that matches.
 pub fn meaning(text: &str) -> Meaning<'_> {
-    if text.eq_ignore_ascii_case("ping") {
+    if is_ping(text) {
         return Meaning::Ping;
     }
     if !json::begins_object(text) {
