@@ -11,8 +11,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tungstenite::protocol::frame::coding::OpCode;
-
 use super::frame;
 
 /// A buffer is cut here, so that offsets fit 32 bits.
@@ -20,6 +18,8 @@ const MAX_TURN: usize = 1 << 30;
 /// A turn that has not been written whole is gone on with while it is smaller:
 /// a fan-out takes several turns to be written.
 const FULL: usize = 64 * 1024;
+/// The first room of a turn.
+const LEAST_ROOM: usize = 4 * 1024;
 /// Buffers of past turns kept for reuse, and how large they may be.
 const SPARES: usize = 4;
 const SPARE_CAPACITY: usize = 256 * 1024;
@@ -58,11 +58,33 @@ pub enum Durable {
 
 #[derive(Debug, Default)]
 struct Turn {
-    bytes: Vec<u8>,
+    /// Room, zeroed once: writing into a slice is cheaper than growing a vector.
+    room: Vec<u8>,
+    /// How much of it has been written.
+    used: usize,
     /// Segments that point here.
     refs: u32,
     /// In the order they lie.
     fan_outs: Vec<FanOut>,
+}
+
+impl Turn {
+    /// The next `length` bytes of the room, to be written.
+    #[inline(always)]
+    fn take(&mut self, length: usize) -> &mut [u8] {
+        let start = self.used;
+        if self.room.len() - start < length {
+            self.grow(length);
+        }
+        self.used += length;
+        &mut self.room[start..start + length]
+    }
+
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        let needed = (self.used + length).max(LEAST_ROOM);
+        self.room.resize(needed.max(2 * self.room.len()), 0);
+    }
 }
 
 /// Where a fan-out lies in its turn.
@@ -103,29 +125,32 @@ impl Arena {
     /// Those of them that wait for their turn to be written, not for a socket.
     #[inline]
     pub fn waiting(&self) -> usize {
-        self.past_bytes + self.current.bytes.len()
+        self.past_bytes + self.current.used
     }
 
-    /// Encodes one unfragmented server frame (RFC 6455, section 5.2).
-    #[inline]
-    pub fn put_frame(&mut self, opcode: OpCode, payload: &[u8]) -> Segment {
-        self.put(|bytes| {
-            bytes.reserve(frame::MAX_HEADER + payload.len());
-            frame::put_header(opcode, payload.len(), bytes);
-            bytes.extend_from_slice(payload);
-        })
-    }
-
-    /// Appends what `write` writes.
-    #[inline]
-    pub fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Segment {
-        if self.current.bytes.len() > MAX_TURN {
+    /// Encodes one unfragmented server frame (RFC 6455, section 5.2) that begins
+    /// with the byte `first`.
+    #[inline(always)]
+    pub fn put_frame(&mut self, first: u8, payload: &[u8]) -> Segment {
+        if self.current.used > MAX_TURN {
             self.next_turn();
         }
-        let start = self.current.bytes.len();
-        write(&mut self.current.bytes);
-        let end = self.current.bytes.len();
-        Segment { turn: self.number, start: start as u32, end: end as u32 }
+        let start = self.current.used;
+        let header = frame::server_header_len(payload.len());
+        let (header, rest) = self.current.take(header + payload.len()).split_at_mut(header);
+        frame::write_header(first, payload.len(), header);
+        rest.copy_from_slice(payload);
+        Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
+    }
+
+    /// Appends bytes that are no frame: an HTTP answer.
+    pub fn put(&mut self, bytes: &[u8]) -> Segment {
+        if self.current.used > MAX_TURN {
+            self.next_turn();
+        }
+        let start = self.current.used;
+        self.current.take(bytes.len()).copy_from_slice(bytes);
+        Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
     }
 
     /// Says that `segment`, the last one put, goes to many.
@@ -135,9 +160,9 @@ impl Arena {
 
     /// Takes back `segment`, the last one put, that turned out to be for nobody.
     pub fn take_back(&mut self, segment: Segment) {
-        let Turn { bytes, fan_outs, .. } = &mut self.current;
-        if bytes.len() == segment.end as usize {
-            bytes.truncate(segment.start as usize);
+        let Turn { used, fan_outs, .. } = &mut self.current;
+        if *used == segment.end as usize {
+            *used = segment.start as usize;
             fan_outs.pop_if(|fan_out| fan_out.start == segment.start);
         }
     }
@@ -164,9 +189,9 @@ impl Arena {
         turn.refs -= 1;
         if turn.refs == 0 {
             let turn = std::mem::take(turn);
-            self.past_bytes -= turn.bytes.len();
+            self.past_bytes -= turn.used;
             let turn = self.emptied(turn);
-            if turn.bytes.capacity() > 0 && self.spares.len() < SPARES {
+            if !turn.room.is_empty() && self.spares.len() < SPARES {
                 self.spares.push(turn);
             }
         }
@@ -179,13 +204,13 @@ impl Arena {
         } else {
             &self.past[self.past_index(segment.turn)]
         };
-        &turn.bytes[segment.start as usize..segment.end as usize]
+        &turn.room[segment.start as usize..segment.end as usize]
     }
 
     /// Ends the turn. What was written whole is gone; the rest stays for the
     /// segments that point to it.
     pub fn end_turn(&mut self) {
-        let length = self.current.bytes.len();
+        let length = self.current.used;
         if length >= FULL || length > 0 && self.current.refs == 0 {
             self.next_turn();
         }
@@ -194,13 +219,14 @@ impl Arena {
         }
     }
 
+    #[cold]
     fn next_turn(&mut self) {
         if self.current.refs == 0 {
             let turn = std::mem::take(&mut self.current);
             self.current = self.emptied(turn);
             return;
         }
-        self.past_bytes += self.current.bytes.len();
+        self.past_bytes += self.current.used;
         let next = self.spares.pop().unwrap_or_default();
         self.past.push_back(std::mem::replace(&mut self.current, next));
         self.number = self.number.wrapping_add(1);
@@ -220,13 +246,13 @@ impl Arena {
             let fan_out = turn.fan_outs.get_mut(next).filter(|fan_out| fan_out.start < segment.end);
             let own_end = fan_out.as_ref().map_or(segment.end, |fan_out| fan_out.start);
             if at < own_end {
-                let own = turn.bytes[at as usize..own_end as usize].to_vec();
+                let own = turn.room[at as usize..own_end as usize].to_vec();
                 self.durable += own.len();
                 push(Durable::Owned(own));
                 at = own_end;
             }
             if let Some(FanOut { start, end, shared }) = fan_out {
-                let bytes = &turn.bytes[*start as usize..*end as usize];
+                let bytes = &turn.room[*start as usize..*end as usize];
                 let shared = shared.get_or_insert_with(|| {
                     self.durable += bytes.len();
                     bytes.into()
@@ -273,9 +299,9 @@ impl Arena {
                 self.drop_shared(shared);
             }
         }
-        turn.bytes.clear();
-        if turn.bytes.capacity() > SPARE_CAPACITY {
-            turn.bytes = Vec::new();
+        turn.used = 0;
+        if turn.room.len() > SPARE_CAPACITY {
+            turn.room = Vec::new();
         }
         turn
     }

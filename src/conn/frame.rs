@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 use tungstenite::Error;
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::OpCode;
 
 use super::close::Violation;
 
@@ -29,23 +29,47 @@ pub struct Header {
     pub size: usize,
 }
 
-/// The first byte of a frame that is a whole text message, and a binary one.
-pub const FINAL_TEXT: u8 = 0x81;
-const FINAL_BINARY: u8 = 0x82;
-/// Bytes of a small frame's header, the last four of them its mask.
-pub const SMALL_HEADER: usize = 6;
+/// The first byte of an unfragmented frame: FIN, no reserved bit, the opcode.
+pub const TEXT: u8 = 0x81;
+pub const BINARY: u8 = 0x82;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
+pub const PONG: u8 = 0x8A;
 
-/// The payload's length if a whole data frame of the commonest kind lies at the
-/// start of `input`: final, masked, no reserved bit, shorter than 126 bytes.
+/// A whole data frame, unmasked.
+#[derive(Debug)]
+pub struct Whole<'a> {
+    pub is_text: bool,
+    pub payload: &'a [u8],
+    /// Bytes of the frame, its header included.
+    pub size: usize,
+}
+
+/// Takes a data frame of the commonest kind from the start of `input` and unmasks it
+/// there: whole, unfragmented, and shorter than 64 KiB. What it does not take is for
+/// [`parse_header`].
 #[inline]
-pub fn small_frame(input: &[u8]) -> Option<usize> {
-    match *input {
-        [FINAL_TEXT | FINAL_BINARY, second @ 0x80..=0xFD, _, _, _, _, ref rest @ ..] => {
-            let length = usize::from(second & 0x7F);
-            (length <= rest.len()).then_some(length)
+pub fn take_whole(input: &mut [u8], max_message: usize) -> Option<Whole<'_>> {
+    let is_text = match input.first()? {
+        &TEXT => true,
+        &BINARY => false,
+        _ => return None,
+    };
+    let (header, mask, length, rest) = match input {
+        [_, second @ 0x80..=0xFD, a, b, c, d, rest @ ..] => {
+            (6, [*a, *b, *c, *d], usize::from(*second & 0x7F), rest)
         }
-        _ => None,
+        [_, 0xFE, high, low, a, b, c, d, rest @ ..] => {
+            (8, [*a, *b, *c, *d], usize::from(u16::from_be_bytes([*high, *low])), rest)
+        }
+        _ => return None,
+    };
+    if length > max_message {
+        return None;
     }
+    let payload = rest.get_mut(..length)?;
+    unmask(payload, mask);
+    Some(Whole { is_text, payload, size: header + length })
 }
 
 /// Parses the header at the start of `input`; `None` when it is not complete.
@@ -86,38 +110,38 @@ pub fn parse_header(input: &[u8]) -> Result<Option<Header>, Violation> {
     }))
 }
 
-/// Appends the header of an unfragmented, unmasked server frame.
-pub fn put_header(opcode: OpCode, length: usize, output: &mut Vec<u8>) {
-    if length < 126 {
-        let code: u8 = opcode.into();
-        output.extend_from_slice(&[0x80 | code, length as u8]);
-        return;
-    }
-    let header = FrameHeader { opcode, ..FrameHeader::default() };
-    // Writing into a `Vec` cannot fail.
-    let _ = header.format(length as u64, output);
-}
-
-/// Bytes of a server's frame with so long a payload.
-pub fn server_frame_len(length: usize) -> usize {
-    let header = match length {
+/// Bytes of the header of a server's frame with so long a payload.
+#[inline]
+pub fn server_header_len(length: usize) -> usize {
+    match length {
         0..=125 => 2,
         126..=0xFFFF => 4,
         _ => 10,
-    };
-    length + header
+    }
+}
+
+/// Writes the header of an unfragmented, unmasked server frame into a slice of
+/// [`server_header_len`]. It begins with the byte `first`.
+#[inline]
+pub fn write_header(first: u8, length: usize, header: &mut [u8]) {
+    match header {
+        [a, b] => (*a, *b) = (first, length as u8),
+        [a, b, rest @ ..] if rest.len() == 2 => {
+            (*a, *b) = (first, 126);
+            rest.copy_from_slice(&(length as u16).to_be_bytes());
+        }
+        [a, b, rest @ ..] if rest.len() == 8 => {
+            (*a, *b) = (first, 127);
+            rest.copy_from_slice(&(length as u64).to_be_bytes());
+        }
+        _ => debug_assert!(false, "a header of {} bytes", header.len()),
+    }
 }
 
 /// Whether the opcode is that of a control frame.
 pub fn is_control(opcode: OpCode) -> bool {
     matches!(opcode, OpCode::Control(_))
 }
-
-pub const TEXT: OpCode = OpCode::Data(Data::Text);
-pub const BINARY: OpCode = OpCode::Data(Data::Binary);
-pub const PING: OpCode = OpCode::Control(Control::Ping);
-pub const PONG: OpCode = OpCode::Control(Control::Pong);
-pub const CLOSE: OpCode = OpCode::Control(Control::Close);
 
 /// Unmasks `payload` in place (section 5.3), by words.
 pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
@@ -148,26 +172,39 @@ pub fn rotate_mask(mask: [u8; 4], done: usize) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
+    use tungstenite::protocol::frame::coding::{Control, Data};
+
     use super::*;
 
     #[test]
     fn the_short_way_agrees_with_tungstenite() {
-        let mut taken = 0;
+        let mut count = 0;
         for first in 0..=255u8 {
             for second in 0..=255u8 {
-                let mut input = [7; 140];
-                (input[0], input[1]) = (first, second);
-                let Some(length) = small_frame(&input) else { continue };
-                taken += 1;
-                let header = parse_header(&input).unwrap().unwrap();
-                assert_eq!((header.length, header.size, header.fin), (length as u64, 6, true));
-                assert_eq!(header.mask, [7; 4]);
-                assert!(matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary)));
-                assert_eq!(small_frame(&input[..6 + length]), Some(length));
-                assert_eq!(small_frame(&input[..5 + length]), None);
+                for length in [0, 125, 126, 300] {
+                    let mut input = vec![7; 320];
+                    (input[0], input[1]) = (first, second);
+                    input[2..4].copy_from_slice(&u16::to_be_bytes(length));
+                    let mut taken = input.clone();
+                    let Some(whole) = take_whole(&mut taken, 1_000) else { continue };
+                    count += 1;
+                    let header = parse_header(&input).unwrap().unwrap();
+                    let size = header.size + header.length as usize;
+                    assert!(header.fin);
+                    let kind = if whole.is_text { Data::Text } else { Data::Binary };
+                    assert_eq!(header.opcode, OpCode::Data(kind));
+                    unmask(&mut input[header.size..size], header.mask);
+                    assert_eq!((whole.payload, whole.size), (&input[header.size..size], size));
+                    assert!(take_whole(&mut input[..size - 1], 1_000).is_none());
+                    assert!(take_whole(&mut input, header.length as usize).is_some());
+                    let shorter = header.length.checked_sub(1);
+                    assert!(
+                        shorter.is_none_or(|max| take_whole(&mut input, max as usize).is_none())
+                    );
+                }
             }
         }
-        assert_eq!(taken, 2 * 126);
+        assert_eq!(count, 2 * (126 + 1) * 4);
     }
 
     #[test]
@@ -205,13 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_written_in_the_shortest_form() {
-        for (length, size) in [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)] {
-            let mut output = Vec::new();
-            put_header(TEXT, length, &mut output);
-            assert_eq!(output.len(), size);
-            assert_eq!(server_frame_len(length), size + length);
-            assert_eq!(output[0], 0x81);
+    fn frames_are_written_as_tungstenite_writes_them() {
+        for (first, opcode) in [
+            (TEXT, OpCode::Data(Data::Text)),
+            (BINARY, OpCode::Data(Data::Binary)),
+            (CLOSE, OpCode::Control(Control::Close)),
+            (PING, OpCode::Control(Control::Ping)),
+            (PONG, OpCode::Control(Control::Pong)),
+        ] {
+            for length in [0, 1, 125, 126, 65_535, 65_536] {
+                let mut ours = vec![0; server_header_len(length)];
+                write_header(first, length, &mut ours);
+                let mut theirs = Vec::new();
+                let header = FrameHeader { opcode, ..FrameHeader::default() };
+                header.format(length as u64, &mut theirs).unwrap();
+                assert_eq!(ours, theirs);
+            }
         }
     }
 }

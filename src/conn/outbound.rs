@@ -54,23 +54,19 @@ pub struct Outbound {
 
 impl Outbound {
     /// Bytes not yet written.
+    #[inline]
     pub fn len(&self) -> usize {
         self.run.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.bytes)
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.run.is_empty() && self.backlog.is_none()
     }
 
-    /// Bytes of the one run, when there is nothing else.
-    #[inline]
-    pub fn run_len(&self) -> usize {
-        self.run.len()
-    }
-
     /// Queues a segment of the current turn if nothing else is queued. Returns
     /// whether it was.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn start(&mut self, segment: Segment) -> bool {
         let starts = self.is_empty();
@@ -83,7 +79,7 @@ impl Outbound {
     /// Queues a segment of the current turn if one run holds it with what is
     /// queued. Returns how many more segments the arena has to count; `None`
     /// if it was not queued.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn extend(&mut self, segment: Segment) -> Option<u32> {
         if self.start(segment) {
@@ -98,7 +94,7 @@ impl Outbound {
 
     /// Queues a segment of the current turn. Returns how many more segments the
     /// arena has to count.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn push(&mut self, segment: Segment) -> u32 {
         self.extend(segment).unwrap_or_else(|| self.push_back(segment))

@@ -1,8 +1,6 @@
 //! Which connections have something to write: two queues, first come first
 //! served, replies and one-to-one before fan-outs.
 
-use std::collections::VecDeque;
-
 use slab::Slab;
 
 use crate::conn::{Connection, Flags};
@@ -28,15 +26,47 @@ impl Urgency {
     }
 }
 
+/// Slots, first in, first out; filled and emptied by the thousand.
+#[derive(Debug, Default)]
+struct Queue {
+    slots: Vec<u32>,
+    /// How many of them have been taken.
+    taken: usize,
+}
+
+impl Queue {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.taken == self.slots.len()
+    }
+
+    #[inline]
+    fn push(&mut self, index: u32) {
+        self.slots.push(index);
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<u32> {
+        let index = self.slots.get(self.taken).copied()?;
+        self.taken += 1;
+        Some(index)
+    }
+
+    /// Forgets what was taken, once that is the larger part.
+    fn trim(&mut self) {
+        if self.taken > self.slots.len() / 2 {
+            self.slots.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+}
+
 /// The queues of slots to write to. A slot may be queued after its connection
 /// has gone: it is a hint, as readiness is.
 #[derive(Debug, Default)]
 pub struct Dirty {
-    direct: VecDeque<u32>,
-    /// Filled and emptied by the thousand: what is before `fan_out_at` has
-    /// been taken.
-    fan_out: Vec<u32>,
-    fan_out_at: usize,
+    direct: Queue,
+    fan_out: Queue,
     /// Were written to and have more: in the next turn.
     later: Vec<u32>,
     popped: u32,
@@ -44,21 +74,19 @@ pub struct Dirty {
 
 impl Dirty {
     pub fn is_empty(&self) -> bool {
-        self.direct.is_empty()
-            && self.fan_out_at == self.fan_out.len()
-            && self.later.is_empty()
+        self.direct.is_empty() && self.fan_out.is_empty() && self.later.is_empty()
     }
 
     /// Queues a connection, once in each queue at most. One with its socket
     /// blocked is not queued: it becomes writable first.
-    #[inline]
+    #[inline(always)]
     pub fn mark(&mut self, index: u32, conn: &mut Connection, urgency: Urgency) {
         if conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT | urgency.flag()) {
             return;
         }
         conn.flags.set(urgency.flag());
         match urgency {
-            Urgency::Direct => self.direct.push_back(index),
+            Urgency::Direct => self.direct.push(index),
             Urgency::FanOut => self.fan_out.push(index),
         }
     }
@@ -88,38 +116,22 @@ impl Dirty {
             if conn.flags.has(Flags::BLOCKED) || conn.out.is_empty() {
                 conn.flags.clear(Flags::DIRTY_DIRECT);
             } else {
-                self.direct.push_back(index);
+                self.direct.push(index);
             }
         }
-        // One fan-out after another must not make it grow for ever.
-        if self.fan_out_at > self.fan_out.len() / 2 {
-            self.fan_out.drain(..self.fan_out_at);
-            self.fan_out_at = 0;
-        }
+        self.direct.trim();
+        self.fan_out.trim();
     }
 
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
         if self.direct.is_empty() {
-            return self.pop_fan_out();
+            return self.fan_out.pop();
         }
         self.popped = self.popped.wrapping_add(1);
         if self.popped.is_multiple_of(FAN_OUT_SHARE) {
-            return self.pop_fan_out().or_else(|| self.direct.pop_front());
+            return self.fan_out.pop().or_else(|| self.direct.pop());
         }
-        self.direct.pop_front()
-    }
-
-    #[inline]
-    fn pop_fan_out(&mut self) -> Option<u32> {
-        let index = self.fan_out.get(self.fan_out_at).copied();
-        match index {
-            Some(_) => self.fan_out_at += 1,
-            None => {
-                self.fan_out.clear();
-                self.fan_out_at = 0;
-            }
-        }
-        index
+        self.direct.pop()
     }
 }

@@ -99,12 +99,7 @@ impl Hub {
         Some((conn, self.after_write(conn, offered, result)))
     }
 
-    fn after_write(
-        &mut self,
-        conn: ConnId,
-        offered: usize,
-        result: io::Result<usize>,
-    ) -> Wrote {
+    fn after_write(&mut self, conn: ConnId, offered: usize, result: io::Result<usize>) -> Wrote {
         let written = match result {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -114,6 +114,8 @@ pub struct Hub {
     wheel: Wheel,
     arena: Arena,
     dirty: dirty::Dirty,
+    /// Where an HTTP answer is put together.
+    answer: Vec<u8>,
     /// To be freed at the end of the turn.
     ended: Vec<u32>,
     /// Paused for lack of work budget; parsed first next turn.
@@ -165,6 +167,7 @@ impl Hub {
             wheel: Wheel::with_capacity(slots),
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
+            answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),
             readable: Vec::new(),
@@ -251,10 +254,12 @@ impl Hub {
     }
 
     /// The one way from an id to a connection. `None` is ordinary.
+    #[inline]
     fn resolve(&self, conn: ConnId) -> Option<&Connection> {
         self.conns.get(conn.index as usize).filter(|record| record.serial == conn.serial)
     }
 
+    #[inline]
     fn resolve_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
         self.conns.get_mut(conn.index as usize).filter(|record| record.serial == conn.serial)
     }

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use crate::conn::close::{CloseReason, parse_close};
-use crate::conn::decode::{Event, Message, Partial, decode, decode_small};
-use crate::conn::frame::PONG;
+use crate::conn::close::{CloseReason, Violation, parse_close};
+use crate::conn::decode::{self, Event, Message, Partial, decode};
+use crate::conn::frame::{PONG, take_whole};
 use crate::conn::{Flags, Phase, head};
 
 use super::{ConnId, Handler, Hub};
@@ -53,9 +53,9 @@ impl Hub {
             self.clear_pinged(conn.index);
         } else if record.phase == Phase::Open && record.inbound.is_none() && !waits {
             // Nearly always: nothing is left over from before.
-            let used = self.feed_frames(handler, conn, bytes);
+            let used = self.feed_whole(handler, conn, bytes);
             if used < bytes.len() {
-                self.keep(conn, &bytes[used..], 0);
+                self.feed(handler, conn, &mut bytes[used..], 0);
             }
             return;
         }
@@ -191,6 +191,28 @@ impl Hub {
         }
     }
 
+    /// Handles messages as long as each is one whole frame and there is budget.
+    /// Returns how many bytes it used: all of them when the connection is closed.
+    #[inline]
+    fn feed_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && self.work > 0 {
+            let Some(frame) = take_whole(&mut bytes[at..], self.config.max_message) else { break };
+            at += frame.size;
+            if !frame.is_text {
+                self.hand_over(handler, conn, Message::Binary(frame.payload));
+            } else if let Ok(text) = decode::text(frame.payload) {
+                self.hand_over(handler, conn, Message::Text(text));
+            } else {
+                self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
+            }
+            if !self.is_open(conn) {
+                return bytes.len();
+            }
+        }
+        at
+    }
+
     /// Handles frames until `bytes` or the budget is used up; returns how many
     /// bytes were.
     fn feed_frames<H: Handler>(
@@ -208,22 +230,12 @@ impl Hub {
                 self.pause(conn);
                 break;
             }
-            if partial.is_none()
-                && let Some((used, message)) =
-                    decode_small(&mut bytes[at..], self.config.max_message)
-            {
-                at += used;
-                match message {
-                    Ok(message) => self.hand_over(handler, conn, message),
-                    Err(violation) => {
-                        self.close_with(conn.index, CloseReason::Violation(violation));
-                    }
-                }
-                if !self.is_open(conn) {
-                    return bytes.len();
-                }
+            if partial.is_none() {
                 begun = true;
-                continue;
+                at += self.feed_whole(handler, conn, &mut bytes[at..]);
+                if at == bytes.len() || self.work == 0 {
+                    continue;
+                }
             }
             let rest = &mut bytes[at..];
             let left = rest.len();
@@ -268,7 +280,7 @@ impl Hub {
         at
     }
 
-    #[inline]
+    #[inline(always)]
     fn hand_over<H: Handler>(&mut self, handler: &mut H, conn: ConnId, message: Message<'_>) {
         self.work -= 1;
         self.stats.messages_in += 1;

@@ -14,6 +14,10 @@ const HOLD_MS: u64 = 1_000;
 /// What a refused client is asked to wait, in seconds.
 const RETRY_AFTER: &str = "2";
 
+/// The buffer in which answers are put together is given back if it has grown
+/// beyond this.
+const LARGE_ANSWER: usize = 16 * 1024;
+
 impl Hub {
     /// Handles one whole head.
     pub(super) fn handle_head<H: Handler>(&mut self, handler: &mut H, conn: ConnId, head: &[u8]) {
@@ -71,8 +75,16 @@ impl Hub {
             self.start_closing(conn.index, Phase::FlushThenDrain, CloseReason::Http { status });
         }
         self.stats.answered += 1;
-        let segment = self.arena.put(|bytes| response.put(keep_alive, head_only, bytes));
-        self.queue(conn.index, segment);
+        self.queue_answer(conn.index, |bytes| response.put(keep_alive, head_only, bytes));
+    }
+
+    /// Queues an HTTP answer that `put` appends to a vector.
+    fn queue_answer(&mut self, index: u32, put: impl FnOnce(&mut Vec<u8>)) {
+        self.answer.clear();
+        put(&mut self.answer);
+        let segment = self.arena.put(&self.answer);
+        self.answer.shrink_to(LARGE_ANSWER);
+        self.queue(index, segment);
     }
 
     fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
@@ -96,9 +108,8 @@ impl Hub {
             return self.hold(conn);
         }
         let protocol = accept.protocol.filter(|name| !name.contains(|c: char| c.is_control()));
-        let segment =
-            self.arena.put(|bytes| put_switching_protocols(key, protocol.as_deref(), bytes));
-        self.queue(conn.index, segment);
+        let protocol = protocol.as_deref();
+        self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
 
         let record = &mut self.conns[conn.index as usize];
         record.phase = Phase::Open;

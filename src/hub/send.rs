@@ -15,8 +15,9 @@ impl Hub {
     /// queued: not when the connection is gone or closing, when the message is
     /// longer than any queue, or when this queue is full, in which case the
     /// connection is dropped as a slow reader.
+    #[inline(always)]
     pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
-        self.send(conn, frame::TEXT, text.as_bytes())
+        self.send(conn, TEXT, text.as_bytes())
     }
 
     /// Queues a binary message for one connection. As [`Hub::send_text`].
@@ -24,8 +25,8 @@ impl Hub {
         self.send(conn, BINARY, data)
     }
 
-    #[inline]
-    fn send(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
+    #[inline(always)]
+    fn send(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
         let most = self.config.max_queue / 2;
@@ -34,18 +35,19 @@ impl Hub {
             && !record.flags.has(Flags::BLOCKED)
             && record.out.len() + payload.len() + frame::MAX_HEADER <= most
         {
-            let segment = self.arena.put_frame(opcode, payload);
+            let segment = self.arena.put_frame(first, payload);
             self.queue_plain(conn.index, segment);
             return true;
         }
-        self.send_behind(conn, opcode, payload)
+        self.send_behind(conn, first, payload)
     }
 
-    fn send_behind(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) -> bool {
+    #[inline(never)]
+    fn send_behind(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
         if !self.is_open(conn) || !self.fits(payload) {
             return false;
         }
-        let segment = self.arena.put_frame(opcode, payload);
+        let segment = self.arena.put_frame(first, payload);
         let queued = self.queue_message(conn.index, segment);
         if !queued {
             self.arena.take_back(segment);
@@ -56,7 +58,7 @@ impl Hub {
     /// Whether a queue could ever hold that message. If not, no receiver is to
     /// blame: it is sent to nobody, and nobody is dropped for it.
     fn fits(&mut self, payload: &[u8]) -> bool {
-        let fits = frame::server_frame_len(payload.len()) <= self.config.max_queue;
+        let fits = frame::server_header_len(payload.len()) + payload.len() <= self.config.max_queue;
         self.stats.too_long += u64::from(!fits);
         fits
     }
@@ -156,7 +158,7 @@ impl Hub {
 
     /// Queues a message for a connection whose socket takes bytes and that has
     /// not much queued.
-    #[inline]
+    #[inline(always)]
     fn queue_plain(&mut self, index: u32, segment: Segment) {
         let conn = &mut self.conns[index as usize];
         conn.flags.set(Flags::MESSAGE_QUEUED);
@@ -167,13 +169,13 @@ impl Hub {
     }
 
     /// Queues a control frame (RFC 6455, section 5.5).
-    pub(super) fn queue_control(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
-        let segment = self.arena.put_frame(opcode, payload);
+    pub(super) fn queue_control(&mut self, index: u32, first: u8, payload: &[u8]) {
+        let segment = self.arena.put_frame(first, payload);
         // A close frame always has room: it is the last.
         let conn = &self.conns[index as usize];
         let blocked = conn.flags.has(Flags::BLOCKED);
         let full = !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked);
-        if full && opcode != frame::CLOSE {
+        if full && first != frame::CLOSE {
             self.drop_slow_reader(index);
             return;
         }
@@ -202,8 +204,6 @@ impl Hub {
         }
     }
 }
-
-type Opcode = tungstenite::protocol::frame::coding::OpCode;
 
 /// One encoding on its way into many queues.
 struct FanOut {

@@ -96,6 +96,7 @@ impl Relay {
         }
     }
 
+    #[inline(never)]
     fn handle_frame(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
         let meaning = v1::meaning(text);
         if let Meaning::Ping = meaning {
@@ -173,6 +174,7 @@ impl Handler for Relay {
         }
     }
 
+    #[inline]
     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
         match message {
             Message::Text(text) => self.handle_text(hub, conn, text),

@@ -74,7 +74,7 @@ enum Field {
 /// Whether a frame is the published page's heartbeat, as nearly all are.
 #[inline]
 pub fn is_ping(text: &str) -> bool {
-    text.eq_ignore_ascii_case("ping")
+    text == "ping" || text.eq_ignore_ascii_case("ping")
 }
 
 /// Tells what a text frame means; the first rule that matches.
