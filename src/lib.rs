@@ -62,7 +62,7 @@ pub use driver::{Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transpo
 pub use hub::{
     Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
     MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,
-    Sent, Stats, Upgrade, Wrote,
+    Sent, Sink, Stats, Upgrade, Wrote,
 };
 pub use relay::{Counters, Relay, RelayConfig};
 pub use server::{Server, Stopper};

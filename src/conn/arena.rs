@@ -184,6 +184,11 @@ impl Arena {
         }
     }
 
+    /// Counts `refs` segments of the current turn less.
+    pub fn release_current(&mut self, refs: u32) {
+        self.current.refs -= refs;
+    }
+
     fn release_past(&mut self, turn: u32) {
         let Some(turn) = self.turn_mut(turn) else { return };
         turn.refs -= 1;
@@ -205,6 +210,15 @@ impl Arena {
             &self.past[self.past_index(segment.turn)]
         };
         &turn.room[segment.start as usize..segment.end as usize]
+    }
+
+    /// The bytes of a segment that points to the current turn and is not empty.
+    #[inline]
+    pub fn current_slice(&self, segment: Segment) -> Option<&[u8]> {
+        if segment.turn != self.number || segment.is_empty() {
+            return None;
+        }
+        self.current.room.get(segment.start as usize..segment.end as usize)
     }
 
     /// Ends the turn. What was written whole is gone; the rest stays for the

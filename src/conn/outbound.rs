@@ -176,15 +176,17 @@ impl Outbound {
         count
     }
 
-    /// Takes off the one run there is, if that is just what was written. This is
-    /// how nearly every write ends.
+    /// The bytes to write if they are all in the current turn's buffer.
     #[inline]
-    pub fn take_run(&mut self, written: usize, arena: &mut Arena) -> bool {
-        if self.backlog.is_some() || self.run.len() != written || written == 0 {
-            return false;
-        }
-        arena.release(std::mem::take(&mut self.run).turn);
-        true
+    pub fn current<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
+        if self.backlog.is_some() { None } else { arena.current_slice(self.run) }
+    }
+
+    /// Forgets those, which were written; the caller [releases](Arena::release)
+    /// their buffer.
+    #[inline]
+    pub fn forget_run(&mut self) {
+        self.run = Segment::default();
     }
 
     /// Takes `written` bytes off the front.

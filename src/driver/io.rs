@@ -4,12 +4,9 @@ use std::io::{self as stdio, ErrorKind, IoSlice, Read};
 
 use mio::{Interest, Token};
 
-use crate::hub::{ConnId, Handler, Pending, Wrote};
+use crate::hub::{ConnId, Handler, Sink, Wrote};
 
 use super::{Driver, Listen, Slot, Transport};
-
-/// Slices in one vectored write; what is more waits for the next.
-const SLICES: usize = 64;
 
 impl<H: Handler, L: Listen> Driver<H, L> {
     /// Reads a connection's socket once. A short read ends the reading: more
@@ -68,14 +65,13 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// Writes to connections that have something to send, once each, within
     /// the turn's budget. The rest keeps its place for the next turn.
     pub(super) fn flush(&mut self) {
-        for _ in 0..self.hub.config().writes_per_turn {
-            let Driver { hub, slots, .. } = self;
-            match hub.write_next(|conn, pending| write(slots, conn, &pending)) {
-                None => break,
-                Some((_, Wrote::Done)) => {}
-                Some((conn, Wrote::ShutdownWrite)) => self.shutdown_write(conn),
-                Some((conn, Wrote::Blocked)) => self.register(conn, true),
-                Some((conn, Wrote::Unblocked)) => self.unblock(conn),
+        let mut budget = self.hub.config().writes_per_turn;
+        while let Some((conn, wrote)) = self.hub.write(&mut self.slots, &mut budget) {
+            match wrote {
+                Wrote::Done => {}
+                Wrote::ShutdownWrite => self.shutdown_write(conn),
+                Wrote::Blocked => self.register(conn, true),
+                Wrote::Unblocked => self.unblock(conn),
             }
         }
     }
@@ -112,25 +108,19 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 }
 
-/// Offers the socket what is pending; returns how much that was and what the
-/// socket said.
-#[inline]
-fn write<S: Transport>(
-    slots: &mut [Option<Slot<S>>],
-    conn: ConnId,
-    pending: &Pending<'_>,
-) -> (usize, stdio::Result<usize>) {
-    let Some(Some(slot)) = slots.get_mut(conn.index()) else {
-        return (0, Err(ErrorKind::NotConnected.into()));
-    };
-    match pending.single() {
-        Some(bytes) => (bytes.len(), slot.socket.write(bytes)),
-        None => {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = pending.gather(&mut slices);
-            let slices = &slices[..count];
-            let offered = slices.iter().map(|slice| slice.len()).sum();
-            (offered, slot.socket.write_vectored(slices))
+impl<S: Transport> Sink for Vec<Option<Slot<S>>> {
+    #[inline]
+    fn write(&mut self, index: usize, bytes: &[u8]) -> stdio::Result<usize> {
+        match self.get_mut(index) {
+            Some(Some(slot)) => slot.socket.write(bytes),
+            _ => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> stdio::Result<usize> {
+        match self.get_mut(index) {
+            Some(Some(slot)) => slot.socket.write_vectored(slices),
+            _ => Err(ErrorKind::NotConnected.into()),
         }
     }
 }

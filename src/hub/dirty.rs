@@ -28,7 +28,7 @@ impl Urgency {
 
 /// Slots, first in, first out; filled and emptied by the thousand.
 #[derive(Debug, Default)]
-struct Queue {
+pub struct Queue {
     slots: Vec<u32>,
     /// How many of them have been taken.
     taken: usize,
@@ -46,10 +46,20 @@ impl Queue {
     }
 
     #[inline]
-    fn pop(&mut self) -> Option<u32> {
-        let index = self.slots.get(self.taken).copied()?;
+    pub fn first(&self) -> Option<u32> {
+        self.slots.get(self.taken).copied()
+    }
+
+    /// Takes the first.
+    #[inline]
+    pub fn skip(&mut self) {
         self.taken += 1;
-        Some(index)
+    }
+
+    fn pop(&mut self) -> Option<u32> {
+        let first = self.first();
+        self.taken += usize::from(first.is_some());
+        first
     }
 
     /// Forgets what was taken, once that is the larger part.
@@ -123,7 +133,15 @@ impl Dirty {
         self.fan_out.trim();
     }
 
-    #[inline]
+    /// The queue that is not empty, when one alone is.
+    pub fn only_queue(&mut self) -> Option<&mut Queue> {
+        match (self.direct.is_empty(), self.fan_out.is_empty()) {
+            (false, true) => Some(&mut self.direct),
+            (true, false) => Some(&mut self.fan_out),
+            _ => None,
+        }
+    }
+
     pub fn pop(&mut self) -> Option<u32> {
         if self.direct.is_empty() {
             return self.fan_out.pop();

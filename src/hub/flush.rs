@@ -21,7 +21,26 @@ pub enum Sent {
     ShutdownWrite,
 }
 
-/// What the caller of [`Hub::write_next`] has to do after the write.
+/// The sockets, for [`Hub::write`].
+pub trait Sink {
+    /// Writes to the socket of the connection in the slot `index`, once and
+    /// without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing now; others as the system says.
+    fn write(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize>;
+
+    /// The same for bytes in several pieces.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// Slices in one vectored write; what is more waits for the next.
+const SLICES: usize = 64;
+
+/// What the caller of [`Hub::write`] has to do after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Wrote {
@@ -71,32 +90,85 @@ impl Hub {
         None
     }
 
-    /// Writes to the next connection that has something to write, and takes
-    /// note of what became of it: [`Hub::pop_dirty`], [`Hub::pending`],
-    /// [`Hub::sent`], [`Hub::blocked`] and [`Hub::failed`] in one, for every
-    /// write of a server. `write` returns how many bytes it offered to the
-    /// socket and what the socket said. `None` when nothing is to be written.
-    #[inline]
-    pub fn write_next(
+    /// Writes to connections that have something to write, once each and
+    /// `budget` of them at most, and takes note of what became of it:
+    /// [`Hub::pop_dirty`], [`Hub::pending`], [`Hub::sent`], [`Hub::blocked`] and
+    /// [`Hub::failed`] in one, for all the writes of a server. Returns early
+    /// when the caller has to do something for a connection; `None` when nothing
+    /// more is to be written or the budget is spent.
+    pub fn write<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
+        loop {
+            match self.write_plain(sink, budget) {
+                None | Some((_, Wrote::Done)) => {}
+                unusual => return unusual,
+            }
+            if *budget == 0 {
+                return None;
+            }
+            let conn = self.pop_dirty()?;
+            *budget -= 1;
+            match self.write_one(sink, conn) {
+                Wrote::Done => {}
+                wrote => return Some((conn, wrote)),
+            }
+        }
+    }
+
+    /// Writes to connections as long as they are like nearly all: open, with
+    /// nothing but bytes of the current buffer, which their sockets take whole.
+    /// Returns the first whose socket does not.
+    #[inline(never)]
+    fn write_plain<S: Sink>(
         &mut self,
-        write: impl FnOnce(ConnId, Pending<'_>) -> (usize, io::Result<usize>),
+        sink: &mut S,
+        budget: &mut u32,
     ) -> Option<(ConnId, Wrote)> {
         const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
-        let conn = self.pop_dirty()?;
-        let record = &mut self.conns[conn.index as usize];
-        let pending = Pending { out: &record.out, arena: &self.arena };
-        let (offered, result) = write(conn, pending);
-        // Nearly every write: an open connection took all of one slice.
-        if let Ok(written) = result
+        const DIRTY: u16 = Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
+        let Hub { conns, dirty, arena, now, .. } = self;
+        let queue = dirty.only_queue().filter(|_| self.pressed == 0)?;
+        let most = *budget;
+        let mut released = 0;
+        let mut unusual = None;
+        while released < most
+            && let Some(index) = queue.first()
+            && let Some(record) = conns.get_mut(index as usize)
             && record.phase == Phase::Open
             && !record.flags.has(UNUSUAL)
-            && record.out.take_run(written, &mut self.arena)
+            && let Some(bytes) = record.out.current(arena)
         {
-            self.pressed -= u32::from(written > self.config.max_queue / 2);
-            record.note_life(self.now);
-            return Some((conn, Wrote::Done));
+            queue.skip();
+            record.flags.clear(DIRTY);
+            let result = sink.write(index as usize, bytes);
+            if !matches!(result, Ok(length) if length == bytes.len()) {
+                let conn = ConnId { index, serial: record.serial };
+                unusual = Some((conn, bytes.len(), result));
+                break;
+            }
+            record.out.forget_run();
+            record.note_life(*now);
+            released += 1;
         }
+        arena.release_current(released);
+        *budget -= released + u32::from(unusual.is_some());
+        let (conn, offered, result) = unusual?;
         Some((conn, self.after_write(conn, offered, result)))
+    }
+
+    fn write_one<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Wrote {
+        let index = conn.index as usize;
+        let out = &self.conns[index].out;
+        let (offered, result) = match out.single(&self.arena) {
+            Some(bytes) => (bytes.len(), sink.write(index, bytes)),
+            None => {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = out.gather(&self.arena, &mut slices);
+                let slices = &slices[..count];
+                let offered = slices.iter().map(|slice| slice.len()).sum();
+                (offered, sink.write_vectored(index, slices))
+            }
+        };
+        self.after_write(conn, offered, result)
     }
 
     fn after_write(&mut self, conn: ConnId, offered: usize, result: io::Result<usize>) -> Wrote {

@@ -35,7 +35,7 @@ use crate::wheel::Wheel;
 
 pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
-pub use flush::{Pending, Sent, Wrote};
+pub use flush::{Pending, Sent, Sink, Wrote};
 pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Reject, Reply, Upgrade};
 pub use lifecycle::{OpenError, SURPLUS};
