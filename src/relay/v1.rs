@@ -9,16 +9,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::value::RawValue;
-
 use super::json;
 
 /// The answer to a heartbeat, exactly.
 pub const PONG: &str = r#"{"type":"pong"}"#;
 /// The longest user id in bytes.
 pub const MAX_ID: usize = 128;
-/// Objects nested deeper than this are ignored.
-const MAX_DEPTH: usize = 64;
 
 /// Types of frames of this protocol, v1 and v2: a broadcast that names one
 /// could pass for it.
@@ -57,18 +53,34 @@ pub enum Meaning<'a> {
     Text(&'a str),
 }
 
-/// The fields of an object that matter, the last of duplicates.
+/// The fields of an object that matter, as they were written; the last of
+/// duplicates.
 #[derive(Default)]
 struct Fields<'a> {
-    kind: Option<&'a RawValue>,
-    to: Option<&'a RawValue>,
-    message: Option<&'a RawValue>,
+    kind: Option<&'a str>,
+    to: Option<&'a str>,
+    message: Option<&'a str>,
 }
 
-enum Field {
-    Kind,
-    To,
-    Message,
+impl<'a> Fields<'a> {
+    #[inline]
+    fn take(&mut self, key: &str, value: &'a str) {
+        match key {
+            r#""type""# => self.kind = Some(value),
+            r#""toUserId""# => self.to = Some(value),
+            r#""message""# => self.message = Some(value),
+            _ => self.take_escaped(key, value),
+        }
+    }
+
+    fn take_escaped(&mut self, key: &str, value: &'a str) {
+        match key.contains('\\').then(|| json::string(key)).flatten().as_deref() {
+            Some("type") => self.kind = Some(value),
+            Some("toUserId") => self.to = Some(value),
+            Some("message") => self.message = Some(value),
+            _ => {}
+        }
+    }
 }
 
 /// Whether a frame is the published page's heartbeat, as nearly all are.
@@ -85,22 +97,8 @@ pub fn meaning(text: &str) -> Meaning<'_> {
     if !json::begins_object(text) {
         return Meaning::Text(text);
     }
-    if json::is_deeper_than(text, MAX_DEPTH) {
-        return Meaning::Ignored;
-    }
     let mut fields = Fields::default();
-    let choose = |key: &[u8]| match key {
-        b"type" => Some(Field::Kind),
-        b"toUserId" => Some(Field::To),
-        b"message" => Some(Field::Message),
-        _ => None,
-    };
-    let parsed = json::each_chosen(text, choose, |field, value| match field {
-        Field::Kind => fields.kind = Some(value),
-        Field::To => fields.to = Some(value),
-        Field::Message => fields.message = Some(value),
-    });
-    if parsed.is_err() {
+    if json::each_field(text, |key, value| fields.take(key, value)).is_err() {
         return Meaning::Ignored;
     }
     let kind = fields.kind.and_then(json::string);
@@ -108,7 +106,7 @@ pub fn meaning(text: &str) -> Meaning<'_> {
         (Some("ping"), ..) => Meaning::Ping,
         (Some("pong"), ..) => Meaning::Ignored,
         (_, Some(to), Some(message)) => match id_of(to) {
-            Some(to) => Meaning::ToUser { to, message: message.get() },
+            Some(to) => Meaning::ToUser { to, message },
             None => Meaning::Ignored,
         },
         (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
@@ -121,13 +119,12 @@ pub fn meaning(text: &str) -> Meaning<'_> {
 
 /// Who is meant by a `toUserId`: a string, or an integer literal whose digits
 /// are the id.
-fn id_of(value: &RawValue) -> Option<Cow<'_, str>> {
-    let raw = value.get();
+fn id_of(raw: &str) -> Option<Cow<'_, str>> {
     let digits = raw.strip_prefix('-').unwrap_or(raw);
     let id = if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         Cow::Borrowed(raw)
     } else {
-        json::string(value)?
+        json::string(raw)?
     };
     (1..=MAX_ID).contains(&id.len()).then_some(id)
 }
@@ -165,12 +162,14 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     }
     out.push_str(r#""formUserId":"#);
     json::write_string(out, from);
-    json::each_field(text, |raw_key, key, value| {
+    json::each_field(text, |raw_key, value| {
+        // A key that is no Unicode string is none of ours.
+        let key = json::string(raw_key).unwrap_or_default();
         if key != "formUserId" && !(rename && key == "type") {
             out.push(',');
             out.push_str(raw_key);
             out.push(':');
-            out.push_str(value.get());
+            out.push_str(value);
         }
     })
     .map_err(|_| fmt::Error)?;
@@ -188,7 +187,7 @@ mod tests {
         let to = match meaning(text) {
             Meaning::Ping => return ("ping".into(), out),
             Meaning::Ignored => return ("ignored".into(), out),
-            Meaning::ToUser { to, message } => {
+            Meaning::ToUser { to, message, .. } => {
                 write_message(&mut out, "A", &to, message);
                 to.into_owned()
             }
@@ -201,7 +200,7 @@ mod tests {
                 "all".into()
             }
         };
-        assert!(serde_json::from_str::<&RawValue>(&out).is_ok(), "not JSON: {out}");
+        assert!(serde_json::from_str::<&serde_json::value::RawValue>(&out).is_ok(), "not JSON: {out}");
         (to, out)
     }
 
