@@ -143,6 +143,24 @@ impl Arena {
         Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
     }
 
+    /// The same for a payload in several pieces, of `length` bytes together.
+    #[inline]
+    pub fn put_pieces(&mut self, first: u8, length: usize, pieces: &[&str]) -> Segment {
+        if self.current.used > MAX_TURN {
+            self.next_turn();
+        }
+        let start = self.current.used;
+        let header = frame::server_header_len(length);
+        let (header, mut rest) = self.current.take(header + length).split_at_mut(header);
+        frame::write_header(first, length, header);
+        for piece in pieces {
+            let (here, after) = rest.split_at_mut(piece.len());
+            here.copy_from_slice(piece.as_bytes());
+            rest = after;
+        }
+        Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
+    }
+
     /// Appends bytes that are no frame: an HTTP answer.
     pub fn put(&mut self, bytes: &[u8]) -> Segment {
         if self.current.used > MAX_TURN {

@@ -159,7 +159,7 @@ pub fn text(payload: &[u8]) -> Result<&str, Violation> {
     if payload == HEARTBEAT.as_bytes() {
         return Ok(HEARTBEAT);
     }
-    std::str::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)
+    simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)
 }
 
 fn event_of(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, Violation> {

@@ -8,6 +8,7 @@ use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
 use super::pressure::{becomes_pressed, has_room};
+use super::users::{Seat, Seated};
 use super::{ConnId, Hub};
 
 impl Hub {
@@ -44,7 +45,7 @@ impl Hub {
 
     #[inline(never)]
     fn send_behind(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
-        if !self.is_open(conn) || !self.fits(payload) {
+        if !self.is_open(conn) || !self.fits(payload.len()) {
             return false;
         }
         let segment = self.arena.put_frame(first, payload);
@@ -57,8 +58,9 @@ impl Hub {
 
     /// Whether a queue could ever hold that message. If not, no receiver is to
     /// blame: it is sent to nobody, and nobody is dropped for it.
-    fn fits(&mut self, payload: &[u8]) -> bool {
-        let fits = frame::server_header_len(payload.len()) + payload.len() <= self.config.max_queue;
+    #[inline]
+    fn fits(&mut self, length: usize) -> bool {
+        let fits = frame::server_header_len(length) + length <= self.config.max_queue;
         self.stats.too_long += u64::from(!fits);
         fits
     }
@@ -67,28 +69,40 @@ impl Hub {
     /// each device. Returns how many; 0 means that the user is offline, or that
     /// the message is longer than any queue.
     pub fn send_to_user(&mut self, user: &str, text: &str) -> usize {
-        let Some(seat) = self.find_seat(user).filter(|_| self.fits(text.as_bytes())) else {
-            return 0;
+        self.send_pieces_to_user(user, &[text])
+    }
+
+    /// The same for a text in several pieces, which are put together where it
+    /// is encoded.
+    #[inline]
+    pub fn send_pieces_to_user(&mut self, user: &str, pieces: &[&str]) -> usize {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        let Some(seat) = self.find_seat(user).filter(|_| self.fits(length)) else { return 0 };
+        let segment = self.arena.put_pieces(TEXT, length, pieces);
+        let queued = match seat.get() {
+            Seated::Alone(index) => usize::from(self.queue_message(index, segment)),
+            Seated::Several(_) => self.queue_for_devices(seat, segment),
         };
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        let mut receivers = [0; super::Devices::MOST];
-        let count = self.active_members(seat, &mut receivers);
-        if count > 1 {
-            self.arena.mark_fan_out(segment);
-        }
-        let queued = receivers[..count].iter().filter(|&&index| self.queue_message(index, segment));
-        let queued = queued.count();
         if queued == 0 {
             self.arena.take_back(segment);
         }
         queued
     }
 
+    fn queue_for_devices(&mut self, seat: Seat, segment: Segment) -> usize {
+        let mut receivers = [0; super::Devices::MOST];
+        let count = self.active_members(seat, &mut receivers);
+        if count > 1 {
+            self.arena.mark_fan_out(segment);
+        }
+        receivers[..count].iter().filter(|&&index| self.queue_message(index, segment)).count()
+    }
+
     /// Queues a text message for every active connection. Returns how many; 0
     /// also when the message is longer than any queue. The whole fan-out is
     /// queued before anything else is handled.
     pub fn broadcast(&mut self, text: &str) -> usize {
-        if !self.fits(text.as_bytes()) {
+        if !self.fits(text.len()) {
             return 0;
         }
         let mut fan_out = self.start_fan_out(text);
@@ -101,7 +115,7 @@ impl Hub {
     /// Queues a text message for every active connection in a group, encoded
     /// once. Returns how many; 0 when there is no such group.
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
-        if !self.fits(text.as_bytes()) {
+        if !self.fits(text.len()) {
             return 0;
         }
         if self.groups.members(group).is_none() {
@@ -137,6 +151,7 @@ impl Hub {
     }
 
     /// Queues a message that was encoded, for an open connection.
+    #[inline]
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         let conn = &mut self.conns[index as usize];
         let blocked = conn.flags.has(Flags::BLOCKED);

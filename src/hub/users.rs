@@ -4,9 +4,10 @@
 //! the id out of the record. A user with one connection costs one entry of
 //! four bytes and a control byte; only one with more has a list.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
 use compact_str::CompactString;
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
@@ -75,7 +76,7 @@ impl Users {
         Users {
             seats: HashTable::with_capacity(users),
             crowds: Slab::new(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 

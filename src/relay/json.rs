@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// Not one JSON object, or nested too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,61 +20,55 @@ pub fn begins_object(text: &str) -> bool {
     text.bytes().find(|byte| !is_space(*byte)) == Some(b'{')
 }
 
-/// Calls `field` with each key and value of the object that `text` is, as they
-/// were written, keys with their quotes.
+/// What [`each_field`] found out about the text as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Nothing in it is escaped, in no string.
+    pub plain: bool,
+}
+
+/// Calls `field` with where each key and value of the object that `text` is
+/// lies, keys with their quotes.
 ///
 /// # Errors
 /// When it is not one JSON object. Fields before the error have been seen.
 #[inline]
-pub fn each_field<'a>(
-    text: &'a str,
-    mut field: impl FnMut(&'a str, &'a str),
-) -> Result<(), Malformed> {
-    let mut scanner = Scanner { text, at: 0 };
-    scanner.skip_space();
-    scanner.expect(b'{')?;
-    scanner.skip_space();
-    if scanner.peek() == Some(b'}') {
-        scanner.at += 1;
-    } else {
-        loop {
-            let key = scanner.at;
-            scanner.skip_string()?;
-            let key = &text[key..scanner.at];
-            scanner.skip_space();
-            scanner.expect(b':')?;
-            scanner.skip_space();
-            let value = scanner.at;
-            scanner.skip_value()?;
-            field(key, &text[value..scanner.at]);
-            scanner.skip_space();
-            if scanner.peek() == Some(b'}') {
-                scanner.at += 1;
-                break;
-            }
-            scanner.expect(b',')?;
-            scanner.skip_space();
-        }
+pub fn each_field(
+    text: &str,
+    field: impl FnMut(Range<usize>, Range<usize>),
+) -> Result<Object, Malformed> {
+    let bytes = Bytes::new(text);
+    match bytes.walk(field) {
+        Some(()) => Ok(Object { plain: bytes.plain }),
+        None => Err(Malformed),
     }
-    scanner.skip_space();
-    if scanner.at == text.len() { Ok(()) } else { Err(Malformed) }
 }
 
 /// The string that a raw value or key is, unescaped; `None` for anything else, and
-/// for a string that is not Unicode: one with a lone surrogate.
-pub fn string(raw: &str) -> Option<Cow<'_, str>> {
+/// for a string that is not Unicode: one with a lone surrogate. When it is known that
+/// nothing is `escaped` it is not looked for.
+#[inline]
+pub fn string(raw: &str, object: Object) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    if object.plain || !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
     }
     serde_json::from_str(raw).ok().map(Cow::Owned)
 }
 
-/// Appends `text` as a JSON string.
-pub fn write_string(out: &mut String, text: &str) {
-    out.push('"');
+/// Appends `text` as it stands in a JSON string, without quotes.
+#[inline]
+pub fn escape(text: &str, out: &mut String) {
+    match find_special(text.as_bytes()) {
+        None => out.push_str(text),
+        Some(first) => escape_from(first, text, out),
+    }
+}
+
+fn escape_from(first: usize, text: &str, out: &mut String) {
     let mut rest = text;
-    while let Some(at) = find_special(rest.as_bytes()) {
+    let mut special = Some(first);
+    while let Some(at) = special {
         out.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
             b'"' => out.push_str("\\\""),
@@ -86,8 +81,15 @@ pub fn write_string(out: &mut String, text: &str) {
             }
         }
         rest = &rest[at + 1..];
+        special = find_special(rest.as_bytes());
     }
     out.push_str(rest);
+}
+
+/// Appends `text` as a JSON string.
+pub fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    escape(text, out);
     out.push('"');
 }
 
@@ -102,204 +104,270 @@ fn is_special(byte: u8) -> bool {
     byte < 0x20 || matches!(byte, b'"' | b'\\')
 }
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Marks, in its top bit, the lowest byte of `word` that is less than `limit`, which
+/// is 0x80 at most. Bytes above that one may be marked too.
+#[inline]
+fn less_than(word: u64, limit: u64) -> u64 {
+    word.wrapping_sub(ONES * limit) & !word & (ONES * 0x80)
+}
+
 /// The first byte that cannot stand for itself in a string. Looks at eight at a time.
 #[inline]
 fn find_special(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        // The lowest byte that borrows is less than what was taken off; those
-        // from 0x80 on, parts of longer characters, are left out.
-        let control = word.wrapping_sub(ONES * 0x20);
-        let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
-        let backslash = (word ^ (ONES * 0x5C)).wrapping_sub(ONES);
-        let found = (control | quote | backslash) & !word & (ONES * 0x80);
+    let (words, rest) = bytes.as_chunks();
+    for (position, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = less_than(word ^ (ONES * 0x22), 1);
+        let backslash = less_than(word ^ (ONES * 0x5C), 1);
+        let found = less_than(word, 0x20) | quote | backslash;
         if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+            return Some(position * 8 + found.trailing_zeros() as usize / 8);
         }
-        at += 8;
     }
-    bytes[at..].iter().position(|byte| is_special(*byte)).map(|rest| at + rest)
+    let position = rest.iter().position(|byte| is_special(*byte))?;
+    Some(words.len() * 8 + position)
 }
 
-/// A position in a text. It only stands between whole characters when it is in
-/// none of the strings, so it is sliced only there.
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
+/// The first quote from `at` on.
+#[inline]
+fn find_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
+    // Keys are short; what people write is not.
+    let short = bytes.get(at..)?.first_chunk().and_then(find_quote_in_word);
+    if let Some(position) = short {
+        return Some(at + position);
+    }
+    let (blocks, _) = bytes[at..].as_chunks::<16>();
+    at += 16 * blocks.iter().take_while(|block| !has_quote(block)).count();
+    let (words, rest) = bytes[at..].as_chunks();
+    for word in words {
+        match find_quote_in_word(word) {
+            Some(position) => return Some(at + position),
+            None => at += 8,
+        }
+    }
+    rest.iter().position(|byte| *byte == b'"').map(|position| at + position)
 }
 
-impl Scanner<'_> {
+#[inline]
+fn find_quote_in_word(word: &[u8; 8]) -> Option<usize> {
+    let found = less_than(u64::from_le_bytes(*word) ^ (ONES * 0x22), 1);
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+}
+
+/// Without an early end, so that it is one comparison of vectors.
+#[inline]
+fn has_quote(block: &[u8; 16]) -> bool {
+    block.iter().fold(false, |found, byte| found | (*byte == b'"'))
+}
+
+/// As [`has_quote`], for bytes that make a string more than what is between its quotes.
+#[inline]
+fn has_escape(block: &[u8; 16]) -> bool {
+    block.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'\\'))
+}
+
+/// A text as bytes. What moves in it takes a position and returns the next, or
+/// `None` where the text is malformed.
+#[derive(Clone, Copy)]
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    /// There is no backslash and no control character, as in nearly every text: a
+    /// string ends at the next quote.
+    plain: bool,
+}
+
+impl<'a> Bytes<'a> {
     #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    fn new(text: &'a str) -> Self {
+        let bytes = text.as_bytes();
+        let (blocks, _) = bytes.as_chunks();
+        // The last block overlaps the one before it. What is shorter is short.
+        let last = bytes.last_chunk();
+        let plain = last.is_some_and(|last| !has_escape(last)) && !blocks.iter().any(has_escape);
+        Bytes { bytes, plain }
     }
 
-    #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
-        if self.peek() != Some(byte) {
-            return Err(Malformed);
+    #[inline(always)]
+    fn walk(self, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
+        let mut at = self.open(self.skip_space(0), b'{')?;
+        if self.get(at) == Some(b'}') {
+            at += 1;
+        } else {
+            loop {
+                let key = at..self.skip_string(at)?;
+                at = self.open(self.skip_space(key.end), b':')?;
+                let value = at..self.skip_value(at)?;
+                at = self.skip_space(value.end);
+                field(key, value);
+                if self.get(at) == Some(b'}') {
+                    at += 1;
+                    break;
+                }
+                at = self.open(at, b',')?;
+            }
         }
-        self.at += 1;
-        Ok(())
+        (self.skip_space(at) == self.bytes.len()).then_some(())
     }
 
     #[inline]
-    fn skip_space(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.at += 1;
+    fn get(self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    #[inline]
+    fn skip_space(self, mut at: usize) -> usize {
+        while self.get(at).is_some_and(is_space) {
+            at += 1;
         }
+        at
     }
 
-    /// Moves past a string. What is escaped need not be Unicode: a value is passed
-    /// on as it is.
+    /// Moves past `byte`, which has to be there, and white space.
     #[inline]
-    fn skip_string(&mut self) -> Result<(), Malformed> {
-        self.expect(b'"')?;
+    fn open(self, at: usize, byte: u8) -> Option<usize> {
+        (self.get(at)? == byte).then(|| self.skip_space(at + 1))
+    }
+
+    #[inline]
+    fn skip_string(self, at: usize) -> Option<usize> {
+        if self.get(at)? != b'"' {
+            return None;
+        }
+        if self.plain {
+            return Some(find_quote(self.bytes, at + 1)? + 1);
+        }
+        self.skip_any_string(at + 1)
+    }
+
+    /// What is escaped need not be Unicode: a value is passed on as it is.
+    fn skip_any_string(self, mut at: usize) -> Option<usize> {
         loop {
-            self.at += find_special(&self.text.as_bytes()[self.at..]).ok_or(Malformed)?;
-            let special = self.peek();
-            self.at += 1;
-            match special {
-                Some(b'"') => return Ok(()),
-                Some(b'\\') => self.skip_escape()?,
-                _ => return Err(Malformed),
+            at += find_special(&self.bytes[at..])?;
+            match self.bytes[at] {
+                b'"' => return Some(at + 1),
+                b'\\' => at = self.skip_escape(at + 1)?,
+                _ => return None,
             }
         }
     }
 
-    fn skip_escape(&mut self) -> Result<(), Malformed> {
-        let digits = match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
-            Some(b'u') => 4,
-            _ => return Err(Malformed),
-        };
-        self.at += 1;
-        for _ in 0..digits {
-            if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                return Err(Malformed);
+    fn skip_escape(self, at: usize) -> Option<usize> {
+        match self.get(at)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
+            b'u' => {
+                let digits = self.bytes.get(at + 1..at + 5)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 5)
             }
-            self.at += 1;
+            _ => None,
         }
-        Ok(())
     }
 
     /// Moves past a value inside the outermost object.
     #[inline]
-    fn skip_value(&mut self) -> Result<(), Malformed> {
-        match self.peek() {
-            Some(b'"') => self.skip_string(),
-            Some(b'{' | b'[') => self.skip_nested(),
-            _ => self.skip_scalar(),
+    fn skip_value(self, at: usize) -> Option<usize> {
+        match self.get(at)? {
+            b'"' => self.skip_string(at),
+            b'{' | b'[' => self.skip_nested(at),
+            _ => self.skip_scalar(at),
         }
     }
 
     /// Moves past a number or a literal name.
-    fn skip_scalar(&mut self) -> Result<(), Malformed> {
-        let name = match self.peek() {
-            Some(b't') => "true",
-            Some(b'f') => "false",
-            Some(b'n') => "null",
-            _ => return self.skip_number(),
+    fn skip_scalar(self, at: usize) -> Option<usize> {
+        let name = match self.get(at)? {
+            b't' => "true",
+            b'f' => "false",
+            b'n' => "null",
+            _ => return self.skip_number(at),
         };
-        if !self.text.as_bytes()[self.at..].starts_with(name.as_bytes()) {
-            return Err(Malformed);
-        }
-        self.at += name.len();
-        Ok(())
+        self.bytes[at..].starts_with(name.as_bytes()).then_some(at + name.len())
     }
 
-    fn skip_number(&mut self) -> Result<(), Malformed> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
+    fn skip_number(self, mut at: usize) -> Option<usize> {
+        if self.get(at) == Some(b'-') {
+            at += 1;
         }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            _ => self.skip_digits()?,
+        at = match self.get(at)? {
+            b'0' => at + 1,
+            _ => self.skip_digits(at)?,
+        };
+        if self.get(at) == Some(b'.') {
+            at = self.skip_digits(at + 1)?;
         }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.skip_digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
+        if matches!(self.get(at), Some(b'e' | b'E')) {
+            at += 1;
+            if matches!(self.get(at), Some(b'+' | b'-')) {
+                at += 1;
             }
-            self.skip_digits()?;
+            at = self.skip_digits(at)?;
         }
-        Ok(())
+        Some(at)
     }
 
-    fn skip_digits(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        if self.at > start { Ok(()) } else { Err(Malformed) }
+    /// Moves past one digit or more.
+    fn skip_digits(self, start: usize) -> Option<usize> {
+        let rest = self.bytes.get(start..)?;
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (count > 0).then_some(start + count)
     }
 
     /// Moves past an object or array, without recursion: one bit for each level
     /// says whether it is an object.
-    fn skip_nested(&mut self) -> Result<(), Malformed> {
+    fn skip_nested(self, mut at: usize) -> Option<usize> {
         let mut objects: u64 = 0;
-        let mut depth = 0;
+        let mut depth = 1;
         loop {
             // A value begins here.
-            let opens = self.peek();
-            if let Some(b'{' | b'[') = opens {
-                depth += 1;
-                if depth >= MAX_DEPTH {
-                    return Err(Malformed);
-                }
-                objects = objects << 1 | u64::from(opens == Some(b'{'));
-                self.at += 1;
-                self.skip_space();
-                if self.peek() != Some(if objects & 1 == 1 { b'}' } else { b']' }) {
-                    self.skip_key(objects)?;
-                    continue;
-                }
-            } else if opens == Some(b'"') {
-                self.skip_string()?;
-            } else {
-                self.skip_scalar()?;
-            }
-            // A value has ended, or an empty one is about to.
-            loop {
-                self.skip_space();
-                let ends = if objects & 1 == 1 { b'}' } else { b']' };
-                match self.peek() {
-                    Some(byte) if byte == ends => {
-                        self.at += 1;
-                        objects >>= 1;
-                        depth -= 1;
-                        if depth == 0 {
-                            return Ok(());
-                        }
+            match self.get(at)? {
+                opening @ (b'{' | b'[') => {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        return None;
                     }
-                    Some(b',') => {
-                        self.at += 1;
-                        self.skip_space();
-                        self.skip_key(objects)?;
+                    objects = objects << 1 | u64::from(opening == b'{');
+                    at = self.skip_space(at + 1);
+                    if self.get(at) != Some(closing(objects)) {
+                        at = self.skip_key(at, objects)?;
+                        continue;
+                    }
+                }
+                b'"' => at = self.skip_string(at)?,
+                _ => at = self.skip_scalar(at)?,
+            }
+            // A value has ended, or its level does, being empty.
+            loop {
+                at = self.skip_space(at);
+                match self.get(at)? {
+                    b',' => {
+                        at = self.skip_key(self.skip_space(at + 1), objects)?;
                         break;
                     }
-                    _ => return Err(Malformed),
+                    byte if byte == closing(objects) => at += 1,
+                    _ => return None,
+                }
+                objects >>= 1;
+                depth -= 1;
+                if depth == 1 {
+                    return Some(at);
                 }
             }
         }
     }
 
     /// Moves past a key and its colon if the innermost level is an object.
-    fn skip_key(&mut self, objects: u64) -> Result<(), Malformed> {
-        if objects & 1 == 1 {
-            self.skip_string()?;
-            self.skip_space();
-            self.expect(b':')?;
-            self.skip_space();
+    fn skip_key(self, at: usize, objects: u64) -> Option<usize> {
+        if objects & 1 == 0 {
+            return Some(at);
         }
-        Ok(())
+        self.open(self.skip_space(self.skip_string(at)?), b':')
     }
+}
+
+/// What ends the innermost level.
+fn closing(objects: u64) -> u8 {
+    if objects & 1 == 1 { b'}' } else { b']' }
 }
 
 #[cfg(test)]
@@ -313,7 +381,7 @@ mod tests {
     fn fields(text: &str) -> Result<BTreeMap<String, String>, Malformed> {
         let mut fields = BTreeMap::new();
         each_field(text, |key, value| {
-            fields.insert(key.to_owned(), value.to_owned());
+            fields.insert(text[key].to_owned(), text[value].to_owned());
         })?;
         Ok(fields)
     }

@@ -9,6 +9,8 @@ mod json;
 mod page;
 mod v1;
 
+use std::borrow::Cow;
+
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
@@ -77,13 +79,25 @@ impl Relay {
     /// ```
     pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
-        v1::write_message(&mut self.scratch, from, to, message);
-        let count = hub.send_to_user(to, &self.scratch);
+        json::escape(from, &mut self.scratch);
+        self.deliver(hub, &Cow::Owned(to.to_owned()), message)
+    }
+
+    /// Sends a message from the user whose id, escaped, is in `scratch`. An id
+    /// that is borrowed needs no escaping.
+    #[inline]
+    fn deliver(&mut self, hub: &mut Hub, to: &Cow<'_, str>, message: &str) -> usize {
+        let end = self.scratch.len();
+        if let Cow::Owned(to) = to {
+            json::escape(to, &mut self.scratch);
+        }
+        let (from, escaped) = self.scratch.split_at(end);
+        let id = if let Cow::Borrowed(to) = to { to } else { escaped };
+        let count = hub.send_pieces_to_user(to, &v1::envelope(from, id, message));
         match count {
             0 => self.counters.offline += 1,
             _ => self.counters.delivered += 1,
         }
-        self.scratch.shrink_to(SCRATCH);
         count
     }
 
@@ -112,11 +126,8 @@ impl Relay {
             Meaning::Ping => {}
             Meaning::Ignored => self.counters.ignored += 1,
             Meaning::ToUser { to, message } => {
-                v1::write_message(&mut self.scratch, from, &to, message);
-                match hub.send_to_user(&to, &self.scratch) {
-                    0 => self.counters.offline += 1,
-                    _ => self.counters.delivered += 1,
-                }
+                json::escape(from, &mut self.scratch);
+                self.deliver(hub, &to, message);
             }
             Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
                 self.forbid(hub, conn)

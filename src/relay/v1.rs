@@ -8,8 +8,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
-use super::json;
+use super::json::{self, Object};
 
 /// The answer to a heartbeat, exactly.
 pub const PONG: &str = r#"{"type":"pong"}"#;
@@ -45,7 +46,7 @@ pub enum Meaning<'a> {
     Ping,
     /// Nothing.
     Ignored,
-    /// A message to one user.
+    /// A message to one user. An id that is borrowed needs no escaping.
     ToUser { to: Cow<'a, str>, message: &'a str },
     /// An object for everyone.
     Object { text: &'a str, rename: bool },
@@ -53,28 +54,28 @@ pub enum Meaning<'a> {
     Text(&'a str),
 }
 
-/// The fields of an object that matter, as they were written; the last of
-/// duplicates.
+/// Where the fields of an object that matter lie; the last of duplicates.
 #[derive(Default)]
-struct Fields<'a> {
-    kind: Option<&'a str>,
-    to: Option<&'a str>,
-    message: Option<&'a str>,
+struct Fields {
+    kind: Option<Range<usize>>,
+    to: Option<Range<usize>>,
+    message: Option<Range<usize>>,
 }
 
-impl<'a> Fields<'a> {
+impl Fields {
     #[inline]
-    fn take(&mut self, key: &str, value: &'a str) {
-        match key {
-            r#""type""# => self.kind = Some(value),
-            r#""toUserId""# => self.to = Some(value),
-            r#""message""# => self.message = Some(value),
-            _ => self.take_escaped(key, value),
+    fn take(&mut self, text: &str, key: Range<usize>, value: Range<usize>) {
+        match &text.as_bytes()[key.clone()] {
+            br#""type""# => self.kind = Some(value),
+            br#""toUserId""# => self.to = Some(value),
+            br#""message""# => self.message = Some(value),
+            other if other.contains(&b'\\') => self.take_escaped(&text[key], value),
+            _ => {}
         }
     }
 
-    fn take_escaped(&mut self, key: &str, value: &'a str) {
-        match key.contains('\\').then(|| json::string(key)).flatten().as_deref() {
+    fn take_escaped(&mut self, key: &str, value: Range<usize>) {
+        match json::string(key, ESCAPED).as_deref() {
             Some("type") => self.kind = Some(value),
             Some("toUserId") => self.to = Some(value),
             Some("message") => self.message = Some(value),
@@ -82,6 +83,9 @@ impl<'a> Fields<'a> {
         }
     }
 }
+
+/// An object in which something may be escaped.
+const ESCAPED: Object = Object { plain: false };
 
 /// Whether a frame is the published page's heartbeat, as nearly all are.
 #[inline]
@@ -98,15 +102,15 @@ pub fn meaning(text: &str) -> Meaning<'_> {
         return Meaning::Text(text);
     }
     let mut fields = Fields::default();
-    if json::each_field(text, |key, value| fields.take(key, value)).is_err() {
+    let Ok(object) = json::each_field(text, |key, value| fields.take(text, key, value)) else {
         return Meaning::Ignored;
-    }
-    let kind = fields.kind.and_then(json::string);
+    };
+    let kind = fields.kind.and_then(|kind| json::string(&text[kind], object));
     match (kind.as_deref(), fields.to, fields.message) {
         (Some("ping"), ..) => Meaning::Ping,
         (Some("pong"), ..) => Meaning::Ignored,
-        (_, Some(to), Some(message)) => match id_of(to) {
-            Some(to) => Meaning::ToUser { to, message },
+        (_, Some(to), Some(message)) => match id_of(&text[to], object) {
+            Some(to) => Meaning::ToUser { to, message: &text[message] },
             None => Meaning::Ignored,
         },
         (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
@@ -119,33 +123,30 @@ pub fn meaning(text: &str) -> Meaning<'_> {
 
 /// Who is meant by a `toUserId`: a string, or an integer literal whose digits
 /// are the id.
-fn id_of(raw: &str) -> Option<Cow<'_, str>> {
+fn id_of(raw: &str, object: Object) -> Option<Cow<'_, str>> {
     let digits = raw.strip_prefix('-').unwrap_or(raw);
     let id = if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         Cow::Borrowed(raw)
     } else {
-        json::string(raw)?
+        json::string(raw, object)?
     };
     (1..=MAX_ID).contains(&id.len()).then_some(id)
 }
 
-/// Writes the envelope of a one-to-one message.
-pub fn write_message(out: &mut String, from: &str, to: &str, message: &str) {
-    out.push_str(r#"{"type":"message","formUserId":"#);
-    json::write_string(out, from);
-    out.push_str(r#","toUserId":"#);
-    json::write_string(out, to);
-    out.push_str(r#","message":"#);
-    out.push_str(message);
-    out.push('}');
+/// The envelope of a one-to-one message, in pieces. The ids are
+/// [escaped](json::escape).
+#[inline]
+pub fn envelope<'a>(from: &'a str, to: &'a str, message: &'a str) -> [&'a str; 7] {
+    let from_user = r#"{"type":"message","formUserId":""#;
+    [from_user, from, r#"","toUserId":""#, to, r#"","message":"#, message, "}"]
 }
 
 /// Writes a text for everyone.
 pub fn write_text(out: &mut String, from: &str, text: &str) {
     out.push_str(r#"{"type":"broadcast","formUserId":"#);
-    json::write_string(out, from);
+    json::write_string(from, out);
     out.push_str(r#","message":"#);
-    json::write_string(out, text);
+    json::write_string(text, out);
     out.push('}');
 }
 
@@ -161,15 +162,16 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
         out.push_str(r#""type":"broadcast","#);
     }
     out.push_str(r#""formUserId":"#);
-    json::write_string(out, from);
+    json::write_string(from, out);
     json::each_field(text, |raw_key, value| {
         // A key that is no Unicode string is none of ours.
-        let key = json::string(raw_key).unwrap_or_default();
+        let raw_key = &text[raw_key];
+        let key = json::string(raw_key, ESCAPED).unwrap_or_default();
         if key != "formUserId" && !(rename && key == "type") {
             out.push(',');
             out.push_str(raw_key);
             out.push(':');
-            out.push_str(value);
+            out.push_str(&text[value]);
         }
     })
     .map_err(|_| fmt::Error)?;
@@ -188,7 +190,9 @@ mod tests {
             Meaning::Ping => return ("ping".into(), out),
             Meaning::Ignored => return ("ignored".into(), out),
             Meaning::ToUser { to, message, .. } => {
-                write_message(&mut out, "A", &to, message);
+                let mut escaped = String::new();
+                json::escape(&to, &mut escaped);
+                out = envelope("A", &escaped, message).concat();
                 to.into_owned()
             }
             Meaning::Object { text, rename } => {
