@@ -23,13 +23,38 @@ const DIGITS_END: usize = "GET /websocket/user-00000000000".len();
 /// Writes that user's handshake to the start of `buffer`; returns its length.
 pub fn put_handshake(user: u32, buffer: &mut [u8]) -> usize {
     buffer[..HANDSHAKE.len()].copy_from_slice(HANDSHAKE);
-    let (mut rest, mut at) = (user, DIGITS_END);
-    while rest > 0 {
-        at -= 1;
-        buffer[at] = b'0' + (rest % 10) as u8;
+    add_digits(user, &mut buffer[..DIGITS_END]);
+    HANDSHAKE.len()
+}
+
+/// What [`put_to_user`] writes.
+const TO_USER: &[u8] = br#"{"message":"hello, how are you doing?","toUserId":"user-00000000000"}"#;
+
+/// Writes a message to that user to the start of `buffer`; returns its length.
+pub fn put_to_user(user: u32, buffer: &mut [u8]) -> usize {
+    let header = [0x80 | TEXT, 0x80 | TO_USER.len() as u8, 0, 0, 0, 0];
+    let (start, end) = (header.len(), header.len() + TO_USER.len());
+    buffer[..start].copy_from_slice(&header);
+    buffer[start..end].copy_from_slice(TO_USER);
+    add_digits(user, &mut buffer[..end - r#""}"#.len()]);
+    // Masked last, by the mask that goes with the header.
+    buffer[2..start].copy_from_slice(&MASK);
+    for (byte, mask) in buffer[start..end].iter_mut().zip(MASK.iter().cycle()) {
+        *byte ^= mask;
+    }
+    end
+}
+
+/// Adds a number's digits to the zeros at the end of `text`.
+fn add_digits(number: u32, text: &mut [u8]) {
+    let mut rest = number;
+    for byte in text.iter_mut().rev() {
+        if rest == 0 {
+            break;
+        }
+        *byte += (rest % 10) as u8;
         rest /= 10;
     }
-    HANDSHAKE.len()
 }
 
 /// One final frame of a client, masked or, as no client may, not.

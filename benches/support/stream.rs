@@ -21,6 +21,8 @@ pub enum Input {
     Nothing,
     /// The handshake of the user with this number, see [`frames::user`].
     Handshake(u32),
+    /// A message to the user with this number.
+    ToUser(u32),
     Bytes(&'static [u8]),
 }
 
@@ -91,6 +93,7 @@ impl Read for Stream {
         match INPUT.take() {
             Input::Nothing => Err(ErrorKind::WouldBlock.into()),
             Input::Handshake(user) => Ok(frames::put_handshake(user, buffer)),
+            Input::ToUser(user) => Ok(frames::put_to_user(user, buffer)),
             Input::Bytes(bytes) => {
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())

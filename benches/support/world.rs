@@ -7,14 +7,14 @@ use mio::{Poll, Token};
 
 use super::stream::{self, Door, Input};
 
-/// How much later each turn is than the one before.
-const TURN: Duration = Duration::from_millis(1);
 const READABLE: Readiness = Readiness { readable: true, writable: false, ended: false };
 const DOOR: Token = Token(0);
 
 pub struct World<H = Relay> {
     pub driver: Driver<H, Door>,
     pub now: Instant,
+    /// How much later each turn is than the one before.
+    pub step: Duration,
     /// Its registry is the driver's.
     _poll: Poll,
 }
@@ -34,13 +34,13 @@ impl<H: Handler> World<H> {
         let now = Instant::now();
         let driver =
             Driver::new(vec![Door], poll.registry(), DOOR, config, handler, now).expect("a driver");
-        World { driver, now, _poll: poll }
+        World { driver, now, step: Duration::from_millis(1), _poll: poll }
     }
 
     /// The end of a turn, as a loop does it.
     pub fn turn(&mut self) {
         self.driver.tick(self.now);
-        self.now += TURN;
+        self.now += self.step;
     }
 
     /// Turns until nothing is left to do.

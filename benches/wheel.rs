@@ -1,0 +1,116 @@
+//! The timer wheel with a million deadlines.
+//!
+//! ```text
+//! cargo bench --bench wheel
+//! ```
+//!
+//! What it costs to move one deadline, and a tick over a thousand that are due.
+//! At the end a line `wheel: armed=… rearm_ns=… due_1000_us=…`, the best of the
+//! samples; it fails above the limits below.
+
+mod support;
+
+use std::process::ExitCode;
+
+use criterion::{Criterion, Throughput};
+use longlink::{TICK_MS, Wheel};
+use support::{Best, is_bench, order};
+
+/// The longest that moving a deadline may take, in nanoseconds.
+const MOST_REARM_NS: f64 = 60.0;
+/// The longest that a tick over [`DUE`] deadlines may take, in microseconds.
+const MOST_DUE_US: f64 = 100.0;
+/// Deadlines that are due in the measured tick.
+const DUE: u32 = 1_000;
+/// An idle timeout; deadlines are spread over as much.
+const IDLE_MS: u64 = 60_000;
+
+fn armed() -> u32 {
+    if is_bench() { 1_000_000 } else { 10_000 }
+}
+
+/// A wheel at `now` with that many deadlines, [`IDLE_MS`] from end to end.
+fn full_wheel(armed: u32) -> Wheel {
+    let mut wheel = Wheel::with_capacity(armed as usize);
+    for key in 0..armed {
+        wheel.arm(key, IDLE_MS + u64::from(key) * IDLE_MS / u64::from(armed));
+    }
+    assert_eq!(wheel.len(), armed as usize);
+    wheel
+}
+
+/// One deadline among all is moved to a later time, as a sign of life does.
+fn rearm(criterion: &mut Criterion, best: &Best) {
+    let armed = armed();
+    let mut wheel = full_wheel(armed);
+    let keys = order::shuffled(armed);
+    let (mut at, mut later) = (0, 2 * IDLE_MS);
+    criterion.bench_function(&format!("wheel/rearm one of {armed}"), |bencher| {
+        best.iter(bencher, || {
+            wheel.arm(keys[at], later + at as u64 % IDLE_MS);
+            at += 1;
+            if at == keys.len() {
+                (at, later) = (0, later + TICK_MS);
+            }
+        });
+    });
+    assert_eq!(wheel.len(), armed as usize);
+}
+
+/// A thousand are due in one tick, and are armed again.
+fn due(criterion: &mut Criterion, best: &Best) {
+    let armed = armed();
+    let mut wheel = full_wheel(armed);
+    // Those take their turns apart from the rest, which is far away.
+    let rest = u64::from(u32::MAX) * TICK_MS;
+    for key in DUE..armed {
+        wheel.arm(key, rest + u64::from(key));
+    }
+    let mut now = 2 * IDLE_MS / TICK_MS * TICK_MS;
+    while wheel.pop_due(now, &mut u32::MAX.clone()).is_some() {}
+    for key in 0..DUE {
+        wheel.arm(key, now + TICK_MS);
+    }
+    let mut group = criterion.benchmark_group("wheel");
+    group.throughput(Throughput::Elements(DUE.into()));
+    group.bench_function(format!("{DUE} due of {armed}"), |bencher| {
+        best.iter(bencher, || {
+            now += TICK_MS;
+            let (mut budget, mut popped) = (u32::MAX, 0);
+            while let Some(key) = wheel.pop_due(now, &mut budget) {
+                wheel.arm(key, now + TICK_MS);
+                popped += 1;
+            }
+            assert_eq!(popped, DUE, "all of them, and each once");
+        });
+    });
+    group.finish();
+}
+
+/// A turn in which nothing is due.
+fn idle(criterion: &mut Criterion) {
+    let armed = armed();
+    let mut wheel = full_wheel(armed);
+    criterion.bench_function(&format!("wheel/nothing due of {armed}"), |bencher| {
+        bencher.iter(|| wheel.pop_due(std::hint::black_box(1), &mut 1));
+    });
+}
+
+fn main() -> ExitCode {
+    let mut criterion = Criterion::default().configure_from_args();
+    let (rearmed, came_due) = (Best::new(), Best::new());
+    rearm(&mut criterion, &rearmed);
+    due(&mut criterion, &came_due);
+    idle(&mut criterion);
+    criterion.final_summary();
+    if !is_bench() {
+        return ExitCode::SUCCESS;
+    }
+    let (rearm_ns, due_us) = (rearmed.nanos(), came_due.nanos() / 1_000.0);
+    println!("wheel: armed={} rearm_ns={rearm_ns:.1} due_1000_us={due_us:.1}", armed());
+    if rearm_ns > MOST_REARM_NS || due_us > MOST_DUE_US {
+        eprintln!("more than {MOST_REARM_NS} ns to move one, or {MOST_DUE_US} µs for {DUE} due");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
