@@ -11,7 +11,7 @@ pub mod timing;
 pub mod world;
 
 pub use stream::{Door, Input, Stream};
-pub use timing::Best;
+pub use timing::Samples;
 pub use world::World;
 
 /// Whether this is `cargo bench`. `cargo test` passes no `--bench`: then

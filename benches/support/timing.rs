@@ -1,31 +1,28 @@
 //! Times.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Bencher;
 
-/// The shortest time of an operation over several samples: whatever else the
-/// machine does only adds to it.
-#[derive(Debug)]
-pub struct Best(Cell<f64>);
+/// The time of an operation in several samples.
+#[derive(Debug, Default)]
+pub struct Samples(RefCell<Vec<f64>>);
 
-impl Best {
-    pub const fn new() -> Self {
-        Best(Cell::new(f64::INFINITY))
-    }
-
+impl Samples {
     /// Takes in that `operations` took `time`.
     pub fn record(&self, operations: u64, time: Duration) {
         if operations > 0 {
-            self.0.set(self.0.get().min(time.as_secs_f64() / operations as f64));
+            self.0.borrow_mut().push(time.as_nanos() as f64 / operations as f64);
         }
     }
 
-    /// Nanoseconds; 0 when nothing was recorded, as under a filter.
+    /// The median in nanoseconds; 0 when there is none, as under a filter.
     pub fn nanos(&self) -> f64 {
-        if self.0.get().is_finite() { self.0.get() * 1e9 } else { 0.0 }
+        let mut samples = self.0.borrow_mut();
+        samples.sort_unstable_by(f64::total_cmp);
+        samples.get(samples.len() / 2).copied().unwrap_or(0.0)
     }
 
     /// Has criterion measure `operation`, and takes in its samples.
