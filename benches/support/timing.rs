@@ -18,11 +18,17 @@ impl Samples {
         }
     }
 
-    /// The median in nanoseconds; 0 when there is none, as under a filter.
-    pub fn nanos(&self) -> f64 {
+    /// The median in nanoseconds; `None` without samples, as under a filter.
+    pub fn median(&self) -> Option<f64> {
         let mut samples = self.0.borrow_mut();
         samples.sort_unstable_by(f64::total_cmp);
-        samples.get(samples.len() / 2).copied().unwrap_or(0.0)
+        samples.get(samples.len() / 2).copied()
+    }
+
+    /// The mean in nanoseconds, of samples of as many operations each.
+    pub fn mean(&self) -> Option<f64> {
+        let samples = self.0.borrow();
+        (!samples.is_empty()).then(|| samples.iter().sum::<f64>() / samples.len() as f64)
     }
 
     /// Has criterion measure `operation`, and takes in its samples.
