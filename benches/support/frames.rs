@@ -2,16 +2,29 @@
 
 pub const MASK: [u8; 4] = [0x5A, 0xC3, 0x17, 0x99];
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 
 /// Bytes of a server's frame with so long a payload.
 pub fn server_frame_len(payload: usize) -> usize {
-    payload + if payload < 126 { 2 } else { 4 }
+    let header = match payload {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    };
+    header + payload
 }
 
 /// The id of the user with this number: 16 bytes.
 pub fn user(number: u32) -> String {
     format!("user-{number:011}")
+}
+
+/// The shortest handshake for a path.
+pub fn upgrade(path: &str) -> Vec<u8> {
+    let fields = "Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    format!("GET {path} HTTP/1.1\r\n{fields}").into_bytes()
 }
 
 const HANDSHAKE: &[u8] = b"GET /websocket/user-00000000000 HTTP/1.1\r\nHost: localhost\r\n\

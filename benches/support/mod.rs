@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod frames;
+pub mod line;
 pub mod order;
 pub mod stream;
 pub mod timing;

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 
-use longlink::{Listen, Peer, Transport};
+use longlink::{Listen, Peer, Socket, Transport};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
@@ -74,6 +74,9 @@ pub struct Stream {
     /// As many bytes as a socket of either kind takes.
     _descriptor: [u32; 2],
 }
+
+// In a debug build a socket knows its poll as well.
+const _: () = assert!(cfg!(debug_assertions) || size_of::<Stream>() == size_of::<Socket>());
 
 impl Stream {
     pub fn new() -> Self {
