@@ -1,0 +1,57 @@
+//! Instructions of one operation, counted by valgrind's callgrind.
+
+use std::process::{Command, Stdio};
+
+use crate::paths::Path;
+
+/// Tells this program to run a path, not to count it: `--run NAME OPERATIONS`.
+pub const RUN: &str = "--run";
+
+/// The instructions of one operation: the slope between a short run and a long
+/// one, so that starting and setting up cancel out.
+///
+/// # Errors
+/// What went wrong, in words.
+pub fn instructions(path: &Path) -> Result<f64, String> {
+    let [few, many] = path.operations;
+    let (short, long) = (count(path, few)?, count(path, many)?);
+    Ok((long as f64 - short as f64) / f64::from(many - few))
+}
+
+fn count(path: &Path, operations: u32) -> Result<u64, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([RUN, path.name, &operations.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("valgrind does not run: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{}\n{said}", output.status));
+    }
+    collected(&said).ok_or_else(|| format!("valgrind gave no count\n{said}"))
+}
+
+/// The count in `==1234== Collected : 567890`.
+pub fn collected(said: &str) -> Option<u64> {
+    let line = said.lines().find(|line| line.contains("Collected :"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// What a count depends on besides the code: the compiler, and valgrind with
+/// the machine it shows to the program.
+///
+/// # Errors
+/// When one of the two does not run.
+pub fn toolchain() -> Result<String, String> {
+    let version = |program: &str| -> Result<String, String> {
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .map_err(|error| format!("{program} does not run: {error}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    Ok(format!("{}, {}", version("rustc")?, version("valgrind")?))
+}

@@ -1,0 +1,147 @@
+//! The hot paths, each from the driver through the hub and the relay and back,
+//! on streams without a network. What a path counts is checked at its end.
+
+use mio::Token;
+
+use crate::support::stream::{self, Totals};
+use crate::support::{Input, World, frames};
+
+/// One hot path.
+pub struct Path {
+    pub name: &'static str,
+    /// How many operations are counted in the short run and in the long one;
+    /// in between the cost of an operation must not depend on how many there were.
+    pub operations: [u32; 2],
+    /// Sets everything up and carries out so many operations.
+    pub run: fn(u32),
+}
+
+pub const PATHS: [Path; 5] = [
+    Path { name: "ping", operations: [1_600, 33_600], run: ping },
+    Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
+    Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
+    Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
+    Path { name: "connection", operations: [100, 1_700], run: connection },
+];
+
+/// Connections that have something to read in one turn, as in a loop that has
+/// something to do.
+const READY: usize = 16;
+/// Connections that take their turns in that.
+const CLIENTS: u32 = 256;
+/// Messages in one read, where there are several.
+const PIPELINED: usize = 16;
+/// Receivers of a fan-out.
+const RECEIVERS: u32 = 1_000;
+
+const PONG: usize = r#"{"type":"pong"}"#.len();
+
+/// A `ping` and its pong, one in a read.
+fn ping(operations: u32) {
+    pings(operations, 1);
+}
+
+/// The same with sixteen in each read; an operation is one of them.
+fn ping_pipelined(operations: u32) {
+    pings(operations, PIPELINED);
+}
+
+fn pings(operations: u32, in_a_read: usize) {
+    let mut world = World::new(CLIENTS as usize);
+    let clients = world.connect_all(CLIENTS);
+    let pings = frames::texts(vec!["ping"; in_a_read]);
+    let reads = operations as usize / in_a_read;
+    let written = measure(&mut world, |world| {
+        exchange(world, reads, |turn| (clients[turn % clients.len()], pings));
+    });
+    assert_eq!(written.bytes, (reads * in_a_read * frames::server_frame_len(PONG)) as u64);
+    assert_eq!(written.writes, reads as u64);
+}
+
+/// A message from one user to another.
+fn one_to_one(operations: u32) {
+    let mut world = World::new(CLIENTS as usize);
+    let clients = world.connect_all(CLIENTS);
+    let message = r#""hello, how are you doing today?""#;
+    let to_next: Vec<&[u8]> = (0..CLIENTS)
+        .map(|user| {
+            let to = frames::user((user + 1) % CLIENTS);
+            frames::texts([format!(r#"{{"toUserId":"{to}","message":{message}}}"#).as_str()])
+        })
+        .collect();
+    let (from, to) = (frames::user(0), frames::user(1));
+    let received = format!(
+        r#"{{"type":"message","formUserId":"{from}","toUserId":"{to}","message":{message}}}"#
+    );
+    let written = measure(&mut world, |world| {
+        exchange(world, operations as usize, |turn| {
+            (clients[turn % clients.len()], to_next[turn % clients.len()])
+        });
+    });
+    let length = frames::server_frame_len(received.len());
+    assert_eq!(written.bytes, u64::from(operations) * length as u64);
+    assert_eq!(written.writes, u64::from(operations));
+}
+
+/// A message to everyone; an operation is one of its deliveries.
+fn fan_out(operations: u32) {
+    let mut world = World::new(RECEIVERS as usize);
+    let clients = world.connect_all(RECEIVERS);
+    let message = r#""hello, how are you doing today?""#;
+    let sent = frames::texts([format!(r#"{{"message":{message}}}"#).as_str()]);
+    let received = format!(r#"{{"formUserId":"{}","message":{message}}}"#, frames::user(0));
+    let broadcasts = operations / RECEIVERS;
+    let written = measure(&mut world, |world| {
+        for _ in 0..broadcasts {
+            world.read(clients[0], Input::Bytes(sent));
+            world.settle();
+        }
+    });
+    let deliveries = u64::from(broadcasts * RECEIVERS);
+    assert_eq!(written.bytes, deliveries * frames::server_frame_len(received.len()) as u64);
+    assert_eq!(written.writes, deliveries);
+}
+
+/// Connect, handshake, `ping`, close.
+fn connection(operations: u32) {
+    let mut world = World::new(RECEIVERS as usize);
+    // It comes and goes among others.
+    world.connect_all(RECEIVERS - 1);
+    let (ping, close) = (frames::texts(["ping"]), frames::close());
+    let written = measure(&mut world, |world| {
+        for user in 0..operations {
+            let token = world.connect(RECEIVERS + user);
+            world.read(token, Input::Bytes(ping));
+            world.turn();
+            world.read(token, Input::Bytes(close));
+            world.turn();
+        }
+    });
+    assert_eq!(written.freed, u64::from(operations));
+    assert_eq!(written.writes, 3 * u64::from(operations));
+    assert_eq!(world.driver.hub().stats().closed, u64::from(operations));
+}
+
+/// So many reads, [`READY`] in each turn; `next` says whose and what.
+fn exchange(world: &mut World, reads: usize, next: impl Fn(usize) -> (Token, &'static [u8])) {
+    for at in 0..reads {
+        let (token, bytes) = next(at);
+        world.read(token, Input::Bytes(bytes));
+        if (at + 1) % READY == 0 {
+            world.turn();
+        }
+    }
+    world.settle();
+}
+
+/// What was written, and how many streams were closed, by `work`.
+fn measure(world: &mut World, work: impl FnOnce(&mut World)) -> Totals {
+    let before = stream::totals();
+    work(world);
+    let after = stream::totals();
+    Totals {
+        writes: after.writes - before.writes,
+        bytes: after.bytes - before.bytes,
+        freed: after.freed - before.freed,
+    }
+}

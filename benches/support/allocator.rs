@@ -1,0 +1,60 @@
+//! An allocator that counts. A benchmark makes it its own with
+//! `#[global_allocator]`.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+pub struct Counting;
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+static BLOCKS: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that are allocated now.
+pub fn bytes() -> usize {
+    BYTES.load(Relaxed)
+}
+
+/// Blocks that are allocated now.
+pub fn blocks() -> usize {
+    BLOCKS.load(Relaxed)
+}
+
+/// Calls that have allocated, or changed a block's size, so far.
+pub fn calls() -> usize {
+    CALLS.load(Relaxed)
+}
+
+// The library itself has no unsafe code; an allocator cannot do without. Each
+// kind of call is passed on as it is: the system grows large blocks and zeroes
+// pages in its own, cheaper ways, and that is what is measured.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        BYTES.fetch_add(size, Relaxed);
+        BYTES.fetch_sub(layout.size(), Relaxed);
+        CALLS.fetch_add(1, Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size(), Relaxed);
+        BLOCKS.fetch_sub(1, Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+fn count(size: usize) {
+    BYTES.fetch_add(size, Relaxed);
+    BLOCKS.fetch_add(1, Relaxed);
+    CALLS.fetch_add(1, Relaxed);
+}

@@ -1,0 +1,185 @@
+//! Streams and a listener without a network.
+//!
+//! What is to be read next, and what was written, is kept beside the streams
+//! rather than in them: so a stream is as large as a socket, and what is
+//! counted per connection is the library's own.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
+
+use longlink::{Listen, Peer, Socket, Transport};
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+
+use super::frames;
+
+/// What the next read of any stream gives; after it they would block.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Input {
+    #[default]
+    Nothing,
+    /// The handshake of the user with this number, see [`frames::user`].
+    Handshake(u32),
+    /// A message to the user with this number.
+    ToUser(u32),
+    Bytes(&'static [u8]),
+}
+
+thread_local! {
+    static INPUT: Cell<Input> = const { Cell::new(Input::Nothing) };
+    static WAITING: Cell<u32> = const { Cell::new(0) };
+    static TOKEN: Cell<usize> = const { Cell::new(0) };
+    static TOTALS: Cell<Totals> = const { Cell::new(Totals { writes: 0, bytes: 0, freed: 0 }) };
+}
+
+/// What was done to all streams together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls that wrote.
+    pub writes: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Streams closed.
+    pub freed: u64,
+}
+
+/// Sets what the next read gives.
+pub fn offer(input: Input) {
+    INPUT.set(input);
+}
+
+/// Whether the last [`offer`] has been read.
+pub fn was_read() -> bool {
+    matches!(INPUT.get(), Input::Nothing)
+}
+
+/// Lets so many connections wait to be accepted.
+pub fn knock(connections: u32) {
+    WAITING.set(connections);
+}
+
+/// The token under which a stream was registered last.
+pub fn last_token() -> Token {
+    Token(TOKEN.get())
+}
+
+pub fn totals() -> Totals {
+    TOTALS.get()
+}
+
+/// Takes whatever is written to it.
+#[derive(Debug)]
+pub struct Stream {
+    /// As many bytes as a socket of either kind takes.
+    _descriptor: [u32; 2],
+}
+
+// In a debug build a socket knows its poll as well.
+const _: () = assert!(cfg!(debug_assertions) || size_of::<Stream>() == size_of::<Socket>());
+
+impl Stream {
+    pub fn new() -> Self {
+        Stream { _descriptor: [0; 2] }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let totals = TOTALS.get();
+        TOTALS.set(Totals { freed: totals.freed + 1, ..totals });
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match INPUT.take() {
+            Input::Nothing => Err(ErrorKind::WouldBlock.into()),
+            Input::Handshake(user) => Ok(frames::put_handshake(user, buffer)),
+            Input::ToUser(user) => Ok(frames::put_to_user(user, buffer)),
+            Input::Bytes(bytes) => {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+}
+
+fn written(bytes: usize) {
+    let totals = TOTALS.get();
+    let (writes, bytes) = (totals.writes + 1, totals.bytes + bytes as u64);
+    TOTALS.set(Totals { writes, bytes, ..totals });
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        written(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        written(length);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Stream {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, _: &Registry, token: Token, _: Interest) -> io::Result<()> {
+        TOKEN.set(token.0);
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Accepts what [`knock`] lets wait.
+#[derive(Debug)]
+pub struct Door;
+
+impl Listen for Door {
+    type Stream = Stream;
+
+    fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        let Some(left) = WAITING.get().checked_sub(1) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        WAITING.set(left);
+        let address = SocketAddr::from(([10, 0, 0, 1], left as u16));
+        Ok((Stream::new(), address.into()))
+    }
+
+    fn is_loopback(&self) -> bool {
+        true
+    }
+}
+
+impl Source for Door {
+    fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}

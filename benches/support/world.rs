@@ -1,0 +1,82 @@
+//! A driver over [streams without a network](super::stream), and its loop.
+
+use std::time::{Duration, Instant};
+
+use longlink::{Config, Driver, Handler, Readiness, Relay, RelayConfig};
+use mio::{Poll, Token};
+
+use super::stream::{self, Door, Input};
+
+const READABLE: Readiness = Readiness { readable: true, writable: false, ended: false };
+const DOOR: Token = Token(0);
+
+pub struct World<H = Relay> {
+    pub driver: Driver<H, Door>,
+    pub now: Instant,
+    /// How much later each turn is than the one before.
+    pub step: Duration,
+    /// Its registry is the driver's.
+    _poll: Poll,
+}
+
+impl World {
+    /// The relay with room for so many connections, and the defaults.
+    pub fn new(connections: usize) -> Self {
+        let mut config = Config::default();
+        config.max_connections = connections;
+        World::with(config, Relay::new(RelayConfig::default()))
+    }
+}
+
+impl<H: Handler> World<H> {
+    pub fn with(config: Config, handler: H) -> Self {
+        let poll = Poll::new().expect("a poll");
+        let now = Instant::now();
+        let driver =
+            Driver::new(vec![Door], poll.registry(), DOOR, config, handler, now).expect("a driver");
+        World { driver, now, step: Duration::from_millis(1), _poll: poll }
+    }
+
+    /// The end of a turn, as a loop does it.
+    pub fn turn(&mut self) {
+        self.driver.tick(self.now);
+        self.now += self.step;
+    }
+
+    /// Turns until nothing is left to do.
+    pub fn settle(&mut self) {
+        self.turn();
+        while self.driver.next_deadline().is_some_and(|at| at < self.now) {
+            self.turn();
+        }
+    }
+
+    /// Has a connection read `input`.
+    pub fn read(&mut self, token: Token, input: Input) {
+        stream::offer(input);
+        self.driver.handle_readiness(token, READABLE, self.now);
+    }
+
+    /// Accepts one connection; its handshake has yet to be read.
+    pub fn accept(&mut self) -> Token {
+        stream::knock(1);
+        self.driver.handle_readiness(DOOR, READABLE, self.now);
+        self.turn();
+        stream::last_token()
+    }
+
+    /// Connects the user with this number.
+    pub fn connect(&mut self, user: u32) -> Token {
+        let token = self.accept();
+        self.read(token, Input::Handshake(user));
+        self.turn();
+        token
+    }
+
+    /// Connects so many users, numbered from 0.
+    pub fn connect_all(&mut self, users: u32) -> Vec<Token> {
+        let tokens = (0..users).map(|user| self.connect(user)).collect();
+        assert_eq!(self.driver.hub().online(), users as usize, "users online");
+        tokens
+    }
+}
