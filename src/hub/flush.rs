@@ -118,11 +118,7 @@ impl Hub {
     /// nothing but bytes of the current buffer, which their sockets take whole.
     /// Returns the first whose socket does not.
     #[inline(never)]
-    fn write_plain<S: Sink>(
-        &mut self,
-        sink: &mut S,
-        budget: &mut u32,
-    ) -> Option<(ConnId, Wrote)> {
+    fn write_plain<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
         const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
         const DIRTY: u16 = Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
         let Hub { conns, dirty, arena, now, .. } = self;

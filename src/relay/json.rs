@@ -20,40 +20,43 @@ pub fn begins_object(text: &str) -> bool {
     text.bytes().find(|byte| !is_space(*byte)) == Some(b'{')
 }
 
-/// What [`each_field`] found out about the text as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Nothing in it is escaped, in no string.
-    pub plain: bool,
-}
-
-/// Calls `field` with where each key and value of the object that `text` is
-/// lies, keys with their quotes.
+/// Calls `field` with each key and value of the object that `text` is, as they
+/// were written, keys with their quotes.
 ///
 /// # Errors
 /// When it is not one JSON object. Fields before the error have been seen.
-#[inline]
-pub fn each_field(
-    text: &str,
-    field: impl FnMut(Range<usize>, Range<usize>),
-) -> Result<Object, Malformed> {
-    let bytes = Bytes::new(text);
-    match bytes.walk(field) {
-        Some(()) => Ok(Object { plain: bytes.plain }),
-        None => Err(Malformed),
-    }
+pub fn each_field<'a>(
+    text: &'a str,
+    mut field: impl FnMut(&'a str, &'a str),
+) -> Result<(), Malformed> {
+    let bytes = Bytes(text.as_bytes());
+    bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
 /// The string that a raw value or key is, unescaped; `None` for anything else, and
-/// for a string that is not Unicode: one with a lone surrogate. When it is known that
-/// nothing is `escaped` it is not looked for.
-#[inline]
-pub fn string(raw: &str, object: Object) -> Option<Cow<'_, str>> {
+/// for a string that is not Unicode: one with a lone surrogate.
+pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if object.plain || !inner.contains('\\') {
+    if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
     }
     serde_json::from_str(raw).ok().map(Cow::Owned)
+}
+
+/// Whether there is no backslash and no control character, as in nearly every text:
+/// then a string ends at the next quote. False also for a text shorter than 16 bytes.
+#[inline]
+pub fn is_plain(text: &[u8]) -> bool {
+    let (blocks, _) = text.as_chunks();
+    // The last block overlaps the one before it.
+    text.last_chunk().is_some_and(|last| !has_escape(last)) && !blocks.iter().any(has_escape)
+}
+
+/// Where the string that a [plain](is_plain) text begins with ends, past its quote.
+#[inline]
+pub fn string_end(text: &[u8]) -> Option<usize> {
+    let (b'"', inner) = text.split_first()? else { return None };
+    Some(find_quote(inner)? + 2)
 }
 
 /// Appends `text` as it stands in a JSON string, without quotes.
@@ -130,16 +133,22 @@ fn find_special(bytes: &[u8]) -> Option<usize> {
     Some(words.len() * 8 + position)
 }
 
-/// The first quote from `at` on.
+/// The first quote.
 #[inline]
-fn find_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn find_quote(bytes: &[u8]) -> Option<usize> {
     // Keys are short; what people write is not.
-    let short = bytes.get(at..)?.first_chunk().and_then(find_quote_in_word);
-    if let Some(position) = short {
-        return Some(at + position);
+    let first = bytes.first_chunk().and_then(find_quote_in_word);
+    if first.is_some() {
+        return first;
     }
-    let (blocks, _) = bytes[at..].as_chunks::<16>();
-    at += 16 * blocks.iter().take_while(|block| !has_quote(block)).count();
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let mut at = 0;
+    for block in blocks {
+        if has_quote(block) {
+            break;
+        }
+        at += 16;
+    }
     let (words, rest) = bytes[at..].as_chunks();
     for word in words {
         match find_quote_in_word(word) {
@@ -171,25 +180,9 @@ fn has_escape(block: &[u8; 16]) -> bool {
 /// A text as bytes. What moves in it takes a position and returns the next, or
 /// `None` where the text is malformed.
 #[derive(Clone, Copy)]
-struct Bytes<'a> {
-    bytes: &'a [u8],
-    /// There is no backslash and no control character, as in nearly every text: a
-    /// string ends at the next quote.
-    plain: bool,
-}
+struct Bytes<'a>(&'a [u8]);
 
-impl<'a> Bytes<'a> {
-    #[inline]
-    fn new(text: &'a str) -> Self {
-        let bytes = text.as_bytes();
-        let (blocks, _) = bytes.as_chunks();
-        // The last block overlaps the one before it. What is shorter is short.
-        let last = bytes.last_chunk();
-        let plain = last.is_some_and(|last| !has_escape(last)) && !blocks.iter().any(has_escape);
-        Bytes { bytes, plain }
-    }
-
-    #[inline(always)]
+impl Bytes<'_> {
     fn walk(self, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
         let mut at = self.open(self.skip_space(0), b'{')?;
         if self.get(at) == Some(b'}') {
@@ -208,15 +201,13 @@ impl<'a> Bytes<'a> {
                 at = self.open(at, b',')?;
             }
         }
-        (self.skip_space(at) == self.bytes.len()).then_some(())
+        (self.skip_space(at) == self.0.len()).then_some(())
     }
 
-    #[inline]
     fn get(self, at: usize) -> Option<u8> {
-        self.bytes.get(at).copied()
+        self.0.get(at).copied()
     }
 
-    #[inline]
     fn skip_space(self, mut at: usize) -> usize {
         while self.get(at).is_some_and(is_space) {
             at += 1;
@@ -225,27 +216,16 @@ impl<'a> Bytes<'a> {
     }
 
     /// Moves past `byte`, which has to be there, and white space.
-    #[inline]
     fn open(self, at: usize, byte: u8) -> Option<usize> {
         (self.get(at)? == byte).then(|| self.skip_space(at + 1))
     }
 
-    #[inline]
-    fn skip_string(self, at: usize) -> Option<usize> {
-        if self.get(at)? != b'"' {
-            return None;
-        }
-        if self.plain {
-            return Some(find_quote(self.bytes, at + 1)? + 1);
-        }
-        self.skip_any_string(at + 1)
-    }
-
     /// What is escaped need not be Unicode: a value is passed on as it is.
-    fn skip_any_string(self, mut at: usize) -> Option<usize> {
+    fn skip_string(self, at: usize) -> Option<usize> {
+        let mut at = (self.get(at)? == b'"').then_some(at + 1)?;
         loop {
-            at += find_special(&self.bytes[at..])?;
-            match self.bytes[at] {
+            at += find_special(&self.0[at..])?;
+            match self.0[at] {
                 b'"' => return Some(at + 1),
                 b'\\' => at = self.skip_escape(at + 1)?,
                 _ => return None,
@@ -257,7 +237,7 @@ impl<'a> Bytes<'a> {
         match self.get(at)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
             b'u' => {
-                let digits = self.bytes.get(at + 1..at + 5)?;
+                let digits = self.0.get(at + 1..at + 5)?;
                 digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 5)
             }
             _ => None,
@@ -265,7 +245,6 @@ impl<'a> Bytes<'a> {
     }
 
     /// Moves past a value inside the outermost object.
-    #[inline]
     fn skip_value(self, at: usize) -> Option<usize> {
         match self.get(at)? {
             b'"' => self.skip_string(at),
@@ -282,7 +261,7 @@ impl<'a> Bytes<'a> {
             b'n' => "null",
             _ => return self.skip_number(at),
         };
-        self.bytes[at..].starts_with(name.as_bytes()).then_some(at + name.len())
+        self.0[at..].starts_with(name.as_bytes()).then_some(at + name.len())
     }
 
     fn skip_number(self, mut at: usize) -> Option<usize> {
@@ -308,7 +287,7 @@ impl<'a> Bytes<'a> {
 
     /// Moves past one digit or more.
     fn skip_digits(self, start: usize) -> Option<usize> {
-        let rest = self.bytes.get(start..)?;
+        let rest = self.0.get(start..)?;
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         (count > 0).then_some(start + count)
     }
@@ -381,7 +360,7 @@ mod tests {
     fn fields(text: &str) -> Result<BTreeMap<String, String>, Malformed> {
         let mut fields = BTreeMap::new();
         each_field(text, |key, value| {
-            fields.insert(text[key].to_owned(), text[value].to_owned());
+            fields.insert(key.to_owned(), value.to_owned());
         })?;
         Ok(fields)
     }
@@ -438,7 +417,8 @@ mod tests {
             state ^= state << 17;
             (state % below as u64) as usize
         };
-        let pieces = ["\u{1}", "\u{7f}", "é", "\\u12", "\\x", "true", "nul", "\r", "\u{a0}", "+", "E"];
+        let pieces =
+            ["\u{1}", "\u{7f}", "é", "\\u12", "\\x", "true", "nul", "\r", "\u{a0}", "+", "E"];
         for seed in seeds {
             check(seed);
             for _ in 0..20_000 {

@@ -5,6 +5,7 @@
 
 mod config;
 mod door;
+mod fields;
 mod json;
 mod page;
 mod v1;
@@ -80,25 +81,33 @@ impl Relay {
     pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
-        self.deliver(hub, &Cow::Owned(to.to_owned()), message)
+        let end = self.scratch.len();
+        json::escape(to, &mut self.scratch);
+        let (from, escaped) = self.scratch.split_at(end);
+        let count = hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message));
+        self.count(count)
     }
 
-    /// Sends a message from the user whose id, escaped, is in `scratch`. An id
-    /// that is borrowed needs no escaping.
-    #[inline]
-    fn deliver(&mut self, hub: &mut Hub, to: &Cow<'_, str>, message: &str) -> usize {
-        let end = self.scratch.len();
-        if let Cow::Owned(to) = to {
+    /// Sends a message from the user whose id, escaped, is in `scratch`.
+    fn deliver(&mut self, hub: &mut Hub, to: &Cow<'_, str>, message: &str, tail: Option<&str>) {
+        let count = if let Some(tail) = tail {
+            hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
+        } else {
+            let end = self.scratch.len();
             json::escape(to, &mut self.scratch);
-        }
-        let (from, escaped) = self.scratch.split_at(end);
-        let id = if let Cow::Borrowed(to) = to { to } else { escaped };
-        let count = hub.send_pieces_to_user(to, &v1::envelope(from, id, message));
-        match count {
+            let (from, escaped) = self.scratch.split_at(end);
+            hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message))
+        };
+        self.count(count);
+    }
+
+    #[inline]
+    fn count(&mut self, devices: usize) -> usize {
+        match devices {
             0 => self.counters.offline += 1,
             _ => self.counters.delivered += 1,
         }
-        count
+        devices
     }
 
     #[inline]
@@ -125,9 +134,9 @@ impl Relay {
         match meaning {
             Meaning::Ping => {}
             Meaning::Ignored => self.counters.ignored += 1,
-            Meaning::ToUser { to, message } => {
+            Meaning::ToUser { to, message, tail } => {
                 json::escape(from, &mut self.scratch);
-                self.deliver(hub, &to, message);
+                self.deliver(hub, &to, message, tail);
             }
             Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
                 self.forbid(hub, conn)

@@ -8,9 +8,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
-use super::json::{self, Object};
+use super::fields::{Fields, Value};
+use super::json;
 
 /// The answer to a heartbeat, exactly.
 pub const PONG: &str = r#"{"type":"pong"}"#;
@@ -47,45 +47,13 @@ pub enum Meaning<'a> {
     /// Nothing.
     Ignored,
     /// A message to one user. An id that is borrowed needs no escaping.
-    ToUser { to: Cow<'a, str>, message: &'a str },
+    /// `tail` is everything after the sender's id in the envelope, if it was written so.
+    ToUser { to: Cow<'a, str>, message: &'a str, tail: Option<&'a str> },
     /// An object for everyone.
     Object { text: &'a str, rename: bool },
     /// A text for everyone.
     Text(&'a str),
 }
-
-/// Where the fields of an object that matter lie; the last of duplicates.
-#[derive(Default)]
-struct Fields {
-    kind: Option<Range<usize>>,
-    to: Option<Range<usize>>,
-    message: Option<Range<usize>>,
-}
-
-impl Fields {
-    #[inline]
-    fn take(&mut self, text: &str, key: Range<usize>, value: Range<usize>) {
-        match &text.as_bytes()[key.clone()] {
-            br#""type""# => self.kind = Some(value),
-            br#""toUserId""# => self.to = Some(value),
-            br#""message""# => self.message = Some(value),
-            other if other.contains(&b'\\') => self.take_escaped(&text[key], value),
-            _ => {}
-        }
-    }
-
-    fn take_escaped(&mut self, key: &str, value: Range<usize>) {
-        match json::string(key, ESCAPED).as_deref() {
-            Some("type") => self.kind = Some(value),
-            Some("toUserId") => self.to = Some(value),
-            Some("message") => self.message = Some(value),
-            _ => {}
-        }
-    }
-}
-
-/// An object in which something may be escaped.
-const ESCAPED: Object = Object { plain: false };
 
 /// Whether a frame is the published page's heartbeat, as nearly all are.
 #[inline]
@@ -101,16 +69,15 @@ pub fn meaning(text: &str) -> Meaning<'_> {
     if !json::begins_object(text) {
         return Meaning::Text(text);
     }
-    let mut fields = Fields::default();
-    let Ok(object) = json::each_field(text, |key, value| fields.take(text, key, value)) else {
+    let Some(Fields { kind, to, message, tail }) = Fields::of(text) else {
         return Meaning::Ignored;
     };
-    let kind = fields.kind.and_then(|kind| json::string(&text[kind], object));
-    match (kind.as_deref(), fields.to, fields.message) {
+    let kind = kind.and_then(Value::string);
+    match (kind.as_deref(), to, message) {
         (Some("ping"), ..) => Meaning::Ping,
         (Some("pong"), ..) => Meaning::Ignored,
-        (_, Some(to), Some(message)) => match id_of(&text[to], object) {
-            Some(to) => Meaning::ToUser { to, message: &text[message] },
+        (_, Some(to), Some(message)) => match id_of(to) {
+            Some(to) => Meaning::ToUser { to, message: message.raw, tail },
             None => Meaning::Ignored,
         },
         (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
@@ -123,22 +90,35 @@ pub fn meaning(text: &str) -> Meaning<'_> {
 
 /// Who is meant by a `toUserId`: a string, or an integer literal whose digits
 /// are the id.
-fn id_of(raw: &str, object: Object) -> Option<Cow<'_, str>> {
-    let digits = raw.strip_prefix('-').unwrap_or(raw);
-    let id = if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        Cow::Borrowed(raw)
-    } else {
-        json::string(raw, object)?
+#[inline]
+fn id_of(value: Value<'_>) -> Option<Cow<'_, str>> {
+    let id = match value.string() {
+        Some(id) => id,
+        None if is_integer(value.raw) => Cow::Borrowed(value.raw),
+        None => return None,
     };
     (1..=MAX_ID).contains(&id.len()).then_some(id)
 }
+
+fn is_integer(raw: &str) -> bool {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What the envelope of a one-to-one message begins with, up to the sender's id.
+const FROM: &str = r#"{"type":"message","formUserId":""#;
 
 /// The envelope of a one-to-one message, in pieces. The ids are
 /// [escaped](json::escape).
 #[inline]
 pub fn envelope<'a>(from: &'a str, to: &'a str, message: &'a str) -> [&'a str; 7] {
-    let from_user = r#"{"type":"message","formUserId":""#;
-    [from_user, from, r#"","toUserId":""#, to, r#"","message":"#, message, "}"]
+    [FROM, from, r#"","toUserId":""#, to, r#"","message":"#, message, "}"]
+}
+
+/// The same, when the sender has written all after `formUserId` as it has to be.
+#[inline]
+pub fn envelope_of_tail<'a>(from: &'a str, tail: &'a str) -> [&'a str; 4] {
+    [FROM, from, r#"","#, tail]
 }
 
 /// Writes a text for everyone.
@@ -165,13 +145,12 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     json::write_string(from, out);
     json::each_field(text, |raw_key, value| {
         // A key that is no Unicode string is none of ours.
-        let raw_key = &text[raw_key];
-        let key = json::string(raw_key, ESCAPED).unwrap_or_default();
+        let key = json::string(raw_key).unwrap_or_default();
         if key != "formUserId" && !(rename && key == "type") {
             out.push(',');
             out.push_str(raw_key);
             out.push(':');
-            out.push_str(&text[value]);
+            out.push_str(value);
         }
     })
     .map_err(|_| fmt::Error)?;
@@ -204,7 +183,10 @@ mod tests {
                 "all".into()
             }
         };
-        assert!(serde_json::from_str::<&serde_json::value::RawValue>(&out).is_ok(), "not JSON: {out}");
+        assert!(
+            serde_json::from_str::<&serde_json::value::RawValue>(&out).is_ok(),
+            "not JSON: {out}"
+        );
         (to, out)
     }
 
