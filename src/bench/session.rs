@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::args::Mode;
 use super::client::End;
 use super::clients::{Clients, Load, Room};
-use super::options::{Mode, Options};
+use super::options::Options;
 use super::pace::Pace;
 use super::process::{Cpu, Process};
 use super::progress::Progress;
@@ -124,7 +125,7 @@ impl Session {
         while next < count || self.clients.handshaking() > 0 {
             let now = Instant::now();
             while next < count && self.clients.handshaking() < MAX_HANDSHAKING && pace.allows(now) {
-                self.clients.begin(next, now);
+                self.clients.begin(next);
                 pace.take();
                 next += 1;
             }
