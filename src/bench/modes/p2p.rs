@@ -25,7 +25,7 @@ pub fn run(session: &mut Session) -> Step {
         template: Template::text(&body),
         user_at: head.len(),
         number_at: body.len() - r#""}"#.len() - text.len(),
-        pairs: (0..pairs).map(|_| Pair::default()).collect(),
+        pairs: (pairs..2 * pairs).map(|id| Pair::new(session.clients.user(id))).collect(),
         finder: Finder::default(),
         arrived: 0,
         batch: Vec::new(),
@@ -41,13 +41,19 @@ pub fn run(session: &mut Session) -> Step {
 }
 
 /// A sender and its receiver.
-#[derive(Default)]
 struct Pair {
+    receiver: [u8; USER_DIGITS],
     pending: Pending,
     /// The number of the next message to send.
     sent: u32,
     /// The number of the next message to arrive.
     expected: u32,
+}
+
+impl Pair {
+    fn new(receiver: [u8; USER_DIGITS]) -> Self {
+        Pair { receiver, pending: Pending::default(), sent: 0, expected: 0 }
+    }
 }
 
 struct P2p {
@@ -68,9 +74,8 @@ struct P2p {
 
 impl P2p {
     fn send(&mut self, clients: &mut Clients, pair: usize, count: u64, now: Instant) {
-        let receiver = clients.user(pair + self.pairs.len());
         let state = &mut self.pairs[pair];
-        self.template.patch(self.user_at, &receiver);
+        self.template.patch(self.user_at, &state.receiver);
         self.batch.clear();
         for _ in 0..count {
             self.template.patch(self.number_at, &sequence::encode(state.sent));
