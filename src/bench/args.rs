@@ -9,7 +9,9 @@ use clap::{Arg, ArgAction, ArgMatches};
 use crate::cli::units;
 use crate::cli::values::Raw;
 
-const ABOUT: &str = "Measure a WebSocket server: a load generator in one thread
+const ABOUT: &str = "Measure a WebSocket server: a load generator in one thread";
+
+const LONG_ABOUT: &str = "Measure a WebSocket server: a load generator in one thread
 
 It drives longlink, or any server that answers `ping` and routes the same messages, and tells
 rates, latencies and, with --pid, what the server's process spends on them.";
@@ -108,6 +110,7 @@ pub fn command() -> clap::Command {
     let modes = MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     let command = clap::Command::new("bench")
         .about(ABOUT)
+        .long_about(LONG_ABOUT)
         .after_help(AFTER)
         .max_term_width(100)
         .arg(Arg::new("mode").value_name("MODE").required(true).value_parser(modes))

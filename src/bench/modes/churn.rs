@@ -31,11 +31,8 @@ pub fn run(session: &mut Session) -> Step {
         if done.is_err() {
             break;
         }
-        session.note_held();
-        rounds.push(json!({
-            "operations": session.clients.tally.operations(),
-            "rss": session.memory.held,
-        }));
+        let rss = session.note_held();
+        rounds.push(json!({"operations": session.clients.tally.operations(), "rss": rss}));
     }
     // No connection stays: there is nothing to divide by.
     session.memory.held = None;
