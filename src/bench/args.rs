@@ -90,16 +90,17 @@ pub const ROWS: [Row; 15] = [
         "How long to run before measuring"),
     ("operations", "N", "", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow],
         "Stop after so many; then --duration bounds it only if it is given, too"),
-    ("rate", "N", "", &[Connect, Fanout, Churn, Slow],
-        "At most so many a second: connections, cycles, or broadcasts sent"),
+    ("rate", "N", "", &[Connect, P2p, Fanout, Churn, Slow],
+        "At most so many a second: connections, cycles, or messages sent"),
     ("rounds", "N", "1", &[Connect, Churn],
         "Repeat so often and tell the server's memory after each"),
     ("ping-interval", "S", "15", &[Heartbeat], "Time between two pings of a connection"),
     ("stalled", "SHARE", "0.1", &[Slow], "Which share of the receivers reads nothing, 0 to 1"),
     ("timeout", "S", "10", &[], "An answer that takes longer is a failure"),
     ("source", "LIST", "", &[],
-        "Addresses to connect from, with commas: 127.0.0.2 or 127.0.0.0/24. Each has the ports \
-         of net.ipv4.ip_local_port_range, by default 28,232"),
+        "Addresses to connect from, with commas: 127.0.0.2 or 127.0.0.0/24. Each has 28,232 \
+         ports, unless net.ipv4.ip_local_port_range says otherwise; past half of them \
+         connecting becomes slow"),
     ("first-user", "N", "1", &[], "The first user's number, for several generators at once"),
     ("pid", "PID", "", &[], "The server's process, on this machine: its time and memory"),
     ("json", "", "", &[], "Print one JSON object instead of a summary"),

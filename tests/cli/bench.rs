@@ -89,6 +89,16 @@ fn messages_of_any_size_reach_their_user() {
 }
 
 #[test]
+fn messages_keep_their_pace() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "6", "--rate", "100", "--operations", "20", "--warmup", "0"];
+    let figures = measured(&server, "p2p", &args);
+    assert_sound(&figures);
+    // The twentieth message is sent 190 ms after the first.
+    assert!(figures["seconds"].as_f64().unwrap() >= 0.185, "{figures}");
+}
+
+#[test]
 fn ids_may_have_more_than_a_number() {
     let server = Program::start(&[]);
     let url = format!("ws://{}/websocket/u-{{user}}.x?device=a", server.addr());
