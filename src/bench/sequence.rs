@@ -1,0 +1,96 @@
+//! A message's number inside its text, to find out whether each arrived once
+//! and in order, whatever a server wraps around it.
+
+use memchr::memchr_iter;
+
+/// Bytes of a number: the mark and eight digits.
+pub const LENGTH: usize = 9;
+const MARK: u8 = b'#';
+/// The digits are `@`, `A` to `O`: sixteen characters in a row, which are
+/// written and read eight at a time.
+const ZEROES: u64 = 0x4040_4040_4040_4040;
+
+/// A text of `size` bytes, at least [`LENGTH`], that begins with a number's
+/// place.
+pub fn text(size: usize) -> String {
+    let mut text = String::from_utf8_lossy(&encode(0)).into_owned();
+    // Compressible by nobody: there is no compression.
+    text.extend(std::iter::repeat_n('x', size.saturating_sub(LENGTH)));
+    text
+}
+
+/// A number as it is written; it begins again after 2^32.
+#[inline]
+pub fn encode(number: u32) -> [u8; LENGTH] {
+    // Half a word, a quarter, an eighth: each digit comes into its own byte.
+    let spread = u64::from(number);
+    let spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF;
+    let spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
+    let spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    let mut bytes = [MARK; LENGTH];
+    bytes[1..].copy_from_slice(&(spread | ZEROES).to_be_bytes());
+    bytes
+}
+
+/// Finds numbers in messages. Where one was found the next one is looked for
+/// first.
+#[derive(Debug, Default)]
+pub struct Finder {
+    at: usize,
+}
+
+impl Finder {
+    /// The number in a message; `None` if it holds none.
+    #[inline]
+    pub fn find(&mut self, payload: &[u8]) -> Option<u32> {
+        decode(payload, self.at).or_else(|| {
+            let (at, number) = memchr_iter(MARK, payload)
+                .find_map(|at| decode(payload, at).map(|number| (at, number)))?;
+            self.at = at;
+            Some(number)
+        })
+    }
+}
+
+#[inline]
+fn decode(payload: &[u8], at: usize) -> Option<u32> {
+    let [MARK, digits @ ..] = *payload.get(at..at + LENGTH)?.first_chunk::<LENGTH>()? else {
+        return None;
+    };
+    let spread = u64::from_be_bytes(digits);
+    if spread & 0xF0F0_F0F0_F0F0_F0F0 != ZEROES {
+        return None;
+    }
+    let packed = spread ^ ZEROES;
+    let packed = (packed | packed >> 4) & 0x00FF_00FF_00FF_00FF;
+    let packed = (packed | packed >> 8) & 0x0000_FFFF_0000_FFFF;
+    Some((packed | packed >> 16) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_wherever_it_is() {
+        let mut finder = Finder::default();
+        for (prefix, number) in
+            [("", 0), ("a#b", 1), ("a#b", 0xdead_beef), ("##", u32::MAX), ("", 0x0102_0304)]
+        {
+            let number_text = String::from_utf8(encode(number).to_vec()).unwrap();
+            let payload = format!("{prefix}{number_text}xx");
+            assert_eq!(finder.find(payload.as_bytes()), Some(number), "{payload}");
+        }
+        for payload in ["", "#", "#@@@@@@@", "#@@@@@@@P", "#@@@@@@@\u{e9}", "pong"] {
+            assert_eq!(finder.find(payload.as_bytes()), None, "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_text_has_the_size_that_was_asked_for() {
+        for size in [LENGTH, 64, 5_000] {
+            assert_eq!(text(size).len(), size);
+            assert_eq!(Finder::default().find(text(size).as_bytes()), Some(0));
+        }
+    }
+}
