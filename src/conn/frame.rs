@@ -50,26 +50,22 @@ pub struct Whole<'a> {
 /// [`parse_header`].
 #[inline]
 pub fn take_whole(input: &mut [u8], max_message: usize) -> Option<Whole<'_>> {
-    let is_text = match input.first()? {
-        &TEXT => true,
-        &BINARY => false,
-        _ => return None,
-    };
-    let (header, mask, length, rest) = match input {
-        [_, second @ 0x80..=0xFD, a, b, c, d, rest @ ..] => {
-            (6, [*a, *b, *c, *d], usize::from(*second & 0x7F), rest)
-        }
-        [_, 0xFE, high, low, a, b, c, d, rest @ ..] => {
-            (8, [*a, *b, *c, *d], usize::from(u16::from_be_bytes([*high, *low])), rest)
-        }
+    let (&[first, second], after) = input.split_first_chunk()?;
+    if !matches!(first, TEXT | BINARY) {
+        return None;
+    }
+    let (header, length) = match second {
+        0x80..=0xFD => (6, usize::from(second & 0x7F)),
+        0xFE => (8, usize::from(u16::from_be_bytes(*after.first_chunk()?))),
         _ => return None,
     };
     if length > max_message {
         return None;
     }
-    let payload = rest.get_mut(..length)?;
-    unmask(payload, mask);
-    Some(Whole { is_text, payload, size: header + length })
+    let payload = input.get_mut(header - 4..header + length)?;
+    let (mask, payload) = payload.split_first_chunk_mut()?;
+    unmask(payload, *mask);
+    Some(Whole { is_text: first == TEXT, payload, size: header + length })
 }
 
 /// Parses the header at the start of `input`; `None` when it is not complete.

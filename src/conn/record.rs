@@ -160,8 +160,8 @@ impl Connection {
     #[inline]
     pub fn note_life(&mut self, now: u64) -> bool {
         let proves = self.flags.has(Flags::MESSAGE_QUEUED | Flags::PARKED);
-        self.flags.clear(Flags::MESSAGE_QUEUED);
         let counts = proves && self.flags.has(Flags::WRITES_ARE_LIFE);
+        self.flags.clear(Flags::MESSAGE_QUEUED);
         if counts {
             self.written = u32::try_from(now - self.heard).unwrap_or(u32::MAX);
         }

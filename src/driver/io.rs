@@ -12,6 +12,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// Reads a connection's socket once. A short read ends the reading: more
     /// would be an event of its own. A full buffer, or an end that was
     /// announced, puts it into the queue.
+    #[inline]
     pub(super) fn read(&mut self, conn: ConnId) {
         if !self.hub.may_read(conn) {
             return;

@@ -224,10 +224,16 @@ impl Socket {
     #[inline]
     fn try_io<T>(&self, io: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
         match self {
-            Socket::Tcp(stream) => stream.try_io(|| Ok(io(stream.as_fd())?)),
-            Socket::Unix(stream) => stream.try_io(|| Ok(io(stream.as_fd())?)),
+            Socket::Tcp(stream) => stream.try_io(|| io(stream.as_fd()).map_err(failed)),
+            Socket::Unix(stream) => stream.try_io(|| io(stream.as_fd()).map_err(failed)),
         }
     }
+}
+
+/// Out of the way of what succeeds.
+#[cold]
+fn failed(error: rustix::io::Errno) -> io::Error {
+    error.into()
 }
 
 impl Read for Socket {

@@ -23,6 +23,7 @@ const EVICTION_MS: u64 = 30_000;
 const PARKED_MS: u64 = 2_000;
 
 impl Hub {
+    #[inline]
     pub(super) fn find_seat(&self, user: &str) -> Option<Seat> {
         self.users.find(user, &self.conns)
     }

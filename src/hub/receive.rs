@@ -14,6 +14,7 @@ impl Hub {
     /// Whether a connection's socket should be read now. When not, because its
     /// turn's budget is spent or an answer is on its way,
     /// [`Hub::pop_readable`] returns it as soon as it should.
+    #[inline]
     pub fn may_read(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
@@ -36,6 +37,7 @@ impl Hub {
 
     /// Handles bytes that have arrived from a peer. They are unmasked in
     /// place, so the buffer is changed. Callbacks run from here.
+    #[inline]
     pub fn receive<H: Handler>(
         &mut self,
         handler: &mut H,
@@ -63,6 +65,7 @@ impl Hub {
     }
 
     /// Handles bytes that follow others which may still wait.
+    #[inline(never)]
     fn receive_behind<H: Handler>(
         &mut self,
         handler: &mut H,
@@ -151,6 +154,7 @@ impl Hub {
 
     /// Handles what it can of `bytes` and keeps the rest. The first `searched`
     /// of them are known not to end a head.
+    #[inline(never)]
     fn feed<H: Handler>(
         &mut self,
         handler: &mut H,

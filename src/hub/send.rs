@@ -31,13 +31,16 @@ impl Hub {
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
         let most = self.config.max_queue / 2;
-        if let Some(record) = self.resolve_mut(conn)
+        let Hub { conns, arena, dirty, .. } = self;
+        if let Some(record) = conns.get_mut(conn.index as usize)
+            && record.serial == conn.serial
             && record.phase == Phase::Open
             && !record.flags.has(Flags::BLOCKED)
             && record.out.len() + payload.len() + frame::MAX_HEADER <= most
         {
-            let segment = self.arena.put_frame(first, payload);
-            self.queue_plain(conn.index, segment);
+            let segment = arena.put_frame(first, payload);
+            record.queue(conn.index, segment, arena, dirty);
+            self.queued_one();
             return true;
         }
         self.send_behind(conn, first, payload)
@@ -151,13 +154,14 @@ impl Hub {
     }
 
     /// Queues a message that was encoded, for an open connection.
-    #[inline]
+    #[inline(always)]
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         let conn = &mut self.conns[index as usize];
         let blocked = conn.flags.has(Flags::BLOCKED);
         let length = conn.out.len() + segment.len();
         if !blocked && length <= self.config.max_queue / 2 {
-            self.queue_plain(index, segment);
+            conn.queue(index, segment, &mut self.arena, &mut self.dirty);
+            self.queued_one();
             return true;
         }
         self.work = self.work.saturating_sub(1);
@@ -171,14 +175,9 @@ impl Hub {
         true
     }
 
-    /// Queues a message for a connection whose socket takes bytes and that has
-    /// not much queued.
+    /// Accounts for a message that was queued.
     #[inline(always)]
-    fn queue_plain(&mut self, index: u32, segment: Segment) {
-        let conn = &mut self.conns[index as usize];
-        conn.flags.set(Flags::MESSAGE_QUEUED);
-        self.arena.retain(conn.out.push(segment));
-        self.dirty.mark(index, conn, Urgency::Direct);
+    fn queued_one(&mut self) {
         self.stats.deliveries += 1;
         self.work = self.allowance(self.work.saturating_sub(1));
     }
@@ -217,6 +216,16 @@ impl Hub {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
         }
+    }
+}
+
+impl Connection {
+    /// Queues a message, as the socket takes bytes and there is not much queued.
+    #[inline(always)]
+    fn queue(&mut self, index: u32, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
+        self.flags.set(Flags::MESSAGE_QUEUED);
+        arena.retain(self.out.push(segment));
+        dirty.mark(index, self, Urgency::Direct);
     }
 }
 

@@ -84,6 +84,7 @@ impl Users {
         self.seats.len()
     }
 
+    #[inline]
     pub fn find(&self, user: &str, conns: &Conns) -> Option<Seat> {
         let hash = self.hasher.hash_one(user);
         self.seats.find(hash, |seat| user_of(*seat, &self.crowds, conns) == user).copied()
