@@ -140,6 +140,7 @@ pub fn is_control(opcode: OpCode) -> bool {
 }
 
 /// Unmasks `payload` in place (section 5.3), by words.
+#[inline]
 pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
     let double = u64::from(word) << 32 | u64::from(word);

@@ -41,7 +41,8 @@ pub struct Readiness {
 
 impl From<&Event> for Readiness {
     fn from(event: &Event) -> Self {
-        let ended = event.is_read_closed() || event.is_write_closed() || event.is_error();
+        // A closed write side alone comes as one of these too.
+        let ended = event.is_read_closed() || event.is_error();
         Readiness { readable: event.is_readable() || ended, writable: event.is_writable(), ended }
     }
 }
@@ -188,7 +189,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             }
             return true;
         };
-        if !self.tokens().contains(&token.0) {
+        if token.0 >= self.tokens().end {
             return false;
         }
         // A stale event is a spurious one: whoever has the slot now is read,

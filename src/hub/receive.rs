@@ -197,7 +197,7 @@ impl Hub {
 
     /// Handles messages as long as each is one whole frame and there is budget.
     /// Returns how many bytes it used: all of them when the connection is closed.
-    #[inline]
+    #[inline(always)]
     fn feed_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() && self.work > 0 {
@@ -219,6 +219,7 @@ impl Hub {
 
     /// Handles frames until `bytes` or the budget is used up; returns how many
     /// bytes were.
+    #[inline(never)]
     fn feed_frames<H: Handler>(
         &mut self,
         handler: &mut H,

@@ -110,7 +110,7 @@ impl Relay {
         devices
     }
 
-    #[inline]
+    #[inline(always)]
     fn handle_text(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
         if v1::is_ping(text) {
             hub.send_text(conn, v1::PONG);
@@ -194,7 +194,7 @@ impl Handler for Relay {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
         match message {
             Message::Text(text) => self.handle_text(hub, conn, text),
