@@ -185,9 +185,19 @@ impl Arena {
         }
     }
 
-    /// Counts `refs` more segments that point to the current turn.
+    /// Counts `refs` more segments that point to that turn.
     #[inline]
-    pub fn retain(&mut self, refs: u32) {
+    pub fn retain(&mut self, turn: u32, refs: u32) {
+        if turn == self.number {
+            self.current.refs += refs;
+        } else if let Some(turn) = self.turn_mut(turn) {
+            turn.refs += refs;
+        }
+    }
+
+    /// The same for the current turn.
+    #[inline]
+    pub fn retain_current(&mut self, refs: u32) {
         self.current.refs += refs;
     }
 
@@ -349,7 +359,7 @@ mod tests {
         for _ in 0..3 {
             let segment = arena.put_frame(frame::TEXT, b"hello");
             assert_eq!(segment, Segment { turn: 0, start: 0, end: 7 });
-            arena.retain(1);
+            arena.retain_current(1);
             assert_eq!(arena.slice(segment), b"\x81\x05hello");
             arena.release(segment.turn);
             arena.end_turn();
@@ -361,10 +371,10 @@ mod tests {
     fn an_unwritten_turn_outlives_later_ones() {
         let mut arena = Arena::new();
         let old = arena.put_frame(frame::TEXT, b"old");
-        arena.retain(1);
+        arena.retain_current(1);
         for _ in 0..5 {
             let new = arena.put_frame(frame::TEXT, &[b'n'; FULL]);
-            arena.retain(1);
+            arena.retain_current(1);
             arena.end_turn();
             arena.release(new.turn);
         }

@@ -295,7 +295,7 @@ mod tests {
                                 outs[i].push_durable(segment, &mut arena);
                             } else {
                                 let refs = outs[i].push(segment);
-                                arena.retain(refs);
+                                arena.retain_current(refs);
                             }
                         }
                     }

@@ -168,6 +168,14 @@ impl Connection {
         counts
     }
 
+    /// Takes note that a message was wholly written of which nothing was queued.
+    #[inline]
+    pub fn note_message(&mut self, now: u64) {
+        if self.flags.has(Flags::WRITES_ARE_LIFE) {
+            self.written = u32::try_from(now - self.heard).unwrap_or(u32::MAX);
+        }
+    }
+
     /// Whether it gets what is sent to its user and to everyone.
     #[inline]
     pub fn is_active(&self) -> bool {

@@ -232,6 +232,7 @@ impl Socket {
 
 /// Out of the way of what succeeds.
 #[cold]
+#[inline(never)]
 fn failed(error: rustix::io::Errno) -> io::Error {
     error.into()
 }

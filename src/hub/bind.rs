@@ -233,6 +233,7 @@ impl Hub {
     }
 
     fn set_parked(&mut self, key: u32, index: u32, parked: bool) {
+        self.settle_walk();
         let now = self.now;
         let members = &mut self.users.crowds[key as usize].members;
         if let Some(member) = members.iter_mut().find(|member| member.index == index) {
@@ -241,9 +242,11 @@ impl Hub {
         let conn: &mut Connection = &mut self.conns[index as usize];
         if parked {
             conn.flags.set(Flags::PARKED);
+            self.active -= 1;
             self.stats.parked += 1;
         } else {
             conn.flags.clear(Flags::PARKED);
+            self.active += 1;
             self.stats.promoted += 1;
         }
     }

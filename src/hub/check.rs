@@ -13,12 +13,18 @@ impl Hub {
         let mut inbound = 0;
         let mut bound = 0;
         let mut pressed = 0;
+        let mut active = 0;
+        let mut blocked = 0;
         for (index, conn) in &self.conns {
             let flags = conn.flags;
             let id = format!("connection {index} in {:?}", conn.phase);
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             bound += usize::from(flags.has(Flags::BOUND));
             pressed += u32::from(is_pressed(conn, self.config.max_queue));
+
+            active += u32::from(conn.is_active());
+            blocked += u32::from(flags.has(Flags::BLOCKED));
+            assert!(index < self.slots, "{id}: beyond the last slot");
 
             let queued = !conn.out.is_empty();
             let marked = flags.has(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT | Flags::BLOCKED);
@@ -51,6 +57,8 @@ impl Hub {
         }
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
         assert_eq!(pressed, self.pressed, "connections with much to write");
+        assert_eq!(active, self.active, "connections that get what everyone gets");
+        assert_eq!(blocked, self.blocked, "connections whose sockets are full");
         let members: usize = self.users.iter().map(|seat| self.check_seat(seat.get())).sum();
         assert_eq!(members, bound, "every bound connection is seated once");
         assert_eq!(

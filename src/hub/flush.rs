@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use crate::conn::arena::Arena;
+use crate::conn::arena::{Arena, Segment};
 use crate::conn::outbound::Outbound;
 use crate::conn::{Flags, Phase};
 
@@ -58,27 +58,47 @@ pub enum Wrote {
 #[derive(Debug)]
 pub struct Pending<'a> {
     out: &'a Outbound,
+    /// A broadcast on its way, which comes after all that is queued.
+    ahead: Segment,
     arena: &'a Arena,
 }
 
 impl<'a> Pending<'a> {
+    pub(super) fn len(&self) -> usize {
+        self.out.len() + self.ahead.len()
+    }
+
     /// All of them, if they lie in one slice; empty when there are none.
-    #[inline]
     pub fn single(&self) -> Option<&'a [u8]> {
-        self.out.single(self.arena)
+        if self.ahead.is_empty() {
+            self.out.single(self.arena)
+        } else {
+            self.out.is_empty().then(|| self.arena.slice(self.ahead))
+        }
     }
 
     /// Fills `slices` with the next of them; returns how many.
     pub fn gather(&self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.out.gather(self.arena, slices)
+        let count = self.out.gather(self.arena, slices);
+        match slices.get_mut(count) {
+            Some(slot) if !self.ahead.is_empty() => {
+                *slot = IoSlice::new(self.arena.slice(self.ahead));
+                count + 1
+            }
+            _ => count,
+        }
     }
 }
 
 impl Hub {
     /// The next connection that has something to write. Each is handed out
     /// once until more is queued.
-    #[inline]
     pub fn pop_dirty(&mut self) -> Option<ConnId> {
+        self.settle_walk();
+        self.next_dirty()
+    }
+
+    fn next_dirty(&mut self) -> Option<ConnId> {
         while let Some(index) = self.dirty.pop() {
             let Some(conn) = self.conns.get_mut(index as usize) else { continue };
             conn.flags.clear(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT);
@@ -97,21 +117,24 @@ impl Hub {
     /// when the caller has to do something for a connection; `None` when nothing
     /// more is to be written or the budget is spent.
     pub fn write<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
-        loop {
-            match self.write_plain(sink, budget) {
-                None | Some((_, Wrote::Done)) => {}
-                unusual => return unusual,
-            }
-            if *budget == 0 {
-                return None;
-            }
-            let conn = self.pop_dirty()?;
-            *budget -= 1;
-            match self.write_one(sink, conn) {
-                Wrote::Done => {}
-                wrote => return Some((conn, wrote)),
+        while *budget > 0 {
+            let wrote = match self.write_plain(sink, budget) {
+                None if *budget > 0 => self.write_any(sink, budget)?,
+                None => return None,
+                Some(wrote) => wrote,
+            };
+            if wrote.1 != Wrote::Done {
+                return Some(wrote);
             }
         }
+        None
+    }
+
+    /// Writes to the next connection, or lets a broadcast walk on.
+    fn write_any<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
+        let Some(conn) = self.next_dirty() else { return self.write_walk(sink, budget) };
+        *budget -= 1;
+        Some((conn, self.write_one(sink, conn)))
     }
 
     /// Writes to connections as long as they are like nearly all: open, with
@@ -167,7 +190,12 @@ impl Hub {
         self.after_write(conn, offered, result)
     }
 
-    fn after_write(&mut self, conn: ConnId, offered: usize, result: io::Result<usize>) -> Wrote {
+    pub(super) fn after_write(
+        &mut self,
+        conn: ConnId,
+        offered: usize,
+        result: io::Result<usize>,
+    ) -> Wrote {
         let written = match result {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -197,15 +225,18 @@ impl Hub {
 
     /// Whether [`Hub::pop_dirty`] may have something to give.
     pub fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || self.walk.is_some()
     }
 
     /// What a connection has to write; `None` when it is gone or has nothing.
     #[inline]
     pub fn pending(&self, conn: ConnId) -> Option<Pending<'_>> {
         let record = self.resolve(conn)?;
-        (record.phase != Phase::Ended && !record.out.is_empty())
-            .then_some(Pending { out: &record.out, arena: &self.arena })
+        let walk = self.walk.as_ref();
+        let ahead = walk.and_then(|walk| walk.ahead(conn.index as usize, record));
+        let pending =
+            Pending { out: &record.out, ahead: ahead.unwrap_or_default(), arena: &self.arena };
+        (record.phase != Phase::Ended && pending.len() > 0).then_some(pending)
     }
 
     /// `written` bytes of what was pending were written. If that was less than
@@ -244,6 +275,7 @@ impl Hub {
             if is_pressed(record, self.config.max_queue) {
                 self.pressed -= 1;
             }
+            self.blocked += u32::from(!record.flags.has(Flags::BLOCKED));
             record.flags.set(Flags::BLOCKED);
             record.out.make_durable(&mut self.arena);
             // Now that it waits for its peer, the bound is strict.
@@ -261,6 +293,7 @@ impl Hub {
             && record.flags.has(Flags::BLOCKED)
         {
             record.flags.clear(Flags::BLOCKED);
+            self.blocked -= 1;
             record.flags.set(Flags::WAS_BLOCKED);
             if is_pressed(record, self.config.max_queue) {
                 self.pressed += 1;

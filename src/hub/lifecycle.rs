@@ -76,6 +76,7 @@ impl Hub {
             details: None,
             peer,
         }) as u32;
+        self.slots = self.slots.max(index as usize + 1);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
     }
@@ -159,6 +160,7 @@ impl Hub {
     /// queued for it is still written. For whoever runs the hub, as are:
     /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].
     pub fn input_ended(&mut self, conn: ConnId) {
+        self.settle_walk();
         let Some(record) = self.resolve_mut(conn) else { return };
         record.flags.set(Flags::EOF);
         let queued = !record.out.is_empty() && !record.flags.has(Flags::BLOCKED);
@@ -189,6 +191,8 @@ impl Hub {
 
     /// Moves an open or answering connection into its last phase.
     pub(super) fn start_closing(&mut self, index: u32, phase: Phase, reason: CloseReason) {
+        self.settle_walk();
+        self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
         self.unbind(index);
         let conn = &mut self.conns[index as usize];
@@ -209,6 +213,8 @@ impl Hub {
         if self.conns[index as usize].phase == Phase::Ended {
             return;
         }
+        self.settle_walk();
+        self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
         self.unbind(index);
         self.wheel.disarm(index);
@@ -216,6 +222,8 @@ impl Hub {
         if is_pressed(conn, self.config.max_queue) {
             self.pressed -= 1;
         }
+        self.blocked -= u32::from(conn.flags.has(Flags::BLOCKED));
+        conn.flags.clear(Flags::BLOCKED);
         conn.phase = Phase::Ended;
         conn.out.clear(&mut self.arena);
         if conn.flags.has(Flags::OPENED) {

@@ -12,6 +12,7 @@ mod bind;
 mod check;
 mod config;
 mod dirty;
+mod fan_out;
 mod flush;
 mod groups;
 mod handler;
@@ -109,11 +110,19 @@ pub struct Hub {
     now: u64,
     conns: Slab<Connection>,
     next_serial: u32,
+    /// How many slots were ever used: no connection is in a later one.
+    slots: usize,
+    /// How many connections get what is sent to everyone.
+    active: u32,
+    /// How many wait for their sockets to take more.
+    blocked: u32,
     users: users::Users,
     groups: groups::Groups,
     wheel: Wheel,
     arena: Arena,
     dirty: dirty::Dirty,
+    /// A broadcast on its way.
+    walk: Option<fan_out::Walk>,
     /// Where an HTTP answer is put together.
     answer: Vec<u8>,
     /// To be freed at the end of the turn.
@@ -154,19 +163,23 @@ impl Hub {
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
         };
-        let slots = config.max_connections + SURPLUS;
+        let most = config.max_connections + SURPLUS;
         Hub {
             timeouts,
             origin: now,
             turn: now,
             now: 0,
-            conns: Slab::with_capacity(slots),
+            conns: Slab::with_capacity(most),
             next_serial: 0,
+            slots: 0,
+            active: 0,
+            blocked: 0,
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
-            wheel: Wheel::with_capacity(slots),
+            wheel: Wheel::with_capacity(most),
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
+            walk: None,
             answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),
@@ -244,7 +257,7 @@ impl Hub {
 
     /// Bytes that wait for this peer to read; 0 when it is gone.
     pub fn queued(&self, conn: ConnId) -> usize {
-        self.resolve(conn).map_or(0, |conn| conn.out.len())
+        self.pending(conn).map_or(0, |pending| pending.len())
     }
 
     /// The id of the connection that uses a slot now.

@@ -95,6 +95,7 @@ impl Hub {
 
     /// Upgrades a connection (RFC 6455, section 4.2.2).
     fn accept<H: Handler>(&mut self, handler: &mut H, conn: ConnId, key: &str, accept: Accept) {
+        self.settle_walk();
         let Some(record) = self.resolve_mut(conn) else { return };
         if record.phase != Phase::Head {
             return;
@@ -117,6 +118,7 @@ impl Hub {
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
         }
+        self.active += 1;
         self.stats.opened += 1;
         self.wheel.disarm(conn.index);
         self.arm_open(conn.index);

@@ -28,6 +28,7 @@ impl Hub {
 
     #[inline(always)]
     fn send(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
+        self.settle_walk();
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
         let most = self.config.max_queue / 2;
@@ -62,7 +63,7 @@ impl Hub {
     /// Whether a queue could ever hold that message. If not, no receiver is to
     /// blame: it is sent to nobody, and nobody is dropped for it.
     #[inline]
-    fn fits(&mut self, length: usize) -> bool {
+    pub(super) fn fits(&mut self, length: usize) -> bool {
         let fits = frame::server_header_len(length) + length <= self.config.max_queue;
         self.stats.too_long += u64::from(!fits);
         fits
@@ -79,6 +80,7 @@ impl Hub {
     /// is encoded.
     #[inline]
     pub fn send_pieces_to_user(&mut self, user: &str, pieces: &[&str]) -> usize {
+        self.settle_walk();
         let length = pieces.iter().map(|piece| piece.len()).sum();
         let Some(seat) = self.find_seat(user).filter(|_| self.fits(length)) else { return 0 };
         let segment = self.arena.put_pieces(TEXT, length, pieces);
@@ -99,58 +101,6 @@ impl Hub {
             self.arena.mark_fan_out(segment);
         }
         receivers[..count].iter().filter(|&&index| self.queue_message(index, segment)).count()
-    }
-
-    /// Queues a text message for every active connection. Returns how many; 0
-    /// also when the message is longer than any queue. The whole fan-out is
-    /// queued before anything else is handled.
-    pub fn broadcast(&mut self, text: &str) -> usize {
-        if !self.fits(text.len()) {
-            return 0;
-        }
-        let mut fan_out = self.start_fan_out(text);
-        for (index, conn) in &mut self.conns {
-            fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
-        }
-        self.finish_fan_out(fan_out)
-    }
-
-    /// Queues a text message for every active connection in a group, encoded
-    /// once. Returns how many; 0 when there is no such group.
-    pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
-        if !self.fits(text.len()) {
-            return 0;
-        }
-        if self.groups.members(group).is_none() {
-            return 0;
-        }
-        let mut fan_out = self.start_fan_out(text);
-        for &index in self.groups.members(group).unwrap_or_default() {
-            if let Some(conn) = self.conns.get_mut(index as usize) {
-                fan_out.queue(index, conn, &mut self.dirty, &mut self.arena);
-            }
-        }
-        self.finish_fan_out(fan_out)
-    }
-
-    fn start_fan_out(&mut self, text: &str) -> FanOut {
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        self.arena.mark_fan_out(segment);
-        FanOut::new(segment, self.config.max_queue)
-    }
-
-    fn finish_fan_out(&mut self, fan_out: FanOut) -> usize {
-        self.arena.retain(fan_out.refs);
-        if fan_out.queued == 0 {
-            self.arena.take_back(fan_out.segment);
-        }
-        self.pressed += fan_out.pressed;
-        self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
-        self.stats.deliveries += u64::from(fan_out.queued);
-        for index in fan_out.full {
-            self.drop_slow_reader(index);
-        }
-        fan_out.queued as usize
     }
 
     /// Queues a message that was encoded, for an open connection.
@@ -184,6 +134,7 @@ impl Hub {
 
     /// Queues a control frame (RFC 6455, section 5.5).
     pub(super) fn queue_control(&mut self, index: u32, first: u8, payload: &[u8]) {
+        self.settle_walk();
         let segment = self.arena.put_frame(first, payload);
         // A close frame always has room: it is the last.
         let conn = &self.conns[index as usize];
@@ -199,6 +150,7 @@ impl Hub {
     /// Queues bytes that were encoded, whatever they are and however full the
     /// queue is.
     pub(super) fn queue(&mut self, index: u32, segment: Segment) {
+        self.settle_walk();
         let conn = &mut self.conns[index as usize];
         if conn.flags.has(Flags::BLOCKED) {
             conn.out.push_durable(segment, &mut self.arena);
@@ -206,7 +158,7 @@ impl Hub {
         }
         let before = conn.out.len();
         self.pressed += u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
-        self.arena.retain(conn.out.push(segment));
+        self.arena.retain_current(conn.out.push(segment));
         self.dirty.mark(index, conn, Urgency::Direct);
         self.work = self.allowance(self.work);
     }
@@ -224,66 +176,7 @@ impl Connection {
     #[inline(always)]
     fn queue(&mut self, index: u32, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
         self.flags.set(Flags::MESSAGE_QUEUED);
-        arena.retain(self.out.push(segment));
+        arena.retain_current(self.out.push(segment));
         dirty.mark(index, self, Urgency::Direct);
-    }
-}
-
-/// One encoding on its way into many queues.
-struct FanOut {
-    segment: Segment,
-    max_queue: usize,
-    queued: u32,
-    /// How many more connections have much to write now.
-    pressed: u32,
-    /// How many segments the arena has to count.
-    refs: u32,
-    /// Those whose queues are full.
-    full: Vec<u32>,
-}
-
-impl FanOut {
-    fn new(segment: Segment, max_queue: usize) -> Self {
-        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, full: Vec::new() }
-    }
-
-    /// Queues it for one receiver, if that is active.
-    #[inline]
-    fn queue(&mut self, index: u32, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
-        const UNUSUAL: u16 =
-            Flags::PARKED | Flags::BLOCKED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
-        // Nearly every receiver has nothing queued, and its socket takes bytes.
-        if conn.phase == Phase::Open && !conn.flags.has(UNUSUAL) && conn.out.start(self.segment) {
-            self.queued += 1;
-            self.refs += 1;
-            conn.flags.set(Flags::MESSAGE_QUEUED);
-            dirty.mark_fan_out(index, conn);
-            self.pressed += u32::from(becomes_pressed(0, self.segment.len(), self.max_queue));
-        } else if conn.is_active() {
-            self.queue_behind(index, conn, dirty, arena);
-        }
-    }
-
-    fn queue_behind(
-        &mut self,
-        index: u32,
-        conn: &mut Connection,
-        dirty: &mut Dirty,
-        arena: &mut Arena,
-    ) {
-        let length = self.segment.len();
-        let before = conn.out.len();
-        let blocked = conn.flags.has(Flags::BLOCKED);
-        if !has_room(before, length, self.max_queue, blocked) {
-            return self.full.push(index);
-        }
-        conn.flags.set(Flags::MESSAGE_QUEUED);
-        self.queued += 1;
-        if blocked {
-            return conn.out.push_durable(self.segment, arena);
-        }
-        self.refs += conn.out.push(self.segment);
-        self.pressed += u32::from(becomes_pressed(before, length, self.max_queue));
-        dirty.mark(index, conn, Urgency::FanOut);
     }
 }

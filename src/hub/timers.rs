@@ -47,7 +47,7 @@ impl Hub {
     /// When [`Hub::tick`] has to be called next at the latest. Early calls are
     /// harmless. `None` when nothing will ever be due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let busy = !self.dirty.is_empty()
+        let busy = self.has_dirty()
             || !self.ended.is_empty()
             || !self.paused.is_empty()
             || !self.readable.is_empty()

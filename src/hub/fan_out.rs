@@ -1,0 +1,257 @@
+//! Fan-outs: one encoding for many.
+//!
+//! A broadcast is not even queued at first. It walks: the writes that come next go
+//! over the connections and hand it to each socket, which is all that happens to
+//! nearly every broadcast. Whatever else would be queued, opened or ended first has
+//! what is left of the walk queued ([`Hub::settle_walk`]), so that each
+//! connection gets what it is sent in the order it was sent.
+
+use std::io;
+
+use crate::conn::arena::{Arena, Segment};
+use crate::conn::frame::TEXT;
+use crate::conn::{Connection, Flags, Phase};
+
+use super::dirty::{Dirty, Urgency};
+use super::flush::{Sink, Wrote};
+use super::pressure::{becomes_pressed, has_room};
+use super::{ConnId, Hub};
+
+/// A broadcast that has reached the connections in the slots before `next`.
+#[derive(Debug)]
+pub struct Walk {
+    segment: Segment,
+    next: usize,
+}
+
+impl Walk {
+    /// What the connection in the slot `index` has yet to get.
+    pub fn ahead(&self, index: usize, conn: &Connection) -> Option<Segment> {
+        (index >= self.next && conn.is_active()).then_some(self.segment)
+    }
+}
+
+impl Hub {
+    /// Queues a text message for every active connection. Returns how many; 0
+    /// also when the message is longer than any queue. The whole fan-out comes
+    /// before anything that is sent later.
+    pub fn broadcast(&mut self, text: &str) -> usize {
+        self.settle_walk();
+        if !self.fits(text.len()) {
+            return 0;
+        }
+        let segment = self.put_fan_out(text);
+        // What is queued already goes out together with it, and who does not read
+        // may be full: then it has to be queued.
+        let can_walk = self.dirty.is_empty() && self.blocked == 0 && self.active > 0;
+        if can_walk && segment.len() <= self.config.max_queue / 2 {
+            self.arena.retain(segment.turn, 1);
+            self.walk = Some(Walk { segment, next: 0 });
+            return self.active as usize;
+        }
+        let queued = self.queue_from(segment, 0);
+        if queued == 0 {
+            self.arena.take_back(segment);
+        }
+        queued
+    }
+
+    /// Queues a text message for every active connection in a group, encoded
+    /// once. Returns how many; 0 when there is no such group.
+    pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
+        if !self.fits(text.len()) {
+            return 0;
+        }
+        self.settle_walk();
+        if self.groups.members(group).is_none() {
+            return 0;
+        }
+        let segment = self.put_fan_out(text);
+        let mut fan_out = FanOut::new(segment, self.config.max_queue);
+        for &index in self.groups.members(group).unwrap_or_default() {
+            if let Some(conn) = self.conns.get_mut(index as usize) {
+                fan_out.queue(index, conn, &mut self.dirty, &mut self.arena);
+            }
+        }
+        let queued = self.finish_fan_out(fan_out);
+        if queued == 0 {
+            self.arena.take_back(segment);
+        }
+        queued
+    }
+
+    fn put_fan_out(&mut self, text: &str) -> Segment {
+        let segment = self.arena.put_frame(TEXT, text.as_bytes());
+        self.arena.mark_fan_out(segment);
+        segment
+    }
+
+    /// Queues a segment for every active connection in the slots from `first` on.
+    fn queue_from(&mut self, segment: Segment, first: usize) -> usize {
+        let mut fan_out = FanOut::new(segment, self.config.max_queue);
+        for index in first..self.slots {
+            if let Some(conn) = self.conns.get_mut(index) {
+                fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
+            }
+        }
+        self.finish_fan_out(fan_out)
+    }
+
+    fn finish_fan_out(&mut self, fan_out: FanOut) -> usize {
+        self.arena.retain(fan_out.segment.turn, fan_out.refs);
+        self.pressed += fan_out.pressed;
+        self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
+        self.stats.deliveries += u64::from(fan_out.queued);
+        for index in fan_out.full {
+            self.drop_slow_reader(index);
+        }
+        fan_out.queued as usize
+    }
+
+    /// Has what a broadcast on its way has not reached queued. To be called before
+    /// anything that a connection it has not reached could tell from it.
+    #[inline(always)]
+    pub(super) fn settle_walk(&mut self) {
+        if self.walk.is_some() {
+            self.queue_walk();
+        }
+    }
+
+    #[inline(never)]
+    fn queue_walk(&mut self) {
+        if let Some(Walk { segment, next }) = self.walk.take() {
+            self.queue_from(segment, next);
+            self.arena.release(segment.turn);
+        }
+    }
+
+    /// Goes on with the walk, within the budget. Returns the first connection that
+    /// did not take it whole.
+    pub(super) fn write_walk<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        budget: &mut u32,
+    ) -> Option<(ConnId, Wrote)> {
+        loop {
+            let segment = self.walk.as_ref()?.segment;
+            let (index, result) = self.walk_on(sink, budget)?;
+            let mut fan_out = FanOut::new(segment, self.config.max_queue);
+            let record = &mut self.conns[index];
+            let conn = ConnId { index: index as u32, serial: record.serial };
+            fan_out.queue(conn.index, record, &mut self.dirty, &mut self.arena);
+            self.finish_fan_out(fan_out);
+            if let Some(result) = result {
+                return Some((conn, self.after_write(conn, segment.len(), result)));
+            }
+        }
+    }
+
+    /// Walks as long as connections are like nearly all: open, with nothing queued,
+    /// and their sockets take it whole. Returns the first that is not, and what its
+    /// socket said if it was asked.
+    #[inline(never)]
+    fn walk_on<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        budget: &mut u32,
+    ) -> Option<(usize, Option<io::Result<usize>>)> {
+        const UNUSUAL: u16 = Flags::PARKED
+            | Flags::BLOCKED
+            | Flags::WAS_BLOCKED
+            | Flags::PINGED
+            | Flags::DIRTY_DIRECT
+            | Flags::DIRTY_FAN_OUT;
+        let Hub { conns, arena, now, slots, walk, .. } = self;
+        let Walk { segment, next } = walk.as_mut()?;
+        let (segment, end) = (*segment, *slots);
+        let bytes = arena.slice(segment);
+        let (mut index, mut left) = (*next, *budget);
+        let mut unusual = None;
+        while left > 0 && index < end {
+            if let Some(record) = conns.get_mut(index) {
+                if record.phase == Phase::Open && !record.flags.has(UNUSUAL) {
+                    left -= 1;
+                    let result = sink.write(index, bytes);
+                    if !matches!(result, Ok(length) if length == bytes.len()) {
+                        unusual = Some((index, Some(result)));
+                        break;
+                    }
+                    record.note_message(*now);
+                } else if record.is_active() {
+                    unusual = Some((index, None));
+                    break;
+                }
+            }
+            index += 1;
+        }
+        let written = *budget - left;
+        *budget = left;
+        *next = index + usize::from(unusual.is_some());
+        if *next >= end {
+            arena.release(segment.turn);
+            *walk = None;
+        }
+        let stuck = matches!(unusual, Some((_, Some(_))));
+        self.stats.deliveries += u64::from(written - u32::from(stuck));
+        unusual
+    }
+}
+
+/// One encoding on its way into many queues.
+struct FanOut {
+    segment: Segment,
+    max_queue: usize,
+    queued: u32,
+    /// How many more connections have much to write now.
+    pressed: u32,
+    /// How many segments the arena has to count.
+    refs: u32,
+    /// Those whose queues are full.
+    full: Vec<u32>,
+}
+
+impl FanOut {
+    fn new(segment: Segment, max_queue: usize) -> Self {
+        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, full: Vec::new() }
+    }
+
+    /// Queues it for one receiver, if that is active.
+    #[inline]
+    fn queue(&mut self, index: u32, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
+        const UNUSUAL: u16 =
+            Flags::PARKED | Flags::BLOCKED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
+        // Nearly every receiver has nothing queued, and its socket takes bytes.
+        if conn.phase == Phase::Open && !conn.flags.has(UNUSUAL) && conn.out.start(self.segment) {
+            self.queued += 1;
+            self.refs += 1;
+            conn.flags.set(Flags::MESSAGE_QUEUED);
+            dirty.mark_fan_out(index, conn);
+            self.pressed += u32::from(becomes_pressed(0, self.segment.len(), self.max_queue));
+        } else if conn.is_active() {
+            self.queue_behind(index, conn, dirty, arena);
+        }
+    }
+
+    fn queue_behind(
+        &mut self,
+        index: u32,
+        conn: &mut Connection,
+        dirty: &mut Dirty,
+        arena: &mut Arena,
+    ) {
+        let length = self.segment.len();
+        let before = conn.out.len();
+        let blocked = conn.flags.has(Flags::BLOCKED);
+        if !has_room(before, length, self.max_queue, blocked) {
+            return self.full.push(index);
+        }
+        conn.flags.set(Flags::MESSAGE_QUEUED);
+        self.queued += 1;
+        if blocked {
+            return conn.out.push_durable(self.segment, arena);
+        }
+        self.refs += conn.out.push(self.segment);
+        self.pressed += u32::from(becomes_pressed(before, length, self.max_queue));
+        dirty.mark(index, conn, Urgency::FanOut);
+    }
+}
