@@ -12,9 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 use tungstenite::handshake::MidHandshake;
-use tungstenite::handshake::server::{
-    Callback, ErrorResponse, Request, Response, ServerHandshake,
-};
+use tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response, ServerHandshake};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, Utf8Bytes, WebSocket, accept_hdr_with_config};
 
@@ -39,7 +37,7 @@ type Handshake = HandshakeError<ServerHandshake<TcpStream, Door>>;
 
 enum Phase {
     New(TcpStream),
-    Handshake(MidHandshake<ServerHandshake<TcpStream, Door>>),
+    Handshake(Box<MidHandshake<ServerHandshake<TcpStream, Door>>>),
     Open(Box<WebSocket<TcpStream>>),
     Ended,
 }
@@ -157,6 +155,7 @@ impl Server {
             }
             Meaning::ToAll(frame) => {
                 let frame = Utf8Bytes::from(frame);
+                // Not an iterator: a write may end a connection.
                 for key in 0..self.connections.capacity() {
                     self.write(key, frame.clone());
                 }
@@ -220,7 +219,7 @@ impl Connection {
         };
         self.phase = match result {
             Ok(socket) => Phase::Open(Box::new(socket)),
-            Err(Handshake::Interrupted(handshake)) => Phase::Handshake(handshake),
+            Err(Handshake::Interrupted(handshake)) => Phase::Handshake(Box::new(handshake)),
             Err(Handshake::Failure(_)) => return Err(()),
         };
         Ok(())
