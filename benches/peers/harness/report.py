@@ -93,6 +93,8 @@ def memory(results):
         return "Not measured."
     records = results["rows"]["memory"]["peers"]
     peers = [peer for peer in PEERS if peer in records]
+    if not peers:
+        return "Not measured."
     lines = [f"| | {' | '.join(peers)} |", "| --- |" + " ---: |" * len(peers)]
     for title, key in [
         ("idle", "idle"),

@@ -27,7 +27,7 @@ class Target:
     def verdict(self, row):
         try:
             value = self.value(row)
-        except (KeyError, TypeError, ZeroDivisionError, IndexError):
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
             value = None
         met = None
         if value is not None:

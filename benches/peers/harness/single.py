@@ -21,16 +21,14 @@ STARTS = 20
 PINGERS, PING_SECONDS = 10, 0.01
 
 
-def measure(row, peers, quick, rounds):
-    """The figures of a row, by peer."""
+def measure(peer, row, quick, rounds):
+    """The figures of a row."""
     if row.kind == "memory":
-        count = QUICK_CONNECTIONS if quick else IDLE_CONNECTIONS
-        return {peer: {"figures": memory.measure(peer, count)} for peer in peers}
-    figures = {
+        return memory.measure(peer, QUICK_CONNECTIONS if quick else IDLE_CONNECTIONS)
+    return {
         "latency": latency, "stalled": stalled, "capacity": criterion, "wheel": criterion,
         "binary": binary,
     }[row.kind](row, quick, rounds)
-    return {OURS: {"figures": figures}}
 
 
 def latency(row, quick, _):
