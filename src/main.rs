@@ -1,8 +1,9 @@
-//! The `longlink` command. Everything it does is in [`cli`]; what it serves is
-//! the library's.
+//! The `longlink` command. Everything it does is in [`cli`] and, to measure a
+//! server, in [`bench`]; what it serves is the library's.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 
 fn main() -> std::process::ExitCode {

@@ -38,6 +38,7 @@ pub enum Command {
     /// Help or version, which has been printed.
     Shown,
     Serve(Flags),
+    Bench(Box<ArgMatches>),
 }
 
 /// The flags given: of each setting, its values in their order.
@@ -46,10 +47,11 @@ pub type Flags = Vec<(&'static Setting, Vec<String>)>;
 /// Reads the command line. Without a subcommand it means `serve`.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
     match command().try_get_matches_from(args) {
-        Ok(matches) => {
-            let chosen = matches.subcommand().map_or(&matches, |(_, serve)| serve);
-            Ok(Command::Serve(flags(chosen)))
-        }
+        Ok(mut matches) => Ok(match matches.remove_subcommand() {
+            Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
+            Some((_, chosen)) => Command::Serve(flags(&chosen)),
+            None => Command::Serve(flags(&matches)),
+        }),
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
         {
@@ -61,8 +63,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
     }
 }
 
-/// Both `longlink` and `longlink serve` take the settings; a further command
-/// would stand beside `serve`.
+/// Both `longlink` and `longlink serve` take the settings.
 fn command() -> clap::Command {
     let serve = clap::Command::new("serve").about("Serve; what longlink does without a command");
     with_settings(clap::Command::new("longlink"))
@@ -70,6 +71,7 @@ fn command() -> clap::Command {
         .about(ABOUT)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve))
+        .subcommand(crate::bench::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

@@ -15,8 +15,8 @@ mod serve;
 mod settings;
 mod signals;
 mod table;
-mod units;
-mod values;
+pub mod units;
+pub mod values;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -41,6 +41,7 @@ impl fmt::Display for Refusal {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = args::parse(args).and_then(|command| match command {
         args::Command::Shown => Ok(ExitCode::SUCCESS),
+        args::Command::Bench(matches) => crate::bench::run(&matches).map_err(Refusal),
         args::Command::Serve(flags) => serve::serve(&flags),
     });
     done.unwrap_or_else(|refusal| {

@@ -1,0 +1,490 @@
+//! All connections and their poll: opening, reading, writing, ending. What is
+//! sent, and what an answer means, is a [`Load`]'s.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+
+use super::client::{self, Client, End, Phase};
+use super::frame::{self, Parsed};
+use super::handshake;
+use super::options::{Options, USER_DIGITS};
+use super::tally::Tally;
+use super::target::{Sources, Target};
+
+/// Bytes of the one read buffer.
+const READ_SIZE: usize = 256 * 1024;
+/// The longest message in bytes, all fragments together.
+const MAX_MESSAGE: usize = 64 << 20;
+/// Full reads of one connection before the others have their turn.
+const MAX_READS: usize = 16;
+/// Events that one turn takes.
+const MAX_EVENTS: usize = 1_024;
+
+/// What connections are used for. Clients are numbered from 0; a closed one's
+/// number may be opened again.
+pub trait Load {
+    /// The handshake was answered.
+    fn on_open(&mut self, _: &mut Clients, _: usize, _: Instant) {}
+
+    /// A whole message; what was read with it may hold more.
+    fn on_message(&mut self, tally: &mut Tally, id: usize, payload: &[u8], now: Instant);
+
+    /// All messages of one read have been told: the time to send.
+    fn on_read(&mut self, _: &mut Clients, _: usize, _: Instant) {}
+
+    /// A connection that could not be opened. By default nothing more is tried.
+    fn on_refused(&mut self, clients: &mut Clients, id: usize, why: End, _: Instant) {
+        clients.tally.give_up(|| format!("connection {}: {why}", id + 1));
+    }
+
+    /// An open connection has ended without our doing. By default that is a
+    /// failure, and the end when no other is left.
+    fn on_end(&mut self, clients: &mut Clients, _: usize, why: End, _: Instant) {
+        clients.tally.lost(clients.open, &why);
+    }
+
+    /// Called once a turn; returns when it wants to be called at the latest.
+    fn on_turn(&mut self, _: &mut Clients, _: Instant) -> Option<Instant> {
+        None
+    }
+
+    /// Called a few times a second: the time to look for answers that do not
+    /// come.
+    fn on_look(&mut self, _: &mut Clients, _: Instant) {}
+}
+
+/// The connections of a run.
+#[derive(Debug)]
+pub struct Clients {
+    poll: Poll,
+    clients: Vec<Client>,
+    target: Target,
+    sources: Sources,
+    first_user: usize,
+    timeout: Duration,
+    /// Connections that were begun, in their order, for the timeout.
+    begun: VecDeque<(usize, Instant)>,
+    handshaking: usize,
+    open: usize,
+    closing: usize,
+    /// Ends that the load has not been told of, and whether they were open.
+    ended: VecDeque<(usize, End, bool)>,
+    /// Where requests and replies are put together.
+    scratch: Vec<u8>,
+    pub tally: Tally,
+}
+
+impl Clients {
+    pub fn new(options: &Options, now: Instant) -> io::Result<Self> {
+        Ok(Clients {
+            poll: Poll::new()?,
+            clients: (0..options.sockets()).map(|_| Client::new(now)).collect(),
+            target: options.target.clone(),
+            sources: options.sources.clone(),
+            first_user: options.first_user,
+            timeout: options.timeout,
+            begun: VecDeque::new(),
+            handshaking: 0,
+            open: 0,
+            closing: 0,
+            ended: VecDeque::new(),
+            scratch: Vec::new(),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Connections whose handshake was answered and that have not ended.
+    pub fn open_count(&self) -> usize {
+        self.open
+    }
+
+    pub fn handshaking(&self) -> usize {
+        self.handshaking
+    }
+
+    /// Connections that have said that they close.
+    pub fn closing(&self) -> usize {
+        self.closing
+    }
+
+    pub fn is_open(&self, id: usize) -> bool {
+        self.clients[id].phase == Phase::Open
+    }
+
+    /// When this connection began to connect.
+    pub fn began(&self, id: usize) -> Instant {
+        self.clients[id].began
+    }
+
+    /// The number in a connection's user id: of fixed length, so that messages
+    /// to different users are equally long.
+    pub fn user(&self, id: usize) -> [u8; USER_DIGITS] {
+        let mut rest = self.first_user + id;
+        let mut digits = [b'0'; USER_DIGITS];
+        for digit in digits.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        digits
+    }
+
+    /// From now on these, when they are open, read nothing.
+    pub fn deafen(&mut self, ids: std::ops::Range<usize>) {
+        for client in &mut self.clients[ids] {
+            client.deaf = true;
+        }
+    }
+
+    /// Begins to connect; the load hears of failures.
+    pub fn begin(&mut self, id: usize, now: Instant) {
+        self.handshaking += 1;
+        self.clients[id].phase = Phase::Handshake;
+        let deaf = self.clients[id].deaf;
+        let connected = client::connect(self.target.address(), self.sources.pick(id), deaf)
+            .and_then(|mut s| {
+                self.poll.registry().register(&mut s, Token(id), Interest::READABLE)?;
+                Ok(s)
+            });
+        match connected {
+            Ok(socket) => {
+                self.clients[id].begin(socket, now);
+                self.begun.push_back((id, now));
+                let mut request = mem::take(&mut self.scratch);
+                request.clear();
+                handshake::put_request(&self.target, &self.user(id), &mut request);
+                // On the same machine it is connected already.
+                self.send(id, &request);
+                self.scratch = request;
+            }
+            Err(error) => self.lose(id, End::Connect(error)),
+        }
+    }
+
+    /// Sends whole frames, at once if the socket takes them.
+    #[inline]
+    pub fn send(&mut self, id: usize, frames: &[u8]) {
+        match self.clients[id].write(frames) {
+            Ok(false) => {}
+            Ok(true) => self.arm(id, Interest::READABLE | Interest::WRITABLE),
+            Err(error) => self.lose_failed(id, error),
+        }
+    }
+
+    /// Sends a close frame with code 1000 and waits for the server's and the end
+    /// of the stream.
+    pub fn close(&mut self, id: usize) {
+        if self.clients[id].phase == Phase::Open {
+            self.clients[id].phase = Phase::Closing;
+            self.open -= 1;
+            self.closing += 1;
+            self.send_control(id, frame::CLOSE, &1_000_u16.to_be_bytes());
+        }
+    }
+
+    /// Ends a connection without a word; the load is not told.
+    pub fn abort(&mut self, id: usize) {
+        match self.clients[id].phase {
+            Phase::Closed => {}
+            Phase::Handshake => self.handshaking -= 1,
+            Phase::Open => self.open -= 1,
+            Phase::Closing => self.closing -= 1,
+        }
+        self.clients[id].end();
+    }
+
+    /// Closes all that are open and listen, and ends the others.
+    pub fn close_all(&mut self) {
+        for id in 0..self.clients.len() {
+            match self.clients[id].deaf {
+                true => self.abort(id),
+                false => self.close(id),
+            }
+        }
+    }
+
+    /// Ends all.
+    pub fn abort_all(&mut self) {
+        (0..self.clients.len()).for_each(|id| self.abort(id));
+        self.begun.clear();
+        self.ended.clear();
+    }
+
+    /// Sends an unasked-for pong, which a server has to ignore: if its socket is
+    /// closed, its kernel answers with a reset.
+    pub fn probe(&mut self, id: usize) {
+        if self.is_open(id) && self.clients[id].output.is_empty() {
+            self.send_control(id, frame::PONG, &[]);
+        }
+    }
+
+    /// Waits for events and handles them.
+    pub fn turn<L: Load>(
+        &mut self,
+        wait: Duration,
+        room: &mut Room,
+        load: &mut L,
+    ) -> io::Result<()> {
+        match self.poll.poll(&mut room.events, Some(wait)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &room.events {
+            self.handle_event(event, &mut room.buffer, load);
+            if !self.ended.is_empty() {
+                self.tell_ended(Instant::now(), load);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the load which connections have ended since the last call.
+    pub fn tell_ended<L: Load>(&mut self, now: Instant, load: &mut L) {
+        while let Some((id, why, was_open)) = self.ended.pop_front() {
+            match was_open {
+                true => load.on_end(self, id, why, now),
+                false => load.on_refused(self, id, why, now),
+            }
+        }
+    }
+
+    /// Ends the connections whose handshake takes too long.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(&(id, began)) = self.begun.front() {
+            let client = &self.clients[id];
+            let waiting = client.phase == Phase::Handshake && client.began == began;
+            if waiting && now.saturating_duration_since(began) < self.timeout {
+                break;
+            }
+            self.begun.pop_front();
+            if waiting {
+                self.lose(id, End::Silent);
+            }
+        }
+    }
+
+    fn handle_event<L: Load>(&mut self, event: &Event, buffer: &mut [u8], load: &mut L) {
+        let id = event.token().0;
+        if event.is_writable() && !self.clients[id].output.is_empty() {
+            match self.clients[id].flush() {
+                Ok(true) => self.arm(id, Interest::READABLE),
+                Ok(false) => {}
+                Err(error) => return self.lose_failed(id, error),
+            }
+        }
+        let over = event.is_error() || event.is_read_closed();
+        if self.clients[id].deaf && self.clients[id].phase == Phase::Open {
+            if over {
+                let socket = self.clients[id].socket.as_ref();
+                let error = socket.and_then(|socket| socket.take_error().ok().flatten());
+                self.lose(id, error.map_or(End::Eof, End::Failed));
+            }
+            return;
+        }
+        if over || event.is_readable() {
+            self.read(id, over, buffer, load);
+        }
+    }
+
+    /// Reads until the socket has no more. A short read says that, too, unless
+    /// the stream is at its end.
+    fn read<L: Load>(&mut self, id: usize, over: bool, buffer: &mut [u8], load: &mut L) {
+        for _ in 0..MAX_READS {
+            let client = &mut self.clients[id];
+            let Some(socket) = &mut client.socket else { return };
+            match socket.read(buffer) {
+                Ok(0) => {
+                    let why = match (client.phase, client.close_code) {
+                        (Phase::Closing, Some(code)) => End::Closed(code),
+                        _ => End::Eof,
+                    };
+                    return self.lose(id, why);
+                }
+                Ok(size) => {
+                    self.receive(id, &buffer[..size], load);
+                    let deaf = self.clients[id].deaf && self.clients[id].phase == Phase::Open;
+                    if deaf || (size < buffer.len() && !over) {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => return self.lose_failed(id, error),
+            }
+        }
+        // Asked for again, the event comes again.
+        let writing = !self.clients[id].output.is_empty();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.arm(id, if writing { both } else { Interest::READABLE });
+    }
+
+    /// Handles what was read. Bytes of an unfinished frame are kept.
+    fn receive<L: Load>(&mut self, id: usize, bytes: &[u8], load: &mut L) {
+        let now = Instant::now();
+        let mut held = mem::take(&mut self.clients[id].partial);
+        let used = if held.is_empty() {
+            self.consume(id, bytes, load, now)
+        } else {
+            held.extend_from_slice(bytes);
+            self.consume(id, &held, load, now)
+        };
+        // `None`: it has ended, and nothing is left of it.
+        if let Some(used) = used {
+            match held.is_empty() {
+                true => held.extend_from_slice(&bytes[used..]),
+                false => drop(held.drain(..used)),
+            }
+            self.clients[id].partial = held;
+        }
+    }
+
+    /// Tells the load every whole message, and how many bytes that took.
+    fn consume<L: Load>(
+        &mut self,
+        id: usize,
+        input: &[u8],
+        load: &mut L,
+        now: Instant,
+    ) -> Option<usize> {
+        let mut used = 0;
+        if self.clients[id].phase == Phase::Handshake {
+            match handshake::answer(input) {
+                Ok(None) => return Some(0),
+                Ok(Some(size)) => used = size,
+                Err(why) => {
+                    self.lose(id, End::Handshake(why));
+                    return None;
+                }
+            }
+            self.clients[id].phase = Phase::Open;
+            self.handshaking -= 1;
+            self.open += 1;
+            load.on_open(self, id, now);
+        }
+        loop {
+            match frame::parse(&input[used..]) {
+                Parsed::Frame { fin: true, opcode: frame::TEXT | frame::BINARY, payload, size }
+                    if self.clients[id].fragments.is_none() =>
+                {
+                    load.on_message(&mut self.tally, id, payload, now);
+                    used += size;
+                }
+                Parsed::Frame { fin, opcode, payload, size } => {
+                    used += size;
+                    let handled = match opcode {
+                        frame::CLOSE | frame::PING | frame::PONG => {
+                            self.handle_control(id, opcode, payload)
+                        }
+                        _ => self.handle_fragment(id, fin, opcode, payload, load, now),
+                    };
+                    if let Err(why) = handled {
+                        self.lose(id, why);
+                        return None;
+                    }
+                }
+                Parsed::Partial => break,
+                Parsed::Bad(why) => {
+                    self.lose(id, End::Protocol(why));
+                    return None;
+                }
+            }
+        }
+        load.on_read(self, id, now);
+        self.clients[id].socket.is_some().then_some(used)
+    }
+
+    fn handle_control(&mut self, id: usize, opcode: u8, payload: &[u8]) -> Result<(), End> {
+        let code = match payload {
+            [high, low, ..] => u16::from_be_bytes([*high, *low]),
+            _ => 1_005,
+        };
+        match (opcode, self.clients[id].phase) {
+            (frame::PING, Phase::Open) => self.send_control(id, frame::PONG, payload),
+            (frame::CLOSE, Phase::Closing) => self.clients[id].close_code = Some(code),
+            (frame::CLOSE, _) => {
+                self.send_control(id, frame::CLOSE, &payload[..payload.len().min(2)]);
+                return Err(End::Closed(code));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn handle_fragment<L: Load>(
+        &mut self,
+        id: usize,
+        fin: bool,
+        opcode: u8,
+        payload: &[u8],
+        load: &mut L,
+        now: Instant,
+    ) -> Result<(), End> {
+        let fragments = &mut self.clients[id].fragments;
+        let mut message = match (opcode, fragments.take()) {
+            (frame::CONTINUATION, Some(message)) => message,
+            (frame::TEXT | frame::BINARY, None) => Vec::new(),
+            _ => return Err(End::Protocol("fragments are out of order")),
+        };
+        if message.len() + payload.len() > MAX_MESSAGE {
+            return Err(End::Protocol("a message is longer than 64 MiB"));
+        }
+        message.extend_from_slice(payload);
+        match fin {
+            true => load.on_message(&mut self.tally, id, &message, now),
+            false => *fragments = Some(message),
+        }
+        Ok(())
+    }
+
+    fn send_control(&mut self, id: usize, opcode: u8, payload: &[u8]) {
+        let mut frame = mem::take(&mut self.scratch);
+        frame.clear();
+        frame::put_masked(opcode, payload, &mut frame);
+        self.send(id, &frame);
+        self.scratch = frame;
+    }
+
+    fn arm(&mut self, id: usize, interest: Interest) {
+        if let Some(socket) = &mut self.clients[id].socket
+            && let Err(error) = self.poll.registry().reregister(socket, Token(id), interest)
+        {
+            self.lose_failed(id, error);
+        }
+    }
+
+    fn lose_failed(&mut self, id: usize, error: io::Error) {
+        // Nothing was read: the connection itself was refused.
+        let why = match self.clients[id].phase {
+            Phase::Handshake => End::Connect(error),
+            _ => End::Failed(error),
+        };
+        self.lose(id, why);
+    }
+
+    /// A connection has ended without our doing.
+    fn lose(&mut self, id: usize, why: End) {
+        let phase = self.clients[id].phase;
+        if phase != Phase::Closed {
+            self.abort(id);
+            self.ended.push_back((id, why, phase != Phase::Handshake));
+        }
+    }
+}
+
+/// What one turn needs and the next may use again.
+#[derive(Debug)]
+pub struct Room {
+    events: Events,
+    buffer: Vec<u8>,
+}
+
+impl Room {
+    pub fn new() -> Self {
+        Room { events: Events::with_capacity(MAX_EVENTS), buffer: vec![0; READ_SIZE] }
+    }
+}

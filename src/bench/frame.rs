@@ -1,0 +1,199 @@
+//! Frames from the client's side (RFC 6455, section 5): masked ones made ahead
+//! of the run, and a parser for a server's that copies nothing.
+
+/// The mask of every frame. A server cannot tell a constant from a random one,
+/// and its work to unmask is the same.
+const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+/// A longer frame from a server is a failure: 64 MiB.
+const MAX_FRAME: u64 = 64 << 20;
+
+pub const CONTINUATION: u8 = 0x0;
+pub const TEXT: u8 = 0x1;
+pub const BINARY: u8 = 0x2;
+pub const CLOSE: u8 = 0x8;
+pub const PING: u8 = 0x9;
+pub const PONG: u8 = 0xA;
+
+/// Appends a final masked frame.
+pub fn put_masked(opcode: u8, payload: &[u8], output: &mut Vec<u8>) {
+    output.push(0x80 | opcode);
+    match payload.len() {
+        length @ 0..=125 => output.push(0x80 | length as u8),
+        length @ 126..=0xFFFF => {
+            output.push(0x80 | 126);
+            output.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            output.push(0x80 | 127);
+            output.extend((length as u64).to_be_bytes());
+        }
+    }
+    output.extend(MASK);
+    output.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+}
+
+/// A final masked frame.
+pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut output = Vec::with_capacity(payload.len() + 14);
+    put_masked(opcode, payload, &mut output);
+    output
+}
+
+/// A masked text frame of which a few bytes change from message to message.
+#[derive(Debug)]
+pub struct Template {
+    frame: Vec<u8>,
+    /// Where the payload begins in the frame.
+    payload: usize,
+}
+
+impl Template {
+    pub fn text(payload: &str) -> Self {
+        let frame = masked(TEXT, payload.as_bytes());
+        let start = frame.len() - payload.len();
+        Template { frame, payload: start }
+    }
+
+    /// Overwrites payload bytes from `at` on.
+    pub fn patch(&mut self, at: usize, bytes: &[u8]) {
+        let target = &mut self.frame[self.payload + at..][..bytes.len()];
+        for (index, (slot, byte)) in target.iter_mut().zip(bytes).enumerate() {
+            *slot = byte ^ MASK[(at + index) % 4];
+        }
+    }
+
+    pub fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// What lies at the start of a server's bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    Frame {
+        fin: bool,
+        opcode: u8,
+        payload: &'a [u8],
+        /// Bytes of the whole frame.
+        size: usize,
+    },
+    /// More bytes are needed.
+    Partial,
+    /// Not a frame that a server may send.
+    Bad(&'static str),
+}
+
+/// Parses the frame at the start of `input`.
+#[inline]
+pub fn parse(input: &[u8]) -> Parsed<'_> {
+    // The commonest kind: final, no reserved bit, data, shorter than 126 bytes.
+    if let [0x81 | 0x82, length @ 0..=125, rest @ ..] = input
+        && let Some(payload) = rest.get(..usize::from(*length))
+    {
+        let size = 2 + payload.len();
+        return Parsed::Frame { fin: true, opcode: input[0] & 0x0F, payload, size };
+    }
+    parse_any(input)
+}
+
+fn parse_any(input: &[u8]) -> Parsed<'_> {
+    let [first, second, rest @ ..] = input else { return Parsed::Partial };
+    let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+    if first & 0x70 != 0 {
+        return Parsed::Bad("a reserved bit is set");
+    }
+    if second & 0x80 != 0 {
+        return Parsed::Bad("a server's frame is masked");
+    }
+    match opcode {
+        CONTINUATION | TEXT | BINARY => {}
+        CLOSE | PING | PONG if fin && *second <= 125 => {}
+        CLOSE | PING | PONG => return Parsed::Bad("a control frame is fragmented or too long"),
+        _ => return Parsed::Bad("a reserved opcode"),
+    }
+    let (length, rest) = match (second, rest) {
+        (126, [a, b, rest @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), rest),
+        (127, [a, b, c, d, e, f, g, h, rest @ ..]) => {
+            (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest)
+        }
+        (126 | 127, _) => return Parsed::Partial,
+        (length, rest) => (u64::from(*length), rest),
+    };
+    if length > MAX_FRAME {
+        return Parsed::Bad("a frame is longer than 64 MiB");
+    }
+    match rest.get(..length as usize) {
+        Some(payload) => {
+            let size = input.len() - rest.len() + payload.len();
+            Parsed::Frame { fin, opcode, payload, size }
+        }
+        None => Parsed::Partial,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The payload of a masked frame with a header of `header` bytes.
+    fn unmasked(frame: &[u8], header: usize) -> Vec<u8> {
+        let bytes = frame[header..].iter().zip(MASK.iter().cycle());
+        bytes.map(|(byte, mask)| byte ^ mask).collect()
+    }
+
+    #[test]
+    fn lengths_take_the_shortest_form() {
+        for (length, header) in [(0, 6), (125, 6), (126, 8), (65_535, 8), (65_536, 14)] {
+            let payload = vec![7; length];
+            let frame = masked(TEXT, &payload);
+            assert_eq!((frame[0], frame.len()), (0x81, length + header));
+            assert_eq!(unmasked(&frame, header), payload);
+        }
+    }
+
+    #[test]
+    fn a_patch_is_masked_at_any_place() {
+        for at in 0..6 {
+            let mut template = Template::text("..........");
+            template.patch(at, b"abcd");
+            let expected = format!("{}abcd{}", ".".repeat(at), ".".repeat(6 - at));
+            assert_eq!(unmasked(template.frame(), 6), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_frame_is_partial_until_its_last_byte() {
+        for length in [0, 1, 125, 126, 65_535, 65_536] {
+            let payload = vec![b'x'; length];
+            let mut frame = vec![0x81];
+            match length {
+                0..=125 => frame.push(length as u8),
+                126..=0xFFFF => frame.extend([&[126][..], &(length as u16).to_be_bytes()].concat()),
+                _ => frame.extend([&[127][..], &(length as u64).to_be_bytes()].concat()),
+            }
+            frame.extend(&payload);
+            for cut in [0, 1, 2, 3, frame.len() - 1].into_iter().filter(|cut| *cut < frame.len()) {
+                assert_eq!(parse(&frame[..cut]), Parsed::Partial, "{length} cut at {cut}");
+            }
+            let size = frame.len();
+            frame.extend(b"next");
+            let whole = Parsed::Frame { fin: true, opcode: TEXT, payload: &payload, size };
+            assert_eq!(parse(&frame), whole);
+        }
+    }
+
+    #[test]
+    fn what_a_server_may_not_send_is_bad() {
+        for (input, word) in [
+            (&[0xC1, 0][..], "reserved bit"),
+            (&[0x81, 0x80], "masked"),
+            (&[0x83, 0], "opcode"),
+            (&[0x09, 0], "control"),
+            (&[0x89, 126, 0, 126], "control"),
+            (&[0x82, 127, 0xFF, 0, 0, 0, 0, 0, 0, 0], "longer"),
+        ] {
+            let Parsed::Bad(why) = parse(input) else { panic!("{input:?} was taken") };
+            assert!(why.contains(word), "{why}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `longlink bench`: a load generator for WebSocket servers, in one thread.
+//!
+//! It must never be what limits a measurement. So frames are made ahead, a
+//! batch is one write, messages are told apart by a few bytes, and nothing is
+//! allocated or parsed as JSON for a message. Must not know: anything of the
+//! server's code.
+
+mod client;
+mod clients;
+mod frame;
+mod handshake;
+mod modes;
+mod options;
+mod pace;
+mod pending;
+mod process;
+mod progress;
+mod report;
+mod sequence;
+mod session;
+mod tally;
+mod target;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use options::Options;
+pub use options::command;
+use report::Report;
+use session::{Session, Stop};
+
+/// Measures what the command line asks for and prints it.
+///
+/// # Errors
+/// One line about an argument that is wrong; nothing was measured.
+pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+    let mut session = Session::new(Options::read(matches)?)?;
+    let stop = modes::run(&mut session).err();
+    session.stop_measuring();
+    session.close_all();
+    session.end_progress();
+
+    let tally = &session.clients.tally;
+    // What failed before anything was measured has no figures.
+    if stop.is_none() || stop == Some(Stop::Interrupted) || session.spent.time.as_nanos() > 0 {
+        let report = Report::new(&session, stop.as_ref());
+        let text = match session.options.json {
+            true => report.json() + "\n",
+            false => report.summary(&session.options),
+        };
+        // Whoever has closed stdout does not want to read it.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+    if let Some(Stop::Failed(why)) = &stop {
+        let _ = writeln!(std::io::stderr(), "longlink: {why}");
+    } else if let Some(why) = tally.first_error() {
+        let errors = tally.errors();
+        let _ = writeln!(std::io::stderr(), "longlink: {errors} errors, the first: {why}");
+    }
+    let sound = tally.errors() == 0 && !matches!(stop, Some(Stop::Failed(_)));
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

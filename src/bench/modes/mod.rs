@@ -1,0 +1,24 @@
+//! What connections are used for, one file each.
+
+mod churn;
+mod connect;
+mod fanout;
+mod heartbeat;
+mod p2p;
+mod ping;
+mod pingpong;
+
+use super::options::Mode;
+use super::session::{Session, Step};
+
+/// Runs the mode that was asked for.
+pub fn run(session: &mut Session) -> Step {
+    match session.options.mode {
+        Mode::Connect => connect::run(session),
+        Mode::Heartbeat => heartbeat::run(session),
+        Mode::Pingpong => pingpong::run(session),
+        Mode::P2p => p2p::run(session),
+        Mode::Fanout | Mode::Slow => fanout::run(session),
+        Mode::Churn => churn::run(session),
+    }
+}

@@ -1,0 +1,52 @@
+//! A limit of operations a second.
+
+use std::time::{Duration, Instant};
+
+/// Allows operations at even intervals, from the first one on. Whoever is late
+/// may catch up.
+#[derive(Debug)]
+pub struct Pace {
+    interval: Option<Duration>,
+    next: Instant,
+}
+
+impl Pace {
+    /// So many a second; `None` is no limit.
+    pub fn new(rate: Option<f64>, now: Instant) -> Self {
+        Pace { interval: rate.map(|rate| Duration::from_secs_f64(1.0 / rate)), next: now }
+    }
+
+    pub fn allows(&self, now: Instant) -> bool {
+        self.interval.is_none() || now >= self.next
+    }
+
+    /// One is done.
+    pub fn take(&mut self) {
+        self.next += self.interval.unwrap_or_default();
+    }
+
+    /// When the next one is allowed; `None` if at any time.
+    pub fn next(&self) -> Option<Instant> {
+        self.interval.map(|_| self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_kept_and_caught_up_with() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(10.0), start);
+        assert!(pace.allows(start));
+        pace.take();
+        assert_eq!(pace.next(), Some(start + Duration::from_millis(100)));
+        assert!(!pace.allows(start + Duration::from_millis(99)));
+        let late = start + Duration::from_millis(250);
+        let caught_up = std::iter::from_fn(|| pace.allows(late).then(|| pace.take())).count();
+        assert_eq!(caught_up, 2);
+        let unlimited = Pace::new(None, start);
+        assert!(unlimited.allows(start) && unlimited.next().is_none());
+    }
+}
