@@ -212,8 +212,8 @@ SINGLES = [
         "million", "1,000,000 connections, fake sockets", kind="capacity",
         targets=(
             at_most("bytes each", "bytes", 256, " B"),
-            at_most("longest pause", "pause_ms", 5, " ms"),
-            at_most("cost of a message at 1,000,000 / at 1,000", "ratio", 1.5),
+            at_most("longest pause", "pause_us", 5_000, " µs"),
+            at_most("cost of an operation among them / among few", "ratio", 1.5),
         ),
     ),
     Row(
