@@ -49,11 +49,14 @@ class Client:
                 raise RuntimeError(f"closed: {payload!r}")
 
     def close(self):
-        """Says goodbye, and waits until the server has ended the connection."""
+        """Says goodbye with code 1000, and expects the same answer and the connection's end."""
         self.socket.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
         try:
-            while self.socket.recv(4096):
-                pass
+            opcode, payload = self._frame()
+            if (opcode, payload) != (8, b"\x03\xe8"):
+                raise RuntimeError(f"no close frame, but {opcode} {payload!r}")
+            if self.received or self.socket.recv(4096):
+                raise RuntimeError("something came after the close frame")
         finally:
             self.socket.close()
 

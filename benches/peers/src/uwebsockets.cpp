@@ -28,8 +28,8 @@ std::string_view value_of(std::string_view text, std::string_view key) {
     return at == std::string_view::npos ? std::string_view() : text.substr(at + key.size());
 }
 
-void append_string(std::string &out, std::string_view text) {
-    out += '"';
+/* Appends the inside of a JSON string. */
+void append_escaped(std::string &out, std::string_view text) {
     for (char c : text) {
         if (c == '"' || c == '\\') {
             out += '\\';
@@ -42,7 +42,13 @@ void append_string(std::string &out, std::string_view text) {
             out += c;
         }
     }
-    out += '"';
+}
+
+/* Whether an id can stand in JSON as it is; others are refused. */
+bool is_plain(std::string_view id) {
+    std::string escaped;
+    append_escaped(escaped, id);
+    return escaped == id;
 }
 
 void on_message(uWS::App *app, Socket *ws, std::string_view text) {
@@ -50,14 +56,16 @@ void on_message(uWS::App *app, Socket *ws, std::string_view text) {
         ws->send(PONG, uWS::OpCode::TEXT);
         return;
     }
+    /* Kept from message to message, so that it need not grow again. */
+    static std::string out;
+    out.clear();
     const std::string &from = ws->getUserData()->id;
-    std::string out;
     if (!text.starts_with('{')) {
-        out = R"({"type":"broadcast","formUserId":)";
-        append_string(out, from);
-        out += R"(,"message":)";
-        append_string(out, text);
-        out += '}';
+        out += R"({"type":"broadcast","formUserId":")";
+        out += from;
+        out += R"(","message":")";
+        append_escaped(out, text);
+        out += R"("})";
         app->publish(ALL, out, uWS::OpCode::TEXT);
         return;
     }
@@ -69,18 +77,17 @@ void on_message(uWS::App *app, Socket *ws, std::string_view text) {
         if (receiver == users.end()) {
             return;
         }
-        out.reserve(64 + from.size() + to.size() + message.size());
-        out = R"({"type":"message","formUserId":)";
-        append_string(out, from);
-        out += R"(,"toUserId":)";
-        append_string(out, to);
-        out += R"(,"message":)";
+        out += R"({"type":"message","formUserId":")";
+        out += from;
+        out += R"(","toUserId":")";
+        out += to;
+        out += R"(","message":)";
         out += message;
         receiver->second->send(out, uWS::OpCode::TEXT);
     } else if (message.data()) {
-        out = R"({"formUserId":)";
-        append_string(out, from);
-        out += ',';
+        out += R"({"formUserId":")";
+        out += from;
+        out += R"(",)";
         out += text.substr(1);
         app->publish(ALL, out, uWS::OpCode::TEXT);
     }
@@ -101,6 +108,10 @@ extern "C" void uwebsockets_serve(int port) {
         .resetIdleTimeoutOnSend = true,
         .sendPingsAutomatically = true,
         .upgrade = [](auto *res, auto *req, auto *context) {
+            if (!is_plain(req->getParameter(0))) {
+                res->writeStatus("400 Bad Request")->end();
+                return;
+            }
             res->template upgrade<User>({std::string(req->getParameter(0))},
                 req->getHeader("sec-websocket-key"), req->getHeader("sec-websocket-protocol"),
                 req->getHeader("sec-websocket-extensions"), context);

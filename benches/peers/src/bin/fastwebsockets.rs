@@ -64,15 +64,15 @@ async fn serve(upgraded: UpgradeFut, user: String, hub: Rc<Hub>) -> Result<(), W
     let read = async {
         let mut reader = FragmentCollectorRead::new(reader);
         loop {
-            // Answers to pings and closes would need the writer; clients here send no pings, and
-            // the end of the socket answers a close.
+            // What it wants to be sent by itself: the answer to a close, which is sent below, or to
+            // a ping, which no client here sends.
             let frame = reader.read_frame(&mut |_| async { Ok::<_, Infallible>(()) }).await?;
             match frame.opcode {
                 OpCode::Text => match std::str::from_utf8(&frame.payload) {
                     Ok(text) => member.message(text),
                     Err(_) => return Err(WebSocketError::InvalidUTF8),
                 },
-                OpCode::Close => return Ok(()),
+                OpCode::Close => return Ok(Some(frame.payload.to_vec())),
                 _ => {}
             }
         }
@@ -85,12 +85,17 @@ async fn serve(upgraded: UpgradeFut, user: String, hub: Rc<Hub>) -> Result<(), W
             }
             writer.flush().await?;
         }
-        Ok(())
+        Ok(None)
     };
-    tokio::select! {
+    let closed = tokio::select! {
         biased;
-        ended = read => ended,
-        ended = write => ended,
-        () = member.dropped() => Ok(()),
+        closed = read => closed,
+        closed = write => closed,
+        () = member.dropped() => Ok(None),
+    }?;
+    if let Some(code) = closed {
+        writer.write_frame(Frame::close_raw(code.into())).await?;
+        writer.flush().await?;
     }
+    Ok(())
 }

@@ -7,12 +7,13 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use hashbrown::HashMap;
-use longlink_peers::PONG;
 use tungstenite::handshake::derive_accept_key;
 
 /// Where `toUserId` stands in a message to one user, and what follows it.
 const TO_USER: &[u8] = br#"{"toUserId":""#;
 const MESSAGE: &[u8] = br#"","message":"#;
+const PING: [u8; 4] = *b"ping";
+const PONG_FRAME: &[u8] = b"\x81\x0f{\"type\":\"pong\"}";
 
 struct Connection {
     user: Box<[u8]>,
@@ -159,11 +160,23 @@ impl Server {
                 break;
             }
             let (head, payload) = bytes[..end].split_at_mut(from);
-            unmask(payload, head[mask..].try_into().ok()?);
+            let key: [u8; 4] = head[mask..].try_into().ok()?;
+            if let Ok(masked) = <[u8; 4]>::try_from(&*payload)
+                && u32::from_ne_bytes(masked) ^ u32::from_ne_bytes(key) == u32::from_ne_bytes(PING)
+            {
+                self.put(To::One(fd)).extend_from_slice(PONG_FRAME);
+                at = end;
+                continue;
+            }
+            unmask(payload, key);
             match head[at] & 15 {
-                1 => self.message(fd, user, payload),
+                1 => self.message(user, payload),
                 8 => {
-                    self.put(To::One(fd)).extend_from_slice(&[0x88, 0]);
+                    // The same code back.
+                    let code = &payload[..payload.len().min(2)];
+                    let out = self.put(To::One(fd));
+                    out.extend_from_slice(&[0x88, code.len() as u8]);
+                    out.extend_from_slice(code);
                     return None;
                 }
                 _ => {}
@@ -173,10 +186,7 @@ impl Server {
         Some(at)
     }
 
-    fn message(&mut self, fd: RawFd, user: &[u8], payload: &[u8]) {
-        if payload == b"ping" {
-            return frame(self.put(To::One(fd)), &[PONG.as_bytes()]);
-        }
+    fn message(&mut self, user: &[u8], payload: &[u8]) {
         let to = payload.strip_prefix(TO_USER);
         let to = to.and_then(|rest| Some(rest.split_at(rest.iter().position(|&b| b == b'"')?)));
         if let Some((to, rest)) = to {
@@ -238,15 +248,12 @@ impl Server {
     }
 }
 
-/// Eight bytes at a time.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let word = u32::from_ne_bytes(mask);
-    let word = u64::from(word) << 32 | u64::from(word);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for chunk in words {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
+    let (words, rest) = payload.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
     }
-    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+    for (byte, mask) in rest.iter_mut().zip(mask) {
         *byte ^= mask;
     }
 }
