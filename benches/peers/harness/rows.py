@@ -202,6 +202,8 @@ SINGLES = [
         targets=(
             Target("rate of the others / without the stalled",
                    lambda row: figures(row)["rate_ratio"], "≥", 0.95),
+            Target("CPU time for a delivery without / with them",
+                   lambda row: figures(row)["cpu_ratio"], "≥", 0.95, judged=False),
             at_most("messages the others missed, and other errors", "errors", 0),
             at_most("growth of the server's memory at its peak", "backlog", 4 << 20, " B"),
             at_most("kernel memory for each", "kernel", 256 << 10, " B"),
