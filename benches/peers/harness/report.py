@@ -31,13 +31,16 @@ def summary(results):
 
 def figures(results):
     machine = results["machine"]
-    rounds = sorted({record["rounds"] for record in results["rows"].values() if "rounds" in record})
-    told = " or ".join(str(count) for count in rounds)
+    timed = sorted({
+        (record["rounds"], record["seconds"])
+        for record in results["rows"].values() if "seconds" in record
+    })
+    told = ", or ".join(f"{rounds} of {seconds} s a load" for rounds, seconds in timed)
     parts = [
         f"Measured on {machine['date']} at {machine['commit']}: {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}; "
         f"{machine['rustc']}; {machine['cxx']}."
-        + (f" Rounds: {told} of {results['seconds']} s a load." if rounds else ""),
+        + (f" Rounds: {told}." if told else ""),
         "### Targets",
         targets(results),
         "### Server CPU time for one operation, µs",
@@ -124,6 +127,6 @@ def number(value):
     """A figure with the digits that mean something."""
     if value is None:
         return "–"
-    if abs(value) >= 100:
+    if isinstance(value, int) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"

@@ -87,7 +87,7 @@ def cpu_ratio(other, limit):
 
 def rate_ratio(other, limit):
     return Target(
-        f"our rate / {other}'s",
+        f"our rate / that of {other}",
         lambda row: paired(row, other, lambda a, b: a["rate"] / b["rate"]),
         "≥", limit, judged=False,
     )
