@@ -1,9 +1,9 @@
 //! Frames from the client's side (RFC 6455, section 5): masked ones made ahead
 //! of the run, and a parser for a server's that copies nothing.
 
-/// The mask of every frame. A server cannot tell a constant from a random one,
-/// and its work to unmask is the same.
-const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+/// Every byte of every frame's mask, so that a byte is masked alike wherever it
+/// stands. A server's work to unmask is the same as with a random one.
+const MASK: u8 = 0x5A;
 /// A longer frame from a server is a failure: 64 MiB.
 const MAX_FRAME: u64 = 64 << 20;
 
@@ -28,8 +28,8 @@ pub fn put_masked(opcode: u8, payload: &[u8], output: &mut Vec<u8>) {
             output.extend((length as u64).to_be_bytes());
         }
     }
-    output.extend(MASK);
-    output.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    output.extend([MASK; 4]);
+    output.extend(payload.iter().map(|byte| byte ^ MASK));
 }
 
 /// A final masked frame.
@@ -55,10 +55,11 @@ impl Template {
     }
 
     /// Overwrites payload bytes from `at` on.
-    pub fn patch(&mut self, at: usize, bytes: &[u8]) {
-        let target = &mut self.frame[self.payload + at..][..bytes.len()];
-        for (index, (slot, byte)) in target.iter_mut().zip(bytes).enumerate() {
-            *slot = byte ^ MASK[(at + index) % 4];
+    #[inline]
+    pub fn patch<const N: usize>(&mut self, at: usize, bytes: &[u8; N]) {
+        let target = &mut self.frame[self.payload + at..][..N];
+        for (slot, byte) in target.iter_mut().zip(bytes) {
+            *slot = byte ^ MASK;
         }
     }
 
@@ -137,7 +138,8 @@ mod tests {
 
     /// The payload of a masked frame with a header of `header` bytes.
     fn unmasked(frame: &[u8], header: usize) -> Vec<u8> {
-        let bytes = frame[header..].iter().zip(MASK.iter().cycle());
+        let mask = frame[header - 4..header].to_vec();
+        let bytes = frame[header..].iter().zip(mask.iter().cycle());
         bytes.map(|(byte, mask)| byte ^ mask).collect()
     }
 

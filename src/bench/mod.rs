@@ -5,6 +5,7 @@
 //! allocated or parsed as JSON for a message. Must not know: anything of the
 //! server's code.
 
+mod args;
 mod client;
 mod clients;
 mod frame;
@@ -26,8 +27,8 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+pub use args::command;
 use options::Options;
-pub use options::command;
 use report::Report;
 use session::{Session, Stop};
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serializer;
 use serde_json::{Value, json};
 
-use super::options::{Mode, Options};
+use super::args::Mode;
+use super::options::Options;
 use super::session::{Memory, Session, Spent, Stop};
 
 /// What only one mode tells: keys and values, in their order.

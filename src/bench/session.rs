@@ -9,17 +9,19 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::args::Mode;
 use super::client::End;
 use super::clients::{Clients, Load, Room};
-use super::options::{Mode, Options};
+use super::options::Options;
 use super::pace::Pace;
 use super::process::{Cpu, Process};
 use super::progress::Progress;
 use super::report::Extras;
 use super::tally::Tally;
 
-/// Handshakes under way at a time: below what a server's backlog holds.
-const MAX_HANDSHAKING: usize = 256;
+/// Handshakes under way at a time: fewer than the backlog of 128 that many
+/// servers have.
+const MAX_HANDSHAKING: usize = 100;
 /// Between two looks at answers that do not come, and at memory.
 const LOOK: Duration = Duration::from_millis(200);
 /// The longest a turn waits: a signal is noticed by then.
@@ -49,7 +51,7 @@ pub struct Memory {
     /// Before the first connection.
     pub before: Option<u64>,
     pub peak: Option<u64>,
-    /// With all connections open, after the work.
+    /// With all connections open, after the work; of several rounds in the first.
     pub held: Option<u64>,
     /// After the last connection.
     pub after: Option<u64>,
@@ -124,7 +126,7 @@ impl Session {
         while next < count || self.clients.handshaking() > 0 {
             let now = Instant::now();
             while next < count && self.clients.handshaking() < MAX_HANDSHAKING && pace.allows(now) {
-                self.clients.begin(next, now);
+                self.clients.begin(next);
                 pace.take();
                 next += 1;
             }
@@ -192,10 +194,13 @@ impl Session {
         self.spent.generator = add(self.spent.generator, generator);
     }
 
-    /// Notes the memory that the open connections take.
-    pub fn note_held(&mut self) {
-        self.memory.held = self.rss();
-        self.memory.peak = self.memory.peak.max(self.memory.held);
+    /// The memory that the open connections take; of several times the first is
+    /// kept, when nothing was there that could be used again.
+    pub fn note_held(&mut self) -> Option<u64> {
+        let held = self.rss();
+        self.memory.held = self.memory.held.or(held);
+        self.memory.peak = self.memory.peak.max(held);
+        held
     }
 
     /// Closes all connections politely, so that their ports are free at once,

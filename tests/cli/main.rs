@@ -2,6 +2,8 @@
 //! exit code, how it goes down, and that nobody who stops reading its output
 //! can stop it.
 
+mod bench;
+mod bench_failures;
 mod listening;
 mod output;
 mod program;

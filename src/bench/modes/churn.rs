@@ -31,11 +31,8 @@ pub fn run(session: &mut Session) -> Step {
         if done.is_err() {
             break;
         }
-        session.note_held();
-        rounds.push(json!({
-            "operations": session.clients.tally.operations(),
-            "rss": session.memory.held,
-        }));
+        let rss = session.note_held();
+        rounds.push(json!({"operations": session.clients.tally.operations(), "rss": rss}));
     }
     // No connection stays: there is nothing to divide by.
     session.memory.held = None;
@@ -90,7 +87,8 @@ impl Load for Churn {
     fn on_end(&mut self, clients: &mut Clients, id: usize, why: End, now: Instant) {
         self.idle.push(id);
         match why {
-            End::Closed(1_000) => {
+            // 1005: a close frame without a code.
+            End::Closed(1_000 | 1_005) => {
                 self.failures = 0;
                 let took = now.saturating_duration_since(clients.began(id));
                 clients.tally.done(took, 1);
@@ -103,7 +101,7 @@ impl Load for Churn {
         while self.pace.allows(now)
             && let Some(id) = self.idle.pop()
         {
-            clients.begin(id, now);
+            clients.begin(id);
             self.pace.take();
         }
         self.pace.next().filter(|_| !self.idle.is_empty())

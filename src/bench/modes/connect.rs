@@ -18,9 +18,9 @@ pub fn run(session: &mut Session) -> Step {
         if done.is_err() {
             break;
         }
+        let held = session.note_held();
         session.close_all();
-        let memory = session.memory;
-        rounds.push(json!({"rss_held": memory.held, "rss_after": memory.after}));
+        rounds.push(json!({"rss_held": held, "rss_after": session.memory.after}));
     }
     session.extras.push(("held_seconds", json!(hold.as_secs_f64())));
     session.extras.push(("rounds", json!(rounds)));
@@ -32,9 +32,7 @@ fn one_round(session: &mut Session, hold: std::time::Duration) -> Step {
     let opened = session.open_all(&mut Hold);
     session.stop_measuring();
     opened?;
-    session.run_for(&mut Hold, hold)?;
-    session.note_held();
-    Ok(())
+    session.run_for(&mut Hold, hold)
 }
 
 struct Hold;

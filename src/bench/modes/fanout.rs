@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::bench::args::Mode;
 use crate::bench::client::End;
 use crate::bench::clients::{Clients, Load};
 use crate::bench::frame::Template;
-use crate::bench::options::Mode;
 use crate::bench::pace::Pace;
 use crate::bench::sequence::{self, Finder};
 use crate::bench::session::{Session, Step};

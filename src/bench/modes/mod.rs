@@ -8,7 +8,7 @@ mod p2p;
 mod ping;
 mod pingpong;
 
-use super::options::Mode;
+use super::args::Mode;
 use super::session::{Session, Step};
 
 /// Runs the mode that was asked for.

@@ -1,12 +1,14 @@
 //! Pairs: the first half of the connections sends to the second half. As many
-//! messages as arrive are sent again.
+//! messages as arrive are sent again: at once, or when the pace allows it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::bench::client::End;
 use crate::bench::clients::{Clients, Load};
 use crate::bench::frame::Template;
 use crate::bench::options::USER_DIGITS;
+use crate::bench::pace::Pace;
 use crate::bench::pending::Pending;
 use crate::bench::sequence::{self, Finder};
 use crate::bench::session::{Session, Step, Stop};
@@ -19,21 +21,24 @@ pub fn run(session: &mut Session) -> Step {
     let text = sequence::text(options.size);
     let head = format!(r#"{{"toUserId":"{prefix}"#);
     let body = format!(r#"{{"toUserId":"{prefix}{number}{suffix}","message":"{text}"}}"#);
-    let in_flight = options.in_flight as u64;
+    let (in_flight, rate) = (options.in_flight as u64, options.rate);
     let pairs = options.connections / 2;
     let mut load = P2p {
         template: Template::text(&body),
         user_at: head.len(),
         number_at: body.len() - r#""}"#.len() - text.len(),
-        pairs: (0..pairs).map(|_| Pair::default()).collect(),
+        pairs: (pairs..2 * pairs).map(|id| Pair::new(session.clients.user(id))).collect(),
         finder: Finder::default(),
         arrived: 0,
         batch: Vec::new(),
+        pace: None,
+        due: VecDeque::new(),
         timeout: options.timeout,
     };
     session.open_all(&mut load)?;
+    load.pace = rate.map(|rate| Pace::new(Some(rate), Instant::now()));
     for pair in 0..pairs {
-        load.send(&mut session.clients, pair, in_flight, Instant::now());
+        load.next(&mut session.clients, pair, in_flight, Instant::now());
     }
     session.warm_up_and_measure(&mut load)?;
     session.note_held();
@@ -41,13 +46,19 @@ pub fn run(session: &mut Session) -> Step {
 }
 
 /// A sender and its receiver.
-#[derive(Default)]
 struct Pair {
+    receiver: [u8; USER_DIGITS],
     pending: Pending,
     /// The number of the next message to send.
     sent: u32,
     /// The number of the next message to arrive.
     expected: u32,
+}
+
+impl Pair {
+    fn new(receiver: [u8; USER_DIGITS]) -> Self {
+        Pair { receiver, pending: Pending::default(), sent: 0, expected: 0 }
+    }
 }
 
 struct P2p {
@@ -63,14 +74,25 @@ struct P2p {
     arrived: u64,
     /// Frames that are sent at once.
     batch: Vec<u8>,
+    /// Of all messages together; `None` is no limit.
+    pace: Option<Pace>,
+    /// The senders of the messages that wait for the pace, one after the other.
+    due: VecDeque<usize>,
     timeout: Duration,
 }
 
 impl P2p {
+    /// So many messages of a pair may go out.
+    fn next(&mut self, clients: &mut Clients, pair: usize, count: u64, now: Instant) {
+        match self.pace {
+            Some(_) => self.due.extend((0..count).map(|_| pair)),
+            None => self.send(clients, pair, count, now),
+        }
+    }
+
     fn send(&mut self, clients: &mut Clients, pair: usize, count: u64, now: Instant) {
-        let receiver = clients.user(pair + self.pairs.len());
         let state = &mut self.pairs[pair];
-        self.template.patch(self.user_at, &receiver);
+        self.template.patch(self.user_at, &state.receiver);
         self.batch.clear();
         for _ in 0..count {
             self.template.patch(self.number_at, &sequence::encode(state.sent));
@@ -112,8 +134,20 @@ impl Load for P2p {
         let pair = id - self.pairs.len();
         let matched = self.pairs[pair].pending.done(arrived, now, &mut clients.tally);
         if matched > 0 {
-            self.send(clients, pair, matched, now);
+            self.next(clients, pair, matched, now);
         }
+    }
+
+    fn on_turn(&mut self, clients: &mut Clients, now: Instant) -> Option<Instant> {
+        while self.pace.as_ref()?.allows(now) {
+            let pair = self.due.pop_front()?;
+            self.pace.as_mut()?.take();
+            // Either of the two may be gone.
+            if clients.is_open(pair) {
+                self.send(clients, pair, 1, Instant::now());
+            }
+        }
+        self.pace.as_ref()?.next()
     }
 
     fn on_end(&mut self, clients: &mut Clients, id: usize, why: End, _: Instant) {

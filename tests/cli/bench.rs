@@ -1,0 +1,238 @@
+//! `longlink bench` against the command itself: each mode measures what it
+//! says, and tells it in one form.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::program::{Lines, Program, longlink, run};
+
+/// Where users of a server connect.
+pub fn url(server: &Program) -> String {
+    format!("ws://{}/websocket/{{user}}", server.addr())
+}
+
+/// The figures of a run that goes well.
+fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
+    let (url, pid) = (url(server), server.child.id().to_string());
+    let all = [&["bench", mode, &url, "--json", "--pid", &pid], args].concat();
+    let (code, out, err) = run(&mut longlink(&all));
+    assert_eq!((code, err.as_str()), (0, ""), "{mode} {args:?}: {out}");
+    let line = out.strip_suffix('\n').expect("a whole line");
+    assert!(!line.contains('\n'), "more than one line: {out}");
+    serde_json::from_str(line).expect("one JSON object")
+}
+
+fn whole(figures: &Value, name: &str) -> u64 {
+    figures[name].as_u64().unwrap_or_else(|| panic!("{name} is no whole number: {figures}"))
+}
+
+/// What every mode tells, however it is called.
+fn assert_sound(figures: &Value) {
+    for name in [
+        "mode",
+        "connections",
+        "in_flight",
+        "size",
+        "operations",
+        "seconds",
+        "rate",
+        "latency_us",
+        "cpu_us_per_op",
+        "user_us_per_op",
+        "rss_bytes",
+        "bytes_per_connection",
+        "errors",
+    ] {
+        assert!(figures.get(name).is_some(), "{name} is missing: {figures}");
+    }
+    assert_eq!((whole(figures, "errors"), &figures["error"]), (0, &Value::Null));
+    let operations = whole(figures, "operations") as f64;
+    let (seconds, rate) = (figures["seconds"].as_f64().unwrap(), figures["rate"].as_f64().unwrap());
+    assert!((rate * seconds / operations - 1.0).abs() < 0.01, "{figures}");
+    let latency = ["p50", "p90", "p99", "p999", "max"]
+        .map(|name| figures["latency_us"][name].as_f64().expect("a latency"));
+    assert!(latency.is_sorted() && latency[0] > 0.0, "{figures}");
+    let rss = ["before", "peak", "after"].map(|name| figures["rss_bytes"][name].as_u64().unwrap());
+    assert!(rss[1] >= rss[0] && rss[2] > 0, "{figures}");
+    assert!(figures["cpu_us_per_op"].as_f64() >= figures["user_us_per_op"].as_f64());
+}
+
+#[test]
+fn pings_are_kept_in_flight() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "5", "--in-flight", "4", "--operations", "2000", "--warmup", "0"];
+    let figures = measured(&server, "pingpong", &args);
+    assert_sound(&figures);
+    assert_eq!((whole(&figures, "connections"), whole(&figures, "in_flight")), (5, 4));
+    // It stops at the end of the turn: no more than all can have in flight.
+    assert!((2_000..2_020).contains(&whole(&figures, "operations")), "{figures}");
+    assert_eq!(figures["size"], Value::Null);
+}
+
+#[test]
+fn messages_of_any_size_reach_their_user() {
+    let server = Program::start(&[]);
+    // Frames with a length of seven, sixteen and sixty-four bits.
+    for size in ["9", "64", "1k", "60k"] {
+        let args = ["--connections", "6", "--in-flight", "3", "--size", size];
+        let args = [&args[..], &["--operations", "300", "--warmup", "0.01"]].concat();
+        let figures = measured(&server, "p2p", &args);
+        assert_sound(&figures);
+        assert!(whole(&figures, "operations") >= 300, "{figures}");
+        assert_eq!(whole(&figures, "unmatched"), 0, "{figures}");
+    }
+    let larger = Program::start(&["--max-message", "1m", "--max-queue", "8m"]);
+    let args = ["--connections", "2", "--size", "512k", "--operations", "20", "--warmup", "0"];
+    assert_sound(&measured(&larger, "p2p", &args));
+}
+
+#[test]
+fn messages_keep_their_pace() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "6", "--rate", "100", "--operations", "20", "--warmup", "0"];
+    let figures = measured(&server, "p2p", &args);
+    assert_sound(&figures);
+    // The twentieth message is sent 190 ms after the first.
+    assert!(figures["seconds"].as_f64().unwrap() >= 0.185, "{figures}");
+}
+
+#[test]
+fn ids_may_have_more_than_a_number() {
+    let server = Program::start(&[]);
+    let url = format!("ws://{}/websocket/u-{{user}}.x?device=a", server.addr());
+    let args = ["bench", "p2p", &url, "--connections", "2", "--operations", "10", "--json"];
+    let (code, out, err) = run(&mut longlink(&args));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+}
+
+#[test]
+fn a_broadcast_is_as_many_operations_as_it_has_receivers() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "7", "--in-flight", "3", "--operations", "700", "--warmup", "0"];
+    let figures = measured(&server, "fanout", &args);
+    assert_sound(&figures);
+    // Three broadcasts under way at most.
+    assert!((700..=721).contains(&whole(&figures, "operations")), "{figures}");
+    assert_eq!(whole(&figures, "connections"), 7);
+}
+
+#[test]
+fn broadcasts_keep_their_pace() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "3", "--rate", "50", "--operations", "30", "--warmup", "0"];
+    let figures = measured(&server, "fanout", &args);
+    assert_sound(&figures);
+    // The tenth broadcast is sent 180 ms after the first.
+    assert!(figures["seconds"].as_f64().unwrap() >= 0.175, "{figures}");
+}
+
+#[test]
+fn connections_come_and_go() {
+    let server = Program::start(&[]);
+    let args = ["--in-flight", "4", "--operations", "40", "--warmup", "0", "--rounds", "2"];
+    let figures = measured(&server, "churn", &args);
+    assert_sound(&figures);
+    assert!((80..90).contains(&whole(&figures, "operations")), "{figures}");
+    assert_eq!(figures["rounds"].as_array().unwrap().len(), 2);
+    assert_eq!(figures["bytes_per_connection"], Value::Null);
+}
+
+#[test]
+fn connections_are_held_in_rounds() {
+    let mut server = Program::start(&["--log", "debug"]);
+    let log = server.log();
+    let args =
+        ["--connections", "20", "--duration", "0.05", "--rounds", "3", "--first-user", "500"];
+    let figures = measured(&server, "connect", &args);
+    assert_sound(&figures);
+    assert_eq!(whole(&figures, "operations"), 60);
+    let rounds = figures["rounds"].as_array().unwrap();
+    assert!(rounds.len() == 3 && rounds.iter().all(|round| round["rss_after"].is_u64()));
+    server.stop();
+    let lines = log.rest();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("open user 0000500"), count("open user 0000519")), (3, 3));
+    assert_eq!(count("closed by peer (1000)"), 60, "all were closed politely");
+}
+
+#[test]
+fn handshakes_keep_their_pace() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "6", "--rate", "25", "--duration", "0"];
+    let figures = measured(&server, "connect", &args);
+    assert_sound(&figures);
+    assert!(figures["seconds"].as_f64().unwrap() >= 0.2, "{figures}");
+}
+
+#[test]
+fn everybody_has_a_heartbeat() {
+    let server = Program::start(&[]);
+    let args = ["--connections", "4", "--ping-interval", "0.05", "--operations", "20"];
+    let figures = measured(&server, "heartbeat", &[&args[..], &["--warmup", "0"]].concat());
+    assert_sound(&figures);
+    // The twentieth ping is sent 237 ms after the first.
+    assert!(figures["seconds"].as_f64().unwrap() >= 0.23, "{figures}");
+}
+
+#[test]
+fn who_does_not_read_is_dropped_and_the_rest_gets_everything() {
+    let server = Program::start(&["--max-message", "8k", "--max-queue", "16k"]);
+    let args = ["--connections", "10", "--stalled", "0.3", "--size", "4k", "--in-flight", "2"];
+    let args = [&args[..], &["--warmup", "0", "--duration", "1.5"]].concat();
+    let figures = measured(&server, "slow", &args);
+    assert_sound(&figures);
+    assert_eq!(figures["complete_and_in_order"], Value::Bool(true));
+    let stalled = &figures["stalled"];
+    assert_eq!((&stalled["count"], &stalled["disconnected"]), (&3.into(), &3.into()), "{figures}");
+    assert!(stalled["last_after_seconds"].as_f64() >= stalled["first_after_seconds"].as_f64());
+}
+
+#[test]
+fn connections_come_from_many_addresses() {
+    let mut server = Program::start(&["--log", "debug"]);
+    let log = server.log();
+    let args = ["--connections", "4", "--duration", "0", "--source", "127.0.0.3,127.0.1.0/30"];
+    assert_sound(&measured(&server, "connect", &args));
+    server.stop();
+    let lines = log.rest();
+    for (address, times) in [("127.0.0.3", 2), ("127.0.1.1", 1), ("127.0.1.2", 1)] {
+        let of = |line: &&String| {
+            line.contains("open user") && line.contains(&format!("from {address}:"))
+        };
+        assert_eq!(lines.iter().filter(of).count(), times, "{address}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_summary_is_a_few_lines() {
+    let server = Program::start(&[]);
+    let (url, pid) = (url(&server), server.child.id().to_string());
+    let args = ["--connections", "4", "--operations", "400", "--warmup", "0", "--pid", &pid];
+    let (code, out, err) = run(&mut longlink(&[&["bench", "p2p", &url], &args[..]].concat()));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with("p2p: 4 connections, 1 in flight, messages of 64 bytes\n"), "{out}");
+    for word in ["operations", "rate", "latency", "server", "generator", "memory"] {
+        assert!(out.contains(&format!("\n  {word} ")), "{word} is missing: {out}");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_with_what_was_measured() {
+    let mut server = Program::start(&["--log", "debug"]);
+    let log = server.log();
+    let args = ["bench", "pingpong", &url(&server), "--connections", "2", "--warmup", "0"];
+    let args = [&args[..], &["--duration", "1000", "--json"]].concat();
+    let mut bench =
+        longlink(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let lines = Lines::of(bench.stdout.take().unwrap());
+    log.find("open user 0000002");
+    let mut err = String::new();
+    let kill = format!("kill -TERM {}", bench.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let figures: Value = serde_json::from_str(&lines.next().expect("a line")).unwrap();
+    bench.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((bench.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+    assert_eq!((&figures["interrupted"], whole(&figures, "errors")), (&Value::Bool(true), 0));
+}

@@ -1,0 +1,230 @@
+//! `longlink bench` when something is wrong: the arguments, the server, or
+//! what it says. It tells so in one line and with its exit code.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::bench::url;
+use crate::program::{DEADLINE, Lines, Program, longlink, run};
+
+const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// The exit code, what was measured, and the line that says what went wrong.
+fn failed(mode: &str, url: &str, args: &[&str]) -> (i32, Option<Value>, String) {
+    let (code, out, err) = run(&mut longlink(&[&["bench", mode, url, "--json"], args].concat()));
+    let line = err.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {out}"));
+    assert!(!line.contains('\n'), "more than one line: {err}");
+    let line = line.strip_prefix("longlink: ").expect("it says who complains").to_owned();
+    let figures = (!out.is_empty()).then(|| serde_json::from_str(&out).expect("one JSON object"));
+    (code, figures, line)
+}
+
+/// A server that answers each request with these bytes and reads on to a close
+/// frame or the end of the stream. It lives as long as the test's process.
+fn fake(answer: &[u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/{{user}}", listener.local_addr().unwrap());
+    let answer = answer.to_vec();
+    let serve = move |mut stream: TcpStream| {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+            head.push(byte[0]);
+        }
+        let _ = stream.write_all(&answer);
+        let mut rest = [0; 4_096];
+        while matches!(stream.read(&mut rest), Ok(1..)) && rest[0] != 0x88 {}
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream));
+        }
+    });
+    url
+}
+
+/// A handshake, and then these bytes.
+fn after_handshake(bytes: &[u8]) -> String {
+    fake(&[ACCEPTED, bytes].concat())
+}
+
+#[test]
+fn arguments_that_are_wrong() {
+    let url = "ws://127.0.0.1:1/{user}";
+    for (mode, url, args, words) in [
+        ("frob", url, &[][..], &["frob"][..]),
+        ("pingpong", "http://127.0.0.1/", &[], &["URL", "ws://"]),
+        ("pingpong", url, &["--frob"], &["--frob"]),
+        ("pingpong", url, &["--size", "10"], &["--size", "pingpong"]),
+        ("pingpong", url, &["--connections", "0"], &["--connections"]),
+        ("p2p", "ws://127.0.0.1:1/x", &[], &["{user}"]),
+        // Above the greatest that Linux gives to a process.
+        ("pingpong", url, &["--pid", "4194305"], &["--pid 4194305", "no such process"]),
+    ] {
+        let (code, figures, line) = failed(mode, url, args);
+        assert_eq!((code, figures), (2, None), "{line}");
+        for word in words {
+            assert!(line.contains(word), "{mode} {args:?}: {line} lacks {word:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/{{user}}", listener.local_addr().unwrap());
+    drop(listener);
+    for mode in ["connect", "heartbeat", "pingpong", "p2p", "fanout", "churn", "slow"] {
+        let (code, _, line) = failed(mode, &url, &[]);
+        assert_eq!(code, 1, "{line}");
+        assert!(line.contains("cannot connect") && line.contains("refused"), "{mode}: {line}");
+    }
+}
+
+#[test]
+fn a_path_that_is_not_there() {
+    let server = Program::start(&[]);
+    let url = format!("ws://{}/nowhere/{{user}}", server.addr());
+    let (code, figures, line) = failed("pingpong", &url, &[]);
+    assert_eq!((code, figures), (1, None));
+    assert!(line.contains("HTTP/1.1 404"), "{line}");
+}
+
+#[test]
+fn a_source_that_is_not_of_this_machine() {
+    let server = Program::start(&[]);
+    // TEST-NET-1 of RFC 5737: nobody's.
+    let (code, _, line) = failed("pingpong", &url(&server), &["--source", "192.0.2.1"]);
+    assert_eq!(code, 1);
+    assert!(line.contains("--source"), "{line}");
+}
+
+#[test]
+fn a_server_that_is_full_tells_how_many_got_in() {
+    let server = Program::start(&["--max-connections", "5"]);
+    let args = ["--connections", "8", "--duration", "0.05"];
+    let (code, figures, line) = failed("connect", &url(&server), &args);
+    assert!(code == 1 && line.contains("503"), "{line}");
+    let figures = figures.unwrap();
+    assert_eq!((&figures["operations"], &figures["errors"]), (&5.into(), &3.into()));
+}
+
+#[test]
+fn a_server_that_is_killed_meanwhile() {
+    for mode in ["connect", "heartbeat", "pingpong", "p2p", "fanout", "churn"] {
+        let mut server = Program::start(&["--log", "debug"]);
+        let log = server.log();
+        let pid = server.child.id().to_string();
+        let args = ["bench", mode, &url(&server), "--json", "--duration", "1000", "--pid", &pid];
+        let mut bench = longlink(&args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let (out, err) =
+            (Lines::of(bench.stdout.take().unwrap()), Lines::of(bench.stderr.take().unwrap()));
+        // The last of each mode's connections; of churn's any.
+        log.find(match mode {
+            "churn" => "open user",
+            "fanout" => "open user 0000101",
+            _ => "open user 0000100",
+        });
+        // Whoever writes the log must be able to go on until then.
+        server.child.kill().unwrap();
+        let line = err.next().expect("it says why");
+        assert_eq!(bench.wait().unwrap().code(), Some(1), "{mode}: {line}");
+        assert!(line.contains("connection") || line.contains("connect"), "{mode}: {line}");
+        // Killed before anything was measured, there is nothing to tell.
+        if let Some(figures) = out.next() {
+            let figures: Value = serde_json::from_str(&figures).unwrap();
+            assert!(figures["error"].is_string(), "{mode}: {figures}");
+        }
+    }
+}
+
+#[test]
+fn answers_that_do_not_come() {
+    let deaf = after_handshake(b"");
+    let short = ["--timeout", "0.3", "--warmup", "0", "--connections", "2"];
+    for (mode, word) in [
+        ("pingpong", "ping was not answered in 0.3 s"),
+        ("heartbeat", "ping was not answered in 0.3 s"),
+        ("p2p", "message did not arrive in 0.3 s"),
+        ("fanout", "broadcast did not arrive in 0.3 s"),
+    ] {
+        let often = ["--ping-interval", "0.1"];
+        let args = [&short[..], if mode == "heartbeat" { &often } else { &[] }].concat();
+        let (code, _, line) = failed(mode, &deaf, &args);
+        assert!(code == 1 && line.contains(word), "{mode}: {line}");
+    }
+    let silent = fake(b"");
+    let (code, _, line) = failed("pingpong", &silent, &["--timeout", "0.3"]);
+    assert!(code == 1 && line.contains("not answered in time"), "{line}");
+}
+
+#[test]
+fn what_a_server_should_not_say() {
+    for (bytes, word) in [
+        (&b"HTTP/1.1 200 OK\r\n\r\n"[..], "HTTP/1.1 200 OK"),
+        (b"\r\n\r\n", "refused the handshake"),
+        (b"\xff\xfe\r\n\r\n", "refused the handshake"),
+        (&[b'x'; 20_000], "does not end"),
+        (b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: x\r\n\r\n", "Sec-WebSocket-Accept"),
+    ] {
+        let (code, figures, line) = failed("pingpong", &fake(bytes), &["--connections", "1"]);
+        assert_eq!((code, figures), (1, None), "{line}");
+        assert!(line.contains(word), "{line} lacks {word:?}");
+    }
+    for (bytes, word) in [
+        (&[0x81, 0x81, 0, 0, 0, 0, b'x'][..], "masked"),
+        (&[0xF1, 0x00], "reserved bit"),
+        (&[0x83, 0x00], "reserved opcode"),
+        (&[0x89, 0x7E, 0, 200], "control frame"),
+        (&[0x82, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], "longer than 64 MiB"),
+        (&[0x80, 0x00], "out of order"),
+        (&[0x01, 0x00, 0x01, 0x00], "out of order"),
+        (&[0x88, 0x02, 0x03, 0xE9], "code 1001"),
+        (&[0x88, 0x00], "code 1005"),
+        (&[0x88, 0x01, 0x03], "code 1005"),
+    ] {
+        let url = after_handshake(bytes);
+        let (code, _, line) = failed("pingpong", &url, &["--connections", "1", "--warmup", "0"]);
+        assert!(code == 1 && line.contains(word), "{bytes:?}: {line} lacks {word:?}");
+    }
+}
+
+/// Odd, but allowed: fragments with a ping between them, pongs nobody asked
+/// for, texts that are no answers.
+#[test]
+fn what_a_server_may_say() {
+    let url = after_handshake(
+        &[
+            &[0x01, 2, b'p', b'o', 0x89, 1, b'!', 0x80, 2, b'n', b'g'][..],
+            &[0x8A, 0, 0x81, 0, 0x82, 3, 1, 2, 3, 0x81, 4, b'p', b'o', b'n', b'g'],
+        ]
+        .concat(),
+    );
+    let args = ["--connections", "1", "--duration", "0.05"];
+    let (code, out, err) = run(&mut longlink(&[&["bench", "connect", &url], &args[..]].concat()));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+}
+
+#[test]
+fn messages_out_of_their_order_are_failures() {
+    let message = b"{\"message\":\"#@@@@@@@E\"}";
+    let url = after_handshake(&[&[0x81, message.len() as u8], &message[..]].concat());
+    for mode in ["p2p", "fanout"] {
+        let args = ["--connections", "2", "--timeout", "0.3", "--warmup", "0"];
+        let (code, figures, line) = failed(mode, &url, &args);
+        assert!(code == 1 && line.contains("no connection") || line.contains("in 0.3 s"), "{line}");
+        let why = figures.unwrap()["errors"].as_u64();
+        assert!(why >= Some(2), "the place and the time: {why:?}");
+    }
+}
