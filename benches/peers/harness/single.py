@@ -18,6 +18,8 @@ IDLE_CONNECTIONS, QUICK_CONNECTIONS = 15_000, 1_000
 STARTS = 20
 # Short, so that the time until the stalled have been dropped is a good part of it.
 STALLED_SECONDS = 3
+# Between two looks at the kernel's queues.
+WATCH_SECONDS = 0.05
 # A tenth of a millisecond between heartbeats would be a load of its own; ten connections with one
 # in 10 ms each are a thousand samples a second.
 PINGERS, PING_SECONDS = 10, 0.01
@@ -64,35 +66,43 @@ def latency(row, quick, _):
 
 
 def stalled(row, quick, rounds):
-    """Broadcasts to receivers of whom some read nothing, beside the same without them."""
+    """Broadcasts to receivers of whom some read nothing, beside the same when all read."""
     seconds = 2 if quick else STALLED_SECONDS
-    silent = round(row.load["connections"] * row.load["stalled"])
+    everyone = row.load["connections"]
+    reading = everyone - round(everyone * row.load["stalled"])
     healthy = {name: value for name, value in row.load.items() if name != "stalled"}
-    healthy["connections"] -= silent
     without = dataclasses.replace(row, mode="fanout", load=healthy)
     rates, times, errors, backlog, kernel, left = [], [], 0, 0, 0, 0
     for _ in range(1 if quick else rounds):
-        with Server(OURS) as server:
-            alone = load.run(server, without, seconds=seconds)
-        with Server(OURS) as server:
-            # No warm-up: what happens in it is what matters.
-            running = load.start(server, row, seconds=seconds, warmup=0)
-            queues = []
-            while running.is_running():
-                queues = send_queues(server.port) or queues
-                kernel = max([kernel, *queues])
-                time.sleep(0.02)
-            together = running.result()
-        rates.append(together["rate"] / alone["rate"])
-        times.append(alone["cpu_us_per_op"] / together["cpu_us_per_op"])
-        errors += alone["errors"] + together["errors"]
+        unhindered, _, _ = watched(without, seconds)
+        together, most, connected = watched(row, seconds)
+        kernel = max(kernel, most)
+        # What each of those who read gets in a second.
+        rates.append((together["rate"] / reading) / (unhindered["rate"] / everyone))
+        times.append(unhindered["cpu_us_per_op"] / together["cpu_us_per_op"])
+        errors += unhindered["errors"] + together["errors"]
         memory_of = together["rss_bytes"]
         backlog = max(backlog, memory_of["peak"] - memory_of["before"])
-        left = max(left, len(queues) - (row.load["connections"] - silent) - 1)
+        left = max(left, connected - reading - 1)
     return {
         "rate_ratio": round(median(rates), 3), "cpu_ratio": round(median(times), 3),
         "errors": errors, "backlog": backlog, "kernel": kernel, "left": left,
     }
+
+
+def watched(row, seconds):
+    """A load's figures, the longest send queue in the kernel while it ran, and the connections at
+    its end. Watching costs the server something, so both loads are watched."""
+    longest, connected = 0, 0
+    with Server(OURS) as server:
+        # No warm-up: what would happen in it is what matters.
+        running = load.start(server, row, seconds=seconds, warmup=0)
+        while running.is_running():
+            queues = send_queues(server.port)
+            connected = len(queues) or connected
+            longest = max([longest, *queues])
+            time.sleep(WATCH_SECONDS)
+        return running.result(), longest, connected
 
 
 def criterion(row, quick, _):
