@@ -1,0 +1,253 @@
+"""What is measured, and what it should come to.
+
+A row is one load, or one thing that is looked at. Its targets are judged from its figures alone, so
+that a table can be made again from the kept results.
+"""
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Callable
+
+OURS = "longlink"
+RAW = "raw"
+UWS = "uwebsockets"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a row's figures should come to; one that is not judged is told beside the others."""
+
+    what: str
+    value: Callable[[dict], float | None]
+    sense: str
+    limit: float
+    unit: str = ""
+    judged: bool = True
+
+    def verdict(self, row):
+        try:
+            value = self.value(row)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            value = None
+        met = None
+        if value is not None:
+            met = value >= self.limit if self.sense == "≥" else value <= self.limit
+        return {
+            "what": self.what,
+            "target": f"{self.sense} {self.limit:,}{self.unit}",
+            "value": value,
+            "unit": self.unit,
+            "met": met,
+            "judged": self.judged,
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    title: str
+    targets: tuple[Target, ...]
+    # How it is measured: `load` for one that is put on every peer, else the name of a function
+    # in `harness/single.py`.
+    kind: str = "load"
+    mode: str = ""
+    load: dict = field(default_factory=dict)
+    # What is counted as one operation.
+    operation: str = ""
+    # The two numbers of operations between which a slope is taken.
+    counted: tuple[int, int] = (0, 0)
+    # Whose instructions and system calls are counted.
+    instructions: tuple[str, ...] = ()
+    system_calls: bool = False
+
+
+def peer(row, name=OURS):
+    return row["peers"][name]
+
+
+def figure(row, name, key):
+    """The median over the rounds."""
+    return median(one[key] for one in peer(row, name)["rounds"])
+
+
+def paired(row, other, ratio):
+    """The median of the rounds' ratios: what slows a round slows both."""
+    pairs = zip(peer(row)["rounds"], peer(row, other)["rounds"], strict=True)
+    return round(median(ratio(ours, theirs) for ours, theirs in pairs), 3)
+
+
+def cpu_ratio(other, limit):
+    """How many times the processor time of `other` is ours. This is judged."""
+    return Target(
+        f"CPU time of {other} / ours",
+        lambda row: paired(row, other, lambda a, b: b["cpu_us_per_op"] / a["cpu_us_per_op"]),
+        "≥", limit,
+    )
+
+
+def rate_ratio(other, limit):
+    return Target(
+        f"our rate / that of {other}",
+        lambda row: paired(row, other, lambda a, b: a["rate"] / b["rate"]),
+        "≥", limit, judged=False,
+    )
+
+
+def against(other, limit):
+    return cpu_ratio(other, limit), rate_ratio(other, limit)
+
+
+def instructions(limit):
+    return Target(
+        "instructions", lambda row: round(peer(row)["instructions"], 1), "≤", limit
+    )
+
+
+def system_calls(limit, which="all", what="system calls"):
+    return Target(what, lambda row: peer(row)["system_calls"][which], "≤", limit)
+
+
+def at_most(what, key, limit, unit=""):
+    return Target(what, lambda row: figures(row)[key], "≤", limit, unit)
+
+
+def figures(row):
+    return peer(row)["figures"]
+
+
+BOTH = (OURS, RAW, UWS)
+TAIL = Target(
+    "p99 / p50",
+    lambda row: round(
+        figure(row, OURS, "p99_us") / figure(row, OURS, "p50_us"), 2
+    ),
+    "≤", 2.0,
+)
+
+
+def fan_out(name, connections, size, told, *, counted):
+    return Row(
+        name, f"To everyone, {connections:,} online, {told}, 1 in flight",
+        (*against(RAW, 0.97), instructions(60)),
+        mode="fanout", load={"connections": connections, "in-flight": 1, "size": size},
+        operation="delivery", counted=counted, instructions=BOTH,
+    )
+
+
+LOADS = [
+    Row(
+        "ping1", "Heartbeat, 100 connections, 1 in flight",
+        (*against(UWS, 1.0), system_calls(2.1), instructions(450)),
+        mode="pingpong", load={"connections": 100, "in-flight": 1},
+        operation="ping", counted=(10_000, 40_000), instructions=BOTH, system_calls=True,
+    ),
+    Row(
+        "ping16", "Heartbeat, 100 connections, 16 in flight",
+        (*against(UWS, 1.0), system_calls(0.125), instructions(250), TAIL),
+        mode="pingpong", load={"connections": 100, "in-flight": 16},
+        operation="ping", counted=(64_000, 256_000), instructions=BOTH, system_calls=True,
+    ),
+    Row(
+        "one1", "To one user, 50 pairs, 1 in flight",
+        (*against(UWS, 1.0), instructions(1_000)),
+        mode="p2p", load={"connections": 100, "in-flight": 1, "size": 64},
+        operation="message", counted=(10_000, 40_000), instructions=BOTH, system_calls=True,
+    ),
+    Row(
+        "one16", "To one user, 50 pairs, 16 in flight",
+        (*against(UWS, 1.1), system_calls(0.5, "send", "sends")),
+        mode="p2p", load={"connections": 100, "in-flight": 16, "size": 64},
+        operation="message", counted=(32_000, 128_000), system_calls=True,
+    ),
+    fan_out("all1k64", 1_000, 64, "64 B", counted=(20_000, 100_000)),
+    fan_out("all1k1k", 1_000, 1024, "1 KiB", counted=(20_000, 100_000)),
+    fan_out("all10k64", 10_000, 64, "64 B", counted=(50_000, 150_000)),
+    fan_out("all10k1k", 10_000, 1024, "1 KiB", counted=(50_000, 150_000)),
+    Row(
+        "all8", "To everyone, 1,000 online, 64 B, 8 in flight",
+        (*against(UWS, 2.1), system_calls(0.13, "send", "sends")),
+        mode="fanout", load={"connections": 1_000, "in-flight": 8, "size": 64},
+        operation="delivery", counted=(80_000, 400_000), system_calls=True,
+    ),
+    Row(
+        "churn", "Connect, handshake, heartbeat, close",
+        (
+            *against(UWS, 1.1),
+            system_calls(11),
+            Target("user time", lambda row: figure(row, OURS, "user_us_per_op"), "≤", 4, " µs"),
+        ),
+        mode="churn", load={"in-flight": 16},
+        operation="cycle", counted=(1_000, 4_000), system_calls=True,
+    ),
+]
+
+SINGLES = [
+    Row(
+        "memory", "An idle connection, 15,000 of them", kind="memory",
+        targets=(
+            at_most("bytes each", "idle", 160, " B"),
+            at_most("after 16 KiB to and from each", "after_16k", 160, " B"),
+            at_most("growth from the first to the third time all have gone", "growth", 65_536, " B"),
+        ),
+    ),
+    Row(
+        "latency", "A heartbeat while 10,000 get a broadcast a second", kind="latency",
+        mode="fanout", load={"connections": 10_000, "rate": 1, "size": 64},
+        targets=(at_most("p99", "p99_ms", 5, " ms"),),
+    ),
+    Row(
+        "stalled", "1,000 receivers, of whom 100 read nothing", kind="stalled",
+        mode="slow",
+        load={"connections": 1_000, "in-flight": 2, "size": 4096, "stalled": 0.1},
+        targets=(
+            Target("rate of each of the others / when all read",
+                   lambda row: figures(row)["rate_ratio"], "≥", 0.95),
+            Target("CPU time for a delivery when all read / with the stalled",
+                   lambda row: figures(row)["cpu_ratio"], "≥", 0.95, judged=False),
+            at_most("messages the others missed, and other errors", "errors", 0),
+            at_most("growth of the server's memory at its peak", "backlog", 4 << 20, " B"),
+            at_most("kernel memory for each", "kernel", 256 << 10, " B"),
+            at_most("of 100 still connected at the end", "left", 0),
+        ),
+    ),
+    Row(
+        "million", "1,000,000 connections, fake sockets", kind="capacity",
+        targets=(
+            at_most("bytes each", "bytes", 256, " B"),
+            at_most("longest pause", "pause_us", 5_000, " µs"),
+            at_most("cost of an operation among them / among few", "ratio", 1.5),
+        ),
+    ),
+    Row(
+        "wheel", "Timers, 1,000,000 armed", kind="wheel",
+        targets=(
+            at_most("a heartbeat", "rearm_ns", 60, " ns"),
+            at_most("a tick over 1,000 that are due", "due_1000_us", 100, " µs"),
+        ),
+    ),
+    Row(
+        "binary", "The program", kind="binary",
+        targets=(
+            at_most("stripped", "bytes", 6_000_000, " B"),
+            at_most("examples/echo without features, stripped", "echo_bytes", 1_500_000, " B"),
+            at_most("from start to listening", "start_ms", 10, " ms"),
+        ),
+    ),
+]
+
+ROWS = LOADS + SINGLES
+# Rows that compare: every peer is put through them.
+COMPARED = [row.name for row in LOADS] + ["memory"]
+
+
+def named(name):
+    return next(row for row in ROWS if row.name == name)
+
+
+def judge(name, record):
+    """Writes into a row's record its title, its targets and whether they are met."""
+    row = named(name)
+    record["title"] = row.title
+    record["targets"] = [target.verdict(record) for target in row.targets]
+    judged = [verdict["met"] for verdict in record["targets"] if verdict["judged"]]
+    record["met"] = None if None in judged else all(judged)

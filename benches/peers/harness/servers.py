@@ -1,0 +1,90 @@
+"""The servers under test: how they are built, started and stopped."""
+
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+LONGLINK = TARGET / "release" / "longlink"
+SERVER_CORE, LOAD_CORE = "0", "1"
+SECONDS = 30
+
+# In the order of the tables.
+PEERS = ["longlink", "raw", "uwebsockets", "tungstenite", "fastwebsockets", "tokio-tungstenite"]
+
+
+def build(peers):
+    """Builds longlink, which is the load generator as well, and the peers that are asked for."""
+    cargo("build", "--release", "--locked", cwd=ROOT)
+    others = [peer for peer in peers if peer != "longlink"]
+    if others:
+        bins = [argument for peer in others for argument in ("--bin", peer)]
+        here = ROOT / "benches" / "peers"
+        cargo("build", "--release", "--locked", *bins, cwd=here, target=TARGET / "peers")
+
+
+def cargo(*arguments, cwd, target=TARGET):
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(target))
+    subprocess.run(["cargo", *arguments], cwd=cwd, env=environment, check=True)
+
+
+def command(peer):
+    """The command line that starts a server on a free port."""
+    if peer == "longlink":
+        return [str(LONGLINK), "--listen", "127.0.0.1:0", "--log", "error"]
+    return [str(TARGET / "peers" / "release" / peer), "127.0.0.1:0"]
+
+
+class Server:
+    """A running server, pinned to its core; ends with the `with` block."""
+
+    def __init__(self, peer, under=()):
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            ["taskset", "-c", SERVER_CORE, *under, *command(peer)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        self.port = self._port()
+        self.seconds_to_listen = time.monotonic() - self.started
+        self.pid = self._pid()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Asks it to end, as a service manager would, and waits for that."""
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+        try:
+            self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.process.stdout.close()
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def _port(self):
+        """Reads `listening on …:PORT`, the first line of every server."""
+        ready, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        line = self.process.stdout.readline().decode() if ready else ""
+        if not line.startswith("listening on "):
+            self.process.kill()
+            raise RuntimeError(f"{self.process.args}: no 'listening on', but {line!r}")
+        return int(line.split()[2].rsplit(":", 1)[1].strip("/"))
+
+    def _pid(self):
+        """The server's own process: strace is its parent, taskset and valgrind become it."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        below = children.read_text().split()
+        return int(below[0]) if below else self.process.pid
