@@ -10,8 +10,6 @@ mod json;
 mod page;
 mod v1;
 
-use std::borrow::Cow;
-
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
@@ -89,7 +87,7 @@ impl Relay {
     }
 
     /// Sends a message from the user whose id, escaped, is in `scratch`.
-    fn deliver(&mut self, hub: &mut Hub, to: &Cow<'_, str>, message: &str, tail: Option<&str>) {
+    fn deliver(&mut self, hub: &mut Hub, to: &str, message: &str, tail: Option<&str>) {
         let count = if let Some(tail) = tail {
             hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
         } else {
