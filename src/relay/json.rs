@@ -53,7 +53,7 @@ pub fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Where the string that a [plain](is_plain) text begins with ends, past its quote.
-#[inline]
+#[inline(always)]
 pub fn string_end(text: &[u8]) -> Option<usize> {
     let (b'"', inner) = text.split_first()? else { return None };
     Some(find_quote(inner)? + 2)
@@ -134,7 +134,7 @@ fn find_special(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The first quote.
-#[inline]
+#[inline(always)]
 fn find_quote(bytes: &[u8]) -> Option<usize> {
     // Keys are short; what people write is not.
     let first = bytes.first_chunk().and_then(find_quote_in_word);
@@ -159,7 +159,7 @@ fn find_quote(bytes: &[u8]) -> Option<usize> {
     rest.iter().position(|byte| *byte == b'"').map(|position| at + position)
 }
 
-#[inline]
+#[inline(always)]
 fn find_quote_in_word(word: &[u8; 8]) -> Option<usize> {
     let found = less_than(u64::from_le_bytes(*word) ^ (ONES * 0x22), 1);
     (found != 0).then(|| found.trailing_zeros() as usize / 8)

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::fields::{Fields, Value};
+use super::fields::{Fields, PageFields};
 use super::json;
 
 /// The answer to a heartbeat, exactly.
@@ -69,15 +69,16 @@ pub fn meaning(text: &str) -> Meaning<'_> {
     if !json::begins_object(text) {
         return Meaning::Text(text);
     }
-    let Some(Fields { kind, to, message, tail }) = Fields::of(text) else {
-        return Meaning::Ignored;
-    };
-    let kind = kind.and_then(Value::string);
+    if let Some(meaning) = meaning_of_page(text) {
+        return meaning;
+    }
+    let Some(Fields { kind, to, message }) = Fields::of(text) else { return Meaning::Ignored };
+    let kind = kind.and_then(json::string);
     match (kind.as_deref(), to, message) {
         (Some("ping"), ..) => Meaning::Ping,
         (Some("pong"), ..) => Meaning::Ignored,
         (_, Some(to), Some(message)) => match id_of(to) {
-            Some(to) => Meaning::ToUser { to, message: message.raw, tail },
+            Some(to) => Meaning::ToUser { to, message, tail: None },
             None => Meaning::Ignored,
         },
         (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
@@ -88,13 +89,25 @@ pub fn meaning(text: &str) -> Meaning<'_> {
     }
 }
 
+/// The same for a one-to-one message that is written as the published page writes
+/// it, as nearly all are; `None` for anything else.
+#[inline]
+fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
+    let PageFields { kind, to, message, tail } = PageFields::of(text)?;
+    let is_control = matches!(&text.as_bytes()[kind], br#""ping""# | br#""pong""#);
+    if is_control || message.is_empty() || !(3..=MAX_ID + 2).contains(&to.len()) {
+        return None;
+    }
+    let (to, message) = (&text[to.start + 1..to.end - 1], &text[message]);
+    Some(Meaning::ToUser { to: Cow::Borrowed(to), message, tail: tail.map(|at| &text[at..]) })
+}
+
 /// Who is meant by a `toUserId`: a string, or an integer literal whose digits
 /// are the id.
-#[inline]
-fn id_of(value: Value<'_>) -> Option<Cow<'_, str>> {
-    let id = match value.string() {
+fn id_of(raw: &str) -> Option<Cow<'_, str>> {
+    let id = match json::string(raw) {
         Some(id) => id,
-        None if is_integer(value.raw) => Cow::Borrowed(value.raw),
+        None if is_integer(raw) => Cow::Borrowed(raw),
         None => return None,
     };
     (1..=MAX_ID).contains(&id.len()).then_some(id)
