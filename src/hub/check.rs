@@ -59,6 +59,8 @@ impl Hub {
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");
         assert_eq!(blocked, self.blocked, "connections whose sockets are full");
+        let held = self.arena.waiting();
+        assert!(self.has_dirty() || held == 0, "{held} bytes that nobody will write");
         let members: usize = self.users.iter().map(|seat| self.check_seat(seat.get())).sum();
         assert_eq!(members, bound, "every bound connection is seated once");
         assert_eq!(
