@@ -38,7 +38,8 @@ impl Hub {
             );
             if conn.phase == Phase::Open {
                 let armed = self.wheel.deadline(index as u32);
-                let never = self.timeouts.ping == u64::MAX && self.timeouts.idle == u64::MAX;
+                let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
+                let never = no_ping && self.timeouts.idle == u64::MAX;
                 assert!(armed.is_some() || never, "{id}: no deadline");
                 assert_eq!(flags.has(Flags::BOUND), !conn.user.is_empty(), "{id}: user index");
                 assert!(flags.has(Flags::OPENED), "{id}");
