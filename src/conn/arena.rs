@@ -333,8 +333,8 @@ impl Arena {
         self.past.get_mut(index)
     }
 
-    /// Empties a turn that nothing points to, for a later one; its buffer is
-    /// given back if it is large.
+    /// Empties a turn that nothing points to, for a later one; its memory is
+    /// given back if that is much.
     fn emptied(&mut self, mut turn: Turn) -> Turn {
         while let Some(fan_out) = turn.fan_outs.pop() {
             if let Some(shared) = fan_out.shared {
@@ -343,7 +343,7 @@ impl Arena {
         }
         turn.used = 0;
         if turn.room.len() > SPARE_CAPACITY {
-            turn.room = Vec::new();
+            turn = Turn::default();
         }
         turn
     }

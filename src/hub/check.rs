@@ -38,7 +38,8 @@ impl Hub {
             );
             if conn.phase == Phase::Open {
                 let armed = self.wheel.deadline(index as u32);
-                let never = self.timeouts.ping == u64::MAX && self.timeouts.idle == u64::MAX;
+                let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
+                let never = no_ping && self.timeouts.idle == u64::MAX;
                 assert!(armed.is_some() || never, "{id}: no deadline");
                 assert_eq!(flags.has(Flags::BOUND), !conn.user.is_empty(), "{id}: user index");
                 assert!(flags.has(Flags::OPENED), "{id}");
@@ -59,6 +60,8 @@ impl Hub {
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");
         assert_eq!(blocked, self.blocked, "connections whose sockets are full");
+        let held = self.arena.waiting();
+        assert!(self.has_dirty() || held == 0, "{held} bytes that nobody will write");
         let members: usize = self.users.iter().map(|seat| self.check_seat(seat.get())).sum();
         assert_eq!(members, bound, "every bound connection is seated once");
         assert_eq!(

@@ -125,25 +125,29 @@ impl Hub {
         }
     }
 
-    /// Goes on with the walk, within the budget. Returns the first connection that
-    /// did not take it whole.
+    /// Goes on with the walk, within the budget, to the first connection that did not
+    /// take it whole, or was not asked: there it is queued.
     pub(super) fn write_walk<S: Sink>(
         &mut self,
         sink: &mut S,
         budget: &mut u32,
     ) -> Option<(ConnId, Wrote)> {
-        loop {
-            let segment = self.walk.as_ref()?.segment;
-            let (index, result) = self.walk_on(sink, budget)?;
+        let segment = self.walk.as_ref()?.segment;
+        let stopped = self.walk_on(sink, budget);
+        if let Some((index, _)) = stopped {
             let mut fan_out = FanOut::new(segment, self.config.max_queue);
             let record = &mut self.conns[index];
-            let conn = ConnId { index: index as u32, serial: record.serial };
-            fan_out.queue(conn.index, record, &mut self.dirty, &mut self.arena);
+            fan_out.queue(index as u32, record, &mut self.dirty, &mut self.arena);
             self.finish_fan_out(fan_out);
-            if let Some(result) = result {
-                return Some((conn, self.after_write(conn, segment.len(), result)));
-            }
         }
+        // It lets go of its buffer only now that whoever stopped it holds that too.
+        if self.walk.as_ref().is_some_and(|walk| walk.next >= self.slots) {
+            self.settle_walk();
+        }
+        let (index, result) = stopped?;
+        let conn = ConnId { index: index as u32, serial: self.conns[index].serial };
+        let wrote = result.map(|result| self.after_write(conn, segment.len(), result));
+        Some((conn, wrote.unwrap_or(Wrote::Done)))
     }
 
     /// Walks as long as connections are like nearly all: open, with nothing queued,
@@ -187,10 +191,6 @@ impl Hub {
         let written = *budget - left;
         *budget = left;
         *next = index + usize::from(unusual.is_some());
-        if *next >= end {
-            arena.release(segment.turn);
-            *walk = None;
-        }
         let stuck = matches!(unusual, Some((_, Some(_))));
         self.stats.deliveries += u64::from(written - u32::from(stuck));
         unusual

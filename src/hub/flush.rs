@@ -204,7 +204,7 @@ impl Hub {
             }
             // It keeps its place, for the next turn.
             Err(error) if error.kind() == ErrorKind::Interrupted => {
-                let _ = self.sent(conn, 0);
+                let _ = self.note_sent(conn, 0);
                 return Wrote::Done;
             }
             Err(error) => {
@@ -212,7 +212,7 @@ impl Hub {
                 return Wrote::Done;
             }
         };
-        match self.sent(conn, written) {
+        match self.note_sent(conn, written) {
             Sent::ShutdownWrite => Wrote::ShutdownWrite,
             Sent::Nothing if written < offered => {
                 self.blocked(conn);
@@ -243,6 +243,12 @@ impl Hub {
     /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
     /// pending than was offered, it is handed out again after the turn's end.
     pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
+        // It may have been part of what was pending.
+        self.settle_walk();
+        self.note_sent(conn, written)
+    }
+
+    fn note_sent(&mut self, conn: ConnId, written: usize) -> Sent {
         let Some(record) = self.conns.get_mut(conn.index as usize) else { return Sent::Nothing };
         if record.serial != conn.serial || record.phase == Phase::Ended {
             return Sent::Nothing;

@@ -210,10 +210,11 @@ impl Hub {
 
     /// Ends a connection now; it is freed at the end of the turn.
     pub(super) fn end(&mut self, index: u32, reason: CloseReason) {
+        // First: what is queued by it could end this one.
+        self.settle_walk();
         if self.conns[index as usize].phase == Phase::Ended {
             return;
         }
-        self.settle_walk();
         self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
         self.unbind(index);

@@ -331,6 +331,13 @@ impl Rig {
         self.driver.parts().1
     }
 
+    /// Its connection, once it is open and while it is.
+    pub fn open(&mut self, client: &Client) -> Option<ConnId> {
+        let token = client.0.borrow().token.filter(|_| !client.is_dropped())?;
+        let conn = self.hub().id_at(token.0 - BASE - 1)?;
+        self.hub().is_open(conn).then_some(conn)
+    }
+
     pub fn conn(&mut self, client: &Client) -> ConnId {
         let index = client.0.borrow().token.unwrap().0 - BASE - 1;
         self.hub().id_at(index).expect("still there")

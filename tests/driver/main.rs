@@ -10,4 +10,5 @@ mod crowd;
 mod fake;
 mod random;
 mod reading;
+mod walking;
 mod writing;

@@ -1,8 +1,10 @@
 //! Random sockets: bytes cut anywhere, writes that take a part, blocks, ends,
-//! resets and stale events, in any order. What arrives is checked against what
-//! was sent. A failure names its seed; `DRIVER_SEED` runs that one alone.
+//! resets and stale events, in any order, with broadcasts on their way and
+//! connections that park each other. What arrives is checked against what was
+//! sent. A failure names its seed; `DRIVER_SEED` runs that one alone.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use mio::Token;
 
@@ -33,6 +35,9 @@ struct Guest {
     client: Client,
     outgoing: Vec<u8>,
     said: usize,
+    /// What the host has sent to it, to its group or to everyone.
+    told: Vec<String>,
+    grouped: bool,
     /// All that was written to it.
     seen: Vec<u8>,
     /// It has gone, or been told to: what is missing may be missing.
@@ -43,6 +48,12 @@ struct Guest {
 struct Coverage {
     echoed: usize,
     broadcasts: usize,
+    /// Broadcasts that were not queued at once.
+    walks: usize,
+    /// Steps while one of those was on its way.
+    walking: usize,
+    parked: usize,
+    pinged: u64,
     blocked: usize,
     ended: usize,
 }
@@ -51,7 +62,11 @@ struct Run {
     rig: Rig,
     random: Random,
     guests: Vec<Guest>,
-    shouted: usize,
+    said: usize,
+    /// Sockets seldom block, so that broadcasts walk.
+    calm: bool,
+    /// How many deliveries there are when the last broadcast has reached everyone.
+    delivered: u64,
     coverage: Coverage,
 }
 
@@ -64,16 +79,29 @@ impl Run {
             config.accepts_per_turn = 1 + random.below(3) as u32;
             config.max_connections = 20;
             config.max_queue = 1 << 20;
+            // Only pings come with time.
+            config.idle_timeout = Duration::ZERO;
+            config.message_timeout = Duration::ZERO;
+            config.handshake_timeout = Duration::ZERO;
         });
-        Run { rig, random, guests: Vec::new(), shouted: 0, coverage: Coverage::default() }
+        let (guests, coverage) = (Vec::new(), Coverage::default());
+        Run { rig, random, guests, said: 0, calm: seed % 3 > 0, delivered: 0, coverage }
     }
 
     fn arrive(&mut self) {
         if self.guests.iter().filter(|guest| !guest.client.is_dropped()).count() < 15 {
             let client = self.rig.knock();
-            let outgoing = upgrade(&format!("/{}", self.guests.len()), "");
-            let guest = Guest { client, outgoing, said: 0, seen: Vec::new(), leaving: false };
-            self.guests.push(guest);
+            // Two have one name: the second parks the first.
+            let outgoing = upgrade(&format!("/{}", self.guests.len() / 2), "");
+            self.guests.push(Guest {
+                client,
+                outgoing,
+                said: 0,
+                told: Vec::new(),
+                grouped: false,
+                seen: Vec::new(),
+                leaving: false,
+            });
         }
     }
 
@@ -84,11 +112,13 @@ impl Run {
         if self.random.chance(30) {
             self.rig.tick();
         }
-        if self.random.chance(5) {
-            self.shouted += 1;
-            let shout = format!("all {} {}", self.shouted, "z".repeat(self.random.below(300)));
-            self.coverage.broadcasts += self.rig.hub().broadcast(&shout);
+        if self.random.chance(12) {
+            self.tell();
         }
+        if self.random.chance(1) {
+            self.rig.pass(Duration::from_secs(30));
+        }
+        self.coverage.walking += usize::from(self.rig.hub().stats().deliveries < self.delivered);
         if self.random.chance(5) {
             // Somebody's event, or nobody's.
             let token = Token(BASE + self.random.below(60));
@@ -101,8 +131,84 @@ impl Run {
         }
     }
 
+    /// The host sends something to one, to some or to everyone.
+    fn tell(&mut self) {
+        let length = if self.random.chance(5) { 70_000 } else { self.random.below(300) };
+        self.said += 1;
+        let message = format!("host {} {}", self.said, "z".repeat(length));
+        match self.random.below(6) {
+            0 => self.tell_one(&message),
+            1 => {
+                let got = self.expect(&message, |guest| guest.grouped);
+                assert_eq!(self.rig.hub().send_to_group("group", &message), got);
+            }
+            _ => {
+                if self.calm {
+                    self.calm_down();
+                }
+                let got = self.expect(&message, |_| true);
+                let hub = self.rig.hub();
+                let before = hub.stats().deliveries;
+                assert_eq!(hub.broadcast(&message), got);
+                self.delivered = before + got as u64;
+                let walks = hub.stats().deliveries < self.delivered;
+                self.coverage.walks += usize::from(walks);
+                self.coverage.broadcasts += got;
+            }
+        }
+    }
+
+    fn tell_one(&mut self, message: &str) {
+        let at = self.random.below(self.guests.len());
+        let guest = &mut self.guests[at];
+        let Some(conn) = self.rig.open(&guest.client) else { return };
+        if self.random.chance(30) {
+            let joined = self.rig.hub().join(conn, "group");
+            assert_eq!(joined, Ok(!std::mem::replace(&mut guest.grouped, true)));
+        }
+        match self.random.below(12) {
+            0 if !guest.leaving => {
+                guest.leaving = true;
+                self.rig.hub().close(conn, 4000, "enough");
+            }
+            1 if !guest.leaving => {
+                guest.leaving = true;
+                self.rig.hub().abort(conn);
+            }
+            _ => {
+                guest.told.push(message.to_owned());
+                assert!(self.rig.hub().send_text(conn, message));
+            }
+        }
+    }
+
+    /// Notes the message for all active ones of which `of` is true; returns how many.
+    fn expect(&mut self, message: &str, of: impl Fn(&Guest) -> bool) -> usize {
+        let mut count = 0;
+        for guest in &mut self.guests {
+            let Some(conn) = self.rig.open(&guest.client) else { continue };
+            if self.rig.hub().is_parked(conn) {
+                self.coverage.parked += 1;
+            } else if of(guest) {
+                guest.told.push(message.to_owned());
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Has all that is queued written.
+    fn calm_down(&mut self) {
+        for guest in &self.guests {
+            if self.rig.open(&guest.client).is_some() {
+                self.rig.event(&guest.client, WRITABLE);
+            }
+        }
+        self.rig.settle();
+    }
+
     fn act(&mut self, at: usize) {
-        let Run { rig, random, guests, coverage, .. } = self;
+        let Run { rig, random, guests, coverage, calm, .. } = self;
         let guest = &mut guests[at];
         if guest.client.is_dropped() {
             return;
@@ -121,12 +227,15 @@ impl Run {
                 guest.client.feed(&piece);
                 rig.event(&guest.client, READABLE);
             }
-            14 | 15 => {
+            14 | 15 if !*calm || random.chance(20) => {
                 coverage.blocked += 1;
                 guest.client.script(match random.below(3) {
                     0 => Output::Error(ErrorKind::WouldBlock),
                     1 => Output::Error(ErrorKind::Interrupted),
-                    _ => Output::Take(random.below(500)),
+                    _ => {
+                        let most = if random.chance(10) { 80_000 } else { 500 };
+                        Output::Take(random.below(most))
+                    }
                 });
             }
             16..=18 => rig.event(&guest.client, WRITABLE),
@@ -178,28 +287,29 @@ impl Run {
                 assert!(guest.leaving, "guest {number} was refused");
                 continue;
             }
-            let (mut echoed, mut shouted) = (0, None);
+            let (mut echoed, mut told) = (0, 0);
             let mut bytes = guest.seen[end + 4..].to_vec();
             while let Some(frame) = frames::take(&mut bytes) {
-                if frame.opcode == frames::CLOSE {
-                    assert!(guest.leaving, "guest {number} was closed");
-                    continue;
-                }
-                let words: Vec<&str> = frame.text().split(' ').collect();
-                if words[0] == "all" {
-                    let shout: usize = words[1].parse().unwrap();
-                    assert!(shouted.is_none_or(|last| shout == last + 1), "guest {number}");
-                    shouted = Some(shout);
-                } else {
-                    assert_eq!(words[0], echoed.to_string(), "guest {number}");
-                    echoed += 1;
+                match frame.opcode {
+                    frames::CLOSE => assert!(guest.leaving, "guest {number} was closed"),
+                    frames::PING => {}
+                    _ if frame.text().starts_with("host ") => {
+                        let due = guest.told.get(told).map(String::as_str);
+                        assert!(due == Some(frame.text()), "guest {number}: message {told}");
+                        told += 1;
+                    }
+                    _ => {
+                        let word = frame.text().split(' ').next();
+                        assert_eq!(word, Some(&echoed.to_string()[..]), "guest {number}");
+                        echoed += 1;
+                    }
                 }
             }
             self.coverage.echoed += echoed;
             if !guest.leaving {
                 assert!(bytes.is_empty() && !guest.client.is_dropped(), "guest {number}");
                 assert_eq!(echoed, guest.said, "guest {number}: all is echoed");
-                assert!(shouted.is_none_or(|last| last == self.shouted), "guest {number}");
+                assert_eq!(told, guest.told.len(), "guest {number}: all has come");
             }
         }
     }
@@ -236,12 +346,18 @@ fn whatever_sockets_do_everything_arrives_once_and_in_order() {
         run.all_leave();
         total.echoed += run.coverage.echoed;
         total.broadcasts += run.coverage.broadcasts;
+        total.walks += run.coverage.walks;
+        total.walking += run.coverage.walking;
+        total.parked += run.coverage.parked;
+        total.pinged += run.rig.hub().stats().pings;
         total.blocked += run.coverage.blocked;
         total.ended += run.coverage.ended;
         std::mem::forget(told);
     }
     println!("{total:?}");
     assert!(total.echoed > 1_000 && total.broadcasts > 500, "{total:?}");
+    assert!(total.walks > 500 && total.walking > 1_000, "{total:?}");
+    assert!(total.parked > 500 && total.pinged > 500, "{total:?}");
     assert!(total.blocked > 100 && total.ended > 5, "{total:?}");
 }
 

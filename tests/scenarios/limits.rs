@@ -165,3 +165,20 @@ fn a_thousand_who_never_read_cost_no_more_than_the_bounds() {
     assert_eq!(link.hub.stats().slow_readers, 1_000);
     leak_check(link);
 }
+
+#[test]
+fn a_broadcast_on_its_way_is_pending_and_written_once() {
+    let mut link = link();
+    let pipes = [enter(&mut link, "a"), enter(&mut link, "b"), enter(&mut link, "c")];
+    let conns = pipes.map(|pipe| link.pipes[pipe].conn);
+    assert_eq!(link.hub.broadcast("to all"), 3);
+    // One who runs the hub may write to a connection that was not handed out.
+    let pending = link.hub.pending(conns[1]).expect("bytes").single().expect("one slice").len();
+    assert_eq!(pending, link.hub.queued(conns[1]));
+    assert_eq!(link.hub.sent(conns[1], pending), longlink::Sent::Nothing);
+    assert_eq!(conns.map(|conn| link.hub.queued(conn)), [pending, 0, pending]);
+    link.settle();
+    let got = pipes.map(|pipe| link.pipes[pipe].texts().len());
+    assert_eq!(got, [1, 0, 1]);
+    leak_check(link);
+}

@@ -102,6 +102,8 @@ fn run(seed: u64, steps: u64) -> Coverage {
                 client.deliver(&mut sim, &mut rng);
             }
         }
+        // Now as a driver does, now call by call.
+        sim.by_sink = rng.percent(70);
         if rng.percent(50) {
             sim.turn();
         } else {
@@ -191,6 +193,7 @@ fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
     cover.add("blocked", sim.blocks);
     cover.add("work budget spent", sim.exhausted);
     cover.add("write budget spent", sim.leftover_writes);
+    cover.add("walked", sim.walked);
     cover.add("turns", sim.turns);
     cover
 }

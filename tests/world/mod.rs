@@ -10,6 +10,7 @@
 pub mod codec;
 pub mod pipe;
 pub mod rng;
+mod sink;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -68,6 +69,8 @@ pub struct World<H> {
     pub slices: usize,
     /// What a new pipe's kernel takes.
     pub capacity: usize,
+    /// The hub does the writes by itself, as it does for a driver.
+    pub by_sink: bool,
     pub partial_writes: u64,
     pub blocks: u64,
     /// Turns taken.
@@ -76,6 +79,8 @@ pub struct World<H> {
     pub exhausted: u64,
     /// Times the write budget left something over.
     pub leftover_writes: u64,
+    /// Deliveries of broadcasts that had not been queued when the writing began.
+    pub walked: u64,
 }
 
 impl<H: Watch> World<H> {
@@ -94,11 +99,13 @@ impl<H: Watch> World<H> {
             read_size: longlink::READ_SIZE,
             slices: 64,
             capacity: 1 << 20,
+            by_sink: true,
             partial_writes: 0,
             blocks: 0,
             turns: 0,
             exhausted: 0,
             leftover_writes: 0,
+            walked: 0,
         }
     }
 
@@ -286,13 +293,21 @@ impl<H: Watch> World<H> {
     }
 
     fn flush(&mut self) {
+        if self.by_sink {
+            self.flush_by_sink();
+        } else {
+            self.flush_one_by_one();
+        }
+        self.leftover_writes += u64::from(self.hub.has_dirty());
+    }
+
+    fn flush_one_by_one(&mut self) {
         for _ in 0..self.hub.config().writes_per_turn {
             let Some(conn) = self.hub.pop_dirty() else { return };
             if let Some(pipe) = self.at[conn.index()] {
                 self.write(pipe);
             }
         }
-        self.leftover_writes += u64::from(self.hub.has_dirty());
     }
 
     fn write(&mut self, pipe: usize) {
@@ -319,20 +334,28 @@ impl<H: Watch> World<H> {
         if room > 0 {
             self.handler.note(&self.hub, self.now, Note::Writing(conn, written));
             let sent = self.hub.sent(conn, room);
-            self.note(Note::Wrote(conn, sent));
-            if sent == Sent::ShutdownWrite {
-                self.pipes[pipe].shut = true;
-                self.queue_read(pipe);
-            }
-            self.schedule(pipe);
+            self.wrote(pipe, sent);
         }
         if room < offered {
             self.partial_writes += u64::from(room > 0);
-            self.blocks += 1;
             self.hub.blocked(conn);
-            self.pipes[pipe].blocked = true;
-            self.note(Note::Blocked(conn));
+            self.has_blocked(pipe);
         }
+    }
+
+    fn wrote(&mut self, pipe: usize, sent: Sent) {
+        self.note(Note::Wrote(self.pipes[pipe].conn, sent));
+        if sent == Sent::ShutdownWrite {
+            self.pipes[pipe].shut = true;
+            self.queue_read(pipe);
+        }
+        self.schedule(pipe);
+    }
+
+    fn has_blocked(&mut self, pipe: usize) {
+        self.blocks += 1;
+        self.pipes[pipe].blocked = true;
+        self.note(Note::Blocked(self.pipes[pipe].conn));
     }
 
     /// Whether the loop would not sleep now.
