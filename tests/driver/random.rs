@@ -242,7 +242,12 @@ impl Run {
             19 if random.chance(10) && !guest.leaving => {
                 guest.leaving = true;
                 coverage.ended += 1;
-                match random.below(4) {
+                let how = random.below(4);
+                if how > 1 {
+                    // What follows must not be taken for the rest of a message.
+                    guest.client.feed(&std::mem::take(&mut guest.outgoing));
+                }
+                match how {
                     0 => guest.client.end(),
                     1 => guest.client.fail(ErrorKind::ConnectionReset),
                     2 => guest.client.feed(&[frames::close(1000), text("late")].concat()),
