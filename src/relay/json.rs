@@ -120,7 +120,7 @@ fn less_than(word: u64, limit: u64) -> u64 {
 #[inline]
 fn find_special(bytes: &[u8]) -> Option<usize> {
     let (blocks, _) = bytes.as_chunks();
-    let skipped = 16 * blocks.iter().take_while(|block| !has_special(block)).count();
+    let skipped = 32 * blocks.iter().take_while(|block| !has_special(block)).count();
     let (words, rest) = bytes[skipped..].as_chunks();
     for (position, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
@@ -170,8 +170,9 @@ fn has_quote(block: &[u8; 16]) -> bool {
 
 /// As [`has_quote`], for bytes that cannot stand for themselves.
 #[inline]
-fn has_special(block: &[u8; 16]) -> bool {
-    has_escape(block) | has_quote(block)
+fn has_special(block: &[u8; 32]) -> bool {
+    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    block.iter().fold(false, |found, byte| found | special(*byte))
 }
 
 /// As [`has_quote`], for bytes that make a string more than what is between its quotes.
