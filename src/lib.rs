@@ -51,6 +51,8 @@ mod driver;
 mod hub;
 mod relay;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 mod wheel;
 
 pub use conn::Peer;
@@ -66,6 +68,8 @@ pub use hub::{
 };
 pub use relay::{Counters, Relay, RelayConfig};
 pub use server::{Server, Stopper};
+#[cfg(feature = "tls")]
+pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsStream};
 pub use wheel::{TICK_MS, Wheel};
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

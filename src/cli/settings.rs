@@ -5,6 +5,8 @@ use longlink::{Config, ConfigError, Devices, RelayConfig};
 
 use super::Refusal;
 use super::capacity::Capacity;
+#[cfg(feature = "tls")]
+use super::certificate::Files;
 use super::hosts;
 use super::listen::{self, Address};
 use super::units;
@@ -17,6 +19,9 @@ pub struct Settings {
     pub relay: RelayConfig,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
+    /// Where the certificate is, for TLS on every TCP address.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Files>,
     pub level: LevelFilter,
     /// What is served all the same, to be told once there is a log.
     pub warnings: Vec<String>,
@@ -55,6 +60,8 @@ impl Settings {
         let mut settings = Settings {
             relay: relay(values)?,
             listen,
+            #[cfg(feature = "tls")]
+            tls: Files::read(values)?,
             level: level.unwrap_or(LevelFilter::Info),
             warnings: Vec::new(),
             config,

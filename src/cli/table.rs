@@ -52,6 +52,23 @@ pub static SETTINGS: &[Setting] = &[
         "Listen on other than loopback addresses too, although everyone who reaches them may connect \
          under any user id [default: off]",
     ),
+    #[cfg(feature = "tls")]
+    setting(
+        "tls-cert",
+        Takes::One,
+        "FILE",
+        WHERE,
+        "Speak TLS (https and wss) on TCP addresses, with this certificate and its chain: PEM, as \
+         in fullchain.pem. A renewed file is taken up within a minute, or at SIGHUP [default: none]",
+    ),
+    #[cfg(feature = "tls")]
+    setting(
+        "tls-key",
+        Takes::One,
+        "FILE",
+        WHERE,
+        "The certificate's private key: PEM [default: none]",
+    ),
     setting(
         "allow-origin",
         Takes::Many,

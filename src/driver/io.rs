@@ -23,7 +23,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         match slot.socket.read(&mut self.buffer) {
             Ok(0) => self.hub.input_ended(conn),
             Ok(length) => {
-                let more = length == self.buffer.len() || slot.ended;
+                let full = length == self.buffer.len();
+                let more = full || slot.ended || slot.socket.has_more();
                 let bytes = &mut self.buffer[..length];
                 self.hub.receive(&mut self.handler, conn, bytes, self.now);
                 if more {

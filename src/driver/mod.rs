@@ -8,6 +8,7 @@
 
 mod accept;
 mod io;
+mod listener;
 mod transport;
 
 use std::collections::VecDeque;
@@ -21,7 +22,8 @@ use mio::{Interest, Registry, Token};
 use crate::conn::Peer;
 use crate::hub::{Config, ConnId, Handler, Hub, OpenError, SURPLUS};
 
-pub use transport::{Listen, Listener, Socket, Transport};
+pub use listener::Listener;
+pub use transport::{Listen, Socket, Transport};
 
 /// Bytes read from a connection at most before others have their turn.
 pub const READ_SIZE: usize = 64 * 1024;
@@ -197,10 +199,11 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             && let Some(conn) = self.hub.id_at(index)
         {
             slot.ended |= readiness.ended;
+            let wants_write = readiness.writable && slot.socket.wants_write();
             if readiness.writable {
                 self.hub.writable(conn);
             }
-            if readiness.readable {
+            if readiness.readable || wants_write {
                 self.read(conn);
             }
         }

@@ -17,7 +17,7 @@ START_SECONDS = 10
 
 @contextlib.contextmanager
 def launch(*command: str | Path) -> Iterator[str]:
-    """Starts `command`, which prints `listening on http://HOST:PORT`, and yields HOST:PORT.
+    """Starts `command`, which prints `listening on http[s]://HOST:PORT`, and yields HOST:PORT.
 
     It must still run when the block ends; then it is killed.
     """
@@ -31,7 +31,7 @@ def launch(*command: str | Path) -> Iterator[str]:
     try:
         line = server.stdout.readline()
         watchdog.cancel()
-        match = re.fullmatch(r"listening on http://(\S+)\n", line)
+        match = re.fullmatch(r"listening on https?://(\S+)\n", line)
         if not match:
             sys.exit(f"{command[0]} did not say where it listens: {line!r}")
         yield match[1]
