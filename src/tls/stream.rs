@@ -167,11 +167,10 @@ impl TlsStream {
         buffer: &mut [u8],
     ) -> io::Result<usize> {
         let (mut at, mut plain) = (0, 0);
-        let mut failure = None;
-        loop {
+        let failure = loop {
             let UnbufferedStatus { mut discard, state, .. } =
                 self.session.process_tls_records(&mut input[at..]);
-            let mut done = false;
+            let mut waits = false;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
@@ -187,25 +186,36 @@ impl TlsStream {
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.end = Some(End::Notified),
-                Ok(_) => done = true,
-                // Once more, for the alert that tells the peer.
-                Err(error) => done = failure.replace(error).is_some(),
+                Ok(_) => waits = true,
+                Err(error) => break Some(error.to_string()),
             }
             at += discard;
-            if done {
-                break;
+            if waits {
+                break self.keep(&input[at..]).err().map(str::to_owned);
             }
-        }
-        if let Some(error) = failure {
-            log::debug!("TLS with {}: {error}", Address(&self.tcp));
+        };
+        if let Some(failure) = failure {
+            log::debug!("TLS with {}: {failure}", Address(&self.tcp));
             self.end = Some(End::Failed);
-        } else if let Err(error) = self.keep(&input[at..]) {
-            log::debug!("TLS with {}: {error}", Address(&self.tcp));
-            self.end = Some(End::Failed);
+            self.last_words(output)?;
         }
         self.more |= self.end.is_some();
         // What was decrypted before the end is handed out first.
         if plain > 0 { Ok(plain) } else { self.ended() }
+    }
+
+    /// The alert that tells the peer why. What has failed must not be handed to
+    /// rustls once more, and is not as long as there is something to write.
+    fn last_words(&mut self, output: &mut Vec<u8>) -> io::Result<()> {
+        while self.session.wants_write() {
+            match self.session.process_tls_records(&mut []).state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(output, |free| data.encode(free).map_err(Refused::from))?;
+                }
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     /// What a read gives that has decrypted nothing.
@@ -347,6 +357,9 @@ impl Write for TlsStream {
     /// What was encrypted counts as written when the socket has taken it whole:
     /// until then the caller offers it again, and it is not encrypted again.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.end == Some(End::Failed) {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         self.go_on()?;
         let scratch = Arc::clone(&self.scratch);
         let mut scratch = lock(&scratch);
