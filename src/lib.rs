@@ -58,9 +58,10 @@ mod wheel;
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
 pub use conn::decode::Message;
+pub use conn::forwarded::{BadNetwork, TrustedProxies};
 pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
-pub use driver::{Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
+pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
     Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
     MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,

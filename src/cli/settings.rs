@@ -1,7 +1,7 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{Config, ConfigError, Devices, RelayConfig};
+use longlink::{Config, ConfigError, Devices, RelayConfig, TrustedProxies};
 
 use super::Refusal;
 use super::capacity::Capacity;
@@ -125,6 +125,11 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
     if let Some(devices) = values.read("devices", |raw| units::choice(raw, DEVICES))? {
         config.devices = devices;
     }
+    let trusted = values.read("trust-proxy", |raw| {
+        let entries = units::list(raw)?;
+        TrustedProxies::parse(entries.iter().map(String::as_str)).map_err(|it| it.to_string())
+    })?;
+    config.trusted_proxies = trusted.unwrap_or_default();
     match config.check() {
         Ok(()) => Ok(config),
         // One of the two may be a default, so both are told.

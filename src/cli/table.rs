@@ -86,6 +86,14 @@ pub static SETTINGS: &[Setting] = &[
          repeatable [default: localhost and IP addresses]",
     ),
     setting(
+        "trust-proxy",
+        Takes::Many,
+        "CIDR",
+        WHO,
+        "A proxy that is believed when it says for whom it connects, by X-Forwarded-For or the PROXY \
+         protocol: an address, a network, or unix for Unix sockets; repeatable [default: none]",
+    ),
+    setting(
         "devices",
         Takes::One,
         "many|one",

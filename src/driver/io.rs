@@ -6,7 +6,7 @@ use mio::{Interest, Token};
 
 use crate::hub::{ConnId, Handler, Sink, Wrote};
 
-use super::{Driver, Listen, Slot, Transport};
+use super::{ConnectedFor, Driver, Listen, Slot, Transport};
 
 impl<H: Handler, L: Listen> Driver<H, L> {
     /// Reads a connection's socket once. A short read ends the reading: more
@@ -32,7 +32,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => slot.ended = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.queue_read(conn.index),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                if let Some(peer) = ConnectedFor::cause(&error) {
+                    self.hub.set_peer(conn, peer);
+                }
+                self.queue_read(conn.index);
+            }
             Err(error) => self.hub.failed(conn, &error),
         }
     }

@@ -13,10 +13,12 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use crate::conn::Peer;
+use crate::conn::forwarded::TrustedProxies;
 use crate::hub::Config;
 #[cfg(feature = "tls")]
 use crate::tls::TlsAcceptor;
 
+use super::proxied::Proxied;
 use super::transport::{Listen, Socket, source};
 
 /// How long written data may stay unacknowledged before the kernel gives the
@@ -39,6 +41,8 @@ const BACKLOG: i32 = 4_096;
 pub struct Listener {
     kind: Kind,
     loopback: bool,
+    /// Who may say for whom they connect.
+    trusted: TrustedProxies,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
 }
@@ -79,7 +83,9 @@ impl Listener {
             socket.set_send_buffer_size(config.send_buffer)?;
         }
         let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
-        Ok(Self::plain(Kind::Tcp(TcpListener::from_std(listener)), loopback))
+        let mut listener = Self::plain(Kind::Tcp(TcpListener::from_std(listener)), loopback);
+        listener.trusted = config.trusted_proxies.clone();
+        Ok(listener)
     }
 
     /// Listens on a Unix socket. A socket file nobody listens on any more is
@@ -103,6 +109,7 @@ impl Listener {
         Listener {
             kind,
             loopback,
+            trusted: TrustedProxies::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -182,11 +189,18 @@ impl Listen for Listener {
         match &mut self.kind {
             Kind::Tcp(listener) => {
                 let (stream, addr) = listener.accept()?;
+                let peer = Peer::from(addr);
+                let trusted = self.trusted.trusts(peer);
                 #[cfg(feature = "tls")]
                 if let Some(tls) = &self.tls {
-                    return Ok((Socket::Tls(Box::new(tls.accept(stream)?)), addr.into()));
+                    let mut stream = Box::new(tls.accept(stream)?);
+                    stream.set_proxied(trusted);
+                    return Ok((Socket::Tls(stream), peer));
                 }
-                Ok((Socket::Tcp(stream), addr.into()))
+                if trusted {
+                    return Ok((Socket::Proxied(Proxied::new(stream)), peer));
+                }
+                Ok((Socket::Tcp(stream), peer))
             }
             Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;

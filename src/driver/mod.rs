@@ -9,6 +9,7 @@
 mod accept;
 mod io;
 mod listener;
+mod proxied;
 mod transport;
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use crate::conn::Peer;
 use crate::hub::{Config, ConnId, Handler, Hub, OpenError, SURPLUS};
 
 pub use listener::Listener;
+pub use proxied::ConnectedFor;
 pub use transport::{Listen, Socket, Transport};
 
 /// Bytes read from a connection at most before others have their turn.

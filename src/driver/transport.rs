@@ -1,7 +1,7 @@
 //! What the driver reads and writes: TCP and Unix sockets, TLS over them, or a
 //! test's fakes.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -13,6 +13,8 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use crate::conn::Peer;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
+
+use super::proxied::{ConnectedFor, Proxied, take_header};
 
 /// A non-blocking byte stream that can be registered with a poll.
 ///
@@ -69,6 +71,8 @@ pub enum Socket {
     /// In TLS over TCP.
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
+    /// Over TCP from a trusted proxy, which may first say for whom it comes.
+    Proxied(Proxied),
 }
 
 impl Transport for Socket {
@@ -78,6 +82,7 @@ impl Transport for Socket {
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.shutdown_write(),
+            Socket::Proxied(_) => Ok(()),
         }
     }
 
@@ -100,6 +105,31 @@ impl Transport for Socket {
     }
 }
 
+impl Socket {
+    /// What the proxy has to say is read first; then it is like any other.
+    #[cold]
+    fn read_proxied(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let client = match self {
+            Socket::Proxied(proxied) => {
+                let client = take_header(proxied.tcp()?, buffer)?;
+                *self = Socket::Tcp(proxied.open()?);
+                client
+            }
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => {
+                let client = take_header(stream.tcp(), buffer)?;
+                stream.set_proxied(false);
+                client
+            }
+            _ => None,
+        };
+        match client {
+            Some(client) => Err(io::Error::new(ErrorKind::Interrupted, ConnectedFor(client))),
+            None => self.read(buffer),
+        }
+    }
+}
+
 // Reads and writes are made without the C library, whose are cancellation
 // points: in a process with a second thread, if only one that logs, each costs
 // two atomic operations. mio is told what came of it, as by its own.
@@ -114,7 +144,10 @@ impl Read for Socket {
             Socket::Tcp(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
             Socket::Unix(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
             #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.read(buffer),
+            Socket::Tls(stream) if !stream.is_proxied() => stream.read(buffer),
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => self.read_proxied(buffer),
+            Socket::Proxied(_) => self.read_proxied(buffer),
         }
     }
 }
@@ -128,6 +161,8 @@ impl Write for Socket {
             Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.write(bytes),
+            // Nobody is answered before anything was read.
+            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -141,6 +176,7 @@ impl Write for Socket {
             Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.write_vectored(slices),
+            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -174,4 +210,19 @@ source!(Socket, self => match self {
     Socket::Unix(stream) => stream as &mut dyn Source,
     #[cfg(feature = "tls")]
     Socket::Tls(stream) => stream.as_mut() as &mut dyn Source,
+    Socket::Proxied(proxied) => proxied.tcp()? as &mut dyn Source,
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_stays_small() {
+        // A stream, or a pointer to TLS, and which of them it is; mio's stream is
+        // larger while debugging.
+        let pointer = if cfg!(feature = "tls") { size_of::<usize>() } else { 0 };
+        let most = size_of::<TcpStream>().max(pointer) + align_of::<Socket>();
+        assert!(size_of::<Socket>() <= most, "{}", size_of::<Socket>());
+    }
+}

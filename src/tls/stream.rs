@@ -72,6 +72,8 @@ pub struct TlsStream {
     unreported: usize,
     /// The socket did not take all of `unsent`.
     blocked: bool,
+    /// A PROXY header may come before the handshake.
+    proxied: bool,
     /// More can be read though no event will say so.
     more: bool,
     /// The first bytes are a handshake's.
@@ -96,11 +98,26 @@ impl TlsStream {
             unsent: Vec::new(),
             unreported: 0,
             blocked: false,
+            proxied: false,
             more: false,
             greeted: false,
             closing: false,
             end: None,
         })
+    }
+
+    /// The stream under it, for what comes before the handshake.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// Whether something else is to be read from that first.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.proxied
+    }
+
+    pub(crate) fn set_proxied(&mut self, proxied: bool) {
+        self.proxied = proxied;
     }
 
     /// Whether the last read left something over that no event will tell of.

@@ -9,5 +9,6 @@ mod support;
 mod certificates;
 mod client;
 mod hostile;
+mod proxies;
 mod sessions;
 mod streams;
