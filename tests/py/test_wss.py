@@ -17,11 +17,11 @@ from launch import longlink
 import test_interop
 from test_interop import PATIENCE
 
-NAME = "localhost"
+NAME = "chat.example.com"
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate of `localhost` and its key, made by OpenSSL."""
+    """A self-signed certificate of `NAME` and its key, made by OpenSSL."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
