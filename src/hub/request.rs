@@ -63,7 +63,9 @@ impl Hub {
     /// Only for the last request of a connection: a proxy may send those of
     /// several clients through one.
     fn look_behind_proxy(&mut self, conn: ConnId, request: &Request<'_>) {
-        if let Some(peer) = self.peer(conn) {
+        if !self.config.trusted_proxies.is_empty()
+            && let Some(peer) = self.peer(conn)
+        {
             self.set_peer(conn, self.config.trusted_proxies.client_of(peer, request));
         }
     }

@@ -9,6 +9,7 @@
 
 mod acceptor;
 mod certificate;
+mod room;
 mod stream;
 
 pub use acceptor::TlsAcceptor;

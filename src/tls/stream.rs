@@ -18,7 +18,9 @@ use mio::{Interest, Registry, Token};
 use rustix::net::{self, RecvFlags, SendFlags};
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+
+use super::room::{Refused, append};
 
 /// Ciphertext that is read at once. Not less than the driver's buffer, which
 /// bounds it too.
@@ -40,13 +42,18 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; c
 
 /// The buffers that only the connection needs which is read or written now.
 pub struct Scratch {
+    /// Ciphertext, as it was read.
     input: Box<[u8]>,
+    /// The plaintext of a record, put together from several pieces.
+    record: Vec<u8>,
+    /// Ciphertext to be sent.
     output: Vec<u8>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch { input: vec![0; INPUT].into_boxed_slice(), output: Vec::new() }
+        let input = vec![0; INPUT].into_boxed_slice();
+        Scratch { input, record: Vec::new(), output: Vec::new() }
     }
 }
 
@@ -144,7 +151,7 @@ impl TlsStream {
     /// Reads what is there and decrypts it to the front of `buffer`. 0 when
     /// that was nothing but handshake.
     fn read_records(&mut self, scratch: &mut Scratch, buffer: &mut [u8]) -> io::Result<usize> {
-        let Scratch { input, output } = scratch;
+        let Scratch { input, output, .. } = scratch;
         let room = input.len().min(buffer.len());
         let held = self.unread.len();
         input[..held].copy_from_slice(&self.unread);
@@ -164,12 +171,14 @@ impl TlsStream {
         }
         output.clear();
         let result = self.open(&mut input[..held + received], output, buffer);
-        // An answer is likely to follow what was read, and takes along what the
-        // session has to say.
         match result {
-            Ok(plain) if plain > 0 && !self.blocked && self.end.is_none() => {
+            // An answer is likely to follow what was read, and takes along what
+            // the session has to say.
+            Ok(1..) if !self.blocked && self.end.is_none() => {
                 self.unsent.extend_from_slice(output);
             }
+            // What was read is handed out, also when nothing can be sent any more.
+            Ok(1..) => drop(self.send(output)),
             _ => self.send(output)?,
         }
         result
@@ -256,6 +265,7 @@ impl TlsStream {
         }
         Ok(())
     }
+
     fn refuse_plain(&mut self) -> io::Result<usize> {
         log::debug!("TLS with {}: it speaks plain HTTP", Address(&self.tcp));
         self.end = Some(End::Failed);
@@ -265,6 +275,9 @@ impl TlsStream {
 
     /// Encrypts and sends, after what is still to be sent.
     fn seal(&mut self, content: Content<'_>, output: &mut Vec<u8>) -> io::Result<()> {
+        if self.end == Some(End::Failed) {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         output.clear();
         loop {
             // What has arrived of a record was looked at already; no more of it
@@ -371,45 +384,36 @@ impl Read for TlsStream {
 }
 
 impl Write for TlsStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
     /// What was encrypted counts as written when the socket has taken it whole:
     /// until then the caller offers it again, and it is not encrypted again.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.end == Some(End::Failed) {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
+    /// Small pieces share a record.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.go_on()?;
         let scratch = Arc::clone(&self.scratch);
         let mut scratch = lock(&scratch);
+        let Scratch { record, output, .. } = &mut *scratch;
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut written = 0;
-        while !self.blocked && written < bytes.len() {
+        while !self.blocked && written < length {
             if self.unreported == 0 {
-                let record = &bytes[written..bytes.len().min(written + MAX_PLAINTEXT)];
-                self.seal(Content::Data(record), &mut scratch.output)?;
-                self.unreported = record.len();
+                let plain = next_record(slices, written, record);
+                self.seal(Content::Data(plain), output)?;
+                self.unreported = plain.len();
             }
             if !self.blocked {
-                let reported = self.unreported.min(bytes.len() - written);
+                let reported = self.unreported.min(length - written);
                 self.unreported -= reported;
                 written += reported;
             }
         }
-        if written == 0 && !bytes.is_empty() {
+        if written == 0 && length > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         Ok(written)
-    }
-
-    /// Small pieces share a record.
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut joined = Vec::new();
-        for slice in slices {
-            let room = MAX_PLAINTEXT - joined.len();
-            joined.extend_from_slice(&slice[..slice.len().min(room)]);
-            if joined.len() == MAX_PLAINTEXT {
-                break;
-            }
-        }
-        self.write(&joined)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -448,6 +452,29 @@ impl fmt::Debug for TlsStream {
     }
 }
 
+/// The plaintext of a record: what follows the first `skip` bytes. It is copied
+/// only where it is not in one piece.
+fn next_record<'a>(slices: &'a [IoSlice<'_>], skip: usize, record: &'a mut Vec<u8>) -> &'a [u8] {
+    let mut skip = skip;
+    let rest = slices.iter().filter_map(move |slice| {
+        let from = skip.min(slice.len());
+        skip -= from;
+        Some(&slice[from..]).filter(|rest| !rest.is_empty())
+    });
+    let mut rest = rest.peekable();
+    let first = rest.next().unwrap_or_default();
+    if first.len() >= MAX_PLAINTEXT || rest.peek().is_none() {
+        return &first[..first.len().min(MAX_PLAINTEXT)];
+    }
+    record.clear();
+    record.extend_from_slice(first);
+    for piece in rest {
+        let room = MAX_PLAINTEXT - record.len();
+        record.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+    record
+}
+
 /// A buffer whose holder has panicked is as good as any.
 fn lock(scratch: &Mutex<Scratch>) -> MutexGuard<'_, Scratch> {
     scratch.lock().unwrap_or_else(PoisonError::into_inner)
@@ -455,49 +482,6 @@ fn lock(scratch: &Mutex<Scratch>) -> MutexGuard<'_, Scratch> {
 
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
-}
-
-/// Why rustls has not written into a buffer.
-enum Refused {
-    /// It needs so much room.
-    Short(usize),
-    Exhausted,
-}
-
-impl From<EncodeError> for Refused {
-    fn from(error: EncodeError) -> Self {
-        match error {
-            EncodeError::InsufficientSize(size) => Refused::Short(size.required_size),
-            EncodeError::AlreadyEncoded => Refused::Exhausted,
-        }
-    }
-}
-
-impl From<EncryptError> for Refused {
-    fn from(error: EncryptError) -> Self {
-        match error {
-            EncryptError::InsufficientSize(size) => Refused::Short(size.required_size),
-            EncryptError::EncryptExhausted => Refused::Exhausted,
-        }
-    }
-}
-
-/// Appends what `write` puts into the room it asks for.
-fn append(
-    output: &mut Vec<u8>,
-    mut write: impl FnMut(&mut [u8]) -> Result<usize, Refused>,
-) -> io::Result<()> {
-    let start = output.len();
-    loop {
-        match write(&mut output[start..]) {
-            Ok(length) => {
-                output.truncate(start + length);
-                return Ok(());
-            }
-            Err(Refused::Short(size)) => output.resize(start + size, 0),
-            Err(Refused::Exhausted) => return Err(ErrorKind::BrokenPipe.into()),
-        }
-    }
 }
 
 /// The peer's address, for the log.

@@ -155,3 +155,30 @@ fn keys_may_be_renewed_at_any_time() {
         client.beat();
     }
 }
+
+#[test]
+fn many_small_messages_share_records_and_stay_in_order() {
+    const MESSAGES: usize = 3_000;
+    let secure = secure(|config| {
+        config.max_queue = 16 << 20;
+        config.send_buffer = 8_192;
+    });
+    for version in BOTH {
+        let mut late = secure.connect(version, "late");
+        let mut sender = secure.connect(version, "sender");
+        // Alternating, so that what waits for the late one is in many pieces.
+        for n in 0..MESSAGES {
+            sender.say(&to("late", &format!("{n} {}", "z".repeat(n % 500))));
+            sender.say("ping");
+        }
+        for _ in 0..MESSAGES {
+            assert_eq!(sender.text(), r#"{"type":"pong"}"#);
+        }
+        for n in 0..MESSAGES {
+            assert!(late.text().contains(&format!(r#""{n} {}""#, "z".repeat(n % 500))), "{n}");
+        }
+        late.beat();
+        drop((late, sender));
+        secure.site.until("nothing is left", |hub| hub.connections() == 0 && hub.buffered() == 0);
+    }
+}
