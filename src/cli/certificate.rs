@@ -97,18 +97,16 @@ impl Renewal {
         Ok(Renewal { files, in_use: contents.clone(), seen: Ok(contents), acceptor, warning })
     }
 
-    /// What to warn of at start.
-    pub fn warning(&self) -> Option<&'static str> {
-        self.warning
-    }
-
     pub fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }
 
-    /// Looks at the files every minute, and when it is told to, from a thread
-    /// of its own.
+    /// Says what is to be said of the certificate, and looks at the files every
+    /// minute, and when it is told to, from a thread of its own.
     pub fn watch(mut self) -> io::Result<Sender<()>> {
+        if let Some(warning) = self.warning {
+            log::warn!("{warning}");
+        }
         let (tell, told) = mpsc::channel();
         let wait = move || {
             loop {

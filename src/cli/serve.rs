@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::mpsc::Sender;
 
 use longlink::{Config, Listener, Relay, Server};
 
@@ -24,7 +23,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let values = Values::gather(flags, std::env::vars_os())?;
     // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
-    let mut settings = Settings::read(&values, &capacity)?;
+    let settings = Settings::read(&values, &capacity)?;
     let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
 
     // Before there is a socket file that a signal could leave behind.
@@ -42,12 +41,12 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
         .map_err(|error| fail("cannot start", error))?;
     // Dropped at the end of this function, panic or not: the last lines are printed.
     let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
-    let mut hangup: Option<Sender<()>> = None;
     #[cfg(feature = "tls")]
-    if let Some(renewal) = renewal {
-        settings.warnings.extend(renewal.warning().map(str::to_owned));
-        hangup = Some(renewal.watch().map_err(|error| fail("cannot watch certificates", error))?);
-    }
+    let hangup = renewal.map(Renewal::watch).transpose();
+    #[cfg(feature = "tls")]
+    let hangup = hangup.map_err(|error| fail("cannot watch the certificate", error))?;
+    #[cfg(not(feature = "tls"))]
+    let hangup = None;
     let stopper = server.stopper();
     signals.obey(stopper, hangup).map_err(|error| fail("cannot wait for signals", error))?;
 

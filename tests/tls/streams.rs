@@ -52,7 +52,7 @@ fn what_fills_many_records_and_reads_arrives_whole_and_in_order() {
         }
         // rustls writes into its own buffer: all of it is there before anything is read.
         client.tls.conn.set_buffer_limit(None);
-        let addressed = format!(r#"{{"type":"message","formUserId":"A","toUserId":"A","message":"#);
+        let addressed = r#"{"type":"message","formUserId":"A","toUserId":"A","message":"#;
         client.send(&bytes);
         for text in &texts {
             assert_eq!(client.text(), format!(r#"{addressed}"{text}"}}"#));
