@@ -51,14 +51,17 @@ mod driver;
 mod hub;
 mod relay;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 mod wheel;
 
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
 pub use conn::decode::Message;
+pub use conn::forwarded::{BadNetwork, TrustedProxies};
 pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
-pub use driver::{Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
+pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
     Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
     MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,
@@ -66,6 +69,8 @@ pub use hub::{
 };
 pub use relay::{Counters, Relay, RelayConfig};
 pub use server::{Server, Stopper};
+#[cfg(feature = "tls")]
+pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsStream};
 pub use wheel::{TICK_MS, Wheel};
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

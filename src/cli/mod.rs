@@ -2,11 +2,13 @@
 //! [`longlink::Config`], the logger, the signals.
 //!
 //! The only place with threads (one that prints log lines, one that waits for
-//! signals), and the only one that ends the process. Must not know: how
+//! signals, one that looks at the certificate's files), and the only one that ends the process. Must not know: how
 //! anything is served.
 
 mod args;
 mod capacity;
+#[cfg(feature = "tls")]
+mod certificate;
 mod hosts;
 mod listen;
 mod logger;

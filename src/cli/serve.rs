@@ -8,6 +8,8 @@ use longlink::{Config, Listener, Relay, Server};
 use super::Refusal;
 use super::args::Flags;
 use super::capacity::Capacity;
+#[cfg(feature = "tls")]
+use super::certificate::Renewal;
 use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
@@ -26,13 +28,27 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
 
     // Before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
+    #[cfg(feature = "tls")]
+    let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
     let listeners = listen::bind(&settings.listen, &settings.config)?;
+    #[cfg(feature = "tls")]
+    let listeners = match &renewal {
+        Some(renewal) => listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect(),
+        None => listeners,
+    };
     let relay = Relay::new(settings.relay.clone());
     let mut server = Server::new(listeners, settings.config.clone(), relay)
         .map_err(|error| fail("cannot start", error))?;
     // Dropped at the end of this function, panic or not: the last lines are printed.
     let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
-    signals.stop(server.stopper()).map_err(|error| fail("cannot wait for signals", error))?;
+    #[cfg(feature = "tls")]
+    let hangup = renewal.map(Renewal::watch).transpose();
+    #[cfg(feature = "tls")]
+    let hangup = hangup.map_err(|error| fail("cannot watch the certificate", error))?;
+    #[cfg(not(feature = "tls"))]
+    let hangup = None;
+    let stopper = server.stopper();
+    signals.obey(stopper, hangup).map_err(|error| fail("cannot wait for signals", error))?;
 
     // From here on it can be connected to, and is stopped by a signal.
     announce(&settings, &capacity, &values);
@@ -71,7 +87,11 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
 fn print_addresses<'a>(listeners: impl Iterator<Item = &'a Listener>) {
     let mut stdout = std::io::stdout().lock();
     for listener in listeners {
-        let scheme = if listener.tcp_addr().is_some() { "http://" } else { "" };
+        let scheme = match listener.tcp_addr() {
+            Some(_) if listener.is_tls() => "https://",
+            Some(_) => "http://",
+            None => "",
+        };
         let _ = writeln!(stdout, "listening on {scheme}{listener}");
     }
     let _ = stdout.flush();

@@ -1,10 +1,12 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{Config, ConfigError, Devices, RelayConfig};
+use longlink::{Config, ConfigError, Devices, RelayConfig, TrustedProxies};
 
 use super::Refusal;
 use super::capacity::Capacity;
+#[cfg(feature = "tls")]
+use super::certificate::Files;
 use super::hosts;
 use super::listen::{self, Address};
 use super::units;
@@ -17,6 +19,9 @@ pub struct Settings {
     pub relay: RelayConfig,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
+    /// Where the certificate is, for TLS on every TCP address.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Files>,
     pub level: LevelFilter,
     /// What is served all the same, to be told once there is a log.
     pub warnings: Vec<String>,
@@ -55,6 +60,8 @@ impl Settings {
         let mut settings = Settings {
             relay: relay(values)?,
             listen,
+            #[cfg(feature = "tls")]
+            tls: Files::read(values)?,
             level: level.unwrap_or(LevelFilter::Info),
             warnings: Vec::new(),
             config,
@@ -118,6 +125,11 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
     if let Some(devices) = values.read("devices", |raw| units::choice(raw, DEVICES))? {
         config.devices = devices;
     }
+    let trusted = values.read("trust-proxy", |raw| {
+        let entries = units::list(raw)?;
+        TrustedProxies::parse(entries.iter().map(String::as_str)).map_err(|it| it.to_string())
+    })?;
+    config.trusted_proxies = trusted.unwrap_or_default();
     match config.check() {
         Ok(()) => Ok(config),
         // One of the two may be a default, so both are told.

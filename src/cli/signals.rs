@@ -1,17 +1,19 @@
 //! SIGINT and SIGTERM: the first one stops the server politely, from a thread
 //! that does nothing else; the second one ends the process where it stands.
+//! SIGHUP asks for what can be renewed.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
 use std::thread;
 
 use longlink::Stopper;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-/// Signals that are held from now on: one that comes before [`Held::stop`]
+/// Signals that are held from now on: one that comes before [`Held::obey`]
 /// is not lost.
 #[derive(Debug)]
 pub struct Held(Signals);
@@ -30,11 +32,20 @@ impl Held {
         Signals::new([SIGINT, SIGTERM]).map(Held)
     }
 
-    /// Stops the server at the first signal.
-    pub fn stop(self, stopper: Stopper) -> io::Result<()> {
+    /// Stops the server at the first signal. SIGHUP is told to `hangup`; without
+    /// anybody to tell it ends the process, as it always does.
+    pub fn obey(self, stopper: Stopper, hangup: Option<Sender<()>>) -> io::Result<()> {
         let Held(mut signals) = self;
+        if hangup.is_some() {
+            signals.add_signal(SIGHUP)?;
+        }
         let wait = move || {
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // It fails when the one to be told has panicked, and said so.
+                    let _ = hangup.as_ref().map(|hangup| hangup.send(()));
+                    continue;
+                }
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
                 log::info!("{name}: closing every connection; a second signal exits at once");
                 stopper.stop();

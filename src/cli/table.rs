@@ -52,6 +52,23 @@ pub static SETTINGS: &[Setting] = &[
         "Listen on other than loopback addresses too, although everyone who reaches them may connect \
          under any user id [default: off]",
     ),
+    #[cfg(feature = "tls")]
+    setting(
+        "tls-cert",
+        Takes::One,
+        "FILE",
+        WHERE,
+        "Speak TLS (https and wss) on TCP addresses, with this certificate and its chain: PEM, as \
+         in fullchain.pem. A renewed file is taken up within a minute, or at SIGHUP [default: none]",
+    ),
+    #[cfg(feature = "tls")]
+    setting(
+        "tls-key",
+        Takes::One,
+        "FILE",
+        WHERE,
+        "The certificate's private key: PEM [default: none]",
+    ),
     setting(
         "allow-origin",
         Takes::Many,
@@ -67,6 +84,14 @@ pub static SETTINGS: &[Setting] = &[
         WHO,
         "A name under which a loopback address may be reached, for a reverse proxy that passes Host on; \
          repeatable [default: localhost and IP addresses]",
+    ),
+    setting(
+        "trust-proxy",
+        Takes::Many,
+        "CIDR",
+        WHO,
+        "A proxy that is believed when it says for whom it connects, by X-Forwarded-For or the PROXY \
+         protocol: an address, a network, or unix for Unix sockets; repeatable [default: none]",
     ),
     setting(
         "devices",

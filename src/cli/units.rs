@@ -79,6 +79,15 @@ pub fn switch(raw: &Raw) -> Result<bool, String> {
     }
 }
 
+/// Text, such as the path of a file.
+#[cfg(feature = "tls")]
+pub fn text(raw: &Raw) -> Result<String, String> {
+    match raw {
+        Raw::Word(text) | Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
+        _ => expected("text", raw),
+    }
+}
+
 /// One of a few words.
 pub fn choice<T: Copy>(raw: &Raw, choices: &[(&str, T)]) -> Result<T, String> {
     if let Raw::Word(text) | Raw::Text(text) = raw

@@ -124,6 +124,13 @@ impl<'a> Request<'a> {
         header(self.fields, name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// The values of all fields of that name, in order; empty for one that is
+    /// not UTF-8.
+    pub(crate) fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        let fields = self.fields.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
+        fields.map(|field| std::str::from_utf8(field.value).unwrap_or_default())
+    }
+
     /// How many fields have that name.
     pub fn header_count(&self, name: &str) -> usize {
         self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()

@@ -7,9 +7,11 @@
 pub(crate) mod arena;
 pub(crate) mod close;
 pub(crate) mod decode;
+pub(crate) mod forwarded;
 pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod outbound;
+pub(crate) mod proxy_header;
 mod record;
 pub(crate) mod response;
 pub(crate) mod upgrade;

@@ -191,7 +191,8 @@ impl Connection {
 }
 
 /// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`,
-/// from which it is made. Behind a proxy that is the proxy.
+/// from which it is made. Behind a proxy that is the proxy, unless that is
+/// [trusted](crate::TrustedProxies) and says who is behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// IPv4 addresses are mapped into IPv6.
@@ -225,6 +226,8 @@ impl From<SocketAddr> for Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr() {
+            // A proxy has told the address alone.
+            Some(addr) if addr.port() == 0 => addr.ip().fmt(f),
             Some(addr) => addr.fmt(f),
             None => f.write_str("local"),
         }

@@ -6,7 +6,7 @@ use mio::{Interest, Token};
 
 use crate::hub::{ConnId, Handler, Sink, Wrote};
 
-use super::{Driver, Listen, Slot, Transport};
+use super::{ConnectedFor, Driver, Listen, Marks, Transport};
 
 impl<H: Handler, L: Listen> Driver<H, L> {
     /// Reads a connection's socket once. A short read ends the reading: more
@@ -20,29 +20,38 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         if self.hub.is_exhausted() {
             return self.queue_read(conn.index);
         }
-        let Some(Some(slot)) = self.slots.get_mut(conn.index()) else { return };
-        match slot.socket.read(&mut self.buffer) {
+        let index = conn.index();
+        let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
+        match socket.read(&mut self.buffer) {
             Ok(0) => self.hub.input_ended(conn),
             Ok(length) => {
-                let more = length == self.buffer.len() || slot.ended;
+                let full = length == self.buffer.len();
+                let more = full || socket.has_more() || self.marks[index].has(Marks::ENDED);
                 let bytes = &mut self.buffer[..length];
                 self.hub.receive(&mut self.handler, conn, bytes, self.now);
                 if more {
                     self.queue_read(conn.index);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.ended = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.queue_read(conn.index),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.marks[index].set(Marks::ENDED, false);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                if let Some(peer) = ConnectedFor::cause(&error) {
+                    self.hub.set_peer(conn, peer);
+                }
+                self.queue_read(conn.index);
+            }
             Err(error) => self.hub.failed(conn, &error),
         }
     }
 
     /// Has a socket read next turn though no event will say so.
     pub(super) fn queue_read(&mut self, index: u32) {
-        if let Some(Some(slot)) = self.slots.get_mut(index as usize)
-            && !slot.queued
+        if let Some(marks) = self.marks.get_mut(index as usize)
+            && !marks.has(Marks::QUEUED)
         {
-            slot.queued = true;
+            marks.set(Marks::QUEUED, true);
             self.to_read.push_back(index);
         }
     }
@@ -54,8 +63,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 break;
             }
             let Some(index) = self.to_read.pop_front() else { break };
-            if let Some(Some(slot)) = self.slots.get_mut(index as usize) {
-                slot.queued = false;
+            if let Some(marks) = self.marks.get_mut(index as usize) {
+                marks.set(Marks::QUEUED, false);
             }
             if let Some(conn) = self.hub.id_at(index as usize) {
                 self.read(conn);
@@ -67,7 +76,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// the turn's budget. The rest keeps its place for the next turn.
     pub(super) fn flush(&mut self) {
         let mut budget = self.hub.config().writes_per_turn;
-        while let Some((conn, wrote)) = self.hub.write(&mut self.slots, &mut budget) {
+        while let Some((conn, wrote)) = self.hub.write(&mut self.sockets, &mut budget) {
             match wrote {
                 Wrote::Done => {}
                 Wrote::ShutdownWrite => self.shutdown_write(conn),
@@ -81,17 +90,15 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// the peer still sends is read away until it ends its side too.
     fn shutdown_write(&mut self, conn: ConnId) {
         self.unblock(conn);
-        let Some(Some(slot)) = self.slots.get_mut(conn.index()) else { return };
-        if let Err(error) = slot.socket.shutdown_write() {
+        let Some(Some(socket)) = self.sockets.get_mut(conn.index()) else { return };
+        if let Err(error) = socket.shutdown_write() {
             return self.hub.failed(conn, &error);
         }
         self.queue_read(conn.index);
     }
 
     fn unblock(&mut self, conn: ConnId) {
-        if let Some(Some(slot)) = self.slots.get(conn.index())
-            && slot.writing
-        {
+        if self.marks.get(conn.index()).is_some_and(|marks| marks.has(Marks::WRITING)) {
             self.register(conn, false);
         }
     }
@@ -99,29 +106,29 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// Also when it is registered for writing already: registering anew
     /// reports a socket that has become writable in between.
     fn register(&mut self, conn: ConnId, writing: bool) {
-        let Some(Some(slot)) = self.slots.get_mut(conn.index()) else { return };
+        let Some(Some(socket)) = self.sockets.get_mut(conn.index()) else { return };
         let token = Token(self.base + self.door_tokens + conn.index());
         let interest =
             if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        slot.writing = writing;
-        if let Err(error) = self.registry.reregister(&mut slot.socket, token, interest) {
+        self.marks[conn.index()].set(Marks::WRITING, writing);
+        if let Err(error) = self.registry.reregister(socket, token, interest) {
             self.hub.failed(conn, &error);
         }
     }
 }
 
-impl<S: Transport> Sink for Vec<Option<Slot<S>>> {
+impl<S: Transport> Sink for Vec<Option<S>> {
     #[inline]
     fn write(&mut self, index: usize, bytes: &[u8]) -> stdio::Result<usize> {
         match self.get_mut(index) {
-            Some(Some(slot)) => slot.socket.write(bytes),
+            Some(Some(socket)) => socket.write(bytes),
             _ => Err(ErrorKind::NotConnected.into()),
         }
     }
 
     fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> stdio::Result<usize> {
         match self.get_mut(index) {
-            Some(Some(slot)) => slot.socket.write_vectored(slices),
+            Some(Some(socket)) => socket.write_vectored(slices),
             _ => Err(ErrorKind::NotConnected.into()),
         }
     }

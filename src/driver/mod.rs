@@ -8,6 +8,8 @@
 
 mod accept;
 mod io;
+mod listener;
+mod proxied;
 mod transport;
 
 use std::collections::VecDeque;
@@ -21,7 +23,9 @@ use mio::{Interest, Registry, Token};
 use crate::conn::Peer;
 use crate::hub::{Config, ConnId, Handler, Hub, OpenError, SURPLUS};
 
-pub use transport::{Listen, Listener, Socket, Transport};
+pub use listener::Listener;
+pub use proxied::ConnectedFor;
+pub use transport::{Listen, Socket, Transport};
 
 /// Bytes read from a connection at most before others have their turn.
 pub const READ_SIZE: usize = 64 * 1024;
@@ -47,17 +51,29 @@ impl From<&Event> for Readiness {
     }
 }
 
-/// A connection's socket and what is remembered about it.
-#[derive(Debug)]
-struct Slot<S> {
-    socket: S,
+/// What is remembered about a socket, in one byte beside it: together they would
+/// take the room of the socket's alignment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks(u8);
+
+impl Marks {
     /// In the queue of sockets to read.
-    queued: bool,
+    const QUEUED: u8 = 1;
     /// Registered for writing too, since it blocked.
-    writing: bool,
+    const WRITING: u8 = 1 << 1;
     /// An event said that the end of the stream is near: a short read does not
     /// end the reading.
-    ended: bool,
+    const ENDED: u8 = 1 << 2;
+
+    #[inline]
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    #[inline]
+    fn set(&mut self, mark: u8, yes: bool) {
+        self.0 = if yes { self.0 | mark } else { self.0 & !mark };
+    }
 }
 
 #[derive(Debug)]
@@ -115,7 +131,9 @@ pub struct Driver<H, L: Listen = Listener> {
     doors: Vec<Door<L>>,
     /// Tokens given to listeners, also to those that are gone.
     door_tokens: usize,
-    slots: Vec<Option<Slot<L::Stream>>>,
+    /// By the slot of their connection.
+    sockets: Vec<Option<L::Stream>>,
+    marks: Vec<Marks>,
     /// Sockets to read on, without waiting for an event.
     to_read: VecDeque<u32>,
     /// The one read buffer of the loop.
@@ -155,7 +173,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             base: base.0,
             door_tokens: doors.len(),
             doors,
-            slots: Vec::with_capacity(config.max_connections + SURPLUS),
+            sockets: Vec::with_capacity(config.max_connections + SURPLUS),
+            marks: Vec::with_capacity(config.max_connections + SURPLUS),
             to_read: VecDeque::new(),
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             retry_accept: None,
@@ -194,14 +213,17 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
         // A stale event is a spurious one: whoever has the slot now is read,
         // and says `WouldBlock`.
-        if let Some(Some(slot)) = self.slots.get_mut(index)
+        if let Some(Some(socket)) = self.sockets.get(index)
             && let Some(conn) = self.hub.id_at(index)
         {
-            slot.ended |= readiness.ended;
+            let wants_write = readiness.writable && socket.wants_write();
+            if readiness.ended {
+                self.marks[index].set(Marks::ENDED, true);
+            }
             if readiness.writable {
                 self.hub.writable(conn);
             }
-            if readiness.readable {
+            if readiness.readable || wants_write {
                 self.read(conn);
             }
         }
@@ -314,23 +336,26 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             self.hub.abort(conn);
             return Err(error);
         }
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, || None);
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, || None);
+            self.marks.resize(index + 1, Marks::default());
         }
-        self.slots[index] = Some(Slot { socket, queued: false, writing: false, ended: false });
+        self.sockets[index] = Some(socket);
+        self.marks[index] = Marks::default();
         Ok(conn)
     }
 
     /// Closes the socket of a connection that was reaped. Closing it takes it
     /// out of the poll as well.
     fn free(&mut self, conn: ConnId) {
-        if let Some(slot) = self.slots.get_mut(conn.index())
-            && let Some(mut slot) = slot.take()
-            && slot.writing
+        let index = conn.index();
+        if let Some(place) = self.sockets.get_mut(index)
+            && let Some(mut socket) = place.take()
+            && self.marks[index].has(Marks::WRITING)
         {
             // It had blocked, and what waited for it is gone. If the socket has
             // failed by itself there is nothing left to discard.
-            let _ = slot.socket.discard_unsent();
+            let _ = socket.discard_unsent();
         }
         // A descriptor has come free.
         self.retry_accept = None;

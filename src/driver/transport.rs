@@ -1,21 +1,22 @@
-//! What the driver reads and writes: TCP and Unix sockets, or a test's fakes.
+//! What the driver reads and writes: TCP and Unix sockets, TLS over them, or a
+//! test's fakes.
 
-use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
-use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+use socket2::SockRef;
 
 use crate::conn::Peer;
-use crate::hub::Config;
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
+
+use super::proxied::{ConnectedFor, Proxied, take_header};
 
 /// A non-blocking byte stream that can be registered with a poll.
 ///
@@ -41,6 +42,18 @@ pub trait Transport: Read + Write + Source {
     fn discard_unsent(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Whether the last read, though it did not fill the buffer, has left
+    /// something over that no event will tell of.
+    fn has_more(&self) -> bool {
+        false
+    }
+
+    /// Whether it has something of its own to write, such as a handshake: when
+    /// it can be written to, it is read.
+    fn wants_write(&self) -> bool {
+        false
+    }
 }
 
 /// Something that accepts connections.
@@ -60,163 +73,19 @@ pub trait Listen: Source {
     fn is_loopback(&self) -> bool;
 }
 
-/// How long written data may stay unacknowledged before the kernel gives the
-/// connection up (`TCP_USER_TIMEOUT`).
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections the kernel holds until they are accepted; `net.core.somaxconn`
-/// may lower it.
-const BACKLOG: i32 = 4_096;
-
-/// A TCP or Unix listener.
-///
-/// ```
-/// use longlink::{Config, Listener};
-///
-/// let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), &Config::default())?;
-/// assert_ne!(listener.tcp_addr().unwrap().port(), 0);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Listener {
-    kind: Kind,
-    loopback: bool,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
-}
-
-impl Listener {
-    /// Listens on a TCP address; port 0 takes a free one. Options that
-    /// accepted sockets inherit on Linux are set here once: `TCP_NODELAY`,
-    /// `TCP_USER_TIMEOUT` (30 s), and the [send buffer](Config::send_buffer) of
-    /// the configuration. The backlog is 4,096.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub fn tcp(addr: SocketAddr, config: &Config) -> io::Result<Self> {
-        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        Self::from_tcp(socket.into(), config)
-    }
-
-    /// Takes over a TCP listener, such as one that was handed to the process,
-    /// and sets the same options.
-    ///
-    /// # Errors
-    /// When an option cannot be set.
-    pub fn from_tcp(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
-        let socket = SockRef::from(&listener);
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-        if config.send_buffer > 0 {
-            socket.set_send_buffer_size(config.send_buffer)?;
-        }
-        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
-        Ok(Listener { kind: Kind::Tcp(TcpListener::from_std(listener)), loopback })
-    }
-
-    /// Listens on a Unix socket. A socket file nobody listens on any more is
-    /// replaced; the file is removed when the listener is dropped.
-    ///
-    /// # Errors
-    /// When the path cannot be bound, or somebody listens there.
-    pub fn unix(path: &Path) -> io::Result<Self> {
-        let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
-                std::fs::remove_file(path)?;
-                UnixListener::bind(path)?
-            }
-            bound => bound?,
-        };
-        let file = SocketFile { path: path.to_owned(), inode: inode(path) };
-        Ok(Listener { kind: Kind::Unix(listener, file), loopback: false })
-    }
-
-    /// The TCP address it is bound to; `None` for a Unix socket.
-    pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        match &self.kind {
-            Kind::Tcp(listener) => listener.local_addr().ok(),
-            Kind::Unix(..) => None,
-        }
-    }
-}
-
-/// Whether a socket file is left over from a process that has gone. An
-/// ordinary file refuses connections too, and must not be taken for one.
-fn is_stale(path: &Path) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
-    is_socket
-        && matches!(std::os::unix::net::UnixStream::connect(path),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// The file of a Unix socket, removed at the end.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    inode: Option<u64>,
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    std::fs::symlink_metadata(path).ok().map(|it| it.ino())
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // It may have been removed by hand, and a successor's be there now.
-        if self.inode.is_some() && inode(&self.path) == self.inode {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl fmt::Display for Listener {
-    /// `127.0.0.1:8080`, or `unix:/run/longlink.sock`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::Tcp(listener) => match listener.local_addr() {
-                Ok(addr) => addr.fmt(f),
-                Err(_) => f.write_str("?"),
-            },
-            Kind::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
-        }
-    }
-}
-
-impl Listen for Listener {
-    type Stream = Socket;
-
-    fn accept(&mut self) -> io::Result<(Socket, Peer)> {
-        match &mut self.kind {
-            Kind::Tcp(listener) => {
-                let (stream, addr) = listener.accept()?;
-                Ok((Socket::Tcp(stream), addr.into()))
-            }
-            Kind::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
-                Ok((Socket::Unix(stream), Peer::UNKNOWN))
-            }
-        }
-    }
-
-    fn is_loopback(&self) -> bool {
-        self.loopback
-    }
-}
-
 /// A connection's socket.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Socket {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// In TLS over TCP.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
+    /// Over TCP from a trusted proxy, which may first say for whom it comes.
+    Proxied(Proxied),
 }
 
 impl Transport for Socket {
@@ -224,6 +93,27 @@ impl Transport for Socket {
         match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.shutdown_write(),
+            Socket::Proxied(_) => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn has_more(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.has_more(),
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn wants_write(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.wants_write(),
+            _ => false,
         }
     }
 
@@ -232,19 +122,35 @@ impl Transport for Socket {
             Socket::Tcp(stream) => SockRef::from(&*stream).set_linger(Some(Duration::ZERO)),
             // The receiver's already.
             Socket::Unix(_) => Ok(()),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO)),
+            // Nothing was written to it.
+            Socket::Proxied(_) => Ok(()),
         }
     }
 }
 
 impl Socket {
-    /// Reads and writes are made without the C library, whose are cancellation
-    /// points: in a process with a second thread, if only one that logs, each
-    /// costs two atomic operations. mio is told what came of it, as by its own.
-    #[inline]
-    fn try_io<T>(&self, io: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
-        match self {
-            Socket::Tcp(stream) => stream.try_io(|| io(stream.as_fd()).map_err(failed)),
-            Socket::Unix(stream) => stream.try_io(|| io(stream.as_fd()).map_err(failed)),
+    /// What the proxy has to say is read first; then it is like any other.
+    #[cold]
+    fn read_proxied(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let client = match self {
+            Socket::Proxied(proxied) => {
+                let client = take_header(proxied.tcp()?, buffer)?;
+                *self = Socket::Tcp(proxied.open()?);
+                client
+            }
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => {
+                let client = take_header(stream.tcp(), buffer)?;
+                stream.set_proxied(false);
+                client
+            }
+            _ => None,
+        };
+        match client {
+            Some(client) => Err(io::Error::new(ErrorKind::Interrupted, ConnectedFor(client))),
+            None => self.read(buffer),
         }
     }
 }
@@ -255,25 +161,55 @@ impl Socket {
 fn failed(error: rustix::io::Errno) -> io::Error {
     error.into()
 }
+// Reads and writes are made without the C library, whose are cancellation
+// points: in a process with a second thread, if only one that logs, each costs
+// two atomic operations. mio is told what came of it, as by its own.
 
 impl Read for Socket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.try_io(|socket| Ok(net::recv(socket, buffer, RecvFlags::empty())?.0))
+        let recv = |socket: BorrowedFd<'_>, buffer: &mut [u8]| {
+            net::recv(socket, buffer, RecvFlags::empty()).map(|it| it.0).map_err(failed)
+        };
+        match self {
+            Socket::Tcp(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
+            Socket::Unix(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) if !stream.is_proxied() => stream.read(buffer),
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => self.read_proxied(buffer),
+            Socket::Proxied(_) => self.read_proxied(buffer),
+        }
     }
 }
 
 impl Write for Socket {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_io(|socket| net::send(socket, bytes, SendFlags::NOSIGNAL))
+        let send =
+            |socket: BorrowedFd<'_>| net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(failed);
+        match self {
+            Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd())),
+            Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.write(bytes),
+            // Nobody is answered before anything was read.
+            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
+        }
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.try_io(|socket| {
+        let send = |socket: BorrowedFd<'_>| {
             let mut none = SendAncillaryBuffer::default();
-            net::sendmsg(socket, slices, &mut none, SendFlags::NOSIGNAL)
-        })
+            net::sendmsg(socket, slices, &mut none, SendFlags::NOSIGNAL).map_err(failed)
+        };
+        match self {
+            Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd())),
+            Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.write_vectored(slices),
+            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -299,12 +235,26 @@ macro_rules! source {
         }
     };
 }
+pub(super) use source;
 
 source!(Socket, self => match self {
     Socket::Tcp(stream) => stream as &mut dyn Source,
     Socket::Unix(stream) => stream as &mut dyn Source,
+    #[cfg(feature = "tls")]
+    Socket::Tls(stream) => stream.as_mut() as &mut dyn Source,
+    Socket::Proxied(proxied) => proxied.tcp()? as &mut dyn Source,
 });
-source!(Listener, self => match &mut self.kind {
-    Kind::Tcp(listener) => listener as &mut dyn Source,
-    Kind::Unix(listener, _) => listener as &mut dyn Source,
-});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_stays_small() {
+        // A stream, or a pointer to TLS, and which of them it is; mio's stream is
+        // larger while debugging.
+        let pointer = if cfg!(feature = "tls") { size_of::<usize>() } else { 0 };
+        let most = size_of::<TcpStream>().max(pointer) + align_of::<Socket>();
+        assert!(size_of::<Socket>() <= most, "{}", size_of::<Socket>());
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::conn::forwarded::TrustedProxies;
+
 /// Limits and timeouts. Start from [`Config::default`] and change what differs.
 ///
 /// A timeout of zero means never, unless it says otherwise. Timeouts are kept
@@ -58,6 +60,9 @@ pub struct Config {
     pub max_requests: u8,
     /// Which of a user's devices get the user's messages.
     pub devices: Devices,
+    /// Whose word is taken for who is behind them: `X-Forwarded-For`, and on
+    /// TCP the PROXY protocol of version 1 and 2. Default none.
+    pub trusted_proxies: TrustedProxies,
     /// Work per turn: one for each message parsed and each delivery queued.
     /// When it is spent, the rest waits for the next turn. Default 16,384.
     pub work_per_turn: u32,
@@ -108,6 +113,7 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(5),
             max_requests: 100,
             devices: Devices::Many,
+            trusted_proxies: TrustedProxies::default(),
             work_per_turn: 16_384,
             writes_per_turn: 128,
             accepts_per_turn: 128,

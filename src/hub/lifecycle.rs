@@ -156,6 +156,14 @@ impl Hub {
         self.queue_control(index, CLOSE, &payload);
     }
 
+    /// A trusted proxy has said for whom it has connected. For whoever runs the
+    /// hub.
+    pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
+        if let Some(record) = self.resolve_mut(conn) {
+            record.peer = peer;
+        }
+    }
+
     /// The peer has ended its side of the stream: a read gave nothing. What is
     /// queued for it is still written. For whoever runs the hub, as are:
     /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].

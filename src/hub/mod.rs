@@ -233,7 +233,8 @@ impl Hub {
         self.resolve(conn).map(Connection::device)
     }
 
-    /// Where a connection comes from.
+    /// Where a connection comes from: behind a [trusted
+    /// proxy](Config::trusted_proxies) its client, from the handshake on.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.resolve(conn).map(|conn| conn.peer)
     }

@@ -36,6 +36,7 @@ impl Hub {
     fn route<H: Handler>(&mut self, handler: &mut H, conn: ConnId, request: &Request<'_>) {
         let surplus = self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS));
         if let UpgradeState::Valid(key) = request.upgrade {
+            self.look_behind_proxy(conn, request);
             let verdict = if request.has_body {
                 Err(Reject(Response::text(400, "a handshake has no body")))
             } else {
@@ -57,6 +58,16 @@ impl Hub {
         let more = record.requests.saturating_add(1) < self.config.max_requests;
         let keep_alive = request.keep_alive() && more && !surplus && !self.draining;
         self.respond(conn, &response, keep_alive, head_only);
+    }
+
+    /// Only for the last request of a connection: a proxy may send those of
+    /// several clients through one.
+    fn look_behind_proxy(&mut self, conn: ConnId, request: &Request<'_>) {
+        if !self.config.trusted_proxies.is_empty()
+            && let Some(peer) = self.peer(conn)
+        {
+            self.set_peer(conn, self.config.trusted_proxies.client_of(peer, request));
+        }
     }
 
     /// Queues an answer. Without `keep_alive` it is the last one.

@@ -2,6 +2,10 @@
 //! exit code, how it goes down, and that nobody who stops reading its output
 //! can stop it.
 
+#[cfg(feature = "tls")]
+#[path = "../support/certs.rs"]
+mod certs;
+
 mod bench;
 mod bench_failures;
 mod listening;
@@ -10,3 +14,5 @@ mod program;
 mod refusals;
 mod settings;
 mod signals;
+#[cfg(feature = "tls")]
+mod tls;

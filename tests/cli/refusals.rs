@@ -14,7 +14,7 @@ fn refusal(command: &mut Command) -> String {
     line.strip_prefix("longlink: ").expect("it says who complains").to_owned()
 }
 
-fn assert_refused(args: &[&str], words: &[&str]) {
+pub fn assert_refused(args: &[&str], words: &[&str]) {
     let line = refusal(&mut longlink(args));
     for word in words {
         assert!(line.contains(word), "{args:?}: {line} lacks {word:?}");

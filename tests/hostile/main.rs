@@ -10,4 +10,5 @@ mod frames;
 mod heads;
 mod json;
 mod order;
+mod proxies;
 mod stalls;

@@ -10,28 +10,30 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 TARGET = Path(__file__).resolve().parents[2] / "target"
 START_SECONDS = 10
 
 
 @contextlib.contextmanager
-def launch(*command: str | Path) -> Iterator[str]:
-    """Starts `command`, which prints `listening on http://HOST:PORT`, and yields HOST:PORT.
+def launch(*command: str | Path, log: IO[str] | None = None) -> Iterator[str]:
+    """Starts `command`, which prints `listening on http[s]://HOST:PORT`, and yields HOST:PORT.
 
-    It must still run when the block ends; then it is killed.
+    It must still run when the block ends; then it is killed. What it logs goes to `log`.
     """
     # The binary warns of variables of its own prefix that it does not know.
     environment = {k: v for k, v in os.environ.items() if k != "LONGLINK_BIN"}
     server = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment)
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+        text=True, env=environment)
     # Reading the line cannot be interrupted; ending the server can.
     watchdog = threading.Timer(START_SECONDS, server.kill)
     watchdog.start()
     try:
         line = server.stdout.readline()
         watchdog.cancel()
-        match = re.fullmatch(r"listening on http://(\S+)\n", line)
+        match = re.fullmatch(r"listening on https?://(\S+)\n", line)
         if not match:
             sys.exit(f"{command[0]} did not say where it listens: {line!r}")
         yield match[1]
@@ -44,11 +46,14 @@ def launch(*command: str | Path) -> Iterator[str]:
         server.stdout.close()
 
 
-def longlink(*args: str) -> contextlib.AbstractContextManager[str]:
+def longlink(
+        *args: str, level: str = "warn", log: IO[str] | None = None,
+) -> contextlib.AbstractContextManager[str]:
     """Runs `longlink serve` on a free port: `LONGLINK_BIN`, else the release or debug build."""
     given = os.environ.get("LONGLINK_BIN")
     places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
     binary = next((place for place in places if place.exists()), None)
     if not binary:
         sys.exit(f"no longlink binary (cargo build --release first): {places}")
-    return launch(binary, "serve", "--listen", "127.0.0.1:0", "--log", "warn", *args)
+    serve = ("serve", "--listen", "127.0.0.1:0", "--log", level)
+    return launch(binary, *serve, *args, log=log)

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use longlink::{Config, Handler, Hub, Relay, RelayConfig, Server, Stopper};
+use longlink::{Config, Handler, Hub, Listener, Relay, RelayConfig, Server, Stopper};
 
 use super::client::{DEADLINE, Raw, Socket};
 
@@ -36,9 +36,19 @@ pub fn relay_with(
 }
 
 pub fn serve<H: Handler + Send + 'static>(config: Config, handler: H) -> Site<H> {
+    let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
+    serve_on(vec![listener], config, handler)
+}
+
+/// Its address is the first listener's.
+pub fn serve_on<H: Handler + Send + 'static>(
+    listeners: Vec<Listener>,
+    config: Config,
+    handler: H,
+) -> Site<H> {
     // Client and server are one process: two descriptors a connection.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let mut server = Server::bind("127.0.0.1:0", config, handler).unwrap();
+    let mut server = Server::new(listeners, config, handler).unwrap();
     let addr = server.listeners().next().unwrap().tcp_addr().unwrap();
     let stopper = server.stopper();
     let (jobs, new_jobs) = channel::<Job<H>>();

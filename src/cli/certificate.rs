@@ -1,0 +1,198 @@
+//! The certificate's files: read at start, and again when they were renewed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use longlink::{Certificate, TlsAcceptor};
+
+use super::Refusal;
+use super::units;
+use super::values::Values;
+
+/// How often the files are looked at.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// The longest of them in bytes. A chain takes some thousands.
+const MOST: u64 = 1 << 20;
+
+/// Where chain and key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// What was in them.
+#[derive(Clone, PartialEq, Eq)]
+struct Contents {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Files {
+    /// Both or none.
+    pub fn read(values: &Values) -> Result<Option<Self>, Refusal> {
+        let cert = values.read("tls-cert", units::text)?;
+        let key = values.read("tls-key", units::text)?;
+        match (cert, key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some(Files { cert: cert.into(), key: key.into() })),
+            (Some(_), None) => Err(Refusal("tls-cert needs tls-key, its private key".to_owned())),
+            (None, Some(_)) => Err(Refusal("tls-key needs tls-cert, its certificate".to_owned())),
+        }
+    }
+
+    fn contents(&self) -> Result<Contents, String> {
+        Ok(Contents { cert: bytes(&self.cert)?, key: bytes(&self.key)? })
+    }
+
+    /// Names both: what is wrong may be in either.
+    fn check(&self, contents: &Contents) -> Result<Certificate, String> {
+        Certificate::from_pem(&contents.cert, &contents.key).map_err(|error| {
+            format!("tls-cert {}, tls-key {}: {error}", self.cert.display(), self.key.display())
+        })
+    }
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MOST {
+            return Err(io::Error::other("it is longer than 1 MiB"));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// The certificate in use, and what its files held when they were last read.
+pub struct Renewal {
+    files: Files,
+    in_use: Contents,
+    seen: Result<Contents, String>,
+    acceptor: TlsAcceptor,
+    warning: Option<&'static str>,
+}
+
+/// What a look at the files has shown.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Same,
+    /// It is in use now, and this is to be said of it.
+    New(Option<&'static str>),
+    Broken(String),
+}
+
+impl Renewal {
+    /// Reads the certificate for the first time: what is wrong is refused.
+    pub fn start(files: Files) -> Result<Self, Refusal> {
+        let contents = files.contents().map_err(Refusal)?;
+        let certificate = files.check(&contents).map_err(Refusal)?;
+        let warning = certificate.warning();
+        let acceptor = TlsAcceptor::new(certificate);
+        Ok(Renewal { files, in_use: contents.clone(), seen: Ok(contents), acceptor, warning })
+    }
+
+    pub fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Says what is to be said of the certificate, and looks at the files every
+    /// minute, and when it is told to, from a thread of its own.
+    pub fn watch(mut self) -> io::Result<Sender<()>> {
+        if let Some(warning) = self.warning {
+            log::warn!("{warning}");
+        }
+        let (tell, told) = mpsc::channel();
+        let wait = move || {
+            loop {
+                let asked = match told.recv_timeout(INTERVAL) {
+                    Ok(()) => true,
+                    Err(RecvTimeoutError::Timeout) => false,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+                if let Some(found) = self.look(asked) {
+                    self.tell(&found);
+                }
+            }
+        };
+        thread::Builder::new().name("certificate".to_owned()).spawn(wait)?;
+        Ok(tell)
+    }
+
+    /// Takes a new certificate up; with a broken one that in use stays. `None`
+    /// when there is nothing to tell: nobody asked, and all is as it was.
+    fn look(&mut self, asked: bool) -> Option<Found> {
+        let contents = self.files.contents();
+        if contents == self.seen && !asked {
+            return None;
+        }
+        self.seen = contents.clone();
+        let checked = contents.and_then(|it| self.files.check(&it).map(|checked| (it, checked)));
+        Some(match checked {
+            Ok((contents, _)) if contents == self.in_use => Found::Same,
+            Ok((contents, certificate)) => {
+                let warning = certificate.warning();
+                self.acceptor.replace(certificate);
+                self.in_use = contents;
+                Found::New(warning)
+            }
+            Err(error) => Found::Broken(error),
+        })
+    }
+
+    fn tell(&self, found: &Found) {
+        match found {
+            Found::Same => log::info!("the certificate has not changed"),
+            Found::New(warning) => {
+                log::info!("a new certificate is in use: {}", self.files.cert.display());
+                if let Some(warning) = warning {
+                    log::warn!("{warning}");
+                }
+            }
+            Found::Broken(error) => log::error!("the certificate stays as it was: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(files: &Files) -> Contents {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.cert, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        files.contents().unwrap()
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_everything_to_who_asks() {
+        let folder = std::env::temp_dir().join(format!("longlink-renewal-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let files = Files { cert: folder.join("cert"), key: folder.join("key") };
+        let first = write(&files);
+        let mut renewal = Renewal::start(files.clone()).unwrap();
+        assert_eq!((renewal.look(false), renewal.look(true)), (None, Some(Found::Same)));
+
+        std::fs::write(&files.cert, "half").unwrap();
+        for asked in [false, true] {
+            assert!(matches!(renewal.look(asked), Some(Found::Broken(_))));
+            assert_eq!(renewal.look(false), None, "told once");
+        }
+        std::fs::remove_file(&files.cert).unwrap();
+        assert!(matches!(renewal.look(false), Some(Found::Broken(_))));
+        assert_eq!(renewal.look(false), None);
+        std::fs::write(&files.cert, &first.cert).unwrap();
+        assert_eq!(renewal.look(false), Some(Found::Same), "it has come back");
+
+        write(&files);
+        assert!(matches!(renewal.look(false), Some(Found::New(Some(_)))));
+        assert_eq!(renewal.look(false), None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,187 @@
+//! The PROXY protocol, versions 1 and 2: what a load balancer says of a
+//! connection before its first byte.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::Peer;
+
+/// The longest header that is taken. Version 1 has at most 107 bytes; version 2
+/// is as long as what its sender adds, seldom more than some hundred.
+pub const MAX_HEADER: usize = 4_096;
+
+const V1: &[u8] = b"PROXY ";
+const V1_MAX: usize = 107;
+const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Signature, command, family, length.
+const V2_FIXED: usize = 16;
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Too few to tell.
+    Unfinished,
+    /// Not a header: the connection begins with them.
+    Other,
+    /// A header of so many bytes, and the client it names, if it does.
+    Header(usize, Option<Peer>),
+    /// A header that is broken.
+    Broken,
+}
+
+/// Looks at the first bytes of a connection.
+pub fn examine(bytes: &[u8]) -> Opening {
+    let starts = |signature: &[u8]| {
+        let length = bytes.len().min(signature.len());
+        bytes[..length] == signature[..length]
+    };
+    if starts(V1) {
+        version1(bytes)
+    } else if starts(V2) {
+        version2(bytes)
+    } else {
+        Opening::Other
+    }
+}
+
+/// `PROXY TCP4 203.0.113.7 10.0.0.1 51334 443` and CRLF.
+fn version1(bytes: &[u8]) -> Opening {
+    let most = &bytes[..bytes.len().min(V1_MAX)];
+    let Some(end) = memchr::memchr(b'\n', most) else {
+        return if most.len() < V1_MAX { Opening::Unfinished } else { Opening::Broken };
+    };
+    let line = most[..end].strip_suffix(b"\r").and_then(|line| std::str::from_utf8(line).ok());
+    let Some(line) = line else { return Opening::Broken };
+    let words: Vec<&str> = line.split(' ').collect();
+    let client = match words[..] {
+        [_, "UNKNOWN", ..] => None,
+        [_, family @ ("TCP4" | "TCP6"), source, target, source_port, target_port] => {
+            let endpoint = |ip: &str, port: &str| {
+                let addr = SocketAddr::new(ip.parse().ok()?, port.parse().ok()?);
+                (addr.is_ipv4() == (family == "TCP4")).then_some(addr)
+            };
+            let ends = (endpoint(source, source_port), endpoint(target, target_port));
+            let (Some(source), Some(_)) = ends else { return Opening::Broken };
+            Some(source.into())
+        }
+        _ => return Opening::Broken,
+    };
+    Opening::Header(end + 1, client)
+}
+
+fn version2(bytes: &[u8]) -> Opening {
+    let Some((fixed, rest)) = bytes.split_first_chunk::<V2_FIXED>() else {
+        return Opening::Unfinished;
+    };
+    let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
+    if V2_FIXED + length > MAX_HEADER {
+        return Opening::Broken;
+    }
+    let Some(addresses) = rest.get(..length) else { return Opening::Unfinished };
+    let client = match (fixed[12], fixed[13]) {
+        // The proxy's own, such as a health check.
+        (0x20, _) => None,
+        (0x21, 0x11) => match (addresses.first_chunk::<4>(), addresses.get(8..12)) {
+            (Some(ip), Some(ports)) => Some(endpoint(Ipv4Addr::from(*ip).into(), ports)),
+            _ => return Opening::Broken,
+        },
+        (0x21, 0x21) => match (addresses.first_chunk::<16>(), addresses.get(32..36)) {
+            (Some(ip), Some(ports)) => Some(endpoint(Ipv6Addr::from(*ip).into(), ports)),
+            _ => return Opening::Broken,
+        },
+        // Of a family that has no such addresses.
+        (0x21, _) => None,
+        _ => return Opening::Broken,
+    };
+    Opening::Header(V2_FIXED + length, client)
+}
+
+/// The source's port comes first.
+fn endpoint(ip: IpAddr, ports: &[u8]) -> Peer {
+    SocketAddr::new(ip, u16::from_be_bytes([ports[0], ports[1]])).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(addr: &str) -> Option<Peer> {
+        Some(addr.parse::<SocketAddr>().unwrap().into())
+    }
+
+    fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+        let length = (addresses.len() as u16).to_be_bytes();
+        [V2, &[command, family], &length, addresses].concat()
+    }
+
+    #[test]
+    fn both_versions_name_the_client() {
+        for (line, client) in [
+            ("PROXY TCP4 203.0.113.7 10.0.0.1 51334 443\r\n", peer("203.0.113.7:51334")),
+            ("PROXY TCP6 2001:db8::1 ::1 1 2\r\n", peer("[2001:db8::1]:1")),
+            ("PROXY UNKNOWN\r\n", None),
+            ("PROXY UNKNOWN ffff::1 ffff::1 65535 65535\r\n", None),
+        ] {
+            let bytes = format!("{line}GET / HTTP/1.1\r\n");
+            assert_eq!(examine(bytes.as_bytes()), Opening::Header(line.len(), client), "{line}");
+        }
+        let v4 = [203, 0, 113, 7, 10, 0, 0, 1, 0xC8, 0x86, 1, 0xBB];
+        let mut v6 = [0; 36];
+        v6[..4].copy_from_slice(&[0x20, 1, 0x0D, 0xB8]);
+        v6[33] = 9;
+        let more = [&v4[..], &[3, 0, 4, 1, 2, 3, 4]].concat();
+        for (header, client) in [
+            (v2(0x21, 0x11, &v4), peer("203.0.113.7:51334")),
+            (v2(0x21, 0x11, &more), peer("203.0.113.7:51334")),
+            (v2(0x21, 0x21, &v6), peer("[2001:db8::]:9")),
+            (v2(0x20, 0x11, &v4), None),
+            (v2(0x20, 0, &[]), None),
+            (v2(0x21, 0x31, &[0; 216]), None),
+        ] {
+            let bytes = [&header[..], b"rest"].concat();
+            assert_eq!(examine(&bytes), Opening::Header(header.len(), client), "{header:x?}");
+        }
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_is_waited_for() {
+        let v1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 51334 443\r\n".to_vec();
+        for header in [v1, v2(0x21, 0x11, &[1; 12])] {
+            for cut in 0..header.len() {
+                assert_eq!(examine(&header[..cut]), Opening::Unfinished, "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn broken_ones_are_told_from_what_is_none() {
+        for line in [
+            "PROXY TCP4 203.0.113.7 10.0.0.1 51334\r\n",
+            "PROXY TCP4 203.0.113.7 10.0.0.1 51334 443 1\r\n",
+            "PROXY TCP4 203.0.113.7 10.0.0.1 51334 443\n",
+            "PROXY TCP4 203.0.113.7 10.0.0.1 65536 443\r\n",
+            "PROXY TCP4 2001:db8::1 10.0.0.1 1 443\r\n",
+            "PROXY TCP6 203.0.113.7 ::1 1 443\r\n",
+            "PROXY TCP4  203.0.113.7 10.0.0.1 1 443\r\n",
+            "PROXY TCP4 localhost 10.0.0.1 1 443\r\n",
+            "PROXY UDP4 203.0.113.7 10.0.0.1 1 443\r\n",
+            "PROXY / HTTP/1.1\r\n",
+            "PROXY \r\n",
+        ] {
+            assert_eq!(examine(line.as_bytes()), Opening::Broken, "{line}");
+        }
+        assert_eq!(examine(format!("PROXY TCP4 {}", "1".repeat(200)).as_bytes()), Opening::Broken);
+        let long = [V2, &[0x21, 0x11, 0xFF, 0xFF]].concat();
+        for header in [
+            long,
+            v2(0x21, 0x11, &[1; 11]),
+            v2(0x21, 0x21, &[1; 35]),
+            v2(0x22, 0x11, &[1; 12]),
+            v2(0x11, 0x11, &[1; 12]),
+        ] {
+            assert_eq!(examine(&header), Opening::Broken, "{header:x?}");
+        }
+        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01", b"\r\n\r\nG", b"PROXIES"] {
+            assert_eq!(examine(bytes), Opening::Other, "{bytes:x?}");
+        }
+    }
+}

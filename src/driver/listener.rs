@@ -1,0 +1,220 @@
+//! Listeners: binding them, and what an accepted socket becomes.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use crate::conn::Peer;
+use crate::conn::forwarded::TrustedProxies;
+use crate::hub::Config;
+#[cfg(feature = "tls")]
+use crate::tls::TlsAcceptor;
+
+use super::proxied::Proxied;
+use super::transport::{Listen, Socket, source};
+
+/// How long written data may stay unacknowledged before the kernel gives the
+/// connection up (`TCP_USER_TIMEOUT`).
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections the kernel holds until they are accepted; `net.core.somaxconn`
+/// may lower it.
+const BACKLOG: i32 = 4_096;
+
+/// A TCP or Unix listener.
+///
+/// ```
+/// use longlink::{Config, Listener};
+///
+/// let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), &Config::default())?;
+/// assert_ne!(listener.tcp_addr().unwrap().port(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    loopback: bool,
+    /// Who may say for whom they connect.
+    trusted: TrustedProxies,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
+    /// Listens on a TCP address; port 0 takes a free one. Options that
+    /// accepted sockets inherit on Linux are set here once: `TCP_NODELAY`,
+    /// `TCP_USER_TIMEOUT` (30 s), and the [send buffer](Config::send_buffer) of
+    /// the configuration. The backlog is 4,096.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn tcp(addr: SocketAddr, config: &Config) -> io::Result<Self> {
+        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Self::from_tcp(socket.into(), config)
+    }
+
+    /// Takes over a TCP listener, such as one that was handed to the process,
+    /// and sets the same options.
+    ///
+    /// # Errors
+    /// When an option cannot be set.
+    pub fn from_tcp(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
+        let socket = SockRef::from(&listener);
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        if config.send_buffer > 0 {
+            socket.set_send_buffer_size(config.send_buffer)?;
+        }
+        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        let mut listener = Self::plain(Kind::Tcp(TcpListener::from_std(listener)), loopback);
+        listener.trusted = config.trusted_proxies.clone();
+        Ok(listener)
+    }
+
+    /// Listens on a Unix socket. A socket file nobody listens on any more is
+    /// replaced; the file is removed when the listener is dropped.
+    ///
+    /// # Errors
+    /// When the path cannot be bound, or somebody listens there.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        let file = SocketFile { path: path.to_owned(), inode: inode(path) };
+        Ok(Self::plain(Kind::Unix(listener, file), false))
+    }
+
+    fn plain(kind: Kind, loopback: bool) -> Self {
+        Listener {
+            kind,
+            loopback,
+            trusted: TrustedProxies::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Has it speak TLS, if it is a TCP listener: what comes over a Unix socket
+    /// stays plain.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, acceptor: &TlsAcceptor) -> Self {
+        self.tls = Some(acceptor.for_listener());
+        self
+    }
+
+    /// Whether the connections it accepts speak TLS.
+    pub fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some() && matches!(self.kind, Kind::Tcp(_));
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    /// The TCP address it is bound to; `None` for a Unix socket.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix(..) => None,
+        }
+    }
+}
+
+/// Whether a socket file is left over from a process that has gone. An
+/// ordinary file refuses connections too, and must not be taken for one.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    is_socket
+        && matches!(std::os::unix::net::UnixStream::connect(path),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The file of a Unix socket, removed at the end.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().map(|it| it.ino())
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been removed by hand, and a successor's be there now.
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    /// `127.0.0.1:8080`, or `unix:/run/longlink.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Tcp(listener) => match listener.local_addr() {
+                Ok(addr) => addr.fmt(f),
+                Err(_) => f.write_str("?"),
+            },
+            Kind::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
+        }
+    }
+}
+
+impl Listen for Listener {
+    type Stream = Socket;
+
+    fn accept(&mut self) -> io::Result<(Socket, Peer)> {
+        match &mut self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, addr) = listener.accept()?;
+                let peer = Peer::from(addr);
+                let trusted = self.trusted.trusts(peer);
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &self.tls {
+                    let mut stream = Box::new(tls.accept(stream)?);
+                    stream.set_proxied(trusted);
+                    return Ok((Socket::Tls(stream), peer));
+                }
+                if trusted {
+                    return Ok((Socket::Proxied(Proxied::new(stream)), peer));
+                }
+                Ok((Socket::Tcp(stream), peer))
+            }
+            Kind::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Socket::Unix(stream), Peer::UNKNOWN))
+            }
+        }
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+source!(Listener, self => match &mut self.kind {
+    Kind::Tcp(listener) => listener as &mut dyn Source,
+    Kind::Unix(listener, _) => listener as &mut dyn Source,
+});

@@ -1,0 +1,83 @@
+//! What a trusted proxy says before a connection's first byte.
+//!
+//! It is looked at where the kernel has it and taken out whole, so nothing is
+//! kept for a header that is still on its way.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+
+use mio::net::TcpStream;
+use rustix::net::{self, RecvFlags};
+
+use crate::conn::Peer;
+use crate::conn::proxy_header::{MAX_HEADER, Opening, examine};
+
+/// The cause of an `Interrupted` [read](super::Transport): a trusted proxy has
+/// said for whom it has connected. Reading goes on after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectedFor(pub Peer);
+
+impl ConnectedFor {
+    pub(super) fn cause(error: &io::Error) -> Option<Peer> {
+        let cause = error.get_ref()?.downcast_ref::<Self>()?;
+        Some(cause.0)
+    }
+}
+
+impl fmt::Display for ConnectedFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connected for {}", self.0)
+    }
+}
+
+impl std::error::Error for ConnectedFor {}
+
+/// A plain connection from a trusted proxy, before its first byte was read.
+#[derive(Debug)]
+pub struct Proxied(Option<TcpStream>);
+
+impl Proxied {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Proxied(Some(tcp))
+    }
+
+    pub(super) fn tcp(&mut self) -> io::Result<&mut TcpStream> {
+        self.0.as_mut().ok_or_else(|| ErrorKind::NotConnected.into())
+    }
+
+    /// The proxy has had its say. Only once.
+    pub(super) fn open(&mut self) -> io::Result<TcpStream> {
+        self.0.take().ok_or_else(|| ErrorKind::NotConnected.into())
+    }
+}
+
+/// Takes the header off the stream, if there is one; returns the client that it
+/// names.
+///
+/// # Errors
+/// `WouldBlock` as long as it cannot be told, `InvalidData` when it is broken.
+pub fn take_header(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<Peer>> {
+    let most = buffer.len().min(MAX_HEADER);
+    let length = recv(tcp, &mut buffer[..most], RecvFlags::PEEK)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    match examine(&buffer[..length]) {
+        Opening::Other => Ok(None),
+        Opening::Unfinished => Err(ErrorKind::WouldBlock.into()),
+        Opening::Broken => {
+            log::debug!("a trusted proxy has sent a broken PROXY header");
+            Err(ErrorKind::InvalidData.into())
+        }
+        Opening::Header(length, client) => {
+            // It is there whole: it was just looked at.
+            recv(tcp, &mut buffer[..length], RecvFlags::empty())?;
+            Ok(client)
+        }
+    }
+}
+
+fn recv(tcp: &TcpStream, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    tcp.try_io(|| Ok(net::recv(tcp.as_fd(), buffer, flags)?.0))
+}

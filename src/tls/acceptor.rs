@@ -1,0 +1,108 @@
+//! What all connections of a listener share: the certificate, the keys of the
+//! session tickets, and the buffers that only the one being read needs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mio::net::TcpStream;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, version};
+
+use super::certificate::Certificate;
+use super::stream::{Scratch, TlsStream};
+
+/// The only protocol spoken inside; a client that offers others alone is
+/// refused (RFC 7301, section 3.2).
+const ALPN: &[u8] = b"http/1.1";
+/// Sessions of TLS 1.2 clients that take no tickets, which are kept here. A
+/// few hundred bytes each.
+const SESSIONS: usize = 1_024;
+/// A client opens one connection at a time and gets a new ticket on each.
+const TICKETS: usize = 1;
+
+/// Makes TLS streams of TCP ones. Clones share the certificate and its
+/// replacements, the tickets' keys and the sessions.
+///
+/// ```no_run
+/// use longlink::{Certificate, Config, Listener, Relay, RelayConfig, Server, TlsAcceptor};
+///
+/// let certificate = Certificate::from_pem(&std::fs::read("fullchain.pem")?, &std::fs::read("key.pem")?);
+/// let acceptor = TlsAcceptor::new(certificate.map_err(std::io::Error::other)?);
+/// let config = Config::default();
+/// let listener = Listener::tcp(([127, 0, 0, 1], 8443).into(), &config)?.with_tls(&acceptor);
+/// Server::new(vec![listener], config, Relay::new(RelayConfig::default()))?.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct TlsAcceptor {
+    config: Arc<ServerConfig>,
+    current: Arc<Current>,
+    scratch: Arc<Mutex<Scratch>>,
+}
+
+impl TlsAcceptor {
+    /// An acceptor with this certificate.
+    ///
+    /// # Panics
+    /// When the system gives no random numbers.
+    pub fn new(certificate: Certificate) -> Self {
+        let current = Arc::new(Current(Mutex::new(certificate.key)));
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .expect("ring speaks both versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // Each key makes tickets for six hours and is good for six more.
+        config.ticketer = ring::Ticketer::new().expect("random numbers");
+        config.send_tls13_tickets = TICKETS;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        TlsAcceptor { config: Arc::new(config), current, scratch: Arc::default() }
+    }
+
+    /// Has new connections use another certificate, from any thread. Those that
+    /// are open, and sessions that are resumed, go on with what they have.
+    pub fn replace(&self, certificate: Certificate) {
+        *self.current.lock() = certificate.key;
+    }
+
+    /// Buffers of its own, for the connections of one listener.
+    pub(crate) fn for_listener(&self) -> Self {
+        TlsAcceptor { scratch: Arc::default(), ..self.clone() }
+    }
+
+    /// The handshake is still to come; it goes on as the stream is read.
+    pub(crate) fn accept(&self, tcp: TcpStream) -> std::io::Result<TlsStream> {
+        TlsStream::new(tcp, Arc::clone(&self.config), Arc::clone(&self.scratch))
+    }
+}
+
+impl fmt::Debug for TlsAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
+    }
+}
+
+/// The certificate that is shown now, whatever name is asked for.
+struct Current(Mutex<Arc<CertifiedKey>>);
+
+impl Current {
+    fn lock(&self) -> MutexGuard<'_, Arc<CertifiedKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.lock()))
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}

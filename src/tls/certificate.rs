@@ -1,0 +1,128 @@
+//! A certificate and its key: read from PEM, and refused when clients would
+//! refuse it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
+use rustls::sign::CertifiedKey;
+use webpki::{EndEntityCert, KeyUsage};
+
+/// A server's certificate with its chain and private key, checked.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    pub(super) key: Arc<CertifiedKey>,
+    doubt: Option<Doubt>,
+}
+
+/// Why a certificate cannot be used. None of these says anything of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// There is no certificate in the PEM text, or what there is is cut off.
+    NoCertificate,
+    /// There is no private key in the PEM text, or what there is is cut off.
+    NoKey,
+    /// The certificate cannot be read.
+    Malformed,
+    /// The key cannot be read, or is of a kind that is not supported.
+    BadKey,
+    /// The key is not the certificate's.
+    KeyMismatch,
+    /// The issuer's certificate is missing: clients that do not fetch it by
+    /// themselves, as on Android, refuse the connection.
+    Incomplete,
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CertificateError::NoCertificate => "no whole PEM certificate in it",
+            CertificateError::NoKey => "no whole PEM private key in it",
+            CertificateError::Malformed => "the certificate cannot be read",
+            CertificateError::BadKey => "the private key cannot be read",
+            CertificateError::KeyMismatch => "the private key is not the certificate's",
+            CertificateError::Incomplete => {
+                "the chain is incomplete: add the issuer's certificate after the server's \
+                 (fullchain.pem, not cert.pem), and a root of your own at the end"
+            }
+        })
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+/// What is served all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    SelfSigned,
+    NotNow,
+}
+
+impl Certificate {
+    /// Reads the chain, the server's own certificate first, and the private
+    /// key: PKCS#8, PKCS#1 or SEC1. The chain must lead to a root that browsers
+    /// know or that is in it.
+    ///
+    /// # Errors
+    /// What clients would stumble over; see [`CertificateError`].
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| CertificateError::NoCertificate)?;
+        if chain.is_empty() {
+            return Err(CertificateError::NoCertificate);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NoKey)?;
+        let doubt = examine(&chain)?;
+        let key = ring::sign::any_supported_type(&key).map_err(|_| CertificateError::BadKey)?;
+        let key = CertifiedKey::new(chain, key);
+        key.keys_match().map_err(|_| CertificateError::KeyMismatch)?;
+        Ok(Certificate { key: Arc::new(key), doubt })
+    }
+
+    /// What clients may stumble over though it is no reason not to serve: it is
+    /// self-signed, or not valid at this time.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.doubt.map(|doubt| match doubt {
+            Doubt::SelfSigned => {
+                "the certificate is self-signed: only clients that were told to trust it connect"
+            }
+            Doubt::NotNow => "the certificate is not valid today: clients refuse it",
+        })
+    }
+}
+
+/// Looks for a way from the first certificate to a root, as a client does.
+fn examine(chain: &[CertificateDer<'static>]) -> Result<Option<Doubt>, CertificateError> {
+    let certificates = chain.iter().map(EndEntityCert::try_from).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|_| CertificateError::Malformed)?;
+    let server = &certificates[0];
+    if server.issuer() == server.subject() {
+        return Ok(Some(Doubt::SelfSigned));
+    }
+    let mut roots: Vec<TrustAnchor<'_>> = webpki_roots::TLS_SERVER_ROOTS.to_vec();
+    let own = chain.iter().zip(&certificates).filter(|(_, it)| it.issuer() == it.subject());
+    roots.extend(own.filter_map(|(der, _)| webpki::anchor_from_trusted_cert(der).ok()));
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let verified = server.verify_for_usage(
+        algorithms,
+        &roots,
+        &chain[1..],
+        UnixTime::since_unix_epoch(now),
+        KeyUsage::server_auth(),
+        None,
+        None,
+    );
+    match verified {
+        Ok(_) => Ok(None),
+        Err(webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. }) => {
+            Ok(Some(Doubt::NotNow))
+        }
+        Err(_) => Err(CertificateError::Incomplete),
+    }
+}

@@ -1,0 +1,17 @@
+//! TLS: rustls as one more stream under the driver.
+//!
+//! A [`Certificate`] is read and checked, a [`TlsAcceptor`] holds it and can
+//! have it replaced at any time, and a stream in the middle of its handshake
+//! or past it reads and writes like any other. TLS 1.2 and 1.3, ALPN
+//! `http/1.1`, sessions resumed by tickets whose keys rotate.
+//!
+//! Must not know: HTTP, frames, users, files, clocks.
+
+mod acceptor;
+mod certificate;
+mod room;
+mod stream;
+
+pub use acceptor::TlsAcceptor;
+pub use certificate::{Certificate, CertificateError};
+pub use stream::TlsStream;

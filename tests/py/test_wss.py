@@ -1,0 +1,77 @@
+"""The same clients over wss: TLS of OpenSSL's make, with Python's `websockets`.
+
+    python -m unittest discover -s tests/py
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from launch import longlink
+import test_interop
+from test_interop import PATIENCE
+
+NAME = "chat.example.com"
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate of `NAME` and its key, made by OpenSSL."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
+         "-keyout", key, "-out", cert],
+        check=True, capture_output=True, timeout=PATIENCE)
+    return cert, key
+
+
+class Wss(test_interop.Interop):
+    def setUp(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        cert, key = make_certificate(folder)
+        self.trust = ssl.create_default_context(cafile=cert)
+        self.old = ssl.create_default_context(cafile=cert)
+        self.old.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.address = self.enterContext(longlink("--tls-cert", str(cert), "--tls-key", str(key)))
+
+    def url(self, user: str) -> str:
+        return f"wss://{self.address}/websocket/{quote(user, safe='')}"
+
+    def open(self, user: str, trust: ssl.SSLContext | None = None):
+        return super().open(user, ssl=trust or self.trust, server_hostname=NAME)
+
+    async def test_two_clients_chat_in_either_version(self) -> None:
+        a, b = await self.open("A"), await self.open("B", self.old)
+        versions = [it.transport.get_extra_info("ssl_object").version() for it in (a, b)]
+        self.assertEqual(versions, ["TLSv1.3", "TLSv1.2"])
+        await self.beat(a)
+        await self.say(a, "B", "x" * 60_000)
+        self.assertEqual(json.loads(await self.receive(b))["message"], "x" * 60_000)
+        await self.say(b, "A", "早上好")
+        self.assertEqual(json.loads(await self.receive(a))["message"], "早上好")
+        await self.beat(b)
+
+    async def test_a_polite_end_is_polite_in_tls_too(self) -> None:
+        client = await self.open("A")
+        await client.close()
+        self.assertEqual((client.close_code, client.close_reason), (1000, ""))
+
+    def test_a_page_and_its_end_by_hand(self) -> None:
+        host, port = self.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as tcp:
+            with self.trust.wrap_socket(
+                    tcp, server_hostname=NAME, suppress_ragged_eofs=False) as tls:
+                tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                page = b""
+                # Without close_notify the last read would fail.
+                while part := tls.recv(65536):
+                    page += part
+        self.assertTrue(page.startswith(b"HTTP/1.1 200 OK\r\n"), page[:100])
+        self.assertTrue(page.rstrip().endswith(b"</html>"), page[-100:])
+

@@ -1,0 +1,92 @@
+//! Certificates made for a test: a root, an issuer under it, and servers'.
+
+#![allow(dead_code, reason = "every test target uses another part")]
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+
+/// The name that every certificate is for.
+pub const NAME: &str = "chat.example.com";
+
+/// Who signs servers' certificates, as a public authority does: with an issuer
+/// between the root and the server.
+pub struct Authority {
+    root: CertifiedIssuer<'static, KeyPair>,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// What one server has, in PEM.
+#[derive(Clone)]
+pub struct Server {
+    pub cert: String,
+    pub key: String,
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+fn signer(name: &str) -> CertificateParams {
+    let mut params = params(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let root = CertifiedIssuer::self_signed(signer("root"), KeyPair::generate().unwrap());
+        let root = root.unwrap();
+        let issuer =
+            CertifiedIssuer::signed_by(signer("issuer"), KeyPair::generate().unwrap(), &root);
+        Authority { issuer: issuer.unwrap(), root }
+    }
+
+    pub fn root(&self) -> String {
+        self.root.pem()
+    }
+
+    pub fn root_der(&self) -> Vec<u8> {
+        self.root.der().to_vec()
+    }
+
+    pub fn issuer(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A server's own certificate, without its chain.
+    pub fn server(&self) -> Server {
+        Self::sign(&params("server"), &self.issuer)
+    }
+
+    /// The same, but of long ago.
+    pub fn expired_server(&self) -> Server {
+        let mut params = params("server");
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(2020, 1, 1);
+        Self::sign(&params, &self.issuer)
+    }
+
+    fn sign(params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Server {
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, issuer).unwrap();
+        Server { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
+    /// A server's certificate, its issuer's and the root: complete.
+    pub fn chain(&self) -> Server {
+        let Server { cert, key } = self.server();
+        Server { cert: cert + &self.issuer() + &self.root(), key }
+    }
+}
+
+/// A server that signs for itself.
+pub fn self_signed() -> Server {
+    let key = KeyPair::generate().unwrap();
+    let cert = params("self").self_signed(&key).unwrap();
+    Server { cert: cert.pem(), key: key.serialize_pem() }
+}

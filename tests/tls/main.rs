@@ -1,0 +1,14 @@
+//! TLS over real sockets: what clients of either version see, what a
+//! certificate must be like, and what happens to who does not keep the rules.
+
+#[path = "../support/certs.rs"]
+mod certs;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod certificates;
+mod client;
+mod hostile;
+mod proxies;
+mod sessions;
+mod streams;

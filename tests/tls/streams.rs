@@ -1,0 +1,184 @@
+//! What an ordinary client sees: whatever the size, the speed and the version.
+
+use std::io::Write;
+use std::time::Instant;
+
+use rustls::version::{TLS12, TLS13};
+
+use crate::client::{BOTH, Client, Tcp, secure};
+use crate::support::client::DEADLINE;
+use crate::support::frames;
+
+/// A one-to-one message that is as long as `text` says.
+fn to(user: &str, text: &str) -> String {
+    format!(r#"{{"toUserId":"{user}","message":"{text}"}}"#)
+}
+
+#[test]
+fn users_of_either_version_chat() {
+    let secure = secure(|_| {});
+    let (mut a, mut b) = (secure.connect(&TLS13, "A"), secure.connect(&TLS12, "B"));
+    for _ in 0..20 {
+        a.beat();
+        a.say(&to("B", "hello"));
+        assert!(b.text().contains(r#""formUserId":"A""#));
+        b.say(&to("A", "hello"));
+        assert!(a.text().contains(r#""formUserId":"B""#));
+    }
+}
+
+#[test]
+fn bytes_that_come_one_by_one_are_a_handshake_all_the_same() {
+    let secure = secure(|_| {});
+    for version in BOTH {
+        let mut tcp = Tcp::connect(secure.site.addr);
+        tcp.trickles = true;
+        let mut client = Client::over(tcp, secure.trust(version));
+        client.upgrade("A");
+        client.beat();
+    }
+}
+
+#[test]
+fn what_fills_many_records_and_reads_arrives_whole_and_in_order() {
+    let secure = secure(|config| config.max_queue = 16 << 20);
+    for version in BOTH {
+        let mut client = secure.connect(version, "A");
+        let texts: Vec<String> =
+            (0..60).map(|n| format!("{n} {}", "x".repeat(1_000 * n))).collect();
+        let mut bytes = Vec::new();
+        for text in &texts {
+            bytes.extend(frames::text(&to("A", text)));
+        }
+        // rustls writes into its own buffer: all of it is there before anything is read.
+        client.tls.conn.set_buffer_limit(None);
+        let addressed = r#"{"type":"message","formUserId":"A","toUserId":"A","message":"#;
+        client.send(&bytes);
+        for text in &texts {
+            assert_eq!(client.text(), format!(r#"{addressed}"{text}"}}"#));
+        }
+        client.beat();
+    }
+}
+
+#[test]
+fn who_reads_late_gets_everything_in_order() {
+    const MESSAGES: usize = 200;
+    let secure = secure(|config| {
+        config.max_queue = 16 << 20;
+        config.send_buffer = 8_192;
+    });
+    for version in BOTH {
+        let mut late = secure.connect(version, "late");
+        let mut sender = secure.connect(version, "sender");
+        let text = "y".repeat(30_000);
+        for n in 0..MESSAGES {
+            sender.say(&to("late", &format!("{n} {text}")));
+        }
+        sender.beat();
+        secure.site.until("something waits for the late one", |hub| {
+            hub.connections_of("late").first().is_some_and(|&conn| hub.queued(conn) > 1 << 20)
+        });
+        for n in 0..MESSAGES {
+            assert!(late.text().contains(&format!(r#""{n} yyy"#)), "{n}");
+        }
+        late.beat();
+        drop((late, sender));
+        secure.site.until("nothing is left", |hub| hub.connections() == 0 && hub.buffered() == 0);
+    }
+}
+
+#[test]
+fn one_who_never_reads_is_dropped_at_its_bound() {
+    let secure = secure(|config| config.send_buffer = 8_192);
+    let _deaf = secure.connect(&TLS13, "deaf");
+    let mut sender = secure.connect(&TLS13, "sender");
+    let text = to("deaf", &"z".repeat(50_000));
+    let limit = Instant::now() + DEADLINE;
+    while secure.site.ask(|hub, _| hub.stats().slow_readers) == 0 {
+        assert!(Instant::now() < limit);
+        sender.say(&text);
+        sender.beat();
+    }
+}
+
+#[test]
+fn a_polite_end_is_told_in_tls_as_well() {
+    let secure = secure(|_| {});
+    for version in BOTH {
+        // The client's close.
+        let mut client = secure.connect(version, "A");
+        client.send(&frames::close(1000));
+        assert_eq!(client.frame().unwrap().close_code(), Some(1000));
+        assert_eq!(client.frame(), None, "close_notify, not a cut line");
+        // A page with its last answer.
+        let mut client = Client::dial(secure.site.addr, secure.trust(version));
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.end().unwrap(), b"ok\n");
+    }
+    // The server's.
+    let mut clients = BOTH.map(|version| secure.connect(version, "B"));
+    secure.site.stop();
+    for client in &mut clients {
+        assert_eq!(client.frame().unwrap().close_code(), Some(1001));
+        assert_eq!(client.frame(), None);
+    }
+}
+
+#[test]
+fn an_end_is_an_end_whether_it_was_told_or_not() {
+    let secure = secure(|_| {});
+    for version in BOTH {
+        let mut told = secure.connect(version, "told");
+        told.tls.conn.send_close_notify();
+        told.tls.conn.complete_io(&mut told.tls.sock).unwrap();
+        let untold = secure.connect(version, "untold");
+        untold.tls.sock.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        secure.site.until("both are gone", |hub| hub.connections() == 0);
+        // The answer to a request that came with the end is still sent.
+        let mut last = Client::dial(secure.site.addr, secure.trust(version));
+        last.shake_hands().unwrap();
+        last.tls.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        last.tls.conn.send_close_notify();
+        last.tls.flush().unwrap();
+        assert!(last.head().starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn keys_may_be_renewed_at_any_time() {
+    let secure = secure(|_| {});
+    let mut client = secure.connect(&TLS13, "A");
+    for _ in 0..10 {
+        client.tls.conn.refresh_traffic_keys().unwrap();
+        client.beat();
+    }
+}
+
+#[test]
+fn many_small_messages_share_records_and_stay_in_order() {
+    const MESSAGES: usize = 3_000;
+    let secure = secure(|config| {
+        config.max_queue = 16 << 20;
+        config.send_buffer = 8_192;
+    });
+    for version in BOTH {
+        let mut late = secure.connect(version, "late");
+        let mut sender = secure.connect(version, "sender");
+        // Alternating, so that what waits for the late one is in many pieces.
+        for n in 0..MESSAGES {
+            sender.say(&to("late", &format!("{n} {}", "z".repeat(n % 500))));
+            sender.say("ping");
+        }
+        for _ in 0..MESSAGES {
+            assert_eq!(sender.text(), r#"{"type":"pong"}"#);
+        }
+        for n in 0..MESSAGES {
+            assert!(late.text().contains(&format!(r#""{n} {}""#, "z".repeat(n % 500))), "{n}");
+        }
+        late.beat();
+        drop((late, sender));
+        secure.site.until("nothing is left", |hub| hub.connections() == 0 && hub.buffered() == 0);
+    }
+}
