@@ -163,16 +163,23 @@ impl Connection {
         let counts = proves && self.flags.has(Flags::WRITES_ARE_LIFE);
         self.flags.clear(Flags::MESSAGE_QUEUED);
         if counts {
-            self.written = u32::try_from(now - self.heard).unwrap_or(u32::MAX);
+            self.note_written(now);
         }
         counts
+    }
+
+    /// After 49 days without a byte from it this begins anew, and it is closed as
+    /// idle.
+    #[inline]
+    fn note_written(&mut self, now: u64) {
+        self.written = (now - self.heard) as u32;
     }
 
     /// Takes note that a message was wholly written of which nothing was queued.
     #[inline]
     pub fn note_message(&mut self, now: u64) {
         if self.flags.has(Flags::WRITES_ARE_LIFE) {
-            self.written = u32::try_from(now - self.heard).unwrap_or(u32::MAX);
+            self.note_written(now);
         }
     }
 

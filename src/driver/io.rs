@@ -80,6 +80,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// The last bytes are on their way: nothing more will be written, and what
     /// the peer still sends is read away until it ends its side too.
     fn shutdown_write(&mut self, conn: ConnId) {
+        self.unblock(conn);
         let Some(Some(slot)) = self.slots.get_mut(conn.index()) else { return };
         if let Err(error) = slot.socket.shutdown_write() {
             return self.hub.failed(conn, &error);

@@ -324,8 +324,13 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// Closes the socket of a connection that was reaped. Closing it takes it
     /// out of the poll as well.
     fn free(&mut self, conn: ConnId) {
-        if let Some(slot) = self.slots.get_mut(conn.index()) {
-            *slot = None;
+        if let Some(slot) = self.slots.get_mut(conn.index())
+            && let Some(mut slot) = slot.take()
+            && slot.writing
+        {
+            // It had blocked, and what waited for it is gone. If the socket has
+            // failed by itself there is nothing left to discard.
+            let _ = slot.socket.discard_unsent();
         }
         // A descriptor has come free.
         self.retry_accept = None;

@@ -30,6 +30,17 @@ pub trait Transport: Read + Write + Source {
     /// # Errors
     /// When the socket has failed.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Has the close that follows throw away what was written and not yet
+    /// sent. Called for a peer that takes nothing, whose queue is thrown away
+    /// as well: else the system would hold what is left for it, for as long as
+    /// it waits for an acknowledgement. Does nothing unless overridden.
+    ///
+    /// # Errors
+    /// When the socket has failed.
+    fn discard_unsent(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Something that accepts connections.
@@ -213,6 +224,14 @@ impl Transport for Socket {
         match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn discard_unsent(&mut self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => SockRef::from(&*stream).set_linger(Some(Duration::ZERO)),
+            // The receiver's already.
+            Socket::Unix(_) => Ok(()),
         }
     }
 }

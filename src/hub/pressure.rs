@@ -6,19 +6,25 @@
 //! over, or because others are written first, is not: a segment of nine
 //! thousand one-byte broadcasts fills every receiver's queue twice over before
 //! the first write. So when a connection whose socket takes bytes has more than
-//! half of a queue to write, or all together have a quarter of `max_buffered`,
-//! nothing more is parsed until that was written. Writes go on meanwhile, so
-//! the wait ends.
+//! half of a queue to write, or all together have 256 KiB, nothing more is
+//! parsed until that was written. Writes go on meanwhile, so the wait ends, and
+//! what has not been read lies in the kernel, which holds it back at its sender.
 
 use crate::conn::{Connection, Flags, Phase};
 
 use super::Hub;
 
+/// When more bytes than these wait for their turn to be written, parsing waits;
+/// when a quarter of `max_buffered` do, if that is less. Enough for a turn's
+/// writes. More would not be written any sooner: it would fill the memory with
+/// what the kernel holds already, and leave the processor's caches.
+const MOST_WAITING: usize = 256 * 1024;
+
 impl Hub {
     /// Whether parsing has to wait for writes.
     #[inline]
     pub(super) fn is_strained(&self) -> bool {
-        self.pressed > 0 || self.arena.waiting() > self.config.max_buffered / 4
+        self.pressed > 0 || self.arena.waiting() > MOST_WAITING.min(self.config.max_buffered / 4)
     }
 
     /// The work a turn may do, if it may do any.

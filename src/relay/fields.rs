@@ -1,6 +1,5 @@
 //! The fields of a client's object that say what it means.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::json;
@@ -8,46 +7,45 @@ use super::json;
 /// Those fields as they were written; the last of duplicates.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
-    pub kind: Option<Value<'a>>,
-    pub to: Option<Value<'a>>,
-    pub message: Option<Value<'a>>,
-    /// Everything from the key `toUserId` on, if that is it, `message` and the end
-    /// of the object, without white space and nothing escaped.
-    pub tail: Option<&'a str>,
-}
-
-/// A value as it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value<'a> {
-    pub raw: &'a str,
-    /// It is a string in which nothing is escaped.
-    pub is_plain: bool,
-}
-
-impl<'a> Value<'a> {
-    /// The string that it is, unescaped; `None` for anything else. What is borrowed
-    /// needs no escaping.
-    #[inline]
-    pub fn string(self) -> Option<Cow<'a, str>> {
-        match self.is_plain {
-            true => self.raw.get(1..self.raw.len() - 1).map(Cow::Borrowed),
-            false => json::string(self.raw),
-        }
-    }
+    pub kind: Option<&'a str>,
+    pub to: Option<&'a str>,
+    pub message: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
     /// Finds them in a text that is one JSON object; `None` if it is none.
-    #[inline]
     pub fn of(text: &'a str) -> Option<Self> {
-        Self::of_page(text).or_else(|| Self::of_any(text))
+        let mut fields = Fields::default();
+        let walked = json::each_field(text, |key, value| {
+            let place = match json::string(key).as_deref() {
+                Some("type") => &mut fields.kind,
+                Some("toUserId") => &mut fields.to,
+                Some("message") => &mut fields.message,
+                _ => return,
+            };
+            *place = Some(value);
+        });
+        walked.is_ok().then_some(fields)
     }
+}
 
-    /// Finds them if the object is like those of the published page, which
-    /// `JSON.stringify` writes: without white space, all values strings, nothing
-    /// escaped. Keys are compared where they stand; nothing is looked at twice.
+/// Where those fields lie in a text like those of the published page, which
+/// `JSON.stringify` writes: one object without white space, all its values strings,
+/// nothing escaped. Empty for a field that is not there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PageFields {
+    pub kind: Range<usize>,
+    pub to: Range<usize>,
+    pub message: Range<usize>,
+    /// Where the key `toUserId` is, if only `message` and the end follow its value.
+    pub tail: Option<usize>,
+}
+
+impl PageFields {
+    /// Finds them; `None` if the text is not like that. Keys are compared where they
+    /// stand, and nothing is looked at twice.
     #[inline]
-    fn of_page(text: &'a str) -> Option<Self> {
+    pub fn of(text: &str) -> Option<Self> {
         const KIND: &[u8] = br#""type":"#;
         const TO: &[u8] = br#""toUserId":"#;
         const MESSAGE: &[u8] = br#""message":"#;
@@ -55,19 +53,19 @@ impl<'a> Fields<'a> {
         if bytes.first() != Some(&b'{') || !json::is_plain(bytes) {
             return None;
         }
-        let [mut kind, mut to, mut message, mut other] = [const { 0..0 }; 4];
+        let mut fields = PageFields::default();
+        let mut other = 0..0;
         let mut at = 1;
         loop {
             let rest = bytes.get(at..)?;
             let (place, key) = if rest.starts_with(TO) {
-                (&mut to, TO.len())
+                (&mut fields.to, TO.len())
             } else if rest.starts_with(MESSAGE) {
-                (&mut message, MESSAGE.len())
+                (&mut fields.message, MESSAGE.len())
             } else if rest.starts_with(KIND) {
-                (&mut kind, KIND.len())
+                (&mut fields.kind, KIND.len())
             } else {
-                let key = json::string_end(rest)?;
-                (&mut other, (rest.get(key) == Some(&b':')).then_some(key + 1)?)
+                (&mut other, other_key(rest)?)
             };
             let value = at + key;
             at = value + json::string_end(bytes.get(value..)?)?;
@@ -78,36 +76,19 @@ impl<'a> Fields<'a> {
                 _ => return None,
             }
         }
-        if at + 1 != bytes.len() {
-            return None;
+        let PageFields { to, message, tail, .. } = &mut fields;
+        if to.end + 1 + MESSAGE.len() == message.start && message.end == at {
+            *tail = to.start.checked_sub(TO.len());
         }
-        let side_by_side = to.end + 1 + MESSAGE.len() == message.start && message.end == at;
-        let value = |place: Range<usize>| {
-            let raw = text.get(place).filter(|raw| !raw.is_empty())?;
-            Some(Value { raw, is_plain: true })
-        };
-        Some(Fields {
-            tail: text.get(to.start.wrapping_sub(TO.len())..).filter(|_| side_by_side),
-            kind: value(kind),
-            to: value(to),
-            message: value(message),
-        })
+        (at + 1 == bytes.len()).then_some(fields)
     }
+}
 
-    /// Finds them in whatever is JSON.
-    fn of_any(text: &'a str) -> Option<Self> {
-        let mut fields = Fields::default();
-        let walked = json::each_field(text, |key, raw| {
-            let place = match json::string(key).as_deref() {
-                Some("type") => &mut fields.kind,
-                Some("toUserId") => &mut fields.to,
-                Some("message") => &mut fields.message,
-                _ => return,
-            };
-            *place = Some(Value { raw, is_plain: false });
-        });
-        walked.is_ok().then_some(fields)
-    }
+/// The length of a key and its colon.
+#[inline(never)]
+fn other_key(rest: &[u8]) -> Option<usize> {
+    let key = json::string_end(rest)?;
+    (rest.get(key) == Some(&b':')).then_some(key + 1)
 }
 
 #[cfg(test)]
@@ -116,18 +97,19 @@ mod tests {
 
     /// The short way finds what the long way finds, or nothing.
     fn same(text: &str) -> bool {
-        let Some(short) = Fields::of_page(text) else { return false };
-        let long = Fields::of_any(text).unwrap_or_else(|| panic!("not JSON: {text}"));
-        let string =
-            |value: Option<Value<'_>>| value.map(|value| value.string().unwrap().into_owned());
-        let raw = |value: Option<Value<'_>>| value.map(|value| value.raw.to_owned());
-        assert_eq!(raw(short.kind), raw(long.kind), "{text}");
-        assert_eq!(raw(short.to), raw(long.to), "{text}");
-        assert_eq!(raw(short.message), raw(long.message), "{text}");
-        assert_eq!(string(short.to), string(long.to), "{text}");
+        let Some(short) = PageFields::of(text) else { return false };
+        let long = Fields::of(text).unwrap_or_else(|| panic!("not JSON: {text}"));
+        let raw = |place: &Range<usize>| Some(&text[place.clone()]).filter(|raw| !raw.is_empty());
+        assert_eq!(raw(&short.kind), long.kind, "{text}");
+        assert_eq!(raw(&short.to), long.to, "{text}");
+        assert_eq!(raw(&short.message), long.message, "{text}");
+        for value in [long.kind, long.to, long.message].into_iter().flatten() {
+            let string = json::string(value).unwrap();
+            assert_eq!(string, value[1..value.len() - 1], "{text}");
+        }
         if let (Some(tail), Some(to), Some(message)) = (short.tail, long.to, long.message) {
-            let expected = format!(r#""toUserId":{},"message":{}}}"#, to.raw, message.raw);
-            assert_eq!(tail, expected, "{text}");
+            let expected = format!(r#""toUserId":{to},"message":{message}}}"#);
+            assert_eq!(text[tail..], expected, "{text}");
         }
         true
     }

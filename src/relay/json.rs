@@ -53,7 +53,7 @@ pub fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Where the string that a [plain](is_plain) text begins with ends, past its quote.
-#[inline]
+#[inline(always)]
 pub fn string_end(text: &[u8]) -> Option<usize> {
     let (b'"', inner) = text.split_first()? else { return None };
     Some(find_quote(inner)? + 2)
@@ -116,50 +116,47 @@ fn less_than(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(ONES * limit) & !word & (ONES * 0x80)
 }
 
-/// The first byte that cannot stand for itself in a string. Looks at eight at a time.
+/// The first byte that cannot stand for itself in a string.
 #[inline]
 fn find_special(bytes: &[u8]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks();
+    let (blocks, _) = bytes.as_chunks();
+    let skipped = 16 * blocks.iter().take_while(|block| !has_special(block)).count();
+    let (words, rest) = bytes[skipped..].as_chunks();
     for (position, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let quote = less_than(word ^ (ONES * 0x22), 1);
         let backslash = less_than(word ^ (ONES * 0x5C), 1);
         let found = less_than(word, 0x20) | quote | backslash;
         if found != 0 {
-            return Some(position * 8 + found.trailing_zeros() as usize / 8);
+            return Some(skipped + position * 8 + found.trailing_zeros() as usize / 8);
         }
     }
     let position = rest.iter().position(|byte| is_special(*byte))?;
-    Some(words.len() * 8 + position)
+    Some(skipped + words.len() * 8 + position)
 }
 
 /// The first quote.
-#[inline]
+#[inline(always)]
 fn find_quote(bytes: &[u8]) -> Option<usize> {
     // Keys are short; what people write is not.
     let first = bytes.first_chunk().and_then(find_quote_in_word);
     if first.is_some() {
         return first;
     }
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let mut at = 0;
-    for block in blocks {
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    for (position, block) in blocks.iter().enumerate() {
         if has_quote(block) {
-            break;
-        }
-        at += 16;
-    }
-    let (words, rest) = bytes[at..].as_chunks();
-    for word in words {
-        match find_quote_in_word(word) {
-            Some(position) => return Some(at + position),
-            None => at += 8,
+            let (low, high) = block.split_at(8);
+            let low = low.first_chunk().and_then(find_quote_in_word);
+            let high = || high.first_chunk().and_then(find_quote_in_word).map(|at| at + 8);
+            return low.or_else(high).map(|at| position * 16 + at);
         }
     }
-    rest.iter().position(|byte| *byte == b'"').map(|position| at + position)
+    let position = rest.iter().position(|byte| *byte == b'"')?;
+    Some(blocks.len() * 16 + position)
 }
 
-#[inline]
+#[inline(always)]
 fn find_quote_in_word(word: &[u8; 8]) -> Option<usize> {
     let found = less_than(u64::from_le_bytes(*word) ^ (ONES * 0x22), 1);
     (found != 0).then(|| found.trailing_zeros() as usize / 8)
@@ -169,6 +166,12 @@ fn find_quote_in_word(word: &[u8; 8]) -> Option<usize> {
 #[inline]
 fn has_quote(block: &[u8; 16]) -> bool {
     block.iter().fold(false, |found, byte| found | (*byte == b'"'))
+}
+
+/// As [`has_quote`], for bytes that cannot stand for themselves.
+#[inline]
+fn has_special(block: &[u8; 16]) -> bool {
+    has_escape(block) | has_quote(block)
 }
 
 /// As [`has_quote`], for bytes that make a string more than what is between its quotes.

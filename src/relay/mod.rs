@@ -10,15 +10,13 @@ mod json;
 mod page;
 mod v1;
 
-use std::borrow::Cow;
-
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
 use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
 
 pub use config::RelayConfig;
-use v1::Meaning;
+use v1::{Body, Meaning};
 
 /// Totals of what the relay did with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,28 +79,24 @@ impl Relay {
     pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
-        let end = self.scratch.len();
-        json::escape(to, &mut self.scratch);
-        let (from, escaped) = self.scratch.split_at(end);
-        let count = hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message));
-        self.count(count)
+        self.deliver(hub, to, Body::Message(message))
     }
 
-    /// Sends a message from the user whose id, escaped, is in `scratch`.
-    fn deliver(&mut self, hub: &mut Hub, to: &Cow<'_, str>, message: &str, tail: Option<&str>) {
-        let count = if let Some(tail) = tail {
-            hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
-        } else {
-            let end = self.scratch.len();
-            json::escape(to, &mut self.scratch);
-            let (from, escaped) = self.scratch.split_at(end);
-            hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message))
-        };
-        self.count(count);
-    }
-
+    /// Sends a message from the user whose id, escaped, is in `scratch`. Returns to
+    /// how many devices.
     #[inline]
-    fn count(&mut self, devices: usize) -> usize {
+    fn deliver(&mut self, hub: &mut Hub, to: &str, body: Body<'_>) -> usize {
+        let devices = match body {
+            Body::Tail(tail) => {
+                hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
+            }
+            Body::Message(message) => {
+                let end = self.scratch.len();
+                json::escape(to, &mut self.scratch);
+                let (from, escaped) = self.scratch.split_at(end);
+                hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message))
+            }
+        };
         match devices {
             0 => self.counters.offline += 1,
             _ => self.counters.delivered += 1,
@@ -134,9 +128,9 @@ impl Relay {
         match meaning {
             Meaning::Ping => {}
             Meaning::Ignored => self.counters.ignored += 1,
-            Meaning::ToUser { to, message, tail } => {
+            Meaning::ToUser { to, body } => {
                 json::escape(from, &mut self.scratch);
-                self.deliver(hub, &to, message, tail);
+                self.deliver(hub, &to, body);
             }
             Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
                 self.forbid(hub, conn)

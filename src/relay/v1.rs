@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::fields::{Fields, Value};
+use super::fields::{Fields, PageFields};
 use super::json;
 
 /// The answer to a heartbeat, exactly.
@@ -46,13 +46,21 @@ pub enum Meaning<'a> {
     Ping,
     /// Nothing.
     Ignored,
-    /// A message to one user. An id that is borrowed needs no escaping.
-    /// `tail` is everything after the sender's id in the envelope, if it was written so.
-    ToUser { to: Cow<'a, str>, message: &'a str, tail: Option<&'a str> },
+    /// A message to one user.
+    ToUser { to: Cow<'a, str>, body: Body<'a> },
     /// An object for everyone.
     Object { text: &'a str, rename: bool },
     /// A text for everyone.
     Text(&'a str),
+}
+
+/// What a message to one user says.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// The message, as JSON.
+    Message(&'a str),
+    /// Everything that comes after the sender's id in the envelope: it was written so.
+    Tail(&'a str),
 }
 
 /// Whether a frame is the published page's heartbeat, as nearly all are.
@@ -62,22 +70,51 @@ pub fn is_ping(text: &str) -> bool {
 }
 
 /// Tells what a text frame means; the first rule that matches.
+#[inline]
 pub fn meaning(text: &str) -> Meaning<'_> {
+    match meaning_of_page(text) {
+        Some(meaning) => meaning,
+        None => meaning_of_any(text),
+    }
+}
+
+/// The same for a message that is written as the published page writes it, as nearly
+/// all are; `None` for anything else.
+#[inline]
+fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
+    let PageFields { kind, to, message, tail } = PageFields::of(text)?;
+    let is_control = matches!(&text.as_bytes()[kind.clone()], br#""ping""# | br#""pong""#);
+    if is_control || message.is_empty() {
+        return None;
+    }
+    if to.is_empty() {
+        let rename = !kind.is_empty() && TYPES.contains(&&text[kind.start + 1..kind.end - 1]);
+        return Some(Meaning::Object { text, rename });
+    }
+    if !(3..=MAX_ID + 2).contains(&to.len()) {
+        return None;
+    }
+    let body = match tail {
+        Some(at) => Body::Tail(&text[at..]),
+        None => Body::Message(&text[message]),
+    };
+    Some(Meaning::ToUser { to: Cow::Borrowed(&text[to.start + 1..to.end - 1]), body })
+}
+
+fn meaning_of_any(text: &str) -> Meaning<'_> {
     if is_ping(text) {
         return Meaning::Ping;
     }
     if !json::begins_object(text) {
         return Meaning::Text(text);
     }
-    let Some(Fields { kind, to, message, tail }) = Fields::of(text) else {
-        return Meaning::Ignored;
-    };
-    let kind = kind.and_then(Value::string);
+    let Some(Fields { kind, to, message }) = Fields::of(text) else { return Meaning::Ignored };
+    let kind = kind.and_then(json::string);
     match (kind.as_deref(), to, message) {
         (Some("ping"), ..) => Meaning::Ping,
         (Some("pong"), ..) => Meaning::Ignored,
         (_, Some(to), Some(message)) => match id_of(to) {
-            Some(to) => Meaning::ToUser { to, message: message.raw, tail },
+            Some(to) => Meaning::ToUser { to, body: Body::Message(message) },
             None => Meaning::Ignored,
         },
         (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
@@ -90,11 +127,10 @@ pub fn meaning(text: &str) -> Meaning<'_> {
 
 /// Who is meant by a `toUserId`: a string, or an integer literal whose digits
 /// are the id.
-#[inline]
-fn id_of(value: Value<'_>) -> Option<Cow<'_, str>> {
-    let id = match value.string() {
+fn id_of(raw: &str) -> Option<Cow<'_, str>> {
+    let id = match json::string(raw) {
         Some(id) => id,
-        None if is_integer(value.raw) => Cow::Borrowed(value.raw),
+        None if is_integer(raw) => Cow::Borrowed(raw),
         None => return None,
     };
     (1..=MAX_ID).contains(&id.len()).then_some(id)
@@ -168,10 +204,13 @@ mod tests {
         let to = match meaning(text) {
             Meaning::Ping => return ("ping".into(), out),
             Meaning::Ignored => return ("ignored".into(), out),
-            Meaning::ToUser { to, message, .. } => {
+            Meaning::ToUser { to, body } => {
                 let mut escaped = String::new();
                 json::escape(&to, &mut escaped);
-                out = envelope("A", &escaped, message).concat();
+                out = match body {
+                    Body::Message(message) => envelope("A", &escaped, message).concat(),
+                    Body::Tail(tail) => envelope_of_tail("A", tail).concat(),
+                };
                 to.into_owned()
             }
             Meaning::Object { text, rename } => {

@@ -137,8 +137,33 @@ fn a_peer_that_never_takes_the_close_is_dropped_in_time() {
     rig.tick();
     rig.pass(Duration::from_millis(3_100));
     rig.settle();
-    assert!(client.is_dropped());
+    assert!(client.is_dropped() && client.is_discarded(), "nor does the kernel keep it");
     assert_eq!(rig.driver.hub().buffered(), 0);
+}
+
+/// What was written whole is delivered, however slowly it went.
+#[test]
+fn who_has_blocked_and_drained_loses_nothing_at_the_end() {
+    for ours in [true, false] {
+        let mut rig = Rig::new(|_| {});
+        let client = rig.connect("a");
+        let conn = rig.conn(&client);
+        client.script(Output::Take(2));
+        if ours {
+            rig.hub().close(conn, 1000, "");
+            rig.tick();
+        } else {
+            rig.receive(&client, &close(1000));
+        }
+        rig.event(&client, WRITABLE);
+        rig.tick();
+        assert_eq!(all(&client.take())[0].close_code(), Some(1000));
+        client.end();
+        rig.event(&client, ENDED);
+        rig.tick();
+        rig.settle();
+        assert!(client.is_dropped() && !client.is_discarded(), "ours: {ours}");
+    }
 }
 
 #[test]

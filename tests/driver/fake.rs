@@ -47,6 +47,7 @@ pub struct Wire {
     pub refuse_registration: bool,
     pub token: Option<Token>,
     pub shut_down: bool,
+    pub discarded: bool,
     pub dropped: bool,
 }
 
@@ -138,6 +139,11 @@ impl Source for FakeStream {
 impl Transport for FakeStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shut_down = true;
+        Ok(())
+    }
+
+    fn discard_unsent(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().discarded = true;
         Ok(())
     }
 }
@@ -396,6 +402,10 @@ impl Client {
 
     pub fn is_shut_down(&self) -> bool {
         self.0.borrow().shut_down
+    }
+
+    pub fn is_discarded(&self) -> bool {
+        self.0.borrow().discarded
     }
 
     pub fn reregistrations(&self) -> Vec<Interest> {

@@ -64,6 +64,8 @@ struct Fanout {
     /// Where in the payload the message's number stands.
     number_at: usize,
     in_flight: u64,
+    /// Deliveries that are awaited.
+    awaited: u64,
     /// The broadcasts under way by their number, in a ring whose length is a
     /// power of two.
     ring: Vec<Broadcast>,
@@ -93,6 +95,11 @@ struct Fanout {
     lasted: Vec<Duration>,
 }
 
+/// How many broadcasts are under way at most, when some receivers lag behind.
+fn most_under_way(in_flight: usize) -> usize {
+    if in_flight == 1 { 1 } else { 4 * in_flight }
+}
+
 impl Fanout {
     fn new(session: &Session, stalled: Range<usize>, now: Instant) -> Self {
         let options = &session.options;
@@ -104,7 +111,8 @@ impl Fanout {
             template: Template::text(&body),
             number_at: body.len() - r#""}"#.len() - text.len(),
             in_flight: options.in_flight as u64,
-            ring: vec![idle; options.in_flight.next_power_of_two()],
+            awaited: 0,
+            ring: vec![idle; most_under_way(options.in_flight).next_power_of_two()],
             expected: vec![Some(0); reading],
             reading,
             sent: 0,
@@ -134,17 +142,23 @@ impl Fanout {
         (number & (self.ring.len() as u64 - 1)) as usize
     }
 
+    /// Another is sent for as many deliveries as there are receivers, whichever
+    /// broadcasts they belong to: in step, all would always be sent at once.
+    fn may_send(&self) -> bool {
+        self.phase == Phase::Sending
+            && self.awaited <= (self.in_flight - 1) * self.reading as u64
+            && self.sent - self.done < self.ring.len() as u64
+    }
+
     /// Sends as many broadcasts as may be under way, and as the pace allows.
     fn send(&mut self, clients: &mut Clients, now: Instant) {
         while self.done < self.sent && self.ring[self.slot(self.done)].missing == 0 {
             self.done += 1;
         }
         self.batch.clear();
-        while self.phase == Phase::Sending
-            && self.sent - self.done < self.in_flight
-            && self.pace.allows(now)
-        {
+        while self.may_send() && self.pace.allows(now) {
             let slot = self.slot(self.sent);
+            self.awaited += self.reading as u64;
             self.ring[slot] = Broadcast { began: now, missing: self.reading };
             self.template.patch(self.number_at, &sequence::encode(self.sent as u32));
             self.batch.extend_from_slice(self.template.frame());
@@ -161,6 +175,7 @@ impl Fanout {
         for number in numbers {
             let slot = self.slot(number);
             self.ring[slot].missing -= 1;
+            self.awaited -= 1;
         }
     }
 
@@ -213,6 +228,7 @@ impl Load for Fanout {
         let slot = self.slot(next);
         let broadcast = &mut self.ring[slot];
         broadcast.missing -= 1;
+        self.awaited -= 1;
         tally.done(now.saturating_duration_since(broadcast.began), 1);
     }
 
@@ -238,8 +254,7 @@ impl Load for Fanout {
             self.next_probe = now + PROBE;
             self.stalled.clone().for_each(|id| clients.probe(id));
         }
-        let may_send = self.sent - self.done < self.in_flight && self.phase == Phase::Sending;
-        self.pace.next().filter(|_| may_send)
+        self.pace.next().filter(|_| self.may_send())
     }
 
     fn on_look(&mut self, clients: &mut Clients, now: Instant) {
