@@ -85,7 +85,7 @@ impl Run {
             config.handshake_timeout = Duration::ZERO;
         });
         let (guests, coverage) = (Vec::new(), Coverage::default());
-        Run { rig, random, guests, said: 0, calm: seed % 3 > 0, delivered: 0, coverage }
+        Run { rig, random, guests, said: 0, calm: !seed.is_multiple_of(3), delivered: 0, coverage }
     }
 
     fn arrive(&mut self) {

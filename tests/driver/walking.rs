@@ -82,6 +82,15 @@ fn what_is_sent_meanwhile_comes_after_it() {
 }
 
 #[test]
+fn what_a_user_is_sent_meanwhile_comes_after_it() {
+    let (mut rig, clients, message) = walking(6, 2, 100);
+    for number in (0..6).rev() {
+        assert_eq!(rig.hub().send_to_user(&format!("u{number}"), "to the user"), 1);
+    }
+    assert_all_got(&mut rig, &clients, &[&message, "to the user"]);
+}
+
+#[test]
 fn one_walk_after_another() {
     let (mut rig, clients, message) = walking(5, 2, 100);
     rig.settle();
@@ -118,6 +127,7 @@ fn a_socket_that_does_not_take_it_whole_stops_nobody() {
                     _ => Output::Error(ErrorKind::Interrupted),
                 });
                 rig.settle();
+                assert_eq!(rig.hub().stats().deliveries, 6);
                 for (number, client) in clients.iter().enumerate() {
                     let whole = number != at || how == 4;
                     let written = client.0.borrow().written.len();
@@ -288,7 +298,8 @@ fn going_down_lets_it_arrive_first() {
 #[test]
 fn whoever_ends_its_side_meanwhile_still_gets_it() {
     let (mut rig, clients, message) = walking(6, 2, 100);
-    for client in &clients {
+    // The first of them is one it has not reached.
+    for client in clients.iter().rev() {
         client.end();
         rig.event(client, READABLE);
     }
