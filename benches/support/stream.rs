@@ -6,8 +6,8 @@
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use longlink::{Listen, Peer, Socket, Transport};
 use mio::event::Source;
@@ -72,13 +72,16 @@ pub fn totals() -> Totals {
 /// Takes whatever is written to it.
 #[derive(Debug)]
 pub struct Stream {
-    /// As many bytes as a socket takes.
-    _socket: MaybeUninit<Socket>,
+    /// As many bytes as a socket takes, and as much room for none in them.
+    _first: NonZeroU32,
+    _rest: [u32; size_of::<Socket>() / 4 - 1],
 }
+
+const _: () = assert!(size_of::<Option<Stream>>() == size_of::<Option<Socket>>());
 
 impl Stream {
     pub fn new() -> Self {
-        Stream { _socket: MaybeUninit::uninit() }
+        Stream { _first: NonZeroU32::MIN, _rest: [0; size_of::<Socket>() / 4 - 1] }
     }
 }
 
