@@ -168,9 +168,27 @@ fn failed(error: rustix::io::Errno) -> io::Error {
 impl Read for Socket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let recv = |socket: BorrowedFd<'_>, buffer: &mut [u8]| {
-            net::recv(socket, buffer, RecvFlags::empty()).map(|it| it.0).map_err(failed)
-        };
+        match self {
+            Socket::Tcp(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
+            _ => self.read_other(buffer),
+        }
+    }
+}
+
+#[inline]
+fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    net::recv(socket, buffer, RecvFlags::empty()).map(|it| it.0).map_err(failed)
+}
+
+#[inline]
+fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(failed)
+}
+
+impl Socket {
+    /// What is not plain TCP, out of the way of what is.
+    #[inline(never)]
+    fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
             Socket::Unix(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
@@ -181,20 +199,26 @@ impl Read for Socket {
             Socket::Proxied(_) => self.read_proxied(buffer),
         }
     }
+
+    #[inline(never)]
+    fn write_other(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
+            Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.write(bytes),
+            // Nobody is answered before anything was read.
+            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 impl Write for Socket {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let send =
-            |socket: BorrowedFd<'_>| net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(failed);
         match self {
-            Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd())),
-            Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.write(bytes),
-            // Nobody is answered before anything was read.
-            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
+            Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
+            _ => self.write_other(bytes),
         }
     }
 
