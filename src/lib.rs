@@ -65,6 +65,8 @@ pub use hub::{
     Sent, Sink, Stats, Upgrade, Wrote,
 };
 pub use relay::{Counters, Relay, RelayConfig};
+#[cfg(feature = "tickets")]
+pub use relay::{Ticket, TicketError, Tickets};
 pub use server::{Server, Stopper};
 pub use wheel::{TICK_MS, Wheel};
 

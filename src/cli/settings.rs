@@ -7,6 +7,7 @@ use super::Refusal;
 use super::capacity::Capacity;
 use super::hosts;
 use super::listen::{self, Address};
+use super::secret::Secrets;
 use super::units;
 use super::values::Values;
 
@@ -15,6 +16,10 @@ use super::values::Values;
 pub struct Settings {
     pub config: Config,
     pub relay: RelayConfig,
+    /// Clients need a ticket signed with one of these.
+    pub secrets: Option<Secrets>,
+    /// A ticket's end is not the connection's.
+    pub at_door_only: bool,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     pub level: LevelFilter,
@@ -47,13 +52,29 @@ impl Settings {
             Some(addresses) => addresses,
             None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
         };
+        let secrets = Secrets::read(values)?;
         let open = values.read("open", units::switch)?.unwrap_or(false);
-        if !open {
+        if open && secrets.is_some() {
+            return Err(Refusal(
+                "open lets everyone in, a secret only who has a ticket: \
+                 leave one of them out"
+                    .to_owned(),
+            ));
+        }
+        if !open && secrets.is_none() {
             listen::protect(&listen)?;
+        }
+        let at_door_only = values.read("ticket-at-door-only", units::switch)?.unwrap_or(false);
+        if at_door_only && secrets.is_none() {
+            return Err(Refusal(
+                "ticket-at-door-only: there are no tickets without a secret".into(),
+            ));
         }
         let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
             relay: relay(values)?,
+            secrets,
+            at_door_only,
             listen,
             level: level.unwrap_or(LevelFilter::Info),
             warnings: Vec::new(),
@@ -73,7 +94,8 @@ impl Settings {
             let warning = "ping-after is not below idle-timeout: silent clients are ended unasked";
             self.warnings.push(warning.to_owned());
         }
-        if let Some(address) = self.listen.iter().find(|address| !address.is_local()) {
+        let open = self.listen.iter().find(|address| !address.is_local());
+        if let (Some(address), None) = (open, &self.secrets) {
             self.warnings
                 .push(format!("{address} is open: everyone who reaches it may connect as anyone"));
         }
@@ -132,10 +154,9 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
 /// What of the protocol can be chosen.
 fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     let mut relay = RelayConfig::default();
-    for (name, field) in [("broadcast", &mut relay.broadcast), ("demo", &mut relay.demo)] {
-        if let Some(on) = values.read(name, units::switch)? {
-            *field = on;
-        }
+    relay.broadcast = values.read("broadcast", units::switch)?;
+    if let Some(on) = values.read("demo", units::switch)? {
+        relay.demo = on;
     }
     let list = |raw: &_, read: fn(&str) -> Result<String, String>| -> Result<Vec<_>, _> {
         units::list(raw)?.iter().map(|entry| read(entry)).collect()

@@ -23,6 +23,9 @@ pub struct Setting {
     pub help: &'static str,
 }
 
+/// The file of the secrets of tickets.
+pub const SECRET_FILE: &str = "secret-file";
+
 /// The configuration file is named by a flag or the environment only.
 pub const CONFIG: &str = "config";
 
@@ -50,7 +53,22 @@ pub static SETTINGS: &[Setting] = &[
         "on|off",
         WHERE,
         "Listen on other than loopback addresses too, although everyone who reaches them may connect \
-         under any user id [default: off]",
+         under any user id; not together with tickets, which need no such permission [default: off]",
+    ),
+    setting(
+        SECRET_FILE,
+        Takes::One,
+        "FILE",
+        WHO,
+        "Let in only clients with a ticket (JWT, HS256) signed with the secret in this file, at least \
+         32 bytes; a second line is a second secret. Or LONGLINK_SECRET holds the secret itself",
+    ),
+    setting(
+        "ticket-at-door-only",
+        Takes::Switch,
+        "on|off",
+        WHO,
+        "Let a connection live on after its ticket has expired [default: off]",
     ),
     setting(
         "allow-origin",
@@ -80,7 +98,7 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "on|off",
         CHAT,
-        "Whether clients may send to everyone [default: on]",
+        "Whether clients may send to everyone [default: on; with tickets, those whose ticket says so]",
     ),
     setting("demo", Takes::One, "on|off", CHAT, "Whether / is the demo page [default: on]"),
     setting(

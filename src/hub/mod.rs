@@ -187,6 +187,11 @@ impl Hub {
         &self.config
     }
 
+    /// The time of the current turn, as it was last given to the hub.
+    pub fn now(&self) -> Instant {
+        self.turn
+    }
+
     /// How many connections are held, in any phase: also those that are shaking
     /// hands, asking for pages, or closing.
     pub fn connections(&self) -> usize {

@@ -8,16 +8,22 @@ mod door;
 mod fields;
 mod json;
 mod page;
+#[cfg(feature = "tickets")]
+mod tickets;
 mod v1;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
+use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
 
 pub use config::RelayConfig;
+#[cfg(feature = "tickets")]
+pub use tickets::{Ticket, TicketError, Tickets};
 use v1::Meaning;
 
 /// Totals of what the relay did with messages. They only grow.
@@ -34,6 +40,8 @@ pub struct Counters {
     pub forbidden: u64,
     /// Frames that mean nothing.
     pub ignored: u64,
+    /// Handshakes refused for the want of a good ticket.
+    pub unticketed: u64,
 }
 
 /// Serves the published mini-program page: heartbeats, one-to-one and group
@@ -41,13 +49,27 @@ pub struct Counters {
 ///
 /// Delivery is at most once, to whoever is online; messages from one
 /// connection to one recipient arrive in the order sent. It takes a user's id
-/// from the path `/websocket/{userId}` and does not ask for proof.
+/// from the path `/websocket/{userId}`, and asks for proof if it was given
+/// [`Tickets`].
 #[derive(Debug)]
 pub struct Relay {
     config: RelayConfig,
     counters: Counters,
+    #[cfg(feature = "tickets")]
+    tickets: Option<Tickets>,
+    /// What the connection may that has been let in and is about to open.
+    entering: Option<(ConnId, Rights)>,
+    /// Connections whose ticket lets them send to everyone.
+    speakers: HashSet<ConnId>,
     /// Where outgoing messages are put together.
     scratch: String,
+}
+
+/// What a ticket allows beyond entering.
+#[derive(Debug)]
+struct Rights {
+    groups: Vec<String>,
+    broadcast: bool,
 }
 
 /// A scratch buffer that has grown larger is given back.
@@ -56,7 +78,23 @@ const SCRATCH: usize = 64 * 1024;
 impl Relay {
     /// A relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
-        Relay { config, counters: Counters::default(), scratch: String::new() }
+        Relay {
+            config,
+            counters: Counters::default(),
+            #[cfg(feature = "tickets")]
+            tickets: None,
+            entering: None,
+            speakers: HashSet::new(),
+            scratch: String::new(),
+        }
+    }
+
+    /// Lets in only clients with a ticket. Pages of any origin may then
+    /// connect, unless [`allow_origins`](RelayConfig::allow_origins) names some.
+    #[cfg(feature = "tickets")]
+    pub fn with_tickets(mut self, tickets: Tickets) -> Self {
+        self.tickets = Some(tickets);
+        self
     }
 
     /// Running totals.
@@ -138,7 +176,7 @@ impl Relay {
                 json::escape(from, &mut self.scratch);
                 self.deliver(hub, &to, message, tail);
             }
-            Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
+            Meaning::Object { .. } | Meaning::Text(_) if !self.may_broadcast(conn) => {
                 self.forbid(hub, conn)
             }
             Meaning::Object { text, rename } => {
@@ -157,6 +195,74 @@ impl Relay {
     fn broadcast(&mut self, hub: &mut Hub) {
         self.counters.broadcasts += 1;
         hub.broadcast(&self.scratch);
+    }
+
+    fn may_broadcast(&self, conn: ConnId) -> bool {
+        match self.config.broadcast {
+            Some(on) => on,
+            None => !self.asks_for_tickets() || self.speakers.contains(&conn),
+        }
+    }
+
+    #[cfg(feature = "tickets")]
+    fn asks_for_tickets(&self) -> bool {
+        self.tickets.is_some()
+    }
+
+    #[cfg(not(feature = "tickets"))]
+    fn asks_for_tickets(&self) -> bool {
+        false
+    }
+
+    /// Decides a handshake for a path that names a user.
+    fn admit(
+        &mut self,
+        hub: &Hub,
+        conn: ConnId,
+        user: &str,
+        request: &Request<'_>,
+    ) -> Result<Accept, Response> {
+        let wish = door::Wish::read(user, request)?;
+        #[cfg(feature = "tickets")]
+        if self.tickets.is_some() {
+            door::check_narrowed(&self.config, request)?;
+            return self.admit_ticket(hub, conn, &wish, request);
+        }
+        door::check_open(&self.config, hub.is_loopback(conn), request)?;
+        Ok(wish.accept())
+    }
+
+    #[cfg(feature = "tickets")]
+    fn admit_ticket(
+        &mut self,
+        hub: &Hub,
+        conn: ConnId,
+        wish: &door::Wish<'_>,
+        request: &Request<'_>,
+    ) -> Result<Accept, Response> {
+        let Some(tickets) = &self.tickets else { return Ok(wish.accept()) };
+        let checked = match door::ticket_of(request) {
+            Ok(Some(ticket)) => tickets
+                .check(&ticket, wish.user, wish.device.as_deref(), hub.now())
+                .map_err(tickets::Refused::text),
+            Ok(None) => Err("a ticket is needed"),
+            Err(()) => Err(tickets::Refused::Bad.text()),
+        };
+        match checked {
+            Ok((ticket, end)) => {
+                let mut accept = wish.accept();
+                if let (None, Some(device)) = (&wish.device, &ticket.device) {
+                    accept = accept.device(device);
+                }
+                let Ticket { groups, broadcast, .. } = ticket;
+                self.entering = Some((conn, Rights { groups, broadcast }));
+                Ok(accept.until(end))
+            }
+            Err(why) => {
+                self.counters.unticketed += 1;
+                Err(Response::text(401, why).field("WWW-Authenticate", "Bearer"))
+            }
+        }
     }
 
     fn forbid(&mut self, hub: &Hub, conn: ConnId) {
@@ -181,7 +287,7 @@ impl Handler for Relay {
             // A server may ignore a wish to upgrade (RFC 9110, section 7.8).
             return Err(Reject(page::answer(&self.config, hub.is_draining(), &upgrade)));
         };
-        Ok(door::admit(&self.config, user, hub.is_loopback(conn), &upgrade)?)
+        Ok(self.admit(hub, conn, user, &upgrade)?)
     }
 
     fn on_request(&mut self, hub: &mut Hub, _: ConnId, request: &Request<'_>) -> Reply {
@@ -191,6 +297,15 @@ impl Handler for Relay {
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("open {}", Identity(hub, conn));
+        }
+        if let Some((_, rights)) = self.entering.take_if(|(entering, _)| *entering == conn) {
+            for group in &rights.groups {
+                // Only what is within the limits was let in.
+                let _ = hub.join(conn, group);
+            }
+            if rights.broadcast {
+                self.speakers.insert(conn);
+            }
         }
     }
 
@@ -203,6 +318,7 @@ impl Handler for Relay {
     }
 
     fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
+        self.speakers.remove(&conn);
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
         }

@@ -244,7 +244,7 @@ fn nesting_of_64_passes_and_of_65_does_not() {
 
 #[test]
 fn broadcasts_switched_off_are_ignored_and_all_else_works() {
-    let site = serve::relay_with(|_| {}, |relay| relay.broadcast = false);
+    let site = serve::relay_with(|_| {}, |relay| relay.broadcast = Some(false));
     let (mut a, mut b) = (site.connect("A"), site.connect("B"));
     for text in ["hello", r#"{"message":"x"}"#, ""] {
         a.send(text);
