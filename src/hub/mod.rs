@@ -10,6 +10,7 @@
 
 mod bind;
 mod check;
+mod column;
 mod config;
 mod dirty;
 mod flush;
@@ -112,6 +113,9 @@ pub struct Hub {
     users: users::Users,
     groups: groups::Groups,
     wheel: Wheel,
+    /// When the right to be connected ends, in seconds; 0 for never. Set when a
+    /// connection opens.
+    ends: column::Column<u32>,
     arena: Arena,
     dirty: dirty::Dirty,
     /// Where an HTTP answer is put together.
@@ -165,6 +169,7 @@ impl Hub {
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
             wheel: Wheel::with_capacity(slots),
+            ends: column::Column::default(),
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
             answer: Vec::new(),

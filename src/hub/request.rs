@@ -118,6 +118,7 @@ impl Hub {
             record.flags.set(Flags::WRITES_ARE_LIFE);
         }
         self.stats.opened += 1;
+        self.set_end_of_right(conn.index, accept.until);
         self.wheel.disarm(conn.index);
         self.arm_open(conn.index);
         handler.on_open(self, conn);

@@ -28,6 +28,8 @@ pub struct Stats {
     pub relieved: u64,
     /// Connections ended for silence.
     pub idle: u64,
+    /// Connections ended because the right to be connected had.
+    pub expired: u64,
     /// Connections parked by a newer one of the same user and device.
     pub parked: u64,
     /// Parked connections made active again.

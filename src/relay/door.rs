@@ -21,7 +21,7 @@ pub const MAX_DEVICE: usize = 64;
 /// Where mini-programs say they come from.
 const WECHAT: &str = "servicewechat.com";
 /// A subprotocol entry that carries a ticket; it is never echoed.
-const TICKET: &str = "ticket.";
+pub const TICKET: &str = "ticket.";
 /// A dialect that is not spoken yet.
 const UNSPOKEN: &str = "longlink.v2";
 
@@ -63,33 +63,6 @@ pub fn check_open(
 ) -> Result<(), Response> {
     check_host(config, loopback, request)?;
     check_origin(config, request)
-}
-
-/// Whether it may with a ticket, which decides unless origins are named.
-pub fn check_narrowed(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
-    if config.allow_origins.is_empty() { Ok(()) } else { check_origin(config, request) }
-}
-
-/// The ticket of the first source that is there, `Err` when that is no text.
-/// One that is bad does not make room for the next.
-pub fn ticket_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, ()> {
-    if request.header_count("Authorization") > 1 {
-        return Err(());
-    }
-    if let Some(bearer) = request.header("Authorization").and_then(bearer) {
-        return Ok(Some(Cow::Borrowed(bearer)));
-    }
-    if let Some(ticket) = request.protocols().find_map(|name| name.strip_prefix(TICKET)) {
-        return Ok(Some(Cow::Borrowed(ticket)));
-    }
-    request.query_value("ticket").map_err(|_| ())
-}
-
-/// The token of `Bearer TOKEN` (RFC 6750, section 2.1). Another scheme is some
-/// proxy's matter.
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
 /// A user id or device: within its length, no slash, no control characters.
@@ -143,7 +116,7 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     Err(Response::text(403, "this host is not allowed"))
 }
 
-fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
+pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
     let origin = match request.header_count("Origin") {
         0 => return Ok(()),
         1 => request.header("Origin").unwrap_or("null"),

@@ -40,7 +40,7 @@ pub struct Counters {
     pub forbidden: u64,
     /// Frames that mean nothing.
     pub ignored: u64,
-    /// Handshakes refused for the want of a good ticket.
+    /// Handshakes refused, while tickets are asked for, by ticket or origin.
     pub unticketed: u64,
 }
 
@@ -224,45 +224,15 @@ impl Relay {
     ) -> Result<Accept, Response> {
         let wish = door::Wish::read(user, request)?;
         #[cfg(feature = "tickets")]
-        if self.tickets.is_some() {
-            door::check_narrowed(&self.config, request)?;
-            return self.admit_ticket(hub, conn, &wish, request);
+        if let Some(tickets) = &self.tickets {
+            let (accept, rights) = tickets
+                .admit(&self.config, &wish, request, hub.now())
+                .inspect_err(|_| self.counters.unticketed += 1)?;
+            self.entering = Some((conn, rights));
+            return Ok(accept);
         }
         door::check_open(&self.config, hub.is_loopback(conn), request)?;
         Ok(wish.accept())
-    }
-
-    #[cfg(feature = "tickets")]
-    fn admit_ticket(
-        &mut self,
-        hub: &Hub,
-        conn: ConnId,
-        wish: &door::Wish<'_>,
-        request: &Request<'_>,
-    ) -> Result<Accept, Response> {
-        let Some(tickets) = &self.tickets else { return Ok(wish.accept()) };
-        let checked = match door::ticket_of(request) {
-            Ok(Some(ticket)) => tickets
-                .check(&ticket, wish.user, wish.device.as_deref(), hub.now())
-                .map_err(tickets::Refused::text),
-            Ok(None) => Err("a ticket is needed"),
-            Err(()) => Err(tickets::Refused::Bad.text()),
-        };
-        match checked {
-            Ok((ticket, end)) => {
-                let mut accept = wish.accept();
-                if let (None, Some(device)) = (&wish.device, &ticket.device) {
-                    accept = accept.device(device);
-                }
-                let Ticket { groups, broadcast, .. } = ticket;
-                self.entering = Some((conn, Rights { groups, broadcast }));
-                Ok(accept.until(end))
-            }
-            Err(why) => {
-                self.counters.unticketed += 1;
-                Err(Response::text(401, why).field("WWW-Authenticate", "Bearer"))
-            }
-        }
     }
 
     fn forbid(&mut self, hub: &Hub, conn: ConnId) {

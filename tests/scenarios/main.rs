@@ -5,6 +5,7 @@ mod http;
 mod limits;
 mod liveness;
 mod parking;
+mod tickets;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -5,6 +5,7 @@
 //! secret, or a part of one.
 
 mod claims;
+mod door;
 mod hmac;
 
 use std::fmt;
@@ -78,7 +79,7 @@ impl std::error::Error for TicketError {}
 
 /// Why a ticket does not let its bearer in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+enum Refused {
     /// Too long, unreadable, signed with another algorithm or secret, or with
     /// claims that are missing or out of their limits.
     Bad,
@@ -91,7 +92,7 @@ pub enum Refused {
 impl Refused {
     /// For the client's developer. Only the owner of a secret can make a
     /// ticket that is told more than "bad".
-    pub fn text(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
             Refused::Bad => "bad ticket",
             Refused::Expired => "the ticket has expired",
@@ -172,7 +173,7 @@ impl Tickets {
 
     /// Whether this ticket lets in this user, and what it allows. `device` is
     /// the one the client has named.
-    pub(super) fn check(
+    fn check(
         &self,
         ticket: &str,
         user: &str,
