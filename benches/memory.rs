@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let mut config = Config::default();
     config.max_connections = connections as usize;
     let mut relay = RelayConfig::default();
-    relay.broadcast = false;
+    relay.broadcast = Some(false);
     let ping: &[&[u8]] = &[frames::texts(["ping"])];
     // In two halves, so that the first has to be kept.
     let large = frames::texts([" ".repeat(LARGE).as_str()]);

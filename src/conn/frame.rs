@@ -50,9 +50,9 @@ pub struct Whole<'a> {
 /// [`parse_header`].
 #[inline]
 pub fn take_whole(input: &mut [u8], max_message: usize) -> Option<Whole<'_>> {
-    let is_text = match input.first()? {
-        &TEXT => true,
-        &BINARY => false,
+    let is_text = match *input.first()? {
+        TEXT => true,
+        BINARY => false,
         _ => return None,
     };
     let (header, mask, length, rest) = match input {

@@ -12,7 +12,6 @@ mod page;
 mod tickets;
 mod v1;
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::conn::close::CloseReason;
@@ -127,7 +126,7 @@ impl Relay {
     }
 
     /// Sends a message from the user whose id, escaped, is in `scratch`.
-    fn deliver(&mut self, hub: &mut Hub, to: &Cow<'_, str>, message: &str, tail: Option<&str>) {
+    fn deliver(&mut self, hub: &mut Hub, to: &str, message: &str, tail: Option<&str>) {
         let count = if let Some(tail) = tail {
             hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
         } else {

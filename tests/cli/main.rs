@@ -10,3 +10,4 @@ mod program;
 mod refusals;
 mod settings;
 mod signals;
+mod tickets;

@@ -53,11 +53,13 @@ struct Unreadable;
 fn ticket_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Unreadable> {
     match request.header_count("Authorization") {
         0 => {}
-        1 => match bearer(request.header("Authorization").ok_or(Unreadable)?) {
-            Some(token) => return Ok(Some(Cow::Borrowed(token))),
+        1 => {
+            let value = request.header("Authorization").ok_or(Unreadable)?;
             // Another scheme is some proxy's matter.
-            None => {}
-        },
+            if let Some(token) = bearer(value) {
+                return Ok(Some(Cow::Borrowed(token)));
+            }
+        }
         _ => return Err(Unreadable),
     }
     if let Some(ticket) = request.protocols().find_map(|name| name.strip_prefix(TICKET)) {
