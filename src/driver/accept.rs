@@ -43,11 +43,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         let door = &mut self.doors[position];
         let loopback = door.listener.is_loopback();
         match door.listener.accept() {
-            Ok((socket, peer)) => {
-                if let Err(error) = self.take_in(socket, peer, loopback) {
-                    log::warn!("a connection could not be taken in: {error}");
-                }
-            }
+            Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
+                // The hub has refused it, and has counted that.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(error) => log::warn!("a connection could not be taken in: {error}"),
+                Ok(_) => {}
+            },
             Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
             // The peer has gone again, or a signal came: on to the next one.
             Err(error)

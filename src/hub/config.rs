@@ -58,6 +58,17 @@ pub struct Config {
     pub max_requests: u8,
     /// Which of a user's devices get the user's messages.
     pub devices: Devices,
+    /// Connections from one address, an IPv6 one counting as its /64; 0 for no
+    /// limit. A few more are answered with 503, others closed. Loopback
+    /// addresses and Unix sockets are not limited. Default 1,000.
+    pub max_per_address: usize,
+    /// Connections of one user, on all devices together; 0 for no limit. A
+    /// further one gets 503 after a second. Default 25.
+    pub max_per_user: usize,
+    /// How long a handshake that is refused with 401 or 403 waits for the
+    /// answer, since pages try again at once. Up to 1,024 wait, and an eighth of
+    /// `max_connections`; others are answered at once. Default 1 s.
+    pub reject_delay: Duration,
     /// Work per turn: one for each message parsed and each delivery queued.
     /// When it is spent, the rest waits for the next turn. Default 16,384.
     pub work_per_turn: u32,
@@ -108,6 +119,9 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(5),
             max_requests: 100,
             devices: Devices::Many,
+            max_per_address: 1_000,
+            max_per_user: super::MAX_PER_USER,
+            reject_delay: Duration::from_secs(1),
             work_per_turn: 16_384,
             writes_per_turn: 128,
             accepts_per_turn: 128,

@@ -8,6 +8,7 @@
 //! The fields are split along their borrows: `conns`, `arena`, `dirty` and the
 //! rest are siblings, so a fan-out can walk one while it fills the others.
 
+mod addresses;
 mod bind;
 mod check;
 mod column;
@@ -67,6 +68,8 @@ struct Timeouts {
     idle: u64,
     close: u64,
     keep_alive: u64,
+    /// 0 for at once.
+    reject: u64,
 }
 
 /// All connections and what is known of them: no sockets and no clock.
@@ -112,6 +115,9 @@ pub struct Hub {
     next_serial: u32,
     users: users::Users,
     groups: groups::Groups,
+    addresses: addresses::Addresses,
+    /// Connections that are to be refused after a moment.
+    held: usize,
     wheel: Wheel,
     /// When the right to be connected ends, in seconds; 0 for never. Set when a
     /// connection opens.
@@ -157,6 +163,7 @@ impl Hub {
             idle: millis(config.idle_timeout),
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
+            reject: config.reject_delay.as_millis() as u64,
         };
         let slots = config.max_connections + SURPLUS;
         Hub {
@@ -168,6 +175,8 @@ impl Hub {
             next_serial: 0,
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
+            addresses: addresses::Addresses::default(),
+            held: 0,
             wheel: Wheel::with_capacity(slots),
             ends: column::Column::default(),
             arena: Arena::new(),
@@ -233,6 +242,13 @@ impl Hub {
     /// Where a connection comes from.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.resolve(conn).map(|conn| conn.peer)
+    }
+
+    /// How many handshakes from a connection's address were refused lately, none
+    /// of them more than a minute after the one before. All of loopback, and
+    /// Unix sockets, are one address.
+    pub fn refusals(&self, conn: ConnId) -> u32 {
+        self.peer(conn).map_or(0, |peer| self.addresses.refused(peer, self.now))
     }
 
     /// Whether a connection came in on a loopback address.

@@ -14,6 +14,10 @@ pub struct Stats {
     pub answered: u64,
     /// Refused because the server was full or a user had too many connections.
     pub refused: u64,
+    /// Connections refused because too many came from their address.
+    pub crowded: u64,
+    /// Handshakes refused by the handler.
+    pub rejected: u64,
     /// Messages received.
     pub messages_in: u64,
     /// Messages queued, each receiver counted.

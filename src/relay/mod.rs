@@ -14,6 +14,8 @@ mod v1;
 
 use std::collections::HashSet;
 
+#[cfg(feature = "tickets")]
+use crate::conn::Peer;
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
@@ -39,8 +41,6 @@ pub struct Counters {
     pub forbidden: u64,
     /// Frames that mean nothing.
     pub ignored: u64,
-    /// Handshakes refused, while tickets are asked for, by ticket or origin.
-    pub unticketed: u64,
 }
 
 /// Serves the published mini-program page: heartbeats, one-to-one and group
@@ -226,7 +226,7 @@ impl Relay {
         if let Some(tickets) = &self.tickets {
             let (accept, rights) = tickets
                 .admit(&self.config, &wish, request, hub.now())
-                .inspect_err(|_| self.counters.unticketed += 1)?;
+                .inspect_err(|why| refused(hub, conn, user, why))?;
             self.entering = Some((conn, rights));
             return Ok(accept);
         }
@@ -291,6 +291,17 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
         }
+    }
+}
+
+/// Warns of a refused handshake, and of many from one address rarer and rarer.
+#[cfg(feature = "tickets")]
+fn refused(hub: &Hub, conn: ConnId, user: &str, why: &Response) {
+    let count = hub.refusals(conn) + 1;
+    if count.is_power_of_two() {
+        let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let why = why.line();
+        log::warn!("refused user {} from {peer}: {why} ({count} from there)", Printable(user));
     }
 }
 
