@@ -65,6 +65,17 @@ pub struct Config {
     /// Connections of one user, on all devices together; 0 for no limit. A
     /// further one gets 503 after a second. Default 25.
     pub max_per_user: usize,
+    /// Messages a second of one connection, heartbeats included; 0 for no limit.
+    /// One that is faster is not read until it is within the rate again: nothing
+    /// is dropped. Default 200.
+    pub message_rate: u32,
+    /// The same for messages to everyone, which cost as many sends; 0 for no
+    /// limit but `message_rate`. Default 20.
+    pub broadcast_rate: u32,
+    /// For how long at these rates a connection may be ahead of them: 5 s at
+    /// 200 are 1,000 messages at once, or 100 to everyone, or half of each. At
+    /// least one message. Default 5 s.
+    pub rate_burst: Duration,
     /// How long a handshake that is refused with 401 or 403 waits for the
     /// answer, since pages try again at once. Up to 1,024 wait, and an eighth of
     /// `max_connections`; others are answered at once. Default 1 s.
@@ -121,6 +132,9 @@ impl Default for Config {
             devices: Devices::Many,
             max_per_address: 1_000,
             max_per_user: super::MAX_PER_USER,
+            message_rate: 200,
+            broadcast_rate: 20,
+            rate_burst: Duration::from_secs(5),
             reject_delay: Duration::from_secs(1),
             work_per_turn: 16_384,
             writes_per_turn: 128,

@@ -90,6 +90,7 @@ impl Hub {
             details: None,
             peer,
         }) as u32;
+        self.pace.forget(index);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
     }

@@ -18,6 +18,7 @@ mod flush;
 mod groups;
 mod handler;
 mod lifecycle;
+mod pace;
 mod pressure;
 mod receive;
 mod request;
@@ -116,6 +117,7 @@ pub struct Hub {
     users: users::Users,
     groups: groups::Groups,
     addresses: addresses::Addresses,
+    pace: pace::Pace,
     /// Connections that are to be refused after a moment.
     held: usize,
     wheel: Wheel,
@@ -176,6 +178,7 @@ impl Hub {
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
             addresses: addresses::Addresses::default(),
+            pace: pace::Pace::new(&config),
             held: 0,
             wheel: Wheel::with_capacity(slots),
             ends: column::Column::default(),

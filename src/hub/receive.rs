@@ -46,8 +46,22 @@ impl Hub {
         self.set_now(now);
         let heard = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
+        let gap = heard - record.heard;
         record.heard = heard;
         record.written = 0;
+        if self.pace.is_easy(conn.index, heard, gap, bytes.len()) {
+            self.receive_now(handler, conn, bytes);
+        } else {
+            let waiting = self.stashed(conn.index);
+            self.metered(conn, gap, waiting + bytes.len(), |hub| {
+                hub.receive_now(handler, conn, bytes);
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn receive_now<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) {
+        let record = &mut self.conns[conn.index as usize];
         let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         if record.flags.has(Flags::PINGED) {
             self.clear_pinged(conn.index);
@@ -91,6 +105,11 @@ impl Hub {
         }
     }
 
+    /// Bytes of a connection that wait to be parsed.
+    fn stashed(&self, index: u32) -> usize {
+        self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
+    }
+
     /// Goes on with connections whose bytes wait.
     pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
         for _ in 0..self.paused.len() {
@@ -98,9 +117,16 @@ impl Hub {
                 break;
             }
             let Some(conn) = self.paused.pop_front() else { break };
-            let Some(record) = self.resolve_mut(conn) else { continue };
-            record.flags.clear(Flags::PAUSED);
-            self.feed_stash(handler, conn);
+            if !self.resolve(conn).is_some_and(|record| record.flags.has(Flags::PAUSED)) {
+                continue;
+            }
+            if self.is_in_debt(conn.index) {
+                self.arm_open(conn.index);
+                continue;
+            }
+            self.conns[conn.index as usize].flags.clear(Flags::PAUSED);
+            let waiting = self.stashed(conn.index);
+            self.metered(conn, u64::MAX, waiting, |hub| hub.feed_stash(handler, conn));
             self.settle(conn);
         }
     }

@@ -24,6 +24,8 @@ pub struct Stats {
     pub deliveries: u64,
     /// Messages longer than `max_queue`, sent to nobody.
     pub too_long: u64,
+    /// Times a connection was not read because it was over its rate.
+    pub held_back: u64,
     /// WebSocket pings sent for silence.
     pub pings: u64,
     /// Connections dropped because they read too slowly.

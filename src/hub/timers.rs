@@ -87,7 +87,10 @@ impl Hub {
     fn open_deadline(&self, index: u32, conn: &Connection) -> u64 {
         let ping = if conn.flags.has(Flags::PINGED) { u64::MAX } else { self.timeouts.ping };
         let silence = conn.alive().saturating_add(ping.min(self.timeouts.idle));
-        silence.min(self.message_deadline(conn)).min(self.end_of_right(index))
+        silence
+            .min(self.message_deadline(conn))
+            .min(self.end_of_right(index))
+            .min(self.pace_deadline(index, conn))
     }
 
     /// When it may be connected no longer.
@@ -149,6 +152,11 @@ impl Hub {
             self.stats.idle += 1;
             self.close_with(index, CloseReason::Idle);
         } else {
+            if conn.flags.has(Flags::PAUSED) && !self.is_in_debt(index) {
+                let serial = conn.serial;
+                self.paused.push_back(ConnId { index, serial });
+            }
+            let conn = &self.conns[index as usize];
             if silent >= self.timeouts.ping && !conn.flags.has(Flags::PINGED) {
                 self.stats.pings += 1;
                 self.conns[index as usize].flags.set(Flags::PINGED);

@@ -180,20 +180,21 @@ impl Relay {
             }
             Meaning::Object { text, rename } => {
                 if v1::write_object(&mut self.scratch, from, text, rename).is_ok() {
-                    self.broadcast(hub);
+                    self.broadcast(hub, conn);
                 }
             }
             Meaning::Text(text) => {
                 v1::write_text(&mut self.scratch, from, text);
-                self.broadcast(hub);
+                self.broadcast(hub, conn);
             }
         }
         self.scratch.shrink_to(SCRATCH);
     }
 
-    fn broadcast(&mut self, hub: &mut Hub) {
+    fn broadcast(&mut self, hub: &mut Hub, conn: ConnId) {
         self.counters.broadcasts += 1;
         hub.broadcast(&self.scratch);
+        hub.charge_broadcast(conn);
     }
 
     fn may_broadcast(&self, conn: ConnId) -> bool {
