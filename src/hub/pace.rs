@@ -125,11 +125,18 @@ impl Hub {
             let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
             self.work = self.allowance(work.saturating_sub(used));
         }
+        if messages == 0 {
+            return;
+        }
         let until = self.pace.until.get(conn.index).max(recent) + messages * message;
-        if messages > 1 || until > recent.max(now + message) {
+        let in_debt = until - now > credit;
+        let waits = self.resolve(conn).is_some_and(|record| record.flags.has(Flags::PAUSED));
+        // When a lone message came is known, and that is enough. But of what
+        // waits more follows without coming.
+        if waits || in_debt || messages > 1 || until > recent.max(now + message) {
             self.pace.until.set(conn.index, until);
         }
-        if until - now > credit {
+        if in_debt {
             self.hold_back(conn);
         }
     }
@@ -149,6 +156,12 @@ impl Hub {
     #[inline]
     pub(super) fn is_in_debt(&self, index: u32) -> bool {
         self.pace.until.get(index).saturating_sub(self.now << SHIFT) > self.pace.credit
+    }
+
+    /// Whether a connection that waited has paid so much that it need not.
+    pub(super) fn pays_off(&self, index: u32) -> bool {
+        let owed = self.pace.until.get(index) > 0;
+        owed && !self.is_in_debt(index) && self.conns[index as usize].flags.has(Flags::PAUSED)
     }
 
     /// When a connection that waits has paid.

@@ -152,11 +152,13 @@ impl Hub {
             self.stats.idle += 1;
             self.close_with(index, CloseReason::Idle);
         } else {
-            if conn.flags.has(Flags::PAUSED) && !self.is_in_debt(index) {
-                let serial = conn.serial;
-                self.paused.push_back(ConnId { index, serial });
+            if self.pays_off(index) {
+                // It is not silent: what it has sent waits here, or unread.
+                let conn = &mut self.conns[index as usize];
+                (conn.heard, conn.written) = (self.now, 0);
+                self.paused.push_back(ConnId { index, serial: conn.serial });
+                return self.arm_open(index);
             }
-            let conn = &self.conns[index as usize];
             if silent >= self.timeouts.ping && !conn.flags.has(Flags::PINGED) {
                 self.stats.pings += 1;
                 self.conns[index as usize].flags.set(Flags::PINGED);

@@ -5,6 +5,7 @@ mod door;
 mod http;
 mod limits;
 mod liveness;
+mod pace;
 mod parking;
 mod tickets;
 #[path = "../world/mod.rs"]
