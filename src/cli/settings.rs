@@ -127,11 +127,30 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
         }
     }
     for (name, field) in [
+        ("max-per-address", &mut config.max_per_address),
+        ("max-per-user", &mut config.max_per_user),
+    ] {
+        if let Some(count) = values.read(name, units::count)? {
+            *field = count;
+        }
+    }
+    for (name, field) in [
+        ("message-rate", &mut config.message_rate),
+        ("broadcast-rate", &mut config.broadcast_rate),
+        ("accept-rate", &mut config.accept_rate),
+    ] {
+        if let Some(rate) = values.read(name, units::rate)? {
+            *field = rate;
+        }
+    }
+    for (name, field) in [
         ("handshake-timeout", &mut config.handshake_timeout),
         ("message-timeout", &mut config.message_timeout),
         ("ping-after", &mut config.ping_after),
         ("idle-timeout", &mut config.idle_timeout),
         ("close-timeout", &mut config.close_timeout),
+        ("reject-delay", &mut config.reject_delay),
+        ("rate-burst", &mut config.rate_burst),
     ] {
         if let Some(time) = values.read(name, units::seconds)? {
             *field = time;

@@ -33,6 +33,7 @@ pub const CONFIG: &str = "config";
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may connect";
 const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
+const RATES: &str = "Limits for each (0 means none)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
 const RUN: &str = "Running";
@@ -139,6 +140,58 @@ pub static SETTINGS: &[Setting] = &[
         "The longest request head; a longer one gets 431 [default: 16384]",
     ),
     setting(
+        "max-per-address",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Connections from one address, or IPv6 /64; not of loopback and Unix sockets. Further ones get \
+         503 [default: 1000]",
+    ),
+    setting(
+        "max-per-user",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Connections of one user, on all devices; a further one gets 503 [default: 25]",
+    ),
+    setting(
+        "message-rate",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Messages a second of one connection; a faster one is read at that rate, and nothing is \
+         dropped [default: 200]",
+    ),
+    setting(
+        "broadcast-rate",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "The same for messages to everyone [default: 20]",
+    ),
+    setting(
+        "accept-rate",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Connections accepted a second; others wait in the kernel's backlog [default: 10000]",
+    ),
+    setting(
+        "rate-burst",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "For how long a connection may be ahead of its rates: 5 s at 200 are 1000 messages at once; \
+         0 means one message [default: 5]",
+    ),
+    setting(
+        "reject-delay",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "How long a refused handshake waits for its 401 or 403; 0 means not at all [default: 1]",
+    ),
+    setting(
         "handshake-timeout",
         Takes::One,
         "SECONDS",
@@ -232,6 +285,13 @@ mod tests {
             ("ping-after", config.ping_after.as_secs() as usize),
             ("idle-timeout", config.idle_timeout.as_secs() as usize),
             ("close-timeout", config.close_timeout.as_secs() as usize),
+            ("reject-delay", config.reject_delay.as_secs() as usize),
+            ("rate-burst", config.rate_burst.as_secs() as usize),
+            ("max-per-address", config.max_per_address),
+            ("max-per-user", config.max_per_user),
+            ("message-rate", config.message_rate as usize),
+            ("broadcast-rate", config.broadcast_rate as usize),
+            ("accept-rate", config.accept_rate as usize),
         ] {
             let told = format!("[default: {default}]");
             assert!(help_of(name).ends_with(&told), "{name}: {}", help_of(name));

@@ -25,6 +25,11 @@ pub fn count(raw: &Raw) -> Result<usize, String> {
     number.map_or_else(|| expected("a whole number", raw), Ok)
 }
 
+/// So many a second.
+pub fn rate(raw: &Raw) -> Result<u32, String> {
+    u32::try_from(count(raw)?).or_else(|_| expected("less than 4294967296 a second", raw))
+}
+
 /// A size in bytes: `65536`, `64k`, `16m`, `1g`.
 pub fn size(raw: &Raw) -> Result<usize, String> {
     let number = match raw {

@@ -40,9 +40,17 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 
     fn accept_one(&mut self, position: usize) {
+        if self.rate.next() > self.now {
+            self.retry_accept = Some(self.rate.next());
+            return;
+        }
         let door = &mut self.doors[position];
         let loopback = door.listener.is_loopback();
-        match door.listener.accept() {
+        let accepted = door.listener.accept();
+        if accepted.is_ok() {
+            self.rate.take(self.now);
+        }
+        match accepted {
             Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
                 // The hub has refused it, and has counted that.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}

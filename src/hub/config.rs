@@ -87,6 +87,10 @@ pub struct Config {
     pub writes_per_turn: u32,
     /// Connections accepted per turn. Default 128.
     pub accepts_per_turn: u32,
+    /// Connections accepted a second, of all listeners together, and as many at
+    /// once after a pause; 0 for no limit. The rest waits in the backlog.
+    /// Default 10,000.
+    pub accept_rate: u32,
     /// The kernel's send buffer of a connection in bytes (`SO_SNDBUF`, which
     /// Linux doubles); 0 leaves it to the kernel, which lets a stalled peer
     /// pin megabytes. Default 65,536.
@@ -139,6 +143,7 @@ impl Default for Config {
             work_per_turn: 16_384,
             writes_per_turn: 128,
             accepts_per_turn: 128,
+            accept_rate: 10_000,
             send_buffer: 65_536,
         }
     }

@@ -56,12 +56,11 @@ impl Pace {
         }
     }
 
-    /// Whether a read of so many bytes, so many milliseconds after the one
-    /// before, needs no account: it is a lone message at most, and all before
-    /// has been paid.
+    /// Whether a read of so many bytes, after one at the time `before`, needs no
+    /// account: it is a lone message at most, and all before has been paid.
     #[inline]
-    pub fn is_easy(&self, index: u32, now: u64, gap: u64, bytes: usize) -> bool {
-        gap >= self.gap && bytes <= self.short && self.until.get(index) <= now << SHIFT
+    pub fn is_easy(&self, index: u32, now: u64, before: u64, bytes: usize) -> bool {
+        now - before >= self.gap && bytes <= self.short && self.until.get(index) <= now << SHIFT
     }
 
     pub fn forget(&mut self, index: u32) {
@@ -91,26 +90,30 @@ impl Hub {
     }
 
     /// Handles bytes by `parse`, at most as many messages as the connection has
-    /// credit for, and charges for them. `gap` is how many milliseconds after
-    /// the last ones they came, `bytes` how many they are.
+    /// credit for, and charges for them. `before` is when bytes came the last
+    /// time, in milliseconds, if these have come now; `bytes` is how many there are.
     #[inline(never)]
     pub(super) fn metered(
         &mut self,
         conn: ConnId,
-        gap: u64,
+        before: Option<u64>,
         bytes: usize,
         parse: impl FnOnce(&mut Self),
     ) {
         let Pace { message, credit, .. } = self.pace;
         let now = self.now << SHIFT;
-        // What a lone message before may still owe.
-        let recent = now + message.saturating_sub(gap.min(self.pace.gap) << SHIFT);
+        // What came before and left no account may have been a lone message.
+        let until = self.pace.until.get(conn.index);
+        let recent = match before.map(|at| at << SHIFT) {
+            Some(at) if until <= at => now.max(at + message),
+            _ => now,
+        };
         let owed = self.pace.until.get(conn.index).max(recent) - now;
         let left = match message {
             0 => u64::MAX,
             message => credit.saturating_sub(owed) / message + 1,
         };
-        let before = self.stats;
+        let stats = self.stats;
         let work = self.work;
         if (bytes / SHORTEST_FRAME) as u64 >= left {
             self.work = work.min(left as u32);
@@ -119,22 +122,23 @@ impl Hub {
         self.pace.halted = false;
         parse(self);
 
-        let messages = self.stats.messages_in - before.messages_in;
+        let messages = self.stats.messages_in - stats.messages_in;
         if allowed < work || self.pace.halted {
-            let handled = messages + self.stats.deliveries - before.deliveries;
+            let handled = messages + self.stats.deliveries - stats.deliveries;
             let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
             self.work = self.allowance(work.saturating_sub(used));
         }
-        if messages == 0 {
-            return;
-        }
         let until = self.pace.until.get(conn.index).max(recent) + messages * message;
-        let in_debt = until - now > credit;
-        let waits = self.resolve(conn).is_some_and(|record| record.flags.has(Flags::PAUSED));
-        // When a lone message came is known, and that is enough. But of what
-        // waits more follows without coming.
-        if waits || in_debt || messages > 1 || until > recent.max(now + message) {
-            self.pace.until.set(conn.index, until);
+        let in_debt = messages > 0 && until - now > credit;
+        // A lone message leaves no account. But of what waits, or has only
+        // begun, more follows that is not alone.
+        let goes_on = self.resolve(conn).is_some_and(|record| {
+            let begun = record.inbound.is_some() || record.flags.has(Flags::PAUSED);
+            begun && record.phase == Phase::Open
+        });
+        let lone = messages == 1 && until <= recent.max(now + message);
+        if goes_on || in_debt || messages > 0 && !lone {
+            self.pace.until.set(conn.index, until.max(now + 1));
         }
         if in_debt {
             self.hold_back(conn);

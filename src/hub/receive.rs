@@ -46,14 +46,14 @@ impl Hub {
         self.set_now(now);
         let heard = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
-        let gap = heard - record.heard;
+        let before = record.heard;
         record.heard = heard;
         record.written = 0;
-        if self.pace.is_easy(conn.index, heard, gap, bytes.len()) {
+        if self.pace.is_easy(conn.index, heard, before, bytes.len()) {
             self.receive_now(handler, conn, bytes);
         } else {
             let waiting = self.stashed(conn.index);
-            self.metered(conn, gap, waiting + bytes.len(), |hub| {
+            self.metered(conn, Some(before), waiting + bytes.len(), |hub| {
                 hub.receive_now(handler, conn, bytes);
             });
         }
@@ -126,7 +126,7 @@ impl Hub {
             }
             self.conns[conn.index as usize].flags.clear(Flags::PAUSED);
             let waiting = self.stashed(conn.index);
-            self.metered(conn, u64::MAX, waiting, |hub| hub.feed_stash(handler, conn));
+            self.metered(conn, None, waiting, |hub| hub.feed_stash(handler, conn));
             self.settle(conn);
         }
     }

@@ -185,3 +185,26 @@ fn no_secret_and_no_ticket_is_ever_printed() {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }
+
+#[test]
+fn limits_are_settings() {
+    let args = ["--message-rate", "2", "--rate-burst", "1", "--broadcast-rate", "0"];
+    let more = ["--max-per-user", "1", "--reject-delay", "0", "--accept-rate", "0"];
+    let program = Program::start(&[&args[..], &more[..], &["--max-per-address=0"]].concat());
+    let mut user = program.user("A");
+    let start = std::time::Instant::now();
+    for _ in 0..5 {
+        user.send(Message::text("ping")).unwrap();
+    }
+    for _ in 0..5 {
+        assert!(user.read().unwrap().to_text().unwrap().contains("pong"));
+    }
+    // Two at once, the others half a second after each other.
+    assert!(start.elapsed().as_millis() >= 1_300, "{:?}", start.elapsed());
+    let second = format!("ws://{}/websocket/A?device=second", program.addr());
+    match tungstenite::client(second, Patient(program.connect())) {
+        Ok(_) => {}
+        Err(HandshakeError::Failure(Error::Http(response))) => assert_eq!(response.status(), 503),
+        Err(other) => panic!("{other:?}"),
+    }
+}
