@@ -4,10 +4,14 @@
 //! An IPv6 address counts as its /64, which is what one customer gets. Loopback
 //! addresses and Unix sockets are not limited: behind a proxy they are everyone.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::quality::RandomState;
+
 use crate::conn::Peer;
+
+/// Keyed, since peers choose their addresses.
+type HashMap<T> = std::collections::HashMap<u64, T, RandomState>;
 
 /// Connections above `max_per_address` that are told so, for each address.
 const SURPLUS_OF_ADDRESS: u32 = 8;
@@ -28,8 +32,8 @@ pub enum Verdict {
 
 #[derive(Debug, Default)]
 pub struct Addresses {
-    open: HashMap<u64, u32>,
-    refused: HashMap<u64, Refusals>,
+    open: HashMap<u32>,
+    refused: HashMap<Refusals>,
 }
 
 #[derive(Debug)]

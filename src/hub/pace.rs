@@ -26,8 +26,8 @@ pub struct Pace {
     broadcast: u64,
     /// How much may be owed by who is still read.
     credit: u64,
-    /// A read of more bytes may hold several messages.
-    short: usize,
+    /// Whether anything costs anything.
+    limited: bool,
     /// Milliseconds after which a lone message has been paid for.
     gap: u64,
     /// Until when each connection owes; what is over counts as nothing.
@@ -49,18 +49,18 @@ impl Pace {
             message,
             broadcast: broadcast.saturating_sub(message),
             credit: if limited { burst - message } else { u64::MAX },
-            short: if limited { 2 * SHORTEST_FRAME - 1 } else { usize::MAX },
+            limited,
             gap: message.div_ceil(1 << SHIFT),
             until: Column::default(),
             halted: false,
         }
     }
 
-    /// Whether a read of so many bytes, after one at the time `before`, needs no
-    /// account: it is a lone message at most, and all before has been paid.
+    /// Whether a read needs no account: it is one frame, and all before it, the
+    /// last at the time `before`, has been paid.
     #[inline]
-    pub fn is_easy(&self, index: u32, now: u64, before: u64, bytes: usize) -> bool {
-        now - before >= self.gap && bytes <= self.short && self.until.get(index) <= now << SHIFT
+    pub fn is_easy(&self, index: u32, now: u64, before: u64, is_one: bool) -> bool {
+        !self.limited || is_one && now - before >= self.gap && self.until.get(index) <= now << SHIFT
     }
 
     pub fn forget(&mut self, index: u32) {
@@ -109,22 +109,20 @@ impl Hub {
             _ => now,
         };
         let owed = self.pace.until.get(conn.index).max(recent) - now;
-        let left = match message {
-            0 => u64::MAX,
-            message => credit.saturating_sub(owed) / message + 1,
-        };
-        let stats = self.stats;
+        let (arrived, queued) = (self.stats.messages_in, self.stats.deliveries);
         let work = self.work;
-        if (bytes / SHORTEST_FRAME) as u64 >= left {
-            self.work = work.min(left as u32);
+        let left = credit.saturating_sub(owed);
+        if (bytes / SHORTEST_FRAME) as u64 * message > left {
+            let messages = left / message + 1;
+            self.work = work.min(u32::try_from(messages).unwrap_or(u32::MAX));
         }
         let allowed = self.work;
         self.pace.halted = false;
         parse(self);
 
-        let messages = self.stats.messages_in - stats.messages_in;
+        let messages = self.stats.messages_in - arrived;
         if allowed < work || self.pace.halted {
-            let handled = messages + self.stats.deliveries - stats.deliveries;
+            let handled = messages + self.stats.deliveries - queued;
             let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
             self.work = self.allowance(work.saturating_sub(used));
         }

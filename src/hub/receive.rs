@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::conn::close::{CloseReason, Violation, parse_close};
 use crate::conn::decode::{self, Event, Message, Partial, decode};
-use crate::conn::frame::{PONG, take_whole};
+use crate::conn::frame::{PONG, is_one_frame, take_whole};
 use crate::conn::{Flags, Phase, head};
 
 use super::{ConnId, Handler, Hub};
@@ -47,9 +47,10 @@ impl Hub {
         let heard = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
         let before = record.heard;
+        let is_one = record.inbound.is_none() && is_one_frame(bytes);
         record.heard = heard;
         record.written = 0;
-        if self.pace.is_easy(conn.index, heard, before, bytes.len()) {
+        if self.pace.is_easy(conn.index, heard, before, is_one) {
             self.receive_now(handler, conn, bytes);
         } else {
             let waiting = self.stashed(conn.index);

@@ -288,7 +288,9 @@ impl Handler for Relay {
     }
 
     fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
-        self.speakers.remove(&conn);
+        if !self.speakers.is_empty() {
+            self.speakers.remove(&conn);
+        }
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
         }
