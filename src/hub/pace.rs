@@ -60,7 +60,7 @@ impl Pace {
     /// last at the time `before`, has been paid.
     #[inline]
     pub fn is_easy(&self, index: u32, now: u64, before: u64, is_one: bool) -> bool {
-        !self.limited || is_one && now - before >= self.gap && self.until.get(index) <= now << SHIFT
+        is_one && now - before >= self.gap && self.until.get(index) <= now << SHIFT || !self.limited
     }
 
     pub fn forget(&mut self, index: u32) {
@@ -92,7 +92,7 @@ impl Hub {
     /// Handles bytes by `parse`, at most as many messages as the connection has
     /// credit for, and charges for them. `before` is when bytes came the last
     /// time, in milliseconds, if these have come now; `bytes` is how many there are.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn metered(
         &mut self,
         conn: ConnId,

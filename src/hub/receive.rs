@@ -53,11 +53,23 @@ impl Hub {
         if self.pace.is_easy(conn.index, heard, before, is_one) {
             self.receive_now(handler, conn, bytes);
         } else {
-            let waiting = self.stashed(conn.index);
-            self.metered(conn, Some(before), waiting + bytes.len(), |hub| {
-                hub.receive_now(handler, conn, bytes);
-            });
+            self.receive_metered(handler, conn, bytes, before);
         }
+    }
+
+    /// Apart, so that what is not metered is not slowed.
+    #[inline(never)]
+    fn receive_metered<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        before: u64,
+    ) {
+        let waiting = self.stashed(conn.index);
+        self.metered(conn, Some(before), waiting + bytes.len(), |hub| {
+            hub.receive_now(handler, conn, bytes);
+        });
     }
 
     #[inline(always)]
