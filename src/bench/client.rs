@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Receive buffer in bytes of a connection that does not read: as small as the
@@ -171,7 +172,7 @@ pub fn connect(target: SocketAddr, source: Option<IpAddr>, deaf: bool) -> io::Re
     }
     match socket.connect(&target.into()) {
         Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {}
         Err(error) => return Err(error),
     }
     Ok(TcpStream::from_std(socket.into()))

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Sub;
 use std::time::Duration;
 
-use nix::unistd::{SysconfVar, sysconf};
+use rustix::param::clock_ticks_per_second;
 
 /// Processor time since a process began, in ticks of 10 ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +42,7 @@ impl Process {
     /// # Errors
     /// If there is no such process, or it may not be looked at.
     pub fn open(pid: u32) -> Result<Self, String> {
-        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-        let process = Process { pid, ticks_per_second: ticks as f64 };
+        let process = Process { pid, ticks_per_second: clock_ticks_per_second() as f64 };
         process.cpu().and_then(|_| process.quick_rss()).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!("--pid {pid}: there is no such process"),
             _ => format!("--pid {pid}: cannot read /proc/{pid}/stat: {error}"),

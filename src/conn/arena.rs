@@ -132,43 +132,52 @@ impl Arena {
     /// with the byte `first`.
     #[inline(always)]
     pub fn put_frame(&mut self, first: u8, payload: &[u8]) -> Segment {
-        if self.current.used > MAX_TURN {
-            self.next_turn();
-        }
-        let start = self.current.used;
         let header = frame::server_header_len(payload.len());
-        let (header, rest) = self.current.take(header + payload.len()).split_at_mut(header);
+        let (segment, room) = self.take(header + payload.len());
+        let (header, rest) = room.split_at_mut(header);
         frame::write_header(first, payload.len(), header);
         rest.copy_from_slice(payload);
-        Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
+        segment
     }
 
     /// The same for a payload in several pieces, of `length` bytes together.
     #[inline]
     pub fn put_pieces(&mut self, first: u8, length: usize, pieces: &[&str]) -> Segment {
-        if self.current.used > MAX_TURN {
-            self.next_turn();
-        }
-        let start = self.current.used;
         let header = frame::server_header_len(length);
-        let (header, mut rest) = self.current.take(header + length).split_at_mut(header);
+        let (segment, room) = self.take(header + length);
+        let (header, mut rest) = room.split_at_mut(header);
         frame::write_header(first, length, header);
         for piece in pieces {
             let (here, after) = rest.split_at_mut(piece.len());
             here.copy_from_slice(piece.as_bytes());
             rest = after;
         }
-        Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
+        segment
+    }
+
+    /// The same for a frame that goes to many.
+    pub fn put_fan_out(&mut self, first: u8, payload: &[u8]) -> Segment {
+        let segment = self.put_frame(first, payload);
+        self.mark_fan_out(segment);
+        segment
     }
 
     /// Appends bytes that are no frame: an HTTP answer.
     pub fn put(&mut self, bytes: &[u8]) -> Segment {
+        let (segment, room) = self.take(bytes.len());
+        room.copy_from_slice(bytes);
+        segment
+    }
+
+    #[inline(always)]
+    fn take(&mut self, length: usize) -> (Segment, &mut [u8]) {
         if self.current.used > MAX_TURN {
             self.next_turn();
         }
         let start = self.current.used;
-        self.current.take(bytes.len()).copy_from_slice(bytes);
-        Segment { turn: self.number, start: start as u32, end: self.current.used as u32 }
+        let end = start + length;
+        let segment = Segment { turn: self.number, start: start as u32, end: end as u32 };
+        (segment, self.current.take(length))
     }
 
     /// Says that `segment`, the last one put, goes to many.

@@ -80,8 +80,7 @@ impl Outbound {
     /// queued. Returns how many more segments the arena has to count; `None`
     /// if it was not queued.
     #[inline(always)]
-    #[must_use]
-    pub fn extend(&mut self, segment: Segment) -> Option<u32> {
+    fn extend(&mut self, segment: Segment) -> Option<u32> {
         if self.start(segment) {
             return Some(1);
         }

@@ -131,6 +131,20 @@ impl Transport for Socket {
 }
 
 impl Socket {
+    /// A read of what is not TCP, out of the way of what is.
+    #[inline(never)]
+    fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(_) => self.read(buffer),
+            Socket::Unix(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) if !stream.is_proxied() => stream.read(buffer),
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => self.read_proxied(buffer),
+            Socket::Proxied(_) => self.read_proxied(buffer),
+        }
+    }
+
     /// What the proxy has to say is read first; then it is like any other.
     #[cold]
     fn read_proxied(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -153,27 +167,23 @@ impl Socket {
             None => self.read(buffer),
         }
     }
-}
 
-/// Out of the way of what succeeds.
-#[cold]
-#[inline(never)]
-fn failed(error: rustix::io::Errno) -> io::Error {
-    error.into()
-}
-// Reads and writes are made without the C library, whose are cancellation
-// points: in a process with a second thread, if only one that logs, each costs
-// two atomic operations. mio is told what came of it, as by its own.
-
-impl Read for Socket {
-    #[inline]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    #[inline(never)]
+    fn write_other(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
-            _ => self.read_other(buffer),
+            Socket::Tcp(_) => self.write(bytes),
+            Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.write(bytes),
+            // Nobody is answered before anything was read.
+            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 }
+
+// Reads and writes are made without the C library, whose are cancellation
+// points: in a process with a second thread, if only one that logs, each costs
+// two atomic operations. mio is told what came of it, as by its own.
 
 #[inline]
 fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -185,30 +195,19 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(failed)
 }
 
-impl Socket {
-    /// What is not plain TCP, out of the way of what is.
-    #[inline(never)]
-    fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+/// Out of the way of what succeeds.
+#[cold]
+#[inline(never)]
+fn failed(error: rustix::io::Errno) -> io::Error {
+    error.into()
+}
+
+impl Read for Socket {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
-            Socket::Unix(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) if !stream.is_proxied() => stream.read(buffer),
-            #[cfg(feature = "tls")]
-            Socket::Tls(_) => self.read_proxied(buffer),
-            Socket::Proxied(_) => self.read_proxied(buffer),
-        }
-    }
-
-    #[inline(never)]
-    fn write_other(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
-            Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.write(bytes),
-            // Nobody is answered before anything was read.
-            Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
+            _ => self.read_other(buffer),
         }
     }
 }

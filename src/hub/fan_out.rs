@@ -40,7 +40,7 @@ impl Hub {
         if !self.fits(text.len()) {
             return 0;
         }
-        let segment = self.put_fan_out(text);
+        let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
         // What is queued already goes out together with it, and who does not read
         // may be full: then it has to be queued.
         let can_walk = self.dirty.is_empty() && self.blocked == 0 && self.active > 0;
@@ -63,12 +63,10 @@ impl Hub {
             return 0;
         }
         self.settle_walk();
-        if self.groups.members(group).is_none() {
-            return 0;
-        }
-        let segment = self.put_fan_out(text);
+        let Some(members) = self.groups.members(group) else { return 0 };
+        let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
-        for &index in self.groups.members(group).unwrap_or_default() {
+        for &index in members {
             if let Some(conn) = self.conns.get_mut(index as usize) {
                 fan_out.queue(index, conn, &mut self.dirty, &mut self.arena);
             }
@@ -78,12 +76,6 @@ impl Hub {
             self.arena.take_back(segment);
         }
         queued
-    }
-
-    fn put_fan_out(&mut self, text: &str) -> Segment {
-        let segment = self.arena.put_frame(TEXT, text.as_bytes());
-        self.arena.mark_fan_out(segment);
-        segment
     }
 
     /// Queues a segment for every active connection in the slots from `first` on.

@@ -218,7 +218,7 @@ impl Hub {
                 self.blocked(conn);
                 Wrote::Blocked
             }
-            Sent::Nothing if self.queued(conn) == 0 => Wrote::Unblocked,
+            Sent::Nothing if self.conns[conn.index as usize].out.is_empty() => Wrote::Unblocked,
             Sent::Nothing => Wrote::Done,
         }
     }

@@ -80,7 +80,8 @@ struct Timeouts {
 /// **Whoever runs it,** a [`Driver`](crate::Driver) or a simulator, alone calls
 /// the rest. In one turn: [`open`](Hub::open) and [`receive`](Hub::receive) for
 /// what has come; [`tick`](Hub::tick); [`pop_dirty`](Hub::pop_dirty),
-/// [`pending`](Hub::pending) and [`sent`](Hub::sent) for what is to be written;
+/// [`pending`](Hub::pending) and [`sent`](Hub::sent) for what is to be written,
+/// or [`write`](Hub::write), which is all of them and what a server does;
 /// [`end_turn`](Hub::end_turn); [`reap`](Hub::reap) until it returns `None`.
 /// Never from inside a callback.
 ///

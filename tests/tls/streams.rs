@@ -5,13 +5,21 @@ use std::time::Instant;
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::client::{BOTH, Client, Tcp, secure};
+use crate::client::{BOTH, Client, Secure, Tcp, secure};
 use crate::support::client::DEADLINE;
 use crate::support::frames;
 
 /// A one-to-one message that is as long as `text` says.
 fn to(user: &str, text: &str) -> String {
     format!(r#"{{"toUserId":"{user}","message":"{text}"}}"#)
+}
+
+/// A server that keeps much for who reads late, since the kernel does not.
+fn roomy() -> Secure {
+    secure(|config| {
+        config.max_queue = 16 << 20;
+        config.send_buffer = 8_192;
+    })
 }
 
 #[test]
@@ -64,10 +72,7 @@ fn what_fills_many_records_and_reads_arrives_whole_and_in_order() {
 #[test]
 fn who_reads_late_gets_everything_in_order() {
     const MESSAGES: usize = 200;
-    let secure = secure(|config| {
-        config.max_queue = 16 << 20;
-        config.send_buffer = 8_192;
-    });
+    let secure = roomy();
     for version in BOTH {
         let mut late = secure.connect(version, "late");
         let mut sender = secure.connect(version, "sender");
@@ -159,10 +164,7 @@ fn keys_may_be_renewed_at_any_time() {
 #[test]
 fn many_small_messages_share_records_and_stay_in_order() {
     const MESSAGES: usize = 3_000;
-    let secure = secure(|config| {
-        config.max_queue = 16 << 20;
-        config.send_buffer = 8_192;
-    });
+    let secure = roomy();
     for version in BOTH {
         let mut late = secure.connect(version, "late");
         let mut sender = secure.connect(version, "sender");

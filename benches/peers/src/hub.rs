@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 use slab::Slab;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tungstenite::Utf8Bytes;
@@ -116,4 +117,26 @@ impl Drop for Member {
             users.remove(&self.user);
         }
     }
+}
+
+/// Accepts for ever, with a task of `serve` for each connection, all on this thread.
+///
+/// # Errors
+/// If the listener cannot be registered.
+pub fn serve_each<S, F>(serve: S) -> std::io::Result<()>
+where
+    S: Fn(TcpStream, Rc<Hub>) -> F,
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let hub = Rc::new(Hub::default());
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::from_std(crate::listen())?;
+        loop {
+            if let Ok((stream, _)) = listener.accept().await {
+                tokio::task::spawn_local(serve(stream, hub.clone()));
+            }
+        }
+    })
 }

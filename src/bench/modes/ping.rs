@@ -1,8 +1,15 @@
-//! The heartbeat: `ping`, and what may answer it.
+//! The heartbeat: `ping`, what may answer it, and what has not been answered.
+
+use std::time::{Duration, Instant};
 
 use memchr::memmem;
 
+use crate::bench::client::End;
+use crate::bench::clients::Clients;
 use crate::bench::frame;
+use crate::bench::options::Options;
+use crate::bench::pending::Pending;
+use crate::bench::tally::Tally;
 
 /// longlink's answer.
 const PONG: &[u8] = br#"{"type":"pong"}"#;
@@ -17,6 +24,70 @@ pub fn ping() -> Vec<u8> {
 #[inline]
 pub fn is_pong(payload: &[u8]) -> bool {
     payload == PONG || (payload.len() <= 32 && memmem::find(payload, b"pong").is_some())
+}
+
+/// The pings of all connections that wait for their pongs.
+pub struct Awaited {
+    pending: Vec<Pending>,
+    /// Pongs of the read that is being handled.
+    answered: u64,
+    timeout: Duration,
+}
+
+impl Awaited {
+    pub fn new(options: &Options) -> Self {
+        let pending = (0..options.connections).map(|_| Pending::default()).collect();
+        Awaited { pending, answered: 0, timeout: options.timeout }
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    #[inline]
+    pub fn push(&mut self, id: usize, now: Instant, count: u64) {
+        self.pending[id].push(now, count);
+    }
+
+    #[inline]
+    pub fn on_message(&mut self, tally: &mut Tally, payload: &[u8]) {
+        match is_pong(payload) {
+            true => self.answered += 1,
+            false => tally.unmatched += 1,
+        }
+    }
+
+    /// Returns how many pings the read has answered.
+    #[inline]
+    pub fn on_read(&mut self, tally: &mut Tally, id: usize, now: Instant) -> u64 {
+        let answered = std::mem::take(&mut self.answered);
+        let matched = self.pending[id].done(answered, now, tally);
+        tally.unmatched += answered - matched;
+        matched
+    }
+
+    pub fn on_end(&mut self, clients: &mut Clients, id: usize, why: &End) {
+        self.pending[id].clear();
+        clients.tally.lost(clients.open_count(), why);
+    }
+
+    /// Ends the connections whose oldest ping was not answered in time.
+    pub fn on_look(&mut self, clients: &mut Clients, now: Instant) {
+        let timeout = self.timeout;
+        for (id, pending) in self.pending.iter_mut().enumerate() {
+            if pending.oldest().is_some_and(|began| now.saturating_duration_since(began) > timeout)
+            {
+                let missing = pending.clear();
+                let why = || format!("a ping was not answered in {} s", timeout.as_secs_f64());
+                clients.tally.fail_many(missing, why);
+                clients.abort(id);
+                if clients.open_count() == 0 {
+                    clients.tally.give_up(why);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

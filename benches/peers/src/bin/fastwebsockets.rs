@@ -16,26 +16,15 @@ use hyper_util::rt::TokioIo;
 use longlink_peers::hub::Hub;
 use longlink_peers::{MAX_MESSAGE, user_of};
 use tokio::io::BufWriter;
-use tokio::net::TcpListener;
 
 /// Bytes of frames that go out in one write.
 const WRITE_BUFFER: usize = 4096;
 
 fn main() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let hub = Rc::new(Hub::default());
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let listener = TcpListener::from_std(longlink_peers::listen())?;
-        loop {
-            if let Ok((stream, _)) = listener.accept().await {
-                let hub = hub.clone();
-                tokio::task::spawn_local(async move {
-                    let service = service_fn(move |request| answer(request, hub.clone()));
-                    let io = TokioIo::new(stream);
-                    http1::Builder::new().serve_connection(io, service).with_upgrades().await
-                });
-            }
-        }
+    longlink_peers::hub::serve_each(|stream, hub| async move {
+        let service = service_fn(move |request| answer(request, hub.clone()));
+        let io = TokioIo::new(stream);
+        http1::Builder::new().serve_connection(io, service).with_upgrades().await
     })
 }
 

@@ -5,24 +5,14 @@ use std::rc::Rc;
 use futures_util::{SinkExt, StreamExt};
 use longlink_peers::hub::{Hub, Inbox, Member};
 use longlink_peers::{MAX_MESSAGE, MAX_QUEUE, READ_BUFFER, user_of};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message};
 
 fn main() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let hub = Rc::new(Hub::default());
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let listener = TcpListener::from_std(longlink_peers::listen())?;
-        loop {
-            if let Ok((stream, _)) = listener.accept().await {
-                let hub = hub.clone();
-                tokio::task::spawn_local(async move { serve(stream, hub).await });
-            }
-        }
-    })
+    longlink_peers::hub::serve_each(serve)
 }
 
 async fn serve(stream: TcpStream, hub: Rc<Hub>) -> Result<(), Error> {
