@@ -37,9 +37,22 @@ impl Hub {
 
     /// Handles bytes that have arrived from a peer. They are unmasked in
     /// place, so the buffer is changed. Callbacks run from here.
-    // Into every kind of driver: as a call it costs a heartbeat thirty instructions.
-    #[inline(always)]
+    #[inline]
     pub fn receive<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        now: Instant,
+    ) {
+        self.receive_for::<H, ()>(handler, conn, bytes, now);
+    }
+
+    /// The same, compiled once for each `Caller`. What is called from one place
+    /// only becomes part of it; as a call of its own it costs a heartbeat thirty
+    /// instructions.
+    #[inline]
+    pub(crate) fn receive_for<H: Handler, Caller>(
         &mut self,
         handler: &mut H,
         conn: ConnId,
