@@ -36,7 +36,11 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
         Some(renewal) => listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect(),
         None => listeners,
     };
-    let relay = Relay::new(settings.relay.clone());
+    let mut relay = Relay::new(settings.relay.clone());
+    if let Some(secrets) = &settings.secrets {
+        let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
+        relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
+    }
     let mut server = Server::new(listeners, settings.config.clone(), relay)
         .map_err(|error| fail("cannot start", error))?;
     // Dropped at the end of this function, panic or not: the last lines are printed.

@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use super::close::CloseReason;
 use super::decode::Partial;
 use super::outbound::Outbound;
+use super::response::Response;
 
 /// How far a connection has come. It only moves downward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,8 @@ pub struct Details {
     pub groups: Vec<(u32, u32)>,
     /// Why it is ending.
     pub reason: Option<CloseReason>,
+    /// What it will be answered when it was held for a moment.
+    pub answer: Option<Box<Response>>,
 }
 
 /// One connection.

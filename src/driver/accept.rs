@@ -40,14 +40,23 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 
     fn accept_one(&mut self, position: usize) {
+        if self.rate.next() > self.now {
+            self.retry_accept = Some(self.rate.next());
+            return;
+        }
         let door = &mut self.doors[position];
         let loopback = door.listener.is_loopback();
-        match door.listener.accept() {
-            Ok((socket, peer)) => {
-                if let Err(error) = self.take_in(socket, peer, loopback) {
-                    log::warn!("a connection could not be taken in: {error}");
-                }
-            }
+        let accepted = door.listener.accept();
+        if accepted.is_ok() {
+            self.rate.take(self.now);
+        }
+        match accepted {
+            Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
+                // The hub has refused it, and has counted that.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(error) => log::warn!("a connection could not be taken in: {error}"),
+                Ok(_) => {}
+            },
             Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
             // The peer has gone again, or a signal came: on to the next one.
             Err(error)

@@ -14,7 +14,7 @@ use super::{ConnId, Devices, Hub};
 
 /// The most parked connections of one user and device.
 pub const MAX_PARKED: usize = 4;
-/// The most connections of one user.
+/// The most connections of one user by default.
 pub const MAX_PER_USER: usize = 25;
 /// One key may have one connection ended for room in this time, in milliseconds.
 const EVICTION_MS: u64 = 30_000;
@@ -183,7 +183,7 @@ impl Hub {
             self.close_with(silent, CloseReason::Crowded);
             return true;
         }
-        crowd.members.len() < MAX_PER_USER
+        self.config.max_per_user == 0 || crowd.members.len() < self.config.max_per_user
     }
 
     /// Takes a connection that is ending out of the index. If it was active,

@@ -2,9 +2,9 @@
 
 use crate::conn::{Flags, Phase};
 
-use super::Hub;
 use super::pressure::is_pressed;
 use super::users::Seated;
+use super::{Hub, addresses};
 
 impl Hub {
     /// Panics if the hub contradicts itself. For tests and simulators; it
@@ -57,6 +57,10 @@ impl Hub {
             }
         }
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
+        let held = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Held).count();
+        assert_eq!(held, self.held, "connections that are held");
+        let counted = self.conns.iter().filter(|(_, conn)| addresses::counts(conn.peer)).count();
+        assert_eq!(counted, self.addresses.total(), "connections by their addresses");
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");
         assert_eq!(blocked, self.blocked, "connections whose sockets are full");
@@ -85,7 +89,8 @@ impl Hub {
             }
             Seated::Several(key) => {
                 let members = &self.users.crowds[key as usize].members;
-                assert!(members.len() > 1 && members.len() <= super::MAX_PER_USER);
+                let most = self.config.max_per_user;
+                assert!(members.len() > 1 && (most == 0 || members.len() <= most));
                 let user = &self.conns[members[0].index as usize].user;
                 let mut active = Vec::new();
                 for member in members {

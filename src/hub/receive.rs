@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::conn::close::{CloseReason, Violation, parse_close};
 use crate::conn::decode::{self, Event, Message, Partial, decode};
-use crate::conn::frame::{PONG, take_whole};
+use crate::conn::frame::{PONG, is_one_frame, take_whole};
 use crate::conn::{Flags, Phase, head};
 
 use super::{ConnId, Handler, Hub};
@@ -48,8 +48,35 @@ impl Hub {
         self.set_now(now);
         let heard = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
+        let before = record.heard;
+        let is_one = record.inbound.is_none() && is_one_frame(bytes);
         record.heard = heard;
         record.written = 0;
+        if self.pace.is_easy(conn.index, heard, before, is_one) {
+            self.receive_now(handler, conn, bytes);
+        } else {
+            self.receive_metered(handler, conn, bytes, before);
+        }
+    }
+
+    /// Apart, so that what is not metered is not slowed.
+    #[inline(never)]
+    fn receive_metered<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        before: u64,
+    ) {
+        let waiting = self.stashed(conn.index);
+        self.metered(conn, Some(before), waiting + bytes.len(), |hub| {
+            hub.receive_now(handler, conn, bytes);
+        });
+    }
+
+    #[inline(always)]
+    fn receive_now<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) {
+        let record = &mut self.conns[conn.index as usize];
         let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         if record.flags.has(Flags::PINGED) {
             self.clear_pinged(conn.index);
@@ -94,6 +121,11 @@ impl Hub {
         }
     }
 
+    /// Bytes of a connection that wait to be parsed.
+    fn stashed(&self, index: u32) -> usize {
+        self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
+    }
+
     /// Goes on with connections whose bytes wait.
     pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
         for _ in 0..self.paused.len() {
@@ -101,9 +133,16 @@ impl Hub {
                 break;
             }
             let Some(conn) = self.paused.pop_front() else { break };
-            let Some(record) = self.resolve_mut(conn) else { continue };
-            record.flags.clear(Flags::PAUSED);
-            self.feed_stash(handler, conn);
+            if !self.resolve(conn).is_some_and(|record| record.flags.has(Flags::PAUSED)) {
+                continue;
+            }
+            if self.is_in_debt(conn.index) {
+                self.arm_open(conn.index);
+                continue;
+            }
+            self.conns[conn.index as usize].flags.clear(Flags::PAUSED);
+            let waiting = self.stashed(conn.index);
+            self.metered(conn, None, waiting, |hub| hub.feed_stash(handler, conn));
             self.settle(conn);
         }
     }
