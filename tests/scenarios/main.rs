@@ -7,6 +7,7 @@ mod limits;
 mod liveness;
 mod pace;
 mod parking;
+#[cfg(feature = "tickets")]
 mod tickets;
 #[path = "../world/mod.rs"]
 mod world;
