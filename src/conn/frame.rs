@@ -45,13 +45,6 @@ pub struct Whole<'a> {
     pub size: usize,
 }
 
-/// Whether `input`, which begins with a frame, is one masked frame of the
-/// shortest header, and nothing else.
-#[inline]
-pub fn is_one_frame(input: &[u8]) -> bool {
-    matches!(input, [_, second @ 0x80..=0xFD, ..] if input.len() == 6 + usize::from(second & 0x7F))
-}
-
 /// Takes a data frame of the commonest kind from the start of `input` and unmasks it
 /// there: whole, unfragmented, and shorter than 64 KiB. What it does not take is for
 /// [`parse_header`].

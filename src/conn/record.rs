@@ -66,8 +66,8 @@ impl Flags {
     pub const WAS_BLOCKED: u16 = 1 << 13;
     /// An HTTP answer is on its way; the next request waits for it.
     pub const ANSWERING: u16 = 1 << 14;
-    /// It is in the user index, or parked beside it.
-    pub const BOUND: u16 = 1 << 15;
+    /// It is ahead of its rate, so an account is kept.
+    pub const OWES: u16 = 1 << 15;
 
     #[inline]
     pub fn has(self, flag: u16) -> bool {
@@ -184,6 +184,11 @@ impl Connection {
         if self.flags.has(Flags::WRITES_ARE_LIFE) {
             self.note_written(now);
         }
+    }
+
+    /// Whether it is in the user index, or parked beside it.
+    pub fn is_bound(&self) -> bool {
+        self.phase == Phase::Open && !self.user.is_empty()
     }
 
     /// Whether it gets what is sent to its user and to everyone.

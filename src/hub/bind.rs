@@ -111,7 +111,6 @@ impl Hub {
         match self.find_seat(&user) {
             None => {
                 self.users.seat(index, &self.conns);
-                self.conns[index as usize].flags.set(Flags::BOUND);
                 return true;
             }
             Some(seat) => {
@@ -127,7 +126,6 @@ impl Hub {
             None => self.users.seat(index, &self.conns),
             Some(seat) => self.join_seat(&user, seat, index),
         }
-        self.conns[index as usize].flags.set(Flags::BOUND);
         true
     }
 
@@ -189,11 +187,10 @@ impl Hub {
     /// Takes a connection that is ending out of the index. If it was active,
     /// a parked one takes its place at once.
     pub(super) fn unbind(&mut self, index: u32) {
-        let conn = &mut self.conns[index as usize];
-        if !conn.flags.has(Flags::BOUND) {
+        let conn = &self.conns[index as usize];
+        if !conn.is_bound() {
             return;
         }
-        conn.flags.clear(Flags::BOUND);
         let user = conn.user.clone();
         let Some(seat) = self.find_seat(&user) else { return };
         let key = match seat.get() {

@@ -19,7 +19,7 @@ impl Hub {
             let flags = conn.flags;
             let id = format!("connection {index} in {:?}", conn.phase);
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
-            bound += usize::from(flags.has(Flags::BOUND));
+            bound += usize::from(conn.is_bound());
             pressed += u32::from(is_pressed(conn, self.config.max_queue));
 
             active += u32::from(conn.is_active());
@@ -33,7 +33,7 @@ impl Hub {
                 "{id}: bytes nobody will write"
             );
             assert!(
-                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || flags.has(Flags::BOUND),
+                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || conn.is_bound(),
                 "{id}"
             );
             if conn.phase == Phase::Open {
@@ -41,7 +41,6 @@ impl Hub {
                 let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
                 let never = no_ping && self.timeouts.idle == u64::MAX;
                 assert!(armed.is_some() || never, "{id}: no deadline");
-                assert_eq!(flags.has(Flags::BOUND), !conn.user.is_empty(), "{id}: user index");
                 assert!(flags.has(Flags::OPENED), "{id}");
                 // One whose socket takes bytes may be over by one message.
                 let one_more = if flags.has(Flags::BLOCKED) { 1 } else { 2 };

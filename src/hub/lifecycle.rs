@@ -91,7 +91,6 @@ impl Hub {
             peer,
         }) as u32;
         self.slots = self.slots.max(index as usize + 1);
-        self.pace.forget(index);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
     }

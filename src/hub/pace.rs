@@ -4,7 +4,8 @@
 //! and time pays for it. Whoever owes more than the burst is neither parsed nor
 //! read until that has been paid; the wheel wakes it. So all that is known of a
 //! connection is until when it owes, and nothing is kept of one that sends a
-//! message now and then: when it was last heard says enough.
+//! message now and then: when it was last heard says enough. Such a message, one
+//! in a read, is handled without coming here.
 
 use std::time::Duration;
 
@@ -29,11 +30,28 @@ pub struct Pace {
     /// Whether anything costs anything.
     limited: bool,
     /// Milliseconds after which a lone message has been paid for.
-    gap: u64,
-    /// Until when each connection owes; what is over counts as nothing.
+    pub gap: u64,
+    /// Until when those owe who have [`Flags::OWES`].
     until: Column<u64>,
-    /// Broadcasts have used up the credit of who is being parsed.
+    /// The slot of who is being metered, [`NOBODY`] between reads.
+    metered: u32,
+    /// Until when that one owes.
+    account: u64,
+    /// Its broadcasts have used up its credit.
     halted: bool,
+}
+
+/// No slot: there are fewer.
+const NOBODY: u32 = u32::MAX;
+
+/// What is remembered while a connection is metered.
+pub struct Meter {
+    /// Messages and deliveries of all before.
+    arrived: u64,
+    queued: u64,
+    /// The turn's work before, and what of it was allowed.
+    work: u32,
+    allowed: u32,
 }
 
 impl Pace {
@@ -44,27 +62,17 @@ impl Pace {
         };
         let (message, broadcast) = (cost(config.message_rate), cost(config.broadcast_rate));
         let burst = units(config.rate_burst).max(message).max(broadcast);
-        let limited = message > 0 || broadcast > 0;
         Pace {
             message,
             broadcast: broadcast.saturating_sub(message),
-            credit: if limited { burst - message } else { u64::MAX },
-            limited,
+            credit: burst - message,
+            limited: message > 0 || broadcast > 0,
             gap: message.div_ceil(1 << SHIFT),
             until: Column::default(),
+            metered: NOBODY,
+            account: 0,
             halted: false,
         }
-    }
-
-    /// Whether a read needs no account: it is one frame, and all before it, the
-    /// last at the time `before`, has been paid.
-    #[inline]
-    pub fn is_easy(&self, index: u32, now: u64, before: u64, is_one: bool) -> bool {
-        is_one && now - before >= self.gap && self.until.get(index) <= now << SHIFT || !self.limited
-    }
-
-    pub fn forget(&mut self, index: u32) {
-        self.until.set(index, 0);
     }
 }
 
@@ -80,67 +88,93 @@ impl Hub {
             return;
         }
         let now = self.now << SHIFT;
-        let until = self.pace.until.get(conn.index).max(now) + self.pace.broadcast;
-        self.pace.until.set(conn.index, until);
-        if until - now > self.pace.credit {
-            // Ends the parsing; `metered` gives it back.
+        let Pace { message, broadcast, credit, .. } = self.pace;
+        if self.pace.metered != conn.index {
+            // One that comes alone is not charged for as a message.
+            let until = self.owes_until(conn.index).max(now + message) + broadcast;
+            return self.owe(conn.index, until);
+        }
+        self.pace.account += broadcast;
+        if self.pace.account - now > credit {
+            // Ends the parsing; `charge` gives it back.
             self.pace.halted = true;
             self.work = 0;
         }
     }
 
-    /// Handles bytes by `parse`, at most as many messages as the connection has
-    /// credit for, and charges for them. `before` is when bytes came the last
-    /// time, in milliseconds, if these have come now; `bytes` is how many there are.
-    #[inline(always)]
-    pub(super) fn metered(
-        &mut self,
-        conn: ConnId,
-        before: Option<u64>,
-        bytes: usize,
-        parse: impl FnOnce(&mut Self),
-    ) {
+    /// Begins to meter a connection, which may then handle at most as many
+    /// messages as it has credit for. `before` is when bytes came the last time,
+    /// in milliseconds; `bytes` is how many there are. `None` when nothing has a
+    /// rate.
+    #[inline]
+    pub(super) fn meter(&mut self, conn: ConnId, before: u64, bytes: usize) -> Option<Meter> {
+        if !self.pace.limited {
+            return None;
+        }
         let Pace { message, credit, .. } = self.pace;
         let now = self.now << SHIFT;
-        // What came before and left no account may have been a lone message.
-        let until = self.pace.until.get(conn.index);
-        let recent = match before.map(|at| at << SHIFT) {
-            Some(at) if until <= at => now.max(at + message),
-            _ => now,
-        };
-        let owed = self.pace.until.get(conn.index).max(recent) - now;
-        let (arrived, queued) = (self.stats.messages_in, self.stats.deliveries);
         let work = self.work;
-        let left = credit.saturating_sub(owed);
-        if (bytes / SHORTEST_FRAME) as u64 * message > left {
-            let messages = left / message + 1;
+        // What came before and left no account may have been a lone message.
+        let until = match self.owes_until(conn.index) {
+            0 => (before << SHIFT) + message,
+            until => until,
+        };
+        let owed = until.saturating_sub(now);
+        (self.pace.metered, self.pace.account) = (conn.index, now + owed);
+        if owed > credit {
+            self.owe(conn.index, now + owed);
+            self.hold_back(conn);
+        } else if (bytes / SHORTEST_FRAME) as u64 * message > credit - owed {
+            let messages = (credit - owed) / message + 1;
             self.work = work.min(u32::try_from(messages).unwrap_or(u32::MAX));
         }
-        let allowed = self.work;
-        self.pace.halted = false;
-        parse(self);
+        let (arrived, queued) = (self.stats.messages_in, self.stats.deliveries);
+        Some(Meter { arrived, queued, work, allowed: self.work })
+    }
 
+    /// Charges the connection that was metered for what it has sent since.
+    #[inline]
+    pub(super) fn charge(&mut self, conn: ConnId, meter: Option<Meter>) {
+        let Some(Meter { arrived, queued, work, allowed }) = meter else { return };
+        let Pace { message, credit, .. } = self.pace;
+        let now = self.now << SHIFT;
         let messages = self.stats.messages_in - arrived;
+        self.pace.metered = NOBODY;
         if allowed < work || self.pace.halted {
+            self.pace.halted = false;
             let handled = messages + self.stats.deliveries - queued;
             let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
             self.work = self.allowance(work.saturating_sub(used));
         }
-        let until = self.pace.until.get(conn.index).max(recent) + messages * message;
-        let in_debt = messages > 0 && until - now > credit;
-        // A lone message leaves no account. But of what waits, or has only
-        // begun, more follows that is not alone.
-        let goes_on = self.resolve(conn).is_some_and(|record| {
-            let begun = record.inbound.is_some() || record.flags.has(Flags::PAUSED);
-            begun && record.phase == Phase::Open
-        });
-        let lone = messages == 1 && until <= recent.max(now + message);
-        if goes_on || in_debt || messages > 0 && !lone {
-            self.pace.until.set(conn.index, until.max(now + 1));
-        }
-        if in_debt {
+        let until = self.pace.account + messages * message;
+        self.owe(conn.index, until);
+        if messages > 0 && until - now > credit {
             self.hold_back(conn);
+        } else if until <= now + message {
+            self.settle_account(conn);
         }
+    }
+
+    /// Keeps no account of what was one message at most. But of what waits, or
+    /// has only begun, more follows that is not alone.
+    fn settle_account(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        let begun = record.inbound.is_some() || record.flags.has(Flags::PAUSED);
+        if !begun || record.phase != Phase::Open {
+            record.flags.clear(Flags::OWES);
+        }
+    }
+
+    fn owe(&mut self, index: u32, until: u64) {
+        self.conns[index as usize].flags.set(Flags::OWES);
+        self.pace.until.set(index, until);
+    }
+
+    /// Until when a connection owes; 0 when no account is kept of it.
+    #[inline]
+    fn owes_until(&self, index: u32) -> u64 {
+        let owes = self.conns[index as usize].flags.has(Flags::OWES);
+        if owes { self.pace.until.get(index) } else { 0 }
     }
 
     /// Neither parses nor reads a connection until it has paid.
@@ -155,15 +189,14 @@ impl Hub {
     }
 
     /// Whether a connection owes more than its credit.
-    #[inline]
     pub(super) fn is_in_debt(&self, index: u32) -> bool {
-        self.pace.until.get(index).saturating_sub(self.now << SHIFT) > self.pace.credit
+        self.owes_until(index).saturating_sub(self.now << SHIFT) > self.pace.credit
     }
 
     /// Whether a connection that waited has paid so much that it need not.
     pub(super) fn pays_off(&self, index: u32) -> bool {
-        let owed = self.pace.until.get(index) > 0;
-        owed && !self.is_in_debt(index) && self.conns[index as usize].flags.has(Flags::PAUSED)
+        let flags = self.conns[index as usize].flags;
+        flags.has(Flags::OWES) && flags.has(Flags::PAUSED) && !self.is_in_debt(index)
     }
 
     /// When a connection that waits has paid.

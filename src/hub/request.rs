@@ -123,12 +123,12 @@ impl Hub {
             record.user = compact_str::CompactString::const_new("");
             return self.hold(conn, HOLD_MS);
         }
+        self.conns[conn.index as usize].phase = Phase::Open;
         let protocol = accept.protocol.filter(|name| !name.contains(|c: char| c.is_control()));
         let protocol = protocol.as_deref();
         self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
 
         let record = &mut self.conns[conn.index as usize];
-        record.phase = Phase::Open;
         record.flags.set(Flags::OPENED);
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
