@@ -180,12 +180,21 @@ impl Hub {
         self.queue_control(index, CLOSE, &payload);
     }
 
-    /// A trusted proxy has said for whom it has connected. For whoever runs the
-    /// hub.
+    /// A trusted proxy has said for whom it has connected. The connection counts
+    /// for that address from now on; when too many come from there, it is only
+    /// answered with 503. For whoever runs the hub.
     pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
-        if let Some(record) = self.resolve_mut(conn) {
-            record.peer = peer;
+        let Some(record) = self.resolve_mut(conn) else { return };
+        let before = std::mem::replace(&mut record.peer, peer);
+        if before == peer {
+            return;
         }
+        self.addresses.leave(before);
+        if self.addresses.judge(peer, self.config.max_per_address) != Verdict::Welcome {
+            self.conns[conn.index as usize].flags.set(Flags::SURPLUS);
+            self.refuse_address(peer);
+        }
+        self.addresses.enter(peer);
     }
 
     /// The peer has ended its side of the stream: a read gave nothing. What is

@@ -60,7 +60,8 @@ impl Hub {
         {
             let used = self.feed_one(handler, conn, bytes);
             if used < bytes.len() {
-                let before = if used > 0 { heard } else { before };
+                // All before this read has been paid; what it began with has not.
+                let before = if used > 0 { self.now } else { 0 };
                 self.receive_metered(handler, conn, &mut bytes[used..], before);
             }
         } else {
