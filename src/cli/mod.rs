@@ -13,10 +13,12 @@ mod hosts;
 mod listen;
 mod logger;
 mod quota;
+mod secret;
 mod serve;
 mod settings;
 mod signals;
 mod table;
+mod ticket;
 pub mod units;
 pub mod values;
 
@@ -44,6 +46,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = args::parse(args).and_then(|command| match command {
         args::Command::Shown => Ok(ExitCode::SUCCESS),
         args::Command::Bench(matches) => crate::bench::run(&matches).map_err(Refusal),
+        args::Command::Ticket(matches) => ticket::ticket(&matches),
         args::Command::Serve(flags) => serve::serve(&flags),
     });
     done.unwrap_or_else(|refusal| {

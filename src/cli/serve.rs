@@ -61,7 +61,11 @@ impl Start {
     ) -> Result<ExitCode, Refusal> {
         let Start { values, capacity, settings, signals } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
-        let relay = Relay::new(settings.relay.clone());
+        let mut relay = Relay::new(settings.relay.clone());
+        if let Some(secrets) = &settings.secrets {
+            let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
+            relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
+        }
         let mut server = Server::new(listeners, settings.config.clone(), relay)
             .map_err(|error| failed("cannot start", error))?;
         // Dropped at the end of this function, panic or not: the last lines are printed.

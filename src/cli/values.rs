@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Refusal;
 use super::args::Flags;
+use super::secret;
 use super::table::{CONFIG, SETTINGS, Setting, VARIABLES};
 
 /// The longest configuration file in bytes.
@@ -108,7 +109,9 @@ impl Values {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) else {
                 // Kubernetes gives these to every container when a service is
                 // called longlink.
-                if !name.starts_with("LONGLINK_SERVICE_") && !name.starts_with("LONGLINK_PORT") {
+                let theirs =
+                    name.starts_with("LONGLINK_SERVICE_") || name.starts_with("LONGLINK_PORT");
+                if !theirs && name != secret::VARIABLE {
                     self.strangers.push(name.to_owned());
                 }
                 continue;

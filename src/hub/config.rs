@@ -63,6 +63,28 @@ pub struct Config {
     /// Whose word is taken for who is behind them: `X-Forwarded-For`, and on
     /// TCP the PROXY protocol of version 1 and 2. Default none.
     pub trusted_proxies: TrustedProxies,
+    /// Connections from one address, an IPv6 one counting as its /64; 0 for no
+    /// limit. A few more are answered with 503, others closed. Loopback
+    /// addresses and Unix sockets are not limited. Default 1,000.
+    pub max_per_address: usize,
+    /// Connections of one user, on all devices together; 0 for no limit. A
+    /// further one gets 503 after a second. Default 25.
+    pub max_per_user: usize,
+    /// Messages a second of one connection, heartbeats included; 0 for no limit.
+    /// One that is faster is not read until it is within the rate again: nothing
+    /// is dropped. Default 200.
+    pub message_rate: u32,
+    /// The same for messages to everyone, which cost as many sends; 0 for no
+    /// limit but `message_rate`. Default 20.
+    pub broadcast_rate: u32,
+    /// For how long at these rates a connection may be ahead of them: 5 s at
+    /// 200 are 1,000 messages at once, or 100 to everyone, or half of each. At
+    /// least one message. Default 5 s.
+    pub rate_burst: Duration,
+    /// How long a handshake that is refused with 401 or 403 waits for the
+    /// answer, since pages try again at once. Up to 1,024 wait, and an eighth of
+    /// `max_connections`; others are answered at once. Default 1 s.
+    pub reject_delay: Duration,
     /// Work per turn: one for each message parsed and each delivery queued.
     /// When it is spent, the rest waits for the next turn. Default 16,384.
     pub work_per_turn: u32,
@@ -70,6 +92,10 @@ pub struct Config {
     pub writes_per_turn: u32,
     /// Connections accepted per turn. Default 128.
     pub accepts_per_turn: u32,
+    /// Connections accepted a second, of all listeners together, and as many at
+    /// once after a pause; 0 for no limit. The rest waits in the backlog.
+    /// Default 10,000.
+    pub accept_rate: u32,
     /// The kernel's send buffer of a connection in bytes (`SO_SNDBUF`, which
     /// Linux doubles); 0 leaves it to the kernel, which lets a stalled peer
     /// pin megabytes. Default 65,536.
@@ -114,9 +140,16 @@ impl Default for Config {
             max_requests: 100,
             devices: Devices::Many,
             trusted_proxies: TrustedProxies::default(),
+            max_per_address: 1_000,
+            max_per_user: super::MAX_PER_USER,
+            message_rate: 200,
+            broadcast_rate: 20,
+            rate_burst: Duration::from_secs(5),
+            reject_delay: Duration::from_secs(1),
             work_per_turn: 16_384,
             writes_per_turn: 128,
             accepts_per_turn: 128,
+            accept_rate: 10_000,
             send_buffer: 65_536,
         }
     }

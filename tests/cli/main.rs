@@ -14,5 +14,6 @@ mod program;
 mod refusals;
 mod settings;
 mod signals;
+mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
