@@ -1,5 +1,5 @@
 //! The binary's own layer: command line, environment and configuration file to
-//! [`longlink::Config`], the logger, the signals.
+//! [`longlink::Config`], the logger, the signals, the service manager.
 //!
 //! The only place with threads (one that prints log lines, one that waits for
 //! signals, one that looks at the certificate's files), and the only one that ends the process. Must not know: how
@@ -10,12 +10,14 @@ mod capacity;
 #[cfg(feature = "tls")]
 mod certificate;
 mod hosts;
+mod inherited;
 mod listen;
 mod logger;
 mod quota;
 mod serve;
 mod settings;
 mod signals;
+mod supervisor;
 mod table;
 pub mod units;
 pub mod values;

@@ -1,7 +1,8 @@
 //! `longlink serve`, from the settings to the exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use longlink::{Config, Listener, Relay, Server};
 
@@ -10,27 +11,35 @@ use super::args::Flags;
 use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Renewal;
+use super::inherited::Inherited;
 use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
 use super::signals::Held;
+use super::supervisor::Supervisor;
 use super::units::Bytes;
 use super::values::Values;
 
 /// Serves until a signal comes. All that can be refused is refused before the
 /// first log line, so that a refusal stands alone on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+    // Before anything is opened.
+    let inherited = Inherited::take()?;
     let values = Values::gather(flags, std::env::vars_os())?;
     // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
-    let settings = Settings::read(&values, &capacity)?;
-    let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
+    let mut settings = Settings::read(&values, &capacity, inherited)?;
+    let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
+        settings.warnings.push(warning);
+        Supervisor::default()
+    });
+    let fail = |what: &str, error: io::Error| Refusal(format!("{what}: {error}"));
 
     // Before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let listeners = listen::bind(&settings.listen, &settings.config)?;
+    let listeners = listen::bind(std::mem::take(&mut settings.listen), &settings.config)?;
     #[cfg(feature = "tls")]
     let listeners = match &renewal {
         Some(renewal) => listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect(),
@@ -42,18 +51,21 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     // Dropped at the end of this function, panic or not: the last lines are printed.
     let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
     #[cfg(feature = "tls")]
-    let hangup = renewal.map(Renewal::watch).transpose();
+    let hangup = renewal.map(|it| it.watch(supervisor.clone())).transpose();
     #[cfg(feature = "tls")]
     let hangup = hangup.map_err(|error| fail("cannot watch the certificate", error))?;
     #[cfg(not(feature = "tls"))]
     let hangup = None;
     let stopper = server.stopper();
-    signals.obey(stopper, hangup).map_err(|error| fail("cannot wait for signals", error))?;
+    signals
+        .obey(stopper, hangup, supervisor.clone())
+        .map_err(|error| fail("cannot wait for signals", error))?;
 
     // From here on it can be connected to, and is stopped by a signal.
     announce(&settings, &capacity, &values);
     print_addresses(server.listeners());
-    match server.run() {
+    supervisor.ready();
+    match run(&mut server, &supervisor) {
         Ok(()) => {
             log::info!("stopped");
             Ok(ExitCode::SUCCESS)
@@ -64,6 +76,16 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// The loop, with signs of life for whoever wants them.
+fn run(server: &mut Server<Relay>, supervisor: &Supervisor) -> io::Result<()> {
+    let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
+    while !server.is_stopped() {
+        server.turn(Some(pulse.interval()))?;
+        pulse.beat(Instant::now(), || server.parts().0.connections());
+    }
+    Ok(())
 }
 
 /// What an operator should find at the top of the log.
