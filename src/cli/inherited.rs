@@ -57,6 +57,7 @@ impl Inherited {
         let mut given = ListenFd::from_env();
         let take = |(position, name): (usize, Option<&str>)| {
             Self::take_one(&mut given, position).map_err(|error| {
+                let name = name.filter(|name| !name.is_empty());
                 let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
                 Refusal(format!("cannot serve descriptor {}{name}: {error}", FIRST + position))
             })

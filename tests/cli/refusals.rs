@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::program::{Folder, Program, longlink, run};
 
 /// The one line, without the program's name.
-fn refusal(command: &mut Command) -> String {
+pub fn refusal(command: &mut Command) -> String {
     let (code, out, err) = run(command);
     assert_eq!(code, 2, "{err}");
     assert_eq!(out, "");
