@@ -48,6 +48,7 @@ fn values_that_are_wrong() {
         ("--max-message", "-1"),
         ("--max-message", "1.5"),
         ("--max-queue", "64kb"),
+        ("--max-queue", "1025m"),
         ("--max-buffered", "999999999999999999999"),
         ("--max-head", "0"),
         ("--handshake-timeout", "-1"),
