@@ -1,5 +1,5 @@
 //! The binary's own layer: command line, environment and configuration file to
-//! [`longlink::Config`], the logger, the signals.
+//! [`longlink::Config`], the logger, the signals, the service manager.
 //!
 //! The only place with threads (one that prints log lines, one that waits for
 //! signals, one that looks at the certificate's files), and the only one that ends the process. Must not know: how
@@ -10,6 +10,7 @@ mod capacity;
 #[cfg(feature = "tls")]
 mod certificate;
 mod hosts;
+mod inherited;
 mod listen;
 mod logger;
 mod quota;
@@ -17,6 +18,7 @@ mod secret;
 mod serve;
 mod settings;
 mod signals;
+mod supervisor;
 mod table;
 mod ticket;
 pub mod units;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 #[cfg(feature = "tls")]
 use longlink::TlsListener;
@@ -13,34 +14,42 @@ use super::args::Flags;
 use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Renewal;
+use super::inherited::Inherited;
 use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
 use super::signals::Held;
+use super::supervisor::Supervisor;
 use super::units::Bytes;
 use super::values::Values;
 
 /// Serves until a signal comes. All that can be refused is refused before the
 /// first log line, so that a refusal stands alone on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+    // Before anything is opened.
+    let inherited = Inherited::take()?;
     let values = Values::gather(flags, std::env::vars_os())?;
     // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
-    let settings = Settings::read(&values, &capacity)?;
+    let mut settings = Settings::read(&values, &capacity, inherited)?;
+    let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
+        settings.warnings.push(warning);
+        Supervisor::default()
+    });
     // Before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let listeners = listen::bind(&settings.listen, &settings.config)?;
-    let start = Start { values, capacity, settings, signals };
+    let listeners = listen::bind(std::mem::take(&mut settings.listen), &settings.config)?;
+    let start = Start { values, capacity, settings, signals, supervisor };
 
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
         let listeners = listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect();
         let address = |it: &TlsListener| announced(it, it.is_tls());
-        return start.run(listeners, address, || renewal.watch().map(Some));
+        return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
     }
-    start.run(listeners, |it| announced(it, false), || Ok(None))
+    start.run(listeners, |it| announced(it, false), |_| Ok(None))
 }
 
 /// What is known before there is a server.
@@ -49,6 +58,7 @@ struct Start {
     capacity: Capacity,
     settings: Settings,
     signals: Held,
+    supervisor: Supervisor,
 }
 
 impl Start {
@@ -57,9 +67,9 @@ impl Start {
         self,
         listeners: Vec<L>,
         address: impl Fn(&L) -> String,
-        watch: impl FnOnce() -> io::Result<Option<Sender<()>>>,
+        watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
     ) -> Result<ExitCode, Refusal> {
-        let Start { values, capacity, settings, signals } = self;
+        let Start { values, capacity, settings, signals, supervisor } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
         let mut relay = Relay::new(settings.relay.clone());
         if let Some(secrets) = &settings.secrets {
@@ -70,15 +80,17 @@ impl Start {
             .map_err(|error| failed("cannot start", error))?;
         // Dropped at the end of this function, panic or not: the last lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
-        let hangup = watch().map_err(|error| failed("cannot watch the certificate", error))?;
+        let hangup = watch(supervisor.clone())
+            .map_err(|error| failed("cannot watch the certificate", error))?;
         signals
-            .obey(server.stopper(), hangup)
+            .obey(server.stopper(), hangup, supervisor.clone())
             .map_err(|error| failed("cannot wait for signals", error))?;
 
         // From here on it can be connected to, and is stopped by a signal.
         announce(&settings, &capacity, &values);
         print_addresses(&addresses);
-        match server.run() {
+        supervisor.ready();
+        match turns(&mut server, &supervisor) {
             Ok(()) => {
                 log::info!("stopped");
                 Ok(ExitCode::SUCCESS)
@@ -90,6 +102,16 @@ impl Start {
             }
         }
     }
+}
+
+/// The loop, with signs of life for whoever wants them.
+fn turns<L: Listen>(server: &mut Server<Relay, L>, supervisor: &Supervisor) -> io::Result<()> {
+    let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
+    while !server.is_stopped() {
+        server.turn(Some(pulse.interval()))?;
+        pulse.beat(Instant::now(), || server.parts().0.connections());
+    }
+    Ok(())
 }
 
 fn failed(what: &str, error: io::Error) -> Refusal {

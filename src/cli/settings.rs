@@ -8,6 +8,7 @@ use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Files;
 use super::hosts;
+use super::inherited::Inherited;
 use super::listen::{self, Address};
 use super::secret::Secrets;
 use super::units;
@@ -47,15 +48,17 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::One)];
 
 impl Settings {
-    /// Reads every setting; the machine's capacity gives some defaults.
-    pub fn read(values: &Values, capacity: &Capacity) -> Result<Self, Refusal> {
+    /// Reads every setting; the machine's capacity gives some defaults. Sockets
+    /// that were handed over take the place of addresses.
+    pub fn read(
+        values: &Values,
+        capacity: &Capacity,
+        inherited: Vec<Inherited>,
+    ) -> Result<Self, Refusal> {
         let config = config(values, capacity)?;
-        let addresses = values.read("listen", |raw| {
-            units::list(raw)?.iter().map(|text| Address::parse(text)).collect()
-        })?;
-        let listen = match addresses {
-            Some(addresses) => addresses,
-            None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
+        let listen = match inherited.is_empty() {
+            true => listen(values)?,
+            false => inherited.into_iter().map(Address::Inherited).collect(),
         };
         let secrets = Secrets::read(values)?;
         let open = values.read("open", units::switch)?.unwrap_or(false);
@@ -106,9 +109,24 @@ impl Settings {
             self.warnings
                 .push(format!("{address} is open: everyone who reaches it may connect as anyone"));
         }
+        let inherited = matches!(self.listen[..], [Address::Inherited(_), ..]);
+        if inherited && values.is_given("listen") {
+            let warning = "listen is set, but the service manager's sockets take its place";
+            self.warnings.push(warning.to_owned());
+        }
         for name in &values.strangers {
             self.warnings.push(format!("{name} is set, but there is no such setting"));
         }
+    }
+}
+
+fn listen(values: &Values) -> Result<Vec<Address>, Refusal> {
+    let addresses = values.read("listen", |raw| {
+        units::list(raw)?.iter().map(|text| Address::parse(text)).collect()
+    })?;
+    match addresses {
+        Some(addresses) => Ok(addresses),
+        None => Ok(vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?]),
     }
 }
 

@@ -146,7 +146,7 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "BYTES",
         SIZES,
-        "The most that waits for one peer to read, at least max-message + 14; past it the peer is \
+        "The most that waits for one peer to read, from max-message + 14 to 1g; past it the peer is \
          dropped [default: 262144]",
     ),
     setting(

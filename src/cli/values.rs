@@ -162,6 +162,11 @@ impl Values {
         read(raw).map(Some).map_err(refuse)
     }
 
+    /// Whether a setting was given, whatever its value.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
     /// What was set and where, for the log.
     pub fn summary(&self) -> String {
         let line = |(name, (raw, source)): (&&'static str, &(Raw, Source))| {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::conn::arena::MAX_SEGMENT;
 use crate::conn::forwarded::TrustedProxies;
+use crate::conn::frame::MAX_HEADER;
 
 /// Limits and timeouts. Start from [`Config::default`] and change what differs.
 ///
@@ -32,8 +34,9 @@ pub struct Config {
     pub max_message: usize,
     /// The most bytes that wait for one peer to read. A connection that would
     /// go past it is dropped; one whose socket still takes bytes may be over by
-    /// one message. At least `max_message` + 14. A message that is longer by
-    /// itself, as an escaped one may be, is sent to nobody. Default 262,144.
+    /// one message. At least `max_message` + 14, at most [`Config::MOST_QUEUE`].
+    /// A message that is longer by itself, as an escaped one may be, is sent to
+    /// nobody. Default 262,144.
     pub max_queue: usize,
     /// The most bytes in all queues and partial messages together, shared
     /// encodings counted once, looked at at the end of each turn. Past it the
@@ -166,6 +169,8 @@ pub enum ConfigError {
     Zero(&'static str),
     /// `max_connections` is above [`Config::MOST_CONNECTIONS`].
     TooManyConnections,
+    /// `max_queue` is above [`Config::MOST_QUEUE`].
+    QueueTooLong,
 }
 
 impl std::fmt::Display for ConfigError {
@@ -178,6 +183,7 @@ impl std::fmt::Display for ConfigError {
             ConfigError::TooManyConnections => {
                 write!(f, "max-connections is above {}", Config::MOST_CONNECTIONS)
             }
+            ConfigError::QueueTooLong => write!(f, "max-queue is above {}", Config::MOST_QUEUE),
         }
     }
 }
@@ -187,6 +193,10 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// The most connections one loop is built for.
     pub const MOST_CONNECTIONS: usize = 16_000_000;
+
+    /// The most bytes that one queue is built for: 1 GiB. No message is longer
+    /// than a queue, and where its bytes lie is kept in 32 bits.
+    pub const MOST_QUEUE: usize = 1 << 30;
 
     /// Checks what must hold between settings.
     ///
@@ -207,9 +217,32 @@ impl Config {
         if self.max_connections > Self::MOST_CONNECTIONS {
             return Err(ConfigError::TooManyConnections);
         }
-        if self.max_queue < self.max_message.saturating_add(crate::conn::frame::MAX_HEADER) {
+        if self.max_queue > Self::MOST_QUEUE {
+            return Err(ConfigError::QueueTooLong);
+        }
+        if self.max_queue < self.max_message.saturating_add(MAX_HEADER) {
             return Err(ConfigError::QueueBelowMessage);
         }
         Ok(())
+    }
+}
+
+const _: () = assert!(Config::MOST_QUEUE <= MAX_SEGMENT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_holds_a_message_and_fits_where_it_is_kept() {
+        let check =
+            |max_message, max_queue| Config { max_message, max_queue, ..Config::default() }.check();
+        assert_eq!(check(100, 114), Ok(()));
+        assert_eq!(check(100, 113), Err(ConfigError::QueueBelowMessage));
+        assert_eq!(check(usize::MAX, 1000), Err(ConfigError::QueueBelowMessage));
+        assert_eq!(check(100, Config::MOST_QUEUE), Ok(()));
+        assert_eq!(check(Config::MOST_QUEUE - 14, Config::MOST_QUEUE), Ok(()));
+        assert_eq!(check(100, Config::MOST_QUEUE + 1), Err(ConfigError::QueueTooLong));
+        assert_eq!(check(usize::MAX, usize::MAX), Err(ConfigError::QueueTooLong));
     }
 }

@@ -12,6 +12,7 @@ mod listening;
 mod output;
 mod program;
 mod refusals;
+mod service;
 mod settings;
 mod signals;
 mod tickets;

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::program::{Folder, Program, longlink, run};
 
 /// The one line, without the program's name.
-fn refusal(command: &mut Command) -> String {
+pub fn refusal(command: &mut Command) -> String {
     let (code, out, err) = run(command);
     assert_eq!(code, 2, "{err}");
     assert_eq!(out, "");
@@ -48,6 +48,7 @@ fn values_that_are_wrong() {
         ("--max-message", "-1"),
         ("--max-message", "1.5"),
         ("--max-queue", "64kb"),
+        ("--max-queue", "1025m"),
         ("--max-buffered", "999999999999999999999"),
         ("--max-head", "0"),
         ("--handshake-timeout", "-1"),
