@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod client;
 
 fn main() -> std::process::ExitCode {
     cli::run(std::env::args_os())
