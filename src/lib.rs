@@ -70,7 +70,7 @@ pub use hub::{
 pub use relay::{Counters, Relay, RelayConfig};
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
-pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsStream};
+pub use tls::{Certificate, CertificateChain, CertificateError, TlsAcceptor, TlsStream, Trust};
 pub use wheel::{TICK_MS, Wheel};
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

@@ -39,6 +39,7 @@ pub enum Command {
     Shown,
     Serve(Flags),
     Bench(Box<ArgMatches>),
+    Doctor(Box<ArgMatches>),
 }
 
 /// The flags given: of each setting, its values in their order.
@@ -49,6 +50,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
     match command().try_get_matches_from(args) {
         Ok(mut matches) => Ok(match matches.remove_subcommand() {
             Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
+            Some((name, chosen)) if name == "doctor" => Command::Doctor(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -72,6 +74,7 @@ fn command() -> clap::Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve))
         .subcommand(crate::bench::command())
+        .subcommand(crate::doctor::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

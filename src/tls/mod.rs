@@ -9,9 +9,11 @@
 
 mod acceptor;
 mod certificate;
+mod chain;
 mod room;
 mod stream;
 
 pub use acceptor::TlsAcceptor;
 pub use certificate::{Certificate, CertificateError};
+pub use chain::{CertificateChain, Trust};
 pub use stream::TlsStream;
