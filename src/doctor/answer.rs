@@ -2,6 +2,7 @@
 //! is not the right one.
 
 use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, Instant};
 
 use super::stream::Stream;
 use crate::client::url::Url;
@@ -11,6 +12,8 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_FIELDS: usize = 100;
 /// How much of a body, or of what is no answer, is looked at.
 const MAX_BODY: usize = 512;
+/// How long a body is waited for: what matters of it comes with the head.
+const BODY_WAIT: Duration = Duration::from_secs(1);
 /// How much of it is shown.
 const MAX_SHOWN: usize = 80;
 
@@ -97,6 +100,7 @@ impl Answer {
     fn read_body(&mut self, stream: &mut Stream, input: &mut Vec<u8>) {
         let length = self.field("Content-Length").and_then(|text| text.parse().ok());
         let length = length.unwrap_or(MAX_BODY).min(MAX_BODY);
+        stream.set_deadline(Instant::now() + BODY_WAIT);
         while input.len() < length && matches!(read_some(stream, input), Ok(1..)) {}
         input.truncate(length);
         self.body = String::from_utf8_lossy(input).into_owned();
@@ -239,16 +243,9 @@ impl NoAnswer {
 
 fn read_some(stream: &mut Stream, input: &mut Vec<u8>) -> io::Result<usize> {
     let mut bytes = [0; 4096];
-    loop {
-        match stream.read(&mut bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(length) => {
-                input.extend_from_slice(&bytes[..length]);
-                return Ok(length);
-            }
-        }
-    }
+    let length = stream.read(&mut bytes)?;
+    input.extend_from_slice(&bytes[..length]);
+    Ok(length)
 }
 
 fn cut(text: &str) -> String {

@@ -116,6 +116,13 @@ impl Options {
             json: matches.get_flag("json"),
         })
     }
+
+    /// The tickets that were given, by the option and in the URL.
+    pub fn secrets(&self) -> Vec<String> {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let in_query = query.split('&').filter_map(|pair| pair.strip_prefix("ticket="));
+        in_query.map(str::to_owned).chain(self.ticket.clone()).collect()
+    }
 }
 
 /// A ticket has the alphabet of a compact JWT (RFC 7515, section 7.1), which can
@@ -147,6 +154,13 @@ mod tests {
     fn quick_means_no_silence() {
         assert_eq!(read(&["ws://a"]).unwrap().silent, Some(Duration::from_secs(75)));
         assert_eq!(read(&["ws://a", "--quick"]).unwrap().silent, None);
+    }
+
+    #[test]
+    fn a_ticket_is_a_secret_wherever_it_stands() {
+        let options = read(&["ws://a/b?x=1&ticket=t1", "--ticket", "t2"]).unwrap();
+        assert_eq!(options.secrets(), ["t1", "t2"]);
+        assert_eq!(read(&["ws://a/b?x=1"]).unwrap().secrets(), [""; 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! send along with it.
 
 use super::answer::NoAnswer;
-use super::report::{Check, Report};
+use super::report::{Check, Ms, Report};
 use super::socket::{Asked, Socket, Way};
 use crate::client::url::Url;
 
@@ -62,11 +62,11 @@ impl Door<'_> {
     pub fn upgrade(&self, report: &mut Report) -> Option<()> {
         const STEP: &str = "upgrade";
         let asked = self.judge(STEP, self.ask(&[]), report)?;
-        let ms = asked.began.elapsed().as_secs_f64() * 1e3;
+        let time = asked.began.elapsed();
         let by = asked.answer.field("Server").map_or(String::new(), |it| format!(", through {it}"));
-        let seen = format!("101 in {ms:.1} ms, connecting included{by}");
+        let seen = format!("101 in {}, connecting included{by}", Ms(time));
         report.add(match asked.answer.field("Sec-WebSocket-Protocol") {
-            None => Check::ok(STEP, seen).with("ms", ms),
+            None => Check::ok(STEP, seen).took(time),
             Some(_) => Check::fail(
                 STEP,
                 "101 with a subprotocol that was not offered",

@@ -11,6 +11,7 @@ mod certificate;
 mod door;
 mod reach;
 mod report;
+mod silence;
 mod socket;
 mod stream;
 mod talk;
@@ -33,7 +34,7 @@ use socket::Way;
 /// One line about an argument that is wrong; nothing was examined.
 pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     let options = Options::read(matches)?;
-    let mut report = Report::new(options.json, options.ticket.as_deref());
+    let mut report = Report::new(options.json, options.secrets());
     examine(&options, &mut report);
     Ok(report.finish())
 }
@@ -61,7 +62,7 @@ fn examine(options: &Options, report: &mut Report) -> Option<()> {
     door.tickets(report);
     talk::talk(&door, reach::user_of(&url).as_deref(), report);
     if let Some(time) = options.silent {
-        talk::silence(&door, time, report);
+        silence::watch(&door, time, report);
     }
     Some(())
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::args::Options;
-use super::report::{Check, Report};
+use super::report::{Check, Ms, Report};
 use super::stream::Timed;
 use crate::client::url::Url;
 
@@ -79,7 +79,7 @@ pub fn resolve(url: &Url, options: &Options, report: &mut Report) -> Option<Vec<
     }
     let began = Instant::now();
     let found = look_up(&url.host, url.port, options.timeout);
-    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let time = began.elapsed();
     let remedy = "check the name, and its A record at the domain's DNS";
     let mut addresses = match found {
         None => {
@@ -103,7 +103,7 @@ pub fn resolve(url: &Url, options: &Options, report: &mut Report) -> Option<Vec<
         SocketAddr::V4(v4) => format!("A {}", v4.ip()),
         SocketAddr::V6(v6) => format!("AAAA {}", v6.ip()),
     });
-    let mut seen = format!("{} in {ms:.1} ms", shown.collect::<Vec<_>>().join(", "));
+    let mut seen = format!("{} in {}", shown.collect::<Vec<_>>().join(", "), Ms(time));
     if left_out > 0 {
         seen += &format!(", and {left_out} more that are not looked at");
     }
@@ -116,7 +116,7 @@ pub fn resolve(url: &Url, options: &Options, report: &mut Report) -> Option<Vec<
         ),
         None => Check::ok(STEP, seen),
     };
-    report.add(check.with("ms", ms));
+    report.add(check.took(time));
     Some(addresses)
 }
 
@@ -156,9 +156,9 @@ pub fn connect(
         let began = Instant::now();
         match Timed::connect(*address, options.timeout) {
             Ok(_) => {
-                let ms = began.elapsed().as_secs_f64() * 1e3;
-                let seen = format!("{address} connected in {ms:.1} ms");
-                report.add(Check::ok(STEP, seen).with("ms", ms));
+                let time = began.elapsed();
+                let seen = format!("{address} connected in {}", Ms(time));
+                report.add(Check::ok(STEP, seen).took(time));
                 first = first.or(Some(*address));
             }
             Err(error) => failed.push((address, error)),

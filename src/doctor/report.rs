@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -51,6 +52,11 @@ impl Check {
         Check { verdict: Verdict::Fail, ..Check::warn(step, seen, remedy) }
     }
 
+    /// With the time it took, for scripts.
+    pub fn took(self, time: Duration) -> Self {
+        self.with("ms", time.as_secs_f64() * 1e3)
+    }
+
     /// With a number for scripts, named by its unit.
     pub fn with(self, unit: &'static str, figure: f64) -> Self {
         Check { figure: Some((unit, figure)), ..self }
@@ -80,23 +86,33 @@ impl fmt::Display for Check {
     }
 }
 
+/// A time for people, in milliseconds.
+pub struct Ms(pub Duration);
+
+impl fmt::Display for Ms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_secs_f64() * 1e3;
+        write!(f, "{ms:.*} ms", if ms < 1.0 { 2 } else { 1 })
+    }
+}
+
 /// All checks so far.
 #[derive(Debug)]
 pub struct Report {
     json: bool,
     /// What no line may hold, whoever repeats it.
-    secret: Option<String>,
+    secrets: Vec<String>,
     checks: Vec<Check>,
 }
 
 impl Report {
     /// As text, lines are printed as they come.
-    pub fn new(json: bool, secret: Option<&str>) -> Self {
-        Report { json, secret: secret.map(str::to_owned), checks: Vec::new() }
+    pub fn new(json: bool, secrets: Vec<String>) -> Self {
+        Report { json, secrets, checks: Vec::new() }
     }
 
     pub fn add(&mut self, mut check: Check) {
-        if let Some(secret) = &self.secret {
+        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
             check.seen = check.seen.replace(secret, "TICKET");
             check.remedy = check.remedy.map(|remedy| remedy.replace(secret, "TICKET"));
         }
@@ -134,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_holds_no_secret() {
-        let mut report = Report::new(true, Some("s3cr3t"));
+        let mut report = Report::new(true, vec![String::new(), "s3cr3t".to_owned()]);
         report.add(
             Check::fail("upgrade", "301 to /x?ticket=s3cr3t\nok", "do s3cr3t").with("ms", 1.5),
         );

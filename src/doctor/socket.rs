@@ -145,14 +145,12 @@ impl Socket {
         sent.and_then(|()| self.stream.flush()).map_err(End::of)
     }
 
-    /// Waits for what `look` picks, past everything else, for the time of a step.
-    pub fn wait<T>(&mut self, mut look: impl FnMut(Event) -> Option<T>) -> Result<T, End> {
+    /// Waits for what `is_it` recognises, past everything else, for the time of a
+    /// step.
+    pub fn wait(&mut self, is_it: impl Fn(&Event) -> bool) -> Result<(), End> {
         let until = Instant::now() + self.timeout;
-        loop {
-            if let Some(found) = look(self.next(until)?) {
-                return Ok(found);
-            }
-        }
+        while !is_it(&self.next(until)?) {}
+        Ok(())
     }
 
     /// The next message, ping or pong.
@@ -173,7 +171,6 @@ impl Socket {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Err(End::Eof),
                 Ok(length) => self.input.extend_from_slice(&bytes[..length]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(End::of(error)),
             }
         }
@@ -229,10 +226,9 @@ impl Socket {
     pub fn close(mut self) -> Result<u16, End> {
         self.send(frame::CLOSE, &1_000_u16.to_be_bytes())?;
         self.closing = true;
-        match self.wait(|_| None::<()>) {
+        match self.wait(|_| false) {
             Err(End::Closed(code)) => Ok(code),
-            Err(end) => Err(end),
-            Ok(()) => Err(End::Timeout),
+            done => done.map(|()| 1_005),
         }
     }
 }

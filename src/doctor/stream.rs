@@ -36,29 +36,41 @@ impl Timed {
     }
 }
 
-/// What a blocking socket says when its time is over.
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
-        _ => error,
-    }
-}
-
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(Some(self.left()?))?;
-        self.tcp.read(buffer).map_err(timed_out)
+        loop {
+            self.tcp.set_read_timeout(Some(self.left()?))?;
+            if let Some(done) = settled(self.tcp.read(buffer)) {
+                return done;
+            }
+        }
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp.set_write_timeout(Some(self.left()?))?;
-        self.tcp.write(bytes).map_err(timed_out)
+        loop {
+            self.tcp.set_write_timeout(Some(self.left()?))?;
+            if let Some(done) = settled(self.tcp.write(bytes)) {
+                return done;
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What a blocking socket says when its time is over has a kind of its own;
+/// `None` if a signal came between.
+fn settled(done: io::Result<usize>) -> Option<io::Result<usize>> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::Interrupted => None,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            Some(Err(ErrorKind::TimedOut.into()))
+        }
+        done => Some(done),
     }
 }
 

@@ -17,7 +17,7 @@ use rustls::{
 
 use super::args::Options;
 use super::certificate;
-use super::report::{Check, Report};
+use super::report::{Check, Ms, Report};
 use super::stream::{Stream, Timed};
 use crate::client::url::Url;
 
@@ -81,10 +81,10 @@ pub fn check(
     let connect = |client: &Client| {
         let timed = Timed::connect(address, options.timeout)?;
         let began = Instant::now();
-        client.shake_hands(timed).map(|tls| (tls, began.elapsed().as_secs_f64() * 1e3))
+        client.shake_hands(timed).map(|tls| (tls, began.elapsed()))
     };
     let client = Client::new(&name, &[&version::TLS13, &version::TLS12]);
-    let (mut tls, ms) = match connect(&client) {
+    let (mut tls, time) = match connect(&client) {
         Ok(connected) => connected,
         Err(error) => {
             let (seen, remedy) = explained(&error, options.timeout);
@@ -99,19 +99,21 @@ pub fn check(
         None => "no ALPN".to_owned(),
     };
     let seen = format!(
-        "{}, {}, {alpn}, handshake in {ms:.1} ms",
+        "{}, {}, {alpn}, handshake in {}",
         negotiated.map_or("no version", shown),
         cipher.and_then(|it| it.suite().as_str()).unwrap_or("no cipher"),
+        Ms(time),
     );
-    report.add(Check::ok(STEP, seen).with("ms", ms));
+    report.add(Check::ok(STEP, seen).took(time));
 
     let shown = tls.conn.peer_certificates().unwrap_or_default();
     certificate::check(shown, &url.host, &options.roots, report);
 
     await_ticket(&mut tls);
     report.add(match connect(&client) {
-        Ok((again, ms)) if again.conn.handshake_kind() == Some(HandshakeKind::Resumed) => {
-            Check::ok("resumption", format!("a second handshake was resumed, in {ms:.1} ms"))
+        Ok((again, time)) if again.conn.handshake_kind() == Some(HandshakeKind::Resumed) => {
+            Check::ok("resumption", format!("a second handshake was resumed, in {}", Ms(time)))
+                .took(time)
         }
         Ok(_) => Check::warn(
             "resumption",
