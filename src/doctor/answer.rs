@@ -189,8 +189,9 @@ impl Answer {
                 .to_owned(),
             401 => "the server wants a ticket: --ticket T".to_owned(),
             403 => format!(
-                "longlink's log says why; usually --allow-host {} is missing. A firewall for web \
-                 sites may also refuse upgrades",
+                "longlink's log says why; usually --allow-host {} is missing, or the proxy does \
+                 not pass Host on (proxy_set_header Host $host;). A firewall for web sites may \
+                 also refuse upgrades",
                 url.host
             ),
             404 => "longlink's path is /websocket/USER; in nginx the location has to match it, \

@@ -1,6 +1,8 @@
 //! Who is let in: the upgrade through whatever is in between, and what a page may
 //! send along with it.
 
+use std::time::Duration;
+
 use super::answer::NoAnswer;
 use super::report::{Check, Ms, Report};
 use super::socket::{Asked, Socket, Way};
@@ -10,6 +12,9 @@ use crate::client::url::Url;
 const ORIGIN: &str = "https://servicewechat.com";
 /// A subprotocol's name as a page may offer it.
 const PROTOCOL: &str = "longlink.v1";
+
+/// How long a close frame of a connection that has done its part is awaited.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Opens the connections that pages open.
 #[derive(Debug)]
@@ -139,7 +144,7 @@ impl Door<'_> {
 
     /// Closes politely, so that it is not in the way of the next one.
     fn leave(&self, asked: Asked) {
-        let _ = asked.open(self.way.timeout).close();
+        let _ = asked.open(self.way.timeout.min(LEAVE)).close();
     }
 }
 

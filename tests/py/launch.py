@@ -46,14 +46,19 @@ def launch(*command: str | Path, log: IO[str] | None = None) -> Iterator[str]:
         server.stdout.close()
 
 
+def binary() -> Path:
+    """`LONGLINK_BIN`, else the release or debug build."""
+    given = os.environ.get("LONGLINK_BIN")
+    places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
+    found = next((place for place in places if place.exists()), None)
+    if not found:
+        sys.exit(f"no longlink binary (cargo build --release first): {places}")
+    return found
+
+
 def longlink(
         *args: str, level: str = "warn", log: IO[str] | None = None,
 ) -> contextlib.AbstractContextManager[str]:
-    """Runs `longlink serve` on a free port: `LONGLINK_BIN`, else the release or debug build."""
-    given = os.environ.get("LONGLINK_BIN")
-    places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
-    binary = next((place for place in places if place.exists()), None)
-    if not binary:
-        sys.exit(f"no longlink binary (cargo build --release first): {places}")
+    """Runs `longlink serve` on a free port."""
     serve = ("serve", "--listen", "127.0.0.1:0", "--log", level)
-    return launch(binary, *serve, *args, log=log)
+    return launch(binary(), *serve, *args, log=log)
