@@ -1,5 +1,6 @@
 //! The command line of `longlink doctor`.
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -68,7 +69,12 @@ pub fn command() -> clap::Command {
         .arg(Arg::new("url").value_name("URL").required(true).help(
             "Such as wss://chat.example.com/websocket/doctor; the last part is the user's id",
         ))
-        .arg(option("ticket", "T", "A ticket of that user; it is never printed"))
+        .arg(option(
+            "ticket",
+            "T",
+            "A ticket of that user, never printed; `-` reads it from standard input, where no \
+             list of processes shows it",
+        ))
         .arg(option("address", "IP", "Connect there instead of looking the host up"))
         .arg(option("timeout", "S", "How long each step may take").default_value("10"))
         .arg(
@@ -128,7 +134,13 @@ impl Options {
 /// A ticket has the alphabet of a compact JWT (RFC 7515, section 7.1), which can
 /// stand in a header field, in a query and in a subprotocol's name. What was
 /// given is not repeated.
-fn ticket(text: String) -> Result<String, String> {
+fn ticket(mut text: String) -> Result<String, String> {
+    if text == "-" {
+        text.clear();
+        let read = std::io::stdin().take(MAX_TICKET as u64 + 2).read_to_string(&mut text);
+        read.map_err(|error| format!("--ticket: cannot read standard input: {error}"))?;
+        text.truncate(text.trim_end().len());
+    }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     match text.len() {
         1..=MAX_TICKET if text.bytes().all(is_plain) => Ok(text),

@@ -41,14 +41,16 @@ pub fn check(
         report.add(Check::fail("chain", "a certificate cannot be read", "have it issued again"));
         return;
     };
-    let now = SystemTime::now();
     report.add(name(&chain, host));
+    let now = SystemTime::now();
+    let validity = chain.validity();
     // What is wrong besides the date shows only on a day on which it is valid.
-    let at = chain.validity().map_or(now, |(from, to)| now.clamp(from, to));
+    let at = validity.map_or(now, |(from, to)| now.clamp(from, to));
     report.add(trust(&chain, shown.len(), roots, at));
-    if let Some((from, to)) = chain.validity() {
-        report.add(expiry(from, to, now));
-    }
+    report.add(match validity {
+        Some((from, to)) => expiry(from, to, now),
+        None => Check::fail("expiry", "its dates cannot be read", "have it issued again"),
+    });
 }
 
 fn name(chain: &CertificateChain<'_>, host: &str) -> Check {

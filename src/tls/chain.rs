@@ -9,6 +9,9 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 /// Certificates as a server shows them, its own first.
+///
+/// [`Certificate`](crate::Certificate) refuses by it what clients would; it also
+/// tells a client what is wrong with another's.
 pub struct CertificateChain<'a> {
     shown: &'a [CertificateDer<'a>],
     parsed: Vec<EndEntityCert<'a>>,
@@ -36,7 +39,7 @@ pub enum Trust {
 }
 
 impl<'a> CertificateChain<'a> {
-    /// Reads the certificates, in DER. `None` if there is none or one cannot be
+    /// Reads the certificates, in DER as rustls has them. `None` if there is none or one cannot be
     /// read.
     pub fn new(shown: &'a [CertificateDer<'a>]) -> Option<Self> {
         let parsed = shown.iter().map(EndEntityCert::try_from).collect::<Result<Vec<_>, _>>();
@@ -86,17 +89,21 @@ impl<'a> CertificateChain<'a> {
         self.parsed[0].valid_dns_names()
     }
 
-    /// From when until when the server's own certificate is valid.
+    /// From when until when the server's own certificate is valid. `None` if that
+    /// cannot be read.
     pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
-        // The time is what is looked at first (RFC 5280, section 6.1.3).
-        let long_ago = self.verify(&[], UNIX_EPOCH).err()?;
-        let far_off = self.verify(&[], UNIX_EPOCH + Duration::from_secs(u64::MAX >> 4)).err()?;
         let time = |at: UnixTime| UNIX_EPOCH.checked_add(Duration::from_secs(at.as_secs()));
-        match (long_ago, far_off) {
+        // The time is what is looked at first, whatever else is wrong.
+        let far_off = UNIX_EPOCH + Duration::from_secs(u64::MAX >> 4);
+        match (self.verify(&[], UNIX_EPOCH), self.verify(&[], far_off)) {
             (
-                webpki::Error::CertNotValidYet { not_before, .. },
-                webpki::Error::CertExpired { not_after, .. },
+                Err(webpki::Error::CertNotValidYet { not_before, .. }),
+                Err(webpki::Error::CertExpired { not_after, .. }),
             ) => Some((time(not_before)?, time(not_after)?)),
+            // Since the beginning of time.
+            (_, Err(webpki::Error::CertExpired { not_after, .. })) => {
+                Some((UNIX_EPOCH, time(not_after)?))
+            }
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fake;
-use crate::program::{Program, longlink, run};
+use crate::program::{Folder, Program, longlink, run};
 
 /// What the command has found.
 pub struct Found {
@@ -205,4 +205,11 @@ fn a_ticket_that_nobody_asks_for() {
         .has("warn", "no ticket", &["let in"])
         .failed(0);
     assert!(!found.lines.concat().contains("s3cr3t"));
+
+    let folder = Folder::new();
+    let file = std::fs::File::open(folder.file("ticket", "s3cr3t\n")).unwrap();
+    let url = url(server.addr());
+    let mut command = longlink(&["doctor", &url, "--quick", "--ticket", "-"]);
+    let (code, out, _) = run(command.stdin(file));
+    assert!(code == 0 && out.contains("ticket offer"), "{out}");
 }
