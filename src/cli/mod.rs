@@ -2,7 +2,8 @@
 //! [`longlink::Config`], the logger, the signals.
 //!
 //! The only place with threads (one that prints log lines, one that waits for
-//! signals, one that looks at the certificate's files), and the only one that ends the process. Must not know: how
+//! signals, one that looks at the certificate's files) beside the doctor's, which
+//! looks a name up, and the only one that ends the process. Must not know: how
 //! anything is served.
 
 mod args;

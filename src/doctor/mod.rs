@@ -2,7 +2,8 @@
 //! meets it. Each step is a line with a verdict and, if need be, a remedy.
 //!
 //! A client with blocking sockets, whose every wait has a deadline. Must not
-//! know: anything of the server's code.
+//! know: anything of the server's code, but for how a chain of certificates is
+//! judged.
 
 mod answer;
 mod args;

@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::fake;
 use crate::program::{Folder, Program, longlink, run};
 
+/// How long a proxy waits for bytes: longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the command has found.
 pub struct Found {
     pub code: i32,
@@ -162,9 +165,9 @@ fn paths_and_users() {
 
 #[test]
 fn pings_of_the_server_keep_a_silent_connection() {
-    let server = Program::start(&["--ping-after", "0.2", "--idle-timeout", "0.6"]);
-    let through = proxy(server.addr().parse().unwrap(), Duration::from_millis(500), false);
-    let found = doctor(&url(through), &["--silent", "1.5"]);
+    let server = Program::start(&["--ping-after", "0.3", "--idle-timeout", "5"]);
+    let through = proxy(server.addr().parse().unwrap(), Duration::from_secs(2), false);
+    let found = doctor(&url(through), &["--silent", "3"]);
     found.has("ok", "server ping", &["of silence"]).has("ok", "silence", &["open after", "pings"]);
     found.failed(0);
 }
@@ -172,25 +175,25 @@ fn pings_of_the_server_keep_a_silent_connection() {
 #[test]
 fn a_proxy_that_ends_silent_connections() {
     let server = Program::start(&[]);
-    let through = proxy(server.addr().parse().unwrap(), Duration::from_millis(400), false);
+    let through = proxy(server.addr().parse().unwrap(), PATIENCE, false);
     let found = doctor(&url(through), &["--silent", "10"]);
     found
         .has("warn", "server ping", &["none in"])
-        .has("FAIL", "silence", &["ended after 0.4 s", "0 pings", "proxy_read_timeout"])
+        .has("FAIL", "silence", &["ended after 1.", "0 pings", "proxy_read_timeout"])
         .failed(1);
 }
 
 #[test]
 fn a_network_that_forgets_silent_connections() {
     let server = Program::start(&[]);
-    let through = proxy(server.addr().parse().unwrap(), Duration::from_millis(400), true);
-    let found = doctor(&url(through), &["--silent", "1", "--timeout", "1"]);
-    found.has("FAIL", "silence", &["dead after 1 s", "--ping-after"]).failed(1);
+    let through = proxy(server.addr().parse().unwrap(), PATIENCE, true);
+    let found = doctor(&url(through), &["--silent", "2", "--timeout", "1"]);
+    found.has("FAIL", "silence", &["dead after 2 s", "--ping-after"]).failed(1);
 }
 
 #[test]
 fn a_server_that_ends_who_is_silent() {
-    let server = Program::start(&["--ping-after", "0", "--idle-timeout", "0.5"]);
+    let server = Program::start(&["--ping-after", "0", "--idle-timeout", "1"]);
     let found = doctor(&url(server.addr()), &["--silent", "10"]);
     found.has("FAIL", "silence", &["1001", "--idle-timeout"]).failed(1);
 }

@@ -187,7 +187,7 @@ fn tickets_that_are_refused_are_not_repeated() {
         );
     });
     for form in [&[][..], &["--json"]] {
-        let args = ["--quick", "--timeout", "0.5", "--ticket", "s3cr3t"];
+        let args = ["--quick", "--timeout", "1", "--ticket", "s3cr3t"];
         let found = doctor(&(url(addr) + "?ticket=h1dd3n"), &[&args, form].concat());
         let text = found.lines.join("\n");
         assert!(!text.contains("s3cr3t") && !text.contains("h1dd3n"), "{text}");
@@ -203,9 +203,9 @@ fn tickets_that_are_refused_are_not_repeated() {
 
 #[test]
 fn a_server_that_does_not_speak_the_protocol() {
-    let short = ["--quick", "--timeout", "0.4"];
+    let short = ["--quick", "--timeout", "1"];
     doctor(&url(speaking(deaf)), &short)
-        .has("FAIL", "heartbeat", &["no answer in 400ms", "pong"])
+        .has("FAIL", "heartbeat", &["no answer in 1s", "pong"])
         .has("FAIL", "ping", &["no answer", "control frames"])
         .has("FAIL", "message", &["no answer", "id of its own"])
         .has("warn", "close", &["no answer"])
@@ -231,14 +231,21 @@ fn a_server_that_does_not_speak_the_protocol() {
 
 #[test]
 fn a_server_that_never_stops_talking() {
-    for bytes in [&[0x81, 1, b'x'][..], &[0x89, 0], &[0x01, 1, b'x', 0x00, 1, b'x'], &[0x00, 0]] {
+    let meet = |bytes: &'static [u8]| {
         let addr = speaking(move |mut stream| {
             let mut reader = stream.try_clone().unwrap();
             std::thread::spawn(move || while matches!(reader.read(&mut [0; 4096]), Ok(1..)) {});
             while stream.write_all(bytes).is_ok() {}
         });
-        let found = doctor(&url(addr), &["--silent", "0.3", "--timeout", "0.3"]);
+        let found = doctor(&url(addr), &["--silent", "0.5", "--timeout", "1"]);
         found.has("FAIL", "heartbeat", &[]);
         assert_eq!(found.code, 1);
-    }
+    };
+    std::thread::scope(|scope| {
+        for bytes in
+            [&b"\x81\x01x"[..], b"\x89\x00", b"\x01\x01x\x00\x01x", b"\x01\x01x", b"\x8a\x00"]
+        {
+            scope.spawn(move || meet(bytes));
+        }
+    });
 }
