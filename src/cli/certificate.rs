@@ -58,7 +58,11 @@ impl Files {
     }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+/// What is in a file of certificates or keys.
+///
+/// # Errors
+/// One line that names it, also if it is far too long.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let read = || {
         let mut bytes = Vec::new();
         File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
