@@ -52,6 +52,7 @@ impl Hub {
     /// only becomes part of it; as a call of its own it costs a heartbeat thirty
     /// instructions.
     #[inline]
+    #[expect(clippy::extra_unused_type_parameters)]
     pub(crate) fn receive_for<H: Handler, Caller>(
         &mut self,
         handler: &mut H,
