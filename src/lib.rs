@@ -64,8 +64,8 @@ pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
     Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
-    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,
-    Sent, Sink, Stats, Upgrade, Wrote,
+    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Refused, Reject, Reply,
+    SURPLUS, Sent, Sink, Stats, Upgrade, Wrote,
 };
 pub use relay::{Counters, Relay, RelayConfig};
 pub use server::{Server, Stopper};

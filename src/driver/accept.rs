@@ -41,13 +41,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
 
     fn accept_one(&mut self, position: usize) {
         let door = &mut self.doors[position];
-        let loopback = door.listener.is_loopback();
+        let (loopback, tag) = (door.listener.is_loopback(), door.listener.tag());
         match door.listener.accept() {
-            Ok((socket, peer)) => {
-                if let Err(error) = self.take_in(socket, peer, loopback) {
-                    log::warn!("a connection could not be taken in: {error}");
-                }
-            }
+            Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
+                Ok(conn) => self.hub.set_listener(conn, tag),
+                Err(error) => log::warn!("a connection could not be taken in: {error}"),
+            },
             Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
             // The peer has gone again, or a signal came: on to the next one.
             Err(error)

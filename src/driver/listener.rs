@@ -41,6 +41,7 @@ const BACKLOG: i32 = 4_096;
 pub struct Listener {
     kind: Kind,
     loopback: bool,
+    tag: u8,
     /// Who may say for whom they connect.
     trusted: TrustedProxies,
     #[cfg(feature = "tls")]
@@ -109,10 +110,19 @@ impl Listener {
         Listener {
             kind,
             loopback,
+            tag: 0,
             trusted: TrustedProxies::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// Gives it a number by which a handler can tell its connections from others'
+    /// ([`Hub::listener`](crate::Hub::listener)). Default 0; [`Backend::LISTENER`] is
+    /// that of the backend's interface.
+    pub fn with_tag(mut self, tag: u8) -> Self {
+        self.tag = tag;
+        self
     }
 
     /// Has it speak TLS, if it is a TCP listener: what comes over a Unix socket
@@ -211,6 +221,10 @@ impl Listen for Listener {
 
     fn is_loopback(&self) -> bool {
         self.loopback
+    }
+
+    fn tag(&self) -> u8 {
+        self.tag
     }
 }
 

@@ -75,6 +75,8 @@ impl Hub {
             user: CompactString::const_new(""),
             details: None,
             peer,
+            listener: 0,
+            kept: false,
         }) as u32;
         self.slots = self.slots.max(index as usize + 1);
         self.arm(index, self.now.saturating_add(head));
@@ -161,6 +163,13 @@ impl Hub {
     pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
         if let Some(record) = self.resolve_mut(conn) {
             record.peer = peer;
+        }
+    }
+
+    /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
+    pub fn set_listener(&mut self, conn: ConnId, tag: u8) {
+        if let Some(record) = self.resolve_mut(conn) {
+            record.listener = tag;
         }
     }
 

@@ -9,6 +9,7 @@
 //! rest are siblings, so a fan-out can walk one while it fills the others.
 
 mod bind;
+mod body;
 mod check;
 mod config;
 mod dirty;
@@ -38,7 +39,7 @@ pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
 pub use flush::{Pending, Sent, Sink, Wrote};
 pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
-pub use handler::{Accept, Handler, Printable, Reject, Reply, Upgrade};
+pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
 pub use lifecycle::{OpenError, SURPLUS};
 pub use stats::Stats;
 
@@ -59,7 +60,7 @@ impl ConnId {
 }
 
 /// Timeouts in milliseconds; `u64::MAX` for never.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Timeouts {
     handshake: u64,
     message: u64,
@@ -67,6 +68,7 @@ struct Timeouts {
     idle: u64,
     close: u64,
     keep_alive: u64,
+    keep_known: u64,
 }
 
 /// All connections and what is known of them: no sockets and no clock.
@@ -163,6 +165,7 @@ impl Hub {
             idle: millis(config.idle_timeout),
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
+            keep_known: millis(config.keep_known_timeout),
         };
         let most = config.max_connections + SURPLUS;
         Hub {
@@ -243,6 +246,12 @@ impl Hub {
     /// Whether a connection came in on a loopback address.
     pub fn is_loopback(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
+    }
+
+    /// The [tag](crate::Listener::with_tag) of the listener that a connection came in by;
+    /// 0 when that has none, or the connection was adopted or is gone.
+    pub fn listener(&self, conn: ConnId) -> u8 {
+        self.resolve(conn).map_or(0, |conn| conn.listener)
     }
 
     /// Whether messages can be sent to it: it has been accepted and is not
