@@ -46,6 +46,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "backend")]
+mod backend;
 mod conn;
 mod driver;
 mod hub;
@@ -55,6 +57,8 @@ mod server;
 mod tls;
 mod wheel;
 
+#[cfg(feature = "backend")]
+pub use backend::{ApiKey, Backend, BackendConfig, KeyError};
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
 pub use conn::decode::Message;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use longlink::{Config, Listener};
 
 use super::Refusal;
+use super::units;
+use super::values::Values;
 
 /// One `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,11 @@ impl Address {
             _ => Ok(()),
         }
     }
+}
+
+/// The addresses that a setting names, if it was given.
+pub fn addresses(values: &Values, name: &'static str) -> Result<Option<Vec<Address>>, Refusal> {
+    values.read(name, |raw| units::list(raw)?.iter().map(|text| Address::parse(text)).collect())
 }
 
 /// Without tickets, who can connect can be anyone: only this machine may,

@@ -6,6 +6,7 @@
 //! anything is served.
 
 mod args;
+mod backend;
 mod capacity;
 #[cfg(feature = "tls")]
 mod certificate;

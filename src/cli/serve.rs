@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use longlink::{Config, Listener, Relay, Server};
+use longlink::{Backend, Config, Listen, Listener, Relay, Server};
 
 use super::Refusal;
 use super::args::Flags;
@@ -30,14 +30,24 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let listeners = listen::bind(&settings.listen, &settings.config)?;
+    let mut listeners = listen::bind(&settings.listen, &settings.config)?;
+    let api = listen::bind(&settings.api_listen, &settings.config)?;
+    listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
     #[cfg(feature = "tls")]
     let listeners = match &renewal {
-        Some(renewal) => listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect(),
+        Some(renewal) => listeners
+            .into_iter()
+            // A backend beside it would not find the certificate's name there.
+            .map(|it| match it.tag() == Backend::LISTENER && it.is_loopback() {
+                true => it,
+                false => it.with_tls(renewal.acceptor()),
+            })
+            .collect(),
         None => listeners,
     };
     let relay = Relay::new(settings.relay.clone());
-    let mut server = Server::new(listeners, settings.config.clone(), relay)
+    let backend = Backend::new(relay, settings.backend.clone());
+    let mut server = Server::new(listeners, settings.config.clone(), backend)
         .map_err(|error| fail("cannot start", error))?;
     // Dropped at the end of this function, panic or not: the last lines are printed.
     let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
@@ -92,7 +102,8 @@ fn print_addresses<'a>(listeners: impl Iterator<Item = &'a Listener>) {
             Some(_) => "http://",
             None => "",
         };
-        let _ = writeln!(stdout, "listening on {scheme}{listener}");
+        let what = if listener.tag() == Backend::LISTENER { "api" } else { "listening" };
+        let _ = writeln!(stdout, "{what} on {scheme}{listener}");
     }
     let _ = stdout.flush();
 }

@@ -1,9 +1,10 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{Config, ConfigError, Devices, RelayConfig, TrustedProxies};
+use longlink::{BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies};
 
 use super::Refusal;
+use super::backend;
 use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Files;
@@ -19,6 +20,9 @@ pub struct Settings {
     pub relay: RelayConfig,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
+    pub backend: BackendConfig,
+    /// Checked: only this machine, or whoever has the key.
+    pub api_listen: Vec<Address>,
     /// Where the certificate is, for TLS on every TCP address.
     #[cfg(feature = "tls")]
     pub tls: Option<Files>,
@@ -45,9 +49,7 @@ impl Settings {
     /// Reads every setting; the machine's capacity gives some defaults.
     pub fn read(values: &Values, capacity: &Capacity) -> Result<Self, Refusal> {
         let config = config(values, capacity)?;
-        let addresses = values.read("listen", |raw| {
-            units::list(raw)?.iter().map(|text| Address::parse(text)).collect()
-        })?;
+        let addresses = listen::addresses(values, "listen")?;
         let listen = match addresses {
             Some(addresses) => addresses,
             None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
@@ -56,10 +58,14 @@ impl Settings {
         if !open {
             listen::protect(&listen)?;
         }
+        let backend = backend::config(values)?;
+        let api_listen = backend::listen(values, &backend)?;
         let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
             relay: relay(values)?,
             listen,
+            backend,
+            api_listen,
             #[cfg(feature = "tls")]
             tls: Files::read(values)?,
             level: level.unwrap_or(LevelFilter::Info),
@@ -158,5 +164,6 @@ fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     if let Some(hosts) = values.read("allow-host", |raw| list(raw, hosts::host))? {
         relay.allow_hosts = hosts;
     }
+    relay.reserved.extend(values.read("api-from", units::list)?.into_iter().flatten());
     Ok(relay)
 }

@@ -39,11 +39,32 @@ pub fn admit(
     if !is_name(user, MAX_ID) {
         return Err(Response::text(400, "bad user id: 1 to 128 bytes, no control characters"));
     }
+    if config.reserved.iter().any(|name| name == user) {
+        return Err(Response::text(403, "this user id is reserved"));
+    }
     let device = device_of(upgrade)?;
     let protocol = choose_protocol(upgrade)?;
     check_host(config, loopback, upgrade)?;
     check_origin(config, upgrade)?;
     Ok(Accept::user(user).device(&device).protocol(protocol).writes_are_life(true))
+}
+
+/// Whether that can be a user's id.
+#[cfg(feature = "backend")]
+pub fn is_user_id(id: &str) -> bool {
+    !id.is_empty() && is_name(id, MAX_ID)
+}
+
+/// Whether a web page of anywhere could have sent a request, to a server that asks for no
+/// proof: see the head of this file.
+#[cfg(feature = "backend")]
+pub fn protect(
+    config: &RelayConfig,
+    loopback: bool,
+    request: &Request<'_>,
+) -> Result<(), Response> {
+    check_host(config, loopback, request)?;
+    check_origin(config, request)
 }
 
 /// A user id or device: within its length, no slash, no control characters.
