@@ -6,6 +6,7 @@
 mod api;
 mod config;
 mod key;
+mod members;
 
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
@@ -97,6 +98,7 @@ impl Handler for Backend {
     #[inline]
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
         self.relay.on_open(hub, conn);
+        self.api.on_open(hub, conn);
     }
 
     #[inline(always)]

@@ -270,6 +270,11 @@ impl Hub {
         self.resolve(conn).map_or(0, |conn| conn.listener)
     }
 
+    /// Whether an answer has said that its client is [known](crate::Response::keep).
+    pub fn is_known(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.kept)
+    }
+
     /// Whether messages can be sent to it: it has been accepted and is not
     /// closing.
     pub fn is_open(&self, conn: ConnId) -> bool {

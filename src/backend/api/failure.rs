@@ -37,6 +37,12 @@ impl Failure {
         Failure::new(400, "bad_value", message).field(field)
     }
 
+    /// What is no user's id can be nobody's.
+    pub fn bad_name(field: impl Into<Cow<'static, str>>) -> Self {
+        let message = "a user id, or a group's, has 1 to 128 bytes, no / and no control characters";
+        Failure::bad_value(field, message)
+    }
+
     pub fn wrong_method(allowed: &'static str) -> Self {
         let failure = Failure::new(405, "wrong_method", format!("only {allowed}"));
         failure.header("Allow", allowed)

@@ -1,5 +1,6 @@
 //! Who may ask.
 
+use crate::conn::Peer;
 use crate::conn::head::Request;
 use crate::hub::{ConnId, Hub};
 use crate::relay::{Relay, protect};
@@ -31,11 +32,27 @@ impl Api {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
         }
-        match bearer(request) {
-            Some(shown) if key.is(shown) => Ok(()),
-            Some(_) => Err(unauthorized("bad_key", "not the key")),
-            None => Err(unauthorized("no_key", "send Authorization: Bearer KEY")),
+        let Some(shown) = bearer(request) else {
+            return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
+        };
+        let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let client = hub.config().trusted_proxies.client_of(peer, request);
+        let (address, now) = (client.addr().map(|addr| addr.ip()), hub.now());
+        // Who has shown the key on this connection is not kept out by neighbours who guess.
+        // Behind a proxy a connection has the requests of several.
+        let known = hub.is_known(conn) && client == peer;
+        if let Some(wait) = self.tries.wait(address, now).filter(|_| !known) {
+            let failure = Failure::new(429, "too_many_tries", "too many wrong keys: wait");
+            let seconds = wait.as_secs_f64().ceil() as u64;
+            return Err(failure.header("Retry-After", seconds.to_string()));
         }
+        if key.is(shown) {
+            return Ok(());
+        }
+        if self.tries.note(address, now) {
+            log::warn!("{client} shows wrong keys for the backend's interface: it has to wait");
+        }
+        Err(unauthorized("bad_key", "not the key"))
     }
 }
 

@@ -1,10 +1,18 @@
 //! The interface itself: who may ask, and which route answers. JSON in, JSON out.
 
+mod batch;
 mod body;
 mod failure;
 mod gate;
+mod groups;
+mod kick;
 mod online;
+mod query;
+mod replay;
+mod route;
 mod send;
+mod tries;
+mod users;
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
@@ -12,31 +20,49 @@ use crate::hub::{ConnId, Hub, Refused, Reply};
 use crate::relay::Relay;
 
 use super::config::BackendConfig;
+use super::members::Members;
 use failure::Failure;
+use replay::Replays;
+use route::Route;
+use tries::Tries;
 
 /// What answers a backend's requests.
 #[derive(Debug)]
 pub struct Api {
     config: BackendConfig,
+    members: Members,
+    replays: Replays,
+    tries: Tries,
 }
 
 /// What a route is given.
 struct Call<'a> {
     hub: &'a mut Hub,
     relay: &'a mut Relay,
+    members: &'a mut Members,
+    replays: &'a mut Replays,
     request: &'a Request<'a>,
 }
 
-/// What a route answers: JSON, with status 200.
-type Answer = Result<Vec<u8>, Failure>;
+type Answer = Result<Response, Failure>;
 
 impl Api {
     pub fn new(config: BackendConfig) -> Self {
-        Api { config }
+        let members = Members::new(config.max_memberships);
+        let replays = Replays::new(config.idempotency_time);
+        Api { config, members, replays, tries: Tries::default() }
     }
 
     pub fn has_key(&self) -> bool {
         self.config.key.is_some()
+    }
+
+    /// A user's connection is open: it joins the groups that its user is in.
+    #[inline]
+    pub fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+        if !self.members.is_empty() {
+            self.members.join(hub, conn);
+        }
     }
 
     /// Answers a request for the interface.
@@ -47,19 +73,19 @@ impl Api {
         conn: ConnId,
         request: &Request<'_>,
     ) -> Reply {
-        let admitted = self.admit(hub, relay, conn, request);
-        if let Err(failure) = admitted {
+        if let Err(failure) = self.admit(hub, relay, conn, request) {
             return Reply::Now(failure.response().close());
         }
-        let mut call = Call { hub, relay, request };
-        let answer = match self.route(&mut call) {
-            Some(answer) => answer,
-            None => return Reply::Read { at_most: self.config.max_body },
+        let route = match Route::of(request) {
+            Ok(route) => route,
+            Err(failure) => return Reply::Now(failure.response().keep()),
         };
-        Reply::Now(match answer {
-            Ok(json) => Response::new(200).body("application/json", json).keep(),
-            Err(failure) => failure.response().keep(),
-        })
+        if request.body().is_none() {
+            return Reply::Read { at_most: self.config.max_body };
+        }
+        let Api { members, replays, .. } = self;
+        let answer = route.answer(&mut Call { hub, relay, members, replays, request });
+        Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }
 
     /// Answers a request that is not HTTP as it should be.
@@ -73,31 +99,12 @@ impl Api {
         };
         Failure::new(refused.status, code, refused.why).response()
     }
-
-    /// Finds the route and has it answer; `None` when it needs the body first.
-    fn route(&mut self, call: &mut Call<'_>) -> Option<Answer> {
-        let path = call.request.path().strip_prefix("/api/").unwrap_or("");
-        let method = call.request.method();
-        let allowed = match path {
-            "send" => "POST",
-            "online" => "GET",
-            _ => return Some(Err(Failure::new(404, "no_such_path", "no such path"))),
-        };
-        if method != allowed {
-            return Some(Err(Failure::wrong_method(allowed)));
-        }
-        if method == "POST" && call.request.body().is_none() {
-            return body::check_type(call.request).err().map(Err);
-        }
-        Some(match path {
-            "send" => send::send(call),
-            _ => online::online(call),
-        })
-    }
 }
 
-/// What a route has to say, as text.
+/// An answer with status 200.
 fn json(value: &impl serde::Serialize) -> Answer {
-    serde_json::to_vec(value)
-        .map_err(|_| Failure::new(500, "internal", "the answer could not be written"))
+    match serde_json::to_vec(value) {
+        Ok(json) => Ok(Response::new(200).body("application/json", json)),
+        Err(_) => Err(Failure::new(500, "internal", "the answer could not be written")),
+    }
 }

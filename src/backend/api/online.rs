@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Answer, Call};
+use super::failure::Failure;
+use super::{Answer, Call, json, query};
 
 #[derive(Serialize)]
 struct Online<'a> {
@@ -10,13 +11,17 @@ struct Online<'a> {
     count: usize,
     users: Vec<&'a str>,
     /// Where the next page begins.
-    next: Option<usize>,
+    next: Option<String>,
 }
 
-/// The most users of a page.
-const PAGE: usize = 1_000;
-
-pub fn online(call: &mut Call<'_>) -> Answer {
-    let (users, next) = call.hub.users(0, PAGE);
-    super::json(&Online { count: call.hub.online(), users, next })
+pub fn page(call: &mut Call<'_>) -> Answer {
+    let from = match query::after(call.request)? {
+        None => 0,
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::bad_value("after", "take it from the page before: next"))?,
+    };
+    let (users, next) = call.hub.users(from, query::limit(call.request)?);
+    let next = next.map(|place| place.to_string());
+    json(&Online { count: call.hub.online(), users, next })
 }

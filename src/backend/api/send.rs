@@ -1,17 +1,17 @@
 //! `POST /api/send`: a message to a user, to some, to a group or to everyone.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::relay::{SYSTEM, is_shallow, is_user_id};
+use crate::relay::SYSTEM;
 
+use super::body::{self, Text};
 use super::failure::Failure;
-use super::{Answer, Call, body};
+use super::replay::Replays;
+use super::{Answer, Call, json};
 
-/// The most users that one message is sent to by their ids.
-const MOST_USERS: usize = 1_000;
+/// The most users that one message, or one batch, is sent to by their ids.
+pub const MOST_USERS: usize = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -23,35 +23,34 @@ struct Message<'a> {
     #[serde(borrow)]
     group: Option<Text<'a>>,
     all: Option<bool>,
-    /// Carried as it is written.
     #[serde(borrow)]
     message: &'a RawValue,
     #[serde(borrow)]
     from: Option<Text<'a>>,
     #[serde(borrow)]
     exclude: Option<Vec<Text<'a>>>,
-}
-
-/// A string that is only copied if something in it is escaped.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Serialize)]
-struct Results<T> {
-    results: T,
+    #[serde(borrow)]
+    idempotency_key: Option<Text<'a>>,
 }
 
 #[derive(Serialize)]
+pub struct Results<T> {
+    pub results: T,
+}
+
+/// What became of a message to one user.
+#[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum State {
     /// Handed to a connection that is alive.
     Delivered,
     Offline,
+    /// So much goes to the user at once that the rest has to be sent again.
+    Busy,
 }
 
 #[derive(Serialize)]
-struct ToUser<'a> {
+pub struct ToUser<'a> {
     user: &'a str,
     state: State,
 }
@@ -68,66 +67,69 @@ struct ToMany<'a> {
 
 pub fn send(call: &mut Call<'_>) -> Answer {
     let message: Message<'_> = body::read(call.request)?;
-    let text = message.message.get();
-    if !is_shallow(text) {
-        return Err(Failure::bad_value("message", "it is nested deeper than 64"));
-    }
-    if text.len() > call.hub.config().max_message {
-        let failure = Failure::new(413, "message_too_long", "the message is too long");
-        return Err(failure.field("message"));
-    }
-    let from = message.from.as_ref().map_or(SYSTEM, |from| &from.0);
-    check_id("from", from)?;
-    let exclude: Vec<&str> = message.exclude.iter().flatten().map(|user| &*user.0).collect();
-    if exclude.len() > MOST_USERS {
-        return Err(Failure::bad_value("exclude", "at most 1000 users"));
-    }
-    let mut to_user = |user| {
-        let devices = call.relay.push(call.hub, from, user, text);
-        let state = if devices > 0 { State::Delivered } else { State::Offline };
-        ToUser { user, state }
-    };
-    let all = message.all.unwrap_or(false);
-    match (&message.user, &message.users, &message.group, all) {
-        (Some(user), None, None, false) => {
-            check_id("user", &user.0)?;
-            super::json(&Results { results: [to_user(&user.0)] })
-        }
-        (None, Some(users), None, false) => {
-            if users.len() > MOST_USERS {
-                return Err(Failure::bad_value("users", "at most 1000 users"));
+    Replays::once(call, message.idempotency_key.as_ref(), |call| message.send(call))
+}
+
+impl Message<'_> {
+    fn send(&self, call: &mut Call<'_>) -> Answer {
+        let text = body::message(call.hub, self.message, || "message".into())?;
+        let from = sender(self.from.as_ref(), || "from".into())?;
+        let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
+        match (&self.user, &self.users, &self.group, self.all.unwrap_or(false)) {
+            (Some(user), None, None, false) => {
+                let user = user.id(|| "user".into())?;
+                if excluded.contains(&user) {
+                    return json(&Results { results: [(); 0] });
+                }
+                json(&Results { results: [to_user(call, from, user, text)] })
             }
-            for (at, user) in users.iter().enumerate() {
-                check_id(format!("users[{at}]"), &user.0)?;
+            (None, Some(users), None, false) => {
+                let users = ids("users", users)?;
+                let wanted = users.into_iter().filter(|user| !excluded.contains(user));
+                let results = wanted.map(|user| to_user(call, from, user, text));
+                json(&Results { results: results.collect::<Vec<_>>() })
             }
-            let wanted = users.iter().filter(|user| !exclude.contains(&&*user.0));
-            let results: Vec<ToUser<'_>> = wanted.map(|user| to_user(&user.0)).collect();
-            super::json(&Results { results })
-        }
-        (None, None, Some(group), false) => {
-            let group = &*group.0;
-            let connections = call.relay.push_to_group(call.hub, from, group, text, &exclude);
-            super::json(&Results {
-                results: [ToMany { group: Some(group), all: None, connections }],
-            })
-        }
-        (None, None, None, true) => {
-            let connections = call.relay.push_to_all(call.hub, from, text, &exclude);
-            super::json(&Results {
-                results: [ToMany { group: None, all: Some(true), connections }],
-            })
-        }
-        _ => {
-            let message = "exactly one of user, users, group and all";
-            Err(Failure::new(400, "one_target", message).field("user"))
+            (None, None, Some(group), false) => {
+                let group = group.id(|| "group".into())?;
+                let connections = call.relay.push_to_group(call.hub, from, group, text, &excluded);
+                json(&Results { results: [ToMany { group: Some(group), all: None, connections }] })
+            }
+            (None, None, None, true) => {
+                let connections = call.relay.push_to_all(call.hub, from, text, &excluded);
+                json(&Results { results: [ToMany { group: None, all: Some(true), connections }] })
+            }
+            _ => {
+                let message = "exactly one of user, users, group and all";
+                Err(Failure::new(400, "one_target", message).field("user"))
+            }
         }
     }
 }
 
-/// What is no user's id can be nobody's.
-fn check_id(field: impl Into<Cow<'static, str>>, id: &str) -> Result<(), Failure> {
-    if is_user_id(id) {
-        return Ok(());
+/// Sends to one user.
+pub fn to_user<'a>(call: &mut Call<'_>, from: &str, user: &'a str, text: &str) -> ToUser<'a> {
+    let state = if call.hub.is_pressed(user) {
+        State::Busy
+    } else if call.relay.push(call.hub, from, user, text) > 0 {
+        State::Delivered
+    } else {
+        State::Offline
+    };
+    ToUser { user, state }
+}
+
+/// Under which name it is sent.
+pub fn sender<'a>(
+    from: Option<&'a Text<'_>>,
+    field: impl FnOnce() -> std::borrow::Cow<'static, str>,
+) -> Result<&'a str, Failure> {
+    from.map_or(Ok(SYSTEM), |from| from.id(field))
+}
+
+fn ids<'a>(field: &'static str, users: &'a [Text<'_>]) -> Result<Vec<&'a str>, Failure> {
+    if users.len() > MOST_USERS {
+        return Err(Failure::bad_value(field, "at most 1000 users"));
     }
-    Err(Failure::bad_value(field, "a user id has 1 to 128 bytes, no / and no control characters"))
+    let id = |(at, user): (usize, &'a Text<'_>)| user.id(|| format!("{field}[{at}]").into());
+    users.iter().enumerate().map(id).collect()
 }
