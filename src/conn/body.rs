@@ -232,6 +232,8 @@ fn trailers(bytes: &[u8]) -> Result<Option<usize>, BodyError> {
 mod tests {
     use super::*;
 
+    type BodyAndRest = (Vec<u8>, Vec<u8>);
+
     /// Reads a body that arrives in pieces that end at `cuts`, as a connection does:
     /// whatever lies between the body and the rest is taken out.
     fn read_cut(
@@ -239,7 +241,7 @@ mod tests {
         bytes: &[u8],
         at_most: usize,
         cuts: &[usize],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, BodyError> {
+    ) -> Result<Option<BodyAndRest>, BodyError> {
         let mut reading = Reading::new(framing, at_most)?;
         let mut buffer = Vec::new();
         let mut from = 0;
