@@ -46,6 +46,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "backend")]
+mod backend;
 mod conn;
 mod driver;
 mod hub;
@@ -55,6 +57,8 @@ mod server;
 mod tls;
 mod wheel;
 
+#[cfg(feature = "backend")]
+pub use backend::{ApiKey, Backend, BackendConfig, KeyError};
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
 pub use conn::decode::Message;
@@ -64,8 +68,8 @@ pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
     Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
-    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,
-    Sent, Sink, Stats, Upgrade, Wrote,
+    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Refused, Reject, Reply,
+    SURPLUS, Sent, Sink, Stats, Upgrade, Wrote,
 };
 pub use relay::{Counters, Relay, RelayConfig};
 #[cfg(feature = "tickets")]

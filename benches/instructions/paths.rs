@@ -1,12 +1,16 @@
 //! The hot paths, each from the driver through the hub and the relay and back,
-//! on streams without a network. What a path counts is checked at its end.
+//! on streams without a network. The handler is the one that the command has: the relay
+//! with a backend's interface around it. What a path counts is checked at its end.
 
 use std::time::Duration;
 
+use longlink::{ApiKey, Backend, BackendConfig, Config, Relay, RelayConfig};
 use mio::Token;
 
 use crate::support::stream::{self, Totals};
-use crate::support::{Input, World, frames};
+use crate::support::{self, Input, frames};
+
+type World = support::World<Backend>;
 
 /// One hot path.
 pub struct Path {
@@ -18,13 +22,15 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 6] = [
+pub const PATHS: [Path; 8] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
     Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
     Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
     Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
     Path { name: "connection", operations: [100, 1_700], run: connection },
+    Path { name: "api-send", operations: [1_600, 17_600], run: api_send },
+    Path { name: "api-batch", operations: [2_000, 22_000], run: api_batch },
 ];
 
 /// Connections that have something to read in one turn, as in a loop that has
@@ -41,21 +47,21 @@ const PONG: usize = r#"{"type":"pong"}"#.len();
 
 /// A `ping` and its pong, one in a read.
 fn ping(operations: u32) {
-    pings(operations, 1, World::new);
+    pings(operations, 1, world(CLIENTS));
 }
 
 /// The same where nothing is limited by a rate.
 fn ping_without_rates(operations: u32) {
-    pings(operations, 1, World::unpaced);
+    let unpaced = |config: &mut Config| (config.message_rate, config.broadcast_rate) = (0, 0);
+    pings(operations, 1, world_with(CLIENTS, unpaced));
 }
 
 /// Sixteen pings in each read; an operation is one of them.
 fn ping_pipelined(operations: u32) {
-    pings(operations, PIPELINED, World::new);
+    pings(operations, PIPELINED, world(CLIENTS));
 }
 
-fn pings(operations: u32, in_a_read: usize, world: fn(usize) -> World) {
-    let mut world = world(CLIENTS as usize);
+fn pings(operations: u32, in_a_read: usize, mut world: World) {
     let clients = world.connect_all(CLIENTS);
     let pings = frames::texts(vec!["ping"; in_a_read]);
     let reads = operations as usize / in_a_read;
@@ -68,7 +74,7 @@ fn pings(operations: u32, in_a_read: usize, world: fn(usize) -> World) {
 
 /// A message from one user to another.
 fn one_to_one(operations: u32) {
-    let mut world = World::new(CLIENTS as usize);
+    let mut world = world(CLIENTS);
     let clients = world.connect_all(CLIENTS);
     let message = r#""hello, how are you doing today?""#;
     let to_next: Vec<&[u8]> = (0..CLIENTS)
@@ -93,7 +99,7 @@ fn one_to_one(operations: u32) {
 
 /// A message to everyone; an operation is one of its deliveries.
 fn fan_out(operations: u32) {
-    let mut world = World::new(RECEIVERS as usize);
+    let mut world = world(RECEIVERS);
     // A broadcast takes nine turns to be written; slower than its rate.
     world.step = Duration::from_millis(6);
     let clients = world.connect_all(RECEIVERS);
@@ -114,7 +120,7 @@ fn fan_out(operations: u32) {
 
 /// Connect, handshake, `ping`, close.
 fn connection(operations: u32) {
-    let mut world = World::new(RECEIVERS as usize);
+    let mut world = world(RECEIVERS);
     // It comes and goes among others.
     world.connect_all(RECEIVERS - 1);
     let (ping, close) = (frames::texts(["ping"]), frames::close());
@@ -130,6 +136,74 @@ fn connection(operations: u32) {
     assert_eq!(written.freed, u64::from(operations));
     assert_eq!(written.writes, 3 * u64::from(operations));
     assert_eq!(world.driver.hub().stats().closed, u64::from(operations));
+}
+
+/// A backend's request that sends a message to one user, by keep-alive.
+fn api_send(operations: u32) {
+    let mut world = world(CLIENTS);
+    world.connect_all(CLIENTS - READY as u32);
+    let backends: Vec<Token> = (0..READY).map(|_| world.accept()).collect();
+    let requests: Vec<&[u8]> = (0..CLIENTS - READY as u32)
+        .map(|user| request("send", &format!("{{{}}}", api_message(user))))
+        .collect();
+    let written = measure(&mut world, |world| {
+        exchange(world, operations as usize, |turn| {
+            (backends[turn % READY], requests[turn % requests.len()])
+        });
+    });
+    assert_eq!(written.writes, 2 * u64::from(operations), "a message and an answer");
+    assert_eq!(world.driver.hub().stats().deliveries, u64::from(operations));
+}
+
+/// The same in batches; an operation is one message.
+fn api_batch(operations: u32) {
+    const MESSAGES: u32 = 200;
+    let mut world = world(CLIENTS);
+    world.connect_all(MESSAGES);
+    let backend = world.accept();
+    let messages: Vec<String> =
+        (0..MESSAGES).map(|user| format!("{{{}}}", api_message(user))).collect();
+    let batch = request("batch", &format!(r#"{{"messages":[{}]}}"#, messages.join(",")));
+    let batches = operations / MESSAGES;
+    let written = measure(&mut world, |world| {
+        for _ in 0..batches {
+            world.read(backend, Input::Bytes(batch));
+            world.settle();
+        }
+    });
+    assert_eq!(written.writes, u64::from(batches * (MESSAGES + 1)));
+    assert_eq!(world.driver.hub().stats().deliveries, u64::from(batches * MESSAGES));
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// The message of [`one_to_one`], as a backend sends it.
+fn api_message(user: u32) -> String {
+    format!(r#""user":"{}","message":"hello, how are you doing today?""#, frames::user(user))
+}
+
+/// A request as a usual client writes it.
+fn request(route: &str, body: &str) -> &'static [u8] {
+    let head = format!(
+        "POST /api/{route} HTTP/1.1\r\nHost: 127.0.0.1:9090\r\nUser-Agent: backend/1.0\r\n\
+         Accept: */*\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    Box::leak((head + body).into_bytes().into())
+}
+
+fn world(connections: u32) -> World {
+    world_with(connections, |_| {})
+}
+
+fn world_with(connections: u32, change: impl FnOnce(&mut Config)) -> World {
+    let mut config = Config::default();
+    config.max_connections = connections as usize;
+    change(&mut config);
+    let mut backend = BackendConfig::default();
+    backend.key = Some(ApiKey::new(KEY).expect("a key"));
+    World::with(config, Backend::new(Relay::new(RelayConfig::default()), backend))
 }
 
 /// So many reads, [`READY`] in each turn; `next` says whose and what.

@@ -10,6 +10,8 @@ use longlink::{Config, Listener};
 
 use super::Refusal;
 use super::inherited::Inherited;
+use super::units;
+use super::values::Values;
 
 /// One `--listen`, or one socket that was handed over.
 #[derive(Debug)]
@@ -102,6 +104,11 @@ impl Address {
             _ => Ok(()),
         }
     }
+}
+
+/// The addresses that a setting names, if it was given.
+pub fn addresses(values: &Values, name: &'static str) -> Result<Option<Vec<Address>>, Refusal> {
+    values.read(name, |raw| units::list(raw)?.iter().map(|text| Address::parse(text)).collect())
 }
 
 /// Without tickets, who can connect can be anyone: only this machine may,

@@ -7,6 +7,7 @@
 //! anything is served.
 
 mod args;
+mod backend;
 mod capacity;
 #[cfg(feature = "tls")]
 pub mod certificate;

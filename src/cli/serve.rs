@@ -7,7 +7,7 @@ use std::time::Instant;
 
 #[cfg(feature = "tls")]
 use longlink::TlsListener;
-use longlink::{Config, Listen, Listener, Relay, Server};
+use longlink::{Backend, Config, Listen, Listener, Relay, Server};
 
 use super::Refusal;
 use super::args::Flags;
@@ -40,12 +40,20 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let listeners = listen::bind(std::mem::take(&mut settings.listen), &settings.config)?;
+    let mut listeners = listen::bind(std::mem::take(&mut settings.listen), &settings.config)?;
+    let api = listen::bind(std::mem::take(&mut settings.api_listen), &settings.config)?;
+    listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
     let start = Start { values, capacity, settings, signals, supervisor };
 
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
-        let listeners = listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect();
+        // A backend beside it would not find the certificate's name there.
+        let is_local = |it: &Listener| it.tag() == Backend::LISTENER && it.is_loopback();
+        let secure = |it: Listener| match is_local(&it) {
+            true => it.into(),
+            false => it.with_tls(renewal.acceptor()),
+        };
+        let listeners = listeners.into_iter().map(secure).collect();
         let address = |it: &TlsListener| announced(it, it.is_tls());
         return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
     }
@@ -76,7 +84,8 @@ impl Start {
             let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
             relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
         }
-        let mut server = Server::new(listeners, settings.config.clone(), relay)
+        let backend = Backend::new(relay, settings.backend.clone());
+        let mut server = Server::new(listeners, settings.config.clone(), backend)
             .map_err(|error| failed("cannot start", error))?;
         // Dropped at the end of this function, panic or not: the last lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
@@ -105,7 +114,7 @@ impl Start {
 }
 
 /// The loop, with signs of life for whoever wants them.
-fn turns<L: Listen>(server: &mut Server<Relay, L>, supervisor: &Supervisor) -> io::Result<()> {
+fn turns<L: Listen>(server: &mut Server<Backend, L>, supervisor: &Supervisor) -> io::Result<()> {
     let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
     while !server.is_stopped() {
         server.turn(Some(pulse.interval()))?;
@@ -134,14 +143,15 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     }
 }
 
-/// Where a listener can be reached.
+/// What a listener is for, and where it can be reached.
 fn announced(listener: &Listener, tls: bool) -> String {
     let scheme = match listener.tcp_addr() {
         Some(_) if tls => "https://",
         Some(_) => "http://",
         None => "",
     };
-    format!("{scheme}{listener}")
+    let what = if listener.tag() == Backend::LISTENER { "api" } else { "listening" };
+    format!("{what} on {scheme}{listener}")
 }
 
 /// Nothing else is ever printed on stdout, so that a script can read a port
@@ -149,7 +159,7 @@ fn announced(listener: &Listener, tls: bool) -> String {
 fn print_addresses(addresses: &[String]) {
     let mut stdout = io::stdout().lock();
     for address in addresses {
-        let _ = writeln!(stdout, "listening on {address}");
+        let _ = writeln!(stdout, "{address}");
     }
     let _ = stdout.flush();
 }

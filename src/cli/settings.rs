@@ -1,9 +1,10 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{Config, ConfigError, Devices, RelayConfig, TrustedProxies};
+use longlink::{BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies};
 
 use super::Refusal;
+use super::backend;
 use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Files;
@@ -25,6 +26,9 @@ pub struct Settings {
     pub at_door_only: bool,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
+    pub backend: BackendConfig,
+    /// Checked: only this machine, or whoever has the key.
+    pub api_listen: Vec<Address>,
     /// Where the certificate is, for TLS on every TCP address.
     #[cfg(feature = "tls")]
     pub tls: Option<Files>,
@@ -57,7 +61,10 @@ impl Settings {
     ) -> Result<Self, Refusal> {
         let config = config(values, capacity)?;
         let listen = match inherited.is_empty() {
-            true => listen(values)?,
+            true => match listen::addresses(values, "listen")? {
+                Some(addresses) => addresses,
+                None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
+            },
             false => inherited.into_iter().map(Address::Inherited).collect(),
         };
         let secrets = Secrets::read(values)?;
@@ -78,12 +85,16 @@ impl Settings {
                 "ticket-at-door-only: there are no tickets without a secret".into(),
             ));
         }
+        let backend = backend::config(values)?;
+        let api_listen = backend::listen(values, &backend)?;
         let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
             relay: relay(values)?,
             secrets,
             at_door_only,
             listen,
+            backend,
+            api_listen,
             #[cfg(feature = "tls")]
             tls: Files::read(values)?,
             level: level.unwrap_or(LevelFilter::Info),
@@ -117,16 +128,6 @@ impl Settings {
         for name in &values.strangers {
             self.warnings.push(format!("{name} is set, but there is no such setting"));
         }
-    }
-}
-
-fn listen(values: &Values) -> Result<Vec<Address>, Refusal> {
-    let addresses = values.read("listen", |raw| {
-        units::list(raw)?.iter().map(|text| Address::parse(text)).collect()
-    })?;
-    match addresses {
-        Some(addresses) => Ok(addresses),
-        None => Ok(vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?]),
     }
 }
 
@@ -216,5 +217,6 @@ fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     if let Some(hosts) = values.read("allow-host", |raw| list(raw, hosts::host))? {
         relay.allow_hosts = hosts;
     }
+    relay.reserved.extend(values.read("api-from", units::list)?.into_iter().flatten());
     Ok(relay)
 }

@@ -36,6 +36,7 @@ const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
 const RATES: &str = "Limits for each (0 means none)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
+const BACKEND: &str = "The backend's interface (docs/api.md)";
 const RUN: &str = "Running";
 
 /// Every setting, in the order of the help.
@@ -127,6 +128,30 @@ pub static SETTINGS: &[Setting] = &[
         "Whether clients may send to everyone [default: on; with tickets, those whose ticket says so]",
     ),
     setting("demo", Takes::One, "on|off", CHAT, "Whether / is the demo page [default: on]"),
+    setting(
+        "api-listen",
+        Takes::Many,
+        "ADDR",
+        BACKEND,
+        "Where a backend sends and asks by HTTP, as --listen takes them; repeatable. Other than loopback \
+         addresses need --api-key-file. Each is printed as `api on …` on standard output [default: none]",
+    ),
+    setting(
+        "api-key-file",
+        Takes::One,
+        "FILE",
+        BACKEND,
+        "The key that a backend has to show, 32 bytes or more, as openssl rand -hex 32 makes it. With it \
+         the interface is also below /api/ of the other addresses [default: none]",
+    ),
+    setting(
+        "api-from",
+        Takes::Many,
+        "ID",
+        BACKEND,
+        "A name that the backend sends under: no client connects with that user id; repeatable \
+         [default: system]",
+    ),
     setting(
         "max-connections",
         Takes::One,

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
+use super::body::{self, Framing};
 use super::upgrade::{self, UpgradeState};
 
 /// The most header fields a request may have.
@@ -54,7 +55,8 @@ pub struct Request<'a> {
     http10: bool,
     fields: &'a [httparse::Header<'a>],
     pub(crate) upgrade: UpgradeState<'a>,
-    pub(crate) has_body: bool,
+    pub(crate) framing: Framing,
+    body: Option<&'a [u8]>,
 }
 
 /// Parses a head that [`find_end`] has found whole, and hands the request to
@@ -77,11 +79,12 @@ pub fn parse<T>(head: &[u8], then: impl FnOnce(&Request<'_>) -> T) -> Result<T, 
     let http10 = parsed.version == Some(0);
     let fields = &*parsed.headers;
     check_host(fields, http10)?;
-    let has_body = check_body(fields)?;
+    let framing = body::framing(fields, http10)?;
+    let body = (framing == Framing::Empty).then_some(&[][..]);
     let (path, query) = split_target(target)?;
     let path = decode_path(path)?;
     let upgrade = upgrade::examine(method, http10, fields);
-    Ok(then(&Request { method, path, query, http10, fields, upgrade, has_body }))
+    Ok(then(&Request { method, path, query, http10, fields, upgrade, framing, body }))
 }
 
 impl<'a> Request<'a> {
@@ -124,6 +127,33 @@ impl<'a> Request<'a> {
         header(self.fields, name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// The body: empty when the request has none, `None` when it has one that was
+    /// not read. [`Reply::Read`](crate::Reply::Read) has it read.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body
+    }
+
+    /// The same request with its body.
+    pub(crate) fn with_body<'b>(&'b self, body: &'b [u8]) -> Request<'b> {
+        Request {
+            method: self.method,
+            path: Cow::Borrowed(&self.path),
+            query: self.query,
+            http10: self.http10,
+            fields: self.fields,
+            upgrade: self.upgrade,
+            framing: self.framing,
+            body: Some(body),
+        }
+    }
+
+    /// Whether the client waits for a 100 before it sends the body (RFC 9110, section
+    /// 10.1.1).
+    pub(crate) fn expects_continue(&self) -> bool {
+        let expects = |value: &str| value.eq_ignore_ascii_case("100-continue");
+        !self.http10 && self.header("Expect").is_some_and(expects)
+    }
+
     /// The values of all fields of that name, in order; empty for one that is
     /// not UTF-8.
     pub(crate) fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
@@ -147,7 +177,8 @@ impl<'a> Request<'a> {
             .filter(|name| !name.is_empty())
     }
 
-    /// Whether the connection may stay open after the answer (RFC 9112, section 9.3).
+    /// Whether the connection may stay open after the answer (RFC 9112, section 9.3): not
+    /// when the body was not read, since the next request begins behind it.
     pub(crate) fn keep_alive(&self) -> bool {
         let options = || {
             let fields = self.fields.iter();
@@ -158,7 +189,7 @@ impl<'a> Request<'a> {
         let has = |name: &str| {
             options().any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
         };
-        !self.has_body && !has("close") && (!self.http10 || has("keep-alive"))
+        self.body.is_some() && !has("close") && (!self.http10 || has("keep-alive"))
     }
 }
 
@@ -166,7 +197,7 @@ pub(crate) fn header<'a>(fields: &'a [httparse::Header<'a>], name: &str) -> Opti
     fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
 }
 
-fn has_bare_line_feed(head: &[u8]) -> bool {
+pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
@@ -179,30 +210,6 @@ fn check_host(fields: &[httparse::Header<'_>], http10: bool) -> Result<(), HeadE
         0 => Err(HeadError::Malformed("Host is missing")),
         _ => Err(HeadError::Malformed("more than one Host")),
     }
-}
-
-/// Whether a body follows. Where its end could be disputed, nothing is
-/// guessed (RFC 9112, section 6.3): that is how requests are smuggled.
-fn check_body(fields: &[httparse::Header<'_>]) -> Result<bool, HeadError> {
-    let mut length: Option<u64> = None;
-    let mut chunked = false;
-    for field in fields {
-        if field.name.eq_ignore_ascii_case("Transfer-Encoding") {
-            chunked = true;
-        } else if field.name.eq_ignore_ascii_case("Content-Length") {
-            let digits = std::str::from_utf8(field.value).ok();
-            let value = digits.filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-            let value = value.and_then(|text| text.parse().ok());
-            let Some(value) = value.filter(|_| length.is_none()) else {
-                return Err(HeadError::Malformed("bad Content-Length"));
-            };
-            length = Some(value);
-        }
-    }
-    if chunked && length.is_some() {
-        return Err(HeadError::Malformed("both Content-Length and Transfer-Encoding"));
-    }
-    Ok(chunked || length.is_some_and(|length| length > 0))
 }
 
 /// Path and query of a request target (RFC 9112, section 3.2).

@@ -5,6 +5,7 @@
 //! This is the only layer that touches tungstenite.
 
 pub(crate) mod arena;
+pub(crate) mod body;
 pub(crate) mod close;
 pub(crate) mod decode;
 pub(crate) mod forwarded;
@@ -17,4 +18,4 @@ pub(crate) mod response;
 pub(crate) mod upgrade;
 
 pub use record::Peer;
-pub(crate) use record::{Connection, Details, Flags, Phase};
+pub(crate) use record::{Connection, Details, Flags, Inbound, Phase, Upload};

@@ -2,10 +2,11 @@
 //! is guarded by a test; what an idle connection does not need is boxed.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use compact_str::CompactString;
 
+use super::body::Reading;
 use super::close::CloseReason;
 use super::decode::Partial;
 use super::outbound::Outbound;
@@ -94,6 +95,8 @@ pub struct Inbound {
     pub stash: Vec<u8>,
     /// How much of `stash` is known not to end a head.
     pub searched: usize,
+    /// A request's body that is not whole; it lies in `stash`, behind its head.
+    pub upload: Option<Upload>,
     /// When the message in `partial` began, in milliseconds; 0 when none has.
     pub started: u64,
     /// What was last counted for it in the hub's total.
@@ -108,6 +111,14 @@ impl Inbound {
     pub fn capacity(&self) -> usize {
         self.stash.capacity() + self.partial.as_ref().map_or(0, |partial| partial.capacity())
     }
+}
+
+/// A request whose body is on its way.
+#[derive(Debug)]
+pub struct Upload {
+    /// The length of its head.
+    pub head: usize,
+    pub body: Reading,
 }
 
 /// What only some connections have.
@@ -142,6 +153,10 @@ pub struct Connection {
     pub user: CompactString,
     pub details: Option<Box<Details>>,
     pub peer: Peer,
+    /// The tag of the listener that it came in by.
+    pub listener: u8,
+    /// Its client is known: it is kept for next requests, however many and for longer.
+    pub kept: bool,
 }
 
 impl Connection {
@@ -198,26 +213,26 @@ impl Connection {
     }
 }
 
-/// Where a connection came from: 20 bytes instead of the 32 of a `SocketAddr`,
+/// Where a connection came from: 18 bytes instead of the 32 of a `SocketAddr`,
 /// from which it is made. Behind a proxy that is the proxy, unless that is
 /// [trusted](crate::TrustedProxies) and says who is behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// IPv4 addresses are mapped into IPv6.
+    /// IPv4 addresses are mapped into IPv6. That of a peer without one is `::`, and that
+    /// of one who is said to come from there, `0.0.0.0`.
     ip: [u8; 16],
     port: u16,
-    known: bool,
 }
 
 impl Peer {
     /// A peer without an address: a Unix socket, or a simulation.
-    pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0, known: false };
+    pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0 };
 
     /// The peer's address, `None` when it has none.
     pub fn addr(&self) -> Option<SocketAddr> {
         let ip = Ipv6Addr::from(self.ip);
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-        self.known.then_some(SocketAddr::new(ip, self.port))
+        (*self != Peer::UNKNOWN).then_some(SocketAddr::new(ip, self.port))
     }
 }
 
@@ -225,9 +240,10 @@ impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
         let ip = match addr.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
-        Peer { ip: ip.octets(), port: addr.port(), known: true }
+        Peer { ip: ip.octets(), port: addr.port() }
     }
 }
 
@@ -256,7 +272,7 @@ mod tests {
     fn the_record_stays_small() {
         assert!(size_of::<Connection>() <= 104, "{}", size_of::<Connection>());
         assert!(size_of::<slab::Slab<Connection>>() <= 48);
-        assert!(size_of::<Peer>() <= 20);
+        assert!(size_of::<Peer>() <= 18);
     }
 
     #[test]
@@ -267,5 +283,8 @@ mod tests {
             assert_eq!(Peer::from(addr).to_string(), text);
         }
         assert_eq!(Peer::UNKNOWN.to_string(), "local");
+        let nowhere = Peer::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        assert_ne!(nowhere, Peer::UNKNOWN, "what a proxy says makes nobody local");
+        assert!(nowhere.addr().is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Plain HTTP answers (RFC 9110 and RFC 9112).
 
 use std::borrow::Cow;
+use std::io::Write;
 
 /// An HTTP answer. `Content-Length` and `Connection` are added when it is sent.
 ///
@@ -15,12 +16,25 @@ pub struct Response {
     status: u16,
     fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
+    keep: Keep,
+}
+
+/// Whether a connection is kept for a next request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// For a few, and a short time.
+    #[default]
+    AsUsual,
+    /// The client is known.
+    Known,
+    /// Not at all.
+    Never,
 }
 
 impl Response {
     /// An answer with an empty body.
     pub fn new(status: u16) -> Self {
-        Response { status, fields: Vec::new(), body: Cow::Borrowed(b"") }
+        Response { status, fields: Vec::new(), body: Cow::Borrowed(b""), keep: Keep::AsUsual }
     }
 
     /// An answer whose body is one line of plain text.
@@ -47,6 +61,30 @@ impl Response {
         response
     }
 
+    /// Says that its client has shown who it is: from now on the connection is kept for
+    /// any number of requests, and
+    /// [longer](crate::Config::keep_known_timeout) for a next one.
+    pub fn keep(mut self) -> Self {
+        self.keep = Keep::Known;
+        self
+    }
+
+    /// Has the connection closed after it.
+    pub fn close(mut self) -> Self {
+        self.keep = Keep::Never;
+        self
+    }
+
+    pub(crate) fn keeping(&self) -> Keep {
+        self.keep
+    }
+
+    /// How long the body is, in bytes.
+    #[cfg(feature = "backend")]
+    pub(crate) fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status
@@ -62,16 +100,15 @@ impl Response {
     /// its length is told (RFC 9110, section 9.3.2).
     pub(crate) fn put(&self, keep_alive: bool, head_only: bool, output: &mut Vec<u8>) {
         let connection = if keep_alive { "keep-alive" } else { "close" };
-        output.extend_from_slice(
-            format!("HTTP/1.1 {} {}\r\n", self.status, phrase(self.status)).as_bytes(),
-        );
+        // Writing to a vector cannot fail.
+        let _ = write!(output, "HTTP/1.1 {} {}\r\n", self.status, phrase(self.status));
         for (name, value) in &self.fields {
-            output.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            for part in [name, ": ", value, "\r\n"] {
+                output.extend_from_slice(part.as_bytes());
+            }
         }
         let length = self.body.len();
-        output.extend_from_slice(
-            format!("Content-Length: {length}\r\nConnection: {connection}\r\n\r\n").as_bytes(),
-        );
+        let _ = write!(output, "Content-Length: {length}\r\nConnection: {connection}\r\n\r\n");
         if !head_only {
             output.extend_from_slice(&self.body);
         }

@@ -55,7 +55,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// Returns whether there was one.
     fn accept_one(&mut self, position: usize) -> bool {
         let door = &mut self.doors[position];
-        let loopback = door.listener.is_loopback();
+        let (loopback, tag) = (door.listener.is_loopback(), door.listener.tag());
         let accepted = door.listener.accept();
         let was_there = accepted.is_ok();
         match accepted {
@@ -63,7 +63,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 // The hub has refused it, and has counted that.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(error) => log::warn!("a connection could not be taken in: {error}"),
-                Ok(_) => {}
+                Ok(conn) => self.hub.set_listener(conn, tag),
             },
             Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
             // The peer has gone again, or a signal came: on to the next one.

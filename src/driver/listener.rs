@@ -39,6 +39,7 @@ const BACKLOG: i32 = 4_096;
 pub struct Listener {
     kind: Kind,
     loopback: bool,
+    tag: u8,
     /// Who may say for whom they connect.
     trusted: TrustedProxies,
 }
@@ -114,7 +115,15 @@ impl Listener {
     }
 
     fn plain(kind: Kind, loopback: bool) -> Self {
-        Listener { kind, loopback, trusted: TrustedProxies::default() }
+        Listener { kind, loopback, tag: 0, trusted: TrustedProxies::default() }
+    }
+
+    /// Gives it a number by which a handler can tell its connections from others'
+    /// ([`Hub::listener`](crate::Hub::listener)). Default 0; [`Backend::LISTENER`] is
+    /// that of the backend's interface.
+    pub fn with_tag(mut self, tag: u8) -> Self {
+        self.tag = tag;
+        self
     }
 
     /// The TCP address it is bound to; `None` for a Unix socket.
@@ -191,6 +200,10 @@ impl Listen for Listener {
 
     fn is_loopback(&self) -> bool {
         self.loopback
+    }
+
+    fn tag(&self) -> u8 {
+        self.tag
     }
 }
 

@@ -69,6 +69,11 @@ pub trait Listen: Source {
     /// connect, and [`Relay`](crate::Relay) looks at `Host`. False for Unix sockets,
     /// which no web page can reach.
     fn is_loopback(&self) -> bool;
+
+    /// What [`Hub::listener`](crate::Hub::listener) tells of its connections.
+    fn tag(&self) -> u8 {
+        0
+    }
 }
 
 /// A connection's socket.

@@ -58,8 +58,12 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Plain HTTP: how long an idle connection is kept for a next request. Default 5 s.
     pub keep_alive_timeout: Duration,
+    /// The same when the client is [known](crate::Response::keep). Default 75 s: longer
+    /// than the pools of usual clients keep theirs, so that they, who know whether they
+    /// have just sent something, end it.
+    pub keep_known_timeout: Duration,
     /// Plain HTTP: requests answered on one connection; with the last answer it
-    /// is closed. Default 100.
+    /// is closed, unless the client is known. Default 100.
     pub max_requests: u8,
     /// Which of a user's devices get the user's messages.
     pub devices: Devices,
@@ -140,6 +144,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(5),
             keep_alive_timeout: Duration::from_secs(5),
+            keep_known_timeout: Duration::from_secs(75),
             max_requests: 100,
             devices: Devices::Many,
             trusted_proxies: TrustedProxies::default(),

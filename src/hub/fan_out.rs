@@ -49,7 +49,25 @@ impl Hub {
             self.walk = Some(Walk { segment, next: 0 });
             return self.active as usize;
         }
-        let queued = self.queue_from(segment, 0);
+        let queued = self.queue_from(segment, 0, |_| true);
+        if queued == 0 {
+            self.arena.take_back(segment);
+        }
+        queued
+    }
+
+    /// The same without the connections of some users.
+    pub fn broadcast_except(&mut self, text: &str, users: &[&str]) -> usize {
+        let skipped = self.slots_of(users);
+        if skipped.is_empty() {
+            return self.broadcast(text);
+        }
+        self.settle_walk();
+        if !self.fits(text.len()) {
+            return 0;
+        }
+        let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
+        let queued = self.queue_from(segment, 0, |index| skipped.binary_search(&index).is_err());
         if queued == 0 {
             self.arena.take_back(segment);
         }
@@ -59,6 +77,24 @@ impl Hub {
     /// Queues a text message for every active connection in a group, encoded
     /// once. Returns how many; 0 when there is no such group.
     pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
+        self.send_to_members(group, text, |_| true)
+    }
+
+    /// The same without the connections of some users.
+    pub fn send_to_group_except(&mut self, group: &str, text: &str, users: &[&str]) -> usize {
+        let skipped = self.slots_of(users);
+        self.send_to_members(group, text, |index| skipped.binary_search(&index).is_err())
+    }
+
+    /// The slots of all connections of some users, in their order.
+    fn slots_of(&self, users: &[&str]) -> Vec<u32> {
+        let conns = users.iter().flat_map(|user| self.connections_of(user));
+        let mut slots: Vec<u32> = conns.map(|conn| conn.index).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    fn send_to_members(&mut self, group: &str, text: &str, wanted: impl Fn(u32) -> bool) -> usize {
         if !self.fits(text.len()) {
             return 0;
         }
@@ -66,7 +102,7 @@ impl Hub {
         let Some(members) = self.groups.members(group) else { return 0 };
         let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
-        for &index in members {
+        for &index in members.iter().filter(|&&index| wanted(index)) {
             if let Some(conn) = self.conns.get_mut(index as usize) {
                 fan_out.queue(index, conn, &mut self.dirty, &mut self.arena);
             }
@@ -78,11 +114,19 @@ impl Hub {
         queued
     }
 
-    /// Queues a segment for every active connection in the slots from `first` on.
-    fn queue_from(&mut self, segment: Segment, first: usize) -> usize {
+    /// Queues a segment for every active connection in the slots from `first` on that
+    /// is wanted.
+    fn queue_from(
+        &mut self,
+        segment: Segment,
+        first: usize,
+        wanted: impl Fn(u32) -> bool,
+    ) -> usize {
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
         for index in first..self.slots {
-            if let Some(conn) = self.conns.get_mut(index) {
+            if let Some(conn) = self.conns.get_mut(index)
+                && wanted(index as u32)
+            {
                 fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
             }
         }
@@ -112,7 +156,7 @@ impl Hub {
     #[inline(never)]
     fn queue_walk(&mut self) {
         if let Some(Walk { segment, next }) = self.walk.take() {
-            self.queue_from(segment, next);
+            self.queue_from(segment, next, |_| true);
             self.arena.release(segment.turn);
         }
     }

@@ -324,7 +324,10 @@ impl Hub {
                 Sent::Nothing
             }
             Phase::Head => {
-                self.answered(conn);
+                // Not an answer: a 100 that has a body sent.
+                if record.flags.has(Flags::ANSWERING) {
+                    self.answered(conn);
+                }
                 Sent::Nothing
             }
             Phase::FlushThenDrain if !record.flags.has(Flags::EOF) => {

@@ -70,12 +70,20 @@ pub trait Handler {
     ) -> Result<Accept, Reject>;
 
     /// A request that is not a valid handshake, of any method. By default it is
-    /// told how to become one: 426, or 400 for a bad key. Bodies are not read:
-    /// a request with one is answered and its connection closed. The body of an
-    /// answer to `HEAD` is left out.
+    /// told how to become one: 426, or 400 for a bad key. A body is only read when
+    /// that is [asked for](Reply::Read); else the request is answered and its
+    /// connection closed. The body of an answer to `HEAD` is left out.
     fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
         let _ = (hub, conn);
         Reply::Now(request.upgrade_required())
+    }
+
+    /// A request is refused before it could be handed over, and its connection closed:
+    /// it is malformed or too long, or its body is. What it is to be told: by default
+    /// why, in a line of text. What is returned here counts as refused, whatever it is.
+    fn on_refused(&mut self, hub: &mut Hub, conn: ConnId, refused: Refused<'_>) -> Response {
+        let _ = (hub, conn);
+        Response::text(refused.status, refused.why)
     }
 
     /// The connection is open; its user and device can be looked up. What is
@@ -210,6 +218,26 @@ impl From<Response> for Reject {
 pub enum Reply {
     /// With this, now.
     Now(Response),
+    /// When its body has been read: [`Handler::on_request`] is called again then, with
+    /// all of the request and its [body](Request::body). One that is longer than
+    /// `at_most` bytes is refused with 413, one that is not as HTTP has it with 400, and
+    /// one that takes longer than [`message_timeout`](crate::Config::message_timeout)
+    /// with 408. Asking for what is there already is a mistake, answered with 500.
+    Read {
+        /// The most bytes the body may have.
+        at_most: usize,
+    },
+}
+
+/// A request that is refused, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// 400, 408, 413 or 431.
+    pub status: u16,
+    /// In a few words.
+    pub why: &'static str,
+    /// The request, when it is its body that is refused.
+    pub request: Option<&'a Request<'a>>,
 }
 
 impl From<Response> for Reply {

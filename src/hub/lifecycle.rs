@@ -89,6 +89,8 @@ impl Hub {
             user: CompactString::const_new(""),
             details: None,
             peer,
+            listener: 0,
+            kept: false,
         }) as u32;
         self.slots = self.slots.max(index as usize + 1);
         self.arm(index, self.now.saturating_add(head));
@@ -195,6 +197,13 @@ impl Hub {
             self.refuse_address(peer);
         }
         self.addresses.enter(peer);
+    }
+
+    /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
+    pub fn set_listener(&mut self, conn: ConnId, tag: u8) {
+        if let Some(record) = self.resolve_mut(conn) {
+            record.listener = tag;
+        }
     }
 
     /// The peer has ended its side of the stream: a read gave nothing. What is

@@ -10,6 +10,7 @@
 
 mod addresses;
 mod bind;
+mod body;
 mod check;
 mod column;
 mod config;
@@ -41,7 +42,7 @@ pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
 pub use flush::{Pending, Sent, Sink, Wrote};
 pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
-pub use handler::{Accept, Handler, Printable, Reject, Reply, Upgrade};
+pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
 pub use lifecycle::{OpenError, SURPLUS};
 pub use stats::Stats;
 
@@ -62,7 +63,7 @@ impl ConnId {
 }
 
 /// Timeouts in milliseconds; `u64::MAX` for never.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Timeouts {
     handshake: u64,
     message: u64,
@@ -72,6 +73,7 @@ struct Timeouts {
     keep_alive: u64,
     /// 0 for at once.
     reject: u64,
+    keep_known: u64,
 }
 
 /// All connections and what is known of them: no sockets and no clock.
@@ -176,6 +178,7 @@ impl Hub {
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
             reject: config.reject_delay.as_millis() as u64,
+            keep_known: millis(config.keep_known_timeout),
         };
         let most = config.max_connections + SURPLUS;
         Hub {
@@ -234,6 +237,17 @@ impl Hub {
         self.users.len()
     }
 
+    /// Some of the users who are online, at most `most` and in no order, and where the
+    /// next page begins: `None` after the last one. The first begins at 0. Who is online
+    /// throughout is in exactly one page. A page can be shorter than `most`, or empty,
+    /// without being the last: it looks at [`Hub::PAGE`] places at most.
+    pub fn users(&self, from: usize, most: usize) -> (Vec<&str>, Option<usize>) {
+        self.users.page(from, most, Self::PAGE, &self.conns)
+    }
+
+    /// The most places of the index that [`Hub::users`] looks at.
+    pub const PAGE: usize = 16_384;
+
     /// Running totals.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -272,6 +286,17 @@ impl Hub {
     /// Whether a connection came in on a loopback address.
     pub fn is_loopback(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
+    }
+
+    /// The [tag](crate::Listener::with_tag) of the listener that a connection came in by;
+    /// 0 when that has none, or the connection was adopted or is gone.
+    pub fn listener(&self, conn: ConnId) -> u8 {
+        self.resolve(conn).map_or(0, |conn| conn.listener)
+    }
+
+    /// Whether an answer has said that its client is [known](crate::Response::keep).
+    pub fn is_known(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.kept)
     }
 
     /// Whether messages can be sent to it: it has been accepted and is not

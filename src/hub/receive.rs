@@ -8,7 +8,11 @@ use crate::conn::decode::{self, Event, Message, Partial, decode};
 use crate::conn::frame::{PONG, take_whole};
 use crate::conn::{Flags, Phase, head};
 
-use super::{ConnId, Handler, Hub};
+use super::{ConnId, Handler, Hub, Timeouts};
+
+/// While fewer bytes of answers than these wait to be written, the next request that has
+/// arrived already is answered too: one write for all of them.
+const ANSWERS: usize = 16 * 1024;
 
 impl Hub {
     /// Whether a connection's socket should be read now. When not, because its
@@ -136,16 +140,23 @@ impl Hub {
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
                 inbound.stash.extend_from_slice(bytes);
+                if waits {
+                    return self.recount(conn.index);
+                }
+                if inbound.upload.is_some() {
+                    if self.extend_upload(conn) {
+                        self.feed_stash(handler, conn);
+                    }
+                    return;
+                }
                 // A head that comes in small pieces is not copied at each.
                 let head_goes_on = record.phase == Phase::Head
                     && inbound.stash.len() < self.config.max_head
                     && head::find_end(&inbound.stash, inbound.searched).is_none();
-                if !waits && !head_goes_on {
+                if !head_goes_on {
                     return self.feed_stash(handler, conn);
                 }
-                if !waits {
-                    inbound.searched = inbound.stash.len();
-                }
+                inbound.searched = inbound.stash.len();
                 self.recount(conn.index);
             }
             None if waits => self.keep(conn, bytes, 0),
@@ -207,10 +218,15 @@ impl Hub {
         } else {
             self.settle(conn);
         }
+        // A body that has begun has its own time.
+        if self.is_uploading(conn.index) {
+            return;
+        }
         self.wheel.disarm(conn.index);
-        let at = self.now.saturating_add(self.timeouts.keep_alive);
-        if self.resolve(conn).is_some_and(|record| record.phase == Phase::Head) {
-            self.arm(conn.index, at);
+        if let Some(record) = self.resolve(conn).filter(|record| record.phase == Phase::Head) {
+            let Timeouts { keep_alive, keep_known, .. } = self.timeouts;
+            let time = if record.kept { keep_known } else { keep_alive };
+            self.arm(conn.index, self.now.saturating_add(time));
         }
     }
 
@@ -241,31 +257,27 @@ impl Hub {
         let mut at = 0;
         while at < bytes.len() {
             let Some(record) = self.resolve(conn) else { return };
-            if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
+            // Requests that came together are answered together, up to a bound.
+            let answers = record.flags.has(Flags::ANSWERING)
+                && (record.out.len() >= ANSWERS || record.flags.has(Flags::BLOCKED));
+            if answers || record.flags.has(Flags::PAUSED) {
                 break;
             }
             match record.phase {
                 Phase::Open => at += self.feed_frames(handler, conn, &mut bytes[at..]),
                 Phase::Head if self.work == 0 => self.pause(conn),
-                Phase::Head => match head::find_end(&bytes[at..], std::mem::take(&mut searched)) {
-                    Some(length) if length <= self.config.max_head => {
-                        self.work -= 1;
-                        self.handle_head(handler, conn, &bytes[at..at + length]);
-                        at += length;
-                        if at < bytes.len() && self.is_open(conn) {
-                            // Frames: another turn's, which meters them.
-                            self.pause(conn);
-                        }
+                Phase::Head => {
+                    let rest = &mut bytes[at..];
+                    let searched = std::mem::take(&mut searched);
+                    let Some(used) = self.feed_request(handler, conn, rest, searched) else {
+                        return;
+                    };
+                    at += used;
+                    if at < bytes.len() && self.is_open(conn) {
+                        // Frames: another turn's, which meters them.
+                        self.pause(conn);
                     }
-                    None if bytes.len() - at < self.config.max_head => {
-                        if !could_be_http(bytes[at]) {
-                            return self.refuse(conn, 400, "not an HTTP request");
-                        }
-                        searched = bytes.len() - at;
-                        break;
-                    }
-                    _ => return self.refuse(conn, 431, "request head is too long"),
-                },
+                }
                 _ => return,
             }
         }
@@ -400,7 +412,7 @@ impl Hub {
     }
 
     /// Keeps bytes that cannot be handled yet.
-    fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
+    pub(super) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
         let Some(record) = self.resolve_mut(conn) else { return };
         if !matches!(record.phase, Phase::Head | Phase::Open) {
             return;
@@ -420,7 +432,7 @@ impl Hub {
 
     /// Brings the total of what is held for input up to date, and gives back
     /// what is not needed any more.
-    fn recount(&mut self, index: u32) {
+    pub(super) fn recount(&mut self, index: u32) {
         let Some(conn) = self.conns.get_mut(index as usize) else { return };
         let Some(inbound) = &mut conn.inbound else { return };
         let held = inbound.capacity();
@@ -431,10 +443,4 @@ impl Hub {
             conn.inbound = None;
         }
     }
-}
-
-/// A request begins with a method, which is a token (RFC 9110, section 5.6.2),
-/// or an empty line. What does not need not be waited for.
-fn could_be_http(first: u8) -> bool {
-    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
 }

@@ -1,12 +1,13 @@
-//! Request heads: handshakes and plain HTTP, one answer at a time.
+//! Requests: handshakes and plain HTTP, answered in their order.
 
 use crate::conn::close::CloseReason;
 use crate::conn::head::{self, HeadError, Request};
-use crate::conn::response::Response;
+use crate::conn::response::{Keep, Response};
 use crate::conn::upgrade::{UpgradeState, put_switching_protocols};
-use crate::conn::{Details, Flags, Phase};
+use crate::conn::{Details, Flags, Phase, Upload};
 
-use super::{Accept, ConnId, Handler, Hub, Reject, Reply, Upgrade};
+use super::body::Outcome;
+use super::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
 
 /// How long a user's surplus connection is held before it is refused, so that
 /// a client that tries again at once does not spin. In milliseconds.
@@ -21,45 +22,128 @@ const RETRY_AFTER: &str = "2";
 const LARGE_ANSWER: usize = 16 * 1024;
 
 impl Hub {
-    /// Handles one whole head.
-    pub(super) fn handle_head<H: Handler>(&mut self, handler: &mut H, conn: ConnId, head: &[u8]) {
-        match head::parse(head, |request| self.route(handler, conn, request)) {
-            Ok(()) => {}
-            Err(HeadError::TooManyFields) => self.refuse(conn, 431, "too many header fields"),
-            Err(HeadError::Malformed(why)) => self.refuse(conn, 400, why),
+    /// Handles one request, as far as it has arrived. Of `bytes` the first `searched` are
+    /// known not to end a head. Returns how many it took; `None` when what is there was
+    /// kept, or dropped.
+    pub(super) fn feed_request<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        searched: usize,
+    ) -> Option<usize> {
+        let inbound = self.conns[conn.index as usize].inbound.as_mut();
+        if let Some(upload) = inbound.and_then(|inbound| inbound.upload.take()) {
+            return self.go_on(handler, conn, bytes, upload);
         }
-    }
-
-    /// Answers a head that could not be taken, and closes.
-    pub(super) fn refuse(&mut self, conn: ConnId, status: u16, why: &'static str) {
-        self.respond(conn, &Response::text(status, why), false, false);
-    }
-
-    fn route<H: Handler>(&mut self, handler: &mut H, conn: ConnId, request: &Request<'_>) {
-        let surplus = self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS));
-        if let UpgradeState::Valid(key) = request.upgrade {
-            self.look_behind_proxy(conn, request);
-            let verdict = if request.has_body {
-                Err(Reject(Response::text(400, "a handshake has no body")))
-            } else {
-                handler.on_upgrade(self, conn, Upgrade { request })
-            };
-            match verdict {
-                Ok(_) if surplus || self.draining => self.respond_unavailable(conn, false),
-                Ok(accept) => self.accept(handler, conn, key, accept),
-                Err(Reject(response)) => self.reject(conn, response),
+        match head::find_end(bytes, searched) {
+            Some(length) if length <= self.config.max_head => {
+                self.work -= 1;
+                self.handle_request(handler, conn, bytes, length)
             }
-            return;
+            None if bytes.len() < self.config.max_head => {
+                if could_be_http(bytes[0]) {
+                    self.keep(conn, bytes, bytes.len());
+                } else {
+                    self.refuse(handler, conn, None, 400, "not an HTTP request");
+                }
+                None
+            }
+            _ => {
+                self.refuse(handler, conn, None, 431, "request head is too long");
+                None
+            }
         }
-        let Reply::Now(response) = handler.on_request(self, conn, request);
+    }
+
+    /// Handles one whole head, and the body behind it if that is wanted and there.
+    fn handle_request<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        length: usize,
+    ) -> Option<usize> {
+        let (head, rest) = bytes.split_at_mut(length);
+        match head::parse(head, |request| self.route(handler, conn, request, rest)) {
+            Ok(Outcome::Done(used)) => return Some(length + used),
+            Ok(Outcome::Wanted(body)) => {
+                self.keep_upload(conn, bytes, Upload { head: length, body });
+                self.time_upload(conn);
+            }
+            Err(HeadError::TooManyFields) => {
+                self.refuse(handler, conn, None, 431, "too many header fields");
+            }
+            Err(HeadError::Malformed(why)) => self.refuse(handler, conn, None, 400, why),
+        }
+        None
+    }
+
+    /// Answers a request that cannot be handed over, and closes.
+    pub(super) fn refuse<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        request: Option<&Request<'_>>,
+        status: u16,
+        why: &'static str,
+    ) {
+        let response = handler.on_refused(self, conn, Refused { status, why, request });
+        self.respond(conn, &response, None, false);
+    }
+
+    fn route<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        request: &Request<'_>,
+        rest: &mut [u8],
+    ) -> Outcome {
+        let UpgradeState::Valid(key) = request.upgrade else {
+            match handler.on_request(self, conn, request) {
+                Reply::Now(response) => self.answer(conn, request, &response),
+                Reply::Read { at_most } => {
+                    return self.begin_body(handler, conn, request, at_most, rest);
+                }
+            }
+            return Outcome::Done(0);
+        };
+        self.look_behind_proxy(conn, request);
+        let verdict = if request.body().is_none() {
+            Err(Reject(Response::text(400, "a handshake has no body")))
+        } else {
+            handler.on_upgrade(self, conn, Upgrade { request })
+        };
+        match verdict {
+            Ok(_) if self.is_surplus(conn) || self.draining => {
+                self.respond_unavailable(conn, false);
+            }
+            Ok(accept) => self.accept(handler, conn, key, accept),
+            Err(Reject(response)) => self.reject(conn, response),
+        }
+        Outcome::Done(0)
+    }
+
+    fn is_surplus(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS))
+    }
+
+    /// Answers a request as its handler has it, and keeps the connection if all agree.
+    pub(super) fn answer(&mut self, conn: ConnId, request: &Request<'_>, response: &Response) {
         let head_only = request.method() == "HEAD";
+        let surplus = self.is_surplus(conn);
         if surplus && response.status() < 400 {
             return self.respond_unavailable(conn, head_only);
         }
         let Some(record) = self.resolve(conn) else { return };
-        let more = record.requests.saturating_add(1) < self.config.max_requests;
-        let keep_alive = request.keep_alive() && more && !surplus && !self.draining;
-        self.respond(conn, &response, keep_alive, head_only);
+        let more = record.requests.saturating_add(1) < self.config.max_requests || record.kept;
+        let keep = match response.keeping() {
+            Keep::AsUsual => more.then_some(record.kept),
+            Keep::Known => Some(true),
+            Keep::Never => None,
+        };
+        let keep = keep.filter(|_| request.keep_alive() && !surplus && !self.draining);
+        self.respond(conn, response, keep, head_only);
     }
 
     /// Only for the last request of a connection: a proxy may send those of
@@ -72,27 +156,31 @@ impl Hub {
         }
     }
 
-    /// Queues an answer. Without `keep_alive` it is the last one.
-    fn respond(&mut self, conn: ConnId, response: &Response, keep_alive: bool, head_only: bool) {
+    /// Queues an answer. The connection is kept for the next request, as that of a client
+    /// that is known or not; with `None` this answer is its last.
+    fn respond(&mut self, conn: ConnId, response: &Response, keep: Option<bool>, head_only: bool) {
         let Some(record) = self.resolve_mut(conn) else { return };
         if !matches!(record.phase, Phase::Head | Phase::Held) {
             return;
         }
         record.requests = record.requests.saturating_add(1);
-        if keep_alive {
-            record.flags.set(Flags::ANSWERING);
-            self.wheel.disarm(conn.index);
-            self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
+        if let Some(known) = keep {
+            record.kept = known;
+            if !record.flags.has(Flags::ANSWERING) {
+                record.flags.set(Flags::ANSWERING);
+                self.wheel.disarm(conn.index);
+                self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
+            }
         } else {
             let status = response.status();
             self.start_closing(conn.index, Phase::FlushThenDrain, CloseReason::Http { status });
         }
         self.stats.answered += 1;
-        self.queue_answer(conn.index, |bytes| response.put(keep_alive, head_only, bytes));
+        self.queue_answer(conn.index, |bytes| response.put(keep.is_some(), head_only, bytes));
     }
 
     /// Queues an HTTP answer that `put` appends to a vector.
-    fn queue_answer(&mut self, index: u32, put: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn queue_answer(&mut self, index: u32, put: impl FnOnce(&mut Vec<u8>)) {
         self.answer.clear();
         put(&mut self.answer);
         let segment = self.arena.put(&self.answer);
@@ -103,7 +191,7 @@ impl Hub {
     fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
         self.stats.refused += 1;
         let response = Response::text(503, "no more connections").field("Retry-After", RETRY_AFTER);
-        self.respond(conn, &response, false, head_only);
+        self.respond(conn, &response, None, head_only);
     }
 
     /// Upgrades a connection (RFC 6455, section 4.2.2).
@@ -129,6 +217,8 @@ impl Hub {
         self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
 
         let record = &mut self.conns[conn.index as usize];
+        // Whatever is queued of earlier answers goes before the handshake's.
+        record.flags.clear(Flags::ANSWERING);
         record.flags.set(Flags::OPENED);
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
@@ -160,12 +250,14 @@ impl Hub {
                 return self.hold(conn, self.timeouts.reject);
             }
         }
-        self.respond(conn, &response, false, false);
+        self.respond(conn, &response, None, false);
     }
 
     /// Drops what arrives for so many milliseconds, and answers then.
     fn hold(&mut self, conn: ConnId, millis: u64) {
-        self.conns[conn.index as usize].phase = Phase::Held;
+        let record = &mut self.conns[conn.index as usize];
+        record.phase = Phase::Held;
+        record.flags.clear(Flags::ANSWERING);
         self.held += 1;
         self.wheel.disarm(conn.index);
         self.wheel.arm(conn.index, self.now.saturating_add(millis));
@@ -176,8 +268,14 @@ impl Hub {
         let Some(conn) = self.id_at(index as usize) else { return };
         let details = self.conns[index as usize].details.as_mut();
         match details.and_then(|details| details.answer.take()) {
-            Some(response) => self.respond(conn, &response, false, false),
+            Some(response) => self.respond(conn, &response, None, false),
             None => self.respond_unavailable(conn, false),
         }
     }
+}
+
+/// A request begins with a method, which is a token (RFC 9110, section 5.6.2),
+/// or an empty line. What does not need not be waited for.
+fn could_be_http(first: u8) -> bool {
+    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
 }

@@ -7,7 +7,7 @@ use crate::conn::frame::{self, BINARY, TEXT};
 use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
-use super::pressure::{becomes_pressed, has_room};
+use super::pressure::{becomes_pressed, has_room, is_pressed};
 use super::users::{Seat, Seated};
 use super::{ConnId, Hub};
 
@@ -92,6 +92,21 @@ impl Hub {
             self.arena.take_back(segment);
         }
         queued
+    }
+
+    /// Whether a user is sent so much in this turn already, on a connection whose socket
+    /// takes bytes, that more could fill its queue before it was written: the user would
+    /// be dropped as a slow reader and is none. For whoever sends many messages in one
+    /// callback; others need not ask, as nothing is parsed while this is so of anyone.
+    pub fn is_pressed(&self, user: &str) -> bool {
+        self.pressed > 0 && self.has_pressed(user)
+    }
+
+    #[cold]
+    fn has_pressed(&self, user: &str) -> bool {
+        let connections = self.connections_of(user);
+        let mut records = connections.into_iter().filter_map(|conn| self.resolve(conn));
+        records.any(|record| is_pressed(record, self.config.max_queue))
     }
 
     fn queue_for_devices(&mut self, seat: Seat, segment: Segment) -> usize {

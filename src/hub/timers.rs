@@ -33,7 +33,7 @@ impl Hub {
         }
         let mut budget = TIMERS_PER_TURN;
         while let Some(index) = self.wheel.pop_due(self.now, &mut budget) {
-            self.due(index);
+            self.due(handler, index);
         }
         self.resume(handler);
         self.work = self.allowance(self.work.max(share));
@@ -128,9 +128,10 @@ impl Hub {
     }
 
     /// The deadline that was armed for a connection has come.
-    fn due(&mut self, index: u32) {
+    fn due<H: Handler>(&mut self, handler: &mut H, index: u32) {
         match self.conns[index as usize].phase {
             Phase::Open => self.open_due(index),
+            Phase::Head if self.is_uploading(index) => self.upload_due(handler, index),
             Phase::Head => self.end(index, CloseReason::HandshakeTimeout),
             Phase::Held => self.refuse_held(index),
             Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {

@@ -114,6 +114,30 @@ impl Users {
         }
     }
 
+    /// The ids of users from the place `from` on, for a walk over all of them in several
+    /// pages: `most` of them at most, and `places` looked at. Returns where to go on;
+    /// `None` at the end. A user who stays keeps the place: the index never grows beyond
+    /// what was reserved for it.
+    pub fn page<'a>(
+        &'a self,
+        from: usize,
+        most: usize,
+        places: usize,
+        conns: &'a Conns,
+    ) -> (Vec<&'a str>, Option<usize>) {
+        let end = from.saturating_add(places).min(self.seats.num_buckets());
+        let mut users = Vec::new();
+        for place in from..end {
+            if let Some(seat) = self.seats.get_bucket(place) {
+                if users.len() == most {
+                    return (users, Some(place));
+                }
+                users.push(user_of(*seat, &self.crowds, conns));
+            }
+        }
+        (users, (end < self.seats.num_buckets()).then_some(end))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Seat> + '_ {
         self.seats.iter().copied()
     }

@@ -1,5 +1,8 @@
 //! What of the protocol can be chosen.
 
+/// The sender of what comes from a backend that names none.
+pub const SYSTEM: &str = "system";
+
 /// Settings of the [`Relay`](crate::Relay). Start from
 /// [`RelayConfig::default`] and change what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,9 @@ pub struct RelayConfig {
     /// addresses and `localhost`, for a reverse proxy that passes `Host` on.
     /// Without a port, which is not looked at. Default none.
     pub allow_hosts: Vec<String>,
+    /// User ids under which nobody may connect: names that the server, or a backend,
+    /// sends under. Default `system`.
+    pub reserved: Vec<String>,
 }
 
 impl Default for RelayConfig {
@@ -28,6 +34,7 @@ impl Default for RelayConfig {
             demo: true,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            reserved: vec![SYSTEM.to_owned()],
         }
     }
 }

@@ -55,8 +55,34 @@ impl<'a> Wish<'a> {
     }
 }
 
+/// Some names are the backend's own, for what it sends.
+pub fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> {
+    if config.reserved.iter().any(|name| name == user) {
+        return Err(Response::text(403, "this user id is reserved"));
+    }
+    Ok(())
+}
+
 /// Whether a page or program may connect while no ticket is asked for.
 pub fn check_open(
+    config: &RelayConfig,
+    loopback: bool,
+    request: &Request<'_>,
+) -> Result<(), Response> {
+    check_host(config, loopback, request)?;
+    check_origin(config, request)
+}
+
+/// Whether that can be a user's id.
+#[cfg(feature = "backend")]
+pub fn is_user_id(id: &str) -> bool {
+    !id.is_empty() && is_name(id, MAX_ID)
+}
+
+/// Whether a web page of anywhere could have sent a request, to a server that asks for no
+/// proof: see the head of this file.
+#[cfg(feature = "backend")]
+pub fn protect(
     config: &RelayConfig,
     loopback: bool,
     request: &Request<'_>,

@@ -33,6 +33,13 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
+/// Whether a text that is one JSON value could be carried in a message: it is not nested
+/// deeper than the outermost object of a client's may be.
+#[cfg(feature = "backend")]
+pub fn is_shallow(value: &str) -> bool {
+    Bytes(value.as_bytes()).skip_value(0) == Some(value.len())
+}
+
 /// The string that a raw value or key is, unescaped; `None` for anything else, and
 /// for a string that is not Unicode: one with a lone surrogate.
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {

@@ -23,6 +23,12 @@ use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
 
 pub use config::RelayConfig;
+#[cfg(feature = "backend")]
+pub(crate) use config::SYSTEM;
+#[cfg(feature = "backend")]
+pub(crate) use door::{is_user_id, protect};
+#[cfg(feature = "backend")]
+pub(crate) use json::is_shallow;
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
 use v1::{Body, Meaning};
@@ -96,6 +102,11 @@ impl Relay {
         self
     }
 
+    /// The settings it was made with.
+    pub fn config(&self) -> &RelayConfig {
+        &self.config
+    }
+
     /// Running totals.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -119,6 +130,41 @@ impl Relay {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
         self.deliver(hub, to, Body::Message(message))
+    }
+
+    /// Sends a message from the server to everyone who is online, but not to the users
+    /// `except`, in the envelope of a broadcast. Otherwise as [`Relay::push`]; returns to
+    /// how many connections.
+    pub fn push_to_all(
+        &mut self,
+        hub: &mut Hub,
+        from: &str,
+        message: &str,
+        except: &[&str],
+    ) -> usize {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, from, None, message);
+        self.counters.broadcasts += 1;
+        let queued = hub.broadcast_except(&self.scratch, except);
+        self.scratch.shrink_to(SCRATCH);
+        queued
+    }
+
+    /// The same to everyone in a group; its name is in the envelope as `group`.
+    pub fn push_to_group(
+        &mut self,
+        hub: &mut Hub,
+        from: &str,
+        group: &str,
+        message: &str,
+        except: &[&str],
+    ) -> usize {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, from, Some(group), message);
+        self.counters.broadcasts += 1;
+        let queued = hub.send_to_group_except(group, &self.scratch, except);
+        self.scratch.shrink_to(SCRATCH);
+        queued
     }
 
     /// Sends a message from the user whose id, escaped, is in `scratch`. Returns to
@@ -219,6 +265,7 @@ impl Relay {
         request: &Request<'_>,
     ) -> Result<Accept, Response> {
         let wish = door::Wish::read(user, request)?;
+        door::check_reserved(&self.config, user)?;
         #[cfg(feature = "tickets")]
         if let Some(tickets) = &self.tickets {
             let (accept, rights) = tickets

@@ -166,6 +166,20 @@ pub fn write_text(out: &mut String, from: &str, text: &str) {
     out.push('}');
 }
 
+/// Writes a message of the server's for everyone, or for everyone in a group. `message` is
+/// JSON.
+pub fn write_broadcast(out: &mut String, from: &str, group: Option<&str>, message: &str) {
+    out.push_str(r#"{"type":"broadcast","formUserId":"#);
+    json::write_string(from, out);
+    if let Some(group) = group {
+        out.push_str(r#","group":"#);
+        json::write_string(group, out);
+    }
+    out.push_str(r#","message":"#);
+    out.push_str(message);
+    out.push('}');
+}
+
 /// Writes an object for everyone: its own fields, stamped with its sender.
 /// Every `formUserId`, and every `type` if it is renamed, is left out and
 /// written once, so that no later duplicate undoes the stamp.

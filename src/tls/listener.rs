@@ -79,6 +79,10 @@ impl Listen for TlsListener {
     fn is_loopback(&self) -> bool {
         self.listener.is_loopback()
     }
+
+    fn tag(&self) -> u8 {
+        self.listener.tag()
+    }
 }
 
 source!(TlsListener, self => self.listener);

@@ -38,18 +38,18 @@ pub fn relay_with(
 pub fn serve<H: Handler + Send + 'static>(config: Config, handler: H) -> Site<H> {
     let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let addr = listener.tcp_addr().unwrap();
-    serve_on(listener, addr, config, handler)
+    serve_on(vec![listener], addr, config, handler)
 }
 
 pub fn serve_on<H: Handler + Send + 'static, L: Listen<Stream: Send> + Send + 'static>(
-    listener: L,
+    listeners: Vec<L>,
     addr: SocketAddr,
     config: Config,
     handler: H,
 ) -> Site<H> {
     // Client and server are one process: two descriptors a connection.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let mut server = Server::new(vec![listener], config, handler).unwrap();
+    let mut server = Server::new(listeners, config, handler).unwrap();
     let stopper = server.stopper();
     let (jobs, new_jobs) = channel::<Job<H>>();
     let (tell, done) = channel();

@@ -40,7 +40,7 @@ pub fn secure(change: impl FnOnce(&mut Config)) -> Secure {
     let listener = listener.with_tls(&acceptor);
     assert!(listener.is_tls());
     let addr = listener.tcp_addr().unwrap();
-    let site = serve::serve_on(listener, addr, config, Relay::new(RelayConfig::default()));
+    let site = serve::serve_on(vec![listener], addr, config, Relay::new(RelayConfig::default()));
     Secure { site, authority, acceptor }
 }
 

@@ -111,7 +111,9 @@ impl Decoder {
             at += used;
             match &item {
                 Got::Http(status, head, _) => {
-                    self.head_requests.pop_front();
+                    if *status != 100 {
+                        self.head_requests.pop_front();
+                    }
                     if *status == 101 {
                         let accept = derive_accept_key(KEY.as_bytes());
                         assert!(head.contains(&format!("Sec-WebSocket-Accept: {accept}\r\n")));
@@ -145,7 +147,7 @@ fn decode_answer(bytes: &[u8], head_only: bool) -> Option<(usize, Got)> {
         .lines()
         .find_map(|line| line.strip_prefix("Content-Length: "))
         .map_or(0, |digits| digits.parse::<usize>().expect(head));
-    assert!(status == 101 || head.contains("Content-Length: "), "no end: {head}");
+    assert!(status < 200 || head.contains("Content-Length: "), "no end: {head}");
     let length = if head_only { 0 } else { length };
     let body = bytes.get(end..end + length)?.to_vec();
     Some((end + length, Got::Http(status, head.to_owned(), body)))

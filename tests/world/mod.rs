@@ -335,6 +335,7 @@ impl<H: Watch> World<H> {
         }
         let room = end.capacity.saturating_sub(end.to_client.len()).min(bytes.len());
         let (offered, written) = (bytes.len(), &bytes[..room]);
+        end.writes += u64::from(room > 0);
         end.to_client.extend_from_slice(written);
         if room > 0 {
             self.handler.note(&self.hub, self.now, Note::Writing(conn, written));

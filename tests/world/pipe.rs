@@ -25,6 +25,8 @@ pub struct Pipe {
     pub got: Vec<Got>,
     /// Texts equal to this are counted and not kept.
     pub counted: (String, u64),
+    /// How often the server has written.
+    pub writes: u64,
     /// The server has ended its side.
     pub shut: bool,
     /// The server has closed the socket.
@@ -50,6 +52,7 @@ impl Pipe {
             decoder: Decoder::default(),
             got: Vec::new(),
             counted: (String::new(), 0),
+            writes: 0,
             shut: false,
             closed: false,
             readable: false,

@@ -29,6 +29,7 @@ impl Sink for Log<'_> {
             None => Ok(room),
         };
         if result.is_ok() {
+            end.writes += 1;
             end.to_client.extend_from_slice(&bytes[..room]);
         }
         self.writes.push((pipe, bytes.to_vec(), result.map_err(Into::into)));

@@ -1,0 +1,109 @@
+//! Bodies of requests: JSON in which every field is known.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::conn::head::Request;
+use crate::hub::{Config, Hub};
+use crate::relay::{is_shallow, is_user_id};
+
+use super::failure::Failure;
+
+/// The longest explanation of an error in bytes: one could quote a whole body.
+const MOST_MESSAGE: usize = 200;
+/// What an envelope adds to a message at most: two ids, in which each byte may have to be
+/// escaped, and some sixty bytes more.
+const MOST_ENVELOPE: usize = 2_048;
+
+/// A string that is only copied if something in it is escaped.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, if it can be a user's id, or a group's.
+    pub fn id(&self, field: impl FnOnce() -> Cow<'static, str>) -> Result<&str, Failure> {
+        if is_user_id(&self.0) { Ok(&self.0) } else { Err(Failure::bad_name(field())) }
+    }
+}
+
+/// A message to be carried as it is written.
+pub fn message<'a>(
+    hub: &Hub,
+    message: &'a RawValue,
+    field: impl Fn() -> Cow<'static, str>,
+) -> Result<&'a str, Failure> {
+    let text = message.get();
+    // With its envelope it has to fit into a queue.
+    let Config { max_message, max_queue, .. } = *hub.config();
+    if text.len() > max_message.min(max_queue.saturating_sub(MOST_ENVELOPE)) {
+        return Err(Failure::new(413, "message_too_long", "the message is too long").field(field()));
+    }
+    if !is_shallow(text) {
+        return Err(Failure::bad_value(field(), "it is nested deeper than 64"));
+    }
+    Ok(text)
+}
+
+/// A body is JSON, and says so: a web page cannot send that without being asked first.
+pub fn check_type(request: &Request<'_>) -> Result<(), Failure> {
+    let declared = request.header("Content-Type").unwrap_or("");
+    let media = declared.split(';').next().unwrap_or("").trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Failure::new(415, "not_json", "send Content-Type: application/json"))
+}
+
+/// Reads a body.
+pub fn read<'a, T: Deserialize<'a>>(request: &'a Request<'_>) -> Result<T, Failure> {
+    let body = request.body().unwrap_or_default();
+    let text = simdutf8::basic::from_utf8(body)
+        .map_err(|_| Failure::new(400, "bad_json", "the body is not UTF-8"))?;
+    serde_json::from_str(text).map_err(|error| explain::<T>(text, error))
+}
+
+/// Reads it again, slowly, to tell where it is wrong.
+#[cold]
+fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: serde_json::Error) -> Failure {
+    if error.classify() != Category::Data {
+        return Failure::new(400, "bad_json", cut(&error.to_string()));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let (path, error) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => (String::new(), error),
+        Err(error) => (error.path().to_string(), error.into_inner()),
+    };
+    let message = error.to_string();
+    let named = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    let (code, name) = match () {
+        () if message.starts_with("unknown field") => ("unknown_field", named("unknown field `")),
+        () if message.starts_with("missing field") => ("missing_field", named("missing field `")),
+        () if message.starts_with("duplicate field") => {
+            ("duplicate_field", named("duplicate field `"))
+        }
+        () => ("bad_type", None),
+    };
+    let parent = path.trim_matches('.');
+    let field = match name {
+        None => parent.to_owned(),
+        Some(name) if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        Some(name) if parent.is_empty() => name.to_owned(),
+        Some(name) => format!("{parent}.{name}"),
+    };
+    Failure::new(400, code, cut(&message)).field(cut(&field))
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= MOST_MESSAGE {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MOST_MESSAGE)])
+}

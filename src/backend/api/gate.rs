@@ -1,0 +1,73 @@
+//! Who may ask.
+
+use crate::conn::Peer;
+use crate::conn::head::Request;
+use crate::hub::{ConnId, Hub};
+use crate::relay::{Relay, protect};
+
+use super::super::Backend;
+use super::Api;
+use super::failure::Failure;
+
+/// Names under which people put keys into URLs, which end up in logs.
+const KEYS: [&str; 8] =
+    ["key", "apikey", "api_key", "api-key", "token", "access_token", "authorization", "bearer"];
+
+impl Api {
+    /// Lets a request in that shows the key; without one, what only a backend can have
+    /// sent.
+    pub(super) fn admit(
+        &mut self,
+        hub: &Hub,
+        relay: &Relay,
+        conn: ConnId,
+        request: &Request<'_>,
+    ) -> Result<(), Failure> {
+        let Some(key) = &self.config.key else {
+            debug_assert_eq!(hub.listener(conn), Backend::LISTENER);
+            let foreign = |_| Failure::new(403, "foreign", "a web page, or a foreign name");
+            return protect(relay.config(), hub.is_loopback(conn), request).map_err(foreign);
+        };
+        if has_key_in_query(request.query()) {
+            let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
+            return Err(unauthorized("key_in_query", message));
+        }
+        let Some(shown) = bearer(request) else {
+            return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
+        };
+        let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let client = hub.config().trusted_proxies.client_of(peer, request);
+        let (address, now) = (client.addr().map(|addr| addr.ip()), hub.now());
+        // Who has shown the key on this connection is not kept out by neighbours who guess.
+        // Behind a proxy a connection has the requests of several.
+        let known = hub.is_known(conn) && client == peer;
+        if let Some(wait) = self.tries.wait(address, now).filter(|_| !known) {
+            let failure = Failure::new(429, "too_many_tries", "too many wrong keys: wait");
+            let seconds = wait.as_secs_f64().ceil() as u64;
+            return Err(failure.header("Retry-After", seconds.to_string()));
+        }
+        if key.is(shown) {
+            return Ok(());
+        }
+        if self.tries.note(address, now) {
+            log::warn!("{client} shows wrong keys for the backend's interface: it has to wait");
+        }
+        Err(unauthorized("bad_key", "not the key"))
+    }
+}
+
+fn unauthorized(code: &'static str, message: &'static str) -> Failure {
+    Failure::new(401, code, message).header("WWW-Authenticate", "Bearer")
+}
+
+/// The key in `Authorization`, of which there may be one (RFC 9110, section 11.6.2).
+fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
+    let (scheme, key) = request.header("Authorization")?.split_once(' ')?;
+    let only = request.header_count("Authorization") == 1;
+    (only && scheme.eq_ignore_ascii_case("Bearer")).then_some(key.trim_ascii())
+}
+
+fn has_key_in_query(query: &str) -> bool {
+    let name = |pair: &str| pair.split_once('=').map_or(pair, |(name, _)| name).to_lowercase();
+    !query.is_empty() && query.split('&').any(|pair| KEYS.contains(&name(pair).as_str()))
+}

@@ -1,0 +1,47 @@
+//! `/api/groups/{group}`: who is in a group, and who shall be.
+
+use serde::Serialize;
+
+use super::super::members::Full;
+use super::failure::Failure;
+use super::{Answer, Call, json, query};
+
+#[derive(Serialize)]
+struct Group<'a> {
+    group: &'a str,
+    /// All members, online or not.
+    count: usize,
+    members: Vec<&'a str>,
+    next: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    group: &'a str,
+    user: &'a str,
+    member: bool,
+}
+
+/// `GET /api/groups/{group}`
+pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
+    let after = query::after(call.request)?;
+    let limit = query::limit(call.request)?;
+    let (members, more) = call.members.page(group, after.as_deref(), limit);
+    let next = members.last().copied().filter(|_| more);
+    json(&Group { group, count: call.members.size(group), members, next })
+}
+
+/// `PUT /api/groups/{group}/members/{user}`
+pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
+    call.members.add(call.hub, group, user).map_err(|full| match full {
+        Full::User => Failure::new(409, "too_many_groups", "a user is in 64 groups at most"),
+        Full::Server => Failure::new(409, "groups_full", "there is no room for more members"),
+    })?;
+    json(&Member { group, user, member: true })
+}
+
+/// `DELETE /api/groups/{group}/members/{user}`
+pub fn remove(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
+    call.members.remove(call.hub, group, user);
+    json(&Member { group, user, member: false })
+}

@@ -1,0 +1,110 @@
+//! The interface itself: who may ask, and which route answers. JSON in, JSON out.
+
+mod batch;
+mod body;
+mod failure;
+mod gate;
+mod groups;
+mod kick;
+mod online;
+mod query;
+mod replay;
+mod route;
+mod send;
+mod tries;
+mod users;
+
+use crate::conn::head::Request;
+use crate::conn::response::Response;
+use crate::hub::{ConnId, Hub, Refused, Reply};
+use crate::relay::Relay;
+
+use super::config::BackendConfig;
+use super::members::Members;
+use failure::Failure;
+use replay::Replays;
+use route::Route;
+use tries::Tries;
+
+/// What answers a backend's requests.
+#[derive(Debug)]
+pub struct Api {
+    config: BackendConfig,
+    members: Members,
+    replays: Replays,
+    tries: Tries,
+}
+
+/// What a route is given.
+struct Call<'a> {
+    hub: &'a mut Hub,
+    relay: &'a mut Relay,
+    members: &'a mut Members,
+    replays: &'a mut Replays,
+    request: &'a Request<'a>,
+}
+
+type Answer = Result<Response, Failure>;
+
+impl Api {
+    pub fn new(config: BackendConfig) -> Self {
+        let members = Members::new(config.max_memberships);
+        let replays = Replays::new(config.idempotency_time);
+        Api { config, members, replays, tries: Tries::default() }
+    }
+
+    pub fn has_key(&self) -> bool {
+        self.config.key.is_some()
+    }
+
+    /// A user's connection is open: it joins the groups that its user is in.
+    #[inline]
+    pub fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+        if !self.members.is_empty() {
+            self.members.join(hub, conn);
+        }
+    }
+
+    /// Answers a request for the interface.
+    pub fn answer(
+        &mut self,
+        hub: &mut Hub,
+        relay: &mut Relay,
+        conn: ConnId,
+        request: &Request<'_>,
+    ) -> Reply {
+        if let Err(failure) = self.admit(hub, relay, conn, request) {
+            return Reply::Now(failure.response().close());
+        }
+        let route = match Route::of(request) {
+            Ok(route) => route,
+            Err(failure) => return Reply::Now(failure.response().keep()),
+        };
+        if request.body().is_none() {
+            return Reply::Read { at_most: self.config.max_body };
+        }
+        let Api { members, replays, .. } = self;
+        let answer = route.answer(&mut Call { hub, relay, members, replays, request });
+        Reply::Now(answer.unwrap_or_else(Failure::response).keep())
+    }
+
+    /// Answers a request that is not HTTP as it should be.
+    pub fn refused(refused: &Refused<'_>) -> Response {
+        let code = match refused.status {
+            408 => "timeout",
+            413 => "body_too_long",
+            431 => "head_too_long",
+            500 => "internal",
+            _ => "bad_request",
+        };
+        Failure::new(refused.status, code, refused.why).response()
+    }
+}
+
+/// An answer with status 200.
+fn json(value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(json) => Ok(Response::new(200).body("application/json", json)),
+        Err(_) => Err(Failure::new(500, "internal", "the answer could not be written")),
+    }
+}

@@ -1,0 +1,27 @@
+//! `GET /api/online`: who is there.
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::{Answer, Call, json, query};
+
+#[derive(Serialize)]
+struct Online<'a> {
+    /// All who are online, not only those of this page.
+    count: usize,
+    users: Vec<&'a str>,
+    /// Where the next page begins.
+    next: Option<String>,
+}
+
+pub fn page(call: &mut Call<'_>) -> Answer {
+    let from = match query::after(call.request)? {
+        None => 0,
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::bad_value("after", "take it from the page before: next"))?,
+    };
+    let (users, next) = call.hub.users(from, query::limit(call.request)?);
+    let next = next.map(|place| place.to_string());
+    json(&Online { count: call.hub.online(), users, next })
+}

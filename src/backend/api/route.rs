@@ -1,0 +1,102 @@
+//! Which route a request is for.
+
+use crate::conn::head::Request;
+use crate::relay::is_user_id;
+
+use super::failure::Failure;
+use super::{Answer, Call, batch, body, groups, kick, online, query, send, users};
+
+/// A path, with what it names.
+#[derive(Clone, Copy, Debug)]
+pub enum Route<'a> {
+    Send,
+    Batch,
+    Kick,
+    Ticket,
+    Online,
+    User(&'a str),
+    Group(&'a str),
+    Member { group: &'a str, user: &'a str },
+}
+
+impl<'a> Route<'a> {
+    /// The route of a request whose head is as it takes it. The body is not looked at.
+    pub fn of(request: &'a Request<'_>) -> Result<Self, Failure> {
+        let path = request.path();
+        let route = path.strip_prefix("/api/").and_then(Self::find);
+        let route = route.ok_or_else(|| Failure::new(404, "no_such_path", "no such path"))?;
+        let allowed = route.methods();
+        if !allowed.split(", ").any(|method| method == request.method()) {
+            return Err(Failure::wrong_method(allowed));
+        }
+        query::check(request, route.query())?;
+        match route {
+            Route::Send | Route::Batch | Route::Kick | Route::Ticket => body::check_type(request)?,
+            Route::User(user) => check_name("user", user)?,
+            Route::Group(group) => check_name("group", group)?,
+            Route::Member { group, user } => {
+                check_name("group", group)?;
+                check_name("user", user)?;
+            }
+            Route::Online => {}
+        }
+        Ok(route)
+    }
+
+    fn find(path: &'a str) -> Option<Self> {
+        let mut parts = path.split('/');
+        let route = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+            ("send", None, ..) => Route::Send,
+            ("batch", None, ..) => Route::Batch,
+            ("kick", None, ..) => Route::Kick,
+            ("ticket", None, ..) => Route::Ticket,
+            ("online", None, ..) => Route::Online,
+            ("users", Some(user), None, _) => Route::User(user),
+            ("groups", Some(group), None, _) => Route::Group(group),
+            ("groups", Some(group), Some("members"), Some(user)) => Route::Member { group, user },
+            _ => return None,
+        };
+        parts.next().is_none().then_some(route)
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Route::Send | Route::Batch | Route::Kick | Route::Ticket => "POST",
+            Route::Online | Route::User(_) | Route::Group(_) => "GET",
+            Route::Member { .. } => "PUT, DELETE",
+        }
+    }
+
+    /// The keys that its query may have.
+    fn query(self) -> &'static [&'static str] {
+        match self {
+            Route::Online | Route::Group(_) => &["limit", "after"],
+            _ => &[],
+        }
+    }
+
+    /// Answers a request that has come whole.
+    pub fn answer(self, call: &mut Call<'_>) -> Answer {
+        if self.methods() != "POST" && call.request.body().is_some_and(|body| !body.is_empty()) {
+            return Err(Failure::new(400, "unexpected_body", "this takes no body"));
+        }
+        match self {
+            Route::Send => send::send(call),
+            Route::Batch => batch::send_all(call),
+            Route::Kick => kick::kick(call),
+            Route::Ticket => Err(Failure::new(404, "tickets_off", "no tickets are asked for here")),
+            Route::Online => online::page(call),
+            Route::User(user) => users::look_up(call, user),
+            Route::Group(group) => groups::page(call, group),
+            Route::Member { group, user } if call.request.method() == "PUT" => {
+                groups::add(call, group, user)
+            }
+            Route::Member { group, user } => groups::remove(call, group, user),
+        }
+    }
+}
+
+/// Groups are named as users are.
+fn check_name(field: &'static str, name: &str) -> Result<(), Failure> {
+    is_user_id(name).then_some(()).ok_or_else(|| Failure::bad_name(field))
+}

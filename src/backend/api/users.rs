@@ -1,0 +1,38 @@
+//! `GET /api/users/{id}`: what is known of one user.
+
+use serde::Serialize;
+
+use super::{Answer, Call, json};
+
+#[derive(Serialize)]
+struct User<'a> {
+    user: &'a str,
+    online: bool,
+    connections: Vec<Connection<'a>>,
+    /// The groups that the backend has put the user into.
+    groups: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Connection<'a> {
+    device: &'a str,
+    /// Whether it gets what is sent to the user, and is not parked behind a newer one.
+    active: bool,
+    /// Where it comes from, if that has an address.
+    peer: Option<String>,
+    /// Bytes that wait for it to read.
+    queued: usize,
+}
+
+pub fn look_up(call: &mut Call<'_>, user: &str) -> Answer {
+    let hub = &*call.hub;
+    let connections = hub.connections_of(user).into_iter().map(|conn| Connection {
+        device: hub.device(conn).unwrap_or_default(),
+        active: !hub.is_parked(conn),
+        peer: hub.peer(conn).filter(|peer| peer.addr().is_some()).map(|peer| peer.to_string()),
+        queued: hub.queued(conn),
+    });
+    let connections: Vec<Connection<'_>> = connections.collect();
+    let groups = call.members.groups_of(user).iter().map(|group| &**group).collect();
+    json(&User { user, online: !connections.is_empty(), connections, groups })
+}

@@ -1,0 +1,159 @@
+//! Who is in which group: users, not connections. Each connection of a member is put into
+//! the hub's group of that name, now or when it opens.
+//!
+//! Kept in memory: after a restart the backend says it again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+
+use compact_str::CompactString;
+
+use crate::hub::{ConnId, Hub, MAX_GROUPS};
+
+/// Why a user cannot be put into a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The user is in [`MAX_GROUPS`].
+    User,
+    /// All memberships together are as many as there may be.
+    Server,
+}
+
+/// Users by group, and groups by user.
+#[derive(Debug)]
+pub struct Members {
+    groups: HashMap<CompactString, BTreeSet<CompactString>>,
+    users: HashMap<CompactString, Vec<CompactString>>,
+    count: usize,
+    most: usize,
+}
+
+impl Members {
+    /// Nobody, and room for `most` memberships.
+    pub fn new(most: usize) -> Self {
+        Members { groups: HashMap::new(), users: HashMap::new(), count: 0, most }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Puts a user into a group, and all connections that the user has.
+    pub fn add(&mut self, hub: &mut Hub, group: &str, user: &str) -> Result<(), Full> {
+        let of_user = self.groups_of(user);
+        if !of_user.iter().any(|name| name == group) {
+            if of_user.len() >= MAX_GROUPS {
+                return Err(Full::User);
+            }
+            if self.count >= self.most {
+                return Err(Full::Server);
+            }
+            self.count += 1;
+            self.users.entry(user.into()).or_default().push(group.into());
+            self.groups.entry(group.into()).or_default().insert(user.into());
+        }
+        for conn in hub.connections_of(user) {
+            put(hub, conn, group);
+        }
+        Ok(())
+    }
+
+    /// Takes a user out of a group, and all connections that the user has.
+    pub fn remove(&mut self, hub: &mut Hub, group: &str, user: &str) {
+        let Some(of_user) = self.users.get_mut(user) else { return };
+        let Some(at) = of_user.iter().position(|name| name == group) else { return };
+        of_user.swap_remove(at);
+        if of_user.is_empty() {
+            self.users.remove(user);
+        }
+        if let Some(members) = self.groups.get_mut(group) {
+            members.remove(user);
+            if members.is_empty() {
+                self.groups.remove(group);
+            }
+        }
+        self.count -= 1;
+        for conn in hub.connections_of(user) {
+            hub.leave(conn, group);
+        }
+    }
+
+    /// A connection has opened: it joins what its user is in.
+    pub fn join(&self, hub: &mut Hub, conn: ConnId) {
+        let Some(user) = hub.user(conn) else { return };
+        for group in self.groups_of(user) {
+            put(hub, conn, group);
+        }
+    }
+
+    pub fn groups_of<'a>(&'a self, user: &str) -> &'a [CompactString] {
+        self.users.get(user).map_or(&[], |groups| groups)
+    }
+
+    /// How many users are in a group.
+    pub fn size(&self, group: &str) -> usize {
+        self.groups.get(group).map_or(0, BTreeSet::len)
+    }
+
+    /// Some of a group's users in their order, those behind `after`, and whether there
+    /// are more.
+    pub fn page(&self, group: &str, after: Option<&str>, most: usize) -> (Vec<&str>, bool) {
+        let Some(members) = self.groups.get(group) else { return (Vec::new(), false) };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = members.range::<str, _>((from, Bound::Unbounded)).map(|user| &**user);
+        let page: Vec<&str> = rest.by_ref().take(most).collect();
+        (page, rest.next().is_some())
+    }
+}
+
+fn put(hub: &mut Hub, conn: ConnId, group: &str) {
+    if let Err(error) = hub.join(conn, group) {
+        // Whoever else puts connections into groups has filled its places.
+        log::warn!("a connection is left out of a group of its user: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::hub::Config;
+
+    #[test]
+    fn memberships_are_bounded_and_pages_follow_each_other() {
+        let mut hub = Hub::new(Config::default(), Instant::now());
+        let mut members = Members::new(100);
+        for number in 0..MAX_GROUPS {
+            assert_eq!(members.add(&mut hub, &format!("g{number}"), "a"), Ok(()));
+        }
+        assert_eq!(members.add(&mut hub, "one more", "a"), Err(Full::User));
+        assert_eq!(members.add(&mut hub, "g0", "a"), Ok(()), "is in it already");
+        for number in MAX_GROUPS..100 {
+            assert_eq!(members.add(&mut hub, "g0", &format!("u{number}")), Ok(()));
+        }
+        assert_eq!(members.add(&mut hub, "g0", "z"), Err(Full::Server));
+        assert_eq!(members.size("g0"), 37);
+
+        let (mut all, mut after) = (Vec::<&str>::new(), None);
+        loop {
+            let (page, more) = members.page("g0", after, 10);
+            all.extend(&page);
+            after = page.last().copied();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(all.len(), 37);
+        assert!(all.is_sorted() && all[0] == "a");
+
+        members.remove(&mut hub, "g0", "nobody");
+        for number in 0..MAX_GROUPS {
+            members.remove(&mut hub, &format!("g{number}"), "a");
+        }
+        for number in MAX_GROUPS..100 {
+            members.remove(&mut hub, "g0", &format!("u{number}"));
+        }
+        assert!(members.is_empty() && members.groups.is_empty() && members.users.is_empty());
+    }
+}

@@ -1,0 +1,118 @@
+//! The business behind a server: its backend sends to users and asks who is online.
+//!
+//! [`Backend`] wraps the [`Relay`]: what clients do goes straight through, requests for
+//! the interface are answered here. Must not know: sockets, frames, the clock.
+
+mod api;
+mod config;
+mod key;
+mod members;
+
+use crate::conn::close::CloseReason;
+use crate::conn::decode::Message;
+use crate::conn::head::Request;
+use crate::conn::response::Response;
+use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
+use crate::relay::Relay;
+
+use api::Api;
+pub use config::BackendConfig;
+pub use key::{ApiKey, KeyError};
+
+/// A [`Relay`] that a backend can talk to, over HTTP: see `docs/api.md`.
+///
+/// Requests are taken on listeners with the tag [`Backend::LISTENER`] and, if there is a
+/// key, below `/api/` on all others. Without a key whoever reaches such a listener may
+/// send as anyone: it has to be one that only the backend can reach.
+///
+/// ```no_run
+/// use longlink::{Backend, BackendConfig, Config, Listener, Relay, RelayConfig, Server};
+///
+/// let config = Config::default();
+/// let clients = Listener::tcp("127.0.0.1:8080".parse().unwrap(), &config)?;
+/// let backend = Listener::tcp("127.0.0.1:9090".parse().unwrap(), &config)?;
+/// let listeners = vec![clients, backend.with_tag(Backend::LISTENER)];
+/// let relay = Relay::new(RelayConfig::default());
+/// Server::new(listeners, config, Backend::new(relay, BackendConfig::default()))?.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Backend {
+    relay: Relay,
+    api: Api,
+}
+
+impl Backend {
+    /// The tag of listeners that are for the backend alone.
+    pub const LISTENER: u8 = 1;
+
+    /// A relay with an interface for its backend.
+    pub fn new(relay: Relay, config: BackendConfig) -> Self {
+        Backend { relay, api: Api::new(config) }
+    }
+
+    /// The relay, to send from and to look at.
+    pub fn relay(&mut self) -> &mut Relay {
+        &mut self.relay
+    }
+
+    /// Whether a request is for the interface, and not for the relay.
+    fn is_ours(&self, hub: &Hub, conn: ConnId, request: &Request<'_>) -> bool {
+        let path = request.path();
+        match hub.listener(conn) {
+            Self::LISTENER => path != "/healthz",
+            _ => self.api.has_key() && (path == "/api" || path.starts_with("/api/")),
+        }
+    }
+}
+
+impl Handler for Backend {
+    fn on_upgrade(
+        &mut self,
+        hub: &mut Hub,
+        conn: ConnId,
+        upgrade: Upgrade<'_>,
+    ) -> Result<Accept, Reject> {
+        if hub.listener(conn) == Self::LISTENER {
+            return Err(Reject(Response::text(404, "clients connect elsewhere")));
+        }
+        self.relay.on_upgrade(hub, conn, upgrade)
+    }
+
+    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
+        if self.is_ours(hub, conn, request) {
+            self.api.answer(hub, &mut self.relay, conn, request)
+        } else {
+            self.relay.on_request(hub, conn, request)
+        }
+    }
+
+    fn on_refused(&mut self, hub: &mut Hub, conn: ConnId, refused: Refused<'_>) -> Response {
+        let ours = match refused.request {
+            Some(request) => self.is_ours(hub, conn, request),
+            None => hub.listener(conn) == Self::LISTENER,
+        };
+        if ours { Api::refused(&refused) } else { self.relay.on_refused(hub, conn, refused) }
+    }
+
+    #[inline]
+    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+        self.relay.on_open(hub, conn);
+        self.api.on_open(hub, conn);
+    }
+
+    #[inline(always)]
+    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+        self.relay.on_message(hub, conn, message);
+    }
+
+    #[inline]
+    fn on_drain(&mut self, hub: &mut Hub, conn: ConnId) {
+        self.relay.on_drain(hub, conn);
+    }
+
+    #[inline]
+    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
+        self.relay.on_close(hub, conn, reason);
+    }
+}

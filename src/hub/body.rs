@@ -1,0 +1,168 @@
+//! Requests whose bodies are asked for: collected behind their heads, within a bound and
+//! a time, and handed over whole.
+
+use crate::conn::body::{BodyError, Reading};
+use crate::conn::head::{self, Request};
+use crate::conn::{Inbound, Phase, Upload};
+
+use super::{ConnId, Handler, Hub, Reply};
+
+/// What a client that asks before it sends a body is told (RFC 9110, section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// It was dealt with, and so many bytes behind its head.
+    Done(usize),
+    /// Its body is on its way.
+    Wanted(Reading),
+}
+
+impl Hub {
+    /// A handler wants the body of a request: `rest` is what has arrived behind its head.
+    pub(super) fn begin_body<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        request: &Request<'_>,
+        at_most: usize,
+        rest: &mut [u8],
+    ) -> Outcome {
+        if request.body().is_some() {
+            log::error!("a handler asks for the body of a request that it has");
+            self.refuse(handler, conn, Some(request), 500, "internal error");
+            return Outcome::Done(0);
+        }
+        let begun = Reading::new(request.framing, at_most)
+            .and_then(|mut body| body.advance(rest).map(|whole| (body, whole)));
+        match begun {
+            Ok((body, true)) => {
+                self.answer_whole(handler, conn, &request.with_body(&rest[..body.length()]));
+                Outcome::Done(body.used())
+            }
+            Ok((body, false)) => {
+                if rest.is_empty() && request.expects_continue() {
+                    self.queue_answer(conn.index, |bytes| bytes.extend_from_slice(CONTINUE));
+                }
+                Outcome::Wanted(body)
+            }
+            Err(error) => {
+                self.refuse_body(handler, conn, request, error);
+                Outcome::Done(0)
+            }
+        }
+    }
+
+    /// Keeps what is there of a request whose body is not whole. `bytes` begin with its
+    /// head.
+    pub(super) fn keep_upload(&mut self, conn: ConnId, bytes: &mut [u8], mut upload: Upload) {
+        let Some(record) = self.resolve(conn) else { return };
+        if record.phase != Phase::Head {
+            return;
+        }
+        let (length, used) = (upload.body.length(), upload.body.used());
+        bytes.copy_within(upload.head + used.., upload.head + length);
+        upload.body.close_gap();
+        let kept = bytes.len() - (used - length);
+        self.conns[conn.index as usize].inbound.get_or_insert_default().upload = Some(upload);
+        self.keep(conn, &bytes[..kept], 0);
+    }
+
+    /// The time for a body begins.
+    pub(super) fn time_upload(&mut self, conn: ConnId) {
+        self.wheel.disarm(conn.index);
+        self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
+    }
+
+    /// More of a body may have arrived: `bytes` begin with the head of its request.
+    /// Returns how many of them that took; `None` when they are kept, or dropped.
+    pub(super) fn go_on<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        mut upload: Upload,
+    ) -> Option<usize> {
+        let (head, rest) = bytes.split_at_mut(upload.head);
+        match upload.body.advance(rest) {
+            Ok(false) => {
+                self.keep_upload(conn, bytes, upload);
+                None
+            }
+            Ok(true) => {
+                let body = &rest[..upload.body.length()];
+                // It was parsed before, so this cannot fail.
+                let _ = head::parse(head, |request| {
+                    self.answer_whole(handler, conn, &request.with_body(body));
+                });
+                Some(upload.head + upload.body.used())
+            }
+            Err(error) => {
+                let _ = head::parse(head, |request| {
+                    self.refuse_body(handler, conn, request, error);
+                });
+                None
+            }
+        }
+    }
+
+    /// Takes in more of a body where it is kept, so that one that comes in small pieces
+    /// is not copied at each. Returns whether there is something to do.
+    pub(super) fn extend_upload(&mut self, conn: ConnId) -> bool {
+        let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return false };
+        let Some(Upload { head, body }) = &mut inbound.upload else { return true };
+        match body.advance(&mut inbound.stash[*head..]) {
+            Ok(false) => {
+                inbound.stash.drain(*head + body.length()..*head + body.used());
+                body.close_gap();
+                self.recount(conn.index);
+                false
+            }
+            Ok(true) | Err(_) => true,
+        }
+    }
+
+    /// Whether a connection is in the middle of a request's body.
+    pub(super) fn is_uploading(&self, index: u32) -> bool {
+        let inbound = self.conns.get(index as usize).and_then(|conn| conn.inbound.as_ref());
+        inbound.is_some_and(|inbound| inbound.upload.is_some())
+    }
+
+    /// The time for a body is over.
+    pub(super) fn upload_due<H: Handler>(&mut self, handler: &mut H, index: u32) {
+        let Some(conn) = self.id_at(index as usize) else { return };
+        let inbound = self.conns[index as usize].inbound.take();
+        let Some(Inbound { upload: Some(upload), stash, counted, .. }) = inbound.map(|it| *it)
+        else {
+            return;
+        };
+        self.inbound_bytes -= counted;
+        let _ = head::parse(&stash[..upload.head], |request| {
+            self.refuse(handler, conn, Some(request), 408, "the body took too long");
+        });
+    }
+
+    fn answer_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, request: &Request<'_>) {
+        match handler.on_request(self, conn, request) {
+            Reply::Now(response) => self.answer(conn, request, &response),
+            Reply::Read { .. } => {
+                log::error!("a handler asks for the body of a request again");
+                self.refuse(handler, conn, Some(request), 500, "internal error");
+            }
+        }
+    }
+
+    fn refuse_body<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        request: &Request<'_>,
+        error: BodyError,
+    ) {
+        let (status, why) = match error {
+            BodyError::TooLong => (413, "the body is too long"),
+            BodyError::Malformed(why) => (400, why),
+        };
+        self.refuse(handler, conn, Some(request), status, why);
+    }
+}

@@ -1,0 +1,89 @@
+//! A server with an interface, and a backend that talks to it.
+
+use std::net::SocketAddr;
+
+use longlink::{ApiKey, Backend, BackendConfig, Config, Listener, Relay, RelayConfig};
+use serde_json::Value;
+
+use crate::support::client::{Answer, Raw};
+use crate::support::serve::{Site, serve_on};
+
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A server: where clients connect, and where a backend does.
+pub struct Place {
+    pub site: Site<Backend>,
+    pub api: SocketAddr,
+}
+
+/// With a key, on both addresses.
+pub fn place() -> Place {
+    place_with(|config| config.key = Some(ApiKey::new(KEY).unwrap()))
+}
+
+pub fn place_with(change: impl FnOnce(&mut BackendConfig)) -> Place {
+    let config = Config::default();
+    let clients = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
+    let api = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
+    let api_addr = api.tcp_addr().unwrap();
+    let mut backend = BackendConfig::default();
+    change(&mut backend);
+    let backend = Backend::new(Relay::new(RelayConfig::default()), backend);
+    let addr = clients.tcp_addr().unwrap();
+    let listeners = vec![clients, api.with_tag(Backend::LISTENER)];
+    let site = serve_on(listeners, addr, config, backend);
+    Place { site, api: api_addr }
+}
+
+impl Place {
+    /// A connection of the backend's.
+    pub fn backend(&self) -> Client {
+        Client::connect(self.api, KEY)
+    }
+}
+
+/// A backend's connection.
+pub struct Client {
+    pub raw: Raw,
+    key: String,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr, key: &str) -> Client {
+        Client { raw: Raw::connect(addr), key: key.to_owned() }
+    }
+
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let answer = self.answer(method, path, body);
+        let json = serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|error| panic!("not JSON: {error}: {answer:?}"));
+        assert_eq!(answer.field("Content-Type"), Some("application/json"));
+        (answer.status, json)
+    }
+
+    pub fn answer(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        let request = self.request(method, path, body);
+        self.raw.send(request.as_bytes()).answer().expect("an answer")
+    }
+
+    /// A request as it is sent.
+    pub fn request(&self, method: &str, path: &str, body: &str) -> String {
+        let authorization = match &self.key[..] {
+            "" => String::new(),
+            key => format!("Authorization: Bearer {key}\r\n"),
+        };
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    pub fn get(&mut self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, "")
+    }
+
+    pub fn post(&mut self, path: &str, body: &str) -> (u16, Value) {
+        self.ask("POST", path, body)
+    }
+}

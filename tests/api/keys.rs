@@ -1,0 +1,99 @@
+//! Who may ask, and what somebody learns who may not.
+
+use serde_json::json;
+
+use crate::client::{Client, KEY, place, place_with};
+use crate::support::client::Raw;
+
+#[test]
+fn the_key_is_asked_for_on_every_address() {
+    let place = place();
+    for addr in [place.api, place.site.addr] {
+        assert_eq!(Client::connect(addr, KEY).get("/api/online").0, 200);
+        for (key, code) in
+            [("", "no_key"), (&KEY[1..], "bad_key"), (&KEY.to_uppercase(), "bad_key")]
+        {
+            let mut stranger = Client::connect(addr, key);
+            let answer = stranger.answer("GET", "/api/online", "");
+            assert_eq!(answer.status, 401);
+            assert_eq!(answer.field("WWW-Authenticate"), Some("Bearer"));
+            assert_eq!(answer.field("Connection"), Some("close"));
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(body["error"]["code"], json!(code));
+            assert!(stranger.raw.end().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_body_is_not_read_before_the_key_was_seen() {
+    let place = place();
+    let mut raw = Raw::connect(place.api);
+    let head = "POST /api/send HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+        Content-Length: 500000\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(raw.status(head.as_bytes()), 401, "and not 100");
+}
+
+#[test]
+fn a_key_in_the_url_is_refused_even_if_it_is_right() {
+    let place = place();
+    for name in ["key", "api_key", "access_token", "Token", "apikey"] {
+        for shown in ["", KEY] {
+            let path = format!("/api/online?limit=5&{name}={KEY}");
+            let (status, answer) = Client::connect(place.api, shown).get(&path);
+            assert_eq!((status, &answer["error"]["code"]), (401, &json!("key_in_query")), "{path}");
+            assert!(!answer.to_string().contains(KEY));
+        }
+    }
+}
+
+#[test]
+fn other_forms_of_authorization_are_none() {
+    let place = place();
+    for field in [
+        format!("Authorization: {KEY}"),
+        format!("Authorization: Basic {KEY}"),
+        format!("Authorization: Bearer{KEY}"),
+        format!("Authorization: Bearer {KEY}\r\nAuthorization: Bearer {KEY}"),
+        format!("X-Api-Key: {KEY}"),
+    ] {
+        let request = format!("GET /api/online HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+        assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 401, "{field}");
+    }
+    let request =
+        format!("GET /api/online HTTP/1.1\r\nHost: a\r\nauthorization: bearer  {KEY} \r\n\r\n");
+    assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 200);
+}
+
+#[test]
+fn who_guesses_has_to_wait_and_a_connection_that_knows_the_key_has_not() {
+    let place = place();
+    let mut backend = place.backend();
+    assert_eq!(backend.get("/api/online").0, 200);
+    let wrong = KEY.replace('0', "1");
+    for _ in 0..10 {
+        assert_eq!(Client::connect(place.api, &wrong).get("/api/online").0, 401);
+    }
+    for key in [&wrong, KEY] {
+        let answer = Client::connect(place.api, key).answer("GET", "/api/online", "");
+        assert_eq!(answer.status, 429, "right or wrong: nothing is learnt");
+        let wait: u64 = answer.field("Retry-After").unwrap().parse().unwrap();
+        assert!((50..=60).contains(&wait), "{wait}");
+    }
+    assert_eq!(backend.get("/api/online").0, 200);
+}
+
+#[test]
+fn without_a_key_a_web_page_cannot_ask() {
+    let place = place_with(|_| {});
+    for (fields, status) in [
+        ("Host: 127.0.0.1", 200),
+        ("Host: localhost:9090\r\nOrigin: http://localhost:9090", 200),
+        ("Host: evil.example", 403),
+        ("Host: 127.0.0.1\r\nOrigin: https://evil.example", 403),
+        ("Host: 127.0.0.1\r\nOrigin: null", 403),
+    ] {
+        let request = format!("GET /api/online HTTP/1.1\r\n{fields}\r\n\r\n");
+        assert_eq!(Raw::connect(place.api).status(request.as_bytes()), status, "{fields}");
+    }
+}

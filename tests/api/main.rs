@@ -1,0 +1,9 @@
+//! The backend's interface, over real sockets.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod client;
+mod keys;
+mod routes;

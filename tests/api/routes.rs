@@ -1,0 +1,288 @@
+//! What each route does.
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, KEY, place, place_with};
+use crate::support::client::Socket;
+
+#[test]
+fn a_message_reaches_its_user_in_the_protocols_envelope() {
+    let place = place();
+    let mut alice = place.site.connect("alice");
+    let mut backend = place.backend();
+    let (status, answer) = backend
+        .post("/api/send", r#"{"user":"alice","message":{"n": 1e400,"s":"\ud800"},"from":"shop"}"#);
+    assert_eq!(answer, json!({"results":[{"user":"alice","state":"delivered"}]}));
+    assert_eq!(status, 200);
+    let envelope = r#"{"type":"message","formUserId":"shop","toUserId":"alice","message":{"n": 1e400,"s":"\ud800"}}"#;
+    assert_eq!(alice.text(), envelope);
+    let (_, answer) = backend.post("/api/send", r#"{"user":"bob","message":1}"#);
+    assert_eq!(answer, json!({"results":[{"user":"bob","state":"offline"}]}));
+    backend.post("/api/send", r#"{"user":"al\u0069ce","users":null,"message":null}"#);
+    let envelope = r#"{"type":"message","formUserId":"system","toUserId":"alice","message":null}"#;
+    assert_eq!(alice.text(), envelope);
+}
+
+#[test]
+fn some_users_get_a_message_and_those_who_are_excluded_do_not() {
+    let place = place();
+    let mut sockets: Vec<Socket> = ["a", "b", "c"].map(|user| place.site.connect(user)).into();
+    let mut backend = place.backend();
+    let body = r#"{"users":["a","b","nobody","c"],"exclude":["b"],"message":"hi"}"#;
+    let (_, answer) = backend.post("/api/send", body);
+    let results = json!([
+        {"user":"a","state":"delivered"},
+        {"user":"nobody","state":"offline"},
+        {"user":"c","state":"delivered"},
+    ]);
+    assert_eq!(answer, json!({ "results": results }));
+    let counts: Vec<usize> = sockets.iter_mut().map(|socket| socket.texts().len()).collect();
+    assert_eq!(counts, [1, 0, 1]);
+
+    let (_, answer) = backend.post("/api/send", r#"{"user":"a","exclude":["a"],"message":1}"#);
+    assert_eq!(answer, json!({"results":[]}));
+}
+
+#[test]
+fn everyone_gets_a_broadcast_but_those_who_are_excluded() {
+    let place = place();
+    let mut a = place.site.connect("a");
+    let mut phone = Socket::connect(place.site.addr, "/websocket/b?device=phone", "");
+    let mut pad = Socket::connect(place.site.addr, "/websocket/b?device=pad", "");
+    let mut backend = place.backend();
+    let (_, answer) = backend.post("/api/send", r#"{"all":true,"message":[1],"from":"shop"}"#);
+    assert_eq!(answer, json!({"results":[{"all":true,"connections":3}]}));
+    let broadcast = r#"{"type":"broadcast","formUserId":"shop","message":[1]}"#;
+    for socket in [&mut a, &mut phone, &mut pad] {
+        assert_eq!(socket.texts(), [broadcast]);
+    }
+    let body = r#"{"all":true,"message":2,"exclude":["b","nobody"]}"#;
+    let (_, answer) = backend.post("/api/send", body);
+    assert_eq!(answer, json!({"results":[{"all":true,"connections":1}]}));
+    assert_eq!(a.texts().len() + phone.texts().len() + pad.texts().len(), 1);
+}
+
+#[test]
+fn a_group_is_of_users_whose_connections_come_and_go() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut early = place.site.connect("early");
+    for user in ["early", "late", "offline", "early"] {
+        let (status, answer) =
+            backend.ask("PUT", &format!("/api/groups/room%201/members/{user}"), "");
+        assert_eq!((status, answer), (200, json!({"group":"room 1","user":user,"member":true})));
+    }
+    let mut late = place.site.connect("late");
+    let mut stranger = place.site.connect("stranger");
+    let expected =
+        json!({"group":"room 1","count":3,"members":["early","late","offline"],"next":null});
+    assert_eq!(backend.get("/api/groups/room%201"), (200, expected));
+
+    let (_, answer) = backend.post("/api/send", r#"{"group":"room 1","message":1}"#);
+    assert_eq!(answer, json!({"results":[{"group":"room 1","connections":2}]}));
+    let envelope = r#"{"type":"broadcast","formUserId":"system","group":"room 1","message":1}"#;
+    assert_eq!(early.texts(), [envelope]);
+    assert_eq!(late.texts(), [envelope]);
+    assert!(stranger.texts().is_empty());
+    backend.post("/api/send", r#"{"group":"room 1","message":2,"exclude":["late"]}"#);
+    assert_eq!((early.texts().len(), late.texts().len()), (1, 0));
+
+    let (_, answer) = backend.ask("DELETE", "/api/groups/room%201/members/early", "");
+    assert_eq!(answer["member"], json!(false));
+    let (_, answer) = backend.post("/api/send", r#"{"group":"room 1","message":3}"#);
+    assert_eq!(answer["results"][0]["connections"], json!(1));
+    drop(late);
+    place.site.until("late has gone", |hub| !hub.is_online("late"));
+    let mut late = place.site.connect("late");
+    backend.post("/api/send", r#"{"group":"room 1","message":4}"#);
+    assert_eq!(late.texts().len(), 1, "a next connection is in it as well");
+    let (_, user) = backend.get("/api/users/late");
+    assert_eq!(user["groups"], json!(["room 1"]));
+}
+
+#[test]
+fn groups_are_paged() {
+    let place = place();
+    let mut backend = place.backend();
+    for number in 0..25 {
+        backend.ask("PUT", &format!("/api/groups/g/members/u{number:02}"), "");
+    }
+    let (mut path, mut all) = ("/api/groups/g?limit=10".to_owned(), Vec::new());
+    loop {
+        let (_, page) = backend.get(&path);
+        assert_eq!(page["count"], json!(25));
+        all.extend(page["members"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/groups/g?limit=10&after={next}");
+    }
+    let expected: Vec<Value> = (0..25).map(|number| json!(format!("u{number:02}"))).collect();
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn who_is_online_is_told_in_pages() {
+    let place = place();
+    let mut backend = place.backend();
+    let nobody = json!({"count":0,"users":[],"next":null});
+    assert_eq!(backend.get("/api/online"), (200, nobody));
+    let _sockets: Vec<Socket> =
+        (0..30).map(|user| place.site.connect(&format!("u{user:02}"))).collect();
+    let _again = place.site.connect("u00");
+    let (mut path, mut all, mut pages) = ("/api/online?limit=7".to_owned(), Vec::new(), 0);
+    loop {
+        let (_, page) = backend.get(&path);
+        assert_eq!(page["count"], json!(30));
+        let users = page["users"].as_array().unwrap();
+        assert!(users.len() <= 7);
+        all.extend(users.iter().map(|user| user.as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/online?limit=7&after={next}");
+    }
+    all.sort();
+    assert_eq!(all, (0..30).map(|user| format!("u{user:02}")).collect::<Vec<_>>());
+    assert!(pages >= 5);
+    assert_eq!(backend.get("/api/online").1["users"].as_array().unwrap().len(), 30);
+}
+
+#[test]
+fn a_user_is_looked_up() {
+    let place = place();
+    let mut backend = place.backend();
+    let offline = json!({"user":"张三","online":false,"connections":[],"groups":[]});
+    assert_eq!(backend.get("/api/users/%E5%BC%A0%E4%B8%89"), (200, offline));
+    let _phone = Socket::connect(place.site.addr, "/websocket/张三?device=phone", "");
+    let mut newer = Socket::connect(place.site.addr, "/websocket/张三?device=phone", "");
+    newer.texts();
+    let (_, user) = backend.get("/api/users/%E5%BC%A0%E4%B8%89");
+    assert_eq!(user["online"], json!(true));
+    let connections = user["connections"].as_array().unwrap();
+    let active: Vec<bool> = connections.iter().map(|it| it["active"] == json!(true)).collect();
+    assert_eq!(active.iter().filter(|active| **active).count(), 1, "{user}");
+    assert_eq!(active.len(), 2);
+    for connection in connections {
+        assert_eq!(connection["device"], json!("phone"));
+        assert_eq!(connection["queued"], json!(0));
+        assert!(connection["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    }
+}
+
+#[test]
+fn a_user_is_kicked_with_a_reason() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut socket = place.site.connect("bob");
+    let (status, answer) = backend.post("/api/kick", r#"{"user":"bob","reason":"未付款"}"#);
+    assert_eq!((status, answer), (200, json!({"closed":1})));
+    let frame = socket.raw.frame().unwrap();
+    assert_eq!(frame.close_code(), Some(4503));
+    assert_eq!(&frame.payload[2..], "未付款".as_bytes());
+    assert_eq!(backend.post("/api/kick", r#"{"user":"bob"}"#).1, json!({"closed":0}));
+    let (status, answer) =
+        backend.post("/api/kick", &format!(r#"{{"user":"bob","reason":"{}"}}"#, "x".repeat(124)));
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("reason")));
+}
+
+#[test]
+fn a_batch_is_sent_in_order_and_wholly_or_not_at_all() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut a = place.site.connect("a");
+    let messages: Vec<Value> = (0..1_000).map(|n| json!({"user":"a","message":n})).collect();
+    let (status, answer) = backend.post("/api/batch", &json!({"messages":messages}).to_string());
+    assert_eq!(status, 200);
+    let delivered = json!({"user":"a","state":"delivered"});
+    assert_eq!(answer["results"], json!(vec![delivered; 1_000]));
+    for n in 0..1_000 {
+        let envelope =
+            format!(r#"{{"type":"message","formUserId":"system","toUserId":"a","message":{n}}}"#);
+        assert_eq!(a.text(), envelope);
+    }
+    let body = r#"{"messages":[{"user":"a","message":1},{"user":"","message":2}]}"#;
+    let (status, answer) = backend.post("/api/batch", body);
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("messages[1].user")));
+    let body = r#"{"messages":[{"user":"a","message":1},{"user":"b","message":2,"group":"x"}]}"#;
+    let (_, answer) = backend.post("/api/batch", body);
+    assert_eq!(answer["error"]["code"], json!("unknown_field"));
+    assert_eq!(answer["error"]["field"], json!("messages[1].group"));
+    assert!(a.texts().is_empty(), "nothing of those was sent");
+}
+
+#[test]
+fn a_batch_that_is_too_much_at_once_for_a_user_says_so_and_drops_nobody() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut a = place.site.connect("a");
+    let mut b = place.site.connect("b");
+    let long = "x".repeat(60_000);
+    let mut messages: Vec<Value> = (0..10).map(|_| json!({"user":"a","message":long})).collect();
+    messages.push(json!({"user":"b","message":1}));
+    let (_, answer) = backend.post("/api/batch", &json!({"messages":messages}).to_string());
+    let states: Vec<&str> = answer["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["state"].as_str().unwrap())
+        .collect();
+    let sent = states.iter().filter(|state| **state == "delivered").count();
+    assert!((2..10).contains(&sent) && states.contains(&"busy"), "{states:?}");
+    assert_eq!(states[10], "delivered", "it is nobody else's business");
+    assert_eq!(a.texts().len(), sent - 1);
+    assert_eq!(b.texts().len(), 1);
+}
+
+#[test]
+fn a_request_under_the_same_key_is_carried_out_once() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut a = place.site.connect("a");
+    let body = r#"{"user":"a","message":1,"idempotencyKey":"order-17"}"#;
+    let first = backend.answer("POST", "/api/send", body);
+    assert_eq!((first.status, first.field("Idempotent-Replayed")), (200, None));
+    let second = place.backend().answer("POST", "/api/send", body);
+    assert_eq!((second.status, second.field("Idempotent-Replayed")), (200, Some("true")));
+    assert_eq!(first.body, second.body);
+    assert_eq!(a.texts().len(), 1);
+    let (status, answer) =
+        backend.post("/api/send", r#"{"user":"a","message":2,"idempotencyKey":"order-17"}"#);
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("key_reused")));
+    let batch = r#"{"messages":[{"user":"a","message":1}],"idempotencyKey":"batch-1"}"#;
+    assert_eq!(backend.post("/api/batch", batch), backend.post("/api/batch", batch));
+    assert_eq!(a.texts().len(), 1);
+    // What was refused was not carried out: the key is free.
+    backend.post("/api/send", r#"{"user":"","message":2,"idempotencyKey":"k"}"#);
+    let (status, _) = backend.post("/api/send", r#"{"user":"a","message":2,"idempotencyKey":"k"}"#);
+    assert_eq!(status, 200);
+    let (status, answer) =
+        backend.post("/api/send", r#"{"user":"a","message":2,"idempotencyKey":""}"#);
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("idempotencyKey")));
+}
+
+#[test]
+fn names_that_the_server_sends_under_are_nobodys() {
+    let place = place();
+    let mut raw = place.site.raw();
+    let handshake = crate::support::frames::upgrade("/websocket/system", "");
+    assert_eq!(raw.status(&handshake), 403);
+}
+
+#[test]
+fn without_tickets_there_are_none_to_be_had() {
+    let (status, answer) = place().backend().post("/api/ticket", r#"{"user":"a"}"#);
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("tickets_off")));
+}
+
+#[test]
+fn a_listener_of_its_own_serves_the_backend_alone() {
+    let place = place_with(|_| {});
+    let mut raw = crate::support::client::Raw::connect(place.api);
+    assert_eq!(raw.status(&crate::support::frames::upgrade("/websocket/a", "")), 404);
+    // Without a key, only there.
+    assert_eq!(Client::connect(place.api, "").get("/api/online").0, 200);
+    let answer = Client::connect(place.site.addr, "").answer("GET", "/api/online", "");
+    assert_eq!((answer.status, &answer.body[..]), (404, &b"no such page\n"[..]));
+    let answer = Client::connect(place.api, KEY).answer("GET", "/healthz", "");
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"ok\n"[..]));
+    let (status, answer) = Client::connect(place.api, "").get("/");
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("no_such_path")));
+}
