@@ -21,7 +21,7 @@ pub(crate) use config::SYSTEM;
 #[cfg(feature = "backend")]
 pub(crate) use door::{is_user_id, protect};
 #[cfg(feature = "backend")]
-pub(crate) use json::is_shallow;
+pub(crate) use json::{is_shallow, write_string};
 use v1::{Body, Meaning};
 
 /// Totals of what the relay did with messages. They only grow.
