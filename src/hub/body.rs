@@ -14,6 +14,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(super) enum Outcome {
     /// It was dealt with, and so many bytes behind its head.
     Done(usize),
+    /// It waits for earlier answers to be written.
+    Later,
     /// Its body is on its way.
     Wanted(Reading),
 }

@@ -36,6 +36,22 @@ impl Hub {
                 !flags.has(Flags::PARKED) || conn.phase != Phase::Open || conn.is_bound(),
                 "{id}"
             );
+            let answering = flags.has(Flags::ANSWERING);
+            if conn.phase == Phase::Head {
+                assert!(!answering || !conn.out.is_empty(), "{id}: answers nothing");
+            } else {
+                assert!(!answering || conn.phase != Phase::Open, "{id}: frames behind an answer");
+            }
+            if let Some(inbound) = &conn.inbound
+                && let Some(upload) = &inbound.upload
+            {
+                assert_eq!(conn.phase, Phase::Head, "{id}: a body of no request");
+                let (length, used) = (upload.body.length(), upload.body.used());
+                assert_eq!(length, used, "{id}: a gap in a body");
+                assert!(upload.head + length <= inbound.stash.len(), "{id}: bytes that are gone");
+                let timed = self.wheel.deadline(index as u32).is_some();
+                assert!(timed || self.timeouts.message == u64::MAX, "{id}: a body without end");
+            }
             if conn.phase == Phase::Open {
                 let armed = self.wheel.deadline(index as u32);
                 let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);

@@ -240,13 +240,14 @@ impl Hub {
     /// Some of the users who are online, at most `most` and in no order, and where the
     /// next page begins: `None` after the last one. The first begins at 0. Who is online
     /// throughout is in exactly one page. A page can be shorter than `most`, or empty,
-    /// without being the last: it looks at [`Hub::PAGE`] places at most.
+    /// without being the last: it looks at [`Hub::PAGE`] places at most. If there are no
+    /// more users than `most`, one page has them all.
     pub fn users(&self, from: usize, most: usize) -> (Vec<&str>, Option<usize>) {
         self.users.page(from, most, Self::PAGE, &self.conns)
     }
 
     /// The most places of the index that [`Hub::users`] looks at.
-    pub const PAGE: usize = 16_384;
+    pub const PAGE: usize = 1 << 18;
 
     /// Running totals.
     pub fn stats(&self) -> &Stats {

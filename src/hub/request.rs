@@ -67,6 +67,7 @@ impl Hub {
         let (head, rest) = bytes.split_at_mut(length);
         match head::parse(head, |request| self.route(handler, conn, request, rest)) {
             Ok(Outcome::Done(used)) => return Some(length + used),
+            Ok(Outcome::Later) => self.keep(conn, bytes, 0),
             Ok(Outcome::Wanted(body)) => {
                 self.keep_upload(conn, bytes, Upload { head: length, body });
                 self.time_upload(conn);
@@ -108,6 +109,10 @@ impl Hub {
             }
             return Outcome::Done(0);
         };
+        // An open connection's queue has frames alone: earlier answers are written first.
+        if self.resolve(conn).is_some_and(|record| record.flags.has(Flags::ANSWERING)) {
+            return Outcome::Later;
+        }
         self.look_behind_proxy(conn, request);
         let verdict = if request.body().is_none() {
             Err(Reject(Response::text(400, "a handshake has no body")))
@@ -217,8 +222,6 @@ impl Hub {
         self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
 
         let record = &mut self.conns[conn.index as usize];
-        // Whatever is queued of earlier answers goes before the handshake's.
-        record.flags.clear(Flags::ANSWERING);
         record.flags.set(Flags::OPENED);
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
@@ -257,7 +260,6 @@ impl Hub {
     fn hold(&mut self, conn: ConnId, millis: u64) {
         let record = &mut self.conns[conn.index as usize];
         record.phase = Phase::Held;
-        record.flags.clear(Flags::ANSWERING);
         self.held += 1;
         self.wheel.disarm(conn.index);
         self.wheel.arm(conn.index, self.now.saturating_add(millis));

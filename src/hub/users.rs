@@ -125,6 +125,10 @@ impl Users {
         places: usize,
         conns: &'a Conns,
     ) -> (Vec<&'a str>, Option<usize>) {
+        // All of them at once, if they are few: the index may be large and nearly empty.
+        if from == 0 && self.seats.len() <= most {
+            return (self.iter().map(|seat| user_of(seat, &self.crowds, conns)).collect(), None);
+        }
         let end = from.saturating_add(places).min(self.seats.num_buckets());
         let mut users = Vec::new();
         for place in from..end {

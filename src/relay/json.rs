@@ -37,7 +37,7 @@ pub fn each_field<'a>(
 /// deeper than the outermost object of a client's may be.
 #[cfg(feature = "backend")]
 pub fn is_shallow(value: &str) -> bool {
-    Bytes(value.as_bytes()).skip_value(0) == Some(value.len())
+    !value.starts_with(['{', '[']) || Bytes(value.as_bytes()).skip_value(0) == Some(value.len())
 }
 
 /// The string that a raw value or key is, unescaped; `None` for anything else, and

@@ -28,7 +28,7 @@ pub(crate) use config::SYSTEM;
 #[cfg(feature = "backend")]
 pub(crate) use door::{is_user_id, protect};
 #[cfg(feature = "backend")]
-pub(crate) use json::is_shallow;
+pub(crate) use json::{is_shallow, write_string};
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
 use v1::{Body, Meaning};

@@ -140,6 +140,11 @@ impl Client {
             self.done = true;
             return;
         }
+        if status == 408 {
+            assert_eq!(due, 200, "only a body takes too long");
+            self.done = true;
+            return;
+        }
         assert_eq!(status, due, "{head}{}", String::from_utf8_lossy(body));
         match status {
             101 => {}
@@ -187,6 +192,32 @@ impl Client {
         sim.pipes[self.pipe].decoder.head_requests.push_back(method == "HEAD");
         self.answers.push_back(status);
         self.write(sim, &bytes, In::Ask);
+    }
+
+    /// Sends a body, in chunks or with its length.
+    fn upload(&mut self, sim: &mut Sim, rng: &mut Rng) {
+        let body: Vec<u8> = (0..rng.range(1, 3_000)).map(|_| rng.below(256) as u8).collect();
+        let head = "POST /upload HTTP/1.1\r\nHost: a\r\n";
+        let mut bytes = head.as_bytes().to_vec();
+        if rng.percent(50) {
+            bytes.extend(format!("Content-Length: {}\r\n\r\n", body.len()).bytes());
+            bytes.extend(&body);
+        } else {
+            bytes.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+            let mut rest = &body[..];
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(rng.range(1, rest.len().min(700)));
+                let extension = *rng.pick(&["", ";a", " ; b=\"c\""]);
+                bytes.extend(format!("{:x}{extension}\r\n", chunk.len()).bytes());
+                bytes.extend(chunk);
+                bytes.extend(b"\r\n");
+                rest = after;
+            }
+            bytes.extend(*rng.pick(&[&b"0\r\n\r\n"[..], b"0\r\nX-Trailer: a\r\n\r\n"]));
+        }
+        sim.pipes[self.pipe].decoder.head_requests.push_back(false);
+        self.answers.push_back(200);
+        self.write(sim, &bytes, In::Upload(body));
     }
 
     fn enter_head(&self) -> String {
@@ -245,6 +276,7 @@ impl Client {
                 }
                 return;
             }
+            7 => return self.upload(sim, rng),
             _ => {}
         }
         self.entered = true;

@@ -50,6 +50,7 @@ const REQUIRED: &[&str] = &[
     "time jumps",
     "to several devices",
     "too early to reclaim",
+    "uploads",
     "walked",
     "work budget spent",
     "write budget spent",

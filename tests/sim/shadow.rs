@@ -52,6 +52,8 @@ pub enum In {
     Enter(String, String),
     /// A head that is a whole request and is answered.
     Ask,
+    /// A request whose body is asked for.
+    Upload(Vec<u8>),
     Text(String, Say),
     Binary(Vec<u8>),
     Ping(Vec<u8>),

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use longlink::{
-    Accept, CloseReason, ConnId, Handler, Hub, Message, Reject, Relay, Reply, Request, Sent,
-    Upgrade,
+    Accept, CloseReason, ConnId, Handler, Hub, Message, Reject, Relay, Reply, Request, Response,
+    Sent, Upgrade,
 };
 
 use super::justify::pending;
@@ -175,6 +175,16 @@ impl Handler for Watched {
 
     fn on_request(&mut self, hub: &mut Hub, id: ConnId, request: &Request<'_>) -> Reply {
         self.sync(hub);
+        let next = self.shadow.conn(id).inbound.front().expect("a head was sent");
+        if let In::Upload(sent) = &next.what {
+            let Some(body) = request.body() else {
+                return Reply::Read { at_most: sent.len() };
+            };
+            assert_eq!(body, sent);
+            self.shadow.conn_mut(id).inbound.pop_front();
+            self.shadow.cover.count("uploads");
+            return Reply::Now(Response::new(200).body("text/plain", body.to_vec()));
+        }
         let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
         assert!(matches!(item.what, In::Ask), "{item:?}");
         match &mut self.relay {

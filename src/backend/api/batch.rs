@@ -5,11 +5,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::relay::SYSTEM;
+
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::Replays;
-use super::send::{MOST_USERS, Results, ToUser, sender, to_user};
-use super::{Answer, Call, json};
+use super::send::{MOST_USERS, Results, sender};
+use super::{Answer, Call};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -43,11 +45,11 @@ pub fn send_all(call: &mut Call<'_>) -> Answer {
             body::message(call.hub, message, || field("message"))?;
             sender(from.as_ref(), || field("from"))?;
         }
-        let mut results: Vec<ToUser<'_>> = Vec::with_capacity(messages.len());
+        let mut results = Results::with_capacity(messages.len());
         for Message { user, message, from } in &messages {
-            let from = sender(from.as_ref(), || "from".into())?;
-            results.push(to_user(call, from, user.get(), message.get()));
+            let from = from.as_ref().map_or(SYSTEM, Text::get);
+            results.send(call, from, user.get(), message.get());
         }
-        json(&Results { results })
+        Ok(results.answer())
     })
 }

@@ -62,8 +62,9 @@ fn unauthorized(code: &'static str, message: &'static str) -> Failure {
 
 /// The key in `Authorization`, of which there may be one (RFC 9110, section 11.6.2).
 fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
-    let (scheme, key) = request.header("Authorization")?.split_once(' ')?;
-    let only = request.header_count("Authorization") == 1;
+    let mut values = request.header_values("Authorization");
+    let (scheme, key) = values.next()?.split_once(' ')?;
+    let only = values.next().is_none();
     (only && scheme.eq_ignore_ascii_case("Bearer")).then_some(key.trim_ascii())
 }
 

@@ -73,12 +73,18 @@ impl Api {
         conn: ConnId,
         request: &Request<'_>,
     ) -> Reply {
-        if let Err(failure) = self.admit(hub, relay, conn, request) {
-            return Reply::Now(failure.response().close());
-        }
-        let route = match Route::of(request) {
-            Ok(route) => route,
-            Err(failure) => return Reply::Now(failure.response().keep()),
+        let route = match Route::find(request.path()) {
+            // A body is only read of a request that was admitted and had such a head.
+            Some(route) if request.body().is_some_and(|body| !body.is_empty()) => route,
+            route => {
+                if let Err(failure) = self.admit(hub, relay, conn, request) {
+                    return Reply::Now(failure.response().close());
+                }
+                match Route::check(route, request) {
+                    Ok(route) => route,
+                    Err(failure) => return Reply::Now(failure.response().keep()),
+                }
+            }
         };
         if request.body().is_none() {
             return Reply::Read { at_most: self.config.max_body };
@@ -101,10 +107,15 @@ impl Api {
     }
 }
 
-/// An answer with status 200.
+/// An answer with status 200, of JSON.
+fn ok(json: Vec<u8>) -> Response {
+    Response::new(200).body("application/json", json)
+}
+
+/// The same for what is not there as text.
 fn json(value: &impl serde::Serialize) -> Answer {
     match serde_json::to_vec(value) {
-        Ok(json) => Ok(Response::new(200).body("application/json", json)),
+        Ok(json) => Ok(ok(json)),
         Err(_) => Err(Failure::new(500, "internal", "the answer could not be written")),
     }
 }

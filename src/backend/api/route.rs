@@ -20,14 +20,36 @@ pub enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// The route of a request whose head is as it takes it. The body is not looked at.
-    pub fn of(request: &'a Request<'_>) -> Result<Self, Failure> {
-        let path = request.path();
-        let route = path.strip_prefix("/api/").and_then(Self::find);
+    /// The route of a path, if there is one.
+    pub fn find(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix("/api/")?;
+        Some(match path {
+            "send" => Route::Send,
+            "batch" => Route::Batch,
+            "kick" => Route::Kick,
+            "ticket" => Route::Ticket,
+            "online" => Route::Online,
+            _ => {
+                if let Some(user) = path.strip_prefix("users/") {
+                    return (!user.contains('/')).then_some(Route::User(user));
+                }
+                let rest = path.strip_prefix("groups/")?;
+                match rest.split_once('/') {
+                    None => Route::Group(rest),
+                    Some((group, rest)) => {
+                        let user = rest.strip_prefix("members/")?;
+                        return (!user.contains('/')).then_some(Route::Member { group, user });
+                    }
+                }
+            }
+        })
+    }
+
+    /// Looks at the rest of the head, which has to be as the route takes it.
+    pub fn check(route: Option<Self>, request: &Request<'_>) -> Result<Self, Failure> {
         let route = route.ok_or_else(|| Failure::new(404, "no_such_path", "no such path"))?;
-        let allowed = route.methods();
-        if !allowed.split(", ").any(|method| method == request.method()) {
-            return Err(Failure::wrong_method(allowed));
+        if !route.takes(request.method()) {
+            return Err(Failure::wrong_method(route.methods()));
         }
         query::check(request, route.query())?;
         match route {
@@ -43,22 +65,15 @@ impl<'a> Route<'a> {
         Ok(route)
     }
 
-    fn find(path: &'a str) -> Option<Self> {
-        let mut parts = path.split('/');
-        let route = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
-            ("send", None, ..) => Route::Send,
-            ("batch", None, ..) => Route::Batch,
-            ("kick", None, ..) => Route::Kick,
-            ("ticket", None, ..) => Route::Ticket,
-            ("online", None, ..) => Route::Online,
-            ("users", Some(user), None, _) => Route::User(user),
-            ("groups", Some(group), None, _) => Route::Group(group),
-            ("groups", Some(group), Some("members"), Some(user)) => Route::Member { group, user },
-            _ => return None,
-        };
-        parts.next().is_none().then_some(route)
+    fn takes(self, method: &str) -> bool {
+        match self {
+            Route::Send | Route::Batch | Route::Kick | Route::Ticket => method == "POST",
+            Route::Online | Route::User(_) | Route::Group(_) => method == "GET",
+            Route::Member { .. } => matches!(method, "PUT" | "DELETE"),
+        }
     }
 
+    /// The same for `Allow`.
     fn methods(self) -> &'static str {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => "POST",
@@ -77,7 +92,7 @@ impl<'a> Route<'a> {
 
     /// Answers a request that has come whole.
     pub fn answer(self, call: &mut Call<'_>) -> Answer {
-        if self.methods() != "POST" && call.request.body().is_some_and(|body| !body.is_empty()) {
+        if !self.takes("POST") && call.request.body().is_some_and(|body| !body.is_empty()) {
             return Err(Failure::new(400, "unexpected_body", "this takes no body"));
         }
         match self {

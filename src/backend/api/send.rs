@@ -1,14 +1,15 @@
 //! `POST /api/send`: a message to a user, to some, to a group or to everyone.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::relay::SYSTEM;
+use crate::conn::response::Response;
+use crate::relay::{SYSTEM, write_string};
 
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::Replays;
-use super::{Answer, Call, json};
+use super::{Answer, Call};
 
 /// The most users that one message, or one batch, is sent to by their ids.
 pub const MOST_USERS: usize = 1_000;
@@ -33,15 +34,9 @@ struct Message<'a> {
     idempotency_key: Option<Text<'a>>,
 }
 
-#[derive(Serialize)]
-pub struct Results<T> {
-    pub results: T,
-}
-
 /// What became of a message to one user.
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum State {
+#[derive(Clone, Copy)]
+pub enum State {
     /// Handed to a connection that is alive.
     Delivered,
     Offline,
@@ -49,20 +44,59 @@ enum State {
     Busy,
 }
 
-#[derive(Serialize)]
-pub struct ToUser<'a> {
-    user: &'a str,
-    state: State,
-}
+/// What became of messages, as it is written out: by hand, since a batch has many.
+pub struct Results(String);
 
-#[derive(Serialize)]
-struct ToMany<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    all: Option<bool>,
-    /// To how many connections it was handed.
-    connections: usize,
+impl Results {
+    /// None, with room for those of so many users.
+    pub fn with_capacity(users: usize) -> Self {
+        let mut text = String::with_capacity(16 + 64 * users);
+        text.push_str(r#"{"results":["#);
+        Results(text)
+    }
+
+    fn begin(&mut self) {
+        if self.0.ends_with('}') {
+            self.0.push(',');
+        }
+    }
+
+    /// Sends to one user, and writes down what became of it.
+    pub fn send(&mut self, call: &mut Call<'_>, from: &str, user: &str, text: &str) {
+        let state = if call.hub.is_pressed(user) {
+            State::Busy
+        } else if call.relay.push(call.hub, from, user, text) > 0 {
+            State::Delivered
+        } else {
+            State::Offline
+        };
+        self.begin();
+        self.0.push_str(r#"{"user":"#);
+        write_string(user, &mut self.0);
+        self.0.push_str(match state {
+            State::Delivered => r#","state":"delivered"}"#,
+            State::Offline => r#","state":"offline"}"#,
+            State::Busy => r#","state":"busy"}"#,
+        });
+    }
+
+    /// Writes down to how many connections of a group, or of everyone, something was handed.
+    fn push_many(&mut self, group: Option<&str>, connections: usize) {
+        self.begin();
+        match group {
+            Some(group) => {
+                self.0.push_str(r#"{"group":"#);
+                write_string(group, &mut self.0);
+            }
+            None => self.0.push_str(r#"{"all":true"#),
+        }
+        self.0.push_str(&format!(r#","connections":{connections}}}"#));
+    }
+
+    pub fn answer(mut self) -> Response {
+        self.0.push_str("]}");
+        super::ok(self.0.into_bytes())
+    }
 }
 
 pub fn send(call: &mut Call<'_>) -> Answer {
@@ -75,47 +109,38 @@ impl Message<'_> {
         let text = body::message(call.hub, self.message, || "message".into())?;
         let from = sender(self.from.as_ref(), || "from".into())?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
-        match (&self.user, &self.users, &self.group, self.all.unwrap_or(false)) {
+        let users = self.users.as_deref();
+        let mut results = Results::with_capacity(users.map_or(1, <[_]>::len).min(MOST_USERS));
+        match (&self.user, users, &self.group, self.all.unwrap_or(false)) {
             (Some(user), None, None, false) => {
                 let user = user.id(|| "user".into())?;
-                if excluded.contains(&user) {
-                    return json(&Results { results: [(); 0] });
+                if !excluded.contains(&user) {
+                    results.send(call, from, user, text);
                 }
-                json(&Results { results: [to_user(call, from, user, text)] })
             }
             (None, Some(users), None, false) => {
-                let users = ids("users", users)?;
-                let wanted = users.into_iter().filter(|user| !excluded.contains(user));
-                let results = wanted.map(|user| to_user(call, from, user, text));
-                json(&Results { results: results.collect::<Vec<_>>() })
+                for user in ids("users", users)? {
+                    if !excluded.contains(&user) {
+                        results.send(call, from, user, text);
+                    }
+                }
             }
             (None, None, Some(group), false) => {
                 let group = group.id(|| "group".into())?;
-                let connections = call.relay.push_to_group(call.hub, from, group, text, &excluded);
-                json(&Results { results: [ToMany { group: Some(group), all: None, connections }] })
+                let count = call.relay.push_to_group(call.hub, from, group, text, &excluded);
+                results.push_many(Some(group), count);
             }
             (None, None, None, true) => {
-                let connections = call.relay.push_to_all(call.hub, from, text, &excluded);
-                json(&Results { results: [ToMany { group: None, all: Some(true), connections }] })
+                let count = call.relay.push_to_all(call.hub, from, text, &excluded);
+                results.push_many(None, count);
             }
             _ => {
                 let message = "exactly one of user, users, group and all";
-                Err(Failure::new(400, "one_target", message).field("user"))
+                return Err(Failure::new(400, "one_target", message).field("user"));
             }
         }
+        Ok(results.answer())
     }
-}
-
-/// Sends to one user.
-pub fn to_user<'a>(call: &mut Call<'_>, from: &str, user: &'a str, text: &str) -> ToUser<'a> {
-    let state = if call.hub.is_pressed(user) {
-        State::Busy
-    } else if call.relay.push(call.hub, from, user, text) > 0 {
-        State::Delivered
-    } else {
-        State::Offline
-    };
-    ToUser { user, state }
 }
 
 /// Under which name it is sent.

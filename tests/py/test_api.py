@@ -1,0 +1,151 @@
+"""The backend's interface against its description, docs/openapi.yaml: every answer of a real
+server is what that says, and every request that is right by it is taken.
+
+    python -m unittest discover -s tests/py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from openapi_core import OpenAPI
+from openapi_core.testing import MockRequest, MockResponse
+from openapi_core.validation.request.exceptions import RequestValidationError
+from websockets.asyncio.client import connect
+
+from launch import longlink
+from test_interop import Interop
+
+KEY = "0123456789abcdef" * 2
+DESCRIPTION = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
+
+
+class Api(Interop):
+    def setUp(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        key = folder / "key"
+        key.write_text(KEY + "\n")
+        self.args = ("--api-key-file", str(key))
+        super().setUp()
+        self.description = OpenAPI.from_file_path(str(DESCRIPTION))
+        self.backend = http.client.HTTPConnection(self.address, timeout=10)
+        self.addCleanup(self.backend.close)
+        self.statuses: set[tuple[str, str, int]] = set()
+
+    def ask(self, method: str, path: str, body: object = None, query: dict | None = None,
+            key: str = KEY, content_type: str = "application/json") -> tuple[int, dict]:
+        """Asks, and holds the request and its answer to the description."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {key}"}
+        if data is not None:
+            headers["Content-Type"] = content_type
+        target = quote(path) + (f"?{urlencode(query)}" if query else "")
+        self.backend.request(method, target, data, headers)
+        answer = self.backend.getresponse()
+        text = answer.read()
+        request = MockRequest(
+            "http://127.0.0.1:9090", method.lower(), quote(path), args=query or {},
+            headers=headers, data=data, content_type=content_type)
+        response = MockResponse(
+            text, status_code=answer.status, headers=dict(answer.getheaders()),
+            content_type=answer.getheader("Content-Type"))
+        self.description.validate_response(request, response)
+        try:
+            self.description.validate_request(request)
+            right = True
+        except RequestValidationError:
+            right = False
+        self.assertTrue(right or answer.status >= 400, f"{method} {path} {body} was taken")
+        self.statuses.add((method, path.split("/")[2], answer.status))
+        self.right = right
+        return answer.status, json.loads(text)
+
+    async def test_every_answer_is_as_described(self) -> None:
+        alice = await self.open("alice")
+        for body in [
+            {"user": "alice", "message": {"order": 17, "state": "paid"}, "from": "shop"},
+            {"users": ["alice", "张三"], "message": "hi", "exclude": ["bob"]},
+            {"group": "room", "message": None},
+            {"all": True, "message": [1, 2], "idempotencyKey": "a"},
+            {"all": True, "message": [1, 2], "idempotencyKey": "a"},
+        ]:
+            status, _ = self.ask("POST", "/api/send", body)
+            self.assertEqual((status, self.right), (200, True), body)
+        for user in ["alice", "张三"]:
+            self.assertEqual(self.ask("PUT", f"/api/groups/room 1/members/{user}")[0], 200)
+        self.assertEqual(self.ask("GET", "/api/groups/room 1", query={"limit": 1})[1], {
+            "group": "room 1", "count": 2, "members": ["alice"], "next": "alice"})
+        self.assertEqual(
+            self.ask("POST", "/api/send", {"group": "room 1", "message": 1})[1],
+            {"results": [{"group": "room 1", "connections": 1}]})
+        self.assertEqual(self.ask("DELETE", "/api/groups/room 1/members/alice")[0], 200)
+        online = self.ask("GET", "/api/online", query={"limit": 5})[1]
+        self.assertEqual(online, {"count": 1, "users": ["alice"], "next": None})
+        self.assertTrue(self.ask("GET", "/api/users/alice")[1]["online"])
+        self.assertFalse(self.ask("GET", "/api/users/张三")[1]["online"])
+        batch = {"messages": [{"user": "alice", "message": 1}, {"user": "bob", "message": 2}]}
+        self.assertEqual([it["state"] for it in self.ask("POST", "/api/batch", batch)[1]["results"]],
+                         ["delivered", "offline"])
+        self.assertEqual(
+            self.ask("POST", "/api/kick", {"user": "alice", "reason": "bye"})[1], {"closed": 1})
+        await asyncio.wait_for(alice.wait_closed(), 10)
+        self.assertEqual((alice.close_code, alice.close_reason), (4503, "bye"))
+        self.assertEqual(len(self.statuses), 9, self.statuses)
+
+    async def test_every_refusal_is_as_described(self) -> None:
+        for status, method, path, body, more in [
+            (400, "POST", "/api/send", {"user": "a", "message": 1, "x": 2}, {}),
+            (400, "POST", "/api/send", {"user": 5, "message": 1}, {}),
+            (400, "POST", "/api/send", {"user": "a", "all": True, "message": 1}, {}),
+            (400, "POST", "/api/send", {"message": 1}, {}),
+            (400, "POST", "/api/send", {"user": "a/b", "message": 1}, {}),
+            (400, "POST", "/api/send", {"users": ["u"] * 1001, "message": 1}, {}),
+            (400, "POST", "/api/batch", {"messages": [{"user": "a"}]}, {}),
+            (400, "POST", "/api/kick", {}, {}),
+            (400, "GET", "/api/online", None, {"query": {"limit": 1001}}),
+            (401, "GET", "/api/online", None, {"key": KEY[:-1]}),
+            (404, "POST", "/api/ticket", {"user": "a"}, {}),
+            (413, "POST", "/api/send", {"user": "a", "message": "x" * 70_000}, {}),
+            (413, "POST", "/api/send", {"user": "a", "message": "x" * 2_000_000}, {}),
+            (415, "POST", "/api/send", {"user": "a", "message": 1}, {"content_type": "text/plain"}),
+        ]:
+            with self.subTest(path=path, status=status, body=str(body)[:60]):
+                self.assertEqual(self.ask(method, path, body, **more)[0], status)
+        self.ask("POST", "/api/send", {"user": "a", "message": 1, "idempotencyKey": "k"})
+        body = {"user": "a", "message": 2, "idempotencyKey": "k"}
+        self.assertEqual(self.ask("POST", "/api/send", body)[0], 409)
+        for number in range(64):
+            self.ask("PUT", f"/api/groups/g{number}/members/a")
+        self.assertEqual(self.ask("PUT", "/api/groups/one more/members/a")[0], 409)
+        for _ in range(10):
+            self.ask("GET", "/api/online", key="x" * 32)
+        self.assertEqual(self.ask("GET", "/api/online", key="x" * 32)[0], 429)
+
+
+class Listener(unittest.IsolatedAsyncioTestCase):
+    async def test_a_listener_of_its_own_asks_this_machine_for_no_key(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        path = folder / "api.sock"
+        address = self.enterContext(longlink("--api-listen", f"unix:{path}"))
+        async with connect(f"ws://{address}/websocket/alice") as alice:
+            reader, writer = await asyncio.open_unix_connection(path)
+            body = b'{"user":"alice","message":"over a socket file"}'
+            writer.write(
+                b"POST /api/send HTTP/1.1\r\nHost: longlink\r\nConnection: close\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                % (len(body), body))
+            answer = await asyncio.wait_for(reader.read(), 10)
+            self.assertTrue(answer.endswith(b'{"results":[{"user":"alice","state":"delivered"}]}'))
+            frame = json.loads(await asyncio.wait_for(alice.recv(), 10))
+            self.assertEqual(frame["message"], "over a socket file")
+            writer.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
