@@ -76,7 +76,7 @@ impl Hub {
             details: None,
             peer,
         }) as u32;
-        self.slots = self.slots.max(index as usize + 1);
+        self.slots.fill(index as usize);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
     }
@@ -264,6 +264,7 @@ impl Hub {
         }
         self.leave_all(index);
         self.conns.remove(index as usize);
+        self.slots.empty(index as usize);
         Some(id)
     }
 
