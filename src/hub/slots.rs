@@ -50,35 +50,31 @@ impl Slots {
 mod tests {
     use super::*;
 
-    /// Every slot that is looked at from `from` on.
-    fn seen(slots: &Slots, mut from: usize) -> Vec<usize> {
-        let mut seen = Vec::new();
-        while let Some(range) = slots.next(from) {
-            from = range.end;
-            seen.extend(range);
-        }
-        seen
+    /// Checks which slots are looked at from `from` on.
+    fn assert_seen(slots: &Slots, from: usize, expected: impl Iterator<Item = usize>) {
+        let next = |range: &Range<usize>| slots.next(range.end);
+        let ranges = std::iter::successors(slots.next(from), next);
+        assert_eq!(ranges.flatten().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
 
     #[test]
     fn empty_blocks_are_passed_over_and_no_other() {
         let mut slots = Slots::with_capacity(1);
-        assert!(seen(&slots, 0).is_empty());
+        assert_seen(&slots, 0, 0..0);
         for index in [0, 63, 64, 1000, 1001] {
             slots.fill(index);
         }
-        let blocks = |ranges: &[Range<usize>]| ranges.iter().cloned().flatten().collect::<Vec<_>>();
-        assert_eq!(seen(&slots, 0), blocks(&[0..128, 960..1024]));
-        assert_eq!(seen(&slots, 100), blocks(&[100..128, 960..1024]));
-        assert_eq!(seen(&slots, 1001), blocks(&[1001..1024]));
-        assert!(seen(&slots, 1024).is_empty());
-        assert!(seen(&slots, usize::MAX).is_empty());
+        assert_seen(&slots, 0, (0..128).chain(960..1024));
+        assert_seen(&slots, 100, (100..128).chain(960..1024));
+        assert_seen(&slots, 1001, 1001..1024);
+        assert_seen(&slots, 1024, 0..0);
+        assert_seen(&slots, usize::MAX, 0..0);
         slots.empty(1000);
         slots.empty(0);
-        assert_eq!(seen(&slots, 0), blocks(&[0..128, 960..1024]));
+        assert_seen(&slots, 0, (0..128).chain(960..1024));
         slots.empty(63);
         slots.empty(1001);
-        assert_eq!(seen(&slots, 0), (64..128).collect::<Vec<_>>());
+        assert_seen(&slots, 0, 64..128);
         assert_eq!(slots.filled(), 1);
     }
 }
