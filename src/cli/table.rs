@@ -47,7 +47,7 @@ pub static SETTINGS: &[Setting] = &[
         "ADDR",
         WHERE,
         "127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH; port 0 takes a free one; repeatable. \
-         Each address is printed as `listening on …` on standard output [default: 127.0.0.1:8080]",
+         Sockets that systemd hands over take its place. Each address is printed as `listening on …` on standard output [default: 127.0.0.1:8080]",
     ),
     setting(
         "open",

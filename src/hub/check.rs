@@ -24,7 +24,8 @@ impl Hub {
 
             active += u32::from(conn.is_active());
             blocked += u32::from(flags.has(Flags::BLOCKED));
-            assert!(index < self.slots, "{id}: beyond the last slot");
+            let next = self.slots.next(index).map(|slots| slots.start);
+            assert_eq!(next, Some(index), "{id}: passed over");
 
             let queued = !conn.out.is_empty();
             let marked = flags.has(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT | Flags::BLOCKED);
@@ -71,6 +72,7 @@ impl Hub {
                 }
             }
         }
+        assert_eq!(self.slots.filled(), self.conns.len(), "slots with connections");
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
         let held = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Held).count();
         assert_eq!(held, self.held, "connections that are held");

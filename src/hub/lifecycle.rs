@@ -92,7 +92,7 @@ impl Hub {
             listener: 0,
             kept: false,
         }) as u32;
-        self.slots = self.slots.max(index as usize + 1);
+        self.slots.fill(index as usize);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
     }
@@ -309,6 +309,7 @@ impl Hub {
         self.leave_all(index);
         let conn = self.conns.remove(index as usize);
         self.addresses.leave(conn.peer);
+        self.slots.empty(index as usize);
         Some(id)
     }
 
