@@ -36,9 +36,11 @@ impl Hub {
     }
 
     fn route<H: Handler>(&mut self, handler: &mut H, conn: ConnId, request: &Request<'_>) {
+        if matches!(request.upgrade, UpgradeState::Valid(_)) {
+            self.look_behind_proxy(conn, request);
+        }
         let surplus = self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS));
         if let UpgradeState::Valid(key) = request.upgrade {
-            self.look_behind_proxy(conn, request);
             let verdict = if request.has_body {
                 Err(Reject(Response::text(400, "a handshake has no body")))
             } else {
