@@ -7,7 +7,7 @@ use tungstenite::{Error, HandshakeError, Message};
 
 use crate::program::{Folder, Patient, Program, longlink, run};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NEXT: &str = "the next secret is long enough, too";
 
 /// Signs a ticket with the command.
@@ -20,7 +20,7 @@ fn mint(args: &[&str], secret: &str) -> String {
     ticket
 }
 
-fn alice(secret: &str) -> String {
+pub fn alice(secret: &str) -> String {
     mint(&["alice", "--ttl", "2h"], secret)
 }
 
@@ -53,6 +53,17 @@ fn with_a_secret_only_tickets_let_in_and_any_address_may_be_listened_on() {
     program.stop();
     let log = program.log().rest().join("\n");
     assert!(!log.contains("may connect as anyone"), "{log}");
+    assert!(log.contains("0.0.0.0:0 has no TLS: tickets travel in the clear"), "{log}");
+}
+
+#[test]
+fn tickets_that_do_not_leave_the_machine_need_no_tls() {
+    let folder = Folder::new();
+    let mut program = Program::start(&["--secret-file", &secret_file(&folder, &[SECRET])]);
+    assert_eq!(status(&program, "alice", &alice(SECRET)), 101);
+    program.stop();
+    let log = program.log().rest().join("\n");
+    assert!(!log.contains("in the clear"), "{log}");
 }
 
 #[test]
