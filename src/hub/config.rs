@@ -70,7 +70,8 @@ pub struct Config {
     /// Connections of one user, on all devices together; 0 for no limit. A
     /// further one gets 503 after a second. Default 25.
     pub max_per_user: usize,
-    /// Messages a second of one connection, heartbeats included; 0 for no limit.
+    /// Messages a second of one connection, heartbeats and control frames
+    /// included; 0 for no limit.
     /// One that is faster is not read until it is within the rate again: nothing
     /// is dropped. Default 1,000: far more than a page sends, and a hundredth of
     /// what one core handles.
