@@ -1,6 +1,7 @@
 //! Tickets as an operator meets them: the secret, the flags, what is minted,
 //! and that none of it is ever printed.
 
+use std::io::{Read, Write};
 use std::process::Command;
 
 use tungstenite::{Error, HandshakeError, Message};
@@ -27,13 +28,17 @@ pub fn alice(secret: &str) -> String {
 /// The status that a handshake gets; 101 if it is let in.
 fn status(program: &Program, user: &str, ticket: &str) -> u16 {
     let port = program.addr().rsplit(':').next().unwrap();
-    let url = format!("ws://127.0.0.1:{port}/websocket/{user}?ticket={ticket}");
     let stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
     stream.set_read_timeout(Some(crate::program::DEADLINE)).unwrap();
-    match tungstenite::client(url, Patient(stream)) {
+    status_on(Patient(stream), user, ticket)
+}
+
+/// The same on a connection of whatever kind.
+pub fn status_on(stream: impl Read + Write, user: &str, ticket: &str) -> u16 {
+    match tungstenite::client(format!("ws://a.test/websocket/{user}?ticket={ticket}"), stream) {
         Ok(_) => 101,
         Err(HandshakeError::Failure(Error::Http(response))) => response.status().as_u16(),
-        Err(other) => panic!("{other:?}"),
+        Err(other) => panic!("{other}"),
     }
 }
 
