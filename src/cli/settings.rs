@@ -105,6 +105,16 @@ impl Settings {
         Ok(settings)
     }
 
+    #[cfg(feature = "tls")]
+    fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn has_tls(&self) -> bool {
+        false
+    }
+
     /// Collects what was probably not meant, but harms nobody else.
     fn warn(&mut self, values: &Values, capacity: &Capacity) {
         let Config { max_connections, ping_after, idle_timeout, .. } = self.config;
@@ -115,10 +125,15 @@ impl Settings {
             let warning = "ping-after is not below idle-timeout: silent clients are ended unasked";
             self.warnings.push(warning.to_owned());
         }
-        let open = self.listen.iter().find(|address| !address.is_local());
-        if let (Some(address), None) = (open, &self.secrets) {
-            self.warnings
-                .push(format!("{address} is open: everyone who reaches it may connect as anyone"));
+        if let Some(address) = self.listen.iter().find(|address| !address.is_local()) {
+            if self.secrets.is_none() {
+                let warning = "is open: everyone who reaches it may connect as anyone";
+                self.warnings.push(format!("{address} {warning}"));
+            } else if !self.has_tls() {
+                let warning =
+                    "has no TLS: tickets travel in the clear, and who reads one can use it";
+                self.warnings.push(format!("{address} {warning}"));
+            }
         }
         let inherited = matches!(self.listen[..], [Address::Inherited(_), ..]);
         if inherited && values.is_given("listen") {

@@ -210,7 +210,7 @@ pub static SETTINGS: &[Setting] = &[
         "COUNT",
         RATES,
         "Messages a second of one connection; a faster one is read at that rate, and nothing is \
-         dropped [default: 200]",
+         dropped [default: 1000]",
     ),
     setting(
         "broadcast-rate",
@@ -231,7 +231,7 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "SECONDS",
         TIMES,
-        "For how long a connection may be ahead of its rates: 5 s at 200 are 1000 messages at once; \
+        "For how long a connection may be ahead of its rates: 5 s at 1000 are 5000 messages at once; \
          0 means one message [default: 5]",
     ),
     setting(

@@ -2,13 +2,14 @@
 //! it were refused lately.
 //!
 //! An IPv6 address counts as its /64, which is what one customer gets. Loopback
-//! addresses and Unix sockets are not limited: behind a proxy they are everyone.
+//! addresses, Unix sockets and trusted proxies are not limited: they are everyone.
 
 use std::net::IpAddr;
 
 use foldhash::quality::RandomState;
 
 use crate::conn::Peer;
+use crate::conn::forwarded::TrustedProxies;
 
 /// Keyed, since peers choose their addresses.
 type HashMap<T> = std::collections::HashMap<u64, T, RandomState>;
@@ -32,6 +33,7 @@ pub enum Verdict {
 
 #[derive(Debug, Default)]
 pub struct Addresses {
+    trusted: TrustedProxies,
     open: HashMap<u32>,
     refused: HashMap<Refusals>,
 }
@@ -44,9 +46,13 @@ struct Refusals {
 }
 
 impl Addresses {
+    pub fn new(trusted: TrustedProxies) -> Self {
+        Addresses { trusted, ..Addresses::default() }
+    }
+
     /// Whether another connection from there is within `limit`; 0 is none.
     pub fn judge(&self, peer: Peer, limit: usize) -> Verdict {
-        let Some(key) = key(peer).filter(|_| limit > 0) else { return Verdict::Welcome };
+        let Some(key) = self.key(peer).filter(|_| limit > 0) else { return Verdict::Welcome };
         let open = self.open.get(&key).copied().unwrap_or(0);
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         if open < limit {
@@ -59,13 +65,13 @@ impl Addresses {
     }
 
     pub fn enter(&mut self, peer: Peer) {
-        if let Some(key) = key(peer) {
+        if let Some(key) = self.key(peer) {
             *self.open.entry(key).or_default() += 1;
         }
     }
 
     pub fn leave(&mut self, peer: Peer) {
-        let Some(key) = key(peer) else { return };
+        let Some(key) = self.key(peer) else { return };
         if let Some(count) = self.open.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -81,7 +87,7 @@ impl Addresses {
 
     /// Takes note of a refused handshake.
     pub fn refuse(&mut self, peer: Peer, now: u64) {
-        let key = key(peer).unwrap_or(0);
+        let key = self.key(peer).unwrap_or(0);
         if self.refused.len() >= MOST_REFUSED && !self.refused.contains_key(&key) {
             self.refused.retain(|_, refusals| now < refusals.last + FORGOTTEN_MS);
             // Otherwise each new one would look through all of them.
@@ -100,15 +106,19 @@ impl Addresses {
     /// How many handshakes were refused, none of them more than a minute after
     /// the one before.
     pub fn refused(&self, peer: Peer, now: u64) -> u32 {
-        let refusals = self.refused.get(&key(peer).unwrap_or(0));
+        let refusals = self.refused.get(&self.key(peer).unwrap_or(0));
         let fresh = refusals.filter(|refusals| now < refusals.last + FORGOTTEN_MS);
         fresh.map_or(0, |refusals| refusals.count)
     }
-}
 
-/// Whether connections from there are counted.
-pub fn counts(peer: Peer) -> bool {
-    key(peer).is_some()
+    /// Whether connections from there are counted.
+    pub fn counts(&self, peer: Peer) -> bool {
+        self.key(peer).is_some()
+    }
+
+    fn key(&self, peer: Peer) -> Option<u64> {
+        key(peer).filter(|_| !self.trusted.trusts(peer))
+    }
 }
 
 /// What an address counts as; `None` when it does not count.

@@ -2,9 +2,9 @@
 
 use crate::conn::{Flags, Phase};
 
+use super::Hub;
 use super::pressure::is_pressed;
 use super::users::Seated;
-use super::{Hub, addresses};
 
 impl Hub {
     /// Panics if the hub contradicts itself. For tests and simulators; it
@@ -76,7 +76,8 @@ impl Hub {
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
         let held = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Held).count();
         assert_eq!(held, self.held, "connections that are held");
-        let counted = self.conns.iter().filter(|(_, conn)| addresses::counts(conn.peer)).count();
+        let counted =
+            self.conns.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();
         assert_eq!(counted, self.addresses.total(), "connections by their addresses");
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");

@@ -192,11 +192,18 @@ impl Hub {
             return;
         }
         self.addresses.leave(before);
-        if self.addresses.judge(peer, self.config.max_per_address) != Verdict::Welcome {
-            self.conns[conn.index as usize].flags.set(Flags::SURPLUS);
-            self.refuse_address(peer);
-        }
+        let verdict = self.addresses.judge(peer, self.config.max_per_address);
         self.addresses.enter(peer);
+        if verdict == Verdict::Welcome {
+            return;
+        }
+        self.refuse_address(peer);
+        let record = &mut self.conns[conn.index as usize];
+        record.flags.set(Flags::SURPLUS);
+        if record.phase == Phase::Head {
+            self.wheel.disarm(conn.index);
+            self.arm(conn.index, self.now.saturating_add(SURPLUS_HEAD_MS));
+        }
     }
 
     /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.

@@ -107,6 +107,12 @@ impl Relay {
         &self.config
     }
 
+    /// What checks and signs the tickets that are asked for, if any are.
+    #[cfg(feature = "tickets")]
+    pub fn tickets(&self) -> Option<&Tickets> {
+        self.tickets.as_ref()
+    }
+
     /// Running totals.
     pub fn counters(&self) -> &Counters {
         &self.counters
