@@ -72,9 +72,14 @@ pub use hub::{
     SURPLUS, Sent, Sink, Stats, Upgrade, Wrote,
 };
 pub use relay::{Counters, Relay, RelayConfig};
+#[cfg(feature = "tickets")]
+pub use relay::{Ticket, TicketError, Tickets};
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
-pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsStream};
+pub use tls::{
+    Certificate, CertificateChain, CertificateError, TlsAcceptor, TlsListener, TlsSocket,
+    TlsStream, Trust,
+};
 pub use wheel::{TICK_MS, Wheel};
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

@@ -2,6 +2,8 @@
 //! on streams without a network. The handler is the one that the command has: the relay
 //! with a backend's interface around it. What a path counts is checked at its end.
 
+use std::time::Duration;
+
 use longlink::{ApiKey, Backend, BackendConfig, Config, Relay, RelayConfig};
 use mio::Token;
 
@@ -20,8 +22,9 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 7] = [
+pub const PATHS: [Path; 8] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
+    Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
     Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
     Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
@@ -44,15 +47,20 @@ const PONG: usize = r#"{"type":"pong"}"#.len();
 
 /// A `ping` and its pong, one in a read.
 fn ping(operations: u32) {
-    pings(operations, 1);
+    pings(operations, 1, world);
 }
 
-/// The same with sixteen in each read; an operation is one of them.
+/// The same where nothing is limited by a rate.
+fn ping_without_rates(operations: u32) {
+    pings(operations, 1, unpaced);
+}
+
+/// Sixteen pings in each read; an operation is one of them.
 fn ping_pipelined(operations: u32) {
-    pings(operations, PIPELINED);
+    pings(operations, PIPELINED, world);
 }
 
-fn pings(operations: u32, in_a_read: usize) {
+fn pings(operations: u32, in_a_read: usize, world: fn(u32) -> World) {
     let mut world = world(CLIENTS);
     let clients = world.connect_all(CLIENTS);
     let pings = frames::texts(vec!["ping"; in_a_read]);
@@ -92,6 +100,8 @@ fn one_to_one(operations: u32) {
 /// A message to everyone; an operation is one of its deliveries.
 fn fan_out(operations: u32) {
     let mut world = world(RECEIVERS);
+    // A broadcast takes nine turns to be written; slower than its rate.
+    world.step = Duration::from_millis(6);
     let clients = world.connect_all(RECEIVERS);
     let message = r#""hello, how are you doing today?""#;
     let sent = frames::texts([format!(r#"{{"message":{message}}}"#).as_str()]);
@@ -184,7 +194,17 @@ fn request(route: &str, body: &str) -> &'static [u8] {
 }
 
 fn world(connections: u32) -> World {
+    world_with(connections, Config::default())
+}
+
+/// The same without rates.
+fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate) = (0, 0);
+    world_with(connections, config)
+}
+
+fn world_with(connections: u32, mut config: Config) -> World {
     config.max_connections = connections as usize;
     let mut backend = BackendConfig::default();
     backend.key = Some(ApiKey::new(KEY).expect("a key"));

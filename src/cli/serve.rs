@@ -1,8 +1,12 @@
 //! `longlink serve`, from the settings to the exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
 
+#[cfg(feature = "tls")]
+use longlink::TlsListener;
 use longlink::{Backend, Config, Listen, Listener, Relay, Server};
 
 use super::Refusal;
@@ -10,70 +14,116 @@ use super::args::Flags;
 use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Renewal;
+use super::inherited::Inherited;
 use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
 use super::signals::Held;
+use super::supervisor::Supervisor;
 use super::units::Bytes;
 use super::values::Values;
 
 /// Serves until a signal comes. All that can be refused is refused before the
 /// first log line, so that a refusal stands alone on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+    // Before anything is opened.
+    let inherited = Inherited::take()?;
     let values = Values::gather(flags, std::env::vars_os())?;
     // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
-    let settings = Settings::read(&values, &capacity)?;
-    let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
-
+    let mut settings = Settings::read(&values, &capacity, inherited)?;
+    let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
+        settings.warnings.push(warning);
+        Supervisor::default()
+    });
     // Before there is a socket file that a signal could leave behind.
-    let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
+    let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let mut listeners = listen::bind(&settings.listen, &settings.config)?;
-    let api = listen::bind(&settings.api_listen, &settings.config)?;
+    let mut listeners = listen::bind(std::mem::take(&mut settings.listen), &settings.config)?;
+    let api = listen::bind(std::mem::take(&mut settings.api_listen), &settings.config)?;
     listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
-    #[cfg(feature = "tls")]
-    let listeners = match &renewal {
-        Some(renewal) => listeners
-            .into_iter()
-            // A backend beside it would not find the certificate's name there.
-            .map(|it| match it.tag() == Backend::LISTENER && it.is_loopback() {
-                true => it,
-                false => it.with_tls(renewal.acceptor()),
-            })
-            .collect(),
-        None => listeners,
-    };
-    let relay = Relay::new(settings.relay.clone());
-    let backend = Backend::new(relay, settings.backend.clone());
-    let mut server = Server::new(listeners, settings.config.clone(), backend)
-        .map_err(|error| fail("cannot start", error))?;
-    // Dropped at the end of this function, panic or not: the last lines are printed.
-    let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
-    #[cfg(feature = "tls")]
-    let hangup = renewal.map(Renewal::watch).transpose();
-    #[cfg(feature = "tls")]
-    let hangup = hangup.map_err(|error| fail("cannot watch the certificate", error))?;
-    #[cfg(not(feature = "tls"))]
-    let hangup = None;
-    let stopper = server.stopper();
-    signals.obey(stopper, hangup).map_err(|error| fail("cannot wait for signals", error))?;
+    let start = Start { values, capacity, settings, signals, supervisor };
 
-    // From here on it can be connected to, and is stopped by a signal.
-    announce(&settings, &capacity, &values);
-    print_addresses(server.listeners());
-    match server.run() {
-        Ok(()) => {
-            log::info!("stopped");
-            Ok(ExitCode::SUCCESS)
+    #[cfg(feature = "tls")]
+    if let Some(renewal) = renewal {
+        // A backend beside it would not find the certificate's name there.
+        let encrypt = |it: Listener| match it.tag() == Backend::LISTENER && it.is_loopback() {
+            true => it.into(),
+            false => it.with_tls(renewal.acceptor()),
+        };
+        let listeners = listeners.into_iter().map(encrypt).collect();
+        let address = |it: &TlsListener| announced(it, it.is_tls());
+        return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
+    }
+    start.run(listeners, |it| announced(it, false), |_| Ok(None))
+}
+
+/// What is known before there is a server.
+struct Start {
+    values: Values,
+    capacity: Capacity,
+    settings: Settings,
+    signals: Held,
+    supervisor: Supervisor,
+}
+
+impl Start {
+    /// `watch` starts what is to hear of a SIGHUP.
+    fn run<L: Listen>(
+        self,
+        listeners: Vec<L>,
+        address: impl Fn(&L) -> String,
+        watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
+    ) -> Result<ExitCode, Refusal> {
+        let Start { values, capacity, settings, signals, supervisor } = self;
+        let addresses: Vec<String> = listeners.iter().map(address).collect();
+        let mut relay = Relay::new(settings.relay.clone());
+        if let Some(secrets) = &settings.secrets {
+            let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
+            relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
         }
-        // The poll itself: nothing that a peer does ends here.
-        Err(error) => {
-            log::error!("the loop has failed: {error}");
-            Ok(ExitCode::FAILURE)
+        let backend = Backend::new(relay, settings.backend.clone());
+        let mut server = Server::new(listeners, settings.config.clone(), backend)
+            .map_err(|error| failed("cannot start", error))?;
+        // Dropped at the end of this function, panic or not: the last lines are printed.
+        let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
+        let hangup = watch(supervisor.clone())
+            .map_err(|error| failed("cannot watch the certificate", error))?;
+        signals
+            .obey(server.stopper(), hangup, supervisor.clone())
+            .map_err(|error| failed("cannot wait for signals", error))?;
+
+        // From here on it can be connected to, and is stopped by a signal.
+        announce(&settings, &capacity, &values);
+        print_addresses(&addresses);
+        supervisor.ready();
+        match turns(&mut server, &supervisor) {
+            Ok(()) => {
+                log::info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            // The poll itself: nothing that a peer does ends here.
+            Err(error) => {
+                log::error!("the loop has failed: {error}");
+                Ok(ExitCode::FAILURE)
+            }
         }
     }
+}
+
+/// The loop, with signs of life for whoever wants them.
+fn turns<L: Listen>(server: &mut Server<Backend, L>, supervisor: &Supervisor) -> io::Result<()> {
+    let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
+    while !server.is_stopped() {
+        server.turn(Some(pulse.interval()))?;
+        pulse.beat(Instant::now(), || server.parts().0.connections());
+    }
+    Ok(())
+}
+
+fn failed(what: &str, error: io::Error) -> Refusal {
+    Refusal(format!("{what}: {error}"))
 }
 
 /// What an operator should find at the top of the log.
@@ -92,18 +142,23 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     }
 }
 
+/// Where a listener can be reached, and by whom.
+fn announced(listener: &Listener, tls: bool) -> String {
+    let scheme = match listener.tcp_addr() {
+        Some(_) if tls => "https://",
+        Some(_) => "http://",
+        None => "",
+    };
+    let what = if listener.tag() == Backend::LISTENER { "api" } else { "listening" };
+    format!("{what} on {scheme}{listener}")
+}
+
 /// Nothing else is ever printed on stdout, so that a script can read a port
 /// from it. Whoever has closed it does not want to know.
-fn print_addresses<'a>(listeners: impl Iterator<Item = &'a Listener>) {
-    let mut stdout = std::io::stdout().lock();
-    for listener in listeners {
-        let scheme = match listener.tcp_addr() {
-            Some(_) if listener.is_tls() => "https://",
-            Some(_) => "http://",
-            None => "",
-        };
-        let what = if listener.tag() == Backend::LISTENER { "api" } else { "listening" };
-        let _ = writeln!(stdout, "{what} on {scheme}{listener}");
+fn print_addresses(addresses: &[String]) {
+    let mut stdout = io::stdout().lock();
+    for address in addresses {
+        let _ = writeln!(stdout, "{address}");
     }
     let _ = stdout.flush();
 }

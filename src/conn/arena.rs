@@ -15,6 +15,9 @@ use super::frame;
 
 /// A buffer is cut here, so that offsets fit 32 bits.
 const MAX_TURN: usize = 1 << 30;
+/// The longest segment: one that begins where a buffer is about to be cut ends
+/// within 32 bits.
+pub const MAX_SEGMENT: usize = u32::MAX as usize - MAX_TURN;
 /// A turn that has not been written whole is gone on with while it is smaller:
 /// a fan-out takes several turns to be written.
 const FULL: usize = 64 * 1024;
@@ -175,9 +178,9 @@ impl Arena {
             self.next_turn();
         }
         let start = self.current.used;
-        let end = start + length;
-        let segment = Segment { turn: self.number, start: start as u32, end: end as u32 };
-        (segment, self.current.take(length))
+        let room = self.current.take(length);
+        let end = start + room.len();
+        (Segment { turn: self.number, start: start as u32, end: end as u32 }, room)
     }
 
     /// Says that `segment`, the last one put, goes to many.

@@ -15,8 +15,6 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use crate::conn::Peer;
 use crate::conn::forwarded::TrustedProxies;
 use crate::hub::Config;
-#[cfg(feature = "tls")]
-use crate::tls::TlsAcceptor;
 
 use super::proxied::Proxied;
 use super::transport::{Listen, Socket, source};
@@ -44,8 +42,6 @@ pub struct Listener {
     tag: u8,
     /// Who may say for whom they connect.
     trusted: TrustedProxies,
-    #[cfg(feature = "tls")]
-    tls: Option<TlsAcceptor>,
 }
 
 #[derive(Debug)]
@@ -106,39 +102,27 @@ impl Listener {
         Ok(Self::plain(Kind::Unix(listener, file), false))
     }
 
+    /// Takes over a Unix listener, such as one that was handed to the process.
+    /// Its socket file is left where it is.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking.
+    pub fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().unwrap_or(Path::new("?")).to_owned();
+        let file = SocketFile { path, inode: None };
+        Ok(Self::plain(Kind::Unix(UnixListener::from_std(listener), file), false))
+    }
+
     fn plain(kind: Kind, loopback: bool) -> Self {
-        Listener {
-            kind,
-            loopback,
-            tag: 0,
-            trusted: TrustedProxies::default(),
-            #[cfg(feature = "tls")]
-            tls: None,
-        }
+        Listener { kind, loopback, tag: 0, trusted: TrustedProxies::default() }
     }
 
     /// Gives it a number by which a handler can tell its connections from others'
-    /// ([`Hub::listener`](crate::Hub::listener)). Default 0; [`Backend::LISTENER`] is
-    /// that of the backend's interface.
+    /// ([`Hub::listener`](crate::Hub::listener)). Default 0.
     pub fn with_tag(mut self, tag: u8) -> Self {
         self.tag = tag;
         self
-    }
-
-    /// Has it speak TLS, if it is a TCP listener: what comes over a Unix socket
-    /// stays plain.
-    #[cfg(feature = "tls")]
-    pub fn with_tls(mut self, acceptor: &TlsAcceptor) -> Self {
-        self.tls = Some(acceptor.for_listener());
-        self
-    }
-
-    /// Whether the connections it accepts speak TLS.
-    pub fn is_tls(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.tls.is_some() && matches!(self.kind, Kind::Tcp(_));
-        #[cfg(not(feature = "tls"))]
-        false
     }
 
     /// The TCP address it is bound to; `None` for a Unix socket.
@@ -159,10 +143,11 @@ fn is_stale(path: &Path) -> bool {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The file of a Unix socket, removed at the end.
+/// The file of a Unix socket, removed at the end if it is ours.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
+    /// `None`: somebody else's.
     inode: Option<u64>,
 }
 
@@ -200,14 +185,7 @@ impl Listen for Listener {
             Kind::Tcp(listener) => {
                 let (stream, addr) = listener.accept()?;
                 let peer = Peer::from(addr);
-                let trusted = self.trusted.trusts(peer);
-                #[cfg(feature = "tls")]
-                if let Some(tls) = &self.tls {
-                    let mut stream = Box::new(tls.accept(stream)?);
-                    stream.set_proxied(trusted);
-                    return Ok((Socket::Tls(stream), peer));
-                }
-                if trusted {
+                if self.trusted.trusts(peer) {
                     return Ok((Socket::Proxied(Proxied::new(stream)), peer));
                 }
                 Ok((Socket::Tcp(stream), peer))

@@ -8,9 +8,11 @@
 //! The fields are split along their borrows: `conns`, `arena`, `dirty` and the
 //! rest are siblings, so a fan-out can walk one while it fills the others.
 
+mod addresses;
 mod bind;
 mod body;
 mod check;
+mod column;
 mod config;
 mod dirty;
 mod fan_out;
@@ -18,6 +20,7 @@ mod flush;
 mod groups;
 mod handler;
 mod lifecycle;
+mod pace;
 mod pressure;
 mod receive;
 mod request;
@@ -69,6 +72,8 @@ struct Timeouts {
     close: u64,
     keep_alive: u64,
     keep_known: u64,
+    /// 0 for at once.
+    reject: u64,
 }
 
 /// All connections and what is known of them: no sockets and no clock.
@@ -121,7 +126,14 @@ pub struct Hub {
     blocked: u32,
     users: users::Users,
     groups: groups::Groups,
+    addresses: addresses::Addresses,
+    pace: pace::Pace,
+    /// Connections that are to be refused after a moment.
+    held: usize,
     wheel: Wheel,
+    /// When the right to be connected ends, in seconds; 0 for never. Set when a
+    /// connection opens.
+    ends: column::Column<u32>,
     arena: Arena,
     dirty: dirty::Dirty,
     /// A broadcast on its way.
@@ -166,6 +178,7 @@ impl Hub {
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
             keep_known: millis(config.keep_known_timeout),
+            reject: config.reject_delay.as_millis() as u64,
         };
         let most = config.max_connections + SURPLUS;
         Hub {
@@ -180,7 +193,11 @@ impl Hub {
             blocked: 0,
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
+            addresses: addresses::Addresses::default(),
+            pace: pace::Pace::new(&config),
+            held: 0,
             wheel: Wheel::with_capacity(most),
+            ends: column::Column::default(),
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
             walk: None,
@@ -202,6 +219,11 @@ impl Hub {
     /// The limits and timeouts it was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The time of the current turn, as it was last given to the hub.
+    pub fn now(&self) -> Instant {
+        self.turn
     }
 
     /// How many connections are held, in any phase: also those that are shaking
@@ -226,11 +248,6 @@ impl Hub {
 
     /// The most places of the index that [`Hub::users`] looks at.
     pub const PAGE: usize = 1 << 18;
-
-    /// The time of the current turn, as whoever runs the hub has given it.
-    pub fn now(&self) -> Instant {
-        self.turn
-    }
 
     /// Running totals.
     pub fn stats(&self) -> &Stats {
@@ -258,6 +275,13 @@ impl Hub {
     /// proxy](Config::trusted_proxies) its client, from the handshake on.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.resolve(conn).map(|conn| conn.peer)
+    }
+
+    /// How many handshakes from a connection's address were refused lately, none
+    /// of them more than a minute after the one before. All of loopback, and
+    /// Unix sockets, are one address.
+    pub fn refusals(&self, conn: ConnId) -> u32 {
+        self.peer(conn).map_or(0, |peer| self.addresses.refused(peer, self.now))
     }
 
     /// Whether a connection came in on a loopback address.

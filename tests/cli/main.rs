@@ -8,11 +8,18 @@ mod certs;
 
 mod bench;
 mod bench_failures;
+mod doctor;
+mod doctor_failures;
+#[cfg(feature = "tls")]
+mod doctor_tls;
+mod fake;
 mod listening;
 mod output;
 mod program;
 mod refusals;
+mod service;
 mod settings;
 mod signals;
+mod tickets;
 #[cfg(feature = "tls")]
 mod tls;

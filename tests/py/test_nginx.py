@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 import test_interop
-from launch import longlink
+from launch import free_port, longlink
 from test_interop import PATIENCE
 from test_wss import NAME, make_certificate
 
@@ -61,14 +61,9 @@ def site_from_docs(replacements: dict[str, str]) -> str:
     return site
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 @contextlib.contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[int]:
-    """Runs nginx before `upstream` and yields its port."""
+def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
+    """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
     cert, key = make_certificate(folder)
     port = free_port()
     site = site_from_docs({
@@ -78,6 +73,7 @@ def nginx(folder: Path, upstream: str) -> Iterator[int]:
         "/var/log/nginx/longlink.log": f"{folder}/site.log",
         "/var/log/nginx/longlink-error.log": f"{folder}/site-error.log",
         "http://127.0.0.1:8080": f"http://{upstream}",
+        **(mistakes or {}),
     })
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site, user=user))

@@ -2,10 +2,14 @@
 //! says what must come of it; each ends with nothing left behind.
 
 mod bodies;
+mod door;
 mod http;
 mod limits;
 mod liveness;
+mod pace;
 mod parking;
+#[cfg(feature = "tickets")]
+mod tickets;
 #[path = "../world/mod.rs"]
 mod world;
 
