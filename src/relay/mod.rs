@@ -102,6 +102,12 @@ impl Relay {
         self
     }
 
+    /// What signs tickets, if they are asked for.
+    #[cfg(all(feature = "backend", feature = "tickets"))]
+    pub(crate) fn tickets(&self) -> Option<&Tickets> {
+        self.tickets.as_ref()
+    }
+
     /// The settings it was made with.
     pub fn config(&self) -> &RelayConfig {
         &self.config

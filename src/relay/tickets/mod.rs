@@ -155,6 +155,12 @@ impl Tickets {
         self
     }
 
+    /// The wall clock's time at a time of the loop.
+    #[cfg(feature = "backend")]
+    pub(crate) fn wall(&self, now: Instant) -> SystemTime {
+        (self.clock)(now)
+    }
+
     /// Signs a ticket.
     ///
     /// # Errors
