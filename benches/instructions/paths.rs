@@ -52,20 +52,21 @@ const PONG: usize = r#"{"type":"pong"}"#.len();
 
 /// A `ping` and its pong, one in a read.
 fn ping(operations: u32) {
-    pings(operations, 1, world(CLIENTS));
+    pings(operations, 1, world);
 }
 
 /// The same where nothing is limited by a rate.
 fn ping_without_rates(operations: u32) {
-    pings(operations, 1, world_with(CLIENTS, unpaced));
+    pings(operations, 1, unpaced);
 }
 
 /// Sixteen pings in each read; an operation is one of them.
 fn ping_pipelined(operations: u32) {
-    pings(operations, PIPELINED, world(CLIENTS));
+    pings(operations, PIPELINED, world);
 }
 
-fn pings(operations: u32, in_a_read: usize, mut world: World) {
+fn pings(operations: u32, in_a_read: usize, world: fn(u32) -> World) {
+    let mut world = world(CLIENTS);
     let clients = world.connect_all(CLIENTS);
     let pings = frames::texts(vec!["ping"; in_a_read]);
     let reads = operations as usize / in_a_read;
@@ -112,7 +113,7 @@ fn fan_out(operations: u32) {
 
 /// A message to everyone who is left; an operation is the whole of it.
 fn fan_out_after_peak(operations: u32) {
-    let mut world = world_with(PEAK, unpaced);
+    let mut world = unpaced(PEAK);
     let clients = world.connect_all(PEAK);
     let apart = clients.len() / LEFT;
     let (close, written) = (frames::close(), u64::from(PEAK) - LEFT as u64);
@@ -222,17 +223,18 @@ fn request(route: &str, body: &str) -> &'static [u8] {
 }
 
 fn world(connections: u32) -> World {
-    world_with(connections, |_| {})
+    world_with(connections, Config::default())
 }
 
-fn unpaced(config: &mut Config) {
-    (config.message_rate, config.broadcast_rate) = (0, 0);
-}
-
-fn world_with(connections: u32, change: impl FnOnce(&mut Config)) -> World {
+/// The same without rates.
+fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate) = (0, 0);
+    world_with(connections, config)
+}
+
+fn world_with(connections: u32, mut config: Config) -> World {
     config.max_connections = connections as usize;
-    change(&mut config);
     let mut backend = BackendConfig::default();
     backend.key = Some(ApiKey::new(KEY).expect("a key"));
     World::with(config, Backend::new(Relay::new(RelayConfig::default()), backend))

@@ -48,12 +48,11 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
         // A backend beside it would not find the certificate's name there.
-        let is_local = |it: &Listener| it.tag() == Backend::LISTENER && it.is_loopback();
-        let secure = |it: Listener| match is_local(&it) {
+        let encrypt = |it: Listener| match it.tag() == Backend::LISTENER && it.is_loopback() {
             true => it.into(),
             false => it.with_tls(renewal.acceptor()),
         };
-        let listeners = listeners.into_iter().map(secure).collect();
+        let listeners = listeners.into_iter().map(encrypt).collect();
         let address = |it: &TlsListener| announced(it, it.is_tls());
         return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
     }
@@ -143,7 +142,7 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     }
 }
 
-/// What a listener is for, and where it can be reached.
+/// Where a listener can be reached, and by whom.
 fn announced(listener: &Listener, tls: bool) -> String {
     let scheme = match listener.tcp_addr() {
         Some(_) if tls => "https://",

@@ -79,14 +79,14 @@ impl Settings {
         if !open && secrets.is_none() {
             listen::protect(&listen)?;
         }
+        let backend = backend::config(values)?;
+        let api_listen = backend::listen(values, &backend)?;
         let at_door_only = values.read("ticket-at-door-only", units::switch)?.unwrap_or(false);
         if at_door_only && secrets.is_none() {
             return Err(Refusal(
                 "ticket-at-door-only: there are no tickets without a secret".into(),
             ));
         }
-        let backend = backend::config(values)?;
-        let api_listen = backend::listen(values, &backend)?;
         let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
             relay: relay(values)?,

@@ -60,10 +60,10 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         let was_there = accepted.is_ok();
         match accepted {
             Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
+                Ok(conn) => self.hub.set_listener(conn, tag),
                 // The hub has refused it, and has counted that.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(error) => log::warn!("a connection could not be taken in: {error}"),
-                Ok(conn) => self.hub.set_listener(conn, tag),
             },
             Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
             // The peer has gone again, or a signal came: on to the next one.

@@ -72,9 +72,9 @@ struct Timeouts {
     idle: u64,
     close: u64,
     keep_alive: u64,
+    keep_known: u64,
     /// 0 for at once.
     reject: u64,
-    keep_known: u64,
 }
 
 /// All connections and what is known of them: no sockets and no clock.
@@ -177,8 +177,8 @@ impl Hub {
             idle: millis(config.idle_timeout),
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
-            reject: config.reject_delay.as_millis() as u64,
             keep_known: millis(config.keep_known_timeout),
+            reject: config.reject_delay.as_millis() as u64,
         };
         let most = config.max_connections + SURPLUS;
         Hub {

@@ -63,7 +63,7 @@ pub fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> 
     Ok(())
 }
 
-/// Whether a page or program may connect while no ticket is asked for.
+/// Whether a page or program may connect, or a backend ask, while nothing proves who it is.
 pub fn check_open(
     config: &RelayConfig,
     loopback: bool,
@@ -77,18 +77,6 @@ pub fn check_open(
 #[cfg(feature = "backend")]
 pub fn is_user_id(id: &str) -> bool {
     !id.is_empty() && is_name(id, MAX_ID)
-}
-
-/// Whether a web page of anywhere could have sent a request, to a server that asks for no
-/// proof: see the head of this file.
-#[cfg(feature = "backend")]
-pub fn protect(
-    config: &RelayConfig,
-    loopback: bool,
-    request: &Request<'_>,
-) -> Result<(), Response> {
-    check_host(config, loopback, request)?;
-    check_origin(config, request)
 }
 
 /// A user id or device: within its length, no slash, no control characters.

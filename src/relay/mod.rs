@@ -26,7 +26,7 @@ pub use config::RelayConfig;
 #[cfg(feature = "backend")]
 pub(crate) use config::SYSTEM;
 #[cfg(feature = "backend")]
-pub(crate) use door::{is_user_id, protect};
+pub(crate) use door::{check_open, is_user_id};
 #[cfg(feature = "backend")]
 pub(crate) use json::{is_shallow, write_string};
 #[cfg(feature = "tickets")]

@@ -22,17 +22,20 @@ pub fn place() -> Place {
 }
 
 pub fn place_with(change: impl FnOnce(&mut BackendConfig)) -> Place {
+    place_of(Relay::new(RelayConfig::default()), change)
+}
+
+pub fn place_of(relay: Relay, change: impl FnOnce(&mut BackendConfig)) -> Place {
     let config = Config::default();
     let clients = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let api = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
-    let api_addr = api.tcp_addr().unwrap();
+    let (first, addr) = (clients.tcp_addr().unwrap(), api.tcp_addr().unwrap());
     let mut backend = BackendConfig::default();
     change(&mut backend);
-    let backend = Backend::new(Relay::new(RelayConfig::default()), backend);
-    let addr = clients.tcp_addr().unwrap();
+    let backend = Backend::new(relay, backend);
     let listeners = vec![clients, api.with_tag(Backend::LISTENER)];
-    let site = serve_on(listeners, addr, config, backend);
-    Place { site, api: api_addr }
+    let site = serve_on(listeners, first, config, backend);
+    Place { site, api: addr }
 }
 
 impl Place {

@@ -7,3 +7,5 @@ mod bad_input;
 mod client;
 mod keys;
 mod routes;
+#[cfg(feature = "tickets")]
+mod tickets;

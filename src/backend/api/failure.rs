@@ -43,6 +43,11 @@ impl Failure {
         Failure::bad_value(field, message)
     }
 
+    /// Where the server asks for no tickets there are none to be had.
+    pub fn tickets_off() -> Self {
+        Failure::new(404, "tickets_off", "this server asks for no tickets")
+    }
+
     pub fn wrong_method(allowed: &'static str) -> Self {
         let failure = Failure::new(405, "wrong_method", format!("only {allowed}"));
         failure.header("Allow", allowed)

@@ -3,7 +3,7 @@
 use crate::conn::Peer;
 use crate::conn::head::Request;
 use crate::hub::{ConnId, Hub};
-use crate::relay::{Relay, protect};
+use crate::relay::{Relay, check_open};
 
 use super::super::Backend;
 use super::Api;
@@ -26,7 +26,7 @@ impl Api {
         let Some(key) = &self.config.key else {
             debug_assert_eq!(hub.listener(conn), Backend::LISTENER);
             let foreign = |_| Failure::new(403, "foreign", "a web page, or a foreign name");
-            return protect(relay.config(), hub.is_loopback(conn), request).map_err(foreign);
+            return check_open(relay.config(), hub.is_loopback(conn), request).map_err(foreign);
         };
         if has_key_in_query(request.query()) {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";

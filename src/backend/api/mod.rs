@@ -11,6 +11,8 @@ mod query;
 mod replay;
 mod route;
 mod send;
+#[cfg(feature = "tickets")]
+mod ticket;
 mod tries;
 mod users;
 

@@ -4,6 +4,8 @@ use crate::conn::head::Request;
 use crate::relay::is_user_id;
 
 use super::failure::Failure;
+#[cfg(feature = "tickets")]
+use super::ticket;
 use super::{Answer, Call, batch, body, groups, kick, online, query, send, users};
 
 /// A path, with what it names.
@@ -99,7 +101,10 @@ impl<'a> Route<'a> {
             Route::Send => send::send(call),
             Route::Batch => batch::send_all(call),
             Route::Kick => kick::kick(call),
-            Route::Ticket => Err(Failure::new(404, "tickets_off", "no tickets are asked for here")),
+            #[cfg(feature = "tickets")]
+            Route::Ticket => ticket::mint(call),
+            #[cfg(not(feature = "tickets"))]
+            Route::Ticket => Err(Failure::tickets_off()),
             Route::Online => online::page(call),
             Route::User(user) => users::look_up(call, user),
             Route::Group(group) => groups::page(call, group),

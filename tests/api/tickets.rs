@@ -1,0 +1,46 @@
+//! Tickets that a backend has minted.
+
+use std::time::SystemTime;
+
+use longlink::{ApiKey, Relay, RelayConfig, Tickets};
+use serde_json::json;
+
+use crate::client::{KEY, place_of};
+use crate::support::client::Socket;
+use crate::support::frames::upgrade;
+
+#[test]
+fn a_ticket_lets_its_user_in_and_nobody_else() {
+    let secret = b"0123456789abcdef0123456789abcdef";
+    let tickets = Tickets::new(&[secret], |_| SystemTime::now()).unwrap();
+    let relay = Relay::new(RelayConfig::default()).with_tickets(tickets);
+    let place = place_of(relay, |config| config.key = Some(ApiKey::new(KEY).unwrap()));
+    let mut backend = place.backend();
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let body = r#"{"user":"alice","ttl":60,"device":"phone","groups":["staff"],"broadcast":true}"#;
+    let (status, answer) = backend.post("/api/ticket", body);
+    assert_eq!(status, 200, "{answer}");
+    let expires = answer["expires"].as_u64().unwrap();
+    assert!((now + 59..=now + 80).contains(&expires), "{expires}");
+    let ticket = answer["ticket"].as_str().unwrap();
+
+    let field = format!("Authorization: Bearer {ticket}\r\n");
+    let mut alice = Socket::connect(place.site.addr, "/websocket/alice?device=phone", &field);
+    assert_eq!(place.site.raw().status(&upgrade("/websocket/bob", &field)), 401);
+    assert_eq!(place.site.raw().status(&upgrade("/websocket/alice", "")), 401);
+    backend.post("/api/send", r#"{"group":"staff","message":1}"#);
+    assert_eq!(alice.texts().len(), 1);
+
+    for (body, field) in [
+        (r#"{"user":""}"#, "user"),
+        (r#"{"user":"system"}"#, "user"),
+        (r#"{"user":"a","ttl":0}"#, "ttl"),
+        (r#"{"user":"a","ttl":2678401}"#, "ttl"),
+        (r#"{"user":"a","ttl":1.5}"#, "ttl"),
+        (r#"{"user":"a","device":"\n"}"#, "device"),
+        (r#"{"user":"a","exp":1}"#, "exp"),
+    ] {
+        let (status, answer) = backend.post("/api/ticket", body);
+        assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{body}");
+    }
+}
