@@ -46,6 +46,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "backend")]
+mod backend;
 mod conn;
 mod driver;
 mod hub;
@@ -55,6 +57,8 @@ mod server;
 mod tls;
 mod wheel;
 
+#[cfg(feature = "backend")]
+pub use backend::webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
 pub use conn::decode::Message;
@@ -67,7 +71,7 @@ pub use hub::{
     MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Reject, Reply, SURPLUS,
     Sent, Sink, Stats, Upgrade, Wrote,
 };
-pub use relay::{Counters, Relay, RelayConfig};
+pub use relay::{Counters, Observer, Relay, RelayConfig};
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
 pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsStream};

@@ -19,6 +19,7 @@ mod signals;
 mod table;
 pub mod units;
 pub mod values;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::fmt;

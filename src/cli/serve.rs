@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use longlink::{Config, Listener, Relay, Server};
+use longlink::{Config, Listener, Relay, Server, Webhooks};
 
 use super::Refusal;
 use super::args::Flags;
@@ -36,7 +37,11 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
         Some(renewal) => listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect(),
         None => listeners,
     };
-    let relay = Relay::new(settings.relay.clone());
+    let webhooks = settings.webhooks.clone();
+    let webhooks = webhooks.map(|it| Webhooks::start(it, settings.config.max_connections));
+    let webhooks =
+        webhooks.transpose().map_err(|error| fail("cannot start the webhooks", error))?;
+    let relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
     let mut server = Server::new(listeners, settings.config.clone(), relay)
         .map_err(|error| fail("cannot start", error))?;
     // Dropped at the end of this function, panic or not: the last lines are printed.
@@ -53,7 +58,11 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     // From here on it can be connected to, and is stopped by a signal.
     announce(&settings, &capacity, &values);
     print_addresses(server.listeners());
-    match server.run() {
+    let done = server.run();
+    if let Some(webhooks) = webhooks {
+        finish(&webhooks, settings.config.close_timeout);
+    }
+    match done {
         Ok(()) => {
             log::info!("stopped");
             Ok(ExitCode::SUCCESS)
@@ -79,6 +88,14 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     log::debug!("set: {}", if summary.is_empty() { "nothing" } else { &summary });
     for warning in &settings.warnings {
         log::warn!("{warning}");
+    }
+}
+
+/// Gives the backend as long to take what waits as clients have to close.
+fn finish(webhooks: &Webhooks, within: Duration) {
+    let left = webhooks.stop(within);
+    if left > 0 {
+        log::warn!("webhooks: {left} events were not taken, and are lost");
     }
 }
 

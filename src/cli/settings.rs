@@ -1,7 +1,7 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{Config, ConfigError, Devices, RelayConfig, TrustedProxies};
+use longlink::{Config, ConfigError, Devices, RelayConfig, TrustedProxies, WebhookConfig};
 
 use super::Refusal;
 use super::capacity::Capacity;
@@ -11,12 +11,15 @@ use super::hosts;
 use super::listen::{self, Address};
 use super::units;
 use super::values::Values;
+use super::webhooks;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
 pub struct Settings {
     pub config: Config,
     pub relay: RelayConfig,
+    /// Where the backend is told what happens.
+    pub webhooks: Option<WebhookConfig>,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     /// Where the certificate is, for TLS on every TCP address.
@@ -59,6 +62,7 @@ impl Settings {
         let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
             relay: relay(values)?,
+            webhooks: webhooks::read(values)?,
             listen,
             #[cfg(feature = "tls")]
             tls: Files::read(values)?,

@@ -32,6 +32,7 @@ const WHO: &str = "Who may connect";
 const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
+const BACKEND: &str = "What the backend is told";
 const RUN: &str = "Running";
 
 /// Every setting, in the order of the help.
@@ -108,6 +109,37 @@ pub static SETTINGS: &[Setting] = &[
         "Whether clients may send to everyone [default: on]",
     ),
     setting("demo", Takes::One, "on|off", CHAT, "Whether / is the demo page [default: on]"),
+    setting(
+        "webhook",
+        Takes::One,
+        "URL",
+        BACKEND,
+        "Post to this URL who comes and goes and what could not be delivered, signed; needs \
+         webhook-secret-file. https:// in a build with tls [default: none]",
+    ),
+    setting(
+        "webhook-secret-file",
+        Takes::One,
+        "FILE",
+        BACKEND,
+        "The secret that webhooks are signed with, at least 16 bytes [default: none]",
+    ),
+    setting(
+        "webhook-events",
+        Takes::Many,
+        "EVENT",
+        BACKEND,
+        "Some of online, offline, undelivered, message (all that users send); repeatable \
+         [default: online,offline,undelivered]",
+    ),
+    setting(
+        "webhook-queue",
+        Takes::One,
+        "BYTES",
+        BACKEND,
+        "The most that waits for the backend; past it events are dropped, and the next one says \
+         which [default: 16777216]",
+    ),
     setting(
         "max-connections",
         Takes::One,
@@ -214,6 +246,9 @@ impl Setting {
         format!("{VARIABLES}{}", self.name.to_uppercase().replace('-', "_"))
     }
 }
+
+/// Settings whose values are not shown: they let somebody in.
+pub const UNSHOWN: [&str; 2] = ["webhook", "webhook-secret-file"];
 
 /// What the names of all environment variables begin with.
 pub const VARIABLES: &str = "LONGLINK_";

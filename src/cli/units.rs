@@ -80,7 +80,6 @@ pub fn switch(raw: &Raw) -> Result<bool, String> {
 }
 
 /// Text, such as the path of a file.
-#[cfg(feature = "tls")]
 pub fn text(raw: &Raw) -> Result<String, String> {
     match raw {
         Raw::Word(text) | Raw::Text(text) if !text.is_empty() => Ok(text.clone()),

@@ -212,6 +212,11 @@ impl Hub {
         self.users.len()
     }
 
+    /// The time of the current turn.
+    pub fn now(&self) -> Instant {
+        self.turn
+    }
+
     /// Running totals.
     pub fn stats(&self) -> &Stats {
         &self.stats

@@ -6,7 +6,8 @@
 mod config;
 mod door;
 mod fields;
-mod json;
+pub(crate) mod json;
+mod observer;
 mod page;
 mod v1;
 
@@ -16,6 +17,7 @@ use crate::conn::head::Request;
 use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
 
 pub use config::RelayConfig;
+pub use observer::Observer;
 use v1::{Body, Meaning};
 
 /// Totals of what the relay did with messages. They only grow.
@@ -40,12 +42,15 @@ pub struct Counters {
 /// Delivery is at most once, to whoever is online; messages from one
 /// connection to one recipient arrive in the order sent. It takes a user's id
 /// from the path `/websocket/{userId}` and does not ask for proof.
+///
+/// An [`Observer`] is told what happens in it; by default there is none.
 #[derive(Debug)]
-pub struct Relay {
+pub struct Relay<O = ()> {
     config: RelayConfig,
     counters: Counters,
     /// Where outgoing messages are put together.
     scratch: String,
+    observer: O,
 }
 
 /// A scratch buffer that has grown larger is given back.
@@ -54,7 +59,14 @@ const SCRATCH: usize = 64 * 1024;
 impl Relay {
     /// A relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
-        Relay { config, counters: Counters::default(), scratch: String::new() }
+        Self::with_observer(config, ())
+    }
+}
+
+impl<O: Observer> Relay<O> {
+    /// A relay with these settings that tells `observer` what happens.
+    pub fn with_observer(config: RelayConfig, observer: O) -> Self {
+        Relay { config, counters: Counters::default(), scratch: String::new(), observer }
     }
 
     /// Running totals.
@@ -79,22 +91,35 @@ impl Relay {
     pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
-        self.deliver(hub, to, Body::Message(message))
+        // Who pushes is told by the result; the observer hears of clients alone.
+        self.deliver(hub, to, Body::Message(message), |_, _, _, _| ())
     }
 
     /// Sends a message from the user whose id, escaped, is in `scratch`. Returns to
-    /// how many devices.
+    /// how many devices, after `tell` was told so, with the frame.
     #[inline]
-    fn deliver(&mut self, hub: &mut Hub, to: &str, body: Body<'_>) -> usize {
+    fn deliver(
+        &mut self,
+        hub: &mut Hub,
+        to: &str,
+        body: Body<'_>,
+        tell: impl FnOnce(&mut O, &Hub, &[&str], usize),
+    ) -> usize {
         let devices = match body {
             Body::Tail(tail) => {
-                hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
+                let frame = v1::envelope_of_tail(&self.scratch, tail);
+                let devices = hub.send_pieces_to_user(to, &frame);
+                tell(&mut self.observer, hub, &frame, devices);
+                devices
             }
             Body::Message(message) => {
                 let end = self.scratch.len();
                 json::escape(to, &mut self.scratch);
                 let (from, escaped) = self.scratch.split_at(end);
-                hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message))
+                let frame = v1::envelope(from, escaped, message);
+                let devices = hub.send_pieces_to_user(to, &frame);
+                tell(&mut self.observer, hub, &frame, devices);
+                devices
             }
         };
         match devices {
@@ -130,27 +155,33 @@ impl Relay {
             Meaning::Ignored => self.counters.ignored += 1,
             Meaning::ToUser { to, body } => {
                 json::escape(from, &mut self.scratch);
-                self.deliver(hub, &to, body);
+                self.deliver(hub, &to, body, |observer, hub, frame, devices| {
+                    observer.on_message(hub, conn, Some(&to), frame);
+                    if devices == 0 {
+                        observer.on_undelivered(hub, conn, &to, frame);
+                    }
+                });
             }
             Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
                 self.forbid(hub, conn)
             }
             Meaning::Object { text, rename } => {
                 if v1::write_object(&mut self.scratch, from, text, rename).is_ok() {
-                    self.broadcast(hub);
+                    self.broadcast(hub, conn);
                 }
             }
             Meaning::Text(text) => {
                 v1::write_text(&mut self.scratch, from, text);
-                self.broadcast(hub);
+                self.broadcast(hub, conn);
             }
         }
         self.scratch.shrink_to(SCRATCH);
     }
 
-    fn broadcast(&mut self, hub: &mut Hub) {
+    fn broadcast(&mut self, hub: &mut Hub, conn: ConnId) {
         self.counters.broadcasts += 1;
         hub.broadcast(&self.scratch);
+        self.observer.on_message(hub, conn, None, &[&self.scratch]);
     }
 
     fn forbid(&mut self, hub: &Hub, conn: ConnId) {
@@ -164,7 +195,7 @@ impl Relay {
     }
 }
 
-impl Handler for Relay {
+impl<O: Observer> Handler for Relay<O> {
     fn on_upgrade(
         &mut self,
         hub: &mut Hub,
@@ -186,6 +217,7 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("open {}", Identity(hub, conn));
         }
+        self.observer.on_open(hub, conn);
     }
 
     #[inline(always)]
@@ -200,6 +232,7 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
         }
+        self.observer.on_close(hub, conn);
     }
 }
 
