@@ -16,3 +16,4 @@ mod settings;
 mod signals;
 #[cfg(feature = "tls")]
 mod tls;
+mod webhooks;
