@@ -40,8 +40,8 @@
 //!
 //! Every limit and timeout is a field of [`Config`]. Linux only. Without the
 //! default feature `cli`, which is the `longlink` command, the library has no
-//! thread, no signal handler and no global state; it logs through the `log`
-//! facade.
+//! signal handler and no global state, and no thread but that of the webhooks
+//! (feature `backend`); it logs through the `log` facade.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
