@@ -25,7 +25,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use longlink::{Certificate, Config, Listener, Relay, RelayConfig, Server, Stopper, TlsAcceptor};
+use longlink::{
+    Certificate, Config, Listener, Relay, RelayConfig, Server, Stopper, TlsAcceptor, TlsListener,
+};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -98,11 +100,14 @@ fn idle(connections: usize, tls: Option<(&Identity, &'static SupportedProtocolVe
     // Nothing is sent or expires meanwhile.
     config.ping_after = Duration::ZERO;
     config.idle_timeout = Duration::ZERO;
-    let mut listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).expect("a port");
-    if let Some((Identity { cert, key }, _)) = tls {
-        let certificate = Certificate::from_pem(cert.as_bytes(), key.as_bytes());
-        listener = listener.with_tls(&TlsAcceptor::new(certificate.expect("it was made here")));
-    }
+    let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).expect("a port");
+    let listener = match tls {
+        Some((Identity { cert, key }, _)) => {
+            let certificate = Certificate::from_pem(cert.as_bytes(), key.as_bytes());
+            listener.with_tls(&TlsAcceptor::new(certificate.expect("it was made here")))
+        }
+        None => TlsListener::from(listener),
+    };
     let addr = listener.tcp_addr().expect("TCP");
     let relay = Relay::new(RelayConfig::default());
     let mut server = Server::new(vec![listener], config, relay).expect("a server");

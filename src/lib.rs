@@ -74,7 +74,7 @@ pub use hub::{
 pub use relay::{Counters, Observer, Relay, RelayConfig};
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
-pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsStream};
+pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsListener, TlsSocket, TlsStream};
 pub use wheel::{TICK_MS, Wheel};
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

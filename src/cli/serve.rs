@@ -1,10 +1,13 @@
 //! `longlink serve`, from the settings to the exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use longlink::{Config, Listener, Relay, Server, Webhooks};
+#[cfg(feature = "tls")]
+use longlink::TlsListener;
+use longlink::{Config, Listen, Listener, Relay, Server, Webhooks};
 
 use super::Refusal;
 use super::args::Flags;
@@ -25,54 +28,78 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
     let settings = Settings::read(&values, &capacity)?;
-    let fail = |what: &str, error: std::io::Error| Refusal(format!("{what}: {error}"));
-
     // Before there is a socket file that a signal could leave behind.
-    let signals = Held::take().map_err(|error| fail("cannot hold signals", error))?;
+    let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
     let listeners = listen::bind(&settings.listen, &settings.config)?;
-    #[cfg(feature = "tls")]
-    let listeners = match &renewal {
-        Some(renewal) => listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect(),
-        None => listeners,
-    };
-    let webhooks = settings.webhooks.clone();
-    let webhooks = webhooks.map(|it| Webhooks::start(it, settings.config.max_connections));
-    let webhooks =
-        webhooks.transpose().map_err(|error| fail("cannot start the webhooks", error))?;
-    let relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
-    let mut server = Server::new(listeners, settings.config.clone(), relay)
-        .map_err(|error| fail("cannot start", error))?;
-    // Dropped at the end of this function, panic or not: the last lines are printed.
-    let _logger = Logger::start(settings.level).map_err(|error| fail("cannot log", error))?;
-    #[cfg(feature = "tls")]
-    let hangup = renewal.map(Renewal::watch).transpose();
-    #[cfg(feature = "tls")]
-    let hangup = hangup.map_err(|error| fail("cannot watch the certificate", error))?;
-    #[cfg(not(feature = "tls"))]
-    let hangup = None;
-    let stopper = server.stopper();
-    signals.obey(stopper, hangup).map_err(|error| fail("cannot wait for signals", error))?;
+    let start = Start { values, capacity, settings, signals };
 
-    // From here on it can be connected to, and is stopped by a signal.
-    announce(&settings, &capacity, &values);
-    print_addresses(server.listeners());
-    let done = server.run();
-    if let Some(webhooks) = webhooks {
-        finish(&webhooks, settings.config.close_timeout);
+    #[cfg(feature = "tls")]
+    if let Some(renewal) = renewal {
+        let listeners = listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect();
+        let address = |it: &TlsListener| announced(it, it.is_tls());
+        return start.run(listeners, address, || renewal.watch().map(Some));
     }
-    match done {
-        Ok(()) => {
-            log::info!("stopped");
-            Ok(ExitCode::SUCCESS)
+    start.run(listeners, |it| announced(it, false), || Ok(None))
+}
+
+/// What is known before there is a server.
+struct Start {
+    values: Values,
+    capacity: Capacity,
+    settings: Settings,
+    signals: Held,
+}
+
+impl Start {
+    /// `watch` starts what is to hear of a SIGHUP.
+    fn run<L: Listen>(
+        self,
+        listeners: Vec<L>,
+        address: impl Fn(&L) -> String,
+        watch: impl FnOnce() -> io::Result<Option<Sender<()>>>,
+    ) -> Result<ExitCode, Refusal> {
+        let Start { values, capacity, settings, signals } = self;
+        let addresses: Vec<String> = listeners.iter().map(address).collect();
+        let webhooks = settings.webhooks.clone();
+        let webhooks = webhooks
+            .map(|config| Webhooks::start(config, settings.config.max_connections))
+            .transpose()
+            .map_err(|error| failed("cannot start the webhooks", error))?;
+        let relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
+        let mut server = Server::new(listeners, settings.config.clone(), relay)
+            .map_err(|error| failed("cannot start", error))?;
+        // Dropped at the end of this function, panic or not: the last lines are printed.
+        let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
+        let hangup = watch().map_err(|error| failed("cannot watch the certificate", error))?;
+        signals
+            .obey(server.stopper(), hangup)
+            .map_err(|error| failed("cannot wait for signals", error))?;
+
+        // From here on it can be connected to, and is stopped by a signal.
+        announce(&settings, &capacity, &values);
+        print_addresses(&addresses);
+        let done = server.run();
+        if let Some(webhooks) = webhooks {
+            finish(&webhooks, settings.config.close_timeout);
         }
-        // The poll itself: nothing that a peer does ends here.
-        Err(error) => {
-            log::error!("the loop has failed: {error}");
-            Ok(ExitCode::FAILURE)
+        match done {
+            Ok(()) => {
+                log::info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            // The poll itself: nothing that a peer does ends here.
+            Err(error) => {
+                log::error!("the loop has failed: {error}");
+                Ok(ExitCode::FAILURE)
+            }
         }
     }
+}
+
+fn failed(what: &str, error: io::Error) -> Refusal {
+    Refusal(format!("{what}: {error}"))
 }
 
 /// What an operator should find at the top of the log.
@@ -91,7 +118,17 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     }
 }
 
-/// Gives the backend as long to take what waits as clients have to close.
+/// Where a listener can be reached.
+fn announced(listener: &Listener, tls: bool) -> String {
+    let scheme = match listener.tcp_addr() {
+        Some(_) if tls => "https://",
+        Some(_) => "http://",
+        None => "",
+    };
+    format!("{scheme}{listener}")
+}
+
+/// Gives the backend as long to take what waits as clients have had to close.
 fn finish(webhooks: &Webhooks, within: Duration) {
     let left = webhooks.stop(within);
     if left > 0 {
@@ -101,15 +138,10 @@ fn finish(webhooks: &Webhooks, within: Duration) {
 
 /// Nothing else is ever printed on stdout, so that a script can read a port
 /// from it. Whoever has closed it does not want to know.
-fn print_addresses<'a>(listeners: impl Iterator<Item = &'a Listener>) {
-    let mut stdout = std::io::stdout().lock();
-    for listener in listeners {
-        let scheme = match listener.tcp_addr() {
-            Some(_) if listener.is_tls() => "https://",
-            Some(_) => "http://",
-            None => "",
-        };
-        let _ = writeln!(stdout, "listening on {scheme}{listener}");
+fn print_addresses(addresses: &[String]) {
+    let mut stdout = io::stdout().lock();
+    for address in addresses {
+        let _ = writeln!(stdout, "listening on {address}");
     }
     let _ = stdout.flush();
 }

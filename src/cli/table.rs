@@ -115,7 +115,7 @@ pub static SETTINGS: &[Setting] = &[
         "URL",
         BACKEND,
         "Post to this URL who comes and goes and what could not be delivered, signed; needs \
-         webhook-secret-file. https:// in a build with tls [default: none]",
+         webhook-secret-file [default: none]",
     ),
     setting(
         "webhook-secret-file",

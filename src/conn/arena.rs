@@ -175,9 +175,9 @@ impl Arena {
             self.next_turn();
         }
         let start = self.current.used;
-        let end = start + length;
-        let segment = Segment { turn: self.number, start: start as u32, end: end as u32 };
-        (segment, self.current.take(length))
+        let room = self.current.take(length);
+        let end = start + room.len();
+        (Segment { turn: self.number, start: start as u32, end: end as u32 }, room)
     }
 
     /// Says that `segment`, the last one put, goes to many.

@@ -154,7 +154,7 @@ pub fn decode<'a>(
 const HEARTBEAT: &str = "ping";
 
 /// Text is UTF-8 (section 8.1).
-#[inline]
+#[inline(always)]
 pub fn text(payload: &[u8]) -> Result<&str, Violation> {
     if payload == HEARTBEAT.as_bytes() {
         return Ok(HEARTBEAT);

@@ -15,8 +15,6 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use crate::conn::Peer;
 use crate::conn::forwarded::TrustedProxies;
 use crate::hub::Config;
-#[cfg(feature = "tls")]
-use crate::tls::TlsAcceptor;
 
 use super::proxied::Proxied;
 use super::transport::{Listen, Socket, source};
@@ -43,8 +41,6 @@ pub struct Listener {
     loopback: bool,
     /// Who may say for whom they connect.
     trusted: TrustedProxies,
-    #[cfg(feature = "tls")]
-    tls: Option<TlsAcceptor>,
 }
 
 #[derive(Debug)]
@@ -106,29 +102,7 @@ impl Listener {
     }
 
     fn plain(kind: Kind, loopback: bool) -> Self {
-        Listener {
-            kind,
-            loopback,
-            trusted: TrustedProxies::default(),
-            #[cfg(feature = "tls")]
-            tls: None,
-        }
-    }
-
-    /// Has it speak TLS, if it is a TCP listener: what comes over a Unix socket
-    /// stays plain.
-    #[cfg(feature = "tls")]
-    pub fn with_tls(mut self, acceptor: &TlsAcceptor) -> Self {
-        self.tls = Some(acceptor.for_listener());
-        self
-    }
-
-    /// Whether the connections it accepts speak TLS.
-    pub fn is_tls(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.tls.is_some() && matches!(self.kind, Kind::Tcp(_));
-        #[cfg(not(feature = "tls"))]
-        false
+        Listener { kind, loopback, trusted: TrustedProxies::default() }
     }
 
     /// The TCP address it is bound to; `None` for a Unix socket.
@@ -190,14 +164,7 @@ impl Listen for Listener {
             Kind::Tcp(listener) => {
                 let (stream, addr) = listener.accept()?;
                 let peer = Peer::from(addr);
-                let trusted = self.trusted.trusts(peer);
-                #[cfg(feature = "tls")]
-                if let Some(tls) = &self.tls {
-                    let mut stream = Box::new(tls.accept(stream)?);
-                    stream.set_proxied(trusted);
-                    return Ok((Socket::Tls(stream), peer));
-                }
-                if trusted {
+                if self.trusted.trusts(peer) {
                     return Ok((Socket::Proxied(Proxied::new(stream)), peer));
                 }
                 Ok((Socket::Tcp(stream), peer))

@@ -25,7 +25,11 @@ use crate::hub::{Config, ConnId, Handler, Hub, OpenError, SURPLUS};
 
 pub use listener::Listener;
 pub use proxied::ConnectedFor;
+#[cfg(feature = "tls")]
+pub(crate) use proxied::take_header;
 pub use transport::{Listen, Socket, Transport};
+#[cfg(feature = "tls")]
+pub(crate) use transport::{reset_on_close, source};
 
 /// Bytes read from a connection at most before others have their turn.
 pub const READ_SIZE: usize = 64 * 1024;

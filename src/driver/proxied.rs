@@ -33,6 +33,12 @@ impl fmt::Display for ConnectedFor {
 
 impl std::error::Error for ConnectedFor {}
 
+impl From<ConnectedFor> for io::Error {
+    fn from(cause: ConnectedFor) -> Self {
+        io::Error::new(ErrorKind::Interrupted, cause)
+    }
+}
+
 /// A plain connection from a trusted proxy, before its first byte was read.
 #[derive(Debug)]
 pub struct Proxied(Option<TcpStream>);
@@ -47,7 +53,7 @@ impl Proxied {
     }
 
     /// The proxy has had its say. Only once.
-    pub(super) fn open(&mut self) -> io::Result<TcpStream> {
+    pub(crate) fn open(&mut self) -> io::Result<TcpStream> {
         self.0.take().ok_or_else(|| ErrorKind::NotConnected.into())
     }
 }

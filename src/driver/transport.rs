@@ -1,5 +1,5 @@
-//! What the driver reads and writes: TCP and Unix sockets, TLS over them, or a
-//! test's fakes.
+//! What the driver reads and writes: TCP and Unix sockets, what is put over
+//! them, or a test's fakes.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -13,8 +13,6 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
 
 use crate::conn::Peer;
-#[cfg(feature = "tls")]
-use crate::tls::TlsStream;
 
 use super::proxied::{ConnectedFor, Proxied, take_header};
 
@@ -81,9 +79,6 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
-    /// In TLS over TCP.
-    #[cfg(feature = "tls")]
-    Tls(Box<TlsStream>),
     /// Over TCP from a trusted proxy, which may first say for whom it comes.
     Proxied(Proxied),
 }
@@ -93,37 +88,15 @@ impl Transport for Socket {
         match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.shutdown_write(),
             Socket::Proxied(_) => Ok(()),
-        }
-    }
-
-    #[inline]
-    fn has_more(&self) -> bool {
-        match self {
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.has_more(),
-            _ => false,
-        }
-    }
-
-    #[inline]
-    fn wants_write(&self) -> bool {
-        match self {
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.wants_write(),
-            _ => false,
         }
     }
 
     fn discard_unsent(&mut self) -> io::Result<()> {
         match self {
-            Socket::Tcp(stream) => SockRef::from(&*stream).set_linger(Some(Duration::ZERO)),
+            Socket::Tcp(stream) => reset_on_close(stream),
             // The receiver's already.
             Socket::Unix(_) => Ok(()),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO)),
             // Nothing was written to it.
             Socket::Proxied(_) => Ok(()),
         }
@@ -137,34 +110,14 @@ impl Socket {
         match self {
             Socket::Tcp(_) => self.read(buffer),
             Socket::Unix(stream) => stream.try_io(|| recv(stream.as_fd(), buffer)),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) if !stream.is_proxied() => stream.read(buffer),
-            #[cfg(feature = "tls")]
-            Socket::Tls(_) => self.read_proxied(buffer),
-            Socket::Proxied(_) => self.read_proxied(buffer),
-        }
-    }
-
-    /// What the proxy has to say is read first; then it is like any other.
-    #[cold]
-    fn read_proxied(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let client = match self {
             Socket::Proxied(proxied) => {
                 let client = take_header(proxied.tcp()?, buffer)?;
                 *self = Socket::Tcp(proxied.open()?);
-                client
+                match client {
+                    Some(client) => Err(ConnectedFor(client).into()),
+                    None => self.read(buffer),
+                }
             }
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => {
-                let client = take_header(stream.tcp(), buffer)?;
-                stream.set_proxied(false);
-                client
-            }
-            _ => None,
-        };
-        match client {
-            Some(client) => Err(io::Error::new(ErrorKind::Interrupted, ConnectedFor(client))),
-            None => self.read(buffer),
         }
     }
 
@@ -173,12 +126,15 @@ impl Socket {
         match self {
             Socket::Tcp(_) => self.write(bytes),
             Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.write(bytes),
             // Nobody is answered before anything was read.
             Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
+}
+
+/// Has the close throw away what is not sent yet.
+pub(crate) fn reset_on_close(tcp: &TcpStream) -> io::Result<()> {
+    SockRef::from(tcp).set_linger(Some(Duration::ZERO))
 }
 
 // Reads and writes are made without the C library, whose are cancellation
@@ -229,8 +185,6 @@ impl Write for Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(|| send(stream.as_fd())),
             Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.write_vectored(slices),
             Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -258,13 +212,11 @@ macro_rules! source {
         }
     };
 }
-pub(super) use source;
+pub(crate) use source;
 
 source!(Socket, self => match self {
     Socket::Tcp(stream) => stream as &mut dyn Source,
     Socket::Unix(stream) => stream as &mut dyn Source,
-    #[cfg(feature = "tls")]
-    Socket::Tls(stream) => stream.as_mut() as &mut dyn Source,
     Socket::Proxied(proxied) => proxied.tcp()? as &mut dyn Source,
 });
 
@@ -274,10 +226,7 @@ mod tests {
 
     #[test]
     fn a_socket_stays_small() {
-        // A stream, or a pointer to TLS, and which of them it is; mio's stream is
-        // larger while debugging.
-        let pointer = if cfg!(feature = "tls") { size_of::<usize>() } else { 0 };
-        let most = size_of::<TcpStream>().max(pointer) + align_of::<Socket>();
-        assert!(size_of::<Socket>() <= most, "{}", size_of::<Socket>());
+        // A stream and which of them it is; mio's stream is larger while debugging.
+        assert!(size_of::<Socket>() <= size_of::<TcpStream>() + align_of::<Socket>());
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The only place of the library that looks at a clock.
 
+use std::fmt;
 use std::io;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::driver::{Driver, Listener};
+use crate::driver::{Driver, Listen, Listener};
 use crate::hub::{Config, Handler, Hub};
 
 /// Events taken from the poll at once. More do not pay.
@@ -29,12 +30,17 @@ const DRIVER: Token = Token(1);
 /// server.run()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Server<H> {
+pub struct Server<H, L: Listen = Listener> {
     poll: Poll,
     events: Events,
-    driver: Driver<H>,
+    driver: Driver<H, L>,
     stopper: Stopper,
+}
+
+impl<H, L: Listen> fmt::Debug for Server<H, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 /// Wakes a server's loop, and stops it, from any thread. Clones do the same.
@@ -73,12 +79,14 @@ impl<H: Handler> Server<H> {
         }
         Self::new(listeners, config, handler)
     }
+}
 
+impl<H: Handler, L: Listen> Server<H, L> {
     /// Serves on listeners that are bound already.
     ///
     /// # Errors
     /// When the configuration contradicts itself or the system gives no poll.
-    pub fn new(listeners: Vec<Listener>, config: Config, handler: H) -> io::Result<Self> {
+    pub fn new(listeners: Vec<L>, config: Config, handler: H) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
         let driver =
@@ -152,7 +160,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// The listeners, to learn their addresses.
-    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+    pub fn listeners(&self) -> impl Iterator<Item = &L> {
         self.driver.listeners()
     }
 }

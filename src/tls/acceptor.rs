@@ -70,13 +70,14 @@ impl TlsAcceptor {
     }
 
     /// Buffers of its own, for the connections of one listener.
-    pub(crate) fn for_listener(&self) -> Self {
+    pub(super) fn for_listener(&self) -> Self {
         TlsAcceptor { scratch: Arc::default(), ..self.clone() }
     }
 
     /// The handshake is still to come; it goes on as the stream is read.
-    pub(crate) fn accept(&self, tcp: TcpStream) -> std::io::Result<TlsStream> {
-        TlsStream::new(tcp, Arc::clone(&self.config), Arc::clone(&self.scratch))
+    /// When it is from a trusted proxy, that may have its say before it.
+    pub(super) fn accept(&self, tcp: TcpStream, proxied: bool) -> std::io::Result<TlsStream> {
+        TlsStream::new(tcp, Arc::clone(&self.config), Arc::clone(&self.scratch), proxied)
     }
 }
 

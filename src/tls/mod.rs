@@ -9,9 +9,11 @@
 
 mod acceptor;
 mod certificate;
+mod listener;
 mod room;
 mod stream;
 
 pub use acceptor::TlsAcceptor;
 pub use certificate::{Certificate, CertificateError};
+pub use listener::{TlsListener, TlsSocket};
 pub use stream::TlsStream;

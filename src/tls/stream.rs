@@ -20,6 +20,8 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 
+use crate::driver::{ConnectedFor, Transport, reset_on_close, take_header};
+
 use super::room::{Refused, append};
 
 /// Ciphertext that is read at once. Not less than the driver's buffer, which
@@ -95,6 +97,7 @@ impl TlsStream {
         tcp: TcpStream,
         config: Arc<ServerConfig>,
         scratch: Arc<Mutex<Scratch>>,
+        proxied: bool,
     ) -> io::Result<Self> {
         let session = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         Ok(TlsStream {
@@ -105,47 +108,12 @@ impl TlsStream {
             unsent: Vec::new(),
             unreported: 0,
             blocked: false,
-            proxied: false,
+            proxied,
             more: false,
             greeted: false,
             closing: false,
             end: None,
         })
-    }
-
-    /// The stream under it, for what comes before the handshake.
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        &self.tcp
-    }
-
-    /// Whether something else is to be read from that first.
-    pub(crate) fn is_proxied(&self) -> bool {
-        self.proxied
-    }
-
-    pub(crate) fn set_proxied(&mut self, proxied: bool) {
-        self.proxied = proxied;
-    }
-
-    /// Whether the last read left something over that no event will tell of.
-    pub(crate) fn has_more(&self) -> bool {
-        self.more
-    }
-
-    /// Whether a read has something to write first, once the socket takes it.
-    pub(crate) fn wants_write(&self) -> bool {
-        self.blocked
-    }
-
-    /// Tells the peer that nothing more comes, and ends the sending side.
-    pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
-        self.closing = true;
-        let scratch = Arc::clone(&self.scratch);
-        self.seal(Content::CloseNotify, &mut lock(&scratch).output)?;
-        if self.blocked {
-            return Ok(());
-        }
-        self.tcp.shutdown(Shutdown::Write)
     }
 
     /// Reads what is there and decrypts it to the front of `buffer`. 0 when
@@ -367,6 +335,13 @@ impl Read for TlsStream {
             return Err(ErrorKind::InvalidInput.into());
         }
         self.more = false;
+        if self.proxied {
+            let client = take_header(&self.tcp, buffer)?;
+            self.proxied = false;
+            if let Some(client) = client {
+                return Err(ConnectedFor(client).into());
+            }
+        }
         self.go_on()?;
         let scratch = Arc::clone(&self.scratch);
         let mut scratch = lock(&scratch);
@@ -418,6 +393,31 @@ impl Write for TlsStream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Transport for TlsStream {
+    /// Tells the peer that nothing more comes, and ends the sending side.
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.closing = true;
+        let scratch = Arc::clone(&self.scratch);
+        self.seal(Content::CloseNotify, &mut lock(&scratch).output)?;
+        if self.blocked {
+            return Ok(());
+        }
+        self.tcp.shutdown(Shutdown::Write)
+    }
+
+    fn discard_unsent(&mut self) -> io::Result<()> {
+        reset_on_close(&self.tcp)
+    }
+
+    fn has_more(&self) -> bool {
+        self.more
+    }
+
+    fn wants_write(&self) -> bool {
+        self.blocked
     }
 }
 

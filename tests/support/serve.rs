@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use longlink::{Config, Handler, Hub, Listener, Relay, RelayConfig, Server, Stopper};
+use longlink::{Config, Handler, Hub, Listen, Listener, Relay, RelayConfig, Server, Stopper};
 
 use super::client::{DEADLINE, Raw, Socket};
 
 /// Runs between turns until it says that it is done.
-type Job<H> = Box<dyn FnMut(&mut Server<H>) -> bool + Send>;
+type Job<H> = Box<dyn FnMut(&mut Hub, &mut H) -> bool + Send>;
 
 /// A running server. When it goes it must stop in time and be in order.
 pub struct Site<H: Handler + Send + 'static = Relay> {
@@ -37,19 +37,19 @@ pub fn relay_with(
 
 pub fn serve<H: Handler + Send + 'static>(config: Config, handler: H) -> Site<H> {
     let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
-    serve_on(vec![listener], config, handler)
+    let addr = listener.tcp_addr().unwrap();
+    serve_on(listener, addr, config, handler)
 }
 
-/// Its address is the first listener's.
-pub fn serve_on<H: Handler + Send + 'static>(
-    listeners: Vec<Listener>,
+pub fn serve_on<H: Handler + Send + 'static, L: Listen<Stream: Send> + Send + 'static>(
+    listener: L,
+    addr: SocketAddr,
     config: Config,
     handler: H,
 ) -> Site<H> {
     // Client and server are one process: two descriptors a connection.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let mut server = Server::new(listeners, config, handler).unwrap();
-    let addr = server.listeners().next().unwrap().tcp_addr().unwrap();
+    let mut server = Server::new(vec![listener], config, handler).unwrap();
     let stopper = server.stopper();
     let (jobs, new_jobs) = channel::<Job<H>>();
     let (tell, done) = channel();
@@ -58,7 +58,8 @@ pub fn serve_on<H: Handler + Send + 'static>(
         while !server.is_stopped() {
             server.turn(None).unwrap();
             jobs.extend(new_jobs.try_iter());
-            jobs.retain_mut(|job| !job(&mut server));
+            let (hub, handler) = server.parts();
+            jobs.retain_mut(|job| !job(hub, handler));
         }
         server.parts().0.check_invariants();
         let _ = tell.send(());
@@ -73,8 +74,7 @@ impl<H: Handler + Send + 'static> Site<H> {
         mut look: impl FnMut(&mut Hub, &mut H) -> T + Send + 'static,
     ) -> T {
         let (tell, answer) = channel();
-        self.run(Box::new(move |server| {
-            let (hub, handler) = server.parts();
+        self.run(Box::new(move |hub, handler| {
             let _ = tell.send(look(hub, handler));
             true
         }));
@@ -94,8 +94,8 @@ impl<H: Handler + Send + 'static> Site<H> {
     /// Looks after every turn until `holds` does, and says so then.
     pub fn watch(&self, mut holds: impl FnMut(&mut Hub) -> bool + Send + 'static) -> Receiver<()> {
         let (tell, answer) = channel();
-        self.run(Box::new(move |server| {
-            let held = holds(server.parts().0);
+        self.run(Box::new(move |hub, _| {
+            let held = holds(hub);
             if held {
                 let _ = tell.send(());
             }

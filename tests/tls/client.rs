@@ -39,7 +39,8 @@ pub fn secure(change: impl FnOnce(&mut Config)) -> Secure {
     let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let listener = listener.with_tls(&acceptor);
     assert!(listener.is_tls());
-    let site = serve::serve_on(vec![listener], config, Relay::new(RelayConfig::default()));
+    let addr = listener.tcp_addr().unwrap();
+    let site = serve::serve_on(listener, addr, config, Relay::new(RelayConfig::default()));
     Secure { site, authority, acceptor }
 }
 
