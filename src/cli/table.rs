@@ -124,6 +124,14 @@ pub static SETTINGS: &[Setting] = &[
         BACKEND,
         "The secret that webhooks are signed with, at least 16 bytes [default: none]",
     ),
+    #[cfg(feature = "tls")]
+    setting(
+        "webhook-ca",
+        Takes::One,
+        "FILE",
+        BACKEND,
+        "Trust these authorities, in PEM, for the webhook's https:// [default: those that browsers know]",
+    ),
     setting(
         "webhook-events",
         Takes::Many,

@@ -4,21 +4,28 @@
 use std::fs::File;
 use std::io::Read;
 
-use longlink::{WebhookConfig, WebhookEvents};
+use longlink::{BadWebhook, WebhookConfig, WebhookEvents};
 
 use super::Refusal;
 use super::units;
 use super::values::Values;
 
-/// The longest file of a secret in bytes.
-const MOST_TEXT: u64 = 8 * 1024;
+/// The longest file in bytes.
+const MOST_TEXT: u64 = 1 << 20;
+/// Less than an ordinary message may take is a mistake in the unit.
+const LEAST_QUEUE: usize = 64 * 1024;
 
 /// The settings, if a URL is given.
 pub fn read(values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
     let url = values.read("webhook", units::text)?;
-    let secret = values.read("webhook-secret-file", |raw| read_secret(&units::text(raw)?))?;
+    let secret = values.read("webhook-secret-file", |raw| read_file(&units::text(raw)?))?;
     let events = values.read("webhook-events", |raw| events(&units::list(raw)?))?;
-    let queue = values.read("webhook-queue", units::size)?;
+    let queue = values.read("webhook-queue", |raw| match units::size(raw)? {
+        queue if queue < LEAST_QUEUE => Err("expected 64k or more".to_owned()),
+        queue => Ok(queue),
+    })?;
+    #[cfg(feature = "tls")]
+    let roots = values.read("webhook-ca", |raw| read_file(&units::text(raw)?))?;
     let (url, secret) = match (url, secret) {
         (Some(url), Some(secret)) => (url, secret),
         (Some(_), None) => {
@@ -30,6 +37,8 @@ pub fn read(values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
                 ("webhook-secret-file", secret.is_some()),
                 ("webhook-events", events.is_some()),
                 ("webhook-queue", queue.is_some()),
+                #[cfg(feature = "tls")]
+                ("webhook-ca", roots.is_some()),
             ];
             return match given.iter().find(|(_, given)| *given) {
                 Some((name, _)) => Err(Refusal(format!("{name} needs webhook, the URL"))),
@@ -37,20 +46,25 @@ pub fn read(values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
             };
         }
     };
+    let refuse = |name: &str, why: BadWebhook| Refusal(format!("{name}: {why}"));
+    // Without the line end that editors leave.
     let mut config =
-        WebhookConfig::new(&url, &secret).map_err(|error| Refusal(format!("webhook: {error}")))?;
+        WebhookConfig::new(&url, secret.trim_ascii()).map_err(|why| refuse("webhook", why))?;
+    #[cfg(feature = "tls")]
+    if let Some(roots) = roots {
+        config = config.trust(&roots).map_err(|why| refuse("webhook-ca", why))?;
+    }
     config.events = events.unwrap_or(config.events);
     config.max_queue = queue.unwrap_or(config.max_queue);
     Ok(Some(config))
 }
 
-/// The file's text without the line end that editors leave.
-fn read_secret(path: &str) -> Result<Vec<u8>, String> {
+fn read_file(path: &str) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let length = File::open(path).and_then(|file| file.take(MOST_TEXT + 1).read_to_end(&mut text));
     match length {
-        Ok(length) if length as u64 > MOST_TEXT => Err("the file is longer than 8 KiB".to_owned()),
-        Ok(_) => Ok(text.trim_ascii().to_vec()),
+        Ok(length) if length as u64 > MOST_TEXT => Err("the file is longer than 1 MiB".to_owned()),
+        Ok(_) => Ok(text),
         Err(error) => Err(format!("cannot read the file: {error}")),
     }
 }

@@ -22,6 +22,15 @@ fn webhooks_that_cannot_be_sent_are_refused() {
     assert_refused(&["--webhook", "http://h/"], &["webhook needs webhook-secret-file"]);
     assert_refused(&["--webhook-events", "online"], &["webhook-events needs webhook"]);
     assert_refused(&["--webhook-queue", "1m"], &["webhook-queue needs webhook"]);
+    assert_refused(
+        &["--webhook", "http://h/", "--webhook-secret-file", &secret, "--webhook-queue", "1k"],
+        &["--webhook-queue", "64k"],
+    );
+    #[cfg(feature = "tls")]
+    assert_refused(
+        &["--webhook", "https://h/", "--webhook-secret-file", &secret, "--webhook-ca", &secret],
+        &["webhook-ca", "no whole PEM certificate"],
+    );
     assert_refused(&with("backend"), &["webhook", "expected a URL"]);
     assert_refused(&with("ftp://backend/"), &["webhook", "http://"]);
     assert_refused(

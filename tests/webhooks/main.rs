@@ -7,6 +7,8 @@ mod ledger;
 #[path = "../support/mod.rs"]
 mod support;
 mod telling;
+#[cfg(feature = "tls")]
+mod tls;
 mod under_load;
 
 use std::time::Duration;
@@ -29,6 +31,11 @@ fn site(
     hook.retry_min = Duration::from_millis(5);
     hook.retry_max = Duration::from_millis(50);
     change(&mut hook);
+    serve_with(hook)
+}
+
+/// A server with these webhooks.
+fn serve_with(hook: WebhookConfig) -> (Site<Relay<Webhooks>>, Webhooks) {
     let webhooks = Webhooks::start(hook, 1_000).unwrap();
     let relay = Relay::with_observer(RelayConfig::default(), webhooks.clone());
     (serve(Config::default(), relay), webhooks)

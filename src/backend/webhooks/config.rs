@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ureq::http::Uri;
+#[cfg(feature = "tls")]
+use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use super::sign::Secret;
 
@@ -14,6 +16,8 @@ use super::sign::Secret;
 pub struct WebhookConfig {
     pub(super) endpoint: Uri,
     pub(super) secret: Secret,
+    #[cfg(feature = "tls")]
+    pub(super) roots: RootCerts,
     /// What is told. Default: all but messages.
     pub events: WebhookEvents,
     /// The most bytes of events that wait to be sent, as JSON; messages take at
@@ -87,6 +91,8 @@ pub enum BadWebhook {
     Credentials,
     /// The secret is shorter than 16 bytes.
     ShortSecret,
+    /// There is no certificate in the PEM text, or what there is is cut off.
+    NoCertificate,
 }
 
 impl fmt::Display for BadWebhook {
@@ -97,6 +103,7 @@ impl fmt::Display for BadWebhook {
             BadWebhook::Scheme => "only http:// is spoken in a build without the feature tls",
             BadWebhook::Credentials => "it names a user; requests are signed instead",
             BadWebhook::ShortSecret => "the secret is shorter than 16 bytes",
+            BadWebhook::NoCertificate => "no whole PEM certificate in it",
         })
     }
 }
@@ -126,6 +133,8 @@ impl WebhookConfig {
         Ok(WebhookConfig {
             secret: Secret::new(secret).ok_or(BadWebhook::ShortSecret)?,
             endpoint,
+            #[cfg(feature = "tls")]
+            roots: RootCerts::WebPki,
             events: WebhookEvents::default(),
             max_queue: 16 << 20,
             offline_after: Duration::from_secs(5),
@@ -133,6 +142,25 @@ impl WebhookConfig {
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(60),
         })
+    }
+
+    /// Trusts these authorities, in PEM, instead of those that browsers know.
+    ///
+    /// # Errors
+    /// [`BadWebhook::NoCertificate`].
+    #[cfg(feature = "tls")]
+    pub fn trust(mut self, roots: &[u8]) -> Result<Self, BadWebhook> {
+        let certificates = parse_pem(roots).filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(_) => Some(Err(BadWebhook::NoCertificate)),
+        });
+        let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() {
+            return Err(BadWebhook::NoCertificate);
+        }
+        self.roots = certificates.into();
+        Ok(self)
     }
 
     /// Where events go, as it may be shown: without path and query, which can

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::Uri;
+#[cfg(feature = "tls")]
+use ureq::tls::TlsConfig;
 
 use super::config::WebhookConfig;
 use super::sign::Secret;
@@ -66,11 +68,11 @@ impl Poster {
             .max_idle_connections(1)
             .max_idle_age(KEEP)
             .proxy(None)
-            .user_agent(concat!("longlink/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+            .user_agent(concat!("longlink/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "tls")]
+        let agent = agent.tls_config(TlsConfig::builder().root_certs(config.roots.clone()).build());
         let (endpoint, secret) = (config.endpoint.clone(), config.secret.clone());
-        Poster { agent, endpoint, secret }
+        Poster { agent: agent.build().new_agent(), endpoint, secret }
     }
 }
 
