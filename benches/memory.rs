@@ -32,9 +32,10 @@ const LARGE: usize = 16 * 1024;
 fn main() -> ExitCode {
     let connections: u32 = if is_bench() { 100_000 } else { 5_000 };
     let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate) = (0, 0);
     config.max_connections = connections as usize;
     let mut relay = RelayConfig::default();
-    relay.broadcast = false;
+    relay.broadcast = Some(false);
     let ping: &[&[u8]] = &[frames::texts(["ping"])];
     // In two halves, so that the first has to be kept.
     let large = frames::texts([" ".repeat(LARGE).as_str()]);

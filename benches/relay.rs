@@ -53,7 +53,7 @@ fn exchange(
 }
 
 fn one_to_one(criterion: &mut Criterion) {
-    let mut world = World::new(USERS as usize);
+    let mut world = World::unpaced(USERS as usize);
     world.step = Duration::from_micros(1);
     let tokens = world.connect_all(USERS);
     let order = order::shuffled(USERS);
@@ -80,7 +80,7 @@ fn one_to_one(criterion: &mut Criterion) {
 fn fan_out(criterion: &mut Criterion) {
     let sizes: &[u32] = if is_bench() { &[1_000, 10_000] } else { &[1_000] };
     for &receivers in sizes {
-        let mut world = World::new(receivers as usize);
+        let mut world = World::unpaced(receivers as usize);
         world.step = Duration::from_micros(1);
         let tokens = world.connect_all(receivers);
         let mut group = criterion.benchmark_group("relay");

@@ -72,6 +72,8 @@ pub use hub::{
     Sent, Sink, Stats, Upgrade, Wrote,
 };
 pub use relay::{Counters, Observer, Relay, RelayConfig};
+#[cfg(feature = "tickets")]
+pub use relay::{Ticket, TicketError, Tickets};
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
 pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsListener, TlsSocket, TlsStream};

@@ -1,6 +1,8 @@
 //! The hot paths, each from the driver through the hub and the relay and back,
 //! on streams without a network. What a path counts is checked at its end.
 
+use std::time::Duration;
+
 use mio::Token;
 
 use crate::support::stream::{self, Totals};
@@ -16,8 +18,9 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 5] = [
+pub const PATHS: [Path; 6] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
+    Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
     Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
     Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
@@ -38,16 +41,21 @@ const PONG: usize = r#"{"type":"pong"}"#.len();
 
 /// A `ping` and its pong, one in a read.
 fn ping(operations: u32) {
-    pings(operations, 1);
+    pings(operations, 1, World::new);
 }
 
-/// The same with sixteen in each read; an operation is one of them.
+/// The same where nothing is limited by a rate.
+fn ping_without_rates(operations: u32) {
+    pings(operations, 1, World::unpaced);
+}
+
+/// Sixteen pings in each read; an operation is one of them.
 fn ping_pipelined(operations: u32) {
-    pings(operations, PIPELINED);
+    pings(operations, PIPELINED, World::new);
 }
 
-fn pings(operations: u32, in_a_read: usize) {
-    let mut world = World::new(CLIENTS as usize);
+fn pings(operations: u32, in_a_read: usize, world: fn(usize) -> World) {
+    let mut world = world(CLIENTS as usize);
     let clients = world.connect_all(CLIENTS);
     let pings = frames::texts(vec!["ping"; in_a_read]);
     let reads = operations as usize / in_a_read;
@@ -86,6 +94,8 @@ fn one_to_one(operations: u32) {
 /// A message to everyone; an operation is one of its deliveries.
 fn fan_out(operations: u32) {
     let mut world = World::new(RECEIVERS as usize);
+    // A broadcast takes nine turns to be written; slower than its rate.
+    world.step = Duration::from_millis(6);
     let clients = world.connect_all(RECEIVERS);
     let message = r#""hello, how are you doing today?""#;
     let sent = frames::texts([format!(r#"{{"message":{message}}}"#).as_str()]);

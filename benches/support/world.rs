@@ -26,6 +26,14 @@ impl World {
         config.max_connections = connections;
         World::with(config, Relay::new(RelayConfig::default()))
     }
+
+    /// The same without rates: the clock hardly moves while all send.
+    pub fn unpaced(connections: usize) -> Self {
+        let mut config = Config::default();
+        config.max_connections = connections;
+        (config.message_rate, config.broadcast_rate) = (0, 0);
+        World::with(config, Relay::new(RelayConfig::default()))
+    }
 }
 
 impl<H: Handler> World<H> {

@@ -15,9 +15,9 @@ Open http://ADDR/ in two browser tabs to see it.";
 
 const AFTER: &str = "\
 Protected by default:
-  Only this machine can connect: another address is refused without --open. Web pages of
-  other sites are refused by their Origin, other names by their Host. Every limit and
-  timeout above holds for everyone.
+  Only this machine can connect: another address is refused without tickets or --open.
+  Without tickets, web pages of other sites are refused by their Origin, other names by their
+  Host. Every limit and timeout above holds for everyone.
 
 Each setting is also an environment variable (LONGLINK_MAX_CONNECTIONS=5000; lists with
 commas) and a key of the configuration file. Flags win over the environment, and that over
@@ -39,6 +39,7 @@ pub enum Command {
     Shown,
     Serve(Flags),
     Bench(Box<ArgMatches>),
+    Ticket(Box<ArgMatches>),
 }
 
 /// The flags given: of each setting, its values in their order.
@@ -49,6 +50,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
     match command().try_get_matches_from(args) {
         Ok(mut matches) => Ok(match matches.remove_subcommand() {
             Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
+            Some((name, chosen)) if name == "ticket" => Command::Ticket(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -71,30 +73,36 @@ fn command() -> clap::Command {
         .about(ABOUT)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve))
+        .subcommand(super::ticket::command())
         .subcommand(crate::bench::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {
     let command = command.after_help(AFTER).max_term_width(100);
-    SETTINGS.iter().fold(command, |command, setting| {
-        let arg = Arg::new(setting.name)
-            .long(setting.name)
-            .value_name(setting.value)
-            .help_heading(setting.heading)
-            .help(setting.help)
-            // A negative number is for us to refuse, with its reason.
-            .allow_negative_numbers(true);
-        command.arg(match setting.takes {
-            Takes::One => arg,
-            Takes::Many => arg.action(ArgAction::Append),
-            Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
-        })
-    })
+    command.args(SETTINGS.iter().map(flag_of))
 }
 
-fn flags(matches: &ArgMatches) -> Flags {
+/// The flag of a setting.
+pub fn flag_of(setting: &'static Setting) -> Arg {
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(setting.value)
+        .help_heading(setting.heading)
+        .help(setting.help)
+        // A negative number is for us to refuse, with its reason.
+        .allow_negative_numbers(true);
+    match setting.takes {
+        Takes::One => arg,
+        Takes::Many => arg.action(ArgAction::Append),
+        Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
+    }
+}
+
+/// The settings among what was given; the others are not asked for, since
+/// not every command takes all.
+pub fn flags(matches: &ArgMatches) -> Flags {
     let given = |setting: &'static Setting| {
-        let values = matches.get_many::<String>(setting.name)?;
+        let values = matches.try_get_many::<String>(setting.name).ok()??;
         Some((setting, values.cloned().collect()))
     };
     SETTINGS.iter().filter_map(given).collect()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use longlink::{Certificate, TlsAcceptor};
 
 use super::Refusal;
+use super::supervisor::Supervisor;
 use super::units;
 use super::values::Values;
 
@@ -57,7 +58,8 @@ impl Files {
     }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+/// What is in such a file.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let read = || {
         let mut bytes = Vec::new();
         File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
@@ -102,8 +104,9 @@ impl Renewal {
     }
 
     /// Says what is to be said of the certificate, and looks at the files every
-    /// minute, and when it is told to, from a thread of its own.
-    pub fn watch(mut self) -> io::Result<Sender<()>> {
+    /// minute, and when it is told to, from a thread of its own. The supervisor
+    /// learns that what it asked for is done.
+    pub fn watch(mut self, supervisor: Supervisor) -> io::Result<Sender<()>> {
         if let Some(warning) = self.warning {
             log::warn!("{warning}");
         }
@@ -117,6 +120,9 @@ impl Renewal {
                 };
                 if let Some(found) = self.look(asked) {
                     self.tell(&found);
+                }
+                if asked {
+                    supervisor.ready();
                 }
             }
         };

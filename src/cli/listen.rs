@@ -1,4 +1,5 @@
-//! Addresses to listen on: reading, protecting and binding them.
+//! Addresses to listen on: reading, protecting and binding them, unless the
+//! service manager has bound them.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -8,15 +9,17 @@ use std::path::PathBuf;
 use longlink::{Config, Listener};
 
 use super::Refusal;
+use super::inherited::Inherited;
 
-/// One `--listen`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One `--listen`, or one socket that was handed over.
+#[derive(Debug)]
 pub enum Address {
     /// As written, and what it means: a name may have several addresses.
     Tcp(String, Vec<SocketAddr>),
     /// The path of a socket file. Who may connect is what its folder's
     /// permissions say.
     Unix(PathBuf),
+    Inherited(Inherited),
 }
 
 impl fmt::Display for Address {
@@ -24,6 +27,7 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp(text, _) => f.write_str(text),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Inherited(socket) => socket.fmt(f),
         }
     }
 }
@@ -64,22 +68,27 @@ impl Address {
                 addrs.iter().all(|addr| addr.ip().to_canonical().is_loopback())
             }
             Address::Unix(_) => true,
+            Address::Inherited(socket) => socket.is_local(),
         }
     }
 
     /// Binds what it means, which for a name may be several listeners.
-    fn bind(&self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
+    fn bind(self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
         let addrs = match self {
             Address::Unix(path) => {
-                listeners.push(Listener::unix(path)?);
+                listeners.push(Listener::unix(&path)?);
+                return Ok(());
+            }
+            Address::Inherited(socket) => {
+                listeners.push(socket.listen(config)?);
                 return Ok(());
             }
             Address::Tcp(_, addrs) => addrs,
         };
         let before = listeners.len();
         let mut missing = None;
-        for addr in addrs {
-            match Listener::tcp(*addr, config) {
+        for &addr in &addrs {
+            match Listener::tcp(addr, config) {
                 Ok(listener) => listeners.push(listener),
                 // `localhost` means `::1` as well, which a container may lack.
                 Err(error) if addrs.len() > 1 && error.kind() != ErrorKind::AddrInUse => {
@@ -108,14 +117,15 @@ pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
 }
 
 /// Binds them all, or none.
-pub fn bind(addresses: &[Address], config: &Config) -> Result<Vec<Listener>, Refusal> {
+pub fn bind(addresses: Vec<Address>, config: &Config) -> Result<Vec<Listener>, Refusal> {
     let mut listeners = Vec::new();
     for address in addresses {
+        let name = address.to_string();
         address.bind(config, &mut listeners).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Refusal(format!(
-                "cannot listen on {address}: it is taken; choose another with --listen"
+                "cannot listen on {name}: it is taken; choose another with --listen"
             )),
-            _ => Refusal(format!("cannot listen on {address}: {error}")),
+            _ => Refusal(format!("cannot listen on {name}: {error}")),
         })?;
     }
     Ok(listeners)

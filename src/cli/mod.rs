@@ -1,22 +1,26 @@
 //! The binary's own layer: command line, environment and configuration file to
-//! [`longlink::Config`], the logger, the signals.
+//! [`longlink::Config`], the logger, the signals, the service manager.
 //!
-//! The only place with threads (one that prints log lines, one that waits for
-//! signals, one that looks at the certificate's files), and the only one that ends the process. Must not know: how
-//! anything is served.
+//! It has threads (one that prints log lines, one that waits for signals, one
+//! that looks at the certificate's files), and is the only one that ends the
+//! process. Must not know: how anything is served.
 
 mod args;
 mod capacity;
 #[cfg(feature = "tls")]
 mod certificate;
 mod hosts;
+mod inherited;
 mod listen;
 mod logger;
 mod quota;
+mod secret;
 mod serve;
 mod settings;
 mod signals;
+mod supervisor;
 mod table;
+mod ticket;
 pub mod units;
 pub mod values;
 mod webhooks;
@@ -45,6 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = args::parse(args).and_then(|command| match command {
         args::Command::Shown => Ok(ExitCode::SUCCESS),
         args::Command::Bench(matches) => crate::bench::run(&matches).map_err(Refusal),
+        args::Command::Ticket(matches) => ticket::ticket(&matches),
         args::Command::Serve(flags) => serve::serve(&flags),
     });
     done.unwrap_or_else(|refusal| {

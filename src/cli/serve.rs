@@ -3,45 +3,53 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "tls")]
 use longlink::TlsListener;
-use longlink::{Config, Listen, Listener, Relay, Server, Webhooks};
+use longlink::{Config, Handler, Listen, Listener, Relay, Server, Webhooks};
 
 use super::Refusal;
 use super::args::Flags;
 use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Renewal;
+use super::inherited::Inherited;
 use super::listen;
 use super::logger::Logger;
 use super::settings::Settings;
 use super::signals::Held;
+use super::supervisor::Supervisor;
 use super::units::Bytes;
 use super::values::Values;
 
 /// Serves until a signal comes. All that can be refused is refused before the
 /// first log line, so that a refusal stands alone on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+    // Before anything is opened.
+    let inherited = Inherited::take()?;
     let values = Values::gather(flags, std::env::vars_os())?;
     // Before the settings, as the number of connections follows from it.
     let capacity = Capacity::claim();
-    let settings = Settings::read(&values, &capacity)?;
+    let mut settings = Settings::read(&values, &capacity, inherited)?;
+    let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
+        settings.warnings.push(warning);
+        Supervisor::default()
+    });
     // Before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let listeners = listen::bind(&settings.listen, &settings.config)?;
-    let start = Start { values, capacity, settings, signals };
+    let listeners = listen::bind(std::mem::take(&mut settings.listen), &settings.config)?;
+    let start = Start { values, capacity, settings, signals, supervisor };
 
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
         let listeners = listeners.into_iter().map(|it| it.with_tls(renewal.acceptor())).collect();
         let address = |it: &TlsListener| announced(it, it.is_tls());
-        return start.run(listeners, address, || renewal.watch().map(Some));
+        return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
     }
-    start.run(listeners, |it| announced(it, false), || Ok(None))
+    start.run(listeners, |it| announced(it, false), |_| Ok(None))
 }
 
 /// What is known before there is a server.
@@ -50,6 +58,7 @@ struct Start {
     capacity: Capacity,
     settings: Settings,
     signals: Held,
+    supervisor: Supervisor,
 }
 
 impl Start {
@@ -58,29 +67,35 @@ impl Start {
         self,
         listeners: Vec<L>,
         address: impl Fn(&L) -> String,
-        watch: impl FnOnce() -> io::Result<Option<Sender<()>>>,
+        watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
     ) -> Result<ExitCode, Refusal> {
-        let Start { values, capacity, settings, signals } = self;
+        let Start { values, capacity, settings, signals, supervisor } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
         let webhooks = settings.webhooks.clone();
         let webhooks = webhooks
             .map(|config| Webhooks::start(config, settings.config.max_connections))
             .transpose()
             .map_err(|error| failed("cannot start the webhooks", error))?;
-        let relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
+        let mut relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
+        if let Some(secrets) = &settings.secrets {
+            let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
+            relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
+        }
         let mut server = Server::new(listeners, settings.config.clone(), relay)
             .map_err(|error| failed("cannot start", error))?;
         // Dropped at the end of this function, panic or not: the last lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
-        let hangup = watch().map_err(|error| failed("cannot watch the certificate", error))?;
+        let hangup = watch(supervisor.clone())
+            .map_err(|error| failed("cannot watch the certificate", error))?;
         signals
-            .obey(server.stopper(), hangup)
+            .obey(server.stopper(), hangup, supervisor.clone())
             .map_err(|error| failed("cannot wait for signals", error))?;
 
         // From here on it can be connected to, and is stopped by a signal.
         announce(&settings, &capacity, &values);
         print_addresses(&addresses);
-        let done = server.run();
+        supervisor.ready();
+        let done = turns(&mut server, &supervisor);
         if let Some(webhooks) = webhooks {
             finish(&webhooks, settings.config.close_timeout);
         }
@@ -96,6 +111,19 @@ impl Start {
             }
         }
     }
+}
+
+/// The loop, with signs of life for whoever wants them.
+fn turns<H: Handler, L: Listen>(
+    server: &mut Server<H, L>,
+    supervisor: &Supervisor,
+) -> io::Result<()> {
+    let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
+    while !server.is_stopped() {
+        server.turn(Some(pulse.interval()))?;
+        pulse.beat(Instant::now(), || server.parts().0.connections());
+    }
+    Ok(())
 }
 
 fn failed(what: &str, error: io::Error) -> Refusal {

@@ -8,7 +8,9 @@ use super::capacity::Capacity;
 #[cfg(feature = "tls")]
 use super::certificate::Files;
 use super::hosts;
+use super::inherited::Inherited;
 use super::listen::{self, Address};
+use super::secret::Secrets;
 use super::units;
 use super::values::Values;
 use super::webhooks;
@@ -18,6 +20,10 @@ use super::webhooks;
 pub struct Settings {
     pub config: Config,
     pub relay: RelayConfig,
+    /// Clients need a ticket signed with one of these.
+    pub secrets: Option<Secrets>,
+    /// A ticket's end is not the connection's.
+    pub at_door_only: bool,
     /// Where the backend is told what happens.
     pub webhooks: Option<WebhookConfig>,
     /// Checked: none is open that was not meant to be.
@@ -45,23 +51,41 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::One)];
 
 impl Settings {
-    /// Reads every setting; the machine's capacity gives some defaults.
-    pub fn read(values: &Values, capacity: &Capacity) -> Result<Self, Refusal> {
+    /// Reads every setting; the machine's capacity gives some defaults. Sockets
+    /// that were handed over take the place of addresses.
+    pub fn read(
+        values: &Values,
+        capacity: &Capacity,
+        inherited: Vec<Inherited>,
+    ) -> Result<Self, Refusal> {
         let config = config(values, capacity)?;
-        let addresses = values.read("listen", |raw| {
-            units::list(raw)?.iter().map(|text| Address::parse(text)).collect()
-        })?;
-        let listen = match addresses {
-            Some(addresses) => addresses,
-            None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
+        let listen = match inherited.is_empty() {
+            true => listen(values)?,
+            false => inherited.into_iter().map(Address::Inherited).collect(),
         };
+        let secrets = Secrets::read(values)?;
         let open = values.read("open", units::switch)?.unwrap_or(false);
-        if !open {
+        if open && secrets.is_some() {
+            return Err(Refusal(
+                "open lets everyone in, a secret only who has a ticket: \
+                 leave one of them out"
+                    .to_owned(),
+            ));
+        }
+        if !open && secrets.is_none() {
             listen::protect(&listen)?;
+        }
+        let at_door_only = values.read("ticket-at-door-only", units::switch)?.unwrap_or(false);
+        if at_door_only && secrets.is_none() {
+            return Err(Refusal(
+                "ticket-at-door-only: there are no tickets without a secret".into(),
+            ));
         }
         let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
             relay: relay(values)?,
+            secrets,
+            at_door_only,
             webhooks: webhooks::read(values)?,
             listen,
             #[cfg(feature = "tls")]
@@ -84,13 +108,29 @@ impl Settings {
             let warning = "ping-after is not below idle-timeout: silent clients are ended unasked";
             self.warnings.push(warning.to_owned());
         }
-        if let Some(address) = self.listen.iter().find(|address| !address.is_local()) {
+        let open = self.listen.iter().find(|address| !address.is_local());
+        if let (Some(address), None) = (open, &self.secrets) {
             self.warnings
                 .push(format!("{address} is open: everyone who reaches it may connect as anyone"));
+        }
+        let inherited = matches!(self.listen[..], [Address::Inherited(_), ..]);
+        if inherited && values.is_given("listen") {
+            let warning = "listen is set, but the service manager's sockets take its place";
+            self.warnings.push(warning.to_owned());
         }
         for name in &values.strangers {
             self.warnings.push(format!("{name} is set, but there is no such setting"));
         }
+    }
+}
+
+fn listen(values: &Values) -> Result<Vec<Address>, Refusal> {
+    let addresses = values.read("listen", |raw| {
+        units::list(raw)?.iter().map(|text| Address::parse(text)).collect()
+    })?;
+    match addresses {
+        Some(addresses) => Ok(addresses),
+        None => Ok(vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?]),
     }
 }
 
@@ -116,11 +156,30 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
         }
     }
     for (name, field) in [
+        ("max-per-address", &mut config.max_per_address),
+        ("max-per-user", &mut config.max_per_user),
+    ] {
+        if let Some(count) = values.read(name, units::count)? {
+            *field = count;
+        }
+    }
+    for (name, field) in [
+        ("message-rate", &mut config.message_rate),
+        ("broadcast-rate", &mut config.broadcast_rate),
+        ("accept-rate", &mut config.accept_rate),
+    ] {
+        if let Some(rate) = values.read(name, units::rate)? {
+            *field = rate;
+        }
+    }
+    for (name, field) in [
         ("handshake-timeout", &mut config.handshake_timeout),
         ("message-timeout", &mut config.message_timeout),
         ("ping-after", &mut config.ping_after),
         ("idle-timeout", &mut config.idle_timeout),
         ("close-timeout", &mut config.close_timeout),
+        ("reject-delay", &mut config.reject_delay),
+        ("rate-burst", &mut config.rate_burst),
     ] {
         if let Some(time) = values.read(name, units::seconds)? {
             *field = time;
@@ -148,10 +207,9 @@ fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
 /// What of the protocol can be chosen.
 fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     let mut relay = RelayConfig::default();
-    for (name, field) in [("broadcast", &mut relay.broadcast), ("demo", &mut relay.demo)] {
-        if let Some(on) = values.read(name, units::switch)? {
-            *field = on;
-        }
+    relay.broadcast = values.read("broadcast", units::switch)?;
+    if let Some(on) = values.read("demo", units::switch)? {
+        relay.demo = on;
     }
     let list = |raw: &_, read: fn(&str) -> Result<String, String>| -> Result<Vec<_>, _> {
         units::list(raw)?.iter().map(|entry| read(entry)).collect()

@@ -23,6 +23,9 @@ pub struct Setting {
     pub help: &'static str,
 }
 
+/// The file of the secrets of tickets.
+pub const SECRET_FILE: &str = "secret-file";
+
 /// The configuration file is named by a flag or the environment only.
 pub const CONFIG: &str = "config";
 
@@ -30,6 +33,7 @@ pub const CONFIG: &str = "config";
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may connect";
 const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
+const RATES: &str = "Limits for each (0 means none)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
 const BACKEND: &str = "What the backend is told";
@@ -51,7 +55,22 @@ pub static SETTINGS: &[Setting] = &[
         "on|off",
         WHERE,
         "Listen on other than loopback addresses too, although everyone who reaches them may connect \
-         under any user id [default: off]",
+         under any user id; not together with tickets, which need no such permission [default: off]",
+    ),
+    setting(
+        SECRET_FILE,
+        Takes::One,
+        "FILE",
+        WHO,
+        "Let in only clients with a ticket (JWT, HS256) signed with the secret in this file, at least \
+         32 bytes; a second line is a second secret. Or LONGLINK_SECRET holds the secret itself",
+    ),
+    setting(
+        "ticket-at-door-only",
+        Takes::Switch,
+        "on|off",
+        WHO,
+        "Let a connection live on after its ticket has expired [default: off]",
     ),
     #[cfg(feature = "tls")]
     setting(
@@ -106,7 +125,7 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "on|off",
         CHAT,
-        "Whether clients may send to everyone [default: on]",
+        "Whether clients may send to everyone [default: on; with tickets, those whose ticket says so]",
     ),
     setting("demo", Takes::One, "on|off", CHAT, "Whether / is the demo page [default: on]"),
     setting(
@@ -167,7 +186,7 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "BYTES",
         SIZES,
-        "The most that waits for one peer to read, at least max-message + 14; past it the peer is \
+        "The most that waits for one peer to read, from max-message + 14 to 1g; past it the peer is \
          dropped [default: 262144]",
     ),
     setting(
@@ -184,6 +203,58 @@ pub static SETTINGS: &[Setting] = &[
         "BYTES",
         SIZES,
         "The longest request head; a longer one gets 431 [default: 16384]",
+    ),
+    setting(
+        "max-per-address",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Connections from one address, or IPv6 /64; not of loopback and Unix sockets. Further ones get \
+         503 [default: 1000]",
+    ),
+    setting(
+        "max-per-user",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Connections of one user, on all devices; a further one gets 503 [default: 25]",
+    ),
+    setting(
+        "message-rate",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Messages a second of one connection; a faster one is read at that rate, and nothing is \
+         dropped [default: 200]",
+    ),
+    setting(
+        "broadcast-rate",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "The same for messages to everyone [default: 20]",
+    ),
+    setting(
+        "accept-rate",
+        Takes::One,
+        "COUNT",
+        RATES,
+        "Connections accepted a second; others wait in the kernel's backlog [default: 10000]",
+    ),
+    setting(
+        "rate-burst",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "For how long a connection may be ahead of its rates: 5 s at 200 are 1000 messages at once; \
+         0 means one message [default: 5]",
+    ),
+    setting(
+        "reject-delay",
+        Takes::One,
+        "SECONDS",
+        TIMES,
+        "How long a refused handshake waits for its 401 or 403; 0 means not at all [default: 1]",
     ),
     setting(
         "handshake-timeout",
@@ -282,6 +353,13 @@ mod tests {
             ("ping-after", config.ping_after.as_secs() as usize),
             ("idle-timeout", config.idle_timeout.as_secs() as usize),
             ("close-timeout", config.close_timeout.as_secs() as usize),
+            ("reject-delay", config.reject_delay.as_secs() as usize),
+            ("rate-burst", config.rate_burst.as_secs() as usize),
+            ("max-per-address", config.max_per_address),
+            ("max-per-user", config.max_per_user),
+            ("message-rate", config.message_rate as usize),
+            ("broadcast-rate", config.broadcast_rate as usize),
+            ("accept-rate", config.accept_rate as usize),
         ] {
             let told = format!("[default: {default}]");
             assert!(help_of(name).ends_with(&told), "{name}: {}", help_of(name));

@@ -8,6 +8,8 @@ use super::values::Raw;
 
 /// The longest time that can be set: 30 days. More is a mistake in the unit.
 const MOST_SECONDS: f64 = 30.0 * 86_400.0;
+/// The longest span in seconds: ten years.
+const MOST_SPAN: usize = 3_650 * 86_400;
 
 fn expected<T>(what: &str, raw: &Raw) -> Result<T, String> {
     Err(format!("expected {what}, found {raw}"))
@@ -21,6 +23,11 @@ pub fn count(raw: &Raw) -> Result<usize, String> {
         _ => None,
     };
     number.map_or_else(|| expected("a whole number", raw), Ok)
+}
+
+/// So many a second.
+pub fn rate(raw: &Raw) -> Result<u32, String> {
+    u32::try_from(count(raw)?).or_else(|_| expected("less than 4294967296 a second", raw))
 }
 
 /// A size in bytes: `65536`, `64k`, `16m`, `1g`.
@@ -66,6 +73,31 @@ pub fn seconds(raw: &Raw) -> Result<Duration, String> {
     }
 }
 
+/// A time with its unit: `90s`, `30m`, `2h`, `7d`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let seconds = match text.char_indices().last() {
+        Some((at, 's')) => Some((&text[..at], 1)),
+        Some((at, 'm')) => Some((&text[..at], 60)),
+        Some((at, 'h')) => Some((&text[..at], 3_600)),
+        Some((at, 'd')) => Some((&text[..at], 86_400)),
+        _ => None,
+    };
+    let seconds = seconds.and_then(|(number, unit)| digits(number)?.checked_mul(unit));
+    match seconds.filter(|seconds| (1..=MOST_SPAN).contains(seconds)) {
+        Some(seconds) => Ok(Duration::from_secs(seconds as u64)),
+        None => Err(format!("expected a time such as 90s, 30m, 2h or 7d, found {text:?}")),
+    }
+}
+
+/// Text, such as the path of a file; not the empty one.
+pub fn text(raw: &Raw) -> Result<String, String> {
+    match raw {
+        Raw::Word(text) | Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
+        // Not what was found: it may be a secret.
+        _ => Err("expected text".to_owned()),
+    }
+}
+
 /// `on` or `off`; in the file also `true` and `false`.
 pub fn switch(raw: &Raw) -> Result<bool, String> {
     match raw {
@@ -76,14 +108,6 @@ pub fn switch(raw: &Raw) -> Result<bool, String> {
             _ => expected("on or off", raw),
         },
         _ => expected("on or off", raw),
-    }
-}
-
-/// Text, such as the path of a file.
-pub fn text(raw: &Raw) -> Result<String, String> {
-    match raw {
-        Raw::Word(text) | Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
-        _ => expected("text", raw),
     }
 }
 
@@ -208,6 +232,17 @@ mod tests {
         // Only a flag or a variable is text where a number is meant.
         assert!(seconds(&Raw::Text("25".to_owned())).is_err());
         assert!(count(&Raw::Text("25".to_owned())).is_err());
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "h", "2", "0s", "-1h", "1.5h", "2 h", "2H", "3651d", "99999999999999999d"]
+        {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 
     #[test]

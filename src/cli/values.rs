@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Refusal;
 use super::args::Flags;
+use super::secret;
 use super::table::{CONFIG, SETTINGS, Setting, UNSHOWN, VARIABLES};
 
 /// The longest configuration file in bytes.
@@ -108,7 +109,9 @@ impl Values {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) else {
                 // Kubernetes gives these to every container when a service is
                 // called longlink.
-                if !name.starts_with("LONGLINK_SERVICE_") && !name.starts_with("LONGLINK_PORT") {
+                let theirs =
+                    name.starts_with("LONGLINK_SERVICE_") || name.starts_with("LONGLINK_PORT");
+                if !theirs && name != secret::VARIABLE {
                     self.strangers.push(name.to_owned());
                 }
                 continue;
@@ -157,6 +160,11 @@ impl Values {
             Source::File(path) => Refusal(format!("{}: {name}: {why}", path.display())),
         };
         read(raw).map(Some).map_err(refuse)
+    }
+
+    /// Whether a setting was given, whatever its value.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
     }
 
     /// What was set and where, for the log.

@@ -1,31 +1,33 @@
 //! Where the backend wants to be told what happens. Neither the URL nor the
 //! secret is ever printed: both may let somebody in.
 
-use std::fs::File;
-use std::io::Read;
+#[cfg(feature = "tls")]
+use std::path::Path;
 
 use longlink::{BadWebhook, WebhookConfig, WebhookEvents};
 
 use super::Refusal;
+#[cfg(feature = "tls")]
+use super::certificate;
+use super::secret;
 use super::units;
 use super::values::Values;
 
-/// The longest file in bytes.
-const MOST_TEXT: u64 = 1 << 20;
 /// Less than an ordinary message may take is a mistake in the unit.
 const LEAST_QUEUE: usize = 64 * 1024;
 
 /// The settings, if a URL is given.
 pub fn read(values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
     let url = values.read("webhook", units::text)?;
-    let secret = values.read("webhook-secret-file", |raw| read_file(&units::text(raw)?))?;
+    let secret = values.read("webhook-secret-file", |raw| secret::read_file(&units::text(raw)?))?;
     let events = values.read("webhook-events", |raw| events(&units::list(raw)?))?;
     let queue = values.read("webhook-queue", |raw| match units::size(raw)? {
         queue if queue < LEAST_QUEUE => Err("expected 64k or more".to_owned()),
         queue => Ok(queue),
     })?;
     #[cfg(feature = "tls")]
-    let roots = values.read("webhook-ca", |raw| read_file(&units::text(raw)?))?;
+    let roots =
+        values.read("webhook-ca", |raw| certificate::bytes(Path::new(&units::text(raw)?)))?;
     let (url, secret) = match (url, secret) {
         (Some(url), Some(secret)) => (url, secret),
         (Some(_), None) => {
@@ -57,16 +59,6 @@ pub fn read(values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
     config.events = events.unwrap_or(config.events);
     config.max_queue = queue.unwrap_or(config.max_queue);
     Ok(Some(config))
-}
-
-fn read_file(path: &str) -> Result<Vec<u8>, String> {
-    let mut text = Vec::new();
-    let length = File::open(path).and_then(|file| file.take(MOST_TEXT + 1).read_to_end(&mut text));
-    match length {
-        Ok(length) if length as u64 > MOST_TEXT => Err("the file is longer than 1 MiB".to_owned()),
-        Ok(_) => Ok(text),
-        Err(error) => Err(format!("cannot read the file: {error}")),
-    }
 }
 
 fn events(names: &[String]) -> Result<WebhookEvents, String> {

@@ -15,6 +15,9 @@ use super::frame;
 
 /// A buffer is cut here, so that offsets fit 32 bits.
 const MAX_TURN: usize = 1 << 30;
+/// The longest segment: one that begins where a buffer is about to be cut ends
+/// within 32 bits.
+pub const MAX_SEGMENT: usize = u32::MAX as usize - MAX_TURN;
 /// A turn that has not been written whole is gone on with while it is smaller:
 /// a fan-out takes several turns to be written.
 const FULL: usize = 64 * 1024;

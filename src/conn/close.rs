@@ -10,6 +10,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 /// 125, two of them are the code (RFC 6455, section 5.5).
 pub const MAX_CLOSE_REASON: usize = 123;
 
+/// Of the protocol's own codes: not with this ticket, a new one may be tried.
+const EXPIRED: u16 = 4501;
+
 /// What a peer did wrong with its frames. Every violation fails the connection
 /// (RFC 6455, section 7.1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,8 @@ pub enum CloseReason {
     Violation(Violation),
     /// Nothing was heard for `idle_timeout`.
     Idle,
+    /// The right to be connected, such as a ticket, has ended.
+    Expired,
     /// A message did not arrive whole within `message_timeout`.
     MessageTimeout,
     /// The request head did not arrive whole within `handshake_timeout`.
@@ -127,6 +132,7 @@ impl CloseReason {
             }
             CloseReason::Handler { code, reason } => return Some((*code, reason)),
             CloseReason::Idle => (CloseCode::Away, "idle"),
+            CloseReason::Expired => (CloseCode::from(EXPIRED), "ticket has expired"),
             CloseReason::MessageTimeout => (CloseCode::Policy, "message took too long"),
             CloseReason::Memory => (CloseCode::Error, "out of memory"),
             CloseReason::Crowded => (CloseCode::Policy, "too many connections of this user"),
@@ -150,6 +156,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Io(kind) => write!(f, "socket error: {kind}"),
             CloseReason::Violation(violation) => f.write_str(violation.text()),
             CloseReason::Idle => f.write_str("idle"),
+            CloseReason::Expired => f.write_str("ticket has expired"),
             CloseReason::MessageTimeout => f.write_str("message took too long"),
             CloseReason::HandshakeTimeout => f.write_str("request took too long"),
             CloseReason::SlowReader => f.write_str("reads too slowly: its queue is full"),

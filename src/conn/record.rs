@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use super::close::CloseReason;
 use super::decode::Partial;
 use super::outbound::Outbound;
+use super::response::Response;
 
 /// How far a connection has come. It only moves downward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,8 @@ impl Flags {
     pub const WAS_BLOCKED: u16 = 1 << 13;
     /// An HTTP answer is on its way; the next request waits for it.
     pub const ANSWERING: u16 = 1 << 14;
-    /// It is in the user index, or parked beside it.
-    pub const BOUND: u16 = 1 << 15;
+    /// It is ahead of its rate, so an account is kept.
+    pub const OWES: u16 = 1 << 15;
 
     #[inline]
     pub fn has(self, flag: u16) -> bool {
@@ -118,6 +119,8 @@ pub struct Details {
     pub groups: Vec<(u32, u32)>,
     /// Why it is ending.
     pub reason: Option<CloseReason>,
+    /// What it will be answered when it was held for a moment.
+    pub answer: Option<Box<Response>>,
 }
 
 /// One connection.
@@ -181,6 +184,11 @@ impl Connection {
         if self.flags.has(Flags::WRITES_ARE_LIFE) {
             self.note_written(now);
         }
+    }
+
+    /// Whether it is in the user index, or parked beside it.
+    pub fn is_bound(&self) -> bool {
+        self.phase == Phase::Open && !self.user.is_empty()
     }
 
     /// Whether it gets what is sent to its user and to everyone.

@@ -52,6 +52,12 @@ impl Response {
         self.status
     }
 
+    /// Its body, if that is a line of text.
+    #[cfg(feature = "tickets")]
+    pub(crate) fn line(&self) -> &str {
+        std::str::from_utf8(&self.body).map_or("", str::trim_end)
+    }
+
     /// Appends the answer. For a `HEAD` request the body is left out, though
     /// its length is told (RFC 9110, section 9.3.2).
     pub(crate) fn put(&self, keep_alive: bool, head_only: bool, output: &mut Vec<u8>) {

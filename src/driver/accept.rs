@@ -26,28 +26,45 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         if self.retry_accept.is_some_and(|at| at <= self.now) {
             self.retry_accept = None;
         }
-        let mut budget = self.hub.config().accepts_per_turn;
-        while budget > 0 && self.can_accept() {
+        if !self.can_accept() {
+            return;
+        }
+        let allowed = self.rate.available(self.now);
+        if allowed == 0 {
+            self.retry_accept = Some(self.rate.next());
+            return;
+        }
+        let most = self.hub.config().accepts_per_turn.min(allowed);
+        let (mut tries, mut accepted) = (0, 0);
+        while tries < most && self.can_accept() {
             // One from each listener in turn, so that none starves another.
             for position in 0..self.doors.len() {
-                if self.doors[position].ready && self.hub.has_room() && self.retry_accept.is_none()
+                if tries < most
+                    && self.doors[position].ready
+                    && self.hub.has_room()
+                    && self.retry_accept.is_none()
                 {
-                    self.accept_one(position);
-                    budget = budget.saturating_sub(1);
+                    tries += 1;
+                    accepted += u32::from(self.accept_one(position));
                 }
             }
         }
+        self.rate.take(accepted, self.now);
     }
 
-    fn accept_one(&mut self, position: usize) {
+    /// Returns whether there was one.
+    fn accept_one(&mut self, position: usize) -> bool {
         let door = &mut self.doors[position];
         let loopback = door.listener.is_loopback();
-        match door.listener.accept() {
-            Ok((socket, peer)) => {
-                if let Err(error) = self.take_in(socket, peer, loopback) {
-                    log::warn!("a connection could not be taken in: {error}");
-                }
-            }
+        let accepted = door.listener.accept();
+        let was_there = accepted.is_ok();
+        match accepted {
+            Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
+                // The hub has refused it, and has counted that.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(error) => log::warn!("a connection could not be taken in: {error}"),
+                Ok(_) => {}
+            },
             Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
             // The peer has gone again, or a signal came: on to the next one.
             Err(error)
@@ -62,5 +79,6 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 self.retry_accept = Some(self.now + RETRY);
             }
         }
+        was_there
     }
 }

@@ -28,7 +28,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 let full = length == self.buffer.len();
                 let more = full || socket.has_more() || self.marks[index].has(Marks::ENDED);
                 let bytes = &mut self.buffer[..length];
-                self.hub.receive(&mut self.handler, conn, bytes, self.now);
+                self.hub.receive_for::<H, L>(&mut self.handler, conn, bytes, self.now);
                 if more {
                     self.queue_read(conn.index);
                 }

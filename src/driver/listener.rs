@@ -101,6 +101,18 @@ impl Listener {
         Ok(Self::plain(Kind::Unix(listener, file), false))
     }
 
+    /// Takes over a Unix listener, such as one that was handed to the process.
+    /// Its socket file is left where it is.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking.
+    pub fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().unwrap_or(Path::new("?")).to_owned();
+        let file = SocketFile { path, inode: None };
+        Ok(Self::plain(Kind::Unix(UnixListener::from_std(listener), file), false))
+    }
+
     fn plain(kind: Kind, loopback: bool) -> Self {
         Listener { kind, loopback, trusted: TrustedProxies::default() }
     }
@@ -123,10 +135,11 @@ fn is_stale(path: &Path) -> bool {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The file of a Unix socket, removed at the end.
+/// The file of a Unix socket, removed at the end if it is ours.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
+    /// `None`: somebody else's.
     inode: Option<u64>,
 }
 

@@ -10,6 +10,7 @@ mod accept;
 mod io;
 mod listener;
 mod proxied;
+mod rate;
 mod transport;
 
 use std::collections::VecDeque;
@@ -142,7 +143,8 @@ pub struct Driver<H, L: Listen = Listener> {
     to_read: VecDeque<u32>,
     /// The one read buffer of the loop.
     buffer: Box<[u8]>,
-    /// Out of descriptors: accept again at this time.
+    rate: rate::Rate,
+    /// Out of descriptors, or over the rate: accept again at this time.
     retry_accept: Option<Instant>,
     now: Instant,
 }
@@ -181,6 +183,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             marks: Vec::with_capacity(config.max_connections + SURPLUS),
             to_read: VecDeque::new(),
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
+            rate: rate::Rate::new(config.accept_rate, now),
             retry_accept: None,
             now,
             hub: Hub::new(config, now),

@@ -14,7 +14,7 @@ use super::{ConnId, Devices, Hub};
 
 /// The most parked connections of one user and device.
 pub const MAX_PARKED: usize = 4;
-/// The most connections of one user.
+/// The most connections of one user by default.
 pub const MAX_PER_USER: usize = 25;
 /// One key may have one connection ended for room in this time, in milliseconds.
 const EVICTION_MS: u64 = 30_000;
@@ -111,7 +111,6 @@ impl Hub {
         match self.find_seat(&user) {
             None => {
                 self.users.seat(index, &self.conns);
-                self.conns[index as usize].flags.set(Flags::BOUND);
                 return true;
             }
             Some(seat) => {
@@ -127,7 +126,6 @@ impl Hub {
             None => self.users.seat(index, &self.conns),
             Some(seat) => self.join_seat(&user, seat, index),
         }
-        self.conns[index as usize].flags.set(Flags::BOUND);
         true
     }
 
@@ -183,17 +181,16 @@ impl Hub {
             self.close_with(silent, CloseReason::Crowded);
             return true;
         }
-        crowd.members.len() < MAX_PER_USER
+        self.config.max_per_user == 0 || crowd.members.len() < self.config.max_per_user
     }
 
     /// Takes a connection that is ending out of the index. If it was active,
     /// a parked one takes its place at once.
     pub(super) fn unbind(&mut self, index: u32) {
-        let conn = &mut self.conns[index as usize];
-        if !conn.flags.has(Flags::BOUND) {
+        let conn = &self.conns[index as usize];
+        if !conn.is_bound() {
             return;
         }
-        conn.flags.clear(Flags::BOUND);
         let user = conn.user.clone();
         let Some(seat) = self.find_seat(&user) else { return };
         let key = match seat.get() {

@@ -2,9 +2,9 @@
 
 use crate::conn::{Flags, Phase};
 
-use super::Hub;
 use super::pressure::is_pressed;
 use super::users::Seated;
+use super::{Hub, addresses};
 
 impl Hub {
     /// Panics if the hub contradicts itself. For tests and simulators; it
@@ -19,7 +19,7 @@ impl Hub {
             let flags = conn.flags;
             let id = format!("connection {index} in {:?}", conn.phase);
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
-            bound += usize::from(flags.has(Flags::BOUND));
+            bound += usize::from(conn.is_bound());
             pressed += u32::from(is_pressed(conn, self.config.max_queue));
 
             active += u32::from(conn.is_active());
@@ -33,7 +33,7 @@ impl Hub {
                 "{id}: bytes nobody will write"
             );
             assert!(
-                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || flags.has(Flags::BOUND),
+                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || conn.is_bound(),
                 "{id}"
             );
             if conn.phase == Phase::Open {
@@ -41,7 +41,6 @@ impl Hub {
                 let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
                 let never = no_ping && self.timeouts.idle == u64::MAX;
                 assert!(armed.is_some() || never, "{id}: no deadline");
-                assert_eq!(flags.has(Flags::BOUND), !conn.user.is_empty(), "{id}: user index");
                 assert!(flags.has(Flags::OPENED), "{id}");
                 // One whose socket takes bytes may be over by one message.
                 let one_more = if flags.has(Flags::BLOCKED) { 1 } else { 2 };
@@ -57,6 +56,10 @@ impl Hub {
             }
         }
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
+        let held = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Held).count();
+        assert_eq!(held, self.held, "connections that are held");
+        let counted = self.conns.iter().filter(|(_, conn)| addresses::counts(conn.peer)).count();
+        assert_eq!(counted, self.addresses.total(), "connections by their addresses");
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");
         assert_eq!(blocked, self.blocked, "connections whose sockets are full");
@@ -85,7 +88,8 @@ impl Hub {
             }
             Seated::Several(key) => {
                 let members = &self.users.crowds[key as usize].members;
-                assert!(members.len() > 1 && members.len() <= super::MAX_PER_USER);
+                let most = self.config.max_per_user;
+                assert!(members.len() > 1 && (most == 0 || members.len() <= most));
                 let user = &self.conns[members[0].index as usize].user;
                 let mut active = Vec::new();
                 for member in members {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::conn::arena::MAX_SEGMENT;
 use crate::conn::forwarded::TrustedProxies;
+use crate::conn::frame::MAX_HEADER;
 
 /// Limits and timeouts. Start from [`Config::default`] and change what differs.
 ///
@@ -32,8 +34,9 @@ pub struct Config {
     pub max_message: usize,
     /// The most bytes that wait for one peer to read. A connection that would
     /// go past it is dropped; one whose socket still takes bytes may be over by
-    /// one message. At least `max_message` + 14. A message that is longer by
-    /// itself, as an escaped one may be, is sent to nobody. Default 262,144.
+    /// one message. At least `max_message` + 14, at most [`Config::MOST_QUEUE`].
+    /// A message that is longer by itself, as an escaped one may be, is sent to
+    /// nobody. Default 262,144.
     pub max_queue: usize,
     /// The most bytes in all queues and partial messages together, shared
     /// encodings counted once, looked at at the end of each turn. Past it the
@@ -63,6 +66,28 @@ pub struct Config {
     /// Whose word is taken for who is behind them: `X-Forwarded-For`, and on
     /// TCP the PROXY protocol of version 1 and 2. Default none.
     pub trusted_proxies: TrustedProxies,
+    /// Connections from one address, an IPv6 one counting as its /64; 0 for no
+    /// limit. A few more are answered with 503, others closed. Loopback
+    /// addresses and Unix sockets are not limited. Default 1,000.
+    pub max_per_address: usize,
+    /// Connections of one user, on all devices together; 0 for no limit. A
+    /// further one gets 503 after a second. Default 25.
+    pub max_per_user: usize,
+    /// Messages a second of one connection, heartbeats included; 0 for no limit.
+    /// One that is faster is not read until it is within the rate again: nothing
+    /// is dropped. Default 200.
+    pub message_rate: u32,
+    /// The same for messages to everyone, which cost as many sends; 0 for no
+    /// limit but `message_rate`. Default 20.
+    pub broadcast_rate: u32,
+    /// For how long at these rates a connection may be ahead of them: 5 s at
+    /// 200 are 1,000 messages at once, or 100 to everyone, or half of each. At
+    /// least one message. Default 5 s.
+    pub rate_burst: Duration,
+    /// How long a handshake that is refused with 401 or 403 waits for the
+    /// answer, since pages try again at once. Up to 1,024 wait, and an eighth of
+    /// `max_connections`; others are answered at once. Default 1 s.
+    pub reject_delay: Duration,
     /// Work per turn: one for each message parsed and each delivery queued.
     /// When it is spent, the rest waits for the next turn. Default 16,384.
     pub work_per_turn: u32,
@@ -70,6 +95,10 @@ pub struct Config {
     pub writes_per_turn: u32,
     /// Connections accepted per turn. Default 128.
     pub accepts_per_turn: u32,
+    /// Connections accepted a second, of all listeners together, and as many at
+    /// once after a pause; 0 for no limit. The rest waits in the backlog.
+    /// Default 10,000.
+    pub accept_rate: u32,
     /// The kernel's send buffer of a connection in bytes (`SO_SNDBUF`, which
     /// Linux doubles); 0 leaves it to the kernel, which lets a stalled peer
     /// pin megabytes. Default 65,536.
@@ -114,9 +143,16 @@ impl Default for Config {
             max_requests: 100,
             devices: Devices::Many,
             trusted_proxies: TrustedProxies::default(),
+            max_per_address: 1_000,
+            max_per_user: super::MAX_PER_USER,
+            message_rate: 200,
+            broadcast_rate: 20,
+            rate_burst: Duration::from_secs(5),
+            reject_delay: Duration::from_secs(1),
             work_per_turn: 16_384,
             writes_per_turn: 128,
             accepts_per_turn: 128,
+            accept_rate: 10_000,
             send_buffer: 65_536,
         }
     }
@@ -133,6 +169,8 @@ pub enum ConfigError {
     Zero(&'static str),
     /// `max_connections` is above [`Config::MOST_CONNECTIONS`].
     TooManyConnections,
+    /// `max_queue` is above [`Config::MOST_QUEUE`].
+    QueueTooLong,
 }
 
 impl std::fmt::Display for ConfigError {
@@ -145,6 +183,7 @@ impl std::fmt::Display for ConfigError {
             ConfigError::TooManyConnections => {
                 write!(f, "max-connections is above {}", Config::MOST_CONNECTIONS)
             }
+            ConfigError::QueueTooLong => write!(f, "max-queue is above {}", Config::MOST_QUEUE),
         }
     }
 }
@@ -154,6 +193,10 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// The most connections one loop is built for.
     pub const MOST_CONNECTIONS: usize = 16_000_000;
+
+    /// The most bytes that one queue is built for: 1 GiB. No message is longer
+    /// than a queue, and where its bytes lie is kept in 32 bits.
+    pub const MOST_QUEUE: usize = 1 << 30;
 
     /// Checks what must hold between settings.
     ///
@@ -174,9 +217,32 @@ impl Config {
         if self.max_connections > Self::MOST_CONNECTIONS {
             return Err(ConfigError::TooManyConnections);
         }
-        if self.max_queue < self.max_message.saturating_add(crate::conn::frame::MAX_HEADER) {
+        if self.max_queue > Self::MOST_QUEUE {
+            return Err(ConfigError::QueueTooLong);
+        }
+        if self.max_queue < self.max_message.saturating_add(MAX_HEADER) {
             return Err(ConfigError::QueueBelowMessage);
         }
         Ok(())
+    }
+}
+
+const _: () = assert!(Config::MOST_QUEUE <= MAX_SEGMENT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_holds_a_message_and_fits_where_it_is_kept() {
+        let check =
+            |max_message, max_queue| Config { max_message, max_queue, ..Config::default() }.check();
+        assert_eq!(check(100, 114), Ok(()));
+        assert_eq!(check(100, 113), Err(ConfigError::QueueBelowMessage));
+        assert_eq!(check(usize::MAX, 1000), Err(ConfigError::QueueBelowMessage));
+        assert_eq!(check(100, Config::MOST_QUEUE), Ok(()));
+        assert_eq!(check(Config::MOST_QUEUE - 14, Config::MOST_QUEUE), Ok(()));
+        assert_eq!(check(100, Config::MOST_QUEUE + 1), Err(ConfigError::QueueTooLong));
+        assert_eq!(check(usize::MAX, usize::MAX), Err(ConfigError::QueueTooLong));
     }
 }

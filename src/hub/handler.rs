@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Instant;
 
 use compact_str::CompactString;
 
@@ -145,6 +146,7 @@ pub struct Accept {
     pub(crate) device: CompactString,
     pub(crate) protocol: Option<String>,
     pub(crate) writes_are_life: bool,
+    pub(crate) until: Option<Instant>,
 }
 
 impl Accept {
@@ -172,6 +174,13 @@ impl Accept {
     /// [offered](Request::protocols), or the client fails the connection.
     pub fn protocol(mut self, name: Option<&str>) -> Self {
         self.protocol = name.map(str::to_owned);
+        self
+    }
+
+    /// When the right to be connected ends: the connection is then closed with
+    /// code 4501, at most a second later. `None` is never.
+    pub fn until(mut self, at: Option<Instant>) -> Self {
+        self.until = at;
         self
     }
 

@@ -9,6 +9,7 @@ use crate::conn::frame::CLOSE;
 use crate::conn::outbound::Outbound;
 use crate::conn::{Connection, Details, Flags, Peer, Phase};
 
+use super::addresses::Verdict;
 use super::pressure::is_pressed;
 use super::{ConnId, Handler, Hub};
 
@@ -23,11 +24,16 @@ const SURPLUS_HEAD_MS: u64 = 1_000;
 pub enum OpenError {
     /// `max_connections` and the surplus are used up. Leave it in the backlog.
     Full,
+    /// Too many come from that address. Close it.
+    Address,
 }
 
 impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("all connections are in use")
+        f.write_str(match self {
+            OpenError::Full => "all connections are in use",
+            OpenError::Address => "too many connections from one address",
+        })
     }
 }
 
@@ -41,23 +47,31 @@ impl Hub {
     }
 
     /// Takes in a connection that was accepted. `loopback` says that it came
-    /// in on a loopback address. Above `max_connections` it is only answered
-    /// with 503.
+    /// in on a loopback address. Above `max_connections`, or above
+    /// `max_per_address`, it is only answered with 503.
     ///
     /// # Errors
-    /// [`OpenError::Full`] when there is no room even for that.
+    /// When there is no room even for that.
     pub fn open(&mut self, peer: Peer, loopback: bool, now: Instant) -> Result<ConnId, OpenError> {
         self.set_now(now);
         if !self.has_room() {
             return Err(OpenError::Full);
         }
+        let verdict = self.addresses.judge(peer, self.config.max_per_address);
+        if verdict != Verdict::Welcome {
+            self.refuse_address(peer);
+        }
+        if verdict == Verdict::Refused {
+            return Err(OpenError::Address);
+        }
+        self.addresses.enter(peer);
         self.stats.accepted += 1;
         let mut flags = Flags::default();
         let mut head = self.timeouts.handshake;
         if loopback {
             flags.set(Flags::LOOPBACK);
         }
-        if self.conns.len() >= self.config.max_connections {
+        if self.conns.len() >= self.config.max_connections || verdict == Verdict::Surplus {
             flags.set(Flags::SURPLUS);
             head = head.min(SURPLUS_HEAD_MS);
         }
@@ -79,6 +93,16 @@ impl Hub {
         self.slots = self.slots.max(index as usize + 1);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
+    }
+
+    fn refuse_address(&mut self, peer: Peer) {
+        self.stats.crowded += 1;
+        // Rarer and rarer, since whoever does this does it often.
+        if self.stats.crowded.is_power_of_two() {
+            let most = self.config.max_per_address;
+            let total = self.stats.crowded;
+            log::warn!("refused {peer}: {most} connections from there ({total} refused so far)");
+        }
     }
 
     /// Closes a connection politely: what is queued is sent, then a close
@@ -156,12 +180,21 @@ impl Hub {
         self.queue_control(index, CLOSE, &payload);
     }
 
-    /// A trusted proxy has said for whom it has connected. For whoever runs the
-    /// hub.
+    /// A trusted proxy has said for whom it has connected. The connection counts
+    /// for that address from now on; when too many come from there, it is only
+    /// answered with 503. For whoever runs the hub.
     pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
-        if let Some(record) = self.resolve_mut(conn) {
-            record.peer = peer;
+        let Some(record) = self.resolve_mut(conn) else { return };
+        let before = std::mem::replace(&mut record.peer, peer);
+        if before == peer {
+            return;
         }
+        self.addresses.leave(before);
+        if self.addresses.judge(peer, self.config.max_per_address) != Verdict::Welcome {
+            self.conns[conn.index as usize].flags.set(Flags::SURPLUS);
+            self.refuse_address(peer);
+        }
+        self.addresses.enter(peer);
     }
 
     /// The peer has ended its side of the stream: a read gave nothing. What is
@@ -204,6 +237,7 @@ impl Hub {
         self.drop_inbound(index);
         self.unbind(index);
         let conn = &mut self.conns[index as usize];
+        self.held -= usize::from(conn.phase == Phase::Held);
         conn.phase = phase;
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         self.untimed.push(ConnId { index, serial: conn.serial });
@@ -233,6 +267,7 @@ impl Hub {
         }
         self.blocked -= u32::from(conn.flags.has(Flags::BLOCKED));
         conn.flags.clear(Flags::BLOCKED);
+        self.held -= usize::from(conn.phase == Phase::Held);
         conn.phase = Phase::Ended;
         conn.out.clear(&mut self.arena);
         if conn.flags.has(Flags::OPENED) {
@@ -263,7 +298,8 @@ impl Hub {
             handler.on_close(self, id, &reason.unwrap_or(CloseReason::Aborted));
         }
         self.leave_all(index);
-        self.conns.remove(index as usize);
+        let conn = self.conns.remove(index as usize);
+        self.addresses.leave(conn.peer);
         Some(id)
     }
 

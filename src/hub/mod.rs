@@ -8,8 +8,10 @@
 //! The fields are split along their borrows: `conns`, `arena`, `dirty` and the
 //! rest are siblings, so a fan-out can walk one while it fills the others.
 
+mod addresses;
 mod bind;
 mod check;
+mod column;
 mod config;
 mod dirty;
 mod fan_out;
@@ -17,6 +19,7 @@ mod flush;
 mod groups;
 mod handler;
 mod lifecycle;
+mod pace;
 mod pressure;
 mod receive;
 mod request;
@@ -67,6 +70,8 @@ struct Timeouts {
     idle: u64,
     close: u64,
     keep_alive: u64,
+    /// 0 for at once.
+    reject: u64,
 }
 
 /// All connections and what is known of them: no sockets and no clock.
@@ -119,7 +124,14 @@ pub struct Hub {
     blocked: u32,
     users: users::Users,
     groups: groups::Groups,
+    addresses: addresses::Addresses,
+    pace: pace::Pace,
+    /// Connections that are to be refused after a moment.
+    held: usize,
     wheel: Wheel,
+    /// When the right to be connected ends, in seconds; 0 for never. Set when a
+    /// connection opens.
+    ends: column::Column<u32>,
     arena: Arena,
     dirty: dirty::Dirty,
     /// A broadcast on its way.
@@ -163,6 +175,7 @@ impl Hub {
             idle: millis(config.idle_timeout),
             close: config.close_timeout.as_millis() as u64,
             keep_alive: millis(config.keep_alive_timeout),
+            reject: config.reject_delay.as_millis() as u64,
         };
         let most = config.max_connections + SURPLUS;
         Hub {
@@ -177,7 +190,11 @@ impl Hub {
             blocked: 0,
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
+            addresses: addresses::Addresses::default(),
+            pace: pace::Pace::new(&config),
+            held: 0,
             wheel: Wheel::with_capacity(most),
+            ends: column::Column::default(),
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
             walk: None,
@@ -201,6 +218,11 @@ impl Hub {
         &self.config
     }
 
+    /// The time of the current turn, as it was last given to the hub.
+    pub fn now(&self) -> Instant {
+        self.turn
+    }
+
     /// How many connections are held, in any phase: also those that are shaking
     /// hands, asking for pages, or closing.
     pub fn connections(&self) -> usize {
@@ -210,11 +232,6 @@ impl Hub {
     /// How many users have at least one open connection.
     pub fn online(&self) -> usize {
         self.users.len()
-    }
-
-    /// The time of the current turn.
-    pub fn now(&self) -> Instant {
-        self.turn
     }
 
     /// Running totals.
@@ -243,6 +260,13 @@ impl Hub {
     /// proxy](Config::trusted_proxies) its client, from the handshake on.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.resolve(conn).map(|conn| conn.peer)
+    }
+
+    /// How many handshakes from a connection's address were refused lately, none
+    /// of them more than a minute after the one before. All of loopback, and
+    /// Unix sockets, are one address.
+    pub fn refusals(&self, conn: ConnId) -> u32 {
+        self.peer(conn).map_or(0, |peer| self.addresses.refused(peer, self.now))
     }
 
     /// Whether a connection came in on a loopback address.

@@ -37,8 +37,7 @@ impl Hub {
 
     /// Handles bytes that have arrived from a peer. They are unmasked in
     /// place, so the buffer is changed. Callbacks run from here.
-    // Into every kind of driver: as a call it costs a heartbeat thirty instructions.
-    #[inline(always)]
+    #[inline]
     pub fn receive<H: Handler>(
         &mut self,
         handler: &mut H,
@@ -46,35 +45,93 @@ impl Hub {
         bytes: &mut [u8],
         now: Instant,
     ) {
-        self.set_now(now);
-        let heard = self.now;
-        let Some(record) = self.resolve_mut(conn) else { return };
-        record.heard = heard;
-        record.written = 0;
-        let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
-        if record.flags.has(Flags::PINGED) {
-            self.clear_pinged(conn.index);
-        } else if record.phase == Phase::Open && record.inbound.is_none() && !waits {
-            // Nearly always: nothing is left over from before.
-            let used = self.feed_whole(handler, conn, bytes);
-            if used < bytes.len() {
-                self.feed(handler, conn, &mut bytes[used..], 0);
-            }
-            return;
-        }
-        self.receive_behind(handler, conn, bytes, waits);
+        self.receive_for::<H, ()>(handler, conn, bytes, now);
     }
 
-    /// Handles bytes that follow others which may still wait.
-    #[inline(never)]
-    fn receive_behind<H: Handler>(
+    /// The same, compiled once for each `Caller`. What is called from one place
+    /// only becomes part of it; as a call of its own it costs a heartbeat thirty
+    /// instructions.
+    #[inline]
+    pub(crate) fn receive_for<H: Handler, Caller>(
         &mut self,
         handler: &mut H,
         conn: ConnId,
         bytes: &mut [u8],
-        waits: bool,
+        now: Instant,
     ) {
+        const UNUSUAL: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::PINGED | Flags::OWES;
+        self.set_now(now);
+        let heard = self.now;
+        let gap = self.pace.gap;
+        let Some(record) = self.resolve_mut(conn) else { return };
+        let before = std::mem::replace(&mut record.heard, heard);
+        record.written = 0;
+        // Nearly always: nothing is left over from before, and all has been paid.
+        if record.phase == Phase::Open
+            && record.inbound.is_none()
+            && !record.flags.has(UNUSUAL)
+            && heard - before >= gap
+        {
+            let used = self.feed_one(handler, conn, bytes);
+            if used < bytes.len() {
+                // All before this read has been paid; what it began with has not.
+                let before = if used > 0 { self.now } else { 0 };
+                self.receive_metered(handler, conn, &mut bytes[used..], before);
+            }
+        } else {
+            self.receive_otherwise(handler, conn, bytes, before);
+        }
+    }
+
+    /// Handles what is more than one message after a pause.
+    #[inline(never)]
+    fn receive_metered<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        before: u64,
+    ) {
+        let meter = self.meter(conn, before, bytes.len());
+        if self.conns[conn.index as usize].flags.has(Flags::PAUSED) {
+            self.keep(conn, bytes, 0);
+        } else {
+            let used = self.feed_whole(handler, conn, bytes);
+            if used < bytes.len() {
+                self.feed(handler, conn, &mut bytes[used..], 0);
+            }
+        }
+        self.charge(conn, meter);
+    }
+
+    #[inline(never)]
+    fn receive_otherwise<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        conn: ConnId,
+        bytes: &mut [u8],
+        before: u64,
+    ) {
+        const WAITS: u16 = Flags::PAUSED | Flags::ANSWERING;
+        self.clear_pinged(conn.index);
+        let record = &self.conns[conn.index as usize];
+        if record.phase != Phase::Open {
+            self.receive_behind(handler, conn, bytes);
+        } else if record.inbound.is_none() && !record.flags.has(WAITS) {
+            self.receive_metered(handler, conn, bytes, before);
+        } else {
+            let waiting = self.stashed(conn.index);
+            let meter = self.meter(conn, before, waiting + bytes.len());
+            self.receive_behind(handler, conn, bytes);
+            self.charge(conn, meter);
+        }
+    }
+
+    /// Handles bytes that follow others which may still wait.
+    #[inline(never)]
+    fn receive_behind<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) {
         let record = &mut self.conns[conn.index as usize];
+        let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
                 inbound.stash.extend_from_slice(bytes);
@@ -95,6 +152,11 @@ impl Hub {
         }
     }
 
+    /// Bytes of a connection that wait to be parsed.
+    fn stashed(&self, index: u32) -> usize {
+        self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
+    }
+
     /// Goes on with connections whose bytes wait.
     pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
         for _ in 0..self.paused.len() {
@@ -102,9 +164,20 @@ impl Hub {
                 break;
             }
             let Some(conn) = self.paused.pop_front() else { break };
-            let Some(record) = self.resolve_mut(conn) else { continue };
-            record.flags.clear(Flags::PAUSED);
+            let Some(record) = self.resolve(conn) else { continue };
+            if !record.flags.has(Flags::PAUSED) {
+                continue;
+            }
+            let heard = record.heard;
+            if self.is_in_debt(conn.index) {
+                self.arm_open(conn.index);
+                continue;
+            }
+            self.conns[conn.index as usize].flags.clear(Flags::PAUSED);
+            let waiting = self.stashed(conn.index);
+            let meter = self.meter(conn, heard, waiting);
             self.feed_stash(handler, conn);
+            self.charge(conn, meter);
             self.settle(conn);
         }
     }
@@ -178,6 +251,10 @@ impl Hub {
                         self.work -= 1;
                         self.handle_head(handler, conn, &bytes[at..at + length]);
                         at += length;
+                        if at < bytes.len() && self.is_open(conn) {
+                            // Frames: another turn's, which meters them.
+                            self.pause(conn);
+                        }
                     }
                     None if bytes.len() - at < self.config.max_head => {
                         if !could_be_http(bytes[at]) {
@@ -196,23 +273,33 @@ impl Hub {
         }
     }
 
-    /// Handles messages as long as each is one whole frame and there is budget.
-    /// Returns how many bytes it used: all of them when the connection is closed.
+    /// Handles one message if it is one whole frame and there is budget. Returns how
+    /// many bytes it used: all of them when the connection is closed.
+    #[inline(always)]
+    fn feed_one<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
+        if self.work == 0 {
+            return 0;
+        }
+        let Some(frame) = take_whole(bytes, self.config.max_message) else { return 0 };
+        let size = frame.size;
+        if !frame.is_text {
+            self.hand_over(handler, conn, Message::Binary(frame.payload));
+        } else if let Ok(text) = decode::text(frame.payload) {
+            self.hand_over(handler, conn, Message::Text(text));
+        } else {
+            self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
+        }
+        if self.is_open(conn) { size } else { bytes.len() }
+    }
+
+    /// The same for as many messages as there are.
     #[inline(always)]
     fn feed_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
         let mut at = 0;
-        while at < bytes.len() && self.work > 0 {
-            let Some(frame) = take_whole(&mut bytes[at..], self.config.max_message) else { break };
-            at += frame.size;
-            if !frame.is_text {
-                self.hand_over(handler, conn, Message::Binary(frame.payload));
-            } else if let Ok(text) = decode::text(frame.payload) {
-                self.hand_over(handler, conn, Message::Text(text));
-            } else {
-                self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
-            }
-            if !self.is_open(conn) {
-                return bytes.len();
+        while at < bytes.len() {
+            match self.feed_one(handler, conn, &mut bytes[at..]) {
+                0 => break,
+                used => at += used,
             }
         }
         at

@@ -11,6 +11,8 @@ use super::{Accept, ConnId, Handler, Hub, Reject, Reply, Upgrade};
 /// How long a user's surplus connection is held before it is refused, so that
 /// a client that tries again at once does not spin. In milliseconds.
 const HOLD_MS: u64 = 1_000;
+/// While so many are held, rejections are answered at once: each has a slot.
+const MOST_HELD: usize = 1_024;
 /// What a refused client is asked to wait, in seconds.
 const RETRY_AFTER: &str = "2";
 
@@ -45,7 +47,7 @@ impl Hub {
             match verdict {
                 Ok(_) if surplus || self.draining => self.respond_unavailable(conn, false),
                 Ok(accept) => self.accept(handler, conn, key, accept),
-                Err(Reject(response)) => self.respond(conn, &response, false, false),
+                Err(Reject(response)) => self.reject(conn, response),
             }
             return;
         }
@@ -117,37 +119,65 @@ impl Hub {
             details.device = accept.device;
         }
         if !self.bind(conn.index) {
-            return self.hold(conn);
+            let record = &mut self.conns[conn.index as usize];
+            record.user = compact_str::CompactString::const_new("");
+            return self.hold(conn, HOLD_MS);
         }
+        self.conns[conn.index as usize].phase = Phase::Open;
         let protocol = accept.protocol.filter(|name| !name.contains(|c: char| c.is_control()));
         let protocol = protocol.as_deref();
         self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
 
         let record = &mut self.conns[conn.index as usize];
-        record.phase = Phase::Open;
         record.flags.set(Flags::OPENED);
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
         }
         self.active += 1;
         self.stats.opened += 1;
+        self.set_end_of_right(conn.index, accept.until);
         self.wheel.disarm(conn.index);
         self.arm_open(conn.index);
         handler.on_open(self, conn);
     }
 
-    fn hold(&mut self, conn: ConnId) {
-        let record = &mut self.conns[conn.index as usize];
-        record.phase = Phase::Held;
-        record.user = compact_str::CompactString::const_new("");
+    /// Answers a handshake that the handler refuses; after a moment when it
+    /// would come again at once with the same.
+    fn reject(&mut self, conn: ConnId, response: Response) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        if record.phase != Phase::Head {
+            return;
+        }
+        let peer = record.peer;
+        if matches!(response.status(), 401 | 403) {
+            self.stats.rejected += 1;
+            self.addresses.refuse(peer, self.now);
+            let most = MOST_HELD.min(self.config.max_connections / 8);
+            if self.timeouts.reject > 0 && self.held < most {
+                let record = &mut self.conns[conn.index as usize];
+                let details = record.details.get_or_insert_with(Box::<Details>::default);
+                details.answer = Some(Box::new(response));
+                return self.hold(conn, self.timeouts.reject);
+            }
+        }
+        self.respond(conn, &response, false, false);
+    }
+
+    /// Drops what arrives for so many milliseconds, and answers then.
+    fn hold(&mut self, conn: ConnId, millis: u64) {
+        self.conns[conn.index as usize].phase = Phase::Held;
+        self.held += 1;
         self.wheel.disarm(conn.index);
-        self.wheel.arm(conn.index, self.now + HOLD_MS);
+        self.wheel.arm(conn.index, self.now.saturating_add(millis));
     }
 
     /// The moment of a held connection is over.
     pub(super) fn refuse_held(&mut self, index: u32) {
-        if let Some(conn) = self.id_at(index as usize) {
-            self.respond_unavailable(conn, false);
+        let Some(conn) = self.id_at(index as usize) else { return };
+        let details = self.conns[index as usize].details.as_mut();
+        match details.and_then(|details| details.answer.take()) {
+            Some(response) => self.respond(conn, &response, false, false),
+            None => self.respond_unavailable(conn, false),
         }
     }
 }

@@ -14,12 +14,18 @@ pub struct Stats {
     pub answered: u64,
     /// Refused because the server was full or a user had too many connections.
     pub refused: u64,
+    /// Connections refused because too many came from their address.
+    pub crowded: u64,
+    /// Handshakes refused by the handler.
+    pub rejected: u64,
     /// Messages received.
     pub messages_in: u64,
     /// Messages queued, each receiver counted.
     pub deliveries: u64,
     /// Messages longer than `max_queue`, sent to nobody.
     pub too_long: u64,
+    /// Times a connection was not read because it was over its rate.
+    pub held_back: u64,
     /// WebSocket pings sent for silence.
     pub pings: u64,
     /// Connections dropped because they read too slowly.
@@ -28,6 +34,8 @@ pub struct Stats {
     pub relieved: u64,
     /// Connections ended for silence.
     pub idle: u64,
+    /// Connections ended because the right to be connected had.
+    pub expired: u64,
     /// Connections parked by a newer one of the same user and device.
     pub parked: u64,
     /// Parked connections made active again.

@@ -73,7 +73,7 @@ impl Hub {
         if let Some(conn) = self.conns.get(index as usize)
             && conn.phase == Phase::Open
         {
-            let at = self.open_deadline(conn);
+            let at = self.open_deadline(index, conn);
             if self.wheel.deadline(index).is_none_or(|armed| at < armed) {
                 self.arm(index, at);
             }
@@ -84,10 +84,30 @@ impl Hub {
         if at == u64::MAX { self.wheel.disarm(index) } else { self.wheel.arm(index, at) }
     }
 
-    fn open_deadline(&self, conn: &Connection) -> u64 {
+    fn open_deadline(&self, index: u32, conn: &Connection) -> u64 {
         let ping = if conn.flags.has(Flags::PINGED) { u64::MAX } else { self.timeouts.ping };
         let silence = conn.alive().saturating_add(ping.min(self.timeouts.idle));
-        silence.min(self.message_deadline(conn))
+        silence
+            .min(self.message_deadline(conn))
+            .min(self.end_of_right(index))
+            .min(self.pace_deadline(index, conn))
+    }
+
+    /// When it may be connected no longer.
+    fn end_of_right(&self, index: u32) -> u64 {
+        match self.ends.get(index) {
+            0 => u64::MAX,
+            seconds => u64::from(seconds) * 1_000,
+        }
+    }
+
+    /// Sets when it may be connected no longer, rounded up to a second.
+    pub(super) fn set_end_of_right(&mut self, index: u32, at: Option<Instant>) {
+        let seconds = at.map_or(0, |at| {
+            let passed = at.saturating_duration_since(self.origin).as_millis();
+            u32::try_from(passed.div_ceil(1_000)).unwrap_or(u32::MAX).max(1)
+        });
+        self.ends.set(index, seconds);
     }
 
     fn message_deadline(&self, conn: &Connection) -> u64 {
@@ -123,12 +143,22 @@ impl Hub {
     fn open_due(&mut self, index: u32) {
         let conn = &self.conns[index as usize];
         let silent = self.now - conn.alive().min(self.now);
-        if self.message_deadline(conn) <= self.now {
+        if self.end_of_right(index) <= self.now {
+            self.stats.expired += 1;
+            self.close_with(index, CloseReason::Expired);
+        } else if self.message_deadline(conn) <= self.now {
             self.close_with(index, CloseReason::MessageTimeout);
         } else if silent >= self.timeouts.idle {
             self.stats.idle += 1;
             self.close_with(index, CloseReason::Idle);
         } else {
+            if self.pays_off(index) {
+                // It is not silent: what it has sent waits here, or unread.
+                let conn = &mut self.conns[index as usize];
+                (conn.heard, conn.written) = (self.now, 0);
+                self.paused.push_back(ConnId { index, serial: conn.serial });
+                return self.arm_open(index);
+            }
             if silent >= self.timeouts.ping && !conn.flags.has(Flags::PINGED) {
                 self.stats.pings += 1;
                 self.conns[index as usize].flags.set(Flags::PINGED);

@@ -6,8 +6,9 @@
 #[non_exhaustive]
 pub struct RelayConfig {
     /// Whether clients may send to everyone. When not, what they would send is
-    /// ignored. Default true.
-    pub broadcast: bool,
+    /// ignored. Default `None`: they may, unless tickets are asked for; then
+    /// those may whose ticket says so.
+    pub broadcast: Option<bool>,
     /// Whether `/` is the demo page. Default true.
     pub demo: bool,
     /// Hosts of web pages that may connect, besides loopback, the server's own
@@ -23,7 +24,7 @@ pub struct RelayConfig {
 impl Default for RelayConfig {
     fn default() -> Self {
         RelayConfig {
-            broadcast: true,
+            broadcast: None,
             demo: true,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),

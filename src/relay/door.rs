@@ -4,23 +4,24 @@
 //! for, a page must come from this machine, from this server, from WeChat, or
 //! from a host that was allowed; and a loopback listener must be called by an
 //! address or `localhost`, or a foreign name could be made to point at it (DNS
-//! rebinding).
+//! rebinding). When tickets are asked for, the ticket decides.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{Accept, Printable, Upgrade};
+use crate::hub::{Accept, Printable};
 
 use super::config::RelayConfig;
 use super::v1::MAX_ID;
 
 /// The longest name of a device in bytes.
-const MAX_DEVICE: usize = 64;
+pub const MAX_DEVICE: usize = 64;
 /// Where mini-programs say they come from.
 const WECHAT: &str = "servicewechat.com";
 /// A subprotocol entry that carries a ticket; it is never echoed.
-const TICKET: &str = "ticket.";
+pub const TICKET: &str = "ticket.";
 /// A dialect that is not spoken yet.
 const UNSPOKEN: &str = "longlink.v2";
 
@@ -29,36 +30,54 @@ pub fn user_of(path: &str) -> Option<&str> {
     path.strip_prefix("/websocket/").filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
-/// Decides a handshake for a path that names a user.
-pub fn admit(
-    config: &RelayConfig,
-    user: &str,
-    loopback: bool,
-    upgrade: &Upgrade<'_>,
-) -> Result<Accept, Response> {
-    if !is_name(user, MAX_ID) {
-        return Err(Response::text(400, "bad user id: 1 to 128 bytes, no control characters"));
+/// What a handshake says that is well-formed.
+#[derive(Debug)]
+pub struct Wish<'a> {
+    pub user: &'a str,
+    /// `None` when no device is named.
+    pub device: Option<Cow<'a, str>>,
+    protocol: Option<&'a str>,
+}
+
+impl<'a> Wish<'a> {
+    /// Reads a handshake for a path that names a user.
+    pub fn read(user: &'a str, request: &'a Request<'_>) -> Result<Self, Response> {
+        if !is_name(user, MAX_ID) {
+            return Err(Response::text(400, "bad user id: 1 to 128 bytes, no control characters"));
+        }
+        let device = device_of(request)?;
+        Ok(Wish { user, device, protocol: choose_protocol(request)? })
     }
-    let device = device_of(upgrade)?;
-    let protocol = choose_protocol(upgrade)?;
-    check_host(config, loopback, upgrade)?;
-    check_origin(config, upgrade)?;
-    Ok(Accept::user(user).device(&device).protocol(protocol).writes_are_life(true))
+
+    pub fn accept(&self) -> Accept {
+        let device = self.device.as_deref().unwrap_or_default();
+        Accept::user(self.user).device(device).protocol(self.protocol).writes_are_life(true)
+    }
+}
+
+/// Whether a page or program may connect while no ticket is asked for.
+pub fn check_open(
+    config: &RelayConfig,
+    loopback: bool,
+    request: &Request<'_>,
+) -> Result<(), Response> {
+    check_host(config, loopback, request)?;
+    check_origin(config, request)
 }
 
 /// A user id or device: within its length, no slash, no control characters.
-fn is_name(name: &str, longest: usize) -> bool {
+pub fn is_name(name: &str, longest: usize) -> bool {
     name.len() <= longest && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
-fn device_of(request: &Request<'_>) -> Result<String, Response> {
-    let value = request.query_value("device");
-    let device = value.map_err(|_| Response::text(400, "bad escape in device"))?;
-    let device = device.unwrap_or_default();
-    if is_name(&device, MAX_DEVICE) {
-        Ok(device.into_owned())
-    } else {
-        Err(Response::text(400, "bad device: at most 64 bytes, no control characters"))
+fn device_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Response> {
+    let device = request.query_value("device");
+    let device = device.map_err(|_| Response::text(400, "bad escape in device"))?;
+    match &device {
+        Some(name) if !is_name(name, MAX_DEVICE) => {
+            Err(Response::text(400, "bad device: at most 64 bytes, no control characters"))
+        }
+        _ => Ok(device),
     }
 }
 
@@ -97,7 +116,7 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     Err(Response::text(403, "this host is not allowed"))
 }
 
-fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
+pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
     let origin = match request.header_count("Origin") {
         0 => return Ok(()),
         1 => request.header("Origin").unwrap_or("null"),

@@ -9,15 +9,24 @@ mod fields;
 pub(crate) mod json;
 mod observer;
 mod page;
+#[cfg(feature = "tickets")]
+mod tickets;
 mod v1;
 
+use std::collections::HashSet;
+
+#[cfg(feature = "tickets")]
+use crate::conn::Peer;
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
+use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
 
 pub use config::RelayConfig;
 pub use observer::Observer;
+#[cfg(feature = "tickets")]
+pub use tickets::{Ticket, TicketError, Tickets};
 use v1::{Body, Meaning};
 
 /// Totals of what the relay did with messages. They only grow.
@@ -41,16 +50,30 @@ pub struct Counters {
 ///
 /// Delivery is at most once, to whoever is online; messages from one
 /// connection to one recipient arrive in the order sent. It takes a user's id
-/// from the path `/websocket/{userId}` and does not ask for proof.
+/// from the path `/websocket/{userId}`, and asks for proof if it was given
+/// [`Tickets`].
 ///
 /// An [`Observer`] is told what happens in it; by default there is none.
 #[derive(Debug)]
 pub struct Relay<O = ()> {
     config: RelayConfig,
     counters: Counters,
+    #[cfg(feature = "tickets")]
+    tickets: Option<Tickets>,
+    /// What the connection may that has been let in and is about to open.
+    entering: Option<(ConnId, Rights)>,
+    /// Connections whose ticket lets them send to everyone.
+    speakers: HashSet<ConnId>,
     /// Where outgoing messages are put together.
     scratch: String,
     observer: O,
+}
+
+/// What a ticket allows beyond entering.
+#[derive(Debug)]
+struct Rights {
+    groups: Vec<String>,
+    broadcast: bool,
 }
 
 /// A scratch buffer that has grown larger is given back.
@@ -66,7 +89,24 @@ impl Relay {
 impl<O: Observer> Relay<O> {
     /// A relay with these settings that tells `observer` what happens.
     pub fn with_observer(config: RelayConfig, observer: O) -> Self {
-        Relay { config, counters: Counters::default(), scratch: String::new(), observer }
+        Relay {
+            config,
+            counters: Counters::default(),
+            #[cfg(feature = "tickets")]
+            tickets: None,
+            entering: None,
+            speakers: HashSet::new(),
+            scratch: String::new(),
+            observer,
+        }
+    }
+
+    /// Lets in only clients with a ticket. Pages of any origin may then
+    /// connect, unless [`allow_origins`](RelayConfig::allow_origins) names some.
+    #[cfg(feature = "tickets")]
+    pub fn with_tickets(mut self, tickets: Tickets) -> Self {
+        self.tickets = Some(tickets);
+        self
     }
 
     /// Running totals.
@@ -162,7 +202,7 @@ impl<O: Observer> Relay<O> {
                     }
                 });
             }
-            Meaning::Object { .. } | Meaning::Text(_) if !self.config.broadcast => {
+            Meaning::Object { .. } | Meaning::Text(_) if !self.may_broadcast(conn) => {
                 self.forbid(hub, conn)
             }
             Meaning::Object { text, rename } => {
@@ -181,7 +221,46 @@ impl<O: Observer> Relay<O> {
     fn broadcast(&mut self, hub: &mut Hub, conn: ConnId) {
         self.counters.broadcasts += 1;
         hub.broadcast(&self.scratch);
+        hub.charge_broadcast(conn);
         self.observer.on_message(hub, conn, None, &[&self.scratch]);
+    }
+
+    fn may_broadcast(&self, conn: ConnId) -> bool {
+        match self.config.broadcast {
+            Some(on) => on,
+            None => !self.asks_for_tickets() || self.speakers.contains(&conn),
+        }
+    }
+
+    #[cfg(feature = "tickets")]
+    fn asks_for_tickets(&self) -> bool {
+        self.tickets.is_some()
+    }
+
+    #[cfg(not(feature = "tickets"))]
+    fn asks_for_tickets(&self) -> bool {
+        false
+    }
+
+    /// Decides a handshake for a path that names a user.
+    fn admit(
+        &mut self,
+        hub: &Hub,
+        conn: ConnId,
+        user: &str,
+        request: &Request<'_>,
+    ) -> Result<Accept, Response> {
+        let wish = door::Wish::read(user, request)?;
+        #[cfg(feature = "tickets")]
+        if let Some(tickets) = &self.tickets {
+            let (accept, rights) = tickets
+                .admit(&self.config, &wish, request, hub.now())
+                .inspect_err(|why| refused(hub, conn, user, why))?;
+            self.entering = Some((conn, rights));
+            return Ok(accept);
+        }
+        door::check_open(&self.config, hub.is_loopback(conn), request)?;
+        Ok(wish.accept())
     }
 
     fn forbid(&mut self, hub: &Hub, conn: ConnId) {
@@ -206,7 +285,7 @@ impl<O: Observer> Handler for Relay<O> {
             // A server may ignore a wish to upgrade (RFC 9110, section 7.8).
             return Err(Reject(page::answer(&self.config, hub.is_draining(), &upgrade)));
         };
-        Ok(door::admit(&self.config, user, hub.is_loopback(conn), &upgrade)?)
+        Ok(self.admit(hub, conn, user, &upgrade)?)
     }
 
     fn on_request(&mut self, hub: &mut Hub, _: ConnId, request: &Request<'_>) -> Reply {
@@ -216,6 +295,15 @@ impl<O: Observer> Handler for Relay<O> {
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("open {}", Identity(hub, conn));
+        }
+        if let Some((_, rights)) = self.entering.take_if(|(entering, _)| *entering == conn) {
+            for group in &rights.groups {
+                // Only what is within the limits was let in.
+                let _ = hub.join(conn, group);
+            }
+            if rights.broadcast {
+                self.speakers.insert(conn);
+            }
         }
         self.observer.on_open(hub, conn);
     }
@@ -229,10 +317,24 @@ impl<O: Observer> Handler for Relay<O> {
     }
 
     fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
+        if !self.speakers.is_empty() {
+            self.speakers.remove(&conn);
+        }
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
         }
         self.observer.on_close(hub, conn);
+    }
+}
+
+/// Warns of a refused handshake, and of many from one address rarer and rarer.
+#[cfg(feature = "tickets")]
+fn refused(hub: &Hub, conn: ConnId, user: &str, why: &Response) {
+    let count = hub.refusals(conn) + 1;
+    if count.is_power_of_two() {
+        let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let why = why.line();
+        log::warn!("refused user {} from {peer}: {why} ({count} from there)", Printable(user));
     }
 }
 

@@ -64,7 +64,7 @@ pub enum Body<'a> {
 }
 
 /// Whether a frame is the published page's heartbeat, as nearly all are.
-#[inline]
+#[inline(always)]
 pub fn is_ping(text: &str) -> bool {
     text == "ping" || text.eq_ignore_ascii_case("ping")
 }

@@ -12,8 +12,10 @@ mod listening;
 mod output;
 mod program;
 mod refusals;
+mod service;
 mod settings;
 mod signals;
+mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
 mod webhooks;

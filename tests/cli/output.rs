@@ -81,7 +81,7 @@ fn stdout_may_be_closed_or_broken() {
 
 #[test]
 fn warnings_that_anybody_can_cause_are_held_back() {
-    let mut program = Program::start(&[]);
+    let mut program = Program::start(&["--reject-delay", "0"]);
     let log = program.log();
     for _ in 0..50 {
         let url = "ws://evil.example/websocket/A";

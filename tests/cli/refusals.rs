@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::program::{Folder, Program, longlink, run};
 
 /// The one line, without the program's name.
-fn refusal(command: &mut Command) -> String {
+pub fn refusal(command: &mut Command) -> String {
     let (code, out, err) = run(command);
     assert_eq!(code, 2, "{err}");
     assert_eq!(out, "");
@@ -48,6 +48,7 @@ fn values_that_are_wrong() {
         ("--max-message", "-1"),
         ("--max-message", "1.5"),
         ("--max-queue", "64kb"),
+        ("--max-queue", "1025m"),
         ("--max-buffered", "999999999999999999999"),
         ("--max-head", "0"),
         ("--handshake-timeout", "-1"),
@@ -56,6 +57,15 @@ fn values_that_are_wrong() {
         ("--idle-timeout", "1e9"),
         ("--close-timeout", "99999999999"),
         ("--close-timeout", "5s"),
+        ("--max-per-address", "-1"),
+        ("--max-per-user", "many"),
+        ("--message-rate", "1.5"),
+        ("--message-rate", "99999999999"),
+        ("--broadcast-rate", "fast"),
+        ("--accept-rate", ""),
+        ("--rate-burst", "-1"),
+        ("--reject-delay", "1e9"),
+        ("--ticket-at-door-only=maybe", ""),
         ("--devices", "two"),
         ("--broadcast", "maybe"),
         ("--demo", "1"),

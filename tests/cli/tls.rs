@@ -13,6 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::certs::{Authority, NAME, Server, self_signed};
 use crate::program::{DEADLINE, Folder, Program, longlink, status};
 use crate::refusals::assert_refused;
+use crate::service::Manager;
 
 /// The files of a certificate.
 struct Files {
@@ -112,6 +113,25 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     assert_ne!(after, before);
     // Who was there before notices nothing.
     assert_eq!(status(open, "/healthz"), 200);
+    program.stop();
+}
+
+#[test]
+fn a_reload_is_done_when_the_new_certificate_is_in_use() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let files = Files::new(&folder, &authority.chain());
+    let manager = Manager::at(&folder);
+    let mut args = vec!["--listen", "127.0.0.1:0"];
+    args.extend(files.flags());
+    let mut command = longlink(&args);
+    let mut program = Program::spawn(command.env("NOTIFY_SOCKET", folder.path("notify")), 1);
+    assert_eq!(manager.told(), "READY=1\n");
+    let before = shown(&program, &authority);
+    Files::new(&folder, &authority.chain());
+    program.signal("HUP");
+    assert!(manager.told().starts_with("RELOADING=1\n"));
+    assert_eq!(manager.told(), "READY=1\n");
+    assert_ne!(shown(&program, &authority), before);
     program.stop();
 }
 

@@ -258,6 +258,8 @@ pub struct Rig {
 impl Rig {
     pub fn new(change: impl FnOnce(&mut Config)) -> Rig {
         let mut config = Config::default();
+        // As fast as they can: rates are another matter.
+        (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
         config.max_connections = 100;
         change(&mut config);
         let poll = Poll::new().unwrap();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -46,14 +47,24 @@ def launch(*command: str | Path, log: IO[str] | None = None) -> Iterator[str]:
         server.stdout.close()
 
 
+def binary() -> Path:
+    """`LONGLINK_BIN`, else the release or debug build."""
+    given = os.environ.get("LONGLINK_BIN")
+    places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
+    found = next((place for place in places if place.exists()), None)
+    if not found:
+        sys.exit(f"no longlink binary (cargo build --release first): {places}")
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 def longlink(
         *args: str, level: str = "warn", log: IO[str] | None = None,
 ) -> contextlib.AbstractContextManager[str]:
-    """Runs `longlink serve` on a free port: `LONGLINK_BIN`, else the release or debug build."""
-    given = os.environ.get("LONGLINK_BIN")
-    places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
-    binary = next((place for place in places if place.exists()), None)
-    if not binary:
-        sys.exit(f"no longlink binary (cargo build --release first): {places}")
+    """Runs `longlink serve` on a free port."""
     serve = ("serve", "--listen", "127.0.0.1:0", "--log", level)
-    return launch(binary, *serve, *args, log=log)
+    return launch(binary(), *serve, *args, log=log)

@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 import test_interop
-from launch import longlink
+from launch import free_port, longlink
 from test_interop import PATIENCE
 from test_wss import NAME, make_certificate
 
@@ -59,11 +59,6 @@ def site_from_docs(replacements: dict[str, str]) -> str:
             raise AssertionError(f"{old!r} is there {site.count(old)} times")
         site = site.replace(old, new)
     return site
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -1,10 +1,17 @@
 //! Who may connect: subprotocols, devices, origins and hosts.
 
-use longlink::RelayConfig;
+use std::time::Duration;
+
+use longlink::{Config, RelayConfig};
 
 use crate::support::client::{Answer, Socket};
 use crate::support::frames::{KEY, upgrade};
 use crate::support::serve::{self, Site};
+
+/// Refusals are answered without waiting: there are many here.
+fn at_once(config: &mut Config) {
+    config.reject_delay = Duration::ZERO;
+}
 
 fn ask(site: &Site, path: &str, fields: &str) -> Answer {
     let mut raw = site.raw();
@@ -17,7 +24,7 @@ fn ends(site: &Site) {
 
 #[test]
 fn the_first_subprotocol_that_is_no_ticket_is_echoed() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     for (offers, echoed) in [
         ("", None),
         ("Sec-WebSocket-Protocol: longlink.v1\r\n", Some("longlink.v1")),
@@ -39,7 +46,7 @@ fn the_first_subprotocol_that_is_no_ticket_is_echoed() {
 
 #[test]
 fn a_ticket_alone_is_answered_400() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     for offers in [
         "Sec-WebSocket-Protocol: ticket.abc\r\n",
         "Sec-WebSocket-Protocol: ticket.abc, ticket.def\r\n",
@@ -55,7 +62,7 @@ fn a_ticket_alone_is_answered_400() {
 
 #[test]
 fn no_extension_is_negotiated() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
     let answer = ask(&site, "/websocket/A", offer);
     assert_eq!((answer.status, answer.field("Sec-WebSocket-Extensions")), (101, None));
@@ -64,7 +71,7 @@ fn no_extension_is_negotiated() {
 
 #[test]
 fn unknown_and_future_query_keys_are_ignored() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     for query in ["v=2", "last=k3f9-17", "ticket=abc", "x", "=", "&&", "bad=%zz", "device", "?a=b"]
     {
         assert_eq!(ask(&site, &format!("/websocket/A?{query}"), "").status, 101, "{query}");
@@ -74,7 +81,7 @@ fn unknown_and_future_query_keys_are_ignored() {
 
 #[test]
 fn a_device_has_a_name_within_limits() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     let longest = "d".repeat(64);
     for (device, status) in [
         ("phone", 101),
@@ -103,7 +110,7 @@ fn a_device_has_a_name_within_limits() {
 
 #[test]
 fn no_foreign_page_enters_a_loopback_server() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     for (origin, status) in [
         ("http://localhost:3000", 101),
         ("http://127.0.0.1:8080", 101),
@@ -155,7 +162,7 @@ fn statuses(site: &Site, cases: &[(&str, &str, u16)]) {
 
 #[test]
 fn a_loopback_server_is_called_by_an_address_or_localhost() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(at_once);
     statuses(
         &site,
         &[
@@ -179,7 +186,7 @@ fn hosts_and_origins_can_be_allowed() {
         relay.allow_hosts = vec!["chat.example".into()];
         relay.allow_origins = vec!["app.example".into(), "https://exact.example:8443".into()];
     };
-    let site = serve::relay_with(|_| {}, allow);
+    let site = serve::relay_with(at_once, allow);
     statuses(
         &site,
         &[

@@ -6,4 +6,6 @@ mod support;
 
 mod door;
 mod pages;
+#[cfg(feature = "tickets")]
+mod tickets;
 mod users;

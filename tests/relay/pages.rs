@@ -244,7 +244,7 @@ fn nesting_of_64_passes_and_of_65_does_not() {
 
 #[test]
 fn broadcasts_switched_off_are_ignored_and_all_else_works() {
-    let site = serve::relay_with(|_| {}, |relay| relay.broadcast = false);
+    let site = serve::relay_with(|_| {}, |relay| relay.broadcast = Some(false));
     let (mut a, mut b) = (site.connect("A"), site.connect("B"));
     for text in ["hello", r#"{"message":"x"}"#, ""] {
         a.send(text);
@@ -257,7 +257,7 @@ fn broadcasts_switched_off_are_ignored_and_all_else_works() {
 
 #[test]
 fn two_users_chat_both_ways_in_order() {
-    let site = serve::relay(|_| {});
+    let site = serve::relay(|config| (config.message_rate, config.broadcast_rate) = (0, 0));
     let (mut a, mut b) = (site.connect("A"), site.connect("B"));
     const COUNT: usize = 2_000;
     let talk = |socket: &mut Socket, me: &str, other: &str| {

@@ -39,6 +39,7 @@ fn a_spent_work_budget_loses_nothing() {
 #[test]
 fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
     let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate) = (0, 0);
     config.work_per_turn = 100;
     let mut link = link_with(config);
     let flooder = enter(&mut link, "flooder");
@@ -60,13 +61,14 @@ fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
     leak_check(link);
 }
 
-/// With the default limits. The driver's tests have the same segment for
+/// With the default limits but rates. The driver's tests have the same segment for
 /// 10,000, whom it takes a minute to have all delivered.
 #[test]
 fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand() {
     let receivers = 1_000;
     let due = r#"{"type":"broadcast","formUserId":"s","message":"x"}"#;
     let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate) = (0, 0);
     config.max_connections = receivers + 1;
     let mut link = link_with(config);
     for user in 0..receivers {

@@ -1,10 +1,14 @@
 //! What clients and peers have done, or could do, on a virtual clock. Each name
 //! says what must come of it; each ends with nothing left behind.
 
+mod door;
 mod http;
 mod limits;
 mod liveness;
+mod pace;
 mod parking;
+#[cfg(feature = "tickets")]
+mod tickets;
 #[path = "../world/mod.rs"]
 mod world;
 

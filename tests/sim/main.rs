@@ -47,6 +47,8 @@ fn setting(name: &str) -> Option<u64> {
 /// Small limits in some seeds, so that they are hit.
 fn config(rng: &mut Rng) -> Config {
     let mut config = Config::default();
+    // The shadow does not know of rates.
+    (config.message_rate, config.broadcast_rate) = (0, 0);
     config.max_message = *rng.pick(&[65_536, 2_000, 700]);
     config.max_queue = match rng.below(3) {
         0 => config.max_message + 14,

@@ -119,7 +119,12 @@ impl<H: Watch> World<H> {
 
     /// A client's connection is accepted; `None` when the hub has no room.
     pub fn connect(&mut self) -> Option<usize> {
-        let conn = self.hub.open(Peer::UNKNOWN, true, self.instant()).ok()?;
+        self.connect_from(Peer::UNKNOWN)
+    }
+
+    /// The same from an address.
+    pub fn connect_from(&mut self, peer: Peer) -> Option<usize> {
+        let conn = self.hub.open(peer, true, self.instant()).ok()?;
         let pipe = self.pipes.len();
         self.pipes.push(Pipe::new(conn, self.capacity));
         if conn.index() >= self.at.len() {

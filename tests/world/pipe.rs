@@ -12,7 +12,7 @@ use super::codec::{Decoder, Got};
 pub struct Pipe {
     pub conn: ConnId,
     /// On its way to the server.
-    pub(super) to_server: VecDeque<u8>,
+    pub to_server: VecDeque<u8>,
     pub(super) fin: bool,
     pub(super) reset: Option<ErrorKind>,
     /// What the client has not read yet.

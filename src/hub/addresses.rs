@@ -1,0 +1,176 @@
+//! How many connections come from each address, and how many handshakes from
+//! it were refused lately.
+//!
+//! An IPv6 address counts as its /64, which is what one customer gets. Loopback
+//! addresses and Unix sockets are not limited: behind a proxy they are everyone.
+
+use std::net::IpAddr;
+
+use foldhash::quality::RandomState;
+
+use crate::conn::Peer;
+
+/// Keyed, since peers choose their addresses.
+type HashMap<T> = std::collections::HashMap<u64, T, RandomState>;
+
+/// Connections above `max_per_address` that are told so, for each address.
+const SURPLUS_OF_ADDRESS: u32 = 8;
+/// Addresses of which refusals are remembered.
+const MOST_REFUSED: usize = 4_096;
+/// A refusal is forgotten after this time, in milliseconds.
+const FORGOTTEN_MS: u64 = 60_000;
+
+/// What may become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Welcome,
+    /// To be told that there are too many.
+    Surplus,
+    /// Not even that.
+    Refused,
+}
+
+#[derive(Debug, Default)]
+pub struct Addresses {
+    open: HashMap<u32>,
+    refused: HashMap<Refusals>,
+}
+
+#[derive(Debug)]
+struct Refusals {
+    count: u32,
+    /// When the last one was, in milliseconds.
+    last: u64,
+}
+
+impl Addresses {
+    /// Whether another connection from there is within `limit`; 0 is none.
+    pub fn judge(&self, peer: Peer, limit: usize) -> Verdict {
+        let Some(key) = key(peer).filter(|_| limit > 0) else { return Verdict::Welcome };
+        let open = self.open.get(&key).copied().unwrap_or(0);
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        if open < limit {
+            Verdict::Welcome
+        } else if open < limit.saturating_add(SURPLUS_OF_ADDRESS) {
+            Verdict::Surplus
+        } else {
+            Verdict::Refused
+        }
+    }
+
+    pub fn enter(&mut self, peer: Peer) {
+        if let Some(key) = key(peer) {
+            *self.open.entry(key).or_default() += 1;
+        }
+    }
+
+    pub fn leave(&mut self, peer: Peer) {
+        let Some(key) = key(peer) else { return };
+        if let Some(count) = self.open.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&key);
+            }
+        }
+    }
+
+    /// How many connections of addresses that count are open.
+    pub fn total(&self) -> usize {
+        self.open.values().map(|count| *count as usize).sum()
+    }
+
+    /// Takes note of a refused handshake.
+    pub fn refuse(&mut self, peer: Peer, now: u64) {
+        let key = key(peer).unwrap_or(0);
+        if self.refused.len() >= MOST_REFUSED && !self.refused.contains_key(&key) {
+            self.refused.retain(|_, refusals| now < refusals.last + FORGOTTEN_MS);
+            // Otherwise each new one would look through all of them.
+            if self.refused.len() > MOST_REFUSED / 2 {
+                self.refused.clear();
+            }
+        }
+        let refusals = self.refused.entry(key).or_insert(Refusals { count: 0, last: now });
+        if now >= refusals.last + FORGOTTEN_MS {
+            refusals.count = 0;
+        }
+        refusals.count = refusals.count.saturating_add(1);
+        refusals.last = now;
+    }
+
+    /// How many handshakes were refused, none of them more than a minute after
+    /// the one before.
+    pub fn refused(&self, peer: Peer, now: u64) -> u32 {
+        let refusals = self.refused.get(&key(peer).unwrap_or(0));
+        let fresh = refusals.filter(|refusals| now < refusals.last + FORGOTTEN_MS);
+        fresh.map_or(0, |refusals| refusals.count)
+    }
+}
+
+/// Whether connections from there are counted.
+pub fn counts(peer: Peer) -> bool {
+    key(peer).is_some()
+}
+
+/// What an address counts as; `None` when it does not count.
+fn key(peer: Peer) -> Option<u64> {
+    match peer.addr()?.ip() {
+        ip if ip.is_loopback() => None,
+        // No /64 that is given to anyone begins with zeros.
+        IpAddr::V4(ip) => Some(u64::from(u32::from(ip))),
+        IpAddr::V6(ip) => Some((u128::from(ip) >> 64) as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> Peer {
+        Peer::from(text.parse::<std::net::SocketAddr>().unwrap())
+    }
+
+    #[test]
+    fn an_address_is_counted_and_forgotten() {
+        let mut addresses = Addresses::default();
+        let (a, b) = (peer("203.0.113.7:1"), peer("203.0.113.8:1"));
+        for _ in 0..2 {
+            assert_eq!(addresses.judge(a, 2), Verdict::Welcome);
+            addresses.enter(a);
+        }
+        assert_eq!(addresses.judge(peer("203.0.113.7:2"), 2), Verdict::Surplus);
+        (0..SURPLUS_OF_ADDRESS).for_each(|_| addresses.enter(a));
+        assert_eq!(addresses.judge(a, 2), Verdict::Refused);
+        assert_eq!(
+            (addresses.judge(a, 0), addresses.judge(b, 2)),
+            (Verdict::Welcome, Verdict::Welcome)
+        );
+        (0..2 + SURPLUS_OF_ADDRESS).for_each(|_| addresses.leave(a));
+        assert!(addresses.open.is_empty());
+    }
+
+    #[test]
+    fn a_customer_has_one_network() {
+        assert_eq!(key(peer("[2001:db8:1:2::3]:1")), key(peer("[2001:db8:1:2:ffff::9]:1")));
+        assert_ne!(key(peer("[2001:db8:1:2::3]:1")), key(peer("[2001:db8:1:3::3]:1")));
+        assert_eq!(key(peer("[::ffff:203.0.113.7]:1")), key(peer("203.0.113.7:9")));
+        for text in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1"] {
+            assert_eq!(key(peer(text)), None, "{text}");
+        }
+        assert_eq!(key(Peer::UNKNOWN), None);
+    }
+
+    #[test]
+    fn refusals_are_remembered_for_a_minute_and_of_so_many() {
+        let mut addresses = Addresses::default();
+        let a = peer("203.0.113.7:1");
+        (0..3).for_each(|n| addresses.refuse(a, n * 1_000));
+        assert_eq!((addresses.refused(a, 61_999), addresses.refused(a, 62_000)), (3, 0));
+        addresses.refuse(a, 62_000);
+        assert_eq!(addresses.refused(a, 62_000), 1);
+        for n in 0..20_000_u32 {
+            let ip = std::net::Ipv4Addr::from(0x0A00_0000 + n);
+            addresses.refuse(Peer::from(std::net::SocketAddr::new(ip.into(), 1)), 62_000);
+            assert!(addresses.refused.len() <= MOST_REFUSED);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! How fast one connection may send: backpressure, nothing is dropped.
+//!
+//! A message costs `1 / message_rate` of time, a broadcast `1 / broadcast_rate`,
+//! and time pays for it. Whoever owes more than the burst is neither parsed nor
+//! read until that has been paid; the wheel wakes it. So all that is known of a
+//! connection is until when it owes, and nothing is kept of one that sends a
+//! message now and then: when it was last heard says enough. Such a message, one
+//! in a read, is handled without coming here.
+
+use std::time::Duration;
+
+use crate::conn::{Connection, Flags, Phase};
+
+use super::column::Column;
+use super::{Config, ConnId, Hub};
+
+/// Time is kept in 1024ths of a millisecond here.
+const SHIFT: u32 = 10;
+/// The shortest masked frame in bytes (RFC 6455, section 5.2).
+const SHORTEST_FRAME: usize = 6;
+
+#[derive(Debug)]
+pub struct Pace {
+    /// What a message costs; 0 for nothing.
+    message: u64,
+    /// What a broadcast costs on top of that.
+    broadcast: u64,
+    /// How much may be owed by who is still read.
+    credit: u64,
+    /// Whether anything costs anything.
+    limited: bool,
+    /// Milliseconds after which a lone message has been paid for.
+    pub gap: u64,
+    /// Until when those owe who have [`Flags::OWES`].
+    until: Column<u64>,
+    /// The slot of who is being metered, [`NOBODY`] between reads.
+    metered: u32,
+    /// Until when that one owes.
+    account: u64,
+    /// Its broadcasts have used up its credit.
+    halted: bool,
+}
+
+/// No slot: there are fewer.
+const NOBODY: u32 = u32::MAX;
+
+/// What is remembered while a connection is metered.
+pub struct Meter {
+    /// Messages and deliveries of all before.
+    arrived: u64,
+    queued: u64,
+    /// The turn's work before, and what of it was allowed.
+    work: u32,
+    allowed: u32,
+}
+
+impl Pace {
+    pub fn new(config: &Config) -> Self {
+        let cost = |rate: u32| match rate {
+            0 => 0,
+            rate => ((1_000 << SHIFT) / u64::from(rate)).max(1),
+        };
+        let (message, broadcast) = (cost(config.message_rate), cost(config.broadcast_rate));
+        let burst = units(config.rate_burst).max(message).max(broadcast);
+        Pace {
+            message,
+            broadcast: broadcast.saturating_sub(message),
+            credit: burst - message,
+            limited: message > 0 || broadcast > 0,
+            gap: message.div_ceil(1 << SHIFT),
+            until: Column::default(),
+            metered: NOBODY,
+            account: 0,
+            halted: false,
+        }
+    }
+}
+
+fn units(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> SHIFT).min(u64::MAX >> SHIFT) << SHIFT
+}
+
+impl Hub {
+    /// Charges a connection for a message to everyone, which costs more than
+    /// others. For the handler that sends it for the connection.
+    pub fn charge_broadcast(&mut self, conn: ConnId) {
+        if self.pace.broadcast == 0 || self.resolve(conn).is_none() {
+            return;
+        }
+        let now = self.now << SHIFT;
+        let Pace { message, broadcast, credit, .. } = self.pace;
+        if self.pace.metered != conn.index {
+            // One that comes alone is not charged for as a message.
+            let until = self.owes_until(conn.index).max(now + message) + broadcast;
+            return self.owe(conn.index, until);
+        }
+        self.pace.account += broadcast;
+        if self.pace.account - now > credit {
+            // Ends the parsing; `charge` gives it back.
+            self.pace.halted = true;
+            self.work = 0;
+        }
+    }
+
+    /// Begins to meter a connection, which may then handle at most as many
+    /// messages as it has credit for. `before` is when bytes came the last time,
+    /// in milliseconds; `bytes` is how many there are. `None` when nothing has a
+    /// rate.
+    #[inline]
+    pub(super) fn meter(&mut self, conn: ConnId, before: u64, bytes: usize) -> Option<Meter> {
+        if !self.pace.limited {
+            return None;
+        }
+        let Pace { message, credit, .. } = self.pace;
+        let now = self.now << SHIFT;
+        let work = self.work;
+        // What came before and left no account may have been a lone message.
+        let until = match self.owes_until(conn.index) {
+            0 => (before << SHIFT) + message,
+            until => until,
+        };
+        let owed = until.saturating_sub(now);
+        (self.pace.metered, self.pace.account) = (conn.index, now + owed);
+        if owed > credit {
+            self.owe(conn.index, now + owed);
+            self.hold_back(conn);
+        } else if (bytes / SHORTEST_FRAME) as u64 * message > credit - owed {
+            let messages = (credit - owed) / message + 1;
+            self.work = work.min(u32::try_from(messages).unwrap_or(u32::MAX));
+        }
+        let (arrived, queued) = (self.stats.messages_in, self.stats.deliveries);
+        Some(Meter { arrived, queued, work, allowed: self.work })
+    }
+
+    /// Charges the connection that was metered for what it has sent since.
+    #[inline]
+    pub(super) fn charge(&mut self, conn: ConnId, meter: Option<Meter>) {
+        let Some(Meter { arrived, queued, work, allowed }) = meter else { return };
+        let Pace { message, credit, .. } = self.pace;
+        let now = self.now << SHIFT;
+        let messages = self.stats.messages_in - arrived;
+        self.pace.metered = NOBODY;
+        if allowed < work || self.pace.halted {
+            self.pace.halted = false;
+            let handled = messages + self.stats.deliveries - queued;
+            let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
+            self.work = self.allowance(work.saturating_sub(used));
+        }
+        let until = self.pace.account + messages * message;
+        self.owe(conn.index, until);
+        if messages > 0 && until - now > credit {
+            self.hold_back(conn);
+        } else if until <= now + message {
+            self.settle_account(conn);
+        }
+    }
+
+    /// Keeps no account of what was one message at most. But of what waits, or
+    /// has only begun, more follows that is not alone.
+    fn settle_account(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        let begun = record.inbound.is_some() || record.flags.has(Flags::PAUSED);
+        if !begun || record.phase != Phase::Open {
+            record.flags.clear(Flags::OWES);
+        }
+    }
+
+    fn owe(&mut self, index: u32, until: u64) {
+        self.conns[index as usize].flags.set(Flags::OWES);
+        self.pace.until.set(index, until);
+    }
+
+    /// Until when a connection owes; 0 when no account is kept of it.
+    #[inline]
+    fn owes_until(&self, index: u32) -> u64 {
+        let owes = self.conns[index as usize].flags.has(Flags::OWES);
+        if owes { self.pace.until.get(index) } else { 0 }
+    }
+
+    /// Neither parses nor reads a connection until it has paid.
+    fn hold_back(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        // Who waits for work already is looked at when its turn comes.
+        if record.phase == Phase::Open && !record.flags.has(Flags::PAUSED) {
+            record.flags.set(Flags::PAUSED);
+            self.stats.held_back += 1;
+            self.arm_open(conn.index);
+        }
+    }
+
+    /// Whether a connection owes more than its credit.
+    pub(super) fn is_in_debt(&self, index: u32) -> bool {
+        self.owes_until(index).saturating_sub(self.now << SHIFT) > self.pace.credit
+    }
+
+    /// Whether a connection that waited has paid so much that it need not.
+    pub(super) fn pays_off(&self, index: u32) -> bool {
+        let flags = self.conns[index as usize].flags;
+        flags.has(Flags::OWES) && flags.has(Flags::PAUSED) && !self.is_in_debt(index)
+    }
+
+    /// When a connection that waits has paid.
+    pub(super) fn pace_deadline(&self, index: u32, conn: &Connection) -> u64 {
+        if conn.flags.has(Flags::PAUSED) && self.is_in_debt(index) {
+            (self.pace.until.get(index) - self.pace.credit).div_ceil(1 << SHIFT)
+        } else {
+            u64::MAX
+        }
+    }
+}

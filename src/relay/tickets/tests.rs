@@ -1,0 +1,234 @@
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const OTHER: &str = "another secret of more than 32 bytes";
+/// What time it is, in seconds since 1970.
+const NOW: u64 = 1_800_000_000;
+
+fn with(secrets: &[&str]) -> Tickets {
+    Tickets::new(secrets, |_| UNIX_EPOCH + Duration::from_secs(NOW)).unwrap()
+}
+
+/// Signed by a backend with these claims, whatever they are.
+fn minted(header: &Header, claims: &Value, secret: &str) -> String {
+    hmac::install();
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+fn hs256(claims: &Value) -> String {
+    minted(&Header::new(Algorithm::HS256), claims, SECRET)
+}
+
+fn verdict(ticket: &str, device: Option<&str>) -> Result<Ticket, Refused> {
+    let (ticket, _) = with(&[SECRET]).check(ticket, "alice", device, Instant::now())?;
+    Ok(ticket)
+}
+
+fn of(claims: Value) -> Result<Ticket, Refused> {
+    verdict(&hs256(&claims), None)
+}
+
+#[test]
+fn what_is_signed_here_is_what_is_let_in() {
+    let until = UNIX_EPOCH + Duration::from_secs(NOW + 60);
+    let ticket = Ticket::new("alice", until).device("phone").group("g").broadcast(true);
+    let tickets = with(&[SECRET]);
+    let signed = tickets.sign(&ticket).unwrap();
+    let now = Instant::now();
+    let (read, end) = tickets.check(&signed, "alice", Some("phone"), now).unwrap();
+    assert_eq!(read, ticket);
+    assert_eq!(end, Some(now + Duration::from_secs(65)), "5 s after its end");
+    let tickets = tickets.at_door_only(true);
+    assert_eq!(tickets.check(&signed, "alice", None, now).unwrap().1, None);
+}
+
+#[test]
+fn any_backend_can_mint_one() {
+    // With Python's hmac, hashlib and base64 alone.
+    let theirs = concat!(
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+        "eyJzdWIiOiAiYWxpY2UiLCAiZXhwIjogMTgwMDAwMDA2MH0.",
+        "siF4Iubuw__AmZOW_YiDT8xx0dPSGTZj4asji9L_wXI",
+    );
+    assert!(verdict(theirs, None).is_ok());
+    for claims in [
+        json!({"sub": "alice", "exp": NOW + 1}),
+        json!({"sub": "alice", "exp": NOW as f64 + 1.5}),
+        json!({"sub": "alice", "exp": NOW + 1, "aud": "somebody else", "iat": NOW + 999, "jti": 7}),
+        json!({"sub": "alice", "exp": NOW + 1, "nbf": NOW, "iss": ["what", "ever"]}),
+        json!({"sub": "alice", "exp": NOW + 1, "groups": ["a", "b"], "broadcast": true}),
+    ] {
+        assert!(of(claims.clone()).is_ok(), "{claims}");
+    }
+}
+
+#[test]
+fn a_clock_may_be_wrong_by_five_seconds() {
+    let exp = |exp: i64| of(json!({"sub": "alice", "exp": NOW as i64 + exp}));
+    assert!(exp(-4).is_ok());
+    assert_eq!(exp(-5), Err(Refused::Expired));
+    assert_eq!(exp(-3_600), Err(Refused::Expired));
+    let nbf = |nbf: u64| of(json!({"sub": "alice", "exp": NOW + 99, "nbf": NOW + nbf}));
+    assert!(nbf(5).is_ok());
+    assert_eq!(nbf(6), Err(Refused::NotYet));
+}
+
+#[test]
+fn claims_that_are_missing_or_wrong_are_refused() {
+    let exp = NOW + 60;
+    for claims in [
+        json!({"sub": "alice"}),
+        json!({"exp": exp}),
+        json!({"sub": "alice", "exp": exp.to_string()}),
+        json!({"sub": "alice", "exp": null}),
+        json!({"sub": "alice", "exp": -1}),
+        json!({"sub": "alice", "exp": 1e300}),
+        json!({"sub": "alice", "exp": exp, "nbf": "soon"}),
+        json!({"sub": "", "exp": exp}),
+        json!({"sub": 7, "exp": exp}),
+        json!({"sub": ["alice"], "exp": exp}),
+        json!({"sub": "a".repeat(129), "exp": exp}),
+        json!({"sub": "alice", "exp": exp, "device": "d".repeat(65)}),
+        json!({"sub": "alice", "exp": exp, "device": 1}),
+        json!({"sub": "alice", "exp": exp, "groups": "all"}),
+        json!({"sub": "alice", "exp": exp, "groups": [""]}),
+        json!({"sub": "alice", "exp": exp, "groups": vec!["g"; 65]}),
+        json!({"sub": "alice", "exp": exp, "groups": ["g".repeat(129)]}),
+        json!({"sub": "alice", "exp": exp, "broadcast": "yes"}),
+        json!(["alice", exp]),
+    ] {
+        assert_eq!(of(claims.clone()), Err(Refused::Bad), "{claims}");
+    }
+}
+
+#[test]
+fn a_ticket_is_for_one_user_and_for_one_device_if_it_says_so() {
+    assert_eq!(of(json!({"sub": "bob", "exp": NOW + 60})), Err(Refused::OtherUser));
+    let bound = hs256(&json!({"sub": "alice", "exp": NOW + 60, "device": "phone"}));
+    assert!(verdict(&bound, Some("phone")).is_ok());
+    assert!(verdict(&bound, None).is_ok());
+    assert_eq!(verdict(&bound, Some("pad")), Err(Refused::OtherDevice));
+    assert_eq!(verdict(&bound, Some("")), Err(Refused::OtherDevice));
+    let free = hs256(&json!({"sub": "alice", "exp": NOW + 60}));
+    assert!(verdict(&free, Some("pad")).is_ok());
+}
+
+/// `header` and `claims` as they are, with a signature or what passes for one.
+fn forged(header: &str, claims: &str, signature: &str) -> String {
+    use base64_of as b;
+    format!("{}.{}.{signature}", b(header), b(claims))
+}
+
+fn base64_of(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digits = text.as_bytes().chunks(3).flat_map(|chunk| {
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - chunk.len()));
+        (0..=chunk.len()).map(move |at| DIGITS[(bits >> (18 - 6 * at)) as usize & 63] as char)
+    });
+    digits.collect()
+}
+
+#[test]
+fn the_algorithm_is_never_taken_from_the_ticket() {
+    let claims = format!(r#"{{"sub":"alice","exp":{}}}"#, NOW + 60);
+    let good = hs256(&json!({"sub": "alice", "exp": NOW + 60}));
+    let signature = good.rsplit('.').next().unwrap();
+    for header in [
+        r#"{"alg":"none"}"#,
+        r#"{"alg":"None","typ":"JWT"}"#,
+        r#"{"alg":""}"#,
+        r#"{"alg":"HS384","typ":"JWT"}"#,
+        r#"{"alg":"HS512"}"#,
+        r#"{"alg":"RS256"}"#,
+        r#"{"alg":"ES256"}"#,
+        r#"{"typ":"JWT"}"#,
+        r#"{"alg":["HS256"]}"#,
+        "{}",
+        "",
+        "x",
+    ] {
+        for signature in ["", "AA", signature] {
+            let ticket = forged(header, &claims, signature);
+            assert_eq!(verdict(&ticket, None), Err(Refused::Bad), "{header}");
+        }
+    }
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["exp2".into()]);
+    let ticket = minted(&header, &json!({"sub": "alice", "exp": NOW + 60}), SECRET);
+    assert_eq!(verdict(&ticket, None), Err(Refused::Bad), "an extension that must be known");
+}
+
+#[test]
+fn what_is_foreign_changed_or_no_ticket_is_refused() {
+    let claims = json!({"sub": "alice", "exp": NOW + 60});
+    let foreign = minted(&Header::new(Algorithm::HS256), &claims, OTHER);
+    assert_eq!(verdict(&foreign, None), Err(Refused::Bad));
+    let good = hs256(&claims);
+    assert!(verdict(&good, None).is_ok());
+    for at in 0..good.len() {
+        let mut changed = good.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'Q' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        assert_eq!(verdict(&changed, None), Err(Refused::Bad), "at {at}");
+    }
+    let cut = &good[..good.len() - 1];
+    for ticket in ["", ".", "..", "...", "a.b.c", "null", "张", cut, &format!("{good}."), " "] {
+        assert_eq!(verdict(ticket, None), Err(Refused::Bad), "{ticket}");
+    }
+    let header = r#"{"alg":"HS256"}"#;
+    let twice = forged(header, r#"{"sub":"alice","sub":"bob","exp":1900000000}"#, "AA");
+    assert_eq!(verdict(&twice, None), Err(Refused::Bad));
+}
+
+#[test]
+fn a_ticket_that_is_too_long_is_not_decoded() {
+    let padded =
+        |length: usize| hs256(&json!({"sub": "alice", "exp": NOW + 60, "x": "x".repeat(length)}));
+    assert!(verdict(&padded(2_900), None).is_ok());
+    let long = padded(3_000);
+    assert!(long.len() > Tickets::MAX_TICKET);
+    assert_eq!(verdict(&long, None), Err(Refused::Bad));
+    let until = UNIX_EPOCH + Duration::from_secs(NOW);
+    let wide =
+        (0..64).fold(Ticket::new("alice", until), |ticket, n| ticket.group(&format!("{n:0>128}")));
+    assert_eq!(with(&[SECRET]).sign(&wide), Err(TicketError::TooLong));
+}
+
+#[test]
+fn two_secrets_may_be_active_and_the_first_signs() {
+    let claims = json!({"sub": "alice", "exp": NOW + 60});
+    let header = Header::new(Algorithm::HS256);
+    let (old, new) = (minted(&header, &claims, SECRET), minted(&header, &claims, OTHER));
+    let both = with(&[OTHER, SECRET]);
+    for ticket in [&old, &new] {
+        assert!(both.check(ticket, "alice", None, Instant::now()).is_ok());
+    }
+    let until = UNIX_EPOCH + Duration::from_secs(NOW + 60);
+    let signed = both.sign(&Ticket::new("alice", until)).unwrap();
+    assert!(with(&[OTHER]).check(&signed, "alice", None, Instant::now()).is_ok());
+    assert!(with(&[SECRET]).check(&signed, "alice", None, Instant::now()).is_err());
+}
+
+#[test]
+fn secrets_are_long_enough_and_not_too_many() {
+    let error =
+        |secrets: &[&str]| Tickets::new(secrets, |_| SystemTime::now()).map(drop).unwrap_err();
+    assert_eq!(error(&[]), TicketError::SecretCount);
+    assert_eq!(error(&[SECRET, OTHER, SECRET]), TicketError::SecretCount);
+    assert_eq!(error(&[&SECRET[1..]]), TicketError::ShortSecret);
+    assert_eq!(error(&[SECRET, ""]), TicketError::ShortSecret);
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let shown = format!("{:?}", with(&[SECRET, OTHER]));
+    assert!(
+        !shown.contains("0123") && !shown.contains("another") && shown.contains('2'),
+        "{shown}"
+    );
+}

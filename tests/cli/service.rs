@@ -1,0 +1,306 @@
+//! Under a service manager: sockets that it hands over, and what it is told.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::program::{DEADLINE, Folder, Program, longlink, run, shown, status};
+use crate::refusals::refusal;
+
+/// The command, started with this as descriptor 3 and after these shell commands.
+fn handed(socket: impl Into<OwnedFd>, before: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let script = format!("exec 3<&0 </dev/null; {before}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_longlink")]).args(args).env_clear();
+    command.stdin(Stdio::from(socket.into()));
+    command
+}
+
+/// What a service manager does for a service with one socket.
+const GIVEN: &str = "export LISTEN_FDS=1 LISTEN_FDNAMES=web.socket LISTEN_PID=$$";
+
+fn activated(socket: impl Into<OwnedFd>, args: &[&str]) -> Command {
+    handed(socket, GIVEN, args)
+}
+
+fn bound() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn a_socket_that_was_handed_over_is_served_as_one_of_its_own() {
+    let listener = bound();
+    let socket = SockRef::from(&listener);
+    let before = socket.send_buffer_size().unwrap();
+    let mut program = Program::spawn(&mut activated(listener.try_clone().unwrap(), &[]), 1);
+    assert_eq!(program.addr(), listener.local_addr().unwrap().to_string());
+    assert_eq!(program.status("/healthz"), 200);
+    assert!(socket.tcp_nodelay().unwrap());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+    assert_ne!(socket.send_buffer_size().unwrap(), before);
+    drop(program.user("A"));
+    program.stop();
+    // It is the manager's, and open.
+    TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+}
+
+#[test]
+fn a_unix_socket_that_was_handed_over_keeps_its_file() {
+    let folder = Folder::new();
+    let path = folder.path("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut program = Program::spawn(&mut activated(listener, &[]), 1);
+    assert_eq!(program.addresses[0], format!("unix:{}", shown(&path)));
+    assert_eq!(status(UnixStream::connect(&path).unwrap(), "/healthz"), 200);
+    program.stop();
+    assert!(path.exists());
+}
+
+#[test]
+fn sockets_take_the_place_of_addresses() {
+    let listener = bound();
+    let addr = listener.local_addr().unwrap().to_string();
+    let args = ["--listen", "no.such.name.invalid:80"];
+    let mut program = Program::spawn(&mut activated(listener, &args), 1);
+    assert_eq!(program.addr(), addr);
+    let line = program.log().find("listen is set");
+    assert!(line.contains("WARN"), "{line}");
+}
+
+#[test]
+fn what_is_meant_for_another_process_is_left_alone() {
+    for before in
+        ["export LISTEN_FDS=1 LISTEN_PID=1", "export LISTEN_FDS=1", "export LISTEN_PID=$$", ":"]
+    {
+        let listener = bound();
+        let addr = listener.local_addr().unwrap().to_string();
+        let mut command = handed(listener, before, &["--listen", "127.0.0.1:0"]);
+        let mut program = Program::spawn(&mut command, 1);
+        assert_ne!(program.addr(), addr);
+        assert_eq!(program.status("/healthz"), 200);
+        program.stop();
+    }
+}
+
+#[test]
+fn what_nobody_can_connect_to_is_refused() {
+    let listener = bound();
+    let file: OwnedFd = File::open("/dev/null").unwrap().into();
+    let sockets: [OwnedFd; 5] = [
+        file.try_clone().unwrap(),
+        UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+        TcpStream::connect(listener.local_addr().unwrap()).unwrap().into(),
+        UnixDatagram::unbound().unwrap().into(),
+        UnixStream::pair().unwrap().0.into(),
+    ];
+    for socket in sockets {
+        let kind = format!("{socket:?}");
+        assert_eq!(
+            refusal(&mut activated(socket, &[])),
+            "cannot serve descriptor 3 (web.socket): it is not a listening stream socket of TCP \
+             or Unix",
+            "{kind}"
+        );
+    }
+    // Announced, and not there.
+    for (before, descriptor) in [
+        ("exec 3<&-; export LISTEN_FDS=1 LISTEN_PID=$$", "descriptor 3:"),
+        ("export LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES=a", "descriptor 4:"),
+    ] {
+        let line = refusal(&mut handed(listener.try_clone().unwrap(), before, &[]));
+        assert!(line.contains(descriptor), "{line}");
+    }
+    for count in ["x", "-1", "65", "4294967297", "''"] {
+        let before = format!("export LISTEN_PID=$$ LISTEN_FDS={count}");
+        let line = refusal(&mut handed(file.try_clone().unwrap(), &before, &[]));
+        assert!(line.starts_with("LISTEN_FDS: expected a number up to 64"), "{line}");
+    }
+}
+
+#[test]
+fn an_open_socket_must_be_meant_too() {
+    let open = || TcpListener::bind("0.0.0.0:0").unwrap();
+    let line = refusal(&mut activated(open(), &[]));
+    assert!(line.contains("0.0.0.0:") && line.contains("--open"), "{line}");
+    let mut program = Program::spawn(&mut activated(open(), &["--open"]), 1);
+    program.log().find("is open");
+}
+
+/// Connects and asks to be let in, each as another user. It must be possible at
+/// any time.
+fn arrive(addr: std::net::SocketAddr) -> TcpStream {
+    static USERS: AtomicUsize = AtomicUsize::new(0);
+    let mut stream = TcpStream::connect(addr).expect("nobody is refused");
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let user = USERS.fetch_add(1, Ordering::Relaxed);
+    let head = format!(
+        "GET /websocket/{user} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    // Who was accepted by a server that is killed finds out when it reads.
+    let _ = stream.write_all(head.as_bytes());
+    stream
+}
+
+fn is_let_in(mut stream: TcpStream) -> bool {
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).is_ok() && answer == *b"HTTP/1.1 101"
+}
+
+#[test]
+fn a_restart_under_load_refuses_nobody() {
+    let listener = bound();
+    let addr = listener.local_addr().unwrap();
+    let start = || {
+        let args = ["--log", "off", "--close-timeout", "0"];
+        Program::spawn(&mut activated(listener.try_clone().unwrap(), &args), 1)
+    };
+    let (served, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let until = Instant::now() + DEADLINE;
+    let mut program = start();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) && Instant::now() < until {
+                    let let_in = is_let_in(arrive(addr));
+                    served.fetch_add(usize::from(let_in), Ordering::Relaxed);
+                }
+            });
+        }
+        for politely in [false, true, false, true] {
+            let goal = served.load(Ordering::Relaxed) + 50;
+            while served.load(Ordering::Relaxed) < goal {
+                assert!(Instant::now() < until, "nobody is served");
+                thread::yield_now();
+            }
+            program.signal(if politely { "TERM" } else { "KILL" });
+            program.child.wait().unwrap();
+            let between: Vec<_> = (0..20).map(|_| arrive(addr)).collect();
+            program = start();
+            assert!(between.into_iter().all(is_let_in), "who came between is served afterwards");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// A service manager's end of the notifications.
+pub struct Manager(UnixDatagram);
+
+impl Manager {
+    pub fn at(folder: &Folder) -> Self {
+        Self::new(UnixDatagram::bind(folder.path("notify")).unwrap())
+    }
+
+    fn new(socket: UnixDatagram) -> Self {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Manager(socket)
+    }
+
+    /// The next thing that is told, but for how many connections there are.
+    pub fn told(&self) -> String {
+        let mut buffer = [0; 256];
+        loop {
+            let length = self.0.recv(&mut buffer).expect("something is told");
+            let state = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            assert!(state.ends_with('\n'), "{state:?}");
+            if !state.starts_with("STATUS=") {
+                return state;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_manager_learns_that_it_is_ready_and_that_it_stops() {
+    let folder = Folder::new();
+    let name = format!("longlink-{}", std::process::id());
+    let hidden = SocketAddr::from_abstract_name(&name).unwrap();
+    for (manager, address) in [
+        (Manager::at(&folder), shown(&folder.path("notify"))),
+        (Manager::new(UnixDatagram::bind_addr(&hidden).unwrap()), format!("@{name}")),
+    ] {
+        let mut command = longlink(&["--listen", "127.0.0.1:0"]);
+        let mut program = Program::spawn(command.env("NOTIFY_SOCKET", &address), 1);
+        assert_eq!(manager.told(), "READY=1\n");
+        assert_eq!(program.status("/healthz"), 200);
+        // It would end a server that nobody reloads.
+        program.signal("HUP");
+        let state = manager.told();
+        let micros = state.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("a reload");
+        assert!(micros.trim_end().parse::<u64>().unwrap() > 0);
+        assert_eq!(manager.told(), "READY=1\n");
+        program.log().find("nothing is reloaded");
+        program.signal("TERM");
+        assert_eq!(manager.told(), "STOPPING=1\n");
+        assert_eq!(program.wait(), 0);
+    }
+}
+
+#[test]
+fn the_watchdog_hears_from_the_loop_and_the_status_tells_how_many_there_are() {
+    let folder = Folder::new();
+    let manager = Manager::at(&folder);
+    let mut command = handed(bound(), GIVEN, &[]);
+    command.env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "80000");
+    let program = Program::spawn(&mut command, 1);
+    assert_eq!(manager.told(), "READY=1\n");
+    assert_eq!(manager.told(), "WATCHDOG=1\nSTATUS=0 connections\n");
+    assert_eq!(manager.told(), "WATCHDOG=1\n");
+    let user = program.user("A");
+    let until = Instant::now() + DEADLINE;
+    while manager.told() != "WATCHDOG=1\nSTATUS=1 connections\n" {
+        assert!(Instant::now() < until);
+    }
+    drop(user);
+
+    // Stopped, it says nothing more, and it is alive again when it goes on.
+    program.signal("STOP");
+    manager.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    while manager.0.recv(&mut [0; 256]).is_ok() {
+        assert!(Instant::now() < until);
+    }
+    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    program.signal("CONT");
+    assert!(manager.told().starts_with("WATCHDOG=1\n"));
+}
+
+#[test]
+fn a_manager_that_is_not_there_is_no_reason_not_to_serve() {
+    let folder = Folder::new();
+    let file = folder.file("file", "");
+    let long = format!("/{}", "x".repeat(200));
+    for address in ["/nowhere/at/all", "@nobody-listens-there", &file, &long, "vsock:2:1234", "@"] {
+        let mut command = longlink(&["--listen", "127.0.0.1:0"]);
+        command.env("NOTIFY_SOCKET", address).env("WATCHDOG_USEC", "1000");
+        let mut program = Program::spawn(&mut command, 1);
+        let line = program.log().find("NOTIFY_SOCKET");
+        assert!(line.contains("WARN") && line.contains(address), "{line}");
+        assert_eq!(program.status("/healthz"), 200);
+        program.stop();
+    }
+    // One that goes away.
+    let manager = Manager::at(&folder);
+    let mut command = longlink(&["--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "4000");
+    let mut program = Program::spawn(&mut command, 1);
+    assert_eq!(manager.told(), "READY=1\n");
+    drop(manager);
+    assert_eq!(program.status("/healthz"), 200);
+    program.stop();
+}
+
+#[test]
+fn nothing_of_it_is_looked_at_by_other_commands() {
+    let (code, out, _) = run(&mut activated(File::open("/dev/null").unwrap(), &["--version"]));
+    assert_eq!((code, out.starts_with("longlink ")), (0, true));
+}

@@ -1,0 +1,161 @@
+"""The units of docs/systemd: what systemd itself says of them, and that what the server does is
+within what they allow.
+
+    python -m unittest discover -s tests/py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+from launch import START_SECONDS, binary, free_port
+from test_wss import make_certificate
+
+UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
+SERVICE, SOCKET = "longlink.service", "longlink.socket"
+# In tenths, as `systemd-analyze` takes it.
+MOST_EXPOSED = 5
+
+
+def analyze(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *args],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=60)
+
+
+def setting(name: str) -> list[str]:
+    """Every value that the service gives a setting."""
+    return re.findall(rf"^{name}=(.*)$", (UNITS / SERVICE).read_text(), re.MULTILINE)
+
+
+def get(family: int, address: str | tuple[str, int]) -> bytes:
+    """The first line of the answer of whoever listens there, as soon as somebody does."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        with socket.socket(family) as client:
+            client.settimeout(START_SECONDS)
+            try:
+                client.connect(address)
+            except (ConnectionRefusedError, FileNotFoundError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+                continue
+            client.sendall(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            return client.makefile("rb").readline()
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Units(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        shutil.copy(UNITS / SOCKET, self.folder)
+        shutil.copy(UNITS / SERVICE, self.folder)
+        self.change("/usr/local/bin/longlink", str(binary()))
+
+    def change(self, old: str, new: str) -> None:
+        service = self.folder / SERVICE
+        text = service.read_text()
+        self.assertEqual(text.count(old), 1)
+        service.write_text(text.replace(old, new))
+
+    def verify(self) -> str:
+        units = (self.folder / SERVICE, self.folder / SOCKET)
+        done = analyze("verify", "--man=no", *units)
+        return done.stdout or f"status {done.returncode}\n" * (done.returncode != 0)
+
+    def test_systemd_finds_nothing_wrong_with_them(self) -> None:
+        self.assertEqual(self.verify(), "")
+        self.change("WatchdogSec=10", "WatchdogSek=10")
+        self.assertIn("WatchdogSek", self.verify())
+
+    def test_little_is_left_that_the_service_could_do(self) -> None:
+        done = analyze(
+            "security", "--offline=true", f"--threshold={MOST_EXPOSED}", self.folder / SERVICE)
+        print(done.stdout.splitlines()[-1])
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+
+class Started(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def test_sockets_come_from_systemds_own_launcher(self) -> None:
+        port, path = free_port(), f"{self.folder}/s"
+        command = ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "-l", path,
+                   "--fdname=web:local", binary(), "--log", "warn"]
+        with ended(subprocess.Popen(command, stdin=subprocess.DEVNULL)):
+            for _ in range(2):
+                self.assertIn(b" 200 ", get(socket.AF_INET, ("127.0.0.1", port)))
+                self.assertIn(b" 200 ", get(socket.AF_UNIX, path))
+
+    def test_it_needs_no_call_and_no_kind_of_socket_that_it_may_not_have(self) -> None:
+        cert, key = make_certificate(self.folder)
+        trace, port = self.folder / "trace", free_port()
+        notify = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        notify.bind(f"{self.folder}/notify")
+        notify.settimeout(START_SECONDS)
+        command = [
+            "systemd-socket-activate", "-l", f"127.0.0.1:{port}",
+            "-E", f"NOTIFY_SOCKET={self.folder}/notify",
+            "strace", "-f", "-o", trace,
+            # It is the process that the sockets are meant for.
+            "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
+            binary(), "--tls-cert", cert, "--tls-key", key, "--log", "debug"]
+        with ended(subprocess.Popen(command, stdin=subprocess.DEVNULL)) as launcher:
+            # Plain on a TLS port: it is told so.
+            self.assertIn(b" 400 ", get(socket.AF_INET, ("127.0.0.1", port)))
+            self.assertEqual(notify.recv(100), b"READY=1\n")
+            self.assertIn(b"STATUS=", notify.recv(100))
+            # The process that was traced.
+            server = trace.read_text().split(maxsplit=1)[0]
+            for number, told in ((signal.SIGHUP, b"RELOADING=1"), (signal.SIGTERM, b"STOPPING=1")):
+                subprocess.run(["kill", f"-{number}", server], check=True)
+                while told not in notify.recv(100):
+                    pass
+            self.assertEqual(launcher.wait(START_SECONDS), 0)
+
+        # From the server's own start on.
+        _, _, trace = trace.read_text().partition(f'execve("{binary()}"')
+        calls = set(re.findall(r"^\d+ +(\w+)\(", trace, re.MULTILINE))
+        self.assertLessEqual({"accept4", "epoll_wait", "sendto"}, calls)
+        first, second = setting("SystemCallFilter")
+        allowed = expand(first.split()) - expand(second.removeprefix("~").split())
+        self.assertEqual(calls - allowed, set())
+        families = set(re.findall(r" socket\((\w+),", trace))
+        self.assertEqual(families, set(setting("RestrictAddressFamilies")))
+
+
+def expand(names: list[str]) -> set[str]:
+    """The calls that these names and groups of names stand for."""
+    calls = set()
+    for name in names:
+        if not name.startswith("@"):
+            calls.add(name)
+            continue
+        lines = analyze("syscall-filter", name).stdout.splitlines()
+        calls |= expand([line.strip() for line in lines[1:] if not line.strip().startswith("#")])
+    return calls
+
+
+if __name__ == "__main__":
+    unittest.main()

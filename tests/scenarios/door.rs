@@ -1,0 +1,166 @@
+//! Who is refused, and how soon: pages that come again and again, and
+//! addresses and users with too many connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use longlink::{Config, Peer};
+
+use crate::world::codec::{Got, handshake};
+use crate::*;
+
+const FOREIGN: &str = "Origin: https://evil.test\r\n";
+
+fn from(address: &str) -> Peer {
+    Peer::from(format!("{address}:5000").parse::<SocketAddr>().unwrap())
+}
+
+/// A page that will be refused asks.
+fn ask(link: &mut Link) -> usize {
+    let pipe = link.connect().expect("room");
+    link.send(pipe, &handshake("/websocket/A", FOREIGN));
+    link.settle();
+    pipe
+}
+
+fn enter_from(link: &mut Link, peer: Peer, user: &str) -> Option<usize> {
+    let pipe = link.connect_from(peer)?;
+    link.send(pipe, &handshake(&format!("/websocket/{user}"), ""));
+    link.settle();
+    Some(pipe)
+}
+
+#[test]
+fn a_refused_page_waits_a_moment_for_its_answer() {
+    let mut link = link();
+    let page = ask(&mut link);
+    link.advance(980);
+    assert_eq!(status(&link, page), None);
+    link.advance(40);
+    assert_eq!(status(&link, page), Some(403));
+    assert_eq!(link.hub.refusals(link.pipes[page].conn), 1);
+    // What is no page's mistake is answered at once.
+    let typo = enter(&mut link, "a%0A");
+    assert_eq!(status(&link, typo), Some(400));
+    assert_eq!(link.hub.stats().rejected, 1);
+    leak_check(link);
+}
+
+#[test]
+fn a_page_that_tries_again_every_two_seconds_comes_every_three() {
+    let mut link = link();
+    let mut tries = 0;
+    while link.now < 60_000 {
+        let page = ask(&mut link);
+        tries += 1;
+        while status(&link, page).is_none() {
+            link.advance(10);
+        }
+        link.finish(page);
+        link.advance(2_000);
+    }
+    assert!((19..=21).contains(&tries), "{tries}");
+    leak_check(link);
+}
+
+#[test]
+fn only_so_many_are_held_and_others_are_answered_at_once() {
+    let mut config = Config::default();
+    config.max_connections = 80;
+    let mut link = link_with(config);
+    let pages: Vec<usize> = (0..14).map(|_| ask(&mut link)).collect();
+    let answered = pages.iter().filter(|&&page| status(&link, page) == Some(403)).count();
+    assert_eq!(answered, 4, "an eighth of the connections is held");
+    // One that has gone makes room for the next.
+    link.finish(pages[0]);
+    link.settle();
+    let next = ask(&mut link);
+    assert_eq!(status(&link, next), None);
+    link.advance(1_100);
+    assert!(pages[1..].iter().all(|&page| status(&link, page) == Some(403)));
+    assert_eq!(status(&link, next), Some(403));
+    assert_eq!(link.hub.refusals(link.pipes[next].conn), 15);
+    leak_check(link);
+}
+
+#[test]
+fn what_a_held_one_sends_is_dropped_and_a_shutdown_ends_it() {
+    let mut link = link();
+    let page = ask(&mut link);
+    link.send(page, &handshake("/websocket/A", ""));
+    link.settle();
+    assert_eq!(link.hub.buffered(), 0);
+    link.shutdown();
+    link.settle();
+    assert!(link.pipes[page].closed && link.pipes[page].got.is_empty());
+    leak_check(link);
+}
+
+#[test]
+fn without_a_delay_refusals_are_answered_at_once() {
+    let mut config = Config::default();
+    config.reject_delay = Duration::ZERO;
+    let mut link = link_with(config);
+    let page = ask(&mut link);
+    assert_eq!(status(&link, page), Some(403));
+    leak_check(link);
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_others_are_not_harmed() {
+    let mut config = Config::default();
+    config.max_per_address = 3;
+    let mut link = link_with(config);
+    let crowd = from("203.0.113.7");
+    let inside: Vec<usize> =
+        (0..3).map(|n| enter_from(&mut link, crowd, &format!("u{n}")).unwrap()).collect();
+    assert!(inside.iter().all(|&pipe| is_open(&link, pipe)));
+    // A few more are told so, the rest is not even let in.
+    let told: Vec<usize> = (0..8).map(|_| link.connect_from(crowd).expect("to be told")).collect();
+    assert!(link.connect_from(crowd).is_none());
+    link.send(told[0], &handshake("/websocket/x", ""));
+    link.settle();
+    let Some(Got::Http(503, head, _)) = link.pipes[told[0]].got.first() else { panic!() };
+    assert!(head.contains("Retry-After"));
+    assert_eq!(link.hub.stats().crowded, 9);
+    let other = enter_from(&mut link, from("203.0.113.8"), "other").unwrap();
+    assert!(is_open(&link, other));
+    // Whoever says nothing is gone soon, and then there is room again.
+    link.advance(7_000);
+    assert!(told.iter().all(|&pipe| link.pipes[pipe].closed));
+    link.finish(inside[0]);
+    link.settle();
+    let next = enter_from(&mut link, crowd, "next").unwrap();
+    assert!(is_open(&link, next));
+    leak_check(link);
+}
+
+#[test]
+fn loopback_is_everyone_behind_a_proxy() {
+    let mut config = Config::default();
+    config.max_per_address = 1;
+    let mut link = link_with(config);
+    for n in 0..5 {
+        let proxied = enter_from(&mut link, from("127.0.0.1"), &format!("p{n}")).unwrap();
+        let local = enter(&mut link, &format!("l{n}"));
+        assert!(is_open(&link, proxied) && is_open(&link, local));
+    }
+    leak_check(link);
+}
+
+#[test]
+fn a_user_has_so_many_connections_on_all_devices() {
+    for (most, admitted) in [(2, 2), (0, 30), (25, 25)] {
+        let mut config = Config::default();
+        config.max_per_user = most;
+        let mut link = link_with(config);
+        let pipes: Vec<usize> =
+            (0..30).map(|n| enter(&mut link, &format!("A?device=d{n}"))).collect();
+        let open = pipes.iter().filter(|&&pipe| is_open(&link, pipe)).count();
+        assert_eq!(open, admitted, "of {most}");
+        link.advance(2_000);
+        let refused = pipes.iter().filter(|&&pipe| status(&link, pipe) == Some(503)).count();
+        assert_eq!(refused, 30 - admitted, "of {most}");
+        leak_check(link);
+    }
+}

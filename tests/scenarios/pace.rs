@@ -1,0 +1,244 @@
+//! How fast one may send: whoever is faster waits, and loses nothing.
+
+use std::time::Duration;
+
+use longlink::Config;
+
+use crate::world::codec::{frame, text};
+use crate::world::rng::Rng;
+use crate::*;
+
+/// So many messages and broadcasts a second, and for so long ahead of that.
+fn paced(messages: u32, broadcasts: u32, burst: Duration) -> Link {
+    let mut config = Config::default();
+    config.message_rate = messages;
+    config.broadcast_rate = broadcasts;
+    config.rate_burst = burst;
+    link_with(config)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Messages to B with these numbers.
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<u8> {
+    numbers.flat_map(|n| text(&to("B", &n.to_string()))).collect()
+}
+
+fn heard(link: &Link, pipe: usize) -> usize {
+    link.pipes[pipe].texts().len()
+}
+
+#[test]
+fn a_flood_comes_through_at_its_rate_whole_and_in_order() {
+    let mut link = paced(100, 0, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(a, &numbered(0..1_000));
+    link.settle();
+    assert_eq!(heard(&link, b), 100, "the burst at once");
+    for second in 1..=9 {
+        link.advance(1_000);
+        let due = 100 + 100 * second;
+        assert!(heard(&link, b).abs_diff(due) <= 2, "after {second} s: {}", heard(&link, b));
+    }
+    link.advance(100);
+    let expected: Vec<String> = (0..1_000).map(|n| from("A", "B", &n.to_string())).collect();
+    assert_eq!(link.pipes[b].texts(), expected);
+    assert!(link.hub.stats().held_back > 0);
+    leak_check(link);
+}
+
+#[test]
+fn who_waits_is_not_read_and_others_are() {
+    let mut link = paced(10, 0, SECOND);
+    link.read_size = 200;
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(a, &numbered(0..1_000));
+    link.settle();
+    let unread = link.pipes[a].to_server.len();
+    assert!(unread > 35_000, "{unread}: it stays in the kernel");
+    assert!(link.hub.buffered() < 1_000, "{}", link.hub.buffered());
+    say(&mut link, b, PING);
+    assert_eq!(link.pipes[b].texts().last(), Some(&r#"{"type":"pong"}"#));
+    link.advance(5_000);
+    assert!(link.pipes[a].to_server.len() < unread);
+    link.reset(a, std::io::ErrorKind::ConnectionReset);
+    leak_check(link);
+}
+
+#[test]
+fn whoever_waits_for_long_is_not_taken_for_silent() {
+    // All of it is read at once, and takes 250 s.
+    let mut link = paced(2, 0, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(a, &numbered(0..500));
+    for _ in 0..260 {
+        link.advance(1_000);
+        say(&mut link, b, PING);
+    }
+    assert!(is_open(&link, a), "{:?}", link.handler.closed);
+    let messages = link.pipes[b].texts().iter().filter(|text| text.contains("toUserId")).count();
+    assert_eq!(messages, 500);
+    // Then it is silent, and treated so.
+    link.advance(61_000);
+    assert_eq!(close_code(&link, a), Some(1001));
+    leak_check(link);
+}
+
+#[test]
+fn broadcasts_have_a_rate_of_their_own() {
+    let mut link = paced(1_000, 10, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    let all: Vec<u8> = (0..50).flat_map(|n| text(&format!("to all {n}"))).collect();
+    link.send(a, &all);
+    link.settle();
+    let burst = heard(&link, b);
+    assert!((9..=11).contains(&burst), "{burst}");
+    link.advance(2_000);
+    assert!(heard(&link, b).abs_diff(burst + 20) <= 1, "{}", heard(&link, b));
+    // One-to-one is not slowed for another.
+    link.send(b, &(0..500).flat_map(|_| text(&to("B", "x"))).collect::<Vec<u8>>());
+    let before = heard(&link, b);
+    link.settle();
+    assert_eq!(heard(&link, b), before + 500);
+    link.advance(3_000);
+    let last = link.pipes[a].texts().last().map(|text| (*text).to_owned());
+    assert!(last.unwrap().contains("to all 49"));
+    leak_check(link);
+}
+
+#[test]
+fn broadcasts_alone_may_be_limited() {
+    let mut link = paced(0, 5, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(a, &numbered(0..3_000));
+    link.settle();
+    assert_eq!(heard(&link, b), 3_000);
+    // Each so short that a read may hold but one.
+    for _ in 0..100 {
+        link.send(a, &text("x"));
+        link.turn();
+    }
+    link.settle();
+    let burst = heard(&link, b) - 3_000;
+    assert!((5..=7).contains(&burst), "{burst}");
+    link.advance(20_000);
+    assert_eq!(heard(&link, b), 3_100);
+    leak_check(link);
+}
+
+#[test]
+fn at_its_rate_nobody_waits_and_nothing_is_kept() {
+    let mut link = paced(100, 20, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    for round in 0..2_000 {
+        link.advance(10);
+        link.send(a, &text(&to("B", "x")));
+        link.settle();
+        assert_eq!(heard(&link, b), round + 1);
+    }
+    for round in 0..200 {
+        link.advance(60);
+        link.send(a, &text("to all"));
+        link.settle();
+        assert_eq!(heard(&link, b), 2_000 + round + 1);
+    }
+    assert_eq!(link.hub.stats().held_back, 0);
+    leak_check(link);
+}
+
+#[test]
+fn one_message_in_each_read_is_counted_as_well() {
+    let mut link = paced(100, 0, SECOND);
+    let a = enter(&mut link, "A");
+    link.advance(1_000);
+    // Twice as fast as it may.
+    let mut sent = 0;
+    while link.now < 11_000 {
+        link.send(a, &text(PING));
+        sent += 1;
+        link.advance(5);
+    }
+    let answered = heard(&link, a);
+    assert!((1_080..=1_120).contains(&answered), "{answered} of {sent}");
+    link.advance(20_000);
+    assert_eq!(heard(&link, a), sent, "nothing is dropped");
+    leak_check(link);
+}
+
+#[test]
+fn what_it_owed_does_not_stay_with_the_slot() {
+    let mut link = paced(10, 0, SECOND);
+    let a = enter(&mut link, "A");
+    link.advance(1_000);
+    link.send(a, &(0..5).flat_map(|_| text(PING)).collect::<Vec<u8>>());
+    link.settle();
+    link.finish(a);
+    link.settle();
+    let slot = link.pipes[a].conn.index();
+    let next = enter(&mut link, "next");
+    assert_eq!(link.pipes[next].conn.index(), slot);
+    link.advance(100);
+    link.send(next, &(0..9).flat_map(|_| text(PING)).collect::<Vec<u8>>());
+    link.settle();
+    assert_eq!(heard(&link, next), 9);
+    leak_check(link);
+}
+
+#[test]
+fn without_a_rate_nobody_waits() {
+    let mut link = paced(0, 0, Duration::ZERO);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.send(a, &numbered(0..20_000));
+    link.settle();
+    assert_eq!((heard(&link, b), link.hub.stats().held_back), (20_000, 0));
+    leak_check(link);
+}
+
+/// Senders at random, in pieces cut anywhere, with small budgets as well: all
+/// arrives in order, and never faster than it may.
+#[test]
+fn nobody_is_faster_than_the_rate_and_nobody_loses_anything() {
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let rate = *rng.pick(&[20_u32, 100, 3_000]);
+        let burst = *rng.pick(&[0_u64, 100, 2_000]);
+        let mut config = Config::default();
+        (config.message_rate, config.broadcast_rate) = (rate, 0);
+        config.rate_burst = Duration::from_millis(burst);
+        config.work_per_turn = *rng.pick(&[16_384, 50, 2]);
+        let mut link = link_with(config);
+        link.read_size = *rng.pick(&[65_536, 300, 7]);
+        let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+        link.advance(5_000);
+        let started = link.now;
+        let mut sent = 0;
+        let mut bytes = std::collections::VecDeque::new();
+        while sent < 400 {
+            for _ in 0..rng.range(1, 60) {
+                bytes.extend(frame(0x81, to("B", &sent.to_string()).as_bytes(), rng.mask()));
+                sent += 1;
+            }
+            let cut = rng.range(0, bytes.len());
+            let piece: Vec<u8> = bytes.drain(..cut).collect();
+            link.send(a, &piece);
+            link.advance(rng.below(120));
+            let passed = link.now - started + 16;
+            let most = 2 + (passed + burst) * u64::from(rate) / 1_000;
+            assert!(heard(&link, b) as u64 <= most, "seed {seed}: {} > {most}", heard(&link, b));
+        }
+        let rest: Vec<u8> = bytes.drain(..).collect();
+        link.send(a, &rest);
+        // Without a burst what the wheel rounds up is lost.
+        link.advance(40_000);
+        let expected: Vec<String> = (0..sent).map(|n| from("A", "B", &n.to_string())).collect();
+        let texts = link.pipes[b].texts();
+        let closed = &link.handler.closed;
+        assert!(texts == expected, "seed {seed}: {} of {sent}, {closed:?}", texts.len());
+        leak_check(link);
+    }
+}
