@@ -76,7 +76,10 @@ pub use relay::{Counters, Observer, Relay, RelayConfig};
 pub use relay::{Ticket, TicketError, Tickets};
 pub use server::{Server, Stopper};
 #[cfg(feature = "tls")]
-pub use tls::{Certificate, CertificateError, TlsAcceptor, TlsListener, TlsSocket, TlsStream};
+pub use tls::{
+    Certificate, CertificateChain, CertificateError, TlsAcceptor, TlsListener, TlsSocket,
+    TlsStream, Trust,
+};
 pub use wheel::{TICK_MS, Wheel};
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

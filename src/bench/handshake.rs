@@ -1,9 +1,10 @@
-//! The opening handshake from the client's side (RFC 6455, section 4): one
-//! request made from a URL, one answer judged.
+//! The opening handshake (RFC 6455, section 4): a user's request, and an
+//! answer judged by a few bytes.
 
 use memchr::memmem;
 
 use super::target::Target;
+use crate::client::request;
 
 /// The sample key of RFC 6455, section 1.3, and what answers it: a server's
 /// work is the same for any key.
@@ -16,16 +17,8 @@ const MAX_STATUS: usize = 80;
 
 /// Appends the request of a user.
 pub fn put_request(target: &Target, user: &[u8], output: &mut Vec<u8>) {
-    output.extend_from_slice(b"GET ");
-    target.put_path(user, output);
-    output.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    output.extend_from_slice(target.authority().as_bytes());
-    output.extend_from_slice(
-        b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-          Sec-WebSocket-Key: ",
-    );
-    output.extend_from_slice(KEY.as_bytes());
-    output.extend_from_slice(b"\r\n\r\n");
+    let put_path = |output: &mut Vec<u8>| target.put_path(user, output);
+    request::put_request(target.authority(), put_path, KEY, &[], output);
 }
 
 /// The length of the answer at the start of `input`; `None` when it is not

@@ -8,7 +8,6 @@
 mod args;
 mod client;
 mod clients;
-mod frame;
 mod handshake;
 mod modes;
 mod options;

@@ -40,6 +40,7 @@ pub enum Command {
     Serve(Flags),
     Bench(Box<ArgMatches>),
     Ticket(Box<ArgMatches>),
+    Doctor(Box<ArgMatches>),
 }
 
 /// The flags given: of each setting, its values in their order.
@@ -51,6 +52,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
         Ok(mut matches) => Ok(match matches.remove_subcommand() {
             Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
             Some((name, chosen)) if name == "ticket" => Command::Ticket(Box::new(chosen)),
+            Some((name, chosen)) if name == "doctor" => Command::Doctor(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -75,6 +77,7 @@ fn command() -> clap::Command {
         .subcommand(with_settings(serve))
         .subcommand(super::ticket::command())
         .subcommand(crate::bench::command())
+        .subcommand(crate::doctor::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

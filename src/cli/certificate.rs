@@ -58,7 +58,10 @@ impl Files {
     }
 }
 
-/// What is in such a file.
+/// What is in a file of certificates or keys.
+///
+/// # Errors
+/// One line that names it, also if it is far too long.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let read = || {
         let mut bytes = Vec::new();

@@ -8,7 +8,7 @@
 mod args;
 mod capacity;
 #[cfg(feature = "tls")]
-mod certificate;
+pub mod certificate;
 mod hosts;
 mod inherited;
 mod listen;
@@ -50,6 +50,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         args::Command::Shown => Ok(ExitCode::SUCCESS),
         args::Command::Bench(matches) => crate::bench::run(&matches).map_err(Refusal),
         args::Command::Ticket(matches) => ticket::ticket(&matches),
+        args::Command::Doctor(matches) => crate::doctor::run(&matches).map_err(Refusal),
         args::Command::Serve(flags) => serve::serve(&flags),
     });
     done.unwrap_or_else(|refusal| {

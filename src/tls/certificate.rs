@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use webpki::{EndEntityCert, KeyUsage};
+
+use super::chain::{CertificateChain, Trust};
 
 /// A server's certificate with its chain and private key, checked.
 #[derive(Clone, Debug)]
@@ -96,33 +97,13 @@ impl Certificate {
     }
 }
 
-/// Looks for a way from the first certificate to a root, as a client does.
+/// What is to be said of a chain that is served, or why it is not.
 fn examine(chain: &[CertificateDer<'static>]) -> Result<Option<Doubt>, CertificateError> {
-    let certificates = chain.iter().map(EndEntityCert::try_from).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|_| CertificateError::Malformed)?;
-    let server = &certificates[0];
-    if server.issuer() == server.subject() {
-        return Ok(Some(Doubt::SelfSigned));
-    }
-    let mut roots: Vec<TrustAnchor<'_>> = webpki_roots::TLS_SERVER_ROOTS.to_vec();
-    let own = chain.iter().zip(&certificates).filter(|(_, it)| it.issuer() == it.subject());
-    roots.extend(own.filter_map(|(der, _)| webpki::anchor_from_trusted_cert(der).ok()));
-    let algorithms = ring::default_provider().signature_verification_algorithms.all;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let verified = server.verify_for_usage(
-        algorithms,
-        &roots,
-        &chain[1..],
-        UnixTime::since_unix_epoch(now),
-        KeyUsage::server_auth(),
-        None,
-        None,
-    );
-    match verified {
-        Ok(_) => Ok(None),
-        Err(webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. }) => {
-            Ok(Some(Doubt::NotNow))
-        }
-        Err(_) => Err(CertificateError::Incomplete),
+    let chain = CertificateChain::new(chain).ok_or(CertificateError::Malformed)?;
+    match chain.trust(&[], SystemTime::now()) {
+        Trust::Public | Trust::Private | Trust::Brought => Ok(None),
+        Trust::SelfSigned => Ok(Some(Doubt::SelfSigned)),
+        Trust::NotNow => Ok(Some(Doubt::NotNow)),
+        Trust::Incomplete | Trust::Unusable => Err(CertificateError::Incomplete),
     }
 }

@@ -9,11 +9,13 @@
 
 mod acceptor;
 mod certificate;
+mod chain;
 mod listener;
 mod room;
 mod stream;
 
 pub use acceptor::TlsAcceptor;
 pub use certificate::{Certificate, CertificateError};
+pub use chain::{CertificateChain, Trust};
 pub use listener::{TlsListener, TlsSocket};
 pub use stream::TlsStream;

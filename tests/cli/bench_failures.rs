@@ -2,14 +2,14 @@
 //! what it says. It tells so in one line and with its exit code.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Stdio;
-use std::thread;
 
 use serde_json::Value;
 
 use crate::bench::url;
-use crate::program::{DEADLINE, Lines, Program, longlink, run};
+use crate::fake;
+use crate::program::{Lines, Program, longlink, run};
 
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -25,29 +25,16 @@ fn failed(mode: &str, url: &str, args: &[&str]) -> (i32, Option<Value>, String) 
 }
 
 /// A server that answers each request with these bytes and reads on to a close
-/// frame or the end of the stream. It lives as long as the test's process.
+/// frame or the end of the stream.
 fn fake(answer: &[u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/{{user}}", listener.local_addr().unwrap());
     let answer = answer.to_vec();
-    let serve = move |mut stream: TcpStream| {
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-            head.push(byte[0]);
-        }
+    let addr = fake::serve(move |mut stream| {
+        fake::read_head(&mut stream);
         let _ = stream.write_all(&answer);
         let mut rest = [0; 4_096];
         while matches!(stream.read(&mut rest), Ok(1..)) && rest[0] != 0x88 {}
-    };
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
     });
-    url
+    format!("ws://{addr}/{{user}}")
 }
 
 /// A handshake, and then these bytes.

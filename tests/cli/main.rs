@@ -8,6 +8,11 @@ mod certs;
 
 mod bench;
 mod bench_failures;
+mod doctor;
+mod doctor_failures;
+#[cfg(feature = "tls")]
+mod doctor_tls;
+mod fake;
 mod listening;
 mod output;
 mod program;

@@ -62,8 +62,8 @@ def site_from_docs(replacements: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[int]:
-    """Runs nginx before `upstream` and yields its port."""
+def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
+    """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
     cert, key = make_certificate(folder)
     port = free_port()
     site = site_from_docs({
@@ -73,6 +73,7 @@ def nginx(folder: Path, upstream: str) -> Iterator[int]:
         "/var/log/nginx/longlink.log": f"{folder}/site.log",
         "/var/log/nginx/longlink-error.log": f"{folder}/site-error.log",
         "http://127.0.0.1:8080": f"http://{upstream}",
+        **(mistakes or {}),
     })
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site, user=user))

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test target uses another part")]
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -69,6 +71,15 @@ impl Authority {
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 1);
         Self::sign(&params, &self.issuer)
+    }
+
+    /// The same, for so many days from now, and its chain but for the root.
+    pub fn server_for(&self, days: u64) -> Server {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let mut params = params("server");
+        params.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(days * 86_400);
+        let Server { cert, key } = Self::sign(&params, &self.issuer);
+        Server { cert: cert + &self.issuer(), key }
     }
 
     fn sign(params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Server {

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::bench::client::{self, Client, End, Phase};
-use crate::bench::frame;
 use crate::bench::handshake;
 use crate::bench::options::{Options, USER_DIGITS};
 use crate::bench::tally::Tally;
 use crate::bench::target::{Sources, Target};
+use crate::client::frame;
 
 /// Bytes of the one read buffer.
 const READ_SIZE: usize = 256 * 1024;

@@ -9,8 +9,8 @@ use mio::event::Event;
 
 use super::{Clients, Load};
 use crate::bench::client::{End, Phase};
-use crate::bench::frame::{self, Parsed};
 use crate::bench::handshake;
+use crate::client::frame::{self, Parsed};
 
 /// The longest message in bytes, all fragments together.
 const MAX_MESSAGE: usize = 64 << 20;

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::bench::args::Mode;
 use crate::bench::client::End;
 use crate::bench::clients::{Clients, Load};
-use crate::bench::frame::Template;
 use crate::bench::pace::Pace;
 use crate::bench::sequence::{self, Finder};
 use crate::bench::session::{Session, Step};
 use crate::bench::tally::Tally;
+use crate::client::frame::Template;
 
 /// Between two looks whether the stalled are still connected.
 const PROBE: Duration = Duration::from_millis(100);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::bench::client::End;
 use crate::bench::clients::{Clients, Load};
-use crate::bench::frame::Template;
 use crate::bench::options::USER_DIGITS;
 use crate::bench::pace::Pace;
 use crate::bench::pending::Pending;
 use crate::bench::sequence::{self, Finder};
 use crate::bench::session::{Session, Step, Stop};
 use crate::bench::tally::Tally;
+use crate::client::frame::Template;
 
 pub fn run(session: &mut Session) -> Step {
     let options = &session.options;

@@ -6,10 +6,10 @@ use memchr::memmem;
 
 use crate::bench::client::End;
 use crate::bench::clients::Clients;
-use crate::bench::frame;
 use crate::bench::options::Options;
 use crate::bench::pending::Pending;
 use crate::bench::tally::Tally;
+use crate::client::frame;
 
 /// longlink's answer.
 const PONG: &[u8] = br#"{"type":"pong"}"#;

@@ -1,0 +1,8 @@
+//! The client's side of the protocol, for the commands that are clients: the
+//! URL, the request of the opening handshake, frames.
+//!
+//! Must not know: sockets, the server's code, what is measured or examined.
+
+pub mod frame;
+pub mod request;
+pub mod url;

@@ -1,0 +1,101 @@
+//! `ws://` and `wss://` URLs (RFC 6455, section 3), taken apart.
+
+/// Where a URL points; nothing is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// `wss://`
+    pub tls: bool,
+    /// A name or an address, without the brackets of IPv6.
+    pub host: String,
+    pub port: u16,
+    /// Host and port as they were written.
+    pub authority: String,
+    /// Path and query; it begins with a slash.
+    pub target: String,
+}
+
+impl Url {
+    /// Takes a URL apart. Without a port it is the scheme's.
+    ///
+    /// # Errors
+    /// What is wrong with it. The URL itself is not repeated: its query may hold
+    /// what is not to be shown.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        let (tls, rest) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err("expected ws://HOST:PORT/PATH or wss://HOST/PATH"),
+        };
+        if !rest.bytes().all(|byte| byte.is_ascii_graphic()) || rest.contains('#') {
+            return Err("expected visible ASCII without '#'; percent-encode the rest");
+        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        if authority.is_empty() || authority.contains(['@', '{']) {
+            return Err("expected HOST or HOST:PORT after the scheme");
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+                Ok(port) if port > 0 => (host, port),
+                _ => return Err("the port is not a number from 1 to 65535"),
+            },
+            _ => (authority, if tls { 443 } else { 80 }),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err("expected HOST or HOST:PORT after the scheme");
+        }
+        Ok(Url {
+            tls,
+            host: host.to_owned(),
+            port,
+            authority: authority.to_owned(),
+            target: format!("{slash}{target}"),
+        })
+    }
+
+    /// The path without the query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        for (url, tls, host, port, target) in [
+            ("ws://127.0.0.1:8080/w/{user}", false, "127.0.0.1", 8080, "/w/{user}"),
+            ("wss://[::1]:9/w?a=b", true, "::1", 9, "/w?a=b"),
+            ("wss://[::1]", true, "::1", 443, "/"),
+            ("ws://a.b?id=7", false, "a.b", 80, "/?id=7"),
+            ("wss://a.b/?x", true, "a.b", 443, "/?x"),
+        ] {
+            let found = Url::parse(url).unwrap();
+            assert_eq!((found.tls, found.host.as_str(), found.port), (tls, host, port), "{url}");
+            assert_eq!((found.target.as_str(), found.path().contains('?')), (target, false));
+        }
+    }
+
+    #[test]
+    fn urls_that_are_wrong_are_explained() {
+        for (url, word) in [
+            ("http://127.0.0.1/", "ws://"),
+            ("127.0.0.1:8080", "ws://"),
+            ("", "ws://"),
+            ("ws://", "HOST"),
+            ("wss://:443/", "HOST"),
+            ("ws://u@127.0.0.1/", "HOST"),
+            ("ws://127.0.0.1:0/", "port"),
+            ("ws://127.0.0.1:99999/", "port"),
+            ("ws://127.0.0.1:x/", "port"),
+            ("ws://127.0.0.1:1/a b", "percent-encode"),
+            ("ws://127.0.0.1:1/\u{e9}", "percent-encode"),
+        ] {
+            let why = Url::parse(url).unwrap_err();
+            assert!(why.contains(word), "{url}: {why}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The certificates that a server shows, judged as phones judge them.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use longlink::{CertificateChain, Trust};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use time::OffsetDateTime;
+
+use super::report::{Check, Report};
+
+/// A certificate with fewer days left should have been renewed already.
+const DAYS_LEFT: u64 = 14;
+const DAY: u64 = 86_400;
+/// Names of a certificate that are told.
+const MAX_NAMES: usize = 5;
+
+/// The roots in a file.
+///
+/// # Errors
+/// One line, if it cannot be read or has none.
+pub fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem =
+        crate::cli::certificate::bytes(Path::new(file)).map_err(|why| format!("--ca: {why}"))?;
+    let roots = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    match roots {
+        Ok(roots) if !roots.is_empty() => Ok(roots),
+        _ => Err(format!("--ca {file}: no whole PEM certificate in it")),
+    }
+}
+
+/// Whom it is for, what it leads to, and for how long.
+pub fn check(
+    shown: &[CertificateDer<'_>],
+    host: &str,
+    roots: &[CertificateDer<'_>],
+    report: &mut Report,
+) {
+    let Some(chain) = CertificateChain::new(shown) else {
+        report.add(Check::fail("chain", "a certificate cannot be read", "have it issued again"));
+        return;
+    };
+    report.add(name(&chain, host));
+    let now = SystemTime::now();
+    let validity = chain.validity();
+    // What is wrong besides the date shows only on a day on which it is valid.
+    let at = validity.map_or(now, |(from, to)| now.clamp(from, to));
+    report.add(trust(&chain, shown.len(), roots, at));
+    report.add(match validity {
+        Some((from, to)) => expiry(from, to, now),
+        None => Check::fail("expiry", "its dates cannot be read", "have it issued again"),
+    });
+}
+
+fn name(chain: &CertificateChain<'_>, host: &str) -> Check {
+    const STEP: &str = "name";
+    if chain.is_for(host) {
+        return Check::ok(STEP, format!("the certificate is for {host}"));
+    }
+    let mut names = chain.names();
+    let told = names.by_ref().take(MAX_NAMES).collect::<Vec<_>>().join(", ");
+    let seen = match (told.is_empty(), names.count()) {
+        (true, _) => "the certificate is for no name at all".to_owned(),
+        (_, 0) => format!("the certificate is for {told}, not for {host}"),
+        (_, more) => format!("the certificate is for {told} and {more} more, not for {host}"),
+    };
+    let remedy = "have one issued for this name, or look at server_name: another site's is shown; \
+        *.example.com is for one level below it";
+    Check::fail(STEP, seen, remedy)
+}
+
+fn trust(
+    chain: &CertificateChain<'_>,
+    count: usize,
+    roots: &[CertificateDer<'_>],
+    at: SystemTime,
+) -> Check {
+    const STEP: &str = "chain";
+    let public = "phones trust public authorities only: get one from such, as with certbot";
+    let sent = match count {
+        1 => "1 certificate is sent".to_owned(),
+        count => format!("{count} certificates are sent"),
+    };
+    match chain.trust(roots, at) {
+        Trust::Public => Check::ok(STEP, format!("complete, {sent}, to a root that phones know")),
+        Trust::Private => Check::ok(STEP, format!("complete, {sent}, to a root of --ca")),
+        Trust::Brought => {
+            Check::fail(STEP, format!("{sent}, to a root that only the server knows"), public)
+        }
+        Trust::SelfSigned => Check::fail(STEP, "the certificate is self-signed", public),
+        Trust::Incomplete => Check::fail(
+            STEP,
+            format!("incomplete, {sent}: works on iOS, fails on Android"),
+            "use fullchain.pem, not cert.pem; if the authority is your own, name its root by --ca",
+        ),
+        Trust::NotNow => Check::fail(
+            STEP,
+            "an issuer's certificate is not valid today",
+            "take the new chain of your authority (fullchain.pem)",
+        ),
+        _ => Check::fail(STEP, format!("{sent}, and no phone takes them"), "have it issued again"),
+    }
+}
+
+fn expiry(from: SystemTime, to: SystemTime, now: SystemTime) -> Check {
+    const STEP: &str = "expiry";
+    if let Ok(ahead) = from.duration_since(now)
+        && !ahead.is_zero()
+    {
+        let remedy = "is this machine's clock right, and that which issued it?";
+        return Check::fail(STEP, format!("valid only from {}", date(from)), remedy);
+    }
+    let Ok(left) = to.duration_since(now) else {
+        let remedy = "renew it, and have the server take it up (certbot renew; nginx -s reload)";
+        return Check::fail(STEP, format!("expired on {}", date(to)), remedy);
+    };
+    let days = left.as_secs() / DAY;
+    let seen = format!("{days} days left, until {}", date(to));
+    match days {
+        ..DAYS_LEFT => Check::warn(STEP, seen, "renewal should have happened: look at its timer"),
+        _ => Check::ok(STEP, seen),
+    }
+    .with("days", days as f64)
+}
+
+/// A day of UTC, as 2026-01-31.
+fn date(at: SystemTime) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    // Past the year 9999 there is none.
+    OffsetDateTime::from_unix_timestamp(seconds).map_or("a far day".to_owned(), |at| {
+        format!("{}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::doctor::report::Verdict;
+
+    fn after(days: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(days * DAY)
+    }
+
+    #[test]
+    fn days_have_dates() {
+        assert_eq!(date(after(10_957 + 59)), "2000-02-29");
+        assert_eq!(date(after(4_000_000)), "a far day");
+    }
+
+    #[test]
+    fn a_certificate_is_good_from_its_first_day_and_renewed_in_time() {
+        let verdict = |now| expiry(after(100), after(200), after(now)).verdict;
+        assert_eq!(verdict(99), Verdict::Fail);
+        assert_eq!(verdict(100), Verdict::Ok);
+        assert_eq!(verdict(186), Verdict::Ok);
+        assert_eq!(verdict(187), Verdict::Warn);
+        assert_eq!(verdict(201), Verdict::Fail);
+    }
+}

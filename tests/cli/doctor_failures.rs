@@ -1,0 +1,251 @@
+//! `longlink doctor` when something is wrong: each gets its line and its remedy.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use tungstenite::handshake::derive_accept_key;
+
+use crate::doctor::{doctor, url};
+use crate::fake;
+use crate::program::{longlink, run};
+use crate::refusals::assert_refused;
+
+/// A server that answers each request with these bytes and goes.
+fn answering(answer: &'static [u8]) -> String {
+    url(fake::serve(move |mut stream| {
+        fake::read_head(&mut stream);
+        let _ = stream.write_all(answer);
+    }))
+}
+
+/// The value of a field in a request's head.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// A server that lets everybody in, echoes a subprotocol, and goes on as told.
+fn speaking(act: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
+    fake::serve(move |mut stream| {
+        let head = fake::read_head(&mut stream);
+        accept(&mut stream, &head, field(&head, "Sec-WebSocket-Protocol"));
+        act(stream);
+    })
+}
+
+fn accept(stream: &mut TcpStream, head: &str, protocol: Option<&str>) {
+    let key = field(head, "Sec-WebSocket-Key").unwrap_or_default();
+    let protocol = protocol.map_or(String::new(), |it| format!("Sec-WebSocket-Protocol: {it}\r\n"));
+    let accept = derive_accept_key(key.as_bytes());
+    let _ = stream.write_all(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
+        )
+        .as_bytes(),
+    );
+}
+
+/// Reads to the end without a word.
+fn deaf(mut stream: TcpStream) {
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+#[test]
+fn arguments_that_are_wrong() {
+    assert_refused(&["doctor"], &["URL"]);
+    assert_refused(&["doctor", "ws://a", "--frob"], &["--frob"]);
+    assert_refused(&["doctor", "ws://a", "--silent", "x"], &["--silent", "seconds"]);
+    assert_refused(&["doctor", "ws://a", "--ticket", "a b"], &["--ticket"]);
+    assert_refused(&["doctor", "ws://a", "--address", "x"], &["--address"]);
+}
+
+#[test]
+fn urls_that_are_wrong() {
+    for (url, word) in [
+        ("", "expected ws://"),
+        ("https://chat.example.com/websocket/a", "expected ws://"),
+        ("wss://chat.example.com:x/websocket/a", "port"),
+        ("wss://chat.example.com/websocket/张", "percent-encode"),
+    ] {
+        doctor(url, &[]).has("FAIL", "url", &[word, "wss://chat.example.com"]).failed(1);
+    }
+    if cfg!(not(feature = "tls")) {
+        let found = doctor("wss://127.0.0.1:1/websocket/a", &[]);
+        found.has("FAIL", "url", &["no TLS", "--features tls"]).failed(1);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = url(listener.local_addr().unwrap());
+    drop(listener);
+    doctor(&url, &[]).has("FAIL", "tcp", &["refused", "--listen"]).failed(1);
+}
+
+#[test]
+fn a_network_that_swallows_everything() {
+    // A backlog of one that is full: the kernel answers no more.
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(addr).unwrap();
+    let found = doctor(&url(addr), &["--timeout", "0.5"]);
+    found.has("FAIL", "tcp", &["no answer in 500ms", "firewall"]).failed(1);
+}
+
+#[test]
+fn answers_that_are_no_upgrade() {
+    for (answer, words) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"[..],
+            &["HTML", "web site"][..],
+        ),
+        (b"HTTP/1.1 301 Moved\r\nLocation: https://x/\r\n\r\n", &["301", "https://x/", "wss://"]),
+        (b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n", &["nginx", "proxy_set_header"]),
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", &["401", "--ticket"]),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", &["404", "proxy_pass"]),
+        (b"HTTP/1.1 426 Upgrade Required\r\n\r\n", &["426", "proxy_http_version 1.1"]),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", &["502", "is it running"]),
+        (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", &["504", "proxy_pass"]),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &["101 without Upgrade"]),
+        (
+            b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            &["does not answer the key", "cache"],
+        ),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", &["no HTTP", "SSH-2.0", "listens there"]),
+        (b"\x15\x03\x03\x00\x02\x02\x0a", &["TLS", "wss://"]),
+        (b"\x1b[2J\xff\xfe", &["no HTTP", "\\u{1b}"]),
+        (b"HTTP/1.1 200", &["no HTTP"]),
+        (b"", &["without an answer"]),
+    ] {
+        doctor(&answering(answer), &[]).has("FAIL", "upgrade", words).failed(1);
+    }
+}
+
+#[test]
+fn answers_that_do_not_come_or_do_not_end() {
+    let short = ["--timeout", "0.5"];
+    let found = doctor(&url(fake::serve(deaf)), &short);
+    found.has("FAIL", "upgrade", &["not answered", "wss://"]).failed(1);
+
+    let dribbling = fake::serve(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nA: ");
+        while stream.write_all(b"x").is_ok() {
+            std::thread::yield_now();
+        }
+    });
+    doctor(&url(dribbling), &short).has("FAIL", "upgrade", &["does not end"]).failed(1);
+}
+
+#[test]
+fn doors_that_are_half_open() {
+    let addr = fake::serve(|mut stream| {
+        let head = fake::read_head(&mut stream);
+        if field(&head, "Origin").is_some() {
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+        } else {
+            accept(&mut stream, &head, None);
+        }
+    });
+    let found = doctor(&url(addr), &["--quick"]);
+    found
+        .has("FAIL", "origin", &["403", "--allow-origin servicewechat.com"])
+        .has("FAIL", "subprotocol", &["does not come back", "Sec-WebSocket-Protocol"])
+        .has("FAIL", "heartbeat", &["the connection"])
+        .failed(3);
+
+    let uncalled = fake::serve(|mut stream| {
+        let head = fake::read_head(&mut stream);
+        accept(&mut stream, &head, Some("other"));
+    });
+    let found = doctor(&url(uncalled), &["--quick"]);
+    found.has("FAIL", "upgrade", &["not offered"]).has("FAIL", "subprotocol", &["another one"]);
+}
+
+#[test]
+fn tickets_that_are_refused_are_not_repeated() {
+    let addr = fake::serve(|mut stream| {
+        let head = fake::read_head(&mut stream);
+        if field(&head, "Authorization").is_some() {
+            accept(&mut stream, &head, field(&head, "Sec-WebSocket-Protocol"));
+            return deaf(stream);
+        }
+        // It repeats all it was told.
+        let line = head.lines().next().unwrap_or_default();
+        let offer = field(&head, "Sec-WebSocket-Protocol").unwrap_or_default();
+        let body = format!("{line} {offer}\n");
+        let _ = write!(
+            stream,
+            "HTTP/1.1 401 {offer}\r\nServer: {offer}\r\nLocation: /s3cr3t?s3cr3t\r\n\
+             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    });
+    for form in [&[][..], &["--json"]] {
+        let args = ["--quick", "--timeout", "1", "--ticket", "s3cr3t"];
+        let found = doctor(&(url(addr) + "?ticket=h1dd3n"), &[&args, form].concat());
+        let text = found.lines.join("\n");
+        assert!(!text.contains("s3cr3t") && !text.contains("h1dd3n"), "{text}");
+        if form.is_empty() {
+            found.has("FAIL", "ticket query", &["401", "expired"]);
+            found.has("FAIL", "ticket offer", &["401"]);
+            found.has("ok", "no ticket", &["401"]);
+        }
+    }
+    let (_, out, err) = run(&mut longlink(&["doctor", "ws://a", "--ticket", "s3 cr3t"]));
+    assert!(!(out + &err).contains("s3"));
+}
+
+#[test]
+fn a_server_that_does_not_speak_the_protocol() {
+    let short = ["--quick", "--timeout", "1"];
+    doctor(&url(speaking(deaf)), &short)
+        .has("FAIL", "heartbeat", &["no answer in 1s", "pong"])
+        .has("FAIL", "ping", &["no answer", "control frames"])
+        .has("FAIL", "message", &["no answer", "id of its own"])
+        .has("warn", "close", &["no answer"])
+        .failed(3);
+
+    for (bytes, word) in [
+        (&[0x81, 0x81, 0, 0, 0, 0, b'x'][..], "masked"),
+        (&[0x88, 0x02, 0x03, 0xF0], "code 1008"),
+        (&[0x88, 0x00], "code 1005"),
+        (&[0x80, 0x00], "out of order"),
+        (&[0x82, 0x7F, 0, 0, 0, 0, 0, 0x20, 0, 0], "ended without a close frame"),
+        (&[0x82, 0x7F, 0xFF, 0, 0, 0, 0, 0, 0, 0], "longer than"),
+    ] {
+        let addr = speaking(move |mut stream| {
+            let _ = stream.write_all(bytes);
+            // What is still to come is read, or the bytes may be lost with it.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            deaf(stream);
+        });
+        doctor(&url(addr), &short).has("FAIL", "heartbeat", &[word]).failed(1);
+    }
+}
+
+#[test]
+fn a_server_that_never_stops_talking() {
+    let meet = |bytes: &'static [u8]| {
+        let addr = speaking(move |mut stream| {
+            let mut reader = stream.try_clone().unwrap();
+            std::thread::spawn(move || while matches!(reader.read(&mut [0; 4096]), Ok(1..)) {});
+            while stream.write_all(bytes).is_ok() {}
+        });
+        let found = doctor(&url(addr), &["--silent", "0.5", "--timeout", "1"]);
+        found.has("FAIL", "heartbeat", &[]);
+        assert_eq!(found.code, 1);
+    };
+    std::thread::scope(|scope| {
+        for bytes in
+            [&b"\x81\x01x"[..], b"\x89\x00", b"\x01\x01x\x00\x01x", b"\x01\x01x", b"\x8a\x00"]
+        {
+            scope.spawn(move || meet(bytes));
+        }
+    });
+}

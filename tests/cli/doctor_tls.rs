@@ -1,0 +1,172 @@
+//! `longlink doctor` over wss: what certificates, versions and ports do to phones.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version};
+
+use crate::certs::{Authority, NAME, Server, self_signed};
+use crate::doctor::{Found, doctor};
+use crate::fake;
+use crate::program::{Folder, Program};
+
+const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+
+/// A server with this certificate, whatever is wrong with it, and a web site.
+fn site(server: &Server, versions: &[&'static SupportedProtocolVersion]) -> SocketAddr {
+    let chain = CertificateDer::pem_slice_iter(server.cert.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.collect::<Result<_, _>>().unwrap(), key)
+        .unwrap();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    let config = Arc::new(config);
+    fake::serve(move |stream| {
+        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut tls = StreamOwned::new(connection, stream);
+        if fake::read_head(&mut tls).is_empty() {
+            return;
+        }
+        let _ = tls.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        tls.conn.send_close_notify();
+        let _ = tls.flush();
+    })
+}
+
+/// Looks at it under the name that its certificate is for.
+fn look(addr: SocketAddr, args: &[&str]) -> Found {
+    let url = format!("wss://{NAME}:{}/websocket/doctor", addr.port());
+    doctor(&url, &[&["--address", "127.0.0.1", "--quick"], args].concat())
+}
+
+#[test]
+fn a_server_that_is_well() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let (ca, Server { cert, key }) = (folder.file("ca", &authority.root()), authority.chain());
+    let (cert, key) = (folder.file("cert", &cert), folder.file("key", &key));
+    let server = Program::start(&["--tls-cert", &cert, "--tls-key", &key, "--allow-host", NAME]);
+    let addr = server.addresses[0].strip_prefix("https://").unwrap().parse().unwrap();
+    let found = look(addr, &["--ca", &ca]);
+    found
+        .has("ok", "url", &["wss", NAME])
+        .has("ok", "tls", &["TLS 1.3", "ALPN http/1.1"])
+        .has("ok", "name", &[NAME])
+        .has("ok", "chain", &["complete", "3 certificates", "--ca"])
+        .has("ok", "expiry", &["days left"])
+        .has("ok", "resumption", &["resumed"])
+        .has("ok", "tls 1.2", &[])
+        .has("ok", "message", &[])
+        .failed(0);
+    // Without the root it is nobody that phones know.
+    look(addr, &[]).has("FAIL", "chain", &["only the server knows", "public"]).failed(1);
+    // By its address nobody is.
+    let found = doctor(&format!("wss://{addr}/websocket/doctor"), &["--quick", "--ca", &ca]);
+    found.has("warn", "url", &["not to an address"]);
+    found.has("FAIL", "name", &[NAME, "not for 127.0.0.1"]).failed(1);
+}
+
+#[test]
+fn certificates_that_phones_refuse() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let ca = folder.file("ca", &authority.root());
+    let with_ca = ["--ca", &ca];
+
+    // The upgrade fails, too: what is behind is no longlink.
+    let found = look(site(&authority.server(), BOTH), &with_ca);
+    found.has("FAIL", "chain", &["incomplete", "works on iOS, fails on Android", "fullchain.pem"]);
+    found.has("ok", "name", &[]).failed(2);
+
+    let found = look(site(&authority.expired_server(), BOTH), &with_ca);
+    found.has("FAIL", "expiry", &["expired on 2020-01-01", "renew"]);
+    found.has("FAIL", "chain", &["incomplete"]).failed(3);
+
+    let found = look(site(&self_signed(), BOTH), &with_ca);
+    found.has("FAIL", "chain", &["self-signed", "public"]).failed(2);
+
+    // Another authority, and one that only calls itself like the known one.
+    let other = Authority::new().server_for(99);
+    look(site(&other, BOTH), &[]).has("FAIL", "chain", &["incomplete"]).failed(2);
+    look(site(&other, BOTH), &with_ca).has("FAIL", "chain", &["no phone takes them"]).failed(2);
+}
+
+#[test]
+fn certificates_of_the_last_days() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let ca = folder.file("ca", &authority.root());
+    for (days, verdict) in [(10, "warn"), (20, "ok")] {
+        let found = look(site(&authority.server_for(days), BOTH), &["--ca", &ca]);
+        let left = format!("{} days left", days - 1);
+        found.has(verdict, "expiry", &[&left]).has("ok", "chain", &["2 certificates"]).failed(1);
+    }
+}
+
+#[test]
+fn versions_and_sessions() {
+    let server = self_signed();
+    let found = look(site(&server, &[&version::TLS13]), &[]);
+    found.has("ok", "tls", &["TLS 1.3"]);
+    found.has("warn", "tls 1.2", &["Android", "ssl_protocols"]);
+    found.has("warn", "resumption", &["full", "ssl_session_cache"]);
+    let found = look(site(&server, &[&version::TLS12]), &[]);
+    found.has("ok", "tls", &["TLS 1.2"]).has("warn", "resumption", &["full"]);
+    assert!(!found.lines.iter().any(|line| line.contains("  tls 1.2  ")));
+}
+
+#[test]
+fn ports_that_speak_something_else() {
+    let plain = Program::start(&[]);
+    let found = look(plain.addr().parse().unwrap(), &[]);
+    found.has("FAIL", "tls", &["not in TLS", "listen 443 ssl"]).failed(1);
+
+    let gone = fake::serve(drop);
+    look(gone, &[]).has("FAIL", "tls", &["handshake"]).failed(1);
+
+    let alert = |description: u8| {
+        fake::serve(move |mut stream: TcpStream| {
+            let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, description]);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        })
+    };
+    for (description, word) in
+        [(70, "ssl_protocols"), (40, "cipher"), (120, "ALPN"), (112, "server_name"), (80, "log")]
+    {
+        look(alert(description), &[]).has("FAIL", "tls", &[word]).failed(1);
+    }
+}
+
+#[test]
+fn handshakes_that_stall_or_dribble() {
+    let stalling = fake::serve(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let short = ["--timeout", "0.5"];
+    look(stalling, &short).has("FAIL", "tls", &["not answered in 500ms"]).failed(1);
+
+    // The start of a record whose end is far, byte by byte.
+    let dribbling = fake::serve(|mut stream| {
+        let _ = stream.write_all(&[0x16, 3, 3, 0x3F, 0xFF, 2, 0, 0x3F, 0xFB]);
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+        while stream.write_all(&[0]).is_ok() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 512]);
+        }
+    });
+    look(dribbling, &short).has("FAIL", "tls", &["not answered in 500ms"]).failed(1);
+}
+
+#[test]
+fn roots_that_cannot_be_read() {
+    let folder = Folder::new();
+    for (file, word) in
+        [("/nowhere".to_owned(), "cannot read"), (folder.file("ca", "half"), "no whole PEM")]
+    {
+        crate::refusals::assert_refused(&["doctor", "wss://a", "--ca", &file], &["--ca", word]);
+    }
+}

@@ -1,0 +1,77 @@
+"""`longlink doctor` before nginx: the documented configuration, and what people forget of it.
+
+    python -m unittest discover -s tests/py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from launch import binary, longlink
+from test_interop import PATIENCE
+from test_nginx import FLAGS, free_port, nginx
+from test_wss import NAME
+
+UPGRADE = "        proxy_set_header Upgrade $http_upgrade;\n"
+HOST = "        proxy_set_header Host $host;\n"
+TIMEOUT = "proxy_read_timeout 75s;"
+
+
+class Doctor(unittest.TestCase):
+    def examine(
+            self, *args: str, mistakes: dict[str, str] | None = None, upstream: str | None = None,
+    ) -> tuple[int, dict[str, dict]]:
+        """The exit code, and each step's check, for longlink behind such an nginx."""
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            upstream = upstream or stack.enter_context(longlink(*FLAGS, level="error"))
+            port = stack.enter_context(nginx(folder, upstream, mistakes))
+            url = f"wss://{NAME}:{port}/websocket/doctor"
+            done = subprocess.run(
+                [binary(), "doctor", url, "--address", "127.0.0.1", "--ca", folder / "cert.pem",
+                 "--json", *args],
+                capture_output=True, text=True, timeout=PATIENCE, env={})
+        checks = json.loads(done.stdout)["checks"]
+        return done.returncode, {check["step"]: check for check in checks}
+
+    def failed(self, checks: dict[str, dict]) -> list[str]:
+        return [step for step, check in checks.items() if check["verdict"] == "fail"]
+
+    def test_the_documented_configuration_is_well(self) -> None:
+        code, checks = self.examine("--silent", "2")
+        self.assertEqual((code, self.failed(checks)), (0, []))
+        for step in ("tls", "tls 1.2", "upgrade", "subprotocol", "message", "close", "silence"):
+            self.assertEqual(checks[step]["verdict"], "ok", checks[step])
+        self.assertIn("nginx", checks["upgrade"]["seen"])
+
+    def test_an_upgrade_that_is_not_passed_on(self) -> None:
+        code, checks = self.examine(mistakes={UPGRADE: ""})
+        self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
+        self.assertIn("426", checks["upgrade"]["seen"])
+        self.assertIn("proxy_set_header Upgrade $http_upgrade", checks["upgrade"]["remedy"])
+
+    def test_a_host_that_is_not_passed_on(self) -> None:
+        host = "        proxy_set_header Host other.example.com;\n"
+        code, checks = self.examine(mistakes={HOST: host})
+        self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
+        self.assertIn("403", checks["upgrade"]["seen"])
+
+    def test_a_longlink_that_does_not_run(self) -> None:
+        code, checks = self.examine(upstream=f"127.0.0.1:{free_port()}")
+        self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
+        self.assertIn("502", checks["upgrade"]["seen"])
+
+    def test_a_timeout_for_silent_connections(self) -> None:
+        code, checks = self.examine("--silent", "9", mistakes={TIMEOUT: "proxy_read_timeout 1s;"})
+        self.assertEqual((code, self.failed(checks)), (1, ["silence"]))
+        self.assertLess(checks["silence"]["seconds"], 5)
+        self.assertIn("proxy_read_timeout", checks["silence"]["remedy"])
+
+
+if __name__ == "__main__":
+    unittest.main()
