@@ -9,8 +9,12 @@ use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use super::sign::Secret;
 
+/// No time is longer than this.
+pub const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Settings of the [`Webhooks`](super::Webhooks). Start from
-/// [`WebhookConfig::new`] and change what differs.
+/// [`WebhookConfig::new`] and change what differs. A time that is longer than a day
+/// counts as a day.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct WebhookConfig {

@@ -67,8 +67,8 @@ pub struct WebhookStats {
 }
 
 impl Webhooks {
-    /// Starts the thread that sends. Room to know so many users by name is
-    /// reserved.
+    /// Starts the thread that sends, until it is [stopped](Webhooks::stop). Room to
+    /// know so many users by name is reserved.
     ///
     /// # Errors
     /// When the system gives no thread.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::{WebhookConfig, WebhookEvents};
+use super::config::{LONGEST, WebhookConfig, WebhookEvents};
 use super::event::Event;
 use super::presence::Presence;
 use super::queue::{Batch, Queue, Share};
@@ -50,7 +50,7 @@ impl Outbox {
             epoch: epoch(clock),
             clock,
             events: config.events,
-            presence: Presence::new(users, config.offline_after),
+            presence: Presence::new(users, config.offline_after.min(LONGEST)),
             queue: Queue::new(config.max_queue),
         }
     }

@@ -9,7 +9,7 @@ use ureq::http::Uri;
 #[cfg(feature = "tls")]
 use ureq::tls::TlsConfig;
 
-use super::config::WebhookConfig;
+use super::config::{LONGEST, WebhookConfig};
 use super::sign::Secret;
 
 /// The most of an answer that is read, in bytes; it is dropped.
@@ -60,7 +60,7 @@ pub struct Poster {
 impl Poster {
     pub fn new(config: &WebhookConfig) -> Self {
         let agent = Agent::config_builder()
-            .timeout_global(Some(config.timeout))
+            .timeout_global(Some(config.timeout.min(LONGEST)))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::config::LONGEST;
 use super::outbox::{Clock, Outbox};
 use super::post::Post;
 use super::queue::Batch;
@@ -81,7 +82,7 @@ impl Shared {
     /// Has the thread send what waits, within this time, and end. Returns how many
     /// events were left.
     pub fn close(&self, within: Duration) -> usize {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(LONGEST);
         let mut state = self.lock();
         state.closing = Some(until);
         self.changed.notify_all();
@@ -160,6 +161,9 @@ impl Shared {
     }
 }
 
+/// The shortest wait between tries: not even a test asks without a pause.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// How long to wait between tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -170,6 +174,7 @@ pub struct Backoff {
 
 impl Backoff {
     pub fn new(min: Duration, max: Duration) -> Self {
+        let (min, max) = (min.clamp(SHORTEST, LONGEST), max.clamp(SHORTEST, LONGEST));
         Backoff { min, max, next: min.min(max) }
     }
 
@@ -338,5 +343,11 @@ mod tests {
         assert_eq!(longest, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
         backoff.reset();
         assert_eq!(backoff.wait(0), min / 2);
+
+        let mut extreme = Backoff::new(Duration::ZERO, Duration::MAX);
+        assert_eq!(extreme.wait(255), SHORTEST);
+        for _ in 0..100 {
+            assert!(extreme.wait(255) <= LONGEST);
+        }
     }
 }
