@@ -1,7 +1,9 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies};
+use longlink::{
+    BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies, WebhookConfig,
+};
 
 use super::Refusal;
 use super::backend;
@@ -14,6 +16,7 @@ use super::listen::{self, Address};
 use super::secret::Secrets;
 use super::units;
 use super::values::Values;
+use super::webhooks;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Settings {
     pub secrets: Option<Secrets>,
     /// A ticket's end is not the connection's.
     pub at_door_only: bool,
+    /// Where the backend is told what happens.
+    pub webhooks: Option<WebhookConfig>,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     pub backend: BackendConfig,
@@ -92,6 +97,7 @@ impl Settings {
             relay: relay(values)?,
             secrets,
             at_door_only,
+            webhooks: webhooks::read(values)?,
             listen,
             backend,
             api_listen,

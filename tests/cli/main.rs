@@ -23,3 +23,4 @@ mod signals;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
+mod webhooks;
