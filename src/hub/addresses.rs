@@ -33,6 +33,8 @@ pub enum Verdict {
 
 #[derive(Debug, Default)]
 pub struct Addresses {
+    /// Connections of each; 0 for no limit, and nothing is counted then.
+    limit: u32,
     trusted: TrustedProxies,
     open: HashMap<u32>,
     refused: HashMap<Refusals>,
@@ -46,18 +48,18 @@ struct Refusals {
 }
 
 impl Addresses {
-    pub fn new(trusted: TrustedProxies) -> Self {
-        Addresses { trusted, ..Addresses::default() }
+    pub fn new(limit: usize, trusted: TrustedProxies) -> Self {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        Addresses { limit, trusted, ..Addresses::default() }
     }
 
-    /// Whether another connection from there is within `limit`; 0 is none.
-    pub fn judge(&self, peer: Peer, limit: usize) -> Verdict {
-        let Some(key) = self.key(peer).filter(|_| limit > 0) else { return Verdict::Welcome };
+    /// Whether another connection from there is within the limit.
+    pub fn judge(&self, peer: Peer) -> Verdict {
+        let Some(key) = self.counted(peer) else { return Verdict::Welcome };
         let open = self.open.get(&key).copied().unwrap_or(0);
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        if open < limit {
+        if open < self.limit {
             Verdict::Welcome
-        } else if open < limit.saturating_add(SURPLUS_OF_ADDRESS) {
+        } else if open < self.limit.saturating_add(SURPLUS_OF_ADDRESS) {
             Verdict::Surplus
         } else {
             Verdict::Refused
@@ -65,13 +67,13 @@ impl Addresses {
     }
 
     pub fn enter(&mut self, peer: Peer) {
-        if let Some(key) = self.key(peer) {
+        if let Some(key) = self.counted(peer) {
             *self.open.entry(key).or_default() += 1;
         }
     }
 
     pub fn leave(&mut self, peer: Peer) {
-        let Some(key) = self.key(peer) else { return };
+        let Some(key) = self.counted(peer) else { return };
         if let Some(count) = self.open.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -113,7 +115,11 @@ impl Addresses {
 
     /// Whether connections from there are counted.
     pub fn counts(&self, peer: Peer) -> bool {
-        self.key(peer).is_some()
+        self.counted(peer).is_some()
+    }
+
+    fn counted(&self, peer: Peer) -> Option<u64> {
+        if self.limit == 0 { None } else { self.key(peer) }
     }
 
     fn key(&self, peer: Peer) -> Option<u64> {
@@ -141,21 +147,21 @@ mod tests {
 
     #[test]
     fn an_address_is_counted_and_forgotten() {
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::new(2, TrustedProxies::default());
         let (a, b) = (peer("203.0.113.7:1"), peer("203.0.113.8:1"));
         for _ in 0..2 {
-            assert_eq!(addresses.judge(a, 2), Verdict::Welcome);
+            assert_eq!(addresses.judge(a), Verdict::Welcome);
             addresses.enter(a);
         }
-        assert_eq!(addresses.judge(peer("203.0.113.7:2"), 2), Verdict::Surplus);
+        assert_eq!(addresses.judge(peer("203.0.113.7:2")), Verdict::Surplus);
         (0..SURPLUS_OF_ADDRESS).for_each(|_| addresses.enter(a));
-        assert_eq!(addresses.judge(a, 2), Verdict::Refused);
-        assert_eq!(
-            (addresses.judge(a, 0), addresses.judge(b, 2)),
-            (Verdict::Welcome, Verdict::Welcome)
-        );
+        assert_eq!(addresses.judge(a), Verdict::Refused);
+        assert_eq!(addresses.judge(b), Verdict::Welcome);
         (0..2 + SURPLUS_OF_ADDRESS).for_each(|_| addresses.leave(a));
         assert!(addresses.open.is_empty());
+        let mut unlimited = Addresses::default();
+        (0..3_000).for_each(|_| unlimited.enter(a));
+        assert_eq!((unlimited.judge(a), unlimited.total()), (Verdict::Welcome, 0));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Hub {
         if !self.has_room() {
             return Err(OpenError::Full);
         }
-        let verdict = self.addresses.judge(peer, self.config.max_per_address);
+        let verdict = self.addresses.judge(peer);
         if verdict != Verdict::Welcome {
             self.refuse_address(peer);
         }
@@ -192,7 +192,7 @@ impl Hub {
             return;
         }
         self.addresses.leave(before);
-        let verdict = self.addresses.judge(peer, self.config.max_per_address);
+        let verdict = self.addresses.judge(peer);
         self.addresses.enter(peer);
         if verdict == Verdict::Welcome {
             return;

@@ -193,7 +193,10 @@ impl Hub {
             blocked: 0,
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
-            addresses: addresses::Addresses::new(config.trusted_proxies.clone()),
+            addresses: addresses::Addresses::new(
+                config.max_per_address,
+                config.trusted_proxies.clone(),
+            ),
             pace: pace::Pace::new(&config),
             held: 0,
             wheel: Wheel::with_capacity(most),
