@@ -155,6 +155,21 @@ test('a refusal while connectSocket runs, by its callback, is one failed attempt
   assert.deepEqual([link.status.state, link.status.failures, world.held.length], ['waiting', 1, 0]);
 });
 
+test('an attempt that is refused at once, and the next one that was asked for meanwhile, make one socket', async () => {
+  const world = new Phone();
+  let tries = 0;
+  world.unable = () => ++tries === 1;
+  const { connect } = loadClient(world.globals);
+  const link = connect({ url: 'ws://server', user: 'A' });
+  const off = link.on('state', () => { off(); link.retry(); });
+  await settle();
+  assert.deepEqual([world.sockets.length, link.status.state], [1, 'connecting']);
+  link.close();
+  world.last.opens();
+  await world.pass(1);
+  assert.equal(world.last.state, 'closed');
+});
+
 test('close() before the first attempt makes none', async () => {
   const world = new Phone();
   const link = loadClient(world.globals).connect({ url: 'ws://server', user: 'A' });
@@ -480,10 +495,12 @@ test('a browser: hidden, shown, online, and a socket that drops what it is given
 test('a browser tab that begins hidden connects when it is looked at', async () => {
   const world = new Browser();
   world.document.hidden = true;
-  const link = await world.connect();
-  assert.deepEqual([link.status.state, world.sockets.length], ['paused', 0]);
+  let asked = 0;
+  const link = await world.connect({ getTicket: () => `T${++asked}` });
+  assert.deepEqual([link.states.map(({ state }) => state), asked], [['paused'], 0]);
   world.show();
-  assert.equal(link.status.state, 'connecting');
+  await settle();
+  assert.deepEqual([link.status.state, asked, world.sockets.length], ['connecting', 1, 1]);
 });
 
 test('uni, and a wx that is another library', async () => {
