@@ -48,16 +48,13 @@ const ASSETS: [Asset; 6] = [
         content_type: "text/javascript; charset=utf-8",
         body: client!().as_bytes(),
     },
-    // The same as an ES module: what it hands to CommonJS is exported.
+    // The same as an ES module. The `module` of its own keeps it from the one
+    // of a bundle that it may end up in.
     Asset {
         path: "/longlink.mjs",
         content_type: "text/javascript; charset=utf-8",
-        body: concat!(
-            "const module = { exports: {} };\n",
-            client!(),
-            "\nexport const { connect } = module.exports;\n"
-        )
-        .as_bytes(),
+        body: concat!("const module = { exports: {} };\n", client!(), "\nexport { connect };\n")
+            .as_bytes(),
     },
     Asset {
         path: "/longlink.d.ts",
