@@ -1,6 +1,7 @@
 /** What was said, with whom; bounded, so that a chat of weeks stays as quick as a new one. */
 
-const MAX_MESSAGES = 200; // of one conversation; older ones go
+const MAX_MESSAGES = 200; // of one conversation
+const FORGOTTEN = 50; // past it, so many of the oldest go: a page shows the rest anew each time
 const MAX_CONVERSATIONS = 100; // the one that was silent longest goes
 
 /** The conversation with everybody. No user's id is empty. */
@@ -29,9 +30,12 @@ class Conversations {
 
   /** @param {string} peer */
   with(peer) {
-    const known = this.all.get(peer) || { peer, items: [], unread: 0 };
-    this.all.set(peer, known);
-    return known;
+    const known = this.all.get(peer);
+    if (known) return known;
+    const fresh = { peer, items: [], unread: 0 };
+    this.all.set(peer, fresh);
+    if (this.all.size > MAX_CONVERSATIONS) this.all.delete([...this.all.keys()][0]);
+    return fresh;
   }
 
   /** The latest first. */
@@ -95,10 +99,9 @@ class Conversations {
     const item = Object.assign({ id: ++this.lastId, time: Date.now() }, said);
     const conversation = this.with(peer);
     conversation.items.push(item);
-    if (conversation.items.length > MAX_MESSAGES) conversation.items.shift();
+    if (conversation.items.length > MAX_MESSAGES) conversation.items.splice(0, FORGOTTEN);
     this.all.delete(peer);
     this.all.set(peer, conversation);
-    if (this.all.size > MAX_CONVERSATIONS) this.all.delete([...this.all.keys()][0]);
     return item;
   }
 }

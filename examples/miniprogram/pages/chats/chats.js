@@ -46,7 +46,7 @@ Page({
     const rows = conversations.list().map(({ peer, items, unread }) => {
       const last = items[items.length - 1];
       return Object.assign(titled(peer), {
-        last: last ? last.text.slice(0, 60) : '群发给每一个在线的人',
+        last: last ? last.text.slice(0, 60) : peer === EVERYONE ? '群发给每一个在线的人' : '',
         time: last ? clock(last.time) : '',
         unread: Math.min(unread, 99),
         failed: Boolean(last && last.mark === 'failed'),
