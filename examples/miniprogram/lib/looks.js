@@ -1,6 +1,6 @@
 /** How people, times and the connection look. */
 
-const COLOURS = ['#07a35a', '#3a7bd5', '#8e5bd0', '#d2691e', '#c2477f', '#2a9d8f', '#5b6ee1', '#b8860b'];
+const COLOURS = ['#07a35a', '#3a7bd5', '#8e5bd0', '#d2691e', '#c2477f', '#2a9d8f', '#b8860b'];
 
 const STATES = {
   connecting: '正在连接…',

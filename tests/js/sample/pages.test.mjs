@@ -312,7 +312,7 @@ test('the line about the connection is true, and a tap on it connects at once', 
   device.last.ends();
   await settle();
   assert.match(text(), /^连接断开 · \d 秒后重试立即重试$/);
-  bar.querySelector('.line').dispatchEvent('tap');
+  bar.querySelector('.bar').dispatchEvent('tap');
   await settle();
   assert.equal(text(), '正在连接…');
   device.last.opens();
