@@ -76,7 +76,9 @@ export interface Message {
  * JSON object).
  */
 export interface LinkError extends Error {
-  code: 'full' | 'timeout' | 'too-big' | 'invalid' | 'send' | 'closed' | 'connect' | 'ticket' | 'frame';
+  code:
+    | 'full' | 'timeout' | 'too-big' | 'invalid' | 'send' | 'closed'
+    | 'connect' | 'ticket' | 'frame';
 }
 
 /** A user's connection. All of it may be called at any time, also from its own events. */

@@ -35,7 +35,11 @@ const TICKET_EXPIRED = 4501; // close code; not every platform passes it on
  * @typedef {import('./longlink').Cause} Cause
  * @typedef {(reason: string) => void} Failed
  * @typedef {{ send(data: string, done: () => void, failed: Failed): void, close(): void }} Socket
- * @typedef {{ opened(): void, received(data: any): void, ended(reason: string, code?: number): void }} Owner
+ * @typedef {object} Owner
+ * @property {() => void} opened
+ * @property {(data: any) => void} received
+ * @property {(reason: string, code?: number) => void} ended
+ * @typedef {(api: any, url: string, ticket: string | undefined, owner: Owner) => Socket} Open
  */
 
 /**
@@ -59,13 +63,7 @@ function miniProgram() {
   throw new Error('longlink needs wx, uni or WebSocket');
 }
 
-/**
- * @param {any} api
- * @param {string} url
- * @param {string | undefined} ticket
- * @param {Owner} owner
- * @returns {Socket}
- */
+/** @type {Open} */
 function openTask(api, url, ticket, owner) {
   const failed = ({ errMsg = '' } = {}) => owner.ended(errMsg);
   const task = api.connectSocket({
@@ -86,13 +84,8 @@ function openTask(api, url, ticket, owner) {
   };
 }
 
-/**
- * @param {string} url
- * @param {string | undefined} ticket
- * @param {Owner} owner
- * @returns {Socket}
- */
-function openWebSocket(url, ticket, owner) {
+/** @type {Open} */
+function openWebSocket(_, url, ticket, owner) {
   // A browser sets no header; and it fails a connection whose offer is not answered.
   const raw = ticket ? new WebSocket(url, ['longlink.v1', `ticket.${ticket}`]) : new WebSocket(url);
   raw.onopen = owner.opened;
@@ -113,11 +106,7 @@ function openWebSocket(url, ticket, owner) {
  * One attempt, one socket. Its owner is told of one opening, of messages and of one end, and of
  * nothing any more once it has ended or was closed, whatever the platform still says.
  *
- * @param {any} api
- * @param {string} url
- * @param {string | undefined} ticket
- * @param {Owner} owner
- * @returns {Socket}
+ * @type {Open}
  */
 function openSocket(api, url, ticket, owner) {
   let live = true;
@@ -146,7 +135,7 @@ function openSocket(api, url, ticket, owner) {
   };
 
   try {
-    raw = api ? openTask(api, url, ticket, gate) : openWebSocket(url, ticket, gate);
+    raw = (api ? openTask : openWebSocket)(api, url, ticket, gate);
   } catch (error) {
     gate.ended(String(error));
   }
@@ -175,8 +164,16 @@ function watch(api, { hide, show, network }) {
   const visible = () => (document.hidden ? hide() : show());
   /** @type {[any, string, () => void][]} */
   const events = api
-    ? [[api, 'AppHide', hide], [api, 'AppShow', show], [api, 'NetworkStatusChange', network]]
-    : [[document, 'visibilitychange', visible], [window, 'online', network], [window, 'offline', network]];
+    ? [
+        [api, 'AppHide', hide],
+        [api, 'AppShow', show],
+        [api, 'NetworkStatusChange', network],
+      ]
+    : [
+        [document, 'visibilitychange', visible],
+        [window, 'online', network],
+        [window, 'offline', network],
+      ];
   const each = (/** @type {string} */ verb) =>
     events.forEach(([on, name, act]) => {
       if (!api) on[`${verb}EventListener`](name, act);
@@ -199,14 +196,15 @@ function watch(api, { hide, show, network }) {
  * @param {Failed} refused the platform did not take one
  */
 function makeOutbox(limit, timeout, open, refused) {
-  /** @typedef {{ data: string, until: number, tries: number, settle: (error?: LinkError) => void }} Item */
+  /** @typedef {(error?: LinkError) => void} Settle */
+  /** @typedef {{ data: string, until: number, tries: number, settle: Settle }} Item */
   /** @type {Item[]} the oldest first */
   const items = [];
   /** @type {Item | null} the first one, while the platform has it */
   let sending = null;
   let timer = /** @type {any} */ (0);
 
-  /** @param {LinkError} [error] */
+  /** @type {Settle} */
   function settle(error) {
     const item = items.shift();
     sending = null;
@@ -253,7 +251,7 @@ function makeOutbox(limit, timeout, open, refused) {
 
     /**
      * @param {string} data
-     * @param {(error?: LinkError) => void} done
+     * @param {Settle} done
      */
     add(data, done) {
       if (items.length >= limit) return done(problem('full', `${limit} messages wait already`));
