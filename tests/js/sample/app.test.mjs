@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { test } from 'node:test';
 import { ROOT } from './device.mjs';
@@ -29,6 +30,14 @@ test('every file of JSON can be read', () => {
   const found = files.filter((file) => extname(file) === '.json');
   assert.ok(found.length >= 9, `${found.length} files`);
   found.forEach(json);
+});
+
+test("WeChat's compiler takes every style sheet", () => {
+  const { wxssToJs } = createRequire(import.meta.url)('miniprogram-compiler');
+  const compiled = wxssToJs(ROOT);
+  for (const file of files.filter((file) => extname(file) === '.wxss')) {
+    assert.ok(compiled.includes(`./${file}`), file);
+  }
 });
 
 test('every colour of the theme is there in light and in dark, and none for nothing', () => {
