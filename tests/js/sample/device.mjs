@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { JSDOM } from 'jsdom';
 import { Phone } from '../client/world.mjs';
+import { until } from '../page/phone.mjs';
 
 const require = createRequire(import.meta.url);
 const { window } = new JSDOM('<!doctype html><html><head></head><body></body></html>');
@@ -40,6 +41,7 @@ export class Device extends Phone {
   };
   session;
   #pages = [];
+  #ticks;
 
   constructor(t, settings) {
     super();
@@ -76,17 +78,19 @@ export class Device extends Phone {
     require(`${ROOT}/app.js`);
     app.onLaunch();
     this.session = app.session;
-    for (let n = 0; n < 5; n++) await settle();
-    if (opens) this.last.opens();
-    this.#deliver();
-    await settle();
+    // The client runs on the real clock here; what the phone says later it says soon.
+    this.#ticks = setInterval(() => this.clock.advance(1), 1);
+    if (opens) {
+      await this.asked(1);
+      this.last.opens();
+      await settle();
+    }
     return this;
   }
 
-  // The client runs on the real clock here; what the phone says later it says soon.
-  #ticks;
-  #deliver() {
-    this.#ticks = setInterval(() => this.clock.advance(1), 1);
+  /** Waits until the app has asked for so many sockets. */
+  async asked(times) {
+    await until(() => this.sockets.length === times, () => `${times} sockets, not ${this.sockets.length}`);
   }
 
   /** Opens a page, shows it, and returns what a test asks of it. */

@@ -81,7 +81,7 @@ test('what failed is marked, and sent again when it is tapped', async (t) => {
   await page.taps('.send');
   assert.deepEqual(page.texts('.mark'), ['!', '!']);
   device.session.start();
-  await settle();
+  await device.asked(2);
   device.last.opens();
   await page.taps('.mark.failed', 1);
   await seen('it is sent', () => page.texts('.mark').join() === '!,✓');
@@ -99,6 +99,7 @@ test('a message said while the connection is away waits, and is sent when it is 
   await page.taps('.send');
   assert.deepEqual(page.texts('.mark'), ['…']);
   device.show();
+  await device.asked(2);
   device.last.opens();
   await seen('it is sent', () => page.texts('.mark')[0] === '✓');
 });
@@ -235,16 +236,16 @@ test('who is online comes from the backend, after a login, without oneself', asy
 
 test('a login that fails is said, and tried again by a tap; a refused ticket logs in anew', async (t) => {
   const device = await new Device(t, WITH_BACKEND).launch({ opens: false });
-  assert.equal(device.sockets.length, 0);
   const page = await device.open('pages/orders/orders');
-  assert.match(page.one('.connection').dom.textContent, /登录失败/);
+  await seen('it is said', () => /登录失败/.test(page.one('.connection').dom.textContent));
+  assert.equal(device.sockets.length, 0);
   const { asked, answer } = backend();
   device.answer = answer;
-  await device.session.start();
-  await settle();
+  page.one('.connection').querySelector('.bar').dispatchEvent('tap');
+  await device.asked(1);
   device.last.fails('Invalid HTTP status');
   device.session.link.retry();
-  await seen('a second attempt', () => device.sockets.length === 2);
+  await device.asked(2);
   assert.deepEqual(asked, ['POST /login', 'POST /login']);
   assert.equal(device.last.options.header.Authorization, 'Bearer T2');
 });
