@@ -36,6 +36,19 @@ test('a heartbeat follows 15 s of silence, and its answer tells the round trip',
   assert.deepEqual([link.status.cause, link.status.rtt], ['pong', 42]);
 });
 
+test('each round trip is its own, and a pong that nobody asked for is none', async () => {
+  const { world, link } = await linked();
+  world.last.pongs();
+  assert.equal(link.status.rtt, null);
+  for (const rtt of [30, 50, 20]) {
+    world.delay = () => rtt;
+    link.ping();
+    await world.pass(1000);
+    assert.equal(link.status.rtt, rtt);
+  }
+  assert.deepEqual(world.last.sent, ['ping', 'ping', 'ping']);
+});
+
 test('10 s without an answer end the connection', async () => {
   const { world, link } = await linked();
   world.answers = false;
@@ -131,6 +144,15 @@ test('an attempt that nobody answers is given up, and its socket closed when it 
   first.opens();
   await world.pass(1);
   assert.deepEqual([first.state, world.open.length, link.status.state], ['closed', 1, 'open']);
+});
+
+test('an error without a close ends the attempt, or the connection, too', async () => {
+  const { world, link } = await linked();
+  world.last.fire('error', { errMsg: 'gone' });
+  assert.deepEqual([link.status.state, link.status.reason], ['waiting', 'gone']);
+  await world.pass(500);
+  world.last.fire('error', { errMsg: 'refused' });
+  assert.deepEqual([link.status.state, link.status.failures], ['waiting', 2]);
 });
 
 test('closing before the socket is open leaks none', async () => {
@@ -275,6 +297,17 @@ test('a ticket that comes too late is not used', async () => {
   assert.equal(world.last.options.header.Authorization, 'Bearer in time');
 });
 
+test('a ticket that takes its time leaves the socket its own', async () => {
+  const world = new Phone();
+  let give;
+  const link = await world.connect({ getTicket: () => new Promise((resolve) => (give = resolve)) });
+  await world.pass(14_000);
+  give('T');
+  await world.pass(14_000);
+  world.last.opens();
+  assert.deepEqual([link.status.state, world.sockets.length], ['open', 1]);
+});
+
 // --- the outbox ----------------------------------------------------------------------------
 
 test('what is sent before the connection is open goes out in order when it is', async () => {
@@ -355,6 +388,32 @@ test('a platform that never says whether it has sent blocks the outbox no longer
   assert.deepEqual([first.is, second.is], ['timeout', 'sent']);
 });
 
+test('a refusal that comes after the message was given up ends nothing', async () => {
+  const { world, link } = await linked({ sendTimeout: 1000 });
+  world.delay = () => 2000;
+  world.refuses = (data) => data !== 'ping';
+  const late = outcome(link.send('B', 'x'));
+  await world.pass(3000);
+  assert.deepEqual([late.is, link.status.state, world.sockets.length], ['timeout', 'open', 1]);
+});
+
+test('a send that throws is a refusal', async () => {
+  for (const world of [new Browser(), new Phone()]) {
+    const { link } = await linked({}, world);
+    world.refuses = (data) => {
+      if (data !== 'ping') throw new Error('no');
+      return false;
+    };
+    const kept = outcome(link.send('B', 'x'));
+    assert.deepEqual([link.status.state, link.status.cause], ['waiting', 'send']);
+    world.refuses = () => false;
+    await world.pass(500);
+    world.last.opens();
+    await world.pass(1);
+    assert.equal(kept.is, 'sent');
+  }
+});
+
 test('a message longer than a frame may be is refused, whatever its characters', async () => {
   const { world, link } = await linked();
   const frame = (message) => Buffer.byteLength(JSON.stringify({ toUserId: 'B', message }));
@@ -432,19 +491,20 @@ test('a listener is told until it is taken off, also by itself', async () => {
 
 test('close() may be called from any event', async () => {
   for (const state of ['connecting', 'open', 'waiting']) {
-    const world = new Phone();
-    const link = await world.connect({ getTicket: () => 'T' });
-    link.on('state', (status) => status.state === state && link.close());
-    const sent = outcome(link.send('B', 'x'));
-    if (state === 'connecting') link.retry(); // it is that already: the next one
-    await settle();
-    world.last?.opens();
-    world.last?.ends();
-    await world.pass(60_000);
-    assert.equal(link.status.state, 'closed', state);
-    assert.notEqual(sent.is, 'pending');
-    assert.equal(world.held.length, 0);
-    assert.equal(world.clock.next, Infinity);
+    for (const getTicket of [undefined, () => 'T']) {
+      const world = new Phone();
+      const link = loadClient(world.globals).connect({ url: 'ws://server', user: 'A', getTicket });
+      link.on('state', (status) => status.state === state && link.close());
+      const sent = outcome(link.send('B', 'x'));
+      await settle();
+      world.last?.opens();
+      world.last?.ends();
+      await world.pass(60_000);
+      assert.equal(link.status.state, 'closed', state);
+      assert.notEqual(sent.is, 'pending');
+      assert.deepEqual([world.sockets.length > 0, world.held.length], [state !== 'connecting', 0]);
+      assert.equal(world.clock.next, Infinity);
+    }
   }
 });
 
