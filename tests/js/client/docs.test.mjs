@@ -53,6 +53,35 @@ for (const path of ['README.md', 'docs/README.zh-CN.md']) {
   });
 }
 
+test('the app and the page in docs/client.md log in, connect, and say what became of a message', async () => {
+  const [app, page] = [...read('docs/client.md').matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code);
+  const phone = new Phone();
+  const wx = {
+    login: ({ success }) => success({ code: 'C' }),
+    request: ({ data, success }) => success({ data: { ticket: `T of ${data.code}` } }),
+  };
+  let running;
+  const App = (definition) => (running = definition).onLaunch();
+  compileFunction(app, ['require', 'wx', 'App'])(() => loadClient(phone.globals), wx, App);
+  await settle();
+  assert.equal(phone.last.options.header.Authorization, 'Bearer T of C');
+  phone.last.opens();
+  const said = [];
+  let shown;
+  compileFunction(page, ['getApp', 'Page'])(() => running, (definition) => (shown = definition));
+  Object.assign(shown, { show: (...what) => said.push(what), mark: (...what) => said.push(what) });
+  shown.onLoad();
+  phone.last.says({ formUserId: 'bob', message: 'hi' });
+  shown.send('hello');
+  await phone.pass(1);
+  shown.onUnload();
+  phone.last.says({ formUserId: 'bob', message: 'too late' });
+  running.link.close();
+  shown.send('too late');
+  await settle();
+  assert.deepEqual(said, [['bob', 'hi'], ['sent'], ['failed', 'closed']]);
+});
+
 test('the constants in the documentation are those of the file', () => {
   const source = read('examples/miniprogram/longlink/longlink.js');
   const constant = (name) => Number(new RegExp(`const ${name} = (\\d+);`).exec(source)[1]);
