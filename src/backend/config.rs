@@ -9,9 +9,10 @@ use super::key::ApiKey;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BackendConfig {
-    /// What a backend has to show. Without one the interface is only on listeners of its
-    /// own, and open to whoever reaches those. Default none.
-    pub key: Option<ApiKey>,
+    /// What a backend has to show; more than one while they are changed. Without any the
+    /// interface is only on listeners of its own, and open to whoever reaches those.
+    /// Default none.
+    pub keys: Vec<ApiKey>,
     /// The longest body of a request in bytes; a longer one is answered with 413. Default
     /// 1 MiB.
     pub max_body: usize,
@@ -25,7 +26,7 @@ pub struct BackendConfig {
 impl Default for BackendConfig {
     fn default() -> Self {
         BackendConfig {
-            key: None,
+            keys: Vec::new(),
             max_body: 1 << 20,
             max_memberships: 100_000,
             idempotency_time: Duration::from_secs(600),

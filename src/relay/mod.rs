@@ -26,7 +26,7 @@ pub use config::RelayConfig;
 #[cfg(feature = "backend")]
 pub(crate) use config::SYSTEM;
 #[cfg(feature = "backend")]
-pub(crate) use door::{check_open, is_user_id};
+pub(crate) use door::check_open;
 #[cfg(feature = "backend")]
 pub(crate) use json::{is_shallow, write_string};
 #[cfg(feature = "tickets")]
@@ -106,6 +106,11 @@ impl Relay {
     #[cfg(all(feature = "backend", feature = "tickets"))]
     pub(crate) fn tickets(&self) -> Option<&Tickets> {
         self.tickets.as_ref()
+    }
+
+    /// Whether that can be a user's id: 1 to 128 bytes, no slash, no control characters.
+    pub fn is_user_id(id: &str) -> bool {
+        !id.is_empty() && door::is_name(id, v1::MAX_ID)
     }
 
     /// The settings it was made with.
