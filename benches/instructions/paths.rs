@@ -236,7 +236,7 @@ fn unpaced(connections: u32) -> World {
 fn world_with(connections: u32, mut config: Config) -> World {
     config.max_connections = connections as usize;
     let mut backend = BackendConfig::default();
-    backend.key = Some(ApiKey::new(KEY).expect("a key"));
+    backend.keys = vec![ApiKey::new(KEY).expect("a key")];
     World::with(config, Backend::new(Relay::new(RelayConfig::default()), backend))
 }
 

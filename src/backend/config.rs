@@ -9,11 +9,12 @@ use super::key::ApiKey;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BackendConfig {
-    /// What a backend has to show. Without one the interface is only on listeners of its
-    /// own, and open to whoever reaches those. Default none.
-    pub key: Option<ApiKey>,
+    /// What a backend has to show; more than one while they are changed. Without any the
+    /// interface is only on listeners of its own, and open to whoever reaches those.
+    /// Default none.
+    pub keys: Vec<ApiKey>,
     /// The longest body of a request in bytes; a longer one is answered with 413. Default
-    /// 1 MiB.
+    /// 512 KiB, which take less than a millisecond to read.
     pub max_body: usize,
     /// How many memberships of users in groups there may be, each some 200 bytes. Default
     /// 100,000.
@@ -25,8 +26,8 @@ pub struct BackendConfig {
 impl Default for BackendConfig {
     fn default() -> Self {
         BackendConfig {
-            key: None,
-            max_body: 1 << 20,
+            keys: Vec::new(),
+            max_body: 512 << 10,
             max_memberships: 100_000,
             idempotency_time: Duration::from_secs(600),
         }

@@ -59,7 +59,7 @@ impl Secrets {
     }
 }
 
-/// The text of such a file.
+/// Reads a file of secrets.
 pub fn read_file(path: &str) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let length = File::open(path).and_then(|file| file.take(MOST_TEXT + 1).read_to_end(&mut text));

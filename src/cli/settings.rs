@@ -238,6 +238,6 @@ fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
     if let Some(hosts) = values.read("allow-host", |raw| list(raw, hosts::host))? {
         relay.allow_hosts = hosts;
     }
-    relay.reserved.extend(values.read("api-from", units::list)?.into_iter().flatten());
+    relay.reserved.extend(backend::names(values)?);
     Ok(relay)
 }

@@ -141,8 +141,9 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "FILE",
         BACKEND,
-        "The key that a backend has to show, 32 bytes or more, as openssl rand -hex 32 makes it. With it \
-         the interface is also below /api/ of the other addresses [default: none]",
+        "The key that a backend has to show, 32 bytes or more, as openssl rand -hex 32 makes it; while it \
+         is changed two, each on its line. With it the interface is also below /api/ of the other \
+         addresses [default: none]",
     ),
     setting(
         "api-from",

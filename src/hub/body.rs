@@ -30,6 +30,14 @@ impl Hub {
         at_most: usize,
         rest: &mut [u8],
     ) -> Outcome {
+        if self.resolve(conn).is_none_or(|record| record.phase != Phase::Head) {
+            // The handler has ended it.
+            return Outcome::Done(0);
+        }
+        if self.is_surplus(conn) {
+            self.respond_unavailable(conn, false);
+            return Outcome::Done(0);
+        }
         if request.body().is_some() {
             log::error!("a handler asks for the body of a request that it has");
             self.refuse(handler, conn, Some(request), 500, "internal error");
@@ -58,10 +66,6 @@ impl Hub {
     /// Keeps what is there of a request whose body is not whole. `bytes` begin with its
     /// head.
     pub(super) fn keep_upload(&mut self, conn: ConnId, bytes: &mut [u8], mut upload: Upload) {
-        let Some(record) = self.resolve(conn) else { return };
-        if record.phase != Phase::Head {
-            return;
-        }
         let (length, used) = (upload.body.length(), upload.body.used());
         bytes.copy_within(upload.head + used.., upload.head + length);
         upload.body.close_gap();

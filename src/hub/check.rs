@@ -41,7 +41,7 @@ impl Hub {
             if conn.phase == Phase::Head {
                 assert!(!answering || !conn.out.is_empty(), "{id}: answers nothing");
             } else {
-                assert!(!answering || conn.phase != Phase::Open, "{id}: frames behind an answer");
+                assert!(!answering || conn.phase == Phase::Ended, "{id}: answers");
             }
             if let Some(inbound) = &conn.inbound
                 && let Some(upload) = &inbound.upload

@@ -129,7 +129,7 @@ impl Hub {
         Outcome::Done(0)
     }
 
-    fn is_surplus(&self, conn: ConnId) -> bool {
+    pub(super) fn is_surplus(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS))
     }
 
@@ -177,6 +177,8 @@ impl Hub {
                 self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
             }
         } else {
+            // From here on it is read to its end, whatever is still to be written.
+            record.flags.clear(Flags::ANSWERING);
             let status = response.status();
             self.start_closing(conn.index, Phase::FlushThenDrain, CloseReason::Http { status });
         }
@@ -193,7 +195,7 @@ impl Hub {
         self.queue(index, segment);
     }
 
-    fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
+    pub(super) fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
         self.stats.refused += 1;
         let response = Response::text(503, "no more connections").field("Retry-After", RETRY_AFTER);
         self.respond(conn, &response, None, head_only);

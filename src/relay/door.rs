@@ -73,12 +73,6 @@ pub fn check_open(
     check_origin(config, request)
 }
 
-/// Whether that can be a user's id.
-#[cfg(feature = "backend")]
-pub fn is_user_id(id: &str) -> bool {
-    !id.is_empty() && is_name(id, MAX_ID)
-}
-
 /// A user id or device: within its length, no slash, no control characters.
 pub fn is_name(name: &str, longest: usize) -> bool {
     name.len() <= longest && !name.contains(|c: char| c == '/' || c.is_control())

@@ -27,7 +27,7 @@ pub use config::RelayConfig;
 #[cfg(feature = "backend")]
 pub(crate) use config::SYSTEM;
 #[cfg(feature = "backend")]
-pub(crate) use door::{check_open, is_user_id};
+pub(crate) use door::check_open;
 #[cfg(feature = "backend")]
 pub(crate) use json::{is_shallow, write_string};
 pub use observer::Observer;
@@ -89,6 +89,11 @@ impl Relay {
     /// A relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
         Self::with_observer(config, ())
+    }
+
+    /// Whether that can be a user's id: 1 to 128 bytes, no slash, no control characters.
+    pub fn is_user_id(id: &str) -> bool {
+        !id.is_empty() && door::is_name(id, v1::MAX_ID)
     }
 }
 

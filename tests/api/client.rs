@@ -18,7 +18,7 @@ pub struct Place {
 
 /// With a key, on both addresses.
 pub fn place() -> Place {
-    place_with(|config| config.key = Some(ApiKey::new(KEY).unwrap()))
+    place_with(|config| config.keys = vec![ApiKey::new(KEY).unwrap()])
 }
 
 pub fn place_with(change: impl FnOnce(&mut BackendConfig)) -> Place {

@@ -1,5 +1,6 @@
 //! Who may ask, and what somebody learns who may not.
 
+use longlink::ApiKey;
 use serde_json::json;
 
 use crate::client::{Client, KEY, place, place_with};
@@ -22,6 +23,16 @@ fn the_key_is_asked_for_on_every_address() {
             assert_eq!(body["error"]["code"], json!(code));
             assert!(stranger.raw.end().is_empty());
         }
+    }
+}
+
+#[test]
+fn while_a_key_is_changed_both_are_good() {
+    let next = KEY.to_uppercase();
+    let keys = [KEY, &next].map(|key| ApiKey::new(key).unwrap()).to_vec();
+    let place = place_with(|config| config.keys = keys);
+    for (key, status) in [(KEY, 200), (&next, 200), (&KEY[1..], 401)] {
+        assert_eq!(Client::connect(place.api, key).get("/api/online").0, status);
     }
 }
 

@@ -14,7 +14,7 @@ fn a_ticket_lets_its_user_in_and_nobody_else() {
     let secret = b"0123456789abcdef0123456789abcdef";
     let tickets = Tickets::new(&[secret], |_| SystemTime::now()).unwrap();
     let relay = Relay::new(RelayConfig::default()).with_tickets(tickets);
-    let place = place_of(relay, |config| config.key = Some(ApiKey::new(KEY).unwrap()));
+    let place = place_of(relay, |config| config.keys = vec![ApiKey::new(KEY).unwrap()]);
     let mut backend = place.backend();
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let body = r#"{"user":"alice","ttl":60,"device":"phone","groups":["staff"],"broadcast":true}"#;

@@ -6,6 +6,7 @@
 #[path = "../support/certs.rs"]
 mod certs;
 
+mod api;
 mod bench;
 mod bench_failures;
 mod doctor;

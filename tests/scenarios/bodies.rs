@@ -22,8 +22,12 @@ impl Handler for Echo {
         Ok(Accept::anonymous())
     }
 
-    fn on_request(&mut self, _: &mut Hub, _: ConnId, request: &Request<'_>) -> Reply {
+    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
         match request.body() {
+            _ if request.path() == "/abort" => {
+                hub.abort(conn);
+                Reply::Read { at_most: AT_MOST }
+            }
             _ if request.path() == "/unread" => Reply::Now(Response::text(200, "unread")),
             _ if request.path() == "/again" => Reply::Read { at_most: AT_MOST },
             None => Reply::Read { at_most: AT_MOST },
@@ -341,6 +345,40 @@ fn pipelined_requests_are_answered_with_one_write() {
     link.settle();
     assert_eq!(answers(&link, pipe), expected);
     assert_eq!(link.pipes[pipe].writes, 1);
+    leave(link);
+}
+
+#[test]
+fn the_last_of_several_answers_ends_the_connection_as_soon_as_the_client_does() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    link.send(pipe, format!("{}nonsense\r\n\r\n", plain("/a", "x")).as_bytes());
+    link.settle();
+    assert_eq!(answers(&link, pipe), [said("/a", "x"), (400, ": not an HTTP request\n".into())]);
+    link.finish(pipe);
+    link.settle();
+    assert!(link.pipes[pipe].closed, "it need not wait for the time to close");
+    leave(link);
+}
+
+#[test]
+fn a_handler_may_end_a_connection_whose_body_it_asks_for() {
+    for bytes in [plain("/abort", "x"), plain("/abort", "x").replace("\r\n\r\nx", "\r\n\r\n")] {
+        assert_eq!(ask(&bytes), []);
+        assert_eq!(ask(&bytes.replace("Host", "Expect: 100-continue\r\nHost")), []);
+    }
+}
+
+#[test]
+fn who_is_one_too_many_is_told_before_a_body_is_read() {
+    let mut config = Config::default();
+    config.max_connections = 1;
+    let mut link = World::new(config, Echo);
+    let _first = link.connect().unwrap();
+    let pipe = link.connect().unwrap();
+    link.send(pipe, b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    link.settle();
+    assert_eq!(answers(&link, pipe), [(503, "no more connections\n".to_owned())]);
     leave(link);
 }
 

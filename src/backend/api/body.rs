@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::conn::head::Request;
 use crate::hub::{Config, Hub};
-use crate::relay::{is_shallow, is_user_id};
+use crate::relay::{Relay, is_shallow};
 
 use super::failure::Failure;
 
@@ -30,7 +30,7 @@ impl Text<'_> {
 
     /// The same, if it can be a user's id, or a group's.
     pub fn id(&self, field: impl FnOnce() -> Cow<'static, str>) -> Result<&str, Failure> {
-        if is_user_id(&self.0) { Ok(&self.0) } else { Err(Failure::bad_name(field())) }
+        if Relay::is_user_id(&self.0) { Ok(&self.0) } else { Err(Failure::bad_name(field())) }
     }
 }
 

@@ -23,11 +23,11 @@ impl Api {
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<(), Failure> {
-        let Some(key) = &self.config.key else {
+        if self.config.keys.is_empty() {
             debug_assert_eq!(hub.listener(conn), Backend::LISTENER);
             let foreign = |_| Failure::new(403, "foreign", "a web page, or a foreign name");
             return check_open(relay.config(), hub.is_loopback(conn), request).map_err(foreign);
-        };
+        }
         if has_key_in_query(request.query()) {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
@@ -46,7 +46,8 @@ impl Api {
             let seconds = wait.as_secs_f64().ceil() as u64;
             return Err(failure.header("Retry-After", seconds.to_string()));
         }
-        if key.is(shown) {
+        // Each of them, whichever it is.
+        if self.config.keys.iter().fold(false, |found, key| found | key.is(shown)) {
             return Ok(());
         }
         if self.tries.note(address, now) {

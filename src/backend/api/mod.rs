@@ -56,7 +56,7 @@ impl Api {
     }
 
     pub fn has_key(&self) -> bool {
-        self.config.key.is_some()
+        !self.config.keys.is_empty()
     }
 
     /// A user's connection is open: it joins the groups that its user is in.

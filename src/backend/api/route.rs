@@ -1,7 +1,7 @@
 //! Which route a request is for.
 
 use crate::conn::head::Request;
-use crate::relay::{Observer, is_user_id};
+use crate::relay::{Observer, Relay};
 
 use super::failure::Failure;
 #[cfg(feature = "tickets")]
@@ -118,5 +118,5 @@ impl<'a> Route<'a> {
 
 /// Groups are named as users are.
 fn check_name(field: &'static str, name: &str) -> Result<(), Failure> {
-    is_user_id(name).then_some(()).ok_or_else(|| Failure::bad_name(field))
+    Relay::is_user_id(name).then_some(()).ok_or_else(|| Failure::bad_name(field))
 }
