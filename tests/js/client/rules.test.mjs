@@ -200,6 +200,19 @@ test('close() before the first attempt makes none', async () => {
   assert.deepEqual([world.sockets.length, world.watchers], [0, 0]);
 });
 
+test('an app that is shown without having been hidden, as at its start, changes nothing', async () => {
+  const { world, link } = await linked();
+  world.show();
+  assert.deepEqual([world.last.sent, link.states.length], [[], 2]);
+});
+
+test('close() is told once', async () => {
+  const { link } = await linked();
+  link.close();
+  link.close();
+  assert.deepEqual(causes(link), ['start', 'open', 'close']);
+});
+
 test('a hidden app begins no attempt when its ticket arrives', async () => {
   const world = new Phone();
   let give;
@@ -486,7 +499,7 @@ test('a listener is told until it is taken off, also by itself', async () => {
   off();
   assert.equal(times, 1);
   assert.equal(link.messages.length, 2);
-  assert.throws(() => link.on('massage', () => {}), TypeError);
+  assert.throws(() => link.on('massage', () => {}), /message, state or error/);
 });
 
 test('close() may be called from any event', async () => {
