@@ -13,12 +13,13 @@ mod route;
 mod send;
 #[cfg(feature = "tickets")]
 mod ticket;
+mod trace;
 mod tries;
 mod users;
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{ConnId, Hub, Refused, Reply};
+use crate::hub::{Accept, ConnId, Hub, Refused, Reply};
 use crate::relay::{Observer, Relay};
 
 use super::config::BackendConfig;
@@ -26,6 +27,7 @@ use super::members::Members;
 use failure::Failure;
 use replay::Replays;
 use route::Route;
+use trace::Traces;
 use tries::Tries;
 
 /// What answers a backend's requests.
@@ -35,6 +37,7 @@ pub struct Api {
     members: Members,
     replays: Replays,
     tries: Tries,
+    pub traces: Traces,
 }
 
 /// What a route is given.
@@ -52,7 +55,7 @@ impl Api {
     pub fn new(config: BackendConfig) -> Self {
         let members = Members::new(config.max_memberships);
         let replays = Replays::new(config.idempotency_time);
-        Api { config, members, replays, tries: Tries::default() }
+        Api { config, members, replays, tries: Tries::default(), traces: Traces::default() }
     }
 
     pub fn has_key(&self) -> bool {
@@ -65,6 +68,22 @@ impl Api {
         if !self.members.is_empty() {
             self.members.join(hub, conn);
         }
+    }
+
+    /// Decides a handshake for the interface.
+    pub fn admit_trace(
+        &mut self,
+        hub: &Hub,
+        relay: &Relay<impl Observer>,
+        conn: ConnId,
+        request: &Request<'_>,
+    ) -> Result<Accept, Failure> {
+        let Some(route @ Route::Trace(user)) = Route::find(request.path()) else {
+            return Err(Failure::new(404, "no_such_path", "clients connect elsewhere"));
+        };
+        self.admit(hub, relay, conn, request)?;
+        Route::check(Some(route), request)?;
+        self.traces.admit(conn, user, request)
     }
 
     /// Answers a request for the interface.

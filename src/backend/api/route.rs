@@ -17,6 +17,7 @@ pub enum Route<'a> {
     Ticket,
     Online,
     User(&'a str),
+    Trace(&'a str),
     Group(&'a str),
     Member { group: &'a str, user: &'a str },
 }
@@ -34,6 +35,9 @@ impl<'a> Route<'a> {
             _ => {
                 if let Some(user) = path.strip_prefix("users/") {
                     return (!user.contains('/')).then_some(Route::User(user));
+                }
+                if let Some(user) = path.strip_prefix("trace/") {
+                    return (!user.contains('/')).then_some(Route::Trace(user));
                 }
                 let rest = path.strip_prefix("groups/")?;
                 match rest.split_once('/') {
@@ -56,7 +60,7 @@ impl<'a> Route<'a> {
         query::check(request, route.query())?;
         match route {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => body::check_type(request)?,
-            Route::User(user) => check_name("user", user)?,
+            Route::User(user) | Route::Trace(user) => check_name("user", user)?,
             Route::Group(group) => check_name("group", group)?,
             Route::Member { group, user } => {
                 check_name("group", group)?;
@@ -70,7 +74,7 @@ impl<'a> Route<'a> {
     fn takes(self, method: &str) -> bool {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => method == "POST",
-            Route::Online | Route::User(_) | Route::Group(_) => method == "GET",
+            Route::Online | Route::User(_) | Route::Trace(_) | Route::Group(_) => method == "GET",
             Route::Member { .. } => matches!(method, "PUT" | "DELETE"),
         }
     }
@@ -79,7 +83,7 @@ impl<'a> Route<'a> {
     fn methods(self) -> &'static str {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => "POST",
-            Route::Online | Route::User(_) | Route::Group(_) => "GET",
+            Route::Online | Route::User(_) | Route::Trace(_) | Route::Group(_) => "GET",
             Route::Member { .. } => "PUT, DELETE",
         }
     }
@@ -107,6 +111,7 @@ impl<'a> Route<'a> {
             Route::Ticket => Err(Failure::tickets_off()),
             Route::Online => online::page(call),
             Route::User(user) => users::look_up(call, user),
+            Route::Trace(_) => Err(Failure::not_a_handshake(call.request)),
             Route::Group(group) => groups::page(call, group),
             Route::Member { group, user } if call.request.method() == "PUT" => {
                 groups::add(call, group, user)
