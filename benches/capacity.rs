@@ -161,7 +161,9 @@ fn measure(size: u32) -> Costs {
 
 fn round(size: u32, pauses: &mut [Duration]) -> Costs {
     let mut config = Config::default();
-    (config.message_rate, config.broadcast_rate) = (0, 0);
+    (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
+    // All come from one.
+    config.max_per_address = 0;
     config.max_connections = size as usize;
     let in_order: Vec<u32> = (0..size).collect();
     let scattered = order::shuffled(size);

@@ -32,7 +32,9 @@ const LARGE: usize = 16 * 1024;
 fn main() -> ExitCode {
     let connections: u32 = if is_bench() { 100_000 } else { 5_000 };
     let mut config = Config::default();
-    (config.message_rate, config.broadcast_rate) = (0, 0);
+    (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
+    // All come from one.
+    config.max_per_address = 0;
     config.max_connections = connections as usize;
     let mut relay = RelayConfig::default();
     relay.broadcast = Some(false);

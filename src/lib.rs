@@ -40,8 +40,8 @@
 //!
 //! Every limit and timeout is a field of [`Config`]. Linux only. Without the
 //! default feature `cli`, which is the `longlink` command, the library has no
-//! thread, no signal handler and no global state; it logs through the `log`
-//! facade.
+//! signal handler and no global state, and no thread but that of the webhooks
+//! (feature `backend`); it logs through the `log` facade.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -58,6 +58,8 @@ mod tls;
 mod wheel;
 
 #[cfg(feature = "backend")]
+pub use backend::webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
+#[cfg(feature = "backend")]
 pub use backend::{ApiKey, Backend, BackendConfig, KeyError};
 pub use conn::Peer;
 pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
@@ -71,7 +73,7 @@ pub use hub::{
     MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Refused, Reject, Reply,
     SURPLUS, Sent, Sink, Stats, Upgrade, Wrote,
 };
-pub use relay::{Counters, Relay, RelayConfig};
+pub use relay::{Counters, Observer, Relay, RelayConfig};
 #[cfg(feature = "tickets")]
 pub use relay::{Ticket, TicketError, Tickets};
 pub use server::{Server, Stopper};

@@ -22,12 +22,13 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 8] = [
+pub const PATHS: [Path; 9] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
     Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
     Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
     Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
+    Path { name: "fan-out-after-peak", operations: [100, 1_100], run: fan_out_after_peak },
     Path { name: "connection", operations: [100, 1_700], run: connection },
     Path { name: "api-send", operations: [1_600, 17_600], run: api_send },
     Path { name: "api-batch", operations: [2_000, 22_000], run: api_batch },
@@ -42,6 +43,10 @@ const CLIENTS: u32 = 256;
 const PIPELINED: usize = 16;
 /// Receivers of a fan-out.
 const RECEIVERS: u32 = 1_000;
+
+/// Connections there were at the peak, and how many of them are left, far apart.
+const PEAK: u32 = 10_000;
+const LEFT: usize = 10;
 
 const PONG: usize = r#"{"type":"pong"}"#.len();
 
@@ -103,17 +108,41 @@ fn fan_out(operations: u32) {
     // A broadcast takes nine turns to be written; slower than its rate.
     world.step = Duration::from_millis(6);
     let clients = world.connect_all(RECEIVERS);
+    broadcast(&mut world, clients[0], operations / RECEIVERS, u64::from(operations));
+}
+
+/// A message to everyone who is left; an operation is the whole of it.
+fn fan_out_after_peak(operations: u32) {
+    let mut world = unpaced(PEAK);
+    let clients = world.connect_all(PEAK);
+    let apart = clients.len() / LEFT;
+    let (close, written) = (frames::close(), u64::from(PEAK) - LEFT as u64);
+    let gone = measure(&mut world, |world| {
+        for (position, client) in clients.iter().enumerate() {
+            if position % apart != apart / 2 {
+                world.read(*client, Input::Bytes(close));
+            }
+            if position % READY == 0 {
+                world.settle();
+            }
+        }
+        world.settle();
+    });
+    assert_eq!(gone.freed, written);
+    broadcast(&mut world, clients[apart / 2], operations, u64::from(operations) * LEFT as u64);
+}
+
+/// The user 0 sends so many messages to everyone, which makes so many deliveries.
+fn broadcast(world: &mut World, from: Token, broadcasts: u32, deliveries: u64) {
     let message = r#""hello, how are you doing today?""#;
     let sent = frames::texts([format!(r#"{{"message":{message}}}"#).as_str()]);
     let received = format!(r#"{{"formUserId":"{}","message":{message}}}"#, frames::user(0));
-    let broadcasts = operations / RECEIVERS;
-    let written = measure(&mut world, |world| {
+    let written = measure(world, |world| {
         for _ in 0..broadcasts {
-            world.read(clients[0], Input::Bytes(sent));
+            world.read(from, Input::Bytes(sent));
             world.settle();
         }
     });
-    let deliveries = u64::from(broadcasts * RECEIVERS);
     assert_eq!(written.bytes, deliveries * frames::server_frame_len(received.len()) as u64);
     assert_eq!(written.writes, deliveries);
 }
@@ -201,6 +230,8 @@ fn world(connections: u32) -> World {
 fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
+    // All of them come from one address.
+    config.max_per_address = 0;
     world_with(connections, config)
 }
 

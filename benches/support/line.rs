@@ -1,6 +1,6 @@
 //! A hub whose connections are bytes alone, without a driver.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use longlink::{Accept, Config, ConnId, Handler, Hub, Message, Peer, Reject, Sent, Upgrade};
 
@@ -42,11 +42,14 @@ pub struct Lines<H> {
 }
 
 impl<H: Handler> Lines<H> {
-    /// A hub for so many connections that never runs out of work in a turn.
+    /// A hub for so many connections that never runs out of work in a turn,
+    /// lets them send as fast as they can, and answers whom it refuses at once.
     pub fn new(connections: usize, handler: H) -> Self {
         let mut config = Config::default();
         config.max_connections = connections;
         config.work_per_turn = u32::MAX;
+        (config.message_rate, config.broadcast_rate) = (0, 0);
+        config.reject_delay = Duration::ZERO;
         let now = Instant::now();
         Lines { hub: Hub::new(config, now), handler, loopback: true, now }
     }

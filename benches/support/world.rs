@@ -27,11 +27,13 @@ impl World {
         World::with(config, Relay::new(RelayConfig::default()))
     }
 
-    /// The same without rates: the clock hardly moves while all send.
+    /// The same without limits: the clock hardly moves while all send, and all
+    /// come from one address.
     pub fn unpaced(connections: usize) -> Self {
         let mut config = Config::default();
         config.max_connections = connections;
-        (config.message_rate, config.broadcast_rate) = (0, 0);
+        (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
+        config.max_per_address = 0;
         World::with(config, Relay::new(RelayConfig::default()))
     }
 }

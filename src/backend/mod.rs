@@ -7,13 +7,14 @@ mod api;
 mod config;
 mod key;
 mod members;
+pub mod webhooks;
 
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
-use crate::relay::Relay;
+use crate::relay::{Observer, Relay};
 
 use api::Api;
 pub use config::BackendConfig;
@@ -37,22 +38,26 @@ pub use key::{ApiKey, KeyError};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Backend {
-    relay: Relay,
+pub struct Backend<O = ()> {
+    relay: Relay<O>,
     api: Api,
 }
 
 impl Backend {
     /// The tag of listeners that are for the backend alone.
-    pub const LISTENER: u8 = 1;
+    pub const LISTENER: u8 = LISTENER;
+}
 
+const LISTENER: u8 = 1;
+
+impl<O: Observer> Backend<O> {
     /// A relay with an interface for its backend.
-    pub fn new(relay: Relay, config: BackendConfig) -> Self {
+    pub fn new(relay: Relay<O>, config: BackendConfig) -> Self {
         Backend { relay, api: Api::new(config) }
     }
 
     /// The relay, to send from and to look at.
-    pub fn relay(&mut self) -> &mut Relay {
+    pub fn relay(&mut self) -> &mut Relay<O> {
         &mut self.relay
     }
 
@@ -60,20 +65,20 @@ impl Backend {
     fn is_ours(&self, hub: &Hub, conn: ConnId, request: &Request<'_>) -> bool {
         let path = request.path();
         match hub.listener(conn) {
-            Self::LISTENER => path != "/healthz",
+            LISTENER => path != "/healthz",
             _ => self.api.has_key() && (path == "/api" || path.starts_with("/api/")),
         }
     }
 }
 
-impl Handler for Backend {
+impl<O: Observer> Handler for Backend<O> {
     fn on_upgrade(
         &mut self,
         hub: &mut Hub,
         conn: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
-        if hub.listener(conn) == Self::LISTENER {
+        if hub.listener(conn) == LISTENER {
             return Err(Reject(Response::text(404, "clients connect elsewhere")));
         }
         self.relay.on_upgrade(hub, conn, upgrade)
@@ -90,7 +95,7 @@ impl Handler for Backend {
     fn on_refused(&mut self, hub: &mut Hub, conn: ConnId, refused: Refused<'_>) -> Response {
         let ours = match refused.request {
             Some(request) => self.is_ours(hub, conn, request),
-            None => hub.listener(conn) == Self::LISTENER,
+            None => hub.listener(conn) == LISTENER,
         };
         if ours { Api::refused(&refused) } else { self.relay.on_refused(hub, conn, refused) }
     }

@@ -118,7 +118,8 @@ pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
         None => Ok(()),
         Some(address) => Err(Refusal(format!(
             "{address} is not loopback, and everyone who reaches it could connect as anyone: \
-             say --open if that is meant, or listen on 127.0.0.1 or unix:PATH behind a proxy"
+             let in only tickets with --secret-file, say --open if that is meant, or listen on \
+             127.0.0.1 or unix:PATH behind a proxy"
         ))),
     }
 }

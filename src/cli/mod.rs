@@ -1,10 +1,9 @@
 //! The binary's own layer: command line, environment and configuration file to
 //! [`longlink::Config`], the logger, the signals, the service manager.
 //!
-//! The only place with threads (one that prints log lines, one that waits for
-//! signals, one that looks at the certificate's files) beside the doctor's, which
-//! looks a name up, and the only one that ends the process. Must not know: how
-//! anything is served.
+//! It has threads (one that prints log lines, one that waits for signals, one
+//! that looks at the certificate's files), and is the only one that ends the
+//! process. Must not know: how anything is served.
 
 mod args;
 mod backend;
@@ -25,6 +24,7 @@ mod table;
 mod ticket;
 pub mod units;
 pub mod values;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "tls")]
 use longlink::TlsListener;
-use longlink::{Backend, Config, Listen, Listener, Relay, Server};
+use longlink::{Backend, Config, Handler, Listen, Listener, Relay, Server, Webhooks};
 
 use super::Refusal;
 use super::args::Flags;
@@ -78,7 +78,12 @@ impl Start {
     ) -> Result<ExitCode, Refusal> {
         let Start { values, capacity, settings, signals, supervisor } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
-        let mut relay = Relay::new(settings.relay.clone());
+        let webhooks = settings.webhooks.clone();
+        let webhooks = webhooks
+            .map(|config| Webhooks::start(config, settings.config.max_connections))
+            .transpose()
+            .map_err(|error| failed("cannot start the webhooks", error))?;
+        let mut relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
         if let Some(secrets) = &settings.secrets {
             let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
             relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
@@ -98,7 +103,11 @@ impl Start {
         announce(&settings, &capacity, &values);
         print_addresses(&addresses);
         supervisor.ready();
-        match turns(&mut server, &supervisor) {
+        let done = turns(&mut server, &supervisor);
+        if let Some(webhooks) = webhooks {
+            finish(&webhooks, settings.config.close_timeout);
+        }
+        match done {
             Ok(()) => {
                 log::info!("stopped");
                 Ok(ExitCode::SUCCESS)
@@ -113,7 +122,10 @@ impl Start {
 }
 
 /// The loop, with signs of life for whoever wants them.
-fn turns<L: Listen>(server: &mut Server<Backend, L>, supervisor: &Supervisor) -> io::Result<()> {
+fn turns<H: Handler, L: Listen>(
+    server: &mut Server<H, L>,
+    supervisor: &Supervisor,
+) -> io::Result<()> {
     let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
     while !server.is_stopped() {
         server.turn(Some(pulse.interval()))?;
@@ -151,6 +163,14 @@ fn announced(listener: &Listener, tls: bool) -> String {
     };
     let what = if listener.tag() == Backend::LISTENER { "api" } else { "listening" };
     format!("{what} on {scheme}{listener}")
+}
+
+/// Gives the backend as long to take what waits as clients have had to close.
+fn finish(webhooks: &Webhooks, within: Duration) {
+    let left = webhooks.stop(within);
+    if left > 0 {
+        log::warn!("webhooks: {left} events were not taken, and are lost");
+    }
 }
 
 /// Nothing else is ever printed on stdout, so that a script can read a port

@@ -1,7 +1,9 @@
 //! The values that were given, over the defaults, as what the library takes.
 
 use log::LevelFilter;
-use longlink::{BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies};
+use longlink::{
+    BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies, WebhookConfig,
+};
 
 use super::Refusal;
 use super::backend;
@@ -14,6 +16,7 @@ use super::listen::{self, Address};
 use super::secret::Secrets;
 use super::units;
 use super::values::Values;
+use super::webhooks;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Settings {
     pub secrets: Option<Secrets>,
     /// A ticket's end is not the connection's.
     pub at_door_only: bool,
+    /// Where the backend is told what happens.
+    pub webhooks: Option<WebhookConfig>,
     /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     pub backend: BackendConfig,
@@ -61,7 +66,10 @@ impl Settings {
     ) -> Result<Self, Refusal> {
         let config = config(values, capacity)?;
         let listen = match inherited.is_empty() {
-            true => listen(values)?,
+            true => match listen::addresses(values, "listen")? {
+                Some(addresses) => addresses,
+                None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
+            },
             false => inherited.into_iter().map(Address::Inherited).collect(),
         };
         let secrets = Secrets::read(values)?;
@@ -89,6 +97,7 @@ impl Settings {
             relay: relay(values)?,
             secrets,
             at_door_only,
+            webhooks: webhooks::read(values)?,
             listen,
             backend,
             api_listen,
@@ -102,6 +111,16 @@ impl Settings {
         Ok(settings)
     }
 
+    #[cfg(feature = "tls")]
+    fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn has_tls(&self) -> bool {
+        false
+    }
+
     /// Collects what was probably not meant, but harms nobody else.
     fn warn(&mut self, values: &Values, capacity: &Capacity) {
         let Config { max_connections, ping_after, idle_timeout, .. } = self.config;
@@ -112,10 +131,15 @@ impl Settings {
             let warning = "ping-after is not below idle-timeout: silent clients are ended unasked";
             self.warnings.push(warning.to_owned());
         }
-        let open = self.listen.iter().find(|address| !address.is_local());
-        if let (Some(address), None) = (open, &self.secrets) {
-            self.warnings
-                .push(format!("{address} is open: everyone who reaches it may connect as anyone"));
+        if let Some(address) = self.listen.iter().find(|address| !address.is_local()) {
+            if self.secrets.is_none() {
+                let warning = "is open: everyone who reaches it may connect as anyone";
+                self.warnings.push(format!("{address} {warning}"));
+            } else if !self.has_tls() {
+                let warning =
+                    "has no TLS: tickets travel in the clear, and who reads one can use it";
+                self.warnings.push(format!("{address} {warning}"));
+            }
         }
         let inherited = matches!(self.listen[..], [Address::Inherited(_), ..]);
         if inherited && values.is_given("listen") {
@@ -125,13 +149,6 @@ impl Settings {
         for name in &values.strangers {
             self.warnings.push(format!("{name} is set, but there is no such setting"));
         }
-    }
-}
-
-fn listen(values: &Values) -> Result<Vec<Address>, Refusal> {
-    match listen::addresses(values, "listen")? {
-        Some(addresses) => Ok(addresses),
-        None => Ok(vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?]),
     }
 }
 

@@ -74,8 +74,12 @@ impl Supervisor {
     /// Says what must arrive, and may wait for it. Not for the loop.
     fn tell(&self, state: &str) {
         let Some(socket) = &self.0 else { return };
-        if let Err(error) = socket.send(state.as_bytes()) {
-            log::warn!("cannot tell the service manager {:?}: {error}", state.trim_end());
+        while let Err(error) = socket.send(state.as_bytes()) {
+            // A signal: a send with a timeout is not gone on with by itself.
+            if error.kind() != io::ErrorKind::Interrupted {
+                log::warn!("cannot tell the service manager {:?}: {error}", state.trim_end());
+                break;
+            }
         }
     }
 

@@ -36,7 +36,7 @@ const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
 const RATES: &str = "Limits for each (0 means none)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
-const BACKEND: &str = "The backend's interface (docs/api.md)";
+const BACKEND: &str = "The backend (docs/api.md, docs/webhooks.md)";
 const RUN: &str = "Running";
 
 /// Every setting, in the order of the help.
@@ -47,7 +47,7 @@ pub static SETTINGS: &[Setting] = &[
         "ADDR",
         WHERE,
         "127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH; port 0 takes a free one; repeatable. \
-         Each address is printed as `listening on …` on standard output [default: 127.0.0.1:8080]",
+         Sockets that systemd hands over take its place. Each address is printed as `listening on …` on standard output [default: 127.0.0.1:8080]",
     ),
     setting(
         "open",
@@ -154,6 +154,45 @@ pub static SETTINGS: &[Setting] = &[
          [default: system]",
     ),
     setting(
+        "webhook",
+        Takes::One,
+        "URL",
+        BACKEND,
+        "Post to this URL who comes and goes and what could not be delivered, signed; needs \
+         webhook-secret-file [default: none]",
+    ),
+    setting(
+        "webhook-secret-file",
+        Takes::One,
+        "FILE",
+        BACKEND,
+        "The secret that webhooks are signed with, at least 16 bytes [default: none]",
+    ),
+    #[cfg(feature = "tls")]
+    setting(
+        "webhook-ca",
+        Takes::One,
+        "FILE",
+        BACKEND,
+        "Trust these authorities, in PEM, for the webhook's https:// [default: those that browsers know]",
+    ),
+    setting(
+        "webhook-events",
+        Takes::Many,
+        "EVENT",
+        BACKEND,
+        "Some of online, offline, undelivered, message (all that users send); repeatable \
+         [default: online,offline,undelivered]",
+    ),
+    setting(
+        "webhook-queue",
+        Takes::One,
+        "BYTES",
+        BACKEND,
+        "The most that waits for the backend; past it events are dropped, and the next one says \
+         which [default: 16777216]",
+    ),
+    setting(
         "max-connections",
         Takes::One,
         "COUNT",
@@ -211,7 +250,7 @@ pub static SETTINGS: &[Setting] = &[
         "COUNT",
         RATES,
         "Messages a second of one connection; a faster one is read at that rate, and nothing is \
-         dropped [default: 200]",
+         dropped [default: 1000]",
     ),
     setting(
         "broadcast-rate",
@@ -232,7 +271,7 @@ pub static SETTINGS: &[Setting] = &[
         Takes::One,
         "SECONDS",
         TIMES,
-        "For how long a connection may be ahead of its rates: 5 s at 200 are 1000 messages at once; \
+        "For how long a connection may be ahead of its rates: 5 s at 1000 are 5000 messages at once; \
          0 means one message [default: 5]",
     ),
     setting(
@@ -311,6 +350,9 @@ impl Setting {
         format!("{VARIABLES}{}", self.name.to_uppercase().replace('-', "_"))
     }
 }
+
+/// Settings whose values are not shown: they let somebody in.
+pub const UNSHOWN: [&str; 2] = ["webhook", "webhook-secret-file"];
 
 /// What the names of all environment variables begin with.
 pub const VARIABLES: &str = "LONGLINK_";

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::Refusal;
 use super::args::Flags;
 use super::secret;
-use super::table::{CONFIG, SETTINGS, Setting, VARIABLES};
+use super::table::{CONFIG, SETTINGS, Setting, UNSHOWN, VARIABLES};
 
 /// The longest configuration file in bytes.
 const MOST_TEXT: u64 = 1 << 20;
@@ -176,6 +176,7 @@ impl Values {
                 Source::File(_) => "file",
             };
             match raw {
+                _ if UNSHOWN.contains(name) => format!("{name} = … ({place})"),
                 Raw::List(items) => {
                     let items = items.iter().map(Raw::to_string).collect::<Vec<_>>();
                     format!("{name} = [{}] ({place})", items.join(", "))

@@ -177,7 +177,7 @@ impl Answer {
             300..=399 => "clients of WebSockets follow no redirect: use the address it leads to, \
                 or have the proxy not redirect this path"
                 .to_owned(),
-            400 if says("HTTPS port") || says("speaks TLS") => {
+            400 if says("HTTPS") || says("speaks TLS") => {
                 "this port speaks TLS: use wss://".to_owned()
             }
             400 if self.is_page() || self.field("Server").is_some() => UPGRADE.to_owned(),
@@ -280,6 +280,7 @@ mod tests {
             ("302 Found\r\nLocation: /login", "", "no redirect"),
             ("400 Bad Request\r\nServer: nginx", "", "proxy_set_header Upgrade"),
             ("400 Bad Request\r\nServer: nginx", "plain HTTP to HTTPS port", "use wss://"),
+            ("400 Bad Request", "Client sent an HTTP request to an HTTPS server.", "use wss://"),
             ("400 Bad Request", "this port speaks TLS: https or wss", "use wss://"),
             ("400 Bad Request", "bad user id", "the user in the path"),
             ("401 Unauthorized", "", "--ticket"),

@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use super::report::{Check, Report};
 
-/// A certificate with fewer days left should have been renewed already.
+/// A certificate with fewer days left should have been renewed already; one that is
+/// valid for days only, in the last third of them.
 const DAYS_LEFT: u64 = 14;
 const DAY: u64 = 86_400;
 /// Names of a certificate that are told.
@@ -92,7 +93,13 @@ fn trust(
         Trust::Incomplete => Check::fail(
             STEP,
             format!("incomplete, {sent}: works on iOS, fails on Android"),
-            "use fullchain.pem, not cert.pem; if the authority is your own, name its root by --ca",
+            "use fullchain.pem, not cert.pem",
+        ),
+        Trust::Unknown => Check::fail(
+            STEP,
+            format!("{sent}, and lead to an authority that phones do not know"),
+            "is the file cut off at its end? Use all of fullchain.pem; phones trust public \
+             authorities only, and the root of your own is named by --ca",
         ),
         Trust::NotNow => Check::fail(
             STEP,
@@ -116,10 +123,11 @@ fn expiry(from: SystemTime, to: SystemTime, now: SystemTime) -> Check {
         return Check::fail(STEP, format!("expired on {}", date(to)), remedy);
     };
     let days = left.as_secs() / DAY;
+    let lifetime = to.duration_since(from).map_or(0, |time| time.as_secs() / DAY);
     let seen = format!("{days} days left, until {}", date(to));
-    match days {
-        ..DAYS_LEFT => Check::warn(STEP, seen, "renewal should have happened: look at its timer"),
-        _ => Check::ok(STEP, seen),
+    match days < DAYS_LEFT.min(lifetime / 3) {
+        true => Check::warn(STEP, seen, "renewal should have happened: look at its timer"),
+        false => Check::ok(STEP, seen),
     }
     .with("days", days as f64)
 }
@@ -158,5 +166,7 @@ mod tests {
         assert_eq!(verdict(186), Verdict::Ok);
         assert_eq!(verdict(187), Verdict::Warn);
         assert_eq!(verdict(201), Verdict::Fail);
+        let of_six = |now| expiry(after(100), after(106), after(now)).verdict;
+        assert_eq!((of_six(104), of_six(105)), (Verdict::Ok, Verdict::Warn));
     }
 }

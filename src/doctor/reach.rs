@@ -48,9 +48,10 @@ pub fn url(options: &Options, report: &mut Report) -> Option<Url> {
     Some(url)
 }
 
-/// The user in the path, decoded; `None` if it is no path of longlink's.
+/// The user in the path, decoded; `None` if it is no path of longlink's, nor one
+/// that a proxy could make one by taking off its beginning.
 pub fn user_of(url: &Url) -> Option<String> {
-    let id = url.path().strip_prefix("/websocket/")?;
+    let (_, id) = url.path().rsplit_once("/websocket/")?;
     let mut bytes = Vec::with_capacity(id.len());
     let mut rest = id.bytes();
     while let Some(byte) = rest.next() {
@@ -199,7 +200,7 @@ mod tests {
     fn the_user_is_the_decoded_segment() {
         let user = |path: &str| user_of(&Url::parse(&format!("ws://a{path}")).unwrap());
         assert_eq!(user("/websocket/doctor?device=x").as_deref(), Some("doctor"));
-        assert_eq!(user("/websocket/%E5%BC%A0%2d1").as_deref(), Some("张-1"));
+        assert_eq!(user("/im/websocket/%E5%BC%A0%2d1").as_deref(), Some("张-1"));
         for path in
             ["/", "/websocket/", "/websocket/a/b", "/ws/a", "/websocket/%", "/websocket/%ff"]
         {

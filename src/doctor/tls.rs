@@ -182,9 +182,10 @@ fn explained(error: &io::Error, timeout: Duration) -> (String, &'static str) {
         Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
             "the server takes no ALPN http/1.1, which WebSockets need"
         }
-        Some(Error::AlertReceived(AlertDescription::UnrecognisedName)) => {
-            "the server has no certificate for this name: look at server_name"
-        }
+        // The second is what Caddy and others say.
+        Some(Error::AlertReceived(
+            AlertDescription::UnrecognisedName | AlertDescription::InternalError,
+        )) => "the server seems to have no certificate for this name: look at server_name",
         Some(Error::InvalidCertificate(_)) => "the certificate cannot be used: get a new one",
         _ if error.kind() == io::ErrorKind::TimedOut => {
             return (

@@ -2,13 +2,14 @@
 //! it were refused lately.
 //!
 //! An IPv6 address counts as its /64, which is what one customer gets. Loopback
-//! addresses and Unix sockets are not limited: behind a proxy they are everyone.
+//! addresses, Unix sockets and trusted proxies are not limited: they are everyone.
 
 use std::net::IpAddr;
 
 use foldhash::quality::RandomState;
 
 use crate::conn::Peer;
+use crate::conn::forwarded::TrustedProxies;
 
 /// Keyed, since peers choose their addresses.
 type HashMap<T> = std::collections::HashMap<u64, T, RandomState>;
@@ -32,6 +33,9 @@ pub enum Verdict {
 
 #[derive(Debug, Default)]
 pub struct Addresses {
+    /// Connections of each; 0 for no limit, and nothing is counted then.
+    limit: u32,
+    trusted: TrustedProxies,
     open: HashMap<u32>,
     refused: HashMap<Refusals>,
 }
@@ -44,14 +48,18 @@ struct Refusals {
 }
 
 impl Addresses {
-    /// Whether another connection from there is within `limit`; 0 is none.
-    pub fn judge(&self, peer: Peer, limit: usize) -> Verdict {
-        let Some(key) = key(peer).filter(|_| limit > 0) else { return Verdict::Welcome };
-        let open = self.open.get(&key).copied().unwrap_or(0);
+    pub fn new(limit: usize, trusted: TrustedProxies) -> Self {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        if open < limit {
+        Addresses { limit, trusted, ..Addresses::default() }
+    }
+
+    /// Whether another connection from there is within the limit.
+    pub fn judge(&self, peer: Peer) -> Verdict {
+        let Some(key) = self.counted(peer) else { return Verdict::Welcome };
+        let open = self.open.get(&key).copied().unwrap_or(0);
+        if open < self.limit {
             Verdict::Welcome
-        } else if open < limit.saturating_add(SURPLUS_OF_ADDRESS) {
+        } else if open < self.limit.saturating_add(SURPLUS_OF_ADDRESS) {
             Verdict::Surplus
         } else {
             Verdict::Refused
@@ -59,13 +67,13 @@ impl Addresses {
     }
 
     pub fn enter(&mut self, peer: Peer) {
-        if let Some(key) = key(peer) {
+        if let Some(key) = self.counted(peer) {
             *self.open.entry(key).or_default() += 1;
         }
     }
 
     pub fn leave(&mut self, peer: Peer) {
-        let Some(key) = key(peer) else { return };
+        let Some(key) = self.counted(peer) else { return };
         if let Some(count) = self.open.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -81,7 +89,7 @@ impl Addresses {
 
     /// Takes note of a refused handshake.
     pub fn refuse(&mut self, peer: Peer, now: u64) {
-        let key = key(peer).unwrap_or(0);
+        let key = self.key(peer).unwrap_or(0);
         if self.refused.len() >= MOST_REFUSED && !self.refused.contains_key(&key) {
             self.refused.retain(|_, refusals| now < refusals.last + FORGOTTEN_MS);
             // Otherwise each new one would look through all of them.
@@ -100,15 +108,23 @@ impl Addresses {
     /// How many handshakes were refused, none of them more than a minute after
     /// the one before.
     pub fn refused(&self, peer: Peer, now: u64) -> u32 {
-        let refusals = self.refused.get(&key(peer).unwrap_or(0));
+        let refusals = self.refused.get(&self.key(peer).unwrap_or(0));
         let fresh = refusals.filter(|refusals| now < refusals.last + FORGOTTEN_MS);
         fresh.map_or(0, |refusals| refusals.count)
     }
-}
 
-/// Whether connections from there are counted.
-pub fn counts(peer: Peer) -> bool {
-    key(peer).is_some()
+    /// Whether connections from there are counted.
+    pub fn counts(&self, peer: Peer) -> bool {
+        self.counted(peer).is_some()
+    }
+
+    fn counted(&self, peer: Peer) -> Option<u64> {
+        if self.limit == 0 { None } else { self.key(peer) }
+    }
+
+    fn key(&self, peer: Peer) -> Option<u64> {
+        key(peer).filter(|_| !self.trusted.trusts(peer))
+    }
 }
 
 /// What an address counts as; `None` when it does not count.
@@ -131,21 +147,21 @@ mod tests {
 
     #[test]
     fn an_address_is_counted_and_forgotten() {
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::new(2, TrustedProxies::default());
         let (a, b) = (peer("203.0.113.7:1"), peer("203.0.113.8:1"));
         for _ in 0..2 {
-            assert_eq!(addresses.judge(a, 2), Verdict::Welcome);
+            assert_eq!(addresses.judge(a), Verdict::Welcome);
             addresses.enter(a);
         }
-        assert_eq!(addresses.judge(peer("203.0.113.7:2"), 2), Verdict::Surplus);
+        assert_eq!(addresses.judge(peer("203.0.113.7:2")), Verdict::Surplus);
         (0..SURPLUS_OF_ADDRESS).for_each(|_| addresses.enter(a));
-        assert_eq!(addresses.judge(a, 2), Verdict::Refused);
-        assert_eq!(
-            (addresses.judge(a, 0), addresses.judge(b, 2)),
-            (Verdict::Welcome, Verdict::Welcome)
-        );
+        assert_eq!(addresses.judge(a), Verdict::Refused);
+        assert_eq!(addresses.judge(b), Verdict::Welcome);
         (0..2 + SURPLUS_OF_ADDRESS).for_each(|_| addresses.leave(a));
         assert!(addresses.open.is_empty());
+        let mut unlimited = Addresses::default();
+        (0..3_000).for_each(|_| unlimited.enter(a));
+        assert_eq!((unlimited.judge(a), unlimited.total()), (Verdict::Welcome, 0));
     }
 
     #[test]

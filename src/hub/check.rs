@@ -2,9 +2,9 @@
 
 use crate::conn::{Flags, Phase};
 
+use super::Hub;
 use super::pressure::is_pressed;
 use super::users::Seated;
-use super::{Hub, addresses};
 
 impl Hub {
     /// Panics if the hub contradicts itself. For tests and simulators; it
@@ -24,7 +24,8 @@ impl Hub {
 
             active += u32::from(conn.is_active());
             blocked += u32::from(flags.has(Flags::BLOCKED));
-            assert!(index < self.slots, "{id}: beyond the last slot");
+            let next = self.slots.next(index).map(|slots| slots.start);
+            assert_eq!(next, Some(index), "{id}: passed over");
 
             let queued = !conn.out.is_empty();
             let marked = flags.has(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT | Flags::BLOCKED);
@@ -71,10 +72,12 @@ impl Hub {
                 }
             }
         }
+        assert_eq!(self.slots.filled(), self.conns.len(), "slots with connections");
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
         let held = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Held).count();
         assert_eq!(held, self.held, "connections that are held");
-        let counted = self.conns.iter().filter(|(_, conn)| addresses::counts(conn.peer)).count();
+        let counted =
+            self.conns.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();
         assert_eq!(counted, self.addresses.total(), "connections by their addresses");
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");

@@ -77,15 +77,17 @@ pub struct Config {
     /// Connections of one user, on all devices together; 0 for no limit. A
     /// further one gets 503 after a second. Default 25.
     pub max_per_user: usize,
-    /// Messages a second of one connection, heartbeats included; 0 for no limit.
+    /// Messages a second of one connection, heartbeats and control frames
+    /// included; 0 for no limit.
     /// One that is faster is not read until it is within the rate again: nothing
-    /// is dropped. Default 200.
+    /// is dropped. Default 1,000: far more than a page sends, and a hundredth of
+    /// what one core handles.
     pub message_rate: u32,
     /// The same for messages to everyone, which cost as many sends; 0 for no
     /// limit but `message_rate`. Default 20.
     pub broadcast_rate: u32,
     /// For how long at these rates a connection may be ahead of them: 5 s at
-    /// 200 are 1,000 messages at once, or 100 to everyone, or half of each. At
+    /// 1,000 are 5,000 messages at once, or 100 to everyone, or half of each. At
     /// least one message. Default 5 s.
     pub rate_burst: Duration,
     /// How long a handshake that is refused with 401 or 403 waits for the
@@ -150,7 +152,7 @@ impl Default for Config {
             trusted_proxies: TrustedProxies::default(),
             max_per_address: 1_000,
             max_per_user: super::MAX_PER_USER,
-            message_rate: 200,
+            message_rate: 1_000,
             broadcast_rate: 20,
             rate_burst: Duration::from_secs(5),
             reject_delay: Duration::from_secs(1),

@@ -123,11 +123,15 @@ impl Hub {
         wanted: impl Fn(u32) -> bool,
     ) -> usize {
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
-        for index in first..self.slots {
-            if let Some(conn) = self.conns.get_mut(index)
-                && wanted(index as u32)
-            {
-                fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
+        let mut from = first;
+        while let Some(range) = self.slots.next(from) {
+            from = range.end;
+            for index in range {
+                if let Some(conn) = self.conns.get_mut(index)
+                    && wanted(index as u32)
+                {
+                    fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
+                }
             }
         }
         self.finish_fan_out(fan_out)
@@ -177,7 +181,7 @@ impl Hub {
             self.finish_fan_out(fan_out);
         }
         // It lets go of its buffer only now that whoever stopped it holds that too.
-        if self.walk.as_ref().is_some_and(|walk| walk.next >= self.slots) {
+        if self.walk.as_ref().is_some_and(|walk| self.slots.next(walk.next).is_none()) {
             self.settle_walk();
         }
         let (index, result) = stopped?;
@@ -203,26 +207,30 @@ impl Hub {
             | Flags::DIRTY_FAN_OUT;
         let Hub { conns, arena, now, slots, walk, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
-        let (segment, end) = (*segment, *slots);
-        let bytes = arena.slice(segment);
+        let bytes = arena.slice(*segment);
         let (mut index, mut left) = (*next, *budget);
         let mut unusual = None;
-        while left > 0 && index < end {
-            if let Some(record) = conns.get_mut(index) {
-                if record.phase == Phase::Open && !record.flags.has(UNUSUAL) {
-                    left -= 1;
-                    let result = sink.write(index, bytes);
-                    if !matches!(result, Ok(length) if length == bytes.len()) {
-                        unusual = Some((index, Some(result)));
-                        break;
+        'walk: while left > 0
+            && let Some(block) = slots.next(index)
+        {
+            index = block.start;
+            while left > 0 && index < block.end {
+                if let Some(record) = conns.get_mut(index) {
+                    if record.phase == Phase::Open && !record.flags.has(UNUSUAL) {
+                        left -= 1;
+                        let result = sink.write(index, bytes);
+                        if !matches!(result, Ok(length) if length == bytes.len()) {
+                            unusual = Some((index, Some(result)));
+                            break 'walk;
+                        }
+                        record.note_message(*now);
+                    } else if record.is_active() {
+                        unusual = Some((index, None));
+                        break 'walk;
                     }
-                    record.note_message(*now);
-                } else if record.is_active() {
-                    unusual = Some((index, None));
-                    break;
                 }
+                index += 1;
             }
-            index += 1;
         }
         let written = *budget - left;
         *budget = left;

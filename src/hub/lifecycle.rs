@@ -57,7 +57,7 @@ impl Hub {
         if !self.has_room() {
             return Err(OpenError::Full);
         }
-        let verdict = self.addresses.judge(peer, self.config.max_per_address);
+        let verdict = self.addresses.judge(peer);
         if verdict != Verdict::Welcome {
             self.refuse_address(peer);
         }
@@ -92,7 +92,7 @@ impl Hub {
             listener: 0,
             kept: false,
         }) as u32;
-        self.slots = self.slots.max(index as usize + 1);
+        self.slots.fill(index as usize);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
     }
@@ -192,11 +192,18 @@ impl Hub {
             return;
         }
         self.addresses.leave(before);
-        if self.addresses.judge(peer, self.config.max_per_address) != Verdict::Welcome {
-            self.conns[conn.index as usize].flags.set(Flags::SURPLUS);
-            self.refuse_address(peer);
-        }
+        let verdict = self.addresses.judge(peer);
         self.addresses.enter(peer);
+        if verdict == Verdict::Welcome {
+            return;
+        }
+        self.refuse_address(peer);
+        let record = &mut self.conns[conn.index as usize];
+        record.flags.set(Flags::SURPLUS);
+        if record.phase == Phase::Head {
+            self.wheel.disarm(conn.index);
+            self.arm(conn.index, self.now.saturating_add(SURPLUS_HEAD_MS));
+        }
     }
 
     /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
@@ -309,6 +316,7 @@ impl Hub {
         self.leave_all(index);
         let conn = self.conns.remove(index as usize);
         self.addresses.leave(conn.peer);
+        self.slots.empty(index as usize);
         Some(id)
     }
 

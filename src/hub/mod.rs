@@ -25,6 +25,7 @@ mod pressure;
 mod receive;
 mod request;
 mod send;
+mod slots;
 mod stats;
 mod timers;
 mod users;
@@ -118,8 +119,7 @@ pub struct Hub {
     now: u64,
     conns: Slab<Connection>,
     next_serial: u32,
-    /// How many slots were ever used: no connection is in a later one.
-    slots: usize,
+    slots: slots::Slots,
     /// How many connections get what is sent to everyone.
     active: u32,
     /// How many wait for their sockets to take more.
@@ -188,12 +188,15 @@ impl Hub {
             now: 0,
             conns: Slab::with_capacity(most),
             next_serial: 0,
-            slots: 0,
+            slots: slots::Slots::with_capacity(most),
             active: 0,
             blocked: 0,
             users: users::Users::with_capacity(config.max_connections),
             groups: groups::Groups::default(),
-            addresses: addresses::Addresses::default(),
+            addresses: addresses::Addresses::new(
+                config.max_per_address,
+                config.trusted_proxies.clone(),
+            ),
             pace: pace::Pace::new(&config),
             held: 0,
             wheel: Wheel::with_capacity(most),

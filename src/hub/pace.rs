@@ -39,6 +39,8 @@ pub struct Pace {
     account: u64,
     /// Its broadcasts have used up its credit.
     halted: bool,
+    /// Control frames so far, which cost as much as messages.
+    pub controls: u64,
 }
 
 /// No slot: there are fewer.
@@ -46,7 +48,7 @@ const NOBODY: u32 = u32::MAX;
 
 /// What is remembered while a connection is metered.
 pub struct Meter {
-    /// Messages and deliveries of all before.
+    /// Messages with control frames, and deliveries, of all before.
     arrived: u64,
     queued: u64,
     /// The turn's work before, and what of it was allowed.
@@ -72,6 +74,7 @@ impl Pace {
             metered: NOBODY,
             account: 0,
             halted: false,
+            controls: 0,
         }
     }
 }
@@ -128,7 +131,7 @@ impl Hub {
             let messages = (credit - owed) / message + 1;
             self.work = work.min(u32::try_from(messages).unwrap_or(u32::MAX));
         }
-        let (arrived, queued) = (self.stats.messages_in, self.stats.deliveries);
+        let (arrived, queued) = (self.arrived(), self.stats.deliveries);
         Some(Meter { arrived, queued, work, allowed: self.work })
     }
 
@@ -138,7 +141,7 @@ impl Hub {
         let Some(Meter { arrived, queued, work, allowed }) = meter else { return };
         let Pace { message, credit, .. } = self.pace;
         let now = self.now << SHIFT;
-        let messages = self.stats.messages_in - arrived;
+        let messages = self.arrived() - arrived;
         self.pace.metered = NOBODY;
         if allowed < work || self.pace.halted {
             self.pace.halted = false;
@@ -163,6 +166,10 @@ impl Hub {
         if !begun || record.phase != Phase::Open {
             record.flags.clear(Flags::OWES);
         }
+    }
+
+    fn arrived(&self) -> u64 {
+        self.stats.messages_in + self.pace.controls
     }
 
     fn owe(&mut self, index: u32, until: u64) {

@@ -358,10 +358,12 @@ impl Hub {
                 Event::Message(message) => self.hand_over(handler, conn, message),
                 Event::Ping(payload) => {
                     self.work -= 1;
+                    self.pace.controls += 1;
                     self.queue_control(conn.index, PONG, payload);
                 }
                 Event::Pong => {
                     self.work -= 1;
+                    self.pace.controls += 1;
                     self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE);
                 }
                 Event::Close(payload) => {

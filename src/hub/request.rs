@@ -260,7 +260,8 @@ impl Hub {
 
     /// Drops what arrives for so many milliseconds, and answers then.
     fn hold(&mut self, conn: ConnId, millis: u64) {
-        self.conns[conn.index as usize].phase = Phase::Held;
+        let record = &mut self.conns[conn.index as usize];
+        record.phase = Phase::Held;
         self.held += 1;
         self.wheel.disarm(conn.index);
         self.wheel.arm(conn.index, self.now.saturating_add(millis));

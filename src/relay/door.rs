@@ -55,6 +55,14 @@ impl<'a> Wish<'a> {
     }
 }
 
+/// Some names are the backend's own, for what it sends.
+pub fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> {
+    if config.reserved.iter().any(|name| name == user) {
+        return Err(Response::text(403, "this user id is reserved"));
+    }
+    Ok(())
+}
+
 /// Whether a page or program may connect, or a backend ask, while nothing proves who it is.
 pub fn check_open(
     config: &RelayConfig,

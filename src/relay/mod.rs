@@ -6,7 +6,8 @@
 mod config;
 mod door;
 mod fields;
-mod json;
+pub(crate) mod json;
+mod observer;
 mod page;
 #[cfg(feature = "tickets")]
 mod tickets;
@@ -29,6 +30,7 @@ pub(crate) use config::SYSTEM;
 pub(crate) use door::check_open;
 #[cfg(feature = "backend")]
 pub(crate) use json::{is_shallow, write_string};
+pub use observer::Observer;
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
 use v1::{Body, Meaning};
@@ -56,8 +58,10 @@ pub struct Counters {
 /// connection to one recipient arrive in the order sent. It takes a user's id
 /// from the path `/websocket/{userId}`, and asks for proof if it was given
 /// [`Tickets`].
+///
+/// An [`Observer`] is told what happens in it; by default there is none.
 #[derive(Debug)]
-pub struct Relay {
+pub struct Relay<O = ()> {
     config: RelayConfig,
     counters: Counters,
     #[cfg(feature = "tickets")]
@@ -68,6 +72,7 @@ pub struct Relay {
     speakers: HashSet<ConnId>,
     /// Where outgoing messages are put together.
     scratch: String,
+    observer: O,
 }
 
 /// What a ticket allows beyond entering.
@@ -83,6 +88,18 @@ const SCRATCH: usize = 64 * 1024;
 impl Relay {
     /// A relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
+        Self::with_observer(config, ())
+    }
+
+    /// Whether that can be a user's id: 1 to 128 bytes, no slash, no control characters.
+    pub fn is_user_id(id: &str) -> bool {
+        !id.is_empty() && door::is_name(id, v1::MAX_ID)
+    }
+}
+
+impl<O: Observer> Relay<O> {
+    /// A relay with these settings that tells `observer` what happens.
+    pub fn with_observer(config: RelayConfig, observer: O) -> Self {
         Relay {
             config,
             counters: Counters::default(),
@@ -91,6 +108,7 @@ impl Relay {
             entering: None,
             speakers: HashSet::new(),
             scratch: String::new(),
+            observer,
         }
     }
 
@@ -102,20 +120,15 @@ impl Relay {
         self
     }
 
-    /// What signs tickets, if they are asked for.
-    #[cfg(all(feature = "backend", feature = "tickets"))]
-    pub(crate) fn tickets(&self) -> Option<&Tickets> {
-        self.tickets.as_ref()
-    }
-
-    /// Whether that can be a user's id: 1 to 128 bytes, no slash, no control characters.
-    pub fn is_user_id(id: &str) -> bool {
-        !id.is_empty() && door::is_name(id, v1::MAX_ID)
-    }
-
     /// The settings it was made with.
     pub fn config(&self) -> &RelayConfig {
         &self.config
+    }
+
+    /// What checks and signs the tickets that are asked for, if any are.
+    #[cfg(feature = "tickets")]
+    pub fn tickets(&self) -> Option<&Tickets> {
+        self.tickets.as_ref()
     }
 
     /// Running totals.
@@ -140,7 +153,8 @@ impl Relay {
     pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
-        self.deliver(hub, to, Body::Message(message))
+        // Who pushes is told by the result; the observer hears of clients alone.
+        self.deliver(hub, to, Body::Message(message), |_, _, _, _| ())
     }
 
     /// Sends a message from the server to everyone who is online, but not to the users
@@ -179,18 +193,30 @@ impl Relay {
     }
 
     /// Sends a message from the user whose id, escaped, is in `scratch`. Returns to
-    /// how many devices.
+    /// how many devices, after `tell` was told so, with the frame.
     #[inline]
-    fn deliver(&mut self, hub: &mut Hub, to: &str, body: Body<'_>) -> usize {
+    fn deliver(
+        &mut self,
+        hub: &mut Hub,
+        to: &str,
+        body: Body<'_>,
+        tell: impl FnOnce(&mut O, &Hub, &[&str], usize),
+    ) -> usize {
         let devices = match body {
             Body::Tail(tail) => {
-                hub.send_pieces_to_user(to, &v1::envelope_of_tail(&self.scratch, tail))
+                let frame = v1::envelope_of_tail(&self.scratch, tail);
+                let devices = hub.send_pieces_to_user(to, &frame);
+                tell(&mut self.observer, hub, &frame, devices);
+                devices
             }
             Body::Message(message) => {
                 let end = self.scratch.len();
                 json::escape(to, &mut self.scratch);
                 let (from, escaped) = self.scratch.split_at(end);
-                hub.send_pieces_to_user(to, &v1::envelope(from, escaped, message))
+                let frame = v1::envelope(from, escaped, message);
+                let devices = hub.send_pieces_to_user(to, &frame);
+                tell(&mut self.observer, hub, &frame, devices);
+                devices
             }
         };
         match devices {
@@ -226,7 +252,12 @@ impl Relay {
             Meaning::Ignored => self.counters.ignored += 1,
             Meaning::ToUser { to, body } => {
                 json::escape(from, &mut self.scratch);
-                self.deliver(hub, &to, body);
+                self.deliver(hub, &to, body, |observer, hub, frame, devices| {
+                    observer.on_message(hub, conn, Some(&to), frame);
+                    if devices == 0 {
+                        observer.on_undelivered(hub, conn, &to, frame);
+                    }
+                });
             }
             Meaning::Object { .. } | Meaning::Text(_) if !self.may_broadcast(conn) => {
                 self.forbid(hub, conn)
@@ -248,6 +279,7 @@ impl Relay {
         self.counters.broadcasts += 1;
         hub.broadcast(&self.scratch);
         hub.charge_broadcast(conn);
+        self.observer.on_message(hub, conn, None, &[&self.scratch]);
     }
 
     fn may_broadcast(&self, conn: ConnId) -> bool {
@@ -276,9 +308,7 @@ impl Relay {
         request: &Request<'_>,
     ) -> Result<Accept, Response> {
         let wish = door::Wish::read(user, request)?;
-        if self.config.reserved.iter().any(|name| name == user) {
-            return Err(Response::text(403, "this user id is reserved"));
-        }
+        door::check_reserved(&self.config, user)?;
         #[cfg(feature = "tickets")]
         if let Some(tickets) = &self.tickets {
             let (accept, rights) = tickets
@@ -302,7 +332,7 @@ impl Relay {
     }
 }
 
-impl Handler for Relay {
+impl<O: Observer> Handler for Relay<O> {
     fn on_upgrade(
         &mut self,
         hub: &mut Hub,
@@ -333,6 +363,7 @@ impl Handler for Relay {
                 self.speakers.insert(conn);
             }
         }
+        self.observer.on_open(hub, conn);
     }
 
     #[inline(always)]
@@ -350,6 +381,7 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
         }
+        self.observer.on_close(hub, conn);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Plain HTTP: the demo page and the health check.
+//! Plain HTTP: the demo page, the client for pages of one's own, and the
+//! health check.
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
@@ -18,7 +19,15 @@ struct Asset {
     body: &'static [u8],
 }
 
-const DEMO: [Asset; 3] = [
+/// The client stands in the sample mini-program, whose tools follow no link
+/// out of its folder: this is the one original.
+macro_rules! client {
+    () => {
+        include_str!("../../examples/miniprogram/longlink/longlink.js")
+    };
+}
+
+const ASSETS: [Asset; 6] = [
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
@@ -34,6 +43,24 @@ const DEMO: [Asset; 3] = [
         content_type: "text/javascript; charset=utf-8",
         body: include_bytes!("demo/demo.js"),
     },
+    Asset {
+        path: "/longlink.js",
+        content_type: "text/javascript; charset=utf-8",
+        body: client!().as_bytes(),
+    },
+    // The same as an ES module. The `module` of its own keeps it from the one
+    // of a bundle that it may end up in.
+    Asset {
+        path: "/longlink.mjs",
+        content_type: "text/javascript; charset=utf-8",
+        body: concat!("const module = { exports: {} };\n", client!(), "\nexport { connect };\n")
+            .as_bytes(),
+    },
+    Asset {
+        path: "/longlink.d.ts",
+        content_type: "text/plain; charset=utf-8",
+        body: include_bytes!("../../examples/miniprogram/longlink/longlink.d.ts"),
+    },
 ];
 
 /// Answers a request that is not a handshake, in the protocol's order: 404,
@@ -45,14 +72,14 @@ pub fn answer(config: &RelayConfig, draining: bool, request: &Request<'_>) -> Re
             _ => Response::text(405, "only GET").field("Allow", "GET"),
         };
     }
-    let demo = DEMO.iter().find(|asset| config.demo && asset.path == request.path());
-    if demo.is_none() && request.path() != "/healthz" {
+    let asset = ASSETS.iter().find(|asset| config.demo && asset.path == request.path());
+    if asset.is_none() && request.path() != "/healthz" {
         return Response::text(404, "no such page");
     }
     if !matches!(request.method(), "GET" | "HEAD") {
         return Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD");
     }
-    match demo {
+    match asset {
         Some(asset) => Response::new(200)
             .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
             .field("Referrer-Policy", "no-referrer")

@@ -104,6 +104,6 @@ fn examine(chain: &[CertificateDer<'static>]) -> Result<Option<Doubt>, Certifica
         Trust::Public | Trust::Private | Trust::Brought => Ok(None),
         Trust::SelfSigned => Ok(Some(Doubt::SelfSigned)),
         Trust::NotNow => Ok(Some(Doubt::NotNow)),
-        Trust::Incomplete | Trust::Unusable => Err(CertificateError::Incomplete),
+        Trust::Incomplete | Trust::Unknown | Trust::Unusable => Err(CertificateError::Incomplete),
     }
 }

@@ -29,8 +29,10 @@ pub enum Trust {
     Brought,
     /// The server has signed for itself.
     SelfSigned,
-    /// Nowhere: an issuer's certificate is not there.
+    /// Nowhere: the certificate of the server's issuer is not there.
     Incomplete,
+    /// Beyond the issuer's certificate to one that is neither there nor known.
+    Unknown,
     /// A certificate on the way, the server's own or an issuer's, is no longer,
     /// or not yet, valid.
     NotNow,
@@ -39,8 +41,8 @@ pub enum Trust {
 }
 
 impl<'a> CertificateChain<'a> {
-    /// Reads the certificates, in DER as rustls has them. `None` if there is none or one cannot be
-    /// read.
+    /// Reads the certificates, in DER as rustls has them. `None` if there is none
+    /// or one cannot be read.
     pub fn new(shown: &'a [CertificateDer<'a>]) -> Option<Self> {
         let parsed = shown.iter().map(EndEntityCert::try_from).collect::<Result<Vec<_>, _>>();
         parsed.ok().filter(|parsed| !parsed.is_empty()).map(|parsed| Self { shown, parsed })
@@ -59,7 +61,11 @@ impl<'a> CertificateChain<'a> {
         }
         let brought = self.shown.iter().zip(&self.parsed).filter(|(_, it)| is_self_signed(it));
         let brought = brought.map(|(der, _)| der);
-        let mut trust = Trust::Incomplete;
+        let is_issuer = |it: &EndEntityCert<'_>| it.subject() == self.parsed[0].issuer();
+        let mut trust = match self.parsed[1..].iter().any(is_issuer) {
+            true => Trust::Unknown,
+            false => Trust::Incomplete,
+        };
         for (found, roots) in [
             (Trust::Public, webpki_roots::TLS_SERVER_ROOTS.to_vec()),
             (Trust::Private, anchors(roots)),

@@ -24,3 +24,4 @@ mod signals;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
+mod webhooks;

@@ -1,7 +1,7 @@
 //! Under a service manager: sockets that it hands over, and what it is told.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
@@ -181,7 +181,7 @@ fn a_restart_under_load_refuses_nobody() {
             let goal = served.load(Ordering::Relaxed) + 50;
             while served.load(Ordering::Relaxed) < goal {
                 assert!(Instant::now() < until, "nobody is served");
-                thread::yield_now();
+                thread::sleep(Duration::from_millis(1));
             }
             program.signal(if politely { "TERM" } else { "KILL" });
             program.child.wait().unwrap();
@@ -206,12 +206,23 @@ impl Manager {
         Manager(socket)
     }
 
-    /// The next thing that is told, but for how many connections there are.
-    pub fn told(&self) -> String {
+    /// The next thing that is told, if any in time. A signal, such as the end of
+    /// another test's process, does not end the wait.
+    fn next(&self) -> Option<String> {
         let mut buffer = [0; 256];
         loop {
-            let length = self.0.recv(&mut buffer).expect("something is told");
-            let state = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            match self.0.recv(&mut buffer) {
+                Ok(length) => return Some(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next thing that is told, but for how many connections there are.
+    pub fn told(&self) -> String {
+        loop {
+            let state = self.next().expect("something is told");
             assert!(state.ends_with('\n'), "{state:?}");
             if !state.starts_with("STATUS=") {
                 return state;
@@ -266,7 +277,7 @@ fn the_watchdog_hears_from_the_loop_and_the_status_tells_how_many_there_are() {
     // Stopped, it says nothing more, and it is alive again when it goes on.
     program.signal("STOP");
     manager.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    while manager.0.recv(&mut [0; 256]).is_ok() {
+    while manager.next().is_some() {
         assert!(Instant::now() < until);
     }
     manager.0.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -1,13 +1,14 @@
 //! Tickets as an operator meets them: the secret, the flags, what is minted,
 //! and that none of it is ever printed.
 
+use std::io::{Read, Write};
 use std::process::Command;
 
 use tungstenite::{Error, HandshakeError, Message};
 
 use crate::program::{Folder, Patient, Program, longlink, run};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NEXT: &str = "the next secret is long enough, too";
 
 /// Signs a ticket with the command.
@@ -20,20 +21,24 @@ fn mint(args: &[&str], secret: &str) -> String {
     ticket
 }
 
-fn alice(secret: &str) -> String {
+pub fn alice(secret: &str) -> String {
     mint(&["alice", "--ttl", "2h"], secret)
 }
 
 /// The status that a handshake gets; 101 if it is let in.
 fn status(program: &Program, user: &str, ticket: &str) -> u16 {
     let port = program.addr().rsplit(':').next().unwrap();
-    let url = format!("ws://127.0.0.1:{port}/websocket/{user}?ticket={ticket}");
     let stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
     stream.set_read_timeout(Some(crate::program::DEADLINE)).unwrap();
-    match tungstenite::client(url, Patient(stream)) {
+    status_on(Patient(stream), user, ticket)
+}
+
+/// The same on a connection of whatever kind.
+pub fn status_on(stream: impl Read + Write, user: &str, ticket: &str) -> u16 {
+    match tungstenite::client(format!("ws://a.test/websocket/{user}?ticket={ticket}"), stream) {
         Ok(_) => 101,
         Err(HandshakeError::Failure(Error::Http(response))) => response.status().as_u16(),
-        Err(other) => panic!("{other:?}"),
+        Err(other) => panic!("{other}"),
     }
 }
 
@@ -53,6 +58,17 @@ fn with_a_secret_only_tickets_let_in_and_any_address_may_be_listened_on() {
     program.stop();
     let log = program.log().rest().join("\n");
     assert!(!log.contains("may connect as anyone"), "{log}");
+    assert!(log.contains("0.0.0.0:0 has no TLS: tickets travel in the clear"), "{log}");
+}
+
+#[test]
+fn tickets_that_do_not_leave_the_machine_need_no_tls() {
+    let folder = Folder::new();
+    let mut program = Program::start(&["--secret-file", &secret_file(&folder, &[SECRET])]);
+    assert_eq!(status(&program, "alice", &alice(SECRET)), 101);
+    program.stop();
+    let log = program.log().rest().join("\n");
+    assert!(!log.contains("in the clear"), "{log}");
 }
 
 #[test]

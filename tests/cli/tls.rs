@@ -14,6 +14,7 @@ use crate::certs::{Authority, NAME, Server, self_signed};
 use crate::program::{DEADLINE, Folder, Program, longlink, status};
 use crate::refusals::assert_refused;
 use crate::service::Manager;
+use crate::tickets::{SECRET, alice, status_on};
 
 /// The files of a certificate.
 struct Files {
@@ -75,6 +76,22 @@ fn tcp_addresses_speak_tls_and_unix_sockets_stay_plain() {
     assert_eq!(status(UnixStream::connect(&path).unwrap(), "/healthz"), 200);
     assert_eq!(status(TcpStream::connect(addr(&program)).unwrap(), "/healthz"), 400);
     program.stop();
+}
+
+#[test]
+fn tickets_let_in_over_tls_on_any_address_without_a_warning() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let files = Files::new(&folder, &authority.chain());
+    let mut args = vec!["--listen", "0.0.0.0:0", "--reject-delay", "0"];
+    args.extend(files.flags());
+    let mut program = Program::spawn(longlink(&args).env("LONGLINK_SECRET", SECRET), 1);
+    let ticket = alice(SECRET);
+    assert_eq!(status_on(connect(&program, &authority), "alice", &ticket), 101);
+    assert_eq!(status_on(connect(&program, &authority), "bob", &ticket), 401);
+    program.stop();
+    let log = program.log().rest().join("\n");
+    assert!(!log.contains("in the clear"), "{log}");
+    assert!(!log.contains(&ticket) && !log.contains("ticket="), "{log}");
 }
 
 #[test]

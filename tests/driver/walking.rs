@@ -377,3 +377,37 @@ fn making_room_meanwhile_loses_nothing_for_those_who_stay() {
     assert_eq!((frames[0].text(), frames[1].close_code()), (&message[..], Some(1011)));
     assert_all_got(&mut rig, &clients, &[&message]);
 }
+
+#[test]
+fn who_is_left_of_a_crowd_gets_it_wherever_they_are() {
+    for left in [&[0, 299][..], &[63, 64, 127, 128], &[70], &[150, 151, 290]] {
+        let mut rig = Rig::new(|config| {
+            config.writes_per_turn = 2;
+            config.max_connections = 301;
+        });
+        let clients: Vec<_> = (0..300).map(|n| rig.connect(&format!("u{n}"))).collect();
+        for (number, client) in clients.iter().enumerate() {
+            if !left.contains(&number) {
+                client.end();
+                rig.event(client, READABLE);
+            }
+        }
+        rig.settle();
+        let mut there: Vec<_> = left.iter().map(|&number| &clients[number]).collect();
+        assert_eq!(rig.hub().broadcast("walks"), left.len());
+        rig.tick();
+        // One more, who was not there, and two that have to be queued.
+        let late = rig.connect("late");
+        assert_eq!(rig.hub().broadcast("is queued"), left.len() + 1);
+        rig.settle();
+        for client in &there {
+            assert_eq!(texts(&client.take()), ["walks", "is queued"], "{left:?}");
+        }
+        assert_eq!(texts(&late.take()), ["is queued"]);
+        there.push(&late);
+        assert_eq!(rig.hub().broadcast("again"), there.len());
+        rig.settle();
+        assert!(there.iter().all(|client| texts(&client.take()) == ["again"]), "{left:?}");
+        rig.hub().check_invariants();
+    }
+}

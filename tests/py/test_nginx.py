@@ -25,6 +25,7 @@ import test_interop
 from launch import free_port, longlink
 from test_interop import PATIENCE
 from test_wss import NAME, make_certificate
+from tickets import mint, secret_file
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 FLAGS = ("--allow-host", NAME, "--trust-proxy", "127.0.0.1")
@@ -152,4 +153,26 @@ class Nginx(test_interop.Interop):
         for log in self.folder.glob("*.log"):
             self.assertNotIn("s3cr3t", log.read_text(), log.name)
 
-
+    async def test_a_ticket_lets_in_and_reaches_no_log(self) -> None:
+        ticket = mint("A")
+        flags = (*FLAGS, "--secret-file", secret_file(self.folder), "--reject-delay", "0")
+        self.server.close()
+        upstream = self.server.enter_context(longlink(*flags, level="trace", log=self.log))
+        site = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.port = self.enterContext(nginx(site, upstream))
+        self.trust = ssl.create_default_context(cafile=site / "cert.pem")
+        url = self.url("A?ticket=" + ticket)
+        async with connect(url, **self.way("127.0.0.5")) as client:
+            await self.beat(client)
+        with self.assertRaises(InvalidStatus) as failed:
+            async with connect(url.replace("/A?", "/B?"), **self.way("127.0.0.5")):
+                pass
+        self.assertEqual(failed.exception.response.status_code, 401)
+        self.assertIn("refused user B from 127.0.0.5: the ticket is for another user", self.logged())
+        until = time.monotonic() + PATIENCE
+        while "/websocket/B\" 401" not in (access := (site / "site.log").read_text()):
+            self.assertLess(time.monotonic(), until, access)
+        self.assertIn("GET /websocket/A\" 101", access)
+        for log in (self.folder / "longlink.log", *site.glob("*.log")):
+            for part in ticket.split("."):
+                self.assertNotIn(part, log.read_text(), log.name)

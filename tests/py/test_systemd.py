@@ -116,7 +116,7 @@ class Started(unittest.TestCase):
         notify.settimeout(START_SECONDS)
         command = [
             "systemd-socket-activate", "-l", f"127.0.0.1:{port}",
-            "-E", f"NOTIFY_SOCKET={self.folder}/notify",
+            "-E", f"NOTIFY_SOCKET={self.folder}/notify", "-E", "WATCHDOG_USEC=400000",
             "strace", "-f", "-o", trace,
             # It is the process that the sockets are meant for.
             "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
@@ -141,6 +141,8 @@ class Started(unittest.TestCase):
         first, second = setting("SystemCallFilter")
         allowed = expand(first.split()) - expand(second.removeprefix("~").split())
         self.assertEqual(calls - allowed, set())
+        # The loop itself is alive, not some other thread: it runs on the process's first.
+        self.assertEqual(set(re.findall(r'^(\d+) .* "WATCHDOG=1', trace, re.M)), {server})
         families = set(re.findall(r" socket\((\w+),", trace))
         self.assertEqual(families, set(setting("RestrictAddressFamilies")))
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use longlink::{Config, Peer};
+use longlink::{Config, Peer, TrustedProxies};
 
 use crate::world::codec::{Got, handshake};
 use crate::*;
@@ -163,4 +163,73 @@ fn a_user_has_so_many_connections_on_all_devices() {
         assert_eq!(refused, 30 - admitted, "of {most}");
         leak_check(link);
     }
+}
+
+/// A proxy with an address of its own, and at most three connections of each.
+fn behind_a_proxy() -> (Link, Peer) {
+    let mut config = Config::default();
+    config.max_per_address = 3;
+    config.trusted_proxies = TrustedProxies::parse(["198.51.100.1"]).unwrap();
+    (link_with(config), from("198.51.100.1"))
+}
+
+#[test]
+fn a_proxy_is_not_limited_and_who_is_behind_it_is() {
+    let (mut link, proxy) = behind_a_proxy();
+    let pipes: Vec<usize> = (0..20)
+        .map(|n| {
+            let pipe = link.connect_from(proxy).expect("a proxy is everyone");
+            // Two of each address, but of the last one five.
+            let client = if n < 15 { n / 2 } else { 99 };
+            let field = format!("X-Forwarded-For: 203.0.113.{client}\r\n");
+            link.send(pipe, &handshake(&format!("/websocket/u{n}"), &field));
+            link.settle();
+            pipe
+        })
+        .collect();
+    assert!(pipes[..18].iter().all(|&pipe| is_open(&link, pipe)));
+    assert_eq!((status(&link, pipes[18]), status(&link, pipes[19])), (Some(503), Some(503)));
+    assert_eq!(link.hub.stats().crowded, 2);
+    // The same ones without a proxy are counted together with those.
+    let direct = enter_from(&mut link, from("203.0.113.0"), "direct").unwrap();
+    assert!(is_open(&link, direct));
+    let fourth = enter_from(&mut link, from("203.0.113.0"), "fourth").unwrap();
+    assert_eq!(status(&link, fourth), Some(503));
+    // Who has gone makes room.
+    link.finish(pipes[0]);
+    link.advance(6_000);
+    let next = enter_from(&mut link, from("203.0.113.0"), "next").unwrap();
+    assert!(is_open(&link, next));
+    leak_check(link);
+}
+
+#[test]
+fn a_proxy_header_counts_for_the_client_before_the_head_comes() {
+    let (mut link, proxy) = behind_a_proxy();
+    let client = from("203.0.113.7");
+    let pipes: Vec<usize> = (0..5)
+        .map(|_| {
+            let pipe = link.connect_from(proxy).unwrap();
+            link.hub.set_peer(link.pipes[pipe].conn, client);
+            pipe
+        })
+        .collect();
+    // Those above the limit have a second for their head, others eight.
+    link.advance(2_000);
+    let closed: Vec<bool> = pipes.iter().map(|&pipe| link.pipes[pipe].closed).collect();
+    assert_eq!(closed, [false, false, false, true, true]);
+    leak_check(link);
+}
+
+#[test]
+fn refusals_count_for_who_is_behind_the_proxy() {
+    let (mut link, proxy) = behind_a_proxy();
+    for (client, refusals) in [("203.0.113.7", 1), ("203.0.113.8", 1), ("203.0.113.7", 2)] {
+        let pipe = link.connect_from(proxy).unwrap();
+        let fields = format!("{FOREIGN}X-Forwarded-For: {client}\r\n");
+        link.send(pipe, &handshake("/websocket/A", &fields));
+        link.settle();
+        assert_eq!(link.hub.refusals(link.pipes[pipe].conn), refusals, "{client}");
+    }
+    leak_check(link);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longlink::Config;
 
-use crate::world::codec::{frame, text};
+use crate::world::codec::{Got, frame, handshake, text};
 use crate::world::rng::Rng;
 use crate::*;
 
@@ -84,6 +84,38 @@ fn whoever_waits_for_long_is_not_taken_for_silent() {
     // Then it is silent, and treated so.
     link.advance(61_000);
     assert_eq!(close_code(&link, a), Some(1001));
+    leak_check(link);
+}
+
+#[test]
+fn what_comes_with_the_handshake_is_not_read_faster() {
+    let mut link = paced(100, 0, SECOND);
+    let a = link.connect().unwrap();
+    let pings = (0..500).flat_map(|_| text(PING));
+    let bytes: Vec<u8> = handshake("/websocket/A", "").into_iter().chain(pings).collect();
+    link.send(a, &bytes);
+    link.settle();
+    assert!((99..=101).contains(&heard(&link, a)), "{}", heard(&link, a));
+    link.advance(5_000);
+    assert_eq!(heard(&link, a), 500);
+    leak_check(link);
+}
+
+#[test]
+fn control_frames_count_as_messages() {
+    let mut link = paced(100, 0, SECOND);
+    let a = enter(&mut link, "A");
+    link.advance(1_000);
+    let pings: Vec<u8> = (0..500).flat_map(|_| frame(0x89, b"x", [0; 4])).collect();
+    link.send(a, &pings);
+    link.settle();
+    let pongs = |link: &Link| {
+        let pong = |got: &&Got| matches!(got, Got::Pong(_));
+        link.pipes[a].got.iter().filter(pong).count()
+    };
+    assert!((99..=101).contains(&pongs(&link)), "{}", pongs(&link));
+    link.advance(2_000);
+    assert!((299..=301).contains(&pongs(&link)), "{}", pongs(&link));
     leak_check(link);
 }
 

@@ -171,3 +171,19 @@ fn a_ticket_names_the_device_of_a_client_that_names_none() {
     assert_eq!(status(&link, other), Some(401));
     leak_check(link);
 }
+
+#[test]
+fn a_ticket_from_the_server_itself_lasts_as_long_as_it_should() {
+    let mut link = gated();
+    let now = link.instant();
+    let tickets = link.handler.relay.tickets().expect("they are asked for");
+    let until = tickets.until(now, Duration::from_secs(60));
+    assert_eq!(until, at(60));
+    let signed = tickets.sign(&Ticket::new("A", until)).unwrap();
+    let pipe = enter(&mut link, &format!("A?ticket={signed}"));
+    beat(&mut link, pipe, 64);
+    assert!(is_open(&link, pipe));
+    link.advance(3_000);
+    assert_eq!(close_code(&link, pipe), Some(4501));
+    leak_check(link);
+}

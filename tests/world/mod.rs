@@ -109,7 +109,7 @@ impl<H: Watch> World<H> {
         }
     }
 
-    fn instant(&self) -> Instant {
+    pub fn instant(&self) -> Instant {
         self.base + Duration::from_millis(self.now)
     }
 

@@ -12,6 +12,8 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resol
 LONGLINK = TARGET / "release" / "longlink"
 SERVER_CORE, LOAD_CORE = "0", "1"
 SECONDS = 30
+# What one client may send in a second: the others let it send all it can.
+UNLIMITED = ["--message-rate", "0", "--broadcast-rate", "0", "--accept-rate", "0"]
 
 # In the order of the tables.
 PEERS = ["longlink", "raw", "uwebsockets", "tungstenite", "fastwebsockets", "tokio-tungstenite"]
@@ -35,7 +37,7 @@ def cargo(*arguments, cwd, target=TARGET):
 def command(peer):
     """The command line that starts a server on a free port."""
     if peer == "longlink":
-        return [str(LONGLINK), "--listen", "127.0.0.1:0", "--log", "error"]
+        return [str(LONGLINK), "--listen", "127.0.0.1:0", "--log", "error", *UNLIMITED]
     return [str(TARGET / "peers" / "release" / peer), "127.0.0.1:0"]
 
 

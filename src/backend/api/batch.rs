@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::relay::SYSTEM;
+use crate::relay::{Observer, SYSTEM};
 
 use super::body::{self, Text};
 use super::failure::Failure;
@@ -33,7 +33,7 @@ struct Message<'a> {
     from: Option<Text<'a>>,
 }
 
-pub fn send_all(call: &mut Call<'_>) -> Answer {
+pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
     let Batch { messages, idempotency_key } = body::read(call.request)?;
     if messages.len() > MOST_USERS {
         return Err(Failure::bad_value("messages", "at most 1000 messages"));

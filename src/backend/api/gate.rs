@@ -3,7 +3,7 @@
 use crate::conn::Peer;
 use crate::conn::head::Request;
 use crate::hub::{ConnId, Hub};
-use crate::relay::{Relay, check_open};
+use crate::relay::{Observer, Relay, check_open};
 
 use super::super::Backend;
 use super::Api;
@@ -19,7 +19,7 @@ impl Api {
     pub(super) fn admit(
         &mut self,
         hub: &Hub,
-        relay: &Relay,
+        relay: &Relay<impl Observer>,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<(), Failure> {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::relay::Observer;
+
 use super::super::members::Full;
 use super::failure::Failure;
 use super::{Answer, Call, json, query};
@@ -23,7 +25,7 @@ struct Member<'a> {
 }
 
 /// `GET /api/groups/{group}`
-pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
+pub fn page(call: &mut Call<'_, impl Observer>, group: &str) -> Answer {
     let after = query::after(call.request)?;
     let limit = query::limit(call.request)?;
     let (members, more) = call.members.page(group, after.as_deref(), limit);
@@ -32,7 +34,7 @@ pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
 }
 
 /// `PUT /api/groups/{group}/members/{user}`
-pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
+pub fn add(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answer {
     call.members.add(call.hub, group, user).map_err(|full| match full {
         Full::User => Failure::new(409, "too_many_groups", "a user is in 64 groups at most"),
         Full::Server => Failure::new(409, "groups_full", "there is no room for more members"),
@@ -41,7 +43,7 @@ pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
 }
 
 /// `DELETE /api/groups/{group}/members/{user}`
-pub fn remove(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
+pub fn remove(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answer {
     call.members.remove(call.hub, group, user);
     json(&Member { group, user, member: false })
 }

@@ -19,7 +19,7 @@ mod users;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
 use crate::hub::{ConnId, Hub, Refused, Reply};
-use crate::relay::Relay;
+use crate::relay::{Observer, Relay};
 
 use super::config::BackendConfig;
 use super::members::Members;
@@ -38,9 +38,9 @@ pub struct Api {
 }
 
 /// What a route is given.
-struct Call<'a> {
+struct Call<'a, O> {
     hub: &'a mut Hub,
-    relay: &'a mut Relay,
+    relay: &'a mut Relay<O>,
     members: &'a mut Members,
     replays: &'a mut Replays,
     request: &'a Request<'a>,
@@ -71,7 +71,7 @@ impl Api {
     pub fn answer(
         &mut self,
         hub: &mut Hub,
-        relay: &mut Relay,
+        relay: &mut Relay<impl Observer>,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Reply {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::relay::Observer;
+
 use super::failure::Failure;
 use super::{Answer, Call, json, query};
 
@@ -14,7 +16,7 @@ struct Online<'a> {
     next: Option<String>,
 }
 
-pub fn page(call: &mut Call<'_>) -> Answer {
+pub fn page(call: &mut Call<'_, impl Observer>) -> Answer {
     let from = match query::after(call.request)? {
         None => 0,
         Some(text) => text

@@ -10,6 +10,8 @@ use foldhash::quality::RandomState;
 
 use crate::conn::response::Response;
 
+use crate::relay::Observer;
+
 use super::body::Text;
 use super::failure::Failure;
 use super::{Answer, Call};
@@ -53,10 +55,10 @@ impl Replays {
 
     /// Does what a request asks for, unless one with the same key was answered: then that
     /// answer is given again.
-    pub fn once(
-        call: &mut Call<'_>,
+    pub fn once<O: Observer>(
+        call: &mut Call<'_, O>,
         key: Option<&Text<'_>>,
-        act: impl FnOnce(&mut Call<'_>) -> Answer,
+        act: impl FnOnce(&mut Call<'_, O>) -> Answer,
     ) -> Answer {
         let Some(key) = key.map(Text::get) else { return act(call) };
         if !(1..=MOST_KEY).contains(&key.len()) {

@@ -1,7 +1,7 @@
 //! Which route a request is for.
 
 use crate::conn::head::Request;
-use crate::relay::Relay;
+use crate::relay::{Observer, Relay};
 
 use super::failure::Failure;
 #[cfg(feature = "tickets")]
@@ -93,7 +93,7 @@ impl<'a> Route<'a> {
     }
 
     /// Answers a request that has come whole.
-    pub fn answer(self, call: &mut Call<'_>) -> Answer {
+    pub fn answer(self, call: &mut Call<'_, impl Observer>) -> Answer {
         if !self.takes("POST") && call.request.body().is_some_and(|body| !body.is_empty()) {
             return Err(Failure::new(400, "unexpected_body", "this takes no body"));
         }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conn::response::Response;
-use crate::relay::{SYSTEM, write_string};
+use crate::relay::{Observer, SYSTEM, write_string};
 
 use super::body::{self, Text};
 use super::failure::Failure;
@@ -62,7 +62,7 @@ impl Results {
     }
 
     /// Sends to one user, and writes down what became of it.
-    pub fn send(&mut self, call: &mut Call<'_>, from: &str, user: &str, text: &str) {
+    pub fn send(&mut self, call: &mut Call<'_, impl Observer>, from: &str, user: &str, text: &str) {
         let state = if call.hub.is_pressed(user) {
             State::Busy
         } else if call.relay.push(call.hub, from, user, text) > 0 {
@@ -99,13 +99,13 @@ impl Results {
     }
 }
 
-pub fn send(call: &mut Call<'_>) -> Answer {
+pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
     let message: Message<'_> = body::read(call.request)?;
     Replays::once(call, message.idempotency_key.as_ref(), |call| message.send(call))
 }
 
 impl Message<'_> {
-    fn send(&self, call: &mut Call<'_>) -> Answer {
+    fn send(&self, call: &mut Call<'_, impl Observer>) -> Answer {
         let text = body::message(call.hub, self.message, || "message".into())?;
         let from = sender(self.from.as_ref(), || "from".into())?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;

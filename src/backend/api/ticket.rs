@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::relay::{Ticket, TicketError};
+use crate::relay::{Observer, Ticket, TicketError};
 
 use super::body::{self, Text};
 use super::failure::Failure;
@@ -35,7 +35,7 @@ struct Minted {
     expires: u64,
 }
 
-pub fn mint(call: &mut Call<'_>) -> Answer {
+pub fn mint(call: &mut Call<'_, impl Observer>) -> Answer {
     let wanted: Wanted<'_> = body::read(call.request)?;
     let Some(tickets) = call.relay.tickets() else { return Err(Failure::tickets_off()) };
     let user = wanted.user.id(|| "user".into())?;
@@ -46,7 +46,7 @@ pub fn mint(call: &mut Call<'_>) -> Answer {
     if !(1..=MOST).contains(&ttl) {
         return Err(Failure::bad_value("ttl", "1 to 2678400 seconds (31 days)"));
     }
-    let until = tickets.wall(call.hub.now()) + Duration::from_secs(ttl);
+    let until = tickets.until(call.hub.now(), Duration::from_secs(ttl));
     let mut ticket = Ticket::new(user, until).broadcast(wanted.broadcast.unwrap_or(false));
     if let Some(device) = &wanted.device {
         ticket = ticket.device(device.get());

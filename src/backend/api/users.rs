@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::relay::Observer;
+
 use super::{Answer, Call, json};
 
 #[derive(Serialize)]
@@ -24,7 +26,7 @@ struct Connection<'a> {
     queued: usize,
 }
 
-pub fn look_up(call: &mut Call<'_>, user: &str) -> Answer {
+pub fn look_up(call: &mut Call<'_, impl Observer>, user: &str) -> Answer {
     let hub = &*call.hub;
     let connections = hub.connections_of(user).into_iter().map(|conn| Connection {
         device: hub.device(conn).unwrap_or_default(),

@@ -17,6 +17,7 @@ const STEADY = 5_000; // open this long: the next failure counts as the first ag
 class Link {
   state = 'off'; // off | connecting | open | waiting (for the next attempt)
   id = '';
+  ticket = null; // shown to the server, if there is one
   failures = 0;
   opens = 0;
   awaiting = false; // a pong
@@ -76,7 +77,8 @@ class Link {
     this.#drop();
     let socket;
     try {
-      socket = new WebSocket(this.url(this.id));
+      // Not in the URL, which browsers print when they cannot connect.
+      socket = new WebSocket(this.url(this.id), this.ticket ? ['longlink.v1', `ticket.${this.ticket}`] : []);
     } catch {
       return this.#lost('refused');
     }
@@ -288,6 +290,7 @@ function chat({ from, to, text, data }) {
 // The connection
 
 const link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}`, changed, received);
+link.ticket = params.get('ticket');
 
 function changed(event, detail) {
   if (event === 'open') note('saidOpen', link.id);

@@ -155,13 +155,23 @@ impl Tickets {
         self
     }
 
-    /// The wall clock's time at a time of the loop.
-    #[cfg(feature = "backend")]
-    pub(crate) fn wall(&self, now: Instant) -> SystemTime {
-        (self.clock)(now)
+    /// When a ticket has to end that is valid for so long from `now` on, by the
+    /// wall clock it was given.
+    pub fn until(&self, now: Instant, ttl: Duration) -> SystemTime {
+        let wall = (self.clock)(now);
+        wall.checked_add(ttl).unwrap_or(wall)
     }
 
     /// Signs a ticket.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant, SystemTime};
+    /// # use longlink::{Ticket, Tickets};
+    /// # let tickets = Tickets::new(&[[7; 32]], |_| SystemTime::now())?;
+    /// let until = tickets.until(Instant::now(), Duration::from_secs(7_200));
+    /// let ticket = tickets.sign(&Ticket::new("alice", until).device("phone").group("room-7"))?;
+    /// # Ok::<(), longlink::TicketError>(())
+    /// ```
     ///
     /// # Errors
     /// When it says what a client could not use: see [`TicketError`].

@@ -1,0 +1,114 @@
+//! One event as JSON.
+
+use std::fmt::Write;
+
+use crate::relay::json;
+
+/// What the backend is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A user's first connection has come.
+    Online { user: &'a str, device: &'a str },
+    /// A user's last connection has gone, and none came since.
+    Offline { user: &'a str, device: &'a str },
+    /// A user has sent a message, to another or to everyone.
+    Message { user: &'a str, device: &'a str, to: Option<&'a str>, frame: &'a [&'a str] },
+    /// A user's message was for one who is offline.
+    Undelivered { user: &'a str, device: &'a str, to: &'a str, frame: &'a [&'a str] },
+    /// The events with these numbers, both included, are not in any batch.
+    Lost { from: u64, to: u64 },
+}
+
+impl Event<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Event::Online { .. } => "online",
+            Event::Offline { .. } => "offline",
+            Event::Message { .. } => "message",
+            Event::Undelivered { .. } => "undelivered",
+            Event::Lost { .. } => "lost",
+        }
+    }
+
+    /// Appends it as an object; `at` is in milliseconds since 1970. What a
+    /// client wrote is a string in it: a number or a nesting that the backend's
+    /// library does not take would make the whole batch unreadable.
+    pub fn write(&self, seq: u64, at: u64, out: &mut String) {
+        // Writing to a string does not fail.
+        let _ = write!(out, r#"{{"seq":{seq},"type":"{}""#, self.kind());
+        match *self {
+            Event::Online { user, device } | Event::Offline { user, device } => {
+                write_who(user, device, out);
+            }
+            Event::Message { user, device, to, frame } => {
+                write_who(user, device, out);
+                write_frame(to, frame, out);
+            }
+            Event::Undelivered { user, device, to, frame } => {
+                write_who(user, device, out);
+                write_frame(Some(to), frame, out);
+            }
+            Event::Lost { from, to } => {
+                let _ = write!(out, r#","from":{from},"to":{to}"#);
+            }
+        }
+        let _ = write!(out, r#","at":{at}}}"#);
+    }
+}
+
+fn write_who(user: &str, device: &str, out: &mut String) {
+    out.push_str(r#","user":"#);
+    json::write_string(user, out);
+    out.push_str(r#","device":"#);
+    json::write_string(device, out);
+}
+
+fn write_frame(to: Option<&str>, frame: &[&str], out: &mut String) {
+    out.push_str(r#","toUserId":"#);
+    match to {
+        Some(to) => json::write_string(to, out),
+        None => out.push_str("null"),
+    }
+    out.push_str(r#","frame":""#);
+    for piece in frame {
+        json::escape(piece, out);
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(event: Event<'_>) -> String {
+        let mut out = String::new();
+        event.write(7, 1_700_000_000_123, &mut out);
+        assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok(), "not JSON: {out}");
+        out
+    }
+
+    #[test]
+    fn events_are_flat_objects() {
+        assert_eq!(
+            written(Event::Online { user: "张\"", device: "" }),
+            r#"{"seq":7,"type":"online","user":"张\"","device":"","at":1700000000123}"#
+        );
+        assert_eq!(
+            written(Event::Lost { from: 3, to: 6 }),
+            r#"{"seq":7,"type":"lost","from":3,"to":6,"at":1700000000123}"#
+        );
+        assert_eq!(
+            written(Event::Message { user: "A", device: "p", to: None, frame: &["{\"m", "\":1}"] }),
+            r#"{"seq":7,"type":"message","user":"A","device":"p","toUserId":null,"frame":"{\"m\":1}","at":1700000000123}"#
+        );
+    }
+
+    #[test]
+    fn what_a_client_wrote_cannot_spoil_the_batch() {
+        let frame = format!(r#"{{"message":[1e999,"\ud800",{}]}}"#, "9".repeat(2_000));
+        let out = written(Event::Undelivered { user: "A", device: "", to: "B", frame: &[&frame] });
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["frame"], frame);
+        assert_eq!(value["toUserId"], "B");
+    }
+}

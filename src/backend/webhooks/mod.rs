@@ -1,0 +1,161 @@
+//! Webhooks: what happens to users, told to the backend by signed requests.
+//!
+//! The loop puts events into the [`outbox`], which is bounded and never waits;
+//! a thread of its own sends them, in order, each at least once. Between the two
+//! is a lock that is held for a move. Must not know: sockets, frames.
+
+mod config;
+mod event;
+mod outbox;
+mod post;
+mod presence;
+mod queue;
+mod sign;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::hub::{ConnId, Hub};
+use crate::relay::Observer;
+
+pub use config::{BadWebhook, WebhookConfig, WebhookEvents};
+use event::Event;
+use outbox::Outbox;
+use post::Poster;
+use worker::{Backoff, Shared};
+
+/// Tells a backend who is online and what users send: an [`Observer`] of a
+/// [`Relay`](crate::Relay). Clones are the same; [stop](Webhooks::stop) one of them
+/// when the server has gone.
+///
+/// ```no_run
+/// use longlink::{Config, Relay, RelayConfig, Server, WebhookConfig, Webhooks};
+/// use std::time::Duration;
+///
+/// let hook = WebhookConfig::new("http://127.0.0.1:5000/longlink", b"a secret of the two").unwrap();
+/// let config = Config::default();
+/// let webhooks = Webhooks::start(hook, config.max_connections)?;
+/// let relay = Relay::with_observer(RelayConfig::default(), webhooks.clone());
+/// Server::bind("127.0.0.1:8080", config, relay)?.run()?;
+/// let left = webhooks.stop(Duration::from_secs(5));
+/// # let _ = left;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    events: WebhookEvents,
+    shared: Arc<Shared>,
+}
+
+/// How the webhooks are doing. Totals only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebhookStats {
+    /// Events that the backend has taken.
+    pub delivered: u64,
+    /// Events that did not fit into the queue, and that a `lost` tells of.
+    pub dropped: u64,
+    /// Requests that have to be repeated.
+    pub failures: u64,
+    /// Events that wait, or are on their way.
+    pub waiting: usize,
+    /// Bytes of those; at most `max_queue`.
+    pub waiting_bytes: usize,
+}
+
+impl Webhooks {
+    /// Starts the thread that sends, until it is [stopped](Webhooks::stop). Room to
+    /// know so many users by name is reserved.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(config: WebhookConfig, users: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(Outbox::new(&config, users, worker::clock())));
+        let events = config.events;
+        let ours = Arc::clone(&shared);
+        let send = move || {
+            let backoff = Backoff::new(config.retry_min, config.retry_max);
+            worker::run(&ours, &Poster::new(&config), backoff, &config.origin());
+        };
+        thread::Builder::new().name("webhooks".to_owned()).spawn(send)?;
+        Ok(Webhooks { events, shared })
+    }
+
+    /// Sends what waits, for at most so long, and ends the thread. Returns how many
+    /// events the backend has not taken: they are gone. Blocks; for when the
+    /// server has stopped.
+    pub fn stop(&self, within: Duration) -> usize {
+        self.shared.close(within)
+    }
+
+    /// How it stands.
+    pub fn stats(&self) -> WebhookStats {
+        let state = self.shared.lock();
+        let queue = state.outbox.queue();
+        WebhookStats {
+            delivered: state.delivered,
+            dropped: queue.dropped(),
+            failures: state.failures,
+            waiting: queue.events(),
+            waiting_bytes: queue.bytes(),
+        }
+    }
+
+    /// The epoch, and the number of the latest event in it (0 before the first):
+    /// what is known of users now is the sum of all events up to that one.
+    pub fn position(&self) -> (String, u64) {
+        let outbox = &self.shared.lock().outbox;
+        (outbox.epoch().to_owned(), outbox.queue().last_seq())
+    }
+
+    fn tells_presence(&self) -> bool {
+        self.events.online || self.events.offline
+    }
+
+    /// Changes the outbox for what the user of a connection does, if it has one.
+    fn change(
+        &self,
+        hub: &Hub,
+        conn: ConnId,
+        change: impl FnOnce(&mut Outbox, &str, &str, Instant),
+    ) {
+        let user = hub.user(conn).unwrap_or_default();
+        if !user.is_empty() {
+            let device = hub.device(conn).unwrap_or_default();
+            self.shared.change(|outbox| change(outbox, user, device, hub.now()));
+        }
+    }
+}
+
+impl Observer for Webhooks {
+    fn on_open(&mut self, hub: &Hub, conn: ConnId) {
+        if self.tells_presence() {
+            self.change(hub, conn, Outbox::opened);
+        }
+    }
+
+    fn on_message(&mut self, hub: &Hub, from: ConnId, to: Option<&str>, frame: &[&str]) {
+        if self.events.message {
+            self.change(hub, from, |outbox, user, device, now| {
+                outbox.sent(&Event::Message { user, device, to, frame }, now);
+            });
+        }
+    }
+
+    fn on_undelivered(&mut self, hub: &Hub, from: ConnId, to: &str, frame: &[&str]) {
+        if self.events.undelivered {
+            self.change(hub, from, |outbox, user, device, now| {
+                outbox.sent(&Event::Undelivered { user, device, to, frame }, now);
+            });
+        }
+    }
+
+    fn on_close(&mut self, hub: &Hub, conn: ConnId) {
+        if self.tells_presence() {
+            self.change(hub, conn, Outbox::closed);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What the backend is to be told, from what happens. Pure: time is an argument,
+//! and nothing waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::config::{LONGEST, WebhookConfig, WebhookEvents};
+use super::event::Event;
+use super::presence::Presence;
+use super::queue::{Batch, Queue, Share};
+
+/// Users who are due to be offline that are told of on the way, when something
+/// else happens: whoever does that has more to do.
+const DUE_ASIDE: usize = 16;
+
+/// A time of the clock on the wall, and the instant that it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    pub instant: Instant,
+    /// Since 1970.
+    pub unix: Duration,
+}
+
+impl Clock {
+    /// An instant before or after it, in milliseconds since 1970.
+    fn millis(&self, at: Instant) -> u64 {
+        let unix = match at.checked_duration_since(self.instant) {
+            Some(later) => self.unix.saturating_add(later),
+            None => self.unix.saturating_sub(self.instant.saturating_duration_since(at)),
+        };
+        unix.as_millis().try_into().unwrap_or(u64::MAX)
+    }
+}
+
+/// Presence, and the queue of events.
+#[derive(Debug)]
+pub struct Outbox {
+    epoch: String,
+    clock: Clock,
+    events: WebhookEvents,
+    presence: Presence,
+    queue: Queue,
+}
+
+impl Outbox {
+    /// An empty one whose epoch begins at `clock`. Room for so many users is
+    /// reserved.
+    pub fn new(config: &WebhookConfig, users: usize, clock: Clock) -> Self {
+        Outbox {
+            epoch: epoch(clock),
+            clock,
+            events: config.events,
+            presence: Presence::new(users, config.offline_after.min(LONGEST)),
+            queue: Queue::new(config.max_queue),
+        }
+    }
+
+    /// Which run of the server this is. Of two, the later one's is greater as text,
+    /// unless the clock was set back in between.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Follows a clock that may have been set.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// A connection of a user was opened.
+    pub fn opened(&mut self, user: &str, device: &str, now: Instant) {
+        self.advance(now, DUE_ASIDE);
+        if self.presence.opened(user) && self.events.online {
+            self.push(&Event::Online { user, device }, Share::All, now);
+        }
+    }
+
+    /// A connection of a user has gone.
+    pub fn closed(&mut self, user: &str, device: &str, now: Instant) {
+        self.presence.closed(user, device, now);
+        self.advance(now, DUE_ASIDE);
+    }
+
+    /// A user has sent something.
+    pub fn sent(&mut self, event: &Event<'_>, now: Instant) {
+        self.advance(now, DUE_ASIDE);
+        self.push(event, Share::Most, now);
+    }
+
+    /// Tells of at most so many users who are due to be offline.
+    pub fn advance(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some(due) = self.presence.pop_due(now) else { return };
+            if let Some(leaving) = due.filter(|_| self.events.offline) {
+                let event = Event::Offline { user: &leaving.user, device: &leaving.device };
+                // The time when that was so, not when it was certain.
+                self.push(&event, Share::All, leaving.left);
+            }
+        }
+    }
+
+    /// When [`Outbox::advance`] next has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.presence.next_due()
+    }
+
+    /// The batch to send: the same one until it is [done](Outbox::done).
+    pub fn take(&mut self) -> Option<Arc<Batch>> {
+        self.queue.take()
+    }
+
+    /// The batch that was taken has arrived.
+    pub fn done(&mut self, now: Instant) {
+        self.queue.done(self.clock.millis(now));
+    }
+
+    /// What waits, for whoever counts it.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn push(&mut self, event: &Event<'_>, share: Share, at: Instant) {
+        self.queue.push(event, share, self.clock.millis(at));
+    }
+}
+
+/// A time in milliseconds since 1970, in base 36: eight characters until 2059.
+fn epoch(clock: Clock) -> String {
+    let mut rest = clock.unix.as_millis();
+    let mut digits = Vec::new();
+    while rest > 0 || digits.len() < 8 {
+        digits.push(char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]));
+        rest /= 36;
+    }
+    digits.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    /// In milliseconds since 1970.
+    const START: u64 = 1_700_000_000_000;
+
+    /// An outbox of these events, and the instant at which it starts.
+    fn outbox(names: &[&str], max_queue: usize) -> (Outbox, Instant) {
+        let mut config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
+        config.events = WebhookEvents::named(names.iter().copied()).unwrap();
+        config.max_queue = max_queue;
+        let clock = Clock { instant: Instant::now(), unix: Duration::from_millis(START) };
+        (Outbox::new(&config, 100, clock), clock.instant)
+    }
+
+    /// All that is to be sent, as `seq type user at`, and it has arrived.
+    fn told(outbox: &mut Outbox, now: Instant) -> Vec<String> {
+        outbox.advance(now, usize::MAX);
+        let mut told = Vec::new();
+        while let Some(batch) = outbox.take() {
+            let events: Vec<Value> = serde_json::from_str(&format!("[{}]", batch.text)).unwrap();
+            told.extend(events.iter().map(|event| {
+                let at = event["at"].as_u64().unwrap() - START;
+                let (kind, user) = (event["type"].as_str().unwrap(), event["user"].as_str());
+                format!("{} {kind} {} {at}", event["seq"], user.unwrap_or("-"))
+            }));
+            outbox.done(now);
+        }
+        told
+    }
+
+    #[test]
+    fn online_is_told_at_once_and_offline_after_five_seconds() {
+        let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
+        outbox.opened("A", "", start + SECOND);
+        assert_eq!(told(&mut outbox, start + SECOND), ["1 online A 1000"]);
+        outbox.closed("A", "", start + 2 * SECOND);
+        assert_eq!(outbox.next_due(), Some(start + 7 * SECOND));
+        assert_eq!(told(&mut outbox, start + 6 * SECOND), [""; 0]);
+        assert_eq!(told(&mut outbox, start + 7 * SECOND), ["2 offline A 2000"]);
+    }
+
+    #[test]
+    fn a_reconnect_is_silent() {
+        let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
+        for second in 0..20 {
+            outbox.opened("A", "", start + second * SECOND);
+            outbox.closed("A", "", start + second * SECOND + SECOND / 2);
+        }
+        assert_eq!(told(&mut outbox, start + 23 * SECOND), ["1 online A 0"]);
+        assert_eq!(told(&mut outbox, start + 25 * SECOND), ["2 offline A 19500"]);
+    }
+
+    #[test]
+    fn who_is_due_is_told_before_what_comes_later() {
+        let (mut outbox, start) = outbox(&["online", "offline", "message"], 1 << 20);
+        outbox.opened("A", "", start);
+        outbox.closed("A", "", start);
+        let message = Event::Message { user: "B", device: "", to: None, frame: &[] };
+        outbox.sent(&message, start + 5 * SECOND);
+        outbox.opened("A", "", start + 5 * SECOND);
+        assert_eq!(
+            told(&mut outbox, start + 5 * SECOND),
+            ["1 online A 0", "2 offline A 0", "3 message B 5000", "4 online A 5000"]
+        );
+    }
+
+    #[test]
+    fn only_what_was_chosen_is_told() {
+        let (mut outbox, start) = outbox(&["offline"], 1 << 20);
+        outbox.opened("A", "", start);
+        outbox.closed("A", "", start);
+        assert_eq!(told(&mut outbox, start + 5 * SECOND), ["1 offline A 0"]);
+    }
+
+    #[test]
+    fn a_loss_is_told_with_its_range() {
+        let (mut outbox, start) = outbox(&["online", "offline"], 1_000);
+        for user in 0..100 {
+            outbox.opened(&format!("user-{user}"), "", start);
+        }
+        let kept = outbox.queue().events();
+        assert!((5..20).contains(&kept), "{kept}");
+        let told = told(&mut outbox, start + SECOND);
+        assert_eq!(told.len(), kept + 1);
+        assert_eq!(told[kept], "101 lost - 1000");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_followed() {
+        let (mut outbox, start) = outbox(&["online"], 1 << 20);
+        let unix = Duration::from_millis(START) + 100 * SECOND;
+        outbox.set_clock(Clock { instant: start + 2 * SECOND, unix });
+        outbox.opened("A", "", start + SECOND);
+        assert_eq!(told(&mut outbox, start + SECOND), ["1 online A 99000"]);
+    }
+
+    #[test]
+    fn epochs_are_ordered_as_text() {
+        let instant = Instant::now();
+        let at = |millis| epoch(Clock { instant, unix: Duration::from_millis(millis) });
+        assert_eq!((at(0), at(START)), ("00000000".into(), "loyw3v28".into()));
+        assert!(at(START) < at(START + 1) && at(START + 1) < at(START * 3 / 2));
+    }
+}

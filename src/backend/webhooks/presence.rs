@@ -1,0 +1,171 @@
+//! Who is online, as the backend is told it: a user who comes back in time was
+//! never away. Time is an argument.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+use foldhash::quality::RandomState;
+
+/// The users of all connections, and those whose last one has just gone.
+#[derive(Debug)]
+pub struct Presence {
+    offline_after: Duration,
+    users: HashMap<CompactString, Standing, RandomState>,
+    /// In the order in which they left; who has come back is still in it.
+    leaving: VecDeque<Leaving>,
+    max_leaving: usize,
+    next_serial: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// With so many connections.
+    Here(u32),
+    /// With none, as the entry of this serial in `leaving` says.
+    Leaving(u64),
+}
+
+/// A user whose last connection has gone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Leaving {
+    pub user: CompactString,
+    /// The device of that connection.
+    pub device: CompactString,
+    pub left: Instant,
+    serial: u64,
+}
+
+impl Presence {
+    /// Room for so many users is reserved, that none has to be made in the
+    /// middle of a turn; it may be passed. So many may be leaving at once: past
+    /// it whoever left first is not waited for any longer.
+    pub fn new(users: usize, offline_after: Duration) -> Self {
+        Presence {
+            offline_after,
+            users: HashMap::with_capacity_and_hasher(users, RandomState::default()),
+            leaving: VecDeque::new(),
+            max_leaving: users.max(1),
+            next_serial: 0,
+        }
+    }
+
+    /// A connection of a user was opened. Returns whether the user was offline.
+    pub fn opened(&mut self, user: &str) -> bool {
+        match self.users.get_mut(user) {
+            Some(Standing::Here(connections)) => {
+                *connections += 1;
+                false
+            }
+            Some(standing) => {
+                *standing = Standing::Here(1);
+                false
+            }
+            None => {
+                self.users.insert(user.into(), Standing::Here(1));
+                true
+            }
+        }
+    }
+
+    /// A connection of a user has gone.
+    pub fn closed(&mut self, user: &str, device: &str, now: Instant) {
+        let Some(standing) = self.users.get_mut(user) else { return };
+        match standing {
+            Standing::Here(1) => {
+                let serial = self.next_serial;
+                self.next_serial += 1;
+                *standing = Standing::Leaving(serial);
+                let (user, device) = (user.into(), device.into());
+                self.leaving.push_back(Leaving { user, device, left: now, serial });
+            }
+            Standing::Here(connections) => *connections -= 1,
+            Standing::Leaving(_) => {}
+        }
+    }
+
+    /// When [`Presence::pop_due`] may have somebody; earlier than that nobody.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.leaving.front().map(|first| first.left + self.offline_after)
+    }
+
+    /// Takes out one entry that is due: `Some(Some(_))` for a user who is offline
+    /// from now on, `Some(None)` for one who has come back.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Option<Leaving>> {
+        let due = self.next_due()?;
+        if now < due && self.leaving.len() <= self.max_leaving {
+            return None;
+        }
+        let leaving = self.leaving.pop_front()?;
+        let Entry::Occupied(entry) = self.users.entry(leaving.user.clone()) else {
+            return Some(None);
+        };
+        if *entry.get() != Standing::Leaving(leaving.serial) {
+            return Some(None);
+        }
+        entry.remove();
+        Some(Some(leaving))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn gone(presence: &mut Presence, now: Instant) -> Vec<String> {
+        let due = std::iter::from_fn(|| presence.pop_due(now));
+        due.flatten().map(|leaving| leaving.user.into()).collect()
+    }
+
+    #[test]
+    fn a_user_is_offline_five_seconds_after_the_last_device_left() {
+        let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
+        assert!(presence.opened("A"));
+        assert!(!presence.opened("A"), "a second device");
+        presence.closed("A", "phone", start);
+        assert_eq!(presence.next_due(), None);
+        presence.closed("A", "pad", start + WAIT);
+        assert_eq!(presence.next_due(), Some(start + 2 * WAIT));
+        assert_eq!(presence.pop_due(start + 2 * WAIT - Duration::from_millis(1)), None);
+        let leaving = presence.pop_due(start + 2 * WAIT).unwrap().unwrap();
+        assert_eq!((&*leaving.user, &*leaving.device, leaving.left), ("A", "pad", start + WAIT));
+        assert_eq!(presence.next_due(), None);
+        assert!(presence.opened("A"), "online again");
+    }
+
+    #[test]
+    fn who_comes_back_in_time_was_never_away() {
+        let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
+        let second = Duration::from_secs(1);
+        assert!(presence.opened("A"));
+        presence.closed("A", "", start);
+        assert!(!presence.opened("A"));
+        presence.closed("A", "", start + second);
+        assert_eq!(gone(&mut presence, start + WAIT), [""; 0], "the later leave counts");
+        assert_eq!(gone(&mut presence, start + WAIT + second), ["A"]);
+        assert!(presence.users.is_empty() && presence.leaving.is_empty());
+    }
+
+    #[test]
+    fn an_old_connection_may_go_after_the_new_one_has_come() {
+        let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
+        assert!(presence.opened("A"));
+        assert!(!presence.opened("A"));
+        presence.closed("A", "", start);
+        assert_eq!(gone(&mut presence, start + 2 * WAIT), [""; 0]);
+    }
+
+    #[test]
+    fn too_many_who_leave_are_not_all_waited_for() {
+        let (mut presence, start) = (Presence::new(3, WAIT), Instant::now());
+        for user in ["A", "B", "C", "D", "E"] {
+            assert!(presence.opened(user));
+            presence.closed(user, "", start);
+        }
+        assert_eq!(gone(&mut presence, start), ["A", "B"]);
+        assert_eq!(gone(&mut presence, start + WAIT), ["C", "D", "E"]);
+    }
+}

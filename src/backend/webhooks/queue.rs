@@ -1,0 +1,321 @@
+//! Numbered events that wait to be sent, in batches. Bounded: what does not fit
+//! is dropped, and the next event that does comes after a notice of what is
+//! missing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::event::Event;
+
+/// The most events in one request.
+pub const MAX_BATCH_EVENTS: usize = 1_000;
+/// The most bytes of events in one request, unless one event is longer.
+pub const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// Scratch room that has grown larger is given back.
+const SCRATCH: usize = 64 * 1024;
+
+/// The events of one request.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The number of the first.
+    pub first: u64,
+    pub events: usize,
+    /// JSON objects, with commas between them.
+    pub text: String,
+}
+
+/// How much of the queue an event may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of it: who is online.
+    All,
+    /// Three quarters: what users send, so that a flood of it does not push out
+    /// who is online.
+    Most,
+}
+
+/// The queue. Every number from 1 to the last one given is in exactly one
+/// event, or within the range of exactly one `lost`, or of the one to come.
+#[derive(Debug)]
+pub struct Queue {
+    max_bytes: usize,
+    /// In `batches` and `in_flight`.
+    bytes: usize,
+    events: usize,
+    batches: VecDeque<Batch>,
+    in_flight: Option<Arc<Batch>>,
+    next_seq: u64,
+    /// The first number that was dropped since the last notice; so were all after it.
+    lost: Option<u64>,
+    dropped: u64,
+    scratch: String,
+}
+
+impl Queue {
+    pub fn new(max_bytes: usize) -> Self {
+        Queue {
+            max_bytes,
+            bytes: 0,
+            events: 0,
+            batches: VecDeque::new(),
+            in_flight: None,
+            next_seq: 1,
+            lost: None,
+            dropped: 0,
+            scratch: String::new(),
+        }
+    }
+
+    /// Queues an event of the time `at`, in milliseconds since 1970, or drops it
+    /// when it does not fit.
+    pub fn push(&mut self, event: &Event<'_>, share: Share, at: u64) {
+        let max = match share {
+            Share::All => self.max_bytes,
+            Share::Most => self.max_bytes / 4 * 3,
+        };
+        let notice = self.notice();
+        // Not written at all while nothing fits: that is when there is most of it.
+        let fits = self.bytes < max && self.try_append(notice.iter().chain([event]), max, at);
+        if !fits {
+            self.lost.get_or_insert(self.next_seq);
+            self.next_seq += 1;
+            self.dropped += 1;
+        }
+    }
+
+    /// The batch that is to be sent: the same until it is [done](Queue::done).
+    pub fn take(&mut self) -> Option<Arc<Batch>> {
+        if self.in_flight.is_none() {
+            self.in_flight = self.batches.pop_front().map(Arc::new);
+        }
+        self.in_flight.clone()
+    }
+
+    /// The batch that was taken has arrived. What was lost meanwhile is told in
+    /// the next one, even if nothing else happens.
+    pub fn done(&mut self, at: u64) {
+        if let Some(batch) = self.in_flight.take() {
+            self.bytes -= batch.text.len();
+            self.events -= batch.events;
+        }
+        if let Some(notice) = self.notice() {
+            self.try_append([&notice], self.max_bytes, at);
+        }
+    }
+
+    /// Events that wait, those of the batch that was taken included.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Bytes of those.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Events that did not fit, so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The number last given, 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    fn notice(&self) -> Option<Event<'static>> {
+        self.lost.map(|from| Event::Lost { from, to: self.last_seq() })
+    }
+
+    /// Numbers these events and appends them, all or none; the first tells what
+    /// was lost, if anything was.
+    fn try_append<'a>(
+        &mut self,
+        events: impl IntoIterator<Item = &'a Event<'a>>,
+        max: usize,
+        at: u64,
+    ) -> bool {
+        self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH);
+        let mut seq = self.next_seq;
+        for event in events {
+            if !self.scratch.is_empty() {
+                self.scratch.push(',');
+            }
+            event.write(seq, at, &mut self.scratch);
+            seq += 1;
+        }
+        let fits = self.bytes + self.scratch.len() < max;
+        if fits {
+            self.append((seq - self.next_seq) as usize);
+            self.next_seq = seq;
+            self.lost = None;
+        }
+        fits
+    }
+
+    /// Moves so many events from `scratch` into the last batch, or a new one.
+    fn append(&mut self, events: usize) {
+        let text = &self.scratch;
+        let is_full = |batch: &Batch| {
+            batch.events + events > MAX_BATCH_EVENTS
+                || batch.text.len() + text.len() >= MAX_BATCH_BYTES
+        };
+        if self.batches.back().is_none_or(is_full) {
+            if let Some(full) = self.batches.back_mut() {
+                full.text.shrink_to_fit();
+            }
+            self.batches.push_back(Batch { first: self.next_seq, ..Batch::default() });
+        }
+        let Some(batch) = self.batches.back_mut() else { return };
+        let before = batch.text.len();
+        if before > 0 {
+            batch.text.push(',');
+        }
+        batch.text.push_str(text);
+        batch.events += events;
+        self.events += events;
+        self.bytes += batch.text.len() - before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    const ONLINE: Event<'_> = Event::Online { user: "A", device: "" };
+
+    /// The numbers that the next batch accounts for, those lost included.
+    fn deliver(queue: &mut Queue) -> Vec<u64> {
+        let Some(batch) = queue.take() else { return Vec::new() };
+        queue.done(0);
+        let events: Vec<Value> = serde_json::from_str(&format!("[{}]", batch.text)).unwrap();
+        assert_eq!(events.len(), batch.events);
+        assert_eq!(events[0]["seq"], batch.first);
+        let numbers = |event: &Value| {
+            let number = |key: &str| event[key].as_u64().unwrap();
+            match event["type"] == "lost" {
+                true => (number("from")..=number("to")).chain([number("seq")]).collect(),
+                false => vec![number("seq")],
+            }
+        };
+        events.iter().flat_map(numbers).collect()
+    }
+
+    fn deliver_all(queue: &mut Queue) -> Vec<u64> {
+        let mut all = Vec::new();
+        while queue.events() > 0 {
+            all.extend(deliver(queue));
+        }
+        assert_eq!((queue.bytes(), queue.take().is_none()), (0, true));
+        all
+    }
+
+    #[test]
+    fn events_come_in_order_in_batches_of_bounded_size() {
+        let mut queue = Queue::new(1 << 20);
+        for _ in 0..2_500 {
+            queue.push(&ONLINE, Share::All, 0);
+        }
+        assert_eq!((queue.events(), queue.last_seq()), (2_500, 2_500));
+        assert_eq!(deliver(&mut queue), (1..=1_000).collect::<Vec<_>>());
+        assert_eq!(deliver_all(&mut queue), (1_001..=2_500).collect::<Vec<_>>());
+
+        let long = "x".repeat(100_000);
+        let event = Event::Message { user: "A", device: "", to: None, frame: &[&long] };
+        for _ in 0..5 {
+            queue.push(&event, Share::All, 0);
+        }
+        let sizes = std::iter::from_fn(|| {
+            let batch = queue.take()?;
+            queue.done(0);
+            assert!(batch.text.len() < MAX_BATCH_BYTES);
+            Some(batch.events)
+        });
+        assert_eq!(sizes.collect::<Vec<_>>(), [2, 2, 1]);
+    }
+
+    #[test]
+    fn a_batch_stays_the_same_until_it_has_arrived() {
+        let mut queue = Queue::new(1 << 20);
+        queue.push(&ONLINE, Share::All, 0);
+        let first = queue.take().unwrap();
+        queue.push(&ONLINE, Share::All, 0);
+        assert_eq!(queue.take().unwrap().text, first.text);
+        assert_eq!(queue.events(), 2, "what is on its way counts");
+        assert_eq!(deliver(&mut queue), [1]);
+        assert_eq!(deliver(&mut queue), [2]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_its_range() {
+        let mut queue = Queue::new(10_000);
+        for _ in 0..1_000 {
+            queue.push(&ONLINE, Share::All, 0);
+        }
+        let kept = queue.events() as u64;
+        assert!((100..200).contains(&kept), "{kept}");
+        assert!(queue.bytes() < 10_000);
+        assert_eq!(queue.dropped(), 1_000 - kept);
+        let batch = queue.take().unwrap();
+        queue.done(5);
+        assert_eq!(batch.events as u64, kept);
+        let notice = queue.take().unwrap();
+        assert_eq!(
+            notice.text,
+            format!(r#"{{"seq":1001,"type":"lost","from":{},"to":1000,"at":5}}"#, kept + 1)
+        );
+        queue.done(0);
+        queue.push(&ONLINE, Share::All, 0);
+        assert_eq!(deliver_all(&mut queue), [1_002]);
+    }
+
+    #[test]
+    fn every_number_arrives_or_is_told_to_be_lost() {
+        for (max, pushes) in [(500, 7), (3_000, 11), (10_000, 400), (300_000, 3_000)] {
+            let mut queue = Queue::new(max);
+            let mut told = Vec::new();
+            for round in 0..200 {
+                for push in 0..(round * 7) % pushes {
+                    let frame = "x".repeat((round * push) % 97);
+                    let message =
+                        Event::Message { user: "A", device: "", to: None, frame: &[&frame] };
+                    match push % 3 {
+                        0 => queue.push(&ONLINE, Share::All, 0),
+                        _ => queue.push(&message, Share::Most, 0),
+                    }
+                    assert!(queue.bytes() <= max);
+                }
+                told.extend(deliver(&mut queue));
+            }
+            told.extend(deliver_all(&mut queue));
+            assert_eq!(told, (1..=queue.last_seq()).collect::<Vec<_>>(), "{max}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_messages_leaves_room_for_who_is_online() {
+        let mut queue = Queue::new(100_000);
+        let message = Event::Message { user: "A", device: "", to: None, frame: &["x"] };
+        for _ in 0..10_000 {
+            queue.push(&message, Share::Most, 0);
+        }
+        let dropped = queue.dropped();
+        for _ in 0..100 {
+            queue.push(&ONLINE, Share::All, 0);
+        }
+        assert_eq!(queue.dropped(), dropped);
+    }
+
+    #[test]
+    fn an_event_longer_than_the_queue_is_told_to_be_lost() {
+        let mut queue = Queue::new(1_000);
+        let long = "x".repeat(2_000);
+        let message = Event::Message { user: "A", device: "", to: None, frame: &[&long] };
+        queue.push(&message, Share::Most, 0);
+        assert!(queue.take().is_none());
+        queue.push(&ONLINE, Share::All, 0);
+        assert_eq!(deliver_all(&mut queue), [1, 2, 3]);
+    }
+}

@@ -1,0 +1,353 @@
+//! The thread that sends: one batch at a time, again and again until it has
+//! arrived. The only part of the webhooks that waits, and that looks at a clock.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::config::LONGEST;
+use super::outbox::{Clock, Outbox};
+use super::post::Post;
+use super::queue::Batch;
+
+/// Users who are due to be offline that are told of at once, before the loop has
+/// its turn at the outbox again.
+const DUE: usize = 256;
+/// Failures in a row after which it is worth a warning. A backend that closes a
+/// kept connection in the moment of a request is not.
+const WARN_AFTER: u32 = 2;
+
+/// What the loop and the thread share.
+#[derive(Debug)]
+pub struct Shared {
+    state: Mutex<State>,
+    /// The thread has something to do, or has ended.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+pub struct State {
+    pub outbox: Outbox,
+    /// The thread sleeps because there is nothing to do, until somebody is due if
+    /// anybody is.
+    idle: bool,
+    until: Option<Instant>,
+    /// Set to go down; the time is that up to which it still tries.
+    closing: Option<Instant>,
+    ended: bool,
+    pub delivered: u64,
+    pub failures: u64,
+}
+
+/// The time now.
+pub fn clock() -> Clock {
+    // A clock before 1970 has never been set.
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Clock { instant: Instant::now(), unix }
+}
+
+impl Shared {
+    pub fn new(outbox: Outbox) -> Self {
+        let state = State {
+            outbox,
+            idle: false,
+            until: None,
+            closing: None,
+            ended: false,
+            delivered: 0,
+            failures: 0,
+        };
+        Shared { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Held for a look or a move, never while anything is waited for. A panic of
+    /// the thread leaves a whole state: it happens while the lock is not held.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the outbox, and wakes the thread if it has to do something now.
+    pub fn change(&self, change: impl FnOnce(&mut Outbox)) {
+        let mut state = self.lock();
+        change(&mut state.outbox);
+        let has_work = state.outbox.queue().events() > 0
+            || (state.until.is_none() && state.outbox.next_due().is_some());
+        if state.idle && has_work {
+            state.idle = false;
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Has the thread send what waits, within this time, and end. Returns how many
+    /// events were left.
+    pub fn close(&self, within: Duration) -> usize {
+        let until = Instant::now() + within.min(LONGEST);
+        let mut state = self.lock();
+        state.closing = Some(until);
+        self.changed.notify_all();
+        while !state.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.wait(state, Some(left));
+        }
+        state.outbox.queue().events()
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        most: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match most {
+            Some(most) => {
+                let waited = self.changed.wait_timeout(state, most);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// The next batch, as soon as there is one; `None` when there will be none.
+    fn next(&self) -> Option<Arc<Batch>> {
+        loop {
+            let mut state = self.lock();
+            let clock = clock();
+            state.outbox.set_clock(clock);
+            state.outbox.advance(clock.instant, DUE);
+            if let Some(batch) = state.outbox.take() {
+                return Some(batch);
+            }
+            if state.closing.is_some() {
+                return None;
+            }
+            state.until = state.outbox.next_due();
+            let most = state.until.map(|until| until.saturating_duration_since(clock.instant));
+            state.idle = true;
+            self.wait(state, most).idle = false;
+        }
+    }
+
+    /// Waits before the next try; false when there is no time for one. Whoever is
+    /// going down waits for `hurried` at most.
+    fn pause(&self, wait: Duration, hurried: Duration) -> bool {
+        let mut until = Instant::now() + wait;
+        let mut is_hurried = false;
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(end) = state.closing {
+                if now >= end {
+                    return false;
+                }
+                if !is_hurried {
+                    until = until.min(now + hurried);
+                    is_hurried = true;
+                }
+            }
+            if now >= until {
+                return true;
+            }
+            state = self.wait(state, Some(until - now));
+        }
+    }
+
+    fn delivered(&self, batch: &Batch) {
+        let mut state = self.lock();
+        state.delivered += batch.events as u64;
+        state.outbox.done(Instant::now());
+    }
+}
+
+/// The shortest wait between tries: not even a test asks without a pause.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// How long to wait between tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    min: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub fn new(min: Duration, max: Duration) -> Self {
+        let (min, max) = (min.clamp(SHORTEST, LONGEST), max.clamp(SHORTEST, LONGEST));
+        Backoff { min, max, next: min.min(max) }
+    }
+
+    /// The wait after a failure: twice the one before, of which half is at random,
+    /// so that several servers do not come back to a backend all at once.
+    fn wait(&mut self, random: u8) -> Duration {
+        let wait = self.next / 2 + self.next / 2 * u32::from(random) / 255;
+        self.next = self.next.saturating_mul(2).min(self.max);
+        wait
+    }
+
+    fn reset(&mut self) {
+        *self = Backoff::new(self.min, self.max);
+    }
+}
+
+/// Sends until the other end [closes](Shared::close). A panic is a bug, but not
+/// the end: the batch is still there.
+pub fn run(shared: &Shared, post: &impl Post, backoff: Backoff, origin: &str) {
+    loop {
+        let sending = AssertUnwindSafe(|| deliver(shared, post, backoff, origin));
+        if panic::catch_unwind(sending).is_ok() {
+            break;
+        }
+        log::error!("webhooks: the thread that sends has panicked and goes on");
+        if !shared.pause(backoff.max.min(PANICKED), backoff.min) {
+            break;
+        }
+    }
+    shared.lock().ended = true;
+    shared.changed.notify_all();
+}
+
+/// How long the thread rests after a panic, at most.
+const PANICKED: Duration = Duration::from_secs(1);
+
+fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str) {
+    let random = ring::rand::SystemRandom::new();
+    let epoch = shared.lock().outbox.epoch().to_owned();
+    let mut failures = 0_u32;
+    while let Some(batch) = shared.next() {
+        let body = format!(r#"{{"epoch":"{epoch}","events":[{}]}}"#, batch.text);
+        match post.post(clock().unix.as_secs(), &body) {
+            Ok(()) => {
+                shared.delivered(&batch);
+                if failures >= WARN_AFTER {
+                    log::info!("webhooks: {origin} takes events again, after {failures} failures");
+                }
+                failures = 0;
+                backoff.reset();
+            }
+            Err(failure) => {
+                failures = failures.saturating_add(1);
+                let random = ring::rand::generate::<[u8; 1]>(&random);
+                let wait = backoff.wait(random.map_or(255, |random| random.expose()[0]));
+                let (waiting, dropped) = {
+                    let mut state = shared.lock();
+                    state.failures += 1;
+                    (state.outbox.queue().events(), state.outbox.queue().dropped())
+                };
+                let level =
+                    if failures >= WARN_AFTER { log::Level::Warn } else { log::Level::Debug };
+                log::log!(
+                    level,
+                    "webhooks: {origin} has not taken {} events from number {} on: {failure}; again \
+                     in {:.1} s, {waiting} wait, {dropped} were dropped",
+                    batch.events,
+                    batch.first,
+                    wait.as_secs_f64()
+                );
+                if !shared.pause(wait, backoff.min) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::super::config::WebhookConfig;
+    use super::super::post::Failure;
+    use super::*;
+
+    /// What becomes of a request.
+    #[derive(Clone, Copy)]
+    enum Fate {
+        Arrives,
+        Fails,
+        Panics,
+    }
+
+    /// A backend with a plan for its first requests; later ones arrive.
+    struct Plan {
+        fates: Mutex<std::vec::IntoIter<Fate>>,
+        bodies: Sender<String>,
+    }
+
+    impl Post for Plan {
+        fn post(&self, _: u64, body: &str) -> Result<(), Failure> {
+            let fate = self.fates.lock().unwrap().next().unwrap_or(Fate::Arrives);
+            match fate {
+                Fate::Panics => panic!("as planned"),
+                Fate::Fails => return Err(Failure::Status(500)),
+                Fate::Arrives => {}
+            }
+            self.bodies.send(body.to_owned()).unwrap();
+            Ok(())
+        }
+    }
+
+    fn start(fates: Vec<Fate>) -> (Arc<Shared>, Receiver<String>) {
+        let config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
+        let shared = Arc::new(Shared::new(Outbox::new(&config, 10, clock())));
+        let (bodies, arrived) = channel();
+        let plan = Plan { fates: Mutex::new(fates.into_iter()), bodies };
+        let ours = Arc::clone(&shared);
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(4));
+        std::thread::spawn(move || run(&ours, &plan, backoff, "http://backend"));
+        (shared, arrived)
+    }
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn online(shared: &Shared, user: &str) {
+        shared.change(|outbox| outbox.opened(user, "", Instant::now()));
+    }
+
+    fn user_of(body: &str) -> String {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        body["events"][0]["user"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_fails_is_sent_again_and_a_panic_loses_nothing() {
+        use Fate::{Fails, Panics};
+        let (shared, arrived) = start(vec![Panics, Fails, Fails, Panics, Fails]);
+        for user in ["A", "B", "C"] {
+            online(&shared, user);
+            assert_eq!(user_of(&arrived.recv_timeout(DEADLINE).unwrap()), user);
+        }
+        assert_eq!(shared.close(DEADLINE), 0);
+        let state = shared.lock();
+        assert_eq!((state.delivered, state.failures), (3, 3));
+    }
+
+    #[test]
+    fn going_down_sends_what_waits_and_gives_up_in_time() {
+        let (shared, arrived) = start(vec![Fate::Fails; 3]);
+        online(&shared, "A");
+        assert_eq!(shared.close(DEADLINE), 0);
+        assert_eq!(user_of(&arrived.recv_timeout(DEADLINE).unwrap()), "A");
+
+        let (shared, _arrived) = start(vec![Fate::Fails; 100_000]);
+        online(&shared, "A");
+        assert_eq!(shared.close(Duration::from_millis(50)), 1);
+    }
+
+    #[test]
+    fn waits_double_up_to_their_bound() {
+        let (min, max) = (Duration::from_millis(500), Duration::from_secs(60));
+        let mut backoff = Backoff::new(min, max);
+        let longest: Vec<_> = (0..9).map(|_| backoff.wait(255).as_millis()).collect();
+        assert_eq!(longest, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        backoff.reset();
+        assert_eq!(backoff.wait(0), min / 2);
+
+        let mut extreme = Backoff::new(Duration::ZERO, Duration::MAX);
+        assert_eq!(extreme.wait(255), SHORTEST);
+        for _ in 0..100 {
+            assert!(extreme.wait(255) <= LONGEST);
+        }
+    }
+}

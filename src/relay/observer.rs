@@ -1,0 +1,62 @@
+//! Who wants to know what happens in a relay.
+
+use crate::hub::{ConnId, Hub};
+
+/// Is told what happens in a [`Relay`](crate::Relay) that was made
+/// [with it](crate::Relay::with_observer). Called on the loop's thread, so it
+/// must not block; it can look things up in the hub and send nothing. What it
+/// does not implement costs nothing.
+pub trait Observer {
+    /// A connection is open; see [`Handler::on_open`](crate::Handler::on_open).
+    fn on_open(&mut self, hub: &Hub, conn: ConnId) {
+        let _ = (hub, conn);
+    }
+
+    /// A client has sent a message to a user, or to everyone. `frame` is, in
+    /// pieces, the text that its receivers get. Whether there are any,
+    /// [`Observer::on_undelivered`] says next.
+    fn on_message(&mut self, hub: &Hub, from: ConnId, to: Option<&str>, frame: &[&str]) {
+        let _ = (hub, from, to, frame);
+    }
+
+    /// A client's message was for a user who is offline: it is dropped.
+    fn on_undelivered(&mut self, hub: &Hub, from: ConnId, to: &str, frame: &[&str]) {
+        let _ = (hub, from, to, frame);
+    }
+
+    /// A connection is gone, once for each that was opened; its user and device
+    /// still answer.
+    fn on_close(&mut self, hub: &Hub, conn: ConnId) {
+        let _ = (hub, conn);
+    }
+}
+
+/// Nobody wants to know.
+impl Observer for () {}
+
+/// Somebody does, or nobody, as a setting says.
+impl<O: Observer> Observer for Option<O> {
+    fn on_open(&mut self, hub: &Hub, conn: ConnId) {
+        if let Some(observer) = self {
+            observer.on_open(hub, conn);
+        }
+    }
+
+    fn on_message(&mut self, hub: &Hub, from: ConnId, to: Option<&str>, frame: &[&str]) {
+        if let Some(observer) = self {
+            observer.on_message(hub, from, to, frame);
+        }
+    }
+
+    fn on_undelivered(&mut self, hub: &Hub, from: ConnId, to: &str, frame: &[&str]) {
+        if let Some(observer) = self {
+            observer.on_undelivered(hub, from, to, frame);
+        }
+    }
+
+    fn on_close(&mut self, hub: &Hub, conn: ConnId) {
+        if let Some(observer) = self {
+            observer.on_close(hub, conn);
+        }
+    }
+}

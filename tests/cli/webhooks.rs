@@ -1,0 +1,88 @@
+//! The command with a webhook: what it refuses, what it never tells, and how it
+//! goes down.
+
+use std::net::TcpListener;
+
+use crate::program::{Folder, Program, longlink, run};
+use crate::refusals::assert_refused;
+
+const SECRET: &str = "a-secret-that-nobody-may-see";
+
+/// An address that refuses connections.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn webhooks_that_cannot_be_sent_are_refused() {
+    let folder = Folder::new();
+    let secret = folder.file("secret", SECRET);
+    let short = folder.file("short", "0123456789abcde\n");
+    let with = |url| ["--webhook", url, "--webhook-secret-file", secret.as_str()];
+    assert_refused(&["--webhook", "http://h/"], &["webhook needs webhook-secret-file"]);
+    assert_refused(&["--webhook-events", "online"], &["webhook-events needs webhook"]);
+    assert_refused(&["--webhook-queue", "1m"], &["webhook-queue needs webhook"]);
+    assert_refused(
+        &["--webhook", "http://h/", "--webhook-secret-file", &secret, "--webhook-queue", "1k"],
+        &["--webhook-queue", "64k"],
+    );
+    #[cfg(feature = "tls")]
+    assert_refused(
+        &["--webhook", "https://h/", "--webhook-secret-file", &secret, "--webhook-ca", &secret],
+        &["webhook-ca", "no whole PEM certificate"],
+    );
+    assert_refused(&with("backend"), &["webhook", "expected a URL"]);
+    assert_refused(&with("ftp://backend/"), &["webhook", "http://"]);
+    assert_refused(
+        &["--webhook", "http://h/", "--webhook-secret-file", &short],
+        &["webhook", "shorter than 16 bytes"],
+    );
+    assert_refused(
+        &["--webhook", "http://h/", "--webhook-secret-file", "/no/such/file"],
+        &["--webhook-secret-file", "cannot read"],
+    );
+    let url = with("http://h/");
+    let mut args = url.to_vec();
+    args.extend(["--webhook-events", "online,lost"]);
+    assert_refused(&args, &["--webhook-events", "online, offline, message, undelivered"]);
+    #[cfg(not(feature = "tls"))]
+    assert_refused(&with("https://backend/"), &["feature tls"]);
+}
+
+#[test]
+fn a_refusal_does_not_tell_the_url_or_the_secret() {
+    let folder = Folder::new();
+    let secret = folder.file("secret", SECRET);
+    for url in ["http://me:hidden@backend/", "gopher://hidden/", "http://a b/hidden"] {
+        let args = ["--webhook", url, "--webhook-secret-file", &secret];
+        let (code, out, err) = run(&mut longlink(&args));
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(!err.contains("hidden") && !err.contains(SECRET), "{err}");
+    }
+}
+
+#[test]
+fn a_dead_backend_is_told_in_the_log_without_a_secret() {
+    let folder = Folder::new();
+    let (secret, addr) = (folder.file("secret", SECRET), nobody());
+    let mut program = Program::start(&[
+        "--webhook",
+        &format!("http://{addr}/hidden-path?key=hidden-key"),
+        "--webhook-secret-file",
+        &secret,
+        "--log",
+        "trace",
+        "--close-timeout",
+        "0.2",
+    ]);
+    let lines = program.log();
+    let _user = program.user("alice");
+    let told = format!("webhooks: http://{addr} has not taken 1 events from number 1 on");
+    let mut seen = vec![lines.find(&format!("WARN  [longlink::backend::webhooks::worker] {told}"))];
+    program.signal("TERM");
+    assert_eq!(program.wait(), 0);
+    seen.extend(lines.rest());
+    let all = seen.join("\n");
+    assert!(all.contains("1 events were not taken, and are lost"), "{all}");
+    assert!(!all.contains("hidden") && !all.contains(SECRET), "{all}");
+}

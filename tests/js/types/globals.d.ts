@@ -1,0 +1,2 @@
+/** What uni-app's own platforms have in the place of `wx`. */
+declare const uni: any;

@@ -1,0 +1,68 @@
+"""Who may connect, with tickets that PyJWT has minted."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+
+import jwt
+
+from launch import longlink
+from test_interop import Interop
+from tickets import SECRET, mint, mint_alice, secret_file
+
+
+class Tickets(Interop):
+    def setUp(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.log = self.enterContext(open(f"{folder}/log", "w+"))
+        flags = ("--secret-file", secret_file(folder), "--reject-delay", "0")
+        self.address = self.enterContext(longlink(*flags, level="trace", log=self.log))
+
+    async def refused(self, ticket: str, user: str = "alice") -> None:
+        self.assertEqual(await self.refusal(f"{self.url(user)}?ticket={ticket}"), 401)
+
+    async def test_the_documented_sample_lets_in(self) -> None:
+        ticket = mint_alice()
+        client = await self.open("alice", additional_headers={"Authorization": f"Bearer {ticket}"})
+        await self.beat(client)
+        offers = ["longlink.v1", f"ticket.{ticket}"]
+        client = await self.open("alice", subprotocols=offers)
+        self.assertEqual(client.subprotocol, "longlink.v1")
+        await self.beat(client)
+        await self.refused(ticket, "bob")
+        self.assertEqual(await self.refusal(self.url("alice")), 401)
+
+    async def test_what_is_not_signed_with_the_secret_is_refused(self) -> None:
+        claims = {"sub": "alice", "exp": int(time.time()) + 60}
+        other = SECRET[::-1]
+        for ticket in (
+                mint_alice(other),
+                jwt.encode(claims, None, "none"),
+                jwt.encode(claims, SECRET * 2, "HS512"),
+                mint("alice") + "A",
+                "x" * 5_000,
+        ):
+            await self.refused(ticket)
+
+    async def test_a_ticket_has_its_time_its_user_and_its_device(self) -> None:
+        await self.refused(mint("alice", ttl=-10))
+        await self.refused(mint("alice", nbf=int(time.time()) + 60))
+        await self.refused(jwt.encode({"sub": "alice"}, SECRET, "HS256"))
+        await self.refused(f"{mint('alice', device='phone')}&device=pad")
+        # Both clocks may be a little wrong.
+        for ticket in (mint("alice", ttl=-2), mint("alice", nbf=int(time.time()) + 2)):
+            await self.beat(await self.open("alice", additional_headers={
+                "Authorization": f"Bearer {ticket}"}))
+
+    async def test_nothing_of_a_ticket_is_logged(self) -> None:
+        good, foreign = mint("alice"), mint("alice", secret=SECRET[::-1])
+        await self.beat(await self.open("alice", subprotocols=["longlink.v1", f"ticket.{good}"]))
+        await self.refused(foreign)
+        await self.refused(mint("alice", ttl=-10))
+        self.log.seek(0)
+        log = self.log.read()
+        self.assertIn("open user alice", log)
+        self.assertIn("refused user alice", log)
+        for secret in (SECRET, good, foreign, "eyJ", "ticket="):
+            self.assertNotIn(secret, log)

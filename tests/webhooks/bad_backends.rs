@@ -1,0 +1,97 @@
+//! Backends that hang, fail, redirect, break off or never stop: each loses
+//! nothing, and nothing comes out of order.
+
+use std::time::{Duration, Instant};
+
+use super::backend::{Backend, Manner};
+use super::ledger::Ledger;
+use super::site;
+use super::support::client::DEADLINE;
+
+/// A backend that misbehaves for three requests and then takes everything.
+fn recovers_from(manner: Manner) -> Backend {
+    let backend = Backend::start(manner);
+    let (site, webhooks) = site(&backend, |_| {});
+    let mut ledger = Ledger::default();
+    let mut alice = site.connect("alice");
+    for round in 0..3 {
+        alice.send(&format!("message {round}")).texts();
+        let request = backend.request();
+        assert_eq!(request.taken, manner.takes());
+        if request.taken {
+            ledger.add(&request);
+        }
+    }
+    backend.behave(Manner::Takes);
+    alice.send("the last").texts();
+    ledger.until(&backend, |ledger| ledger.last == 5);
+    assert_eq!(ledger.told()[0], "online alice");
+    assert_eq!(ledger.lost, []);
+    assert_eq!(webhooks.stop(DEADLINE), 0, "{manner:?}");
+    let stats = webhooks.stats();
+    assert_eq!((stats.delivered, stats.failures == 0), (5, manner.takes()), "{manner:?}");
+    backend
+}
+
+#[test]
+fn one_that_fails_is_asked_again() {
+    // Also what is the caller's fault: nothing may be skipped without a word.
+    for status in [500, 503, 429, 408, 400, 401, 404, 410, 413, 300, 304] {
+        recovers_from(Manner::Status(status));
+    }
+}
+
+#[test]
+fn one_that_redirects_is_not_followed() {
+    let other = Backend::start(Manner::Takes);
+    for status in [301, 302, 303, 307, 308] {
+        recovers_from(Manner::Redirects(status, other.addr));
+    }
+    assert!(other.request_within(Duration::ZERO).is_none());
+}
+
+#[test]
+fn one_that_does_not_answer_is_left_in_time() {
+    for manner in [Manner::Hangs, Manner::Drips] {
+        let start = Instant::now();
+        recovers_from(manner);
+        assert!(start.elapsed() >= Duration::from_millis(500), "it was given its time");
+    }
+}
+
+#[test]
+fn one_that_breaks_off_is_asked_again() {
+    for manner in [Manner::Closes, Manner::ClosesInHead, Manner::Babbles, Manner::EndlessHead] {
+        recovers_from(manner);
+    }
+}
+
+#[test]
+fn one_that_has_said_yes_need_not_say_it_well() {
+    for manner in [Manner::ClosesInBody, Manner::TakesAndHangs] {
+        recovers_from(manner);
+    }
+}
+
+#[test]
+fn a_gigabyte_is_not_read() {
+    let backend = recovers_from(Manner::Floods);
+    // What the two sockets' buffers hold is written all the same.
+    assert!(backend.written() < 64 << 20, "{}", backend.written());
+}
+
+#[test]
+fn one_that_is_not_there_is_waited_for() {
+    let gone = Backend::start(Manner::Takes);
+    let addr = gone.addr;
+    let (site, webhooks) = site(&gone, |_| {});
+    drop(gone);
+    let mut alice = site.connect("alice");
+    while webhooks.stats().failures < 3 {
+        alice.texts();
+    }
+    let backend = Backend::start_on(addr, Manner::Takes);
+    let mut ledger = Ledger::default();
+    ledger.until(&backend, |ledger| ledger.last == 1);
+    assert_eq!(webhooks.stop(DEADLINE), 0);
+}

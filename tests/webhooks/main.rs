@@ -1,0 +1,42 @@
+//! Webhooks over real sockets: what a backend is told, and how one that is dead,
+//! slow or lying is borne with.
+
+mod backend;
+mod bad_backends;
+mod ledger;
+#[path = "../support/mod.rs"]
+mod support;
+mod telling;
+#[cfg(feature = "tls")]
+mod tls;
+mod under_load;
+
+use std::time::Duration;
+
+use longlink::{Config, Relay, RelayConfig, WebhookConfig, WebhookEvents, Webhooks};
+
+use backend::{Backend, SECRET};
+use support::serve::{Site, serve};
+
+/// A server that tells this backend, with times so short that a test can wait
+/// for them.
+fn site(
+    backend: &Backend,
+    change: impl FnOnce(&mut WebhookConfig),
+) -> (Site<Relay<Webhooks>>, Webhooks) {
+    let mut hook = WebhookConfig::new(&backend.url(), SECRET).unwrap();
+    hook.events = WebhookEvents::named(WebhookEvents::NAMES).unwrap();
+    hook.offline_after = Duration::from_millis(50);
+    hook.timeout = Duration::from_millis(500);
+    hook.retry_min = Duration::from_millis(5);
+    hook.retry_max = Duration::from_millis(50);
+    change(&mut hook);
+    serve_with(hook)
+}
+
+/// A server with these webhooks.
+fn serve_with(hook: WebhookConfig) -> (Site<Relay<Webhooks>>, Webhooks) {
+    let webhooks = Webhooks::start(hook, 1_000).unwrap();
+    let relay = Relay::with_observer(RelayConfig::default(), webhooks.clone());
+    (serve(Config::default(), relay), webhooks)
+}
