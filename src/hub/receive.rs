@@ -79,7 +79,7 @@ impl Hub {
             && heard - before >= gap
         {
             let used = self.feed_one(handler, conn, bytes);
-            if used < bytes.len() {
+            if used < bytes.len() && self.is_open(conn) {
                 // All before this read has been paid; what it began with has not.
                 let before = if used > 0 { self.now } else { 0 };
                 self.receive_metered(handler, conn, &mut bytes[used..], before);
@@ -288,7 +288,7 @@ impl Hub {
     }
 
     /// Handles one message if it is one whole frame and there is budget. Returns how
-    /// many bytes it used: all of them when the connection is closed.
+    /// many bytes it used. The connection may be closed after that.
     #[inline(always)]
     fn feed_one<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
         if self.work == 0 {
@@ -303,10 +303,11 @@ impl Hub {
         } else {
             self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
         }
-        if self.is_open(conn) { size } else { bytes.len() }
+        size
     }
 
-    /// The same for as many messages as there are.
+    /// The same for as many messages as there are. Returns all of the bytes when the
+    /// connection is closed.
     #[inline(always)]
     fn feed_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
         let mut at = 0;
@@ -314,6 +315,9 @@ impl Hub {
             match self.feed_one(handler, conn, &mut bytes[at..]) {
                 0 => break,
                 used => at += used,
+            }
+            if at < bytes.len() && !self.is_open(conn) {
+                return bytes.len();
             }
         }
         at
