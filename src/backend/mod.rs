@@ -7,6 +7,7 @@ mod api;
 mod config;
 mod key;
 mod members;
+mod ops;
 pub mod webhooks;
 
 use crate::conn::close::CloseReason;
@@ -66,7 +67,10 @@ impl<O: Observer> Backend<O> {
         let path = request.path();
         match hub.listener(conn) {
             LISTENER => path != "/healthz",
-            _ => self.api.has_key() && (path == "/api" || path.starts_with("/api/")),
+            _ => {
+                let api = path == "/api" || path.starts_with("/api/");
+                self.api.has_key() && (api || ops::has(path))
+            }
         }
     }
 }
@@ -87,7 +91,10 @@ impl<O: Observer> Handler for Backend<O> {
 
     fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
         if self.is_ours(hub, conn, request) {
-            self.api.answer(hub, &mut self.relay, conn, request)
+            match ops::answer(request) {
+                Some(page) => Reply::Now(page),
+                None => self.api.answer(hub, &mut self.relay, conn, request),
+            }
         } else {
             self.relay.on_request(hub, conn, request)
         }

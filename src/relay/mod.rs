@@ -8,7 +8,7 @@ mod door;
 mod fields;
 pub(crate) mod json;
 mod observer;
-mod page;
+pub(crate) mod page;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod v1;

@@ -7,16 +7,39 @@ use crate::conn::response::Response;
 use super::config::RelayConfig;
 use super::door;
 
-/// What the demo page may load and connect to: itself, and any WebSocket,
+/// What the demo page and the ops page may load and connect to: itself, and any WebSocket,
 /// since browsers do not all count `ws:` to the same host as `'self'`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-struct Asset {
-    path: &'static str,
-    content_type: &'static str,
-    body: &'static [u8],
+/// A file that is part of the program.
+pub(crate) struct Asset {
+    pub path: &'static str,
+    pub content_type: &'static str,
+    pub body: &'static [u8],
+}
+
+/// The answer to a request for one of these files; `None` for other paths.
+pub(crate) fn serve(assets: &[Asset], request: &Request<'_>) -> Option<Response> {
+    let asset = assets.iter().find(|asset| asset.path == request.path())?;
+    if !is_reading(request) {
+        return Some(read_only());
+    }
+    let response = Response::new(200)
+        .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        .field("Referrer-Policy", "no-referrer")
+        .field("X-Content-Type-Options", "nosniff")
+        .field("Cache-Control", "no-cache");
+    Some(response.body(asset.content_type, asset.body))
+}
+
+fn is_reading(request: &Request<'_>) -> bool {
+    matches!(request.method(), "GET" | "HEAD")
+}
+
+fn read_only() -> Response {
+    Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD")
 }
 
 /// The client stands in the sample mini-program, whose tools follow no link
@@ -72,21 +95,13 @@ pub fn answer(config: &RelayConfig, draining: bool, request: &Request<'_>) -> Re
             _ => Response::text(405, "only GET").field("Allow", "GET"),
         };
     }
-    let asset = ASSETS.iter().find(|asset| config.demo && asset.path == request.path());
-    if asset.is_none() && request.path() != "/healthz" {
-        return Response::text(404, "no such page");
+    if let Some(response) = serve(&ASSETS, request).filter(|_| config.demo) {
+        return response;
     }
-    if !matches!(request.method(), "GET" | "HEAD") {
-        return Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD");
-    }
-    match asset {
-        Some(asset) => Response::new(200)
-            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            .field("Referrer-Policy", "no-referrer")
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Cache-Control", "no-cache")
-            .body(asset.content_type, asset.body),
-        None if draining => Response::text(503, "going down").field("Retry-After", "2"),
-        None => Response::text(200, "ok").field("Cache-Control", "no-store"),
+    match request.path() {
+        "/healthz" if !is_reading(request) => read_only(),
+        "/healthz" if draining => Response::text(503, "going down").field("Retry-After", "2"),
+        "/healthz" => Response::text(200, "ok").field("Cache-Control", "no-store"),
+        _ => Response::text(404, "no such page"),
     }
 }
