@@ -7,6 +7,7 @@ mod api;
 mod config;
 mod key;
 mod members;
+pub mod metrics;
 pub mod webhooks;
 
 use crate::conn::close::CloseReason;
@@ -19,11 +20,12 @@ use crate::relay::{Observer, Relay};
 use api::Api;
 pub use config::BackendConfig;
 pub use key::{ApiKey, KeyError};
+use webhooks::Webhooks;
 
 /// A [`Relay`] that a backend can talk to, over HTTP: see `docs/api.md`.
 ///
 /// Requests are taken on listeners with the tag [`Backend::LISTENER`] and, if there is a
-/// key, below `/api/` on all others. Without a key whoever reaches such a listener may
+/// key, at `/metrics` and below `/api/` on all others. Without a key whoever reaches such a listener may
 /// send as anyone: it has to be one that only the backend can reach.
 ///
 /// ```no_run
@@ -56,6 +58,12 @@ impl<O: Observer> Backend<O> {
         Backend { relay, api: Api::new(config) }
     }
 
+    /// Has the metrics tell how these webhooks are doing.
+    pub fn with_webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.api.watch(webhooks);
+        self
+    }
+
     /// The relay, to send from and to look at.
     pub fn relay(&mut self) -> &mut Relay<O> {
         &mut self.relay
@@ -66,7 +74,10 @@ impl<O: Observer> Backend<O> {
         let path = request.path();
         match hub.listener(conn) {
             LISTENER => path != "/healthz",
-            _ => self.api.has_key() && (path == "/api" || path.starts_with("/api/")),
+            _ => {
+                let ours = path == "/metrics" || path == "/api" || path.starts_with("/api/");
+                ours && self.api.has_key()
+            }
         }
     }
 }

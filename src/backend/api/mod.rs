@@ -11,6 +11,7 @@ mod query;
 mod replay;
 mod route;
 mod send;
+mod stats;
 #[cfg(feature = "tickets")]
 mod ticket;
 mod tries;
@@ -23,6 +24,8 @@ use crate::relay::{Observer, Relay};
 
 use super::config::BackendConfig;
 use super::members::Members;
+use super::metrics::System;
+use super::webhooks::Webhooks;
 use failure::Failure;
 use replay::Replays;
 use route::Route;
@@ -35,6 +38,8 @@ pub struct Api {
     members: Members,
     replays: Replays,
     tries: Tries,
+    webhooks: Option<Webhooks>,
+    system: Option<System>,
 }
 
 /// What a route is given.
@@ -43,6 +48,8 @@ struct Call<'a, O> {
     relay: &'a mut Relay<O>,
     members: &'a mut Members,
     replays: &'a mut Replays,
+    webhooks: Option<&'a Webhooks>,
+    system: Option<&'a System>,
     request: &'a Request<'a>,
 }
 
@@ -52,7 +59,13 @@ impl Api {
     pub fn new(config: BackendConfig) -> Self {
         let members = Members::new(config.max_memberships);
         let replays = Replays::new(config.idempotency_time);
-        Api { config, members, replays, tries: Tries::default() }
+        let (tries, system) = (Tries::default(), System::look());
+        Api { config, members, replays, tries, webhooks: None, system }
+    }
+
+    /// Webhooks that the metrics are to tell of.
+    pub fn watch(&mut self, webhooks: Webhooks) {
+        self.webhooks = Some(webhooks);
     }
 
     pub fn has_key(&self) -> bool {
@@ -92,7 +105,9 @@ impl Api {
             return Reply::Read { at_most: self.config.max_body };
         }
         let Api { members, replays, .. } = self;
-        let answer = route.answer(&mut Call { hub, relay, members, replays, request });
+        let (webhooks, system) = (self.webhooks.as_ref(), self.system.as_ref());
+        let call = &mut Call { hub, relay, members, replays, webhooks, system, request };
+        let answer = route.answer(call);
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }
 
