@@ -71,9 +71,9 @@ pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
-    Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
-    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Refused, Reject, Reply,
-    SURPLUS, Sent, Sink, Stats, Upgrade, Wrote,
+    Accept, Config, ConfigError, ConnId, Devices, Frame, GroupError, Handler, Happened, Hub, Kind,
+    MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER, MAX_TRACED, OpenError, Pending,
+    Printable, Refused, Reject, Reply, SURPLUS, Sent, Sink, Stats, Traced, Upgrade, Wrote,
 };
 pub use relay::{Counters, Observer, Relay, RelayConfig};
 #[cfg(feature = "tickets")]

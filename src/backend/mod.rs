@@ -14,7 +14,7 @@ use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
+use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Traced, Upgrade};
 use crate::relay::{Observer, Relay};
 
 use api::Api;
@@ -89,8 +89,9 @@ impl<O: Observer> Handler for Backend<O> {
         conn: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
-        if hub.listener(conn) == LISTENER {
-            return Err(Reject(Response::text(404, "clients connect elsewhere")));
+        if self.is_ours(hub, conn, &upgrade) {
+            let accept = self.api.admit_trace(hub, &self.relay, conn, &upgrade);
+            return accept.map_err(|failure| Reject(failure.response()));
         }
         self.relay.on_upgrade(hub, conn, upgrade)
     }
@@ -113,6 +114,9 @@ impl<O: Observer> Handler for Backend<O> {
 
     #[inline]
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+        if self.api.traces.open(hub, conn) {
+            return;
+        }
         self.relay.on_open(hub, conn);
         self.api.on_open(hub, conn);
     }
@@ -129,6 +133,12 @@ impl<O: Observer> Handler for Backend<O> {
 
     #[inline]
     fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
-        self.relay.on_close(hub, conn, reason);
+        if !self.api.traces.close(hub, conn) {
+            self.relay.on_close(hub, conn, reason);
+        }
+    }
+
+    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
+        self.api.traces.tell(hub, events, missed);
     }
 }

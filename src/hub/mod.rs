@@ -28,6 +28,7 @@ mod send;
 mod slots;
 mod stats;
 mod timers;
+mod trace;
 mod users;
 
 use std::collections::VecDeque;
@@ -46,6 +47,7 @@ pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
 pub use lifecycle::{OpenError, SURPLUS};
 pub use stats::Stats;
+pub use trace::{Frame, Happened, Kind, MAX_TRACED, Traced};
 
 /// Names one connection for ever: a slot and the serial of its use. It may be
 /// kept; once the connection is gone it resolves to nothing.
@@ -56,6 +58,11 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// Tells it from all others that a hub has, until four billion have been accepted.
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
+
     /// The slot. Slots are reused, so it names a connection only while it is
     /// open; below `max_connections` + [`SURPLUS`].
     pub fn index(self) -> usize {
@@ -138,6 +145,7 @@ pub struct Hub {
     dirty: dirty::Dirty,
     /// A broadcast on its way.
     walk: Option<fan_out::Walk>,
+    traces: trace::Traces,
     /// Where an HTTP answer is put together.
     answer: Vec<u8>,
     /// To be freed at the end of the turn.
@@ -204,6 +212,7 @@ impl Hub {
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
             walk: None,
+            traces: trace::Traces::default(),
             answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),

@@ -26,6 +26,7 @@ mod refusals;
 mod service;
 mod settings;
 mod signals;
+mod tail;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
