@@ -58,6 +58,8 @@ mod tls;
 mod wheel;
 
 #[cfg(feature = "backend")]
+pub use backend::metrics::Metrics;
+#[cfg(feature = "backend")]
 pub use backend::webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 #[cfg(feature = "backend")]
 pub use backend::{ApiKey, Backend, BackendConfig, KeyError};

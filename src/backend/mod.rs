@@ -7,6 +7,7 @@ mod api;
 mod config;
 mod key;
 mod members;
+pub mod metrics;
 mod ops;
 pub mod webhooks;
 
@@ -20,11 +21,12 @@ use crate::relay::{Observer, Relay};
 use api::Api;
 pub use config::BackendConfig;
 pub use key::{ApiKey, KeyError};
+use webhooks::Webhooks;
 
 /// A [`Relay`] that a backend can talk to, over HTTP: see `docs/api.md`.
 ///
 /// Requests are taken on listeners with the tag [`Backend::LISTENER`] and, if there is a
-/// key, below `/api/` on all others. Without a key whoever reaches such a listener may
+/// key, at `/metrics` and below `/api/` on all others. Without a key whoever reaches such a listener may
 /// send as anyone: it has to be one that only the backend can reach.
 ///
 /// ```no_run
@@ -57,6 +59,12 @@ impl<O: Observer> Backend<O> {
         Backend { relay, api: Api::new(config) }
     }
 
+    /// Has the metrics tell how these webhooks are doing.
+    pub fn with_webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.api.watch(webhooks);
+        self
+    }
+
     /// The relay, to send from and to look at.
     pub fn relay(&mut self) -> &mut Relay<O> {
         &mut self.relay
@@ -68,7 +76,7 @@ impl<O: Observer> Backend<O> {
         match hub.listener(conn) {
             LISTENER => path != "/healthz",
             _ => {
-                let api = path == "/api" || path.starts_with("/api/");
+                let api = path == "/metrics" || path == "/api" || path.starts_with("/api/");
                 self.api.has_key() && (api || ops::has(path))
             }
         }

@@ -16,22 +16,31 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// A file that is part of the program.
 pub(crate) struct Asset {
     pub path: &'static str,
-    pub content_type: &'static str,
-    pub body: &'static [u8],
+    content_type: &'static str,
+    body: &'static [u8],
 }
 
-/// The answer to a request for one of these files; `None` for other paths.
-pub(crate) fn serve(assets: &[Asset], request: &Request<'_>) -> Option<Response> {
-    let asset = assets.iter().find(|asset| asset.path == request.path())?;
-    if !is_reading(request) {
-        return Some(read_only());
+pub(crate) const fn asset(
+    path: &'static str,
+    content_type: &'static str,
+    body: &'static [u8],
+) -> Asset {
+    Asset { path, content_type, body }
+}
+
+impl Asset {
+    /// The answer to a request for it.
+    pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
+        if !is_reading(request) {
+            return read_only();
+        }
+        Response::new(200)
+            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .field("Referrer-Policy", "no-referrer")
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Cache-Control", "no-cache")
+            .body(self.content_type, self.body)
     }
-    let response = Response::new(200)
-        .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        .field("Referrer-Policy", "no-referrer")
-        .field("X-Content-Type-Options", "nosniff")
-        .field("Cache-Control", "no-cache");
-    Some(response.body(asset.content_type, asset.body))
 }
 
 fn is_reading(request: &Request<'_>) -> bool {
@@ -50,53 +59,63 @@ macro_rules! client {
     };
 }
 
-const ASSETS: [Asset; 6] = [
-    Asset {
-        path: "/",
-        content_type: "text/html; charset=utf-8",
-        body: include_bytes!("demo/index.html"),
-    },
-    Asset {
-        path: "/demo.css",
-        content_type: "text/css; charset=utf-8",
-        body: include_bytes!("demo/demo.css"),
-    },
-    Asset {
-        path: "/demo.js",
-        content_type: "text/javascript; charset=utf-8",
-        body: include_bytes!("demo/demo.js"),
-    },
-    Asset {
-        path: "/longlink.js",
-        content_type: "text/javascript; charset=utf-8",
-        body: client!().as_bytes(),
-    },
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const CSS: &str = "text/css; charset=utf-8";
+pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+
+const ASSETS: [Asset; 12] = [
+    asset("/", HTML, include_bytes!("demo/index.html")),
+    asset("/demo/layout.css", CSS, include_bytes!("demo/layout.css")),
+    asset("/demo/phone.css", CSS, include_bytes!("demo/phone.css")),
+    asset("/demo/main.js", SCRIPT, include_bytes!("demo/main.js")),
+    asset("/demo/network.js", SCRIPT, include_bytes!("demo/network.js")),
+    asset("/demo/log.js", SCRIPT, include_bytes!("demo/log.js")),
+    asset("/demo/phone.js", SCRIPT, include_bytes!("demo/phone.js")),
+    asset("/demo/strip.js", SCRIPT, include_bytes!("demo/strip.js")),
+    asset("/demo/words.js", SCRIPT, include_bytes!("demo/words.js")),
+    asset("/longlink.js", SCRIPT, client!().as_bytes()),
     // The same as an ES module. The `module` of its own keeps it from the one
     // of a bundle that it may end up in.
-    Asset {
-        path: "/longlink.mjs",
-        content_type: "text/javascript; charset=utf-8",
-        body: concat!("const module = { exports: {} };\n", client!(), "\nexport { connect };\n")
+    asset(
+        "/longlink.mjs",
+        SCRIPT,
+        concat!("const module = { exports: {} };\n", client!(), "\nexport { connect };\n")
             .as_bytes(),
-    },
-    Asset {
-        path: "/longlink.d.ts",
-        content_type: "text/plain; charset=utf-8",
-        body: include_bytes!("../../examples/miniprogram/longlink/longlink.d.ts"),
-    },
+    ),
+    asset(
+        "/longlink.d.ts",
+        "text/plain; charset=utf-8",
+        include_bytes!("../../examples/miniprogram/longlink/longlink.d.ts"),
+    ),
 ];
+
+/// Whether tickets are asked for: no page can see the 401 of a handshake.
+const WITH_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":true}"#);
+const WITHOUT_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":false}"#);
+
+fn find(path: &str, tickets: bool) -> Option<&'static Asset> {
+    let server = if tickets { &WITH_TICKETS } else { &WITHOUT_TICKETS };
+    ASSETS.iter().chain([server]).find(|asset| asset.path == path)
+}
 
 /// Answers a request that is not a handshake, in the protocol's order: 404,
 /// 405, then what the path has to say.
-pub fn answer(config: &RelayConfig, draining: bool, request: &Request<'_>) -> Response {
+pub fn answer(
+    config: &RelayConfig,
+    tickets: bool,
+    draining: bool,
+    request: &Request<'_>,
+) -> Response {
     if door::user_of(request.path()).is_some() {
         return match request.method() {
             "GET" => request.upgrade_required(),
             _ => Response::text(405, "only GET").field("Allow", "GET"),
         };
     }
-    if let Some(response) = serve(&ASSETS, request).filter(|_| config.demo) {
-        return response;
+    let asset = if config.demo { find(request.path(), tickets) } else { None };
+    if let Some(asset) = asset {
+        return asset.answer(request);
     }
     match request.path() {
         "/healthz" if !is_reading(request) => read_only(),

@@ -9,7 +9,7 @@ use tungstenite::{Error, HandshakeError, Message};
 use crate::program::{Folder, Patient, Program, longlink, run};
 
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const NEXT: &str = "the next secret is long enough, too";
+pub const NEXT: &str = "the next secret is long enough, too";
 
 /// Signs a ticket with the command.
 fn mint(args: &[&str], secret: &str) -> String {

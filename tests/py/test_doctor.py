@@ -12,10 +12,10 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from launch import binary, longlink
+from launch import binary, free_port, longlink
+from nginx import NAME, nginx
 from test_interop import PATIENCE
-from test_nginx import FLAGS, free_port, nginx
-from test_wss import NAME
+from test_nginx import FLAGS
 
 UPGRADE = "        proxy_set_header Upgrade $http_upgrade;\n"
 HOST = "        proxy_set_header Host $host;\n"

@@ -11,6 +11,7 @@ mod query;
 mod replay;
 mod route;
 mod send;
+mod stats;
 #[cfg(feature = "tickets")]
 mod ticket;
 mod trace;
@@ -24,6 +25,8 @@ use crate::relay::{Observer, Relay};
 
 use super::config::BackendConfig;
 use super::members::Members;
+use super::metrics::System;
+use super::webhooks::Webhooks;
 use failure::Failure;
 use replay::Replays;
 use route::Route;
@@ -37,6 +40,8 @@ pub struct Api {
     members: Members,
     replays: Replays,
     tries: Tries,
+    webhooks: Option<Webhooks>,
+    system: Option<System>,
     pub traces: Traces,
 }
 
@@ -46,6 +51,8 @@ struct Call<'a, O> {
     relay: &'a mut Relay<O>,
     members: &'a mut Members,
     replays: &'a mut Replays,
+    webhooks: Option<&'a Webhooks>,
+    system: Option<&'a System>,
     request: &'a Request<'a>,
 }
 
@@ -55,7 +62,14 @@ impl Api {
     pub fn new(config: BackendConfig) -> Self {
         let members = Members::new(config.max_memberships);
         let replays = Replays::new(config.idempotency_time);
-        Api { config, members, replays, tries: Tries::default(), traces: Traces::default() }
+        let (tries, system) = (Tries::default(), System::look());
+        let traces = Traces::default();
+        Api { config, members, replays, tries, traces, webhooks: None, system }
+    }
+
+    /// Webhooks that the metrics are to tell of.
+    pub fn watch(&mut self, webhooks: Webhooks) {
+        self.webhooks = Some(webhooks);
     }
 
     pub fn has_key(&self) -> bool {
@@ -111,7 +125,9 @@ impl Api {
             return Reply::Read { at_most: self.config.max_body };
         }
         let Api { members, replays, .. } = self;
-        let answer = route.answer(&mut Call { hub, relay, members, replays, request });
+        let (webhooks, system) = (self.webhooks.as_ref(), self.system.as_ref());
+        let call = &mut Call { hub, relay, members, replays, webhooks, system, request };
+        let answer = route.answer(call);
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }
 
