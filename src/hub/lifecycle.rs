@@ -92,6 +92,7 @@ impl Hub {
             listener: 0,
             kept: false,
         }) as u32;
+        self.census.enter(Phase::Head);
         self.slots.fill(index as usize);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
@@ -252,9 +253,8 @@ impl Hub {
         self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
         self.unbind(index);
+        self.go_to(index, phase);
         let conn = &mut self.conns[index as usize];
-        self.held -= usize::from(conn.phase == Phase::Held);
-        conn.phase = phase;
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         self.untimed.push(ConnId { index, serial: conn.serial });
     }
@@ -283,12 +283,11 @@ impl Hub {
         }
         self.blocked -= u32::from(conn.flags.has(Flags::BLOCKED));
         conn.flags.clear(Flags::BLOCKED);
-        self.held -= usize::from(conn.phase == Phase::Held);
-        conn.phase = Phase::Ended;
         conn.out.clear(&mut self.arena);
         if conn.flags.has(Flags::OPENED) {
             conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         }
+        self.go_to(index, Phase::Ended);
         self.ended.push(index);
     }
 
@@ -310,11 +309,14 @@ impl Hub {
         let id = ConnId { index, serial: conn.serial };
         if conn.flags.has(Flags::OPENED) {
             let reason = conn.details.as_mut().and_then(|details| details.reason.take());
+            let reason = reason.unwrap_or(CloseReason::Aborted);
             self.stats.closed += 1;
-            handler.on_close(self, id, &reason.unwrap_or(CloseReason::Aborted));
+            self.stats.closes.note(&reason);
+            handler.on_close(self, id, &reason);
         }
         self.leave_all(index);
         let conn = self.conns.remove(index as usize);
+        self.census.leave(conn.phase);
         self.addresses.leave(conn.peer);
         self.slots.empty(index as usize);
         Some(id)
