@@ -40,6 +40,12 @@ impl Hub {
         if !self.fits(text.len()) {
             return 0;
         }
+        let receivers = self.begin_broadcast(text);
+        self.distributions.fan_outs.note(receivers as u64);
+        receivers
+    }
+
+    fn begin_broadcast(&mut self, text: &str) -> usize {
         let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
         // What is queued already goes out together with it, and who does not read
         // may be full: then it has to be queued.
@@ -71,6 +77,7 @@ impl Hub {
         if queued == 0 {
             self.arena.take_back(segment);
         }
+        self.distributions.fan_outs.note(queued as u64);
         queued
     }
 
@@ -111,6 +118,7 @@ impl Hub {
         if queued == 0 {
             self.arena.take_back(segment);
         }
+        self.distributions.fan_outs.note(queued as u64);
         queued
     }
 
@@ -212,6 +220,7 @@ impl Hub {
         let Hub { conns, arena, now, slots, walk, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
         let bytes = arena.slice(*segment);
+        let length = bytes.len();
         let (mut index, mut left) = (*next, *budget);
         let mut unusual = None;
         'walk: while left > 0
@@ -240,7 +249,9 @@ impl Hub {
         *budget = left;
         *next = index + usize::from(unusual.is_some());
         let stuck = matches!(unusual, Some((_, Some(_))));
-        self.stats.deliveries += u64::from(written - u32::from(stuck));
+        let delivered = u64::from(written - u32::from(stuck));
+        self.stats.deliveries += delivered;
+        self.stats.bytes_out += delivered * length as u64;
         unusual
     }
 }

@@ -69,6 +69,7 @@ impl Hub {
         self.set_now(now);
         let heard = self.now;
         let gap = self.pace.gap;
+        self.stats.bytes_in += bytes.len() as u64;
         let Some(record) = self.resolve_mut(conn) else { return };
         let before = std::mem::replace(&mut record.heard, heard);
         record.written = 0;

@@ -31,6 +31,9 @@ impl Hub {
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
+        if let Some(due) = self.wheel.next_deadline().filter(|due| *due <= self.now) {
+            self.distributions.timer_lag.note(self.now - due);
+        }
         let mut budget = TIMERS_PER_TURN;
         while let Some(index) = self.wheel.pop_due(self.now, &mut budget) {
             self.due(handler, index);

@@ -14,16 +14,16 @@ pub struct Family {
 }
 
 /// A label of a fixed set of values. Never anything that a client can choose.
-pub type Labelled<T> = (&'static str, Vec<(String, T)>);
+pub type Labelled = (&'static str, Vec<(String, u64)>);
 
 /// The values, by the kind of metric.
 #[derive(Clone, Debug)]
 pub enum Values {
     /// A total, which only grows while the process lives.
     Counter(f64),
-    Counters(Labelled<u64>),
+    Counters(Labelled),
     Gauge(f64),
-    Gauges(Labelled<u64>),
+    Gauges(Labelled),
     Histogram(Buckets),
     /// A fact about the process that is text.
     Info(&'static str, &'static str),

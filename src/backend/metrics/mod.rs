@@ -60,9 +60,9 @@ impl Metrics {
     }
 
     /// Adds memory, processor time and start of the process, if the system tells.
-    pub(super) fn process(mut self, system: Option<&System>) -> Self {
+    pub(super) fn process(mut self, system: Option<&System>, hub: &Hub) -> Self {
         if let Some(process) = system.and_then(System::process) {
-            self.sheet.process(&process);
+            self.sheet.process(&process, hub.connections());
         }
         self
     }
