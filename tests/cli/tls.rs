@@ -17,23 +17,23 @@ use crate::service::Manager;
 use crate::tickets::{SECRET, alice, status_on};
 
 /// The files of a certificate.
-struct Files {
+pub struct Files {
     cert: String,
     key: String,
 }
 
 impl Files {
-    fn new(folder: &Folder, server: &Server) -> Self {
+    pub fn new(folder: &Folder, server: &Server) -> Self {
         let cert = folder.file("fullchain.pem", &server.cert);
         Files { cert, key: folder.file("privkey.pem", &server.key) }
     }
 
-    fn flags(&self) -> [&str; 4] {
+    pub fn flags(&self) -> [&str; 4] {
         ["--tls-cert", &self.cert, "--tls-key", &self.key]
     }
 }
 
-fn addr(program: &Program) -> &str {
+pub fn addr(program: &Program) -> &str {
     program.addresses[0].strip_prefix("https://").expect("a TLS address")
 }
 
