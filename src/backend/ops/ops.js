@@ -4,7 +4,7 @@
 import { Chart } from './chart.js';
 import { People } from './people.js';
 import { ask, hasKey, setKey } from './server.js';
-import { bytes, number, otherLanguage, seconds, span, t, translate } from './words.js';
+import { bytes, number, otherLanguage, reasonName, seconds, span, t, translate } from './words.js';
 
 const PERIOD = 1_000;
 const RETRY_MOST = 5_000;
@@ -82,7 +82,7 @@ class Board {
     $('no-closes').hidden = sorted.length > 0;
     $('closes').replaceChildren(...sorted.map(([reason, count]) => {
       const [item, name, bar, figure] = ['li', 'span', 'meter', 'b'].map((tag) => document.createElement(tag));
-      name.textContent = reason;
+      name.textContent = reasonName(reason);
       figure.textContent = number(count);
       Object.assign(bar, { max: most, value: count });
       bar.setAttribute('aria-hidden', 'true');

@@ -271,7 +271,7 @@ test('thousands of users, in both languages, by day and night, on a phone', asyn
   assert.match(await chart('Bytes a second', 1), / [KM]B$/);
   assert.match(await chart('Memory', 0), / MB$/);
   assert.match(await chart('Loop turn', 0), / (µs|ms|s)$/);
-  assert.match(await chart('Waiting to be read', 0), /B$/);
+  assert.match(await chart('Waiting to be sent', 0), /B$/);
   for (const [i, [name, { viewport }]] of looks.entries()) {
     await tabs[i].page.bringToFront();
     await tabs[i].screenshot(`ops-${name}`, { fullPage: true });
