@@ -131,6 +131,12 @@ impl<O: Observer> Relay<O> {
         self.tickets.as_ref()
     }
 
+    /// What the observer says of a listing of those who are online.
+    #[cfg(feature = "backend")]
+    pub(crate) fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
+        self.observer.on_listing(hub)
+    }
+
     /// Running totals.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use longlink::{Ticket, Tickets};
+use longlink::Ticket;
 use rustls::ClientConnection;
 use socket2::{Domain, Socket, Type};
 use tungstenite::{Message, WebSocket};
@@ -16,7 +16,7 @@ use tungstenite::{Message, WebSocket};
 use crate::certs::Authority;
 use crate::frames::upgrade;
 use crate::program::{DEADLINE, Folder, Lines, Program, longlink, status_of};
-use crate::tickets::{NEXT, SECRET};
+use crate::tickets::{NEXT, SECRET, sign};
 use crate::tls::{Files, Tls, addr, connect, connect_over};
 
 /// What queries hold beside tickets.
@@ -39,10 +39,6 @@ struct Door {
 
 fn ticket(user: &str) -> Ticket {
     Ticket::new(user, SystemTime::now() + Duration::from_secs(3_600))
-}
-
-fn sign(secret: &str, ticket: &Ticket) -> String {
-    Tickets::new(&[secret], |_| SystemTime::now()).unwrap().sign(ticket).unwrap()
 }
 
 /// The same claims under a header that asks for no signature.

@@ -9,6 +9,8 @@ mod certs;
 mod api;
 mod bench;
 mod bench_failures;
+#[cfg(feature = "tls")]
+mod bench_tls;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]

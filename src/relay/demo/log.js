@@ -26,6 +26,7 @@ export class Log {
   #node;
   #empty;
   #reply;
+  #atEnd = true;
   #retold = new WeakMap(); // a line -> puts its words into the language of now
 
   /** `reply(id)` is called when a sender's name is pressed. */
@@ -33,6 +34,11 @@ export class Log {
     this.#node = node;
     this.#empty = empty;
     this.#reply = reply;
+    node.addEventListener('scroll', () => {
+      this.#atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < NEAR_END;
+    });
+    // A note above it makes it smaller.
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(node);
   }
 
   translate() {
@@ -73,7 +79,7 @@ export class Log {
       mark.ariaLabel = mark.title = say(state, reason);
     };
     this.#bubble(line, from, who, text, retell);
-    this.toEnd();
+    this.#toEnd();
     return (next, why = '') => {
       state = next;
       reason = why;
@@ -81,7 +87,8 @@ export class Log {
     };
   }
 
-  toEnd() {
+  #toEnd() {
+    this.#atEnd = true;
     this.#node.scrollTop = this.#node.scrollHeight;
   }
 
@@ -101,9 +108,8 @@ export class Log {
     this.#retold.set(line, retell);
     retell();
     const node = this.#node;
-    const atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < NEAR_END;
     while (node.childElementCount >= LINES) node.firstElementChild.remove();
     node.append(line);
-    if (atEnd) this.toEnd();
+    if (this.#atEnd) this.#toEnd();
   }
 }
