@@ -60,8 +60,8 @@ impl Metrics {
     }
 
     /// Adds memory, processor time and start of the process, if the system tells.
-    pub(super) fn process(mut self, system: Option<&System>, hub: &Hub) -> Self {
-        if let Some(process) = system.and_then(System::process) {
+    pub(super) fn process(mut self, system: &System, hub: &Hub) -> Self {
+        if let Some(process) = system.process() {
             self.sheet.process(&process, hub.connections());
         }
         self
