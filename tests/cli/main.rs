@@ -9,6 +9,8 @@ mod certs;
 mod api;
 mod bench;
 mod bench_failures;
+#[cfg(feature = "tls")]
+mod bench_tls;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]
@@ -26,6 +28,7 @@ mod refusals;
 mod service;
 mod settings;
 mod signals;
+mod tail;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;

@@ -47,6 +47,13 @@ class Nginx(test_interop.Interop):
     def logged(self) -> str:
         return (self.folder / "longlink.log").read_text()
 
+    def assert_logged(self, line: str) -> None:
+        """Waits for it: log lines are printed by a thread of their own."""
+        until = time.monotonic() + PATIENCE
+        while line not in (log := self.logged()):
+            self.assertLess(time.monotonic(), until, log)
+            time.sleep(0.01)
+
     async def test_users_chat_through_it(self) -> None:
         a, b = await self.open("A"), await self.open("B%2D")
         await self.beat(a)
@@ -61,13 +68,13 @@ class Nginx(test_interop.Interop):
         forged = {"X-Forwarded-For": "198.51.100.1, 127.0.0.1"}
         for user, source in (("near", "127.0.0.5"), ("far", "127.0.0.6")):
             await self.beat(await self.open(user, source, additional_headers=forged))
-            self.assertIn(f"open user {user} from {source}\n", self.logged())
+            self.assert_logged(f"open user {user} from {source}\n")
 
     async def test_no_query_reaches_a_log(self) -> None:
         client = await self.open("A?device=phone&secret=s3cr3t")
         await self.beat(client)
         await client.close()
-        self.assertIn("open user A device phone", self.logged())
+        self.assert_logged("open user A device phone")
         # What nginx logs of failures, too.
         self.server.close()
         with self.assertRaises(InvalidStatus) as failed:
@@ -96,7 +103,7 @@ class Nginx(test_interop.Interop):
             async with connect(url.replace("/A?", "/B?"), **self.way("127.0.0.5")):
                 pass
         self.assertEqual(failed.exception.response.status_code, 401)
-        self.assertIn("refused user B from 127.0.0.5: the ticket is for another user", self.logged())
+        self.assert_logged("refused user B from 127.0.0.5: the ticket is for another user")
         until = time.monotonic() + PATIENCE
         while "/websocket/B\" 401" not in (access := (site / "site.log").read_text()):
             self.assertLess(time.monotonic(), until, access)
