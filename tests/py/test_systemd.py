@@ -20,6 +20,7 @@ from pathlib import Path
 
 from launch import START_SECONDS, binary, free_port
 from nginx import make_certificate
+from tickets import secret_file
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
 SERVICE, SOCKET = "longlink.service", "longlink.socket"
@@ -120,7 +121,8 @@ class Started(unittest.TestCase):
             "strace", "-f", "-o", trace,
             # It is the process that the sockets are meant for.
             "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
-            binary(), "--tls-cert", cert, "--tls-key", key, "--log", "debug"]
+            binary(), "--tls-cert", cert, "--tls-key", key,
+            "--secret-file", secret_file(self.folder), "--log", "debug"]
         with ended(subprocess.Popen(command, stdin=subprocess.DEVNULL)) as launcher:
             # Plain on a TLS port: it is told so.
             self.assertIn(b" 400 ", get(socket.AF_INET, ("127.0.0.1", port)))
