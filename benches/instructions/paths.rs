@@ -230,6 +230,8 @@ fn world(connections: u32) -> World {
 fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
+    // All of them come from one address.
+    config.max_per_address = 0;
     world_with(connections, config)
 }
 

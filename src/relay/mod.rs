@@ -8,7 +8,7 @@ mod door;
 mod fields;
 pub(crate) mod json;
 mod observer;
-mod page;
+pub(crate) mod page;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod v1;
@@ -129,6 +129,12 @@ impl<O: Observer> Relay<O> {
     #[cfg(feature = "tickets")]
     pub fn tickets(&self) -> Option<&Tickets> {
         self.tickets.as_ref()
+    }
+
+    /// What the observer says of a listing of those who are online.
+    #[cfg(feature = "backend")]
+    pub(crate) fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
+        self.observer.on_listing(hub)
     }
 
     /// Running totals.

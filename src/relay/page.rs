@@ -7,16 +7,48 @@ use crate::conn::response::Response;
 use super::config::RelayConfig;
 use super::door;
 
-/// What the demo page may load and connect to: itself, and any WebSocket,
+/// What the demo page and the ops page may load and connect to: itself, and any WebSocket,
 /// since browsers do not all count `ws:` to the same host as `'self'`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-struct Asset {
+/// A file that is part of the program.
+pub(crate) struct Asset {
+    pub path: &'static str,
+    content_type: &'static str,
+    body: &'static [u8],
+}
+
+pub(crate) const fn asset(
     path: &'static str,
     content_type: &'static str,
     body: &'static [u8],
+) -> Asset {
+    Asset { path, content_type, body }
+}
+
+impl Asset {
+    /// The answer to a request for it.
+    pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
+        if !is_reading(request) {
+            return read_only();
+        }
+        Response::new(200)
+            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .field("Referrer-Policy", "no-referrer")
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Cache-Control", "no-cache")
+            .body(self.content_type, self.body)
+    }
+}
+
+fn is_reading(request: &Request<'_>) -> bool {
+    matches!(request.method(), "GET" | "HEAD")
+}
+
+fn read_only() -> Response {
+    Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD")
 }
 
 /// The client stands in the sample mini-program, whose tools follow no link
@@ -27,13 +59,9 @@ macro_rules! client {
     };
 }
 
-const fn asset(path: &'static str, content_type: &'static str, body: &'static [u8]) -> Asset {
-    Asset { path, content_type, body }
-}
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const CSS: &str = "text/css; charset=utf-8";
+pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
 const ASSETS: [Asset; 12] = [
@@ -86,20 +114,13 @@ pub fn answer(
         };
     }
     let asset = if config.demo { find(request.path(), tickets) } else { None };
-    if asset.is_none() && request.path() != "/healthz" {
-        return Response::text(404, "no such page");
+    if let Some(asset) = asset {
+        return asset.answer(request);
     }
-    if !matches!(request.method(), "GET" | "HEAD") {
-        return Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD");
-    }
-    match asset {
-        Some(asset) => Response::new(200)
-            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            .field("Referrer-Policy", "no-referrer")
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Cache-Control", "no-cache")
-            .body(asset.content_type, asset.body),
-        None if draining => Response::text(503, "going down").field("Retry-After", "2"),
-        None => Response::text(200, "ok").field("Cache-Control", "no-store"),
+    match request.path() {
+        "/healthz" if !is_reading(request) => read_only(),
+        "/healthz" if draining => Response::text(503, "going down").field("Retry-After", "2"),
+        "/healthz" => Response::text(200, "ok").field("Cache-Control", "no-store"),
+        _ => Response::text(404, "no such page"),
     }
 }

@@ -257,7 +257,7 @@ function makeOutbox(limit, timeout, open, refused) {
     add(data, done) {
       if (items.length >= limit) return done(problem('full', `${limit} messages wait already`));
       items.push({ data, until: Date.now() + timeout, tries: 0, settle: done });
-      if (items.length === 1) expire();
+      if (items.length === 1) expire(); // with others before it, what sends them goes on to it
     },
 
     /** The socket is gone: what it had been given waits again. */
@@ -525,7 +525,6 @@ function connect(options) {
       const data = `{${receiver}"message":${body}}`;
       if (isLonger(data, maxMessage)) throw problem('too-big', `longer than ${maxMessage} bytes`);
       outbox.add(data, (error) => (error ? reject(error) : resolve()));
-      outbox.pump();
     });
   }
 

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Phone, settle } from './world.mjs';
+import { Phone, linked, settle } from './world.mjs';
 
 const HOUR = 3_600_000;
 
@@ -15,16 +15,6 @@ async function published(edits) {
   phone.last.opens();
   await settle();
   return { phone, page };
-}
-
-/** A phone with a link that is open. */
-async function linked(options) {
-  const phone = new Phone();
-  const link = await phone.connect(options);
-  phone.last.opens();
-  await settle();
-  assert.equal(link.status.state, 'open');
-  return { phone, link };
 }
 
 const says = (page, text) => {
@@ -71,7 +61,7 @@ bug('a dead socket is closed before the next is opened', {
     assert.ok(phone.overflows > 0, 'until WeChat allows no further one');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.answers = false;
     for (let n = 0; n < 10; n++) {
       await phone.pass(25_500); // a heartbeat, no answer, the pause
@@ -95,7 +85,7 @@ bug('a late event of an old socket changes nothing', {
     assert.deepEqual(phone.last.sent, [], 'the new socket is open, and taken for closed');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.sockets[0].ends();
     await phone.pass(500);
     phone.last.opens();
@@ -141,7 +131,7 @@ bug('a refused attempt leaves the socket before it alone', {
     assert.deepEqual(page.lines, ['once', 'once']);
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.sockets[0].ends();
     phone.unable = () => true;
     await phone.pass(10_000);
@@ -158,7 +148,7 @@ bug('close() stays closed', {
     assert.equal(phone.sockets.length, 2, 'closing reconnects');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     link.close();
     phone.changeNetwork();
     phone.hide();
@@ -183,7 +173,7 @@ bug('no timer survives close()', {
     assert.ok(page.answerTimer, 'and waits for its answer from a closed socket');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     link.send('B', 'never taken').catch(() => {});
     link.close();
     await phone.pass(0);
@@ -200,7 +190,7 @@ bug('what is not JSON does no harm', {
     assert.deepEqual(phone.errors.map(({ name }) => name), ['SyntaxError', 'TypeError']);
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     for (const text of ['hello', 'null', '', '7', '{', '[]', '{}', '{"type":"later"}']) phone.last.says(text);
     phone.last.fire('message', { data: new ArrayBuffer(3) });
     phone.last.says({ message: 'still here' });
@@ -220,7 +210,7 @@ bug('a message that was not sent is not taken for sent', {
     assert.deepEqual(phone.errors, [], 'nobody has noticed');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.refuses = () => true;
     let outcome = 'unknown';
     link.send('B', 'kept').then(() => (outcome = 'sent'), ({ code }) => (outcome = code));
@@ -256,7 +246,7 @@ bug('clients that were cut at once do not come back at once', {
   async link() {
     const pauses = [];
     for (let n = 0; n < 50; n++) {
-      const { phone, link } = await linked();
+      const { world: phone, link } = await linked();
       const random = (n + 0.5) / 50;
       phone.random = () => random;
       phone.sockets[0].ends();
@@ -280,7 +270,7 @@ bug('the pauses grow while a server is away', {
     assert.equal(phone.sockets.length, 1801, 'every 2 s for an hour');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.random = () => 1;
     phone.sockets[0].ends();
     const pauses = [];
@@ -305,7 +295,7 @@ bug('nothing is tried while the app is hidden, and at once when it is shown', {
     assert.ok(phone.sockets.length >= 30, 'it has no onHide');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.hide();
     phone.sockets[0].ends(1000, 'interrupted');
     await phone.pass(HOUR);
@@ -326,7 +316,7 @@ bug('a socket that died while the app was hidden is found when it is shown', {
     assert.equal(phone.sockets.length, 1);
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     phone.answers = false;
     phone.hide();
     phone.show();
@@ -346,7 +336,7 @@ bug('who somebody is stands in the call, not in the code', {
     assert.equal(phone.last.options.url, 'ws://server');
   },
   async link() {
-    const { phone, link } = await linked({ user: '小明', device: 'phone 1' });
+    const { world: phone, link } = await linked({ user: '小明', device: 'phone 1' });
     link.send('小红', 'hi');
     assert.deepEqual(phone.last.messages, [{ toUserId: '小红', message: 'hi' }]);
     assert.equal(
@@ -366,7 +356,7 @@ bug('a message is what was meant, or an error', {
     assert.deepEqual(group.phone.last.sent, [''], 'to all: an empty text, whatever was typed');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     await assert.rejects(link.send('B', undefined), { code: 'invalid' });
     await assert.rejects(link.send('', 'hi'), { code: 'invalid' });
     assert.deepEqual(phone.last.sent, []);
@@ -383,7 +373,7 @@ bug('what came in is not kept for ever', {
     assert.equal(page.data.text.length, 19_999, 'and all of it goes through setData each time');
   },
   async link() {
-    const { phone, link } = await linked();
+    const { world: phone, link } = await linked();
     link.on('message', () => link.messages.splice(0));
     for (let n = 0; n < 10_000; n++) phone.last.says({ message: 'x' });
     assert.equal(link.messages.length, 0, 'a message is handed on; nothing of it stays');

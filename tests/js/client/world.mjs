@@ -6,6 +6,7 @@
 // is not open calls `fail`; listeners add up. Of browsers: `close` before `onopen` ends the
 // attempt; an error is followed by a close; `send` on a closing socket says nothing.
 
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compileFunction } from 'node:vm';
@@ -340,4 +341,21 @@ export class Browser extends World {
   changeNetwork() {
     this.window.dispatchEvent(new Event('online'));
   }
+}
+
+/** A link that is open, in its world. */
+export async function linked(options, world = new Phone()) {
+  const link = await world.connect(options);
+  await settle();
+  world.last.opens();
+  await settle();
+  assert.equal(link.status.state, 'open');
+  return { world, link };
+}
+
+/** What became of a promise so far. */
+export function outcome(promise) {
+  const it = { is: 'pending' };
+  promise.then(() => (it.is = 'sent'), ({ code, message }) => (it.is = code ?? message));
+  return it;
 }
