@@ -18,16 +18,22 @@ try {
   const tab = await Tab.open(await browser.newContext({ locale: 'en', viewport }), server.url);
   const { left: alice, right: bob, page } = tab;
   await tab.are('open');
-  await sleep(4_000);
-  await alice.find('.send').click();
   await sleep(3_000);
+  await alice.find('.send').click();
+  await sleep(2_000);
   await bob.tells('alice', 'Loud and clear! 听得到');
-  await sleep(13_000); // a heartbeat
+  await sleep(3_000);
   await alice.find('.cut').click();
+  await sleep(4_000);
+  await alice.find('.cut').click();
+  await alice.is('open');
+  await sleep(6_000);
+  await bob.tells('alice', 'Where are you?');
   await sleep(1_000);
+  await alice.find('.cut').click();
   await alice.tells('bob', 'In the lift');
   await alice.tells('bob', 'No signal in here');
-  await alice.find('.when', { hasText: 'Attempt 4 in' }).waitFor();
+  await alice.find('.when').filter({ hasText: 'Attempt 4 in' }).waitFor();
   await page.locator('h1').click();
   await page.screenshot({ path });
 } finally {
