@@ -275,9 +275,9 @@ mod tests {
             let unix = outbox.clock.unix + seconds * SECOND;
             outbox.waited(Clock { unix, ..outbox.clock })
         };
-        outbox.opened("A", "", start + SECOND);
+        open(&mut outbox, "A", start + SECOND);
         assert!(outbox.take().is_some());
-        outbox.opened("B", "", start + 3 * SECOND);
+        open(&mut outbox, "B", start + 3 * SECOND);
         assert_eq!(later(&outbox, 11), Some(10 * SECOND));
         outbox.done(start);
         assert_eq!(later(&outbox, 11), Some(8 * SECOND));
