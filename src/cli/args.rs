@@ -41,6 +41,7 @@ pub enum Command {
     Bench(Box<ArgMatches>),
     Ticket(Box<ArgMatches>),
     Doctor(Box<ArgMatches>),
+    Tail(Box<ArgMatches>),
 }
 
 /// The flags given: of each setting, its values in their order.
@@ -53,6 +54,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
             Some((name, chosen)) if name == "ticket" => Command::Ticket(Box::new(chosen)),
             Some((name, chosen)) if name == "doctor" => Command::Doctor(Box::new(chosen)),
+            Some((name, chosen)) if name == "tail" => Command::Tail(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -78,6 +80,7 @@ fn command() -> clap::Command {
         .subcommand(super::ticket::command())
         .subcommand(crate::bench::command())
         .subcommand(crate::doctor::command())
+        .subcommand(crate::tail::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

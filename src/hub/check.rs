@@ -37,7 +37,10 @@ impl Hub {
                 "{id}: bytes nobody will write"
             );
             assert!(
-                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || conn.is_bound(),
+                !flags.has(Flags::PARKED)
+                    || conn.phase != Phase::Open
+                    || conn.is_bound()
+                    || conn.is_aside(),
                 "{id}"
             );
             let answering = flags.has(Flags::ANSWERING);

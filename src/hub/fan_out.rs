@@ -150,6 +150,9 @@ impl Hub {
         self.pressed += fan_out.pressed;
         self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
+        for index in fan_out.noted {
+            self.note_out(index, fan_out.segment);
+        }
         for index in fan_out.full {
             self.drop_slow_reader(index);
         }
@@ -209,6 +212,7 @@ impl Hub {
     ) -> Option<(usize, Option<io::Result<usize>>)> {
         const UNUSUAL: u16 = Flags::PARKED
             | Flags::BLOCKED
+            | Flags::NOTED
             | Flags::WAS_BLOCKED
             | Flags::PINGED
             | Flags::DIRTY_DIRECT
@@ -261,20 +265,26 @@ struct FanOut {
     pressed: u32,
     /// How many segments the arena has to count.
     refs: u32,
+    /// Those whose frames are noted.
+    noted: Vec<u32>,
     /// Those whose queues are full.
     full: Vec<u32>,
 }
 
 impl FanOut {
     fn new(segment: Segment, max_queue: usize) -> Self {
-        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, full: Vec::new() }
+        let (noted, full) = (Vec::new(), Vec::new());
+        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, noted, full }
     }
 
     /// Queues it for one receiver, if that is active.
     #[inline]
     fn queue(&mut self, index: u32, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
-        const UNUSUAL: u16 =
-            Flags::PARKED | Flags::BLOCKED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
+        const UNUSUAL: u16 = Flags::PARKED
+            | Flags::BLOCKED
+            | Flags::NOTED
+            | Flags::DIRTY_DIRECT
+            | Flags::DIRTY_FAN_OUT;
         // Nearly every receiver has nothing queued, and its socket takes bytes.
         if conn.phase == Phase::Open && !conn.flags.has(UNUSUAL) && conn.out.start(self.segment) {
             self.queued += 1;
@@ -302,6 +312,9 @@ impl FanOut {
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
         self.queued += 1;
+        if conn.flags.has(Flags::NOTED) {
+            self.noted.push(index);
+        }
         if blocked {
             return conn.out.push_durable(self.segment, arena);
         }

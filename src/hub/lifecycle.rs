@@ -11,6 +11,7 @@ use crate::conn::{Connection, Details, Flags, Peer, Phase};
 
 use super::addresses::Verdict;
 use super::pressure::is_pressed;
+use super::trace::Happened;
 use super::{ConnId, Handler, Hub};
 
 /// How many connections above `max_connections` are accepted to be told that
@@ -200,8 +201,9 @@ impl Hub {
         }
         self.refuse_address(peer);
         let record = &mut self.conns[conn.index as usize];
-        record.flags.set(Flags::SURPLUS);
+        // One that is open is not refused any more.
         if record.phase == Phase::Head {
+            record.flags.set(Flags::SURPLUS);
             self.wheel.disarm(conn.index);
             self.arm(conn.index, self.now.saturating_add(SURPLUS_HEAD_MS));
         }
@@ -310,8 +312,13 @@ impl Hub {
         if conn.flags.has(Flags::OPENED) {
             let reason = conn.details.as_mut().and_then(|details| details.reason.take());
             let reason = reason.unwrap_or(CloseReason::Aborted);
+            let noted = conn.flags.has(Flags::NOTED);
             self.stats.closed += 1;
             self.stats.closes.note(&reason);
+            if noted {
+                self.note(index, Happened::Closed { reason: reason.clone() });
+                self.tell_all_traced(handler);
+            }
             handler.on_close(self, id, &reason);
         }
         self.leave_all(index);

@@ -30,6 +30,7 @@ mod send;
 mod slots;
 mod stats;
 mod timers;
+mod trace;
 mod users;
 
 use std::collections::VecDeque;
@@ -50,6 +51,7 @@ pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
 pub use phases::Phases;
 pub use stats::{Closes, Stats, Statuses};
+pub use trace::{Frame, Happened, Kind, MAX_TRACED, Traced};
 
 /// Names one connection for ever: a slot and the serial of its use. It may be
 /// kept; once the connection is gone it resolves to nothing.
@@ -60,6 +62,11 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// Tells it from all others that a hub has, until four billion have been accepted.
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
+
     /// The slot. Slots are reused, so it names a connection only while it is
     /// open; below `max_connections` + [`SURPLUS`].
     pub fn index(self) -> usize {
@@ -141,6 +148,7 @@ pub struct Hub {
     dirty: dirty::Dirty,
     /// A broadcast on its way.
     walk: Option<fan_out::Walk>,
+    traces: trace::Traces,
     /// Where an HTTP answer is put together.
     answer: Vec<u8>,
     /// To be freed at the end of the turn.
@@ -208,6 +216,7 @@ impl Hub {
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
             walk: None,
+            traces: trace::Traces::default(),
             answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),

@@ -64,7 +64,8 @@ impl Hub {
         bytes: &mut [u8],
         now: Instant,
     ) {
-        const UNUSUAL: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::PINGED | Flags::OWES;
+        const UNUSUAL: u16 =
+            Flags::PAUSED | Flags::ANSWERING | Flags::PINGED | Flags::OWES | Flags::NOTED;
         self.set_now(now);
         let heard = self.now;
         let gap = self.pace.gap;
@@ -79,7 +80,7 @@ impl Hub {
             && heard - before >= gap
         {
             let used = self.feed_one(handler, conn, bytes);
-            if used < bytes.len() {
+            if used < bytes.len() && self.is_open(conn) {
                 // All before this read has been paid; what it began with has not.
                 let before = if used > 0 { self.now } else { 0 };
                 self.receive_metered(handler, conn, &mut bytes[used..], before);
@@ -118,12 +119,12 @@ impl Hub {
         bytes: &mut [u8],
         before: u64,
     ) {
-        const WAITS: u16 = Flags::PAUSED | Flags::ANSWERING;
+        const BEHIND: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::NOTED;
         self.clear_pinged(conn.index);
         let record = &self.conns[conn.index as usize];
         if record.phase != Phase::Open {
             self.receive_behind(handler, conn, bytes);
-        } else if record.inbound.is_none() && !record.flags.has(WAITS) {
+        } else if record.inbound.is_none() && !record.flags.has(BEHIND) {
             self.receive_metered(handler, conn, bytes, before);
         } else {
             let waiting = self.stashed(conn.index);
@@ -288,7 +289,7 @@ impl Hub {
     }
 
     /// Handles one message if it is one whole frame and there is budget. Returns how
-    /// many bytes it used: all of them when the connection is closed.
+    /// many bytes it used. The connection may be closed after that.
     #[inline(always)]
     fn feed_one<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
         if self.work == 0 {
@@ -303,10 +304,11 @@ impl Hub {
         } else {
             self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
         }
-        if self.is_open(conn) { size } else { bytes.len() }
+        size
     }
 
-    /// The same for as many messages as there are.
+    /// The same for as many messages as there are. Returns all of the bytes when the
+    /// connection is closed.
     #[inline(always)]
     fn feed_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
         let mut at = 0;
@@ -314,6 +316,9 @@ impl Hub {
             match self.feed_one(handler, conn, &mut bytes[at..]) {
                 0 => break,
                 used => at += used,
+            }
+            if at < bytes.len() && !self.is_open(conn) {
+                return bytes.len();
             }
         }
         at
@@ -330,6 +335,7 @@ impl Hub {
     ) -> usize {
         let inbound = self.conns[conn.index as usize].inbound.as_mut();
         let mut partial = inbound.and_then(|inbound| inbound.partial.take());
+        let noted = self.conns[conn.index as usize].flags.has(Flags::NOTED);
         let mut begun = partial.is_none();
         let mut at = 0;
         while at < bytes.len() {
@@ -339,7 +345,9 @@ impl Hub {
             }
             if partial.is_none() {
                 begun = true;
-                at += self.feed_whole(handler, conn, &mut bytes[at..]);
+                if !noted {
+                    at += self.feed_whole(handler, conn, &mut bytes[at..]);
+                }
                 if at == bytes.len() || self.work == 0 {
                     continue;
                 }
@@ -355,14 +363,20 @@ impl Hub {
             };
             at += used;
             let Some(event) = event else { break };
+            if noted {
+                self.note_in(conn.index, &event);
+            }
             match event {
+                Event::Message(_) if noted && self.conns[conn.index as usize].is_aside() => {
+                    self.work -= 1;
+                }
                 Event::Message(message) => self.hand_over(handler, conn, message),
                 Event::Ping(payload) => {
                     self.work -= 1;
                     self.pace.controls += 1;
                     self.queue_control(conn.index, PONG, payload);
                 }
-                Event::Pong => {
+                Event::Pong(_) => {
                     self.work -= 1;
                     self.pace.controls += 1;
                     self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE);

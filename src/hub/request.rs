@@ -237,12 +237,19 @@ impl Hub {
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
         }
-        self.active += 1;
+        if accept.aside {
+            record.flags.set(Flags::NOTED | Flags::PARKED);
+        } else {
+            self.active += 1;
+        }
         self.stats.opened += 1;
         self.stats.handshakes.note(101);
         self.set_end_of_right(conn.index, accept.until);
         self.wheel.disarm(conn.index);
         self.arm_open(conn.index);
+        if self.traces.has_user(&self.conns[conn.index as usize].user) {
+            self.note_opened(conn.index, protocol);
+        }
         handler.on_open(self, conn);
     }
 

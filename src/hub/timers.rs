@@ -45,6 +45,7 @@ impl Hub {
                 handler.on_drain(self, conn);
             }
         }
+        self.tell_traced(handler);
     }
 
     /// When [`Hub::tick`] has to be called next at the latest. Early calls are
@@ -55,7 +56,8 @@ impl Hub {
             || !self.paused.is_empty()
             || !self.readable.is_empty()
             || !self.drained.is_empty()
-            || !self.untimed.is_empty();
+            || !self.untimed.is_empty()
+            || self.traces.has_events();
         let at = if busy { self.now } else { self.wheel.next_deadline()? };
         Some(self.origin + Duration::from_millis(at))
     }

@@ -10,3 +10,4 @@ mod metrics;
 mod routes;
 #[cfg(feature = "tickets")]
 mod tickets;
+mod traces;

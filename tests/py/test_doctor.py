@@ -12,10 +12,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from launch import binary, longlink
+from launch import binary, free_port, longlink
+from nginx import NAME, nginx
 from test_interop import PATIENCE
-from test_nginx import FLAGS, free_port, nginx
-from test_wss import NAME
+from test_nginx import FLAGS
+from tickets import mint, secret_file
 
 UPGRADE = "        proxy_set_header Upgrade $http_upgrade;\n"
 HOST = "        proxy_set_header Host $host;\n"
@@ -25,11 +26,12 @@ TIMEOUT = "proxy_read_timeout 75s;"
 class Doctor(unittest.TestCase):
     def examine(
             self, *args: str, mistakes: dict[str, str] | None = None, upstream: str | None = None,
+            flags: tuple[str, ...] = (),
     ) -> tuple[int, dict[str, dict]]:
         """The exit code, and each step's check, for longlink behind such an nginx."""
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            upstream = upstream or stack.enter_context(longlink(*FLAGS, level="error"))
+            upstream = upstream or stack.enter_context(longlink(*FLAGS, *flags, level="error"))
             port = stack.enter_context(nginx(folder, upstream, mistakes))
             url = f"wss://{NAME}:{port}/websocket/doctor"
             done = subprocess.run(
@@ -48,6 +50,23 @@ class Doctor(unittest.TestCase):
         for step in ("tls", "tls 1.2", "upgrade", "subprotocol", "message", "close", "silence"):
             self.assertEqual(checks[step]["verdict"], "ok", checks[step])
         self.assertIn("nginx", checks["upgrade"]["seen"])
+
+    def test_tickets_pass_through_in_each_place(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        flags = ("--secret-file", secret_file(folder), "--reject-delay", "0")
+        ticket = mint("doctor")
+        code, checks = self.examine("--quick", "--ticket", ticket, flags=flags)
+        self.assertEqual((code, self.failed(checks)), (0, []))
+        for step in ("upgrade", "ticket query", "ticket offer", "no ticket", "message", "close"):
+            self.assertEqual(checks[step]["verdict"], "ok", checks[step])
+        for wrong, remedy in (
+                (mint("doctor", ttl=-60), "sign a new one"),
+                (mint("alice"), "sub"),
+                (ticket[:-4], "this server's secret"),
+        ):
+            code, checks = self.examine("--quick", "--ticket", wrong, flags=flags)
+            self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
+            self.assertIn(remedy, checks["upgrade"]["remedy"])
 
     def test_an_upgrade_that_is_not_passed_on(self) -> None:
         code, checks = self.examine(mistakes={UPGRADE: ""})

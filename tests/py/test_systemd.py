@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launch import START_SECONDS, binary, free_port
-from test_wss import make_certificate
+from nginx import make_certificate
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
 SERVICE, SOCKET = "longlink.service", "longlink.socket"

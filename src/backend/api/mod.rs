@@ -14,12 +14,13 @@ mod send;
 mod stats;
 #[cfg(feature = "tickets")]
 mod ticket;
+mod trace;
 mod tries;
 mod users;
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{ConnId, Hub, Refused, Reply};
+use crate::hub::{Accept, ConnId, Hub, Refused, Reply};
 use crate::relay::{Observer, Relay};
 
 use super::config::BackendConfig;
@@ -29,6 +30,7 @@ use super::webhooks::Webhooks;
 use failure::Failure;
 use replay::Replays;
 use route::Route;
+use trace::Traces;
 use tries::Tries;
 
 /// What answers a backend's requests.
@@ -40,6 +42,7 @@ pub struct Api {
     tries: Tries,
     webhooks: Option<Webhooks>,
     system: System,
+    pub traces: Traces,
 }
 
 /// What a route is given.
@@ -60,7 +63,8 @@ impl Api {
         let members = Members::new(config.max_memberships);
         let replays = Replays::new(config.idempotency_time);
         let (tries, system) = (Tries::default(), System::look());
-        Api { config, members, replays, tries, webhooks: None, system }
+        let traces = Traces::default();
+        Api { config, members, replays, tries, traces, webhooks: None, system }
     }
 
     /// Webhooks that the metrics are to tell of.
@@ -78,6 +82,22 @@ impl Api {
         if !self.members.is_empty() {
             self.members.join(hub, conn);
         }
+    }
+
+    /// Decides a handshake for the interface.
+    pub fn admit_trace(
+        &mut self,
+        hub: &Hub,
+        relay: &Relay<impl Observer>,
+        conn: ConnId,
+        request: &Request<'_>,
+    ) -> Result<Accept, Failure> {
+        let Some(route @ Route::Trace(user)) = Route::find(request.path()) else {
+            return Err(Failure::new(404, "no_such_path", "clients connect elsewhere"));
+        };
+        self.admit(hub, relay, conn, request)?;
+        Route::check(Some(route), request)?;
+        self.traces.admit(conn, user, request)
     }
 
     /// Answers a request for the interface.

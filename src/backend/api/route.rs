@@ -19,6 +19,7 @@ pub enum Route<'a> {
     Stats,
     Metrics,
     User(&'a str),
+    Trace(&'a str),
     Group(&'a str),
     Member { group: &'a str, user: &'a str },
 }
@@ -41,6 +42,9 @@ impl<'a> Route<'a> {
                 if let Some(user) = path.strip_prefix("users/") {
                     return (!user.contains('/')).then_some(Route::User(user));
                 }
+                if let Some(user) = path.strip_prefix("trace/") {
+                    return (!user.contains('/')).then_some(Route::Trace(user));
+                }
                 let rest = path.strip_prefix("groups/")?;
                 match rest.split_once('/') {
                     None => Route::Group(rest),
@@ -62,7 +66,7 @@ impl<'a> Route<'a> {
         query::check(request, route.query())?;
         match route {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => body::check_type(request)?,
-            Route::User(user) => check_name("user", user)?,
+            Route::User(user) | Route::Trace(user) => check_name("user", user)?,
             Route::Group(group) => check_name("group", group)?,
             Route::Member { group, user } => {
                 check_name("group", group)?;
@@ -76,9 +80,12 @@ impl<'a> Route<'a> {
     fn takes(self, method: &str) -> bool {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => method == "POST",
-            Route::Online | Route::Stats | Route::Metrics | Route::User(_) | Route::Group(_) => {
-                method == "GET"
-            }
+            Route::Online
+            | Route::Stats
+            | Route::Metrics
+            | Route::User(_)
+            | Route::Trace(_)
+            | Route::Group(_) => method == "GET",
             Route::Member { .. } => matches!(method, "PUT" | "DELETE"),
         }
     }
@@ -87,9 +94,12 @@ impl<'a> Route<'a> {
     fn methods(self) -> &'static str {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => "POST",
-            Route::Online | Route::Stats | Route::Metrics | Route::User(_) | Route::Group(_) => {
-                "GET"
-            }
+            Route::Online
+            | Route::Stats
+            | Route::Metrics
+            | Route::User(_)
+            | Route::Trace(_)
+            | Route::Group(_) => "GET",
             Route::Member { .. } => "PUT, DELETE",
         }
     }
@@ -119,6 +129,7 @@ impl<'a> Route<'a> {
             Route::Stats => Ok(stats::json(call)),
             Route::Metrics => Ok(stats::text(call)),
             Route::User(user) => users::look_up(call, user),
+            Route::Trace(_) => Err(Failure::not_a_handshake(call.request)),
             Route::Group(group) => groups::page(call, group),
             Route::Member { group, user } if call.request.method() == "PUT" => {
                 groups::add(call, group, user)

@@ -139,7 +139,10 @@ impl Webhooks {
 impl Observer for Webhooks {
     fn on_open(&mut self, hub: &Hub, conn: ConnId) {
         if self.tells_presence() {
-            self.change(hub, conn, Outbox::opened);
+            self.change(hub, conn, |outbox, user, device, now| {
+                let is_only = || hub.connections_of(user).len() == 1;
+                outbox.opened(user, device, now, hub.config().close_timeout, is_only);
+            });
         }
     }
 
@@ -163,5 +166,9 @@ impl Observer for Webhooks {
         if self.tells_presence() {
             self.change(hub, conn, Outbox::closed);
         }
+    }
+
+    fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
+        Some(self.shared.lock().outbox.list(hub.now()))
     }
 }

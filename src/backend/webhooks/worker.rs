@@ -307,7 +307,10 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(20);
 
     fn online(shared: &Shared, user: &str) {
-        shared.change(|outbox| outbox.opened(user, "", Instant::now()));
+        let opened = |outbox: &mut Outbox| {
+            outbox.opened(user, "", Instant::now(), Duration::ZERO, || true);
+        };
+        shared.change(opened);
     }
 
     fn user_of(body: &str) -> String {
