@@ -12,9 +12,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from launch import binary, longlink
+from launch import binary, free_port, longlink
 from test_interop import PATIENCE
-from test_nginx import FLAGS, free_port, nginx
+from test_nginx import FLAGS, nginx
 from test_wss import NAME
 
 UPGRADE = "        proxy_set_header Upgrade $http_upgrade;\n"

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
-import shutil
-import socket
 import ssl
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,78 +17,22 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 import test_interop
-from launch import free_port, longlink
+from certificate import make_certificate
+from launch import longlink
+from nginx import running
 from test_interop import PATIENCE
-from test_wss import NAME, make_certificate
+from test_wss import NAME
 from tickets import mint, secret_file
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 FLAGS = ("--allow-host", NAME, "--trust-proxy", "127.0.0.1")
-PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-
-# What surrounds the site's own file, in a folder instead of the system's places.
-MAIN = """
-{user}
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-{site}
-}}
-"""
-
-
-def site_from_docs(replacements: dict[str, str]) -> str:
-    """The documented file, with other places and ports."""
-    blocks = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    (site,) = (block for block in blocks if "longlink.conf" in block)
-    for old, new in replacements.items():
-        if site.count(old) != 1:
-            raise AssertionError(f"{old!r} is there {site.count(old)} times")
-        site = site.replace(old, new)
-    return site
 
 
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
     """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
-    cert, key = make_certificate(folder)
-    port = free_port()
-    site = site_from_docs({
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "/etc/ssl/chat.example.com/fullchain.pem": str(cert),
-        "/etc/ssl/chat.example.com/privkey.pem": str(key),
-        "/var/log/nginx/longlink.log": f"{folder}/site.log",
-        "/var/log/nginx/longlink-error.log": f"{folder}/site-error.log",
-        "http://127.0.0.1:8080": f"http://{upstream}",
-        **(mistakes or {}),
-    })
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site, user=user))
-    program = shutil.which("nginx", path=PATH) or "nginx"
-    server = subprocess.Popen(
-        [program, "-p", folder, "-c", folder / "nginx.conf"], stdin=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
-                break
-            if server.poll() is not None or time.monotonic() > until:
-                raise AssertionError("nginx does not listen: " + (folder / "error.log").read_text())
-            time.sleep(0.01)
+    certificate = make_certificate(folder, f"DNS:{NAME}")
+    with running(folder, upstream, certificate, changes=mistakes) as (port, _):
         yield port
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
 
 
 class Nginx(test_interop.Interop):
