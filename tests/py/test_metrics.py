@@ -22,8 +22,11 @@ from websockets.exceptions import InvalidStatus
 from launch import longlink
 
 KEY = "0123456789abcdef" * 2
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 DEADLINE_SECONDS = 10
+
+METRIC = r"\b(?:longlink|process)_\w+"
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -205,8 +208,14 @@ class Formats(Scraped):
         text = (DOCS / "metrics.md").read_text()
         alerts = re.findall(r"^ +expr: (.+)$", text, flags=re.MULTILINE)
         self.assertGreater(len(alerts), 5)
-        used = {name for alert in alerts for name in re.findall(r"\b(?:longlink|process)_\w+", alert)}
+        used = {name for alert in alerts for name in re.findall(METRIC, alert)}
         self.assertEqual(used - there, set())
+
+    def test_the_ops_page_shows_what_there_is(self) -> None:
+        pages = (ROOT / "src" / "backend" / "ops").glob("*.js")
+        used = {name for page in pages for name in re.findall(METRIC, page.read_text())}
+        self.assertGreater(len(used), 5)
+        self.assertEqual(used - set(json.loads(self.get("/api/stats")[0])), set())
 
 
 if __name__ == "__main__":
