@@ -41,8 +41,8 @@ pub struct Api {
     replays: Replays,
     tries: Tries,
     webhooks: Option<Webhooks>,
-    system: System,
     pub traces: Traces,
+    system: System,
 }
 
 /// What a route is given.

@@ -32,7 +32,7 @@ pub(super) use text::CONTENT_TYPE;
 /// # let relay = Relay::new(RelayConfig::default());
 /// let metrics = Metrics::of(&hub).relay(relay.counters());
 /// assert!(metrics.clone().text().contains("\nlonglink_users 0\n"));
-/// assert!(metrics.json().contains(r#""longlink_users":0,"#));
+/// assert!(metrics.json().contains(r#""longlink_users":0"#));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Metrics {
