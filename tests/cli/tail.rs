@@ -5,8 +5,12 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
+#[cfg(feature = "tls")]
+use crate::certs::Authority;
 use crate::fake;
 use crate::program::{DEADLINE, Folder, Lines, Program, longlink, run};
+#[cfg(feature = "tls")]
+use crate::tls::Files;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -138,6 +142,20 @@ fn what_is_wrong_is_said_in_one_line() {
     let short = folder.file("short", "s3cr3t");
     let (code, err) = failing(&["--key-file", &short]);
     assert!(code == 2 && err.contains("32 to 1024 bytes") && !err.contains("s3cr3t"), "{err}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn over_tls_it_believes_whom_it_is_told_to() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let files = Files::new(&folder, &authority.chain_at("127.0.0.1"));
+    let (key, root) = (folder.file("key", KEY), folder.file("root.pem", &authority.root()));
+    let program = Program::start(&[&files.flags()[..], &["--api-key-file", &key]].concat());
+    let args = ["A", "--url", &program.addresses[0], "--key-file", &key];
+    let (code, err) = failing(&args[1..]);
+    assert!(code == 1 && err.contains("certificate"), "{err}");
+    let tail = Tail::start(&[&args[..], &["--ca", &root]].concat());
+    assert!(tail.line().contains("trace     A"));
 }
 
 #[test]

@@ -78,10 +78,10 @@ function figure(tab, chart, line) {
   return tab.page.locator('.chart', { has: tab.page.getByRole('heading', { name: chart }) }).locator('dd').nth(line).textContent();
 }
 
-/** `number` users who stay for a minute, made by the command; ends with the test. */
+/** `number` users made by the command, who stay until the test ends. */
 async function crowd(t, number, mode, ...more) {
   const url = `${server.wsUrl}/websocket/u{user}`;
-  const child = spawn(binary(), ['bench', mode, url, '--connections', String(number), '--duration', '60', ...more], { stdio: 'ignore' });
+  const child = spawn(binary(), ['bench', mode, url, '--connections', String(number), '--duration', '300', ...more], { stdio: 'ignore' });
   const ended = new Promise((resolve) => { child.once('exit', resolve); });
   t.after(async () => {
     child.kill('SIGTERM');
@@ -265,13 +265,11 @@ test('thousands of users, in both languages, by day and night, on a phone', asyn
   users[1].close();
   await sees(tabs[0], 'close', 'closed by peer');
   const chart = (name, line) => figure(tabs[0], name, line);
-  assert.match(await chart('Users and connections', 0), /^3,00\d$/);
-  const per = Number((await chart('Messages a second', 1)).replaceAll(',', ''));
-  assert.ok(per > 1_000, `${per} deliveries a second`);
-  assert.match(await chart('Bytes a second', 1), / [KM]B$/);
-  assert.match(await chart('Memory', 0), / MB$/);
-  assert.match(await chart('Loop turn', 0), / (µs|ms|s)$/);
-  assert.match(await chart('Waiting to be sent', 0), /B$/);
+  await eventually('users', async () => /^3,00\d$/.test(await chart('Users and connections', 0)));
+  await eventually('thousands of deliveries a second', async () => /^(\d+,\d{3}|[\d.]+K)$/.test(await chart('Messages a second', 1)));
+  for (const [name, line, unit] of [['Bytes a second', 1, / [KM]B$/], ['Memory', 0, / MB$/], ['Loop turn', 0, / (µs|ms|s)$/], ['Waiting to be sent', 0, /B$/]]) {
+    await eventually(name, async () => unit.test(await chart(name, line)));
+  }
   for (const [i, [name, { viewport }]] of looks.entries()) {
     await tabs[i].page.bringToFront();
     await tabs[i].screenshot(`ops-${name}`, { fullPage: true });
