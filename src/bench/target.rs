@@ -14,6 +14,7 @@ const MAX_SOURCES: u128 = 65_536;
 pub struct Target {
     pub tls: bool,
     /// A name or an address.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only a certificate is for it"))]
     pub host: String,
     address: SocketAddr,
     authority: String,
