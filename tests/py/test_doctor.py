@@ -13,8 +13,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from certificate import make_certificate
 from launch import binary, free_port, launch, longlink
-from nginx import NAME, make_certificate, nginx
+from nginx import NAME, nginx
 from test_interop import PATIENCE
 from test_nginx import FLAGS
 from tickets import mint, secret_file
@@ -72,7 +73,7 @@ class Doctor(unittest.TestCase):
 
     def test_the_guide_leads_to_a_server_that_is_well(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        cert, key = make_certificate(folder)
+        cert, key = make_certificate(folder, f"DNS:{NAME}")
         secret = secret_file(folder)
         (settings,) = re.findall(
             r"longlink.toml <<'END'\n(.*?)^END$", (DOCS / "deploy.md").read_text(), re.M | re.S)

@@ -18,8 +18,9 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
+from certificate import make_certificate
 from launch import START_SECONDS, binary, free_port
-from nginx import make_certificate
+from nginx import NAME
 from tickets import secret_file
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
@@ -110,7 +111,7 @@ class Started(unittest.TestCase):
                 self.assertIn(b" 200 ", get(socket.AF_UNIX, path))
 
     def test_it_needs_no_call_and_no_kind_of_socket_that_it_may_not_have(self) -> None:
-        cert, key = make_certificate(self.folder)
+        cert, key = make_certificate(self.folder, f"DNS:{NAME}")
         trace, port = self.folder / "trace", free_port()
         notify = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         notify.bind(f"{self.folder}/notify")

@@ -87,6 +87,7 @@ function openTask(api, url, ticket, owner) {
 /** @type {Open} */
 function openWebSocket(Class, url, ticket, owner) {
   // A browser sets no header; and it fails a connection whose offer is not answered.
+  /** @type {import('./longlink').BrowserSocket} */
   const raw = ticket ? new Class(url, ['longlink.v1', `ticket.${ticket}`]) : new Class(url);
   raw.onopen = owner.opened;
   raw.onmessage = (event) => owner.received(event.data);

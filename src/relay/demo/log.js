@@ -27,6 +27,7 @@ export class Log {
   #empty;
   #reply;
   #atEnd = true;
+  #height = 0; // pixels
   #retold = new WeakMap(); // a line -> puts its words into the language of now
 
   /** `reply(id)` is called when a sender's name is pressed. */
@@ -34,11 +35,15 @@ export class Log {
     this.#node = node;
     this.#empty = empty;
     this.#reply = reply;
+    // A banner above it makes it smaller, which is no scrolling.
     node.addEventListener('scroll', () => {
+      if (node.clientHeight !== this.#height) return;
       this.#atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < NEAR_END;
     });
-    // A note above it makes it smaller.
-    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(node);
+    new ResizeObserver(() => {
+      this.#height = node.clientHeight;
+      if (this.#atEnd) this.#toEnd();
+    }).observe(node);
   }
 
   translate() {
