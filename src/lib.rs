@@ -71,10 +71,10 @@ pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
-    Accept, Closes, Config, ConfigError, ConnId, Devices, Distributions, Frame, GroupError,
-    Handler, Happened, Histogram, Hub, Kind, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER,
+    Accept, Closes, Config, ConfigError, ConnId, Devices, Distributions, FrameKind, GroupError,
+    Handler, Happened, Histogram, Hub, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER,
     MAX_TRACED, OpenError, Pending, Phases, Printable, Refused, Reject, Reply, SURPLUS, Sent, Sink,
-    Stats, Statuses, Traced, Upgrade, Wrote,
+    Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
 };
 pub use relay::{Counters, Observer, Relay, RelayConfig};
 #[cfg(feature = "tickets")]

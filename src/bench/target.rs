@@ -14,6 +14,7 @@ const MAX_SOURCES: u128 = 65_536;
 pub struct Target {
     pub tls: bool,
     /// A name or an address.
+    #[cfg(feature = "tls")]
     pub host: String,
     address: SocketAddr,
     authority: String,
@@ -49,7 +50,15 @@ impl Target {
             Some((before, after)) => (before.to_owned(), Some(after.to_owned())),
             None => (target, None),
         };
-        Ok(Target { tls, host, address, authority, before, after })
+        Ok(Target {
+            tls,
+            #[cfg(feature = "tls")]
+            host,
+            address,
+            authority,
+            before,
+            after,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {

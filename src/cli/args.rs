@@ -29,6 +29,8 @@ signal exits at once with 130 or 143. A wrong setting or a taken address: exit 2
 Examples:
   longlink
       Try it: open http://127.0.0.1:8080/ in two tabs.
+  longlink --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem --secret-file secret
+      For a released mini-program: wss, and tickets that its backend signs.
   longlink --listen unix:/run/longlink.sock --config /etc/longlink.toml --log warn
       Behind a reverse proxy that ends TLS, with the settings of a file.";
 

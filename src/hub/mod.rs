@@ -51,7 +51,7 @@ pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
 pub use phases::Phases;
 pub use stats::{Closes, Stats, Statuses};
-pub use trace::{Frame, Happened, Kind, MAX_TRACED, Traced};
+pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 
 /// Names one connection for ever: a slot and the serial of its use. It may be
 /// kept; once the connection is gone it resolves to nothing.

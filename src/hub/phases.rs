@@ -14,7 +14,8 @@ pub struct Phases {
     pub held: usize,
     /// Open, and they get what is sent to their users.
     pub open: usize,
-    /// Open, but a newer one of the same user and device has taken their place.
+    /// Open, but a newer one of the same user and device has taken their place; or they stand
+    /// aside.
     pub parked: usize,
     /// Those whose last bytes are on their way, or whose end is awaited.
     pub closing: usize,

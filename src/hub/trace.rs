@@ -18,7 +18,7 @@ use super::{ConnId, Handler, Hub};
 pub const MAX_TRACED: usize = 16;
 /// The most events that are kept until the handler is told, which is once a turn. What is
 /// more is counted.
-const MOST_EVENTS: usize = 1_024;
+const MOST_EVENTS: usize = 256;
 
 /// Something that a traced user's connection did, or that was done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub enum Happened {
         protocol: Option<String>,
     },
     /// A message or control frame has arrived from it.
-    In(Frame),
+    In(TracedFrame),
     /// A frame was queued for it.
-    Out(Frame),
+    Out(TracedFrame),
     /// Another connection has taken its place.
     Parked,
     /// It is active again.
@@ -55,9 +55,9 @@ pub enum Happened {
 
 /// A frame, or a message of several, without what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct TracedFrame {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Bytes of its payload.
     pub bytes: usize,
 }
@@ -65,7 +65,7 @@ pub struct Frame {
 /// The kinds of frames (RFC 6455, section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs)]
-pub enum Kind {
+pub enum FrameKind {
     Text,
     Binary,
     Ping,
@@ -147,13 +147,13 @@ impl Hub {
     /// Takes note of what has arrived.
     pub(super) fn note_in(&mut self, index: u32, event: &Event<'_>) {
         let (kind, bytes) = match event {
-            Event::Message(Message::Text(text)) => (Kind::Text, text.len()),
-            Event::Message(Message::Binary(data)) => (Kind::Binary, data.len()),
-            Event::Ping(payload) => (Kind::Ping, payload.len()),
-            Event::Pong(payload) => (Kind::Pong, payload.len()),
-            Event::Close(payload) => (Kind::Close, payload.len()),
+            Event::Message(Message::Text(text)) => (FrameKind::Text, text.len()),
+            Event::Message(Message::Binary(data)) => (FrameKind::Binary, data.len()),
+            Event::Ping(payload) => (FrameKind::Ping, payload.len()),
+            Event::Pong(payload) => (FrameKind::Pong, payload.len()),
+            Event::Close(payload) => (FrameKind::Close, payload.len()),
         };
-        self.note(index, Happened::In(Frame { kind, bytes }));
+        self.note(index, Happened::In(TracedFrame { kind, bytes }));
     }
 
     /// Takes note of a frame that was queued.
@@ -161,7 +161,7 @@ impl Hub {
     pub(super) fn note_out(&mut self, index: u32, segment: Segment) {
         let frame = self.arena.slice(segment);
         let (kind, bytes) = (kind_of(frame[0]), frame::server_payload(frame).len());
-        self.note(index, Happened::Out(Frame { kind, bytes }));
+        self.note(index, Happened::Out(TracedFrame { kind, bytes }));
     }
     /// Tells the handler what was noted, if anything was.
     pub(super) fn tell_traced<H: Handler>(&mut self, handler: &mut H) {
@@ -183,12 +183,12 @@ impl Hub {
     }
 }
 
-fn kind_of(first: u8) -> Kind {
+fn kind_of(first: u8) -> FrameKind {
     match first {
-        TEXT => Kind::Text,
-        PING => Kind::Ping,
-        PONG => Kind::Pong,
-        CLOSE => Kind::Close,
-        _ => Kind::Binary,
+        TEXT => FrameKind::Text,
+        PING => FrameKind::Ping,
+        PONG => FrameKind::Pong,
+        CLOSE => FrameKind::Close,
+        _ => FrameKind::Binary,
     }
 }

@@ -10,10 +10,10 @@ const AFTER: &str = "\
 It asks the backend's interface: what --api-listen names, or any address of a server that has
 --api-key-file, with that key. Notices are on standard error. Times are UTC.
 
-  18:51:02.123  #7  in     text    34 B     connection 7 has sent a message of 34 bytes
-  18:51:02.124  #7  out    text    15 B     and one was queued for it
-  18:51:09.800  #8  open   phone 10.1.2.3:5  another one has opened, of the device phone
-  18:51:09.800  #7  parked                  and has taken its place
+  18:51:02.123  #7      in        text        34 B   connection 7 has sent a message of 34 bytes
+  18:51:02.123  #7      out       text        15 B   and one was queued for it
+  18:51:09.800  #7      parked                       another one takes its place:
+  18:51:09.800  #8      open      phone 10.1.2.3:5   of the device phone, from there
 
 What is in a message is never shown.
 
@@ -30,12 +30,15 @@ pub struct Options {
     pub user: String,
     pub url: Url,
     pub key: Option<String>,
+    /// Trusted beside those that browsers know.
+    #[cfg(feature = "tls")]
+    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     pub json: bool,
 }
 
 /// The subcommand, for the command line's table.
 pub fn command() -> clap::Command {
-    clap::Command::new("tail")
+    let command = clap::Command::new("tail")
         .about("Show what one user's connections do, as it happens")
         .after_help(AFTER)
         .max_term_width(100)
@@ -58,7 +61,16 @@ pub fn command() -> clap::Command {
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help("Print each event as the server tells it, with its time in milliseconds"),
-        )
+        );
+    match cfg!(feature = "tls") {
+        true => command.arg(
+            Arg::new("ca")
+                .long("ca")
+                .value_name("FILE")
+                .help("Trust these root certificates, too (PEM)"),
+        ),
+        false => command,
+    }
 }
 
 impl Options {
@@ -82,7 +94,14 @@ impl Options {
         }
         let key = text("key-file").map(read_key).transpose();
         let key = key.map_err(|why| format!("--key-file: {why}"))?;
-        Ok(Options { user: user.to_owned(), url, key, json: matches.get_flag("json") })
+        Ok(Options {
+            user: user.to_owned(),
+            url,
+            key,
+            #[cfg(feature = "tls")]
+            roots: text("ca").map_or(Ok(Vec::new()), crate::client::tls::roots)?,
+            json: matches.get_flag("json"),
+        })
     }
 
     /// Whether nobody is in between who could read along.

@@ -62,7 +62,7 @@ impl Lines {
             "trace" => {
                 let connections = event["connections"].as_array();
                 let count = connections.map_or(0, Vec::len);
-                let detail = format!("{}: {count} connections", word("user"));
+                let detail = format!("{}, connections: {count}", word("user"));
                 self.put_line(millis, None, ("trace", CYAN), &detail, text);
                 for of in connections.into_iter().flatten() {
                     let number = of["connection"].as_u64();
@@ -169,7 +169,7 @@ mod tests {
         let text = lines.of(&began);
         let ends: Vec<_> = text.lines().map(|line| &line[14..]).collect();
         let here = "#1      here      local parked 5 B queued";
-        assert_eq!(ends, ["-       trace     A: 1 connections", here]);
+        assert_eq!(ends, ["-       trace     A, connections: 1", here]);
     }
 
     #[test]

@@ -137,7 +137,8 @@ fn encrypt(options: &Options, stream: TcpStream) -> io::Result<Box<dyn Stream>> 
     if !options.url.tls {
         return Ok(Box::new(stream));
     }
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(options.roots.iter().cloned());
     let config = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?

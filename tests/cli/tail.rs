@@ -62,7 +62,7 @@ fn failing(args: &[&str]) -> (i32, String) {
 fn each_event_is_a_line_and_none_has_a_colour() {
     let (program, api) = server(["127.0.0.1:0"; 2], &[]);
     let tail = Tail::start(&["小明", "--url", &api]);
-    assert_eq!(tail.line(), "-       trace     小明: 0 connections");
+    assert_eq!(tail.line(), "-       trace     小明, connections: 0");
     let mut user = program.user("%E5%B0%8F%E6%98%8E?device=phone");
     assert!(tail.line().contains("  open      phone 127.0.0.1:"));
     user.send("ping".into()).unwrap();

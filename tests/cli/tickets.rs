@@ -150,6 +150,8 @@ fn secrets_that_do_not_protect_are_refused() {
         (&[], "one secret is needed"),
         (&[SECRET, NEXT, SECRET], "one secret is needed, or two"),
         (&[SECRET, "x"], "32 bytes"),
+        (&[&"\0".repeat(64)], "a line of text"),
+        (&[&format!("\u{FEFF}{SECRET}")], "a line of text"),
     ] {
         let file = secret_file(&folder, lines);
         let line = refusal(&mut longlink(&["--secret-file", &file]));

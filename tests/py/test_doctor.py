@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from launch import binary, free_port, longlink
+from certificate import make_certificate
+from launch import binary, free_port, launch, longlink
 from nginx import NAME, nginx
 from test_interop import PATIENCE
 from test_nginx import FLAGS
 from tickets import mint, secret_file
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 UPGRADE = "        proxy_set_header Upgrade $http_upgrade;\n"
 HOST = "        proxy_set_header Host $host;\n"
 TIMEOUT = "proxy_read_timeout 75s;"
@@ -67,6 +70,32 @@ class Doctor(unittest.TestCase):
             code, checks = self.examine("--quick", "--ticket", wrong, flags=flags)
             self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
             self.assertIn(remedy, checks["upgrade"]["remedy"])
+
+    def test_the_guide_leads_to_a_server_that_is_well(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        cert, key = make_certificate(folder, f"DNS:{NAME}")
+        secret = secret_file(folder)
+        (settings,) = re.findall(
+            r"longlink.toml <<'END'\n(.*?)^END$", (DOCS / "deploy.md").read_text(), re.M | re.S)
+        for documented, here in (("fullchain.pem", cert), ("privkey.pem", key)):
+            settings = settings.replace(f"/etc/longlink/tls/{documented}", str(here))
+        (folder / "longlink.toml").write_text(settings)
+        (start,) = re.findall(
+            r"^ExecStart=\S+ (.*)$", (DOCS / "systemd" / "longlink.service").read_text(), re.M)
+        flags = start.replace("/etc/longlink", str(folder)).replace("%d", str(folder)).split()
+        # The name points here, on any address, as the unit's socket listens.
+        address = self.enterContext(launch(binary(), *flags, "--listen", "0.0.0.0:0"))
+        ticket = subprocess.run(
+            [binary(), "ticket", "doctor", "--ttl", "5m", "--secret-file", secret],
+            capture_output=True, text=True, check=True, env={}).stdout
+        url = f"wss://{NAME}:{address.rpartition(':')[2]}/websocket/doctor"
+        done = subprocess.run(
+            [binary(), "doctor", url, "--ticket", "-", "--quick", "--address", "127.0.0.1",
+             "--ca", cert],
+            input=ticket, capture_output=True, text=True, timeout=PATIENCE, env={})
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("ok    no ticket ", done.stdout)
+        self.assertIn(" 0 to look at, 0 failed", done.stdout)
 
     def test_an_upgrade_that_is_not_passed_on(self) -> None:
         code, checks = self.examine(mistakes={UPGRADE: ""})

@@ -12,15 +12,17 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from certificate import make_certificate
 from launch import longlink
-from nginx import NAME, make_certificate
+from nginx import NAME
 import test_interop
 from test_interop import PATIENCE
+
 
 class Wss(test_interop.Interop):
     def setUp(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        cert, key = make_certificate(folder)
+        cert, key = make_certificate(folder, f"DNS:{NAME}")
         self.trust = ssl.create_default_context(cafile=cert)
         self.old = ssl.create_default_context(cafile=cert)
         self.old.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -1,6 +1,6 @@
 //! One user is traced: what is told of it, and that nothing else changes.
 
-use longlink::{Frame, Happened, MAX_TRACED};
+use longlink::{Happened, MAX_TRACED, TracedFrame};
 
 use crate::world::codec::{self, Got, frame};
 use crate::*;
@@ -13,8 +13,8 @@ fn told(link: &mut Link) -> Vec<String> {
     let word = |event: Traced| {
         let at = pipes.iter().position(|conn| *conn == event.conn).expect("one of ours");
         let told = match event.what {
-            Happened::In(Frame { kind, bytes }) => format!("in {kind:?} {bytes}"),
-            Happened::Out(Frame { kind, bytes }) => format!("out {kind:?} {bytes}"),
+            Happened::In(TracedFrame { kind, bytes }) => format!("in {kind:?} {bytes}"),
+            Happened::Out(TracedFrame { kind, bytes }) => format!("out {kind:?} {bytes}"),
             Happened::Closed { reason } => format!("closed: {reason}"),
             other => format!("{other:?}"),
         };

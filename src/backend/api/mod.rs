@@ -41,8 +41,8 @@ pub struct Api {
     replays: Replays,
     tries: Tries,
     webhooks: Option<Webhooks>,
-    system: Option<System>,
     pub traces: Traces,
+    system: System,
 }
 
 /// What a route is given.
@@ -52,7 +52,7 @@ struct Call<'a, O> {
     members: &'a mut Members,
     replays: &'a mut Replays,
     webhooks: Option<&'a Webhooks>,
-    system: Option<&'a System>,
+    system: &'a System,
     request: &'a Request<'a>,
 }
 
@@ -125,7 +125,7 @@ impl Api {
             return Reply::Read { at_most: self.config.max_body };
         }
         let Api { members, replays, .. } = self;
-        let (webhooks, system) = (self.webhooks.as_ref(), self.system.as_ref());
+        let (webhooks, system) = (self.webhooks.as_ref(), &self.system);
         let call = &mut Call { hub, relay, members, replays, webhooks, system, request };
         let answer = route.answer(call);
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())

@@ -9,7 +9,7 @@ use compact_str::CompactString;
 use serde::{Serialize, Serializer};
 
 use crate::conn::head::Request;
-use crate::hub::{Accept, ConnId, Happened, Hub, Kind, MAX_TRACED, Traced};
+use crate::hub::{Accept, ConnId, FrameKind, Happened, Hub, MAX_TRACED, Traced};
 
 use super::failure::Failure;
 use super::users::{self, Connection};
@@ -148,13 +148,13 @@ enum Line<'a> {
     In {
         connection: u32,
         #[serde(serialize_with = "name")]
-        kind: Kind,
+        kind: FrameKind,
         bytes: usize,
     },
     Out {
         connection: u32,
         #[serde(serialize_with = "name")]
-        kind: Kind,
+        kind: FrameKind,
         bytes: usize,
     },
     Parked {
@@ -203,12 +203,12 @@ impl<'a> Line<'a> {
     }
 }
 
-fn name<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+fn name<S: Serializer>(kind: &FrameKind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
-        Kind::Text => "text",
-        Kind::Binary => "binary",
-        Kind::Ping => "ping",
-        Kind::Pong => "pong",
-        Kind::Close => "close",
+        FrameKind::Text => "text",
+        FrameKind::Binary => "binary",
+        FrameKind::Ping => "ping",
+        FrameKind::Pong => "pong",
+        FrameKind::Close => "close",
     })
 }

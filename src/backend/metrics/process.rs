@@ -1,6 +1,9 @@
 //! What the system knows about this process: memory, processor time, when it began.
 
 use std::fs;
+use std::time::SystemTime;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Taken at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,16 +26,18 @@ pub struct System {
 }
 
 impl System {
-    /// `None` where there is no `/proc`.
-    pub fn look() -> Option<Self> {
+    /// Asks once; when the system was booted follows from its clocks, as a sandbox may
+    /// hide `/proc/stat`.
+    pub fn look() -> Self {
         let page = rustix::param::page_size() as u64;
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        let stat = fs::read_to_string("/proc/stat").ok()?;
-        let booted = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
-        Some(System { page, ticks, booted: booted.trim().parse().ok()? })
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let up = clock_gettime(ClockId::Boottime);
+        let up = up.tv_sec as f64 + up.tv_nsec as f64 / 1e9;
+        System { page, ticks, booted: now.as_secs_f64() - up }
     }
 
-    /// How it is with this process; some microseconds.
+    /// How it is with this process; some microseconds. `None` where there is no `/proc`.
     pub fn process(&self) -> Option<Process> {
         self.read(&fs::read_to_string("/proc/self/stat").ok()?)
     }
@@ -71,9 +76,9 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let process = System::look().and_then(|system| system.process()).unwrap();
+        let process = System::look().process().unwrap();
         assert!(process.resident > 100_000 && process.cpu >= 0.0, "{process:?}");
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
         let age = now - process.started;
         assert!((-2.0..3_600.0).contains(&age), "began {age} s ago");
     }

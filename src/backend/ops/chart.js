@@ -1,8 +1,9 @@
-// Lines over the last ten minutes. Knows nothing of servers.
+// Lines over the last minutes, at most ten. Knows nothing of servers.
 
 import { lang, t } from './words.js';
 
-const SPAN = 600_000; // milliseconds across
+const SPANS = [1, 2, 5, 10]; // minutes across: the first that shows all there is
+const MINUTE = 60_000;
 const WIDTH = 600;
 const HEIGHT = 120;
 const SVG = 'http://www.w3.org/2000/svg';
@@ -66,7 +67,7 @@ export class Chart {
   /** Adds the values of a moment; what is older than the chart is wide goes. */
   add(at, values) {
     this.#points.push({ at, values });
-    const from = at - SPAN - 5_000;
+    const from = at - SPANS.at(-1) * MINUTE;
     while (this.#points[0].at < from) this.#points.shift();
     this.draw();
   }
@@ -74,10 +75,13 @@ export class Chart {
   draw() {
     const last = this.#points.at(-1);
     const now = last?.at ?? 0;
+    const age = now - (this.#points[0]?.at ?? now);
+    this.minutes = SPANS.find((minutes) => age <= minutes * MINUTE) ?? SPANS.at(-1);
+    const span = this.minutes * MINUTE;
     const all = this.#points.flatMap(({ values }) => values.filter((value) => value !== null));
     const top = ceiling(Math.max(0, ...all), this.binary);
-    const x = (at) => (WIDTH * (1 - (now - at) / SPAN)).toFixed(1);
-    const y = (value) => (HEIGHT * (1 - (value / top) * 0.94)).toFixed(1);
+    const x = (at) => (WIDTH * (1 - (now - at) / span)).toFixed(1);
+    const y = (value) => (HEIGHT * (1 - value / top)).toFixed(1);
     this.#lines.forEach(({ line, area }, series) => {
       let path = '';
       let shape = '';
@@ -98,13 +102,13 @@ export class Chart {
       line.setAttribute('d', path);
       area.setAttribute('d', shape);
     });
-    this.most.textContent = all.length > 0 ? this.format(top / 0.94) : '';
+    this.most.textContent = all.length > 0 ? this.format(top) : '';
     this.#say(now, x);
   }
 
   /** Writes title and values: those of now, or of where the pointer is. */
   #say(now, x) {
-    const at = this.#pointed === null ? now : now - SPAN * (1 - this.#pointed);
+    const at = this.#pointed === null ? now : now - this.minutes * MINUTE * (1 - this.#pointed);
     const near = this.#pointed === null ? this.#points.at(-1) : this.#nearest(at);
     this.cursor.setAttribute('visibility', this.#pointed === null || !near ? 'hidden' : 'visible');
     if (near) for (const name of ['x1', 'x2']) this.cursor.setAttribute(name, x(near.at));
@@ -117,7 +121,7 @@ export class Chart {
     const spoken = this.figures.map(({ name, value }) => `${name.textContent} ${value.textContent}`).join(', ');
     this.svg.setAttribute('aria-label', `${t(this.title)}: ${spoken}`);
     const when = this.#pointed === null || !near ? '' : new Date(near.at).toLocaleTimeString(lang);
-    const labels = [`−10${t('minutes')}`, when || `−5${t('minutes')}`, t('now')];
+    const labels = [`−${this.minutes}${t('minutes')}`, when, t('now')];
     [...this.axis.children].forEach((label, i) => { label.textContent = labels[i]; });
   }
 

@@ -4,7 +4,7 @@
 import { Chart } from './chart.js';
 import { People } from './people.js';
 import { ask, hasKey, setKey } from './server.js';
-import { bytes, number, otherLanguage, seconds, span, t, translate } from './words.js';
+import { bytes, number, otherLanguage, reasonName, seconds, span, t, translate } from './words.js';
 
 const PERIOD = 1_000;
 const RETRY_MOST = 5_000;
@@ -17,12 +17,12 @@ const gauge = (value) => (typeof value === 'number' ? value : null);
 
 /** What there is to see: the values of a moment from the statistics and those before. */
 const CHARTS = [
-  { title: 'people', series: ['users', 'connections'], format: number, values: (now) => [gauge(now.longlink_users), gauge(sum(now.longlink_connections))] },
-  { title: 'messages', series: ['received', 'sent'], format: number, values: (now, rate) => [rate('longlink_messages_received_total'), rate('longlink_deliveries_total')] },
+  { title: 'people', series: ['users', 'connections'], format: number, values: (now) => [gauge(now.longlink_users), now.longlink_connections ? sum(now.longlink_connections) : null] },
+  { title: 'messages', series: ['received', 'sent'], format: number, values: (now, rate) => [rate('longlink_messages_received_total'), rate('longlink_messages_sent_total')] },
   { title: 'bytes', series: ['in', 'out'], format: bytes, binary: true, values: (now, rate) => [rate('longlink_received_bytes_total'), rate('longlink_sent_bytes_total')] },
   { title: 'memory', series: ['resident'], format: bytes, binary: true, values: (now) => [gauge(now.process_resident_memory_bytes)] },
   { title: 'turn', series: ['p99'], format: seconds, values: (now, rate, before) => [percentile(now.longlink_turn_seconds, before.longlink_turn_seconds, 0.99)] },
-  { title: 'queues', series: ['waiting'], format: bytes, binary: true, values: (now) => [gauge(now.longlink_queue_bytes)] },
+  { title: 'queues', series: ['waiting'], format: bytes, binary: true, values: (now) => [gauge(now.longlink_buffered_bytes?.output)] },
 ];
 
 /** What of the values in a histogram came since an earlier one: their percentile. */
@@ -61,7 +61,7 @@ class Board {
     this.charts.forEach((chart, i) => chart.add(now.at, CHARTS[i].values(stats, rate, before)));
     this.#samples.push(now);
     if (this.#samples.length > WINDOW) this.#samples.shift();
-    this.#showCloses(stats.longlink_closed_total ?? {});
+    this.#showCloses(stats.longlink_closes_total ?? {});
     const up = stats[started] ? `${t('up')}${span(now.at / 1_000 - stats[started])}` : '';
     $('about').textContent = [location.host, up].filter(Boolean).join(' · ');
   }
@@ -82,7 +82,7 @@ class Board {
     $('no-closes').hidden = sorted.length > 0;
     $('closes').replaceChildren(...sorted.map(([reason, count]) => {
       const [item, name, bar, figure] = ['li', 'span', 'meter', 'b'].map((tag) => document.createElement(tag));
-      name.textContent = reason;
+      name.textContent = reasonName(reason);
       figure.textContent = number(count);
       Object.assign(bar, { max: most, value: count });
       bar.setAttribute('aria-hidden', 'true');

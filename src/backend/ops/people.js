@@ -23,6 +23,7 @@ function make(tag, name, text = '') {
 class Trace {
   #socket = null;
   #timer = 0;
+  #isLost = false;
 
   constructor(user, onevent) {
     Object.assign(this, { user, onevent });
@@ -40,11 +41,15 @@ class Trace {
     const socket = trace(this.user);
     this.#socket = socket;
     socket.addEventListener('message', ({ data }) => {
-      if (socket === this.#socket) this.onevent(JSON.parse(data));
+      if (socket !== this.#socket) return;
+      this.#isLost = false;
+      this.onevent(JSON.parse(data));
     });
     socket.addEventListener('close', () => {
       if (socket !== this.#socket) return;
-      this.onevent({ event: 'lost' });
+      // Told once, however often it is tried again.
+      if (!this.#isLost) this.onevent({ event: 'lost' });
+      this.#isLost = true;
       this.#timer = setTimeout(() => this.#dial(), RETRACE);
     });
   }
@@ -57,6 +62,8 @@ export class People {
   #user = null;
   #trace = null;
   #answer = null;
+  #hurried = 0;
+  #lines = [];
 
   /** `onfailure` is told of what the interface does not answer. */
   constructor(onfailure) {
@@ -165,6 +172,7 @@ export class People {
     $('user-title').hidden = $('choose').hidden = true;
     $('about-user').hidden = $('trace').hidden = $('kick').hidden = false;
     $('connections').replaceChildren();
+    this.#lines.length = 0;
     $('log').replaceChildren();
     this.#startTrace();
     this.#refresh();
@@ -229,17 +237,27 @@ export class People {
 
   /** The list of connections follows what the trace tells. */
   #soon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#refresh(), 200);
+    this.#hurried ||= setTimeout(() => {
+      this.#hurried = 0;
+      this.#refresh();
+    }, 200);
   }
 
-  /** Adds a line, and stays at the end if that was in view. */
+  /** Adds a line, with the next picture: there may be thousands a second. */
   #line(item) {
+    if (this.#lines.length === 0) requestAnimationFrame(() => this.#showLines());
+    this.#lines.push(item);
+    if (this.#lines.length > MOST_LINES) this.#lines.shift();
+  }
+
+  /** Shows what has come, and stays at the end if that was in view. */
+  #showLines() {
     const log = $('log');
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    log.append(item);
-    $('quiet').hidden = log.children.length > 1;
+    log.append(...this.#lines);
+    this.#lines = [];
     while (log.children.length > MOST_LINES) log.firstChild.remove();
+    $('quiet').hidden = log.children.length > 1;
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 }
