@@ -44,9 +44,9 @@ export class Phone {
   #suggestion = null; // a function that words it
 
   /**
-   * `page` has the server's `url`, `other(phone)`, `isAway(id)`, `tickets()` and `told(phone, event)`
-   * with an event
-   * `named`, `joined`, `left`, `queued`, `sent`, `flushed` or `received`.
+   * `page` has the server's `url`, `wantsTickets`, `askServer()`, `other(phone)`, `isAway(id)` and
+   * `told(phone, event)` with an event `named`, `joined`, `left`, `queued`, `sent`, `flushed` or
+   * `received`.
    */
   constructor(node, canvas, device, page) {
     this.#node = node;
@@ -194,6 +194,7 @@ export class Phone {
     if (to === undefined || to === user) this.#echoes.push(text);
     this.#echoes.splice(0, this.#echoes.length - ECHOES);
     if (to !== undefined && this.#page.isAway(to)) this.#log.note('saidAway', to);
+    if (to === undefined && this.#page.wantsTickets) this.#log.note('saidAll');
     this.#page.told(this, waits ? 'flushed' : 'sent');
   }
 

@@ -83,6 +83,11 @@ const WORDS = {
     '{0} 不在线。服务器不存消息：这条丢了。',
   ],
 
+  saidAll: [
+    'With tickets the server passes it on only if yours says “broadcast”.',
+    '要票据的服务器，只有票据允许群发（broadcast）才会转发。',
+  ],
+
   live: ['The two connections, live', '两条连接的实况'],
   period: ['the last 30 s', '最近 30 秒'],
   beat: ['heartbeat', '心跳'],

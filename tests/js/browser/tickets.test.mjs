@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { launch, Tab } from '../support/browser.mjs';
+import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 import { SECRET, mint } from '../support/tickets.mjs';
 
@@ -32,6 +32,14 @@ test('two people with tickets chat, in one window and in two', async () => {
   await tab.left.tells('B', 'hello');
   assert.equal((await tab.right.sees('hello')).from, 'A');
   assert.match(await tab.page.textContent('#snippet'), /getTicket/);
+
+  // These tickets do not let anybody send to all, which no answer of the server's would tell.
+  await tab.left.tellsAll('everyone!');
+  await tab.left.sees('everyone!', 'sent');
+  await eventually('a note', async () => (await tab.left.notes()).some((note) => note.includes('“broadcast”')));
+  await tab.left.tells('B', 'only you');
+  await tab.right.sees('only you');
+  assert.ok((await tab.right.lines()).every(({ text }) => text !== 'everyone!'));
 
   const other = await Tab.open(context, page({ id: 'C', ticket: tickets[2] }));
   await other.left.is('open');

@@ -82,6 +82,7 @@ export class Phone {
   }
 
   async tells(to, text) {
+    await this.find('[value="one"]').check();
     await this.find('.to').fill(to);
     await this.find('.message').fill(text);
     await this.find('.message').press('Enter');
