@@ -1,25 +1,25 @@
-"""A mini-program's backend: it lets users in, and tells one that an order was paid.
+"""A mini-program's backend: lets users in, tells one that an order was paid, knows who is there."""
 
-    pip install flask requests
-    export LONGLINK_API=http://127.0.0.1:9090 LONGLINK_KEY=$(cat api.key)
-    flask --app examples/flask/app.py run
-"""
-
+import hmac
 import os
+import threading
+import time
 
 import requests
-from flask import Flask, abort, jsonify, request
+from flask import Flask, abort, request
 
 app = Flask(__name__)
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}  # yours are in a database, and hashed
 ORDERS = {17: "alice"}
-
+API, SECRET = os.environ["LONGLINK_API"], os.environ["LONGLINK_SECRET"].strip().encode()
+known = {"last": ("", 0), "online": set()}  # the last event's epoch and seq, and who is there
+lock = threading.Lock()
 longlink = requests.Session()  # keeps its connections
 longlink.headers["Authorization"] = f"Bearer {os.environ['LONGLINK_KEY']}"
 
 
-def ask(route: str, **body: object) -> dict:
-    answer = longlink.post(f"{os.environ['LONGLINK_API']}/api/{route}", json=body, timeout=5)
+def ask(method: str, route: str, **more: object) -> dict:
+    answer = longlink.request(method, f"{API}/api/{route}", timeout=5, **more)
     answer.raise_for_status()
     return answer.json()
 
@@ -30,12 +30,50 @@ def ticket():
     login = request.authorization
     if not login or not login.password or PASSWORDS.get(login.username) != login.password:
         abort(401)
-    return jsonify(ask("ticket", user=login.username, ttl=7200))
+    return ask("POST", "ticket", json={"user": login.username, "ttl": 7200})
 
 
 @app.post("/orders/<int:order>/paid")
 def paid(order: int):
     """What a payment service calls. The same call twice tells the user once."""
-    user = ORDERS.get(order) or abort(404)
-    status = {"order": order, "state": "paid"}
-    return jsonify(ask("send", user=user, message=status, idempotencyKey=f"paid-{order}"))
+    user, message = ORDERS.get(order) or abort(404), {"order": order, "state": "paid"}
+    key = f"paid-{order}"
+    return ask("POST", "send", json={"user": user, "message": message, "idempotencyKey": key})
+
+
+@app.post("/longlink")
+def events():
+    """What longlink tells, signed: each event at least once, in order."""
+    sent, body = request.headers.get("Longlink-Timestamp", ""), request.get_data()
+    expected = "v1=" + hmac.new(SECRET, sent.encode() + b"." + body, "sha256").hexdigest()
+    given = request.headers.get("Longlink-Signature", "")
+    if not hmac.compare_digest(expected.encode(), given.encode()) or time.time() - int(sent) > 300:
+        abort(401)
+    told = request.get_json()
+    with lock:
+        for event in told["events"]:
+            (epoch, last), place = known["last"], (told["epoch"], event["seq"])
+            if place > (epoch, last + 1):  # some are missing, or one of the two was started again
+                look()
+            if place > known["last"]:  # else this one was told before
+                known["last"] = place
+                if event["type"] == "online":
+                    known["online"].add(event["user"])
+                elif event["type"] == "offline":
+                    known["online"].discard(event["user"])
+    return "", 204
+
+
+def look() -> None:
+    """Asks who is online, and which event is the last that the answer includes."""
+    first = page = ask("GET", "online")
+    users = set(page["users"])
+    while page["next"]:
+        page = ask("GET", "online", params={"after": page["next"]})
+        users.update(page["users"])
+    known.update(last=(first["epoch"], first["seq"]), online=users)
+
+
+@app.get("/online")
+def online():
+    return sorted(known["online"])

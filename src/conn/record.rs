@@ -57,8 +57,11 @@ impl Flags {
     pub const MESSAGE_QUEUED: u16 = 1 << 8;
     /// Came in on a loopback address.
     pub const LOOPBACK: u16 = 1 << 9;
-    /// Accepted above the limit, to be told so.
+    /// Accepted above the limit, to be told so: it will never be open.
     pub const SURPLUS: u16 = 1 << 10;
+    /// Of an open connection: its user is traced, or it stands aside. Each of its frames
+    /// takes the long way.
+    pub const NOTED: u16 = Self::SURPLUS;
     /// `on_open` was called, so `on_close` will be.
     pub const OPENED: u16 = 1 << 11;
     /// The peer has ended its side of the stream.
@@ -204,6 +207,12 @@ impl Connection {
     /// Whether it is in the user index, or parked beside it.
     pub fn is_bound(&self) -> bool {
         self.phase == Phase::Open && !self.user.is_empty()
+    }
+
+    /// Whether it only listens: what it sends is dropped, and it gets nothing but what is
+    /// sent to its id.
+    pub fn is_aside(&self) -> bool {
+        self.flags.has(Flags::NOTED) && self.user.is_empty()
     }
 
     /// Whether it gets what is sent to its user and to everyone.

@@ -29,6 +29,15 @@ pub trait Observer {
     fn on_close(&mut self, hub: &Hub, conn: ConnId) {
         let _ = (hub, conn);
     }
+
+    /// Somebody is about to be told who is online, or a part of them. Returns the epoch
+    /// and the number of the last event that this answer includes, if the observer
+    /// numbers what it tells: who takes the answer, and then the events behind that one,
+    /// knows who is online.
+    fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
+        let _ = hub;
+        None
+    }
 }
 
 /// Nobody wants to know.
@@ -58,5 +67,9 @@ impl<O: Observer> Observer for Option<O> {
         if let Some(observer) = self {
             observer.on_close(hub, conn);
         }
+    }
+
+    fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
+        self.as_mut()?.on_listing(hub)
     }
 }

@@ -6,6 +6,8 @@ mod support;
 mod bad_input;
 mod client;
 mod keys;
+mod metrics;
 mod routes;
 #[cfg(feature = "tickets")]
 mod tickets;
+mod traces;

@@ -1,4 +1,7 @@
-"""nginx with the configuration that docs/operations.md gives, in a folder of its own."""
+"""nginx with the configuration that docs/operations.md gives, in a folder of its own.
+
+    python nginx.py FOLDER UPSTREAM     # as a server of its own, for tests in other languages
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from certificate import make_certificate
 from launch import free_port
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+NAME = "chat.example.com"
 PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
 # Where the documented one logs.
 ACCESS_LOG = "/var/log/nginx/longlink.log longlink"
@@ -96,3 +103,23 @@ def running(
     finally:
         server.terminate()
         server.wait(START_SECONDS)
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
+    """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
+    certificate = make_certificate(folder, f"DNS:{NAME}")
+    with running(folder, upstream, certificate, changes=mistakes) as (port, _):
+        yield port
+
+
+def main() -> None:
+    folder, upstream = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with nginx(Path(folder), upstream) as port:
+        print(f"listening on https://127.0.0.1:{port}", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,29 +10,18 @@ import json
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 import test_interop
-from certificate import make_certificate
 from launch import longlink
-from nginx import running
+from nginx import NAME, nginx
 from test_interop import PATIENCE
-from test_wss import NAME
 from tickets import mint, secret_file
 
 FLAGS = ("--allow-host", NAME, "--trust-proxy", "127.0.0.1")
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
-    """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
-    certificate = make_certificate(folder, f"DNS:{NAME}")
-    with running(folder, upstream, certificate, changes=mistakes) as (port, _):
-        yield port
 
 
 class Nginx(test_interop.Interop):
@@ -58,6 +47,13 @@ class Nginx(test_interop.Interop):
     def logged(self) -> str:
         return (self.folder / "longlink.log").read_text()
 
+    def assert_logged(self, line: str) -> None:
+        """Waits for it: log lines are printed by a thread of their own."""
+        until = time.monotonic() + PATIENCE
+        while line not in (log := self.logged()):
+            self.assertLess(time.monotonic(), until, log)
+            time.sleep(0.01)
+
     async def test_users_chat_through_it(self) -> None:
         a, b = await self.open("A"), await self.open("B%2D")
         await self.beat(a)
@@ -72,13 +68,13 @@ class Nginx(test_interop.Interop):
         forged = {"X-Forwarded-For": "198.51.100.1, 127.0.0.1"}
         for user, source in (("near", "127.0.0.5"), ("far", "127.0.0.6")):
             await self.beat(await self.open(user, source, additional_headers=forged))
-            self.assertIn(f"open user {user} from {source}\n", self.logged())
+            self.assert_logged(f"open user {user} from {source}\n")
 
     async def test_no_query_reaches_a_log(self) -> None:
         client = await self.open("A?device=phone&secret=s3cr3t")
         await self.beat(client)
         await client.close()
-        self.assertIn("open user A device phone", self.logged())
+        self.assert_logged("open user A device phone")
         # What nginx logs of failures, too.
         self.server.close()
         with self.assertRaises(InvalidStatus) as failed:
@@ -107,7 +103,7 @@ class Nginx(test_interop.Interop):
             async with connect(url.replace("/A?", "/B?"), **self.way("127.0.0.5")):
                 pass
         self.assertEqual(failed.exception.response.status_code, 401)
-        self.assertIn("refused user B from 127.0.0.5: the ticket is for another user", self.logged())
+        self.assert_logged("refused user B from 127.0.0.5: the ticket is for another user")
         until = time.monotonic() + PATIENCE
         while "/websocket/B\" 401" not in (access := (site / "site.log").read_text()):
             self.assertLess(time.monotonic(), until, access)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from certificate import make_certificate
 from launch import START_SECONDS, binary, free_port
-from test_wss import NAME
+from nginx import NAME
+from tickets import secret_file
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
 SERVICE, SOCKET = "longlink.service", "longlink.socket"
@@ -121,7 +122,8 @@ class Started(unittest.TestCase):
             "strace", "-f", "-o", trace,
             # It is the process that the sockets are meant for.
             "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
-            binary(), "--tls-cert", cert, "--tls-key", key, "--log", "debug"]
+            binary(), "--tls-cert", cert, "--tls-key", key,
+            "--secret-file", secret_file(self.folder), "--log", "debug"]
         with ended(subprocess.Popen(command, stdin=subprocess.DEVNULL)) as launcher:
             # Plain on a TLS port: it is told so.
             self.assertIn(b" 400 ", get(socket.AF_INET, ("127.0.0.1", port)))

@@ -14,10 +14,9 @@ from urllib.parse import quote
 
 from certificate import make_certificate
 from launch import longlink
+from nginx import NAME
 import test_interop
 from test_interop import PATIENCE
-
-NAME = "chat.example.com"
 
 
 class Wss(test_interop.Interop):

@@ -4,6 +4,7 @@
 mod backend;
 mod bad_backends;
 mod ledger;
+mod listing;
 #[path = "../support/mod.rs"]
 mod support;
 mod telling;

@@ -1,13 +1,16 @@
 //! Who may ask.
 
+use std::borrow::Cow;
+
 use crate::conn::Peer;
-use crate::conn::head::Request;
+use crate::conn::head::{Request, percent_decode};
+use crate::conn::upgrade::UpgradeState;
 use crate::hub::{ConnId, Hub};
 use crate::relay::{Observer, Relay, check_open};
 
 use super::super::Backend;
-use super::Api;
 use super::failure::Failure;
+use super::{Api, trace};
 
 /// Names under which people put keys into URLs, which end up in logs.
 const KEYS: [&str; 8] =
@@ -32,7 +35,7 @@ impl Api {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
         }
-        let Some(shown) = bearer(request) else {
+        let Some(shown) = bearer(request).map(Cow::Borrowed).or_else(|| offered(request)) else {
             return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
         };
         let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
@@ -47,7 +50,7 @@ impl Api {
             return Err(failure.header("Retry-After", seconds.to_string()));
         }
         // Each of them, whichever it is.
-        if self.config.keys.iter().fold(false, |found, key| found | key.is(shown)) {
+        if self.config.keys.iter().fold(false, |found, key| found | key.is(&shown)) {
             return Ok(());
         }
         if self.tries.note(address, now) {
@@ -67,6 +70,16 @@ fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     let (scheme, key) = values.next()?.split_once(' ')?;
     let only = values.next().is_none();
     (only && scheme.eq_ignore_ascii_case("Bearer")).then_some(key.trim_ascii())
+}
+
+/// The key that a browser offers as a subprotocol, as it can send no field of its own:
+/// percent-encoded, since it may have characters that a token has not (RFC 6455, section
+/// 4.1). Only beside the protocol that is spoken.
+fn offered<'a>(request: &'a Request<'_>) -> Option<Cow<'a, str>> {
+    let is_ours = matches!(request.upgrade, UpgradeState::Valid(_)) && trace::is_offered(request);
+    let mut keys = request.protocols().filter_map(|name| name.strip_prefix("key."));
+    let key = keys.next().filter(|_| is_ours && keys.next().is_none())?;
+    percent_decode(key)
 }
 
 fn has_key_in_query(query: &str) -> bool {

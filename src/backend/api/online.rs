@@ -14,6 +14,15 @@ struct Online<'a> {
     users: Vec<&'a str>,
     /// Where the next page begins.
     next: Option<String>,
+    /// The last event that this page includes, where events are told.
+    #[serde(flatten)]
+    position: Option<Position>,
+}
+
+#[derive(Serialize)]
+struct Position {
+    epoch: String,
+    seq: u64,
 }
 
 pub fn page(call: &mut Call<'_, impl Observer>) -> Answer {
@@ -23,7 +32,9 @@ pub fn page(call: &mut Call<'_, impl Observer>) -> Answer {
             .parse()
             .map_err(|_| Failure::bad_value("after", "take it from the page before: next"))?,
     };
+    let position = call.relay.on_listing(call.hub);
+    let position = position.map(|(epoch, seq)| Position { epoch, seq });
     let (users, next) = call.hub.users(from, query::limit(call.request)?);
     let next = next.map(|place| place.to_string());
-    json(&Online { count: call.hub.online(), users, next })
+    json(&Online { count: call.hub.online(), users, next, position })
 }

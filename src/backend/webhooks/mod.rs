@@ -64,6 +64,10 @@ pub struct WebhookStats {
     pub waiting: usize,
     /// Bytes of those; at most `max_queue`.
     pub waiting_bytes: usize,
+    /// How long ago the oldest of those happened.
+    pub oldest: Option<Duration>,
+    /// Whether the latest request has failed, and has to be repeated.
+    pub failing: bool,
 }
 
 impl Webhooks {
@@ -101,6 +105,8 @@ impl Webhooks {
             failures: state.failures,
             waiting: queue.events(),
             waiting_bytes: queue.bytes(),
+            oldest: state.outbox.waited(worker::clock()),
+            failing: state.failing,
         }
     }
 
@@ -133,7 +139,10 @@ impl Webhooks {
 impl Observer for Webhooks {
     fn on_open(&mut self, hub: &Hub, conn: ConnId) {
         if self.tells_presence() {
-            self.change(hub, conn, Outbox::opened);
+            self.change(hub, conn, |outbox, user, device, now| {
+                let is_only = || hub.connections_of(user).len() == 1;
+                outbox.opened(user, device, now, hub.config().close_timeout, is_only);
+            });
         }
     }
 
@@ -157,5 +166,9 @@ impl Observer for Webhooks {
         if self.tells_presence() {
             self.change(hub, conn, Outbox::closed);
         }
+    }
+
+    fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
+        Some(self.shared.lock().outbox.list(hub.now()))
     }
 }

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::config::{LONGEST, WebhookConfig, WebhookEvents};
 use super::event::Event;
-use super::presence::Presence;
+use super::presence::{Before, Presence};
 use super::queue::{Batch, Queue, Share};
 
 /// Users who are due to be offline that are told of on the way, when something
 /// else happens: whoever does that has more to do.
 const DUE_ASIDE: usize = 16;
+
+/// By how much the loop may be late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// A time of the clock on the wall, and the instant that it was.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,8 @@ pub struct Outbox {
     events: WebhookEvents,
     presence: Presence,
     queue: Queue,
+    /// When somebody was last told who is online.
+    listed: Option<Instant>,
 }
 
 impl Outbox {
@@ -52,6 +57,7 @@ impl Outbox {
             events: config.events,
             presence: Presence::new(users, config.offline_after.min(LONGEST)),
             queue: Queue::new(config.max_queue),
+            listed: None,
         }
     }
 
@@ -66,12 +72,35 @@ impl Outbox {
         self.clock = clock;
     }
 
-    /// A connection of a user was opened.
-    pub fn opened(&mut self, user: &str, device: &str, now: Instant) {
+    /// A connection of a user was opened; `is_only` says whether it is the only one that
+    /// has not begun to close, which takes `closing` at most.
+    pub fn opened(
+        &mut self,
+        user: &str,
+        device: &str,
+        now: Instant,
+        closing: Duration,
+        is_only: impl FnOnce() -> bool,
+    ) {
         self.advance(now, DUE_ASIDE);
-        if self.presence.opened(user) && self.events.online {
+        // A reconnect is silent, unless a listing could have missed the user meanwhile:
+        // who took that would never hear that the user is there.
+        let listed_since = |left| self.listed.is_some_and(|at| at + closing + LATE >= left);
+        let is_news = match self.presence.opened(user) {
+            Before::Offline => true,
+            Before::Left(at) => listed_since(at),
+            Before::Here => listed_since(now) && is_only(),
+        };
+        if is_news && self.events.online {
             self.push(&Event::Online { user, device }, Share::All, now);
         }
+    }
+
+    /// Somebody is told who is online. Returns the epoch and the number of the last event
+    /// that this includes.
+    pub fn list(&mut self, now: Instant) -> (String, u64) {
+        self.listed = Some(now);
+        (self.epoch.clone(), self.queue.last_seq())
     }
 
     /// A connection of a user has gone.
@@ -111,6 +140,13 @@ impl Outbox {
     /// The batch that was taken has arrived.
     pub fn done(&mut self, now: Instant) {
         self.queue.done(self.clock.millis(now));
+    }
+
+    /// For how long the oldest event has waited.
+    pub fn waited(&self, clock: Clock) -> Option<Duration> {
+        let since = Duration::from_millis(self.queue.oldest()?);
+        // A clock that was set back makes it new.
+        Some(clock.unix.saturating_sub(since))
     }
 
     /// What waits, for whoever counts it.
@@ -168,13 +204,19 @@ mod tests {
         told
     }
 
+    /// A user's only connection opens.
+    fn open(outbox: &mut Outbox, user: &str, now: Instant) {
+        outbox.opened(user, "", now, Duration::ZERO, || true);
+    }
+
     #[test]
     fn online_is_told_at_once_and_offline_after_five_seconds() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
-        outbox.opened("A", "", start + SECOND);
+        open(&mut outbox, "A", start + SECOND);
         assert_eq!(told(&mut outbox, start + SECOND), ["1 online A 1000"]);
         outbox.closed("A", "", start + 2 * SECOND);
         assert_eq!(outbox.next_due(), Some(start + 7 * SECOND));
+        assert_eq!(outbox.waited(outbox.clock), None);
         assert_eq!(told(&mut outbox, start + 6 * SECOND), [""; 0]);
         assert_eq!(told(&mut outbox, start + 7 * SECOND), ["2 offline A 2000"]);
     }
@@ -183,7 +225,7 @@ mod tests {
     fn a_reconnect_is_silent() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
         for second in 0..20 {
-            outbox.opened("A", "", start + second * SECOND);
+            open(&mut outbox, "A", start + second * SECOND);
             outbox.closed("A", "", start + second * SECOND + SECOND / 2);
         }
         assert_eq!(told(&mut outbox, start + 23 * SECOND), ["1 online A 0"]);
@@ -191,13 +233,35 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_is_told_if_a_listing_could_have_missed_them() {
+        let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
+        open(&mut outbox, "A", start);
+        assert_eq!(outbox.list(start + SECOND), (outbox.epoch().to_owned(), 1));
+        // Away when it was asked.
+        outbox.closed("A", "", start + SECOND / 2);
+        open(&mut outbox, "A", start + 2 * SECOND);
+        assert_eq!(told(&mut outbox, start + 2 * SECOND), ["1 online A 0", "2 online A 2000"]);
+        // Long after it.
+        outbox.closed("A", "", start + 60 * SECOND);
+        open(&mut outbox, "A", start + 61 * SECOND);
+        assert_eq!(told(&mut outbox, start + 61 * SECOND), [""; 0]);
+        // Asked while the only connection was closing, which counts until it has gone.
+        outbox.list(start + 70 * SECOND);
+        for (is_only, expected) in [(false, &[][..]), (true, &["3 online A 74000"])] {
+            let now = start + 74 * SECOND;
+            outbox.opened("A", "", now, 5 * SECOND, || is_only);
+            assert_eq!(told(&mut outbox, now), expected);
+        }
+    }
+
+    #[test]
     fn who_is_due_is_told_before_what_comes_later() {
         let (mut outbox, start) = outbox(&["online", "offline", "message"], 1 << 20);
-        outbox.opened("A", "", start);
+        open(&mut outbox, "A", start);
         outbox.closed("A", "", start);
         let message = Event::Message { user: "B", device: "", to: None, frame: &[] };
         outbox.sent(&message, start + 5 * SECOND);
-        outbox.opened("A", "", start + 5 * SECOND);
+        open(&mut outbox, "A", start + 5 * SECOND);
         assert_eq!(
             told(&mut outbox, start + 5 * SECOND),
             ["1 online A 0", "2 offline A 0", "3 message B 5000", "4 online A 5000"]
@@ -205,9 +269,25 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_event_is_of_the_batch_on_its_way() {
+        let (mut outbox, start) = outbox(&["online"], 1 << 20);
+        let later = |outbox: &Outbox, seconds| {
+            let unix = outbox.clock.unix + seconds * SECOND;
+            outbox.waited(Clock { unix, ..outbox.clock })
+        };
+        open(&mut outbox, "A", start + SECOND);
+        assert!(outbox.take().is_some());
+        open(&mut outbox, "B", start + 3 * SECOND);
+        assert_eq!(later(&outbox, 11), Some(10 * SECOND));
+        outbox.done(start);
+        assert_eq!(later(&outbox, 11), Some(8 * SECOND));
+        assert_eq!(later(&outbox, 0), Some(Duration::ZERO), "the clock was set back");
+    }
+
+    #[test]
     fn only_what_was_chosen_is_told() {
         let (mut outbox, start) = outbox(&["offline"], 1 << 20);
-        outbox.opened("A", "", start);
+        open(&mut outbox, "A", start);
         outbox.closed("A", "", start);
         assert_eq!(told(&mut outbox, start + 5 * SECOND), ["1 offline A 0"]);
     }
@@ -216,7 +296,7 @@ mod tests {
     fn a_loss_is_told_with_its_range() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1_000);
         for user in 0..100 {
-            outbox.opened(&format!("user-{user}"), "", start);
+            open(&mut outbox, &format!("user-{user}"), start);
         }
         let kept = outbox.queue().events();
         assert!((5..20).contains(&kept), "{kept}");
@@ -230,7 +310,7 @@ mod tests {
         let (mut outbox, start) = outbox(&["online"], 1 << 20);
         let unix = Duration::from_millis(START) + 100 * SECOND;
         outbox.set_clock(Clock { instant: start + 2 * SECOND, unix });
-        outbox.opened("A", "", start + SECOND);
+        open(&mut outbox, "A", start + SECOND);
         assert_eq!(told(&mut outbox, start + SECOND), ["1 online A 99000"]);
     }
 

@@ -27,6 +27,16 @@ enum Standing {
     Leaving(u64),
 }
 
+/// What was known of a user who comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// That there is another connection, which may be about to go.
+    Here,
+    /// That the last one went then; nobody was told.
+    Left(Instant),
+    Offline,
+}
+
 /// A user whose last connection has gone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaving {
@@ -51,22 +61,30 @@ impl Presence {
         }
     }
 
-    /// A connection of a user was opened. Returns whether the user was offline.
-    pub fn opened(&mut self, user: &str) -> bool {
+    /// A connection of a user was opened. Returns what was known before.
+    pub fn opened(&mut self, user: &str) -> Before {
         match self.users.get_mut(user) {
             Some(Standing::Here(connections)) => {
                 *connections += 1;
-                false
+                Before::Here
             }
             Some(standing) => {
-                *standing = Standing::Here(1);
-                false
+                let before = std::mem::replace(standing, Standing::Here(1));
+                self.left(before).map_or(Before::Here, Before::Left)
             }
             None => {
                 self.users.insert(user.into(), Standing::Here(1));
-                true
+                Before::Offline
             }
         }
+    }
+
+    /// When a user left who was leaving. Entries have consecutive serials.
+    fn left(&self, standing: Standing) -> Option<Instant> {
+        let Standing::Leaving(serial) = standing else { return None };
+        let first = self.leaving.front()?.serial;
+        let place = usize::try_from(serial.checked_sub(first)?).ok()?;
+        self.leaving.get(place).map(|leaving| leaving.left)
     }
 
     /// A connection of a user has gone.
@@ -123,8 +141,8 @@ mod tests {
     #[test]
     fn a_user_is_offline_five_seconds_after_the_last_device_left() {
         let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
-        assert!(presence.opened("A"));
-        assert!(!presence.opened("A"), "a second device");
+        assert_eq!(presence.opened("A"), Before::Offline);
+        assert_eq!(presence.opened("A"), Before::Here, "a second device");
         presence.closed("A", "phone", start);
         assert_eq!(presence.next_due(), None);
         presence.closed("A", "pad", start + WAIT);
@@ -133,16 +151,16 @@ mod tests {
         let leaving = presence.pop_due(start + 2 * WAIT).unwrap().unwrap();
         assert_eq!((&*leaving.user, &*leaving.device, leaving.left), ("A", "pad", start + WAIT));
         assert_eq!(presence.next_due(), None);
-        assert!(presence.opened("A"), "online again");
+        assert_eq!(presence.opened("A"), Before::Offline, "online again");
     }
 
     #[test]
     fn who_comes_back_in_time_was_never_away() {
         let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
         let second = Duration::from_secs(1);
-        assert!(presence.opened("A"));
+        assert_eq!(presence.opened("A"), Before::Offline);
         presence.closed("A", "", start);
-        assert!(!presence.opened("A"));
+        assert_eq!(presence.opened("A"), Before::Left(start));
         presence.closed("A", "", start + second);
         assert_eq!(gone(&mut presence, start + WAIT), [""; 0], "the later leave counts");
         assert_eq!(gone(&mut presence, start + WAIT + second), ["A"]);
@@ -152,8 +170,8 @@ mod tests {
     #[test]
     fn an_old_connection_may_go_after_the_new_one_has_come() {
         let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
-        assert!(presence.opened("A"));
-        assert!(!presence.opened("A"));
+        assert_eq!(presence.opened("A"), Before::Offline);
+        assert_eq!(presence.opened("A"), Before::Here);
         presence.closed("A", "", start);
         assert_eq!(gone(&mut presence, start + 2 * WAIT), [""; 0]);
     }
@@ -162,7 +180,7 @@ mod tests {
     fn too_many_who_leave_are_not_all_waited_for() {
         let (mut presence, start) = (Presence::new(3, WAIT), Instant::now());
         for user in ["A", "B", "C", "D", "E"] {
-            assert!(presence.opened(user));
+            assert_eq!(presence.opened(user), Before::Offline);
             presence.closed(user, "", start);
         }
         assert_eq!(gone(&mut presence, start), ["A", "B"]);
