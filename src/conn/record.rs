@@ -237,6 +237,12 @@ impl Peer {
     /// A peer without an address: a Unix socket, or a simulation.
     pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0 };
 
+    /// The address in IPv6, where IPv4 is mapped; 0 when it has none.
+    #[inline]
+    pub(crate) fn ip_bits(&self) -> u128 {
+        u128::from_be_bytes(self.ip)
+    }
+
     /// The peer's address, `None` when it has none.
     pub fn addr(&self) -> Option<SocketAddr> {
         let ip = Ipv6Addr::from(self.ip);

@@ -37,7 +37,7 @@ def figures(results):
     })
     told = ", or ".join(f"{rounds} of {seconds} s a load" for rounds, seconds in timed)
     parts = [
-        f"Measured on {machine['date']} at {machine['commit']}: {machine['cpu']}, "
+        f"Measured {occasions(results)}: {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}; "
         f"{machine['rustc']}; {machine['cxx']}."
         + (f" Rounds: {told}." if told else ""),
@@ -59,6 +59,12 @@ def figures(results):
         encrypted(results),
     ]
     return "\n\n".join(part for part in parts if part is not None) + "\n"
+
+
+def occasions(results):
+    """When and at which commits: rows that a later run has left out keep their figures."""
+    found = sorted({(row["date"], row["commit"]) for row in results["rows"].values()})
+    return ", and ".join(f"on {date} at {commit}" for date, commit in found)
 
 
 def measured(results):
@@ -117,8 +123,8 @@ def encrypted(results):
         return "Not measured."
     figures = row["peers"][rows.OURS]["figures"]
     lines = [
-        f"{row['date']} at {row['commit']}; {figures['rounds']} rounds of {tls.SECONDS} s a load; "
-        f"{figures['connections']:,} idle connections of TLS 1.3. Of several processes the sum.",
+        f"Measured on {row['date']} at {row['commit']}. Rounds: {figures['rounds']} of "
+        f"{tls.SECONDS} s a load; {figures['connections']:,} idle connections, of TLS 1.3.",
         "",
         "| | plain | longlink's TLS | nginx before longlink |",
         "| --- | ---: | ---: | ---: |",
