@@ -119,6 +119,13 @@ impl Sheet {
                 ("closing", phases.closing),
             ],
         );
+        self.gauges(
+            "longlink_dialects",
+            None,
+            "Open connections, parked ones included, by the dialect they speak.",
+            "dialect",
+            [("v1", phases.open + phases.parked)],
+        );
         let most = hub.config().max_connections;
         self.gauge("longlink_connections_limit", "How many connections there may be.", most);
         self.gauge("longlink_users", "Users with at least one open connection.", hub.online());
