@@ -18,7 +18,7 @@ export function makeFolder(t) {
 
 /** The flags for a certificate that was made for this test and signed by nobody. */
 export function certificateFlags(folder) {
-  const make = 'import sys, pathlib, nginx; nginx.make_certificate(pathlib.Path(sys.argv[1]))';
+  const make = 'import sys, pathlib, nginx; nginx.make_certificate(pathlib.Path(sys.argv[1]), nginx.NAME)';
   execFileSync('python3', ['-B', '-c', make, folder], { cwd: PYTHON });
   return ['--tls-cert', join(folder, 'cert.pem'), '--tls-key', join(folder, 'key.pem')];
 }
