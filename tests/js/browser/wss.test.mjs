@@ -8,9 +8,8 @@ import { after, before, test } from 'node:test';
 import { Tab, eventually, launch } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 import { SECRET, mint } from '../support/tickets.mjs';
-import { certificateFlags, makeFolder, startNginx } from '../support/tls.mjs';
+import { HOST, certificateFlags, makeFolder, startNginx } from '../support/tls.mjs';
 
-const HOST = 'chat.example.test';
 const PAGES = new URL('../page/', import.meta.url);
 
 let browser;

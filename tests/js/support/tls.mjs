@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startServer } from './server.mjs';
 
+/** The name that the certificates are for; launched browsers take it for this machine. */
+export const HOST = 'chat.example.test';
+
 const PYTHON = fileURLToPath(new URL('../../py/', import.meta.url));
 
 /** A folder that is gone after the test. */
@@ -18,8 +21,9 @@ export function makeFolder(t) {
 
 /** The flags for a certificate that was made for this test and signed by nobody. */
 export function certificateFlags(folder) {
-  const make = 'import sys, pathlib, nginx; nginx.make_certificate(pathlib.Path(sys.argv[1]))';
-  execFileSync('python3', ['-B', '-c', make, folder], { cwd: PYTHON });
+  const make =
+    'import sys, pathlib, certificate as c; c.make_certificate(pathlib.Path(sys.argv[1]), sys.argv[2])';
+  execFileSync('python3', ['-B', '-c', make, folder, `DNS:${HOST}`], { cwd: PYTHON });
   return ['--tls-cert', join(folder, 'cert.pem'), '--tls-key', join(folder, 'key.pem')];
 }
 
