@@ -3,6 +3,7 @@ export interface BrowserSocket {
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
   readonly readyState: number;
   send(data: string): void;
   close(): void;

@@ -91,6 +91,7 @@ function openWebSocket(Class, url, ticket, owner) {
   const raw = ticket ? new Class(url, ['longlink.v1', `ticket.${ticket}`]) : new Class(url);
   raw.onopen = owner.opened;
   raw.onmessage = (event) => owner.received(event.data);
+  raw.onerror = () => {}; // the package `ws` throws what nobody listens to
   raw.onclose = (event) => owner.ended(event.reason, event.code); // follows every error
   return {
     send(data, done, failed) {

@@ -106,4 +106,9 @@ test('the mini-program logs in, connects, and is told once that an order was pai
   app.link.ping();
   await ponged;
   assert.deepEqual(toasts, ['17: paid']);
+
+  // In Node, too, a server that goes away is no error that ends the program.
+  const refused = new Promise((resolve) => app.link.on('error', resolve));
+  server.kill();
+  assert.equal((await refused).code, 'connect');
 });
