@@ -33,6 +33,20 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
+/// As [`each_field`], for the object that a text begins with. Returns what follows it.
+///
+/// # Errors
+/// When it does not begin with one JSON object.
+#[cfg(feature = "backend")]
+pub fn each_field_of_first<'a>(
+    text: &'a str,
+    mut field: impl FnMut(&'a str, &'a str),
+) -> Result<&'a str, Malformed> {
+    let bytes = Bytes(text.as_bytes());
+    let end = bytes.walk_object(0, |key, value| field(&text[key], &text[value]));
+    end.map(|end| &text[end..]).ok_or(Malformed)
+}
+
 /// Whether a text that is one JSON value could be carried in a message: it is not nested
 /// deeper than the outermost object of a client's may be.
 #[cfg(feature = "backend")]
@@ -194,25 +208,32 @@ fn has_escape(block: &[u8; 16]) -> bool {
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
-    fn walk(self, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
-        let mut at = self.open(self.skip_space(0), b'{')?;
+    fn walk(self, field: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
+        let end = self.walk_object(self.skip_space(0), field)?;
+        (self.skip_space(end) == self.0.len()).then_some(())
+    }
+
+    #[inline(always)]
+    fn walk_object(
+        self,
+        start: usize,
+        mut field: impl FnMut(Range<usize>, Range<usize>),
+    ) -> Option<usize> {
+        let mut at = self.open(start, b'{')?;
         if self.get(at) == Some(b'}') {
-            at += 1;
-        } else {
-            loop {
-                let key = at..self.skip_string(at)?;
-                at = self.open(self.skip_space(key.end), b':')?;
-                let value = at..self.skip_value(at)?;
-                at = self.skip_space(value.end);
-                field(key, value);
-                if self.get(at) == Some(b'}') {
-                    at += 1;
-                    break;
-                }
-                at = self.open(at, b',')?;
-            }
+            return Some(at + 1);
         }
-        (self.skip_space(at) == self.0.len()).then_some(())
+        loop {
+            let key = at..self.skip_string(at)?;
+            at = self.open(self.skip_space(key.end), b':')?;
+            let value = at..self.skip_value(at)?;
+            at = self.skip_space(value.end);
+            field(key, value);
+            if self.get(at) == Some(b'}') {
+                return Some(at + 1);
+            }
+            at = self.open(at, b',')?;
+        }
     }
 
     fn get(self, at: usize) -> Option<u8> {

@@ -13,6 +13,7 @@ mod route;
 mod send;
 #[cfg(feature = "tickets")]
 mod ticket;
+mod to_one;
 mod tries;
 mod users;
 

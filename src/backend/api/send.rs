@@ -9,6 +9,7 @@ use crate::relay::{Observer, SYSTEM, write_string};
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::Replays;
+use super::to_one::ToOne;
 use super::{Answer, Call};
 
 /// The most users that one message, or one batch, is sent to by their ids.
@@ -62,10 +63,11 @@ impl Results {
     }
 
     /// Sends to one user, and writes down what became of it.
-    pub fn send(&mut self, call: &mut Call<'_, impl Observer>, from: &str, user: &str, text: &str) {
+    pub fn send(&mut self, call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) {
+        let ToOne { user, message, from } = *message;
         let state = if call.hub.is_pressed(user) {
             State::Busy
-        } else if call.relay.push(call.hub, from, user, text) > 0 {
+        } else if call.relay.push(call.hub, from, user, message) > 0 {
             State::Delivered
         } else {
             State::Offline
@@ -100,14 +102,20 @@ impl Results {
 }
 
 pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
+    if let Some(message) = ToOne::read(body::text(call.request)?) {
+        message.check(call.hub, |name| name.into())?;
+        let mut results = Results::with_capacity(1);
+        results.send(call, &message);
+        return Ok(results.answer());
+    }
     let message: Message<'_> = body::read(call.request)?;
     Replays::once(call, message.idempotency_key.as_ref(), |call| message.send(call))
 }
 
 impl Message<'_> {
     fn send(&self, call: &mut Call<'_, impl Observer>) -> Answer {
-        let text = body::message(call.hub, self.message, || "message".into())?;
-        let from = sender(self.from.as_ref(), || "from".into())?;
+        let text = body::message(call.hub, self.message.get(), || "message".into())?;
+        let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
         let users = self.users.as_deref();
         let mut results = Results::with_capacity(users.map_or(1, <[_]>::len).min(MOST_USERS));
@@ -115,13 +123,13 @@ impl Message<'_> {
             (Some(user), None, None, false) => {
                 let user = user.id(|| "user".into())?;
                 if !excluded.contains(&user) {
-                    results.send(call, from, user, text);
+                    results.send(call, &ToOne { user, message: text, from });
                 }
             }
             (None, Some(users), None, false) => {
                 for user in ids("users", users)? {
                     if !excluded.contains(&user) {
-                        results.send(call, from, user, text);
+                        results.send(call, &ToOne { user, message: text, from });
                     }
                 }
             }
@@ -141,14 +149,6 @@ impl Message<'_> {
         }
         Ok(results.answer())
     }
-}
-
-/// Under which name it is sent.
-pub fn sender<'a>(
-    from: Option<&'a Text<'_>>,
-    field: impl FnOnce() -> std::borrow::Cow<'static, str>,
-) -> Result<&'a str, Failure> {
-    from.map_or(Ok(SYSTEM), |from| from.id(field))
 }
 
 fn ids<'a>(field: &'static str, users: &'a [Text<'_>]) -> Result<Vec<&'a str>, Failure> {

@@ -1,0 +1,200 @@
+//! A message to one user, as nearly all are: read where it stands.
+//!
+//! [`ToOne::read`] and [`read_batch`] know only what a usual client writes, and leave the
+//! rest, mistakes included, to serde, which takes some three times as long.
+
+use std::borrow::Cow;
+
+use crate::hub::Hub;
+use crate::relay::{Relay, SYSTEM, json};
+
+use super::body;
+use super::failure::Failure;
+
+/// A message to one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToOne<'a> {
+    pub user: &'a str,
+    /// JSON text.
+    pub message: &'a str,
+    pub from: &'a str,
+}
+
+impl<'a> ToOne<'a> {
+    /// Reads a body of these fields alone, whose ids have nothing escaped. `None` for any
+    /// other.
+    pub fn read(text: &'a str) -> Option<Self> {
+        let mut fields = Fields::default();
+        json::each_field(text, |key, value| fields.add(key, value)).ok()?;
+        fields.message()
+    }
+
+    /// Refuses ids that are none, and a message that is too long or nested too deep.
+    /// `place` says where a field is.
+    pub fn check(
+        &self,
+        hub: &Hub,
+        place: impl Fn(&'static str) -> Cow<'static, str>,
+    ) -> Result<(), Failure> {
+        let ids = [("user", self.user), ("from", self.from)];
+        if let Some((name, _)) = ids.iter().find(|(_, id)| !Relay::is_user_id(id)) {
+            return Err(Failure::bad_name(place(name)));
+        }
+        body::message(hub, self.message, || place("message")).map(|_| ())
+    }
+}
+
+/// Reads `{"messages":[…]}` in the same way, up to `most` of them.
+pub fn read_batch(text: &str, most: usize) -> Option<Vec<ToOne<'_>>> {
+    let after = |text: &'_ str, token: &str| -> Option<usize> {
+        let rest = text.trim_ascii_start().strip_prefix(token)?.trim_ascii_start();
+        Some(text.len() - rest.len())
+    };
+    let mut rest = text;
+    for token in ["{", r#""messages""#, ":", "["] {
+        rest = &rest[after(rest, token)?..];
+    }
+    let mut messages = Vec::with_capacity(most.min(text.len() / SHORTEST));
+    loop {
+        let mut fields = Fields::default();
+        rest = json::each_field_of_first(rest, |key, value| fields.add(key, value)).ok()?;
+        messages.push(fields.message().filter(|_| messages.len() < most)?);
+        match after(rest, ",") {
+            Some(length) => rest = &rest[length..],
+            None => break,
+        }
+    }
+    for token in ["]", "}"] {
+        rest = &rest[after(rest, token)?..];
+    }
+    rest.is_empty().then_some(messages)
+}
+
+/// Bytes of the shortest message, its comma included.
+const SHORTEST: usize = r#"{"user":"a","message":1},"#.len();
+
+/// What of a message has been seen.
+#[derive(Default)]
+struct Fields<'a> {
+    user: Option<&'a str>,
+    message: Option<&'a str>,
+    from: Option<&'a str>,
+    /// Something else, or the same again.
+    unusual: bool,
+}
+
+impl<'a> Fields<'a> {
+    #[inline(always)]
+    fn add(&mut self, key: &'a str, value: &'a str) {
+        let (place, value) = match key {
+            r#""user""# => (&mut self.user, unescaped(value)),
+            r#""from""# => (&mut self.from, unescaped(value)),
+            r#""message""# => (&mut self.message, Some(value)),
+            _ => return self.unusual = true,
+        };
+        self.unusual |= value.is_none() || place.is_some();
+        *place = value;
+    }
+
+    #[inline(always)]
+    fn message(self) -> Option<ToOne<'a>> {
+        let Fields { user, message, from, unusual } = self;
+        let from = from.unwrap_or(SYSTEM);
+        (!unusual).then_some(ToOne { user: user?, message: message?, from })
+    }
+}
+
+/// What is between the quotes of a string in which nothing is escaped.
+#[inline(always)]
+fn unescaped(value: &str) -> Option<&str> {
+    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.as_bytes().contains(&b'\\')).then_some(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What is read in the short way is what serde reads.
+    fn same(text: &str, read: &ToOne<'_>) {
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let object = value.as_object().unwrap();
+        assert_eq!(object["user"], read.user, "{text}");
+        assert_eq!(object.get("from").map_or(SYSTEM, |from| from.as_str().unwrap()), read.from);
+        let message: Value = serde_json::from_str(read.message).unwrap();
+        assert_eq!(object["message"], message, "{text}");
+        assert_eq!(object.len(), 2 + usize::from(object.contains_key("from")), "{text}");
+    }
+
+    const USUAL: [&str; 4] = [
+        r#"{"user":"a","message":"hi"}"#,
+        r#" { "message" : {"n":[1,null]} , "from":"shop", "user" : "张三" } "#,
+        r#"{"user":"","message":null}"#,
+        r#"{"user":"a/b","message":"\n","from":""}"#,
+    ];
+
+    #[test]
+    fn what_is_usual_is_read_as_serde_reads_it() {
+        for text in USUAL {
+            same(text, &ToOne::read(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_not_usual_is_left_to_serde() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"user":"a"}"#,
+            r#"{"message":1}"#,
+            r#"{"user":"a","message":1,"user":"a"}"#,
+            r#"{"user":"a","message":1,"x":1}"#,
+            r#"{"user":"\u0061","message":1}"#,
+            r#"{"us\u0065r":"a","message":1}"#,
+            r#"{"user":5,"message":1}"#,
+            r#"{"user":"a","message":1,"from":null}"#,
+            r#"{"user":"a","message":01}"#,
+            r#"{"user":"a","message":1}}"#,
+            r#"{"user":"a","message":1,}"#,
+            r#"{"user":"a","message":1,"idempotencyKey":"k"}"#,
+        ] {
+            assert_eq!(ToOne::read(text), None, "{text}");
+            assert_eq!(read_batch(&format!(r#"{{"messages":[{text}]}}"#), 10), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn batches_are_read_message_by_message() {
+        let trimmed = USUAL.map(str::trim);
+        for (begin, between, end) in
+            [("{\"messages\":[", ",", "]}"), (" { \"messages\" : [ ", " ,\n", " ] } \n")]
+        {
+            let text = format!("{begin}{}{end}", trimmed.join(between));
+            let read = read_batch(&text, 4).unwrap();
+            assert_eq!(read.len(), 4);
+            for (text, read) in trimmed.iter().zip(&read) {
+                same(text, read);
+            }
+            assert_eq!(read_batch(&text, 3), None, "too many");
+            for cut in 0..text.trim_end().len() {
+                if let Some(part) = text.get(..cut) {
+                    assert_eq!(read_batch(part, 4), None, "{part}");
+                }
+            }
+        }
+        let one = USUAL[0];
+        for text in [
+            r#"{"messages":[]}"#.to_owned(),
+            format!(r#"{{"messages":[{one},]}}"#),
+            format!(r#"{{"messages":[{one}]}}x"#),
+            format!(r#"{{"messages":[{one}],"x":1}}"#),
+            format!(r#"{{"messages":[{one}],"idempotencyKey":"k"}}"#),
+            format!(r#"{{"messages":{one}}}"#),
+        ] {
+            assert_eq!(read_batch(&text, 10), None, "{text}");
+        }
+    }
+}
