@@ -15,7 +15,7 @@ mod inherited;
 mod listen;
 mod logger;
 mod quota;
-mod secret;
+pub mod secret;
 mod serve;
 mod settings;
 mod signals;

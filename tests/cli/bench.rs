@@ -14,7 +14,7 @@ pub fn url(server: &Program) -> String {
 }
 
 /// The figures of a run that goes well.
-fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
+pub fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
     let (url, pid) = (url(server), server.child.id().to_string());
     let all = [&["bench", mode, &url, "--json", "--pid", &pid], args].concat();
     let (code, out, err) = run(&mut longlink(&all));
@@ -24,12 +24,12 @@ fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
     serde_json::from_str(line).expect("one JSON object")
 }
 
-fn whole(figures: &Value, name: &str) -> u64 {
+pub fn whole(figures: &Value, name: &str) -> u64 {
     figures[name].as_u64().unwrap_or_else(|| panic!("{name} is no whole number: {figures}"))
 }
 
 /// What every mode tells, however it is called.
-fn assert_sound(figures: &Value) {
+pub fn assert_sound(figures: &Value) {
     for name in [
         "mode",
         "connections",

@@ -6,6 +6,7 @@ mod receive;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::mem;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -137,24 +138,33 @@ impl Clients {
         }
     }
 
+    /// From now on this one connects there and speaks HTTP: `hello` is what it asks in
+    /// place of a handshake. The load is told the bodies of answers as messages.
+    pub fn speak_http(&mut self, id: usize, address: SocketAddr, hello: Vec<u8>) {
+        self.clients[id].http = Some(Box::new((address, hello)));
+    }
+
     /// Begins to connect; the load hears of failures.
     pub fn begin(&mut self, id: usize) {
         let now = Instant::now();
         self.handshaking += 1;
         self.clients[id].phase = Phase::Handshake;
-        let deaf = self.clients[id].deaf;
-        let connected = client::connect(self.target.address(), self.sources.pick(id), deaf)
-            .and_then(|mut s| {
-                self.poll.registry().register(&mut s, Token(id), Interest::READABLE)?;
-                Ok(s)
-            });
+        let Client { deaf, http, .. } = &self.clients[id];
+        let address = http.as_ref().map_or(self.target.address(), |http| http.0);
+        let connected = client::connect(address, self.sources.pick(id), *deaf).and_then(|mut s| {
+            self.poll.registry().register(&mut s, Token(id), Interest::READABLE)?;
+            Ok(s)
+        });
         match connected {
             Ok(socket) => {
                 self.clients[id].begin(socket, now);
                 self.begun.push_back((id, now));
                 let mut request = mem::take(&mut self.scratch);
                 request.clear();
-                handshake::put_request(&self.target, &self.user(id), &mut request);
+                match &self.clients[id].http {
+                    Some(http) => request.extend_from_slice(&http.1),
+                    None => handshake::put_request(&self.target, &self.user(id), &mut request),
+                }
                 // On the same machine it is connected already.
                 self.send(id, &request);
                 self.scratch = request;
@@ -198,7 +208,7 @@ impl Clients {
     /// Closes all that are open and listen, and ends the others.
     pub fn close_all(&mut self) {
         for id in 0..self.clients.len() {
-            match self.clients[id].deaf {
+            match self.clients[id].deaf || self.clients[id].http.is_some() {
                 true => self.abort(id),
                 false => self.close(id),
             }
