@@ -121,10 +121,8 @@ impl Options {
         if matches!(self.mode, P2p | Api) {
             self.target.id_affixes()?;
         }
-        if self.mode == P2p {
-            if !self.connections.is_multiple_of(2) {
-                return Err("--connections: one-to-one messages need an even number".to_owned());
-            }
+        if self.mode == P2p && !self.connections.is_multiple_of(2) {
+            return Err("--connections: one-to-one messages need an even number".to_owned());
         }
         if self.mode == Slow && self.stalled >= self.connections {
             return Err(format!(

@@ -157,8 +157,13 @@ impl<'a> Request<'a> {
     /// The values of all fields of that name, in order; empty for one that is
     /// not UTF-8.
     pub(crate) fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.header_bytes(name).map(|value| std::str::from_utf8(value).unwrap_or_default())
+    }
+
+    /// The same as they were sent.
+    pub(crate) fn header_bytes(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
         let fields = self.fields.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
-        fields.map(|field| std::str::from_utf8(field.value).unwrap_or_default())
+        fields.map(|field| field.value)
     }
 
     /// How many fields have that name.
@@ -226,7 +231,8 @@ fn split_target(target: &str) -> Result<(&str, &str), HeadError> {
             target.split_once("://").ok_or(HeadError::Malformed("bad request target"))?;
         rest.find(['/', '?']).map_or("/", |at| &rest[at..])
     };
-    Ok(origin_form.split_once('?').unwrap_or((origin_form, "")))
+    let mark = memchr::memchr(b'?', origin_form.as_bytes());
+    Ok(mark.map_or((origin_form, ""), |at| (&origin_form[..at], &origin_form[at + 1..])))
 }
 
 fn decode_path(path: &str) -> Result<Cow<'_, str>, HeadError> {

@@ -33,18 +33,11 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
-/// As [`each_field`], for the object that a text begins with. Returns what follows it.
-///
-/// # Errors
-/// When it does not begin with one JSON object.
+/// Where the value that begins there ends; `None` when there is none, or one nested too
+/// deep to be carried.
 #[cfg(feature = "backend")]
-pub fn each_field_of_first<'a>(
-    text: &'a str,
-    mut field: impl FnMut(&'a str, &'a str),
-) -> Result<&'a str, Malformed> {
-    let bytes = Bytes(text.as_bytes());
-    let end = bytes.walk_object(0, |key, value| field(&text[key], &text[value]));
-    end.map(|end| &text[end..]).ok_or(Malformed)
+pub fn value_end(text: &str, at: usize) -> Option<usize> {
+    Bytes(text.as_bytes()).skip_value(at)
 }
 
 /// Whether a text that is one JSON value could be carried in a message: it is not nested
@@ -144,16 +137,27 @@ fn find_special(bytes: &[u8]) -> Option<usize> {
     let skipped = 32 * blocks.iter().take_while(|block| !has_special(block)).count();
     let (words, rest) = bytes[skipped..].as_chunks();
     for (position, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = less_than(word ^ (ONES * 0x22), 1);
-        let backslash = less_than(word ^ (ONES * 0x5C), 1);
-        let found = less_than(word, 0x20) | quote | backslash;
-        if found != 0 {
-            return Some(skipped + position * 8 + found.trailing_zeros() as usize / 8);
+        if let Some(found) = find_special_in_word(word) {
+            return Some(skipped + position * 8 + found);
         }
     }
-    let position = rest.iter().position(|byte| is_special(*byte))?;
-    Some(skipped + words.len() * 8 + position)
+    let rest_at = bytes.len() - rest.len();
+    match bytes.last_chunk() {
+        // In what the last word has of the one before it there is none.
+        Some(last) if !rest.is_empty() => {
+            find_special_in_word(last).map(|found| bytes.len() - 8 + found)
+        }
+        _ => rest.iter().position(|byte| is_special(*byte)).map(|found| rest_at + found),
+    }
+}
+
+#[inline(always)]
+fn find_special_in_word(word: &[u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(*word);
+    let quote = less_than(word ^ (ONES * 0x22), 1);
+    let backslash = less_than(word ^ (ONES * 0x5C), 1);
+    let found = less_than(word, 0x20) | quote | backslash;
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// The first quote.
@@ -208,32 +212,25 @@ fn has_escape(block: &[u8; 16]) -> bool {
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
-    fn walk(self, field: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
-        let end = self.walk_object(self.skip_space(0), field)?;
-        (self.skip_space(end) == self.0.len()).then_some(())
-    }
-
-    #[inline(always)]
-    fn walk_object(
-        self,
-        start: usize,
-        mut field: impl FnMut(Range<usize>, Range<usize>),
-    ) -> Option<usize> {
-        let mut at = self.open(start, b'{')?;
+    fn walk(self, mut field: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
+        let mut at = self.open(self.skip_space(0), b'{')?;
         if self.get(at) == Some(b'}') {
-            return Some(at + 1);
-        }
-        loop {
-            let key = at..self.skip_string(at)?;
-            at = self.open(self.skip_space(key.end), b':')?;
-            let value = at..self.skip_value(at)?;
-            at = self.skip_space(value.end);
-            field(key, value);
-            if self.get(at) == Some(b'}') {
-                return Some(at + 1);
+            at += 1;
+        } else {
+            loop {
+                let key = at..self.skip_string(at)?;
+                at = self.open(self.skip_space(key.end), b':')?;
+                let value = at..self.skip_value(at)?;
+                at = self.skip_space(value.end);
+                field(key, value);
+                if self.get(at) == Some(b'}') {
+                    at += 1;
+                    break;
+                }
+                at = self.open(at, b',')?;
             }
-            at = self.open(at, b',')?;
         }
+        (self.skip_space(at) == self.0.len()).then_some(())
     }
 
     fn get(self, at: usize) -> Option<u8> {

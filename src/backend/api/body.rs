@@ -52,9 +52,10 @@ pub fn message<'a>(
 
 /// A body is JSON, and says so: a web page cannot send that without being asked first.
 pub fn check_type(request: &Request<'_>) -> Result<(), Failure> {
+    const JSON: &str = "application/json";
     let declared = request.header("Content-Type").unwrap_or("");
-    let media = declared.split(';').next().unwrap_or("").trim();
-    if media.eq_ignore_ascii_case("application/json") {
+    let media = || declared.split(';').next().unwrap_or("").trim();
+    if declared == JSON || media().eq_ignore_ascii_case(JSON) {
         return Ok(());
     }
     Err(Failure::new(415, "not_json", "send Content-Type: application/json"))

@@ -62,11 +62,11 @@ fn unauthorized(code: &'static str, message: &'static str) -> Failure {
 }
 
 /// The key in `Authorization`, of which there may be one (RFC 9110, section 11.6.2).
-fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
-    let mut values = request.header_values("Authorization");
+fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a [u8]> {
+    let mut values = request.header_bytes("Authorization");
     let (scheme, key) = values.next()?.split_at_checked("Bearer ".len())?;
     let only = values.next().is_none();
-    (only && scheme.eq_ignore_ascii_case("Bearer ")).then_some(key.trim_ascii())
+    (only && scheme.eq_ignore_ascii_case(b"Bearer ")).then_some(key.trim_ascii())
 }
 
 fn has_key_in_query(query: &str) -> bool {

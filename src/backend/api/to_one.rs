@@ -24,9 +24,9 @@ impl<'a> ToOne<'a> {
     /// Reads a body of these fields alone, whose ids have nothing escaped. `None` for any
     /// other.
     pub fn read(text: &'a str) -> Option<Self> {
-        let mut fields = Fields::default();
-        json::each_field(text, |key, value| fields.add(key, value)).ok()?;
-        fields.message()
+        let mut reader = Reader::new(text);
+        let message = reader.message()?;
+        reader.is_done().then_some(message)
     }
 
     /// Refuses ids that are none, and a message that is too long or nested too deep.
@@ -46,69 +46,107 @@ impl<'a> ToOne<'a> {
 
 /// Reads `{"messages":[…]}` in the same way, up to `most` of them.
 pub fn read_batch(text: &str, most: usize) -> Option<Vec<ToOne<'_>>> {
-    let after = |text: &'_ str, token: &str| -> Option<usize> {
-        let rest = text.trim_ascii_start().strip_prefix(token)?.trim_ascii_start();
-        Some(text.len() - rest.len())
-    };
-    let mut rest = text;
+    let mut reader = Reader::new(text);
     for token in ["{", r#""messages""#, ":", "["] {
-        rest = &rest[after(rest, token)?..];
+        reader.take(token.as_bytes())?;
     }
     let mut messages = Vec::with_capacity(most.min(text.len() / SHORTEST));
     loop {
-        let mut fields = Fields::default();
-        rest = json::each_field_of_first(rest, |key, value| fields.add(key, value)).ok()?;
-        messages.push(fields.message().filter(|_| messages.len() < most)?);
-        match after(rest, ",") {
-            Some(length) => rest = &rest[length..],
-            None => break,
+        let message = reader.message()?;
+        if messages.len() == most {
+            return None;
+        }
+        messages.push(message);
+        if reader.take(b",").is_none() {
+            break;
         }
     }
-    for token in ["]", "}"] {
-        rest = &rest[after(rest, token)?..];
-    }
-    rest.is_empty().then_some(messages)
+    reader.take(b"]")?;
+    reader.take(b"}")?;
+    reader.is_done().then_some(messages)
 }
 
 /// Bytes of the shortest message, its comma included.
 const SHORTEST: usize = r#"{"user":"a","message":1},"#.len();
 
-/// What of a message has been seen.
-#[derive(Default)]
-struct Fields<'a> {
-    user: Option<&'a str>,
-    message: Option<&'a str>,
-    from: Option<&'a str>,
-    /// Something else, or the same again.
-    unusual: bool,
+/// A text, and how far it was read. What does not succeed is not gone on from.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// Whether every string in it ends at the next quote.
+    is_plain: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Reader { text, at: 0, is_plain: json::is_plain(text.as_bytes()) }
+    }
+
+    /// Moves past a token, and white space before it.
     #[inline(always)]
-    fn add(&mut self, key: &'a str, value: &'a str) {
-        let (place, value) = match key {
-            r#""user""# => (&mut self.user, unescaped(value)),
-            r#""from""# => (&mut self.from, unescaped(value)),
-            r#""message""# => (&mut self.message, Some(value)),
-            _ => return self.unusual = true,
+    fn take(&mut self, token: &[u8]) -> Option<()> {
+        self.skip_space();
+        self.text.as_bytes().get(self.at..)?.starts_with(token).then(|| self.at += token.len())
+    }
+
+    #[inline(always)]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.as_bytes().get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn is_done(&mut self) -> bool {
+        self.skip_space();
+        self.at == self.text.len()
+    }
+
+    #[inline]
+    fn message(&mut self) -> Option<ToOne<'a>> {
+        self.take(b"{")?;
+        let (mut user, mut message, mut from) = (None, None, None);
+        loop {
+            let place = if self.take(br#""user""#).is_some() {
+                &mut user
+            } else if self.take(br#""message""#).is_some() {
+                &mut message
+            } else {
+                self.take(br#""from""#)?;
+                &mut from
+            };
+            self.take(b":")?;
+            self.skip_space();
+            let value = self.value()?;
+            if place.replace(value).is_some() {
+                return None;
+            }
+            if self.take(b",").is_none() {
+                break;
+            }
+        }
+        self.take(b"}")?;
+        let from = from.map_or(Some(SYSTEM), |raw| self.unescaped(raw))?;
+        Some(ToOne { user: self.unescaped(user?)?, message: message?, from })
+    }
+
+    /// A value as it is written.
+    #[inline(always)]
+    fn value(&mut self) -> Option<&'a str> {
+        let (start, bytes) = (self.at, self.text.as_bytes());
+        self.at = if self.is_plain && bytes.get(start) == Some(&b'"') {
+            start + json::string_end(&bytes[start..])?
+        } else {
+            json::value_end(self.text, start)?
         };
-        self.unusual |= value.is_none() || place.is_some();
-        *place = value;
+        Some(&self.text[start..self.at])
     }
 
+    /// What is between the quotes of a string in which nothing is escaped.
     #[inline(always)]
-    fn message(self) -> Option<ToOne<'a>> {
-        let Fields { user, message, from, unusual } = self;
-        let from = from.unwrap_or(SYSTEM);
-        (!unusual).then_some(ToOne { user: user?, message: message?, from })
+    fn unescaped(&self, raw: &'a str) -> Option<&'a str> {
+        let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+        (self.is_plain || !inner.contains('\\')).then_some(inner)
     }
-}
-
-/// What is between the quotes of a string in which nothing is escaped.
-#[inline(always)]
-fn unescaped(value: &str) -> Option<&str> {
-    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
-    (!inner.as_bytes().contains(&b'\\')).then_some(inner)
 }
 
 #[cfg(test)]
