@@ -9,3 +9,4 @@ mod keys;
 mod routes;
 #[cfg(feature = "tickets")]
 mod tickets;
+mod under_load;
