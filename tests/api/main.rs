@@ -7,6 +7,7 @@ mod bad_input;
 mod client;
 mod keys;
 mod routes;
+mod slow_readers;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod under_load;

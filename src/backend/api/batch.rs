@@ -38,7 +38,7 @@ impl Message<'_> {
     fn to_one(&self) -> ToOne<'_> {
         let Message { user, message, from } = self;
         let from = from.as_ref().map_or(SYSTEM, Text::get);
-        ToOne { user: user.get(), message: message.get(), from }
+        ToOne { user: user.get(), message: message.get(), from, is_plain: false }
     }
 }
 

@@ -64,17 +64,25 @@ impl Results {
 
     /// Sends to one user, and writes down what became of it.
     pub fn send(&mut self, call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) {
-        let ToOne { user, message, from } = *message;
+        let ToOne { user, message, from, is_plain } = *message;
         let state = if call.hub.is_pressed(user) {
             State::Busy
-        } else if call.relay.push(call.hub, from, user, message) > 0 {
-            State::Delivered
         } else {
-            State::Offline
+            let devices = match is_plain {
+                true => call.relay.push_plain(call.hub, from, user, message),
+                false => call.relay.push(call.hub, from, user, message),
+            };
+            if devices > 0 { State::Delivered } else { State::Offline }
         };
         self.begin();
-        self.0.push_str(r#"{"user":"#);
-        write_string(user, &mut self.0);
+        if is_plain {
+            for part in [r#"{"user":""#, user, r#"""#] {
+                self.0.push_str(part);
+            }
+        } else {
+            self.0.push_str(r#"{"user":"#);
+            write_string(user, &mut self.0);
+        }
         self.0.push_str(match state {
             State::Delivered => r#","state":"delivered"}"#,
             State::Offline => r#","state":"offline"}"#,
@@ -118,18 +126,19 @@ impl Message<'_> {
         let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
         let users = self.users.as_deref();
+        let to_one = |user| ToOne { user, message: text, from, is_plain: false };
         let mut results = Results::with_capacity(users.map_or(1, <[_]>::len).min(MOST_USERS));
         match (&self.user, users, &self.group, self.all.unwrap_or(false)) {
             (Some(user), None, None, false) => {
                 let user = user.id(|| "user".into())?;
                 if !excluded.contains(&user) {
-                    results.send(call, &ToOne { user, message: text, from });
+                    results.send(call, &to_one(user));
                 }
             }
             (None, Some(users), None, false) => {
                 for user in ids("users", users)? {
                     if !excluded.contains(&user) {
-                        results.send(call, &ToOne { user, message: text, from });
+                        results.send(call, &to_one(user));
                     }
                 }
             }

@@ -18,6 +18,8 @@ pub struct ToOne<'a> {
     /// JSON text.
     pub message: &'a str,
     pub from: &'a str,
+    /// Whether both ids stand for themselves in a JSON string.
+    pub is_plain: bool,
 }
 
 impl<'a> ToOne<'a> {
@@ -126,7 +128,7 @@ impl<'a> Reader<'a> {
         }
         self.take(b"}")?;
         let from = from.map_or(Some(SYSTEM), |raw| self.unescaped(raw))?;
-        Some(ToOne { user: self.unescaped(user?)?, message: message?, from })
+        Some(ToOne { user: self.unescaped(user?)?, message: message?, from, is_plain: true })
     }
 
     /// A value as it is written.
