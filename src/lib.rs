@@ -58,6 +58,8 @@ mod tls;
 mod wheel;
 
 #[cfg(feature = "backend")]
+pub use backend::metrics::Metrics;
+#[cfg(feature = "backend")]
 pub use backend::webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 #[cfg(feature = "backend")]
 pub use backend::{ApiKey, Backend, BackendConfig, KeyError};
@@ -69,9 +71,10 @@ pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
-    Accept, Config, ConfigError, ConnId, Devices, GroupError, Handler, Hub, MAX_GROUP_NAME,
-    MAX_GROUPS, MAX_PARKED, MAX_PER_USER, OpenError, Pending, Printable, Refused, Reject, Reply,
-    SURPLUS, Sent, Sink, Stats, Upgrade, Wrote,
+    Accept, Closes, Config, ConfigError, ConnId, Devices, Distributions, FrameKind, GroupError,
+    Handler, Happened, Histogram, Hub, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER,
+    MAX_TRACED, OpenError, Pending, Phases, Printable, Refused, Reject, Reply, SURPLUS, Sent, Sink,
+    Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
 };
 pub use relay::{Counters, Observer, Relay, RelayConfig};
 #[cfg(feature = "tickets")]

@@ -22,7 +22,7 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 9] = [
+pub const PATHS: [Path; 10] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
     Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
@@ -32,6 +32,7 @@ pub const PATHS: [Path; 9] = [
     Path { name: "connection", operations: [100, 1_700], run: connection },
     Path { name: "api-send", operations: [1_600, 17_600], run: api_send },
     Path { name: "api-batch", operations: [2_000, 22_000], run: api_batch },
+    Path { name: "scrape", operations: [10, 110], run: scrape },
 ];
 
 /// Connections that have something to read in one turn, as in a loop that has
@@ -204,6 +205,24 @@ fn api_batch(operations: u32) {
     assert_eq!(world.driver.hub().stats().deliveries, u64::from(batches * MESSAGES));
 }
 
+/// Prometheus asks for the metrics of a server that has many connections.
+fn scrape(operations: u32) {
+    let mut world = unpaced(PEAK);
+    world.connect_all(PEAK - 1);
+    let backend = world.accept();
+    let request = head("GET", "/metrics", "").into_bytes();
+    let request: &[u8] = Box::leak(request.into());
+    let written = measure(&mut world, |world| {
+        for _ in 0..operations {
+            world.read(backend, Input::Bytes(request));
+            world.settle();
+        }
+    });
+    assert_eq!(written.writes, u64::from(operations));
+    assert!(written.bytes > 5_000 * u64::from(operations), "all that there is to tell");
+    assert_eq!(world.driver.hub().stats().answers.of(200), u64::from(operations));
+}
+
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// The message of [`one_to_one`], as a backend sends it.
@@ -213,20 +232,24 @@ fn api_message(user: u32) -> String {
 
 /// A request as a usual client writes it.
 fn request(route: &str, body: &str) -> &'static [u8] {
-    let head = format!(
-        "POST /api/{route} HTTP/1.1\r\nHost: 127.0.0.1:9090\r\nUser-Agent: backend/1.0\r\n\
-         Accept: */*\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let about = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    let head = head("POST", &format!("/api/{route}"), &about);
     Box::leak((head + body).into_bytes().into())
+}
+
+fn head(method: &str, path: &str, more: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:9090\r\nUser-Agent: backend/1.0\r\n\
+         Accept: */*\r\nAuthorization: Bearer {KEY}\r\n{more}\r\n"
+    )
 }
 
 fn world(connections: u32) -> World {
     world_with(connections, Config::default())
 }
 
-/// The same without rates.
+/// The same without rates, and with any number of connections from the one address that
+/// all come from.
 fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);

@@ -7,23 +7,26 @@ mod api;
 mod config;
 mod key;
 mod members;
+pub mod metrics;
+mod ops;
 pub mod webhooks;
 
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
+use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Traced, Upgrade};
 use crate::relay::{Observer, Relay};
 
 use api::Api;
 pub use config::BackendConfig;
 pub use key::{ApiKey, KeyError};
+use webhooks::Webhooks;
 
 /// A [`Relay`] that a backend can talk to, over HTTP: see `docs/api.md`.
 ///
 /// Requests are taken on listeners with the tag [`Backend::LISTENER`] and, if there is a
-/// key, below `/api/` on all others. Without a key whoever reaches such a listener may
+/// key, at `/metrics` and below `/api/` on all others. Without a key whoever reaches such a listener may
 /// send as anyone: it has to be one that only the backend can reach.
 ///
 /// ```no_run
@@ -56,6 +59,12 @@ impl<O: Observer> Backend<O> {
         Backend { relay, api: Api::new(config) }
     }
 
+    /// Has the metrics tell how these webhooks are doing.
+    pub fn with_webhooks(mut self, webhooks: Webhooks) -> Self {
+        self.api.watch(webhooks);
+        self
+    }
+
     /// The relay, to send from and to look at.
     pub fn relay(&mut self) -> &mut Relay<O> {
         &mut self.relay
@@ -66,7 +75,10 @@ impl<O: Observer> Backend<O> {
         let path = request.path();
         match hub.listener(conn) {
             LISTENER => path != "/healthz",
-            _ => self.api.has_key() && (path == "/api" || path.starts_with("/api/")),
+            _ => {
+                let api = path == "/metrics" || path == "/api" || path.starts_with("/api/");
+                self.api.has_key() && (api || ops::has(path))
+            }
         }
     }
 }
@@ -78,15 +90,19 @@ impl<O: Observer> Handler for Backend<O> {
         conn: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
-        if hub.listener(conn) == LISTENER {
-            return Err(Reject(Response::text(404, "clients connect elsewhere")));
+        if self.is_ours(hub, conn, &upgrade) {
+            let accept = self.api.admit_trace(hub, &self.relay, conn, &upgrade);
+            return accept.map_err(|failure| Reject(failure.response()));
         }
         self.relay.on_upgrade(hub, conn, upgrade)
     }
 
     fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
         if self.is_ours(hub, conn, request) {
-            self.api.answer(hub, &mut self.relay, conn, request)
+            match ops::answer(request) {
+                Some(page) => Reply::Now(page),
+                None => self.api.answer(hub, &mut self.relay, conn, request),
+            }
         } else {
             self.relay.on_request(hub, conn, request)
         }
@@ -102,6 +118,9 @@ impl<O: Observer> Handler for Backend<O> {
 
     #[inline]
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+        if self.api.traces.open(hub, conn) {
+            return;
+        }
         self.relay.on_open(hub, conn);
         self.api.on_open(hub, conn);
     }
@@ -118,6 +137,12 @@ impl<O: Observer> Handler for Backend<O> {
 
     #[inline]
     fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
-        self.relay.on_close(hub, conn, reason);
+        if !self.api.traces.close(hub, conn) {
+            self.relay.on_close(hub, conn, reason);
+        }
+    }
+
+    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
+        self.api.traces.tell(hub, events, missed);
     }
 }

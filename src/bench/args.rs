@@ -81,7 +81,7 @@ const MAX_SIZE: usize = 16 << 20;
 pub type Row = (&'static str, &'static str, &'static str, &'static [Mode], &'static str);
 
 #[rustfmt::skip]
-pub const ROWS: [Row; 18] = [
+pub const ROWS: &[Row] = &[
     ("connections", "N", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow],
         "Connections; in fanout and slow the receivers, without the sender"),
     ("in-flight", "N", "1", &[Pingpong, P2p, Fanout, Churn, Slow, Api],
@@ -109,7 +109,18 @@ pub const ROWS: [Row; 18] = [
          ports, unless net.ipv4.ip_local_port_range says otherwise; past half of them \
          connecting becomes slow"),
     ("first-user", "N", "1", &[], "The first user's number, for several generators at once"),
-    ("pid", "PID", "", &[], "The server's process, on this machine: its time and memory"),
+    ("pid", "LIST", "", &[],
+        "The server's process, on this machine: its time and memory; several with commas, as a \
+         proxy's and the server's, are added up"),
+    #[cfg(feature = "tls")]
+    ("ca", "FILE", "", &[], "wss: trust these root certificates, too (PEM)"),
+    #[cfg(feature = "tls")]
+    ("insecure", "", "", &[], "wss: take any certificate"),
+    #[cfg(feature = "tls")]
+    ("no-resume", "", "", &[],
+        "wss: every connection is a newcomer's, and none resumes a session of the one before"),
+    #[cfg(feature = "tls")]
+    ("tls", "VERSION", "", &[], "wss: speak 1.2 or 1.3 alone; without it the server chooses"),
     ("json", "", "", &[], "Print one JSON object instead of a summary"),
 ];
 
@@ -179,6 +190,12 @@ pub fn whole(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
 /// A number from 1 on.
 pub fn count(text: &str, most: usize) -> Result<usize, String> {
     whole(text, 1..=most as u64).map(|number| number as usize)
+}
+
+/// Processes, with commas.
+pub fn pids(text: &str) -> Result<Vec<u32>, String> {
+    let each = text.split(',').map(|pid| whole(pid, 1..=u64::from(u32::MAX)));
+    each.map(|pid| pid.map(|pid| pid as u32)).collect()
 }
 
 /// Bytes of a message.

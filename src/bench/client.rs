@@ -2,14 +2,20 @@
 //! neither written nor understood yet.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
+#[cfg(feature = "tls")]
+use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::stream::Stream;
 
 /// Receive buffer in bytes of a connection that does not read: as small as the
 /// system takes, so that what waits for it waits in the server.
@@ -29,8 +35,11 @@ pub enum Phase {
 
 #[derive(Debug)]
 pub struct Client {
-    pub socket: Option<TcpStream>,
+    pub stream: Option<Stream>,
     pub phase: Phase,
+    /// With what it shakes hands, and the session it comes back with.
+    #[cfg(feature = "tls")]
+    pub settings: Option<Arc<ClientConfig>>,
     /// When it began to connect.
     pub began: Instant,
     /// It reads nothing once it is open.
@@ -41,8 +50,10 @@ pub struct Client {
     pub partial: Vec<u8>,
     /// Payload of a fragmented message that is not complete.
     pub fragments: Option<Vec<u8>>,
-    /// What the socket did not take.
-    pub output: Vec<u8>,
+    /// What the stream did not take.
+    output: Vec<u8>,
+    /// The poll tells when it can be written.
+    pub awaits_writing: bool,
     /// The code of the server's close frame.
     pub close_code: Option<u16>,
 }
@@ -84,6 +95,10 @@ impl fmt::Display for End {
 /// What to do about an error of connecting, where the system's text does not
 /// say.
 fn explained(error: &io::Error) -> String {
+    #[cfg(feature = "tls")]
+    if super::tls::is_distrust(error) {
+        return format!("{error}; --ca FILE names whom to trust, --insecure takes any certificate");
+    }
     match error.kind() {
         ErrorKind::AddrNotAvailable => format!(
             "{error}: no local port is left, or --source is not an address of this machine; \
@@ -96,68 +111,62 @@ fn explained(error: &io::Error) -> String {
 impl Client {
     pub fn new(now: Instant) -> Self {
         Client {
-            socket: None,
+            stream: None,
             phase: Phase::Closed,
+            #[cfg(feature = "tls")]
+            settings: None,
             began: now,
             deaf: false,
             http: None,
             partial: Vec::new(),
             fragments: None,
             output: Vec::new(),
+            awaits_writing: false,
             close_code: None,
         }
     }
 
-    /// Takes a socket that has begun to connect.
-    pub fn begin(&mut self, socket: TcpStream, now: Instant) {
+    /// Takes a stream that has begun to connect.
+    pub fn begin(&mut self, stream: Stream, now: Instant) {
         self.end();
-        self.socket = Some(socket);
+        self.stream = Some(stream);
         self.phase = Phase::Handshake;
         self.began = now;
     }
 
     /// Closes the socket and forgets what it left.
     pub fn end(&mut self) {
-        self.socket = None;
+        self.stream = None;
         self.phase = Phase::Closed;
         self.partial.clear();
         self.fragments = None;
         self.output.clear();
+        self.awaits_writing = false;
         self.close_code = None;
     }
 
-    /// Writes as much as the socket takes. What it does not take is kept for
-    /// [`Client::flush`]; `true` if that is needed and was not before.
+    /// Writes as much as the stream takes. What it does not take is kept for
+    /// [`Client::flush`].
     #[inline]
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let Some(socket) = &mut self.socket else { return Ok(false) };
-        if !self.output.is_empty() {
-            self.output.extend_from_slice(bytes);
-            return Ok(false);
-        }
-        let written = write_some(socket, bytes)?;
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let written = if self.output.is_empty() { stream.write(bytes)? } else { 0 };
         self.output.extend_from_slice(&bytes[written..]);
-        Ok(written < bytes.len())
+        Ok(())
     }
 
-    /// Writes what was kept; `true` when nothing is left.
-    pub fn flush(&mut self) -> io::Result<bool> {
-        let Some(socket) = &mut self.socket else { return Ok(true) };
-        let written = write_some(socket, &self.output)?;
+    /// Writes what was kept.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let written = stream.write(&self.output)?;
         self.output.drain(..written);
-        Ok(self.output.is_empty())
+        Ok(())
     }
-}
 
-/// How much of it the socket takes now.
-fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match socket.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // While it connects, too.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            done => return done,
-        }
+    /// Whether something waits for the socket to take it.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty() || self.stream.as_ref().is_some_and(Stream::has_output)
     }
 }
 

@@ -19,8 +19,11 @@ mod progress;
 mod report;
 mod sequence;
 mod session;
+mod stream;
 mod tally;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;

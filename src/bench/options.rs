@@ -7,8 +7,10 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::args::{Api, Churn, Fanout, Flags, MODES, Mode, P2p, ROWS, Slow};
-use super::args::{count, positive_seconds, rate, seconds, share, size, whole};
+use super::args::{count, pids, positive_seconds, rate, seconds, share, size, whole};
 use super::target::{Sources, Target};
+#[cfg(feature = "tls")]
+use super::tls::Connector;
 use crate::cli::secret::read_file;
 
 /// Descriptors for all but connections.
@@ -20,12 +22,17 @@ const MAX_USER: usize = 9_999_999;
 const MAX_IN_FLIGHT: usize = 65_536;
 /// The most messages that longlink takes in one request.
 const MAX_BATCH: usize = 1_000;
+/// Options that mean nothing without TLS.
+const OF_TLS: [&str; 4] = ["ca", "insecure", "no-resume", "tls"];
 
 /// What to measure, checked.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub mode: Mode,
     pub target: Target,
+    /// With `wss://`.
+    #[cfg(feature = "tls")]
+    pub connector: Option<Connector>,
     pub connections: usize,
     pub in_flight: usize,
     /// Bytes of a message.
@@ -48,7 +55,8 @@ pub struct Options {
     pub timeout: Duration,
     pub sources: Sources,
     pub first_user: usize,
-    pub pid: Option<u32>,
+    /// The server's processes.
+    pub pids: Vec<u32>,
     pub json: bool,
 }
 
@@ -71,6 +79,11 @@ impl Options {
         let operations = flags.optional("operations", |text| whole(text, 1..=u64::MAX))?;
         let bounded = operations.is_none() || given("duration");
         let target = Target::parse(text("url"))?;
+        for (name, ..) in ROWS {
+            if OF_TLS.contains(name) && given(name) && !target.tls {
+                return Err(format!("--{name} means nothing for ws://"));
+            }
+        }
         let connections = flags.value("connections", |text| count(text, MAX_CONNECTIONS))?;
         let in_flight = flags.value("in-flight", |text| count(text, MAX_IN_FLIGHT))?;
         let share = flags.value("stalled", share)?;
@@ -96,10 +109,13 @@ impl Options {
             timeout: flags.value("timeout", positive_seconds)?,
             sources: flags.optional("source", Sources::parse)?.unwrap_or_default(),
             first_user: flags.value("first-user", |text| count(text, MAX_USER))?,
-            pid: flags
-                .optional("pid", |text| whole(text, 1..=u64::from(u32::MAX)))?
-                .map(|n| n as u32),
+            pids: flags.optional("pid", pids)?.unwrap_or_default(),
             json: matches.get_flag("json"),
+            #[cfg(feature = "tls")]
+            connector: match target.tls {
+                true => Some(Connector::read(&flags, &target.host)?),
+                false => None,
+            },
             target,
         };
         options.check()?;
@@ -226,6 +242,13 @@ mod tests {
             (&["pingpong", URL, "--duration", "x"], &["--duration", "seconds"]),
             (&["pingpong", URL, "--timeout", "0"], &["--timeout", "more than 0"]),
             (&["pingpong", URL, "--pid", "0"], &["--pid"]),
+            (&["pingpong", URL, "--pid", "1,"], &["--pid"]),
+            #[cfg(feature = "tls")]
+            (&["pingpong", URL, "--insecure"], &["--insecure", "ws://"]),
+            #[cfg(feature = "tls")]
+            (&["pingpong", "wss://127.0.0.1/", "--tls", "1.1"], &["--tls", "1.2 or 1.3"]),
+            #[cfg(feature = "tls")]
+            (&["pingpong", "wss://127.0.0.1/", "--ca", "/nowhere"], &["--ca", "/nowhere"]),
             (&["pingpong", URL, "--source", "home"], &["--source", "home"]),
             (&["pingpong", URL, "--source", "::1"], &["--source", "IPv6"]),
             (&["p2p", URL, "--connections", "5"], &["--connections", "even"]),

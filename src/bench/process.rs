@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::ops::Sub;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
@@ -17,6 +17,14 @@ pub struct Cpu {
 impl Cpu {
     pub fn total(self) -> Duration {
         self.user + self.system
+    }
+}
+
+impl Add for Cpu {
+    type Output = Cpu;
+
+    fn add(self, other: Cpu) -> Cpu {
+        Cpu { user: self.user + other.user, system: self.system + other.system }
     }
 }
 
@@ -73,6 +81,34 @@ impl Process {
     pub fn quick_rss(&self) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         kib(&text, "VmRSS:").ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// The processes of a server, added up.
+#[derive(Debug)]
+pub struct Server(Vec<Process>);
+
+impl Server {
+    /// `None` if there are none to be looked at.
+    ///
+    /// # Errors
+    /// As [`Process::open`].
+    pub fn open(pids: &[u32]) -> Result<Option<Self>, String> {
+        let processes =
+            pids.iter().map(|pid| Process::open(*pid)).collect::<Result<Vec<_>, _>>()?;
+        Ok((!processes.is_empty()).then_some(Server(processes)))
+    }
+
+    pub fn cpu(&self) -> io::Result<Cpu> {
+        self.0.iter().try_fold(Cpu::default(), |sum, process| Ok(sum + process.cpu()?))
+    }
+
+    pub fn rss(&self) -> io::Result<u64> {
+        self.0.iter().map(Process::rss).sum()
+    }
+
+    pub fn quick_rss(&self) -> io::Result<u64> {
+        self.0.iter().map(Process::quick_rss).sum()
     }
 }
 

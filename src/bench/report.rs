@@ -58,6 +58,11 @@ impl Report {
             ("bytes_per_connection", json!(per_connection(memory, options))),
             ("unmatched", json!(tally.unmatched)),
         ];
+        #[cfg(feature = "tls")]
+        if let Some(version) = tally.tls.version {
+            let (full, resumed) = (tally.tls.full, tally.tls.resumed);
+            figures.push(("tls", json!({"version": version, "full": full, "resumed": resumed})));
+        }
         figures.extend(session.extras.iter().cloned());
         figures.push(("interrupted", json!(stop == Some(&Stop::Interrupted))));
         figures.push(("errors", json!(tally.errors())));

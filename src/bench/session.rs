@@ -14,7 +14,7 @@ use super::client::End;
 use super::clients::{Clients, Load, Room};
 use super::options::Options;
 use super::pace::Pace;
-use super::process::{Cpu, Process};
+use super::process::{Cpu, Process, Server};
 use super::progress::Progress;
 use super::report::Extras;
 use super::tally::Tally;
@@ -45,7 +45,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Memory of the server's process in bytes.
+/// Memory of the server's processes in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     /// Before the first connection.
@@ -76,7 +76,7 @@ pub struct Session {
     /// What only one mode tells.
     pub extras: Extras,
     room: Room,
-    server: Option<Process>,
+    server: Option<Server>,
     generator: Process,
     began: Option<(Instant, Option<Cpu>, Option<Cpu>)>,
     interrupted: Arc<AtomicBool>,
@@ -92,7 +92,7 @@ impl Session {
     /// If the process cannot be looked at, or the system lacks something.
     pub fn new(options: Options) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start: {error}");
-        let server = options.pid.map(Process::open).transpose()?;
+        let server = Server::open(&options.pids)?;
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupted))
@@ -100,7 +100,7 @@ impl Session {
                 .map_err(failed)?;
         }
         let now = Instant::now();
-        let before = server.and_then(|server| server.rss().ok());
+        let before = server.as_ref().and_then(|server| server.rss().ok());
         Ok(Session {
             clients: Clients::new(&options, now).map_err(failed)?,
             memory: Memory { before, peak: before, ..Memory::default() },
@@ -181,17 +181,13 @@ impl Session {
     pub fn stop_measuring(&mut self) {
         let Some((began, server, generator)) = self.began.take() else { return };
         let spent = |now: Option<Cpu>, then: Option<Cpu>| Some(now? - then?);
-        let add = |sum: Cpu, part: Cpu| Cpu {
-            user: sum.user + part.user,
-            system: sum.system + part.system,
-        };
         self.spent.time += began.elapsed();
         self.clients.tally.stop();
         // A process that is gone has no time to tell.
         let server = spent(self.server_cpu(), server);
-        self.spent.server = server.map(|part| add(self.spent.server.unwrap_or_default(), part));
+        self.spent.server = server.map(|part| self.spent.server.unwrap_or_default() + part);
         let generator = spent(self.generator.cpu().ok(), generator).unwrap_or_default();
-        self.spent.generator = add(self.spent.generator, generator);
+        self.spent.generator = self.spent.generator + generator;
     }
 
     /// The memory that the open connections take; of several times the first is
@@ -245,7 +241,7 @@ impl Session {
             self.clients.expire(now);
             load.on_look(&mut self.clients, now);
             self.clients.tell_ended(now, load);
-            let rss = self.server.and_then(|server| server.quick_rss().ok());
+            let rss = self.server.as_ref().and_then(|server| server.quick_rss().ok());
             self.memory.peak = self.memory.peak.max(rss);
             let measured = self.began.map(|(began, ..)| began.elapsed());
             self.progress.show(self.clients.open_count(), &self.clients.tally, measured);
@@ -260,11 +256,11 @@ impl Session {
     }
 
     fn rss(&self) -> Option<u64> {
-        self.server.and_then(|server| server.rss().ok())
+        self.server.as_ref().and_then(|server| server.rss().ok())
     }
 
     fn server_cpu(&self) -> Option<Cpu> {
-        self.server.and_then(|server| server.cpu().ok())
+        self.server.as_ref().and_then(|server| server.cpu().ok())
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+#[cfg(feature = "tls")]
+use super::tls::Agreed;
+
 /// Longer latencies count as this long: an hour, in nanoseconds.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
 /// Latencies keep three significant digits.
@@ -20,9 +23,21 @@ pub struct Tally {
     measuring: bool,
     /// Messages that were not waited for.
     pub unmatched: u64,
+    /// Handshakes of TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Handshakes,
     errors: u64,
     first_error: Option<String>,
     fatal: Option<String>,
+}
+
+/// Handshakes while measuring, and what the last one of all has agreed on.
+#[cfg(feature = "tls")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Handshakes {
+    pub version: Option<&'static str>,
+    pub full: u64,
+    pub resumed: u64,
 }
 
 impl Default for Tally {
@@ -34,6 +49,8 @@ impl Default for Tally {
             operations: 0,
             measuring: false,
             unmatched: 0,
+            #[cfg(feature = "tls")]
+            tls: Handshakes::default(),
             errors: 0,
             first_error: None,
             fatal: None,
@@ -58,6 +75,17 @@ impl Tally {
         if self.measuring {
             self.latency.saturating_record_n(took.as_nanos() as u64, count);
             self.operations += count;
+        }
+    }
+
+    /// A handshake of TLS is done.
+    #[cfg(feature = "tls")]
+    pub fn shook_hands(&mut self, agreed: Agreed) {
+        self.tls.version = Some(agreed.version);
+        match agreed.resumed {
+            _ if !self.measuring => {}
+            true => self.tls.resumed += 1,
+            false => self.tls.full += 1,
         }
     }
 

@@ -9,9 +9,13 @@ const USER: &str = "{user}";
 /// The most addresses that are taken from one network.
 const MAX_SOURCES: u128 = 65_536;
 
-/// A `ws://` URL, resolved.
+/// A `ws://` or `wss://` URL, resolved.
 #[derive(Clone, Debug)]
 pub struct Target {
+    pub tls: bool,
+    /// A name or an address.
+    #[cfg(feature = "tls")]
+    pub host: String,
     address: SocketAddr,
     authority: String,
     /// The request target before the user's number, and after it if the URL has
@@ -32,8 +36,8 @@ impl Target {
             Ok(parsed) => parsed,
             Err(why) => return wrong(why),
         };
-        if tls {
-            return wrong("TLS is not supported; measure the server behind its TLS proxy");
+        if tls && !cfg!(feature = "tls") {
+            return wrong("built without TLS: build it with --features tls");
         }
         let address = match (host.as_str(), port).to_socket_addrs().map(|mut found| found.next()) {
             Ok(Some(address)) => address,
@@ -46,7 +50,15 @@ impl Target {
             Some((before, after)) => (before.to_owned(), Some(after.to_owned())),
             None => (target, None),
         };
-        Ok(Target { address, authority, before, after })
+        Ok(Target {
+            tls,
+            #[cfg(feature = "tls")]
+            host,
+            address,
+            authority,
+            before,
+            after,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -149,6 +161,8 @@ mod tests {
             ("ws://127.0.0.1", "127.0.0.1:80", "127.0.0.1", "/"),
             ("ws://127.0.0.1:1?id={user}", "127.0.0.1:1", "127.0.0.1:1", "/?id=7"),
             ("ws://127.0.0.1:1/fixed", "127.0.0.1:1", "127.0.0.1:1", "/fixed"),
+            #[cfg(feature = "tls")]
+            ("wss://127.0.0.1/{user}", "127.0.0.1:443", "127.0.0.1", "/7"),
         ] {
             let target = Target::parse(url).unwrap();
             let mut written = Vec::new();
@@ -162,6 +176,7 @@ mod tests {
     fn urls_that_are_wrong_are_explained() {
         for (url, word) in [
             ("http://127.0.0.1/", "ws://"),
+            #[cfg(not(feature = "tls"))]
             ("wss://127.0.0.1/", "TLS"),
             ("ws://127.0.0.1:1/{user}/{user}", "once"),
         ] {

@@ -29,6 +29,8 @@ signal exits at once with 130 or 143. A wrong setting or a taken address: exit 2
 Examples:
   longlink
       Try it: open http://127.0.0.1:8080/ in two tabs.
+  longlink --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem --secret-file secret
+      For a released mini-program: wss, and tickets that its backend signs.
   longlink --listen unix:/run/longlink.sock --config /etc/longlink.toml --log warn
       Behind a reverse proxy that ends TLS, with the settings of a file.";
 
@@ -41,6 +43,7 @@ pub enum Command {
     Bench(Box<ArgMatches>),
     Ticket(Box<ArgMatches>),
     Doctor(Box<ArgMatches>),
+    Tail(Box<ArgMatches>),
 }
 
 /// The flags given: of each setting, its values in their order.
@@ -53,6 +56,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
             Some((name, chosen)) if name == "ticket" => Command::Ticket(Box::new(chosen)),
             Some((name, chosen)) if name == "doctor" => Command::Doctor(Box::new(chosen)),
+            Some((name, chosen)) if name == "tail" => Command::Tail(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -78,6 +82,7 @@ fn command() -> clap::Command {
         .subcommand(super::ticket::command())
         .subcommand(crate::bench::command())
         .subcommand(crate::doctor::command())
+        .subcommand(crate::tail::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

@@ -124,8 +124,15 @@ struct Front {
 
 impl Log for Front {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // What ureq logs may hold a webhook's address and signature.
-        metadata.level() <= self.level && !metadata.target().starts_with("ureq")
+        let most = match metadata.target().split("::").next() {
+            Some("longlink") => self.level,
+            // What it logs may hold a webhook's address and signature.
+            Some("ureq" | "ureq_proto") => LevelFilter::Off,
+            // rustls alone has a dozen lines for a handshake.
+            _ if self.level < LevelFilter::Trace => self.level.min(LevelFilter::Error),
+            _ => self.level,
+        };
+        metadata.level() <= most
     }
 
     fn log(&self, record: &Record<'_>) {

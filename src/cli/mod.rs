@@ -52,6 +52,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         args::Command::Bench(matches) => crate::bench::run(&matches).map_err(Refusal),
         args::Command::Ticket(matches) => ticket::ticket(&matches),
         args::Command::Doctor(matches) => crate::doctor::run(&matches).map_err(Refusal),
+        args::Command::Tail(matches) => crate::tail::run(&matches).map_err(Refusal),
         args::Command::Serve(flags) => serve::serve(&flags),
     });
     done.unwrap_or_else(|refusal| {

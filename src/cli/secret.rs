@@ -44,7 +44,13 @@ impl Secrets {
             }
         };
         let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        let secrets = Secrets(lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect());
+        let lines = lines.filter(|line| !line.is_empty());
+        if lines.clone().any(|line| !is_text(line)) {
+            return Err(Refusal(format!(
+                "{source}: a secret is a line of text, as openssl rand -hex 32 makes one"
+            )));
+        }
+        let secrets = Secrets(lines.map(<[u8]>::to_vec).collect());
         // An empty variable is refused as well: it was meant to be set, and
         // without it everybody would be let in.
         match secrets.tickets() {
@@ -57,6 +63,13 @@ impl Secrets {
     pub fn tickets(&self) -> Result<Tickets, TicketError> {
         Tickets::new(&self.0, |_| SystemTime::now())
     }
+}
+
+/// Whether a backend that reads the same line has the same bytes: nothing binary, whose lines end
+/// anywhere, no UTF-16, and no mark of a byte order before it.
+fn is_text(line: &[u8]) -> bool {
+    std::str::from_utf8(line)
+        .is_ok_and(|text| !text.contains(|c: char| c.is_control() || c == '\u{FEFF}'))
 }
 
 /// Reads a file of secrets.

@@ -88,7 +88,10 @@ impl Start {
             let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
             relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
         }
-        let backend = Backend::new(relay, settings.backend.clone());
+        let mut backend = Backend::new(relay, settings.backend.clone());
+        if let Some(webhooks) = &webhooks {
+            backend = backend.with_webhooks(webhooks.clone());
+        }
         let mut server = Server::new(listeners, settings.config.clone(), backend)
             .map_err(|error| failed("cannot start", error))?;
         // Dropped at the end of this function, panic or not: the last lines are printed.

@@ -142,8 +142,8 @@ pub static SETTINGS: &[Setting] = &[
         "FILE",
         BACKEND,
         "The key that a backend has to show, 32 bytes or more, as openssl rand -hex 32 makes it; while it \
-         is changed two, each on its line. With it the interface is also below /api/ of the other \
-         addresses [default: none]",
+         is changed two, each on its line. With it the interface is also below /api/, and \
+         metrics at /metrics, of the other addresses [default: none]",
     ),
     setting(
         "api-from",

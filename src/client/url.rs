@@ -21,11 +21,26 @@ impl Url {
     /// What is wrong with it. The URL itself is not repeated: its query may hold
     /// what is not to be shown.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
-        let (tls, rest) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err("expected ws://HOST:PORT/PATH or wss://HOST/PATH"),
-        };
+        match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => Self::take_apart(false, rest),
+            (_, Some(rest)) => Self::take_apart(true, rest),
+            _ => Err("expected ws://HOST:PORT/PATH or wss://HOST/PATH"),
+        }
+    }
+
+    /// The same for `http://` and `https://`.
+    ///
+    /// # Errors
+    /// As [`Url::parse`].
+    pub fn parse_http(url: &str) -> Result<Self, &'static str> {
+        match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => Self::take_apart(false, rest),
+            (_, Some(rest)) => Self::take_apart(true, rest),
+            _ => Err("expected http://HOST:PORT or https://HOST"),
+        }
+    }
+
+    fn take_apart(tls: bool, rest: &str) -> Result<Self, &'static str> {
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) || rest.contains('#') {
             return Err("expected visible ASCII without '#'; percent-encode the rest");
         }
@@ -60,9 +75,37 @@ impl Url {
     }
 }
 
+/// A text as one segment of a path: all but unreserved characters escaped (RFC 3986,
+/// section 2.3).
+pub fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            byte => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_is_escaped() {
+        assert_eq!(percent_encode("a-Z_0.~"), "a-Z_0.~");
+        assert_eq!(percent_encode("张/?#% <"), "%E5%BC%A0%2F%3F%23%25%20%3C");
+    }
+
+    #[test]
+    fn http_urls_are_taken_apart_alike() {
+        let url = Url::parse_http("https://a.b/x").unwrap();
+        assert_eq!((url.tls, url.port, url.target.as_str()), (true, 443, "/x"));
+        assert!(Url::parse_http("ws://a.b").is_err() && Url::parse("http://a.b").is_err());
+    }
 
     #[test]
     fn urls_are_taken_apart() {

@@ -114,6 +114,51 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// All [kinds](CloseReason::kind) of reasons.
+    pub const KINDS: [&str; 15] = [
+        "peer",
+        "eof",
+        "io",
+        "violation",
+        "idle",
+        "expired",
+        "message_timeout",
+        "handshake_timeout",
+        "slow_reader",
+        "memory",
+        "crowded",
+        "shutdown",
+        "handler",
+        "aborted",
+        "http",
+    ];
+
+    /// What it has in common with others, in a word: for whoever counts them.
+    pub fn kind(&self) -> &'static str {
+        Self::KINDS[self.place()]
+    }
+
+    /// Where its kind stands among [`CloseReason::KINDS`].
+    pub(crate) fn place(&self) -> usize {
+        match self {
+            CloseReason::Peer { .. } => 0,
+            CloseReason::Eof => 1,
+            CloseReason::Io(_) => 2,
+            CloseReason::Violation(_) => 3,
+            CloseReason::Idle => 4,
+            CloseReason::Expired => 5,
+            CloseReason::MessageTimeout => 6,
+            CloseReason::HandshakeTimeout => 7,
+            CloseReason::SlowReader => 8,
+            CloseReason::Memory => 9,
+            CloseReason::Crowded => 10,
+            CloseReason::Shutdown => 11,
+            CloseReason::Handler { .. } => 12,
+            CloseReason::Aborted => 13,
+            CloseReason::Http { .. } => 14,
+        }
+    }
+
     /// What the peer is told: close code and text. `None` when there is nobody
     /// to tell, or nothing that could be told. [`Display`](fmt::Display) is for logs.
     ///

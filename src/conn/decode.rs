@@ -24,7 +24,7 @@ pub enum Message<'a> {
 pub enum Event<'a> {
     Message(Message<'a>),
     Ping(&'a [u8]),
-    Pong,
+    Pong(&'a [u8]),
     /// The payload, not yet checked.
     Close(&'a [u8]),
 }
@@ -168,7 +168,7 @@ fn event_of(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, Violation> {
         OpCode::Data(_) => Event::Message(Message::Binary(payload)),
         OpCode::Control(Control::Ping) => Event::Ping(payload),
         OpCode::Control(Control::Close) => Event::Close(payload),
-        OpCode::Control(_) => Event::Pong,
+        OpCode::Control(_) => Event::Pong(payload),
     })
 }
 

@@ -116,6 +116,16 @@ pub fn server_header_len(length: usize) -> usize {
     }
 }
 
+/// The payload of a server's whole frame.
+pub fn server_payload(frame: &[u8]) -> &[u8] {
+    let header = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    &frame[header..]
+}
+
 /// Writes the header of an unfragmented, unmasked server frame into a slice of
 /// [`server_header_len`]. It begins with the byte `first`.
 #[inline]

@@ -157,13 +157,8 @@ impl<'a> Request<'a> {
     /// The values of all fields of that name, in order; empty for one that is
     /// not UTF-8.
     pub(crate) fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
-        self.header_bytes(name).map(|value| std::str::from_utf8(value).unwrap_or_default())
-    }
-
-    /// The same as they were sent.
-    pub(crate) fn header_bytes(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
         let fields = self.fields.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
-        fields.map(|field| field.value)
+        fields.map(|field| std::str::from_utf8(field.value).unwrap_or_default())
     }
 
     /// How many fields have that name.

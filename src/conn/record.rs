@@ -57,8 +57,11 @@ impl Flags {
     pub const MESSAGE_QUEUED: u16 = 1 << 8;
     /// Came in on a loopback address.
     pub const LOOPBACK: u16 = 1 << 9;
-    /// Accepted above the limit, to be told so.
+    /// Accepted above the limit, to be told so: it will never be open.
     pub const SURPLUS: u16 = 1 << 10;
+    /// Of an open connection: its user is traced, or it stands aside. Each of its frames
+    /// takes the long way.
+    pub const NOTED: u16 = Self::SURPLUS;
     /// `on_open` was called, so `on_close` will be.
     pub const OPENED: u16 = 1 << 11;
     /// The peer has ended its side of the stream.
@@ -206,6 +209,12 @@ impl Connection {
         self.phase == Phase::Open && !self.user.is_empty()
     }
 
+    /// Whether it only listens: what it sends is dropped, and it gets nothing but what is
+    /// sent to its id.
+    pub fn is_aside(&self) -> bool {
+        self.flags.has(Flags::NOTED) && self.user.is_empty()
+    }
+
     /// Whether it gets what is sent to its user and to everyone.
     #[inline]
     pub fn is_active(&self) -> bool {
@@ -227,6 +236,12 @@ pub struct Peer {
 impl Peer {
     /// A peer without an address: a Unix socket, or a simulation.
     pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0 };
+
+    /// The address in IPv6, where IPv4 is mapped; 0 when it has none.
+    #[inline]
+    pub(crate) fn ip_bits(&self) -> u128 {
+        u128::from_be_bytes(self.ip)
+    }
 
     /// The peer's address, `None` when it has none.
     pub fn addr(&self) -> Option<SocketAddr> {

@@ -184,10 +184,19 @@ impl Answer {
             400 => "check the user in the path; behind a proxy, that it passes Upgrade and \
                 Connection on"
                 .to_owned(),
-            401 if has_ticket => "the ticket is refused: has it expired, is it of this user, \
+            401 if says("has expired") || says("not valid yet") => "sign a new one, and look at \
+                both machines' clocks: more than 5 s apart is too much"
+                .to_owned(),
+            401 if says("another user") => {
+                "the ticket's sub has to be the last part of the URL's path".to_owned()
+            }
+            401 if says("another device") => {
+                "the URL's ?device= has to be the device that the ticket names".to_owned()
+            }
+            401 if has_ticket => "the ticket is refused: is it whole, HS256, with sub and exp, \
                 and signed with this server's secret?"
                 .to_owned(),
-            401 => "the server wants a ticket: --ticket T".to_owned(),
+            401 => "the server wants a ticket: --ticket T; longlink ticket signs one".to_owned(),
             403 => format!(
                 "longlink's log says why; usually --allow-host {} is missing, or the proxy does \
                  not pass Host on (proxy_set_header Host $host;). A firewall for web sites may \

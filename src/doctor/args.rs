@@ -113,7 +113,7 @@ impl Options {
             address: address.transpose()?,
             ticket: text("ticket").map(ticket).transpose()?,
             #[cfg(feature = "tls")]
-            roots: text("ca").map_or(Ok(Vec::new()), |file| super::certificate::roots(&file))?,
+            roots: text("ca").map_or(Ok(Vec::new()), |file| crate::client::tls::roots(&file))?,
             timeout: time("timeout", MAX_TIMEOUT)?,
             silent: match matches.get_flag("quick") {
                 true => None,

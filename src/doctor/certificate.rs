@@ -1,11 +1,9 @@
 //! The certificates that a server shows, judged as phones judge them.
 
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use longlink::{CertificateChain, Trust};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
 
 use super::report::{Check, Report};
@@ -16,20 +14,6 @@ const DAYS_LEFT: u64 = 14;
 const DAY: u64 = 86_400;
 /// Names of a certificate that are told.
 const MAX_NAMES: usize = 5;
-
-/// The roots in a file.
-///
-/// # Errors
-/// One line, if it cannot be read or has none.
-pub fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem =
-        crate::cli::certificate::bytes(Path::new(file)).map_err(|why| format!("--ca: {why}"))?;
-    let roots = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    match roots {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(format!("--ca {file}: no whole PEM certificate in it")),
-    }
-}
 
 /// Whom it is for, what it leads to, and for how long.
 pub fn check(

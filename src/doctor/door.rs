@@ -51,7 +51,8 @@ impl Door<'_> {
                 Check::fail(step, seen, remedy)
             }
             Ok(asked) if asked.answer.status != 101 => {
-                let remedy = asked.answer.remedy(self.url, self.ticket.is_some());
+                let has_ticket = self.ticket.is_some() || self.way.target.contains("ticket=");
+                let remedy = asked.answer.remedy(self.url, has_ticket);
                 Check::fail(step, asked.answer.tell(), remedy)
             }
             Ok(asked) => match asked.answer.flaw(&asked.accept) {

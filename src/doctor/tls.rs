@@ -7,18 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{self, WebPkiSupportedAlgorithms, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind,
-    ProtocolVersion, SignatureScheme, StreamOwned, SupportedProtocolVersion, version,
+    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, ProtocolVersion,
+    StreamOwned, SupportedProtocolVersion, version,
 };
 
 use super::args::Options;
 use super::certificate;
 use super::report::{Check, Ms, Report};
 use super::stream::{Stream, Timed};
+use crate::client::tls::Unjudged;
 use crate::client::url::Url;
 
 /// What is spoken inside; WebSockets over HTTP/2 are another matter (RFC 8441).
@@ -196,43 +196,4 @@ fn explained(error: &io::Error, timeout: Duration) -> (String, &'static str) {
         _ => "the server ends the handshake: look at its log, and at its certificate's files",
     };
     (format!("the handshake failed: {error}"), remedy)
-}
-
-/// Takes any certificate, which is judged later, but no forged signature.
-#[derive(Debug)]
-struct Unjudged(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Unjudged {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls12_signature(message, cert, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls13_signature(message, cert, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }

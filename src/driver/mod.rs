@@ -259,6 +259,13 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
+    /// The turn whose events and [`Driver::tick`] were given the last `now` has ended at
+    /// `at`: how long it took is kept in [`Hub::distributions`]. For hosts that want to
+    /// know; [`Server`](crate::Server) calls it.
+    pub fn turn_ended(&mut self, at: Instant) {
+        self.hub.note_turn(at.saturating_duration_since(self.now));
+    }
+
     /// When [`Driver::tick`] has to be called again at the latest; the poll may
     /// sleep that long. Early is harmless, late is not. `None`: not before
     /// something happens.

@@ -4,8 +4,6 @@
 //! An IPv6 address counts as its /64, which is what one customer gets. Loopback
 //! addresses, Unix sockets and trusted proxies are not limited: they are everyone.
 
-use std::net::IpAddr;
-
 use foldhash::quality::RandomState;
 
 use crate::conn::Peer;
@@ -127,13 +125,19 @@ impl Addresses {
     }
 }
 
-/// What an address counts as; `None` when it does not count.
+/// What an address counts as; `None` when it does not count. Every connection
+/// asks three times, so it is told by the bits.
 fn key(peer: Peer) -> Option<u64> {
-    match peer.addr()?.ip() {
-        ip if ip.is_loopback() => None,
+    /// What is before an IPv4 address in IPv6 (RFC 4291, section 2.5.5.2).
+    const MAPPED: u64 = 0xFFFF;
+    let bits = peer.ip_bits();
+    let (network, rest) = ((bits >> 64) as u64, bits as u64);
+    match (network, rest >> 32) {
         // No /64 that is given to anyone begins with zeros.
-        IpAddr::V4(ip) => Some(u64::from(u32::from(ip))),
-        IpAddr::V6(ip) => Some((u128::from(ip) >> 64) as u64),
+        (0, MAPPED) => Some(rest as u32).filter(|ip| ip >> 24 != 127).map(u64::from),
+        // `::` is nobody's address, and `::1` is loopback.
+        (0, 0) if rest <= 1 => None,
+        _ => Some(network),
     }
 }
 
@@ -173,6 +177,11 @@ mod tests {
             assert_eq!(key(peer(text)), None, "{text}");
         }
         assert_eq!(key(Peer::UNKNOWN), None);
+        // What only resembles them counts, also what nobody should come from.
+        for text in ["128.0.0.1:1", "126.255.255.255:1", "0.0.0.0:1", "[::2]:1", "[2001:db8::1]:1"]
+        {
+            assert!(key(peer(text)).is_some(), "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use crate::conn::close::CloseReason;
 use crate::conn::{Connection, Flags};
 
+use super::trace::Happened;
 use super::users::{Crowd, Member, Seat, Seated};
 use super::{ConnId, Devices, Hub};
 
@@ -245,6 +246,9 @@ impl Hub {
             conn.flags.clear(Flags::PARKED);
             self.active += 1;
             self.stats.promoted += 1;
+        }
+        if self.conns[index as usize].flags.has(Flags::NOTED) {
+            self.note(index, if parked { Happened::Parked } else { Happened::Promoted });
         }
     }
 }

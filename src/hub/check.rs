@@ -3,6 +3,7 @@
 use crate::conn::{Flags, Phase};
 
 use super::Hub;
+use super::phases::Census;
 use super::pressure::is_pressed;
 use super::users::Seated;
 
@@ -10,6 +11,7 @@ impl Hub {
     /// Panics if the hub contradicts itself. For tests and simulators; it
     /// looks at every connection. Call it between turns.
     pub fn check_invariants(&self) {
+        let mut census = Census::default();
         let mut inbound = 0;
         let mut bound = 0;
         let mut pressed = 0;
@@ -18,6 +20,7 @@ impl Hub {
         for (index, conn) in &self.conns {
             let flags = conn.flags;
             let id = format!("connection {index} in {:?}", conn.phase);
+            census.enter(conn.phase);
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             bound += usize::from(conn.is_bound());
             pressed += u32::from(is_pressed(conn, self.config.max_queue));
@@ -34,7 +37,10 @@ impl Hub {
                 "{id}: bytes nobody will write"
             );
             assert!(
-                !flags.has(Flags::PARKED) || conn.phase != Phase::Open || conn.is_bound(),
+                !flags.has(Flags::PARKED)
+                    || conn.phase != Phase::Open
+                    || conn.is_bound()
+                    || conn.is_aside(),
                 "{id}"
             );
             let answering = flags.has(Flags::ANSWERING);
@@ -74,8 +80,7 @@ impl Hub {
         }
         assert_eq!(self.slots.filled(), self.conns.len(), "slots with connections");
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
-        let held = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Held).count();
-        assert_eq!(held, self.held, "connections that are held");
+        assert_eq!(census, self.census, "connections by phase");
         let counted =
             self.conns.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();
         assert_eq!(counted, self.addresses.total(), "connections by their addresses");

@@ -40,6 +40,12 @@ impl Hub {
         if !self.fits(text.len()) {
             return 0;
         }
+        let receivers = self.begin_broadcast(text);
+        self.distributions.fan_outs.note(receivers as u64);
+        receivers
+    }
+
+    fn begin_broadcast(&mut self, text: &str) -> usize {
         let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
         // What is queued already goes out together with it, and who does not read
         // may be full: then it has to be queued.
@@ -71,6 +77,7 @@ impl Hub {
         if queued == 0 {
             self.arena.take_back(segment);
         }
+        self.distributions.fan_outs.note(queued as u64);
         queued
     }
 
@@ -111,6 +118,7 @@ impl Hub {
         if queued == 0 {
             self.arena.take_back(segment);
         }
+        self.distributions.fan_outs.note(queued as u64);
         queued
     }
 
@@ -142,6 +150,9 @@ impl Hub {
         self.pressed += fan_out.pressed;
         self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
+        for index in fan_out.noted {
+            self.note_out(index, fan_out.segment);
+        }
         for index in fan_out.full {
             self.drop_slow_reader(index);
         }
@@ -201,6 +212,7 @@ impl Hub {
     ) -> Option<(usize, Option<io::Result<usize>>)> {
         const UNUSUAL: u16 = Flags::PARKED
             | Flags::BLOCKED
+            | Flags::NOTED
             | Flags::WAS_BLOCKED
             | Flags::PINGED
             | Flags::DIRTY_DIRECT
@@ -208,6 +220,7 @@ impl Hub {
         let Hub { conns, arena, now, slots, walk, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
         let bytes = arena.slice(*segment);
+        let length = bytes.len();
         let (mut index, mut left) = (*next, *budget);
         let mut unusual = None;
         'walk: while left > 0
@@ -236,7 +249,9 @@ impl Hub {
         *budget = left;
         *next = index + usize::from(unusual.is_some());
         let stuck = matches!(unusual, Some((_, Some(_))));
-        self.stats.deliveries += u64::from(written - u32::from(stuck));
+        let delivered = u64::from(written - u32::from(stuck));
+        self.stats.deliveries += delivered;
+        self.stats.bytes_out += delivered * length as u64;
         unusual
     }
 }
@@ -250,20 +265,26 @@ struct FanOut {
     pressed: u32,
     /// How many segments the arena has to count.
     refs: u32,
+    /// Those whose frames are noted.
+    noted: Vec<u32>,
     /// Those whose queues are full.
     full: Vec<u32>,
 }
 
 impl FanOut {
     fn new(segment: Segment, max_queue: usize) -> Self {
-        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, full: Vec::new() }
+        let (noted, full) = (Vec::new(), Vec::new());
+        FanOut { segment, max_queue, queued: 0, pressed: 0, refs: 0, noted, full }
     }
 
     /// Queues it for one receiver, if that is active.
     #[inline]
     fn queue(&mut self, index: u32, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
-        const UNUSUAL: u16 =
-            Flags::PARKED | Flags::BLOCKED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
+        const UNUSUAL: u16 = Flags::PARKED
+            | Flags::BLOCKED
+            | Flags::NOTED
+            | Flags::DIRTY_DIRECT
+            | Flags::DIRTY_FAN_OUT;
         // Nearly every receiver has nothing queued, and its socket takes bytes.
         if conn.phase == Phase::Open && !conn.flags.has(UNUSUAL) && conn.out.start(self.segment) {
             self.queued += 1;
@@ -291,6 +312,9 @@ impl FanOut {
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
         self.queued += 1;
+        if conn.flags.has(Flags::NOTED) {
+            self.noted.push(index);
+        }
         if blocked {
             return conn.out.push_durable(self.segment, arena);
         }

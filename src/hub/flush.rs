@@ -144,10 +144,10 @@ impl Hub {
     fn write_plain<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
         const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
         const DIRTY: u16 = Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
-        let Hub { conns, dirty, arena, now, .. } = self;
+        let Hub { conns, dirty, arena, now, stats, .. } = self;
         let queue = dirty.only_queue().filter(|_| self.pressed == 0)?;
         let most = *budget;
-        let mut released = 0;
+        let (mut released, mut length) = (0, 0);
         let mut unusual = None;
         while released < most
             && let Some(index) = queue.first()
@@ -164,10 +164,12 @@ impl Hub {
                 unusual = Some((conn, bytes.len(), result));
                 break;
             }
+            length += bytes.len();
             record.out.forget_run();
             record.note_life(*now);
             released += 1;
         }
+        stats.bytes_out += length as u64;
         arena.release_current(released);
         *budget -= released + u32::from(unusual.is_some());
         let (conn, offered, result) = unusual?;
@@ -253,6 +255,7 @@ impl Hub {
         if record.serial != conn.serial || record.phase == Phase::Ended {
             return Sent::Nothing;
         }
+        self.stats.bytes_out += written as u64;
         let pressed = is_pressed(record, self.config.max_queue);
         record.out.advance(written, &mut self.arena);
         if pressed && !is_pressed(record, self.config.max_queue) {
@@ -331,7 +334,7 @@ impl Hub {
                 Sent::Nothing
             }
             Phase::FlushThenDrain if !record.flags.has(Flags::EOF) => {
-                record.phase = Phase::Draining;
+                self.go_to(conn.index, Phase::Draining);
                 Sent::ShutdownWrite
             }
             Phase::FlushThenDrain | Phase::FlushThenEnd => {

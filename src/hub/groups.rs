@@ -56,6 +56,10 @@ impl Groups {
         Some(&self.groups[key as usize].members)
     }
 
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
     fn key_of(&mut self, name: &str) -> u32 {
         if let Some(&key) = self.by_name.get(name) {
             return key;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
-use super::{ConnId, Hub};
+use super::{ConnId, Hub, Traced};
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
@@ -102,6 +102,13 @@ pub trait Handler {
         let _ = (hub, conn);
     }
 
+    /// What connections of [traced](Hub::trace) users did, in its order, and how much more
+    /// has happened than was kept. Called once a turn, and before each `on_close` of such a
+    /// connection.
+    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
+        let _ = (hub, events, missed);
+    }
+
     /// The connection is gone, exactly once for every `on_open`. Its user,
     /// device and peer still answer; sending to it does nothing.
     /// [`Hub::is_online`] tells whether its user has another one. A connection
@@ -155,6 +162,7 @@ pub struct Accept {
     pub(crate) protocol: Option<String>,
     pub(crate) writes_are_life: bool,
     pub(crate) until: Option<Instant>,
+    pub(crate) aside: bool,
 }
 
 impl Accept {
@@ -162,6 +170,12 @@ impl Accept {
     /// to its id.
     pub fn anonymous() -> Self {
         Self::default()
+    }
+
+    /// An anonymous connection that only listens: it gets what is sent to its id and nothing
+    /// that goes to everyone, and messages that it sends are dropped.
+    pub fn aside() -> Self {
+        Accept { aside: true, ..Self::default() }
     }
 
     /// A connection of this user, of the default device. An empty id means

@@ -11,6 +11,7 @@ use crate::conn::{Connection, Details, Flags, Peer, Phase};
 
 use super::addresses::Verdict;
 use super::pressure::is_pressed;
+use super::trace::Happened;
 use super::{ConnId, Handler, Hub};
 
 /// How many connections above `max_connections` are accepted to be told that
@@ -92,6 +93,7 @@ impl Hub {
             listener: 0,
             kept: false,
         }) as u32;
+        self.census.enter(Phase::Head);
         self.slots.fill(index as usize);
         self.arm(index, self.now.saturating_add(head));
         Ok(ConnId { index, serial })
@@ -199,8 +201,9 @@ impl Hub {
         }
         self.refuse_address(peer);
         let record = &mut self.conns[conn.index as usize];
-        record.flags.set(Flags::SURPLUS);
+        // One that is open is not refused any more.
         if record.phase == Phase::Head {
+            record.flags.set(Flags::SURPLUS);
             self.wheel.disarm(conn.index);
             self.arm(conn.index, self.now.saturating_add(SURPLUS_HEAD_MS));
         }
@@ -252,9 +255,8 @@ impl Hub {
         self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
         self.unbind(index);
+        self.go_to(index, phase);
         let conn = &mut self.conns[index as usize];
-        self.held -= usize::from(conn.phase == Phase::Held);
-        conn.phase = phase;
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         self.untimed.push(ConnId { index, serial: conn.serial });
     }
@@ -283,12 +285,11 @@ impl Hub {
         }
         self.blocked -= u32::from(conn.flags.has(Flags::BLOCKED));
         conn.flags.clear(Flags::BLOCKED);
-        self.held -= usize::from(conn.phase == Phase::Held);
-        conn.phase = Phase::Ended;
         conn.out.clear(&mut self.arena);
         if conn.flags.has(Flags::OPENED) {
             conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         }
+        self.go_to(index, Phase::Ended);
         self.ended.push(index);
     }
 
@@ -310,11 +311,19 @@ impl Hub {
         let id = ConnId { index, serial: conn.serial };
         if conn.flags.has(Flags::OPENED) {
             let reason = conn.details.as_mut().and_then(|details| details.reason.take());
+            let reason = reason.unwrap_or(CloseReason::Aborted);
+            let noted = conn.flags.has(Flags::NOTED);
             self.stats.closed += 1;
-            handler.on_close(self, id, &reason.unwrap_or(CloseReason::Aborted));
+            self.stats.closes.note(&reason);
+            if noted {
+                self.note(index, Happened::Closed { reason: reason.clone() });
+                self.tell_all_traced(handler);
+            }
+            handler.on_close(self, id, &reason);
         }
         self.leave_all(index);
         let conn = self.conns.remove(index as usize);
+        self.census.leave(conn.phase);
         self.addresses.leave(conn.peer);
         self.slots.empty(index as usize);
         Some(id)

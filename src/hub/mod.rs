@@ -19,8 +19,10 @@ mod fan_out;
 mod flush;
 mod groups;
 mod handler;
+mod histogram;
 mod lifecycle;
 mod pace;
+mod phases;
 mod pressure;
 mod receive;
 mod request;
@@ -28,6 +30,7 @@ mod send;
 mod slots;
 mod stats;
 mod timers;
+mod trace;
 mod users;
 
 use std::collections::VecDeque;
@@ -44,8 +47,11 @@ pub use config::{Config, ConfigError, Devices};
 pub use flush::{Pending, Sent, Sink, Wrote};
 pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
+pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
-pub use stats::Stats;
+pub use phases::Phases;
+pub use stats::{Closes, Stats, Statuses};
+pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 
 /// Names one connection for ever: a slot and the serial of its use. It may be
 /// kept; once the connection is gone it resolves to nothing.
@@ -56,6 +62,11 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// Tells it from all others that a hub has, until four billion have been accepted.
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
+
     /// The slot. Slots are reused, so it names a connection only while it is
     /// open; below `max_connections` + [`SURPLUS`].
     pub fn index(self) -> usize {
@@ -128,8 +139,7 @@ pub struct Hub {
     groups: groups::Groups,
     addresses: addresses::Addresses,
     pace: pace::Pace,
-    /// Connections that are to be refused after a moment.
-    held: usize,
+    census: phases::Census,
     wheel: Wheel,
     /// When the right to be connected ends, in seconds; 0 for never. Set when a
     /// connection opens.
@@ -138,6 +148,7 @@ pub struct Hub {
     dirty: dirty::Dirty,
     /// A broadcast on its way.
     walk: Option<fan_out::Walk>,
+    traces: trace::Traces,
     /// Where an HTTP answer is put together.
     answer: Vec<u8>,
     /// To be freed at the end of the turn.
@@ -159,6 +170,7 @@ pub struct Hub {
     inbound_bytes: usize,
     draining: bool,
     stats: Stats,
+    distributions: Distributions,
 }
 
 impl Hub {
@@ -198,12 +210,13 @@ impl Hub {
                 config.trusted_proxies.clone(),
             ),
             pace: pace::Pace::new(&config),
-            held: 0,
+            census: phases::Census::default(),
             wheel: Wheel::with_capacity(most),
             ends: column::Column::default(),
             arena: Arena::new(),
             dirty: dirty::Dirty::default(),
             walk: None,
+            traces: trace::Traces::default(),
             answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),
@@ -215,6 +228,7 @@ impl Hub {
             inbound_bytes: 0,
             draining: false,
             stats: Stats::default(),
+            distributions: Distributions::default(),
             config,
         }
     }
@@ -255,6 +269,37 @@ impl Hub {
     /// Running totals.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// How large what happens is: turns, delays, fan-outs.
+    pub fn distributions(&self) -> &Distributions {
+        &self.distributions
+    }
+
+    /// A turn has taken so long.
+    pub(crate) fn note_turn(&mut self, took: Duration) {
+        self.distributions.turns.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// How long the hub has existed, by the time of the current turn.
+    pub fn uptime(&self) -> Duration {
+        self.turn.saturating_duration_since(self.origin)
+    }
+
+    /// How many connections wait for their peers to read.
+    pub fn waiting_for_peers(&self) -> usize {
+        self.blocked as usize
+    }
+
+    /// How many groups have at least one connection.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Bytes of partial messages and of input that waits for its turn, a part of
+    /// [`Hub::buffered`].
+    pub fn buffered_input(&self) -> usize {
+        self.inbound_bytes
     }
 
     /// Bytes in all queues and partial messages, shared encodings once: what

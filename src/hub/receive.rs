@@ -64,10 +64,12 @@ impl Hub {
         bytes: &mut [u8],
         now: Instant,
     ) {
-        const UNUSUAL: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::PINGED | Flags::OWES;
+        const UNUSUAL: u16 =
+            Flags::PAUSED | Flags::ANSWERING | Flags::PINGED | Flags::OWES | Flags::NOTED;
         self.set_now(now);
         let heard = self.now;
         let gap = self.pace.gap;
+        self.stats.bytes_in += bytes.len() as u64;
         let Some(record) = self.resolve_mut(conn) else { return };
         let before = std::mem::replace(&mut record.heard, heard);
         record.written = 0;
@@ -117,12 +119,12 @@ impl Hub {
         bytes: &mut [u8],
         before: u64,
     ) {
-        const WAITS: u16 = Flags::PAUSED | Flags::ANSWERING;
+        const BEHIND: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::NOTED;
         self.clear_pinged(conn.index);
         let record = &self.conns[conn.index as usize];
         if record.phase != Phase::Open {
             self.receive_behind(handler, conn, bytes);
-        } else if record.inbound.is_none() && !record.flags.has(WAITS) {
+        } else if record.inbound.is_none() && !record.flags.has(BEHIND) {
             self.receive_metered(handler, conn, bytes, before);
         } else {
             let waiting = self.stashed(conn.index);
@@ -333,6 +335,7 @@ impl Hub {
     ) -> usize {
         let inbound = self.conns[conn.index as usize].inbound.as_mut();
         let mut partial = inbound.and_then(|inbound| inbound.partial.take());
+        let noted = self.conns[conn.index as usize].flags.has(Flags::NOTED);
         let mut begun = partial.is_none();
         let mut at = 0;
         while at < bytes.len() {
@@ -342,7 +345,9 @@ impl Hub {
             }
             if partial.is_none() {
                 begun = true;
-                at += self.feed_whole(handler, conn, &mut bytes[at..]);
+                if !noted {
+                    at += self.feed_whole(handler, conn, &mut bytes[at..]);
+                }
                 if at == bytes.len() || self.work == 0 {
                     continue;
                 }
@@ -358,14 +363,20 @@ impl Hub {
             };
             at += used;
             let Some(event) = event else { break };
+            if noted {
+                self.note_in(conn.index, &event);
+            }
             match event {
+                Event::Message(_) if noted && self.conns[conn.index as usize].is_aside() => {
+                    self.work -= 1;
+                }
                 Event::Message(message) => self.hand_over(handler, conn, message),
                 Event::Ping(payload) => {
                     self.work -= 1;
                     self.pace.controls += 1;
                     self.queue_control(conn.index, PONG, payload);
                 }
-                Event::Pong => {
+                Event::Pong(_) => {
                     self.work -= 1;
                     self.pace.controls += 1;
                     self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE);

@@ -121,10 +121,14 @@ impl Hub {
         };
         match verdict {
             Ok(_) if self.is_surplus(conn) || self.draining => {
+                self.stats.handshakes.note(503);
                 self.respond_unavailable(conn, false);
             }
             Ok(accept) => self.accept(handler, conn, key, accept),
-            Err(Reject(response)) => self.reject(conn, response),
+            Err(Reject(response)) => {
+                self.stats.handshakes.note(response.status());
+                self.reject(conn, response);
+            }
         }
         Outcome::Done(0)
     }
@@ -135,6 +139,9 @@ impl Hub {
 
     /// Answers a request as its handler has it, and keeps the connection if all agree.
     pub(super) fn answer(&mut self, conn: ConnId, request: &Request<'_>, response: &Response) {
+        if matches!(request.upgrade, UpgradeState::BadVersion | UpgradeState::BadKey) {
+            self.stats.handshakes.note(response.status());
+        }
         let head_only = request.method() == "HEAD";
         let surplus = self.is_surplus(conn);
         if surplus && response.status() < 400 {
@@ -183,6 +190,7 @@ impl Hub {
             self.start_closing(conn.index, Phase::FlushThenDrain, CloseReason::Http { status });
         }
         self.stats.answered += 1;
+        self.stats.answers.note(response.status());
         self.queue_answer(conn.index, |bytes| response.put(keep.is_some(), head_only, bytes));
     }
 
@@ -216,9 +224,10 @@ impl Hub {
         if !self.bind(conn.index) {
             let record = &mut self.conns[conn.index as usize];
             record.user = compact_str::CompactString::const_new("");
+            self.stats.handshakes.note(503);
             return self.hold(conn, HOLD_MS);
         }
-        self.conns[conn.index as usize].phase = Phase::Open;
+        self.go_to(conn.index, Phase::Open);
         let protocol = accept.protocol.filter(|name| !name.contains(|c: char| c.is_control()));
         let protocol = protocol.as_deref();
         self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
@@ -228,11 +237,19 @@ impl Hub {
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
         }
-        self.active += 1;
+        if accept.aside {
+            record.flags.set(Flags::NOTED | Flags::PARKED);
+        } else {
+            self.active += 1;
+        }
         self.stats.opened += 1;
+        self.stats.handshakes.note(101);
         self.set_end_of_right(conn.index, accept.until);
         self.wheel.disarm(conn.index);
         self.arm_open(conn.index);
+        if self.traces.has_user(&self.conns[conn.index as usize].user) {
+            self.note_opened(conn.index, protocol);
+        }
         handler.on_open(self, conn);
     }
 
@@ -248,7 +265,7 @@ impl Hub {
             self.stats.rejected += 1;
             self.addresses.refuse(peer, self.now);
             let most = MOST_HELD.min(self.config.max_connections / 8);
-            if self.timeouts.reject > 0 && self.held < most {
+            if self.timeouts.reject > 0 && self.census.of(Phase::Held) < most {
                 let record = &mut self.conns[conn.index as usize];
                 let details = record.details.get_or_insert_with(Box::<Details>::default);
                 details.answer = Some(Box::new(response));
@@ -260,9 +277,7 @@ impl Hub {
 
     /// Drops what arrives for so many milliseconds, and answers then.
     fn hold(&mut self, conn: ConnId, millis: u64) {
-        let record = &mut self.conns[conn.index as usize];
-        record.phase = Phase::Held;
-        self.held += 1;
+        self.go_to(conn.index, Phase::Held);
         self.wheel.disarm(conn.index);
         self.wheel.arm(conn.index, self.now.saturating_add(millis));
     }

@@ -11,6 +11,9 @@ use super::pressure::{becomes_pressed, has_room, is_pressed};
 use super::users::{Seat, Seated};
 use super::{ConnId, Hub};
 
+/// What a message is not queued for at once.
+const LONG_WAY: u16 = Flags::BLOCKED | Flags::NOTED;
+
 impl Hub {
     /// Queues a text message for one connection. Returns whether it was
     /// queued: not when the connection is gone or closing, when the message is
@@ -36,7 +39,7 @@ impl Hub {
         if let Some(record) = conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.phase == Phase::Open
-            && !record.flags.has(Flags::BLOCKED)
+            && !record.flags.has(LONG_WAY)
             && record.out.len() + payload.len() + frame::MAX_HEADER <= most
         {
             let segment = arena.put_frame(first, payload);
@@ -122,21 +125,25 @@ impl Hub {
     #[inline(always)]
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         let conn = &mut self.conns[index as usize];
-        let blocked = conn.flags.has(Flags::BLOCKED);
         let length = conn.out.len() + segment.len();
-        if !blocked && length <= self.config.max_queue / 2 {
+        if !conn.flags.has(LONG_WAY) && length <= self.config.max_queue / 2 {
             conn.queue(index, segment, &mut self.arena, &mut self.dirty);
             self.queued_one();
             return true;
         }
         self.work = self.work.saturating_sub(1);
+        let blocked = conn.flags.has(Flags::BLOCKED);
         if !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked) {
             self.drop_slow_reader(index);
             return false;
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
+        let noted = conn.flags.has(Flags::NOTED);
         self.stats.deliveries += 1;
         self.queue(index, segment);
+        if noted {
+            self.note_out(index, segment);
+        }
         true
     }
 
@@ -158,6 +165,9 @@ impl Hub {
         if full && first != frame::CLOSE {
             self.drop_slow_reader(index);
             return;
+        }
+        if conn.flags.has(Flags::NOTED) {
+            self.note_out(index, segment);
         }
         self.queue(index, segment);
     }

@@ -1,5 +1,7 @@
 //! Running totals.
 
+use crate::conn::close::CloseReason;
+
 /// Totals since the hub was made. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,6 +20,16 @@ pub struct Stats {
     pub crowded: u64,
     /// Handshakes refused by the handler.
     pub rejected: u64,
+    /// WebSocket connections ended, by why.
+    pub closes: Closes,
+    /// Handshakes by their answer: 101 for those that were accepted.
+    pub handshakes: Statuses,
+    /// Plain HTTP answers by their status.
+    pub answers: Statuses,
+    /// Bytes received, heads and headers of frames included; of TLS what is inside.
+    pub bytes_in: u64,
+    /// Bytes that sockets took, counted in the same way.
+    pub bytes_out: u64,
     /// Messages received.
     pub messages_in: u64,
     /// Messages queued, each receiver counted.
@@ -40,4 +52,75 @@ pub struct Stats {
     pub parked: u64,
     /// Parked connections made active again.
     pub promoted: u64,
+}
+
+/// The statuses that are told apart.
+const STATUSES: [u16; 16] =
+    [101, 200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 426, 429, 431, 500, 503];
+
+/// Totals by HTTP status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statuses([u64; STATUSES.len() + 1]);
+
+impl Statuses {
+    pub(super) fn note(&mut self, status: u16) {
+        let place = STATUSES.iter().position(|it| *it == status);
+        self.0[place.unwrap_or(STATUSES.len())] += 1;
+    }
+
+    /// How many had this status; 0 for one that is not told apart from others.
+    pub fn of(&self, status: u16) -> u64 {
+        self.iter().find(|(it, _)| *it == Some(status)).map_or(0, |(_, count)| count)
+    }
+
+    /// All statuses that are told apart, with their totals; at last, without a status,
+    /// the total of all others.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<u16>, u64)> {
+        STATUSES.iter().copied().map(Some).chain([None]).zip(self.0)
+    }
+}
+
+/// Totals by the [kind](CloseReason::kind) of a reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closes([u64; CloseReason::KINDS.len()]);
+
+impl Closes {
+    pub(super) fn note(&mut self, reason: &CloseReason) {
+        self.0[reason.place()] += 1;
+    }
+
+    /// How many ended for reasons of this kind; 0 when there is no such kind.
+    pub fn of(&self, kind: &str) -> u64 {
+        self.iter().find(|(it, _)| *it == kind).map_or(0, |(_, count)| count)
+    }
+
+    /// All kinds, with their totals.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CloseReason::KINDS.into_iter().zip(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_told_apart_is_counted_together() {
+        let mut statuses = Statuses::default();
+        for status in [200, 503, 200, 418, 299, 0] {
+            statuses.note(status);
+        }
+        assert_eq!((statuses.of(200), statuses.of(503), statuses.of(418)), (2, 1, 0));
+        assert_eq!(statuses.iter().last(), Some((None, 3)));
+    }
+
+    #[test]
+    fn each_reason_has_a_kind_of_its_own() {
+        let mut closes = Closes::default();
+        closes.note(&CloseReason::Idle);
+        closes.note(&CloseReason::Peer { code: 1000 });
+        closes.note(&CloseReason::Peer { code: 4000 });
+        assert_eq!((closes.of("idle"), closes.of("peer"), closes.of("eof")), (1, 2, 0));
+        assert_eq!(closes.iter().map(|(_, count)| count).sum::<u64>(), 3);
+    }
 }

@@ -31,6 +31,9 @@ impl Hub {
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
+        if let Some(due) = self.wheel.next_deadline().filter(|due| *due <= self.now) {
+            self.distributions.timer_lag.note(self.now - due);
+        }
         let mut budget = TIMERS_PER_TURN;
         while let Some(index) = self.wheel.pop_due(self.now, &mut budget) {
             self.due(handler, index);
@@ -42,6 +45,7 @@ impl Hub {
                 handler.on_drain(self, conn);
             }
         }
+        self.tell_traced(handler);
     }
 
     /// When [`Hub::tick`] has to be called next at the latest. Early calls are
@@ -52,7 +56,8 @@ impl Hub {
             || !self.paused.is_empty()
             || !self.readable.is_empty()
             || !self.drained.is_empty()
-            || !self.untimed.is_empty();
+            || !self.untimed.is_empty()
+            || self.traces.has_events();
         let at = if busy { self.now } else { self.wheel.next_deadline()? };
         Some(self.origin + Duration::from_millis(at))
     }

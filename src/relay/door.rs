@@ -122,7 +122,7 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
         "" => log::warn!("refused a connection that names no host"),
         host => log::warn!(
             "refused a connection to the host {0}; --allow-host {0} would let it in",
-            Printable(host)
+            Printable(before_path(host))
         ),
     }
     Err(Response::text(403, "this host is not allowed"))
@@ -137,13 +137,11 @@ pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), R
     if is_allowed_origin(config, origin, request.header("Host").unwrap_or("")) {
         return Ok(());
     }
+    let shown = Printable(before_path(origin));
     if origin.contains("://") {
-        log::warn!(
-            "refused a page from {0}; --allow-origin {0} would let it in",
-            Printable(origin)
-        );
+        log::warn!("refused a page from {shown}; --allow-origin {shown} would let it in");
     } else {
-        log::warn!("refused a page that does not say where it is from ({})", Printable(origin));
+        log::warn!("refused a page that does not say where it is from ({shown})");
     }
     Err(Response::text(403, "this origin is not allowed"))
 }
@@ -165,6 +163,14 @@ fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
             || config.allow_origins.iter().any(|allowed| {
                 allowed.eq_ignore_ascii_case(page) || allowed.eq_ignore_ascii_case(origin)
             }))
+}
+
+/// An origin or a host as it may be logged: neither has a path or a query (RFC 6454, section 6.2),
+/// and in one that a client has put there all the same may be a ticket.
+fn before_path(text: &str) -> &str {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
+    &text[..end]
 }
 
 /// The host of `host:port`; an IPv6 address keeps its brackets.

@@ -8,7 +8,7 @@ mod door;
 mod fields;
 pub(crate) mod json;
 mod observer;
-mod page;
+pub(crate) mod page;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod v1;
@@ -347,6 +347,10 @@ impl<O: Observer> Relay<O> {
         Ok(wish.accept())
     }
 
+    fn page(&self, hub: &Hub, request: &Request<'_>) -> Response {
+        page::answer(&self.config, self.asks_for_tickets(), hub.is_draining(), request)
+    }
+
     fn forbid(&mut self, hub: &Hub, conn: ConnId) {
         self.counters.forbidden += 1;
         // There is no clock here: rarer and rarer instead of once a while.
@@ -367,13 +371,13 @@ impl<O: Observer> Handler for Relay<O> {
     ) -> Result<Accept, Reject> {
         let Some(user) = door::user_of(upgrade.path()) else {
             // A server may ignore a wish to upgrade (RFC 9110, section 7.8).
-            return Err(Reject(page::answer(&self.config, hub.is_draining(), &upgrade)));
+            return Err(Reject(self.page(hub, &upgrade)));
         };
         Ok(self.admit(hub, conn, user, &upgrade)?)
     }
 
     fn on_request(&mut self, hub: &mut Hub, _: ConnId, request: &Request<'_>) -> Reply {
-        Reply::Now(page::answer(&self.config, hub.is_draining(), request))
+        Reply::Now(self.page(hub, request))
     }
 
     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {

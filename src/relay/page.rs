@@ -7,16 +7,48 @@ use crate::conn::response::Response;
 use super::config::RelayConfig;
 use super::door;
 
-/// What the demo page may load and connect to: itself, and any WebSocket,
+/// What the demo page and the ops page may load and connect to: itself, and any WebSocket,
 /// since browsers do not all count `ws:` to the same host as `'self'`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-struct Asset {
+/// A file that is part of the program.
+pub(crate) struct Asset {
+    pub path: &'static str,
+    content_type: &'static str,
+    body: &'static [u8],
+}
+
+pub(crate) const fn asset(
     path: &'static str,
     content_type: &'static str,
     body: &'static [u8],
+) -> Asset {
+    Asset { path, content_type, body }
+}
+
+impl Asset {
+    /// The answer to a request for it.
+    pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
+        if !is_reading(request) {
+            return read_only();
+        }
+        Response::new(200)
+            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .field("Referrer-Policy", "no-referrer")
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Cache-Control", "no-cache")
+            .body(self.content_type, self.body)
+    }
+}
+
+fn is_reading(request: &Request<'_>) -> bool {
+    matches!(request.method(), "GET" | "HEAD")
+}
+
+fn read_only() -> Response {
+    Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD")
 }
 
 /// The client stands in the sample mini-program, whose tools follow no link
@@ -27,66 +59,68 @@ macro_rules! client {
     };
 }
 
-const ASSETS: [Asset; 6] = [
-    Asset {
-        path: "/",
-        content_type: "text/html; charset=utf-8",
-        body: include_bytes!("demo/index.html"),
-    },
-    Asset {
-        path: "/demo.css",
-        content_type: "text/css; charset=utf-8",
-        body: include_bytes!("demo/demo.css"),
-    },
-    Asset {
-        path: "/demo.js",
-        content_type: "text/javascript; charset=utf-8",
-        body: include_bytes!("demo/demo.js"),
-    },
-    Asset {
-        path: "/longlink.js",
-        content_type: "text/javascript; charset=utf-8",
-        body: client!().as_bytes(),
-    },
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const CSS: &str = "text/css; charset=utf-8";
+pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+
+const ASSETS: [Asset; 12] = [
+    asset("/", HTML, include_bytes!("demo/index.html")),
+    asset("/demo/layout.css", CSS, include_bytes!("demo/layout.css")),
+    asset("/demo/phone.css", CSS, include_bytes!("demo/phone.css")),
+    asset("/demo/main.js", SCRIPT, include_bytes!("demo/main.js")),
+    asset("/demo/network.js", SCRIPT, include_bytes!("demo/network.js")),
+    asset("/demo/log.js", SCRIPT, include_bytes!("demo/log.js")),
+    asset("/demo/phone.js", SCRIPT, include_bytes!("demo/phone.js")),
+    asset("/demo/strip.js", SCRIPT, include_bytes!("demo/strip.js")),
+    asset("/demo/words.js", SCRIPT, include_bytes!("demo/words.js")),
+    asset("/longlink.js", SCRIPT, client!().as_bytes()),
     // The same as an ES module. The `module` of its own keeps it from the one
     // of a bundle that it may end up in.
-    Asset {
-        path: "/longlink.mjs",
-        content_type: "text/javascript; charset=utf-8",
-        body: concat!("const module = { exports: {} };\n", client!(), "\nexport { connect };\n")
+    asset(
+        "/longlink.mjs",
+        SCRIPT,
+        concat!("const module = { exports: {} };\n", client!(), "\nexport { connect };\n")
             .as_bytes(),
-    },
-    Asset {
-        path: "/longlink.d.ts",
-        content_type: "text/plain; charset=utf-8",
-        body: include_bytes!("../../examples/miniprogram/longlink/longlink.d.ts"),
-    },
+    ),
+    asset(
+        "/longlink.d.ts",
+        "text/plain; charset=utf-8",
+        include_bytes!("../../examples/miniprogram/longlink/longlink.d.ts"),
+    ),
 ];
+
+/// Whether tickets are asked for: no page can see the 401 of a handshake.
+const WITH_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":true}"#);
+const WITHOUT_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":false}"#);
+
+fn find(path: &str, tickets: bool) -> Option<&'static Asset> {
+    let server = if tickets { &WITH_TICKETS } else { &WITHOUT_TICKETS };
+    ASSETS.iter().chain([server]).find(|asset| asset.path == path)
+}
 
 /// Answers a request that is not a handshake, in the protocol's order: 404,
 /// 405, then what the path has to say.
-pub fn answer(config: &RelayConfig, draining: bool, request: &Request<'_>) -> Response {
+pub fn answer(
+    config: &RelayConfig,
+    tickets: bool,
+    draining: bool,
+    request: &Request<'_>,
+) -> Response {
     if door::user_of(request.path()).is_some() {
         return match request.method() {
             "GET" => request.upgrade_required(),
             _ => Response::text(405, "only GET").field("Allow", "GET"),
         };
     }
-    let asset = ASSETS.iter().find(|asset| config.demo && asset.path == request.path());
-    if asset.is_none() && request.path() != "/healthz" {
-        return Response::text(404, "no such page");
+    let asset = if config.demo { find(request.path(), tickets) } else { None };
+    if let Some(asset) = asset {
+        return asset.answer(request);
     }
-    if !matches!(request.method(), "GET" | "HEAD") {
-        return Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD");
-    }
-    match asset {
-        Some(asset) => Response::new(200)
-            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            .field("Referrer-Policy", "no-referrer")
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Cache-Control", "no-cache")
-            .body(asset.content_type, asset.body),
-        None if draining => Response::text(503, "going down").field("Retry-After", "2"),
-        None => Response::text(200, "ok").field("Cache-Control", "no-store"),
+    match request.path() {
+        "/healthz" if !is_reading(request) => read_only(),
+        "/healthz" if draining => Response::text(503, "going down").field("Retry-After", "2"),
+        "/healthz" => Response::text(200, "ok").field("Cache-Control", "no-store"),
+        _ => Response::text(404, "no such page"),
     }
 }

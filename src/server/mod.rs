@@ -141,6 +141,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
             self.driver.shutdown();
         }
         self.driver.tick(now);
+        self.driver.turn_ended(Instant::now());
         Ok(())
     }
 

@@ -6,8 +6,10 @@ mod support;
 mod bad_input;
 mod client;
 mod keys;
+mod metrics;
 mod routes;
 mod slow_readers;
 #[cfg(feature = "tickets")]
 mod tickets;
+mod traces;
 mod under_load;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::program::{Folder, Program, longlink};
+use crate::program::{Folder, Patient, Program, longlink};
 use crate::refusals::assert_refused;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -55,10 +55,11 @@ fn a_key_opens_the_interface_and_is_in_no_log() {
 
 #[test]
 fn names_that_a_backend_sends_under_are_nobodys() {
-    let program = Program::start(&["--api-from", "shop,news"]);
+    let program = Program::start(&["--api-from", "shop,news", "--reject-delay", "0"]);
     for name in ["system", "shop", "news"] {
         let url = format!("ws://{}/websocket/{name}", program.addr());
-        let refused = tungstenite::client(url, program.connect()).unwrap_err().to_string();
+        let stream = Patient(program.connect());
+        let refused = tungstenite::client(url, stream).unwrap_err().to_string();
         assert!(refused.contains("403"), "{refused}");
     }
     drop(program.user("shopper"));

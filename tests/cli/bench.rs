@@ -15,8 +15,13 @@ pub fn url(server: &Program) -> String {
 
 /// The figures of a run that goes well.
 pub fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
-    let (url, pid) = (url(server), server.child.id().to_string());
-    let all = [&["bench", mode, &url, "--json", "--pid", &pid], args].concat();
+    measured_at(server, &url(server), mode, args)
+}
+
+/// The same at another URL of the server's.
+pub fn measured_at(server: &Program, url: &str, mode: &str, args: &[&str]) -> Value {
+    let pid = server.child.id().to_string();
+    let all = [&["bench", mode, url, "--json", "--pid", &pid], args].concat();
     let (code, out, err) = run(&mut longlink(&all));
     assert_eq!((code, err.as_str()), (0, ""), "{mode} {args:?}: {out}");
     let line = out.strip_suffix('\n').expect("a whole line");
@@ -203,6 +208,21 @@ fn connections_come_from_many_addresses() {
         };
         assert_eq!(lines.iter().filter(of).count(), times, "{address}: {lines:?}");
     }
+}
+
+#[test]
+fn processes_are_added_up() {
+    let server = Program::start(&[]);
+    let (url, pid) = (url(&server), server.child.id().to_string());
+    let resident = |pids: &str| {
+        let args = ["--operations", "10", "--warmup", "0", "--json", "--pid", pids];
+        let (code, out, _) = run(&mut longlink(&[&["bench", "churn", &url], &args[..]].concat()));
+        assert_eq!(code, 0, "{out}");
+        let figures: Value = serde_json::from_str(&out).unwrap();
+        figures["rss_bytes"]["before"].as_f64().unwrap()
+    };
+    let ratio = resident(&format!("{pid},{pid}")) / resident(&pid);
+    assert!((1.7..2.3).contains(&ratio), "{ratio}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use longlink::Ticket;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,11 +16,21 @@ use crate::certs::{Authority, NAME, Server, self_signed};
 use crate::doctor::{Found, doctor};
 use crate::fake;
 use crate::program::{Folder, Program};
+use crate::tickets::{NEXT, SECRET, sign};
+use crate::tls::{Files, addr};
 
 const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
 /// A server with this certificate, whatever is wrong with it, and a web site.
-fn site(server: &Server, versions: &[&'static SupportedProtocolVersion]) -> SocketAddr {
+fn site(server: &Server) -> SocketAddr {
+    site_with(server, BOTH, |_| {})
+}
+
+fn site_with(
+    server: &Server,
+    versions: &[&'static SupportedProtocolVersion],
+    change: impl FnOnce(&mut ServerConfig),
+) -> SocketAddr {
     let chain = CertificateDer::pem_slice_iter(server.cert.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -27,7 +39,7 @@ fn site(server: &Server, versions: &[&'static SupportedProtocolVersion]) -> Sock
         .with_no_client_auth()
         .with_single_cert(chain.collect::<Result<_, _>>().unwrap(), key)
         .unwrap();
-    config.session_storage = Arc::new(NoServerSessionStorage {});
+    change(&mut config);
     let config = Arc::new(config);
     fake::serve(move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -50,10 +62,10 @@ fn look(addr: SocketAddr, args: &[&str]) -> Found {
 #[test]
 fn a_server_that_is_well() {
     let (folder, authority) = (Folder::new(), Authority::new());
-    let (ca, Server { cert, key }) = (folder.file("ca", &authority.root()), authority.chain());
-    let (cert, key) = (folder.file("cert", &cert), folder.file("key", &key));
-    let server = Program::start(&["--tls-cert", &cert, "--tls-key", &key, "--allow-host", NAME]);
-    let addr = server.addresses[0].strip_prefix("https://").unwrap().parse().unwrap();
+    let ca = folder.file("ca", &authority.root());
+    let files = Files::new(&folder, &authority.chain());
+    let server = Program::start(&[&files.flags()[..], &["--allow-host", NAME]].concat());
+    let addr = addr(&server).parse().unwrap();
     let found = look(addr, &["--ca", &ca]);
     found
         .has("ok", "url", &["wss", NAME])
@@ -74,27 +86,74 @@ fn a_server_that_is_well() {
 }
 
 #[test]
+fn a_server_with_tickets() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let ca = folder.file("ca", &authority.root());
+    let files = Files::new(&folder, &authority.chain());
+    let secret = folder.file("secret", SECRET);
+    let mut args = vec!["--secret-file", &secret, "--reject-delay", "0", "--log", "trace"];
+    args.extend(files.flags());
+    let mut program = Program::start(&args);
+    let log = program.log();
+    let addr = addr(&program).parse().unwrap();
+    let with = |ticket: &str| look(addr, &["--ca", &ca, "--ticket", ticket]);
+    let minute = Duration::from_secs(60);
+    let (past, later) = (SystemTime::now() - minute, SystemTime::now() + minute);
+    let good = sign(SECRET, &Ticket::new("doctor", later));
+    let found = with(&good);
+    found
+        .has("ok", "upgrade", &["101"])
+        .has("ok", "ticket query", &[])
+        .has("ok", "ticket offer", &["comes back"])
+        .has("ok", "no ticket", &["401"])
+        .has("ok", "message", &[])
+        .failed(0);
+    assert!(!found.lines.concat().contains("warn"), "{:#?}", found.lines);
+
+    look(addr, &["--ca", &ca]).has("FAIL", "upgrade", &["401", "--ticket T"]).failed(1);
+    let phone = Ticket::new("doctor", later).device("phone");
+    for (ticket, words) in [
+        (Ticket::new("doctor", past), ["has expired", "sign a new one"]),
+        (Ticket::new("alice", later), ["another user", "last part of the URL"]),
+    ] {
+        with(&sign(SECRET, &ticket)).has("FAIL", "upgrade", &words).failed(1);
+    }
+    with(&sign(SECRET, &phone)).has("ok", "upgrade", &[]).failed(0);
+    let bad = ["401", "bad ticket", "is it whole", "this server's secret"];
+    with(&sign(NEXT, &Ticket::new("doctor", later))).has("FAIL", "upgrade", &bad).failed(1);
+    // One that is in the URL already.
+    let url = format!("wss://{NAME}:{}/websocket/doctor?ticket={good}", addr.port());
+    let there = ["--address", "127.0.0.1", "--quick", "--ca", &ca];
+    let found = doctor(&url, &there);
+    found.has("ok", "upgrade", &[]).failed(0);
+    assert!(!found.lines.concat().contains(&good));
+    doctor(&format!("{url}x"), &there).has("FAIL", "upgrade", &bad).failed(1);
+    program.stop();
+    assert!(!log.rest().concat().contains("eyJ"));
+}
+
+#[test]
 fn certificates_that_phones_refuse() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let ca = folder.file("ca", &authority.root());
     let with_ca = ["--ca", &ca];
 
     // The upgrade fails, too: what is behind is no longlink.
-    let found = look(site(&authority.server(), BOTH), &with_ca);
+    let found = look(site(&authority.server()), &with_ca);
     found.has("FAIL", "chain", &["incomplete", "works on iOS, fails on Android", "fullchain.pem"]);
     found.has("ok", "name", &[]).failed(2);
 
-    let found = look(site(&authority.expired_server(), BOTH), &with_ca);
+    let found = look(site(&authority.expired_server()), &with_ca);
     found.has("FAIL", "expiry", &["expired on 2020-01-01", "renew"]);
     found.has("FAIL", "chain", &["incomplete"]).failed(3);
 
-    let found = look(site(&self_signed(), BOTH), &with_ca);
+    let found = look(site(&self_signed()), &with_ca);
     found.has("FAIL", "chain", &["self-signed", "public"]).failed(2);
 
     // Another authority, and one that only calls itself like the known one.
     let other = Authority::new().server_for(99);
-    look(site(&other, BOTH), &[]).has("FAIL", "chain", &["phones do not know"]).failed(2);
-    look(site(&other, BOTH), &with_ca).has("FAIL", "chain", &["no phone takes them"]).failed(2);
+    look(site(&other), &[]).has("FAIL", "chain", &["phones do not know"]).failed(2);
+    look(site(&other), &with_ca).has("FAIL", "chain", &["no phone takes them"]).failed(2);
 }
 
 #[test]
@@ -102,7 +161,7 @@ fn certificates_of_the_last_days() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let ca = folder.file("ca", &authority.root());
     for (days, verdict) in [(10, "warn"), (20, "ok")] {
-        let found = look(site(&authority.server_for(days), BOTH), &["--ca", &ca]);
+        let found = look(site(&authority.server_for(days)), &["--ca", &ca]);
         let left = format!("{} days left", days - 1);
         found.has(verdict, "expiry", &[&left]).has("ok", "chain", &["2 certificates"]).failed(1);
     }
@@ -111,11 +170,16 @@ fn certificates_of_the_last_days() {
 #[test]
 fn versions_and_sessions() {
     let server = self_signed();
-    let found = look(site(&server, &[&version::TLS13]), &[]);
+    let forgetful = |version| {
+        site_with(&server, &[version], |config| {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        })
+    };
+    let found = look(forgetful(&version::TLS13), &[]);
     found.has("ok", "tls", &["TLS 1.3"]);
     found.has("warn", "tls 1.2", &["Android", "ssl_protocols"]);
     found.has("warn", "resumption", &["full", "ssl_session_cache"]);
-    let found = look(site(&server, &[&version::TLS12]), &[]);
+    let found = look(forgetful(&version::TLS12), &[]);
     found.has("ok", "tls", &["TLS 1.2"]).has("warn", "resumption", &["full"]);
     assert!(!found.lines.iter().any(|line| line.contains("  tls 1.2  ")));
 }

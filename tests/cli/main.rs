@@ -10,11 +10,18 @@ mod api;
 mod bench;
 mod bench_api;
 mod bench_failures;
+#[cfg(feature = "tls")]
+mod bench_tls;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]
 mod doctor_tls;
+#[cfg(feature = "tls")]
+mod door;
 mod fake;
+#[path = "../support/frames.rs"]
+#[allow(dead_code, reason = "every test target uses another part")]
+mod frames;
 mod listening;
 mod output;
 mod program;
@@ -22,6 +29,7 @@ mod refusals;
 mod service;
 mod settings;
 mod signals;
+mod tail;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;

@@ -192,9 +192,14 @@ impl Drop for Program {
 }
 
 /// The status of a plain request on a stream that was just opened.
-pub fn status(mut stream: impl Read + Write, path: &str) -> u16 {
+pub fn status(stream: impl Read + Write, path: &str) -> u16 {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    status_of(stream, request.as_bytes())
+}
+
+/// The status of what answers these bytes.
+pub fn status_of(mut stream: impl Read + Write, request: &[u8]) -> u16 {
+    stream.write_all(request).unwrap();
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());

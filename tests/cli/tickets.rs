@@ -3,13 +3,15 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
+use longlink::{Ticket, Tickets};
 use tungstenite::{Error, HandshakeError, Message};
 
 use crate::program::{Folder, Patient, Program, longlink, run};
 
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const NEXT: &str = "the next secret is long enough, too";
+pub const NEXT: &str = "the next secret is long enough, too";
 
 /// Signs a ticket with the command.
 fn mint(args: &[&str], secret: &str) -> String {
@@ -19,6 +21,11 @@ fn mint(args: &[&str], secret: &str) -> String {
     let ticket = out.strip_suffix('\n').expect("a line").to_owned();
     assert_eq!(ticket.split('.').count(), 3, "{ticket}");
     ticket
+}
+
+/// Signs one without the command.
+pub fn sign(secret: &str, ticket: &Ticket) -> String {
+    Tickets::new(&[secret], |_| SystemTime::now()).unwrap().sign(ticket).unwrap()
 }
 
 pub fn alice(secret: &str) -> String {
@@ -50,7 +57,8 @@ fn secret_file(folder: &Folder, lines: &[&str]) -> String {
 fn with_a_secret_only_tickets_let_in_and_any_address_may_be_listened_on() {
     let folder = Folder::new();
     let file = secret_file(&folder, &[SECRET]);
-    let mut command = longlink(&["--listen", "0.0.0.0:0", "--secret-file", &file]);
+    let mut command =
+        longlink(&["--listen", "0.0.0.0:0", "--reject-delay", "0", "--secret-file", &file]);
     let mut program = Program::spawn(&mut command, 1);
     assert_eq!(status(&program, "alice", &alice(SECRET)), 101);
     assert_eq!(status(&program, "bob", &alice(SECRET)), 401);
@@ -82,7 +90,7 @@ fn two_secrets_are_good_while_they_are_changed() {
         run(&mut longlink(&["ticket", "alice", "--ttl", "1m", "--secret-file", &file]));
     assert_eq!(code, 0);
     let only_new = secret_file(&folder, &[NEXT]);
-    let program = Program::start(&["--secret-file", &only_new]);
+    let program = Program::start(&["--secret-file", &only_new, "--reject-delay", "0"]);
     assert_eq!(status(&program, "alice", out.trim()), 101, "the first one signs");
     assert_eq!(status(&program, "alice", &alice(SECRET)), 401);
 }
@@ -112,13 +120,11 @@ fn a_ticket_carries_what_was_asked_for() {
 #[test]
 fn a_connection_ends_with_its_ticket_unless_that_is_for_the_door_only() {
     let ends = |args: &[&str]| {
-        let all = [&["--listen", "127.0.0.1:0", "--idle-timeout", "8", "--ping-after", "0"], args];
+        let all = [&["--listen", "127.0.0.1:0", "--idle-timeout", "4", "--ping-after", "0"], args];
         let program = Program::spawn(longlink(&all.concat()).env("LONGLINK_SECRET", SECRET), 1);
-        let url = format!(
-            "ws://{}/websocket/a?ticket={}",
-            program.addr(),
-            mint(&["a", "--ttl", "1s"], SECRET)
-        );
+        // Clocks may differ by 5 s: it lets in for three more, or for two at least.
+        let ticket = Ticket::new("a", SystemTime::now() - Duration::from_secs(2));
+        let url = format!("ws://{}/websocket/a?ticket={}", program.addr(), sign(SECRET, &ticket));
         let mut socket = tungstenite::client(url, Patient(program.connect())).unwrap().0;
         match socket.read() {
             Ok(Message::Close(Some(frame))) => u16::from(frame.code),
@@ -144,6 +150,8 @@ fn secrets_that_do_not_protect_are_refused() {
         (&[], "one secret is needed"),
         (&[SECRET, NEXT, SECRET], "one secret is needed, or two"),
         (&[SECRET, "x"], "32 bytes"),
+        (&[&"\0".repeat(64)], "a line of text"),
+        (&[&format!("\u{FEFF}{SECRET}")], "a line of text"),
     ] {
         let file = secret_file(&folder, lines);
         let line = refusal(&mut longlink(&["--secret-file", &file]));
@@ -187,7 +195,7 @@ fn no_secret_and_no_ticket_is_ever_printed() {
     let line = refusal(&mut longlink(&["--config", &file]));
     assert!(!line.contains(&SECRET[..8]), "{line}");
 
-    let args = ["--listen", "127.0.0.1:0", "--log", "trace"];
+    let args = ["--listen", "127.0.0.1:0", "--log", "trace", "--reject-delay", "0"];
     let mut program = Program::spawn(longlink(&args).env("LONGLINK_SECRET", SECRET), 1);
     let (good, foreign) = (alice(SECRET), alice(NEXT));
     assert_eq!(status(&program, "alice", &good), 101);

@@ -17,40 +17,46 @@ use crate::service::Manager;
 use crate::tickets::{SECRET, alice, status_on};
 
 /// The files of a certificate.
-struct Files {
-    cert: String,
-    key: String,
+pub struct Files {
+    pub cert: String,
+    pub key: String,
 }
 
 impl Files {
-    fn new(folder: &Folder, server: &Server) -> Self {
+    pub fn new(folder: &Folder, server: &Server) -> Self {
         let cert = folder.file("fullchain.pem", &server.cert);
         Files { cert, key: folder.file("privkey.pem", &server.key) }
     }
 
-    fn flags(&self) -> [&str; 4] {
+    pub fn flags(&self) -> [&str; 4] {
         ["--tls-cert", &self.cert, "--tls-key", &self.key]
     }
 }
 
-fn addr(program: &Program) -> &str {
+pub fn addr(program: &Program) -> &str {
     program.addresses[0].strip_prefix("https://").expect("a TLS address")
 }
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A TLS connection that trusts this authority.
-fn connect(program: &Program, authority: &Authority) -> Tls {
+pub fn connect(program: &Program, authority: &Authority) -> Tls {
+    let tcp = TcpStream::connect(addr(program)).unwrap();
+    connect_over(tcp, authority, &[])
+}
+
+/// The same over this connection, offering protocols (ALPN).
+pub fn connect_over(tcp: TcpStream, authority: &Authority, offered: &[&str]) -> Tls {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.root_der())).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = offered.iter().map(|it| it.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(NAME).unwrap();
     let connection = ClientConnection::new(config.into(), name).unwrap();
-    let tcp = TcpStream::connect(addr(program)).unwrap();
     tcp.set_read_timeout(Some(DEADLINE)).unwrap();
     StreamOwned::new(connection, tcp)
 }

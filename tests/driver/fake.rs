@@ -38,6 +38,9 @@ pub struct Wire {
     pub input: VecDeque<Input>,
     pub output: VecDeque<Output>,
     pub written: Vec<u8>,
+    /// Bytes that reads gave and writes took, from the first to the last.
+    pub bytes_read: u64,
+    pub bytes_written: u64,
     pub reads: usize,
     pub writes: usize,
     /// The most slices seen in one vectored write.
@@ -74,6 +77,7 @@ impl Read for FakeStream {
             Some(Input::Bytes(mut bytes)) => {
                 let length = bytes.len().min(buffer.len());
                 buffer[..length].copy_from_slice(&bytes[..length]);
+                wire.bytes_read += length as u64;
                 if length < bytes.len() {
                     wire.input.push_front(Input::Bytes(bytes.split_off(length)));
                 }
@@ -103,6 +107,7 @@ impl Write for FakeStream {
             let length = slice.len().min(room);
             wire.written.extend_from_slice(&slice[..length]);
             room -= length;
+            wire.bytes_written += length as u64;
         }
         Ok(wire.written.len() - before)
     }

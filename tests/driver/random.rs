@@ -331,6 +331,13 @@ impl Run {
         assert!(self.guests.iter().all(|guest| guest.client.is_dropped()));
         assert_eq!(self.rig.driver.hub().connections(), 0);
         assert_eq!(self.rig.driver.hub().buffered(), 0);
+        let wires = self.guests.iter().map(|guest| guest.client.0.borrow());
+        let (read, written) = wires.fold((0, 0), |(read, written), wire| {
+            (read + wire.bytes_read, written + wire.bytes_written)
+        });
+        let stats = *self.rig.hub().stats();
+        assert_eq!((stats.bytes_in, stats.bytes_out), (read, written), "every byte is counted");
+        assert_eq!(stats.closes.iter().map(|(_, count)| count).sum::<u64>(), stats.closed);
         let handler = self.rig.handler();
         assert_eq!(handler.opened.len(), handler.closed.len());
     }

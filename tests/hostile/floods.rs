@@ -62,7 +62,7 @@ fn a_flood_of_requests_nobody_reads_the_answers_of_is_held_back() {
     let mut scene = scene(|config| config.message_timeout = std::time::Duration::from_millis(300));
     let mut raw = scene.site.raw();
     raw.stream.set_nonblocking(true).unwrap();
-    let request = b"GET /demo.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    let request = b"GET /demo/phone.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
     // As much as the kernel takes without anybody reading.
     while std::io::Write::write(&mut raw.stream, &request).is_ok() {}
     scene.chat();

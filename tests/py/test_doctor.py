@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from launch import binary, longlink
+from certificate import make_certificate
+from launch import binary, free_port, launch, longlink
+from nginx import NAME, nginx
 from test_interop import PATIENCE
-from test_nginx import FLAGS, free_port, nginx
-from test_wss import NAME
+from test_nginx import FLAGS
+from tickets import mint, secret_file
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 UPGRADE = "        proxy_set_header Upgrade $http_upgrade;\n"
 HOST = "        proxy_set_header Host $host;\n"
 TIMEOUT = "proxy_read_timeout 75s;"
@@ -25,11 +29,12 @@ TIMEOUT = "proxy_read_timeout 75s;"
 class Doctor(unittest.TestCase):
     def examine(
             self, *args: str, mistakes: dict[str, str] | None = None, upstream: str | None = None,
+            flags: tuple[str, ...] = (),
     ) -> tuple[int, dict[str, dict]]:
         """The exit code, and each step's check, for longlink behind such an nginx."""
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            upstream = upstream or stack.enter_context(longlink(*FLAGS, level="error"))
+            upstream = upstream or stack.enter_context(longlink(*FLAGS, *flags, level="error"))
             port = stack.enter_context(nginx(folder, upstream, mistakes))
             url = f"wss://{NAME}:{port}/websocket/doctor"
             done = subprocess.run(
@@ -48,6 +53,49 @@ class Doctor(unittest.TestCase):
         for step in ("tls", "tls 1.2", "upgrade", "subprotocol", "message", "close", "silence"):
             self.assertEqual(checks[step]["verdict"], "ok", checks[step])
         self.assertIn("nginx", checks["upgrade"]["seen"])
+
+    def test_tickets_pass_through_in_each_place(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        flags = ("--secret-file", secret_file(folder), "--reject-delay", "0")
+        ticket = mint("doctor")
+        code, checks = self.examine("--quick", "--ticket", ticket, flags=flags)
+        self.assertEqual((code, self.failed(checks)), (0, []))
+        for step in ("upgrade", "ticket query", "ticket offer", "no ticket", "message", "close"):
+            self.assertEqual(checks[step]["verdict"], "ok", checks[step])
+        for wrong, remedy in (
+                (mint("doctor", ttl=-60), "sign a new one"),
+                (mint("alice"), "sub"),
+                (ticket[:-4], "this server's secret"),
+        ):
+            code, checks = self.examine("--quick", "--ticket", wrong, flags=flags)
+            self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
+            self.assertIn(remedy, checks["upgrade"]["remedy"])
+
+    def test_the_guide_leads_to_a_server_that_is_well(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        cert, key = make_certificate(folder, f"DNS:{NAME}")
+        secret = secret_file(folder)
+        (settings,) = re.findall(
+            r"longlink.toml <<'END'\n(.*?)^END$", (DOCS / "deploy.md").read_text(), re.M | re.S)
+        for documented, here in (("fullchain.pem", cert), ("privkey.pem", key)):
+            settings = settings.replace(f"/etc/longlink/tls/{documented}", str(here))
+        (folder / "longlink.toml").write_text(settings)
+        (start,) = re.findall(
+            r"^ExecStart=\S+ (.*)$", (DOCS / "systemd" / "longlink.service").read_text(), re.M)
+        flags = start.replace("/etc/longlink", str(folder)).replace("%d", str(folder)).split()
+        # The name points here, on any address, as the unit's socket listens.
+        address = self.enterContext(launch(binary(), *flags, "--listen", "0.0.0.0:0"))
+        ticket = subprocess.run(
+            [binary(), "ticket", "doctor", "--ttl", "5m", "--secret-file", secret],
+            capture_output=True, text=True, check=True, env={}).stdout
+        url = f"wss://{NAME}:{address.rpartition(':')[2]}/websocket/doctor"
+        done = subprocess.run(
+            [binary(), "doctor", url, "--ticket", "-", "--quick", "--address", "127.0.0.1",
+             "--ca", cert],
+            input=ticket, capture_output=True, text=True, timeout=PATIENCE, env={})
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("ok    no ticket ", done.stdout)
+        self.assertIn(" 0 to look at, 0 failed", done.stdout)
 
     def test_an_upgrade_that_is_not_passed_on(self) -> None:
         code, checks = self.examine(mistakes={UPGRADE: ""})

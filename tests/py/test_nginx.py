@@ -7,93 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
-import shutil
-import socket
 import ssl
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 import test_interop
-from launch import free_port, longlink
+from launch import longlink
+from nginx import NAME, nginx
 from test_interop import PATIENCE
-from test_wss import NAME, make_certificate
 from tickets import mint, secret_file
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 FLAGS = ("--allow-host", NAME, "--trust-proxy", "127.0.0.1")
-PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-
-# What surrounds the site's own file, in a folder instead of the system's places.
-MAIN = """
-{user}
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-{site}
-}}
-"""
-
-
-def site_from_docs(replacements: dict[str, str]) -> str:
-    """The documented file, with other places and ports."""
-    blocks = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    (site,) = (block for block in blocks if "longlink.conf" in block)
-    for old, new in replacements.items():
-        if site.count(old) != 1:
-            raise AssertionError(f"{old!r} is there {site.count(old)} times")
-        site = site.replace(old, new)
-    return site
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
-    """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
-    cert, key = make_certificate(folder)
-    port = free_port()
-    site = site_from_docs({
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "/etc/ssl/chat.example.com/fullchain.pem": str(cert),
-        "/etc/ssl/chat.example.com/privkey.pem": str(key),
-        "/var/log/nginx/longlink.log": f"{folder}/site.log",
-        "/var/log/nginx/longlink-error.log": f"{folder}/site-error.log",
-        "http://127.0.0.1:8080": f"http://{upstream}",
-        **(mistakes or {}),
-    })
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site, user=user))
-    program = shutil.which("nginx", path=PATH) or "nginx"
-    server = subprocess.Popen(
-        [program, "-p", folder, "-c", folder / "nginx.conf"], stdin=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
-                break
-            if server.poll() is not None or time.monotonic() > until:
-                raise AssertionError("nginx does not listen: " + (folder / "error.log").read_text())
-            time.sleep(0.01)
-        yield port
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
 
 
 class Nginx(test_interop.Interop):
@@ -119,6 +47,13 @@ class Nginx(test_interop.Interop):
     def logged(self) -> str:
         return (self.folder / "longlink.log").read_text()
 
+    def assert_logged(self, line: str) -> None:
+        """Waits for it: log lines are printed by a thread of their own."""
+        until = time.monotonic() + PATIENCE
+        while line not in (log := self.logged()):
+            self.assertLess(time.monotonic(), until, log)
+            time.sleep(0.01)
+
     async def test_users_chat_through_it(self) -> None:
         a, b = await self.open("A"), await self.open("B%2D")
         await self.beat(a)
@@ -133,13 +68,13 @@ class Nginx(test_interop.Interop):
         forged = {"X-Forwarded-For": "198.51.100.1, 127.0.0.1"}
         for user, source in (("near", "127.0.0.5"), ("far", "127.0.0.6")):
             await self.beat(await self.open(user, source, additional_headers=forged))
-            self.assertIn(f"open user {user} from {source}\n", self.logged())
+            self.assert_logged(f"open user {user} from {source}\n")
 
     async def test_no_query_reaches_a_log(self) -> None:
         client = await self.open("A?device=phone&secret=s3cr3t")
         await self.beat(client)
         await client.close()
-        self.assertIn("open user A device phone", self.logged())
+        self.assert_logged("open user A device phone")
         # What nginx logs of failures, too.
         self.server.close()
         with self.assertRaises(InvalidStatus) as failed:
@@ -168,7 +103,7 @@ class Nginx(test_interop.Interop):
             async with connect(url.replace("/A?", "/B?"), **self.way("127.0.0.5")):
                 pass
         self.assertEqual(failed.exception.response.status_code, 401)
-        self.assertIn("refused user B from 127.0.0.5: the ticket is for another user", self.logged())
+        self.assert_logged("refused user B from 127.0.0.5: the ticket is for another user")
         until = time.monotonic() + PATIENCE
         while "/websocket/B\" 401" not in (access := (site / "site.log").read_text()):
             self.assertLess(time.monotonic(), until, access)

@@ -18,8 +18,10 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
+from certificate import make_certificate
 from launch import START_SECONDS, binary, free_port
-from test_wss import make_certificate
+from nginx import NAME
+from tickets import secret_file
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
 SERVICE, SOCKET = "longlink.service", "longlink.socket"
@@ -109,7 +111,7 @@ class Started(unittest.TestCase):
                 self.assertIn(b" 200 ", get(socket.AF_UNIX, path))
 
     def test_it_needs_no_call_and_no_kind_of_socket_that_it_may_not_have(self) -> None:
-        cert, key = make_certificate(self.folder)
+        cert, key = make_certificate(self.folder, f"DNS:{NAME}")
         trace, port = self.folder / "trace", free_port()
         notify = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         notify.bind(f"{self.folder}/notify")
@@ -120,7 +122,8 @@ class Started(unittest.TestCase):
             "strace", "-f", "-o", trace,
             # It is the process that the sockets are meant for.
             "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
-            binary(), "--tls-cert", cert, "--tls-key", key, "--log", "debug"]
+            binary(), "--tls-cert", cert, "--tls-key", key,
+            "--secret-file", secret_file(self.folder), "--log", "debug"]
         with ended(subprocess.Popen(command, stdin=subprocess.DEVNULL)) as launcher:
             # Plain on a TLS port: it is told so.
             self.assertIn(b" 400 ", get(socket.AF_INET, ("127.0.0.1", port)))

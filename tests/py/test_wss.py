@@ -8,33 +8,21 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from certificate import make_certificate
 from launch import longlink
+from nginx import NAME
 import test_interop
 from test_interop import PATIENCE
-
-NAME = "chat.example.com"
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate of `NAME` and its key, made by OpenSSL."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
-         "-keyout", key, "-out", cert],
-        check=True, capture_output=True, timeout=PATIENCE)
-    return cert, key
 
 
 class Wss(test_interop.Interop):
     def setUp(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        cert, key = make_certificate(folder)
+        cert, key = make_certificate(folder, f"DNS:{NAME}")
         self.trust = ssl.create_default_context(cafile=cert)
         self.old = ssl.create_default_context(cafile=cert)
         self.old.maximum_version = ssl.TLSVersion.TLSv1_2

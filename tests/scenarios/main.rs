@@ -10,12 +10,13 @@ mod pace;
 mod parking;
 #[cfg(feature = "tickets")]
 mod tickets;
+mod traces;
 #[path = "../world/mod.rs"]
 mod world;
 
 use longlink::{
     Accept, CloseReason, Config, ConnId, Handler, Hub, Message, Reject, Relay, RelayConfig, Reply,
-    Request, Upgrade,
+    Request, Traced, Upgrade,
 };
 use world::codec::{Got, handshake, text};
 use world::{Watch, World};
@@ -27,6 +28,8 @@ struct Recorded {
     relay: Relay,
     opened: u64,
     closed: Vec<(String, CloseReason)>,
+    traced: Vec<Traced>,
+    missed: u64,
 }
 
 impl Handler for Recorded {
@@ -51,6 +54,11 @@ impl Handler for Recorded {
         let user = hub.user(conn).expect("the user answers inside on_close");
         self.closed.push((user.to_owned(), reason.clone()));
     }
+
+    fn on_trace(&mut self, _: &mut Hub, events: &[Traced], missed: u64) {
+        self.traced.extend_from_slice(events);
+        self.missed += missed;
+    }
 }
 
 impl Watch for Recorded {}
@@ -59,7 +67,12 @@ type Link = World<Recorded>;
 
 fn link_with(config: Config) -> Link {
     let relay = Relay::new(RelayConfig::default());
-    World::new(config, Recorded { relay, opened: 0, closed: Vec::new() })
+    link_of(config, relay)
+}
+
+fn link_of(config: Config, relay: Relay) -> Link {
+    let (closed, traced) = (Vec::new(), Vec::new());
+    World::new(config, Recorded { relay, opened: 0, closed, traced, missed: 0 })
 }
 
 fn link() -> Link {

@@ -26,7 +26,7 @@ fn at(seconds: u64) -> SystemTime {
 
 fn gated_with(config: Config, relay: RelayConfig, tickets: Tickets) -> Link {
     let relay = Relay::new(relay).with_tickets(tickets);
-    World::new(config, Recorded { relay, opened: 0, closed: Vec::new() })
+    link_of(config, relay)
 }
 
 fn gated() -> Link {

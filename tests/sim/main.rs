@@ -83,6 +83,9 @@ fn run(seed: u64, steps: u64) -> Coverage {
     let crowded = rng.percent(30);
     let most = *rng.pick(&[6, 15, 60]);
     let mut clients: Vec<Client> = Vec::new();
+    // It changes nothing of what the shadow predicts.
+    let mut traces = Rng::new(seed ^ 0x7ACE);
+    let traced = traces.percent(40);
 
     for step in 0..steps {
         place.step.set(step);
@@ -91,6 +94,12 @@ fn run(seed: u64, steps: u64) -> Coverage {
         }
         if clients.len() < most && rng.percent(40) {
             connect(&mut sim, &mut rng, &mut clients, crowded);
+            if let Some(Client { user, .. }) = clients.last().filter(|_| traced) {
+                match traces.percent(70) {
+                    true => assert!(sim.hub.trace(user) || user.is_empty()),
+                    false => sim.hub.untrace(user),
+                }
+            }
         }
         for _ in 0..rng.below(6) {
             let count = clients.len() as u64;

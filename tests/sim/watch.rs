@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use longlink::{
     Accept, CloseReason, ConnId, Handler, Hub, Message, Reject, Relay, Reply, Request, Response,
-    Sent, Upgrade,
+    Sent, Traced, Upgrade,
 };
 
 use super::justify::pending;
@@ -171,6 +171,15 @@ impl Handler for Watched {
             self.opening = Some(id);
         }
         Ok(accept)
+    }
+
+    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], _: u64) {
+        for event in events {
+            assert!(hub.user(event.conn).is_some_and(|user| !user.is_empty()), "{event:?}");
+            let what = format!("{:?}", event.what);
+            let what = what.split([' ', '(']).next().unwrap_or_default();
+            self.shadow.cover.count(&format!("traced: {what}"));
+        }
     }
 
     fn on_request(&mut self, hub: &mut Hub, id: ConnId, request: &Request<'_>) -> Reply {

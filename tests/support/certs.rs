@@ -90,7 +90,16 @@ impl Authority {
 
     /// A server's certificate, its issuer's and the root: complete.
     pub fn chain(&self) -> Server {
-        let Server { cert, key } = self.server();
+        self.chained(&params("server"))
+    }
+
+    /// The same for this name or address instead.
+    pub fn chain_at(&self, name: &str) -> Server {
+        self.chained(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    fn chained(&self, params: &CertificateParams) -> Server {
+        let Server { cert, key } = Self::sign(params, &self.issuer);
         Server { cert: cert + &self.issuer() + &self.root(), key }
     }
 }

@@ -31,10 +31,15 @@ def start(server, row, *, operations=None, seconds=None, warmup=None, more=()):
         options["duration"] = seconds
         if warmup is not None:
             options["warmup"] = warmup
-    arguments = ["bench", row.mode, url(server), "--json", "--pid", str(server.pid)]
     for name, value in options.items():
-        arguments += [f"--{name}", str(value)]
-    return Load([str(LONGLINK), *arguments, *more])
+        more = [f"--{name}", str(value), *more]
+    return bench(row.mode, url(server), [server.pid], more)
+
+
+def bench(mode, where, pids, more):
+    """Starts a load on the server at a URL, which these processes are."""
+    told = ["--json", "--pid", ",".join(map(str, pids))]
+    return Load([str(LONGLINK), "bench", mode, where, *told, *more])
 
 
 class Load:

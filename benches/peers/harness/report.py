@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from harness import rows
+from harness import rows, tls
 from harness.servers import PEERS, ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -37,7 +37,7 @@ def figures(results):
     })
     told = ", or ".join(f"{rounds} of {seconds} s a load" for rounds, seconds in timed)
     parts = [
-        f"Measured on {machine['date']} at {machine['commit']}: {machine['cpu']}, "
+        f"Measured {occasions(results)}: {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}; "
         f"{machine['rustc']}; {machine['cxx']}."
         + (f" Rounds: {told}." if told else ""),
@@ -55,8 +55,16 @@ def figures(results):
         by_peer(results, calls),
         "### User-space bytes for each of many idle connections",
         memory(results),
+        "### TLS",
+        encrypted(results),
     ]
     return "\n\n".join(part for part in parts if part is not None) + "\n"
+
+
+def occasions(results):
+    """When and at which commits: rows that a later run has left out keep their figures."""
+    found = sorted({(row["date"], row["commit"]) for row in results["rows"].values()})
+    return ", and ".join(f"on {date} at {commit}" for date, commit in found)
 
 
 def measured(results):
@@ -104,6 +112,32 @@ def memory(results):
         ("after a message of 16 KiB to and from each", "after_16k"),
     ]:
         cells = [number(records[peer]["figures"][key]) for peer in peers]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def encrypted(results):
+    """CPU time for an operation, and bytes of an idle connection, by who does the TLS."""
+    row = results["rows"].get("tls")
+    if not row or rows.OURS not in row["peers"]:
+        return "Not measured."
+    figures = row["peers"][rows.OURS]["figures"]
+    lines = [
+        f"Measured on {row['date']} at {row['commit']}. Rounds: {figures['rounds']} of "
+        f"{tls.SECONDS} s a load; {figures['connections']:,} idle connections, of TLS 1.3.",
+        "",
+        "| | plain | longlink's TLS | nginx before longlink |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, load in tls.LOADS.items():
+        cells = [
+            number(tls.of(figures, name, front)) + " µs" if front in load.fronts else "–"
+            for front in tls.FRONTS
+        ]
+        lines.append(f"| {load.title} | {' | '.join(cells)} |")
+    resting = [tls.resting(figures, front) for front in tls.FRONTS]
+    for title, place in [("An idle connection, processes", 0), ("An idle connection, kernel", 1)]:
+        cells = [f"{one[place]:,.0f} B" for one in resting]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

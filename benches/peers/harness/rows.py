@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable
 
+from harness import tls
+
 OURS = "longlink"
 RAW = "raw"
 UWS = "uwebsockets"
@@ -181,6 +183,13 @@ LOADS = [
     ),
 ]
 
+def beside_nginx(what, load):
+    return Target(
+        f"CPU time of nginx and longlink / ours, {what}",
+        lambda row: tls.times(figures(row), load), "≥", 1.0,
+    )
+
+
 SINGLES = [
     Row(
         "memory", "An idle connection, 15,000 of them", kind="memory",
@@ -208,6 +217,19 @@ SINGLES = [
             at_most("growth of the server's memory at its peak", "backlog", 4 << 20, " B"),
             at_most("kernel memory for each", "kernel", 256 << 10, " B"),
             at_most("of 100 still connected at the end", "left", 0),
+        ),
+    ),
+    Row(
+        "tls", "TLS, longlink's own beside nginx before longlink", kind="tls",
+        targets=(
+            beside_nginx("a full handshake", "full13"),
+            beside_nginx("a resumed handshake", "resumed13"),
+            beside_nginx("a heartbeat", "ping1"),
+            Target("bytes of an idle connection, the kernel's included",
+                   lambda row: round(sum(tls.resting(figures(row), tls.OURS))), "≤", 8_192, " B"),
+            Target("the same of nginx and longlink / ours",
+                   lambda row: round(sum(tls.resting(figures(row), tls.NGINX))
+                                     / sum(tls.resting(figures(row), tls.OURS)), 2), "≥", 1.0),
         ),
     ),
     Row(

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 LONGLINK = TARGET / "release" / "longlink"
 SERVER_CORE, LOAD_CORE = "0", "1"
+PINNED = ["taskset", "-c", SERVER_CORE]
 SECONDS = 30
 # What one client may send in a second: the others let it send all it can.
 UNLIMITED = ["--message-rate", "0", "--broadcast-rate", "0", "--accept-rate", "0"]
@@ -44,10 +45,10 @@ def command(peer):
 class Server:
     """A running server, pinned to its core; ends with the `with` block."""
 
-    def __init__(self, peer, under=()):
+    def __init__(self, peer, under=(), more=()):
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, *under, *command(peer)],
+            [*PINNED, *under, *command(peer), *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
@@ -87,6 +88,10 @@ class Server:
 
     def _pid(self):
         """The server's own process: strace is its parent, taskset and valgrind become it."""
-        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        below = children.read_text().split()
-        return int(below[0]) if below else self.process.pid
+        return next(iter(children(self.process.pid)), self.process.pid)
+
+
+def children(pid):
+    """The processes that a process has started."""
+    return [int(one) for one in
+            pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -8,7 +8,7 @@ import tempfile
 import time
 from statistics import median
 
-from harness import load, memory
+from harness import load, memory, tls
 from harness.crowd import raise_descriptor_limit, wait_until
 from harness.kernel import send_queues
 from harness.rows import OURS
@@ -31,7 +31,7 @@ def measure(peer, row, quick, rounds):
         return memory.measure(peer, QUICK_CONNECTIONS if quick else IDLE_CONNECTIONS)
     return {
         "latency": latency, "stalled": stalled, "capacity": criterion, "wheel": criterion,
-        "binary": binary,
+        "binary": binary, "tls": tls.measure,
     }[row.kind](row, quick, rounds)
 
 

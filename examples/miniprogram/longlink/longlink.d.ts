@@ -1,3 +1,14 @@
+/** What of a browser's socket is used; in a mini-program's types the browser's own is not there. */
+export interface BrowserSocket {
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  readonly readyState: number;
+  send(data: string): void;
+  close(): void;
+}
+
 /** What `connect` needs to know. */
 export interface Options {
   /** The server: `wss://example.com`, `ws://192.168.1.7:8080`; a path in front is kept. */
@@ -13,6 +24,11 @@ export interface Options {
   getTicket?: () => string | Promise<string>;
   /** Names this device of the user, at most 64 bytes: each gets the user's messages. */
   device?: string;
+  /**
+   * Makes the sockets, instead of the platform: a class that is used as the browser's is, such as
+   * that of the package `ws`, or one that a test can cut.
+   */
+  WebSocket?: new (url: string, protocols?: string[]) => BrowserSocket;
   /** How many messages may wait to be sent; 100 by default. */
   queued?: number;
   /** How long each may wait, in milliseconds; 60,000 by default. */

@@ -39,7 +39,7 @@ const TICKET_EXPIRED = 4501; // close code; not every platform passes it on
  * @property {() => void} opened
  * @property {(data: any) => void} received
  * @property {(reason: string, code?: number) => void} ended
- * @typedef {(api: any, url: string, ticket: string | undefined, owner: Owner) => Socket} Open
+ * @typedef {(maker: any, url: string, ticket: string | undefined, owner: Owner) => Socket} Open
  */
 
 /**
@@ -85,11 +85,13 @@ function openTask(api, url, ticket, owner) {
 }
 
 /** @type {Open} */
-function openWebSocket(_, url, ticket, owner) {
+function openWebSocket(Class, url, ticket, owner) {
   // A browser sets no header; and it fails a connection whose offer is not answered.
-  const raw = ticket ? new WebSocket(url, ['longlink.v1', `ticket.${ticket}`]) : new WebSocket(url);
+  /** @type {import('./longlink').BrowserSocket} */
+  const raw = ticket ? new Class(url, ['longlink.v1', `ticket.${ticket}`]) : new Class(url);
   raw.onopen = owner.opened;
   raw.onmessage = (event) => owner.received(event.data);
+  raw.onerror = () => {}; // the package `ws` throws what nobody listens to
   raw.onclose = (event) => owner.ended(event.reason, event.code); // follows every error
   return {
     send(data, done, failed) {
@@ -108,7 +110,7 @@ function openWebSocket(_, url, ticket, owner) {
  *
  * @type {Open}
  */
-function openSocket(api, url, ticket, owner) {
+function openSocket(maker, url, ticket, owner) {
   let live = true;
   /** @type {Socket | undefined} */
   let raw;
@@ -135,7 +137,7 @@ function openSocket(api, url, ticket, owner) {
   };
 
   try {
-    raw = (api ? openTask : openWebSocket)(api, url, ticket, gate);
+    raw = (maker.connectSocket ? openTask : openWebSocket)(maker, url, ticket, gate);
   } catch (error) {
     gate.ended(String(error));
   }
@@ -294,7 +296,7 @@ function connect(options) {
   const address =
     `${url.replace(/^http/, 'ws').replace(/\/+$/, '')}/websocket/${encodeURIComponent(user)}` +
     (device ? `?device=${encodeURIComponent(device)}` : '');
-  const api = miniProgram();
+  const api = options.WebSocket ? null : miniProgram();
   const listeners = { message: [], state: [], error: [] };
 
   /** @type {import('./longlink').State} */
@@ -404,7 +406,8 @@ function connect(options) {
     if (hidden) return pause();
     after(GIVE_UP_AFTER, () => lost('timeout'));
     const current = attempt;
-    const made = openSocket(api, address, ticket, { opened, received, ended });
+    const maker = api || options.WebSocket || WebSocket;
+    const made = openSocket(maker, address, ticket, { opened, received, ended });
     if (attempt === current) socket = made;
   }
 

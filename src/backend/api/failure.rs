@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::conn::head::Request;
 use crate::conn::response::Response;
 
 /// An error, as the backend gets it: `{"error":{"code":…,"message":…,"field":…}}`.
@@ -46,6 +47,15 @@ impl Failure {
     /// Where the server asks for no tickets there are none to be had.
     pub fn tickets_off() -> Self {
         Failure::new(404, "tickets_off", "this server asks for no tickets")
+    }
+
+    /// A trace is a WebSocket (RFC 6455, section 4.4).
+    pub fn not_a_handshake(request: &Request<'_>) -> Self {
+        match request.upgrade_required().status() {
+            400 => Failure::new(400, "bad_handshake", "bad Sec-WebSocket-Key"),
+            _ => Failure::new(426, "upgrade_required", "a trace is a WebSocket (version 13)")
+                .header("Upgrade", "websocket"),
+        }
     }
 
     pub fn wrong_method(allowed: &'static str) -> Self {

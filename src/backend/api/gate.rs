@@ -1,13 +1,16 @@
 //! Who may ask.
 
+use std::borrow::Cow;
+
 use crate::conn::Peer;
-use crate::conn::head::Request;
+use crate::conn::head::{Request, percent_decode};
+use crate::conn::upgrade::UpgradeState;
 use crate::hub::{ConnId, Hub};
 use crate::relay::{Observer, Relay, check_open};
 
 use super::super::Backend;
-use super::Api;
 use super::failure::Failure;
+use super::{Api, trace};
 
 /// Names under which people put keys into URLs, which end up in logs.
 const KEYS: [&str; 8] =
@@ -32,7 +35,7 @@ impl Api {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
         }
-        let Some(shown) = bearer(request) else {
+        let Some(shown) = bearer(request).map(Cow::Borrowed).or_else(|| offered(request)) else {
             return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
         };
         let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
@@ -47,7 +50,7 @@ impl Api {
             return Err(failure.header("Retry-After", seconds.to_string()));
         }
         // Each of them, whichever it is.
-        if self.config.keys.iter().fold(false, |found, key| found | key.is(shown)) {
+        if self.config.keys.iter().fold(false, |found, key| found | key.is(&shown)) {
             return Ok(());
         }
         if self.tries.note(address, now) {
@@ -62,11 +65,21 @@ fn unauthorized(code: &'static str, message: &'static str) -> Failure {
 }
 
 /// The key in `Authorization`, of which there may be one (RFC 9110, section 11.6.2).
-fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a [u8]> {
-    let mut values = request.header_bytes("Authorization");
+fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
+    let mut values = request.header_values("Authorization");
     let (scheme, key) = values.next()?.split_at_checked("Bearer ".len())?;
     let only = values.next().is_none();
-    (only && scheme.eq_ignore_ascii_case(b"Bearer ")).then_some(key.trim_ascii())
+    (only && scheme.eq_ignore_ascii_case("Bearer ")).then_some(key.trim_ascii())
+}
+
+/// The key that a browser offers as a subprotocol, as it can send no field of its own:
+/// percent-encoded, since it may have characters that a token has not (RFC 6455, section
+/// 4.1). Only beside the protocol that is spoken.
+fn offered<'a>(request: &'a Request<'_>) -> Option<Cow<'a, str>> {
+    let is_ours = matches!(request.upgrade, UpgradeState::Valid(_)) && trace::is_offered(request);
+    let mut keys = request.protocols().filter_map(|name| name.strip_prefix("key."));
+    let key = keys.next().filter(|_| is_ours && keys.next().is_none())?;
+    percent_decode(key)
 }
 
 fn has_key_in_query(query: &str) -> bool {

@@ -11,22 +11,27 @@ mod query;
 mod replay;
 mod route;
 mod send;
+mod stats;
 #[cfg(feature = "tickets")]
 mod ticket;
 mod to_one;
+mod trace;
 mod tries;
 mod users;
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{ConnId, Hub, Refused, Reply};
+use crate::hub::{Accept, ConnId, Hub, Refused, Reply};
 use crate::relay::{Observer, Relay};
 
 use super::config::BackendConfig;
 use super::members::Members;
+use super::metrics::System;
+use super::webhooks::Webhooks;
 use failure::Failure;
 use replay::Replays;
 use route::Route;
+use trace::Traces;
 use tries::Tries;
 
 /// What answers a backend's requests.
@@ -36,6 +41,9 @@ pub struct Api {
     members: Members,
     replays: Replays,
     tries: Tries,
+    webhooks: Option<Webhooks>,
+    pub traces: Traces,
+    system: System,
 }
 
 /// What a route is given.
@@ -44,6 +52,8 @@ struct Call<'a, O> {
     relay: &'a mut Relay<O>,
     members: &'a mut Members,
     replays: &'a mut Replays,
+    webhooks: Option<&'a Webhooks>,
+    system: &'a System,
     request: &'a Request<'a>,
 }
 
@@ -53,7 +63,14 @@ impl Api {
     pub fn new(config: BackendConfig) -> Self {
         let members = Members::new(config.max_memberships);
         let replays = Replays::new(config.idempotency_time);
-        Api { config, members, replays, tries: Tries::default() }
+        let (tries, system) = (Tries::default(), System::look());
+        let traces = Traces::default();
+        Api { config, members, replays, tries, traces, webhooks: None, system }
+    }
+
+    /// Webhooks that the metrics are to tell of.
+    pub fn watch(&mut self, webhooks: Webhooks) {
+        self.webhooks = Some(webhooks);
     }
 
     pub fn has_key(&self) -> bool {
@@ -66,6 +83,22 @@ impl Api {
         if !self.members.is_empty() {
             self.members.join(hub, conn);
         }
+    }
+
+    /// Decides a handshake for the interface.
+    pub fn admit_trace(
+        &mut self,
+        hub: &Hub,
+        relay: &Relay<impl Observer>,
+        conn: ConnId,
+        request: &Request<'_>,
+    ) -> Result<Accept, Failure> {
+        let Some(route @ Route::Trace(user)) = Route::find(request.path()) else {
+            return Err(Failure::new(404, "no_such_path", "clients connect elsewhere"));
+        };
+        self.admit(hub, relay, conn, request)?;
+        Route::check(Some(route), request)?;
+        self.traces.admit(conn, user, request)
     }
 
     /// Answers a request for the interface.
@@ -93,7 +126,9 @@ impl Api {
             return Reply::Read { at_most: self.config.max_body };
         }
         let Api { members, replays, .. } = self;
-        let answer = route.answer(&mut Call { hub, relay, members, replays, request });
+        let (webhooks, system) = (self.webhooks.as_ref(), &self.system);
+        let call = &mut Call { hub, relay, members, replays, webhooks, system, request };
+        let answer = route.answer(call);
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }
 

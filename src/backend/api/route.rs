@@ -6,7 +6,7 @@ use crate::relay::{Observer, Relay};
 use super::failure::Failure;
 #[cfg(feature = "tickets")]
 use super::ticket;
-use super::{Answer, Call, batch, body, groups, kick, online, query, send, users};
+use super::{Answer, Call, batch, body, groups, kick, online, query, send, stats, users};
 
 /// A path, with what it names.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,10 @@ pub enum Route<'a> {
     Kick,
     Ticket,
     Online,
+    Stats,
+    Metrics,
     User(&'a str),
+    Trace(&'a str),
     Group(&'a str),
     Member { group: &'a str, user: &'a str },
 }
@@ -24,6 +27,9 @@ pub enum Route<'a> {
 impl<'a> Route<'a> {
     /// The route of a path, if there is one.
     pub fn find(path: &'a str) -> Option<Self> {
+        if path == "/metrics" {
+            return Some(Route::Metrics);
+        }
         let path = path.strip_prefix("/api/")?;
         Some(match path {
             "send" => Route::Send,
@@ -31,9 +37,13 @@ impl<'a> Route<'a> {
             "kick" => Route::Kick,
             "ticket" => Route::Ticket,
             "online" => Route::Online,
+            "stats" => Route::Stats,
             _ => {
                 if let Some(user) = path.strip_prefix("users/") {
                     return (!user.contains('/')).then_some(Route::User(user));
+                }
+                if let Some(user) = path.strip_prefix("trace/") {
+                    return (!user.contains('/')).then_some(Route::Trace(user));
                 }
                 let rest = path.strip_prefix("groups/")?;
                 match rest.split_once('/') {
@@ -56,13 +66,13 @@ impl<'a> Route<'a> {
         query::check(request, route.query())?;
         match route {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => body::check_type(request)?,
-            Route::User(user) => check_name("user", user)?,
+            Route::User(user) | Route::Trace(user) => check_name("user", user)?,
             Route::Group(group) => check_name("group", group)?,
             Route::Member { group, user } => {
                 check_name("group", group)?;
                 check_name("user", user)?;
             }
-            Route::Online => {}
+            Route::Online | Route::Stats | Route::Metrics => {}
         }
         Ok(route)
     }
@@ -70,7 +80,12 @@ impl<'a> Route<'a> {
     fn takes(self, method: &str) -> bool {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => method == "POST",
-            Route::Online | Route::User(_) | Route::Group(_) => method == "GET",
+            Route::Online
+            | Route::Stats
+            | Route::Metrics
+            | Route::User(_)
+            | Route::Trace(_)
+            | Route::Group(_) => method == "GET",
             Route::Member { .. } => matches!(method, "PUT" | "DELETE"),
         }
     }
@@ -79,7 +94,12 @@ impl<'a> Route<'a> {
     fn methods(self) -> &'static str {
         match self {
             Route::Send | Route::Batch | Route::Kick | Route::Ticket => "POST",
-            Route::Online | Route::User(_) | Route::Group(_) => "GET",
+            Route::Online
+            | Route::Stats
+            | Route::Metrics
+            | Route::User(_)
+            | Route::Trace(_)
+            | Route::Group(_) => "GET",
             Route::Member { .. } => "PUT, DELETE",
         }
     }
@@ -106,7 +126,10 @@ impl<'a> Route<'a> {
             #[cfg(not(feature = "tickets"))]
             Route::Ticket => Err(Failure::tickets_off()),
             Route::Online => online::page(call),
+            Route::Stats => Ok(stats::json(call)),
+            Route::Metrics => Ok(stats::text(call)),
             Route::User(user) => users::look_up(call, user),
+            Route::Trace(_) => Err(Failure::not_a_handshake(call.request)),
             Route::Group(group) => groups::page(call, group),
             Route::Member { group, user } if call.request.method() == "PUT" => {
                 groups::add(call, group, user)

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::hub::{ConnId, Hub};
 use crate::relay::Observer;
 
 use super::{Answer, Call, json};
@@ -15,8 +16,9 @@ struct User<'a> {
     groups: Vec<&'a str>,
 }
 
+/// An open connection, as it is told.
 #[derive(Serialize)]
-struct Connection<'a> {
+pub struct Connection<'a> {
     device: &'a str,
     /// Whether it gets what is sent to the user, and is not parked behind a newer one.
     active: bool,
@@ -26,15 +28,20 @@ struct Connection<'a> {
     queued: usize,
 }
 
-pub fn look_up(call: &mut Call<'_, impl Observer>, user: &str) -> Answer {
-    let hub = &*call.hub;
-    let connections = hub.connections_of(user).into_iter().map(|conn| Connection {
+/// What is known of a connection.
+pub fn describe(hub: &Hub, conn: ConnId) -> Connection<'_> {
+    Connection {
         device: hub.device(conn).unwrap_or_default(),
         active: !hub.is_parked(conn),
         peer: hub.peer(conn).filter(|peer| peer.addr().is_some()).map(|peer| peer.to_string()),
         queued: hub.queued(conn),
-    });
-    let connections: Vec<Connection<'_>> = connections.collect();
+    }
+}
+
+pub fn look_up(call: &mut Call<'_, impl Observer>, user: &str) -> Answer {
+    let hub = &*call.hub;
+    let connections = hub.connections_of(user);
+    let connections: Vec<_> = connections.iter().map(|&conn| describe(hub, conn)).collect();
     let groups = call.members.groups_of(user).iter().map(|group| &**group).collect();
     json(&User { user, online: !connections.is_empty(), connections, groups })
 }

@@ -64,6 +64,10 @@ pub struct WebhookStats {
     pub waiting: usize,
     /// Bytes of those; at most `max_queue`.
     pub waiting_bytes: usize,
+    /// How long ago the oldest of those happened.
+    pub oldest: Option<Duration>,
+    /// Whether the latest request has failed, and has to be repeated.
+    pub failing: bool,
 }
 
 impl Webhooks {
@@ -101,6 +105,8 @@ impl Webhooks {
             failures: state.failures,
             waiting: queue.events(),
             waiting_bytes: queue.bytes(),
+            oldest: state.outbox.waited(worker::clock()),
+            failing: state.failing,
         }
     }
 

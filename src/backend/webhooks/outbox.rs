@@ -142,6 +142,13 @@ impl Outbox {
         self.queue.done(self.clock.millis(now));
     }
 
+    /// For how long the oldest event has waited.
+    pub fn waited(&self, clock: Clock) -> Option<Duration> {
+        let since = Duration::from_millis(self.queue.oldest()?);
+        // A clock that was set back makes it new.
+        Some(clock.unix.saturating_sub(since))
+    }
+
     /// What waits, for whoever counts it.
     pub fn queue(&self) -> &Queue {
         &self.queue
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(told(&mut outbox, start + SECOND), ["1 online A 1000"]);
         outbox.closed("A", "", start + 2 * SECOND);
         assert_eq!(outbox.next_due(), Some(start + 7 * SECOND));
+        assert_eq!(outbox.waited(outbox.clock), None);
         assert_eq!(told(&mut outbox, start + 6 * SECOND), [""; 0]);
         assert_eq!(told(&mut outbox, start + 7 * SECOND), ["2 offline A 2000"]);
     }
@@ -258,6 +266,22 @@ mod tests {
             told(&mut outbox, start + 5 * SECOND),
             ["1 online A 0", "2 offline A 0", "3 message B 5000", "4 online A 5000"]
         );
+    }
+
+    #[test]
+    fn the_oldest_event_is_of_the_batch_on_its_way() {
+        let (mut outbox, start) = outbox(&["online"], 1 << 20);
+        let later = |outbox: &Outbox, seconds| {
+            let unix = outbox.clock.unix + seconds * SECOND;
+            outbox.waited(Clock { unix, ..outbox.clock })
+        };
+        open(&mut outbox, "A", start + SECOND);
+        assert!(outbox.take().is_some());
+        open(&mut outbox, "B", start + 3 * SECOND);
+        assert_eq!(later(&outbox, 11), Some(10 * SECOND));
+        outbox.done(start);
+        assert_eq!(later(&outbox, 11), Some(8 * SECOND));
+        assert_eq!(later(&outbox, 0), Some(Duration::ZERO), "the clock was set back");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Batch {
     /// The number of the first.
     pub first: u64,
     pub events: usize,
+    /// The time of the first, in milliseconds since 1970.
+    pub since: u64,
     /// JSON objects, with commas between them.
     pub text: String,
 }
@@ -113,6 +115,11 @@ impl Queue {
         self.bytes
     }
 
+    /// The time of the event that has waited longest, in milliseconds since 1970.
+    pub fn oldest(&self) -> Option<u64> {
+        self.in_flight.as_deref().or(self.batches.front()).map(|batch| batch.since)
+    }
+
     /// Events that did not fit, so far.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -147,15 +154,15 @@ impl Queue {
         }
         let fits = self.bytes + self.scratch.len() < max;
         if fits {
-            self.append((seq - self.next_seq) as usize);
+            self.append((seq - self.next_seq) as usize, at);
             self.next_seq = seq;
             self.lost = None;
         }
         fits
     }
 
-    /// Moves so many events from `scratch` into the last batch, or a new one.
-    fn append(&mut self, events: usize) {
+    /// Moves so many events, of the time `at`, from `scratch` into the last batch, or a new one.
+    fn append(&mut self, events: usize, at: u64) {
         let text = &self.scratch;
         let is_full = |batch: &Batch| {
             batch.events + events > MAX_BATCH_EVENTS
@@ -165,7 +172,7 @@ impl Queue {
             if let Some(full) = self.batches.back_mut() {
                 full.text.shrink_to_fit();
             }
-            self.batches.push_back(Batch { first: self.next_seq, ..Batch::default() });
+            self.batches.push_back(Batch { first: self.next_seq, since: at, ..Batch::default() });
         }
         let Some(batch) = self.batches.back_mut() else { return };
         let before = batch.text.len();

@@ -37,6 +37,8 @@ pub struct State {
     ended: bool,
     pub delivered: u64,
     pub failures: u64,
+    /// The latest request has failed.
+    pub failing: bool,
 }
 
 /// The time now.
@@ -56,6 +58,7 @@ impl Shared {
             ended: false,
             delivered: 0,
             failures: 0,
+            failing: false,
         };
         Shared { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -157,6 +160,7 @@ impl Shared {
     fn delivered(&self, batch: &Batch) {
         let mut state = self.lock();
         state.delivered += batch.events as u64;
+        state.failing = false;
         state.outbox.done(Instant::now());
     }
 }
@@ -233,6 +237,7 @@ fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str
                 let (waiting, dropped) = {
                     let mut state = shared.lock();
                     state.failures += 1;
+                    state.failing = true;
                     (state.outbox.queue().events(), state.outbox.queue().dropped())
                 };
                 let level =

@@ -14,8 +14,11 @@ use mio::{Events, Interest, Poll, Token};
 use crate::bench::client::{self, Client, End, Phase};
 use crate::bench::handshake;
 use crate::bench::options::{Options, USER_DIGITS};
+use crate::bench::stream::Stream;
 use crate::bench::tally::Tally;
 use crate::bench::target::{Sources, Target};
+#[cfg(feature = "tls")]
+use crate::bench::tls::Connector;
 use crate::client::frame;
 
 /// Bytes of the one read buffer.
@@ -63,6 +66,9 @@ pub struct Clients {
     clients: Vec<Client>,
     target: Target,
     sources: Sources,
+    /// With `wss://`.
+    #[cfg(feature = "tls")]
+    connector: Option<Connector>,
     first_user: usize,
     timeout: Duration,
     /// Connections that were begun, in their order, for the timeout.
@@ -84,6 +90,8 @@ impl Clients {
             clients: (0..options.sockets()).map(|_| Client::new(now)).collect(),
             target: options.target.clone(),
             sources: options.sources.clone(),
+            #[cfg(feature = "tls")]
+            connector: options.connector.clone(),
             first_user: options.first_user,
             timeout: options.timeout,
             begun: VecDeque::new(),
@@ -149,15 +157,9 @@ impl Clients {
         let now = Instant::now();
         self.handshaking += 1;
         self.clients[id].phase = Phase::Handshake;
-        let Client { deaf, http, .. } = &self.clients[id];
-        let address = http.as_ref().map_or(self.target.address(), |http| http.0);
-        let connected = client::connect(address, self.sources.pick(id), *deaf).and_then(|mut s| {
-            self.poll.registry().register(&mut s, Token(id), Interest::READABLE)?;
-            Ok(s)
-        });
-        match connected {
-            Ok(socket) => {
-                self.clients[id].begin(socket, now);
+        match self.connect(id) {
+            Ok(stream) => {
+                self.clients[id].begin(stream, now);
                 self.begun.push_back((id, now));
                 let mut request = mem::take(&mut self.scratch);
                 request.clear();
@@ -173,12 +175,24 @@ impl Clients {
         }
     }
 
+    fn connect(&mut self, id: usize) -> io::Result<Stream> {
+        let client = &mut self.clients[id];
+        let http = client.http.as_ref().map(|http| http.0);
+        let address = http.unwrap_or(self.target.address());
+        let mut tcp = client::connect(address, self.sources.pick(id), client.deaf)?;
+        self.poll.registry().register(&mut tcp, Token(id), Interest::READABLE)?;
+        #[cfg(feature = "tls")]
+        if let Some(connector) = self.connector.as_ref().filter(|_| http.is_none()) {
+            return connector.begin(tcp, &mut client.settings);
+        }
+        Ok(Stream::Plain(tcp))
+    }
+
     /// Sends whole frames, at once if the socket takes them.
     #[inline]
     pub fn send(&mut self, id: usize, frames: &[u8]) {
         match self.clients[id].write(frames) {
-            Ok(false) => {}
-            Ok(true) => self.arm(id, Interest::READABLE | Interest::WRITABLE),
+            Ok(()) => self.await_writing(id),
             Err(error) => self.lose_failed(id, error),
         }
     }
@@ -225,7 +239,7 @@ impl Clients {
     /// Sends an unasked-for pong, which a server has to ignore: if its socket is
     /// closed, its kernel answers with a reset.
     pub fn probe(&mut self, id: usize) {
-        if self.is_open(id) && self.clients[id].output.is_empty() {
+        if self.is_open(id) && !self.clients[id].has_output() {
             self.send_control(id, frame::PONG, &[]);
         }
     }
@@ -284,9 +298,24 @@ impl Clients {
         self.scratch = frame;
     }
 
-    fn arm(&mut self, id: usize, interest: Interest) {
-        if let Some(socket) = &mut self.clients[id].socket
-            && let Err(error) = self.poll.registry().reregister(socket, Token(id), interest)
+    /// Has the poll tell when something can be written, while something waits.
+    #[inline]
+    fn await_writing(&mut self, id: usize) {
+        let waits = self.clients[id].has_output();
+        if waits != self.clients[id].awaits_writing {
+            self.clients[id].awaits_writing = waits;
+            self.arm(id);
+        }
+    }
+
+    /// Asks for a connection's events again; what is ready is told once more.
+    fn arm(&mut self, id: usize) {
+        let interest = match self.clients[id].awaits_writing {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        if let Some(stream) = &mut self.clients[id].stream
+            && let Err(error) = self.poll.registry().reregister(stream.tcp(), Token(id), interest)
         {
             self.lose_failed(id, error);
         }

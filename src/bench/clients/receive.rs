@@ -1,14 +1,15 @@
 //! What arrives: reads, whole messages out of frames, control frames.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::mem;
 use std::time::Instant;
 
-use mio::Interest;
 use mio::event::Event;
 
 use super::{Clients, Load};
 use crate::bench::client::{End, Phase};
+#[cfg(feature = "tls")]
+use crate::bench::stream::Stream;
 use crate::bench::{handshake, http};
 use crate::client::frame::{self, Parsed};
 
@@ -20,18 +21,17 @@ const MAX_READS: usize = 16;
 impl Clients {
     pub(super) fn handle_event<L: Load>(&mut self, event: &Event, buffer: &mut [u8], load: &mut L) {
         let id = event.token().0;
-        if event.is_writable() && !self.clients[id].output.is_empty() {
+        if event.is_writable() && self.clients[id].awaits_writing {
             match self.clients[id].flush() {
-                Ok(true) => self.arm(id, Interest::READABLE),
-                Ok(false) => {}
+                Ok(()) => self.await_writing(id),
                 Err(error) => return self.lose_failed(id, error),
             }
         }
         let over = event.is_error() || event.is_read_closed();
         if self.clients[id].deaf && self.clients[id].phase == Phase::Open {
             if over {
-                let socket = self.clients[id].socket.as_ref();
-                let error = socket.and_then(|socket| socket.take_error().ok().flatten());
+                let stream = self.clients[id].stream.as_mut();
+                let error = stream.and_then(|stream| stream.tcp().take_error().ok().flatten());
                 self.lose(id, error.map_or(End::Eof, End::Failed));
             }
             return;
@@ -41,36 +41,36 @@ impl Clients {
         }
     }
 
-    /// Reads until the socket has no more. A short read says that, too, unless
-    /// the stream is at its end.
+    /// Reads until there is no more, as a short read says, too, unless the
+    /// stream is at its end.
     fn read<L: Load>(&mut self, id: usize, over: bool, buffer: &mut [u8], load: &mut L) {
         for _ in 0..MAX_READS {
             let client = &mut self.clients[id];
-            let Some(socket) = &mut client.socket else { return };
-            match socket.read(buffer) {
-                Ok(0) => {
+            let Some(stream) = &mut client.stream else { return };
+            match stream.read(buffer) {
+                Ok((0, _)) => {
                     let why = match (client.phase, client.close_code) {
                         (Phase::Closing, Some(code)) => End::Closed(code),
                         _ => End::Eof,
                     };
                     return self.lose(id, why);
                 }
-                Ok(size) => {
+                Ok((size, more)) => {
                     self.receive(id, &buffer[..size], load);
                     let deaf = self.clients[id].deaf && self.clients[id].phase == Phase::Open;
-                    if deaf || (size < buffer.len() && !over) {
+                    if deaf || !(more || over) {
                         return;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // A handshake may have something to say that the socket did not take.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.await_writing(id);
+                }
                 Err(error) => return self.lose_failed(id, error),
             }
         }
-        // Asked for again, the event comes again.
-        let writing = !self.clients[id].output.is_empty();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.arm(id, if writing { both } else { Interest::READABLE });
+        self.arm(id);
     }
 
     /// Handles what was read. Bytes of an unfinished frame are kept.
@@ -115,7 +115,12 @@ impl Clients {
                     return None;
                 }
             }
-            self.clients[id].phase = Phase::Open;
+            let client = &mut self.clients[id];
+            client.phase = Phase::Open;
+            #[cfg(feature = "tls")]
+            if let Some(Stream::Tls(tls)) = &client.stream {
+                self.tally.shook_hands(tls.agreed());
+            }
             self.handshaking -= 1;
             self.open += 1;
             load.on_open(self, id, now);
@@ -123,7 +128,7 @@ impl Clients {
         if self.clients[id].http.is_some() {
             used += self.consume_answers(id, &input[used..], load, now)?;
             load.on_read(self, id, now);
-            return self.clients[id].socket.is_some().then_some(used);
+            return self.clients[id].stream.is_some().then_some(used);
         }
         loop {
             match frame::parse(&input[used..]) {
@@ -154,7 +159,7 @@ impl Clients {
             }
         }
         load.on_read(self, id, now);
-        self.clients[id].socket.is_some().then_some(used)
+        self.clients[id].stream.is_some().then_some(used)
     }
 
     fn consume_answers<L: Load>(

@@ -1,11 +1,15 @@
-// Two tabs of the demo page are two users who chat through the real server.
+// The two people of the demo page chat through the real server, with each other and with others.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { compileFunction } from 'node:vm';
+import { WebSocket } from 'ws';
+import { loadClient } from '../client/world.mjs';
 import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
 let browser;
+let context;
 let server;
 
 before(async () => {
@@ -16,83 +20,112 @@ after(async () => {
   await browser?.close();
   await server?.stop();
 });
+test.beforeEach(async () => {
+  context = await browser.newContext({ locale: 'en' });
+});
+test.afterEach(() => context.close());
 
-test('a first visit connects by itself, and its link opens a second user to chat with', async (t) => {
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  const a = await Tab.open(context, server.url);
-  await a.is('open');
-  const opened = context.waitForEvent('page');
-  await a.page.click('#invite');
-  const b = new Tab(await opened);
-  await b.is('open');
+test('a first visit finds two people connected, and a message that waits to be sent', async () => {
+  const { page, left, right, ...tab } = await Tab.open(context, server.url);
+  await Promise.all([left.is('open'), right.is('open')]);
+  assert.deepEqual([await left.name(), await right.name()], ['alice', 'bob']);
+  assert.equal(await left.find('.to').inputValue(), 'bob', 'each is addressed to the other already');
+  assert.equal(await right.find('.to').inputValue(), 'alice');
 
-  const [idOfA, idOfB] = [await a.page.inputValue('#id'), await b.page.inputValue('#id')];
-  assert.match(idOfA, /^[a-z]+-\d{4}$/);
-  assert.notEqual(idOfA, idOfB);
-  assert.equal(await a.page.inputValue('#to'), idOfB, 'each is addressed to the other already');
-  assert.equal(await b.page.inputValue('#to'), idOfA);
+  const first = 'Hi bob, can you hear me?';
+  assert.equal(await left.find('.message').inputValue(), first);
+  await left.find('.send').click();
+  assert.equal((await right.sees(first)).from, 'alice');
+  await left.sees(first, 'sent');
+  assert.equal(await left.find('.message').inputValue(), '');
+  await page.locator('[data-step="send"].done').waitFor();
+  await right.tells('alice', 'loud and clear');
+  assert.equal((await left.sees('loud and clear')).from, 'bob');
 
-  await a.page.fill('#message', 'hello');
-  await a.page.click('#submit');
-  assert.equal((await b.sees('hello')).from, idOfA);
-  await b.page.fill('#message', 'hello yourself');
-  await b.page.click('#submit');
-  assert.equal((await a.sees('hello yourself')).from, idOfB);
-
-  // A tab is the same user after a reload; the link never names a user who is there already.
-  await a.page.reload();
-  await a.is('open');
-  assert.equal(await a.page.inputValue('#id'), idOfA);
-  assert.equal(await a.page.inputValue('#to'), idOfB);
-  assert.ok(!(await a.page.getAttribute('#invite', 'href')).includes(idOfB));
-  a.isClean();
-  b.isClean();
+  // They are the same after a reload, and after another name was chosen.
+  await right.becomes('小明');
+  await right.is('open');
+  assert.equal(await left.find('.to').inputValue(), '小明', 'who wrote to bob writes to him still');
+  await page.reload();
+  await Promise.all([left.is('open'), right.is('open')]);
+  assert.deepEqual([await left.name(), await right.name()], ['alice', '小明']);
+  assert.deepEqual(tab.problems, []);
 });
 
-test('one-to-one reaches the other alone, a group send reaches all, the sender included', async (t) => {
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  const [a, b, c] = [
-    await Tab.connected(context, server, 'A'),
-    await Tab.connected(context, server, 'B'),
-    await Tab.connected(context, server, '小明'),
-  ];
+test('two more people are one press away, and can be written to', async () => {
+  const tab = await Tab.connected(context, server, 'carol', 'bob');
+  const opened = context.waitForEvent('page');
+  await tab.page.click('#invite');
+  const other = new Tab(await opened);
+  await other.are('open');
+  const names = [await other.left.name(), await other.right.name()];
+  assert.ok(!names.includes('carol') && !names.includes('bob'), 'nobody who is there already');
+  await other.left.tells('carol', 'hello');
+  assert.equal((await tab.left.sees('hello')).from, names[0]);
+
+  // A sender's name is a button: it makes that user the recipient.
+  await tab.left.find('.who button').click();
+  assert.equal(await tab.left.find('.to').inputValue(), names[0]);
+  tab.isClean();
+  other.isClean();
+});
+
+test('one-to-one reaches the other alone, a group send reaches all, the sender once', async () => {
+  const ab = await Tab.connected(context, server, 'A', 'B');
+  const cd = await Tab.connected(context, server, '小明', 'D');
+  const [a, b, c, d] = [ab.left, ab.right, cd.left, cd.right];
   await a.tells('B', 'for B only');
-  assert.deepEqual(await b.sees('for B only'), { mine: false, all: false, from: 'A', text: 'for B only' });
-  assert.deepEqual(await a.sees('for B only'), { mine: true, all: false, from: 'A', text: 'for B only' });
+  const theirs = { mine: false, mark: undefined };
+  const mine = { mine: true, from: undefined, mark: 'sent' };
+  assert.deepEqual(await b.sees('for B only'), { ...theirs, all: false, from: 'A', text: 'for B only' });
+  assert.deepEqual(await a.sees('for B only', 'sent'), { ...mine, all: false, text: 'for B only' });
   await b.tells('A', 'back to A');
   assert.equal((await a.sees('back to A')).from, 'B');
   await a.tells('小明', '你好');
   assert.equal((await c.sees('你好')).from, 'A');
   await a.tells('A', 'note to self');
-  assert.equal((await a.sees('note to self')).mine, true);
+  assert.equal((await a.sees('note to self', 'sent')).mine, true);
 
   await c.tellsAll('大家好');
-  assert.deepEqual(await a.sees('大家好'), { mine: false, all: true, from: '小明', text: '大家好' });
-  assert.deepEqual(await b.sees('大家好'), { mine: false, all: true, from: '小明', text: '大家好' });
-  assert.deepEqual(await c.sees('大家好'), { mine: true, all: true, from: '小明', text: '大家好' });
-  assert.deepEqual((await c.lines()).map((line) => line.text), ['你好', '大家好'], 'nothing of the others’');
+  for (const phone of [a, b, d]) {
+    assert.deepEqual(await phone.sees('大家好'), { ...theirs, all: true, from: '小明', text: '大家好' });
+  }
+  assert.deepEqual(await c.sees('大家好', 'sent'), { ...mine, all: true, text: '大家好' });
+  await d.tells('小明', 'the last');
+  await c.sees('the last');
+  assert.deepEqual((await c.lines()).map(({ text }) => text), ['你好', '大家好', 'the last'], 'nothing of the others’');
+  await a.tells('B', 'the last to B');
+  await b.sees('the last to B');
+  assert.equal((await a.lines()).filter(({ text }) => text === 'note to self').length, 1, 'its echo is not shown');
 
-  // A sender's name is a button: it makes that user the recipient.
-  await b.page.locator('#log li', { hasText: '大家好' }).locator('.who button').click();
-  assert.equal(await b.page.inputValue('#to'), '小明');
-
-  // What goes out is what the published page sends.
-  assert.deepEqual(a.sockets[0].sent[0], '{"formUserId":"A","toUserId":"B","message":"for B only"}');
-  assert.deepEqual(c.sockets[0].sent[0], '{"message":"大家好"}');
-  assert.equal(a.sockets[0].url, `${server.wsUrl}/websocket/A`);
-  assert.equal(c.sockets[0].url, `${server.wsUrl}/websocket/%E5%B0%8F%E6%98%8E`);
-  for (const tab of [a, b, c]) tab.isClean();
+  // What goes out is what the published page sends, but for the sender, which the server stamps.
+  const [ofA] = ab.socketsOf('A');
+  const [ofC] = cd.socketsOf('小明');
+  const says = (socket) => socket.sent.filter((data) => data !== 'ping')[0];
+  assert.equal(says(ofA), '{"toUserId":"B","message":"for B only"}');
+  assert.equal(says(ofC), '{"message":"大家好"}');
+  for (const tab of [ab, cd]) tab.isClean();
 });
 
-test('ids and messages are shown as text, whatever they contain', async (t) => {
-  const context = await browser.newContext();
-  t.after(() => context.close());
+test('the same two people in a second window get the messages in both', async () => {
+  const one = await Tab.connected(context, server, 'twin', 'friend');
+  const two = await Tab.connected(context, server, 'twin', 'friend');
+  await two.left.tells('friend', 'hello, both');
+  assert.equal((await one.right.sees('hello, both')).from, 'twin');
+  await two.right.sees('hello, both');
+  await one.right.tellsAll('and all');
+  await two.left.sees('and all');
+  assert.equal((await two.right.sees('and all')).from, 'friend', 'said by another device of this user');
+  one.isClean();
+  two.isClean();
+});
+
+test('ids and messages are shown as text, whatever they contain', async () => {
   const idOfA = `<img src=x onerror=alert(1)>"'&amp;\u202e小明 50%+?#`;
   const idOfB = '\u2066مرحبا <b>B';
-  const a = await Tab.connected(context, server, idOfA);
-  const b = await Tab.connected(context, server, idOfB);
+  const tab = await Tab.connected(context, server, idOfA, idOfB);
+  const [a, b, { page }] = [tab.left, tab.right, tab];
+  assert.deepEqual([await a.name(), await b.name()], [idOfA, idOfB]);
   const nasty = [
     `<script>alert(1)</script><b onclick="alert(1)">bold</b> & 'single' "double" \\ \u202e反向 abc`,
     'שלום עולם, hello',
@@ -102,74 +135,102 @@ test('ids and messages are shown as text, whatever they contain', async (t) => {
   ];
   for (const text of nasty) {
     await a.tells(idOfB, text);
-    assert.deepEqual(await b.sees(text), { mine: false, all: false, from: idOfA, text });
-    assert.deepEqual(await a.sees(text), { mine: true, all: false, from: idOfA, text });
+    assert.equal((await b.sees(text)).from, idOfA);
+    await a.sees(text, 'sent');
     await b.tellsAll(`all: ${text}`);
     assert.equal((await a.sees(`all: ${text}`)).from, idOfB);
   }
-  for (const { page } of [a, b]) {
-    assert.equal(await page.locator('#log :is(img, script, b, svg)').count(), 0);
-    const isolation = await page.locator('#log :is(bdi, .text, .who button)')
+  for (const phone of [a, b]) {
+    assert.equal(await phone.find('.log :is(img, script, b, svg)').count(), 0);
+    const isolation = await phone.find('.log :is(.text, .who button, .who .tag)')
       .evaluateAll((nodes) => [...new Set(nodes.map((node) => getComputedStyle(node).unicodeBidi))]);
     assert.deepEqual(isolation, ['isolate'], 'an override in one does not reverse its neighbours');
-    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
   }
-  a.isClean();
-  b.isClean();
+  assert.equal(await page.locator(':is(img, script:not([src]))').count(), 0);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+  tab.isClean();
 });
 
-test('frames that are no chat messages do not break the page', async (t) => {
-  const context = await browser.newContext();
-  t.after(() => context.close());
+/** A tab whose left one, `A`, is connected to the test itself; resolves to that socket's route. */
+async function scripted() {
   const page = await context.newPage();
   const tab = new Tab(page);
   let socket;
-  await page.routeWebSocket(/\/websocket\//, (route) => { socket = route; });
-  await page.goto(`${server.url}/#id=A`);
-  await tab.is('open');
+  await page.routeWebSocket(/\/websocket\/A\b/, (route) => { socket = route; });
+  await page.goto(`${server.url}/#id=A&peer=B`);
+  await tab.are('open');
+  return { tab, phone: tab.left, socket };
+}
+
+test('frames that are no chat messages do not break the page', async () => {
+  const { tab, phone, socket } = await scripted();
   for (const data of ['{', 'null', '5', '[1]', '{"message":null}', '{"message":{"a":[1]}}', '{"message":12345}', '{"type":"pong","message":"hidden"}'])
     socket.send(data);
   socket.send(JSON.stringify({ formUserId: 7, message: 'the last' }));
-  await tab.sees('the last');
-  const texts = (await tab.lines()).map((line) => line.text);
-  assert.ok(texts.includes('{"a":[1]}') && texts.includes('12345') && !texts.includes('hidden'), texts.join());
+  assert.equal((await phone.sees('the last')).from, '7');
+  const texts = (await phone.lines()).map(({ text }) => text);
+  assert.deepEqual(texts, ['null', '{"a":[1]}', '12345', 'the last']);
+  assert.equal((await phone.notes()).filter((note) => note.startsWith('Not a frame: ')).length, 3);
   tab.isClean();
 });
 
-test('the log keeps its last 500 lines', async (t) => {
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  const page = await context.newPage();
-  const tab = new Tab(page);
-  let socket;
-  await page.routeWebSocket(/\/websocket\//, (route) => { socket = route; });
-  await page.goto(`${server.url}/#id=A`);
-  await tab.is('open');
-  for (let n = 1; n <= 620; n += 1) socket.send(JSON.stringify({ formUserId: 'B', message: `line ${n}` }));
-  await eventually('the last line', () => page.locator('#log li:last-child', { hasText: 'line 620' }).count());
-  const lines = await tab.lines();
-  assert.equal(await page.locator('#log li').count(), 500);
+test('the log keeps its last 200 lines, and stays at its end unless one reads above', async () => {
+  const { tab, phone, socket } = await scripted();
+  const says = (n) => socket.send(JSON.stringify({ formUserId: 'B', message: `line ${n}` }));
+  for (let n = 1; n <= 320; n += 1) says(n);
+  await phone.sees('line 320');
+  const lines = await phone.lines();
+  assert.equal(await phone.find('.log li').count(), 200);
   assert.equal(lines[0].text, 'line 121');
-  assert.equal(await page.locator('#log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2), true);
+  const fromEnd = () => phone.find('.log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
+  await eventually('the end', async () => (await fromEnd()) < 2);
+  await phone.find('.log').evaluate((log) => { log.scrollTop = 100; });
+  await eventually('the top', async () => (await fromEnd()) > 1000);
+  says(321);
+  await phone.sees('line 321');
+  assert.ok((await fromEnd()) > 1000, 'it is left where one reads');
   tab.isClean();
 });
 
-test('an id that no URL or server can carry is refused on the page', async (t) => {
-  const context = await browser.newContext({ locale: 'en' });
-  t.after(() => context.close());
-  const tab = await Tab.connected(context, server, 'A');
+test('an id that no URL or server can carry is refused on the page', async () => {
+  const tab = await Tab.connected(context, server, 'A', 'B');
+  const { left } = tab;
   for (const id of ['a/b', '..', '.', '字'.repeat(43), 'a\u0001b', '  ']) {
-    await tab.page.fill('#id', id);
-    await tab.page.press('#id', 'Enter');
-    assert.equal(await tab.page.locator('#id').evaluate((field) => field.checkValidity()), false, id);
+    await left.becomes(id);
+    assert.equal(await left.find('.id').evaluate((field) => field.checkValidity()), false, id);
   }
-  assert.equal(tab.sockets.length, 1);
+  assert.equal(tab.sockets.length, 2);
   const longest = '字'.repeat(42) + 'ab';
-  await tab.page.fill('#id', longest);
-  await tab.page.press('#id', 'Enter');
-  await eventually('connected under the new id', () => tab.openSockets.length === 1
-    && tab.openSockets[0].url.endsWith(encodeURIComponent(longest)));
-  await tab.is('open');
-  assert.equal(tab.sockets.length, 2, 'the old socket is closed, the new one is the only one');
+  await left.becomes(longest);
+  await eventually('connected under the new id', () => tab.socketsOf(longest).some(({ isOpen }) => isOpen));
+  await eventually('the old connection is closed', () => tab.openSockets.length === 2);
+  await left.is('open');
+  assert.equal(new URL(tab.page.url()).hash.slice(1).includes(encodeURIComponent(longest)), true, 'and the URL knows');
+  tab.isClean();
+});
+
+test('a message to somebody who is not there is said to be lost', async () => {
+  const tab = await Tab.connected(context, server, 'A', 'B');
+  await tab.right.leaves();
+  await tab.left.tells('B', 'anyone?');
+  await tab.left.sees('anyone?', 'sent');
+  await eventually('a note', async () => (await tab.left.notes()).some((note) => note.startsWith('B is not connected.')));
+  tab.isClean();
+});
+
+test('the code on the page is all that it takes: run as it stands, it reaches bob', async (t) => {
+  const tab = await Tab.connected(context, server, "al'ice", 'bob');
+  const code = await tab.page.textContent('#snippet');
+  const { connect } = loadClient({ WebSocket });
+  let link;
+  const asked = [];
+  compileFunction(code, ['require', 'console'])((file) => {
+    asked.push(file);
+    return { connect: (options) => (link = connect(options)) };
+  }, console);
+  t.after(() => link.close());
+  assert.deepEqual(asked, ['./longlink.js']);
+  assert.equal((await tab.right.sees('Hi bob, can you hear me?')).from, "al'ice");
+  assert.equal(await tab.page.textContent('#download'), `curl -O ${server.url}/longlink.js`);
   tab.isClean();
 });

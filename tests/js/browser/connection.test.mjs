@@ -1,4 +1,4 @@
-// The demo page's connection: heartbeat, reconnect, disconnect. One socket, ever.
+// The demo page's connections: heartbeat, reconnect, disconnect, and a network that is cut.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -6,7 +6,7 @@ import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
 // What Chromium itself writes to the console while there is no server; no page can prevent it.
-const OUTAGE = /^WebSocket connection to 'ws:\/\/127\.0\.0\.1:\d+\/websocket\/[^']+' failed: /;
+const OUTAGE = /^WebSocket connection to 'ws:\/\/127\.0\.0\.1:\d+\/websocket\/[^']+' failed: |ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/;
 
 let browser;
 let context;
@@ -23,41 +23,81 @@ test.afterEach(() => context.close());
 
 test('after kill -9 and a restart both users are back and chat', async (t) => {
   const server = await startServer({ t });
-  const a = await Tab.connected(context, server, 'A');
-  const b = await Tab.connected(context, server, 'B');
-  await a.tells('B', 'before');
-  await b.sees('before');
-  a.isClean();
+  const tab = await Tab.connected(context, server, 'A', 'B');
+  await tab.left.tells('B', 'before');
+  await tab.right.sees('before');
+  tab.isClean();
 
   server.kill();
   await server.exited;
-  await Promise.all([a.is('waiting'), b.is('waiting')]);
-  assert.equal(await a.page.locator('#submit').isDisabled(), true);
+  await tab.are('waiting');
   await server.restart();
-  await Promise.all([a.is('open'), b.is('open')]);
+  await tab.are('open');
 
-  await a.tells('B', 'after');
-  assert.equal((await b.sees('after')).from, 'A');
-  await b.tells('A', 'and back');
-  assert.equal((await a.sees('and back')).from, 'B');
-  for (const tab of [a, b]) {
-    assert.equal(await tab.page.textContent('#reconnects'), '1');
-    assert.equal(tab.openSockets.length, 1);
-    tab.isClean(OUTAGE);
+  await tab.left.tells('B', 'after');
+  assert.equal((await tab.right.sees('after')).from, 'A');
+  await tab.right.tells('A', 'and back');
+  assert.equal((await tab.left.sees('and back')).from, 'B');
+  for (const [phone, user] of [[tab.left, 'A'], [tab.right, 'B']]) {
+    await eventually('a reconnect is counted', async () => (await phone.lane.locator('.reconnects').textContent()) === '1');
+    assert.equal(tab.socketsOf(user).filter(({ isOpen }) => isOpen).length, 1);
   }
+  tab.isClean(OUTAGE);
 });
 
-test('a server that stops politely and starts again is the same to the page', async (t) => {
+test('what is said while the server is away is sent when it is back', async (t) => {
   const server = await startServer({ t });
-  const a = await Tab.connected(context, server, 'A');
+  const tab = await Tab.connected(context, server, 'A', 'B');
   assert.equal(await server.stop(), 0);
-  await a.is('waiting');
+  await tab.left.is('waiting');
+  await tab.left.tells('A', 'still me');
+  assert.equal((await tab.left.sees('still me')).mark, 'sending');
+  await eventually('it is counted', async () => (await tab.left.find('.queued').textContent()) === '1 waiting');
   await server.start();
-  await a.page.click('#go'); // "Retry now"
-  await a.is('open');
-  await a.tells('A', 'still me');
-  await a.sees('still me');
-  a.isClean(OUTAGE);
+  await tab.left.find('.now').click();
+  await tab.left.sees('still me', 'sent');
+  await tab.left.is('open');
+  tab.isClean(OUTAGE);
+});
+
+test('a cut network stops one alone; what was written meanwhile arrives in order when it is back', async (t) => {
+  const server = await startServer({ t });
+  const tab = await Tab.connected(context, server, 'alice', 'bob');
+  const { left: alice, right: bob, page } = tab;
+  await alice.tells('bob', 'before');
+  await bob.sees('before');
+  await alice.find('.cut').click();
+  await alice.is('waiting');
+  await eventually('the server hears of it', () => tab.openSockets.length === 1);
+
+  const said = ['first', 'second', 'third'];
+  for (const text of said) {
+    await alice.tells('bob', text);
+    assert.equal((await alice.sees(text)).mark, 'sending');
+  }
+  await eventually('they are counted', async () => (await alice.find('.queued').textContent()) === '3 waiting');
+  await page.locator('[data-step="cut"].done').waitFor();
+
+  // The countdown of a pause, then the next attempt, which fails as well.
+  const when = () => alice.find('.when').textContent();
+  await eventually('a countdown', async () => /^Attempt \d+ in \d+\.\d s$/.test(await when()));
+  await eventually('further attempts', async () => Number(/\d+/.exec(await when())) >= 3);
+  assert.equal(tab.socketsOf('alice').length, 1, 'none of them has left the page');
+  assert.deepEqual((await bob.lines()).map(({ text }) => text), ['before']);
+  await bob.is('open');
+  await bob.tells('alice', 'are you there?');
+  await eventually('bob is told', async () => (await bob.notes()).some((note) => note.startsWith('alice is not connected.')));
+
+  await alice.find('.cut').click();
+  await alice.is('open');
+  for (const text of said) await alice.sees(text, 'sent');
+  await bob.sees('third');
+  assert.deepEqual((await bob.lines()).filter(({ mine }) => !mine).map(({ text }) => text), ['before', ...said]);
+  await page.locator('[data-step="back"].done').waitFor();
+  assert.equal(await alice.find('.banner').isVisible(), false);
+  assert.equal(tab.openSockets.length, 2);
+  assert.equal(tab.socketsOf('bob').length, 1);
+  tab.isClean();
 });
 
 test('a manual disconnect stays disconnected', async (t) => {
@@ -65,138 +105,143 @@ test('a manual disconnect stays disconnected', async (t) => {
   const page = await context.newPage();
   const tab = new Tab(page);
   await page.clock.install();
-  await page.goto(`${server.url}/#id=A`);
-  await tab.is('open');
-  await page.click('#stop');
-  await tab.is('off');
-  await eventually('the socket is closed', () => tab.openSockets.length === 0);
+  await page.goto(`${server.url}/#id=A&peer=B`);
+  await tab.are('open');
+  await tab.left.leaves();
+  await eventually('the socket is closed', () => tab.openSockets.length === 1);
 
-  await page.clock.runFor(10 * 60_000);
+  await page.clock.fastForward(10 * 60_000);
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
-  await page.clock.runFor(60_000);
-  assert.equal(tab.sockets.length, 1);
+  await page.clock.fastForward(60_000);
+  assert.equal(tab.socketsOf('A').length, 1);
   await page.reload();
-  await page.clock.runFor(60_000);
-  await tab.is('off');
-  assert.equal(tab.sockets.length, 1);
+  await tab.right.is('open');
+  await page.clock.fastForward(60_000);
+  await tab.left.is('off');
+  assert.equal(tab.socketsOf('A').length, 1);
   tab.isClean();
 
-  // Disconnecting while the page waits to reconnect holds as well.
-  await page.click('#go');
-  await tab.is('open');
-  assert.equal(tab.sockets.length, 2);
+  // Disconnecting while it waits to reconnect holds as well.
+  await tab.left.find('.go').click();
+  await tab.left.is('open');
+  assert.equal(tab.socketsOf('A').length, 2);
   server.kill();
-  await tab.is('waiting');
-  await page.click('#stop');
+  await tab.left.is('waiting');
+  await tab.left.leaves();
   await server.restart();
-  const before = tab.sockets.length;
-  await page.clock.runFor(10 * 60_000);
-  await tab.is('off');
-  assert.equal(tab.sockets.length, before);
+  const before = tab.socketsOf('A').length;
+  await page.clock.fastForward(10 * 60_000);
+  await tab.left.is('off');
+  assert.equal(tab.socketsOf('A').length, before);
   tab.isClean(OUTAGE);
 });
-
-/** The page's clock stands still from now on; what connects does so at this very moment. */
-async function stopTheClock(page) {
-  await page.click('#stop');
-  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 10_000);
-  await page.click('#go');
-}
 
 test('the heartbeat is a ping 15 s after the last message, and its answer is shown', async (t) => {
   const server = await startServer({ t });
   const page = await context.newPage();
   const tab = new Tab(page);
+  const { left } = tab;
   await page.clock.install();
-  await page.goto(`${server.url}/#id=A`);
-  await tab.is('open');
-  await stopTheClock(page);
-  await tab.is('open');
-  const socket = tab.sockets[1];
+  await page.goto(`${server.url}/#id=A&peer=B`);
+  await tab.are('open');
+  const [socket] = tab.socketsOf('A');
+  const pings = () => socket.sent.filter((data) => data === 'ping').length;
+  const beats = async () => Number(await left.lane.locator('.beats').textContent());
+  await eventually('the first round trip', async () => (await beats()) === 1);
 
+  // From now on the page's clock stands still. The heart is a button.
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
+  await left.lane.locator('.pulse').click();
+  await eventually('the second pong', () => socket.received.filter((data) => data === '{"type":"pong"}').length === 2);
   await page.clock.runFor(14_999);
-  assert.deepEqual(socket.sent, []);
+  assert.equal(pings(), 2);
   await page.clock.runFor(1);
-  await eventually('a pong', () => socket.received.length === 1);
-  assert.deepEqual(socket.sent, ['ping']);
-  assert.deepEqual(socket.received, ['{"type":"pong"}']);
-  await page.clock.runFor(1_000);
-  assert.equal(await page.textContent('#lastPing'), '1 s ago');
-  assert.equal(await page.textContent('#lastPong'), '1 s ago');
-  assert.match(await page.textContent('#rtt'), /ms$/);
-  assert.deepEqual(await tab.lines(), [], 'a pong is no message');
+  await eventually('the third ping', () => pings() === 3);
+  await eventually('its answer', () => socket.received.length === 3);
+  await page.clock.runFor(200);
+  assert.equal(await beats(), 3);
+  assert.match(await left.lane.locator('.rtt').textContent(), /^\d+(\.\d)? ms$/);
+  assert.equal(await left.lane.locator('canvas').getAttribute('aria-label'), 'A: Connected, 3 heartbeats, 0 reconnects');
+  assert.deepEqual(await left.lines(), [], 'a pong is no message');
 
   // A message that arrives puts the heartbeat off.
   await page.clock.runFor(10_000);
-  await tab.tells('A', 'to myself');
-  await tab.sees('to myself');
+  await tab.right.tells('A', 'hello');
+  await left.sees('hello');
   await page.clock.runFor(13_000);
-  assert.equal(socket.sent.filter((data) => data === 'ping').length, 1);
+  assert.equal(pings(), 3);
   await page.clock.runFor(3_000);
-  await eventually('the second ping', () => socket.sent.filter((data) => data === 'ping').length === 2);
-
-  // The heart is a button.
-  await eventually('no pong is awaited', () => page.locator('#ping:not(.awaiting)').count());
-  await page.click('#ping');
-  await eventually('the third ping', () => socket.sent.filter((data) => data === 'ping').length === 3);
+  await eventually('the fourth ping', () => pings() === 4);
   tab.isClean();
 });
 
-test('a connection that answers nothing for 15 s is closed and replaced', async (t) => {
-  const server = await startServer({ t });
+/** A page whose left one is connected to the test: `routes` has a `{ route, sent }` for each attempt. */
+async function scripted(server) {
   const page = await context.newPage();
   const tab = new Tab(page);
-  const routes = [];
-  const closed = [];
+  const world = { page, tab, routes: [], closed: [], answers: true, at: [], refuses: false };
   await page.clock.install();
-  await page.routeWebSocket(/\/websocket\//, (route) => {
-    const n = routes.push({ route, sent: [] }) - 1;
-    route.onMessage((data) => routes[n].sent.push(data));
-    route.onClose(() => closed.push(n));
+  await page.addInitScript(() => { Math.random = () => 0.5; });
+  await page.routeWebSocket(/\/websocket\/A\b/, async (route) => {
+    const one = { route, sent: [] };
+    const n = world.routes.push(one) - 1;
+    route.onMessage((data) => {
+      one.sent.push(data);
+      if (data === 'ping' && world.answers) route.send('{"type":"pong"}');
+    });
+    route.onClose(() => world.closed.push(n));
+    world.at.push(await page.evaluate(() => Date.now()));
+    if (world.refuses) route.close({ code: 1001, reason: '' });
   });
-  await page.goto(`${server.url}/#id=A`);
-  await tab.is('open');
-  await stopTheClock(page);
-  await tab.is('open');
-  await page.clock.runFor(15_000);
-  await eventually('a ping', () => routes[1].sent.includes('ping'));
-  await page.clock.runFor(14_999);
-  assert.deepEqual(closed, [0]);
+  await page.goto(`${server.url}/#id=A&peer=B`);
+  await tab.are('open');
+  return world;
+}
+
+test('a connection that answers nothing for 10 s is closed and replaced', async (t) => {
+  const world = await scripted(await startServer({ t }));
+  const { page, tab, routes, closed } = world;
+  const { left } = tab;
+  await eventually('the first heartbeat', () => routes[0].sent.length === 1);
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
+  world.answers = false;
+  await left.lane.locator('.pulse').click();
+  await eventually('a ping', () => routes[0].sent.length === 2);
+  await page.clock.runFor(9_999);
+  assert.deepEqual(closed, []);
   await page.clock.runFor(1);
-  await tab.is('waiting');
-  await eventually('the old connection is closed', () => closed.length === 2);
-  await page.clock.runFor(1_000);
-  await eventually('another connection', () => routes.length === 3);
-  await tab.is('open');
-  assert.deepEqual(closed, [0, 1]);
+  await left.is('waiting');
+  await eventually('the old connection is closed', () => closed.length === 1);
+  assert.ok((await left.notes()).includes('The server is silent: reconnecting'));
+  await page.clock.runFor(500);
+  await eventually('another connection', () => routes.length === 2);
+  await left.is('open');
+  assert.deepEqual(closed, [0]);
 
   // What a dead socket still says is ignored.
-  routes[1].route.send('{"formUserId":"ghost","message":"from the past"}');
-  routes[2].route.send('{"formUserId":"B","message":"from now"}');
-  await tab.sees('from now');
-  assert.equal((await tab.lines()).length, 1);
+  routes[0].route.send('{"formUserId":"ghost","message":"from the past"}');
+  routes[1].route.send('{"formUserId":"B","message":"from now"}');
+  await left.sees('from now');
+  assert.equal((await left.lines()).length, 1);
   tab.isClean();
 });
 
 test('failed attempts come ever less often, and never twice at once', async (t) => {
-  const server = await startServer({ t });
-  const page = await context.newPage();
-  const tab = new Tab(page);
-  await page.clock.install();
-  let refuse = false;
-  const attempts = [];
-  await page.routeWebSocket(/\/websocket\//, async (route) => {
-    attempts.push(await page.evaluate(() => Date.now()));
-    if (refuse) route.close({ code: 1001, reason: '' });
-  });
-  await page.goto(`${server.url}/#id=A`);
-  await tab.is('open');
-  refuse = true;
+  const world = await scripted(await startServer({ t }));
+  const { page, tab, at, routes } = world;
+  await eventually('the first heartbeat', () => routes[0].sent.length === 1);
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
+  world.refuses = true;
   // An open connection that is lost at once, again and again.
-  await page.evaluate(() => document.querySelector('#connect').requestSubmit());
-  for (let second = 0; second < 120; second += 1) await page.clock.runFor(1_000);
-  const gaps = attempts.slice(2).map((at, n) => at - attempts[n + 1]);
-  assert.ok(gaps.length >= 8 && gaps.length <= 20, `attempts: ${gaps.join(' ')}`);
-  assert.ok(gaps.slice(6).every((gap) => gap >= 7_000 && gap <= 17_000), `attempts: ${gaps.join(' ')}`);
+  await routes[0].route.close({ code: 1001, reason: '' });
+  await tab.left.is('waiting');
+  for (const pause of [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]) {
+    const before = at.length;
+    await page.clock.runFor(pause - 1);
+    assert.equal(at.length, before, `none before ${pause} ms`);
+    await page.clock.runFor(1);
+    await eventually(`an attempt after ${pause} ms`, () => at.length === before + 1);
+    await tab.left.is('waiting');
+  }
   tab.isClean(OUTAGE);
 });

@@ -328,6 +328,21 @@ test('a browser: hidden, shown, online, and a socket that drops what it is given
   assert.deepEqual([world.watchers, world.held.length, world.clock.next], [0, 0, Infinity]);
 });
 
+test('the class of its sockets can be another, whatever the platform', async () => {
+  const [mine, phone] = [new Browser(), new Phone()];
+  const { connect } = loadClient(phone.globals);
+  const link = connect({ url: 'ws://host', user: 'A', ticket: 'a.b.c', WebSocket: mine.WebSocket });
+  await settle();
+  assert.equal(phone.sockets.length, 0);
+  assert.deepEqual(mine.last.options.protocols, ['longlink.v1', 'ticket.a.b.c']);
+  mine.last.opens();
+  assert.equal(link.status.state, 'open');
+  await link.send('B', 'hi');
+  assert.deepEqual(mine.last.messages, [{ toUserId: 'B', message: 'hi' }]);
+  link.close();
+  assert.equal(mine.last.released, true);
+});
+
 test('a browser tab that begins hidden connects when it is looked at', async () => {
   const world = new Browser();
   world.document.hidden = true;

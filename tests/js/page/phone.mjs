@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict';
 import { WebSocket } from 'ws';
 import { Clock } from './clock.mjs';
+import { instantiate } from './instance.mjs';
 import { registerPage } from './page.mjs';
 
 const REFERER = 'https://servicewechat.com/wx0123456789abcdef/0/page-frame.html';
@@ -289,16 +290,6 @@ export class Phone {
     const sockets = this.tasks.map((task) => (task.closed ? task.closed.code : task.isOpen ? 'open' : '…'));
     return `status ${this.page.status}, sockets ${sockets.join(' ') || 'none'}, shown ${JSON.stringify(this.shown)}`;
   }
-}
-
-/** What `Page` makes of a definition: its values are copied, so no two pages share one. */
-function instantiate(definition) {
-  const page = {};
-  for (const [name, value] of Object.entries(definition)) {
-    page[name] = typeof value === 'function' ? value : structuredClone(value);
-  }
-  page.setData = (change) => Object.assign(page.data, change);
-  return page;
 }
 
 /**

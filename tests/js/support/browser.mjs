@@ -47,7 +47,82 @@ export async function eventually(what, check, deadline = 15_000) {
   }
 }
 
-/** One tab with the demo page, and everything about it that a test asks. */
+/** One of the two phones on the demo page, and everything about it that a test asks. */
+export class Phone {
+  /** @param {number} at 0: the left one, 1: the right one */
+  constructor(page, at) {
+    this.page = page;
+    this.node = page.locator('.phone').nth(at);
+    this.lane = page.locator('.lane').nth(at);
+  }
+
+  find(selector) {
+    return this.node.locator(selector);
+  }
+
+  /** Waits until the connection is `off`, `connecting`, `open`, `waiting` or `paused`. */
+  async is(state) {
+    await this.page.locator(`.phone[data-state="${state}"]`).and(this.node).waitFor({ state: 'attached', timeout: 20_000 });
+  }
+
+  name() {
+    return this.find('.name bdi').textContent();
+  }
+
+  async becomes(id) {
+    if (await this.find('.sheet').isHidden()) await this.find('.me').click();
+    await this.find('.id').fill(id);
+    await this.find('.id').press('Enter');
+  }
+
+  async leaves() {
+    await this.find('.me').click();
+    await this.find('.stop').click();
+    await this.is('off');
+  }
+
+  async tells(to, text) {
+    await this.find('[value="one"]').check();
+    await this.find('.to').fill(to);
+    await this.find('.message').fill(text);
+    await this.find('.message').press('Enter');
+  }
+
+  async tellsAll(text) {
+    await this.find('[value="all"]').check();
+    await this.find('.message').fill(text);
+    await this.find('.send').click();
+  }
+
+  /** The messages in the log: `{ mine, all, from, text, mark }`. */
+  lines() {
+    return this.find('.log li:not(.note)').evaluateAll((lines) =>
+      lines.map((line) => ({
+        mine: line.classList.contains('mine'),
+        all: line.classList.contains('all'),
+        from: line.querySelector('.who button')?.textContent,
+        text: line.querySelector('.text').textContent,
+        mark: line.querySelector('.mark')?.dataset.state,
+      })),
+    );
+  }
+
+  /** Waits for the one line with this text, and with this mark if there is one. */
+  async sees(text, mark) {
+    const found = await eventually(`a line ${JSON.stringify(text)} ${mark ?? ''}`, async () => {
+      const lines = (await this.lines()).filter((line) => line.text === text);
+      return lines.length > 0 && (!mark || lines[0].mark === mark) && lines;
+    });
+    assert.equal(found.length, 1, `${JSON.stringify(text)} is there once`);
+    return found[0];
+  }
+
+  notes() {
+    return this.find('.log .note').allTextContents();
+  }
+}
+
+/** One tab with the demo page: its two phones, `left` and `right`. */
 export class Tab {
   /** Console errors, uncaught exceptions, violations of the content security policy, dialogs. */
   problems = [];
@@ -60,15 +135,17 @@ export class Tab {
     return tab;
   }
 
-  /** A tab that is connected as `id`. */
-  static async connected(context, server, id) {
-    const tab = await Tab.open(context, `${server.url}/#id=${encodeURIComponent(id)}`);
-    await tab.is('open');
+  /** A tab whose two are connected under these names. */
+  static async connected(context, server, id, peer) {
+    const tab = await Tab.open(context, `${server.url}/#${new URLSearchParams({ id, peer })}`);
+    await tab.are('open');
     return tab;
   }
 
   constructor(page) {
     this.page = page;
+    this.left = new Phone(page, 0);
+    this.right = new Phone(page, 1);
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) this.problems.push(message.text());
     });
@@ -86,52 +163,18 @@ export class Tab {
     });
   }
 
+  async are(state) {
+    await Promise.all([this.left.is(state), this.right.is(state)]);
+  }
+
+  /** The sockets that a user ever had, as the oldest is first. */
+  socketsOf(user) {
+    const path = `/websocket/${encodeURIComponent(user)}`;
+    return this.sockets.filter(({ url }) => new URL(url).pathname === path);
+  }
+
   get openSockets() {
     return this.sockets.filter((socket) => socket.isOpen);
-  }
-
-  /** Waits until the connection is `off`, `connecting`, `open` or `waiting`. */
-  async is(state) {
-    await this.page.locator(`body[data-state="${state}"]`).waitFor({ timeout: 20_000 });
-  }
-
-  async chooses(mode) {
-    await this.page.locator(`[name="mode"][value="${mode}"]`).check();
-  }
-
-  async tells(to, text) {
-    await this.chooses('one');
-    await this.page.fill('#to', to);
-    await this.page.fill('#message', text);
-    await this.page.press('#message', 'Enter');
-  }
-
-  async tellsAll(text) {
-    await this.chooses('all');
-    await this.page.fill('#message', text);
-    await this.page.click('#submit');
-  }
-
-  /** The messages in the log: `{ mine, all, from, text }`. */
-  lines() {
-    return this.page.locator('#log li:not(.event)').evaluateAll((lines) =>
-      lines.map((line) => ({
-        mine: line.classList.contains('mine'),
-        all: line.classList.contains('all'),
-        from: line.querySelector('.who button').textContent,
-        text: line.querySelector('.text').textContent,
-      })),
-    );
-  }
-
-  /** Waits for the one line with this text. */
-  async sees(text) {
-    const found = await eventually(`a line ${JSON.stringify(text)}`, async () => {
-      const lines = (await this.lines()).filter((line) => line.text === text);
-      return lines.length > 0 && lines;
-    });
-    assert.equal(found.length, 1, `${JSON.stringify(text)} is there once`);
-    return found[0];
   }
 
   /** Nothing went wrong, but for what matches `expected`. */

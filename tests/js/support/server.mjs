@@ -1,7 +1,8 @@
 // Runs the real longlink binary for a test: start, wait until it listens, stop, kill, restart.
 //
 // The contract with the binary: `serve --listen ADDR:PORT` prints exactly one line on stdout,
-// `listening on http://ADDR:PORT`, once it accepts connections. Logs go to stderr.
+// `listening on http://ADDR:PORT`, or `https://` with TLS, once it accepts connections. Logs go to
+// stderr.
 //
 //     const server = await startServer({ t });            // t: the test's context, or none
 //     server.url, server.wsUrl, server.host, server.port
@@ -48,6 +49,7 @@ export function binary() {
  * @param {number} [options.port] the port; 0, the default, takes any free one
  * @param {object} [options.env] environment variables to add
  * @param {number} [options.deadline] milliseconds to wait for the line
+ * @param {(listen: string) => string[]} [options.command] another server that keeps the contract
  */
 export async function startServer({
   t,
@@ -56,8 +58,9 @@ export async function startServer({
   port = 0,
   env = {},
   deadline = START_DEADLINE,
+  command = (listen) => [binary(), 'serve', '--listen', listen],
 } = {}) {
-  const server = new Server({ args, address, port, env, deadline });
+  const server = new Server({ args, address, port, env, deadline, command });
   t?.after(() => server.stop());
   await server.start();
   return server;
@@ -66,6 +69,7 @@ export async function startServer({
 class Server {
   #options;
   #child = null;
+  #scheme = 'http';
 
   /** Everything the current process has written. */
   stdout = '';
@@ -84,11 +88,11 @@ class Server {
   }
 
   get url() {
-    return `http://${this.host}`;
+    return `${this.#scheme}://${this.host}`;
   }
 
   get wsUrl() {
-    return `ws://${this.host}`;
+    return this.url.replace('http', 'ws');
   }
 
   get pid() {
@@ -106,8 +110,9 @@ class Server {
 
   async start() {
     if (this.#child) throw new Error('the server runs already');
-    const { args, address, env, deadline } = this.#options;
-    const child = spawn(binary(), ['serve', '--listen', `${address}:${this.port}`, ...args], {
+    const { args, address, env, deadline, command } = this.#options;
+    const [program, ...rest] = command(`${address}:${this.port}`);
+    const child = spawn(program, [...rest, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // The binary warns of variables of its own prefix that it does not know.
       env: { ...process.env, LONGLINK_BIN: undefined, ...env },
@@ -140,7 +145,7 @@ class Server {
       });
     });
     const outcome = await within(deadline, Promise.race([line, this.exited.then(() => 'exit')]));
-    const match = /^listening on http:\/\/(\S+):(\d+)\n/.exec(this.stdout);
+    const match = /^listening on (https?):\/\/\S+:(\d+)\n/.exec(this.stdout);
     if (outcome !== 'line' || !match) {
       const what =
         outcome === 'line' ? `said ${JSON.stringify(this.stdout)}`
@@ -149,6 +154,7 @@ class Server {
       child.kill('SIGKILL');
       throw new Error(`longlink ${what}; its log:\n${this.stderr}`);
     }
+    this.#scheme = match[1];
     this.port = Number(match[2]);
   }
 

@@ -10,6 +10,7 @@ const off: () => void = link.on('state', ({ state, retryAt, rtt }) => {
 link.on('error', (error: LinkError) => error.code === 'ticket' && console.log(error.message));
 link.send('bob', { any: ['value'] }).catch(({ code }: LinkError) => code === 'timeout');
 off();
+connect({ url: 'wss://example.com', user: 'a', WebSocket });
 
 // @ts-expect-error: nobody knows who that is
 connect({ url: 'wss://example.com' });

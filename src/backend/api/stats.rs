@@ -1,0 +1,23 @@
+//! `GET /metrics` and `GET /api/stats`: the same numbers, for Prometheus and for a page.
+
+use crate::conn::response::Response;
+use crate::relay::Observer;
+
+use super::super::metrics::{CONTENT_TYPE, Metrics};
+use super::{Call, ok};
+
+pub fn text(call: &Call<'_, impl Observer>) -> Response {
+    Response::new(200).body(CONTENT_TYPE, metrics(call).text().into_bytes())
+}
+
+pub fn json(call: &Call<'_, impl Observer>) -> Response {
+    ok(metrics(call).json().into_bytes())
+}
+
+fn metrics(call: &Call<'_, impl Observer>) -> Metrics {
+    let metrics = Metrics::of(call.hub).relay(call.relay.counters()).process(call.system, call.hub);
+    match call.webhooks {
+        Some(webhooks) => metrics.webhooks(&webhooks.stats()),
+        None => metrics,
+    }
+}

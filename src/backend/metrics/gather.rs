@@ -1,0 +1,302 @@
+//! Every metric there is: what it is called, what it says, where its value comes from.
+
+use crate::hub::{Distributions, Histogram, Hub, Statuses};
+use crate::relay::Counters;
+
+use super::super::webhooks::WebhookStats;
+use super::family::{Buckets, Family, Values};
+use super::process::Process;
+
+/// Metrics that are being put together.
+#[derive(Clone, Debug, Default)]
+pub struct Sheet(pub Vec<Family>);
+
+impl Sheet {
+    fn put(&mut self, name: &'static str, help: &'static str, values: Values) {
+        self.0.push(Family { name, unit: None, help, values });
+    }
+
+    fn put_in(
+        &mut self,
+        name: &'static str,
+        unit: &'static str,
+        help: &'static str,
+        values: Values,
+    ) {
+        self.0.push(Family { name, unit: Some(unit), help, values });
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, value: usize) {
+        self.put(name, help, Values::Gauge(value as f64));
+    }
+
+    fn total(&mut self, name: &'static str, help: &'static str, value: u64) {
+        self.put(name, help, Values::Counter(value as f64));
+    }
+
+    fn totals(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (impl ToString, u64)>,
+    ) {
+        self.put(name, help, Values::Counters((label, labelled(values))));
+    }
+
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &'static str,
+        unit: Option<&'static str>,
+        help: &'static str,
+        label: &'static str,
+        values: [(&'static str, usize); N],
+    ) {
+        let values = labelled(values.map(|(value, count)| (value, count as u64)));
+        self.0.push(Family { name, unit, help, values: Values::Gauges((label, values)) });
+    }
+
+    /// `scale` is how many of the histogram's units make one of the metric's.
+    fn histogram(
+        &mut self,
+        name: &'static str,
+        unit: Option<&'static str>,
+        help: &'static str,
+        histogram: &Histogram,
+        scale: f64,
+    ) {
+        let most = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound as f64 / scale);
+        let buckets = histogram.buckets().map(|(bound, count)| (most(bound), count)).collect();
+        let values = Values::Histogram(Buckets { sum: histogram.sum() as f64 / scale, buckets });
+        self.0.push(Family { name, unit, help, values });
+    }
+
+    pub fn hub(&mut self, hub: &Hub) {
+        self.put(
+            "longlink_build",
+            "Which version it is.",
+            Values::Info("version", env!("CARGO_PKG_VERSION")),
+        );
+        self.put_in(
+            "longlink_uptime",
+            "seconds",
+            "How long the server has run.",
+            Values::Gauge(hub.uptime().as_secs_f64()),
+        );
+        self.connections(hub);
+        self.messages(hub);
+        self.buffers(hub);
+        let Distributions { turns, timer_lag, .. } = hub.distributions();
+        self.histogram(
+            "longlink_turn",
+            Some("seconds"),
+            "How long turns of the loop took, from the end of its sleep.",
+            turns,
+            1e6,
+        );
+        self.histogram(
+            "longlink_timer_lag",
+            Some("seconds"),
+            "By how much timers were late, once for each turn that had any.",
+            timer_lag,
+            1e3,
+        );
+    }
+
+    fn connections(&mut self, hub: &Hub) {
+        let (stats, phases) = (hub.stats(), hub.phases());
+        self.gauges(
+            "longlink_connections",
+            None,
+            "Connections by phase. handshake: a request is awaited or answered, plain HTTP \
+             included; held: refused in a moment; parked: replaced by a newer one of its device.",
+            "phase",
+            [
+                ("handshake", phases.handshake),
+                ("held", phases.held),
+                ("open", phases.open),
+                ("parked", phases.parked),
+                ("closing", phases.closing),
+            ],
+        );
+        self.gauges(
+            "longlink_dialects",
+            None,
+            "Open connections, parked ones included, by the dialect they speak.",
+            "dialect",
+            [("v1", phases.open + phases.parked)],
+        );
+        let most = hub.config().max_connections;
+        self.gauge("longlink_connections_limit", "How many connections there may be.", most);
+        self.gauge("longlink_users", "Users with at least one open connection.", hub.online());
+        self.gauge("longlink_groups", "Groups with at least one connection.", hub.groups());
+        self.total("longlink_connections_accepted", "Connections accepted.", stats.accepted);
+        self.totals(
+            "longlink_handshakes",
+            "WebSocket handshakes by the status of their answer; 101: accepted.",
+            "code",
+            codes(&stats.handshakes),
+        );
+        self.totals(
+            "longlink_http_responses",
+            "Plain HTTP answers by status, those to refused handshakes included.",
+            "code",
+            codes(&stats.answers),
+        );
+        self.totals(
+            "longlink_refusals",
+            "Connections refused. full: no room, or none for their user; address: too many \
+             from there, some without an answer; not_allowed: 401 and 403.",
+            "reason",
+            [("full", stats.refused), ("address", stats.crowded), ("not_allowed", stats.rejected)],
+        );
+        // Plain HTTP is no close of a WebSocket connection.
+        let closes = stats.closes.iter().filter(|(kind, _)| *kind != "http");
+        self.totals("longlink_closes", "WebSocket connections ended, by why.", "reason", closes);
+        self.total(
+            "longlink_parked",
+            "Connections parked by a newer one of the same user and device.",
+            stats.parked,
+        );
+        self.total("longlink_promoted", "Parked ones made active again.", stats.promoted);
+        self.total("longlink_pings", "WebSocket pings sent for silence.", stats.pings);
+    }
+
+    fn messages(&mut self, hub: &Hub) {
+        let stats = hub.stats();
+        let bytes = |count: u64| Values::Counter(count as f64);
+        self.total("longlink_messages_received", "Messages from clients.", stats.messages_in);
+        self.total(
+            "longlink_messages_sent",
+            "Messages queued for clients, each receiver counted.",
+            stats.deliveries,
+        );
+        self.put_in(
+            "longlink_received",
+            "bytes",
+            "Bytes received, heads and frames included; of TLS what is inside.",
+            bytes(stats.bytes_in),
+        );
+        self.put_in("longlink_sent", "bytes", "Bytes sent, likewise.", bytes(stats.bytes_out));
+        self.histogram(
+            "longlink_fan_out_connections",
+            None,
+            "How many connections a message to a group or to everyone was for.",
+            &hub.distributions().fan_outs,
+            1.0,
+        );
+        self.total(
+            "longlink_messages_too_long",
+            "Messages longer than the queue of a connection: sent to nobody.",
+            stats.too_long,
+        );
+        self.total(
+            "longlink_held_back",
+            "Times a connection was not read because it was over its rate.",
+            stats.held_back,
+        );
+    }
+
+    fn buffers(&mut self, hub: &Hub) {
+        let input = hub.buffered_input();
+        self.gauges(
+            "longlink_buffered",
+            Some("bytes"),
+            "Bytes that wait to be written (output), or for the rest of a message (input).",
+            "direction",
+            [("input", input), ("output", hub.buffered() - input)],
+        );
+        self.put_in(
+            "longlink_buffered_limit",
+            "bytes",
+            "Above so many of these, whoever holds most is dropped.",
+            Values::Gauge(hub.config().max_buffered as f64),
+        );
+        self.gauge(
+            "longlink_blocked_connections",
+            "Connections whose sockets take nothing more for now.",
+            hub.waiting_for_peers(),
+        );
+    }
+
+    pub fn relay(&mut self, counters: &Counters) {
+        self.totals(
+            "longlink_relay_messages",
+            "One-to-one messages; offline: nobody was there, dropped.",
+            "result",
+            [("delivered", counters.delivered), ("offline", counters.offline)],
+        );
+        self.totals(
+            "longlink_relay_broadcasts",
+            "Messages to everyone or to a group; forbidden: clients may not.",
+            "result",
+            [("sent", counters.broadcasts), ("forbidden", counters.forbidden)],
+        );
+        self.total("longlink_relay_ignored", "Frames that mean nothing.", counters.ignored);
+    }
+
+    pub fn webhooks(&mut self, stats: &WebhookStats) {
+        self.totals(
+            "longlink_webhook_events",
+            "Events for the backend; lost: they did not fit into the queue.",
+            "result",
+            [("delivered", stats.delivered), ("lost", stats.dropped)],
+        );
+        self.total("longlink_webhook_retries", "Requests to be repeated.", stats.failures);
+        self.gauge("longlink_webhook_waiting", "Events that wait.", stats.waiting);
+        self.put_in(
+            "longlink_webhook_waiting",
+            "bytes",
+            "Bytes of those.",
+            Values::Gauge(stats.waiting_bytes as f64),
+        );
+        self.put_in(
+            "longlink_webhook_oldest",
+            "seconds",
+            "How long the oldest of those has waited; 0 when none does.",
+            Values::Gauge(stats.oldest.unwrap_or_default().as_secs_f64()),
+        );
+        self.gauge(
+            "longlink_webhook_failing",
+            "1 while the latest request has failed.",
+            usize::from(stats.failing),
+        );
+    }
+
+    pub fn process(&mut self, process: &Process, connections: usize) {
+        let resident = process.resident as f64;
+        self.put_in(
+            "process_resident_memory",
+            "bytes",
+            "Resident memory of the process.",
+            Values::Gauge(resident),
+        );
+        self.put_in(
+            "longlink_memory_per_connection",
+            "bytes",
+            "That memory divided by the connections; the kernel's share is not in it.",
+            Values::Gauge((resident / connections.max(1) as f64).round()),
+        );
+        self.put_in(
+            "process_cpu",
+            "seconds",
+            "Processor time, the system's for this process included.",
+            Values::Counter(process.cpu),
+        );
+        self.put_in(
+            "process_start_time",
+            "seconds",
+            "When the process began, in seconds since 1970.",
+            Values::Gauge(process.started),
+        );
+    }
+}
+
+fn labelled(values: impl IntoIterator<Item = (impl ToString, u64)>) -> Vec<(String, u64)> {
+    values.into_iter().map(|(value, count)| (value.to_string(), count)).collect()
+}
+
+fn codes(statuses: &Statuses) -> impl Iterator<Item = (String, u64)> {
+    let name = |status: Option<u16>| status.map_or("other".to_owned(), |code| code.to_string());
+    statuses.iter().map(move |(status, count)| (name(status), count))
+}

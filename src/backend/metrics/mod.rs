@@ -1,0 +1,85 @@
+//! What a server is doing, in numbers, for Prometheus and for a page.
+//!
+//! Nothing is counted here: the hub, the relay and the webhooks count for themselves, and
+//! what they have is read when somebody asks. Each metric is described once, for both
+//! formats. Must not know: requests, users.
+
+mod family;
+mod gather;
+mod process;
+mod text;
+
+use std::collections::BTreeMap;
+
+use crate::hub::Hub;
+use crate::relay::Counters;
+
+use super::webhooks::WebhookStats;
+use gather::Sheet;
+pub(super) use process::System;
+pub(super) use text::CONTENT_TYPE;
+
+/// The metrics of a server at one moment, as `/metrics` and `/api/stats` have them; for a
+/// host that serves them in another way, or with a [`Handler`](crate::Handler) of its own.
+///
+/// They are totals, gauges and histograms of the whole server: no user, address or
+/// anything else that a client can choose is in them. Taking them does not depend on how
+/// many connections there are.
+///
+/// ```
+/// # use longlink::{Config, Hub, Metrics, Relay, RelayConfig};
+/// # let mut hub = Hub::new(Config::default(), std::time::Instant::now());
+/// # let relay = Relay::new(RelayConfig::default());
+/// let metrics = Metrics::of(&hub).relay(relay.counters());
+/// assert!(metrics.clone().text().contains("\nlonglink_users 0\n"));
+/// assert!(metrics.json().contains(r#""longlink_users":0"#));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    sheet: Sheet,
+}
+
+impl Metrics {
+    /// What the hub knows.
+    pub fn of(hub: &Hub) -> Self {
+        let mut sheet = Sheet::default();
+        sheet.hub(hub);
+        Metrics { sheet }
+    }
+
+    /// Adds what a [`Relay`](crate::Relay) has done with messages.
+    pub fn relay(mut self, counters: &Counters) -> Self {
+        self.sheet.relay(counters);
+        self
+    }
+
+    /// Adds how the webhooks are doing.
+    pub fn webhooks(mut self, stats: &WebhookStats) -> Self {
+        self.sheet.webhooks(stats);
+        self
+    }
+
+    /// Adds memory, processor time and start of the process, if the system tells.
+    pub(super) fn process(mut self, system: &System, hub: &Hub) -> Self {
+        if let Some(process) = system.process() {
+            self.sheet.process(&process, hub.connections());
+        }
+        self
+    }
+
+    /// The text format of OpenMetrics 1.0, which Prometheus reads; to be served as
+    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    pub fn text(self) -> String {
+        // Writing into a string does not fail.
+        text::write(self.sheet.0).unwrap_or_default()
+    }
+
+    /// One JSON object: each metric by its name, with a number, an object of numbers by
+    /// the value of its label, or a histogram.
+    pub fn json(&self) -> String {
+        let by_name: BTreeMap<String, _> =
+            self.sheet.0.iter().map(|it| (it.full_name(), &it.values)).collect();
+        // All keys are strings, which is what could fail.
+        serde_json::to_string(&by_name).unwrap_or_default()
+    }
+}

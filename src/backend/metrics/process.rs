@@ -1,0 +1,85 @@
+//! What the system knows about this process: memory, processor time, when it began.
+
+use std::fs;
+use std::time::SystemTime;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Taken at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Process {
+    /// Resident memory in bytes.
+    pub resident: u64,
+    /// Processor time, the system's included, in seconds.
+    pub cpu: f64,
+    /// When it began, in seconds since 1970.
+    pub started: f64,
+}
+
+/// Where to look; kept, as it does not change.
+#[derive(Clone, Copy, Debug)]
+pub struct System {
+    page: u64,
+    ticks: f64,
+    /// When the system was booted, in seconds since 1970.
+    booted: f64,
+}
+
+impl System {
+    /// Asks once; when the system was booted follows from its clocks, as a sandbox may
+    /// hide `/proc/stat`.
+    pub fn look() -> Self {
+        let page = rustix::param::page_size() as u64;
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let up = clock_gettime(ClockId::Boottime);
+        let up = up.tv_sec as f64 + up.tv_nsec as f64 / 1e9;
+        System { page, ticks, booted: now.as_secs_f64() - up }
+    }
+
+    /// How it is with this process; some microseconds. `None` where there is no `/proc`.
+    pub fn process(&self) -> Option<Process> {
+        self.read(&fs::read_to_string("/proc/self/stat").ok()?)
+    }
+
+    /// Reads `/proc/PID/stat` (proc(5)): numbers behind the program's name, which may
+    /// have anything in it.
+    fn read(&self, stat: &str) -> Option<Process> {
+        let (_, rest) = stat.rsplit_once(") ")?;
+        // The first of these is the third field there.
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Process {
+            resident: field(24)? * self.page,
+            cpu: (field(14)? + field(15)?) as f64 / self.ticks,
+            started: self.booted + field(22)? as f64 / self.ticks,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_from_behind_the_name() {
+        let system = System { page: 4_096, ticks: 100.0, booted: 1_000.0 };
+        let fields = "S 1 1 1 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 2 0 500 9000000 300 1844";
+        for name in ["longlink", "a) S 1", "x y"] {
+            let process = system.read(&format!("17 ({name}) {fields}\n")).unwrap();
+            let expected = Process { resident: 300 * 4_096, cpu: 2.0, started: 1_005.0 };
+            assert_eq!(process, expected, "{name}");
+        }
+        assert_eq!(system.read("17 (longlink) S 1 1"), None);
+        assert_eq!(system.read(""), None);
+    }
+
+    #[test]
+    fn this_process_is_seen() {
+        let process = System::look().process().unwrap();
+        assert!(process.resident > 100_000 && process.cpu >= 0.0, "{process:?}");
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        let age = now - process.started;
+        assert!((-2.0..3_600.0).contains(&age), "began {age} s ago");
+    }
+}

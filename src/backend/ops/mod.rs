@@ -1,0 +1,27 @@
+//! The ops page: what the server is doing, in a browser. It is static and holds nothing that
+//! is secret; what it shows it asks the interface for, with the key that it is given.
+
+use crate::conn::head::Request;
+use crate::conn::response::Response;
+use crate::relay::page::{Asset, CSS, HTML, SCRIPT, asset};
+
+const ASSETS: [Asset; 7] = [
+    asset("/ops", HTML, include_bytes!("index.html")),
+    asset("/ops/ops.css", CSS, include_bytes!("ops.css")),
+    asset("/ops/ops.js", SCRIPT, include_bytes!("ops.js")),
+    asset("/ops/server.js", SCRIPT, include_bytes!("server.js")),
+    asset("/ops/chart.js", SCRIPT, include_bytes!("chart.js")),
+    asset("/ops/people.js", SCRIPT, include_bytes!("people.js")),
+    asset("/ops/words.js", SCRIPT, include_bytes!("words.js")),
+];
+
+/// Whether a path is the page's.
+pub fn has(path: &str) -> bool {
+    ASSETS.iter().any(|asset| asset.path == path)
+}
+
+/// The answer to a request for the page or a part of it; `None` for other paths.
+pub fn answer(request: &Request<'_>) -> Option<Response> {
+    let asset = ASSETS.iter().find(|asset| asset.path == request.path())?;
+    Some(asset.answer(request))
+}

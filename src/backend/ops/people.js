@@ -1,0 +1,276 @@
+// Who is online, and what one of them does. What users have chosen, ids and devices, is only
+// ever set as text.
+
+import { ask, trace } from './server.js';
+import { bytes, eventName, number, t } from './words.js';
+
+const PAGE = 50;
+const REFRESH = 5_000;
+const MOST_LINES = 500;
+const RETRACE = 2_000;
+
+const $ = (id) => document.getElementById(id);
+
+/** An element with a class and text in it. */
+function make(tag, name, text = '') {
+  const element = document.createElement(tag);
+  element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+/** The trace of one user: a socket that is opened again until it is stopped. */
+class Trace {
+  #socket = null;
+  #timer = 0;
+  #isLost = false;
+
+  constructor(user, onevent) {
+    Object.assign(this, { user, onevent });
+    this.#dial();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+  }
+
+  #dial() {
+    const socket = trace(this.user);
+    this.#socket = socket;
+    socket.addEventListener('message', ({ data }) => {
+      if (socket !== this.#socket) return;
+      this.#isLost = false;
+      this.onevent(JSON.parse(data));
+    });
+    socket.addEventListener('close', () => {
+      if (socket !== this.#socket) return;
+      // Told once, however often it is tried again.
+      if (!this.#isLost) this.onevent({ event: 'lost' });
+      this.#isLost = true;
+      this.#timer = setTimeout(() => this.#dial(), RETRACE);
+    });
+  }
+}
+
+export class People {
+  #after = null;
+  #next = null;
+  #timer = 0;
+  #user = null;
+  #trace = null;
+  #answer = null;
+  #hurried = 0;
+  #lines = [];
+
+  /** `onfailure` is told of what the interface does not answer. */
+  constructor(onfailure) {
+    this.onfailure = onfailure;
+    $('first').addEventListener('click', () => this.#turnTo(null));
+    $('next').addEventListener('click', () => this.#turnTo(this.#next));
+    $('search').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.choose($('wanted').value);
+    });
+    $('trace').addEventListener('click', () => {
+      if (this.#trace) this.#stopTrace();
+      else this.#startTrace();
+    });
+    $('kick').addEventListener('click', () => {
+      $('kick-who').textContent = this.#user;
+      $('reason').value = '';
+      $('confirm').returnValue = 'no';
+      $('confirm').showModal();
+    });
+    $('confirm').addEventListener('close', () => {
+      if ($('confirm').returnValue === 'yes') this.#kick($('reason').value);
+    });
+  }
+
+  /** Goes on asking, until [`stop`]. */
+  begin() {
+    this.#refresh();
+    if (this.#user !== null && !this.#trace) this.#startTrace();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#stopTrace();
+  }
+
+  redraw() {
+    this.#showTraceButton();
+    if (this.#answer) this.#showUser(this.#answer);
+  }
+
+  async #asked(path, body) {
+    try {
+      return await ask(path, body);
+    } catch (failure) {
+      if (!('status' in failure)) throw failure;
+      this.onfailure(failure);
+      return null;
+    }
+  }
+
+  #turnTo(after) {
+    this.#after = after;
+    this.#refresh();
+  }
+
+  async #refresh() {
+    clearTimeout(this.#timer);
+    const after = this.#after;
+    const query = after === null ? '' : `&after=${encodeURIComponent(after)}`;
+    const [online, user] = await Promise.all([
+      this.#asked(`online?limit=${PAGE}${query}`),
+      this.#user === null ? null : this.#asked(`users/${encodeURIComponent(this.#user)}`),
+    ]);
+    // Without an answer whoever is told begins again, when there is one.
+    if (online === null) return;
+    this.#timer = setTimeout(() => this.#refresh(), REFRESH);
+    if (user?.user === this.#user) this.#showUser(user);
+    if (after === this.#after) this.#showOnline(online);
+  }
+
+  #showOnline({ count, users, next }) {
+    this.#next = next;
+    $('count').textContent = number(count);
+    $('first').disabled = this.#after === null;
+    $('next').disabled = next === null;
+    $('nobody').hidden = count > 0;
+    const shown = [...$('users').children].map((item) => item.firstChild.textContent);
+    if (shown.length === users.length && users.every((user, i) => user === shown[i])) return;
+    $('users').replaceChildren(...users.map((user) => {
+      const item = document.createElement('li');
+      const button = make('button', '', user);
+      button.dir = 'auto';
+      button.type = 'button';
+      button.addEventListener('click', () => this.choose(user));
+      item.append(button);
+      return item;
+    }));
+    this.#mark();
+  }
+
+  #mark() {
+    for (const { firstChild: button } of $('users').children) {
+      button.setAttribute('aria-current', button.textContent === this.#user);
+    }
+  }
+
+  /** Shows a user, and begins the trace. */
+  choose(user) {
+    if (user === '') return;
+    this.#stopTrace();
+    this.#user = user;
+    this.#answer = null;
+    this.#mark();
+    $('who').textContent = user;
+    $('user-title').hidden = $('choose').hidden = true;
+    $('about-user').hidden = $('trace').hidden = $('kick').hidden = false;
+    $('connections').replaceChildren();
+    this.#lines.length = 0;
+    $('log').replaceChildren();
+    this.#startTrace();
+    this.#refresh();
+  }
+
+  #showUser(answer) {
+    this.#answer = answer;
+    $('kick').disabled = !answer.online;
+    const items = answer.connections.map(({ device, active, peer, queued }) => {
+      const item = document.createElement('li');
+      const name = make('bdi', 'device', device || t('device'));
+      const state = make('span', active ? 'tag on' : 'tag', t(active ? 'active' : 'parked'));
+      item.append(state, name, make('span', 'dim', peer ?? t('local')));
+      if (queued > 0) item.append(make('span', 'warn', bytes(queued) + t('queued')));
+      return item;
+    });
+    if (!answer.online) {
+      const item = document.createElement('li');
+      item.append(make('span', 'tag off', t('offline')));
+      items.push(item);
+    }
+    if (answer.groups.length > 0) items.push(make('li', 'dim', t('groups') + answer.groups.join(', ')));
+    $('connections').replaceChildren(...items);
+  }
+
+  async #kick(reason) {
+    const user = this.#user;
+    const answer = await this.#asked('kick', { user, ...(reason && { reason }) });
+    if (answer && user === this.#user) {
+      this.#line(make('li', 'close', `${answer.closed}${t('kicked')}`));
+      this.#refresh();
+    }
+  }
+
+  #startTrace() {
+    this.#trace = new Trace(this.#user, (event) => this.#told(event));
+    $('quiet').hidden = false;
+    this.#showTraceButton();
+  }
+
+  #stopTrace() {
+    this.#trace?.stop();
+    this.#trace = null;
+    this.#showTraceButton();
+  }
+
+  #showTraceButton() {
+    $('trace').textContent = t(this.#trace ? 'stop' : 'start');
+    $('trace').setAttribute('aria-pressed', this.#trace !== null);
+    $('log').classList.toggle('tracing', this.#trace !== null);
+  }
+
+  #told(event) {
+    const item = make('li', event.event);
+    const time = new Date().toTimeString().slice(0, 8);
+    const number = event.connection === undefined ? '' : `#${event.connection}`;
+    item.append(make('time', '', time), make('span', 'number', number));
+    item.append(make('b', '', eventName(event.event)), make('span', 'detail', detail(event)));
+    this.#line(item);
+    if (['open', 'close', 'parked', 'promoted'].includes(event.event)) this.#soon();
+  }
+
+  /** The list of connections follows what the trace tells. */
+  #soon() {
+    this.#hurried ||= setTimeout(() => {
+      this.#hurried = 0;
+      this.#refresh();
+    }, 200);
+  }
+
+  /** Adds a line, with the next picture: there may be thousands a second. */
+  #line(item) {
+    if (this.#lines.length === 0) requestAnimationFrame(() => this.#showLines());
+    this.#lines.push(item);
+    if (this.#lines.length > MOST_LINES) this.#lines.shift();
+  }
+
+  /** Shows what has come, and stays at the end if that was in view. */
+  #showLines() {
+    const log = $('log');
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    log.append(...this.#lines);
+    this.#lines = [];
+    while (log.children.length > MOST_LINES) log.firstChild.remove();
+    $('quiet').hidden = log.children.length > 1;
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  }
+}
+
+/** What there is to say of an event beside its name. */
+function detail(event) {
+  switch (event.event) {
+    case 'trace': return `${event.connections.length} ${t('connections')}`;
+    case 'open': return [event.device, event.peer ?? t('local'), event.protocol].filter(Boolean).join(' ');
+    case 'in':
+    case 'out': return `${event.kind} ${bytes(event.bytes)}`;
+    case 'close': return event.reason;
+    case 'missed': return number(event.count);
+    default: return '';
+  }
+}

@@ -1,0 +1,104 @@
+// What the page says, in both languages, and how it writes numbers.
+
+const WORDS = {
+  en: {
+    ops: 'ops', other: '中文', forget: 'Forget key', away: 'Server away', live: 'Live', locked: 'Key needed', starting: 'Connecting…',
+    keyTitle: 'The interface asks for its key', keyHint: 'The first line of the file that --api-key-file names. It stays in this tab until you close it.',
+    key: 'API key', enter: 'Open', badKey: 'That is not the key.', oddKey: 'A key is one word of ASCII.',
+    retry: 'The server does not answer. Trying again…', refused: 'The server says: ', odd: 'The server answers in a way this page does not know: HTTP ',
+    up: 'up for ', people: 'Users and connections', users: 'users', connections: 'connections',
+    messages: 'Messages a second', received: 'received', sent: 'sent', bytes: 'Bytes a second', in: 'in', out: 'out',
+    memory: 'Memory', resident: 'process', turn: 'Loop turn, 99 of 100 within', p99: 'p99', queues: 'Waiting to be sent', waiting: 'in queues',
+    now: 'now', minutes: ' min',
+    closes: 'Closed, by reason', noCloses: 'No connection has been closed yet.',
+    online: 'Online', first: 'First', next: 'Next', find: 'A user’s exact id', show: 'Show', nobody: 'Nobody is online.',
+    user: 'One user', choose: 'Choose a user from the list, or look one up, to see its connections and every frame as it goes by – never what is in it.',
+    quiet: 'Nothing has happened since the trace began.', log: 'Trace', start: 'Trace', stop: 'Stop trace',
+    offline: 'offline', active: 'active', parked: 'parked', queued: ' queued', local: 'local', device: 'default device', groups: 'Groups: ',
+    kick: 'Kick', kickTitle: 'Close every connection of', kickHint: 'Clients are told code 4503, with which longlink.js does not come back by itself.',
+    reason: 'Reason, which the client sees (may be empty)', cancel: 'Cancel', kicked: ' connections closed.',
+    why: {
+      peer: 'closed by the client', eof: 'ended without a close', io: 'connection failed', violation: 'broke the protocol', idle: 'silent',
+      expired: 'ticket expired', message_timeout: 'message took too long', slow_reader: 'read too slowly', memory: 'memory was full',
+      crowded: 'too many of one user', shutdown: 'server went down', handler: 'closed by the server', aborted: 'dropped by the server',
+    },
+    event: { trace: 'trace begins', open: 'open', in: '← in', out: '→ out', parked: 'parked', promoted: 'active again', close: 'closed', missed: 'missed', lost: 'trace lost' },
+  },
+  zh: {
+    ops: '运维', other: 'English', forget: '忘记密钥', away: '服务器无响应', live: '实时', locked: '需要密钥', starting: '连接中…',
+    keyTitle: '接口需要密钥', keyHint: '即 --api-key-file 所指文件的第一行。密钥只保存在本标签页，关闭即失效。',
+    key: 'API 密钥', enter: '进入', badKey: '密钥不正确。', oddKey: '密钥是一个不含空格的 ASCII 词。',
+    retry: '服务器没有响应，正在重试…', refused: '服务器答复：', odd: '服务器的答复无法识别：HTTP ',
+    up: '已运行 ', people: '用户与连接', users: '用户', connections: '连接',
+    messages: '每秒消息', received: '收到', sent: '发出', bytes: '每秒字节', in: '入', out: '出',
+    memory: '内存', resident: '进程', turn: '循环一圈，99% 不超过', p99: 'p99', queues: '等待发送', waiting: '队列中',
+    now: '现在', minutes: ' 分钟',
+    closes: '断开原因', noCloses: '还没有连接断开。',
+    online: '在线', first: '首页', next: '下一页', find: '用户 id（完整）', show: '查看', nobody: '当前无人在线。',
+    user: '单个用户', choose: '从列表选择或查找一个用户，即可看到其连接与每一帧的往来，但绝不显示内容。',
+    quiet: '跟踪开始后还没有动静。', log: '跟踪', start: '跟踪', stop: '停止跟踪',
+    offline: '离线', active: '活动', parked: '停放', queued: ' 排队', local: '本机', device: '默认设备', groups: '群组：',
+    kick: '踢下线', kickTitle: '关闭该用户的所有连接：', kickHint: '客户端会收到 4503，longlink.js 收到后不会自动重连。',
+    reason: '原因，客户端可见（可留空）', cancel: '取消', kicked: ' 个连接已关闭。',
+    why: {
+      peer: '客户端关闭', eof: '未关闭即断开', io: '连接出错', violation: '违反协议', idle: '长时间无声',
+      expired: '票据到期', message_timeout: '消息接收超时', slow_reader: '读取太慢', memory: '内存已满',
+      crowded: '同一用户连接过多', shutdown: '服务器停止', handler: '服务器关闭', aborted: '服务器丢弃',
+    },
+    event: { trace: '开始跟踪', open: '连接', in: '← 收', out: '→ 发', parked: '停放', promoted: '恢复活动', close: '断开', missed: '遗漏', lost: '跟踪中断' },
+  },
+};
+
+const STORED = 'longlink.ops.lang';
+
+export let lang = localStorage.getItem(STORED) ?? (navigator.language.startsWith('zh') ? 'zh' : 'en');
+if (!(lang in WORDS)) lang = 'en';
+
+export const t = (name) => WORDS[lang][name] ?? name;
+export const reasonName = (name) => WORDS[lang].why[name] ?? name;
+export const eventName = (name) => WORDS[lang].event[name] ?? name;
+
+/** Writes the words into everything that has `data-t`, `data-t-label` or `data-t-hint`. */
+export function translate() {
+  document.documentElement.lang = lang === 'zh' ? 'zh-CN' : 'en';
+  for (const element of document.querySelectorAll('[data-t]')) element.textContent = t(element.dataset.t);
+  for (const element of document.querySelectorAll('[data-t-label]')) element.setAttribute('aria-label', t(element.dataset.tLabel));
+  for (const element of document.querySelectorAll('[data-t-hint]')) element.placeholder = t(element.dataset.tHint);
+  document.getElementById('lang').textContent = t('other');
+}
+
+export function otherLanguage() {
+  lang = lang === 'zh' ? 'en' : 'zh';
+  localStorage.setItem(STORED, lang);
+  translate();
+}
+
+/** A count or a rate: three digits, and whole below a thousand. */
+export function number(value) {
+  if (value < 10 && value % 1 !== 0) return value.toFixed(1);
+  if (value < 10_000) return Math.round(value).toLocaleString(lang);
+  return new Intl.NumberFormat(lang, { notation: 'compact', maximumSignificantDigits: 4 }).format(value);
+}
+
+/** Bytes in powers of 1024, as the rest of longlink has them. */
+export function bytes(value) {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let at = 0;
+  for (; value >= 1024 && at < units.length - 1; at += 1) value /= 1024;
+  return `${at > 0 && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[at]}`;
+}
+
+/** A time that was given in seconds. */
+export function seconds(value) {
+  if (value < 0.001) return `${Math.round(value * 1e6)} µs`;
+  if (value < 1) return `${(value * 1e3).toFixed(value < 0.01 ? 1 : 0)} ms`;
+  return `${value.toFixed(1)} s`;
+}
+
+/** How long something has gone on. */
+export function span(value) {
+  const units = [[86_400, 'd'], [3_600, 'h'], [60, 'min'], [1, 's']];
+  const at = units.findIndex(([unit]) => value >= unit);
+  if (at < 0) return '0 s';
+  return units.slice(at, at + 2).map(([unit, name], i) => `${Math.floor((i ? value % units[at][0] : value) / unit)} ${name}`).join(' ');
+}

@@ -1,0 +1,194 @@
+//! What single users do, for who watches them: connections that come and go, and the
+//! kind and size of every frame, never what is in it.
+//!
+//! Connections of traced users have [`Flags::NOTED`], which takes each of their frames off
+//! the hot path, where it is noted. Nobody else's are looked at.
+
+use compact_str::CompactString;
+
+use crate::conn::Flags;
+use crate::conn::arena::Segment;
+use crate::conn::close::CloseReason;
+use crate::conn::decode::{Event, Message};
+use crate::conn::frame::{self, CLOSE, PING, PONG, TEXT};
+
+use super::{ConnId, Handler, Hub};
+
+/// The most users that are traced at once.
+pub const MAX_TRACED: usize = 16;
+/// The most events that are kept until the handler is told, which is once a turn. What is
+/// more is counted.
+const MOST_EVENTS: usize = 256;
+
+/// Something that a traced user's connection did, or that was done to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Which connection. Its user, device and peer still answer.
+    pub conn: ConnId,
+    /// What happened.
+    pub what: Happened,
+}
+
+/// What happened to a traced connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Happened {
+    /// It has opened, with this subprotocol.
+    Opened {
+        /// As it was answered; `None` without one.
+        protocol: Option<String>,
+    },
+    /// A message or control frame has arrived from it.
+    In(TracedFrame),
+    /// A frame was queued for it.
+    Out(TracedFrame),
+    /// Another connection has taken its place.
+    Parked,
+    /// It is active again.
+    Promoted,
+    /// It is gone: what follows is `on_close`.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// A frame, or a message of several, without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TracedFrame {
+    /// What it is.
+    pub kind: FrameKind,
+    /// Bytes of its payload.
+    pub bytes: usize,
+}
+
+/// The kinds of frames (RFC 6455, section 11.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs)]
+pub enum FrameKind {
+    Text,
+    Binary,
+    Ping,
+    Pong,
+    Close,
+}
+
+/// Who is traced, and what has not been told yet.
+#[derive(Debug, Default)]
+pub struct Traces {
+    users: Vec<CompactString>,
+    events: Vec<Traced>,
+    missed: u64,
+}
+
+impl Traces {
+    /// Whether a user is traced.
+    pub fn has_user(&self, user: &str) -> bool {
+        self.users.iter().any(|traced| traced == user)
+    }
+
+    /// Whether something is to be told.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+}
+
+impl Hub {
+    /// Begins to tell [`Handler::on_trace`] of what the connections of a user do, those that
+    /// come included. Returns false, having done nothing, when [`MAX_TRACED`] others are
+    /// traced already. Nothing is slower for other users.
+    pub fn trace(&mut self, user: &str) -> bool {
+        if user.is_empty() || self.is_traced(user) {
+            return !user.is_empty();
+        }
+        if self.traces.users.len() >= MAX_TRACED {
+            return false;
+        }
+        self.traces.users.push(user.into());
+        for conn in self.connections_of(user) {
+            self.conns[conn.index as usize].flags.set(Flags::NOTED);
+        }
+        true
+    }
+
+    /// Ends that.
+    pub fn untrace(&mut self, user: &str) {
+        self.traces.users.retain(|traced| traced != user);
+        for conn in self.connections_of(user) {
+            self.conns[conn.index as usize].flags.clear(Flags::NOTED);
+        }
+    }
+
+    /// Whether a user is traced.
+    pub fn is_traced(&self, user: &str) -> bool {
+        self.traces.has_user(user)
+    }
+
+    /// Takes note of an event of a connection that is traced, or stands aside.
+    pub(super) fn note(&mut self, index: u32, what: Happened) {
+        if self.conns[index as usize].is_aside() {
+            return;
+        }
+        if self.traces.events.len() < MOST_EVENTS {
+            let conn = ConnId { index, serial: self.conns[index as usize].serial };
+            self.traces.events.push(Traced { conn, what });
+        } else {
+            self.traces.missed += 1;
+        }
+    }
+
+    /// Begins to take note of a connection that has opened.
+    #[cold]
+    pub(super) fn note_opened(&mut self, index: u32, protocol: Option<&str>) {
+        self.conns[index as usize].flags.set(Flags::NOTED);
+        self.note(index, Happened::Opened { protocol: protocol.map(str::to_owned) });
+    }
+
+    /// Takes note of what has arrived.
+    pub(super) fn note_in(&mut self, index: u32, event: &Event<'_>) {
+        let (kind, bytes) = match event {
+            Event::Message(Message::Text(text)) => (FrameKind::Text, text.len()),
+            Event::Message(Message::Binary(data)) => (FrameKind::Binary, data.len()),
+            Event::Ping(payload) => (FrameKind::Ping, payload.len()),
+            Event::Pong(payload) => (FrameKind::Pong, payload.len()),
+            Event::Close(payload) => (FrameKind::Close, payload.len()),
+        };
+        self.note(index, Happened::In(TracedFrame { kind, bytes }));
+    }
+
+    /// Takes note of a frame that was queued.
+    #[cold]
+    pub(super) fn note_out(&mut self, index: u32, segment: Segment) {
+        let frame = self.arena.slice(segment);
+        let (kind, bytes) = (kind_of(frame[0]), frame::server_payload(frame).len());
+        self.note(index, Happened::Out(TracedFrame { kind, bytes }));
+    }
+    /// Tells the handler what was noted, if anything was.
+    pub(super) fn tell_traced<H: Handler>(&mut self, handler: &mut H) {
+        // Whatever is sent has what is left of a broadcast's walk queued.
+        let few = self.traces.events.len() < MOST_EVENTS / 2;
+        if self.traces.events.is_empty() || (self.walk.is_some() && few) {
+            return;
+        }
+        self.tell_all_traced(handler);
+    }
+
+    #[cold]
+    pub(super) fn tell_all_traced<H: Handler>(&mut self, handler: &mut H) {
+        let mut events = std::mem::take(&mut self.traces.events);
+        let missed = std::mem::take(&mut self.traces.missed);
+        handler.on_trace(self, &events, missed);
+        events.clear();
+        self.traces.events = events;
+    }
+}
+
+fn kind_of(first: u8) -> FrameKind {
+    match first {
+        TEXT => FrameKind::Text,
+        PING => FrameKind::Ping,
+        PONG => FrameKind::Pong,
+        CLOSE => FrameKind::Close,
+        _ => FrameKind::Binary,
+    }
+}

@@ -1,0 +1,257 @@
+// The page: two phones, the picture of their connections, what to try, and the code.
+
+import { paintAvatar } from './log.js';
+import { Phone, isId } from './phone.js';
+import { isChinese, otherLanguage, say, show, translate } from './words.js';
+
+const DRAW_EVERY = 100; // milliseconds: texts and countdowns
+const MOVE_EVERY = 40; // the strips
+const STILL_EVERY = 1_000; // the strips for who wants no motion
+const GUESTS = [['carol', 'dave'], ['erin', 'frank'], ['grace', 'heidi']];
+
+const $ = (id) => document.getElementById(id);
+const params = new URLSearchParams(location.hash.slice(1));
+
+function remembered(key) {
+  try {
+    return sessionStorage.getItem(`longlink.${key}`) ?? '';
+  } catch {
+    return ''; // storage is off: nothing is remembered
+  }
+}
+
+function remember(key, value) {
+  try {
+    sessionStorage.setItem(`longlink.${key}`, value);
+  } catch { /* as above */ }
+}
+
+// --- the server ----------------------------------------------------------------------------
+
+const page = {
+  url: location.origin,
+  wantsTickets: false,
+
+  /** Whether it wants tickets, as far as it answers. */
+  async askServer() {
+    try {
+      const answer = await fetch('/demo/server.json');
+      if (answer.ok) page.wantsTickets = (await answer.json()).tickets;
+    } catch { /* not there: the connections say so */ }
+    writeCode();
+    return page.wantsTickets;
+  },
+
+  other: (phone) => seats.find((seat) => seat.phone !== phone).phone,
+
+  /** Whether somebody of this page is meant, and not there. */
+  isAway(id) {
+    const phones = seats.map(({ phone }) => phone).filter(({ user }) => user === id);
+    return phones.length > 0 && phones.every(({ state }) => state !== 'open');
+  },
+
+  told(phone, event, detail) {
+    const seat = seats.find((one) => one.phone === phone);
+    if (seat) events[event]?.(seat, detail);
+  },
+};
+
+// --- the two -------------------------------------------------------------------------------
+
+let shown = 0; // on a narrow screen
+let unread = 0; // while the tab is in the background
+
+function take(template, place) {
+  const node = $(template).content.firstElementChild.cloneNode(true);
+  document.querySelector(place).append(node);
+  return node;
+}
+
+const tab = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
+const seats = [];
+for (const [at, keys] of [['id', 'ticket'], ['peer', 'peerTicket']].entries()) {
+  const lane = take('lane', '.lanes');
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.append(...['avatar', 'label', 'badge'].map((name) => {
+    const span = document.createElement('span');
+    span.className = name;
+    return span;
+  }));
+  document.querySelector('.tabs').append(button);
+  const canvas = lane.querySelector('canvas');
+  const node = take('phone', '.phones');
+  const phone = new Phone(node, canvas, `demo-${tab}-${at}`, page);
+  const seat = { at, keys, lane, canvas, button, node, phone, news: 0 };
+  const pulse = lane.querySelector('.pulse');
+  pulse.onclick = () => phone.ping();
+  pulse.onanimationend = () => pulse.classList.remove('beating');
+  button.onclick = () => look(seat);
+  seats.push(seat);
+}
+const [left, right] = seats;
+
+function look(seat) {
+  shown = seat.at;
+  seat.news = 0;
+  draw();
+}
+
+const queued = new Set(); // seats with something that waits because of a cut
+
+const events = {
+  named(seat, before) {
+    const { phone, keys: [key] } = seat;
+    const { user } = phone;
+    remember(key, user);
+    if (params.has(key) && params.get(key) !== user) {
+      params.set(key, user);
+      params.delete(seat.keys[1]);
+      history.replaceState(null, '', `#${params}`);
+    }
+    for (const node of [seat.lane, seat.button]) paintAvatar(node.querySelector('.avatar'), user);
+    page.other(phone).retarget(before, user);
+    tell();
+  },
+  joined: ({ keys: [key] }) => remember(`${key}.off`, ''),
+  left: ({ keys: [key] }) => remember(`${key}.off`, '1'),
+  sent: () => done('send'),
+  queued(seat) {
+    if (!seat.phone.isCut) return;
+    queued.add(seat);
+    done('cut');
+  },
+  flushed: (seat) => queued.delete(seat) && done('back'),
+  received(seat) {
+    if (document.hidden) unread += 1;
+    if (seat.at !== shown) seat.news += 1;
+  },
+};
+
+function done(step) {
+  document.querySelector(`[data-step="${step}"]`).classList.add('done');
+  tell();
+}
+
+// --- what it says --------------------------------------------------------------------------
+
+const literal = (text) => `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`;
+
+function writeCode() {
+  const [me, you] = seats.map(({ phone }) => phone.user);
+  const url = location.origin.replace(/^http/, 'ws');
+  const ticket = page.wantsTickets ? ', getTicket: askYourBackend' : '';
+  show($('download'), `curl -O ${location.origin}/longlink.js`);
+  show($('snippet'), [
+    "const { connect } = require('./longlink.js')",
+    '',
+    `const link = connect({ url: '${url}', user: ${literal(me)}${ticket} })`,
+    "link.on('message', ({ from, message }) => console.log(from, message))",
+    `link.send(${literal(you)}, ${literal(say('first', you))})`,
+  ].join('\n'));
+}
+
+/** What names the two. */
+function tell() {
+  const [me, you] = seats.map(({ phone }) => phone.user);
+  for (const [step, word] of [['send', 'stepSend'], ['cut', 'stepCut'], ['back', 'stepBack']]) {
+    const line = document.querySelector(`[data-step="${step}"]`);
+    show(line.firstElementChild, say(word, me, you));
+    line.ariaLabel = line.classList.contains('done') ? `${line.textContent} (${say('done')})` : null;
+  }
+  const guests = GUESTS.find((pair) => !pair.some((name) => name === me || name === you));
+  $('invite').href = `/#${new URLSearchParams({ id: guests[0], peer: guests[1] })}`;
+  writeCode();
+}
+
+function draw() {
+  for (const { at, lane, canvas, button, node, phone, news } of seats) {
+    const { user, state, opens, strip } = phone;
+    const reconnects = Math.max(0, opens - 1);
+    const part = (name) => lane.querySelector(name);
+    phone.draw();
+    lane.dataset.state = button.dataset.state = state;
+    show(part('.rtt'), strip.rtt === null ? '–' : say('ms', strip.rtt.toFixed(strip.rtt < 10 ? 1 : 0)));
+    if (strip.beats > Number(part('.beats').textContent)) part('.pulse').classList.add('beating');
+    show(part('.beats'), String(strip.beats));
+    show(part('.reconnects'), String(reconnects));
+    show(part('.wire'), strip.wire.slice(0, 160));
+    part('.pulse').ariaLabel = part('.pulse').title = say('pingNow', user);
+    part('.pulse').disabled = state !== 'open';
+    canvas.ariaLabel = say('trace', user, say(state), strip.beats, reconnects);
+    button.ariaPressed = String(at === shown);
+    show(button.querySelector('.label'), user);
+    show(button.querySelector('.badge'), news ? String(news) : '');
+    node.classList.toggle('shown', at === shown);
+  }
+  const names = seats.map(({ phone: { user, state } }) => `${state === 'open' ? '●' : '○'} ${user}`);
+  document.title = `${unread ? `(${unread}) ` : ''}${names.join(' ')} · longlink`;
+}
+
+function speak() {
+  document.documentElement.lang = isChinese() ? 'zh-CN' : 'en';
+  translate(document);
+  show($('lang'), say('lang'));
+  $('lang').lang = isChinese() ? 'en' : 'zh-CN';
+  for (const { phone } of seats) phone.translate();
+  tell();
+  draw();
+}
+
+// --- what is pressed -----------------------------------------------------------------------
+
+$('lang').onclick = () => {
+  otherLanguage();
+  speak();
+};
+$('toCode').onclick = (event) => {
+  event.preventDefault(); // what is behind the # names the two
+  $('code').scrollIntoView();
+  $('code').focus({ preventScroll: true });
+};
+$('copy').onclick = async () => {
+  try {
+    await navigator.clipboard.writeText($('snippet').textContent);
+    show($('copy'), say('copied'));
+  } catch {
+    getSelection().selectAllChildren($('snippet')); // no clipboard without TLS
+  }
+};
+window.addEventListener('hashchange', () => location.reload());
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) unread = 0;
+});
+
+// --- begin ---------------------------------------------------------------------------------
+
+const still = matchMedia('(prefers-reduced-motion: reduce)');
+let moved = -Infinity;
+function move(now) {
+  requestAnimationFrame(move);
+  if (now - moved < (still.matches ? STILL_EVERY : MOVE_EVERY)) return;
+  moved = now;
+  for (const { phone } of seats) phone.strip.draw();
+}
+
+function names() {
+  const wished = seats.map(({ keys: [key] }) =>
+    [params.get(key), remembered(key)].find((id) => id && isId(id)));
+  const me = wished[0] ?? ['alice', 'bob'].find((name) => name !== wished[1]);
+  return [me, wished[1] ?? ['bob', 'alice'].find((name) => name !== me)];
+}
+
+async function begin() {
+  speak();
+  await page.askServer();
+  names().forEach((name, n) => {
+    const { phone, keys: [key, ticket] } = seats[n];
+    phone.become(name, params.get(ticket) ?? '');
+    if (!remembered(`${key}.off`)) phone.join();
+  });
+  left.phone.suggest(() => say('first', right.phone.user));
+  requestAnimationFrame(move);
+  setInterval(draw, DRAW_EVERY);
+  draw();
+}
+
+begin();

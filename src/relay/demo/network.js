@@ -1,0 +1,78 @@
+// One person's network, which can be cut: the sockets that are made through it hear nothing any
+// more, and new ones do not open, as on a phone that has lost its signal.
+
+const FAILS_AFTER = 400; // milliseconds; an attempt without a network
+
+/** Tells `watcher.sent(data)` and `watcher.received(data)` of all that passes. */
+export function makeNetwork(watcher) {
+  const live = new Set();
+  let cut = false;
+
+  /** What `longlink.js` uses of a browser's socket. */
+  class Socket {
+    onopen = null;
+    onmessage = null;
+    onclose = null;
+    #raw = null;
+    #timer = 0;
+    #ended = false;
+
+    constructor(url, protocols = []) {
+      live.add(this);
+      if (cut) {
+        this.#timer = setTimeout(() => this.lose(), FAILS_AFTER);
+        return;
+      }
+      const raw = (this.#raw = new WebSocket(url, protocols));
+      raw.onopen = (event) => this.#ended || this.onopen?.(event);
+      raw.onmessage = (event) => {
+        if (this.#ended) return;
+        watcher.received(event.data);
+        this.onmessage?.(event);
+      };
+      raw.onclose = ({ code, reason }) => this.#end({ code, reason });
+    }
+
+    get readyState() {
+      return this.#ended ? WebSocket.CLOSED : (this.#raw?.readyState ?? WebSocket.CONNECTING);
+    }
+
+    send(data) {
+      this.#raw.send(data);
+      watcher.sent(data);
+    }
+
+    close() {
+      if (this.#raw) this.#raw.close();
+      else this.lose();
+    }
+
+    /** The network is gone (RFC 6455, section 7.1.5: 1006 is no frame's code). */
+    lose() {
+      this.#raw?.close();
+      this.#end({ code: 1006, reason: '' });
+    }
+
+    #end(event) {
+      if (this.#ended) return;
+      this.#ended = true;
+      clearTimeout(this.#timer);
+      live.delete(this);
+      this.onclose?.(event);
+    }
+  }
+
+  return {
+    Socket,
+    get isCut() {
+      return cut;
+    },
+    cut() {
+      cut = true;
+      for (const socket of [...live]) socket.lose();
+    },
+    restore() {
+      cut = false;
+    },
+  };
+}

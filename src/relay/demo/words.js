@@ -1,0 +1,145 @@
+// What the page says, in English and Chinese, and which of the two.
+
+const WORDS = {
+  headline: ['Mini-programs that stay connected', '让小程序一直在线'],
+  lead: [
+    'One WebSocket for each user: messages arrive at once, in both directions, and a lost connection comes back by itself. Here are two people, each connected to this server.',
+    '每个用户一条 WebSocket：消息双向即时到达，断了自己重连。这里有两个人，各自连着这台服务器。',
+  ],
+  leadPhone: [
+    'Messages both ways, reconnecting by itself. Two people are connected here.',
+    '消息双向即时到达，断线自动重连。这里有两个人在线。',
+  ],
+  try: ['Try it', '试一试'],
+  stepSend: ['Press Send for {0}: {1} has it at once.', '替 {0} 点“发送”：{1} 马上收到。'],
+  stepCut: ['Cut {0}’s network, and write on: it waits.', '断开 {0} 的网络，接着写：消息先留着。'],
+  stepBack: ['Restore it: what waited arrives, in order.', '恢复网络：留着的消息按顺序送到。'],
+  done: ['done', '已完成'],
+  toCode: ['This is all your mini-program needs', '你的小程序只要这几行'],
+  invite: ['Open two more people', '再开两个人'],
+  lang: ['中文', 'English'],
+  people: ['Whose phone', '看谁的手机'],
+  phoneOf: ['{0}’s phone', '{0} 的手机'],
+
+  off: ['Disconnected', '已断开'],
+  connecting: ['Connecting…', '连接中…'],
+  open: ['Connected', '已连接'],
+  waiting: ['Reconnecting', '重连中'],
+  paused: ['Paused', '已暂停'],
+  ms: ['{0} ms', '{0} 毫秒'],
+  cut: ['Cut network', '断开网络'],
+  restore: ['Restore', '恢复网络'],
+  noNetwork: ['No network.', '没有网络。'],
+  noServer: ['No connection.', '连接断了。'],
+  next: ['Attempt {0} in {1} s', '{1} 秒后第 {0} 次重试'],
+  trying: ['Attempt {0}…', '第 {0} 次重试…'],
+  now: ['Now', '立即'],
+  queued: ['{0} waiting', '{0} 条待发'],
+
+  edit: ['{0}: change', '{0}：修改'],
+  id: ['User id', '用户 ID'],
+  ticket: ['Ticket', '票据'],
+  connect: ['Connect', '连接'],
+  disconnect: ['Disconnect', '断开连接'],
+  badId: [
+    '1 to 128 bytes, without “/”, control characters, “.” and “..”',
+    '1–128 字节，不能含“/”和控制字符，不能是“.”或“..”',
+  ],
+  anyId: ['Any name you like: this server asks for no proof.', '随便起一个：这台服务器不要求证明身份。'],
+  needed: [
+    'This server lets nobody in without a ticket. Your backend signs them; by hand it is:',
+    '没有票据，这台服务器不让进。票据由你的后端签发，手工签发是：',
+  ],
+  refused: [
+    'The server did not take the ticket: it has expired, or is for somebody else. A new one:',
+    '服务器没有接受票据：过期了，或者是别人的。重新签发：',
+  ],
+
+  log: ['Messages', '消息记录'],
+  empty: ['Nothing yet. What {0} gets appears here.', '还没有消息。{0} 收到的会出现在这里。'],
+  whom: ['Send to', '发送给'],
+  one: ['To', '发给'],
+  all: ['Everyone', '群发'],
+  to: ['Recipient’s user id', '对方的用户 ID'],
+  message: ['Message', '输入消息'],
+  send: ['Send', '发送'],
+  first: ['Hi {0}, can you hear me?', '{0}，听得到吗？'],
+  toAll: ['to everyone', '群发'],
+  toOther: ['to {0}', '发给 {0}'],
+  sending: ['waiting to be sent', '等待发送'],
+  sent: ['sent', '已发送'],
+  failed: ['not sent: {0}', '未发送：{0}'],
+
+  saidOpen: ['Connected as {0}', '已连接，身份是 {0}'],
+  saidBack: ['Connected again', '重新连上了'],
+  saidCut: ['The network is cut', '网络断开了'],
+  saidLost: ['Connection lost', '连接断了'],
+  saidSilent: ['The server is silent: reconnecting', '服务器没有回应，重新连接'],
+  saidFailed: ['Cannot connect; trying again', '连不上，继续重试'],
+  saidOff: ['Disconnected', '已断开'],
+  saidOdd: ['Not a frame: {0}', '不是一帧：{0}'],
+  saidAway: [
+    '{0} is not connected. The server keeps nothing: this one is lost.',
+    '{0} 不在线。服务器不存消息：这条丢了。',
+  ],
+
+  saidAll: [
+    'With tickets the server passes it on only if yours says “broadcast”.',
+    '要票据的服务器，只有票据允许群发（broadcast）才会转发。',
+  ],
+
+  live: ['The two connections, live', '两条连接的实况'],
+  period: ['the last 30 s', '最近 30 秒'],
+  beat: ['heartbeat', '心跳'],
+  mail: ['message', '消息'],
+  down: ['no connection', '断线'],
+  attempt: ['attempt', '重试'],
+  pingNow: ['Ping {0} now', '{0}：立即心跳'],
+  beats: ['heartbeats', '心跳'],
+  reconnects: ['reconnects', '重连'],
+  trace: ['{0}: {1}, {2} heartbeats, {3} reconnects', '{0}：{1}，{2} 次心跳，{3} 次重连'],
+
+  code: ['This is all your mini-program needs', '你的小程序只要这几行'],
+  codeLead: [
+    'One file without dependencies, the one that this page uses. Next to your app.js:',
+    '一个没有依赖的文件，本页用的也是它。放到 app.js 旁边：',
+  ],
+  copy: ['Copy', '复制'],
+  copied: ['Copied', '已复制'],
+};
+
+const KEY = 'longlink.lang';
+
+function stored() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null; // storage is off: nothing is remembered
+  }
+}
+
+let language = stored() ?? (/^zh/i.test(navigator.language) ? 'zh' : 'en');
+
+export const isChinese = () => language === 'zh';
+
+export function otherLanguage() {
+  language = isChinese() ? 'en' : 'zh';
+  try {
+    localStorage.setItem(KEY, language);
+  } catch { /* as above */ }
+}
+
+export const say = (key, ...args) =>
+  WORDS[key][isChinese() ? 1 : 0].replace(/\{(\d)\}/g, (_, n) => args[n]);
+
+/** Changes a text only if it is another: what reads the page aloud hears of changes alone. */
+export function show(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Everything below `root` that is marked with a word. */
+export function translate(root) {
+  for (const node of root.querySelectorAll('[data-t]')) show(node, say(node.dataset.t));
+  for (const node of root.querySelectorAll('[data-t-label]')) node.ariaLabel = say(node.dataset.tLabel);
+  for (const node of root.querySelectorAll('[data-t-hint]')) node.placeholder = say(node.dataset.tHint);
+}

@@ -1,0 +1,173 @@
+//! `longlink tail`: what it prints, across a restart too, and what it says when it cannot.
+
+use std::io::Write;
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+#[cfg(feature = "tls")]
+use crate::certs::Authority;
+use crate::fake;
+use crate::program::{DEADLINE, Folder, Lines, Program, longlink, run};
+#[cfg(feature = "tls")]
+use crate::tls::Files;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A running tail; dropped, it is killed.
+struct Tail {
+    child: Child,
+    out: Lines,
+    notices: Lines,
+}
+
+impl Tail {
+    fn start(args: &[&str]) -> Tail {
+        let mut command = longlink(&[&["tail"], args].concat());
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().expect("it starts");
+        let out = Lines::of(child.stdout.take().unwrap());
+        let notices = Lines::of(child.stderr.take().unwrap());
+        Tail { child, out, notices }
+    }
+
+    /// The next line without its time.
+    fn line(&self) -> String {
+        let line = self.out.next().expect("it goes on");
+        assert_eq!(line.find("  "), Some("00:00:00.000".len()), "{line}");
+        line["00:00:00.000  ".len()..].to_owned()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server with the interface on an address of its own, and its log read away.
+fn server(addresses: [&str; 2], args: &[&str]) -> (Program, String) {
+    let listen = ["--listen", addresses[0], "--api-listen", addresses[1]];
+    let mut program = Program::spawn(&mut longlink(&[&listen[..], args].concat()), 1);
+    let api = program.stdout.next().expect("it announces the interface");
+    drop(program.log());
+    (program, api.strip_prefix("api on ").expect("the announced form").to_owned())
+}
+
+fn failing(args: &[&str]) -> (i32, String) {
+    let (code, out, err) = run(&mut longlink(&[&["tail", "A"], args].concat()));
+    assert_eq!(out, "", "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    (code, err)
+}
+
+#[test]
+fn each_event_is_a_line_and_none_has_a_colour() {
+    let (program, api) = server(["127.0.0.1:0"; 2], &[]);
+    let tail = Tail::start(&["小明", "--url", &api]);
+    assert_eq!(tail.line(), "-       trace     小明, connections: 0");
+    let mut user = program.user("%E5%B0%8F%E6%98%8E?device=phone");
+    assert!(tail.line().contains("  open      phone 127.0.0.1:"));
+    user.send("ping".into()).unwrap();
+    assert!(tail.line().contains("  in        text         4 B"));
+    assert!(tail.line().contains("  out       text        15 B"));
+    user.close(None).unwrap();
+    assert!(tail.line().contains("  in        close        0 B"));
+    assert!(tail.line().contains("  out       close        0 B"));
+    assert!(tail.line().contains("  close     closed by peer (1005)"));
+}
+
+#[test]
+fn for_scripts_each_is_a_json_object() {
+    let folder = Folder::new();
+    let key = folder.file("key", &format!("{KEY}\n"));
+    let (program, api) = server(["127.0.0.1:0"; 2], &["--api-key-file", &key]);
+    let user = program.user("A");
+    let tail = Tail::start(&["A", "--url", &api, "--key-file", &key, "--json"]);
+    let began: Value = serde_json::from_str(&tail.out.next().unwrap()).unwrap();
+    assert_eq!((&began["event"], &began["user"]), (&"trace".into(), &"A".into()));
+    assert_eq!(began["connections"].as_array().map(Vec::len), Some(1));
+    assert!(began["time"].as_u64() > Some(1_700_000_000_000));
+    drop(user);
+    let closed: Value = serde_json::from_str(&tail.out.next().unwrap()).unwrap();
+    assert_eq!(closed["event"], "close");
+}
+
+#[test]
+fn it_comes_back_after_a_restart() {
+    let (mut program, api) = server(["127.0.0.1:0"; 2], &[]);
+    let addresses = [program.addr().to_owned(), api.strip_prefix("http://").unwrap().to_owned()];
+    let tail = Tail::start(&["A", "--url", &api]);
+    assert!(tail.line().contains("trace     A"));
+    program.stop();
+    let notice = tail.notices.next().unwrap();
+    assert!(notice.contains("gone away") && notice.contains("1001"), "{notice}");
+    assert!(notice.contains("trying again"), "{notice}");
+    let (program, _) = server([&addresses[0], &addresses[1]], &[]);
+    assert!(tail.line().contains("trace     A"));
+    let _user = program.user("A");
+    assert!(tail.line().contains("  open  "));
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line() {
+    let folder = Folder::new();
+    let key = folder.file("key", &format!("{KEY}\n"));
+    let other = folder.file("other", &KEY.to_uppercase());
+    let (program, api) = server(["127.0.0.1:0"; 2], &["--api-key-file", &key]);
+    let main = format!("http://{}", program.addr());
+
+    for args in [&["--url", &api][..], &["--url", &main], &["--url", &api, "--key-file", &other]] {
+        let (code, err) = failing(args);
+        assert!(code == 1 && err.contains("401") && err.contains("--key-file"), "{err}");
+    }
+    let plain = Program::start(&[]);
+    let (code, err) = failing(&["--url", &format!("http://{}", plain.addr())]);
+    assert!(code == 1 && err.contains("no backend's interface") && err.contains("404"), "{err}");
+
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, err) = failing(&["--url", &format!("http://{closed}")]);
+    assert!(code == 1 && err.contains("cannot reach") && err.contains("--api-listen"), "{err}");
+
+    let mute = fake::serve(|mut stream| {
+        fake::read_head(&mut stream);
+        let _ = stream.write_all(b"220 mail.example.com ESMTP\r\n");
+    });
+    let (code, err) = failing(&["--url", &format!("http://{mute}")]);
+    assert!(code == 1 && err.contains("does not speak HTTP"), "{err}");
+
+    let (code, err) = failing(&["--url", "127.0.0.1:9090"]);
+    assert!(code == 2 && err.contains("--url") && err.contains("http://"), "{err}");
+    let short = folder.file("short", "s3cr3t");
+    let (code, err) = failing(&["--key-file", &short]);
+    assert!(code == 2 && err.contains("32 to 1024 bytes") && !err.contains("s3cr3t"), "{err}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn over_tls_it_believes_whom_it_is_told_to() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let files = Files::new(&folder, &authority.chain_at("127.0.0.1"));
+    let (key, root) = (folder.file("key", KEY), folder.file("root.pem", &authority.root()));
+    let program = Program::start(&[&files.flags()[..], &["--api-key-file", &key]].concat());
+    let args = ["A", "--url", &program.addresses[0], "--key-file", &key];
+    let (code, err) = failing(&args[1..]);
+    assert!(code == 1 && err.contains("certificate"), "{err}");
+    let tail = Tail::start(&[&args[..], &["--ca", &root]].concat());
+    assert!(tail.line().contains("trace     A"));
+}
+
+#[test]
+fn it_ends_when_nobody_reads_it() {
+    let (program, api) = server(["127.0.0.1:0"; 2], &[]);
+    let mut child =
+        longlink(&["tail", "A", "--url", &api]).stdout(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let until = std::time::Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() {
+        assert!(std::time::Instant::now() < until, "it goes on");
+        drop(program.user("A"));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

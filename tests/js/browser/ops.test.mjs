@@ -1,0 +1,281 @@
+// The ops page in Chromium: keys, numbers, who is online, traces. The screenshots land in
+// target/screenshots/.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import WebSocket from 'ws';
+import { eventually, launch, Tab } from '../support/browser.mjs';
+import { binary, startServer } from '../support/server.mjs';
+
+// Characters that a subprotocol has not: the page has to escape them.
+const KEY = `${randomBytes(20).toString('base64')}/=(+)`;
+// What Chromium says of an answer that the page shows by itself.
+const REFUSALS = /status of (401|404|429)|WebSocket connection .* failed|ERR_CONNECTION_REFUSED/;
+
+let browser;
+let server;
+let folder;
+let args;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'll-ops-'));
+  writeFileSync(join(folder, 'key'), `${KEY}\n`);
+  args = ['--api-key-file', join(folder, 'key')];
+  server = await startServer({ args });
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A connection of a user's; it answers nothing by itself. */
+function connect(user, on = server, query = '') {
+  const socket = new WebSocket(on.wsUrlOf(user) + query);
+  return new Promise((resolve, reject) => {
+    socket.once('open', () => resolve(socket));
+    socket.once('error', reject);
+  });
+}
+
+/** A tab with the page, past the question for the key. */
+async function open(options = {}, on = server) {
+  const context = await browser.newContext({ locale: 'en', viewport: { width: 1280, height: 900 }, ...options });
+  const tab = await Tab.open(context, `${on.url}/ops`);
+  await tab.page.locator('#key').fill(KEY);
+  await tab.page.keyboard.press('Enter');
+  await is(tab, 'live');
+  return tab;
+}
+
+const is = (tab, state) => tab.page.locator(`body[data-state="${state}"]`).waitFor({ timeout: 20_000 });
+
+async function close(tab) {
+  tab.isClean(REFUSALS);
+  await tab.page.context().close();
+}
+
+/** Looks a user up. */
+async function choose(tab, user) {
+  await tab.page.fill('#wanted', user);
+  await tab.page.press('#wanted', 'Enter');
+  await sees(tab, 'trace');
+}
+
+/** Waits for a line of the trace of this kind, with this text in it. */
+async function sees(tab, kind, text = '') {
+  await tab.page.locator(`#log li.${kind}`, { hasText: text }).last().waitFor();
+}
+
+/** The value of now of a chart's line. */
+function figure(tab, chart, line) {
+  return tab.page.locator('.chart', { has: tab.page.getByRole('heading', { name: chart }) }).locator('dd').nth(line).textContent();
+}
+
+/** `number` users made by the command, who stay until the test ends. */
+async function crowd(t, number, mode, ...more) {
+  const url = `${server.wsUrl}/websocket/u{user}`;
+  const child = spawn(binary(), ['bench', mode, url, '--connections', String(number), '--duration', '300', ...more], { stdio: 'ignore' });
+  const ended = new Promise((resolve) => { child.once('exit', resolve); });
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await ended;
+    await eventually('they are gone', async () => (await online()).count === 0);
+  });
+  await eventually('they are online', async () => (await online()).count >= number, 60_000);
+}
+
+async function online() {
+  const answer = await fetch(`${server.url}/api/online?limit=1`, { headers: { Authorization: `Bearer ${KEY}` } });
+  return answer.json();
+}
+
+test('its files have the strict headers, and are there where the interface is', async (t) => {
+  const other = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
+  const api = await eventually('the interface', () => other.stdout.match(/^api on (\S+)$/m)?.[1]);
+  for (const path of ['/ops', '/ops/ops.css', '/ops/ops.js', '/ops/server.js', '/ops/chart.js', '/ops/people.js', '/ops/words.js']) {
+    for (const base of [server.url, api]) {
+      const answer = await fetch(base + path);
+      assert.equal(answer.status, 200, path);
+      const policy = answer.headers.get('content-security-policy');
+      assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:;/);
+      assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
+      assert.doesNotMatch(await answer.text(), /https?:\/\/(?!www\.w3\.org\/2000\/svg)/, 'nothing is loaded from elsewhere');
+    }
+    assert.equal((await fetch(other.url + path)).status, 404, 'without a key not where clients connect');
+  }
+});
+
+test('the key is asked for, kept for the tab, and in no URL', async () => {
+  const context = await browser.newContext({ locale: 'en' });
+  const tab = await Tab.open(context, `${server.url}/ops`);
+  const { page } = tab;
+  const urls = [];
+  page.on('request', (request) => urls.push(request.url()));
+  await is(tab, 'locked');
+  assert.equal(await page.textContent('#key-note'), '');
+  await page.fill('#key', 'x'.repeat(40));
+  await page.press('#key', 'Enter');
+  await page.getByText('That is not the key.').waitFor();
+  await page.fill('#key', 'ключ');
+  await page.press('#key', 'Enter');
+  await page.getByText('one word of ASCII').waitFor();
+  await page.fill('#key', KEY);
+  await page.press('#key', 'Enter');
+  await is(tab, 'live');
+  await choose(tab, 'A');
+  await page.reload();
+  await is(tab, 'live');
+  assert.equal(await page.evaluate(() => localStorage.length), 0);
+  await page.click('#forget');
+  await is(tab, 'locked');
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  const shown = [...urls, ...tab.sockets.map((socket) => socket.url)].join(' ');
+  assert.ok(!shown.includes(KEY) && !shown.includes(encodeURIComponent(KEY)));
+  await close(tab);
+});
+
+test('without a key nothing is asked for', async (t) => {
+  const other = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
+  const api = await eventually('the interface', () => other.stdout.match(/^api on (\S+)$/m)?.[1]);
+  const context = await browser.newContext({ locale: 'en' });
+  const tab = await Tab.open(context, `${api}/ops`);
+  await is(tab, 'live');
+  await tab.page.getByText('Nobody is online.').waitFor();
+  await tab.page.getByText('No connection has been closed yet.').waitFor();
+  const socket = await connect('A', other);
+  await choose(tab, 'A');
+  socket.send('ping');
+  await sees(tab, 'in', 'text 4 B');
+  socket.close();
+  await sees(tab, 'close', 'closed by peer');
+  tab.isClean();
+  await context.close();
+});
+
+test('a user is watched and kicked, and its id is only ever text', async () => {
+  const tab = await open();
+  const { page } = tab;
+  const name = '<img src=x onerror=alert(1)>';
+  const socket = await connect(name, server, `?device=${encodeURIComponent('<b>phone')}`);
+  const received = [];
+  socket.on('message', (data) => received.push(String(data)));
+  await page.locator('#users button', { hasText: name }).click();
+  await sees(tab, 'trace');
+  await page.locator('#connections li', { hasText: '<b>phone' }).waitFor();
+  assert.equal(await page.textContent('#who'), name);
+  socket.send(JSON.stringify({ toUserId: name, message: 'a secret' }));
+  await sees(tab, 'in', 'text');
+  await sees(tab, 'out', 'text');
+  await eventually('it is there', () => received.length > 0);
+  const told = tab.sockets.at(-1).received.join('\n');
+  assert.ok(told.includes('"kind":"text"') && !told.includes('secret'));
+  const second = await connect(name, server, `?device=${encodeURIComponent('<b>phone')}`);
+  await sees(tab, 'parked');
+  await page.locator('#connections .tag', { hasText: 'parked' }).waitFor();
+
+  await page.click('#kick');
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  assert.ok(socket.readyState === WebSocket.OPEN, 'not without a confirmation');
+  const closed = new Promise((resolve) => { second.once('close', (code, reason) => resolve([code, String(reason)])); });
+  await page.click('#kick');
+  assert.equal(await page.textContent('#kick-who'), name);
+  await page.fill('#reason', 'paid up');
+  await page.getByRole('dialog').getByRole('button', { name: 'Kick' }).click();
+  assert.deepEqual(await closed, [4503, 'paid up']);
+  await sees(tab, 'close', '2 connections closed.');
+  await sees(tab, 'close', '4503: paid up');
+  await page.locator('#connections .tag', { hasText: 'offline' }).waitFor();
+  assert.equal(await page.locator('main img, main b b').count(), 0);
+  await page.click('#trace');
+  await eventually('the trace ends', () => tab.openSockets.length === 0);
+  await close(tab);
+});
+
+test('the list has pages, and finds who is on none', async (t) => {
+  await crowd(t, 120, 'connect');
+  const tab = await open();
+  const { page } = tab;
+  const names = () => page.locator('#users button').allTextContents();
+  await eventually('a page', async () => (await names()).length === 50);
+  assert.equal(await page.textContent('#count'), '120');
+  const all = new Set(await names());
+  for (let size = 100; size <= 150; size += 50) {
+    await page.click('#next');
+    await eventually('the next page', async () => (await names()).some((name) => !all.has(name)));
+    (await names()).forEach((name) => all.add(name));
+    assert.equal(all.size, Math.min(120, size));
+  }
+  assert.ok(await page.isDisabled('#next'));
+  await page.click('#first');
+  await eventually('the first page', async () => (await names()).length === 50);
+  const [elsewhere] = [...all].slice(-1);
+  await choose(tab, elsewhere);
+  await page.locator('#connections .tag.on').waitFor();
+  await choose(tab, 'nobody');
+  await page.locator('#connections .tag.off').waitFor();
+  await close(tab);
+});
+
+test('when the server goes away it says so, and comes back by itself', async (t) => {
+  const other = await startServer({ t, args });
+  const tab = await open({}, other);
+  await choose(tab, 'A');
+  other.kill();
+  await other.exited;
+  await is(tab, 'away');
+  await tab.page.getByRole('alert').getByText('The server does not answer. Trying again').waitFor();
+  await sees(tab, 'lost');
+  await other.restart();
+  await is(tab, 'live');
+  assert.ok(await tab.page.isHidden('#notice'));
+  await eventually('the trace is back', async () => (await tab.page.locator('#log .trace').count()) === 2);
+  await connect('A', other);
+  await sees(tab, 'open');
+  await close(tab);
+});
+
+const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+test('thousands of users, in both languages, by day and night, on a phone', async (t) => {
+  await crowd(t, 3_000, 'fanout', '--rate', '2', '--warmup', '0');
+  const looks = [
+    ['light-en', {}],
+    ['dark-zh', { locale: 'zh-CN', colorScheme: 'dark' }],
+    ['phone-light-zh', { locale: 'zh-CN', ...phone }],
+    ['phone-dark-en', { colorScheme: 'dark', ...phone }],
+  ];
+  const gate = await Tab.open(await browser.newContext({ locale: 'zh-CN' }), `${server.url}/ops`);
+  await is(gate, 'locked');
+  await gate.screenshot('ops-gate');
+  await close(gate);
+  const tabs = await Promise.all(looks.map(([, options]) => open(options)));
+  const users = await Promise.all(['phone', 'tablet'].map((device) => connect('小明', server, `?device=${device}`)));
+  await Promise.all(tabs.map((tab) => choose(tab, '小明')));
+  for (let beat = 0; beat < 12; beat += 1) {
+    users.forEach((socket) => socket.send('ping'));
+    const before = await tabs[0].page.locator('.chart path.line').first().getAttribute('d');
+    await eventually('the charts go on', async () => (await tabs[0].page.locator('.chart path.line').first().getAttribute('d')) !== before);
+  }
+  users[1].close();
+  await sees(tabs[0], 'close', 'closed by peer');
+  const chart = (name, line) => figure(tabs[0], name, line);
+  await eventually('users', async () => /^3,00\d$/.test(await chart('Users and connections', 0)));
+  await eventually('thousands of deliveries a second', async () => /^(\d+,\d{3}|[\d.]+K)$/.test(await chart('Messages a second', 1)));
+  for (const [name, line, unit] of [['Bytes a second', 1, / [KM]B$/], ['Memory', 0, / MB$/], ['Loop turn', 0, / (µs|ms|s)$/], ['Waiting to be sent', 0, /B$/]]) {
+    await eventually(name, async () => unit.test(await chart(name, line)));
+  }
+  for (const [i, [name, { viewport }]] of looks.entries()) {
+    await tabs[i].page.bringToFront();
+    await tabs[i].screenshot(`ops-${name}`, { fullPage: true });
+    const wide = await tabs[i].page.evaluate(() => document.documentElement.scrollWidth);
+    assert.equal(wide, viewport?.width ?? 1280, `${name}: nothing sticks out`);
+    await close(tabs[i]);
+  }
+  users.forEach((socket) => socket.terminate());
+});

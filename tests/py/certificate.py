@@ -1,0 +1,24 @@
+"""Certificates for tests and benchmarks, made by OpenSSL."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+SECONDS = 30
+ECDSA = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+RSA = ("rsa:2048",)
+
+
+def make_certificate(
+        folder: Path, name: str, key_type: tuple[str, ...] = ECDSA) -> tuple[Path, Path]:
+    """A self-signed certificate of `name`, as `DNS:…` or `IP:…`, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", *key_type, "-nodes", "-days", "2",
+         "-subj", f"/CN={name.partition(':')[2]}", "-addext", f"subjectAltName={name}",
+         # It is a server's, not an authority's: not everyone takes one for the other.
+         "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", key, "-out", cert],
+        check=True, capture_output=True, timeout=SECONDS)
+    return cert, key

@@ -1,0 +1,86 @@
+"""The Flask backend of docs/backend.md, as it stands there, with a WeChat that knows one code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from flask import Flask, request
+from websockets.asyncio.client import connect
+from werkzeug.serving import make_server
+
+from launch import longlink
+from test_interop import PATIENCE
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "backend.md"
+SECRETS = {name: f"{name}-".ljust(32, "x") for name in ("tickets", "api")}
+
+
+def fake_wechat(asked: list[dict[str, str]]) -> Flask:
+    """Answers as WeChat does: always with 200, and text/plain."""
+    app = Flask("wechat")
+
+    @app.get("/sns/jscode2session")
+    def session():
+        asked.append(request.args.to_dict())
+        known = {"openid": "alice", "session_key": "secret"}
+        unknown = {"errcode": 40029, "errmsg": "invalid code"}
+        body = json.dumps(known if request.args["js_code"] == "C" else unknown)
+        return body, 200, {"Content-Type": "text/plain"}
+
+    return app
+
+
+class Documented(unittest.IsolatedAsyncioTestCase):
+    def setUp(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name, secret in SECRETS.items():
+            (folder / name).write_text(secret)
+        self.address = self.enterContext(longlink(
+            "--secret-file", str(folder / "tickets"), "--api-key-file", str(folder / "api")))
+        self.asked: list[dict[str, str]] = []
+        wechat = make_server("127.0.0.1", 0, fake_wechat(self.asked), threaded=True)
+        threading.Thread(target=wechat.serve_forever, args=(0.05,)).start()
+        self.addCleanup(wechat.server_close)
+        self.addCleanup(wechat.shutdown)
+        self.enterContext(mock.patch.dict(
+            os.environ, LONGLINK_API=f"http://{self.address}", LONGLINK_KEY=SECRETS["api"],
+            WECHAT=f"http://127.0.0.1:{wechat.server_port}", APPID="wx1", APPSECRET="shh"))
+        code = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.S)[1]
+        backend: dict = {"__name__": "backend"}
+        exec(compile(code, DOCS, "exec"), backend)
+        self.addCleanup(backend["longlink"].close)
+        self.app = backend["app"].test_client()
+
+    async def test_from_a_code_of_wechats_to_one_push(self) -> None:
+        answer = self.app.post("/login", json={"code": "C"}).json
+        self.assertEqual(set(answer), {"user", "ticket"}, "no session_key")
+        self.assertEqual(self.asked, [{
+            "appid": "wx1", "secret": "shh", "js_code": "C", "grant_type": "authorization_code"}])
+        url = f"ws://{self.address}/websocket/{answer['user']}?ticket={answer['ticket']}"
+        async with connect(url) as alice:
+            for _ in range(2):
+                pushed = self.app.post("/orders/17/paid").json
+                self.assertEqual(pushed, {"results": [{"user": "alice", "state": "delivered"}]})
+            await alice.send("ping")
+            async with asyncio.timeout(PATIENCE):
+                frame = json.loads(await alice.recv())
+                self.assertEqual(frame["formUserId"], "system")
+                self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
+                self.assertEqual(await alice.recv(), '{"type":"pong"}', "told once")
+
+    async def test_who_is_not_known_to_wechat_stays_outside(self) -> None:
+        for body in [{"code": "X"}, {}, {"user": "alice"}]:
+            self.assertEqual(self.app.post("/login", json=body).status_code, 401, body)
+        self.assertEqual(self.app.post("/orders/18/paid").status_code, 404)
+
+
+if __name__ == "__main__":
+    unittest.main()

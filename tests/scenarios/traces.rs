@@ -1,0 +1,144 @@
+//! One user is traced: what is told of it, and that nothing else changes.
+
+use longlink::{Happened, MAX_TRACED, TracedFrame};
+
+use crate::world::codec::{self, Got, frame};
+use crate::*;
+
+/// What was told since the last call, in words; connections by the order in which they are
+/// met.
+fn told(link: &mut Link) -> Vec<String> {
+    let pipes: Vec<ConnId> = link.pipes.iter().map(|pipe| pipe.conn).collect();
+    let traced = std::mem::take(&mut link.handler.traced);
+    let word = |event: Traced| {
+        let at = pipes.iter().position(|conn| *conn == event.conn).expect("one of ours");
+        let told = match event.what {
+            Happened::In(TracedFrame { kind, bytes }) => format!("in {kind:?} {bytes}"),
+            Happened::Out(TracedFrame { kind, bytes }) => format!("out {kind:?} {bytes}"),
+            Happened::Closed { reason } => format!("closed: {reason}"),
+            other => format!("{other:?}"),
+        };
+        format!("{at} {told}")
+    };
+    traced.into_iter().map(word).collect()
+}
+
+const MASK: [u8; 4] = [1, 2, 3, 4];
+
+#[test]
+fn every_frame_of_a_traced_user_is_told_and_nobody_elses() {
+    let mut link = link();
+    let a = enter(&mut link, "A");
+    let b = enter(&mut link, "B");
+    say(&mut link, a, PING);
+    assert!(link.hub.trace("A") && link.hub.is_traced("A"));
+    assert_eq!(told(&mut link), [""; 0], "not what was before");
+
+    say(&mut link, a, PING);
+    assert_eq!(told(&mut link), ["0 in Text 4", "0 out Text 15"]);
+    let sent = to("A", "hello");
+    let got = from("B", "A", "hello");
+    say(&mut link, b, &sent);
+    assert_eq!(told(&mut link), [format!("0 out Text {}", got.len())]);
+    say(&mut link, b, r#"{"message":"all"}"#);
+    let all = r#"{"formUserId":"B","message":"all"}"#;
+    assert_eq!(told(&mut link), [format!("0 out Text {}", all.len())]);
+    assert!(link.pipes[a].got.contains(&Got::Text(all.into())), "and it has got it");
+
+    link.send(a, &frame(0x80 | codec::BINARY, &[7; 200], MASK));
+    link.send(a, &frame(codec::TEXT, b"{}", MASK));
+    link.send(a, &frame(0x80 | codec::PING, b"xy", MASK));
+    link.send(a, &frame(0x80, b"  ", MASK));
+    link.settle();
+    let fragments = "0 in Text 4";
+    assert_eq!(told(&mut link), ["0 in Binary 200", "0 in Ping 2", "0 out Pong 2", fragments]);
+
+    link.hub.untrace("A");
+    say(&mut link, a, PING);
+    assert_eq!(told(&mut link), [""; 0]);
+    leak_check(link);
+}
+
+#[test]
+fn comings_and_goings_are_told_with_their_reasons() {
+    let mut link = link();
+    assert!(link.hub.trace("A"), "who is not there yet, too");
+    let phone = enter(&mut link, "A?device=phone");
+    assert_eq!(told(&mut link), ["0 Opened { protocol: None }"]);
+    let again = enter(&mut link, "A?device=phone");
+    assert_eq!(told(&mut link), ["0 Parked", "1 Opened { protocol: None }"]);
+    link.finish(again);
+    link.settle();
+    assert_eq!(
+        told(&mut link),
+        ["0 Promoted", "1 closed: stream ended without close frame"],
+        "the order of what happened"
+    );
+    link.advance(26_000);
+    assert_eq!(told(&mut link), ["0 out Ping 0"]);
+    let conn = link.pipes[phone].conn;
+    link.hub.close(conn, 4503, "kicked");
+    link.settle();
+    assert_eq!(told(&mut link), ["0 out Close 8"]);
+    link.finish(phone);
+    link.settle();
+    assert_eq!(told(&mut link), ["0 closed: closed by server (4503: kicked)"]);
+    leak_check(link);
+}
+
+#[test]
+fn a_traced_user_gets_what_it_would_get() {
+    let story = |traced: bool| {
+        let mut link = link();
+        let pipes = ["A", "A?device=x", "B", "C"].map(|path| enter(&mut link, path));
+        if traced {
+            ["A", "C"].iter().for_each(|user| assert!(link.hub.trace(user)));
+        }
+        for round in 0..30 {
+            // Several in one turn: a broadcast's walk has to be left for what comes behind.
+            let from = pipes[round % pipes.len()];
+            link.send(from, &codec::text(r#"{"message":"to all"}"#));
+            link.send(from, &codec::text(&to("A", &"x".repeat(round * 9))));
+            link.send(pipes[2], &codec::text(PING));
+            if round % 3 == 0 {
+                link.settle();
+            }
+        }
+        link.settle();
+        let got: Vec<Vec<Got>> = link.pipes.iter().map(|pipe| pipe.got.clone()).collect();
+        let told = link.handler.traced.len();
+        leak_check(link);
+        (got, told)
+    };
+    let (plain, nothing) = story(false);
+    let (traced, told) = story(true);
+    assert_eq!(plain, traced);
+    assert_eq!(nothing, 0);
+    // All that A's two connections and C's have got, and what they have sent.
+    let got: usize = [0, 1, 3].iter().map(|&at: &usize| plain[at].len() - 1).sum();
+    assert!(told > got, "{told} of {got}");
+}
+
+#[test]
+fn a_flood_is_counted_and_users_are_bounded() {
+    let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate) = (0, 0);
+    let mut link = link_with(config);
+    let a = enter(&mut link, "A");
+    link.hub.trace("A");
+    let pings = codec::text(PING).repeat(5_000);
+    link.send(a, &pings);
+    link.settle();
+    let kept = link.handler.traced.len() as u64;
+    assert_eq!(kept + link.handler.missed, 10_000, "each is told or counted");
+    assert!(link.handler.missed > 0, "{kept}");
+
+    for number in 1..MAX_TRACED {
+        assert!(link.hub.trace(&format!("u{number}")));
+    }
+    assert!(!link.hub.trace("one more") && link.hub.trace("A"));
+    link.hub.untrace("A");
+    assert!(link.hub.trace("one more"));
+    assert!(!link.hub.trace(""), "nobody");
+    leak_check(link);
+}
