@@ -27,6 +27,8 @@ Modes:
              an operation is a broadcast received by one of them
   churn      --in-flight at a time: connect, ping, pong, close; an operation is all of that
   slow       fanout where a share --stalled of the receivers reads nothing
+  api        a backend sends to one user with POST /api/send, by keep-alive on one connection,
+             --in-flight requests at a time; an operation is a message whose request was answered
 
 A connection is user 0000001, 0000002 and so on, in the place of {user} in URL.
 
@@ -47,11 +49,12 @@ pub enum Mode {
     Fanout,
     Churn,
     Slow,
+    Api,
 }
 
-pub use Mode::{Churn, Connect, Fanout, Heartbeat, P2p, Pingpong, Slow};
+pub use Mode::{Api, Churn, Connect, Fanout, Heartbeat, P2p, Pingpong, Slow};
 
-pub const MODES: [(&str, Mode); 7] = [
+pub const MODES: [(&str, Mode); 8] = [
     ("connect", Connect),
     ("heartbeat", Heartbeat),
     ("pingpong", Pingpong),
@@ -59,6 +62,7 @@ pub const MODES: [(&str, Mode); 7] = [
     ("fanout", Fanout),
     ("churn", Churn),
     ("slow", Slow),
+    ("api", Api),
 ];
 
 impl Mode {
@@ -80,15 +84,15 @@ pub type Row = (&'static str, &'static str, &'static str, &'static [Mode], &'sta
 pub const ROWS: &[Row] = &[
     ("connections", "N", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow],
         "Connections; in fanout and slow the receivers, without the sender"),
-    ("in-flight", "N", "1", &[Pingpong, P2p, Fanout, Churn, Slow],
+    ("in-flight", "N", "1", &[Pingpong, P2p, Fanout, Churn, Slow, Api],
         "Operations begun and not done: of a connection in pingpong, of a pair in p2p, of the \
-         sender in fanout and slow, of all in churn"),
-    ("size", "BYTES", "64", &[P2p, Fanout, Slow],
+         sender in fanout and slow, of all in churn; requests in api"),
+    ("size", "BYTES", "64", &[P2p, Fanout, Slow, Api],
         "The `message` of a frame; the JSON around it comes on top"),
     ("duration", "S", "10", &[], "How long to measure; in connect, how long to hold"),
-    ("warmup", "S", "1", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow],
+    ("warmup", "S", "1", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How long to run before measuring"),
-    ("operations", "N", "", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow],
+    ("operations", "N", "", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "Stop after so many; then --duration bounds it only if it is given, too"),
     ("rate", "N", "", &[Connect, P2p, Fanout, Churn, Slow],
         "At most so many a second: connections, cycles, or messages sent"),
@@ -96,6 +100,9 @@ pub const ROWS: &[Row] = &[
         "Repeat so often and tell the server's memory after each"),
     ("ping-interval", "S", "15", &[Heartbeat], "Time between two pings of a connection"),
     ("stalled", "SHARE", "0.1", &[Slow], "Which share of the receivers reads nothing, 0 to 1"),
+    ("batch", "N", "1", &[Api], "Messages of a request: more than 1 go to POST /api/batch"),
+    ("api", "HOST:PORT", "", &[Api], "Where the backend connects, if not where users do"),
+    ("api-key-file", "FILE", "", &[Api], "The file with the backend's key"),
     ("timeout", "S", "10", &[], "An answer that takes longer is a failure"),
     ("source", "LIST", "", &[],
         "Addresses to connect from, with commas: 127.0.0.2 or 127.0.0.0/24. Each has 28,232 \

@@ -44,6 +44,8 @@ pub struct Client {
     pub began: Instant,
     /// It reads nothing once it is open.
     pub deaf: bool,
+    /// It speaks HTTP, and this is what it says first.
+    pub http: Option<Box<(SocketAddr, Vec<u8>)>>,
     /// Bytes of a frame or an answer that is not complete.
     pub partial: Vec<u8>,
     /// Payload of a fragmented message that is not complete.
@@ -70,6 +72,8 @@ pub enum End {
     /// The stream ended without a close frame.
     Eof,
     Failed(io::Error),
+    /// An answer over HTTP that is no success.
+    Refused(String),
     /// The server broke RFC 6455.
     Protocol(&'static str),
 }
@@ -78,7 +82,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Connect(error) => write!(f, "cannot connect: {}", explained(error)),
-            End::Handshake(why) => f.write_str(why),
+            End::Handshake(why) | End::Refused(why) => f.write_str(why),
             End::Silent => f.write_str("the handshake was not answered in time"),
             End::Closed(code) => write!(f, "the server closed the connection with code {code}"),
             End::Eof => f.write_str("the server ended the connection without a close frame"),
@@ -113,6 +117,7 @@ impl Client {
             settings: None,
             began: now,
             deaf: false,
+            http: None,
             partial: Vec::new(),
             fragments: None,
             output: Vec::new(),

@@ -9,6 +9,7 @@ mod args;
 mod client;
 mod clients;
 mod handshake;
+mod http;
 mod modes;
 mod options;
 mod pace;

@@ -1,15 +1,17 @@
 //! What to measure, checked.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::args::{Churn, Fanout, Flags, MODES, Mode, P2p, ROWS, Slow};
+use super::args::{Api, Churn, Fanout, Flags, MODES, Mode, P2p, ROWS, Slow};
 use super::args::{count, pids, positive_seconds, rate, seconds, share, size, whole};
 use super::target::{Sources, Target};
 #[cfg(feature = "tls")]
 use super::tls::Connector;
+use crate::cli::secret::read_file;
 
 /// Descriptors for all but connections.
 const RESERVED: u64 = 32;
@@ -18,6 +20,8 @@ const MAX_CONNECTIONS: usize = 9_000_000;
 pub const USER_DIGITS: usize = 7;
 const MAX_USER: usize = 9_999_999;
 const MAX_IN_FLIGHT: usize = 65_536;
+/// The most messages that longlink takes in one request.
+const MAX_BATCH: usize = 1_000;
 /// Options that mean nothing without TLS.
 const OF_TLS: [&str; 4] = ["ca", "insecure", "no-resume", "tls"];
 
@@ -43,6 +47,11 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Receivers that read nothing.
     pub stalled: usize,
+    /// Messages of a backend's request.
+    pub batch: usize,
+    /// Where a backend connects.
+    pub api: SocketAddr,
+    pub api_key: Option<String>,
     pub timeout: Duration,
     pub sources: Sources,
     pub first_user: usize,
@@ -80,7 +89,11 @@ impl Options {
         let share = flags.value("stalled", share)?;
         let options = Options {
             mode,
-            connections: if mode == Churn { in_flight } else { connections },
+            connections: match mode {
+                Churn => in_flight,
+                Api => 1,
+                _ => connections,
+            },
             in_flight,
             size: flags.value("size", size)?,
             duration: bounded.then(|| flags.value("duration", seconds)).transpose()?,
@@ -90,6 +103,9 @@ impl Options {
             rounds: flags.value("rounds", |text| count(text, 1_000_000))?,
             ping_interval: flags.value("ping-interval", positive_seconds)?,
             stalled: if mode == Slow { (connections as f64 * share).round() as usize } else { 0 },
+            batch: flags.value("batch", |text| count(text, MAX_BATCH))?,
+            api: flags.optional("api", address)?.unwrap_or(target.address()),
+            api_key: flags.optional("api-key-file", first_key)?,
             timeout: flags.value("timeout", positive_seconds)?,
             sources: flags.optional("source", Sources::parse)?.unwrap_or_default(),
             first_user: flags.value("first-user", |text| count(text, MAX_USER))?,
@@ -110,17 +126,19 @@ impl Options {
     pub fn sockets(&self) -> usize {
         match self.mode {
             Fanout | Slow => self.connections + 1,
+            // The user's and the backend's.
+            Api => 2,
             _ => self.connections,
         }
     }
 
     /// What does not fit together, or not on this machine.
     fn check(&self) -> Result<(), String> {
-        if self.mode == P2p {
+        if matches!(self.mode, P2p | Api) {
             self.target.id_affixes()?;
-            if !self.connections.is_multiple_of(2) {
-                return Err("--connections: one-to-one messages need an even number".to_owned());
-            }
+        }
+        if self.mode == P2p && !self.connections.is_multiple_of(2) {
+            return Err("--connections: one-to-one messages need an even number".to_owned());
         }
         if self.mode == Slow && self.stalled >= self.connections {
             return Err(format!(
@@ -139,6 +157,18 @@ impl Options {
             .unwrap_or(1_024);
         shortage(self.sockets(), limit).map_or(Ok(()), Err)
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| format!("expected HOST:PORT, found {text:?}"))
+}
+
+/// The first key of a file, as the server's may have two. It is never repeated.
+fn first_key(path: &str) -> Result<String, String> {
+    let text = String::from_utf8(read_file(path)?).map_err(|_| "it is no text".to_owned())?;
+    let mut words = text.split_whitespace();
+    words.next().map(str::to_owned).ok_or_else(|| "it is empty".to_owned())
 }
 
 /// What to do if so many sockets do not fit into the descriptor limit.

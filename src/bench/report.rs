@@ -175,7 +175,8 @@ fn in_flight(options: &Options) -> Option<usize> {
 }
 
 fn size(options: &Options) -> Option<usize> {
-    matches!(options.mode, Mode::P2p | Mode::Fanout | Mode::Slow).then_some(options.size)
+    matches!(options.mode, Mode::P2p | Mode::Fanout | Mode::Slow | Mode::Api)
+        .then_some(options.size)
 }
 
 /// What the server's process has grown by for each open connection.

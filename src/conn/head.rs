@@ -198,7 +198,11 @@ pub(crate) fn header<'a>(fields: &'a [httparse::Header<'a>], name: &str) -> Opti
 }
 
 pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
+    // Without an early end, so that it is comparisons of vectors.
+    let pairs = head.iter().zip(head.iter().skip(1));
+    let bare =
+        pairs.fold(false, |bare, (first, second)| bare | (*first != b'\r') & (*second == b'\n'));
+    bare || head.first() == Some(&b'\n')
 }
 
 /// Exactly one `Host`, which HTTP/1.0 may leave out (RFC 9112, section 3.2).
@@ -222,7 +226,8 @@ fn split_target(target: &str) -> Result<(&str, &str), HeadError> {
             target.split_once("://").ok_or(HeadError::Malformed("bad request target"))?;
         rest.find(['/', '?']).map_or("/", |at| &rest[at..])
     };
-    Ok(origin_form.split_once('?').unwrap_or((origin_form, "")))
+    let mark = memchr::memchr(b'?', origin_form.as_bytes());
+    Ok(mark.map_or((origin_form, ""), |at| (&origin_form[..at], &origin_form[at + 1..])))
 }
 
 fn decode_path(path: &str) -> Result<Cow<'_, str>, HeadError> {

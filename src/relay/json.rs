@@ -33,6 +33,13 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
+/// Where the value that begins there ends; `None` when there is none, or one nested too
+/// deep to be carried.
+#[cfg(feature = "backend")]
+pub fn value_end(text: &str, at: usize) -> Option<usize> {
+    Bytes(text.as_bytes()).skip_value(at)
+}
+
 /// Whether a text that is one JSON value could be carried in a message: it is not nested
 /// deeper than the outermost object of a client's may be.
 #[cfg(feature = "backend")]
@@ -130,16 +137,27 @@ fn find_special(bytes: &[u8]) -> Option<usize> {
     let skipped = 32 * blocks.iter().take_while(|block| !has_special(block)).count();
     let (words, rest) = bytes[skipped..].as_chunks();
     for (position, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = less_than(word ^ (ONES * 0x22), 1);
-        let backslash = less_than(word ^ (ONES * 0x5C), 1);
-        let found = less_than(word, 0x20) | quote | backslash;
-        if found != 0 {
-            return Some(skipped + position * 8 + found.trailing_zeros() as usize / 8);
+        if let Some(found) = find_special_in_word(word) {
+            return Some(skipped + position * 8 + found);
         }
     }
-    let position = rest.iter().position(|byte| is_special(*byte))?;
-    Some(skipped + words.len() * 8 + position)
+    let rest_at = bytes.len() - rest.len();
+    match bytes.last_chunk() {
+        // In what the last word has of the one before it there is none.
+        Some(last) if !rest.is_empty() => {
+            find_special_in_word(last).map(|found| bytes.len() - 8 + found)
+        }
+        _ => rest.iter().position(|byte| is_special(*byte)).map(|found| rest_at + found),
+    }
+}
+
+#[inline(always)]
+fn find_special_in_word(word: &[u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(*word);
+    let quote = less_than(word ^ (ONES * 0x22), 1);
+    let backslash = less_than(word ^ (ONES * 0x5C), 1);
+    let found = less_than(word, 0x20) | quote | backslash;
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// The first quote.

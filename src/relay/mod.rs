@@ -163,6 +163,21 @@ impl<O: Observer> Relay<O> {
         self.deliver(hub, to, Body::Message(message), |_, _, _, _| ())
     }
 
+    /// The same for ids that stand for themselves in a JSON string.
+    #[cfg(feature = "backend")]
+    #[inline]
+    pub(crate) fn push_plain(
+        &mut self,
+        hub: &mut Hub,
+        from: &str,
+        to: &str,
+        message: &str,
+    ) -> usize {
+        let devices = hub.send_pieces_to_user(to, &v1::envelope(from, to, message));
+        self.count(devices);
+        devices
+    }
+
     /// Sends a message from the server to everyone who is online, but not to the users
     /// `except`, in the envelope of a broadcast. Otherwise as [`Relay::push`]; returns to
     /// how many connections.
@@ -225,11 +240,16 @@ impl<O: Observer> Relay<O> {
                 devices
             }
         };
+        self.count(devices);
+        devices
+    }
+
+    #[inline(always)]
+    fn count(&mut self, devices: usize) {
         match devices {
             0 => self.counters.offline += 1,
             _ => self.counters.delivered += 1,
         }
-        devices
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{KEY, place};
+use crate::client::{KEY, place, place_within};
 use crate::support::client::Raw;
 
 fn assert_told(answer: &(u16, Value), status: u16, code: &str, field: Value, what: &str) {
@@ -184,6 +184,32 @@ fn requests_that_could_be_two_are_refused_in_json_and_nothing_is_sent() {
         raw.send((head("Transfer-Encoding: chunked\r\n") + body + &hidden).as_bytes());
         assert_eq!(raw.answer().unwrap().status, 400, "{body:?}");
         assert!(raw.end().is_empty());
+    }
+    assert!(a.texts().is_empty());
+}
+
+#[test]
+fn a_body_that_breaks_off_or_does_not_end_in_time_sends_nothing() {
+    let mut config = longlink::Config::default();
+    config.message_timeout = std::time::Duration::from_millis(200);
+    let place = place_within(config);
+    let mut a = place.site.connect("a");
+    let body = r#"{"user":"a","message":1}"#;
+    let chunk = format!("18\r\n{body}\r\n");
+    for (fields, part) in [
+        ("Content-Length: 24\r\n", &body[..23]),
+        ("Content-Length: 25\r\n", body),
+        ("Transfer-Encoding: chunked\r\n", chunk.as_str()),
+    ] {
+        let request = head(fields) + part;
+        let mut raw = Raw::connect(place.api);
+        let answer = raw.send(request.as_bytes()).answer().unwrap();
+        let json: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_told(&(answer.status, json), 408, "timeout", json!(null), fields);
+        assert!(raw.end().is_empty());
+        let mut raw = Raw::connect(place.api);
+        raw.send(request.as_bytes()).half_close();
+        assert!(raw.end().is_empty(), "{fields}");
     }
     assert!(a.texts().is_empty());
 }

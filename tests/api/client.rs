@@ -26,7 +26,16 @@ pub fn place_with(change: impl FnOnce(&mut BackendConfig)) -> Place {
 }
 
 pub fn place_of(relay: Relay, change: impl FnOnce(&mut BackendConfig)) -> Place {
-    let config = Config::default();
+    build(Config::default(), relay, change)
+}
+
+/// With a key, and such limits.
+pub fn place_within(config: Config) -> Place {
+    let relay = Relay::new(RelayConfig::default());
+    build(config, relay, |config| config.keys = vec![ApiKey::new(KEY).unwrap()])
+}
+
+fn build(config: Config, relay: Relay, change: impl FnOnce(&mut BackendConfig)) -> Place {
     let clients = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let api = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let (first, addr) = (clients.tcp_addr().unwrap(), api.tcp_addr().unwrap());

@@ -8,6 +8,8 @@ mod client;
 mod keys;
 mod metrics;
 mod routes;
+mod slow_readers;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;
+mod under_load;

@@ -14,7 +14,7 @@ pub fn url(server: &Program) -> String {
 }
 
 /// The figures of a run that goes well.
-fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
+pub fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
     measured_at(server, &url(server), mode, args)
 }
 

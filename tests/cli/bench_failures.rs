@@ -15,7 +15,7 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// The exit code, what was measured, and the line that says what went wrong.
-fn failed(mode: &str, url: &str, args: &[&str]) -> (i32, Option<Value>, String) {
+pub fn failed(mode: &str, url: &str, args: &[&str]) -> (i32, Option<Value>, String) {
     let (code, out, err) = run(&mut longlink(&[&["bench", mode, url, "--json"], args].concat()));
     let line = err.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {out}"));
     assert!(!line.contains('\n'), "more than one line: {err}");

@@ -8,6 +8,7 @@ mod certs;
 
 mod api;
 mod bench;
+mod bench_api;
 mod bench_failures;
 #[cfg(feature = "tls")]
 mod bench_tls;

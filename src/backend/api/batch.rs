@@ -10,7 +10,8 @@ use crate::relay::{Observer, SYSTEM};
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::Replays;
-use super::send::{MOST_USERS, Results, sender};
+use super::send::{MOST_USERS, Results};
+use super::to_one::{ToOne, read_batch};
 use super::{Answer, Call};
 
 #[derive(Deserialize)]
@@ -33,23 +34,33 @@ struct Message<'a> {
     from: Option<Text<'a>>,
 }
 
+impl Message<'_> {
+    fn to_one(&self) -> ToOne<'_> {
+        let Message { user, message, from } = self;
+        let from = from.as_ref().map_or(SYSTEM, Text::get);
+        ToOne { user: user.get(), message: message.get(), from, is_plain: false }
+    }
+}
+
 pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
+    if let Some(messages) = read_batch(body::text(call.request)?, MOST_USERS) {
+        return send_each(call, &messages);
+    }
     let Batch { messages, idempotency_key } = body::read(call.request)?;
     if messages.len() > MOST_USERS {
         return Err(Failure::bad_value("messages", "at most 1000 messages"));
     }
-    Replays::once(call, idempotency_key.as_ref(), |call| {
-        for (at, Message { user, message, from }) in messages.iter().enumerate() {
-            let field = |name| format!("messages[{at}].{name}").into();
-            user.id(|| field("user"))?;
-            body::message(call.hub, message, || field("message"))?;
-            sender(from.as_ref(), || field("from"))?;
-        }
-        let mut results = Results::with_capacity(messages.len());
-        for Message { user, message, from } in &messages {
-            let from = from.as_ref().map_or(SYSTEM, Text::get);
-            results.send(call, from, user.get(), message.get());
-        }
-        Ok(results.answer())
-    })
+    let messages: Vec<ToOne<'_>> = messages.iter().map(Message::to_one).collect();
+    Replays::once(call, idempotency_key.as_ref(), |call| send_each(call, &messages))
+}
+
+fn send_each(call: &mut Call<'_, impl Observer>, messages: &[ToOne<'_>]) -> Answer {
+    for (at, message) in messages.iter().enumerate() {
+        message.check(call.hub, |name| format!("messages[{at}].{name}").into())?;
+    }
+    let mut results = Results::with_capacity(messages.len());
+    for message in messages {
+        results.send(call, message);
+    }
+    Ok(results.answer())
 }

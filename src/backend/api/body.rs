@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 
 use crate::conn::head::Request;
 use crate::hub::{Config, Hub};
@@ -37,10 +36,9 @@ impl Text<'_> {
 /// A message to be carried as it is written.
 pub fn message<'a>(
     hub: &Hub,
-    message: &'a RawValue,
+    text: &'a str,
     field: impl Fn() -> Cow<'static, str>,
 ) -> Result<&'a str, Failure> {
-    let text = message.get();
     // With its envelope it has to fit into a queue.
     let Config { max_message, max_queue, .. } = *hub.config();
     if text.len() > max_message.min(max_queue.saturating_sub(MOST_ENVELOPE)) {
@@ -54,19 +52,24 @@ pub fn message<'a>(
 
 /// A body is JSON, and says so: a web page cannot send that without being asked first.
 pub fn check_type(request: &Request<'_>) -> Result<(), Failure> {
+    const JSON: &str = "application/json";
     let declared = request.header("Content-Type").unwrap_or("");
-    let media = declared.split(';').next().unwrap_or("").trim();
-    if media.eq_ignore_ascii_case("application/json") {
+    let media = || declared.split(';').next().unwrap_or("").trim();
+    if declared == JSON || media().eq_ignore_ascii_case(JSON) {
         return Ok(());
     }
     Err(Failure::new(415, "not_json", "send Content-Type: application/json"))
 }
 
+/// A body as text.
+pub fn text<'a>(request: &'a Request<'_>) -> Result<&'a str, Failure> {
+    simdutf8::basic::from_utf8(request.body().unwrap_or_default())
+        .map_err(|_| Failure::new(400, "bad_json", "the body is not UTF-8"))
+}
+
 /// Reads a body.
 pub fn read<'a, T: Deserialize<'a>>(request: &'a Request<'_>) -> Result<T, Failure> {
-    let body = request.body().unwrap_or_default();
-    let text = simdutf8::basic::from_utf8(body)
-        .map_err(|_| Failure::new(400, "bad_json", "the body is not UTF-8"))?;
+    let text = text(request)?;
     serde_json::from_str(text).map_err(|error| explain::<T>(text, error))
 }
 

@@ -67,9 +67,9 @@ fn unauthorized(code: &'static str, message: &'static str) -> Failure {
 /// The key in `Authorization`, of which there may be one (RFC 9110, section 11.6.2).
 fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     let mut values = request.header_values("Authorization");
-    let (scheme, key) = values.next()?.split_once(' ')?;
+    let (scheme, key) = values.next()?.split_at_checked("Bearer ".len())?;
     let only = values.next().is_none();
-    (only && scheme.eq_ignore_ascii_case("Bearer")).then_some(key.trim_ascii())
+    (only && scheme.eq_ignore_ascii_case("Bearer ")).then_some(key.trim_ascii())
 }
 
 /// The key that a browser offers as a subprotocol, as it can send no field of its own:

@@ -9,6 +9,7 @@ use crate::relay::{Observer, SYSTEM, write_string};
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::Replays;
+use super::to_one::ToOne;
 use super::{Answer, Call};
 
 /// The most users that one message, or one batch, is sent to by their ids.
@@ -62,17 +63,26 @@ impl Results {
     }
 
     /// Sends to one user, and writes down what became of it.
-    pub fn send(&mut self, call: &mut Call<'_, impl Observer>, from: &str, user: &str, text: &str) {
+    pub fn send(&mut self, call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) {
+        let ToOne { user, message, from, is_plain } = *message;
         let state = if call.hub.is_pressed(user) {
             State::Busy
-        } else if call.relay.push(call.hub, from, user, text) > 0 {
-            State::Delivered
         } else {
-            State::Offline
+            let devices = match is_plain {
+                true => call.relay.push_plain(call.hub, from, user, message),
+                false => call.relay.push(call.hub, from, user, message),
+            };
+            if devices > 0 { State::Delivered } else { State::Offline }
         };
         self.begin();
-        self.0.push_str(r#"{"user":"#);
-        write_string(user, &mut self.0);
+        if is_plain {
+            for part in [r#"{"user":""#, user, r#"""#] {
+                self.0.push_str(part);
+            }
+        } else {
+            self.0.push_str(r#"{"user":"#);
+            write_string(user, &mut self.0);
+        }
         self.0.push_str(match state {
             State::Delivered => r#","state":"delivered"}"#,
             State::Offline => r#","state":"offline"}"#,
@@ -100,28 +110,35 @@ impl Results {
 }
 
 pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
+    if let Some(message) = ToOne::read(body::text(call.request)?) {
+        message.check(call.hub, |name| name.into())?;
+        let mut results = Results::with_capacity(1);
+        results.send(call, &message);
+        return Ok(results.answer());
+    }
     let message: Message<'_> = body::read(call.request)?;
     Replays::once(call, message.idempotency_key.as_ref(), |call| message.send(call))
 }
 
 impl Message<'_> {
     fn send(&self, call: &mut Call<'_, impl Observer>) -> Answer {
-        let text = body::message(call.hub, self.message, || "message".into())?;
-        let from = sender(self.from.as_ref(), || "from".into())?;
+        let text = body::message(call.hub, self.message.get(), || "message".into())?;
+        let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
         let users = self.users.as_deref();
+        let to_one = |user| ToOne { user, message: text, from, is_plain: false };
         let mut results = Results::with_capacity(users.map_or(1, <[_]>::len).min(MOST_USERS));
         match (&self.user, users, &self.group, self.all.unwrap_or(false)) {
             (Some(user), None, None, false) => {
                 let user = user.id(|| "user".into())?;
                 if !excluded.contains(&user) {
-                    results.send(call, from, user, text);
+                    results.send(call, &to_one(user));
                 }
             }
             (None, Some(users), None, false) => {
                 for user in ids("users", users)? {
                     if !excluded.contains(&user) {
-                        results.send(call, from, user, text);
+                        results.send(call, &to_one(user));
                     }
                 }
             }
@@ -141,14 +158,6 @@ impl Message<'_> {
         }
         Ok(results.answer())
     }
-}
-
-/// Under which name it is sent.
-pub fn sender<'a>(
-    from: Option<&'a Text<'_>>,
-    field: impl FnOnce() -> std::borrow::Cow<'static, str>,
-) -> Result<&'a str, Failure> {
-    from.map_or(Ok(SYSTEM), |from| from.id(field))
 }
 
 fn ids<'a>(field: &'static str, users: &'a [Text<'_>]) -> Result<Vec<&'a str>, Failure> {

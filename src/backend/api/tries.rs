@@ -24,6 +24,10 @@ struct Wrong {
 impl Tries {
     /// How long an address has to wait before it may show a key again; `None` when it may.
     pub fn wait(&self, address: Option<IpAddr>, now: Instant) -> Option<Duration> {
+        if self.0.is_empty() {
+            // Nearly always.
+            return None;
+        }
         let wrong = self.0.get(&network(address))?;
         let passed = now.saturating_duration_since(wrong.since);
         (wrong.count >= MOST_TRIES && passed < WINDOW).then(|| WINDOW - passed)

@@ -6,6 +6,7 @@ mod receive;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::mem;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -145,6 +146,12 @@ impl Clients {
         }
     }
 
+    /// From now on this one connects there and speaks HTTP: `hello` is what it asks in
+    /// place of a handshake. The load is told the bodies of answers as messages.
+    pub fn speak_http(&mut self, id: usize, address: SocketAddr, hello: Vec<u8>) {
+        self.clients[id].http = Some(Box::new((address, hello)));
+    }
+
     /// Begins to connect; the load hears of failures.
     pub fn begin(&mut self, id: usize) {
         let now = Instant::now();
@@ -156,7 +163,10 @@ impl Clients {
                 self.begun.push_back((id, now));
                 let mut request = mem::take(&mut self.scratch);
                 request.clear();
-                handshake::put_request(&self.target, &self.user(id), &mut request);
+                match &self.clients[id].http {
+                    Some(http) => request.extend_from_slice(&http.1),
+                    None => handshake::put_request(&self.target, &self.user(id), &mut request),
+                }
                 // On the same machine it is connected already.
                 self.send(id, &request);
                 self.scratch = request;
@@ -167,11 +177,12 @@ impl Clients {
 
     fn connect(&mut self, id: usize) -> io::Result<Stream> {
         let client = &mut self.clients[id];
-        let address = self.target.address();
+        let http = client.http.as_ref().map(|http| http.0);
+        let address = http.unwrap_or(self.target.address());
         let mut tcp = client::connect(address, self.sources.pick(id), client.deaf)?;
         self.poll.registry().register(&mut tcp, Token(id), Interest::READABLE)?;
         #[cfg(feature = "tls")]
-        if let Some(connector) = &self.connector {
+        if let Some(connector) = self.connector.as_ref().filter(|_| http.is_none()) {
             return connector.begin(tcp, &mut client.settings);
         }
         Ok(Stream::Plain(tcp))
@@ -211,7 +222,7 @@ impl Clients {
     /// Closes all that are open and listen, and ends the others.
     pub fn close_all(&mut self) {
         for id in 0..self.clients.len() {
-            match self.clients[id].deaf {
+            match self.clients[id].deaf || self.clients[id].http.is_some() {
                 true => self.abort(id),
                 false => self.close(id),
             }

@@ -8,9 +8,9 @@ use mio::event::Event;
 
 use super::{Clients, Load};
 use crate::bench::client::{End, Phase};
-use crate::bench::handshake;
 #[cfg(feature = "tls")]
 use crate::bench::stream::Stream;
+use crate::bench::{handshake, http};
 use crate::client::frame::{self, Parsed};
 
 /// The longest message in bytes, all fragments together.
@@ -103,7 +103,11 @@ impl Clients {
     ) -> Option<usize> {
         let mut used = 0;
         if self.clients[id].phase == Phase::Handshake {
-            match handshake::answer(input) {
+            let answer = match self.clients[id].http {
+                Some(_) => http::answer(input).map(|it| it.map(|(_, size)| size)),
+                None => handshake::answer(input),
+            };
+            match answer {
                 Ok(None) => return Some(0),
                 Ok(Some(size)) => used = size,
                 Err(why) => {
@@ -120,6 +124,11 @@ impl Clients {
             self.handshaking -= 1;
             self.open += 1;
             load.on_open(self, id, now);
+        }
+        if self.clients[id].http.is_some() {
+            used += self.consume_answers(id, &input[used..], load, now)?;
+            load.on_read(self, id, now);
+            return self.clients[id].stream.is_some().then_some(used);
         }
         loop {
             match frame::parse(&input[used..]) {
@@ -151,6 +160,29 @@ impl Clients {
         }
         load.on_read(self, id, now);
         self.clients[id].stream.is_some().then_some(used)
+    }
+
+    fn consume_answers<L: Load>(
+        &mut self,
+        id: usize,
+        input: &[u8],
+        load: &mut L,
+        now: Instant,
+    ) -> Option<usize> {
+        let mut used = 0;
+        loop {
+            match http::answer(&input[used..]) {
+                Ok(Some((body, size))) => {
+                    load.on_message(&mut self.tally, id, body, now);
+                    used += size;
+                }
+                Ok(None) => return Some(used),
+                Err(why) => {
+                    self.lose(id, End::Refused(why));
+                    return None;
+                }
+            }
+        }
     }
 
     fn handle_control(&mut self, id: usize, opcode: u8, payload: &[u8]) -> Result<(), End> {

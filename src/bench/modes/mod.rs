@@ -1,5 +1,6 @@
 //! What connections are used for, one file each.
 
+mod api;
 mod churn;
 mod connect;
 mod fanout;
@@ -20,5 +21,6 @@ pub fn run(session: &mut Session) -> Step {
         Mode::P2p => p2p::run(session),
         Mode::Fanout | Mode::Slow => fanout::run(session),
         Mode::Churn => churn::run(session),
+        Mode::Api => api::run(session),
     }
 }

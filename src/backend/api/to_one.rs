@@ -1,0 +1,240 @@
+//! A message to one user, as nearly all are: read where it stands.
+//!
+//! [`ToOne::read`] and [`read_batch`] know only what a usual client writes, and leave the
+//! rest, mistakes included, to serde, which takes some three times as long.
+
+use std::borrow::Cow;
+
+use crate::hub::Hub;
+use crate::relay::{Relay, SYSTEM, json};
+
+use super::body;
+use super::failure::Failure;
+
+/// A message to one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToOne<'a> {
+    pub user: &'a str,
+    /// JSON text.
+    pub message: &'a str,
+    pub from: &'a str,
+    /// Whether both ids stand for themselves in a JSON string.
+    pub is_plain: bool,
+}
+
+impl<'a> ToOne<'a> {
+    /// Reads a body of these fields alone, whose ids have nothing escaped. `None` for any
+    /// other.
+    pub fn read(text: &'a str) -> Option<Self> {
+        let mut reader = Reader::new(text);
+        let message = reader.message()?;
+        reader.is_done().then_some(message)
+    }
+
+    /// Refuses ids that are none, and a message that is too long or nested too deep.
+    /// `place` says where a field is.
+    pub fn check(
+        &self,
+        hub: &Hub,
+        place: impl Fn(&'static str) -> Cow<'static, str>,
+    ) -> Result<(), Failure> {
+        let ids = [("user", self.user), ("from", self.from)];
+        if let Some((name, _)) = ids.iter().find(|(_, id)| !Relay::is_user_id(id)) {
+            return Err(Failure::bad_name(place(name)));
+        }
+        body::message(hub, self.message, || place("message")).map(|_| ())
+    }
+}
+
+/// Reads `{"messages":[…]}` in the same way, up to `most` of them.
+pub fn read_batch(text: &str, most: usize) -> Option<Vec<ToOne<'_>>> {
+    let mut reader = Reader::new(text);
+    for token in ["{", r#""messages""#, ":", "["] {
+        reader.take(token.as_bytes())?;
+    }
+    let mut messages = Vec::with_capacity(most.min(text.len() / SHORTEST));
+    loop {
+        let message = reader.message()?;
+        if messages.len() == most {
+            return None;
+        }
+        messages.push(message);
+        if reader.take(b",").is_none() {
+            break;
+        }
+    }
+    reader.take(b"]")?;
+    reader.take(b"}")?;
+    reader.is_done().then_some(messages)
+}
+
+/// Bytes of the shortest message, its comma included.
+const SHORTEST: usize = r#"{"user":"a","message":1},"#.len();
+
+/// A text, and how far it was read. What does not succeed is not gone on from.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// Whether every string in it ends at the next quote.
+    is_plain: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Reader { text, at: 0, is_plain: json::is_plain(text.as_bytes()) }
+    }
+
+    /// Moves past a token, and white space before it.
+    #[inline(always)]
+    fn take(&mut self, token: &[u8]) -> Option<()> {
+        self.skip_space();
+        self.text.as_bytes().get(self.at..)?.starts_with(token).then(|| self.at += token.len())
+    }
+
+    #[inline(always)]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.as_bytes().get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn is_done(&mut self) -> bool {
+        self.skip_space();
+        self.at == self.text.len()
+    }
+
+    #[inline]
+    fn message(&mut self) -> Option<ToOne<'a>> {
+        self.take(b"{")?;
+        let (mut user, mut message, mut from) = (None, None, None);
+        loop {
+            let place = if self.take(br#""user""#).is_some() {
+                &mut user
+            } else if self.take(br#""message""#).is_some() {
+                &mut message
+            } else {
+                self.take(br#""from""#)?;
+                &mut from
+            };
+            self.take(b":")?;
+            self.skip_space();
+            let value = self.value()?;
+            if place.replace(value).is_some() {
+                return None;
+            }
+            if self.take(b",").is_none() {
+                break;
+            }
+        }
+        self.take(b"}")?;
+        let from = from.map_or(Some(SYSTEM), |raw| self.unescaped(raw))?;
+        Some(ToOne { user: self.unescaped(user?)?, message: message?, from, is_plain: true })
+    }
+
+    /// A value as it is written.
+    #[inline(always)]
+    fn value(&mut self) -> Option<&'a str> {
+        let (start, bytes) = (self.at, self.text.as_bytes());
+        self.at = if self.is_plain && bytes.get(start) == Some(&b'"') {
+            start + json::string_end(&bytes[start..])?
+        } else {
+            json::value_end(self.text, start)?
+        };
+        Some(&self.text[start..self.at])
+    }
+
+    /// What is between the quotes of a string in which nothing is escaped.
+    #[inline(always)]
+    fn unescaped(&self, raw: &'a str) -> Option<&'a str> {
+        let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+        (self.is_plain || !inner.contains('\\')).then_some(inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What is read in the short way is what serde reads.
+    fn same(text: &str, read: &ToOne<'_>) {
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let object = value.as_object().unwrap();
+        assert_eq!(object["user"], read.user, "{text}");
+        assert_eq!(object.get("from").map_or(SYSTEM, |from| from.as_str().unwrap()), read.from);
+        let message: Value = serde_json::from_str(read.message).unwrap();
+        assert_eq!(object["message"], message, "{text}");
+        assert_eq!(object.len(), 2 + usize::from(object.contains_key("from")), "{text}");
+    }
+
+    const USUAL: [&str; 4] = [
+        r#"{"user":"a","message":"hi"}"#,
+        r#" { "message" : {"n":[1,null]} , "from":"shop", "user" : "张三" } "#,
+        r#"{"user":"","message":null}"#,
+        r#"{"user":"a/b","message":"\n","from":""}"#,
+    ];
+
+    #[test]
+    fn what_is_usual_is_read_as_serde_reads_it() {
+        for text in USUAL {
+            same(text, &ToOne::read(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_not_usual_is_left_to_serde() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"user":"a"}"#,
+            r#"{"message":1}"#,
+            r#"{"user":"a","message":1,"user":"a"}"#,
+            r#"{"user":"a","message":1,"x":1}"#,
+            r#"{"user":"\u0061","message":1}"#,
+            r#"{"us\u0065r":"a","message":1}"#,
+            r#"{"user":5,"message":1}"#,
+            r#"{"user":"a","message":1,"from":null}"#,
+            r#"{"user":"a","message":01}"#,
+            r#"{"user":"a","message":1}}"#,
+            r#"{"user":"a","message":1,}"#,
+            r#"{"user":"a","message":1,"idempotencyKey":"k"}"#,
+        ] {
+            assert_eq!(ToOne::read(text), None, "{text}");
+            assert_eq!(read_batch(&format!(r#"{{"messages":[{text}]}}"#), 10), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn batches_are_read_message_by_message() {
+        let trimmed = USUAL.map(str::trim);
+        for (begin, between, end) in
+            [("{\"messages\":[", ",", "]}"), (" { \"messages\" : [ ", " ,\n", " ] } \n")]
+        {
+            let text = format!("{begin}{}{end}", trimmed.join(between));
+            let read = read_batch(&text, 4).unwrap();
+            assert_eq!(read.len(), 4);
+            for (text, read) in trimmed.iter().zip(&read) {
+                same(text, read);
+            }
+            assert_eq!(read_batch(&text, 3), None, "too many");
+            for cut in 0..text.trim_end().len() {
+                if let Some(part) = text.get(..cut) {
+                    assert_eq!(read_batch(part, 4), None, "{part}");
+                }
+            }
+        }
+        let one = USUAL[0];
+        for text in [
+            r#"{"messages":[]}"#.to_owned(),
+            format!(r#"{{"messages":[{one},]}}"#),
+            format!(r#"{{"messages":[{one}]}}x"#),
+            format!(r#"{{"messages":[{one}],"x":1}}"#),
+            format!(r#"{{"messages":[{one}],"idempotencyKey":"k"}}"#),
+            format!(r#"{{"messages":{one}}}"#),
+        ] {
+            assert_eq!(read_batch(&text, 10), None, "{text}");
+        }
+    }
+}

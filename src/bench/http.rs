@@ -1,0 +1,74 @@
+//! The backend's side: requests over HTTP/1.1 by keep-alive, and whole answers.
+
+use memchr::memmem;
+
+/// The longest head of an answer in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// How much of an answer that is no success is repeated.
+const MAX_TOLD: usize = 200;
+
+/// A request with a body of JSON, and the fields that usual clients send.
+pub fn request(method: &str, path: &str, authority: &str, key: Option<&str>, body: &str) -> String {
+    let key = key.map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: longlink-bench\r\n\
+         Accept: */*\r\n{key}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The body of the answer at the start of `input`, and the length of both; `None` when it
+/// is not complete.
+///
+/// # Errors
+/// What the server said, if not 200 and a body of known length.
+pub fn answer(input: &[u8]) -> Result<Option<(&[u8], usize)>, String> {
+    let Some(end) = memmem::find(input, b"\r\n\r\n") else {
+        return match input.len() > MAX_HEAD {
+            true => Err("the answer's head does not end".to_owned()),
+            false => Ok(None),
+        };
+    };
+    let (head, rest) = (&input[..end + 2], &input[end + 4..]);
+    let refused = || {
+        let told = String::from_utf8_lossy(&input[..input.len().min(MAX_TOLD)]).into_owned();
+        Err(format!("the server answered: {}", told.replace("\r\n", " ")))
+    };
+    let Some(length) = content_length(head) else { return refused() };
+    if !head.starts_with(b"HTTP/1.1 200 ") {
+        return if rest.len() < length.min(MAX_TOLD) { Ok(None) } else { refused() };
+    }
+    Ok(rest.get(..length).map(|body| (body, end + 4 + length)))
+}
+
+fn content_length(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"\r\nContent-Length: ";
+    let rest = &head[memmem::find(head, NAME)? + NAME.len()..];
+    let digits = &rest[..rest.iter().position(|byte| *byte == b'\r')?];
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_taken_whole_one_after_the_other() {
+        let one = "HTTP/1.1 200 OK\r\nContent-Type: x\r\nContent-Length: 3\r\n\r\nabc";
+        for cut in 0..one.len() {
+            assert_eq!(answer(&one.as_bytes()[..cut]), Ok(None), "{cut}");
+        }
+        let two = format!("{one}{one}");
+        assert_eq!(answer(two.as_bytes()), Ok(Some((&b"abc"[..], one.len()))));
+    }
+
+    #[test]
+    fn a_refusal_is_repeated() {
+        let refused = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
+        assert_eq!(answer(&refused.as_bytes()[..refused.len() - 1]), Ok(None));
+        let why = answer(refused.as_bytes()).unwrap_err();
+        assert!(why.contains("HTTP/1.1 401 Unauthorized") && why.ends_with("no"), "{why}");
+        assert!(answer(b"SSH-2.0\r\n\r\n").unwrap_err().contains("SSH-2.0"));
+        assert!(answer(&[b'x'; MAX_HEAD + 1]).unwrap_err().contains("does not end"));
+    }
+}

@@ -1,0 +1,70 @@
+//! A user who does not read: the same becomes of what is sent to it, however that is sent.
+
+use serde_json::Value;
+
+use crate::client::{Client, place};
+
+/// A message of sixty thousand bytes.
+fn message(user: &str) -> String {
+    format!(r#"{{"user":"{user}","message":"{}"}}"#, "x".repeat(60_000))
+}
+
+/// Six messages at once as one batch.
+fn batch(backend: &mut Client, user: &str) -> Vec<String> {
+    let messages = vec![message(user); 6].join(",");
+    let (status, answer) = backend.post("/api/batch", &format!(r#"{{"messages":[{messages}]}}"#));
+    assert_eq!(status, 200);
+    states(&answer)
+}
+
+/// The same as six requests at once.
+fn pipelined(backend: &mut Client, user: &str) -> Vec<String> {
+    let request = backend.request("POST", "/api/send", &message(user));
+    backend.raw.send(request.repeat(6).as_bytes());
+    let answers = (0..6).map(|_| backend.raw.answer().expect("an answer"));
+    answers.flat_map(|it| states(&serde_json::from_slice(&it.body).unwrap())).collect()
+}
+
+fn states(answer: &Value) -> Vec<String> {
+    let results = answer["results"].as_array().unwrap();
+    results.iter().map(|it| it["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn who_reads_nothing_is_dropped_when_the_queue_is_full_and_is_offline_then() {
+    let place = place();
+    let mut backend = place.backend();
+    for (user, send) in
+        [("batch", batch as fn(&mut Client, &str) -> Vec<String>), ("pipelined", pipelined)]
+    {
+        let _reads_nothing = place.site.connect(user);
+        let mut told = Vec::new();
+        while !told.ends_with(&["offline".to_owned()]) {
+            told.extend(send(&mut backend, user));
+            // What the kernel's buffers hold, and the queue: 256 KiB.
+            assert!(told.len() < 2_000, "{user} is never dropped");
+        }
+        let first = told.iter().position(|state| state == "offline").unwrap();
+        assert!(told[..first].iter().any(|state| state == "delivered"), "{user}: {told:?}");
+        // Once it is gone nothing else is told of it.
+        assert!(told[first..].iter().all(|state| state == "offline"), "{user}: {told:?}");
+        let slow = place.site.ask(|hub, _| hub.stats().slow_readers);
+        assert_eq!(slow, if user == "batch" { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn who_reads_is_never_busy_to_requests_that_follow_each_other() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut reads = place.site.connect("reads");
+    for _ in 0..10 {
+        assert_eq!(pipelined(&mut backend, "reads"), ["delivered"; 6]);
+        assert_eq!(reads.texts().len(), 6);
+        // A batch is one turn's, and can be more than a queue holds.
+        let told = batch(&mut backend, "reads");
+        let delivered = told.iter().filter(|state| *state == "delivered").count();
+        assert!(told.iter().all(|state| state != "offline"), "{told:?}");
+        assert!(delivered > 0 && reads.texts().len() == delivered);
+    }
+}
