@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 
+use clap::ArgMatches;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches};
 
-use super::Refusal;
-use super::table::{SETTINGS, Setting, Takes};
+use super::commands::{bench, doctor, tail, ticket};
+use super::refusal::Refusal;
+use super::settings::flags::{Flags, flag_of, flags};
+use super::settings::table::SETTINGS;
 
 const ABOUT: &str = "WebSocket long connections for WeChat mini-programs.
 
@@ -46,9 +48,6 @@ pub enum Command {
     Tail(Box<ArgMatches>),
 }
 
-/// The flags given: of each setting, its values in their order.
-pub type Flags = Vec<(&'static Setting, Vec<String>)>;
-
 /// Reads the command line. Without a subcommand it means `serve`.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
     match command().try_get_matches_from(args) {
@@ -79,41 +78,15 @@ fn command() -> clap::Command {
         .about(ABOUT)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve))
-        .subcommand(super::ticket::command())
-        .subcommand(crate::bench::command())
-        .subcommand(crate::doctor::command())
-        .subcommand(crate::tail::command())
+        .subcommand(ticket::command())
+        .subcommand(bench::command())
+        .subcommand(doctor::command())
+        .subcommand(tail::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {
     let command = command.after_help(AFTER).max_term_width(100);
     command.args(SETTINGS.iter().map(flag_of))
-}
-
-/// The flag of a setting.
-pub fn flag_of(setting: &'static Setting) -> Arg {
-    let arg = Arg::new(setting.name)
-        .long(setting.name)
-        .value_name(setting.value)
-        .help_heading(setting.heading)
-        .help(setting.help)
-        // A negative number is for us to refuse, with its reason.
-        .allow_negative_numbers(true);
-    match setting.takes {
-        Takes::One => arg,
-        Takes::Many => arg.action(ArgAction::Append),
-        Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
-    }
-}
-
-/// The settings among what was given; the others are not asked for, since
-/// not every command takes all.
-pub fn flags(matches: &ArgMatches) -> Flags {
-    let given = |setting: &'static Setting| {
-        let values = matches.try_get_many::<String>(setting.name).ok()??;
-        Some((setting, values.cloned().collect()))
-    };
-    SETTINGS.iter().filter_map(given).collect()
 }
 
 /// clap explains over several lines, with usage and a pointer to the help at

@@ -1,0 +1,336 @@
+//! The answer to a handshake: read whole, whoever gave it, and what to do when it
+//! is not the right one.
+
+use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+use super::stream::Stream;
+use crate::cli::client::url::Url;
+
+/// The longest head in bytes, and the most fields.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_FIELDS: usize = 100;
+/// How much of a body, or of what is no answer, is looked at.
+const MAX_BODY: usize = 512;
+/// How long a body is waited for: what matters of it comes with the head.
+const BODY_WAIT: Duration = Duration::from_secs(1);
+/// How much of it is shown.
+const MAX_SHOWN: usize = 80;
+
+/// An HTTP answer's head, and the beginning of its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    reason: String,
+    fields: Vec<(String, String)>,
+    body: String,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// There is not even a connection.
+    Connect(io::Error),
+    Silent,
+    Ended,
+    Failed(io::Error),
+    /// A TLS alert: the port is not a plain one.
+    Tls,
+    /// Something else than HTTP, of which this is the beginning.
+    Foreign(String),
+    Endless,
+}
+
+impl Answer {
+    /// Reads an answer to the end of its head; what follows stays in `input`. Of
+    /// a refusal's body as much is read as comes along.
+    pub fn read(stream: &mut Stream, input: &mut Vec<u8>) -> Result<Self, NoAnswer> {
+        loop {
+            if let Some((mut answer, length)) = Self::parse(input)? {
+                input.drain(..length);
+                if answer.status != 101 {
+                    answer.read_body(stream, input);
+                }
+                return Ok(answer);
+            }
+            match read_some(stream, input) {
+                Ok(0) if input.is_empty() => return Err(NoAnswer::Ended),
+                Ok(0) => return Err(NoAnswer::Foreign(shown(input))),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(match input.is_empty() {
+                        true => NoAnswer::Silent,
+                        false => NoAnswer::Endless,
+                    });
+                }
+                Err(error) => return Err(NoAnswer::Failed(error)),
+            }
+        }
+    }
+
+    /// The head at the start of `input` and its length; `None` if it is not whole.
+    fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, NoAnswer> {
+        // A TLS record: an alert or a handshake (RFC 8446, section 5.1).
+        if let [0x15 | 0x16, 0x03, ..] = input {
+            return Err(NoAnswer::Tls);
+        }
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        match response.parse(input) {
+            Ok(httparse::Status::Complete(length)) => {
+                let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
+                let answer = Answer {
+                    status: response.code.unwrap_or_default(),
+                    reason: response.reason.unwrap_or_default().to_owned(),
+                    fields: response
+                        .headers
+                        .iter()
+                        .map(|field| (field.name.to_owned(), text(field.value)))
+                        .collect(),
+                    body: String::new(),
+                };
+                Ok(Some((answer, length)))
+            }
+            Ok(httparse::Status::Partial) if input.len() < MAX_HEAD => Ok(None),
+            Ok(httparse::Status::Partial) => Err(NoAnswer::Endless),
+            Err(_) => Err(NoAnswer::Foreign(shown(input))),
+        }
+    }
+
+    fn read_body(&mut self, stream: &mut Stream, input: &mut Vec<u8>) {
+        let length = self.field("Content-Length").and_then(|text| text.parse().ok());
+        let length = length.unwrap_or(MAX_BODY).min(MAX_BODY);
+        stream.set_deadline(Instant::now() + BODY_WAIT);
+        while input.len() < length && matches!(read_some(stream, input), Ok(1..)) {}
+        input.truncate(length);
+        self.body = String::from_utf8_lossy(input).into_owned();
+    }
+
+    /// The value of the first field of that name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// What is wrong with a 101 (RFC 6455, section 4.1); `None` if nothing is.
+    pub fn flaw(&self, accept: &str) -> Option<(&'static str, &'static str)> {
+        let says = |name, word: &str| {
+            let listed = self.field(name).unwrap_or_default().split(',');
+            listed.map(str::trim).any(|it| it.eq_ignore_ascii_case(word))
+        };
+        if !says("Upgrade", "websocket") || !says("Connection", "Upgrade") {
+            return Some((
+                "101 without Upgrade: websocket and Connection: Upgrade",
+                "the proxy takes fields out of the answer: look at proxy_hide_header and the like",
+            ));
+        }
+        if self.field("Sec-WebSocket-Accept") != Some(accept) {
+            return Some((
+                "101 whose Sec-WebSocket-Accept does not answer the key",
+                "something between answers by itself or from a cache: no caching on this path",
+            ));
+        }
+        if self.field("Sec-WebSocket-Extensions").is_some() {
+            return Some((
+                "101 with an extension that was not offered",
+                "clients close such a connection: have the proxy leave that field out",
+            ));
+        }
+        None
+    }
+
+    /// The status line, who says so, and the first line of a text.
+    pub fn tell(&self) -> String {
+        let mut text = format!("{} {}", self.status, self.reason).trim_end().to_owned();
+        if let Some(server) = self.field("Server") {
+            text += &format!(", from {}", cut(server));
+        }
+        if let Some(place) = self.field("Location") {
+            // A query may hold a ticket.
+            text += &format!(", to {}", cut(place.split('?').next().unwrap_or_default()));
+        }
+        let is_text = self.field("Content-Type").is_some_and(|it| it.starts_with("text/plain"));
+        match self.body.lines().next().map(str::trim) {
+            Some(line) if is_text && !line.is_empty() => text + &format!(": {}", cut(line)),
+            _ if self.is_page() => text + ", an HTML page",
+            _ => text,
+        }
+    }
+
+    fn is_page(&self) -> bool {
+        self.field("Content-Type").is_some_and(|it| it.to_ascii_lowercase().contains("html"))
+    }
+
+    /// What to do about an answer that is not 101.
+    pub fn remedy(&self, url: &Url, has_ticket: bool) -> String {
+        const UPGRADE: &str = "the proxy does not pass the upgrade on; in nginx: \
+            proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+            proxy_set_header Connection \"upgrade\";";
+        let says = |word: &str| self.body.contains(word);
+        match self.status {
+            200..=299 => "a web site answers on this path, not longlink: check the proxy's \
+                location and proxy_pass, and that its server_name is this host"
+                .to_owned(),
+            300..=399 if !url.tls && self.leads_to_tls() => {
+                format!("use wss://{}: clients of WebSockets follow no redirect", url.host)
+            }
+            300..=399 => "clients of WebSockets follow no redirect: use the address it leads to, \
+                or have the proxy not redirect this path"
+                .to_owned(),
+            400 if says("HTTPS") || says("speaks TLS") => {
+                "this port speaks TLS: use wss://".to_owned()
+            }
+            400 if self.is_page() || self.field("Server").is_some() => UPGRADE.to_owned(),
+            400 => "check the user in the path; behind a proxy, that it passes Upgrade and \
+                Connection on"
+                .to_owned(),
+            401 if says("has expired") || says("not valid yet") => "sign a new one, and look at \
+                both machines' clocks: more than 5 s apart is too much"
+                .to_owned(),
+            401 if says("another user") => {
+                "the ticket's sub has to be the last part of the URL's path".to_owned()
+            }
+            401 if says("another device") => {
+                "the URL's ?device= has to be the device that the ticket names".to_owned()
+            }
+            401 if has_ticket => "the ticket is refused: is it whole, HS256, with sub and exp, \
+                and signed with this server's secret?"
+                .to_owned(),
+            401 => "the server wants a ticket: --ticket T; longlink ticket signs one".to_owned(),
+            403 => format!(
+                "longlink's log says why; usually --allow-host {} is missing, or the proxy does \
+                 not pass Host on (proxy_set_header Host $host;). A firewall for web sites may \
+                 also refuse upgrades",
+                url.host
+            ),
+            404 => "longlink's path is /websocket/USER; in nginx the location has to match it, \
+                and proxy_pass has to be an address without a path"
+                .to_owned(),
+            426 => UPGRADE.to_owned(),
+            429 => "too many connections or requests: wait, or raise the limit".to_owned(),
+            502 => "the proxy does not reach longlink: is it running, and is proxy_pass its \
+                --listen address?"
+                .to_owned(),
+            503 => "the server is full, going down, or this user has too many connections; of a \
+                proxy: nothing is behind it"
+                .to_owned(),
+            504 => "the proxy waits in vain for longlink: check proxy_pass and a firewall between"
+                .to_owned(),
+            _ => "longlink's or the proxy's log says why".to_owned(),
+        }
+    }
+
+    fn leads_to_tls(&self) -> bool {
+        let place = self.field("Location").unwrap_or_default();
+        place.starts_with("https:") || place.starts_with("wss:")
+    }
+}
+
+impl NoAnswer {
+    /// What was seen, and what to do.
+    pub fn tell(&self, url: &Url) -> (String, &'static str) {
+        const LOOK: &str = "is it a web server or longlink that listens there?";
+        match self {
+            NoAnswer::Connect(error) => (
+                format!("cannot connect again: {error}"),
+                "it did before: a limit of connections, or a server that goes down",
+            ),
+            NoAnswer::Silent => (
+                "connected, but the handshake is not answered".to_owned(),
+                match url.tls {
+                    true => "TLS works, what is behind it does not: check proxy_pass and longlink",
+                    false => "does the port speak TLS (then wss://), or hangs what listens there?",
+                },
+            ),
+            NoAnswer::Ended => ("the connection ends without an answer".to_owned(), LOOK),
+            NoAnswer::Failed(error) => (format!("no answer: {error}"), LOOK),
+            NoAnswer::Tls => ("the port answers in TLS".to_owned(), "it is a TLS port: use wss://"),
+            NoAnswer::Foreign(start) => (format!("no HTTP answer, it begins with {start}"), LOOK),
+            NoAnswer::Endless => ("the answer does not end".to_owned(), LOOK),
+        }
+    }
+}
+
+fn read_some(stream: &mut Stream, input: &mut Vec<u8>) -> io::Result<usize> {
+    let mut bytes = [0; 4096];
+    let length = stream.read(&mut bytes)?;
+    input.extend_from_slice(&bytes[..length]);
+    Ok(length)
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
+}
+
+fn shown(input: &[u8]) -> String {
+    format!("{:?}", cut(&String::from_utf8_lossy(&input[..input.len().min(MAX_BODY)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(head: &str, body: &str) -> Answer {
+        let (answer, length) = Answer::parse(head.as_bytes()).unwrap().unwrap();
+        assert_eq!(length, head.len());
+        Answer { body: body.to_owned(), ..answer }
+    }
+
+    fn remedy(head: &str, body: &str) -> String {
+        let url = Url::parse("ws://chat.example.com/websocket/a").unwrap();
+        answer(&format!("HTTP/1.1 {head}\r\n\r\n"), body).remedy(&url, false)
+    }
+
+    #[test]
+    fn each_status_has_its_remedy() {
+        for (head, body, word) in [
+            ("200 OK\r\nContent-Type: text/html", "<html>", "web site"),
+            ("301 Moved\r\nLocation: https://chat.example.com/", "", "wss://chat.example.com"),
+            ("302 Found\r\nLocation: /login", "", "no redirect"),
+            ("400 Bad Request\r\nServer: nginx", "", "proxy_set_header Upgrade"),
+            ("400 Bad Request\r\nServer: nginx", "plain HTTP to HTTPS port", "use wss://"),
+            ("400 Bad Request", "Client sent an HTTP request to an HTTPS server.", "use wss://"),
+            ("400 Bad Request", "this port speaks TLS: https or wss", "use wss://"),
+            ("400 Bad Request", "bad user id", "the user in the path"),
+            ("401 Unauthorized", "", "--ticket"),
+            ("403 Forbidden", "", "--allow-host chat.example.com"),
+            ("404 Not Found", "", "/websocket/USER"),
+            ("426 Upgrade Required", "", "proxy_set_header Connection"),
+            ("429 Too Many Requests", "", "limit"),
+            ("502 Bad Gateway", "", "proxy_pass"),
+            ("503 Service Unavailable", "", "full"),
+            ("504 Gateway Timeout", "", "in vain"),
+            ("418 I'm a teapot", "", "log"),
+        ] {
+            assert!(remedy(head, body).contains(word), "{head}: {}", remedy(head, body));
+        }
+    }
+
+    #[test]
+    fn a_switch_has_to_be_complete() {
+        let good = "HTTP/1.1 101 X\r\nUPGRADE: WebSocket\r\nconnection: keep-alive, upgrade\r\n\
+            Sec-WebSocket-Accept: k\r\n\r\n";
+        let flaw = |head: &str| answer(head, "").flaw("k").map(|(seen, _)| seen);
+        assert_eq!(flaw(good), None);
+        assert!(flaw(&good.replace("UPGRADE", "X")).unwrap().contains("Upgrade"));
+        assert!(flaw(&good.replace(", upgrade", "")).unwrap().contains("Upgrade"));
+        assert!(flaw(&good.replace(": k\r", ": K\r")).unwrap().contains("Accept"));
+        let extended = good.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\n\r\n");
+        assert!(flaw(&extended).unwrap().contains("extension"));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told_apart() {
+        assert!(matches!(Answer::parse(b"HTTP/1.1 101"), Ok(None)));
+        assert!(matches!(Answer::parse(&[0x15, 0x03, 0x01]), Err(NoAnswer::Tls)));
+        assert!(matches!(Answer::parse(b"SSH-2.0-x\r\n"), Err(NoAnswer::Foreign(_))));
+        let long = [&b"HTTP/1.1 200 OK\r\nA: "[..], &[b'x'; MAX_HEAD]].concat();
+        assert!(matches!(Answer::parse(&long), Err(NoAnswer::Endless)));
+    }
+
+    #[test]
+    fn a_place_is_told_without_its_query() {
+        let moved = answer("HTTP/1.1 301 Moved\r\nLocation: /x?ticket=s3cr3t\r\n\r\n", "");
+        assert_eq!(moved.tell(), "301 Moved, to /x");
+    }
+}

@@ -1,0 +1,195 @@
+//! The command line of `longlink doctor`.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::cli::settings::units;
+use crate::cli::settings::values::Raw;
+
+const ABOUT: &str = "Examine a server from outside, as a mini-program's phone would see it";
+
+const LONG_ABOUT: &str = "Examine a server from outside, as a mini-program's phone would see it
+
+Looks the host up, connects, checks TLS and the certificates, opens WebSockets through whatever
+is in between, talks, and watches how long a silent connection lives. Each check is a line:
+a verdict, the step, what was seen, and after `->` what to do about it.";
+
+const AFTER: &str = "\
+Use a user id of its own, such as `doctor`: while it runs, it is the newest connection of that
+user, and the user's other devices see its message.
+
+Exit codes: 0 nothing has failed; 1 something has; 2 wrong arguments.
+
+Examples:
+  longlink doctor wss://chat.example.com/websocket/doctor
+  longlink doctor wss://chat.example.com/websocket/doctor --quick --json
+  longlink doctor wss://chat.example.com/websocket/doctor --address 203.0.113.7
+      Before the name points there.";
+
+/// The longest ticket in bytes.
+const MAX_TICKET: usize = 4096;
+/// The longest time to be silent: a day.
+const MAX_SILENT: Duration = Duration::from_secs(86_400);
+/// The longest time for a step: more than anybody waits for a page.
+const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What to examine, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub url: String,
+    /// Connect there, whatever the host's addresses are.
+    pub address: Option<IpAddr>,
+    pub ticket: Option<String>,
+    /// Trusted beside those that phones know.
+    #[cfg(feature = "tls")]
+    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    /// How long each step may take.
+    pub timeout: Duration,
+    /// How long to watch a silent connection; `None`: not at all.
+    pub silent: Option<Duration>,
+    pub json: bool,
+}
+
+/// The subcommand, for the command line's table.
+pub fn command() -> clap::Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let command = clap::Command::new("doctor")
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help(AFTER)
+        .max_term_width(100)
+        .arg(Arg::new("url").value_name("URL").required(true).help(
+            "Such as wss://chat.example.com/websocket/doctor; the last part is the user's id",
+        ))
+        .arg(option(
+            "ticket",
+            "T",
+            "A ticket of that user, never printed; `-` reads it from standard input, where no \
+             list of processes shows it",
+        ))
+        .arg(option("address", "IP", "Connect there instead of looking the host up"))
+        .arg(option("timeout", "S", "How long each step may take").default_value("10"))
+        .arg(
+            option("silent", "S", "How long to watch a silent connection; nginx ends one after 60")
+                .default_value("75"),
+        )
+        .arg(switch("quick", "Leave the silent connection out").conflicts_with("silent"))
+        .arg(switch("json", "Print one JSON object at the end"));
+    match cfg!(feature = "tls") {
+        true => command.arg(option("ca", "FILE", "Trust these root certificates, too (PEM)")),
+        false => command,
+    }
+}
+
+impl Options {
+    /// Reads what clap has found.
+    ///
+    /// # Errors
+    /// One line that says which argument is wrong and why.
+    pub fn read(matches: &ArgMatches) -> Result<Self, String> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let time = |name: &str, most: Duration| {
+            let raw = Raw::Word(text(name).unwrap_or_default());
+            match units::seconds(&raw).map_err(|why| format!("--{name}: {why}"))? {
+                time if time.is_zero() || time > most => {
+                    Err(format!("--{name}: expected more than 0 and at most {most:?}, found {raw}"))
+                }
+                time => Ok(time),
+            }
+        };
+        let address = text("address").map(|text| {
+            text.parse().map_err(|_| format!("--address: expected an IP address, found {text:?}"))
+        });
+        Ok(Options {
+            url: text("url").ok_or("a URL is missing")?,
+            address: address.transpose()?,
+            ticket: text("ticket").map(ticket).transpose()?,
+            #[cfg(feature = "tls")]
+            roots: text("ca")
+                .map_or(Ok(Vec::new()), |file| crate::cli::client::tls::roots(&file))?,
+            timeout: time("timeout", MAX_TIMEOUT)?,
+            silent: match matches.get_flag("quick") {
+                true => None,
+                false => Some(time("silent", MAX_SILENT)?),
+            },
+            json: matches.get_flag("json"),
+        })
+    }
+
+    /// The tickets that were given, by the option and in the URL.
+    pub fn secrets(&self) -> Vec<String> {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let in_query = query.split('&').filter_map(|pair| pair.strip_prefix("ticket="));
+        in_query.map(str::to_owned).chain(self.ticket.clone()).collect()
+    }
+}
+
+/// A ticket has the alphabet of a compact JWT (RFC 7515, section 7.1), which can
+/// stand in a header field, in a query and in a subprotocol's name. What was
+/// given is not repeated.
+fn ticket(mut text: String) -> Result<String, String> {
+    if text == "-" {
+        text.clear();
+        let read = std::io::stdin().take(MAX_TICKET as u64 + 2).read_to_string(&mut text);
+        read.map_err(|error| format!("--ticket: cannot read standard input: {error}"))?;
+        text.truncate(text.trim_end().len());
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    match text.len() {
+        1..=MAX_TICKET if text.bytes().all(is_plain) => Ok(text),
+        _ => Err(format!("--ticket: expected 1 to {MAX_TICKET} letters, digits and -._~")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Options, String> {
+        let matches = command().try_get_matches_from([&["doctor"], words].concat());
+        Options::read(&matches.map_err(|error| error.to_string())?)
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_table() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn quick_means_no_silence() {
+        assert_eq!(read(&["ws://a"]).unwrap().silent, Some(Duration::from_secs(75)));
+        assert_eq!(read(&["ws://a", "--quick"]).unwrap().silent, None);
+    }
+
+    #[test]
+    fn a_ticket_is_a_secret_wherever_it_stands() {
+        let options = read(&["ws://a/b?x=1&ticket=t1", "--ticket", "t2"]).unwrap();
+        assert_eq!(options.secrets(), ["t1", "t2"]);
+        assert_eq!(read(&["ws://a/b?x=1"]).unwrap().secrets(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_a_ticket_not_repeated() {
+        for (args, word) in [
+            (&[][..], "URL"),
+            (&["ws://a", "--silent", "0"], "--silent"),
+            (&["ws://a", "--silent", "1", "--quick"], "--quick"),
+            (&["ws://a", "--timeout", "x"], "--timeout"),
+            (&["ws://a", "--timeout", "301"], "--timeout"),
+            (&["ws://a", "--address", "a.b"], "--address"),
+            (&["ws://a", "--ticket", "s3cr3t\r\nX: y"], "--ticket"),
+            (&["ws://a", "--ticket", ""], "--ticket"),
+        ] {
+            let why = read(args).unwrap_err();
+            assert!(why.contains(word) && !why.contains("s3cr3t"), "{args:?}: {why}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What was found: a line for each check, or one JSON object at the end.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::text::Escaped;
+
+/// How a check has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    Ok,
+    /// It works, but not for everyone, or not for long.
+    Warn,
+    Fail,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "FAIL",
+        }
+    }
+}
+
+/// One step, what was seen and what to do about it.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub verdict: Verdict,
+    step: &'static str,
+    seen: String,
+    remedy: Option<String>,
+    figure: Option<(&'static str, f64)>,
+}
+
+impl Check {
+    pub fn ok(step: &'static str, seen: impl Into<String>) -> Self {
+        Check { verdict: Verdict::Ok, step, seen: seen.into(), remedy: None, figure: None }
+    }
+
+    pub fn warn(step: &'static str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into());
+        Check { verdict: Verdict::Warn, remedy, ..Check::ok(step, seen) }
+    }
+
+    pub fn fail(step: &'static str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Check { verdict: Verdict::Fail, ..Check::warn(step, seen, remedy) }
+    }
+
+    /// With the time it took, for scripts.
+    pub fn took(self, time: Duration) -> Self {
+        self.with("ms", time.as_secs_f64() * 1e3)
+    }
+
+    /// With a number for scripts, named by its unit.
+    pub fn with(self, unit: &'static str, figure: f64) -> Self {
+        Check { figure: Some((unit, figure)), ..self }
+    }
+
+    fn json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("verdict".into(), self.verdict.word().to_lowercase().into());
+        object.insert("step".into(), self.step.into());
+        object.insert("seen".into(), self.seen.clone().into());
+        object.insert("remedy".into(), self.remedy.clone().into());
+        if let Some((unit, figure)) = self.figure {
+            object.insert(unit.into(), json!((figure * 1e3).round() / 1e3));
+        }
+        object.into()
+    }
+}
+
+impl fmt::Display for Check {
+    /// One line, whatever the server has said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<4}  {:<12}  {}", self.verdict.word(), self.step, Escaped(&self.seen))?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "  -> {}", Escaped(remedy)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A time for people, in milliseconds.
+pub struct Ms(pub Duration);
+
+impl fmt::Display for Ms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_secs_f64() * 1e3;
+        write!(f, "{ms:.*} ms", if ms < 1.0 { 2 } else { 1 })
+    }
+}
+
+/// All checks so far.
+#[derive(Debug)]
+pub struct Report {
+    json: bool,
+    /// What no line may hold, whoever repeats it.
+    secrets: Vec<String>,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    /// As text, lines are printed as they come.
+    pub fn new(json: bool, secrets: Vec<String>) -> Self {
+        Report { json, secrets, checks: Vec::new() }
+    }
+
+    pub fn add(&mut self, mut check: Check) {
+        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
+            check.seen = check.seen.replace(secret, "TICKET");
+            check.remedy = check.remedy.map(|remedy| remedy.replace(secret, "TICKET"));
+        }
+        if !self.json {
+            print(&format!("{check}\n"));
+        }
+        self.checks.push(check);
+    }
+
+    /// Prints the sum of it; the exit code is 1 if anything has failed.
+    pub fn finish(self) -> ExitCode {
+        let verdict = self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
+        let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
+        if self.json {
+            let checks = self.checks.iter().map(Check::json).collect::<Vec<_>>();
+            let verdict = verdict.word().to_lowercase();
+            print(&format!("{}\n", json!({ "verdict": verdict, "checks": checks })));
+        } else {
+            let [ok, warn, fail] = [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(count);
+            print(&format!("{ok} ok, {warn} to look at, {fail} failed\n"));
+        }
+        if verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// Whoever has closed stdout does not want to read it.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_holds_no_secret() {
+        let mut report = Report::new(true, vec![String::new(), "s3cr3t".to_owned()]);
+        report.add(
+            Check::fail("upgrade", "301 to /x?ticket=s3cr3t\nok", "do s3cr3t").with("ms", 1.5),
+        );
+        let check = &report.checks[0];
+        assert_eq!(
+            check.to_string(),
+            r"FAIL  upgrade       301 to /x?ticket=TICKET\u{a}ok  -> do TICKET"
+        );
+        assert_eq!(check.json()["ms"], 1.5);
+        assert!(!check.json().to_string().contains("s3cr3t"));
+    }
+}

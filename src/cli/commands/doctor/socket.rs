@@ -1,0 +1,234 @@
+//! A WebSocket from the client's side, one call at a time: opened with a request
+//! of one's own, read message by message, with pings answered as every client
+//! answers them.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+use super::answer::{Answer, NoAnswer};
+use super::stream::{Stream, Timed};
+#[cfg(feature = "tls")]
+use super::tls;
+use crate::cli::client::frame::{self, Parsed};
+use crate::cli::client::request::put_request;
+
+/// The longest message in bytes, all fragments together.
+const MAX_MESSAGE: usize = 1 << 20;
+/// Bytes of one read.
+const READ: usize = 16 * 1024;
+
+/// How to get to the server.
+#[derive(Debug)]
+pub struct Way {
+    pub address: SocketAddr,
+    /// Host and port as in the URL.
+    pub authority: String,
+    /// Path and query as in the URL.
+    pub target: String,
+    pub timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub tls: Option<tls::Client>,
+}
+
+impl Way {
+    fn connect(&self) -> io::Result<Stream> {
+        let timed = Timed::connect(self.address, self.timeout)?;
+        #[cfg(feature = "tls")]
+        if let Some(client) = &self.tls {
+            return client.connect(timed);
+        }
+        Ok(Stream::Plain(timed))
+    }
+
+    /// Sends a handshake for `target` with further fields and reads the answer.
+    pub fn ask(&self, target: &str, fields: &[(&str, &str)]) -> Result<Asked, NoAnswer> {
+        let began = Instant::now();
+        let mut stream = self.connect().map_err(NoAnswer::Connect)?;
+        stream.set_deadline(began + self.timeout);
+        let (mut request, key) = (Vec::new(), generate_key());
+        let put_path = |output: &mut Vec<u8>| output.extend_from_slice(target.as_bytes());
+        put_request(&self.authority, put_path, &key, fields, &mut request);
+        // One that has answered without reading is read all the same.
+        let sent = stream.write_all(&request).and_then(|()| stream.flush());
+        let mut input = Vec::new();
+        let answer = match (Answer::read(&mut stream, &mut input), sent) {
+            (Err(NoAnswer::Ended), Err(error)) => return Err(NoAnswer::Failed(error)),
+            (answer, _) => answer?,
+        };
+        Ok(Asked { answer, accept: derive_accept_key(key.as_bytes()), stream, input, began })
+    }
+}
+
+/// A handshake that was answered, whatever the answer.
+#[derive(Debug)]
+pub struct Asked {
+    pub answer: Answer,
+    /// What `Sec-WebSocket-Accept` has to be.
+    pub accept: String,
+    pub began: Instant,
+    stream: Stream,
+    input: Vec<u8>,
+}
+
+impl Asked {
+    /// Goes on as a WebSocket: the answer was 101.
+    pub fn open(self, timeout: Duration) -> Socket {
+        let Asked { stream, input, .. } = self;
+        Socket { stream, input, fragments: None, closing: false, timeout }
+    }
+}
+
+/// What the server has sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    Text(Vec<u8>),
+    Binary,
+    /// It has been answered.
+    Ping,
+    Pong(Vec<u8>),
+}
+
+/// Why nothing came.
+#[derive(Debug)]
+pub enum End {
+    Timeout,
+    /// The server's close frame; 1005 stands for none.
+    Closed(u16),
+    /// The stream ended without a close frame.
+    Eof,
+    Failed(io::Error),
+    Protocol(&'static str),
+}
+
+impl End {
+    fn of(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::TimedOut => End::Timeout,
+            _ => End::Failed(error),
+        }
+    }
+
+    /// What happened, within `time`.
+    pub fn tell(&self, time: Duration) -> String {
+        match self {
+            End::Timeout => format!("no answer in {time:?}"),
+            End::Closed(code) => format!("the server closed the connection with code {code}"),
+            End::Eof => "the connection ended without a close frame".to_owned(),
+            End::Failed(error) => format!("the connection failed: {error}"),
+            End::Protocol(why) => format!("the server broke the WebSocket protocol: {why}"),
+        }
+    }
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct Socket {
+    stream: Stream,
+    /// Bytes of frames that were not looked at yet.
+    input: Vec<u8>,
+    /// Kind and payload of a message that is not complete.
+    fragments: Option<(u8, Vec<u8>)>,
+    /// A close frame was sent.
+    closing: bool,
+    timeout: Duration,
+}
+
+impl Socket {
+    /// Sends a frame; its text or payload may be up to 64 KiB.
+    pub fn send(&mut self, opcode: u8, payload: &[u8]) -> Result<(), End> {
+        self.stream.set_deadline(Instant::now() + self.timeout);
+        let sent = self.stream.write_all(&frame::masked(opcode, payload));
+        sent.and_then(|()| self.stream.flush()).map_err(End::of)
+    }
+
+    /// Waits for what `is_it` recognises, past everything else, for the time of a
+    /// step.
+    pub fn wait(&mut self, is_it: impl Fn(&Event) -> bool) -> Result<(), End> {
+        let until = Instant::now() + self.timeout;
+        while !is_it(&self.next(until)?) {}
+        Ok(())
+    }
+
+    /// The next message, ping or pong.
+    pub fn next(&mut self, until: Instant) -> Result<Event, End> {
+        loop {
+            // Who sends without a pause must not be listened to for ever.
+            if Instant::now() >= until {
+                return Err(End::Timeout);
+            }
+            if let Some(event) = self.take()? {
+                return Ok(event);
+            }
+            if self.input.len() > MAX_MESSAGE {
+                return Err(End::Protocol("a message is longer than 1 MiB"));
+            }
+            self.stream.set_deadline(until);
+            let mut bytes = [0; READ];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(End::Eof),
+                Ok(length) => self.input.extend_from_slice(&bytes[..length]),
+                Err(error) => return Err(End::of(error)),
+            }
+        }
+    }
+
+    /// Takes whole frames out of what has arrived, up to the end of a message.
+    fn take(&mut self) -> Result<Option<Event>, End> {
+        loop {
+            let (fin, opcode, payload, size) = match frame::parse(&self.input) {
+                Parsed::Frame { fin, opcode, payload, size } => {
+                    (fin, opcode, payload.to_vec(), size)
+                }
+                Parsed::Partial => return Ok(None),
+                Parsed::Bad(why) => return Err(End::Protocol(why)),
+            };
+            self.input.drain(..size);
+            let (opcode, mut message) = match (opcode, self.fragments.take()) {
+                (frame::PING, fragments) => {
+                    self.fragments = fragments;
+                    self.send(frame::PONG, &payload)?;
+                    return Ok(Some(Event::Ping));
+                }
+                (frame::PONG, fragments) => {
+                    self.fragments = fragments;
+                    return Ok(Some(Event::Pong(payload)));
+                }
+                (frame::CLOSE, _) => {
+                    let code =
+                        payload.first_chunk().map_or(1_005, |code| u16::from_be_bytes(*code));
+                    // The answer to one's own is not answered (RFC 6455, section 5.5.1).
+                    if !self.closing {
+                        let _ = self.send(frame::CLOSE, &payload[..payload.len().min(2)]);
+                    }
+                    return Err(End::Closed(code));
+                }
+                (frame::CONTINUATION, Some(begun)) => begun,
+                (frame::TEXT | frame::BINARY, None) => (opcode, Vec::new()),
+                _ => return Err(End::Protocol("fragments are out of order")),
+            };
+            message.extend_from_slice(&payload);
+            if message.len() > MAX_MESSAGE {
+                return Err(End::Protocol("a message is longer than 1 MiB"));
+            }
+            match (fin, opcode) {
+                (false, _) => self.fragments = Some((opcode, message)),
+                (true, frame::TEXT) => return Ok(Some(Event::Text(message))),
+                (true, _) => return Ok(Some(Event::Binary)),
+            }
+        }
+    }
+
+    /// Closes politely: the code that the server answers with.
+    pub fn close(mut self) -> Result<u16, End> {
+        self.send(frame::CLOSE, &1_000_u16.to_be_bytes())?;
+        self.closing = true;
+        match self.wait(|_| false) {
+            Err(End::Closed(code)) => Ok(code),
+            done => done.map(|()| 1_005),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The commands, one folder or file each. No command uses another one.
+
+pub mod bench;
+pub mod doctor;
+pub mod serve;
+pub mod tail;
+pub mod ticket;

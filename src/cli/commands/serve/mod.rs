@@ -1,0 +1,190 @@
+//! `longlink serve`, from the settings to the exit code.
+
+#[cfg(feature = "tls")]
+mod renewal;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "tls")]
+use longlink::TlsListener;
+use longlink::{Backend, Config, Handler, Listen, Listener, Relay, Server, Webhooks};
+
+use crate::cli::refusal::Refusal;
+use crate::cli::service::inherited::Inherited;
+use crate::cli::service::logger::Logger;
+use crate::cli::service::signals::Held;
+use crate::cli::service::supervisor::Supervisor;
+use crate::cli::settings::Settings;
+use crate::cli::settings::addresses;
+use crate::cli::settings::capacity::Capacity;
+use crate::cli::settings::flags::Flags;
+use crate::cli::settings::values::Values;
+use crate::cli::text::Bytes;
+#[cfg(feature = "tls")]
+use renewal::Renewal;
+
+/// Serves until a signal comes. All that can be refused is refused before the
+/// first log line, so that a refusal stands alone on stderr.
+pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+    // Before anything is opened.
+    let inherited = Inherited::take()?;
+    let values = Values::gather(flags, std::env::vars_os())?;
+    // Before the settings, as the number of connections follows from it.
+    let capacity = Capacity::claim();
+    let mut settings = Settings::read(&values, &capacity, inherited)?;
+    let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
+        settings.warnings.push(warning);
+        Supervisor::default()
+    });
+    // Before there is a socket file that a signal could leave behind.
+    let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
+    #[cfg(feature = "tls")]
+    let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
+    let mut listeners = addresses::bind(std::mem::take(&mut settings.listen), &settings.config)?;
+    let api = addresses::bind(std::mem::take(&mut settings.api_listen), &settings.config)?;
+    listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
+    let start = Start { values, capacity, settings, signals, supervisor };
+
+    #[cfg(feature = "tls")]
+    if let Some(renewal) = renewal {
+        // A backend beside it would not find the certificate's name there.
+        let encrypt = |it: Listener| match it.tag() == Backend::LISTENER && it.is_loopback() {
+            true => it.into(),
+            false => it.with_tls(renewal.acceptor()),
+        };
+        let listeners = listeners.into_iter().map(encrypt).collect();
+        let address = |it: &TlsListener| announced(it, it.is_tls());
+        return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
+    }
+    start.run(listeners, |it| announced(it, false), |_| Ok(None))
+}
+
+/// What is known before there is a server.
+struct Start {
+    values: Values,
+    capacity: Capacity,
+    settings: Settings,
+    signals: Held,
+    supervisor: Supervisor,
+}
+
+impl Start {
+    /// `watch` starts what is to hear of a SIGHUP.
+    fn run<L: Listen>(
+        self,
+        listeners: Vec<L>,
+        address: impl Fn(&L) -> String,
+        watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
+    ) -> Result<ExitCode, Refusal> {
+        let Start { values, capacity, settings, signals, supervisor } = self;
+        let addresses: Vec<String> = listeners.iter().map(address).collect();
+        let webhooks = settings.webhooks.clone();
+        let webhooks = webhooks
+            .map(|config| Webhooks::start(config, settings.config.max_connections))
+            .transpose()
+            .map_err(|error| failed("cannot start the webhooks", error))?;
+        let mut relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
+        if let Some(secrets) = &settings.secrets {
+            let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
+            relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
+        }
+        let mut backend = Backend::new(relay, settings.backend.clone());
+        if let Some(webhooks) = &webhooks {
+            backend = backend.with_webhooks(webhooks.clone());
+        }
+        let mut server = Server::new(listeners, settings.config.clone(), backend)
+            .map_err(|error| failed("cannot start", error))?;
+        // Dropped at the end of this function, panic or not: the last lines are printed.
+        let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
+        let hangup = watch(supervisor.clone())
+            .map_err(|error| failed("cannot watch the certificate", error))?;
+        signals
+            .obey(server.stopper(), hangup, supervisor.clone())
+            .map_err(|error| failed("cannot wait for signals", error))?;
+
+        // From here on it can be connected to, and is stopped by a signal.
+        announce(&settings, &capacity, &values);
+        print_addresses(&addresses);
+        supervisor.ready();
+        let done = turns(&mut server, &supervisor);
+        if let Some(webhooks) = webhooks {
+            finish(&webhooks, settings.config.close_timeout);
+        }
+        match done {
+            Ok(()) => {
+                log::info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            // The poll itself: nothing that a peer does ends here.
+            Err(error) => {
+                log::error!("the loop has failed: {error}");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+/// The loop, with signs of life for whoever wants them.
+fn turns<H: Handler, L: Listen>(
+    server: &mut Server<H, L>,
+    supervisor: &Supervisor,
+) -> io::Result<()> {
+    let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
+    while !server.is_stopped() {
+        server.turn(Some(pulse.interval()))?;
+        pulse.beat(Instant::now(), || server.parts().0.connections());
+    }
+    Ok(())
+}
+
+fn failed(what: &str, error: io::Error) -> Refusal {
+    Refusal(format!("{what}: {error}"))
+}
+
+/// What an operator should find at the top of the log.
+fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
+    let Config { max_connections, max_buffered, .. } = settings.config;
+    log::info!(
+        "longlink {}: up to {max_connections} connections (descriptor limit {}), {} for queues",
+        env!("CARGO_PKG_VERSION"),
+        capacity.descriptors,
+        Bytes(max_buffered)
+    );
+    let summary = values.summary();
+    log::debug!("set: {}", if summary.is_empty() { "nothing" } else { &summary });
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+}
+
+/// Where a listener can be reached, and by whom.
+fn announced(listener: &Listener, tls: bool) -> String {
+    let scheme = match listener.tcp_addr() {
+        Some(_) if tls => "https://",
+        Some(_) => "http://",
+        None => "",
+    };
+    let what = if listener.tag() == Backend::LISTENER { "api" } else { "listening" };
+    format!("{what} on {scheme}{listener}")
+}
+
+/// Gives the backend as long to take what waits as clients have had to close.
+fn finish(webhooks: &Webhooks, within: Duration) {
+    let left = webhooks.stop(within);
+    if left > 0 {
+        log::warn!("webhooks: {left} events were not taken, and are lost");
+    }
+}
+
+/// Nothing else is ever printed on stdout, so that a script can read a port
+/// from it. Whoever has closed it does not want to know.
+fn print_addresses(addresses: &[String]) {
+    let mut stdout = io::stdout().lock();
+    for address in addresses {
+        let _ = writeln!(stdout, "{address}");
+    }
+    let _ = stdout.flush();
+}

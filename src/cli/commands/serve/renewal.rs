@@ -1,0 +1,148 @@
+//! Renews the certificate while the server runs: a thread looks at its files once a minute,
+//! and whenever SIGHUP asks for it.
+
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use longlink::TlsAcceptor;
+
+use crate::cli::refusal::Refusal;
+use crate::cli::service::supervisor::Supervisor;
+use crate::cli::settings::certificate::{Contents, Files};
+
+/// How often the files are looked at.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// The certificate in use, and what its files held when they were last read.
+pub struct Renewal {
+    files: Files,
+    in_use: Contents,
+    seen: Result<Contents, String>,
+    acceptor: TlsAcceptor,
+    warning: Option<&'static str>,
+}
+
+/// What a look at the files has shown.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Same,
+    /// It is in use now, and this is to be said of it.
+    New(Option<&'static str>),
+    Broken(String),
+}
+
+impl Renewal {
+    /// Reads the certificate for the first time: what is wrong is refused.
+    pub fn start(files: Files) -> Result<Self, Refusal> {
+        let contents = files.contents().map_err(Refusal)?;
+        let certificate = files.check(&contents).map_err(Refusal)?;
+        let warning = certificate.warning();
+        let acceptor = TlsAcceptor::new(certificate);
+        Ok(Renewal { files, in_use: contents.clone(), seen: Ok(contents), acceptor, warning })
+    }
+
+    pub fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Says what is to be said of the certificate, and looks at the files every
+    /// minute, and when it is told to, from a thread of its own. The supervisor
+    /// learns that what it asked for is done.
+    pub fn watch(mut self, supervisor: Supervisor) -> io::Result<Sender<()>> {
+        if let Some(warning) = self.warning {
+            log::warn!("{warning}");
+        }
+        let (tell, told) = mpsc::channel();
+        let wait = move || {
+            loop {
+                let asked = match told.recv_timeout(INTERVAL) {
+                    Ok(()) => true,
+                    Err(RecvTimeoutError::Timeout) => false,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+                if let Some(found) = self.look(asked) {
+                    self.tell(&found);
+                }
+                if asked {
+                    supervisor.ready();
+                }
+            }
+        };
+        thread::Builder::new().name("certificate".to_owned()).spawn(wait)?;
+        Ok(tell)
+    }
+
+    /// Takes a new certificate up; with a broken one that in use stays. `None`
+    /// when there is nothing to tell: nobody asked, and all is as it was.
+    fn look(&mut self, asked: bool) -> Option<Found> {
+        let contents = self.files.contents();
+        if contents == self.seen && !asked {
+            return None;
+        }
+        self.seen = contents.clone();
+        let checked = contents.and_then(|it| self.files.check(&it).map(|checked| (it, checked)));
+        Some(match checked {
+            Ok((contents, _)) if contents == self.in_use => Found::Same,
+            Ok((contents, certificate)) => {
+                let warning = certificate.warning();
+                self.acceptor.replace(certificate);
+                self.in_use = contents;
+                Found::New(warning)
+            }
+            Err(error) => Found::Broken(error),
+        })
+    }
+
+    fn tell(&self, found: &Found) {
+        match found {
+            Found::Same => log::info!("the certificate has not changed"),
+            Found::New(warning) => {
+                log::info!("a new certificate is in use: {}", self.files.cert.display());
+                if let Some(warning) = warning {
+                    log::warn!("{warning}");
+                }
+            }
+            Found::Broken(error) => log::error!("the certificate stays as it was: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(files: &Files) -> Contents {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.cert, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        files.contents().unwrap()
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_everything_to_who_asks() {
+        let folder = std::env::temp_dir().join(format!("longlink-renewal-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let files = Files { cert: folder.join("cert"), key: folder.join("key") };
+        let first = write(&files);
+        let mut renewal = Renewal::start(files.clone()).unwrap();
+        assert_eq!((renewal.look(false), renewal.look(true)), (None, Some(Found::Same)));
+
+        std::fs::write(&files.cert, "half").unwrap();
+        for asked in [false, true] {
+            assert!(matches!(renewal.look(asked), Some(Found::Broken(_))));
+            assert_eq!(renewal.look(false), None, "told once");
+        }
+        std::fs::remove_file(&files.cert).unwrap();
+        assert!(matches!(renewal.look(false), Some(Found::Broken(_))));
+        assert_eq!(renewal.look(false), None);
+        std::fs::write(&files.cert, &first.cert).unwrap();
+        assert_eq!(renewal.look(false), Some(Found::Same), "it has come back");
+
+        write(&files);
+        assert!(matches!(renewal.look(false), Some(Found::New(Some(_)))));
+        assert_eq!(renewal.look(false), None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line of `longlink tail`.
+
+use clap::{Arg, ArgAction, ArgMatches};
+use longlink::{ApiKey, Relay};
+
+use crate::cli::client::url::Url;
+use crate::cli::settings::secret::read_file;
+
+const AFTER: &str = "\
+It asks the backend's interface: what --api-listen names, or any address of a server that has
+--api-key-file, with that key. Notices are on standard error. Times are UTC.
+
+  18:51:02.123  #7      in        text        34 B   connection 7 has sent a message of 34 bytes
+  18:51:02.123  #7      out       text        15 B   and one was queued for it
+  18:51:09.800  #7      parked                       another one takes its place:
+  18:51:09.800  #8      open      phone 10.1.2.3:5   of the device phone, from there
+
+What is in a message is never shown.
+
+Exit codes: 0 nobody reads its output any more; 1 the server could not be asked; 2 wrong
+arguments.
+
+Examples:
+  longlink tail alice
+  longlink tail alice --url https://chat.example.com --key-file /etc/longlink/api.key --json";
+
+/// Whom to watch, and where.
+#[derive(Debug)]
+pub struct Options {
+    pub user: String,
+    pub url: Url,
+    pub key: Option<String>,
+    /// Trusted beside those that browsers know.
+    #[cfg(feature = "tls")]
+    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    pub json: bool,
+}
+
+/// The subcommand, for the command line's table.
+pub fn command() -> clap::Command {
+    let command = clap::Command::new("tail")
+        .about("Show what one user's connections do, as it happens")
+        .after_help(AFTER)
+        .max_term_width(100)
+        .arg(Arg::new("user").value_name("USER").required(true).help("The user's id"))
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .value_name("URL")
+                .default_value("http://127.0.0.1:9090")
+                .help("Where the backend's interface is"),
+        )
+        .arg(
+            Arg::new("key-file")
+                .long("key-file")
+                .value_name("FILE")
+                .help("The interface's key: the first line of this file"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print each event as the server tells it, with its time in milliseconds"),
+        );
+    match cfg!(feature = "tls") {
+        true => command.arg(
+            Arg::new("ca")
+                .long("ca")
+                .value_name("FILE")
+                .help("Trust these root certificates, too (PEM)"),
+        ),
+        false => command,
+    }
+}
+
+impl Options {
+    /// Reads what clap has found.
+    ///
+    /// # Errors
+    /// One line that says which argument is wrong and why.
+    pub fn read(matches: &ArgMatches) -> Result<Self, String> {
+        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+        let user = text("user").unwrap_or_default();
+        if !Relay::is_user_id(user) {
+            return Err(format!("expected a user id, found {user:?}"));
+        }
+        let url = Url::parse_http(text("url").unwrap_or_default());
+        let url = url.map_err(|why| format!("--url: {why}"))?;
+        if url.target.contains('?') {
+            return Err("--url: a query is not part of it".to_owned());
+        }
+        if url.tls && !cfg!(feature = "tls") {
+            return Err("--url: this build has no TLS; build it with --features tls".to_owned());
+        }
+        let key = text("key-file").map(read_key).transpose();
+        let key = key.map_err(|why| format!("--key-file: {why}"))?;
+        Ok(Options {
+            user: user.to_owned(),
+            url,
+            key,
+            #[cfg(feature = "tls")]
+            roots: text("ca").map_or(Ok(Vec::new()), crate::cli::client::tls::roots)?,
+            json: matches.get_flag("json"),
+        })
+    }
+
+    /// Whether nobody is in between who could read along.
+    pub fn is_loopback(&self) -> bool {
+        let ip = self.url.host.parse::<std::net::IpAddr>();
+        self.url.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// What is wrong is told without a word of what is in the file, or of its name: somebody
+/// will pass the key itself.
+fn read_key(path: &str) -> Result<String, String> {
+    let text = String::from_utf8(read_file(path)?).map_err(|_| "it is not text".to_owned())?;
+    let key = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    ApiKey::new(key).map_err(|error| error.to_string())?;
+    Ok(key.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Options, String> {
+        let matches = command().try_get_matches_from([&["tail"], words].concat());
+        Options::read(&matches.map_err(|error| error.to_string())?)
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_table() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_interface_is_on_this_machine_unless_told_otherwise() {
+        let options = read(&["张三"]).unwrap();
+        assert_eq!((options.user.as_str(), options.url.port), ("张三", 9090));
+        assert!(options.is_loopback() && !options.json && options.key.is_none());
+        assert!(!read(&["a", "--url", "http://10.0.0.1:9090"]).unwrap().is_loopback());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (args, word) in [
+            (&[][..], "USER"),
+            (&["a/b"], "user id"),
+            (&["a", "--url", "127.0.0.1:9090"], "http://"),
+            (&["a", "--url", "ws://127.0.0.1:9090"], "http://"),
+            (&["a", "--url", "http://127.0.0.1:9090?key=s3cr3t"], "query"),
+            (&["a", "--key-file", "/nowhere/s3cr3t"], "--key-file: cannot read"),
+        ] {
+            let why = read(args).unwrap_err();
+            assert!(why.contains(word) && !why.contains("s3cr3t"), "{args:?}: {why}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The connection: opened, read event by event, and what is wrong with it in words that say
+//! what to do.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use serde_json::Value;
+use tungstenite::http::{Request, Response};
+use tungstenite::{HandshakeError, Message, WebSocket};
+
+use super::args::Options;
+use crate::cli::client::url::percent_encode;
+
+/// How long connecting may take, and the answer to the handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The server pings when nothing has come for 25 s. Longer without anything it is gone.
+const SILENCE: Duration = Duration::from_secs(90);
+/// How much is shown of what another server answers.
+const MAX_SHOWN: usize = 120;
+
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// A trace that is open.
+pub struct Link(WebSocket<Box<dyn Stream>>);
+
+/// Why there is no trace, or none any more.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody answers there.
+    Unreachable(String),
+    /// The key is wrong, or one is needed.
+    Key(String),
+    /// It answers, and is no interface of longlink's, or refuses.
+    Refused(String),
+    /// It cannot now.
+    Busy(String),
+    /// What was open is not any more.
+    Lost(String),
+}
+
+impl Failure {
+    /// Whether it makes no sense to try again.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Failure::Key(_) | Failure::Refused(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::Unreachable(why)
+        | Failure::Key(why)
+        | Failure::Refused(why)
+        | Failure::Busy(why)
+        | Failure::Lost(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl Link {
+    /// Connects and asks for the trace.
+    pub fn open(options: &Options) -> Result<Self, Failure> {
+        let authority = &options.url.authority;
+        let failed = |error: io::Error| {
+            Failure::Unreachable(format!(
+                "cannot reach {authority}: {error}; is longlink there, with --api-listen?"
+            ))
+        };
+        let tcp = connect(options).map_err(failed)?;
+        let timed = tcp.try_clone().map_err(failed)?;
+        let stream = encrypt(options, tcp).map_err(failed)?;
+        match tungstenite::client(request(options)?, stream) {
+            Ok((socket, _)) => {
+                timed.set_read_timeout(Some(SILENCE)).map_err(failed)?;
+                Ok(Link(socket))
+            }
+            Err(HandshakeError::Interrupted(_)) => Err(failed(ErrorKind::TimedOut.into())),
+            Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+                Err(refusal(authority, &answer))
+            }
+            Err(HandshakeError::Failure(tungstenite::Error::Io(error))) => Err(failed(error)),
+            Err(HandshakeError::Failure(error)) => {
+                Err(Failure::Refused(format!("{authority} does not speak HTTP: {error}")))
+            }
+        }
+    }
+
+    /// Waits for the next event.
+    pub fn event(&mut self) -> Result<Value, Failure> {
+        let lost = |why: String| Failure::Lost(format!("the server has gone away: {why}"));
+        loop {
+            match self.0.read() {
+                Ok(Message::Text(text)) => match serde_json::from_str(&text) {
+                    Ok(event) => return Ok(event),
+                    Err(_) => {
+                        return Err(Failure::Refused("what it tells is no event".to_owned()));
+                    }
+                },
+                Ok(Message::Close(Some(frame))) => {
+                    return Err(lost(format!("closed with code {}", u16::from(frame.code))));
+                }
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    return Err(lost(format!("nothing has come for {SILENCE:?}")));
+                }
+                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(lost(error.to_string())),
+            }
+        }
+    }
+}
+
+/// To the first of the host's addresses that answers.
+fn connect(options: &Options) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in (options.url.host.as_str(), options.url.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(feature = "tls")]
+fn encrypt(options: &Options, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
+
+    if !options.url.tls {
+        return Ok(Box::new(stream));
+    }
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(options.roots.iter().cloned());
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(options.url.host.clone()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
+    Ok(Box::new(StreamOwned::new(connection, stream)))
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypt(_: &Options, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+    Ok(Box::new(stream))
+}
+
+fn request(options: &Options) -> Result<Request<()>, Failure> {
+    let base = options.url.target.trim_end_matches('/');
+    let path = format!("{base}/api/trace/{}", percent_encode(&options.user));
+    let mut request = Request::get(format!("ws://{}{path}", options.url.authority))
+        .header("Host", &options.url.authority)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", tungstenite::handshake::client::generate_key());
+    if let Some(key) = &options.key {
+        request = request.header("Authorization", format!("Bearer {key}"));
+    }
+    request.body(()).map_err(|error| Failure::Refused(format!("cannot ask so: {error}")))
+}
+
+/// What a refusal means, with what the server says of it.
+fn refusal(authority: &str, answer: &Response<Option<Vec<u8>>>) -> Failure {
+    let status = answer.status().as_u16();
+    let body = answer.body().as_deref().unwrap_or_default();
+    let error = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let said = match error["error"]["message"].as_str() {
+        Some(message) => format!("HTTP {status}, {message}"),
+        None => {
+            let text = String::from_utf8_lossy(body);
+            let line: String = text.lines().next().unwrap_or("").chars().take(MAX_SHOWN).collect();
+            format!("HTTP {status} {line}").trim_end().to_owned()
+        }
+    };
+    match status {
+        401 => Failure::Key(format!("{authority} asks for its key ({said}): pass --key-file")),
+        429 | 500.. => Failure::Busy(format!("{authority} cannot now: {said}")),
+        _ if error["error"]["code"].is_string() && status != 404 => {
+            Failure::Refused(format!("{authority} refuses: {said}"))
+        }
+        _ => Failure::Refused(format!(
+            "{authority} has no backend's interface ({said}): it is where --api-listen says, or \
+             with --api-key-file on every address"
+        )),
+    }
+}

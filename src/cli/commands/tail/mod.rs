@@ -1,0 +1,85 @@
+//! `longlink tail`: what one user's connections do, as it happens, from the backend's
+//! interface of a server that runs.
+//!
+//! A client with a blocking socket. Must not know: anything of the server's code but its keys.
+
+mod args;
+mod line;
+mod link;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use args::Options;
+pub use args::command;
+use line::{Lines, Style};
+use link::{Failure, Link};
+
+/// How long to wait before the server is asked again; doubled up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// Prints what the user does until it is ended, or cannot be told any more.
+///
+/// # Errors
+/// One line about an argument that is wrong; nothing was asked.
+pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+    let options = Options::read(matches)?;
+    if !options.url.tls && options.key.is_some() && !options.is_loopback() {
+        complain(&format!("the key goes unencrypted to {}", options.url.host));
+    }
+    let style = match (options.json, io::stdout().is_terminal()) {
+        (true, _) => Style::Json,
+        (false, true) if std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) => {
+            Style::Coloured
+        }
+        _ => Style::Plain,
+    };
+    Ok(follow(&options, style))
+}
+
+/// Watches, and begins again when the server has gone away in between.
+fn follow(options: &Options, style: Style) -> ExitCode {
+    let (mut began, mut wait) = (false, RETRY.0);
+    loop {
+        let why = match Link::open(options) {
+            Ok(link) => {
+                (began, wait) = (true, RETRY.0);
+                match print(link, style) {
+                    Some(why) => why,
+                    // Whoever has closed stdout does not want to read more.
+                    None => return ExitCode::SUCCESS,
+                }
+            }
+            Err(why) => why,
+        };
+        if !began || why.is_final() {
+            complain(&why.to_string());
+            return ExitCode::FAILURE;
+        }
+        complain(&format!("{why}; trying again in {wait:?}"));
+        thread::sleep(wait);
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+/// Prints events until there are no more, and says why; `None` if nobody reads them.
+fn print(mut link: Link, style: Style) -> Option<Failure> {
+    let mut lines = Lines::new(style);
+    loop {
+        let text = match link.event() {
+            Ok(event) => lines.of(&event),
+            Err(why) => return Some(why),
+        };
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok()?;
+    }
+}
+
+/// Notices are not on stdout, which has events alone.
+fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "longlink: {}", crate::cli::text::Escaped(what));
+}

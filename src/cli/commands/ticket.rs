@@ -1,0 +1,74 @@
+//! `longlink ticket`: signs a ticket by hand, to try a server or let a script in.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Arg, ArgAction, ArgMatches};
+use longlink::Ticket;
+
+use crate::cli::refusal::Refusal;
+use crate::cli::settings::flags::{flag_of, flags};
+use crate::cli::settings::secret::{self, Secrets};
+use crate::cli::settings::table::{CONFIG, SECRET_FILE, SETTINGS};
+use crate::cli::settings::units;
+use crate::cli::settings::values::Values;
+
+const AFTER: &str = "\
+The secret is that of the server: the first line of --secret-file, or LONGLINK_SECRET.
+
+Examples:
+  longlink ticket alice --ttl 2h --secret-file /etc/longlink.secret
+  longlink ticket ops --ttl 5m --broadcast --group staff --config /etc/longlink.toml";
+
+pub fn command() -> clap::Command {
+    let shared = SETTINGS.iter().filter(|setting| [CONFIG, SECRET_FILE].contains(&setting.name));
+    let value = |name: &'static str, value: &'static str| {
+        Arg::new(name).long(name).value_name(value).help_heading("What it says")
+    };
+    clap::Command::new("ticket")
+        .about("Sign a ticket for a user and print it")
+        .after_help(AFTER)
+        .max_term_width(100)
+        .arg(Arg::new("user").value_name("USER").required(true).help("The user id it is for"))
+        .arg(value("ttl", "TIME").required(true).help("How long it is valid: 90s, 30m, 2h or 7d"))
+        .arg(value("device", "NAME").help("The one device it is for [default: any]"))
+        .arg(
+            value("group", "NAME")
+                .action(ArgAction::Append)
+                .help("A group that its connections are put into; repeatable"),
+        )
+        .arg(
+            Arg::new("broadcast")
+                .long("broadcast")
+                .action(ArgAction::SetTrue)
+                .help_heading("What it says")
+                .help("Its bearer may send to everyone"),
+        )
+        .args(shared.map(flag_of))
+}
+
+/// Prints the ticket, alone on its line.
+pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Refusal> {
+    let text = |name| matches.get_one::<String>(name).map(String::as_str);
+    let ttl = units::span(text("ttl").unwrap_or_default())
+        .map_err(|why| Refusal(format!("--ttl: {why}")))?;
+    let values = Values::gather(&flags(matches), std::env::vars_os())?;
+    let Some(secrets) = Secrets::read(&values)? else {
+        let variable = secret::VARIABLE;
+        return Err(Refusal(format!("a secret is needed: --{SECRET_FILE} or {variable}")));
+    };
+    let mut ticket = Ticket::new(text("user").unwrap_or_default(), SystemTime::now() + ttl)
+        .broadcast(matches.get_flag("broadcast"));
+    if let Some(device) = text("device") {
+        ticket = ticket.device(device);
+    }
+    for group in matches.get_many::<String>("group").into_iter().flatten() {
+        ticket = ticket.group(group);
+    }
+    let signed = secrets.tickets().and_then(|tickets| tickets.sign(&ticket));
+    let signed = signed.map_err(|error| Refusal(error.to_string()))?;
+    // Whoever has closed stdout does not want to know.
+    let _ = writeln!(std::io::stdout(), "{signed}");
+    Ok(ExitCode::SUCCESS)
+}

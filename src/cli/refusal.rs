@@ -1,0 +1,17 @@
+//! Why a command refuses to run: a wrong flag, a bad value, an address that is taken.
+
+use std::fmt;
+
+use super::text::Escaped;
+
+/// Why nothing is served: the text of the one line on standard error. The process then ends
+/// with exit code 2.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    /// Writes one line, whatever was typed: control characters are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.0).fmt(f)
+    }
+}

@@ -1,0 +1,186 @@
+//! Addresses to listen on: reading, protecting and binding them, unless the
+//! service manager has bound them.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use longlink::{Config, Listener};
+
+use super::units;
+use super::values::Values;
+use crate::cli::refusal::Refusal;
+use crate::cli::service::inherited::Inherited;
+
+/// One `--listen`, or one socket that was handed over.
+#[derive(Debug)]
+pub enum Address {
+    /// As written, and what it means: a name may have several addresses.
+    Tcp(String, Vec<SocketAddr>),
+    /// The path of a socket file. Who may connect is what its folder's
+    /// permissions say.
+    Unix(PathBuf),
+    Inherited(Inherited),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(text, _) => f.write_str(text),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Inherited(socket) => socket.fmt(f),
+        }
+    }
+}
+
+impl Address {
+    /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:PATH`.
+    /// A name is resolved here and once, so that what is checked is what is
+    /// bound.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Address::Unix(path.into()));
+        }
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Ok(Address::Tcp(text.to_owned(), vec![addr]));
+        }
+        // Colons and brackets would be an IPv6 address written wrongly, a slash
+        // a URL: not to be asked of a name server.
+        let named = text.rsplit_once(':').filter(|(name, port)| {
+            !name.is_empty() && !name.contains([':', '/', '[']) && port.parse::<u16>().is_ok()
+        });
+        let Some(named) = named else {
+            return Err(format!(
+                "expected 127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH, found {text:?}"
+            ));
+        };
+        let resolved = (named.0, named.1.parse().unwrap_or(0)).to_socket_addrs();
+        let mut addrs =
+            resolved.map_err(|_| format!("no address for {:?}", named.0))?.collect::<Vec<_>>();
+        addrs.sort_unstable();
+        addrs.dedup();
+        Ok(Address::Tcp(text.to_owned(), addrs))
+    }
+
+    /// Whether nobody but this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Tcp(_, addrs) => {
+                addrs.iter().all(|addr| addr.ip().to_canonical().is_loopback())
+            }
+            Address::Unix(_) => true,
+            Address::Inherited(socket) => socket.is_local(),
+        }
+    }
+
+    /// Binds what it means, which for a name may be several listeners.
+    fn bind(self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
+        let addrs = match self {
+            Address::Unix(path) => {
+                listeners.push(Listener::unix(&path)?);
+                return Ok(());
+            }
+            Address::Inherited(socket) => {
+                listeners.push(socket.listen(config)?);
+                return Ok(());
+            }
+            Address::Tcp(_, addrs) => addrs,
+        };
+        let before = listeners.len();
+        let mut missing = None;
+        for &addr in &addrs {
+            match Listener::tcp(addr, config) {
+                Ok(listener) => listeners.push(listener),
+                // `localhost` means `::1` as well, which a container may lack.
+                Err(error) if addrs.len() > 1 && error.kind() != ErrorKind::AddrInUse => {
+                    missing = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match missing {
+            Some(error) if listeners.len() == before => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The addresses that a setting names, if it was given.
+pub fn addresses(values: &Values, name: &'static str) -> Result<Option<Vec<Address>>, Refusal> {
+    values.read(name, |raw| units::list(raw)?.iter().map(|text| Address::parse(text)).collect())
+}
+
+/// Without tickets, who can connect can be anyone: only this machine may,
+/// unless that was asked for.
+pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
+    match addresses.iter().find(|address| !address.is_local()) {
+        None => Ok(()),
+        Some(address) => Err(Refusal(format!(
+            "{address} is not loopback, and everyone who reaches it could connect as anyone: \
+             let in only tickets with --secret-file, say --open if that is meant, or listen on \
+             127.0.0.1 or unix:PATH behind a proxy"
+        ))),
+    }
+}
+
+/// Binds them all, or none.
+pub fn bind(addresses: Vec<Address>, config: &Config) -> Result<Vec<Listener>, Refusal> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let name = address.to_string();
+        address.bind(config, &mut listeners).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => Refusal(format!(
+                "cannot listen on {name}: it is taken; choose another with --listen"
+            )),
+            _ => Refusal(format!("cannot listen on {name}: {error}")),
+        })?;
+    }
+    Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (text, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9:0", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("localhost:8080", true),
+            ("unix:/run/x.sock", true),
+            ("unix:x", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("[::ffff:0.0.0.0]:1", false),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.is_local(), local, "{text}");
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":",
+            "8080",
+            ":8080",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:65536",
+            "127.0.0.1:-1",
+            "::1:8080",
+            "[::1]",
+            "http://127.0.0.1:80",
+            "localhost:http",
+            "unix:",
+        ] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Where a setting's value comes from: flags win over the environment, and
+//! that over the configuration file, setting by setting.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::flags::Flags;
+use super::secret;
+use super::table::{CONFIG, SETTINGS, Setting, UNSHOWN, VARIABLES};
+use crate::cli::refusal::Refusal;
+
+/// The longest configuration file in bytes.
+const MOST_TEXT: u64 = 1 << 20;
+
+/// A value as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Raw {
+    /// From a flag or a variable: text, whatever it means.
+    Word(String),
+    /// A string of the file.
+    Text(String),
+    Whole(i64),
+    Real(f64),
+    Truth(bool),
+    /// An array of the file, or a flag given more than once.
+    List(Vec<Raw>),
+    /// What no setting takes, such as a date.
+    Other(&'static str),
+}
+
+impl fmt::Display for Raw {
+    /// For an error line: quoted, and cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raw::Word(text) | Raw::Text(text) if text.chars().count() > 64 => {
+                write!(f, "{:?}…", text.chars().take(64).collect::<String>())
+            }
+            Raw::Word(text) | Raw::Text(text) => write!(f, "{text:?}"),
+            Raw::Whole(number) => number.fmt(f),
+            Raw::Real(number) => number.fmt(f),
+            Raw::Truth(truth) => truth.fmt(f),
+            Raw::List(_) => f.write_str("a list"),
+            Raw::Other(kind) => f.write_str(kind),
+        }
+    }
+}
+
+impl From<toml::Value> for Raw {
+    fn from(value: toml::Value) -> Self {
+        match value {
+            toml::Value::String(text) => Raw::Text(text),
+            toml::Value::Integer(number) => Raw::Whole(number),
+            toml::Value::Float(number) => Raw::Real(number),
+            toml::Value::Boolean(truth) => Raw::Truth(truth),
+            toml::Value::Array(items) => Raw::List(items.into_iter().map(Raw::from).collect()),
+            toml::Value::Datetime(_) => Raw::Other("a date"),
+            toml::Value::Table(_) => Raw::Other("a table"),
+        }
+    }
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Flag,
+    Environment,
+    File(PathBuf),
+}
+
+/// The values that were given, each from the source that wins.
+#[derive(Debug, Default)]
+pub struct Values {
+    given: BTreeMap<&'static str, (Raw, Source)>,
+    /// Variables that look like ours and are not.
+    pub strangers: Vec<String>,
+}
+
+impl Values {
+    /// Gathers the flags, the environment, and the file that one of them names.
+    pub fn gather(
+        flags: &Flags,
+        environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    ) -> Result<Self, Refusal> {
+        let mut values = Values::default();
+        for (setting, words) in flags {
+            let mut words = words.iter().cloned().map(Raw::Word).collect::<Vec<_>>();
+            let raw = if words.len() == 1 { words.remove(0) } else { Raw::List(words) };
+            values.given.insert(setting.name, (raw, Source::Flag));
+        }
+        values.add_environment(environment)?;
+        if let Some((Raw::Word(file), _)) = values.given.remove(CONFIG) {
+            values.add_file(Path::new(&file))?;
+        }
+        Ok(values)
+    }
+
+    /// Adds what the flags have not set.
+    fn add_environment(
+        &mut self,
+        environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    ) -> Result<(), Refusal> {
+        for (name, value) in environment {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(VARIABLES)) else {
+                continue;
+            };
+            let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) else {
+                // Kubernetes gives these to every container when a service is
+                // called longlink.
+                let theirs =
+                    name.starts_with("LONGLINK_SERVICE_") || name.starts_with("LONGLINK_PORT");
+                if !theirs && name != secret::VARIABLE {
+                    self.strangers.push(name.to_owned());
+                }
+                continue;
+            };
+            let Some(value) = value.to_str() else {
+                return Err(Refusal(format!("{name}: not UTF-8")));
+            };
+            if !value.is_empty() {
+                let raw = Raw::Word(value.to_owned());
+                self.given.entry(setting.name).or_insert((raw, Source::Environment));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what neither the flags nor the environment have set; every key is
+    /// checked all the same.
+    fn add_file(&mut self, path: &Path) -> Result<(), Refusal> {
+        let shown = path.display();
+        let text =
+            read_text(path).map_err(|error| Refusal(format!("cannot read {shown}: {error}")))?;
+        let table = text.parse::<toml::Table>().map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            Refusal(format!("{shown}: line {line}: {}", error.message()))
+        })?;
+        for (key, value) in table {
+            let setting = known(&key).map_err(|why| Refusal(format!("{shown}: {why}")))?;
+            let source = Source::File(path.to_owned());
+            self.given.entry(setting.name).or_insert((value.into(), source));
+        }
+        Ok(())
+    }
+
+    /// The value of a setting, if one was given, as `read` understands it. What
+    /// `read` refuses is told with the place where it was written.
+    pub fn read<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Result<Option<T>, Refusal> {
+        debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
+        let Some((raw, source)) = self.given.get(name) else { return Ok(None) };
+        let refuse = |why: String| match source {
+            Source::Flag => Refusal(format!("--{name}: {why}")),
+            Source::Environment => Refusal(format!("{}: {why}", variable(name))),
+            Source::File(path) => Refusal(format!("{}: {name}: {why}", path.display())),
+        };
+        read(raw).map(Some).map_err(refuse)
+    }
+
+    /// Whether a setting was given, whatever its value.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// What was set and where, for the log.
+    pub fn summary(&self) -> String {
+        let line = |(name, (raw, source)): (&&'static str, &(Raw, Source))| {
+            let place = match source {
+                Source::Flag => "flag",
+                Source::Environment => "environment",
+                Source::File(_) => "file",
+            };
+            match raw {
+                _ if UNSHOWN.contains(name) => format!("{name} = … ({place})"),
+                Raw::List(items) => {
+                    let items = items.iter().map(Raw::to_string).collect::<Vec<_>>();
+                    format!("{name} = [{}] ({place})", items.join(", "))
+                }
+                raw => format!("{name} = {raw} ({place})"),
+            }
+        };
+        self.given.iter().map(line).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A pipe will do as well as a file, but not one that never ends.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST_TEXT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST_TEXT {
+        true => Err(io::Error::other("it is longer than 1 MiB")),
+        false => Ok(text),
+    }
+}
+
+/// The variable of a setting, for a refusal.
+fn variable(name: &str) -> String {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    setting.map_or_else(|| name.to_owned(), Setting::variable)
+}
+
+/// The setting that a key of the file names.
+fn known(key: &str) -> Result<&'static Setting, String> {
+    let find = |name: &str| SETTINGS.iter().find(|setting| setting.name == name);
+    match find(key) {
+        Some(setting) if setting.name == CONFIG => {
+            Err(format!("{CONFIG}: a configuration file cannot name another"))
+        }
+        Some(setting) => Ok(setting),
+        // The spelling of other programs' files.
+        None => match find(&key.to_lowercase().replace('_', "-")) {
+            Some(meant) => Err(format!("unknown key {key:?}, did you mean {:?}?", meant.name)),
+            None => Err(format!("unknown key {key:?}; the keys are the names of the flags")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::units;
+
+    fn setting(name: &str) -> &'static Setting {
+        SETTINGS.iter().find(|setting| setting.name == name).unwrap()
+    }
+
+    fn environment<'a>(
+        pairs: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> + 'a {
+        pairs.iter().map(|(name, value)| (name.into(), value.into()))
+    }
+
+    #[test]
+    fn each_setting_comes_from_the_source_that_wins() {
+        let file = std::env::temp_dir().join(format!("longlink-{}.toml", std::process::id()));
+        std::fs::write(&file, "max-head = 1\nmax-queue = 1\nmax-message = 1\n").unwrap();
+        let flags = vec![
+            (setting("config"), vec![file.to_str().unwrap().to_owned()]),
+            (setting("max-head"), vec!["3".to_owned()]),
+        ];
+        let variables =
+            [("LONGLINK_MAX_HEAD", "2"), ("LONGLINK_MAX_QUEUE", "2"), ("LONGLINK_MAX_MESSAGE", "")];
+        let values = Values::gather(&flags, environment(&variables)).unwrap();
+        let _ = std::fs::remove_file(file);
+        assert_eq!(values.read("max-head", units::size), Ok(Some(3)));
+        assert_eq!(values.read("max-queue", units::size), Ok(Some(2)));
+        assert_eq!(values.read("max-message", units::size), Ok(Some(1)), "empty means not set");
+        assert_eq!(values.read("max-buffered", units::size), Ok(None));
+        assert_eq!(
+            values.summary(),
+            "max-head = \"3\" (flag), max-message = 1 (file), max-queue = \"2\" (environment)"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_place() {
+        let flags = vec![(setting("max-head"), vec!["x".to_owned()])];
+        let values = Values::gather(&flags, environment(&[("LONGLINK_MAX_QUEUE", "y")])).unwrap();
+        let why = |name| values.read(name, units::count).unwrap_err().0;
+        assert_eq!(why("max-head"), "--max-head: expected a whole number, found \"x\"");
+        assert_eq!(why("max-queue"), "LONGLINK_MAX_QUEUE: expected a whole number, found \"y\"");
+    }
+
+    #[test]
+    fn variables_of_others_are_told_from_mistakes() {
+        let variables = [
+            ("LONGLINK_SERVICE_HOST", "10.0.0.1"),
+            ("LONGLINK_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("LONGLINK_MAX_CONNECTION", "5"),
+            ("PATH", "/bin"),
+        ];
+        let values = Values::gather(&Vec::new(), environment(&variables)).unwrap();
+        assert_eq!(values.strangers, ["LONGLINK_MAX_CONNECTION"]);
+    }
+
+    #[test]
+    fn other_spellings_of_a_key_are_recognised() {
+        assert!(known("max_head").unwrap_err().contains("did you mean \"max-head\""));
+        assert!(known("MAX-HEAD").unwrap_err().contains("did you mean"));
+        assert!(known("config").is_err());
+        assert!(known("server").is_err());
+        assert_eq!(known("max-head").unwrap().name, "max-head");
+    }
+}
