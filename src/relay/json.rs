@@ -15,11 +15,6 @@ pub struct Malformed;
 /// Objects and arrays nested deeper than this are refused, the outermost included.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Whether the text begins, after white space, like an object.
-pub fn begins_object(text: &str) -> bool {
-    text.bytes().find(|byte| !is_space(*byte)) == Some(b'{')
-}
-
 /// Calls `field` with each key and value of the object that `text` is, as they
 /// were written, keys with their quotes.
 ///

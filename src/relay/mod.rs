@@ -8,6 +8,7 @@ mod door;
 mod fields;
 pub(crate) mod json;
 mod observer;
+mod opening;
 pub(crate) mod page;
 #[cfg(feature = "tickets")]
 mod tickets;
@@ -289,8 +290,9 @@ impl<O: Observer> Relay<O> {
                 self.forbid(hub, conn)
             }
             Meaning::Object { text, rename } => {
-                if v1::write_object(&mut self.scratch, from, text, rename).is_ok() {
-                    self.broadcast(hub, conn);
+                match v1::write_object(&mut self.scratch, from, text, rename) {
+                    Ok(()) => self.broadcast(hub, conn),
+                    Err(_) => self.counters.ignored += 1,
                 }
             }
             Meaning::Text(text) => {

@@ -11,6 +11,7 @@ use std::fmt;
 
 use super::fields::{Fields, PageFields};
 use super::json;
+use super::opening::{Opening, misspells_receiver};
 
 /// The answer to a heartbeat, exactly.
 pub const PONG: &str = r#"{"type":"pong"}"#;
@@ -105,9 +106,11 @@ fn meaning_of_any(text: &str) -> Meaning<'_> {
     if is_ping(text) {
         return Meaning::Ping;
     }
-    if !json::begins_object(text) {
-        return Meaning::Text(text);
-    }
+    let text = match Opening::of(text) {
+        Opening::Object(text) => text,
+        Opening::Disguised => return Meaning::Ignored,
+        Opening::Text => return Meaning::Text(text),
+    };
     let Some(Fields { kind, to, message }) = Fields::of(text) else { return Meaning::Ignored };
     let kind = kind.and_then(json::string);
     match (kind.as_deref(), to, message) {
@@ -185,8 +188,10 @@ pub fn write_broadcast(out: &mut String, from: &str, group: Option<&str>, messag
 /// written once, so that no later duplicate undoes the stamp.
 ///
 /// # Errors
-/// Never for an object that [`meaning`] has taken.
+/// When a key [misspells](misspells_receiver) that of a receiver: the object is for somebody, and
+/// goes to nobody. Never otherwise for an object that [`meaning`] has taken.
 pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> fmt::Result {
+    let mut is_for_one = false;
     out.push('{');
     if rename {
         out.push_str(r#""type":"broadcast","#);
@@ -196,6 +201,7 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     json::each_field(text, |raw_key, value| {
         // A key that is no Unicode string is none of ours.
         let key = json::string(raw_key).unwrap_or_default();
+        is_for_one |= misspells_receiver(&key);
         if key != "formUserId" && !(rename && key == "type") {
             out.push(',');
             out.push_str(raw_key);
@@ -205,7 +211,7 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     })
     .map_err(|_| fmt::Error)?;
     out.push('}');
-    Ok(())
+    if is_for_one { Err(fmt::Error) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -228,7 +234,9 @@ mod tests {
                 to.into_owned()
             }
             Meaning::Object { text, rename } => {
-                write_object(&mut out, "A", text, rename).unwrap();
+                if write_object(&mut out, "A", text, rename).is_err() {
+                    return ("ignored".into(), String::new());
+                }
                 "all".into()
             }
             Meaning::Text(text) => {
@@ -294,6 +302,46 @@ mod tests {
         ignored(&format!(r#"{{"toUserId":"{}","message":"x"}}"#, "b".repeat(129)));
         ignored(r#"{"toUserId":"B"}"#);
         ignored(r#"{"toUserId":"B","message":"x","toUserId":null}"#);
+    }
+
+    #[test]
+    fn a_text_that_begins_with_a_brace_after_what_cannot_be_seen_is_never_for_everyone() {
+        to("\u{feff}{\"toUserId\":\"B\",\"message\":\"hi\"}", "B", r#""hi""#);
+        to("\u{feff} {\"toUserId\":\"B\",\"message\":\"hi\"}", "B", r#""hi""#);
+        assert_eq!(becomes("\u{feff}{\"type\":\"ping\"}").0, "ping");
+        all("\u{feff}{\"message\":1}", r#"{"formUserId":"A","message":1}"#);
+        for hidden in
+            ["\u{a0}", "\u{3000}", "\u{200b}", "\0", "\u{c}", "\u{feff}\u{feff}", " \u{ad}"]
+        {
+            for text in [r#"{"toUserId":"B","message":"hi"}"#, r#"{"message":1}"#, "{x", "{"] {
+                ignored(&format!("{hidden}{text}"));
+            }
+        }
+        for broken in [
+            r#"{"toUserId":"B","message":"hi""#,
+            r#"{'toUserId':'B','message':'hi'}"#,
+            r#"{toUserId:"B",message:"hi"}"#,
+            r#"{"toUserId":"B","message":"hi",}"#,
+            r#"{"toUserId":"B","message":"hi"} x"#,
+            r#"{/* */"toUserId":"B","message":"hi"}"#,
+            "{\0\"\0t\0",
+            "{\"toUserId\":\"B\",\u{a0}\"message\":\"hi\"}",
+        ] {
+            ignored(broken);
+            ignored(&format!("\u{feff}{broken}"));
+        }
+    }
+
+    #[test]
+    fn an_object_whose_receiver_is_misspelt_is_for_nobody() {
+        for key in ["touserid", "toUserID", "to_user_id", "toUser", "toUserIds", r"to\u005fuser"] {
+            ignored(&format!(r#"{{"{key}":"B","message":"hi"}}"#));
+            ignored(&format!(
+                r#"{{"message":"hi, all of you who read this, and more","{key}":"B"}}"#
+            ));
+            // The receiver that is spelt right counts.
+            to(&format!(r#"{{"{key}":"C","toUserId":"B","message":1}}"#), "B", "1");
+        }
     }
 
     #[test]

@@ -199,6 +199,71 @@ fn what_begins_like_an_object_and_does_not_parse_is_ignored() {
 }
 
 #[test]
+fn a_message_to_one_user_behind_a_byte_order_mark_reaches_that_user_alone() {
+    let mut room = room();
+    let message = r#"{"toUserId":"B","message":"hi"}"#;
+    let expected = r#"{"type":"message","formUserId":"A","toUserId":"B","message":"hi"}"#;
+    room.b_hears(&format!("\u{feff}{message}"), expected);
+    room.b_hears(&format!("\u{feff}\r\n {message}"), expected);
+    room.all_hear("\u{feff}{\"message\":1}", r#"{"formUserId":"A","message":1}"#);
+    room.nobody_hears("\u{feff}{}");
+    room.nobody_hears(&format!("\u{feff}{}", &message[..message.len() - 1]));
+    room.ends();
+}
+
+#[test]
+fn a_text_whose_first_visible_character_is_a_brace_never_goes_to_everyone() {
+    let mut room = room();
+    let message = r#"{"toUserId":"B","message":"hi"}"#;
+    for hidden in [
+        "\u{a0}",
+        "\u{3000}",
+        "\u{200b}",
+        "\u{200d}",
+        "\u{2060}",
+        "\u{2028}",
+        "\u{ad}",
+        "\u{fe0f}",
+        "\u{e0020}",
+        "\u{3164}",
+        "\u{fffe}",
+        "\0",
+        "\u{b}",
+        "\u{c}",
+        "\u{1b}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{feff}\u{feff}",
+        " \u{feff}",
+        "\u{feff}\u{200b} \0",
+    ] {
+        room.nobody_hears(&format!("{hidden}{message}"));
+    }
+    room.ends();
+}
+
+#[test]
+fn an_object_whose_receiver_is_misspelt_never_goes_to_everyone() {
+    let mut room = room();
+    for key in [
+        "touserid",
+        "toUserID",
+        "to_user_id",
+        "toUser",
+        "toUserIds",
+        "toUserId ",
+        r"\u200btoUserId",
+    ] {
+        room.nobody_hears(&format!(r#"{{"{key}":"B","message":"hi"}}"#));
+    }
+    room.all_hear(
+        r#"{"to":"dinner","touch":1,"message":"x"}"#,
+        r#"{"formUserId":"A","to":"dinner","touch":1,"message":"x"}"#,
+    );
+    room.ends();
+}
+
+#[test]
 fn any_other_text_is_broadcast_as_a_string() {
     let mut room = room();
     for (text, message) in [
@@ -212,8 +277,9 @@ fn any_other_text_is_broadcast_as_a_string() {
         ("a\\b\n\t\r\u{1}", r#""a\\b\n\t\r\u0001""#),
         ("ping ", r#""ping ""#),
         (" ping", r#"" ping""#),
-        ("\u{feff}{}", "\"\u{feff}{}\""),
-        ("\u{a0}{}", "\"\u{a0}{}\""),
+        ("\u{feff}hello", "\"\u{feff}hello\""),
+        ("\u{a0}hello {}", "\"\u{a0}hello {}\""),
+        (r#"[{"a":1}]"#, r#""[{\"a\":1}]""#),
     ] {
         let expected = format!(r#"{{"type":"broadcast","formUserId":"A","message":{message}}}"#);
         room.all_hear(text, &expected);
