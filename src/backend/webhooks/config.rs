@@ -115,6 +115,9 @@ impl fmt::Display for BadWebhook {
 impl std::error::Error for BadWebhook {}
 
 impl WebhookConfig {
+    /// The default of [`max_queue`](WebhookConfig::max_queue).
+    pub const QUEUE: usize = 16 << 20;
+
     /// The defaults, for this URL and a secret of 16 bytes or more.
     ///
     /// # Errors
@@ -140,7 +143,7 @@ impl WebhookConfig {
             #[cfg(feature = "tls")]
             roots: RootCerts::WebPki,
             events: WebhookEvents::default(),
-            max_queue: 16 << 20,
+            max_queue: Self::QUEUE,
             offline_after: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             retry_min: Duration::from_millis(500),

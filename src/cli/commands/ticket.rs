@@ -8,9 +8,10 @@ use clap::{Arg, ArgAction, ArgMatches};
 use longlink::Ticket;
 
 use crate::cli::refusal::Refusal;
+use crate::cli::settings::draft::Draft;
 use crate::cli::settings::flags::{flag_of, flags};
 use crate::cli::settings::secret::{self, Secrets};
-use crate::cli::settings::table::{CONFIG, SECRET_FILE, SETTINGS};
+use crate::cli::settings::table::{CONFIG, SECRET_FILE, SETTINGS, find};
 use crate::cli::settings::units;
 use crate::cli::settings::values::Values;
 
@@ -54,7 +55,9 @@ pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Refusal> {
     let ttl = units::span(text("ttl").unwrap_or_default())
         .map_err(|why| Refusal(format!("--ttl: {why}")))?;
     let values = Values::gather(&flags(matches), std::env::vars_os())?;
-    let Some(secrets) = Secrets::read(&values)? else {
+    let mut draft = Draft::default();
+    find(SECRET_FILE).map_or(Ok(()), |setting| values.put(setting, &mut draft))?;
+    let Some(secrets) = Secrets::read(draft.secrets)? else {
         let variable = secret::VARIABLE;
         return Err(Refusal(format!("a secret is needed: --{SECRET_FILE} or {variable}")));
     };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use longlink::{Config, Listener};
 
 use super::units;
-use super::values::Values;
+use super::values::Raw;
 use crate::cli::refusal::Refusal;
 use crate::cli::service::inherited::Inherited;
 
@@ -63,6 +63,16 @@ impl Address {
         Ok(Address::Tcp(text.to_owned(), addrs))
     }
 
+    /// Reads the addresses that a setting lists.
+    pub fn list(raw: &Raw) -> Result<Vec<Self>, String> {
+        Self::all(&units::list(raw)?)
+    }
+
+    /// Reads several addresses.
+    pub fn all(words: &[String]) -> Result<Vec<Self>, String> {
+        words.iter().map(|text| Address::parse(text)).collect()
+    }
+
     /// Whether nobody but this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
@@ -106,11 +116,6 @@ impl Address {
     }
 }
 
-/// The addresses that a setting names, if it was given.
-pub fn addresses(values: &Values, name: &'static str) -> Result<Option<Vec<Address>>, Refusal> {
-    values.read(name, |raw| units::list(raw)?.iter().map(|text| Address::parse(text)).collect())
-}
-
 /// Without tickets, who can connect can be anyone: only this machine may,
 /// unless that was asked for.
 pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
@@ -121,6 +126,17 @@ pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
              let in only tickets with --secret-file, say --open if that is meant, or listen on \
              127.0.0.1 or unix:PATH behind a proxy"
         ))),
+    }
+}
+
+/// Refuses an address of the backend's interface that others reach, when no key is asked for.
+pub fn protect_api(addresses: &[Address]) -> Result<(), Refusal> {
+    match addresses.iter().find(|address| !address.is_local()) {
+        Some(address) => Err(Refusal(format!(
+            "--api-listen {address} is not loopback, and everyone who reaches it could send as \
+             anyone: give it a key with --api-key-file"
+        ))),
+        None => Ok(()),
     }
 }
 

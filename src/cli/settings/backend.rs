@@ -1,49 +1,24 @@
-//! Settings of the backend's interface: where it is, and the key's file.
+//! Reading the settings of the backend's interface: the keys, and the names it sends under.
 
-use longlink::{ApiKey, BackendConfig, KeyError, Relay};
+use longlink::{ApiKey, KeyError, Relay};
 
-use super::addresses::{self, Address};
 use super::secret::read_file;
 use super::units;
-use super::values::Values;
-use crate::cli::refusal::Refusal;
+use super::values::Raw;
 
-/// What of the interface was chosen.
-pub fn config(values: &Values) -> Result<BackendConfig, Refusal> {
-    let mut config = BackendConfig::default();
-    let keys = values.read("api-key-file", |raw| read_keys(&units::text(raw)?))?;
-    config.keys = keys.unwrap_or_default();
-    Ok(config)
-}
-
-/// Where it listens. An address that others reach needs a key.
-pub fn listen(values: &Values, config: &BackendConfig) -> Result<Vec<Address>, Refusal> {
-    let addresses = addresses::addresses(values, "api-listen")?.unwrap_or_default();
-    match addresses.iter().find(|address| !address.is_local()) {
-        Some(address) if config.keys.is_empty() => Err(Refusal(format!(
-            "--api-listen {address} is not loopback, and everyone who reaches it could send as \
-             anyone: give it a key with --api-key-file"
-        ))),
-        _ => Ok(addresses),
+/// Reads the names under which a backend sends.
+pub fn names(raw: &Raw) -> Result<Vec<String>, String> {
+    let names = units::list(raw)?;
+    match names.iter().find(|name| !Relay::is_user_id(name)) {
+        Some(name) => Err(format!("expected a user id, found {name:?}")),
+        None => Ok(names),
     }
 }
 
-/// The names under which a backend sends.
-pub fn names(values: &Values) -> Result<Vec<String>, Refusal> {
-    let names = values.read("api-from", |raw| {
-        let names = units::list(raw)?;
-        match names.iter().find(|name| !Relay::is_user_id(name)) {
-            Some(name) => Err(format!("expected a user id, found {name:?}")),
-            None => Ok(names),
-        }
-    })?;
-    Ok(names.unwrap_or_default())
-}
-
-/// One key on each line. What is wrong is told without a word of what is in the file, or
-/// of its name: somebody will pass the key itself.
-fn read_keys(path: &str) -> Result<Vec<ApiKey>, String> {
-    let bytes = read_file(path)?;
+/// Reads the file of the keys: one key on each line. An error tells what is wrong without a word
+/// of what is in the file, or of its name, since somebody will pass the key itself.
+pub fn keys(raw: &Raw) -> Result<Vec<ApiKey>, String> {
+    let bytes = read_file(&units::text(raw)?)?;
     let text = String::from_utf8(bytes).map_err(|_| KeyError::Character.to_string())?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let keys = lines.map(ApiKey::new).collect::<Result<Vec<_>, _>>();

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use longlink::Certificate;
 
-use super::units;
-use super::values::Values;
 use crate::cli::refusal::Refusal;
 
 /// The longest of them in bytes. A chain takes some thousands.
@@ -29,12 +27,10 @@ pub struct Contents {
 
 impl Files {
     /// Both or none.
-    pub fn read(values: &Values) -> Result<Option<Self>, Refusal> {
-        let cert = values.read("tls-cert", units::text)?;
-        let key = values.read("tls-key", units::text)?;
+    pub fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, Refusal> {
         match (cert, key) {
             (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Ok(Some(Files { cert: cert.into(), key: key.into() })),
+            (Some(cert), Some(key)) => Ok(Some(Files { cert, key })),
             (Some(_), None) => Err(Refusal("tls-cert needs tls-key, its private key".to_owned())),
             (None, Some(_)) => Err(Refusal("tls-key needs tls-cert, its certificate".to_owned())),
         }

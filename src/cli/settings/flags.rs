@@ -2,21 +2,25 @@
 
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::table::{SETTINGS, Setting, Takes};
+use super::row::{Setting, Takes};
+use super::table::SETTINGS;
 
 /// The flags given: of each setting, its values in their order.
 pub type Flags = Vec<(&'static Setting, Vec<String>)>;
 
-/// The flag of a setting.
+/// The flag of a setting, whose help ends with the default.
 pub fn flag_of(setting: &'static Setting) -> Arg {
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value)
         .help_heading(setting.heading)
-        .help(setting.help)
+        .help(match setting.default() {
+            Some(default) => format!("{} [default: {default}]", setting.help),
+            None => setting.help.to_owned(),
+        })
         // A negative number is for us to refuse, with its reason.
         .allow_negative_numbers(true);
-    match setting.takes {
+    match setting.takes() {
         Takes::One => arg,
         Takes::Many => arg.action(ArgAction::Append),
         Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),

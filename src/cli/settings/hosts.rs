@@ -2,6 +2,22 @@
 //! equal to an `Origin` or a `Host` is refused: it would let nobody in, and
 //! nobody would know why.
 
+use longlink::TrustedProxies;
+
+use super::units;
+use super::values::Raw;
+
+/// Reads a list, each entry of it as `read` understands it.
+pub fn list(raw: &Raw, read: fn(&str) -> Result<String, String>) -> Result<Vec<String>, String> {
+    units::list(raw)?.iter().map(|entry| read(entry)).collect()
+}
+
+/// Reads the addresses and networks of trusted proxies.
+pub fn proxies(raw: &Raw) -> Result<TrustedProxies, String> {
+    let entries = units::list(raw)?;
+    TrustedProxies::parse(entries.iter().map(String::as_str)).map_err(|error| error.to_string())
+}
+
 /// `app.example.com` for any scheme and port, or one exact origin such as
 /// `https://app.example.com:8443`.
 pub fn origin(entry: &str) -> Result<String, String> {

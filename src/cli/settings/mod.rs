@@ -6,8 +6,10 @@ mod backend;
 pub mod capacity;
 #[cfg(feature = "tls")]
 pub mod certificate;
+pub mod draft;
 pub mod flags;
 mod hosts;
+pub mod row;
 pub mod secret;
 pub mod table;
 pub mod units;
@@ -15,9 +17,7 @@ pub mod values;
 mod webhooks;
 
 use log::LevelFilter;
-use longlink::{
-    BackendConfig, Config, ConfigError, Devices, RelayConfig, TrustedProxies, WebhookConfig,
-};
+use longlink::{BackendConfig, Config, ConfigError, RelayConfig, WebhookConfig};
 
 use crate::cli::refusal::Refusal;
 use crate::cli::service::inherited::Inherited;
@@ -25,6 +25,7 @@ use addresses::Address;
 use capacity::Capacity;
 #[cfg(feature = "tls")]
 use certificate::Files;
+use draft::Draft;
 use secret::Secrets;
 use values::Values;
 
@@ -52,70 +53,63 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// What nothing else was asked for: this machine alone can reach it.
+/// Where the server listens unless it is told: this machine alone can reach it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
-const LEVELS: &[(&str, LevelFilter)] = &[
-    ("error", LevelFilter::Error),
-    ("warn", LevelFilter::Warn),
-    ("info", LevelFilter::Info),
-    ("debug", LevelFilter::Debug),
-    ("trace", LevelFilter::Trace),
-    ("off", LevelFilter::Off),
-];
-
-const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::One)];
-
 impl Settings {
-    /// Reads every setting; the machine's capacity gives some defaults. Sockets
-    /// that were handed over take the place of addresses.
+    /// Reads every setting and judges how they fit together; the machine's capacity gives some
+    /// defaults. Sockets that were handed over take the place of addresses.
     pub fn read(
         values: &Values,
         capacity: &Capacity,
         inherited: Vec<Inherited>,
     ) -> Result<Self, Refusal> {
-        let config = config(values, capacity)?;
-        let listen = match inherited.is_empty() {
-            true => match addresses::addresses(values, "listen")? {
-                Some(addresses) => addresses,
-                None => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
-            },
-            false => inherited.into_iter().map(Address::Inherited).collect(),
+        let mut draft = Draft::default();
+        // The library's own defaults are for hosts that do not look at the machine.
+        draft.config.max_connections = capacity.connections();
+        draft.config.max_buffered = capacity.buffered().unwrap_or(draft.config.max_buffered);
+        values.fill(&mut draft)?;
+
+        check(&draft.config)?;
+        let listen = match (inherited.is_empty(), draft.listen) {
+            (true, Some(words)) => {
+                Address::all(&words).map_err(|why| values.refuse("listen", &why))?
+            }
+            (true, None) => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
+            (false, _) => inherited.into_iter().map(Address::Inherited).collect(),
         };
-        let secrets = Secrets::read(values)?;
-        let open = values.read("open", units::switch)?.unwrap_or(false);
-        if open && secrets.is_some() {
+        let secrets = Secrets::read(draft.secrets)?;
+        if draft.open && secrets.is_some() {
             return Err(Refusal(
                 "open lets everyone in, a secret only who has a ticket: \
                  leave one of them out"
                     .to_owned(),
             ));
         }
-        if !open && secrets.is_none() {
+        if !draft.open && secrets.is_none() {
             addresses::protect(&listen)?;
         }
-        let backend = backend::config(values)?;
-        let api_listen = backend::listen(values, &backend)?;
-        let at_door_only = values.read("ticket-at-door-only", units::switch)?.unwrap_or(false);
-        if at_door_only && secrets.is_none() {
+        if draft.backend.keys.is_empty() {
+            addresses::protect_api(&draft.api_listen)?;
+        }
+        if draft.at_door_only && secrets.is_none() {
             return Err(Refusal(
                 "ticket-at-door-only: there are no tickets without a secret".into(),
             ));
         }
-        let level = values.read("log", |raw| units::choice(raw, LEVELS))?;
         let mut settings = Settings {
-            relay: relay(values)?,
+            config: draft.config,
+            relay: draft.relay,
             secrets,
-            at_door_only,
-            webhooks: webhooks::read(values)?,
+            at_door_only: draft.at_door_only,
+            webhooks: webhooks::config(draft.webhook, values)?,
             listen,
-            backend,
-            api_listen,
+            backend: draft.backend,
+            api_listen: draft.api_listen,
             #[cfg(feature = "tls")]
-            tls: Files::read(values)?,
-            level: level.unwrap_or(LevelFilter::Info),
+            tls: Files::pair(draft.tls_cert, draft.tls_key)?,
+            level: draft.level,
             warnings: Vec::new(),
-            config,
         };
         settings.warn(values, capacity);
         Ok(settings)
@@ -162,92 +156,14 @@ impl Settings {
     }
 }
 
-/// Limits and times. What the library does not check of a single value, the
-/// units do; what must hold between values, [`Config::check`] does.
-fn config(values: &Values, capacity: &Capacity) -> Result<Config, Refusal> {
-    let mut config = Config::default();
-    // The library's own defaults are for hosts that do not look at the machine.
-    config.max_connections = capacity.connections();
-    config.max_buffered = capacity.buffered().unwrap_or(config.max_buffered);
-
-    if let Some(count) = values.read("max-connections", units::count)? {
-        config.max_connections = count;
-    }
-    for (name, field) in [
-        ("max-message", &mut config.max_message),
-        ("max-queue", &mut config.max_queue),
-        ("max-buffered", &mut config.max_buffered),
-        ("max-head", &mut config.max_head),
-    ] {
-        if let Some(size) = values.read(name, units::size)? {
-            *field = size;
-        }
-    }
-    for (name, field) in [
-        ("max-per-address", &mut config.max_per_address),
-        ("max-per-user", &mut config.max_per_user),
-    ] {
-        if let Some(count) = values.read(name, units::count)? {
-            *field = count;
-        }
-    }
-    for (name, field) in [
-        ("message-rate", &mut config.message_rate),
-        ("broadcast-rate", &mut config.broadcast_rate),
-        ("accept-rate", &mut config.accept_rate),
-    ] {
-        if let Some(rate) = values.read(name, units::rate)? {
-            *field = rate;
-        }
-    }
-    for (name, field) in [
-        ("handshake-timeout", &mut config.handshake_timeout),
-        ("message-timeout", &mut config.message_timeout),
-        ("ping-after", &mut config.ping_after),
-        ("idle-timeout", &mut config.idle_timeout),
-        ("close-timeout", &mut config.close_timeout),
-        ("reject-delay", &mut config.reject_delay),
-        ("rate-burst", &mut config.rate_burst),
-    ] {
-        if let Some(time) = values.read(name, units::seconds)? {
-            *field = time;
-        }
-    }
-    if let Some(devices) = values.read("devices", |raw| units::choice(raw, DEVICES))? {
-        config.devices = devices;
-    }
-    let trusted = values.read("trust-proxy", |raw| {
-        let entries = units::list(raw)?;
-        TrustedProxies::parse(entries.iter().map(String::as_str)).map_err(|it| it.to_string())
-    })?;
-    config.trusted_proxies = trusted.unwrap_or_default();
-    match config.check() {
-        Ok(()) => Ok(config),
-        // One of the two may be a default, so both are told.
-        Err(error @ ConfigError::QueueBelowMessage) => Err(Refusal(format!(
+/// Checks what must hold between limits and times.
+fn check(config: &Config) -> Result<(), Refusal> {
+    config.check().map_err(|error| match error {
+        // Either of the two may be a default, so both are told.
+        ConfigError::QueueBelowMessage => Refusal(format!(
             "{error}: max-queue is {}, max-message is {}",
             config.max_queue, config.max_message
-        ))),
-        Err(error) => Err(Refusal(error.to_string())),
-    }
-}
-
-/// What of the protocol can be chosen.
-fn relay(values: &Values) -> Result<RelayConfig, Refusal> {
-    let mut relay = RelayConfig::default();
-    relay.broadcast = values.read("broadcast", units::switch)?;
-    if let Some(on) = values.read("demo", units::switch)? {
-        relay.demo = on;
-    }
-    let list = |raw: &_, read: fn(&str) -> Result<String, String>| -> Result<Vec<_>, _> {
-        units::list(raw)?.iter().map(|entry| read(entry)).collect()
-    };
-    if let Some(origins) = values.read("allow-origin", |raw| list(raw, hosts::origin))? {
-        relay.allow_origins = origins;
-    }
-    if let Some(hosts) = values.read("allow-host", |raw| list(raw, hosts::host))? {
-        relay.allow_hosts = hosts;
-    }
-    relay.reserved.extend(backend::names(values)?);
-    Ok(relay)
+        )),
+        error => Refusal(error.to_string()),
+    })
 }

@@ -12,7 +12,7 @@ use longlink::{TicketError, Tickets};
 
 use super::table::SECRET_FILE;
 use super::units;
-use super::values::Values;
+use super::values::Raw;
 use crate::cli::refusal::Refusal;
 
 /// The variable that holds the secret itself.
@@ -31,8 +31,8 @@ impl fmt::Debug for Secrets {
 
 impl Secrets {
     /// The secrets, if any are given: one on each line that is not empty.
-    pub fn read(values: &Values) -> Result<Option<Self>, Refusal> {
-        let file = values.read(SECRET_FILE, |raw| read_file(&units::text(raw)?))?;
+    /// `file` is what the setting's file holds.
+    pub fn read(file: Option<Vec<u8>>) -> Result<Option<Self>, Refusal> {
         let (source, text) = match (file, std::env::var_os(VARIABLE)) {
             (None, None) => return Ok(None),
             (Some(text), None) => ("the secret file", text),
@@ -70,6 +70,11 @@ impl Secrets {
 fn is_text(line: &[u8]) -> bool {
     std::str::from_utf8(line)
         .is_ok_and(|text| !text.contains(|c: char| c.is_control() || c == '\u{FEFF}'))
+}
+
+/// Reads the file of secrets that a setting names.
+pub fn of_file(raw: &Raw) -> Result<Vec<u8>, String> {
+    read_file(&units::text(raw)?)
 }
 
 /// Reads a file of secrets.

@@ -7,9 +7,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::draft::Draft;
 use super::flags::Flags;
+use super::row::{Setting, VARIABLES};
 use super::secret;
-use super::table::{CONFIG, SETTINGS, Setting, UNSHOWN, VARIABLES};
+use super::table::{CONFIG, SETTINGS, find};
 use crate::cli::refusal::Refusal;
 
 /// The longest configuration file in bytes.
@@ -145,21 +147,26 @@ impl Values {
         Ok(())
     }
 
-    /// The value of a setting, if one was given, as `read` understands it. What
-    /// `read` refuses is told with the place where it was written.
-    pub fn read<T>(
-        &self,
-        name: &'static str,
-        read: impl FnOnce(&Raw) -> Result<T, String>,
-    ) -> Result<Option<T>, Refusal> {
-        debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
-        let Some((raw, source)) = self.given.get(name) else { return Ok(None) };
-        let refuse = |why: String| match source {
-            Source::Flag => Refusal(format!("--{name}: {why}")),
-            Source::Environment => Refusal(format!("{}: {why}", variable(name))),
-            Source::File(path) => Refusal(format!("{}: {name}: {why}", path.display())),
-        };
-        read(raw).map(Some).map_err(refuse)
+    /// Reads every value that was given into the draft. What cannot be read is told with the
+    /// place where it was written.
+    pub fn fill(&self, draft: &mut Draft) -> Result<(), Refusal> {
+        SETTINGS.iter().try_for_each(|setting| self.put(setting, draft))
+    }
+
+    /// Reads the value of one setting into the draft, if one was given.
+    pub fn put(&self, setting: &Setting, draft: &mut Draft) -> Result<(), Refusal> {
+        let Some((raw, _)) = self.given.get(setting.name) else { return Ok(()) };
+        setting.put(draft, raw).map_err(|why| self.refuse(setting.name, &why))
+    }
+
+    /// Refuses the value of a setting, with the place where it was written.
+    pub fn refuse(&self, name: &str, why: &str) -> Refusal {
+        Refusal(match self.given.get(name) {
+            Some((_, Source::Flag)) => format!("--{name}: {why}"),
+            Some((_, Source::Environment)) => format!("{}: {why}", variable(name)),
+            Some((_, Source::File(path))) => format!("{}: {name}: {why}", path.display()),
+            None => format!("{name}: {why}"),
+        })
     }
 
     /// Whether a setting was given, whatever its value.
@@ -176,7 +183,9 @@ impl Values {
                 Source::File(_) => "file",
             };
             match raw {
-                _ if UNSHOWN.contains(name) => format!("{name} = … ({place})"),
+                _ if find(name).is_some_and(|setting| !setting.shown) => {
+                    format!("{name} = … ({place})")
+                }
                 Raw::List(items) => {
                     let items = items.iter().map(Raw::to_string).collect::<Vec<_>>();
                     format!("{name} = [{}] ({place})", items.join(", "))
@@ -200,13 +209,11 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 /// The variable of a setting, for a refusal.
 fn variable(name: &str) -> String {
-    let setting = SETTINGS.iter().find(|setting| setting.name == name);
-    setting.map_or_else(|| name.to_owned(), Setting::variable)
+    find(name).map_or_else(|| name.to_owned(), Setting::variable)
 }
 
 /// The setting that a key of the file names.
 fn known(key: &str) -> Result<&'static Setting, String> {
-    let find = |name: &str| SETTINGS.iter().find(|setting| setting.name == name);
     match find(key) {
         Some(setting) if setting.name == CONFIG => {
             Err(format!("{CONFIG}: a configuration file cannot name another"))
@@ -223,10 +230,9 @@ fn known(key: &str) -> Result<&'static Setting, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::settings::units;
 
     fn setting(name: &str) -> &'static Setting {
-        SETTINGS.iter().find(|setting| setting.name == name).unwrap()
+        find(name).unwrap()
     }
 
     fn environment<'a>(
@@ -247,10 +253,12 @@ mod tests {
             [("LONGLINK_MAX_HEAD", "2"), ("LONGLINK_MAX_QUEUE", "2"), ("LONGLINK_MAX_MESSAGE", "")];
         let values = Values::gather(&flags, environment(&variables)).unwrap();
         let _ = std::fs::remove_file(file);
-        assert_eq!(values.read("max-head", units::size), Ok(Some(3)));
-        assert_eq!(values.read("max-queue", units::size), Ok(Some(2)));
-        assert_eq!(values.read("max-message", units::size), Ok(Some(1)), "empty means not set");
-        assert_eq!(values.read("max-buffered", units::size), Ok(None));
+        let mut draft = Draft::default();
+        let buffered = draft.config.max_buffered;
+        values.fill(&mut draft).unwrap();
+        assert_eq!((draft.config.max_head, draft.config.max_queue), (3, 2));
+        assert_eq!(draft.config.max_message, 1, "an empty variable means not set");
+        assert_eq!(draft.config.max_buffered, buffered, "what is not given keeps its default");
         assert_eq!(
             values.summary(),
             "max-head = \"3\" (flag), max-message = 1 (file), max-queue = \"2\" (environment)"
@@ -261,9 +269,10 @@ mod tests {
     fn a_refusal_names_the_place() {
         let flags = vec![(setting("max-head"), vec!["x".to_owned()])];
         let values = Values::gather(&flags, environment(&[("LONGLINK_MAX_QUEUE", "y")])).unwrap();
-        let why = |name| values.read(name, units::count).unwrap_err().0;
-        assert_eq!(why("max-head"), "--max-head: expected a whole number, found \"x\"");
-        assert_eq!(why("max-queue"), "LONGLINK_MAX_QUEUE: expected a whole number, found \"y\"");
+        let why = |name| values.put(setting(name), &mut Draft::default()).unwrap_err().0;
+        let expected = "expected a size in bytes such as 65536, 64k or 16m";
+        assert_eq!(why("max-head"), format!("--max-head: {expected}, found \"x\""));
+        assert_eq!(why("max-queue"), format!("LONGLINK_MAX_QUEUE: {expected}, found \"y\""));
     }
 
     #[test]

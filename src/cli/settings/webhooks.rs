@@ -8,60 +8,54 @@ use longlink::{BadWebhook, WebhookConfig, WebhookEvents};
 
 #[cfg(feature = "tls")]
 use super::certificate;
-use super::secret;
+use super::draft::Webhook;
 use super::units;
-use super::values::Values;
+use super::values::{Raw, Values};
 use crate::cli::refusal::Refusal;
 
 /// Less than an ordinary message may take is a mistake in the unit.
 const LEAST_QUEUE: usize = 64 * 1024;
 
-/// The settings, if a URL is given.
-pub fn read(values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
-    let url = values.read("webhook", units::text)?;
-    let secret = values.read("webhook-secret-file", |raw| secret::read_file(&units::text(raw)?))?;
-    let events = values.read("webhook-events", |raw| events(&units::list(raw)?))?;
-    let queue = values.read("webhook-queue", |raw| match units::size(raw)? {
-        queue if queue < LEAST_QUEUE => Err("expected 64k or more".to_owned()),
-        queue => Ok(queue),
-    })?;
-    #[cfg(feature = "tls")]
-    let roots =
-        values.read("webhook-ca", |raw| certificate::bytes(Path::new(&units::text(raw)?)))?;
-    let (url, secret) = match (url, secret) {
-        (Some(url), Some(secret)) => (url, secret),
-        (Some(_), None) => {
-            let why = "webhook needs webhook-secret-file: what is sent is signed";
-            return Err(Refusal(why.to_owned()));
-        }
-        (None, secret) => {
-            let given = [
-                ("webhook-secret-file", secret.is_some()),
-                ("webhook-events", events.is_some()),
-                ("webhook-queue", queue.is_some()),
-                #[cfg(feature = "tls")]
-                ("webhook-ca", roots.is_some()),
-            ];
-            return match given.iter().find(|(_, given)| *given) {
-                Some((name, _)) => Err(Refusal(format!("{name} needs webhook, the URL"))),
-                None => Ok(None),
-            };
-        }
+/// Settings that mean nothing without a URL.
+const OF_URL: [&str; 4] = ["webhook-secret-file", "webhook-events", "webhook-queue", "webhook-ca"];
+
+/// What the library is handed, if a URL is given.
+pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
+    if webhook.queue < LEAST_QUEUE {
+        return Err(values.refuse("webhook-queue", "expected 64k or more"));
+    }
+    let Some(url) = webhook.url else {
+        return match OF_URL.iter().find(|name| values.is_given(name)) {
+            Some(name) => Err(Refusal(format!("{name} needs webhook, the URL"))),
+            None => Ok(None),
+        };
     };
-    let refuse = |name: &str, why: BadWebhook| Refusal(format!("{name}: {why}"));
+    let Some(secret) = webhook.secret else {
+        let why = "webhook needs webhook-secret-file: what is sent is signed";
+        return Err(Refusal(why.to_owned()));
+    };
+    let refuse = |name: &'static str, why: BadWebhook| values.refuse(name, &why.to_string());
     // Without the line end that editors leave.
     let mut config =
         WebhookConfig::new(&url, secret.trim_ascii()).map_err(|why| refuse("webhook", why))?;
     #[cfg(feature = "tls")]
-    if let Some(roots) = roots {
+    if let Some(roots) = webhook.roots {
         config = config.trust(&roots).map_err(|why| refuse("webhook-ca", why))?;
     }
-    config.events = events.unwrap_or(config.events);
-    config.max_queue = queue.unwrap_or(config.max_queue);
+    config.events = webhook.events;
+    config.max_queue = webhook.queue;
     Ok(Some(config))
 }
 
-fn events(names: &[String]) -> Result<WebhookEvents, String> {
+/// Reads the names of the events.
+pub fn events(raw: &Raw) -> Result<WebhookEvents, String> {
+    let names = units::list(raw)?;
     WebhookEvents::named(names.iter().map(String::as_str))
         .ok_or_else(|| format!("expected some of {}", WebhookEvents::NAMES.join(", ")))
+}
+
+/// Reads a file of certificates of authorities.
+#[cfg(feature = "tls")]
+pub fn roots(raw: &Raw) -> Result<Vec<u8>, String> {
+    certificate::bytes(Path::new(&units::text(raw)?))
 }

@@ -1,0 +1,72 @@
+//! The settings one by one, as they were read: the defaults, and over them what was given. Whether
+//! they fit together is judged afterwards, in `Settings::read`.
+
+use std::path::PathBuf;
+
+use log::LevelFilter;
+use longlink::{BackendConfig, Config, RelayConfig, WebhookConfig, WebhookEvents};
+
+use super::addresses::Address;
+
+/// One field for each row of the table of settings.
+#[derive(Debug)]
+pub struct Draft {
+    pub config: Config,
+    pub relay: RelayConfig,
+    pub backend: BackendConfig,
+    pub webhook: Webhook,
+    /// As written: no name is looked up before it is certain that the addresses are needed.
+    pub listen: Option<Vec<String>>,
+    pub open: bool,
+    pub api_listen: Vec<Address>,
+    /// What the file of the tickets' secrets holds.
+    pub secrets: Option<Vec<u8>>,
+    /// Whether a connection outlives its ticket.
+    pub at_door_only: bool,
+    #[cfg(feature = "tls")]
+    pub tls_cert: Option<PathBuf>,
+    #[cfg(feature = "tls")]
+    pub tls_key: Option<PathBuf>,
+    pub level: LevelFilter,
+}
+
+/// Where the backend wants to be told what happens, field by field.
+#[derive(Debug)]
+pub struct Webhook {
+    pub url: Option<String>,
+    /// What the file of the secret holds.
+    pub secret: Option<Vec<u8>>,
+    /// Certificates of authorities, in PEM.
+    #[cfg(feature = "tls")]
+    pub roots: Option<Vec<u8>>,
+    pub events: WebhookEvents,
+    pub queue: usize,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Draft {
+            config: Config::default(),
+            relay: RelayConfig::default(),
+            backend: BackendConfig::default(),
+            webhook: Webhook {
+                url: None,
+                secret: None,
+                #[cfg(feature = "tls")]
+                roots: None,
+                events: WebhookEvents::default(),
+                queue: WebhookConfig::QUEUE,
+            },
+            listen: None,
+            open: false,
+            api_listen: Vec::new(),
+            secrets: None,
+            at_door_only: false,
+            #[cfg(feature = "tls")]
+            tls_cert: None,
+            #[cfg(feature = "tls")]
+            tls_key: None,
+            level: LevelFilter::Info,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a row of the table of settings says: the name, the kind of value, the default, where the
+//! value goes, and the help.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::draft::Draft;
+use super::units;
+use super::values::Raw;
+
+/// A setting: `--name`, `LONGLINK_NAME` and `name = …`.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// What the help calls the value.
+    pub value: &'static str,
+    /// Under which heading the help lists the setting.
+    pub heading: &'static str,
+    pub help: &'static str,
+    pub kind: Kind,
+    /// The default in words; `None` when [`Draft::default`] shows it as a number.
+    words: Option<&'static str>,
+    /// Whether the value is shown in logs. A value that may let somebody in is not.
+    pub shown: bool,
+}
+
+/// How a value is read, and where it goes.
+#[derive(Debug)]
+pub enum Kind {
+    /// A whole number.
+    Count(fn(&mut Draft) -> &mut usize),
+    /// A number of things in each second.
+    Rate(fn(&mut Draft) -> &mut u32),
+    /// A number of bytes.
+    Size(fn(&mut Draft) -> &mut usize),
+    /// A time in seconds.
+    Seconds(fn(&mut Draft) -> &mut Duration),
+    /// `on` or `off`; the flag alone means `on`.
+    Switch(fn(&mut Draft) -> &mut bool),
+    /// A value that a function of its own reads.
+    One(Put),
+    /// A list that a function of its own reads: repeated flags, or text with commas.
+    Many(Put),
+    /// The configuration file, which is read before all other settings.
+    File,
+}
+
+/// Reads a value into the draft, or says what was expected.
+pub type Put = fn(&mut Draft, &Raw) -> Result<(), String>;
+
+/// How often a flag may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    One,
+    /// The flag may be repeated.
+    Many,
+    /// The flag may stand without a value.
+    Switch,
+}
+
+/// What the names of all environment variables begin with.
+pub const VARIABLES: &str = "LONGLINK_";
+
+impl Setting {
+    /// A row of the table. Its default is the number in [`Draft::default`].
+    pub const fn new(
+        name: &'static str,
+        value: &'static str,
+        heading: &'static str,
+        kind: Kind,
+        help: &'static str,
+    ) -> Self {
+        Setting { name, value, heading, help, kind, words: None, shown: true }
+    }
+
+    /// Says the default in words, for a row whose default is not a number.
+    pub const fn default_is(mut self, words: &'static str) -> Self {
+        self.words = Some(words);
+        self
+    }
+
+    /// Keeps the value out of the logs.
+    pub const fn unshown(mut self) -> Self {
+        self.shown = false;
+        self
+    }
+
+    /// The environment variable: `max-head` is `LONGLINK_MAX_HEAD`.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLES}{}", self.name.to_uppercase().replace('-', "_"))
+    }
+
+    /// How often the flag may be given.
+    pub fn takes(&self) -> Takes {
+        match self.kind {
+            Kind::Switch(_) => Takes::Switch,
+            Kind::Many(_) => Takes::Many,
+            _ => Takes::One,
+        }
+    }
+
+    /// The default as the help and the guides tell it; `None` for the configuration file.
+    pub fn default(&self) -> Option<Cow<'static, str>> {
+        if let Some(words) = self.words {
+            return Some(words.into());
+        }
+        let draft = &mut Draft::default();
+        Some(match self.kind {
+            Kind::Count(field) | Kind::Size(field) => field(draft).to_string().into(),
+            Kind::Rate(field) => field(draft).to_string().into(),
+            Kind::Seconds(field) => field(draft).as_secs_f64().to_string().into(),
+            Kind::Switch(field) => if *field(draft) { "on" } else { "off" }.into(),
+            Kind::One(_) | Kind::Many(_) | Kind::File => return None,
+        })
+    }
+
+    /// Reads a value into the draft.
+    ///
+    /// # Errors
+    /// What was expected and what was found.
+    pub fn put(&self, draft: &mut Draft, raw: &Raw) -> Result<(), String> {
+        match self.kind {
+            Kind::Count(field) => *field(draft) = units::count(raw)?,
+            Kind::Rate(field) => *field(draft) = units::rate(raw)?,
+            Kind::Size(field) => *field(draft) = units::size(raw)?,
+            Kind::Seconds(field) => *field(draft) = units::seconds(raw)?,
+            Kind::Switch(field) => *field(draft) = units::switch(raw)?,
+            Kind::One(put) | Kind::Many(put) => put(draft, raw)?,
+            Kind::File => {}
+        }
+        Ok(())
+    }
+}
