@@ -1,6 +1,7 @@
 //! The settings one by one, as they were read: the defaults, and over them what was given. Whether
 //! they fit together is judged afterwards, in `Settings::read`.
 
+#[cfg(feature = "tls")]
 use std::path::PathBuf;
 
 use log::LevelFilter;
