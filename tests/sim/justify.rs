@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 use longlink::{CloseReason, ConnId, Hub};
 
-use super::shadow::{Conn, In, State, TICK};
+use super::shadow::{Conn, In, Known, State, TICK};
 use super::watch::{During, Watched};
 use super::world::codec::{self, Got, decode_frame, server_frame};
 
@@ -21,7 +21,8 @@ impl Watched {
         };
         let ids: Vec<ConnId> =
             self.shadow.conns.iter().filter(differs).map(|(id, _)| *id).collect();
-        for id in ids {
+        let (open, ended): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| hub.is_open(*id));
+        for id in self.shadow.in_order(hub, ended).into_iter().chain(open) {
             if self.shadow.conn(id).state == State::Open {
                 self.sync_one(hub, id);
             }
@@ -53,7 +54,8 @@ impl Watched {
         }
     }
 
-    /// Pongs are not answered: they are taken as handled when they are next.
+    /// Pongs are not answered: they are taken as handled when they are next. Whether the
+    /// hub has handled them is certain when it has come to rest.
     fn skip_pongs(&mut self, id: ConnId) {
         loop {
             let conn = self.shadow.conn_mut(id);
@@ -62,7 +64,9 @@ impl Watched {
                 return;
             }
             conn.inbound.pop_front();
-            conn.writes_are_life = false;
+            if conn.writes_are_life == Known::Yes {
+                conn.writes_are_life = Known::Maybe;
+            }
             self.shadow.cover.count("pongs");
         }
     }
@@ -79,9 +83,10 @@ impl Watched {
         let what = arrived.map(|item| item.what.clone());
         match got {
             Got::Ping(payload) => {
-                assert!(in_tick && payload.is_empty() && !conn.pinged, "{id:?}: a stray ping");
+                assert!(in_tick && payload.is_empty(), "{id:?}: a stray ping");
+                assert_ne!(conn.pinged, Known::Yes, "{id:?}: pinged twice");
                 assert!(u128::from(silent) >= ping.as_millis(), "{id:?}: pinged at {silent} ms");
-                conn.pinged = true;
+                conn.pinged = Known::Yes;
                 self.shadow.cover.count("pings");
             }
             Got::Pong(payload) => {
@@ -147,10 +152,10 @@ impl Watched {
             if conn.state != State::Open {
                 continue;
             }
-            let silent = self.shadow.now - conn.alive;
-            let pinged = conn.pinged || !due(conn.alive, config.ping_after);
+            let silent = self.shadow.now - conn.maybe_alive;
+            let pinged = conn.pinged != Known::No || !due(conn.maybe_alive, config.ping_after);
             assert!(pinged, "{id:?}: silent for {silent} ms and not pinged");
-            let alive = !due(conn.alive, config.idle_timeout);
+            let alive = !due(conn.maybe_alive, config.idle_timeout);
             assert!(alive, "{id:?}: silent for {silent} ms and not expired");
             let partial = conn.partial_since();
             let late = partial.is_some_and(|at| due(at, config.message_timeout));
@@ -203,8 +208,11 @@ impl Watched {
     /// client that reads has everything.
     pub fn check_rest(&mut self, hub: &Hub, reads: impl Fn(ConnId) -> bool) {
         self.sync(hub);
-        for (id, conn) in &self.shadow.conns {
+        for (id, conn) in &mut self.shadow.conns {
             if conn.state == State::Open {
+                if conn.writes_are_life == Known::Maybe {
+                    conn.writes_are_life = Known::No;
+                }
                 let left = conn.inbound.front().filter(|item| item.end <= conn.received);
                 assert!(left.is_none(), "{id:?}: not handled: {left:?}");
             }

@@ -7,6 +7,7 @@
 mod actors;
 mod coverage;
 mod justify;
+mod order;
 mod parking;
 mod says;
 mod shadow;

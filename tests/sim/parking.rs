@@ -3,6 +3,7 @@
 
 use longlink::{CloseReason, ConnId, Devices};
 
+use super::order::{Place, take_out};
 use super::shadow::{Conn, Shadow, State};
 
 /// What becomes of a handshake that the handler has let in.
@@ -44,12 +45,14 @@ impl Shadow {
             self.displace(user, device);
         }
         self.next_order += 1;
-        let order = self.next_order;
+        let (order, now) = (self.next_order, self.now);
         let conn = self.conn_mut(id);
         conn.state = State::Open;
         conn.user = user.to_owned();
         conn.device = device.to_owned();
         conn.order = order;
+        // A handshake may have waited for the answers to earlier requests.
+        conn.note_life(now, false);
         self.opens += 1;
         Verdict::Open
     }
@@ -124,23 +127,14 @@ impl Shadow {
         assert_eq!(conn.state, State::Open);
         conn.state = state;
         let was_active = conn.parked.take().is_none();
-        let (user, device) = (conn.user.clone(), conn.device.clone());
+        let user = conn.user.clone();
         if !was_active || user.is_empty() {
             return;
         }
-        let members = self.members(&user);
-        let parked = |id: &&ConnId| self.conns[id].parked.is_some();
-        let has_active = |device: &str| {
-            let of = |id: &&ConnId| self.conns[id].device == device;
-            members.iter().filter(of).any(|id| self.conns[id].parked.is_none())
-        };
-        let heard = |id: &&ConnId| self.conns[id].heard;
-        let same = members.iter().filter(parked).filter(|id| self.conns[id].device == device);
-        let other = || {
-            let lone = |id: &&ConnId| !has_active(&self.conns[id].device);
-            members.iter().filter(parked).filter(lone).max_by_key(heard)
-        };
-        if let Some(&id) = same.max_by_key(heard).or_else(other) {
+        let (id, device, heard) = (id, conn.device.clone(), conn.heard);
+        let mut places = self.places(&user);
+        places.push(Place { id, device, heard, parked: false });
+        if let Some(id) = take_out(&mut places, id) {
             self.conn_mut(id).parked = None;
             self.cover.count("promoted");
         }

@@ -85,6 +85,15 @@ pub enum State {
     Ended(CloseReason),
 }
 
+/// What the shadow knows of a fact that it cannot always see: a pong that has arrived
+/// may wait in the hub, and nobody is told when it is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    No,
+    Maybe,
+    Yes,
+}
+
 pub struct Conn {
     pub state: State,
     pub surplus: bool,
@@ -97,9 +106,13 @@ pub struct Conn {
     pub parked: Option<u64>,
     pub opened_at: u64,
     pub heard: u64,
+    /// The last sign of life that is certain.
     pub alive: u64,
-    pub writes_are_life: bool,
-    pub pinged: bool,
+    /// The last one that the hub may have seen as such.
+    pub maybe_alive: u64,
+    pub writes_are_life: Known,
+    /// Whether it was pinged and has not been alive since.
+    pub pinged: Known,
     pub message_queued: bool,
     pub blocked: bool,
     pub was_blocked: bool,
@@ -124,12 +137,23 @@ impl std::fmt::Debug for Conn {
             self.state, self.user, self.device, self.parked
         )?;
         write!(f, "opened {}, heard {heard}, alive {alive}, {due} bytes due, ", self.opened_at)?;
-        write!(f, "blocked {}, pinged {}, eof {}, ", self.blocked, self.pinged, self.eof)?;
+        write!(f, "blocked {}, pinged {:?}, eof {}, ", self.blocked, self.pinged, self.eof)?;
         write!(f, "received {}, next {:?}", self.received, self.inbound.front())
     }
 }
 
 impl Conn {
+    /// A sign of life of which it is certain that the hub has seen it, or is not.
+    pub fn note_life(&mut self, now: u64, certain: bool) {
+        self.maybe_alive = now;
+        if certain {
+            self.alive = now;
+            self.pinged = Known::No;
+        } else if self.pinged == Known::Yes {
+            self.pinged = Known::Maybe;
+        }
+    }
+
     pub fn is_active(&self) -> bool {
         self.state == State::Open && self.parked.is_none()
     }
@@ -161,6 +185,9 @@ pub struct Shadow {
     pub cover: Coverage,
     pub opens: u64,
     pub closes: u64,
+    /// By how many promotions the hub may differ, because the order of some ends is
+    /// not known.
+    pub uncertain_promotions: u64,
 }
 
 impl Shadow {
@@ -176,6 +203,7 @@ impl Shadow {
             cover: Coverage::default(),
             opens: 0,
             closes: 0,
+            uncertain_promotions: 0,
         }
     }
 
@@ -192,8 +220,9 @@ impl Shadow {
             opened_at: self.now,
             heard: self.now,
             alive: self.now,
-            writes_are_life: false,
-            pinged: false,
+            maybe_alive: self.now,
+            writes_are_life: Known::No,
+            pinged: Known::No,
             message_queued: false,
             blocked: false,
             was_blocked: false,

@@ -12,7 +12,7 @@ use longlink::{
 use super::justify::pending;
 use super::parking::Verdict;
 use super::rng::Rng;
-use super::shadow::{In, Op, Say, Shadow, State};
+use super::shadow::{In, Known, Op, Say, Shadow, State};
 use super::world::{Note, Watch};
 
 /// Which call of the hub's is running.
@@ -56,9 +56,9 @@ impl Watched {
         let conn = self.shadow.conn_mut(id);
         if !conn.expected.is_empty() {
             // It reads, though it has not caught up.
-            if conn.state == State::Open && conn.message_queued && conn.writes_are_life {
-                conn.alive = now;
-                conn.pinged = false;
+            let counts = conn.state == State::Open && conn.message_queued;
+            if counts && conn.writes_are_life != Known::No {
+                conn.note_life(now, conn.writes_are_life == Known::Yes);
             }
             return;
         }
@@ -67,9 +67,8 @@ impl Watched {
                 assert_eq!(sent, Sent::Nothing);
                 // A parked one gets nothing but pings, so they count.
                 let proof = std::mem::take(&mut conn.message_queued) || conn.parked.is_some();
-                if proof && conn.writes_are_life {
-                    conn.alive = now;
-                    conn.pinged = false;
+                if proof && conn.writes_are_life != Known::No {
+                    conn.note_life(now, conn.writes_are_life == Known::Yes);
                     self.shadow.cover.count("written is alive");
                 }
                 let conn = self.shadow.conn_mut(id);
@@ -165,7 +164,7 @@ impl Handler for Watched {
             Some(relay) => relay.on_upgrade(hub, id, upgrade)?,
             None => Accept::user(&user).device(&device),
         };
-        let life = self.relay.is_some();
+        let life = if self.relay.is_some() { Known::Yes } else { Known::No };
         self.shadow.conn_mut(id).writes_are_life = life;
         if self.shadow.enter(id, &user, &device) == Verdict::Open {
             self.opening = Some(id);
@@ -324,7 +323,8 @@ impl Watch for Watched {
             Note::Receiving(id, length) => {
                 self.during = During::Events;
                 let conn = self.shadow.conn_mut(id);
-                (conn.heard, conn.alive, conn.pinged) = (now, now, false);
+                conn.heard = now;
+                conn.note_life(now, true);
                 conn.received += length as u64;
                 for item in &mut conn.inbound {
                     if item.start < conn.received {
