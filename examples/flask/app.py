@@ -35,7 +35,7 @@ def ticket():
 
 @app.post("/orders/<int:order>/paid")
 def paid(order: int):
-    """What a payment service calls. The same call twice tells the user once."""
+    """What a payment service calls. Called again, it tells a user who was not there before; nobody twice."""
     user, message = ORDERS.get(order) or abort(404), {"order": order, "state": "paid"}
     key = f"paid-{order}"
     return ask("POST", "send", json={"user": user, "message": message, "idempotencyKey": key})

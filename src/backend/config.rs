@@ -19,7 +19,8 @@ pub struct BackendConfig {
     /// How many memberships of users in groups there may be, each some 200 bytes. Default
     /// 100,000.
     pub max_memberships: usize,
-    /// How long an idempotency key is remembered, with its answer. Default 10 minutes.
+    /// How long an idempotency key is remembered after anything was last tried for it, with what
+    /// was carried out. Default 10 minutes.
     pub idempotency_time: Duration,
 }
 

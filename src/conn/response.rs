@@ -86,12 +86,6 @@ impl Response {
         self.keep
     }
 
-    /// How long the body is, in bytes.
-    #[cfg(feature = "backend")]
-    pub(crate) fn body_len(&self) -> usize {
-        self.body.len()
-    }
-
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status

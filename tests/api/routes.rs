@@ -258,6 +258,124 @@ fn a_request_under_the_same_key_is_carried_out_once() {
     assert_eq!((status, &answer["error"]["field"]), (400, &json!("idempotencyKey")));
 }
 
+/// The states in an answer, in their order.
+fn states(answer: &Value) -> Vec<&str> {
+    let results = answer["results"].as_array().unwrap();
+    results.iter().map(|it| it["state"].as_str().unwrap()).collect()
+}
+
+/// Makes a request, and tells whether its answer is an earlier one.
+fn again(backend: &mut Client, path: &str, body: &str) -> (bool, Value) {
+    let answer = backend.answer("POST", path, body);
+    assert_eq!(answer.status, 200, "{body}");
+    let is_earlier = answer.field("Idempotent-Replayed") == Some("true");
+    (is_earlier, serde_json::from_slice(&answer.body).unwrap())
+}
+
+#[test]
+fn a_request_that_found_nobody_is_carried_out_when_it_is_made_again() {
+    let place = place();
+    let mut backend = place.backend();
+    let body = r#"{"user":"a","message":1,"idempotencyKey":"order-17"}"#;
+    for _ in 0..2 {
+        let (is_earlier, answer) = again(&mut backend, "/api/send", body);
+        assert_eq!((is_earlier, states(&answer)), (false, vec!["offline"]));
+    }
+    let mut a = place.site.connect("a");
+    let (is_earlier, answer) = again(&mut backend, "/api/send", body);
+    assert_eq!((is_earlier, states(&answer)), (false, vec!["delivered"]));
+    let (is_earlier, answer) = again(&mut backend, "/api/send", body);
+    assert_eq!((is_earlier, states(&answer)), (true, vec!["delivered"]));
+    assert_eq!(a.texts().len(), 1);
+    drop(a);
+    place.site.until("a has gone", |hub| !hub.is_online("a"));
+    let (is_earlier, answer) = again(&mut backend, "/api/send", body);
+    assert_eq!((is_earlier, states(&answer)), (true, vec!["delivered"]), "it was carried out");
+    // The key belongs to its request also while that was not carried out.
+    let first = r#"{"user":"b","message":1,"idempotencyKey":"order-18"}"#;
+    backend.post("/api/send", first);
+    let (status, _) = backend.post("/api/send", &first.replace(":1,", ":2,"));
+    assert_eq!(status, 409);
+}
+
+#[test]
+fn a_request_to_many_that_is_made_again_sends_only_what_was_not_delivered() {
+    let place = place();
+    let mut backend = place.backend();
+    let (mut a, mut c) = (place.site.connect("a"), place.site.connect("c"));
+    let batch = r#"{"messages":[{"user":"a","message":1},{"user":"b","message":2},{"user":"c","message":3},
+        {"user":"b","message":4}],"idempotencyKey":"batch"}"#;
+    let users =
+        r#"{"users":["a","b","c","b"],"exclude":["c"],"message":5,"idempotencyKey":"users"}"#;
+    let (_, answer) = again(&mut backend, "/api/batch", batch);
+    assert_eq!(states(&answer), ["delivered", "offline", "delivered", "offline"]);
+    let (_, answer) = again(&mut backend, "/api/send", users);
+    assert_eq!(states(&answer), ["delivered", "offline", "offline"]);
+    assert_eq!((a.texts().len(), c.texts().len()), (2, 1));
+
+    let mut b = place.site.connect("b");
+    for is_earlier in [false, true] {
+        let (earlier, answer) = again(&mut backend, "/api/batch", batch);
+        assert_eq!((earlier, states(&answer)), (is_earlier, vec!["delivered"; 4]));
+        let (earlier, answer) = again(&mut backend, "/api/send", users);
+        assert_eq!((earlier, states(&answer)), (is_earlier, vec!["delivered"; 3]));
+    }
+    assert_eq!((a.texts().len(), b.texts().len(), c.texts().len()), (0, 4, 0));
+}
+
+#[test]
+fn what_was_busy_is_sent_when_the_batch_is_made_again() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut a = place.site.connect("a");
+    let long = "x".repeat(60_000);
+    let messages: Vec<Value> =
+        (0..8).map(|n| json!({"user":"a","message":format!("{n}{long}")})).collect();
+    let batch = json!({"messages": messages, "idempotencyKey": "k"}).to_string();
+    let mut heard = Vec::new();
+    let mut last = (true, Value::Null);
+    // Each time at least one more fits.
+    for _ in 0..8 {
+        last = again(&mut backend, "/api/batch", &batch);
+        heard.extend(a.texts());
+        if !states(&last.1).contains(&"busy") {
+            break;
+        }
+    }
+    assert_eq!((last.0, states(&last.1)), (false, vec!["delivered"; 8]));
+    assert_eq!(heard.len(), 8);
+    let digits = (0..8).map(|n| format!(r#""message":"{n}x"#));
+    for (text, digit) in heard.iter().zip(digits) {
+        assert!(text.contains(&digit), "in order, each once");
+    }
+}
+
+#[test]
+fn a_message_to_a_group_that_reached_nobody_is_sent_when_it_is_made_again() {
+    let place = place();
+    let mut backend = place.backend();
+    let group = r#"{"group":"room","message":1,"idempotencyKey":"group"}"#;
+    let all = r#"{"all":true,"message":2,"idempotencyKey":"all"}"#;
+    let connections = |answer: &Value| answer["results"][0]["connections"].as_u64().unwrap();
+    for body in [group, all] {
+        let (is_earlier, answer) = again(&mut backend, "/api/send", body);
+        assert_eq!((is_earlier, connections(&answer)), (false, 0));
+    }
+    let mut a = place.site.connect("a");
+    backend.answer("PUT", "/api/groups/room/members/a", "");
+    for is_earlier in [false, true] {
+        for body in [group, all] {
+            let (earlier, answer) = again(&mut backend, "/api/send", body);
+            assert_eq!((earlier, connections(&answer)), (is_earlier, 1));
+        }
+    }
+    assert_eq!(a.texts().len(), 2);
+    // A later one is not told of it, as the message was sent.
+    let mut b = place.site.connect("b");
+    again(&mut backend, "/api/send", all);
+    assert!(b.texts().is_empty());
+}
+
 #[test]
 fn names_that_the_server_sends_under_are_nobodys() {
     let place = place();

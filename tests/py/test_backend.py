@@ -65,6 +65,8 @@ class Documented(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.asked, [{
             "appid": "wx1", "secret": "shh", "js_code": "C", "grant_type": "authorization_code"}])
         url = f"ws://{self.address}/websocket/{answer['user']}?ticket={answer['ticket']}"
+        found_nobody = self.app.post("/orders/17/paid").json
+        self.assertEqual(found_nobody, {"results": [{"user": "alice", "state": "offline"}]})
         async with connect(url) as alice:
             for _ in range(2):
                 pushed = self.app.post("/orders/17/paid").json

@@ -95,6 +95,19 @@ class Backend(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(pong, '{"type":"pong"}', "once, though it was asked for twice")
         self.assertEqual(self.app.post("/orders/18/paid").status_code, 404)
 
+    async def test_a_user_who_was_not_there_at_the_first_call_is_told_at_the_next_one(self) -> None:
+        answer = self.app.post("/orders/17/paid").json
+        self.assertEqual(answer, {"results": [{"user": "alice", "state": "offline"}]})
+        async with self.enter("alice", "wonderland") as alice:
+            for _ in range(2):
+                answer = self.app.post("/orders/17/paid").json
+                self.assertEqual(answer, {"results": [{"user": "alice", "state": "delivered"}]})
+            frame = json.loads(await asyncio.wait_for(alice.recv(), PATIENCE))
+            self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
+            await alice.send("ping")
+            pong = await asyncio.wait_for(alice.recv(), PATIENCE)
+            self.assertEqual(pong, '{"type":"pong"}', "told once")
+
     async def test_it_knows_who_is_online_also_after_it_was_started_again(self) -> None:
         async with self.enter("alice", "wonderland"):
             async with self.enter("bob", "builder"):

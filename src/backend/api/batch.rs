@@ -9,7 +9,7 @@ use crate::relay::{Observer, SYSTEM};
 
 use super::body::{self, Text};
 use super::failure::Failure;
-use super::replay::Replays;
+use super::replay::{Done, Replays};
 use super::send::{MOST_USERS, Results};
 use super::to_one::{ToOne, read_batch};
 use super::{Answer, Call};
@@ -44,23 +44,27 @@ impl Message<'_> {
 
 pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
     if let Some(messages) = read_batch(body::text(call.request)?, MOST_USERS) {
-        return send_each(call, &messages);
+        return send_each(call, &messages, None);
     }
     let Batch { messages, idempotency_key } = body::read(call.request)?;
     if messages.len() > MOST_USERS {
         return Err(Failure::bad_value("messages", "at most 1000 messages"));
     }
     let messages: Vec<ToOne<'_>> = messages.iter().map(Message::to_one).collect();
-    Replays::once(call, idempotency_key.as_ref(), |call| send_each(call, &messages))
+    Replays::once(call, idempotency_key.as_ref(), |call, done| send_each(call, &messages, done))
 }
 
-fn send_each(call: &mut Call<'_, impl Observer>, messages: &[ToOne<'_>]) -> Answer {
+fn send_each(
+    call: &mut Call<'_, impl Observer>,
+    messages: &[ToOne<'_>],
+    mut done: Option<&mut Done>,
+) -> Answer {
     for (at, message) in messages.iter().enumerate() {
         message.check(call.hub, |name| format!("messages[{at}].{name}").into())?;
     }
     let mut results = Results::with_capacity(messages.len());
-    for message in messages {
-        results.send(call, message);
+    for (at, message) in messages.iter().enumerate() {
+        results.send_once(call, message, at, done.as_deref_mut());
     }
     Ok(results.answer())
 }

@@ -1,5 +1,6 @@
-//! Answers that are given again: a backend that has sent something and got no answer may
-//! send it again under the same key, and it happens once.
+//! Requests that are made again: a backend that has sent something and got no answer, or the
+//! answer that somebody was not there, may send it again under the same key. What was carried out
+//! happens once; what was not is tried again.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -7,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
-
-use crate::conn::response::Response;
 
 use crate::relay::Observer;
 
@@ -18,17 +17,59 @@ use super::{Answer, Call};
 
 /// The longest key in bytes.
 const MOST_KEY: usize = 128;
-/// How many answers are kept at most, and how many bytes of them; beyond that the oldest go.
-const MOST_ANSWERS: usize = 10_000;
-const MOST_BYTES: usize = 4 << 20;
+/// How many requests are remembered at most; beyond that the oldest go. A request takes 400 bytes
+/// with the longest key, and 125 more with a thousand messages: 5 MiB for all of them.
+const MOST_REQUESTS: usize = 10_000;
 
-/// Answers by key, for a time.
+/// What was carried out of the messages of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// A bit for each message to one user: whether it was delivered.
+    delivered: Vec<u64>,
+    /// To how many connections of a group, or of everyone, its message went.
+    connections: usize,
+    /// Whether anything was tried since the request came.
+    was_tried: bool,
+}
+
+impl Done {
+    /// Delivers the message at a place unless it was delivered before; true when it was, now or
+    /// before.
+    pub fn deliver(&mut self, at: usize, deliver: impl FnOnce() -> bool) -> bool {
+        let (word, bit) = (at / 64, 1 << (at % 64));
+        if self.delivered.get(word).is_some_and(|bits| bits & bit != 0) {
+            return true;
+        }
+        self.was_tried = true;
+        let is_delivered = deliver();
+        if is_delivered {
+            if self.delivered.len() <= word {
+                self.delivered.resize(word + 1, 0);
+            }
+            self.delivered[word] |= bit;
+        }
+        is_delivered
+    }
+
+    /// Sends the request's message to many unless it has reached anybody before; returns how many
+    /// connections it has reached.
+    pub fn send_to_many(&mut self, send: impl FnOnce() -> usize) -> usize {
+        if self.connections == 0 {
+            self.was_tried = true;
+            self.connections = send();
+        }
+        self.connections
+    }
+}
+
+/// Requests by key, for a time.
 #[derive(Debug)]
 pub struct Replays {
     kept: HashMap<CompactString, Kept>,
-    /// The keys, oldest first.
-    order: VecDeque<CompactString>,
-    bytes: usize,
+    /// The keys and the turns of what is kept under them, the oldest first. A key whose request
+    /// was kept again is in it once more; the turn tells which of the two counts.
+    order: VecDeque<(CompactString, u64)>,
+    turn: u64,
     time: Duration,
     hasher: RandomState,
 }
@@ -37,8 +78,10 @@ pub struct Replays {
 struct Kept {
     /// What was asked for.
     request: u64,
-    answer: Response,
+    done: Done,
+    /// When anything was last tried for it.
     at: Instant,
+    turn: u64,
 }
 
 impl Replays {
@@ -47,20 +90,20 @@ impl Replays {
         Replays {
             kept: HashMap::new(),
             order: VecDeque::new(),
-            bytes: 0,
+            turn: 0,
             time,
             hasher: RandomState::default(),
         }
     }
 
-    /// Does what a request asks for, unless one with the same key was answered: then that
-    /// answer is given again.
+    /// Does what a request asks for. If one with the same key was made before, only what was not
+    /// carried out then is done; when that is nothing, the answer says so in a header field.
     pub fn once<O: Observer>(
         call: &mut Call<'_, O>,
         key: Option<&Text<'_>>,
-        act: impl FnOnce(&mut Call<'_, O>) -> Answer,
+        act: impl FnOnce(&mut Call<'_, O>, Option<&mut Done>) -> Answer,
     ) -> Answer {
-        let Some(key) = key.map(Text::get) else { return act(call) };
+        let Some(key) = key.map(Text::get) else { return act(call, None) };
         if !(1..=MOST_KEY).contains(&key.len()) {
             return Err(Failure::bad_value("idempotencyKey", "1 to 128 bytes"));
         }
@@ -68,42 +111,47 @@ impl Replays {
         let request = (call.request.path(), call.request.body());
         let request = call.replays.hasher.hash_one(request);
         call.replays.forget_old(now);
-        match call.replays.kept.get(key) {
-            Some(kept) if kept.request == request => {
-                Ok(kept.answer.clone().field("Idempotent-Replayed", "true"))
-            }
+        let mut done = match call.replays.kept.get(key) {
+            Some(kept) if kept.request == request => kept.done.clone(),
             Some(_) => {
                 let message = "this key was used for another request";
-                Err(Failure::new(409, "key_reused", message).field("idempotencyKey"))
+                return Err(Failure::new(409, "key_reused", message).field("idempotencyKey"));
             }
-            None => {
-                let answer = act(call)?;
-                call.replays.keep(key.into(), Kept { request, answer: answer.clone(), at: now });
-                Ok(answer)
-            }
+            None => Done { was_tried: true, ..Done::default() },
+        };
+        let answer = act(call, Some(&mut done))?;
+        if !std::mem::take(&mut done.was_tried) {
+            return Ok(answer.field("Idempotent-Replayed", "true"));
         }
+        call.replays.keep(key, request, done, now);
+        Ok(answer)
     }
 
-    fn keep(&mut self, key: CompactString, kept: Kept) {
-        self.bytes += kept.answer.body_len();
-        self.order.push_back(key.clone());
-        self.kept.insert(key, kept);
-        while self.order.len() > MOST_ANSWERS || self.bytes > MOST_BYTES {
+    fn keep(&mut self, key: &str, request: u64, done: Done, at: Instant) {
+        self.turn += 1;
+        let turn = self.turn;
+        self.order.push_back((key.into(), turn));
+        self.kept.insert(key.into(), Kept { request, done, at, turn });
+        while self.order.len() > MOST_REQUESTS {
             self.forget_oldest();
         }
     }
 
     fn forget_old(&mut self, now: Instant) {
-        while let Some(kept) = self.order.front().and_then(|key| self.kept.get(key))
-            && now.saturating_duration_since(kept.at) >= self.time
-        {
+        while let Some((key, turn)) = self.order.front() {
+            let kept = self.kept.get(key).filter(|kept| kept.turn == *turn);
+            if kept.is_some_and(|kept| now.saturating_duration_since(kept.at) < self.time) {
+                break;
+            }
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(kept) = self.order.pop_front().and_then(|key| self.kept.remove(&key)) {
-            self.bytes -= kept.answer.body_len();
+        if let Some((key, turn)) = self.order.pop_front()
+            && self.kept.get(&key).is_some_and(|kept| kept.turn == turn)
+        {
+            self.kept.remove(&key);
         }
     }
 }
@@ -113,27 +161,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_answers_go_when_there_are_too_many_or_too_much_or_they_are_old() {
+    fn the_oldest_requests_are_forgotten_when_there_are_too_many_or_they_are_old() {
         let start = Instant::now();
         let mut replays = Replays::new(Duration::from_secs(60));
-        let keep = |replays: &mut Replays, key: usize, length: usize, seconds: u64| {
-            let answer = Response::new(200).body("application/json", vec![0; length]);
+        let keep = |replays: &mut Replays, key: usize, seconds: u64| {
             let at = start + Duration::from_secs(seconds);
-            replays.keep(format!("{key}").into(), Kept { request: 0, answer, at });
+            replays.keep(&key.to_string(), 0, Done::default(), at);
         };
-        for key in 0..MOST_ANSWERS + 5 {
-            keep(&mut replays, key, 10, 0);
+        for key in 0..MOST_REQUESTS + 5 {
+            keep(&mut replays, key, 0);
         }
-        assert_eq!((replays.kept.len(), replays.order.len()), (MOST_ANSWERS, MOST_ANSWERS));
+        assert_eq!((replays.kept.len(), replays.order.len()), (MOST_REQUESTS, MOST_REQUESTS));
         assert!(!replays.kept.contains_key("4") && replays.kept.contains_key("5"));
-        for key in 0..5 {
-            keep(&mut replays, 1_000_000 + key, MOST_BYTES / 4, 1);
+        // Kept again, a key is as old as its last try, and takes the place of the oldest.
+        for _ in 0..3 {
+            keep(&mut replays, 9, 1);
         }
-        assert_eq!(replays.kept.len(), 4);
-        assert!(replays.bytes <= MOST_BYTES);
+        assert_eq!((replays.kept.len(), replays.order.len()), (MOST_REQUESTS - 3, MOST_REQUESTS));
         replays.forget_old(start + Duration::from_secs(60));
-        assert_eq!(replays.kept.len(), 4);
+        assert_eq!((replays.kept.len(), replays.order.len()), (1, 1));
+        assert!(replays.kept.contains_key("9"));
         replays.forget_old(start + Duration::from_secs(61));
-        assert_eq!((replays.kept.len(), replays.order.len(), replays.bytes), (0, 0, 0));
+        assert_eq!((replays.kept.len(), replays.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn each_message_is_delivered_once_and_tried_until_it_is() {
+        let mut done = Done::default();
+        for at in [0, 63, 64, 999] {
+            assert!(!done.deliver(at, || false), "{at} is not there");
+            assert!(done.deliver(at, || true), "{at} is there");
+            done.was_tried = false;
+            assert!(done.deliver(at, || panic!("{at} was delivered")));
+            assert!(!done.was_tried);
+        }
+        assert!(!done.deliver(62, || false) && !done.deliver(65, || false));
+        assert_eq!(done.send_to_many(|| 0), 0);
+        assert_eq!(done.send_to_many(|| 3), 3);
+        assert_eq!(done.send_to_many(|| panic!("it was sent")), 3);
     }
 }

@@ -8,7 +8,7 @@ use crate::relay::{Observer, SYSTEM, write_string};
 
 use super::body::{self, Text};
 use super::failure::Failure;
-use super::replay::Replays;
+use super::replay::{Done, Replays};
 use super::to_one::ToOne;
 use super::{Answer, Call};
 
@@ -63,17 +63,32 @@ impl Results {
     }
 
     /// Sends to one user, and writes down what became of it.
+    #[inline]
     pub fn send(&mut self, call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) {
-        let ToOne { user, message, from, is_plain } = *message;
-        let state = if call.hub.is_pressed(user) {
-            State::Busy
-        } else {
-            let devices = match is_plain {
-                true => call.relay.push_plain(call.hub, from, user, message),
-                false => call.relay.push(call.hub, from, user, message),
-            };
-            if devices > 0 { State::Delivered } else { State::Offline }
-        };
+        let state = deliver(call, message);
+        self.push(message, state);
+    }
+
+    /// The same for the message at this place of a request that may have been made before.
+    pub fn send_once(
+        &mut self,
+        call: &mut Call<'_, impl Observer>,
+        message: &ToOne<'_>,
+        at: usize,
+        done: Option<&mut Done>,
+    ) {
+        let Some(done) = done else { return self.send(call, message) };
+        let mut state = State::Delivered;
+        done.deliver(at, || {
+            state = deliver(call, message);
+            matches!(state, State::Delivered)
+        });
+        self.push(message, state);
+    }
+
+    #[inline]
+    fn push(&mut self, message: &ToOne<'_>, state: State) {
+        let ToOne { user, is_plain, .. } = *message;
         self.begin();
         if is_plain {
             for part in [r#"{"user":""#, user, r#"""#] {
@@ -109,6 +124,19 @@ impl Results {
     }
 }
 
+#[inline]
+fn deliver(call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) -> State {
+    let ToOne { user, message, from, is_plain } = *message;
+    if call.hub.is_pressed(user) {
+        return State::Busy;
+    }
+    let devices = match is_plain {
+        true => call.relay.push_plain(call.hub, from, user, message),
+        false => call.relay.push(call.hub, from, user, message),
+    };
+    if devices > 0 { State::Delivered } else { State::Offline }
+}
+
 pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
     if let Some(message) = ToOne::read(body::text(call.request)?) {
         message.check(call.hub, |name| name.into())?;
@@ -117,11 +145,11 @@ pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
         return Ok(results.answer());
     }
     let message: Message<'_> = body::read(call.request)?;
-    Replays::once(call, message.idempotency_key.as_ref(), |call| message.send(call))
+    Replays::once(call, message.idempotency_key.as_ref(), |call, done| message.send(call, done))
 }
 
 impl Message<'_> {
-    fn send(&self, call: &mut Call<'_, impl Observer>) -> Answer {
+    fn send(&self, call: &mut Call<'_, impl Observer>, mut done: Option<&mut Done>) -> Answer {
         let text = body::message(call.hub, self.message.get(), || "message".into())?;
         let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
@@ -132,23 +160,24 @@ impl Message<'_> {
             (Some(user), None, None, false) => {
                 let user = user.id(|| "user".into())?;
                 if !excluded.contains(&user) {
-                    results.send(call, &to_one(user));
+                    results.send_once(call, &to_one(user), 0, done);
                 }
             }
             (None, Some(users), None, false) => {
-                for user in ids("users", users)? {
+                for (at, user) in ids("users", users)?.into_iter().enumerate() {
                     if !excluded.contains(&user) {
-                        results.send(call, &to_one(user));
+                        results.send_once(call, &to_one(user), at, done.as_deref_mut());
                     }
                 }
             }
             (None, None, Some(group), false) => {
                 let group = group.id(|| "group".into())?;
-                let count = call.relay.push_to_group(call.hub, from, group, text, &excluded);
+                let count =
+                    many(done, || call.relay.push_to_group(call.hub, from, group, text, &excluded));
                 results.push_many(Some(group), count);
             }
             (None, None, None, true) => {
-                let count = call.relay.push_to_all(call.hub, from, text, &excluded);
+                let count = many(done, || call.relay.push_to_all(call.hub, from, text, &excluded));
                 results.push_many(None, count);
             }
             _ => {
@@ -157,6 +186,14 @@ impl Message<'_> {
             }
         }
         Ok(results.answer())
+    }
+}
+
+/// Sends to many, unless that was done before.
+fn many(done: Option<&mut Done>, send: impl FnOnce() -> usize) -> usize {
+    match done {
+        Some(done) => done.send_to_many(send),
+        None => send(),
     }
 }
 

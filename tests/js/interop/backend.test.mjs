@@ -78,6 +78,8 @@ test('a code of WeChat’s becomes a ticket, and nothing else does', async (t) =
 
 test('the mini-program logs in, connects, and is told once that an order was paid', async (t) => {
   const { server, post } = await start(t);
+  const early = JSON.parse((await post('/orders/17/paid', {})).text);
+  assert.deepEqual(early, { results: [{ user: 'alice', state: 'offline' }] });
   const client = loadClient({ WebSocket });
   const toasts = [];
   const wx = {
