@@ -44,12 +44,16 @@
 //! (feature `backend`); it logs through the `log` facade.
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+// What the feature `__fuzz` makes public is no public API, and need not be documented as one.
+#![cfg_attr(not(feature = "__fuzz"), warn(missing_docs))]
 
 #[cfg(feature = "backend")]
 mod backend;
 mod conn;
 mod driver;
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 mod relay;
 mod server;

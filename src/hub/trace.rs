@@ -64,7 +64,7 @@ pub struct TracedFrame {
 
 /// The kinds of frames (RFC 6455, section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
+#[allow(missing_docs)]
 pub enum FrameKind {
     Text,
     Binary,
