@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use tungstenite::Message;
 
-use crate::program::{Program, status};
+use crate::program::{Folder, Program, status};
 
 #[test]
 fn everybody_is_told_before_it_goes() {
@@ -87,6 +87,83 @@ fn nobody_new_gets_in_while_it_goes_down() {
     stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).unwrap();
     drop(stream);
     assert_eq!(program.wait(), 0);
+}
+
+#[test]
+fn sighup_without_a_certificate_says_that_there_is_nothing_to_reload() {
+    let mut program = Program::start(&[]);
+    let log = program.log();
+    let mut user = program.user("A");
+    for _ in 0..2 {
+        program.signal("HUP");
+        let line = log.find("SIGHUP");
+        assert!(line.contains("there is no certificate, so there is nothing to reload"), "{line}");
+    }
+    user.send(Message::text("ping")).unwrap();
+    assert_eq!(user.read().unwrap(), Message::text(r#"{"type":"pong"}"#));
+    program.stop();
+}
+
+#[test]
+fn signals_that_are_no_order_to_stop_end_nothing() {
+    let mut program = Program::start(&[]);
+    let log = program.log();
+    let mut user = program.user("A");
+    for signal in ["USR1", "USR2"] {
+        program.signal(signal);
+        let line = log.find(&format!("SIG{signal}"));
+        assert!(line.contains("does nothing"), "{line}");
+    }
+    for signal in ["PIPE", "WINCH", "CHLD", "URG", "CONT", "XFSZ"] {
+        program.signal(signal);
+        user.send(Message::text("ping")).unwrap();
+        assert_eq!(user.read().unwrap(), Message::text(r#"{"type":"pong"}"#), "{signal}");
+    }
+    program.stop();
+}
+
+#[test]
+fn sighup_while_it_goes_down_begins_nothing_anew() {
+    let mut program = Program::start(&["--close-timeout", "1000"]);
+    let log = program.log();
+    let mut stream = deaf(&program);
+    program.signal("TERM");
+    expect_going_away(&mut stream);
+    program.signal("HUP");
+    assert!(log.find("SIGHUP").contains("going down"));
+    program.signal("INT");
+    assert_eq!(program.wait(), 130);
+}
+
+#[test]
+fn with_sighup_ignored_from_the_start_as_by_nohup_it_serves_on() {
+    let mut command = std::process::Command::new("/bin/sh");
+    let script = "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_longlink")]).env_clear();
+    let mut program = Program::spawn(&mut command, 1);
+    let log = program.log();
+    program.signal("HUP");
+    log.find("nothing to reload");
+    assert_eq!(status(program.connect(), "/healthz"), 200);
+    program.stop();
+}
+
+#[test]
+fn a_log_file_that_may_not_grow_ends_nothing() {
+    let folder = Folder::new();
+    let path = folder.file("log", "");
+    let mut command = std::process::Command::new("/bin/sh");
+    // One block of 512 bytes.
+    let script = "ulimit -f 1; exec \"$0\" --listen 127.0.0.1:0 --log trace 2>\"$1\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_longlink"), &path]).env_clear();
+    let mut program = Program::spawn(&mut command, 1);
+    for number in 0..20 {
+        let mut user = program.user(&format!("{number}-a-name-that-makes-the-line-longer"));
+        user.send(Message::text("ping")).unwrap();
+        assert_eq!(user.read().unwrap(), Message::text(r#"{"type":"pong"}"#));
+    }
+    program.stop();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 512, "the log was cut off");
 }
 
 #[test]

@@ -35,6 +35,10 @@ pub enum Manner {
     Floods,
     /// Takes it, and never ends its answer.
     TakesAndHangs,
+    /// Takes it, and answers with a body that goes on for ever, byte by byte.
+    TakesAndDrips,
+    /// Refuses it with 500, and answers with a body that goes on for ever, byte by byte.
+    RefusesAndDrips,
     /// Answers with a head that does not end.
     EndlessHead,
     /// Answers in another language.
@@ -44,8 +48,8 @@ pub enum Manner {
 impl Manner {
     /// Whether it says that it took the request.
     pub fn takes(self) -> bool {
-        use Manner::{ClosesInBody, Floods, Takes, TakesAndHangs};
-        matches!(self, Takes | ClosesInBody | Floods | TakesAndHangs)
+        use Manner::{ClosesInBody, Floods, Takes, TakesAndDrips, TakesAndHangs};
+        matches!(self, Takes | ClosesInBody | Floods | TakesAndHangs | TakesAndDrips)
     }
 }
 
@@ -225,6 +229,14 @@ impl Shared {
             Manner::TakesAndHangs => {
                 answer("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")?;
                 hang();
+            }
+            Manner::TakesAndDrips | Manner::RefusesAndDrips => {
+                let status = if manner.takes() { "200 OK" } else { "500 No" };
+                answer(&format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n"))?;
+                loop {
+                    answer("1\r\nx\r\n")?;
+                    thread::sleep(Duration::from_millis(10));
+                }
             }
             Manner::EndlessHead => {
                 answer("HTTP/1.1 200 OK\r\n")?;

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use longlink::WebhookConfig;
+
 use super::backend::{Backend, Manner};
 use super::ledger::Ledger;
 use super::site;
@@ -10,8 +12,12 @@ use super::support::client::DEADLINE;
 
 /// A backend that misbehaves for three requests and then takes everything.
 fn recovers_from(manner: Manner) -> Backend {
+    recovers_with(manner, |_| {})
+}
+
+fn recovers_with(manner: Manner, change: impl FnOnce(&mut WebhookConfig)) -> Backend {
     let backend = Backend::start(manner);
-    let (site, webhooks) = site(&backend, |_| {});
+    let (site, webhooks) = site(&backend, change);
     let mut ledger = Ledger::default();
     let mut alice = site.connect("alice");
     for round in 0..3 {
@@ -68,8 +74,17 @@ fn one_that_breaks_off_is_asked_again() {
 
 #[test]
 fn one_that_has_said_yes_need_not_say_it_well() {
-    for manner in [Manner::ClosesInBody, Manner::TakesAndHangs] {
+    for manner in [Manner::ClosesInBody, Manner::TakesAndHangs, Manner::TakesAndDrips] {
         recovers_from(manner);
+    }
+}
+
+#[test]
+fn a_body_that_never_ends_does_not_hold_up_the_next_batch() {
+    for manner in [Manner::TakesAndHangs, Manner::TakesAndDrips, Manner::RefusesAndDrips] {
+        let start = Instant::now();
+        recovers_with(manner, |hook| hook.timeout = 2 * DEADLINE);
+        assert!(start.elapsed() < DEADLINE, "{manner:?}: {:?}", start.elapsed());
     }
 }
 

@@ -14,6 +14,9 @@ use super::sign::Secret;
 
 /// The most of an answer that is read, in bytes; it is dropped.
 const MAX_ANSWER: u64 = 64 * 1024;
+/// How long the body of an answer is waited for. It is read for the sake of the connection alone,
+/// and usually comes with its head; behind one that does not end the next batch must not wait.
+const MOST_BODY_TIME: Duration = Duration::from_millis(250);
 /// The longest head of an answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 /// How long a connection is kept for the next request. Backends close theirs
@@ -61,6 +64,7 @@ impl Poster {
     pub fn new(config: &WebhookConfig) -> Self {
         let agent = Agent::config_builder()
             .timeout_global(Some(config.timeout.min(LONGEST)))
+            .timeout_recv_body(Some(MOST_BODY_TIME))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -87,8 +91,8 @@ impl Post for Poster {
             .send(body);
         let mut answer = answer.map_err(|error| Failure::Lost(error.to_string()))?;
         let status = answer.status();
-        // So that the connection can be used again. The answer was given by the
-        // status: how its body ends does not matter.
+        // So that the connection can be used again; one whose body has not ended by then is closed.
+        // The answer was given by the status: how its body ends does not matter.
         let mut rest = answer.body_mut().as_reader().take(MAX_ANSWER);
         let _ = io::copy(&mut rest, &mut io::sink());
         if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }

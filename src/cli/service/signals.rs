@@ -1,6 +1,10 @@
-//! SIGINT and SIGTERM: the first one stops the server politely, from a thread
-//! that does nothing else; the second one ends the process where it stands.
-//! SIGHUP asks for what can be renewed. The service manager is told of both.
+//! What signals do. The first SIGINT or SIGTERM stops the server politely, from a thread
+//! that does nothing else; the second one ends the process where it stands. SIGHUP asks for
+//! what can be renewed. The service manager is told of both.
+//!
+//! SIGUSR1 and SIGUSR2, which scripts that rotate logs send to whatever they find, are told in
+//! the log and do nothing else. SIGPIPE is ignored by Rust's runtime, and a file that may not
+//! grow any more is an error of the write to it. Every other signal does what the system does.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 use longlink::Stopper;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
@@ -31,12 +35,14 @@ impl Held {
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
             flag::register(signal, Arc::clone(&stopping))?;
         }
-        Signals::new([SIGINT, SIGTERM]).map(Held)
+        // Unhandled, it ends the process at a line of the log that finds no room in its file.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]).map(Held)
     }
 
-    /// Stops the server at the first signal. SIGHUP is told to `hangup`, which
-    /// tells the supervisor when it is done; without anybody to tell it ends the
-    /// process, as it always does.
+    /// Stops the server at the first SIGINT or SIGTERM. SIGHUP is told to `hangup`, which
+    /// tells the supervisor when it is done; without a `hangup` there is nothing to renew, and
+    /// the log says so.
     pub fn obey(
         self,
         stopper: Stopper,
@@ -44,26 +50,39 @@ impl Held {
         supervisor: Supervisor,
     ) -> io::Result<()> {
         let Held(mut signals) = self;
-        if hangup.is_some() || supervisor.is_there() {
-            signals.add_signal(SIGHUP)?;
-        }
         let wait = move || {
+            let mut is_stopping = false;
             for signal in signals.forever() {
-                if signal == SIGHUP {
-                    supervisor.reloading();
-                    // It fails when the one to be told has panicked, and said so.
-                    if hangup.as_ref().is_none_or(|hangup| hangup.send(()).is_err()) {
-                        log::info!("SIGHUP: nothing is reloaded");
-                        supervisor.ready();
+                match signal {
+                    SIGHUP if is_stopping => log::info!("SIGHUP: the server is going down"),
+                    SIGHUP => reload(hangup.as_ref(), &supervisor),
+                    SIGUSR1 => log::info!("SIGUSR1 does nothing"),
+                    SIGUSR2 => log::info!("SIGUSR2 does nothing"),
+                    _ => {
+                        let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                        log::info!(
+                            "{name}: closing every connection; a second signal exits at once"
+                        );
+                        is_stopping = true;
+                        supervisor.stopping();
+                        stopper.stop();
                     }
-                    continue;
                 }
-                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-                log::info!("{name}: closing every connection; a second signal exits at once");
-                supervisor.stopping();
-                stopper.stop();
             }
         };
         thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
     }
+}
+
+/// Has everything renewed that can be, which is the certificate alone.
+fn reload(hangup: Option<&Sender<()>>, supervisor: &Supervisor) {
+    supervisor.reloading();
+    match hangup.map(|hangup| hangup.send(())) {
+        // The one that was told tells the supervisor when it is done.
+        Some(Ok(())) => return,
+        // Its thread has panicked, and said so.
+        Some(Err(_)) => log::error!("SIGHUP: the certificate is not read any more"),
+        None => log::info!("SIGHUP: there is no certificate, so there is nothing to reload"),
+    }
+    supervisor.ready();
 }

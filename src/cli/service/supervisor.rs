@@ -51,10 +51,6 @@ impl Supervisor {
         })
     }
 
-    pub fn is_there(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// It can be connected to, or has been reloaded.
     pub fn ready(&self) {
         self.tell("READY=1\n");
