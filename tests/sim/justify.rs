@@ -88,6 +88,7 @@ impl Watched {
                 assert!(u128::from(silent) >= ping.as_millis(), "{id:?}: pinged at {silent} ms");
                 conn.pinged = Known::Yes;
                 self.shadow.cover.count("pings");
+                self.shadow.tally.pings += 1;
             }
             Got::Pong(payload) => {
                 let Some(In::Ping(sent)) = what else { panic!("{id:?}: a stray pong") };
@@ -196,8 +197,7 @@ impl Watched {
             assert!(hub.is_online(user) && of_user.iter().all(theirs));
         }
         assert_eq!(hub.connections(), self.shadow.conns.len());
-        assert_eq!(hub.stats().opened, self.shadow.opens);
-        assert_eq!(hub.stats().closed, self.shadow.closes);
+        self.check_counters(hub);
         for id in self.gone.values() {
             assert!(hub.user(*id).is_none() && !hub.is_open(*id) && hub.peer(*id).is_none());
             assert_eq!((hub.queued(*id), hub.is_parked(*id)), (0, false), "an id came back");

@@ -6,11 +6,13 @@
 
 mod actors;
 mod coverage;
+mod ends;
 mod justify;
 mod order;
 mod parking;
 mod says;
 mod shadow;
+mod tally;
 mod watch;
 #[path = "../world/mod.rs"]
 mod world;
@@ -25,6 +27,7 @@ use longlink::{Config, Devices, Relay, RelayConfig};
 use rng::Rng;
 use shadow::Shadow;
 use watch::Watched;
+use world::pipe::Pipe;
 use world::{World, rng};
 
 /// Says where it was when a check failed.
@@ -161,6 +164,8 @@ fn rest(sim: &mut Sim) {
     let (handler, hub, pipes) = (&mut sim.handler, &sim.hub, &sim.pipes);
     let reading = |id| pipes.iter().rev().any(|pipe| pipe.conn == id && pipe.is_reading());
     handler.check_rest(hub, reading);
+    let unread = |id| pipes.iter().rev().find(|pipe| pipe.conn == id).is_some_and(Pipe::is_unread);
+    handler.check_read(hub, unread);
 }
 
 fn pass_time(sim: &mut Sim, rng: &mut Rng) {
@@ -199,7 +204,11 @@ fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
     for _ in 0..40 {
         sim.advance(10_000);
     }
+    for client in &mut clients {
+        client.look(&mut sim, rng);
+    }
     sim.assert_nothing_is_left();
+    sim.handler.check_answers(&sim.hub);
     let mut cover = std::mem::take(&mut sim.handler.shadow.cover);
     cover.add("partial writes", sim.partial_writes);
     cover.add("blocked", sim.blocks);

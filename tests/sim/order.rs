@@ -69,7 +69,7 @@ impl Shadow {
             let found = search.explains(self.places(&user), &of_user);
             assert!(found, "no order of these ends explains who is active: {of_user:?}");
             self.cover.count("several connections of a user ended at once");
-            self.uncertain_promotions += of_user.len() as u64;
+            self.tally.uncertain_promotions += of_user.len() as u64;
             ordered.extend(search.order);
         }
         ordered

@@ -12,6 +12,8 @@ pub enum Verdict {
     Open,
     Held,
     Refused,
+    /// The handler has ended it before.
+    Over,
 }
 
 impl Shadow {
@@ -34,11 +36,18 @@ impl Shadow {
     pub fn enter(&mut self, id: ConnId, user: &str, device: &str) -> Verdict {
         if self.conn(id).surplus || self.draining {
             self.cover.count("503");
+            self.tally.unavailable += 1;
+            self.tally.ask(503);
             return Verdict::Refused;
+        }
+        if self.conn(id).state != State::Head {
+            return Verdict::Over;
         }
         if !user.is_empty() && !self.make_room(user, device) {
             self.conn_mut(id).state = State::Held(self.now);
             self.cover.count("held");
+            self.tally.unavailable += 1;
+            self.tally.ask(503);
             return Verdict::Held;
         }
         if !user.is_empty() {
@@ -53,7 +62,7 @@ impl Shadow {
         conn.order = order;
         // A handshake may have waited for the answers to earlier requests.
         conn.note_life(now, false);
-        self.opens += 1;
+        self.tally.opened += 1;
         Verdict::Open
     }
 
@@ -96,6 +105,7 @@ impl Shadow {
 
     fn park(&mut self, id: ConnId) {
         self.conn_mut(id).parked = Some(self.now);
+        self.tally.parked += 1;
         self.cover.count("parked");
     }
 
@@ -118,6 +128,7 @@ impl Shadow {
         self.park(rival);
         self.conn_mut(id).parked = None;
         self.cover.count("reclaimed");
+        self.tally.promoted += 1;
     }
 
     /// An open connection leaves: its user has it no longer, and if it was
@@ -125,6 +136,11 @@ impl Shadow {
     pub fn leave(&mut self, id: ConnId, state: State) {
         let conn = self.conn_mut(id);
         assert_eq!(conn.state, State::Open);
+        if let State::Closing(reason, _) | State::Ended(reason) = &state {
+            let reason = reason.clone();
+            self.tally.decide(&reason);
+        }
+        let conn = self.conn_mut(id);
         conn.state = state;
         let was_active = conn.parked.take().is_none();
         let user = conn.user.clone();
@@ -137,6 +153,7 @@ impl Shadow {
         if let Some(id) = take_out(&mut places, id) {
             self.conn_mut(id).parked = None;
             self.cover.count("promoted");
+            self.tally.promoted += 1;
         }
     }
 }

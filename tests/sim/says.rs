@@ -66,8 +66,15 @@ impl Client {
     }
 
     fn op(&self, rng: &mut Rng) -> Op {
+        Op::any(&self.user, rng)
+    }
+}
+
+impl Op {
+    /// Something that a handler may do at any time, with texts that name `who`.
+    pub fn any(who: &str, rng: &mut Rng) -> Op {
         let group = (*rng.pick(&["lobby", "red", "blue", "张"])).to_owned();
-        let text = format!("{} {}", self.user, "x".repeat(rng.range(0, 300)));
+        let text = format!("{who} {}", "x".repeat(rng.range(0, 300)));
         let user = rng.pick(USERS).0.to_owned();
         match rng.below(100) {
             0..20 => Op::Echo(text),

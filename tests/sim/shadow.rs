@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use longlink::{CloseReason, Config, ConnId};
 
 use super::coverage::Coverage;
+use super::tally::Tally;
 use super::world::codec::{self, close_payload, server_frame};
 
 pub const TICK: u64 = longlink::TICK_MS;
@@ -125,6 +126,10 @@ pub struct Conn {
     /// When the last message was handled.
     pub handled_at: u64,
     pub groups: BTreeSet<String>,
+    /// Not open yet, and closed by the handler, unless it was closing already.
+    pub maybe_over: bool,
+    /// Since when the time counts that its end may take.
+    pub ending: Option<u64>,
 }
 
 impl std::fmt::Debug for Conn {
@@ -183,11 +188,7 @@ pub struct Shadow {
     pub draining: bool,
     pub drained: BTreeSet<ConnId>,
     pub cover: Coverage,
-    pub opens: u64,
-    pub closes: u64,
-    /// By how many promotions the hub may differ, because the order of some ends is
-    /// not known.
-    pub uncertain_promotions: u64,
+    pub tally: Tally,
 }
 
 impl Shadow {
@@ -201,9 +202,7 @@ impl Shadow {
             draining: false,
             drained: BTreeSet::new(),
             cover: Coverage::default(),
-            opens: 0,
-            closes: 0,
-            uncertain_promotions: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -232,6 +231,8 @@ impl Shadow {
             received: 0,
             handled_at: 0,
             groups: BTreeSet::new(),
+            maybe_over: false,
+            ending: None,
         };
         assert!(self.conns.insert(id, conn).is_none(), "{id:?} was given twice");
     }
@@ -265,7 +266,9 @@ impl Shadow {
             State::Open => self.leave(id, State::Ended(reason)),
             _ => self.conn_mut(id).state = State::Ended(reason),
         }
-        self.conn_mut(id).expected.clear();
+        let conn = self.conn_mut(id);
+        conn.expected.clear();
+        conn.blocked = false;
     }
 
     /// Moves an open connection into its last phase without a close frame.
@@ -282,6 +285,7 @@ impl Shadow {
         if frame.len() > self.config.max_queue {
             // Nobody could ever get it, so nobody is slow.
             self.cover.count("longer than a queue");
+            self.tally.too_long += 1;
             return 0;
         }
         for &id in to {
@@ -294,11 +298,19 @@ impl Shadow {
             conn.expected.extend(&frame);
             conn.message_queued = true;
         }
-        self.cover.add("messages queued", (to.len() - full.len()) as u64);
+        let queued = (to.len() - full.len()) as u64;
+        self.cover.add("messages queued", queued);
+        self.tally.deliveries += queued;
         for &id in &full {
             self.end(id, CloseReason::SlowReader);
         }
         to.len() - full.len()
+    }
+
+    /// A message to a user; 0 when the user is offline.
+    fn send_to_user(&mut self, user: &str, text: &str) -> usize {
+        let to = self.active(|conn| conn.user == user);
+        if to.is_empty() { 0 } else { self.deliver(&to, codec::TEXT, text.as_bytes()) }
     }
 
     pub fn active(&self, chosen: impl Fn(&Conn) -> bool) -> Vec<ConnId> {
@@ -318,8 +330,7 @@ impl Shadow {
         self.reclaim(from);
         match say {
             Say::To(user, frame) => {
-                let to = self.active(|conn| conn.user == *user);
-                let count = self.deliver(&to, codec::TEXT, frame.as_bytes());
+                let count = self.send_to_user(user, frame);
                 self.cover.count(if count == 0 { "offline" } else { "one-to-one" });
                 self.cover.add("to several devices", u64::from(count > 1));
             }
@@ -334,8 +345,10 @@ impl Shadow {
 
     /// What one operation of a custom handler comes to.
     pub fn run(&mut self, id: ConnId, op: &Op) -> usize {
+        let known = self.conns.contains_key(&id);
         let open = self.conns.get(&id).is_some_and(|conn| conn.state == State::Open);
         match op {
+            Op::Reclaim | Op::Leave(_) | Op::Close(..) | Op::Abort if !known => {}
             Op::Reclaim => self.reclaim(id),
             Op::Echo(text) if open => return self.deliver(&[id], codec::TEXT, text.as_bytes()),
             Op::EchoBinary(data) if open => {
@@ -343,8 +356,7 @@ impl Shadow {
                 return self.deliver(&[id], codec::BINARY, data);
             }
             Op::ToUser(user, text) => {
-                let to = self.active(|conn| conn.user == *user);
-                return self.deliver(&to, codec::TEXT, text.as_bytes());
+                return self.send_to_user(user, text);
             }
             Op::All(text) => {
                 let to = self.active(|_| true);

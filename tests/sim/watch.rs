@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use longlink::{
-    Accept, CloseReason, ConnId, Handler, Hub, Message, Reject, Relay, Reply, Request, Response,
-    Sent, Traced, Upgrade,
+    Accept, CloseReason, ConnId, Handler, Hub, Message, Refused, Reject, Relay, Reply, Request,
+    Response, Sent, Traced, Upgrade,
 };
 
 use super::justify::pending;
@@ -49,6 +49,37 @@ impl Watched {
             assert_eq!(done, predicted, "{id:?}: {op:?}");
         }
         self.sync(hub);
+    }
+
+    /// What a handler may do in any callback: something to this connection, or to another
+    /// one that may be in any state or gone.
+    fn meddle(&mut self, hub: &mut Hub, id: ConnId, callback: &str) {
+        let often = if self.relay.is_some() { 4 } else { 12 };
+        if !self.rng.percent(often) {
+            return;
+        }
+        for _ in 0..self.rng.range(1, 2) {
+            let mut target = id;
+            if self.rng.percent(50) {
+                let known = self.shadow.conns.keys().chain(self.gone.values());
+                let known: Vec<ConnId> = known.copied().collect();
+                target = *self.rng.pick(&known);
+            }
+            let op = Op::any(callback, &mut self.rng);
+            // A handshake has no answer before it on its way.
+            let certain = target == id && callback == "on_upgrade";
+            let conn = self.shadow.conns.get_mut(&target).filter(|_| !certain);
+            if matches!(op, Op::Close(..))
+                && let Some(conn) = conn.filter(|conn| conn.state == State::Head)
+            {
+                // Nobody can see whether its last answer is on its way already.
+                conn.maybe_over = true;
+                perform(hub, target, &op);
+                continue;
+            }
+            self.handle(hub, target, &[op]);
+        }
+        self.shadow.cover.count(&format!("acted in {callback}"));
     }
 
     fn flushed(&mut self, id: ConnId, sent: Sent) {
@@ -98,6 +129,7 @@ impl Watched {
         let item = conn.inbound.pop_front().expect("a message that was sent");
         assert!(item.end <= conn.received, "{id:?}: before it was there: {item:?}");
         self.shadow.cover.count("messages handled");
+        self.shadow.tally.messages_in += 1;
         item.what
     }
 
@@ -113,7 +145,7 @@ impl Watched {
         let head = if conn.surplus { 1_000 } else { 8_000 };
         let late = now >= conn.opened_at + head;
         let answered = conn.received > 0;
-        let justified = late || answered || conn.eof || self.over;
+        let justified = late || answered || conn.eof || self.over || conn.maybe_over;
         assert!(justified || conn.state != State::Head, "{id:?}: too early: {conn:?}");
         if late && !conn.eof && conn.state == State::Head {
             self.shadow.cover.count("handshake timeouts");
@@ -152,12 +184,16 @@ impl Handler for Watched {
     ) -> Result<Accept, Reject> {
         self.sync(hub);
         let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
+        self.meddle(hub, id, "on_upgrade");
         let In::Enter(user, device) = item.what else {
             let verdict = match &mut self.relay {
                 Some(relay) => relay.on_upgrade(hub, id, upgrade),
                 None => Err(Reject(longlink::Response::text(403, "no"))),
             };
-            assert!(verdict.is_err(), "it should not enter: {item:?}");
+            let Err(Reject(answer)) = &verdict else { panic!("it should not enter: {item:?}") };
+            assert_eq!(answer.status(), 403);
+            self.shadow.tally.ask(403);
+            self.shadow.tally.forbidden += 1;
             return verdict;
         };
         let accept = match &mut self.relay {
@@ -186,19 +222,38 @@ impl Handler for Watched {
         let next = self.shadow.conn(id).inbound.front().expect("a head was sent");
         if let In::Upload(sent) = &next.what {
             let Some(body) = request.body() else {
-                return Reply::Read { at_most: sent.len() };
+                let at_most = sent.len();
+                if self.shadow.conn(id).surplus {
+                    self.shadow.tally.ask(503);
+                }
+                return Reply::Read { at_most };
             };
             assert_eq!(body, sent);
             self.shadow.conn_mut(id).inbound.pop_front();
+            self.shadow.tally.ask(if self.shadow.conn(id).surplus { 503 } else { 200 });
             self.shadow.cover.count("uploads");
+            self.meddle(hub, id, "on_request with a body");
             return Reply::Now(Response::new(200).body("text/plain", body.to_vec()));
         }
         let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
         assert!(matches!(item.what, In::Ask), "{item:?}");
-        match &mut self.relay {
+        self.meddle(hub, id, "on_request");
+        let reply = match &mut self.relay {
             Some(relay) => relay.on_request(hub, id, request),
             None => Reply::Now(request.upgrade_required()),
-        }
+        };
+        let Reply::Now(response) = &reply else { panic!("no body is wanted of {item:?}") };
+        let status = response.status();
+        let surplus = self.shadow.conn(id).surplus;
+        self.shadow.tally.ask(if surplus && status < 400 { 503 } else { status });
+        reply
+    }
+
+    fn on_refused(&mut self, hub: &mut Hub, id: ConnId, refused: Refused<'_>) -> Response {
+        self.sync(hub);
+        self.meddle(hub, id, "on_refused");
+        self.shadow.tally.ask(refused.status);
+        Response::text(refused.status, refused.why)
     }
 
     fn on_open(&mut self, hub: &mut Hub, id: ConnId) {
@@ -213,7 +268,8 @@ impl Handler for Watched {
         assert!(hub.is_open(id));
         self.sync(hub);
         if let Some(relay) = &mut self.relay {
-            return relay.on_open(hub, id);
+            relay.on_open(hub, id);
+            return self.meddle(hub, id, "on_open");
         }
         let user = self.shadow.conn(id).user.clone();
         let mut ops = vec![Op::Join("lobby".into()), Op::Echo(format!("welcome {user}"))];
@@ -252,6 +308,7 @@ impl Handler for Watched {
             }
             (sent, got) => panic!("{id:?}: {got:?} was sent as {sent:?}"),
         }
+        self.meddle(hub, id, "on_message");
     }
 
     fn on_drain(&mut self, hub: &mut Hub, id: ConnId) {
@@ -261,6 +318,7 @@ impl Handler for Watched {
         if self.relay.is_none() {
             self.handle(hub, id, &[Op::Echo("go on".into())]);
         }
+        self.meddle(hub, id, "on_drain");
     }
 
     fn on_close(&mut self, hub: &mut Hub, id: ConnId, reason: &CloseReason) {
@@ -291,9 +349,10 @@ impl Handler for Watched {
         let kind = text.split([' ', '(', '{']).next().unwrap_or("?");
         self.shadow.cover.count(&format!("closed: {kind}"));
         self.shadow.cover.add("lingered", u64::from(lingered));
-        self.shadow.closes += 1;
+        self.shadow.tally.close(reason);
         if let Some(relay) = &mut self.relay {
-            return relay.on_close(hub, id, reason);
+            relay.on_close(hub, id, reason);
+            return self.meddle(hub, id, "on_close");
         }
         let mut ops = vec![Op::Group("lobby".into(), format!("out: {user}"))];
         match self.rng.below(8) {
@@ -317,11 +376,13 @@ impl Watch for Watched {
                 let reused = self.gone.contains_key(&id.index());
                 self.shadow.cover.add("slots reused", u64::from(reused));
                 self.shadow.take_in(id);
+                self.shadow.tally.accepted += 1;
                 let surplus = self.shadow.conn(id).surplus;
                 self.shadow.cover.add("surplus", u64::from(surplus));
             }
             Note::Receiving(id, length) => {
                 self.during = During::Events;
+                self.shadow.tally.bytes_in += length as u64;
                 let conn = self.shadow.conn_mut(id);
                 conn.heard = now;
                 conn.note_life(now, true);
@@ -357,6 +418,7 @@ impl Watch for Watched {
                 }
             }
             Note::Writing(id, bytes) => {
+                self.shadow.tally.bytes_out += bytes.len() as u64;
                 let conn = self.shadow.conn_mut(id);
                 if conn.told {
                     assert!(
@@ -384,7 +446,10 @@ impl Watch for Watched {
                 let conn = self.shadow.conn_mut(id);
                 conn.was_blocked |= std::mem::take(&mut conn.blocked);
             }
-            Note::Ticking => self.during = During::Tick,
+            Note::Ticking => {
+                self.during = During::Tick;
+                self.time_ends();
+            }
             Note::Ticked => {
                 self.sync(hub);
                 self.check_timers();
@@ -408,6 +473,8 @@ impl Watch for Watched {
             Note::TurnDone => {
                 self.over = false;
                 self.during = During::Events;
+                self.check_ends();
+                self.check_gone();
                 self.check_agreement(hub);
             }
         }

@@ -251,12 +251,14 @@ impl<H: Watch> World<H> {
         }
         let end = &mut self.pipes[pipe];
         if let Some(kind) = end.reset {
+            end.told = true;
             self.handler.note(&self.hub, self.now, Note::Failing(conn, kind));
             return self.hub.failed(conn, &kind.into());
         }
         let length = end.to_server.len().min(self.read_size);
         if length == 0 {
             if end.fin {
+                end.told = true;
                 self.note(Note::Ending(conn));
                 self.hub.input_ended(conn);
             } else {

@@ -37,6 +37,8 @@ pub struct Pipe {
     pub(super) scheduled: bool,
     pub(super) queued: bool,
     pub(super) ended: bool,
+    /// The server was told of the end.
+    pub(super) told: bool,
 }
 
 impl Pipe {
@@ -61,6 +63,7 @@ impl Pipe {
             scheduled: false,
             queued: false,
             ended: false,
+            told: false,
         }
     }
 
@@ -79,6 +82,12 @@ impl Pipe {
 
     pub fn is_reset(&self) -> bool {
         self.reset.is_some()
+    }
+
+    /// Something has come from the client that the server has not read.
+    pub fn is_unread(&self) -> bool {
+        let ended = self.fin || self.reset.is_some();
+        !self.closed && (!self.to_server.is_empty() || ended && !self.told)
     }
 
     pub fn is_reading(&self) -> bool {

@@ -1,0 +1,56 @@
+//! How long the end of a connection may take. Each bound is one that the documentation
+//! names; what has been answered is gone in the same turn.
+
+use longlink::{ConnId, Hub};
+
+use super::shadow::{State, TICK};
+use super::watch::Watched;
+
+impl Watched {
+    /// Before a tick: from here on the time of those counts that have begun to close.
+    pub fn time_ends(&mut self) {
+        let now = self.shadow.now;
+        for conn in self.shadow.conns.values_mut() {
+            if matches!(conn.state, State::Closing(..) | State::Draining(..) | State::Refused) {
+                conn.ending.get_or_insert(now);
+            }
+        }
+    }
+
+    /// After a turn: nobody takes longer than `close_timeout` to be gone.
+    pub fn check_ends(&self) {
+        let now = self.shadow.now / TICK * TICK;
+        let most = self.shadow.config.close_timeout.as_millis() as u64;
+        for (id, conn) in &self.shadow.conns {
+            let Some(since) = conn.ending else { continue };
+            let due = (since + most + 1).next_multiple_of(TICK);
+            let lingers = matches!(conn.state, State::Closing(..) | State::Draining(..));
+            assert!(
+                !lingers || now < due,
+                "{id:?}: ends since {since}, at {}: {conn:?}",
+                self.shadow.now
+            );
+        }
+    }
+
+    /// After a turn: who has ended is gone, and who has been answered has ended.
+    pub fn check_gone(&self) {
+        for (id, conn) in &self.shadow.conns {
+            let ended = matches!(conn.state, State::Ended(_));
+            assert!(!ended, "{id:?}: ended, and not freed: {conn:?}");
+            let answered = matches!(conn.state, State::Draining(..)) && conn.eof;
+            assert!(!answered, "{id:?}: its peer has ended, too: {conn:?}");
+        }
+    }
+
+    /// At rest: nothing that a connection has sent lies unread in the kernel.
+    pub fn check_read(&mut self, hub: &Hub, unread: impl Fn(ConnId) -> bool) {
+        for (id, conn) in &self.shadow.conns {
+            if conn.told {
+                assert!(!unread(*id), "{id:?}: not read ({}): {conn:?}", hub.is_open(*id));
+                let closing = matches!(conn.state, State::Closing(..) | State::Draining(..));
+                self.shadow.cover.add("closing at rest", u64::from(closing));
+            }
+        }
+    }
+}
