@@ -159,6 +159,41 @@ fn over_tls_it_believes_whom_it_is_told_to() {
 }
 
 #[test]
+fn a_server_that_answers_byte_by_byte_is_left_in_time() {
+    let addr = fake::serve(|mut stream| {
+        fake::read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nX-Drip: ");
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(std::time::Duration::from_secs(2));
+        }
+    });
+    let began = std::time::Instant::now();
+    let (code, err) = failing(&["--url", &format!("http://{addr}")]);
+    assert!(code == 1 && err.contains("timed out"), "{err}");
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_event_longer_than_any_is_not_collected() {
+    let addr = fake::serve(|mut stream| {
+        let head = fake::read_head(&mut stream);
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let accept = tungstenite::handshake::derive_accept_key(key.unwrap_or_default().as_bytes());
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        let _ = stream.write_all(head.as_bytes());
+        // The header of a text of 1 GiB.
+        let _ = stream.write_all(&[0x81, 127, 0, 0, 0, 0, 0x40, 0, 0, 0]);
+        while stream.write_all(&[b'x'; 4_096]).is_ok() {}
+    });
+    let tail = Tail::start(&["A", "--url", &format!("http://{addr}")]);
+    let notice = tail.notices.next().unwrap();
+    assert!(notice.contains("gone away") && notice.contains("1048576"), "{notice}");
+}
+
+#[test]
 fn it_ends_when_nobody_reads_it() {
     let (program, api) = server(["127.0.0.1:0"; 2], &[]);
     let mut child =

@@ -4,6 +4,8 @@ use memchr::memmem;
 
 /// The longest head of an answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+/// The longest body of an answer in bytes.
+const MAX_BODY: usize = 16 << 20;
 /// How much of an answer that is no success is repeated.
 const MAX_TOLD: usize = 200;
 
@@ -38,6 +40,9 @@ pub fn answer(input: &[u8]) -> Result<Option<(&[u8], usize)>, String> {
     if !head.starts_with(b"HTTP/1.1 200 ") {
         return if rest.len() < length.min(MAX_TOLD) { Ok(None) } else { refused() };
     }
+    if length > MAX_BODY {
+        return Err(format!("the answer announces a body of {length} bytes"));
+    }
     Ok(rest.get(..length).map(|body| (body, end + 4 + length)))
 }
 
@@ -70,5 +75,7 @@ mod tests {
         assert!(why.contains("HTTP/1.1 401 Unauthorized") && why.ends_with("no"), "{why}");
         assert!(answer(b"SSH-2.0\r\n\r\n").unwrap_err().contains("SSH-2.0"));
         assert!(answer(&[b'x'; MAX_HEAD + 1]).unwrap_err().contains("does not end"));
+        let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", usize::MAX);
+        assert!(answer(long.as_bytes()).unwrap_err().contains("announces a body"));
     }
 }

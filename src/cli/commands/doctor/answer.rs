@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::stream::Stream;
+use crate::cli::client::stream::Stream;
 use crate::cli::client::url::Url;
 
 /// The longest head in bytes, and the most fields.

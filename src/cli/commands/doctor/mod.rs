@@ -14,7 +14,6 @@ mod reach;
 mod report;
 mod silence;
 mod socket;
-mod stream;
 mod talk;
 #[cfg(feature = "tls")]
 mod tls;

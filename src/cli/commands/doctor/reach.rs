@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::args::Options;
 use super::report::{Check, Ms, Report};
-use super::stream::Timed;
+use crate::cli::client::stream::Timed;
 use crate::cli::client::url::Url;
 
 /// Addresses of a host that are looked at; further ones are left out.

@@ -10,11 +10,11 @@ use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
 use super::answer::{Answer, NoAnswer};
-use super::stream::{Stream, Timed};
 #[cfg(feature = "tls")]
 use super::tls;
 use crate::cli::client::frame::{self, Parsed};
 use crate::cli::client::request::put_request;
+use crate::cli::client::stream::{Stream, Timed};
 
 /// The longest message in bytes, all fragments together.
 const MAX_MESSAGE: usize = 1 << 20;

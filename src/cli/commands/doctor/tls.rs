@@ -17,7 +17,7 @@ use rustls::{
 use super::args::Options;
 use super::certificate;
 use super::report::{Check, Ms, Report};
-use super::stream::{Stream, Timed};
+use crate::cli::client::stream::{Stream, Timed};
 use crate::cli::client::tls::Unjudged;
 use crate::cli::client::url::Url;
 

@@ -2,29 +2,30 @@
 //! what to do.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::io::{self, ErrorKind};
+use std::net::ToSocketAddrs;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tungstenite::http::{Request, Response};
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
 use super::args::Options;
+use crate::cli::client::stream::{Stream, Timed};
 use crate::cli::client::url::percent_encode;
 
-/// How long connecting may take, and the answer to the handshake.
+/// How long connecting may take, and then, all together, the answer to the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The server pings when nothing has come for 25 s. Longer without anything it is gone.
+/// The server pings when nothing has come for 25 s. Longer without a whole message it is gone.
 const SILENCE: Duration = Duration::from_secs(90);
 /// How much is shown of what another server answers.
 const MAX_SHOWN: usize = 120;
-
-trait Stream: Read + Write {}
-impl<S: Read + Write> Stream for S {}
+/// The longest event in bytes. One takes some hundred.
+const MAX_EVENT: usize = 1 << 20;
 
 /// A trace that is open.
-pub struct Link(WebSocket<Box<dyn Stream>>);
+pub struct Link(WebSocket<Stream>);
 
 /// Why there is no trace, or none any more.
 #[derive(Debug)]
@@ -68,14 +69,13 @@ impl Link {
                 "cannot reach {authority}: {error}; is longlink there, with --api-listen?"
             ))
         };
-        let tcp = connect(options).map_err(failed)?;
-        let timed = tcp.try_clone().map_err(failed)?;
-        let stream = encrypt(options, tcp).map_err(failed)?;
-        match tungstenite::client(request(options)?, stream) {
-            Ok((socket, _)) => {
-                timed.set_read_timeout(Some(SILENCE)).map_err(failed)?;
-                Ok(Link(socket))
-            }
+        let timed = connect(options).map_err(failed)?;
+        let stream = encrypt(options, timed).map_err(failed)?;
+        let limits = WebSocketConfig::default()
+            .max_message_size(Some(MAX_EVENT))
+            .max_frame_size(Some(MAX_EVENT));
+        match tungstenite::client::client_with_config(request(options)?, stream, Some(limits)) {
+            Ok((socket, _)) => Ok(Link(socket)),
             Err(HandshakeError::Interrupted(_)) => Err(failed(ErrorKind::TimedOut.into())),
             Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
                 Err(refusal(authority, &answer))
@@ -91,6 +91,7 @@ impl Link {
     pub fn event(&mut self) -> Result<Value, Failure> {
         let lost = |why: String| Failure::Lost(format!("the server has gone away: {why}"));
         loop {
+            self.0.get_mut().set_deadline(Instant::now() + SILENCE);
             match self.0.read() {
                 Ok(Message::Text(text)) => match serde_json::from_str(&text) {
                     Ok(event) => return Ok(event),
@@ -102,10 +103,9 @@ impl Link {
                     return Err(lost(format!("closed with code {}", u16::from(frame.code))));
                 }
                 Ok(_) => {}
-                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(lost(format!("nothing has come for {SILENCE:?}")));
+                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(lost(format!("nothing whole has come for {SILENCE:?}")));
                 }
-                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(lost(error.to_string())),
             }
         }
@@ -113,16 +113,11 @@ impl Link {
 }
 
 /// To the first of the host's addresses that answers.
-fn connect(options: &Options) -> io::Result<TcpStream> {
+fn connect(options: &Options) -> io::Result<Timed> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for address in (options.url.host.as_str(), options.url.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                return Ok(stream);
-            }
+        match Timed::connect(address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
@@ -130,12 +125,12 @@ fn connect(options: &Options) -> io::Result<TcpStream> {
 }
 
 #[cfg(feature = "tls")]
-fn encrypt(options: &Options, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+fn encrypt(options: &Options, stream: Timed) -> io::Result<Stream> {
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
 
     if !options.url.tls {
-        return Ok(Box::new(stream));
+        return Ok(Stream::Plain(stream));
     }
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(options.roots.iter().cloned());
@@ -146,12 +141,12 @@ fn encrypt(options: &Options, stream: TcpStream) -> io::Result<Box<dyn Stream>> 
         .with_no_client_auth();
     let name = ServerName::try_from(options.url.host.clone()).map_err(io::Error::other)?;
     let connection = ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
-    Ok(Box::new(StreamOwned::new(connection, stream)))
+    Ok(Stream::Tls(Box::new(StreamOwned::new(connection, stream))))
 }
 
 #[cfg(not(feature = "tls"))]
-fn encrypt(_: &Options, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
-    Ok(Box::new(stream))
+fn encrypt(_: &Options, stream: Timed) -> io::Result<Stream> {
+    Ok(Stream::Plain(stream))
 }
 
 fn request(options: &Options) -> Result<Request<()>, Failure> {
