@@ -91,6 +91,16 @@ pub use tls::{
 };
 pub use wheel::{TICK_MS, Wheel};
 
+/// How the command's own clients read what a server sends: as the server reads what they send.
+/// It is no part of the interface and may change at any time.
+#[doc(hidden)]
+pub mod wire {
+    pub use crate::conn::close::parse_close;
+    pub use crate::conn::fields::{
+        Authority, BadField, Fields, bearer, is_same_host, media_type, number,
+    };
+}
+
 /// The guides' samples are compiled, and run, as tests of the documentation.
 #[cfg(doctest)]
 mod guides {

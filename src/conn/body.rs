@@ -4,6 +4,7 @@
 //! Where two readers could disagree about an end, a second request could be hidden in
 //! the first (section 11.2): whatever is not as the grammar has it is refused.
 
+use super::fields::number;
 use super::head::{HeadError, find_end, has_bare_line_feed};
 
 /// The longest line before a chunk, its size and extensions, in bytes.
@@ -32,32 +33,45 @@ pub enum BodyError {
     Malformed(&'static str),
 }
 
-/// How a body is framed, by the header fields of its request (RFC 9112, section 6.3).
-pub fn framing(fields: &[httparse::Header<'_>], http10: bool) -> Result<Framing, HeadError> {
-    let mut length: Option<u64> = None;
-    let mut chunked = false;
-    for field in fields {
-        if field.name.eq_ignore_ascii_case("Transfer-Encoding") {
-            // No other coding is known, and one that is named twice is none (section 6.1).
-            if http10 || chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                return Err(HeadError::Malformed("bad Transfer-Encoding"));
-            }
-            chunked = true;
-        } else if field.name.eq_ignore_ascii_case("Content-Length") {
-            let digits = std::str::from_utf8(field.value).ok();
-            let value = digits.filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-            let value = value.and_then(|text| text.parse().ok());
-            let Some(value) = value.filter(|_| length.is_none()) else {
-                return Err(HeadError::Malformed("bad Content-Length"));
-            };
-            length = Some(value);
-        }
+/// What the header fields of a request say about its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl Told {
+    /// Takes a `Content-Length`: a number, and told once. RFC 9110, section 8.6, would allow the
+    /// same number several times; that is refused, since not every proxy reads it alike.
+    pub fn take_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        let Some(length) = number(value).filter(|_| self.length.is_none()) else {
+            return Err(HeadError::Malformed("Content-Length is not one number"));
+        };
+        self.length = Some(length);
+        Ok(())
     }
-    match (chunked, length) {
-        (true, Some(_)) => Err(HeadError::Malformed("both Content-Length and Transfer-Encoding")),
-        (true, None) => Ok(Framing::Chunked),
-        (false, None | Some(0)) => Ok(Framing::Empty),
-        (false, Some(length)) => Ok(Framing::Length(length)),
+
+    /// Takes a `Transfer-Encoding`. No coding but this one is known, it may not be applied twice,
+    /// and HTTP/1.0 has none (RFC 9112, section 6.1). Empty elements of the list are not taken
+    /// either, since not every proxy reads them alike.
+    pub fn take_coding(&mut self, value: &[u8], http10: bool) -> Result<(), HeadError> {
+        if http10 || self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(HeadError::Malformed("Transfer-Encoding is not chunked alone"));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    /// How the body is framed (RFC 9112, section 6.3).
+    pub fn framing(self) -> Result<Framing, HeadError> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => {
+                Err(HeadError::Malformed("both Content-Length and Transfer-Encoding"))
+            }
+            (true, None) => Ok(Framing::Chunked),
+            (false, None | Some(0)) => Ok(Framing::Empty),
+            (false, Some(length)) => Ok(Framing::Length(length)),
+        }
     }
 }
 

@@ -217,15 +217,24 @@ impl fmt::Display for CloseReason {
     }
 }
 
+/// Whether a close frame may have this code (RFC 6455, section 7.4, and what IANA has registered
+/// since, 1012 to 1014 among it). 1004 and what is between 1016 and 2999 is kept for later; 1005,
+/// 1006 and 1015 say that there was no code, and are never sent.
+pub(crate) fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
 /// Reads the payload of a peer's close frame: its code, 1005 when it is empty
 /// (RFC 6455, sections 5.5.1 and 7.1.5).
-pub(crate) fn parse_close(payload: &[u8]) -> Result<u16, Violation> {
+///
+/// # Errors
+/// [`Violation::BadClose`] and [`Violation::InvalidUtf8`].
+pub fn parse_close(payload: &[u8]) -> Result<u16, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(1005) } else { Err(Violation::BadClose) };
     };
     let code = u16::from_be_bytes(*code);
-    // `CloseCode::from(0)` is `Bad`, but 1016 to 2999 are reserved and not sendable either.
-    if !CloseCode::from(code).is_allowed() {
+    if !may_be_sent(code) {
         return Err(Violation::BadClose);
     }
     match std::str::from_utf8(reason) {
@@ -250,11 +259,11 @@ mod tests {
         assert_eq!(parse_close(&1000u16.to_be_bytes()), Ok(1000));
         assert_eq!(parse_close(b"\x03\xe8bye"), Ok(1000));
         assert_eq!(parse_close(b"\x03\xe8\xff"), Err(Violation::InvalidUtf8));
-        for code in [0u16, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, 65535] {
+        for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 65535] {
             let verdict = parse_close(&code.to_be_bytes());
             assert_eq!(verdict, Err(Violation::BadClose), "{code}");
         }
-        for code in [1001u16, 1003, 1007, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
+        for code in (1000..=1003).chain(1007..=1014).chain([3000u16, 3999, 4000, 4999]) {
             assert_eq!(parse_close(&code.to_be_bytes()), Ok(code));
         }
     }

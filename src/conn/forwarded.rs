@@ -5,9 +5,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Peer;
+use super::fields::trim;
 use super::head::Request;
 
 const FIELD: &str = "X-Forwarded-For";
@@ -51,7 +52,7 @@ impl TrustedProxies {
             match (entry, entry.parse::<IpAddr>(), entry.parse::<IpNet>()) {
                 ("unix", _, _) => trusted.unix = true,
                 (_, Ok(address), _) => trusted.networks.push(address.to_canonical().into()),
-                (_, _, Ok(network)) => trusted.networks.push(network),
+                (_, _, Ok(network)) => trusted.networks.push(unmapped(network)?),
                 _ => return Err(BadNetwork),
             }
         }
@@ -87,8 +88,11 @@ impl TrustedProxies {
             return peer;
         }
         let mut client = peer;
-        for entry in request.header_values(FIELD).rev().flat_map(|value| value.rsplit(',')) {
-            let Some(addr) = address(entry.trim()) else { break };
+        // Bytes and not text: a client may have sent any, and the proxy passes them on in front
+        // of what it adds itself.
+        let lines = request.fields().lines(FIELD).rev();
+        for entry in lines.flat_map(|value| value.rsplit(|&byte| byte == b',')) {
+            let Some(addr) = address(trim(entry)) else { break };
             client = addr.into();
             if !self.contains(addr.ip()) {
                 break;
@@ -98,8 +102,21 @@ impl TrustedProxies {
     }
 }
 
+/// A network of IPv4 addresses that are mapped into IPv6 (RFC 4291, section 2.5.5.2) as what it
+/// is: addresses are compared as IPv4 ones, so it would have none of them. One that is written so
+/// and is wider than all of IPv4 is a mistake.
+fn unmapped(network: IpNet) -> Result<IpNet, BadNetwork> {
+    /// Bits before a mapped address.
+    const MAPPED: u8 = 96;
+    let IpNet::V6(v6) = network else { return Ok(network) };
+    let Some(address) = v6.addr().to_ipv4_mapped() else { return Ok(network) };
+    let length = v6.prefix_len().checked_sub(MAPPED).ok_or(BadNetwork)?;
+    Ipv4Net::new(address, length).map(IpNet::V4).map_err(|_| BadNetwork)
+}
+
 /// An entry: an address, perhaps with a port, an IPv6 one perhaps in brackets.
-fn address(entry: &str) -> Option<SocketAddr> {
+fn address(entry: &[u8]) -> Option<SocketAddr> {
+    let entry = std::str::from_utf8(entry).ok()?;
     let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
     let ip = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
     let addr = ip.or_else(|_| entry.parse::<SocketAddr>()).ok()?;
@@ -173,5 +190,36 @@ mod tests {
         assert!(trusted.contains("10.0.0.1".parse().unwrap()));
         assert!(trusted.contains("2001:db8::1".parse().unwrap()));
         assert!(!trusted.contains("10.0.0.2".parse().unwrap()), "of another family");
+    }
+
+    #[test]
+    fn a_mapped_network_is_the_one_of_ipv4_that_it_maps() {
+        let trusts = |network: &str, ip: &str| {
+            TrustedProxies::parse([network]).unwrap().contains(ip.parse().unwrap())
+        };
+        assert!(trusts("::ffff:10.0.0.0/104", "10.1.2.3"));
+        assert!(!trusts("::ffff:10.0.0.0/104", "11.1.2.3"));
+        assert!(trusts("::ffff:a00:0/104", "10.1.2.3"));
+        assert!(trusts("::ffff:10.0.0.1/128", "10.0.0.1"));
+        assert!(trusts("::ffff:0:0/96", "203.0.113.7"));
+        for bad in ["::ffff:10.0.0.0/8", "::ffff:10.0.0.0/95", "10.0.0.0/+8", "10.0.0.0/"] {
+            assert_eq!(TrustedProxies::parse([bad]), Err(BadNetwork), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_no_utf8_does_not_hide_who_the_proxy_has_named() {
+        let trusted = TrustedProxies::parse(["127.0.0.1"]).unwrap();
+        let peer: Peer = "127.0.0.1:4000".parse::<SocketAddr>().unwrap().into();
+        for lines in [
+            &b"X-Forwarded-For: \xff, 203.0.113.7\r\n"[..],
+            b"X-Forwarded-For: \xff\r\nX-Forwarded-For:203.0.113.7\r\n",
+            b"X-Forwarded-For: \xe9,203.0.113.7\t\r\n",
+            b"X-Forwarded-For: \"203.0.113.9, 203.0.113.7\r\n",
+        ] {
+            let head = [&b"GET / HTTP/1.1\r\nHost: a\r\n"[..], lines, b"\r\n"].concat();
+            let client = head::parse(&head, |request| trusted.client_of(peer, request)).unwrap();
+            assert_eq!(client.to_string(), "203.0.113.7");
+        }
     }
 }

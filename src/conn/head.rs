@@ -1,10 +1,13 @@
 //! The request head: finding its end, parsing it once, and what is malformed
-//! (RFC 9112, sections 2 to 6; percent-decoding by RFC 3986, section 2.1).
+//! (RFC 9112, sections 2 to 6).
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
-use super::body::{self, Framing};
+use super::body::Framing;
+use super::essentials::Essentials;
+use super::fields::{Authority, Fields};
+use super::target::{Target, percent_decode};
 use super::upgrade::{self, UpgradeState};
 
 /// The most header fields a request may have.
@@ -54,6 +57,9 @@ pub struct Request<'a> {
     query: &'a str,
     http10: bool,
     fields: &'a [httparse::Header<'a>],
+    essentials: Essentials<'a>,
+    /// Whom the request is for: the host of a target that is a whole URL, else `Host`.
+    authority: Option<Authority<'a>>,
     pub(crate) upgrade: UpgradeState<'a>,
     pub(crate) framing: Framing,
     body: Option<&'a [u8]>,
@@ -78,13 +84,25 @@ pub fn parse<T>(head: &[u8], then: impl FnOnce(&Request<'_>) -> T) -> Result<T, 
     };
     let http10 = parsed.version == Some(0);
     let fields = &*parsed.headers;
-    check_host(fields, http10)?;
-    let framing = body::framing(fields, http10)?;
+    let essentials = Essentials::read(fields, http10)?;
+    let framing = essentials.body.framing()?;
     let body = (framing == Framing::Empty).then_some(&[][..]);
-    let (path, query) = split_target(target)?;
-    let path = decode_path(path)?;
-    let upgrade = upgrade::examine(method, http10, fields);
-    Ok(then(&Request { method, path, query, http10, fields, upgrade, framing, body }))
+    let target = Target::parse(target)?;
+    let path = target.decode_path()?;
+    let upgrade = upgrade::examine(method, http10, &essentials);
+    let (query, authority) = (target.query, target.authority.or(essentials.host));
+    Ok(then(&Request {
+        method,
+        path,
+        query,
+        http10,
+        fields,
+        essentials,
+        authority,
+        upgrade,
+        framing,
+        body,
+    }))
 }
 
 impl<'a> Request<'a> {
@@ -121,10 +139,33 @@ impl<'a> Request<'a> {
         Ok(None)
     }
 
+    /// The host that the request is for, without its port: that of the target, when it is a
+    /// whole URL (RFC 9112, section 3.2.2), else that of `Host`. An IPv6 address keeps its
+    /// brackets. Empty when none is told.
+    pub fn host(&self) -> &str {
+        self.authority.map_or("", |authority| authority.host)
+    }
+
+    /// All header fields.
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        Fields::new(self.fields)
+    }
+
+    /// The value of `Origin`, which stands once at most.
+    pub(crate) fn origin(&self) -> Option<&[u8]> {
+        self.essentials.origin
+    }
+
+    /// The value of `Authorization`, which stands once at most.
+    #[cfg(any(feature = "backend", feature = "tickets"))]
+    pub(crate) fn authorization(&self) -> Option<&[u8]> {
+        self.essentials.authorization
+    }
+
     /// The value of the first field of that name, in any letter case, if it is
     /// UTF-8. See [`Request::header_count`] for fields that must not come twice.
     pub fn header(&self, name: &str) -> Option<&str> {
-        header(self.fields, name).and_then(|value| std::str::from_utf8(value).ok())
+        self.fields().lines(name).next().and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The body: empty when the request has none, `None` when it has one that was
@@ -141,6 +182,8 @@ impl<'a> Request<'a> {
             query: self.query,
             http10: self.http10,
             fields: self.fields,
+            essentials: self.essentials,
+            authority: self.authority,
             upgrade: self.upgrade,
             framing: self.framing,
             body: Some(body),
@@ -150,51 +193,28 @@ impl<'a> Request<'a> {
     /// Whether the client waits for a 100 before it sends the body (RFC 9110, section
     /// 10.1.1).
     pub(crate) fn expects_continue(&self) -> bool {
-        let expects = |value: &str| value.eq_ignore_ascii_case("100-continue");
-        !self.http10 && self.header("Expect").is_some_and(expects)
-    }
-
-    /// The values of all fields of that name, in order; empty for one that is
-    /// not UTF-8.
-    pub(crate) fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
-        let fields = self.fields.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
-        fields.map(|field| std::str::from_utf8(field.value).unwrap_or_default())
+        !self.http10 && self.essentials.expects_continue
     }
 
     /// How many fields have that name.
     pub fn header_count(&self, name: &str) -> usize {
-        self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()
+        self.fields().lines(name).count()
     }
 
-    /// The offered subprotocols (`Sec-WebSocket-Protocol`), in order.
+    /// The offered subprotocols (`Sec-WebSocket-Protocol`, which may stand in several lines), in
+    /// order.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
-        self.fields
-            .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
-            .filter_map(|field| std::str::from_utf8(field.value).ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
+        // They are tokens, so none of them is lost here.
+        let offered = self.fields().list("Sec-WebSocket-Protocol");
+        offered.filter_map(|name| std::str::from_utf8(name).ok())
     }
 
     /// Whether the connection may stay open after the answer (RFC 9112, section 9.3): not
     /// when the body was not read, since the next request begins behind it.
     pub(crate) fn keep_alive(&self) -> bool {
-        let options = || {
-            let fields = self.fields.iter();
-            fields
-                .filter(|field| field.name.eq_ignore_ascii_case("Connection"))
-                .flat_map(|field| field.value.split(|&byte| byte == b','))
-        };
-        let has = |name: &str| {
-            options().any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
-        };
-        self.body.is_some() && !has("close") && (!self.http10 || has("keep-alive"))
+        let Essentials { close, keep_alive, .. } = self.essentials;
+        self.body.is_some() && !close && (!self.http10 || keep_alive)
     }
-}
-
-pub(crate) fn header<'a>(fields: &'a [httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
-    fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
 }
 
 pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
@@ -203,66 +223,6 @@ pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
     let bare =
         pairs.fold(false, |bare, (first, second)| bare | (*first != b'\r') & (*second == b'\n'));
     bare || head.first() == Some(&b'\n')
-}
-
-/// Exactly one `Host`, which HTTP/1.0 may leave out (RFC 9112, section 3.2).
-fn check_host(fields: &[httparse::Header<'_>], http10: bool) -> Result<(), HeadError> {
-    let hosts = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("Host")).count();
-    match hosts {
-        1 => Ok(()),
-        0 if http10 => Ok(()),
-        0 => Err(HeadError::Malformed("Host is missing")),
-        _ => Err(HeadError::Malformed("more than one Host")),
-    }
-}
-
-/// Path and query of a request target (RFC 9112, section 3.2).
-fn split_target(target: &str) -> Result<(&str, &str), HeadError> {
-    let origin_form = if target.starts_with('/') || target == "*" {
-        target
-    } else {
-        // The absolute form, as a proxy gets it: scheme://authority/path.
-        let (_, rest) =
-            target.split_once("://").ok_or(HeadError::Malformed("bad request target"))?;
-        rest.find(['/', '?']).map_or("/", |at| &rest[at..])
-    };
-    let mark = memchr::memchr(b'?', origin_form.as_bytes());
-    Ok(mark.map_or((origin_form, ""), |at| (&origin_form[..at], &origin_form[at + 1..])))
-}
-
-fn decode_path(path: &str) -> Result<Cow<'_, str>, HeadError> {
-    const BAD: HeadError = HeadError::Malformed("bad escape in the path");
-    if !path.contains('%') {
-        return Ok(Cow::Borrowed(path));
-    }
-    let decoded = percent_decode(path).ok_or(BAD)?;
-    let slashes = |text: &str| text.bytes().filter(|&b| b == b'/').count();
-    if decoded.contains('\0') || slashes(&decoded) != slashes(path) {
-        return Err(BAD);
-    }
-    Ok(decoded)
-}
-
-/// Percent-decodes once; `None` for a broken escape or bytes that are not
-/// UTF-8. A `+` stays a plus.
-pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let [high, low, tail @ ..] = rest else { return None };
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]
@@ -301,9 +261,95 @@ mod tests {
         ok("http://host:1/x?y", "/x", "y");
         ok("http://host", "/", "");
         ok("/websocket/张", "/websocket/张", "");
-        for target in ["/a%2Fb", "/a%2fb", "/a%00", "/a%zz", "/a%4", "/%FF", "a", "/%C0%AF"] {
+        for target in ["/a%2Fb", "/a%2fb", "/a%00", "/a%zz", "/a%4", "/%FF", "a", "/%C0%AF", "/a#b"]
+        {
             assert!(matches!(path_of(target), Err(HeadError::Malformed(_))), "{target}");
         }
+    }
+
+    /// Why a head with these fields, and a `Host`, is refused.
+    fn refusal(fields: &str) -> Option<&'static str> {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        match with(&head, |_| ()) {
+            Ok(()) => None,
+            Err(HeadError::Malformed(why)) => Some(why),
+            Err(HeadError::TooManyFields) => panic!("{fields} are too many"),
+        }
+    }
+
+    #[test]
+    fn a_field_that_its_grammar_does_not_allow_is_refused_by_its_name() {
+        for (fields, name) in [
+            ("Host: a\r\n", "Host"),
+            ("Connection: close;x\r\n", "Connection"),
+            ("Connection: keep-alive Upgrade\r\n", "Connection"),
+            ("Connection: close\r\nConnection: a/b\r\n", "Connection"),
+            ("Upgrade: a b\r\n", "Upgrade"),
+            ("Upgrade: \"websocket\"\r\n", "Upgrade"),
+            ("Origin: null\r\nOrigin: null\r\n", "Origin"),
+            ("Authorization: a\r\nauthorization: a\r\n", "Authorization"),
+            ("Sec-WebSocket-Key: a\r\nSec-WebSocket-Key: a\r\n", "Sec-WebSocket-Key"),
+            ("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version"),
+            ("Sec-WebSocket-Protocol: a b\r\n", "Sec-WebSocket-Protocol"),
+            (
+                "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b@c\r\n",
+                "Sec-WebSocket-Protocol",
+            ),
+            ("Sec-WebSocket-Protocol: \u{e9}\r\n", "Sec-WebSocket-Protocol"),
+            ("Sec-WebSocket-Extensions: a; b=\"c d\"\r\n", "Sec-WebSocket-Extensions"),
+            ("Sec-WebSocket-Extensions: a; b=\"c\r\n", "Sec-WebSocket-Extensions"),
+            ("Content-Length: +5\r\n", "Content-Length"),
+            ("Content-Length: 5, 5\r\n", "Content-Length"),
+            ("Content-Length: \r\n", "Content-Length"),
+            ("Transfer-Encoding: chunked, chunked\r\n", "Transfer-Encoding"),
+            ("Transfer-Encoding: , chunked\r\n", "Transfer-Encoding"),
+            ("Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding"),
+        ] {
+            let why = refusal(fields).unwrap_or_else(|| panic!("{fields:?} is taken"));
+            assert!(why.contains(name), "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn lists_may_have_empty_elements_quoted_text_and_several_lines() {
+        for fields in [
+            "Connection: , close,,keep-alive ,\r\nConnection: \r\n",
+            "Upgrade: h2c, HTTP/2.0\r\nUpgrade: x\r\n",
+            "Sec-WebSocket-Protocol: a,b\r\nSec-WebSocket-Protocol: ,c\r\n",
+            "Sec-WebSocket-Extensions: a; b=\"c\", d\r\nSec-WebSocket-Extensions: e;f\r\n",
+            "Expect: x=\"a, b\", 100-continue\r\n",
+            "Content-Length: 007\r\n",
+        ] {
+            assert_eq!(refusal(fields), None, "{fields:?}");
+        }
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: a,\tb\r\nX: y\r\n\
+             sec-websocket-protocol: c\r\nExpect: x=\"a, b\", 100-Continue\r\n\r\n";
+        with(head, |request| {
+            assert_eq!(request.protocols().collect::<Vec<_>>(), ["a", "b", "c"]);
+            assert!(request.expects_continue());
+        })
+        .unwrap();
+        let quoted = "GET / HTTP/1.1\r\nHost: a\r\nExpect: x=\"a, 100-continue\"\r\n\r\n";
+        assert!(!with(quoted, |request| request.expects_continue()).unwrap());
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_perhaps_with_a_port() {
+        let host_of = |target: &str, host: &str| {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            with(&head, |request| request.host().to_owned())
+        };
+        for (host, name) in
+            [("a.b", "a.b"), ("a.b:80", "a.b"), ("[::1]:1", "[::1]"), ("a_b:", "a_b"), ("", "")]
+        {
+            assert_eq!(host_of("/", host).as_deref(), Ok(name));
+        }
+        for bad in ["u@a", "a, b", "a b", "a:+80", "a:80:80", "a/", "http://a", "[::1", "a:99999"] {
+            assert!(matches!(host_of("/", bad), Err(HeadError::Malformed(_))), "{bad}");
+        }
+        assert_eq!(host_of("http://c:1/x", "a").as_deref(), Ok("c"), "the target's name counts");
+        assert!(host_of("http://c:1/x", "u@a").is_err(), "and Host has to be one all the same");
+        assert_eq!(with("GET / HTTP/1.0\r\n\r\n", |it| it.host().to_owned()).as_deref(), Ok(""));
     }
 
     #[test]
@@ -345,6 +391,8 @@ mod tests {
         let keeps = |head: &str| with(head, |request| request.keep_alive()).unwrap();
         assert!(keeps("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert!(!keeps("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n"));
+        let two = "GET / HTTP/1.1\r\nHost: a\r\nConnection: x\r\nConnection: y, close\r\n\r\n";
+        assert!(!keeps(two), "a list may be spread over several lines");
         assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
         assert!(keeps("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
         assert!(!keeps("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"));

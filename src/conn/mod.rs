@@ -7,7 +7,10 @@
 pub(crate) mod arena;
 pub(crate) mod body;
 pub(crate) mod close;
+pub(crate) mod date;
 pub(crate) mod decode;
+mod essentials;
+pub(crate) mod fields;
 pub(crate) mod forwarded;
 pub(crate) mod frame;
 pub(crate) mod head;
@@ -15,6 +18,7 @@ pub(crate) mod outbound;
 pub(crate) mod proxy_header;
 mod record;
 pub(crate) mod response;
+pub(crate) mod target;
 pub(crate) mod upgrade;
 
 pub use record::Peer;

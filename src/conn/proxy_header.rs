@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Peer;
+use super::fields::number;
 
 /// The longest header that is taken. Version 1 has at most 107 bytes; version 2
 /// is as long as what its sender adds, seldom more than some hundred.
@@ -49,14 +50,17 @@ fn version1(bytes: &[u8]) -> Opening {
     let Some(end) = memchr::memchr(b'\n', most) else {
         return if most.len() < V1_MAX { Opening::Unfinished } else { Opening::Broken };
     };
-    let line = most[..end].strip_suffix(b"\r").and_then(|line| std::str::from_utf8(line).ok());
-    let Some(line) = line else { return Opening::Broken };
+    let Some(line) = most[..end].strip_suffix(b"\r") else { return Opening::Broken };
+    // What follows is to be ignored, whatever it is.
+    if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
+        return Opening::Header(end + 1, None);
+    }
+    let Ok(line) = std::str::from_utf8(line) else { return Opening::Broken };
     let words: Vec<&str> = line.split(' ').collect();
     let client = match words[..] {
-        [_, "UNKNOWN", ..] => None,
         [_, family @ ("TCP4" | "TCP6"), source, target, source_port, target_port] => {
             let endpoint = |ip: &str, port: &str| {
-                let addr = SocketAddr::new(ip.parse().ok()?, port.parse().ok()?);
+                let addr = SocketAddr::new(ip.parse().ok()?, decimal(port)?);
                 (addr.is_ipv4() == (family == "TCP4")).then_some(addr)
             };
             let ends = (endpoint(source, source_port), endpoint(target, target_port));
@@ -66,6 +70,12 @@ fn version1(bytes: &[u8]) -> Opening {
         _ => return Opening::Broken,
     };
     Opening::Header(end + 1, client)
+}
+
+/// A port of version 1: digits, without a sign and without zeros before them.
+fn decimal(port: &str) -> Option<u16> {
+    let plain = port == "0" || !port.starts_with('0');
+    number(port.as_bytes()).filter(|_| plain)
 }
 
 fn version2(bytes: &[u8]) -> Opening {
@@ -119,11 +129,14 @@ mod tests {
             ("PROXY TCP4 203.0.113.7 10.0.0.1 51334 443\r\n", peer("203.0.113.7:51334")),
             ("PROXY TCP6 2001:db8::1 ::1 1 2\r\n", peer("[2001:db8::1]:1")),
             ("PROXY UNKNOWN\r\n", None),
+            ("PROXY TCP4 203.0.113.7 10.0.0.1 0 443\r\n", peer("203.0.113.7:0")),
             ("PROXY UNKNOWN ffff::1 ffff::1 65535 65535\r\n", None),
         ] {
             let bytes = format!("{line}GET / HTTP/1.1\r\n");
             assert_eq!(examine(bytes.as_bytes()), Opening::Header(line.len(), client), "{line}");
         }
+        let unknown = b"PROXY UNKNOWN \xff\r\n";
+        assert_eq!(examine(unknown), Opening::Header(unknown.len(), None));
         let v4 = [203, 0, 113, 7, 10, 0, 0, 1, 0xC8, 0x86, 1, 0xBB];
         let mut v6 = [0; 36];
         v6[..4].copy_from_slice(&[0x20, 1, 0x0D, 0xB8]);
@@ -163,6 +176,11 @@ mod tests {
             "PROXY TCP6 203.0.113.7 ::1 1 443\r\n",
             "PROXY TCP4  203.0.113.7 10.0.0.1 1 443\r\n",
             "PROXY TCP4 localhost 10.0.0.1 1 443\r\n",
+            "PROXY TCP4 203.0.113.7 10.0.0.1 +80 443\r\n",
+            "PROXY TCP4 203.0.113.7 10.0.0.1 80 +443\r\n",
+            "PROXY TCP4 203.0.113.7 10.0.0.1 080 443\r\n",
+            "PROXY TCP4 203.0.113.07 10.0.0.1 80 443\r\n",
+            "PROXY UNKNOWNS\r\n",
             "PROXY UDP4 203.0.113.7 10.0.0.1 1 443\r\n",
             "PROXY / HTTP/1.1\r\n",
             "PROXY \r\n",

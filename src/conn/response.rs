@@ -2,7 +2,13 @@
 
 use std::borrow::Cow;
 
-/// An HTTP answer. `Content-Length` and `Connection` are added when it is sent.
+use super::date::Date;
+use super::fields::is_token;
+
+const CONTENT_TYPE: &str = "Content-Type";
+
+/// An HTTP answer. `Content-Length`, `Connection` and, where the [date](crate::Hub::set_date) is
+/// known, `Date` are added when it is sent.
 ///
 /// ```
 /// use longlink::Response;
@@ -51,11 +57,19 @@ impl Response {
         Response::new(status).body("text/plain; charset=utf-8", body.into_bytes())
     }
 
-    /// Adds a header field. The value must not contain line breaks: such a
-    /// field is left out.
+    /// Adds a header field. One that could not be sent is left out: its name has to be a word,
+    /// its value must not contain control characters, and the fields that are added by themselves
+    /// would be there twice.
     pub fn field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        const OURS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
         let value = value.into();
-        if !value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        let is_ours = OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+        let is_plain = value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control());
+        if is_plain && !is_ours && is_token(name.as_bytes()) {
+            if name.eq_ignore_ascii_case(CONTENT_TYPE) {
+                self.content_type = None;
+                self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(CONTENT_TYPE));
+            }
             self.fields.push((name, value));
         }
         self
@@ -64,6 +78,7 @@ impl Response {
     /// Sets the body and its type.
     pub fn body(mut self, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         self.content_type = Some(content_type);
+        self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(CONTENT_TYPE));
         self.body = body.into();
         self
     }
@@ -99,27 +114,45 @@ impl Response {
 
     /// Appends the answer. For a `HEAD` request the body is left out, though
     /// its length is told (RFC 9110, section 9.3.2).
-    pub(crate) fn put(&self, keep_alive: bool, head_only: bool, output: &mut Vec<u8>) {
+    pub(crate) fn put(
+        &self,
+        keep_alive: bool,
+        head_only: bool,
+        date: Option<&Date>,
+        output: &mut Vec<u8>,
+    ) {
         let mut put = |text: &str| output.extend_from_slice(text.as_bytes());
         let mut digits = [0; MOST_DIGITS];
         for part in ["HTTP/1.1 ", decimal(self.status.into(), &mut digits), " "] {
             put(part);
         }
         put(phrase(self.status));
-        let content_type = self.content_type.iter().map(|value| ("Content-Type", *value));
+        let content_type = self.content_type.iter().map(|value| (CONTENT_TYPE, *value));
         let fields = self.fields.iter().map(|(name, value)| (*name, &**value));
         for (name, value) in content_type.chain(fields) {
             for part in ["\r\n", name, ": ", value] {
                 put(part);
             }
         }
-        put("\r\nContent-Length: ");
-        put(decimal(self.body.len(), &mut digits));
-        put(match keep_alive {
-            true => "\r\nConnection: keep-alive\r\n\r\n",
-            false => "\r\nConnection: close\r\n\r\n",
+        // These have no body, and no length of one (RFC 9110, sections 8.6 and 15.4.5).
+        let is_bodiless = matches!(self.status, 100..=199 | 204 | 304);
+        if !is_bodiless {
+            put("\r\nContent-Length: ");
+            put(decimal(self.body.len(), &mut digits));
+        }
+        // `Upgrade` is for this connection alone, which has to be said (RFC 9110, section 7.8).
+        put(match (keep_alive, self.status) {
+            (true, 426) => "\r\nConnection: keep-alive, Upgrade",
+            (false, 426) => "\r\nConnection: close, Upgrade",
+            (true, _) => "\r\nConnection: keep-alive",
+            (false, _) => "\r\nConnection: close",
         });
-        if !head_only {
+        if let Some(date) = date {
+            output.extend_from_slice(b"\r\nDate: ");
+            output.extend_from_slice(date.as_bytes());
+        }
+        output.extend_from_slice(b"\r\n\r\n");
+        if !head_only && !is_bodiless {
             output.extend_from_slice(&self.body);
         }
     }
@@ -164,10 +197,56 @@ mod tests {
     fn a_head_request_gets_the_length_without_the_body() {
         let response = Response::text(404, "no such page").field("X-A", "b\r\nSet-Cookie: c");
         let mut output = Vec::new();
-        response.put(true, true, &mut output);
+        response.put(true, true, None, &mut output);
         let text = String::from_utf8(output).unwrap();
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\n"));
         assert!(text.contains("Content-Length: 13\r\nConnection: keep-alive\r\n\r\n"));
         assert!(text.ends_with("\r\n\r\n") && !text.contains("Cookie"));
+    }
+
+    fn text_of(response: &Response) -> String {
+        let mut output = Vec::new();
+        let date = Date::of(std::time::UNIX_EPOCH);
+        response.put(false, false, date.as_ref(), &mut output);
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn no_field_is_there_twice_or_could_end_the_head() {
+        let text = text_of(
+            &Response::text(200, "ok")
+                .field("content-length", "7")
+                .field("Transfer-Encoding", "chunked")
+                .field("CONNECTION", "x")
+                .field("Date", "x")
+                .field("X-A", "a\u{1}b")
+                .field("X-A", "a\u{7f}b")
+                .field("X B", "c")
+                .field("X-C", "d\te"),
+        );
+        assert_eq!(
+            text,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nX-C: d\te\r\n\
+             Content-Length: 3\r\nConnection: close\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+             \r\nok\n"
+        );
+        let typed = Response::text(200, "ok").field("content-type", "a/b");
+        assert!(text_of(&typed).contains("content-type: a/b\r\n"));
+        assert!(!text_of(&typed).contains("text/plain"));
+        assert!(!text_of(&typed.body("c/d", &b""[..])).contains("a/b"));
+    }
+
+    #[test]
+    fn an_answer_that_has_no_body_tells_no_length_of_one() {
+        for status in [204, 304] {
+            let text = text_of(&Response::text(status, "x"));
+            assert!(!text.contains("Content-Length") && text.ends_with("GMT\r\n\r\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_asks_for_an_upgrade_says_so_in_connection() {
+        let text = text_of(&Response::new(426).field("Upgrade", "websocket"));
+        assert!(text.contains("\r\nConnection: close, Upgrade\r\n"), "{text}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
-use crate::conn::close::{CloseReason, cut_reason};
+use crate::conn::close::{CloseReason, cut_reason, may_be_sent};
 use crate::conn::frame::CLOSE;
 use crate::conn::outbound::Outbound;
 use crate::conn::{Connection, Details, Flags, Peer, Phase};
@@ -118,10 +118,7 @@ impl Hub {
         if self.resolve(conn).is_none() {
             return;
         }
-        let sendable = (code / 1000 == 1
-            && crate::conn::close::parse_close(&code.to_be_bytes()).is_ok())
-            || (3000..5000).contains(&code);
-        let code = if sendable { code } else { 1011 };
+        let code = if may_be_sent(code) { code } else { 1011 };
         let reason = cut_reason(reason).to_owned();
         self.close_with(conn.index, CloseReason::Handler { code, reason });
     }

@@ -34,11 +34,12 @@ mod trace;
 mod users;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
 
 use crate::conn::arena::Arena;
+use crate::conn::date::Date;
 use crate::conn::{Connection, Flags, Peer, Phase};
 use crate::wheel::Wheel;
 
@@ -149,6 +150,8 @@ pub struct Hub {
     /// A broadcast on its way.
     walk: Option<fan_out::Walk>,
     traces: trace::Traces,
+    /// What answers say of the date; `None` while nobody has told.
+    date: Option<Date>,
     /// Where an HTTP answer is put together.
     answer: Vec<u8>,
     /// To be freed at the end of the turn.
@@ -217,6 +220,7 @@ impl Hub {
             dirty: dirty::Dirty::default(),
             walk: None,
             traces: trace::Traces::default(),
+            date: None,
             answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),
@@ -241,6 +245,13 @@ impl Hub {
     /// The time of the current turn, as it was last given to the hub.
     pub fn now(&self) -> Instant {
         self.turn
+    }
+
+    /// Tells the date, which every HTTP answer says from then on (RFC 9110, section 6.6.1). The
+    /// hub has no clock: whoever has one tells it again when a second has passed, as
+    /// [`Server`](crate::Server) does. Without it answers have no `Date`.
+    pub fn set_date(&mut self, now: SystemTime) {
+        self.date = Date::of(now);
     }
 
     /// How many connections are held, in any phase: also those that are shaking

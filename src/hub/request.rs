@@ -1,6 +1,7 @@
 //! Requests: handshakes and plain HTTP, answered in their order.
 
 use crate::conn::close::CloseReason;
+use crate::conn::fields::{is_token, is_token_byte};
 use crate::conn::head::{self, HeadError, Request};
 use crate::conn::response::{Keep, Response};
 use crate::conn::upgrade::{UpgradeState, put_switching_protocols};
@@ -191,7 +192,10 @@ impl Hub {
         }
         self.stats.answered += 1;
         self.stats.answers.note(response.status());
-        self.queue_answer(conn.index, |bytes| response.put(keep.is_some(), head_only, bytes));
+        let date = self.date;
+        self.queue_answer(conn.index, |bytes| {
+            response.put(keep.is_some(), head_only, date.as_ref(), bytes);
+        });
     }
 
     /// Queues an HTTP answer that `put` appends to a vector.
@@ -228,9 +232,12 @@ impl Hub {
             return self.hold(conn, HOLD_MS);
         }
         self.go_to(conn.index, Phase::Open);
-        let protocol = accept.protocol.filter(|name| !name.contains(|c: char| c.is_control()));
+        let protocol = accept.protocol.filter(|name| is_token(name.as_bytes()));
         let protocol = protocol.as_deref();
-        self.queue_answer(conn.index, |bytes| put_switching_protocols(key, protocol, bytes));
+        let date = self.date;
+        self.queue_answer(conn.index, |bytes| {
+            put_switching_protocols(key, protocol, date.as_ref(), bytes);
+        });
 
         let record = &mut self.conns[conn.index as usize];
         record.flags.set(Flags::OPENED);
@@ -296,5 +303,5 @@ impl Hub {
 /// A request begins with a method, which is a token (RFC 9110, section 5.6.2),
 /// or an empty line. What does not need not be waited for.
 fn could_be_http(first: u8) -> bool {
-    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+    is_token_byte(first) || matches!(first, b'\r' | b'\n')
 }

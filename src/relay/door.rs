@@ -7,8 +7,8 @@
 //! rebinding). When tickets are asked for, the ticket decides.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
+use crate::conn::fields::{Authority, address, is_same_host};
 use crate::conn::head::Request;
 use crate::conn::response::Response;
 use crate::hub::{Accept, Printable};
@@ -113,28 +113,26 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     if !loopback {
         return Ok(());
     }
-    let host = request.header("Host").map_or("", host_of);
-    let named = config.allow_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
-    if named || address_of(host).is_some() || host.eq_ignore_ascii_case("localhost") {
+    let host = request.host();
+    let named = config.allow_hosts.iter().any(|allowed| is_same_host(allowed, host));
+    if named || address(host).is_some() || host.eq_ignore_ascii_case("localhost") {
         return Ok(());
     }
     match host {
         "" => log::warn!("refused a connection that names no host"),
         host => log::warn!(
             "refused a connection to the host {0}; --allow-host {0} would let it in",
-            Printable(before_path(host))
+            Printable(host)
         ),
     }
     Err(Response::text(403, "this host is not allowed"))
 }
 
 pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
-    let origin = match request.header_count("Origin") {
-        0 => return Ok(()),
-        1 => request.header("Origin").unwrap_or("null"),
-        _ => "null",
-    };
-    if is_allowed_origin(config, origin, request.header("Host").unwrap_or("")) {
+    let Some(origin) = request.origin() else { return Ok(()) };
+    // What is no text is no origin, as `null` is none.
+    let origin = std::str::from_utf8(origin).unwrap_or("null");
+    if is_allowed_origin(config, origin, request.host()) {
         return Ok(());
     }
     let shown = Printable(before_path(origin));
@@ -146,47 +144,57 @@ pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), R
     Err(Response::text(403, "this origin is not allowed"))
 }
 
+/// `host` is the one that the page has connected to.
 fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
     // `null` and anything else that is not scheme://host names nobody.
-    let Some((_, authority)) = origin.split_once("://") else { return false };
-    let page = host_of(authority);
-    // Nothing but a port may follow the host, or it is some other host's.
-    let port = &authority[page.len()..];
-    let clean = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    clean
-        && !page.is_empty()
-        && (page.eq_ignore_ascii_case("localhost")
-            || address_of(page).is_some_and(|ip| ip.is_loopback())
-            || page.eq_ignore_ascii_case(host_of(host))
-            || page.eq_ignore_ascii_case(WECHAT)
-            || config.allow_origins.iter().any(|allowed| {
-                allowed.eq_ignore_ascii_case(page) || allowed.eq_ignore_ascii_case(origin)
-            }))
+    let Some(page) = Origin::parse(origin) else { return false };
+    page.host.eq_ignore_ascii_case("localhost")
+        || address(page.host).is_some_and(|ip| ip.is_loopback())
+        || is_same_host(page.host, host)
+        || page.host.eq_ignore_ascii_case(WECHAT)
+        || config.allow_origins.iter().any(|allowed| match Origin::parse(allowed) {
+            Some(allowed) => page.is_same(&allowed),
+            None => is_same_host(allowed, page.host),
+        })
 }
 
-/// An origin or a host as it may be logged: neither has a path or a query (RFC 6454, section 6.2),
-/// and in one that a client has put there all the same may be a ticket.
+/// Where a page is from (RFC 6454, section 6.2).
+struct Origin<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Origin<'a> {
+    /// Reads `scheme://host` or `scheme://host:port`, with nothing around it.
+    fn parse(text: &'a str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let Authority { host, port } = Authority::parse(authority.as_bytes())?;
+        (!scheme.is_empty() && !host.is_empty()).then_some(Origin { scheme, host, port })
+    }
+
+    fn is_same(&self, other: &Origin<'_>) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
+            && is_same_host(self.host, other.host)
+            && self.port_or_default() == other.port_or_default()
+    }
+
+    fn port_or_default(&self) -> Option<u16> {
+        let default = || match self.scheme {
+            scheme if scheme.eq_ignore_ascii_case("http") => Some(80),
+            scheme if scheme.eq_ignore_ascii_case("https") => Some(443),
+            _ => None,
+        };
+        self.port.or_else(default)
+    }
+}
+
+/// An origin as it may be logged: it has no path and no query (RFC 6454, section 6.2), and in one
+/// that a client has put there all the same may be a ticket.
 fn before_path(text: &str) -> &str {
     let start = text.find("://").map_or(0, |at| at + 3);
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
     &text[..end]
-}
-
-/// The host of `host:port`; an IPv6 address keeps its brackets.
-fn host_of(authority: &str) -> &str {
-    let end = match authority.strip_prefix('[') {
-        Some(rest) => rest.find(']').map_or(authority.len(), |at| at + 2),
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    &authority[..end]
-}
-
-fn address_of(host: &str) -> Option<IpAddr> {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(v6) => v6.parse().ok().map(IpAddr::V6),
-        None => host.parse().ok().map(IpAddr::V4),
-    }
 }
 
 #[cfg(test)]
@@ -211,10 +219,12 @@ mod tests {
             "http://localhost",
             "https://[::1]:8443",
             "http://127.9.9.9",
+            "http://[::ffff:127.0.0.1]",
+            "http://[::ffff:7f00:1]:80",
             "https://servicewechat.com",
             "http://box.lan:1234",
         ] {
-            assert!(ok(&config, origin, "box.lan:8080"), "{origin}");
+            assert!(ok(&config, origin, "box.lan"), "{origin}");
         }
         for origin in [
             "null",
@@ -231,24 +241,25 @@ mod tests {
             "http://10.0.0.1",
             "http://localhost:1@evil.test",
             "http://[::1].evil.test",
+            "http://localhost:+80",
+            "http://localhost:99999",
+            "http://localhost/",
+            "://localhost",
         ] {
-            assert!(!ok(&config, origin, "box.lan:8080"), "{origin}");
+            assert!(!ok(&config, origin, "box.lan"), "{origin}");
         }
-        config.allow_origins = vec!["app.example".into(), "https://b.example:8443".into()];
+        config.allow_origins = vec![
+            "app.example".into(),
+            "https://b.example:8443".into(),
+            "https://c.example".into(),
+            "http://[2001:db8:0::1]".into(),
+        ];
+        // The same origin can be written in several ways.
+        assert!(ok(&config, "https://c.example:443", "x"));
+        assert!(ok(&config, "http://[2001:db8::1]:80", "x"));
+        assert!(!ok(&config, "http://c.example:443", "x"), "another scheme");
         assert!(ok(&config, "https://APP.example:1", "x"));
         assert!(ok(&config, "https://b.example:8443", "x"));
         assert!(!ok(&config, "https://b.example", "x"));
-    }
-
-    #[test]
-    fn hosts_are_cut_at_their_port() {
-        for (authority, host) in
-            [("a:1", "a"), ("[::1]:80", "[::1]"), ("[::1", "[::1"), ("a", "a"), ("", "")]
-        {
-            assert_eq!(host_of(authority), host);
-        }
-        assert_eq!(address_of("[::1]"), Some("::1".parse().unwrap()));
-        assert_eq!(address_of("::1"), None);
-        assert_eq!(address_of("1.2.3.4"), Some("1.2.3.4".parse().unwrap()));
     }
 }

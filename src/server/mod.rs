@@ -8,7 +8,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 
@@ -35,6 +35,8 @@ pub struct Server<H, L: Listen = Listener> {
     events: Events,
     driver: Driver<H, L>,
     stopper: Stopper,
+    /// When the hub is told the date again.
+    next_second: Instant,
 }
 
 impl<H, L: Listen> fmt::Debug for Server<H, L> {
@@ -89,10 +91,11 @@ impl<H: Handler, L: Listen> Server<H, L> {
     pub fn new(listeners: Vec<L>, config: Config, handler: H) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
-        let driver =
-            Driver::new(listeners, poll.registry(), DRIVER, config, handler, Instant::now())?;
+        let now = Instant::now();
+        let driver = Driver::new(listeners, poll.registry(), DRIVER, config, handler, now)?;
         let stopper = Stopper { waker, stop: Arc::default() };
-        Ok(Server { poll, events: Events::with_capacity(EVENTS), driver, stopper })
+        let events = Events::with_capacity(EVENTS);
+        Ok(Server { poll, events, driver, stopper, next_second: now })
     }
 
     /// Runs until it was [stopped](Stopper::stop) and everybody has gone.
@@ -134,6 +137,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
             _ => {}
         }
         let now = Instant::now();
+        self.tell_date(now);
         for event in &self.events {
             self.driver.handle_event(event, now);
         }
@@ -143,6 +147,17 @@ impl<H: Handler, L: Listen> Server<H, L> {
         self.driver.tick(now);
         self.driver.turn_ended(Instant::now());
         Ok(())
+    }
+
+    /// Tells the hub the date, once a second: when the clock's next second begins.
+    fn tell_date(&mut self, now: Instant) {
+        if now < self.next_second {
+            return;
+        }
+        let date = SystemTime::now();
+        let passed = date.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+        self.next_second = now + Duration::from_secs(1) - Duration::from_nanos(passed.into());
+        self.driver.parts().0.set_date(date);
     }
 
     /// Whether it was stopped and everybody has gone.

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -20,6 +21,8 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 
+use crate::conn::date::Date;
+use crate::conn::response::Response;
 use crate::driver::{ConnectedFor, Transport, reset_on_close, take_header};
 
 use super::room::{Refused, append};
@@ -38,9 +41,8 @@ const MAX_PLAINTEXT: usize = 1 << 14;
 /// Reads of one call that bring nothing but handshake.
 const READS: usize = 4;
 
-/// What a client gets that speaks plain HTTP to this port.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 34\r\nConnection: close\r\n\r\nthis port speaks TLS: https or wss";
+/// What a client is told that speaks plain HTTP to this port.
+const NOT_TLS: &str = "this port speaks TLS: https or wss";
 
 /// The buffers that only the connection needs which is read or written now.
 pub struct Scratch {
@@ -237,7 +239,9 @@ impl TlsStream {
     fn refuse_plain(&mut self) -> io::Result<usize> {
         log::debug!("TLS with {}: it speaks plain HTTP", Address(&self.tcp));
         self.end = Some(End::Failed);
-        self.send(NOT_TLS)?;
+        let (mut answer, date) = (Vec::new(), Date::of(SystemTime::now()));
+        Response::text(400, NOT_TLS).put(false, false, date.as_ref(), &mut answer);
+        self.send(&answer)?;
         Err(ErrorKind::InvalidData.into())
     }
 

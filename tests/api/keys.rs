@@ -1,6 +1,9 @@
 //! Who may ask, and what somebody learns who may not.
 
-use longlink::ApiKey;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use longlink::{ApiKey, Backend, BackendConfig, Config, Hub, Relay, RelayConfig, TrustedProxies};
 use serde_json::json;
 
 use crate::client::{Client, KEY, place, place_with};
@@ -65,12 +68,14 @@ fn other_forms_of_authorization_are_none() {
         format!("Authorization: {KEY}"),
         format!("Authorization: Basic {KEY}"),
         format!("Authorization: Bearer{KEY}"),
-        format!("Authorization: Bearer {KEY}\r\nAuthorization: Bearer {KEY}"),
         format!("X-Api-Key: {KEY}"),
     ] {
         let request = format!("GET /api/online HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
         assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 401, "{field}");
     }
+    let twice = format!("Authorization: Bearer {KEY}\r\n").repeat(2);
+    let request = format!("GET /api/online HTTP/1.1\r\nHost: a\r\n{twice}\r\n");
+    assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 400, "it stands once");
     let request =
         format!("GET /api/online HTTP/1.1\r\nHost: a\r\nauthorization: bearer  {KEY} \r\n\r\n");
     assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 200);
@@ -107,4 +112,32 @@ fn without_a_key_a_web_page_cannot_ask() {
         let request = format!("GET /api/online HTTP/1.1\r\n{fields}\r\n\r\n");
         assert_eq!(Raw::connect(place.api).status(request.as_bytes()), status, "{fields}");
     }
+}
+
+#[test]
+fn who_guesses_from_behind_a_proxy_does_not_lock_out_the_proxys_machine() {
+    let now = Instant::now();
+    let mut config = Config::default();
+    config.trusted_proxies = TrustedProxies::parse(["10.0.0.1"]).unwrap();
+    let mut hub = Hub::new(config, now);
+    let mut backend = BackendConfig::default();
+    backend.keys = vec![ApiKey::new(KEY).unwrap()];
+    let mut backend = Backend::new(Relay::new(RelayConfig::default()), backend);
+    let proxy: SocketAddr = "10.0.0.1:4000".parse().unwrap();
+    let mut status = |key: &str, forwarded: &[u8]| -> String {
+        let conn = hub.open(proxy.into(), false, now).unwrap();
+        let head =
+            format!("GET /api/online HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n");
+        let mut bytes = [head.as_bytes(), forwarded, b"\r\n"].concat();
+        hub.receive(&mut backend, conn, &mut bytes, now);
+        hub.tick(&mut backend, now);
+        let answer = hub.pending(conn).unwrap().single().unwrap();
+        String::from_utf8_lossy(&answer[9..12]).into_owned()
+    };
+    let forwarded = b"X-Forwarded-For: \xff, 203.0.113.7\r\n";
+    for _ in 0..10 {
+        assert_eq!(status("guess", forwarded), "401");
+    }
+    assert_eq!(status(KEY, forwarded), "429");
+    assert_eq!(status(KEY, b""), "200");
 }

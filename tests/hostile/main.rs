@@ -5,6 +5,7 @@
 mod support;
 
 mod bystanders;
+mod fields;
 mod floods;
 mod frames;
 mod heads;

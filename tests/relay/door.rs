@@ -136,7 +136,7 @@ fn no_foreign_page_enters_a_loopback_server() {
         assert_eq!(answer.status, status, "{origin}");
     }
     let twice = "Origin: http://localhost\r\nOrigin: http://localhost\r\n";
-    assert_eq!(ask(&site, "/websocket/A", twice).status, 403, "two origins are none");
+    assert_eq!(ask(&site, "/websocket/A", twice).status, 400, "it stands once");
     ends(&site);
 }
 

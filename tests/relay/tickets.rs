@@ -72,7 +72,7 @@ fn a_ticket_is_taken_from_the_first_place_that_has_one() {
         (query(&good), bearer(&other), 401),
         (query(&good), bearer(""), 401),
         (query(&good), "Authorization: Bearer\r\n".into(), 401),
-        (query(&good), format!("{}{}", bearer(&good), bearer(&good)), 401),
+        (query(&good), format!("{}{}", bearer(&good), bearer(&good)), 400),
         (String::new(), format!("{}{}", protocol(&good), bearer(&other)), 401),
         (format!("?ticket=&ticket={good}"), String::new(), 401),
         (format!("?ticket=%zz&ticket={good}"), String::new(), 401),

@@ -233,3 +233,25 @@ fn refusals_count_for_who_is_behind_the_proxy() {
     }
     leak_check(link);
 }
+
+/// A proxy such as nginx puts the client's address behind whatever the client itself has sent,
+/// in one value.
+#[test]
+fn a_byte_that_is_no_utf8_does_not_free_a_client_from_the_limit_of_its_address() {
+    let mut config = Config::default();
+    config.trusted_proxies = TrustedProxies::parse(["10.0.0.1"]).unwrap();
+    config.max_per_address = 2;
+    let mut link = link_with(config);
+    let opened = (0..20).filter(|user| {
+        let pipe = link.connect_from(from("10.0.0.1")).unwrap();
+        let forwarded = "X-Forwarded-For: ?, 203.0.113.7\r\n";
+        let mut bytes = handshake(&format!("/websocket/u{user}"), forwarded);
+        let at = bytes.iter().position(|byte| *byte == b'?').unwrap();
+        bytes[at] = 0xFF;
+        link.send(pipe, &bytes);
+        link.settle();
+        is_open(&link, pipe)
+    });
+    assert_eq!(opened.count(), 2, "connections of one address");
+    leak_check(link);
+}

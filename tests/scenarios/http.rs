@@ -76,6 +76,30 @@ fn a_request_and_a_handshake_in_one_segment_with_a_message_are_all_handled() {
 }
 
 #[test]
+fn a_host_without_a_clock_says_no_date_and_one_that_has_one_says_it() {
+    use std::time::{Duration, UNIX_EPOCH};
+    let mut link = link();
+    let dates = |link: &mut Link| {
+        let (page, user) = (link.connect().unwrap(), link.connect().unwrap());
+        link.send(page, &request("GET", "/healthz", ""));
+        link.send(user, &handshake("/websocket/A", ""));
+        link.settle();
+        [page, user].map(|pipe| {
+            let Some(Got::Http(_, head, _)) = link.pipes[pipe].got.first() else { panic!() };
+            let date = head.lines().find_map(|line| line.strip_prefix("Date: "));
+            date.map(str::to_owned)
+        })
+    };
+    assert_eq!(dates(&mut link), [None, None]);
+    link.hub.set_date(UNIX_EPOCH + Duration::from_secs(784_111_777));
+    let date = Some("Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
+    assert_eq!(dates(&mut link), [date.clone(), date]);
+    link.hub.set_date(UNIX_EPOCH - Duration::from_secs(1));
+    assert_eq!(dates(&mut link), [None, None], "a clock that is wrong is none");
+    leak_check(link);
+}
+
+#[test]
 fn a_shutdown_tells_everyone_1001() {
     let mut link = link();
     let open: Vec<usize> = (0..20).map(|user| enter(&mut link, &format!("u{user}"))).collect();

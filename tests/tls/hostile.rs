@@ -64,7 +64,8 @@ fn plain_http_on_a_tls_port_is_told_so() {
     for request in [frames::upgrade("/websocket/A", ""), b"GET / HTTP/1.0\r\n\r\n".to_vec()] {
         let answer = Raw::connect(secure.site.addr).send(&request).answer().unwrap();
         assert_eq!((answer.status, answer.field("Connection")), (400, Some("close")));
-        assert_eq!(answer.body, b"this port speaks TLS: https or wss");
+        assert_eq!(answer.body, b"this port speaks TLS: https or wss\n");
+        assert!(answer.field("Date").is_some_and(|date| date.ends_with(" GMT")));
     }
     only_the_bystander_is_left(&secure, &mut bystander);
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::error::Category;
 
+use crate::conn::fields::{BadField, media_type};
 use crate::conn::head::Request;
 use crate::hub::{Config, Hub};
 use crate::relay::{Relay, is_shallow};
@@ -52,10 +53,15 @@ pub fn message<'a>(
 
 /// A body is JSON, and says so: a web page cannot send that without being asked first.
 pub fn check_type(request: &Request<'_>) -> Result<(), Failure> {
-    const JSON: &str = "application/json";
-    let declared = request.header("Content-Type").unwrap_or("");
-    let media = || declared.split(';').next().unwrap_or("").trim();
-    if declared == JSON || media().eq_ignore_ascii_case(JSON) {
+    const JSON: &[u8] = b"application/json";
+    let declared = match request.fields().once("Content-Type") {
+        Ok(declared) => declared.unwrap_or_default(),
+        Err(BadField) => {
+            return Err(Failure::new(400, "bad_request", "more than one Content-Type"));
+        }
+    };
+    let is_json = |value: &str| value.as_bytes().eq_ignore_ascii_case(JSON);
+    if declared == JSON || media_type(declared).is_some_and(is_json) {
         return Ok(());
     }
     Err(Failure::new(415, "not_json", "send Content-Type: application/json"))

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use crate::conn::Peer;
-use crate::conn::head::{Request, percent_decode};
+use crate::conn::fields::bearer;
+use crate::conn::head::Request;
+use crate::conn::target::percent_decode;
 use crate::conn::upgrade::UpgradeState;
 use crate::hub::{ConnId, Hub};
 use crate::relay::{Observer, Relay, check_open};
@@ -35,7 +37,8 @@ impl Api {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
         }
-        let Some(shown) = bearer(request).map(Cow::Borrowed).or_else(|| offered(request)) else {
+        let key = request.authorization().and_then(bearer);
+        let Some(shown) = key.map(Cow::Borrowed).or_else(|| offered(request)) else {
             return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
         };
         let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
@@ -62,14 +65,6 @@ impl Api {
 
 fn unauthorized(code: &'static str, message: &'static str) -> Failure {
     Failure::new(401, code, message).header("WWW-Authenticate", "Bearer")
-}
-
-/// The key in `Authorization`, of which there may be one (RFC 9110, section 11.6.2).
-fn bearer<'a>(request: &'a Request<'_>) -> Option<&'a str> {
-    let mut values = request.header_values("Authorization");
-    let (scheme, key) = values.next()?.split_at_checked("Bearer ".len())?;
-    let only = values.next().is_none();
-    (only && scheme.eq_ignore_ascii_case("Bearer ")).then_some(key.trim_ascii())
 }
 
 /// The key that a browser offers as a subprotocol, as it can send no field of its own:

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::conn::head::{Request, percent_decode};
+use crate::conn::fields::number;
+use crate::conn::head::Request;
+use crate::conn::target::percent_decode;
 
 use super::failure::Failure;
 
@@ -25,7 +27,7 @@ pub fn check(request: &Request<'_>, known: &[&str]) -> Result<(), Failure> {
 /// How many entries are wanted.
 pub fn limit(request: &Request<'_>) -> Result<usize, Failure> {
     let Some(text) = value(request, "limit")? else { return Ok(MOST) };
-    let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+    let limit = number(text.as_bytes()).filter(|limit| (1..=MOST).contains(limit));
     limit.ok_or_else(|| Failure::bad_value("limit", "1 to 1000"))
 }
 

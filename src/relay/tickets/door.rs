@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use crate::conn::fields::bearer;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
 use crate::hub::Accept;
@@ -51,26 +52,17 @@ struct Unreadable;
 /// The ticket of the first source that is there. One that is bad does not make
 /// room for the next.
 fn ticket_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Unreadable> {
-    match request.header_count("Authorization") {
-        0 => {}
-        1 => {
-            let value = request.header("Authorization").ok_or(Unreadable)?;
-            // Another scheme is some proxy's matter.
-            if let Some(token) = bearer(value) {
-                return Ok(Some(Cow::Borrowed(token)));
-            }
+    if let Some(value) = request.authorization() {
+        // Another scheme is some proxy's matter.
+        if let Some(token) = bearer(value) {
+            return Ok(Some(Cow::Borrowed(token)));
         }
-        _ => return Err(Unreadable),
+        if !value.is_ascii() {
+            return Err(Unreadable);
+        }
     }
     if let Some(ticket) = request.protocols().find_map(|name| name.strip_prefix(TICKET)) {
         return Ok(Some(Cow::Borrowed(ticket)));
     }
     request.query_value("ticket").map_err(|_| Unreadable)
-}
-
-/// The token of `Bearer TOKEN` (RFC 6750, section 2.1).
-fn bearer(value: &str) -> Option<&str> {
-    let value = value.trim();
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }

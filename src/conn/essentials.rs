@@ -1,0 +1,116 @@
+//! The header fields that decide what a request is, read in one pass over its head: whom it is
+//! for, where its body ends, whether the connection is kept, and whether it asks for a WebSocket.
+//! What their grammar does not allow is refused here, for every request alike.
+
+use super::body::Told;
+use super::fields::{Authority, elements, is_extension, is_protocol, is_token};
+use super::head::HeadError;
+
+/// What these fields say. Those that are lists may be spread over several lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Essentials<'a> {
+    /// `Host`; `None` when an HTTP/1.0 client leaves it out.
+    pub host: Option<Authority<'a>>,
+    /// Options in `Connection`.
+    pub close: bool,
+    pub keep_alive: bool,
+    pub upgrade: bool,
+    /// Whether `Upgrade` has `websocket` among its protocols.
+    pub websocket: bool,
+    pub version: Option<&'a [u8]>,
+    pub key: Option<&'a [u8]>,
+    pub origin: Option<&'a [u8]>,
+    pub authorization: Option<&'a [u8]>,
+    /// Whether `Expect` has `100-continue` among its expectations.
+    pub expects_continue: bool,
+    pub body: Told,
+}
+
+impl<'a> Essentials<'a> {
+    /// Reads the fields of a head.
+    pub fn read(fields: &[httparse::Header<'a>], http10: bool) -> Result<Self, HeadError> {
+        let mut found = Essentials::default();
+        for field in fields {
+            found.take(field.name, field.value, http10)?;
+        }
+        if found.host.is_none() && !http10 {
+            return Err(HeadError::Malformed("Host is missing"));
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, name: &str, value: &'a [u8], http10: bool) -> Result<(), HeadError> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        // The length tells nearly all of them apart.
+        match name.len() {
+            4 if is("Host") => {
+                if self.host.is_some() {
+                    return malformed("more than one Host");
+                }
+                self.host = Authority::parse(value);
+                if self.host.is_none() {
+                    return malformed("Host is not a host, or a host and a port");
+                }
+            }
+            6 if is("Origin") => {
+                once(&mut self.origin, value, "more than one Origin")?;
+            }
+            6 if is("Expect") => {
+                let mut expected = elements(value);
+                self.expects_continue |=
+                    expected.any(|it| it.eq_ignore_ascii_case(b"100-continue"));
+            }
+            7 if is("Upgrade") => {
+                for protocol in elements(value) {
+                    if protocol.eq_ignore_ascii_case(b"websocket") {
+                        self.websocket = true;
+                    } else if !is_protocol(protocol) {
+                        return malformed("Upgrade is not a list of protocols");
+                    }
+                }
+            }
+            10 if is("Connection") => {
+                for option in elements(value) {
+                    match option.len() {
+                        5 if option.eq_ignore_ascii_case(b"close") => self.close = true,
+                        7 if option.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+                        10 if option.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
+                        _ if is_token(option) => {}
+                        _ => return malformed("Connection is not a list of words"),
+                    }
+                }
+            }
+            13 if is("Authorization") => {
+                once(&mut self.authorization, value, "more than one Authorization")?;
+            }
+            14 if is("Content-Length") => self.body.take_length(value)?,
+            17 if is("Transfer-Encoding") => self.body.take_coding(value, http10)?,
+            17 if is("Sec-WebSocket-Key") => {
+                once(&mut self.key, value, "more than one Sec-WebSocket-Key")?;
+            }
+            21 if is("Sec-WebSocket-Version") => {
+                once(&mut self.version, value, "more than one Sec-WebSocket-Version")?;
+            }
+            22 if is("Sec-WebSocket-Protocol") && !elements(value).all(is_token) => {
+                return malformed("Sec-WebSocket-Protocol is not a list of words");
+            }
+            24 if is("Sec-WebSocket-Extensions") && !elements(value).all(is_extension) => {
+                return malformed("Sec-WebSocket-Extensions is not a list of extensions");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn once<'a>(
+    place: &mut Option<&'a [u8]>,
+    value: &'a [u8],
+    repeated: &'static str,
+) -> Result<(), HeadError> {
+    if place.replace(value).is_some() { malformed(repeated) } else { Ok(()) }
+}
+
+fn malformed<T>(why: &'static str) -> Result<T, HeadError> {
+    Err(HeadError::Malformed(why))
+}

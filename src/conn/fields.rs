@@ -1,0 +1,481 @@
+//! Header fields, read by their grammar (RFC 9110, section 5): fields that may stand once,
+//! lists, tokens, quoted text and parameters; host and port as in a URL (RFC 3986, section 3.2).
+//!
+//! The server and the command's clients read every field with what is here, so that all of
+//! them mean the same by a list, and none takes what the grammar does not allow.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The header fields of one head.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a>(&'a [httparse::Header<'a>]);
+
+/// A field is not as its grammar has it, such as one that may stand once and is there twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadField;
+
+impl<'a> Fields<'a> {
+    /// The fields that httparse has found.
+    pub fn new(fields: &'a [httparse::Header<'a>]) -> Self {
+        Fields(fields)
+    }
+
+    /// The values of all fields of that name, in order. Names have no letter case.
+    pub fn lines(self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        let named = self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
+        named.map(|field| field.value)
+    }
+
+    /// The value of a field that may stand once (RFC 9110, section 5.3).
+    ///
+    /// # Errors
+    /// When it stands there more than once, also with the same value.
+    pub fn once(self, name: &str) -> Result<Option<&'a [u8]>, BadField> {
+        let mut lines = self.lines(name);
+        let first = lines.next();
+        if lines.next().is_some() { Err(BadField) } else { Ok(first) }
+    }
+
+    /// The elements of a list, which may be spread over several fields of that name.
+    pub fn list(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.lines(name).flat_map(elements)
+    }
+
+    /// Whether a list has an element that is this token, in any letter case.
+    pub fn lists(self, name: &str, token: &str) -> bool {
+        self.list(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The length that `Content-Length` tells (RFC 9110, section 8.6); `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is repeated or is not a number, such as `5, 5` or `+5`.
+    pub fn content_length(self) -> Result<Option<u64>, BadField> {
+        match self.once("Content-Length")? {
+            None => Ok(None),
+            Some(value) => number(value).map(Some).ok_or(BadField),
+        }
+    }
+}
+
+/// The elements of a list within one field value (RFC 9110, section 5.6.1): empty ones are left
+/// out, and a comma in quoted text separates nothing. Of quoted text that does not end, all the
+/// rest is one element.
+pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let end = end_of_element(bytes);
+        rest = (end < bytes.len()).then(|| &bytes[end + 1..]);
+        Some(trim(&bytes[..end]))
+    })
+    .filter(|element| !element.is_empty())
+}
+
+fn end_of_element(bytes: &[u8]) -> usize {
+    let (mut at, mut quoted) = (0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b',' if !quoted => return at,
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => at += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Without the white space that may stand around an element (RFC 9110, section 5.6.3).
+pub fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Which bytes a token may have (RFC 9110, section 5.6.2).
+const TOKEN: [bool; 256] = {
+    let (mut table, mut at) = ([false; 256], 0);
+    while at < 256 {
+        table[at] = (at as u8).is_ascii_alphanumeric();
+        at += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// Whether a token may have this byte.
+pub fn is_token_byte(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
+}
+
+/// Whether all of it is one token.
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+/// Decimal digits alone: no sign, no white space, nothing that does not fit.
+pub fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+}
+
+/// What is left of a value that is read from its beginning.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn token(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(self.0.len());
+        let (token, rest) = self.0.split_at(end);
+        self.0 = rest;
+        (!token.is_empty()).then_some(token)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.0.first() == Some(&byte);
+        self.0 = &self.0[usize::from(found)..];
+        found
+    }
+
+    fn spaces(&mut self) {
+        while let [b' ' | b'\t', rest @ ..] = self.0 {
+            self.0 = rest;
+        }
+    }
+
+    /// Quoted text (RFC 9110, section 5.6.4), with its escapes taken out.
+    fn quoted(&mut self) -> Option<Vec<u8>> {
+        let (mut text, mut at) = (Vec::new(), 1);
+        if self.0.first() != Some(&b'"') {
+            return None;
+        }
+        loop {
+            let byte = match *self.0.get(at)? {
+                b'"' => break,
+                b'\\' => {
+                    at += 1;
+                    *self.0.get(at)?
+                }
+                byte => byte,
+            };
+            if byte.is_ascii_control() && byte != b'\t' {
+                return None;
+            }
+            text.push(byte);
+            at += 1;
+        }
+        self.0 = &self.0[at + 1..];
+        Some(text)
+    }
+}
+
+/// Whether it is an element of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1): a name and
+/// parameters, whose values are tokens, also where they are quoted.
+pub fn is_extension(element: &[u8]) -> bool {
+    let mut rest = Cursor(element);
+    if rest.token().is_none() {
+        return false;
+    }
+    loop {
+        rest.spaces();
+        if rest.0.is_empty() {
+            return true;
+        }
+        if !rest.take(b';') {
+            return false;
+        }
+        rest.spaces();
+        if rest.token().is_none() {
+            return false;
+        }
+        rest.spaces();
+        if rest.take(b'=') {
+            rest.spaces();
+            let is_value = match rest.0.first() {
+                Some(b'"') => rest.quoted().is_some_and(|text| is_token(&text)),
+                _ => rest.token().is_some(),
+            };
+            if !is_value {
+                return false;
+            }
+        }
+    }
+}
+
+/// Type and subtype of a `Content-Type` (RFC 9110, section 8.3), without its parameters; `None`
+/// when it is not written as one.
+pub fn media_type(value: &[u8]) -> Option<&str> {
+    let mut rest = Cursor(value);
+    rest.token()?;
+    if !rest.take(b'/') {
+        return None;
+    }
+    rest.token()?;
+    let end = value.len() - rest.0.len();
+    loop {
+        rest.spaces();
+        if rest.0.is_empty() {
+            return std::str::from_utf8(&value[..end]).ok();
+        }
+        if !rest.take(b';') {
+            return None;
+        }
+        rest.spaces();
+        if rest.0.is_empty() || rest.0[0] == b';' {
+            continue;
+        }
+        rest.token()?;
+        if !rest.take(b'=') {
+            return None;
+        }
+        if rest.token().is_none() {
+            rest.quoted()?;
+        }
+    }
+}
+
+/// Whether it is an element of `Upgrade` (RFC 9110, section 7.8): a protocol's name, perhaps
+/// with a version.
+pub fn is_protocol(element: &[u8]) -> bool {
+    let mut rest = Cursor(element);
+    let named = rest.token().is_some() && (!rest.take(b'/') || rest.token().is_some());
+    named && rest.0.is_empty()
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), empty when none follows;
+/// `None` for another scheme. Schemes have no letter case (RFC 9110, section 11.1).
+pub fn bearer(value: &[u8]) -> Option<&str> {
+    let mut rest = Cursor(value);
+    let scheme = rest.token()?;
+    let ends = matches!(rest.0.first(), None | Some(b' '));
+    let is_bearer = ends && scheme.eq_ignore_ascii_case(b"Bearer");
+    std::str::from_utf8(trim(rest.0)).ok().filter(|_| is_bearer)
+}
+
+/// Host and port, as in `Host` or in a URL, without a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// A name, which may be empty, or an address; an IPv6 one keeps its brackets.
+    pub host: &'a str,
+    /// `None` where it is not told.
+    pub port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// Reads `host`, `host:` or `host:port` (RFC 3986, section 3.2); `None` for anything else, a
+    /// user before the host among it.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (host, rest) = if text.starts_with('[') {
+            let (host, rest) = text.split_at(text.find(']')? + 1);
+            host[1..host.len() - 1].parse::<Ipv6Addr>().ok()?;
+            (host, rest)
+        } else {
+            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (host, is_name(host.as_bytes()).then_some(rest)?)
+        };
+        let port = match rest.strip_prefix(':') {
+            None | Some("") => None,
+            Some(digits) => Some(number(digits.as_bytes())?),
+        };
+        (rest.is_empty() || rest.starts_with(':')).then_some(Authority { host, port })
+    }
+}
+
+/// The address that a host is, if it is no name; an IPv4 address that is mapped into IPv6 counts
+/// as itself.
+pub fn address(host: &str) -> Option<IpAddr> {
+    let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse().ok().map(IpAddr::V6),
+        None => host.parse().ok().map(IpAddr::V4),
+    };
+    address.map(|address| address.to_canonical())
+}
+
+/// Whether two hosts are the same name or the same address.
+pub fn is_same_host(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+        || address(one).is_some_and(|address_of_one| address(other) == Some(address_of_one))
+}
+
+/// A host's name (RFC 3986, section 3.2.2): unreserved characters, those that separate within a
+/// part, and percent escapes.
+fn is_name(bytes: &[u8]) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+    let mut rest = bytes;
+    loop {
+        match rest {
+            [] => return true,
+            [b'%', high, low, after @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                rest = after;
+            }
+            [byte, after @ ..] if plain(*byte) => rest = after,
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(value: &str) -> Vec<&str> {
+        elements(value.as_bytes()).map(|it| std::str::from_utf8(it).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_list_is_split_at_commas_outside_of_quoted_text() {
+        assert_eq!(list("a, b,\tc"), ["a", "b", "c"]);
+        assert_eq!(list(" , ,a,, b ,"), ["a", "b"]);
+        assert_eq!(list(r#"a;x="1,2", b"#), [r#"a;x="1,2""#, "b"]);
+        assert_eq!(list(r#"a;x="\",", b"#), [r#"a;x="\",""#, "b"]);
+        assert_eq!(list(r#"a, "b, c"#), ["a", r#""b, c"#], "quoted text that does not end");
+        assert_eq!(list(r#""a\"#), [r#""a\"#]);
+        assert_eq!(list(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_field_of_several_lines_is_one_list_and_a_single_one_is_refused() {
+        let line = |name, value: &'static str| httparse::Header { name, value: value.as_bytes() };
+        let lines = [line("A", "x, y"), line("B", "1"), line("a", "z")];
+        let fields = Fields::new(&lines);
+        assert_eq!(fields.list("A").collect::<Vec<_>>(), [b"x", b"y", b"z"]);
+        assert!(fields.lists("a", "Z") && !fields.lists("a", "1"));
+        assert_eq!(fields.once("A"), Err(BadField));
+        assert_eq!(fields.once("b"), Ok(Some(&b"1"[..])));
+        assert_eq!(fields.once("c"), Ok(None));
+    }
+
+    #[test]
+    fn a_length_is_digits_and_told_once() {
+        let told = |values: &[&'static str]| {
+            let lines: Vec<_> = values
+                .iter()
+                .map(|value| httparse::Header { name: "content-length", value: value.as_bytes() })
+                .collect();
+            Fields::new(&lines).content_length()
+        };
+        assert_eq!(told(&[]), Ok(None));
+        assert_eq!(told(&["005"]), Ok(Some(5)));
+        for bad in [&["5, 5"][..], &["+5"], &["5", "5"], &["-1"], &[""], &["5 5"], &["0x5"]] {
+            assert!(told(bad).is_err(), "{bad:?}");
+        }
+        assert!(told(&["18446744073709551616"]).is_err(), "more than 64 bits");
+        assert_eq!(number::<u16>(b"+80"), None);
+        assert_eq!(number::<u16>(b"65536"), None);
+        assert_eq!(number::<u16>(b"080"), Some(80));
+    }
+
+    #[test]
+    fn extensions_are_names_with_parameters_that_are_tokens() {
+        for good in [
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate;server_max_window_bits=10 ; x",
+            r#"a; b="c""#,
+            r#"a; b="\c""#,
+            "a; b = c",
+        ] {
+            assert!(is_extension(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ";", "a;", "a b", "a;=b", "a;b=", r#"a;b="c d""#, r#"a;b="c"#, "a/b", "é"]
+        {
+            assert!(!is_extension(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_told_without_its_parameters() {
+        for (value, media) in [
+            ("application/json", "application/json"),
+            ("Application/JSON ; charset=utf-8", "Application/JSON"),
+            (r#"a/b;x="a;b, c";"#, "a/b"),
+            ("a/b; ;y=z", "a/b"),
+        ] {
+            assert_eq!(media_type(value.as_bytes()), Some(media), "{value}");
+        }
+        for bad in ["", "json", "a/", "/b", "a /b", "a/b c", "a/b;x", "a/b;x= y", "a/b, a/b", "a/é"]
+        {
+            assert_eq!(media_type(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn protocols_have_names_and_perhaps_versions() {
+        assert!(is_protocol(b"websocket") && is_protocol(b"HTTP/2.0"));
+        for bad in ["", "/1", "a/", "a/b/c", "a b", "webs\u{f6}cket", "a;b"] {
+            assert!(!is_protocol(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_follows_its_scheme_in_any_letter_case() {
+        assert_eq!(bearer(b"Bearer abc"), Some("abc"));
+        assert_eq!(bearer(b"bEARER   abc"), Some("abc"));
+        assert_eq!(bearer(b"Bearer"), Some(""));
+        for bad in
+            ["Basic abc", "Bearerabc", "Bearer\tabc", "Bearer=abc", "", " ", "Bearer \u{e9}x"]
+        {
+            let taken = bearer(bad.as_bytes());
+            assert!(taken.is_none() || bad.ends_with('x'), "{bad}: {taken:?}");
+        }
+        assert_eq!(bearer(b"Bearer \xff"), None);
+    }
+
+    #[test]
+    fn host_and_port_are_read_or_refused() {
+        let ok = |text: &'static str, host, port| {
+            assert_eq!(Authority::parse(text.as_bytes()), Some(Authority { host, port }), "{text}");
+        };
+        ok("a.b", "a.b", None);
+        ok("a_b:8080", "a_b", Some(8080));
+        ok("a:", "a", None);
+        ok("a:080", "a", Some(80));
+        ok("[::1]:9", "[::1]", Some(9));
+        ok("[::1]", "[::1]", None);
+        ok("", "", None);
+        ok("%61", "%61", None);
+        for bad in [
+            "u@a",
+            "a:+80",
+            "a:65536",
+            "a:b",
+            "a b",
+            "a/b",
+            "[::1",
+            "[::1]x",
+            "[a]",
+            "::1",
+            "[]",
+            "a:1:2",
+            "a?",
+            "%6",
+            "%zz",
+            "é",
+            "a\\b",
+            "<a>",
+            "[fe80::1%25eth0]",
+            "[::1]:-1",
+            "a#",
+        ] {
+            assert_eq!(Authority::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        assert!(is_same_host("[::1]", "[0:0:0:0:0:0:0:1]"));
+        assert!(is_same_host("[::ffff:10.0.0.1]", "10.0.0.1"));
+        assert!(is_same_host("A.b", "a.B"));
+        assert!(!is_same_host("a", "b") && !is_same_host("[::1]", "[::2]"));
+        assert_eq!(address("::1"), None);
+    }
+}
