@@ -77,8 +77,8 @@ pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, S
 pub use hub::{
     Accept, Closes, Config, ConfigError, ConnId, Devices, Distributions, FrameKind, GroupError,
     Handler, Happened, Histogram, Hub, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER,
-    MAX_TRACED, OpenError, Pending, Phases, Printable, Refused, Reject, Reply, SURPLUS, Sent, Sink,
-    Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
+    MAX_TRACED, OpenError, Overdue, Pending, Phases, Printable, Refused, Reject, Reply, SURPLUS,
+    Sent, Sink, Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
 };
 pub use relay::{Counters, Observer, Relay, RelayConfig};
 #[cfg(feature = "tickets")]

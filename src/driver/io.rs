@@ -72,17 +72,40 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
+    /// Judges connections whose deadline has passed. What they have sent may wait in
+    /// their sockets, and a socket that was full may take bytes again, without an event
+    /// so far: the process may have been stopped, more sockets may be ready than one
+    /// poll returns, or a signal may have ended the poll. So each is read, and written
+    /// to if it was full, before it is judged.
+    pub(super) fn judge(&mut self) {
+        while let Some(overdue) = self.hub.pop_overdue() {
+            let conn = overdue.conn();
+            self.read(conn);
+            if let Some(wrote) = self.hub.retry(&mut self.sockets, conn) {
+                self.wrote(conn, wrote);
+            }
+            let all_read = self.marks.get(conn.index()).is_none_or(|it| !it.has(Marks::QUEUED));
+            self.hub.judge(&mut self.handler, overdue, all_read);
+        }
+    }
+
     /// Writes to connections that have something to send, once each, within
     /// the turn's budget. The rest keeps its place for the next turn.
     pub(super) fn flush(&mut self) {
         let mut budget = self.hub.config().writes_per_turn;
         while let Some((conn, wrote)) = self.hub.write(&mut self.sockets, &mut budget) {
-            match wrote {
-                Wrote::Done => {}
-                Wrote::ShutdownWrite => self.shutdown_write(conn),
-                Wrote::Blocked => self.register(conn, true),
-                Wrote::Unblocked => self.unblock(conn),
-            }
+            self.wrote(conn, wrote);
+        }
+    }
+
+    /// Does for a socket what follows from a write.
+    #[inline]
+    fn wrote(&mut self, conn: ConnId, wrote: Wrote) {
+        match wrote {
+            Wrote::Done => {}
+            Wrote::ShutdownWrite => self.shutdown_write(conn),
+            Wrote::Blocked => self.register(conn, true),
+            Wrote::Unblocked => self.unblock(conn),
         }
     }
 

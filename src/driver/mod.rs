@@ -241,6 +241,10 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// at most one write for each connection that has something to send, and
     /// frees what has ended.
     ///
+    /// A connection whose deadline has passed is read before it is judged, whatever
+    /// the poll has returned: what it has sent may wait in its socket after the process
+    /// was stopped, behind a full batch of events, or when a signal has ended the poll.
+    ///
     /// Call it once after the events of a poll, or after anything was sent
     /// from outside a callback; then sleep no longer than
     /// [`Driver::next_deadline`]. Extra calls are harmless.
@@ -251,6 +255,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             self.queue_read(conn.index);
         }
         self.read_queued();
+        self.judge();
         self.accept();
         self.flush();
         self.hub.end_turn();

@@ -176,6 +176,19 @@ impl Hub {
         Some((conn, self.after_write(conn, offered, result)))
     }
 
+    /// Writes to a connection whose socket was full the last time, once: it may take bytes
+    /// by now though no event has said so yet. `None` when it was not full.
+    pub(crate) fn retry<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Option<Wrote> {
+        let record = self.resolve(conn)?;
+        if !record.flags.has(Flags::BLOCKED) || record.phase == Phase::Ended {
+            return None;
+        }
+        self.settle_walk();
+        self.writable(conn);
+        let record = self.resolve(conn).filter(|record| !record.out.is_empty())?;
+        (record.phase != Phase::Ended).then(|| self.write_one(sink, conn))
+    }
+
     fn write_one<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Wrote {
         let index = conn.index as usize;
         let out = &self.conns[index].out;

@@ -52,6 +52,7 @@ pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
 pub use phases::Phases;
 pub use stats::{Closes, Stats, Statuses};
+pub use timers::Overdue;
 pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 
 /// Names one connection for ever: a slot and the serial of its use. It may be
@@ -99,7 +100,8 @@ struct Timeouts {
 ///
 /// **Whoever runs it,** a [`Driver`](crate::Driver) or a simulator, alone calls
 /// the rest. In one turn: [`open`](Hub::open) and [`receive`](Hub::receive) for
-/// what has come; [`tick`](Hub::tick); [`pop_dirty`](Hub::pop_dirty),
+/// what has come; [`tick`](Hub::tick); [`pop_overdue`](Hub::pop_overdue) and
+/// [`judge`](Hub::judge) for those whose time is over; [`pop_dirty`](Hub::pop_dirty),
 /// [`pending`](Hub::pending) and [`sent`](Hub::sent) for what is to be written,
 /// or [`write`](Hub::write), which is all of them and what a server does;
 /// [`end_turn`](Hub::end_turn); [`reap`](Hub::reap) until it returns `None`.
@@ -162,6 +164,10 @@ pub struct Hub {
     readable: Vec<u32>,
     /// Wait for the next tick to have their deadline set.
     untimed: Vec<ConnId>,
+    /// Their deadline has passed; they are judged when their sockets have been read.
+    overdue: Vec<Overdue>,
+    /// When the loop came back from its last absence, in milliseconds; 0 for never.
+    returned_at: u64,
     /// To be told that their queue has drained.
     drained: Vec<ConnId>,
     /// What is left of the turn's work budget.
@@ -226,6 +232,8 @@ impl Hub {
             paused: VecDeque::new(),
             readable: Vec::new(),
             untimed: Vec::new(),
+            overdue: Vec::new(),
+            returned_at: 0,
             drained: Vec::new(),
             work: config.work_per_turn.div_ceil(2),
             pressed: 0,

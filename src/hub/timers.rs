@@ -4,6 +4,11 @@
 //! A sign of life is one store; the wheel keeps the old deadline, and when that
 //! comes due the true one is looked at. Only a deadline that moves to an
 //! earlier time is armed at once.
+//!
+//! A deadline that has passed does not say that a peer is silent or late: the
+//! proof that it is not may wait in its socket. So [`Hub::tick`] only finds out
+//! whose deadline has passed, whoever has the sockets reads them, and
+//! [`Hub::judge`] decides after that.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +16,48 @@ use crate::conn::close::CloseReason;
 use crate::conn::frame::PING;
 use crate::conn::{Connection, Flags, Phase};
 
-use super::{ConnId, Handler, Hub};
+use super::{ConnId, Handler, Hub, Timeouts};
 
 /// Timers looked at per turn. More are due only when very many connections
 /// were opened within one tick of the wheel.
 const TIMERS_PER_TURN: u32 = 4_096;
+/// Connections per turn that are read because their deadline has passed. The others
+/// have their turn in the next one.
+const JUDGED_PER_TURN: usize = 1_024;
+/// When a connection is looked at again that could not be judged, in milliseconds: not
+/// all that waits for it has been handled.
+const LOOK_AGAIN_MS: u64 = 100;
+/// A loop that comes this much later than the earliest deadline, in milliseconds, was
+/// absent: its process was stopped or its machine suspended.
+const ABSENCE_MS: u64 = 5_000;
+/// A loop that is as late again within so many milliseconds is slow and not absent.
+/// Otherwise a loop that is always late would never judge anybody.
+const NEXT_ABSENCE_MS: u64 = 60_000;
+
+/// A connection whose deadline has passed. It is silent or late only if there is nothing
+/// from it in its socket either: see [`Hub::pop_overdue`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "it is only judged by `Hub::judge`"]
+pub struct Overdue {
+    conn: ConnId,
+    /// In which phase it was late.
+    phase: Phase,
+    /// The deadline it has until it is judged. Any other was set for a new reason.
+    armed: Option<u64>,
+}
+
+impl Overdue {
+    /// The connection.
+    pub fn conn(&self) -> ConnId {
+        self.conn
+    }
+}
 
 impl Hub {
-    /// Does what is due: expires and pings connections, goes on parsing what
-    /// a spent budget left over, and renews the turn's budget. Call it once a
-    /// turn, before writing. Callbacks run from here.
+    /// Does what is due: pings connections, finds those whose time is over, goes on
+    /// parsing what a spent budget left over, and renews the turn's budget. Call it
+    /// once a turn, before writing, and [`Hub::pop_overdue`] after it. Callbacks run
+    /// from here.
     pub fn tick<H: Handler>(&mut self, handler: &mut H, now: Instant) {
         self.set_now(now);
         // Half of the work for those who have waited, half for what arrives: a
@@ -31,12 +68,19 @@ impl Hub {
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
+        // Those that nobody has judged come again.
+        self.overdue.clear();
         if let Some(due) = self.wheel.next_deadline().filter(|due| *due <= self.now) {
             self.distributions.timer_lag.note(self.now - due);
-        }
-        let mut budget = TIMERS_PER_TURN;
-        while let Some(index) = self.wheel.pop_due(self.now, &mut budget) {
-            self.due(handler, index);
+            if self.now - due >= ABSENCE_MS {
+                self.come_back();
+            }
+            let mut budget = TIMERS_PER_TURN;
+            while self.overdue.len() < JUDGED_PER_TURN
+                && let Some(index) = self.wheel.pop_due(self.now, &mut budget)
+            {
+                self.due(index);
+            }
         }
         self.resume(handler);
         self.work = self.allowance(self.work.max(share));
@@ -46,6 +90,93 @@ impl Hub {
             }
         }
         self.tell_traced(handler);
+    }
+
+    /// A connection whose deadline has passed. Before anything is done to it, hand over
+    /// what waits in its socket: call [`Hub::receive`] for what can be read,
+    /// [`Hub::input_ended`] for the end of the stream, and write what is pending if the
+    /// socket takes bytes again. Then call [`Hub::judge`]. Whoever runs the hub does this
+    /// after each [`Hub::tick`] until it returns `None`: without it nobody is ever silent
+    /// or late.
+    pub fn pop_overdue(&mut self) -> Option<Overdue> {
+        while let Some(overdue) = self.overdue.pop() {
+            if self.resolve(overdue.conn).is_some_and(|conn| conn.phase != Phase::Ended) {
+                return Some(overdue);
+            }
+        }
+        None
+    }
+
+    /// Ends a connection whose deadline has passed, unless what was handed over since
+    /// [`Hub::pop_overdue`] has given it a new one. `all_read` is false when its socket
+    /// has more to read, which [`Hub::may_read`] would allow: then it is looked at again a
+    /// moment later. Callbacks run from here.
+    pub fn judge<H: Handler>(&mut self, handler: &mut H, overdue: Overdue, all_read: bool) {
+        let Overdue { conn, phase, armed } = overdue;
+        let Some(record) = self.resolve(conn) else { return };
+        let index = conn.index;
+        // What waits here, unparsed, counts as what waits in the socket.
+        let all_read = all_read && !record.flags.has(Flags::PAUSED);
+        let has_moved_on = record.phase != phase || self.wheel.deadline(index) != armed;
+        match record.phase {
+            Phase::Open if all_read => self.open_due(index),
+            Phase::Head if has_moved_on || !all_read => {}
+            Phase::Head if self.is_uploading(index) => self.upload_due(handler, index),
+            // An answer that the socket has not refused will be written in this turn.
+            Phase::Head
+                if record.flags.has(Flags::ANSWERING) && !record.flags.has(Flags::BLOCKED) => {}
+            Phase::Head => self.end(index, CloseReason::HandshakeTimeout),
+            // What still arrives is thrown away, so it need not be read to its end.
+            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining if !has_moved_on => {
+                self.end_closing(index);
+            }
+            _ => {}
+        }
+    }
+
+    /// When the loop that runs the hub came back from its last absence; `None` if it never
+    /// was absent. It counts as absent when it comes more than five seconds later than
+    /// [`Hub::next_deadline`] has asked: its process was stopped or its machine suspended.
+    pub fn returned_at(&self) -> Option<Instant> {
+        let after = Duration::from_millis(self.returned_at);
+        (self.returned_at > 0).then_some(self.origin + after)
+    }
+
+    /// The loop was absent. Peers could not reach it, and what they have sent may not
+    /// have arrived again: nothing is judged by time that passed meanwhile. Open
+    /// connections that have been silent for long are pinged and have until the idle
+    /// timeout to answer, all others have the whole time of their phase again.
+    #[cold]
+    fn come_back(&mut self) {
+        if self.returned_at > 0 && self.now < self.returned_at + NEXT_ABSENCE_MS {
+            return;
+        }
+        self.returned_at = self.now;
+        let Timeouts { handshake, message, close, .. } = self.timeouts;
+        let indices: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        for index in indices {
+            let uploading = self.is_uploading(index);
+            let conn = &mut self.conns[index as usize];
+            let time = match conn.phase {
+                Phase::Open => {
+                    conn.flags.clear(Flags::PINGED);
+                    if let Some(inbound) = conn.inbound.as_mut().filter(|it| it.started > 0) {
+                        inbound.started = self.now.max(1);
+                    }
+                    self.arm_open(index);
+                    continue;
+                }
+                Phase::Head if uploading => message,
+                Phase::Head => handshake,
+                Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => close,
+                Phase::Held | Phase::Ended => continue,
+            };
+            let at = self.now.saturating_add(time);
+            if self.wheel.deadline(index).is_some_and(|armed| armed < at) {
+                self.wheel.disarm(index);
+                self.arm(index, at);
+            }
+        }
     }
 
     /// When [`Hub::tick`] has to be called next at the latest. Early calls are
@@ -91,7 +222,7 @@ impl Hub {
 
     fn open_deadline(&self, index: u32, conn: &Connection) -> u64 {
         let ping = if conn.flags.has(Flags::PINGED) { u64::MAX } else { self.timeouts.ping };
-        let silence = conn.alive().saturating_add(ping.min(self.timeouts.idle));
+        let silence = self.alive(conn).saturating_add(ping.min(self.timeouts.idle));
         silence
             .min(self.message_deadline(conn))
             .min(self.end_of_right(index))
@@ -132,44 +263,74 @@ impl Hub {
         }
     }
 
+    /// Since when a connection has been silent. Time does not count in which the loop
+    /// was absent.
+    fn alive(&self, conn: &Connection) -> u64 {
+        let Timeouts { ping, idle, .. } = self.timeouts;
+        // It is asked before it is judged, if there are pings.
+        let asked_after = if ping < idle { ping } else { 0 };
+        conn.alive().max(self.returned_at.saturating_sub(asked_after))
+    }
+
     /// The deadline that was armed for a connection has come.
-    fn due<H: Handler>(&mut self, handler: &mut H, index: u32) {
+    fn due(&mut self, index: u32) {
         match self.conns[index as usize].phase {
-            Phase::Open => self.open_due(index),
-            Phase::Head if self.is_uploading(index) => self.upload_due(handler, index),
-            Phase::Head => self.end(index, CloseReason::HandshakeTimeout),
-            Phase::Held => self.refuse_held(index),
-            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
-                self.end_closing(index)
+            Phase::Open => self.open_may_be_due(index),
+            Phase::Head | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
+                self.set_overdue(index);
             }
+            Phase::Held => self.refuse_held(index),
             Phase::Ended => {}
         }
     }
 
-    fn open_due(&mut self, index: u32) {
+    /// Has a connection looked at before it is judged.
+    fn set_overdue(&mut self, index: u32) {
+        self.wheel.disarm(index);
+        self.wheel.arm(index, self.now.saturating_add(LOOK_AGAIN_MS));
         let conn = &self.conns[index as usize];
-        let silent = self.now - conn.alive().min(self.now);
+        let armed = self.wheel.deadline(index);
+        let conn_id = ConnId { index, serial: conn.serial };
+        self.overdue.push(Overdue { conn: conn_id, phase: conn.phase, armed });
+    }
+
+    /// The deadline of an open connection has come, which may have been extended since.
+    fn open_may_be_due(&mut self, index: u32) {
+        let conn = &self.conns[index as usize];
+        let silent = self.now - self.alive(conn).min(self.now);
         if self.end_of_right(index) <= self.now {
             self.stats.expired += 1;
             self.close_with(index, CloseReason::Expired);
-        } else if self.message_deadline(conn) <= self.now {
-            self.close_with(index, CloseReason::MessageTimeout);
-        } else if silent >= self.timeouts.idle {
-            self.stats.idle += 1;
-            self.close_with(index, CloseReason::Idle);
+        } else if self.pays_off(index) {
+            // It is not silent: what it has sent waits here, or unread.
+            let conn = &mut self.conns[index as usize];
+            (conn.heard, conn.written) = (self.now, 0);
+            self.paused.push_back(ConnId { index, serial: conn.serial });
+            self.arm_open(index);
+        } else if self.message_deadline(conn) <= self.now || silent >= self.timeouts.idle {
+            self.set_overdue(index);
         } else {
-            if self.pays_off(index) {
-                // It is not silent: what it has sent waits here, or unread.
-                let conn = &mut self.conns[index as usize];
-                (conn.heard, conn.written) = (self.now, 0);
-                self.paused.push_back(ConnId { index, serial: conn.serial });
-                return self.arm_open(index);
-            }
             if silent >= self.timeouts.ping && !conn.flags.has(Flags::PINGED) {
                 self.stats.pings += 1;
                 self.conns[index as usize].flags.set(Flags::PINGED);
                 self.queue_control(index, PING, b"");
             }
+            self.arm_open(index);
+        }
+    }
+
+    /// The socket of an open connection has been read: it is silent or late now, or its
+    /// deadline is a later one.
+    fn open_due(&mut self, index: u32) {
+        let conn = &self.conns[index as usize];
+        let silent = self.now - self.alive(conn).min(self.now);
+        if self.message_deadline(conn) <= self.now {
+            self.close_with(index, CloseReason::MessageTimeout);
+        } else if silent >= self.timeouts.idle {
+            self.stats.idle += 1;
+            self.close_with(index, CloseReason::Idle);
+        } else {
+            self.wheel.disarm(index);
             self.arm_open(index);
         }
     }

@@ -132,6 +132,8 @@ fn a_peer_that_never_takes_the_close_is_dropped_in_time() {
     let mut rig = Rig::new(|config| config.close_timeout = Duration::from_secs(3));
     let client = rig.connect("a");
     let conn = rig.conn(&client);
+    // Once when it is written, once more before the time is over.
+    client.script(Output::Error(ErrorKind::WouldBlock));
     client.script(Output::Error(ErrorKind::WouldBlock));
     rig.hub().close(conn, 1000, "");
     rig.tick();

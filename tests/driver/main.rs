@@ -8,6 +8,7 @@ mod accepting;
 mod closing;
 mod crowd;
 mod fake;
+mod lateness;
 mod measured;
 mod random;
 mod reading;

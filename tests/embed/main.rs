@@ -4,4 +4,5 @@
 mod support;
 
 mod host;
+mod lateness;
 mod moved;

@@ -9,6 +9,7 @@ pub struct Coverage(BTreeMap<String, u64>);
 /// What has to have happened at least once over all seeds.
 const REQUIRED: &[&str] = &[
     "503",
+    "absences",
     "acted in on_close",
     "acted in on_drain",
     "acted in on_message",

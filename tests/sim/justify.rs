@@ -14,6 +14,10 @@ impl Watched {
     /// Brings the shadow up to what the hub shows, and justifies each step.
     pub fn sync(&mut self, hub: &Hub) {
         assert_eq!(self.opening, None, "let in, but not opened");
+        if self.during == During::Tick && hub.returned_at() != self.returned_at {
+            self.returned_at = hub.returned_at();
+            self.shadow.come_back();
+        }
         let pong = |conn: &Conn| conn.inbound.front().is_some_and(|i| matches!(i.what, In::Pong));
         let differs = |(id, conn): &(&ConnId, &Conn)| {
             let same = hub.is_open(**id) && hub.queued(**id) == conn.expected.len();
@@ -151,6 +155,9 @@ impl Watched {
         };
         for (id, conn) in &self.shadow.conns {
             if conn.state != State::Open {
+                continue;
+            }
+            if self.shadow.now <= conn.looked_at_again {
                 continue;
             }
             let silent = self.shadow.now - conn.maybe_alive;

@@ -114,6 +114,8 @@ pub struct Conn {
     pub writes_are_life: Known,
     /// Whether it was pinged and has not been alive since.
     pub pinged: Known,
+    /// Until then it is not judged: what it has sent waits.
+    pub looked_at_again: u64,
     pub message_queued: bool,
     pub blocked: bool,
     pub was_blocked: bool,
@@ -192,6 +194,23 @@ pub struct Shadow {
 }
 
 impl Shadow {
+    /// The loop was absent: silence before it does not count, but whoever has been silent
+    /// for long is asked at once.
+    pub fn come_back(&mut self) {
+        self.cover.count("absences");
+        let ping = self.config.ping_after;
+        let asked = !ping.is_zero()
+            && (self.config.idle_timeout.is_zero() || ping < self.config.idle_timeout);
+        let alive = self.now.saturating_sub(if asked { ping.as_millis() as u64 } else { 0 });
+        for conn in self.conns.values_mut() {
+            conn.pinged = Known::No;
+            conn.alive = conn.alive.max(alive);
+            conn.maybe_alive = conn.maybe_alive.max(alive);
+            conn.ending = conn.ending.map(|_| self.now);
+            conn.handled_at = self.now;
+        }
+    }
+
     pub fn new(config: Config) -> Self {
         Shadow {
             config,
@@ -222,6 +241,7 @@ impl Shadow {
             maybe_alive: self.now,
             writes_are_life: Known::No,
             pinged: Known::No,
+            looked_at_again: 0,
             message_queued: false,
             blocked: false,
             was_blocked: false,

@@ -12,7 +12,7 @@ use longlink::{
 use super::justify::pending;
 use super::parking::Verdict;
 use super::rng::Rng;
-use super::shadow::{In, Known, Op, Say, Shadow, State};
+use super::shadow::{In, Known, Op, Say, Shadow, State, TICK};
 use super::world::{Note, Watch};
 
 /// Which call of the hub's is running.
@@ -31,6 +31,8 @@ pub struct Watched {
     pub during: During,
     /// The hub holds more than it may: it is about to end some.
     pub over: bool,
+    /// When the loop was last absent, as the hub has it.
+    pub returned_at: Option<std::time::Instant>,
     pub opening: Option<ConnId>,
     /// Ids of the past, by slot.
     pub gone: HashMap<usize, ConnId>,
@@ -39,7 +41,9 @@ pub struct Watched {
 impl Watched {
     pub fn new(shadow: Shadow, relay: Option<Relay>, rng: Rng) -> Self {
         let gone = HashMap::new();
-        Watched { shadow, relay, rng, during: During::Events, over: false, opening: None, gone }
+        let during = During::Events;
+        let returned_at = None;
+        Watched { shadow, relay, rng, during, over: false, returned_at, opening: None, gone }
     }
 
     fn handle(&mut self, hub: &mut Hub, id: ConnId, ops: &[Op]) {
@@ -445,6 +449,10 @@ impl Watch for Watched {
             Note::Writable(id) => {
                 let conn = self.shadow.conn_mut(id);
                 conn.was_blocked |= std::mem::take(&mut conn.blocked);
+            }
+            Note::Postponed(id) => {
+                let now = self.shadow.now;
+                self.shadow.conn_mut(id).looked_at_again = now + 100 + TICK;
             }
             Note::Ticking => {
                 self.during = During::Tick;

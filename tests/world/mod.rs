@@ -38,6 +38,8 @@ pub enum Note<'a> {
     Blocked(ConnId),
     Writable(ConnId),
     Ticking,
+    /// It cannot be judged yet: what it has sent waits.
+    Postponed(ConnId),
     Ticked,
     EndingTurn,
     EndedTurn,
@@ -190,6 +192,7 @@ impl<H: Watch> World<H> {
         self.note(Note::Ticking);
         let now = self.instant();
         self.hub.tick(&mut self.handler, now);
+        self.judge();
         self.note(Note::Ticked);
         while let Some(conn) = self.hub.pop_readable() {
             if let Some(pipe) = self.at[conn.index()] {
@@ -296,6 +299,21 @@ impl<H: Watch> World<H> {
             if !self.pipes[pipe].closed {
                 self.read(pipe);
             }
+        }
+    }
+
+    /// Reads, and if need be writes to, those whose deadline has passed, and has them
+    /// judged: as the driver does.
+    fn judge(&mut self) {
+        while let Some(overdue) = self.hub.pop_overdue() {
+            let conn = overdue.conn();
+            let Some(pipe) = self.at[conn.index()] else { continue };
+            self.read(pipe);
+            let all_read = !self.pipes[pipe].queued;
+            if !all_read || !self.hub.may_read(conn) {
+                self.note(Note::Postponed(conn));
+            }
+            self.hub.judge(&mut self.handler, overdue, all_read);
         }
     }
 
