@@ -87,6 +87,10 @@ impl Hub {
         assert_eq!(pressed, self.pressed, "connections with much to write");
         assert_eq!(active, self.active, "connections that get what everyone gets");
         assert_eq!(blocked, self.blocked, "connections whose sockets are full");
+        for conn in self.traces.noted() {
+            let user = self.user(conn);
+            assert!(user.is_some_and(|user| self.is_traced(user)), "{conn:?}: an event of nobody");
+        }
         let held = self.arena.waiting();
         assert!(self.has_dirty() || held == 0, "{held} bytes that nobody will write");
         let members: usize = self.users.iter().map(|seat| self.check_seat(seat.get())).sum();

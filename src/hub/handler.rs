@@ -104,7 +104,8 @@ pub trait Handler {
 
     /// What connections of [traced](Hub::trace) users did, in its order, and how much more
     /// has happened than was kept. Called once a turn, and before each `on_close` of such a
-    /// connection.
+    /// connection. What the handler does to traced users in here is told in the next call:
+    /// answering every event without end would keep the loop busy without end.
     fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
         let _ = (hub, events, missed);
     }
@@ -270,11 +271,15 @@ impl From<Response> for Reply {
 /// ```
 pub struct Printable<'a>(pub &'a str);
 
+impl Printable<'_> {
+    /// The most characters that are shown.
+    pub(crate) const MOST: usize = 64;
+}
+
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 64;
         for (count, c) in self.0.chars().enumerate() {
-            if count == MOST {
+            if count == Self::MOST {
                 return f.write_str("…");
             }
             let shown = match c {

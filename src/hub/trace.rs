@@ -23,7 +23,7 @@ const MOST_EVENTS: usize = 256;
 /// Something that a traced user's connection did, or that was done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// Which connection. Its user, device and peer still answer.
+    /// Which connection. Its user, device and peer still answer while the handler is told.
     pub conn: ConnId,
     /// What happened.
     pub what: Happened,
@@ -73,7 +73,9 @@ pub enum FrameKind {
     Close,
 }
 
-/// Who is traced, and what has not been told yet.
+/// Who is traced, and what has not been told yet. Every event is of a connection that has not
+/// been freed and whose user is traced: a connection's events are told before it is freed, and
+/// those of a user are forgotten when the user is no longer traced.
 #[derive(Debug, Default)]
 pub struct Traces {
     users: Vec<CompactString>,
@@ -82,6 +84,11 @@ pub struct Traces {
 }
 
 impl Traces {
+    /// Whose events are to be told. For the invariants.
+    pub fn noted(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.events.iter().map(|event| event.conn)
+    }
+
     /// Whether a user is traced.
     pub fn has_user(&self, user: &str) -> bool {
         self.users.iter().any(|traced| traced == user)
@@ -89,7 +96,7 @@ impl Traces {
 
     /// Whether something is to be told.
     pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        !self.events.is_empty() || self.missed > 0
     }
 }
 
@@ -111,9 +118,16 @@ impl Hub {
         true
     }
 
-    /// Ends that.
+    /// Ends the trace of a user. [`Handler::on_trace`] is told nothing more of that user,
+    /// also not what had happened before and was not told yet.
     pub fn untrace(&mut self, user: &str) {
-        self.traces.users.retain(|traced| traced != user);
+        let Hub { conns, traces, .. } = self;
+        traces.users.retain(|traced| traced != user);
+        let is_kept = |index: u32| conns.get(index as usize).is_some_and(|conn| conn.user != user);
+        traces.events.retain(|event| is_kept(event.conn.index));
+        if traces.users.is_empty() {
+            traces.missed = 0;
+        }
         for conn in self.connections_of(user) {
             self.conns[conn.index as usize].flags.clear(Flags::NOTED);
         }
@@ -124,9 +138,10 @@ impl Hub {
         self.traces.has_user(user)
     }
 
-    /// Takes note of an event of a connection that is traced, or stands aside.
+    /// Takes note of an event of a connection that has [`Flags::NOTED`]. It may stand aside,
+    /// or be closing although its user is traced no longer: then nothing is noted.
     pub(super) fn note(&mut self, index: u32, what: Happened) {
-        if self.conns[index as usize].is_aside() {
+        if !self.traces.has_user(&self.conns[index as usize].user) {
             return;
         }
         if self.traces.events.len() < MOST_EVENTS {
@@ -167,7 +182,7 @@ impl Hub {
     pub(super) fn tell_traced<H: Handler>(&mut self, handler: &mut H) {
         // Whatever is sent has what is left of a broadcast's walk queued.
         let few = self.traces.events.len() < MOST_EVENTS / 2;
-        if self.traces.events.is_empty() || (self.walk.is_some() && few) {
+        if !self.traces.has_events() || (self.walk.is_some() && few) {
             return;
         }
         self.tell_all_traced(handler);
@@ -178,7 +193,9 @@ impl Hub {
         let mut events = std::mem::take(&mut self.traces.events);
         let missed = std::mem::take(&mut self.traces.missed);
         handler.on_trace(self, &events, missed);
+        // What has happened inside the callback is told next time.
         events.clear();
+        events.append(&mut self.traces.events);
         self.traces.events = events;
     }
 }

@@ -1,6 +1,6 @@
 //! One user is traced: what is told of it, and that nothing else changes.
 
-use longlink::{Happened, MAX_TRACED, TracedFrame};
+use longlink::{FrameKind, Happened, MAX_TRACED, TracedFrame};
 
 use crate::world::codec::{self, Got, frame};
 use crate::*;
@@ -141,4 +141,155 @@ fn a_flood_is_counted_and_users_are_bounded() {
     assert!(link.hub.trace("one more"));
     assert!(!link.hub.trace(""), "nobody");
     leak_check(link);
+}
+
+/// A handler that acts on what it is told: it looks up whose event that is, and sends
+/// something to whoever has opened.
+struct Acting {
+    relay: Relay,
+    /// What was told, and whether its connection still had a user.
+    told: Vec<(Happened, bool)>,
+    missed: u64,
+    /// How many texts a connection is sent whose opening is told.
+    sends: usize,
+    /// Whose trace begins when anything at all is told.
+    then: Option<&'static str>,
+}
+
+impl Handler for Acting {
+    fn on_upgrade(&mut self, h: &mut Hub, c: ConnId, u: Upgrade<'_>) -> Result<Accept, Reject> {
+        self.relay.on_upgrade(h, c, u)
+    }
+
+    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+        self.relay.on_message(hub, conn, message);
+    }
+
+    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
+        self.missed += missed;
+        for event in events {
+            self.told.push((event.what.clone(), hub.user(event.conn).is_some()));
+            if matches!(event.what, Happened::Opened { .. }) {
+                for _ in 0..self.sends {
+                    hub.send_text(event.conn, "you are watched");
+                }
+            }
+        }
+        if let Some(user) = self.then.take() {
+            hub.trace(user);
+        }
+    }
+}
+
+impl Watch for Acting {}
+
+fn acting(sends: usize) -> World<Acting> {
+    let relay = Relay::new(RelayConfig::default());
+    let acting = Acting { relay, told: Vec::new(), missed: 0, sends, then: None };
+    World::new(Config::default(), acting)
+}
+
+fn connect(link: &mut World<Acting>, user: &str) -> usize {
+    let pipe = link.connect().expect("room");
+    link.send(pipe, &codec::handshake(&format!("/websocket/{user}"), ""));
+    link.settle();
+    pipe
+}
+
+#[test]
+fn a_connection_is_never_told_of_after_it_was_freed() {
+    // The trace ends before or after the connection begins to close, and another may begin.
+    for (closed_first, again) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut link = acting(0);
+        link.hub.trace("A");
+        link.hub.trace("B");
+        let pipe = connect(&mut link, "A");
+        let conn = link.pipes[pipe].conn;
+        link.handler.told.clear();
+        link.hub.send_to_user("A", "x");
+        if closed_first {
+            link.hub.close(conn, 1000, "enough");
+        }
+        link.hub.untrace("A");
+        if again {
+            link.hub.trace("A");
+        }
+        link.hub.check_invariants();
+        link.hub.abort(conn);
+        // As a driver does it in the second half of its turn.
+        link.hub.end_turn();
+        while link.hub.reap(&mut link.handler).is_some() {}
+        link.hub.check_invariants();
+        let now = link.instant();
+        link.hub.tick(&mut link.handler, now);
+        assert_eq!(link.hub.user(conn), None, "it has been freed");
+        let told = &link.handler.told;
+        assert!(told.iter().all(|(_, answers)| *answers), "{told:?}");
+        assert!(again || told.is_empty(), "the user was not traced any more: {told:?}");
+    }
+}
+
+#[test]
+fn what_happens_while_a_trace_is_told_is_told_next() {
+    let mut link = acting(1);
+    link.hub.trace("A");
+    let pipe = connect(&mut link, "A");
+    link.settle();
+    assert_eq!(link.pipes[pipe].texts(), ["you are watched"]);
+    let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 15 });
+    let told: Vec<&Happened> = link.handler.told.iter().map(|(what, _)| what).collect();
+    assert_eq!(told, [&Happened::Opened { protocol: None }, &text]);
+    let now = link.instant();
+    assert!(link.hub.next_deadline().is_some_and(|at| at > now), "and the loop can sleep");
+}
+
+#[test]
+fn what_is_too_much_while_a_trace_is_told_is_counted() {
+    let sends = 1_000;
+    let mut link = acting(sends);
+    link.hub.trace("A");
+    let pipe = connect(&mut link, "A");
+    link.settle();
+    assert_eq!(link.pipes[pipe].texts().len(), sends);
+    let outs = link.handler.told.iter().filter(|(what, _)| matches!(what, Happened::Out(_)));
+    assert_eq!(outs.count() as u64 + link.handler.missed, sends as u64);
+    assert!(link.handler.missed > 0);
+}
+
+#[test]
+fn what_was_missed_is_told_although_nothing_else_is() {
+    let mut link = acting(0);
+    link.hub.trace("A");
+    link.hub.trace("B");
+    let a = connect(&mut link, "A");
+    let b = connect(&mut link, "B");
+    link.handler.told.clear();
+    for _ in 0..300 {
+        link.hub.send_text(link.pipes[a].conn, "x");
+    }
+    link.hub.send_text(link.pipes[b].conn, "x");
+    link.hub.untrace("A");
+    link.settle();
+    assert_eq!((link.handler.told.len(), link.handler.missed), (0, 45), "B's is one of them");
+    // Nobody is left whose events were missed.
+    for _ in 0..300 {
+        link.hub.send_text(link.pipes[b].conn, "x");
+    }
+    link.hub.untrace("B");
+    link.settle();
+    assert_eq!(link.handler.missed, 45);
+}
+
+#[test]
+fn a_trace_that_begins_while_one_is_told_tells_what_comes_after() {
+    let mut link = acting(0);
+    link.hub.trace("A");
+    let b = connect(&mut link, "B");
+    link.handler.then = Some("B");
+    connect(&mut link, "A");
+    link.handler.told.clear();
+    link.hub.send_text(link.pipes[b].conn, "x");
+    link.settle();
+    let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 1 });
+    assert_eq!(link.handler.told, [(text, true)]);
 }

@@ -58,7 +58,8 @@ impl Traces {
 
     #[cold]
     fn begin(&mut self, hub: &mut Hub, conn: ConnId) -> bool {
-        let Some((_, user)) = self.entering.take_if(|(entering, _)| *entering == conn) else {
+        // Whoever is let in opens before anybody else does, or never.
+        let Some((_, user)) = self.entering.take().filter(|(entering, _)| *entering == conn) else {
             return false;
         };
         let connections = hub.connections_of(&user);
