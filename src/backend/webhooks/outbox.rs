@@ -118,8 +118,8 @@ impl Outbox {
     /// Tells of at most so many users who are due to be offline.
     pub fn advance(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
-            let Some(due) = self.presence.pop_due(now) else { return };
-            if let Some(leaving) = due.filter(|_| self.events.offline) {
+            let Some(leaving) = self.presence.pop_due(now) else { return };
+            if self.events.offline {
                 let event = Event::Offline { user: &leaving.user, device: &leaving.device };
                 // The time when that was so, not when it was certain.
                 self.push(&event, Share::All, leaving.left);

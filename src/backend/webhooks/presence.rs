@@ -1,8 +1,7 @@
 //! Who is online, as the backend is told it: a user who comes back in time was
 //! never away. Time is an argument.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -13,8 +12,8 @@ use foldhash::quality::RandomState;
 pub struct Presence {
     offline_after: Duration,
     users: HashMap<CompactString, Standing, RandomState>,
-    /// In the order in which they left; who has come back is still in it.
-    leaving: VecDeque<Leaving>,
+    /// By serial, which is the order in which they left. Who comes back is taken out.
+    leaving: BTreeMap<u64, Leaving>,
     max_leaving: usize,
     next_serial: u64,
 }
@@ -44,7 +43,6 @@ pub struct Leaving {
     /// The device of that connection.
     pub device: CompactString,
     pub left: Instant,
-    serial: u64,
 }
 
 impl Presence {
@@ -55,7 +53,7 @@ impl Presence {
         Presence {
             offline_after,
             users: HashMap::with_capacity_and_hasher(users, RandomState::default()),
-            leaving: VecDeque::new(),
+            leaving: BTreeMap::new(),
             max_leaving: users.max(1),
             next_serial: 0,
         }
@@ -70,21 +68,15 @@ impl Presence {
             }
             Some(standing) => {
                 let before = std::mem::replace(standing, Standing::Here(1));
-                self.left(before).map_or(Before::Here, Before::Left)
+                let Standing::Leaving(serial) = before else { return Before::Here };
+                let leaving = self.leaving.remove(&serial);
+                leaving.map_or(Before::Here, |leaving| Before::Left(leaving.left))
             }
             None => {
                 self.users.insert(user.into(), Standing::Here(1));
                 Before::Offline
             }
         }
-    }
-
-    /// When a user left who was leaving. Entries have consecutive serials.
-    fn left(&self, standing: Standing) -> Option<Instant> {
-        let Standing::Leaving(serial) = standing else { return None };
-        let first = self.leaving.front()?.serial;
-        let place = usize::try_from(serial.checked_sub(first)?).ok()?;
-        self.leaving.get(place).map(|leaving| leaving.left)
     }
 
     /// A connection of a user has gone.
@@ -96,34 +88,28 @@ impl Presence {
                 self.next_serial += 1;
                 *standing = Standing::Leaving(serial);
                 let (user, device) = (user.into(), device.into());
-                self.leaving.push_back(Leaving { user, device, left: now, serial });
+                self.leaving.insert(serial, Leaving { user, device, left: now });
             }
             Standing::Here(connections) => *connections -= 1,
             Standing::Leaving(_) => {}
         }
     }
 
-    /// When [`Presence::pop_due`] may have somebody; earlier than that nobody.
+    /// When [`Presence::pop_due`] has somebody; earlier than that nobody, unless too many
+    /// are leaving.
     pub fn next_due(&self) -> Option<Instant> {
-        self.leaving.front().map(|first| first.left + self.offline_after)
+        self.leaving.values().next().map(|first| first.left + self.offline_after)
     }
 
-    /// Takes out one entry that is due: `Some(Some(_))` for a user who is offline
-    /// from now on, `Some(None)` for one who has come back.
-    pub fn pop_due(&mut self, now: Instant) -> Option<Option<Leaving>> {
+    /// Takes out one user who is offline from now on, if one is due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Leaving> {
         let due = self.next_due()?;
         if now < due && self.leaving.len() <= self.max_leaving {
             return None;
         }
-        let leaving = self.leaving.pop_front()?;
-        let Entry::Occupied(entry) = self.users.entry(leaving.user.clone()) else {
-            return Some(None);
-        };
-        if *entry.get() != Standing::Leaving(leaving.serial) {
-            return Some(None);
-        }
-        entry.remove();
-        Some(Some(leaving))
+        let (_, leaving) = self.leaving.pop_first()?;
+        self.users.remove(&leaving.user);
+        Some(leaving)
     }
 }
 
@@ -135,7 +121,7 @@ mod tests {
 
     fn gone(presence: &mut Presence, now: Instant) -> Vec<String> {
         let due = std::iter::from_fn(|| presence.pop_due(now));
-        due.flatten().map(|leaving| leaving.user.into()).collect()
+        due.map(|leaving| leaving.user.into()).collect()
     }
 
     #[test]
@@ -148,7 +134,7 @@ mod tests {
         presence.closed("A", "pad", start + WAIT);
         assert_eq!(presence.next_due(), Some(start + 2 * WAIT));
         assert_eq!(presence.pop_due(start + 2 * WAIT - Duration::from_millis(1)), None);
-        let leaving = presence.pop_due(start + 2 * WAIT).unwrap().unwrap();
+        let leaving = presence.pop_due(start + 2 * WAIT).unwrap();
         assert_eq!((&*leaving.user, &*leaving.device, leaving.left), ("A", "pad", start + WAIT));
         assert_eq!(presence.next_due(), None);
         assert_eq!(presence.opened("A"), Before::Offline, "online again");
@@ -185,5 +171,21 @@ mod tests {
         }
         assert_eq!(gone(&mut presence, start), ["A", "B"]);
         assert_eq!(gone(&mut presence, start + WAIT), ["C", "D", "E"]);
+    }
+
+    #[test]
+    fn a_user_whose_connection_flaps_makes_nobody_else_offline() {
+        let (mut presence, start) = (Presence::new(3, WAIT), Instant::now());
+        for user in ["A", "B"] {
+            presence.opened(user);
+            presence.closed(user, "", start);
+        }
+        for _ in 0..1_000 {
+            presence.opened("flapping");
+            presence.closed("flapping", "", start);
+            assert!(presence.leaving.len() <= 3, "entries of those who have come back");
+            assert_eq!(gone(&mut presence, start), [""; 0]);
+        }
+        assert_eq!(gone(&mut presence, start + WAIT), ["A", "B", "flapping"]);
     }
 }
