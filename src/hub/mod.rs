@@ -273,17 +273,12 @@ impl Hub {
         self.users.len()
     }
 
-    /// Some of the users who are online, at most `most` and in no order, and where the
-    /// next page begins: `None` after the last one. The first begins at 0. Who is online
-    /// throughout is in exactly one page. A page can be shorter than `most`, or empty,
-    /// without being the last: it looks at [`Hub::PAGE`] places at most. If there are no
-    /// more users than `most`, one page has them all.
-    pub fn users(&self, from: usize, most: usize) -> (Vec<&str>, Option<usize>) {
-        self.users.page(from, most, Self::PAGE, &self.conns)
+    /// Some of the users who are online, at most `most` and in no order that says anything,
+    /// and where the next page begins: `None` after the last one. The first begins at 0. Who
+    /// is online throughout is in exactly one page, whoever comes and goes meanwhile.
+    pub fn users(&self, from: u64, most: usize) -> (Vec<&str>, Option<u64>) {
+        self.users.page(from, most, &self.conns)
     }
-
-    /// The most places of the index that [`Hub::users`] looks at.
-    pub const PAGE: usize = 1 << 18;
 
     /// Running totals.
     pub fn stats(&self) -> &Stats {

@@ -3,6 +3,10 @@
 //! An id is stored once, in its connection; the index holds slots and hashes
 //! the id out of the record. A user with one connection costs one entry of
 //! four bytes and a control byte; only one with more has a list.
+//!
+//! The index is many small tables, and the hash of an id says which. So a table that has to
+//! make room does so for few, and all users have an order that nobody who comes or goes
+//! disturbs: that of their hashes. Listings go by it.
 
 use std::hash::BuildHasher;
 
@@ -61,9 +65,17 @@ pub struct Crowd {
     pub evictions: Vec<(CompactString, u64)>,
 }
 
+/// How many users a table is made for, at most, when as many are online as the index was
+/// made for.
+const IN_A_TABLE: usize = 400;
+
 #[derive(Debug)]
 pub struct Users {
-    seats: HashTable<Seat>,
+    /// A power of two of them, two at least, in the order of the hashes that they are for.
+    tables: Box<[HashTable<Seat>]>,
+    /// How many of a hash's bits are not looked at to choose its table.
+    shift: u32,
+    count: usize,
     pub crowds: Slab<Crowd>,
     /// Keyed, since peers choose the ids.
     hasher: RandomState,
@@ -72,36 +84,52 @@ pub struct Users {
 type Conns = Slab<Connection>;
 
 impl Users {
+    /// An index with room for so many users. It may be passed.
     pub fn with_capacity(users: usize) -> Self {
+        let tables = users.div_ceil(IN_A_TABLE).next_power_of_two().max(2);
+        let each = users.div_ceil(tables);
         Users {
-            seats: HashTable::with_capacity(users),
+            tables: (0..tables).map(|_| HashTable::with_capacity(each)).collect(),
+            shift: u64::BITS - tables.ilog2(),
+            count: 0,
             crowds: Slab::new(),
             hasher: RandomState::default(),
         }
     }
 
     pub fn len(&self) -> usize {
-        self.seats.len()
+        self.count
+    }
+
+    /// Which table a hash belongs to. The highest and the lowest bits are those that tables
+    /// themselves go by.
+    #[inline]
+    fn table(&self, hash: u64) -> usize {
+        (order(hash) >> self.shift) as usize
     }
 
     #[inline]
     pub fn find(&self, user: &str, conns: &Conns) -> Option<Seat> {
         let hash = self.hasher.hash_one(user);
-        self.seats.find(hash, |seat| user_of(*seat, &self.crowds, conns) == user).copied()
+        let table = &self.tables[self.table(hash)];
+        table.find(hash, |seat| user_of(*seat, &self.crowds, conns) == user).copied()
     }
 
     /// Seats a user who is not seated yet.
     pub fn seat(&mut self, index: u32, conns: &Conns) {
-        let Users { seats, crowds, hasher } = self;
-        let hash = hasher.hash_one(conns[index as usize].user.as_str());
+        let hash = self.hasher.hash_one(conns[index as usize].user.as_str());
+        let table = self.table(hash);
+        let Users { tables, crowds, hasher, .. } = self;
         let rehash = |seat: &Seat| hasher.hash_one(user_of(*seat, crowds, conns));
-        seats.insert_unique(hash, Seat::alone(index), rehash);
+        tables[table].insert_unique(hash, Seat::alone(index), rehash);
+        self.count += 1;
     }
 
     /// Replaces the entry of a user.
     pub fn reseat(&mut self, user: &str, from: Seat, to: Seat) {
         let hash = self.hasher.hash_one(user);
-        if let Some(seat) = self.seats.find_mut(hash, |seat| *seat == from) {
+        let table = self.table(hash);
+        if let Some(seat) = self.tables[table].find_mut(hash, |seat| *seat == from) {
             *seat = to;
         }
     }
@@ -109,42 +137,53 @@ impl Users {
     /// Removes the entry of a user who has gone.
     pub fn unseat(&mut self, user: &str, seat: Seat) {
         let hash = self.hasher.hash_one(user);
-        if let Ok(entry) = self.seats.find_entry(hash, |entry| *entry == seat) {
+        let table = self.table(hash);
+        if let Ok(entry) = self.tables[table].find_entry(hash, |entry| *entry == seat) {
             entry.remove();
+            self.count -= 1;
         }
     }
 
-    /// The ids of users from the place `from` on, for a walk over all of them in several
-    /// pages: `most` of them at most, and `places` looked at. Returns where to go on;
-    /// `None` at the end. A user who stays keeps the place: the index never grows beyond
-    /// what was reserved for it.
+    /// The ids of users from the place `from` on in the order of their hashes, `most` of them
+    /// at most (one at least), and the place of the next one; `None` at the end. A user's place is the same
+    /// for as long as the index exists, whoever comes and goes and from whichever device.
     pub fn page<'a>(
         &'a self,
-        from: usize,
+        from: u64,
         most: usize,
-        places: usize,
         conns: &'a Conns,
-    ) -> (Vec<&'a str>, Option<usize>) {
-        // All of them at once, if they are few: the index may be large and nearly empty.
-        if from == 0 && self.seats.len() <= most {
-            return (self.iter().map(|seat| user_of(seat, &self.crowds, conns)).collect(), None);
-        }
-        let end = from.saturating_add(places).min(self.seats.num_buckets());
-        let mut users = Vec::new();
-        for place in from..end {
-            if let Some(seat) = self.seats.get_bucket(place) {
-                if users.len() == most {
-                    return (users, Some(place));
-                }
-                users.push(user_of(*seat, &self.crowds, conns));
+    ) -> (Vec<&'a str>, Option<u64>) {
+        let mut page: Vec<(u64, &str)> = Vec::new();
+        for table in &self.tables[(from >> self.shift) as usize..] {
+            let begin = page.len();
+            page.extend(table.iter().filter_map(|seat| {
+                let user = user_of(*seat, &self.crowds, conns);
+                let place = order(self.hasher.hash_one(user));
+                (place >= from).then_some((place, user))
+            }));
+            page[begin..].sort_unstable();
+            if page.len() > most {
+                break;
             }
         }
-        (users, (end < self.seats.num_buckets()).then_some(end))
+        // Two users whose hashes are equal, if there ever are such, are in one page.
+        let same = |end: &usize| page.get(*end).is_some_and(|it| it.0 == page[end - 1].0);
+        let end = (most.max(1)..).find(|end| !same(end)).unwrap_or(page.len());
+        let next = page.get(end).map(|(place, _)| *place);
+        page.truncate(end);
+        (page.into_iter().map(|(_, user)| user).collect(), next)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Seat> + '_ {
-        self.seats.iter().copied()
+        self.tables.iter().flatten().copied()
     }
+}
+
+/// Where a hash comes in the order of users. hashbrown tells entries of a table apart by the
+/// seven highest bits, so those come last.
+#[inline]
+fn order(hash: u64) -> u64 {
+    hash.rotate_left(7)
 }
 
 /// The id of whoever sits there.
@@ -154,4 +193,32 @@ fn user_of<'a>(seat: Seat, crowds: &Slab<Crowd>, conns: &'a Conns) -> &'a str {
         Seated::Several(key) => crowds[key as usize].members.first().map(|member| member.index),
     };
     index.map_or("", |index| conns[index as usize].user.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Config, Hub};
+    use std::time::Instant;
+
+    #[test]
+    fn tables_divide_all_hashes_in_their_order() {
+        for users in [0, 1, 400, 401, 10_000, 1_000_000] {
+            let index = Users::with_capacity(users);
+            assert!(index.tables.len().is_power_of_two());
+            assert!(index.tables.len() * IN_A_TABLE >= users);
+            assert_eq!(index.table(0), 0);
+            assert_eq!(index.table(u64::MAX), index.tables.len() - 1);
+            let step = u64::MAX / 1_000;
+            let tables = (0..1_000).map(|n| index.table((n * step).rotate_right(7)));
+            assert!(tables.collect::<Vec<_>>().is_sorted());
+        }
+    }
+
+    #[test]
+    fn an_empty_index_has_one_empty_page() {
+        let hub = Hub::new(Config::default(), Instant::now());
+        assert_eq!(hub.users(0, 10), (Vec::new(), None));
+        assert_eq!(hub.users(u64::MAX, 10), (Vec::new(), None));
+    }
 }

@@ -5,6 +5,7 @@ mod bodies;
 mod door;
 mod http;
 mod limits;
+mod listing;
 mod liveness;
 mod pace;
 mod parking;

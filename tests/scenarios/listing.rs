@@ -1,0 +1,139 @@
+//! Who is online, in pages, while others come and go.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{IoSlice, Result};
+use std::time::Instant;
+
+use longlink::{Config, ConnId, Hub, Peer, Relay, RelayConfig, Sink};
+
+use crate::world::codec::handshake;
+
+/// A socket that takes everything.
+struct Taking;
+
+impl Sink for Taking {
+    fn write(&mut self, _: usize, bytes: &[u8]) -> Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, _: usize, slices: &[IoSlice<'_>]) -> Result<usize> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+}
+
+/// A hub without sockets, whose connections open in one call.
+struct Place {
+    hub: Hub,
+    relay: Relay,
+    now: Instant,
+}
+
+impl Place {
+    fn new(most: usize) -> Self {
+        let mut config = Config::default();
+        config.max_connections = most;
+        let now = Instant::now();
+        Place { hub: Hub::new(config, now), relay: Relay::new(RelayConfig::default()), now }
+    }
+
+    fn open(&mut self, path: &str) -> ConnId {
+        let conn = self.hub.open(Peer::UNKNOWN, true, self.now).expect("room");
+        let mut bytes = handshake(&format!("/websocket/{path}"), "");
+        self.hub.receive(&mut self.relay, conn, &mut bytes, self.now);
+        assert!(self.hub.is_open(conn), "{path}");
+        self.turn();
+        conn
+    }
+
+    fn end(&mut self, conn: ConnId) {
+        self.hub.abort(conn);
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.hub.tick(&mut self.relay, self.now);
+        let mut budget = 1_000;
+        while self.hub.write(&mut Taking, &mut budget).is_some() {}
+        self.hub.end_turn();
+        while self.hub.reap(&mut self.relay).is_some() {}
+    }
+
+    /// All pages of at most so many, as how often each user was in one. `between` runs after
+    /// each page.
+    fn list(&mut self, most: usize, mut between: impl FnMut(&mut Self)) -> HashMap<String, u32> {
+        let (mut seen, mut from) = (HashMap::new(), 0);
+        loop {
+            let (page, next) = self.hub.users(from, most);
+            assert!(page.len() == most || next.is_none(), "only the last page is shorter");
+            for user in page {
+                *seen.entry(user.to_owned()).or_default() += 1;
+            }
+            let Some(next) = next else { return seen };
+            assert!(next > from);
+            from = next;
+            between(self);
+        }
+    }
+}
+
+/// Those of a listing who stay throughout, and how many of them were listed more than once.
+fn stayed(seen: &HashMap<String, u32>) -> (usize, usize) {
+    let stayed = seen.iter().filter(|(user, _)| user.starts_with("stay"));
+    (stayed.clone().count(), stayed.filter(|(_, count)| **count > 1).count())
+}
+
+#[test]
+fn who_is_online_throughout_is_in_exactly_one_page() {
+    let most = 7_000;
+    let stay = most * 3 / 7;
+    let mut place = Place::new(most);
+    for n in 0..stay {
+        place.open(&format!("stay{n}"));
+    }
+    let mut others: VecDeque<ConnId> =
+        (stay..most).map(|n| place.open(&format!("other{n}"))).collect();
+    let mut names = 0;
+    for round in 0..12 {
+        let seen = place.list(500, |place| {
+            for _ in 0..200 {
+                place.end(others.pop_front().unwrap());
+                names += 1;
+                others.push_back(place.open(&format!("newer{names}")));
+            }
+        });
+        assert_eq!(stayed(&seen), (stay, 0), "round {round}");
+        let most_often = seen.values().max();
+        assert_eq!(most_often, Some(&1), "whoever comes and goes is not in two either");
+    }
+    place.hub.check_invariants();
+}
+
+#[test]
+fn who_changes_devices_stays_in_the_same_page() {
+    let mut place = Place::new(3_000);
+    let mut phones: Vec<ConnId> = (0..600).map(|n| place.open(&format!("stay{n}"))).collect();
+    for round in 0..10 {
+        let mut moved = 0..phones.len();
+        let seen = place.list(50, |place| {
+            for at in moved.by_ref().take(60) {
+                let newer = place.open(&format!("stay{at}?device={round}"));
+                place.end(std::mem::replace(&mut phones[at], newer));
+            }
+        });
+        assert_eq!(stayed(&seen), (600, 0), "round {round}");
+    }
+    place.hub.check_invariants();
+}
+
+#[test]
+fn more_users_than_there_was_room_made_for_are_all_listed() {
+    // A few tables, and far more users than one of them is made for.
+    for most in [1, 50, 900] {
+        let mut place = Place::new(most);
+        let users = (0..most).map(|n| place.open(&format!("stay{n}"))).count();
+        for page in [1, 7, 1_000] {
+            assert_eq!(stayed(&place.list(page, |_| {})), (users, 0), "{most} in pages of {page}");
+        }
+        assert_eq!(place.hub.online(), users);
+    }
+}
