@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use crate::conn::Peer;
@@ -66,13 +67,64 @@ impl Listener {
         Self::from_tcp(socket.into(), config)
     }
 
+    /// Listens on every address that `addrs` means, as [`Listener::tcp`] does. A name
+    /// such as `localhost` may mean an IPv6 and an IPv4 address: when this machine lacks the
+    /// one kind of address, the other is enough, and a line in the log says so.
+    ///
+    /// ```
+    /// use longlink::{Config, Listener};
+    ///
+    /// let listeners = Listener::bind("localhost:0", &Config::default())?;
+    /// assert!(!listeners.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `addrs` means no address (`InvalidInput`), and when an address cannot be bound
+    /// for any other reason, for example because it is taken: then none is.
+    pub fn bind(addrs: impl ToSocketAddrs, config: &Config) -> io::Result<Vec<Self>> {
+        let mut all: Vec<SocketAddr> = Vec::new();
+        for addr in addrs.to_socket_addrs()? {
+            // A machine's table of names may have the same address twice.
+            if !all.contains(&addr) {
+                all.push(addr);
+            }
+        }
+        let named = |addr: SocketAddr, error: io::Error| match all.len() {
+            1 => error,
+            _ => io::Error::new(error.kind(), format!("{addr}: {error}")),
+        };
+        let (mut listeners, mut bound, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        for &addr in &all {
+            match Self::tcp(addr, config) {
+                Ok(listener) => {
+                    listeners.push(listener);
+                    bound.push(addr);
+                }
+                Err(error) if is_missing(&error) => missing.push((addr, error)),
+                Err(error) => return Err(named(addr, error)),
+            }
+        }
+        for (addr, error) in missing {
+            if !bound.iter().any(|other| other.is_ipv4() != addr.is_ipv4()) {
+                return Err(named(addr, error));
+            }
+            log::info!("this machine does not have {addr}, so it is not listened on: {error}");
+        }
+        if listeners.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
+        }
+        Ok(listeners)
+    }
+
     /// Takes over a TCP listener, such as one that was handed to the process,
     /// and sets the same options.
     ///
     /// # Errors
-    /// When an option cannot be set.
+    /// When it does not listen (`InvalidInput`), or an option cannot be set.
     pub fn from_tcp(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
         let socket = SockRef::from(&listener);
+        must_listen(&socket)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
@@ -106,8 +158,9 @@ impl Listener {
     /// Its socket file is left where it is.
     ///
     /// # Errors
-    /// When it cannot be made non-blocking.
+    /// When it does not listen (`InvalidInput`), or cannot be made non-blocking.
     pub fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        must_listen(&SockRef::from(&listener))?;
         listener.set_nonblocking(true)?;
         let path = listener.local_addr()?.as_pathname().unwrap_or(Path::new("?")).to_owned();
         let file = SocketFile { path, inode: None };
@@ -131,6 +184,21 @@ impl Listener {
             Kind::Tcp(listener) => listener.local_addr().ok(),
             Kind::Unix(..) => None,
         }
+    }
+}
+
+/// Whether an address cannot be bound because this machine does not have it, or none of
+/// its kind: a container may have no IPv6.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// A socket on which nobody listens would fail each accept, again and again.
+fn must_listen(socket: &SockRef<'_>) -> io::Result<()> {
+    match socket.is_listener()? {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen")),
     }
 }
 

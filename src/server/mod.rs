@@ -69,17 +69,13 @@ impl Stopper {
 }
 
 impl<H: Handler> Server<H> {
-    /// Listens on every address that `addr` resolves to, and on all of them or
-    /// none.
+    /// Listens on every address that `addr` means, all of them or none, as
+    /// [`Listener::bind`] does: of `localhost` a machine may lack the IPv6 or the IPv4 address.
     ///
     /// # Errors
-    /// When an address cannot be bound or the configuration contradicts itself.
+    /// Those of [`Listener::bind`], or when the configuration contradicts itself.
     pub fn bind(addr: impl ToSocketAddrs, config: Config, handler: H) -> io::Result<Self> {
-        let mut listeners = Vec::new();
-        for addr in addr.to_socket_addrs()? {
-            listeners.push(Listener::tcp(addr, &config)?);
-        }
-        Self::new(listeners, config, handler)
+        Self::new(Listener::bind(addr, &config)?, config, handler)
     }
 }
 

@@ -5,4 +5,5 @@ mod support;
 
 mod host;
 mod lateness;
+mod listening;
 mod moved;

@@ -86,33 +86,12 @@ impl Address {
 
     /// Binds what it means, which for a name may be several listeners.
     fn bind(self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
-        let addrs = match self {
-            Address::Unix(path) => {
-                listeners.push(Listener::unix(&path)?);
-                return Ok(());
-            }
-            Address::Inherited(socket) => {
-                listeners.push(socket.listen(config)?);
-                return Ok(());
-            }
-            Address::Tcp(_, addrs) => addrs,
-        };
-        let before = listeners.len();
-        let mut missing = None;
-        for &addr in &addrs {
-            match Listener::tcp(addr, config) {
-                Ok(listener) => listeners.push(listener),
-                // `localhost` means `::1` as well, which a container may lack.
-                Err(error) if addrs.len() > 1 && error.kind() != ErrorKind::AddrInUse => {
-                    missing = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
+        match self {
+            Address::Tcp(_, addrs) => listeners.extend(Listener::bind(&addrs[..], config)?),
+            Address::Unix(path) => listeners.push(Listener::unix(&path)?),
+            Address::Inherited(socket) => listeners.push(socket.listen(config)?),
         }
-        match missing {
-            Some(error) if listeners.len() == before => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
