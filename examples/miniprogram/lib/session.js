@@ -52,7 +52,14 @@ class Session {
       }
     }
     const getTicket = backend ? async () => (await backend.login(user)).ticket : undefined;
-    const link = connect({ url: server, user: this.user, ticket, getTicket, device: 'miniprogram' });
+    let link;
+    try {
+      link = connect({ url: server, user: this.user, ticket, getTicket, device: 'miniprogram' });
+    } catch (error) {
+      // What can never work is said at once: the settings, or what the backend gives.
+      this.complain(`无法连接：${error}`);
+      return;
+    }
     this.link = link;
     link.on('state', ({ state }) => {
       if (state === 'open') this.problem = '';

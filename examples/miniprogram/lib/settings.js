@@ -37,10 +37,14 @@ function save(settings) {
  */
 function complaint({ server, backend, user }) {
   if (!/^wss?:\/\/[^/\s]+/.test(server)) return '服务器地址以 ws:// 或 wss:// 开头';
+  if (/[\s?#\\]/.test(server)) return '服务器地址不能有空格、反斜杠、问号或井号';
   if (backend && !/^https?:\/\/[^/\s]+/.test(backend)) return '后端地址以 http:// 或 https:// 开头';
-  if (!user || /[/\x00-\x1f\x7f]/.test(user)) return '用户名不能为空，也不能有斜杠';
-  if (encodeURIComponent(user).replace(/%../g, '%').length > 128) return '用户名太长';
-  return '';
+  if (!user || /[/\x00-\x1f\x7f-\x9f]|^\.\.?$/.test(user)) return '用户名不能为空，不能有斜杠，也不能是 . 或 ..';
+  try {
+    return encodeURIComponent(user).replace(/%../g, '%').length > 128 ? '用户名太长' : '';
+  } catch (_) {
+    return '用户名不是完整的文字'; // half a surrogate pair
+  }
 }
 
 module.exports = { load, save, complaint };

@@ -11,11 +11,20 @@ export interface BrowserSocket {
 
 /** What `connect` needs to know. */
 export interface Options {
-  /** The server: `wss://example.com`, `ws://192.168.1.7:8080`; a path in front is kept. */
+  /**
+   * The server: `wss://example.com`, `ws://192.168.1.7:8080`; a path in front is kept. Without a
+   * query, a fragment, white space and backslashes.
+   */
   url: string;
-  /** The user's id, 1 to 128 bytes of UTF-8 without slashes and control characters. */
+  /**
+   * The user's id, 1 to 128 bytes of UTF-8 without slashes and control characters, and neither `.`
+   * nor `..`; or a safe integer.
+   */
   user: string | number;
-  /** A ticket for all attempts, if the server asks for one. `getTicket` can renew it. */
+  /**
+   * A ticket for all attempts, if the server asks for one, at most 4,096 characters.
+   * `getTicket` can renew it.
+   */
   ticket?: string;
   /**
    * Fetches a ticket. Asked before the first attempt (unless there is a `ticket`) and again after
@@ -29,9 +38,11 @@ export interface Options {
    * that of the package `ws`, or one that a test can cut.
    */
   WebSocket?: new (url: string, protocols?: string[]) => BrowserSocket;
-  /** How many messages may wait to be sent; 100 by default. */
+  /** How many messages may wait to be sent, 1 at least; 100 by default. */
   queued?: number;
-  /** How long each may wait, in milliseconds; 60,000 by default. */
+  /**
+   * How long each may wait, in milliseconds, from 1 to 2,147,483,647 (24 days); 60,000 by default.
+   */
   sendTimeout?: number;
   /** The longest frame in bytes; 65,536 by default, as the server's `--max-message`. */
   maxMessage?: number;
@@ -87,7 +98,8 @@ export interface Message {
 
 /**
  * Of a rejected `send`: `full` (too many wait), `timeout` (waited too long), `too-big`, `invalid`
- * (no user, or no JSON), `send` (the platform refused it twice), `closed`. Of the event `error`:
+ * (no user, or no JSON; a `TypeError`), `send` (the platform refused it twice), `closed`. Of what
+ * `connect` and `on` throw: `invalid`, and it is a `TypeError`. Of the event `error`:
  * `connect` (an attempt never opened), `ticket` (`getTicket` failed), `frame` (what arrived is no
  * JSON object).
  */
@@ -110,7 +122,11 @@ export interface Link {
   /**
    * Sends any JSON value to one user, now or when there is a connection, in the order of the
    * calls. Resolves when the platform has taken it: the server does not say whether it arrived,
-   * and drops what is for somebody offline. Rejects with a `LinkError`.
+   * and drops what is for somebody offline. Rejects with a `LinkError`: at once with `invalid`, if
+   * no such user can exist, or if the message would arrive as something else. That is what JSON
+   * knows nothing of, also inside of others: functions, symbols, BigInt, NaN, Infinity, binary data,
+   * `Map`, `Set`, `Promise`, `Error`; what contains itself; and what is nested more than 63 deep. A
+   * `Date` arrives as text.
    */
   send(to: string | number, message: unknown): Promise<void>;
 
@@ -127,5 +143,9 @@ export interface Link {
   close(): void;
 }
 
-/** Connects, and keeps connected until `close()`. Throws a `TypeError` if an option is wrong. */
+/**
+ * Connects, and keeps connected until `close()`.
+ *
+ * @throws a `TypeError` that is a `LinkError` with the code `invalid`, if an option can never work.
+ */
 export function connect(options: Options): Link;

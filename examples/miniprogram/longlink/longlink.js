@@ -27,6 +27,11 @@ const QUEUED = 100; // messages that may wait to be sent
 const SEND_TIMEOUT = 60000; // how long each may wait
 const MAX_TRIES = 2; // of handing one to the platform
 const MAX_MESSAGE = 65536; // bytes of one frame; the server's default
+const MAX_DEPTH = 64; // of objects and arrays in a frame, the frame itself included
+const MAX_USER = 128; // bytes of UTF-8
+const MAX_DEVICE = 64;
+const MAX_TICKET = 4096;
+const MAX_TIMER = 2147483647; // milliseconds; a longer timer fires at once
 
 const TICKET_EXPIRED = 4501; // close code; not every platform passes it on
 
@@ -49,8 +54,104 @@ const TICKET_EXPIRED = 4501; // close code; not every platform passes it on
  */
 const problem = (code, message) => Object.assign(new Error(message), { code });
 
-/** @param {unknown} id */
-const isId = (id) => typeof id === 'number' || (typeof id === 'string' && id !== '');
+/**
+ * What can never work, told at once.
+ *
+ * @param {string} message
+ * @returns {LinkError}
+ */
+const misuse = (message) =>
+  Object.assign(new TypeError(message), { code: /** @type {'invalid'} */ ('invalid') });
+
+/**
+ * How many bytes of UTF-8 a text has; NaN for one with half a surrogate pair, which has none.
+ * Mini-programs have no TextEncoder.
+ *
+ * @param {string} text
+ */
+function bytesOf(text) {
+  try {
+    return encodeURIComponent(text).replace(/%../g, '%').length;
+  } catch (_) {
+    return NaN;
+  }
+}
+
+/**
+ * Whether the server takes it as the name of a user or of a device. A number beyond 2^53 has lost
+ * its last digits already.
+ *
+ * @param {unknown} name
+ * @param {number} most
+ */
+const isName = (name, most) =>
+  typeof name === 'string'
+    ? name !== '' && !/[/\x00-\x1f\x7f-\x9f]/.test(name) && bytesOf(name) <= most
+    : Number.isSafeInteger(name);
+
+/**
+ * Whether it can be a ticket: what may stand in a header, and in the name of a subprotocol.
+ *
+ * @param {unknown} ticket
+ */
+const isTicket = (ticket) =>
+  typeof ticket === 'string' && ticket.length <= MAX_TICKET && /^[\w!#$%&'*+.^`|~-]+$/.test(ticket);
+
+/**
+ * Where a socket of a server at this URL is opened, without the user.
+ *
+ * @param {unknown} url
+ */
+function baseOf(url) {
+  const isClean = typeof url === 'string' && bytesOf(url) > 0 && !/[\s\x00-\x1f\x7f?#\\]/.test(url);
+  const host = /^(?:ws|http)(s?)(:\/\/(?:[^/@]*@)?(?:\[[\da-f:.]+\]|[^/@:[\]]+)(?::(\d+))?(?:\/.*)?)$/i;
+  const [, secure, rest, port = '1'] = (isClean && host.exec(String(url))) || ['', '', ''];
+  if (!rest || Number(port) < 1 || Number(port) > 65535) {
+    throw misuse('url: wss://HOST or ws://HOST:PORT, with a path at most, without a query');
+  }
+  return `ws${secure.toLowerCase()}${rest.replace(/\/+$/, '')}/websocket/`;
+}
+
+/**
+ * Whether a value says in JSON what it is. Nothing is left of a Map, a Promise or an Error, and
+ * what is left of a typed array is an object that nobody expects.
+ *
+ * @param {unknown} value
+ */
+function isPlain(value) {
+  if (typeof value === 'number') return isFinite(value);
+  if (typeof value !== 'object') return /^(string|boolean|undefined)$/.test(typeof value);
+  const kind = {}.toString.call(value);
+  return value === null || /^\[object (Object|Array|String|Number|Boolean)]$/.test(kind);
+}
+
+/**
+ * A message as JSON, if it arrives as what it is.
+ *
+ * @param {unknown} message
+ */
+function encode(message) {
+  let json;
+  try {
+    json = JSON.stringify(
+      message,
+      /** @type {(this: any, key: string, value: unknown) => unknown} */
+      function (key, value) {
+        if (isPlain(value) && !ArrayBuffer.isView(this[key])) return value;
+        throw new TypeError(`${key || 'it'} is ${{}.toString.call(value)}`);
+      }
+    );
+  } catch (error) {
+    throw misuse(`message: any JSON value: ${error}`);
+  }
+  if (json === undefined) throw misuse('message: any JSON value');
+  let depth = 1; // the frame's
+  for (const bracket of json.replace(/\\./g, '').replace(/"[^"]*"|[^"[\]{}]+/g, '')) {
+    depth += '[{'.indexOf(bracket) < 0 ? -1 : 1;
+    if (depth > MAX_DEPTH) throw misuse(`message: nested more than ${MAX_DEPTH - 1} deep`);
+  }
+  return json;
+}
 
 // --- platforms -----------------------------------------------------------------------------
 
@@ -60,7 +161,7 @@ function miniProgram() {
   if (typeof wx === 'object' && typeof wx.connectSocket === 'function') return wx;
   if (typeof WebSocket === 'function') return null;
   if (typeof uni === 'object') return uni;
-  throw new Error('longlink needs wx, uni or WebSocket');
+  throw misuse('longlink needs wx, uni or WebSocket');
 }
 
 /** @type {Open} */
@@ -243,7 +344,8 @@ function makeOutbox(limit, timeout, open, refused) {
       settle(problem('timeout', `not sent in ${timeout} ms`));
     }
     if (!items.length) return;
-    timer = setTimeout(expire, items[0].until - Date.now());
+    // No longer than that, should the clock have been set back by a month.
+    timer = setTimeout(expire, Math.min(timeout, items[0].until - Date.now()));
     pump();
   }
 
@@ -280,22 +382,45 @@ function makeOutbox(limit, timeout, open, refused) {
  * @param {number} most
  */
 function isLonger(text, most) {
-  // No unit of UTF-16 takes more than three; mini-programs have no TextEncoder.
-  return text.length * 3 > most && encodeURIComponent(text).replace(/%../g, '%').length > most;
+  // No unit of UTF-16 takes more than three.
+  return text.length * 3 > most && !(bytesOf(text) <= most);
 }
 
 // --- the connection ------------------------------------------------------------------------
 
 /** @type {typeof import('./longlink').connect} */
 function connect(options) {
-  const { url, user, device, getTicket, maxMessage = MAX_MESSAGE } = options;
-  if (!/^(ws|http)s?:\/\/[^/]/.test(url)) throw new TypeError('url: wss://HOST or ws://HOST:PORT');
-  if (!isId(user) || /[/\x00-\x1f\x7f]/.test(String(user))) {
-    throw new TypeError('user: a text without slashes and control characters');
+  if (!options || typeof options !== 'object') throw misuse('options: { url, user, … }');
+  const { url, user, device, getTicket } = options;
+  const base = baseOf(url);
+  // A platform takes the two dots for a way up, and one for no way at all.
+  if (!isName(user, MAX_USER) || /^\.\.?$/.test(String(user))) {
+    throw misuse(`user: a whole number, or ${MAX_USER} bytes without slash and control characters`);
   }
+  const hasDevice = device !== undefined && device !== null && device !== '';
+  if (hasDevice && !isName(device, MAX_DEVICE)) {
+    throw misuse(`device: ${MAX_DEVICE} bytes without slash and control characters`);
+  }
+  if (options.ticket && !isTicket(options.ticket)) {
+    throw misuse('ticket: a text as the server, or its backend, has signed it');
+  }
+  for (const name of /** @type {const} */ (['getTicket', 'WebSocket'])) {
+    if (options[name] && typeof options[name] !== 'function') throw misuse(`${name}: a function`);
+  }
+  /**
+   * @param {'queued' | 'sendTimeout' | 'maxMessage'} name
+   * @param {number} usual
+   */
+  const number = (name, usual) => {
+    const value = options[name] === undefined || options[name] === null ? usual : options[name];
+    if (typeof value === 'number' && value >= 1 && value <= MAX_TIMER) return value;
+    throw misuse(`${name}: a number from 1 to ${MAX_TIMER}`);
+  };
+  const maxMessage = number('maxMessage', MAX_MESSAGE);
+  const queued = number('queued', QUEUED);
+  const sendTimeout = number('sendTimeout', SEND_TIMEOUT);
   const address =
-    `${url.replace(/^http/, 'ws').replace(/\/+$/, '')}/websocket/${encodeURIComponent(user)}` +
-    (device ? `?device=${encodeURIComponent(device)}` : '');
+    base + encodeURIComponent(user) + (hasDevice ? `?device=${encodeURIComponent(device)}` : '');
   const api = options.WebSocket ? null : miniProgram();
   const listeners = { message: [], state: [], error: [] };
 
@@ -317,8 +442,8 @@ function connect(options) {
   let timer = /** @type {any} */ (0); // the only one: of the attempt, the heartbeat or the pause
 
   const outbox = makeOutbox(
-    options.queued || QUEUED,
-    options.sendTimeout || SEND_TIMEOUT,
+    queued,
+    sendTimeout,
     () => (state === 'open' ? socket : null),
     (why) => lost('send', why)
   );
@@ -394,7 +519,7 @@ function connect(options) {
     new Promise((resolve) => resolve(getTicket())).then(
       (fetched) => {
         if (attempt !== current) return;
-        ticket = typeof fetched === 'string' ? fetched : '';
+        ticket = isTicket(fetched) ? fetched : '';
         if (ticket) open();
         else lost('ticket', 'getTicket gave none');
       },
@@ -521,9 +646,7 @@ function connect(options) {
   function post(receiver, message) {
     return new Promise((resolve, reject) => {
       if (state === 'closed') throw problem('closed', 'the link is closed');
-      const body = JSON.stringify(message);
-      if (body === undefined) throw problem('invalid', 'message: any JSON value');
-      const data = `{${receiver}"message":${body}}`;
+      const data = `{${receiver}"message":${encode(message)}}`;
       if (isLonger(data, maxMessage)) throw problem('too-big', `longer than ${maxMessage} bytes`);
       outbox.add(data, (error) => (error ? reject(error) : resolve()));
     });
@@ -553,7 +676,8 @@ function connect(options) {
     on(/** @type {'message' | 'state' | 'error'} */ name, /** @type {any} */ listener) {
       /** @type {Function[]} */
       const all = listeners[name];
-      if (!all) throw new TypeError(`no event ${name}: message, state or error`);
+      if (!Array.isArray(all)) throw misuse(`no event ${String(name)}: message, state or error`);
+      if (typeof listener !== 'function') throw misuse('listener: a function');
       all.push(listener);
       return () => {
         const at = all.indexOf(listener);
@@ -562,9 +686,9 @@ function connect(options) {
     },
 
     send: (to, message) =>
-      isId(to)
+      isName(to, MAX_USER)
         ? post(`"toUserId":${JSON.stringify(String(to))},`, message)
-        : Promise.reject(problem('invalid', 'to: a user id')),
+        : Promise.reject(misuse('to: the id of a user')),
 
     broadcast: (message) => post('', message),
 

@@ -89,7 +89,13 @@ export class Phone {
     const device = ticket ? undefined : this.#device;
     const { url } = this.#page;
     const { Socket } = this.#network;
-    const link = connect({ url, user, device, ticket: ticket || undefined, WebSocket: Socket });
+    let link;
+    try {
+      link = connect({ url, user, device, ticket: ticket || undefined, WebSocket: Socket });
+    } catch {
+      // No server can take such a name, or such a ticket.
+      return this.#open(ticket ? 'refused' : 'anyId');
+    }
     link.on('state', (status) => link === this.#link && this.#changed(status));
     link.on('message', (message) => link === this.#link && this.#received(message));
     link.on('error', (error) => link === this.#link && this.#complained(error));

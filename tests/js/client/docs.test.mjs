@@ -58,13 +58,13 @@ test('the app and the page in docs/client.md log in, connect, and say what becam
   const phone = new Phone();
   const wx = {
     login: ({ success }) => success({ code: 'C' }),
-    request: ({ data, success }) => success({ data: { ticket: `T of ${data.code}` } }),
+    request: ({ data, success }) => success({ data: { ticket: `T-of-${data.code}` } }),
   };
   let running;
   const App = (definition) => (running = definition).onLaunch();
   compileFunction(app, ['require', 'wx', 'App'])(() => loadClient(phone.globals), wx, App);
   await settle();
-  assert.equal(phone.last.options.header.Authorization, 'Bearer T of C');
+  assert.equal(phone.last.options.header.Authorization, 'Bearer T-of-C');
   phone.last.opens();
   const said = [];
   let shown;

@@ -130,7 +130,7 @@ test('what is no message, or for nobody, is refused', async () => {
   for (const message of [undefined, () => {}, Symbol('x')]) {
     await assert.rejects(link.send('B', message), { code: 'invalid' });
   }
-  await assert.rejects(link.send('B', loop), TypeError);
+  await assert.rejects(link.send('B', loop), { name: 'TypeError', code: 'invalid' });
   for (const to of ['', null, undefined, {}, ['B'], true]) {
     await assert.rejects(link.send(to, 'x'), { code: 'invalid' });
   }

@@ -49,6 +49,8 @@ test('a getTicket that throws, rejects, gives nothing or never answers is a fail
     () => { throw new Error('thrown'); },
     () => Promise.reject({ errMsg: 'request:fail' }),
     () => undefined,
+    () => 'not a ticket',
+    () => ({ ticket: 'T' }),
     () => new Promise(() => {}),
     () => 'good',
   ];
@@ -56,8 +58,8 @@ test('a getTicket that throws, rejects, gives nothing or never answers is a fail
   world.random = () => 0;
   const link = await world.connect({ getTicket: () => answers.shift()() });
   await world.pass(20_000);
-  assert.deepEqual(link.problems.map(({ code }) => code), ['ticket', 'ticket', 'ticket', 'connect']);
-  assert.deepEqual(link.problems.map(({ message }) => message), ['Error: thrown', 'request:fail', 'getTicket gave none', 'timeout']);
+  assert.deepEqual(link.problems.map(({ code }) => code), [...Array(5).fill('ticket'), 'connect']);
+  assert.deepEqual(link.problems.map(({ message }) => message), ['Error: thrown', 'request:fail', ...Array(3).fill('getTicket gave none'), 'timeout']);
   assert.equal(world.last.options.header.Authorization, 'Bearer good');
 });
 
@@ -70,9 +72,9 @@ test('a ticket that comes too late is not used', async () => {
   waiting[0]('late');
   await settle();
   assert.equal(world.sockets.length, 0);
-  waiting[1]('in time');
+  waiting[1]('in-time');
   await settle();
-  assert.equal(world.last.options.header.Authorization, 'Bearer in time');
+  assert.equal(world.last.options.header.Authorization, 'Bearer in-time');
 });
 
 test('a ticket that takes its time leaves the socket its own', async () => {

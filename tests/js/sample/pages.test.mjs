@@ -279,6 +279,9 @@ test('settings are checked, kept, and connect anew', async (t) => {
     ['.user', 'a/b', /用户名/],
     ['.user', '', /用户名/],
     ['.user', '长'.repeat(43), /太长/],
+    ['.user', '..', /不能是/],
+    ['.user', 'a\ud800', /文字/],
+    ['.server', 'ws://server/?token=a/b', /问号/],
   ]) {
     const right = page.data[field.slice(1)];
     await page.types(field, wrong);
@@ -302,6 +305,13 @@ test('settings are checked, kept, and connect anew', async (t) => {
   assert.deepEqual(page.texts('.toggle'), ['连接']);
   await page.taps('.toggle');
   assert.equal(device.held.length, 1);
+});
+
+test('settings that can never work are told of, and nothing is tried with them', async (t) => {
+  const device = await new Device(t, { ...OPEN, server: 'ws://server/?token=a/b' }).launch({ opens: false });
+  const page = await device.open('pages/settings/settings');
+  await seen('it is said', () => /无法连接：TypeError: url/.test(page.one('.connection').dom.textContent));
+  assert.equal(device.held.length, 0);
 });
 
 test('the line about the connection is true, and a tap on it connects at once', async (t) => {
