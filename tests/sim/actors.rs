@@ -189,8 +189,23 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, sim: &mut Sim, method: &str, path: &str, more: &str, status: u16) {
-        let bytes = codec::request(method, path, more);
+    /// Adds header fields whose values are not UTF-8, as any client may send them.
+    fn odd_fields(&self, sim: &mut Sim, rng: &mut Rng, head: &mut Vec<u8>) {
+        if !rng.percent(15) {
+            return;
+        }
+        for _ in 0..rng.range(1, 3) {
+            let names = ["X-Odd", "User-Agent", "Cookie", "X-Forwarded-For", "Referer"];
+            let mut value = b"\xff".to_vec();
+            value.extend((0..rng.range(0, 20)).map(|_| rng.range(0x80, 0xFF) as u8));
+            codec::add_field(head, names[rng.range(0, names.len() - 1)], &value);
+        }
+        sim.handler.shadow.cover.count("header values that are not UTF-8");
+    }
+
+    fn ask(&mut self, sim: &mut Sim, rng: &mut Rng, (method, path): (&str, &str), status: u16) {
+        let mut bytes = codec::request(method, path, "");
+        self.odd_fields(sim, rng, &mut bytes);
         sim.pipes[self.pipe].decoder.head_requests.push_back(method == "HEAD");
         self.answers.push_back(status);
         self.write(sim, &bytes, In::Ask);
@@ -235,15 +250,15 @@ impl Client {
         let relay = sim.handler.relay.is_some();
         match rng.below(24) {
             0 if relay => {
-                self.ask(sim, "GET", "/healthz", "", 200);
+                self.ask(sim, rng, ("GET", "/healthz"), 200);
                 if rng.percent(50) {
-                    self.ask(sim, "HEAD", "/", "", 200);
+                    self.ask(sim, rng, ("HEAD", "/"), 200);
                 }
                 return;
             }
-            1 if relay => return self.ask(sim, "GET", "/nowhere", "", 404),
-            2 if relay => return self.ask(sim, "POST", "/healthz", "", 405),
-            3 => return self.ask(sim, "GET", "/websocket/u0", "", 426),
+            1 if relay => return self.ask(sim, rng, ("GET", "/nowhere"), 404),
+            2 if relay => return self.ask(sim, rng, ("POST", "/healthz"), 405),
+            3 => return self.ask(sim, rng, ("GET", "/websocket/u0"), 426),
             4 => {
                 self.answers.push_back(400);
                 let bad = [
@@ -282,7 +297,8 @@ impl Client {
             _ => {}
         }
         self.entered = true;
-        let head = codec::handshake(&self.enter_head(), "");
+        let mut head = codec::handshake(&self.enter_head(), "");
+        self.odd_fields(sim, rng, &mut head);
         sim.pipes[self.pipe].decoder.head_requests.push_back(false);
         self.answers.push_back(101);
         let what = In::Enter(self.user.clone(), self.device.clone());

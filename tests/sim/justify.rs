@@ -141,6 +141,7 @@ impl Watched {
             CloseReason::Memory
         } else {
             assert!(full, "{id:?}: dropped for no reason: {conn:?}");
+            self.shadow.tally.pings_without_room += u64::from(pinged > 0);
             CloseReason::SlowReader
         };
         self.shadow.end(id, reason);

@@ -8,6 +8,7 @@ mod actors;
 mod coverage;
 mod ends;
 mod justify;
+mod memory;
 mod order;
 mod parking;
 mod says;
@@ -28,7 +29,7 @@ use rng::Rng;
 use shadow::Shadow;
 use watch::Watched;
 use world::pipe::Pipe;
-use world::{World, rng};
+use world::{World, owner, rng};
 
 /// Says where it was when a check failed.
 struct Where {
@@ -78,11 +79,13 @@ fn run(seed: u64, steps: u64) -> Coverage {
     let place = Where { seed, step: Cell::new(0) };
     let mut rng = Rng::new(seed);
     let config = config(&mut rng);
-    let relay = rng.percent(70).then(|| Relay::new(RelayConfig::default()));
+    let relay = rng.percent(70).then(|| owner::server(|| Relay::new(RelayConfig::default())));
     let shadow = Shadow::new(config.clone());
     let watched = Watched::new(shadow, relay, Rng::new(seed ^ 0xC0FFEE));
     let mut sim: Sim = World::new(config, watched);
+    sim.handler.base = memory::held();
     sim.read_size = *rng.pick(&[65_536, 65_536, 200, 13]);
+    sim.batch = *rng.pick(&[usize::MAX, usize::MAX, 9, 2]);
     sim.slices = *rng.pick(&[64, 64, 3, 1]);
     let crowded = rng.percent(30);
     let most = *rng.pick(&[6, 15, 60]);
@@ -100,7 +103,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
             connect(&mut sim, &mut rng, &mut clients, crowded);
             if let Some(Client { user, .. }) = clients.last().filter(|_| traced) {
                 match traces.percent(70) {
-                    true => assert!(sim.hub.trace(user) || user.is_empty()),
+                    true => assert!(owner::server(|| sim.hub.trace(user)) || user.is_empty()),
                     false => sim.hub.untrace(user),
                 }
             }
@@ -210,6 +213,7 @@ fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
     sim.assert_nothing_is_left();
     sim.handler.check_answers(&sim.hub);
     let mut cover = std::mem::take(&mut sim.handler.shadow.cover);
+    cover.add("full batches", sim.full_batches);
     cover.add("partial writes", sim.partial_writes);
     cover.add("blocked", sim.blocks);
     cover.add("work budget spent", sim.exhausted);

@@ -128,6 +128,8 @@ pub struct Conn {
     /// When the last message was handled.
     pub handled_at: u64,
     pub groups: BTreeSet<String>,
+    /// Why and since when it was closing before it was ended.
+    pub closing_since: Option<(CloseReason, u64)>,
     /// Not open yet, and closed by the handler, unless it was closing already.
     pub maybe_over: bool,
     /// Since when the time counts that its end may take.
@@ -252,6 +254,7 @@ impl Shadow {
             handled_at: 0,
             groups: BTreeSet::new(),
             maybe_over: false,
+            closing_since: None,
             ending: None,
         };
         assert!(self.conns.insert(id, conn).is_none(), "{id:?} was given twice");
@@ -284,7 +287,13 @@ impl Shadow {
         match self.conn(id).state {
             State::Ended(_) => return,
             State::Open => self.leave(id, State::Ended(reason)),
-            _ => self.conn_mut(id).state = State::Ended(reason),
+            _ => {
+                let conn = self.conn_mut(id);
+                let before = std::mem::replace(&mut conn.state, State::Ended(reason));
+                if let State::Closing(reason, since) | State::Draining(reason, since) = before {
+                    conn.closing_since = Some((reason, since));
+                }
+            }
         }
         let conn = self.conn_mut(id);
         conn.expected.clear();

@@ -21,6 +21,8 @@ pub struct Tally {
     pub unavailable: u64,
     /// Handshakes that the handler has refused with 403.
     pub forbidden: u64,
+    /// Those of them that the handler has not ended meanwhile.
+    pub rejected: u64,
     /// Statuses that callbacks have asked the hub to answer with, at most.
     pub asked: BTreeMap<u16, u64>,
     /// Statuses that clients have seen.
@@ -31,6 +33,8 @@ pub struct Tally {
     pub deliveries: u64,
     pub too_long: u64,
     pub pings: u64,
+    /// Slow readers that a tick has ended, maybe because they had no room for a ping.
+    pub pings_without_room: u64,
     pub parked: u64,
     pub promoted: u64,
     /// By how many promotions the hub may differ, because the order of some ends is
@@ -70,7 +74,8 @@ impl Watched {
         assert_eq!(stats.bytes_out, tally.bytes_out, "bytes written");
         assert_eq!(stats.messages_in, tally.messages_in, "messages received");
         assert_eq!(stats.too_long, tally.too_long, "messages longer than a queue");
-        assert_eq!(stats.pings, tally.pings, "pings");
+        let pings = tally.pings..=tally.pings + tally.pings_without_room;
+        assert!(pings.contains(&stats.pings), "{} pings: {pings:?}", stats.pings);
         assert_eq!(stats.slow_readers, decided("slow_reader"), "slow readers");
         assert_eq!(stats.idle, decided("idle"), "connections that were silent");
         // Connections that never opened are ended for memory too.
@@ -82,7 +87,7 @@ impl Watched {
         assert_eq!(stats.handshakes.of(101), tally.opened, "handshakes let in");
         assert_eq!(stats.handshakes.of(503), tally.unavailable, "handshakes without room");
         assert_eq!(stats.handshakes.of(403), tally.forbidden, "handshakes refused");
-        assert_eq!(stats.rejected, tally.forbidden, "handshakes rejected");
+        assert_eq!(stats.rejected, tally.rejected, "handshakes rejected");
         if !hub.has_dirty() {
             // A broadcast on its way counts each receiver when it gets there.
             assert_eq!(stats.deliveries, tally.deliveries, "messages queued");

@@ -13,7 +13,7 @@ use super::justify::pending;
 use super::parking::Verdict;
 use super::rng::Rng;
 use super::shadow::{In, Known, Op, Say, Shadow, State, TICK};
-use super::world::{Note, Watch};
+use super::world::{Note, Watch, owner};
 
 /// Which call of the hub's is running.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,19 +36,29 @@ pub struct Watched {
     pub opening: Option<ConnId>,
     /// Ids of the past, by slot.
     pub gone: HashMap<usize, ConnId>,
+    /// Bytes that the server holds for itself, without any connection.
+    pub base: isize,
 }
 
 impl Watched {
     pub fn new(shadow: Shadow, relay: Option<Relay>, rng: Rng) -> Self {
         let gone = HashMap::new();
-        let during = During::Events;
-        let returned_at = None;
-        Watched { shadow, relay, rng, during, over: false, returned_at, opening: None, gone }
+        Watched {
+            shadow,
+            relay,
+            rng,
+            during: During::Events,
+            over: false,
+            returned_at: None,
+            opening: None,
+            gone,
+            base: 0,
+        }
     }
 
     fn handle(&mut self, hub: &mut Hub, id: ConnId, ops: &[Op]) {
         for op in ops {
-            let done = perform(hub, id, op);
+            let done = owner::server(|| perform(hub, id, op));
             let predicted = self.shadow.run(id, op);
             assert_eq!(done, predicted, "{id:?}: {op:?}");
         }
@@ -78,7 +88,7 @@ impl Watched {
             {
                 // Nobody can see whether its last answer is on its way already.
                 conn.maybe_over = true;
-                perform(hub, target, &op);
+                owner::server(|| perform(hub, target, &op));
                 continue;
             }
             self.handle(hub, target, &[op]);
@@ -186,22 +196,25 @@ impl Handler for Watched {
         id: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
+        let _test = owner::test();
         self.sync(hub);
         let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
         self.meddle(hub, id, "on_upgrade");
         let In::Enter(user, device) = item.what else {
             let verdict = match &mut self.relay {
-                Some(relay) => relay.on_upgrade(hub, id, upgrade),
+                Some(relay) => owner::server(|| relay.on_upgrade(hub, id, upgrade)),
                 None => Err(Reject(longlink::Response::text(403, "no"))),
             };
             let Err(Reject(answer)) = &verdict else { panic!("it should not enter: {item:?}") };
             assert_eq!(answer.status(), 403);
             self.shadow.tally.ask(403);
             self.shadow.tally.forbidden += 1;
+            let lives = self.shadow.conn(id).state == State::Head;
+            self.shadow.tally.rejected += u64::from(lives);
             return verdict;
         };
         let accept = match &mut self.relay {
-            Some(relay) => relay.on_upgrade(hub, id, upgrade)?,
+            Some(relay) => owner::server(|| relay.on_upgrade(hub, id, upgrade))?,
             None => Accept::user(&user).device(&device),
         };
         let life = if self.relay.is_some() { Known::Yes } else { Known::No };
@@ -213,6 +226,7 @@ impl Handler for Watched {
     }
 
     fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], _: u64) {
+        let _test = owner::test();
         for event in events {
             assert!(hub.user(event.conn).is_some_and(|user| !user.is_empty()), "{event:?}");
             let what = format!("{:?}", event.what);
@@ -222,6 +236,7 @@ impl Handler for Watched {
     }
 
     fn on_request(&mut self, hub: &mut Hub, id: ConnId, request: &Request<'_>) -> Reply {
+        let _test = owner::test();
         self.sync(hub);
         let next = self.shadow.conn(id).inbound.front().expect("a head was sent");
         if let In::Upload(sent) = &next.what {
@@ -243,7 +258,7 @@ impl Handler for Watched {
         assert!(matches!(item.what, In::Ask), "{item:?}");
         self.meddle(hub, id, "on_request");
         let reply = match &mut self.relay {
-            Some(relay) => relay.on_request(hub, id, request),
+            Some(relay) => owner::server(|| relay.on_request(hub, id, request)),
             None => Reply::Now(request.upgrade_required()),
         };
         let Reply::Now(response) = &reply else { panic!("no body is wanted of {item:?}") };
@@ -254,6 +269,7 @@ impl Handler for Watched {
     }
 
     fn on_refused(&mut self, hub: &mut Hub, id: ConnId, refused: Refused<'_>) -> Response {
+        let _test = owner::test();
         self.sync(hub);
         self.meddle(hub, id, "on_refused");
         self.shadow.tally.ask(refused.status);
@@ -261,6 +277,7 @@ impl Handler for Watched {
     }
 
     fn on_open(&mut self, hub: &mut Hub, id: ConnId) {
+        let _test = owner::test();
         assert_eq!(self.opening.take(), Some(id), "opened, but not let in");
         let answer = pending(hub, id).expect("an answer to the handshake");
         assert!(answer.starts_with(b"HTTP/1.1 101 "));
@@ -272,7 +289,7 @@ impl Handler for Watched {
         assert!(hub.is_open(id));
         self.sync(hub);
         if let Some(relay) = &mut self.relay {
-            relay.on_open(hub, id);
+            owner::server(|| relay.on_open(hub, id));
             return self.meddle(hub, id, "on_open");
         }
         let user = self.shadow.conn(id).user.clone();
@@ -289,13 +306,14 @@ impl Handler for Watched {
     }
 
     fn on_message(&mut self, hub: &mut Hub, id: ConnId, message: Message<'_>) {
+        let _test = owner::test();
         self.sync(hub);
         match (self.next_message(id), message) {
             (In::Text(text, say), Message::Text(got)) => {
                 assert_eq!(text, got);
                 match (&mut self.relay, say) {
                     (Some(relay), say) => {
-                        relay.on_message(hub, id, message);
+                        owner::server(|| relay.on_message(hub, id, message));
                         self.shadow.say(id, &say);
                         self.sync(hub);
                     }
@@ -306,7 +324,7 @@ impl Handler for Watched {
             (In::Binary(data), Message::Binary(got)) => {
                 assert_eq!(data, got);
                 match &mut self.relay {
-                    Some(relay) => relay.on_message(hub, id, message),
+                    Some(relay) => owner::server(|| relay.on_message(hub, id, message)),
                     None => self.handle(hub, id, &[Op::EchoBinary(data)]),
                 }
             }
@@ -316,6 +334,7 @@ impl Handler for Watched {
     }
 
     fn on_drain(&mut self, hub: &mut Hub, id: ConnId) {
+        let _test = owner::test();
         self.sync(hub);
         assert!(self.shadow.drained.remove(&id), "{id:?} was not blocked, or not flushed");
         self.shadow.cover.count("drained");
@@ -326,6 +345,7 @@ impl Handler for Watched {
     }
 
     fn on_close(&mut self, hub: &mut Hub, id: ConnId, reason: &CloseReason) {
+        let _test = owner::test();
         self.sync(hub);
         let over = self.over;
         let now = self.shadow.now;
@@ -337,7 +357,12 @@ impl Handler for Watched {
         assert!(!hub.is_open(id));
         let lingered = matches!(conn.state, State::Closing(..) | State::Draining(..));
         match &conn.state {
-            State::Ended(due) => assert_eq!(due, reason, "{id:?}"),
+            State::Ended(due) => {
+                // Its time may have been over in this turn before it was aborted.
+                let before = conn.closing_since.as_ref();
+                let timed_out = before.is_some_and(|(it, at)| it == reason && now >= at + linger);
+                assert!(due == reason || timed_out, "{id:?}: {reason:?} for {conn:?}");
+            }
             State::Closing(due, since) | State::Draining(due, since) => {
                 let timed_out = due == reason && now >= since + linger;
                 let relieved = over && *reason == CloseReason::Memory;
@@ -355,7 +380,7 @@ impl Handler for Watched {
         self.shadow.cover.add("lingered", u64::from(lingered));
         self.shadow.tally.close(reason);
         if let Some(relay) = &mut self.relay {
-            relay.on_close(hub, id, reason);
+            owner::server(|| relay.on_close(hub, id, reason));
             return self.meddle(hub, id, "on_close");
         }
         let mut ops = vec![Op::Group("lobby".into(), format!("out: {user}"))];
@@ -373,6 +398,7 @@ impl Handler for Watched {
 
 impl Watch for Watched {
     fn note(&mut self, hub: &Hub, now: u64, note: Note<'_>) {
+        let _test = owner::test();
         self.shadow.now = now;
         match note {
             Note::Opened(id) => {
@@ -484,6 +510,7 @@ impl Watch for Watched {
                 self.check_ends();
                 self.check_gone();
                 self.check_agreement(hub);
+                self.check_memory(hub);
             }
         }
     }

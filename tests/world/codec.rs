@@ -26,6 +26,15 @@ pub fn request(method: &str, path: &str, more: &str) -> Vec<u8> {
     format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n").into_bytes()
 }
 
+/// Adds a header field to a head. Its value may have any bytes that a field may have.
+pub fn add_field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.truncate(head.len() - 2);
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n\r\n");
+}
+
 fn put_length(bytes: &mut Vec<u8>, bit: u8, length: usize) {
     match length {
         0..=125 => bytes.push(bit | length as u8),

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod codec;
+pub mod owner;
 pub mod pipe;
 pub mod rng;
 mod sink;
@@ -67,12 +68,16 @@ pub struct World<H> {
     to_read: VecDeque<usize>,
     /// What one read takes at most.
     pub read_size: usize,
+    /// How many events one poll returns at most. The others wait for the next one.
+    pub batch: usize,
     /// What one vectored write takes at most.
     pub slices: usize,
     /// What a new pipe's kernel takes.
     pub capacity: usize,
     /// The hub does the writes by itself, as it does for a driver.
     pub by_sink: bool,
+    /// Polls that have left events for the next one.
+    pub full_batches: u64,
     pub partial_writes: u64,
     pub blocks: u64,
     /// Turns taken.
@@ -90,7 +95,7 @@ impl<H: Watch> World<H> {
         config.check().expect("a configuration that holds");
         let base = Instant::now();
         World {
-            hub: Hub::new(config, base),
+            hub: owner::server(|| Hub::new(config, base)),
             handler,
             base,
             now: 0,
@@ -99,9 +104,11 @@ impl<H: Watch> World<H> {
             events: VecDeque::new(),
             to_read: VecDeque::new(),
             read_size: longlink::READ_SIZE,
+            batch: usize::MAX,
             slices: 64,
             capacity: 1 << 20,
             by_sink: true,
+            full_batches: 0,
             partial_writes: 0,
             blocks: 0,
             turns: 0,
@@ -126,7 +133,7 @@ impl<H: Watch> World<H> {
 
     /// The same from an address.
     pub fn connect_from(&mut self, peer: Peer) -> Option<usize> {
-        let conn = self.hub.open(peer, true, self.instant()).ok()?;
+        let conn = owner::server(|| self.hub.open(peer, true, self.instant())).ok()?;
         let pipe = self.pipes.len();
         self.pipes.push(Pipe::new(conn, self.capacity));
         if conn.index() >= self.at.len() {
@@ -179,19 +186,20 @@ impl<H: Watch> World<H> {
 
     pub fn shutdown(&mut self) {
         self.note(Note::ShuttingDown);
-        self.hub.shutdown();
+        owner::server(|| self.hub.shutdown());
     }
 
     /// One turn of the loop: events, then what `Driver::tick` does.
     pub fn turn(&mut self) {
         self.turns += 1;
-        for _ in 0..self.events.len() {
+        self.full_batches += u64::from(self.events.len() > self.batch);
+        for _ in 0..self.events.len().min(self.batch) {
             let Some(pipe) = self.events.pop_front() else { break };
             self.event(pipe);
         }
         self.note(Note::Ticking);
         let now = self.instant();
-        self.hub.tick(&mut self.handler, now);
+        owner::server(|| self.hub.tick(&mut self.handler, now));
         self.judge();
         self.note(Note::Ticked);
         while let Some(conn) = self.hub.pop_readable() {
@@ -202,9 +210,9 @@ impl<H: Watch> World<H> {
         self.read_queued();
         self.flush();
         self.note(Note::EndingTurn);
-        self.hub.end_turn();
+        owner::server(|| self.hub.end_turn());
         self.note(Note::EndedTurn);
-        while let Some(conn) = self.hub.reap(&mut self.handler) {
+        while let Some(conn) = owner::server(|| self.hub.reap(&mut self.handler)) {
             let pipe = self.at[conn.index()].take().expect("reaped once");
             assert_eq!(self.pipes[pipe].conn, conn);
             self.pipes[pipe].closed = true;
@@ -236,7 +244,7 @@ impl<H: Watch> World<H> {
         let conn = end.conn;
         if std::mem::take(&mut end.writable) && std::mem::take(&mut end.blocked) {
             self.note(Note::Writable(conn));
-            self.hub.writable(conn);
+            owner::server(|| self.hub.writable(conn));
         }
         if std::mem::take(&mut self.pipes[pipe].readable) {
             self.read(pipe);
@@ -256,14 +264,14 @@ impl<H: Watch> World<H> {
         if let Some(kind) = end.reset {
             end.told = true;
             self.handler.note(&self.hub, self.now, Note::Failing(conn, kind));
-            return self.hub.failed(conn, &kind.into());
+            return owner::server(|| self.hub.failed(conn, &kind.into()));
         }
         let length = end.to_server.len().min(self.read_size);
         if length == 0 {
             if end.fin {
                 end.told = true;
                 self.note(Note::Ending(conn));
-                self.hub.input_ended(conn);
+                owner::server(|| self.hub.input_ended(conn));
             } else {
                 end.ended = false;
             }
@@ -273,7 +281,7 @@ impl<H: Watch> World<H> {
         let more = length == self.read_size || end.ended;
         self.note(Note::Receiving(conn, length));
         let now = self.instant();
-        self.hub.receive(&mut self.handler, conn, &mut bytes, now);
+        owner::server(|| self.hub.receive(&mut self.handler, conn, &mut bytes, now));
         self.note(Note::Received(conn));
         if more {
             self.queue_read(pipe);
@@ -313,7 +321,7 @@ impl<H: Watch> World<H> {
             if !all_read || !self.hub.may_read(conn) {
                 self.note(Note::Postponed(conn));
             }
-            self.hub.judge(&mut self.handler, overdue, all_read);
+            owner::server(|| self.hub.judge(&mut self.handler, overdue, all_read));
         }
     }
 
@@ -328,7 +336,7 @@ impl<H: Watch> World<H> {
 
     fn flush_one_by_one(&mut self) {
         for _ in 0..self.hub.config().writes_per_turn {
-            let Some(conn) = self.hub.pop_dirty() else { return };
+            let Some(conn) = owner::server(|| self.hub.pop_dirty()) else { return };
             if let Some(pipe) = self.at[conn.index()] {
                 self.write(pipe);
             }
@@ -351,7 +359,7 @@ impl<H: Watch> World<H> {
         assert!(!bytes.is_empty() && !end.shut, "something to write, while it may be");
         if let Some(kind) = end.reset {
             self.note(Note::Failing(conn, kind));
-            return self.hub.failed(conn, &kind.into());
+            return owner::server(|| self.hub.failed(conn, &kind.into()));
         }
         let room = end.capacity.saturating_sub(end.to_client.len()).min(bytes.len());
         let (offered, written) = (bytes.len(), &bytes[..room]);
@@ -359,12 +367,12 @@ impl<H: Watch> World<H> {
         end.to_client.extend_from_slice(written);
         if room > 0 {
             self.handler.note(&self.hub, self.now, Note::Writing(conn, written));
-            let sent = self.hub.sent(conn, room);
+            let sent = owner::server(|| self.hub.sent(conn, room));
             self.wrote(pipe, sent);
         }
         if room < offered {
             self.partial_writes += u64::from(room > 0);
-            self.hub.blocked(conn);
+            owner::server(|| self.hub.blocked(conn));
             self.has_blocked(pipe);
         }
     }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use longlink::{Sent, Sink, Wrote};
 
 use super::pipe::Pipe;
-use super::{Note, Watch, World};
+use super::{Note, Watch, World, owner};
 
 /// The pipes, and one entry for each write: the pipe, what it was offered, and how
 /// that ended.
@@ -18,6 +18,7 @@ struct Log<'a> {
 
 impl Sink for Log<'_> {
     fn write(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize> {
+        let _test = owner::test();
         let pipe = self.at[index].expect("somebody's slot");
         let end = &mut self.pipes[pipe];
         assert!(!bytes.is_empty() && !end.shut, "something to write, while it may be");
@@ -37,6 +38,7 @@ impl Sink for Log<'_> {
     }
 
     fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let _test = owner::test();
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         self.write(index, &bytes)
     }
@@ -50,7 +52,7 @@ impl<H: Watch> World<H> {
         let before = self.hub.stats().deliveries;
         loop {
             let mut log = Log { pipes: &mut self.pipes, at: &self.at, writes: Vec::new() };
-            let wrote = self.hub.write(&mut log, &mut budget);
+            let wrote = owner::server(|| self.hub.write(&mut log, &mut budget));
             let mut writes = log.writes;
             done += writes.len();
             let last = writes.pop();
