@@ -302,8 +302,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         now: Instant,
     ) -> stdio::Result<ConnId> {
         self.now = now;
-        let loopback = peer.addr().is_some_and(|addr| addr.ip().is_loopback());
-        let conn = self.take_in(socket, peer, loopback)?;
+        let conn = self.take_in(socket, peer, false)?;
         if !already_read.is_empty() {
             let mut bytes = already_read.to_vec();
             self.hub.receive(&mut self.handler, conn, &mut bytes, now);

@@ -1,5 +1,7 @@
 //! What of the protocol can be chosen.
 
+use super::hosts;
+
 /// The sender of what comes from a backend that names none.
 pub const SYSTEM: &str = "system";
 
@@ -36,5 +38,24 @@ impl Default for RelayConfig {
             allow_hosts: Vec::new(),
             reserved: vec![SYSTEM.to_owned()],
         }
+    }
+}
+
+impl RelayConfig {
+    /// Reads an entry of [`allow_origins`](RelayConfig::allow_origins), and puts it as browsers
+    /// do: without the port that the scheme has anyway.
+    ///
+    /// # Errors
+    /// Says what is expected when no page could ever be from there.
+    pub fn read_origin(entry: &str) -> Result<String, String> {
+        hosts::origin(entry)
+    }
+
+    /// Reads an entry of [`allow_hosts`](RelayConfig::allow_hosts).
+    ///
+    /// # Errors
+    /// Says what is expected when no request could ever name that host.
+    pub fn read_host(entry: &str) -> Result<String, String> {
+        hosts::host(entry)
     }
 }

@@ -7,6 +7,7 @@
 //! rebinding). When tickets are asked for, the ticket decides.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::conn::fields::{Authority, address, is_same_host};
 use crate::conn::head::Request;
@@ -14,6 +15,7 @@ use crate::conn::response::Response;
 use crate::hub::{Accept, Printable};
 
 use super::config::RelayConfig;
+use super::hosts;
 use super::v1::MAX_ID;
 
 /// The longest name of a device in bytes.
@@ -118,12 +120,18 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     if named || address(host).is_some() || host.eq_ignore_ascii_case("localhost") {
         return Ok(());
     }
+    let shown = Printable(host);
     match host {
         "" => log::warn!("refused a connection that names no host"),
-        host => log::warn!(
-            "refused a connection to the host {0}; --allow-host {0} would let it in",
-            Printable(host)
-        ),
+        _ => match hosts::host(host) {
+            Ok(entry) => log::warn!(
+                "refused a connection to the host {shown}; --allow-host {} would let it in",
+                Advised(&entry)
+            ),
+            Err(_) => {
+                log::warn!("refused a connection to the host {shown}, which cannot be allowed");
+            }
+        },
     }
     Err(Response::text(403, "this host is not allowed"))
 }
@@ -136,10 +144,13 @@ pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), R
         return Ok(());
     }
     let shown = Printable(before_path(origin));
-    if origin.contains("://") {
-        log::warn!("refused a page from {shown}; --allow-origin {shown} would let it in");
-    } else {
+    if !origin.contains("://") {
         log::warn!("refused a page that does not say where it is from ({shown})");
+    } else if let Some(entry) = entry_for(origin) {
+        let entry = Advised(&entry);
+        log::warn!("refused a page from {shown}; --allow-origin {entry} would let it in");
+    } else {
+        log::warn!("refused a page from {shown}, which cannot be allowed");
     }
     Err(Response::text(403, "this origin is not allowed"))
 }
@@ -156,6 +167,27 @@ fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
             Some(allowed) => page.is_same(&allowed),
             None => is_same_host(allowed, page.host),
         })
+}
+
+/// The entry of `allow_origins` that would let pages of this origin in: the origin or, where
+/// that cannot be an entry, its host. `None` when no entry would.
+fn entry_for(origin: &str) -> Option<String> {
+    let page = Origin::parse(origin)?;
+    let is_it = |entry: &String| Origin::parse(entry).is_some_and(|entry| page.is_same(&entry));
+    hosts::origin(origin).ok().filter(is_it).or_else(|| hosts::host(page.host).ok())
+}
+
+/// The value of a flag that a log line advises, unless it is too long for one.
+struct Advised<'a>(&'a str);
+
+impl fmt::Display for Advised<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > Printable::MOST {
+            f.write_str("with its whole name")
+        } else {
+            f.write_str(self.0)
+        }
+    }
 }
 
 /// Where a page is from (RFC 6454, section 6.2).
@@ -261,5 +293,38 @@ mod tests {
         assert!(ok(&config, "https://APP.example:1", "x"));
         assert!(ok(&config, "https://b.example:8443", "x"));
         assert!(!ok(&config, "https://b.example", "x"));
+    }
+
+    #[test]
+    fn an_entry_that_is_advised_is_taken_and_lets_the_page_in() {
+        for origin in [
+            "http://evil.test",
+            "https://evil.test:8443",
+            "https://evil.test:443",
+            "chrome-extension://abcdefgh",
+            "http://10.0.0.1:9999",
+            "http://[::2]",
+        ] {
+            let entry = entry_for(origin).expect(origin);
+            let config = RelayConfig {
+                allow_origins: vec![RelayConfig::read_origin(&entry).expect(&entry)],
+                ..RelayConfig::default()
+            };
+            assert!(is_allowed_origin(&config, origin, "box.lan"), "{origin} with {entry}");
+        }
+        // Whatever is allowed, these would still be refused.
+        for origin in [
+            "null",
+            "file://",
+            "http://",
+            "http://evil.test/path",
+            "http://a b",
+            "http://*",
+            "http://\u{5e94}\u{7528}.test",
+            "http://localhost:1@evil.test",
+            "http://[::1].evil.test",
+        ] {
+            assert_eq!(entry_for(origin), None, "{origin}");
+        }
     }
 }

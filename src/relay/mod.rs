@@ -6,6 +6,7 @@
 mod config;
 mod door;
 mod fields;
+mod hosts;
 pub(crate) mod json;
 mod observer;
 mod opening;

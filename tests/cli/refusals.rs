@@ -150,6 +150,22 @@ fn an_address_that_is_taken() {
 }
 
 #[test]
+fn an_address_that_is_taken_names_the_flag_that_it_came_by() {
+    let folder = Folder::new();
+    let socket = format!("unix:{}", folder.path("s").display());
+    let first = Program::start(&["--listen", &socket]);
+    for address in [first.addr(), &socket] {
+        let taken = format!("cannot listen on {address}: it is taken; choose another with ");
+        let free = ["--listen", "127.0.0.1:0"];
+        let api = refusal(&mut longlink(&[&free[..], &["--api-listen", address]].concat()));
+        assert_eq!(api, format!("{taken}--api-listen"));
+        let free = ["--api-listen", "127.0.0.1:0"];
+        let listen = refusal(&mut longlink(&[&free[..], &["--listen", address]].concat()));
+        assert_eq!(listen, format!("{taken}--listen"));
+    }
+}
+
+#[test]
 fn whoever_is_not_on_this_machine_unless_opened() {
     for address in ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"] {
         assert_refused(&["--listen", address], &[address, "--open", "loopback"]);

@@ -290,3 +290,26 @@ fn a_configuration_that_contradicts_itself_is_refused() {
         Driver::new(Vec::new(), poll.registry(), Token(0), config, relay, Instant::now());
     assert_eq!(driver.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn what_a_host_hands_over_does_not_count_as_loopback() {
+    let mut host = Host::new();
+    let (mut driver, addr) = host.driver(BASE, |_| {});
+    let mut door = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    host.poll.registry().register(&mut door, DOOR, Interest::READABLE).unwrap();
+    let door_addr = door.local_addr().unwrap();
+    let accept = |_, driver: &mut Driver<Relay>| {
+        while let Ok((stream, peer)) = door.accept() {
+            let now = Instant::now();
+            let conn = driver.adopt(Socket::Tcp(stream), Peer::from(peer), b"", now).unwrap();
+            assert!(!driver.hub().is_loopback(conn), "although {peer} is");
+        }
+    };
+    host.run(&mut [&mut driver], accept, || {
+        // A name that the relay does not know, which on its own loopback listener is refused.
+        let named = String::from_utf8(upgrade("/websocket/A", "")).unwrap();
+        let named = named.replace("Host: 127.0.0.1", "Host: app.example");
+        assert_eq!(Raw::connect(addr).status(named.as_bytes()), 403);
+        assert_eq!(Raw::connect(door_addr).status(named.as_bytes()), 101);
+    });
+}

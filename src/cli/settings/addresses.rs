@@ -119,14 +119,18 @@ pub fn protect_api(addresses: &[Address]) -> Result<(), Refusal> {
     }
 }
 
-/// Binds them all, or none.
-pub fn bind(addresses: Vec<Address>, config: &Config) -> Result<Vec<Listener>, Refusal> {
+/// Binds all the addresses that a setting names, or none.
+pub fn bind(
+    addresses: Vec<Address>,
+    setting: &str,
+    config: &Config,
+) -> Result<Vec<Listener>, Refusal> {
     let mut listeners = Vec::new();
     for address in addresses {
         let name = address.to_string();
         address.bind(config, &mut listeners).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Refusal(format!(
-                "cannot listen on {name}: it is taken; choose another with --listen"
+                "cannot listen on {name}: it is taken; choose another with --{setting}"
             )),
             _ => Refusal(format!("cannot listen on {name}: {error}")),
         })?;

@@ -5,7 +5,7 @@
 //! the draft.
 
 use log::LevelFilter;
-use longlink::Devices;
+use longlink::{Devices, RelayConfig};
 
 use super::addresses::Address;
 use super::row::{Kind, Setting};
@@ -98,7 +98,7 @@ pub static SETTINGS: &[Setting] = &[
         "HOST",
         WHO,
         Kind::Many(|it, raw| {
-            hosts::list(raw, hosts::origin).map(|list| it.relay.allow_origins = list)
+            hosts::list(raw, RelayConfig::read_origin).map(|list| it.relay.allow_origins = list)
         }),
         "Let web pages of this host connect: app.example.com, or exactly \
          https://app.example.com:8443; repeatable",
@@ -108,7 +108,9 @@ pub static SETTINGS: &[Setting] = &[
         "allow-host",
         "HOST",
         WHO,
-        Kind::Many(|it, raw| hosts::list(raw, hosts::host).map(|list| it.relay.allow_hosts = list)),
+        Kind::Many(|it, raw| {
+            hosts::list(raw, RelayConfig::read_host).map(|list| it.relay.allow_hosts = list)
+        }),
         "A name under which a loopback address may be reached, for a reverse proxy that passes \
          Host on; repeatable",
     )

@@ -2,6 +2,7 @@
 //! is not the right one.
 
 use std::io::{self, ErrorKind, Read};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::cli::client::stream::Stream;
@@ -197,6 +198,10 @@ impl Answer {
                 and signed with this server's secret?"
                 .to_owned(),
             401 => "the server wants a ticket: --ticket T; longlink ticket signs one".to_owned(),
+            // An address, or `localhost`, needs no permission.
+            403 if url.host == "localhost" || url.host.parse::<IpAddr>().is_ok() => {
+                "longlink's log says why, if it was longlink that has answered".to_owned()
+            }
             403 => format!(
                 "longlink's log says why; usually --allow-host {} is missing, or the proxy does \
                  not pass Host on (proxy_set_header Host $host;). A firewall for web sites may \

@@ -90,7 +90,8 @@ impl Door<'_> {
         if let Ok(asked) = &asked
             && asked.answer.status == 403
         {
-            let remedy = "--allow-origin servicewechat.com, or have the proxy not judge Origin";
+            let remedy =
+                "longlink lets it in: have the proxy, or what else answers, not judge Origin";
             report.add(Check::fail(STEP, format!("{}: {ORIGIN}", asked.answer.tell()), remedy));
         } else if let Some(asked) = self.judge(STEP, asked, report) {
             report.add(Check::ok(STEP, format!("{ORIGIN} is let in")));

@@ -4,6 +4,7 @@
 mod renewal;
 
 use std::io::{self, Write};
+use std::mem::take;
 use std::process::ExitCode;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -43,8 +44,9 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
-    let mut listeners = addresses::bind(std::mem::take(&mut settings.listen), &settings.config)?;
-    let api = addresses::bind(std::mem::take(&mut settings.api_listen), &settings.config)?;
+    let (clients, api) = (take(&mut settings.listen), take(&mut settings.api_listen));
+    let mut listeners = addresses::bind(clients, "listen", &settings.config)?;
+    let api = addresses::bind(api, "api-listen", &settings.config)?;
     listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
     let start = Start { values, capacity, settings, signals, supervisor };
 

@@ -1,0 +1,85 @@
+//! Reading entries of `allow_origins` and `allow_hosts`, which the command has as
+//! `--allow-origin` and `--allow-host`. What could never be equal to an `Origin` or a
+//! `Host` is refused: it would let nobody in, and nobody would know why.
+
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 253;
+
+/// `app.example.com` for any scheme and port, or one exact origin such as
+/// `https://app.example.com:8443`.
+pub fn origin(entry: &str) -> Result<String, String> {
+    let Some((scheme, authority)) = entry.split_once("://") else {
+        return host(entry).map_err(|why| format!("{why} (or https://app.example.com:8443)"));
+    };
+    let (name, port) = split_port(authority);
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => "80",
+        "https" => "443",
+        _ => return Err(format!("expected http:// or https://, found {entry:?}")),
+    };
+    if !is_name(name) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(format!("expected an origin such as https://app.example.com, found {entry:?}"));
+    }
+    // Browsers leave the scheme's own port out.
+    match port {
+        Some(port) if port != default_port => Ok(entry.to_owned()),
+        _ => Ok(format!("{scheme}://{name}")),
+    }
+}
+
+/// `app.example.com`: the port is never looked at.
+pub fn host(entry: &str) -> Result<String, String> {
+    match split_port(entry) {
+        (name, None) if is_name(name) => Ok(entry.to_owned()),
+        _ => Err(format!("expected a host such as app.example.com, found {entry:?}")),
+    }
+}
+
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        // The colons of `[::1]` are its own.
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// A name as browsers send it, where other scripts are punycode; or an
+/// address. No wildcard, no path.
+fn is_name(name: &str) -> bool {
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    match inner {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            (1..=MAX_NAME).contains(&name.len()) && name.chars().all(plain)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_browser_sends_is_refused() {
+        for good in ["app.example.com", "127.0.0.1", "[::1]", "x_1"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+            assert_eq!(origin(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "*", "*.example.com", "a/b", "a:80", "应用", "a b", "[::1", "http://a"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "a:80", "https://", "https://a/", "https://a:x", "ftp://a", "://a"] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+        assert!(host(&"x".repeat(253)).is_ok() && host(&"x".repeat(254)).is_err());
+    }
+
+    #[test]
+    fn the_port_of_the_scheme_goes_without_saying() {
+        assert_eq!(origin("https://a.b:443").as_deref(), Ok("https://a.b"));
+        assert_eq!(origin("http://[::1]:80").as_deref(), Ok("http://[::1]"));
+        assert_eq!(origin("http://a:443").as_deref(), Ok("http://a:443"));
+        assert_eq!(origin("https://a").as_deref(), Ok("https://a"));
+    }
+}
