@@ -50,6 +50,8 @@ impl Client {
     pub fn new(pipe: usize, rng: &mut Rng, crowded: bool) -> Self {
         let most = if crowded { 2 } else { USERS.len() as u64 };
         let (user, path) = USERS[rng.below(most) as usize];
+        let guest = format!("guest{}", rng.below(40));
+        let (user, path) = if rng.percent(25) { (&guest[..], &guest[..]) } else { (user, path) };
         let device = if crowded && rng.percent(70) { "" } else { *rng.pick(DEVICES) };
         Client {
             pipe,

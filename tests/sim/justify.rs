@@ -82,6 +82,7 @@ impl Watched {
         let message = self.shadow.config.message_timeout.as_millis() as u64;
         let in_tick = self.during == During::Tick;
         let conn = self.shadow.conn_mut(id);
+        let all_read = conn.sent == conn.received;
         let silent = now - conn.alive;
         let arrived = conn.inbound.front().filter(|item| item.start < conn.received);
         let what = arrived.map(|item| item.what.clone());
@@ -101,10 +102,12 @@ impl Watched {
             }
             Got::Close(code, text) => {
                 let reason = match (code, &text[..], what) {
-                    (1001, "idle", _) if in_tick && u128::from(silent) >= idle.as_millis() => {
+                    (1001, "idle", _)
+                        if in_tick && all_read && u128::from(silent) >= idle.as_millis() =>
+                    {
                         CloseReason::Idle
                     }
-                    (1008, "message took too long", _) if in_tick => {
+                    (1008, "message took too long", _) if in_tick && all_read => {
                         let since = conn
                             .partial_since()
                             .unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));

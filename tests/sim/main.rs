@@ -8,6 +8,7 @@ mod actors;
 mod coverage;
 mod ends;
 mod justify;
+mod listing;
 mod memory;
 mod order;
 mod parking;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use actors::{Client, Sim};
 use coverage::Coverage;
+use listing::Walk;
 use longlink::{Config, Devices, Relay, RelayConfig};
 use rng::Rng;
 use shadow::Shadow;
@@ -93,6 +95,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
     // It changes nothing of what the shadow predicts.
     let mut traces = Rng::new(seed ^ 0x7ACE);
     let traced = traces.percent(40);
+    let mut listing = None;
 
     for step in 0..steps {
         place.step.set(step);
@@ -103,7 +106,8 @@ fn run(seed: u64, steps: u64) -> Coverage {
             connect(&mut sim, &mut rng, &mut clients, crowded);
             if let Some(Client { user, .. }) = clients.last().filter(|_| traced) {
                 match traces.percent(70) {
-                    true => assert!(owner::server(|| sim.hub.trace(user)) || user.is_empty()),
+                    // No more than so many users are traced at once.
+                    true => _ = owner::server(|| sim.hub.trace(user)),
                     false => sim.hub.untrace(user),
                 }
             }
@@ -131,6 +135,10 @@ fn run(seed: u64, steps: u64) -> Coverage {
         pass_time(&mut sim, &mut rng);
         for client in &mut clients {
             client.look(&mut sim, &mut rng);
+        }
+        if rng.percent(40) {
+            let walk = listing.take().unwrap_or_else(|| Walk::begin(&mut sim));
+            listing = walk.go_on(&mut sim, &mut rng);
         }
         clients.retain(|client| !client.is_over(&sim));
     }
@@ -180,7 +188,14 @@ fn pass_time(sim: &mut Sim, rng: &mut Rng) {
         95..99 => rng.below(35_000),
         _ => rng.below(200_000),
     };
-    if rng.percent(30) {
+    if rng.percent(15) {
+        // The process is stopped. What has arrived meanwhile is found when it goes on.
+        let waiting = sim.pipes.iter().filter(|pipe| pipe.is_unread()).count();
+        let key = "input that waited while the process was stopped";
+        let long = if millis > 5_000 { waiting as u64 } else { 0 };
+        sim.handler.shadow.cover.add(key, long);
+        sim.jump(millis);
+    } else if rng.percent(30) {
         sim.settle();
         sim.jump(millis);
         sim.handler.shadow.cover.add("time jumps", u64::from(millis > 60_000));

@@ -1,6 +1,8 @@
 //! The shadow's part on one user with several connections: who is active, who
 //! is parked, who comes back, and who is one too many.
 
+use std::collections::BTreeSet;
+
 use longlink::{CloseReason, ConnId, Devices};
 
 use super::order::{Place, take_out};
@@ -24,6 +26,12 @@ impl Shadow {
             self.conns.iter().filter(|(_, conn)| open(conn)).map(|(id, _)| *id).collect();
         ids.sort_by_key(|id| self.conns[id].order);
         ids
+    }
+
+    /// The users who have an open connection.
+    pub fn online(&self) -> BTreeSet<String> {
+        let open = self.conns.values().filter(|conn| conn.state == State::Open);
+        open.map(|conn| conn.user.clone()).filter(|user| !user.is_empty()).collect()
     }
 
     fn of_key(&self, user: &str, device: &str) -> Vec<ConnId> {
@@ -144,9 +152,16 @@ impl Shadow {
         conn.state = state;
         let was_active = conn.parked.take().is_none();
         let user = conn.user.clone();
-        if !was_active || user.is_empty() {
+        if user.is_empty() {
             return;
         }
+        if self.members(&user).is_empty() {
+            self.gone_offline.insert(user.clone());
+        }
+        if !was_active {
+            return;
+        }
+        let conn = self.conn(id);
         let (id, device, heard) = (id, conn.device.clone(), conn.heard);
         let mut places = self.places(&user);
         places.push(Place { id, device, heard, parked: false });

@@ -77,7 +77,9 @@ impl Op {
         let text = format!("{who} {}", "x".repeat(rng.range(0, 300)));
         let user = rng.pick(USERS).0.to_owned();
         match rng.below(100) {
-            0..20 => Op::Echo(text),
+            0..3 => Op::Trace(user),
+            3..6 => Op::Untrace(user),
+            6..20 => Op::Echo(text),
             20..30 => Op::EchoBinary(text.into_bytes()),
             30..45 => Op::ToUser(user, text),
             45..55 => Op::All(text),

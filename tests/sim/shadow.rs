@@ -44,6 +44,8 @@ pub enum Op {
     /// Closes or aborts all connections of a user.
     CloseUser(String),
     AbortUser(String),
+    Trace(String),
+    Untrace(String),
 }
 
 /// What a client has sent and the hub has yet to handle.
@@ -123,6 +125,8 @@ pub struct Conn {
     /// What has to be written to it, byte for byte.
     pub expected: VecDeque<u8>,
     pub inbound: VecDeque<Item>,
+    /// Bytes of it that have arrived at the kernel.
+    pub sent: u64,
     /// Bytes of it that have arrived at the hub.
     pub received: u64,
     /// When the last message was handled.
@@ -191,6 +195,8 @@ pub struct Shadow {
     pub next_order: u64,
     pub draining: bool,
     pub drained: BTreeSet<ConnId>,
+    /// Users who have gone offline since the current listing began.
+    pub gone_offline: BTreeSet<String>,
     pub cover: Coverage,
     pub tally: Tally,
 }
@@ -222,6 +228,7 @@ impl Shadow {
             next_order: 0,
             draining: false,
             drained: BTreeSet::new(),
+            gone_offline: BTreeSet::new(),
             cover: Coverage::default(),
             tally: Tally::default(),
         }
@@ -250,6 +257,7 @@ impl Shadow {
             eof: false,
             expected: VecDeque::new(),
             inbound: VecDeque::new(),
+            sent: 0,
             received: 0,
             handled_at: 0,
             groups: BTreeSet::new(),

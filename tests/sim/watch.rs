@@ -29,6 +29,8 @@ pub struct Watched {
     pub relay: Option<Relay>,
     pub rng: Rng,
     pub during: During,
+    /// Deadlines are looked at, from [`Note::Ticking`] to [`Note::Ticked`].
+    pub ticking: bool,
     /// The hub holds more than it may: it is about to end some.
     pub over: bool,
     /// When the loop was last absent, as the hub has it.
@@ -48,6 +50,7 @@ impl Watched {
             relay,
             rng,
             during: During::Events,
+            ticking: false,
             over: false,
             returned_at: None,
             opening: None,
@@ -157,7 +160,7 @@ impl Watched {
             return;
         }
         let head = if conn.surplus { 1_000 } else { 8_000 };
-        let late = now >= conn.opened_at + head;
+        let late = now >= conn.opened_at + head && conn.sent == conn.received;
         let answered = conn.received > 0;
         let justified = late || answered || conn.eof || self.over || conn.maybe_over;
         assert!(justified || conn.state != State::Head, "{id:?}: too early: {conn:?}");
@@ -184,6 +187,8 @@ fn perform(hub: &mut Hub, id: ConnId, op: &Op) -> usize {
             .connections_of(user)
             .iter()
             .for_each(|&id| hub.close(id, 4000, "another asked for it")),
+        Op::Trace(user) => _ = hub.trace(user),
+        Op::Untrace(user) => hub.untrace(user),
         Op::AbortUser(user) => hub.connections_of(user).iter().for_each(|&id| hub.abort(id)),
     }
     0
@@ -227,11 +232,15 @@ impl Handler for Watched {
 
     fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], _: u64) {
         let _test = owner::test();
+        self.sync(hub);
         for event in events {
             assert!(hub.user(event.conn).is_some_and(|user| !user.is_empty()), "{event:?}");
             let what = format!("{:?}", event.what);
             let what = what.split([' ', '(']).next().unwrap_or_default();
             self.shadow.cover.count(&format!("traced: {what}"));
+        }
+        if let Some(first) = events.first() {
+            self.meddle(hub, first.conn, "on_trace");
         }
     }
 
@@ -410,7 +419,13 @@ impl Watch for Watched {
                 let surplus = self.shadow.conn(id).surplus;
                 self.shadow.cover.add("surplus", u64::from(surplus));
             }
+            Note::Arrived(id, length) => self.shadow.conn_mut(id).sent += length as u64,
+            Note::Lost(id) => {
+                let conn = self.shadow.conn_mut(id);
+                conn.sent = conn.received;
+            }
             Note::Receiving(id, length) => {
+                self.sync(hub);
                 self.during = During::Events;
                 self.shadow.tally.bytes_in += length as u64;
                 let conn = self.shadow.conn_mut(id);
@@ -423,8 +438,15 @@ impl Watch for Watched {
                     }
                 }
             }
-            Note::Received(_) => self.sync(hub),
+            Note::Received(_) => {
+                self.sync(hub);
+                if self.ticking {
+                    // It was read because its deadline has passed.
+                    self.during = During::Tick;
+                }
+            }
             Note::Ending(id) => {
+                self.sync(hub);
                 let conn = self.shadow.conn_mut(id);
                 conn.eof = true;
                 let flush = !conn.expected.is_empty() && !conn.blocked;
@@ -482,6 +504,7 @@ impl Watch for Watched {
             }
             Note::Ticking => {
                 self.during = During::Tick;
+                self.ticking = true;
                 self.time_ends();
             }
             Note::Ticked => {
@@ -489,6 +512,7 @@ impl Watch for Watched {
                 self.check_timers();
                 self.refuse_held(hub);
                 self.during = During::Events;
+                self.ticking = false;
                 let open = |id: &ConnId| hub.is_open(*id);
                 assert!(!self.shadow.drained.iter().any(open), "nobody was told of the drain");
             }

@@ -26,6 +26,10 @@ use pipe::Pipe;
 pub enum Note<'a> {
     /// A connection was taken in.
     Opened(ConnId),
+    /// So many bytes of the client have arrived at the kernel.
+    Arrived(ConnId, usize),
+    /// Those of them are lost that the hub has not been given.
+    Lost(ConnId),
     /// The hub is about to be given so many bytes.
     Receiving(ConnId, usize),
     Received(ConnId),
@@ -153,6 +157,8 @@ impl<H: Watch> World<H> {
         }
         end.to_server.extend(bytes);
         end.readable = true;
+        let conn = end.conn;
+        self.note(Note::Arrived(conn, bytes.len()));
         self.schedule(pipe);
     }
 
@@ -169,6 +175,10 @@ impl<H: Watch> World<H> {
         end.reset = Some(kind);
         end.to_server.clear();
         end.readable = true;
+        let (conn, closed) = (end.conn, end.closed);
+        if !closed {
+            self.note(Note::Lost(conn));
+        }
         self.schedule(pipe);
     }
 
