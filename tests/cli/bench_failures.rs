@@ -179,7 +179,10 @@ fn what_a_server_should_not_say() {
         (&[0x01, 0x00, 0x01, 0x00], "out of order"),
         (&[0x88, 0x02, 0x03, 0xE9], "code 1001"),
         (&[0x88, 0x00], "code 1005"),
-        (&[0x88, 0x01, 0x03], "code 1005"),
+        (&[0x88, 0x02, 0x03, 0xF6], "code 1014"),
+        (&[0x88, 0x01, 0x03], "bad code"),
+        (&[0x88, 0x02, 0x03, 0xED], "bad code"),
+        (&[0x88, 0x02, 0x07, 0xD0], "bad code"),
     ] {
         let url = after_handshake(bytes);
         let (code, _, line) = failed("pingpong", &url, &["--connections", "1", "--warmup", "0"]);

@@ -132,9 +132,28 @@ fn parse_any(input: &[u8]) -> Parsed<'_> {
     }
 }
 
+/// The code of a server's close frame; 1005 stands for none.
+///
+/// # Errors
+/// When a close frame may not have that payload (RFC 6455, sections 5.5.1 and 7.4).
+pub fn close_code(payload: &[u8]) -> Result<u16, &'static str> {
+    longlink::wire::parse_close(payload).map_err(|_| "a close frame with a bad code or text")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_close_frame_has_no_code_or_one_that_may_be_sent() {
+        assert_eq!(close_code(b""), Ok(1_005));
+        assert_eq!(close_code(&1_014_u16.to_be_bytes()), Ok(1_014));
+        for bad in
+            [&b"\x03"[..], &1_005_u16.to_be_bytes(), &2_000_u16.to_be_bytes(), b"\x03\xE8\xFF"]
+        {
+            assert!(close_code(bad).is_err(), "{bad:?}");
+        }
+    }
 
     /// The payload of a masked frame with a header of `header` bytes.
     fn unmasked(frame: &[u8], header: usize) -> Vec<u8> {

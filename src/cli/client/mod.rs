@@ -2,8 +2,9 @@
 //! URL, the request of the opening handshake, frames, blocking streams with a deadline; and whom
 //! they believe in TLS.
 //!
-//! Must not know: the server's code, what is measured, examined or watched.
+//! Must not know: the server's code but for how a header field is read (`longlink::wire`); what is measured, examined or watched.
 
+pub mod answer;
 pub mod frame;
 pub mod request;
 pub mod stream;

@@ -1,5 +1,7 @@
 //! `ws://` and `wss://` URLs (RFC 6455, section 3), taken apart.
 
+use longlink::wire::Authority;
+
 /// Where a URL points; nothing is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
@@ -46,20 +48,21 @@ impl Url {
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let slash = if target.starts_with('/') { "" } else { "/" };
-        if authority.is_empty() || authority.contains(['@', '{']) {
-            return Err("expected HOST or HOST:PORT after the scheme");
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
-                Ok(port) if port > 0 => (host, port),
-                _ => return Err("the port is not a number from 1 to 65535"),
-            },
-            _ => (authority, if tls { 443 } else { 80 }),
+        const NO_HOST: &str = "expected HOST or HOST:PORT after the scheme";
+        const BAD_PORT: &str = "the port is not a number from 1 to 65535";
+        let has_host = |text: &str| {
+            Authority::parse(text.as_bytes()).is_some_and(|authority| !authority.host.is_empty())
         };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err("expected HOST or HOST:PORT after the scheme");
+        if !has_host(authority) {
+            let before_port = authority.rsplit_once(':').map_or("", |(host, _)| host);
+            return Err(if has_host(before_port) { BAD_PORT } else { NO_HOST });
         }
+        let Authority { host, port } = Authority::parse(authority.as_bytes()).ok_or(NO_HOST)?;
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        if port == 0 {
+            return Err(BAD_PORT);
+        }
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Ok(Url {
             tls,
             host: host.to_owned(),
@@ -134,6 +137,11 @@ mod tests {
             ("ws://127.0.0.1:0/", "port"),
             ("ws://127.0.0.1:99999/", "port"),
             ("ws://127.0.0.1:x/", "port"),
+            ("ws://127.0.0.1:+80/", "port"),
+            ("ws://[::1]:-1/", "port"),
+            ("ws://[::1/", "HOST"),
+            ("ws://[::1]x/", "HOST"),
+            ("ws://a|b/", "HOST"),
             ("ws://127.0.0.1:1/a b", "percent-encode"),
             ("ws://127.0.0.1:1/\u{e9}", "percent-encode"),
         ] {

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use longlink::wire::number;
 use longlink::{Config, Listener};
 
 use super::units;
@@ -47,17 +48,18 @@ impl Address {
         }
         // Colons and brackets would be an IPv6 address written wrongly, a slash
         // a URL: not to be asked of a name server.
-        let named = text.rsplit_once(':').filter(|(name, port)| {
-            !name.is_empty() && !name.contains([':', '/', '[']) && port.parse::<u16>().is_ok()
-        });
-        let Some(named) = named else {
+        let named = text
+            .rsplit_once(':')
+            .filter(|(name, _)| !name.is_empty() && !name.contains([':', '/', '[']));
+        let port = named.and_then(|(_, port)| number::<u16>(port.as_bytes()));
+        let (Some((name, _)), Some(port)) = (named, port) else {
             return Err(format!(
                 "expected 127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH, found {text:?}"
             ));
         };
-        let resolved = (named.0, named.1.parse().unwrap_or(0)).to_socket_addrs();
+        let resolved = (name, port).to_socket_addrs();
         let mut addrs =
-            resolved.map_err(|_| format!("no address for {:?}", named.0))?.collect::<Vec<_>>();
+            resolved.map_err(|_| format!("no address for {name:?}"))?.collect::<Vec<_>>();
         addrs.sort_unstable();
         addrs.dedup();
         Ok(Address::Tcp(text.to_owned(), addrs))
@@ -173,6 +175,8 @@ mod tests {
             "127.0.0.1:",
             "127.0.0.1:65536",
             "127.0.0.1:-1",
+            "127.0.0.1:+80",
+            "localhost:+80",
             "::1:8080",
             "[::1]",
             "http://127.0.0.1:80",

@@ -1,15 +1,16 @@
-//! The opening handshake (RFC 6455, section 4): a user's request, and an
-//! answer judged by a few bytes.
+//! The opening handshake (RFC 6455, section 4): a user's request, and the answer.
 
+use longlink::wire::Fields;
 use memchr::memmem;
 
 use super::target::Target;
+use crate::cli::client::answer::{Flaw, MAX_FIELDS, flaw};
 use crate::cli::client::request;
 
 /// The sample key of RFC 6455, section 1.3, and what answers it: a server's
 /// work is the same for any key.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// The longest answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 /// How much of a refusal's status line is repeated.
@@ -33,16 +34,22 @@ pub fn answer(input: &[u8]) -> Result<Option<usize>, String> {
             false => Ok(None),
         };
     };
-    let head = &input[..end];
-    if !head.starts_with(b"HTTP/1.1 101") {
-        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut answer = httparse::Response::new(&mut fields);
+    let parsed = answer.parse(&input[..end + 4]);
+    if parsed.is_err() || (answer.version, answer.code) != (Some(1), Some(101)) {
+        let line = input.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let line = String::from_utf8_lossy(&line[..line.len().min(MAX_STATUS)]);
         return Err(format!("the server refused the handshake: {line}"));
     }
-    if memmem::find(head, ACCEPT).is_none() {
-        return Err("the server's Sec-WebSocket-Accept does not answer the key".to_owned());
-    }
-    Ok(Some(end + 4))
+    let flaw = match flaw(Fields::new(answer.headers), ACCEPT) {
+        None => return Ok(Some(end + 4)),
+        Some(Flaw::Upgrade) => "is without Upgrade: websocket and Connection: Upgrade",
+        Some(Flaw::Accept) => "has a Sec-WebSocket-Accept that does not answer the key",
+        Some(Flaw::Extension) => "has an extension that was not offered",
+        Some(Flaw::Protocol) => "has more than one subprotocol",
+    };
+    Err(format!("the server's answer of 101 {flaw}"))
 }
 
 #[cfg(test)]
@@ -77,6 +84,11 @@ mod tests {
         let why = answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap_err();
         assert!(why.ends_with("HTTP/1.1 404 Not Found"), "{why}");
         assert!(answer(GOOD.replace("s3p", "xxx").as_bytes()).unwrap_err().contains("Accept"));
+        let elsewhere = GOOD.replace("Sec-WebSocket-Accept", "X-Accept");
+        assert!(answer(elsewhere.as_bytes()).unwrap_err().contains("Accept"));
+        assert!(
+            answer(GOOD.replace("1 101", "0 101").as_bytes()).unwrap_err().contains("HTTP/1.0")
+        );
         assert!(answer(&[b'x'; MAX_HEAD + 1]).unwrap_err().contains("does not end"));
     }
 }

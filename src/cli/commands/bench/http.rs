@@ -1,6 +1,9 @@
 //! The backend's side: requests over HTTP/1.1 by keep-alive, and whole answers.
 
+use longlink::wire::Fields;
 use memchr::memmem;
+
+use crate::cli::client::answer::MAX_FIELDS;
 
 /// The longest head of an answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -31,26 +34,27 @@ pub fn answer(input: &[u8]) -> Result<Option<(&[u8], usize)>, String> {
             false => Ok(None),
         };
     };
-    let (head, rest) = (&input[..end + 2], &input[end + 4..]);
+    let rest = &input[end + 4..];
     let refused = || {
         let told = String::from_utf8_lossy(&input[..input.len().min(MAX_TOLD)]).into_owned();
         Err(format!("the server answered: {}", told.replace("\r\n", " ")))
     };
-    let Some(length) = content_length(head) else { return refused() };
-    if !head.starts_with(b"HTTP/1.1 200 ") {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut answer = httparse::Response::new(&mut fields);
+    if answer.parse(&input[..end + 4]).is_err() {
+        return refused();
+    }
+    let fields = Fields::new(answer.headers);
+    let length = fields.content_length().ok().flatten().and_then(|it| usize::try_from(it).ok());
+    let in_chunks = fields.lines("Transfer-Encoding").next().is_some();
+    let Some(length) = length.filter(|_| !in_chunks) else { return refused() };
+    if answer.code != Some(200) {
         return if rest.len() < length.min(MAX_TOLD) { Ok(None) } else { refused() };
     }
     if length > MAX_BODY {
         return Err(format!("the answer announces a body of {length} bytes"));
     }
     Ok(rest.get(..length).map(|body| (body, end + 4 + length)))
-}
-
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"\r\nContent-Length: ";
-    let rest = &head[memmem::find(head, NAME)? + NAME.len()..];
-    let digits = &rest[..rest.iter().position(|byte| *byte == b'\r')?];
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -65,6 +69,16 @@ mod tests {
         }
         let two = format!("{one}{one}");
         assert_eq!(answer(two.as_bytes()), Ok(Some((&b"abc"[..], one.len()))));
+    }
+
+    #[test]
+    fn a_length_is_read_by_its_grammar() {
+        let one = "HTTP/1.1 200 OK\r\ncontent-length:3\r\n\r\nabc";
+        assert_eq!(answer(one.as_bytes()), Ok(Some((&b"abc"[..], one.len()))));
+        for bad in ["+3", "3, 3", "3\r\nContent-Length: 3", "3\r\nTransfer-Encoding: chunked"] {
+            let answered = format!("HTTP/1.1 200 OK\r\nContent-Length: {bad}\r\n\r\nabc");
+            assert!(answer(answered.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

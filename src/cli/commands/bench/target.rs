@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use longlink::wire::number;
+
 use crate::cli::client::url::Url;
 
 /// What stands for a user's number in the URL.
@@ -110,11 +112,20 @@ impl Sources {
         let mut all = Vec::new();
         for item in text.split(',').map(str::trim) {
             let (address, prefix) = match item.split_once('/') {
-                Some((address, prefix)) => (address, prefix.parse::<u32>().ok()),
+                Some((address, prefix)) => (address, number::<u32>(prefix.as_bytes())),
                 None => (item, Some(128)),
             };
             let (Ok(address), Some(prefix)) = (address.parse::<IpAddr>(), prefix) else {
                 return Err(format!("expected addresses or networks, found {item:?}"));
+            };
+            // IPv4 addresses that are mapped into IPv6 are what they map: no socket of IPv6 could
+            // connect from them.
+            let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
+                (canonical, _) if !item.contains('/') || canonical == address => {
+                    (canonical, prefix)
+                }
+                (canonical, Some(prefix)) => (canonical, prefix),
+                (_, None) => return Err(format!("{item}: that is more than all of IPv4")),
             };
             let (number, width) = match address {
                 IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
@@ -206,8 +217,18 @@ mod tests {
         assert_eq!(pick("127.0.0.4/32", 5), Some("127.0.0.4".to_owned()));
         assert_eq!(pick("127.0.0.0/8", 65_536), Some("127.0.0.1".to_owned()));
         assert_eq!(pick("fd00::/64", 0), Some("fd00::1".to_owned()));
+        assert_eq!(pick("::ffff:127.0.0.2", 0), Some("127.0.0.2".to_owned()));
+        assert_eq!(pick("::ffff:127.0.0.0/120", 1), Some("127.0.0.2".to_owned()));
         assert_eq!(pick("::/0", 1), Some("::2".to_owned()));
-        for text in ["", "localhost", "127.0.0.1/33", "127.0.0.1/x", "127.0.0.1,"] {
+        for text in [
+            "",
+            "localhost",
+            "127.0.0.1/33",
+            "127.0.0.1/x",
+            "127.0.0.1/+8",
+            "::ffff:1.2.3.4/8",
+            "127.0.0.1,",
+        ] {
             assert!(Sources::parse(text).is_err(), "{text:?}");
         }
     }

@@ -5,12 +5,14 @@ use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use longlink::wire::{Fields, media_type};
+
+use crate::cli::client::answer::{self, Flaw, MAX_FIELDS};
 use crate::cli::client::stream::Stream;
 use crate::cli::client::url::Url;
 
-/// The longest head in bytes, and the most fields.
+/// The longest head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-const MAX_FIELDS: usize = 100;
 /// How much of a body, or of what is no answer, is looked at.
 const MAX_BODY: usize = 512;
 /// How long a body is waited for: what matters of it comes with the head.
@@ -99,8 +101,8 @@ impl Answer {
     }
 
     fn read_body(&mut self, stream: &mut Stream, input: &mut Vec<u8>) {
-        let length = self.field("Content-Length").and_then(|text| text.parse().ok());
-        let length = length.unwrap_or(MAX_BODY).min(MAX_BODY);
+        let length = self.with_fields(|fields| fields.content_length()).ok().flatten();
+        let length = length.map_or(MAX_BODY, |length| length.min(MAX_BODY as u64) as usize);
         stream.set_deadline(Instant::now() + BODY_WAIT);
         while input.len() < length && matches!(read_some(stream, input), Ok(1..)) {}
         input.truncate(length);
@@ -113,31 +115,34 @@ impl Answer {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// What is wrong with a 101 (RFC 6455, section 4.1); `None` if nothing is.
+    /// What is wrong with a 101, and what to do about it; `None` if nothing is.
     pub fn flaw(&self, accept: &str) -> Option<(&'static str, &'static str)> {
-        let says = |name, word: &str| {
-            let listed = self.field(name).unwrap_or_default().split(',');
-            listed.map(str::trim).any(|it| it.eq_ignore_ascii_case(word))
-        };
-        if !says("Upgrade", "websocket") || !says("Connection", "Upgrade") {
-            return Some((
+        let flaw = self.with_fields(|fields| answer::flaw(fields, accept))?;
+        Some(match flaw {
+            Flaw::Upgrade => (
                 "101 without Upgrade: websocket and Connection: Upgrade",
                 "the proxy takes fields out of the answer: look at proxy_hide_header and the like",
-            ));
-        }
-        if self.field("Sec-WebSocket-Accept") != Some(accept) {
-            return Some((
+            ),
+            Flaw::Accept => (
                 "101 whose Sec-WebSocket-Accept does not answer the key",
                 "something between answers by itself or from a cache: no caching on this path",
-            ));
-        }
-        if self.field("Sec-WebSocket-Extensions").is_some() {
-            return Some((
+            ),
+            Flaw::Extension => (
                 "101 with an extension that was not offered",
                 "clients close such a connection: have the proxy leave that field out",
-            ));
-        }
-        None
+            ),
+            Flaw::Protocol => (
+                "101 with more than one subprotocol",
+                "clients close such a connection: has the proxy added one?",
+            ),
+        })
+    }
+
+    /// The fields, to be read by their grammar.
+    fn with_fields<T>(&self, read: impl FnOnce(Fields<'_>) -> T) -> T {
+        let fields = self.fields.iter();
+        let fields = fields.map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
+        read(Fields::new(&fields.collect::<Vec<_>>()))
     }
 
     /// The status line, who says so, and the first line of a text.
@@ -150,7 +155,8 @@ impl Answer {
             // A query may hold a ticket.
             text += &format!(", to {}", cut(place.split('?').next().unwrap_or_default()));
         }
-        let is_text = self.field("Content-Type").is_some_and(|it| it.starts_with("text/plain"));
+        let media = self.field("Content-Type").and_then(|it| media_type(it.as_bytes()));
+        let is_text = media.is_some_and(|it| it.eq_ignore_ascii_case("text/plain"));
         match self.body.lines().next().map(str::trim) {
             Some(line) if is_text && !line.is_empty() => text + &format!(": {}", cut(line)),
             _ if self.is_page() => text + ", an HTML page",

@@ -198,8 +198,7 @@ impl Socket {
                     return Ok(Some(Event::Pong(payload)));
                 }
                 (frame::CLOSE, _) => {
-                    let code =
-                        payload.first_chunk().map_or(1_005, |code| u16::from_be_bytes(*code));
+                    let code = frame::close_code(&payload).map_err(End::Protocol)?;
                     // The answer to one's own is not answered (RFC 6455, section 5.5.1).
                     if !self.closing {
                         let _ = self.send(frame::CLOSE, &payload[..payload.len().min(2)]);

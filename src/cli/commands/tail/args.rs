@@ -107,7 +107,8 @@ impl Options {
     /// Whether nobody is in between who could read along.
     pub fn is_loopback(&self) -> bool {
         let ip = self.url.host.parse::<std::net::IpAddr>();
-        self.url.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        self.url.host.eq_ignore_ascii_case("localhost")
+            || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 }
 

@@ -186,16 +186,15 @@ impl Clients {
     }
 
     fn handle_control(&mut self, id: usize, opcode: u8, payload: &[u8]) -> Result<(), End> {
-        let code = match payload {
-            [high, low, ..] => u16::from_be_bytes([*high, *low]),
-            _ => 1_005,
-        };
         match (opcode, self.clients[id].phase) {
             (frame::PING, Phase::Open) => self.send_control(id, frame::PONG, payload),
-            (frame::CLOSE, Phase::Closing) => self.clients[id].close_code = Some(code),
-            (frame::CLOSE, _) => {
-                self.send_control(id, frame::CLOSE, &payload[..payload.len().min(2)]);
-                return Err(End::Closed(code));
+            (frame::CLOSE, phase) => {
+                let code = frame::close_code(payload).map_err(End::Protocol)?;
+                if phase != Phase::Closing {
+                    self.send_control(id, frame::CLOSE, &payload[..payload.len().min(2)]);
+                    return Err(End::Closed(code));
+                }
+                self.clients[id].close_code = Some(code);
             }
             _ => {}
         }
