@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use tungstenite::Message;
 
@@ -171,4 +172,29 @@ fn a_signal_without_connections_ends_it_at_once() {
     let mut program = Program::start(&["--close-timeout", "1000"]);
     assert_eq!(status(program.connect(), "/healthz"), 200);
     program.stop();
+}
+
+/// A signal ends the poll of a process that goes on, without events, however many wait.
+#[test]
+fn a_process_that_was_stopped_ends_nobody_whose_heartbeat_waits() {
+    let program = Program::start(&["--ping-after", "1", "--idle-timeout", "2"]);
+    let mut streams: Vec<TcpStream> = (0..20).map(|_| deaf(&program)).collect();
+    program.signal("STOP");
+    for stream in &mut streams {
+        stream.write_all(b"\x81\x84\0\0\0\0ping").unwrap();
+    }
+    // Nothing comes for longer than the idle timeout.
+    streams[0].set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let mut byte = [0];
+    while streams[0].read(&mut byte).is_ok() {}
+    program.signal("CONT");
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut got = Vec::new();
+        while !got.ends_with(b"pong\"}") {
+            stream.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {got:?}"));
+            got.push(byte[0]);
+        }
+        assert!(!got.contains(&0x88), "a close: {got:?}");
+    }
 }

@@ -131,7 +131,8 @@ impl Webhooks {
         let user = hub.user(conn).unwrap_or_default();
         if !user.is_empty() {
             let device = hub.device(conn).unwrap_or_default();
-            self.shared.change(|outbox| change(outbox, user, device, hub.now()));
+            let now = hub.now();
+            self.shared.change(now, |outbox| change(outbox, user, device, now));
         }
     }
 }

@@ -127,6 +127,11 @@ impl Outbox {
         }
     }
 
+    /// The process was absent until `now`: nobody is offline because of that time.
+    pub fn come_back(&mut self, now: Instant) {
+        self.presence.come_back(now);
+    }
+
     /// When [`Outbox::advance`] next has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         self.presence.next_due()

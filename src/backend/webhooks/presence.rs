@@ -16,6 +16,8 @@ pub struct Presence {
     leaving: BTreeMap<u64, Leaving>,
     max_leaving: usize,
     next_serial: u64,
+    /// When the process came back from its last absence.
+    returned: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,7 @@ impl Presence {
             leaving: BTreeMap::new(),
             max_leaving: users.max(1),
             next_serial: 0,
+            returned: None,
         }
     }
 
@@ -95,10 +98,17 @@ impl Presence {
         }
     }
 
+    /// The process was stopped, or the machine suspended, until `now`: whoever was leaving
+    /// could not come back, and has the whole time again.
+    pub fn come_back(&mut self, now: Instant) {
+        self.returned = Some(now);
+    }
+
     /// When [`Presence::pop_due`] has somebody; earlier than that nobody, unless too many
     /// are leaving.
     pub fn next_due(&self) -> Option<Instant> {
-        self.leaving.values().next().map(|first| first.left + self.offline_after)
+        let left = self.leaving.values().next()?.left;
+        Some(self.returned.map_or(left, |returned| left.max(returned)) + self.offline_after)
     }
 
     /// Takes out one user who is offline from now on, if one is due.

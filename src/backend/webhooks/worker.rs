@@ -13,6 +13,8 @@ use super::queue::Batch;
 /// Users who are due to be offline that are told of at once, before the loop has
 /// its turn at the outbox again.
 const DUE: usize = 256;
+/// A thread that wakes this much later than it wanted to was stopped.
+const ABSENCE: Duration = Duration::from_secs(5);
 /// Failures in a row after which it is worth a warning. A backend that closes a
 /// kept connection in the moment of a request is not.
 const WARN_AFTER: u32 = 2;
@@ -39,6 +41,19 @@ pub struct State {
     pub failures: u64,
     /// The latest request has failed.
     pub failing: bool,
+}
+
+impl State {
+    /// The thread sleeps until somebody is due. When it, or the loop, finds that this was
+    /// long ago, the process was stopped or the machine suspended. Whoever was due to be
+    /// offline may have come back meanwhile: the connection may wait to be accepted.
+    fn note_absence(&mut self, now: Instant) {
+        let sleeps_until = self.until.filter(|_| self.idle);
+        if sleeps_until.is_some_and(|until| now >= until + ABSENCE) {
+            self.outbox.come_back(now);
+            self.until = self.outbox.next_due();
+        }
+    }
 }
 
 /// The time now.
@@ -70,8 +85,9 @@ impl Shared {
     }
 
     /// Changes the outbox, and wakes the thread if it has to do something now.
-    pub fn change(&self, change: impl FnOnce(&mut Outbox)) {
+    pub fn change(&self, now: Instant, change: impl FnOnce(&mut Outbox)) {
         let mut state = self.lock();
+        state.note_absence(now);
         change(&mut state.outbox);
         let has_work = state.outbox.queue().events() > 0
             || (state.until.is_none() && state.outbox.next_due().is_some());
@@ -129,7 +145,9 @@ impl Shared {
             state.until = state.outbox.next_due();
             let most = state.until.map(|until| until.saturating_duration_since(clock.instant));
             state.idle = true;
-            self.wait(state, most).idle = false;
+            let mut state = self.wait(state, most);
+            state.note_absence(Instant::now());
+            state.idle = false;
         }
     }
 
@@ -310,7 +328,42 @@ mod tests {
         let opened = |outbox: &mut Outbox| {
             outbox.opened(user, "", Instant::now(), Duration::ZERO, || true);
         };
-        shared.change(opened);
+        shared.change(Instant::now(), opened);
+    }
+
+    /// The loop and the thread both find out; here it is the loop.
+    #[test]
+    fn whoever_left_before_the_process_was_stopped_is_not_offline_because_of_that_time() {
+        let mut config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
+        config.offline_after = Duration::from_secs(7);
+        let shared = Shared::new(Outbox::new(&config, 10, clock()));
+        let start = Instant::now();
+        let open = |user: &'static str, now: Instant| {
+            shared.change(now, |it| it.opened(user, "", now, Duration::ZERO, || true));
+        };
+        let close = |user: &'static str, now: Instant| {
+            shared.change(now, |it| it.closed(user, "", now));
+        };
+        let told = || shared.lock().outbox.queue().events();
+        for user in ["A", "B"] {
+            open(user, start);
+            close(user, start);
+        }
+        assert_eq!(told(), 2, "both were online");
+        // The thread sleeps until somebody is due, and then all is stopped for a minute.
+        let mut state = shared.lock();
+        (state.idle, state.until) = (true, state.outbox.next_due());
+        drop(state);
+        let later = start + Duration::from_secs(67);
+        open("C", later);
+        assert_eq!(told(), 3, "C is online, and nobody is offline");
+        open("A", later + Duration::from_secs(1));
+        assert_eq!(told(), 3, "A was never away");
+        // B has had the whole time again.
+        open("C", later + Duration::from_millis(6_900));
+        assert_eq!(told(), 3);
+        open("C", later + Duration::from_secs(7));
+        assert_eq!(told(), 4, "B is offline");
     }
 
     fn user_of(body: &str) -> String {

@@ -1,5 +1,8 @@
 //! A blocking stream, plain or encrypted, whose every read and write ends at one
 //! deadline: a server that dribbles cannot hold it longer than one that is mute.
+//!
+//! What has arrived before the deadline is read even if this process comes too late for
+//! it, because it was stopped: after each deadline there is one more read, which does not wait.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,6 +16,8 @@ use rustls::{ClientConnection, StreamOwned};
 pub struct Timed {
     tcp: TcpStream,
     until: Instant,
+    /// There was a read after the deadline.
+    was_late: bool,
 }
 
 impl Timed {
@@ -20,11 +25,12 @@ impl Timed {
     pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(&address, timeout)?;
         tcp.set_nodelay(true)?;
-        Ok(Timed { tcp, until: Instant::now() + timeout })
+        Ok(Timed { tcp, until: Instant::now() + timeout, was_late: false })
     }
 
     /// When everything fails from now on.
     pub fn set_deadline(&mut self, until: Instant) {
+        self.was_late &= self.until == until;
         self.until = until;
     }
 
@@ -36,10 +42,25 @@ impl Timed {
     }
 }
 
+impl Timed {
+    /// Reads what is there, without waiting.
+    fn read_late(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.was_late = true;
+        self.tcp.set_nonblocking(true)?;
+        let read = self.tcp.read(buffer);
+        self.tcp.set_nonblocking(false)?;
+        settled(read).unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))
+    }
+}
+
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.tcp.set_read_timeout(Some(self.left()?))?;
+            match self.left() {
+                Ok(left) => self.tcp.set_read_timeout(Some(left))?,
+                Err(_) if !self.was_late => return self.read_late(buffer),
+                Err(late) => return Err(late),
+            }
             if let Some(done) = settled(self.tcp.read(buffer)) {
                 return done;
             }
@@ -122,5 +143,47 @@ impl Write for Stream {
             #[cfg(feature = "tls")]
             Stream::Tls(tls) => tls.flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair() -> (Timed, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let timed = Timed::connect(address, Duration::from_secs(10)).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nodelay(true).unwrap();
+        (timed, server)
+    }
+
+    #[test]
+    fn what_arrived_before_a_process_came_too_late_is_read_once() {
+        let (mut timed, mut server) = pair();
+        server.write_all(b"an answer").unwrap();
+        // The bytes are there before the deadline passes.
+        let mut byte = [0; 1];
+        assert_eq!(timed.read(&mut byte).unwrap(), 1);
+        let past = Instant::now();
+        timed.set_deadline(past);
+        let mut buffer = [0; 4];
+        assert_eq!(timed.read(&mut buffer).unwrap(), 4);
+        // But a server that goes on and on does not win time by that.
+        timed.set_deadline(past);
+        assert_eq!(timed.read(&mut buffer).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(timed.write(b"x").unwrap_err().kind(), ErrorKind::TimedOut);
+        timed.set_deadline(Instant::now() + Duration::from_secs(10));
+        assert_eq!(timed.read(&mut buffer).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_read_after_the_deadline_does_not_wait() {
+        let (mut timed, _server) = pair();
+        timed.set_deadline(Instant::now());
+        assert_eq!(timed.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

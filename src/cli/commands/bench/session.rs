@@ -235,11 +235,15 @@ impl Session {
         };
         self.clients.tell_ended(now, load);
         let wait = due.map_or(MAX_WAIT, |due| due.saturating_duration_since(now).min(MAX_WAIT));
-        self.clients.turn(wait, &mut self.room, load)?;
+        let seen_all = self.clients.turn(wait, &mut self.room, load)?;
         if now >= self.next_look {
             self.next_look = now + LOOK;
-            self.clients.expire(now);
-            load.on_look(&mut self.clients, now);
+            // What arrived before `now` is not missing, though it may wait behind others:
+            // only when none waits any more is it looked for what has not come.
+            if seen_all {
+                self.clients.expire(now);
+                load.on_look(&mut self.clients, now);
+            }
             self.clients.tell_ended(now, load);
             let rss = self.server.as_ref().and_then(|server| server.quick_rss().ok());
             self.memory.peak = self.memory.peak.max(rss);

@@ -244,25 +244,29 @@ impl Clients {
         }
     }
 
-    /// Waits for events and handles them.
+    /// Waits for events and handles them. Returns whether that was all that was ready: not when
+    /// a signal has ended the wait, nor when there were as many as one poll returns.
     pub fn turn<L: Load>(
         &mut self,
         wait: Duration,
         room: &mut Room,
         load: &mut L,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match self.poll.poll(&mut room.events, Some(wait)) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            // It has not looked.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             Err(error) => return Err(error),
         }
+        let mut events = 0;
         for event in &room.events {
+            events += 1;
             self.handle_event(event, &mut room.buffer, load);
             if !self.ended.is_empty() {
                 self.tell_ended(Instant::now(), load);
             }
         }
-        Ok(())
+        Ok(events < room.events.capacity())
     }
 
     /// Tells the load which connections have ended since the last call.
