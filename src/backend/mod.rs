@@ -3,7 +3,7 @@
 //! [`Backend`] wraps the [`Relay`]: what clients do goes straight through, requests for
 //! the interface are answered here. Must not know: sockets, frames, the clock.
 
-mod api;
+pub(crate) mod api;
 mod config;
 mod key;
 mod members;

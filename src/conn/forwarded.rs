@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Peer;
-use super::fields::trim;
+use super::fields::{number, trim};
 use super::head::Request;
 
 const FIELD: &str = "X-Forwarded-For";
@@ -49,11 +49,10 @@ impl TrustedProxies {
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, BadNetwork> {
         let mut trusted = TrustedProxies::default();
         for entry in entries {
-            match (entry, entry.parse::<IpAddr>(), entry.parse::<IpNet>()) {
-                ("unix", _, _) => trusted.unix = true,
-                (_, Ok(address), _) => trusted.networks.push(address.to_canonical().into()),
-                (_, _, Ok(network)) => trusted.networks.push(unmapped(network)?),
-                _ => return Err(BadNetwork),
+            if entry == "unix" {
+                trusted.unix = true;
+            } else {
+                trusted.networks.push(network(entry)?);
             }
         }
         Ok(trusted)
@@ -100,6 +99,17 @@ impl TrustedProxies {
         }
         client
     }
+}
+
+/// An address, or one with the length of a prefix. The address is read as strictly in both: with
+/// zeros before a number, `010.0.0.0/8` is one network in decimal and another one in octal.
+fn network(entry: &str) -> Result<IpNet, BadNetwork> {
+    let address = |text: &str| text.parse::<IpAddr>().map_err(|_| BadNetwork);
+    let Some((first, length)) = entry.split_once('/') else {
+        return Ok(address(entry)?.to_canonical().into());
+    };
+    let length = number(length.as_bytes()).ok_or(BadNetwork)?;
+    unmapped(IpNet::new(address(first)?, length).map_err(|_| BadNetwork)?)
 }
 
 /// A network of IPv4 addresses that are mapped into IPv6 (RFC 4291, section 2.5.5.2) as what it
@@ -183,7 +193,17 @@ mod tests {
 
     #[test]
     fn networks_are_read_or_refused() {
-        for bad in ["", "10.0.0.0/33", "10.0.0/8", "localhost", "*", "unix:/run/x", "::1/129"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "010.0.0.0/8",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "localhost",
+            "*",
+            "unix:/run/x",
+            "::1/129",
+        ] {
             assert_eq!(TrustedProxies::parse([bad]), Err(BadNetwork), "{bad}");
         }
         let trusted = TrustedProxies::parse(["::ffff:10.0.0.1", "::/0"]).unwrap();

@@ -42,12 +42,13 @@ impl Hub {
                 self.work -= 1;
                 self.handle_request(handler, conn, bytes, length)
             }
+            // The same whether it comes whole or in pieces, and however long it is.
+            _ if !could_be_http(bytes[0]) => {
+                self.refuse(handler, conn, None, 400, "not an HTTP request");
+                None
+            }
             None if bytes.len() < self.config.max_head => {
-                if could_be_http(bytes[0]) {
-                    self.keep(conn, bytes, bytes.len());
-                } else {
-                    self.refuse(handler, conn, None, 400, "not an HTTP request");
-                }
+                self.keep(conn, bytes, bytes.len());
                 None
             }
             _ => {

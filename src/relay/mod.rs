@@ -13,7 +13,7 @@ mod opening;
 pub(crate) mod page;
 #[cfg(feature = "tickets")]
 mod tickets;
-mod v1;
+pub(crate) mod v1;
 
 use std::collections::HashSet;
 

@@ -82,7 +82,7 @@ pub fn meaning(text: &str) -> Meaning<'_> {
 /// The same for a message that is written as the published page writes it, as nearly
 /// all are; `None` for anything else.
 #[inline]
-fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
+pub fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
     let PageFields { kind, to, message, tail } = PageFields::of(text)?;
     let is_control = matches!(&text.as_bytes()[kind.clone()], br#""ping""# | br#""pong""#);
     if is_control || message.is_empty() {
@@ -102,7 +102,8 @@ fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
     Some(Meaning::ToUser { to: Cow::Borrowed(&text[to.start + 1..to.end - 1]), body })
 }
 
-fn meaning_of_any(text: &str) -> Meaning<'_> {
+/// The same for any text, in the long way.
+pub fn meaning_of_any(text: &str) -> Meaning<'_> {
     if is_ping(text) {
         return Meaning::Ping;
     }

@@ -14,7 +14,7 @@ mod send;
 mod stats;
 #[cfg(feature = "tickets")]
 mod ticket;
-mod to_one;
+pub(crate) mod to_one;
 mod trace;
 mod tries;
 mod users;

@@ -5,11 +5,11 @@
 //! is a lock that is held for a move. Must not know: sockets, frames.
 
 mod config;
-mod event;
-mod outbox;
+pub(crate) mod event;
+pub(crate) mod outbox;
 mod post;
 mod presence;
-mod queue;
+pub(crate) mod queue;
 mod sign;
 mod worker;
 

@@ -5,8 +5,18 @@
 //! `tests/plain.rs` calls the same functions with the seeds in `seeds/` and with random inputs,
 //! on any machine that has Rust.
 
+pub mod api;
+pub mod forwarded;
+pub mod frames;
+pub mod http;
 pub mod input;
+pub mod json;
+pub mod outbox;
+pub mod proxy;
 pub mod queue;
+pub mod serde;
+pub mod stream;
+pub mod strict;
 pub mod wheel;
 
 use std::cell::RefCell;
@@ -24,7 +34,17 @@ pub struct Target {
     pub words: &'static [&'static [u8]],
 }
 
-pub const TARGETS: &[Target] = &[queue::TARGET, wheel::TARGET];
+pub const TARGETS: &[Target] = &[
+    api::TARGET,
+    forwarded::TARGET,
+    frames::TARGET,
+    http::TARGET,
+    json::TARGET,
+    outbox::TARGET,
+    proxy::TARGET,
+    queue::TARGET,
+    wheel::TARGET,
+];
 
 thread_local! {
     static REACHED: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };

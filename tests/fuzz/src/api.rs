@@ -1,0 +1,156 @@
+//! What a backend sends: the bodies that are read in a short way, against serde_json, and whole
+//! requests, whose answers are whole as well.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use longlink::fuzz::{ToOne, read_batch};
+use longlink::{Backend, BackendConfig, Config, Hub, Peer, Relay, RelayConfig};
+use serde_json::Value;
+
+use crate::input::Input;
+use crate::serde::is_json;
+use crate::stream::{Server, answers};
+use crate::{Target, reached};
+
+pub const TARGET: Target = Target {
+    name: "api",
+    run,
+    branches: &["to one", "a batch", "200", "400", "404", "405"],
+    words: &[
+        br#"{"user":"a","message":1}"#,
+        br#"{"messages":[{"user":"a","message":1}]}"#,
+        br#""user":"#,
+        br#""from":"#,
+        br#""message":"#,
+        br#""messages":["#,
+        br#""users":["a","b"]"#,
+        br#""device":"#,
+        br#""code":4000"#,
+        br#""reason":"#,
+        br#""group":"#,
+        b"[[[[[[[[",
+        b"]]]]]]]]",
+        br"\ud800",
+        br#"\""#,
+        b"null",
+    ],
+};
+
+/// The most messages of a batch here.
+const MOST: usize = 10;
+
+const ROUTES: [(&str, &str); 14] = [
+    ("POST", "/api/send"),
+    ("POST", "/api/batch"),
+    ("POST", "/api/kick"),
+    ("POST", "/api/ticket"),
+    ("PUT", "/api/groups/g/members/a"),
+    ("DELETE", "/api/groups/g/members/a"),
+    ("GET", "/api/groups/g?limit=2&after=a"),
+    ("GET", "/api/users/a"),
+    ("GET", "/api/online?limit=1"),
+    ("GET", "/api/stats"),
+    ("GET", "/api/trace/a"),
+    ("GET", "/metrics"),
+    ("GET", "/api/nothing"),
+    ("GET", "/api/send"),
+];
+
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let (method, path) = input.pick(&ROUTES);
+    let method = if input.byte() == 255 { "PATCH" } else { method };
+    if let Ok(text) = std::str::from_utf8(input.0) {
+        bodies(text);
+    }
+    request(method, path, input.0);
+}
+
+/// What is read in the short way is what serde_json reads.
+fn bodies(text: &str) {
+    if let Some(read) = ToOne::read(text) {
+        reached("to one");
+        assert!(is_json(text), "the short way takes what is no JSON");
+        if let Ok(value) = serde_json::from_str(text) {
+            compare(&value, &read);
+        }
+    }
+    if let Some(read) = read_batch(text, MOST) {
+        reached("a batch");
+        assert!(read.len() <= MOST);
+        assert!(is_json(text), "the short way takes what is no JSON");
+        if let Ok(value) = serde_json::from_str::<Value>(text) {
+            let messages = value["messages"].as_array().expect("an array");
+            assert_eq!(messages.len(), read.len());
+            messages.iter().zip(&read).for_each(|(value, read)| compare(value, read));
+        }
+    }
+}
+
+fn compare(value: &Value, read: &ToOne<'_>) {
+    let object = value.as_object().expect("an object");
+    assert_eq!(object["user"], read.user);
+    assert_eq!(
+        object.get("from").map_or("system", |from| from.as_str().expect("a text")),
+        read.from
+    );
+    assert_eq!(object.len(), 2 + usize::from(object.contains_key("from")), "no other field");
+    if let Ok(message) = serde_json::from_str::<Value>(read.message) {
+        assert_eq!(object["message"], message);
+    }
+}
+
+/// A backend that lives on, as each input is one request of a long life.
+struct Life {
+    server: Server<Backend>,
+    now: Instant,
+}
+
+thread_local! {
+    static LIFE: RefCell<Option<Life>> = const { RefCell::new(None) };
+}
+
+fn request(method: &str, path: &str, body: &[u8]) {
+    LIFE.with_borrow_mut(|life| {
+        // When the last input has failed, a new life begins.
+        let mut life_of_now = life.take().unwrap_or_else(|| {
+            let now = Instant::now();
+            let mut config = Config::default();
+            (config.max_requests, config.max_connections) = (255, 64);
+            let backend =
+                Backend::new(Relay::new(RelayConfig::default()), BackendConfig::default());
+            Life { server: Server::new(Hub::new(config, now), backend), now }
+        });
+        ask(&mut life_of_now, method, path, body);
+        *life = Some(life_of_now);
+    });
+}
+
+fn ask(Life { server, now }: &mut Life, method: &str, path: &str, body: &[u8]) {
+    *now += Duration::from_millis(1);
+    let conn = server.hub.open(Peer::UNKNOWN, true, *now).expect("room for one connection");
+    server.hub.set_listener(conn, Backend::LISTENER);
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    server.receive(conn, &[head.as_bytes(), body].concat(), *now);
+    let answers = answers(&server.take_written());
+    let [answer] = &answers[..] else { panic!("one answer and not {}", answers.len()) };
+    assert!(answer.status < 500, "{answer:?}");
+    match answer.status {
+        200 => reached("200"),
+        400 => reached("400"),
+        404 => reached("404"),
+        405 => reached("405"),
+        _ => {}
+    }
+    if answer.field("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
+        let text = std::str::from_utf8(&answer.body).expect("JSON is text");
+        assert!(is_json(text), "the answer is no JSON: {text}");
+    }
+    server.leave(conn, *now);
+    assert_eq!(server.hub.connections(), 0, "a connection that has ended is gone");
+}

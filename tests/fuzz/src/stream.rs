@@ -1,0 +1,120 @@
+//! A hub with a handler, whose peers read all that is written: for targets that look at what a
+//! server makes of one connection's bytes.
+
+use std::io::{self, IoSlice};
+use std::time::Instant;
+
+use longlink::{ConnId, Handler, Hub, Sink};
+
+/// Turns after which a hub that has nothing new to do must have come to rest.
+const MOST_TURNS: usize = 10_000;
+
+/// What was written, of all connections.
+#[derive(Default)]
+struct Written(Vec<u8>);
+
+impl Sink for Written {
+    fn write(&mut self, _: usize, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        slices.iter().map(|slice| self.write(index, slice)).sum()
+    }
+}
+
+pub struct Server<H> {
+    pub hub: Hub,
+    pub handler: H,
+    written: Written,
+}
+
+impl<H: Handler> Server<H> {
+    pub fn new(hub: Hub, handler: H) -> Self {
+        Server { hub, handler, written: Written::default() }
+    }
+
+    /// Bytes arrive, and turns are taken until nothing more happens at that time. Bytes of a
+    /// connection that is not read any more are lost, as in a socket that is closed.
+    pub fn receive(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        if self.hub.may_read(conn) {
+            self.hub.receive(&mut self.handler, conn, &mut bytes.to_vec(), now);
+        }
+        self.settle(now);
+    }
+
+    /// The peer has ended its side of the stream; if that is not the end, it breaks.
+    pub fn leave(&mut self, conn: ConnId, now: Instant) {
+        self.hub.input_ended(conn);
+        self.settle(now);
+        self.hub.failed(conn, &io::ErrorKind::ConnectionReset.into());
+        self.settle(now);
+    }
+
+    pub fn settle(&mut self, now: Instant) {
+        for _ in 0..MOST_TURNS {
+            self.hub.tick(&mut self.handler, now);
+            // All that has arrived was received before.
+            while let Some(overdue) = self.hub.pop_overdue() {
+                self.hub.judge(&mut self.handler, overdue, true);
+            }
+            while self.hub.pop_readable().is_some() {}
+            let mut budget = self.hub.config().writes_per_turn;
+            while self.hub.write(&mut self.written, &mut budget).is_some() {}
+            self.hub.end_turn();
+            while self.hub.reap(&mut self.handler).is_some() {}
+            self.hub.check_invariants();
+            if self.hub.next_deadline().is_none_or(|at| at > now) {
+                return;
+            }
+        }
+        panic!("the hub does not come to rest");
+    }
+
+    /// What was written since this was last asked.
+    pub fn take_written(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.written.0)
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let lines = self.head.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines.filter(|(field, _)| *field == name).map(|(_, value)| value).next()
+    }
+}
+
+/// Takes answers apart that have a `Content-Length`; 100 and 101 have none. Panics where that is
+/// not possible. What follows a 101 is the body of that answer.
+pub fn answers(mut bytes: &[u8]) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    while !bytes.is_empty() {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head that ends");
+        let head = std::str::from_utf8(&bytes[..end]).expect("a head is text").to_owned();
+        bytes = &bytes[end + 4..];
+        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        let status = status.and_then(|digits| digits.parse().ok()).expect("a status");
+        let mut answer = Answer { status, head, body: Vec::new() };
+        let length = match status {
+            100 => 0,
+            101 => bytes.len(),
+            _ => {
+                let length = answer.field("Content-Length").expect("an answer has a length");
+                length.parse().expect("a number")
+            }
+        };
+        answer.body = bytes[..length].to_vec();
+        bytes = &bytes[length..];
+        answers.push(answer);
+    }
+    answers
+}

@@ -1,0 +1,113 @@
+//! A reader of HTTP requests that takes what RFC 9112 says and nothing else, slowly. What the
+//! server takes it must take, too, with the same end: where two readers disagree about an end, a
+//! request can be smuggled.
+
+pub struct Request {
+    pub method: String,
+    pub body: Vec<u8>,
+    pub is_chunked: bool,
+}
+
+/// The first request of these bytes, and what follows it; `None` when it is not there whole, or
+/// when it is none.
+pub fn request(mut bytes: &[u8]) -> Option<(Request, &[u8])> {
+    // Empty lines before a request are ignored (section 2.2).
+    while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+        bytes = rest;
+    }
+    let (first, mut rest) = line(bytes)?;
+    let words: Vec<&[u8]> = first.split(|byte| *byte == b' ').collect();
+    let [method, _, version] = words[..] else { return None };
+    let is_new = version == b"HTTP/1.1";
+    if !is_token(method) || !is_new && version != b"HTTP/1.0" {
+        return None;
+    }
+    let (mut lengths, mut codings, mut hosts) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let (field, after) = line(rest)?;
+        rest = after;
+        if field.is_empty() {
+            break;
+        }
+        let (name, value) = name_and_value(field)?;
+        match &name.to_ascii_lowercase()[..] {
+            b"content-length" => lengths.push(value),
+            b"transfer-encoding" => codings.push(value),
+            b"host" => hosts += 1,
+            _ => {}
+        }
+    }
+    // Section 3.2.
+    if hosts > 1 || is_new && hosts == 0 {
+        return None;
+    }
+    let (body, rest) = match (&lengths[..], &codings[..]) {
+        ([], []) => (Vec::new(), rest),
+        ([length], []) => {
+            let (body, rest) = rest.split_at_checked(number(length, 10)?)?;
+            (body.to_vec(), rest)
+        }
+        ([], [coding]) if is_new && coding.eq_ignore_ascii_case(b"chunked") => chunks(rest)?,
+        _ => return None,
+    };
+    let method = String::from_utf8(method.to_vec()).ok()?;
+    Some((Request { method, body, is_chunked: !codings.is_empty() }, rest))
+}
+
+/// A chunked body (section 7.1) and what follows it.
+fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut body = Vec::new();
+    loop {
+        let (size, after) = line(rest)?;
+        let digits = size.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (digits, extension) = size.split_at(digits);
+        let extension = extension.trim_ascii_start();
+        if !extension.is_empty() && !extension.starts_with(b";") {
+            return None;
+        }
+        let length = number(digits, 16)?;
+        rest = after;
+        if length == 0 {
+            break;
+        }
+        let (chunk, after) = rest.split_at_checked(length)?;
+        body.extend_from_slice(chunk);
+        rest = after.strip_prefix(b"\r\n")?;
+    }
+    // Trailers.
+    loop {
+        let (field, after) = line(rest)?;
+        rest = after;
+        if field.is_empty() {
+            return Some((body, rest));
+        }
+        name_and_value(field)?;
+    }
+}
+
+/// A line and what follows its CRLF. Neither half of it nor NUL may stand within a line.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    let line = &bytes[..end];
+    let is_sound = !line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    is_sound.then(|| (line, &bytes[end + 2..]))
+}
+
+fn name_and_value(field: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = field.iter().position(|byte| *byte == b':')?;
+    let name = &field[..colon];
+    is_token(name).then(|| (name, field[colon + 1..].trim_ascii()))
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(bytes: &[u8]) -> bool {
+    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !bytes.is_empty() && bytes.iter().all(is_tchar)
+}
+
+/// Digits alone: no sign.
+fn number(digits: &[u8], radix: u32) -> Option<usize> {
+    let is_sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_alphanumeric);
+    let digits = std::str::from_utf8(digits).ok()?;
+    is_sound.then(|| usize::from_str_radix(digits, radix).ok())?
+}
