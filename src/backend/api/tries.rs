@@ -36,7 +36,8 @@ impl Tries {
     /// It has shown a wrong one. Returns whether that was one too many.
     pub fn note(&mut self, address: Option<IpAddr>, now: Instant) -> bool {
         let old = |wrong: &Wrong| now.saturating_duration_since(wrong.since) >= WINDOW;
-        if self.0.len() >= MOST_ADDRESSES {
+        // An address that is known already takes no room.
+        if self.0.len() >= MOST_ADDRESSES && !self.0.contains_key(&network(address)) {
             self.0.retain(|_, wrong| !old(wrong));
             if self.0.len() >= MOST_ADDRESSES {
                 self.0.clear();
@@ -94,5 +95,20 @@ mod tests {
             tries.note(Some(IpAddr::from(number.to_be_bytes())), start);
             assert!(tries.0.len() <= MOST_ADDRESSES);
         }
+    }
+
+    #[test]
+    fn a_known_address_that_goes_on_guessing_lets_nobody_else_be_forgotten() {
+        let start = Instant::now();
+        let mut tries = Tries::default();
+        for number in 0..MOST_ADDRESSES as u32 {
+            tries.note(Some(IpAddr::from(number.to_be_bytes())), start);
+        }
+        let one = Some(IpAddr::from([0, 0, 0, 1]));
+        for _ in 1..MOST_TRIES {
+            tries.note(one, start);
+        }
+        assert_eq!(tries.0.len(), MOST_ADDRESSES);
+        assert_eq!(tries.wait(one, start), Some(WINDOW));
     }
 }
