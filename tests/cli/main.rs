@@ -22,6 +22,8 @@ mod fake;
 #[path = "../support/frames.rs"]
 #[allow(dead_code, reason = "every test target uses another part")]
 mod frames;
+#[cfg(feature = "tls")]
+mod guide;
 mod listening;
 mod output;
 mod program;

@@ -1,0 +1,173 @@
+//! What the guides and the program's own messages say of the command line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::program::{longlink, run};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).expect("a file of the repository")
+}
+
+/// All files below a folder whose names end so.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of the repository") {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().ends_with(ending) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found
+}
+
+/// The flags that stand in a text, without their dashes.
+fn flags(text: &str) -> BTreeSet<String> {
+    let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-');
+    let flag = |(at, _): (usize, &str)| {
+        let name = text[at + 2..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next()?;
+        let name = name.trim_end_matches('-');
+        // `--max-per-…` names several.
+        let is_one = !text[at + 2 + name.len()..].starts_with("-…");
+        (begins(at) && name.len() > 1 && is_one).then(|| name.to_owned())
+    };
+    text.match_indices("--").filter_map(flag).collect()
+}
+
+fn help(command: &[&str]) -> String {
+    let (code, out, err) = run(&mut longlink(&[command, &["--help"]].concat()));
+    assert_eq!((code, err.as_str()), (0, ""));
+    out
+}
+
+/// The settings of `--help`, each with what it says behind `[default: `.
+fn settings() -> BTreeMap<String, Option<String>> {
+    let help = help(&[]);
+    let mut settings = BTreeMap::new();
+    for part in help.split("\n      --").skip(1) {
+        let end = part.find(|c: char| !(c.is_ascii_lowercase() || c == '-')).unwrap();
+        let told = part.split_whitespace().collect::<Vec<_>>().join(" ");
+        let default = told.rsplit_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+        settings.insert(part[..end].to_owned(), default.map(|(default, _)| default.to_owned()));
+    }
+    assert!(settings.len() > 30, "{settings:?}");
+    settings
+}
+
+#[test]
+fn the_guide_tells_of_each_setting_with_the_default_of_the_help() {
+    let guide = read("docs/operations.md");
+    let table = guide.split("## Settings").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+    let settings = settings();
+    let mut told = BTreeSet::new();
+    for row in table.lines().skip(2) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let default = cells[1].trim_matches('`');
+        for flag in flags(cells[0]) {
+            let Some(in_help) = settings.get(&flag) else { panic!("--{flag} is no setting") };
+            assert!(told.insert(flag.clone()), "--{flag} is told twice");
+            // Numbers and words of the program are told as they are; the rest in other words.
+            let is_word = |text: &str| !text.contains(' ') && text != "none";
+            if let Some(in_help) = in_help.as_deref().filter(|text| is_word(text)) {
+                assert_eq!(default, in_help, "the default of --{flag}");
+            } else {
+                assert!(!default.contains(|c: char| c.is_ascii_digit()) || default.contains(' '));
+            }
+        }
+    }
+    assert_eq!(told, settings.into_keys().filter(|name| name != "help").collect());
+}
+
+/// What a text says of the command line of longlink: code that begins with a flag or with the
+/// command. Other programs are named with their own flags.
+fn commands_in(guide: &str) -> Vec<&str> {
+    let begins = |code: &&str| {
+        let code = code.trim_start_matches(['$', ' ']);
+        code.starts_with("--") || code.starts_with("longlink ")
+    };
+    let (mut found, mut fenced) = (Vec::new(), false);
+    for line in guide.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced {
+            // A line that begins with a flag goes on with the command of the line before it.
+            found.extend(
+                [line].iter().filter(|line| begins(line) && !line.trim().starts_with("--")),
+            );
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).filter(begins));
+        }
+    }
+    found
+}
+
+/// The lines of a source file that are no comments and no tests.
+fn program_of(source: &str) -> impl Iterator<Item = &str> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    source.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn each_flag_that_a_guide_or_a_message_names_exists() {
+    let commands: [&[&str]; 5] = [&[], &["bench"], &["doctor"], &["tail"], &["ticket"]];
+    let mut known: BTreeSet<String> =
+        commands.iter().flat_map(|command| flags(&help(command))).collect();
+    // Cargo's, which messages of a build without TLS name.
+    known.insert("features".to_owned());
+    let mut unknown = BTreeSet::new();
+    let mut named = 0;
+    let mut look = |path: &Path, text: &str| {
+        for flag in flags(text) {
+            named += 1;
+            if !known.contains(&flag) {
+                unknown.insert(format!("--{flag} in {}", path.display()));
+            }
+        }
+    };
+    let guides = files("docs", ".md").into_iter().chain([Path::new(ROOT).join("README.md")]);
+    for path in guides {
+        for command in commands_in(&read(&path)) {
+            look(&path, command);
+        }
+    }
+    for path in files("src", ".rs") {
+        for line in program_of(&read(&path)) {
+            look(&path, line);
+        }
+    }
+    assert!(named > 200, "{named}");
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+/// The rows of `docs/promises.md`: what is promised, and where a test holds it.
+#[test]
+fn each_promise_is_held_by_a_test_that_there_is() {
+    let list = read("docs/promises.md");
+    let is_head = |line: &str| line.starts_with("| promise") || line.starts_with("| ---");
+    let mut rows = 0;
+    for row in list.lines().filter(|line| line.starts_with("| ") && !is_head(line)) {
+        let held = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let mut tests = held.split('`').skip(1).step_by(2).peekable();
+        assert!(tests.peek().is_some(), "held by nothing: {row}");
+        for test in tests {
+            let (file, name) =
+                test.split_once("::").unwrap_or_else(|| panic!("{test}: file::name"));
+            let text = read(file);
+            let named = match file.ends_with(".rs") {
+                true => text.contains(&format!("fn {name}(")),
+                false => text.contains(name),
+            };
+            assert!(named, "{file} has no {name}");
+        }
+        rows += 1;
+    }
+    assert!(rows > 100, "{rows}");
+}
