@@ -170,7 +170,7 @@ impl Watched {
             let alive = !due(conn.maybe_alive, config.idle_timeout);
             assert!(alive, "{id:?}: silent for {silent} ms and not expired");
             let partial = conn.partial_since();
-            let late = partial.is_some_and(|at| due(at, config.message_timeout));
+            let late = partial.is_some_and(|at| due(at.max(conn.held_at), config.message_timeout));
             assert!(!late, "{id:?}: a message has taken since {partial:?}");
         }
     }
@@ -220,6 +220,7 @@ impl Watched {
     pub fn check_rest(&mut self, hub: &Hub, reads: impl Fn(ConnId) -> bool) {
         self.sync(hub);
         for (id, conn) in &mut self.shadow.conns {
+            conn.fresh = false;
             if conn.state == State::Open {
                 if conn.writes_are_life == Known::Maybe {
                     conn.writes_are_life = Known::No;

@@ -132,6 +132,10 @@ pub struct Conn {
     /// When the last message was handled.
     pub handled_at: u64,
     pub groups: BTreeSet<String>,
+    /// Bytes of it have arrived since the loop was last at rest, so they may wait for work.
+    pub fresh: bool,
+    /// When the hub last may not have looked at all that had arrived.
+    pub held_at: u64,
     /// Why and since when it was closing before it was ended.
     pub closing_since: Option<(CloseReason, u64)>,
     /// Not open yet, and closed by the handler, unless it was closing already.
@@ -262,6 +266,8 @@ impl Shadow {
             handled_at: 0,
             groups: BTreeSet::new(),
             maybe_over: false,
+            fresh: false,
+            held_at: 0,
             closing_since: None,
             ending: None,
         };

@@ -431,6 +431,7 @@ impl Watch for Watched {
                 let conn = self.shadow.conn_mut(id);
                 conn.heard = now;
                 conn.note_life(now, true);
+                conn.fresh = true;
                 conn.received += length as u64;
                 for item in &mut conn.inbound {
                     if item.start < conn.received {
@@ -505,6 +506,11 @@ impl Watch for Watched {
             Note::Ticking => {
                 self.during = During::Tick;
                 self.ticking = true;
+                // Whose input may wait here is neither silent nor late.
+                for conn in self.shadow.conns.values_mut().filter(|conn| conn.fresh) {
+                    conn.note_life(now, false);
+                    conn.held_at = now;
+                }
                 self.time_ends();
             }
             Note::Ticked => {
