@@ -77,6 +77,23 @@ fn a_reconnect_is_silent() {
 }
 
 #[test]
+fn what_the_server_itself_sends_is_not_told() {
+    let backend = Backend::start(Manner::Takes);
+    let (site, webhooks) = site(&backend, |_| {});
+    let mut alice = site.connect("alice");
+    let sent = site.ask(|hub, relay| {
+        (relay.push(hub, "shop", "alice", "1"), relay.push(hub, "shop", "nobody", "2"))
+    });
+    assert_eq!(sent, (1, 0));
+    assert!(alice.text().ends_with(r#""message":1}"#));
+    let _bob = site.connect("bob");
+    let mut ledger = Ledger::default();
+    ledger.until(&backend, |ledger| ledger.last == 2);
+    assert_eq!(ledger.told(), ["online alice", "online bob"], "neither a message nor a loss");
+    assert_eq!(webhooks.stop(DEADLINE), 0);
+}
+
+#[test]
 fn what_waits_is_sent_before_the_end() {
     let backend = Backend::start(Manner::Status(503));
     let (site, webhooks) = site(&backend, |hook| {
