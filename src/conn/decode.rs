@@ -23,6 +23,8 @@ pub enum Message<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     Message(Message<'a>),
+    /// A fragment has wholly arrived, of so many bytes, and the message goes on after it.
+    Fragment(u64),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
     /// The payload, not yet checked.
@@ -36,6 +38,7 @@ struct Frame {
     fin: bool,
     /// Rotated to the next byte.
     mask: [u8; 4],
+    length: u64,
     remaining: u64,
 }
 
@@ -101,6 +104,8 @@ enum Found {
     Buffer(Data),
     /// In [`Partial::control`].
     Control(Control),
+    /// A fragment of this length, which does not end its message.
+    Fragment(u64),
     Nothing,
 }
 
@@ -122,7 +127,7 @@ pub fn decode<'a>(
         let in_frame = partial.as_ref().is_some_and(|partial| partial.frame.is_some());
         if in_frame {
             if let Some(partial) = partial {
-                used += go_on(partial, &mut input[used..], &mut found)?;
+                used += go_on(partial, &mut input[used..], max_message, &mut found)?;
             }
         } else {
             used = begin(partial, input, used, max_message, &mut found)?;
@@ -130,6 +135,7 @@ pub fn decode<'a>(
     }
     let event = match found {
         Found::Nothing => None,
+        Found::Fragment(length) => Some(Event::Fragment(length)),
         Found::Input(opcode, at, length) => Some(event_of(opcode, &input[at..at + length])?),
         Found::Buffer(kind) => partial
             .as_mut()
@@ -201,8 +207,8 @@ fn begin(
         partial.kind = Some(data);
     }
     let Header { opcode, fin, mask, length, .. } = header;
-    partial.frame = Some(Frame { opcode, fin, mask, remaining: length });
-    Ok(used + go_on(partial, &mut input[used..], found)?)
+    partial.frame = Some(Frame { opcode, fin, mask, length, remaining: length });
+    Ok(used + go_on(partial, &mut input[used..], max_message, found)?)
 }
 
 /// Completes a header from what was kept and the input at `used`, which moves
@@ -251,7 +257,12 @@ fn check_order(header: &Header, kind: Option<Data>) -> Result<(), Violation> {
 }
 
 /// Takes what `input` has of the frame in progress; returns how much that was.
-fn go_on(partial: &mut Partial, input: &mut [u8], found: &mut Found) -> Result<usize, Violation> {
+fn go_on(
+    partial: &mut Partial,
+    input: &mut [u8],
+    max_message: usize,
+    found: &mut Found,
+) -> Result<usize, Violation> {
     let Some(mut current) = partial.frame else { return Ok(0) };
     let taken = current.remaining.min(input.len() as u64) as usize;
     let input = &mut input[..taken];
@@ -270,7 +281,13 @@ fn go_on(partial: &mut Partial, input: &mut [u8], found: &mut Found) -> Result<u
             }
         }
         OpCode::Data(_) => {
-            grow(&mut partial.buffer, taken, current.remaining);
+            let most = if current.fin {
+                let remaining = usize::try_from(current.remaining).unwrap_or(usize::MAX);
+                (partial.buffer.len() + taken).saturating_add(remaining)
+            } else {
+                max_message
+            };
+            grow(&mut partial.buffer, taken, most);
             partial.buffer.extend_from_slice(input);
             let end = complete && current.fin;
             if partial.kind == Some(Data::Text) {
@@ -278,19 +295,21 @@ fn go_on(partial: &mut Partial, input: &mut [u8], found: &mut Found) -> Result<u
             }
             if let (true, Some(kind)) = (end, partial.kind) {
                 *found = Found::Buffer(kind);
+            } else if complete {
+                *found = Found::Fragment(current.length);
             }
         }
     }
     Ok(taken)
 }
 
-/// Makes room for `taken` bytes: at most twice what has arrived, and never
-/// more than the frame in progress still needs.
-fn grow(buffer: &mut Vec<u8>, taken: usize, remaining: u64) {
+/// Makes room for `taken` bytes more: twice what has arrived then, so that no number of
+/// small fragments has all of it copied at each, but not above `most`, the longest that
+/// the message can become.
+fn grow(buffer: &mut Vec<u8>, taken: usize, most: usize) {
     let needed = buffer.len() + taken;
     if needed > buffer.capacity() {
-        let known = needed.saturating_add(usize::try_from(remaining).unwrap_or(usize::MAX));
-        let capacity = known.min(needed.saturating_mul(2));
+        let capacity = needed.saturating_mul(2).min(most).max(needed);
         buffer.reserve_exact(capacity - buffer.len());
     }
 }
@@ -340,7 +359,7 @@ mod tests {
                 match decode(&mut partial, &mut piece[at..], 70_000) {
                     Ok((used, event)) => {
                         at += used;
-                        if let Some(event) = event {
+                        if let Some(event) = event.filter(|it| !matches!(it, Event::Fragment(_))) {
                             let text = format!("{event:?}");
                             seen.push(text.chars().take(60).collect());
                         }
@@ -406,6 +425,45 @@ mod tests {
         let (used, event) = decode(&mut partial, &mut input, 70_000).unwrap();
         assert_eq!((used, event), (15, None));
         assert!(partial.unwrap().capacity() <= 2);
+    }
+
+    #[test]
+    fn a_buffer_of_small_fragments_grows_by_doubling_and_not_above_the_longest_message() {
+        let mut partial = None;
+        let mut capacities = Vec::new();
+        for n in 0..1_000 {
+            let first = if n == 0 { 0x02 } else { 0x00 };
+            let mut fragment = masked(first, b"x");
+            let (_, event) = decode(&mut partial, &mut fragment, 1_001).unwrap();
+            assert_eq!(event, Some(Event::Fragment(1)));
+            let capacity = partial.as_ref().unwrap().capacity();
+            if capacities.last() != Some(&capacity) {
+                capacities.push(capacity);
+            }
+        }
+        assert!(capacities.len() <= 11, "{capacities:?}");
+        assert!(capacities.iter().all(|capacity| *capacity <= 1_001), "{capacities:?}");
+    }
+
+    #[test]
+    fn each_fragment_is_an_event_with_its_length_however_it_is_cut() {
+        let bytes = [masked(0x02, &[1; 300]), masked(0x00, b""), masked(0x00, &[2; 70])].concat();
+        for step in [1, 3, 64, bytes.len()] {
+            let mut partial = None;
+            let mut lengths = Vec::new();
+            for piece in bytes.chunks(step) {
+                let (mut piece, mut at) = (piece.to_vec(), 0);
+                while at < piece.len() {
+                    let (used, event) = decode(&mut partial, &mut piece[at..], 1_000).unwrap();
+                    at += used;
+                    match event {
+                        Some(Event::Fragment(length)) => lengths.push(length),
+                        other => assert_eq!(other, None),
+                    }
+                }
+            }
+            assert_eq!(lengths, [300, 0, 70], "in steps of {step}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod outbound;
 pub(crate) mod proxy_header;
 mod record;
 pub(crate) mod response;
+mod stash;
 pub(crate) mod target;
 pub(crate) mod upgrade;
 

@@ -11,6 +11,7 @@ use super::close::CloseReason;
 use super::decode::Partial;
 use super::outbound::Outbound;
 use super::response::Response;
+use super::stash::Stash;
 
 /// How far a connection has come. It only moves downward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +96,18 @@ pub struct Inbound {
     /// What is there of a message that is not complete.
     pub partial: Option<Box<Partial>>,
     /// Bytes not parsed: an incomplete head, or what a spent budget left over.
-    pub stash: Vec<u8>,
+    pub stash: Stash,
     /// How much of `stash` is known not to end a head.
     pub searched: usize,
     /// A request's body that is not whole; it lies in `stash`, behind its head.
     pub upload: Option<Upload>,
     /// When the message in `partial` began, in milliseconds; 0 when none has.
     pub started: u64,
+    /// When the bytes in `stash` arrived, as far as that is known: those that were read
+    /// first after a hold-back may have been there since its beginning.
+    pub arrived: u64,
+    /// Since when the server has not read what may have arrived; 0 when it reads.
+    pub unread_since: u64,
     /// What was last counted for it in the hub's total.
     pub counted: usize,
 }
@@ -109,6 +115,12 @@ pub struct Inbound {
 impl Inbound {
     pub fn is_idle(&self) -> bool {
         self.stash.is_empty() && self.partial.as_ref().is_none_or(|partial| partial.is_idle())
+    }
+
+    /// Bytes have arrived just now.
+    pub fn note_arrival(&mut self, now: u64) {
+        let unread_since = std::mem::take(&mut self.unread_since);
+        self.arrived = if unread_since > 0 { unread_since } else { now };
     }
 
     pub fn capacity(&self) -> usize {

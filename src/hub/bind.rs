@@ -115,9 +115,11 @@ impl Hub {
                 return true;
             }
             Some(seat) => {
-                if let Seated::Several(key) = seat.get()
-                    && !self.make_room(key, index)
-                {
+                let has_room = match seat.get() {
+                    Seated::Alone(_) => self.config.max_per_user != 1,
+                    Seated::Several(key) => self.make_room(key, index),
+                };
+                if !has_room {
                     return false;
                 }
             }

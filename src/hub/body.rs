@@ -5,6 +5,7 @@ use crate::conn::body::{BodyError, Reading};
 use crate::conn::head::{self, Request};
 use crate::conn::{Inbound, Phase, Upload};
 
+use super::receive::Fed;
 use super::{ConnId, Handler, Hub, Reply};
 
 /// What a client that asks before it sends a body is told (RFC 9110, section 15.2.1).
@@ -65,13 +66,18 @@ impl Hub {
 
     /// Keeps what is there of a request whose body is not whole. `bytes` begin with its
     /// head.
-    pub(super) fn keep_upload(&mut self, conn: ConnId, bytes: &mut [u8], mut upload: Upload) {
+    pub(super) fn keep_upload(
+        &mut self,
+        conn: ConnId,
+        bytes: &mut [u8],
+        mut upload: Upload,
+    ) -> Fed {
         let (length, used) = (upload.body.length(), upload.body.used());
         bytes.copy_within(upload.head + used.., upload.head + length);
         upload.body.close_gap();
         let kept = bytes.len() - (used - length);
         self.conns[conn.index as usize].inbound.get_or_insert_default().upload = Some(upload);
-        self.keep(conn, &bytes[..kept], 0);
+        Fed::Kept { length: kept, searched: 0 }
     }
 
     /// The time for a body begins.
@@ -81,33 +87,29 @@ impl Hub {
     }
 
     /// More of a body may have arrived: `bytes` begin with the head of its request.
-    /// Returns how many of them that took; `None` when they are kept, or dropped.
     pub(super) fn go_on<H: Handler>(
         &mut self,
         handler: &mut H,
         conn: ConnId,
         bytes: &mut [u8],
         mut upload: Upload,
-    ) -> Option<usize> {
+    ) -> Fed {
         let (head, rest) = bytes.split_at_mut(upload.head);
         match upload.body.advance(rest) {
-            Ok(false) => {
-                self.keep_upload(conn, bytes, upload);
-                None
-            }
+            Ok(false) => self.keep_upload(conn, bytes, upload),
             Ok(true) => {
                 let body = &rest[..upload.body.length()];
                 // It was parsed before, so this cannot fail.
                 let _ = head::parse(head, |request| {
                     self.answer_whole(handler, conn, &request.with_body(body));
                 });
-                Some(upload.head + upload.body.used())
+                Fed::Used(upload.head + upload.body.used())
             }
             Err(error) => {
                 let _ = head::parse(head, |request| {
                     self.refuse_body(handler, conn, request, error);
                 });
-                None
+                Fed::Dropped
             }
         }
     }
@@ -117,9 +119,9 @@ impl Hub {
     pub(super) fn extend_upload(&mut self, conn: ConnId) -> bool {
         let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return false };
         let Some(Upload { head, body }) = &mut inbound.upload else { return true };
-        match body.advance(&mut inbound.stash[*head..]) {
+        match body.advance(&mut inbound.stash.as_mut_slice()[*head..]) {
             Ok(false) => {
-                inbound.stash.drain(*head + body.length()..*head + body.used());
+                inbound.stash.cut_out(*head + body.length()..*head + body.used());
                 body.close_gap();
                 self.recount(conn.index);
                 false
@@ -143,7 +145,7 @@ impl Hub {
             return;
         };
         self.inbound_bytes -= counted;
-        let _ = head::parse(&stash[..upload.head], |request| {
+        let _ = head::parse(&stash.as_slice()[..upload.head], |request| {
             self.refuse(handler, conn, Some(request), 408, "the body took too long");
         });
     }

@@ -44,6 +44,9 @@ impl Hub {
                 "{id}"
             );
             let answering = flags.has(Flags::ANSWERING);
+            let held_back = flags.has(Flags::PAUSED);
+            let may_wait = matches!(conn.phase, Phase::Head | Phase::Open | Phase::Ended);
+            assert!(!held_back || may_wait, "{id}: it is closing and not read");
             if conn.phase == Phase::Head {
                 assert!(!answering || !conn.out.is_empty(), "{id}: answers nothing");
             } else {
@@ -63,6 +66,10 @@ impl Hub {
                 let armed = self.wheel.deadline(index as u32);
                 let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
                 let never = no_ping && self.timeouts.idle == u64::MAX;
+                let waits = flags.has(Flags::PAUSED);
+                let goes_on = self.paused.iter().any(|waiting| waiting.index as usize == index);
+                assert!(!waits || goes_on || armed.is_some(), "{id}: held back for ever");
+                let never = never || waits;
                 assert!(armed.is_some() || never, "{id}: no deadline");
                 assert!(flags.has(Flags::OPENED), "{id}");
                 // One whose socket takes bytes may be over by one message.

@@ -135,15 +135,30 @@ impl Hub {
     /// handshakes get 503. It does not know of listeners: with a driver call
     /// [`Driver::shutdown`](crate::Driver::shutdown).
     pub fn shutdown(&mut self) {
-        self.draining = true;
+        if !self.draining {
+            self.draining = true;
+            self.drained_by = self.now.saturating_add(self.timeouts.close);
+        }
         let indices: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
         for index in indices {
             match self.conns[index as usize].phase {
                 Phase::Open => self.close_with(index, CloseReason::Shutdown),
-                Phase::Held => self.end(index, CloseReason::Shutdown),
+                Phase::Held => self.refuse_held(index),
+                Phase::Head if self.misses_something(index) => {
+                    let due = self.wheel.deadline(index).unwrap_or(u64::MAX);
+                    self.wheel.disarm(index);
+                    self.wheel.arm(index, due.min(self.drained_by));
+                }
                 _ => {}
             }
         }
+    }
+
+    /// Whether a connection that is not open would miss something if it ended now: an
+    /// answer that is not written, or the one to a request that waits here.
+    fn misses_something(&self, index: u32) -> bool {
+        let conn = &self.conns[index as usize];
+        conn.phase != Phase::Head || !conn.out.is_empty() || conn.flags.has(Flags::PAUSED)
     }
 
     /// Whether [`Hub::shutdown`] was called.
@@ -155,13 +170,17 @@ impl Hub {
     /// idle HTTP connections.
     pub fn is_drained(&self) -> bool {
         self.stats.opened == self.stats.closed
-            && self.conns.iter().all(|(_, conn)| conn.phase == Phase::Head && conn.out.is_empty())
+            && !self.conns.iter().any(|(index, _)| self.misses_something(index as u32))
     }
 
     /// Starts a close of the server's own for `reason`.
     pub(super) fn close_with(&mut self, index: u32, reason: CloseReason) {
         match self.conns[index as usize].phase {
             Phase::Open => {}
+            // Answers that are queued are still written.
+            Phase::Head if !self.conns[index as usize].out.is_empty() => {
+                return self.start_closing(index, Phase::FlushThenDrain, reason);
+            }
             Phase::Head | Phase::Held => return self.end(index, reason),
             _ => return,
         }
@@ -225,7 +244,9 @@ impl Hub {
             Phase::Open if queued => {
                 self.start_closing(conn.index, Phase::FlushThenEnd, CloseReason::Eof);
             }
-            Phase::Open | Phase::Held => self.end(conn.index, CloseReason::Eof),
+            Phase::Open => self.end(conn.index, CloseReason::Eof),
+            // It waits for no other answer, and may still read this one.
+            Phase::Held => self.refuse_held(conn.index),
             // Requests that arrived before the end are still answered.
             Phase::Head if record.flags.has(Flags::ANSWERING | Flags::PAUSED) => {}
             Phase::Head => self.end(conn.index, CloseReason::Eof),
@@ -256,6 +277,10 @@ impl Hub {
         let conn = &mut self.conns[index as usize];
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         self.untimed.push(ConnId { index, serial: conn.serial });
+        // From here on it is read to its end, whatever it was held back for and whatever is
+        // still to be written.
+        conn.flags.clear(Flags::PAUSED | Flags::ANSWERING);
+        self.read_on(index);
     }
 
     /// Ends a connection in its last phase, for the reason it got there.

@@ -32,6 +32,7 @@ mod stats;
 mod timers;
 mod trace;
 mod users;
+mod wait;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -178,6 +179,8 @@ pub struct Hub {
     /// Bytes of partial messages and unparsed input.
     inbound_bytes: usize,
     draining: bool,
+    /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
+    drained_by: u64,
     stats: Stats,
     distributions: Distributions,
 }
@@ -239,6 +242,7 @@ impl Hub {
             pressed: 0,
             inbound_bytes: 0,
             draining: false,
+            drained_by: u64::MAX,
             stats: Stats::default(),
             distributions: Distributions::default(),
             config,

@@ -9,13 +9,16 @@
 
 use std::time::Duration;
 
-use crate::conn::{Connection, Flags, Phase};
+use crate::conn::{Flags, Phase};
 
 use super::column::Column;
 use super::{Config, ConnId, Hub};
 
 /// Time is kept in 1024ths of a millisecond here.
 const SHIFT: u32 = 10;
+/// A fragment of so many bytes has no price of its own: as many of them as a message has
+/// are a message that arrives like any other. Programs that fragment do it in 4 KiB.
+const LARGE_FRAGMENT: u64 = 1_024;
 /// The shortest masked frame in bytes (RFC 6455, section 5.2).
 const SHORTEST_FRAME: usize = 6;
 
@@ -39,8 +42,11 @@ pub struct Pace {
     account: u64,
     /// Its broadcasts have used up its credit.
     halted: bool,
-    /// Control frames so far, which cost as much as messages.
-    pub controls: u64,
+    /// Frames so far that cost as much as messages and are none: control frames and small
+    /// fragments.
+    frames: u64,
+    /// Fragments so far that are paid for with their message.
+    large_fragments: u64,
 }
 
 /// No slot: there are fewer.
@@ -48,9 +54,9 @@ const NOBODY: u32 = u32::MAX;
 
 /// What is remembered while a connection is metered.
 pub struct Meter {
-    /// Messages with control frames, and deliveries, of all before.
+    /// What had a price, and all that was work, of all before.
     arrived: u64,
-    queued: u64,
+    handled: u64,
     /// The turn's work before, and what of it was allowed.
     work: u32,
     allowed: u32,
@@ -74,7 +80,8 @@ impl Pace {
             metered: NOBODY,
             account: 0,
             halted: false,
-            controls: 0,
+            frames: 0,
+            large_fragments: 0,
         }
     }
 }
@@ -131,21 +138,21 @@ impl Hub {
             let messages = (credit - owed) / message + 1;
             self.work = work.min(u32::try_from(messages).unwrap_or(u32::MAX));
         }
-        let (arrived, queued) = (self.arrived(), self.stats.deliveries);
-        Some(Meter { arrived, queued, work, allowed: self.work })
+        let (arrived, handled) = (self.arrived(), self.handled());
+        Some(Meter { arrived, handled, work, allowed: self.work })
     }
 
     /// Charges the connection that was metered for what it has sent since.
     #[inline]
     pub(super) fn charge(&mut self, conn: ConnId, meter: Option<Meter>) {
-        let Some(Meter { arrived, queued, work, allowed }) = meter else { return };
+        let Some(Meter { arrived, handled, work, allowed }) = meter else { return };
         let Pace { message, credit, .. } = self.pace;
         let now = self.now << SHIFT;
         let messages = self.arrived() - arrived;
         self.pace.metered = NOBODY;
         if allowed < work || self.pace.halted {
             self.pace.halted = false;
-            let handled = messages + self.stats.deliveries - queued;
+            let handled = self.handled() - handled;
             let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
             self.work = self.allowance(work.saturating_sub(used));
         }
@@ -168,8 +175,31 @@ impl Hub {
         }
     }
 
+    /// Accounts for a frame that is no message but costs as much.
+    pub(super) fn account_frame(&mut self) {
+        self.work -= 1;
+        self.pace.frames += 1;
+    }
+
+    /// Accounts for a fragment of `length` bytes after which its message goes on. The last
+    /// one is the message.
+    pub(super) fn account_fragment(&mut self, length: u64) {
+        self.work -= 1;
+        if length < LARGE_FRAGMENT {
+            self.pace.frames += 1;
+        } else {
+            self.pace.large_fragments += 1;
+        }
+    }
+
+    /// How much has arrived that has a price.
     fn arrived(&self) -> u64 {
-        self.stats.messages_in + self.pace.controls
+        self.stats.messages_in + self.pace.frames
+    }
+
+    /// How much work was done for what has arrived.
+    fn handled(&self) -> u64 {
+        self.arrived() + self.pace.large_fragments + self.stats.deliveries
     }
 
     fn owe(&mut self, index: u32, until: u64) {
@@ -186,11 +216,15 @@ impl Hub {
 
     /// Neither parses nor reads a connection until it has paid.
     fn hold_back(&mut self, conn: ConnId) {
-        let Some(record) = self.resolve_mut(conn) else { return };
+        let Some(record) = self.resolve(conn) else { return };
+        if record.phase != Phase::Open {
+            return;
+        }
+        let waits = record.flags.has(Flags::PAUSED);
+        self.stats.held_back += 1;
         // Who waits for work already is looked at when its turn comes.
-        if record.phase == Phase::Open && !record.flags.has(Flags::PAUSED) {
-            record.flags.set(Flags::PAUSED);
-            self.stats.held_back += 1;
+        if !waits {
+            self.begin_hold(conn.index);
             self.arm_open(conn.index);
         }
     }
@@ -207,8 +241,8 @@ impl Hub {
     }
 
     /// When a connection that waits has paid.
-    pub(super) fn pace_deadline(&self, index: u32, conn: &Connection) -> u64 {
-        if conn.flags.has(Flags::PAUSED) && self.is_in_debt(index) {
+    pub(super) fn pace_deadline(&self, index: u32) -> u64 {
+        if self.is_in_debt(index) {
             (self.pace.until.get(index) - self.pace.credit).div_ceil(1 << SHIFT)
         } else {
             u64::MAX

@@ -1,6 +1,7 @@
 //! Bytes that have arrived: heads while shaking hands, frames once open, and
 //! nothing any more once closing.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::conn::close::{CloseReason, Violation, parse_close};
@@ -8,11 +9,30 @@ use crate::conn::decode::{self, Event, Message, Partial, decode};
 use crate::conn::frame::{PONG, take_whole};
 use crate::conn::{Flags, Phase, head};
 
-use super::{ConnId, Handler, Hub, Timeouts};
+use super::{ConnId, Handler, Hub};
 
 /// While fewer bytes of answers than these wait to be written, the next request that has
 /// arrived already is answered too: one write for all of them.
 const ANSWERS: usize = 16 * 1024;
+
+/// What is to be kept of bytes that were handled as far as possible.
+#[derive(Debug, Default)]
+struct Rest {
+    place: Range<usize>,
+    /// How many of them, from the first, are known not to end a head.
+    searched: usize,
+}
+
+/// What became of the bytes of a request.
+pub(super) enum Fed {
+    /// So many of them were handled.
+    Used(usize),
+    /// The first `length` of them are kept until more arrives or an earlier answer was
+    /// written. The first `searched` of those are known not to end a head.
+    Kept { length: usize, searched: usize },
+    /// None of them is needed any more.
+    Dropped,
+}
 
 impl Hub {
     /// Whether a connection's socket should be read now. When not, because its
@@ -105,7 +125,7 @@ impl Hub {
         } else {
             let used = self.feed_whole(handler, conn, bytes);
             if used < bytes.len() {
-                self.feed(handler, conn, &mut bytes[used..], 0);
+                self.feed_read(handler, conn, &mut bytes[used..]);
             }
         }
         self.charge(conn, meter);
@@ -121,7 +141,11 @@ impl Hub {
     ) {
         const BEHIND: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::NOTED;
         self.clear_pinged(conn.index);
-        let record = &self.conns[conn.index as usize];
+        let now = self.now;
+        let record = &mut self.conns[conn.index as usize];
+        if let Some(inbound) = &mut record.inbound {
+            inbound.note_arrival(now);
+        }
         if record.phase != Phase::Open {
             self.receive_behind(handler, conn, bytes);
         } else if record.inbound.is_none() && !record.flags.has(BEHIND) {
@@ -141,7 +165,7 @@ impl Hub {
         let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
-                inbound.stash.extend_from_slice(bytes);
+                inbound.stash.push(bytes);
                 if waits {
                     return self.recount(conn.index);
                 }
@@ -154,7 +178,7 @@ impl Hub {
                 // A head that comes in small pieces is not copied at each.
                 let head_goes_on = record.phase == Phase::Head
                     && inbound.stash.len() < self.config.max_head
-                    && head::find_end(&inbound.stash, inbound.searched).is_none();
+                    && head::find_end(inbound.stash.as_slice(), inbound.searched).is_none();
                 if !head_goes_on {
                     return self.feed_stash(handler, conn);
                 }
@@ -162,103 +186,49 @@ impl Hub {
                 self.recount(conn.index);
             }
             None if waits => self.keep(conn, bytes, 0),
-            _ => self.feed(handler, conn, bytes, 0),
+            _ => self.feed_read(handler, conn, bytes),
         }
     }
 
-    /// Bytes of a connection that wait to be parsed.
-    fn stashed(&self, index: u32) -> usize {
-        self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
-    }
-
-    /// Goes on with connections whose bytes wait.
-    pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
-        for _ in 0..self.paused.len() {
-            if self.work == 0 {
-                break;
-            }
-            let Some(conn) = self.paused.pop_front() else { break };
-            let Some(record) = self.resolve(conn) else { continue };
-            if !record.flags.has(Flags::PAUSED) {
-                continue;
-            }
-            let heard = record.heard;
-            if self.is_in_debt(conn.index) {
-                self.arm_open(conn.index);
-                continue;
-            }
-            self.conns[conn.index as usize].flags.clear(Flags::PAUSED);
-            let waiting = self.stashed(conn.index);
-            let meter = self.meter(conn, heard, waiting);
-            self.feed_stash(handler, conn);
-            self.charge(conn, meter);
-            self.settle(conn);
-        }
-    }
-
-    /// What follows when a connection no longer waits: its socket is read
-    /// again, or its end is taken note of.
-    fn settle(&mut self, conn: ConnId) {
-        let Some(record) = self.resolve_mut(conn) else { return };
-        if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
-            return;
-        }
-        if record.phase == Phase::Head && record.flags.has(Flags::EOF) {
-            self.end(conn.index, CloseReason::Eof);
-        } else if record.flags.has(Flags::READ_WANTED) {
-            record.flags.clear(Flags::READ_WANTED);
-            self.readable.push(conn.index);
-        }
-    }
-
-    /// An HTTP answer was written: on with the next request.
-    pub(super) fn answered(&mut self, conn: ConnId) {
-        let record = &mut self.conns[conn.index as usize];
-        record.flags.clear(Flags::ANSWERING);
-        if record.inbound.as_ref().is_some_and(|inbound| !inbound.stash.is_empty()) {
-            self.pause(conn);
-        } else {
-            self.settle(conn);
-        }
-        // A body that has begun has its own time.
-        if self.is_uploading(conn.index) {
-            return;
-        }
-        self.wheel.disarm(conn.index);
-        if let Some(record) = self.resolve(conn).filter(|record| record.phase == Phase::Head) {
-            let Timeouts { keep_alive, keep_known, .. } = self.timeouts;
-            let time = if record.kept { keep_known } else { keep_alive };
-            self.arm(conn.index, self.now.saturating_add(time));
-        }
-    }
-
-    fn pause(&mut self, conn: ConnId) {
-        self.conns[conn.index as usize].flags.set(Flags::PAUSED);
-        self.paused.push_back(conn);
-    }
-
-    fn feed_stash<H: Handler>(&mut self, handler: &mut H, conn: ConnId) {
+    /// Handles what it can of the bytes that wait. What is left stays where it is.
+    pub(super) fn feed_stash<H: Handler>(&mut self, handler: &mut H, conn: ConnId) {
         let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return };
         let mut stash = std::mem::take(&mut inbound.stash);
         let searched = std::mem::take(&mut inbound.searched);
-        self.feed(handler, conn, &mut stash, searched);
+        let rest = self.feed(handler, conn, stash.as_mut_slice(), searched);
+        stash.keep(rest.place);
+        if !stash.is_empty()
+            && let Some(record) = self.resolve_mut(conn)
+            && matches!(record.phase, Phase::Head | Phase::Open)
+        {
+            let inbound = record.inbound.get_or_insert_default();
+            (inbound.stash, inbound.searched) = (stash, rest.searched);
+        }
         self.recount(conn.index);
     }
 
-    /// Handles what it can of `bytes` and keeps the rest. The first `searched`
-    /// of them are known not to end a head.
+    /// Handles what it can of bytes that were just read, and keeps the rest.
     #[inline(never)]
+    fn feed_read<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) {
+        let rest = self.feed(handler, conn, bytes, 0);
+        if !rest.place.is_empty() {
+            self.keep(conn, &bytes[rest.place], rest.searched);
+        }
+    }
+
+    /// Handles what it can of `bytes` and returns what is to be kept of them. The first
+    /// `searched` of them are known not to end a head.
     fn feed<H: Handler>(
         &mut self,
         handler: &mut H,
         conn: ConnId,
         bytes: &mut [u8],
         searched: usize,
-    ) {
+    ) -> Rest {
         let mut searched = searched;
         let mut at = 0;
         while at < bytes.len() {
-            let Some(record) = self.resolve(conn) else { return };
+            let Some(record) = self.resolve(conn) else { return Rest::default() };
             // Requests that came together are answered together, up to a bound.
             let answers = record.flags.has(Flags::ANSWERING)
                 && (record.out.len() >= ANSWERS || record.flags.has(Flags::BLOCKED));
@@ -269,23 +239,23 @@ impl Hub {
                 Phase::Open => at += self.feed_frames(handler, conn, &mut bytes[at..]),
                 Phase::Head if self.work == 0 => self.pause(conn),
                 Phase::Head => {
-                    let rest = &mut bytes[at..];
                     let searched = std::mem::take(&mut searched);
-                    let Some(used) = self.feed_request(handler, conn, rest, searched) else {
-                        return;
-                    };
-                    at += used;
+                    match self.feed_request(handler, conn, &mut bytes[at..], searched) {
+                        Fed::Used(used) => at += used,
+                        Fed::Kept { length, searched } => {
+                            return Rest { place: at..at + length, searched };
+                        }
+                        Fed::Dropped => return Rest::default(),
+                    }
                     if at < bytes.len() && self.is_open(conn) {
                         // Frames: another turn's, which meters them.
                         self.pause(conn);
                     }
                 }
-                _ => return,
+                _ => return Rest::default(),
             }
         }
-        if at < bytes.len() {
-            self.keep(conn, &bytes[at..], searched);
-        }
+        Rest { place: at..bytes.len(), searched }
     }
 
     /// Handles one message if it is one whole frame and there is budget. Returns how
@@ -368,17 +338,16 @@ impl Hub {
             }
             match event {
                 Event::Message(_) if noted && self.conns[conn.index as usize].is_aside() => {
-                    self.work -= 1;
+                    self.account_frame();
                 }
                 Event::Message(message) => self.hand_over(handler, conn, message),
+                Event::Fragment(length) => self.account_fragment(length),
                 Event::Ping(payload) => {
-                    self.work -= 1;
-                    self.pace.controls += 1;
+                    self.account_frame();
                     self.queue_control(conn.index, PONG, payload);
                 }
                 Event::Pong(_) => {
-                    self.work -= 1;
-                    self.pace.controls += 1;
+                    self.account_frame();
                     self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE);
                 }
                 Event::Close(payload) => {
@@ -420,6 +389,9 @@ impl Hub {
             Some(_) if begun => self.now.max(1),
             Some(_) => inbound.started,
         };
+        if conn.flags.has(Flags::PAUSED) && inbound.unread_since == 0 {
+            inbound.unread_since = self.now;
+        }
         let timed = partial.is_some() && begun;
         inbound.partial = partial;
         self.recount(index);
@@ -430,6 +402,7 @@ impl Hub {
 
     /// Keeps bytes that cannot be handled yet.
     pub(super) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
+        let now = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
         if !matches!(record.phase, Phase::Head | Phase::Open) {
             return;
@@ -437,7 +410,10 @@ impl Hub {
         let begins = record.phase == Phase::Head && record.inbound.is_none();
         let next_head = begins && record.requests > 0 && !record.flags.has(Flags::ANSWERING);
         let inbound = record.inbound.get_or_insert_default();
-        inbound.stash.extend_from_slice(rest);
+        if inbound.arrived == 0 {
+            inbound.arrived = now;
+        }
+        inbound.stash.push(rest);
         inbound.searched = searched;
         self.recount(conn.index);
         if next_head {

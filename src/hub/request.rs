@@ -8,6 +8,7 @@ use crate::conn::upgrade::{UpgradeState, put_switching_protocols};
 use crate::conn::{Details, Flags, Phase, Upload};
 
 use super::body::Outcome;
+use super::receive::Fed;
 use super::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
 
 /// How long a user's surplus connection is held before it is refused, so that
@@ -24,15 +25,14 @@ const LARGE_ANSWER: usize = 16 * 1024;
 
 impl Hub {
     /// Handles one request, as far as it has arrived. Of `bytes` the first `searched` are
-    /// known not to end a head. Returns how many it took; `None` when what is there was
-    /// kept, or dropped.
+    /// known not to end a head.
     pub(super) fn feed_request<H: Handler>(
         &mut self,
         handler: &mut H,
         conn: ConnId,
         bytes: &mut [u8],
         searched: usize,
-    ) -> Option<usize> {
+    ) -> Fed {
         let inbound = self.conns[conn.index as usize].inbound.as_mut();
         if let Some(upload) = inbound.and_then(|inbound| inbound.upload.take()) {
             return self.go_on(handler, conn, bytes, upload);
@@ -45,15 +45,14 @@ impl Hub {
             // The same whether it comes whole or in pieces, and however long it is.
             _ if !could_be_http(bytes[0]) => {
                 self.refuse(handler, conn, None, 400, "not an HTTP request");
-                None
+                Fed::Dropped
             }
             None if bytes.len() < self.config.max_head => {
-                self.keep(conn, bytes, bytes.len());
-                None
+                Fed::Kept { length: bytes.len(), searched: bytes.len() }
             }
             _ => {
                 self.refuse(handler, conn, None, 431, "request head is too long");
-                None
+                Fed::Dropped
             }
         }
     }
@@ -65,21 +64,21 @@ impl Hub {
         conn: ConnId,
         bytes: &mut [u8],
         length: usize,
-    ) -> Option<usize> {
+    ) -> Fed {
         let (head, rest) = bytes.split_at_mut(length);
         match head::parse(head, |request| self.route(handler, conn, request, rest)) {
-            Ok(Outcome::Done(used)) => return Some(length + used),
-            Ok(Outcome::Later) => self.keep(conn, bytes, 0),
+            Ok(Outcome::Done(used)) => return Fed::Used(length + used),
+            Ok(Outcome::Later) => return Fed::Kept { length: bytes.len(), searched: 0 },
             Ok(Outcome::Wanted(body)) => {
-                self.keep_upload(conn, bytes, Upload { head: length, body });
                 self.time_upload(conn);
+                return self.keep_upload(conn, bytes, Upload { head: length, body });
             }
             Err(HeadError::TooManyFields) => {
                 self.refuse(handler, conn, None, 431, "too many header fields");
             }
             Err(HeadError::Malformed(why)) => self.refuse(handler, conn, None, 400, why),
         }
-        None
+        Fed::Dropped
     }
 
     /// Answers a request that cannot be handed over, and closes.
@@ -186,8 +185,6 @@ impl Hub {
                 self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
             }
         } else {
-            // From here on it is read to its end, whatever is still to be written.
-            record.flags.clear(Flags::ANSWERING);
             let status = response.status();
             self.start_closing(conn.index, Phase::FlushThenDrain, CloseReason::Http { status });
         }
@@ -242,6 +239,8 @@ impl Hub {
 
         let record = &mut self.conns[conn.index as usize];
         record.flags.set(Flags::OPENED);
+        // Its handshake may have waited here: it has not been silent meanwhile.
+        (record.heard, record.written) = (self.now, 0);
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
         }

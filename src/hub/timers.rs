@@ -221,12 +221,13 @@ impl Hub {
     }
 
     fn open_deadline(&self, index: u32, conn: &Connection) -> u64 {
+        if conn.flags.has(Flags::PAUSED) {
+            // The server holds it back, so it is neither silent nor slow.
+            return self.end_of_right(index).min(self.pace_deadline(index));
+        }
         let ping = if conn.flags.has(Flags::PINGED) { u64::MAX } else { self.timeouts.ping };
         let silence = self.alive(conn).saturating_add(ping.min(self.timeouts.idle));
-        silence
-            .min(self.message_deadline(conn))
-            .min(self.end_of_right(index))
-            .min(self.pace_deadline(index, conn))
+        silence.min(self.message_deadline(conn)).min(self.end_of_right(index))
     }
 
     /// When it may be connected no longer.
@@ -246,7 +247,7 @@ impl Hub {
         self.ends.set(index, seconds);
     }
 
-    fn message_deadline(&self, conn: &Connection) -> u64 {
+    pub(super) fn message_deadline(&self, conn: &Connection) -> u64 {
         match &conn.inbound {
             Some(inbound) if inbound.started > 0 => {
                 inbound.started.saturating_add(self.timeouts.message)
@@ -259,7 +260,9 @@ impl Hub {
         let Some(record) = self.resolve(conn) else { return };
         if matches!(record.phase, Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining) {
             self.wheel.disarm(conn.index);
-            self.wheel.arm(conn.index, self.now.saturating_add(self.timeouts.close));
+            let due = self.now.saturating_add(self.timeouts.close);
+            // What begins to close after a shutdown's time is written once all the same.
+            self.wheel.arm(conn.index, due.min(self.drained_by.max(self.now + 1)));
         }
     }
 
@@ -301,11 +304,10 @@ impl Hub {
         if self.end_of_right(index) <= self.now {
             self.stats.expired += 1;
             self.close_with(index, CloseReason::Expired);
-        } else if self.pays_off(index) {
-            // It is not silent: what it has sent waits here, or unread.
-            let conn = &mut self.conns[index as usize];
-            (conn.heard, conn.written) = (self.now, 0);
-            self.paused.push_back(ConnId { index, serial: conn.serial });
+        } else if conn.flags.has(Flags::PAUSED) {
+            if self.pays_off(index) {
+                self.paused.push_back(ConnId { index, serial: conn.serial });
+            }
             self.arm_open(index);
         } else if self.message_deadline(conn) <= self.now || silent >= self.timeouts.idle {
             self.set_overdue(index);

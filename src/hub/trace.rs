@@ -164,6 +164,8 @@ impl Hub {
         let (kind, bytes) = match event {
             Event::Message(Message::Text(text)) => (FrameKind::Text, text.len()),
             Event::Message(Message::Binary(data)) => (FrameKind::Binary, data.len()),
+            // A message is told once, when it is whole.
+            Event::Fragment(_) => return,
             Event::Ping(payload) => (FrameKind::Ping, payload.len()),
             Event::Pong(payload) => (FrameKind::Pong, payload.len()),
             Event::Close(payload) => (FrameKind::Close, payload.len()),

@@ -71,20 +71,21 @@ fn only_so_many_are_held_and_others_are_answered_at_once() {
     let pages: Vec<usize> = (0..14).map(|_| ask(&mut link)).collect();
     let answered = pages.iter().filter(|&&page| status(&link, page) == Some(403)).count();
     assert_eq!(answered, 4, "an eighth of the connections is held");
-    // One that has gone makes room for the next.
+    // One that has ended its side is answered, and makes room for the next.
     link.finish(pages[0]);
     link.settle();
+    assert_eq!(status(&link, pages[0]), Some(403));
     let next = ask(&mut link);
     assert_eq!(status(&link, next), None);
     link.advance(1_100);
-    assert!(pages[1..].iter().all(|&page| status(&link, page) == Some(403)));
+    assert!(pages.iter().all(|&page| status(&link, page) == Some(403)));
     assert_eq!(status(&link, next), Some(403));
     assert_eq!(link.hub.refusals(link.pipes[next].conn), 15);
     leak_check(link);
 }
 
 #[test]
-fn what_a_held_one_sends_is_dropped_and_a_shutdown_ends_it() {
+fn what_a_held_client_sends_is_dropped_and_a_shutdown_refuses_it_at_once() {
     let mut link = link();
     let page = ask(&mut link);
     link.send(page, &handshake("/websocket/A", ""));
@@ -92,7 +93,10 @@ fn what_a_held_one_sends_is_dropped_and_a_shutdown_ends_it() {
     assert_eq!(link.hub.buffered(), 0);
     link.shutdown();
     link.settle();
-    assert!(link.pipes[page].closed && link.pipes[page].got.is_empty());
+    assert_eq!(statuses(&link, page), [403]);
+    link.finish(page);
+    link.settle();
+    assert!(link.pipes[page].closed && link.hub.is_drained());
     leak_check(link);
 }
 

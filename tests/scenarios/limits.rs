@@ -184,3 +184,19 @@ fn a_broadcast_on_its_way_is_pending_and_written_once() {
     assert_eq!(got, [1, 0, 1]);
     leak_check(link);
 }
+
+#[test]
+fn a_limit_of_one_connection_for_each_user_lets_a_second_one_in_after_the_first() {
+    let mut config = Config::default();
+    config.max_per_user = 1;
+    let mut link = link_with(config);
+    let first = enter(&mut link, "A");
+    let second = enter(&mut link, "A");
+    link.advance(1_100);
+    assert_eq!((status(&link, second), is_open(&link, first)), (Some(503), true));
+    link.finish(first);
+    link.settle();
+    let third = enter(&mut link, "A");
+    assert!(is_open(&link, third));
+    leak_check(link);
+}

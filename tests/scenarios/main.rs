@@ -3,6 +3,8 @@
 
 mod bodies;
 mod door;
+mod ends;
+mod fragments;
 mod http;
 mod limits;
 mod listing;

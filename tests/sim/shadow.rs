@@ -440,7 +440,7 @@ impl Shadow {
         for id in ids {
             match self.conn(id).state {
                 State::Open => self.close(id, CloseReason::Shutdown, 1001, "going away"),
-                State::Held(_) => self.end(id, CloseReason::Shutdown),
+                State::Held(_) => self.conn_mut(id).state = State::Refused,
                 _ => {}
             }
         }

@@ -1,0 +1,148 @@
+//! Connections that the server itself holds back: their turn's work is spent, or they are
+//! over their rate. They are neither parsed nor read, and what they have sent waits here
+//! or in the kernel.
+//!
+//! So while that lasts they are neither silent nor late: only the end of their right to be
+//! connected ends them. And it ends with the connection's last phase: what is closing is
+//! read to its end.
+//!
+//! A message is late when what was there at its deadline, here or in the kernel, did not
+//! complete it, however long the server took to look at that. Who sends faster than it may
+//! wins no time by it: what arrives after the deadline does not count.
+
+use crate::conn::close::CloseReason;
+use crate::conn::{Flags, Phase};
+
+use super::{ConnId, Handler, Hub, Timeouts};
+
+impl Hub {
+    /// Bytes of a connection that wait to be parsed.
+    pub(super) fn stashed(&self, index: u32) -> usize {
+        self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
+    }
+
+    /// Holds a connection back until work is left for it.
+    pub(super) fn pause(&mut self, conn: ConnId) {
+        self.begin_hold(conn.index);
+        self.paused.push_back(conn);
+    }
+
+    /// The server neither parses nor reads a connection from now on.
+    pub(super) fn begin_hold(&mut self, index: u32) {
+        let now = self.now;
+        let record = &mut self.conns[index as usize];
+        record.flags.set(Flags::PAUSED);
+        if let Some(inbound) = &mut record.inbound
+            && inbound.unread_since == 0
+        {
+            inbound.unread_since = now;
+        }
+    }
+
+    /// The server goes on with a connection, which has not been silent meanwhile.
+    fn end_hold(&mut self, index: u32) {
+        let now = self.now;
+        let record = &mut self.conns[index as usize];
+        record.flags.clear(Flags::PAUSED);
+        if record.phase == Phase::Open {
+            (record.heard, record.written) = (now, 0);
+        }
+    }
+
+    /// Whether the rest of a message that was held back has arrived, if it has, after the
+    /// message's time.
+    fn is_late(&self, index: u32) -> bool {
+        let conn = &self.conns[index as usize];
+        let Some(inbound) = conn.inbound.as_ref().filter(|_| conn.phase == Phase::Open) else {
+            return false;
+        };
+        let arrived = if !inbound.stash.is_empty() {
+            inbound.arrived
+        } else if conn.flags.has(Flags::READ_WANTED) {
+            inbound.unread_since
+        } else {
+            self.now
+        };
+        self.message_deadline(conn) <= arrived
+    }
+
+    /// Goes on with connections whose bytes wait.
+    pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
+        for _ in 0..self.paused.len() {
+            if self.work == 0 {
+                break;
+            }
+            let Some(conn) = self.paused.pop_front() else { break };
+            let Some(record) = self.resolve(conn) else { continue };
+            if !record.flags.has(Flags::PAUSED) {
+                continue;
+            }
+            let heard = record.heard;
+            if self.is_in_debt(conn.index) {
+                self.arm_open(conn.index);
+                continue;
+            }
+            self.end_hold(conn.index);
+            if self.is_late(conn.index) {
+                self.close_with(conn.index, CloseReason::MessageTimeout);
+                continue;
+            }
+            let waiting = self.stashed(conn.index);
+            let meter = self.meter(conn, heard, waiting);
+            self.feed_stash(handler, conn);
+            self.charge(conn, meter);
+            self.arm_open(conn.index);
+            self.settle(conn);
+        }
+    }
+
+    /// What follows when a connection no longer waits: its socket is read
+    /// again, or its end is taken note of.
+    fn settle(&mut self, conn: ConnId) {
+        let Some(record) = self.resolve_mut(conn) else { return };
+        if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
+            return;
+        }
+        if record.phase == Phase::Head && record.flags.has(Flags::EOF) {
+            self.end(conn.index, CloseReason::Eof);
+            return;
+        }
+        if !record.flags.has(Flags::READ_WANTED)
+            && let Some(inbound) = &mut record.inbound
+        {
+            // Nothing has come meanwhile.
+            inbound.unread_since = 0;
+        }
+        self.read_on(conn.index);
+    }
+
+    /// Has a socket read that would have been while its connection was held back.
+    pub(super) fn read_on(&mut self, index: u32) {
+        let record = &mut self.conns[index as usize];
+        if record.flags.has(Flags::READ_WANTED) {
+            record.flags.clear(Flags::READ_WANTED);
+            self.readable.push(index);
+        }
+    }
+
+    /// An HTTP answer was written: on with the next request.
+    pub(super) fn answered(&mut self, conn: ConnId) {
+        let record = &mut self.conns[conn.index as usize];
+        record.flags.clear(Flags::ANSWERING);
+        if record.inbound.as_ref().is_some_and(|inbound| !inbound.stash.is_empty()) {
+            self.pause(conn);
+        } else {
+            self.settle(conn);
+        }
+        // A body that has begun has its own time.
+        if self.is_uploading(conn.index) {
+            return;
+        }
+        self.wheel.disarm(conn.index);
+        if let Some(record) = self.resolve(conn).filter(|record| record.phase == Phase::Head) {
+            let Timeouts { keep_alive, keep_known, .. } = self.timeouts;
+            let time = if record.kept { keep_known } else { keep_alive };
+            self.arm(conn.index, self.now.saturating_add(time));
+        }
+    }
+}
