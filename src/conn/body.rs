@@ -83,6 +83,8 @@ pub struct Reading {
     length: usize,
     /// How much of the buffer has been looked at. Between the two is nothing of use.
     used: usize,
+    /// Chunks that have begun since [`Reading::pop_chunks`] was called.
+    chunks: u32,
     state: State,
 }
 
@@ -115,7 +117,7 @@ impl Reading {
                 _ => return Err(BodyError::TooLong),
             },
         };
-        Ok(Reading { at_most, length: 0, used: 0, state })
+        Ok(Reading { at_most, length: 0, used: 0, chunks: 0, state })
     }
 
     /// Goes on with what has arrived: `buffer` is what it was in the last call, and more.
@@ -158,13 +160,20 @@ impl Reading {
             let Some((next, used)) = step else { return Ok(false) };
             if let State::Chunk(size) = next
                 && self.state == State::ChunkLine
-                && size > self.at_most - self.length
             {
-                return Err(BodyError::TooLong);
+                if size > self.at_most - self.length {
+                    return Err(BodyError::TooLong);
+                }
+                self.chunks += 1;
             }
             self.used += used;
             self.state = next;
         }
+    }
+
+    /// How many chunks have begun since this was last called: each is work.
+    pub fn pop_chunks(&mut self) -> u32 {
+        std::mem::take(&mut self.chunks)
     }
 
     /// How many bytes of the body there are.
@@ -358,6 +367,16 @@ mod tests {
         assert_eq!(read("6\r\n012345\r\n4\r\n", 10), Ok(None));
         assert_eq!(read("6\r\n012345\r\n5\r\n", 10), Err(BodyError::TooLong));
         assert_eq!(read("ffffffffffffffff\r\n", 10), Err(BodyError::TooLong));
+    }
+
+    #[test]
+    fn each_chunk_is_told_once_as_work() {
+        let mut reading = Reading::new(Framing::Chunked, 100_000).unwrap();
+        let mut bytes = "1\r\nx\r\n".repeat(5_000).into_bytes();
+        assert_eq!((reading.advance(&mut bytes), reading.length()), (Ok(false), 5_000));
+        assert_eq!((reading.pop_chunks(), reading.pop_chunks()), (5_000, 0));
+        bytes.extend_from_slice(b"2\r\nyz\r\n0\r\n\r\n");
+        assert_eq!((reading.advance(&mut bytes), reading.pop_chunks()), (Ok(true), 1));
     }
 
     #[test]

@@ -22,7 +22,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
         let index = conn.index();
         let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
-        match socket.read(&mut self.buffer) {
+        let read = socket.read(&mut self.buffer);
+        let work = socket.work();
+        if work > 0 {
+            self.hub.spend(work);
+        }
+        match read {
             Ok(0) => self.hub.input_ended(conn),
             Ok(length) => {
                 let full = length == self.buffer.len();

@@ -47,6 +47,14 @@ pub trait Transport: Read + Write + Source {
         false
     }
 
+    /// How much work the last read was beyond its bytes, as [`Config::work_per_turn`] counts
+    /// it: such as records that were opened.
+    ///
+    /// [`Config::work_per_turn`]: crate::Config::work_per_turn
+    fn work(&self) -> u32 {
+        0
+    }
+
     /// Whether it has something of its own to write, such as a handshake: when
     /// it can be written to, it is read.
     fn wants_write(&self) -> bool {

@@ -44,8 +44,11 @@ impl Hub {
             self.refuse(handler, conn, Some(request), 500, "internal error");
             return Outcome::Done(0);
         }
-        let begun = Reading::new(request.framing, at_most)
-            .and_then(|mut body| body.advance(rest).map(|whole| (body, whole)));
+        let begun = Reading::new(request.framing, at_most).and_then(|mut body| {
+            let whole = body.advance(rest);
+            self.account_chunks(&mut body);
+            whole.map(|whole| (body, whole))
+        });
         match begun {
             Ok((body, true)) => {
                 self.answer_whole(handler, conn, &request.with_body(&rest[..body.length()]));
@@ -95,7 +98,9 @@ impl Hub {
         mut upload: Upload,
     ) -> Fed {
         let (head, rest) = bytes.split_at_mut(upload.head);
-        match upload.body.advance(rest) {
+        let advanced = upload.body.advance(rest);
+        self.account_chunks(&mut upload.body);
+        match advanced {
             Ok(false) => self.keep_upload(conn, bytes, upload),
             Ok(true) => {
                 let body = &rest[..upload.body.length()];
@@ -121,6 +126,7 @@ impl Hub {
         let Some(Upload { head, body }) = &mut inbound.upload else { return true };
         match body.advance(&mut inbound.stash.as_mut_slice()[*head..]) {
             Ok(false) => {
+                self.work = self.work.saturating_sub(body.pop_chunks());
                 inbound.stash.cut_out(*head + body.length()..*head + body.used());
                 body.close_gap();
                 self.recount(conn.index);
@@ -128,6 +134,11 @@ impl Hub {
             }
             Ok(true) | Err(_) => true,
         }
+    }
+
+    /// Each chunk is work.
+    fn account_chunks(&mut self, body: &mut Reading) {
+        self.work = self.work.saturating_sub(body.pop_chunks());
     }
 
     /// Whether a connection is in the middle of a request's body.

@@ -47,7 +47,8 @@ pub struct Config {
     pub max_head: usize,
     /// From accept to the end of the request head. Default 8 s.
     pub handshake_timeout: Duration,
-    /// From the first byte of a message to its last. Default 30 s.
+    /// From the first byte of a message to its last, also of a request's body. What had
+    /// arrived by then is not late, however long the server holds it back. Default 30 s.
     pub message_timeout: Duration,
     /// Silence after which a WebSocket ping is sent. Default 25 s.
     pub ping_after: Duration,
@@ -78,7 +79,8 @@ pub struct Config {
     /// further one gets 503 after a second. Default 25.
     pub max_per_user: usize,
     /// Messages a second of one connection, heartbeats and control frames
-    /// included; 0 for no limit.
+    /// included; 0 for no limit. A fragment of less than 1,024 bytes counts as a message of
+    /// its own; longer ones count once, with the message they are parts of.
     /// One that is faster is not read until it is within the rate again: nothing
     /// is dropped. Default 1,000: far more than a page sends, and a hundredth of
     /// what one core handles.
@@ -94,7 +96,7 @@ pub struct Config {
     /// answer, since pages try again at once. Up to 1,024 wait, and an eighth of
     /// `max_connections`; others are answered at once. Default 1 s.
     pub reject_delay: Duration,
-    /// Work per turn: one for each message parsed and each delivery queued.
+    /// Work per turn: one for each frame and request parsed and each delivery queued.
     /// When it is spent, the rest waits for the next turn. Default 16,384.
     pub work_per_turn: u32,
     /// Writes per turn. Default 128: about 1 ms of the kernel's time.

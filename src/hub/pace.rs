@@ -215,6 +215,8 @@ impl Hub {
     }
 
     /// Neither parses nor reads a connection until it has paid.
+    #[cold]
+    #[inline(never)]
     fn hold_back(&mut self, conn: ConnId) {
         let Some(record) = self.resolve(conn) else { return };
         if record.phase != Phase::Open {

@@ -59,6 +59,11 @@ impl Hub {
         self.work == 0
     }
 
+    /// Takes work that was done outside the hub from the turn's budget.
+    pub(crate) fn spend(&mut self, work: u32) {
+        self.work = self.work.saturating_sub(work);
+    }
+
     /// Handles bytes that have arrived from a peer. They are unmasked in
     /// place, so the buffer is changed. Callbacks run from here.
     #[inline]
@@ -141,21 +146,22 @@ impl Hub {
     ) {
         const BEHIND: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::NOTED;
         self.clear_pinged(conn.index);
+        let record = &self.conns[conn.index as usize];
+        let is_open = record.phase == Phase::Open;
+        if is_open && record.inbound.is_none() && !record.flags.has(BEHIND) {
+            return self.receive_metered(handler, conn, bytes, before);
+        }
+        if !is_open {
+            return self.receive_behind(handler, conn, bytes);
+        }
         let now = self.now;
-        let record = &mut self.conns[conn.index as usize];
-        if let Some(inbound) = &mut record.inbound {
+        if let Some(inbound) = &mut self.conns[conn.index as usize].inbound {
             inbound.note_arrival(now);
         }
-        if record.phase != Phase::Open {
-            self.receive_behind(handler, conn, bytes);
-        } else if record.inbound.is_none() && !record.flags.has(BEHIND) {
-            self.receive_metered(handler, conn, bytes, before);
-        } else {
-            let waiting = self.stashed(conn.index);
-            let meter = self.meter(conn, before, waiting + bytes.len());
-            self.receive_behind(handler, conn, bytes);
-            self.charge(conn, meter);
-        }
+        let waiting = self.stashed(conn.index);
+        let meter = self.meter(conn, before, waiting + bytes.len());
+        self.receive_behind(handler, conn, bytes);
+        self.charge(conn, meter);
     }
 
     /// Handles bytes that follow others which may still wait.
@@ -218,6 +224,7 @@ impl Hub {
 
     /// Handles what it can of `bytes` and returns what is to be kept of them. The first
     /// `searched` of them are known not to end a head.
+    #[inline(never)]
     fn feed<H: Handler>(
         &mut self,
         handler: &mut H,

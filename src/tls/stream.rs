@@ -41,6 +41,10 @@ const MAX_PLAINTEXT: usize = 1 << 14;
 /// Reads of one call that bring nothing but handshake.
 const READS: usize = 4;
 
+/// What a flight of a handshake is in the turn's work: signing and agreeing on keys take as
+/// long as some hundred messages, and resuming a session as long as some ten.
+const FLIGHT: u32 = 64;
+
 /// What a client is told that speaks plain HTTP to this port.
 const NOT_TLS: &str = "this port speaks TLS: https or wss";
 
@@ -87,6 +91,8 @@ pub struct TlsStream {
     proxied: bool,
     /// More can be read though no event will say so.
     more: bool,
+    /// Records that the last read has opened, and steps of a handshake it has taken.
+    work: u32,
     /// The first bytes are a handshake's.
     greeted: bool,
     /// The sending side ends with `unsent`.
@@ -112,6 +118,7 @@ impl TlsStream {
             blocked: false,
             proxied,
             more: false,
+            work: 0,
             greeted: false,
             closing: false,
             end: None,
@@ -170,6 +177,7 @@ impl TlsStream {
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
+                        self.work += 1;
                         let record = record.map_err(invalid)?;
                         let end = plain + record.payload.len();
                         buffer[plain..end].copy_from_slice(record.payload);
@@ -180,7 +188,10 @@ impl TlsStream {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     append(output, |free| data.encode(free).map_err(Refused::from))?;
                 }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    self.work += FLIGHT;
+                    data.done();
+                }
                 Ok(ConnectionState::PeerClosed) => self.end = Some(End::Notified),
                 Ok(_) => waits = true,
                 Err(error) => break Some(error.to_string()),
@@ -338,7 +349,7 @@ impl Read for TlsStream {
         if buffer.len() < MAX_RECORD {
             return Err(ErrorKind::InvalidInput.into());
         }
-        self.more = false;
+        (self.more, self.work) = (false, 0);
         if self.proxied {
             let client = take_header(&self.tcp, buffer)?;
             self.proxied = false;
@@ -418,6 +429,10 @@ impl Transport for TlsStream {
 
     fn has_more(&self) -> bool {
         self.more
+    }
+
+    fn work(&self) -> u32 {
+        self.work
     }
 
     fn wants_write(&self) -> bool {

@@ -48,6 +48,8 @@ pub struct Wire {
     pub registered: usize,
     pub reregistered: Vec<Interest>,
     pub refuse_registration: bool,
+    /// What each read was of work beyond its bytes.
+    pub work: u32,
     pub token: Option<Token>,
     pub shut_down: bool,
     pub discarded: bool,
@@ -150,6 +152,10 @@ impl Transport for FakeStream {
     fn discard_unsent(&mut self) -> io::Result<()> {
         self.0.borrow_mut().discarded = true;
         Ok(())
+    }
+
+    fn work(&self) -> u32 {
+        self.0.borrow().work
     }
 }
 

@@ -291,3 +291,21 @@ fn steady_control_frames_cut_anywhere_are_no_slow_message() {
     assert!(rig.handler().closed.is_empty(), "{:?}", rig.handler().closed);
     assert_eq!(frames::all(&client.take()).len(), 20);
 }
+
+#[test]
+fn what_a_stream_does_beyond_its_bytes_is_taken_from_the_work_of_the_turn() {
+    let mut rig = Rig::new(|config| config.work_per_turn = 200);
+    let clients: Vec<_> = (0..10).map(|n| rig.connect(&n.to_string())).collect();
+    let read = |client: &crate::fake::Client| client.0.borrow().reads;
+    let before: Vec<usize> = clients.iter().map(read).collect();
+    for client in &clients {
+        // As of a TLS stream whose read has opened sixty records.
+        client.0.borrow_mut().work = 60;
+        client.feed(&text("x"));
+        rig.event(client, READABLE);
+    }
+    let are_read = clients.iter().zip(&before).filter(|(client, before)| read(client) > **before);
+    assert_eq!(are_read.count(), 2, "half of a turn's work is for what arrives");
+    rig.settle();
+    assert!(clients.iter().all(|client| texts(&client.take()) == ["x"]), "the others follow");
+}
