@@ -216,6 +216,12 @@ impl Connection {
         }
     }
 
+    /// Whether the server holds it back though its socket could be read, as it is ahead of
+    /// its rate. Who only waits for the next turn's work is soon looked at again.
+    pub fn is_held_for_rate(&self) -> bool {
+        self.flags.has(Flags::PAUSED) && self.flags.has(Flags::OWES)
+    }
+
     /// Whether it is in the user index, or parked beside it.
     pub fn is_bound(&self) -> bool {
         self.phase == Phase::Open && !self.user.is_empty()

@@ -221,7 +221,7 @@ impl Hub {
     }
 
     fn open_deadline(&self, index: u32, conn: &Connection) -> u64 {
-        if conn.flags.has(Flags::PAUSED) {
+        if conn.is_held_for_rate() {
             // The server holds it back, so it is neither silent nor slow.
             return self.end_of_right(index).min(self.pace_deadline(index));
         }
@@ -304,7 +304,7 @@ impl Hub {
         if self.end_of_right(index) <= self.now {
             self.stats.expired += 1;
             self.close_with(index, CloseReason::Expired);
-        } else if conn.flags.has(Flags::PAUSED) {
+        } else if conn.is_held_for_rate() {
             if self.pays_off(index) {
                 self.paused.push_back(ConnId { index, serial: conn.serial });
             }

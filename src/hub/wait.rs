@@ -43,8 +43,9 @@ impl Hub {
     fn end_hold(&mut self, index: u32) {
         let now = self.now;
         let record = &mut self.conns[index as usize];
+        let was_held = record.is_held_for_rate();
         record.flags.clear(Flags::PAUSED);
-        if record.phase == Phase::Open {
+        if record.phase == Phase::Open && was_held {
             (record.heard, record.written) = (now, 0);
         }
     }
