@@ -39,13 +39,15 @@ impl Hub {
         }
     }
 
-    /// The server goes on with a connection, which has not been silent meanwhile.
+    /// The server goes on with a connection. If it was held back for its rate, or for so
+    /// long that it would be idle, it counts as heard now: it has not been silent meanwhile.
     fn end_hold(&mut self, index: u32) {
         let now = self.now;
+        let idle = self.timeouts.idle;
         let record = &mut self.conns[index as usize];
-        let was_held = record.is_held_for_rate();
+        let counts = record.is_held_for_rate() || record.alive().saturating_add(idle) <= now;
         record.flags.clear(Flags::PAUSED);
-        if record.phase == Phase::Open && was_held {
+        if record.phase == Phase::Open && counts {
             (record.heard, record.written) = (now, 0);
         }
     }
