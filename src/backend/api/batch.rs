@@ -57,14 +57,19 @@ pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
 fn send_each(
     call: &mut Call<'_, impl Observer>,
     messages: &[ToOne<'_>],
-    mut done: Option<&mut Done>,
+    done: Option<&mut Done>,
 ) -> Answer {
     for (at, message) in messages.iter().enumerate() {
         message.check(call.hub, |name| format!("messages[{at}].{name}").into())?;
     }
     let mut results = Results::with_capacity(messages.len());
-    for (at, message) in messages.iter().enumerate() {
-        results.send_once(call, message, at, done.as_deref_mut());
+    match done {
+        None => messages.iter().for_each(|message| results.send(call, message)),
+        Some(done) => {
+            for (at, message) in messages.iter().enumerate() {
+                results.send_once(call, message, at, done);
+            }
+        }
     }
     Ok(results.answer())
 }

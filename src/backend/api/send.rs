@@ -63,7 +63,6 @@ impl Results {
     }
 
     /// Sends to one user, and writes down what became of it.
-    #[inline]
     pub fn send(&mut self, call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) {
         let state = deliver(call, message);
         self.push(message, state);
@@ -75,9 +74,8 @@ impl Results {
         call: &mut Call<'_, impl Observer>,
         message: &ToOne<'_>,
         at: usize,
-        done: Option<&mut Done>,
+        done: &mut Done,
     ) {
-        let Some(done) = done else { return self.send(call, message) };
         let mut state = State::Delivered;
         done.deliver(at, || {
             state = deliver(call, message);
@@ -86,7 +84,7 @@ impl Results {
         self.push(message, state);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, message: &ToOne<'_>, state: State) {
         let ToOne { user, is_plain, .. } = *message;
         self.begin();
@@ -124,7 +122,7 @@ impl Results {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn deliver(call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) -> State {
     let ToOne { user, message, from, is_plain } = *message;
     if call.hub.is_pressed(user) {
@@ -149,7 +147,9 @@ pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
 }
 
 impl Message<'_> {
-    fn send(&self, call: &mut Call<'_, impl Observer>, mut done: Option<&mut Done>) -> Answer {
+    fn send(&self, call: &mut Call<'_, impl Observer>, done: Option<&mut Done>) -> Answer {
+        let mut unknown = Done::default();
+        let done = done.unwrap_or(&mut unknown);
         let text = body::message(call.hub, self.message.get(), || "message".into())?;
         let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
@@ -166,18 +166,20 @@ impl Message<'_> {
             (None, Some(users), None, false) => {
                 for (at, user) in ids("users", users)?.into_iter().enumerate() {
                     if !excluded.contains(&user) {
-                        results.send_once(call, &to_one(user), at, done.as_deref_mut());
+                        results.send_once(call, &to_one(user), at, done);
                     }
                 }
             }
             (None, None, Some(group), false) => {
                 let group = group.id(|| "group".into())?;
-                let count =
-                    many(done, || call.relay.push_to_group(call.hub, from, group, text, &excluded));
+                let count = done.send_to_many(|| {
+                    call.relay.push_to_group(call.hub, from, group, text, &excluded)
+                });
                 results.push_many(Some(group), count);
             }
             (None, None, None, true) => {
-                let count = many(done, || call.relay.push_to_all(call.hub, from, text, &excluded));
+                let count =
+                    done.send_to_many(|| call.relay.push_to_all(call.hub, from, text, &excluded));
                 results.push_many(None, count);
             }
             _ => {
@@ -186,14 +188,6 @@ impl Message<'_> {
             }
         }
         Ok(results.answer())
-    }
-}
-
-/// Sends to many, unless that was done before.
-fn many(done: Option<&mut Done>, send: impl FnOnce() -> usize) -> usize {
-    match done {
-        Some(done) => done.send_to_many(send),
-        None => send(),
     }
 }
 
