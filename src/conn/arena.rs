@@ -6,11 +6,15 @@
 //! out as one slice. A turn's buffer lives until the last segment has been
 //! written. Before a connection is left waiting for its socket its segments
 //! are made durable: a fan-out becomes a shared piece, stored once for all who
-//! wait, anything else is copied out, so that no stalled peer pins a turn.
+//! wait ([`Chunks`]), anything else is copied out, so that no stalled peer pins a
+//! turn.
+//!
+//! It also keeps the account of all that waits to be written, and of what the lists
+//! of it cost.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use super::chunks::{Chunks, Range};
 use super::frame;
 
 /// A buffer is cut here, so that offsets fit 32 bits.
@@ -52,11 +56,11 @@ impl Segment {
 
 /// A piece of a waiting connection's queue that no turn's end can touch.
 #[derive(Debug)]
-pub enum Durable {
-    /// Part of a fan-out that all who wait for it share.
-    Shared(Arc<[u8]>, u32, u32),
-    /// Bytes for this connection alone.
-    Owned(Vec<u8>),
+pub enum Lasting<'a> {
+    /// Part of a fan-out, which is stored once for all who wait for it.
+    Shared(Range),
+    /// Bytes for this connection alone, to be copied.
+    Own(&'a [u8]),
 }
 
 #[derive(Debug, Default)]
@@ -95,8 +99,8 @@ impl Turn {
 struct FanOut {
     start: u32,
     end: u32,
-    /// A copy for all who wait, once somebody does.
-    shared: Option<Arc<[u8]>>,
+    /// A copy for all who wait, once somebody does and as long as anybody does.
+    shared: Option<Range>,
 }
 
 /// The buffers of the current turn and of earlier ones not wholly written.
@@ -109,9 +113,16 @@ pub struct Arena {
     past: VecDeque<Turn>,
     /// Bytes of those.
     past_bytes: usize,
+    /// What the lists of fan-outs in all turns cost.
+    fan_out_bytes: usize,
     spares: Vec<Turn>,
-    /// Bytes of shared pieces and of what was copied out.
+    /// Shared pieces.
+    pub chunks: Chunks,
+    /// Bytes of the queues whose sockets have blocked: what was copied out, and the
+    /// lists of their pieces.
     durable: usize,
+    /// Bytes of the lists of pieces in all other queues.
+    lists: usize,
 }
 
 impl Arena {
@@ -119,13 +130,19 @@ impl Arena {
         Self::default()
     }
 
-    /// Bytes held for connections that have yet to be written to: turns,
-    /// shared pieces (once each) and what was copied out.
+    /// Bytes held for connections that have yet to be written to: turns, shared
+    /// pieces (once each), what was copied out, and the lists of all that.
     pub fn held(&self) -> usize {
-        self.durable + self.waiting()
+        self.durable + self.chunks.held() + self.listed() + self.waiting()
     }
 
-    /// Those of them that wait for their turn to be written, not for a socket.
+    /// What the lists cost of all that waits for its turn to be written, not for a socket.
+    #[inline]
+    pub fn listed(&self) -> usize {
+        self.lists + self.fan_out_bytes
+    }
+
+    /// The bytes to be written that wait for their turn, not for a socket.
     #[inline]
     pub fn waiting(&self) -> usize {
         self.past_bytes + self.current.used
@@ -185,6 +202,7 @@ impl Arena {
 
     /// Says that `segment`, the last one put, goes to many.
     pub fn mark_fan_out(&mut self, segment: Segment) {
+        self.fan_out_bytes += size_of::<FanOut>();
         self.current.fan_outs.push(FanOut { start: segment.start, end: segment.end, shared: None });
     }
 
@@ -193,7 +211,8 @@ impl Arena {
         let Turn { used, fan_outs, .. } = &mut self.current;
         if *used == segment.end as usize {
             *used = segment.start as usize;
-            fan_outs.pop_if(|fan_out| fan_out.start == segment.start);
+            let taken = fan_outs.pop_if(|fan_out| fan_out.start == segment.start);
+            self.fan_out_bytes -= taken.map_or(0, |_| size_of::<FanOut>());
         }
     }
 
@@ -286,51 +305,41 @@ impl Arena {
         self.number = self.number.wrapping_add(1);
     }
 
-    /// Turns `segment` into pieces that outlive its turn.
-    pub fn durable(&mut self, segment: Segment, mut push: impl FnMut(Durable)) {
-        let turn = if segment.turn == self.number {
-            &mut self.current
-        } else {
-            let index = self.past_index(segment.turn);
-            &mut self.past[index]
-        };
+    /// Hands out `segment` in pieces that outlive its turn. Ranges have yet to be counted.
+    pub fn durable(&mut self, segment: Segment, mut push: impl FnMut(Lasting<'_>, &mut Chunks)) {
+        let index = self.past_index(segment.turn);
+        let Arena { current, past, chunks, number, .. } = self;
+        let turn = if segment.turn == *number { current } else { &mut past[index] };
         let mut at = segment.start;
         let mut next = turn.fan_outs.partition_point(|fan_out| fan_out.end <= at);
         while at < segment.end {
             let fan_out = turn.fan_outs.get_mut(next).filter(|fan_out| fan_out.start < segment.end);
             let own_end = fan_out.as_ref().map_or(segment.end, |fan_out| fan_out.start);
             if at < own_end {
-                let own = turn.room[at as usize..own_end as usize].to_vec();
-                self.durable += own.len();
-                push(Durable::Owned(own));
+                push(Lasting::Own(&turn.room[at as usize..own_end as usize]), chunks);
                 at = own_end;
             }
             if let Some(FanOut { start, end, shared }) = fan_out {
                 let bytes = &turn.room[*start as usize..*end as usize];
-                let shared = shared.get_or_insert_with(|| {
-                    self.durable += bytes.len();
-                    bytes.into()
-                });
+                let known = shared.filter(|range| chunks.has(*range));
+                let whole = known.unwrap_or_else(|| chunks.put(bytes));
+                *shared = Some(whole);
                 let to = segment.end.min(*end);
-                push(Durable::Shared(Arc::clone(shared), at - *start, to - *start));
+                push(Lasting::Shared(whole.part(at - *start, to - *start)), chunks);
+                if known.is_none() {
+                    chunks.release(whole);
+                }
                 at = to;
                 next += 1;
             }
         }
     }
 
-    /// Forgets a durable piece.
-    pub fn drop_durable(&mut self, piece: Durable) {
-        match piece {
-            Durable::Shared(bytes, ..) => self.drop_shared(bytes),
-            Durable::Owned(bytes) => self.durable -= bytes.len(),
-        }
-    }
-
-    fn drop_shared(&mut self, bytes: Arc<[u8]>) {
-        if Arc::strong_count(&bytes) == 1 {
-            self.durable -= bytes.len();
-        }
+    /// A queue's lists, and what was copied out for it, hold so many bytes now and held so
+    /// many `before`; `durable` says whether its socket has blocked.
+    pub fn recount(&mut self, durable: bool, before: usize, now: usize) {
+        let total = if durable { &mut self.durable } else { &mut self.lists };
+        *total = *total - before + now;
     }
 
     fn past_index(&self, turn: u32) -> usize {
@@ -348,13 +357,11 @@ impl Arena {
     /// Empties a turn that nothing points to, for a later one; its memory is
     /// given back if that is much.
     fn emptied(&mut self, mut turn: Turn) -> Turn {
-        while let Some(fan_out) = turn.fan_outs.pop() {
-            if let Some(shared) = fan_out.shared {
-                self.drop_shared(shared);
-            }
-        }
+        self.fan_out_bytes -= turn.fan_outs.len() * size_of::<FanOut>();
+        turn.fan_outs.clear();
         turn.used = 0;
-        if turn.room.len() > SPARE_CAPACITY {
+        let listed = turn.fan_outs.capacity() * size_of::<FanOut>();
+        if turn.room.len().max(listed) > SPARE_CAPACITY {
             turn = Turn::default();
         }
         turn
@@ -407,24 +414,33 @@ mod tests {
         let end = arena.put_frame(frame::TEXT, b"end");
         let whole = Segment { start: own.start + 2, ..end };
         let before = arena.held();
-        let mut pieces = Vec::new();
-        for _ in 0..50 {
-            arena.durable(whole, |piece| pieces.push(piece));
-        }
-        assert_eq!(arena.held(), before + all.len() + 50 * (own.len() - 2 + end.len()));
+        let mut own_bytes = 0;
+        let mut ranges = Vec::new();
         let mut bytes = Vec::new();
-        for piece in &pieces[..3] {
-            match piece {
-                Durable::Owned(own) => bytes.extend_from_slice(own),
-                Durable::Shared(all, from, to) => {
-                    bytes.extend_from_slice(&all[*from as usize..*to as usize])
+        for round in 0..50 {
+            arena.durable(whole, |piece, chunks| {
+                let slice = match piece {
+                    Lasting::Own(own) => {
+                        own_bytes += own.len();
+                        own
+                    }
+                    Lasting::Shared(range) => {
+                        chunks.retain(range);
+                        ranges.push(range);
+                        chunks.slice(range)
+                    }
+                };
+                if round < 3 {
+                    bytes.extend_from_slice(slice);
                 }
-            }
+            });
         }
-        assert_eq!(bytes, arena.slice(whole));
+        assert_eq!(own_bytes, 50 * (own.len() - 2 + end.len()));
+        assert!(arena.held() - before < 2 * all.len() + 4 * 1_024);
+        assert_eq!(bytes, arena.slice(whole).repeat(3));
         arena.end_turn();
-        for piece in pieces {
-            arena.drop_durable(piece);
+        for range in ranges {
+            arena.chunks.release(range);
         }
         assert_eq!(arena.held(), 0);
     }

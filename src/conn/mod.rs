@@ -6,6 +6,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod body;
+pub(crate) mod chunks;
 pub(crate) mod close;
 pub(crate) mod date;
 pub(crate) mod decode;

@@ -7,34 +7,49 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::arena::{Arena, Durable, Segment};
+use super::arena::{Arena, Lasting, Segment};
+use super::chunks::{Chunks, Range, SMALL};
+
+/// Bytes of one's own are joined up to this length. What is longer came in one message.
+/// A piece is given back when all of it was written, so this is what a connection that
+/// never quite catches up holds for nothing.
+const JOINED: usize = 4 * 1024;
+/// What the allocator keeps for itself of each piece that was copied out.
+const OVERHEAD: usize = 16;
+/// Pieces that the smallest list has room for.
+const FEW: usize = 4;
+/// A list of pieces that has room for more, and is mostly empty, is cut.
+const ROOM: usize = 32;
 
 #[derive(Debug)]
 enum Piece {
     /// Waits for its turn to be written; made durable if the socket blocks.
     Turn(Segment),
-    Durable(Durable),
+    /// Of fan-outs that several wait for.
+    Shared(Range),
+    /// For this connection alone.
+    Owned(Vec<u8>),
 }
 
 impl Piece {
     fn slice<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
         match self {
             Piece::Turn(segment) => arena.slice(*segment),
-            Piece::Durable(Durable::Shared(bytes, from, to)) => {
-                &bytes[*from as usize..*to as usize]
-            }
-            Piece::Durable(Durable::Owned(bytes)) => bytes,
+            Piece::Shared(range) => arena.chunks.slice(*range),
+            Piece::Owned(bytes) => bytes,
         }
     }
 
     fn drop_into(self, arena: &mut Arena) {
         match self {
             Piece::Turn(segment) => arena.release(segment.turn),
-            Piece::Durable(piece) => arena.drop_durable(piece),
+            Piece::Shared(range) => arena.chunks.release(range),
+            Piece::Owned(_) => {}
         }
     }
 }
 
+/// Pieces, and what they hold on the heap beside what they share.
 #[derive(Debug, Default)]
 struct Backlog {
     pieces: VecDeque<Piece>,
@@ -42,6 +57,79 @@ struct Backlog {
     bytes: usize,
     /// Bytes of the first piece that are written.
     written: usize,
+    /// What the owned pieces hold.
+    owned: usize,
+    /// What was last counted in the arena, and as what.
+    counted: usize,
+    durable: bool,
+}
+
+impl Backlog {
+    /// Bytes it holds on the heap. Until its socket blocks, the room for a few pieces is as
+    /// much a part of the connection as its record is, and bounded as that is.
+    fn held(&self) -> usize {
+        let few = if self.durable { 0 } else { size_of::<Self>() + FEW * size_of::<Piece>() };
+        let held = size_of::<Self>() + self.pieces.capacity() * size_of::<Piece>() + self.owned;
+        held.saturating_sub(few)
+    }
+
+    /// Brings the arena's account up to date.
+    fn recount(&mut self, arena: &mut Arena) {
+        let held = self.held();
+        arena.recount(self.durable, self.counted, held);
+        self.counted = held;
+    }
+
+    /// From now on it counts as that of a socket that has blocked.
+    fn become_durable(&mut self, arena: &mut Arena) {
+        if !self.durable {
+            arena.recount(false, self.counted, 0);
+            (self.durable, self.counted) = (true, 0);
+        }
+    }
+
+    /// Adds a piece that lasts. One that goes on where the last one ends becomes part of
+    /// it, and what is shorter than a piece is copied rather than listed.
+    fn append(&mut self, piece: Lasting<'_>, chunks: &mut Chunks) {
+        let bytes = match (piece, self.pieces.back_mut()) {
+            (Lasting::Shared(range), Some(Piece::Shared(last))) if last.is_followed_by(range) => {
+                last.to = range.to;
+                return;
+            }
+            // But not the first of a chunk, which others may follow.
+            (Lasting::Shared(range), Some(_))
+                if range.len() <= size_of::<Piece>() && range.from > 0 =>
+            {
+                chunks.slice(range)
+            }
+            (Lasting::Shared(range), _) => {
+                chunks.retain(range);
+                self.pieces.push_back(Piece::Shared(range));
+                return;
+            }
+            (Lasting::Own(bytes), _) => bytes,
+        };
+        match self.pieces.back_mut() {
+            Some(Piece::Owned(last)) if last.len() + bytes.len() <= JOINED => {
+                let before = last.capacity();
+                last.extend_from_slice(bytes);
+                self.owned += last.capacity() - before;
+            }
+            _ => {
+                self.owned += bytes.len() + OVERHEAD;
+                self.pieces.push_back(Piece::Owned(bytes.to_vec()));
+            }
+        }
+    }
+
+    /// Takes out the first piece.
+    fn pop(&mut self, arena: &mut Arena) {
+        let Some(piece) = self.pieces.pop_front() else { return };
+        if let Piece::Owned(bytes) = &piece {
+            self.owned -= bytes.capacity() + OVERHEAD;
+        }
+        piece.drop_into(arena);
+    }
 }
 
 /// The queue of one connection. Its segments are counted in the [`Arena`] it
@@ -53,6 +141,20 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// What of the memory for sockets that have blocked is held for this queue: its own,
+    /// and its share of what it has in common with others, but at least what it is to be
+    /// sent of that. 0 when its socket has not blocked. It looks at every piece.
+    pub fn stalled(&self, arena: &Arena) -> usize {
+        let Some(backlog) = self.backlog.as_ref().filter(|backlog| backlog.durable) else {
+            return 0;
+        };
+        let shares = backlog.pieces.iter().map(|piece| match piece {
+            Piece::Shared(range) => arena.chunks.share(*range),
+            Piece::Turn(_) | Piece::Owned(_) => 0,
+        });
+        backlog.counted + shares.sum::<usize>()
+    }
+
     /// Bytes not yet written.
     #[inline]
     pub fn len(&self) -> usize {
@@ -95,12 +197,30 @@ impl Outbound {
     /// arena has to count.
     #[inline(always)]
     #[must_use]
-    pub fn push(&mut self, segment: Segment) -> u32 {
-        self.extend(segment).unwrap_or_else(|| self.push_back(segment))
+    pub fn push(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
+        self.extend(segment).unwrap_or_else(|| self.push_back(segment, arena))
+    }
+
+    /// The same for a fan-out. One that does not lie behind what is queued, as something
+    /// for others is in between, is listed where it lies behind the last fan-out: else
+    /// each of many receivers would have a piece for each of many fan-outs.
+    #[must_use]
+    pub fn push_fan_out(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
+        if let Some(refs) = self.extend(segment) {
+            return refs;
+        }
+        let backlog = self.backlog.get_or_insert_default();
+        if segment.len() > SMALL || backlog.pieces.len() < FEW - 1 {
+            return self.push_back(segment, arena);
+        }
+        backlog.bytes += segment.len();
+        arena.durable(segment, |piece, chunks| backlog.append(piece, chunks));
+        backlog.recount(arena);
+        0
     }
 
     #[cold]
-    fn push_back(&mut self, segment: Segment) -> u32 {
+    fn push_back(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
         let backlog = self.backlog.get_or_insert_default();
         backlog.bytes += segment.len();
         if let Some(Piece::Turn(last)) = backlog.pieces.back_mut()
@@ -110,14 +230,17 @@ impl Outbound {
             return 0;
         }
         backlog.pieces.push_back(Piece::Turn(segment));
+        backlog.recount(arena);
         1
     }
 
     /// Queues a segment for a socket that does not take any more now.
     pub fn push_durable(&mut self, segment: Segment, arena: &mut Arena) {
         let backlog = self.backlog.get_or_insert_default();
+        backlog.become_durable(arena);
         backlog.bytes += segment.len();
-        arena.durable(segment, |piece| append(&mut backlog.pieces, piece));
+        arena.durable(segment, |piece, chunks| backlog.append(piece, chunks));
+        backlog.recount(arena);
     }
 
     /// Makes everything outlive its turn: the socket has blocked.
@@ -126,26 +249,27 @@ impl Outbound {
             return;
         }
         let backlog = self.backlog.get_or_insert_default();
+        backlog.become_durable(arena);
         let run = std::mem::take(&mut self.run);
-        let mut pieces = VecDeque::new();
+        let pieces = std::mem::take(&mut backlog.pieces);
         if !run.is_empty() {
             backlog.bytes += run.len();
-            arena.durable(run, |piece| append(&mut pieces, piece));
+            arena.durable(run, |piece, chunks| backlog.append(piece, chunks));
             arena.release(run.turn);
         }
-        for (position, piece) in std::mem::take(&mut backlog.pieces).into_iter().enumerate() {
+        for (position, piece) in pieces.into_iter().enumerate() {
             match piece {
                 Piece::Turn(mut segment) => {
                     if position == 0 {
                         segment.start += std::mem::take(&mut backlog.written) as u32;
                     }
-                    arena.durable(segment, |piece| append(&mut pieces, piece));
+                    arena.durable(segment, |piece, chunks| backlog.append(piece, chunks));
                     arena.release(segment.turn);
                 }
-                Piece::Durable(piece) => pieces.push_back(Piece::Durable(piece)),
+                lasting => backlog.pieces.push_back(lasting),
             }
         }
-        backlog.pieces = pieces;
+        backlog.recount(arena);
     }
 
     /// The bytes to write if they lie in one slice, which is the common case.
@@ -215,13 +339,17 @@ impl Outbound {
                 break;
             }
             backlog.written -= length;
-            if let Some(piece) = backlog.pieces.pop_front() {
-                piece.drop_into(arena);
-            }
+            backlog.pop(arena);
         }
         if backlog.pieces.is_empty() {
-            self.backlog = None;
+            self.drop_backlog(arena);
+            return;
         }
+        if backlog.pieces.capacity() > ROOM && backlog.pieces.len() < backlog.pieces.capacity() / 4
+        {
+            backlog.pieces.shrink_to(2 * backlog.pieces.len());
+        }
+        backlog.recount(arena);
     }
 
     /// Forgets everything.
@@ -230,23 +358,17 @@ impl Outbound {
             arena.release(self.run.turn);
             self.run = Segment::default();
         }
+        self.drop_backlog(arena);
+    }
+
+    fn drop_backlog(&mut self, arena: &mut Arena) {
         if let Some(backlog) = self.backlog.take() {
+            arena.recount(backlog.durable, backlog.counted, 0);
             for piece in backlog.pieces {
                 piece.drop_into(arena);
             }
         }
     }
-}
-
-/// Adds a durable piece, joining bytes of one's own with those before them.
-fn append(pieces: &mut VecDeque<Piece>, piece: Durable) {
-    if let (Some(Piece::Durable(Durable::Owned(last))), Durable::Owned(more)) =
-        (pieces.back_mut(), &piece)
-    {
-        last.extend_from_slice(more);
-        return;
-    }
-    pieces.push_back(Piece::Durable(piece));
 }
 
 #[cfg(test)]
@@ -293,7 +415,7 @@ mod tests {
                             if blocked[i] {
                                 outs[i].push_durable(segment, &mut arena);
                             } else {
-                                let refs = outs[i].push(segment);
+                                let refs = outs[i].push(segment, &mut arena);
                                 arena.retain_current(refs);
                             }
                         }

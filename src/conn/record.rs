@@ -123,8 +123,10 @@ impl Inbound {
         self.arrived = if unread_since > 0 { unread_since } else { now };
     }
 
+    /// Bytes this holds on the heap, itself included.
     pub fn capacity(&self) -> usize {
-        self.stash.capacity() + self.partial.as_ref().map_or(0, |partial| partial.capacity())
+        let partial = |partial: &Box<Partial>| size_of::<Partial>() + partial.capacity();
+        size_of::<Self>() + self.stash.capacity() + self.partial.as_ref().map_or(0, partial)
     }
 }
 

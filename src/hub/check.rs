@@ -72,9 +72,11 @@ impl Hub {
                 let never = never || waits;
                 assert!(armed.is_some() || never, "{id}: no deadline");
                 assert!(flags.has(Flags::OPENED), "{id}");
-                // One whose socket takes bytes may be over by one message.
-                let one_more = if flags.has(Flags::BLOCKED) { 1 } else { 2 };
-                let bound = one_more * self.config.max_queue;
+                // One whose socket takes bytes may be over by one message, and a ping.
+                let bound = match flags.has(Flags::BLOCKED) {
+                    true => self.config.max_queue,
+                    false => 2 * self.config.max_queue + 2,
+                };
                 assert!(conn.out.len() <= bound, "{id}: queue over its bound");
             }
             if let Some(details) = &conn.details {

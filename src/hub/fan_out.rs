@@ -33,11 +33,13 @@ impl Walk {
 
 impl Hub {
     /// Queues a text message for every active connection. Returns how many; 0
-    /// also when the message is longer than any queue. The whole fan-out comes
-    /// before anything that is sent later.
+    /// also when the message is longer than any queue, or when so much was sent
+    /// since the last writes that a queue or the memory is full of what has not
+    /// had its turn: then nobody gets it, and it can be sent again in the next
+    /// turn. The whole fan-out comes before anything that is sent later.
     pub fn broadcast(&mut self, text: &str) -> usize {
         self.settle_walk();
-        if !self.fits(text.len()) {
+        if !self.fits(text.len()) || !self.have_room(None) {
             return 0;
         }
         let receivers = self.begin_broadcast(text);
@@ -69,7 +71,7 @@ impl Hub {
             return self.broadcast(text);
         }
         self.settle_walk();
-        if !self.fits(text.len()) {
+        if !self.fits(text.len()) || !self.have_room(None) {
             return 0;
         }
         let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
@@ -102,10 +104,10 @@ impl Hub {
     }
 
     fn send_to_members(&mut self, group: &str, text: &str, wanted: impl Fn(u32) -> bool) -> usize {
-        if !self.fits(text.len()) {
+        self.settle_walk();
+        if !self.fits(text.len()) || !self.have_room(Some(group)) {
             return 0;
         }
-        self.settle_walk();
         let Some(members) = self.groups.members(group) else { return 0 };
         let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
@@ -120,6 +122,31 @@ impl Hub {
         }
         self.distributions.fan_outs.note(queued as u64);
         queued
+    }
+
+    /// Whether no queue of a group, or of everyone, is full of what has not had its turn to
+    /// be written. A fan-out reaches all who read or none.
+    #[inline]
+    fn have_room(&mut self, group: Option<&str>) -> bool {
+        self.pressed == 0 || self.have_room_in_all(group)
+    }
+
+    #[cold]
+    fn have_room_in_all(&mut self, group: Option<&str>) -> bool {
+        let most = self.config.max_queue;
+        let is_full = |conn: &Connection| {
+            conn.is_active() && !conn.flags.has(Flags::BLOCKED) && conn.out.len() > most
+        };
+        let full = match group {
+            None => self.conns.iter().filter(|(_, conn)| is_full(conn)).count(),
+            Some(group) => {
+                let members = self.groups.members(group).unwrap_or_default();
+                let records = members.iter().filter_map(|&at| self.conns.get(at as usize));
+                records.filter(|conn| is_full(conn)).count()
+            }
+        };
+        self.stats.overfull += full as u64;
+        full == 0
     }
 
     /// Queues a segment for every active connection in the slots from `first` on that
@@ -267,7 +294,7 @@ struct FanOut {
     refs: u32,
     /// Those whose frames are noted.
     noted: Vec<u32>,
-    /// Those whose queues are full.
+    /// Those whose queues are full as they do not read.
     full: Vec<u32>,
 }
 
@@ -318,7 +345,7 @@ impl FanOut {
         if blocked {
             return conn.out.push_durable(self.segment, arena);
         }
-        self.refs += conn.out.push(self.segment);
+        self.refs += conn.out.push_fan_out(self.segment, arena);
         self.pressed += u32::from(becomes_pressed(before, length, self.max_queue));
         dirty.mark(index, conn, Urgency::FanOut);
     }

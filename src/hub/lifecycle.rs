@@ -358,36 +358,7 @@ impl Hub {
         self.dirty.end_turn(&mut self.conns);
         // First: what was written in this turn is held no longer.
         self.arena.end_turn();
-        if self.buffered() > self.config.max_buffered {
-            self.relieve();
-            self.arena.end_turn();
-        }
-    }
-
-    /// Ends the connections that hold most, until the rest fits.
-    #[cold]
-    fn relieve(&mut self) {
-        let mut holders: Vec<(usize, u32)> = Vec::new();
-        for (index, conn) in &self.conns {
-            let held = conn.out.len() + conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
-            if held > 0 && conn.phase != Phase::Ended {
-                holders.push((held, index as u32));
-            }
-        }
-        holders.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, index) in holders {
-            // What is only waiting for its turn to be written will be, so it
-            // is not the peer's doing; but all that waits must fit.
-            if self.buffered() <= self.config.max_buffered {
-                break;
-            }
-            self.stats.relieved += 1;
-            if self.conns[index as usize].out.is_empty() {
-                self.close_with(index, CloseReason::Memory);
-            } else {
-                self.end(index, CloseReason::Memory);
-            }
-        }
+        self.relieve();
     }
 }
 

@@ -9,7 +9,16 @@
 //! half of a queue to write, or all together have 256 KiB, nothing more is
 //! parsed until that was written. Writes go on meanwhile, so the wait ends, and
 //! what has not been read lies in the kernel, which holds it back at its sender.
+//!
+//! A handler or a host can send more than that within one callback, where nothing is
+//! written. Nobody who reads is ended for it: what would be too much is not queued, and
+//! the sender is told.
+//!
+//! When `max_buffered` is used up, those make room who have queues and do not read, or
+//! have begun something and do not finish it, the largest first. Who only waits for a
+//! turn to be written is not one of them.
 
+use crate::conn::close::CloseReason;
 use crate::conn::{Connection, Flags, Phase};
 
 use super::Hub;
@@ -24,13 +33,86 @@ impl Hub {
     /// Whether parsing has to wait for writes.
     #[inline]
     pub(super) fn is_strained(&self) -> bool {
-        self.pressed > 0 || self.arena.waiting() > MOST_WAITING.min(self.config.max_buffered / 4)
+        self.pressed > 0
+            || self.arena.waiting() > self.most_waiting()
+            || self.arena.listed() > self.config.max_buffered / 4
+    }
+
+    #[inline]
+    fn most_waiting(&self) -> usize {
+        MOST_WAITING.min(self.config.max_buffered / 4)
     }
 
     /// The work a turn may do, if it may do any.
     #[inline]
     pub(super) fn allowance(&self, work: u32) -> u32 {
         if self.is_strained() { 0 } else { work }
+    }
+
+    /// Bytes of [`Hub::buffered`] that only wait for their turn to be written, not for a
+    /// peer: nobody is ended for them.
+    pub fn waiting_for_writes(&self) -> usize {
+        self.arena.waiting() + self.arena.listed()
+    }
+
+    /// Whether a message of `length` bytes more fits into the memory for all that is to be
+    /// written. For whoever sends many messages in one callback, and can say of the rest
+    /// that it has to be sent again later; others need not ask. It does not fit while
+    /// `max_buffered` is used up, by whatever that is, unless so little waits for its turn
+    /// to be written that even clients would be read.
+    pub fn has_memory_for(&self, length: usize) -> bool {
+        let waiting = self.arena.waiting();
+        // What waits for its turn counts twice: while some of a turn is still to be
+        // written, what others of it do not read is held once more.
+        waiting == 0
+            || waiting + length <= self.most_waiting()
+            || self.buffered() + waiting + 2 * length <= self.config.max_buffered
+    }
+
+    /// Whether so much was sent since the last writes that nothing more is queued: half of
+    /// `max_buffered`, as it counts twice.
+    pub(super) fn is_overfull(&self) -> bool {
+        let most = self.config.max_buffered;
+        self.waiting_for_writes() >= most / 2 || self.buffered() >= most.saturating_mul(2)
+    }
+
+    /// Makes room when `max_buffered` is used up.
+    pub(super) fn relieve(&mut self) {
+        if self.buffered() > self.config.max_buffered {
+            self.end_largest();
+        }
+    }
+
+    /// Ends those that do not read, or do not finish what they have begun, the largest
+    /// first, until the rest fits.
+    #[cold]
+    fn end_largest(&mut self) {
+        let mut holders: Vec<(usize, u32)> = Vec::new();
+        for (index, conn) in &self.conns {
+            let reads = !conn.flags.has(Flags::BLOCKED);
+            let output = if reads { 0 } else { conn.out.stalled(&self.arena) };
+            let held = output + conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
+            if held > 0 && conn.phase != Phase::Ended {
+                holders.push((held, index as u32));
+            }
+        }
+        holders.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, index) in holders {
+            // What waits for writes will have been written soon. That others go for more
+            // of it than the half would not make it less.
+            let waiting = self.waiting_for_writes();
+            let most = self.config.max_buffered;
+            if self.buffered() - waiting <= (most / 2).max(most.saturating_sub(waiting)) {
+                break;
+            }
+            self.stats.relieved += 1;
+            if self.conns[index as usize].out.is_empty() {
+                self.close_with(index, CloseReason::Memory);
+            } else {
+                self.end(index, CloseReason::Memory);
+            }
+        }
+        self.arena.end_turn();
     }
 }
 

@@ -16,9 +16,12 @@ const LONG_WAY: u16 = Flags::BLOCKED | Flags::NOTED;
 
 impl Hub {
     /// Queues a text message for one connection. Returns whether it was
-    /// queued: not when the connection is gone or closing, when the message is
-    /// longer than any queue, or when this queue is full, in which case the
-    /// connection is dropped as a slow reader.
+    /// queued: not when the connection is gone or closing, or when the message is
+    /// longer than any queue. Nor when this queue is full: if that is because the
+    /// peer does not read, the connection is dropped as a slow reader; if so much
+    /// was sent since the last writes, it is not, and the message can be sent
+    /// again in the next turn. The same holds when as much as `max_buffered`
+    /// waits for its turn to be written.
     #[inline(always)]
     pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
         self.send(conn, TEXT, text.as_bytes())
@@ -41,6 +44,8 @@ impl Hub {
             && record.phase == Phase::Open
             && !record.flags.has(LONG_WAY)
             && record.out.len() + payload.len() + frame::MAX_HEADER <= most
+            // Else the memory may be full.
+            && self.work > 0
         {
             let segment = arena.put_frame(first, payload);
             record.queue(conn.index, segment, arena, dirty);
@@ -69,12 +74,20 @@ impl Hub {
     pub(super) fn fits(&mut self, length: usize) -> bool {
         let fits = frame::server_header_len(length) + length <= self.config.max_queue;
         self.stats.too_long += u64::from(!fits);
-        fits
+        // Of what fills the memory the first thing to end is the turn's work.
+        fits && (self.work > 0 || self.has_memory())
+    }
+
+    #[cold]
+    fn has_memory(&mut self) -> bool {
+        let has_memory = !self.is_overfull();
+        self.stats.overfull += u64::from(!has_memory);
+        has_memory
     }
 
     /// Queues a text message for the active connections of a user: one for
     /// each device. Returns how many; 0 means that the user is offline, or that
-    /// the message is longer than any queue.
+    /// it was not queued for a reason that [`Hub::send_text`] has.
     pub fn send_to_user(&mut self, user: &str, text: &str) -> usize {
         self.send_pieces_to_user(user, &[text])
     }
@@ -98,9 +111,9 @@ impl Hub {
     }
 
     /// Whether a user is sent so much in this turn already, on a connection whose socket
-    /// takes bytes, that more could fill its queue before it was written: the user would
-    /// be dropped as a slow reader and is none. For whoever sends many messages in one
-    /// callback; others need not ask, as nothing is parsed while this is so of anyone.
+    /// takes bytes, that more could fill its queue before it was written. For whoever sends
+    /// many messages in one callback; others need not ask, as nothing is parsed while this
+    /// is so of anyone.
     pub fn is_pressed(&self, user: &str) -> bool {
         self.pressed > 0 && self.has_pressed(user)
     }
@@ -134,7 +147,7 @@ impl Hub {
         self.work = self.work.saturating_sub(1);
         let blocked = conn.flags.has(Flags::BLOCKED);
         if !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked) {
-            self.drop_slow_reader(index);
+            self.refuse_full(index, blocked);
             return false;
         }
         conn.flags.set(Flags::MESSAGE_QUEUED);
@@ -161,8 +174,8 @@ impl Hub {
         // A close frame always has room: it is the last.
         let conn = &self.conns[index as usize];
         let blocked = conn.flags.has(Flags::BLOCKED);
-        let full = !has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked);
-        if full && first != frame::CLOSE {
+        let has_room = has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked);
+        if blocked && !has_room && first != frame::CLOSE {
             self.drop_slow_reader(index);
             return;
         }
@@ -179,13 +192,25 @@ impl Hub {
         let conn = &mut self.conns[index as usize];
         if conn.flags.has(Flags::BLOCKED) {
             conn.out.push_durable(segment, &mut self.arena);
+            self.work = self.allowance(self.work);
             return;
         }
         let before = conn.out.len();
         self.pressed += u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
-        self.arena.retain_current(conn.out.push(segment));
+        let refs = conn.out.push(segment, &mut self.arena);
+        self.arena.retain_current(refs);
         self.dirty.mark(index, conn, Urgency::Direct);
         self.work = self.allowance(self.work);
+    }
+
+    /// A queue has no room for a message. Whose socket has blocked is dropped for that; who
+    /// was only sent more in one turn than a queue holds is not to blame.
+    fn refuse_full(&mut self, index: u32, blocked: bool) {
+        if blocked {
+            self.drop_slow_reader(index);
+        } else {
+            self.stats.overfull += 1;
+        }
     }
 
     pub(super) fn drop_slow_reader(&mut self, index: u32) {
@@ -201,7 +226,8 @@ impl Connection {
     #[inline(always)]
     fn queue(&mut self, index: u32, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
         self.flags.set(Flags::MESSAGE_QUEUED);
-        arena.retain_current(self.out.push(segment));
+        let refs = self.out.push(segment, arena);
+        arena.retain_current(refs);
         dirty.mark(index, self, Urgency::Direct);
     }
 }

@@ -36,6 +36,9 @@ pub struct Stats {
     pub deliveries: u64,
     /// Messages longer than `max_queue`, sent to nobody.
     pub too_long: u64,
+    /// Messages that were not queued, each receiver counted, because more was sent between
+    /// two writes than a queue or the memory holds.
+    pub overfull: u64,
     /// Times a connection was not read because it was over its rate.
     pub held_back: u64,
     /// WebSocket pings sent for silence.

@@ -198,6 +198,8 @@ pub struct Shadow {
     pub evictions: BTreeMap<(String, String), u64>,
     pub next_order: u64,
     pub draining: bool,
+    /// The hub has just said that its memory is full of what has not been written.
+    pub overfull: bool,
     pub drained: BTreeSet<ConnId>,
     /// Users who have gone offline since the current listing began.
     pub gone_offline: BTreeSet<String>,
@@ -231,6 +233,7 @@ impl Shadow {
             evictions: BTreeMap::new(),
             next_order: 0,
             draining: false,
+            overfull: false,
             drained: BTreeSet::new(),
             gone_offline: BTreeSet::new(),
             cover: Coverage::default(),
@@ -320,9 +323,15 @@ impl Shadow {
         self.leave(id, State::Closing(reason, now));
     }
 
-    /// A message is queued for some, and then those whose queue is full are
-    /// dropped. Returns for how many it was queued.
+    /// A message is queued for some, and then those are dropped whose queue is full as they
+    /// do not read. Who was only sent more than a queue holds before the first write stays,
+    /// and what goes to many at once goes to all of them or to none. Returns for how many
+    /// it was queued.
     pub fn deliver(&mut self, to: &[ConnId], opcode: u8, payload: &[u8]) -> usize {
+        self.deliver_as(to, opcode, payload, false)
+    }
+
+    fn deliver_as(&mut self, to: &[ConnId], opcode: u8, payload: &[u8], fan_out: bool) -> usize {
         let frame = server_frame(opcode, payload);
         let mut full = Vec::new();
         if frame.len() > self.config.max_queue {
@@ -331,8 +340,19 @@ impl Shadow {
             self.tally.too_long += 1;
             return 0;
         }
-        for &id in to {
-            let most = self.config.max_queue;
+        if std::mem::take(&mut self.overfull) {
+            self.cover.count("more than the memory holds");
+            return 0;
+        }
+        let most = self.config.max_queue;
+        let unwritten =
+            |id: &&ConnId| !self.conn(**id).blocked && !self.conn(**id).has_room(0, most);
+        let unwritten: BTreeSet<ConnId> = to.iter().filter(unwritten).copied().collect();
+        self.cover.add("more than a queue before a write", unwritten.len() as u64);
+        if fan_out && !unwritten.is_empty() {
+            return 0;
+        }
+        for &id in to.iter().filter(|id| !unwritten.contains(id)) {
             let conn = self.conn_mut(id);
             if !conn.has_room(frame.len(), most) {
                 full.push(id);
@@ -341,13 +361,13 @@ impl Shadow {
             conn.expected.extend(&frame);
             conn.message_queued = true;
         }
-        let queued = (to.len() - full.len()) as u64;
-        self.cover.add("messages queued", queued);
-        self.tally.deliveries += queued;
+        let queued = to.len() - full.len() - unwritten.len();
+        self.cover.add("messages queued", queued as u64);
+        self.tally.deliveries += queued as u64;
         for &id in &full {
             self.end(id, CloseReason::SlowReader);
         }
-        to.len() - full.len()
+        queued
     }
 
     /// A message to a user; 0 when the user is offline.
@@ -379,7 +399,7 @@ impl Shadow {
             }
             Say::All(frame) => {
                 let to = self.active(|_| true);
-                self.deliver(&to, codec::TEXT, frame.as_bytes());
+                self.deliver_as(&to, codec::TEXT, frame.as_bytes(), true);
                 self.cover.count("broadcasts");
             }
             _ => self.cover.count("ignored"),
@@ -403,12 +423,12 @@ impl Shadow {
             }
             Op::All(text) => {
                 let to = self.active(|_| true);
-                return self.deliver(&to, codec::TEXT, text.as_bytes());
+                return self.deliver_as(&to, codec::TEXT, text.as_bytes(), true);
             }
             Op::Group(name, text) => {
                 let to = self.active(|conn| conn.groups.contains(name));
                 self.cover.count("group sends");
-                return self.deliver(&to, codec::TEXT, text.as_bytes());
+                return self.deliver_as(&to, codec::TEXT, text.as_bytes(), true);
             }
             Op::Join(name) if open => {
                 return usize::from(self.conn_mut(id).groups.insert(name.clone()));

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conn::response::Response;
+use crate::hub::Hub;
 use crate::relay::{Observer, SYSTEM, write_string};
 
 use super::body::{self, Text};
@@ -35,13 +36,17 @@ struct Message<'a> {
     idempotency_key: Option<Text<'a>>,
 }
 
+/// What an envelope of ordinary ids adds to a message.
+const ENVELOPE: usize = 128;
+
 /// What became of a message to one user.
 #[derive(Clone, Copy)]
 pub enum State {
     /// Handed to a connection that is alive.
     Delivered,
     Offline,
-    /// So much goes to the user at once that the rest has to be sent again.
+    /// So much goes to the user, or to all users, at once that the rest has to be sent
+    /// again.
     Busy,
 }
 
@@ -125,7 +130,7 @@ impl Results {
 #[inline(always)]
 fn deliver(call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) -> State {
     let ToOne { user, message, from, is_plain } = *message;
-    if call.hub.is_pressed(user) {
+    if is_busy(call.hub, user, message.len()) {
         return State::Busy;
     }
     let devices = match is_plain {
@@ -133,6 +138,12 @@ fn deliver(call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) -> State {
         false => call.relay.push(call.hub, from, user, message),
     };
     if devices > 0 { State::Delivered } else { State::Offline }
+}
+
+/// Whether a message of so many bytes to a user has to be sent again later.
+fn is_busy(hub: &Hub, user: &str, length: usize) -> bool {
+    let is_online = || !hub.connections_of(user).is_empty();
+    hub.is_pressed(user) || (!hub.has_memory_for(ENVELOPE + length) && is_online())
 }
 
 pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {

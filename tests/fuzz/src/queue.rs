@@ -107,7 +107,10 @@ fn send(input: &mut Input<'_>, arena: &mut Arena, connections: &mut [Connection]
         if it.is_blocked {
             it.queue.push_durable(segment, arena);
         } else {
-            refs += it.queue.push(segment);
+            refs += match fans_out {
+                true => it.queue.push_fan_out(segment, arena),
+                false => it.queue.push(segment, arena),
+            };
         }
     }
     arena.retain(segment.turn, refs);

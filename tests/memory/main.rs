@@ -1,0 +1,15 @@
+//! What the hub says it holds against what an allocator has given out, for everything that
+//! grows with what peers do; and that nobody who reads is ended for what others are sent.
+
+#[path = "../../benches/support/allocator.rs"]
+#[allow(dead_code)]
+mod allocator;
+mod burst;
+#[path = "../world/codec.rs"]
+#[allow(dead_code)]
+mod codec;
+mod held;
+mod rig;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;

@@ -1,0 +1,167 @@
+//! A hub whose sockets take all or nothing, and for which no time passes.
+
+use std::collections::HashMap;
+use std::io::{Error, ErrorKind, IoSlice};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use longlink::{
+    ApiKey, Backend, BackendConfig, Config, ConnId, Hub, Peer, Relay, RelayConfig, Sink, Wrote,
+};
+
+use crate::allocator;
+use crate::codec::handshake;
+
+/// Rooms for encoding and reading, and lists that have grown once: what a server keeps
+/// however little waits.
+pub const SCRATCH: usize = 2 << 20;
+
+/// The allocator counts for all threads, so one test runs at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How many bytes sockets take, by their slots; all of them where nothing is said.
+#[derive(Default)]
+struct Sockets(HashMap<usize, usize>);
+
+impl Sink for Sockets {
+    fn write(&mut self, index: usize, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write_vectored(index, &[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        let Some(room) = self.0.get_mut(&index) else { return Ok(length) };
+        let taken = length.min(*room);
+        *room -= taken;
+        if taken == 0 { Err(Error::from(ErrorKind::WouldBlock)) } else { Ok(taken) }
+    }
+}
+
+pub struct Rig {
+    pub hub: Hub,
+    pub backend: Backend,
+    sockets: Sockets,
+    now: Instant,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Rig {
+    pub fn new(set: impl FnOnce(&mut Config)) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut config = Config::default();
+        (config.message_rate, config.broadcast_rate, config.max_per_address) = (0, 0, 0);
+        config.max_connections = 4_000;
+        set(&mut config);
+        config.check().unwrap();
+        let now = Instant::now();
+        let mut api = BackendConfig::default();
+        api.keys = vec![ApiKey::new("0123456789abcdef0123456789abcdef").unwrap()];
+        let backend = Backend::new(Relay::new(RelayConfig::default()), api);
+        let sockets = Sockets::default();
+        Rig { hub: Hub::new(config, now), backend, sockets, now, _alone: alone }
+    }
+
+    pub fn connect(&mut self) -> ConnId {
+        self.hub.open(Peer::UNKNOWN, true, self.now).unwrap()
+    }
+
+    /// A user, whose socket takes everything.
+    pub fn enter(&mut self, user: &str) -> ConnId {
+        let conn = self.connect();
+        self.receive(conn, &handshake(&format!("/websocket/{user}"), ""));
+        self.turn();
+        assert!(self.hub.is_open(conn), "{user}");
+        conn
+    }
+
+    /// So many users whose sockets take nothing any more.
+    pub fn enter_stalled(&mut self, count: usize) -> Vec<ConnId> {
+        (0..count)
+            .map(|number| {
+                let conn = self.enter(&format!("stalled{number}"));
+                self.takes(conn, 0);
+                conn
+            })
+            .collect()
+    }
+
+    /// A connection's socket takes so many bytes, and then no more.
+    pub fn takes(&mut self, conn: ConnId, room: usize) {
+        self.sockets.0.insert(conn.index(), room);
+        self.hub.writable(conn);
+    }
+
+    pub fn takes_all(&mut self, conn: ConnId) {
+        self.sockets.0.remove(&conn.index());
+        self.hub.writable(conn);
+    }
+
+    pub fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.hub.receive(&mut self.backend, conn, &mut bytes.to_vec(), self.now);
+    }
+
+    /// A request of a backend, with its key.
+    pub fn request(&mut self, conn: ConnId, method: &str, path: &str, body: &str) {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Authorization: Bearer 0123456789abcdef0123456789abcdef\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        for piece in [head, body.to_owned()].concat().as_bytes().chunks(longlink::READ_SIZE) {
+            self.receive(conn, piece);
+        }
+    }
+
+    pub fn tick(&mut self) {
+        self.hub.tick(&mut self.backend, self.now);
+    }
+
+    /// What a driver does in a turn in which nothing arrives.
+    pub fn turn(&mut self) {
+        self.tick();
+        while self.hub.pop_readable().is_some() {}
+        let mut budget = self.hub.config().writes_per_turn;
+        while let Some((conn, wrote)) = self.hub.write(&mut self.sockets, &mut budget) {
+            if wrote == Wrote::ShutdownWrite {
+                self.hub.input_ended(conn);
+            }
+        }
+        self.hub.end_turn();
+        while let Some(conn) = self.hub.reap(&mut self.backend) {
+            self.sockets.0.remove(&conn.index());
+        }
+    }
+
+    /// Turns until nothing is left that could be done.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.turn();
+            if self.hub.next_deadline().is_none_or(|due| due > self.now) {
+                self.hub.check_invariants();
+                return;
+            }
+        }
+        panic!("it goes on for ever, with {} bytes", self.hub.buffered());
+    }
+
+    /// Does something; returns how many bytes more the allocator has given out, and how many
+    /// more the hub says that it holds.
+    pub fn growth(&mut self, act: impl FnOnce(&mut Self)) -> (usize, usize) {
+        self.settle();
+        let (allocated, counted) = (allocator::bytes(), self.hub.buffered());
+        act(self);
+        self.settle();
+        let grown = allocator::bytes().saturating_sub(allocated);
+        (grown, self.hub.buffered().saturating_sub(counted))
+    }
+
+    /// The same, held together: what is allocated is what is counted, but for room that was
+    /// made for what may follow.
+    pub fn assert_counted(&mut self, what: &str, act: impl FnOnce(&mut Self)) {
+        let (grown, counted) = self.growth(act);
+        println!("{what}: {grown} bytes are held, {counted} are counted");
+        assert!(grown <= 2 * counted + SCRATCH, "{what}: {grown} are held, {counted} counted");
+        // What an allocator keeps for itself of each small block is counted as well.
+        assert!(counted <= grown / 2 * 3 + SCRATCH, "{what}: {grown} held, {counted} counted");
+    }
+}
