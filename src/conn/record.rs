@@ -125,8 +125,9 @@ impl Inbound {
 
     /// Bytes this holds on the heap, itself included.
     pub fn capacity(&self) -> usize {
-        let partial = |partial: &Box<Partial>| size_of::<Partial>() + partial.capacity();
-        size_of::<Self>() + self.stash.capacity() + self.partial.as_ref().map_or(0, partial)
+        let partial = self.partial.as_deref();
+        let partial = partial.map_or(0, |partial| size_of::<Partial>() + partial.capacity());
+        size_of::<Self>() + self.stash.capacity() + partial
     }
 }
 

@@ -191,6 +191,11 @@ impl Sheet {
             stats.too_long,
         );
         self.total(
+            "longlink_messages_overfull",
+            "Messages not queued as more was sent at once than a queue or the memory holds.",
+            stats.overfull,
+        );
+        self.total(
             "longlink_held_back",
             "Times a connection was not read because it was over its rate.",
             stats.held_back,
