@@ -339,7 +339,10 @@ impl Hub {
             self.stats.closes.note(&reason);
             if noted {
                 self.note(index, Happened::Closed { reason: reason.clone() });
-                self.tell_all_traced(handler);
+                // Nothing was noted of one that stands aside, or is traced no longer.
+                if self.traces.has_events() {
+                    self.tell_all_traced(handler);
+                }
             }
             handler.on_close(self, id, &reason);
         }

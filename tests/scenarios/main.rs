@@ -59,6 +59,7 @@ impl Handler for Recorded {
     }
 
     fn on_trace(&mut self, _: &mut Hub, events: &[Traced], missed: u64) {
+        assert!(!events.is_empty() || missed > 0, "a handler is not called to be told nothing");
         self.traced.extend_from_slice(events);
         self.missed += missed;
     }

@@ -293,3 +293,17 @@ fn a_trace_that_begins_while_one_is_told_tells_what_comes_after() {
     let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 1 });
     assert_eq!(link.handler.told, [(text, true)]);
 }
+
+#[test]
+fn a_connection_that_ends_after_its_trace_has_ended_is_told_to_nobody() {
+    let mut link = link();
+    let a = enter(&mut link, "A");
+    assert!(link.hub.trace("A"));
+    let conn = link.pipes[a].conn;
+    link.hub.close(conn, 4000, "bye");
+    // It is closing, and no connection of a user any more.
+    link.hub.untrace("A");
+    assert_eq!(told(&mut link), [""; 0]);
+    // The handler of these tests refuses to be called with nothing.
+    leak_check(link);
+}
