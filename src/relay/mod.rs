@@ -8,6 +8,8 @@ mod door;
 mod fields;
 mod hosts;
 pub(crate) mod json;
+#[cfg(any(feature = "backend", feature = "tickets"))]
+pub(crate) mod object;
 mod observer;
 mod opening;
 pub(crate) mod page;

@@ -52,10 +52,24 @@ fn a_mistake_in_a_body_is_named_with_its_field() {
         (r#"{"user":"\ud800","message":1}"#, "bad_json", json!(null)),
     ] {
         let answer = backend.post("/api/send", body);
-        let field = if body == "[]" { answer.1["error"]["field"].clone() } else { field };
         assert_told(&answer, 400, code, field, body);
     }
     assert_eq!(backend.get("/api/online").0, 200, "the connection is none the worse");
+}
+
+#[test]
+fn values_without_their_names_are_no_body() {
+    let place = place();
+    let mut backend = place.backend();
+    for (path, body, field) in [
+        ("/api/kick", r#"["a",null]"#, json!(null)),
+        ("/api/send", r#"["a",null,null,null,1,null,null,null]"#, json!(null)),
+        ("/api/batch", r#"[[{"user":"a","message":1}],null]"#, json!(null)),
+        ("/api/batch", r#"{"messages":[["a",1,null]]}"#, json!("messages[0]")),
+    ] {
+        let answer = backend.post(path, body);
+        assert_told(&answer, 400, "bad_type", field, body);
+    }
 }
 
 #[test]

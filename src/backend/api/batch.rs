@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::relay::object::Object;
 use crate::relay::{Observer, SYSTEM};
 
 use super::body::{self, Text};
@@ -18,7 +19,7 @@ use super::{Answer, Call};
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Batch<'a> {
     #[serde(borrow)]
-    messages: Vec<Message<'a>>,
+    messages: Vec<Object<Message<'a>>>,
     #[serde(borrow)]
     idempotency_key: Option<Text<'a>>,
 }
@@ -50,7 +51,8 @@ pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
     if messages.len() > MOST_USERS {
         return Err(Failure::bad_value("messages", "at most 1000 messages"));
     }
-    let messages: Vec<ToOne<'_>> = messages.iter().map(Message::to_one).collect();
+    let messages: Vec<ToOne<'_>> =
+        messages.iter().map(|Object(message)| message.to_one()).collect();
     Replays::once(call, idempotency_key.as_ref(), |call, done| send_each(call, &messages, done))
 }
 

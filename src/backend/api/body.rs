@@ -8,6 +8,7 @@ use serde_json::error::Category;
 use crate::conn::fields::{BadField, media_type};
 use crate::conn::head::Request;
 use crate::hub::{Config, Hub};
+use crate::relay::object::Object;
 use crate::relay::{Relay, is_shallow};
 
 use super::failure::Failure;
@@ -76,7 +77,10 @@ pub fn text<'a>(request: &'a Request<'_>) -> Result<&'a str, Failure> {
 /// Reads a body.
 pub fn read<'a, T: Deserialize<'a>>(request: &'a Request<'_>) -> Result<T, Failure> {
     let text = text(request)?;
-    serde_json::from_str(text).map_err(|error| explain::<T>(text, error))
+    match serde_json::from_str(text) {
+        Ok(Object(body)) => Ok(body),
+        Err(error) => Err(explain::<Object<T>>(text, error)),
+    }
 }
 
 /// Reads it again, slowly, to tell where it is wrong.
@@ -107,7 +111,9 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: serde_json::Error) -> F
         Some(name) if parent.is_empty() => name.to_owned(),
         Some(name) => format!("{parent}.{name}"),
     };
-    Failure::new(400, code, cut(&message)).field(cut(&field))
+    let failure = Failure::new(400, code, cut(&message));
+    // It is no field when the body itself is of another type.
+    if field.is_empty() { failure } else { failure.field(cut(&field)) }
 }
 
 fn cut(text: &str) -> String {

@@ -16,6 +16,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 
 pub use claims::Ticket;
 
+use super::object::Object;
+
 /// Clocks of different machines may differ by this much.
 const LEEWAY: Duration = Duration::from_secs(5);
 
@@ -223,10 +225,10 @@ impl Tickets {
     /// Reads a ticket that one of the secrets has signed.
     fn open(&self, ticket: &str) -> Option<Ticket> {
         for key in &self.keys {
-            match jsonwebtoken::decode::<Ticket>(ticket, key, &self.validation) {
+            match jsonwebtoken::decode::<Object<Ticket>>(ticket, key, &self.validation) {
                 // What an unknown extension asks for may not be ignored
                 // (RFC 7515, section 4.1.11).
-                Ok(token) if token.header.crit.is_none() => return Some(token.claims),
+                Ok(token) if token.header.crit.is_none() => return Some(token.claims.0),
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
                 _ => return None,
             }

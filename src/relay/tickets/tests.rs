@@ -106,6 +106,18 @@ fn claims_that_are_missing_or_wrong_are_refused() {
 }
 
 #[test]
+fn claims_without_their_names_are_none() {
+    assert!(of(json!({"sub": "alice", "exp": NOW + 1})).is_ok());
+    for claims in [
+        json!(["alice", NOW + 1, null, null, []]),
+        json!(["alice", NOW + 1, null, null, [], true]),
+        json!("alice"),
+    ] {
+        assert_eq!(of(claims.clone()), Err(Refused::Bad), "{claims}");
+    }
+}
+
+#[test]
 fn a_ticket_is_for_one_user_and_for_one_device_if_it_says_so() {
     assert_eq!(of(json!({"sub": "bob", "exp": NOW + 60})), Err(Refused::OtherUser));
     let bound = hs256(&json!({"sub": "alice", "exp": NOW + 60, "device": "phone"}));
