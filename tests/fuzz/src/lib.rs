@@ -9,6 +9,7 @@ pub mod api;
 pub mod forwarded;
 pub mod frames;
 pub mod http;
+pub mod hub;
 pub mod input;
 pub mod json;
 pub mod outbox;
@@ -17,7 +18,16 @@ pub mod queue;
 pub mod serde;
 pub mod stream;
 pub mod strict;
+pub mod tickets;
+pub mod url;
 pub mod wheel;
+
+// The URLs of the command are read in its own crate, which has no library.
+#[path = "../../../src/cli/client/url.rs"]
+mod client_url;
+
+#[path = "../../world/mod.rs"]
+mod world;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -39,10 +49,13 @@ pub const TARGETS: &[Target] = &[
     forwarded::TARGET,
     frames::TARGET,
     http::TARGET,
+    hub::TARGET,
     json::TARGET,
     outbox::TARGET,
     proxy::TARGET,
     queue::TARGET,
+    tickets::TARGET,
+    url::TARGET,
     wheel::TARGET,
 ];
 
