@@ -114,3 +114,39 @@ fn once<'a>(
 fn malformed<T>(why: &'static str) -> Result<T, HeadError> {
     Err(HeadError::Malformed(why))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONSENSE: &[u8] = b"\xFF;\"=,/ :";
+
+    /// What is read beside `Host` from two lines of a field.
+    fn twice(name: &str) -> Result<Essentials<'_>, HeadError> {
+        let line = |name, value| httparse::Header { name, value };
+        Essentials::read(&[line("Host", b"a"), line(name, NONSENSE), line(name, NONSENSE)], false)
+    }
+
+    #[test]
+    fn a_field_is_known_by_its_name_and_not_by_the_length_of_its_name() {
+        for known in [
+            "Host",
+            "Origin",
+            "Upgrade",
+            "Connection",
+            "Authorization",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Version",
+            "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Extensions",
+        ] {
+            assert!(twice(known).is_err(), "{known} has a grammar, or comes once");
+            let unknown = known.replace(['e', 'g', 'o'], "x");
+            let found = twice(&unknown).unwrap_or_else(|error| panic!("{unknown}: {error:?}"));
+            let alone = twice("X-Else").unwrap();
+            assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{unknown} says nothing");
+        }
+    }
+}

@@ -398,12 +398,25 @@ mod tests {
             ("application/json", "application/json"),
             ("Application/JSON ; charset=utf-8", "Application/JSON"),
             (r#"a/b;x="a;b, c";"#, "a/b"),
+            ("a/b;x=\"a\tb\"", "a/b"),
             ("a/b; ;y=z", "a/b"),
         ] {
             assert_eq!(media_type(value.as_bytes()), Some(media), "{value}");
         }
-        for bad in ["", "json", "a/", "/b", "a /b", "a/b c", "a/b;x", "a/b;x= y", "a/b, a/b", "a/é"]
-        {
+        for bad in [
+            "a/b;x=\"a\u{1}b\"",
+            "a/b;x=\"a\u{7f}\"",
+            "",
+            "json",
+            "a/",
+            "/b",
+            "a /b",
+            "a/b c",
+            "a/b;x",
+            "a/b;x= y",
+            "a/b, a/b",
+            "a/é",
+        ] {
             assert_eq!(media_type(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -184,6 +184,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_payload_of_a_servers_frame_is_found_behind_each_form_of_length() {
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536] {
+            let mut frame = vec![0; server_header_len(length)];
+            write_header(TEXT, length, &mut frame);
+            frame.resize(frame.len() + length, b'x');
+            assert_eq!(server_payload(&frame), vec![b'x'; length], "{length}");
+        }
+    }
+
+    #[test]
     fn the_short_way_agrees_with_tungstenite() {
         let mut count = 0;
         for first in 0..=255u8 {

@@ -166,6 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_would_be_too_long_is_refused_before_it_has_arrived() {
+        let most = MAX_HEADER - V2_FIXED;
+        let longest = v2(0x20, 0, &vec![0; most]);
+        assert_eq!(examine(&longest), Opening::Header(MAX_HEADER, None));
+        assert_eq!(examine(&longest[..V2_FIXED]), Opening::Unfinished);
+        let longer = v2(0x20, 0, &vec![0; most + 1]);
+        assert_eq!(examine(&longer[..V2_FIXED]), Opening::Broken);
+    }
+
+    #[test]
     fn broken_ones_are_told_from_what_is_none() {
         for line in [
             "PROXY TCP4 203.0.113.7 10.0.0.1 51334\r\n",

@@ -312,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_printed_alike_in_both_ways() {
+        let peer = Peer::from("127.0.0.1:80".parse::<SocketAddr>().unwrap());
+        assert_eq!(
+            (format!("{peer:?}"), peer.to_string()),
+            ("127.0.0.1:80".into(), "127.0.0.1:80".into())
+        );
+        assert_eq!(format!("{:?}", Peer::UNKNOWN), "local");
+    }
+
+    #[test]
     fn addresses_come_back_as_they_were() {
         for text in ["127.0.0.1:80", "[::1]:65535", "[2001:db8::1]:1"] {
             let addr: SocketAddr = text.parse().unwrap();

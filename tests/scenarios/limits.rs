@@ -200,3 +200,17 @@ fn a_limit_of_one_connection_for_each_user_lets_a_second_one_in_after_the_first(
     assert!(is_open(&link, third));
     leak_check(link);
 }
+
+#[test]
+fn the_next_connection_in_a_slot_has_a_number_of_its_own() {
+    let mut link = link();
+    let first = enter(&mut link, "A");
+    link.finish(first);
+    link.settle();
+    let second = enter(&mut link, "A");
+    let [first, second] = [first, second].map(|pipe| link.pipes[pipe].conn);
+    assert_eq!(first.index(), second.index());
+    assert_ne!(first.serial(), second.serial());
+    assert_eq!((link.hub.user(first), link.hub.user(second)), (None, Some("A")));
+    leak_check(link);
+}
