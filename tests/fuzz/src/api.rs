@@ -140,6 +140,9 @@ fn ask(Life { server, now }: &mut Life, method: &str, path: &str, body: &[u8]) {
     let answers = answers(&server.take_written());
     let [answer] = &answers[..] else { panic!("one answer and not {}", answers.len()) };
     assert!(answer.status < 500, "{answer:?}");
+    if answer.status == 200 && method == "POST" {
+        assert!(body.trim_ascii_start().starts_with(b"{"), "what is asked for is an object");
+    }
     match answer.status {
         200 => reached("200"),
         400 => reached("400"),
