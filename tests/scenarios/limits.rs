@@ -214,3 +214,31 @@ fn the_next_connection_in_a_slot_has_a_number_of_its_own() {
     assert_eq!((link.hub.user(first), link.hub.user(second)), (None, Some("A")));
     leak_check(link);
 }
+
+#[test]
+fn what_waits_is_offered_in_slices_that_are_all_of_it_and_none_of_them_empty() {
+    use std::io::IoSlice;
+
+    let mut link = link();
+    let pipe = enter(&mut link, "a");
+    enter(&mut link, "b");
+    let conn = link.pipes[pipe].conn;
+    let offered = |link: &Link| -> Vec<usize> {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = link.hub.pending(conn).expect("bytes").gather(&mut slices);
+        slices[..count].iter().map(|slice| slice.len()).collect()
+    };
+    // A broadcast that has not been queued: the writes walk over the connections with it.
+    assert_eq!(link.hub.broadcast("to all"), 2);
+    assert_eq!(offered(&link), [link.hub.queued(conn)]);
+    // Queued, with something in between that is for another connection.
+    assert!(link.hub.send_text(conn, "one"));
+    link.hub.send_to_user("b", "two");
+    assert!(link.hub.send_text(conn, "three"));
+    let slices = offered(&link);
+    assert_eq!(slices.iter().sum::<usize>(), link.hub.queued(conn));
+    assert!(slices.len() > 1 && slices.iter().all(|length| *length > 0), "{slices:?}");
+    link.settle();
+    assert_eq!(link.pipes[pipe].texts(), ["to all", "one", "three"]);
+    leak_check(link);
+}
