@@ -175,7 +175,7 @@ impl Hub {
     fn finish_fan_out(&mut self, fan_out: FanOut) -> usize {
         self.arena.retain(fan_out.segment.turn, fan_out.refs);
         self.pressed += fan_out.pressed;
-        self.work = self.allowance(self.work.saturating_sub(fan_out.queued));
+        self.work = self.allowance_with_lists(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
         for index in fan_out.noted {
             self.note_out(index, fan_out.segment);

@@ -33,9 +33,15 @@ impl Hub {
     /// Whether parsing has to wait for writes.
     #[inline]
     pub(super) fn is_strained(&self) -> bool {
-        self.pressed > 0
-            || self.arena.waiting() > self.most_waiting()
-            || self.arena.listed() > self.config.max_buffered / 4
+        self.pressed > 0 || self.arena.waiting() > self.most_waiting()
+    }
+
+    /// The same, also for what the lists of all that cost: they grow by fan-outs. What
+    /// messages to one add to them within a turn is bounded by its work.
+    #[inline]
+    pub(super) fn allowance_with_lists(&self, work: u32) -> u32 {
+        let most = self.config.max_buffered / 4;
+        if self.arena.listed() > most { 0 } else { self.allowance(work) }
     }
 
     #[inline]

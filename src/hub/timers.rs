@@ -64,7 +64,7 @@ impl Hub {
         // broadcast can cost more than a whole turn has, and neither side must
         // wait for the other to run dry.
         let share = self.config.work_per_turn.div_ceil(2);
-        self.work = self.allowance(share);
+        self.work = self.allowance_with_lists(share);
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
@@ -83,7 +83,7 @@ impl Hub {
             }
         }
         self.resume(handler);
-        self.work = self.allowance(self.work.max(share));
+        self.work = self.allowance_with_lists(self.work.max(share));
         for conn in std::mem::take(&mut self.drained) {
             if self.is_open(conn) {
                 handler.on_drain(self, conn);
