@@ -66,6 +66,7 @@ impl Hub {
     /// that it has to be sent again later; others need not ask. It does not fit while
     /// `max_buffered` is used up, by whatever that is, unless so little waits for its turn
     /// to be written that even clients would be read.
+    #[inline]
     pub fn has_memory_for(&self, length: usize) -> bool {
         let waiting = self.arena.waiting();
         // What waits for its turn counts twice: while some of a turn is still to be
