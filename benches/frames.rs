@@ -56,7 +56,7 @@ fn decode(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
                 bencher.iter(|| lines.receive(conn, &mut bytes));
             });
-            assert_eq!(lines.handler.bytes, lines.handler.messages * size as u64);
+            assert_eq!(lines.hub.handler().bytes, lines.hub.handler().messages * size as u64);
             assert!(lines.hub.is_open(conn) && !lines.hub.is_exhausted());
         }
     }
@@ -97,7 +97,7 @@ fn encode(criterion: &mut Criterion) {
         let length = server_frame_len(size);
         group.bench_function(BenchmarkId::new("text", size), |bencher| {
             bencher.iter(|| {
-                assert!(lines.hub.send_text(conn, &payload));
+                assert!(lines.hub.send(conn, &payload));
                 assert_eq!(lines.turn(), length);
             });
         });

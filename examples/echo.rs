@@ -5,26 +5,35 @@
 //! cargo run --release --example echo 127.0.0.1:9001
 //! ```
 
-use longlink::{Accept, Config, ConnId, Handler, Hub, Message, Reject, Server, Upgrade};
+use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Server, Upgrade};
 
 const MAX_MESSAGE: usize = 16 << 20;
 
 struct Echo;
 
 impl Handler for Echo {
+    type Session = ();
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        _: &mut Hub,
+        _: &mut Context,
         _: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
         Ok(Accept::anonymous().protocol(upgrade.protocols().next()))
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        _: &mut Self::Session,
+        message: Message<'_>,
+    ) {
         match message {
-            Message::Text(text) => hub.send_text(conn, text),
-            Message::Binary(data) => hub.send_binary(conn, data),
+            Message::Text(text) => hub.send(conn, text),
+            Message::Binary(data) => hub.send(conn, data),
         };
     }
 }

@@ -9,7 +9,15 @@ use longlink::*;
 struct Rooms;
 
 impl Handler for Rooms {
-    fn on_upgrade(&mut self, _: &mut Hub, _: ConnId, up: Upgrade<'_>) -> Result<Accept, Reject> {
+    type Session = ();
+    type Event = ();
+
+    fn on_upgrade(
+        &mut self,
+        _: &mut Context,
+        _: ConnId,
+        up: Upgrade<'_>,
+    ) -> Result<Accept, Reject> {
         match up.path().strip_prefix("/room/") {
             // The room is kept as the connection's device.
             Some(room) if !room.is_empty() => Ok(Accept::anonymous().device(room)),
@@ -17,14 +25,20 @@ impl Handler for Rooms {
         }
     }
 
-    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+    fn on_open(&mut self, hub: &mut Context, conn: ConnId, _: &mut Self::Session) {
         let room = hub.device(conn).unwrap_or_default().to_owned();
         if let Err(error) = hub.join(conn, &room) {
             hub.close(conn, 1008, &error.to_string());
         }
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        _: &mut Self::Session,
+        message: Message<'_>,
+    ) {
         let room = hub.device(conn).unwrap_or_default().to_owned();
         match message {
             Message::Text(text) => _ = hub.send_to_group(&room, text),

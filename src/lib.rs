@@ -13,23 +13,26 @@
 //! A server whose handler shouts back what it hears:
 //!
 //! ```no_run
-//! use longlink::{Accept, Config, ConnId, Handler, Hub, Message, Reject, Server, Upgrade};
+//! use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Server, Upgrade};
 //!
 //! struct Shout;
 //!
 //! impl Handler for Shout {
+//!     type Session = ();
+//!     type Event = ();
+//!
 //!     fn on_upgrade(
 //!         &mut self,
-//!         _: &mut Hub,
+//!         _: &mut Context,
 //!         _: ConnId,
 //!         upgrade: Upgrade<'_>,
 //!     ) -> Result<Accept, Reject> {
 //!         Ok(Accept::user(upgrade.path()))
 //!     }
 //!
-//!     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+//!     fn on_message(&mut self, cx: &mut Context, conn: ConnId, _: &mut (), message: Message<'_>) {
 //!         if let Message::Text(text) = message {
-//!             hub.send_text(conn, &text.to_uppercase());
+//!             cx.send(conn, &text.to_uppercase());
 //!         }
 //!     }
 //! }
@@ -75,15 +78,15 @@ pub use conn::head::{BadEscape, Request};
 pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
-    Accept, Closes, Config, ConfigError, ConnId, Devices, Distributions, FrameKind, GroupError,
-    Handler, Happened, Histogram, Hub, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER,
-    MAX_TRACED, OpenError, Overdue, Pending, Phases, Printable, Refused, Reject, Reply, SURPLUS,
-    Sent, Sink, Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
+    Accept, Closes, Config, ConfigError, ConnId, Context, Devices, Distributions, FrameKind,
+    GroupError, Handler, Happened, Histogram, Hub, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED,
+    MAX_PER_USER, MAX_TRACED, OpenError, Overdue, Pending, Phases, Printable, Refused, Reject,
+    Reply, SURPLUS, Sent, Sink, Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
 };
 pub use relay::{Counters, Observer, Relay, RelayConfig};
 #[cfg(feature = "tickets")]
 pub use relay::{Ticket, TicketError, Tickets};
-pub use server::{Server, Stopper};
+pub use server::{Inbox, SendError, Sender, Server, Stopper};
 #[cfg(feature = "tls")]
 pub use tls::{
     Certificate, CertificateChain, CertificateError, TlsAcceptor, TlsListener, TlsSocket,

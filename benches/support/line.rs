@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::{Accept, Config, ConnId, Handler, Hub, Message, Peer, Reject, Sent, Upgrade};
+use longlink::{
+    Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Sent, Upgrade,
+};
 
 /// Lets everyone in and counts what it hears. The user is the path; `/` is
 /// nobody.
@@ -13,16 +15,25 @@ pub struct Listener {
 }
 
 impl Handler for Listener {
+    type Session = ();
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        _: &mut Hub,
+        _: &mut Context,
         _: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
         Ok(Accept::user(&upgrade.path()[1..]))
     }
 
-    fn on_message(&mut self, _: &mut Hub, _: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        _: &mut Context,
+        _: ConnId,
+        _: &mut Self::Session,
+        message: Message<'_>,
+    ) {
         self.messages += 1;
         self.bytes += match message {
             Message::Text(text) => text.len(),
@@ -33,9 +44,8 @@ impl Handler for Listener {
 
 /// A hub, its handler and a clock that stands still.
 #[derive(Debug)]
-pub struct Lines<H> {
-    pub hub: Hub,
-    pub handler: H,
+pub struct Lines<H: Handler> {
+    pub hub: Hub<H>,
     /// Whether new connections come in on a loopback address.
     pub loopback: bool,
     now: Instant,
@@ -51,7 +61,7 @@ impl<H: Handler> Lines<H> {
         (config.message_rate, config.broadcast_rate) = (0, 0);
         config.reject_delay = Duration::ZERO;
         let now = Instant::now();
-        Lines { hub: Hub::new(config, now), handler, loopback: true, now }
+        Lines { hub: Hub::new(config, handler, now), loopback: true, now }
     }
 
     /// A new connection; nothing has arrived from it yet.
@@ -67,7 +77,7 @@ impl<H: Handler> Lines<H> {
     }
 
     pub fn receive(&mut self, conn: ConnId, bytes: &mut [u8]) {
-        self.hub.receive(&mut self.handler, conn, bytes, self.now);
+        self.hub.receive(conn, bytes, self.now);
     }
 
     /// Ends a turn: all that is queued is taken for written, what has ended is
@@ -84,7 +94,7 @@ impl<H: Handler> Lines<H> {
             total += length;
         }
         self.hub.end_turn();
-        while self.hub.reap(&mut self.handler).is_some() {}
+        while self.hub.reap().is_some() {}
         total
     }
 }

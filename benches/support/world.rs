@@ -10,7 +10,7 @@ use super::stream::{self, Door, Input};
 const READABLE: Readiness = Readiness { readable: true, writable: false, ended: false };
 const DOOR: Token = Token(0);
 
-pub struct World<H = Relay> {
+pub struct World<H: Handler = Relay> {
     pub driver: Driver<H, Door>,
     pub now: Instant,
     /// How much later each turn is than the one before.

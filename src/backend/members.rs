@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use compact_str::CompactString;
 
-use crate::hub::{ConnId, Hub, MAX_GROUPS};
+use crate::hub::{ConnId, Context, MAX_GROUPS};
 
 /// Why a user cannot be put into a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Members {
     }
 
     /// Puts a user into a group, and all connections that the user has.
-    pub fn add(&mut self, hub: &mut Hub, group: &str, user: &str) -> Result<(), Full> {
+    pub fn add(&mut self, cx: &mut Context, group: &str, user: &str) -> Result<(), Full> {
         let of_user = self.groups_of(user);
         if !of_user.iter().any(|name| name == group) {
             if of_user.len() >= MAX_GROUPS {
@@ -52,14 +52,14 @@ impl Members {
             self.users.entry(user.into()).or_default().push(group.into());
             self.groups.entry(group.into()).or_default().insert(user.into());
         }
-        for conn in hub.connections_of(user) {
-            put(hub, conn, group);
+        for conn in cx.connections_of(user) {
+            put(cx, conn, group);
         }
         Ok(())
     }
 
     /// Takes a user out of a group, and all connections that the user has.
-    pub fn remove(&mut self, hub: &mut Hub, group: &str, user: &str) {
+    pub fn remove(&mut self, cx: &mut Context, group: &str, user: &str) {
         let Some(of_user) = self.users.get_mut(user) else { return };
         let Some(at) = of_user.iter().position(|name| name == group) else { return };
         of_user.swap_remove(at);
@@ -73,16 +73,16 @@ impl Members {
             }
         }
         self.count -= 1;
-        for conn in hub.connections_of(user) {
-            hub.leave(conn, group);
+        for conn in cx.connections_of(user) {
+            cx.leave(conn, group);
         }
     }
 
     /// A connection has opened: it joins what its user is in.
-    pub fn join(&self, hub: &mut Hub, conn: ConnId) {
-        let Some(user) = hub.user(conn) else { return };
+    pub fn join(&self, cx: &mut Context, conn: ConnId) {
+        let Some(user) = cx.user(conn) else { return };
         for group in self.groups_of(user) {
-            put(hub, conn, group);
+            put(cx, conn, group);
         }
     }
 
@@ -106,8 +106,8 @@ impl Members {
     }
 }
 
-fn put(hub: &mut Hub, conn: ConnId, group: &str) {
-    if let Err(error) = hub.join(conn, group) {
+fn put(cx: &mut Context, conn: ConnId, group: &str) {
+    if let Err(error) = cx.join(conn, group) {
         // Whoever else puts connections into groups has filled its places.
         log::warn!("a connection is left out of a group of its user: {error}");
     }
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn memberships_are_bounded_and_pages_follow_each_other() {
-        let mut hub = Hub::new(Config::default(), Instant::now());
+        let mut cx = Context::new(Config::default(), Instant::now());
         let mut members = Members::new(100);
         for number in 0..MAX_GROUPS {
-            assert_eq!(members.add(&mut hub, &format!("g{number}"), "a"), Ok(()));
+            assert_eq!(members.add(&mut cx, &format!("g{number}"), "a"), Ok(()));
         }
-        assert_eq!(members.add(&mut hub, "one more", "a"), Err(Full::User));
-        assert_eq!(members.add(&mut hub, "g0", "a"), Ok(()), "is in it already");
+        assert_eq!(members.add(&mut cx, "one more", "a"), Err(Full::User));
+        assert_eq!(members.add(&mut cx, "g0", "a"), Ok(()), "is in it already");
         for number in MAX_GROUPS..100 {
-            assert_eq!(members.add(&mut hub, "g0", &format!("u{number}")), Ok(()));
+            assert_eq!(members.add(&mut cx, "g0", &format!("u{number}")), Ok(()));
         }
-        assert_eq!(members.add(&mut hub, "g0", "z"), Err(Full::Server));
+        assert_eq!(members.add(&mut cx, "g0", "z"), Err(Full::Server));
         assert_eq!(members.size("g0"), 37);
 
         let (mut all, mut after) = (Vec::<&str>::new(), None);
@@ -147,12 +147,12 @@ mod tests {
         assert_eq!(all.len(), 37);
         assert!(all.is_sorted() && all[0] == "a");
 
-        members.remove(&mut hub, "g0", "nobody");
+        members.remove(&mut cx, "g0", "nobody");
         for number in 0..MAX_GROUPS {
-            members.remove(&mut hub, &format!("g{number}"), "a");
+            members.remove(&mut cx, &format!("g{number}"), "a");
         }
         for number in MAX_GROUPS..100 {
-            members.remove(&mut hub, "g0", &format!("u{number}"));
+            members.remove(&mut cx, "g0", &format!("u{number}"));
         }
         assert!(members.is_empty() && members.groups.is_empty() && members.users.is_empty());
     }

@@ -15,8 +15,8 @@ use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Traced, Upgrade};
-use crate::relay::{Observer, Relay};
+use crate::hub::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
+use crate::relay::{Observer, Relay, Session};
 
 use api::Api;
 pub use config::BackendConfig;
@@ -71,9 +71,9 @@ impl<O: Observer> Backend<O> {
     }
 
     /// Whether a request is for the interface, and not for the relay.
-    fn is_ours(&self, hub: &Hub, conn: ConnId, request: &Request<'_>) -> bool {
+    fn is_ours(&self, cx: &Context, conn: ConnId, request: &Request<'_>) -> bool {
         let path = request.path();
-        match hub.listener(conn) {
+        match cx.listener(conn) {
             LISTENER => path != "/healthz",
             _ => {
                 let api = path == "/metrics" || path == "/api" || path.starts_with("/api/");
@@ -84,65 +84,74 @@ impl<O: Observer> Backend<O> {
 }
 
 impl<O: Observer> Handler for Backend<O> {
+    type Session = Session;
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         conn: ConnId,
         upgrade: Upgrade<'_>,
-    ) -> Result<Accept, Reject> {
-        if self.is_ours(hub, conn, &upgrade) {
-            let accept = self.api.admit_trace(hub, &self.relay, conn, &upgrade);
+    ) -> Result<Accept<Session>, Reject> {
+        if self.is_ours(cx, conn, &upgrade) {
+            let accept = self.api.admit_trace(cx, &self.relay, conn, &upgrade);
             return accept.map_err(|failure| Reject(failure.response()));
         }
-        self.relay.on_upgrade(hub, conn, upgrade)
+        self.relay.on_upgrade(cx, conn, upgrade)
     }
 
-    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
-        if self.is_ours(hub, conn, request) {
+    fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
+        if self.is_ours(cx, conn, request) {
             match ops::answer(request) {
                 Some(page) => Reply::Now(page),
-                None => self.api.answer(hub, &mut self.relay, conn, request),
+                None => self.api.answer(cx, &mut self.relay, conn, request),
             }
         } else {
-            self.relay.on_request(hub, conn, request)
+            self.relay.on_request(cx, conn, request)
         }
     }
 
-    fn on_refused(&mut self, hub: &mut Hub, conn: ConnId, refused: Refused<'_>) -> Response {
+    fn on_refused(&mut self, cx: &mut Context, conn: ConnId, refused: Refused<'_>) -> Response {
         let ours = match refused.request {
-            Some(request) => self.is_ours(hub, conn, request),
-            None => hub.listener(conn) == LISTENER,
+            Some(request) => self.is_ours(cx, conn, request),
+            None => cx.listener(conn) == LISTENER,
         };
-        if ours { Api::refused(&refused) } else { self.relay.on_refused(hub, conn, refused) }
+        if ours { Api::refused(&refused) } else { self.relay.on_refused(cx, conn, refused) }
     }
 
     #[inline]
-    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
-        if self.api.traces.open(hub, conn) {
+    fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
+        if self.api.traces.open(cx, conn, session) {
             return;
         }
-        self.relay.on_open(hub, conn);
-        self.api.on_open(hub, conn);
+        self.relay.on_open(cx, conn, session);
+        self.api.on_open(cx, conn);
     }
 
     #[inline(always)]
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
-        self.relay.on_message(hub, conn, message);
+    fn on_message(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: &mut Session,
+        message: Message<'_>,
+    ) {
+        self.relay.on_message(cx, conn, session, message);
     }
 
     #[inline]
-    fn on_drain(&mut self, hub: &mut Hub, conn: ConnId) {
-        self.relay.on_drain(hub, conn);
+    fn on_drain(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
+        self.relay.on_drain(cx, conn, session);
     }
 
     #[inline]
-    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
-        if !self.api.traces.close(hub, conn) {
-            self.relay.on_close(hub, conn, reason);
+    fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
+        if !self.api.traces.close(cx, conn) {
+            self.relay.on_close(cx, conn, session, reason);
         }
     }
 
-    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
-        self.api.traces.tell(hub, events, missed);
+    fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
+        self.api.traces.tell(cx, events, missed);
     }
 }

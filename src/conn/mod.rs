@@ -24,4 +24,4 @@ pub(crate) mod target;
 pub(crate) mod upgrade;
 
 pub use record::Peer;
-pub(crate) use record::{Connection, Details, Flags, Inbound, Phase, Upload};
+pub(crate) use record::{Awaited, Connection, Details, Flags, Inbound, Phase, Upload};

@@ -22,6 +22,9 @@ pub enum Phase {
     Held,
     /// Frames go both ways.
     Open,
+    /// The server closes the connection: its application may say a last word, which is followed
+    /// by the close frame.
+    Parting,
     /// The last bytes are on their way; then the write side is shut down and
     /// the read side drained, or unread input would destroy them by a reset.
     FlushThenDrain,
@@ -31,6 +34,16 @@ pub enum Phase {
     Draining,
     /// To be freed at the end of the turn.
     Ended,
+}
+
+impl Phase {
+    /// Whether the connection is closing, and has not ended.
+    pub fn is_closing(self) -> bool {
+        matches!(
+            self,
+            Phase::Parting | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining
+        )
+    }
 }
 
 /// Yes-or-no facts about a connection.
@@ -150,6 +163,17 @@ pub struct Details {
     pub reason: Option<CloseReason>,
     /// What it will be answered when it was held for a moment.
     pub answer: Option<Box<Response>>,
+    /// What has to be known of a request whose answer comes later.
+    pub awaited: Option<Awaited>,
+}
+
+/// A request whose handler answers it later.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaited {
+    /// Whether the body of the answer is left out.
+    pub head_only: bool,
+    /// Whether the client wants to go on with the connection.
+    pub keep_alive: bool,
 }
 
 /// One connection.

@@ -33,7 +33,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 let full = length == self.buffer.len();
                 let more = full || socket.has_more() || self.marks[index].has(Marks::ENDED);
                 let bytes = &mut self.buffer[..length];
-                self.hub.receive_for::<H, L>(&mut self.handler, conn, bytes, self.now);
+                self.hub.receive_for::<L>(conn, bytes, self.now);
                 if more {
                     self.queue_read(conn.index);
                 }
@@ -90,7 +90,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 self.wrote(conn, wrote);
             }
             let all_read = self.marks.get(conn.index()).is_none_or(|it| !it.has(Marks::QUEUED));
-            self.hub.judge(&mut self.handler, overdue, all_read);
+            self.hub.judge(overdue, all_read);
         }
     }
 

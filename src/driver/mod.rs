@@ -16,13 +16,13 @@ mod transport;
 use std::collections::VecDeque;
 use std::io as stdio;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
 use crate::conn::Peer;
-use crate::hub::{Config, ConnId, Handler, Hub, OpenError, SURPLUS};
+use crate::hub::{Config, ConnId, Context, Handler, Hub, OpenError, SURPLUS};
 
 pub use listener::Listener;
 pub use proxied::ConnectedFor;
@@ -128,9 +128,8 @@ struct Door<L> {
 ///
 /// [`Server`]: crate::Server
 #[derive(Debug)]
-pub struct Driver<H, L: Listen = Listener> {
-    handler: H,
-    hub: Hub,
+pub struct Driver<H: Handler, L: Listen = Listener> {
+    hub: Hub<H>,
     registry: Registry,
     base: usize,
     doors: Vec<Door<L>>,
@@ -174,7 +173,6 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             doors.push(Door { listener, ready: true });
         }
         Ok(Driver {
-            handler,
             registry,
             base: base.0,
             door_tokens: doors.len(),
@@ -186,7 +184,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             rate: rate::Rate::new(config.accept_rate, now),
             retry_accept: None,
             now,
-            hub: Hub::new(config, now),
+            hub: Hub::new(config, handler, now),
         })
     }
 
@@ -250,7 +248,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// [`Driver::next_deadline`]. Extra calls are harmless.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
-        self.hub.tick(&mut self.handler, now);
+        self.hub.tick(now);
         while let Some(conn) = self.hub.pop_readable() {
             self.queue_read(conn.index);
         }
@@ -259,7 +257,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         self.accept();
         self.flush();
         self.hub.end_turn();
-        while let Some(conn) = self.hub.reap(&mut self.handler) {
+        while let Some(conn) = self.hub.reap() {
             self.free(conn);
         }
     }
@@ -269,6 +267,13 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// know; [`Server`](crate::Server) calls it.
     pub fn turn_ended(&mut self, at: Instant) {
         self.hub.note_turn(at.saturating_duration_since(self.now));
+    }
+
+    /// Hands the application an event, from a host that is not in a callback. Callbacks run from
+    /// here. Call [`Driver::tick`] afterwards.
+    pub fn deliver(&mut self, event: H::Event, now: Instant) {
+        self.now = now;
+        self.hub.deliver(event, now);
     }
 
     /// When [`Driver::tick`] has to be called again at the latest; the poll may
@@ -305,19 +310,24 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         let conn = self.take_in(socket, peer, false)?;
         if !already_read.is_empty() {
             let mut bytes = already_read.to_vec();
-            self.hub.receive(&mut self.handler, conn, &mut bytes, now);
+            self.hub.receive(conn, &mut bytes, now);
         }
         Ok(conn)
     }
 
-    /// Hub and handler, to send from outside a callback. Call
+    /// Context and handler, to send from outside a callback. Call
     /// [`Driver::tick`] afterwards.
-    pub fn parts(&mut self) -> (&mut Hub, &mut H) {
-        (&mut self.hub, &mut self.handler)
+    pub fn parts(&mut self) -> (&mut Context, &mut H) {
+        self.hub.parts()
+    }
+
+    /// Tells the date for answers: see [`Hub::set_date`].
+    pub fn set_date(&mut self, now: SystemTime) {
+        self.hub.set_date(now);
     }
 
     /// The hub, to look at.
-    pub fn hub(&self) -> &Hub {
+    pub fn hub(&self) -> &Hub<H> {
         &self.hub
     }
 

@@ -11,7 +11,7 @@ use crate::conn::{Connection, Flags};
 
 use super::trace::Happened;
 use super::users::{Crowd, Member, Seat, Seated};
-use super::{ConnId, Devices, Hub};
+use super::{ConnId, Context, Devices};
 
 /// The most parked connections of one user and device.
 pub const MAX_PARKED: usize = 4;
@@ -23,7 +23,7 @@ const EVICTION_MS: u64 = 30_000;
 /// have been on its way before. In milliseconds.
 const PARKED_MS: u64 = 2_000;
 
-impl Hub {
+impl Context {
     #[inline]
     pub(super) fn find_seat(&self, user: &str) -> Option<Seat> {
         self.users.find(user, &self.conns)

@@ -6,7 +6,7 @@ use crate::conn::head::{self, Request};
 use crate::conn::{Inbound, Phase, Upload};
 
 use super::receive::Fed;
-use super::{ConnId, Handler, Hub, Reply};
+use super::{App, ConnId, Context, Handler, Reply};
 
 /// What a client that asks before it sends a body is told (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -21,11 +21,11 @@ pub(super) enum Outcome {
     Wanted(Reading),
 }
 
-impl Hub {
+impl Context {
     /// A handler wants the body of a request: `rest` is what has arrived behind its head.
     pub(super) fn begin_body<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         request: &Request<'_>,
         at_most: usize,
@@ -41,7 +41,7 @@ impl Hub {
         }
         if request.body().is_some() {
             log::error!("a handler asks for the body of a request that it has");
-            self.refuse(handler, conn, Some(request), 500, "internal error");
+            self.refuse(app, conn, Some(request), 500, "internal error");
             return Outcome::Done(0);
         }
         let begun = Reading::new(request.framing, at_most).and_then(|mut body| {
@@ -51,7 +51,7 @@ impl Hub {
         });
         match begun {
             Ok((body, true)) => {
-                self.answer_whole(handler, conn, &request.with_body(&rest[..body.length()]));
+                self.answer_whole(app, conn, &request.with_body(&rest[..body.length()]));
                 Outcome::Done(body.used())
             }
             Ok((body, false)) => {
@@ -61,7 +61,7 @@ impl Hub {
                 Outcome::Wanted(body)
             }
             Err(error) => {
-                self.refuse_body(handler, conn, request, error);
+                self.refuse_body(app, conn, request, error);
                 Outcome::Done(0)
             }
         }
@@ -92,7 +92,7 @@ impl Hub {
     /// More of a body may have arrived: `bytes` begin with the head of its request.
     pub(super) fn go_on<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         mut upload: Upload,
@@ -106,13 +106,13 @@ impl Hub {
                 let body = &rest[..upload.body.length()];
                 // It was parsed before, so this cannot fail.
                 let _ = head::parse(head, |request| {
-                    self.answer_whole(handler, conn, &request.with_body(body));
+                    self.answer_whole(app, conn, &request.with_body(body));
                 });
                 Fed::Used(upload.head + upload.body.used())
             }
             Err(error) => {
                 let _ = head::parse(head, |request| {
-                    self.refuse_body(handler, conn, request, error);
+                    self.refuse_body(app, conn, request, error);
                 });
                 Fed::Dropped
             }
@@ -148,7 +148,7 @@ impl Hub {
     }
 
     /// The time for a body is over.
-    pub(super) fn upload_due<H: Handler>(&mut self, handler: &mut H, index: u32) {
+    pub(super) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let inbound = self.conns[index as usize].inbound.take();
         let Some(Inbound { upload: Some(upload), stash, counted, .. }) = inbound.map(|it| *it)
@@ -157,23 +157,24 @@ impl Hub {
         };
         self.inbound_bytes -= counted;
         let _ = head::parse(&stash.as_slice()[..upload.head], |request| {
-            self.refuse(handler, conn, Some(request), 408, "the body took too long");
+            self.refuse(app, conn, Some(request), 408, "the body took too long");
         });
     }
 
-    fn answer_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, request: &Request<'_>) {
-        match handler.on_request(self, conn, request) {
+    fn answer_whole<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, request: &Request<'_>) {
+        match app.on_request(self, conn, request) {
             Reply::Now(response) => self.answer(conn, request, &response),
+            Reply::Later => self.await_answer(conn, request),
             Reply::Read { .. } => {
                 log::error!("a handler asks for the body of a request again");
-                self.refuse(handler, conn, Some(request), 500, "internal error");
+                self.refuse(app, conn, Some(request), 500, "internal error");
             }
         }
     }
 
     fn refuse_body<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         request: &Request<'_>,
         error: BodyError,
@@ -182,6 +183,6 @@ impl Hub {
             BodyError::TooLong => (413, "the body is too long"),
             BodyError::Malformed(why) => (400, why),
         };
-        self.refuse(handler, conn, Some(request), status, why);
+        self.refuse(app, conn, Some(request), status, why);
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::conn::{Flags, Phase};
 
-use super::Hub;
+use super::Context;
 use super::phases::Census;
 use super::pressure::is_pressed;
 use super::users::Seated;
 
-impl Hub {
+impl Context {
     /// Panics if the hub contradicts itself. For tests and simulators; it
     /// looks at every connection. Call it between turns.
     pub fn check_invariants(&self) {
@@ -48,7 +48,9 @@ impl Hub {
             let may_wait = matches!(conn.phase, Phase::Head | Phase::Open | Phase::Ended);
             assert!(!held_back || may_wait, "{id}: it is closing and not read");
             if conn.phase == Phase::Head {
-                assert!(!answering || !conn.out.is_empty(), "{id}: answers nothing");
+                let awaited = self.is_awaited(index as u32);
+                assert!(!answering || awaited || !conn.out.is_empty(), "{id}: answers nothing");
+                assert!(answering || !awaited, "{id}: an answer that nobody waits for");
             } else {
                 assert!(!answering || conn.phase == Phase::Ended, "{id}: answers");
             }

@@ -120,7 +120,7 @@ impl Dirty {
 
     /// Ends the turn's writing. Whose socket has blocked waits for it, not for
     /// the next turn.
-    pub fn end_turn(&mut self, conns: &mut Slab<Connection>) {
+    pub(super) fn end_turn(&mut self, conns: &mut Slab<Connection>) {
         for index in self.later.drain(..) {
             let Some(conn) = conns.get_mut(index as usize) else { continue };
             if conn.flags.has(Flags::BLOCKED) || conn.out.is_empty() {

@@ -9,13 +9,13 @@
 use std::io;
 
 use crate::conn::arena::{Arena, Segment};
-use crate::conn::frame::TEXT;
+use crate::conn::decode::Message;
 use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
 use super::flush::{Sink, Wrote};
 use super::pressure::{becomes_pressed, has_room};
-use super::{ConnId, Hub};
+use super::{ConnId, Context};
 
 /// A broadcast that has reached the connections in the slots before `next`.
 #[derive(Debug)]
@@ -31,24 +31,26 @@ impl Walk {
     }
 }
 
-impl Hub {
-    /// Queues a text message for every active connection. Returns how many; 0
+impl Context {
+    /// Queues a message for every active connection. Returns how many; 0
     /// also when the message is longer than any queue, or when so much was sent
     /// since the last writes that a queue or the memory is full of what has not
     /// had its turn: then nobody gets it, and it can be sent again in the next
     /// turn. The whole fan-out comes before anything that is sent later.
-    pub fn broadcast(&mut self, text: &str) -> usize {
+    pub fn broadcast<'a>(&mut self, message: impl Into<Message<'a>>) -> usize {
+        let message = message.into();
         self.settle_walk();
-        if !self.fits(text.len()) || !self.have_room(None) {
+        if !self.fits(message.encode().1.len()) || !self.have_room(None) {
             return 0;
         }
-        let receivers = self.begin_broadcast(text);
+        let receivers = self.begin_broadcast(message);
         self.distributions.fan_outs.note(receivers as u64);
         receivers
     }
 
-    fn begin_broadcast(&mut self, text: &str) -> usize {
-        let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
+    fn begin_broadcast(&mut self, message: Message<'_>) -> usize {
+        let (first, payload) = message.encode();
+        let segment = self.arena.put_fan_out(first, payload);
         // What is queued already goes out together with it, and who does not read
         // may be full: then it has to be queued.
         let can_walk = self.dirty.is_empty() && self.blocked == 0 && self.active > 0;
@@ -64,17 +66,23 @@ impl Hub {
         queued
     }
 
-    /// The same without the connections of some users.
-    pub fn broadcast_except(&mut self, text: &str, users: &[&str]) -> usize {
+    /// Does the same without the connections of some users.
+    pub fn broadcast_except<'a>(
+        &mut self,
+        message: impl Into<Message<'a>>,
+        users: &[&str],
+    ) -> usize {
+        let message = message.into();
         let skipped = self.slots_of(users);
         if skipped.is_empty() {
-            return self.broadcast(text);
+            return self.broadcast(message);
         }
         self.settle_walk();
-        if !self.fits(text.len()) || !self.have_room(None) {
+        let (first, payload) = message.encode();
+        if !self.fits(payload.len()) || !self.have_room(None) {
             return 0;
         }
-        let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
+        let segment = self.arena.put_fan_out(first, payload);
         let queued = self.queue_from(segment, 0, |index| skipped.binary_search(&index).is_err());
         if queued == 0 {
             self.arena.take_back(segment);
@@ -83,16 +91,22 @@ impl Hub {
         queued
     }
 
-    /// Queues a text message for every active connection in a group, encoded
+    /// Queues a message for every active connection in a group, encoded
     /// once. Returns how many; 0 when there is no such group.
-    pub fn send_to_group(&mut self, group: &str, text: &str) -> usize {
-        self.send_to_members(group, text, |_| true)
+    pub fn send_to_group<'a>(&mut self, group: &str, message: impl Into<Message<'a>>) -> usize {
+        self.send_to_members(group, message.into(), |_| true)
     }
 
-    /// The same without the connections of some users.
-    pub fn send_to_group_except(&mut self, group: &str, text: &str, users: &[&str]) -> usize {
+    /// Does the same without the connections of some users.
+    pub fn send_to_group_except<'a>(
+        &mut self,
+        group: &str,
+        message: impl Into<Message<'a>>,
+        users: &[&str],
+    ) -> usize {
         let skipped = self.slots_of(users);
-        self.send_to_members(group, text, |index| skipped.binary_search(&index).is_err())
+        let wanted = |index| skipped.binary_search(&index).is_err();
+        self.send_to_members(group, message.into(), wanted)
     }
 
     /// The slots of all connections of some users, in their order.
@@ -103,13 +117,19 @@ impl Hub {
         slots
     }
 
-    fn send_to_members(&mut self, group: &str, text: &str, wanted: impl Fn(u32) -> bool) -> usize {
+    fn send_to_members(
+        &mut self,
+        group: &str,
+        message: Message<'_>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> usize {
+        let (first, payload) = message.encode();
         self.settle_walk();
-        if !self.fits(text.len()) || !self.have_room(Some(group)) {
+        if !self.fits(payload.len()) || !self.have_room(Some(group)) {
             return 0;
         }
         let Some(members) = self.groups.members(group) else { return 0 };
-        let segment = self.arena.put_fan_out(TEXT, text.as_bytes());
+        let segment = self.arena.put_fan_out(first, payload);
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
         for &index in members.iter().filter(|&&index| wanted(index)) {
             if let Some(conn) = self.conns.get_mut(index as usize) {
@@ -244,7 +264,7 @@ impl Hub {
             | Flags::PINGED
             | Flags::DIRTY_DIRECT
             | Flags::DIRTY_FAN_OUT;
-        let Hub { conns, arena, now, slots, walk, .. } = self;
+        let Context { conns, arena, now, slots, walk, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
         let bytes = arena.slice(*segment);
         let length = bytes.len();

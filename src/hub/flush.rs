@@ -8,7 +8,7 @@ use crate::conn::{Flags, Phase};
 
 use super::dirty::Urgency;
 use super::pressure::is_pressed;
-use super::{ConnId, Hub};
+use super::{ConnId, Context};
 
 /// What the caller has to do after bytes were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +90,10 @@ impl<'a> Pending<'a> {
     }
 }
 
-impl Hub {
+impl Context {
     /// The next connection that has something to write. Each is handed out
     /// once until more is queued.
-    pub fn pop_dirty(&mut self) -> Option<ConnId> {
+    pub(super) fn pop_dirty(&mut self) -> Option<ConnId> {
         self.settle_walk();
         self.next_dirty()
     }
@@ -116,7 +116,11 @@ impl Hub {
     /// [`Hub::failed`] in one, for all the writes of a server. Returns early
     /// when the caller has to do something for a connection; `None` when nothing
     /// more is to be written or the budget is spent.
-    pub fn write<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
+    pub(super) fn write<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        budget: &mut u32,
+    ) -> Option<(ConnId, Wrote)> {
         while *budget > 0 {
             let wrote = match self.write_plain(sink, budget) {
                 None if *budget > 0 => self.write_any(sink, budget)?,
@@ -144,7 +148,7 @@ impl Hub {
     fn write_plain<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
         const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
         const DIRTY: u16 = Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
-        let Hub { conns, dirty, arena, now, stats, .. } = self;
+        let Context { conns, dirty, arena, now, stats, .. } = self;
         let queue = dirty.only_queue().filter(|_| self.pressed == 0)?;
         let most = *budget;
         let (mut released, mut length) = (0, 0);
@@ -240,7 +244,7 @@ impl Hub {
 
     /// Whether [`Hub::pop_dirty`] may have something to give.
     pub fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty() || self.walk.is_some()
+        !self.dirty.is_empty() || self.walk.is_some() || !self.parting.is_empty()
     }
 
     /// What a connection has to write; `None` when it is gone or has nothing.
@@ -257,7 +261,7 @@ impl Hub {
     /// `written` bytes of what was pending were written. If that was less than
     /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
     /// pending than was offered, it is handed out again after the turn's end.
-    pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
+    pub(super) fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         // It may have been part of what was pending.
         self.settle_walk();
         self.note_sent(conn, written)
@@ -289,7 +293,7 @@ impl Hub {
 
     /// The connection's socket takes nothing more for now: it is not handed
     /// out again before [`Hub::writable`].
-    pub fn blocked(&mut self, conn: ConnId) {
+    pub(super) fn blocked(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.phase != Phase::Ended
@@ -309,7 +313,7 @@ impl Hub {
 
     /// The connection's socket takes bytes again. Harmless for one that was not
     /// blocked.
-    pub fn writable(&mut self, conn: ConnId) {
+    pub(super) fn writable(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.flags.has(Flags::BLOCKED)
@@ -341,7 +345,7 @@ impl Hub {
             }
             Phase::Head => {
                 // Not an answer: a 100 that has a body sent.
-                if record.flags.has(Flags::ANSWERING) {
+                if record.flags.has(Flags::ANSWERING) && !self.is_awaited(conn.index) {
                     self.answered(conn);
                 }
                 Sent::Nothing
@@ -354,7 +358,7 @@ impl Hub {
                 self.end_closing(conn.index);
                 Sent::Nothing
             }
-            Phase::Held | Phase::Draining | Phase::Ended => Sent::Nothing,
+            Phase::Held | Phase::Parting | Phase::Draining | Phase::Ended => Sent::Nothing,
         }
     }
 }

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use crate::conn::Details;
 
-use super::{ConnId, Hub};
+use super::{ConnId, Context};
 
 /// The most groups one connection can be in.
 pub const MAX_GROUPS: usize = 64;
@@ -86,7 +86,7 @@ impl Groups {
     }
 }
 
-impl Hub {
+impl Context {
     /// Puts an open connection into a group, which is made if need be.
     /// Returns false when it was in it already. It leaves by itself when it is
     /// gone; while it is parked it stays in and gets nothing.
@@ -127,6 +127,13 @@ impl Hub {
         let (key, position) = details.groups.swap_remove(at);
         self.remove_member(key, position);
         true
+    }
+
+    /// The connections in a group, in no order, those included that get nothing from it because
+    /// they are parked or closing.
+    pub fn members(&self, group: &str) -> impl Iterator<Item = ConnId> {
+        let members = self.groups.members(group).unwrap_or_default();
+        members.iter().filter_map(|index| self.id_at(*index as usize))
     }
 
     /// How many connections are in a group, those included that get nothing

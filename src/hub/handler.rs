@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
-use super::{ConnId, Hub, Traced};
+use super::{ConnId, Context, Traced};
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
@@ -15,108 +15,168 @@ use crate::conn::upgrade::UpgradeState;
 
 /// The application: decides who may connect and what a message means.
 ///
-/// Every callback gets the [`Hub`] to send through. Nothing is written inside
-/// a callback and no callback runs inside another: sending queues bytes that
-/// leave at the end of the turn. Callbacks run on the loop's thread and must
-/// not block. In any of them any connection may be sent to, closed, or put into
-/// a group; what runs the hub (`receive`, `tick`, `reap` and the like) must not
-/// be called.
+/// Every callback gets the [`Context`] to send through. Nothing is written inside a callback and
+/// no callback runs inside another one: sending queues bytes, which leave at the end of the
+/// turn. Callbacks run on the loop's thread and must not block. In each of them any connection
+/// may be sent to, closed, or put into a group.
+///
+/// A handler keeps a [`Session`](Handler::Session) of each connection. It is made in
+/// [`on_upgrade`](Handler::on_upgrade), handed to every callback about that connection, and
+/// given back exactly once: to [`on_close`](Handler::on_close), or, when the connection never
+/// opened, to [`on_turned_away`](Handler::on_turned_away).
 ///
 /// ```
-/// use longlink::{Accept, ConnId, Handler, Hub, Message, Reject, Response, Upgrade};
+/// use longlink::{Accept, ConnId, Context, Handler, Message, Reject, Response, Upgrade};
 ///
-/// /// What one says in a room all in it hear.
+/// /// Everyone in a room hears what is said there.
 /// struct Rooms;
 ///
 /// impl Handler for Rooms {
+///     /// The name of the room that the connection is in.
+///     type Session = String;
+///     type Event = ();
+///
 ///     fn on_upgrade(
 ///         &mut self,
-///         _: &mut Hub,
+///         _: &mut Context,
 ///         _: ConnId,
 ///         upgrade: Upgrade<'_>,
-///     ) -> Result<Accept, Reject> {
+///     ) -> Result<Accept<String>, Reject> {
 ///         match upgrade.path().strip_prefix("/room/") {
-///             Some(room) if !room.is_empty() => Ok(Accept::anonymous().device(room)),
+///             Some(room) if !room.is_empty() => Ok(Accept::anonymous().session(room.to_owned())),
 ///             _ => Err(Reject(Response::text(404, "no such room"))),
 ///         }
 ///     }
 ///
-///     fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
-///         let room = hub.device(conn).unwrap_or_default().to_owned();
-///         if let Err(error) = hub.join(conn, &room) {
-///             hub.close(conn, 1008, &error.to_string());
+///     fn on_open(&mut self, cx: &mut Context, conn: ConnId, room: &mut String) {
+///         if let Err(error) = cx.join(conn, room) {
+///             cx.close(conn, 1008, &error.to_string());
 ///         }
 ///     }
 ///
-///     fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
-///         let room = hub.device(conn).unwrap_or_default().to_owned();
+///     fn on_message(
+///         &mut self,
+///         cx: &mut Context,
+///         _: ConnId,
+///         room: &mut String,
+///         message: Message<'_>,
+///     ) {
 ///         if let Message::Text(text) = message {
-///             hub.send_to_group(&room, text);
+///             cx.send_to_group(room, text);
 ///         }
 ///     }
 /// }
 /// ```
 pub trait Handler {
-    /// A valid WebSocket handshake has arrived. Return who it is, or the
-    /// answer that refuses it. An accepted one can still get 503, when the
-    /// server is full or going down or the user has too many connections, so
-    /// effects belong in [`Handler::on_open`]. Peer and loopback can be looked
-    /// up; nothing can be sent yet.
+    /// What the handler keeps of each connection. `()` for nothing, which takes no memory.
+    type Session;
+
+    /// What other threads, and other parts of a host, tell the handler: see
+    /// [`on_event`](Handler::on_event). `()` for nothing.
+    type Event;
+
+    /// A valid WebSocket handshake has arrived. Return who it is, with the session of the
+    /// connection, or the answer that refuses it. An accepted handshake can still be answered
+    /// with 503, when the server is full or going down or the user has too many connections: then
+    /// the session is given to [`on_turned_away`](Handler::on_turned_away). The peer can be
+    /// looked up; nothing can be sent yet.
     fn on_upgrade(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         conn: ConnId,
         upgrade: Upgrade<'_>,
-    ) -> Result<Accept, Reject>;
+    ) -> Result<Accept<Self::Session>, Reject>;
 
-    /// A request that is not a valid handshake, of any method. By default it is
-    /// told how to become one: 426, or 400 for a bad key. A body is only read when
-    /// that is [asked for](Reply::Read); else the request is answered and its
-    /// connection closed. The body of an answer to `HEAD` is left out.
-    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
-        let _ = (hub, conn);
+    /// The handler has accepted a handshake, and the server has refused it all the same with
+    /// 503. The session is given back. By default it is dropped.
+    fn on_turned_away(&mut self, cx: &mut Context, session: Self::Session) {
+        let _ = (cx, session);
+    }
+
+    /// A request that is not a valid handshake, of any method. By default the client is told how
+    /// to become one: 426, or 400 for a bad key. A body is only read when that is
+    /// [asked for](Reply::Read); else the request is answered and its connection closed. The body
+    /// of an answer to `HEAD` is left out.
+    fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
+        let _ = (cx, conn);
         Reply::Now(request.upgrade_required())
     }
 
-    /// A request is refused before it could be handed over, and its connection closed:
-    /// it is malformed or too long, or its body is. What it is to be told: by default
-    /// why, in a line of text. What is returned here counts as refused, whatever it is.
-    fn on_refused(&mut self, hub: &mut Hub, conn: ConnId, refused: Refused<'_>) -> Response {
-        let _ = (hub, conn);
+    /// A request is refused before it could be handed over, and its connection is closed: the
+    /// request is malformed or too long, or its body is. Return what the client is told; by
+    /// default that is the reason, in a line of text. Whatever is returned counts as refused.
+    fn on_refused(&mut self, cx: &mut Context, conn: ConnId, refused: Refused<'_>) -> Response {
+        let _ = (cx, conn);
         Response::text(refused.status, refused.why)
     }
 
-    /// The connection is open; its user and device can be looked up. What is
-    /// sent here follows the handshake's answer.
-    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
-        let _ = (hub, conn);
+    /// The connection is open; its user and device can be looked up. What is sent here follows
+    /// the handshake's answer.
+    fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Self::Session) {
+        let _ = (cx, conn, session);
     }
 
-    /// A whole message has arrived. It borrows the read buffer: copy what is to
-    /// be kept.
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>);
+    /// A whole message has arrived. The message borrows the read buffer: copy what is to be kept.
+    fn on_message(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: &mut Self::Session,
+        message: Message<'_>,
+    );
 
-    /// Everything queued for a connection whose socket had blocked is written:
-    /// more may be sent in bulk. Called in the turn after.
-    fn on_drain(&mut self, hub: &mut Hub, conn: ConnId) {
-        let _ = (hub, conn);
+    /// Everything that was queued for a connection whose socket had blocked is written: more may
+    /// be sent in bulk. Called in the turn after.
+    fn on_drain(&mut self, cx: &mut Context, conn: ConnId, session: &mut Self::Session) {
+        let _ = (cx, conn, session);
     }
 
-    /// What connections of [traced](Hub::trace) users did, in its order, and how much more
-    /// has happened than was kept. Called once a turn, and before each `on_close` of such a
+    /// The server is about to close an open connection with a close frame, for `reason`: it goes
+    /// down, the connection was idle, a newer one has taken its place, or the handler itself has
+    /// [closed](Context::close) it. What is sent to `conn` here is written before the close
+    /// frame. Not called when the peer closes, when the socket fails, or when the connection is
+    /// [aborted](Context::abort).
+    fn on_closing(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: &mut Self::Session,
+        reason: &CloseReason,
+    ) {
+        let _ = (cx, conn, session, reason);
+    }
+
+    /// What connections of [traced](Context::trace) users did, in its order, and how many more
+    /// events there were than are kept. Called once a turn, and before each `on_close` of such a
     /// connection. What the handler does to traced users in here is told in the next call:
     /// answering every event without end would keep the loop busy without end.
-    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
-        let _ = (hub, events, missed);
+    fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
+        let _ = (cx, events, missed);
     }
 
-    /// The connection is gone, exactly once for every `on_open`. Its user,
-    /// device and peer still answer; sending to it does nothing.
-    /// [`Hub::is_online`] tells whether its user has another one. A connection
-    /// that was closed politely is gone when its peer has ended its side, at
-    /// the latest after `close_timeout`.
-    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
-        let _ = (hub, conn, reason);
+    /// A timer that was [set](Context::set_timer) is due, and no longer set.
+    fn on_timer(&mut self, cx: &mut Context, key: u32) {
+        let _ = (cx, key);
+    }
+
+    /// Something that another thread, or another part of the host, has
+    /// [sent](crate::Sender::send) into the loop.
+    fn on_event(&mut self, cx: &mut Context, event: Self::Event) {
+        let _ = (cx, event);
+    }
+
+    /// The connection is gone, exactly once for every `on_open`. Its user, device and peer still
+    /// answer; sending to it does nothing. [`Context::is_online`] tells whether its user has
+    /// another one. A connection that was closed politely is gone when its peer has ended its
+    /// side, at the latest after `close_timeout`.
+    fn on_close(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: Self::Session,
+        reason: &CloseReason,
+    ) {
+        let _ = (cx, conn, session, reason);
     }
 }
 
@@ -149,26 +209,26 @@ impl Request<'_> {
     }
 }
 
-/// Lets a handshake in.
+/// Lets a handshake in, with the session of its connection.
 ///
 /// ```
 /// use longlink::Accept;
 ///
-/// let accept = Accept::user("alice").device("phone").protocol(Some("chat"));
+/// let accept = Accept::user("alice").device("phone").protocol(Some("chat")).session(7);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accept {
+pub struct Accept<S = ()> {
     pub(crate) user: CompactString,
     pub(crate) device: CompactString,
     pub(crate) protocol: Option<String>,
     pub(crate) writes_are_life: bool,
     pub(crate) until: Option<Instant>,
     pub(crate) aside: bool,
+    pub(crate) session: S,
 }
 
 impl Accept {
-    /// A connection of no user: it gets what goes to everyone and what is sent
-    /// to its id.
+    /// A connection of no user: it gets what goes to everyone and what is sent to its id.
     pub fn anonymous() -> Self {
         Self::default()
     }
@@ -180,10 +240,18 @@ impl Accept {
     }
 
     /// A connection of this user, of the default device. An empty id means
-    /// [anonymous](Accept::anonymous). The newest connection of a user and
-    /// device gets what is sent to the user; the one it replaces is parked.
+    /// [anonymous](Accept::anonymous). The newest connection of a user and device gets what is
+    /// sent to the user; the one that it replaces is parked.
     pub fn user(id: &str) -> Self {
         Accept { user: id.into(), ..Self::default() }
+    }
+}
+
+impl<S> Accept<S> {
+    /// Gives the connection a session, in place of the one that it had.
+    pub fn session<T>(self, session: T) -> Accept<T> {
+        let Accept { user, device, protocol, writes_are_life, until, aside, session: _ } = self;
+        Accept { user, device, protocol, writes_are_life, until, aside, session }
     }
 
     /// Names the user's device; empty is the default device. At most
@@ -200,16 +268,15 @@ impl Accept {
         self
     }
 
-    /// When the right to be connected ends: the connection is then closed with
-    /// code 4501, at most a second later. `None` is never.
+    /// When the right to be connected ends: the connection is then closed with code 4501, at most
+    /// a second later. `None` is never.
     pub fn until(mut self, at: Option<Instant>) -> Self {
         self.until = at;
         self
     }
 
-    /// Until the client has answered a WebSocket ping, a message wholly
-    /// written to its socket counts as a sign of life, for clients that may
-    /// not answer pings at all.
+    /// Until the client has answered a WebSocket ping, a message that was wholly written to its
+    /// socket counts as a sign of life, for clients that may not answer pings at all.
     pub fn writes_are_life(mut self, yes: bool) -> Self {
         self.writes_are_life = yes;
         self
@@ -233,6 +300,11 @@ impl From<Response> for Reject {
 pub enum Reply {
     /// With this, now.
     Now(Response),
+    /// Later, by [`Context::respond_to`]: from another callback, such as
+    /// [`Handler::on_event`] when a worker thread has found the answer. Until then the next
+    /// request of the connection waits. After
+    /// [`message_timeout`](crate::Config::message_timeout) the client is told 503.
+    Later,
     /// When its body has been read: [`Handler::on_request`] is called again then, with
     /// all of the request and its [body](Request::body). One that is longer than
     /// `at_most` bytes is refused with 413, one that is not as HTTP has it with 400, and

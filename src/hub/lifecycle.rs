@@ -12,7 +12,7 @@ use crate::conn::{Connection, Details, Flags, Peer, Phase};
 use super::addresses::Verdict;
 use super::pressure::is_pressed;
 use super::trace::Happened;
-use super::{ConnId, Handler, Hub};
+use super::{App, ConnId, Context, Handler};
 
 /// How many connections above `max_connections` are accepted to be told that
 /// the server is full.
@@ -40,10 +40,10 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-impl Hub {
+impl Context {
     /// Whether another connection can be taken in: there are fewer than
     /// `max_connections` + [`SURPLUS`].
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.conns.len() < self.config.max_connections + SURPLUS
     }
 
@@ -53,7 +53,12 @@ impl Hub {
     ///
     /// # Errors
     /// When there is no room even for that.
-    pub fn open(&mut self, peer: Peer, loopback: bool, now: Instant) -> Result<ConnId, OpenError> {
+    pub(super) fn open(
+        &mut self,
+        peer: Peer,
+        loopback: bool,
+        now: Instant,
+    ) -> Result<ConnId, OpenError> {
         self.set_now(now);
         if !self.has_room() {
             return Err(OpenError::Full);
@@ -134,7 +139,7 @@ impl Hub {
     /// Begins to go down: every open connection is closed with code 1001, new
     /// handshakes get 503. It does not know of listeners: with a driver call
     /// [`Driver::shutdown`](crate::Driver::shutdown).
-    pub fn shutdown(&mut self) {
+    pub(super) fn shutdown(&mut self) {
         if !self.draining {
             self.draining = true;
             self.drained_by = self.now.saturating_add(self.timeouts.close);
@@ -158,7 +163,10 @@ impl Hub {
     /// answer that is not written, or the one to a request that waits here.
     fn misses_something(&self, index: u32) -> bool {
         let conn = &self.conns[index as usize];
-        conn.phase != Phase::Head || !conn.out.is_empty() || conn.flags.has(Flags::PAUSED)
+        conn.phase != Phase::Head
+            || !conn.out.is_empty()
+            || conn.flags.has(Flags::PAUSED)
+            || self.is_awaited(index)
     }
 
     /// Whether [`Hub::shutdown`] was called.
@@ -173,6 +181,43 @@ impl Hub {
             && !self.conns.iter().any(|(index, _)| self.misses_something(index as u32))
     }
 
+    /// Lets the application say a last word on each connection that the server is about to close,
+    /// and queues the close frames.
+    #[inline(always)]
+    pub(super) fn say_last_words<H: Handler>(&mut self, app: &mut App<H>) {
+        if !self.parting.is_empty() {
+            self.part(app);
+        }
+    }
+
+    #[cold]
+    fn part<H: Handler>(&mut self, app: &mut App<H>) {
+        while let Some(conn) = self.parting.pop() {
+            let Some(reason) = self.parting_reason(conn) else { continue };
+            self.speaking = Some(conn);
+            app.on_closing(self, conn, &reason);
+            self.speaking = None;
+            let Some((code, text)) = reason.wire() else { continue };
+            // The application may have dropped it.
+            if self.parting_reason(conn).is_some() {
+                self.go_to(conn.index, Phase::FlushThenDrain);
+                self.queue_control(conn.index, CLOSE, &close_payload(code, text));
+            }
+        }
+    }
+
+    /// Whether the server closes a connection and its close frame is not queued yet: the
+    /// application has a last word first, at the latest before the next writes.
+    pub fn is_parting(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|record| record.phase == Phase::Parting)
+    }
+
+    /// Why a connection is closed on which the application has a last word.
+    fn parting_reason(&self, conn: ConnId) -> Option<CloseReason> {
+        let record = self.resolve(conn).filter(|record| record.phase == Phase::Parting)?;
+        record.details.as_ref()?.reason.clone()
+    }
+
     /// Starts a close of the server's own for `reason`.
     pub(super) fn close_with(&mut self, index: u32, reason: CloseReason) {
         match self.conns[index as usize].phase {
@@ -184,10 +229,12 @@ impl Hub {
             Phase::Head | Phase::Held => return self.end(index, reason),
             _ => return,
         }
-        let Some((code, text)) = reason.wire() else { return self.end(index, reason) };
-        let payload = close_payload(code, text);
-        self.start_closing(index, Phase::FlushThenDrain, reason);
-        self.queue_control(index, CLOSE, &payload);
+        if reason.wire().is_none() {
+            return self.end(index, reason);
+        }
+        self.start_closing(index, Phase::Parting, reason);
+        let serial = self.conns[index as usize].serial;
+        self.parting.push(ConnId { index, serial });
     }
 
     /// Answers the peer's close frame (RFC 6455, section 5.5.1).
@@ -203,7 +250,7 @@ impl Hub {
     /// A trusted proxy has said for whom it has connected. The connection counts
     /// for that address from now on; when too many come from there, it is only
     /// answered with 503. For whoever runs the hub.
-    pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
+    pub(super) fn set_peer(&mut self, conn: ConnId, peer: Peer) {
         let Some(record) = self.resolve_mut(conn) else { return };
         let before = std::mem::replace(&mut record.peer, peer);
         if before == peer {
@@ -226,7 +273,7 @@ impl Hub {
     }
 
     /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
-    pub fn set_listener(&mut self, conn: ConnId, tag: u8) {
+    pub(super) fn set_listener(&mut self, conn: ConnId, tag: u8) {
         if let Some(record) = self.resolve_mut(conn) {
             record.listener = tag;
         }
@@ -235,7 +282,7 @@ impl Hub {
     /// The peer has ended its side of the stream: a read gave nothing. What is
     /// queued for it is still written. For whoever runs the hub, as are:
     /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].
-    pub fn input_ended(&mut self, conn: ConnId) {
+    pub(super) fn input_ended(&mut self, conn: ConnId) {
         self.settle_walk();
         let Some(record) = self.resolve_mut(conn) else { return };
         record.flags.set(Flags::EOF);
@@ -250,17 +297,17 @@ impl Hub {
             // Requests that arrived before the end are still answered.
             Phase::Head if record.flags.has(Flags::ANSWERING | Flags::PAUSED) => {}
             Phase::Head => self.end(conn.index, CloseReason::Eof),
-            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Ended => {}
+            Phase::Parting | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Ended => {}
             Phase::Draining => self.end_closing(conn.index),
         }
     }
 
     /// The socket failed: the connection ends, without a word. For whoever runs
     /// the hub.
-    pub fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
+    pub(super) fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
         let Some(record) = self.resolve(conn) else { return };
         match record.phase {
-            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
+            Phase::Parting | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
                 self.end_closing(conn.index);
             }
             _ => self.end(conn.index, CloseReason::Io(error.kind())),
@@ -323,7 +370,7 @@ impl Hub {
 
     /// Frees one connection that has ended and returns its id, after
     /// `on_close`; the caller then closes its socket. Call until `None`.
-    pub fn reap<H: Handler>(&mut self, handler: &mut H) -> Option<ConnId> {
+    pub(super) fn reap<H: Handler>(&mut self, app: &mut App<H>) -> Option<ConnId> {
         let Some(index) = self.ended.pop() else {
             // What was queued in `on_close` for connections that ended as well.
             self.arena.end_turn();
@@ -341,10 +388,10 @@ impl Hub {
                 self.note(index, Happened::Closed { reason: reason.clone() });
                 // Nothing was noted of one that stands aside, or is traced no longer.
                 if self.traces.has_events() {
-                    self.tell_all_traced(handler);
+                    self.tell_all_traced(app);
                 }
             }
-            handler.on_close(self, id, &reason);
+            app.on_close(self, id, &reason);
         }
         self.leave_all(index);
         let conn = self.conns.remove(index as usize);
@@ -357,7 +404,7 @@ impl Hub {
     /// Ends the turn's writing: makes room when `max_buffered` is passed, and
     /// gives back what was written. Call after the writes, before
     /// [`Hub::reap`].
-    pub fn end_turn(&mut self) {
+    pub(super) fn end_turn(&mut self) {
         self.dirty.end_turn(&mut self.conns);
         // First: what was written in this turn is held no longer.
         self.arena.end_turn();

@@ -1,19 +1,21 @@
-//! The hub: all connections, users and groups; what has to be written and what
-//! has ended; when each is due.
+//! The hub: all connections, users and groups; what has to be written and what has ended; when each
+//! is due.
 //!
-//! Pure: no sockets and no clock. Bytes and the time come in as arguments,
-//! bytes to write and connections to free are taken out. The driver runs it
-//! over sockets; a simulator runs it over nothing.
+//! Pure: there are no sockets and no clock. Bytes and the time come in as arguments, and bytes to
+//! write and connections to free are taken out. A driver runs the hub over sockets; a simulator
+//! runs it over nothing.
 //!
-//! The fields are split along their borrows: `conns`, `arena`, `dirty` and the
-//! rest are siblings, so a fan-out can walk one while it fills the others.
+//! A [`Hub`] belongs to whoever runs the loop. It holds the application and, beside it, the
+//! [`Context`], which is all that a callback gets: so a callback cannot run the hub.
 
 mod addresses;
+mod app;
 mod bind;
 mod body;
 mod check;
 mod column;
 mod config;
+mod context;
 mod dirty;
 mod fan_out;
 mod flush;
@@ -34,18 +36,16 @@ mod trace;
 mod users;
 mod wait;
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use slab::Slab;
+use crate::conn::Peer;
 
-use crate::conn::arena::Arena;
-use crate::conn::date::Date;
-use crate::conn::{Connection, Flags, Peer, Phase};
-use crate::wheel::Wheel;
+use app::App;
+use context::Timeouts;
 
 pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
+pub use context::Context;
 pub use flush::{Pending, Sent, Sink, Wrote};
 pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
@@ -77,36 +77,14 @@ impl ConnId {
     }
 }
 
-/// Timeouts in milliseconds; `u64::MAX` for never.
-#[derive(Clone, Copy, Debug)]
-struct Timeouts {
-    handshake: u64,
-    message: u64,
-    ping: u64,
-    idle: u64,
-    close: u64,
-    keep_alive: u64,
-    keep_known: u64,
-    /// 0 for at once.
-    reject: u64,
-}
-
-/// All connections and what is known of them: no sockets and no clock.
+/// All connections, the application, and what is known of each connection.
 ///
-/// **A handler, or a host between turns,** sends
-/// ([`send_text`](Hub::send_text), [`send_to_user`](Hub::send_to_user),
-/// [`send_to_group`](Hub::send_to_group), [`broadcast`](Hub::broadcast)), closes
-/// ([`close`](Hub::close), [`abort`](Hub::abort)), groups ([`join`](Hub::join),
-/// [`leave`](Hub::leave)) and looks things up. Sending only queues bytes.
-///
-/// **Whoever runs it,** a [`Driver`](crate::Driver) or a simulator, alone calls
-/// the rest. In one turn: [`open`](Hub::open) and [`receive`](Hub::receive) for
-/// what has come; [`tick`](Hub::tick); [`pop_overdue`](Hub::pop_overdue) and
-/// [`judge`](Hub::judge) for those whose time is over; [`pop_dirty`](Hub::pop_dirty),
-/// [`pending`](Hub::pending) and [`sent`](Hub::sent) for what is to be written,
-/// or [`write`](Hub::write), which is all of them and what a server does;
-/// [`end_turn`](Hub::end_turn); [`reap`](Hub::reap) until it returns `None`.
-/// Never from inside a callback.
+/// Whoever runs the hub, a [`Driver`](crate::Driver) or a simulator, calls in one turn:
+/// [`open`](Hub::open) and [`receive`](Hub::receive) for what has come; [`tick`](Hub::tick);
+/// [`pop_overdue`](Hub::pop_overdue) and [`judge`](Hub::judge) for those whose time is over;
+/// [`write`](Hub::write) until there is nothing to write; [`end_turn`](Hub::end_turn);
+/// [`reap`](Hub::reap) until it returns `None`. Between turns the application's
+/// [`Context`] can be used, to which a hub dereferences.
 ///
 /// ```
 /// use std::time::Instant;
@@ -114,300 +92,251 @@ struct Timeouts {
 /// use longlink::{Config, Hub, Peer, Relay, RelayConfig};
 ///
 /// let now = Instant::now();
-/// let mut hub = Hub::new(Config::default(), now);
-/// let mut relay = Relay::new(RelayConfig::default());
+/// let mut hub = Hub::new(Config::default(), Relay::new(RelayConfig::default()), now);
 /// let conn = hub.open(Peer::UNKNOWN, true, now).unwrap();
-/// hub.receive(&mut relay, conn, &mut b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), now);
-/// hub.tick(&mut relay, now);
+/// hub.receive(conn, &mut b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), now);
+/// hub.tick(now);
 /// assert_eq!(hub.pop_dirty(), Some(conn));
 /// let answer = hub.pending(conn).unwrap().single().unwrap();
 /// assert!(answer.starts_with(b"HTTP/1.1 404 "));
 /// ```
 #[derive(Debug)]
-pub struct Hub {
-    config: Config,
-    timeouts: Timeouts,
-    /// What time 0 of the hub is.
-    origin: Instant,
-    /// The time of the current turn, as it was given and in milliseconds.
-    turn: Instant,
-    now: u64,
-    conns: Slab<Connection>,
-    next_serial: u32,
-    slots: slots::Slots,
-    /// How many connections get what is sent to everyone.
-    active: u32,
-    /// How many wait for their sockets to take more.
-    blocked: u32,
-    users: users::Users,
-    groups: groups::Groups,
-    addresses: addresses::Addresses,
-    pace: pace::Pace,
-    census: phases::Census,
-    wheel: Wheel,
-    /// When the right to be connected ends, in seconds; 0 for never. Set when a
-    /// connection opens.
-    ends: column::Column<u32>,
-    arena: Arena,
-    dirty: dirty::Dirty,
-    /// A broadcast on its way.
-    walk: Option<fan_out::Walk>,
-    traces: trace::Traces,
-    /// What answers say of the date; `None` while nobody has told.
-    date: Option<Date>,
-    /// Where an HTTP answer is put together.
-    answer: Vec<u8>,
-    /// To be freed at the end of the turn.
-    ended: Vec<u32>,
-    /// Paused for lack of work budget; parsed first next turn.
-    paused: VecDeque<ConnId>,
-    /// May be read again, and the driver wanted to.
-    readable: Vec<u32>,
-    /// Wait for the next tick to have their deadline set.
-    untimed: Vec<ConnId>,
-    /// Their deadline has passed; they are judged when their sockets have been read.
-    overdue: Vec<Overdue>,
-    /// When the loop came back from its last absence, in milliseconds; 0 for never.
-    returned_at: u64,
-    /// To be told that their queue has drained.
-    drained: Vec<ConnId>,
-    /// What is left of the turn's work budget.
-    work: u32,
-    /// How many connections whose sockets take bytes have more than half of a
-    /// queue to write.
-    pressed: u32,
-    /// Bytes of partial messages and unparsed input.
-    inbound_bytes: usize,
-    draining: bool,
-    /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
-    drained_by: u64,
-    stats: Stats,
-    distributions: Distributions,
+pub struct Hub<H: Handler> {
+    context: Context,
+    app: App<H>,
 }
 
-impl Hub {
-    /// An empty hub whose time begins at `now`. Room for `max_connections` is
-    /// reserved. [Check](Config::check) the configuration before: it is not
-    /// done here.
-    pub fn new(config: Config, now: Instant) -> Self {
-        let millis = |timeout: Duration| match timeout {
-            Duration::ZERO => u64::MAX,
-            timeout => timeout.as_millis().clamp(1, u64::MAX as u128) as u64,
-        };
-        let timeouts = Timeouts {
-            handshake: millis(config.handshake_timeout),
-            message: millis(config.message_timeout),
-            ping: millis(config.ping_after),
-            idle: millis(config.idle_timeout),
-            close: config.close_timeout.as_millis() as u64,
-            keep_alive: millis(config.keep_alive_timeout),
-            keep_known: millis(config.keep_known_timeout),
-            reject: config.reject_delay.as_millis() as u64,
-        };
-        let most = config.max_connections + SURPLUS;
-        Hub {
-            timeouts,
-            origin: now,
-            turn: now,
-            now: 0,
-            conns: Slab::with_capacity(most),
-            next_serial: 0,
-            slots: slots::Slots::with_capacity(most),
-            active: 0,
-            blocked: 0,
-            users: users::Users::with_capacity(config.max_connections),
-            groups: groups::Groups::default(),
-            addresses: addresses::Addresses::new(
-                config.max_per_address,
-                config.trusted_proxies.clone(),
-            ),
-            pace: pace::Pace::new(&config),
-            census: phases::Census::default(),
-            wheel: Wheel::with_capacity(most),
-            ends: column::Column::default(),
-            arena: Arena::new(),
-            dirty: dirty::Dirty::default(),
-            walk: None,
-            traces: trace::Traces::default(),
-            date: None,
-            answer: Vec::new(),
-            ended: Vec::new(),
-            paused: VecDeque::new(),
-            readable: Vec::new(),
-            untimed: Vec::new(),
-            overdue: Vec::new(),
-            returned_at: 0,
-            drained: Vec::new(),
-            work: config.work_per_turn.div_ceil(2),
-            pressed: 0,
-            inbound_bytes: 0,
-            draining: false,
-            drained_by: u64::MAX,
-            stats: Stats::default(),
-            distributions: Distributions::default(),
-            config,
-        }
+impl<H: Handler> std::ops::Deref for Hub<H> {
+    type Target = Context;
+
+    #[inline(always)]
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl<H: Handler> std::ops::DerefMut for Hub<H> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+}
+
+impl<H: Handler> Hub<H> {
+    /// An empty hub whose time begins at `now`. Room for `max_connections` is reserved.
+    /// [Check](Config::check) the configuration before: it is not done here.
+    pub fn new(config: Config, handler: H, now: Instant) -> Self {
+        let slots = config.max_connections + SURPLUS;
+        Hub { context: Context::new(config, now), app: App::new(handler, slots) }
     }
 
-    /// The limits and timeouts it was made with.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.app.handler
     }
 
-    /// The time of the current turn, as it was last given to the hub.
-    pub fn now(&self) -> Instant {
-        self.turn
+    /// The context and the handler, to send between turns.
+    pub fn parts(&mut self) -> (&mut Context, &mut H) {
+        (&mut self.context, &mut self.app.handler)
+    }
+
+    /// The session of an open connection; `None` when it is not open.
+    pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
+        self.context.resolve(conn)?;
+        self.app.session(conn)
+    }
+
+    /// Handles bytes that have arrived from a peer. They are unmasked in place, so the buffer is
+    /// changed. Callbacks run from here.
+    #[inline]
+    pub fn receive(&mut self, conn: ConnId, bytes: &mut [u8], now: Instant) {
+        self.receive_for::<()>(conn, bytes, now);
+    }
+
+    /// Does the same, compiled once for each `Caller`. What is called from one place only becomes
+    /// part of it; as a call of its own it costs a heartbeat thirty instructions.
+    #[inline]
+    pub(crate) fn receive_for<Caller>(&mut self, conn: ConnId, bytes: &mut [u8], now: Instant) {
+        self.context.receive_for::<H, Caller>(&mut self.app, conn, bytes, now);
+        self.context.say_last_words(&mut self.app);
+    }
+
+    /// Does what is due: expires and pings connections, goes on parsing what a spent budget left
+    /// over, and renews the turn's budget. Call it once a turn, before writing. Callbacks run
+    /// from here.
+    pub fn tick(&mut self, now: Instant) {
+        self.context.tick(&mut self.app, now);
+        self.context.say_last_words(&mut self.app);
+    }
+
+    /// Hands the application an event. Callbacks run from here.
+    pub fn deliver(&mut self, event: H::Event, now: Instant) {
+        self.context.set_now(now);
+        self.app.on_event(&mut self.context, event);
+        self.context.say_last_words(&mut self.app);
+    }
+
+    /// Lets the application say a last word on each connection that the server is about to
+    /// close, and queues the close frames. [`Hub::write`] and [`Hub::pop_dirty`] do it first of
+    /// all; who wants to look at the queues before that calls it. Callbacks run from here.
+    pub fn say_last_words(&mut self) {
+        self.context.say_last_words(&mut self.app);
+    }
+
+    /// Writes to connections that have something to write, once each and `budget` of them at
+    /// most, and takes note of what became of it: [`Hub::pop_dirty`], [`Hub::pending`],
+    /// [`Hub::sent`], [`Hub::blocked`] and [`Hub::failed`] in one, for all the writes of a
+    /// server. Returns early when the caller has to do something for a connection; `None` when
+    /// nothing more is to be written or the budget is spent.
+    pub fn write<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
+        self.context.say_last_words(&mut self.app);
+        self.context.write(sink, budget)
+    }
+
+    /// The next connection that has something to write. Each is handed out once until more is
+    /// queued.
+    pub fn pop_dirty(&mut self) -> Option<ConnId> {
+        self.context.say_last_words(&mut self.app);
+        self.context.pop_dirty()
+    }
+
+    /// Frees one connection that has ended and returns its id, after `on_close`; the caller then
+    /// closes its socket. Call until `None`.
+    pub fn reap(&mut self) -> Option<ConnId> {
+        let freed = self.context.reap(&mut self.app);
+        self.context.say_last_words(&mut self.app);
+        freed
+    }
+
+    /// Takes in a connection that was accepted. `loopback` says that it came
+    /// in on a loopback address. Above `max_connections`, or above
+    /// `max_per_address`, it is only answered with 503.
+    ///
+    /// # Errors
+    /// When there is no room even for that.
+    pub fn open(&mut self, peer: Peer, loopback: bool, now: Instant) -> Result<ConnId, OpenError> {
+        self.context.open(peer, loopback, now)
+    }
+
+    /// Whether another connection can be taken in: there are fewer than
+    /// `max_connections` + [`SURPLUS`].
+    pub fn has_room(&self) -> bool {
+        self.context.has_room()
+    }
+
+    /// A trusted proxy has said for whom it has connected. The connection counts
+    /// for that address from now on; when too many come from there, it is only
+    /// answered with 503. For whoever runs the hub.
+    pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
+        self.context.set_peer(conn, peer);
+    }
+
+    /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
+    pub fn set_listener(&mut self, conn: ConnId, tag: u8) {
+        self.context.set_listener(conn, tag);
+    }
+
+    /// The peer has ended its side of the stream: a read gave nothing. What is
+    /// queued for it is still written. For whoever runs the hub, as are:
+    /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].
+    pub fn input_ended(&mut self, conn: ConnId) {
+        self.context.input_ended(conn);
+    }
+
+    /// The socket failed: the connection ends, without a word. For whoever runs
+    /// the hub.
+    pub fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
+        self.context.failed(conn, error);
+    }
+
+    /// Whether a connection's socket should be read now. When not, because its
+    /// turn's budget is spent or an answer is on its way,
+    /// [`Hub::pop_readable`] returns it as soon as it should.
+    pub fn may_read(&mut self, conn: ConnId) -> bool {
+        self.context.may_read(conn)
+    }
+
+    /// A connection that [`Hub::may_read`] held back and that may be read now.
+    pub fn pop_readable(&mut self) -> Option<ConnId> {
+        self.context.pop_readable()
+    }
+
+    /// Whether the turn's work budget is spent: reading more would only copy.
+    pub fn is_exhausted(&self) -> bool {
+        self.context.is_exhausted()
+    }
+
+    /// When [`Hub::tick`] has to be called next at the latest. Early calls are
+    /// harmless. `None` when nothing will ever be due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.context.next_deadline()
+    }
+
+    /// `written` bytes of what was pending were written. If that was less than
+    /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
+    /// pending than was offered, it is handed out again after the turn's end.
+    pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
+        self.context.sent(conn, written)
+    }
+
+    /// The connection's socket takes nothing more for now: it is not handed
+    /// out again before [`Hub::writable`].
+    pub fn blocked(&mut self, conn: ConnId) {
+        self.context.blocked(conn);
+    }
+
+    /// The connection's socket takes bytes again. Harmless for one that was not
+    /// blocked.
+    pub fn writable(&mut self, conn: ConnId) {
+        self.context.writable(conn);
+    }
+
+    /// Ends the turn's writing. Whose socket has blocked waits for it, not for
+    /// the next turn.
+    pub fn end_turn(&mut self) {
+        self.context.end_turn();
+        self.context.say_last_words(&mut self.app);
+    }
+
+    /// Begins to go down: every open connection is closed with code 1001, new
+    /// handshakes get 503. It does not know of listeners: with a driver call
+    /// [`Driver::shutdown`](crate::Driver::shutdown).
+    pub fn shutdown(&mut self) {
+        self.context.shutdown();
+    }
+
+    pub(crate) fn note_turn(&mut self, took: std::time::Duration) {
+        self.context.note_turn(took);
+    }
+
+    /// A connection whose deadline has passed. Before anything is done to it, hand over
+    /// what waits in its socket: call [`Hub::receive`] for what can be read,
+    /// [`Hub::input_ended`] for the end of the stream, and write what is pending if the
+    /// socket takes bytes again. Then call [`Hub::judge`]. Whoever runs the hub does this
+    /// after each [`Hub::tick`] until it returns `None`: without it nobody is ever silent
+    /// or late.
+    pub fn pop_overdue(&mut self) -> Option<Overdue> {
+        self.context.pop_overdue()
+    }
+
+    /// Ends a connection whose deadline has passed, unless what was handed over since
+    /// [`Hub::pop_overdue`] has given it a new one. `all_read` is false when its socket
+    /// has more to read, which [`Hub::may_read`] would allow: then it is looked at again a
+    /// moment later. Callbacks run from here.
+    pub fn judge(&mut self, overdue: Overdue, all_read: bool) {
+        self.context.judge(&mut self.app, overdue, all_read);
+        self.context.say_last_words(&mut self.app);
     }
 
     /// Tells the date, which every HTTP answer says from then on (RFC 9110, section 6.6.1). The
     /// hub has no clock: whoever has one tells it again when a second has passed, as
     /// [`Server`](crate::Server) does. Without it answers have no `Date`.
     pub fn set_date(&mut self, now: SystemTime) {
-        self.date = Date::of(now);
+        self.context.set_date(now);
     }
 
-    /// How many connections are held, in any phase: also those that are shaking
-    /// hands, asking for pages, or closing.
-    pub fn connections(&self) -> usize {
-        self.conns.len()
-    }
-
-    /// How many users have at least one open connection.
-    pub fn online(&self) -> usize {
-        self.users.len()
-    }
-
-    /// Some of the users who are online, at most `most` and in no order that says anything,
-    /// and where the next page begins: `None` after the last one. The first begins at 0. Who
-    /// is online throughout is in exactly one page, whoever comes and goes meanwhile.
-    pub fn users(&self, from: u64, most: usize) -> (Vec<&str>, Option<u64>) {
-        self.users.page(from, most, &self.conns)
-    }
-
-    /// Running totals.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// How large what happens is: turns, delays, fan-outs.
-    pub fn distributions(&self) -> &Distributions {
-        &self.distributions
-    }
-
-    /// A turn has taken so long.
-    pub(crate) fn note_turn(&mut self, took: Duration) {
-        self.distributions.turns.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    /// How long the hub has existed, by the time of the current turn.
-    pub fn uptime(&self) -> Duration {
-        self.turn.saturating_duration_since(self.origin)
-    }
-
-    /// How many connections wait for their peers to read.
-    pub fn waiting_for_peers(&self) -> usize {
-        self.blocked as usize
-    }
-
-    /// How many groups have at least one connection.
-    pub fn groups(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// Bytes of partial messages and of input that waits for its turn, a part of
-    /// [`Hub::buffered`].
-    pub fn buffered_input(&self) -> usize {
-        self.inbound_bytes
-    }
-
-    /// Bytes in all queues and partial messages, shared encodings once: what
-    /// `max_buffered` limits.
-    pub fn buffered(&self) -> usize {
-        self.arena.held() + self.inbound_bytes
-    }
-
-    /// The user of a connection, empty for an anonymous one. Also answers
-    /// inside `on_close`. `None` when the connection is gone.
-    pub fn user(&self, conn: ConnId) -> Option<&str> {
-        self.resolve(conn).map(|conn| conn.user.as_str())
-    }
-
-    /// The device of a connection, usually empty.
-    pub fn device(&self, conn: ConnId) -> Option<&str> {
-        self.resolve(conn).map(Connection::device)
-    }
-
-    /// Where a connection comes from: behind a [trusted
-    /// proxy](Config::trusted_proxies) its client, from the handshake on.
-    pub fn peer(&self, conn: ConnId) -> Option<Peer> {
-        self.resolve(conn).map(|conn| conn.peer)
-    }
-
-    /// How many handshakes from a connection's address were refused lately, none
-    /// of them more than a minute after the one before. All of loopback, and
-    /// Unix sockets, are one address.
-    pub fn refusals(&self, conn: ConnId) -> u32 {
-        self.peer(conn).map_or(0, |peer| self.addresses.refused(peer, self.now))
-    }
-
-    /// Whether a connection came in on a loopback address.
-    pub fn is_loopback(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
-    }
-
-    /// The [tag](crate::Listener::with_tag) of the listener that a connection came in by;
-    /// 0 when that has none, or the connection was adopted or is gone.
-    pub fn listener(&self, conn: ConnId) -> u8 {
-        self.resolve(conn).map_or(0, |conn| conn.listener)
-    }
-
-    /// Whether an answer has said that its client is [known](crate::Response::keep).
-    pub fn is_known(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.kept)
-    }
-
-    /// Whether messages can be sent to it: it has been accepted and is not
-    /// closing.
-    pub fn is_open(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.phase == Phase::Open)
-    }
-
-    /// Whether another connection of the same user and device has taken its
-    /// place, so that it gets nothing of the user's.
-    pub fn is_parked(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::PARKED))
-    }
-
-    /// Bytes that wait for this peer to read; 0 when it is gone.
-    pub fn queued(&self, conn: ConnId) -> usize {
-        self.pending(conn).map_or(0, |pending| pending.len())
-    }
-
-    /// The id of the connection that uses a slot now.
-    pub fn id_at(&self, index: usize) -> Option<ConnId> {
-        let serial = self.conns.get(index)?.serial;
-        Some(ConnId { index: index as u32, serial })
-    }
-
-    /// The one way from an id to a connection. `None` is ordinary.
-    #[inline]
-    fn resolve(&self, conn: ConnId) -> Option<&Connection> {
-        self.conns.get(conn.index as usize).filter(|record| record.serial == conn.serial)
-    }
-
-    #[inline]
-    fn resolve_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
-        self.conns.get_mut(conn.index as usize).filter(|record| record.serial == conn.serial)
-    }
-
-    /// Takes over the time of the caller's turn. It never goes back.
-    #[inline]
-    fn set_now(&mut self, now: Instant) {
-        if now != self.turn {
-            self.turn = now;
-            let passed = now.saturating_duration_since(self.origin);
-            let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
-            self.now = self.now.max(now);
-        }
+    /// Takes work that was done outside the hub from the turn's budget.
+    pub(crate) fn spend(&mut self, work: u32) {
+        self.context.spend(work);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::conn::{Flags, Phase};
 
 use super::column::Column;
-use super::{Config, ConnId, Hub};
+use super::{Config, ConnId, Context};
 
 /// Time is kept in 1024ths of a millisecond here.
 const SHIFT: u32 = 10;
@@ -90,7 +90,7 @@ fn units(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> SHIFT).min(u64::MAX >> SHIFT) << SHIFT
 }
 
-impl Hub {
+impl Context {
     /// Charges a connection for a message to everyone, which costs more than
     /// others. For the handler that sends it for the connection.
     pub fn charge_broadcast(&mut self, conn: ConnId) {

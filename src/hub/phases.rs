@@ -2,7 +2,7 @@
 
 use crate::conn::Phase;
 
-use super::Hub;
+use super::Context;
 
 /// Connections by how far they have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +39,17 @@ impl Census {
     }
 }
 
-impl Hub {
+impl Context {
     /// How many connections are in which phase.
     pub fn phases(&self) -> Phases {
         let open = self.census.of(Phase::Open);
-        let closing = [Phase::FlushThenDrain, Phase::FlushThenEnd, Phase::Draining, Phase::Ended];
+        let closing = [
+            Phase::Parting,
+            Phase::FlushThenDrain,
+            Phase::FlushThenEnd,
+            Phase::Draining,
+            Phase::Ended,
+        ];
         Phases {
             handshake: self.census.of(Phase::Head),
             held: self.census.of(Phase::Held),

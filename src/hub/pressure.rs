@@ -21,7 +21,7 @@
 use crate::conn::close::CloseReason;
 use crate::conn::{Connection, Flags, Phase};
 
-use super::Hub;
+use super::Context;
 
 /// When more bytes than these wait for their turn to be written, parsing waits;
 /// when a quarter of `max_buffered` do, if that is less. Enough for a turn's
@@ -29,7 +29,7 @@ use super::Hub;
 /// what the kernel holds already, and leave the processor's caches.
 const MOST_WAITING: usize = 256 * 1024;
 
-impl Hub {
+impl Context {
     /// Whether parsing has to wait for writes.
     #[inline]
     pub(super) fn is_strained(&self) -> bool {

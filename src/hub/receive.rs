@@ -9,7 +9,7 @@ use crate::conn::decode::{self, Event, Message, Partial, decode};
 use crate::conn::frame::{PONG, take_whole};
 use crate::conn::{Flags, Phase, head};
 
-use super::{ConnId, Handler, Hub};
+use super::{App, ConnId, Context, Handler};
 
 /// While fewer bytes of answers than these wait to be written, the next request that has
 /// arrived already is answered too: one write for all of them.
@@ -34,12 +34,12 @@ pub(super) enum Fed {
     Dropped,
 }
 
-impl Hub {
+impl Context {
     /// Whether a connection's socket should be read now. When not, because its
     /// turn's budget is spent or an answer is on its way,
     /// [`Hub::pop_readable`] returns it as soon as it should.
     #[inline]
-    pub fn may_read(&mut self, conn: ConnId) -> bool {
+    pub(super) fn may_read(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
             record.flags.set(Flags::READ_WANTED);
@@ -49,42 +49,27 @@ impl Hub {
     }
 
     /// A connection that [`Hub::may_read`] held back and that may be read now.
-    pub fn pop_readable(&mut self) -> Option<ConnId> {
+    pub(super) fn pop_readable(&mut self) -> Option<ConnId> {
         let index = self.readable.pop()?;
         self.id_at(index as usize)
     }
 
     /// Whether the turn's work budget is spent: reading more would only copy.
-    pub fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         self.work == 0
     }
 
     /// Takes work that was done outside the hub from the turn's budget.
-    pub(crate) fn spend(&mut self, work: u32) {
+    pub(super) fn spend(&mut self, work: u32) {
         self.work = self.work.saturating_sub(work);
     }
 
-    /// Handles bytes that have arrived from a peer. They are unmasked in
-    /// place, so the buffer is changed. Callbacks run from here.
-    #[inline]
-    pub fn receive<H: Handler>(
-        &mut self,
-        handler: &mut H,
-        conn: ConnId,
-        bytes: &mut [u8],
-        now: Instant,
-    ) {
-        self.receive_for::<H, ()>(handler, conn, bytes, now);
-    }
-
-    /// The same, compiled once for each `Caller`. What is called from one place
-    /// only becomes part of it; as a call of its own it costs a heartbeat thirty
-    /// instructions.
+    /// See [`Hub::receive_for`](super::Hub::receive_for).
     #[inline]
     #[expect(clippy::extra_unused_type_parameters)]
-    pub(crate) fn receive_for<H: Handler, Caller>(
+    pub(super) fn receive_for<H: Handler, Caller>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         now: Instant,
@@ -104,14 +89,14 @@ impl Hub {
             && !record.flags.has(UNUSUAL)
             && heard - before >= gap
         {
-            let used = self.feed_one(handler, conn, bytes);
+            let used = self.feed_one(app, conn, bytes);
             if used < bytes.len() && self.is_open(conn) {
                 // All before this read has been paid; what it began with has not.
                 let before = if used > 0 { self.now } else { 0 };
-                self.receive_metered(handler, conn, &mut bytes[used..], before);
+                self.receive_metered(app, conn, &mut bytes[used..], before);
             }
         } else {
-            self.receive_otherwise(handler, conn, bytes, before);
+            self.receive_otherwise(app, conn, bytes, before);
         }
     }
 
@@ -119,7 +104,7 @@ impl Hub {
     #[inline(never)]
     fn receive_metered<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         before: u64,
@@ -128,9 +113,9 @@ impl Hub {
         if self.conns[conn.index as usize].flags.has(Flags::PAUSED) {
             self.keep(conn, bytes, 0);
         } else {
-            let used = self.feed_whole(handler, conn, bytes);
+            let used = self.feed_whole(app, conn, bytes);
             if used < bytes.len() {
-                self.feed_read(handler, conn, &mut bytes[used..]);
+                self.feed_read(app, conn, &mut bytes[used..]);
             }
         }
         self.charge(conn, meter);
@@ -139,7 +124,7 @@ impl Hub {
     #[inline(never)]
     fn receive_otherwise<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         before: u64,
@@ -149,10 +134,10 @@ impl Hub {
         let record = &self.conns[conn.index as usize];
         let is_open = record.phase == Phase::Open;
         if is_open && record.inbound.is_none() && !record.flags.has(BEHIND) {
-            return self.receive_metered(handler, conn, bytes, before);
+            return self.receive_metered(app, conn, bytes, before);
         }
         if !is_open {
-            return self.receive_behind(handler, conn, bytes);
+            return self.receive_behind(app, conn, bytes);
         }
         let now = self.now;
         if let Some(inbound) = &mut self.conns[conn.index as usize].inbound {
@@ -160,13 +145,13 @@ impl Hub {
         }
         let waiting = self.stashed(conn.index);
         let meter = self.meter(conn, before, waiting + bytes.len());
-        self.receive_behind(handler, conn, bytes);
+        self.receive_behind(app, conn, bytes);
         self.charge(conn, meter);
     }
 
     /// Handles bytes that follow others which may still wait.
     #[inline(never)]
-    fn receive_behind<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) {
+    fn receive_behind<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) {
         let record = &mut self.conns[conn.index as usize];
         let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         match &mut record.inbound {
@@ -177,7 +162,7 @@ impl Hub {
                 }
                 if inbound.upload.is_some() {
                     if self.extend_upload(conn) {
-                        self.feed_stash(handler, conn);
+                        self.feed_stash(app, conn);
                     }
                     return;
                 }
@@ -186,22 +171,22 @@ impl Hub {
                     && inbound.stash.len() < self.config.max_head
                     && head::find_end(inbound.stash.as_slice(), inbound.searched).is_none();
                 if !head_goes_on {
-                    return self.feed_stash(handler, conn);
+                    return self.feed_stash(app, conn);
                 }
                 inbound.searched = inbound.stash.len();
                 self.recount(conn.index);
             }
             None if waits => self.keep(conn, bytes, 0),
-            _ => self.feed_read(handler, conn, bytes),
+            _ => self.feed_read(app, conn, bytes),
         }
     }
 
     /// Handles what it can of the bytes that wait. What is left stays where it is.
-    pub(super) fn feed_stash<H: Handler>(&mut self, handler: &mut H, conn: ConnId) {
+    pub(super) fn feed_stash<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId) {
         let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return };
         let mut stash = std::mem::take(&mut inbound.stash);
         let searched = std::mem::take(&mut inbound.searched);
-        let rest = self.feed(handler, conn, stash.as_mut_slice(), searched);
+        let rest = self.feed(app, conn, stash.as_mut_slice(), searched);
         stash.keep(rest.place);
         if !stash.is_empty()
             && let Some(record) = self.resolve_mut(conn)
@@ -215,8 +200,8 @@ impl Hub {
 
     /// Handles what it can of bytes that were just read, and keeps the rest.
     #[inline(never)]
-    fn feed_read<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) {
-        let rest = self.feed(handler, conn, bytes, 0);
+    fn feed_read<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) {
+        let rest = self.feed(app, conn, bytes, 0);
         if !rest.place.is_empty() {
             self.keep(conn, &bytes[rest.place], rest.searched);
         }
@@ -227,7 +212,7 @@ impl Hub {
     #[inline(never)]
     fn feed<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         searched: usize,
@@ -243,11 +228,11 @@ impl Hub {
                 break;
             }
             match record.phase {
-                Phase::Open => at += self.feed_frames(handler, conn, &mut bytes[at..]),
+                Phase::Open => at += self.feed_frames(app, conn, &mut bytes[at..]),
                 Phase::Head if self.work == 0 => self.pause(conn),
                 Phase::Head => {
                     let searched = std::mem::take(&mut searched);
-                    match self.feed_request(handler, conn, &mut bytes[at..], searched) {
+                    match self.feed_request(app, conn, &mut bytes[at..], searched) {
                         Fed::Used(used) => at += used,
                         Fed::Kept { length, searched } => {
                             return Rest { place: at..at + length, searched };
@@ -268,16 +253,16 @@ impl Hub {
     /// Handles one message if it is one whole frame and there is budget. Returns how
     /// many bytes it used. The connection may be closed after that.
     #[inline(always)]
-    fn feed_one<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
+    fn feed_one<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) -> usize {
         if self.work == 0 {
             return 0;
         }
         let Some(frame) = take_whole(bytes, self.config.max_message) else { return 0 };
         let size = frame.size;
         if !frame.is_text {
-            self.hand_over(handler, conn, Message::Binary(frame.payload));
+            self.hand_over(app, conn, Message::Binary(frame.payload));
         } else if let Ok(text) = decode::text(frame.payload) {
-            self.hand_over(handler, conn, Message::Text(text));
+            self.hand_over(app, conn, Message::Text(text));
         } else {
             self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
         }
@@ -287,10 +272,15 @@ impl Hub {
     /// The same for as many messages as there are. Returns all of the bytes when the
     /// connection is closed.
     #[inline(always)]
-    fn feed_whole<H: Handler>(&mut self, handler: &mut H, conn: ConnId, bytes: &mut [u8]) -> usize {
+    fn feed_whole<H: Handler>(
+        &mut self,
+        app: &mut App<H>,
+        conn: ConnId,
+        bytes: &mut [u8],
+    ) -> usize {
         let mut at = 0;
         while at < bytes.len() {
-            match self.feed_one(handler, conn, &mut bytes[at..]) {
+            match self.feed_one(app, conn, &mut bytes[at..]) {
                 0 => break,
                 used => at += used,
             }
@@ -306,7 +296,7 @@ impl Hub {
     #[inline(never)]
     fn feed_frames<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
     ) -> usize {
@@ -323,7 +313,7 @@ impl Hub {
             if partial.is_none() {
                 begun = true;
                 if !noted {
-                    at += self.feed_whole(handler, conn, &mut bytes[at..]);
+                    at += self.feed_whole(app, conn, &mut bytes[at..]);
                 }
                 if at == bytes.len() || self.work == 0 {
                     continue;
@@ -347,7 +337,7 @@ impl Hub {
                 Event::Message(_) if noted && self.conns[conn.index as usize].is_aside() => {
                     self.account_frame();
                 }
-                Event::Message(message) => self.hand_over(handler, conn, message),
+                Event::Message(message) => self.hand_over(app, conn, message),
                 Event::Fragment(length) => self.account_fragment(length),
                 Event::Ping(payload) => {
                     self.account_frame();
@@ -380,10 +370,10 @@ impl Hub {
     }
 
     #[inline(always)]
-    fn hand_over<H: Handler>(&mut self, handler: &mut H, conn: ConnId, message: Message<'_>) {
+    fn hand_over<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, message: Message<'_>) {
         self.work -= 1;
         self.stats.messages_in += 1;
-        handler.on_message(self, conn, message);
+        app.on_message(self, conn, message);
     }
 
     /// Keeps what is there of a message. `begun` says that it began just now.

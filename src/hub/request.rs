@@ -5,11 +5,11 @@ use crate::conn::fields::{is_token, is_token_byte};
 use crate::conn::head::{self, HeadError, Request};
 use crate::conn::response::{Keep, Response};
 use crate::conn::upgrade::{UpgradeState, put_switching_protocols};
-use crate::conn::{Details, Flags, Phase, Upload};
+use crate::conn::{Awaited, Details, Flags, Phase, Upload};
 
 use super::body::Outcome;
 use super::receive::Fed;
-use super::{Accept, ConnId, Handler, Hub, Refused, Reject, Reply, Upgrade};
+use super::{Accept, App, ConnId, Context, Handler, Refused, Reject, Reply, Upgrade};
 
 /// How long a user's surplus connection is held before it is refused, so that
 /// a client that tries again at once does not spin. In milliseconds.
@@ -23,35 +23,35 @@ const RETRY_AFTER: &str = "2";
 /// beyond this.
 const LARGE_ANSWER: usize = 16 * 1024;
 
-impl Hub {
+impl Context {
     /// Handles one request, as far as it has arrived. Of `bytes` the first `searched` are
     /// known not to end a head.
     pub(super) fn feed_request<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         searched: usize,
     ) -> Fed {
         let inbound = self.conns[conn.index as usize].inbound.as_mut();
         if let Some(upload) = inbound.and_then(|inbound| inbound.upload.take()) {
-            return self.go_on(handler, conn, bytes, upload);
+            return self.go_on(app, conn, bytes, upload);
         }
         match head::find_end(bytes, searched) {
             Some(length) if length <= self.config.max_head => {
                 self.work -= 1;
-                self.handle_request(handler, conn, bytes, length)
+                self.handle_request(app, conn, bytes, length)
             }
             // The same whether it comes whole or in pieces, and however long it is.
             _ if !could_be_http(bytes[0]) => {
-                self.refuse(handler, conn, None, 400, "not an HTTP request");
+                self.refuse(app, conn, None, 400, "not an HTTP request");
                 Fed::Dropped
             }
             None if bytes.len() < self.config.max_head => {
                 Fed::Kept { length: bytes.len(), searched: bytes.len() }
             }
             _ => {
-                self.refuse(handler, conn, None, 431, "request head is too long");
+                self.refuse(app, conn, None, 431, "request head is too long");
                 Fed::Dropped
             }
         }
@@ -60,13 +60,13 @@ impl Hub {
     /// Handles one whole head, and the body behind it if that is wanted and there.
     fn handle_request<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         bytes: &mut [u8],
         length: usize,
     ) -> Fed {
         let (head, rest) = bytes.split_at_mut(length);
-        match head::parse(head, |request| self.route(handler, conn, request, rest)) {
+        match head::parse(head, |request| self.route(app, conn, request, rest)) {
             Ok(Outcome::Done(used)) => return Fed::Used(length + used),
             Ok(Outcome::Later) => return Fed::Kept { length: bytes.len(), searched: 0 },
             Ok(Outcome::Wanted(body)) => {
@@ -74,9 +74,9 @@ impl Hub {
                 return self.keep_upload(conn, bytes, Upload { head: length, body });
             }
             Err(HeadError::TooManyFields) => {
-                self.refuse(handler, conn, None, 431, "too many header fields");
+                self.refuse(app, conn, None, 431, "too many header fields");
             }
-            Err(HeadError::Malformed(why)) => self.refuse(handler, conn, None, 400, why),
+            Err(HeadError::Malformed(why)) => self.refuse(app, conn, None, 400, why),
         }
         Fed::Dropped
     }
@@ -84,29 +84,30 @@ impl Hub {
     /// Answers a request that cannot be handed over, and closes.
     pub(super) fn refuse<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         request: Option<&Request<'_>>,
         status: u16,
         why: &'static str,
     ) {
-        let response = handler.on_refused(self, conn, Refused { status, why, request });
+        let response = app.on_refused(self, conn, Refused { status, why, request });
         self.respond(conn, &response, None, false);
     }
 
     fn route<H: Handler>(
         &mut self,
-        handler: &mut H,
+        app: &mut App<H>,
         conn: ConnId,
         request: &Request<'_>,
         rest: &mut [u8],
     ) -> Outcome {
         let UpgradeState::Valid(key) = request.upgrade else {
-            match handler.on_request(self, conn, request) {
+            match app.on_request(self, conn, request) {
                 Reply::Now(response) => self.answer(conn, request, &response),
                 Reply::Read { at_most } => {
-                    return self.begin_body(handler, conn, request, at_most, rest);
+                    return self.begin_body(app, conn, request, at_most, rest);
                 }
+                Reply::Later => self.await_answer(conn, request),
             }
             return Outcome::Done(0);
         };
@@ -118,14 +119,15 @@ impl Hub {
         let verdict = if request.body().is_none() {
             Err(Reject(Response::text(400, "a handshake has no body")))
         } else {
-            handler.on_upgrade(self, conn, Upgrade { request })
+            app.on_upgrade(self, conn, Upgrade { request })
         };
         match verdict {
-            Ok(_) if self.is_surplus(conn) || self.draining => {
+            Ok(accept) if self.is_surplus(conn) || self.draining => {
                 self.stats.handshakes.note(503);
+                app.on_turned_away(self, accept.session);
                 self.respond_unavailable(conn, false);
             }
-            Ok(accept) => self.accept(handler, conn, key, accept),
+            Ok(accept) => self.accept(app, conn, key, accept),
             Err(Reject(response)) => {
                 self.stats.handshakes.note(response.status());
                 self.reject(conn, response);
@@ -143,7 +145,11 @@ impl Hub {
         if matches!(request.upgrade, UpgradeState::BadVersion | UpgradeState::BadKey) {
             self.stats.handshakes.note(response.status());
         }
-        let head_only = request.method() == "HEAD";
+        self.answer_asked(conn, Awaited::of(request), response);
+    }
+
+    fn answer_asked(&mut self, conn: ConnId, asked: Awaited, response: &Response) {
+        let Awaited { head_only, keep_alive } = asked;
         let surplus = self.is_surplus(conn);
         if surplus && response.status() < 400 {
             return self.respond_unavailable(conn, head_only);
@@ -155,8 +161,47 @@ impl Hub {
             Keep::Known => Some(true),
             Keep::Never => None,
         };
-        let keep = keep.filter(|_| request.keep_alive() && !surplus && !self.draining);
+        let keep = keep.filter(|_| keep_alive && !surplus && !self.draining);
         self.respond(conn, response, keep, head_only);
+    }
+
+    /// A handler answers a request later: the next request waits for that.
+    pub(super) fn await_answer(&mut self, conn: ConnId, request: &Request<'_>) {
+        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
+            return;
+        };
+        record.flags.set(Flags::ANSWERING);
+        let details = record.details.get_or_insert_with(Box::<Details>::default);
+        details.awaited = Some(Awaited::of(request));
+        self.wheel.disarm(conn.index);
+        self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
+    }
+
+    /// Answers a request for which the handler has returned [`Reply::Later`]. Returns false,
+    /// having done nothing, when no answer is awaited: the connection is gone, or
+    /// [`message_timeout`](Config::message_timeout) is over and the client was told 503.
+    pub fn respond_to(&mut self, conn: ConnId, response: &Response) -> bool {
+        let Some(record) = self.resolve_mut(conn) else { return false };
+        let details = record.details.as_mut();
+        let Some(asked) = details.and_then(|details| details.awaited.take()) else { return false };
+        if record.phase != Phase::Head {
+            return false;
+        }
+        record.flags.clear(Flags::ANSWERING);
+        self.answer_asked(conn, asked, response);
+        true
+    }
+
+    /// Whether a connection's request is answered later.
+    pub(super) fn is_awaited(&self, index: u32) -> bool {
+        self.conns[index as usize].details.as_ref().is_some_and(|it| it.awaited.is_some())
+    }
+
+    /// The time for an answer that comes later is over.
+    pub(super) fn awaited_due(&mut self, index: u32) {
+        let Some(conn) = self.id_at(index as usize) else { return };
+        let response = Response::text(503, "the answer took too long");
+        self.respond_to(conn, &response);
     }
 
     /// Only for the last request of a connection: a proxy may send those of
@@ -212,12 +257,18 @@ impl Hub {
     }
 
     /// Upgrades a connection (RFC 6455, section 4.2.2).
-    fn accept<H: Handler>(&mut self, handler: &mut H, conn: ConnId, key: &str, accept: Accept) {
+    fn accept<H: Handler>(
+        &mut self,
+        app: &mut App<H>,
+        conn: ConnId,
+        key: &str,
+        accept: Accept<H::Session>,
+    ) {
         self.settle_walk();
-        let Some(record) = self.resolve_mut(conn) else { return };
-        if record.phase != Phase::Head {
-            return;
-        }
+        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
+            // The handler has ended it.
+            return app.on_turned_away(self, accept.session);
+        };
         record.user = accept.user;
         if !accept.device.is_empty() {
             let details = record.details.get_or_insert_with(Box::<Details>::default);
@@ -227,6 +278,7 @@ impl Hub {
             let record = &mut self.conns[conn.index as usize];
             record.user = compact_str::CompactString::const_new("");
             self.stats.handshakes.note(503);
+            app.on_turned_away(self, accept.session);
             return self.hold(conn, HOLD_MS);
         }
         self.go_to(conn.index, Phase::Open);
@@ -257,7 +309,7 @@ impl Hub {
         if self.traces.has_user(&self.conns[conn.index as usize].user) {
             self.note_opened(conn.index, protocol);
         }
-        handler.on_open(self, conn);
+        app.on_open(self, conn, accept.session);
     }
 
     /// Answers a handshake that the handler refuses; after a moment when it
@@ -297,6 +349,12 @@ impl Hub {
             Some(response) => self.respond(conn, &response, None, false),
             None => self.respond_unavailable(conn, false),
         }
+    }
+}
+
+impl Awaited {
+    fn of(request: &Request<'_>) -> Self {
+        Awaited { head_only: request.method() == "HEAD", keep_alive: request.keep_alive() }
     }
 }
 

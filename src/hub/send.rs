@@ -3,42 +3,39 @@
 
 use crate::conn::arena::{Arena, Segment};
 use crate::conn::close::CloseReason;
+use crate::conn::decode::Message;
 use crate::conn::frame::{self, BINARY, TEXT};
 use crate::conn::{Connection, Flags, Phase};
 
 use super::dirty::{Dirty, Urgency};
 use super::pressure::{becomes_pressed, has_room, is_pressed};
 use super::users::{Seat, Seated};
-use super::{ConnId, Hub};
+use super::{ConnId, Context};
 
 /// What a message is not queued for at once.
 const LONG_WAY: u16 = Flags::BLOCKED | Flags::NOTED;
 
-impl Hub {
-    /// Queues a text message for one connection. Returns whether it was
-    /// queued: not when the connection is gone or closing, or when the message is
+impl Context {
+    /// Queues a message for one connection: a text (`&str`) or binary data (`&[u8]`). Returns
+    /// whether it was queued: not when the connection is gone or closing, or when the message is
     /// longer than any queue. Nor when this queue is full: if that is because the
     /// peer does not read, the connection is dropped as a slow reader; if so much
     /// was sent since the last writes, it is not, and the message can be sent
     /// again in the next turn. The same holds when as much as `max_buffered`
     /// waits for its turn to be written.
     #[inline(always)]
-    pub fn send_text(&mut self, conn: ConnId, text: &str) -> bool {
-        self.send(conn, TEXT, text.as_bytes())
-    }
-
-    /// Queues a binary message for one connection. As [`Hub::send_text`].
-    pub fn send_binary(&mut self, conn: ConnId, data: &[u8]) -> bool {
-        self.send(conn, BINARY, data)
+    pub fn send<'a>(&mut self, conn: ConnId, message: impl Into<Message<'a>>) -> bool {
+        let (first, payload) = message.into().encode();
+        self.send_frame(conn, first, payload)
     }
 
     #[inline(always)]
-    fn send(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
+    fn send_frame(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
         self.settle_walk();
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
         let most = self.config.max_queue / 2;
-        let Hub { conns, arena, dirty, .. } = self;
+        let Context { conns, arena, dirty, .. } = self;
         if let Some(record) = conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.phase == Phase::Open
@@ -57,7 +54,9 @@ impl Hub {
 
     #[inline(never)]
     fn send_behind(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
-        if !self.is_open(conn) || !self.fits(payload.len()) {
+        // A connection that is about to be closed takes a last word.
+        let takes = self.is_open(conn) || self.speaking == Some(conn) && self.is_parting(conn);
+        if !takes || !self.fits(payload.len()) {
             return false;
         }
         let segment = self.arena.put_frame(first, payload);
@@ -85,21 +84,31 @@ impl Hub {
         has_memory
     }
 
-    /// Queues a text message for the active connections of a user: one for
-    /// each device. Returns how many; 0 means that the user is offline, or that
-    /// it was not queued for a reason that [`Hub::send_text`] has.
-    pub fn send_to_user(&mut self, user: &str, text: &str) -> usize {
-        self.send_pieces_to_user(user, &[text])
+    /// Queues a message for the active connections of a user: one for each device. Returns how
+    /// many; 0 means that the user is offline, or that the message was not queued for a reason
+    /// that [`Context::send`] has.
+    pub fn send_to_user<'a>(&mut self, user: &str, message: impl Into<Message<'a>>) -> usize {
+        let (first, payload) = message.into().encode();
+        self.send_frame_to_user(user, payload.len(), |arena| arena.put_frame(first, payload))
     }
 
-    /// The same for a text in several pieces, which are put together where it
-    /// is encoded.
+    /// Does the same for a text in several pieces, which are put together where it is encoded.
     #[inline]
     pub fn send_pieces_to_user(&mut self, user: &str, pieces: &[&str]) -> usize {
-        self.settle_walk();
         let length = pieces.iter().map(|piece| piece.len()).sum();
+        self.send_frame_to_user(user, length, |arena| arena.put_pieces(TEXT, length, pieces))
+    }
+
+    #[inline(always)]
+    fn send_frame_to_user(
+        &mut self,
+        user: &str,
+        length: usize,
+        encode: impl FnOnce(&mut Arena) -> Segment,
+    ) -> usize {
+        self.settle_walk();
         let Some(seat) = self.find_seat(user).filter(|_| self.fits(length)) else { return 0 };
-        let segment = self.arena.put_pieces(TEXT, length, pieces);
+        let segment = encode(&mut self.arena);
         let queued = match seat.get() {
             Seated::Alone(index) => usize::from(self.queue_message(index, segment)),
             Seated::Several(_) => self.queue_for_devices(seat, segment),
@@ -218,6 +227,52 @@ impl Hub {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
         }
+    }
+}
+
+impl<'a> Message<'a> {
+    /// The first byte of the frame, and its payload.
+    #[inline(always)]
+    pub(super) fn encode(self) -> (u8, &'a [u8]) {
+        match self {
+            Message::Text(text) => (TEXT, text.as_bytes()),
+            Message::Binary(data) => (BINARY, data),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    #[inline(always)]
+    fn from(text: &'a str) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    #[inline(always)]
+    fn from(text: &'a String) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    #[inline(always)]
+    fn from(data: &'a [u8]) -> Self {
+        Message::Binary(data)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
+    #[inline(always)]
+    fn from(data: &'a [u8; N]) -> Self {
+        Message::Binary(data)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    #[inline(always)]
+    fn from(data: &'a Vec<u8>) -> Self {
+        Message::Binary(data)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::conn::close::CloseReason;
 use crate::conn::frame::PING;
 use crate::conn::{Connection, Flags, Phase};
 
-use super::{ConnId, Handler, Hub, Timeouts};
+use super::{App, ConnId, Context, Handler, Timeouts};
 
 /// Timers looked at per turn. More are due only when very many connections
 /// were opened within one tick of the wheel.
@@ -53,12 +53,12 @@ impl Overdue {
     }
 }
 
-impl Hub {
+impl Context {
     /// Does what is due: pings connections, finds those whose time is over, goes on
     /// parsing what a spent budget left over, and renews the turn's budget. Call it
     /// once a turn, before writing, and [`Hub::pop_overdue`] after it. Callbacks run
     /// from here.
-    pub fn tick<H: Handler>(&mut self, handler: &mut H, now: Instant) {
+    pub(super) fn tick<H: Handler>(&mut self, app: &mut App<H>, now: Instant) {
         self.set_now(now);
         // Half of the work for those who have waited, half for what arrives: a
         // broadcast can cost more than a whole turn has, and neither side must
@@ -82,14 +82,19 @@ impl Hub {
                 self.due(index);
             }
         }
-        self.resume(handler);
+        self.say_last_words(app);
+        let mut budget = TIMERS_PER_TURN;
+        while let Some(key) = self.timers.pop_due(self.now, &mut budget) {
+            app.on_timer(self, key);
+        }
+        self.resume(app);
         self.work = self.allowance_with_lists(self.work.max(share));
         for conn in std::mem::take(&mut self.drained) {
             if self.is_open(conn) {
-                handler.on_drain(self, conn);
+                app.on_drain(self, conn);
             }
         }
-        self.tell_traced(handler);
+        self.tell_traced(app);
     }
 
     /// A connection whose deadline has passed. Before anything is done to it, hand over
@@ -98,7 +103,7 @@ impl Hub {
     /// socket takes bytes again. Then call [`Hub::judge`]. Whoever runs the hub does this
     /// after each [`Hub::tick`] until it returns `None`: without it nobody is ever silent
     /// or late.
-    pub fn pop_overdue(&mut self) -> Option<Overdue> {
+    pub(super) fn pop_overdue(&mut self) -> Option<Overdue> {
         while let Some(overdue) = self.overdue.pop() {
             if self.resolve(overdue.conn).is_some_and(|conn| conn.phase != Phase::Ended) {
                 return Some(overdue);
@@ -111,7 +116,7 @@ impl Hub {
     /// [`Hub::pop_overdue`] has given it a new one. `all_read` is false when its socket
     /// has more to read, which [`Hub::may_read`] would allow: then it is looked at again a
     /// moment later. Callbacks run from here.
-    pub fn judge<H: Handler>(&mut self, handler: &mut H, overdue: Overdue, all_read: bool) {
+    pub(super) fn judge<H: Handler>(&mut self, app: &mut App<H>, overdue: Overdue, all_read: bool) {
         let Overdue { conn, phase, armed } = overdue;
         let Some(record) = self.resolve(conn) else { return };
         let index = conn.index;
@@ -121,15 +126,14 @@ impl Hub {
         match record.phase {
             Phase::Open if all_read => self.open_due(index),
             Phase::Head if has_moved_on || !all_read => {}
-            Phase::Head if self.is_uploading(index) => self.upload_due(handler, index),
+            Phase::Head if self.is_uploading(index) => self.upload_due(app, index),
+            Phase::Head if self.is_awaited(index) => self.awaited_due(index),
             // An answer that the socket has not refused will be written in this turn.
             Phase::Head
                 if record.flags.has(Flags::ANSWERING) && !record.flags.has(Flags::BLOCKED) => {}
             Phase::Head => self.end(index, CloseReason::HandshakeTimeout),
             // What still arrives is thrown away, so it need not be read to its end.
-            Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining if !has_moved_on => {
-                self.end_closing(index);
-            }
+            phase if phase.is_closing() && !has_moved_on => self.end_closing(index),
             _ => {}
         }
     }
@@ -168,7 +172,9 @@ impl Hub {
                 }
                 Phase::Head if uploading => message,
                 Phase::Head => handshake,
-                Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => close,
+                Phase::Parting | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
+                    close
+                }
                 Phase::Held | Phase::Ended => continue,
             };
             let at = self.now.saturating_add(time);
@@ -181,7 +187,7 @@ impl Hub {
 
     /// When [`Hub::tick`] has to be called next at the latest. Early calls are
     /// harmless. `None` when nothing will ever be due.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let busy = self.has_dirty()
             || !self.ended.is_empty()
             || !self.paused.is_empty()
@@ -189,9 +195,31 @@ impl Hub {
             || !self.drained.is_empty()
             || !self.untimed.is_empty()
             || self.traces.has_events();
-        let at = if busy { self.now } else { self.wheel.next_deadline()? };
+        let due = || [self.wheel.next_deadline(), self.timers.next_deadline()];
+        let at = if busy { self.now } else { due().into_iter().flatten().min()? };
         Some(self.origin + Duration::from_millis(at))
     }
+
+    /// Sets the one timer of a key, in place of an earlier setting: at `at`, rounded up to
+    /// [`TICK_MS`](crate::TICK_MS) milliseconds, [`Handler::on_timer`] is called with the key.
+    /// Keys are small numbers, since a timer takes 16 bytes for each number up to the largest.
+    /// Returns false, having done nothing, for a key above [`Context::MOST_TIMERS`].
+    pub fn set_timer(&mut self, key: u32, at: Instant) -> bool {
+        if key >= Self::MOST_TIMERS {
+            return false;
+        }
+        let passed = at.saturating_duration_since(self.origin).as_millis();
+        self.timers.arm(key, u64::try_from(passed).unwrap_or(u64::MAX));
+        true
+    }
+
+    /// Takes the timer of a key back. Does nothing when it is not set.
+    pub fn clear_timer(&mut self, key: u32) {
+        self.timers.disarm(key);
+    }
+
+    /// Timers have keys below this.
+    pub const MOST_TIMERS: u32 = 1 << 20;
 
     /// A sign of life after a ping: the next ping is due before the expiry
     /// that is armed.
@@ -258,7 +286,7 @@ impl Hub {
 
     fn time_closing(&mut self, conn: ConnId) {
         let Some(record) = self.resolve(conn) else { return };
-        if matches!(record.phase, Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining) {
+        if record.phase.is_closing() {
             self.wheel.disarm(conn.index);
             let due = self.now.saturating_add(self.timeouts.close);
             // What begins to close after a shutdown's time is written once all the same.
@@ -279,7 +307,11 @@ impl Hub {
     fn due(&mut self, index: u32) {
         match self.conns[index as usize].phase {
             Phase::Open => self.open_may_be_due(index),
-            Phase::Head | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
+            Phase::Head
+            | Phase::Parting
+            | Phase::FlushThenDrain
+            | Phase::FlushThenEnd
+            | Phase::Draining => {
                 self.set_overdue(index);
             }
             Phase::Held => self.refuse_held(index),

@@ -12,7 +12,7 @@ use crate::conn::close::CloseReason;
 use crate::conn::decode::{Event, Message};
 use crate::conn::frame::{self, CLOSE, PING, PONG, TEXT};
 
-use super::{ConnId, Handler, Hub};
+use super::{App, ConnId, Context, Handler};
 
 /// The most users that are traced at once.
 pub const MAX_TRACED: usize = 16;
@@ -100,7 +100,7 @@ impl Traces {
     }
 }
 
-impl Hub {
+impl Context {
     /// Begins to tell [`Handler::on_trace`] of what the connections of a user do, those that
     /// come included. Returns false, having done nothing, when [`MAX_TRACED`] others are
     /// traced already. Nothing is slower for other users.
@@ -121,7 +121,7 @@ impl Hub {
     /// Ends the trace of a user. [`Handler::on_trace`] is told nothing more of that user,
     /// also not what had happened before and was not told yet.
     pub fn untrace(&mut self, user: &str) {
-        let Hub { conns, traces, .. } = self;
+        let Context { conns, traces, .. } = self;
         traces.users.retain(|traced| traced != user);
         let is_kept = |index: u32| conns.get(index as usize).is_some_and(|conn| conn.user != user);
         traces.events.retain(|event| is_kept(event.conn.index));
@@ -181,20 +181,20 @@ impl Hub {
         self.note(index, Happened::Out(TracedFrame { kind, bytes }));
     }
     /// Tells the handler what was noted, if anything was.
-    pub(super) fn tell_traced<H: Handler>(&mut self, handler: &mut H) {
+    pub(super) fn tell_traced<H: Handler>(&mut self, app: &mut App<H>) {
         // Whatever is sent has what is left of a broadcast's walk queued.
         let few = self.traces.events.len() < MOST_EVENTS / 2;
         if !self.traces.has_events() || (self.walk.is_some() && few) {
             return;
         }
-        self.tell_all_traced(handler);
+        self.tell_all_traced(app);
     }
 
     #[cold]
-    pub(super) fn tell_all_traced<H: Handler>(&mut self, handler: &mut H) {
+    pub(super) fn tell_all_traced<H: Handler>(&mut self, app: &mut App<H>) {
         let mut events = std::mem::take(&mut self.traces.events);
         let missed = std::mem::take(&mut self.traces.missed);
-        handler.on_trace(self, &events, missed);
+        app.on_trace(self, &events, missed);
         // What has happened inside the callback is told next time.
         events.clear();
         events.append(&mut self.traces.events);

@@ -198,7 +198,7 @@ fn user_of<'a>(seat: Seat, crowds: &Slab<Crowd>, conns: &'a Conns) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Config, Hub};
+    use crate::hub::{Config, Context};
     use std::time::Instant;
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_empty_index_has_one_empty_page() {
-        let hub = Hub::new(Config::default(), Instant::now());
+        let hub = Context::new(Config::default(), Instant::now());
         assert_eq!(hub.users(0, 10), (Vec::new(), None));
         assert_eq!(hub.users(u64::MAX, 10), (Vec::new(), None));
     }

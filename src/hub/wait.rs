@@ -13,9 +13,9 @@
 use crate::conn::close::CloseReason;
 use crate::conn::{Flags, Phase};
 
-use super::{ConnId, Handler, Hub, Timeouts};
+use super::{App, ConnId, Context, Handler, Timeouts};
 
-impl Hub {
+impl Context {
     /// Bytes of a connection that wait to be parsed.
     pub(super) fn stashed(&self, index: u32) -> usize {
         self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
@@ -70,7 +70,7 @@ impl Hub {
     }
 
     /// Goes on with connections whose bytes wait.
-    pub(super) fn resume<H: Handler>(&mut self, handler: &mut H) {
+    pub(super) fn resume<H: Handler>(&mut self, app: &mut App<H>) {
         for _ in 0..self.paused.len() {
             if self.work == 0 {
                 break;
@@ -88,14 +88,16 @@ impl Hub {
             self.end_hold(conn.index);
             if self.is_late(conn.index) {
                 self.close_with(conn.index, CloseReason::MessageTimeout);
+                self.say_last_words(app);
                 continue;
             }
             let waiting = self.stashed(conn.index);
             let meter = self.meter(conn, heard, waiting);
-            self.feed_stash(handler, conn);
+            self.feed_stash(app, conn);
             self.charge(conn, meter);
             self.arm_open(conn.index);
             self.settle(conn);
+            self.say_last_words(app);
         }
     }
 

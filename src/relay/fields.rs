@@ -118,7 +118,7 @@ mod tests {
     fn the_short_way_finds_what_the_long_way_finds() {
         for text in [
             r#"{"toUserId":"B","message":"hi"}"#,
-            r#"{"formUserId":"A","toUserId":"张三","message":"你好, hub"}"#,
+            r#"{"formUserId":"A","toUserId":"张三","message":"你好, cx"}"#,
             r#"{"message":"hi","toUserId":"B","type":"message"}"#,
             r#"{"toUserId":"B","message":"hi","n":"x"}"#,
             r#"{"toUserId":"B","message":"hi","toUserId":"C"}"#,

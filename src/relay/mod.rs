@@ -17,15 +17,13 @@ pub(crate) mod page;
 mod tickets;
 pub(crate) mod v1;
 
-use std::collections::HashSet;
-
 #[cfg(feature = "tickets")]
 use crate::conn::Peer;
 use crate::conn::close::CloseReason;
 use crate::conn::decode::Message;
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{Accept, ConnId, Handler, Hub, Printable, Reject, Reply, Upgrade};
+use crate::hub::{Accept, ConnId, Context, Handler, Printable, Reject, Reply, Upgrade};
 
 pub use config::RelayConfig;
 #[cfg(feature = "backend")]
@@ -70,20 +68,59 @@ pub struct Relay<O = ()> {
     counters: Counters,
     #[cfg(feature = "tickets")]
     tickets: Option<Tickets>,
-    /// What the connection may that has been let in and is about to open.
-    entering: Option<(ConnId, Rights)>,
-    /// Connections whose ticket lets them send to everyone.
-    speakers: HashSet<ConnId>,
     /// Where outgoing messages are put together.
     scratch: String,
     observer: O,
 }
 
+/// What is kept of a connection: nothing for nearly all, which takes eight bytes.
+#[derive(Debug, Default)]
+pub struct Session(Option<Box<Kept>>);
+
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// What its ticket allows.
+    Rights(Rights),
+    /// It shows somebody what this user does.
+    #[cfg(feature = "backend")]
+    Trace(compact_str::CompactString),
+}
+
 /// What a ticket allows beyond entering.
 #[derive(Debug)]
-struct Rights {
+pub(crate) struct Rights {
     groups: Vec<String>,
     broadcast: bool,
+}
+
+impl Session {
+    pub(crate) fn of(kept: Kept) -> Self {
+        Session(Some(Box::new(kept)))
+    }
+
+    /// The user that a connection traces.
+    #[cfg(feature = "backend")]
+    pub(crate) fn traced(&self) -> Option<&str> {
+        match self.0.as_deref() {
+            Some(Kept::Trace(user)) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// Whether a ticket allows messages to everyone.
+    fn may_broadcast(&self) -> bool {
+        matches!(self.0.as_deref(), Some(Kept::Rights(Rights { broadcast: true, .. })))
+    }
+
+    /// Takes the groups that a ticket names, which are needed once.
+    fn take_groups(&mut self) -> Vec<String> {
+        let Some(Kept::Rights(rights)) = self.0.as_deref_mut() else { return Vec::new() };
+        let groups = std::mem::take(&mut rights.groups);
+        if !rights.broadcast {
+            self.0 = None;
+        }
+        groups
+    }
 }
 
 /// A scratch buffer that has grown larger is given back.
@@ -109,8 +146,6 @@ impl<O: Observer> Relay<O> {
             counters: Counters::default(),
             #[cfg(feature = "tickets")]
             tickets: None,
-            entering: None,
-            speakers: HashSet::new(),
             scratch: String::new(),
             observer,
         }
@@ -137,8 +172,8 @@ impl<O: Observer> Relay<O> {
 
     /// What the observer says of a listing of those who are online.
     #[cfg(feature = "backend")]
-    pub(crate) fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
-        self.observer.on_listing(hub)
+    pub(crate) fn on_listing(&mut self, cx: &Context) -> Option<(String, u64)> {
+        self.observer.on_listing(cx)
     }
 
     /// Running totals.
@@ -154,17 +189,18 @@ impl<O: Observer> Relay<O> {
     ///
     /// ```
     /// # use longlink::{Config, Hub, Relay, RelayConfig};
-    /// # let mut hub = Hub::new(Config::default(), std::time::Instant::now());
-    /// let mut relay = Relay::new(RelayConfig::default());
-    /// let devices = relay.push(&mut hub, "orders", "alice", r#""your order is ready""#);
+    /// let relay = Relay::new(RelayConfig::default());
+    /// let mut hub = Hub::new(Config::default(), relay, std::time::Instant::now());
+    /// let (cx, relay) = hub.parts();
+    /// let devices = relay.push(cx, "orders", "alice", r#""your order is ready""#);
     /// assert_eq!(devices, 0); // nobody is online
     /// assert_eq!(relay.counters().offline, 1);
     /// ```
-    pub fn push(&mut self, hub: &mut Hub, from: &str, to: &str, message: &str) -> usize {
+    pub fn push(&mut self, cx: &mut Context, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
         // Who pushes is told by the result; the observer hears of clients alone.
-        self.deliver(hub, to, Body::Message(message), |_, _, _, _| ())
+        self.deliver(cx, to, Body::Message(message), |_, _, _, _| ())
     }
 
     /// The same for ids that stand for themselves in a JSON string.
@@ -172,12 +208,12 @@ impl<O: Observer> Relay<O> {
     #[inline]
     pub(crate) fn push_plain(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         from: &str,
         to: &str,
         message: &str,
     ) -> usize {
-        let devices = hub.send_pieces_to_user(to, &v1::envelope(from, to, message));
+        let devices = cx.send_pieces_to_user(to, &v1::envelope(from, to, message));
         self.count(devices);
         devices
     }
@@ -187,7 +223,7 @@ impl<O: Observer> Relay<O> {
     /// how many connections.
     pub fn push_to_all(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         from: &str,
         message: &str,
         except: &[&str],
@@ -195,7 +231,7 @@ impl<O: Observer> Relay<O> {
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, from, None, message);
         self.counters.broadcasts += 1;
-        let queued = hub.broadcast_except(&self.scratch, except);
+        let queued = cx.broadcast_except(&self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
         queued
     }
@@ -203,7 +239,7 @@ impl<O: Observer> Relay<O> {
     /// The same to everyone in a group; its name is in the envelope as `group`.
     pub fn push_to_group(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         from: &str,
         group: &str,
         message: &str,
@@ -212,7 +248,7 @@ impl<O: Observer> Relay<O> {
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, from, Some(group), message);
         self.counters.broadcasts += 1;
-        let queued = hub.send_to_group_except(group, &self.scratch, except);
+        let queued = cx.send_to_group_except(group, &self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
         queued
     }
@@ -222,16 +258,16 @@ impl<O: Observer> Relay<O> {
     #[inline]
     fn deliver(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         to: &str,
         body: Body<'_>,
-        tell: impl FnOnce(&mut O, &Hub, &[&str], usize),
+        tell: impl FnOnce(&mut O, &Context, &[&str], usize),
     ) -> usize {
         let devices = match body {
             Body::Tail(tail) => {
                 let frame = v1::envelope_of_tail(&self.scratch, tail);
-                let devices = hub.send_pieces_to_user(to, &frame);
-                tell(&mut self.observer, hub, &frame, devices);
+                let devices = cx.send_pieces_to_user(to, &frame);
+                tell(&mut self.observer, cx, &frame, devices);
                 devices
             }
             Body::Message(message) => {
@@ -239,8 +275,8 @@ impl<O: Observer> Relay<O> {
                 json::escape(to, &mut self.scratch);
                 let (from, escaped) = self.scratch.split_at(end);
                 let frame = v1::envelope(from, escaped, message);
-                let devices = hub.send_pieces_to_user(to, &frame);
-                tell(&mut self.observer, hub, &frame, devices);
+                let devices = cx.send_pieces_to_user(to, &frame);
+                tell(&mut self.observer, cx, &frame, devices);
                 devices
             }
         };
@@ -257,66 +293,66 @@ impl<O: Observer> Relay<O> {
     }
 
     #[inline(always)]
-    fn handle_text(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
+    fn handle_text(&mut self, cx: &mut Context, conn: ConnId, session: &Session, text: &str) {
         if v1::is_ping(text) {
-            hub.send_text(conn, v1::PONG);
+            cx.send(conn, v1::PONG);
         } else {
-            self.handle_frame(hub, conn, text);
+            self.handle_frame(cx, conn, session, text);
         }
     }
 
     #[inline(never)]
-    fn handle_frame(&mut self, hub: &mut Hub, conn: ConnId, text: &str) {
+    fn handle_frame(&mut self, cx: &mut Context, conn: ConnId, session: &Session, text: &str) {
         let meaning = v1::meaning(text);
         if let Meaning::Ping = meaning {
-            hub.send_text(conn, v1::PONG);
+            cx.send(conn, v1::PONG);
             return;
         }
         // A message shows that somebody uses this connection; a heartbeat
         // does not, and bytes that were in flight do not either.
-        hub.reclaim(conn);
+        cx.reclaim(conn);
         self.scratch.clear();
-        let Some(from) = hub.user(conn) else { return };
+        let Some(from) = cx.user(conn) else { return };
         match meaning {
             Meaning::Ping => {}
             Meaning::Ignored => self.counters.ignored += 1,
             Meaning::ToUser { to, body } => {
                 json::escape(from, &mut self.scratch);
-                self.deliver(hub, &to, body, |observer, hub, frame, devices| {
-                    observer.on_message(hub, conn, Some(&to), frame);
+                self.deliver(cx, &to, body, |observer, cx, frame, devices| {
+                    observer.on_message(cx, conn, Some(&to), frame);
                     if devices == 0 {
-                        observer.on_undelivered(hub, conn, &to, frame);
+                        observer.on_undelivered(cx, conn, &to, frame);
                     }
                 });
             }
-            Meaning::Object { .. } | Meaning::Text(_) if !self.may_broadcast(conn) => {
-                self.forbid(hub, conn)
+            Meaning::Object { .. } | Meaning::Text(_) if !self.may_broadcast(session) => {
+                self.forbid(cx, conn)
             }
             Meaning::Object { text, rename } => {
                 match v1::write_object(&mut self.scratch, from, text, rename) {
-                    Ok(()) => self.broadcast(hub, conn),
+                    Ok(()) => self.broadcast(cx, conn),
                     Err(_) => self.counters.ignored += 1,
                 }
             }
             Meaning::Text(text) => {
                 v1::write_text(&mut self.scratch, from, text);
-                self.broadcast(hub, conn);
+                self.broadcast(cx, conn);
             }
         }
         self.scratch.shrink_to(SCRATCH);
     }
 
-    fn broadcast(&mut self, hub: &mut Hub, conn: ConnId) {
+    fn broadcast(&mut self, cx: &mut Context, conn: ConnId) {
         self.counters.broadcasts += 1;
-        hub.broadcast(&self.scratch);
-        hub.charge_broadcast(conn);
-        self.observer.on_message(hub, conn, None, &[&self.scratch]);
+        cx.broadcast(&self.scratch);
+        cx.charge_broadcast(conn);
+        self.observer.on_message(cx, conn, None, &[&self.scratch]);
     }
 
-    fn may_broadcast(&self, conn: ConnId) -> bool {
+    fn may_broadcast(&self, session: &Session) -> bool {
         match self.config.broadcast {
             Some(on) => on,
-            None => !self.asks_for_tickets() || self.speakers.contains(&conn),
+            None => !self.asks_for_tickets() || session.may_broadcast(),
         }
     }
 
@@ -333,34 +369,33 @@ impl<O: Observer> Relay<O> {
     /// Decides a handshake for a path that names a user.
     fn admit(
         &mut self,
-        hub: &Hub,
+        cx: &Context,
         conn: ConnId,
         user: &str,
         request: &Request<'_>,
-    ) -> Result<Accept, Response> {
+    ) -> Result<Accept<Session>, Response> {
         let wish = door::Wish::read(user, request)?;
         door::check_reserved(&self.config, user)?;
         #[cfg(feature = "tickets")]
         if let Some(tickets) = &self.tickets {
             let (accept, rights) = tickets
-                .admit(&self.config, &wish, request, hub.now())
-                .inspect_err(|why| refused(hub, conn, user, why))?;
-            self.entering = Some((conn, rights));
-            return Ok(accept);
+                .admit(&self.config, &wish, request, cx.now())
+                .inspect_err(|why| refused(cx, conn, user, why))?;
+            return Ok(accept.session(Session::of(Kept::Rights(rights))));
         }
-        door::check_open(&self.config, hub.is_loopback(conn), request)?;
-        Ok(wish.accept())
+        door::check_open(&self.config, cx.is_loopback(conn), request)?;
+        Ok(wish.accept().session(Session::default()))
     }
 
-    fn page(&self, hub: &Hub, request: &Request<'_>) -> Response {
-        page::answer(&self.config, self.asks_for_tickets(), hub.is_draining(), request)
+    fn page(&self, cx: &Context, request: &Request<'_>) -> Response {
+        page::answer(&self.config, self.asks_for_tickets(), cx.is_draining(), request)
     }
 
-    fn forbid(&mut self, hub: &Hub, conn: ConnId) {
+    fn forbid(&mut self, cx: &Context, conn: ConnId) {
         self.counters.forbidden += 1;
         // There is no clock here: rarer and rarer instead of once a while.
         if self.counters.forbidden.is_power_of_two() {
-            let user = hub.user(conn).unwrap_or("");
+            let user = cx.user(conn).unwrap_or("");
             let total = self.counters.forbidden;
             log::warn!("ignored a broadcast by {}: they are off ({total} so far)", Printable(user));
         }
@@ -368,80 +403,81 @@ impl<O: Observer> Relay<O> {
 }
 
 impl<O: Observer> Handler for Relay<O> {
+    type Session = Session;
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         conn: ConnId,
         upgrade: Upgrade<'_>,
-    ) -> Result<Accept, Reject> {
+    ) -> Result<Accept<Session>, Reject> {
         let Some(user) = door::user_of(upgrade.path()) else {
             // A server may ignore a wish to upgrade (RFC 9110, section 7.8).
-            return Err(Reject(self.page(hub, &upgrade)));
+            return Err(Reject(self.page(cx, &upgrade)));
         };
-        Ok(self.admit(hub, conn, user, &upgrade)?)
+        Ok(self.admit(cx, conn, user, &upgrade)?)
     }
 
-    fn on_request(&mut self, hub: &mut Hub, _: ConnId, request: &Request<'_>) -> Reply {
-        Reply::Now(self.page(hub, request))
+    fn on_request(&mut self, cx: &mut Context, _: ConnId, request: &Request<'_>) -> Reply {
+        Reply::Now(self.page(cx, request))
     }
 
-    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+    fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
         if log::log_enabled!(log::Level::Debug) {
-            log::debug!("open {}", Identity(hub, conn));
+            log::debug!("open {}", Identity(cx, conn));
         }
-        if let Some((_, rights)) = self.entering.take_if(|(entering, _)| *entering == conn) {
-            for group in &rights.groups {
-                // Only what is within the limits was let in.
-                let _ = hub.join(conn, group);
-            }
-            if rights.broadcast {
-                self.speakers.insert(conn);
-            }
+        for group in session.take_groups() {
+            // Only what is within the limits was let in.
+            let _ = cx.join(conn, &group);
         }
-        self.observer.on_open(hub, conn);
+        self.observer.on_open(cx, conn);
     }
 
     #[inline(always)]
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: &mut Session,
+        message: Message<'_>,
+    ) {
         match message {
-            Message::Text(text) => self.handle_text(hub, conn, text),
+            Message::Text(text) => self.handle_text(cx, conn, session, text),
             Message::Binary(_) => self.counters.ignored += 1,
         }
     }
 
-    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
-        if !self.speakers.is_empty() {
-            self.speakers.remove(&conn);
-        }
+    fn on_close(&mut self, cx: &mut Context, conn: ConnId, _: Session, reason: &CloseReason) {
         if log::log_enabled!(log::Level::Debug) {
-            log::debug!("close {}: {}", Identity(hub, conn), Printable(&reason.to_string()));
+            log::debug!("close {}: {}", Identity(cx, conn), Printable(&reason.to_string()));
         }
-        self.observer.on_close(hub, conn);
+        self.observer.on_close(cx, conn);
     }
 }
 
 /// Warns of a refused handshake, and of many from one address rarer and rarer.
 #[cfg(feature = "tickets")]
-fn refused(hub: &Hub, conn: ConnId, user: &str, why: &Response) {
-    let count = hub.refusals(conn) + 1;
+fn refused(cx: &Context, conn: ConnId, user: &str, why: &Response) {
+    let count = cx.refusals(conn) + 1;
     if count.is_power_of_two() {
-        let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let peer = cx.peer(conn).unwrap_or(Peer::UNKNOWN);
         let why = why.line();
         log::warn!("refused user {} from {peer}: {why} ({count} from there)", Printable(user));
     }
 }
 
 /// A connection in a log line.
-struct Identity<'a>(&'a Hub, ConnId);
+struct Identity<'a>(&'a Context, ConnId);
 
 impl std::fmt::Display for Identity<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Identity(hub, conn) = self;
-        write!(f, "user {}", Printable(hub.user(*conn).unwrap_or("")))?;
-        if let Some(device) = hub.device(*conn).filter(|device| !device.is_empty()) {
+        let Identity(cx, conn) = self;
+        write!(f, "user {}", Printable(cx.user(*conn).unwrap_or("")))?;
+        if let Some(device) = cx.device(*conn).filter(|device| !device.is_empty()) {
             write!(f, " device {}", Printable(device))?;
         }
-        match hub.peer(*conn) {
+        match cx.peer(*conn) {
             Some(peer) => write!(f, " from {peer}"),
             None => Ok(()),
         }

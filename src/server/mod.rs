@@ -3,6 +3,8 @@
 //!
 //! The only place of the library that looks at a clock.
 
+mod inbox;
+
 use std::fmt;
 use std::io;
 use std::net::ToSocketAddrs;
@@ -13,10 +15,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::{Events, Poll, Token};
 
 use crate::driver::{Driver, Listen, Listener};
-use crate::hub::{Config, Handler, Hub};
+use crate::hub::{Config, Context, Handler};
+pub use inbox::{Inbox, SendError, Sender};
 
 /// Events taken from the poll at once. More do not pay.
 const EVENTS: usize = 1_024;
+/// Events of other threads that may wait for the loop.
+const INBOX: usize = 65_536;
 const WAKE: Token = Token(0);
 const DRIVER: Token = Token(1);
 
@@ -30,16 +35,17 @@ const DRIVER: Token = Token(1);
 /// server.run()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct Server<H, L: Listen = Listener> {
+pub struct Server<H: Handler, L: Listen = Listener> {
     poll: Poll,
     events: Events,
+    inbox: Inbox<H::Event>,
     driver: Driver<H, L>,
     stopper: Stopper,
     /// When the hub is told the date again.
     next_second: Instant,
 }
 
-impl<H, L: Listen> fmt::Debug for Server<H, L> {
+impl<H: Handler, L: Listen> fmt::Debug for Server<H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
     }
@@ -89,9 +95,10 @@ impl<H: Handler, L: Listen> Server<H, L> {
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
         let now = Instant::now();
         let driver = Driver::new(listeners, poll.registry(), DRIVER, config, handler, now)?;
+        let inbox = Inbox::new(Arc::clone(&waker), INBOX);
         let stopper = Stopper { waker, stop: Arc::default() };
         let events = Events::with_capacity(EVENTS);
-        Ok(Server { poll, events, driver, stopper, next_second: now })
+        Ok(Server { poll, events, inbox, driver, stopper, next_second: now })
     }
 
     /// Runs until it was [stopped](Stopper::stop) and everybody has gone.
@@ -137,6 +144,9 @@ impl<H: Handler, L: Listen> Server<H, L> {
         for event in &self.events {
             self.driver.handle_event(event, now);
         }
+        for event in self.inbox.take() {
+            self.driver.deliver(event, now);
+        }
         if self.stopper.stop.load(Ordering::Acquire) && !self.driver.hub().is_draining() {
             self.driver.shutdown();
         }
@@ -153,7 +163,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
         let date = SystemTime::now();
         let passed = date.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
         self.next_second = now + Duration::from_secs(1) - Duration::from_nanos(passed.into());
-        self.driver.parts().0.set_date(date);
+        self.driver.set_date(date);
     }
 
     /// Whether it was stopped and everybody has gone.
@@ -166,8 +176,13 @@ impl<H: Handler, L: Listen> Server<H, L> {
         self.stopper.clone()
     }
 
-    /// Hub and handler, to send between turns.
-    pub fn parts(&mut self) -> (&mut Hub, &mut H) {
+    /// The means to send the handler events from other threads: at most 65,536 wait.
+    pub fn sender(&self) -> Sender<H::Event> {
+        self.inbox.sender()
+    }
+
+    /// Context and handler, to send between turns.
+    pub fn parts(&mut self) -> (&mut Context, &mut H) {
         self.driver.parts()
     }
 

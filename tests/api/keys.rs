@@ -119,18 +119,18 @@ fn who_guesses_from_behind_a_proxy_does_not_lock_out_the_proxys_machine() {
     let now = Instant::now();
     let mut config = Config::default();
     config.trusted_proxies = TrustedProxies::parse(["10.0.0.1"]).unwrap();
-    let mut hub = Hub::new(config, now);
     let mut backend = BackendConfig::default();
     backend.keys = vec![ApiKey::new(KEY).unwrap()];
-    let mut backend = Backend::new(Relay::new(RelayConfig::default()), backend);
+    let backend = Backend::new(Relay::new(RelayConfig::default()), backend);
+    let mut hub = Hub::new(config, backend, now);
     let proxy: SocketAddr = "10.0.0.1:4000".parse().unwrap();
     let mut status = |key: &str, forwarded: &[u8]| -> String {
         let conn = hub.open(proxy.into(), false, now).unwrap();
         let head =
             format!("GET /api/online HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n");
         let mut bytes = [head.as_bytes(), forwarded, b"\r\n"].concat();
-        hub.receive(&mut backend, conn, &mut bytes, now);
-        hub.tick(&mut backend, now);
+        hub.receive(conn, &mut bytes, now);
+        hub.tick(now);
         let answer = hub.pending(conn).unwrap().single().unwrap();
         String::from_utf8_lossy(&answer[9..12]).into_owned()
     };

@@ -13,7 +13,7 @@ fn a_close_is_flushed_then_shut_down_then_drained_then_dropped() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     let conn = rig.conn(&client);
-    rig.hub().send_text(conn, "first");
+    rig.hub().send(conn, "first");
     rig.hub().close(conn, 4000, "bye");
     rig.tick();
     let frames = all(&client.take());
@@ -189,7 +189,7 @@ fn an_abort_drops_without_a_word() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     let conn = rig.conn(&client);
-    rig.hub().send_text(conn, "never sent");
+    rig.hub().send(conn, "never sent");
     rig.hub().abort(conn);
     assert!(rig.is_busy());
     rig.tick();

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Driver, Handler, Hub, Listen, Message, Peer, Readiness,
-    Reject, Transport, Upgrade,
+    Accept, CloseReason, Config, ConnId, Context, Driver, Handler, Listen, Message, Peer,
+    Readiness, Reject, Transport, Upgrade,
 };
 use mio::event::Source;
 use mio::{Interest, Poll, Registry, Token};
@@ -219,35 +219,44 @@ pub struct Echo {
 }
 
 impl Handler for Echo {
+    type Session = ();
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        _: &mut Hub,
+        _: &mut Context,
         _: ConnId,
         upgrade: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
         Ok(Accept::user(upgrade.path().trim_start_matches('/')))
     }
 
-    fn on_open(&mut self, _: &mut Hub, conn: ConnId) {
+    fn on_open(&mut self, _: &mut Context, conn: ConnId, _: &mut Self::Session) {
         self.opened.push(conn);
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        _: &mut Self::Session,
+        message: Message<'_>,
+    ) {
         if let Some(shout) = &self.shout {
             hub.broadcast(shout);
             return;
         }
         match message {
-            Message::Text(text) => hub.send_text(conn, text),
-            Message::Binary(data) => hub.send_binary(conn, data),
+            Message::Text(text) => hub.send(conn, text),
+            Message::Binary(data) => hub.send(conn, data),
         };
     }
 
-    fn on_drain(&mut self, _: &mut Hub, _: ConnId) {
+    fn on_drain(&mut self, _: &mut Context, _: ConnId, _: &mut Self::Session) {
         self.drained += 1;
     }
 
-    fn on_close(&mut self, _: &mut Hub, conn: ConnId, reason: &CloseReason) {
+    fn on_close(&mut self, _: &mut Context, conn: ConnId, _: Self::Session, reason: &CloseReason) {
         self.closed.push((conn, reason.clone()));
     }
 }
@@ -342,7 +351,7 @@ impl Rig {
         turns
     }
 
-    pub fn hub(&mut self) -> &mut Hub {
+    pub fn hub(&mut self) -> &mut Context {
         self.driver.parts().0
     }
 

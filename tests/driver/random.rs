@@ -177,7 +177,7 @@ impl Run {
             }
             _ => {
                 guest.told.push(message.to_owned());
-                assert!(self.rig.hub().send_text(conn, message));
+                assert!(self.rig.hub().send(conn, message));
             }
         }
     }

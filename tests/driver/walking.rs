@@ -70,7 +70,7 @@ fn what_is_ahead_counts_as_queued() {
 fn what_is_sent_meanwhile_comes_after_it() {
     let (mut rig, clients, message) = walking(6, 2, 100);
     for id in ids(&mut rig, &clients) {
-        assert!(rig.hub().send_text(id, "to one"));
+        assert!(rig.hub().send(id, "to one"));
     }
     assert_eq!(rig.hub().stats().deliveries, 12, "what was left of it is queued");
     rig.tick();

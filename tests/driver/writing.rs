@@ -44,7 +44,7 @@ fn what_is_queued_while_the_socket_is_blocked_follows_in_order() {
         if n % 3 == 0 {
             rig.hub().broadcast(&message);
         } else {
-            assert!(rig.hub().send_text(conn, &message));
+            assert!(rig.hub().send(conn, &message));
         }
         sent.push(message);
         rig.tick();
@@ -73,8 +73,8 @@ fn more_pieces_than_one_write_takes_are_written_over_several_turns() {
     // Taking turns, no two frames for one connection lie side by side.
     let all: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
     for message in &all {
-        assert!(rig.hub().send_text(to_a, message));
-        assert!(rig.hub().send_text(to_b, message));
+        assert!(rig.hub().send(to_a, message));
+        assert!(rig.hub().send(to_b, message));
     }
     for turn in 1..=4 {
         rig.tick();
@@ -98,8 +98,8 @@ fn a_vectored_write_that_stops_inside_any_piece_goes_on_there() {
     for round in 0..40 {
         for n in 0..70 {
             let message = format!("{round}.{n}");
-            rig.hub().send_text(to_a, &message);
-            rig.hub().send_text(to_b, &message);
+            rig.hub().send(to_a, &message);
+            rig.hub().send(to_b, &message);
             sent.push(message);
         }
         a.script(Output::Take(round * 7));

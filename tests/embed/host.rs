@@ -222,7 +222,7 @@ fn a_message_sent_from_outside_makes_the_deadline_now() {
     driver.tick(now);
     assert!(driver.next_deadline().is_some_and(|at| at > now), "at rest");
     let (hub, _) = driver.parts();
-    assert!(hub.send_text(conn, "from outside"));
+    assert!(hub.send(conn, "from outside"));
     assert!(driver.next_deadline().is_some_and(|at| at <= now));
     now = Instant::now();
     driver.tick(now);

@@ -68,7 +68,7 @@ fn memory_that_stalled_peers_hold_makes_users_busy_before_anybody_is_ended() {
     let mut rig = Rig::new(|config| config.max_buffered = 16 << 20);
     let stalled = rig.enter_stalled(60);
     for conn in &stalled {
-        assert!(rig.hub.send_text(*conn, &"s".repeat(250_000)));
+        assert!(rig.hub.send(*conn, &"s".repeat(250_000)));
         rig.turn();
     }
     let (users, _) = enter(&mut rig, 100);
@@ -88,9 +88,9 @@ fn past_max_buffered_the_largest_go_of_those_who_do_not_read() {
     for round in 0..20 {
         for (number, conn) in stalled.iter().enumerate() {
             let length = if number < 3 { 10_000 } else { 6_900 };
-            rig.hub.send_text(*conn, &"s".repeat(length));
+            rig.hub.send(*conn, &"s".repeat(length));
         }
-        readers.iter().for_each(|conn| assert!(rig.hub.send_text(*conn, &"r".repeat(9_000))));
+        readers.iter().for_each(|conn| assert!(rig.hub.send(*conn, &"r".repeat(9_000))));
         rig.turn();
         assert!(rig.hub.buffered() <= 4 << 20, "in round {round}");
     }
@@ -111,7 +111,7 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     }
     rig.settle();
     // To one, more than its queue holds.
-    let sent = (0..1_000).filter(|_| rig.hub.send_text(conns[0], &"x".repeat(1_000))).count();
+    let sent = (0..1_000).filter(|_| rig.hub.send(conns[0], &"x".repeat(1_000))).count();
     assert!((250..300).contains(&sent), "{sent} messages");
     rig.settle();
     // To a user, to a group, and to everyone.
@@ -130,7 +130,7 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     // To each, more than the memory holds.
     for _ in 0..100 {
         for conn in &conns {
-            rig.hub.send_text(*conn, &"x".repeat(2_000));
+            rig.hub.send(*conn, &"x".repeat(2_000));
         }
         assert!(rig.hub.buffered() <= 8 << 20);
     }

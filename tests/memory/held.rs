@@ -42,7 +42,7 @@ fn broadcasts_between_messages_to_one_are_counted() {
     rig.assert_counted("broadcasts and messages in turn", |rig| {
         for _ in 0..2_500 {
             rig.hub.broadcast("a broadcast that is longer than a range");
-            stalled.iter().for_each(|conn| assert!(rig.hub.send_text(*conn, "y")));
+            stalled.iter().for_each(|conn| assert!(rig.hub.send(*conn, "y")));
             rig.turn();
         }
     });
@@ -97,12 +97,12 @@ fn a_peer_that_never_quite_catches_up_holds_no_more_than_its_queue() {
     let mut rig = Rig::new(|_| ());
     let slow = rig.enter_stalled(1)[0];
     for _ in 0..20 {
-        rig.hub.send_text(slow, &"x".repeat(96));
+        rig.hub.send(slow, &"x".repeat(96));
         rig.turn();
     }
     let (grown, counted) = rig.growth(|rig| {
         for _ in 0..100_000 {
-            assert!(rig.hub.send_text(slow, &"x".repeat(96)));
+            assert!(rig.hub.send(slow, &"x".repeat(96)));
             rig.takes(slow, 98);
             rig.turn();
         }
@@ -196,7 +196,7 @@ fn all_is_given_back_when_its_peers_are_gone() {
     for number in 0..200 {
         rig.hub.broadcast(&"b".repeat(number));
         for conn in &all {
-            rig.hub.send_text(*conn, &"o".repeat(number));
+            rig.hub.send(*conn, &"o".repeat(number));
         }
         rig.turn();
     }

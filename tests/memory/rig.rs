@@ -38,8 +38,7 @@ impl Sink for Sockets {
 }
 
 pub struct Rig {
-    pub hub: Hub,
-    pub backend: Backend,
+    pub hub: Hub<Backend>,
     sockets: Sockets,
     now: Instant,
     _alone: MutexGuard<'static, ()>,
@@ -58,7 +57,7 @@ impl Rig {
         api.keys = vec![ApiKey::new("0123456789abcdef0123456789abcdef").unwrap()];
         let backend = Backend::new(Relay::new(RelayConfig::default()), api);
         let sockets = Sockets::default();
-        Rig { hub: Hub::new(config, now), backend, sockets, now, _alone: alone }
+        Rig { hub: Hub::new(config, backend, now), sockets, now, _alone: alone }
     }
 
     pub fn connect(&mut self) -> ConnId {
@@ -97,7 +96,7 @@ impl Rig {
     }
 
     pub fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.hub.receive(&mut self.backend, conn, &mut bytes.to_vec(), self.now);
+        self.hub.receive(conn, &mut bytes.to_vec(), self.now);
     }
 
     /// A request of a backend, with its key.
@@ -113,7 +112,7 @@ impl Rig {
     }
 
     pub fn tick(&mut self) {
-        self.hub.tick(&mut self.backend, self.now);
+        self.hub.tick(self.now);
     }
 
     /// What a driver does in a turn in which nothing arrives.
@@ -127,7 +126,7 @@ impl Rig {
             }
         }
         self.hub.end_turn();
-        while let Some(conn) = self.hub.reap(&mut self.backend) {
+        while let Some(conn) = self.hub.reap() {
             self.sockets.0.remove(&conn.index());
         }
     }

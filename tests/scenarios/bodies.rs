@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use longlink::{
-    Accept, Config, ConnId, Handler, Hub, Message, Refused, Reject, Reply, Request, Response,
+    Accept, Config, ConnId, Context, Handler, Message, Refused, Reject, Reply, Request, Response,
     Upgrade,
 };
 
@@ -18,11 +18,14 @@ const AT_MOST: usize = 1_000;
 struct Echo;
 
 impl Handler for Echo {
-    fn on_upgrade(&mut self, _: &mut Hub, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
+    type Session = ();
+    type Event = ();
+
+    fn on_upgrade(&mut self, _: &mut Context, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
         Ok(Accept::anonymous())
     }
 
-    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
+    fn on_request(&mut self, hub: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
         match request.body() {
             _ if request.path() == "/abort" => {
                 hub.abort(conn);
@@ -39,13 +42,19 @@ impl Handler for Echo {
         }
     }
 
-    fn on_refused(&mut self, _: &mut Hub, _: ConnId, refused: Refused<'_>) -> Response {
+    fn on_refused(&mut self, _: &mut Context, _: ConnId, refused: Refused<'_>) -> Response {
         let path = refused.request.map_or("", |request| request.path());
         Response::text(refused.status, format!("{path}: {}", refused.why))
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, _: Message<'_>) {
-        hub.send_text(conn, "heard");
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        _: &mut Self::Session,
+        _: Message<'_>,
+    ) {
+        hub.send(conn, "heard");
     }
 }
 

@@ -139,7 +139,7 @@ fn past_max_buffered_those_go_who_hold_most() {
     }
     let open: Vec<bool> = stalled.iter().map(|&pipe| is_open(&link, pipe)).collect();
     assert_eq!(open, [true, true, false]);
-    assert_eq!(link.handler.closed, [("s2".to_owned(), CloseReason::Memory)]);
+    assert_eq!(link.handler().closed, [("s2".to_owned(), CloseReason::Memory)]);
     leak_check(link);
 }
 
@@ -232,9 +232,9 @@ fn what_waits_is_offered_in_slices_that_are_all_of_it_and_none_of_them_empty() {
     assert_eq!(link.hub.broadcast("to all"), 2);
     assert_eq!(offered(&link), [link.hub.queued(conn)]);
     // Queued, with something in between that is for another connection.
-    assert!(link.hub.send_text(conn, "one"));
+    assert!(link.hub.send(conn, "one"));
     link.hub.send_to_user("b", "two");
-    assert!(link.hub.send_text(conn, "three"));
+    assert!(link.hub.send(conn, "three"));
     let slices = offered(&link);
     assert_eq!(slices.iter().sum::<usize>(), link.hub.queued(conn));
     assert!(slices.len() > 1 && slices.iter().all(|length| *length > 0), "{slices:?}");

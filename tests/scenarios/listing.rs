@@ -23,8 +23,7 @@ impl Sink for Taking {
 
 /// A hub without sockets, whose connections open in one call.
 struct Place {
-    hub: Hub,
-    relay: Relay,
+    hub: Hub<Relay>,
     now: Instant,
 }
 
@@ -33,13 +32,13 @@ impl Place {
         let mut config = Config::default();
         config.max_connections = most;
         let now = Instant::now();
-        Place { hub: Hub::new(config, now), relay: Relay::new(RelayConfig::default()), now }
+        Place { hub: Hub::new(config, Relay::new(RelayConfig::default()), now), now }
     }
 
     fn open(&mut self, path: &str) -> ConnId {
         let conn = self.hub.open(Peer::UNKNOWN, true, self.now).expect("room");
         let mut bytes = handshake(&format!("/websocket/{path}"), "");
-        self.hub.receive(&mut self.relay, conn, &mut bytes, self.now);
+        self.hub.receive(conn, &mut bytes, self.now);
         assert!(self.hub.is_open(conn), "{path}");
         self.turn();
         conn
@@ -51,11 +50,11 @@ impl Place {
     }
 
     fn turn(&mut self) {
-        self.hub.tick(&mut self.relay, self.now);
+        self.hub.tick(self.now);
         let mut budget = 1_000;
         while self.hub.write(&mut Taking, &mut budget).is_some() {}
         self.hub.end_turn();
-        while self.hub.reap(&mut self.relay).is_some() {}
+        while self.hub.reap().is_some() {}
     }
 
     /// All pages of at most so many, as how often each user was in one. `between` runs after

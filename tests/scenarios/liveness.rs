@@ -65,7 +65,7 @@ fn silence_is_pinged_after_25_seconds_and_expired_after_60() {
     assert_eq!((close_code(&link, pipe), pings(&link, pipe)), (Some(1001), 1));
     link.finish(pipe);
     link.settle();
-    assert_eq!(link.handler.closed, [("A".to_owned(), CloseReason::Idle)]);
+    assert_eq!(link.handler().closed, [("A".to_owned(), CloseReason::Idle)]);
     leak_check(link);
 }
 
@@ -135,6 +135,6 @@ fn a_slow_reader_that_does_read_is_not_expired() {
         link.advance(1_000);
         say(&mut link, sender, PING);
     }
-    assert!(is_open(&link, slow), "closed: {:?}", link.handler.closed);
+    assert!(is_open(&link, slow), "closed: {:?}", link.handler().closed);
     leak_check(link);
 }

@@ -2,6 +2,7 @@
 //! says what must come of it; each ends with nothing left behind.
 
 mod bodies;
+mod closing;
 mod door;
 mod ends;
 mod fragments;
@@ -18,8 +19,8 @@ mod traces;
 mod world;
 
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Handler, Hub, Message, Reject, Relay, RelayConfig, Reply,
-    Request, Traced, Upgrade,
+    Accept, CloseReason, Config, ConnId, Context, Handler, Message, Reject, Relay, RelayConfig,
+    Reply, Request, Traced, Upgrade,
 };
 use world::codec::{Got, handshake, text};
 use world::{Watch, World};
@@ -36,29 +37,49 @@ struct Recorded {
 }
 
 impl Handler for Recorded {
-    fn on_upgrade(&mut self, h: &mut Hub, c: ConnId, u: Upgrade<'_>) -> Result<Accept, Reject> {
+    type Session = <Relay as Handler>::Session;
+    type Event = ();
+
+    fn on_upgrade(
+        &mut self,
+        h: &mut Context,
+        c: ConnId,
+        u: Upgrade<'_>,
+    ) -> Result<Accept<Self::Session>, Reject> {
         self.relay.on_upgrade(h, c, u)
     }
 
-    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
+    fn on_request(&mut self, hub: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
         self.relay.on_request(hub, conn, request)
     }
 
-    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+    fn on_open(&mut self, hub: &mut Context, conn: ConnId, session: &mut Self::Session) {
         self.opened += 1;
-        self.relay.on_open(hub, conn);
+        self.relay.on_open(hub, conn, session);
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
-        self.relay.on_message(hub, conn, message);
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        session: &mut Self::Session,
+        message: Message<'_>,
+    ) {
+        self.relay.on_message(hub, conn, session, message);
     }
 
-    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
+    fn on_close(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        _: Self::Session,
+        reason: &CloseReason,
+    ) {
         let user = hub.user(conn).expect("the user answers inside on_close");
         self.closed.push((user.to_owned(), reason.clone()));
     }
 
-    fn on_trace(&mut self, _: &mut Hub, events: &[Traced], missed: u64) {
+    fn on_trace(&mut self, _: &mut Context, events: &[Traced], missed: u64) {
         assert!(!events.is_empty() || missed > 0, "a handler is not called to be told nothing");
         self.traced.extend_from_slice(events);
         self.missed += missed;
@@ -145,5 +166,5 @@ fn leak_check(mut link: Link) {
     }
     link.advance(20_000);
     link.assert_nothing_is_left();
-    assert_eq!(link.handler.opened, link.handler.closed.len() as u64);
+    assert_eq!(link.handler().opened, link.handler().closed.len() as u64);
 }

@@ -9,7 +9,7 @@ use crate::*;
 /// met.
 fn told(link: &mut Link) -> Vec<String> {
     let pipes: Vec<ConnId> = link.pipes.iter().map(|pipe| pipe.conn).collect();
-    let traced = std::mem::take(&mut link.handler.traced);
+    let traced = std::mem::take(&mut link.handler_mut().traced);
     let word = |event: Traced| {
         let at = pipes.iter().position(|conn| *conn == event.conn).expect("one of ours");
         let told = match event.what {
@@ -106,7 +106,7 @@ fn a_traced_user_gets_what_it_would_get() {
         }
         link.settle();
         let got: Vec<Vec<Got>> = link.pipes.iter().map(|pipe| pipe.got.clone()).collect();
-        let told = link.handler.traced.len();
+        let told = link.handler().traced.len();
         leak_check(link);
         (got, told)
     };
@@ -129,9 +129,9 @@ fn a_flood_is_counted_and_users_are_bounded() {
     let pings = codec::text(PING).repeat(5_000);
     link.send(a, &pings);
     link.settle();
-    let kept = link.handler.traced.len() as u64;
-    assert_eq!(kept + link.handler.missed, 10_000, "each is told or counted");
-    assert!(link.handler.missed > 0, "{kept}");
+    let kept = link.handler().traced.len() as u64;
+    assert_eq!(kept + link.handler().missed, 10_000, "each is told or counted");
+    assert!(link.handler().missed > 0, "{kept}");
 
     for number in 1..MAX_TRACED {
         assert!(link.hub.trace(&format!("u{number}")));
@@ -157,21 +157,35 @@ struct Acting {
 }
 
 impl Handler for Acting {
-    fn on_upgrade(&mut self, h: &mut Hub, c: ConnId, u: Upgrade<'_>) -> Result<Accept, Reject> {
+    type Session = <Relay as Handler>::Session;
+    type Event = ();
+
+    fn on_upgrade(
+        &mut self,
+        h: &mut Context,
+        c: ConnId,
+        u: Upgrade<'_>,
+    ) -> Result<Accept<Self::Session>, Reject> {
         self.relay.on_upgrade(h, c, u)
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
-        self.relay.on_message(hub, conn, message);
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        session: &mut Self::Session,
+        message: Message<'_>,
+    ) {
+        self.relay.on_message(hub, conn, session, message);
     }
 
-    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
+    fn on_trace(&mut self, hub: &mut Context, events: &[Traced], missed: u64) {
         self.missed += missed;
         for event in events {
             self.told.push((event.what.clone(), hub.user(event.conn).is_some()));
             if matches!(event.what, Happened::Opened { .. }) {
                 for _ in 0..self.sends {
-                    hub.send_text(event.conn, "you are watched");
+                    hub.send(event.conn, "you are watched");
                 }
             }
         }
@@ -205,7 +219,7 @@ fn a_connection_is_never_told_of_after_it_was_freed() {
         link.hub.trace("B");
         let pipe = connect(&mut link, "A");
         let conn = link.pipes[pipe].conn;
-        link.handler.told.clear();
+        link.handler_mut().told.clear();
         link.hub.send_to_user("A", "x");
         if closed_first {
             link.hub.close(conn, 1000, "enough");
@@ -218,12 +232,12 @@ fn a_connection_is_never_told_of_after_it_was_freed() {
         link.hub.abort(conn);
         // As a driver does it in the second half of its turn.
         link.hub.end_turn();
-        while link.hub.reap(&mut link.handler).is_some() {}
+        while link.hub.reap().is_some() {}
         link.hub.check_invariants();
         let now = link.instant();
-        link.hub.tick(&mut link.handler, now);
+        link.hub.tick(now);
         assert_eq!(link.hub.user(conn), None, "it has been freed");
-        let told = &link.handler.told;
+        let told = &link.handler().told;
         assert!(told.iter().all(|(_, answers)| *answers), "{told:?}");
         assert!(again || told.is_empty(), "the user was not traced any more: {told:?}");
     }
@@ -237,7 +251,7 @@ fn what_happens_while_a_trace_is_told_is_told_next() {
     link.settle();
     assert_eq!(link.pipes[pipe].texts(), ["you are watched"]);
     let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 15 });
-    let told: Vec<&Happened> = link.handler.told.iter().map(|(what, _)| what).collect();
+    let told: Vec<&Happened> = link.handler().told.iter().map(|(what, _)| what).collect();
     assert_eq!(told, [&Happened::Opened { protocol: None }, &text]);
     let now = link.instant();
     assert!(link.hub.next_deadline().is_some_and(|at| at > now), "and the loop can sleep");
@@ -251,9 +265,9 @@ fn what_is_too_much_while_a_trace_is_told_is_counted() {
     let pipe = connect(&mut link, "A");
     link.settle();
     assert_eq!(link.pipes[pipe].texts().len(), sends);
-    let outs = link.handler.told.iter().filter(|(what, _)| matches!(what, Happened::Out(_)));
-    assert_eq!(outs.count() as u64 + link.handler.missed, sends as u64);
-    assert!(link.handler.missed > 0);
+    let outs = link.handler().told.iter().filter(|(what, _)| matches!(what, Happened::Out(_)));
+    assert_eq!(outs.count() as u64 + link.handler().missed, sends as u64);
+    assert!(link.handler().missed > 0);
 }
 
 #[test]
@@ -263,21 +277,21 @@ fn what_was_missed_is_told_although_nothing_else_is() {
     link.hub.trace("B");
     let a = connect(&mut link, "A");
     let b = connect(&mut link, "B");
-    link.handler.told.clear();
+    link.handler_mut().told.clear();
     for _ in 0..300 {
-        link.hub.send_text(link.pipes[a].conn, "x");
+        link.hub.send(link.pipes[a].conn, "x");
     }
-    link.hub.send_text(link.pipes[b].conn, "x");
+    link.hub.send(link.pipes[b].conn, "x");
     link.hub.untrace("A");
     link.settle();
-    assert_eq!((link.handler.told.len(), link.handler.missed), (0, 45), "B's is one of them");
+    assert_eq!((link.handler().told.len(), link.handler().missed), (0, 45), "B's is one of them");
     // Nobody is left whose events were missed.
     for _ in 0..300 {
-        link.hub.send_text(link.pipes[b].conn, "x");
+        link.hub.send(link.pipes[b].conn, "x");
     }
     link.hub.untrace("B");
     link.settle();
-    assert_eq!(link.handler.missed, 45);
+    assert_eq!(link.handler().missed, 45);
 }
 
 #[test]
@@ -285,13 +299,13 @@ fn a_trace_that_begins_while_one_is_told_tells_what_comes_after() {
     let mut link = acting(0);
     link.hub.trace("A");
     let b = connect(&mut link, "B");
-    link.handler.then = Some("B");
+    link.handler_mut().then = Some("B");
     connect(&mut link, "A");
-    link.handler.told.clear();
-    link.hub.send_text(link.pipes[b].conn, "x");
+    link.handler_mut().told.clear();
+    link.hub.send(link.pipes[b].conn, "x");
     link.settle();
     let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 1 });
-    assert_eq!(link.handler.told, [(text, true)]);
+    assert_eq!(link.handler().told, [(text, true)]);
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Client {
         self.offset += bytes.len() as u64;
         self.out.extend(bytes);
         let conn = sim.pipes[self.pipe].conn;
-        if let Some(conn) = sim.handler.shadow.conns.get_mut(&conn) {
+        if let Some(conn) = sim.handler_mut().shadow.conns.get_mut(&conn) {
             conn.inbound.push_back(Item { start, end: self.offset, begun: None, what });
         }
     }
@@ -114,9 +114,9 @@ impl Client {
                     self.write(sim, &bytes, In::Pong);
                 }
                 Got::Text(text) => {
-                    sim.handler.shadow.cover.count("messages arrived");
+                    sim.handler_mut().shadow.cover.count("messages arrived");
                     // What the handler sends by itself says from which callback.
-                    if sim.handler.relay.is_some() && !text.starts_with("on_") {
+                    if sim.handler().relay.is_some() && !text.starts_with("on_") {
                         // Not as a `Value`: numbers and surrogates pass as they were sent.
                         let object: HashMap<String, Box<RawValue>> =
                             serde_json::from_str(&text).expect("an object");
@@ -138,7 +138,7 @@ impl Client {
 
     fn look_at_answer(&mut self, sim: &mut Sim, status: u16, head: &str, body: &[u8]) {
         let due = self.answers.pop_front().expect("one answer for each request");
-        *sim.handler.shadow.tally.arrived.entry(status).or_default() += 1;
+        *sim.handler_mut().shadow.tally.arrived.entry(status).or_default() += 1;
         if status == 503 {
             assert!(head.contains("Retry-After: ") && head.contains("Connection: close"));
             self.done = true;
@@ -152,9 +152,9 @@ impl Client {
         assert_eq!(status, due, "{head}{}", String::from_utf8_lossy(body));
         match status {
             101 => {}
-            200..400 => sim.handler.shadow.cover.count("plain answers"),
+            200..400 => sim.handler_mut().shadow.cover.count("plain answers"),
             _ => {
-                sim.handler.shadow.cover.count("refused heads");
+                sim.handler_mut().shadow.cover.count("refused heads");
                 self.done |= head.contains("Connection: close");
             }
         }
@@ -202,7 +202,7 @@ impl Client {
             value.extend((0..rng.range(0, 20)).map(|_| rng.range(0x80, 0xFF) as u8));
             codec::add_field(head, names[rng.range(0, names.len() - 1)], &value);
         }
-        sim.handler.shadow.cover.count("header values that are not UTF-8");
+        sim.handler_mut().shadow.cover.count("header values that are not UTF-8");
     }
 
     fn ask(&mut self, sim: &mut Sim, rng: &mut Rng, (method, path): (&str, &str), status: u16) {
@@ -249,7 +249,7 @@ impl Client {
     }
 
     fn shake_hands(&mut self, sim: &mut Sim, rng: &mut Rng) {
-        let relay = sim.handler.relay.is_some();
+        let relay = sim.handler().relay.is_some();
         match rng.below(24) {
             0 if relay => {
                 self.ask(sim, rng, ("GET", "/healthz"), 200);
@@ -289,7 +289,7 @@ impl Client {
                     let item = In::Bad(0, reason);
                     let end = u64::MAX;
                     let conn = sim.pipes[self.pipe].conn;
-                    if let Some(conn) = sim.handler.shadow.conns.get_mut(&conn) {
+                    if let Some(conn) = sim.handler_mut().shadow.conns.get_mut(&conn) {
                         conn.inbound.push_back(Item { start: 0, end, begun: None, what: item });
                     }
                 }
@@ -348,7 +348,7 @@ impl Client {
         }
         let end = self.offset;
         let conn = sim.pipes[self.pipe].conn;
-        if let Some(conn) = sim.handler.shadow.conns.get_mut(&conn) {
+        if let Some(conn) = sim.handler_mut().shadow.conns.get_mut(&conn) {
             let what = In::Text(text, say);
             conn.inbound.push_back(Item { start, end, begun: None, what });
         }

@@ -1,7 +1,7 @@
 //! How long the end of a connection may take. Each bound is one that the documentation
 //! names; what has been answered is gone in the same turn.
 
-use longlink::{ConnId, Hub};
+use longlink::{ConnId, Context};
 
 use super::shadow::{State, TICK};
 use super::watch::Watched;
@@ -44,7 +44,7 @@ impl Watched {
     }
 
     /// At rest: nothing that a connection has sent lies unread in the kernel.
-    pub fn check_read(&mut self, hub: &Hub, unread: impl Fn(ConnId) -> bool) {
+    pub fn check_read(&mut self, hub: &Context, unread: impl Fn(ConnId) -> bool) {
         for (id, conn) in &self.shadow.conns {
             if conn.told {
                 assert!(!unread(*id), "{id:?}: not read ({}): {conn:?}", hub.is_open(*id));

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::IoSlice;
 
-use longlink::{CloseReason, ConnId, Hub};
+use longlink::{CloseReason, ConnId, Context};
 
 use super::shadow::{Conn, In, Known, State, TICK};
 use super::watch::{During, Watched};
@@ -12,7 +12,7 @@ use super::world::codec::{self, Got, decode_frame, server_frame};
 
 impl Watched {
     /// Brings the shadow up to what the hub shows, and justifies each step.
-    pub fn sync(&mut self, hub: &Hub) {
+    pub fn sync(&mut self, hub: &Context) {
         assert_eq!(self.opening, None, "let in, but not opened");
         if self.during == During::Tick && hub.returned_at() != self.returned_at {
             self.returned_at = hub.returned_at();
@@ -21,7 +21,9 @@ impl Watched {
         let pong = |conn: &Conn| conn.inbound.front().is_some_and(|i| matches!(i.what, In::Pong));
         let differs = |(id, conn): &(&ConnId, &Conn)| {
             let same = hub.is_open(**id) && hub.queued(**id) == conn.expected.len();
-            conn.state == State::Open && (!same || pong(conn))
+            // Its close frame, which tells why it is closed, is not there yet.
+            let decided = !hub.is_parting(**id);
+            conn.state == State::Open && decided && (!same || pong(conn))
         };
         let ids: Vec<ConnId> =
             self.shadow.conns.iter().filter(differs).map(|(id, _)| *id).collect();
@@ -33,7 +35,7 @@ impl Watched {
         }
     }
 
-    fn sync_one(&mut self, hub: &Hub, id: ConnId) {
+    fn sync_one(&mut self, hub: &Context, id: ConnId) {
         self.skip_pongs(id);
         let open = hub.is_open(id);
         let known = self.shadow.conn(id).expected.len();
@@ -176,7 +178,7 @@ impl Watched {
     }
 
     /// Whoever was held long enough is refused now.
-    pub fn refuse_held(&mut self, hub: &Hub) {
+    pub fn refuse_held(&mut self, hub: &Context) {
         let now = self.shadow.now / TICK * TICK;
         for (id, conn) in &mut self.shadow.conns {
             if let State::Held(since) = conn.state
@@ -189,7 +191,7 @@ impl Watched {
     }
 
     /// After a turn: hub and shadow agree on who is there, and how.
-    pub fn check_agreement(&self, hub: &Hub) {
+    pub fn check_agreement(&self, hub: &Context) {
         let mut users = HashMap::new();
         for (id, conn) in &self.shadow.conns {
             let open = conn.state == State::Open;
@@ -217,7 +219,7 @@ impl Watched {
 
     /// After the loop has come to rest: what has arrived was handled, and a
     /// client that reads has everything.
-    pub fn check_rest(&mut self, hub: &Hub, reads: impl Fn(ConnId) -> bool) {
+    pub fn check_rest(&mut self, hub: &Context, reads: impl Fn(ConnId) -> bool) {
         self.sync(hub);
         for (id, conn) in &mut self.shadow.conns {
             conn.fresh = false;
@@ -236,7 +238,7 @@ impl Watched {
 }
 
 /// All bytes queued for a connection; `None` when there are none.
-pub fn pending(hub: &Hub, id: ConnId) -> Option<Vec<u8>> {
+pub fn pending(hub: &Context, id: ConnId) -> Option<Vec<u8>> {
     let pending = hub.pending(id)?;
     let mut slices = vec![IoSlice::new(&[]); 4_096];
     let count = pending.gather(&mut slices);

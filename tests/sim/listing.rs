@@ -18,8 +18,8 @@ pub struct Walk {
 
 impl Walk {
     pub fn begin(sim: &mut Sim) -> Self {
-        sim.handler.shadow.gone_offline.clear();
-        let always = sim.handler.shadow.online();
+        sim.handler_mut().shadow.gone_offline.clear();
+        let always = sim.handler_mut().shadow.online();
         Walk { from: 0, always, seen: BTreeMap::new(), pages: 0 }
     }
 
@@ -27,8 +27,8 @@ impl Walk {
     /// was in exactly one page then.
     pub fn go_on(mut self, sim: &mut Sim, rng: &mut Rng) -> Option<Self> {
         let most = rng.range(1, 4);
+        let online = sim.handler_mut().shadow.online();
         let (page, next) = sim.hub.users(self.from, most);
-        let online = sim.handler.shadow.online();
         let names: Vec<String> = page.into_iter().map(str::to_owned).collect();
         for user in names {
             assert!(online.contains(&user), "{user:?} is listed and not online");
@@ -40,7 +40,7 @@ impl Walk {
             return Some(self);
         }
         let Walk { always, seen, pages, .. } = self;
-        let shadow = &mut sim.handler.shadow;
+        let shadow = &mut sim.handler_mut().shadow;
         for user in always.difference(&shadow.gone_offline) {
             let count = seen.get(user).copied().unwrap_or(0);
             assert_eq!(count, 1, "{user:?} was online throughout, and listed so often");

@@ -85,7 +85,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
     let shadow = Shadow::new(config.clone());
     let watched = Watched::new(shadow, relay, Rng::new(seed ^ 0xC0FFEE));
     let mut sim: Sim = World::new(config, watched);
-    sim.handler.base = memory::held();
+    sim.handler_mut().base = memory::held();
     sim.read_size = *rng.pick(&[65_536, 65_536, 200, 13]);
     sim.batch = *rng.pick(&[usize::MAX, usize::MAX, 9, 2]);
     sim.slices = *rng.pick(&[64, 64, 3, 1]);
@@ -172,7 +172,8 @@ fn act(sim: &mut Sim, rng: &mut Rng, client: &mut Client) {
 }
 
 fn rest(sim: &mut Sim) {
-    let (handler, hub, pipes) = (&mut sim.handler, &sim.hub, &sim.pipes);
+    let pipes = &sim.pipes;
+    let (hub, handler) = sim.hub.parts();
     let reading = |id| pipes.iter().rev().any(|pipe| pipe.conn == id && pipe.is_reading());
     handler.check_rest(hub, reading);
     let unread = |id| pipes.iter().rev().find(|pipe| pipe.conn == id).is_some_and(Pipe::is_unread);
@@ -193,12 +194,12 @@ fn pass_time(sim: &mut Sim, rng: &mut Rng) {
         let waiting = sim.pipes.iter().filter(|pipe| pipe.is_unread()).count();
         let key = "input that waited while the process was stopped";
         let long = if millis > 5_000 { waiting as u64 } else { 0 };
-        sim.handler.shadow.cover.add(key, long);
+        sim.handler_mut().shadow.cover.add(key, long);
         sim.jump(millis);
     } else if rng.percent(30) {
         sim.settle();
         sim.jump(millis);
-        sim.handler.shadow.cover.add("time jumps", u64::from(millis > 60_000));
+        sim.handler_mut().shadow.cover.add("time jumps", u64::from(millis > 60_000));
     } else {
         sim.advance(millis);
     }
@@ -226,8 +227,9 @@ fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
         client.look(&mut sim, rng);
     }
     sim.assert_nothing_is_left();
-    sim.handler.check_answers(&sim.hub);
-    let mut cover = std::mem::take(&mut sim.handler.shadow.cover);
+    let (hub, handler) = sim.hub.parts();
+    handler.check_answers(hub);
+    let mut cover = std::mem::take(&mut sim.handler_mut().shadow.cover);
     cover.add("full batches", sim.full_batches);
     cover.add("partial writes", sim.partial_writes);
     cover.add("blocked", sim.blocks);

@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use longlink::Hub;
+use longlink::Context;
 
 use super::watch::Watched;
 use super::world::owner;
@@ -67,7 +67,7 @@ const SPARE: usize = 64 * 1024;
 impl Watched {
     /// After a turn: the server holds what the hub says that it holds, and little else. A
     /// buffer that grows may have twice the room of what is in it.
-    pub fn check_memory(&mut self, hub: &Hub) {
+    pub fn check_memory(&mut self, hub: &Context) {
         let held = (held() - self.base).max(0) as usize;
         let (buffered, connections) = (hub.buffered(), hub.connections());
         let most = 2 * buffered + PER_CONNECTION * connections + SPARE;

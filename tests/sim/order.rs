@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use longlink::{ConnId, Hub};
+use longlink::{ConnId, Context};
 
 use super::shadow::Shadow;
 
@@ -55,7 +55,7 @@ impl Shadow {
 
     /// Puts connections that the hub has ended in one call into an order that explains
     /// which connections of their users are active now.
-    pub fn in_order(&mut self, hub: &Hub, ended: Vec<ConnId>) -> Vec<ConnId> {
+    pub fn in_order(&mut self, hub: &Context, ended: Vec<ConnId>) -> Vec<ConnId> {
         let mut ordered = Vec::new();
         let users: BTreeSet<String> = ended.iter().map(|id| self.conns[id].user.clone()).collect();
         for user in users {
@@ -77,7 +77,7 @@ impl Shadow {
 }
 
 struct Search<'a> {
-    hub: &'a Hub,
+    hub: &'a Context,
     seen: BTreeSet<Vec<Place>>,
     order: Vec<ConnId>,
 }

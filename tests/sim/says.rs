@@ -21,7 +21,7 @@ impl Client {
     }
 
     fn propose(&self, sim: &Sim, rng: &mut Rng) -> (String, Say) {
-        if sim.handler.relay.is_none() {
+        if sim.handler().relay.is_none() {
             let ops = (0..rng.range(1, 3)).map(|_| self.op(rng)).collect();
             return (format!("do {}", rng.below(1_000)), Say::Do(ops));
         }

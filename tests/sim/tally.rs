@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longlink::{CloseReason, Hub};
+use longlink::{CloseReason, Context};
 
 use super::shadow::State;
 use super::watch::Watched;
@@ -60,7 +60,7 @@ impl Tally {
 
 impl Watched {
     /// After a turn: the hub has counted what the shadow has.
-    pub fn check_counters(&self, hub: &Hub) {
+    pub fn check_counters(&self, hub: &Context) {
         let (stats, tally) = (hub.stats(), &self.shadow.tally);
         let decided = |kind| tally.decided.get(kind).copied().unwrap_or(0);
         assert_eq!(stats.accepted, tally.accepted, "connections accepted");
@@ -96,7 +96,7 @@ impl Watched {
     }
 
     /// What there is now, as the hub tells it.
-    fn check_gauges(&self, hub: &Hub) {
+    fn check_gauges(&self, hub: &Context) {
         let conns = || self.shadow.conns.values();
         let phases = hub.phases();
         let open = conns().filter(|conn| conn.is_active()).count();
@@ -119,7 +119,7 @@ impl Watched {
 
     /// When all is over: clients have seen no answer that the hub has not counted, and
     /// the hub has counted none that no callback has asked for.
-    pub fn check_answers(&self, hub: &Hub) {
+    pub fn check_answers(&self, hub: &Context) {
         let tally = &self.shadow.tally;
         for (status, count) in hub.stats().answers.iter() {
             let Some(status) = status else {

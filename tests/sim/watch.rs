@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use longlink::{
-    Accept, CloseReason, ConnId, Handler, Hub, Message, Refused, Reject, Relay, Reply, Request,
+    Accept, CloseReason, ConnId, Context, Handler, Message, Refused, Reject, Relay, Reply, Request,
     Response, Sent, Traced, Upgrade,
 };
 
@@ -59,7 +59,7 @@ impl Watched {
         }
     }
 
-    fn handle(&mut self, hub: &mut Hub, id: ConnId, ops: &[Op]) {
+    fn handle(&mut self, hub: &mut Context, id: ConnId, ops: &[Op]) {
         for op in ops {
             self.shadow.overfull = is_overfull(hub);
             let done = owner::server(|| perform(hub, id, op));
@@ -71,7 +71,7 @@ impl Watched {
 
     /// What a handler may do in any callback: something to this connection, or to another
     /// one that may be in any state or gone.
-    fn meddle(&mut self, hub: &mut Hub, id: ConnId, callback: &str) {
+    fn meddle(&mut self, hub: &mut Context, id: ConnId, callback: &str) {
         let often = if self.relay.is_some() { 4 } else { 12 };
         if !self.rng.percent(often) {
             return;
@@ -172,17 +172,17 @@ impl Watched {
 }
 
 /// Whether so much waits to be written that nothing more is queued.
-fn is_overfull(hub: &Hub) -> bool {
+fn is_overfull(hub: &Context) -> bool {
     let most = hub.config().max_buffered;
     hub.waiting_for_writes() >= most / 2 || hub.buffered() >= 2 * most
 }
 
 /// Does it; returns how many it reached, where that can be told.
-fn perform(hub: &mut Hub, id: ConnId, op: &Op) -> usize {
+fn perform(hub: &mut Context, id: ConnId, op: &Op) -> usize {
     match op {
         Op::Reclaim => drop(hub.reclaim(id)),
-        Op::Echo(text) => return usize::from(hub.send_text(id, text)),
-        Op::EchoBinary(data) => return usize::from(hub.send_binary(id, data)),
+        Op::Echo(text) => return usize::from(hub.send(id, text)),
+        Op::EchoBinary(data) => return usize::from(hub.send(id, data)),
         Op::ToUser(user, text) => return hub.send_to_user(user, text),
         Op::All(text) => return hub.broadcast(text),
         Op::Group(name, text) => return hub.send_to_group(name, text),
@@ -202,12 +202,15 @@ fn perform(hub: &mut Hub, id: ConnId, op: &Op) -> usize {
 }
 
 impl Handler for Watched {
+    type Session = <Relay as Handler>::Session;
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        hub: &mut Hub,
+        hub: &mut Context,
         id: ConnId,
         upgrade: Upgrade<'_>,
-    ) -> Result<Accept, Reject> {
+    ) -> Result<Accept<Self::Session>, Reject> {
         let _test = owner::test();
         self.sync(hub);
         let item = self.shadow.conn_mut(id).inbound.pop_front().expect("a head was sent");
@@ -227,7 +230,7 @@ impl Handler for Watched {
         };
         let accept = match &mut self.relay {
             Some(relay) => owner::server(|| relay.on_upgrade(hub, id, upgrade))?,
-            None => Accept::user(&user).device(&device),
+            None => Accept::user(&user).device(&device).session(Default::default()),
         };
         let life = if self.relay.is_some() { Known::Yes } else { Known::No };
         self.shadow.conn_mut(id).writes_are_life = life;
@@ -237,7 +240,7 @@ impl Handler for Watched {
         Ok(accept)
     }
 
-    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], _: u64) {
+    fn on_trace(&mut self, hub: &mut Context, events: &[Traced], _: u64) {
         let _test = owner::test();
         self.sync(hub);
         for event in events {
@@ -251,7 +254,7 @@ impl Handler for Watched {
         }
     }
 
-    fn on_request(&mut self, hub: &mut Hub, id: ConnId, request: &Request<'_>) -> Reply {
+    fn on_request(&mut self, hub: &mut Context, id: ConnId, request: &Request<'_>) -> Reply {
         let _test = owner::test();
         self.sync(hub);
         let next = self.shadow.conn(id).inbound.front().expect("a head was sent");
@@ -284,7 +287,7 @@ impl Handler for Watched {
         reply
     }
 
-    fn on_refused(&mut self, hub: &mut Hub, id: ConnId, refused: Refused<'_>) -> Response {
+    fn on_refused(&mut self, hub: &mut Context, id: ConnId, refused: Refused<'_>) -> Response {
         let _test = owner::test();
         self.sync(hub);
         self.meddle(hub, id, "on_refused");
@@ -292,7 +295,7 @@ impl Handler for Watched {
         Response::text(refused.status, refused.why)
     }
 
-    fn on_open(&mut self, hub: &mut Hub, id: ConnId) {
+    fn on_open(&mut self, hub: &mut Context, id: ConnId, session: &mut Self::Session) {
         let _test = owner::test();
         assert_eq!(self.opening.take(), Some(id), "opened, but not let in");
         let answer = pending(hub, id).expect("an answer to the handshake");
@@ -305,7 +308,7 @@ impl Handler for Watched {
         assert!(hub.is_open(id));
         self.sync(hub);
         if let Some(relay) = &mut self.relay {
-            owner::server(|| relay.on_open(hub, id));
+            owner::server(|| relay.on_open(hub, id, session));
             return self.meddle(hub, id, "on_open");
         }
         let user = self.shadow.conn(id).user.clone();
@@ -321,7 +324,13 @@ impl Handler for Watched {
         self.handle(hub, id, &ops);
     }
 
-    fn on_message(&mut self, hub: &mut Hub, id: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        id: ConnId,
+        session: &mut Self::Session,
+        message: Message<'_>,
+    ) {
         let _test = owner::test();
         self.sync(hub);
         match (self.next_message(id), message) {
@@ -330,7 +339,7 @@ impl Handler for Watched {
                 match (&mut self.relay, say) {
                     (Some(relay), say) => {
                         self.shadow.overfull = is_overfull(hub);
-                        owner::server(|| relay.on_message(hub, id, message));
+                        owner::server(|| relay.on_message(hub, id, session, message));
                         self.shadow.say(id, &say);
                         self.sync(hub);
                     }
@@ -341,7 +350,7 @@ impl Handler for Watched {
             (In::Binary(data), Message::Binary(got)) => {
                 assert_eq!(data, got);
                 match &mut self.relay {
-                    Some(relay) => owner::server(|| relay.on_message(hub, id, message)),
+                    Some(relay) => owner::server(|| relay.on_message(hub, id, session, message)),
                     None => self.handle(hub, id, &[Op::EchoBinary(data)]),
                 }
             }
@@ -350,7 +359,7 @@ impl Handler for Watched {
         self.meddle(hub, id, "on_message");
     }
 
-    fn on_drain(&mut self, hub: &mut Hub, id: ConnId) {
+    fn on_drain(&mut self, hub: &mut Context, id: ConnId, _: &mut Self::Session) {
         let _test = owner::test();
         self.sync(hub);
         assert!(self.shadow.drained.remove(&id), "{id:?} was not blocked, or not flushed");
@@ -361,7 +370,13 @@ impl Handler for Watched {
         self.meddle(hub, id, "on_drain");
     }
 
-    fn on_close(&mut self, hub: &mut Hub, id: ConnId, reason: &CloseReason) {
+    fn on_close(
+        &mut self,
+        hub: &mut Context,
+        id: ConnId,
+        session: Self::Session,
+        reason: &CloseReason,
+    ) {
         let _test = owner::test();
         self.sync(hub);
         let over = self.over;
@@ -397,7 +412,7 @@ impl Handler for Watched {
         self.shadow.cover.add("lingered", u64::from(lingered));
         self.shadow.tally.close(reason);
         if let Some(relay) = &mut self.relay {
-            owner::server(|| relay.on_close(hub, id, reason));
+            owner::server(|| relay.on_close(hub, id, session, reason));
             return self.meddle(hub, id, "on_close");
         }
         let mut ops = vec![Op::Group("lobby".into(), format!("out: {user}"))];
@@ -414,7 +429,7 @@ impl Handler for Watched {
 }
 
 impl Watch for Watched {
-    fn note(&mut self, hub: &Hub, now: u64, note: Note<'_>) {
+    fn note(&mut self, hub: &Context, now: u64, note: Note<'_>) {
         let _test = owner::test();
         self.shadow.now = now;
         match note {
@@ -530,6 +545,7 @@ impl Watch for Watched {
                 let open = |id: &ConnId| hub.is_open(*id);
                 assert!(!self.shadow.drained.iter().any(open), "nobody was told of the drain");
             }
+            Note::Flushing => self.sync(hub),
             Note::EndingTurn => {
                 self.sync(hub);
                 self.during = During::EndTurn;

@@ -4,15 +4,15 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use longlink::{Config, Handler, Hub, Listen, Listener, Relay, RelayConfig, Server, Stopper};
+use longlink::{Config, Context, Handler, Listen, Listener, Relay, RelayConfig, Server, Stopper};
 
 use super::client::{DEADLINE, Raw, Socket};
 
 /// Runs between turns until it says that it is done.
-type Job<H> = Box<dyn FnMut(&mut Hub, &mut H) -> bool + Send>;
+type Job<H> = Box<dyn FnMut(&mut Context, &mut H) -> bool + Send>;
 
 /// A running server. When it goes it must stop in time and be in order.
-pub struct Site<H: Handler + Send + 'static = Relay> {
+pub struct Site<H: Handler<Session: Send, Event: Send> + Send + 'static = Relay> {
     pub addr: SocketAddr,
     stopper: Stopper,
     jobs: Sender<Job<H>>,
@@ -35,13 +35,19 @@ pub fn relay_with(
     serve(config, Relay::new(relay))
 }
 
-pub fn serve<H: Handler + Send + 'static>(config: Config, handler: H) -> Site<H> {
+pub fn serve<H: Handler<Session: Send, Event: Send> + Send + 'static>(
+    config: Config,
+    handler: H,
+) -> Site<H> {
     let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let addr = listener.tcp_addr().unwrap();
     serve_on(vec![listener], addr, config, handler)
 }
 
-pub fn serve_on<H: Handler + Send + 'static, L: Listen<Stream: Send> + Send + 'static>(
+pub fn serve_on<
+    H: Handler<Session: Send, Event: Send> + Send + 'static,
+    L: Listen<Stream: Send> + Send + 'static,
+>(
     listeners: Vec<L>,
     addr: SocketAddr,
     config: Config,
@@ -67,11 +73,11 @@ pub fn serve_on<H: Handler + Send + 'static, L: Listen<Stream: Send> + Send + 's
     Site { addr, stopper, jobs, done }
 }
 
-impl<H: Handler + Send + 'static> Site<H> {
+impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Site<H> {
     /// What `look` finds between two turns.
     pub fn ask<T: Send + 'static>(
         &self,
-        mut look: impl FnMut(&mut Hub, &mut H) -> T + Send + 'static,
+        mut look: impl FnMut(&mut Context, &mut H) -> T + Send + 'static,
     ) -> T {
         let (tell, answer) = channel();
         self.run(Box::new(move |hub, handler| {
@@ -82,7 +88,7 @@ impl<H: Handler + Send + 'static> Site<H> {
     }
 
     /// Waits until `holds` does, looking after every turn.
-    pub fn until(&self, what: &str, holds: impl FnMut(&mut Hub) -> bool + Send + 'static) {
+    pub fn until(&self, what: &str, holds: impl FnMut(&mut Context) -> bool + Send + 'static) {
         let held = self.watch(holds);
         if held.recv_timeout(DEADLINE).is_err() {
             let found =
@@ -92,7 +98,10 @@ impl<H: Handler + Send + 'static> Site<H> {
     }
 
     /// Looks after every turn until `holds` does, and says so then.
-    pub fn watch(&self, mut holds: impl FnMut(&mut Hub) -> bool + Send + 'static) -> Receiver<()> {
+    pub fn watch(
+        &self,
+        mut holds: impl FnMut(&mut Context) -> bool + Send + 'static,
+    ) -> Receiver<()> {
         let (tell, answer) = channel();
         self.run(Box::new(move |hub, _| {
             let held = holds(hub);
@@ -125,7 +134,7 @@ impl<H: Handler + Send + 'static> Site<H> {
     }
 }
 
-impl<H: Handler + Send + 'static> Drop for Site<H> {
+impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Drop for Site<H> {
     fn drop(&mut self) {
         self.stopper.stop();
         if !std::thread::panicking() {

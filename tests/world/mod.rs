@@ -18,7 +18,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
 use codec::Got;
-use longlink::{Config, ConnId, Handler, Hub, Peer, Sent};
+use longlink::{Config, ConnId, Context, Handler, Hub, Peer, Sent};
 use pipe::Pipe;
 
 /// What the world tells a handler that watches the hub from outside callbacks.
@@ -37,6 +37,8 @@ pub enum Note<'a> {
     Ending(ConnId),
     /// A failure is about to be told.
     Failing(ConnId, ErrorKind),
+    /// The writes of the turn begin.
+    Flushing,
     /// These bytes are being written.
     Writing(ConnId, &'a [u8]),
     Wrote(ConnId, Sent),
@@ -56,13 +58,12 @@ pub enum Note<'a> {
 /// A handler that may want to be told more than a handler is.
 pub trait Watch: Handler {
     /// Something happens at `now`, in milliseconds.
-    fn note(&mut self, _hub: &Hub, _now: u64, _note: Note<'_>) {}
+    fn note(&mut self, _hub: &Context, _now: u64, _note: Note<'_>) {}
 }
 
 /// A hub, its handler, its pipes and the time.
-pub struct World<H> {
-    pub hub: Hub,
-    pub handler: H,
+pub struct World<H: Handler> {
+    pub hub: Hub<H>,
     base: Instant,
     pub now: u64,
     pub pipes: Vec<Pipe>,
@@ -99,8 +100,7 @@ impl<H: Watch> World<H> {
         config.check().expect("a configuration that holds");
         let base = Instant::now();
         World {
-            hub: owner::server(|| Hub::new(config, base)),
-            handler,
+            hub: owner::server(|| Hub::new(config, handler, base)),
             base,
             now: 0,
             pipes: Vec::new(),
@@ -126,8 +126,17 @@ impl<H: Watch> World<H> {
         self.base + Duration::from_millis(self.now)
     }
 
+    pub fn handler(&self) -> &H {
+        self.hub.handler()
+    }
+
+    pub fn handler_mut(&mut self) -> &mut H {
+        self.hub.parts().1
+    }
+
     fn note(&mut self, note: Note<'_>) {
-        self.handler.note(&self.hub, self.now, note);
+        let (cx, handler) = self.hub.parts();
+        handler.note(cx, self.now, note);
     }
 
     /// A client's connection is accepted; `None` when the hub has no room.
@@ -209,8 +218,9 @@ impl<H: Watch> World<H> {
         }
         self.note(Note::Ticking);
         let now = self.instant();
-        owner::server(|| self.hub.tick(&mut self.handler, now));
+        owner::server(|| self.hub.tick(now));
         self.judge();
+        owner::server(|| self.hub.say_last_words());
         self.note(Note::Ticked);
         while let Some(conn) = self.hub.pop_readable() {
             if let Some(pipe) = self.at[conn.index()] {
@@ -222,7 +232,7 @@ impl<H: Watch> World<H> {
         self.note(Note::EndingTurn);
         owner::server(|| self.hub.end_turn());
         self.note(Note::EndedTurn);
-        while let Some(conn) = owner::server(|| self.hub.reap(&mut self.handler)) {
+        while let Some(conn) = owner::server(|| self.hub.reap()) {
             let pipe = self.at[conn.index()].take().expect("reaped once");
             assert_eq!(self.pipes[pipe].conn, conn);
             self.pipes[pipe].closed = true;
@@ -273,7 +283,7 @@ impl<H: Watch> World<H> {
         let end = &mut self.pipes[pipe];
         if let Some(kind) = end.reset {
             end.told = true;
-            self.handler.note(&self.hub, self.now, Note::Failing(conn, kind));
+            self.note(Note::Failing(conn, kind));
             return owner::server(|| self.hub.failed(conn, &kind.into()));
         }
         let length = end.to_server.len().min(self.read_size);
@@ -291,7 +301,7 @@ impl<H: Watch> World<H> {
         let more = length == self.read_size || end.ended;
         self.note(Note::Receiving(conn, length));
         let now = self.instant();
-        owner::server(|| self.hub.receive(&mut self.handler, conn, &mut bytes, now));
+        owner::server(|| self.hub.receive(conn, &mut bytes, now));
         self.note(Note::Received(conn));
         if more {
             self.queue_read(pipe);
@@ -331,11 +341,13 @@ impl<H: Watch> World<H> {
             if !all_read || !self.hub.may_read(conn) {
                 self.note(Note::Postponed(conn));
             }
-            owner::server(|| self.hub.judge(&mut self.handler, overdue, all_read));
+            owner::server(|| self.hub.judge(overdue, all_read));
         }
     }
 
     fn flush(&mut self) {
+        owner::server(|| self.hub.say_last_words());
+        self.note(Note::Flushing);
         if self.by_sink {
             self.flush_by_sink();
         } else {
@@ -376,7 +388,8 @@ impl<H: Watch> World<H> {
         end.writes += u64::from(room > 0);
         end.to_client.extend_from_slice(written);
         if room > 0 {
-            self.handler.note(&self.hub, self.now, Note::Writing(conn, written));
+            let (cx, handler) = self.hub.parts();
+            handler.note(cx, self.now, Note::Writing(conn, written));
             let sent = owner::server(|| self.hub.sent(conn, room));
             self.wrote(pipe, sent);
         }

@@ -62,7 +62,7 @@ fn send_each(
     done: Option<&mut Done>,
 ) -> Answer {
     for (at, message) in messages.iter().enumerate() {
-        message.check(call.hub, |name| format!("messages[{at}].{name}").into())?;
+        message.check(call.cx, |name| format!("messages[{at}].{name}").into())?;
     }
     let mut results = Results::with_capacity(messages.len());
     match done {

@@ -7,7 +7,7 @@ use serde_json::error::Category;
 
 use crate::conn::fields::{BadField, media_type};
 use crate::conn::head::Request;
-use crate::hub::{Config, Hub};
+use crate::hub::{Config, Context};
 use crate::relay::object::Object;
 use crate::relay::{Relay, is_shallow};
 
@@ -37,12 +37,12 @@ impl Text<'_> {
 
 /// A message to be carried as it is written.
 pub fn message<'a>(
-    hub: &Hub,
+    cx: &Context,
     text: &'a str,
     field: impl Fn() -> Cow<'static, str>,
 ) -> Result<&'a str, Failure> {
     // With its envelope it has to fit into a queue.
-    let Config { max_message, max_queue, .. } = *hub.config();
+    let Config { max_message, max_queue, .. } = *cx.config();
     if text.len() > max_message.min(max_queue.saturating_sub(MOST_ENVELOPE)) {
         return Err(Failure::new(413, "message_too_long", "the message is too long").field(field()));
     }

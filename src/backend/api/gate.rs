@@ -7,7 +7,7 @@ use crate::conn::fields::bearer;
 use crate::conn::head::Request;
 use crate::conn::target::percent_decode;
 use crate::conn::upgrade::UpgradeState;
-use crate::hub::{ConnId, Hub};
+use crate::hub::{ConnId, Context};
 use crate::relay::{Observer, Relay, check_open};
 
 use super::super::Backend;
@@ -23,15 +23,15 @@ impl Api {
     /// sent.
     pub(super) fn admit(
         &mut self,
-        hub: &Hub,
+        cx: &Context,
         relay: &Relay<impl Observer>,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<(), Failure> {
         if self.config.keys.is_empty() {
-            debug_assert_eq!(hub.listener(conn), Backend::LISTENER);
+            debug_assert_eq!(cx.listener(conn), Backend::LISTENER);
             let foreign = |_| Failure::new(403, "foreign", "a web page, or a foreign name");
-            return check_open(relay.config(), hub.is_loopback(conn), request).map_err(foreign);
+            return check_open(relay.config(), cx.is_loopback(conn), request).map_err(foreign);
         }
         if has_key_in_query(request.query()) {
             let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
@@ -41,12 +41,12 @@ impl Api {
         let Some(shown) = key.map(Cow::Borrowed).or_else(|| offered(request)) else {
             return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
         };
-        let peer = hub.peer(conn).unwrap_or(Peer::UNKNOWN);
-        let client = hub.config().trusted_proxies.client_of(peer, request);
-        let (address, now) = (client.addr().map(|addr| addr.ip()), hub.now());
+        let peer = cx.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let client = cx.config().trusted_proxies.client_of(peer, request);
+        let (address, now) = (client.addr().map(|addr| addr.ip()), cx.now());
         // Who has shown the key on this connection is not kept out by neighbours who guess.
         // Behind a proxy a connection has the requests of several.
-        let known = hub.is_known(conn) && client == peer;
+        let known = cx.is_known(conn) && client == peer;
         if let Some(wait) = self.tries.wait(address, now).filter(|_| !known) {
             let failure = Failure::new(429, "too_many_tries", "too many wrong keys: wait");
             let seconds = wait.as_secs_f64().ceil() as u64;

@@ -35,7 +35,7 @@ pub fn page(call: &mut Call<'_, impl Observer>, group: &str) -> Answer {
 
 /// `PUT /api/groups/{group}/members/{user}`
 pub fn add(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answer {
-    call.members.add(call.hub, group, user).map_err(|full| match full {
+    call.members.add(call.cx, group, user).map_err(|full| match full {
         Full::User => Failure::new(409, "too_many_groups", "a user is in 64 groups at most"),
         Full::Server => Failure::new(409, "groups_full", "there is no room for more members"),
     })?;
@@ -44,6 +44,6 @@ pub fn add(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answe
 
 /// `DELETE /api/groups/{group}/members/{user}`
 pub fn remove(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answer {
-    call.members.remove(call.hub, group, user);
+    call.members.remove(call.cx, group, user);
     json(&Member { group, user, member: false })
 }

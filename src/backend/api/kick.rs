@@ -35,9 +35,9 @@ pub fn kick(call: &mut Call<'_, impl Observer>) -> Answer {
     if reason.len() > MAX_CLOSE_REASON {
         return Err(Failure::bad_value("reason", "at most 123 bytes"));
     }
-    let connections = call.hub.connections_of(user);
+    let connections = call.cx.connections_of(user);
     for &conn in &connections {
-        call.hub.close(conn, KICKED, reason);
+        call.cx.close(conn, KICKED, reason);
     }
     json(&Kicked { closed: connections.len() })
 }

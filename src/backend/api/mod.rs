@@ -21,8 +21,8 @@ mod users;
 
 use crate::conn::head::Request;
 use crate::conn::response::Response;
-use crate::hub::{Accept, ConnId, Hub, Refused, Reply};
-use crate::relay::{Observer, Relay};
+use crate::hub::{Accept, ConnId, Context, Refused, Reply};
+use crate::relay::{Observer, Relay, Session};
 
 use super::config::BackendConfig;
 use super::members::Members;
@@ -48,7 +48,7 @@ pub struct Api {
 
 /// What a route is given.
 struct Call<'a, O> {
-    hub: &'a mut Hub,
+    cx: &'a mut Context,
     relay: &'a mut Relay<O>,
     members: &'a mut Members,
     replays: &'a mut Replays,
@@ -79,32 +79,32 @@ impl Api {
 
     /// A user's connection is open: it joins the groups that its user is in.
     #[inline]
-    pub fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+    pub fn on_open(&mut self, cx: &mut Context, conn: ConnId) {
         if !self.members.is_empty() {
-            self.members.join(hub, conn);
+            self.members.join(cx, conn);
         }
     }
 
     /// Decides a handshake for the interface.
     pub fn admit_trace(
         &mut self,
-        hub: &Hub,
+        cx: &Context,
         relay: &Relay<impl Observer>,
         conn: ConnId,
         request: &Request<'_>,
-    ) -> Result<Accept, Failure> {
+    ) -> Result<Accept<Session>, Failure> {
         let Some(route @ Route::Trace(user)) = Route::find(request.path()) else {
             return Err(Failure::new(404, "no_such_path", "clients connect elsewhere"));
         };
-        self.admit(hub, relay, conn, request)?;
+        self.admit(cx, relay, conn, request)?;
         Route::check(Some(route), request)?;
-        self.traces.admit(conn, user, request)
+        self.traces.admit(user, request)
     }
 
     /// Answers a request for the interface.
     pub fn answer(
         &mut self,
-        hub: &mut Hub,
+        cx: &mut Context,
         relay: &mut Relay<impl Observer>,
         conn: ConnId,
         request: &Request<'_>,
@@ -113,7 +113,7 @@ impl Api {
             // A body is only read of a request that was admitted and had such a head.
             Some(route) if request.body().is_some_and(|body| !body.is_empty()) => route,
             route => {
-                if let Err(failure) = self.admit(hub, relay, conn, request) {
+                if let Err(failure) = self.admit(cx, relay, conn, request) {
                     return Reply::Now(failure.response().close());
                 }
                 match Route::check(route, request) {
@@ -127,7 +127,7 @@ impl Api {
         }
         let Api { members, replays, .. } = self;
         let (webhooks, system) = (self.webhooks.as_ref(), &self.system);
-        let call = &mut Call { hub, relay, members, replays, webhooks, system, request };
+        let call = &mut Call { cx, relay, members, replays, webhooks, system, request };
         let answer = route.answer(call);
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }

@@ -32,9 +32,9 @@ pub fn page(call: &mut Call<'_, impl Observer>) -> Answer {
             .parse()
             .map_err(|_| Failure::bad_value("after", "take it from the page before: next"))?,
     };
-    let position = call.relay.on_listing(call.hub);
+    let position = call.relay.on_listing(call.cx);
     let position = position.map(|(epoch, seq)| Position { epoch, seq });
-    let (users, next) = call.hub.users(from, query::limit(call.request)?);
+    let (users, next) = call.cx.users(from, query::limit(call.request)?);
     let next = next.map(|place| place.to_string());
-    json(&Online { count: call.hub.online(), users, next, position })
+    json(&Online { count: call.cx.online(), users, next, position })
 }

@@ -107,7 +107,7 @@ impl Replays {
         if !(1..=MOST_KEY).contains(&key.len()) {
             return Err(Failure::bad_value("idempotencyKey", "1 to 128 bytes"));
         }
-        let now = call.hub.now();
+        let now = call.cx.now();
         let request = (call.request.path(), call.request.body());
         let request = call.replays.hasher.hash_one(request);
         call.replays.forget_old(now);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conn::response::Response;
-use crate::hub::Hub;
+use crate::hub::Context;
 use crate::relay::{Observer, SYSTEM, write_string};
 
 use super::body::{self, Text};
@@ -130,25 +130,25 @@ impl Results {
 #[inline(always)]
 fn deliver(call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) -> State {
     let ToOne { user, message, from, is_plain } = *message;
-    if is_busy(call.hub, user, message.len()) {
+    if is_busy(call.cx, user, message.len()) {
         return State::Busy;
     }
     let devices = match is_plain {
-        true => call.relay.push_plain(call.hub, from, user, message),
-        false => call.relay.push(call.hub, from, user, message),
+        true => call.relay.push_plain(call.cx, from, user, message),
+        false => call.relay.push(call.cx, from, user, message),
     };
     if devices > 0 { State::Delivered } else { State::Offline }
 }
 
 /// Whether a message of so many bytes to a user has to be sent again later.
-fn is_busy(hub: &Hub, user: &str, length: usize) -> bool {
-    let is_online = || !hub.connections_of(user).is_empty();
-    hub.is_pressed(user) || (!hub.has_memory_for(ENVELOPE + length) && is_online())
+fn is_busy(cx: &Context, user: &str, length: usize) -> bool {
+    let is_online = || !cx.connections_of(user).is_empty();
+    cx.is_pressed(user) || (!cx.has_memory_for(ENVELOPE + length) && is_online())
 }
 
 pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
     if let Some(message) = ToOne::read(body::text(call.request)?) {
-        message.check(call.hub, |name| name.into())?;
+        message.check(call.cx, |name| name.into())?;
         let mut results = Results::with_capacity(1);
         results.send(call, &message);
         return Ok(results.answer());
@@ -161,7 +161,7 @@ impl Message<'_> {
     fn send(&self, call: &mut Call<'_, impl Observer>, done: Option<&mut Done>) -> Answer {
         let mut unknown = Done::default();
         let done = done.unwrap_or(&mut unknown);
-        let text = body::message(call.hub, self.message.get(), || "message".into())?;
+        let text = body::message(call.cx, self.message.get(), || "message".into())?;
         let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
         let users = self.users.as_deref();
@@ -184,13 +184,13 @@ impl Message<'_> {
             (None, None, Some(group), false) => {
                 let group = group.id(|| "group".into())?;
                 let count = done.send_to_many(|| {
-                    call.relay.push_to_group(call.hub, from, group, text, &excluded)
+                    call.relay.push_to_group(call.cx, from, group, text, &excluded)
                 });
                 results.push_many(Some(group), count);
             }
             (None, None, None, true) => {
                 let count =
-                    done.send_to_many(|| call.relay.push_to_all(call.hub, from, text, &excluded));
+                    done.send_to_many(|| call.relay.push_to_all(call.cx, from, text, &excluded));
                 results.push_many(None, count);
             }
             _ => {

@@ -15,7 +15,7 @@ pub fn json(call: &Call<'_, impl Observer>) -> Response {
 }
 
 fn metrics(call: &Call<'_, impl Observer>) -> Metrics {
-    let metrics = Metrics::of(call.hub).relay(call.relay.counters()).process(call.system, call.hub);
+    let metrics = Metrics::of(call.cx).relay(call.relay.counters()).process(call.system, call.cx);
     match call.webhooks {
         Some(webhooks) => metrics.webhooks(&webhooks.stats()),
         None => metrics,

@@ -46,7 +46,7 @@ pub fn mint(call: &mut Call<'_, impl Observer>) -> Answer {
     if !(1..=MOST).contains(&ttl) {
         return Err(Failure::bad_value("ttl", "1 to 2678400 seconds (31 days)"));
     }
-    let until = tickets.until(call.hub.now(), Duration::from_secs(ttl));
+    let until = tickets.until(call.cx.now(), Duration::from_secs(ttl));
     let mut ticket = Ticket::new(user, until).broadcast(wanted.broadcast.unwrap_or(false));
     if let Some(device) = &wanted.device {
         ticket = ticket.device(device.get());

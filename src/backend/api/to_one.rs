@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::hub::Hub;
+use crate::hub::Context;
 use crate::relay::{Relay, SYSTEM, json};
 
 use super::body;
@@ -35,14 +35,14 @@ impl<'a> ToOne<'a> {
     /// `place` says where a field is.
     pub fn check(
         &self,
-        hub: &Hub,
+        cx: &Context,
         place: impl Fn(&'static str) -> Cow<'static, str>,
     ) -> Result<(), Failure> {
         let ids = [("user", self.user), ("from", self.from)];
         if let Some((name, _)) = ids.iter().find(|(_, id)| !Relay::is_user_id(id)) {
             return Err(Failure::bad_name(place(name)));
         }
-        body::message(hub, self.message, || place("message")).map(|_| ())
+        body::message(cx, self.message, || place("message")).map(|_| ())
     }
 }
 

@@ -9,10 +9,11 @@ use compact_str::CompactString;
 use serde::{Serialize, Serializer};
 
 use crate::conn::head::Request;
-use crate::hub::{Accept, ConnId, FrameKind, Happened, Hub, MAX_TRACED, Traced};
+use crate::hub::{Accept, ConnId, Context, FrameKind, Happened, MAX_TRACED, Traced};
 
 use super::failure::Failure;
 use super::users::{self, Connection};
+use crate::relay::{Kept, Session};
 
 /// The subprotocol of traces; a browser offers it beside its key.
 const PROTOCOL: &str = "longlink.ops";
@@ -23,8 +24,6 @@ const MOST_TRACES: usize = MAX_TRACED;
 #[derive(Debug, Default)]
 pub struct Traces {
     watchers: Vec<Watcher>,
-    /// Who has been let in and is about to open, to watch that user.
-    entering: Option<(ConnId, CompactString)>,
 }
 
 #[derive(Debug)]
@@ -36,76 +35,68 @@ struct Watcher {
 
 impl Traces {
     /// Lets a handshake in that has shown the key.
-    pub fn admit(
-        &mut self,
-        conn: ConnId,
-        user: &str,
-        request: &Request<'_>,
-    ) -> Result<Accept, Failure> {
+    pub fn admit(&self, user: &str, request: &Request<'_>) -> Result<Accept<Session>, Failure> {
         if self.watchers.len() >= MOST_TRACES {
             let message = format!("there are {MOST_TRACES} traces already");
             return Err(Failure::new(429, "too_many_traces", message));
         }
-        self.entering = Some((conn, user.into()));
-        Ok(Accept::aside().protocol(is_offered(request).then_some(PROTOCOL)))
+        let accept = Accept::aside().protocol(is_offered(request).then_some(PROTOCOL));
+        Ok(accept.session(Session::of(Kept::Trace(user.into()))))
     }
 
     /// Begins the trace, if the connection that has opened was let in for one.
     #[inline]
-    pub fn open(&mut self, hub: &mut Hub, conn: ConnId) -> bool {
-        self.entering.is_some() && self.begin(hub, conn)
+    pub fn open(&mut self, cx: &mut Context, conn: ConnId, session: &Session) -> bool {
+        let Some(user) = session.traced() else { return false };
+        self.begin(cx, conn, user);
+        true
     }
 
     #[cold]
-    fn begin(&mut self, hub: &mut Hub, conn: ConnId) -> bool {
-        // Whoever is let in opens before anybody else does, or never.
-        let Some((_, user)) = self.entering.take().filter(|(entering, _)| *entering == conn) else {
-            return false;
-        };
-        let connections = hub.connections_of(&user);
+    fn begin(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
+        let connections = cx.connections_of(user);
         let connections = connections
             .iter()
-            .map(|&conn| Present { connection: conn.serial(), of: users::describe(hub, conn) });
-        let began = Line::Trace { user: &user, connections: connections.collect() };
+            .map(|&conn| Present { connection: conn.serial(), of: users::describe(cx, conn) });
+        let began = Line::Trace { user, connections: connections.collect() };
         let line = Event { at: 0, line: began }.json();
-        hub.send_text(conn, &line);
+        cx.send(conn, &line);
         // There are no more traced users than traces.
-        hub.trace(&user);
-        self.watchers.push(Watcher { conn, user, began: hub.now() });
-        true
+        cx.trace(user);
+        self.watchers.push(Watcher { conn, user: user.into(), began: cx.now() });
     }
 
     /// Ends the trace of a connection that is gone, if it had one.
     #[inline]
-    pub fn close(&mut self, hub: &mut Hub, conn: ConnId) -> bool {
-        !self.watchers.is_empty() && self.end(hub, conn)
+    pub fn close(&mut self, cx: &mut Context, conn: ConnId) -> bool {
+        !self.watchers.is_empty() && self.end(cx, conn)
     }
 
     #[cold]
-    fn end(&mut self, hub: &mut Hub, conn: ConnId) -> bool {
+    fn end(&mut self, cx: &mut Context, conn: ConnId) -> bool {
         let at = self.watchers.iter().position(|watcher| watcher.conn == conn);
         let Some(gone) = at.map(|at| self.watchers.swap_remove(at)) else { return false };
         if !self.watchers.iter().any(|watcher| watcher.user == gone.user) {
-            hub.untrace(&gone.user);
+            cx.untrace(&gone.user);
         }
         true
     }
 
     /// Hands events on to whom they are for.
-    pub fn tell(&self, hub: &mut Hub, events: &[Traced], missed: u64) {
+    pub fn tell(&self, cx: &mut Context, events: &[Traced], missed: u64) {
         for Watcher { conn, user, began } in &self.watchers {
-            let passed = hub.now().saturating_duration_since(*began);
+            let passed = cx.now().saturating_duration_since(*began);
             let at = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
             for event in events {
-                if hub.user(event.conn) != Some(user) {
+                if cx.user(event.conn) != Some(user) {
                     continue;
                 }
-                let json = Event { at, line: Line::of(hub, event) }.json();
-                hub.send_text(*conn, &json);
+                let json = Event { at, line: Line::of(cx, event) }.json();
+                cx.send(*conn, &json);
             }
             if missed > 0 {
                 let json = Event { at, line: Line::Missed { count: missed } }.json();
-                hub.send_text(*conn, &json);
+                cx.send(*conn, &json);
             }
         }
     }
@@ -183,12 +174,12 @@ struct Present<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(hub: &'a Hub, event: &'a Traced) -> Self {
+    fn of(cx: &'a Context, event: &'a Traced) -> Self {
         let connection = event.conn.serial();
         match &event.what {
             Happened::Opened { protocol } => Line::Open {
                 connection,
-                of: users::describe(hub, event.conn),
+                of: users::describe(cx, event.conn),
                 protocol: protocol.as_deref(),
             },
             Happened::In(frame) => Line::In { connection, kind: frame.kind, bytes: frame.bytes },

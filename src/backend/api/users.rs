@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::hub::{ConnId, Hub};
+use crate::hub::{ConnId, Context};
 use crate::relay::Observer;
 
 use super::{Answer, Call, json};
@@ -29,19 +29,19 @@ pub struct Connection<'a> {
 }
 
 /// What is known of a connection.
-pub fn describe(hub: &Hub, conn: ConnId) -> Connection<'_> {
+pub fn describe(cx: &Context, conn: ConnId) -> Connection<'_> {
     Connection {
-        device: hub.device(conn).unwrap_or_default(),
-        active: !hub.is_parked(conn),
-        peer: hub.peer(conn).filter(|peer| peer.addr().is_some()).map(|peer| peer.to_string()),
-        queued: hub.queued(conn),
+        device: cx.device(conn).unwrap_or_default(),
+        active: !cx.is_parked(conn),
+        peer: cx.peer(conn).filter(|peer| peer.addr().is_some()).map(|peer| peer.to_string()),
+        queued: cx.queued(conn),
     }
 }
 
 pub fn look_up(call: &mut Call<'_, impl Observer>, user: &str) -> Answer {
-    let hub = &*call.hub;
-    let connections = hub.connections_of(user);
-    let connections: Vec<_> = connections.iter().map(|&conn| describe(hub, conn)).collect();
+    let cx = &*call.cx;
+    let connections = cx.connections_of(user);
+    let connections: Vec<_> = connections.iter().map(|&conn| describe(cx, conn)).collect();
     let groups = call.members.groups_of(user).iter().map(|group| &**group).collect();
     json(&User { user, online: !connections.is_empty(), connections, groups })
 }

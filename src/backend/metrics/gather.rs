@@ -1,6 +1,6 @@
 //! Every metric there is: what it is called, what it says, where its value comes from.
 
-use crate::hub::{Distributions, Histogram, Hub, Statuses};
+use crate::hub::{Context, Distributions, Histogram, Statuses};
 use crate::relay::Counters;
 
 use super::super::webhooks::WebhookStats;
@@ -71,7 +71,7 @@ impl Sheet {
         self.0.push(Family { name, unit, help, values });
     }
 
-    pub fn hub(&mut self, hub: &Hub) {
+    pub fn cx(&mut self, cx: &Context) {
         self.put(
             "longlink_build",
             "Which version it is.",
@@ -81,12 +81,12 @@ impl Sheet {
             "longlink_uptime",
             "seconds",
             "How long the server has run.",
-            Values::Gauge(hub.uptime().as_secs_f64()),
+            Values::Gauge(cx.uptime().as_secs_f64()),
         );
-        self.connections(hub);
-        self.messages(hub);
-        self.buffers(hub);
-        let Distributions { turns, timer_lag, .. } = hub.distributions();
+        self.connections(cx);
+        self.messages(cx);
+        self.buffers(cx);
+        let Distributions { turns, timer_lag, .. } = cx.distributions();
         self.histogram(
             "longlink_turn",
             Some("seconds"),
@@ -103,8 +103,8 @@ impl Sheet {
         );
     }
 
-    fn connections(&mut self, hub: &Hub) {
-        let (stats, phases) = (hub.stats(), hub.phases());
+    fn connections(&mut self, cx: &Context) {
+        let (stats, phases) = (cx.stats(), cx.phases());
         self.gauges(
             "longlink_connections",
             None,
@@ -126,10 +126,10 @@ impl Sheet {
             "dialect",
             [("v1", phases.open + phases.parked)],
         );
-        let most = hub.config().max_connections;
+        let most = cx.config().max_connections;
         self.gauge("longlink_connections_limit", "How many connections there may be.", most);
-        self.gauge("longlink_users", "Users with at least one open connection.", hub.online());
-        self.gauge("longlink_groups", "Groups with at least one connection.", hub.groups());
+        self.gauge("longlink_users", "Users with at least one open connection.", cx.online());
+        self.gauge("longlink_groups", "Groups with at least one connection.", cx.groups());
         self.total("longlink_connections_accepted", "Connections accepted.", stats.accepted);
         self.totals(
             "longlink_handshakes",
@@ -162,8 +162,8 @@ impl Sheet {
         self.total("longlink_pings", "WebSocket pings sent for silence.", stats.pings);
     }
 
-    fn messages(&mut self, hub: &Hub) {
-        let stats = hub.stats();
+    fn messages(&mut self, cx: &Context) {
+        let stats = cx.stats();
         let bytes = |count: u64| Values::Counter(count as f64);
         self.total("longlink_messages_received", "Messages from clients.", stats.messages_in);
         self.total(
@@ -182,7 +182,7 @@ impl Sheet {
             "longlink_fan_out_connections",
             None,
             "How many connections a message to a group or to everyone was for.",
-            &hub.distributions().fan_outs,
+            &cx.distributions().fan_outs,
             1.0,
         );
         self.total(
@@ -202,25 +202,25 @@ impl Sheet {
         );
     }
 
-    fn buffers(&mut self, hub: &Hub) {
-        let input = hub.buffered_input();
+    fn buffers(&mut self, cx: &Context) {
+        let input = cx.buffered_input();
         self.gauges(
             "longlink_buffered",
             Some("bytes"),
             "Bytes that wait to be written (output), or for the rest of a message (input).",
             "direction",
-            [("input", input), ("output", hub.buffered() - input)],
+            [("input", input), ("output", cx.buffered() - input)],
         );
         self.put_in(
             "longlink_buffered_limit",
             "bytes",
             "Above so many of these, whoever holds most is dropped.",
-            Values::Gauge(hub.config().max_buffered as f64),
+            Values::Gauge(cx.config().max_buffered as f64),
         );
         self.gauge(
             "longlink_blocked_connections",
             "Connections whose sockets take nothing more for now.",
-            hub.waiting_for_peers(),
+            cx.waiting_for_peers(),
         );
     }
 

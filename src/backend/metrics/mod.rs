@@ -11,7 +11,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use crate::hub::Hub;
+use crate::hub::Context;
 use crate::relay::Counters;
 
 use super::webhooks::WebhookStats;
@@ -28,9 +28,10 @@ pub(super) use text::CONTENT_TYPE;
 ///
 /// ```
 /// # use longlink::{Config, Hub, Metrics, Relay, RelayConfig};
-/// # let mut hub = Hub::new(Config::default(), std::time::Instant::now());
 /// # let relay = Relay::new(RelayConfig::default());
-/// let metrics = Metrics::of(&hub).relay(relay.counters());
+/// # let mut hub = Hub::new(Config::default(), relay, std::time::Instant::now());
+/// let (cx, relay) = hub.parts();
+/// let metrics = Metrics::of(cx).relay(relay.counters());
 /// assert!(metrics.clone().text().contains("\nlonglink_users 0\n"));
 /// assert!(metrics.json().contains(r#""longlink_users":0"#));
 /// ```
@@ -41,9 +42,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// What the hub knows.
-    pub fn of(hub: &Hub) -> Self {
+    pub fn of(cx: &Context) -> Self {
         let mut sheet = Sheet::default();
-        sheet.hub(hub);
+        sheet.cx(cx);
         Metrics { sheet }
     }
 
@@ -60,9 +61,9 @@ impl Metrics {
     }
 
     /// Adds memory, processor time and start of the process, if the system tells.
-    pub(super) fn process(mut self, system: &System, hub: &Hub) -> Self {
+    pub(super) fn process(mut self, system: &System, cx: &Context) -> Self {
         if let Some(process) = system.process() {
-            self.sheet.process(&process, hub.connections());
+            self.sheet.process(&process, cx.connections());
         }
         self
     }

@@ -24,7 +24,7 @@ pub fn write(families: Vec<Family>) -> Result<String, fmt::Error> {
 }
 
 /// Values that were gathered already: the library's own counters would have to be kept
-/// beside those of the hub.
+/// beside those of the cx.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::hub::{ConnId, Hub};
+use crate::hub::{ConnId, Context};
 use crate::relay::Observer;
 
 pub use config::{BadWebhook, WebhookConfig, WebhookEvents};
@@ -124,52 +124,52 @@ impl Webhooks {
     /// Changes the outbox for what the user of a connection does, if it has one.
     fn change(
         &self,
-        hub: &Hub,
+        cx: &Context,
         conn: ConnId,
         change: impl FnOnce(&mut Outbox, &str, &str, Instant),
     ) {
-        let user = hub.user(conn).unwrap_or_default();
+        let user = cx.user(conn).unwrap_or_default();
         if !user.is_empty() {
-            let device = hub.device(conn).unwrap_or_default();
-            let now = hub.now();
+            let device = cx.device(conn).unwrap_or_default();
+            let now = cx.now();
             self.shared.change(now, |outbox| change(outbox, user, device, now));
         }
     }
 }
 
 impl Observer for Webhooks {
-    fn on_open(&mut self, hub: &Hub, conn: ConnId) {
+    fn on_open(&mut self, cx: &Context, conn: ConnId) {
         if self.tells_presence() {
-            self.change(hub, conn, |outbox, user, device, now| {
-                let is_only = || hub.connections_of(user).len() == 1;
-                outbox.opened(user, device, now, hub.config().close_timeout, is_only);
+            self.change(cx, conn, |outbox, user, device, now| {
+                let is_only = || cx.connections_of(user).len() == 1;
+                outbox.opened(user, device, now, cx.config().close_timeout, is_only);
             });
         }
     }
 
-    fn on_message(&mut self, hub: &Hub, from: ConnId, to: Option<&str>, frame: &[&str]) {
+    fn on_message(&mut self, cx: &Context, from: ConnId, to: Option<&str>, frame: &[&str]) {
         if self.events.message {
-            self.change(hub, from, |outbox, user, device, now| {
+            self.change(cx, from, |outbox, user, device, now| {
                 outbox.sent(&Event::Message { user, device, to, frame }, now);
             });
         }
     }
 
-    fn on_undelivered(&mut self, hub: &Hub, from: ConnId, to: &str, frame: &[&str]) {
+    fn on_undelivered(&mut self, cx: &Context, from: ConnId, to: &str, frame: &[&str]) {
         if self.events.undelivered {
-            self.change(hub, from, |outbox, user, device, now| {
+            self.change(cx, from, |outbox, user, device, now| {
                 outbox.sent(&Event::Undelivered { user, device, to, frame }, now);
             });
         }
     }
 
-    fn on_close(&mut self, hub: &Hub, conn: ConnId) {
+    fn on_close(&mut self, cx: &Context, conn: ConnId) {
         if self.tells_presence() {
-            self.change(hub, conn, Outbox::closed);
+            self.change(cx, conn, Outbox::closed);
         }
     }
 
-    fn on_listing(&mut self, hub: &Hub) -> Option<(String, u64)> {
-        Some(self.shared.lock().outbox.list(hub.now()))
+    fn on_listing(&mut self, cx: &Context) -> Option<(String, u64)> {
+        Some(self.shared.lock().outbox.list(cx.now()))
     }
 }

@@ -120,7 +120,7 @@ fn request(method: &str, path: &str, body: &[u8]) {
             (config.max_requests, config.max_connections) = (255, 64);
             let backend =
                 Backend::new(Relay::new(RelayConfig::default()), BackendConfig::default());
-            Life { server: Server::new(Hub::new(config, now), backend), now }
+            Life { server: Server::new(Hub::new(config, backend, now)), now }
         });
         ask(&mut life_of_now, method, path, body);
         *life = Some(life_of_now);

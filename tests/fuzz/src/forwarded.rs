@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use longlink::{
-    Accept, Config, ConnId, Handler, Hub, Message, Peer, Reject, TrustedProxies, Upgrade,
+    Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, TrustedProxies, Upgrade,
 };
 
 use crate::input::Input;
@@ -82,7 +82,7 @@ fn fields(bytes: &[u8]) {
     let mut config = Config::default();
     let trusted = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"];
     config.trusted_proxies = TrustedProxies::parse(trusted).expect("three networks");
-    let mut server = Server::new(Hub::new(config, now), Who(None));
+    let mut server = Server::new(Hub::new(config, Who(None), now));
     let proxy = SocketAddr::from(([127, 0, 0, 1], 4_000));
     let conn = server.hub.open(proxy.into(), true, now).expect("room for one connection");
     // A connection becomes its client's with a handshake.
@@ -97,7 +97,7 @@ fn fields(bytes: &[u8]) {
     }
     head.extend_from_slice(b"\r\n");
     server.receive(conn, &head, now);
-    let Who(client) = server.handler;
+    let Who(client) = *server.hub.handler();
     let client = client.expect("a handshake with any such field is taken");
     let expected = behind(proxy, &values);
     assert_eq!(client, Peer::from(expected), "{:?}", String::from_utf8_lossy(bytes));
@@ -185,9 +185,12 @@ impl Prefix {
 struct Who(Option<Peer>);
 
 impl Handler for Who {
+    type Session = ();
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        hub: &mut Hub,
+        hub: &mut Context,
         conn: ConnId,
         _: Upgrade<'_>,
     ) -> Result<Accept, Reject> {
@@ -195,5 +198,5 @@ impl Handler for Who {
         Ok(Accept::anonymous())
     }
 
-    fn on_message(&mut self, _: &mut Hub, _: ConnId, _: Message<'_>) {}
+    fn on_message(&mut self, _: &mut Context, _: ConnId, _: &mut (), _: Message<'_>) {}
 }

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Handler, Hub, Message, Peer, Reject, Upgrade, Violation,
+    Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade,
+    Violation,
 };
 
 use crate::input::{Input, pieces};
@@ -262,18 +263,21 @@ fn close_code(payload: &[u8]) -> Result<u16, Violation> {
 // --- the server --------------------------------------------------------------------------
 
 impl Handler for Seen {
-    fn on_upgrade(&mut self, _: &mut Hub, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
+    type Session = ();
+    type Event = ();
+
+    fn on_upgrade(&mut self, _: &mut Context, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
         Ok(Accept::user("u"))
     }
 
-    fn on_message(&mut self, _: &mut Hub, _: ConnId, message: Message<'_>) {
+    fn on_message(&mut self, _: &mut Context, _: ConnId, _: &mut (), message: Message<'_>) {
         match message {
             Message::Text(text) => self.texts.push(text.into()),
             Message::Binary(bytes) => self.binaries.push(bytes.into()),
         }
     }
 
-    fn on_close(&mut self, _: &mut Hub, _: ConnId, reason: &CloseReason) {
+    fn on_close(&mut self, _: &mut Context, _: ConnId, _: (), reason: &CloseReason) {
         self.end = match reason {
             CloseReason::Peer { code } => Some(End::Closed(*code)),
             CloseReason::Violation(violation) => Some(End::Violation(*violation)),
@@ -288,7 +292,7 @@ fn serve(pieces: &[&[u8]]) -> Seen {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
     config.max_message = MAX_MESSAGE;
-    let mut server = Server::new(Hub::new(config, now), Seen::default());
+    let mut server = Server::new(Hub::new(config, Seen::default(), now));
     let conn = server.hub.open(Peer::UNKNOWN, true, now).expect("room for one connection");
     server.receive(conn, HANDSHAKE, now);
     assert_eq!(answers(&server.take_written())[0].status, 101);
@@ -297,7 +301,7 @@ fn serve(pieces: &[&[u8]]) -> Seen {
     }
     server.leave(conn, now);
     assert_eq!(server.hub.connections(), 0, "a connection that has ended is gone");
-    let mut seen = std::mem::take(&mut server.handler);
+    let mut seen = std::mem::take(server.hub.parts().1);
     let mut written = &server.take_written()[..];
     while let [first, length, rest @ ..] = written {
         let (payload, rest) = rest.split_at(usize::from(*length));

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Handler, Hub, Message, Peer, Refused, Reject, Reply,
-    Request, Response, Upgrade,
+    Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Refused, Reject,
+    Reply, Request, Response, Upgrade,
 };
 
 use crate::input::{Input, pieces};
@@ -123,13 +123,21 @@ struct Seen {
 }
 
 impl Handler for Seen {
-    fn on_upgrade(&mut self, _: &mut Hub, _: ConnId, it: Upgrade<'_>) -> Result<Accept, Reject> {
+    type Session = ();
+    type Event = ();
+
+    fn on_upgrade(
+        &mut self,
+        _: &mut Context,
+        _: ConnId,
+        it: Upgrade<'_>,
+    ) -> Result<Accept, Reject> {
         let (method, path, query) = ("GET".into(), it.path().into(), it.query().into());
         self.requests.push(Asked { method, path, query, body: None });
         Ok(Accept::user("u"))
     }
 
-    fn on_request(&mut self, _: &mut Hub, _: ConnId, it: &Request<'_>) -> Reply {
+    fn on_request(&mut self, _: &mut Context, _: ConnId, it: &Request<'_>) -> Reply {
         let Some(body) = it.body() else { return Reply::Read { at_most: MAX_BODY } };
         let body = Some(body.to_vec());
         let (method, path, query) = (it.method().into(), it.path().into(), it.query().into());
@@ -137,26 +145,26 @@ impl Handler for Seen {
         Reply::Now(Response::text(200, format!("request {}", self.requests.len())))
     }
 
-    fn on_refused(&mut self, _: &mut Hub, _: ConnId, refused: Refused<'_>) -> Response {
+    fn on_refused(&mut self, _: &mut Context, _: ConnId, refused: Refused<'_>) -> Response {
         self.refused.push(refused.status);
         // Of a head that is wrong in two ways, pieces may show the second one first.
         Response::text(refused.status, "refused")
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+    fn on_message(&mut self, hub: &mut Context, conn: ConnId, _: &mut (), message: Message<'_>) {
         match message {
             Message::Text(text) => {
                 self.messages.push(text.into());
-                hub.send_text(conn, text);
+                hub.send(conn, text);
             }
             Message::Binary(bytes) => {
                 self.messages.push(bytes.into());
-                hub.send_binary(conn, bytes);
+                hub.send(conn, bytes);
             }
         }
     }
 
-    fn on_close(&mut self, _: &mut Hub, _: ConnId, reason: &CloseReason) {
+    fn on_close(&mut self, _: &mut Context, _: ConnId, _: (), reason: &CloseReason) {
         self.closed = Some(reason.clone());
     }
 }
@@ -168,13 +176,13 @@ fn serve(pieces: &[&[u8]]) -> Seen {
     (config.max_connections, config.max_requests) = (4, 5);
     (config.message_rate, config.broadcast_rate) = (0, 0);
     (config.max_head, config.max_message) = (600, 300);
-    let mut server = Server::new(Hub::new(config, now), Seen::default());
+    let mut server = Server::new(Hub::new(config, Seen::default(), now));
     let conn = server.hub.open(Peer::UNKNOWN, true, now).expect("room for one connection");
     for piece in pieces {
         server.receive(conn, piece, now);
     }
     let written = server.take_written();
-    let mut seen = std::mem::take(&mut server.handler);
+    let mut seen = std::mem::take(server.hub.parts().1);
     let answers = if seen.requests.iter().any(|request| request.method == "HEAD") {
         // Whether a body follows depends on the request; the bytes alone are compared.
         seen.answered.push((0, String::new(), written));

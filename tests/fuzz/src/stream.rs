@@ -24,22 +24,21 @@ impl Sink for Written {
     }
 }
 
-pub struct Server<H> {
-    pub hub: Hub,
-    pub handler: H,
+pub struct Server<H: Handler> {
+    pub hub: Hub<H>,
     written: Written,
 }
 
 impl<H: Handler> Server<H> {
-    pub fn new(hub: Hub, handler: H) -> Self {
-        Server { hub, handler, written: Written::default() }
+    pub fn new(hub: Hub<H>) -> Self {
+        Server { hub, written: Written::default() }
     }
 
     /// Bytes arrive, and turns are taken until nothing more happens at that time. Bytes of a
     /// connection that is not read any more are lost, as in a socket that is closed.
     pub fn receive(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
         if self.hub.may_read(conn) {
-            self.hub.receive(&mut self.handler, conn, &mut bytes.to_vec(), now);
+            self.hub.receive(conn, &mut bytes.to_vec(), now);
         }
         self.settle(now);
     }
@@ -54,16 +53,16 @@ impl<H: Handler> Server<H> {
 
     pub fn settle(&mut self, now: Instant) {
         for _ in 0..MOST_TURNS {
-            self.hub.tick(&mut self.handler, now);
+            self.hub.tick(now);
             // All that has arrived was received before.
             while let Some(overdue) = self.hub.pop_overdue() {
-                self.hub.judge(&mut self.handler, overdue, true);
+                self.hub.judge(overdue, true);
             }
             while self.hub.pop_readable().is_some() {}
             let mut budget = self.hub.config().writes_per_turn;
             while self.hub.write(&mut self.written, &mut budget).is_some() {}
             self.hub.end_turn();
-            while self.hub.reap(&mut self.handler).is_some() {}
+            while self.hub.reap().is_some() {}
             self.hub.check_invariants();
             if self.hub.next_deadline().is_none_or(|at| at > now) {
                 return;

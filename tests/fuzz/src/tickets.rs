@@ -95,7 +95,7 @@ fn lets_in(ticket: &[u8]) -> bool {
     let relay = Relay::new(RelayConfig::default()).with_tickets(tickets());
     let mut config = Config::default();
     (config.max_head, config.reject_delay) = (8_000, Duration::ZERO);
-    let mut server = Server::new(Hub::new(config, now), relay);
+    let mut server = Server::new(Hub::new(config, relay, now));
     let conn = server.hub.open(Peer::UNKNOWN, true, now).expect("room for one connection");
     let mut head = format!(
         "GET /websocket/{USER} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use longlink::{
-    Accept, CloseReason, ConnId, Handler, Hub, Message, Refused, Reject, Relay, RelayConfig, Reply,
-    Request, Response, Traced, Upgrade,
+    Accept, CloseReason, ConnId, Context, Handler, Message, Refused, Reject, Relay, RelayConfig,
+    Reply, Request, Response, Traced, Upgrade,
 };
 
 use crate::reached;
@@ -50,7 +50,7 @@ impl Busy {
         assert_eq!(self.opened, self.closed);
     }
 
-    fn act(hub: &mut Hub, conn: ConnId, what: u8) {
+    fn act(hub: &mut Context, conn: ConnId, what: u8) {
         reached("acts");
         match what % 12 {
             0 => {
@@ -74,7 +74,7 @@ impl Busy {
             }
             8 => {
                 for _ in 0..20 {
-                    hub.send_binary(conn, &[7; 90]);
+                    hub.send(conn, &[7; 90][..]);
                 }
             }
             9 => hub.connections_of("u0").into_iter().for_each(|conn| hub.abort(conn)),
@@ -85,25 +85,28 @@ impl Busy {
 }
 
 impl Handler for Busy {
+    type Session = <Relay as Handler>::Session;
+    type Event = ();
+
     fn on_upgrade(
         &mut self,
-        hub: &mut Hub,
+        hub: &mut Context,
         conn: ConnId,
         upgrade: Upgrade<'_>,
-    ) -> Result<Accept, Reject> {
+    ) -> Result<Accept<Self::Session>, Reject> {
         match upgrade.path() {
             "/aside" => {
                 self.watchers.push(conn);
                 reached("aside");
-                Ok(Accept::aside())
+                Ok(Accept::aside().session(Default::default()))
             }
-            "/anonymous" => Ok(Accept::anonymous()),
+            "/anonymous" => Ok(Accept::anonymous().session(Default::default())),
             "/no" => Err(Reject(Response::text(401, "no"))),
             _ => self.relay.on_upgrade(hub, conn, upgrade),
         }
     }
 
-    fn on_request(&mut self, hub: &mut Hub, conn: ConnId, request: &Request<'_>) -> Reply {
+    fn on_request(&mut self, hub: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
         reached("request");
         match request.body() {
             None => Reply::Read { at_most: 500 },
@@ -111,33 +114,45 @@ impl Handler for Busy {
         }
     }
 
-    fn on_refused(&mut self, hub: &mut Hub, conn: ConnId, refused: Refused<'_>) -> Response {
+    fn on_refused(&mut self, hub: &mut Context, conn: ConnId, refused: Refused<'_>) -> Response {
         self.relay.on_refused(hub, conn, refused)
     }
 
-    fn on_open(&mut self, hub: &mut Hub, conn: ConnId) {
+    fn on_open(&mut self, hub: &mut Context, conn: ConnId, session: &mut Self::Session) {
         reached("opened");
         assert!(self.open.insert(conn), "a connection opens once");
         self.opened += 1;
         let _ = hub.join(conn, GROUP);
-        self.relay.on_open(hub, conn);
+        self.relay.on_open(hub, conn, session);
     }
 
-    fn on_message(&mut self, hub: &mut Hub, conn: ConnId, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        session: &mut Self::Session,
+        message: Message<'_>,
+    ) {
         assert!(self.open.contains(&conn), "a message of a connection that is not open");
         reached("message");
         if let Message::Binary([MARKER, what, ..]) = message {
             Self::act(hub, conn, *what);
         }
-        self.relay.on_message(hub, conn, message);
+        self.relay.on_message(hub, conn, session, message);
     }
 
-    fn on_drain(&mut self, hub: &mut Hub, conn: ConnId) {
+    fn on_drain(&mut self, hub: &mut Context, conn: ConnId, _: &mut Self::Session) {
         reached("drained");
-        hub.send_text(conn, "drained");
+        hub.send(conn, "drained");
     }
 
-    fn on_close(&mut self, hub: &mut Hub, conn: ConnId, reason: &CloseReason) {
+    fn on_close(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        session: Self::Session,
+        reason: &CloseReason,
+    ) {
         assert!(self.open.remove(&conn), "a connection is closed once, after it was opened");
         self.closed += 1;
         self.watchers.retain(|watcher| *watcher != conn);
@@ -154,10 +169,10 @@ impl Handler for Busy {
         if self.tells_of_leaving {
             hub.broadcast("somebody has left");
         }
-        self.relay.on_close(hub, conn, reason);
+        self.relay.on_close(hub, conn, session, reason);
     }
 
-    fn on_trace(&mut self, hub: &mut Hub, events: &[Traced], missed: u64) {
+    fn on_trace(&mut self, hub: &mut Context, events: &[Traced], missed: u64) {
         reached("traced");
         assert!(!events.is_empty() || missed > 0, "it is told of something");
         for event in events {
@@ -165,7 +180,7 @@ impl Handler for Busy {
         }
         if self.tells_watchers {
             for watcher in &self.watchers {
-                hub.send_text(*watcher, "somebody did something");
+                hub.send(*watcher, "somebody did something");
             }
         }
         if self.acts_on_traces {

@@ -211,5 +211,5 @@ fn finish(mut world: Life) {
     assert_eq!(world.hub.connections(), 0, "somebody lingers whose peer has gone");
     world.assert_nothing_is_left();
     assert_eq!(world.hub.groups(), 0, "groups without members");
-    world.handler.check_end();
+    world.handler().check_end();
 }

@@ -1,0 +1,123 @@
+//! The application as the hub sees it: the handler, and the session that it keeps of each
+//! connection.
+
+use std::fmt;
+
+use super::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
+use crate::conn::close::CloseReason;
+use crate::conn::decode::Message;
+use crate::conn::head::Request;
+use crate::conn::response::Response;
+
+/// A handler with its sessions. The context is beside it, not in it, so that a callback can have
+/// all three at once.
+pub struct App<H: Handler> {
+    pub handler: H,
+    sessions: Sessions<H::Session>,
+}
+
+/// The session of each open connection, by its slot.
+struct Sessions<S>(Vec<Option<S>>);
+
+impl<S> Sessions<S> {
+    fn insert(&mut self, index: u32, session: S) {
+        let index = index as usize;
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some(session);
+    }
+
+    #[inline(always)]
+    fn of(&mut self, conn: ConnId) -> Option<&mut S> {
+        self.0.get_mut(conn.index as usize)?.as_mut()
+    }
+
+    fn take(&mut self, index: u32) -> Option<S> {
+        self.0.get_mut(index as usize)?.take()
+    }
+}
+
+impl<H: Handler> App<H> {
+    /// Room for the sessions of so many slots is reserved.
+    pub fn new(handler: H, slots: usize) -> Self {
+        App { handler, sessions: Sessions(Vec::with_capacity(slots)) }
+    }
+
+    /// The session of an open connection.
+    pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
+        self.sessions.of(conn)
+    }
+
+    pub fn on_upgrade(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        upgrade: Upgrade<'_>,
+    ) -> Result<Accept<H::Session>, Reject> {
+        self.handler.on_upgrade(cx, conn, upgrade)
+    }
+
+    pub fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
+        self.handler.on_request(cx, conn, request)
+    }
+
+    pub fn on_refused(&mut self, cx: &mut Context, conn: ConnId, refused: Refused<'_>) -> Response {
+        self.handler.on_refused(cx, conn, refused)
+    }
+
+    /// A connection that was let in is refused all the same.
+    pub fn on_turned_away(&mut self, cx: &mut Context, session: H::Session) {
+        self.handler.on_turned_away(cx, session);
+    }
+
+    pub fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: H::Session) {
+        self.sessions.insert(conn.index, session);
+        if let Some(session) = self.sessions.of(conn) {
+            self.handler.on_open(cx, conn, session);
+        }
+    }
+
+    #[inline(always)]
+    pub fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message<'_>) {
+        if let Some(session) = self.sessions.of(conn) {
+            self.handler.on_message(cx, conn, session, message);
+        }
+    }
+
+    pub fn on_drain(&mut self, cx: &mut Context, conn: ConnId) {
+        if let Some(session) = self.sessions.of(conn) {
+            self.handler.on_drain(cx, conn, session);
+        }
+    }
+
+    pub fn on_closing(&mut self, cx: &mut Context, conn: ConnId, reason: &CloseReason) {
+        if let Some(session) = self.sessions.of(conn) {
+            self.handler.on_closing(cx, conn, session, reason);
+        }
+    }
+
+    pub fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
+        self.handler.on_trace(cx, events, missed);
+    }
+
+    pub fn on_timer(&mut self, cx: &mut Context, key: u32) {
+        self.handler.on_timer(cx, key);
+    }
+
+    pub fn on_event(&mut self, cx: &mut Context, event: H::Event) {
+        self.handler.on_event(cx, event);
+    }
+
+    pub fn on_close(&mut self, cx: &mut Context, conn: ConnId, reason: &CloseReason) {
+        if let Some(session) = self.sessions.take(conn.index) {
+            self.handler.on_close(cx, conn, session, reason);
+        }
+    }
+}
+
+impl<H: Handler + fmt::Debug> fmt::Debug for App<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("handler", &self.handler).finish_non_exhaustive()
+    }
+}

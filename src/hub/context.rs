@@ -1,0 +1,331 @@
+//! What a callback gets, and what a host uses between turns: everything that an application may do
+//! with connections, users and groups.
+//!
+//! The fields are split along their borrows: `conns`, `arena`, `dirty` and the rest are siblings,
+//! so that a fan-out can walk one while it fills the others.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use slab::Slab;
+
+use super::*;
+use crate::conn::arena::Arena;
+use crate::conn::date::Date;
+use crate::conn::{Connection, Flags, Peer, Phase};
+use crate::wheel::Wheel;
+
+/// Timeouts in milliseconds; `u64::MAX` for never.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    pub handshake: u64,
+    pub message: u64,
+    pub ping: u64,
+    pub idle: u64,
+    pub close: u64,
+    pub keep_alive: u64,
+    pub keep_known: u64,
+    /// 0 for at once.
+    pub reject: u64,
+}
+
+/// Connections, users and groups, for the application: a callback gets it, and a host has it between
+/// turns from [`Hub`] or [`Driver::context`](crate::Driver::context).
+///
+/// It sends ([`send`](Context::send), [`send_to_user`](Context::send_to_user),
+/// [`send_to_group`](Context::send_to_group), [`broadcast`](Context::broadcast)), closes
+/// ([`close`](Context::close), [`abort`](Context::abort)), groups ([`join`](Context::join),
+/// [`leave`](Context::leave)), sets timers ([`set_timer`](Context::set_timer)) and looks things up.
+/// Sending only queues bytes. It cannot run the hub: that is for whoever has the [`Hub`].
+#[derive(Debug)]
+pub struct Context {
+    pub(super) config: Config,
+    pub(super) timeouts: Timeouts,
+    /// What time 0 of the hub is.
+    pub(super) origin: Instant,
+    /// The time of the current turn, as it was given and in milliseconds.
+    pub(super) turn: Instant,
+    pub(super) now: u64,
+    pub(super) conns: Slab<Connection>,
+    pub(super) next_serial: u32,
+    pub(super) slots: slots::Slots,
+    /// How many connections get what is sent to everyone.
+    pub(super) active: u32,
+    /// How many wait for their sockets to take more.
+    pub(super) blocked: u32,
+    pub(super) users: users::Users,
+    pub(super) groups: groups::Groups,
+    pub(super) addresses: addresses::Addresses,
+    pub(super) pace: pace::Pace,
+    pub(super) census: phases::Census,
+    pub(super) wheel: Wheel,
+    /// When the right to be connected ends, in seconds; 0 for never. Set when a
+    /// connection opens.
+    pub(super) ends: column::Column<u32>,
+    /// The application's timers.
+    pub(super) timers: Wheel,
+    pub(super) arena: Arena,
+    pub(super) dirty: dirty::Dirty,
+    /// A broadcast on its way.
+    pub(super) walk: Option<fan_out::Walk>,
+    pub(super) traces: trace::Traces,
+    /// What answers say of the date; `None` while nobody has told.
+    pub(super) date: Option<Date>,
+    /// Where an HTTP answer is put together.
+    pub(super) answer: Vec<u8>,
+    /// To be freed at the end of the turn.
+    pub(super) ended: Vec<u32>,
+    /// Paused for lack of work budget; parsed first next turn.
+    pub(super) paused: VecDeque<ConnId>,
+    /// May be read again, and the driver wanted to.
+    pub(super) readable: Vec<u32>,
+    /// Wait for the next tick to have their deadline set.
+    pub(super) untimed: Vec<ConnId>,
+    /// Their deadline has passed; they are judged when their sockets have been read.
+    pub(super) overdue: Vec<Overdue>,
+    /// When the loop came back from its last absence, in milliseconds; 0 for never.
+    pub(super) returned_at: u64,
+    /// Are closing, and their application may say a last word.
+    pub(super) parting: Vec<ConnId>,
+    /// The connection on which the application says its last word.
+    pub(super) speaking: Option<ConnId>,
+    /// To be told that their queue has drained.
+    pub(super) drained: Vec<ConnId>,
+    /// What is left of the turn's work budget.
+    pub(super) work: u32,
+    /// How many connections whose sockets take bytes have more than half of a
+    /// queue to write.
+    pub(super) pressed: u32,
+    /// Bytes of partial messages and unparsed input.
+    pub(super) inbound_bytes: usize,
+    pub(super) draining: bool,
+    /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
+    pub(super) drained_by: u64,
+    pub(super) stats: Stats,
+    pub(super) distributions: Distributions,
+}
+
+impl Context {
+    /// Nothing yet, at the time `now`. Room for `max_connections` is reserved.
+    pub(crate) fn new(config: Config, now: Instant) -> Self {
+        let millis = |timeout: Duration| match timeout {
+            Duration::ZERO => u64::MAX,
+            timeout => timeout.as_millis().clamp(1, u64::MAX as u128) as u64,
+        };
+        let timeouts = Timeouts {
+            handshake: millis(config.handshake_timeout),
+            message: millis(config.message_timeout),
+            ping: millis(config.ping_after),
+            idle: millis(config.idle_timeout),
+            close: config.close_timeout.as_millis() as u64,
+            keep_alive: millis(config.keep_alive_timeout),
+            keep_known: millis(config.keep_known_timeout),
+            reject: config.reject_delay.as_millis() as u64,
+        };
+        let most = config.max_connections + SURPLUS;
+        Context {
+            timeouts,
+            origin: now,
+            turn: now,
+            now: 0,
+            conns: Slab::with_capacity(most),
+            next_serial: 0,
+            slots: slots::Slots::with_capacity(most),
+            active: 0,
+            blocked: 0,
+            users: users::Users::with_capacity(config.max_connections),
+            groups: groups::Groups::default(),
+            addresses: addresses::Addresses::new(
+                config.max_per_address,
+                config.trusted_proxies.clone(),
+            ),
+            pace: pace::Pace::new(&config),
+            census: phases::Census::default(),
+            wheel: Wheel::with_capacity(most),
+            ends: column::Column::default(),
+            timers: Wheel::default(),
+            arena: Arena::new(),
+            dirty: dirty::Dirty::default(),
+            walk: None,
+            traces: trace::Traces::default(),
+            date: None,
+            answer: Vec::new(),
+            ended: Vec::new(),
+            paused: VecDeque::new(),
+            readable: Vec::new(),
+            untimed: Vec::new(),
+            overdue: Vec::new(),
+            returned_at: 0,
+            parting: Vec::new(),
+            speaking: None,
+            drained: Vec::new(),
+            work: config.work_per_turn.div_ceil(2),
+            pressed: 0,
+            inbound_bytes: 0,
+            draining: false,
+            drained_by: u64::MAX,
+            stats: Stats::default(),
+            distributions: Distributions::default(),
+            config,
+        }
+    }
+
+    /// The limits and timeouts it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The time of the current turn, as it was last given to the hub.
+    pub fn now(&self) -> Instant {
+        self.turn
+    }
+
+    pub(super) fn set_date(&mut self, now: SystemTime) {
+        self.date = Date::of(now);
+    }
+
+    /// How many connections are held, in any phase: also those that are shaking
+    /// hands, asking for pages, or closing.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// How many users have at least one open connection.
+    pub fn online(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Some of the users who are online, at most `most` and in no order that says anything,
+    /// and where the next page begins: `None` after the last one. The first begins at 0. Who
+    /// is online throughout is in exactly one page, whoever comes and goes meanwhile.
+    pub fn users(&self, from: u64, most: usize) -> (Vec<&str>, Option<u64>) {
+        self.users.page(from, most, &self.conns)
+    }
+
+    /// Running totals.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// How large what happens is: turns, delays, fan-outs.
+    pub fn distributions(&self) -> &Distributions {
+        &self.distributions
+    }
+
+    /// A turn has taken so long.
+    pub(super) fn note_turn(&mut self, took: Duration) {
+        self.distributions.turns.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// How long the hub has existed, by the time of the current turn.
+    pub fn uptime(&self) -> Duration {
+        self.turn.saturating_duration_since(self.origin)
+    }
+
+    /// How many connections wait for their peers to read.
+    pub fn waiting_for_peers(&self) -> usize {
+        self.blocked as usize
+    }
+
+    /// How many groups have at least one connection.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Bytes of partial messages and of input that waits for its turn, a part of
+    /// [`Context::buffered`].
+    pub fn buffered_input(&self) -> usize {
+        self.inbound_bytes
+    }
+
+    /// Bytes in all queues and partial messages, shared encodings once: what
+    /// `max_buffered` limits.
+    pub fn buffered(&self) -> usize {
+        self.arena.held() + self.inbound_bytes
+    }
+
+    /// The user of a connection, empty for an anonymous one. Also answers
+    /// inside `on_close`. `None` when the connection is gone.
+    pub fn user(&self, conn: ConnId) -> Option<&str> {
+        self.resolve(conn).map(|conn| conn.user.as_str())
+    }
+
+    /// The device of a connection, usually empty.
+    pub fn device(&self, conn: ConnId) -> Option<&str> {
+        self.resolve(conn).map(Connection::device)
+    }
+
+    /// Where a connection comes from: behind a [trusted
+    /// proxy](Config::trusted_proxies) its client, from the handshake on.
+    pub fn peer(&self, conn: ConnId) -> Option<Peer> {
+        self.resolve(conn).map(|conn| conn.peer)
+    }
+
+    /// How many handshakes from a connection's address were refused lately, none
+    /// of them more than a minute after the one before. All of loopback, and
+    /// Unix sockets, are one address.
+    pub fn refusals(&self, conn: ConnId) -> u32 {
+        self.peer(conn).map_or(0, |peer| self.addresses.refused(peer, self.now))
+    }
+
+    /// Whether a connection came in on a loopback address.
+    pub fn is_loopback(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
+    }
+
+    /// The [tag](crate::Listener::with_tag) of the listener that a connection came in by;
+    /// 0 when that has none, or the connection was adopted or is gone.
+    pub fn listener(&self, conn: ConnId) -> u8 {
+        self.resolve(conn).map_or(0, |conn| conn.listener)
+    }
+
+    /// Whether an answer has said that its client is [known](crate::Response::keep).
+    pub fn is_known(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.kept)
+    }
+
+    /// Whether messages can be sent to it: it has been accepted and is not
+    /// closing.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
+    /// Whether another connection of the same user and device has taken its
+    /// place, so that it gets nothing of the user's.
+    pub fn is_parked(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::PARKED))
+    }
+
+    /// Bytes that wait for this peer to read; 0 when it is gone.
+    pub fn queued(&self, conn: ConnId) -> usize {
+        self.pending(conn).map_or(0, |pending| pending.len())
+    }
+
+    /// The id of the connection that uses a slot now.
+    pub fn id_at(&self, index: usize) -> Option<ConnId> {
+        let serial = self.conns.get(index)?.serial;
+        Some(ConnId { index: index as u32, serial })
+    }
+
+    /// The one way from an id to a connection. `None` is ordinary.
+    #[inline]
+    pub(super) fn resolve(&self, conn: ConnId) -> Option<&Connection> {
+        self.conns.get(conn.index as usize).filter(|record| record.serial == conn.serial)
+    }
+
+    #[inline]
+    pub(super) fn resolve_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.conns.get_mut(conn.index as usize).filter(|record| record.serial == conn.serial)
+    }
+
+    /// Takes over the time of the caller's turn. It never goes back.
+    #[inline]
+    pub(super) fn set_now(&mut self, now: Instant) {
+        if now != self.turn {
+            self.turn = now;
+            let passed = now.saturating_duration_since(self.origin);
+            let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
+            self.now = self.now.max(now);
+        }
+    }
+}
