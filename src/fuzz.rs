@@ -7,14 +7,14 @@ pub use crate::backend::api::to_one::{ToOne, read_batch};
 pub use crate::backend::webhooks::event::Event;
 pub use crate::backend::webhooks::outbox::{Clock, Outbox};
 pub use crate::backend::webhooks::queue::{Batch, MAX_BATCH_EVENTS, Queue};
-pub use crate::conn::arena::{Arena, Segment};
-pub use crate::conn::outbound::Outbound;
-pub use crate::conn::proxy_header::{MAX_HEADER, Opening, examine as examine_proxy_header};
-pub use crate::relay::json::{
-    MAX_DEPTH as JSON_MAX_DEPTH, Malformed, each_field, escape, is_shallow, string as json_string,
-    write_string,
-};
+pub use crate::hub::output::arena::{Arena, Segment};
+pub use crate::hub::output::outbound::Outbound;
 pub use crate::relay::v1::{
     Body, Meaning, envelope, envelope_of_tail, meaning, meaning_of_any, meaning_of_page,
     write_object, write_text,
 };
+pub use crate::wire::json::{
+    MAX_DEPTH as JSON_MAX_DEPTH, Malformed, each_field, escape, is_shallow, string as json_string,
+    write_string,
+};
+pub use crate::wire::proxy::header::{MAX_HEADER, Opening, examine as examine_proxy_header};

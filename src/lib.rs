@@ -52,7 +52,6 @@
 
 #[cfg(feature = "backend")]
 mod backend;
-mod conn;
 mod driver;
 #[cfg(feature = "__fuzz")]
 #[doc(hidden)]
@@ -63,6 +62,7 @@ mod server;
 #[cfg(feature = "tls")]
 mod tls;
 mod wheel;
+mod wire;
 
 #[cfg(feature = "backend")]
 pub use backend::metrics::Metrics;
@@ -70,12 +70,6 @@ pub use backend::metrics::Metrics;
 pub use backend::webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 #[cfg(feature = "backend")]
 pub use backend::{ApiKey, Backend, BackendConfig, KeyError};
-pub use conn::Peer;
-pub use conn::close::{CloseReason, MAX_CLOSE_REASON, Violation};
-pub use conn::decode::Message;
-pub use conn::forwarded::{BadNetwork, TrustedProxies};
-pub use conn::head::{BadEscape, Request};
-pub use conn::response::Response;
 pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
 pub use hub::{
     Accept, Closes, Config, ConfigError, ConnId, Context, Devices, Distributions, FrameKind,
@@ -93,15 +87,21 @@ pub use tls::{
     TlsStream, Trust,
 };
 pub use wheel::{TICK_MS, Wheel};
+pub use wire::Peer;
+pub use wire::http::head::{BadEscape, Request};
+pub use wire::http::response::Response;
+pub use wire::proxy::forwarded::{BadNetwork, TrustedProxies};
+pub use wire::ws::close::{CloseReason, MAX_CLOSE_REASON, Violation};
+pub use wire::ws::decode::Message;
 
 /// How the command's own clients read what a server sends: as the server reads what they send.
 /// It is no part of the interface and may change at any time.
 #[doc(hidden)]
-pub mod wire {
-    pub use crate::conn::close::parse_close;
-    pub use crate::conn::fields::{
+pub mod shared {
+    pub use crate::wire::http::fields::{
         Authority, BadField, Fields, bearer, is_same_host, media_type, number,
     };
+    pub use crate::wire::ws::close::parse_close;
 }
 
 /// The guides' samples are compiled, and run, as tests of the documentation.

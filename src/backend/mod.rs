@@ -11,12 +11,12 @@ pub mod metrics;
 mod ops;
 pub mod webhooks;
 
-use crate::conn::close::CloseReason;
-use crate::conn::decode::Message;
-use crate::conn::head::Request;
-use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
 use crate::relay::{Observer, Relay, Session};
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::Message;
 
 use api::Api;
 pub use config::BackendConfig;

@@ -13,9 +13,9 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use crate::conn::Peer;
-use crate::conn::forwarded::TrustedProxies;
 use crate::hub::Config;
+use crate::wire::Peer;
+use crate::wire::proxy::forwarded::TrustedProxies;
 
 use super::proxied::Proxied;
 use super::transport::{Listen, Socket, source};

@@ -21,8 +21,8 @@ use std::time::{Instant, SystemTime};
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
-use crate::conn::Peer;
 use crate::hub::{Config, ConnId, Context, Handler, Hub, OpenError, SURPLUS};
+use crate::wire::Peer;
 
 pub use listener::Listener;
 pub use proxied::ConnectedFor;

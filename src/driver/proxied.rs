@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use mio::net::TcpStream;
 use rustix::net::{self, RecvFlags};
 
-use crate::conn::Peer;
-use crate::conn::proxy_header::{MAX_HEADER, Opening, examine};
+use crate::wire::Peer;
+use crate::wire::proxy::header::{MAX_HEADER, Opening, examine};
 
 /// The cause of an `Interrupted` [read](super::Transport): a trusted proxy has
 /// said for whom it has connected. Reading goes on after that.

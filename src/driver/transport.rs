@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
 
-use crate::conn::Peer;
+use crate::wire::Peer;
 
 use super::proxied::{ConnectedFor, Proxied, take_header};
 

@@ -6,8 +6,8 @@
 
 use foldhash::quality::RandomState;
 
-use crate::conn::Peer;
-use crate::conn::forwarded::TrustedProxies;
+use crate::wire::Peer;
+use crate::wire::proxy::forwarded::TrustedProxies;
 
 /// Keyed, since peers choose their addresses.
 type HashMap<T> = std::collections::HashMap<u64, T, RandomState>;

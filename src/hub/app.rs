@@ -4,10 +4,10 @@
 use std::fmt;
 
 use super::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
-use crate::conn::close::CloseReason;
-use crate::conn::decode::Message;
-use crate::conn::head::Request;
-use crate::conn::response::Response;
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::Message;
 
 /// A handler with its sessions. The context is beside it, not in it, so that a callback can have
 /// all three at once.

@@ -6,8 +6,9 @@
 //! endless loop. A parked connection gets nothing of the user's, but what it
 //! sends is handled and its heartbeat answered.
 
-use crate::conn::close::CloseReason;
-use crate::conn::{Connection, Flags};
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::wire::ws::close::CloseReason;
 
 use super::trace::Happened;
 use super::users::{Crowd, Member, Seat, Seated};

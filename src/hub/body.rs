@@ -1,9 +1,11 @@
 //! Requests whose bodies are asked for: collected behind their heads, within a bound and
 //! a time, and handed over whole.
 
-use crate::conn::body::{BodyError, Reading};
-use crate::conn::head::{self, Request};
-use crate::conn::{Inbound, Phase, Upload};
+use crate::hub::record::Inbound;
+use crate::hub::record::Phase;
+use crate::hub::record::Upload;
+use crate::wire::http::body::{BodyError, Reading};
+use crate::wire::http::head::{self, Request};
 
 use super::receive::Fed;
 use super::{App, ConnId, Context, Handler, Reply};

@@ -1,6 +1,7 @@
 //! What must hold between turns, checked by the simulator and the tests.
 
-use crate::conn::{Flags, Phase};
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 
 use super::Context;
 use super::phases::Census;

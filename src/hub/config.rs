@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::conn::arena::MAX_SEGMENT;
-use crate::conn::forwarded::TrustedProxies;
-use crate::conn::frame::MAX_HEADER;
+use crate::hub::output::arena::MAX_SEGMENT;
+use crate::wire::proxy::forwarded::TrustedProxies;
+use crate::wire::ws::frame::MAX_HEADER;
 
 /// Limits and timeouts. Start from [`Config::default`] and change what differs.
 ///

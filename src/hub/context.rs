@@ -10,10 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 
 use super::*;
-use crate::conn::arena::Arena;
-use crate::conn::date::Date;
-use crate::conn::{Connection, Flags, Peer, Phase};
+use crate::hub::output::arena::Arena;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wheel::Wheel;
+use crate::wire::Peer;
+use crate::wire::http::date::Date;
 
 /// Timeouts in milliseconds; `u64::MAX` for never.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,8 @@
 
 use slab::Slab;
 
-use crate::conn::{Connection, Flags};
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
 
 /// Out of so many writes one goes to a fan-out even while others wait.
 const FAN_OUT_SHARE: u32 = 4;

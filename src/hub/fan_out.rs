@@ -8,9 +8,11 @@
 
 use std::io;
 
-use crate::conn::arena::{Arena, Segment};
-use crate::conn::decode::Message;
-use crate::conn::{Connection, Flags, Phase};
+use crate::hub::output::arena::{Arena, Segment};
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::ws::decode::Message;
 
 use super::dirty::{Dirty, Urgency};
 use super::flush::{Sink, Wrote};

@@ -2,9 +2,10 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use crate::conn::arena::{Arena, Segment};
-use crate::conn::outbound::Outbound;
-use crate::conn::{Flags, Phase};
+use crate::hub::output::arena::{Arena, Segment};
+use crate::hub::output::outbound::Outbound;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 
 use super::dirty::Urgency;
 use super::pressure::is_pressed;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use compact_str::CompactString;
 use slab::Slab;
 
-use crate::conn::Details;
+use crate::hub::record::Details;
 
 use super::{ConnId, Context};
 

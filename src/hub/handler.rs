@@ -7,11 +7,11 @@ use std::time::Instant;
 use compact_str::CompactString;
 
 use super::{ConnId, Context, Traced};
-use crate::conn::close::CloseReason;
-use crate::conn::decode::Message;
-use crate::conn::head::Request;
-use crate::conn::response::Response;
-use crate::conn::upgrade::UpgradeState;
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
+use crate::wire::http::upgrade::UpgradeState;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::Message;
 
 /// The application: decides who may connect and what a message means.
 ///

@@ -4,10 +4,14 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
-use crate::conn::close::{CloseReason, cut_reason, may_be_sent};
-use crate::conn::frame::CLOSE;
-use crate::conn::outbound::Outbound;
-use crate::conn::{Connection, Details, Flags, Peer, Phase};
+use crate::hub::output::outbound::Outbound;
+use crate::hub::record::Connection;
+use crate::hub::record::Details;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::Peer;
+use crate::wire::ws::close::{CloseReason, cut_reason, may_be_sent};
+use crate::wire::ws::frame::CLOSE;
 
 use super::addresses::Verdict;
 use super::pressure::is_pressed;

@@ -22,11 +22,14 @@ mod flush;
 mod groups;
 mod handler;
 mod histogram;
+mod input;
 mod lifecycle;
+pub(crate) mod output;
 mod pace;
 mod phases;
 mod pressure;
 mod receive;
+pub(crate) mod record;
 mod request;
 mod send;
 mod slots;
@@ -38,7 +41,7 @@ mod wait;
 
 use std::time::{Instant, SystemTime};
 
-use crate::conn::Peer;
+use crate::wire::Peer;
 
 use app::App;
 use context::Timeouts;

@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-use crate::conn::{Flags, Phase};
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 
 use super::column::Column;
 use super::{Config, ConnId, Context};

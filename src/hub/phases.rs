@@ -1,6 +1,6 @@
 //! How many connections are in which phase, kept as they go from one to the next.
 
-use crate::conn::Phase;
+use crate::hub::record::Phase;
 
 use super::Context;
 

@@ -18,8 +18,10 @@
 //! have begun something and do not finish it, the largest first. Who only waits for a
 //! turn to be written is not one of them.
 
-use crate::conn::close::CloseReason;
-use crate::conn::{Connection, Flags, Phase};
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::ws::close::CloseReason;
 
 use super::Context;
 

@@ -4,10 +4,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::conn::close::{CloseReason, Violation, parse_close};
-use crate::conn::decode::{self, Event, Message, Partial, decode};
-use crate::conn::frame::{PONG, take_whole};
-use crate::conn::{Flags, Phase, head};
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::http::head;
+use crate::wire::ws::close::{CloseReason, Violation, parse_close};
+use crate::wire::ws::decode::{self, Event, Message, Partial, decode};
+use crate::wire::ws::frame::{PONG, take_whole};
 
 use super::{App, ConnId, Context, Handler};
 

@@ -1,11 +1,15 @@
 //! Requests: handshakes and plain HTTP, answered in their order.
 
-use crate::conn::close::CloseReason;
-use crate::conn::fields::{is_token, is_token_byte};
-use crate::conn::head::{self, HeadError, Request};
-use crate::conn::response::{Keep, Response};
-use crate::conn::upgrade::{UpgradeState, put_switching_protocols};
-use crate::conn::{Awaited, Details, Flags, Phase, Upload};
+use crate::hub::record::Awaited;
+use crate::hub::record::Details;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::hub::record::Upload;
+use crate::wire::http::fields::{is_token, is_token_byte};
+use crate::wire::http::head::{self, HeadError, Request};
+use crate::wire::http::response::{Keep, Response};
+use crate::wire::http::upgrade::{UpgradeState, put_switching_protocols};
+use crate::wire::ws::close::CloseReason;
 
 use super::body::Outcome;
 use super::receive::Fed;

@@ -1,11 +1,13 @@
 //! Sending: encode once, queue a reference to it for every receiver, mark the
 //! receivers dirty. Nothing is written here.
 
-use crate::conn::arena::{Arena, Segment};
-use crate::conn::close::CloseReason;
-use crate::conn::decode::Message;
-use crate::conn::frame::{self, BINARY, TEXT};
-use crate::conn::{Connection, Flags, Phase};
+use crate::hub::output::arena::{Arena, Segment};
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::Message;
+use crate::wire::ws::frame::{self, BINARY, TEXT};
 
 use super::dirty::{Dirty, Urgency};
 use super::pressure::{becomes_pressed, has_room, is_pressed};

@@ -1,6 +1,6 @@
 //! Running totals.
 
-use crate::conn::close::CloseReason;
+use crate::wire::ws::close::CloseReason;
 
 /// Totals since the hub was made. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

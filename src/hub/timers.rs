@@ -12,9 +12,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::conn::close::CloseReason;
-use crate::conn::frame::PING;
-use crate::conn::{Connection, Flags, Phase};
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::frame::PING;
 
 use super::{App, ConnId, Context, Handler, Timeouts};
 

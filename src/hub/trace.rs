@@ -6,11 +6,11 @@
 
 use compact_str::CompactString;
 
-use crate::conn::Flags;
-use crate::conn::arena::Segment;
-use crate::conn::close::CloseReason;
-use crate::conn::decode::{Event, Message};
-use crate::conn::frame::{self, CLOSE, PING, PONG, TEXT};
+use crate::hub::output::arena::Segment;
+use crate::hub::record::Flags;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::{Event, Message};
+use crate::wire::ws::frame::{self, CLOSE, PING, PONG, TEXT};
 
 use super::{App, ConnId, Context, Handler};
 

@@ -10,8 +10,9 @@
 //! complete it, however long the server took to look at that. Who sends faster than it may
 //! wins no time by it: what arrives after the deadline does not count.
 
-use crate::conn::close::CloseReason;
-use crate::conn::{Flags, Phase};
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::wire::ws::close::CloseReason;
 
 use super::{App, ConnId, Context, Handler, Timeouts};
 

@@ -9,10 +9,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::conn::fields::{Authority, address, is_same_host};
-use crate::conn::head::Request;
-use crate::conn::response::Response;
 use crate::hub::{Accept, Printable};
+use crate::wire::http::fields::{Authority, address, is_same_host};
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
 
 use super::config::RelayConfig;
 use super::hosts;

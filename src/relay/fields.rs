@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::json;
+use crate::wire::json;
 
 /// Those fields as they were written; the last of duplicates.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! `--allow-origin` and `--allow-host`. What could never be equal to an `Origin` or a
 //! `Host` is refused: it would let nobody in, and nobody would know why.
 
-use crate::conn::fields::number;
+use crate::wire::http::fields::number;
 
 /// The longest name of a host (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 253;

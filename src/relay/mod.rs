@@ -7,7 +7,6 @@ mod config;
 mod door;
 mod fields;
 mod hosts;
-pub(crate) mod json;
 #[cfg(any(feature = "backend", feature = "tickets"))]
 pub(crate) mod object;
 mod observer;
@@ -17,21 +16,22 @@ pub(crate) mod page;
 mod tickets;
 pub(crate) mod v1;
 
-#[cfg(feature = "tickets")]
-use crate::conn::Peer;
-use crate::conn::close::CloseReason;
-use crate::conn::decode::Message;
-use crate::conn::head::Request;
-use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Context, Handler, Printable, Reject, Reply, Upgrade};
+#[cfg(feature = "tickets")]
+use crate::wire::Peer;
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
+use crate::wire::json;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::Message;
 
+#[cfg(feature = "backend")]
+pub(crate) use crate::wire::json::{is_shallow, write_string};
 pub use config::RelayConfig;
 #[cfg(feature = "backend")]
 pub(crate) use config::SYSTEM;
 #[cfg(feature = "backend")]
 pub(crate) use door::check_open;
-#[cfg(feature = "backend")]
-pub(crate) use json::{is_shallow, write_string};
 pub use observer::Observer;
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
@@ -78,6 +78,7 @@ pub struct Relay<O = ()> {
 pub struct Session(Option<Box<Kept>>);
 
 #[derive(Debug)]
+#[cfg_attr(not(feature = "tickets"), allow(dead_code))]
 pub(crate) enum Kept {
     /// What its ticket allows.
     Rights(Rights),
@@ -94,6 +95,7 @@ pub(crate) struct Rights {
 }
 
 impl Session {
+    #[cfg_attr(not(feature = "tickets"), allow(dead_code))]
     pub(crate) fn of(kept: Kept) -> Self {
         Session(Some(Box::new(kept)))
     }

@@ -1,8 +1,8 @@
 //! Plain HTTP: the demo page, the client for pages of one's own, and the
 //! health check.
 
-use crate::conn::head::Request;
-use crate::conn::response::Response;
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
 
 use super::config::RelayConfig;
 use super::door;

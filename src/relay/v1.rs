@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::fields::{Fields, PageFields};
-use super::json;
 use super::opening::{Opening, misspells_receiver};
+use crate::wire::json;
 
 /// The answer to a heartbeat, exactly.
 pub const PONG: &str = r#"{"type":"pong"}"#;

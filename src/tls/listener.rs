@@ -7,8 +7,8 @@ use std::ops::Deref;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
-use crate::conn::Peer;
 use crate::driver::{Listen, Listener, Socket, Transport, source};
+use crate::wire::Peer;
 
 use super::{TlsAcceptor, TlsStream};
 

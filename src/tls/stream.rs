@@ -21,9 +21,9 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 
-use crate::conn::date::Date;
-use crate::conn::response::Response;
 use crate::driver::{ConnectedFor, Transport, reset_on_close, take_header};
+use crate::wire::http::date::Date;
+use crate::wire::http::response::Response;
 
 use super::room::{Refused, append};
 

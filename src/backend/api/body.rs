@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::error::Category;
 
-use crate::conn::fields::{BadField, media_type};
-use crate::conn::head::Request;
 use crate::hub::{Config, Context};
 use crate::relay::object::Object;
 use crate::relay::{Relay, is_shallow};
+use crate::wire::http::fields::{BadField, media_type};
+use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 

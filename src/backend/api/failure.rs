@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::conn::head::Request;
-use crate::conn::response::Response;
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
 
 /// An error, as the backend gets it: `{"error":{"code":…,"message":…,"field":…}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::conn::Peer;
-use crate::conn::fields::bearer;
-use crate::conn::head::Request;
-use crate::conn::target::percent_decode;
-use crate::conn::upgrade::UpgradeState;
 use crate::hub::{ConnId, Context};
 use crate::relay::{Observer, Relay, check_open};
+use crate::wire::Peer;
+use crate::wire::http::fields::bearer;
+use crate::wire::http::head::Request;
+use crate::wire::http::target::percent_decode;
+use crate::wire::http::upgrade::UpgradeState;
 
 use super::super::Backend;
 use super::failure::Failure;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::conn::close::MAX_CLOSE_REASON;
+use crate::wire::ws::close::MAX_CLOSE_REASON;
 
 use crate::relay::Observer;
 

@@ -19,10 +19,10 @@ mod trace;
 mod tries;
 mod users;
 
-use crate::conn::head::Request;
-use crate::conn::response::Response;
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
 use crate::relay::{Observer, Relay, Session};
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
 
 use super::config::BackendConfig;
 use super::members::Members;

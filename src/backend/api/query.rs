@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::conn::fields::number;
-use crate::conn::head::Request;
-use crate::conn::target::percent_decode;
+use crate::wire::http::fields::number;
+use crate::wire::http::head::Request;
+use crate::wire::http::target::percent_decode;
 
 use super::failure::Failure;
 

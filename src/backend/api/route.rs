@@ -1,7 +1,7 @@
 //! Which route a request is for.
 
-use crate::conn::head::Request;
 use crate::relay::{Observer, Relay};
+use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 #[cfg(feature = "tickets")]

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::conn::response::Response;
 use crate::hub::Context;
 use crate::relay::{Observer, SYSTEM, write_string};
+use crate::wire::http::response::Response;
 
 use super::body::{self, Text};
 use super::failure::Failure;

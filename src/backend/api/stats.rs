@@ -1,7 +1,7 @@
 //! `GET /metrics` and `GET /api/stats`: the same numbers, for Prometheus and for a page.
 
-use crate::conn::response::Response;
 use crate::relay::Observer;
+use crate::wire::http::response::Response;
 
 use super::super::metrics::{CONTENT_TYPE, Metrics};
 use super::{Call, ok};

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use crate::hub::Context;
-use crate::relay::{Relay, SYSTEM, json};
+use crate::relay::{Relay, SYSTEM};
+use crate::wire::json;
 
 use super::body;
 use super::failure::Failure;

@@ -8,8 +8,8 @@ use std::time::Instant;
 use compact_str::CompactString;
 use serde::{Serialize, Serializer};
 
-use crate::conn::head::Request;
 use crate::hub::{Accept, ConnId, Context, FrameKind, Happened, MAX_TRACED, Traced};
+use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 use super::users::{self, Connection};

@@ -1,9 +1,9 @@
 //! The ops page: what the server is doing, in a browser. It is static and holds nothing that
 //! is secret; what it shows it asks the interface for, with the key that it is given.
 
-use crate::conn::head::Request;
-use crate::conn::response::Response;
 use crate::relay::page::{Asset, CSS, HTML, SCRIPT, asset};
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
 
 const ASSETS: [Asset; 7] = [
     asset("/ops", HTML, include_bytes!("index.html")),

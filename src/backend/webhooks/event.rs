@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::relay::json;
+use crate::wire::json;
 
 /// What the backend is told.
 #[derive(Clone, Copy, Debug)]

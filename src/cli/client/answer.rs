@@ -1,6 +1,6 @@
 //! Heads of HTTP answers, judged as a client has to (RFC 6455, section 4.1).
 
-use longlink::wire::{BadField, Fields};
+use longlink::shared::{BadField, Fields};
 
 /// The most fields an answer may have.
 pub const MAX_FIELDS: usize = 100;

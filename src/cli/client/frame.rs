@@ -137,7 +137,7 @@ fn parse_any(input: &[u8]) -> Parsed<'_> {
 /// # Errors
 /// When a close frame may not have that payload (RFC 6455, sections 5.5.1 and 7.4).
 pub fn close_code(payload: &[u8]) -> Result<u16, &'static str> {
-    longlink::wire::parse_close(payload).map_err(|_| "a close frame with a bad code or text")
+    longlink::shared::parse_close(payload).map_err(|_| "a close frame with a bad code or text")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `ws://` and `wss://` URLs (RFC 6455, section 3), taken apart.
 
-use longlink::wire::Authority;
+use longlink::shared::Authority;
 
 /// Where a URL points; nothing is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use longlink::wire::number;
+use longlink::shared::number;
 use longlink::{Config, Listener};
 
 use super::units;

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use crate::conn::fields::bearer;
-use crate::conn::head::Request;
-use crate::conn::response::Response;
 use crate::hub::Accept;
 use crate::relay::door::{TICKET, Wish, check_origin};
 use crate::relay::{RelayConfig, Rights};
+use crate::wire::http::fields::bearer;
+use crate::wire::http::head::Request;
+use crate::wire::http::response::Response;
 
 use super::{Refused, Ticket, Tickets};
 

@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455, section 4): a user's request, and the answer.
 
-use longlink::wire::Fields;
+use longlink::shared::Fields;
 use memchr::memmem;
 
 use super::target::Target;

@@ -1,6 +1,6 @@
 //! The backend's side: requests over HTTP/1.1 by keep-alive, and whole answers.
 
-use longlink::wire::Fields;
+use longlink::shared::Fields;
 use memchr::memmem;
 
 use crate::cli::client::answer::MAX_FIELDS;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-use longlink::wire::number;
+use longlink::shared::number;
 
 use crate::cli::client::url::Url;
 

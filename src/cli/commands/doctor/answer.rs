@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use longlink::wire::{Fields, media_type};
+use longlink::shared::{Fields, media_type};
 
 use crate::cli::client::answer::{self, Flaw, MAX_FIELDS};
 use crate::cli::client::stream::Stream;

@@ -78,7 +78,7 @@ pub(crate) fn put_switching_protocols(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::head;
+    use crate::wire::http::head;
     use tungstenite::handshake::server::{Request, create_response};
     use tungstenite::http;
 

@@ -374,7 +374,7 @@ impl Outbound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::frame::TEXT;
+    use crate::wire::ws::frame::TEXT;
 
     fn all(out: &Outbound, arena: &Arena) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 64];

@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Peer;
-use super::fields::{number, trim};
-use super::head::Request;
+use crate::wire::Peer;
+use crate::wire::http::fields::{number, trim};
+use crate::wire::http::head::Request;
 
 const FIELD: &str = "X-Forwarded-For";
 
@@ -136,7 +136,7 @@ fn address(entry: &[u8]) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::head;
+    use crate::wire::http::head;
 
     fn client(trusted: &[&str], peer: &str, fields: &[&str]) -> String {
         let trusted = TrustedProxies::parse(trusted.iter().copied()).unwrap();

@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Peer;
-use super::fields::number;
+use crate::wire::Peer;
+use crate::wire::http::fields::number;
 
 /// The longest header that is taken. Version 1 has at most 107 bytes; version 2
 /// is as long as what its sender adds, seldom more than some hundred.

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 
 use super::chunks::{Chunks, Range};
-use super::frame;
+use crate::wire::ws::frame;
 
 /// A buffer is cut here, so that offsets fit 32 bits.
 const MAX_TURN: usize = 1 << 30;

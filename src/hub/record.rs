@@ -1,17 +1,15 @@
 //! The record of a connection. A server holds a million of these, so its size
 //! is guarded by a test; what an idle connection does not need is boxed.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use compact_str::CompactString;
 
-use super::body::Reading;
-use super::close::CloseReason;
-use super::decode::Partial;
-use super::outbound::Outbound;
-use super::response::Response;
-use super::stash::Stash;
+use super::input::stash::Stash;
+use super::output::outbound::Outbound;
+use crate::wire::Peer;
+use crate::wire::http::body::Reading;
+use crate::wire::http::response::Response;
+use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::decode::Partial;
 
 /// How far a connection has come. It only moves downward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,63 +265,6 @@ impl Connection {
     }
 }
 
-/// Where a connection came from: 18 bytes instead of the 32 of a `SocketAddr`,
-/// from which it is made. Behind a proxy that is the proxy, unless that is
-/// [trusted](crate::TrustedProxies) and says who is behind it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// IPv4 addresses are mapped into IPv6. That of a peer without one is `::`, and that
-    /// of one who is said to come from there, `0.0.0.0`.
-    ip: [u8; 16],
-    port: u16,
-}
-
-impl Peer {
-    /// A peer without an address: a Unix socket, or a simulation.
-    pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0 };
-
-    /// The address in IPv6, where IPv4 is mapped; 0 when it has none.
-    #[inline]
-    pub(crate) fn ip_bits(&self) -> u128 {
-        u128::from_be_bytes(self.ip)
-    }
-
-    /// The peer's address, `None` when it has none.
-    pub fn addr(&self) -> Option<SocketAddr> {
-        let ip = Ipv6Addr::from(self.ip);
-        let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-        (*self != Peer::UNKNOWN).then_some(SocketAddr::new(ip, self.port))
-    }
-}
-
-impl From<SocketAddr> for Peer {
-    fn from(addr: SocketAddr) -> Self {
-        let ip = match addr.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        Peer { ip: ip.octets(), port: addr.port() }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.addr() {
-            // A proxy has told the address alone.
-            Some(addr) if addr.port() == 0 => addr.ip().fmt(f),
-            Some(addr) => addr.fmt(f),
-            None => f.write_str("local"),
-        }
-    }
-}
-
-impl fmt::Debug for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,29 +273,5 @@ mod tests {
     fn the_record_stays_small() {
         assert!(size_of::<Connection>() <= 104, "{}", size_of::<Connection>());
         assert!(size_of::<slab::Slab<Connection>>() <= 48);
-        assert!(size_of::<Peer>() <= 18);
-    }
-
-    #[test]
-    fn an_address_is_printed_alike_in_both_ways() {
-        let peer = Peer::from("127.0.0.1:80".parse::<SocketAddr>().unwrap());
-        assert_eq!(
-            (format!("{peer:?}"), peer.to_string()),
-            ("127.0.0.1:80".into(), "127.0.0.1:80".into())
-        );
-        assert_eq!(format!("{:?}", Peer::UNKNOWN), "local");
-    }
-
-    #[test]
-    fn addresses_come_back_as_they_were() {
-        for text in ["127.0.0.1:80", "[::1]:65535", "[2001:db8::1]:1"] {
-            let addr: SocketAddr = text.parse().unwrap();
-            assert_eq!(Peer::from(addr).addr(), Some(addr));
-            assert_eq!(Peer::from(addr).to_string(), text);
-        }
-        assert_eq!(Peer::UNKNOWN.to_string(), "local");
-        let nowhere = Peer::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
-        assert_ne!(nowhere, Peer::UNKNOWN, "what a proxy says makes nobody local");
-        assert!(nowhere.addr().is_some());
     }
 }

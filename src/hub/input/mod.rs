@@ -1,0 +1,3 @@
+//! Bytes that have arrived and wait to be handled.
+
+pub(crate) mod stash;
