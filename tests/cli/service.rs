@@ -244,13 +244,13 @@ fn the_manager_learns_that_it_is_ready_and_that_it_stops() {
         let mut program = Program::spawn(command.env("NOTIFY_SOCKET", &address), 1);
         assert_eq!(manager.told(), "READY=1\n");
         assert_eq!(program.status("/healthz"), 200);
-        // It would end a server that nobody reloads.
+        // A reload without a certificate renews nothing, and the manager learns that it is over.
         program.signal("HUP");
         let state = manager.told();
         let micros = state.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("a reload");
         assert!(micros.trim_end().parse::<u64>().unwrap() > 0);
         assert_eq!(manager.told(), "READY=1\n");
-        program.log().find("nothing is reloaded");
+        program.log().find("there is nothing to reload");
         program.signal("TERM");
         assert_eq!(manager.told(), "STOPPING=1\n");
         assert_eq!(program.wait(), 0);
