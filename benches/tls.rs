@@ -25,9 +25,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use longlink::{
-    Certificate, Config, Listener, Relay, RelayConfig, Server, Stopper, TlsAcceptor, TlsListener,
-};
+use longlink::tls::{Certificate, TlsAcceptor, TlsListener};
+use longlink::{Config, Listener, Relay, RelayConfig, Server, Stopper};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};

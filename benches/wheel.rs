@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use longlink::{TICK_MS, Wheel};
+use longlink::run::{TICK_MS, Wheel};
 use support::{Samples, is_bench, order};
 
 /// The longest that moving a deadline may take, in nanoseconds.

@@ -4,7 +4,8 @@
 //! cargo run --example handler 127.0.0.1:9002
 //! ```
 
-use longlink::*;
+use longlink::http::Response;
+use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Server, Upgrade};
 
 struct Rooms;
 

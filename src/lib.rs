@@ -7,7 +7,11 @@
 //! 2. [`Driver`] inside a host's own `mio::Poll`.
 //! 3. [`Hub`] alone, with bytes and a made-up clock: a simulator.
 //!
-//! The layers call only downward: server, driver, hub, connection, wheel. No
+//! The names that nearly every application needs stand at the root. The others are in modules:
+//! [`http`], [`limits`], [`metrics`], [`trace`], `tls`, `tickets` and `backend` (each with the feature of
+//! that name), and [`run`] for those who run a hub or a driver of their own.
+//!
+//! The layers call only downward: server, driver, hub, wire, wheel. No
 //! I/O and no clock below the driver.
 //!
 //! A server whose handler shouts back what it hears:
@@ -51,7 +55,7 @@
 #![cfg_attr(not(feature = "__fuzz"), warn(missing_docs))]
 
 #[cfg(feature = "backend")]
-mod backend;
+pub mod backend;
 mod driver;
 #[cfg(feature = "__fuzz")]
 #[doc(hidden)]
@@ -60,39 +64,61 @@ mod hub;
 mod relay;
 mod server;
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 mod wheel;
 mod wire;
 
-#[cfg(feature = "backend")]
-pub use backend::metrics::Metrics;
-#[cfg(feature = "backend")]
-pub use backend::webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
-#[cfg(feature = "backend")]
-pub use backend::{ApiKey, Backend, BackendConfig, KeyError};
-pub use driver::{ConnectedFor, Driver, Listen, Listener, READ_SIZE, Readiness, Socket, Transport};
-pub use hub::{
-    Accept, Closes, Config, ConfigError, ConnId, Context, Devices, Distributions, FrameKind,
-    GroupError, Handler, Happened, Histogram, Hub, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED,
-    MAX_PER_USER, MAX_TRACED, OpenError, Overdue, Pending, Phases, Printable, Refused, Reject,
-    Reply, SURPLUS, Sent, Sink, Stats, Statuses, Traced, TracedFrame, Upgrade, Wrote,
-};
-pub use relay::{Counters, Observer, Relay, RelayConfig};
-#[cfg(feature = "tickets")]
-pub use relay::{Ticket, TicketError, Tickets};
+pub use driver::{Driver, Listener};
+pub use hub::{Accept, Config, ConnId, Context, Handler, Hub, Printable, Reject, Reply, Upgrade};
+pub use relay::{Observer, Relay, RelayConfig};
 pub use server::{Inbox, SendError, Sender, Server, Stopper};
-#[cfg(feature = "tls")]
-pub use tls::{
-    Certificate, CertificateChain, CertificateError, TlsAcceptor, TlsListener, TlsSocket,
-    TlsStream, Trust,
-};
-pub use wheel::{TICK_MS, Wheel};
 pub use wire::Peer;
-pub use wire::http::head::{BadEscape, Request};
-pub use wire::http::response::Response;
-pub use wire::proxy::forwarded::{BadNetwork, TrustedProxies};
-pub use wire::ws::close::{CloseReason, MAX_CLOSE_REASON, Violation};
+pub use wire::ws::close::{CloseReason, Violation};
 pub use wire::ws::decode::Message;
+
+/// Requests and answers of HTTP, and the proxies that may say for whom they connect.
+pub mod http {
+    pub use crate::hub::Refused;
+    pub use crate::wire::http::head::{BadEscape, Request};
+    pub use crate::wire::http::response::Response;
+    pub use crate::wire::proxy::forwarded::{BadNetwork, TrustedProxies};
+}
+
+/// The limits that are constants, and the errors of those that a caller has passed. The limits that
+/// can be set are fields of [`Config`].
+pub mod limits {
+    pub use crate::hub::{
+        ConfigError, Devices, GroupError, MAX_GROUP_NAME, MAX_GROUPS, MAX_PARKED, MAX_PER_USER,
+    };
+    pub use crate::wire::ws::close::MAX_CLOSE_REASON;
+}
+
+/// What the server has counted and measured, as numbers, and as the text that Prometheus reads.
+pub mod metrics {
+    #[cfg(feature = "backend")]
+    pub use crate::backend::metrics::Metrics;
+    pub use crate::hub::{Closes, Distributions, Histogram, Phases, Stats, Statuses};
+    pub use crate::relay::Counters;
+}
+
+/// For those who run a [`Hub`] over a transport of their own, or a [`Driver`] over other sockets
+/// than those of a [`Listener`]. An application behind a [`Server`] needs nothing from here.
+pub mod run {
+    pub use crate::driver::{ConnectedFor, Listen, READ_SIZE, Readiness, Socket, Transport};
+    pub use crate::hub::{OpenError, Overdue, Pending, SURPLUS, Sent, Sink, Wrote};
+    pub use crate::wheel::{TICK_MS, Wheel};
+}
+
+/// Tickets, by which a [`Relay`] knows who connects: a signed text that names the user.
+#[cfg(feature = "tickets")]
+pub mod tickets {
+    pub use crate::relay::{Ticket, TicketError, Tickets};
+}
+
+/// What one user's connections do, frame by frame: see [`Context::trace`].
+pub mod trace {
+    pub use crate::hub::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
+}
 
 /// How the command's own clients read what a server sends: as the server reads what they send.
 /// It is no part of the interface and may change at any time.

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use longlink::{ApiKey, Backend, BackendConfig, Config, Relay, RelayConfig};
+use longlink::backend::{ApiKey, Backend, BackendConfig};
+use longlink::{Config, Relay, RelayConfig};
 use mio::Token;
 
 use crate::support::stream::{self, Totals};

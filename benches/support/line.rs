@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::{
-    Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Sent, Upgrade,
-};
+use longlink::run::Sent;
+use longlink::{Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade};
 
 /// Lets everyone in and counts what it hears. The user is the path; `/` is
 /// nobody.

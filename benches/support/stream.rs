@@ -9,7 +9,8 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use longlink::{Listen, Peer, Socket, Transport};
+use longlink::Peer;
+use longlink::run::{Listen, Socket, Transport};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::{Config, Driver, Handler, Readiness, Relay, RelayConfig};
+use longlink::run::Readiness;
+use longlink::{Config, Driver, Handler, Relay, RelayConfig};
 use mio::{Poll, Token};
 
 use super::stream::{self, Door, Input};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::key::ApiKey;
 
-/// Settings of the [`Backend`](crate::Backend). Start from [`BackendConfig::default`] and
+/// Settings of the [`Backend`](crate::backend::Backend). Start from [`BackendConfig::default`] and
 /// change what differs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -7,9 +7,9 @@ pub(crate) mod api;
 mod config;
 mod key;
 mod members;
-pub mod metrics;
+pub(crate) mod metrics;
 mod ops;
-pub mod webhooks;
+pub(crate) mod webhooks;
 
 use crate::hub::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
 use crate::relay::{Observer, Relay, Session};
@@ -21,7 +21,7 @@ use crate::wire::ws::decode::Message;
 use api::Api;
 pub use config::BackendConfig;
 pub use key::{ApiKey, KeyError};
-use webhooks::Webhooks;
+pub use webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 
 /// A [`Relay`] that a backend can talk to, over HTTP: see `docs/api.md`.
 ///
@@ -30,7 +30,8 @@ use webhooks::Webhooks;
 /// send as anyone: it has to be one that only the backend can reach.
 ///
 /// ```no_run
-/// use longlink::{Backend, BackendConfig, Config, Listener, Relay, RelayConfig, Server};
+/// use longlink::backend::{Backend, BackendConfig};
+/// use longlink::{Config, Listener, Relay, RelayConfig, Server};
 ///
 /// let config = Config::default();
 /// let clients = Listener::tcp("127.0.0.1:8080".parse().unwrap(), &config)?;

@@ -172,7 +172,7 @@ impl Listener {
     }
 
     /// Gives it a number by which a handler can tell its connections from others'
-    /// ([`Hub::listener`](crate::Hub::listener)). Default 0.
+    /// ([`Context::listener`](crate::Context::listener)). Default 0.
     pub fn with_tag(mut self, tag: u8) -> Self {
         self.tag = tag;
         self

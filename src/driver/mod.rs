@@ -263,7 +263,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 
     /// The turn whose events and [`Driver::tick`] were given the last `now` has ended at
-    /// `at`: how long it took is kept in [`Hub::distributions`]. For hosts that want to
+    /// `at`: how long it took is kept in [`Context::distributions`]. For hosts that want to
     /// know; [`Server`](crate::Server) calls it.
     pub fn turn_ended(&mut self, at: Instant) {
         self.hub.note_turn(at.saturating_duration_since(self.now));
@@ -337,7 +337,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 
     /// Begins to go down: closes the listeners, and every open connection with
-    /// code 1001. Go on with the loop until [`Hub::is_drained`], which takes
+    /// code 1001. Go on with the loop until [`Context::is_drained`], which takes
     /// `close_timeout` at most. A second call changes nothing.
     pub fn shutdown(&mut self) {
         for door in &mut self.doors {

@@ -78,7 +78,7 @@ pub trait Listen: Source {
     /// which no web page can reach.
     fn is_loopback(&self) -> bool;
 
-    /// What [`Hub::listener`](crate::Hub::listener) tells of its connections.
+    /// What [`Context::listener`](crate::Context::listener) tells of its connections.
     fn tag(&self) -> u8 {
         0
     }

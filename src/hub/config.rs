@@ -9,7 +9,7 @@ use crate::wire::ws::frame::MAX_HEADER;
 /// Limits and timeouts. Start from [`Config::default`] and change what differs.
 ///
 /// A timeout of zero means never, unless it says otherwise. Timeouts are kept
-/// in ticks of [`TICK_MS`](crate::TICK_MS) milliseconds, rounded up.
+/// in ticks of [`TICK_MS`](crate::run::TICK_MS) milliseconds, rounded up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::wire::ws::frame::MAX_HEADER;
 /// config.max_connections = 50_000;
 /// config.idle_timeout = Duration::from_secs(90);
 /// config.check()?;
-/// # Ok::<(), longlink::ConfigError>(())
+/// # Ok::<(), longlink::limits::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -59,7 +59,7 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Plain HTTP: how long an idle connection is kept for a next request. Default 5 s.
     pub keep_alive_timeout: Duration,
-    /// The same when the client is [known](crate::Response::keep). Default 75 s: longer
+    /// The same when the client is [known](crate::http::Response::keep). Default 75 s: longer
     /// than the pools of usual clients keep theirs, so that they, who know whether they
     /// have just sent something, end it.
     pub keep_known_timeout: Duration,

@@ -33,7 +33,7 @@ pub(super) struct Timeouts {
 }
 
 /// Connections, users and groups, for the application: a callback gets it, and a host has it between
-/// turns from [`Hub`] or [`Driver::context`](crate::Driver::context).
+/// turns from [`Hub`] or from [`Driver::parts`](crate::Driver::parts).
 ///
 /// It sends ([`send`](Context::send), [`send_to_user`](Context::send_to_user),
 /// [`send_to_group`](Context::send_to_group), [`broadcast`](Context::broadcast)), closes
@@ -282,7 +282,7 @@ impl Context {
         self.resolve(conn).map_or(0, |conn| conn.listener)
     }
 
-    /// Whether an answer has said that its client is [known](crate::Response::keep).
+    /// Whether an answer has said that its client is [known](crate::http::Response::keep).
     pub fn is_known(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.kept)
     }

@@ -3,7 +3,7 @@
 //! A broadcast is not even queued at first. It walks: the writes that come next go
 //! over the connections and hand it to each socket, which is all that happens to
 //! nearly every broadcast. Whatever else would be queued, opened or ended first has
-//! what is left of the walk queued ([`Hub::settle_walk`]), so that each
+//! what is left of the walk queued (`Context::settle_walk`), so that each
 //! connection gets what it is sent in the order it was sent.
 
 use std::io;

@@ -22,7 +22,7 @@ pub enum Sent {
     ShutdownWrite,
 }
 
-/// The sockets, for [`Hub::write`].
+/// The sockets, for [`Hub::write`](crate::Hub::write).
 pub trait Sink {
     /// Writes to the socket of the connection in the slot `index`, once and
     /// without waiting.
@@ -41,7 +41,7 @@ pub trait Sink {
 /// Slices in one vectored write; what is more waits for the next.
 const SLICES: usize = 64;
 
-/// What the caller of [`Hub::write`] has to do after a write.
+/// What the caller of [`Hub::write`](crate::Hub::write) has to do after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Wrote {
@@ -49,7 +49,7 @@ pub enum Wrote {
     Done,
     /// See [`Sent::ShutdownWrite`].
     ShutdownWrite,
-    /// Wait for the socket to take more, then call [`Hub::writable`].
+    /// Wait for the socket to take more, then call [`Hub::writable`](crate::Hub::writable).
     Blocked,
     /// No longer wait for that, if it does.
     Unblocked,
@@ -113,8 +113,8 @@ impl Context {
 
     /// Writes to connections that have something to write, once each and
     /// `budget` of them at most, and takes note of what became of it:
-    /// [`Hub::pop_dirty`], [`Hub::pending`], [`Hub::sent`], [`Hub::blocked`] and
-    /// [`Hub::failed`] in one, for all the writes of a server. Returns early
+    /// [`Hub::pop_dirty`](crate::Hub::pop_dirty), [`Context::pending`](crate::Context::pending), [`Hub::sent`](crate::Hub::sent), [`Hub::blocked`](crate::Hub::blocked) and
+    /// [`Hub::failed`](crate::Hub::failed) in one, for all the writes of a server. Returns early
     /// when the caller has to do something for a connection; `None` when nothing
     /// more is to be written or the budget is spent.
     pub(super) fn write<S: Sink>(
@@ -243,7 +243,7 @@ impl Context {
         }
     }
 
-    /// Whether [`Hub::pop_dirty`] may have something to give.
+    /// Whether [`Hub::pop_dirty`](crate::Hub::pop_dirty) may have something to give.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty() || self.walk.is_some() || !self.parting.is_empty()
     }
@@ -260,7 +260,7 @@ impl Context {
     }
 
     /// `written` bytes of what was pending were written. If that was less than
-    /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
+    /// was offered to the socket, [`Hub::blocked`](crate::Hub::blocked) has to follow; if more is
     /// pending than was offered, it is handed out again after the turn's end.
     pub(super) fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         // It may have been part of what was pending.
@@ -293,7 +293,7 @@ impl Context {
     }
 
     /// The connection's socket takes nothing more for now: it is not handed
-    /// out again before [`Hub::writable`].
+    /// out again before [`Hub::writable`](crate::Hub::writable).
     pub(super) fn blocked(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial

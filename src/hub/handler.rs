@@ -26,7 +26,8 @@ use crate::wire::ws::decode::Message;
 /// opened, to [`on_turned_away`](Handler::on_turned_away).
 ///
 /// ```
-/// use longlink::{Accept, ConnId, Context, Handler, Message, Reject, Response, Upgrade};
+/// use longlink::http::Response;
+/// use longlink::{Accept, ConnId, Context, Handler, Message, Reject, Upgrade};
 ///
 /// /// Everyone in a room hears what is said there.
 /// struct Rooms;
@@ -255,7 +256,7 @@ impl<S> Accept<S> {
     }
 
     /// Names the user's device; empty is the default device. At most
-    /// [`Devices::MOST`](crate::Devices::MOST) of a user are active at once.
+    /// [`Devices::MOST`](crate::limits::Devices::MOST) of a user are active at once.
     pub fn device(mut self, name: &str) -> Self {
         self.device = name.into();
         self

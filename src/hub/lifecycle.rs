@@ -173,7 +173,7 @@ impl Context {
             || self.is_awaited(index)
     }
 
-    /// Whether [`Hub::shutdown`] was called.
+    /// Whether [`Hub::shutdown`](crate::Hub::shutdown) was called.
     pub fn is_draining(&self) -> bool {
         self.draining
     }
@@ -276,7 +276,7 @@ impl Context {
         }
     }
 
-    /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
+    /// Which listener it came in by, as [`Context::listener`](crate::Context::listener) tells. For whoever runs the hub.
     pub(super) fn set_listener(&mut self, conn: ConnId, tag: u8) {
         if let Some(record) = self.resolve_mut(conn) {
             record.listener = tag;
@@ -285,7 +285,7 @@ impl Context {
 
     /// The peer has ended its side of the stream: a read gave nothing. What is
     /// queued for it is still written. For whoever runs the hub, as are:
-    /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].
+    /// [`Hub::failed`](crate::Hub::failed), [`Hub::reap`](crate::Hub::reap), [`Hub::end_turn`](crate::Hub::end_turn).
     pub(super) fn input_ended(&mut self, conn: ConnId) {
         self.settle_walk();
         let Some(record) = self.resolve_mut(conn) else { return };
@@ -407,7 +407,7 @@ impl Context {
 
     /// Ends the turn's writing: makes room when `max_buffered` is passed, and
     /// gives back what was written. Call after the writes, before
-    /// [`Hub::reap`].
+    /// [`Hub::reap`](crate::Hub::reap).
     pub(super) fn end_turn(&mut self) {
         self.dirty.end_turn(&mut self.conns);
         // First: what was written in this turn is held no longer.

@@ -187,7 +187,7 @@ impl<H: Handler> Hub<H> {
     }
 
     /// Writes to connections that have something to write, once each and `budget` of them at
-    /// most, and takes note of what became of it: [`Hub::pop_dirty`], [`Hub::pending`],
+    /// most, and takes note of what became of it: [`Hub::pop_dirty`], [`Context::pending`],
     /// [`Hub::sent`], [`Hub::blocked`] and [`Hub::failed`] in one, for all the writes of a
     /// server. Returns early when the caller has to do something for a connection; `None` when
     /// nothing more is to be written or the budget is spent.
@@ -234,7 +234,7 @@ impl<H: Handler> Hub<H> {
         self.context.set_peer(conn, peer);
     }
 
-    /// Which listener it came in by, as [`Hub::listener`] tells. For whoever runs the hub.
+    /// Which listener it came in by, as [`Context::listener`] tells. For whoever runs the hub.
     pub fn set_listener(&mut self, conn: ConnId, tag: u8) {
         self.context.set_listener(conn, tag);
     }

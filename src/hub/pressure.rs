@@ -57,7 +57,7 @@ impl Context {
         if self.is_strained() { 0 } else { work }
     }
 
-    /// Bytes of [`Hub::buffered`] that only wait for their turn to be written, not for a
+    /// Bytes of [`Context::buffered`](crate::Context::buffered) that only wait for their turn to be written, not for a
     /// peer: nobody is ended for them.
     pub fn waiting_for_writes(&self) -> usize {
         self.arena.waiting() + self.arena.listed()

@@ -39,7 +39,7 @@ pub(super) enum Fed {
 impl Context {
     /// Whether a connection's socket should be read now. When not, because its
     /// turn's budget is spent or an answer is on its way,
-    /// [`Hub::pop_readable`] returns it as soon as it should.
+    /// [`Hub::pop_readable`](crate::Hub::pop_readable) returns it as soon as it should.
     #[inline]
     pub(super) fn may_read(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
@@ -50,7 +50,7 @@ impl Context {
         record.phase != Phase::Ended
     }
 
-    /// A connection that [`Hub::may_read`] held back and that may be read now.
+    /// A connection that [`Hub::may_read`](crate::Hub::may_read) held back and that may be read now.
     pub(super) fn pop_readable(&mut self) -> Option<ConnId> {
         let index = self.readable.pop()?;
         self.id_at(index as usize)
@@ -66,7 +66,7 @@ impl Context {
         self.work = self.work.saturating_sub(work);
     }
 
-    /// See [`Hub::receive_for`](super::Hub::receive_for).
+    /// See `Hub::receive_for`.
     #[inline]
     #[expect(clippy::extra_unused_type_parameters)]
     pub(super) fn receive_for<H: Handler, Caller>(

@@ -6,9 +6,9 @@
 //! earlier time is armed at once.
 //!
 //! A deadline that has passed does not say that a peer is silent or late: the
-//! proof that it is not may wait in its socket. So [`Hub::tick`] only finds out
+//! proof that it is not may wait in its socket. So [`Hub::tick`](crate::Hub::tick) only finds out
 //! whose deadline has passed, whoever has the sockets reads them, and
-//! [`Hub::judge`] decides after that.
+//! [`Hub::judge`](crate::Hub::judge) decides after that.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ const ABSENCE_MS: u64 = 5_000;
 const NEXT_ABSENCE_MS: u64 = 60_000;
 
 /// A connection whose deadline has passed. It is silent or late only if there is nothing
-/// from it in its socket either: see [`Hub::pop_overdue`].
+/// from it in its socket either: see [`Hub::pop_overdue`](crate::Hub::pop_overdue).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "it is only judged by `Hub::judge`"]
 pub struct Overdue {
@@ -58,7 +58,7 @@ impl Overdue {
 impl Context {
     /// Does what is due: pings connections, finds those whose time is over, goes on
     /// parsing what a spent budget left over, and renews the turn's budget. Call it
-    /// once a turn, before writing, and [`Hub::pop_overdue`] after it. Callbacks run
+    /// once a turn, before writing, and [`Hub::pop_overdue`](crate::Hub::pop_overdue) after it. Callbacks run
     /// from here.
     pub(super) fn tick<H: Handler>(&mut self, app: &mut App<H>, now: Instant) {
         self.set_now(now);
@@ -100,10 +100,10 @@ impl Context {
     }
 
     /// A connection whose deadline has passed. Before anything is done to it, hand over
-    /// what waits in its socket: call [`Hub::receive`] for what can be read,
-    /// [`Hub::input_ended`] for the end of the stream, and write what is pending if the
-    /// socket takes bytes again. Then call [`Hub::judge`]. Whoever runs the hub does this
-    /// after each [`Hub::tick`] until it returns `None`: without it nobody is ever silent
+    /// what waits in its socket: call [`Hub::receive`](crate::Hub::receive) for what can be read,
+    /// [`Hub::input_ended`](crate::Hub::input_ended) for the end of the stream, and write what is pending if the
+    /// socket takes bytes again. Then call [`Hub::judge`](crate::Hub::judge). Whoever runs the hub does this
+    /// after each [`Hub::tick`](crate::Hub::tick) until it returns `None`: without it nobody is ever silent
     /// or late.
     pub(super) fn pop_overdue(&mut self) -> Option<Overdue> {
         while let Some(overdue) = self.overdue.pop() {
@@ -115,8 +115,8 @@ impl Context {
     }
 
     /// Ends a connection whose deadline has passed, unless what was handed over since
-    /// [`Hub::pop_overdue`] has given it a new one. `all_read` is false when its socket
-    /// has more to read, which [`Hub::may_read`] would allow: then it is looked at again a
+    /// [`Hub::pop_overdue`](crate::Hub::pop_overdue) has given it a new one. `all_read` is false when its socket
+    /// has more to read, which [`Hub::may_read`](crate::Hub::may_read) would allow: then it is looked at again a
     /// moment later. Callbacks run from here.
     pub(super) fn judge<H: Handler>(&mut self, app: &mut App<H>, overdue: Overdue, all_read: bool) {
         let Overdue { conn, phase, armed } = overdue;
@@ -142,7 +142,7 @@ impl Context {
 
     /// When the loop that runs the hub came back from its last absence; `None` if it never
     /// was absent. It counts as absent when it comes more than five seconds later than
-    /// [`Hub::next_deadline`] has asked: its process was stopped or its machine suspended.
+    /// [`Hub::next_deadline`](crate::Hub::next_deadline) has asked: its process was stopped or its machine suspended.
     pub fn returned_at(&self) -> Option<Instant> {
         let after = Duration::from_millis(self.returned_at);
         (self.returned_at > 0).then_some(self.origin + after)
@@ -187,7 +187,7 @@ impl Context {
         }
     }
 
-    /// When [`Hub::tick`] has to be called next at the latest. Early calls are
+    /// When [`Hub::tick`](crate::Hub::tick) has to be called next at the latest. Early calls are
     /// harmless. `None` when nothing will ever be due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let busy = self.has_dirty()
@@ -203,7 +203,7 @@ impl Context {
     }
 
     /// Sets the one timer of a key, in place of an earlier setting: at `at`, rounded up to
-    /// [`TICK_MS`](crate::TICK_MS) milliseconds, [`Handler::on_timer`] is called with the key.
+    /// [`TICK_MS`](crate::run::TICK_MS) milliseconds, [`Handler::on_timer`] is called with the key.
     /// Keys are small numbers, since a timer takes 16 bytes for each number up to the largest.
     /// Returns false, having done nothing, for a key above [`Context::MOST_TIMERS`].
     pub fn set_timer(&mut self, key: u32, at: Instant) -> bool {

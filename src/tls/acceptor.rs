@@ -26,7 +26,8 @@ const TICKETS: usize = 1;
 /// replacements, the tickets' keys and the sessions.
 ///
 /// ```no_run
-/// use longlink::{Certificate, Config, Listener, Relay, RelayConfig, Server, TlsAcceptor};
+/// use longlink::tls::{Certificate, TlsAcceptor};
+/// use longlink::{Config, Listener, Relay, RelayConfig, Server};
 ///
 /// let certificate = Certificate::from_pem(&std::fs::read("fullchain.pem")?, &std::fs::read("key.pem")?);
 /// let acceptor = TlsAcceptor::new(certificate.map_err(std::io::Error::other)?);

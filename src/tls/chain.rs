@@ -10,7 +10,7 @@ use webpki::{EndEntityCert, KeyUsage};
 
 /// Certificates as a server shows them, its own first.
 ///
-/// [`Certificate`](crate::Certificate) refuses by it what clients would; it also
+/// [`Certificate`](crate::tls::Certificate) refuses by it what clients would; it also
 /// tells a client what is wrong with another's.
 pub struct CertificateChain<'a> {
     shown: &'a [CertificateDer<'a>],

@@ -74,7 +74,7 @@ enum End {
     Failed,
 }
 
-/// A connection's TLS stream; see [`TlsAcceptor`](crate::TlsAcceptor).
+/// A connection's TLS stream; see [`TlsAcceptor`](crate::tls::TlsAcceptor).
 pub struct TlsStream {
     tcp: TcpStream,
     session: UnbufferedServerConnection,

@@ -49,7 +49,7 @@ struct Level {
 /// numbers: it takes 16 bytes for each up to the largest.
 ///
 /// ```
-/// use longlink::Wheel;
+/// use longlink::run::Wheel;
 ///
 /// let mut wheel = Wheel::with_capacity(8);
 /// wheel.arm(3, 100);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where a connection came from: 18 bytes instead of the 32 of a `SocketAddr`,
 /// from which it is made. Behind a proxy that is the proxy, unless that is
-/// [trusted](crate::TrustedProxies) and says who is behind it.
+/// [trusted](crate::http::TrustedProxies) and says who is behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// IPv4 addresses are mapped into IPv6. That of a peer without one is `::`, and that

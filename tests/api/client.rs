@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use longlink::{ApiKey, Backend, BackendConfig, Config, Listener, Relay, RelayConfig};
+use longlink::backend::{ApiKey, Backend, BackendConfig};
+use longlink::{Config, Listener, Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::support::client::{Answer, Raw};

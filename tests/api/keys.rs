@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use longlink::{ApiKey, Backend, BackendConfig, Config, Hub, Relay, RelayConfig, TrustedProxies};
+use longlink::backend::{ApiKey, Backend, BackendConfig};
+use longlink::http::TrustedProxies;
+use longlink::{Config, Hub, Relay, RelayConfig};
 use serde_json::json;
 
 use crate::client::{Client, KEY, place, place_with};

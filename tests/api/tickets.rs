@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use longlink::{ApiKey, Relay, RelayConfig, Tickets};
+use longlink::backend::ApiKey;
+use longlink::tickets::Tickets;
+use longlink::{Relay, RelayConfig};
 use serde_json::json;
 
 use crate::client::{KEY, place_of};

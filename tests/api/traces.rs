@@ -1,6 +1,7 @@
 //! `GET /api/trace/{user}`: who may watch, and what is seen.
 
-use longlink::{ApiKey, MAX_TRACED};
+use longlink::backend::ApiKey;
+use longlink::trace::MAX_TRACED;
 use serde_json::{Value, json};
 
 use crate::client::{Client, KEY, Place, place, place_with};

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use longlink::Ticket;
+use longlink::tickets::Ticket;
 use rustls::ClientConnection;
 use socket2::{Domain, Socket, Type};
 use tungstenite::{Message, WebSocket};

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use longlink::{Ticket, Tickets};
+use longlink::tickets::{Ticket, Tickets};
 use tungstenite::{Error, HandshakeError, Message};
 
 use crate::program::{Folder, Patient, Program, longlink, run};

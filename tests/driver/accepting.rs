@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use longlink::{Peer, SURPLUS, Stats};
+use longlink::Peer;
+use longlink::metrics::Stats;
+use longlink::run::SURPLUS;
 use mio::Token;
 
 use crate::fake::{BASE, Client, FakeStream, READABLE, Rig, Wire};

@@ -7,9 +7,9 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use longlink::run::{Listen, Readiness, Transport};
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Context, Driver, Handler, Listen, Message, Peer,
-    Readiness, Reject, Transport, Upgrade,
+    Accept, CloseReason, Config, ConnId, Context, Driver, Handler, Message, Peer, Reject, Upgrade,
 };
 use mio::event::Source;
 use mio::{Interest, Poll, Registry, Token};

@@ -90,7 +90,7 @@ fn the_rest_of_a_message_that_waits_in_the_kernel_is_not_too_late() {
     let mut rig = hasty();
     let client = rig.connect("a");
     // Longer than one read: after the first the connection is still late.
-    let text = "x".repeat(3 * longlink::READ_SIZE / 4);
+    let text = "x".repeat(3 * longlink::run::READ_SIZE / 4);
     let bytes = [frames::text(&text), frames::text(&text)].concat();
     client.feed(&bytes[..10]);
     rig.event(&client, READABLE);

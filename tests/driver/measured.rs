@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longlink::Histogram;
+use longlink::metrics::Histogram;
 
 use crate::fake::{ENDED, READABLE, Rig};
 use crate::support::frames;

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use longlink::{CloseReason, READ_SIZE};
+use longlink::CloseReason;
+use longlink::run::READ_SIZE;
 use mio::Token;
 
 use crate::fake::{BASE, ENDED, READABLE, Rig, WRITABLE};
@@ -233,7 +234,7 @@ fn spurious_and_stale_events_are_harmless() {
 fn tokens_of_others_are_left_alone() {
     let mut rig = Rig::new(|config| config.max_connections = 5);
     let tokens = rig.driver.tokens();
-    assert_eq!(tokens, BASE..BASE + 1 + 5 + longlink::SURPLUS);
+    assert_eq!(tokens, BASE..BASE + 1 + 5 + longlink::run::SURPLUS);
     for foreign in [0, BASE - 1, tokens.end, tokens.end + 1, usize::MAX] {
         assert!(!rig.driver.handle_readiness(Token(foreign), ENDED, rig.now), "{foreign}");
     }

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use longlink::{Config, Driver, Listener, Peer, Relay, RelayConfig, Socket};
+use longlink::run::Socket;
+use longlink::{Config, Driver, Listener, Peer, Relay, RelayConfig};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use longlink::{Config, TrustedProxies};
+use longlink::Config;
+use longlink::http::TrustedProxies;
 use socket2::{Domain, Socket as RawSocket, Type};
 
 use crate::bystanders::{Scene, scene};

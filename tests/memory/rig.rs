@@ -5,9 +5,9 @@ use std::io::{Error, ErrorKind, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use longlink::{
-    ApiKey, Backend, BackendConfig, Config, ConnId, Hub, Peer, Relay, RelayConfig, Sink, Wrote,
-};
+use longlink::backend::{ApiKey, Backend, BackendConfig};
+use longlink::run::{Sink, Wrote};
+use longlink::{Config, ConnId, Hub, Peer, Relay, RelayConfig};
 
 use crate::allocator;
 use crate::codec::handshake;
@@ -106,7 +106,7 @@ impl Rig {
              Authorization: Bearer 0123456789abcdef0123456789abcdef\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        for piece in [head, body.to_owned()].concat().as_bytes().chunks(longlink::READ_SIZE) {
+        for piece in [head, body.to_owned()].concat().as_bytes().chunks(longlink::run::READ_SIZE) {
             self.receive(conn, piece);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use longlink::{Config, Relay, RelayConfig, Ticket, Tickets};
+use longlink::tickets::{Ticket, Tickets};
+use longlink::{Config, Relay, RelayConfig};
 
 use crate::support::client::{Answer, Socket};
 use crate::support::frames::upgrade;

@@ -1,6 +1,6 @@
 //! One user, several connections: who is active, who is parked.
 
-use longlink::Devices;
+use longlink::limits::Devices;
 
 use crate::support::client::Socket;
 use crate::support::serve::{self, Site};

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use longlink::{
-    Accept, Config, ConnId, Context, Handler, Message, Refused, Reject, Reply, Request, Response,
-    Upgrade,
-};
+use longlink::http::{Refused, Request, Response};
+use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Reply, Upgrade};
 
 use crate::world::codec::Got;
 use crate::world::rng::Rng;
@@ -337,7 +335,7 @@ fn a_known_client_is_kept_for_more_requests_and_longer() {
     assert_eq!(answers(&link, pipe).len(), 301);
     link.advance(74_900);
     assert!(!link.pipes[pipe].closed, "it stays known");
-    link.advance(100 + longlink::TICK_MS);
+    link.advance(100 + longlink::run::TICK_MS);
     assert!(link.pipes[pipe].closed);
     leave(link);
 }

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use longlink::{Config, Peer, TrustedProxies};
+use longlink::http::TrustedProxies;
+use longlink::{Config, Peer};
 
 use crate::world::codec::{Got, handshake};
 use crate::*;

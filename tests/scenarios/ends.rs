@@ -82,7 +82,7 @@ fn a_shutdown_waits_for_the_close_timeout_at_most_for_a_client_that_does_not_rea
     link.settle();
     link.shutdown();
     assert!(!link.hub.is_drained(), "an answer is on its way");
-    link.advance(5_000 + longlink::TICK_MS);
+    link.advance(5_000 + longlink::run::TICK_MS);
     assert!(link.hub.is_drained() && link.pipes[a].closed);
     leak_check(link);
 }
@@ -115,7 +115,7 @@ fn a_request_that_comes_late_in_a_shutdown_does_not_make_it_longer() {
     link.send(late, &handshake("/websocket/A", ""));
     link.settle();
     assert!(!link.hub.is_drained());
-    link.advance(1_000 + longlink::TICK_MS);
+    link.advance(1_000 + longlink::run::TICK_MS);
     assert!(link.hub.is_drained(), "five seconds after its beginning");
     // Whoever comes after that is answered all the same, if it reads.
     link.capacity = 1 << 20;
@@ -223,7 +223,7 @@ fn a_message_of_which_a_part_never_comes_is_late_also_if_the_server_held_it_back
     link.send(a, &all[..all.len() - 1]);
     link.advance(29_900);
     assert!(is_open(&link, a), "{:?}", link.handler().closed);
-    link.advance(100 + longlink::TICK_MS);
+    link.advance(100 + longlink::run::TICK_MS);
     assert_eq!(close_code(&link, a), Some(1008));
     leak_check(link);
 }
@@ -301,7 +301,7 @@ fn a_handshake_that_waited_for_an_answer_to_be_read_opens_a_connection_that_is_n
     assert_eq!(statuses(&link, a), [200, 101]);
     link.advance(4_900);
     assert_eq!((is_open(&link, a), pings(&link, a)), (true, 0));
-    link.advance(100 + longlink::TICK_MS);
+    link.advance(100 + longlink::run::TICK_MS);
     assert_eq!((is_open(&link, a), pings(&link, a)), (true, 1), "five seconds after it opened");
     leak_check(link);
 }

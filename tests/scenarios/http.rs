@@ -21,7 +21,7 @@ fn a_plain_connection_is_kept_for_five_seconds_and_a_hundred_requests() {
     link.send(idle, &request("GET", "/healthz", ""));
     link.advance(4_990);
     assert!(!link.pipes[idle].closed);
-    link.advance(10 + longlink::TICK_MS);
+    link.advance(10 + longlink::run::TICK_MS);
     assert!(link.pipes[idle].closed);
     leak_check(link);
 }
@@ -39,7 +39,7 @@ fn a_next_request_that_has_begun_has_its_own_time() {
     link.settle();
     assert_eq!(statuses(&link, pipe), [200, 200]);
     link.send(pipe, &next[..10]);
-    link.advance(8_000 + longlink::TICK_MS);
+    link.advance(8_000 + longlink::run::TICK_MS);
     assert!(link.pipes[pipe].closed, "but no more than that");
     leak_check(link);
 }

@@ -80,7 +80,7 @@ fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand() {
     let sender = enter(&mut link, "s");
     link.pipes[sender].counted.0 = due.to_owned();
     let flood: Vec<u8> = (0..9_000).flat_map(|_| text("x")).collect();
-    assert!(flood.len() <= longlink::READ_SIZE);
+    assert!(flood.len() <= longlink::run::READ_SIZE);
     link.send(sender, &flood);
     link.settle();
     for pipe in &link.pipes {
@@ -177,7 +177,7 @@ fn a_broadcast_on_its_way_is_pending_and_written_once() {
     // One who runs the hub may write to a connection that was not handed out.
     let pending = link.hub.pending(conns[1]).expect("bytes").single().expect("one slice").len();
     assert_eq!(pending, link.hub.queued(conns[1]));
-    assert_eq!(link.hub.sent(conns[1], pending), longlink::Sent::Nothing);
+    assert_eq!(link.hub.sent(conns[1], pending), longlink::run::Sent::Nothing);
     assert_eq!(conns.map(|conn| link.hub.queued(conn)), [pending, 0, pending]);
     link.settle();
     let got = pipes.map(|pipe| link.pipes[pipe].texts().len());

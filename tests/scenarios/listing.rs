@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{IoSlice, Result};
 use std::time::Instant;
 
-use longlink::{Config, ConnId, Hub, Peer, Relay, RelayConfig, Sink};
+use longlink::run::Sink;
+use longlink::{Config, ConnId, Hub, Peer, Relay, RelayConfig};
 
 use crate::world::codec::handshake;
 

@@ -57,11 +57,11 @@ fn silence_is_pinged_after_25_seconds_and_expired_after_60() {
     let pipe = enter(&mut link, "A");
     link.advance(24_999);
     assert_eq!(pings(&link, pipe), 0);
-    link.advance(1 + longlink::TICK_MS);
+    link.advance(1 + longlink::run::TICK_MS);
     assert_eq!(pings(&link, pipe), 1);
     link.advance(34_980);
     assert!(is_open(&link, pipe));
-    link.advance(4 + longlink::TICK_MS);
+    link.advance(4 + longlink::run::TICK_MS);
     assert_eq!((close_code(&link, pipe), pings(&link, pipe)), (Some(1001), 1));
     link.finish(pipe);
     link.settle();
@@ -78,7 +78,7 @@ fn a_message_that_trickles_in_is_ended_after_its_time() {
         link.send(pipe, &[*byte]);
         link.advance(5_000);
     }
-    link.advance(longlink::TICK_MS);
+    link.advance(longlink::run::TICK_MS);
     assert_eq!(close_code(&link, pipe), Some(1008));
     leak_check(link);
 }
@@ -109,7 +109,7 @@ fn a_head_has_eight_seconds_however_it_trickles() {
         link.advance(100);
     }
     assert!(!link.pipes[silent].closed && !link.pipes[trickling].closed);
-    link.advance(100 + longlink::TICK_MS);
+    link.advance(100 + longlink::run::TICK_MS);
     assert!(link.pipes[silent].closed && link.pipes[trickling].closed);
     leak_check(link);
 }

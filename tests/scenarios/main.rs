@@ -18,9 +18,11 @@ mod traces;
 #[path = "../world/mod.rs"]
 mod world;
 
+use longlink::http::Request;
+use longlink::trace::Traced;
 use longlink::{
     Accept, CloseReason, Config, ConnId, Context, Handler, Message, Reject, Relay, RelayConfig,
-    Reply, Request, Traced, Upgrade,
+    Reply, Upgrade,
 };
 use world::codec::{Got, handshake, text};
 use world::{Watch, World};

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use longlink::{CloseReason, Config, Relay, RelayConfig, Ticket, Tickets};
+use longlink::tickets::{Ticket, Tickets};
+use longlink::{CloseReason, Config, Relay, RelayConfig};
 
 use crate::*;
 

@@ -1,6 +1,6 @@
 //! One user is traced: what is told of it, and that nothing else changes.
 
-use longlink::{FrameKind, Happened, MAX_TRACED, TracedFrame};
+use longlink::trace::{FrameKind, Happened, MAX_TRACED, TracedFrame};
 
 use crate::world::codec::{self, Got, frame};
 use crate::*;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use longlink::{CloseReason, ConnId, Devices};
+use longlink::limits::Devices;
+use longlink::{CloseReason, ConnId};
 
 use super::order::{Place, take_out};
 use super::shadow::{Conn, Shadow, State};

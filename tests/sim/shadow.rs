@@ -13,7 +13,7 @@ use super::coverage::Coverage;
 use super::tally::Tally;
 use super::world::codec::{self, close_payload, server_frame};
 
-pub const TICK: u64 = longlink::TICK_MS;
+pub const TICK: u64 = longlink::run::TICK_MS;
 
 /// What a text message asks of the relay, as its sender meant it.
 #[derive(Clone, Debug)]

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 
+use longlink::http::{Refused, Request, Response};
+use longlink::run::Sent;
+use longlink::trace::Traced;
 use longlink::{
-    Accept, CloseReason, ConnId, Context, Handler, Message, Refused, Reject, Relay, Reply, Request,
-    Response, Sent, Traced, Upgrade,
+    Accept, CloseReason, ConnId, Context, Handler, Message, Reject, Relay, Reply, Upgrade,
 };
 
 use super::justify::pending;
@@ -218,7 +220,7 @@ impl Handler for Watched {
         let In::Enter(user, device) = item.what else {
             let verdict = match &mut self.relay {
                 Some(relay) => owner::server(|| relay.on_upgrade(hub, id, upgrade)),
-                None => Err(Reject(longlink::Response::text(403, "no"))),
+                None => Err(Reject(longlink::http::Response::text(403, "no"))),
             };
             let Err(Reject(answer)) = &verdict else { panic!("it should not enter: {item:?}") };
             assert_eq!(answer.status(), 403);

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use longlink::{Config, Context, Handler, Listen, Listener, Relay, RelayConfig, Server, Stopper};
+use longlink::run::Listen;
+use longlink::{Config, Context, Handler, Listener, Relay, RelayConfig, Server, Stopper};
 
 use super::client::{DEADLINE, Raw, Socket};
 

@@ -1,6 +1,6 @@
 //! What a certificate must be like.
 
-use longlink::{Certificate, CertificateError};
+use longlink::tls::{Certificate, CertificateError};
 
 use crate::certs::{Authority, Server, self_signed};
 

@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use longlink::{Certificate, Config, Listener, Relay, RelayConfig, TlsAcceptor};
+use longlink::tls::{Certificate, TlsAcceptor};
+use longlink::{Config, Listener, Relay, RelayConfig};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};

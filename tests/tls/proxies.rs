@@ -4,7 +4,7 @@ use std::io::Write;
 
 use rustls::version::TLS13;
 
-use longlink::TrustedProxies;
+use longlink::http::TrustedProxies;
 
 use crate::client::{BOTH, Client, Tcp, secure};
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::WebhookConfig;
+use longlink::backend::WebhookConfig;
 
 use super::backend::{Backend, Manner};
 use super::ledger::Ledger;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longlink::{ApiKey, Backend as Interface, BackendConfig, Config, Relay, RelayConfig};
-use longlink::{WebhookConfig, Webhooks};
+use longlink::backend::{ApiKey, Backend as Interface, BackendConfig};
+use longlink::backend::{WebhookConfig, Webhooks};
+use longlink::{Config, Relay, RelayConfig};
 use serde_json::Value;
 
 use super::backend::{Backend, Manner, SECRET};

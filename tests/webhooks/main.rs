@@ -14,7 +14,8 @@ mod under_load;
 
 use std::time::Duration;
 
-use longlink::{Config, Relay, RelayConfig, WebhookConfig, WebhookEvents, Webhooks};
+use longlink::backend::{WebhookConfig, WebhookEvents, Webhooks};
+use longlink::{Config, Relay, RelayConfig};
 
 use backend::{Backend, SECRET};
 use support::serve::{Site, serve};

@@ -18,7 +18,8 @@ use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
 use codec::Got;
-use longlink::{Config, ConnId, Context, Handler, Hub, Peer, Sent};
+use longlink::run::Sent;
+use longlink::{Config, ConnId, Context, Handler, Hub, Peer};
 use pipe::Pipe;
 
 /// What the world tells a handler that watches the hub from outside callbacks.
@@ -107,7 +108,7 @@ impl<H: Watch> World<H> {
             at: Vec::new(),
             events: VecDeque::new(),
             to_read: VecDeque::new(),
-            read_size: longlink::READ_SIZE,
+            read_size: longlink::run::READ_SIZE,
             batch: usize::MAX,
             slices: 64,
             capacity: 1 << 20,

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use longlink::{Sent, Sink, Wrote};
+use longlink::run::{Sent, Sink, Wrote};
 
 use super::pipe::Pipe;
 use super::{Note, Watch, World, owner};

@@ -27,7 +27,8 @@ pub(super) use text::CONTENT_TYPE;
 /// many connections there are.
 ///
 /// ```
-/// # use longlink::{Config, Hub, Metrics, Relay, RelayConfig};
+/// # use longlink::metrics::Metrics;
+/// # use longlink::{Config, Hub, Relay, RelayConfig};
 /// # let relay = Relay::new(RelayConfig::default());
 /// # let mut hub = Hub::new(Config::default(), relay, std::time::Instant::now());
 /// let (cx, relay) = hub.parts();

@@ -32,7 +32,8 @@ use worker::{Backoff, Shared};
 /// when the server has gone.
 ///
 /// ```no_run
-/// use longlink::{Config, Relay, RelayConfig, Server, WebhookConfig, Webhooks};
+/// use longlink::backend::{WebhookConfig, Webhooks};
+/// use longlink::{Config, Relay, RelayConfig, Server};
 /// use std::time::Duration;
 ///
 /// let hook = WebhookConfig::new("http://127.0.0.1:5000/longlink", b"a secret of the two").unwrap();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Arg, ArgAction, ArgMatches};
-use longlink::Ticket;
+use longlink::tickets::Ticket;
 
 use crate::cli::refusal::Refusal;
 use crate::cli::settings::draft::Draft;

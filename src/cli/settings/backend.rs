@@ -1,6 +1,7 @@
 //! Reading the settings of the backend's interface: the keys, and the names it sends under.
 
-use longlink::{ApiKey, KeyError, Relay};
+use longlink::Relay;
+use longlink::backend::{ApiKey, KeyError};
 
 use super::secret::read_file;
 use super::units;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use longlink::Certificate;
+use longlink::tls::Certificate;
 
 use crate::cli::refusal::Refusal;
 

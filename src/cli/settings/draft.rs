@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use log::LevelFilter;
-use longlink::{BackendConfig, Config, RelayConfig, WebhookConfig, WebhookEvents};
+use longlink::backend::{BackendConfig, WebhookConfig, WebhookEvents};
+use longlink::{Config, RelayConfig};
 
 use super::addresses::Address;
 

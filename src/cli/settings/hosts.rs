@@ -1,7 +1,7 @@
 //! Reading the settings that are lists of hosts: `--allow-origin`, `--allow-host` and
 //! `--trust-proxy`.
 
-use longlink::TrustedProxies;
+use longlink::http::TrustedProxies;
 
 use super::units;
 use super::values::Raw;

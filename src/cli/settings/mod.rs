@@ -17,7 +17,9 @@ pub mod values;
 mod webhooks;
 
 use log::LevelFilter;
-use longlink::{BackendConfig, Config, ConfigError, RelayConfig, WebhookConfig};
+use longlink::backend::{BackendConfig, WebhookConfig};
+use longlink::limits::ConfigError;
+use longlink::{Config, RelayConfig};
 
 use crate::cli::refusal::Refusal;
 use crate::cli::service::inherited::Inherited;

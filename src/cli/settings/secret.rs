@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::time::SystemTime;
 
-use longlink::{TicketError, Tickets};
+use longlink::tickets::{TicketError, Tickets};
 
 use super::table::SECRET_FILE;
 use super::units;

@@ -5,7 +5,8 @@
 //! the draft.
 
 use log::LevelFilter;
-use longlink::{Devices, RelayConfig};
+use longlink::RelayConfig;
+use longlink::limits::Devices;
 
 use super::addresses::Address;
 use super::row::{Kind, Setting};

@@ -4,7 +4,7 @@
 #[cfg(feature = "tls")]
 use std::path::Path;
 
-use longlink::{BadWebhook, WebhookConfig, WebhookEvents};
+use longlink::backend::{BadWebhook, WebhookConfig, WebhookEvents};
 
 #[cfg(feature = "tls")]
 use super::certificate;

@@ -13,7 +13,7 @@ use crate::relay::v1::MAX_ID;
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
-/// use longlink::Ticket;
+/// use longlink::tickets::Ticket;
 ///
 /// let until = SystemTime::now() + Duration::from_secs(7_200);
 /// let ticket = Ticket::new("alice", until).device("phone").group("room-7").broadcast(true);
@@ -57,7 +57,7 @@ impl Ticket {
     }
 
     /// Adds a group that the connection is put into when it opens; at most
-    /// [`MAX_GROUPS`](crate::MAX_GROUPS).
+    /// [`MAX_GROUPS`](crate::limits::MAX_GROUPS).
     pub fn group(mut self, name: &str) -> Self {
         self.groups.push(name.to_owned());
         self

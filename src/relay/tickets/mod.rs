@@ -34,14 +34,15 @@ type Clock = Box<dyn Fn(Instant) -> SystemTime + Send>;
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
-/// use longlink::{Relay, RelayConfig, Ticket, Tickets};
+/// use longlink::tickets::{Ticket, Tickets};
+/// use longlink::{Relay, RelayConfig};
 ///
 /// let secret = b"0123456789abcdef0123456789abcdef"; // openssl rand -hex 32
 /// let tickets = Tickets::new(&[secret], |_| SystemTime::now())?;
 /// let ticket = tickets.sign(&Ticket::new("alice", SystemTime::now() + Duration::from_secs(7_200)))?;
 /// assert_eq!(ticket.split('.').count(), 3);
 /// let relay = Relay::new(RelayConfig::default()).with_tickets(tickets);
-/// # Ok::<(), longlink::TicketError>(())
+/// # Ok::<(), longlink::tickets::TicketError>(())
 /// ```
 pub struct Tickets {
     keys: Vec<DecodingKey>,
@@ -168,11 +169,11 @@ impl Tickets {
     ///
     /// ```
     /// # use std::time::{Duration, Instant, SystemTime};
-    /// # use longlink::{Ticket, Tickets};
+    /// # use longlink::tickets::{Ticket, Tickets};
     /// # let tickets = Tickets::new(&[[7; 32]], |_| SystemTime::now())?;
     /// let until = tickets.until(Instant::now(), Duration::from_secs(7_200));
     /// let ticket = tickets.sign(&Ticket::new("alice", until).device("phone").group("room-7"))?;
-    /// # Ok::<(), longlink::TicketError>(())
+    /// # Ok::<(), longlink::tickets::TicketError>(())
     /// ```
     ///
     /// # Errors

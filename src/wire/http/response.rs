@@ -11,7 +11,7 @@ const CONTENT_TYPE: &str = "Content-Type";
 /// known, `Date` are added when it is sent.
 ///
 /// ```
-/// use longlink::Response;
+/// use longlink::http::Response;
 ///
 /// let answer = Response::text(503, "come back later").field("Retry-After", "5");
 /// assert_eq!(answer.status(), 503);

@@ -16,11 +16,12 @@ const FIELD: &str = "X-Forwarded-For";
 /// The proxies whose word is taken for who is behind them. By default none.
 ///
 /// ```
-/// use longlink::{Config, TrustedProxies};
+/// use longlink::http::TrustedProxies;
+/// use longlink::Config;
 ///
 /// let mut config = Config::default();
 /// config.trusted_proxies = TrustedProxies::parse(["127.0.0.1", "10.0.0.0/8"])?;
-/// # Ok::<(), longlink::BadNetwork>(())
+/// # Ok::<(), longlink::http::BadNetwork>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {

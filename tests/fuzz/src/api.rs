@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use longlink::fuzz::{ToOne, read_batch};
-use longlink::{Backend, BackendConfig, Config, Hub, Peer, Relay, RelayConfig};
+use longlink::backend::{Backend, BackendConfig};
+use longlink::{Config, Hub, Peer, Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::input::Input;

@@ -4,9 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use longlink::{
-    Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, TrustedProxies, Upgrade,
-};
+use longlink::http::TrustedProxies;
+use longlink::{Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade};
 
 use crate::input::Input;
 use crate::stream::Server;

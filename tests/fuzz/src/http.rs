@@ -3,10 +3,8 @@
 
 use std::time::Instant;
 
-use longlink::{
-    Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Refused, Reject,
-    Reply, Request, Response, Upgrade,
-};
+use longlink::http::{Refused, Request, Response};
+use longlink::{Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Reply, Upgrade};
 
 use crate::input::{Input, pieces};
 use crate::stream::{Server, answers};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use longlink::fuzz::{Batch, Clock, Event, MAX_BATCH_EVENTS, Outbox};
-use longlink::{WebhookConfig, WebhookEvents};
+use longlink::backend::{WebhookConfig, WebhookEvents};
 use serde_json::Value;
 
 use crate::input::Input;

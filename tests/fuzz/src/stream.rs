@@ -4,7 +4,8 @@
 use std::io::{self, IoSlice};
 use std::time::Instant;
 
-use longlink::{ConnId, Handler, Hub, Sink};
+use longlink::run::Sink;
+use longlink::{ConnId, Handler, Hub};
 
 /// Turns after which a hub that has nothing new to do must have come to rest.
 const MOST_TURNS: usize = 10_000;

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use longlink::{
-    Config, Hub, MAX_GROUP_NAME, MAX_GROUPS, Peer, Relay, RelayConfig, Ticket, Tickets,
-};
+use longlink::limits::{MAX_GROUP_NAME, MAX_GROUPS};
+use longlink::tickets::{Ticket, Tickets};
+use longlink::{Config, Hub, Peer, Relay, RelayConfig};
 use ring::hmac;
 use serde_json::Value;
 

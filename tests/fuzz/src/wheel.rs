@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longlink::{TICK_MS, Wheel};
+use longlink::run::{TICK_MS, Wheel};
 
 use crate::input::Input;
 use crate::{Target, reached};

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use longlink::{CertificateChain, Trust};
+use longlink::tls::{CertificateChain, Trust};
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 

@@ -9,9 +9,11 @@ use std::process::ExitCode;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use longlink::backend::{Backend, Webhooks};
+use longlink::run::Listen;
 #[cfg(feature = "tls")]
-use longlink::TlsListener;
-use longlink::{Backend, Config, Handler, Listen, Listener, Relay, Server, Webhooks};
+use longlink::tls::TlsListener;
+use longlink::{Config, Handler, Listener, Relay, Server};
 
 use crate::cli::refusal::Refusal;
 use crate::cli::service::inherited::Inherited;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use longlink::TlsAcceptor;
+use longlink::tls::TlsAcceptor;
 
 use crate::cli::refusal::Refusal;
 use crate::cli::service::supervisor::Supervisor;

@@ -1,7 +1,8 @@
 //! The command line of `longlink tail`.
 
 use clap::{Arg, ArgAction, ArgMatches};
-use longlink::{ApiKey, Relay};
+use longlink::Relay;
+use longlink::backend::ApiKey;
 
 use crate::cli::client::url::Url;
 use crate::cli::settings::secret::read_file;

@@ -3,10 +3,9 @@
 
 use std::collections::HashSet;
 
-use longlink::{
-    Accept, CloseReason, ConnId, Context, Handler, Message, Refused, Reject, Relay, RelayConfig,
-    Reply, Request, Response, Traced, Upgrade,
-};
+use longlink::http::{Refused, Request, Response};
+use longlink::trace::Traced;
+use longlink::{Accept, CloseReason, ConnId, Context, Handler, Message, Reject, Relay, RelayConfig, Reply, Upgrade};
 
 use crate::reached;
 use crate::world::Watch;

@@ -7,7 +7,8 @@ mod handler;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use longlink::{Config, ConnId, Devices};
+use longlink::limits::Devices;
+use longlink::{Config, ConnId};
 
 use crate::input::Input;
 use crate::world::World;
@@ -206,7 +207,7 @@ fn finish(mut world: Life) {
         world.finish(pipe);
     }
     // A refusal may be held for so long, however its client ends.
-    let held = world.hub.config().reject_delay.as_millis() as u64 + longlink::TICK_MS;
+    let held = world.hub.config().reject_delay.as_millis() as u64 + longlink::run::TICK_MS;
     world.advance(held);
     assert_eq!(world.hub.connections(), 0, "somebody lingers whose peer has gone");
     world.assert_nothing_is_left();
