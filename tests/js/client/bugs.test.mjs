@@ -98,7 +98,7 @@ bug('a late event of an old socket changes nothing', {
   },
 });
 
-bug('two refused attempts in a row are followed by a third', {
+bug('two refused attempts in a row are followed by a third attempt', {
   async page() {
     const phone = new Phone();
     let tries = 0;
@@ -120,7 +120,7 @@ bug('two refused attempts in a row are followed by a third', {
   },
 });
 
-bug('a refused attempt leaves the socket before it alone', {
+bug('a refused attempt does not touch the socket before it', {
   async page() {
     const { phone, page } = await published();
     phone.unable = () => true;
@@ -182,7 +182,7 @@ bug('no timer survives close()', {
   },
 });
 
-bug('what is not JSON does no harm', {
+bug('a frame that is not JSON does no harm', {
   async page() {
     const { phone } = await published();
     phone.last.says('hello');
@@ -200,7 +200,7 @@ bug('what is not JSON does no harm', {
   },
 });
 
-bug('a message that was not sent is not taken for sent', {
+bug('a message that was not sent is not reported as sent', {
   async page() {
     const { phone, page } = await published();
     phone.refuses = () => true;
@@ -231,7 +231,7 @@ bug('a message that was not sent is not taken for sent', {
   },
 });
 
-bug('clients that were cut at once do not come back at once', {
+bug('clients that were disconnected at once do not come back at once', {
   async page() {
     const moments = new Set();
     for (let n = 0; n < 50; n++) {
@@ -283,7 +283,7 @@ bug('the pauses grow while a server is away', {
   },
 });
 
-bug('nothing is tried while the app is hidden, and at once when it is shown', {
+bug('the client makes no attempt while the app is hidden, and one at once when it is shown', {
   async page() {
     const { phone } = await published();
     phone.hide();
@@ -328,7 +328,7 @@ bug('a socket that died while the app was hidden is found when it is shown', {
   },
 });
 
-bug('who somebody is stands in the call, not in the code', {
+bug('the user id is an argument of the call, not a constant in the code', {
   async page() {
     const { phone, page } = await published();
     says(page, 'hi');
@@ -346,7 +346,7 @@ bug('who somebody is stands in the call, not in the code', {
   },
 });
 
-bug('a message is what was meant, or an error', {
+bug('a message that says nothing is refused', {
   async page() {
     const { phone, page } = await published();
     page.onTap();
@@ -365,7 +365,7 @@ bug('a message is what was meant, or an error', {
   },
 });
 
-bug('what came in is not kept for ever', {
+bug('the client keeps no messages that have arrived', {
   async page() {
     const { phone, page } = await published();
     for (let n = 0; n < 10_000; n++) phone.last.says({ message: 'x' });

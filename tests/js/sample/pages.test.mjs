@@ -104,7 +104,7 @@ test('a message said while the connection is away waits, and is sent when it is 
   await seen('it is sent', () => page.texts('.mark')[0] === '✓');
 });
 
-test('a conversation scrolls to its end, and leaves alone who reads older messages', async (t) => {
+test('a conversation scrolls to its end, unless the user reads older messages', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await chatWith(device, '小红');
   const log = page.one('.log');
