@@ -1,4 +1,7 @@
-/** What of a browser's socket is used; in a mini-program's types the browser's own is not there. */
+/**
+ * The part of a browser's socket that the client uses. The types of a mini-program do not contain the
+ * browser's own type.
+ */
 export interface BrowserSocket {
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
@@ -9,11 +12,11 @@ export interface BrowserSocket {
   close(): void;
 }
 
-/** What `connect` needs to know. */
+/** The options of `connect`. */
 export interface Options {
   /**
-   * The server: `wss://example.com`, `ws://192.168.1.7:8080`; a path in front is kept. Without a
-   * query, a fragment, white space and backslashes.
+   * The server's URL: `wss://example.com`, `ws://192.168.1.7:8080`. A path is kept. A query, a
+   * fragment, white space and backslashes are refused.
    */
   url: string;
   /**
@@ -22,26 +25,27 @@ export interface Options {
    */
   user: string | number;
   /**
-   * A ticket for all attempts, if the server asks for one, at most 4,096 characters.
-   * `getTicket` can renew it.
+   * A ticket for all attempts, if the server requires one; at most 4,096 characters. `getTicket` can
+   * replace it.
    */
   ticket?: string;
   /**
-   * Fetches a ticket. Asked before the first attempt (unless there is a `ticket`) and again after
-   * every attempt that never opened; at most 15 s are waited for it.
+   * Fetches a ticket. The client calls it before the first attempt (unless there is a `ticket`) and
+   * again after every attempt that never opened. It waits at most 15 s for the ticket.
    */
   getTicket?: () => string | Promise<string>;
-  /** Names this device of the user, at most 64 bytes: each gets the user's messages. */
+  /** The name of this device, at most 64 bytes. Each device of a user gets the user's messages. */
   device?: string;
   /**
-   * Makes the sockets, instead of the platform: a class that is used as the browser's is, such as
-   * that of the package `ws`, or one that a test can cut.
+   * The class that makes the sockets, instead of the platform's. It is used as the browser's class
+   * is: for example that of the package `ws`, or one that a test can disconnect.
    */
   WebSocket?: new (url: string, protocols?: string[]) => BrowserSocket;
-  /** How many messages may wait to be sent, 1 at least; 100 by default. */
+  /** How many messages may wait to be sent, at least 1; 100 by default. */
   queued?: number;
   /**
-   * How long each may wait, in milliseconds, from 1 to 2,147,483,647 (24 days); 60,000 by default.
+   * How long each message may wait, in milliseconds, from 1 to 2,147,483,647 (24 days); 60,000 by
+   * default.
    */
   sendTimeout?: number;
   /** The longest frame in bytes; 65,536 by default, as the server's `--max-message`. */
@@ -49,21 +53,22 @@ export interface Options {
 }
 
 /**
- * - `connecting`: a ticket is fetched or a socket opened;
- * - `open`: messages go through;
- * - `waiting`: the last attempt or connection has ended, the next comes at `retryAt`;
- * - `paused`: as `waiting`, but the app is hidden: the next comes when it is shown;
- * - `closed`: by `close()`, for ever.
+ * - `connecting`: the client fetches a ticket or opens a socket;
+ * - `open`: messages can be sent and received;
+ * - `waiting`: the last attempt or connection has ended, the next attempt comes at `retryAt`;
+ * - `paused`: like `waiting`, but the app is hidden, and the next attempt comes when it is shown;
+ * - `closed`: `close()` was called, and the link stays closed.
  */
 export type State = 'connecting' | 'open' | 'waiting' | 'paused' | 'closed';
 
 /**
  * Why the state is what it is.
  *
- * Of `connecting`: `start`, `retry`, `network` (it has changed), `shown`. Of `open`: `open`, `ping`
- * (a heartbeat was sent), `pong` (and answered). Of `waiting` and `paused`: `closed` (the socket
- * ended, or never opened), `silent` (no answer to a heartbeat), `send` (the platform refused),
- * `timeout` (it did not open), `ticket` (`getTicket` failed), `hidden`. Of `closed`: `close`.
+ * Of `connecting`: `start`, `retry`, `network` (the network has changed), `shown` (the app was shown).
+ * Of `open`: `open`, `ping` (a heartbeat was sent), `pong` (a heartbeat was answered). Of `waiting` and
+ * `paused`: `closed` (the socket ended, or never opened), `silent` (a heartbeat was not answered),
+ * `send` (the platform refused a message), `timeout` (the socket did not open), `ticket` (`getTicket`
+ * failed), `hidden` (the app was hidden). Of `closed`: `close`.
  */
 export type Cause =
   | 'start' | 'retry' | 'network' | 'shown'
@@ -74,34 +79,34 @@ export type Cause =
 export interface Status {
   state: State;
   cause: Cause;
-  /** What the platform said, if anything; for a log, not for users. */
+  /** What the platform reported, if anything. It is meant for a log, not for users. */
   reason: string;
-  /** Attempts and short connections that failed in a row. */
+  /** How many attempts and short connections have failed in a row. */
   failures: number;
   /** When the next attempt comes, in milliseconds since 1970, while `waiting`. */
   retryAt: number | null;
-  /** Round trip of the last heartbeat in milliseconds; null before the first. */
+  /** The round trip of the last heartbeat in milliseconds; null before the first one. */
   rtt: number | null;
-  /** Messages that wait to be sent. */
+  /** How many messages wait to be sent. */
   queued: number;
 }
 
 export interface Message {
-  /** The user who sent it, as the server knows them. */
+  /** The user who sent the message, as the server knows the sender. */
   from: string;
-  /** The user it is for; undefined if it is for everyone. */
+  /** The user whom the message is for; undefined if it is for everyone. */
   to?: string;
   message: any;
-  /** The frame as it came, with the sender's other fields of a message to everyone. */
+  /** The whole frame as it arrived. A message to everyone keeps the sender's other fields. */
   frame: Record<string, any>;
 }
 
 /**
- * Of a rejected `send`: `full` (too many wait), `timeout` (waited too long), `too-big`, `invalid`
- * (no user, or no JSON; a `TypeError`), `send` (the platform refused it twice), `closed`. Of what
- * `connect` and `on` throw: `invalid`, and it is a `TypeError`. Of the event `error`:
- * `connect` (an attempt never opened), `ticket` (`getTicket` failed), `frame` (what arrived is no
- * JSON object).
+ * An error with a `code`. A rejected `send` has `full` (too many messages wait), `timeout` (the message
+ * waited too long), `too-big`, `invalid` (the receiver cannot be a user, or the message is not JSON; a
+ * `TypeError`), `send` (the platform refused it twice) or `closed`. What `connect` and `on` throw has
+ * `invalid` and is a `TypeError`. The event `error` has `connect` (an attempt never opened), `ticket`
+ * (`getTicket` failed) or `frame` (what arrived is not a JSON object).
  */
 export interface LinkError extends Error {
   code:
@@ -109,37 +114,40 @@ export interface LinkError extends Error {
     | 'connect' | 'ticket' | 'frame';
 }
 
-/** A user's connection. All of it may be called at any time, also from its own events. */
+/** A user's connection. Every method may be called at any time, also from the link's own events. */
 export interface Link {
-  /** What it is doing now; the event `state` carries the same. */
+  /** The present status; the event `state` carries the same object. */
   readonly status: Status;
 
-  /** Listens, until the function it returns is called. What a listener throws is thrown later. */
+  /**
+   * Listens to an event, until the returned function is called. An error in a listener is thrown
+   * later, into the app's console.
+   */
   on(event: 'message', listener: (message: Message) => void): () => void;
   on(event: 'state', listener: (status: Status) => void): () => void;
   on(event: 'error', listener: (error: LinkError) => void): () => void;
 
   /**
    * Sends any JSON value to one user, now or when there is a connection, in the order of the
-   * calls. Resolves when the platform has taken it: the server does not say whether it arrived,
-   * and drops what is for somebody offline. Rejects with a `LinkError`: at once with `invalid`, if
-   * no such user can exist, or if the message would arrive as something else. That is what JSON
-   * knows nothing of, also inside of others: functions, symbols, BigInt, NaN, Infinity, binary data,
-   * `Map`, `Set`, `Promise`, `Error`; what contains itself; and what is nested more than 63 deep. A
-   * `Date` arrives as text.
+   * calls. Resolves when the platform has taken the message: the server does not say whether it
+   * arrived, and drops a message for a user who is offline. Rejects with a `LinkError`. The code
+   * `invalid` comes at once, if no such user can exist, or if the message would arrive as something
+   * else. That is true for values that JSON does not have, also inside other values: functions,
+   * symbols, BigInt, NaN, Infinity, binary data, `Map`, `Set`, `Promise`, `Error`; for a value that
+   * contains itself; and for a value that is nested more than 63 deep. A `Date` arrives as text.
    */
   send(to: string | number, message: unknown): Promise<void>;
 
-  /** The same, to everyone who is online, this user included; where the server allows it. */
+  /** Sends like `send`, but to everyone who is online, this user included, where the server allows it. */
   broadcast(message: unknown): Promise<void>;
 
-  /** Sends a heartbeat now; the answer comes as a `state` with the cause `pong`. */
+  /** Sends a heartbeat now; the answer is reported as a `state` with the cause `pong`. */
   ping(): void;
 
-  /** Connects now instead of later, also while hidden; when open, asks whether it still is. */
+  /** Connects now instead of later, also while hidden. When the link is open, it sends a heartbeat. */
   retry(): void;
 
-  /** Ends the connection for ever; what waits to be sent is rejected with `closed`. */
+  /** Ends the connection for ever. Messages that wait to be sent are rejected with `closed`. */
   close(): void;
 }
 

@@ -8,32 +8,32 @@
  *     link.on('message', ({ from, message }) => …)
  *     link.send('bob', 'hi').then(sent, failed)
  *
- * From the bottom up: `openSocket` hides what differs between platforms and knows no frame,
- * `watch` tells of the app and the network, `makeOutbox` keeps what is not sent yet, and `connect`
- * is the state machine with one socket at a time. All times are milliseconds.
+ * The functions from the bottom up: `openSocket` hides what differs between platforms and knows no
+ * frame; `watch` reports changes of the app and of the network; `makeOutbox` keeps messages that are
+ * not sent yet; `connect` is the state machine, with one socket at a time. All times are in milliseconds.
  */
 'use strict';
 
-const PING_AFTER = 15000; // of silence: a heartbeat
-const PONG_WITHIN = 10000; // of silence after it: the connection is dead
-const PROBE_WITHIN = 3000; // the same, after the network changed or the app was shown again
-const OPEN_WITHIN = 10000; // what the platform is given to open a socket
+const PING_AFTER = 15000; // after so much silence the client sends a heartbeat
+const PONG_WITHIN = 10000; // after so much more silence the connection is dead
+const PROBE_WITHIN = 3000; // replaces PONG_WITHIN when the network has changed or the app is shown again
+const OPEN_WITHIN = 10000; // the time that the platform is given to open a socket
 const GIVE_UP_AFTER = 15000; // when the platform, or getTicket, does not answer at all
-const RETRY_FIRST = 500; // the first pause is random below this; the bound doubles each time
-const RETRY_MOST = 30000;
-const STEADY = 5000; // open this long: the next failure counts as the first again
+const RETRY_FIRST = 500; // the first pause is random below this bound; the bound doubles each time
+const RETRY_MOST = 30000; // the bound does not grow beyond this
+const STEADY = 5000; // after a connection that was open this long, failures are counted from 0 again
 
-const QUEUED = 100; // messages that may wait to be sent
-const SEND_TIMEOUT = 60000; // how long each may wait
-const MAX_TRIES = 2; // of handing one to the platform
+const QUEUED = 100; // how many messages may wait to be sent
+const SEND_TIMEOUT = 60000; // how long each message may wait
+const MAX_TRIES = 2; // how often one message is handed to the platform
 const MAX_MESSAGE = 65536; // bytes of one frame; the server's default
-const MAX_DEPTH = 64; // of objects and arrays in a frame, the frame itself included
+const MAX_DEPTH = 64; // nesting of objects and arrays in a frame, the frame itself included
 const MAX_USER = 128; // bytes of UTF-8
-const MAX_DEVICE = 64;
-const MAX_TICKET = 4096;
+const MAX_DEVICE = 64; // bytes of UTF-8
+const MAX_TICKET = 4096; // characters
 const MAX_TIMER = 2147483647; // milliseconds; a longer timer fires at once
 
-const TICKET_EXPIRED = 4501; // close code; not every platform passes it on
+const TICKET_EXPIRED = 4501; // a close code; not every platform passes it on
 
 /**
  * @typedef {import('./longlink').LinkError} LinkError
@@ -55,7 +55,7 @@ const TICKET_EXPIRED = 4501; // close code; not every platform passes it on
 const problem = (code, message) => Object.assign(new Error(message), { code });
 
 /**
- * What can never work, told at once.
+ * The error for an option or a message that can never work. It is reported at once.
  *
  * @param {string} message
  * @returns {LinkError}
@@ -64,7 +64,7 @@ const misuse = (message) =>
   Object.assign(new TypeError(message), { code: /** @type {'invalid'} */ ('invalid') });
 
 /**
- * How many bytes of UTF-8 a text has; NaN for one with half a surrogate pair, which has none.
+ * The length of a text in bytes of UTF-8. It is NaN for half of a surrogate pair, which has no UTF-8.
  * Mini-programs have no TextEncoder.
  *
  * @param {string} text
@@ -78,8 +78,8 @@ function bytesOf(text) {
 }
 
 /**
- * Whether the server takes it as the name of a user or of a device. A number beyond 2^53 has lost
- * its last digits already.
+ * Whether the server accepts `name` as the name of a user or of a device. A number beyond 2^53 has
+ * already lost its last digits.
  *
  * @param {unknown} name
  * @param {number} most
@@ -90,7 +90,7 @@ const isName = (name, most) =>
     : Number.isSafeInteger(name);
 
 /**
- * Whether it can be a ticket: what may stand in a header, and in the name of a subprotocol.
+ * Whether `ticket` can be a ticket: it may stand in a header, and in the name of a subprotocol.
  *
  * @param {unknown} ticket
  */
@@ -98,7 +98,7 @@ const isTicket = (ticket) =>
   typeof ticket === 'string' && ticket.length <= MAX_TICKET && /^[\w!#$%&'*+.^`|~-]+$/.test(ticket);
 
 /**
- * Where a socket of a server at this URL is opened, without the user.
+ * The URL at which sockets of this server are opened, without the user.
  *
  * @param {unknown} url
  */
@@ -113,8 +113,8 @@ function baseOf(url) {
 }
 
 /**
- * Whether a value says in JSON what it is. Nothing is left of a Map, a Promise or an Error, and
- * what is left of a typed array is an object that nobody expects.
+ * Whether JSON keeps a value as it is. A Map, a Promise or an Error becomes an empty object, and a
+ * typed array becomes an object that no receiver expects.
  *
  * @param {unknown} value
  */
@@ -126,7 +126,7 @@ function isPlain(value) {
 }
 
 /**
- * A message as JSON, if it arrives as what it is.
+ * A message as JSON. Throws if the message would arrive as something else.
  *
  * @param {unknown} message
  */
@@ -145,7 +145,7 @@ function encode(message) {
     throw misuse(`message: any JSON value: ${error}`);
   }
   if (json === undefined) throw misuse('message: any JSON value');
-  let depth = 1; // the frame's
+  let depth = 1; // the frame itself
   for (const bracket of json.replace(/\\./g, '').replace(/"[^"]*"|[^"[\]{}]+/g, '')) {
     depth += '[{'.indexOf(bracket) < 0 ? -1 : 1;
     if (depth > MAX_DEPTH) throw misuse(`message: nested more than ${MAX_DEPTH - 1} deep`);
@@ -157,7 +157,7 @@ function encode(message) {
 
 /** The mini-program's API, or null in a browser. */
 function miniProgram() {
-  // `wx` alone is no proof: in a web page inside WeChat it is another library.
+  // The name `wx` alone proves nothing: in a web page inside WeChat it is another library.
   if (typeof wx === 'object' && typeof wx.connectSocket === 'function') return wx;
   if (typeof WebSocket === 'function') return null;
   if (typeof uni === 'object') return uni;
@@ -172,7 +172,7 @@ function openTask(api, url, ticket, owner) {
     header: ticket ? { Authorization: `Bearer ${ticket}` } : {},
     timeout: OPEN_WITHIN,
     tcpNoDelay: true,
-    fail: failed, // also the reason why uni returns the task and not a Promise
+    fail: failed, // it also makes uni return the task instead of a Promise
   });
   task.onOpen(owner.opened);
   task.onMessage(({ data = '' }) => owner.received(data));
@@ -187,16 +187,16 @@ function openTask(api, url, ticket, owner) {
 
 /** @type {Open} */
 function openWebSocket(Class, url, ticket, owner) {
-  // A browser sets no header; and it fails a connection whose offer is not answered.
+  // A browser cannot set a header, and it fails the connection if its subprotocols are not answered.
   /** @type {import('./longlink').BrowserSocket} */
   const raw = ticket ? new Class(url, ['longlink.v1', `ticket.${ticket}`]) : new Class(url);
   raw.onopen = owner.opened;
   raw.onmessage = (event) => owner.received(event.data);
-  raw.onerror = () => {}; // the package `ws` throws what nobody listens to
-  raw.onclose = (event) => owner.ended(event.reason, event.code); // follows every error
+  raw.onerror = () => {}; // without a listener the package `ws` throws the error
+  raw.onclose = (event) => owner.ended(event.reason, event.code); // it follows every error
   return {
     send(data, done, failed) {
-      // A socket that is closing takes what it is given and drops it.
+      // A socket that is closing accepts data and drops it.
       if (raw.readyState !== 1) return failed('the socket is not open');
       raw.send(data);
       done();
@@ -206,8 +206,8 @@ function openWebSocket(Class, url, ticket, owner) {
 }
 
 /**
- * One attempt, one socket. Its owner is told of one opening, of messages and of one end, and of
- * nothing any more once it has ended or was closed, whatever the platform still says.
+ * One attempt with one socket. Its owner is told of one opening, of messages and of one end. After
+ * the end, or after `close`, it is told nothing more, whatever the platform still reports.
  *
  * @type {Open}
  */
@@ -221,13 +221,14 @@ function openSocket(maker, url, ticket, owner) {
     try {
       if (raw) raw.close();
     } catch (_) {
-      // It is gone already.
+      // The socket is already gone.
     }
   }
 
   /** @type {Owner} */
   const gate = {
-    // WeChat ignores a close before the socket is open: it would stay for ever, one of five.
+    // WeChat ignores a close before the socket is open. Such a socket would stay open for ever, and
+    // WeChat allows only five.
     opened: () => (live ? owner.opened() : hangUp()),
     received: (data) => live && owner.received(data),
     ended(reason, code) {
@@ -242,7 +243,7 @@ function openSocket(maker, url, ticket, owner) {
   } catch (error) {
     gate.ended(String(error));
   }
-  if (!live) hangUp(); // the platform may refuse before it returns
+  if (!live) hangUp(); // the platform may refuse before connectSocket returns
 
   return {
     send(data, done, failed) {
@@ -257,7 +258,8 @@ function openSocket(maker, url, ticket, owner) {
 }
 
 /**
- * Tells when the app is hidden and shown and when the network changes; returns how to stop.
+ * Reports when the app is hidden or shown and when the network changes. Returns a function that
+ * stops the reports.
  *
  * @param {any} api
  * @param {{ hide(): void, show(): void, network(): void }} tell
@@ -287,23 +289,23 @@ function watch(api, { hide, show, network }) {
   return () => each(api ? 'off' : 'remove');
 }
 
-// --- what is not sent yet ------------------------------------------------------------------
+// --- messages that are not sent yet --------------------------------------------------------
 
 /**
- * Messages in the order they were given, each with its promise, kept until the platform has
- * taken them.
+ * Keeps messages in the order in which they were given, each with its promise, until the platform
+ * has taken them.
  *
- * @param {number} limit how many may wait
- * @param {number} timeout how long each may wait
- * @param {() => Socket | null} open the socket, if it is open
- * @param {Failed} refused the platform did not take one
+ * @param {number} limit how many messages may wait
+ * @param {number} timeout how long each message may wait
+ * @param {() => Socket | null} open returns the socket, if it is open
+ * @param {Failed} refused is called when the platform did not take a message
  */
 function makeOutbox(limit, timeout, open, refused) {
   /** @typedef {(error?: LinkError) => void} Settle */
   /** @typedef {{ data: string, until: number, tries: number, settle: Settle }} Item */
-  /** @type {Item[]} the oldest first */
+  /** @type {Item[]} the oldest item is the first */
   const items = [];
-  /** @type {Item | null} the first one, while the platform has it */
+  /** @type {Item | null} the first item, while the platform has it */
   let sending = null;
   let timer = /** @type {any} */ (0);
 
@@ -314,7 +316,7 @@ function makeOutbox(limit, timeout, open, refused) {
     if (item) item.settle(error);
   }
 
-  /** One at a time: if the platform refuses one, none of those after it has gone already. */
+  /** Sends one message at a time: if the platform refuses one, no later message has gone already. */
   function pump() {
     const socket = open();
     const item = items[0];
@@ -330,21 +332,21 @@ function makeOutbox(limit, timeout, open, refused) {
       },
       (reason) => {
         if (sending !== item) return;
-        // A broken socket refuses everything; what a second one refuses, too, is to blame itself.
+        // A broken socket refuses every message. If a second socket refuses it too, the message is to blame.
         if (item.tries >= MAX_TRIES) settle(problem('send', reason));
         refused(reason);
       }
     );
   }
 
-  /** Gives up what has waited too long, and looks again when the next has. */
+  /** Rejects messages that have waited too long, and sets a timer for the next one. */
   function expire() {
     clearTimeout(timer);
     while (items.length && items[0].until <= Date.now()) {
       settle(problem('timeout', `not sent in ${timeout} ms`));
     }
     if (!items.length) return;
-    // No longer than that, should the clock have been set back by a month.
+    // The timer is never longer than `timeout`, in case the clock has been set back.
     timer = setTimeout(expire, Math.min(timeout, items[0].until - Date.now()));
     pump();
   }
@@ -360,10 +362,10 @@ function makeOutbox(limit, timeout, open, refused) {
     add(data, done) {
       if (items.length >= limit) return done(problem('full', `${limit} messages wait already`));
       items.push({ data, until: Date.now() + timeout, tries: 0, settle: done });
-      if (items.length === 1) expire(); // with others before it, what sends them goes on to it
+      if (items.length === 1) expire(); // otherwise pump() reaches it after the items before it
     },
 
-    /** The socket is gone: what it had been given waits again. */
+    /** The socket is gone: the message that it was given waits again. */
     recall() {
       sending = null;
     },
@@ -376,13 +378,13 @@ function makeOutbox(limit, timeout, open, refused) {
 }
 
 /**
- * Whether a text is longer than that many bytes of UTF-8.
+ * Whether a text has more than `most` bytes of UTF-8.
  *
  * @param {string} text
  * @param {number} most
  */
 function isLonger(text, most) {
-  // No unit of UTF-16 takes more than three.
+  // A unit of UTF-16 takes at most three bytes.
   return text.length * 3 > most && !(bytesOf(text) <= most);
 }
 
@@ -393,7 +395,7 @@ function connect(options) {
   if (!options || typeof options !== 'object') throw misuse('options: { url, user, … }');
   const { url, user, device, getTicket } = options;
   const base = baseOf(url);
-  // A platform takes the two dots for a way up, and one for no way at all.
+  // A platform resolves `.` and `..` in a path, so the server would see another path.
   if (!isName(user, MAX_USER) || /^\.\.?$/.test(String(user))) {
     throw misuse(`user: a whole number, or ${MAX_USER} bytes without slash and control characters`);
   }
@@ -433,13 +435,13 @@ function connect(options) {
   let rtt = /** @type {number | null} */ (null);
   let ticket = options.ticket;
   let hidden = false;
-  let again = false; // something has changed since the attempt began: the next comes at once
-  let attempt = /** @type {object | null} */ (null); // what late answers are compared with
+  let again = false; // something has changed since the attempt began: the next attempt comes at once
+  let attempt = /** @type {object | null} */ (null); // late answers are compared with it
   let socket = /** @type {Socket | null} */ (null);
   let openedAt = 0;
-  let pingedAt = 0; // 0: no heartbeat is unanswered
+  let pingedAt = 0; // 0 means that every heartbeat is answered
   let retryAt = 0;
-  let timer = /** @type {any} */ (0); // the only one: of the attempt, the heartbeat or the pause
+  let timer = /** @type {any} */ (0); // the only timer: of the attempt, the heartbeat or the pause
 
   const outbox = makeOutbox(
     queued,
@@ -467,7 +469,7 @@ function connect(options) {
       try {
         listener(event);
       } catch (error) {
-        // The app's fault, for the app's console; the connection goes on.
+        // The app has to see its own fault in its console; the connection goes on.
         setTimeout(() => {
           throw error;
         }, 0);
@@ -496,7 +498,7 @@ function connect(options) {
     timer = setTimeout(act, delay);
   }
 
-  /** Nothing of an attempt, a connection or a pause is left. */
+  /** Ends the attempt, the connection or the pause. */
   function hangUp() {
     clearTimeout(timer);
     const old = socket;
@@ -514,7 +516,7 @@ function connect(options) {
     const current = (attempt = {});
     after(GIVE_UP_AFTER, () => lost('timeout'));
     enter('connecting', why);
-    if (attempt !== current) return; // a listener has closed it
+    if (attempt !== current) return; // a listener has closed the link
     if (ticket || !getTicket) return open();
     new Promise((resolve) => resolve(getTicket())).then(
       (fetched) => {
@@ -550,12 +552,12 @@ function connect(options) {
     try {
       frame = JSON.parse(data);
     } catch (_) {
-      // Said below.
+      // Reported below.
     }
     if (!frame || typeof frame !== 'object') {
       return emit('error', problem('frame', `not a frame: ${String(data).slice(0, 100)}`));
     }
-    // Dialect v2's welcome, ack, gap, kick and bye belong here; a v1 server sends a pong alone.
+    // The frames of dialect v2 (welcome, ack, gap, kick, bye) belong here; v1 has only the pong.
     if (frame.type === 'pong') return ponged();
     if (!('message' in frame)) return;
     emit('message', { from: frame.formUserId, to: frame.toUserId, message: frame.message, frame });
@@ -569,7 +571,7 @@ function connect(options) {
     lost('closed', why || (code ? `code ${code}` : ''), code);
   }
 
-  /** Anything that arrives is a sign of life: the heartbeat starts over. */
+  /** Starts the heartbeat's timer anew, because anything that arrives is a sign of life. */
   function listen() {
     after(PING_AFTER, () => ping(PONG_WITHIN));
   }
@@ -592,7 +594,7 @@ function connect(options) {
   }
 
   /**
-   * The attempt or the connection is over.
+   * Ends the attempt or the connection, and plans the next attempt.
    *
    * @param {Cause} why
    * @param {string} [detail]
@@ -601,7 +603,7 @@ function connect(options) {
   function lost(why, detail = '', code) {
     const wasOpen = state === 'open';
     if (wasOpen && Date.now() - openedAt >= STEADY) failures = 0;
-    // Nobody can see that a handshake was answered 401: whatever never opened may have been.
+    // Nobody can see a 401: any attempt that never opened may have been answered so.
     if (getTicket && (!wasOpen || code === TICKET_EXPIRED)) ticket = undefined;
     const delay = Math.random() * Math.min(RETRY_MOST, RETRY_FIRST * Math.pow(2, failures));
     failures += 1;
@@ -620,15 +622,15 @@ function connect(options) {
   }
 
   /**
-   * Now rather than later: something has changed that may make an attempt succeed, or may have
-   * ended the connection without a word.
+   * Acts now instead of later, because something has changed: an attempt may succeed now, or the
+   * connection may have ended without an event.
    *
    * @param {Cause} why
    */
   function nudge(why) {
     if (hidden || state === 'closed') return;
     if (state === 'open') ping(PROBE_WITHIN);
-    // A socket that is not open cannot be given up in WeChat: it would stay beside the next.
+    // WeChat cannot give up a socket that is not open: it would stay beside the next one.
     else if (state === 'connecting') again = true;
     else dial(why);
   }
@@ -639,7 +641,7 @@ function connect(options) {
   }
 
   /**
-   * @param {string} receiver the field that names it
+   * @param {string} receiver the field that names the receiver, with a comma
    * @param {unknown} message
    * @returns {Promise<void>}
    */
@@ -655,7 +657,7 @@ function connect(options) {
   const unwatch = watch(api, {
     hide() {
       hidden = true;
-      // An open socket stays: the platform takes it away or does not.
+      // An open socket stays: the platform decides whether it ends.
       if (state === 'waiting') pause();
     },
     show() {
@@ -665,7 +667,7 @@ function connect(options) {
     },
     network: () => nudge('network'),
   });
-  // Not at once: nobody listens yet.
+  // The first attempt comes a moment later, because nobody listens yet.
   Promise.resolve().then(() => state === 'closed' || dial('start'));
 
   return {
