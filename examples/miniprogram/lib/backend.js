@@ -1,4 +1,4 @@
-/** The sample's backend over HTTP; README.md has its contract. */
+/** The sample's backend, over HTTP. README.md describes its requests and answers. */
 
 /**
  * @typedef {object} Order
@@ -8,7 +8,7 @@
  * @typedef {ReturnType<typeof makeBackend>} Backend
  */
 
-/** A code by which the backend learns from WeChat who this is (`code2session`). */
+/** Gets a code by which the backend learns from WeChat who the user is (`code2session`). */
 function loginCode() {
   return new Promise((resolve, reject) => {
     wx.login({ success: ({ code }) => resolve(code), fail: ({ errMsg }) => reject(new Error(errMsg)) });
@@ -43,7 +43,7 @@ function makeBackend(base) {
 
   return {
     /**
-     * Who this is, and a fresh ticket for the longlink server.
+     * Logs in: the backend answers the user's id and a new ticket for the longlink server.
      *
      * @param {string} name what the user would like to be called
      * @returns {Promise<{ user: string, ticket: string }>}

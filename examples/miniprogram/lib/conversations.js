@@ -1,14 +1,14 @@
-/** What was said, with whom; bounded, so that a chat of weeks stays as quick as a new one. */
+/** All conversations. Their size is bounded, so that a chat of weeks stays as quick as a new one. */
 
 const MAX_MESSAGES = 200; // of one conversation
-const FORGOTTEN = 50; // past it, so many of the oldest go: a page shows the rest anew each time
-const MAX_CONVERSATIONS = 100; // the one that was silent longest goes
+const FORGOTTEN = 50; // how many of the oldest go at once beyond that, because a page then shows the rest anew
+const MAX_CONVERSATIONS = 100; // beyond that, the conversation that was silent longest goes
 
 /** The conversation with everybody. No user's id is empty. */
 const EVERYONE = '';
 
 /**
- * Never changed, only replaced: whoever has shown it sees by `===` whether it is the same.
+ * An item is never changed, only replaced, so that a page sees by `===` whether it is the same.
  *
  * @typedef {object} Item
  * @property {number} id
@@ -23,7 +23,7 @@ const EVERYONE = '';
 
 class Conversations {
   constructor() {
-    /** @type {Map<string, Conversation>} The one with the latest message is last. */
+    /** @type {Map<string, Conversation>} The conversation with the latest message is the last. */
     this.all = new Map();
     this.lastId = 0;
   }
@@ -38,7 +38,7 @@ class Conversations {
     return fresh;
   }
 
-  /** The latest first. */
+  /** All conversations, the latest first. */
   list() {
     return [...this.all.values()].reverse();
   }
@@ -54,7 +54,7 @@ class Conversations {
   }
 
   /**
-   * A message of one's own, which is being sent.
+   * Adds a message of the user, which is being sent.
    *
    * @param {string} peer
    * @param {string} text
@@ -75,7 +75,7 @@ class Conversations {
   }
 
   /**
-   * Takes a message back, to send it again.
+   * Removes a message, so that it can be sent again.
    *
    * @param {string} peer
    * @param {number} id

@@ -1,4 +1,4 @@
-/** How people, times and the connection look. */
+/** How users, times and the connection are shown. */
 
 const COLOURS = ['#07a35a', '#3a7bd5', '#8e5bd0', '#d2691e', '#c2477f', '#2a9d8f', '#b8860b'];
 
@@ -25,7 +25,7 @@ function clock(time) {
 }
 
 /**
- * A line about the connection.
+ * A line of text about the connection.
  *
  * @param {import('./session.js').Session} session
  */

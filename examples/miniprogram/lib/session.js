@@ -1,6 +1,6 @@
 /**
- * One user's stay: who they are, their link, their conversations and orders. The app has one; the
- * pages look at it and are told when something in it has changed.
+ * The session of one user: the user's name, link, conversations and orders. The app has one session;
+ * the pages read it and are told when something in it has changed.
  */
 
 const { connect } = require('../longlink/longlink.js');
@@ -8,9 +8,9 @@ const { makeBackend } = require('./backend.js');
 const { Conversations, EVERYONE } = require('./conversations.js');
 const settings = require('./settings.js');
 
-/** Whom the backend pushes as. The server stamps the sender, so no user can pretend to be it. */
+/** The backend pushes under this id. The server stamps the sender, so no user can pretend to be it. */
 const ORDERS = 'orders';
-const MAX_ORDERS = 50; // the oldest go
+const MAX_ORDERS = 50; // beyond that, the oldest go
 
 /** @typedef {import('./backend.js').Order} Order */
 
@@ -30,7 +30,7 @@ class Session {
     this.watchers = new Set();
   }
 
-  /** Connects with the present settings. Without a backend anyone may be anybody. */
+  /** Connects with the present settings. Without a backend a user may take any name. */
   async start() {
     this.stop();
     const { server, backend: base, user } = this.settings;
@@ -43,7 +43,7 @@ class Session {
     if (backend) {
       try {
         const answer = await backend.login(user);
-        if (this.backend !== backend) return; // started anew meanwhile
+        if (this.backend !== backend) return; // the session was started again meanwhile
         ({ ticket } = answer);
         this.user = answer.user;
       } catch (error) {
@@ -56,7 +56,7 @@ class Session {
     try {
       link = connect({ url: server, user: this.user, ticket, getTicket, device: 'miniprogram' });
     } catch (error) {
-      // What can never work is said at once: the settings, or what the backend gives.
+      // connect throws if the settings, or the backend's answer, can never work.
       this.complain(`无法连接：${error}`);
       return;
     }
@@ -89,7 +89,7 @@ class Session {
       this.update(message.order);
     } else {
       const text = typeof message === 'string' ? message : JSON.stringify(message);
-      // What oneself has said to all comes back, and stands there already.
+      // The user's own message to everyone comes back, and is shown already.
       if (to === undefined && from === this.user) return;
       this.conversations.received(to === undefined ? EVERYONE : from, from, text);
     }
@@ -97,7 +97,7 @@ class Session {
   }
 
   /**
-   * Says something to a user, or to everyone. What becomes of it is seen at the message.
+   * Sends a text to a user, or to everyone. The message is then marked as sent or failed.
    *
    * @param {string} peer
    * @param {string} text
@@ -130,7 +130,7 @@ class Session {
     this.conversations.read(peer);
   }
 
-  /** Users who are online, without oneself; none if there is no backend that knows. */
+  /** The other users who are online; none if there is no backend that knows. */
   async online() {
     const users = this.backend ? await this.backend.online() : [];
     return users.filter((user) => user !== this.user);
@@ -157,7 +157,7 @@ class Session {
   }
 
   /**
-   * Tells of every change, and once now; returns how to end that.
+   * Calls the watcher at every change, and once now. Returns a function that ends this.
    *
    * @param {() => void} watcher
    */
@@ -175,7 +175,7 @@ class Session {
 }
 
 /**
- * The app's one.
+ * The session of the app.
  *
  * @returns {Session}
  */

@@ -1,4 +1,4 @@
-/** Where the server and the backend are, and who this is; kept in the phone's storage. */
+/** The addresses of the server and the backend, and the user's name, in the phone's storage. */
 
 /**
  * @typedef {object} Settings
@@ -19,7 +19,7 @@ function defaults() {
 function load() {
   const kept = wx.getStorageSync(KEY);
   if (kept) return kept;
-  // A guest keeps the name that chance gave.
+  // A guest keeps the random name of the first start.
   const settings = defaults();
   save(settings);
   return settings;
@@ -31,7 +31,7 @@ function save(settings) {
 }
 
 /**
- * What is wrong with them, in words for the user; empty if nothing is.
+ * Says what is wrong with the settings, in words for the user; empty if nothing is wrong.
  *
  * @param {Settings} settings
  */

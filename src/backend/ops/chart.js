@@ -1,8 +1,8 @@
-// Lines over the last minutes, at most ten. Knows nothing of servers.
+// A chart of lines over the last minutes, at most ten. It knows nothing of servers.
 
 import { lang, t } from './words.js';
 
-const SPANS = [1, 2, 5, 10]; // minutes across: the first that shows all there is
+const SPANS = [1, 2, 5, 10]; // the width in minutes: the first that shows all values
 const MINUTE = 60_000;
 const WIDTH = 600;
 const HEIGHT = 120;
@@ -15,7 +15,7 @@ function make(name, attributes = {}, parent = null) {
   return element;
 }
 
-/** The next of 1, 2, 5, 10, … from a value up; of bytes, in powers of two. */
+/** The smallest of 1, 2, 5, 10, … that is not below a value; for bytes a power of two. */
 function ceiling(value, binary) {
   if (value <= 0) return 1;
   if (binary) return 2 ** Math.ceil(Math.log2(value));
@@ -23,7 +23,7 @@ function ceiling(value, binary) {
   return [1, 2, 5, 10].find((step) => value <= step * unit * (1 + 1e-9)) * unit;
 }
 
-/** A card with a title, the values of now, and a line for each series. */
+/** A card with a title, the present values, and a line for each series. */
 export class Chart {
   /** `{ at, values }`; a value of null is a gap. */
   #points = [];
@@ -64,7 +64,7 @@ export class Chart {
     this.plot.addEventListener('pointerleave', () => this.#point(null));
   }
 
-  /** Adds the values of a moment; what is older than the chart is wide goes. */
+  /** Adds the values of a moment, and removes values that are older than the chart is wide. */
   add(at, values) {
     this.#points.push({ at, values });
     const from = at - SPANS.at(-1) * MINUTE;
@@ -106,7 +106,7 @@ export class Chart {
     this.#say(now, x);
   }
 
-  /** Writes title and values: those of now, or of where the pointer is. */
+  /** Writes the title and the values: the present ones, or those under the pointer. */
   #say(now, x) {
     const at = this.#pointed === null ? now : now - this.minutes * MINUTE * (1 - this.#pointed);
     const near = this.#pointed === null ? this.#points.at(-1) : this.#nearest(at);

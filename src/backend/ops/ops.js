@@ -1,4 +1,4 @@
-// The ops page: asks for the numbers once a second and shows them. Who is online, and one
+// The ops page asks for the metrics once a second and shows them. The list of users online, and one
 // user's trace, are in people.js.
 
 import { Chart } from './chart.js';
@@ -8,14 +8,14 @@ import { bytes, number, otherLanguage, reasonName, seconds, span, t, translate }
 
 const PERIOD = 1_000;
 const RETRY_MOST = 5_000;
-/** A percentile is that of the last so many samples, so that it does not jump. */
+/** A percentile is computed over this many last samples, so that it does not jump. */
 const WINDOW = 10;
 
 const $ = (id) => document.getElementById(id);
 const sum = (values) => Object.values(values ?? {}).reduce((all, value) => all + value, 0);
 const gauge = (value) => (typeof value === 'number' ? value : null);
 
-/** What there is to see: the values of a moment from the statistics and those before. */
+/** The charts: each computes its values from the present statistics and earlier ones. */
 const CHARTS = [
   { title: 'people', series: ['users', 'connections'], format: number, values: (now) => [gauge(now.longlink_users), now.longlink_connections ? sum(now.longlink_connections) : null] },
   { title: 'messages', series: ['received', 'sent'], format: number, values: (now, rate) => [rate('longlink_messages_received_total'), rate('longlink_messages_sent_total')] },
@@ -25,7 +25,7 @@ const CHARTS = [
   { title: 'queues', series: ['waiting'], format: bytes, binary: true, values: (now) => [gauge(now.longlink_buffered_bytes?.output)] },
 ];
 
-/** What of the values in a histogram came since an earlier one: their percentile. */
+/** The percentile of the values that a histogram got since an earlier one. */
 function percentile(now, before, share) {
   if (!now) return null;
   const counts = now.buckets.map(({ count }, i) => count - (before?.buckets[i]?.count ?? 0));
@@ -38,7 +38,7 @@ function percentile(now, before, share) {
   return from + (to - from) * (1 + left / counts[at]);
 }
 
-/** The numbers, second by second. */
+/** Asks for the metrics, second by second. */
 class Board {
   #samples = [];
 
@@ -50,7 +50,7 @@ class Board {
     const now = { at: Date.now(), stats };
     const last = this.#samples.at(-1);
     const started = 'process_start_time_seconds';
-    // Totals of another process say nothing about these.
+    // The server was started again, so totals of the earlier process cannot be compared.
     const begun = last && (last.stats[started] === stats[started] || !(started in stats));
     if (!begun) this.#samples = [];
     const before = this.#samples[0]?.stats ?? {};
@@ -66,7 +66,7 @@ class Board {
     $('about').textContent = [location.host, up].filter(Boolean).join(' · ');
   }
 
-  /** There was no answer: a gap. */
+  /** There was no answer: the charts get a gap. */
   miss() {
     this.charts.forEach((chart, i) => chart.add(Date.now(), CHARTS[i].series.map(() => null)));
     this.#samples = [];
@@ -109,7 +109,7 @@ function enter(next, notice = '') {
   $('status').textContent = t(next);
 }
 
-/** What is to be done about an answer that is none. */
+/** Says what has to be done when the server gave no usable answer. */
 function failed({ status, message }) {
   if (status === 401) {
     $('key-note').textContent = hasKey() ? t('badKey') : '';

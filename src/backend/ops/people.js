@@ -1,4 +1,4 @@
-// Who is online, and what one of them does. What users have chosen, ids and devices, is only
+// The list of users online, and the trace of one user. Ids and devices, which users have chosen, are only
 // ever set as text.
 
 import { ask, trace } from './server.js';
@@ -11,7 +11,7 @@ const RETRACE = 2_000;
 
 const $ = (id) => document.getElementById(id);
 
-/** An element with a class and text in it. */
+/** Makes an element with a class and a text. */
 function make(tag, name, text = '') {
   const element = document.createElement(tag);
   element.className = name;
@@ -19,7 +19,7 @@ function make(tag, name, text = '') {
   return element;
 }
 
-/** The trace of one user: a socket that is opened again until it is stopped. */
+/** The trace of one user: a socket that is opened again and again until the trace is stopped. */
 class Trace {
   #socket = null;
   #timer = 0;
@@ -47,7 +47,7 @@ class Trace {
     });
     socket.addEventListener('close', () => {
       if (socket !== this.#socket) return;
-      // Told once, however often it is tried again.
+      // The loss is reported once, however often the socket is opened again.
       if (!this.#isLost) this.onevent({ event: 'lost' });
       this.#isLost = true;
       this.#timer = setTimeout(() => this.#dial(), RETRACE);
@@ -65,7 +65,7 @@ export class People {
   #hurried = 0;
   #lines = [];
 
-  /** `onfailure` is told of what the interface does not answer. */
+  /** `onfailure` is called with each request that the interface does not answer. */
   constructor(onfailure) {
     this.onfailure = onfailure;
     $('first').addEventListener('click', () => this.#turnTo(null));
@@ -89,7 +89,7 @@ export class People {
     });
   }
 
-  /** Goes on asking, until [`stop`]. */
+  /** Asks again and again, until [`stop`]. */
   begin() {
     this.#refresh();
     if (this.#user !== null && !this.#trace) this.#startTrace();
@@ -128,7 +128,7 @@ export class People {
       this.#asked(`online?limit=${PAGE}${query}`),
       this.#user === null ? null : this.#asked(`users/${encodeURIComponent(this.#user)}`),
     ]);
-    // Without an answer whoever is told begins again, when there is one.
+    // Without an answer, the owner's `onfailure` starts this again when the server answers.
     if (online === null) return;
     this.#timer = setTimeout(() => this.#refresh(), REFRESH);
     if (user?.user === this.#user) this.#showUser(user);
@@ -161,7 +161,7 @@ export class People {
     }
   }
 
-  /** Shows a user, and begins the trace. */
+  /** Shows a user, and begins the user's trace. */
   choose(user) {
     if (user === '') return;
     this.#stopTrace();
@@ -235,7 +235,7 @@ export class People {
     if (['open', 'close', 'parked', 'promoted'].includes(event.event)) this.#soon();
   }
 
-  /** The list of connections follows what the trace tells. */
+  /** Updates the list of connections with an event of the trace. */
   #soon() {
     this.#hurried ||= setTimeout(() => {
       this.#hurried = 0;
@@ -243,14 +243,14 @@ export class People {
     }, 200);
   }
 
-  /** Adds a line, with the next picture: there may be thousands a second. */
+  /** Adds a line at the next animation frame, since there may be thousands of events a second. */
   #line(item) {
     if (this.#lines.length === 0) requestAnimationFrame(() => this.#showLines());
     this.#lines.push(item);
     if (this.#lines.length > MOST_LINES) this.#lines.shift();
   }
 
-  /** Shows what has come, and stays at the end if that was in view. */
+  /** Shows the new lines, and scrolls to the end if the end was in view. */
   #showLines() {
     const log = $('log');
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -262,7 +262,7 @@ export class People {
   }
 }
 
-/** What there is to say of an event beside its name. */
+/** The details of an event, beside its name. */
 function detail(event) {
   switch (event.event) {
     case 'trace': return `${event.connections.length} ${t('connections')}`;

@@ -1,4 +1,4 @@
-// The backend's interface, as the page asks it: with the key that is kept for this tab.
+// Requests of the page to the backend's interface, with the key that is kept for this tab.
 
 const STORED = 'longlink.ops.key';
 const PATIENCE = 8_000;
@@ -7,14 +7,14 @@ let key = sessionStorage.getItem(STORED);
 
 export const hasKey = () => key !== null;
 
-/** Keeps a key, or forgets it. */
+/** Stores the key, or removes it. */
 export function setKey(value) {
   key = value;
   if (value === null) sessionStorage.removeItem(STORED);
   else sessionStorage.setItem(STORED, value);
 }
 
-/** An answer that is not 200: its status, and what the server says. 0 is no answer. */
+/** An answer that is not 200: its status, and the server's text. The status 0 means no answer. */
 export class Failed extends Error {
   constructor(status, message) {
     super(message);
@@ -22,7 +22,7 @@ export class Failed extends Error {
   }
 }
 
-/** Asks; resolves to the answer's JSON. */
+/** Sends a request, and resolves to the JSON of the answer. */
 export async function ask(path, body) {
   const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
   if (body) headers['Content-Type'] = 'application/json';
@@ -45,7 +45,7 @@ export async function ask(path, body) {
   return json;
 }
 
-/** A trace's WebSocket. A browser sends no field of its own, so the key is a subprotocol. */
+/** Opens the WebSocket of a trace. A browser cannot set a header, so the key is a subprotocol. */
 export function trace(user) {
   const url = new URL(`api/trace/${encodeURIComponent(user)}`, document.baseURI);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';

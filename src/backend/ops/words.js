@@ -1,10 +1,10 @@
-// What the page says, in both languages, and how it writes numbers.
+// The texts of the page in both languages, and the formats of its numbers.
 
 const WORDS = {
   en: {
     ops: 'ops', other: '中文', forget: 'Forget key', away: 'Server away', live: 'Live', locked: 'Key needed', starting: 'Connecting…',
     keyTitle: 'The interface asks for its key', keyHint: 'The first line of the file that --api-key-file names. It stays in this tab until you close it.',
-    key: 'API key', enter: 'Open', badKey: 'That is not the key.', oddKey: 'A key is one word of ASCII.',
+    key: 'API key', enter: 'Open', badKey: 'That is not the key.', oddKey: 'A key is one word of ASCII characters.',
     retry: 'The server does not answer. Trying again…', refused: 'The server says: ', odd: 'The server answers in a way this page does not know: HTTP ',
     up: 'up for ', people: 'Users and connections', users: 'users', connections: 'connections',
     messages: 'Messages a second', received: 'received', sent: 'sent', bytes: 'Bytes a second', in: 'in', out: 'out',
@@ -15,7 +15,7 @@ const WORDS = {
     user: 'One user', choose: 'Choose a user from the list, or look one up, to see its connections and every frame as it goes by – never what is in it.',
     quiet: 'Nothing has happened since the trace began.', log: 'Trace', start: 'Trace', stop: 'Stop trace',
     offline: 'offline', active: 'active', parked: 'parked', queued: ' queued', local: 'local', device: 'default device', groups: 'Groups: ',
-    kick: 'Kick', kickTitle: 'Close every connection of', kickHint: 'Clients are told code 4503, with which longlink.js does not come back by itself.',
+    kick: 'Kick', kickTitle: 'Close every connection of', kickHint: 'Clients get the close code 4503 and reconnect by themselves. To keep a user out, require tickets and sign none for this user.',
     reason: 'Reason, which the client sees (may be empty)', cancel: 'Cancel', kicked: ' connections closed.',
     why: {
       peer: 'closed by the client', eof: 'ended without a close', io: 'connection failed', violation: 'broke the protocol', idle: 'silent',
@@ -38,7 +38,7 @@ const WORDS = {
     user: '单个用户', choose: '从列表选择或查找一个用户，即可看到其连接与每一帧的往来，但绝不显示内容。',
     quiet: '跟踪开始后还没有动静。', log: '跟踪', start: '跟踪', stop: '停止跟踪',
     offline: '离线', active: '活动', parked: '停放', queued: ' 排队', local: '本机', device: '默认设备', groups: '群组：',
-    kick: '踢下线', kickTitle: '关闭该用户的所有连接：', kickHint: '客户端会收到 4503，longlink.js 收到后不会自动重连。',
+    kick: '踢下线', kickTitle: '关闭该用户的所有连接：', kickHint: '客户端会收到关闭码 4503，之后会自动重连。要阻止该用户，请启用票据，并且不再给该用户签发。',
     reason: '原因，客户端可见（可留空）', cancel: '取消', kicked: ' 个连接已关闭。',
     why: {
       peer: '客户端关闭', eof: '未关闭即断开', io: '连接出错', violation: '违反协议', idle: '长时间无声',
@@ -58,7 +58,7 @@ export const t = (name) => WORDS[lang][name] ?? name;
 export const reasonName = (name) => WORDS[lang].why[name] ?? name;
 export const eventName = (name) => WORDS[lang].event[name] ?? name;
 
-/** Writes the words into everything that has `data-t`, `data-t-label` or `data-t-hint`. */
+/** Writes the texts into each element that has `data-t`, `data-t-label` or `data-t-hint`. */
 export function translate() {
   document.documentElement.lang = lang === 'zh' ? 'zh-CN' : 'en';
   for (const element of document.querySelectorAll('[data-t]')) element.textContent = t(element.dataset.t);
@@ -73,14 +73,14 @@ export function otherLanguage() {
   translate();
 }
 
-/** A count or a rate: three digits, and whole below a thousand. */
+/** Formats a count or a rate: a small fraction with one digit, a large number in short form. */
 export function number(value) {
   if (value < 10 && value % 1 !== 0) return value.toFixed(1);
   if (value < 10_000) return Math.round(value).toLocaleString(lang);
   return new Intl.NumberFormat(lang, { notation: 'compact', maximumSignificantDigits: 4 }).format(value);
 }
 
-/** Bytes in powers of 1024, as the rest of longlink has them. */
+/** Formats bytes in powers of 1024, as the settings of longlink do. */
 export function bytes(value) {
   const units = ['B', 'KB', 'MB', 'GB', 'TB'];
   let at = 0;
@@ -88,14 +88,14 @@ export function bytes(value) {
   return `${at > 0 && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[at]}`;
 }
 
-/** A time that was given in seconds. */
+/** Formats a time that is given in seconds. */
 export function seconds(value) {
   if (value < 0.001) return `${Math.round(value * 1e6)} µs`;
   if (value < 1) return `${(value * 1e3).toFixed(value < 0.01 ? 1 : 0)} ms`;
   return `${value.toFixed(1)} s`;
 }
 
-/** How long something has gone on. */
+/** Formats a duration in seconds with its two largest units. */
 export function span(value) {
   const units = [[86_400, 'd'], [3_600, 'h'], [60, 'min'], [1, 's']];
   const at = units.findIndex(([unit]) => value >= unit);

@@ -3,7 +3,7 @@
 import { say, show } from './words.js';
 
 const LINES = 200;
-const NEAR_END = 48; // pixels: closer than that the log follows what is new
+const NEAR_END = 48; // pixels: if the log is scrolled closer than this to its end, it follows new messages
 
 function element(name, className, text) {
   const node = document.createElement(name);
@@ -14,7 +14,7 @@ function element(name, className, text) {
 
 const HUES = [250, 0, 300, 150, 40, 205, 335, 275];
 
-/** A square with an initial; a name has the same colour everywhere. */
+/** Draws a square with an initial. A name has the same colour everywhere. */
 export function paintAvatar(node, name) {
   let sum = 0;
   for (const char of name) sum += char.codePointAt(0);
@@ -28,14 +28,14 @@ export class Log {
   #reply;
   #atEnd = true;
   #height = 0; // pixels
-  #retold = new WeakMap(); // a line -> puts its words into the language of now
+  #retold = new WeakMap(); // a line -> the function that writes its text in the present language
 
   /** `reply(id)` is called when a sender's name is pressed. */
   constructor(node, empty, reply) {
     this.#node = node;
     this.#empty = empty;
     this.#reply = reply;
-    // A banner above it makes it smaller, which is no scrolling.
+    // A banner above the log makes the log smaller. The user has not scrolled then.
     node.addEventListener('scroll', () => {
       if (node.clientHeight !== this.#height) return;
       this.#atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < NEAR_END;
@@ -67,7 +67,7 @@ export class Log {
     this.#bubble(line, from, who, text, () => show(tag, all ? say('toAll') : ''));
   }
 
-  /** One's own; returns how to mark what became of it: `sending`, `sent` or `failed`. */
+  /** Adds a message of this user. Returns a function that marks it: `sending`, `sent` or `failed`. */
   mine({ from, to, other, text }) {
     const all = to === undefined;
     const line = element('li', `mine${all ? ' all' : ''}`);

@@ -1,4 +1,4 @@
-// The page: two phones, the picture of their connections, what to try, and the code.
+// The demo page: two phones, a strip for each connection, things to try, and the code.
 
 import { paintAvatar } from './log.js';
 import { Phone, isId } from './phone.js';
@@ -6,7 +6,7 @@ import { isChinese, otherLanguage, say, show, translate } from './words.js';
 
 const DRAW_EVERY = 100; // milliseconds: texts and countdowns
 const MOVE_EVERY = 40; // the strips
-const STILL_EVERY = 1_000; // the strips for who wants no motion
+const STILL_EVERY = 1_000; // the strips, for users who want no motion
 const GUESTS = [['carol', 'dave'], ['erin', 'frank'], ['grace', 'heidi']];
 
 const $ = (id) => document.getElementById(id);
@@ -16,14 +16,14 @@ function remembered(key) {
   try {
     return sessionStorage.getItem(`longlink.${key}`) ?? '';
   } catch {
-    return ''; // storage is off: nothing is remembered
+    return ''; // the browser's storage is off, so nothing is remembered
   }
 }
 
 function remember(key, value) {
   try {
     sessionStorage.setItem(`longlink.${key}`, value);
-  } catch { /* as above */ }
+  } catch { /* the browser's storage is off */ }
 }
 
 // --- the server ----------------------------------------------------------------------------
@@ -32,19 +32,19 @@ const page = {
   url: location.origin,
   wantsTickets: false,
 
-  /** Whether it wants tickets, as far as it answers. */
+  /** Whether the server requires tickets, if it answers. */
   async askServer() {
     try {
       const answer = await fetch('/demo/server.json');
       if (answer.ok) page.wantsTickets = (await answer.json()).tickets;
-    } catch { /* not there: the connections say so */ }
+    } catch { /* the server is away, which the connections show */ }
     writeCode();
     return page.wantsTickets;
   },
 
   other: (phone) => seats.find((seat) => seat.phone !== phone).phone,
 
-  /** Whether somebody of this page is meant, and not there. */
+  /** Whether an id belongs to a phone of this page that is not connected. */
   isAway(id) {
     const phones = seats.map(({ phone }) => phone).filter(({ user }) => user === id);
     return phones.length > 0 && phones.every(({ state }) => state !== 'open');
@@ -97,7 +97,7 @@ function look(seat) {
   draw();
 }
 
-const queued = new Set(); // seats with something that waits because of a cut
+const queued = new Set(); // phones with messages that wait because their network is cut
 
 const events = {
   named(seat, before) {
@@ -151,7 +151,7 @@ function writeCode() {
   ].join('\n'));
 }
 
-/** What names the two. */
+/** The URL fragment that names the two users. */
 function tell() {
   const [me, you] = seats.map(({ phone }) => phone.user);
   for (const [step, word] of [['send', 'stepSend'], ['cut', 'stepCut'], ['back', 'stepBack']]) {
@@ -205,7 +205,7 @@ $('lang').onclick = () => {
   speak();
 };
 $('toCode').onclick = (event) => {
-  event.preventDefault(); // what is behind the # names the two
+  event.preventDefault(); // the part of the URL behind the # names the two users
   $('code').scrollIntoView();
   $('code').focus({ preventScroll: true });
 };

@@ -1,14 +1,14 @@
 // One person's network, which can be cut: the sockets that are made through it hear nothing any
 // more, and new ones do not open, as on a phone that has lost its signal.
 
-const FAILS_AFTER = 400; // milliseconds; an attempt without a network
+const FAILS_AFTER = 400; // milliseconds until an attempt without a network fails
 
-/** Tells `watcher.sent(data)` and `watcher.received(data)` of all that passes. */
+/** Calls `watcher.sent(data)` and `watcher.received(data)` for each frame. */
 export function makeNetwork(watcher) {
   const live = new Set();
   let cut = false;
 
-  /** What `longlink.js` uses of a browser's socket. */
+  /** The part of a browser's socket that `longlink.js` uses. */
   class Socket {
     onopen = null;
     onmessage = null;

@@ -1,5 +1,5 @@
-// One person's phone: who they are, their connection, what they say and hear. It knows nothing of
-// the other phones but what `page` tells it.
+// One person's phone: the user, the connection, and the messages. It knows nothing of
+// the other phones except what `page` tells it.
 
 import { connect } from '/longlink.mjs';
 import { Log, paintAvatar } from './log.js';
@@ -9,7 +9,7 @@ import { say, show, translate } from './words.js';
 
 const ID_BYTES = 128; // the server's limit
 const FIRST_PING = 500; // milliseconds after the opening, when the page is drawn
-const ECHOES = 100; // own messages that are on their way back; more are shown twice
+const ECHOES = 100; // own messages that the server will send back; beyond these, a message is shown twice
 
 /** Whether the server takes this id, and a browser's URL can carry it (`.` and `..` vanish). */
 export function isId(id) {
@@ -17,7 +17,7 @@ export function isId(id) {
     && new TextEncoder().encode(id).length <= ID_BYTES;
 }
 
-/** The field's id if it is one; else tells the user what is wrong with it. */
+/** Returns the id in the field if it is valid; otherwise tells the user what is wrong with it. */
 function idIn(field) {
   const id = field.value.trim();
   field.setCustomValidity(isId(id) ? '' : say('badId'));
@@ -39,9 +39,9 @@ export class Phone {
   #link = null;
   #network;
   #pause = 0; // how long the present one is, in milliseconds
-  #echoes = []; // what comes back to its sender, and stands there already
+  #echoes = []; // messages that will come back to their sender, and are shown already
   #explain = 'anyId';
-  #suggestion = null; // a function that words it
+  #suggestion = null; // a function that returns its text
 
   /**
    * `page` has the server's `url`, `wantsTickets`, `askServer()`, `other(phone)`, `isAway(id)` and
@@ -93,7 +93,7 @@ export class Phone {
     try {
       link = connect({ url, user, device, ticket: ticket || undefined, WebSocket: Socket });
     } catch {
-      // No server can take such a name, or such a ticket.
+      // No server accepts such a name, or such a ticket.
       return this.#open(ticket ? 'refused' : 'anyId');
     }
     link.on('state', (status) => link === this.#link && this.#changed(status));
@@ -132,7 +132,7 @@ export class Phone {
     this.draw();
   }
 
-  /** A platform tells of its network; the client does then what `retry` does. */
+  /** Restores the network. A platform reports that, and the client then does what `retry` does. */
   #restore() {
     this.#network.restore();
     this.#link?.retry();
@@ -225,14 +225,14 @@ export class Phone {
     this.#find('.message').focus();
   }
 
-  /** The one whom this phone writes to has another name now. */
+  /** The user to whom this phone writes has another name now. */
   retarget(before, now) {
     const field = this.#find('.to');
     if (field.value === before) field.value = now;
     this.#suggest();
   }
 
-  /** Stands in the field until something else is typed; `word()` says it in the language of now. */
+  /** Puts a text into the field until the user types another; `word()` returns it in the present language. */
   suggest(word) {
     this.#suggestion = word;
     this.#suggest();
@@ -302,7 +302,7 @@ export class Phone {
     this.draw();
   }
 
-  /** What changes with time; a few times a second. */
+  /** Shows what changes with time. It is called a few times a second. */
   draw() {
     const { state } = this;
     const status = this.#link?.status;

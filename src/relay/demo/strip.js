@@ -1,8 +1,8 @@
-// The moving picture of one connection: a line that is whole while it is open, with a beat for
+// The strip is a moving picture of one connection: an unbroken line while it is open, with a peak for
 // each heartbeat, as high as the round trip was long, and a dot for each message.
 
 const WINDOW = 30_000; // milliseconds from edge to edge
-const MARKS = 400; // the oldest go; a flood needs no more dots than there are pixels
+const MARKS = 400; // beyond these the oldest are removed; more dots than pixels are of no use
 const SPANS = 200;
 const PONG = '{"type":"pong"}';
 
@@ -61,7 +61,7 @@ export class Strip {
     const colour = (name) => style.getPropertyValue(`--${name}`);
     const pen = canvas.getContext('2d');
     const now = Date.now();
-    const edge = width - 6; // now; the last pixels belong to the dot
+    const edge = width - 6; // the present moment; the last pixels belong to the dot
     const x = (at) => edge - ((now - at) / WINDOW) * edge;
     const middle = Math.round(height * 0.62) + 0.5;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
@@ -118,7 +118,7 @@ export class Strip {
   }
 }
 
-/** As a heart's on a monitor; a hundred times the round trip is twice as high. */
+/** Draws a peak like that of a heart on a monitor; its height grows with the logarithm of the round trip. */
 function beat(pen, { at, value }, x, middle) {
   const centre = x(at);
   const high = Math.min(middle - 3, 9 + 6 * Math.log10(1 + value));

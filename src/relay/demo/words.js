@@ -1,4 +1,4 @@
-// What the page says, in English and Chinese, and which of the two.
+// The texts of the page in English and Chinese, and the choice between the two.
 
 const WORDS = {
   headline: ['Mini-programs that stay connected', '让小程序一直在线'],
@@ -11,9 +11,9 @@ const WORDS = {
     '消息双向即时到达，断线自动重连。这里有两个人在线。',
   ],
   try: ['Try it', '试一试'],
-  stepSend: ['Press Send for {0}: {1} has it at once.', '替 {0} 点“发送”：{1} 马上收到。'],
-  stepCut: ['Cut {0}’s network, and write on: it waits.', '断开 {0} 的网络，接着写：消息先留着。'],
-  stepBack: ['Restore it: what waited arrives, in order.', '恢复网络：留着的消息按顺序送到。'],
+  stepSend: ['Press Send for {0}: {1} gets the message at once.', '替 {0} 点“发送”：{1} 马上收到。'],
+  stepCut: ['Cut {0}’s network, and write another message: it waits.', '断开 {0} 的网络，接着写：消息先留着。'],
+  stepBack: ['Restore the network: the messages that waited arrive in order.', '恢复网络：留着的消息按顺序送到。'],
   done: ['done', '已完成'],
   toCode: ['This is all your mini-program needs', '你的小程序只要这几行'],
   invite: ['Open two more people', '再开两个人'],
@@ -47,11 +47,11 @@ const WORDS = {
   ],
   anyId: ['Any name you like: this server asks for no proof.', '随便起一个：这台服务器不要求证明身份。'],
   needed: [
-    'This server lets nobody in without a ticket. Your backend signs them; by hand it is:',
+    'This server lets nobody in without a ticket. Your backend signs tickets; this command signs one by hand:',
     '没有票据，这台服务器不让进。票据由你的后端签发，手工签发是：',
   ],
   refused: [
-    'The server did not take the ticket: it has expired, or is for somebody else. A new one:',
+    'The server did not take the ticket: it has expired, or is for another user. This command signs a new one:',
     '服务器没有接受票据：过期了，或者是别人的。重新签发：',
   ],
 
@@ -79,12 +79,12 @@ const WORDS = {
   saidOff: ['Disconnected', '已断开'],
   saidOdd: ['Not a frame: {0}', '不是一帧：{0}'],
   saidAway: [
-    '{0} is not connected. The server keeps nothing: this one is lost.',
+    '{0} is not connected. The server stores no messages: this one is lost.',
     '{0} 不在线。服务器不存消息：这条丢了。',
   ],
 
   saidAll: [
-    'With tickets the server passes it on only if yours says “broadcast”.',
+    'With tickets the server sends a message to everyone only if your ticket says “broadcast”.',
     '要票据的服务器，只有票据允许群发（broadcast）才会转发。',
   ],
 
@@ -114,7 +114,7 @@ function stored() {
   try {
     return localStorage.getItem(KEY);
   } catch {
-    return null; // storage is off: nothing is remembered
+    return null; // the browser's storage is off, so nothing is remembered
   }
 }
 
@@ -126,18 +126,18 @@ export function otherLanguage() {
   language = isChinese() ? 'en' : 'zh';
   try {
     localStorage.setItem(KEY, language);
-  } catch { /* as above */ }
+  } catch { /* the browser's storage is off */ }
 }
 
 export const say = (key, ...args) =>
   WORDS[key][isChinese() ? 1 : 0].replace(/\{(\d)\}/g, (_, n) => args[n]);
 
-/** Changes a text only if it is another: what reads the page aloud hears of changes alone. */
+/** Changes a text only if it differs, because a screen reader reads each change aloud. */
 export function show(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Everything below `root` that is marked with a word. */
+/** Writes the texts into each element below `root` that has one. */
 export function translate(root) {
   for (const node of root.querySelectorAll('[data-t]')) show(node, say(node.dataset.t));
   for (const node of root.querySelectorAll('[data-t-label]')) node.ariaLabel = say(node.dataset.tLabel);

@@ -3,7 +3,7 @@ const { current } = require('../../lib/session.js');
 
 const SECOND = 1000;
 
-/** A line about the connection, kept true for as long as it is on the screen. */
+/** A line about the connection, which is updated for as long as it is on the screen. */
 Component({
   data: { state: 'closed', text: '' },
 
@@ -35,7 +35,7 @@ Component({
         if (state !== this.data.state || text !== this.data.text) this.setData({ state, text });
       };
       const off = session.watch(refresh);
-      const ticks = setInterval(refresh, SECOND); // it counts down to the next attempt
+      const ticks = setInterval(refresh, SECOND); // the line counts down to the next attempt
       this.stop = () => {
         off();
         clearInterval(ticks);
@@ -48,7 +48,7 @@ Component({
       this.stop = null;
     },
 
-    /** Not later: now. */
+    /** Connects now instead of later. */
     retry() {
       const session = current();
       if (session.link) session.link.retry();

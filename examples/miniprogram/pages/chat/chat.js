@@ -2,7 +2,7 @@ const { EVERYONE } = require('../../lib/conversations.js');
 const { avatar, clock } = require('../../lib/looks.js');
 const { current } = require('../../lib/session.js');
 
-const PAUSE = 300000; // after which a message shows its time
+const PAUSE = 300000; // milliseconds; a message after such a pause shows its time
 
 /** @typedef {import('../../lib/conversations.js').Item} Item */
 
@@ -22,14 +22,14 @@ Page({
     isGroup: false,
     /** @type {any[]} */
     items: [],
-    /** The element to scroll to. */
+    /** The id of the element to scroll to. */
     last: '',
     draft: '',
     hasNew: false,
   },
 
   peer: '',
-  /** What is on the screen. @type {Item[]} */
+  /** The items that are on the screen. @type {Item[]} */
   shown: [],
   atEnd: true,
   /** @type {null | (() => void)} */
@@ -56,7 +56,7 @@ Page({
     this.onHide();
   },
 
-  /** Hands over only what is different: a chat of 200 messages is not sent anew for each. */
+  /** Gives setData only the items that changed, not all 200 messages for each new one. */
   refresh() {
     const { conversations, user } = current();
     const { items } = conversations.with(this.peer);
@@ -100,7 +100,7 @@ Page({
   },
 
   /**
-   * Who reads older messages is not torn away from them.
+   * Remembers whether the user reads older messages, so that the page does not scroll then.
    *
    * @param {WechatMiniprogram.ScrollViewScroll} event
    */

@@ -12,7 +12,7 @@ Page({
     hasBackend: false,
     /** Conversations, the latest first; the one with everybody is always there. @type {any[]} */
     rows: [],
-    /** Who else is online, as the backend says. @type {any[]} */
+    /** The other users who are online, as the backend says. @type {any[]} */
     online: [],
     problem: '',
     peer: '',
