@@ -1,4 +1,5 @@
-//! Listeners: binding them, and what an accepted socket becomes.
+//! Listening sockets: how they are bound, which socket options they set (an accepted socket inherits
+//! them), and what an accepted socket becomes.
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,5 @@
-//! Plain HTTP: the demo page, the client for pages of one's own, and the
-//! health check.
+//! Plain HTTP for everybody: the demo page, the files of the client, and the health check. A new page
+//! or file that anybody may load belongs here; pages for operators are in `backend/ops`.
 
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
