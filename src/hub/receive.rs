@@ -223,9 +223,12 @@ impl Context {
         let mut at = 0;
         while at < bytes.len() {
             let Some(record) = self.resolve(conn) else { return Rest::default() };
-            // Requests that came together are answered together, up to a bound.
+            // Requests that came together are answered together, up to a bound, and in their
+            // order: behind one that is answered later the next ones wait.
             let answers = record.flags.has(Flags::ANSWERING)
-                && (record.out.len() >= ANSWERS || record.flags.has(Flags::BLOCKED));
+                && (record.out.len() >= ANSWERS
+                    || record.flags.has(Flags::BLOCKED)
+                    || self.is_awaited(conn.index));
             if answers || record.flags.has(Flags::PAUSED) {
                 break;
             }
