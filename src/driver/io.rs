@@ -27,6 +27,9 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         if work > 0 {
             self.hub.spend(work);
         }
+        if let Some(held) = socket.held() {
+            self.hub.note_transport(conn, held);
+        }
         match read {
             Ok(0) => self.hub.input_ended(conn),
             Ok(length) => {
@@ -106,6 +109,11 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// Does for a socket what follows from a write.
     #[inline]
     fn wrote(&mut self, conn: ConnId, wrote: Wrote) {
+        if let Some(Some(socket)) = self.sockets.get(conn.index())
+            && let Some(held) = socket.held()
+        {
+            self.hub.note_transport(conn, held);
+        }
         match wrote {
             Wrote::Done => {}
             Wrote::ShutdownWrite => self.shutdown_write(conn),

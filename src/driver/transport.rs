@@ -60,6 +60,17 @@ pub trait Transport: Read + Write + Source {
     fn wants_write(&self) -> bool {
         false
     }
+
+    /// How many bytes of memory it holds of what has arrived and cannot be read yet, and of what
+    /// was written and the system has not taken yet; `None` for a stream that never holds
+    /// anything. They are a part of [`Context::buffered`], which
+    /// [`Config::max_buffered`] limits.
+    ///
+    /// [`Context::buffered`]: crate::Context::buffered
+    /// [`Config::max_buffered`]: crate::Config::max_buffered
+    fn held(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Something that accepts connections.

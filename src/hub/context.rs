@@ -101,6 +101,9 @@ pub struct Context {
     pub(super) pressed: u32,
     /// Bytes of partial messages and unparsed input.
     pub(super) inbound_bytes: usize,
+    /// Bytes that transports hold, of each connection and of all.
+    pub(super) transports: column::Column<u32>,
+    pub(super) transport_bytes: usize,
     pub(super) draining: bool,
     /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
     pub(super) drained_by: u64,
@@ -165,6 +168,8 @@ impl Context {
             work: config.work_per_turn.div_ceil(2),
             pressed: 0,
             inbound_bytes: 0,
+            transports: column::Column::default(),
+            transport_bytes: 0,
             draining: false,
             drained_by: u64::MAX,
             stats: Stats::default(),
@@ -241,10 +246,16 @@ impl Context {
         self.inbound_bytes
     }
 
-    /// Bytes in all queues and partial messages, shared encodings once: what
+    /// Bytes that [transports hold](crate::run::Transport::held), such as parts of TLS records, a part
+    /// of [`Context::buffered`].
+    pub fn buffered_by_transports(&self) -> usize {
+        self.transport_bytes
+    }
+
+    /// Bytes in all queues, partial messages and transports, shared encodings once: what
     /// `max_buffered` limits.
     pub fn buffered(&self) -> usize {
-        self.arena.held() + self.inbound_bytes
+        self.arena.held() + self.inbound_bytes + self.transport_bytes
     }
 
     /// The user of a connection, empty for an anonymous one. Also answers

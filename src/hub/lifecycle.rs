@@ -350,6 +350,7 @@ impl Context {
         }
         self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
+        self.drop_transport(index);
         self.unbind(index);
         self.wheel.disarm(index);
         let conn = &mut self.conns[index as usize];

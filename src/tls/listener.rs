@@ -121,8 +121,18 @@ impl Transport for TlsSocket {
     }
 
     #[inline]
+    fn work(&self) -> u32 {
+        either!(self, stream => stream.work())
+    }
+
+    #[inline]
     fn wants_write(&self) -> bool {
         either!(self, stream => stream.wants_write())
+    }
+
+    #[inline]
+    fn held(&self) -> Option<usize> {
+        either!(self, stream => stream.held())
     }
 }
 

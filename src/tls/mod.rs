@@ -13,6 +13,7 @@ mod chain;
 mod listener;
 mod room;
 mod stream;
+mod unsent;
 
 pub use acceptor::TlsAcceptor;
 pub use certificate::{Certificate, CertificateError};

@@ -26,6 +26,7 @@ use crate::wire::http::date::Date;
 use crate::wire::http::response::Response;
 
 use super::room::{Refused, append};
+use super::unsent::Unsent;
 
 /// Ciphertext that is read at once. Not less than the driver's buffer, which
 /// bounds it too.
@@ -82,7 +83,7 @@ pub struct TlsStream {
     /// Ciphertext of a record that has not wholly arrived.
     unread: Vec<u8>,
     /// Ciphertext that is still to be sent.
-    unsent: Vec<u8>,
+    unsent: Unsent,
     /// How much plaintext `unsent` stands for that was not reported as written.
     unreported: usize,
     /// The socket did not take all of `unsent`.
@@ -113,7 +114,7 @@ impl TlsStream {
             session,
             scratch,
             unread: Vec::new(),
-            unsent: Vec::new(),
+            unsent: Unsent::default(),
             unreported: 0,
             blocked: false,
             proxied,
@@ -151,9 +152,7 @@ impl TlsStream {
         match result {
             // An answer is likely to follow what was read, and takes along what
             // the session has to say.
-            Ok(1..) if !self.blocked && self.end.is_none() => {
-                self.unsent.extend_from_slice(output);
-            }
+            Ok(1..) if !self.blocked && self.end.is_none() && self.unsent.keep(output) => {}
             // What was read is handed out, also when nothing can be sent any more.
             Ok(1..) => drop(self.send(output)),
             _ => self.send(output)?,
@@ -242,6 +241,7 @@ impl TlsStream {
             return Err("a handshake message is too long");
         } else {
             self.unread.clear();
+            self.unread.reserve_exact(rest.len());
             self.unread.extend_from_slice(rest);
         }
         Ok(())
@@ -292,35 +292,18 @@ impl TlsStream {
     }
 
     /// Sends `bytes` after what is still to be sent, and keeps what the socket
-    /// does not take.
+    /// does not take. A peer that has more waiting than may wait is ended: what it was to
+    /// be told is lost, and the records after that would make no sense.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.unsent.is_empty() {
-            let sent = self.offer(bytes)?;
-            self.unsent.extend_from_slice(&bytes[sent..]);
-        } else {
-            self.unsent.extend_from_slice(bytes);
-            let sent = self.offer(&self.unsent)?;
-            self.unsent.drain(..sent);
-        }
+        let sent = self.unsent.send(bytes, |bytes| offer(&self.tcp, bytes));
         self.blocked = !self.unsent.is_empty();
-        if !self.blocked {
-            self.unsent = Vec::new();
+        if let Err(error) = &sent
+            && error.kind() == ErrorKind::QuotaExceeded
+        {
+            log::debug!("TLS with {}: it does not read", Address(&self.tcp));
+            (self.end, self.more) = (Some(End::Failed), true);
         }
-        Ok(())
-    }
-
-    fn offer(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            let send = || Ok(net::send(&self.tcp, bytes, SendFlags::NOSIGNAL)?);
-            match self.tcp.try_io(send) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                sent => return sent,
-            }
-        }
+        sent
     }
 
     /// Sends what is still to be sent, if the socket takes it.
@@ -438,6 +421,10 @@ impl Transport for TlsStream {
     fn wants_write(&self) -> bool {
         self.blocked
     }
+
+    fn held(&self) -> Option<usize> {
+        Some(self.unread.capacity() + self.unsent.held())
+    }
 }
 
 /// Always for writing too: a handshake may block, and nobody else knows.
@@ -468,6 +455,20 @@ impl Drop for TlsStream {
 impl fmt::Debug for TlsStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsStream").field("tcp", &self.tcp).finish_non_exhaustive()
+    }
+}
+
+/// Sends what a socket takes of `bytes`; 0 when it takes nothing for now.
+fn offer(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    loop {
+        match tcp.try_io(|| Ok(net::send(tcp, bytes, SendFlags::NOSIGNAL)?)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
     }
 }
 
