@@ -95,20 +95,25 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// Which bytes a token may have (RFC 9110, section 5.6.2).
-const TOKEN: [bool; 256] = {
+static TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
+/// Which bytes a host's name may have beside percent escapes (RFC 3986, section 3.2.2).
+static NAME: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+,;=");
+
+/// Which bytes are letters, digits, or one of these.
+const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
     let (mut table, mut at) = ([false; 256], 0);
     while at < 256 {
         table[at] = (at as u8).is_ascii_alphanumeric();
         at += 1;
     }
-    let others = b"!#$%&'*+-.^_`|~";
     at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 /// Whether a token may have this byte.
 pub fn is_token_byte(byte: u8) -> bool {
@@ -121,9 +126,16 @@ pub fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// Decimal digits alone: no sign, no white space, nothing that does not fit.
-pub fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+pub fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
+    let mut value = 0u64;
+    for byte in digits {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(digit)?;
+    }
+    T::try_from(value).ok().filter(|_| !digits.is_empty())
 }
 
 /// What is left of a value that is read from its beginning.
@@ -251,11 +263,12 @@ pub fn is_protocol(element: &[u8]) -> bool {
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), empty when none follows;
 /// `None` for another scheme. Schemes have no letter case (RFC 9110, section 11.1).
 pub fn bearer(value: &[u8]) -> Option<&str> {
-    let mut rest = Cursor(value);
-    let scheme = rest.token()?;
-    let ends = matches!(rest.0.first(), None | Some(b' '));
-    let is_bearer = ends && scheme.eq_ignore_ascii_case(b"Bearer");
-    std::str::from_utf8(trim(rest.0)).ok().filter(|_| is_bearer)
+    let (scheme, rest) = value.split_at_checked(6)?;
+    // What follows is no part of the scheme's name.
+    if !scheme.eq_ignore_ascii_case(b"Bearer") || !matches!(rest.first(), None | Some(b' ')) {
+        return None;
+    }
+    std::str::from_utf8(trim(rest)).ok()
 }
 
 /// Host and port, as in `Host` or in a URL, without a user.
@@ -307,7 +320,6 @@ pub fn is_same_host(one: &str, other: &str) -> bool {
 /// A host's name (RFC 3986, section 3.2.2): unreserved characters, those that separate within a
 /// part, and percent escapes.
 fn is_name(bytes: &[u8]) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
     let mut rest = bytes;
     loop {
         match rest {
@@ -317,7 +329,7 @@ fn is_name(bytes: &[u8]) -> bool {
             {
                 rest = after;
             }
-            [byte, after @ ..] if plain(*byte) => rest = after,
+            [byte, after @ ..] if NAME[usize::from(*byte)] => rest = after,
             _ => return false,
         }
     }

@@ -57,7 +57,7 @@ pub struct Request<'a> {
     query: &'a str,
     http10: bool,
     fields: &'a [httparse::Header<'a>],
-    essentials: Essentials<'a>,
+    essentials: &'a Essentials<'a>,
     /// Whom the request is for: the host of a target that is a whole URL, else `Host`.
     authority: Option<Authority<'a>>,
     pub(crate) upgrade: UpgradeState<'a>,
@@ -97,7 +97,7 @@ pub fn parse<T>(head: &[u8], then: impl FnOnce(&Request<'_>) -> T) -> Result<T, 
         query,
         http10,
         fields,
-        essentials,
+        essentials: &essentials,
         authority,
         upgrade,
         framing,
@@ -212,7 +212,7 @@ impl<'a> Request<'a> {
     /// Whether the connection may stay open after the answer (RFC 9112, section 9.3): not
     /// when the body was not read, since the next request begins behind it.
     pub(crate) fn keep_alive(&self) -> bool {
-        let Essentials { close, keep_alive, .. } = self.essentials;
+        let Essentials { close, keep_alive, .. } = *self.essentials;
         self.body.is_some() && !close && (!self.http10 || keep_alive)
     }
 }
