@@ -77,7 +77,7 @@ impl Handler for App {
             Message::Text("close") => {
                 cx.close(conn, 4000, "asked for");
                 assert!(!cx.send(conn, "too late"), "only the last word may still be sent");
-                assert_eq!(cx.broadcast("to everyone else"), cx.phases().open as usize);
+                assert_eq!(cx.broadcast("to everyone else"), cx.phases().open);
             }
             Message::Text("abort") => cx.abort(conn),
             _ => {}
