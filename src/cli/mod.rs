@@ -7,6 +7,8 @@
 mod args;
 mod client;
 mod commands;
+#[cfg(feature = "tls")]
+mod files;
 mod refusal;
 mod service;
 mod settings;

@@ -54,7 +54,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Has a socket read next turn though no event will say so.
+    /// Queues a socket to be read in the next turn, since no event will ask for it.
     pub(super) fn queue_read(&mut self, index: u32) {
         if let Some(marks) = self.marks.get_mut(index as usize)
             && !marks.has(Marks::QUEUED)
@@ -106,7 +106,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Does for a socket what follows from a write.
+    /// Asks for events of writability or stops asking, depending on what a write returned.
     #[inline]
     fn wrote(&mut self, conn: ConnId, wrote: Wrote) {
         if let Some(Some(socket)) = self.sockets.get(conn.index())
@@ -139,11 +139,11 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Also when it is registered for writing already: registering anew
-    /// reports a socket that has become writable in between.
+    /// Registers a socket for writing, even if it is registered for that already: registering it
+    /// again reports a socket that has become writable in the meantime.
     fn register(&mut self, conn: ConnId, writing: bool) {
         let Some(Some(socket)) = self.sockets.get_mut(conn.index()) else { return };
-        let token = Token(self.base + self.door_tokens + conn.index());
+        let token = Token(self.base + self.listener_tokens + conn.index());
         let interest =
             if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         self.marks[conn.index()].set(Marks::WRITING, writing);

@@ -17,26 +17,27 @@ pub struct CertificateChain<'a> {
     parsed: Vec<EndEntityCert<'a>>,
 }
 
-/// What a chain leads to.
+/// Where a chain of certificates ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// To a root that browsers know.
+    /// The chain leads to a root that browsers know.
     Public,
-    /// To one of the further roots that were given.
+    /// The chain leads to one of the additional roots that were given.
     Private,
-    /// Only to a root that is in the chain itself.
+    /// The chain leads only to a root that is in the chain itself.
     Brought,
-    /// The server has signed for itself.
+    /// The server's certificate is signed with its own key.
     SelfSigned,
-    /// Nowhere: the certificate of the server's issuer is not there.
+    /// The chain leads nowhere: the certificate of the server's issuer is missing.
     Incomplete,
-    /// Beyond the issuer's certificate to one that is neither there nor known.
+    /// The chain leads beyond the issuer's certificate to one that is neither in it nor known.
     Unknown,
-    /// A certificate on the way, the server's own or an issuer's, is no longer,
-    /// or not yet, valid.
+    /// A certificate of the chain, the server's own or an issuer's, has expired or is not valid
+    /// yet.
     NotNow,
-    /// Something else is wrong with it: a signature, or what it may be used for.
+    /// Something else is wrong with the chain, such as a signature, or the use that a certificate
+    /// allows.
     Unusable,
 }
 
@@ -106,7 +107,7 @@ impl<'a> CertificateChain<'a> {
                 Err(webpki::Error::CertNotValidYet { not_before, .. }),
                 Err(webpki::Error::CertExpired { not_after, .. }),
             ) => Some((time(not_before)?, time(not_after)?)),
-            // Since the beginning of time.
+            // The certificate is valid from before 1970 on.
             (_, Err(webpki::Error::CertExpired { not_after, .. })) => {
                 Some((UNIX_EPOCH, time(not_after)?))
             }

@@ -24,8 +24,7 @@ pub struct TlsListener {
 }
 
 impl Listener {
-    /// Has it speak TLS, if it is a TCP listener: what comes over a Unix socket
-    /// stays plain.
+    /// Makes a TCP listener speak TLS. A Unix listener stays plain.
     pub fn with_tls(self, acceptor: &TlsAcceptor) -> TlsListener {
         let acceptor = self.tcp_addr().map(|_| acceptor.for_listener());
         TlsListener { listener: self, acceptor }
@@ -33,7 +32,7 @@ impl Listener {
 }
 
 impl TlsListener {
-    /// Whether the connections it accepts speak TLS.
+    /// Whether the connections that the listener accepts speak TLS.
     pub fn is_tls(&self) -> bool {
         self.acceptor.is_some()
     }
@@ -87,13 +86,13 @@ impl Listen for TlsListener {
 
 source!(TlsListener, self => self.listener);
 
-/// What a [`TlsListener`] accepts.
+/// A connection's socket that a [`TlsListener`] has accepted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsSocket {
-    /// Not encrypted.
+    /// The connection is not encrypted.
     Plain(Socket),
-    /// In TLS over TCP.
+    /// The connection is TLS over TCP.
     Tls(Box<TlsStream>),
 }
 

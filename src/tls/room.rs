@@ -6,7 +6,7 @@ use rustls::unbuffered::{EncodeError, EncryptError};
 
 /// Why rustls has not written into a buffer.
 pub enum Refused {
-    /// It needs so much room.
+    /// The output needs so many bytes of room.
     Short(usize),
     Exhausted,
 }

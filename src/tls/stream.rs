@@ -28,8 +28,8 @@ use crate::wire::http::response::Response;
 use super::room::{Refused, append};
 use super::unsent::Unsent;
 
-/// Ciphertext that is read at once. Not less than the driver's buffer, which
-/// bounds it too.
+/// How many bytes of ciphertext one call reads at most. It is not less than the size of the
+/// driver's buffer, which limits the read too.
 const INPUT: usize = 64 * 1024;
 /// The longest record with its header (RFC 5246, section 6.2.3).
 const MAX_RECORD: usize = 5 + (1 << 14) + 2_048;
@@ -39,14 +39,14 @@ const MAX_HANDSHAKE: usize = 8 * 1024;
 /// The most plaintext in one record (RFC 8446, section 5.1). It is also the
 /// most that is encrypted before the socket has taken what was.
 const MAX_PLAINTEXT: usize = 1 << 14;
-/// Reads of one call that bring nothing but handshake.
+/// How often one call reads again while it gets nothing but handshake messages.
 const READS: usize = 4;
 
 /// What a flight of a handshake is in the turn's work: signing and agreeing on keys take as
 /// long as some hundred messages, and resuming a session as long as some ten.
 const FLIGHT: u32 = 64;
 
-/// What a client is told that speaks plain HTTP to this port.
+/// The answer to a client that speaks plain HTTP to this port.
 const NOT_TLS: &str = "this port speaks TLS: https or wss";
 
 /// The buffers that only the connection needs which is read or written now.
@@ -71,7 +71,7 @@ impl Default for Scratch {
 enum End {
     /// The peer has said that nothing more comes.
     Notified,
-    /// It has broken the protocol, and was told so.
+    /// The peer has broken the protocol, and an alert has told it so.
     Failed,
 }
 
@@ -86,11 +86,11 @@ pub struct TlsStream {
     unsent: Unsent,
     /// How much plaintext `unsent` stands for that was not reported as written.
     unreported: usize,
-    /// The socket did not take all of `unsent`.
+    /// Whether the socket has refused a part of `unsent`.
     blocked: bool,
-    /// A PROXY header may come before the handshake.
+    /// Whether a PROXY header may come before the handshake.
     proxied: bool,
-    /// More can be read though no event will say so.
+    /// Whether more can be read although no event will say so.
     more: bool,
     /// Records that the last read has opened, and steps of a handshake it has taken.
     work: u32,
@@ -318,7 +318,7 @@ impl TlsStream {
     }
 }
 
-/// What is encrypted.
+/// What a record carries.
 #[derive(Clone, Copy)]
 enum Content<'a> {
     Data(&'a [u8]),
@@ -427,7 +427,8 @@ impl Transport for TlsStream {
     }
 }
 
-/// Always for writing too: a handshake may block, and nobody else knows.
+/// A TLS stream is always registered for writing too: its handshake may block, and only the stream
+/// itself knows.
 impl Source for TlsStream {
     fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
         self.tcp.register(registry, token, Interest::READABLE | Interest::WRITABLE)
@@ -443,7 +444,7 @@ impl Source for TlsStream {
 }
 
 impl Drop for TlsStream {
-    /// Whoever goes says so, or the peer could not tell it from a cut line.
+    /// Sends `close_notify`: without it the peer could not tell this end from a cut connection.
     fn drop(&mut self) {
         let says = !self.closing && !self.blocked && self.end != Some(End::Failed);
         if says && !self.session.is_handshaking() {

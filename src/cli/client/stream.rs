@@ -16,19 +16,20 @@ use rustls::{ClientConnection, StreamOwned};
 pub struct Timed {
     tcp: TcpStream,
     until: Instant,
-    /// There was a read after the deadline.
+    /// Whether there was a read after the deadline.
     was_late: bool,
 }
 
 impl Timed {
-    /// Connects, and gives what follows as much time again.
+    /// Connects within `timeout`, and sets the deadline of what follows to the same time from then
+    /// on.
     pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(&address, timeout)?;
         tcp.set_nodelay(true)?;
         Ok(Timed { tcp, until: Instant::now() + timeout, was_late: false })
     }
 
-    /// When everything fails from now on.
+    /// Sets the time from which on every read and write fails.
     pub fn set_deadline(&mut self, until: Instant) {
         self.was_late &= self.until == until;
         self.until = until;
@@ -83,8 +84,8 @@ impl Write for Timed {
     }
 }
 
-/// What a blocking socket says when its time is over has a kind of its own;
-/// `None` if a signal came between.
+/// Turns the error of a blocking socket whose time is over into `TimedOut`. `None` if a signal has
+/// interrupted the call.
 fn settled(done: io::Result<usize>) -> Option<io::Result<usize>> {
     match done {
         Err(error) if error.kind() == ErrorKind::Interrupted => None,
@@ -103,7 +104,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The same of what is below.
+    /// Sets the deadline of the socket below.
     pub fn set_deadline(&mut self, until: Instant) {
         match self {
             Stream::Plain(timed) => timed.set_deadline(until),

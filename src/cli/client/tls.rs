@@ -1,4 +1,4 @@
-//! Whom a client of TLS believes.
+//! The certificates that a client trusts in TLS.
 
 use std::path::Path;
 
@@ -8,13 +8,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// The roots in a file.
+use crate::cli::files;
+
+/// Reads the root certificates of the file that `--ca` names.
 ///
 /// # Errors
-/// One line, if it cannot be read or has none.
+/// Says in one line that the file cannot be read or has no certificate.
 pub fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = crate::cli::settings::certificate::bytes(Path::new(file))
-        .map_err(|why| format!("--ca: {why}"))?;
+    let pem = files::read(Path::new(file)).map_err(|why| format!("--ca: {why}"))?;
     let roots = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match roots {
         Ok(roots) if !roots.is_empty() => Ok(roots),
@@ -22,7 +23,7 @@ pub fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// Takes any certificate, but no forged signature.
+/// A verifier that accepts any certificate, but still refuses a forged signature.
 #[derive(Debug)]
 pub struct Unjudged(pub WebPkiSupportedAlgorithms);
 

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-/// Lines of one place in one window.
+/// How many lines of one place are printed in one window.
 const MOST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Where a line comes from: target and line number.
+/// The place of a log line in the code: target and line number.
 pub type Place = (String, u32);
 
-/// The places that have warned lately. There are few in the program, so a list
-/// will do.
+/// The places that have warned in the current window. There are few of them in the program, so a
+/// list is fast enough.
 #[derive(Debug, Default)]
 pub struct Quota {
     places: Vec<Count>,

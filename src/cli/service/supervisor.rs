@@ -15,23 +15,24 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendFlags, send};
 use rustix::time::{ClockId, clock_gettime};
 
-/// How long what has to arrive may wait to be read, outside the loop.
+/// How long a message that must arrive may wait until the service manager reads it. The loop never
+/// waits.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the status is told at most.
+/// The shortest time between two status messages.
 const STATUS: Duration = Duration::from_secs(10);
-/// Signs of life are not more frequent, whatever is asked for.
+/// The shortest time between two signs of life, whatever the service manager asks for.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The service manager, if there is one that wants to be told. Clones tell the
-/// same one.
+/// The connection to the service manager, if there is one that wants messages. Clones send to the
+/// same service manager.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor(Option<Arc<UnixDatagram>>);
 
 impl Supervisor {
-    /// The one that `NOTIFY_SOCKET` names: a path, or `@name`.
+    /// Connects to the socket that `NOTIFY_SOCKET` names: a path, or `@name`.
     ///
     /// # Errors
-    /// When nobody is there. What is served does not depend on it.
+    /// When nobody listens on the socket. The server can run without it.
     pub fn from_env() -> Result<Self, String> {
         let Some(address) = env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty()) else {
             return Ok(Supervisor(None));
@@ -51,7 +52,7 @@ impl Supervisor {
         })
     }
 
-    /// It can be connected to, or has been reloaded.
+    /// Says that the server accepts connections, or that a reload is done.
     pub fn ready(&self) {
         self.tell("READY=1\n");
     }
@@ -60,18 +61,19 @@ impl Supervisor {
         self.tell("STOPPING=1\n");
     }
 
-    /// With the time, which shows that it answers the signal just sent.
+    /// Says that a reload has begun. The time in the message shows that it answers the signal just
+    /// sent.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"));
     }
 
-    /// Says what must arrive, and may wait for it. Not for the loop.
+    /// Sends a message that must arrive, and may wait for that. The loop must not call it.
     fn tell(&self, state: &str) {
         let Some(socket) = &self.0 else { return };
         while let Err(error) = socket.send(state.as_bytes()) {
-            // A signal: a send with a timeout is not gone on with by itself.
+            // A signal has interrupted the call, which the system does not repeat by itself.
             if error.kind() != io::ErrorKind::Interrupted {
                 log::warn!("cannot tell the service manager {:?}: {error}", state.trim_end());
                 break;
@@ -79,7 +81,7 @@ impl Supervisor {
         }
     }
 
-    /// What the loop has to say, from `now` on; `None` if nobody listens.
+    /// Makes the signs of life that the loop gives from `now` on; `None` without a service manager.
     pub fn pulse(&self, now: Instant) -> Option<Pulse> {
         let socket = Arc::clone(self.0.as_ref()?);
         let watchdog = watchdog(env::var("WATCHDOG_USEC").ok(), env::var("WATCHDOG_PID").ok());
@@ -95,21 +97,21 @@ fn watchdog(micros: Option<String>, pid: Option<String>) -> Option<Duration> {
     Some(Duration::from_micros(micros))
 }
 
-/// Signs of life and the status. They are given by the loop's own turns: one
-/// that is stuck gives none.
+/// Signs of life and the status. The loop sends them in its turns, so a loop that is stuck sends
+/// none.
 #[derive(Debug)]
 pub struct Pulse {
     socket: Arc<UnixDatagram>,
     watched: bool,
     interval: Duration,
     due: Instant,
-    /// The number of connections that was told last.
+    /// The number of connections in the last status message.
     told: Option<usize>,
 }
 
 impl Pulse {
     fn new(socket: Arc<UnixDatagram>, watchdog: Option<Duration>, now: Instant) -> Self {
-        // A quarter: a turn may sleep once more as long, and one sign may be lost.
+        // A quarter of the time: a turn may sleep that long once more, and one message may be lost.
         let interval = watchdog.map_or(STATUS, |most| (most / 4).clamp(SHORTEST, STATUS));
         Pulse { socket, watched: watchdog.is_some(), interval, due: now, told: None }
     }
@@ -119,8 +121,8 @@ impl Pulse {
         self.interval
     }
 
-    /// To be called after every turn. It never waits: what finds no room is said
-    /// next time.
+    /// Sends what is due; the loop calls it after every turn. It never waits: a message that finds
+    /// no room is sent after a later turn.
     pub fn beat(&mut self, now: Instant, connections: impl FnOnce() -> usize) {
         if now < self.due {
             return;

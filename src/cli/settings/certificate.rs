@@ -1,15 +1,11 @@
 //! The settings that name the certificate's files, and what these files hold.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use longlink::tls::Certificate;
 
+use crate::cli::files;
 use crate::cli::refusal::Refusal;
-
-/// The longest of them in bytes. A chain takes some thousands.
-const MOST: u64 = 1 << 20;
 
 /// Where chain and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +14,7 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// What was in them.
+/// What the files hold.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contents {
     pub cert: Vec<u8>,
@@ -26,7 +22,7 @@ pub struct Contents {
 }
 
 impl Files {
-    /// Both or none.
+    /// Takes the names of both files or of none.
     pub fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, Refusal> {
         match (cert, key) {
             (None, None) => Ok(None),
@@ -41,7 +37,7 @@ impl Files {
     /// # Errors
     /// One line that names the file that could not be read.
     pub fn contents(&self) -> Result<Contents, String> {
-        Ok(Contents { cert: bytes(&self.cert)?, key: bytes(&self.key)? })
+        Ok(Contents { cert: files::read(&self.cert)?, key: files::read(&self.key)? })
     }
 
     /// Checks that the key belongs to the certificate. The error names both files, since
@@ -51,20 +47,4 @@ impl Files {
             format!("tls-cert {}, tls-key {}: {error}", self.cert.display(), self.key.display())
         })
     }
-}
-
-/// What is in a file of certificates or keys.
-///
-/// # Errors
-/// One line that names it, also if it is far too long.
-pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MOST {
-            return Err(io::Error::other("it is longer than 1 MiB"));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|error| format!("cannot read {}: {error}", path.display()))
 }

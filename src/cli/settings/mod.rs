@@ -38,20 +38,21 @@ pub struct Settings {
     pub relay: RelayConfig,
     /// Clients need a ticket signed with one of these.
     pub secrets: Option<Secrets>,
-    /// A ticket's end is not the connection's.
+    /// Whether a connection goes on after its ticket has expired.
     pub at_door_only: bool,
-    /// Where the backend is told what happens.
+    /// The webhooks: where the backend is told what happens.
     pub webhooks: Option<WebhookConfig>,
-    /// Checked: none is open that was not meant to be.
+    /// Addresses to listen on. They are checked: none is open to others unless a setting allows it.
     pub listen: Vec<Address>,
     pub backend: BackendConfig,
-    /// Checked: only this machine, or whoever has the key.
+    /// Addresses of the backend's interface. They are checked: only this machine reaches them, or a
+    /// key is asked for.
     pub api_listen: Vec<Address>,
-    /// Where the certificate is, for TLS on every TCP address.
+    /// The certificate's files, for TLS on every TCP address.
     #[cfg(feature = "tls")]
     pub tls: Option<Files>,
     pub level: LevelFilter,
-    /// What is served all the same, to be told once there is a log.
+    /// Warnings about settings that are probably mistakes; they are logged once there is a log.
     pub warnings: Vec<String>,
 }
 
@@ -127,7 +128,7 @@ impl Settings {
         false
     }
 
-    /// Collects what was probably not meant, but harms nobody else.
+    /// Collects warnings about settings that are probably mistakes but harm nobody else.
     fn warn(&mut self, values: &Values, capacity: &Capacity) {
         let Config { max_connections, ping_after, idle_timeout, .. } = self.config;
         if let Some(warning) = capacity.shortage(max_connections) {

@@ -2,7 +2,7 @@
 //! chunks (section 7.1).
 //!
 //! Where two readers could disagree about an end, a second request could be hidden in
-//! the first (section 11.2): whatever is not as the grammar has it is refused.
+//! the first (section 11.2): so every body that does not follow the grammar is refused.
 
 use super::fields::number;
 use super::head::{HeadError, find_end, has_bare_line_feed};
@@ -13,23 +13,23 @@ const MAX_CHUNK_LINE: usize = 256;
 const MAX_TRAILERS: usize = 4 * 1024;
 const MAX_TRAILER_FIELDS: usize = 16;
 
-/// How the end of a request's body is told.
+/// How a request says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none, or an empty one.
+    /// The request has no body, or an empty one.
     Empty,
-    /// `Content-Length`, not 0.
+    /// The body has the length of `Content-Length`, which is not 0.
     Length(u64),
-    /// `Transfer-Encoding: chunked`.
+    /// The body is in chunks: `Transfer-Encoding: chunked`.
     Chunked,
 }
 
-/// Why a body cannot be taken.
+/// Why a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// It is longer than the handler takes: 413.
+    /// The body is longer than the handler takes: 413.
     TooLong,
-    /// It is not in chunks as it says: 400.
+    /// The chunks do not follow the grammar: 400.
     Malformed(&'static str),
 }
 
@@ -41,7 +41,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Takes a `Content-Length`: a number, and told once. RFC 9110, section 8.6, would allow the
+    /// Takes a `Content-Length`: one number, in one field. RFC 9110, section 8.6, would allow the
     /// same number several times; that is refused, since not every proxy reads it alike.
     pub fn take_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
         let Some(length) = number(value).filter(|_| self.length.is_none()) else {
@@ -81,7 +81,8 @@ pub struct Reading {
     at_most: usize,
     /// Bytes of the body, at the front of the buffer.
     length: usize,
-    /// How much of the buffer has been looked at. Between the two is nothing of use.
+    /// How much of the buffer has been examined. The bytes between the body and this position are
+    /// no longer needed.
     used: usize,
     /// Chunks that have begun since [`Reading::pop_chunks`] was called.
     chunks: u32,
@@ -90,21 +91,21 @@ pub struct Reading {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// So many bytes in all.
+    /// The whole body has this many bytes.
     Plain(usize),
     /// The line before a chunk comes next.
     ChunkLine,
-    /// So many bytes of a chunk are missing.
+    /// This many bytes of a chunk are still missing.
     Chunk(usize),
-    /// The end of the line that a chunk's bytes are.
+    /// The line end behind the bytes of a chunk comes next.
     ChunkEnd,
-    /// What follows the last chunk.
+    /// The trailer section behind the last chunk comes next.
     Trailers,
     Done,
 }
 
 impl Reading {
-    /// A body of which nothing has been looked at.
+    /// Begins to read a body.
     ///
     /// # Errors
     /// [`BodyError::TooLong`] when its length is told and above `at_most`.
@@ -126,7 +127,7 @@ impl Reading {
     /// [`used`](Reading::used).
     ///
     /// # Errors
-    /// When there is no going on.
+    /// When the body is refused; see [`BodyError`].
     pub fn advance(&mut self, buffer: &mut [u8]) -> Result<bool, BodyError> {
         loop {
             let rest = &buffer[self.used..];
@@ -171,7 +172,7 @@ impl Reading {
         }
     }
 
-    /// How many chunks have begun since this was last called: each is work.
+    /// How many chunks have begun since the last call. Each chunk counts as work.
     pub fn pop_chunks(&mut self) -> u32 {
         std::mem::take(&mut self.chunks)
     }
@@ -181,12 +182,12 @@ impl Reading {
         self.length
     }
 
-    /// Where in the buffer that begins which has not been looked at.
+    /// The position in the buffer from which on nothing has been examined.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// What lay between the body and the rest was taken out of the buffer.
+    /// Tells the reading that the bytes between the body and the rest were removed from the buffer.
     pub fn close_gap(&mut self) {
         self.used = self.length;
     }
@@ -209,7 +210,7 @@ fn chunk_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, BodyError> {
     if !extensions.is_empty() && !is_extended {
         return Err(BAD);
     }
-    // More than sixteen digits, or none, are no number either.
+    // A size of more than sixteen digits, or of none, is malformed.
     let digits = std::str::from_utf8(digits).map_err(|_| BAD)?;
     let size = usize::from_str_radix(digits, 16).map_err(|_| BAD)?;
     Ok(Some((size, end + 1)))

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a>(&'a [httparse::Header<'a>]);
 
-/// A field is not as its grammar has it, such as one that may stand once and is there twice.
+/// A field does not follow its grammar, or a field that may stand once stands there twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadField;
 
@@ -29,7 +29,7 @@ impl<'a> Fields<'a> {
     /// The value of a field that may stand once (RFC 9110, section 5.3).
     ///
     /// # Errors
-    /// When it stands there more than once, also with the same value.
+    /// When the field stands there more than once, even with the same value.
     pub fn once(self, name: &str) -> Result<Option<&'a [u8]>, BadField> {
         let mut lines = self.lines(name);
         let first = lines.next();
@@ -86,7 +86,7 @@ fn end_of_element(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Without the white space that may stand around an element (RFC 9110, section 5.6.3).
+/// Removes the white space that may stand around an element (RFC 9110, section 5.6.3).
 pub fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -120,12 +120,13 @@ pub fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether all of it is one token.
+/// Whether all of `bytes` is one token.
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Decimal digits alone: no sign, no white space, nothing that does not fit.
+/// Reads a number of decimal digits alone. `None` for a sign, white space, or a number that does
+/// not fit.
 pub fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
     let mut value = 0u64;
     for byte in digits {
@@ -138,7 +139,7 @@ pub fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
     T::try_from(value).ok().filter(|_| !digits.is_empty())
 }
 
-/// What is left of a value that is read from its beginning.
+/// The rest of a value that is being read from its beginning.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -276,7 +277,7 @@ pub fn bearer(value: &[u8]) -> Option<&str> {
 pub struct Authority<'a> {
     /// A name, which may be empty, or an address; an IPv6 one keeps its brackets.
     pub host: &'a str,
-    /// `None` where it is not told.
+    /// The port; `None` when the text has none.
     pub port: Option<u16>,
 }
 

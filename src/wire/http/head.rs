@@ -174,7 +174,7 @@ impl<'a> Request<'a> {
         self.body
     }
 
-    /// The same request with its body.
+    /// Returns this request with its body.
     pub(crate) fn with_body<'b>(&'b self, body: &'b [u8]) -> Request<'b> {
         Request {
             method: self.method,
@@ -218,7 +218,7 @@ impl<'a> Request<'a> {
 }
 
 pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
-    // Without an early end, so that it is comparisons of vectors.
+    // The loop looks at every byte, so that the compiler makes it comparisons of vectors.
     let pairs = head.iter().zip(head.iter().skip(1));
     let bare =
         pairs.fold(false, |bare, (first, second)| bare | (*first != b'\r') & (*second == b'\n'));

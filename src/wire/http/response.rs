@@ -19,27 +19,28 @@ const CONTENT_TYPE: &str = "Content-Type";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
-    /// Not among the others: nearly every answer has this field alone.
+    /// `Content-Type`. It is kept apart from the other fields, since nearly every answer has no
+    /// other.
     content_type: Option<&'static str>,
     fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
     keep: Keep,
 }
 
-/// Whether a connection is kept for a next request.
+/// Whether and how long a connection is kept for a next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// For a few, and a short time.
+    /// The connection is kept for a short time and a limited number of requests.
     #[default]
     AsUsual,
-    /// The client is known.
+    /// The client is known: the connection is kept longer and for any number of requests.
     Known,
-    /// Not at all.
+    /// The connection is closed after this answer.
     Never,
 }
 
 impl Response {
-    /// An answer with an empty body.
+    /// Makes an answer with an empty body.
     pub fn new(status: u16) -> Self {
         Response {
             status,
@@ -50,7 +51,7 @@ impl Response {
         }
     }
 
-    /// An answer whose body is one line of plain text.
+    /// Makes an answer whose body is one line of plain text.
     pub fn text(status: u16, line: impl Into<Cow<'static, str>>) -> Self {
         let mut body = line.into().into_owned();
         body.push('\n');
@@ -91,7 +92,7 @@ impl Response {
         self
     }
 
-    /// Has the connection closed after it.
+    /// Closes the connection after this answer.
     pub fn close(mut self) -> Self {
         self.keep = Keep::Never;
         self
@@ -106,7 +107,7 @@ impl Response {
         self.status
     }
 
-    /// Its body, if that is a line of text.
+    /// The body, if it is a line of text.
     #[cfg(feature = "tickets")]
     pub(crate) fn line(&self) -> &str {
         std::str::from_utf8(&self.body).map_or("", str::trim_end)

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::fields::Authority;
 use super::head::HeadError;
 
-/// A target, taken apart.
+/// The parts of a request target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// Not decoded yet.
+    /// The path as it was sent, before decoding.
     pub path: &'a str,
     pub query: &'a str,
     /// Host and port, when the target is a whole URL, as a proxy gets it.

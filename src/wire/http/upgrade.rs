@@ -14,13 +14,13 @@ use super::essentials::Essentials;
 /// What a head says about upgrading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpgradeState<'a> {
-    /// It does not ask for a WebSocket, or not as one may ask.
+    /// The head does not ask for a WebSocket, or not in the way that the RFC demands.
     NotAsked,
-    /// It asks for another version of the protocol than 13, or for none.
+    /// The head asks for another version of the protocol than 13, or names none.
     BadVersion,
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     BadKey,
-    /// A valid handshake with this key.
+    /// The head is a valid handshake with this key.
     Valid(&'a str),
 }
 

@@ -19,11 +19,11 @@ const V2_FIXED: usize = 16;
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// Too few to tell.
+    /// There are too few bytes to tell.
     Unfinished,
-    /// Not a header: the connection begins with them.
+    /// The bytes are no PROXY header: the connection itself begins with them.
     Other,
-    /// A header of so many bytes, and the client it names, if it does.
+    /// A PROXY header: how many bytes it has, and the client if it names one.
     Header(usize, Option<Peer>),
     /// A header that is broken.
     Broken,
@@ -51,7 +51,7 @@ fn version1(bytes: &[u8]) -> Opening {
         return if most.len() < V1_MAX { Opening::Unfinished } else { Opening::Broken };
     };
     let Some(line) = most[..end].strip_suffix(b"\r") else { return Opening::Broken };
-    // What follows is to be ignored, whatever it is.
+    // A receiver must ignore the rest of this line.
     if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
         return Opening::Header(end + 1, None);
     }
@@ -88,7 +88,7 @@ fn version2(bytes: &[u8]) -> Opening {
     }
     let Some(addresses) = rest.get(..length) else { return Opening::Unfinished };
     let client = match (fixed[12], fixed[13]) {
-        // The proxy's own, such as a health check.
+        // The connection is the proxy's own, such as a health check.
         (0x20, _) => None,
         (0x21, 0x11) => match (addresses.first_chunk::<4>(), addresses.get(8..12)) {
             (Some(ip), Some(ports)) => Some(endpoint(Ipv4Addr::from(*ip).into(), ports)),
@@ -98,7 +98,7 @@ fn version2(bytes: &[u8]) -> Opening {
             (Some(ip), Some(ports)) => Some(endpoint(Ipv6Addr::from(*ip).into(), ports)),
             _ => return Opening::Broken,
         },
-        // Of a family that has no such addresses.
+        // The address family has no IP addresses.
         (0x21, _) => None,
         _ => return Opening::Broken,
     };

@@ -1,4 +1,4 @@
-//! What was sent and is not answered yet, in its order.
+//! Operations that were begun and are not answered yet, the oldest first.
 
 use std::collections::VecDeque;
 use std::time::Instant;

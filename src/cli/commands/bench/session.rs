@@ -268,7 +268,7 @@ impl Session {
     }
 }
 
-/// What is done with connections that are being closed: nothing.
+/// The load while connections are being closed: it sends nothing.
 struct Farewell;
 
 impl Load for Farewell {

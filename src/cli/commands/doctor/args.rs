@@ -40,10 +40,10 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub url: String,
-    /// Connect there, whatever the host's addresses are.
+    /// The address to connect to, instead of the host's addresses.
     pub address: Option<IpAddr>,
     pub ticket: Option<String>,
-    /// Trusted beside those that phones know.
+    /// Root certificates to trust, besides those that phones know.
     #[cfg(feature = "tls")]
     pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     /// How long each step may take.

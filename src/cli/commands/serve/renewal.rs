@@ -24,11 +24,11 @@ pub struct Renewal {
     warning: Option<&'static str>,
 }
 
-/// What a look at the files has shown.
+/// The result of reading the files again.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Same,
-    /// It is in use now, and this is to be said of it.
+    /// A new certificate is in use now; this is its warning, if it has one.
     New(Option<&'static str>),
     Broken(String),
 }

@@ -30,15 +30,15 @@ pub struct Link(WebSocket<Stream>);
 /// Why there is no trace, or none any more.
 #[derive(Debug)]
 pub enum Failure {
-    /// Nobody answers there.
+    /// The server does not answer.
     Unreachable(String),
     /// The key is wrong, or one is needed.
     Key(String),
-    /// It answers, and is no interface of longlink's, or refuses.
+    /// The server answers, but it is no interface of longlink, or it refuses.
     Refused(String),
-    /// It cannot now.
+    /// The server cannot give a trace now.
     Busy(String),
-    /// What was open is not any more.
+    /// The trace was open and has ended.
     Lost(String),
 }
 
@@ -112,7 +112,7 @@ impl Link {
     }
 }
 
-/// To the first of the host's addresses that answers.
+/// Connects to the first of the host's addresses that answers.
 fn connect(options: &Options) -> io::Result<Timed> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for address in (options.url.host.as_str(), options.url.port).to_socket_addrs()? {

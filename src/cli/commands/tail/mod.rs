@@ -1,7 +1,8 @@
 //! `longlink tail`: what one user's connections do, as it happens, from the backend's
 //! interface of a server that runs.
 //!
-//! A client with a blocking socket. Must not know: anything of the server's code but its keys.
+//! A client with a blocking socket. Must not know: the server's code,
+//! except what a backend's key and a user id look like.
 
 mod args;
 mod line;
@@ -50,7 +51,7 @@ fn follow(options: &Options, style: Style) -> ExitCode {
                 (began, wait) = (true, RETRY.0);
                 match print(link, style) {
                     Some(why) => why,
-                    // Whoever has closed stdout does not want to read more.
+                    // An error means that stdout was closed: then its reader is gone.
                     None => return ExitCode::SUCCESS,
                 }
             }
@@ -79,7 +80,7 @@ fn print(mut link: Link, style: Style) -> Option<Failure> {
     }
 }
 
-/// Notices are not on stdout, which has events alone.
+/// Prints a notice on stderr, since stdout has events alone.
 fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "longlink: {}", crate::cli::text::Escaped(what));
 }

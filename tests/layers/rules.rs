@@ -1,0 +1,262 @@
+//! The rooms of `src/` from the bottom up, and the names that belong to few of them.
+
+use super::source::What;
+
+/// A module whose code may use only some of the others.
+pub struct Room {
+    pub module: &'static str,
+    /// The rooms below it that it may use. A room above it cannot be named here: a test of the
+    /// table refuses that.
+    pub uses: &'static [&'static str],
+}
+
+const fn room(module: &'static str, uses: &'static [&'static str]) -> Room {
+    Room { module, uses }
+}
+
+/// Every room, the lowest first. A file belongs to the room with the longest name that fits.
+pub const ROOMS: &[Room] = &[
+    room("wheel", &[]),
+    room("wire", &[]),
+    room("hub", &["wheel", "wire"]),
+    room("driver", &["hub", "wire"]),
+    room("tls", &["driver", "wire"]),
+    room("server", &["driver", "hub"]),
+    room("relay", &["hub", "wire"]),
+    room("backend", &["relay", "hub", "wire"]),
+    room("fuzz", &["backend", "relay", "hub", "wire"]),
+    room("cli::text", &[]),
+    room("cli::files", &[]),
+    room("cli::refusal", &["cli::text"]),
+    room("cli::service", &["cli::refusal", "cli::text"]),
+    room("cli::settings", &["cli::service", "cli::files", "cli::refusal", "cli::text"]),
+    room("cli::client", &["cli::files"]),
+    room("cli::commands", &[]),
+    room("cli::commands::ticket", &["cli::settings", "cli::refusal", "cli::text"]),
+    room("cli::commands::serve", &["cli::settings", "cli::service", "cli::refusal", "cli::text"]),
+    room("cli::commands::bench", &["cli::client", "cli::settings", "cli::text"]),
+    room("cli::commands::doctor", &["cli::client", "cli::settings", "cli::text"]),
+    room("cli::commands::tail", &["cli::client", "cli::settings", "cli::text"]),
+    room(
+        "cli",
+        &[
+            "cli::commands",
+            "cli::commands::bench",
+            "cli::commands::doctor",
+            "cli::commands::serve",
+            "cli::commands::tail",
+            "cli::commands::ticket",
+            "cli::settings",
+            "cli::service",
+            "cli::refusal",
+            "cli::text",
+        ],
+    ),
+];
+
+/// A name, and the modules that may use it. Each other module may not.
+pub struct Name {
+    pub name: Pattern,
+    pub only: &'static [&'static str],
+    pub why: &'static str,
+}
+
+/// The names that one rule is about.
+#[derive(Clone, Copy)]
+pub enum Pattern {
+    /// This path and everything below it.
+    Path(&'static str),
+    Macro(&'static str),
+    Method(&'static str),
+    Keyword(&'static str),
+}
+
+impl Pattern {
+    pub fn fits(self, what: &What) -> bool {
+        match (self, what) {
+            (Pattern::Path(name), What::Path(path)) => {
+                let mut path = path.iter();
+                for part in name.split("::") {
+                    match path.next() {
+                        // `use std::time::*` brings in whatever is below it.
+                        Some(it) if it == "*" => return true,
+                        Some(it) if it == part => {}
+                        _ => return false,
+                    }
+                }
+                true
+            }
+            (Pattern::Macro(name), What::Macro(is))
+            | (Pattern::Method(name), What::Method(is))
+            | (Pattern::Keyword(name), What::Keyword(is)) => name == is,
+            _ => false,
+        }
+    }
+}
+
+const fn path(name: &'static str, only: &'static [&'static str], why: &'static str) -> Name {
+    Name { name: Pattern::Path(name), only, why }
+}
+
+const fn print(name: &'static str) -> Name {
+    let why =
+        "a closed standard output must not end the process: use writeln! and handle its error";
+    Name { name: Pattern::Macro(name), only: &[], why }
+}
+
+const fn gives_up(name: &'static str) -> Name {
+    let why = "nothing panics on what a peer, a file or the network does";
+    Name { name: Pattern::Method(name), only: &[], why }
+}
+
+/// A macro that panics.
+const fn ends(name: &'static str) -> Name {
+    let why = "nothing panics on what a peer, a file or the network does";
+    Name { name: Pattern::Macro(name), only: &[], why }
+}
+
+const LOOP: &str =
+    "time is an argument: only the loop, the webhooks' thread and the program read a clock";
+const NO_IO: &str = "only the driver, TLS and the program have sockets";
+const BYTES: &str = "what bytes mean is decided in wire, and by the program's own clients";
+const PROGRAM: &str = "only the program does this; a host that embeds the library decides it";
+
+pub const NAMES: &[Name] = &[
+    path("mio", &["driver", "tls", "server", "cli::commands::bench"], NO_IO),
+    path("socket2", &["driver", "cli::service", "cli::commands::bench"], NO_IO),
+    path("rustix", &["driver", "tls", "backend::metrics::process", "cli"], NO_IO),
+    path("nix", &["cli::commands::bench"], NO_IO),
+    path("std::net::TcpStream", &["driver", "cli"], NO_IO),
+    path("std::net::TcpListener", &["driver", "cli"], NO_IO),
+    path("std::net::UdpSocket", &["cli"], NO_IO),
+    path("std::net::Shutdown", &["driver", "tls", "cli"], NO_IO),
+    path("std::os::unix::net", &["driver", "cli"], NO_IO),
+    path(
+        "std::fs",
+        &["driver::listener", "backend::metrics::process", "cli"],
+        "files are read by the program; the driver removes the file of its Unix socket, and the metrics read /proc",
+    ),
+    path(
+        "std::thread",
+        &["backend::webhooks", "cli"],
+        "the library has one thread, and the webhooks one of their own",
+    ),
+    path("std::env", &["cli", "crate::main"], PROGRAM),
+    path("std::process", &["cli", "crate::main"], PROGRAM),
+    path("std::rc", &[], "whoever wants an Rc has a field in the wrong place"),
+    path("std::cell::RefCell", &[], "whoever wants a RefCell has a field in the wrong place"),
+    path("std::time::Instant::now", &["server", "backend::webhooks", "cli"], LOOP),
+    Name { name: Pattern::Method("elapsed"), only: &["cli"], why: LOOP },
+    path(
+        "std::time::SystemTime::now",
+        &[
+            "server",
+            "backend::webhooks",
+            "backend::metrics::process",
+            "tls::certificate",
+            "tls::stream",
+            "cli",
+        ],
+        "only the loop, the webhooks' thread and the program read a clock; metrics ask once when the system was booted, and TLS whether a certificate is valid and what date a refusal has",
+    ),
+    path(
+        "rustls",
+        &[
+            "tls",
+            "cli::client",
+            "cli::commands::bench",
+            "cli::commands::doctor",
+            "cli::commands::tail",
+        ],
+        "certificates and what is encrypted are known in tls, and by the program's own clients",
+    ),
+    path("webpki", &["tls"], "certificates are judged in tls"),
+    path(
+        "webpki_roots",
+        &["tls", "cli::commands::bench", "cli::commands::tail"],
+        "which roots are trusted is decided in tls, and by the clients that check a server as a browser does",
+    ),
+    path(
+        "tungstenite",
+        &[
+            "wire",
+            "cli::client",
+            "cli::commands::bench",
+            "cli::commands::doctor",
+            "cli::commands::tail",
+        ],
+        BYTES,
+    ),
+    path(
+        "httparse",
+        &["wire", "cli::client", "cli::commands::bench", "cli::commands::doctor"],
+        BYTES,
+    ),
+    path(
+        "simdutf8",
+        &["wire", "backend::api::body"],
+        "text is checked in wire, and the body of a request by the interface",
+    ),
+    path("ipnet", &["wire"], "who is behind a proxy is decided in wire"),
+    path(
+        "serde_json",
+        &["wire::json", "relay", "backend", "cli"],
+        "JSON is for the applications above the hub; wire unescapes a string by it",
+    ),
+    path("serde", &["relay", "backend", "cli"], "JSON is for the applications above the hub"),
+    path("jsonwebtoken", &["relay::tickets"], "only tickets are JSON Web Tokens"),
+    path(
+        "ring",
+        &["relay::tickets", "backend::webhooks", "tls", "cli"],
+        "only tickets, webhooks, TLS and the program sign or encrypt",
+    ),
+    path(
+        "ureq",
+        &["backend::webhooks"],
+        "only the webhooks' thread makes requests and waits for them",
+    ),
+    path("prometheus_client", &["backend::metrics"], "a metric is described in one place"),
+    path("subtle", &["backend::key"], "the backend's key is compared in one place"),
+    path("clap", &["cli"], PROGRAM),
+    path("toml", &["cli::settings"], PROGRAM),
+    path("time", &["cli::commands::doctor"], "only the doctor prints a calendar date"),
+    path("hdrhistogram", &["cli::commands::bench"], "only the load generator measures latencies"),
+    path("signal_hook", &["cli"], PROGRAM),
+    path("rlimit", &["cli"], PROGRAM),
+    path("listenfd", &["cli::service"], PROGRAM),
+    path("simple_logger", &["cli::service"], PROGRAM),
+    path(
+        "longlink",
+        &["cli::settings", "cli::service", "cli::commands::serve", "cli::commands::ticket"],
+        "the program's own clients examine the server from outside and share none of its code but what is listed for them",
+    ),
+    path("proc_macro2", &[], "it is for the tests alone"),
+    print("print"),
+    print("println"),
+    print("eprint"),
+    print("eprintln"),
+    print("dbg"),
+    ends("panic"),
+    ends("todo"),
+    ends("unimplemented"),
+    gives_up("unwrap"),
+    Name {
+        name: Pattern::Method("expect"),
+        only: &["tls::acceptor", "cli::commands::bench::tls", "cli::commands::doctor::tls"],
+        why: "nothing panics on what a peer, a file or the network does; what TLS expects is that ring knows TLS 1.2 and 1.3, and has random numbers",
+    },
+    gives_up("unwrap_err"),
+    gives_up("expect_err"),
+    Name { name: Pattern::Keyword("unsafe"), only: &[], why: "there is no unsafe code here" },
+];
+
+/// What the program's own clients use of the library, though they may use nothing else of it.
+pub const SHARED: &[(&str, &[&str])] = &[
+    ("cli::client", &["longlink::shared"]),
+    ("cli::commands::bench", &["longlink::shared"]),
+    (
+        "cli::commands::doctor",
+        &["longlink::shared", "longlink::tls::CertificateChain", "longlink::tls::Trust"],
+    ),
+    ("cli::commands::tail", &["longlink::backend::ApiKey", "longlink::Relay"]),
+];
