@@ -8,36 +8,20 @@
 //! A [`Hub`] belongs to whoever runs the loop. It holds the application and, beside it, the
 //! [`Context`], which is all that a callback gets: so a callback cannot run the hub.
 
-mod addresses;
 mod app;
-mod bind;
-mod body;
 mod check;
-mod column;
 mod config;
 mod context;
-mod dirty;
-mod fan_out;
-mod flush;
-mod groups;
+mod directory;
 mod handler;
 mod histogram;
 mod input;
 mod lifecycle;
 pub(crate) mod output;
-mod pace;
-mod phases;
-mod pressure;
-mod receive;
-pub(crate) mod record;
-mod request;
-mod send;
-mod slots;
 mod stats;
+mod table;
 mod timers;
 mod trace;
-mod users;
-mod wait;
 
 use std::time::{Instant, SystemTime};
 
@@ -46,16 +30,16 @@ use crate::wire::Peer;
 use app::App;
 use context::Timeouts;
 
-pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
 pub use context::Context;
-pub use flush::{Pending, Sent, Sink, Wrote};
-pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
+pub use directory::bind::{MAX_PARKED, MAX_PER_USER};
+pub use directory::groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
 pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
-pub use phases::Phases;
+pub use output::{Pending, Sent, Sink, Wrote};
 pub use stats::{Closes, Stats, Statuses};
+pub use table::phases::Phases;
 pub use timers::Overdue;
 pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 

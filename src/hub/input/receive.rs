@@ -4,14 +4,14 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::hub::record::Flags;
-use crate::hub::record::Phase;
+use crate::hub::table::record::Flags;
+use crate::hub::table::record::Phase;
 use crate::wire::http::head;
 use crate::wire::ws::close::{CloseReason, Violation, parse_close};
 use crate::wire::ws::decode::{self, Event, Message, Partial, decode};
 use crate::wire::ws::frame::{PONG, take_whole};
 
-use super::{App, ConnId, Context, Handler};
+use crate::hub::{App, ConnId, Context, Handler};
 
 /// While fewer bytes of answers than these wait to be written, the next request that has
 /// arrived already is answered too: one write for all of them.
@@ -26,7 +26,7 @@ struct Rest {
 }
 
 /// What became of the bytes of a request.
-pub(super) enum Fed {
+pub(in crate::hub) enum Fed {
     /// So many of them were handled.
     Used(usize),
     /// The first `length` of them are kept until more arrives or an earlier answer was
@@ -41,7 +41,7 @@ impl Context {
     /// turn's budget is spent or an answer is on its way,
     /// [`Hub::pop_readable`](crate::Hub::pop_readable) returns it as soon as it should.
     #[inline]
-    pub(super) fn may_read(&mut self, conn: ConnId) -> bool {
+    pub(in crate::hub) fn may_read(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
             record.flags.set(Flags::READ_WANTED);
@@ -51,25 +51,25 @@ impl Context {
     }
 
     /// A connection that [`Hub::may_read`](crate::Hub::may_read) held back and that may be read now.
-    pub(super) fn pop_readable(&mut self) -> Option<ConnId> {
+    pub(in crate::hub) fn pop_readable(&mut self) -> Option<ConnId> {
         let index = self.readable.pop()?;
         self.id_at(index as usize)
     }
 
     /// Whether the turn's work budget is spent: reading more would only copy.
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub(in crate::hub) fn is_exhausted(&self) -> bool {
         self.work == 0
     }
 
     /// Takes work that was done outside the hub from the turn's budget.
-    pub(super) fn spend(&mut self, work: u32) {
+    pub(in crate::hub) fn spend(&mut self, work: u32) {
         self.work = self.work.saturating_sub(work);
     }
 
     /// See `Hub::receive_for`.
     #[inline]
     #[expect(clippy::extra_unused_type_parameters)]
-    pub(super) fn receive_for<H: Handler, Caller>(
+    pub(in crate::hub) fn receive_for<H: Handler, Caller>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,
@@ -187,7 +187,7 @@ impl Context {
     }
 
     /// Handles what it can of the bytes that wait. What is left stays where it is.
-    pub(super) fn feed_stash<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId) {
+    pub(in crate::hub) fn feed_stash<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId) {
         let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return };
         let mut stash = std::mem::take(&mut inbound.stash);
         let searched = std::mem::take(&mut inbound.searched);
@@ -421,7 +421,7 @@ impl Context {
     }
 
     /// Keeps bytes that cannot be handled yet.
-    pub(super) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
+    pub(in crate::hub) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
         let now = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
         if !matches!(record.phase, Phase::Head | Phase::Open) {
@@ -445,7 +445,7 @@ impl Context {
 
     /// Brings the total of what is held for input up to date, and gives back
     /// what is not needed any more.
-    pub(super) fn recount(&mut self, index: u32) {
+    pub(in crate::hub) fn recount(&mut self, index: u32) {
         let Some(conn) = self.conns.get_mut(index as usize) else { return };
         let Some(inbound) = &mut conn.inbound else { return };
         let held = inbound.capacity();
