@@ -63,6 +63,7 @@ pub mod fuzz;
 mod hub;
 mod relay;
 mod server;
+pub mod sim;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod wheel;

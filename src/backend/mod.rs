@@ -152,6 +152,32 @@ impl<O: Observer> Handler for Backend<O> {
         }
     }
 
+    #[inline]
+    fn on_turned_away(&mut self, cx: &mut Context, session: Session) {
+        self.relay.on_turned_away(cx, session);
+    }
+
+    #[inline]
+    fn on_closing(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: &mut Session,
+        reason: &CloseReason,
+    ) {
+        self.relay.on_closing(cx, conn, session, reason);
+    }
+
+    #[inline]
+    fn on_timer(&mut self, cx: &mut Context, key: u32) {
+        self.relay.on_timer(cx, key);
+    }
+
+    #[inline]
+    fn on_event(&mut self, cx: &mut Context, event: ()) {
+        self.relay.on_event(cx, event);
+    }
+
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
         self.api.traces.tell(cx, events, missed);
     }

@@ -5,9 +5,6 @@
 #[allow(dead_code)]
 mod allocator;
 mod burst;
-#[path = "../world/codec.rs"]
-#[allow(dead_code)]
-mod codec;
 mod held;
 mod rig;
 

@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use longlink::fuzz::{ToOne, read_batch};
 use longlink::backend::{Backend, BackendConfig};
-use longlink::{Config, Hub, Peer, Relay, RelayConfig};
+use longlink::fuzz::{ToOne, read_batch};
+use longlink::{Config, Peer, Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::input::Input;
@@ -121,7 +121,7 @@ fn request(method: &str, path: &str, body: &[u8]) {
             (config.max_requests, config.max_connections) = (255, 64);
             let backend =
                 Backend::new(Relay::new(RelayConfig::default()), BackendConfig::default());
-            Life { server: Server::new(Hub::new(config, backend, now)), now }
+            Life { server: Server::new(config, backend, now), now }
         });
         ask(&mut life_of_now, method, path, body);
         *life = Some(life_of_now);
