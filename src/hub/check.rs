@@ -84,9 +84,6 @@ impl Context {
         }
         assert_eq!(self.slots.filled(), self.conns.len(), "slots with connections");
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
-        let transports: usize =
-            (self.conns.iter()).map(|(index, _)| self.transports.get(index as u32) as usize).sum();
-        assert_eq!(transports, self.transport_bytes, "bytes held by transports");
         assert_eq!(census, self.census, "connections by phase");
         let counted =
             self.conns.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();

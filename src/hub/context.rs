@@ -91,9 +91,6 @@ pub struct Context {
     pub(super) work: u32,
     /// Bytes of partial messages and unparsed input.
     pub(super) inbound_bytes: usize,
-    /// Bytes that transports hold, of each connection and of all.
-    pub(super) transports: table::column::Column<u32>,
-    pub(super) transport_bytes: usize,
     pub(super) draining: bool,
     /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
     pub(super) drained_by: u64,
@@ -153,8 +150,6 @@ impl Context {
             drained: Vec::new(),
             work: config.work_per_turn.div_ceil(2),
             inbound_bytes: 0,
-            transports: table::column::Column::default(),
-            transport_bytes: 0,
             draining: false,
             drained_by: u64::MAX,
             stats: Stats::default(),
@@ -231,16 +226,10 @@ impl Context {
         self.inbound_bytes
     }
 
-    /// Bytes that [transports hold](crate::run::Transport::held), such as parts of TLS records, a part
-    /// of [`Context::buffered`].
-    pub fn buffered_by_transports(&self) -> usize {
-        self.transport_bytes
-    }
-
-    /// Bytes in all queues, partial messages and transports, shared encodings once: what
+    /// Bytes in all queues and partial messages, shared encodings once: what
     /// `max_buffered` limits.
     pub fn buffered(&self) -> usize {
-        self.output.held() + self.inbound_bytes + self.transport_bytes
+        self.output.held() + self.inbound_bytes
     }
 
     /// The user of a connection, empty for an anonymous one. Also answers

@@ -343,7 +343,6 @@ impl Context {
             return;
         }
         self.drop_inbound(index);
-        self.drop_transport(index);
         self.unbind(index);
         self.wheel.disarm(index);
         let conn = &mut self.conns[index as usize];

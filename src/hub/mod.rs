@@ -322,12 +322,6 @@ impl<H: Handler> Hub<H> {
         self.context.set_date(now);
     }
 
-    /// How many bytes the transport of a connection holds for it now.
-    #[inline]
-    pub(crate) fn note_transport(&mut self, conn: ConnId, held: usize) {
-        self.context.note_transport(conn, held);
-    }
-
     /// Takes work that was done outside the hub from the turn's budget.
     pub(crate) fn spend(&mut self, work: u32) {
         self.context.spend(work);

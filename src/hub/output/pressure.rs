@@ -23,7 +23,7 @@ use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wire::ws::close::CloseReason;
 
-use crate::hub::{ConnId, Context};
+use crate::hub::Context;
 
 /// When more bytes than these wait for their turn to be written, parsing waits;
 /// when a quarter of `max_buffered` do, if that is less. Enough for a turn's
@@ -85,29 +85,6 @@ impl Context {
         self.waiting_for_writes() >= most / 2 || self.buffered() >= most.saturating_mul(2)
     }
 
-    /// The transport of a connection holds so many bytes for it now.
-    #[inline]
-    pub(in crate::hub) fn note_transport(&mut self, conn: ConnId, held: usize) {
-        if held > 0 || self.transport_bytes > 0 {
-            self.count_transport(conn, held);
-        }
-    }
-
-    fn count_transport(&mut self, conn: ConnId, held: usize) {
-        if self.resolve(conn).is_some_and(|record| record.phase != Phase::Ended) {
-            let held = u32::try_from(held).unwrap_or(u32::MAX);
-            self.transport_bytes -= self.transports.get(conn.index) as usize;
-            self.transport_bytes += held as usize;
-            self.transports.set(conn.index, held);
-        }
-    }
-
-    /// A connection has ended, and its transport goes with it.
-    pub(in crate::hub) fn drop_transport(&mut self, index: u32) {
-        self.transport_bytes -= self.transports.get(index) as usize;
-        self.transports.set(index, 0);
-    }
-
     /// Makes room when `max_buffered` is used up.
     pub(in crate::hub) fn relieve(&mut self) {
         if self.buffered() > self.config.max_buffered {
@@ -123,9 +100,7 @@ impl Context {
         for (index, conn) in &self.conns {
             let reads = !conn.flags.has(Flags::BLOCKED);
             let output = if reads { 0 } else { conn.out.stalled(&self.output.arena) };
-            let input = conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
-            let transport = self.transports.get(index as u32) as usize;
-            let held = output + input + transport;
+            let held = output + conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             if held > 0 && conn.phase != Phase::Ended {
                 holders.push((held, index as u32));
             }
@@ -140,9 +115,7 @@ impl Context {
                 break;
             }
             self.stats.relieved += 1;
-            // A transport gives back what it holds when its connection has ended.
-            let is_held = self.transports.get(index) > 0;
-            if !is_held && self.conns[index as usize].out.is_empty() {
+            if self.conns[index as usize].out.is_empty() {
                 self.close_with(index, CloseReason::Memory);
             } else {
                 self.end(index, CloseReason::Memory);

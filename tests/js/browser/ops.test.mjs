@@ -96,7 +96,7 @@ async function online() {
   return answer.json();
 }
 
-test('the files of the ops page have the strict headers, and are served where the interface is', async (t) => {
+test('its files have the strict headers, and are there where the interface is', async (t) => {
   const other = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
   const api = await eventually('the interface', () => other.stdout.match(/^api on (\S+)$/m)?.[1]);
   for (const path of ['/ops', '/ops/ops.css', '/ops/ops.js', '/ops/server.js', '/ops/chart.js', '/ops/people.js', '/ops/words.js']) {
@@ -112,7 +112,7 @@ test('the files of the ops page have the strict headers, and are served where th
   }
 });
 
-test('the ops page asks for the key, keeps it for the tab, and puts it into no URL', async () => {
+test('the key is asked for, kept for the tab, and in no URL', async () => {
   const context = await browser.newContext({ locale: 'en' });
   const tab = await Tab.open(context, `${server.url}/ops`);
   const { page } = tab;
@@ -141,7 +141,7 @@ test('the ops page asks for the key, keeps it for the tab, and puts it into no U
   await close(tab);
 });
 
-test('the ops page of a server without a key asks for none', async (t) => {
+test('without a key nothing is asked for', async (t) => {
   const other = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
   const api = await eventually('the interface', () => other.stdout.match(/^api on (\S+)$/m)?.[1]);
   const context = await browser.newContext({ locale: 'en' });
@@ -198,7 +198,7 @@ test('a user is watched and kicked, and its id is only ever text', async () => {
   await close(tab);
 });
 
-test('the list has pages, and the search finds a user who is on none of them', async (t) => {
+test('the list has pages, and finds who is on none', async (t) => {
   await crowd(t, 120, 'connect');
   const tab = await open();
   const { page } = tab;
@@ -223,7 +223,7 @@ test('the list has pages, and the search finds a user who is on none of them', a
   await close(tab);
 });
 
-test('the ops page says when the server goes away, and comes back by itself', async (t) => {
+test('when the server goes away it says so, and comes back by itself', async (t) => {
   const other = await startServer({ t, args });
   const tab = await open({}, other);
   await choose(tab, 'A');

@@ -35,7 +35,7 @@ const FILES = [
   ['/demo/server.json', 'application/json'],
 ];
 
-test('the files of the demo page come with their types and the strict headers', async () => {
+test('its files come with their types and the strict headers', async () => {
   for (const [path, type] of FILES) {
     for (const method of ['GET', 'HEAD']) {
       const answer = await fetch(server.url + path, { method });
@@ -50,7 +50,7 @@ test('the files of the demo page come with their types and the strict headers', 
   }
 });
 
-test('the demo page loads these files and no others, from nowhere else', async () => {
+test('it loads these files and no others, from nowhere else', async () => {
   const page = await browser.newPage();
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
@@ -84,7 +84,7 @@ test('the page speaks the browser’s language, and the other one on request', a
   }
 });
 
-test('the demo page can be used with the keyboard and read aloud', async () => {
+test('it can be used with the keyboard and read aloud', async () => {
   const context = await browser.newContext({ locale: 'en' });
   const tab = await Tab.connected(context, server, 'A', 'B');
   const { page, left, right } = tab;
@@ -134,7 +134,7 @@ test('the demo page can be used with the keyboard and read aloud', async () => {
   await context.close();
 });
 
-test('a user who wants no motion sees none', async () => {
+test('who wants no motion sees none', async () => {
   const context = await browser.newContext({ reducedMotion: 'reduce' });
   const tab = await Tab.connected(context, server, 'A', 'B');
   await tab.left.find('.cut').click();

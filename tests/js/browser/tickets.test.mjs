@@ -53,7 +53,7 @@ test('two people with tickets chat, in one window and in two', async () => {
   for (const { url } of [...tab.sockets, ...other.sockets]) assert.ok(!url.includes('ticket'), 'no ticket in a URL');
 });
 
-test('a user without a ticket is told how to get one, and connects with it', async () => {
+test('who has no ticket is told how to get one, and comes in with it', async () => {
   const tab = await Tab.open(context, page({ id: "o'neil" }));
   const { left, right } = tab;
   for (const phone of [left, right]) {

@@ -93,7 +93,7 @@ function hasNoSecret(text, tickets) {
   }
 }
 
-test('the published page chats over wss with a ticket, and is refused without one', async (t) => {
+test('the published page chats over wss with a ticket, and stays outside without', async (t) => {
   const { folder, flags } = secretFlags(t);
   const server = await startServer({
     t,
@@ -108,7 +108,7 @@ test('the published page chats over wss with a ticket, and is refused without on
   hasNoSecret(server.stderr, tickets);
 });
 
-test('the published page chats behind nginx, whose logs contain no ticket', async (t) => {
+test('it does so behind nginx, whose logs have no ticket', async (t) => {
   const { folder, flags } = secretFlags(t);
   const args = [...flags, '--allow-host', HOST, '--trust-proxy', '127.0.0.1'];
   const server = await startServer({ t, args });

@@ -23,7 +23,7 @@ test('what is sent before the connection is open goes out in order when it is', 
   assert.equal(link.status.queued, 0);
 });
 
-test('a message that the platform had not confirmed goes first on the next connection', async () => {
+test('what the platform had not confirmed goes first on the next connection', async () => {
   const { world, link } = await linked();
   world.delay = () => 100;
   const sent = ['a', 'b', 'c'].map((text) => outcome(link.send('B', text)));
@@ -123,7 +123,7 @@ test('a message longer than a frame may be is refused, whatever its characters',
   await assert.rejects(strict.link.send('B', 'x'.repeat(50)), { code: 'too-big' });
 });
 
-test('a value that is no message, or a message for nobody, is refused', async () => {
+test('what is no message, or for nobody, is refused', async () => {
   const { link } = await linked();
   const loop = {};
   loop.loop = loop;

@@ -21,7 +21,7 @@ test('a heartbeat follows 15 s of silence, and its answer tells the round trip',
   assert.deepEqual([link.status.cause, link.status.rtt], ['pong', 42]);
 });
 
-test('each heartbeat has its own round trip, and a pong without a heartbeat has none', async () => {
+test('each round trip is its own, and a pong that nobody asked for is none', async () => {
   const { world, link } = await linked();
   world.last.pongs();
   assert.equal(link.status.rtt, null);
@@ -66,7 +66,7 @@ test('a heartbeat that the platform refuses ends the connection', async () => {
   assert.deepEqual([link.status.state, link.status.cause], ['waiting', 'send']);
 });
 
-test('ping() sends one heartbeat at once', async () => {
+test('ping() asks at once, once', async () => {
   const { world, link } = await linked();
   world.delay = () => 7;
   link.ping();
@@ -140,7 +140,7 @@ test('an error without a close ends the attempt, or the connection, too', async 
   assert.deepEqual([link.status.state, link.status.failures], ['waiting', 2]);
 });
 
-test('closing before the socket is open leaks no socket', async () => {
+test('closing before the socket is open leaks none', async () => {
   const world = new Phone();
   const link = await world.connect();
   link.close();
@@ -177,7 +177,7 @@ test('an attempt that is refused at once, and the next one that was asked for me
   assert.equal(world.last.state, 'closed');
 });
 
-test('close() before the first attempt prevents it', async () => {
+test('close() before the first attempt makes none', async () => {
   const world = new Phone();
   const link = loadClient(world.globals).connect({ url: 'ws://server', user: 'A' });
   link.close();
@@ -191,7 +191,7 @@ test('an app that is shown without having been hidden, as at its start, changes 
   assert.deepEqual([world.last.sent, link.states.length], [[], 2]);
 });
 
-test('close() is reported once', async () => {
+test('close() is told once', async () => {
   const { link } = await linked();
   link.close();
   link.close();
@@ -354,7 +354,7 @@ test('a browser tab that begins hidden connects when it is looked at', async () 
   assert.deepEqual([link.status.state, asked, world.sockets.length], ['connecting', 1, 1]);
 });
 
-test('the client uses uni, also where wx is another library', async () => {
+test('uni, and a wx that is another library', async () => {
   const { world } = await linked({}, new Phone({ name: 'uni' }));
   assert.ok('fail' in world.last.options, 'without a callback uni returns a Promise');
   const browser = new Browser();
@@ -363,7 +363,7 @@ test('the client uses uni, also where wx is another library', async () => {
   await assert.rejects(() => new (class extends Phone { get globals() { return {}; } })().connect(), /wx, uni or WebSocket/);
 });
 
-test('each state has its cause', async () => {
+test('states tell why', async () => {
   const { world, link } = await linked();
   world.last.ends(1001, 'going away');
   assert.equal(link.status.reason, 'going away');

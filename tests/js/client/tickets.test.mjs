@@ -77,7 +77,7 @@ test('a ticket that comes too late is not used', async () => {
   assert.equal(world.last.options.header.Authorization, 'Bearer in-time');
 });
 
-test('the time that a ticket takes is not taken from the socket', async () => {
+test('a ticket that takes its time leaves the socket its own', async () => {
   const world = new Phone();
   let give;
   const link = await world.connect({ getTicket: () => new Promise((resolve) => (give = resolve)) });

@@ -152,7 +152,7 @@ test('a burst of a thousand messages arrives in order, one-to-one and broadcast 
   }
 });
 
-test('a query does not change the user id', async (t) => {
+test('a query does not disturb who one is', async (t) => {
   const server = await startServer({ t });
   const a = await open(t, server.wsUrlOf('A'));
   const b = await open(t, `${server.wsUrlOf('B')}?device=phone&unknown=%E4%BD%A0&last=x-1&v=1`);
@@ -160,7 +160,7 @@ test('a query does not change the user id', async (t) => {
   assert.equal(JSON.parse(await b.next()).message, 'found');
 });
 
-test('a wrong handshake is answered with a reason', async (t) => {
+test('a handshake that cannot be is answered with a reason', async (t) => {
   const server = await startServer({ t });
   for (const [path, status] of [
     ['/nowhere', 404],

@@ -80,7 +80,7 @@ test('ids may be Chinese, and the URL may carry them as they are', async (t) => 
   await a.shows(['在']);
 });
 
-test('a message to one user is shown to nobody else', async (t) => {
+test('what is said to one is shown to nobody else', async (t) => {
   const server = await startServer({ t });
   const a = await openPage(t, server.wsUrlOf('A')).connected();
   const b = await openPage(t, server.wsUrlOf('B'), { from: 'B', to: 'A' }).connected();
@@ -93,7 +93,7 @@ test('a message to one user is shown to nobody else', async (t) => {
   assert.deepEqual(a.received, ['{"type":"pong"}']);
 });
 
-test('a message to a user who is offline is dropped, and the sender stays connected', async (t) => {
+test('what is said to someone who is not there is gone, and the sender stays', async (t) => {
   const server = await startServer({ t });
   const a = await openPage(t, server.wsUrlOf('A')).connected();
   a.say('anybody there?');

@@ -57,7 +57,7 @@ test('every colour of the style sheets is named once, and has a dark side where 
   }
 });
 
-test('the text of a bubble has enough contrast, in light and in dark', () => {
+test('what a bubble says can be told from it, in light and in dark', () => {
   const [light, dark] = read('app.wxss').split('@media (prefers-color-scheme: dark)');
   const colour = (text, name) => new RegExp(`${name}: #(\\w{6})`).exec(text)[1];
   const luminance = (hex) => {

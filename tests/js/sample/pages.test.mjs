@@ -68,7 +68,7 @@ test('a conversation shows what came, what is being sent, and what was', async (
   assert.deepEqual(device.last.messages, [{ toUserId: '小红', message: '在' }]);
 });
 
-test('a message that failed is marked, and is sent again when it is tapped', async (t) => {
+test('what failed is marked, and sent again when it is tapped', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await chatWith(device, '小红');
   await page.types('.draft', 'x'.repeat(70_000));
@@ -158,7 +158,7 @@ test('a conversation is bounded, and hands over only what is new', async (t) => 
   assert.equal(changes.filter((keys) => keys.includes('items')).length, 1, 'when the oldest went');
 });
 
-test('the oldest conversations are removed', () => {
+test('old conversations go, too', () => {
   const { Conversations, MAX_CONVERSATIONS } = require(`${ROOT}/lib/conversations.js`);
   const conversations = new Conversations();
   for (let n = 0; n <= MAX_CONVERSATIONS; n++) conversations.received(`u${n}`, `u${n}`, 'x');
@@ -201,7 +201,7 @@ test('a chat begins with whoever is typed', async (t) => {
   assert.match(page.texts('.nobody')[0], /小明/, 'without a backend it says who one is');
 });
 
-test('a message to everyone is sent once and shown once, and others are shown by name', async (t) => {
+test('to everyone: said once, shown once, and others by name', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await chatWith(device, '');
   assert.equal(device.title, '所有人');
@@ -216,7 +216,7 @@ test('a message to everyone is sent once and shown once, and others are shown by
   assert.deepEqual(page.texts('.from'), ['小红']);
 });
 
-test('the list of users online comes from the backend, after a login, without the user', async (t) => {
+test('who is online comes from the backend, after a login, without oneself', async (t) => {
   const device = new Device(t, WITH_BACKEND);
   const { asked, answer } = backend();
   device.answer = answer;
