@@ -12,6 +12,7 @@ mod listing;
 mod liveness;
 mod pace;
 mod parking;
+mod replaced;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;

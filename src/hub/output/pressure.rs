@@ -97,7 +97,7 @@ impl Context {
     #[cold]
     fn end_largest(&mut self) {
         let mut holders: Vec<(usize, u32)> = Vec::new();
-        for (index, conn) in &self.conns {
+        for (index, conn) in self.table.iter() {
             let reads = !conn.flags.has(Flags::BLOCKED);
             let output = if reads { 0 } else { conn.out.stalled(&self.output.arena) };
             let held = output + conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
@@ -115,7 +115,7 @@ impl Context {
                 break;
             }
             self.stats.relieved += 1;
-            if self.conns[index as usize].out.is_empty() {
+            if self.table[index].out.is_empty() {
                 self.close_with(index, CloseReason::Memory);
             } else {
                 self.end(index, CloseReason::Memory);
