@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! cargo bench --bench capacity              # up to 1,000,000
-//! cargo bench --bench capacity -- 100000    # up to 100,000
+//! cargo bench --bench capacity -- 100000    # up to so many
 //! ```
 //!
 //! Through driver, hub and relay, on streams without a network: connecting,
 //! heartbeats, messages to one user and expiry. And what connections take of the
-//! allocator, the longest time that a single connection takes to open, and how much
-//! more an operation costs among the largest number than among 10,000.
+//! allocator, the longest that a single one takes to be let in, and how much
+//! dearer an operation is among the most than among 10,000.
 //!
 //! Connections take their turns in the order they came, as those do that beat in
 //! the rhythm they connected in; and scattered, in an order that no cache can

@@ -1,11 +1,11 @@
-//! Requests: what it costs to accept a handshake, or to refuse one.
+//! Requests: what it costs to let a connection in, or not to.
 //!
 //! ```text
 //! cargo bench --bench handshake
 //! ```
 //!
-//! Each request has a connection of its own through hub and relay: it is opened, its request
-//! is read, the answer is written, and the connection is dropped and freed.
+//! Each is a connection of its own through hub and relay: opened, its request
+//! read, the answer written, dropped and freed.
 
 mod support;
 

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Users are found by the way a message takes. They come by a handshake and go
-//! when their connection is dropped, since the index has no other interface. The cost of a
-//! connection without a user is shown beside it.
+//! when their connection is dropped, since that is the index's only door: what
+//! nobody costs, a connection without a user, is shown beside it.
 
 mod support;
 

@@ -36,10 +36,10 @@ Examples:
   longlink --listen unix:/run/longlink.sock --config /etc/longlink.toml --log warn
       Behind a reverse proxy that ends TLS, with the settings of a file.";
 
-/// What the command line asks the program to do.
+/// What the command line asks for.
 #[derive(Debug)]
 pub enum Command {
-    /// The command line asked for the help or the version, which has been printed.
+    /// Help or version, which has been printed.
     Shown,
     Serve(Flags),
     Bench(Box<ArgMatches>),
@@ -62,7 +62,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
         {
-            // An error means that stdout was closed: then its reader is gone.
+            // Whoever closed stdout does not want to read it.
             let _ = error.print();
             Ok(Command::Shown)
         }

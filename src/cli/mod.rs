@@ -7,8 +7,6 @@
 mod args;
 mod client;
 mod commands;
-#[cfg(feature = "tls")]
-mod files;
 mod refusal;
 mod service;
 mod settings;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Shows a size in bytes with two or three digits and a unit.
+/// A size for people: two or three digits and a unit.
 pub struct Bytes(pub usize);
 
 impl fmt::Display for Bytes {
@@ -18,8 +18,8 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Shows a text on one line: control characters, and characters that change the direction of the
-/// text, are escaped.
+/// Text on one line: control characters, and those that change the order of
+/// what is shown, are escaped.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {

@@ -16,7 +16,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     pub(super) fn can_accept(&self) -> bool {
         self.retry_accept.is_none()
             && self.hub.has_room()
-            && self.listeners.iter().any(|slot| slot.ready)
+            && self.doors.iter().any(|door| door.ready)
     }
 
     /// Accepts what is waiting, within the turn's budget. A full hub or a lack
@@ -38,9 +38,9 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         let (mut tries, mut accepted) = (0, 0);
         while tries < most && self.can_accept() {
             // One from each listener in turn, so that none starves another.
-            for position in 0..self.listeners.len() {
+            for position in 0..self.doors.len() {
                 if tries < most
-                    && self.listeners[position].ready
+                    && self.doors[position].ready
                     && self.hub.has_room()
                     && self.retry_accept.is_none()
                 {
@@ -52,22 +52,21 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         self.rate.take(accepted, self.now);
     }
 
-    /// Accepts one connection from a listener, and returns whether there was one.
+    /// Returns whether there was one.
     fn accept_one(&mut self, position: usize) -> bool {
-        let slot = &mut self.listeners[position];
-        let (loopback, tag) = (slot.listener.is_loopback(), slot.listener.tag());
-        let accepted = slot.listener.accept();
+        let door = &mut self.doors[position];
+        let (loopback, tag) = (door.listener.is_loopback(), door.listener.tag());
+        let accepted = door.listener.accept();
         let was_there = accepted.is_ok();
         match accepted {
             Ok((socket, peer)) => match self.take_in(socket, peer, loopback) {
                 Ok(conn) => self.hub.set_listener(conn, tag),
-                // The hub has refused the connection and has counted the refusal.
+                // The hub has refused it, and has counted that.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(error) => log::warn!("a connection could not be taken in: {error}"),
             },
-            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.ready = false,
-            // The peer has already gone, or a signal interrupted the call: accept the next
-            // connection.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => door.ready = false,
+            // The peer has gone again, or a signal came: on to the next one.
             Err(error)
                 if matches!(
                     error.kind(),

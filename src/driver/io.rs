@@ -27,9 +27,6 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         if work > 0 {
             self.hub.spend(work);
         }
-        if let Some(held) = socket.held() {
-            self.hub.note_transport(conn, held);
-        }
         match read {
             Ok(0) => self.hub.input_ended(conn),
             Ok(length) => {
@@ -54,7 +51,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Queues a socket to be read in the next turn, since no event will ask for it.
+    /// Has a socket read next turn though no event will say so.
     pub(super) fn queue_read(&mut self, index: u32) {
         if let Some(marks) = self.marks.get_mut(index as usize)
             && !marks.has(Marks::QUEUED)
@@ -106,14 +103,9 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Asks for events of writability or stops asking, depending on what a write returned.
+    /// Does for a socket what follows from a write.
     #[inline]
     fn wrote(&mut self, conn: ConnId, wrote: Wrote) {
-        if let Some(Some(socket)) = self.sockets.get(conn.index())
-            && let Some(held) = socket.held()
-        {
-            self.hub.note_transport(conn, held);
-        }
         match wrote {
             Wrote::Done => {}
             Wrote::ShutdownWrite => self.shutdown_write(conn),
@@ -139,11 +131,11 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Registers a socket for writing, even if it is registered for that already: registering it
-    /// again reports a socket that has become writable in the meantime.
+    /// Also when it is registered for writing already: registering anew
+    /// reports a socket that has become writable in between.
     fn register(&mut self, conn: ConnId, writing: bool) {
         let Some(Some(socket)) = self.sockets.get_mut(conn.index()) else { return };
-        let token = Token(self.base + self.listener_tokens + conn.index());
+        let token = Token(self.base + self.door_tokens + conn.index());
         let interest =
             if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         self.marks[conn.index()].set(Marks::WRITING, writing);

@@ -42,7 +42,7 @@ pub struct Listener {
     kind: Kind,
     loopback: bool,
     tag: u8,
-    /// The proxies that may say, in a PROXY header, for which client they connect.
+    /// Who may say for whom they connect.
     trusted: TrustedProxies,
 }
 
@@ -86,7 +86,7 @@ impl Listener {
     pub fn bind(addrs: impl ToSocketAddrs, config: &Config) -> io::Result<Vec<Self>> {
         let mut all: Vec<SocketAddr> = Vec::new();
         for addr in addrs.to_socket_addrs()? {
-            // The machine's hosts file may have an address twice.
+            // A machine's table of names may have the same address twice.
             if !all.contains(&addr) {
                 all.push(addr);
             }
@@ -179,7 +179,7 @@ impl Listener {
         self
     }
 
-    /// The TCP address that the listener is bound to; `None` for a Unix socket.
+    /// The TCP address it is bound to; `None` for a Unix socket.
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -195,7 +195,7 @@ fn is_missing(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
-/// Refuses a socket that does not listen: every accept on it would fail.
+/// A socket on which nobody listens would fail each accept, again and again.
 fn must_listen(socket: &SockRef<'_>) -> io::Result<()> {
     match socket.is_listener()? {
         true => Ok(()),
@@ -216,7 +216,7 @@ fn is_stale(path: &Path) -> bool {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    /// `None` when another process made the file: then it is not removed.
+    /// `None`: somebody else's.
     inode: Option<u64>,
 }
 
@@ -226,8 +226,7 @@ fn inode(path: &Path) -> Option<u64> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // The file may have been removed by hand, and another process may have made a new one
-        // there.
+        // It may have been removed by hand, and a successor's be there now.
         if self.inode.is_some() && inode(&self.path) == self.inode {
             let _ = std::fs::remove_file(&self.path);
         }

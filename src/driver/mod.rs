@@ -56,15 +56,15 @@ impl From<&Event> for Readiness {
     }
 }
 
-/// Flags of a socket, in one byte beside it: as `bool`s they would take more bytes than the
-/// socket's alignment leaves free.
+/// What is remembered about a socket, in one byte beside it: together they would
+/// take the room of the socket's alignment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Marks(u8);
 
 impl Marks {
-    /// The socket is in the queue of sockets to read.
+    /// In the queue of sockets to read.
     const QUEUED: u8 = 1;
-    /// The socket is registered for writing too, since a write has blocked.
+    /// Registered for writing too, since it blocked.
     const WRITING: u8 = 1 << 1;
     /// An event said that the end of the stream is near: a short read does not
     /// end the reading.
@@ -81,11 +81,10 @@ impl Marks {
     }
 }
 
-/// A listener, and whether it is worth asking.
 #[derive(Debug)]
-struct ListenerSlot<L> {
+struct Door<L> {
     listener: L,
-    /// Whether there may be connections to accept.
+    /// There may be connections to accept.
     ready: bool,
 }
 
@@ -133,10 +132,10 @@ pub struct Driver<H: Handler, L: Listen = Listener> {
     hub: Hub<H>,
     registry: Registry,
     base: usize,
-    listeners: Vec<ListenerSlot<L>>,
-    /// How many tokens belong to listeners, closed ones included.
-    listener_tokens: usize,
-    /// The socket of each connection, at the index of its slot.
+    doors: Vec<Door<L>>,
+    /// Tokens given to listeners, also to those that are gone.
+    door_tokens: usize,
+    /// By the slot of their connection.
     sockets: Vec<Option<L::Stream>>,
     marks: Vec<Marks>,
     /// Sockets to read on, without waiting for an event.
@@ -144,7 +143,7 @@ pub struct Driver<H: Handler, L: Listen = Listener> {
     /// The one read buffer of the loop.
     buffer: Box<[u8]>,
     rate: rate::Rate,
-    /// When to accept again, after descriptors ran out or the rate was reached.
+    /// Out of descriptors, or over the rate: accept again at this time.
     retry_accept: Option<Instant>,
     now: Instant,
 }
@@ -168,16 +167,16 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     ) -> stdio::Result<Self> {
         config.check().map_err(|error| stdio::Error::new(stdio::ErrorKind::InvalidInput, error))?;
         let registry = registry.try_clone()?;
-        let mut registered = Vec::new();
+        let mut doors = Vec::new();
         for (position, mut listener) in listeners.into_iter().enumerate() {
             registry.register(&mut listener, Token(base.0 + position), Interest::READABLE)?;
-            registered.push(ListenerSlot { listener, ready: true });
+            doors.push(Door { listener, ready: true });
         }
         Ok(Driver {
             registry,
             base: base.0,
-            listener_tokens: registered.len(),
-            listeners: registered,
+            door_tokens: doors.len(),
+            doors,
             sockets: Vec::with_capacity(config.max_connections + SURPLUS),
             marks: Vec::with_capacity(config.max_connections + SURPLUS),
             to_read: VecDeque::new(),
@@ -194,7 +193,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// A host keeps its own outside; another driver may begin at the end.
     pub fn tokens(&self) -> Range<usize> {
         let slots = self.hub.config().max_connections + SURPLUS;
-        self.base..self.base + self.listener_tokens + slots
+        self.base..self.base + self.door_tokens + slots
     }
 
     /// Handles one event of the poll. Returns false, having done nothing, when
@@ -204,21 +203,21 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         self.handle_readiness(event.token(), event.into(), now)
     }
 
-    /// Does what [`Driver::handle_event`] does, for an event that did not come from a `mio::Poll`.
+    /// The same for an event that did not come from a `mio::Poll`.
     pub fn handle_readiness(&mut self, token: Token, readiness: Readiness, now: Instant) -> bool {
         self.now = now;
         let Some(key) = token.0.checked_sub(self.base) else { return false };
-        let Some(index) = key.checked_sub(self.listener_tokens) else {
-            if let Some(slot) = self.listeners.get_mut(key) {
-                slot.ready = true;
+        let Some(index) = key.checked_sub(self.door_tokens) else {
+            if let Some(door) = self.doors.get_mut(key) {
+                door.ready = true;
             }
             return true;
         };
         if token.0 >= self.tokens().end {
             return false;
         }
-        // An event of an earlier connection in this slot does no harm: the socket that has the
-        // slot now is read and says `WouldBlock`.
+        // A stale event is a spurious one: whoever has the slot now is read,
+        // and says `WouldBlock`.
         if let Some(Some(socket)) = self.sockets.get(index)
             && let Some(conn) = self.hub.id_at(index)
         {
@@ -284,7 +283,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         if !self.to_read.is_empty() || self.can_accept() {
             return Some(self.now);
         }
-        let retry = self.retry_accept.filter(|_| !self.listeners.is_empty());
+        let retry = self.retry_accept.filter(|_| !self.doors.is_empty());
         [self.hub.next_deadline(), retry].into_iter().flatten().min()
     }
 
@@ -334,18 +333,18 @@ impl<H: Handler, L: Listen> Driver<H, L> {
 
     /// The listeners that still accept.
     pub fn listeners(&self) -> impl Iterator<Item = &L> {
-        self.listeners.iter().map(|slot| &slot.listener)
+        self.doors.iter().map(|door| &door.listener)
     }
 
     /// Begins to go down: closes the listeners, and every open connection with
     /// code 1001. Go on with the loop until [`Context::is_drained`], which takes
     /// `close_timeout` at most. A second call changes nothing.
     pub fn shutdown(&mut self) {
-        for slot in &mut self.listeners {
+        for door in &mut self.doors {
             // It may be the host's poll, which goes on; closing would do too.
-            let _ = self.registry.deregister(&mut slot.listener);
+            let _ = self.registry.deregister(&mut door.listener);
         }
-        self.listeners.clear();
+        self.doors.clear();
         self.hub.shutdown();
     }
 
@@ -360,7 +359,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             |error: OpenError| stdio::Error::new(stdio::ErrorKind::ConnectionRefused, error);
         let conn = self.hub.open(peer, loopback, self.now).map_err(refused)?;
         let index = conn.index();
-        let token = Token(self.base + self.listener_tokens + index);
+        let token = Token(self.base + self.door_tokens + index);
         if let Err(error) = self.registry.register(&mut socket, token, Interest::READABLE) {
             self.hub.abort(conn);
             return Err(error);

@@ -32,12 +32,12 @@ impl Rate {
         }
     }
 
-    /// When the next connection may be accepted, if none may be accepted now.
+    /// When the next one may be, if it may not be now.
     pub fn next(&self) -> Instant {
         (self.until + self.cost).checked_sub(BURST).unwrap_or(self.until)
     }
 
-    /// Counts `count` accepted connections.
+    /// There were so many.
     pub fn take(&mut self, count: u32, now: Instant) {
         if !self.cost.is_zero() {
             self.until = self.until.max(now) + self.cost * count;
@@ -49,7 +49,7 @@ impl Rate {
 mod tests {
     use super::*;
 
-    /// How many connections may be accepted until `at`, if a full burst is available now.
+    /// How many may be until `at`, from one burst on.
     fn taken(rate: &mut Rate, at: Instant) -> u32 {
         let count = rate.available(at).min(10_000);
         rate.take(count, at);

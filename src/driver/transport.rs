@@ -1,5 +1,5 @@
-//! The streams that the driver reads and writes: TCP and Unix sockets, streams that are layered
-//! over them, and fake ones of tests.
+//! What the driver reads and writes: TCP and Unix sockets, what is put over
+//! them, or a test's fakes.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -23,8 +23,8 @@ use super::proxied::{ConnectedFor, Proxied, take_header};
 /// buffer, or a write that took less than it was given, an event follows when
 /// there is more to do, as with an edge-triggered poll.
 pub trait Transport: Read + Write + Source {
-    /// Ends the sending side of the stream; reading goes on. The driver calls it at most once,
-    /// after everything has been written.
+    /// Ends the sending side; reading goes on. Called at most once, after all
+    /// has been written.
     ///
     /// # Errors
     /// When the socket has failed.
@@ -60,22 +60,11 @@ pub trait Transport: Read + Write + Source {
     fn wants_write(&self) -> bool {
         false
     }
-
-    /// How many bytes of memory it holds of what has arrived and cannot be read yet, and of what
-    /// was written and the system has not taken yet; `None` for a stream that never holds
-    /// anything. They are a part of [`Context::buffered`], which
-    /// [`Config::max_buffered`] limits.
-    ///
-    /// [`Context::buffered`]: crate::Context::buffered
-    /// [`Config::max_buffered`]: crate::Config::max_buffered
-    fn held(&self) -> Option<usize> {
-        None
-    }
 }
 
-/// A listener: it accepts connections.
+/// Something that accepts connections.
 pub trait Listen: Source {
-    /// The type of the accepted connections.
+    /// What it accepts.
     type Stream: Transport;
 
     /// Accepts one connection, without blocking.
@@ -128,8 +117,7 @@ impl Transport for Socket {
 }
 
 impl Socket {
-    /// Reads from a socket that is not plain TCP. A function of its own keeps the common case
-    /// short.
+    /// A read of what is not TCP, out of the way of what is.
     #[inline(never)]
     fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -151,20 +139,20 @@ impl Socket {
         match self {
             Socket::Tcp(_) => self.write(bytes),
             Socket::Unix(stream) => stream.try_io(|| send(stream.as_fd(), bytes)),
-            // Nothing is written before something was read.
+            // Nobody is answered before anything was read.
             Socket::Proxied(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
 }
 
-/// Makes the coming close discard the bytes that are not sent yet.
+/// Has the close throw away what is not sent yet.
 pub(crate) fn reset_on_close(tcp: &TcpStream) -> io::Result<()> {
     SockRef::from(tcp).set_linger(Some(Duration::ZERO))
 }
 
-// Reads and writes do not go through the C library, where they are cancellation points: in a
-// process with a second thread, even one that only logs, each call costs two atomic operations.
-// mio is told the result of each call, as if it had made the call itself.
+// Reads and writes are made without the C library, whose are cancellation
+// points: in a process with a second thread, if only one that logs, each costs
+// two atomic operations. mio is told what came of it, as by its own.
 
 #[inline]
 fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -176,7 +164,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(failed)
 }
 
-/// Handles the errors of a call. A function of its own keeps the successful case short.
+/// Out of the way of what succeeds.
 #[cold]
 #[inline(never)]
 fn failed(error: rustix::io::Errno) -> io::Error {

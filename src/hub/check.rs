@@ -1,11 +1,12 @@
 //! What must hold between turns, checked by the simulator and the tests.
 
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 
 use super::Context;
-use super::directory::users::Seated;
-use super::table::phases::Census;
+use super::phases::Census;
+use super::pressure::is_pressed;
+use super::users::Seated;
 
 impl Context {
     /// Panics if the hub contradicts itself. For tests and simulators; it
@@ -14,12 +15,19 @@ impl Context {
         let mut census = Census::default();
         let mut inbound = 0;
         let mut bound = 0;
+        let mut pressed = 0;
+        let mut active = 0;
+        let mut blocked = 0;
         for (index, conn) in &self.conns {
             let flags = conn.flags;
             let id = format!("connection {index} in {:?}", conn.phase);
             census.enter(conn.phase);
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             bound += usize::from(conn.is_bound());
+            pressed += u32::from(is_pressed(conn, self.config.max_queue));
+
+            active += u32::from(conn.is_active());
+            blocked += u32::from(flags.has(Flags::BLOCKED));
             let next = self.slots.next(index).map(|slots| slots.start);
             assert_eq!(next, Some(index), "{id}: passed over");
 
@@ -84,18 +92,19 @@ impl Context {
         }
         assert_eq!(self.slots.filled(), self.conns.len(), "slots with connections");
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
-        let transports: usize =
-            (self.conns.iter()).map(|(index, _)| self.transports.get(index as u32) as usize).sum();
-        assert_eq!(transports, self.transport_bytes, "bytes held by transports");
         assert_eq!(census, self.census, "connections by phase");
         let counted =
             self.conns.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();
         assert_eq!(counted, self.addresses.total(), "connections by their addresses");
-        self.check_output();
+        assert_eq!(pressed, self.pressed, "connections with much to write");
+        assert_eq!(active, self.active, "connections that get what everyone gets");
+        assert_eq!(blocked, self.blocked, "connections whose sockets are full");
         for conn in self.traces.noted() {
             let user = self.user(conn);
             assert!(user.is_some_and(|user| self.is_traced(user)), "{conn:?}: an event of nobody");
         }
+        let held = self.arena.waiting();
+        assert!(self.has_dirty() || held == 0, "{held} bytes that nobody will write");
         let members: usize = self.users.iter().map(|seat| self.check_seat(seat.get())).sum();
         assert_eq!(members, bound, "every bound connection is seated once");
         assert_eq!(

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 
 use super::*;
-use crate::hub::output::Output;
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::output::arena::Arena;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wheel::Wheel;
 use crate::wire::Peer;
 use crate::wire::http::date::Date;
@@ -51,24 +51,31 @@ pub struct Context {
     pub(super) now: u64,
     pub(super) conns: Slab<Connection>,
     pub(super) next_serial: u32,
-    pub(super) slots: table::slots::Slots,
+    pub(super) slots: slots::Slots,
     /// How many connections get what is sent to everyone.
     pub(super) active: u32,
-    pub(super) users: directory::users::Users,
-    pub(super) groups: directory::groups::Groups,
-    pub(super) addresses: directory::addresses::Addresses,
-    pub(super) pace: input::pace::Pace,
-    pub(super) census: table::phases::Census,
+    /// How many wait for their sockets to take more.
+    pub(super) blocked: u32,
+    pub(super) users: users::Users,
+    pub(super) groups: groups::Groups,
+    pub(super) addresses: addresses::Addresses,
+    pub(super) pace: pace::Pace,
+    pub(super) census: phases::Census,
     pub(super) wheel: Wheel,
     /// When the right to be connected ends, in seconds; 0 for never. Set when a
     /// connection opens.
-    pub(super) ends: table::column::Column<u32>,
+    pub(super) ends: column::Column<u32>,
     /// The application's timers.
     pub(super) timers: Wheel,
-    pub(super) output: Output,
+    pub(super) arena: Arena,
+    pub(super) dirty: dirty::Dirty,
+    /// A broadcast on its way.
+    pub(super) walk: Option<fan_out::Walk>,
     pub(super) traces: trace::Traces,
     /// What answers say of the date; `None` while nobody has told.
     pub(super) date: Option<Date>,
+    /// Where an HTTP answer is put together.
+    pub(super) answer: Vec<u8>,
     /// To be freed at the end of the turn.
     pub(super) ended: Vec<u32>,
     /// Paused for lack of work budget; parsed first next turn.
@@ -89,11 +96,11 @@ pub struct Context {
     pub(super) drained: Vec<ConnId>,
     /// What is left of the turn's work budget.
     pub(super) work: u32,
+    /// How many connections whose sockets take bytes have more than half of a
+    /// queue to write.
+    pub(super) pressed: u32,
     /// Bytes of partial messages and unparsed input.
     pub(super) inbound_bytes: usize,
-    /// Bytes that transports hold, of each connection and of all.
-    pub(super) transports: table::column::Column<u32>,
-    pub(super) transport_bytes: usize,
     pub(super) draining: bool,
     /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
     pub(super) drained_by: u64,
@@ -126,22 +133,26 @@ impl Context {
             now: 0,
             conns: Slab::with_capacity(most),
             next_serial: 0,
-            slots: table::slots::Slots::with_capacity(most),
+            slots: slots::Slots::with_capacity(most),
             active: 0,
-            users: directory::users::Users::with_capacity(config.max_connections),
-            groups: directory::groups::Groups::default(),
-            addresses: directory::addresses::Addresses::new(
+            blocked: 0,
+            users: users::Users::with_capacity(config.max_connections),
+            groups: groups::Groups::default(),
+            addresses: addresses::Addresses::new(
                 config.max_per_address,
                 config.trusted_proxies.clone(),
             ),
-            pace: input::pace::Pace::new(&config),
-            census: table::phases::Census::default(),
+            pace: pace::Pace::new(&config),
+            census: phases::Census::default(),
             wheel: Wheel::with_capacity(most),
-            ends: table::column::Column::default(),
+            ends: column::Column::default(),
             timers: Wheel::default(),
-            output: Output::default(),
+            arena: Arena::new(),
+            dirty: dirty::Dirty::default(),
+            walk: None,
             traces: trace::Traces::default(),
             date: None,
+            answer: Vec::new(),
             ended: Vec::new(),
             paused: VecDeque::new(),
             readable: Vec::new(),
@@ -152,9 +163,8 @@ impl Context {
             speaking: None,
             drained: Vec::new(),
             work: config.work_per_turn.div_ceil(2),
+            pressed: 0,
             inbound_bytes: 0,
-            transports: table::column::Column::default(),
-            transport_bytes: 0,
             draining: false,
             drained_by: u64::MAX,
             stats: Stats::default(),
@@ -217,7 +227,7 @@ impl Context {
 
     /// How many connections wait for their peers to read.
     pub fn waiting_for_peers(&self) -> usize {
-        self.output.blocked()
+        self.blocked as usize
     }
 
     /// How many groups have at least one connection.
@@ -231,16 +241,10 @@ impl Context {
         self.inbound_bytes
     }
 
-    /// Bytes that [transports hold](crate::run::Transport::held), such as parts of TLS records, a part
-    /// of [`Context::buffered`].
-    pub fn buffered_by_transports(&self) -> usize {
-        self.transport_bytes
-    }
-
-    /// Bytes in all queues, partial messages and transports, shared encodings once: what
+    /// Bytes in all queues and partial messages, shared encodings once: what
     /// `max_buffered` limits.
     pub fn buffered(&self) -> usize {
-        self.output.held() + self.inbound_bytes + self.transport_bytes
+        self.arena.held() + self.inbound_bytes
     }
 
     /// The user of a connection, empty for an anonymous one. Also answers

@@ -241,13 +241,8 @@ impl Accept {
     }
 
     /// A connection of this user, of the default device. An empty id means
-    /// [anonymous](Accept::anonymous).
-    ///
-    /// Of several connections of one user and device only the newest hears anything. The one that
-    /// it replaces is parked: it stays open, and gets nothing that goes to the user, to a group
-    /// or to everyone, until it is the newest again or [reclaims](Context::reclaim) its place. A
-    /// phone that has changed its network leaves such a connection behind. Give connections that
-    /// shall all hear different [devices](Accept::device).
+    /// [anonymous](Accept::anonymous). The newest connection of a user and device gets what is
+    /// sent to the user; the one that it replaces is parked.
     pub fn user(id: &str) -> Self {
         Accept { user: id.into(), ..Self::default() }
     }

@@ -5,15 +5,16 @@ use std::time::Instant;
 use compact_str::CompactString;
 
 use crate::hub::output::outbound::Outbound;
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Details;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Connection;
+use crate::hub::record::Details;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::Peer;
 use crate::wire::ws::close::{CloseReason, cut_reason, may_be_sent};
 use crate::wire::ws::frame::CLOSE;
 
-use super::directory::addresses::Verdict;
+use super::addresses::Verdict;
+use super::pressure::is_pressed;
 use super::trace::Happened;
 use super::{App, ConnId, Context, Handler};
 
@@ -286,9 +287,10 @@ impl Context {
     /// queued for it is still written. For whoever runs the hub, as are:
     /// [`Hub::failed`](crate::Hub::failed), [`Hub::reap`](crate::Hub::reap), [`Hub::end_turn`](crate::Hub::end_turn).
     pub(super) fn input_ended(&mut self, conn: ConnId) {
-        let queued = self.will_write(conn);
+        self.settle_walk();
         let Some(record) = self.resolve_mut(conn) else { return };
         record.flags.set(Flags::EOF);
+        let queued = !record.out.is_empty() && !record.flags.has(Flags::BLOCKED);
         match record.phase {
             Phase::Open if queued => {
                 self.start_closing(conn.index, Phase::FlushThenEnd, CloseReason::Eof);
@@ -318,6 +320,8 @@ impl Context {
 
     /// Moves an open or answering connection into its last phase.
     pub(super) fn start_closing(&mut self, index: u32, phase: Phase, reason: CloseReason) {
+        self.settle_walk();
+        self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
         self.unbind(index);
         self.go_to(index, phase);
@@ -339,14 +343,22 @@ impl Context {
 
     /// Ends a connection now; it is freed at the end of the turn.
     pub(super) fn end(&mut self, index: u32, reason: CloseReason) {
-        if !self.discard(index) {
+        // First: what is queued by it could end this one.
+        self.settle_walk();
+        if self.conns[index as usize].phase == Phase::Ended {
             return;
         }
+        self.active -= u32::from(self.conns[index as usize].is_active());
         self.drop_inbound(index);
-        self.drop_transport(index);
         self.unbind(index);
         self.wheel.disarm(index);
         let conn = &mut self.conns[index as usize];
+        if is_pressed(conn, self.config.max_queue) {
+            self.pressed -= 1;
+        }
+        self.blocked -= u32::from(conn.flags.has(Flags::BLOCKED));
+        conn.flags.clear(Flags::BLOCKED);
+        conn.out.clear(&mut self.arena);
         if conn.flags.has(Flags::OPENED) {
             conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         }
@@ -365,7 +377,7 @@ impl Context {
     pub(super) fn reap<H: Handler>(&mut self, app: &mut App<H>) -> Option<ConnId> {
         let Some(index) = self.ended.pop() else {
             // What was queued in `on_close` for connections that ended as well.
-            self.output.end_turn();
+            self.arena.end_turn();
             return None;
         };
         let conn = &mut self.conns[index as usize];
@@ -391,6 +403,16 @@ impl Context {
         self.addresses.leave(conn.peer);
         self.slots.empty(index as usize);
         Some(id)
+    }
+
+    /// Ends the turn's writing: makes room when `max_buffered` is passed, and
+    /// gives back what was written. Call after the writes, before
+    /// [`Hub::reap`](crate::Hub::reap).
+    pub(super) fn end_turn(&mut self) {
+        self.dirty.end_turn(&mut self.conns);
+        // First: what was written in this turn is held no longer.
+        self.arena.end_turn();
+        self.relieve();
     }
 }
 

@@ -8,20 +8,36 @@
 //! A [`Hub`] belongs to whoever runs the loop. It holds the application and, beside it, the
 //! [`Context`], which is all that a callback gets: so a callback cannot run the hub.
 
+mod addresses;
 mod app;
+mod bind;
+mod body;
 mod check;
+mod column;
 mod config;
 mod context;
-mod directory;
+mod dirty;
+mod fan_out;
+mod flush;
+mod groups;
 mod handler;
 mod histogram;
 mod input;
 mod lifecycle;
 pub(crate) mod output;
+mod pace;
+mod phases;
+mod pressure;
+mod receive;
+pub(crate) mod record;
+mod request;
+mod send;
+mod slots;
 mod stats;
-mod table;
 mod timers;
 mod trace;
+mod users;
+mod wait;
 
 use std::time::{Instant, SystemTime};
 
@@ -30,16 +46,16 @@ use crate::wire::Peer;
 use app::App;
 use context::Timeouts;
 
+pub use bind::{MAX_PARKED, MAX_PER_USER};
 pub use config::{Config, ConfigError, Devices};
 pub use context::Context;
-pub use directory::bind::{MAX_PARKED, MAX_PER_USER};
-pub use directory::groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
+pub use flush::{Pending, Sent, Sink, Wrote};
+pub use groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
 pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
-pub use output::{Pending, Sent, Sink, Wrote};
+pub use phases::Phases;
 pub use stats::{Closes, Stats, Statuses};
-pub use table::phases::Phases;
 pub use timers::Overdue;
 pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 
@@ -320,12 +336,6 @@ impl<H: Handler> Hub<H> {
     /// [`Server`](crate::Server) does. Without it answers have no `Date`.
     pub fn set_date(&mut self, now: SystemTime) {
         self.context.set_date(now);
-    }
-
-    /// How many bytes the transport of a connection holds for it now.
-    #[inline]
-    pub(crate) fn note_transport(&mut self, conn: ConnId, held: usize) {
-        self.context.note_transport(conn, held);
     }
 
     /// Takes work that was done outside the hub from the turn's budget.

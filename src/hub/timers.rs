@@ -12,9 +12,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::frame::PING;
 

@@ -6,10 +6,11 @@
 
 use compact_str::CompactString;
 
-use crate::hub::table::record::Flags;
+use crate::hub::output::arena::Segment;
+use crate::hub::record::Flags;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::{Event, Message};
-use crate::wire::ws::frame::{CLOSE, PING, PONG, TEXT};
+use crate::wire::ws::frame::{self, CLOSE, PING, PONG, TEXT};
 
 use super::{App, ConnId, Context, Handler};
 
@@ -172,18 +173,18 @@ impl Context {
         self.note(index, Happened::In(TracedFrame { kind, bytes }));
     }
 
-    /// Takes note of a frame that was queued, which begins with the byte `first`.
+    /// Takes note of a frame that was queued.
     #[cold]
-    pub(super) fn note_out(&mut self, index: u32, first: u8, bytes: usize) {
-        let kind = kind_of(first);
+    pub(super) fn note_out(&mut self, index: u32, segment: Segment) {
+        let frame = self.arena.slice(segment);
+        let (kind, bytes) = (kind_of(frame[0]), frame::server_payload(frame).len());
         self.note(index, Happened::Out(TracedFrame { kind, bytes }));
     }
-
     /// Tells the handler what was noted, if anything was.
     pub(super) fn tell_traced<H: Handler>(&mut self, app: &mut App<H>) {
         // Whatever is sent has what is left of a broadcast's walk queued.
         let few = self.traces.events.len() < MOST_EVENTS / 2;
-        if !self.traces.has_events() || (self.is_broadcasting() && few) {
+        if !self.traces.has_events() || (self.walk.is_some() && few) {
             return;
         }
         self.tell_all_traced(app);

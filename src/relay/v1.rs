@@ -203,10 +203,7 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
         // A key that is no Unicode string is none of ours.
         let key = json::string(raw_key).unwrap_or_default();
         is_for_one |= misspells_receiver(&key);
-        // Of several `type` fields the last one counts, but not for every reader: none of them
-        // names a frame of this protocol.
-        let forges = key == "type" && (rename || is_reserved(value));
-        if key != "formUserId" && !forges {
+        if key != "formUserId" && !(rename && key == "type") {
             out.push(',');
             out.push_str(raw_key);
             out.push(':');
@@ -216,11 +213,6 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     .map_err(|_| fmt::Error)?;
     out.push('}');
     if is_for_one { Err(fmt::Error) } else { Ok(()) }
-}
-
-/// Whether a raw value is the name of a type of frame of this protocol.
-fn is_reserved(value: &str) -> bool {
-    json::string(value).is_some_and(|kind| TYPES.contains(&&*kind))
 }
 
 #[cfg(test)]
@@ -258,13 +250,6 @@ mod tests {
             "not JSON: {out}"
         );
         (to, out)
-    }
-
-    #[test]
-    fn no_type_of_an_object_for_everyone_names_a_frame_of_this_protocol() {
-        let (to, frame) = becomes(r#"{"message":"hi","type":"pong","type":"chat"}"#);
-        assert_eq!(to, "all");
-        assert_eq!(frame, r#"{"formUserId":"A","message":"hi","type":"chat"}"#);
     }
 
     fn ignored(text: &str) {

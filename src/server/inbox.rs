@@ -114,7 +114,7 @@ impl<E> Sender<E> {
         let is_first = queue.events.len() == 1;
         drop(queue);
         if is_first {
-            // Waking fails only when the poll is gone, and then there is no loop to wake.
+            // It fails only when the poll is gone, and then nobody sleeps.
             let _ = self.shared.waker.wake();
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Our own loop: a poll, its events, a way to wake and to stop it. It is the
 //! first user of the embedding API; whatever it can do, a host can.
 //!
-//! This is the only room of the library that reads a clock to run connections by.
+//! The only place of the library that looks at a clock.
 
 mod inbox;
 
@@ -18,7 +18,7 @@ use crate::driver::{Driver, Listen, Listener};
 use crate::hub::{Config, Context, Handler};
 pub use inbox::{Inbox, SendError, Sender};
 
-/// How many events one poll returns at most. A larger number made nothing faster.
+/// Events taken from the poll at once. More do not pay.
 const EVENTS: usize = 1_024;
 /// Events of other threads that may wait for the loop.
 const INBOX: usize = 65_536;
@@ -41,7 +41,7 @@ pub struct Server<H: Handler, L: Listen = Listener> {
     inbox: Inbox<H::Event>,
     driver: Driver<H, L>,
     stopper: Stopper,
-    /// When to tell the hub the date again.
+    /// When the hub is told the date again.
     next_second: Instant,
 }
 
@@ -51,7 +51,7 @@ impl<H: Handler, L: Listen> fmt::Debug for Server<H, L> {
     }
 }
 
-/// Wakes a server's loop, and stops it, from any thread. Clones wake and stop the same server.
+/// Wakes a server's loop, and stops it, from any thread. Clones do the same.
 #[derive(Clone, Debug)]
 pub struct Stopper {
     waker: Arc<mio::Waker>,
@@ -66,10 +66,10 @@ impl Stopper {
         self.wake();
     }
 
-    /// Wakes the loop out of its sleep, so that [`Server::turn`] returns. If the loop is not
-    /// asleep, its next sleep ends at once.
+    /// Ends the poll's sleep, so that [`Server::turn`] returns. When it is not
+    /// asleep, the next sleep ends at once.
     pub fn wake(&self) {
-        // Waking fails only when the poll is gone, and then there is no loop to wake.
+        // It fails only when the poll is gone, and then nobody sleeps.
         let _ = self.waker.wake();
     }
 }
@@ -101,7 +101,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
         Ok(Server { poll, events, inbox, driver, stopper, next_second: now })
     }
 
-    /// Runs until the server was [stopped](Stopper::stop) and every connection has ended.
+    /// Runs until it was [stopped](Stopper::stop) and everybody has gone.
     ///
     /// # Errors
     /// When the poll itself fails; a connection's failure is never an error.
@@ -166,12 +166,12 @@ impl<H: Handler, L: Listen> Server<H, L> {
         self.driver.set_date(date);
     }
 
-    /// Whether the server was stopped and every connection has ended.
+    /// Whether it was stopped and everybody has gone.
     pub fn is_stopped(&self) -> bool {
         self.driver.hub().is_draining() && self.driver.hub().is_drained()
     }
 
-    /// Returns a [`Stopper`], which wakes or stops the server from another thread.
+    /// The means to wake or stop it from another thread.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
@@ -181,7 +181,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
         self.inbox.sender()
     }
 
-    /// The context and the handler, for sending between turns.
+    /// Context and handler, to send between turns.
     pub fn parts(&mut self) -> (&mut Context, &mut H) {
         self.driver.parts()
     }

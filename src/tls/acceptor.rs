@@ -16,8 +16,8 @@ use super::stream::{Scratch, TlsStream};
 /// The only protocol spoken inside; a client that offers others alone is
 /// refused (RFC 7301, section 3.2).
 const ALPN: &[u8] = b"http/1.1";
-/// How many sessions are kept for TLS 1.2 clients that take no tickets. Each takes a few hundred
-/// bytes.
+/// Sessions of TLS 1.2 clients that take no tickets, which are kept here. A
+/// few hundred bytes each.
 const SESSIONS: usize = 1_024;
 /// A client opens one connection at a time and gets a new ticket on each.
 const TICKETS: usize = 1;
@@ -29,9 +29,9 @@ const TICKETS: usize = 1;
 /// use longlink::tls::{Certificate, TlsAcceptor};
 /// use longlink::{Config, Listener, Relay, RelayConfig, Server};
 ///
-/// let certificate = Certificate::from_pem(&std::fs::read("fullchain.pem")?,
-/// &std::fs::read("key.pem")?); let acceptor =
-/// TlsAcceptor::new(certificate.map_err(std::io::Error::other)?); let config = Config::default();
+/// let certificate = Certificate::from_pem(&std::fs::read("fullchain.pem")?, &std::fs::read("key.pem")?);
+/// let acceptor = TlsAcceptor::new(certificate.map_err(std::io::Error::other)?);
+/// let config = Config::default();
 /// let listener = Listener::tcp(([127, 0, 0, 1], 8443).into(), &config)?.with_tls(&acceptor);
 /// Server::new(vec![listener], config, Relay::new(RelayConfig::default()))?.run()?;
 /// # Ok::<(), std::io::Error>(())
@@ -44,7 +44,7 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Makes an acceptor that shows this certificate.
+    /// An acceptor with this certificate.
     ///
     /// # Panics
     /// When the system gives no random numbers.
@@ -64,13 +64,13 @@ impl TlsAcceptor {
         TlsAcceptor { config: Arc::new(config), current, scratch: Arc::default() }
     }
 
-    /// Makes new connections use another certificate; any thread may call it. Open connections and
-    /// resumed sessions keep the certificate that they have.
+    /// Has new connections use another certificate, from any thread. Those that
+    /// are open, and sessions that are resumed, go on with what they have.
     pub fn replace(&self, certificate: Certificate) {
         *self.current.lock() = certificate.key;
     }
 
-    /// Makes the buffers that the connections of one listener share.
+    /// Buffers of its own, for the connections of one listener.
     pub(super) fn for_listener(&self) -> Self {
         TlsAcceptor { scratch: Arc::default(), ..self.clone() }
     }

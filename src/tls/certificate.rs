@@ -56,7 +56,7 @@ impl fmt::Display for CertificateError {
 
 impl std::error::Error for CertificateError {}
 
-/// What is wrong with a certificate that is served nevertheless.
+/// What is served all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doubt {
     SelfSigned,
@@ -69,7 +69,7 @@ impl Certificate {
     /// know or that is in it.
     ///
     /// # Errors
-    /// When clients would refuse the certificate; see [`CertificateError`].
+    /// What clients would stumble over; see [`CertificateError`].
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -85,7 +85,7 @@ impl Certificate {
         Ok(Certificate { key: Arc::new(key), doubt })
     }
 
-    /// A warning about a certificate that is served although many clients refuse it: it is
+    /// What clients may stumble over though it is no reason not to serve: it is
     /// self-signed, or not valid at this time.
     pub fn warning(&self) -> Option<&'static str> {
         self.doubt.map(|doubt| match doubt {
@@ -97,7 +97,7 @@ impl Certificate {
     }
 }
 
-/// Returns a doubt to warn about if the chain can be served, or the reason why it cannot.
+/// What is to be said of a chain that is served, or why it is not.
 fn examine(chain: &[CertificateDer<'static>]) -> Result<Option<Doubt>, CertificateError> {
     let chain = CertificateChain::new(chain).ok_or(CertificateError::Malformed)?;
     match chain.trust(&[], SystemTime::now()) {

@@ -17,27 +17,26 @@ pub struct CertificateChain<'a> {
     parsed: Vec<EndEntityCert<'a>>,
 }
 
-/// Where a chain of certificates ends.
+/// What a chain leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The chain leads to a root that browsers know.
+    /// To a root that browsers know.
     Public,
-    /// The chain leads to one of the additional roots that were given.
+    /// To one of the further roots that were given.
     Private,
-    /// The chain leads only to a root that is in the chain itself.
+    /// Only to a root that is in the chain itself.
     Brought,
-    /// The server's certificate is signed with its own key.
+    /// The server has signed for itself.
     SelfSigned,
-    /// The chain leads nowhere: the certificate of the server's issuer is missing.
+    /// Nowhere: the certificate of the server's issuer is not there.
     Incomplete,
-    /// The chain leads beyond the issuer's certificate to one that is neither in it nor known.
+    /// Beyond the issuer's certificate to one that is neither there nor known.
     Unknown,
-    /// A certificate of the chain, the server's own or an issuer's, has expired or is not valid
-    /// yet.
+    /// A certificate on the way, the server's own or an issuer's, is no longer,
+    /// or not yet, valid.
     NotNow,
-    /// Something else is wrong with the chain, such as a signature, or the use that a certificate
-    /// allows.
+    /// Something else is wrong with it: a signature, or what it may be used for.
     Unusable,
 }
 
@@ -107,7 +106,7 @@ impl<'a> CertificateChain<'a> {
                 Err(webpki::Error::CertNotValidYet { not_before, .. }),
                 Err(webpki::Error::CertExpired { not_after, .. }),
             ) => Some((time(not_before)?, time(not_after)?)),
-            // The certificate is valid from before 1970 on.
+            // Since the beginning of time.
             (_, Err(webpki::Error::CertExpired { not_after, .. })) => {
                 Some((UNIX_EPOCH, time(not_after)?))
             }

@@ -24,7 +24,8 @@ pub struct TlsListener {
 }
 
 impl Listener {
-    /// Makes a TCP listener speak TLS. A Unix listener stays plain.
+    /// Has it speak TLS, if it is a TCP listener: what comes over a Unix socket
+    /// stays plain.
     pub fn with_tls(self, acceptor: &TlsAcceptor) -> TlsListener {
         let acceptor = self.tcp_addr().map(|_| acceptor.for_listener());
         TlsListener { listener: self, acceptor }
@@ -32,7 +33,7 @@ impl Listener {
 }
 
 impl TlsListener {
-    /// Whether the connections that the listener accepts speak TLS.
+    /// Whether the connections it accepts speak TLS.
     pub fn is_tls(&self) -> bool {
         self.acceptor.is_some()
     }
@@ -86,13 +87,13 @@ impl Listen for TlsListener {
 
 source!(TlsListener, self => self.listener);
 
-/// A connection's socket that a [`TlsListener`] has accepted.
+/// What a [`TlsListener`] accepts.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsSocket {
-    /// The connection is not encrypted.
+    /// Not encrypted.
     Plain(Socket),
-    /// The connection is TLS over TCP.
+    /// In TLS over TCP.
     Tls(Box<TlsStream>),
 }
 
@@ -120,18 +121,8 @@ impl Transport for TlsSocket {
     }
 
     #[inline]
-    fn work(&self) -> u32 {
-        either!(self, stream => stream.work())
-    }
-
-    #[inline]
     fn wants_write(&self) -> bool {
         either!(self, stream => stream.wants_write())
-    }
-
-    #[inline]
-    fn held(&self) -> Option<usize> {
-        either!(self, stream => stream.held())
     }
 }
 

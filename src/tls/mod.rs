@@ -5,8 +5,7 @@
 //! or past it reads and writes like any other. TLS 1.2 and 1.3, ALPN
 //! `http/1.1`, sessions resumed by tickets whose keys rotate.
 //!
-//! Must not know: frames, users, files, the loop's time. It reads the date in two places: to say
-//! whether a certificate is valid now, and for the answer to a client that speaks plain HTTP.
+//! Must not know: HTTP, frames, users, files, clocks.
 
 mod acceptor;
 mod certificate;
@@ -14,7 +13,6 @@ mod chain;
 mod listener;
 mod room;
 mod stream;
-mod unsent;
 
 pub use acceptor::TlsAcceptor;
 pub use certificate::{Certificate, CertificateError};

@@ -6,7 +6,7 @@ use rustls::unbuffered::{EncodeError, EncryptError};
 
 /// Why rustls has not written into a buffer.
 pub enum Refused {
-    /// The output needs so many bytes of room.
+    /// It needs so much room.
     Short(usize),
     Exhausted,
 }

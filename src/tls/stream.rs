@@ -26,10 +26,9 @@ use crate::wire::http::date::Date;
 use crate::wire::http::response::Response;
 
 use super::room::{Refused, append};
-use super::unsent::Unsent;
 
-/// How many bytes of ciphertext one call reads at most. It is not less than the size of the
-/// driver's buffer, which limits the read too.
+/// Ciphertext that is read at once. Not less than the driver's buffer, which
+/// bounds it too.
 const INPUT: usize = 64 * 1024;
 /// The longest record with its header (RFC 5246, section 6.2.3).
 const MAX_RECORD: usize = 5 + (1 << 14) + 2_048;
@@ -39,14 +38,14 @@ const MAX_HANDSHAKE: usize = 8 * 1024;
 /// The most plaintext in one record (RFC 8446, section 5.1). It is also the
 /// most that is encrypted before the socket has taken what was.
 const MAX_PLAINTEXT: usize = 1 << 14;
-/// How often one call reads again while it gets nothing but handshake messages.
+/// Reads of one call that bring nothing but handshake.
 const READS: usize = 4;
 
 /// What a flight of a handshake is in the turn's work: signing and agreeing on keys take as
 /// long as some hundred messages, and resuming a session as long as some ten.
 const FLIGHT: u32 = 64;
 
-/// The answer to a client that speaks plain HTTP to this port.
+/// What a client is told that speaks plain HTTP to this port.
 const NOT_TLS: &str = "this port speaks TLS: https or wss";
 
 /// The buffers that only the connection needs which is read or written now.
@@ -71,7 +70,7 @@ impl Default for Scratch {
 enum End {
     /// The peer has said that nothing more comes.
     Notified,
-    /// The peer has broken the protocol, and an alert has told it so.
+    /// It has broken the protocol, and was told so.
     Failed,
 }
 
@@ -83,14 +82,14 @@ pub struct TlsStream {
     /// Ciphertext of a record that has not wholly arrived.
     unread: Vec<u8>,
     /// Ciphertext that is still to be sent.
-    unsent: Unsent,
+    unsent: Vec<u8>,
     /// How much plaintext `unsent` stands for that was not reported as written.
     unreported: usize,
-    /// Whether the socket has refused a part of `unsent`.
+    /// The socket did not take all of `unsent`.
     blocked: bool,
-    /// Whether a PROXY header may come before the handshake.
+    /// A PROXY header may come before the handshake.
     proxied: bool,
-    /// Whether more can be read although no event will say so.
+    /// More can be read though no event will say so.
     more: bool,
     /// Records that the last read has opened, and steps of a handshake it has taken.
     work: u32,
@@ -114,7 +113,7 @@ impl TlsStream {
             session,
             scratch,
             unread: Vec::new(),
-            unsent: Unsent::default(),
+            unsent: Vec::new(),
             unreported: 0,
             blocked: false,
             proxied,
@@ -152,7 +151,9 @@ impl TlsStream {
         match result {
             // An answer is likely to follow what was read, and takes along what
             // the session has to say.
-            Ok(1..) if !self.blocked && self.end.is_none() && self.unsent.keep(output) => {}
+            Ok(1..) if !self.blocked && self.end.is_none() => {
+                self.unsent.extend_from_slice(output);
+            }
             // What was read is handed out, also when nothing can be sent any more.
             Ok(1..) => drop(self.send(output)),
             _ => self.send(output)?,
@@ -241,7 +242,6 @@ impl TlsStream {
             return Err("a handshake message is too long");
         } else {
             self.unread.clear();
-            self.unread.reserve_exact(rest.len());
             self.unread.extend_from_slice(rest);
         }
         Ok(())
@@ -292,18 +292,35 @@ impl TlsStream {
     }
 
     /// Sends `bytes` after what is still to be sent, and keeps what the socket
-    /// does not take. A peer that has more waiting than may wait is ended: what it was to
-    /// be told is lost, and the records after that would make no sense.
+    /// does not take.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sent = self.unsent.send(bytes, |bytes| offer(&self.tcp, bytes));
-        self.blocked = !self.unsent.is_empty();
-        if let Err(error) = &sent
-            && error.kind() == ErrorKind::QuotaExceeded
-        {
-            log::debug!("TLS with {}: it does not read", Address(&self.tcp));
-            (self.end, self.more) = (Some(End::Failed), true);
+        if self.unsent.is_empty() {
+            let sent = self.offer(bytes)?;
+            self.unsent.extend_from_slice(&bytes[sent..]);
+        } else {
+            self.unsent.extend_from_slice(bytes);
+            let sent = self.offer(&self.unsent)?;
+            self.unsent.drain(..sent);
         }
-        sent
+        self.blocked = !self.unsent.is_empty();
+        if !self.blocked {
+            self.unsent = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn offer(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let send = || Ok(net::send(&self.tcp, bytes, SendFlags::NOSIGNAL)?);
+            match self.tcp.try_io(send) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                sent => return sent,
+            }
+        }
     }
 
     /// Sends what is still to be sent, if the socket takes it.
@@ -318,7 +335,7 @@ impl TlsStream {
     }
 }
 
-/// What a record carries.
+/// What is encrypted.
 #[derive(Clone, Copy)]
 enum Content<'a> {
     Data(&'a [u8]),
@@ -421,14 +438,9 @@ impl Transport for TlsStream {
     fn wants_write(&self) -> bool {
         self.blocked
     }
-
-    fn held(&self) -> Option<usize> {
-        Some(self.unread.capacity() + self.unsent.held())
-    }
 }
 
-/// A TLS stream is always registered for writing too: its handshake may block, and only the stream
-/// itself knows.
+/// Always for writing too: a handshake may block, and nobody else knows.
 impl Source for TlsStream {
     fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
         self.tcp.register(registry, token, Interest::READABLE | Interest::WRITABLE)
@@ -444,7 +456,7 @@ impl Source for TlsStream {
 }
 
 impl Drop for TlsStream {
-    /// Sends `close_notify`: without it the peer could not tell this end from a cut connection.
+    /// Whoever goes says so, or the peer could not tell it from a cut line.
     fn drop(&mut self) {
         let says = !self.closing && !self.blocked && self.end != Some(End::Failed);
         if says && !self.session.is_handshaking() {
@@ -456,20 +468,6 @@ impl Drop for TlsStream {
 impl fmt::Debug for TlsStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsStream").field("tcp", &self.tcp).finish_non_exhaustive()
-    }
-}
-
-/// Sends what a socket takes of `bytes`; 0 when it takes nothing for now.
-fn offer(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    loop {
-        match tcp.try_io(|| Ok(net::send(tcp, bytes, SendFlags::NOSIGNAL)?)) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            sent => return sent,
-        }
     }
 }
 

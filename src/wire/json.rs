@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-/// The text is not one JSON object, or it is nested too deep.
+/// Not one JSON object, or nested too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -28,8 +28,8 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
-/// The end of the value that begins at `at`; `None` when no value begins there, or when it is
-/// nested too deep.
+/// Where the value that begins there ends; `None` when there is none, or one nested too
+/// deep to be carried.
 #[cfg(feature = "backend")]
 pub fn value_end(text: &str, at: usize) -> Option<usize> {
     Bytes(text.as_bytes()).skip_value(at)
@@ -138,7 +138,7 @@ fn find_special(bytes: &[u8]) -> Option<usize> {
     }
     let rest_at = bytes.len() - rest.len();
     match bytes.last_chunk() {
-        // The last word overlaps the one before it, where none was found.
+        // In what the last word has of the one before it there is none.
         Some(last) if !rest.is_empty() => {
             find_special_in_word(last).map(|found| bytes.len() - 8 + found)
         }
@@ -182,21 +182,20 @@ fn find_quote_in_word(word: &[u8; 8]) -> Option<usize> {
     (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
-/// Whether a block has a quote. It looks at every byte, so that the compiler makes it one
-/// comparison of vectors.
+/// Without an early end, so that it is one comparison of vectors.
 #[inline]
 fn has_quote(block: &[u8; 16]) -> bool {
     block.iter().fold(false, |found, byte| found | (*byte == b'"'))
 }
 
-/// Like [`has_quote`], for the bytes that cannot stand for themselves in a string.
+/// As [`has_quote`], for bytes that cannot stand for themselves.
 #[inline]
 fn has_special(block: &[u8; 32]) -> bool {
     let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
     block.iter().fold(false, |found, byte| found | special(*byte))
 }
 
-/// Like [`has_quote`], for the bytes that make a string differ from the text between its quotes.
+/// As [`has_quote`], for bytes that make a string more than what is between its quotes.
 #[inline]
 fn has_escape(block: &[u8; 16]) -> bool {
     block.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'\\'))
@@ -245,8 +244,7 @@ impl Bytes<'_> {
         (self.get(at)? == byte).then(|| self.skip_space(at + 1))
     }
 
-    /// Moves past a string. An escape need not name a Unicode character, since the text is passed
-    /// on as it is.
+    /// What is escaped need not be Unicode: a value is passed on as it is.
     fn skip_string(self, at: usize) -> Option<usize> {
         let mut at = (self.get(at)? == b'"').then_some(at + 1)?;
         loop {
@@ -370,7 +368,7 @@ impl Bytes<'_> {
     }
 }
 
-/// The byte that closes the innermost level.
+/// What ends the innermost level.
 fn closing(objects: u64) -> u8 {
     if objects & 1 == 1 { b'}' } else { b']' }
 }

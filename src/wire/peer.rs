@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// [trusted](crate::http::TrustedProxies) and says who is behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// An IPv6 address, or an IPv4 address mapped into IPv6. A peer without an address has `::`; a
-    /// peer whose address is `::` by the word of a proxy has `0.0.0.0`.
+    /// IPv4 addresses are mapped into IPv6. That of a peer without one is `::`, and that
+    /// of one who is said to come from there, `0.0.0.0`.
     ip: [u8; 16],
     port: u16,
 }
@@ -46,7 +46,7 @@ impl From<SocketAddr> for Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr() {
-            // A proxy has told the address without a port.
+            // A proxy has told the address alone.
             Some(addr) if addr.port() == 0 => addr.ip().fmt(f),
             Some(addr) => addr.fmt(f),
             None => f.write_str("local"),

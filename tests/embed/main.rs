@@ -3,7 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod events;
 mod host;
 mod lateness;
 mod listening;

@@ -1,7 +1,6 @@
 //! What clients and peers have done, or could do, on a virtual clock. Each name
 //! says what must come of it; each ends with nothing left behind.
 
-mod application;
 mod bodies;
 mod closing;
 mod door;

@@ -6,7 +6,6 @@ mod certs;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bounds;
 mod certificates;
 mod client;
 mod hostile;

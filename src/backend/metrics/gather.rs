@@ -203,7 +203,7 @@ impl Sheet {
     }
 
     fn buffers(&mut self, cx: &Context) {
-        let input = cx.buffered_input() + cx.buffered_by_transports();
+        let input = cx.buffered_input();
         self.gauges(
             "longlink_buffered",
             Some("bytes"),

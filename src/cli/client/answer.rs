@@ -5,23 +5,21 @@ use longlink::shared::{BadField, Fields};
 /// The most fields an answer may have.
 pub const MAX_FIELDS: usize = 100;
 
-/// A mistake in a 101 answer.
+/// What is wrong with an answer of 101.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The answer does not say `Upgrade: websocket` and `Connection: Upgrade`.
+    /// It does not say `Upgrade: websocket` and `Connection: Upgrade`.
     Upgrade,
     /// `Sec-WebSocket-Accept` is not the one that answers the key, or not the only one.
     Accept,
-    /// The answer uses an extension, and none was offered.
+    /// It uses an extension, and none was offered.
     Extension,
-    /// The answer chooses more than one subprotocol.
+    /// It chooses more than one subprotocol.
     Protocol,
 }
 
-/// Finds the mistake in a 101 answer; `accept` is the key's answer that the server owes. `None` if
-/// the answer is right.
-///
-/// The caller has to check that the subprotocol was offered.
+/// What is wrong with an answer of 101 to a key that `accept` answers; `None` if nothing is.
+/// Whether its subprotocol was offered is for the caller to say.
 pub fn flaw(fields: Fields<'_>, accept: &str) -> Option<Flaw> {
     let is_websocket = |value: &[u8]| value.eq_ignore_ascii_case(b"websocket");
     // Clients take no other protocol beside it, though a server may be offered several.

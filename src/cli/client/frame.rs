@@ -4,7 +4,7 @@
 /// Every byte of every frame's mask, so that a byte is masked alike wherever it
 /// stands. A server's work to unmask is the same as with a random one.
 const MASK: u8 = 0x5A;
-/// The longest frame that a server may send: 64 MiB. A longer one is a failure.
+/// A longer frame from a server is a failure: 64 MiB.
 const MAX_FRAME: u64 = 64 << 20;
 
 pub const CONTINUATION: u8 = 0x0;
@@ -68,7 +68,7 @@ impl Template {
     }
 }
 
-/// What the bytes of a server begin with.
+/// What lies at the start of a server's bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     Frame {
@@ -80,7 +80,7 @@ pub enum Parsed<'a> {
     },
     /// More bytes are needed.
     Partial,
-    /// The bytes are no frame that a server may send.
+    /// Not a frame that a server may send.
     Bad(&'static str),
 }
 

@@ -1,9 +1,8 @@
 //! The client's side of the protocol, for the commands that are clients: the
-//! URL, the request of the opening handshake, frames, blocking streams with a deadline, and the
-//! certificates that they trust in TLS.
+//! URL, the request of the opening handshake, frames, blocking streams with a deadline; and whom
+//! they believe in TLS.
 //!
-//! Must not know: what is measured, examined or watched; the server's code, except how a header
-//! field and a close frame are read (`longlink::shared`).
+//! Must not know: the server's code but for how a header field is read (`longlink::wire`); what is measured, examined or watched.
 
 pub mod answer;
 pub mod frame;

@@ -16,20 +16,19 @@ use rustls::{ClientConnection, StreamOwned};
 pub struct Timed {
     tcp: TcpStream,
     until: Instant,
-    /// Whether there was a read after the deadline.
+    /// There was a read after the deadline.
     was_late: bool,
 }
 
 impl Timed {
-    /// Connects within `timeout`, and sets the deadline of what follows to the same time from then
-    /// on.
+    /// Connects, and gives what follows as much time again.
     pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(&address, timeout)?;
         tcp.set_nodelay(true)?;
         Ok(Timed { tcp, until: Instant::now() + timeout, was_late: false })
     }
 
-    /// Sets the time from which on every read and write fails.
+    /// When everything fails from now on.
     pub fn set_deadline(&mut self, until: Instant) {
         self.was_late &= self.until == until;
         self.until = until;
@@ -84,8 +83,8 @@ impl Write for Timed {
     }
 }
 
-/// Turns the error of a blocking socket whose time is over into `TimedOut`. `None` if a signal has
-/// interrupted the call.
+/// What a blocking socket says when its time is over has a kind of its own;
+/// `None` if a signal came between.
 fn settled(done: io::Result<usize>) -> Option<io::Result<usize>> {
     match done {
         Err(error) if error.kind() == ErrorKind::Interrupted => None,
@@ -104,7 +103,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Sets the deadline of the socket below.
+    /// The same of what is below.
     pub fn set_deadline(&mut self, until: Instant) {
         match self {
             Stream::Plain(timed) => timed.set_deadline(until),

@@ -1,4 +1,4 @@
-//! The certificates that a client trusts in TLS.
+//! Whom a client of TLS believes.
 
 use std::path::Path;
 
@@ -8,14 +8,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use crate::cli::files;
-
-/// Reads the root certificates of the file that `--ca` names.
+/// The roots in a file.
 ///
 /// # Errors
-/// Says in one line that the file cannot be read or has no certificate.
+/// One line, if it cannot be read or has none.
 pub fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = files::read(Path::new(file)).map_err(|why| format!("--ca: {why}"))?;
+    let pem = crate::cli::settings::certificate::bytes(Path::new(file))
+        .map_err(|why| format!("--ca: {why}"))?;
     let roots = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match roots {
         Ok(roots) if !roots.is_empty() => Ok(roots),
@@ -23,7 +22,7 @@ pub fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// A verifier that accepts any certificate, but still refuses a forged signature.
+/// Takes any certificate, but no forged signature.
 #[derive(Debug)]
 pub struct Unjudged(pub WebPkiSupportedAlgorithms);
 

@@ -2,7 +2,7 @@
 
 use longlink::shared::Authority;
 
-/// The parts of a URL. No name is looked up.
+/// Where a URL points; nothing is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     /// `wss://`
@@ -17,11 +17,11 @@ pub struct Url {
 }
 
 impl Url {
-    /// Takes a URL apart. Without a port, the port is the default of the scheme.
+    /// Takes a URL apart. Without a port it is the scheme's.
     ///
     /// # Errors
-    /// Says what is wrong with the URL. The message does not repeat the URL, since its query may
-    /// hold a secret.
+    /// What is wrong with it. The URL itself is not repeated: its query may hold
+    /// what is not to be shown.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
             (Some(rest), _) => Self::take_apart(false, rest),
@@ -30,7 +30,7 @@ impl Url {
         }
     }
 
-    /// Takes a URL with `http://` or `https://` apart.
+    /// The same for `http://` and `https://`.
     ///
     /// # Errors
     /// As [`Url::parse`].
@@ -78,7 +78,7 @@ impl Url {
     }
 }
 
-/// Escapes a text to be one segment of a path: all but unreserved characters escaped (RFC 3986,
+/// A text as one segment of a path: all but unreserved characters escaped (RFC 3986,
 /// section 2.3).
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

@@ -71,7 +71,7 @@ pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Refusal> {
     }
     let signed = secrets.tickets().and_then(|tickets| tickets.sign(&ticket));
     let signed = signed.map_err(|error| Refusal(error.to_string()))?;
-    // An error means that stdout was closed: then its reader is gone.
+    // Whoever has closed stdout does not want to know.
     let _ = writeln!(std::io::stdout(), "{signed}");
     Ok(ExitCode::SUCCESS)
 }

@@ -19,10 +19,10 @@ use crate::cli::refusal::Refusal;
 
 /// The first descriptor that is handed over.
 const FIRST: usize = 3;
-/// A larger number of sockets is taken for a mistake.
+/// More sockets than this are no count but a mistake.
 const MOST: usize = 64;
 
-/// A listening socket that the service manager has bound.
+/// A listening socket that was bound by somebody else.
 #[derive(Debug)]
 pub enum Inherited {
     Tcp(SocketAddr, TcpListener),
@@ -81,7 +81,7 @@ impl Inherited {
         })
     }
 
-    /// Whether only this machine can reach the socket.
+    /// Whether nobody but this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
             Inherited::Tcp(addr, _) => addr.ip().to_canonical().is_loopback(),
@@ -89,7 +89,7 @@ impl Inherited {
         }
     }
 
-    /// Sets the options that a socket bound by longlink has.
+    /// Gives it the options that a socket of our own would have.
     pub fn listen(self, config: &Config) -> io::Result<Listener> {
         match self {
             Inherited::Tcp(_, socket) => Listener::from_tcp(socket, config),
@@ -98,7 +98,7 @@ impl Inherited {
     }
 }
 
-/// Whether `listen(2)` was called on the socket.
+/// Whether `listen(2)` was called on it.
 fn listens(socket: &impl AsFd) -> io::Result<bool> {
     SockRef::from(socket).is_listener()
 }

@@ -21,17 +21,18 @@ use simple_logger::SimpleLogger;
 use super::quota::Quota;
 use crate::cli::text::Escaped;
 
-/// How many lines may wait to be printed; further ones are lost.
+/// Lines that wait to be printed; more are lost.
 const QUEUE: usize = 1_024;
 /// The longest message in bytes; the rest is cut off.
 const MOST_MESSAGE: usize = 4_096;
 /// How long the end of the process waits for the last lines to be printed.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// How long to wait after a failed write to stderr. A named pipe may get a new reader meanwhile.
+/// How long a stderr that failed is left alone. A named pipe may find a new
+/// reader.
 const BROKEN: Duration = Duration::from_secs(1);
-/// The shortest time between two lines that say how many lines were lost.
+/// At most one account of lost lines in this time, while lines keep coming.
 const ACCOUNT: Duration = Duration::from_secs(1);
-/// A line that is printed later than this says how late it is, since its time is that of printing.
+/// A line printed later than this says so: its time is that of the printing.
 const LATE: Duration = Duration::from_secs(1);
 const THREAD: &str = "log";
 
@@ -39,11 +40,11 @@ const THREAD: &str = "log";
 /// in a second.
 #[derive(Debug)]
 pub struct Logger {
-    /// `None` when nothing is logged.
+    /// None when nothing is logged.
     queue: Option<SyncSender<Item>>,
 }
 
-/// An entry of the queue.
+/// What goes through the queue.
 #[derive(Debug)]
 enum Item {
     Line(Line),
@@ -51,7 +52,7 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
-/// A copy of a record: `log` lends the record only during the call.
+/// A record made to last: `log` lends its own only during the call.
 #[derive(Debug)]
 struct Line {
     level: Level,
@@ -60,7 +61,7 @@ struct Line {
     at: Instant,
 }
 
-/// The counts that the loop's end and the printing end of the queue share.
+/// What both ends count.
 #[derive(Debug, Default)]
 struct Shared {
     /// Lines that did not fit or could not be printed, and have not been told.
@@ -69,7 +70,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// This lock is held only while a short list is searched, never while printing.
+    /// Held for a look at a short list, never while printing.
     fn quota(&self) -> MutexGuard<'_, Quota> {
         self.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,7 +104,7 @@ impl Drop for Logger {
         let Some(queue) = &self.queue else { return };
         let until = Instant::now() + LAST_LINES;
         let (answer, printed) = sync_channel(1);
-        // The queue does not say when it gets room, so it is looked at every few milliseconds.
+        // Nobody can be told when the queue gets room, so look now and then.
         while let Err(TrySendError::Full(_)) = queue.try_send(Item::Flush(answer.clone())) {
             if Instant::now() >= until {
                 return;
@@ -139,8 +140,7 @@ impl Log for Front {
             return;
         }
         let at = Instant::now();
-        // Errors are few and matter; lines from info on are printed only for those who ask for
-        // them.
+        // Errors are few and matter; from info on, who asks for it gets it.
         if record.level() == Level::Warn
             && !self.shared.quota().allows(record.target(), record.line().unwrap_or(0), at)
         {
@@ -189,14 +189,14 @@ impl Printer {
                 Item::Line(_) => _ = self.shared.lost.fetch_add(1, Ordering::Relaxed),
                 Item::Flush(answer) => {
                     self.account();
-                    // The thread that asked may have stopped waiting.
+                    // Whoever asked may have given up waiting.
                     let _ = answer.try_send(());
                 }
             }
         }
     }
 
-    /// The next entry; `None` when the queue is closed.
+    /// The next item; None when there will be none.
     fn next(&mut self) -> Option<Item> {
         if self.accounted.elapsed() >= ACCOUNT {
             self.account();
@@ -221,7 +221,7 @@ impl Printer {
         }
     }
 
-    /// Logs how many lines were lost or not printed.
+    /// Tells how many lines there were that nobody saw.
     fn account(&mut self) {
         self.accounted = Instant::now();
         let suppressed = self.shared.quota().pop_passed(self.accounted);
@@ -241,7 +241,7 @@ impl Printer {
         self.print(&Line { level: Level::Warn, target, message, at: self.accounted })
     }
 
-    /// Prints a line, and returns whether that was possible.
+    /// Prints a line; false when that was not possible.
     fn print(&mut self, line: &Line) -> bool {
         if self.broken_until.is_some_and(|until| Instant::now() < until) {
             return false;
@@ -250,7 +250,7 @@ impl Printer {
             age if age > LATE => format!(" ({:.1} s ago)", age.as_secs_f64()),
             _ => String::new(),
         };
-        // A panic in `simple_logger` leaves no data of this file half changed.
+        // Nothing of ours is left half done by a panic in there.
         let printed = panic::catch_unwind(AssertUnwindSafe(|| {
             self.stderr.log(
                 &Record::builder()

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-/// How many lines of one place are printed in one window.
+/// Lines of one place in one window.
 const MOST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The place of a log line in the code: target and line number.
+/// Where a line comes from: target and line number.
 pub type Place = (String, u32);
 
-/// The places that have warned in the current window. There are few of them in the program, so a
-/// list is fast enough.
+/// The places that have warned lately. There are few in the program, so a list
+/// will do.
 #[derive(Debug, Default)]
 pub struct Quota {
     places: Vec<Count>,

@@ -74,13 +74,13 @@ impl Held {
     }
 }
 
-/// Renews what can be renewed, which is the certificate alone.
+/// Has everything renewed that can be, which is the certificate alone.
 fn reload(hangup: Option<&Sender<()>>, supervisor: &Supervisor) {
     supervisor.reloading();
     match hangup.map(|hangup| hangup.send(())) {
-        // The thread that renews tells the supervisor when it is done.
+        // The one that was told tells the supervisor when it is done.
         Some(Ok(())) => return,
-        // The thread that renews has panicked, and the log says so.
+        // Its thread has panicked, and said so.
         Some(Err(_)) => log::error!("SIGHUP: the certificate is not read any more"),
         None => log::info!("SIGHUP: there is no certificate, so there is nothing to reload"),
     }

@@ -15,24 +15,23 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendFlags, send};
 use rustix::time::{ClockId, clock_gettime};
 
-/// How long a message that must arrive may wait until the service manager reads it. The loop never
-/// waits.
+/// How long what has to arrive may wait to be read, outside the loop.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The shortest time between two status messages.
+/// How often the status is told at most.
 const STATUS: Duration = Duration::from_secs(10);
-/// The shortest time between two signs of life, whatever the service manager asks for.
+/// Signs of life are not more frequent, whatever is asked for.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The connection to the service manager, if there is one that wants messages. Clones send to the
-/// same service manager.
+/// The service manager, if there is one that wants to be told. Clones tell the
+/// same one.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor(Option<Arc<UnixDatagram>>);
 
 impl Supervisor {
-    /// Connects to the socket that `NOTIFY_SOCKET` names: a path, or `@name`.
+    /// The one that `NOTIFY_SOCKET` names: a path, or `@name`.
     ///
     /// # Errors
-    /// When nobody listens on the socket. The server can run without it.
+    /// When nobody is there. What is served does not depend on it.
     pub fn from_env() -> Result<Self, String> {
         let Some(address) = env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty()) else {
             return Ok(Supervisor(None));
@@ -52,7 +51,7 @@ impl Supervisor {
         })
     }
 
-    /// Says that the server accepts connections, or that a reload is done.
+    /// It can be connected to, or has been reloaded.
     pub fn ready(&self) {
         self.tell("READY=1\n");
     }
@@ -61,19 +60,18 @@ impl Supervisor {
         self.tell("STOPPING=1\n");
     }
 
-    /// Says that a reload has begun. The time in the message shows that it answers the signal just
-    /// sent.
+    /// With the time, which shows that it answers the signal just sent.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"));
     }
 
-    /// Sends a message that must arrive, and may wait for that. The loop must not call it.
+    /// Says what must arrive, and may wait for it. Not for the loop.
     fn tell(&self, state: &str) {
         let Some(socket) = &self.0 else { return };
         while let Err(error) = socket.send(state.as_bytes()) {
-            // A signal has interrupted the call, which the system does not repeat by itself.
+            // A signal: a send with a timeout is not gone on with by itself.
             if error.kind() != io::ErrorKind::Interrupted {
                 log::warn!("cannot tell the service manager {:?}: {error}", state.trim_end());
                 break;
@@ -81,7 +79,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes the signs of life that the loop gives from `now` on; `None` without a service manager.
+    /// What the loop has to say, from `now` on; `None` if nobody listens.
     pub fn pulse(&self, now: Instant) -> Option<Pulse> {
         let socket = Arc::clone(self.0.as_ref()?);
         let watchdog = watchdog(env::var("WATCHDOG_USEC").ok(), env::var("WATCHDOG_PID").ok());
@@ -97,21 +95,21 @@ fn watchdog(micros: Option<String>, pid: Option<String>) -> Option<Duration> {
     Some(Duration::from_micros(micros))
 }
 
-/// Signs of life and the status. The loop sends them in its turns, so a loop that is stuck sends
-/// none.
+/// Signs of life and the status. They are given by the loop's own turns: one
+/// that is stuck gives none.
 #[derive(Debug)]
 pub struct Pulse {
     socket: Arc<UnixDatagram>,
     watched: bool,
     interval: Duration,
     due: Instant,
-    /// The number of connections in the last status message.
+    /// The number of connections that was told last.
     told: Option<usize>,
 }
 
 impl Pulse {
     fn new(socket: Arc<UnixDatagram>, watchdog: Option<Duration>, now: Instant) -> Self {
-        // A quarter of the time: a turn may sleep that long once more, and one message may be lost.
+        // A quarter: a turn may sleep once more as long, and one sign may be lost.
         let interval = watchdog.map_or(STATUS, |most| (most / 4).clamp(SHORTEST, STATUS));
         Pulse { socket, watched: watchdog.is_some(), interval, due: now, told: None }
     }
@@ -121,8 +119,8 @@ impl Pulse {
         self.interval
     }
 
-    /// Sends what is due; the loop calls it after every turn. It never waits: a message that finds
-    /// no room is sent after a later turn.
+    /// To be called after every turn. It never waits: what finds no room is said
+    /// next time.
     pub fn beat(&mut self, now: Instant, connections: impl FnOnce() -> usize) {
         if now < self.due {
             return;

@@ -14,10 +14,10 @@ use super::values::Raw;
 use crate::cli::refusal::Refusal;
 use crate::cli::service::inherited::Inherited;
 
-/// The address of one `--listen`, or one socket of the service manager.
+/// One `--listen`, or one socket that was handed over.
 #[derive(Debug)]
 pub enum Address {
-    /// The text as it was written and the addresses that it means: a name may have several.
+    /// As written, and what it means: a name may have several addresses.
     Tcp(String, Vec<SocketAddr>),
     /// The path of a socket file. Who may connect is what its folder's
     /// permissions say.
@@ -75,7 +75,7 @@ impl Address {
         words.iter().map(|text| Address::parse(text)).collect()
     }
 
-    /// Whether only this machine can reach the address.
+    /// Whether nobody but this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
             Address::Tcp(_, addrs) => {
@@ -86,7 +86,7 @@ impl Address {
         }
     }
 
-    /// Binds the address; for a name that may give several listeners.
+    /// Binds what it means, which for a name may be several listeners.
     fn bind(self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
         match self {
             Address::Tcp(_, addrs) => listeners.extend(Listener::bind(&addrs[..], config)?),
@@ -97,8 +97,8 @@ impl Address {
     }
 }
 
-/// Refuses an address that others can reach when clients need no ticket: then anybody can connect
-/// as any user. A setting allows it.
+/// Without tickets, who can connect can be anyone: only this machine may,
+/// unless that was asked for.
 pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
     match addresses.iter().find(|address| !address.is_local()) {
         None => Ok(()),

@@ -1,11 +1,15 @@
 //! The settings that name the certificate's files, and what these files hold.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use longlink::tls::Certificate;
 
-use crate::cli::files;
 use crate::cli::refusal::Refusal;
+
+/// The longest of them in bytes. A chain takes some thousands.
+const MOST: u64 = 1 << 20;
 
 /// Where chain and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +18,7 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// What the files hold.
+/// What was in them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contents {
     pub cert: Vec<u8>,
@@ -22,7 +26,7 @@ pub struct Contents {
 }
 
 impl Files {
-    /// Takes the names of both files or of none.
+    /// Both or none.
     pub fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, Refusal> {
         match (cert, key) {
             (None, None) => Ok(None),
@@ -37,7 +41,7 @@ impl Files {
     /// # Errors
     /// One line that names the file that could not be read.
     pub fn contents(&self) -> Result<Contents, String> {
-        Ok(Contents { cert: files::read(&self.cert)?, key: files::read(&self.key)? })
+        Ok(Contents { cert: bytes(&self.cert)?, key: bytes(&self.key)? })
     }
 
     /// Checks that the key belongs to the certificate. The error names both files, since
@@ -47,4 +51,20 @@ impl Files {
             format!("tls-cert {}, tls-key {}: {error}", self.cert.display(), self.key.display())
         })
     }
+}
+
+/// What is in a file of certificates or keys.
+///
+/// # Errors
+/// One line that names it, also if it is far too long.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MOST {
+            return Err(io::Error::other("it is longer than 1 MiB"));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error| format!("cannot read {}: {error}", path.display()))
 }

@@ -38,21 +38,20 @@ pub struct Settings {
     pub relay: RelayConfig,
     /// Clients need a ticket signed with one of these.
     pub secrets: Option<Secrets>,
-    /// Whether a connection goes on after its ticket has expired.
+    /// A ticket's end is not the connection's.
     pub at_door_only: bool,
-    /// The webhooks: where the backend is told what happens.
+    /// Where the backend is told what happens.
     pub webhooks: Option<WebhookConfig>,
-    /// Addresses to listen on. They are checked: none is open to others unless a setting allows it.
+    /// Checked: none is open that was not meant to be.
     pub listen: Vec<Address>,
     pub backend: BackendConfig,
-    /// Addresses of the backend's interface. They are checked: only this machine reaches them, or a
-    /// key is asked for.
+    /// Checked: only this machine, or whoever has the key.
     pub api_listen: Vec<Address>,
-    /// The certificate's files, for TLS on every TCP address.
+    /// Where the certificate is, for TLS on every TCP address.
     #[cfg(feature = "tls")]
     pub tls: Option<Files>,
     pub level: LevelFilter,
-    /// Warnings about settings that are probably mistakes; they are logged once there is a log.
+    /// What is served all the same, to be told once there is a log.
     pub warnings: Vec<String>,
 }
 
@@ -128,7 +127,7 @@ impl Settings {
         false
     }
 
-    /// Collects warnings about settings that are probably mistakes but harm nobody else.
+    /// Collects what was probably not meant, but harms nobody else.
     fn warn(&mut self, values: &Values, capacity: &Capacity) {
         let Config { max_connections, ping_after, idle_timeout, .. } = self.config;
         if let Some(warning) = capacity.shortage(max_connections) {

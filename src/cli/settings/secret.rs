@@ -59,7 +59,7 @@ impl Secrets {
         }
     }
 
-    /// Makes the [`Tickets`] that check and sign with these secrets, by the machine's clock.
+    /// What checks and signs tickets with them, by the machine's clock.
     pub fn tickets(&self) -> Result<Tickets, TicketError> {
         Tickets::new(&self.0, |_| SystemTime::now())
     }

@@ -184,8 +184,8 @@ pub static SETTINGS: &[Setting] = &[
         "URL",
         BACKEND,
         Kind::One(|it, raw| units::text(raw).map(|url| it.webhook.url = Some(url))),
-        "Send signed webhooks to this URL: who goes online and offline, and what could not be \
-         delivered; needs webhook-secret-file",
+        "Post to this URL who comes and goes and what could not be delivered, signed; needs \
+         webhook-secret-file",
     )
     .default_is("none")
     .unshown(),
@@ -282,23 +282,22 @@ pub static SETTINGS: &[Setting] = &[
         "COUNT",
         RATES,
         Kind::Rate(|it| &mut it.config.message_rate),
-        "Messages of one connection in a second; a connection that sends faster is read at this \
-         rate, and nothing is dropped",
+        "Messages a second of one connection; a faster one is read at that rate, and nothing is \
+         dropped",
     ),
     Setting::new(
         "broadcast-rate",
         "COUNT",
         RATES,
         Kind::Rate(|it| &mut it.config.broadcast_rate),
-        "Messages to everyone that one connection may send in a second; a connection that sends \
-         faster is read at this rate",
+        "The same for messages to everyone",
     ),
     Setting::new(
         "accept-rate",
         "COUNT",
         RATES,
         Kind::Rate(|it| &mut it.config.accept_rate),
-        "Connections accepted in a second; others wait in the kernel's backlog",
+        "Connections accepted a second; others wait in the kernel's backlog",
     ),
     Setting::new(
         "rate-burst",

@@ -14,7 +14,7 @@ fn expected<T>(what: &str, raw: &Raw) -> Result<T, String> {
     Err(format!("expected {what}, found {raw}"))
 }
 
-/// Reads a whole number.
+/// A whole number.
 pub fn count(raw: &Raw) -> Result<usize, String> {
     let number = match raw {
         Raw::Word(text) => digits(text),
@@ -24,12 +24,12 @@ pub fn count(raw: &Raw) -> Result<usize, String> {
     number.map_or_else(|| expected("a whole number", raw), Ok)
 }
 
-/// Reads a number of things in each second.
+/// So many a second.
 pub fn rate(raw: &Raw) -> Result<u32, String> {
     u32::try_from(count(raw)?).or_else(|_| expected("less than 4294967296 a second", raw))
 }
 
-/// Reads a size in bytes: `65536`, `64k`, `16m`, `1g`.
+/// A size in bytes: `65536`, `64k`, `16m`, `1g`.
 pub fn size(raw: &Raw) -> Result<usize, String> {
     let number = match raw {
         Raw::Word(text) | Raw::Text(text) => {
@@ -47,15 +47,15 @@ pub fn size(raw: &Raw) -> Result<usize, String> {
     number.map_or_else(|| expected("a size in bytes such as 65536, 64k or 16m", raw), Ok)
 }
 
-/// Reads a number of digits alone; `parse` would take `+5` too.
+/// Digits only: `parse` alone takes `+5` too.
 fn digits(text: &str) -> Option<usize> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Reads a time in seconds.
+/// A time in seconds.
 pub fn seconds(raw: &Raw) -> Result<Duration, String> {
     let number = match raw {
-        // `parse` would take `inf` and `1e3` too, which are mistakes here.
+        // `parse` alone takes `inf` and `1e3` too, which nobody means.
         Raw::Word(text) if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
             text.parse().ok()
         }
@@ -72,7 +72,7 @@ pub fn seconds(raw: &Raw) -> Result<Duration, String> {
     }
 }
 
-/// Reads a time with its unit: `90s`, `30m`, `2h`, `7d`.
+/// A time with its unit: `90s`, `30m`, `2h`, `7d`.
 pub fn span(text: &str) -> Result<Duration, String> {
     let seconds = match text.char_indices().last() {
         Some((at, 's')) => Some((&text[..at], 1)),
@@ -88,16 +88,16 @@ pub fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a text that is not empty, such as the path of a file.
+/// Text, such as the path of a file; not the empty one.
 pub fn text(raw: &Raw) -> Result<String, String> {
     match raw {
         Raw::Word(text) | Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
-        // The message does not repeat the value, which may be a secret.
+        // Not what was found: it may be a secret.
         _ => Err("expected text".to_owned()),
     }
 }
 
-/// Reads `on` or `off`; in the file also `true` and `false`.
+/// `on` or `off`; in the file also `true` and `false`.
 pub fn switch(raw: &Raw) -> Result<bool, String> {
     match raw {
         Raw::Truth(truth) => Ok(*truth),
@@ -110,7 +110,7 @@ pub fn switch(raw: &Raw) -> Result<bool, String> {
     }
 }
 
-/// Reads one of a few words.
+/// One of a few words.
 pub fn choice<T: Copy>(raw: &Raw, choices: &[(&str, T)]) -> Result<T, String> {
     if let Raw::Word(text) | Raw::Text(text) = raw
         && let Some((_, chosen)) = choices.iter().find(|(word, _)| word == text)
@@ -121,7 +121,7 @@ pub fn choice<T: Copy>(raw: &Raw, choices: &[(&str, T)]) -> Result<T, String> {
     expected(&words.join(", "), raw)
 }
 
-/// Reads a list: strings of an array, or text with commas.
+/// A list: strings of an array, or text with commas.
 pub fn list(raw: &Raw) -> Result<Vec<String>, String> {
     let mut items = Vec::new();
     let parts =

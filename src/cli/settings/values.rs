@@ -29,12 +29,12 @@ pub enum Raw {
     Truth(bool),
     /// An array of the file, or a flag given more than once.
     List(Vec<Raw>),
-    /// A value of a type that no setting takes, such as a date.
+    /// What no setting takes, such as a date.
     Other(&'static str),
 }
 
 impl fmt::Display for Raw {
-    /// The value for an error message: quoted and, if it is long, cut.
+    /// For an error line: quoted, and cut.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Raw::Word(text) | Raw::Text(text) if text.chars().count() > 64 => {
@@ -76,7 +76,7 @@ pub enum Source {
 #[derive(Debug, Default)]
 pub struct Values {
     given: BTreeMap<&'static str, (Raw, Source)>,
-    /// Environment variables that begin with `LONGLINK_` and name no setting.
+    /// Variables that look like ours and are not.
     pub strangers: Vec<String>,
 }
 
@@ -197,7 +197,7 @@ impl Values {
     }
 }
 
-/// Reads the file, which may be a pipe, up to the longest length.
+/// A pipe will do as well as a file, but not one that never ends.
 fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MOST_TEXT + 1).read_to_string(&mut text)?;
@@ -219,7 +219,7 @@ fn known(key: &str) -> Result<&'static Setting, String> {
             Err(format!("{CONFIG}: a configuration file cannot name another"))
         }
         Some(setting) => Ok(setting),
-        // Other programs' files spell their keys with underscores.
+        // The spelling of other programs' files.
         None => match find(&key.to_lowercase().replace('_', "-")) {
             Some(meant) => Err(format!("unknown key {key:?}, did you mean {:?}?", meant.name)),
             None => Err(format!("unknown key {key:?}; the keys are the names of the flags")),

@@ -6,21 +6,20 @@ use std::path::Path;
 
 use longlink::backend::{BadWebhook, WebhookConfig, WebhookEvents};
 
+#[cfg(feature = "tls")]
+use super::certificate;
 use super::draft::Webhook;
 use super::units;
 use super::values::{Raw, Values};
-#[cfg(feature = "tls")]
-use crate::cli::files;
 use crate::cli::refusal::Refusal;
 
-/// The smallest outbox in bytes. One event may take nearly as much, so a smaller size is a mistake
-/// in the unit.
+/// Less than an ordinary message may take is a mistake in the unit.
 const LEAST_QUEUE: usize = 64 * 1024;
 
-/// The settings that have no meaning without a URL.
+/// Settings that mean nothing without a URL.
 const OF_URL: [&str; 4] = ["webhook-secret-file", "webhook-events", "webhook-queue", "webhook-ca"];
 
-/// Makes the configuration of the webhooks, if a URL is given.
+/// What the library is handed, if a URL is given.
 pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
     if webhook.queue < LEAST_QUEUE {
         return Err(values.refuse("webhook-queue", "expected 64k or more"));
@@ -58,5 +57,5 @@ pub fn events(raw: &Raw) -> Result<WebhookEvents, String> {
 /// Reads a file of certificates of authorities.
 #[cfg(feature = "tls")]
 pub fn roots(raw: &Raw) -> Result<Vec<u8>, String> {
-    files::read(Path::new(&units::text(raw)?))
+    certificate::bytes(Path::new(&units::text(raw)?))
 }

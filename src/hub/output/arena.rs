@@ -126,6 +126,10 @@ pub struct Arena {
 }
 
 impl Arena {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Bytes held for connections that have yet to be written to: turns, shared
     /// pieces (once each), what was copied out, and the lists of all that.
     pub fn held(&self) -> usize {
@@ -370,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_reused_when_all_of_it_was_written() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         for _ in 0..3 {
             let segment = arena.put_frame(frame::TEXT, b"hello");
             assert_eq!(segment, Segment { turn: 0, start: 0, end: 7 });
@@ -384,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_unwritten_turn_outlives_later_ones() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         let old = arena.put_frame(frame::TEXT, b"old");
         arena.retain_current(1);
         for _ in 0..5 {
@@ -403,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_fan_out_is_stored_once_for_all_who_wait() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::new();
         let own = arena.put_frame(frame::TEXT, b"own");
         let all = arena.put_frame(frame::TEXT, &[b'a'; 1_000]);
         arena.mark_fan_out(all);

@@ -1,57 +1,6 @@
-//! What is to be written, until it is: encoding, queues, broadcasts on their way, writing, and what
-//! senders wait for.
-//!
-//! [`Output`] owns all of it. Its fields can be reached in this room alone, so queues, references
-//! to encoded bytes and the counts of connections that are blocked or pressed change nowhere else.
-//! Outside this room a connection is opened, parked and ended through the functions of
-//! [`activity`], which have a broadcast on its way queued first. Nobody has to remember that.
-//!
-//! This room must not know what a message means, who a user is, or why a connection ends.
+//! What is to be written: the buffers that frames are encoded into, and the queue of each
+//! connection.
 
-mod activity;
 pub(crate) mod arena;
-mod chunks;
-mod dirty;
-mod fan_out;
-mod flush;
+pub(crate) mod chunks;
 pub(crate) mod outbound;
-mod pressure;
-mod send;
-
-pub use flush::{Pending, Sent, Sink, Wrote};
-
-use arena::Arena;
-use dirty::Dirty;
-use fan_out::Walk;
-
-/// All that waits to be written.
-#[derive(Debug, Default)]
-pub struct Output {
-    arena: Arena,
-    dirty: Dirty,
-    /// A broadcast on its way.
-    walk: Option<Walk>,
-    /// How many connections whose sockets take bytes have more than half of a queue to write.
-    pressed: u32,
-    /// How many wait for their sockets to take more.
-    blocked: u32,
-    /// Where an HTTP answer is put together.
-    answer: Vec<u8>,
-}
-
-impl Output {
-    /// How many connections wait for their sockets to take more.
-    pub fn blocked(&self) -> usize {
-        self.blocked as usize
-    }
-
-    /// Bytes of all that waits to be written, what is shared counted once.
-    pub fn held(&self) -> usize {
-        self.arena.held()
-    }
-
-    /// Gives back what was written.
-    pub fn end_turn(&mut self) {
-        self.arena.end_turn();
-    }
-}

@@ -393,7 +393,7 @@ mod tests {
             state % below
         };
         for _ in 0..200 {
-            let mut arena = Arena::default();
+            let mut arena = Arena::new();
             let mut outs: Vec<Outbound> = (0..3).map(|_| Outbound::default()).collect();
             let mut models = vec![Vec::new(); 3];
             let mut blocked = [false; 3];

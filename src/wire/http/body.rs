@@ -2,7 +2,7 @@
 //! chunks (section 7.1).
 //!
 //! Where two readers could disagree about an end, a second request could be hidden in
-//! the first (section 11.2): so every body that does not follow the grammar is refused.
+//! the first (section 11.2): whatever is not as the grammar has it is refused.
 
 use super::fields::number;
 use super::head::{HeadError, find_end, has_bare_line_feed};
@@ -13,23 +13,23 @@ const MAX_CHUNK_LINE: usize = 256;
 const MAX_TRAILERS: usize = 4 * 1024;
 const MAX_TRAILER_FIELDS: usize = 16;
 
-/// How a request says where its body ends.
+/// How the end of a request's body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// The request has no body, or an empty one.
+    /// There is none, or an empty one.
     Empty,
-    /// The body has the length of `Content-Length`, which is not 0.
+    /// `Content-Length`, not 0.
     Length(u64),
-    /// The body is in chunks: `Transfer-Encoding: chunked`.
+    /// `Transfer-Encoding: chunked`.
     Chunked,
 }
 
-/// Why a body is refused.
+/// Why a body cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// The body is longer than the handler takes: 413.
+    /// It is longer than the handler takes: 413.
     TooLong,
-    /// The chunks do not follow the grammar: 400.
+    /// It is not in chunks as it says: 400.
     Malformed(&'static str),
 }
 
@@ -41,7 +41,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Takes a `Content-Length`: one number, in one field. RFC 9110, section 8.6, would allow the
+    /// Takes a `Content-Length`: a number, and told once. RFC 9110, section 8.6, would allow the
     /// same number several times; that is refused, since not every proxy reads it alike.
     pub fn take_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
         let Some(length) = number(value).filter(|_| self.length.is_none()) else {
@@ -81,8 +81,7 @@ pub struct Reading {
     at_most: usize,
     /// Bytes of the body, at the front of the buffer.
     length: usize,
-    /// How much of the buffer has been examined. The bytes between the body and this position are
-    /// no longer needed.
+    /// How much of the buffer has been looked at. Between the two is nothing of use.
     used: usize,
     /// Chunks that have begun since [`Reading::pop_chunks`] was called.
     chunks: u32,
@@ -91,21 +90,21 @@ pub struct Reading {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The whole body has this many bytes.
+    /// So many bytes in all.
     Plain(usize),
     /// The line before a chunk comes next.
     ChunkLine,
-    /// This many bytes of a chunk are still missing.
+    /// So many bytes of a chunk are missing.
     Chunk(usize),
-    /// The line end behind the bytes of a chunk comes next.
+    /// The end of the line that a chunk's bytes are.
     ChunkEnd,
-    /// The trailer section behind the last chunk comes next.
+    /// What follows the last chunk.
     Trailers,
     Done,
 }
 
 impl Reading {
-    /// Begins to read a body.
+    /// A body of which nothing has been looked at.
     ///
     /// # Errors
     /// [`BodyError::TooLong`] when its length is told and above `at_most`.
@@ -127,7 +126,7 @@ impl Reading {
     /// [`used`](Reading::used).
     ///
     /// # Errors
-    /// When the body is refused; see [`BodyError`].
+    /// When there is no going on.
     pub fn advance(&mut self, buffer: &mut [u8]) -> Result<bool, BodyError> {
         loop {
             let rest = &buffer[self.used..];
@@ -172,7 +171,7 @@ impl Reading {
         }
     }
 
-    /// How many chunks have begun since the last call. Each chunk counts as work.
+    /// How many chunks have begun since this was last called: each is work.
     pub fn pop_chunks(&mut self) -> u32 {
         std::mem::take(&mut self.chunks)
     }
@@ -182,12 +181,12 @@ impl Reading {
         self.length
     }
 
-    /// The position in the buffer from which on nothing has been examined.
+    /// Where in the buffer that begins which has not been looked at.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// Tells the reading that the bytes between the body and the rest were removed from the buffer.
+    /// What lay between the body and the rest was taken out of the buffer.
     pub fn close_gap(&mut self) {
         self.used = self.length;
     }
@@ -210,7 +209,7 @@ fn chunk_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, BodyError> {
     if !extensions.is_empty() && !is_extended {
         return Err(BAD);
     }
-    // A size of more than sixteen digits, or of none, is malformed.
+    // More than sixteen digits, or none, are no number either.
     let digits = std::str::from_utf8(digits).map_err(|_| BAD)?;
     let size = usize::from_str_radix(digits, 16).map_err(|_| BAD)?;
     Ok(Some((size, end + 1)))

@@ -10,12 +10,12 @@ const MONTHS: [&[u8; 3]; 12] = [
 /// The first second of the year 10000, which has no place for its fifth digit.
 const END: u64 = 253_402_300_800;
 
-/// A date with the precision of a second, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// A second, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date([u8; 29]);
 
 impl Date {
-    /// The date of a point in time; `None` before 1970 and after 9999.
+    /// The second of a time; `None` before 1970 and after 9999.
     pub fn of(time: SystemTime) -> Option<Self> {
         let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
         if seconds >= END {
@@ -40,7 +40,7 @@ impl Date {
         Some(Date(text))
     }
 
-    /// The text of the header field.
+    /// As it stands in the field.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -6,7 +6,7 @@ use super::body::Told;
 use super::fields::{Authority, elements, is_extension, is_protocol, is_token};
 use super::head::HeadError;
 
-/// What these fields say. A list may be spread over several fields of one name.
+/// What these fields say. Those that are lists may be spread over several lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Essentials<'a> {
     /// `Host`; `None` when an HTTP/1.0 client leaves it out.

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a>(&'a [httparse::Header<'a>]);
 
-/// A field does not follow its grammar, or a field that may stand once stands there twice.
+/// A field is not as its grammar has it, such as one that may stand once and is there twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadField;
 
@@ -29,7 +29,7 @@ impl<'a> Fields<'a> {
     /// The value of a field that may stand once (RFC 9110, section 5.3).
     ///
     /// # Errors
-    /// When the field stands there more than once, even with the same value.
+    /// When it stands there more than once, also with the same value.
     pub fn once(self, name: &str) -> Result<Option<&'a [u8]>, BadField> {
         let mut lines = self.lines(name);
         let first = lines.next();
@@ -86,7 +86,7 @@ fn end_of_element(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Removes the white space that may stand around an element (RFC 9110, section 5.6.3).
+/// Without the white space that may stand around an element (RFC 9110, section 5.6.3).
 pub fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -95,51 +95,38 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// Which bytes a token may have (RFC 9110, section 5.6.2).
-static TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
-
-/// Which bytes a host's name may have beside percent escapes (RFC 3986, section 3.2.2).
-static NAME: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+,;=");
-
-/// Which bytes are letters, digits, or one of these.
-const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
+const TOKEN: [bool; 256] = {
     let (mut table, mut at) = ([false; 256], 0);
     while at < 256 {
         table[at] = (at as u8).is_ascii_alphanumeric();
         at += 1;
     }
+    let others = b"!#$%&'*+-.^_`|~";
     at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-}
+};
 
 /// Whether a token may have this byte.
 pub fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether all of `bytes` is one token.
+/// Whether all of it is one token.
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Reads a number of decimal digits alone. `None` for a sign, white space, or a number that does
-/// not fit.
-pub fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
-    let mut value = 0u64;
-    for byte in digits {
-        let digit = u64::from(byte.wrapping_sub(b'0'));
-        if digit > 9 {
-            return None;
-        }
-        value = value.checked_mul(10)?.checked_add(digit)?;
-    }
-    T::try_from(value).ok().filter(|_| !digits.is_empty())
+/// Decimal digits alone: no sign, no white space, nothing that does not fit.
+pub fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
 }
 
-/// The rest of a value that is being read from its beginning.
+/// What is left of a value that is read from its beginning.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -264,12 +251,11 @@ pub fn is_protocol(element: &[u8]) -> bool {
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), empty when none follows;
 /// `None` for another scheme. Schemes have no letter case (RFC 9110, section 11.1).
 pub fn bearer(value: &[u8]) -> Option<&str> {
-    let (scheme, rest) = value.split_at_checked(6)?;
-    // What follows is no part of the scheme's name.
-    if !scheme.eq_ignore_ascii_case(b"Bearer") || !matches!(rest.first(), None | Some(b' ')) {
-        return None;
-    }
-    std::str::from_utf8(trim(rest)).ok()
+    let mut rest = Cursor(value);
+    let scheme = rest.token()?;
+    let ends = matches!(rest.0.first(), None | Some(b' '));
+    let is_bearer = ends && scheme.eq_ignore_ascii_case(b"Bearer");
+    std::str::from_utf8(trim(rest.0)).ok().filter(|_| is_bearer)
 }
 
 /// Host and port, as in `Host` or in a URL, without a user.
@@ -277,7 +263,7 @@ pub fn bearer(value: &[u8]) -> Option<&str> {
 pub struct Authority<'a> {
     /// A name, which may be empty, or an address; an IPv6 one keeps its brackets.
     pub host: &'a str,
-    /// The port; `None` when the text has none.
+    /// `None` where it is not told.
     pub port: Option<u16>,
 }
 
@@ -321,6 +307,7 @@ pub fn is_same_host(one: &str, other: &str) -> bool {
 /// A host's name (RFC 3986, section 3.2.2): unreserved characters, those that separate within a
 /// part, and percent escapes.
 fn is_name(bytes: &[u8]) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
     let mut rest = bytes;
     loop {
         match rest {
@@ -330,7 +317,7 @@ fn is_name(bytes: &[u8]) -> bool {
             {
                 rest = after;
             }
-            [byte, after @ ..] if NAME[usize::from(*byte)] => rest = after,
+            [byte, after @ ..] if plain(*byte) => rest = after,
             _ => return false,
         }
     }

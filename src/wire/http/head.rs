@@ -57,7 +57,7 @@ pub struct Request<'a> {
     query: &'a str,
     http10: bool,
     fields: &'a [httparse::Header<'a>],
-    essentials: &'a Essentials<'a>,
+    essentials: Essentials<'a>,
     /// Whom the request is for: the host of a target that is a whole URL, else `Host`.
     authority: Option<Authority<'a>>,
     pub(crate) upgrade: UpgradeState<'a>,
@@ -97,7 +97,7 @@ pub fn parse<T>(head: &[u8], then: impl FnOnce(&Request<'_>) -> T) -> Result<T, 
         query,
         http10,
         fields,
-        essentials: &essentials,
+        essentials,
         authority,
         upgrade,
         framing,
@@ -174,7 +174,7 @@ impl<'a> Request<'a> {
         self.body
     }
 
-    /// Returns this request with its body.
+    /// The same request with its body.
     pub(crate) fn with_body<'b>(&'b self, body: &'b [u8]) -> Request<'b> {
         Request {
             method: self.method,
@@ -212,13 +212,13 @@ impl<'a> Request<'a> {
     /// Whether the connection may stay open after the answer (RFC 9112, section 9.3): not
     /// when the body was not read, since the next request begins behind it.
     pub(crate) fn keep_alive(&self) -> bool {
-        let Essentials { close, keep_alive, .. } = *self.essentials;
+        let Essentials { close, keep_alive, .. } = self.essentials;
         self.body.is_some() && !close && (!self.http10 || keep_alive)
     }
 }
 
 pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
-    // The loop looks at every byte, so that the compiler makes it comparisons of vectors.
+    // Without an early end, so that it is comparisons of vectors.
     let pairs = head.iter().zip(head.iter().skip(1));
     let bare =
         pairs.fold(false, |bare, (first, second)| bare | (*first != b'\r') & (*second == b'\n'));

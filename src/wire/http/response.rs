@@ -19,28 +19,27 @@ const CONTENT_TYPE: &str = "Content-Type";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
-    /// `Content-Type`. It is kept apart from the other fields, since nearly every answer has no
-    /// other.
+    /// Not among the others: nearly every answer has this field alone.
     content_type: Option<&'static str>,
     fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
     keep: Keep,
 }
 
-/// Whether and how long a connection is kept for a next request.
+/// Whether a connection is kept for a next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// The connection is kept for a short time and a limited number of requests.
+    /// For a few, and a short time.
     #[default]
     AsUsual,
-    /// The client is known: the connection is kept longer and for any number of requests.
+    /// The client is known.
     Known,
-    /// The connection is closed after this answer.
+    /// Not at all.
     Never,
 }
 
 impl Response {
-    /// Makes an answer with an empty body.
+    /// An answer with an empty body.
     pub fn new(status: u16) -> Self {
         Response {
             status,
@@ -51,7 +50,7 @@ impl Response {
         }
     }
 
-    /// Makes an answer whose body is one line of plain text.
+    /// An answer whose body is one line of plain text.
     pub fn text(status: u16, line: impl Into<Cow<'static, str>>) -> Self {
         let mut body = line.into().into_owned();
         body.push('\n');
@@ -92,7 +91,7 @@ impl Response {
         self
     }
 
-    /// Closes the connection after this answer.
+    /// Has the connection closed after it.
     pub fn close(mut self) -> Self {
         self.keep = Keep::Never;
         self
@@ -107,7 +106,7 @@ impl Response {
         self.status
     }
 
-    /// The body, if it is a line of text.
+    /// Its body, if that is a line of text.
     #[cfg(feature = "tickets")]
     pub(crate) fn line(&self) -> &str {
         std::str::from_utf8(&self.body).map_or("", str::trim_end)

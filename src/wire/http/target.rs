@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::fields::Authority;
 use super::head::HeadError;
 
-/// The parts of a request target.
+/// A target, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// The path as it was sent, before decoding.
+    /// Not decoded yet.
     pub path: &'a str,
     pub query: &'a str,
     /// Host and port, when the target is a whole URL, as a proxy gets it.

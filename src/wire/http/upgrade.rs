@@ -14,13 +14,13 @@ use super::essentials::Essentials;
 /// What a head says about upgrading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpgradeState<'a> {
-    /// The head does not ask for a WebSocket, or not in the way that the RFC demands.
+    /// It does not ask for a WebSocket, or not as one may ask.
     NotAsked,
-    /// The head asks for another version of the protocol than 13, or names none.
+    /// It asks for another version of the protocol than 13, or for none.
     BadVersion,
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     BadKey,
-    /// The head is a valid handshake with this key.
+    /// A valid handshake with this key.
     Valid(&'a str),
 }
 

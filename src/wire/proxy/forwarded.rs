@@ -29,7 +29,7 @@ pub struct TrustedProxies {
     unix: bool,
 }
 
-/// The error for an entry that is neither an address nor a network.
+/// What is neither an address nor a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadNetwork;
 
@@ -59,12 +59,12 @@ impl TrustedProxies {
         Ok(trusted)
     }
 
-    /// Whether no proxy is trusted.
+    /// Whether nobody is believed.
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty() && !self.unix
     }
 
-    /// Whether this peer is a trusted proxy.
+    /// Whether this peer is one of them.
     pub fn trusts(&self, peer: Peer) -> bool {
         if self.networks.is_empty() && !self.unix {
             return false;
@@ -79,9 +79,10 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// The client behind the proxy `peer`, as that proxy and the trusted proxies behind it say: the
-    /// last entry that is not a trusted proxy. Entries to the left of one that cannot be read are
-    /// ignored. The port is 0 where the entry has none.
+    /// Who is behind the proxy `peer`, by its own word and that of the trusted
+    /// ones behind it: the last entry that is not a trusted proxy. What is left
+    /// of an entry that cannot be read is not looked at. The port is 0 where it
+    /// was not told.
     pub(crate) fn client_of(&self, peer: Peer, request: &Request<'_>) -> Peer {
         if !self.trusts(peer) {
             return peer;

@@ -19,11 +19,11 @@ const V2_FIXED: usize = 16;
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// There are too few bytes to tell.
+    /// Too few to tell.
     Unfinished,
-    /// The bytes are no PROXY header: the connection itself begins with them.
+    /// Not a header: the connection begins with them.
     Other,
-    /// A PROXY header: how many bytes it has, and the client if it names one.
+    /// A header of so many bytes, and the client it names, if it does.
     Header(usize, Option<Peer>),
     /// A header that is broken.
     Broken,
@@ -51,7 +51,7 @@ fn version1(bytes: &[u8]) -> Opening {
         return if most.len() < V1_MAX { Opening::Unfinished } else { Opening::Broken };
     };
     let Some(line) = most[..end].strip_suffix(b"\r") else { return Opening::Broken };
-    // A receiver must ignore the rest of this line.
+    // What follows is to be ignored, whatever it is.
     if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
         return Opening::Header(end + 1, None);
     }
@@ -88,7 +88,7 @@ fn version2(bytes: &[u8]) -> Opening {
     }
     let Some(addresses) = rest.get(..length) else { return Opening::Unfinished };
     let client = match (fixed[12], fixed[13]) {
-        // The connection is the proxy's own, such as a health check.
+        // The proxy's own, such as a health check.
         (0x20, _) => None,
         (0x21, 0x11) => match (addresses.first_chunk::<4>(), addresses.get(8..12)) {
             (Some(ip), Some(ports)) => Some(endpoint(Ipv4Addr::from(*ip).into(), ports)),
@@ -98,7 +98,7 @@ fn version2(bytes: &[u8]) -> Opening {
             (Some(ip), Some(ports)) => Some(endpoint(Ipv6Addr::from(*ip).into(), ports)),
             _ => return Opening::Broken,
         },
-        // The address family has no IP addresses.
+        // Of a family that has no such addresses.
         (0x21, _) => None,
         _ => return Opening::Broken,
     };

@@ -133,12 +133,12 @@ impl CloseReason {
         "http",
     ];
 
-    /// The kind of this reason, in one word, for counting.
+    /// What it has in common with others, in a word: for whoever counts them.
     pub fn kind(&self) -> &'static str {
         Self::KINDS[self.place()]
     }
 
-    /// The position of its kind in [`CloseReason::KINDS`].
+    /// Where its kind stands among [`CloseReason::KINDS`].
     pub(crate) fn place(&self) -> usize {
         match self {
             CloseReason::Peer { .. } => 0,
@@ -159,8 +159,8 @@ impl CloseReason {
         }
     }
 
-    /// The close code and the text of the close frame for the peer. `None` when no close frame can
-    /// be sent. [`Display`](fmt::Display) is for logs.
+    /// What the peer is told: close code and text. `None` when there is nobody
+    /// to tell, or nothing that could be told. [`Display`](fmt::Display) is for logs.
     ///
     /// ```
     /// use longlink::CloseReason;

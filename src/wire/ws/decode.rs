@@ -19,7 +19,7 @@ pub enum Message<'a> {
     Binary(&'a [u8]),
 }
 
-/// What the next frames of the input mean.
+/// What a run of frames amounts to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     Message(Message<'a>),
@@ -36,13 +36,13 @@ pub enum Event<'a> {
 struct Frame {
     opcode: OpCode,
     fin: bool,
-    /// The mask, rotated so that it begins with the byte for the next payload byte.
+    /// Rotated to the next byte.
     mask: [u8; 4],
     length: u64,
     remaining: u64,
 }
 
-/// The part of an incomplete message that has arrived.
+/// What has arrived of a message that is not complete.
 #[derive(Debug, Default)]
 pub struct Partial {
     /// The start of a header that is not complete.
@@ -59,7 +59,7 @@ pub struct Partial {
     control: Vec<u8>,
     /// The message in `buffer` has been handed out and is to be forgotten.
     lent: bool,
-    /// The control frame in `control` has been handed out and is to be forgotten.
+    /// The same for `control`.
     control_lent: bool,
 }
 
@@ -96,7 +96,7 @@ impl Partial {
     }
 }
 
-/// Where the payload of an event lies.
+/// Where a complete thing lies.
 enum Found {
     /// In the input, at this offset and length.
     Input(OpCode, usize, usize),
@@ -156,7 +156,7 @@ pub fn decode<'a>(
 }
 
 /// The published page's heartbeat: nearly every text of a server whose clients
-/// mostly wait. Comparing a text with it is faster than checking the text for UTF-8.
+/// mostly wait. It is compared sooner than checked.
 const HEARTBEAT: &str = "ping";
 
 /// Text is UTF-8 (section 8.1).

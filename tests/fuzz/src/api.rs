@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use longlink::backend::{Backend, BackendConfig};
 use longlink::fuzz::{ToOne, read_batch};
+use longlink::backend::{Backend, BackendConfig};
 use longlink::{Config, Hub, Peer, Relay, RelayConfig};
 use serde_json::Value;
 

@@ -4,10 +4,7 @@
 use std::time::Instant;
 
 use longlink::http::{Refused, Request, Response};
-use longlink::{
-    Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Reply,
-    Upgrade,
-};
+use longlink::{Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Reply, Upgrade};
 
 use crate::input::{Input, pieces};
 use crate::stream::{Server, answers};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use longlink::backend::{WebhookConfig, WebhookEvents};
 use longlink::fuzz::{Batch, Clock, Event, MAX_BATCH_EVENTS, Outbox};
+use longlink::backend::{WebhookConfig, WebhookEvents};
 use serde_json::Value;
 
 use crate::input::Input;

@@ -28,7 +28,7 @@ struct Connection {
 
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let mut arena = Arena::default();
+    let mut arena = Arena::new();
     let mut connections: [Connection; CONNECTIONS] = Default::default();
     let mut filler = 0u8;
     // Each step may put 64 KiB.

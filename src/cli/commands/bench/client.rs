@@ -37,14 +37,14 @@ pub enum Phase {
 pub struct Client {
     pub stream: Option<Stream>,
     pub phase: Phase,
-    /// The TLS configuration, and the session to resume.
+    /// With what it shakes hands, and the session it comes back with.
     #[cfg(feature = "tls")]
     pub settings: Option<Arc<ClientConfig>>,
     /// When it began to connect.
     pub began: Instant,
-    /// Whether the connection reads nothing once it is open.
+    /// It reads nothing once it is open.
     pub deaf: bool,
-    /// The first request of a connection that speaks HTTP.
+    /// It speaks HTTP, and this is what it says first.
     pub http: Option<Box<(SocketAddr, Vec<u8>)>>,
     /// Bytes of a frame or an answer that is not complete.
     pub partial: Vec<u8>,
@@ -61,7 +61,7 @@ pub struct Client {
 /// Why a connection has ended, other than by our own will.
 #[derive(Debug)]
 pub enum End {
-    /// The connection was never established.
+    /// It was never established.
     Connect(io::Error),
     /// The server did not agree to speak WebSocket.
     Handshake(String),

@@ -2,8 +2,8 @@
 //!
 //! It must never be what limits a measurement. So frames are made ahead, a
 //! batch is one write, messages are told apart by a few bytes, and nothing is
-//! allocated or parsed as JSON for a message. Must not know: the server's
-//! code, except how a header field and a number are read (`longlink::shared`).
+//! allocated or parsed as JSON for a message. Must not know: anything of the
+//! server's code.
 
 mod args;
 mod client;
@@ -54,7 +54,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
             true => report.json() + "\n",
             false => report.summary(&session.options),
         };
-        // An error means that stdout was closed: then its reader is gone.
+        // Whoever has closed stdout does not want to read it.
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
     if let Some(Stop::Failed(why)) = &stop {

@@ -45,7 +45,7 @@ pub struct Options {
     pub rate: Option<f64>,
     pub rounds: usize,
     pub ping_interval: Duration,
-    /// How many receivers read nothing.
+    /// Receivers that read nothing.
     pub stalled: usize,
     /// Messages of a backend's request.
     pub batch: usize,
@@ -132,7 +132,7 @@ impl Options {
         }
     }
 
-    /// Refuses options that contradict each other, or that this machine cannot provide.
+    /// What does not fit together, or not on this machine.
     fn check(&self) -> Result<(), String> {
         if matches!(self.mode, P2p | Api) {
             self.target.id_affixes()?;

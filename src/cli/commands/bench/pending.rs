@@ -1,4 +1,4 @@
-//! Operations that were begun and are not answered yet, the oldest first.
+//! What was sent and is not answered yet, in its order.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -39,7 +39,7 @@ impl Sub for Cpu {
     }
 }
 
-/// A process that is measured.
+/// A process that is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
     pid: u32,
@@ -89,7 +89,7 @@ impl Process {
 pub struct Server(Vec<Process>);
 
 impl Server {
-    /// Opens the processes; `None` if the list is empty.
+    /// `None` if there are none to be looked at.
     ///
     /// # Errors
     /// As [`Process::open`].

@@ -1,4 +1,4 @@
-//! The progress line on a terminal.
+//! The line that shows how far it is, for somebody who looks.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Progress {
             None => "not measuring".to_owned(),
         };
         let line = format!("{}: {open} open, {state}, {} errors", self.name, tally.errors());
-        // An error means that stderr was closed: then its reader is gone.
+        // Whoever has closed stderr does not look.
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         self.shown = true;
     }

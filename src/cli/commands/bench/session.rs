@@ -268,7 +268,7 @@ impl Session {
     }
 }
 
-/// The load while connections are being closed: it sends nothing.
+/// What is done with connections that are being closed: nothing.
 struct Farewell;
 
 impl Load for Farewell {

@@ -21,7 +21,7 @@ pub struct Tally {
     latency: Histogram<u64>,
     operations: u64,
     measuring: bool,
-    /// Messages for which no answer was awaited.
+    /// Messages that were not waited for.
     pub unmatched: u64,
     /// Handshakes of TLS.
     #[cfg(feature = "tls")]
@@ -44,7 +44,7 @@ impl Default for Tally {
     fn default() -> Self {
         let latency = Histogram::new_with_bounds(1, MAX_LATENCY, DIGITS);
         Tally {
-            // The bounds are valid constants.
+            // The bounds are constants, and sound ones.
             latency: latency.unwrap_or_else(|_| unreachable!("sound bounds")),
             operations: 0,
             measuring: false,
@@ -59,17 +59,17 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Begins to count operations.
+    /// From now on operations count.
     pub fn start(&mut self) {
         self.measuring = true;
     }
 
-    /// Stops counting operations.
+    /// From now on operations count no more.
     pub fn stop(&mut self) {
         self.measuring = false;
     }
 
-    /// Adds operations that took this long each.
+    /// Adds operations that took so long each.
     #[inline]
     pub fn done(&mut self, took: Duration, count: u64) {
         if self.measuring {
@@ -94,7 +94,7 @@ impl Tally {
         self.fail_many(1, why);
     }
 
-    /// Counts `count` failures for one reason. The first reason of the run is kept.
+    /// The same so many times.
     pub fn fail_many(&mut self, count: u64, why: impl FnOnce() -> String) {
         self.errors += count;
         if count > 0 && self.first_error.is_none() {

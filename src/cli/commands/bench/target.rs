@@ -31,7 +31,7 @@ impl Target {
     /// host up. Of several addresses the first is taken.
     ///
     /// # Errors
-    /// Says what is wrong with the URL, or that the host has no address.
+    /// What is wrong with it, or that the host has no address.
     pub fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("URL {url:?}: {why}"));
         let Url { tls, host, port, authority, target } = match Url::parse(url) {

@@ -17,7 +17,7 @@ use super::args::Flags;
 use super::stream::{Stream, write_some};
 use crate::cli::client::tls::{Unjudged, roots};
 
-/// The protocol inside TLS, for ALPN.
+/// What is spoken inside.
 const ALPN: &[u8] = b"http/1.1";
 /// More plaintext than one step of a session can bring: a record (RFC 8446,
 /// section 5.1) that was held in part, and what is read at once.

@@ -1,5 +1,5 @@
-//! The answer to a handshake, from the server or from a proxy on the way: reading it, and the
-//! remedy when it is not the right one.
+//! The answer to a handshake: read whole, whoever gave it, and what to do when it
+//! is not the right one.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
@@ -29,10 +29,10 @@ pub struct Answer {
     body: String,
 }
 
-/// Why there is no answer.
+/// Why there is none.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// There is no connection.
+    /// There is not even a connection.
     Connect(io::Error),
     Silent,
     Ended,
@@ -115,7 +115,7 @@ impl Answer {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Says what is wrong with a 101 answer, and the remedy; `None` if the answer is right.
+    /// What is wrong with a 101, and what to do about it; `None` if nothing is.
     pub fn flaw(&self, accept: &str) -> Option<(&'static str, &'static str)> {
         let flaw = self.with_fields(|fields| answer::flaw(fields, accept))?;
         Some(match flaw {

@@ -40,10 +40,10 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub url: String,
-    /// The address to connect to, instead of the host's addresses.
+    /// Connect there, whatever the host's addresses are.
     pub address: Option<IpAddr>,
     pub ticket: Option<String>,
-    /// Root certificates to trust, besides those that phones know.
+    /// Trusted beside those that phones know.
     #[cfg(feature = "tls")]
     pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     /// How long each step may take.

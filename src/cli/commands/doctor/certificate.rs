@@ -15,7 +15,7 @@ const DAY: u64 = 86_400;
 /// Names of a certificate that are told.
 const MAX_NAMES: usize = 5;
 
-/// Checks the names of the certificate, the root that its chain leads to, and its dates.
+/// Whom it is for, what it leads to, and for how long.
 pub fn check(
     shown: &[CertificateDer<'_>],
     host: &str,
@@ -29,8 +29,7 @@ pub fn check(
     report.add(name(&chain, host));
     let now = SystemTime::now();
     let validity = chain.validity();
-    // Other mistakes than the date show only when judged on a day on which the certificate is
-    // valid.
+    // What is wrong besides the date shows only on a day on which it is valid.
     let at = validity.map_or(now, |(from, to)| now.clamp(from, to));
     report.add(trust(&chain, shown.len(), roots, at));
     report.add(match validity {

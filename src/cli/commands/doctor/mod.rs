@@ -2,14 +2,14 @@
 //! meets it. Each step is a line with a verdict and, if need be, a remedy.
 //!
 //! A client with blocking sockets, whose every wait has a deadline. Must not
-//! know: the server's code, except how header fields are read (`longlink::shared`) and how a chain
-//! of certificates is judged.
+//! know: anything of the server's code, but for how a chain of certificates is
+//! judged.
 
 mod answer;
 mod args;
 #[cfg(feature = "tls")]
 mod certificate;
-mod handshake;
+mod door;
 mod reach;
 mod report;
 mod silence;
@@ -24,7 +24,7 @@ use clap::ArgMatches;
 
 use args::Options;
 pub use args::command;
-use handshake::Handshake;
+use door::Door;
 use report::Report;
 use socket::Way;
 
@@ -55,14 +55,14 @@ fn examine(options: &Options, report: &mut Report) -> Option<()> {
             false => None,
         },
     };
-    let handshake = Handshake { url: &url, way: &way, ticket: options.ticket.as_deref() };
-    handshake.upgrade(report)?;
-    handshake.origin(report);
-    handshake.subprotocol(report);
-    handshake.tickets(report);
-    talk::talk(&handshake, reach::user_of(&url).as_deref(), report);
+    let door = Door { url: &url, way: &way, ticket: options.ticket.as_deref() };
+    door.upgrade(report)?;
+    door.origin(report);
+    door.subprotocol(report);
+    door.tickets(report);
+    talk::talk(&door, reach::user_of(&url).as_deref(), report);
     if let Some(time) = options.silent {
-        silence::watch(&handshake, time, report);
+        silence::watch(&door, time, report);
     }
     Some(())
 }

@@ -1,4 +1,4 @@
-//! The report: a line for each check, or one JSON object at the end.
+//! What was found: a line for each check, or one JSON object at the end.
 
 use std::fmt;
 use std::io::Write;
@@ -100,7 +100,7 @@ impl fmt::Display for Ms {
 #[derive(Debug)]
 pub struct Report {
     json: bool,
-    /// Secrets, which no line may contain, even if the server repeats them.
+    /// What no line may hold, whoever repeats it.
     secrets: Vec<String>,
     checks: Vec<Check>,
 }
@@ -122,7 +122,7 @@ impl Report {
         self.checks.push(check);
     }
 
-    /// Prints the summary; the exit code is 1 if any check has failed.
+    /// Prints the sum of it; the exit code is 1 if anything has failed.
     pub fn finish(self) -> ExitCode {
         let verdict = self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
         let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
@@ -138,7 +138,7 @@ impl Report {
     }
 }
 
-/// Writes to stdout. An error means that stdout was closed: then its reader is gone.
+/// Whoever has closed stdout does not want to read it.
 fn print(text: &str) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

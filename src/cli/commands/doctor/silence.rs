@@ -1,9 +1,9 @@
-//! How long a silent connection lives.
+//! How long a connection lives on which nobody says anything.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::handshake::Handshake;
+use super::door::Door;
 use super::report::{Check, Report};
 use super::socket::{End, Event};
 use super::talk::beat;
@@ -12,10 +12,10 @@ use super::talk::beat;
 /// 60 s, and some carriers' networks forget it earlier.
 const PING_WITHIN: Duration = Duration::from_secs(30);
 
-/// Sends nothing for `time`, but answers pings, as WeChat does.
-pub fn watch(handshake: &Handshake<'_>, time: Duration, report: &mut Report) {
+/// Says nothing for that long, but answers pings, as WeChat does.
+pub fn watch(door: &Door<'_>, time: Duration, report: &mut Report) {
     const STEP: &str = "silence";
-    let Some(mut socket) = handshake.open(STEP, report) else { return };
+    let Some(mut socket) = door.open(STEP, report) else { return };
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
         let _ =
@@ -44,17 +44,15 @@ pub fn watch(handshake: &Handshake<'_>, time: Duration, report: &mut Report) {
     }
     let check = match end {
         Some(end) => {
-            let seen = format!(
-                "ended after {lived:.1} s, {answered}: {}",
-                end.tell(handshake.way.timeout)
-            );
+            let seen =
+                format!("ended after {lived:.1} s, {answered}: {}", end.tell(door.way.timeout));
             Check::fail(STEP, seen, remedy(&end, lived, pings > 0))
         }
         None => match beat(&mut socket) {
             Ok(_) => Check::ok(STEP, format!("open after {lived:.0} s, {answered}")),
             Err(end) => Check::fail(
                 STEP,
-                format!("dead after {lived:.0} s, {answered}: {}", end.tell(handshake.way.timeout)),
+                format!("dead after {lived:.0} s, {answered}: {}", end.tell(door.way.timeout)),
                 "something between has forgotten the connection without a word: a shorter \
                  --ping-after keeps it in mind",
             ),

@@ -52,7 +52,7 @@ impl Way {
         let (mut request, key) = (Vec::new(), generate_key());
         let put_path = |output: &mut Vec<u8>| output.extend_from_slice(target.as_bytes());
         put_request(&self.authority, put_path, &key, fields, &mut request);
-        // The server may have answered without reading the request: its answer is read anyway.
+        // One that has answered without reading is read all the same.
         let sent = stream.write_all(&request).and_then(|()| stream.flush());
         let mut input = Vec::new();
         let answer = match (Answer::read(&mut stream, &mut input), sent) {
@@ -92,7 +92,7 @@ pub enum Event {
     Pong(Vec<u8>),
 }
 
-/// Why no event came.
+/// Why nothing came.
 #[derive(Debug)]
 pub enum End {
     Timeout,

@@ -1,24 +1,24 @@
-//! The steps on an open connection: heartbeats, pings, a message, a close.
+//! What an open connection is for: heartbeats, pings, a message, a polite end.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tungstenite::handshake::client::generate_key;
 
-use super::handshake::Handshake;
+use super::door::Door;
 use super::report::{Check, Ms, Report};
 use super::socket::{End, Event, Socket};
 use crate::cli::client::frame;
 
-/// How many heartbeats are sent; the report shows the median of their times.
+/// Heartbeats of which the median is told.
 const SAMPLES: usize = 5;
 /// A heartbeat that takes longer is worth a look: pages give up after some seconds.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Each kind of talk on one connection, as long as it lives.
-pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) {
-    let Some(mut socket) = handshake.open("heartbeat", report) else { return };
-    let timeout = handshake.way.timeout;
+pub fn talk(door: &Door<'_>, user: Option<&str>, report: &mut Report) {
+    let Some(mut socket) = door.open("heartbeat", report) else { return };
+    let timeout = door.way.timeout;
     let mut goes_on = |step, done: Result<Check, End>, remedy: &str| match done {
         Ok(check) => {
             report.add(check);
@@ -90,7 +90,7 @@ fn ping(socket: &mut Socket) -> Result<Check, End> {
 
 /// A message to oneself.
 fn message(socket: &mut Socket, user: &str) -> Result<Check, End> {
-    // A text that no other client sends at the same time.
+    // One that nobody else sends at the same time.
     let text = format!("longlink doctor {}", generate_key());
     let began = Instant::now();
     let frame = json!({ "toUserId": user, "message": text }).to_string();

@@ -21,7 +21,7 @@ use crate::cli::client::stream::{Stream, Timed};
 use crate::cli::client::tls::Unjudged;
 use crate::cli::client::url::Url;
 
-/// The protocol inside TLS, for ALPN; WebSockets over HTTP/2 (RFC 8441) are not examined.
+/// What is spoken inside; WebSockets over HTTP/2 are another matter (RFC 8441).
 const ALPN: &[u8] = b"http/1.1";
 /// How long to wait for a ticket to resume with. Servers send it at once.
 const TICKET_WAIT: Duration = Duration::from_secs(1);

@@ -122,7 +122,7 @@ impl Start {
                 log::info!("stopped");
                 Ok(ExitCode::SUCCESS)
             }
-            // The poll itself has failed; nothing that a peer does leads to this.
+            // The poll itself: nothing that a peer does ends here.
             Err(error) => {
                 log::error!("the loop has failed: {error}");
                 Ok(ExitCode::FAILURE)
@@ -131,7 +131,7 @@ impl Start {
     }
 }
 
-/// Runs the loop, with signs of life for the service manager.
+/// The loop, with signs of life for whoever wants them.
 fn turns<H: Handler, L: Listen>(
     server: &mut Server<H, L>,
     supervisor: &Supervisor,
@@ -148,7 +148,7 @@ fn failed(what: &str, error: io::Error) -> Refusal {
     Refusal(format!("{what}: {error}"))
 }
 
-/// Logs what an operator should find at the top of the log.
+/// What an operator should find at the top of the log.
 fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     let Config { max_connections, max_buffered, .. } = settings.config;
     log::info!(

@@ -24,11 +24,11 @@ pub struct Renewal {
     warning: Option<&'static str>,
 }
 
-/// The result of reading the files again.
+/// What a look at the files has shown.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Same,
-    /// A new certificate is in use now; this is its warning, if it has one.
+    /// It is in use now, and this is to be said of it.
     New(Option<&'static str>),
     Broken(String),
 }

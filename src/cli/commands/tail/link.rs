@@ -30,15 +30,15 @@ pub struct Link(WebSocket<Stream>);
 /// Why there is no trace, or none any more.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server does not answer.
+    /// Nobody answers there.
     Unreachable(String),
     /// The key is wrong, or one is needed.
     Key(String),
-    /// The server answers, but it is no interface of longlink, or it refuses.
+    /// It answers, and is no interface of longlink's, or refuses.
     Refused(String),
-    /// The server cannot give a trace now.
+    /// It cannot now.
     Busy(String),
-    /// The trace was open and has ended.
+    /// What was open is not any more.
     Lost(String),
 }
 
@@ -112,7 +112,7 @@ impl Link {
     }
 }
 
-/// Connects to the first of the host's addresses that answers.
+/// To the first of the host's addresses that answers.
 fn connect(options: &Options) -> io::Result<Timed> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for address in (options.url.host.as_str(), options.url.port).to_socket_addrs()? {

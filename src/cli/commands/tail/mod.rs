@@ -1,8 +1,7 @@
 //! `longlink tail`: what one user's connections do, as it happens, from the backend's
 //! interface of a server that runs.
 //!
-//! A client with a blocking socket. Must not know: the server's code,
-//! except what a backend's key and a user id look like.
+//! A client with a blocking socket. Must not know: anything of the server's code but its keys.
 
 mod args;
 mod line;
@@ -51,7 +50,7 @@ fn follow(options: &Options, style: Style) -> ExitCode {
                 (began, wait) = (true, RETRY.0);
                 match print(link, style) {
                     Some(why) => why,
-                    // An error means that stdout was closed: then its reader is gone.
+                    // Whoever has closed stdout does not want to read more.
                     None => return ExitCode::SUCCESS,
                 }
             }
@@ -80,7 +79,7 @@ fn print(mut link: Link, style: Style) -> Option<Failure> {
     }
 }
 
-/// Prints a notice on stderr, since stdout has events alone.
+/// Notices are not on stdout, which has events alone.
 fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "longlink: {}", crate::cli::text::Escaped(what));
 }

@@ -5,10 +5,7 @@ use std::collections::HashSet;
 
 use longlink::http::{Refused, Request, Response};
 use longlink::trace::Traced;
-use longlink::{
-    Accept, CloseReason, ConnId, Context, Handler, Message, Reject, Relay, RelayConfig, Reply,
-    Upgrade,
-};
+use longlink::{Accept, CloseReason, ConnId, Context, Handler, Message, Reject, Relay, RelayConfig, Reply, Upgrade};
 
 use crate::reached;
 use crate::world::Watch;

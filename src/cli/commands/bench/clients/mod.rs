@@ -76,8 +76,7 @@ pub struct Clients {
     handshaking: usize,
     open: usize,
     closing: usize,
-    /// Connections that have ended and that the load has not been told of, and whether they were
-    /// open.
+    /// Ends that the load has not been told of, and whether they were open.
     ended: VecDeque<(usize, End, bool)>,
     /// Where requests and replies are put together.
     scratch: Vec<u8>,
@@ -209,7 +208,7 @@ impl Clients {
         }
     }
 
-    /// Drops a connection without a close frame; the load is not told.
+    /// Ends a connection without a word; the load is not told.
     pub fn abort(&mut self, id: usize) {
         match self.clients[id].phase {
             Phase::Closed => {}
@@ -230,7 +229,7 @@ impl Clients {
         }
     }
 
-    /// Drops all connections.
+    /// Ends all.
     pub fn abort_all(&mut self) {
         (0..self.clients.len()).for_each(|id| self.abort(id));
         self.begun.clear();
@@ -280,7 +279,7 @@ impl Clients {
         }
     }
 
-    /// Drops the connections whose handshake takes too long.
+    /// Ends the connections whose handshake takes too long.
     pub fn expire(&mut self, now: Instant) {
         while let Some(&(id, began)) = self.begun.front() {
             let client = &self.clients[id];

@@ -72,7 +72,7 @@ impl Awaited {
         clients.tally.lost(clients.open_count(), why);
     }
 
-    /// Drops the connections whose oldest ping was not answered in time.
+    /// Ends the connections whose oldest ping was not answered in time.
     pub fn on_look(&mut self, clients: &mut Clients, now: Instant) {
         let timeout = self.timeout;
         for (id, pending) in self.pending.iter_mut().enumerate() {

@@ -1,8 +1,8 @@
 //! How many connections are in which phase, kept as they go from one to the next.
 
-use crate::hub::table::record::Phase;
+use crate::hub::record::Phase;
 
-use crate::hub::Context;
+use super::Context;
 
 /// Connections by how far they have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,5 +57,13 @@ impl Context {
             parked: open - self.active as usize,
             closing: closing.into_iter().map(|phase| self.census.of(phase)).sum(),
         }
+    }
+
+    /// Takes a connection from its phase to a later one.
+    pub(super) fn go_to(&mut self, index: u32, phase: Phase) {
+        let conn = &mut self.conns[index as usize];
+        self.census.leave(conn.phase);
+        self.census.enter(phase);
+        conn.phase = phase;
     }
 }

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use compact_str::CompactString;
 use slab::Slab;
 
-use crate::hub::table::record::Details;
+use crate::hub::record::Details;
 
-use crate::hub::{ConnId, Context};
+use super::{ConnId, Context};
 
 /// The most groups one connection can be in.
 pub const MAX_GROUPS: usize = 64;
@@ -142,7 +142,7 @@ impl Context {
         self.groups.members(group).map_or(0, <[u32]>::len)
     }
 
-    pub(in crate::hub) fn leave_all(&mut self, index: u32) {
+    pub(super) fn leave_all(&mut self, index: u32) {
         let Some(details) = &mut self.conns[index as usize].details else { return };
         for (key, position) in std::mem::take(&mut details.groups) {
             self.remove_member(key, position);

@@ -4,14 +4,14 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::http::head;
 use crate::wire::ws::close::{CloseReason, Violation, parse_close};
 use crate::wire::ws::decode::{self, Event, Message, Partial, decode};
 use crate::wire::ws::frame::{PONG, take_whole};
 
-use crate::hub::{App, ConnId, Context, Handler};
+use super::{App, ConnId, Context, Handler};
 
 /// While fewer bytes of answers than these wait to be written, the next request that has
 /// arrived already is answered too: one write for all of them.
@@ -26,7 +26,7 @@ struct Rest {
 }
 
 /// What became of the bytes of a request.
-pub(in crate::hub) enum Fed {
+pub(super) enum Fed {
     /// So many of them were handled.
     Used(usize),
     /// The first `length` of them are kept until more arrives or an earlier answer was
@@ -41,7 +41,7 @@ impl Context {
     /// turn's budget is spent or an answer is on its way,
     /// [`Hub::pop_readable`](crate::Hub::pop_readable) returns it as soon as it should.
     #[inline]
-    pub(in crate::hub) fn may_read(&mut self, conn: ConnId) -> bool {
+    pub(super) fn may_read(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
             record.flags.set(Flags::READ_WANTED);
@@ -51,25 +51,25 @@ impl Context {
     }
 
     /// A connection that [`Hub::may_read`](crate::Hub::may_read) held back and that may be read now.
-    pub(in crate::hub) fn pop_readable(&mut self) -> Option<ConnId> {
+    pub(super) fn pop_readable(&mut self) -> Option<ConnId> {
         let index = self.readable.pop()?;
         self.id_at(index as usize)
     }
 
     /// Whether the turn's work budget is spent: reading more would only copy.
-    pub(in crate::hub) fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         self.work == 0
     }
 
     /// Takes work that was done outside the hub from the turn's budget.
-    pub(in crate::hub) fn spend(&mut self, work: u32) {
+    pub(super) fn spend(&mut self, work: u32) {
         self.work = self.work.saturating_sub(work);
     }
 
     /// See `Hub::receive_for`.
     #[inline]
     #[expect(clippy::extra_unused_type_parameters)]
-    pub(in crate::hub) fn receive_for<H: Handler, Caller>(
+    pub(super) fn receive_for<H: Handler, Caller>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,
@@ -91,10 +91,7 @@ impl Context {
             && !record.flags.has(UNUSUAL)
             && heard - before >= gap
         {
-            let used = match app.parts_of(conn) {
-                Some((handler, session)) => self.feed_one(handler, session, conn, bytes),
-                None => 0,
-            };
+            let used = self.feed_one(app, conn, bytes);
             if used < bytes.len() && self.is_open(conn) {
                 // All before this read has been paid; what it began with has not.
                 let before = if used > 0 { self.now } else { 0 };
@@ -187,7 +184,7 @@ impl Context {
     }
 
     /// Handles what it can of the bytes that wait. What is left stays where it is.
-    pub(in crate::hub) fn feed_stash<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId) {
+    pub(super) fn feed_stash<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId) {
         let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return };
         let mut stash = std::mem::take(&mut inbound.stash);
         let searched = std::mem::take(&mut inbound.searched);
@@ -226,12 +223,9 @@ impl Context {
         let mut at = 0;
         while at < bytes.len() {
             let Some(record) = self.resolve(conn) else { return Rest::default() };
-            // Requests that came together are answered together, up to a bound, and in their
-            // order: behind one that is answered later the next ones wait.
+            // Requests that came together are answered together, up to a bound.
             let answers = record.flags.has(Flags::ANSWERING)
-                && (record.out.len() >= ANSWERS
-                    || record.flags.has(Flags::BLOCKED)
-                    || self.is_awaited(conn.index));
+                && (record.out.len() >= ANSWERS || record.flags.has(Flags::BLOCKED));
             if answers || record.flags.has(Flags::PAUSED) {
                 break;
             }
@@ -261,24 +255,16 @@ impl Context {
     /// Handles one message if it is one whole frame and there is budget. Returns how
     /// many bytes it used. The connection may be closed after that.
     #[inline(always)]
-    fn feed_one<H: Handler>(
-        &mut self,
-        handler: &mut H,
-        session: &mut H::Session,
-        conn: ConnId,
-        bytes: &mut [u8],
-    ) -> usize {
+    fn feed_one<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) -> usize {
         if self.work == 0 {
             return 0;
         }
         let Some(frame) = take_whole(bytes, self.config.max_message) else { return 0 };
         let size = frame.size;
         if !frame.is_text {
-            self.account_message();
-            handler.on_message(self, conn, session, Message::Binary(frame.payload));
+            self.hand_over(app, conn, Message::Binary(frame.payload));
         } else if let Ok(text) = decode::text(frame.payload) {
-            self.account_message();
-            handler.on_message(self, conn, session, Message::Text(text));
+            self.hand_over(app, conn, Message::Text(text));
         } else {
             self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
         }
@@ -295,10 +281,8 @@ impl Context {
         bytes: &mut [u8],
     ) -> usize {
         let mut at = 0;
-        // Nothing takes the session away before this returns.
-        let Some((handler, session)) = app.parts_of(conn) else { return 0 };
         while at < bytes.len() {
-            match self.feed_one(handler, session, conn, &mut bytes[at..]) {
+            match self.feed_one(app, conn, &mut bytes[at..]) {
                 0 => break,
                 used => at += used,
             }
@@ -389,14 +373,9 @@ impl Context {
 
     #[inline(always)]
     fn hand_over<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, message: Message<'_>) {
-        self.account_message();
-        app.on_message(self, conn, message);
-    }
-
-    #[inline(always)]
-    fn account_message(&mut self) {
         self.work -= 1;
         self.stats.messages_in += 1;
+        app.on_message(self, conn, message);
     }
 
     /// Keeps what is there of a message. `begun` says that it began just now.
@@ -421,7 +400,7 @@ impl Context {
     }
 
     /// Keeps bytes that cannot be handled yet.
-    pub(in crate::hub) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
+    pub(super) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
         let now = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
         if !matches!(record.phase, Phase::Head | Phase::Open) {
@@ -445,7 +424,7 @@ impl Context {
 
     /// Brings the total of what is held for input up to date, and gives back
     /// what is not needed any more.
-    pub(in crate::hub) fn recount(&mut self, index: u32) {
+    pub(super) fn recount(&mut self, index: u32) {
         let Some(conn) = self.conns.get_mut(index as usize) else { return };
         let Some(inbound) = &mut conn.inbound else { return };
         let held = inbound.capacity();

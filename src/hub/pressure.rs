@@ -18,12 +18,12 @@
 //! have begun something and do not finish it, the largest first. Who only waits for a
 //! turn to be written is not one of them.
 
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::ws::close::CloseReason;
 
-use crate::hub::{ConnId, Context};
+use super::Context;
 
 /// When more bytes than these wait for their turn to be written, parsing waits;
 /// when a quarter of `max_buffered` do, if that is less. Enough for a turn's
@@ -34,16 +34,16 @@ const MOST_WAITING: usize = 256 * 1024;
 impl Context {
     /// Whether parsing has to wait for writes.
     #[inline]
-    pub(in crate::hub) fn is_strained(&self) -> bool {
-        self.output.pressed > 0 || self.output.arena.waiting() > self.most_waiting()
+    pub(super) fn is_strained(&self) -> bool {
+        self.pressed > 0 || self.arena.waiting() > self.most_waiting()
     }
 
     /// The same, also for what the lists of all that cost: they grow by fan-outs. What
     /// messages to one add to them within a turn is bounded by its work.
     #[inline]
-    pub(in crate::hub) fn allowance_with_lists(&self, work: u32) -> u32 {
+    pub(super) fn allowance_with_lists(&self, work: u32) -> u32 {
         let most = self.config.max_buffered / 4;
-        if self.output.arena.listed() > most { 0 } else { self.allowance(work) }
+        if self.arena.listed() > most { 0 } else { self.allowance(work) }
     }
 
     #[inline]
@@ -53,14 +53,14 @@ impl Context {
 
     /// The work a turn may do, if it may do any.
     #[inline]
-    pub(in crate::hub) fn allowance(&self, work: u32) -> u32 {
+    pub(super) fn allowance(&self, work: u32) -> u32 {
         if self.is_strained() { 0 } else { work }
     }
 
     /// Bytes of [`Context::buffered`](crate::Context::buffered) that only wait for their turn to be written, not for a
     /// peer: nobody is ended for them.
     pub fn waiting_for_writes(&self) -> usize {
-        self.output.arena.waiting() + self.output.arena.listed()
+        self.arena.waiting() + self.arena.listed()
     }
 
     /// Whether a message of `length` bytes more fits into the memory for all that is to be
@@ -70,7 +70,7 @@ impl Context {
     /// to be written that even clients would be read.
     #[inline]
     pub fn has_memory_for(&self, length: usize) -> bool {
-        let waiting = self.output.arena.waiting();
+        let waiting = self.arena.waiting();
         // What waits for its turn counts twice: while some of a turn is still to be
         // written, what others of it do not read is held once more.
         waiting == 0
@@ -80,36 +80,13 @@ impl Context {
 
     /// Whether so much was sent since the last writes that nothing more is queued: half of
     /// `max_buffered`, as it counts twice.
-    pub(in crate::hub) fn is_overfull(&self) -> bool {
+    pub(super) fn is_overfull(&self) -> bool {
         let most = self.config.max_buffered;
         self.waiting_for_writes() >= most / 2 || self.buffered() >= most.saturating_mul(2)
     }
 
-    /// The transport of a connection holds so many bytes for it now.
-    #[inline]
-    pub(in crate::hub) fn note_transport(&mut self, conn: ConnId, held: usize) {
-        if held > 0 || self.transport_bytes > 0 {
-            self.count_transport(conn, held);
-        }
-    }
-
-    fn count_transport(&mut self, conn: ConnId, held: usize) {
-        if self.resolve(conn).is_some_and(|record| record.phase != Phase::Ended) {
-            let held = u32::try_from(held).unwrap_or(u32::MAX);
-            self.transport_bytes -= self.transports.get(conn.index) as usize;
-            self.transport_bytes += held as usize;
-            self.transports.set(conn.index, held);
-        }
-    }
-
-    /// A connection has ended, and its transport goes with it.
-    pub(in crate::hub) fn drop_transport(&mut self, index: u32) {
-        self.transport_bytes -= self.transports.get(index) as usize;
-        self.transports.set(index, 0);
-    }
-
     /// Makes room when `max_buffered` is used up.
-    pub(in crate::hub) fn relieve(&mut self) {
+    pub(super) fn relieve(&mut self) {
         if self.buffered() > self.config.max_buffered {
             self.end_largest();
         }
@@ -122,10 +99,8 @@ impl Context {
         let mut holders: Vec<(usize, u32)> = Vec::new();
         for (index, conn) in &self.conns {
             let reads = !conn.flags.has(Flags::BLOCKED);
-            let output = if reads { 0 } else { conn.out.stalled(&self.output.arena) };
-            let input = conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
-            let transport = self.transports.get(index as u32) as usize;
-            let held = output + input + transport;
+            let output = if reads { 0 } else { conn.out.stalled(&self.arena) };
+            let held = output + conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             if held > 0 && conn.phase != Phase::Ended {
                 holders.push((held, index as u32));
             }
@@ -140,28 +115,26 @@ impl Context {
                 break;
             }
             self.stats.relieved += 1;
-            // A transport gives back what it holds when its connection has ended.
-            let is_held = self.transports.get(index) > 0;
-            if !is_held && self.conns[index as usize].out.is_empty() {
+            if self.conns[index as usize].out.is_empty() {
                 self.close_with(index, CloseReason::Memory);
             } else {
                 self.end(index, CloseReason::Memory);
             }
         }
-        self.output.arena.end_turn();
+        self.arena.end_turn();
     }
 }
 
 /// Whether a connection is one of those that others have to wait for.
 #[inline]
-pub(in crate::hub) fn is_pressed(conn: &Connection, max_queue: usize) -> bool {
+pub(super) fn is_pressed(conn: &Connection, max_queue: usize) -> bool {
     conn.out.len() > max_queue / 2 && !conn.flags.has(Flags::BLOCKED) && conn.phase != Phase::Ended
 }
 
 /// Whether `length` bytes more in a queue of `before` make a connection whose
 /// socket takes bytes one of those.
 #[inline]
-pub(in crate::hub) fn becomes_pressed(before: usize, length: usize, max_queue: usize) -> bool {
+pub(super) fn becomes_pressed(before: usize, length: usize, max_queue: usize) -> bool {
     before <= max_queue / 2 && before + length > max_queue / 2
 }
 
@@ -169,11 +142,6 @@ pub(in crate::hub) fn becomes_pressed(before: usize, length: usize, max_queue: u
 /// takes bytes may be filled past its bound by one message: it has not yet had
 /// its turn.
 #[inline]
-pub(in crate::hub) fn has_room(
-    before: usize,
-    length: usize,
-    max_queue: usize,
-    blocked: bool,
-) -> bool {
+pub(super) fn has_room(before: usize, length: usize, max_queue: usize, blocked: bool) -> bool {
     if blocked { before + length <= max_queue } else { before <= max_queue }
 }

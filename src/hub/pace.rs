@@ -9,11 +9,11 @@
 
 use std::time::Duration;
 
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 
-use crate::hub::table::column::Column;
-use crate::hub::{Config, ConnId, Context};
+use super::column::Column;
+use super::{Config, ConnId, Context};
 
 /// Time is kept in 1024ths of a millisecond here.
 const SHIFT: u32 = 10;
@@ -118,12 +118,7 @@ impl Context {
     /// in milliseconds; `bytes` is how many there are. `None` when nothing has a
     /// rate.
     #[inline]
-    pub(in crate::hub) fn meter(
-        &mut self,
-        conn: ConnId,
-        before: u64,
-        bytes: usize,
-    ) -> Option<Meter> {
+    pub(super) fn meter(&mut self, conn: ConnId, before: u64, bytes: usize) -> Option<Meter> {
         if !self.pace.limited {
             return None;
         }
@@ -150,7 +145,7 @@ impl Context {
 
     /// Charges the connection that was metered for what it has sent since.
     #[inline]
-    pub(in crate::hub) fn charge(&mut self, conn: ConnId, meter: Option<Meter>) {
+    pub(super) fn charge(&mut self, conn: ConnId, meter: Option<Meter>) {
         let Some(Meter { arrived, handled, work, allowed }) = meter else { return };
         let Pace { message, credit, .. } = self.pace;
         let now = self.now << SHIFT;
@@ -182,14 +177,14 @@ impl Context {
     }
 
     /// Accounts for a frame that is no message but costs as much.
-    pub(in crate::hub) fn account_frame(&mut self) {
+    pub(super) fn account_frame(&mut self) {
         self.work -= 1;
         self.pace.frames += 1;
     }
 
     /// Accounts for a fragment of `length` bytes after which its message goes on. The last
     /// one is the message.
-    pub(in crate::hub) fn account_fragment(&mut self, length: u64) {
+    pub(super) fn account_fragment(&mut self, length: u64) {
         self.work -= 1;
         if length < LARGE_FRAGMENT {
             self.pace.frames += 1;
@@ -238,18 +233,18 @@ impl Context {
     }
 
     /// Whether a connection owes more than its credit.
-    pub(in crate::hub) fn is_in_debt(&self, index: u32) -> bool {
+    pub(super) fn is_in_debt(&self, index: u32) -> bool {
         self.owes_until(index).saturating_sub(self.now << SHIFT) > self.pace.credit
     }
 
     /// Whether a connection that waited has paid so much that it need not.
-    pub(in crate::hub) fn pays_off(&self, index: u32) -> bool {
+    pub(super) fn pays_off(&self, index: u32) -> bool {
         let flags = self.conns[index as usize].flags;
         flags.has(Flags::OWES) && flags.has(Flags::PAUSED) && !self.is_in_debt(index)
     }
 
     /// When a connection that waits has paid.
-    pub(in crate::hub) fn pace_deadline(&self, index: u32) -> u64 {
+    pub(super) fn pace_deadline(&self, index: u32) -> u64 {
         if self.is_in_debt(index) {
             (self.pace.until.get(index) - self.pace.credit).div_ceil(1 << SHIFT)
         } else {

@@ -6,12 +6,13 @@
 //! endless loop. A parked connection gets nothing of the user's, but what it
 //! sends is handled and its heartbeat answered.
 
-use crate::hub::table::record::Flags;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
 use crate::wire::ws::close::CloseReason;
 
+use super::trace::Happened;
 use super::users::{Crowd, Member, Seat, Seated};
-use crate::hub::trace::Happened;
-use crate::hub::{ConnId, Context, Devices};
+use super::{ConnId, Context, Devices};
 
 /// The most parked connections of one user and device.
 pub const MAX_PARKED: usize = 4;
@@ -25,16 +26,12 @@ const PARKED_MS: u64 = 2_000;
 
 impl Context {
     #[inline]
-    pub(in crate::hub) fn find_seat(&self, user: &str) -> Option<Seat> {
+    pub(super) fn find_seat(&self, user: &str) -> Option<Seat> {
         self.users.find(user, &self.conns)
     }
 
     /// Writes the slots of a user's active connections into `receivers`.
-    pub(in crate::hub) fn active_members(
-        &self,
-        seat: Seat,
-        receivers: &mut [u32; Devices::MOST],
-    ) -> usize {
+    pub(super) fn active_members(&self, seat: Seat, receivers: &mut [u32; Devices::MOST]) -> usize {
         match seat.get() {
             Seated::Alone(index) => {
                 receivers[0] = index;
@@ -108,7 +105,7 @@ impl Context {
 
     /// Makes a new connection its user's active one. Returns false when the
     /// user has too many. An anonymous one has no user to be bound to.
-    pub(in crate::hub) fn bind(&mut self, index: u32) -> bool {
+    pub(super) fn bind(&mut self, index: u32) -> bool {
         let user = self.conns[index as usize].user.clone();
         if user.is_empty() {
             return true;
@@ -193,7 +190,7 @@ impl Context {
 
     /// Takes a connection that is ending out of the index. If it was active,
     /// a parked one takes its place at once.
-    pub(in crate::hub) fn unbind(&mut self, index: u32) {
+    pub(super) fn unbind(&mut self, index: u32) {
         let conn = &self.conns[index as usize];
         if !conn.is_bound() {
             return;
@@ -237,16 +234,20 @@ impl Context {
     }
 
     fn set_parked(&mut self, key: u32, index: u32, parked: bool) {
+        self.settle_walk();
         let now = self.now;
         let members = &mut self.users.crowds[key as usize].members;
         if let Some(member) = members.iter_mut().find(|member| member.index == index) {
             member.parked = parked.then_some(now);
         }
+        let conn: &mut Connection = &mut self.conns[index as usize];
         if parked {
-            self.deactivate(index);
+            conn.flags.set(Flags::PARKED);
+            self.active -= 1;
             self.stats.parked += 1;
         } else {
-            self.reactivate(index);
+            conn.flags.clear(Flags::PARKED);
+            self.active += 1;
             self.stats.promoted += 1;
         }
         if self.conns[index as usize].flags.has(Flags::NOTED) {

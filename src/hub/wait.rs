@@ -10,26 +10,26 @@
 //! complete it, however long the server took to look at that. Who sends faster than it may
 //! wins no time by it: what arrives after the deadline does not count.
 
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::ws::close::CloseReason;
 
-use crate::hub::{App, ConnId, Context, Handler, Timeouts};
+use super::{App, ConnId, Context, Handler, Timeouts};
 
 impl Context {
     /// Bytes of a connection that wait to be parsed.
-    pub(in crate::hub) fn stashed(&self, index: u32) -> usize {
+    pub(super) fn stashed(&self, index: u32) -> usize {
         self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
     }
 
     /// Holds a connection back until work is left for it.
-    pub(in crate::hub) fn pause(&mut self, conn: ConnId) {
+    pub(super) fn pause(&mut self, conn: ConnId) {
         self.begin_hold(conn.index);
         self.paused.push_back(conn);
     }
 
     /// The server neither parses nor reads a connection from now on.
-    pub(in crate::hub) fn begin_hold(&mut self, index: u32) {
+    pub(super) fn begin_hold(&mut self, index: u32) {
         let now = self.now;
         let record = &mut self.conns[index as usize];
         record.flags.set(Flags::PAUSED);
@@ -71,7 +71,7 @@ impl Context {
     }
 
     /// Goes on with connections whose bytes wait.
-    pub(in crate::hub) fn resume<H: Handler>(&mut self, app: &mut App<H>) {
+    pub(super) fn resume<H: Handler>(&mut self, app: &mut App<H>) {
         for _ in 0..self.paused.len() {
             if self.work == 0 {
                 break;
@@ -123,7 +123,7 @@ impl Context {
     }
 
     /// Has a socket read that would have been while its connection was held back.
-    pub(in crate::hub) fn read_on(&mut self, index: u32) {
+    pub(super) fn read_on(&mut self, index: u32) {
         let record = &mut self.conns[index as usize];
         if record.flags.has(Flags::READ_WANTED) {
             record.flags.clear(Flags::READ_WANTED);
@@ -132,7 +132,7 @@ impl Context {
     }
 
     /// An HTTP answer was written: on with the next request.
-    pub(in crate::hub) fn answered(&mut self, conn: ConnId) {
+    pub(super) fn answered(&mut self, conn: ConnId) {
         let record = &mut self.conns[conn.index as usize];
         record.flags.clear(Flags::ANSWERING);
         if record.inbound.as_ref().is_some_and(|inbound| !inbound.stash.is_empty()) {

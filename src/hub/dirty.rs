@@ -3,8 +3,8 @@
 
 use slab::Slab;
 
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
 
 /// Out of so many writes one goes to a fan-out even while others wait.
 const FAN_OUT_SHARE: u32 = 4;
@@ -121,7 +121,7 @@ impl Dirty {
 
     /// Ends the turn's writing. Whose socket has blocked waits for it, not for
     /// the next turn.
-    pub(in crate::hub) fn end_turn(&mut self, conns: &mut Slab<Connection>) {
+    pub(super) fn end_turn(&mut self, conns: &mut Slab<Connection>) {
         for index in self.later.drain(..) {
             let Some(conn) = conns.get_mut(index as usize) else { continue };
             if conn.flags.has(Flags::BLOCKED) || conn.out.is_empty() {

@@ -1,20 +1,20 @@
 //! Requests whose bodies are asked for: collected behind their heads, within a bound and
 //! a time, and handed over whole.
 
-use crate::hub::table::record::Inbound;
-use crate::hub::table::record::Phase;
-use crate::hub::table::record::Upload;
+use crate::hub::record::Inbound;
+use crate::hub::record::Phase;
+use crate::hub::record::Upload;
 use crate::wire::http::body::{BodyError, Reading};
 use crate::wire::http::head::{self, Request};
 
 use super::receive::Fed;
-use crate::hub::{App, ConnId, Context, Handler, Reply};
+use super::{App, ConnId, Context, Handler, Reply};
 
 /// What a client that asks before it sends a body is told (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What became of a request.
-pub(in crate::hub) enum Outcome {
+pub(super) enum Outcome {
     /// It was dealt with, and so many bytes behind its head.
     Done(usize),
     /// It waits for earlier answers to be written.
@@ -25,7 +25,7 @@ pub(in crate::hub) enum Outcome {
 
 impl Context {
     /// A handler wants the body of a request: `rest` is what has arrived behind its head.
-    pub(in crate::hub) fn begin_body<H: Handler>(
+    pub(super) fn begin_body<H: Handler>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,
@@ -71,7 +71,7 @@ impl Context {
 
     /// Keeps what is there of a request whose body is not whole. `bytes` begin with its
     /// head.
-    pub(in crate::hub) fn keep_upload(
+    pub(super) fn keep_upload(
         &mut self,
         conn: ConnId,
         bytes: &mut [u8],
@@ -86,13 +86,13 @@ impl Context {
     }
 
     /// The time for a body begins.
-    pub(in crate::hub) fn time_upload(&mut self, conn: ConnId) {
+    pub(super) fn time_upload(&mut self, conn: ConnId) {
         self.wheel.disarm(conn.index);
         self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
     }
 
     /// More of a body may have arrived: `bytes` begin with the head of its request.
-    pub(in crate::hub) fn go_on<H: Handler>(
+    pub(super) fn go_on<H: Handler>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,
@@ -123,7 +123,7 @@ impl Context {
 
     /// Takes in more of a body where it is kept, so that one that comes in small pieces
     /// is not copied at each. Returns whether there is something to do.
-    pub(in crate::hub) fn extend_upload(&mut self, conn: ConnId) -> bool {
+    pub(super) fn extend_upload(&mut self, conn: ConnId) -> bool {
         let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return false };
         let Some(Upload { head, body }) = &mut inbound.upload else { return true };
         match body.advance(&mut inbound.stash.as_mut_slice()[*head..]) {
@@ -144,13 +144,13 @@ impl Context {
     }
 
     /// Whether a connection is in the middle of a request's body.
-    pub(in crate::hub) fn is_uploading(&self, index: u32) -> bool {
+    pub(super) fn is_uploading(&self, index: u32) -> bool {
         let inbound = self.conns.get(index as usize).and_then(|conn| conn.inbound.as_ref());
         inbound.is_some_and(|inbound| inbound.upload.is_some())
     }
 
     /// The time for a body is over.
-    pub(in crate::hub) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: u32) {
+    pub(super) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let inbound = self.conns[index as usize].inbound.take();
         let Some(Inbound { upload: Some(upload), stash, counted, .. }) = inbound.map(|it| *it)

@@ -1,5 +1,5 @@
-//! The opening handshake: whether it passes the proxies on the way, and whether the server accepts
-//! what a page may send along with it (origin, subprotocol, ticket).
+//! Who is let in: the upgrade through whatever is in between, and what a page may
+//! send along with it.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use super::report::{Check, Ms, Report};
 use super::socket::{Asked, Socket, Way};
 use crate::cli::client::url::Url;
 
-/// The origin of mini-programs' requests, in the development tools too.
+/// Where mini-programs' requests come from, in development tools too.
 const ORIGIN: &str = "https://servicewechat.com";
 /// A subprotocol's name as a page may offer it.
 const PROTOCOL: &str = "longlink.v1";
 
-/// How long the doctor waits for the close frame of a connection that it no longer needs.
+/// How long a close frame of a connection that has done its part is awaited.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// How the steps open connections: where to, over which way, and with which ticket.
+/// Opens the connections that pages open.
 #[derive(Debug)]
-pub struct Handshake<'a> {
+pub struct Door<'a> {
     pub url: &'a Url,
     pub way: &'a Way,
     pub ticket: Option<&'a str>,
 }
 
-impl Handshake<'_> {
-    /// Sends a handshake with the ticket in a header field, and with further fields.
+impl Door<'_> {
+    /// Sends a handshake with the ticket in a field, and others.
     fn ask(&self, fields: &[(&str, &str)]) -> Result<Asked, NoAnswer> {
         let bearer = self.ticket.map(|ticket| format!("Bearer {ticket}"));
         let mut all = fields.to_vec();
@@ -38,8 +38,7 @@ impl Handshake<'_> {
         self.judge(step, self.ask(&[]), report).map(|asked| asked.open(self.way.timeout))
     }
 
-    /// Returns the answer if it is right; otherwise adds a line to the report that says what is
-    /// wrong.
+    /// The answer if it is a good one; if not, its line is added.
     fn judge(
         &self,
         step: &'static str,

@@ -2,22 +2,17 @@
 //! receivers dirty. Nothing is written here.
 
 use crate::hub::output::arena::{Arena, Segment};
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 use crate::wire::ws::frame::{self, BINARY, TEXT};
 
-use super::Output;
 use super::dirty::{Dirty, Urgency};
 use super::pressure::{becomes_pressed, has_room, is_pressed};
-use crate::hub::directory::users::{Seat, Seated};
-use crate::hub::{ConnId, Context};
-
-/// The buffer in which answers are put together is given back if it has grown
-/// beyond this.
-const LARGE_ANSWER: usize = 16 * 1024;
+use super::users::{Seat, Seated};
+use super::{ConnId, Context};
 
 /// What a message is not queued for at once.
 const LONG_WAY: u16 = Flags::BLOCKED | Flags::NOTED;
@@ -42,7 +37,7 @@ impl Context {
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
         let most = self.config.max_queue / 2;
-        let Context { conns, output: Output { arena, dirty, .. }, .. } = self;
+        let Context { conns, arena, dirty, .. } = self;
         if let Some(record) = conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.phase == Phase::Open
@@ -66,10 +61,10 @@ impl Context {
         if !takes || !self.fits(payload.len()) {
             return false;
         }
-        let segment = self.output.arena.put_frame(first, payload);
+        let segment = self.arena.put_frame(first, payload);
         let queued = self.queue_message(conn.index, segment);
         if !queued {
-            self.output.arena.take_back(segment);
+            self.arena.take_back(segment);
         }
         queued
     }
@@ -77,7 +72,7 @@ impl Context {
     /// Whether a queue could ever hold that message. If not, no receiver is to
     /// blame: it is sent to nobody, and nobody is dropped for it.
     #[inline]
-    pub(in crate::hub) fn fits(&mut self, length: usize) -> bool {
+    pub(super) fn fits(&mut self, length: usize) -> bool {
         let fits = frame::server_header_len(length) + length <= self.config.max_queue;
         self.stats.too_long += u64::from(!fits);
         // Of what fills the memory the first thing to end is the turn's work.
@@ -115,13 +110,13 @@ impl Context {
     ) -> usize {
         self.settle_walk();
         let Some(seat) = self.find_seat(user).filter(|_| self.fits(length)) else { return 0 };
-        let segment = encode(&mut self.output.arena);
+        let segment = encode(&mut self.arena);
         let queued = match seat.get() {
             Seated::Alone(index) => usize::from(self.queue_message(index, segment)),
             Seated::Several(_) => self.queue_for_devices(seat, segment),
         };
         if queued == 0 {
-            self.output.arena.take_back(segment);
+            self.arena.take_back(segment);
         }
         queued
     }
@@ -131,7 +126,7 @@ impl Context {
     /// many messages in one callback; others need not ask, as nothing is parsed while this
     /// is so of anyone.
     pub fn is_pressed(&self, user: &str) -> bool {
-        self.output.pressed > 0 && self.has_pressed(user)
+        self.pressed > 0 && self.has_pressed(user)
     }
 
     #[cold]
@@ -142,10 +137,10 @@ impl Context {
     }
 
     fn queue_for_devices(&mut self, seat: Seat, segment: Segment) -> usize {
-        let mut receivers = [0; crate::hub::Devices::MOST];
+        let mut receivers = [0; super::Devices::MOST];
         let count = self.active_members(seat, &mut receivers);
         if count > 1 {
-            self.output.arena.mark_fan_out(segment);
+            self.arena.mark_fan_out(segment);
         }
         receivers[..count].iter().filter(|&&index| self.queue_message(index, segment)).count()
     }
@@ -156,7 +151,7 @@ impl Context {
         let conn = &mut self.conns[index as usize];
         let length = conn.out.len() + segment.len();
         if !conn.flags.has(LONG_WAY) && length <= self.config.max_queue / 2 {
-            conn.queue(index, segment, &mut self.output.arena, &mut self.output.dirty);
+            conn.queue(index, segment, &mut self.arena, &mut self.dirty);
             self.queued_one();
             return true;
         }
@@ -171,7 +166,7 @@ impl Context {
         self.stats.deliveries += 1;
         self.queue(index, segment);
         if noted {
-            self.note_queued(index, segment);
+            self.note_out(index, segment);
         }
         true
     }
@@ -184,9 +179,9 @@ impl Context {
     }
 
     /// Queues a control frame (RFC 6455, section 5.5).
-    pub(in crate::hub) fn queue_control(&mut self, index: u32, first: u8, payload: &[u8]) {
+    pub(super) fn queue_control(&mut self, index: u32, first: u8, payload: &[u8]) {
         self.settle_walk();
-        let segment = self.output.arena.put_frame(first, payload);
+        let segment = self.arena.put_frame(first, payload);
         // A close frame always has room: it is the last.
         let conn = &self.conns[index as usize];
         let blocked = conn.flags.has(Flags::BLOCKED);
@@ -196,46 +191,27 @@ impl Context {
             return;
         }
         if conn.flags.has(Flags::NOTED) {
-            self.note_queued(index, segment);
+            self.note_out(index, segment);
         }
         self.queue(index, segment);
     }
 
     /// Queues bytes that were encoded, whatever they are and however full the
     /// queue is.
-    pub(in crate::hub) fn queue(&mut self, index: u32, segment: Segment) {
+    pub(super) fn queue(&mut self, index: u32, segment: Segment) {
         self.settle_walk();
         let conn = &mut self.conns[index as usize];
         if conn.flags.has(Flags::BLOCKED) {
-            conn.out.push_durable(segment, &mut self.output.arena);
+            conn.out.push_durable(segment, &mut self.arena);
             self.work = self.allowance(self.work);
             return;
         }
         let before = conn.out.len();
-        self.output.pressed +=
-            u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
-        let refs = conn.out.push(segment, &mut self.output.arena);
-        self.output.arena.retain_current(refs);
-        self.output.dirty.mark(index, conn, Urgency::Direct);
+        self.pressed += u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
+        let refs = conn.out.push(segment, &mut self.arena);
+        self.arena.retain_current(refs);
+        self.dirty.mark(index, conn, Urgency::Direct);
         self.work = self.allowance(self.work);
-    }
-
-    /// Queues an HTTP answer that `put` appends to a vector.
-    pub(in crate::hub) fn queue_answer(&mut self, index: u32, put: impl FnOnce(&mut Vec<u8>)) {
-        let Output { arena, answer, .. } = &mut self.output;
-        answer.clear();
-        put(answer);
-        let segment = arena.put(answer);
-        answer.shrink_to(LARGE_ANSWER);
-        self.queue(index, segment);
-    }
-
-    /// Has the trace of a connection's user say what was queued for it.
-    #[cold]
-    pub(super) fn note_queued(&mut self, index: u32, segment: Segment) {
-        let frame = self.output.arena.slice(segment);
-        let (first, bytes) = (frame[0], frame::server_payload(frame).len());
-        self.note_out(index, first, bytes);
     }
 
     /// A queue has no room for a message. Whose socket has blocked is dropped for that; who
@@ -248,7 +224,7 @@ impl Context {
         }
     }
 
-    pub(in crate::hub) fn drop_slow_reader(&mut self, index: u32) {
+    pub(super) fn drop_slow_reader(&mut self, index: u32) {
         if self.conns[index as usize].phase != Phase::Ended {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
@@ -259,7 +235,7 @@ impl Context {
 impl<'a> Message<'a> {
     /// The first byte of the frame, and its payload.
     #[inline(always)]
-    pub(in crate::hub) fn encode(self) -> (u8, &'a [u8]) {
+    pub(super) fn encode(self) -> (u8, &'a [u8]) {
         match self {
             Message::Text(text) => (TEXT, text.as_bytes()),
             Message::Binary(data) => (BINARY, data),

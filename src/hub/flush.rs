@@ -4,13 +4,12 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use crate::hub::output::arena::{Arena, Segment};
 use crate::hub::output::outbound::Outbound;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 
-use super::Output;
 use super::dirty::Urgency;
 use super::pressure::is_pressed;
-use crate::hub::{ConnId, Context};
+use super::{ConnId, Context};
 
 /// What the caller has to do after bytes were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ pub struct Pending<'a> {
 }
 
 impl<'a> Pending<'a> {
-    pub(in crate::hub) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.out.len() + self.ahead.len()
     }
 
@@ -95,13 +94,13 @@ impl<'a> Pending<'a> {
 impl Context {
     /// The next connection that has something to write. Each is handed out
     /// once until more is queued.
-    pub(in crate::hub) fn pop_dirty(&mut self) -> Option<ConnId> {
+    pub(super) fn pop_dirty(&mut self) -> Option<ConnId> {
         self.settle_walk();
         self.next_dirty()
     }
 
     fn next_dirty(&mut self) -> Option<ConnId> {
-        while let Some(index) = self.output.dirty.pop() {
+        while let Some(index) = self.dirty.pop() {
             let Some(conn) = self.conns.get_mut(index as usize) else { continue };
             conn.flags.clear(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT);
             if conn.phase != Phase::Ended && !conn.out.is_empty() && !conn.flags.has(Flags::BLOCKED)
@@ -118,7 +117,7 @@ impl Context {
     /// [`Hub::failed`](crate::Hub::failed) in one, for all the writes of a server. Returns early
     /// when the caller has to do something for a connection; `None` when nothing
     /// more is to be written or the budget is spent.
-    pub(in crate::hub) fn write<S: Sink>(
+    pub(super) fn write<S: Sink>(
         &mut self,
         sink: &mut S,
         budget: &mut u32,
@@ -150,9 +149,8 @@ impl Context {
     fn write_plain<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
         const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
         const DIRTY: u16 = Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
-        let Context { conns, output, now, stats, .. } = self;
-        let Output { dirty, arena, pressed, .. } = output;
-        let queue = dirty.only_queue().filter(|_| *pressed == 0)?;
+        let Context { conns, dirty, arena, now, stats, .. } = self;
+        let queue = dirty.only_queue().filter(|_| self.pressed == 0)?;
         let most = *budget;
         let (mut released, mut length) = (0, 0);
         let mut unusual = None;
@@ -199,11 +197,11 @@ impl Context {
     fn write_one<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Wrote {
         let index = conn.index as usize;
         let out = &self.conns[index].out;
-        let (offered, result) = match out.single(&self.output.arena) {
+        let (offered, result) = match out.single(&self.arena) {
             Some(bytes) => (bytes.len(), sink.write(index, bytes)),
             None => {
                 let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = out.gather(&self.output.arena, &mut slices);
+                let count = out.gather(&self.arena, &mut slices);
                 let slices = &slices[..count];
                 let offered = slices.iter().map(|slice| slice.len()).sum();
                 (offered, sink.write_vectored(index, slices))
@@ -212,7 +210,7 @@ impl Context {
         self.after_write(conn, offered, result)
     }
 
-    pub(in crate::hub) fn after_write(
+    pub(super) fn after_write(
         &mut self,
         conn: ConnId,
         offered: usize,
@@ -247,27 +245,24 @@ impl Context {
 
     /// Whether [`Hub::pop_dirty`](crate::Hub::pop_dirty) may have something to give.
     pub fn has_dirty(&self) -> bool {
-        !self.output.dirty.is_empty() || self.output.walk.is_some() || !self.parting.is_empty()
+        !self.dirty.is_empty() || self.walk.is_some() || !self.parting.is_empty()
     }
 
     /// What a connection has to write; `None` when it is gone or has nothing.
     #[inline]
     pub fn pending(&self, conn: ConnId) -> Option<Pending<'_>> {
         let record = self.resolve(conn)?;
-        let walk = self.output.walk.as_ref();
+        let walk = self.walk.as_ref();
         let ahead = walk.and_then(|walk| walk.ahead(conn.index as usize, record));
-        let pending = Pending {
-            out: &record.out,
-            ahead: ahead.unwrap_or_default(),
-            arena: &self.output.arena,
-        };
+        let pending =
+            Pending { out: &record.out, ahead: ahead.unwrap_or_default(), arena: &self.arena };
         (record.phase != Phase::Ended && pending.len() > 0).then_some(pending)
     }
 
     /// `written` bytes of what was pending were written. If that was less than
     /// was offered to the socket, [`Hub::blocked`](crate::Hub::blocked) has to follow; if more is
     /// pending than was offered, it is handed out again after the turn's end.
-    pub(in crate::hub) fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
+    pub(super) fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         // It may have been part of what was pending.
         self.settle_walk();
         self.note_sent(conn, written)
@@ -280,16 +275,16 @@ impl Context {
         }
         self.stats.bytes_out += written as u64;
         let pressed = is_pressed(record, self.config.max_queue);
-        record.out.advance(written, &mut self.output.arena);
+        record.out.advance(written, &mut self.arena);
         if pressed && !is_pressed(record, self.config.max_queue) {
-            self.output.pressed -= 1;
+            self.pressed -= 1;
         }
         if record.out.is_empty() {
             return self.flushed(conn);
         }
         // A slow reader that never quite catches up reads all the same.
         let progresses = written > 0 && record.flags.has(Flags::MESSAGE_QUEUED);
-        self.output.dirty.mark_later(conn.index, record);
+        self.dirty.mark_later(conn.index, record);
         if progresses && record.phase == Phase::Open && record.note_life(self.now) {
             record.flags.set(Flags::MESSAGE_QUEUED);
             self.clear_pinged(conn.index);
@@ -299,17 +294,17 @@ impl Context {
 
     /// The connection's socket takes nothing more for now: it is not handed
     /// out again before [`Hub::writable`](crate::Hub::writable).
-    pub(in crate::hub) fn blocked(&mut self, conn: ConnId) {
+    pub(super) fn blocked(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.phase != Phase::Ended
         {
             if is_pressed(record, self.config.max_queue) {
-                self.output.pressed -= 1;
+                self.pressed -= 1;
             }
-            self.output.blocked += u32::from(!record.flags.has(Flags::BLOCKED));
+            self.blocked += u32::from(!record.flags.has(Flags::BLOCKED));
             record.flags.set(Flags::BLOCKED);
-            record.out.make_durable(&mut self.output.arena);
+            record.out.make_durable(&mut self.arena);
             // Now that it waits for its peer, the bound is strict.
             if record.phase == Phase::Open && record.out.len() > self.config.max_queue {
                 self.drop_slow_reader(conn.index);
@@ -319,29 +314,19 @@ impl Context {
 
     /// The connection's socket takes bytes again. Harmless for one that was not
     /// blocked.
-    pub(in crate::hub) fn writable(&mut self, conn: ConnId) {
+    pub(super) fn writable(&mut self, conn: ConnId) {
         if let Some(record) = self.conns.get_mut(conn.index as usize)
             && record.serial == conn.serial
             && record.flags.has(Flags::BLOCKED)
         {
             record.flags.clear(Flags::BLOCKED);
-            self.output.blocked -= 1;
+            self.blocked -= 1;
             record.flags.set(Flags::WAS_BLOCKED);
             if is_pressed(record, self.config.max_queue) {
-                self.output.pressed += 1;
+                self.pressed += 1;
             }
-            self.output.dirty.mark(conn.index, record, Urgency::Direct);
+            self.dirty.mark(conn.index, record, Urgency::Direct);
         }
-    }
-
-    /// Ends the turn's writing: makes room when `max_buffered` is passed, and
-    /// gives back what was written. Call after the writes, before
-    /// [`Hub::reap`](crate::Hub::reap).
-    pub(in crate::hub) fn end_turn(&mut self) {
-        self.output.dirty.end_turn(&mut self.conns);
-        // First: what was written in this turn is held no longer.
-        self.output.arena.end_turn();
-        self.relieve();
     }
 
     /// Everything queued was written.

@@ -1,10 +1,10 @@
 //! Requests: handshakes and plain HTTP, answered in their order.
 
-use crate::hub::table::record::Awaited;
-use crate::hub::table::record::Details;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
-use crate::hub::table::record::Upload;
+use crate::hub::record::Awaited;
+use crate::hub::record::Details;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
+use crate::hub::record::Upload;
 use crate::wire::http::fields::{is_token, is_token_byte};
 use crate::wire::http::head::{self, HeadError, Request};
 use crate::wire::http::response::{Keep, Response};
@@ -13,7 +13,7 @@ use crate::wire::ws::close::CloseReason;
 
 use super::body::Outcome;
 use super::receive::Fed;
-use crate::hub::{Accept, App, ConnId, Context, Handler, Refused, Reject, Reply, Upgrade};
+use super::{Accept, App, ConnId, Context, Handler, Refused, Reject, Reply, Upgrade};
 
 /// How long a user's surplus connection is held before it is refused, so that
 /// a client that tries again at once does not spin. In milliseconds.
@@ -23,10 +23,14 @@ const MOST_HELD: usize = 1_024;
 /// What a refused client is asked to wait, in seconds.
 const RETRY_AFTER: &str = "2";
 
+/// The buffer in which answers are put together is given back if it has grown
+/// beyond this.
+const LARGE_ANSWER: usize = 16 * 1024;
+
 impl Context {
     /// Handles one request, as far as it has arrived. Of `bytes` the first `searched` are
     /// known not to end a head.
-    pub(in crate::hub) fn feed_request<H: Handler>(
+    pub(super) fn feed_request<H: Handler>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,
@@ -82,7 +86,7 @@ impl Context {
     }
 
     /// Answers a request that cannot be handed over, and closes.
-    pub(in crate::hub) fn refuse<H: Handler>(
+    pub(super) fn refuse<H: Handler>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,
@@ -136,17 +140,12 @@ impl Context {
         Outcome::Done(0)
     }
 
-    pub(in crate::hub) fn is_surplus(&self, conn: ConnId) -> bool {
+    pub(super) fn is_surplus(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS))
     }
 
     /// Answers a request as its handler has it, and keeps the connection if all agree.
-    pub(in crate::hub) fn answer(
-        &mut self,
-        conn: ConnId,
-        request: &Request<'_>,
-        response: &Response,
-    ) {
+    pub(super) fn answer(&mut self, conn: ConnId, request: &Request<'_>, response: &Response) {
         if matches!(request.upgrade, UpgradeState::BadVersion | UpgradeState::BadKey) {
             self.stats.handshakes.note(response.status());
         }
@@ -171,7 +170,7 @@ impl Context {
     }
 
     /// A handler answers a request later: the next request waits for that.
-    pub(in crate::hub) fn await_answer(&mut self, conn: ConnId, request: &Request<'_>) {
+    pub(super) fn await_answer(&mut self, conn: ConnId, request: &Request<'_>) {
         let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
             return;
         };
@@ -198,12 +197,12 @@ impl Context {
     }
 
     /// Whether a connection's request is answered later.
-    pub(in crate::hub) fn is_awaited(&self, index: u32) -> bool {
+    pub(super) fn is_awaited(&self, index: u32) -> bool {
         self.conns[index as usize].details.as_ref().is_some_and(|it| it.awaited.is_some())
     }
 
     /// The time for an answer that comes later is over.
-    pub(in crate::hub) fn awaited_due(&mut self, index: u32) {
+    pub(super) fn awaited_due(&mut self, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let response = Response::text(503, "the answer took too long");
         self.respond_to(conn, &response);
@@ -246,7 +245,16 @@ impl Context {
         });
     }
 
-    pub(in crate::hub) fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
+    /// Queues an HTTP answer that `put` appends to a vector.
+    pub(super) fn queue_answer(&mut self, index: u32, put: impl FnOnce(&mut Vec<u8>)) {
+        self.answer.clear();
+        put(&mut self.answer);
+        let segment = self.arena.put(&self.answer);
+        self.answer.shrink_to(LARGE_ANSWER);
+        self.queue(index, segment);
+    }
+
+    pub(super) fn respond_unavailable(&mut self, conn: ConnId, head_only: bool) {
         self.stats.refused += 1;
         let response = Response::text(503, "no more connections").field("Retry-After", RETRY_AFTER);
         self.respond(conn, &response, None, head_only);
@@ -260,6 +268,7 @@ impl Context {
         key: &str,
         accept: Accept<H::Session>,
     ) {
+        self.settle_walk();
         let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
             // The handler has ended it.
             return app.on_turned_away(self, accept.session);
@@ -276,9 +285,6 @@ impl Context {
             app.on_turned_away(self, accept.session);
             return self.hold(conn, HOLD_MS);
         }
-        if accept.aside {
-            self.conns[conn.index as usize].flags.set(Flags::NOTED | Flags::PARKED);
-        }
         self.go_to(conn.index, Phase::Open);
         let protocol = accept.protocol.filter(|name| is_token(name.as_bytes()));
         let protocol = protocol.as_deref();
@@ -293,6 +299,11 @@ impl Context {
         (record.heard, record.written) = (self.now, 0);
         if accept.writes_are_life {
             record.flags.set(Flags::WRITES_ARE_LIFE);
+        }
+        if accept.aside {
+            record.flags.set(Flags::NOTED | Flags::PARKED);
+        } else {
+            self.active += 1;
         }
         self.stats.opened += 1;
         self.stats.handshakes.note(101);
@@ -335,7 +346,7 @@ impl Context {
     }
 
     /// The moment of a held connection is over.
-    pub(in crate::hub) fn refuse_held(&mut self, index: u32) {
+    pub(super) fn refuse_held(&mut self, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let details = self.conns[index as usize].details.as_mut();
         match details.and_then(|details| details.answer.take()) {

@@ -15,7 +15,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::hub::table::record::Connection;
+use crate::hub::record::Connection;
 
 /// An entry of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use compact_str::CompactString;
 
-use crate::hub::input::stash::Stash;
-use crate::hub::output::outbound::Outbound;
+use super::input::stash::Stash;
+use super::output::outbound::Outbound;
 use crate::wire::Peer;
 use crate::wire::http::body::Reading;
 use crate::wire::http::response::Response;

@@ -3,22 +3,21 @@
 //! A broadcast is not even queued at first. It walks: the writes that come next go
 //! over the connections and hand it to each socket, which is all that happens to
 //! nearly every broadcast. Whatever else would be queued, opened or ended first has
-//! what is left of the walk queued (`settle_walk`), so that each
+//! what is left of the walk queued (`Context::settle_walk`), so that each
 //! connection gets what it is sent in the order it was sent.
 
 use std::io;
 
 use crate::hub::output::arena::{Arena, Segment};
-use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
-use crate::hub::table::record::Phase;
+use crate::hub::record::Connection;
+use crate::hub::record::Flags;
+use crate::hub::record::Phase;
 use crate::wire::ws::decode::Message;
 
-use super::Output;
 use super::dirty::{Dirty, Urgency};
 use super::flush::{Sink, Wrote};
 use super::pressure::{becomes_pressed, has_room};
-use crate::hub::{ConnId, Context};
+use super::{ConnId, Context};
 
 /// A broadcast that has reached the connections in the slots before `next`.
 #[derive(Debug)]
@@ -53,18 +52,18 @@ impl Context {
 
     fn begin_broadcast(&mut self, message: Message<'_>) -> usize {
         let (first, payload) = message.encode();
-        let segment = self.output.arena.put_fan_out(first, payload);
+        let segment = self.arena.put_fan_out(first, payload);
         // What is queued already goes out together with it, and who does not read
         // may be full: then it has to be queued.
-        let can_walk = self.output.dirty.is_empty() && self.output.blocked == 0 && self.active > 0;
+        let can_walk = self.dirty.is_empty() && self.blocked == 0 && self.active > 0;
         if can_walk && segment.len() <= self.config.max_queue / 2 {
-            self.output.arena.retain(segment.turn, 1);
-            self.output.walk = Some(Walk { segment, next: 0 });
+            self.arena.retain(segment.turn, 1);
+            self.walk = Some(Walk { segment, next: 0 });
             return self.active as usize;
         }
         let queued = self.queue_from(segment, 0, |_| true);
         if queued == 0 {
-            self.output.arena.take_back(segment);
+            self.arena.take_back(segment);
         }
         queued
     }
@@ -85,10 +84,10 @@ impl Context {
         if !self.fits(payload.len()) || !self.have_room(None) {
             return 0;
         }
-        let segment = self.output.arena.put_fan_out(first, payload);
+        let segment = self.arena.put_fan_out(first, payload);
         let queued = self.queue_from(segment, 0, |index| skipped.binary_search(&index).is_err());
         if queued == 0 {
-            self.output.arena.take_back(segment);
+            self.arena.take_back(segment);
         }
         self.distributions.fan_outs.note(queued as u64);
         queued
@@ -132,16 +131,16 @@ impl Context {
             return 0;
         }
         let Some(members) = self.groups.members(group) else { return 0 };
-        let segment = self.output.arena.put_fan_out(first, payload);
+        let segment = self.arena.put_fan_out(first, payload);
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
         for &index in members.iter().filter(|&&index| wanted(index)) {
             if let Some(conn) = self.conns.get_mut(index as usize) {
-                fan_out.queue(index, conn, &mut self.output.dirty, &mut self.output.arena);
+                fan_out.queue(index, conn, &mut self.dirty, &mut self.arena);
             }
         }
         let queued = self.finish_fan_out(fan_out);
         if queued == 0 {
-            self.output.arena.take_back(segment);
+            self.arena.take_back(segment);
         }
         self.distributions.fan_outs.note(queued as u64);
         queued
@@ -151,7 +150,7 @@ impl Context {
     /// be written. A fan-out reaches all who read or none.
     #[inline]
     fn have_room(&mut self, group: Option<&str>) -> bool {
-        self.output.pressed == 0 || self.have_room_in_all(group)
+        self.pressed == 0 || self.have_room_in_all(group)
     }
 
     #[cold]
@@ -188,12 +187,7 @@ impl Context {
                 if let Some(conn) = self.conns.get_mut(index)
                     && wanted(index as u32)
                 {
-                    fan_out.queue(
-                        index as u32,
-                        conn,
-                        &mut self.output.dirty,
-                        &mut self.output.arena,
-                    );
+                    fan_out.queue(index as u32, conn, &mut self.dirty, &mut self.arena);
                 }
             }
         }
@@ -201,12 +195,12 @@ impl Context {
     }
 
     fn finish_fan_out(&mut self, fan_out: FanOut) -> usize {
-        self.output.arena.retain(fan_out.segment.turn, fan_out.refs);
-        self.output.pressed += fan_out.pressed;
+        self.arena.retain(fan_out.segment.turn, fan_out.refs);
+        self.pressed += fan_out.pressed;
         self.work = self.allowance_with_lists(self.work.saturating_sub(fan_out.queued));
         self.stats.deliveries += u64::from(fan_out.queued);
         for index in fan_out.noted {
-            self.note_queued(index, fan_out.segment);
+            self.note_out(index, fan_out.segment);
         }
         for index in fan_out.full {
             self.drop_slow_reader(index);
@@ -214,45 +208,40 @@ impl Context {
         fan_out.queued as usize
     }
 
-    /// Whether a broadcast is on its way.
-    pub(in crate::hub) fn is_broadcasting(&self) -> bool {
-        self.output.walk.is_some()
-    }
-
     /// Has what a broadcast on its way has not reached queued. To be called before
     /// anything that a connection it has not reached could tell from it.
     #[inline(always)]
     pub(super) fn settle_walk(&mut self) {
-        if self.output.walk.is_some() {
+        if self.walk.is_some() {
             self.queue_walk();
         }
     }
 
     #[inline(never)]
     fn queue_walk(&mut self) {
-        if let Some(Walk { segment, next }) = self.output.walk.take() {
+        if let Some(Walk { segment, next }) = self.walk.take() {
             self.queue_from(segment, next, |_| true);
-            self.output.arena.release(segment.turn);
+            self.arena.release(segment.turn);
         }
     }
 
     /// Goes on with the walk, within the budget, to the first connection that did not
     /// take it whole, or was not asked: there it is queued.
-    pub(in crate::hub) fn write_walk<S: Sink>(
+    pub(super) fn write_walk<S: Sink>(
         &mut self,
         sink: &mut S,
         budget: &mut u32,
     ) -> Option<(ConnId, Wrote)> {
-        let segment = self.output.walk.as_ref()?.segment;
+        let segment = self.walk.as_ref()?.segment;
         let stopped = self.walk_on(sink, budget);
         if let Some((index, _)) = stopped {
             let mut fan_out = FanOut::new(segment, self.config.max_queue);
             let record = &mut self.conns[index];
-            fan_out.queue(index as u32, record, &mut self.output.dirty, &mut self.output.arena);
+            fan_out.queue(index as u32, record, &mut self.dirty, &mut self.arena);
             self.finish_fan_out(fan_out);
         }
         // It lets go of its buffer only now that whoever stopped it holds that too.
-        if self.output.walk.as_ref().is_some_and(|walk| self.slots.next(walk.next).is_none()) {
+        if self.walk.as_ref().is_some_and(|walk| self.slots.next(walk.next).is_none()) {
             self.settle_walk();
         }
         let (index, result) = stopped?;
@@ -277,7 +266,7 @@ impl Context {
             | Flags::PINGED
             | Flags::DIRTY_DIRECT
             | Flags::DIRTY_FAN_OUT;
-        let Context { conns, output: Output { arena, walk, .. }, now, slots, .. } = self;
+        let Context { conns, arena, now, slots, walk, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
         let bytes = arena.slice(*segment);
         let length = bytes.len();

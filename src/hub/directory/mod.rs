@@ -1,7 +1,0 @@
-//! Who is connected: users with their devices, groups, and how many connections come from each
-//! address. Nothing in here sends, reads or knows a socket.
-
-pub(in crate::hub) mod addresses;
-pub(in crate::hub) mod bind;
-pub(in crate::hub) mod groups;
-pub(in crate::hub) mod users;
