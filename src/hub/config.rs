@@ -59,7 +59,7 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Plain HTTP: how long an idle connection is kept for a next request. Default 5 s.
     pub keep_alive_timeout: Duration,
-    /// The same when the client is [known](crate::http::Response::keep). Default 75 s: longer
+    /// Plain HTTP: how long an idle connection is kept when its client is [known](crate::http::Response::keep). Default 75 s: longer
     /// than the pools of usual clients keep theirs, so that they, who know whether they
     /// have just sent something, end it.
     pub keep_known_timeout: Duration,

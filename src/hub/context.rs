@@ -87,7 +87,7 @@ pub struct Context {
     pub(super) speaking: Option<ConnId>,
     /// To be told that their queue has drained.
     pub(super) drained: Vec<ConnId>,
-    /// What is left of the turn's work budget.
+    /// The work that this turn may still do.
     pub(super) work: u32,
     /// Bytes of partial messages and unparsed input.
     pub(super) inbound_bytes: usize,

@@ -278,8 +278,8 @@ impl<H: Handler> Hub<H> {
         self.context.writable(conn);
     }
 
-    /// Ends the turn's writing. Whose socket has blocked waits for it, not for
-    /// the next turn.
+    /// Ends the turn's writing: gives back what was written, and makes room when `max_buffered` is
+    /// used up. Call it after the writes and before [`Hub::reap`]. Callbacks run from here.
     pub fn end_turn(&mut self) {
         self.context.end_turn();
         self.context.say_last_words(&mut self.app);

@@ -17,7 +17,7 @@ use crate::hub::{App, ConnId, Context, Handler};
 /// arrived already is answered too: one write for all of them.
 const ANSWERS: usize = 16 * 1024;
 
-/// What is to be kept of bytes that were handled as far as possible.
+/// The part of a buffer that could not be handled yet and has to be kept.
 #[derive(Debug, Default)]
 struct Rest {
     place: Range<usize>,

@@ -183,7 +183,8 @@ impl Context {
     }
 
     /// Answers a request for which the handler has returned [`Reply::Later`]. Returns false,
-    /// having done nothing, when no answer is awaited: the connection is gone, or
+    /// having done nothing, when no answer is awaited: the connection is known to be gone (its
+    /// socket is not read meanwhile, so a broken one is only noticed afterwards), or
     /// [`message_timeout`](crate::Config::message_timeout) is over and the client was told 503.
     pub fn respond_to(&mut self, conn: ConnId, response: &Response) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
