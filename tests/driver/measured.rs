@@ -114,4 +114,5 @@ fn handshakes_are_counted_by_their_answers() {
     assert_eq!(stats.handshakes.of(101), 1);
     assert_eq!(stats.handshakes.of(503), 1);
     assert_eq!(answers.len(), 3, "and one of another version: {answers:?}");
+    assert_eq!(stats.answered, 2, "each answer but that of the handshake that was let in");
 }

@@ -142,6 +142,33 @@ fn broadcasts_have_a_rate_of_their_own() {
     leak_check(link);
 }
 
+/// Half of the credit is 500 messages, the other half is 5 messages to everyone. The order
+/// does not matter.
+#[test]
+fn the_messages_and_the_broadcasts_of_one_read_use_one_credit() {
+    let broadcasts =
+        |most| (0..most).flat_map(|n| text(&format!("to all {n}"))).collect::<Vec<u8>>();
+    for broadcasts_first in [false, true] {
+        let mut link = paced(1_000, 10, SECOND);
+        let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+        link.advance(1_000);
+        let read = if broadcasts_first {
+            [broadcasts(5), numbered(0..1_000)].concat()
+        } else {
+            [numbered(0..500), broadcasts(50)].concat()
+        };
+        link.send(a, &read);
+        link.settle();
+        let texts = link.pipes[b].texts();
+        let to_all = texts.iter().filter(|text| text.contains("to all")).count();
+        let to_b = texts.len() - to_all;
+        assert!((499..=506).contains(&to_b), "{to_b} messages to one, {to_all} to everyone");
+        assert!((5..=7).contains(&to_all), "{to_b} messages to one, {to_all} to everyone");
+        drop(texts);
+        leak_check(link);
+    }
+}
+
 #[test]
 fn broadcasts_alone_may_be_limited() {
     let mut link = paced(0, 5, SECOND);

@@ -47,11 +47,14 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(pipe: usize, rng: &mut Rng, crowded: bool) -> Self {
+    pub fn new(pipe: usize, rng: &mut Rng, crowded: bool, paced: bool) -> Self {
         let most = if crowded { 2 } else { USERS.len() as u64 };
         let (user, path) = USERS[rng.below(most) as usize];
-        let guest = format!("guest{}", rng.below(40));
-        let (user, path) = if rng.percent(25) { (&guest[..], &guest[..]) } else { (user, path) };
+        // Which of a user's connections was heard last is not certain when the hub may have
+        // held them back. So there is one of each user then.
+        let (guests, often) = if paced { (1 << 40, 100) } else { (40, 25) };
+        let guest = format!("guest{}", rng.below(guests));
+        let (user, path) = if rng.percent(often) { (&guest[..], &guest[..]) } else { (user, path) };
         let device = if crowded && rng.percent(70) { "" } else { *rng.pick(DEVICES) };
         Client {
             pipe,

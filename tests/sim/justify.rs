@@ -73,6 +73,7 @@ impl Watched {
             if conn.writes_are_life == Known::Yes {
                 conn.writes_are_life = Known::Maybe;
             }
+            self.charge(id, 1, false);
             self.shadow.cover.count("pongs");
         }
     }
@@ -101,6 +102,11 @@ impl Watched {
                 let Some(In::Ping(sent)) = what else { panic!("{id:?}: a stray pong") };
                 assert_eq!(payload, sent);
                 conn.inbound.pop_front();
+                if in_tick && conn.is_held {
+                    conn.heard = now;
+                    conn.note_life(now, true);
+                }
+                self.charge(id, 1, true);
             }
             Got::Close(code, text) => {
                 let reason = match (code, &text[..], what) {
@@ -109,7 +115,7 @@ impl Watched {
                     {
                         CloseReason::Idle
                     }
-                    (1008, "message took too long", _) if in_tick && all_read => {
+                    (1008, "message took too long", _) if in_tick && (all_read || conn.is_held) => {
                         let since = conn
                             .partial_since()
                             .unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));
@@ -168,7 +174,7 @@ impl Watched {
             }
             let silent = self.shadow.now - conn.maybe_alive;
             let pinged = conn.pinged != Known::No || !due(conn.maybe_alive, config.ping_after);
-            assert!(pinged, "{id:?}: silent for {silent} ms and not pinged");
+            assert!(pinged, "{id:?}: silent for {silent} ms and not pinged: {conn:?}");
             let alive = !due(conn.maybe_alive, config.idle_timeout);
             assert!(alive, "{id:?}: silent for {silent} ms and not expired");
             let partial = conn.partial_since();
@@ -221,14 +227,13 @@ impl Watched {
     /// client that reads has everything.
     pub fn check_rest(&mut self, hub: &Context, reads: impl Fn(ConnId) -> bool) {
         self.sync(hub);
+        self.check_held();
+        self.shadow.conns.values_mut().for_each(|conn| conn.fresh = false);
+        self.note_held();
         for (id, conn) in &mut self.shadow.conns {
-            conn.fresh = false;
-            if conn.state == State::Open {
-                if conn.writes_are_life == Known::Maybe {
-                    conn.writes_are_life = Known::No;
-                }
-                let left = conn.inbound.front().filter(|item| item.end <= conn.received);
-                assert!(left.is_none(), "{id:?}: not handled: {left:?}");
+            let certain = conn.state == State::Open && !conn.waits();
+            if certain && conn.writes_are_life == Known::Maybe {
+                conn.writes_are_life = Known::No;
             }
             if conn.told && reads(*id) {
                 assert!(conn.expected.is_empty(), "{id:?}: not written: {conn:?}");

@@ -12,6 +12,7 @@ mod listing;
 mod memory;
 mod order;
 mod parking;
+mod rates;
 mod says;
 mod shadow;
 mod tally;
@@ -53,10 +54,14 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Small limits in some seeds, so that they are hit.
-fn config(rng: &mut Rng) -> Config {
+fn config(rng: &mut Rng, rates: &mut Rng) -> Config {
     let mut config = Config::default();
-    // The shadow does not know of rates.
     (config.message_rate, config.broadcast_rate) = (0, 0);
+    if rates.percent(40) {
+        config.message_rate = *rates.pick(&[0, 1_000, 40, 5]);
+        config.broadcast_rate = *rates.pick(&[0, 20, 3, 1]);
+    }
+    config.rate_burst = Duration::from_millis(*rates.pick(&[5_000, 800, 0]));
     config.max_message = *rng.pick(&[65_536, 2_000, 700]);
     config.max_queue = match rng.below(3) {
         0 => config.max_message + 14,
@@ -81,7 +86,7 @@ fn config(rng: &mut Rng) -> Config {
 fn run(seed: u64, steps: u64) -> Coverage {
     let place = Where { seed, step: Cell::new(0) };
     let mut rng = Rng::new(seed);
-    let config = config(&mut rng);
+    let config = config(&mut rng, &mut Rng::new(seed ^ 0xBEA7));
     let relay = rng.percent(70).then(|| owner::server(|| Relay::new(RelayConfig::default())));
     let shadow = Shadow::new(config.clone());
     let watched = Watched::new(shadow, relay, Rng::new(seed ^ 0xC0FFEE));
@@ -150,7 +155,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
 fn connect(sim: &mut Sim, rng: &mut Rng, clients: &mut Vec<Client>, crowded: bool) {
     sim.capacity = *rng.pick(&[1 << 20, 1 << 20, 5_000, 900, 130]);
     let Some(pipe) = sim.connect() else { return };
-    let mut client = Client::new(pipe, rng, crowded);
+    let mut client = Client::new(pipe, rng, crowded, sim.handler().prices.is_some());
     if rng.percent(90) {
         client.act(sim, rng);
     }

@@ -69,8 +69,8 @@ impl Shadow {
         conn.user = user.to_owned();
         conn.device = device.to_owned();
         conn.order = order;
-        // A handshake may have waited for the answers to earlier requests.
-        conn.note_life(now, false);
+        // A handshake that has waited for the answers to earlier requests is not silent.
+        conn.note_life(now, true);
         self.tally.opened += 1;
         Verdict::Open
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use longlink::{CloseReason, Config, ConnId};
 
 use super::coverage::Coverage;
+use super::rates::Account;
 use super::tally::Tally;
 use super::world::codec::{self, close_payload, server_frame};
 
@@ -132,6 +133,11 @@ pub struct Conn {
     /// When the last message was handled.
     pub handled_at: u64,
     pub groups: BTreeSet<String>,
+    pub owes: Account,
+    /// It has sent to everyone and paid for that.
+    pub sent_to_all: bool,
+    /// When the loop was last at rest, it waited for its rate.
+    pub is_held: bool,
     /// Bytes of it have arrived since the loop was last at rest, so they may wait for work.
     pub fresh: bool,
     /// When the hub last may not have looked at all that had arrived.
@@ -268,6 +274,9 @@ impl Shadow {
             received: 0,
             handled_at: 0,
             groups: BTreeSet::new(),
+            owes: Account::default(),
+            is_held: false,
+            sent_to_all: false,
             maybe_over: false,
             fresh: false,
             held_at: 0,

@@ -13,6 +13,7 @@ use longlink::{
 
 use super::justify::pending;
 use super::parking::Verdict;
+use super::rates::Prices;
 use super::rng::Rng;
 use super::shadow::{In, Known, Op, Say, Shadow, State, TICK};
 use super::world::{Note, Watch, owner};
@@ -30,6 +31,10 @@ pub struct Watched {
     /// `None`: the custom handler.
     pub relay: Option<Relay>,
     pub rng: Rng,
+    /// What messages cost, if anything does.
+    pub prices: Option<Prices>,
+    /// When the hub last looked at deadlines, and so ended what had held connections back.
+    pub ticked_at: u64,
     pub during: During,
     /// Deadlines are looked at, from [`Note::Ticking`] to [`Note::Ticked`].
     pub ticking: bool,
@@ -47,10 +52,13 @@ pub struct Watched {
 impl Watched {
     pub fn new(shadow: Shadow, relay: Option<Relay>, rng: Rng) -> Self {
         let gone = HashMap::new();
+        let prices = Prices::of(&shadow.config);
         Watched {
             shadow,
             relay,
             rng,
+            prices,
+            ticked_at: 0,
             during: During::Events,
             ticking: false,
             over: false,
@@ -148,6 +156,16 @@ impl Watched {
         assert!(conn.told && conn.state == State::Open, "{id:?}: a message of {conn:?}");
         let item = conn.inbound.pop_front().expect("a message that was sent");
         assert!(item.end <= conn.received, "{id:?}: before it was there: {item:?}");
+        let frames = match &item.what {
+            In::Text(..) => (item.end - item.start) / 6,
+            _ => 1,
+        };
+        if self.during == During::Tick && conn.is_held {
+            // The server held it back until now, so it was not silent.
+            conn.heard = now;
+            conn.note_life(now, true);
+        }
+        self.charge(id, frames, true);
         self.shadow.cover.count("messages handled");
         self.shadow.tally.messages_in += 1;
         item.what
@@ -342,10 +360,19 @@ impl Handler for Watched {
                     (Some(relay), say) => {
                         self.shadow.overfull = is_overfull(hub);
                         owner::server(|| relay.on_message(hub, id, session, message));
+                        if let Say::All(_) = say {
+                            self.charge_broadcast(id);
+                        }
                         self.shadow.say(id, &say);
                         self.sync(hub);
                     }
-                    (None, Say::Do(ops)) => self.handle(hub, id, &ops),
+                    (None, Say::Do(ops)) => {
+                        for _ in ops.iter().filter(|op| matches!(op, Op::All(_))) {
+                            hub.charge_broadcast(id);
+                            self.charge_broadcast(id);
+                        }
+                        self.handle(hub, id, &ops);
+                    }
                     _ => self.handle(hub, id, &[Op::Echo(text)]),
                 }
             }
@@ -536,6 +563,7 @@ impl Watch for Watched {
                     conn.note_life(now, false);
                     conn.held_at = now;
                 }
+                self.note_held();
                 self.time_ends();
             }
             Note::Ticked => {

@@ -41,8 +41,10 @@ pub struct Pace {
     metered: u32,
     /// Until when that one owes.
     account: u64,
-    /// Its broadcasts have used up its credit.
-    halted: bool,
+    /// What had a price, of all before it was metered.
+    before: u64,
+    /// It has sent to everyone, so it may handle fewer messages than it was allowed.
+    curbed: bool,
     /// Frames so far that cost as much as messages and are none: control frames and small
     /// fragments.
     frames: u64,
@@ -80,9 +82,22 @@ impl Pace {
             until: Column::default(),
             metered: NOBODY,
             account: 0,
-            halted: false,
+            before: 0,
+            curbed: false,
             frames: 0,
             large_fragments: 0,
+        }
+    }
+}
+
+impl Pace {
+    /// How many messages are handled of a connection that owes so much.
+    #[inline]
+    fn affordable(&self, owed: u64) -> u32 {
+        match self.credit.checked_sub(owed) {
+            None => 0,
+            Some(_) if self.message == 0 => u32::MAX,
+            Some(left) => u32::try_from(left / self.message + 1).unwrap_or(u32::MAX),
         }
     }
 }
@@ -99,18 +114,19 @@ impl Context {
             return;
         }
         let now = self.now << SHIFT;
-        let Pace { message, broadcast, credit, .. } = self.pace;
+        let Pace { message, broadcast, .. } = self.pace;
         if self.pace.metered != conn.index {
             // One that comes alone is not charged for as a message.
             let until = self.owes_until(conn.index).max(now + message) + broadcast;
             return self.owe(conn.index, until);
         }
         self.pace.account += broadcast;
-        if self.pace.account - now > credit {
-            // Ends the parsing; `charge` gives it back.
-            self.pace.halted = true;
-            self.work = 0;
-        }
+        // The messages of this read are charged for when it is over, and use the same credit.
+        let messages = (self.arrived() - self.pace.before) * message;
+        let owed = self.pace.account + messages - now;
+        // Ends the parsing when the credit is used up; `charge` gives the work back.
+        self.pace.curbed = true;
+        self.work = self.work.min(self.pace.affordable(owed));
     }
 
     /// Begins to meter a connection, which may then handle at most as many
@@ -141,10 +157,10 @@ impl Context {
             self.owe(conn.index, now + owed);
             self.hold_back(conn);
         } else if (bytes / SHORTEST_FRAME) as u64 * message > credit - owed {
-            let messages = (credit - owed) / message + 1;
-            self.work = work.min(u32::try_from(messages).unwrap_or(u32::MAX));
+            self.work = work.min(self.pace.affordable(owed));
         }
         let (arrived, handled) = (self.arrived(), self.handled());
+        self.pace.before = arrived;
         Some(Meter { arrived, handled, work, allowed: self.work })
     }
 
@@ -156,10 +172,11 @@ impl Context {
         let now = self.now << SHIFT;
         let messages = self.arrived() - arrived;
         self.pace.metered = NOBODY;
-        if allowed < work || self.pace.halted {
-            self.pace.halted = false;
+        let curbed = std::mem::take(&mut self.pace.curbed);
+        if allowed < work || curbed {
             let handled = self.handled() - handled;
-            let used = if self.work > 0 { allowed - self.work } else { handled as u32 };
+            let left = self.work > 0 && !curbed;
+            let used = if left { allowed - self.work } else { handled as u32 };
             self.work = self.allowance(work.saturating_sub(used));
         }
         let until = self.pace.account + messages * message;
