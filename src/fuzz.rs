@@ -4,11 +4,11 @@
 //! on. It contains re-exports and no code: what a fuzz target runs is what the server runs.
 
 pub use crate::backend::api::to_one::{ToOne, read_batch};
-pub use crate::backend::webhooks::event::Event;
 pub use crate::backend::webhooks::outbox::{Clock, Outbox};
 pub use crate::backend::webhooks::queue::{Batch, MAX_BATCH_EVENTS, Queue};
 pub use crate::hub::output::arena::{Arena, Segment};
 pub use crate::hub::output::outbound::Outbound;
+pub use crate::relay::Event;
 pub use crate::relay::v1::{
     Body, Meaning, envelope, envelope_of_tail, meaning, meaning_of_any, meaning_of_page,
     write_object, write_text,

@@ -70,11 +70,16 @@ mod wire;
 
 pub use driver::{Driver, Listener};
 pub use hub::{Accept, Config, ConnId, Context, Handler, Hub, Printable, Reject, Reply, Upgrade};
-pub use relay::{Observer, Relay, RelayConfig};
+pub use relay::{Relay, RelayConfig};
 pub use server::{Inbox, SendError, Sender, Server, Stopper};
 pub use wire::Peer;
 pub use wire::ws::close::{CloseReason, Violation};
 pub use wire::ws::decode::Message;
+
+/// What happens in a [`Relay`], as its [watchers](Relay::with_watcher) are told it.
+pub mod events {
+    pub use crate::relay::{Event, EventKind};
+}
 
 /// Requests and answers of HTTP, and the proxies that may say for whom they connect.
 pub mod http {

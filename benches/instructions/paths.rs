@@ -1,6 +1,6 @@
 //! The hot paths, each from the driver through the hub and the relay and back,
 //! on streams without a network. The handler is the one that the command has: the relay
-//! with a backend's interface around it. What a path counts is checked at its end.
+//! with a backend's interface beside it. What a path counts is checked at its end.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use mio::Token;
 use crate::support::stream::{self, Totals};
 use crate::support::{self, Input, frames};
 
-type World = support::World<Backend>;
+type World = support::World<Relay>;
 
 /// One hot path.
 pub struct Path {
@@ -263,7 +263,7 @@ fn world_with(connections: u32, mut config: Config) -> World {
     config.max_connections = connections as usize;
     let mut backend = BackendConfig::default();
     backend.keys = vec![ApiKey::new(KEY).expect("a key")];
-    World::with(config, Backend::new(Relay::new(RelayConfig::default()), backend))
+    World::with(config, Relay::new(RelayConfig::default()).with_backend(Backend::new(backend)))
 }
 
 /// So many reads, [`READY`] in each turn; `next` says whose and what.

@@ -1,29 +1,26 @@
 //! The business behind a server: its backend sends to users and asks who is online.
 //!
-//! [`Backend`] wraps the [`Relay`]: what clients do goes straight through, requests for
-//! the interface are answered here. Must not know: sockets, frames, the clock.
+//! [`Backend`] stands beside the [`Relay`], which asks it first whether a request is its own.
+//! Must not know: sockets, frames, the clock.
 
 pub(crate) mod api;
 mod config;
 mod key;
-mod members;
 pub(crate) mod metrics;
 mod ops;
 pub(crate) mod webhooks;
 
-use crate::hub::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
-use crate::relay::{Observer, Relay, Session};
+use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
+use crate::relay::{Extension, Relay, Session};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
-use crate::wire::ws::close::CloseReason;
-use crate::wire::ws::decode::Message;
 
 use api::Api;
 pub use config::BackendConfig;
 pub use key::{ApiKey, KeyError};
 pub use webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 
-/// A [`Relay`] that a backend can talk to, over HTTP: see `docs/api.md`.
+/// What lets a backend talk to a [`Relay`], over HTTP: see `docs/api.md`.
 ///
 /// Requests are taken on listeners with the tag [`Backend::LISTENER`] and, if there is a
 /// key, at `/metrics` and below `/api/` on all others. Without a key whoever reaches such a listener may
@@ -37,45 +34,36 @@ pub use webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webho
 /// let clients = Listener::tcp("127.0.0.1:8080".parse().unwrap(), &config)?;
 /// let backend = Listener::tcp("127.0.0.1:9090".parse().unwrap(), &config)?;
 /// let listeners = vec![clients, backend.with_tag(Backend::LISTENER)];
-/// let relay = Relay::new(RelayConfig::default());
-/// Server::new(listeners, config, Backend::new(relay, BackendConfig::default()))?.run()?;
+/// let backend = Backend::new(BackendConfig::default());
+/// let relay = Relay::new(RelayConfig::default()).with_backend(backend);
+/// Server::new(listeners, config, relay)?.run()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Backend<O = ()> {
-    relay: Relay<O>,
+pub struct Backend {
     api: Api,
 }
 
 impl Backend {
     /// The tag of listeners that are for the backend alone.
-    pub const LISTENER: u8 = LISTENER;
-}
+    pub const LISTENER: u8 = 1;
 
-const LISTENER: u8 = 1;
-
-impl<O: Observer> Backend<O> {
-    /// A relay with an interface for its backend.
-    pub fn new(relay: Relay<O>, config: BackendConfig) -> Self {
-        Backend { relay, api: Api::new(config) }
+    /// An interface, to be given to [a relay](Relay::with_backend).
+    pub fn new(config: BackendConfig) -> Self {
+        Backend { api: Api::new(config) }
     }
 
-    /// Has the metrics tell how these webhooks are doing.
+    /// Has these webhooks tell the backend what happens, and the metrics tell how they are doing.
     pub fn with_webhooks(mut self, webhooks: Webhooks) -> Self {
-        self.api.watch(webhooks);
+        self.api.webhooks = Some(webhooks);
         self
-    }
-
-    /// The relay, to send from and to look at.
-    pub fn relay(&mut self) -> &mut Relay<O> {
-        &mut self.relay
     }
 
     /// Whether a request is for the interface, and not for the relay.
     fn is_ours(&self, cx: &Context, conn: ConnId, request: &Request<'_>) -> bool {
         let path = request.path();
         match cx.listener(conn) {
-            LISTENER => path != "/healthz",
+            Self::LISTENER => path != "/healthz",
             _ => {
                 let api = path == "/metrics" || path == "/api" || path.starts_with("/api/");
                 self.api.has_key() && (api || ops::has(path))
@@ -84,72 +72,68 @@ impl<O: Observer> Backend<O> {
     }
 }
 
-impl<O: Observer> Handler for Backend<O> {
-    type Session = Session;
-    type Event = ();
+impl Relay {
+    /// Puts an interface for a backend beside the relay. Given twice, the second one counts.
+    pub fn with_backend(mut self, backend: Backend) -> Self {
+        self.groups.members.limit(backend.api.max_memberships());
+        let relay = match &backend.api.webhooks {
+            Some(webhooks) => webhooks.watch(self),
+            None => self,
+        };
+        relay.with_extension(Box::new(backend))
+    }
+}
 
+impl Extension for Backend {
     fn on_upgrade(
         &mut self,
+        relay: &mut Relay,
         cx: &mut Context,
         conn: ConnId,
-        upgrade: Upgrade<'_>,
-    ) -> Result<Accept<Session>, Reject> {
-        if self.is_ours(cx, conn, &upgrade) {
-            let accept = self.api.admit_trace(cx, &self.relay, conn, &upgrade);
-            return accept.map_err(|failure| Reject(failure.response()));
+        upgrade: &Upgrade<'_>,
+    ) -> Option<Result<Accept<Session>, Reject>> {
+        if !self.is_ours(cx, conn, upgrade) {
+            return None;
         }
-        self.relay.on_upgrade(cx, conn, upgrade)
+        let accept = self.api.admit_trace(cx, relay, conn, upgrade);
+        Some(accept.map_err(|failure| Reject(failure.response())))
     }
 
-    fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
-        if self.is_ours(cx, conn, request) {
-            match ops::answer(request) {
-                Some(page) => Reply::Now(page),
-                None => self.api.answer(cx, &mut self.relay, conn, request),
-            }
-        } else {
-            self.relay.on_request(cx, conn, request)
+    fn on_request(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context,
+        conn: ConnId,
+        request: &Request<'_>,
+    ) -> Option<Reply> {
+        if !self.is_ours(cx, conn, request) {
+            return None;
         }
+        Some(match ops::answer(request) {
+            Some(page) => Reply::Now(page),
+            None => self.api.answer(cx, relay, conn, request),
+        })
     }
 
-    fn on_refused(&mut self, cx: &mut Context, conn: ConnId, refused: Refused<'_>) -> Response {
+    fn on_refused(
+        &mut self,
+        cx: &Context,
+        conn: ConnId,
+        refused: &Refused<'_>,
+    ) -> Option<Response> {
         let ours = match refused.request {
             Some(request) => self.is_ours(cx, conn, request),
-            None => cx.listener(conn) == LISTENER,
+            None => cx.listener(conn) == Self::LISTENER,
         };
-        if ours { Api::refused(&refused) } else { self.relay.on_refused(cx, conn, refused) }
+        ours.then(|| Api::refused(refused))
     }
 
-    #[inline]
-    fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
-        if self.api.traces.open(cx, conn, session) {
-            return;
-        }
-        self.relay.on_open(cx, conn, session);
-        self.api.on_open(cx, conn);
+    fn on_watch(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
+        self.api.traces.begin(cx, conn, user);
     }
 
-    #[inline(always)]
-    fn on_message(
-        &mut self,
-        cx: &mut Context,
-        conn: ConnId,
-        session: &mut Session,
-        message: Message<'_>,
-    ) {
-        self.relay.on_message(cx, conn, session, message);
-    }
-
-    #[inline]
-    fn on_drain(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
-        self.relay.on_drain(cx, conn, session);
-    }
-
-    #[inline]
-    fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
-        if !self.api.traces.close(cx, conn) {
-            self.relay.on_close(cx, conn, session, reason);
-        }
+    fn on_unwatch(&mut self, cx: &mut Context, conn: ConnId) {
+        self.api.traces.end(cx, conn);
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {

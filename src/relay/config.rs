@@ -1,6 +1,6 @@
 //! What of the protocol can be chosen.
 
-use super::hosts;
+use super::door::hosts;
 
 /// The sender of what comes from a backend that names none.
 pub const SYSTEM: &str = "system";

@@ -13,7 +13,7 @@ pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A server: where clients connect, and where a backend does.
 pub struct Place {
-    pub site: Site<Backend>,
+    pub site: Site<Relay>,
     pub api: SocketAddr,
 }
 
@@ -42,9 +42,9 @@ fn build(config: Config, relay: Relay, change: impl FnOnce(&mut BackendConfig)) 
     let (first, addr) = (clients.tcp_addr().unwrap(), api.tcp_addr().unwrap());
     let mut backend = BackendConfig::default();
     change(&mut backend);
-    let backend = Backend::new(relay, backend);
+    let relay = relay.with_backend(Backend::new(backend));
     let listeners = vec![clients, api.with_tag(Backend::LISTENER)];
-    let site = serve_on(listeners, first, config, backend);
+    let site = serve_on(listeners, first, config, relay);
     Place { site, api: addr }
 }
 

@@ -123,8 +123,8 @@ fn who_guesses_from_behind_a_proxy_does_not_lock_out_the_proxys_machine() {
     config.trusted_proxies = TrustedProxies::parse(["10.0.0.1"]).unwrap();
     let mut backend = BackendConfig::default();
     backend.keys = vec![ApiKey::new(KEY).unwrap()];
-    let backend = Backend::new(Relay::new(RelayConfig::default()), backend);
-    let mut hub = Hub::new(config, backend, now);
+    let relay = Relay::new(RelayConfig::default()).with_backend(Backend::new(backend));
+    let mut hub = Hub::new(config, relay, now);
     let proxy: SocketAddr = "10.0.0.1:4000".parse().unwrap();
     let mut status = |key: &str, forwarded: &[u8]| -> String {
         let conn = hub.open(proxy.into(), false, now).unwrap();

@@ -38,7 +38,7 @@ impl Sink for Sockets {
 }
 
 pub struct Rig {
-    pub hub: Hub<Backend>,
+    pub hub: Hub<Relay>,
     sockets: Sockets,
     now: Instant,
     _alone: MutexGuard<'static, ()>,
@@ -55,9 +55,9 @@ impl Rig {
         let now = Instant::now();
         let mut api = BackendConfig::default();
         api.keys = vec![ApiKey::new("0123456789abcdef0123456789abcdef").unwrap()];
-        let backend = Backend::new(Relay::new(RelayConfig::default()), api);
+        let relay = Relay::new(RelayConfig::default()).with_backend(Backend::new(api));
         let sockets = Sockets::default();
-        Rig { hub: Hub::new(config, backend, now), sockets, now, _alone: alone }
+        Rig { hub: Hub::new(config, relay, now), sockets, now, _alone: alone }
     }
 
     pub fn connect(&mut self) -> ConnId {

@@ -18,15 +18,16 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 type Users = BTreeSet<String>;
 
 /// A server with webhooks and an interface on its only address.
-fn site(backend: &Backend) -> (Site<Interface<Webhooks>>, Webhooks) {
+fn site(backend: &Backend) -> (Site<Relay>, Webhooks) {
     let mut hook = WebhookConfig::new(&backend.url(), SECRET).unwrap();
     // So short that some users are told to be offline, and so long that some are not.
     hook.offline_after = Duration::from_millis(20);
     let webhooks = Webhooks::start(hook, 1_000).unwrap();
     let mut config = BackendConfig::default();
     config.keys = vec![ApiKey::new(KEY).unwrap()];
-    let relay = Relay::with_observer(RelayConfig::default(), webhooks.clone());
-    (serve(Config::default(), Interface::new(relay, config)), webhooks)
+    let interface = Interface::new(config).with_webhooks(webhooks.clone());
+    let relay = Relay::new(RelayConfig::default()).with_backend(interface);
+    (serve(Config::default(), relay), webhooks)
 }
 
 /// Asks, on a connection that shows the key.

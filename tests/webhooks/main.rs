@@ -14,6 +14,7 @@ mod under_load;
 
 use std::time::Duration;
 
+use longlink::backend::{Backend as Interface, BackendConfig};
 use longlink::backend::{WebhookConfig, WebhookEvents, Webhooks};
 use longlink::{Config, Relay, RelayConfig};
 
@@ -22,10 +23,7 @@ use support::serve::{Site, serve};
 
 /// A server that tells this backend, with times so short that a test can wait
 /// for them.
-fn site(
-    backend: &Backend,
-    change: impl FnOnce(&mut WebhookConfig),
-) -> (Site<Relay<Webhooks>>, Webhooks) {
+fn site(backend: &Backend, change: impl FnOnce(&mut WebhookConfig)) -> (Site<Relay>, Webhooks) {
     let mut hook = WebhookConfig::new(&backend.url(), SECRET).unwrap();
     hook.events = WebhookEvents::named(WebhookEvents::NAMES).unwrap();
     hook.offline_after = Duration::from_millis(50);
@@ -37,8 +35,9 @@ fn site(
 }
 
 /// A server with these webhooks.
-fn serve_with(hook: WebhookConfig) -> (Site<Relay<Webhooks>>, Webhooks) {
+fn serve_with(hook: WebhookConfig) -> (Site<Relay>, Webhooks) {
     let webhooks = Webhooks::start(hook, 1_000).unwrap();
-    let relay = Relay::with_observer(RelayConfig::default(), webhooks.clone());
+    let interface = Interface::new(BackendConfig::default()).with_webhooks(webhooks.clone());
+    let relay = Relay::new(RelayConfig::default()).with_backend(interface);
     (serve(Config::default(), relay), webhooks)
 }

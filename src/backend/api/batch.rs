@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::relay::SYSTEM;
 use crate::relay::object::Object;
-use crate::relay::{Observer, SYSTEM};
 
 use super::body::{self, Text};
 use super::failure::Failure;
@@ -43,7 +43,7 @@ impl Message<'_> {
     }
 }
 
-pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
+pub fn send_all(call: &mut Call<'_>) -> Answer {
     if let Some(messages) = read_batch(body::text(call.request)?, MOST_USERS) {
         return send_each(call, &messages, None);
     }
@@ -56,11 +56,7 @@ pub fn send_all(call: &mut Call<'_, impl Observer>) -> Answer {
     Replays::once(call, idempotency_key.as_ref(), |call, done| send_each(call, &messages, done))
 }
 
-fn send_each(
-    call: &mut Call<'_, impl Observer>,
-    messages: &[ToOne<'_>],
-    done: Option<&mut Done>,
-) -> Answer {
+fn send_each(call: &mut Call<'_>, messages: &[ToOne<'_>], done: Option<&mut Done>) -> Answer {
     for (at, message) in messages.iter().enumerate() {
         message.check(call.cx, |name| format!("messages[{at}].{name}").into())?;
     }

@@ -58,7 +58,7 @@ impl Failure {
         }
     }
 
-    pub fn wrong_method(allowed: &'static str) -> Self {
+    pub fn wrong_method(allowed: String) -> Self {
         let failure = Failure::new(405, "wrong_method", format!("only {allowed}"));
         failure.header("Allow", allowed)
     }

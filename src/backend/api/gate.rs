@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::hub::{ConnId, Context};
-use crate::relay::{Observer, Relay, check_open};
+use crate::relay::{Relay, check_open};
 use crate::wire::Peer;
 use crate::wire::http::fields::bearer;
 use crate::wire::http::head::Request;
@@ -24,7 +24,7 @@ impl Api {
     pub(super) fn admit(
         &mut self,
         cx: &Context,
-        relay: &Relay<impl Observer>,
+        relay: &Relay,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<(), Failure> {

@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::relay::Observer;
+use crate::relay::groups::Full;
 
-use super::super::members::Full;
 use super::failure::Failure;
 use super::{Answer, Call, json, query};
 
@@ -25,17 +24,17 @@ struct Member<'a> {
 }
 
 /// `GET /api/groups/{group}`
-pub fn page(call: &mut Call<'_, impl Observer>, group: &str) -> Answer {
+pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
     let after = query::after(call.request)?;
     let limit = query::limit(call.request)?;
-    let (members, more) = call.members.page(group, after.as_deref(), limit);
+    let (members, more) = call.relay.groups.members.page(group, after.as_deref(), limit);
     let next = members.last().copied().filter(|_| more);
-    json(&Group { group, count: call.members.size(group), members, next })
+    json(&Group { group, count: call.relay.groups.members.size(group), members, next })
 }
 
 /// `PUT /api/groups/{group}/members/{user}`
-pub fn add(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answer {
-    call.members.add(call.cx, group, user).map_err(|full| match full {
+pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
+    call.relay.groups.members.add(call.cx, group, user).map_err(|full| match full {
         Full::User => Failure::new(409, "too_many_groups", "a user is in 64 groups at most"),
         Full::Server => Failure::new(409, "groups_full", "there is no room for more members"),
     })?;
@@ -43,7 +42,7 @@ pub fn add(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answe
 }
 
 /// `DELETE /api/groups/{group}/members/{user}`
-pub fn remove(call: &mut Call<'_, impl Observer>, group: &str, user: &str) -> Answer {
-    call.members.remove(call.cx, group, user);
+pub fn remove(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
+    call.relay.groups.members.remove(call.cx, group, user);
     json(&Member { group, user, member: false })
 }

@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::ws::close::MAX_CLOSE_REASON;
 
-use crate::relay::Observer;
-
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::{Answer, Call, json};
@@ -28,7 +26,7 @@ struct Kicked {
     closed: usize,
 }
 
-pub fn kick(call: &mut Call<'_, impl Observer>) -> Answer {
+pub fn kick(call: &mut Call<'_>) -> Answer {
     let kick: Kick<'_> = body::read(call.request)?;
     let user = kick.user.id(|| "user".into())?;
     let reason = kick.reason.as_ref().map_or("", Text::get);

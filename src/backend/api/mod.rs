@@ -20,12 +20,11 @@ mod tries;
 mod users;
 
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
-use crate::relay::{Observer, Relay, Session};
+use crate::relay::{Relay, Session};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
 use super::config::BackendConfig;
-use super::members::Members;
 use super::metrics::System;
 use super::webhooks::Webhooks;
 use failure::Failure;
@@ -38,19 +37,17 @@ use tries::Tries;
 #[derive(Debug)]
 pub struct Api {
     config: BackendConfig,
-    members: Members,
     replays: Replays,
     tries: Tries,
-    webhooks: Option<Webhooks>,
+    pub webhooks: Option<Webhooks>,
     pub traces: Traces,
     system: System,
 }
 
 /// What a route is given.
-struct Call<'a, O> {
+struct Call<'a> {
     cx: &'a mut Context,
-    relay: &'a mut Relay<O>,
-    members: &'a mut Members,
+    relay: &'a mut Relay,
     replays: &'a mut Replays,
     webhooks: Option<&'a Webhooks>,
     system: &'a System,
@@ -61,43 +58,34 @@ type Answer = Result<Response, Failure>;
 
 impl Api {
     pub fn new(config: BackendConfig) -> Self {
-        let members = Members::new(config.max_memberships);
         let replays = Replays::new(config.idempotency_time);
         let (tries, system) = (Tries::default(), System::look());
         let traces = Traces::default();
-        Api { config, members, replays, tries, traces, webhooks: None, system }
+        Api { config, replays, tries, traces, webhooks: None, system }
     }
 
-    /// Webhooks that the metrics are to tell of.
-    pub fn watch(&mut self, webhooks: Webhooks) {
-        self.webhooks = Some(webhooks);
+    pub fn max_memberships(&self) -> usize {
+        self.config.max_memberships
     }
 
     pub fn has_key(&self) -> bool {
         !self.config.keys.is_empty()
     }
 
-    /// A user's connection is open: it joins the groups that its user is in.
-    #[inline]
-    pub fn on_open(&mut self, cx: &mut Context, conn: ConnId) {
-        if !self.members.is_empty() {
-            self.members.join(cx, conn);
-        }
-    }
-
     /// Decides a handshake for the interface.
     pub fn admit_trace(
         &mut self,
         cx: &Context,
-        relay: &Relay<impl Observer>,
+        relay: &Relay,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<Accept<Session>, Failure> {
-        let Some(route @ Route::Trace(user)) = Route::find(request.path()) else {
+        let route = Route::find(request.path());
+        let Some(user) = route.and_then(|route| route.watched()) else {
             return Err(Failure::new(404, "no_such_path", "clients connect elsewhere"));
         };
         self.admit(cx, relay, conn, request)?;
-        Route::check(Some(route), request)?;
+        Route::check(route, request)?;
         self.traces.admit(user, request)
     }
 
@@ -105,7 +93,7 @@ impl Api {
     pub fn answer(
         &mut self,
         cx: &mut Context,
-        relay: &mut Relay<impl Observer>,
+        relay: &mut Relay,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Reply {
@@ -125,9 +113,9 @@ impl Api {
         if request.body().is_none() {
             return Reply::Read { at_most: self.config.max_body };
         }
-        let Api { members, replays, .. } = self;
-        let (webhooks, system) = (self.webhooks.as_ref(), &self.system);
-        let call = &mut Call { cx, relay, members, replays, webhooks, system, request };
+        let Api { replays, webhooks, system, .. } = self;
+        let webhooks = webhooks.as_ref();
+        let call = &mut Call { cx, relay, replays, webhooks, system, request };
         let answer = route.answer(call);
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }

@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::relay::Observer;
-
 use super::failure::Failure;
 use super::{Answer, Call, json, query};
 
@@ -25,15 +23,17 @@ struct Position {
     seq: u64,
 }
 
-pub fn page(call: &mut Call<'_, impl Observer>) -> Answer {
+pub fn page(call: &mut Call<'_>) -> Answer {
     let from = match query::after(call.request)? {
         None => 0,
         Some(text) => text
             .parse()
             .map_err(|_| Failure::bad_value("after", "take it from the page before: next"))?,
     };
-    let position = call.relay.on_listing(call.cx);
-    let position = position.map(|(epoch, seq)| Position { epoch, seq });
+    let position = call.webhooks.map(|webhooks| {
+        let (epoch, seq) = webhooks.list(call.cx.now());
+        Position { epoch, seq }
+    });
     let (users, next) = call.cx.users(from, query::limit(call.request)?);
     let next = next.map(|place| place.to_string());
     json(&Online { count: call.cx.online(), users, next, position })

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
-use crate::relay::Observer;
-
 use super::body::Text;
 use super::failure::Failure;
 use super::{Answer, Call};
@@ -98,10 +96,10 @@ impl Replays {
 
     /// Does what a request asks for. If one with the same key was made before, only what was not
     /// carried out then is done; when that is nothing, the answer says so in a header field.
-    pub fn once<O: Observer>(
-        call: &mut Call<'_, O>,
+    pub fn once(
+        call: &mut Call<'_>,
         key: Option<&Text<'_>>,
-        act: impl FnOnce(&mut Call<'_, O>, Option<&mut Done>) -> Answer,
+        act: impl FnOnce(&mut Call<'_>, Option<&mut Done>) -> Answer,
     ) -> Answer {
         let Some(key) = key.map(Text::get) else { return act(call, None) };
         if !(1..=MOST_KEY).contains(&key.len()) {

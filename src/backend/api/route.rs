@@ -1,6 +1,10 @@
-//! Which route a request is for.
+//! Every route of the interface is one row of [`ROUTES`]: its path, its methods with the function
+//! that answers each, and the keys that its query may have.
+//!
+//! A route is for whoever shows the key; pages that anybody may load are rows of
+//! [`ops`](super::super::ops).
 
-use crate::relay::{Observer, Relay};
+use crate::relay::Relay;
 use crate::wire::http::head::Request;
 
 use super::failure::Failure;
@@ -8,138 +12,185 @@ use super::failure::Failure;
 use super::ticket;
 use super::{Answer, Call, batch, body, groups, kick, online, query, send, stats, users};
 
-/// A path, with what it names.
-#[derive(Clone, Copy, Debug)]
-pub enum Route<'a> {
-    Send,
-    Batch,
-    Kick,
-    Ticket,
-    Online,
-    Stats,
-    Metrics,
-    User(&'a str),
-    Trace(&'a str),
-    Group(&'a str),
-    Member { group: &'a str, user: &'a str },
+/// What a path has in place of the names in braces, in their order.
+type Names<'a> = [&'a str; 2];
+type Function = fn(&mut Call<'_>, Names<'_>) -> Answer;
+
+const PAGE: &[&str] = &["limit", "after"];
+
+/// The routes that are used most stand first.
+const ROUTES: [Row; 11] = [
+    row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
+    row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
+    row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
+    row("/api/ticket", &[("POST", |call, _| mint(call))], &[]),
+    row("/api/online", &[("GET", |call, _| online::page(call))], PAGE),
+    row("/api/stats", &[("GET", |call, _| Ok(stats::json(call)))], &[]),
+    row("/metrics", &[("GET", |call, _| Ok(stats::text(call)))], &[]),
+    row("/api/users/{user}", &[("GET", |call, [user, _]| users::look_up(call, user))], &[]),
+    row(TRACE, &[("GET", |call, _| Err(Failure::not_a_handshake(call.request)))], &[]),
+    row("/api/groups/{group}", &[("GET", |call, [group, _]| groups::page(call, group))], PAGE),
+    row(
+        "/api/groups/{group}/members/{user}",
+        &[
+            ("PUT", |call, [group, user]| groups::add(call, group, user)),
+            ("DELETE", |call, [group, user]| groups::remove(call, group, user)),
+        ],
+        &[],
+    ),
+];
+
+/// The one route that takes a handshake.
+const TRACE: &str = "/api/trace/{user}";
+
+struct Row {
+    path: &'static str,
+    methods: &'static [(&'static str, Function)],
+    query: &'static [&'static str],
+    has_names: bool,
+}
+
+const fn row(
+    path: &'static str,
+    methods: &'static [(&'static str, Function)],
+    query: &'static [&'static str],
+) -> Row {
+    let has_names = path.as_bytes()[path.len() - 1] == b'}';
+    Row { path, methods, query, has_names }
+}
+
+impl Row {
+    /// The names in a path, if it is a path of this route that has names.
+    fn names<'a>(&self, path: &'a str) -> Option<Names<'a>> {
+        let (mut names, mut count) = ([""; 2], 0);
+        let mut segments = path.split('/');
+        for expected in self.path.split('/') {
+            let segment = segments.next()?;
+            if expected.starts_with('{') {
+                *names.get_mut(count)? = segment;
+                count += 1;
+            } else if segment != expected {
+                return None;
+            }
+        }
+        segments.next().is_none().then_some(names)
+    }
+
+    /// The names of a route's path, as fields of a request are called.
+    fn fields(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split(['{', '}']).skip(1).step_by(2)
+    }
+
+    fn function(&self, method: &str) -> Option<Function> {
+        let found = self.methods.iter().find(|(name, _)| *name == method);
+        found.map(|&(_, function)| function)
+    }
+}
+
+/// A route, with what a path names.
+#[derive(Clone, Copy)]
+pub struct Route<'a> {
+    row: &'static Row,
+    names: Names<'a>,
 }
 
 impl<'a> Route<'a> {
     /// The route of a path, if there is one.
+    #[inline]
     pub fn find(path: &'a str) -> Option<Self> {
-        if path == "/metrics" {
-            return Some(Route::Metrics);
+        static ROWS: [Row; ROUTES.len()] = ROUTES;
+        if let Some(row) = ROWS.iter().find(|row| !row.has_names && row.path == path) {
+            return Some(Route { row, names: [""; 2] });
         }
-        let path = path.strip_prefix("/api/")?;
-        Some(match path {
-            "send" => Route::Send,
-            "batch" => Route::Batch,
-            "kick" => Route::Kick,
-            "ticket" => Route::Ticket,
-            "online" => Route::Online,
-            "stats" => Route::Stats,
-            _ => {
-                if let Some(user) = path.strip_prefix("users/") {
-                    return (!user.contains('/')).then_some(Route::User(user));
-                }
-                if let Some(user) = path.strip_prefix("trace/") {
-                    return (!user.contains('/')).then_some(Route::Trace(user));
-                }
-                let rest = path.strip_prefix("groups/")?;
-                match rest.split_once('/') {
-                    None => Route::Group(rest),
-                    Some((group, rest)) => {
-                        let user = rest.strip_prefix("members/")?;
-                        return (!user.contains('/')).then_some(Route::Member { group, user });
-                    }
-                }
-            }
-        })
+        let mut rows = ROWS.iter().filter(|row| row.has_names);
+        rows.find_map(|row| row.names(path).map(|names| Route { row, names }))
+    }
+
+    /// The user whom a handshake for this route wants to watch.
+    pub fn watched(&self) -> Option<&'a str> {
+        (self.row.path == TRACE).then_some(self.names[0])
     }
 
     /// Looks at the rest of the head, which has to be as the route takes it.
     pub fn check(route: Option<Self>, request: &Request<'_>) -> Result<Self, Failure> {
         let route = route.ok_or_else(|| Failure::new(404, "no_such_path", "no such path"))?;
-        if !route.takes(request.method()) {
-            return Err(Failure::wrong_method(route.methods()));
+        let Route { row, names } = route;
+        if row.function(request.method()).is_none() {
+            let methods: Vec<_> = row.methods.iter().map(|(name, _)| *name).collect();
+            return Err(Failure::wrong_method(methods.join(", ")));
         }
-        query::check(request, route.query())?;
-        match route {
-            Route::Send | Route::Batch | Route::Kick | Route::Ticket => body::check_type(request)?,
-            Route::User(user) | Route::Trace(user) => check_name("user", user)?,
-            Route::Group(group) => check_name("group", group)?,
-            Route::Member { group, user } => {
-                check_name("group", group)?;
-                check_name("user", user)?;
+        query::check(request, row.query)?;
+        if request.method() == "POST" {
+            body::check_type(request)?;
+        }
+        if row.has_names {
+            for (field, name) in row.fields().zip(names) {
+                // Groups are named as users are.
+                if !Relay::is_user_id(name) {
+                    return Err(Failure::bad_name(field));
+                }
             }
-            Route::Online | Route::Stats | Route::Metrics => {}
         }
         Ok(route)
     }
 
-    fn takes(self, method: &str) -> bool {
-        match self {
-            Route::Send | Route::Batch | Route::Kick | Route::Ticket => method == "POST",
-            Route::Online
-            | Route::Stats
-            | Route::Metrics
-            | Route::User(_)
-            | Route::Trace(_)
-            | Route::Group(_) => method == "GET",
-            Route::Member { .. } => matches!(method, "PUT" | "DELETE"),
-        }
-    }
-
-    /// The same for `Allow`.
-    fn methods(self) -> &'static str {
-        match self {
-            Route::Send | Route::Batch | Route::Kick | Route::Ticket => "POST",
-            Route::Online
-            | Route::Stats
-            | Route::Metrics
-            | Route::User(_)
-            | Route::Trace(_)
-            | Route::Group(_) => "GET",
-            Route::Member { .. } => "PUT, DELETE",
-        }
-    }
-
-    /// The keys that its query may have.
-    fn query(self) -> &'static [&'static str] {
-        match self {
-            Route::Online | Route::Group(_) => &["limit", "after"],
-            _ => &[],
-        }
-    }
-
     /// Answers a request that has come whole.
-    pub fn answer(self, call: &mut Call<'_, impl Observer>) -> Answer {
-        if !self.takes("POST") && call.request.body().is_some_and(|body| !body.is_empty()) {
+    pub fn answer(self, call: &mut Call<'_>) -> Answer {
+        let method = call.request.method();
+        if method != "POST" && call.request.body().is_some_and(|body| !body.is_empty()) {
             return Err(Failure::new(400, "unexpected_body", "this takes no body"));
         }
-        match self {
-            Route::Send => send::send(call),
-            Route::Batch => batch::send_all(call),
-            Route::Kick => kick::kick(call),
-            #[cfg(feature = "tickets")]
-            Route::Ticket => ticket::mint(call),
-            #[cfg(not(feature = "tickets"))]
-            Route::Ticket => Err(Failure::tickets_off()),
-            Route::Online => online::page(call),
-            Route::Stats => Ok(stats::json(call)),
-            Route::Metrics => Ok(stats::text(call)),
-            Route::User(user) => users::look_up(call, user),
-            Route::Trace(_) => Err(Failure::not_a_handshake(call.request)),
-            Route::Group(group) => groups::page(call, group),
-            Route::Member { group, user } if call.request.method() == "PUT" => {
-                groups::add(call, group, user)
-            }
-            Route::Member { group, user } => groups::remove(call, group, user),
+        match self.row.function(method) {
+            Some(function) => function(call, self.names),
+            None => Err(Failure::new(405, "wrong_method", "not with this method")),
         }
     }
 }
 
-/// Groups are named as users are.
-fn check_name(field: &'static str, name: &str) -> Result<(), Failure> {
-    Relay::is_user_id(name).then_some(()).ok_or_else(|| Failure::bad_name(field))
+#[cfg(feature = "tickets")]
+use ticket::mint;
+
+/// Where the server is built without tickets there are none to be had.
+#[cfg(not(feature = "tickets"))]
+fn mint(_: &mut Call<'_>) -> Answer {
+    Err(Failure::tickets_off())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str) -> Option<(&str, Names<'_>)> {
+        Route::find(path).map(|route| (route.row.path, route.names))
+    }
+
+    #[test]
+    fn a_path_has_the_route_whose_row_it_fits_and_no_other() {
+        for row in &ROUTES {
+            assert_eq!(row.has_names, row.path.contains('{'), "{}", row.path);
+        }
+        assert_eq!(found("/api/send"), Some(("/api/send", ["", ""])));
+        assert_eq!(found("/api/users/{user}"), Some(("/api/users/{user}", ["{user}", ""])));
+        assert_eq!(found("/api/users/"), Some(("/api/users/{user}", ["", ""])));
+        assert_eq!(
+            found("/api/groups/g/members/u"),
+            Some(("/api/groups/{group}/members/{user}", ["g", "u"]))
+        );
+        for path in [
+            "",
+            "/",
+            "/api",
+            "/api/",
+            "/api/send/",
+            "/metrics/",
+            "/api/metrics",
+            "/api/users",
+            "/api/users/a/b",
+            "/api/groups/g/members",
+            "/api/groups/g/members/u/v",
+            "/api/groups/g/u",
+        ] {
+            assert_eq!(found(path), None, "{path}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::hub::Context;
-use crate::relay::{Observer, SYSTEM, write_string};
+use crate::relay::{SYSTEM, write_string};
 use crate::wire::http::response::Response;
 
 use super::body::{self, Text};
@@ -68,7 +68,7 @@ impl Results {
     }
 
     /// Sends to one user, and writes down what became of it.
-    pub fn send(&mut self, call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) {
+    pub fn send(&mut self, call: &mut Call<'_>, message: &ToOne<'_>) {
         let state = deliver(call, message);
         self.push(message, state);
     }
@@ -76,7 +76,7 @@ impl Results {
     /// The same for the message at this place of a request that may have been made before.
     pub fn send_once(
         &mut self,
-        call: &mut Call<'_, impl Observer>,
+        call: &mut Call<'_>,
         message: &ToOne<'_>,
         at: usize,
         done: &mut Done,
@@ -128,7 +128,7 @@ impl Results {
 }
 
 #[inline(always)]
-fn deliver(call: &mut Call<'_, impl Observer>, message: &ToOne<'_>) -> State {
+fn deliver(call: &mut Call<'_>, message: &ToOne<'_>) -> State {
     let ToOne { user, message, from, is_plain } = *message;
     if is_busy(call.cx, user, message.len()) {
         return State::Busy;
@@ -146,7 +146,7 @@ fn is_busy(cx: &Context, user: &str, length: usize) -> bool {
     cx.is_pressed(user) || (!cx.has_memory_for(ENVELOPE + length) && is_online())
 }
 
-pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
+pub fn send(call: &mut Call<'_>) -> Answer {
     if let Some(message) = ToOne::read(body::text(call.request)?) {
         message.check(call.cx, |name| name.into())?;
         let mut results = Results::with_capacity(1);
@@ -158,7 +158,7 @@ pub fn send(call: &mut Call<'_, impl Observer>) -> Answer {
 }
 
 impl Message<'_> {
-    fn send(&self, call: &mut Call<'_, impl Observer>, done: Option<&mut Done>) -> Answer {
+    fn send(&self, call: &mut Call<'_>, done: Option<&mut Done>) -> Answer {
         let mut unknown = Done::default();
         let done = done.unwrap_or(&mut unknown);
         let text = body::message(call.cx, self.message.get(), || "message".into())?;

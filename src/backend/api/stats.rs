@@ -1,20 +1,19 @@
 //! `GET /metrics` and `GET /api/stats`: the same numbers, for Prometheus and for a page.
 
-use crate::relay::Observer;
 use crate::wire::http::response::Response;
 
 use super::super::metrics::{CONTENT_TYPE, Metrics};
 use super::{Call, ok};
 
-pub fn text(call: &Call<'_, impl Observer>) -> Response {
+pub fn text(call: &Call<'_>) -> Response {
     Response::new(200).body(CONTENT_TYPE, metrics(call).text().into_bytes())
 }
 
-pub fn json(call: &Call<'_, impl Observer>) -> Response {
+pub fn json(call: &Call<'_>) -> Response {
     ok(metrics(call).json().into_bytes())
 }
 
-fn metrics(call: &Call<'_, impl Observer>) -> Metrics {
+fn metrics(call: &Call<'_>) -> Metrics {
     let metrics = Metrics::of(call.cx).relay(call.relay.counters()).process(call.system, call.cx);
     match call.webhooks {
         Some(webhooks) => metrics.webhooks(&webhooks.stats()),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::relay::{Observer, Ticket, TicketError};
+use crate::relay::{Ticket, TicketError};
 
 use super::body::{self, Text};
 use super::failure::Failure;
@@ -35,7 +35,7 @@ struct Minted {
     expires: u64,
 }
 
-pub fn mint(call: &mut Call<'_, impl Observer>) -> Answer {
+pub fn mint(call: &mut Call<'_>) -> Answer {
     let wanted: Wanted<'_> = body::read(call.request)?;
     let Some(tickets) = call.relay.tickets() else { return Err(Failure::tickets_off()) };
     let user = wanted.user.id(|| "user".into())?;

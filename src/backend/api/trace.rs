@@ -13,7 +13,7 @@ use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 use super::users::{self, Connection};
-use crate::relay::{Kept, Session};
+use crate::relay::Session;
 
 /// The subprotocol of traces; a browser offers it beside its key.
 const PROTOCOL: &str = "longlink.ops";
@@ -41,19 +41,11 @@ impl Traces {
             return Err(Failure::new(429, "too_many_traces", message));
         }
         let accept = Accept::aside().protocol(is_offered(request).then_some(PROTOCOL));
-        Ok(accept.session(Session::of(Kept::Trace(user.into()))))
+        Ok(accept.session(Session::watcher(user)))
     }
 
-    /// Begins the trace, if the connection that has opened was let in for one.
-    #[inline]
-    pub fn open(&mut self, cx: &mut Context, conn: ConnId, session: &Session) -> bool {
-        let Some(user) = session.traced() else { return false };
-        self.begin(cx, conn, user);
-        true
-    }
-
-    #[cold]
-    fn begin(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
+    /// Begins the trace for a connection that was let in for one and has opened.
+    pub fn begin(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
         let connections = cx.connections_of(user);
         let connections = connections
             .iter()
@@ -66,20 +58,13 @@ impl Traces {
         self.watchers.push(Watcher { conn, user: user.into(), began: cx.now() });
     }
 
-    /// Ends the trace of a connection that is gone, if it had one.
-    #[inline]
-    pub fn close(&mut self, cx: &mut Context, conn: ConnId) -> bool {
-        !self.watchers.is_empty() && self.end(cx, conn)
-    }
-
-    #[cold]
-    fn end(&mut self, cx: &mut Context, conn: ConnId) -> bool {
+    /// Ends the trace of a connection that is gone.
+    pub fn end(&mut self, cx: &mut Context, conn: ConnId) {
         let at = self.watchers.iter().position(|watcher| watcher.conn == conn);
-        let Some(gone) = at.map(|at| self.watchers.swap_remove(at)) else { return false };
+        let Some(gone) = at.map(|at| self.watchers.swap_remove(at)) else { return };
         if !self.watchers.iter().any(|watcher| watcher.user == gone.user) {
             cx.untrace(&gone.user);
         }
-        true
     }
 
     /// Hands events on to whom they are for.

@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use crate::hub::{ConnId, Context};
-use crate::relay::Observer;
-
 use super::{Answer, Call, json};
+use crate::hub::{ConnId, Context};
 
 #[derive(Serialize)]
 struct User<'a> {
@@ -38,10 +36,10 @@ pub fn describe(cx: &Context, conn: ConnId) -> Connection<'_> {
     }
 }
 
-pub fn look_up(call: &mut Call<'_, impl Observer>, user: &str) -> Answer {
+pub fn look_up(call: &mut Call<'_>, user: &str) -> Answer {
     let cx = &*call.cx;
     let connections = cx.connections_of(user);
     let connections: Vec<_> = connections.iter().map(|&conn| describe(cx, conn)).collect();
-    let groups = call.members.groups_of(user).iter().map(|group| &**group).collect();
+    let groups = call.relay.groups.members.groups_of(user).iter().map(|group| &**group).collect();
     json(&User { user, online: !connections.is_empty(), connections, groups })
 }

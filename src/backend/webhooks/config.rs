@@ -7,6 +7,9 @@ use ureq::http::Uri;
 #[cfg(feature = "tls")]
 use ureq::tls::{PemItem, RootCerts, parse_pem};
 
+use crate::relay::EventKind;
+use crate::relay::events::EventKinds;
+
 use super::sign::Secret;
 
 /// No time is longer than this.
@@ -41,44 +44,38 @@ pub struct WebhookConfig {
     pub retry_max: Duration,
 }
 
-/// Which events the backend is told.
+/// Which kinds of events the backend is told. By default all but messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WebhookEvents {
-    /// A user who was offline has connected. Default true.
-    pub online: bool,
-    /// A user's last connection has gone and none has come since. Default true.
-    pub offline: bool,
-    /// A user has sent a message, to another or to everyone. Default false.
-    pub message: bool,
-    /// A user has sent a message to one who is offline. Default true.
-    pub undelivered: bool,
-}
+pub struct WebhookEvents(EventKinds);
 
 impl Default for WebhookEvents {
     fn default() -> Self {
-        WebhookEvents { online: true, offline: true, message: false, undelivered: true }
+        let usual = [EventKind::Online, EventKind::Offline, EventKind::Undelivered];
+        WebhookEvents(EventKinds::of(&usual))
     }
 }
 
 impl WebhookEvents {
-    /// The names of all events, as in the `type` of each.
-    pub const NAMES: [&'static str; 4] = ["online", "offline", "message", "undelivered"];
+    /// What can be chosen.
+    pub(super) const ALL: [EventKind; 4] =
+        [EventKind::Online, EventKind::Offline, EventKind::Message, EventKind::Undelivered];
+
+    /// The names of all events that can be chosen, as in the `type` of each.
+    pub const NAMES: [&'static str; 4] = {
+        let [online, offline, message, undelivered] = Self::ALL;
+        [online.name(), offline.name(), message.name(), undelivered.name()]
+    };
 
     /// Those of these names; `None` if one is not among [`WebhookEvents::NAMES`].
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let mut events =
-            WebhookEvents { online: false, offline: false, message: false, undelivered: false };
-        for name in names {
-            match name {
-                "online" => events.online = true,
-                "offline" => events.offline = true,
-                "message" => events.message = true,
-                "undelivered" => events.undelivered = true,
-                _ => return None,
-            }
-        }
-        Some(events)
+        let kind = |name| Self::ALL.into_iter().find(|kind| kind.name() == name);
+        let kinds: Option<Vec<EventKind>> = names.into_iter().map(kind).collect();
+        Some(WebhookEvents(EventKinds::of(&kinds?)))
+    }
+
+    /// Whether events of this kind are told.
+    pub fn has(self, kind: EventKind) -> bool {
+        self.0.has(kind)
     }
 }
 
@@ -236,7 +233,7 @@ mod tests {
             WebhookEvents::named(["online", "offline", "undelivered"]),
             Some(WebhookEvents::default())
         );
-        assert!(WebhookEvents::named(["message"]).unwrap().message);
+        assert!(WebhookEvents::named(["message"]).unwrap().has(EventKind::Message));
         assert_eq!(WebhookEvents::named(["lost"]), None);
         assert!(WebhookEvents::NAMES.iter().all(|name| WebhookEvents::named([*name]).is_some()));
     }

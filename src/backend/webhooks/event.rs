@@ -1,43 +1,22 @@
-//! One event as JSON.
+//! An event as JSON.
 
 use std::fmt::Write;
 
+use crate::relay::Event;
 use crate::wire::json;
 
-/// What the backend is told.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// A user's first connection has come.
-    Online { user: &'a str, device: &'a str },
-    /// A user's last connection has gone, and none came since.
-    Offline { user: &'a str, device: &'a str },
-    /// A user has sent a message, to another or to everyone.
-    Message { user: &'a str, device: &'a str, to: Option<&'a str>, frame: &'a [&'a str] },
-    /// A user's message was for one who is offline.
-    Undelivered { user: &'a str, device: &'a str, to: &'a str, frame: &'a [&'a str] },
-    /// The events with these numbers, both included, are not in any batch.
-    Lost { from: u64, to: u64 },
-}
-
 impl Event<'_> {
-    fn kind(&self) -> &'static str {
-        match self {
-            Event::Online { .. } => "online",
-            Event::Offline { .. } => "offline",
-            Event::Message { .. } => "message",
-            Event::Undelivered { .. } => "undelivered",
-            Event::Lost { .. } => "lost",
-        }
-    }
-
     /// Appends it as an object; `at` is in milliseconds since 1970. What a
     /// client wrote is a string in it: a number or a nesting that the backend's
     /// library does not take would make the whole batch unreadable.
-    pub fn write(&self, seq: u64, at: u64, out: &mut String) {
+    pub(crate) fn write(&self, seq: u64, at: u64, out: &mut String) {
         // Writing to a string does not fail.
-        let _ = write!(out, r#"{{"seq":{seq},"type":"{}""#, self.kind());
+        let _ = write!(out, r#"{{"seq":{seq},"type":"{}""#, self.kind().name());
         match *self {
-            Event::Online { user, device } | Event::Offline { user, device } => {
+            Event::Opened { user, device, .. }
+            | Event::Closed { user, device, .. }
+            | Event::Online { user, device }
+            | Event::Offline { user, device } => {
                 write_who(user, device, out);
             }
             Event::Message { user, device, to, frame } => {

@@ -5,10 +5,9 @@
 //! is a lock that is held for a move. Must not know: sockets, frames.
 
 mod config;
-pub(crate) mod event;
+mod event;
 pub(crate) mod outbox;
 mod post;
-mod presence;
 pub(crate) mod queue;
 mod sign;
 mod worker;
@@ -18,28 +17,28 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::hub::{ConnId, Context};
-use crate::relay::Observer;
+use crate::hub::Context;
+use crate::relay::{Event, EventKind, Relay};
 
 pub use config::{BadWebhook, WebhookConfig, WebhookEvents};
-use event::Event;
 use outbox::Outbox;
 use post::Poster;
 use worker::{Backoff, Shared};
 
-/// Tells a backend who is online and what users send: an [`Observer`] of a
-/// [`Relay`](crate::Relay). Clones are the same; [stop](Webhooks::stop) one of them
-/// when the server has gone.
+/// Tells a backend who is online and what users send; a [`Backend`](crate::Backend) is given
+/// them, and has its relay tell them what happens. Clones are the same;
+/// [stop](Webhooks::stop) one of them when the server has gone.
 ///
 /// ```no_run
-/// use longlink::backend::{WebhookConfig, Webhooks};
+/// use longlink::backend::{Backend, BackendConfig, WebhookConfig, Webhooks};
 /// use longlink::{Config, Relay, RelayConfig, Server};
 /// use std::time::Duration;
 ///
 /// let hook = WebhookConfig::new("http://127.0.0.1:5000/longlink", b"a secret of the two").unwrap();
 /// let config = Config::default();
 /// let webhooks = Webhooks::start(hook, config.max_connections)?;
-/// let relay = Relay::with_observer(RelayConfig::default(), webhooks.clone());
+/// let backend = Backend::new(BackendConfig::default()).with_webhooks(webhooks.clone());
+/// let relay = Relay::new(RelayConfig::default()).with_backend(backend);
 /// Server::bind("127.0.0.1:8080", config, relay)?.run()?;
 /// let left = webhooks.stop(Duration::from_secs(5));
 /// # let _ = left;
@@ -118,59 +117,36 @@ impl Webhooks {
         (outbox.epoch().to_owned(), outbox.queue().last_seq())
     }
 
-    fn tells_presence(&self) -> bool {
-        self.events.online || self.events.offline
+    /// Somebody is about to be told who is online, or a part of them. Returns the epoch and the
+    /// number of the last event that this answer includes: who takes the answer, and then the
+    /// events behind that one, knows who is online.
+    pub(super) fn list(&self, now: Instant) -> (String, u64) {
+        self.shared.lock().outbox.list(now)
     }
 
-    /// Changes the outbox for what the user of a connection does, if it has one.
-    fn change(
-        &self,
-        cx: &Context,
-        conn: ConnId,
-        change: impl FnOnce(&mut Outbox, &str, &str, Instant),
-    ) {
-        let user = cx.user(conn).unwrap_or_default();
-        if !user.is_empty() {
-            let device = cx.device(conn).unwrap_or_default();
-            let now = cx.now();
-            self.shared.change(now, |outbox| change(outbox, user, device, now));
+    /// Has a relay tell these webhooks what the backend wants to be told.
+    pub(super) fn watch(&self, relay: Relay) -> Relay {
+        let mut kinds: Vec<EventKind> = WebhookEvents::ALL.to_vec();
+        kinds.retain(|&kind| self.events.has(kind));
+        if self.events.has(EventKind::Online) || self.events.has(EventKind::Offline) {
+            kinds.extend([EventKind::Opened, EventKind::Closed]);
         }
+        let shared = Arc::clone(&self.shared);
+        relay.with_watcher(&kinds, move |cx, event| tell(&shared, cx, event))
     }
 }
 
-impl Observer for Webhooks {
-    fn on_open(&mut self, cx: &Context, conn: ConnId) {
-        if self.tells_presence() {
-            self.change(cx, conn, |outbox, user, device, now| {
-                let is_only = || cx.connections_of(user).len() == 1;
-                outbox.opened(user, device, now, cx.config().close_timeout, is_only);
-            });
+fn tell(shared: &Shared, cx: &Context, event: &Event<'_>) {
+    let now = cx.now();
+    match *event {
+        Event::Opened { user: "", .. } | Event::Closed { user: "", .. } => {}
+        Event::Opened { user, device, .. } => shared.change(now, |outbox| {
+            let is_only = || cx.connections_of(user).len() == 1;
+            outbox.opened(user, device, now, cx.config().close_timeout, is_only);
+        }),
+        Event::Closed { user, device, .. } => {
+            shared.change(now, |outbox| outbox.closed(user, device, now));
         }
-    }
-
-    fn on_message(&mut self, cx: &Context, from: ConnId, to: Option<&str>, frame: &[&str]) {
-        if self.events.message {
-            self.change(cx, from, |outbox, user, device, now| {
-                outbox.sent(&Event::Message { user, device, to, frame }, now);
-            });
-        }
-    }
-
-    fn on_undelivered(&mut self, cx: &Context, from: ConnId, to: &str, frame: &[&str]) {
-        if self.events.undelivered {
-            self.change(cx, from, |outbox, user, device, now| {
-                outbox.sent(&Event::Undelivered { user, device, to, frame }, now);
-            });
-        }
-    }
-
-    fn on_close(&mut self, cx: &Context, conn: ConnId) {
-        if self.tells_presence() {
-            self.change(cx, conn, Outbox::closed);
-        }
-    }
-
-    fn on_listing(&mut self, cx: &Context) -> Option<(String, u64)> {
-        Some(self.shared.lock().outbox.list(cx.now()))
+        _ => shared.change(now, |outbox| outbox.sent(event, now)),
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::{LONGEST, WebhookConfig, WebhookEvents};
-use super::event::Event;
-use super::presence::{Before, Presence};
+use crate::relay::presence::{Before, Presence};
+use crate::relay::{Event, EventKind};
+
 use super::queue::{Batch, Queue, Share};
 
 /// Users who are due to be offline that are told of on the way, when something
@@ -91,7 +92,7 @@ impl Outbox {
             Before::Left(at) => listed_since(at),
             Before::Here => listed_since(now) && is_only(),
         };
-        if is_news && self.events.online {
+        if is_news && self.events.has(EventKind::Online) {
             self.push(&Event::Online { user, device }, Share::All, now);
         }
     }
@@ -119,7 +120,7 @@ impl Outbox {
     pub fn advance(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
             let Some(leaving) = self.presence.pop_due(now) else { return };
-            if self.events.offline {
+            if self.events.has(EventKind::Offline) {
                 let event = Event::Offline { user: &leaving.user, device: &leaving.device };
                 // The time when that was so, not when it was certain.
                 self.push(&event, Share::All, leaving.left);

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::event::Event;
+use crate::relay::Event;
 
 /// The most events in one request.
 pub const MAX_BATCH_EVENTS: usize = 1_000;

@@ -104,7 +104,7 @@ fn compare(value: &Value, read: &ToOne<'_>) {
 
 /// A backend that lives on, as each input is one request of a long life.
 struct Life {
-    server: Server<Backend>,
+    server: Server<Relay>,
     now: Instant,
 }
 
@@ -119,9 +119,9 @@ fn request(method: &str, path: &str, body: &[u8]) {
             let now = Instant::now();
             let mut config = Config::default();
             (config.max_requests, config.max_connections) = (255, 64);
-            let backend =
-                Backend::new(Relay::new(RelayConfig::default()), BackendConfig::default());
-            Life { server: Server::new(Hub::new(config, backend, now)), now }
+            let backend = Backend::new(BackendConfig::default());
+            let relay = Relay::new(RelayConfig::default()).with_backend(backend);
+            Life { server: Server::new(Hub::new(config, relay, now)), now }
         });
         ask(&mut life_of_now, method, path, body);
         *life = Some(life_of_now);

@@ -90,16 +90,17 @@ impl Start {
             .map(|config| Webhooks::start(config, settings.config.max_connections))
             .transpose()
             .map_err(|error| failed("cannot start the webhooks", error))?;
-        let mut relay = Relay::with_observer(settings.relay.clone(), webhooks.clone());
+        let mut relay = Relay::new(settings.relay.clone());
         if let Some(secrets) = &settings.secrets {
             let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
             relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
         }
-        let mut backend = Backend::new(relay, settings.backend.clone());
+        let mut backend = Backend::new(settings.backend.clone());
         if let Some(webhooks) = &webhooks {
             backend = backend.with_webhooks(webhooks.clone());
         }
-        let mut server = Server::new(listeners, settings.config.clone(), backend)
+        let relay = relay.with_backend(backend);
+        let mut server = Server::new(listeners, settings.config.clone(), relay)
             .map_err(|error| failed("cannot start", error))?;
         // Dropped at the end of this function, panic or not: the last lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;

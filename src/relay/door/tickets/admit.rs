@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use crate::hub::Accept;
+use crate::relay::RelayConfig;
 use crate::relay::door::{TICKET, Wish, check_origin};
-use crate::relay::{RelayConfig, Rights};
+use crate::relay::session::Rights;
 use crate::wire::http::fields::bearer;
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;

@@ -4,8 +4,8 @@
 //! Must not know: what a page may do with it. Nothing here prints a ticket, a
 //! secret, or a part of one.
 
+mod admit;
 mod claims;
-mod door;
 mod hmac;
 
 use std::fmt;
@@ -16,7 +16,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 
 pub use claims::Ticket;
 
-use super::object::Object;
+use crate::relay::object::Object;
 
 /// Clocks of different machines may differ by this much.
 const LEEWAY: Duration = Duration::from_secs(5);

@@ -6,17 +6,25 @@
 //! address or `localhost`, or a foreign name could be made to point at it (DNS
 //! rebinding). When tickets are asked for, the ticket decides.
 
+pub(super) mod hosts;
+#[cfg(feature = "tickets")]
+mod tickets;
+
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::hub::{Accept, Printable};
+use crate::hub::{Accept, ConnId, Context, Printable};
+#[cfg(feature = "tickets")]
+use crate::wire::Peer;
 use crate::wire::http::fields::{Authority, address, is_same_host};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
 use super::config::RelayConfig;
-use super::hosts;
 use super::v1::MAX_ID;
+use super::{Relay, Session};
+#[cfg(feature = "tickets")]
+pub use tickets::{Ticket, TicketError, Tickets};
 
 /// The longest name of a device in bytes.
 pub const MAX_DEVICE: usize = 64;
@@ -26,6 +34,40 @@ const WECHAT: &str = "servicewechat.com";
 pub const TICKET: &str = "ticket.";
 /// A dialect that is not spoken yet.
 const UNSPOKEN: &str = "longlink.v2";
+
+impl Relay {
+    /// Decides a handshake for a path that names a user.
+    pub(super) fn admit(
+        &mut self,
+        cx: &Context,
+        conn: ConnId,
+        user: &str,
+        request: &Request<'_>,
+    ) -> Result<Accept<Session>, Response> {
+        let wish = Wish::read(user, request)?;
+        check_reserved(&self.config, user)?;
+        #[cfg(feature = "tickets")]
+        if let Some(tickets) = &self.tickets {
+            let (accept, rights) = tickets
+                .admit(&self.config, &wish, request, cx.now())
+                .inspect_err(|why| warn_of_refusal(cx, conn, user, why))?;
+            return Ok(accept.session(Session::v1(rights)));
+        }
+        check_open(&self.config, cx.is_loopback(conn), request)?;
+        Ok(wish.accept().session(Session::default()))
+    }
+}
+
+/// Warns of a refused handshake, and of many from one address rarer and rarer.
+#[cfg(feature = "tickets")]
+fn warn_of_refusal(cx: &Context, conn: ConnId, user: &str, why: &Response) {
+    let count = cx.refusals(conn) + 1;
+    if count.is_power_of_two() {
+        let peer = cx.peer(conn).unwrap_or(Peer::UNKNOWN);
+        let why = why.line();
+        log::warn!("refused user {} from {peer}: {why} ({count} from there)", Printable(user));
+    }
+}
 
 /// The user id part of a WebSocket path, not checked; `None` for other paths.
 pub fn user_of(path: &str) -> Option<&str> {
@@ -58,7 +100,7 @@ impl<'a> Wish<'a> {
 }
 
 /// Some names are the backend's own, for what it sends.
-pub fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> {
+fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> {
     if config.reserved.iter().any(|name| name == user) {
         return Err(Response::text(403, "this user id is reserved"));
     }

@@ -20,7 +20,7 @@ pub enum Full {
 }
 
 /// Users by group, and groups by user.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Members {
     groups: HashMap<CompactString, BTreeSet<CompactString>>,
     users: HashMap<CompactString, Vec<CompactString>>,
@@ -29,9 +29,9 @@ pub struct Members {
 }
 
 impl Members {
-    /// Nobody, and room for `most` memberships.
-    pub fn new(most: usize) -> Self {
-        Members { groups: HashMap::new(), users: HashMap::new(), count: 0, most }
+    /// Allows so many memberships; those that there are stay.
+    pub fn limit(&mut self, most: usize) {
+        self.most = most;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn memberships_are_bounded_and_pages_follow_each_other() {
         let mut cx = Context::new(Config::default(), Instant::now());
-        let mut members = Members::new(100);
+        let mut members = Members::default();
+        members.limit(100);
         for number in 0..MAX_GROUPS {
             assert_eq!(members.add(&mut cx, &format!("g{number}"), "a"), Ok(()));
         }

@@ -1,0 +1,228 @@
+//! From a command to the hub: the only place where a message is delivered, whether a client has
+//! sent it or the server, or its backend, pushes it.
+
+use crate::hub::{ConnId, Context, Printable};
+use crate::wire::json;
+
+use super::events::{Event, EventKind, Watchers};
+use super::session::Session;
+use super::v1::{self, Body, Meaning};
+use super::{Relay, SCRATCH};
+
+impl Relay {
+    /// Sends a message from the server to a user, in the protocol's envelope:
+    /// `{"type":"message","formUserId":from,"toUserId":to,"message":message}`.
+    /// `from` and `to` are escaped; `message` is JSON text, which is not
+    /// checked. Returns to how many devices; 0 when the user is offline. From
+    /// outside a callback, the loop has to tick afterwards.
+    ///
+    /// ```
+    /// # use longlink::{Config, Hub, Relay, RelayConfig};
+    /// let relay = Relay::new(RelayConfig::default());
+    /// let mut hub = Hub::new(Config::default(), relay, std::time::Instant::now());
+    /// let (cx, relay) = hub.parts();
+    /// let devices = relay.push(cx, "orders", "alice", r#""your order is ready""#);
+    /// assert_eq!(devices, 0); // nobody is online
+    /// assert_eq!(relay.counters().offline, 1);
+    /// ```
+    pub fn push(&mut self, cx: &mut Context, from: &str, to: &str, message: &str) -> usize {
+        self.scratch.clear();
+        json::escape(from, &mut self.scratch);
+        // The result tells whoever pushes; watchers are told of what clients send.
+        self.deliver(cx, None, to, Body::Message(message))
+    }
+
+    /// Does what [`Relay::push`] does, for ids that stand for themselves in a JSON string.
+    #[cfg(feature = "backend")]
+    #[inline]
+    pub(crate) fn push_plain(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        to: &str,
+        message: &str,
+    ) -> usize {
+        let devices = cx.send_pieces_to_user(to, &v1::envelope(from, to, message));
+        self.count(devices);
+        devices
+    }
+
+    /// Sends a message from the server to everyone who is online, but not to the users
+    /// `except`, in the envelope of a broadcast. Otherwise as [`Relay::push`]; returns to
+    /// how many connections.
+    pub fn push_to_all(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        message: &str,
+        except: &[&str],
+    ) -> usize {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, from, None, message);
+        self.counters.broadcasts += 1;
+        let queued = cx.broadcast_except(&self.scratch, except);
+        self.scratch.shrink_to(SCRATCH);
+        queued
+    }
+
+    /// Sends a message from the server to everyone in a group, whose name is in the envelope as
+    /// `group`. Otherwise as [`Relay::push_to_all`].
+    pub fn push_to_group(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        group: &str,
+        message: &str,
+        except: &[&str],
+    ) -> usize {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, from, Some(group), message);
+        self.counters.broadcasts += 1;
+        let queued = cx.send_to_group_except(group, &self.scratch, except);
+        self.scratch.shrink_to(SCRATCH);
+        queued
+    }
+
+    /// Carries out what a client's frame asks for.
+    #[inline(always)]
+    pub(super) fn carry_out(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        session: &Session,
+        meaning: Meaning<'_>,
+    ) {
+        if let Meaning::Ping = meaning {
+            cx.send(conn, v1::PONG);
+            return;
+        }
+        // A message shows that somebody uses this connection; a heartbeat
+        // does not, and bytes that were in flight do not either.
+        cx.reclaim(conn);
+        self.scratch.clear();
+        let Some(from) = cx.user(conn) else { return };
+        match meaning {
+            Meaning::Ping => {}
+            Meaning::Ignored => self.counters.ignored += 1,
+            Meaning::ToUser { to, body } => {
+                json::escape(from, &mut self.scratch);
+                self.deliver(cx, Some(conn), &to, body);
+            }
+            Meaning::Object { .. } | Meaning::Text(_) if !self.may_broadcast(session) => {
+                self.forbid(cx, conn)
+            }
+            Meaning::Object { text, rename } => {
+                match v1::write_object(&mut self.scratch, from, text, rename) {
+                    Ok(()) => self.broadcast(cx, conn),
+                    Err(_) => self.counters.ignored += 1,
+                }
+            }
+            Meaning::Text(text) => {
+                v1::write_text(&mut self.scratch, from, text);
+                self.broadcast(cx, conn);
+            }
+        }
+        self.scratch.shrink_to(SCRATCH);
+    }
+
+    /// Sends a message to a user; the id of its sender, escaped, is in `scratch`. Watchers are
+    /// told of it if a client has sent it, whose connection is `by`. Returns to how many devices.
+    /// It stands inline in its two callers, as the length of a frame's pieces is known there.
+    #[inline(always)]
+    fn deliver(&mut self, cx: &mut Context, by: Option<ConnId>, to: &str, body: Body<'_>) -> usize {
+        let Relay { scratch, watchers, .. } = self;
+        let devices = match body {
+            Body::Tail(tail) => send(cx, watchers, by, to, &v1::envelope_of_tail(scratch, tail)),
+            Body::Message(message) => {
+                let end = scratch.len();
+                json::escape(to, scratch);
+                let (from, escaped) = scratch.split_at(end);
+                send(cx, watchers, by, to, &v1::envelope(from, escaped, message))
+            }
+        };
+        self.count(devices);
+        devices
+    }
+
+    #[inline(always)]
+    fn count(&mut self, devices: usize) {
+        match devices {
+            0 => self.counters.offline += 1,
+            _ => self.counters.delivered += 1,
+        }
+    }
+
+    /// Sends what is in `scratch` to everyone, for a client.
+    fn broadcast(&mut self, cx: &mut Context, conn: ConnId) {
+        self.counters.broadcasts += 1;
+        cx.broadcast(&self.scratch);
+        cx.charge_broadcast(conn);
+        let frame = &[self.scratch.as_str()];
+        self.watchers.tell(EventKind::Message, cx, conn, |user, device| Event::Message {
+            user,
+            device,
+            to: None,
+            frame,
+        });
+    }
+
+    fn may_broadcast(&self, session: &Session) -> bool {
+        match self.config.broadcast {
+            Some(on) => on,
+            None => !self.asks_for_tickets() || session.may_broadcast(),
+        }
+    }
+
+    fn forbid(&mut self, cx: &Context, conn: ConnId) {
+        self.counters.forbidden += 1;
+        // There is no clock here: rarer and rarer instead of once a while.
+        if self.counters.forbidden.is_power_of_two() {
+            let user = cx.user(conn).unwrap_or("");
+            let total = self.counters.forbidden;
+            log::warn!("ignored a broadcast by {}: they are off ({total} so far)", Printable(user));
+        }
+    }
+}
+
+/// Sends a frame to a user, and tells watchers if there are any.
+#[inline(always)]
+fn send(
+    cx: &mut Context,
+    watchers: &mut Watchers,
+    by: Option<ConnId>,
+    to: &str,
+    frame: &[&str],
+) -> usize {
+    let devices = cx.send_pieces_to_user(to, frame);
+    if let Some(conn) = by
+        && !watchers.is_empty()
+    {
+        tell(cx, watchers, conn, to, frame, devices);
+    }
+    devices
+}
+
+#[cold]
+fn tell(
+    cx: &Context,
+    watchers: &mut Watchers,
+    conn: ConnId,
+    to: &str,
+    frame: &[&str],
+    devices: usize,
+) {
+    watchers.tell(EventKind::Message, cx, conn, |user, device| Event::Message {
+        user,
+        device,
+        to: Some(to),
+        frame,
+    });
+    if devices == 0 {
+        watchers.tell(EventKind::Undelivered, cx, conn, |user, device| Event::Undelivered {
+            user,
+            device,
+            to,
+            frame,
+        });
+    }
+}
