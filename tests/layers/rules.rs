@@ -204,10 +204,10 @@ pub const NAMES: &[Name] = &[
         "JSON is for the applications above the hub; wire unescapes a string by it",
     ),
     path("serde", &["relay", "backend", "cli"], "JSON is for the applications above the hub"),
-    path("jsonwebtoken", &["relay::tickets"], "only tickets are JSON Web Tokens"),
+    path("jsonwebtoken", &["relay::door::tickets"], "only tickets are JSON Web Tokens"),
     path(
         "ring",
-        &["relay::tickets", "backend::webhooks", "tls", "cli"],
+        &["relay::door::tickets", "backend::webhooks", "tls", "cli"],
         "only tickets, webhooks, TLS and the program sign or encrypt",
     ),
     path(
