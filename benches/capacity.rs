@@ -1,24 +1,25 @@
-//! What connections cost, from a thousand to a million of them.
+//! What connections cost, with a thousand to a million of them.
 //!
 //! ```text
 //! cargo bench --bench capacity              # up to 1,000,000
 //! cargo bench --bench capacity -- 100000    # up to 100,000
 //! ```
 //!
-//! Through driver, hub and relay, on streams without a network: connecting,
-//! heartbeats, messages to one user and expiry. And what connections take of the
-//! allocator, the longest time that a single connection takes to open, and how much
-//! more an operation costs among the largest number than among 10,000.
+//! The operations go through driver, hub and relay, on streams without a network: connections that
+//! open, heartbeats, messages to one user, and connections that expire. The benchmark also measures
+//! what connections take of the allocator, the longest time in which one connection is opened, and
+//! how much more an operation costs with the largest number of connections than with 10,000.
 //!
-//! Connections take their turns in the order they came, as those do that beat in
-//! the rhythm they connected in; and scattered, in an order that no cache can
-//! guess. The difference is the memory's latency, several times in an operation.
+//! Connections take their turns in the order in which they were opened, as clients do whose
+//! heartbeats have a fixed period. Heartbeats and messages are also measured in a scattered order,
+//! which no cache can predict. The difference between the two is the latency of memory, several
+//! times for each operation.
 //!
-//! It prints a line `capacity: connections=… bytes=… allocations=… pause_us=…
-//! open_ns=… heartbeat_ns=… p2p_ns=… expire_ns=… ratio=… heartbeat_scattered_ns=…
-//! p2p_scattered_ns=…`; the ratio is the highest of heartbeat, p2p and expiry in
-//! order. It fails above the limits below. `cargo test` runs it small and looks
-//! at memory alone.
+//! The benchmark prints a line `capacity: connections=… bytes=… allocations=… pause_us=… open_ns=…
+//! heartbeat_ns=… p2p_ns=… expire_ns=… ratio=… heartbeat_scattered_ns=… p2p_scattered_ns=…`. The
+//! ratio is the highest of the ratios for heartbeat, p2p and expiry in the first order. The
+//! benchmark fails above the limits below. `cargo test` runs it with few connections and checks
+//! memory alone.
 
 mod support;
 
@@ -31,27 +32,26 @@ use support::{Input, World, allocator, frames, is_bench, order, stream};
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
-/// The most bytes a connection may take.
+/// The most bytes that a connection may take.
 const MOST_BYTES: f64 = 256.0;
-/// The longest that one connection may take to be let in, in microseconds.
+/// The longest time in which one connection may be opened, in microseconds.
 const MOST_PAUSE_US: f64 = 5_000.0;
-/// How much dearer an operation may be among the most connections than among
-/// [`FEW`].
+/// How many times as much an operation may cost with the most connections as with [`FEW`].
 const MOST_RATIO: f64 = 1.5;
 const FEW: u32 = 10_000;
 
-/// Each size is built anew so often.
+/// How often each size is built anew.
 const ROUNDS: usize = 3;
-/// Operations measured in a round, at least.
+/// How many operations a round measures at least.
 const OPERATIONS: u32 = 200_000;
-/// Connections that have something to read in one turn.
+/// How many connections have something to read in one turn.
 const READY: usize = 16;
-/// Short, so that a million connect, beat and write before the first is silent
-/// for too long.
+/// A short step of the clock, so that a million connections open, send heartbeats and write before
+/// the first of them has been silent for too long.
 const STEP: Duration = Duration::from_micros(1);
 
-/// Nanoseconds of one operation: the shortest of the rounds, since whatever
-/// else the machine does only adds to it.
+/// Nanoseconds of one operation: the shortest of the rounds, since whatever else the machine does
+/// only makes a round longer.
 #[derive(Clone, Copy)]
 struct Costs {
     bytes: f64,
@@ -125,10 +125,10 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Builds so many connections several times and prints what they cost.
+/// Builds this many connections several times, and prints what they cost.
 fn measure(size: u32) -> Costs {
-    // A pause of the library's own is at the same connection in every round,
-    // one of the machine's is not.
+    // A pause that the library causes is at the same connection in every round; a pause that the
+    // machine causes is not.
     let mut pauses = vec![Duration::MAX; size as usize];
     let rounds = if is_bench() { ROUNDS } else { 1 };
     let costs = (0..rounds).map(|_| round(size, &mut pauses)).reduce(|a, b| Costs {
@@ -162,7 +162,7 @@ fn measure(size: u32) -> Costs {
 fn round(size: u32, pauses: &mut [Duration]) -> Costs {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
-    // All come from one.
+    // All connections come from one address.
     config.max_per_address = 0;
     config.max_connections = size as usize;
     let in_order: Vec<u32> = (0..size).collect();
@@ -186,7 +186,7 @@ fn round(size: u32, pauses: &mut [Duration]) -> Costs {
     let bytes = (allocator::bytes() - bytes) as f64 / f64::from(size);
     let allocations = (allocator::blocks() - blocks) as f64 / f64::from(size);
 
-    // Whose turn it is, and who is written to: the next one, too.
+    // Each connection in `order` reads `input`. A message goes to the next connection in `order`.
     let exchange = |world: &mut World, order: &[u32], input: &dyn Fn(u32) -> Input| {
         let start = Instant::now();
         for _ in 0..passes {
@@ -202,14 +202,15 @@ fn round(size: u32, pauses: &mut [Duration]) -> Costs {
         per(start, size * passes)
     };
     let ping = Input::Bytes(frames::texts(["ping"]));
-    // Once unmeasured: what is made when it is first needed is there then.
+    // One round is not measured, so that everything that is made at its first use exists
+    // afterwards.
     exchange(&mut world, &in_order, &|_| ping);
     let calls = allocator::calls();
     let heartbeat_scattered = exchange(&mut world, &scattered, &|_| ping);
     let heartbeat = exchange(&mut world, &in_order, &|_| ping);
     assert_eq!(allocator::calls(), calls, "a heartbeat in the steady state allocates nothing");
     let p2p_scattered = exchange(&mut world, &scattered, &Input::ToUser);
-    // Last, so that they expire in this order as well.
+    // Messages come last, so that connections expire in this order as well.
     let p2p = exchange(&mut world, &in_order, &Input::ToUser);
     let (sent, delivered) =
         (2 * u64::from(size * passes), world.driver.parts().1.counters().delivered);
@@ -237,7 +238,7 @@ fn round(size: u32, pauses: &mut [Duration]) -> Costs {
     }
 }
 
-/// Nanoseconds of each of so many operations since `start`.
+/// Nanoseconds for each of this many operations since `start`.
 fn per(start: Instant, operations: u32) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(operations)
 }

@@ -1,13 +1,13 @@
-//! Frames: bytes to messages and back, through the hub.
+//! Frames: from bytes to messages and back, through the hub.
 //!
 //! ```text
 //! cargo bench --bench frames
 //! ```
 //!
-//! Decoding is of masked frames, as clients send them: header, unmasking, UTF-8,
-//! and a handler that does nothing. The mask is zero, which is the same work and
-//! leaves the buffer as it was. Encoding is of unmasked frames, as a server
-//! sends them: queued, handed out to be written, and taken for written.
+//! Decoding is measured on masked frames, as clients send them: header, unmasking, UTF-8, and a
+//! handler that does nothing. The mask is zero, which costs as much as any other and leaves the
+//! buffer unchanged. Encoding is measured on unmasked frames, as a server sends them: they are
+//! queued, handed out to be written, and reported as written.
 
 mod support;
 
@@ -29,12 +29,13 @@ fn open_line() -> (Lines<Listener>, ConnId) {
     (lines, conn)
 }
 
-/// So many bytes of ASCII.
+/// A text of this many bytes of ASCII.
 fn ascii(size: usize) -> String {
     "longlink ".chars().cycle().take(size).collect()
 }
 
-/// So many bytes of Chinese, three to a character; what does not fit is ASCII.
+/// A text of this many bytes of Chinese, three bytes for each character. The rest is filled with
+/// ASCII.
 fn chinese(size: usize) -> String {
     let mut text: String = "长连接服务器".chars().cycle().take(size / 3).collect();
     text.push_str(&ascii(size % 3));
@@ -63,8 +64,7 @@ fn decode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Text whose last byte is none of UTF-8: the whole of it is looked at, and the
-/// connection is closed.
+/// Text whose last byte is not valid UTF-8: all of it is checked, and the connection is closed.
 fn decode_invalid(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     for size in SIZES.into_iter().filter(|&size| size > 0) {
@@ -80,7 +80,7 @@ fn decode_invalid(criterion: &mut Criterion) {
                     lines.receive(*conn, bytes);
                     assert!(!lines.hub.is_open(*conn), "it is closed");
                 },
-                // A hub has buffers of its own.
+                // Each hub has buffers of its own, so only a few exist at a time.
                 BatchSize::NumIterations(16),
             );
         });

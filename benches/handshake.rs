@@ -4,8 +4,8 @@
 //! cargo bench --bench handshake
 //! ```
 //!
-//! Each request has a connection of its own through hub and relay: it is opened, its request
-//! is read, the answer is written, and the connection is dropped and freed.
+//! Each request has a connection of its own through hub and relay: the connection is opened, its
+//! request is read, the answer is written, and the connection is dropped and freed.
 
 mod support;
 
@@ -17,7 +17,7 @@ use support::line::Lines;
 
 const SWITCHING: &str = "HTTP/1.1 101 ";
 
-/// What WeChat sends for `wx.connectSocket`.
+/// The request that WeChat sends for `wx.connectSocket`.
 const MINI_PROGRAM: &str = "GET /websocket/user-00000000042 HTTP/1.1\r\n\
     Host: chat.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -25,7 +25,7 @@ const MINI_PROGRAM: &str = "GET /websocket/user-00000000042 HTTP/1.1\r\n\
     User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) MicroMessenger/8.0.50\r\n\
     Referer: https://servicewechat.com/wx0123456789abcdef/devtools/page-frame.html\r\n\r\n";
 
-/// What a browser sends through a reverse proxy.
+/// The request that a browser sends through a reverse proxy.
 const BROWSER: &str = "GET /websocket/%E5%BC%A0%E4%B8%89?device=laptop HTTP/1.1\r\n\
     Host: chat.example.com\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n\
     X-Real-IP: 203.0.113.7\r\nConnection: upgrade\r\nPragma: no-cache\r\n\
@@ -37,7 +37,7 @@ const BROWSER: &str = "GET /websocket/%E5%BC%A0%E4%B8%89?device=laptop HTTP/1.1\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat, superchat\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
-/// A page of somebody else's.
+/// The request of a web page on a foreign site.
 const FOREIGN: &str = "GET /websocket/user-00000000042 HTTP/1.1\r\n\
     Host: chat.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -59,7 +59,8 @@ fn requests(criterion: &mut Criterion) {
     ];
     for (name, head, answer, piece) in cases {
         let mut lines = Lines::new(8, Relay::new(RelayConfig::default()));
-        // Not by way of a loopback address, where `Host` would be judged as well.
+        // The connections do not come from a loopback address, where `Host` would be checked as
+        // well.
         lines.loopback = false;
         let mut pieces: Vec<Vec<u8>> =
             head.as_bytes().chunks(piece.min(head.len())).map(<[u8]>::to_vec).collect();

@@ -4,14 +4,13 @@
 //! cargo bench --bench memory
 //! ```
 //!
-//! 100,000 connections on streams without a network, each of a user with an id
-//! of 16 bytes: the bytes the library has asked the allocator for, after all of
-//! them have connected, after each has exchanged a heartbeat, and after each has
-//! exchanged a message of 16 KiB. And the allocations of an echoed message in
-//! the steady state, of which there are none.
+//! 100,000 connections on streams without a network, each of a user with an id of 16 bytes. The
+//! benchmark counts the bytes that the library has requested from the allocator after all have
+//! connected, after each has exchanged a heartbeat, and after each has exchanged a message of 16
+//! KiB. It also counts the allocations of heartbeats in the steady state; there are none.
 //!
-//! It fails when an idle connection takes more than [`MOST`] bytes, or when a
-//! message in the steady state allocates. `cargo test` runs it small.
+//! It fails when an idle connection takes more than [`MOST`] bytes, or when a heartbeat in the
+//! steady state allocates. `cargo test` runs it with few connections.
 
 mod support;
 
@@ -25,7 +24,7 @@ use support::{Input, World, allocator, frames, is_bench};
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
-/// The most bytes an idle connection may take.
+/// The most bytes that an idle connection may take.
 const MOST: usize = 256;
 const LARGE: usize = 16 * 1024;
 
@@ -33,20 +32,20 @@ fn main() -> ExitCode {
     let connections: u32 = if is_bench() { 100_000 } else { 5_000 };
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
-    // All come from one.
+    // All connections come from one address.
     config.max_per_address = 0;
     config.max_connections = connections as usize;
     let mut relay = RelayConfig::default();
     relay.broadcast = Some(false);
     let ping: &[&[u8]] = &[frames::texts(["ping"])];
-    // In two halves, so that the first has to be kept.
+    // The message comes in two halves, so that the first half has to be kept.
     let large = frames::texts([" ".repeat(LARGE).as_str()]);
     let (start, rest) = large.split_at(large.len() / 2);
     let mut tokens = Vec::with_capacity(connections as usize);
 
     let before = allocator::bytes();
     let mut world = World::with(config, Relay::new(relay));
-    // Short, so that none is silent for too long while the others connect.
+    // The clock moves so slowly that no connection is silent for too long while the others connect.
     world.step = Duration::from_micros(10);
     let empty = allocator::bytes() - before;
     println!("{empty:>12} bytes reserved for {connections} connections and the loop's buffers");
@@ -78,7 +77,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Has each connection read all pieces, 64 connections in a turn.
+/// Each connection reads all pieces, 64 connections in a turn.
 fn each_reads(world: &mut World, tokens: &[Token], pieces: &[&'static [u8]]) {
     for ready in tokens.chunks(64) {
         for &token in ready {

@@ -4,8 +4,8 @@
 //! cargo bench --bench relay
 //! ```
 //!
-//! Through driver, hub and relay, on streams without a network: a heartbeat, a
-//! message to one user, and one to everyone, where an element is a delivery.
+//! The messages go through driver, hub and relay, on streams without a network: a heartbeat, a
+//! message to one user, and a message to everyone, of which criterion counts each delivery.
 
 mod support;
 
@@ -15,19 +15,19 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use mio::Token;
 use support::{Input, World, frames, is_bench, order, stream};
 
-/// Connections that have something to read in one turn.
+/// How many connections have something to read in one turn.
 const READY: u32 = 16;
-/// Users of whom some write to others.
+/// How many users there are; some of them send to others.
 const USERS: u32 = 1_000;
 
-/// A JSON string of so many bytes.
+/// A JSON string of this many bytes.
 fn text(size: usize) -> String {
     let text: String = "你好 how are you? ".chars().cycle().take(size).collect();
     let end = (0..=size - 2).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     format!("\"{}\"", &text[..end])
 }
 
-/// [`READY`] connections read, one turn; then the next ones.
+/// [`READY`] connections read, the turn ends, and then the next connections read.
 fn exchange(
     criterion: &mut Criterion,
     name: BenchmarkId,
@@ -62,7 +62,7 @@ fn one_to_one(criterion: &mut Criterion) {
     exchange(criterion, BenchmarkId::new("heartbeat", USERS), &mut world, &pings);
     for size in [32, 1 << 10, 16 << 10] {
         let message = text(size);
-        // Not all send: the frames of a thousand would be megabytes.
+        // Only some users send, because the frames of a thousand users would take megabytes.
         let sends: Vec<_> = order
             .windows(2)
             .take(64)
@@ -84,7 +84,7 @@ fn fan_out(criterion: &mut Criterion) {
         world.step = Duration::from_micros(1);
         let tokens = world.connect_all(receivers);
         let mut group = criterion.benchmark_group("relay");
-        // Eight in one read: what lies side by side goes out in one write.
+        // With eight messages in one read, adjacent frames go out in one write.
         for (size, in_a_read) in [(64, 1), (1 << 10, 1), (64, 8)] {
             let frame = format!(r#"{{"message":{}}}"#, text(size));
             let sent = frames::texts(vec![frame.as_str(); in_a_read]);

@@ -1,20 +1,19 @@
-//! What a TLS connection takes: memory while it is idle, and time for a
-//! handshake.
+//! What a TLS connection costs: memory while it is idle, and time for a handshake.
 //!
 //! ```text
 //! cargo bench --bench tls
 //! ```
 //!
-//! **Memory.** Connections over loopback to a server of this process, counted by
-//! the allocator when their handshakes, a heartbeat and a message of 16 KiB are
-//! done, and the clients' ends have been given back. Beside it what rustls'
-//! buffered connection takes after the same.
+//! **Memory.** Clients connect over loopback to a server in this process, finish their handshakes,
+//! and exchange a heartbeat and a message of 16 KiB. Then the clients' ends are freed, and the
+//! allocator says what is left. For comparison, the benchmark measures rustls' buffered connection
+//! after the same exchange.
 //!
-//! **Time.** What the server spends on a handshake, in full with a key of ECDSA
-//! P-256, and resumed; without a network.
+//! **Time.** What the server spends on a handshake without a network, with a key of ECDSA P-256,
+//! full and resumed.
 //!
-//! It fails when an idle connection takes more than [`MOST`] bytes beyond a plain
-//! one. `cargo test` runs it small.
+//! The benchmark fails when an idle connection takes more than [`MOST`] bytes beyond an unencrypted
+//! one. `cargo test` runs it with few connections.
 
 mod support;
 
@@ -93,10 +92,10 @@ fn client(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(Arc::clone(config), name).expect("a client")
 }
 
-/// Bytes of the server for each of so many idle connections.
+/// Bytes of the server for each of this many idle connections.
 fn idle(connections: usize, tls: Option<(&Identity, &'static SupportedProtocolVersion)>) -> usize {
     let mut config = Config::default();
-    // Nothing is sent or expires meanwhile.
+    // Nothing is sent and nothing expires during the measurement.
     config.ping_after = Duration::ZERO;
     config.idle_timeout = Duration::ZERO;
     let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).expect("a port");
@@ -120,7 +119,7 @@ fn idle(connections: usize, tls: Option<(&Identity, &'static SupportedProtocolVe
         }
     });
     let client_config = tls.map(|(identity, version)| Arc::new(client_config(identity, version)));
-    // One before, and all that the first needs is there.
+    // One connection is opened before, so that everything that is made at its first use exists.
     let first = connect(addr, client_config.as_ref(), 0);
     let before = allocator::bytes();
     let clients: Vec<TcpStream> =
@@ -134,7 +133,7 @@ fn idle(connections: usize, tls: Option<(&Identity, &'static SupportedProtocolVe
     bytes / connections
 }
 
-/// Waits until the server has finished a turn with so many connections.
+/// Waits until the server has finished a turn with this many connections.
 fn wait_for(stopper: &Stopper, open: &AtomicUsize, connections: usize) {
     let until = Instant::now() + Duration::from_secs(20);
     while open.load(Ordering::Acquire) != connections {
@@ -144,7 +143,7 @@ fn wait_for(stopper: &Stopper, open: &AtomicUsize, connections: usize) {
     }
 }
 
-/// Connects, beats, sends and gets 16 KiB; keeps nothing but the socket.
+/// Connects, exchanges a heartbeat and 16 KiB each way, and keeps only the socket.
 fn connect(addr: SocketAddr, config: Option<&Arc<ClientConfig>>, user: usize) -> TcpStream {
     let tcp = TcpStream::connect(addr).expect("it accepts");
     tcp.set_nodelay(true).expect("a socket");
@@ -163,7 +162,8 @@ fn connect(addr: SocketAddr, config: Option<&Arc<ClientConfig>>, user: usize) ->
     }
 }
 
-/// Asks for the demo page, becomes a WebSocket, sends 16 KiB to nobody, beats.
+/// Asks for the demo page, upgrades to WebSocket, sends 16 KiB to a user who is offline, and sends
+/// a heartbeat.
 fn exchange(stream: &mut (impl Read + Write), user: usize) {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it listens");
     let head = head(stream);
@@ -185,7 +185,7 @@ fn exchange(stream: &mut (impl Read + Write), user: usize) {
     assert_eq!(pong, PONG);
 }
 
-/// Made once: they are never given back.
+/// The messages are made once, because they are never freed.
 fn messages() -> &'static [&'static [u8]; 2] {
     static MESSAGES: OnceLock<[&[u8]; 2]> = OnceLock::new();
     MESSAGES.get_or_init(|| {
@@ -219,8 +219,8 @@ fn server_config(identity: &Identity, version: &'static SupportedProtocolVersion
     config
 }
 
-/// Carries bytes to and fro until both are silent; what the server has spent on
-/// it.
+/// Carries bytes between client and server until both are silent; returns the time that the server
+/// spent.
 fn converse(client: &mut ClientConnection, server: &mut ServerConnection) -> Duration {
     let mut spent = Duration::ZERO;
     while client.wants_write() || server.wants_write() {
@@ -246,7 +246,7 @@ fn converse(client: &mut ClientConnection, server: &mut ServerConnection) -> Dur
     spent
 }
 
-/// Bytes of a buffered connection after a message of 16 KiB each way.
+/// Bytes of rustls' buffered connection after a message of 16 KiB each way.
 fn buffered(
     connections: usize,
     identity: &Identity,
@@ -275,7 +275,8 @@ fn buffered(
     bytes / connections
 }
 
-/// Microseconds of the server, the least of all: in full, and resumed.
+/// Microseconds that the server spends on a full and on a resumed handshake: the least of all
+/// measured.
 fn handshake_times(
     handshakes: usize,
     identity: &Identity,

@@ -4,9 +4,9 @@
 //! cargo bench --bench users
 //! ```
 //!
-//! Users are found by the way a message takes. They come by a handshake and go
-//! when their connection is dropped, since the index has no other interface. The cost of a
-//! connection without a user is shown beside it.
+//! Users are looked up in the way in which a message finds its receiver. They come by a handshake
+//! and go when their connection is dropped, since the index has no other interface. The cost of a
+//! connection without a user is measured for comparison.
 
 mod support;
 
@@ -22,15 +22,15 @@ fn sizes() -> &'static [u32] {
     if is_bench() { &[1_000, 10_000, 100_000, 1_000_000] } else { &[1_000] }
 }
 
-/// Users that come or go between two looks at the clock.
+/// How many users come or go between two readings of the clock.
 const BATCH: usize = 64;
 
 struct Online {
     lines: Lines<Listener>,
     conns: Vec<ConnId>,
-    /// In which users are looked for, and go.
+    /// The order in which users are looked up, and in which they go.
     order: Vec<u32>,
-    /// How many batches of these have gone.
+    /// How many batches of users have gone.
     batches: usize,
 }
 
@@ -53,8 +53,8 @@ fn find(criterion: &mut Criterion) {
     for &users in sizes() {
         let Online { lines, order, .. } = online(users);
         let mut group = criterion.benchmark_group("users");
-        // Made before, since making an id takes longer than finding it; and not
-        // all of them, or the ids would not be in the cache.
+        // The ids are made before, because making an id takes longer than finding it. Only some are
+        // made, because otherwise the ids would not be in the cache.
         let ids = |numbers: &mut dyn Iterator<Item = u32>| -> Vec<String> {
             numbers.take(4_096).map(frames::user).collect()
         };
@@ -89,7 +89,7 @@ fn come_and_go(criterion: &mut Criterion) {
                     let batches = iterations.div_ceil(BATCH as u64);
                     let time: Duration =
                         (0..batches).map(|_| batch(&mut online, named, watch)).sum();
-                    // As if it had been so many only.
+                    // The time for as many users as criterion asked for.
                     time.mul_f64(iterations as f64 / (batches * BATCH as u64) as f64)
                 });
             });
@@ -105,8 +105,8 @@ enum Watch {
     Going,
 }
 
-/// Some users, here and there, go and come back; or as many without a name come
-/// and go. Returns the time of what is watched.
+/// Some users, spread over the index, go and come back; or as many connections without a user come
+/// and go. Returns the time of the part that is watched.
 fn batch(online: &mut Online, named: bool, watch: Watch) -> Duration {
     let Online { lines, conns, order, batches } = online;
     let (moving, users): (Vec<ConnId>, Vec<u32>) = if named {

@@ -4,10 +4,10 @@
 //! cargo bench --bench wheel
 //! ```
 //!
-//! What it costs to move one deadline, and a tick over a thousand that are due.
-//! Its last line is `wheel: armed=… rearm_ns=… due_1000_us=… with_moves_us=…`:
-//! medians, and the mean of all ticks, those included in which many deadlines
-//! move to a finer level. It fails above the limits below.
+//! The benchmark measures what it costs to move one deadline, and to run a tick over a thousand
+//! deadlines that are due. Its last line is `wheel: armed=… rearm_ns=… due_1000_us=…
+//! with_moves_us=…`: medians, and the mean of all ticks, which includes ticks in which many
+//! deadlines move to a finer level. It fails above the limits below.
 
 mod support;
 
@@ -19,20 +19,20 @@ use criterion::{Criterion, Throughput};
 use longlink::run::{TICK_MS, Wheel};
 use support::{Samples, is_bench, order};
 
-/// The longest that moving a deadline may take, in nanoseconds.
+/// The longest time in which a deadline may be moved, in nanoseconds.
 const MOST_REARM_NS: f64 = 60.0;
-/// The longest that a tick over [`DUE`] deadlines may take, in microseconds.
+/// The longest time that a tick over [`DUE`] deadlines may take, in microseconds.
 const MOST_DUE_US: f64 = 100.0;
-/// Deadlines that are due in the measured tick.
+/// How many deadlines are due in the measured tick.
 const DUE: u32 = 1_000;
-/// An idle timeout; deadlines are spread over as much.
+/// The idle timeout in milliseconds; deadlines are spread over this time.
 const IDLE_MS: u64 = 60_000;
 
 fn armed() -> u32 {
     if is_bench() { 1_000_000 } else { 10_000 }
 }
 
-/// A wheel at `now` with that many deadlines, [`IDLE_MS`] from end to end.
+/// A wheel at `now` with this many deadlines, spread over [`IDLE_MS`].
 fn full_wheel(armed: u32) -> Wheel {
     let mut wheel = Wheel::with_capacity(armed as usize);
     for key in 0..armed {
@@ -60,9 +60,9 @@ fn rearm(criterion: &mut Criterion, samples: &Samples) {
     assert_eq!(wheel.len(), armed as usize);
 }
 
-/// A thousand are due in each tick, here and there, and get their next deadline.
-/// One tick in 64 also moves all that lie in a coarser slot: the mean, which
-/// criterion shows, has a share of that, the median tick has not.
+/// A thousand deadlines, spread over the wheel, are due in each tick and get their next deadline.
+/// One tick in 64 also moves all deadlines of a coarser slot. The mean, which criterion shows,
+/// includes a share of this work; the median tick does not.
 fn due(criterion: &mut Criterion, samples: &Samples) {
     let armed = armed();
     let ticks = u64::from(armed / DUE);
@@ -85,7 +85,7 @@ fn due(criterion: &mut Criterion, samples: &Samples) {
                 samples.record(1, tick);
                 time += tick;
                 assert_eq!(popped.len(), DUE as usize, "all of them, and each once");
-                // What that costs is measured above.
+                // What arming costs is measured above.
                 popped.iter().for_each(|&key| wheel.arm(key, now + ticks * TICK_MS));
             }
             time
@@ -94,7 +94,7 @@ fn due(criterion: &mut Criterion, samples: &Samples) {
     group.finish();
 }
 
-/// A turn in which nothing is due.
+/// A turn in which no deadline is due.
 fn idle(criterion: &mut Criterion) {
     let armed = armed();
     let mut wheel = full_wheel(armed);

@@ -43,7 +43,8 @@ fn main() -> std::io::Result<()> {
     let mut config = Config::default();
     config.max_message = MAX_MESSAGE;
     config.max_queue = 4 * MAX_MESSAGE;
-    // Conformance tests send long messages in very many small fragments, each of which counts.
+    // Conformance tests send long messages in very many small fragments, and each small fragment
+    // counts as a message.
     config.message_rate = 0;
     let mut server = Server::bind(addr, config, Echo)?;
     for listener in server.listeners() {

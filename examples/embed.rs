@@ -15,7 +15,7 @@ use longlink::{Config, Driver, Inbox, Listener, Relay, RelayConfig};
 use mio::{Events, Poll, Token, Waker};
 
 const WAKE: Token = Token(0);
-/// The driver's tokens begin here and go on upward.
+/// The driver's tokens begin here.
 const LONGLINK: Token = Token(1);
 
 fn main() -> io::Result<()> {
@@ -58,7 +58,7 @@ fn main() -> io::Result<()> {
             let devices = relay.push(cx, "orders", user, &message);
             println!("to {user:?} on {devices} devices: {text:?}");
         }
-        // Once a turn: whatever was queued above leaves here.
+        // Once in each turn: what was queued above is written here.
         driver.tick(now);
     }
 }

@@ -1,6 +1,7 @@
-//! A handler with rooms, state and a timer: at `/room/{name}` text goes to all in the room.
+//! A handler with chat rooms, state and a timer: a text at `/room/{name}` goes to everyone in the
+//! room.
 //!
-//! `/topic TEXT` gives the room a topic, which everyone who comes in is told. A room that has been
+//! `/topic TEXT` gives the room a topic, which everyone who enters is told. A room that has been
 //! silent for five minutes is closed.
 //!
 //! ```text
@@ -22,14 +23,14 @@ struct Rooms {
     by_key: HashMap<u32, Room>,
 }
 
-/// A room exists while somebody is in it. Its key is that of its timer.
+/// A room exists while somebody is in it. Its key is also the key of its timer.
 struct Room {
     name: String,
     topic: String,
 }
 
 impl Rooms {
-    /// The key of the room of that name, which is made if there is none.
+    /// Returns the key of the room with this name; makes the room if there is none.
     fn key(&mut self, name: &str) -> u32 {
         if let Some((key, _)) = self.by_key.iter().find(|(_, room)| room.name == name) {
             return *key;

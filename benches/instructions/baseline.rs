@@ -1,27 +1,27 @@
-//! The committed counts, and what is still the same as they.
+//! The committed counts, and the comparison of new counts with them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-/// How far a count may be off: the same tools count the same but for the seeds
-/// of hash tables; another compiler makes other code.
+/// How far a count may differ from the committed one. With the same tools, counts differ only
+/// because of the seeds of hash tables; another compiler generates other code.
 const SAME_TOOLS: f64 = 0.03;
 const OTHER_TOOLS: f64 = 0.15;
 
-/// Counts by path, and the tools they were counted with.
+/// The counts of all paths, and the tools that they were counted with.
 pub struct Baseline {
     pub toolchain: String,
     pub instructions: BTreeMap<String, f64>,
 }
 
-/// How a count compares.
+/// The result of comparing a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Same,
     Worse,
-    /// Also a failure: else the next change for the worse would go unseen.
+    /// A lower count is a failure, too: otherwise a later increase would go unnoticed.
     Better,
 }
 
@@ -44,7 +44,7 @@ impl Baseline {
     /// Reads the committed file.
     ///
     /// # Errors
-    /// When it is missing or not of this form.
+    /// When the file is missing or does not have this form.
     pub fn read() -> Result<Self, String> {
         let text = std::fs::read_to_string(file()).map_err(|error| error.to_string())?;
         Self::parse(&text)
@@ -62,7 +62,7 @@ impl Baseline {
         Ok(Baseline { toolchain, instructions })
     }
 
-    /// Writes it, to be committed.
+    /// Writes the file that is to be committed.
     ///
     /// # Errors
     /// When the file cannot be written.

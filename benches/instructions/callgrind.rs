@@ -1,17 +1,18 @@
-//! Instructions of one operation, counted by valgrind's callgrind.
+//! The instructions of one operation, counted by valgrind's callgrind.
 
 use std::process::{Command, Stdio};
 
 use crate::paths::Path;
 
-/// Tells this program to run a path, not to count it: `--run NAME OPERATIONS`.
+/// The argument that tells this program to run a path instead of counting it: `--run NAME
+/// OPERATIONS`.
 pub const RUN: &str = "--run";
 
-/// The instructions of one operation: the slope between a short run and a long
-/// one, so that starting and setting up cancel out.
+/// Counts the instructions of one operation: the difference between a long run and a short one,
+/// divided by the operations between them. The cost of the start cancels out.
 ///
 /// # Errors
-/// What went wrong, in words.
+/// The message says what went wrong.
 pub fn instructions(path: &Path) -> Result<f64, String> {
     let [few, many] = path.operations;
     let (short, long) = (count(path, few)?, count(path, many)?);
@@ -34,17 +35,17 @@ fn count(path: &Path, operations: u32) -> Result<u64, String> {
     collected(&said).ok_or_else(|| format!("valgrind gave no count\n{said}"))
 }
 
-/// The count in `==1234== Collected : 567890`.
+/// Reads the count in `==1234== Collected : 567890`.
 pub fn collected(said: &str) -> Option<u64> {
     let line = said.lines().find(|line| line.contains("Collected :"))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// What a count depends on besides the code: the compiler, and valgrind with
-/// the machine it shows to the program.
+/// Names what a count depends on besides the code: the compiler, and valgrind with the processor
+/// that it shows to the program.
 ///
 /// # Errors
-/// When one of the two does not run.
+/// When the compiler or valgrind does not run.
 pub fn toolchain() -> Result<String, String> {
     let version = |program: &str| -> Result<String, String> {
         let output = Command::new(program)

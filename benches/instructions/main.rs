@@ -6,7 +6,7 @@
 //! cargo bench --bench instructions -- --bless     # write benches/instructions.json
 //! ```
 //!
-//! Unlike times, instructions are the same on a busy machine. Needs valgrind.
+//! Unlike times, instruction counts are the same on a busy machine. The benchmark needs valgrind.
 //! `cargo test --bench instructions` only runs the paths and checks what they do.
 
 mod baseline;
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Counts and compares, or blesses, the chosen paths; returns how many have
-/// passed and how many failed.
+/// Counts the chosen paths, and compares the counts or commits them (`bless`). Returns how many
+/// paths have passed and how many have failed.
 fn compare(chosen: &[&Path], bless: bool) -> Result<(u32, u32), String> {
     let toolchain = callgrind::toolchain()?;
     let empty = || Baseline { toolchain: toolchain.clone(), instructions: Default::default() };
@@ -61,7 +61,7 @@ fn compare(chosen: &[&Path], bless: bool) -> Result<(u32, u32), String> {
     };
     let same_tools = baseline.toolchain == toolchain;
     if bless && !same_tools {
-        // Counts of two compilers must not stand side by side.
+        // The file must not contain counts of two compilers.
         if chosen.len() < PATHS.len() {
             return Err(format!("{toolchain} is new: bless all paths, not some"));
         }
@@ -98,8 +98,8 @@ fn compare(chosen: &[&Path], bless: bool) -> Result<(u32, u32), String> {
     Ok((passed, failed))
 }
 
-/// Runs each path once, small; what it does is checked inside. And checks what
-/// decides over the counts.
+/// Runs each path once with few operations; the path checks what it does. Also checks the functions
+/// that judge counts.
 fn rehearse() -> ExitCode {
     for path in &PATHS {
         (path.run)(path.operations[0]);

@@ -1,6 +1,6 @@
-//! The hot paths, each from the driver through the hub and the relay and back,
-//! on streams without a network. The handler is the one that the command has: the relay
-//! with a backend's interface beside it. What a path counts is checked at its end.
+//! The hot paths. Each goes from the driver through the hub and the relay and back, on streams
+//! without a network. The handler is the command's: the relay with a backend's interface. Each path
+//! checks at its end what it has done.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ type World = support::World<Relay>;
 /// One hot path.
 pub struct Path {
     pub name: &'static str,
-    /// How many operations are counted in the short run and in the long one;
-    /// in between the cost of an operation must not depend on how many there were.
+    /// How many operations the short run and the long run have. The cost of an operation must not
+    /// depend on this number.
     pub operations: [u32; 2],
-    /// Sets everything up and carries out so many operations.
+    /// Sets everything up and carries out this many operations.
     pub run: fn(u32),
 }
 
@@ -36,33 +36,32 @@ pub const PATHS: [Path; 10] = [
     Path { name: "scrape", operations: [10, 110], run: scrape },
 ];
 
-/// Connections that have something to read in one turn, as in a loop that has
-/// something to do.
+/// How many connections have something to read in one turn, as in a busy loop.
 const READY: usize = 16;
-/// Connections that take their turns in that.
+/// How many connections take their turns in those reads.
 const CLIENTS: u32 = 256;
-/// Messages in one read, where there are several.
+/// How many messages one read has, on paths where it has several.
 const PIPELINED: usize = 16;
-/// Receivers of a fan-out.
+/// How many receivers a fan-out has.
 const RECEIVERS: u32 = 1_000;
 
-/// Connections there were at the peak, and how many of them are left, far apart.
+/// How many connections there were at the peak, and how many are left, in slots that are far apart.
 const PEAK: u32 = 10_000;
 const LEFT: usize = 10;
 
 const PONG: usize = r#"{"type":"pong"}"#.len();
 
-/// A `ping` and its pong, one in a read.
+/// A `ping` and its pong, one in each read.
 fn ping(operations: u32) {
     pings(operations, 1, world);
 }
 
-/// The same where nothing is limited by a rate.
+/// A `ping` and its pong, without any rate.
 fn ping_without_rates(operations: u32) {
     pings(operations, 1, unpaced);
 }
 
-/// Sixteen pings in each read; an operation is one of them.
+/// Sixteen pings in each read; an operation is one ping.
 fn ping_pipelined(operations: u32) {
     pings(operations, PIPELINED, world);
 }
@@ -104,16 +103,17 @@ fn one_to_one(operations: u32) {
     assert_eq!(written.writes, u64::from(operations));
 }
 
-/// A message to everyone; an operation is one of its deliveries.
+/// A message to everyone; an operation is one delivery.
 fn fan_out(operations: u32) {
     let mut world = world(RECEIVERS);
-    // A broadcast takes nine turns to be written; slower than its rate.
+    // A broadcast takes nine turns to be written. The clock moves so slowly that the sender stays
+    // within its rate.
     world.step = Duration::from_millis(6);
     let clients = world.connect_all(RECEIVERS);
     broadcast(&mut world, clients[0], operations / RECEIVERS, u64::from(operations));
 }
 
-/// A message to everyone who is left; an operation is the whole of it.
+/// A message to everyone who is left after the peak; an operation is the whole message.
 fn fan_out_after_peak(operations: u32) {
     let mut world = unpaced(PEAK);
     let clients = world.connect_all(PEAK);
@@ -134,7 +134,7 @@ fn fan_out_after_peak(operations: u32) {
     broadcast(&mut world, clients[apart / 2], operations, u64::from(operations) * LEFT as u64);
 }
 
-/// The user 0 sends so many messages to everyone, which makes so many deliveries.
+/// User 0 sends this many messages to everyone, which make this many deliveries.
 fn broadcast(world: &mut World, from: Token, broadcasts: u32, deliveries: u64) {
     let message = r#""hello, how are you doing today?""#;
     let sent = frames::texts([format!(r#"{{"message":{message}}}"#).as_str()]);
@@ -149,10 +149,10 @@ fn broadcast(world: &mut World, from: Token, broadcasts: u32, deliveries: u64) {
     assert_eq!(written.writes, deliveries);
 }
 
-/// Connect, handshake, `ping`, close.
+/// A connection's life: connect, handshake, `ping`, close.
 fn connection(operations: u32) {
     let mut world = world(RECEIVERS);
-    // It comes and goes among others.
+    // The connection comes and goes among others.
     world.connect_all(RECEIVERS - 1);
     let (ping, close) = (frames::texts(["ping"]), frames::close());
     let written = measure(&mut world, |world| {
@@ -169,7 +169,7 @@ fn connection(operations: u32) {
     assert_eq!(world.driver.hub().stats().closed, u64::from(operations));
 }
 
-/// A backend's request that sends a message to one user, by keep-alive.
+/// A backend's request that sends a message to one user, on a connection that is kept.
 fn api_send(operations: u32) {
     let mut world = world(CLIENTS);
     world.connect_all(CLIENTS - READY as u32);
@@ -186,7 +186,7 @@ fn api_send(operations: u32) {
     assert_eq!(world.driver.hub().stats().deliveries, u64::from(operations));
 }
 
-/// The same in batches; an operation is one message.
+/// A backend's messages to one user in batches; an operation is one message.
 fn api_batch(operations: u32) {
     const MESSAGES: u32 = 200;
     let mut world = world(CLIENTS);
@@ -231,7 +231,7 @@ fn api_message(user: u32) -> String {
     format!(r#""user":"{}","message":"hello, how are you doing today?""#, frames::user(user))
 }
 
-/// A request as a usual client writes it.
+/// A request as a usual HTTP client writes it.
 fn request(route: &str, body: &str) -> &'static [u8] {
     let about = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     let head = head("POST", &format!("/api/{route}"), &about);
@@ -249,12 +249,12 @@ fn world(connections: u32) -> World {
     world_with(connections, Config::default())
 }
 
-/// The same without rates, and with any number of connections from the one address that
-/// all come from.
+/// A world without rates, and without a limit of connections from one address, because all
+/// connections come from one address.
 fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
-    // All of them come from one address.
+    // All connections come from one address.
     config.max_per_address = 0;
     world_with(connections, config)
 }
@@ -266,7 +266,8 @@ fn world_with(connections: u32, mut config: Config) -> World {
     World::with(config, Relay::new(RelayConfig::default()).with_backend(Backend::new(backend)))
 }
 
-/// So many reads, [`READY`] in each turn; `next` says whose and what.
+/// Carries out this many reads, [`READY`] in each turn; `next` says which connection reads, and
+/// what.
 fn exchange(world: &mut World, reads: usize, next: impl Fn(usize) -> (Token, &'static [u8])) {
     for at in 0..reads {
         let (token, bytes) = next(at);
@@ -278,7 +279,7 @@ fn exchange(world: &mut World, reads: usize, next: impl Fn(usize) -> (Token, &'s
     world.settle();
 }
 
-/// What was written, and how many streams were closed, by `work`.
+/// Returns what `work` wrote, and how many streams it closed.
 fn measure(world: &mut World, work: impl FnOnce(&mut World)) -> Totals {
     let before = stream::totals();
     work(world);

@@ -1,10 +1,10 @@
-//! Compiles uWebSockets, whose C++ source a crate carries, with the little
-//! server of `src/uwebsockets.cpp`.
+//! Compiles uWebSockets, whose C++ source is inside a crate, together with the small server of
+//! `src/uwebsockets.cpp`.
 //!
-//! That crate's own build generates bindings with clang, which nothing here
-//! needs; so it is a dependency that is fetched (and pinned by Cargo.lock) but
-//! never built, and this script compiles its files itself: without TLS and
-//! compression, optimized across files as uWebSockets' own build does.
+//! The crate's own build generates bindings with clang, which this server does not need. So the
+//! crate is a dependency that is fetched (and pinned by Cargo.lock) but never built, and this
+//! script compiles its files itself: without TLS and compression, and optimized across files as in
+//! uWebSockets' own build.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,8 +30,8 @@ fn main() {
     }
     cpp.cargo_metadata(false).compile("server");
     c.cargo_metadata(false).compile("usockets");
-    // For this one binary, not for the library that its siblings link. GNU ld, for the default
-    // of Rust cannot optimize what gcc left to be optimized.
+    // These flags are for this one binary, not for the library that the other servers link. They
+    // choose GNU ld, because Rust's default linker cannot do gcc's link-time optimization.
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where"));
     for archive in ["libserver.a", "libusockets.a"] {
         println!("cargo:rustc-link-arg-bin=uwebsockets={}", out.join(archive).display());
@@ -43,14 +43,14 @@ fn main() {
     }
 }
 
-/// uWebSockets' own build says `native`. valgrind knows no instructions past this level, and every
-/// x86 server of the last ten years has it.
+/// uWebSockets' own build uses `native`. valgrind knows no instructions beyond this level, and
+/// every x86 server of the last ten years has it.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: &str = "-march=x86-64-v3";
 #[cfg(not(target_arch = "x86_64"))]
 const ARCHITECTURE: &str = "-O3";
 
-/// Where Cargo has unpacked the crate.
+/// The directory into which Cargo has unpacked the crate.
 fn source() -> PathBuf {
     let cargo = std::env::var_os("CARGO").expect("cargo runs this");
     let output = Command::new(cargo)

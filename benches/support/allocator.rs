@@ -1,5 +1,4 @@
-//! An allocator that counts. A benchmark makes it its own with
-//! `#[global_allocator]`.
+//! An allocator that counts. A benchmark installs it with `#[global_allocator]`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,24 +9,24 @@ static BYTES: AtomicUsize = AtomicUsize::new(0);
 static BLOCKS: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that are allocated now.
+/// Bytes that are allocated at this moment.
 pub fn bytes() -> usize {
     BYTES.load(Relaxed)
 }
 
-/// Blocks that are allocated now.
+/// Blocks that are allocated at this moment.
 pub fn blocks() -> usize {
     BLOCKS.load(Relaxed)
 }
 
-/// Calls that have allocated, or changed a block's size, so far.
+/// How many calls so far have allocated a block, or changed a block's size.
 pub fn calls() -> usize {
     CALLS.load(Relaxed)
 }
 
-// The library itself has no unsafe code; an allocator cannot do without. Each
-// kind of call is passed on as it is: the system grows large blocks and zeroes
-// pages in its own, cheaper ways, and that is what is measured.
+// The library itself has no unsafe code, but an allocator needs it. Each kind of call is passed on
+// unchanged, because the system grows large blocks and zeroes pages in cheaper ways of its own, and
+// these are what the benchmarks measure.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

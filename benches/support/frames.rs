@@ -1,11 +1,11 @@
-//! What clients send: handshakes, and masked frames (RFC 6455, section 5.2).
+//! The bytes that clients send: handshakes, and masked frames (RFC 6455, section 5.2).
 
 pub const MASK: [u8; 4] = [0x5A, 0xC3, 0x17, 0x99];
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 
-/// Bytes of a server's frame with so long a payload.
+/// The length of a server's frame with a payload of this length.
 pub fn server_frame_len(payload: usize) -> usize {
     let header = match payload {
         0..=125 => 2,
@@ -30,27 +30,27 @@ pub fn upgrade(path: &str) -> Vec<u8> {
 const HANDSHAKE: &[u8] = b"GET /websocket/user-00000000000 HTTP/1.1\r\nHost: localhost\r\n\
     Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// Just behind the digits of the user's id.
+/// The index just behind the digits of the user's id.
 const DIGITS_END: usize = "GET /websocket/user-00000000000".len();
 
-/// Writes that user's handshake to the start of `buffer`; returns its length.
+/// Writes the handshake of the user with this number to the start of `buffer`; returns its length.
 pub fn put_handshake(user: u32, buffer: &mut [u8]) -> usize {
     buffer[..HANDSHAKE.len()].copy_from_slice(HANDSHAKE);
     add_digits(user, &mut buffer[..DIGITS_END]);
     HANDSHAKE.len()
 }
 
-/// What [`put_to_user`] writes.
+/// The message that [`put_to_user`] writes.
 const TO_USER: &[u8] = br#"{"message":"hello, how are you doing?","toUserId":"user-00000000000"}"#;
 
-/// Writes a message to that user to the start of `buffer`; returns its length.
+/// Writes a message to the user with this number to the start of `buffer`; returns its length.
 pub fn put_to_user(user: u32, buffer: &mut [u8]) -> usize {
     let header = [0x80 | TEXT, 0x80 | TO_USER.len() as u8, 0, 0, 0, 0];
     let (start, end) = (header.len(), header.len() + TO_USER.len());
     buffer[..start].copy_from_slice(&header);
     buffer[start..end].copy_from_slice(TO_USER);
     add_digits(user, &mut buffer[..end - r#""}"#.len()]);
-    // Masked last, by the mask that goes with the header.
+    // The payload is masked last, with the mask that is in the header.
     buffer[2..start].copy_from_slice(&MASK);
     for (byte, mask) in buffer[start..end].iter_mut().zip(MASK.iter().cycle()) {
         *byte ^= mask;
@@ -70,7 +70,7 @@ fn add_digits(number: u32, text: &mut [u8]) {
     }
 }
 
-/// One final frame of a client, masked or, as no client may, not.
+/// One final frame of a client. Without a mask it is a frame that no client may send.
 pub fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     let masked = if mask.is_some() { 0x80 } else { 0 };
@@ -91,8 +91,8 @@ pub fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     frame
 }
 
-/// Some text messages in one piece, for as long as the program runs: a stream
-/// lends what it gives.
+/// Some text messages in one slice that lives as long as the program, because a stream lends what
+/// it gives.
 pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> &'static [u8] {
     let frames = texts.into_iter().flat_map(|text| frame(TEXT, text.as_bytes(), Some(MASK)));
     Box::leak(frames.collect())

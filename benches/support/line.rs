@@ -1,12 +1,12 @@
-//! A hub whose connections are bytes alone, without a driver.
+//! A hub without a driver, whose connections are bytes alone.
 
 use std::time::{Duration, Instant};
 
 use longlink::run::Sent;
 use longlink::{Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade};
 
-/// Lets everyone in and counts what it hears. The user is the path; `/` is
-/// nobody.
+/// A handler that accepts everyone and counts the messages. The user is the path; `/` is a
+/// connection without a user.
 #[derive(Debug, Default)]
 pub struct Listener {
     pub messages: u64,
@@ -41,18 +41,18 @@ impl Handler for Listener {
     }
 }
 
-/// A hub, its handler and a clock that stands still.
+/// A hub with its handler, and a clock that stands still.
 #[derive(Debug)]
 pub struct Lines<H: Handler> {
     pub hub: Hub<H>,
-    /// Whether new connections come in on a loopback address.
+    /// Whether new connections come from a loopback address.
     pub loopback: bool,
     now: Instant,
 }
 
 impl<H: Handler> Lines<H> {
-    /// A hub for so many connections that never runs out of work in a turn,
-    /// lets them send as fast as they can, and answers whom it refuses at once.
+    /// Makes a hub for this many connections that has no work budget and no rates, and that answers
+    /// refused requests without a delay.
     pub fn new(connections: usize, handler: H) -> Self {
         let mut config = Config::default();
         config.max_connections = connections;
@@ -63,12 +63,12 @@ impl<H: Handler> Lines<H> {
         Lines { hub: Hub::new(config, handler, now), loopback: true, now }
     }
 
-    /// A new connection; nothing has arrived from it yet.
+    /// Opens a connection; nothing has arrived from it yet.
     pub fn open(&mut self) -> ConnId {
         self.hub.open(Peer::UNKNOWN, self.loopback, self.now).expect("room")
     }
 
-    /// A new connection from which `head` has arrived.
+    /// Opens a connection from which `head` has arrived.
     pub fn connect(&mut self, head: &mut [u8]) -> ConnId {
         let conn = self.open();
         self.receive(conn, head);
@@ -79,8 +79,8 @@ impl<H: Handler> Lines<H> {
         self.hub.receive(conn, bytes, self.now);
     }
 
-    /// Ends a turn: all that is queued is taken for written, what has ended is
-    /// freed. Returns how many bytes were written.
+    /// Ends a turn: everything that is queued counts as written, and connections that have ended
+    /// are freed. Returns how many bytes were written.
     pub fn turn(&mut self) -> usize {
         let mut total = 0;
         while let Some(conn) = self.hub.pop_dirty() {

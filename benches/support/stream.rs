@@ -1,8 +1,7 @@
 //! Streams and a listener without a network.
 //!
-//! What is to be read next, and what was written, is kept beside the streams
-//! rather than in them: so a stream is as large as a socket, and what is
-//! counted per connection is the library's own.
+//! What is to be read next, and what was written, is kept beside the streams, not in them. So a
+//! stream is as large as a socket, and the bytes counted for a connection are the library's own.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -16,12 +15,12 @@ use mio::{Interest, Registry, Token};
 
 use super::frames;
 
-/// What the next read of any stream gives; after it they would block.
+/// What the next read of any stream returns; reads after it would block.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Input {
     #[default]
     Nothing,
-    /// The handshake of the user with this number, see [`frames::user`].
+    /// The handshake of the user with this number; see [`frames::user`].
     Handshake(u32),
     /// A message to the user with this number.
     ToUser(u32),
@@ -35,7 +34,7 @@ thread_local! {
     static TOTALS: Cell<Totals> = const { Cell::new(Totals { writes: 0, bytes: 0, freed: 0 }) };
 }
 
-/// What was done to all streams together.
+/// What all streams together have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// Calls that wrote.
@@ -46,17 +45,17 @@ pub struct Totals {
     pub freed: u64,
 }
 
-/// Sets what the next read gives.
+/// Sets what the next read returns.
 pub fn offer(input: Input) {
     INPUT.set(input);
 }
 
-/// Whether the last [`offer`] has been read.
+/// Whether what the last [`offer`] set has been read.
 pub fn was_read() -> bool {
     matches!(INPUT.get(), Input::Nothing)
 }
 
-/// Lets so many connections wait to be accepted.
+/// Makes this many connections wait to be accepted.
 pub fn knock(connections: u32) {
     WAITING.set(connections);
 }
@@ -70,10 +69,10 @@ pub fn totals() -> Totals {
     TOTALS.get()
 }
 
-/// Takes whatever is written to it.
+/// A stream that takes whatever is written to it.
 #[derive(Debug)]
 pub struct Stream {
-    /// As many bytes as a socket takes, and as much room for none in them.
+    /// As many bytes as in a socket, which also leave room for `None` in an `Option`.
     _first: NonZeroU32,
     _rest: [u32; size_of::<Socket>() / 4 - 1],
 }
@@ -151,7 +150,7 @@ impl Source for Stream {
     }
 }
 
-/// Accepts what [`knock`] lets wait.
+/// A listener that accepts the connections that [`knock`] has made wait.
 #[derive(Debug)]
 pub struct Door;
 

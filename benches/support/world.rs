@@ -14,22 +14,22 @@ const DOOR: Token = Token(0);
 pub struct World<H: Handler = Relay> {
     pub driver: Driver<H, Door>,
     pub now: Instant,
-    /// How much later each turn is than the one before.
+    /// By how much each turn is later than the turn before.
     pub step: Duration,
-    /// Its registry is the driver's.
+    /// The driver uses the registry of this poll.
     _poll: Poll,
 }
 
 impl World {
-    /// The relay with room for so many connections, and the defaults.
+    /// A world of the relay with room for this many connections, and the defaults.
     pub fn new(connections: usize) -> Self {
         let mut config = Config::default();
         config.max_connections = connections;
         World::with(config, Relay::new(RelayConfig::default()))
     }
 
-    /// The same without limits: the clock hardly moves while all send, and all
-    /// come from one address.
+    /// A world of the relay without limits, because the clock hardly moves while all clients send,
+    /// and all come from one address.
     pub fn unpaced(connections: usize) -> Self {
         let mut config = Config::default();
         config.max_connections = connections;
@@ -48,13 +48,13 @@ impl<H: Handler> World<H> {
         World { driver, now, step: Duration::from_millis(1), _poll: poll }
     }
 
-    /// The end of a turn, as a loop does it.
+    /// Ends a turn, as a loop does.
     pub fn turn(&mut self) {
         self.driver.tick(self.now);
         self.now += self.step;
     }
 
-    /// Turns until nothing is left to do.
+    /// Runs turns until there is nothing left to do.
     pub fn settle(&mut self) {
         self.turn();
         while self.driver.next_deadline().is_some_and(|at| at < self.now) {
@@ -62,13 +62,13 @@ impl<H: Handler> World<H> {
         }
     }
 
-    /// Has a connection read `input`.
+    /// Makes a connection read `input`.
     pub fn read(&mut self, token: Token, input: Input) {
         stream::offer(input);
         self.driver.handle_readiness(token, READABLE, self.now);
     }
 
-    /// Accepts one connection; its handshake has yet to be read.
+    /// Accepts one connection; its handshake is not read yet.
     pub fn accept(&mut self) -> Token {
         stream::knock(1);
         self.driver.handle_readiness(DOOR, READABLE, self.now);
@@ -84,7 +84,7 @@ impl<H: Handler> World<H> {
         token
     }
 
-    /// Connects so many users, numbered from 0.
+    /// Connects this many users, numbered from 0.
     pub fn connect_all(&mut self, users: u32) -> Vec<Token> {
         let tokens = (0..users).map(|user| self.connect(user)).collect();
         assert_eq!(self.driver.hub().online(), users as usize, "users online");

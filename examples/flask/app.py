@@ -1,4 +1,4 @@
-"""A mini-program's backend: lets users in, tells one that an order was paid, knows who is there."""
+"""A mini-program's backend: signs in users, tells a user that an order was paid, knows who is online."""
 
 import hmac
 import os
@@ -26,7 +26,7 @@ def ask(method: str, route: str, **more: object) -> dict:
 
 @app.post("/ticket")
 def ticket():
-    """What a page connects with: ws://…/websocket/USER?ticket=TICKET"""
+    """Gives a user the ticket for ws://…/websocket/USER?ticket=TICKET"""
     login = request.authorization
     if not login or not login.password or PASSWORDS.get(login.username) != login.password:
         abort(401)
@@ -35,7 +35,7 @@ def ticket():
 
 @app.post("/orders/<int:order>/paid")
 def paid(order: int):
-    """What a payment service calls. Called again, it tells a user who was not there before; nobody twice."""
+    """A payment service calls this, perhaps twice. The user gets one message, at the first call when the user is online."""
     user, message = ORDERS.get(order) or abort(404), {"order": order, "state": "paid"}
     key = f"paid-{order}"
     return ask("POST", "send", json={"user": user, "message": message, "idempotencyKey": key})
@@ -43,7 +43,7 @@ def paid(order: int):
 
 @app.post("/longlink")
 def events():
-    """What longlink tells, signed: each event at least once, in order."""
+    """longlink posts signed events here: each event at least once, in order."""
     sent, body = request.headers.get("Longlink-Timestamp", ""), request.get_data()
     expected = "v1=" + hmac.new(SECRET, sent.encode() + b"." + body, "sha256").hexdigest()
     given = request.headers.get("Longlink-Signature", "")
@@ -65,7 +65,7 @@ def events():
 
 
 def look() -> None:
-    """Asks who is online, and which event is the last that the answer includes."""
+    """Asks longlink who is online, and which event is the last that the answer includes."""
     first = page = ask("GET", "online")
     users = set(page["users"])
     while page["next"]:

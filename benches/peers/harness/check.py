@@ -1,4 +1,4 @@
-"""Whether the servers do the same: what each peer says, byte for byte."""
+"""Checks that all servers answer with the same bytes."""
 
 from harness.client import Client
 from harness.servers import Server
@@ -7,7 +7,7 @@ PONG = '{"type":"pong"}'
 
 
 def check(peer):
-    """Raises AssertionError, or whatever else goes wrong, unless `peer` serves the v1 subset."""
+    """Raises AssertionError, or another exception, unless `peer` serves the v1 subset."""
     with Server(peer) as server:
         alice, bob = Client(server.port, "alice"), Client(server.port, "bob")
         heartbeats(alice)
@@ -32,7 +32,7 @@ def one_to_one(alice, bob):
         alice.send('{"toUserId":"bob","message":"%s"}' % text)
         expect(bob, '{"type":"message","formUserId":"alice","toUserId":"bob","message":"%s"}' % text)
     alice.send('{"toUserId":"nobody","message":"lost"}')
-    # The next thing alice hears is her own, so nothing else was for her.
+    # The next message that alice hears is her own, so no other message was for her.
     alice.send('{"toUserId":"alice","message":"to myself"}')
     expect(
         alice,

@@ -1,4 +1,4 @@
-"""A WebSocket client of the standard library alone, to check servers with."""
+"""A WebSocket client that needs only the standard library, to check servers with."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ SECONDS = 10
 
 
 class Client:
-    """One open connection of `user`. Whatever takes longer than SECONDS raises TimeoutError."""
+    """One open connection of `user`. An operation that takes longer than SECONDS raises TimeoutError."""
 
     def __init__(self, port, user):
         self.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
@@ -40,7 +40,7 @@ class Client:
         self.socket.sendall(head + mask + masked)
 
     def receive(self):
-        """The next text."""
+        """Returns the next text message."""
         while True:
             opcode, payload = self._frame()
             if opcode == 1:
@@ -49,7 +49,7 @@ class Client:
                 raise RuntimeError(f"closed: {payload!r}")
 
     def close(self):
-        """Says goodbye with code 1000, and expects the same answer and the connection's end."""
+        """Closes with code 1000, and expects the same code as the answer and the connection's end."""
         self.socket.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
         try:
             opcode, payload = self._frame()

@@ -1,4 +1,4 @@
-"""Many connections held by this process, for what is measured at rest."""
+"""Many idle connections held by this process, to measure what they cost."""
 
 import pathlib
 import resource
@@ -11,18 +11,18 @@ SECONDS = 60
 
 
 def raise_descriptor_limit():
-    """For this process and the servers that it starts."""
+    """Raises the descriptor limit of this process and of the servers that it starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def user(number):
-    """An id of 16 bytes."""
+    """Returns a user id of 16 bytes."""
     return f"crowd-user{number:06}"
 
 
 def frame(text):
-    """A text frame with a mask of zeros, which a server unmasks as any other."""
+    """Returns a text frame with a mask of zeros, which a server unmasks like any other frame."""
     payload = text.encode()
     if len(payload) < 126:
         return struct.pack("!BBxxxx", 0x81, 0x80 | len(payload)) + payload
@@ -30,7 +30,7 @@ def frame(text):
 
 
 def connect(port, name):
-    """A blocking socket of `name`, upgraded."""
+    """Returns a blocking socket on which `name` has connected and upgraded."""
     one = socket.create_connection(("127.0.0.1", port), SECONDS)
     one.sendall(
         f"GET /websocket/{name} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
@@ -49,7 +49,7 @@ def connect(port, name):
 
 
 class Crowd:
-    """`count` open connections; they end with the `with` block."""
+    """Holds `count` open connections until the `with` block ends."""
 
     def __init__(self, port, count):
         self.sockets = []
@@ -72,7 +72,7 @@ class Crowd:
         self.sockets.clear()
 
     def exchange(self, size):
-        """Everyone sends one message of `size` bytes to the next, who reads it whole."""
+        """Each connection sends one message of `size` bytes to the next connection, which reads all of it."""
         text = "x" * size
         for number, sender in enumerate(self.sockets):
             to = (number + 1) % len(self.sockets)
@@ -87,7 +87,7 @@ class Crowd:
 
 
 def rss(pid):
-    """Resident memory of a process in bytes."""
+    """Returns the resident memory of a process in bytes."""
     for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) * 1024
@@ -99,7 +99,7 @@ def descriptors(pid):
 
 
 def wait_until(condition, what):
-    """Looks until it holds; raises TimeoutError after SECONDS."""
+    """Waits until the condition holds; raises TimeoutError after SECONDS."""
     limit = time.monotonic() + SECONDS
     while not condition():
         if time.monotonic() > limit:

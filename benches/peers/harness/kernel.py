@@ -1,5 +1,5 @@
-"""What the kernel holds for sockets: a server's, asked over netlink (sock_diag(7)) as `ss -tm` does,
-and those of the whole machine."""
+"""The kernel's memory for sockets: of one server, asked over netlink (sock_diag(7)) as `ss -tm` does,
+and of the whole machine."""
 
 import pathlib
 import socket
@@ -11,7 +11,8 @@ REQUEST_DUMP = 0x301
 DONE, ERROR = 3, 2
 SKMEMINFO = 7
 ESTABLISHED = 1
-# In the array of SKMEMINFO: bytes of buffers waiting to be sent, with what the kernel adds to each.
+# The index in the array of SKMEMINFO of the bytes that wait to be sent, including what the kernel
+# adds to each buffer.
 WMEM_QUEUED = 5
 SECONDS = 5
 PAGE = 4096
@@ -43,11 +44,11 @@ def send_queues(port):
 
 
 def socket_memory():
-    """Bytes in the caches that sockets take, of all processes; only root may know."""
+    """Returns the bytes in the caches that sockets of all processes take. Only root can read them."""
     caches = {"TCP", "UNIX", "sock_inode_cache", "filp", "eventpoll_epi"}
     lines = pathlib.Path("/proc/slabinfo").read_text().splitlines()[2:]
     fields = (line.split() for line in lines)
-    # Active objects, with their share of the pages that they lie in.
+    # A cache's active objects, each with its share of unused bytes in its page.
     return sum(
         int(active) * PAGE * int(pages) // int(in_slab)
         for name, active, _, _, in_slab, pages, *_ in fields if name in caches

@@ -5,7 +5,7 @@ import subprocess
 
 from harness.servers import LOAD_CORE, LONGLINK
 
-# Sixteen bytes with the seven digits of the number.
+# An id of sixteen bytes, of which seven are the digits of the user's number.
 USER = "benchuser{user}"
 
 
@@ -14,18 +14,18 @@ def url(server):
 
 
 def run(server, row, *, operations=None, seconds=None, warmup=None):
-    """Puts the load of `row` on a server and returns what `longlink bench --json` says of it. It
+    """Puts the load of `row` on a server and returns the report of `longlink bench --json`. The load
     ends after `operations`, or `seconds` after a warm-up."""
     return start(server, row, operations=operations, seconds=seconds, warmup=warmup).result()
 
 
 def start(server, row, *, operations=None, seconds=None, warmup=None, more=()):
-    """The same without waiting for the end."""
+    """Starts the load of `row` on a server and does not wait for its end."""
     options = dict(row.load)
     if operations is not None:
         options["operations"] = operations
         options["warmup"] = 0
-        # Under callgrind or strace an answer takes its time.
+        # Under callgrind or strace an answer takes longer.
         options["timeout"] = 120
     else:
         options["duration"] = seconds
@@ -37,7 +37,7 @@ def start(server, row, *, operations=None, seconds=None, warmup=None, more=()):
 
 
 def bench(mode, where, pids, more):
-    """Starts a load on the server at a URL, which these processes are."""
+    """Starts a load on the server at the URL `where`; the server's processes are `pids`."""
     told = ["--json", "--pid", ",".join(map(str, pids))]
     return Load([str(LONGLINK), "bench", mode, where, *told, *more])
 

@@ -1,4 +1,4 @@
-"""On what it was measured."""
+"""The machine and the tools of a measurement."""
 
 import os
 import pathlib

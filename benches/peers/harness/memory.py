@@ -5,7 +5,7 @@ from harness.servers import Server
 
 LARGE = 16 * 1024
 TIMES = 3
-# Descriptors that a server may open for itself after it has said that it listens.
+# How many descriptors a server may open for itself after it has said that it listens.
 OWN = 4
 
 

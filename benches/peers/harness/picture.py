@@ -44,7 +44,7 @@ def write(results):
 
 
 def panels(results):
-    """Title, unit, and the value of each peer, for each row that has been measured."""
+    """Returns the title, the unit and the value of each peer, for each row that has been measured."""
     found = []
     for row in rows.LOADS:
         records = results["rows"].get(row.name, {}).get("peers", {})

@@ -1,7 +1,7 @@
-"""What is measured, and what it should come to.
+"""What is measured, and the targets for the results.
 
-A row is one load, or one thing that is looked at. Its targets are judged from its figures alone, so
-that a table can be made again from the kept results.
+A row is one load or one other measurement. Its targets are judged from its figures alone, so
+that a table can be made again from the results that were kept.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ UWS = "uwebsockets"
 
 @dataclass(frozen=True)
 class Target:
-    """What a row's figures should come to; one that is not judged is told beside the others."""
+    """A target for a row's figures. A target that is not judged is only shown in the table."""
 
     what: str
     value: Callable[[dict], float | None]
@@ -49,16 +49,16 @@ class Row:
     name: str
     title: str
     targets: tuple[Target, ...]
-    # How it is measured: `load` for one that is put on every peer, else the name of a function
+    # How the row is measured: `load` for a load that every peer gets, else the name of a function
     # in `harness/single.py`.
     kind: str = "load"
     mode: str = ""
     load: dict = field(default_factory=dict)
     # What is counted as one operation.
     operation: str = ""
-    # The two numbers of operations between which a slope is taken.
+    # The two numbers of operations of the short and the long run.
     counted: tuple[int, int] = (0, 0)
-    # Whose instructions and system calls are counted.
+    # The peers whose instructions and system calls are counted.
     instructions: tuple[str, ...] = ()
     system_calls: bool = False
 
@@ -68,18 +68,18 @@ def peer(row, name=OURS):
 
 
 def figure(row, name, key):
-    """The median over the rounds."""
+    """Returns the median of a figure over the rounds."""
     return median(one[key] for one in peer(row, name)["rounds"])
 
 
 def paired(row, other, ratio):
-    """The median of the rounds' ratios: what slows a round slows both."""
+    """Returns the median of the rounds' ratios, because what slows a round slows both servers."""
     pairs = zip(peer(row)["rounds"], peer(row, other)["rounds"], strict=True)
     return round(median(ratio(ours, theirs) for ours, theirs in pairs), 3)
 
 
 def cpu_ratio(other, limit):
-    """How many times the processor time of `other` is ours. This is judged."""
+    """A target for the processor time of `other` divided by longlink's. This target is judged."""
     return Target(
         f"CPU time of {other} / ours",
         lambda row: paired(row, other, lambda a, b: b["cpu_us_per_op"] / a["cpu_us_per_op"]),
@@ -258,7 +258,7 @@ SINGLES = [
 ]
 
 ROWS = LOADS + SINGLES
-# Rows that compare: every peer is put through them.
+# The rows that compare every peer.
 COMPARED = [row.name for row in LOADS] + ["memory"]
 
 

@@ -13,10 +13,10 @@ LONGLINK = TARGET / "release" / "longlink"
 SERVER_CORE, LOAD_CORE = "0", "1"
 PINNED = ["taskset", "-c", SERVER_CORE]
 SECONDS = 30
-# What one client may send in a second: the others let it send all it can.
+# longlink's rates are switched off, because the other servers have none.
 UNLIMITED = ["--message-rate", "0", "--broadcast-rate", "0", "--accept-rate", "0"]
 
-# In the order of the tables.
+# The peers in the order of the tables.
 PEERS = ["longlink", "raw", "uwebsockets", "tungstenite", "fastwebsockets", "tokio-tungstenite"]
 
 
@@ -63,7 +63,7 @@ class Server:
         self.stop()
 
     def stop(self):
-        """Asks it to end, as a service manager would, and waits for that."""
+        """Asks the server to end, as a service manager would, and waits until it has ended."""
         if self.process.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
         try:
@@ -87,7 +87,7 @@ class Server:
         return int(line.split()[2].rsplit(":", 1)[1].strip("/"))
 
     def _pid(self):
-        """The server's own process: strace is its parent, taskset and valgrind become it."""
+        """Returns the process id of the server itself. strace is its parent; taskset and valgrind become the server."""
         return next(iter(children(self.process.pid)), self.process.pid)
 
 

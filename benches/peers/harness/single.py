@@ -1,4 +1,4 @@
-"""What is looked at once, not put on every peer in turn."""
+"""Measurements of longlink alone, which are not repeated for every peer."""
 
 import dataclasses
 import re
@@ -16,12 +16,13 @@ from harness.servers import LONGLINK, ROOT, TARGET, Server, cargo
 
 IDLE_CONNECTIONS, QUICK_CONNECTIONS = 15_000, 1_000
 STARTS = 20
-# Short, so that the time until the stalled have been dropped is a good part of it.
+# The run is short, so that the time until the stalled receivers have been dropped is a good part of
+# it.
 STALLED_SECONDS = 3
-# Between two looks at the kernel's queues.
+# The time between two readings of the kernel's queues.
 WATCH_SECONDS = 0.05
-# A tenth of a millisecond between heartbeats would be a load of its own; ten connections with one
-# in 10 ms each are a thousand samples a second.
+# Ten connections, each with a heartbeat in 10 ms, make a thousand samples a second. More heartbeats
+# would be a load of their own.
 PINGERS, PING_SECONDS = 10, 0.01
 
 
@@ -47,7 +48,7 @@ def latency(row, quick, _):
         try:
             online = row.load["connections"]
             wait_until(lambda: len(send_queues(server.port)) > online, "not all have connected")
-            # Past their last user, so that nobody is connected twice.
+            # These numbers are beyond those of the receivers, so that nobody is connected twice.
             heard = load.start(
                 server, pings, seconds=seconds, warmup=1, more=["--first-user", str(online + 10)]
             ).result()
@@ -77,7 +78,7 @@ def stalled(row, quick, rounds):
         unhindered, _, _ = watched(without, seconds)
         together, most, connected = watched(row, seconds)
         kernel = max(kernel, most)
-        # What each of those who read gets in a second.
+        # The messages that each receiver that reads gets in a second.
         rates.append((together["rate"] / reading) / (unhindered["rate"] / everyone))
         times.append(unhindered["cpu_us_per_op"] / together["cpu_us_per_op"])
         errors += unhindered["errors"] + together["errors"]
@@ -95,7 +96,7 @@ def watched(row, seconds):
     its end. Watching costs the server something, so both loads are watched."""
     longest, connected = 0, 0
     with Server(OURS) as server:
-        # No warm-up: what would happen in it is what matters.
+        # There is no warm-up, because what would happen in it is what this row measures.
         running = load.start(server, row, seconds=seconds, warmup=0)
         while running.is_running():
             queues = send_queues(server.port)
@@ -110,7 +111,7 @@ def criterion(row, quick, _):
     if not (ROOT / "benches" / f"{row.kind}.rs").exists():
         raise RuntimeError(f"there is no benchmark benches/{row.kind}.rs")
     command = ["cargo", "bench", "--locked", "--bench", row.kind]
-    # One that fails above its own limits has printed its figures before.
+    # A benchmark that fails above its own limits has printed its figures before.
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     lines = re.findall(rf"^{row.kind}: (.+)$", done.stdout, re.MULTILINE)
     if not lines:

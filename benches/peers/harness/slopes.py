@@ -1,5 +1,5 @@
 """What one more operation costs, counted and not timed: instructions in user space, and system
-calls. Each is the difference of two runs, so that starting, connecting and ending fall out."""
+calls. Each count is the difference of two runs, so that the cost of start, connects and end cancels out."""
 
 import pathlib
 import re
@@ -12,7 +12,7 @@ SENDS = ("sendto", "sendmsg", "write", "writev")
 
 
 def instructions(peer, row):
-    """Instructions that the server executes in user space for one operation, by callgrind."""
+    """Counts with callgrind the instructions that the server executes in user space for one operation."""
 
     def total(operations, folder):
         log = folder / "callgrind"
@@ -21,15 +21,15 @@ def instructions(peer, row):
         done = run(peer, row, operations, under)
         collected = re.search(r"Collected : (\d+)", log.read_text())
         if not collected:
-            raise RuntimeError(f"callgrind says nothing of {peer}: {log.read_text()[-300:]}")
+            raise RuntimeError(f"callgrind reports no count for {peer}: {log.read_text()[-300:]}")
         return done, {"instructions": int(collected[1])}
 
     return slope(total, row)["instructions"]
 
 
 def system_calls(peer, row):
-    """System calls of the server for one operation, by strace: `all`, and `send` those that
-    write to a socket."""
+    """Counts with strace the server's system calls for one operation: `all` calls, and `send`, the
+    calls that write to a socket."""
 
     def total(operations, folder):
         log = folder / "strace"
@@ -42,7 +42,7 @@ def system_calls(peer, row):
         return done, {"all": sum(counted.values()), "send": sends, **counted}
 
     found = slope(total, row)
-    # What is rarer than once in a thousand operations is noise.
+    # A system call that is rarer than once in a thousand operations is noise.
     return {name: value for name, value in found.items() if abs(value) >= 0.001}
 
 

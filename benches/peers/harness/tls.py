@@ -1,7 +1,7 @@
-"""What TLS costs: longlink's own, and nginx's in front of a plain longlink.
+"""What TLS costs: longlink's own TLS, and nginx's TLS in front of a longlink without TLS.
 
-To a client both are the same service, and both have the same core. A figure is the sum over all
-processes of a front: longlink, and nginx's workers if there are any.
+To a client both are the same service, and both run on the same core. A service is called a front
+here. A figure is the sum over all processes of a front: longlink, and nginx's workers if there are any.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from harness.kernel import socket_memory
 from harness.load import USER, bench
 from harness.servers import PINNED, ROOT, Server, children
 
-# The certificates and the nginx of the tests, with the configuration that is documented.
+# The tests' certificates and nginx, with the configuration that the guide documents.
 sys.path.append(str(ROOT / "tests" / "py"))
 
 import certificate  # noqa: E402
@@ -29,13 +29,14 @@ HOST = "127.0.0.1"
 KEYS = {"ecdsa": certificate.ECDSA, "rsa": certificate.RSA}
 SECONDS, WARMUP = 3, 0.5
 QUICK_SECONDS, QUICK_WARMUP = 1, 0.3
-# As many as nginx with two descriptors for each has room for, in two workers of 20,000.
+# As many connections as nginx can hold with two descriptors for each, in two workers of 20,000
+# descriptors.
 IDLE_CONNECTIONS, QUICK_CONNECTIONS = 10_000, 500
 IDLE_WORKERS, WORKER_DESCRIPTORS = 2, 20_000
-# How long connections are held for a look at their memory, and the time between two looks.
+# How long connections are held while their memory is read, and the time between two readings.
 HOLD_SECONDS, LOOK_SECONDS = 3, 0.2
 SOURCES = "127.0.0.2,127.0.0.3,127.0.0.4"
-# Of the handshakes of a load, how many may be of the other kind: those while it begins.
+# Which share of a load's handshakes may be of the other kind; these happen at the start.
 STRAY = 0.01
 
 
@@ -57,7 +58,7 @@ def pings(title, in_flight):
     return Load(title, "pingpong", options, fronts=FRONTS)
 
 
-# In the order of the table.
+# The loads in the order of the table.
 LOADS = {
     "connect": cycles("Connect, handshake, heartbeat, close", fronts=(PLAIN,)),
     "full13": cycles("with a full handshake, TLS 1.3", "--tls=1.3", "--no-resume"),
@@ -73,7 +74,7 @@ LOADS = {
 
 @dataclass(frozen=True)
 class Front:
-    """A service that runs: where clients connect, and the processes that are it."""
+    """A running service: the URL to which clients connect, and its processes."""
 
     url: str
     pids: list[int]
@@ -81,7 +82,7 @@ class Front:
 
 
 def measure(_row, quick, rounds):
-    """Every load on every front in turn, so often; then the medians."""
+    """Puts every load on every front in turn, in each round."""
     raise_descriptor_limit()
     loads, idle = {name: {} for name in LOADS}, {front: [] for front in FRONTS}
     rounds = 1 if quick else rounds
@@ -107,7 +108,7 @@ def measure(_row, quick, rounds):
 
 
 def loaded(name, load, pair, quick):
-    """The processor time of a front for an operation of a load."""
+    """Measures the processor time of a front for an operation of a load."""
     seconds, warmup = (QUICK_SECONDS, QUICK_WARMUP) if quick else (SECONDS, WARMUP)
     with running(name, pair) as front:
         options = [*load.options] if name != PLAIN else plain(load.options)
@@ -123,12 +124,12 @@ def loaded(name, load, pair, quick):
 
 
 def plain(options):
-    """Without what only TLS knows."""
+    """Returns the options without those that exist only for TLS."""
     return [one for one in options if one != "--no-resume" and not one.startswith("--tls=")]
 
 
 def at_rest(name, pair, quick):
-    """Bytes of a front, and of the kernel for all sockets, for each of many idle connections."""
+    """Measures the bytes for each of many idle connections: of a front, and of the kernel for all sockets."""
     connections = QUICK_CONNECTIONS if quick else IDLE_CONNECTIONS
     with running(name, pair, workers=IDLE_WORKERS) as front:
         before = socket_memory()
@@ -163,11 +164,11 @@ def running(name, pair, workers=1):
             tempfile.TemporaryDirectory(prefix="longlink-peers-") as folder,
             nginx.running(
                 pathlib.Path(folder), f"{HOST}:{server.port}", pair,
-                # The others log nothing either.
+                # The other servers write no access log either.
                 changes={f"access_log {nginx.ACCESS_LOG};": "access_log off;"},
                 prefix=PINNED, workers=workers, connections=WORKER_DESCRIPTORS,
                 limits=f"worker_rlimit_nofile {WORKER_DESCRIPTORS};",
-                # Or one worker gets nearly all of them.
+                # Without this option one worker gets nearly all connections.
                 listen="reuseport",
             ) as (port, process),
         ):
@@ -183,19 +184,19 @@ def running(name, pair, workers=1):
 
 
 def of(record, load, front, key="cpu_us_per_op"):
-    """The median over the rounds; raises KeyError if that was not measured."""
+    """Returns the median over the rounds; raises KeyError if the load was not measured."""
     return median(one[key] for one in record["loads"][load][front])
 
 
 def times(record, load):
-    """How many times longlink's processor time is nginx's and longlink's together."""
+    """Returns the processor time of nginx and longlink together, divided by that of longlink alone."""
     both = zip(record["loads"][load][NGINX], record["loads"][load][OURS], strict=True)
     return round(median(a["cpu_us_per_op"] / b["cpu_us_per_op"] for a, b in both), 2)
 
 
 def resting(record, front):
-    """Bytes for an idle connection: of processes, and of the kernel without the client's end, which
-    is half of what it takes without TLS and proxy."""
+    """Returns the bytes for an idle connection: of the processes, and of the kernel without the client's
+    end. The client's end is half of what the kernel takes without TLS and without a proxy."""
     own = median(one["bytes"] for one in record["idle"][front])
     kernel = median(one["kernel"] for one in record["idle"][front])
     client = median(one["kernel"] for one in record["idle"][PLAIN]) / 2

@@ -22,9 +22,9 @@ pub struct Hub {
 
 struct Outlet {
     frames: UnboundedSender<Utf8Bytes>,
-    /// Bytes in the channel.
+    /// How many bytes wait in the channel.
     queued: Rc<Cell<usize>>,
-    /// Told when the reader is too slow.
+    /// Notified when the reader is too slow.
     dropped: Notify,
 }
 
@@ -39,7 +39,7 @@ impl Outlet {
     }
 }
 
-/// A user's place in the hub, until it is dropped.
+/// A user's place in the hub; it ends when it is dropped.
 pub struct Member {
     hub: Rc<Hub>,
     outlet: Rc<Outlet>,
@@ -47,21 +47,21 @@ pub struct Member {
     user: String,
 }
 
-/// What is to be written to a connection.
+/// The frames that are to be written to a connection.
 pub struct Inbox {
     frames: UnboundedReceiver<Utf8Bytes>,
     queued: Rc<Cell<usize>>,
 }
 
 impl Inbox {
-    /// The next frame, when there is one; `None` never comes while the member lives.
+    /// Waits for the next frame; `None` never comes while the member lives.
     pub async fn next(&mut self) -> Option<Utf8Bytes> {
         let frame = self.frames.recv().await?;
         self.queued.set(self.queued.get() - frame.len());
         Some(frame)
     }
 
-    /// The next frame, if there is one now.
+    /// The next frame, if one is there already.
     pub fn try_next(&mut self) -> Option<Utf8Bytes> {
         let frame = self.frames.try_recv().ok()?;
         self.queued.set(self.queued.get() - frame.len());
@@ -83,7 +83,7 @@ impl Hub {
 }
 
 impl Member {
-    /// Comes when more waits for this reader than may.
+    /// Waits until more bytes wait for this reader than may.
     pub async fn dropped(&self) {
         self.outlet.dropped.notified().await;
     }
@@ -119,7 +119,7 @@ impl Drop for Member {
     }
 }
 
-/// Accepts for ever, with a task of `serve` for each connection, all on this thread.
+/// Accepts connections for ever, and runs a task of `serve` for each of them on this thread.
 ///
 /// # Errors
 /// If the listener cannot be registered.

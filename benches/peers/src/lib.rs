@@ -1,4 +1,4 @@
-//! What the peers share: the meaning of a frame, and how they are started.
+//! What the peers share: what a frame means, and how they listen.
 //!
 //! The semantics are those of longlink's v1 dialect as far as the benchmarks
 //! use them: `ping`, a message to one user, a message to everyone. All peers
@@ -14,17 +14,17 @@ pub mod hub;
 
 /// The answer to a heartbeat.
 pub const PONG: &str = r#"{"type":"pong"}"#;
-/// Bytes that may wait for one reader, as in longlink; past it the reader is dropped.
+/// How many bytes may wait for one reader, as in longlink; a reader with more is dropped.
 pub const MAX_QUEUE: usize = 256 * 1024;
-/// Bytes of the longest message, as in longlink.
+/// The length of the longest message, as in longlink.
 pub const MAX_MESSAGE: usize = 64 * 1024;
-/// tungstenite's buffer for reading. Its default of 128 KiB is held, and
-/// filled with zeros, for every connection.
+/// The size of tungstenite's read buffer. Its default of 128 KiB is allocated, and filled with
+/// zeros, for every connection.
 pub const READ_BUFFER: usize = 4096;
 
 /// What a text frame asks for.
 pub enum Meaning<'a> {
-    /// To be answered with [`PONG`].
+    /// A heartbeat, to be answered with [`PONG`].
     Ping,
     Ignored,
     /// A frame for one user.
@@ -43,7 +43,7 @@ struct Fields<'a> {
     message: Option<&'a RawValue>,
 }
 
-/// Tells what a frame from `from` means.
+/// Returns what a frame from `from` means.
 pub fn meaning<'a>(from: &str, text: &'a str) -> Meaning<'a> {
     if text == "ping" {
         return Meaning::Ping;
@@ -71,20 +71,20 @@ pub fn meaning<'a>(from: &str, text: &'a str) -> Meaning<'a> {
     }
 }
 
-/// The user id in `/websocket/{user}`, if the path is one.
+/// Returns the user id in `/websocket/{user}`, if the path has this form.
 pub fn user_of(path: &str) -> Option<&str> {
     path.strip_prefix("/websocket/").filter(|user| !user.is_empty() && !user.contains('/'))
 }
 
-/// Listens where the first argument says (`127.0.0.1:0` by default) and says
-/// so as longlink does. Accepted sockets inherit `TCP_NODELAY`.
+/// Listens at the address in the first argument (`127.0.0.1:0` by default), and prints the address
+/// as longlink does. Accepted sockets inherit `TCP_NODELAY`.
 ///
 /// # Panics
 /// If it cannot listen there.
 pub fn listen() -> TcpListener {
     let at = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".into());
     let at: SocketAddr = at.parse().expect("an address such as 127.0.0.1:8080");
-    // SAFETY: plain system calls on a descriptor that nobody else has yet.
+    // SAFETY: these are system calls on a descriptor that no other code has yet.
     let listener = unsafe {
         use std::os::fd::FromRawFd;
         let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);

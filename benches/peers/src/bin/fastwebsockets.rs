@@ -1,6 +1,6 @@
-//! fastwebsockets behind hyper's upgrade: a task for each connection, on one
-//! thread. Frames that are written together are buffered, since by itself it
-//! makes a system call for each.
+//! fastwebsockets behind hyper's upgrade: a task for each connection, on one thread. Frames that
+//! are written together are buffered, because otherwise fastwebsockets makes a system call for each
+//! frame.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use longlink_peers::hub::Hub;
 use longlink_peers::{MAX_MESSAGE, user_of};
 use tokio::io::BufWriter;
 
-/// Bytes of frames that go out in one write.
+/// How many bytes of frames go out in one write.
 const WRITE_BUFFER: usize = 4096;
 
 fn main() -> std::io::Result<()> {
@@ -53,8 +53,9 @@ async fn serve(upgraded: UpgradeFut, user: String, hub: Rc<Hub>) -> Result<(), W
     let read = async {
         let mut reader = FragmentCollectorRead::new(reader);
         loop {
-            // What it wants to be sent by itself: the answer to a close, which is sent below, or to
-            // a ping, which no client here sends.
+            // The closure gets frames that fastwebsockets wants to send by itself and drops them:
+            // the answer to a close, which is sent below, and the answer to a ping, which no client
+            // here sends.
             let frame = reader.read_frame(&mut |_| async { Ok::<_, Infallible>(()) }).await?;
             match frame.opcode {
                 OpCode::Text => match std::str::from_utf8(&frame.payload) {

@@ -1,15 +1,15 @@
-//! The limit: epoll, and the least that answers the load generator.
+//! The limit: epoll, and the least code that answers the load generator.
 //!
-//! No frame is checked, nothing is parsed but the user at the one place where
-//! the load generator writes it, and what does not fit into a socket is
-//! dropped. No server that keeps its promises can be much cheaper.
+//! This server checks no frame and parses nothing but the user, at the place where the load
+//! generator writes it. It drops what does not fit into a socket. No usable server can be much
+//! cheaper.
 
 use std::os::fd::{AsRawFd, RawFd};
 
 use hashbrown::HashMap;
 use tungstenite::handshake::derive_accept_key;
 
-/// Where `toUserId` stands in a message to one user, and what follows it.
+/// The beginning of a message to one user, and the text that follows the user.
 const TO_USER: &[u8] = br#"{"toUserId":""#;
 const MESSAGE: &[u8] = br#"","message":"#;
 const PING: [u8; 4] = *b"ping";
@@ -17,13 +17,13 @@ const PONG_FRAME: &[u8] = b"\x81\x0f{\"type\":\"pong\"}";
 
 struct Connection {
     user: Box<[u8]>,
-    /// The place in the list of all who are open.
+    /// This connection's index in the list of all open connections.
     place: usize,
-    /// What has come of a head or a frame that is not whole yet.
+    /// The part of a head or a frame that has arrived so far.
     partial: Vec<u8>,
 }
 
-/// Whom the bytes in `out` are for.
+/// The receivers of the bytes in `out`.
 #[derive(Clone, Copy, PartialEq)]
 enum To {
     One(RawFd),
@@ -32,7 +32,7 @@ enum To {
 
 struct Server {
     epoll: RawFd,
-    /// By descriptor.
+    /// Connections by descriptor.
     connections: Vec<Option<Box<Connection>>>,
     users: HashMap<Box<[u8]>, RawFd>,
     open: Vec<RawFd>,
@@ -94,7 +94,7 @@ impl Server {
         self.connections[at] = Some(Box::new(connection));
     }
 
-    /// One read, then one send for each run of bytes to the same receiver.
+    /// Reads once, and then sends once for each run of bytes to the same receiver.
     fn read(&mut self, fd: RawFd, buffer: &mut [u8]) {
         let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         if got <= 0 {
@@ -146,7 +146,8 @@ impl Server {
         Some(head.len())
     }
 
-    /// Takes the whole frames of `bytes`; `None` after a close frame.
+    /// Handles the whole frames in `bytes`; returns how many bytes they had, or `None` after a
+    /// close frame.
     fn frames(&mut self, fd: RawFd, user: &[u8], bytes: &mut [u8]) -> Option<usize> {
         let mut at = 0;
         while bytes.len() - at >= 6 {
@@ -172,7 +173,7 @@ impl Server {
             match head[at] & 15 {
                 1 => self.message(user, payload),
                 8 => {
-                    // The same code back.
+                    // A close frame is answered with its own code.
                     let code = &payload[..payload.len().min(2)];
                     let out = self.put(To::One(fd));
                     out.extend_from_slice(&[0x88, code.len() as u8]);
@@ -223,7 +224,7 @@ impl Server {
             let (bytes, length) = (self.out.as_ptr(), self.out.len());
             let sent = unsafe { libc::send(fd, bytes.cast(), length, libc::MSG_NOSIGNAL) };
             if sent > 0 && sent as usize != length {
-                // A frame was cut: nothing sensible can follow.
+                // A frame was only partly sent, so no further frame can follow it.
                 unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
             }
         }

@@ -39,8 +39,8 @@ async fn serve(stream: TcpStream, hub: Rc<Hub>) -> Result<(), Error> {
     }
 }
 
-/// First all that has been read, then all that is to be written in one go: with several messages
-/// in flight that is one system call for many of them.
+/// Handles everything that has been read, and then writes all answers together: with several
+/// messages in flight that is one system call for many of them.
 async fn talk(
     socket: &mut WebSocketStream<TcpStream>,
     member: &Member,

@@ -1,5 +1,5 @@
-//! tungstenite on mio, as one would write it first: a `WebSocket` for each
-//! connection, read until it would block, flushed once a turn.
+//! tungstenite on mio, in the straightforward way: a `WebSocket` for each connection, read until it
+//! would block, flushed once in each turn.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -17,10 +17,11 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, Utf8Bytes, WebSocket, accept_hdr_with_config};
 
 const LISTENER: Token = Token(usize::MAX);
-/// Messages taken from one connection in a turn, so that none is served alone.
+/// How many messages are taken from one connection in a turn, so that other connections are not
+/// delayed.
 const MESSAGES_PER_TURN: usize = 256;
 
-/// Takes the user out of a handshake.
+/// The callback of a handshake, which keeps the user from its path.
 struct Door(Rc<RefCell<String>>);
 
 impl Callback for Door {
@@ -46,7 +47,7 @@ struct Connection {
     phase: Phase,
     user: Rc<RefCell<String>>,
     dirty: bool,
-    /// Asked to be told when it is writable.
+    /// Whether the connection is registered for writability.
     blocked: bool,
 }
 
@@ -54,9 +55,9 @@ struct Server {
     registry: Registry,
     connections: Slab<Connection>,
     users: HashMap<String, usize>,
-    /// Have something to flush.
+    /// Connections that have something to flush.
     dirty: Vec<usize>,
-    /// Have something left to read.
+    /// Connections that have something left to read.
     unread: Vec<usize>,
 }
 
@@ -155,7 +156,7 @@ impl Server {
             }
             Meaning::ToAll(frame) => {
                 let frame = Utf8Bytes::from(frame);
-                // Not an iterator: a write may end a connection.
+                // This is no iterator, because a write may end a connection.
                 for key in 0..self.connections.capacity() {
                     self.write(key, frame.clone());
                 }
@@ -168,7 +169,7 @@ impl Server {
         let Phase::Open(socket) = &mut connection.phase else { return };
         match socket.write(Message::Text(frame)) {
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
-            // Also a reader that is too slow: its buffer is full.
+            // A reader that is too slow also ends here, because its buffer is full.
             Err(_) => return self.end(key),
             Ok(()) => {}
         }
@@ -203,7 +204,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     fn upgrade(&mut self) -> Result<(), ()> {
         let result = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::New(stream) => {
