@@ -29,8 +29,12 @@ pub const TARGET: Target = Target {
         br#""device":"phone""#,
         br#""groups":["a","b"]"#,
         br#""broadcast":true"#,
-        br#""aud":["x"]"#,
+        br#""aud":["x","y"]"#,
+        br#""iss":{"x":"y"}"#,
         br"\u0061",
+        br"\uDace",
+        br"\ud83d\ude00",
+        b"e0004",
         b"1e400",
         b"-1",
         b",",
@@ -138,10 +142,6 @@ fn base64url(bytes: &[u8]) -> String {
 /// Whether these claims let Alice in at that time.
 fn is_sound(claims: &str) -> bool {
     let Some(fields) = serde::fields(claims) else { return false };
-    // These are not looked at, but the names of claims are unique (RFC 7519, section 4).
-    if ["aud", "iss"].iter().any(|it| fields.iter().filter(|(name, _)| name == it).count() > 1) {
-        return false;
-    }
     // Others are not looked at.
     let known = ["sub", "exp", "nbf", "device", "groups", "broadcast"];
     let mut claims = HashMap::new();

@@ -105,6 +105,103 @@ fn claims_that_are_missing_or_wrong_are_refused() {
     }
 }
 
+/// Claims as a text, because `json!` can write neither these numbers nor half a character.
+fn of_text(claims: &str) -> Result<Ticket, Refused> {
+    let signed = format!("{}.{}", base64_of(r#"{"alg":"HS256"}"#), base64_of(claims));
+    hmac::install();
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature = crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+    verdict(&format!("{signed}.{signature}"), None)
+}
+
+#[test]
+fn a_time_is_any_json_number_that_one_can_reckon_with() {
+    let exp = |exp: &str| of_text(&format!(r#"{{"sub":"alice","exp":{exp}}}"#)).map(drop);
+    for good in [
+        "1800000060",
+        "1800000060.0",
+        "1.80000006e9",
+        "1.80000006E+0009",
+        "18000000600e-1",
+        "80317535.00e0004",
+        "1799999995.5",
+        "1e12",
+    ] {
+        assert_eq!(exp(good), Ok(()), "{good}");
+    }
+    // Each of these is a time, and it has passed.
+    for past in ["0", "-0", "-0.0", "1e-400", "1.8e1", "1799999995", "1799999994.9"] {
+        assert_eq!(exp(past), Err(Refused::Expired), "{past}");
+    }
+    for bad in [
+        "1000000000001",
+        "1e13",
+        "18446744073709551616",
+        "1e308",
+        "1e309",
+        "-1",
+        "-1e-300",
+        "-1800000060",
+        "01800000060",
+        "+1800000060",
+        "1800000060.",
+        ".18e10",
+        "0x6b49d23c",
+        "Infinity",
+        "NaN",
+        "true",
+        "\"1800000060\"",
+        "[1800000060]",
+    ] {
+        assert_eq!(exp(bad), Err(Refused::Bad), "{bad}");
+    }
+    let nbf = |nbf: &str| {
+        of_text(&format!(r#"{{"sub":"alice","exp":1800000060,"nbf":{nbf}}}"#)).map(drop)
+    };
+    for good in ["0", "-0", "1800000005", "18000000.05e2", "1800000004.9", "1e-400", "null"] {
+        assert_eq!(nbf(good), Ok(()), "{good}");
+    }
+    for early in ["1800000005.1", "1800000006", "1e12"] {
+        assert_eq!(nbf(early), Err(Refused::NotYet), "{early}");
+    }
+    for bad in ["-1", "-1e-300", "1e13", "1e309", "\"0\"", "{}"] {
+        assert_eq!(nbf(bad), Err(Refused::Bad), "{bad}");
+    }
+}
+
+/// Half a surrogate pair is a JSON string by the grammar, and no text (RFC 8259, section 8.2).
+#[test]
+fn half_a_surrogate_pair_spoils_only_a_claim_that_is_looked_at() {
+    let with = |more: &str| of_text(&format!(r#"{{"exp":1800000060,{more}}}"#)).map(drop);
+    assert_eq!(with(r#""sub":"alice""#), Ok(()));
+    for unread in [
+        r#""aud":"\uDace""#,
+        r#""aud":["a\uDace","b"]"#,
+        r#""aud":["\udead\udead","b"],"iss":{"\ud83d":"\ude00"}"#,
+        r#""iss":"\ud83d.""#,
+        r#""name":"\ud83d""#,
+        r#""jti":1e400"#,
+        r#""aud":-1e400"#,
+        r#""aud":[1e400,-1,null,"",[],{}]"#,
+    ] {
+        for claims in [format!(r#"{unread},"sub":"alice""#), format!(r#""sub":"alice",{unread}"#)] {
+            assert_eq!(with(&claims), Ok(()), "{claims}");
+        }
+    }
+    for spoilt in [
+        r#""sub":"\uDace""#,
+        r#""sub":"alice\ud83d""#,
+        r#""sub":"alice","device":"\ude00""#,
+        r#""sub":"alice","groups":["a","\ud83d\ud83d"]"#,
+        // No claim has such a name, and no reader can compare it.
+        r#""sub":"alice","\uDace":1"#,
+    ] {
+        assert_eq!(with(spoilt), Err(Refused::Bad), "{spoilt}");
+    }
+    let whole = with(r#""sub":"\u0061lice","device":"\ud83d\ude00","groups":["\ud83d\ude00"]"#);
+    assert_eq!(whole, Ok(()));
+}
+
 #[test]
 fn claims_without_their_names_are_none() {
     assert!(of(json!({"sub": "alice", "exp": NOW + 1})).is_ok());
