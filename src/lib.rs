@@ -69,7 +69,9 @@ mod wheel;
 mod wire;
 
 pub use driver::{Driver, Listener};
-pub use hub::{Accept, Config, ConnId, Context, Handler, Hub, Printable, Reject, Reply, Upgrade};
+pub use hub::{
+    Accept, Config, ConnId, Context, FanOut, Handler, Hub, Printable, Reject, Reply, Upgrade,
+};
 pub use relay::{Relay, RelayConfig};
 pub use server::{Inbox, SendError, Sender, Server, Stopper};
 pub use wire::Peer;

@@ -1,28 +1,23 @@
 //! What must hold between turns, checked by the simulator and the tests.
 
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 
 use super::Context;
 use super::directory::users::Seated;
-use super::table::phases::Census;
 
 impl Context {
     /// Panics if the hub contradicts itself. For tests and simulators; it
     /// looks at every connection. Call it between turns.
     pub fn check_invariants(&self) {
-        let mut census = Census::default();
         let mut inbound = 0;
         let mut bound = 0;
-        for (index, conn) in &self.conns {
+        for (index, conn) in self.table.iter() {
             let flags = conn.flags;
             let id = format!("connection {index} in {:?}", conn.phase);
-            census.enter(conn.phase);
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             bound += usize::from(conn.is_bound());
-            let next = self.slots.next(index).map(|slots| slots.start);
-            assert_eq!(next, Some(index), "{id}: passed over");
-
             let queued = !conn.out.is_empty();
             let marked = flags.has(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT | Flags::BLOCKED);
             assert!(
@@ -41,7 +36,7 @@ impl Context {
             let may_wait = matches!(conn.phase, Phase::Head | Phase::Open | Phase::Ended);
             assert!(!held_back || may_wait, "{id}: it is closing and not read");
             if conn.phase == Phase::Head {
-                let awaited = self.is_awaited(index as u32);
+                let awaited = self.is_awaited(index);
                 assert!(!answering || awaited || !conn.out.is_empty(), "{id}: answers nothing");
                 assert!(answering || !awaited, "{id}: an answer that nobody waits for");
             } else {
@@ -54,19 +49,19 @@ impl Context {
                 let (length, used) = (upload.body.length(), upload.body.used());
                 assert_eq!(length, used, "{id}: a gap in a body");
                 assert!(upload.head + length <= inbound.stash.len(), "{id}: bytes that are gone");
-                let timed = self.wheel.deadline(index as u32).is_some();
+                let timed = self.wheel.deadline(index).is_some();
                 assert!(timed || self.timeouts.message == u64::MAX, "{id}: a body without end");
             }
             if conn.phase == Phase::Open {
-                let armed = self.wheel.deadline(index as u32);
+                let armed = self.wheel.deadline(index);
                 let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
                 let never = no_ping && self.timeouts.idle == u64::MAX;
                 let waits = flags.has(Flags::PAUSED);
-                let goes_on = self.paused.iter().any(|waiting| waiting.index as usize == index);
+                let goes_on = self.paused.iter().any(|waiting| waiting.index == index);
                 assert!(!waits || goes_on || armed.is_some(), "{id}: held back for ever");
                 let never = never || waits;
                 assert!(armed.is_some() || never, "{id}: no deadline");
-                assert!(flags.has(Flags::OPENED), "{id}");
+                assert!(conn.facts.has(Facts::OPENED), "{id}");
                 // One whose socket takes bytes may be over by one message, and a ping.
                 let bound = match flags.has(Flags::BLOCKED) {
                     true => self.config.max_queue,
@@ -78,18 +73,17 @@ impl Context {
                 for (key, position) in &details.groups {
                     let member = self.groups.iter().find(|(k, _)| k == key).map(|(_, m)| m);
                     let member = member.and_then(|members| members.get(*position as usize));
-                    assert_eq!(member, Some(&(index as u32)), "{id}: group {key}");
+                    assert_eq!(member, Some(&index), "{id}: group {key}");
                 }
             }
         }
-        assert_eq!(self.slots.filled(), self.conns.len(), "slots with connections");
+        self.table.check();
         assert_eq!(inbound, self.inbound_bytes, "bytes held for input");
         let transports: usize =
-            (self.conns.iter()).map(|(index, _)| self.transports.get(index as u32) as usize).sum();
+            (self.table.iter()).map(|(index, _)| self.transports.get(index) as usize).sum();
         assert_eq!(transports, self.transport_bytes, "bytes held by transports");
-        assert_eq!(census, self.census, "connections by phase");
         let counted =
-            self.conns.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();
+            self.table.iter().filter(|(_, conn)| self.addresses.counts(conn.peer)).count();
         assert_eq!(counted, self.addresses.total(), "connections by their addresses");
         self.check_output();
         for conn in self.traces.noted() {
@@ -102,7 +96,7 @@ impl Context {
             self.users.crowds.len(),
             self.users.iter().filter(|s| matches!(s.get(), Seated::Several(_))).count()
         );
-        if self.conns.is_empty() {
+        if self.table.is_empty() {
             assert_eq!(self.users.len(), 0);
             assert!(self.wheel.is_empty(), "deadlines of nobody");
             assert_eq!(self.buffered(), 0, "bytes of nobody");
@@ -113,7 +107,7 @@ impl Context {
     fn check_seat(&self, seat: Seated) -> usize {
         match seat {
             Seated::Alone(index) => {
-                let conn = &self.conns[index as usize];
+                let conn = &self.table[index];
                 assert!(conn.is_active(), "a user's only connection is active");
                 1
             }
@@ -121,16 +115,15 @@ impl Context {
                 let members = &self.users.crowds[key as usize].members;
                 let most = self.config.max_per_user;
                 assert!(members.len() > 1 && (most == 0 || members.len() <= most));
-                let user = &self.conns[members[0].index as usize].user;
+                let user = &self.table[members[0].index].user;
                 let mut active = Vec::new();
                 for member in members {
-                    let conn = &self.conns[member.index as usize];
+                    let conn = &self.table[member.index];
                     assert_eq!(&conn.user, user, "one user in a seat");
                     assert_eq!(conn.phase, Phase::Open);
                     assert_eq!(member.parked.is_some(), conn.flags.has(Flags::PARKED));
-                    let of_key = members
-                        .iter()
-                        .filter(|m| self.conns[m.index as usize].device() == conn.device());
+                    let of_key =
+                        members.iter().filter(|m| self.table[m.index].device() == conn.device());
                     assert!(of_key.count() <= super::MAX_PARKED + 1);
                     if member.parked.is_none() {
                         assert!(!active.contains(&conn.device()), "one active connection of a key");

@@ -1,17 +1,17 @@
 //! What a callback gets, and what a host uses between turns: everything that an application may do
 //! with connections, users and groups.
 //!
-//! The fields are split along their borrows: `conns`, `arena`, `dirty` and the rest are siblings,
-//! so that a fan-out can walk one while it fills the others.
+//! The fields are the rooms of the hub. Those that own an invariant (`table`, `output`) have private
+//! fields; the rest is what belongs to a turn.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use slab::Slab;
-
 use super::*;
 use crate::hub::output::Output;
+use crate::hub::table::Table;
 use crate::hub::table::record::Connection;
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wheel::Wheel;
@@ -49,20 +49,18 @@ pub struct Context {
     /// The time of the current turn, as it was given and in milliseconds.
     pub(super) turn: Instant,
     pub(super) now: u64,
-    pub(super) conns: Slab<Connection>,
-    pub(super) next_serial: u32,
-    pub(super) slots: table::slots::Slots,
-    /// How many connections get what is sent to everyone.
-    pub(super) active: u32,
+    pub(super) table: Table,
     pub(super) users: directory::users::Users,
     pub(super) groups: directory::groups::Groups,
     pub(super) addresses: directory::addresses::Addresses,
     pub(super) pace: input::pace::Pace,
-    pub(super) census: table::phases::Census,
     pub(super) wheel: Wheel,
     /// When the right to be connected ends, in seconds; 0 for never. Set when a
     /// connection opens.
     pub(super) ends: table::column::Column<u32>,
+    /// With which code a connection is closed when a newer one takes its place; 0 for those that
+    /// are parked then. Set when a connection opens.
+    pub(super) replaced_codes: table::column::Column<u16>,
     /// The application's timers.
     pub(super) timers: Wheel,
     pub(super) output: Output,
@@ -124,10 +122,7 @@ impl Context {
             origin: now,
             turn: now,
             now: 0,
-            conns: Slab::with_capacity(most),
-            next_serial: 0,
-            slots: table::slots::Slots::with_capacity(most),
-            active: 0,
+            table: Table::with_capacity(most),
             users: directory::users::Users::with_capacity(config.max_connections),
             groups: directory::groups::Groups::default(),
             addresses: directory::addresses::Addresses::new(
@@ -135,9 +130,9 @@ impl Context {
                 config.trusted_proxies.clone(),
             ),
             pace: input::pace::Pace::new(&config),
-            census: table::phases::Census::default(),
             wheel: Wheel::with_capacity(most),
             ends: table::column::Column::default(),
+            replaced_codes: table::column::Column::default(),
             timers: Wheel::default(),
             output: Output::default(),
             traces: trace::Traces::default(),
@@ -180,7 +175,7 @@ impl Context {
     /// How many connections are held, in any phase: also those that are shaking
     /// hands, asking for pages, or closing.
     pub fn connections(&self) -> usize {
-        self.conns.len()
+        self.table.len()
     }
 
     /// How many users have at least one open connection.
@@ -192,7 +187,7 @@ impl Context {
     /// and where the next page begins: `None` after the last one. The first begins at 0. Who
     /// is online throughout is in exactly one page, whoever comes and goes meanwhile.
     pub fn users(&self, from: u64, most: usize) -> (Vec<&str>, Option<u64>) {
-        self.users.page(from, most, &self.conns)
+        self.users.page(from, most, &self.table)
     }
 
     /// Running totals.
@@ -269,7 +264,7 @@ impl Context {
 
     /// Whether a connection came in on a loopback address.
     pub fn is_loopback(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::LOOPBACK))
+        self.resolve(conn).is_some_and(|conn| conn.facts.has(Facts::LOOPBACK))
     }
 
     /// The [tag](crate::Listener::with_tag) of the listener that a connection came in by;
@@ -280,7 +275,7 @@ impl Context {
 
     /// Whether an answer has said that its client is [known](crate::http::Response::keep).
     pub fn is_known(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.kept)
+        self.resolve(conn).is_some_and(|conn| conn.is_known())
     }
 
     /// Whether messages can be sent to it: it has been accepted and is not
@@ -300,21 +295,33 @@ impl Context {
         self.pending(conn).map_or(0, |pending| pending.len())
     }
 
+    /// How many bytes that were queued for a connection were never given to its socket: all of a
+    /// connection's last messages have left if this is 0 in
+    /// [`on_close`](super::Handler::on_close). A close frame counts like a message. Before the
+    /// end it is what is [queued](Context::queued); 0 for a connection that is gone.
+    pub fn unwritten(&self, conn: ConnId) -> usize {
+        match self.resolve(conn) {
+            Some(record) if record.phase == Phase::Ended => {
+                record.details.as_ref().map_or(0, |details| details.unwritten)
+            }
+            _ => self.queued(conn),
+        }
+    }
+
     /// The id of the connection that uses a slot now.
     pub fn id_at(&self, index: usize) -> Option<ConnId> {
-        let serial = self.conns.get(index)?.serial;
-        Some(ConnId { index: index as u32, serial })
+        self.table.id_at(u32::try_from(index).ok()?)
     }
 
     /// The one way from an id to a connection. `None` is ordinary.
     #[inline]
     pub(super) fn resolve(&self, conn: ConnId) -> Option<&Connection> {
-        self.conns.get(conn.index as usize).filter(|record| record.serial == conn.serial)
+        self.table.resolve(conn)
     }
 
     #[inline]
     pub(super) fn resolve_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
-        self.conns.get_mut(conn.index as usize).filter(|record| record.serial == conn.serial)
+        self.table.resolve_mut(conn)
     }
 
     /// Takes over the time of the caller's turn. It never goes back.

@@ -10,7 +10,7 @@ use super::{ConnId, Context, Traced};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 use crate::wire::http::upgrade::UpgradeState;
-use crate::wire::ws::close::CloseReason;
+use crate::wire::ws::close::{CloseReason, may_be_sent};
 use crate::wire::ws::decode::Message;
 
 /// The application: decides who may connect and what a message means.
@@ -135,7 +135,10 @@ pub trait Handler {
     /// The server is about to close an open connection with a close frame, for `reason`: it goes
     /// down, the connection was idle, a newer one has taken its place, or the handler itself has
     /// [closed](Context::close) it. What is sent to `conn` here is written before the close
-    /// frame. Not called when the peer closes, when the socket fails, or when the connection is
+    /// frame. It is called for every reason of the server's own that has a
+    /// [close frame](CloseReason::wire), with one exception: when memory is short, a connection
+    /// that has something to be written is dropped without a close frame. Not called when the
+    /// peer closes, when the socket fails, when the connection reads too slowly, or when it is
     /// [aborted](Context::abort).
     fn on_closing(
         &mut self,
@@ -225,6 +228,8 @@ pub struct Accept<S = ()> {
     pub(crate) writes_are_life: bool,
     pub(crate) until: Option<Instant>,
     pub(crate) aside: bool,
+    /// 0 for a connection that is parked.
+    pub(crate) replaced_code: u16,
     pub(crate) session: S,
 }
 
@@ -256,8 +261,20 @@ impl Accept {
 impl<S> Accept<S> {
     /// Gives the connection a session, in place of the one that it had.
     pub fn session<T>(self, session: T) -> Accept<T> {
-        let Accept { user, device, protocol, writes_are_life, until, aside, session: _ } = self;
-        Accept { user, device, protocol, writes_are_life, until, aside, session }
+        let Accept { user, device, protocol, writes_are_life, until, aside, replaced_code, .. } =
+            self;
+        Accept { user, device, protocol, writes_are_life, until, aside, replaced_code, session }
+    }
+
+    /// When a newer connection of the same user and device takes its place, the connection is
+    /// closed with `code` instead of being parked. [`Handler::on_closing`] is called for it with
+    /// [`CloseReason::Replaced`]. It does not count in what a user may have, so the newer one is
+    /// never refused because of it. A code that may not be sent becomes 1011. This is for clients
+    /// that do not come back when they are closed with that code: others would replace each
+    /// other without end.
+    pub fn ends_when_replaced(mut self, code: u16) -> Self {
+        self.replaced_code = if may_be_sent(code) { code } else { 1011 };
+        self
     }
 
     /// Names the user's device; empty is the default device. At most

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use crate::hub::output::outbound::Outbound;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Details;
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wire::Peer;
@@ -47,7 +48,7 @@ impl Context {
     /// Whether another connection can be taken in: there are fewer than
     /// `max_connections` + [`SURPLUS`].
     pub(super) fn has_room(&self) -> bool {
-        self.conns.len() < self.config.max_connections + SURPLUS
+        self.table.len() < self.config.max_connections + SURPLUS
     }
 
     /// Takes in a connection that was accepted. `loopback` says that it came
@@ -75,22 +76,20 @@ impl Context {
         }
         self.addresses.enter(peer);
         self.stats.accepted += 1;
-        let mut flags = Flags::default();
+        let mut facts = Facts::default();
         let mut head = self.timeouts.handshake;
         if loopback {
-            flags.set(Flags::LOOPBACK);
+            facts.set(Facts::LOOPBACK);
         }
-        if self.conns.len() >= self.config.max_connections || verdict == Verdict::Surplus {
-            flags.set(Flags::SURPLUS);
+        if self.table.len() >= self.config.max_connections || verdict == Verdict::Surplus {
+            facts.set(Facts::SURPLUS);
             head = head.min(SURPLUS_HEAD_MS);
         }
-        let serial = self.next_serial;
-        self.next_serial = serial.wrapping_add(1);
-        let index = self.conns.insert(Connection {
-            serial,
+        let conn = self.table.insert(Connection {
+            serial: 0,
             phase: Phase::Head,
             requests: 0,
-            flags,
+            flags: Flags::default(),
             heard: self.now,
             written: 0,
             out: Outbound::default(),
@@ -99,12 +98,10 @@ impl Context {
             details: None,
             peer,
             listener: 0,
-            kept: false,
-        }) as u32;
-        self.census.enter(Phase::Head);
-        self.slots.fill(index as usize);
-        self.arm(index, self.now.saturating_add(head));
-        Ok(ConnId { index, serial })
+            facts,
+        });
+        self.arm(conn.index, self.now.saturating_add(head));
+        Ok(conn)
     }
 
     fn refuse_address(&mut self, peer: Peer) {
@@ -147,9 +144,9 @@ impl Context {
             self.draining = true;
             self.drained_by = self.now.saturating_add(self.timeouts.close);
         }
-        let indices: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        let indices: Vec<u32> = self.table.indices();
         for index in indices {
-            match self.conns[index as usize].phase {
+            match self.table[index].phase {
                 Phase::Open => self.close_with(index, CloseReason::Shutdown),
                 Phase::Held => self.refuse_held(index),
                 Phase::Head if self.misses_something(index) => {
@@ -165,7 +162,7 @@ impl Context {
     /// Whether a connection that is not open would miss something if it ended now: an
     /// answer that is not written, or the one to a request that waits here.
     fn misses_something(&self, index: u32) -> bool {
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         conn.phase != Phase::Head
             || !conn.out.is_empty()
             || conn.flags.has(Flags::PAUSED)
@@ -181,7 +178,7 @@ impl Context {
     /// idle HTTP connections.
     pub fn is_drained(&self) -> bool {
         self.stats.opened == self.stats.closed
-            && !self.conns.iter().any(|(index, _)| self.misses_something(index as u32))
+            && !self.table.iter().any(|(index, _)| self.misses_something(index))
     }
 
     /// Lets the application say a last word on each connection that the server is about to close,
@@ -223,10 +220,10 @@ impl Context {
 
     /// Starts a close of the server's own for `reason`.
     pub(super) fn close_with(&mut self, index: u32, reason: CloseReason) {
-        match self.conns[index as usize].phase {
+        match self.table[index].phase {
             Phase::Open => {}
             // Answers that are queued are still written.
-            Phase::Head if !self.conns[index as usize].out.is_empty() => {
+            Phase::Head if !self.table[index].out.is_empty() => {
                 return self.start_closing(index, Phase::FlushThenDrain, reason);
             }
             Phase::Head | Phase::Held => return self.end(index, reason),
@@ -236,7 +233,7 @@ impl Context {
             return self.end(index, reason);
         }
         self.start_closing(index, Phase::Parting, reason);
-        let serial = self.conns[index as usize].serial;
+        let serial = self.table[index].serial;
         self.parting.push(ConnId { index, serial });
     }
 
@@ -266,10 +263,10 @@ impl Context {
             return;
         }
         self.refuse_address(peer);
-        let record = &mut self.conns[conn.index as usize];
+        let record = &mut self.table[conn.index];
         // One that is open is not refused any more.
         if record.phase == Phase::Head {
-            record.flags.set(Flags::SURPLUS);
+            record.facts.set(Facts::SURPLUS);
             self.wheel.disarm(conn.index);
             self.arm(conn.index, self.now.saturating_add(SURPLUS_HEAD_MS));
         }
@@ -288,7 +285,7 @@ impl Context {
     pub(super) fn input_ended(&mut self, conn: ConnId) {
         let queued = self.will_write(conn);
         let Some(record) = self.resolve_mut(conn) else { return };
-        record.flags.set(Flags::EOF);
+        record.facts.set(Facts::EOF);
         match record.phase {
             Phase::Open if queued => {
                 self.start_closing(conn.index, Phase::FlushThenEnd, CloseReason::Eof);
@@ -321,7 +318,7 @@ impl Context {
         self.drop_inbound(index);
         self.unbind(index);
         self.go_to(index, phase);
-        let conn = &mut self.conns[index as usize];
+        let conn = &mut self.table[index];
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         self.untimed.push(ConnId { index, serial: conn.serial });
         // From here on it is read to its end, whatever it was held back for and whatever is
@@ -332,30 +329,28 @@ impl Context {
 
     /// Ends a connection in its last phase, for the reason it got there.
     pub(super) fn end_closing(&mut self, index: u32) {
-        let reason =
-            self.conns[index as usize].details.as_mut().and_then(|details| details.reason.take());
+        let reason = self.table[index].details.as_mut().and_then(|details| details.reason.take());
         self.end(index, reason.unwrap_or(CloseReason::Aborted));
     }
 
     /// Ends a connection now; it is freed at the end of the turn.
     pub(super) fn end(&mut self, index: u32, reason: CloseReason) {
-        if !self.discard(index) {
-            return;
-        }
+        let Some(unwritten) = self.discard(index) else { return };
         self.drop_inbound(index);
         self.drop_transport(index);
         self.unbind(index);
         self.wheel.disarm(index);
-        let conn = &mut self.conns[index as usize];
-        if conn.flags.has(Flags::OPENED) {
-            conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
+        let conn = &mut self.table[index];
+        if conn.facts.has(Facts::OPENED) {
+            let details = conn.details.get_or_insert_with(Box::<Details>::default);
+            (details.reason, details.unwritten) = (Some(reason), unwritten);
         }
         self.go_to(index, Phase::Ended);
         self.ended.push(index);
     }
 
     fn drop_inbound(&mut self, index: u32) {
-        if let Some(inbound) = self.conns[index as usize].inbound.take() {
+        if let Some(inbound) = self.table[index].inbound.take() {
             self.inbound_bytes -= inbound.counted;
         }
     }
@@ -368,9 +363,9 @@ impl Context {
             self.output.end_turn();
             return None;
         };
-        let conn = &mut self.conns[index as usize];
+        let conn = &mut self.table[index];
         let id = ConnId { index, serial: conn.serial };
-        if conn.flags.has(Flags::OPENED) {
+        if conn.facts.has(Facts::OPENED) {
             let reason = conn.details.as_mut().and_then(|details| details.reason.take());
             let reason = reason.unwrap_or(CloseReason::Aborted);
             let noted = conn.flags.has(Flags::NOTED);
@@ -386,10 +381,8 @@ impl Context {
             app.on_close(self, id, &reason);
         }
         self.leave_all(index);
-        let conn = self.conns.remove(index as usize);
-        self.census.leave(conn.phase);
+        let conn = self.table.remove(index);
         self.addresses.leave(conn.peer);
-        self.slots.empty(index as usize);
         Some(id)
     }
 }

@@ -37,7 +37,7 @@ pub use directory::groups::{GroupError, MAX_GROUP_NAME, MAX_GROUPS};
 pub use handler::{Accept, Handler, Printable, Refused, Reject, Reply, Upgrade};
 pub use histogram::{Distributions, Histogram};
 pub use lifecycle::{OpenError, SURPLUS};
-pub use output::{Pending, Sent, Sink, Wrote};
+pub use output::{FanOut, Pending, Sent, Sink, Wrote};
 pub use stats::{Closes, Stats, Statuses};
 pub use table::phases::Phases;
 pub use timers::Overdue;

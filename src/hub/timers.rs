@@ -159,10 +159,10 @@ impl Context {
         }
         self.returned_at = self.now;
         let Timeouts { handshake, message, close, .. } = self.timeouts;
-        let indices: Vec<u32> = self.conns.iter().map(|(index, _)| index as u32).collect();
+        let indices: Vec<u32> = self.table.indices();
         for index in indices {
             let uploading = self.is_uploading(index);
-            let conn = &mut self.conns[index as usize];
+            let conn = &mut self.table[index];
             let time = match conn.phase {
                 Phase::Open => {
                     conn.flags.clear(Flags::PINGED);
@@ -226,7 +226,7 @@ impl Context {
     /// A sign of life after a ping: the next ping is due before the expiry
     /// that is armed.
     pub(super) fn clear_pinged(&mut self, index: u32) {
-        let conn = &mut self.conns[index as usize];
+        let conn = &mut self.table[index];
         if conn.flags.has(Flags::PINGED) {
             conn.flags.clear(Flags::PINGED);
             self.arm_open(index);
@@ -236,7 +236,7 @@ impl Context {
     /// Arms the true deadline of an open connection, if that is earlier than
     /// the armed one or none is.
     pub(super) fn arm_open(&mut self, index: u32) {
-        if let Some(conn) = self.conns.get(index as usize)
+        if let Some(conn) = self.table.get(index)
             && conn.phase == Phase::Open
         {
             let at = self.open_deadline(index, conn);
@@ -307,7 +307,7 @@ impl Context {
 
     /// The deadline that was armed for a connection has come.
     fn due(&mut self, index: u32) {
-        match self.conns[index as usize].phase {
+        match self.table[index].phase {
             Phase::Open => self.open_may_be_due(index),
             Phase::Head
             | Phase::Parting
@@ -325,7 +325,7 @@ impl Context {
     fn set_overdue(&mut self, index: u32) {
         self.wheel.disarm(index);
         self.wheel.arm(index, self.now.saturating_add(LOOK_AGAIN_MS));
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         let armed = self.wheel.deadline(index);
         let conn_id = ConnId { index, serial: conn.serial };
         self.overdue.push(Overdue { conn: conn_id, phase: conn.phase, armed });
@@ -333,7 +333,7 @@ impl Context {
 
     /// The deadline of an open connection has come, which may have been extended since.
     fn open_may_be_due(&mut self, index: u32) {
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
         if self.end_of_right(index) <= self.now {
             self.stats.expired += 1;
@@ -348,7 +348,7 @@ impl Context {
         } else {
             if silent >= self.timeouts.ping && !conn.flags.has(Flags::PINGED) {
                 self.stats.pings += 1;
-                self.conns[index as usize].flags.set(Flags::PINGED);
+                self.table[index].flags.set(Flags::PINGED);
                 self.queue_control(index, PING, b"");
             }
             self.arm_open(index);
@@ -358,7 +358,7 @@ impl Context {
     /// The socket of an open connection has been read: it is silent or late now, or its
     /// deadline is a later one.
     fn open_due(&mut self, index: u32) {
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
         if self.message_deadline(conn) <= self.now {
             self.close_with(index, CloseReason::MessageTimeout);

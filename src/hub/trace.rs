@@ -112,7 +112,7 @@ impl Context {
         }
         self.traces.users.push(user.into());
         for conn in self.connections_of(user) {
-            self.conns[conn.index as usize].flags.set(Flags::NOTED);
+            self.table[conn.index].flags.set(Flags::NOTED);
         }
         true
     }
@@ -120,15 +120,15 @@ impl Context {
     /// Ends the trace of a user. [`Handler::on_trace`] is told nothing more of that user,
     /// also not what had happened before and was not told yet.
     pub fn untrace(&mut self, user: &str) {
-        let Context { conns, traces, .. } = self;
+        let Context { table, traces, .. } = self;
         traces.users.retain(|traced| traced != user);
-        let is_kept = |index: u32| conns.get(index as usize).is_some_and(|conn| conn.user != user);
+        let is_kept = |index: u32| table.get(index).is_some_and(|conn| conn.user != user);
         traces.events.retain(|event| is_kept(event.conn.index));
         if traces.users.is_empty() {
             traces.missed = 0;
         }
         for conn in self.connections_of(user) {
-            self.conns[conn.index as usize].flags.clear(Flags::NOTED);
+            self.table[conn.index].flags.clear(Flags::NOTED);
         }
     }
 
@@ -140,11 +140,11 @@ impl Context {
     /// Takes note of an event of a connection that has [`Flags::NOTED`]. It may stand aside,
     /// or be closing although its user is traced no longer: then nothing is noted.
     pub(super) fn note(&mut self, index: u32, what: Happened) {
-        if !self.traces.has_user(&self.conns[index as usize].user) {
+        if !self.traces.has_user(&self.table[index].user) {
             return;
         }
         if self.traces.events.len() < MOST_EVENTS {
-            let conn = ConnId { index, serial: self.conns[index as usize].serial };
+            let conn = ConnId { index, serial: self.table[index].serial };
             self.traces.events.push(Traced { conn, what });
         } else {
             self.traces.missed += 1;
@@ -154,7 +154,7 @@ impl Context {
     /// Begins to take note of a connection that has opened.
     #[cold]
     pub(super) fn note_opened(&mut self, index: u32, protocol: Option<&str>) {
-        self.conns[index as usize].flags.set(Flags::NOTED);
+        self.table[index].flags.set(Flags::NOTED);
         self.note(index, Happened::Opened { protocol: protocol.map(str::to_owned) });
     }
 

@@ -9,6 +9,7 @@ mod burst;
 #[allow(dead_code)]
 mod codec;
 mod held;
+mod prefixed;
 mod rig;
 
 #[global_allocator]

@@ -19,6 +19,13 @@ pub const SCRATCH: usize = 2 << 20;
 /// The allocator counts for all threads, so one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// Held by the one test that runs.
+pub type Alone = MutexGuard<'static, ()>;
+
+pub fn alone() -> Alone {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How many bytes sockets take, by their slots; all of them where nothing is said.
 #[derive(Default)]
 struct Sockets(HashMap<usize, usize>);
@@ -41,12 +48,12 @@ pub struct Rig {
     pub hub: Hub<Relay>,
     sockets: Sockets,
     now: Instant,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Alone,
 }
 
 impl Rig {
     pub fn new(set: impl FnOnce(&mut Config)) -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let mut config = Config::default();
         (config.message_rate, config.broadcast_rate, config.max_per_address) = (0, 0, 0);
         config.max_connections = 4_000;

@@ -8,11 +8,13 @@ mod door;
 mod ends;
 mod fragments;
 mod http;
+mod last_word;
 mod limits;
 mod listing;
 mod liveness;
 mod pace;
 mod parking;
+mod replaced;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;

@@ -20,7 +20,7 @@ const WORDS = {
     why: {
       peer: 'closed by the client', eof: 'ended without a close', io: 'connection failed', violation: 'broke the protocol', idle: 'silent',
       expired: 'ticket expired', message_timeout: 'message took too long', slow_reader: 'read too slowly', memory: 'memory was full',
-      crowded: 'too many of one user', shutdown: 'server went down', handler: 'closed by the server', aborted: 'dropped by the server',
+      crowded: 'too many of one user', replaced: 'replaced by a newer one', shutdown: 'server went down', handler: 'closed by the server', aborted: 'dropped by the server',
     },
     event: { trace: 'trace begins', open: 'open', in: '← in', out: '→ out', parked: 'parked', promoted: 'active again', close: 'closed', missed: 'missed', lost: 'trace lost' },
   },
@@ -43,7 +43,7 @@ const WORDS = {
     why: {
       peer: '客户端关闭', eof: '未关闭即断开', io: '连接出错', violation: '违反协议', idle: '长时间无声',
       expired: '票据到期', message_timeout: '消息接收超时', slow_reader: '读取太慢', memory: '内存已满',
-      crowded: '同一用户连接过多', shutdown: '服务器停止', handler: '服务器关闭', aborted: '服务器丢弃',
+      crowded: '同一用户连接过多', replaced: '被新连接取代', shutdown: '服务器停止', handler: '服务器关闭', aborted: '服务器丢弃',
     },
     event: { trace: '开始跟踪', open: '连接', in: '← 收', out: '→ 发', parked: '停放', promoted: '恢复活动', close: '断开', missed: '遗漏', lost: '跟踪中断' },
   },

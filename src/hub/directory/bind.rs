@@ -26,7 +26,7 @@ const PARKED_MS: u64 = 2_000;
 impl Context {
     #[inline]
     pub(in crate::hub) fn find_seat(&self, user: &str) -> Option<Seat> {
-        self.users.find(user, &self.conns)
+        self.users.find(user, &self.table)
     }
 
     /// Writes the slots of a user's active connections into `receivers`.
@@ -38,11 +38,11 @@ impl Context {
         match seat.get() {
             Seated::Alone(index) => {
                 receivers[0] = index;
-                usize::from(self.conns[index as usize].is_active())
+                usize::from(self.table[index].is_active())
             }
             Seated::Several(key) => {
                 let members = &self.users.crowds[key as usize].members;
-                let active = members.iter().filter(|m| self.conns[m.index as usize].is_active());
+                let active = members.iter().filter(|m| self.table[m.index].is_active());
                 receivers.iter_mut().zip(active).map(|(slot, member)| *slot = member.index).count()
             }
         }
@@ -87,40 +87,45 @@ impl Context {
         if self.now < since + PARKED_MS {
             return false;
         }
-        let record = &self.conns[conn.index as usize];
-        let Some(rival) = self.rival(crowd, record.device()) else { return false };
-        if self.conns[rival as usize].heard > since {
+        let record = &self.table[conn.index];
+        let Some(rival) = self.rival(&crowd.members, record.device()) else { return false };
+        if self.table[rival].heard > since {
             return false;
         }
-        self.set_parked(key, rival, true);
+        let ends = self.displace(key, rival);
         self.set_parked(key, conn.index, false);
+        self.end_replaced(ends);
         true
     }
 
     /// Who would have to make way for a connection of this device: the active
     /// one of its key, else the active one that has been silent longest.
-    fn rival(&self, crowd: &Crowd, device: &str) -> Option<u32> {
-        let active = || crowd.members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
+    fn rival(&self, members: &[Member], device: &str) -> Option<u32> {
+        let active = || members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
         active()
-            .find(|&index| self.conns[index as usize].device() == device)
-            .or_else(|| active().min_by_key(|&index| self.conns[index as usize].heard))
+            .find(|&index| self.table[index].device() == device)
+            .or_else(|| active().min_by_key(|&index| self.table[index].heard))
     }
 
     /// Makes a new connection its user's active one. Returns false when the
     /// user has too many. An anonymous one has no user to be bound to.
     pub(in crate::hub) fn bind(&mut self, index: u32) -> bool {
-        let user = self.conns[index as usize].user.clone();
+        let user = self.table[index].user.clone();
         if user.is_empty() {
             return true;
         }
         match self.find_seat(&user) {
             None => {
-                self.users.seat(index, &self.conns);
+                self.users.seat(index, &self.table);
                 return true;
             }
             Some(seat) => {
                 let has_room = match seat.get() {
-                    Seated::Alone(_) => self.config.max_per_user != 1,
+                    Seated::Alone(first) => {
+                        let only = [Member { index: first, parked: None }];
+                        let device = self.table[index].device();
+                        self.config.max_per_user != 1 || self.leaving(&only, device).is_some()
+                    }
                     Seated::Several(key) => self.make_room(key, index),
                 };
                 if !has_room {
@@ -130,7 +135,7 @@ impl Context {
         }
         // Making room may have left one connection, or none, in the seat.
         match self.find_seat(&user) {
-            None => self.users.seat(index, &self.conns),
+            None => self.users.seat(index, &self.table),
             Some(seat) => self.join_seat(&user, seat, index),
         }
         true
@@ -147,18 +152,42 @@ impl Context {
             }
         };
         let crowd = &self.users.crowds[key as usize];
-        let device = self.conns[index as usize].device();
-        let actives = crowd.members.iter().filter(|member| member.parked.is_none());
-        let same = |member: &&Member| self.conns[member.index as usize].device() == device;
-        let replaced = match actives.clone().find(same) {
-            Some(member) => Some(member.index),
-            None if actives.count() >= self.config.devices.limit() => self.rival(crowd, device),
-            None => None,
-        };
-        if let Some(replaced) = replaced {
-            self.set_parked(key, replaced, true);
-        }
+        let replaced = self.replaced(&crowd.members, self.table[index].device());
+        let ends = replaced.and_then(|replaced| self.displace(key, replaced));
         self.users.crowds[key as usize].members.push(Member { index, parked: None });
+        self.end_replaced(ends);
+    }
+
+    /// The active connection whose place a new one of this device takes: that of the device, or,
+    /// when as many devices are active as may be, the one that has been silent longest.
+    fn replaced(&self, members: &[Member], device: &str) -> Option<u32> {
+        let active = || members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
+        let full = active().count() >= self.config.devices.limit();
+        self.rival(members, device).filter(|&index| full || self.table[index].device() == device)
+    }
+
+    /// That connection if it ends when it is replaced.
+    fn leaving(&self, members: &[Member], device: &str) -> Option<u32> {
+        self.replaced(members, device).filter(|&index| self.replaced_codes.get(index) != 0)
+    }
+
+    /// Has an active connection make way for another of its user. If it ends when it is replaced,
+    /// it is returned, for [`Context::end_replaced`] once its place is taken; else it is parked.
+    fn displace(&mut self, key: u32, index: u32) -> Option<u32> {
+        if self.replaced_codes.get(index) == 0 {
+            self.set_parked(key, index, true);
+            return None;
+        }
+        self.mark_parked(key, index, true);
+        self.deactivate(index);
+        Some(index)
+    }
+
+    fn end_replaced(&mut self, ends: Option<u32>) {
+        if let Some(index) = ends {
+            let code = self.replaced_codes.get(index);
+            self.close_with(index, CloseReason::Replaced { code });
+        }
     }
 
     /// Makes sure that one more connection of that key is within the limits,
@@ -166,10 +195,12 @@ impl Context {
     /// if none had to go lately.
     fn make_room(&mut self, key: u32, newcomer: u32) -> bool {
         let now = self.now;
-        let device = self.conns[newcomer as usize].device();
+        let device = self.table[newcomer].device();
         let crowd = &self.users.crowds[key as usize];
-        let of_key =
-            || crowd.members.iter().filter(|m| self.conns[m.index as usize].device() == device);
+        // One that ends when it is replaced makes room by itself.
+        let leaving = self.leaving(&crowd.members, device);
+        let staying = || crowd.members.iter().filter(|m| Some(m.index) != leaving);
+        let of_key = || staying().filter(|m| self.table[m.index].device() == device);
         // Of the key's connections all but the newcomer will be parked.
         if of_key().count() > MAX_PARKED {
             let lately = |(name, at): &(_, u64)| name == device && now < at + EVICTION_MS;
@@ -177,7 +208,7 @@ impl Context {
                 return false;
             }
             let parked = of_key().filter(|member| member.parked.is_some());
-            let heard = |member: &&Member| self.conns[member.index as usize].heard;
+            let heard = |member: &&Member| self.table[member.index].heard;
             let Some(silent) = parked.min_by_key(heard).map(|member| member.index) else {
                 return false;
             };
@@ -188,13 +219,13 @@ impl Context {
             self.close_with(silent, CloseReason::Crowded);
             return true;
         }
-        self.config.max_per_user == 0 || crowd.members.len() < self.config.max_per_user
+        self.config.max_per_user == 0 || staying().count() < self.config.max_per_user
     }
 
     /// Takes a connection that is ending out of the index. If it was active,
     /// a parked one takes its place at once.
     pub(in crate::hub) fn unbind(&mut self, index: u32) {
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         if !conn.is_bound() {
             return;
         }
@@ -220,9 +251,9 @@ impl Context {
     /// heard most recently becomes active, else one of a device that has none.
     fn promote(&mut self, key: u32, gone: u32) {
         let members = &self.users.crowds[key as usize].members;
-        let device = |member: &Member| self.conns[member.index as usize].device();
-        let heard = |member: &&Member| self.conns[member.index as usize].heard;
-        let gone = self.conns[gone as usize].device();
+        let device = |member: &Member| self.table[member.index].device();
+        let heard = |member: &&Member| self.table[member.index].heard;
+        let gone = self.table[gone].device();
         let parked = || members.iter().filter(|member| member.parked.is_some());
         let has_active = |name: &str| {
             members.iter().any(|member| member.parked.is_none() && device(member) == name)
@@ -236,12 +267,16 @@ impl Context {
         }
     }
 
-    fn set_parked(&mut self, key: u32, index: u32, parked: bool) {
+    fn mark_parked(&mut self, key: u32, index: u32, parked: bool) {
         let now = self.now;
         let members = &mut self.users.crowds[key as usize].members;
         if let Some(member) = members.iter_mut().find(|member| member.index == index) {
             member.parked = parked.then_some(now);
         }
+    }
+
+    fn set_parked(&mut self, key: u32, index: u32, parked: bool) {
+        self.mark_parked(key, index, parked);
         if parked {
             self.deactivate(index);
             self.stats.parked += 1;
@@ -249,7 +284,7 @@ impl Context {
             self.reactivate(index);
             self.stats.promoted += 1;
         }
-        if self.conns[index as usize].flags.has(Flags::NOTED) {
+        if self.table[index].flags.has(Flags::NOTED) {
             self.note(index, if parked { Happened::Parked } else { Happened::Promoted });
         }
     }

@@ -100,7 +100,7 @@ impl Context {
         if !self.is_open(conn) {
             return Err(GroupError::NotOpen);
         }
-        let record = &mut self.conns[conn.index as usize];
+        let record = &mut self.table[conn.index];
         let details = record.details.get_or_insert_with(Box::<Details>::default);
         let known = self.groups.by_name.get(group);
         if known.is_some_and(|key| details.groups.iter().any(|(joined, _)| joined == key)) {
@@ -143,7 +143,7 @@ impl Context {
     }
 
     pub(in crate::hub) fn leave_all(&mut self, index: u32) {
-        let Some(details) = &mut self.conns[index as usize].details else { return };
+        let Some(details) = &mut self.table[index].details else { return };
         for (key, position) in std::mem::take(&mut details.groups) {
             self.remove_member(key, position);
         }
@@ -151,7 +151,7 @@ impl Context {
 
     fn remove_member(&mut self, key: u32, position: u32) {
         let Some(moved) = self.groups.remove(key, position) else { return };
-        let details = self.conns[moved as usize].details.as_mut();
+        let details = self.table[moved].details.as_mut();
         if let Some(entry) =
             details.and_then(|d| d.groups.iter_mut().find(|(joined, _)| *joined == key))
         {

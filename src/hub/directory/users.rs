@@ -15,7 +15,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::hub::table::record::Connection;
+use crate::hub::table::Table;
 
 /// An entry of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub struct Users {
     hasher: RandomState,
 }
 
-type Conns = Slab<Connection>;
+type Conns = Table;
 
 impl Users {
     /// An index with room for so many users. It may be passed.
@@ -117,7 +117,7 @@ impl Users {
 
     /// Seats a user who is not seated yet.
     pub fn seat(&mut self, index: u32, conns: &Conns) {
-        let hash = self.hasher.hash_one(conns[index as usize].user.as_str());
+        let hash = self.hasher.hash_one(conns[index].user.as_str());
         let table = self.table(hash);
         let Users { tables, crowds, hasher, .. } = self;
         let rehash = |seat: &Seat| hasher.hash_one(user_of(*seat, crowds, conns));
@@ -192,7 +192,7 @@ fn user_of<'a>(seat: Seat, crowds: &Slab<Crowd>, conns: &'a Conns) -> &'a str {
         Seated::Alone(index) => Some(index),
         Seated::Several(key) => crowds[key as usize].members.first().map(|member| member.index),
     };
-    index.map_or("", |index| conns[index as usize].user.as_str())
+    index.map_or("", |index| conns[index].user.as_str())
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Context {
         bytes.copy_within(upload.head + used.., upload.head + length);
         upload.body.close_gap();
         let kept = bytes.len() - (used - length);
-        self.conns[conn.index as usize].inbound.get_or_insert_default().upload = Some(upload);
+        self.table[conn.index].inbound.get_or_insert_default().upload = Some(upload);
         Fed::Kept { length: kept, searched: 0 }
     }
 
@@ -124,7 +124,7 @@ impl Context {
     /// Takes in more of a body where it is kept, so that one that comes in small pieces
     /// is not copied at each. Returns whether there is something to do.
     pub(in crate::hub) fn extend_upload(&mut self, conn: ConnId) -> bool {
-        let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return false };
+        let Some(inbound) = &mut self.table[conn.index].inbound else { return false };
         let Some(Upload { head, body }) = &mut inbound.upload else { return true };
         match body.advance(&mut inbound.stash.as_mut_slice()[*head..]) {
             Ok(false) => {
@@ -145,14 +145,14 @@ impl Context {
 
     /// Whether a connection is in the middle of a request's body.
     pub(in crate::hub) fn is_uploading(&self, index: u32) -> bool {
-        let inbound = self.conns.get(index as usize).and_then(|conn| conn.inbound.as_ref());
+        let inbound = self.table.get(index).and_then(|conn| conn.inbound.as_ref());
         inbound.is_some_and(|inbound| inbound.upload.is_some())
     }
 
     /// The time for a body is over.
     pub(in crate::hub) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
-        let inbound = self.conns[index as usize].inbound.take();
+        let inbound = self.table[index].inbound.take();
         let Some(Inbound { upload: Some(upload), stash, counted, .. }) = inbound.map(|it| *it)
         else {
             return;

@@ -226,14 +226,14 @@ impl Context {
     }
 
     fn owe(&mut self, index: u32, until: u64) {
-        self.conns[index as usize].flags.set(Flags::OWES);
+        self.table[index].flags.set(Flags::OWES);
         self.pace.until.set(index, until);
     }
 
     /// Until when a connection owes; 0 when no account is kept of it.
     #[inline]
     fn owes_until(&self, index: u32) -> u64 {
-        let owes = self.conns[index as usize].flags.has(Flags::OWES);
+        let owes = self.table[index].flags.has(Flags::OWES);
         if owes { self.pace.until.get(index) } else { 0 }
     }
 
@@ -261,7 +261,7 @@ impl Context {
 
     /// Whether a connection that waited has paid so much that it need not.
     pub(in crate::hub) fn pays_off(&self, index: u32) -> bool {
-        let flags = self.conns[index as usize].flags;
+        let flags = self.table[index].flags;
         flags.has(Flags::OWES) && flags.has(Flags::PAUSED) && !self.is_in_debt(index)
     }
 

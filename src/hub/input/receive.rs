@@ -115,7 +115,7 @@ impl Context {
         before: u64,
     ) {
         let meter = self.meter(conn, before, bytes.len());
-        if self.conns[conn.index as usize].flags.has(Flags::PAUSED) {
+        if self.table[conn.index].flags.has(Flags::PAUSED) {
             self.keep(conn, bytes, 0);
         } else {
             let used = self.feed_whole(app, conn, bytes);
@@ -136,7 +136,7 @@ impl Context {
     ) {
         const BEHIND: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::NOTED;
         self.clear_pinged(conn.index);
-        let record = &self.conns[conn.index as usize];
+        let record = &self.table[conn.index];
         let is_open = record.phase == Phase::Open;
         if is_open && record.inbound.is_none() && !record.flags.has(BEHIND) {
             return self.receive_metered(app, conn, bytes, before);
@@ -145,7 +145,7 @@ impl Context {
             return self.receive_behind(app, conn, bytes);
         }
         let now = self.now;
-        if let Some(inbound) = &mut self.conns[conn.index as usize].inbound {
+        if let Some(inbound) = &mut self.table[conn.index].inbound {
             inbound.note_arrival(now);
         }
         let waiting = self.stashed(conn.index);
@@ -157,7 +157,7 @@ impl Context {
     /// Handles bytes that follow others which may still wait.
     #[inline(never)]
     fn receive_behind<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) {
-        let record = &mut self.conns[conn.index as usize];
+        let record = &mut self.table[conn.index];
         let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
@@ -188,7 +188,7 @@ impl Context {
 
     /// Handles what it can of the bytes that wait. What is left stays where it is.
     pub(in crate::hub) fn feed_stash<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId) {
-        let Some(inbound) = &mut self.conns[conn.index as usize].inbound else { return };
+        let Some(inbound) = &mut self.table[conn.index].inbound else { return };
         let mut stash = std::mem::take(&mut inbound.stash);
         let searched = std::mem::take(&mut inbound.searched);
         let rest = self.feed(app, conn, stash.as_mut_slice(), searched);
@@ -318,9 +318,9 @@ impl Context {
         conn: ConnId,
         bytes: &mut [u8],
     ) -> usize {
-        let inbound = self.conns[conn.index as usize].inbound.as_mut();
+        let inbound = self.table[conn.index].inbound.as_mut();
         let mut partial = inbound.and_then(|inbound| inbound.partial.take());
-        let noted = self.conns[conn.index as usize].flags.has(Flags::NOTED);
+        let noted = self.table[conn.index].flags.has(Flags::NOTED);
         let mut begun = partial.is_none();
         let mut at = 0;
         while at < bytes.len() {
@@ -352,7 +352,7 @@ impl Context {
                 self.note_in(conn.index, &event);
             }
             match event {
-                Event::Message(_) if noted && self.conns[conn.index as usize].is_aside() => {
+                Event::Message(_) if noted && self.table[conn.index].is_aside() => {
                     self.account_frame();
                 }
                 Event::Message(message) => self.hand_over(app, conn, message),
@@ -363,7 +363,7 @@ impl Context {
                 }
                 Event::Pong(_) => {
                     self.account_frame();
-                    self.conns[conn.index as usize].flags.clear(Flags::WRITES_ARE_LIFE);
+                    self.table[conn.index].flags.clear(Flags::WRITES_ARE_LIFE);
                 }
                 Event::Close(payload) => {
                     match parse_close(payload) {
@@ -381,7 +381,7 @@ impl Context {
             // What comes next is new, unless a control frame came in between.
             begun |= partial.as_ref().is_none_or(|partial| !partial.in_message());
         }
-        if partial.is_some() || self.conns[conn.index as usize].inbound.is_some() {
+        if partial.is_some() || self.table[conn.index].inbound.is_some() {
             self.keep_partial(conn.index, partial, begun);
         }
         at
@@ -402,7 +402,7 @@ impl Context {
     /// Keeps what is there of a message. `begun` says that it began just now.
     fn keep_partial(&mut self, index: u32, partial: Option<Box<Partial>>, begun: bool) {
         let partial = partial.filter(|partial| !partial.is_idle());
-        let conn = &mut self.conns[index as usize];
+        let conn = &mut self.table[index];
         let inbound = conn.inbound.get_or_insert_default();
         inbound.started = match partial {
             None => 0,
@@ -446,7 +446,7 @@ impl Context {
     /// Brings the total of what is held for input up to date, and gives back
     /// what is not needed any more.
     pub(in crate::hub) fn recount(&mut self, index: u32) {
-        let Some(conn) = self.conns.get_mut(index as usize) else { return };
+        let Some(conn) = self.table.get_mut(index) else { return };
         let Some(inbound) = &mut conn.inbound else { return };
         let held = inbound.capacity();
         self.inbound_bytes = self.inbound_bytes - inbound.counted + held;

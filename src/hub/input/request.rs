@@ -2,6 +2,7 @@
 
 use crate::hub::table::record::Awaited;
 use crate::hub::table::record::Details;
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::hub::table::record::Upload;
@@ -33,7 +34,7 @@ impl Context {
         bytes: &mut [u8],
         searched: usize,
     ) -> Fed {
-        let inbound = self.conns[conn.index as usize].inbound.as_mut();
+        let inbound = self.table[conn.index].inbound.as_mut();
         if let Some(upload) = inbound.and_then(|inbound| inbound.upload.take()) {
             return self.go_on(app, conn, bytes, upload);
         }
@@ -137,7 +138,7 @@ impl Context {
     }
 
     pub(in crate::hub) fn is_surplus(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|record| record.flags.has(Flags::SURPLUS))
+        self.resolve(conn).is_some_and(|record| record.facts.has(Facts::SURPLUS))
     }
 
     /// Answers a request as its handler has it, and keeps the connection if all agree.
@@ -160,9 +161,10 @@ impl Context {
             return self.respond_unavailable(conn, head_only);
         }
         let Some(record) = self.resolve(conn) else { return };
-        let more = record.requests.saturating_add(1) < self.config.max_requests || record.kept;
+        let more =
+            record.requests.saturating_add(1) < self.config.max_requests || record.is_known();
         let keep = match response.keeping() {
-            Keep::AsUsual => more.then_some(record.kept),
+            Keep::AsUsual => more.then_some(record.is_known()),
             Keep::Known => Some(true),
             Keep::Never => None,
         };
@@ -200,7 +202,7 @@ impl Context {
 
     /// Whether a connection's request is answered later.
     pub(in crate::hub) fn is_awaited(&self, index: u32) -> bool {
-        self.conns[index as usize].details.as_ref().is_some_and(|it| it.awaited.is_some())
+        self.table[index].details.as_ref().is_some_and(|it| it.awaited.is_some())
     }
 
     /// The time for an answer that comes later is over.
@@ -229,7 +231,10 @@ impl Context {
         }
         record.requests = record.requests.saturating_add(1);
         if let Some(known) = keep {
-            record.kept = known;
+            match known {
+                true => record.facts.set(Facts::KNOWN),
+                false => record.facts.clear(Facts::KNOWN),
+            }
             if !record.flags.has(Flags::ANSWERING) {
                 record.flags.set(Flags::ANSWERING);
                 self.wheel.disarm(conn.index);
@@ -270,15 +275,18 @@ impl Context {
             let details = record.details.get_or_insert_with(Box::<Details>::default);
             details.device = accept.device;
         }
+        self.replaced_codes.set(conn.index, accept.replaced_code);
         if !self.bind(conn.index) {
-            let record = &mut self.conns[conn.index as usize];
+            let record = &mut self.table[conn.index];
             record.user = compact_str::CompactString::const_new("");
             self.stats.handshakes.note(503);
             app.on_turned_away(self, accept.session);
             return self.hold(conn, HOLD_MS);
         }
         if accept.aside {
-            self.conns[conn.index as usize].flags.set(Flags::NOTED | Flags::PARKED);
+            let record = &mut self.table[conn.index];
+            record.facts.set(Facts::ASIDE);
+            record.flags.set(Flags::NOTED | Flags::PARKED);
         }
         self.go_to(conn.index, Phase::Open);
         let protocol = accept.protocol.filter(|name| is_token(name.as_bytes()));
@@ -288,8 +296,8 @@ impl Context {
             put_switching_protocols(key, protocol, date.as_ref(), bytes);
         });
 
-        let record = &mut self.conns[conn.index as usize];
-        record.flags.set(Flags::OPENED);
+        let record = &mut self.table[conn.index];
+        record.facts.set(Facts::OPENED);
         // Its handshake may have waited here: it has not been silent meanwhile.
         (record.heard, record.written) = (self.now, 0);
         if accept.writes_are_life {
@@ -300,7 +308,7 @@ impl Context {
         self.set_end_of_right(conn.index, accept.until);
         self.wheel.disarm(conn.index);
         self.arm_open(conn.index);
-        if self.traces.has_user(&self.conns[conn.index as usize].user) {
+        if self.traces.has_user(&self.table[conn.index].user) {
             self.note_opened(conn.index, protocol);
         }
         app.on_open(self, conn, accept.session);
@@ -318,8 +326,8 @@ impl Context {
             self.stats.rejected += 1;
             self.addresses.refuse(peer, self.now);
             let most = MOST_HELD.min(self.config.max_connections / 8);
-            if self.timeouts.reject > 0 && self.census.of(Phase::Held) < most {
-                let record = &mut self.conns[conn.index as usize];
+            if self.timeouts.reject > 0 && self.table.in_phase(Phase::Held) < most {
+                let record = &mut self.table[conn.index];
                 let details = record.details.get_or_insert_with(Box::<Details>::default);
                 details.answer = Some(Box::new(response));
                 return self.hold(conn, self.timeouts.reject);
@@ -338,7 +346,7 @@ impl Context {
     /// The moment of a held connection is over.
     pub(in crate::hub) fn refuse_held(&mut self, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
-        let details = self.conns[index as usize].details.as_mut();
+        let details = self.table[index].details.as_mut();
         match details.and_then(|details| details.answer.take()) {
             Some(response) => self.respond(conn, &response, None, false),
             None => self.respond_unavailable(conn, false),

@@ -10,6 +10,7 @@
 //! complete it, however long the server took to look at that. Who sends faster than it may
 //! wins no time by it: what arrives after the deadline does not count.
 
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wire::ws::close::CloseReason;
@@ -19,7 +20,7 @@ use crate::hub::{App, ConnId, Context, Handler, Timeouts};
 impl Context {
     /// Bytes of a connection that wait to be parsed.
     pub(in crate::hub) fn stashed(&self, index: u32) -> usize {
-        self.conns[index as usize].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
+        self.table[index].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
     }
 
     /// Holds a connection back until work is left for it.
@@ -31,7 +32,7 @@ impl Context {
     /// The server neither parses nor reads a connection from now on.
     pub(in crate::hub) fn begin_hold(&mut self, index: u32) {
         let now = self.now;
-        let record = &mut self.conns[index as usize];
+        let record = &mut self.table[index];
         record.flags.set(Flags::PAUSED);
         if let Some(inbound) = &mut record.inbound
             && inbound.unread_since == 0
@@ -45,7 +46,7 @@ impl Context {
     fn end_hold(&mut self, index: u32) {
         let now = self.now;
         let idle = self.timeouts.idle;
-        let record = &mut self.conns[index as usize];
+        let record = &mut self.table[index];
         let counts = record.is_held_for_rate() || record.alive().saturating_add(idle) <= now;
         record.flags.clear(Flags::PAUSED);
         if record.phase == Phase::Open && counts {
@@ -56,7 +57,7 @@ impl Context {
     /// Whether the rest of a message that was held back has arrived, if it has, after the
     /// message's time.
     fn is_late(&self, index: u32) -> bool {
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         let Some(inbound) = conn.inbound.as_ref().filter(|_| conn.phase == Phase::Open) else {
             return false;
         };
@@ -109,7 +110,7 @@ impl Context {
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
             return;
         }
-        if record.phase == Phase::Head && record.flags.has(Flags::EOF) {
+        if record.phase == Phase::Head && record.facts.has(Facts::EOF) {
             self.end(conn.index, CloseReason::Eof);
             return;
         }
@@ -124,7 +125,7 @@ impl Context {
 
     /// Has a socket read that would have been while its connection was held back.
     pub(in crate::hub) fn read_on(&mut self, index: u32) {
-        let record = &mut self.conns[index as usize];
+        let record = &mut self.table[index];
         if record.flags.has(Flags::READ_WANTED) {
             record.flags.clear(Flags::READ_WANTED);
             self.readable.push(index);
@@ -133,7 +134,7 @@ impl Context {
 
     /// An HTTP answer was written: on with the next request.
     pub(in crate::hub) fn answered(&mut self, conn: ConnId) {
-        let record = &mut self.conns[conn.index as usize];
+        let record = &mut self.table[conn.index];
         record.flags.clear(Flags::ANSWERING);
         if record.inbound.as_ref().is_some_and(|inbound| !inbound.stash.is_empty()) {
             self.pause(conn);
@@ -147,7 +148,7 @@ impl Context {
         self.wheel.disarm(conn.index);
         if let Some(record) = self.resolve(conn).filter(|record| record.phase == Phase::Head) {
             let Timeouts { keep_alive, keep_known, .. } = self.timeouts;
-            let time = if record.kept { keep_known } else { keep_alive };
+            let time = if record.is_known() { keep_known } else { keep_alive };
             self.arm(conn.index, self.now.saturating_add(time));
         }
     }

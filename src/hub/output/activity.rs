@@ -9,45 +9,37 @@ use super::pressure::is_pressed;
 impl Context {
     /// Takes a connection from its phase to a later one.
     pub(in crate::hub) fn go_to(&mut self, index: u32, phase: Phase) {
-        self.settle_walk();
-        let conn = &mut self.conns[index as usize];
-        let was_active = conn.is_active();
-        self.census.leave(conn.phase);
-        self.census.enter(phase);
-        conn.phase = phase;
-        self.active = self.active - u32::from(was_active) + u32::from(conn.is_active());
+        let settled = self.settle_walk();
+        self.table.go_to(index, phase, settled);
     }
 
     /// An open connection no longer gets what is sent to its user and to everyone.
     pub(in crate::hub) fn deactivate(&mut self, index: u32) {
-        self.settle_walk();
-        let conn = &mut self.conns[index as usize];
-        self.active -= u32::from(conn.is_active());
-        conn.flags.set(Flags::PARKED);
+        let settled = self.settle_walk();
+        self.table.set_parked(index, true, settled);
     }
 
     /// An open connection that was parked gets again what is sent to its user and to everyone.
     pub(in crate::hub) fn reactivate(&mut self, index: u32) {
-        self.settle_walk();
-        let conn = &mut self.conns[index as usize];
-        conn.flags.clear(Flags::PARKED);
-        self.active += u32::from(conn.is_active());
+        let settled = self.settle_walk();
+        self.table.set_parked(index, false, settled);
     }
 
-    /// Throws away what a connection that is about to end has yet to be sent. Returns false,
-    /// having done nothing, when it has ended already.
-    pub(in crate::hub) fn discard(&mut self, index: u32) -> bool {
+    /// Throws away what a connection that is about to end has yet to be sent, and returns how many
+    /// bytes that was. `None`, and nothing was done, when it has ended already.
+    pub(in crate::hub) fn discard(&mut self, index: u32) -> Option<usize> {
         // First: the queue may have no room for what is queued by it, which ends the connection.
         self.settle_walk();
-        let conn = &mut self.conns[index as usize];
+        let conn = &mut self.table[index];
         if conn.phase == Phase::Ended {
-            return false;
+            return None;
         }
         self.output.pressed -= u32::from(is_pressed(conn, self.config.max_queue));
         self.output.blocked -= u32::from(conn.flags.has(Flags::BLOCKED));
         conn.flags.clear(Flags::BLOCKED);
+        let unwritten = conn.out.len();
         conn.out.clear(&mut self.output.arena);
-        true
+        Some(unwritten)
     }
 
     /// Whether a connection has something queued that its socket will be given in this turn.
@@ -60,14 +52,12 @@ impl Context {
     /// Panics if the counts do not agree with the connections. For
     /// [`Context::check_invariants`].
     pub(in crate::hub) fn check_output(&self) {
-        let (mut pressed, mut active, mut blocked) = (0, 0, 0);
-        for (_, conn) in &self.conns {
+        let (mut pressed, mut blocked) = (0, 0);
+        for (_, conn) in self.table.iter() {
             pressed += u32::from(is_pressed(conn, self.config.max_queue));
-            active += u32::from(conn.is_active());
             blocked += u32::from(conn.flags.has(Flags::BLOCKED));
         }
         assert_eq!(pressed, self.output.pressed, "connections with much to write");
-        assert_eq!(active, self.active, "connections that get what everyone gets");
         assert_eq!(blocked, self.output.blocked, "connections whose sockets are full");
         let held = self.output.arena.waiting();
         assert!(self.has_dirty() || held == 0, "{held} bytes that nobody will write");

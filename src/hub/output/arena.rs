@@ -31,6 +31,9 @@ const LEAST_ROOM: usize = 4 * 1024;
 const SPARES: usize = 4;
 const SPARE_CAPACITY: usize = 256 * 1024;
 
+/// How far behind the rest of its message a head may lie.
+pub const FAR: usize = (1 << 24) - 1;
+
 /// A range of one turn's buffer. Empty means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
@@ -169,6 +172,24 @@ impl Arena {
             rest = after;
         }
         segment
+    }
+
+    /// The header of a frame with `length` bytes of payload, and the first of those. The rest of
+    /// it lies elsewhere.
+    pub fn put_head(&mut self, first: u8, length: usize, prefix: &str) -> Segment {
+        let header = frame::server_header_len(length);
+        let (segment, room) = self.take(header + prefix.len());
+        let (header, rest) = room.split_at_mut(header);
+        frame::write_header(first, length, header);
+        rest.copy_from_slice(prefix.as_bytes());
+        segment
+    }
+
+    /// Whether what is put next can be told by how far behind `segment` it lies.
+    pub fn is_near(&self, segment: Segment) -> bool {
+        segment.turn == self.number
+            && self.current.used <= MAX_TURN
+            && self.current.used - segment.start as usize <= FAR
     }
 
     /// The same for a frame that goes to many.

@@ -1,8 +1,7 @@
 //! Which connections have something to write: two queues, first come first
 //! served, replies and one-to-one before fan-outs.
 
-use slab::Slab;
-
+use crate::hub::table::Table;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;
 
@@ -121,9 +120,9 @@ impl Dirty {
 
     /// Ends the turn's writing. Whose socket has blocked waits for it, not for
     /// the next turn.
-    pub(in crate::hub) fn end_turn(&mut self, conns: &mut Slab<Connection>) {
+    pub(in crate::hub) fn end_turn(&mut self, table: &mut Table) {
         for index in self.later.drain(..) {
-            let Some(conn) = conns.get_mut(index as usize) else { continue };
+            let Some(conn) = table.get_mut(index) else { continue };
             if conn.flags.has(Flags::BLOCKED) || conn.out.is_empty() {
                 conn.flags.clear(Flags::DIRTY_DIRECT);
             } else {

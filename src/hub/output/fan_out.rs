@@ -14,10 +14,10 @@ use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wire::ws::decode::Message;
 
-use super::Output;
 use super::dirty::{Dirty, Urgency};
 use super::flush::{Sink, Wrote};
 use super::pressure::{becomes_pressed, has_room};
+use super::{Output, Settled};
 use crate::hub::{ConnId, Context};
 
 /// A broadcast that has reached the connections in the slots before `next`.
@@ -56,11 +56,12 @@ impl Context {
         let segment = self.output.arena.put_fan_out(first, payload);
         // What is queued already goes out together with it, and who does not read
         // may be full: then it has to be queued.
-        let can_walk = self.output.dirty.is_empty() && self.output.blocked == 0 && self.active > 0;
+        let can_walk =
+            self.output.dirty.is_empty() && self.output.blocked == 0 && self.table.active() > 0;
         if can_walk && segment.len() <= self.config.max_queue / 2 {
             self.output.arena.retain(segment.turn, 1);
             self.output.walk = Some(Walk { segment, next: 0 });
-            return self.active as usize;
+            return self.table.active() as usize;
         }
         let queued = self.queue_from(segment, 0, |_| true);
         if queued == 0 {
@@ -135,7 +136,7 @@ impl Context {
         let segment = self.output.arena.put_fan_out(first, payload);
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
         for &index in members.iter().filter(|&&index| wanted(index)) {
-            if let Some(conn) = self.conns.get_mut(index as usize) {
+            if let Some(conn) = self.table.get_mut(index) {
                 fan_out.queue(index, conn, &mut self.output.dirty, &mut self.output.arena);
             }
         }
@@ -161,10 +162,10 @@ impl Context {
             conn.is_active() && !conn.flags.has(Flags::BLOCKED) && conn.out.len() > most
         };
         let full = match group {
-            None => self.conns.iter().filter(|(_, conn)| is_full(conn)).count(),
+            None => self.table.iter().filter(|(_, conn)| is_full(conn)).count(),
             Some(group) => {
                 let members = self.groups.members(group).unwrap_or_default();
-                let records = members.iter().filter_map(|&at| self.conns.get(at as usize));
+                let records = members.iter().filter_map(|&at| self.table.get(at));
                 records.filter(|conn| is_full(conn)).count()
             }
         };
@@ -182,10 +183,10 @@ impl Context {
     ) -> usize {
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
         let mut from = first;
-        while let Some(range) = self.slots.next(from) {
+        while let Some(range) = self.table.next(from) {
             from = range.end;
             for index in range {
-                if let Some(conn) = self.conns.get_mut(index)
+                if let Some(conn) = self.table.get_mut(index as u32)
                     && wanted(index as u32)
                 {
                     fan_out.queue(
@@ -222,10 +223,11 @@ impl Context {
     /// Has what a broadcast on its way has not reached queued. To be called before
     /// anything that a connection it has not reached could tell from it.
     #[inline(always)]
-    pub(super) fn settle_walk(&mut self) {
+    pub(super) fn settle_walk(&mut self) -> Settled {
         if self.output.walk.is_some() {
             self.queue_walk();
         }
+        Settled(())
     }
 
     #[inline(never)]
@@ -247,16 +249,16 @@ impl Context {
         let stopped = self.walk_on(sink, budget);
         if let Some((index, _)) = stopped {
             let mut fan_out = FanOut::new(segment, self.config.max_queue);
-            let record = &mut self.conns[index];
+            let record = &mut self.table[index as u32];
             fan_out.queue(index as u32, record, &mut self.output.dirty, &mut self.output.arena);
             self.finish_fan_out(fan_out);
         }
         // It lets go of its buffer only now that whoever stopped it holds that too.
-        if self.output.walk.as_ref().is_some_and(|walk| self.slots.next(walk.next).is_none()) {
+        if self.output.walk.as_ref().is_some_and(|walk| self.table.next(walk.next).is_none()) {
             self.settle_walk();
         }
         let (index, result) = stopped?;
-        let conn = ConnId { index: index as u32, serial: self.conns[index].serial };
+        let conn = ConnId { index: index as u32, serial: self.table[index as u32].serial };
         let wrote = result.map(|result| self.after_write(conn, segment.len(), result));
         Some((conn, wrote.unwrap_or(Wrote::Done)))
     }
@@ -277,18 +279,19 @@ impl Context {
             | Flags::PINGED
             | Flags::DIRTY_DIRECT
             | Flags::DIRTY_FAN_OUT;
-        let Context { conns, output: Output { arena, walk, .. }, now, slots, .. } = self;
+        let Context { table, output: Output { arena, walk, .. }, now, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
         let bytes = arena.slice(*segment);
         let length = bytes.len();
         let (mut index, mut left) = (*next, *budget);
         let mut unusual = None;
+        let mut records = table.records();
         'walk: while left > 0
-            && let Some(block) = slots.next(index)
+            && let Some(block) = records.next(index)
         {
             index = block.start;
             while left > 0 && index < block.end {
-                if let Some(record) = conns.get_mut(index) {
+                if let Some(record) = records.get_mut(index) {
                     if record.phase == Phase::Open && !record.flags.has(UNUSUAL) {
                         left -= 1;
                         let result = sink.write(index, bytes);

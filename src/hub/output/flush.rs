@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use crate::hub::output::arena::{Arena, Segment};
 use crate::hub::output::outbound::Outbound;
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 
@@ -102,7 +103,7 @@ impl Context {
 
     fn next_dirty(&mut self) -> Option<ConnId> {
         while let Some(index) = self.output.dirty.pop() {
-            let Some(conn) = self.conns.get_mut(index as usize) else { continue };
+            let Some(conn) = self.table.get_mut(index) else { continue };
             conn.flags.clear(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT);
             if conn.phase != Phase::Ended && !conn.out.is_empty() && !conn.flags.has(Flags::BLOCKED)
             {
@@ -150,15 +151,16 @@ impl Context {
     fn write_plain<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
         const UNUSUAL: u16 = Flags::BLOCKED | Flags::WAS_BLOCKED | Flags::PINGED;
         const DIRTY: u16 = Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT;
-        let Context { conns, output, now, stats, .. } = self;
+        let Context { table, output, now, stats, .. } = self;
         let Output { dirty, arena, pressed, .. } = output;
         let queue = dirty.only_queue().filter(|_| *pressed == 0)?;
         let most = *budget;
         let (mut released, mut length) = (0, 0);
         let mut unusual = None;
+        let mut records = table.records();
         while released < most
             && let Some(index) = queue.first()
-            && let Some(record) = conns.get_mut(index as usize)
+            && let Some(record) = records.get_mut(index as usize)
             && record.phase == Phase::Open
             && !record.flags.has(UNUSUAL)
             && let Some(bytes) = record.out.current(arena)
@@ -198,7 +200,7 @@ impl Context {
 
     fn write_one<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Wrote {
         let index = conn.index as usize;
-        let out = &self.conns[index].out;
+        let out = &self.table[conn.index].out;
         let (offered, result) = match out.single(&self.output.arena) {
             Some(bytes) => (bytes.len(), sink.write(index, bytes)),
             None => {
@@ -240,7 +242,7 @@ impl Context {
                 self.blocked(conn);
                 Wrote::Blocked
             }
-            Sent::Nothing if self.conns[conn.index as usize].out.is_empty() => Wrote::Unblocked,
+            Sent::Nothing if self.table[conn.index].out.is_empty() => Wrote::Unblocked,
             Sent::Nothing => Wrote::Done,
         }
     }
@@ -274,7 +276,7 @@ impl Context {
     }
 
     fn note_sent(&mut self, conn: ConnId, written: usize) -> Sent {
-        let Some(record) = self.conns.get_mut(conn.index as usize) else { return Sent::Nothing };
+        let Some(record) = self.table.get_mut(conn.index) else { return Sent::Nothing };
         if record.serial != conn.serial || record.phase == Phase::Ended {
             return Sent::Nothing;
         }
@@ -300,7 +302,7 @@ impl Context {
     /// The connection's socket takes nothing more for now: it is not handed
     /// out again before [`Hub::writable`](crate::Hub::writable).
     pub(in crate::hub) fn blocked(&mut self, conn: ConnId) {
-        if let Some(record) = self.conns.get_mut(conn.index as usize)
+        if let Some(record) = self.table.get_mut(conn.index)
             && record.serial == conn.serial
             && record.phase != Phase::Ended
         {
@@ -320,7 +322,7 @@ impl Context {
     /// The connection's socket takes bytes again. Harmless for one that was not
     /// blocked.
     pub(in crate::hub) fn writable(&mut self, conn: ConnId) {
-        if let Some(record) = self.conns.get_mut(conn.index as usize)
+        if let Some(record) = self.table.get_mut(conn.index)
             && record.serial == conn.serial
             && record.flags.has(Flags::BLOCKED)
         {
@@ -338,7 +340,7 @@ impl Context {
     /// gives back what was written. Call after the writes, before
     /// [`Hub::reap`](crate::Hub::reap).
     pub(in crate::hub) fn end_turn(&mut self) {
-        self.output.dirty.end_turn(&mut self.conns);
+        self.output.dirty.end_turn(&mut self.table);
         // First: what was written in this turn is held no longer.
         self.output.arena.end_turn();
         self.relieve();
@@ -347,7 +349,7 @@ impl Context {
     /// Everything queued was written.
     fn flushed(&mut self, conn: ConnId) -> Sent {
         let now = self.now;
-        let record = &mut self.conns[conn.index as usize];
+        let record = &mut self.table[conn.index];
         match record.phase {
             Phase::Open => {
                 if record.flags.has(Flags::WAS_BLOCKED) {
@@ -366,7 +368,7 @@ impl Context {
                 }
                 Sent::Nothing
             }
-            Phase::FlushThenDrain if !record.flags.has(Flags::EOF) => {
+            Phase::FlushThenDrain if !record.facts.has(Facts::EOF) => {
                 self.go_to(conn.index, Phase::Draining);
                 Sent::ShutdownWrite
             }

@@ -15,14 +15,21 @@ mod dirty;
 mod fan_out;
 mod flush;
 pub(crate) mod outbound;
+mod prefixed;
 mod pressure;
 mod send;
 
 pub use flush::{Pending, Sent, Sink, Wrote};
+pub use prefixed::FanOut;
 
 use arena::Arena;
 use dirty::Dirty;
 use fan_out::Walk;
+
+/// Says that nothing is left of a broadcast on its way. Whoever changes whether a connection gets
+/// what is sent to everyone needs one, and only this room makes them.
+#[derive(Debug)]
+pub struct Settled(());
 
 /// All that waits to be written.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::arena::{Arena, Lasting, Segment};
+use super::arena::{Arena, FAR, Lasting, Segment};
 use super::chunks::{Chunks, Range, SMALL};
 
 /// Bytes of one's own are joined up to this length. What is longer came in one message.
@@ -20,6 +20,8 @@ const OVERHEAD: usize = 16;
 const FEW: usize = 4;
 /// A list of pieces that has room for more, and is mostly empty, is cut.
 const ROOM: usize = 32;
+/// The most bytes of a message's beginning whose place is kept beside that of the rest.
+const LONGEST_HEAD: usize = 0xff;
 
 #[derive(Debug)]
 enum Piece {
@@ -132,11 +134,42 @@ impl Backlog {
     }
 }
 
+/// Where the beginning of a message lies whose rest is `run`, or begins it: how far behind the
+/// start of `run` and, in the lowest eight bits, how long it is. 0 for none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head(u32);
+
+impl Head {
+    /// The head of a message that goes on with `rest`; `None` when this has no room for it.
+    fn of(head: Segment, rest: Segment) -> Option<Self> {
+        let distance = head.start.checked_sub(rest.start)?;
+        let is_short = distance as usize <= FAR && head.len() <= LONGEST_HEAD;
+        let fits = head.turn == rest.turn && is_short;
+        fits.then_some(Head(distance << 8 | head.len() as u32))
+    }
+
+    #[inline]
+    fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline]
+    fn len(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
+    fn segment(self, run: Segment) -> Segment {
+        let start = run.start + (self.0 >> 8);
+        Segment { turn: run.turn, start, end: start + self.len() as u32 }
+    }
+}
+
 /// The queue of one connection. Its segments are counted in the [`Arena`] it
 /// was filled from, so it must be [cleared](Outbound::clear) before it is dropped.
 #[derive(Debug, Default)]
 pub struct Outbound {
     run: Segment,
+    head: Head,
     backlog: Option<Box<Backlog>>,
 }
 
@@ -158,7 +191,14 @@ impl Outbound {
     /// Bytes not yet written.
     #[inline]
     pub fn len(&self) -> usize {
-        self.run.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.bytes)
+        self.run.len() + self.head.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.bytes)
+    }
+
+    /// At least as many bytes as are not yet written, and up to [`LONGEST_HEAD`] more. It takes
+    /// fewer instructions than [`Outbound::len`], which each message would notice.
+    #[inline]
+    pub fn len_at_most(&self) -> usize {
+        self.run.len() + LONGEST_HEAD + self.backlog.as_ref().map_or(0, |backlog| backlog.bytes)
     }
 
     #[inline]
@@ -234,6 +274,19 @@ impl Outbound {
         1
     }
 
+    /// Queues a message that begins with one segment of the current turn and goes on with
+    /// another. Returns how many more segments the arena has to count.
+    #[must_use]
+    pub fn push_headed(&mut self, head: Segment, rest: Segment, arena: &mut Arena) -> u32 {
+        if self.is_empty()
+            && let Some(head) = Head::of(head, rest)
+        {
+            (self.run, self.head) = (rest, head);
+            return 1;
+        }
+        self.push(head, arena) + self.push(rest, arena)
+    }
+
     /// Queues a segment for a socket that does not take any more now.
     pub fn push_durable(&mut self, segment: Segment, arena: &mut Arena) {
         let backlog = self.backlog.get_or_insert_default();
@@ -253,6 +306,11 @@ impl Outbound {
         let run = std::mem::take(&mut self.run);
         let pieces = std::mem::take(&mut backlog.pieces);
         if !run.is_empty() {
+            let head = std::mem::take(&mut self.head);
+            if !head.is_none() {
+                backlog.bytes += head.len();
+                arena.durable(head.segment(run), |piece, chunks| backlog.append(piece, chunks));
+            }
             backlog.bytes += run.len();
             arena.durable(run, |piece, chunks| backlog.append(piece, chunks));
             arena.release(run.turn);
@@ -275,7 +333,7 @@ impl Outbound {
     /// The bytes to write if they lie in one slice, which is the common case.
     #[inline]
     pub fn single<'a>(&'a self, arena: &'a Arena) -> Option<&'a [u8]> {
-        if self.backlog.is_none() {
+        if self.backlog.is_none() && self.head.is_none() {
             return Some(arena.slice(self.run));
         }
         None
@@ -283,10 +341,14 @@ impl Outbound {
 
     /// Fills `slices` with what is to be written next; returns how many.
     pub fn gather<'a>(&'a self, arena: &'a Arena, slices: &mut [IoSlice<'a>]) -> usize {
+        let head =
+            if self.head.is_none() { Segment::default() } else { self.head.segment(self.run) };
         let mut count = 0;
-        if !self.run.is_empty() && !slices.is_empty() {
-            slices[0] = IoSlice::new(arena.slice(self.run));
-            count = 1;
+        for (slot, segment) in
+            slices.iter_mut().zip([head, self.run].into_iter().filter(|it| !it.is_empty()))
+        {
+            *slot = IoSlice::new(arena.slice(segment));
+            count += 1;
         }
         let Some(backlog) = &self.backlog else { return count };
         let mut skip = backlog.written;
@@ -302,7 +364,8 @@ impl Outbound {
     /// The bytes to write if they are all in the current turn's buffer.
     #[inline]
     pub fn current<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
-        if self.backlog.is_some() { None } else { arena.current_slice(self.run) }
+        let is_run = self.backlog.is_none() && self.head.is_none();
+        if is_run { arena.current_slice(self.run) } else { None }
     }
 
     /// Forgets those, which were written; the caller [releases](Arena::release)
@@ -314,7 +377,14 @@ impl Outbound {
 
     /// Takes `written` bytes off the front.
     #[inline]
-    pub fn advance(&mut self, written: usize, arena: &mut Arena) {
+    pub fn advance(&mut self, mut written: usize, arena: &mut Arena) {
+        if !self.head.is_none() && written > 0 {
+            if written < self.head.len() {
+                return self.split_head(written, arena);
+            }
+            written -= self.head.len();
+            self.head = Head::default();
+        }
         let of_run = written.min(self.run.len());
         if of_run > 0 {
             self.run.start += of_run as u32;
@@ -326,6 +396,20 @@ impl Outbound {
         if self.backlog.is_some() {
             self.advance_backlog(written - of_run, arena);
         }
+    }
+
+    /// A part of the head was written: what is left of it is listed, and the rest behind it.
+    #[cold]
+    fn split_head(&mut self, written: usize, arena: &mut Arena) {
+        let (run, head) = (std::mem::take(&mut self.run), std::mem::take(&mut self.head));
+        let mut head = head.segment(run);
+        head.start += written as u32;
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.bytes += head.len() + run.len();
+        backlog.pieces.push_front(Piece::Turn(run));
+        backlog.pieces.push_front(Piece::Turn(head));
+        arena.retain(head.turn, 1);
+        backlog.recount(arena);
     }
 
     #[cold]
@@ -354,6 +438,7 @@ impl Outbound {
 
     /// Forgets everything.
     pub fn clear(&mut self, arena: &mut Arena) {
+        self.head = Head::default();
         if !self.run.is_empty() {
             arena.release(self.run.turn);
             self.run = Segment::default();
@@ -398,7 +483,7 @@ mod tests {
             let mut models = vec![Vec::new(); 3];
             let mut blocked = [false; 3];
             for step in 0..200u32 {
-                match random(6) {
+                match random(7) {
                     0..=2 => {
                         let payload = vec![step as u8; random(40) as usize];
                         let segment = arena.put_frame(TEXT, &payload);
@@ -416,6 +501,22 @@ mod tests {
                                 outs[i].push_durable(segment, &mut arena);
                             } else {
                                 let refs = outs[i].push(segment, &mut arena);
+                                arena.retain_current(refs);
+                            }
+                        }
+                    }
+                    6 => {
+                        let rest = arena.put(&vec![step as u8; 1 + random(40) as usize]);
+                        arena.mark_fan_out(rest);
+                        for i in 0..3 {
+                            let head = arena.put(&vec![i as u8; 1 + random(300) as usize]);
+                            models[i].extend_from_slice(arena.slice(head));
+                            models[i].extend_from_slice(arena.slice(rest));
+                            if blocked[i] {
+                                outs[i].push_durable(head, &mut arena);
+                                outs[i].push_durable(rest, &mut arena);
+                            } else {
+                                let refs = outs[i].push_headed(head, rest, &mut arena);
                                 arena.retain_current(refs);
                             }
                         }

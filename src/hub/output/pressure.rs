@@ -120,14 +120,14 @@ impl Context {
     #[cold]
     fn end_largest(&mut self) {
         let mut holders: Vec<(usize, u32)> = Vec::new();
-        for (index, conn) in &self.conns {
+        for (index, conn) in self.table.iter() {
             let reads = !conn.flags.has(Flags::BLOCKED);
             let output = if reads { 0 } else { conn.out.stalled(&self.output.arena) };
             let input = conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
-            let transport = self.transports.get(index as u32) as usize;
+            let transport = self.transports.get(index) as usize;
             let held = output + input + transport;
             if held > 0 && conn.phase != Phase::Ended {
-                holders.push((held, index as u32));
+                holders.push((held, index));
             }
         }
         holders.sort_unstable_by(|a, b| b.cmp(a));
@@ -142,7 +142,7 @@ impl Context {
             self.stats.relieved += 1;
             // A transport gives back what it holds when its connection has ended.
             let is_held = self.transports.get(index) > 0;
-            if !is_held && self.conns[index as usize].out.is_empty() {
+            if !is_held && self.table[index].out.is_empty() {
                 self.close_with(index, CloseReason::Memory);
             } else {
                 self.end(index, CloseReason::Memory);

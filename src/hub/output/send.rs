@@ -42,12 +42,12 @@ impl Context {
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
         let most = self.config.max_queue / 2;
-        let Context { conns, output: Output { arena, dirty, .. }, .. } = self;
-        if let Some(record) = conns.get_mut(conn.index as usize)
+        let Context { table, output: Output { arena, dirty, .. }, .. } = self;
+        if let Some(record) = table.get_mut(conn.index)
             && record.serial == conn.serial
             && record.phase == Phase::Open
             && !record.flags.has(LONG_WAY)
-            && record.out.len() + payload.len() + frame::MAX_HEADER <= most
+            && record.out.len_at_most() + payload.len() + frame::MAX_HEADER <= most
             // Else the memory may be full.
             && self.work > 0
         {
@@ -61,9 +61,7 @@ impl Context {
 
     #[inline(never)]
     fn send_behind(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
-        // A connection that is about to be closed takes a last word.
-        let takes = self.is_open(conn) || self.speaking == Some(conn) && self.is_parting(conn);
-        if !takes || !self.fits(payload.len()) {
+        if !self.takes(conn) || !self.fits(payload.len()) {
             return false;
         }
         let segment = self.output.arena.put_frame(first, payload);
@@ -72,6 +70,12 @@ impl Context {
             self.output.arena.take_back(segment);
         }
         queued
+    }
+
+    /// Whether messages can be queued for a connection. One that is about to be closed takes a
+    /// last word.
+    pub(super) fn takes(&self, conn: ConnId) -> bool {
+        self.is_open(conn) || self.speaking == Some(conn) && self.is_parting(conn)
     }
 
     /// Whether a queue could ever hold that message. If not, no receiver is to
@@ -153,8 +157,8 @@ impl Context {
     /// Queues a message that was encoded, for an open connection.
     #[inline(always)]
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
-        let conn = &mut self.conns[index as usize];
-        let length = conn.out.len() + segment.len();
+        let conn = &mut self.table[index];
+        let length = conn.out.len_at_most() + segment.len();
         if !conn.flags.has(LONG_WAY) && length <= self.config.max_queue / 2 {
             conn.queue(index, segment, &mut self.output.arena, &mut self.output.dirty);
             self.queued_one();
@@ -188,7 +192,7 @@ impl Context {
         self.settle_walk();
         let segment = self.output.arena.put_frame(first, payload);
         // A close frame always has room: it is the last.
-        let conn = &self.conns[index as usize];
+        let conn = &self.table[index];
         let blocked = conn.flags.has(Flags::BLOCKED);
         let has_room = has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked);
         if blocked && !has_room && first != frame::CLOSE {
@@ -205,7 +209,7 @@ impl Context {
     /// queue is.
     pub(in crate::hub) fn queue(&mut self, index: u32, segment: Segment) {
         self.settle_walk();
-        let conn = &mut self.conns[index as usize];
+        let conn = &mut self.table[index];
         if conn.flags.has(Flags::BLOCKED) {
             conn.out.push_durable(segment, &mut self.output.arena);
             self.work = self.allowance(self.work);
@@ -240,7 +244,7 @@ impl Context {
 
     /// A queue has no room for a message. Whose socket has blocked is dropped for that; who
     /// was only sent more in one turn than a queue holds is not to blame.
-    fn refuse_full(&mut self, index: u32, blocked: bool) {
+    pub(super) fn refuse_full(&mut self, index: u32, blocked: bool) {
         if blocked {
             self.drop_slow_reader(index);
         } else {
@@ -249,7 +253,7 @@ impl Context {
     }
 
     pub(in crate::hub) fn drop_slow_reader(&mut self, index: u32) {
-        if self.conns[index as usize].phase != Phase::Ended {
+        if self.table[index].phase != Phase::Ended {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
         }

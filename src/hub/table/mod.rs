@@ -1,7 +1,210 @@
 //! The table of connections: a record for each, which slots are in use, and how many connections
-//! are in which phase. It knows nothing of bytes, users or time.
+//! are in which phase.
+//!
+//! [`Table`] is the only place where a connection appears, changes its phase, is parked and goes,
+//! so the counts that follow from that change nowhere else. A change that decides whether a
+//! connection gets what is sent to everyone takes a [`Settled`], which only the room `output`
+//! can give.
+//!
+//! This room must not know of bytes, users or time.
 
 pub(in crate::hub) mod column;
 pub(in crate::hub) mod phases;
 pub(in crate::hub) mod record;
 pub(in crate::hub) mod slots;
+
+use std::ops::{Index, IndexMut, Range};
+
+use slab::Slab;
+
+use super::ConnId;
+use super::output::Settled;
+use phases::Census;
+use record::{Connection, Flags, Phase};
+use slots::Slots;
+
+/// All connections, by their slots.
+#[derive(Debug)]
+pub struct Table {
+    conns: Slab<Connection>,
+    next_serial: u32,
+    slots: Slots,
+    census: Census,
+    /// How many connections get what is sent to everyone.
+    active: u32,
+}
+
+impl Table {
+    /// Room for so many connections is reserved.
+    pub fn with_capacity(most: usize) -> Self {
+        Table {
+            conns: Slab::with_capacity(most),
+            next_serial: 0,
+            slots: Slots::with_capacity(most),
+            census: Census::default(),
+            active: 0,
+        }
+    }
+
+    /// How many connections there are, in any phase.
+    pub fn len(&self) -> usize {
+        self.conns.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.conns.is_empty()
+    }
+
+    /// How many connections get what is sent to everyone.
+    #[inline]
+    pub fn active(&self) -> u32 {
+        self.active
+    }
+
+    /// How many connections are in a phase.
+    pub fn in_phase(&self, phase: Phase) -> usize {
+        self.census.of(phase)
+    }
+
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> Option<&Connection> {
+        self.conns.get(index as usize)
+    }
+
+    #[inline(always)]
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.conns.get_mut(index as usize)
+    }
+
+    /// The connection of an id; `None` when it is gone, which is ordinary.
+    #[inline(always)]
+    pub fn resolve(&self, conn: ConnId) -> Option<&Connection> {
+        self.get(conn.index).filter(|record| record.serial == conn.serial)
+    }
+
+    #[inline(always)]
+    pub fn resolve_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.get_mut(conn.index).filter(|record| record.serial == conn.serial)
+    }
+
+    /// The id of the connection that uses a slot now.
+    pub fn id_at(&self, index: u32) -> Option<ConnId> {
+        Some(ConnId { index, serial: self.get(index)?.serial })
+    }
+
+    /// All connections with their slots, in the order of these.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        self.conns.iter().map(|(index, conn)| (index as u32, conn))
+    }
+
+    /// The slots that are in use, for whoever changes the table meanwhile.
+    pub fn indices(&self) -> Vec<u32> {
+        self.iter().map(|(index, _)| index).collect()
+    }
+
+    /// The next slots from `from` on with connections among them; `None` when there are none.
+    #[inline]
+    pub fn next(&self, from: usize) -> Option<Range<usize>> {
+        self.slots.next(from)
+    }
+
+    /// All records, for a loop over many of them that must not look up the same fields again for
+    /// each of them.
+    #[inline(always)]
+    pub fn records(&mut self) -> Records<'_> {
+        Records { conns: &mut self.conns, slots: &self.slots }
+    }
+
+    /// Takes in a connection, which gets a serial and begins in [`Phase::Head`].
+    pub fn insert(&mut self, mut conn: Connection) -> ConnId {
+        let serial = self.next_serial;
+        self.next_serial = serial.wrapping_add(1);
+        (conn.serial, conn.phase) = (serial, Phase::Head);
+        self.census.enter(Phase::Head);
+        let index = self.conns.insert(conn);
+        self.slots.fill(index);
+        ConnId { index: index as u32, serial }
+    }
+
+    /// Frees the slot of a connection that has ended.
+    pub fn remove(&mut self, index: u32) -> Connection {
+        let conn = self.conns.remove(index as usize);
+        self.census.leave(conn.phase);
+        self.slots.empty(index as usize);
+        conn
+    }
+
+    /// Takes a connection from its phase to a later one.
+    pub fn go_to(&mut self, index: u32, phase: Phase, settled: Settled) {
+        let before = self[index].phase;
+        self.census.leave(before);
+        self.census.enter(phase);
+        self.change(index, settled, |conn| conn.phase = phase);
+    }
+
+    /// Parks a connection, or makes a parked one active again.
+    pub fn set_parked(&mut self, index: u32, parked: bool, settled: Settled) {
+        self.change(index, settled, |conn| match parked {
+            true => conn.flags.set(Flags::PARKED),
+            false => conn.flags.clear(Flags::PARKED),
+        });
+    }
+
+    fn change(&mut self, index: u32, _: Settled, change: impl FnOnce(&mut Connection)) {
+        let conn = &mut self.conns[index as usize];
+        let was_active = conn.is_active();
+        change(conn);
+        self.active = self.active - u32::from(was_active) + u32::from(conn.is_active());
+    }
+
+    /// Panics if the counts do not agree with the connections.
+    pub fn check(&self) {
+        let mut census = Census::default();
+        let mut active = 0;
+        for (index, conn) in self.iter() {
+            census.enter(conn.phase);
+            active += u32::from(conn.is_active());
+            let next = self.slots.next(index as usize).map(|slots| slots.start);
+            assert_eq!(next, Some(index as usize), "connection {index}: passed over");
+        }
+        assert_eq!(self.slots.filled(), self.len(), "slots with connections");
+        assert_eq!(census, self.census, "connections by phase");
+        assert_eq!(active, self.active, "connections that get what everyone gets");
+    }
+}
+
+/// The records of a table, and which slots are in use. See [`Table::records`].
+#[derive(Debug)]
+pub struct Records<'a> {
+    conns: &'a mut Slab<Connection>,
+    slots: &'a Slots,
+}
+
+impl Records<'_> {
+    /// The next slots from `from` on with connections among them, as [`Table::next`] tells.
+    #[inline(always)]
+    pub fn next(&self, from: usize) -> Option<Range<usize>> {
+        self.slots.next(from)
+    }
+
+    #[inline(always)]
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Connection> {
+        self.conns.get_mut(index)
+    }
+}
+
+impl Index<u32> for Table {
+    type Output = Connection;
+
+    #[inline(always)]
+    fn index(&self, index: u32) -> &Connection {
+        &self.conns[index as usize]
+    }
+}
+
+impl IndexMut<u32> for Table {
+    #[inline(always)]
+    fn index_mut(&mut self, index: u32) -> &mut Connection {
+        &mut self.conns[index as usize]
+    }
+}

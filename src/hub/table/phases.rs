@@ -42,7 +42,7 @@ impl Census {
 impl Context {
     /// How many connections are in which phase.
     pub fn phases(&self) -> Phases {
-        let open = self.census.of(Phase::Open);
+        let open = self.table.in_phase(Phase::Open);
         let closing = [
             Phase::Parting,
             Phase::FlushThenDrain,
@@ -51,11 +51,11 @@ impl Context {
             Phase::Ended,
         ];
         Phases {
-            handshake: self.census.of(Phase::Head),
-            held: self.census.of(Phase::Held),
-            open: self.active as usize,
-            parked: open - self.active as usize,
-            closing: closing.into_iter().map(|phase| self.census.of(phase)).sum(),
+            handshake: self.table.in_phase(Phase::Head),
+            held: self.table.in_phase(Phase::Held),
+            open: self.table.active() as usize,
+            parked: open - self.table.active() as usize,
+            closing: closing.into_iter().map(|phase| self.table.in_phase(phase)).sum(),
         }
     }
 }

@@ -44,7 +44,8 @@ impl Phase {
     }
 }
 
-/// Yes-or-no facts about a connection.
+/// Yes-or-no facts about a connection that change with what it sends and gets. Three bits are
+/// free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u16);
 
@@ -67,23 +68,15 @@ impl Flags {
     pub const WRITES_ARE_LIFE: u16 = 1 << 7;
     /// A message is queued, not only pings.
     pub const MESSAGE_QUEUED: u16 = 1 << 8;
-    /// Came in on a loopback address.
-    pub const LOOPBACK: u16 = 1 << 9;
-    /// Accepted above the limit, to be told so: it will never be open.
-    pub const SURPLUS: u16 = 1 << 10;
-    /// Of an open connection: its user is traced, or it stands aside. Each of its frames
-    /// takes the long way.
-    pub const NOTED: u16 = Self::SURPLUS;
-    /// `on_open` was called, so `on_close` will be.
-    pub const OPENED: u16 = 1 << 11;
-    /// The peer has ended its side of the stream.
-    pub const EOF: u16 = 1 << 12;
+    /// Each of its frames takes the long way, where it is noted if its user is traced, and
+    /// dropped if the connection stands aside.
+    pub const NOTED: u16 = 1 << 9;
     /// Its socket had blocked; when all is written the handler is told.
-    pub const WAS_BLOCKED: u16 = 1 << 13;
+    pub const WAS_BLOCKED: u16 = 1 << 10;
     /// An HTTP answer is on its way; the next request waits for it.
-    pub const ANSWERING: u16 = 1 << 14;
+    pub const ANSWERING: u16 = 1 << 11;
     /// It is ahead of its rate, so an account is kept.
-    pub const OWES: u16 = 1 << 15;
+    pub const OWES: u16 = 1 << 12;
 
     #[inline]
     pub fn has(self, flag: u16) -> bool {
@@ -98,6 +91,43 @@ impl Flags {
     #[inline]
     pub fn clear(&mut self, flag: u16) {
         self.0 &= !flag;
+    }
+}
+
+/// Yes-or-no facts about a connection that no frame changes, so that no frame looks at them. Two
+/// bits are free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts(u8);
+
+impl Facts {
+    /// The connection came in on a loopback address.
+    pub const LOOPBACK: u8 = 1;
+    /// The connection was accepted above the limit, to be told so: it will never be open.
+    pub const SURPLUS: u8 = 1 << 1;
+    /// `on_open` was called, so `on_close` will be.
+    pub const OPENED: u8 = 1 << 2;
+    /// The peer has ended its side of the stream.
+    pub const EOF: u8 = 1 << 3;
+    /// The client is known: the connection is kept for next requests, however many and for
+    /// longer.
+    pub const KNOWN: u8 = 1 << 4;
+    /// The connection only listens: what it sends is dropped, and it gets nothing but what is
+    /// sent to its id.
+    pub const ASIDE: u8 = 1 << 5;
+
+    /// Whether one of `facts` holds.
+    pub fn has(self, facts: u8) -> bool {
+        self.0 & facts != 0
+    }
+
+    /// From now on all of `facts` hold.
+    pub fn set(&mut self, facts: u8) {
+        self.0 |= facts;
+    }
+
+    /// From now on none of `facts` holds.
+    pub fn clear(&mut self, facts: u8) {
+        self.0 &= !facts;
     }
 }
 
@@ -159,6 +189,8 @@ pub struct Details {
     pub groups: Vec<(u32, u32)>,
     /// Why it is ending.
     pub reason: Option<CloseReason>,
+    /// How many bytes were queued for it and never written, once it has ended.
+    pub unwritten: usize,
     /// What it will be answered when it was held for a moment.
     pub answer: Option<Box<Response>>,
     /// What has to be known of a request whose answer comes later.
@@ -195,8 +227,7 @@ pub struct Connection {
     pub peer: Peer,
     /// The tag of the listener that it came in by.
     pub listener: u8,
-    /// Its client is known: it is kept for next requests, however many and for longer.
-    pub kept: bool,
+    pub facts: Facts,
 }
 
 impl Connection {
@@ -247,6 +278,11 @@ impl Connection {
         self.flags.has(Flags::PAUSED) && self.flags.has(Flags::OWES)
     }
 
+    /// Whether its client is known, so that it is kept for longer.
+    pub fn is_known(&self) -> bool {
+        self.facts.has(Facts::KNOWN)
+    }
+
     /// Whether it is in the user index, or parked beside it.
     pub fn is_bound(&self) -> bool {
         self.phase == Phase::Open && !self.user.is_empty()
@@ -255,7 +291,7 @@ impl Connection {
     /// Whether it only listens: what it sends is dropped, and it gets nothing but what is
     /// sent to its id.
     pub fn is_aside(&self) -> bool {
-        self.flags.has(Flags::NOTED) && self.user.is_empty()
+        self.facts.has(Facts::ASIDE)
     }
 
     /// Whether it gets what is sent to its user and to everyone.

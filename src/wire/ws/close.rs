@@ -95,6 +95,12 @@ pub enum CloseReason {
     Memory,
     /// Too many connections of one user: this one was silent longest.
     Crowded,
+    /// A newer connection of the same user and device has taken its place, and it
+    /// [ends](crate::Accept::ends_when_replaced) then.
+    Replaced {
+        /// The close code that was sent.
+        code: u16,
+    },
     /// The server is going down.
     Shutdown,
     /// The handler or host closed it with this code and text.
@@ -115,7 +121,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All [kinds](CloseReason::kind) of reasons.
-    pub const KINDS: [&str; 15] = [
+    pub const KINDS: [&str; 16] = [
         "peer",
         "eof",
         "io",
@@ -131,6 +137,7 @@ impl CloseReason {
         "handler",
         "aborted",
         "http",
+        "replaced",
     ];
 
     /// The kind of this reason, in one word, for counting.
@@ -156,6 +163,7 @@ impl CloseReason {
             CloseReason::Handler { .. } => 12,
             CloseReason::Aborted => 13,
             CloseReason::Http { .. } => 14,
+            CloseReason::Replaced { .. } => 15,
         }
     }
 
@@ -176,6 +184,9 @@ impl CloseReason {
                 return Some((violation.close_code(), violation.text()));
             }
             CloseReason::Handler { code, reason } => return Some((*code, reason)),
+            CloseReason::Replaced { code } => {
+                return Some((*code, "a newer connection has taken its place"));
+            }
             CloseReason::Idle => (CloseCode::Away, "idle"),
             CloseReason::Expired => (CloseCode::from(EXPIRED), "ticket has expired"),
             CloseReason::MessageTimeout => (CloseCode::Policy, "message took too long"),
@@ -207,6 +218,7 @@ impl fmt::Display for CloseReason {
             CloseReason::SlowReader => f.write_str("reads too slowly: its queue is full"),
             CloseReason::Memory => f.write_str("buffers are full and this one held most"),
             CloseReason::Crowded => f.write_str("too many connections of this user"),
+            CloseReason::Replaced { code } => write!(f, "replaced by a newer connection ({code})"),
             CloseReason::Shutdown => f.write_str("server is going down"),
             CloseReason::Handler { code, reason } => {
                 write!(f, "closed by server ({code}: {reason})")
