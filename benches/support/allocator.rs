@@ -8,6 +8,7 @@ pub struct Counting;
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 static BLOCKS: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes that are allocated at this moment.
 pub fn bytes() -> usize {
@@ -22,6 +23,12 @@ pub fn blocks() -> usize {
 /// How many calls so far have allocated a block, or changed a block's size.
 pub fn calls() -> usize {
     CALLS.load(Relaxed)
+}
+
+/// The sum of the sizes of all blocks so far. A block whose size changes counts once more with
+/// its new size, so no more bytes than these can have been copied into new blocks.
+pub fn total() -> usize {
+    TOTAL.load(Relaxed)
 }
 
 // The library itself has no unsafe code, but an allocator needs it. Each kind of call is passed on
@@ -42,6 +49,7 @@ unsafe impl GlobalAlloc for Counting {
         BYTES.fetch_add(size, Relaxed);
         BYTES.fetch_sub(layout.size(), Relaxed);
         CALLS.fetch_add(1, Relaxed);
+        TOTAL.fetch_add(size, Relaxed);
         unsafe { System.realloc(pointer, layout, size) }
     }
 
@@ -56,4 +64,5 @@ fn count(size: usize) {
     BYTES.fetch_add(size, Relaxed);
     BLOCKS.fetch_add(1, Relaxed);
     CALLS.fetch_add(1, Relaxed);
+    TOTAL.fetch_add(size, Relaxed);
 }

@@ -1,5 +1,6 @@
 //! What the hub says it holds against what an allocator has given out, for everything that
-//! grows with what peers do; and that nobody who reads is ended for what others are sent.
+//! grows with what peers do; how often what arrives in small pieces is copied; and that nobody
+//! who reads is ended for what others are sent.
 
 #[path = "../../benches/support/allocator.rs"]
 #[allow(dead_code)]
@@ -8,6 +9,7 @@ mod burst;
 #[path = "../world/codec.rs"]
 #[allow(dead_code)]
 mod codec;
+mod copied;
 mod held;
 mod prefixed;
 mod rig;

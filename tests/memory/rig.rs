@@ -1,9 +1,9 @@
-//! A hub whose sockets take all or nothing, and for which no time passes.
+//! A hub whose sockets take all or nothing, and for which time passes only when a test says so.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use longlink::backend::{ApiKey, Backend, BackendConfig};
 use longlink::run::{Sink, Wrote};
@@ -106,6 +106,17 @@ impl Rig {
         self.hub.receive(conn, &mut bytes.to_vec(), self.now);
     }
 
+    /// Bytes arrive, and the test itself allocates nothing for them.
+    pub fn receive_in_place(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        self.hub.receive(conn, bytes, self.now);
+    }
+
+    /// Time passes, and then there is a turn.
+    pub fn advance(&mut self, time: Duration) {
+        self.now += time;
+        self.turn();
+    }
+
     /// A request of a backend, with its key.
     pub fn request(&mut self, conn: ConnId, method: &str, path: &str, body: &str) {
         let head = format!(
@@ -159,6 +170,14 @@ impl Rig {
         self.settle();
         let grown = allocator::bytes().saturating_sub(allocated);
         (grown, self.hub.buffered().saturating_sub(counted))
+    }
+
+    /// Does something; returns how often blocks were allocated or changed their size meanwhile,
+    /// and the sum of the sizes that they then had.
+    pub fn allocations(&mut self, act: impl FnOnce(&mut Self)) -> (usize, usize) {
+        let (calls, total) = (allocator::calls(), allocator::total());
+        act(self);
+        (allocator::calls() - calls, allocator::total() - total)
     }
 
     /// The same, held together: what is allocated is what is counted, but for room that was
