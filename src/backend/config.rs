@@ -1,4 +1,4 @@
-//! What of the interface can be chosen.
+//! The settings of the backend's interface.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use super::key::ApiKey;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BackendConfig {
-    /// What a backend has to show; more than one while they are changed. Without any the
-    /// interface is only on listeners of its own, and open to whoever reaches those.
-    /// Default none.
+    /// The keys of which a backend has to show one; several are valid while a key is being changed.
+    /// If there is none, the interface is only on its own listeners, and open to every client that
+    /// can reach them. Default none.
     pub keys: Vec<ApiKey>,
-    /// The longest body of a request in bytes; a longer one is answered with 413. Default
-    /// 512 KiB, which take less than a millisecond to read.
+    /// The length of the longest body of a request in bytes; a longer one is answered with 413.
+    /// Default 512 KiB, which takes less than a millisecond to parse.
     pub max_body: usize,
-    /// How many memberships of users in groups there may be, each some 200 bytes. Default
+    /// How many memberships of users in groups there may be. Each takes about 200 bytes. Default
     /// 100,000.
     pub max_memberships: usize,
-    /// How long an idempotency key is remembered after anything was last tried for it, with what
-    /// was carried out. Default 10 minutes.
+    /// How long an idempotency key is remembered after a message of its request was last tried.
+    /// Default 10 minutes.
     pub idempotency_time: Duration,
 }
 

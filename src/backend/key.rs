@@ -1,10 +1,10 @@
-//! The backend's key: what it shows in `Authorization: Bearer KEY` (RFC 6750, section 2.1).
+//! The backend's key, which it shows in `Authorization: Bearer KEY` (RFC 6750, section 2.1).
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A key that was checked to be one.
+/// A key that has a valid form.
 #[derive(Clone)]
 pub struct ApiKey(Box<[u8]>);
 
@@ -12,9 +12,9 @@ pub struct ApiKey(Box<[u8]>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It has fewer than [`ApiKey::LEAST`] bytes, or more than [`ApiKey::MOST`].
+    /// The key has fewer than [`ApiKey::LEAST`] bytes, or more than [`ApiKey::MOST`].
     Length,
-    /// It has other characters than a header field can carry in one word: letters,
+    /// The key has characters that a word in a header field cannot have. Allowed are letters,
     /// digits and ASCII punctuation.
     Character,
 }
@@ -23,7 +23,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeyError::Length => write!(f, "a key has {} to {} bytes", ApiKey::LEAST, ApiKey::MOST),
-            KeyError::Character => f.write_str("a key is one word of ASCII"),
+            KeyError::Character => f.write_str("a key is one word of ASCII characters"),
         }
     }
 }
@@ -31,15 +31,15 @@ impl fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 impl ApiKey {
-    /// The fewest bytes a key has: 32, as `openssl rand -hex 16` gives.
+    /// The smallest number of bytes of a key: 32, as `openssl rand -hex 16` makes.
     pub const LEAST: usize = 32;
-    /// The most bytes a key has.
+    /// The largest number of bytes of a key.
     pub const MOST: usize = 1_024;
 
-    /// Takes a key, without white space around it, such as a line's end.
+    /// Reads a key. White space around it, such as a line break at its end, is ignored.
     ///
     /// # Errors
-    /// When it is too short to be a secret, or could not be sent.
+    /// If the key is too short or too long, or cannot be sent in a header field.
     pub fn new(text: &str) -> Result<Self, KeyError> {
         let key = text.trim_ascii().as_bytes();
         if !(Self::LEAST..=Self::MOST).contains(&key.len()) {
@@ -51,14 +51,15 @@ impl ApiKey {
         Ok(ApiKey(key.into()))
     }
 
-    /// Whether `shown` is this key. How long that takes tells its length at most.
+    /// Whether `shown` is this key. The time that this takes depends on the length at most, not on
+    /// the contents.
     pub(super) fn is(&self, shown: &str) -> bool {
         self.0.ct_eq(shown.as_bytes()).into()
     }
 }
 
 impl fmt::Debug for ApiKey {
-    /// Never the key itself.
+    /// Does not print the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey")
     }

@@ -1,7 +1,8 @@
-//! The business behind a server: its backend sends to users and asks who is online.
+//! The backend's side of a server: a backend sends to users, asks who is online, and is told of
+//! events.
 //!
-//! [`Backend`] stands beside the [`Relay`], which asks it first whether a request is its own.
-//! Must not know: sockets, frames, the clock.
+//! [`Backend`] is an extension of the [`Relay`], which asks it first for each request. This module
+//! must not know sockets, frames and the clock.
 
 pub(crate) mod api;
 mod config;
@@ -20,11 +21,11 @@ pub use config::BackendConfig;
 pub use key::{ApiKey, KeyError};
 pub use webhooks::{BadWebhook, WebhookConfig, WebhookEvents, WebhookStats, Webhooks};
 
-/// What lets a backend talk to a [`Relay`], over HTTP: see `docs/api.md`.
+/// The HTTP interface through which a backend uses a [`Relay`]; `docs/api.md` describes it.
 ///
-/// Requests are taken on listeners with the tag [`Backend::LISTENER`] and, if there is a
-/// key, at `/metrics` and below `/api/` on all others. Without a key whoever reaches such a listener may
-/// send as anyone: it has to be one that only the backend can reach.
+/// The interface is on listeners with the tag [`Backend::LISTENER`] and, if there is a key, at
+/// `/metrics` and below `/api/` on all other listeners. If there is no key, every client that can
+/// reach such a listener may send as anyone, so only the backend must be able to reach it.
 ///
 /// ```no_run
 /// use longlink::backend::{Backend, BackendConfig};
@@ -48,12 +49,13 @@ impl Backend {
     /// The tag of listeners that are for the backend alone.
     pub const LISTENER: u8 = 1;
 
-    /// An interface, to be given to [a relay](Relay::with_backend).
+    /// Makes an interface, to be given to [a relay](Relay::with_backend).
     pub fn new(config: BackendConfig) -> Self {
         Backend { api: Api::new(config) }
     }
 
-    /// Has these webhooks tell the backend what happens, and the metrics tell how they are doing.
+    /// Adds webhooks, which tell the backend what happens. The metrics then include the webhooks'
+    /// numbers.
     pub fn with_webhooks(mut self, webhooks: Webhooks) -> Self {
         self.api.webhooks = Some(webhooks);
         self
@@ -73,7 +75,7 @@ impl Backend {
 }
 
 impl Relay {
-    /// Puts an interface for a backend beside the relay. Given twice, the second one counts.
+    /// Adds an interface for a backend to the relay. A second call replaces the first interface.
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.groups.members.limit(backend.api.max_memberships());
         let relay = match &backend.api.webhooks {

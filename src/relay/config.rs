@@ -1,8 +1,8 @@
-//! What of the protocol can be chosen.
+//! The settings of the relay.
 
 use super::door::hosts;
 
-/// The sender of what comes from a backend that names none.
+/// The sender of a message from a backend that names no sender.
 pub const SYSTEM: &str = "system";
 
 /// Settings of the [`Relay`](crate::Relay). Start from
@@ -10,22 +10,22 @@ pub const SYSTEM: &str = "system";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayConfig {
-    /// Whether clients may send to everyone. When not, what they would send is
-    /// ignored. Default `None`: they may, unless tickets are asked for; then
-    /// those may whose ticket says so.
+    /// Whether clients may send to everyone. If they may not, their messages to everyone are
+    /// ignored. Default `None`: without tickets all clients may; with tickets only clients whose
+    /// ticket allows it.
     pub broadcast: Option<bool>,
     /// Whether `/` is the demo page. Default true.
     pub demo: bool,
-    /// Hosts of web pages that may connect, besides loopback, the server's own
-    /// and WeChat's: `app.example.com`, or with scheme and port to be exact,
+    /// Hosts of web pages that may connect, besides loopback addresses, the server's own host and
+    /// WeChat's: `app.example.com`, or one exact origin with scheme and port,
     /// `https://app.example.com:8443`. Default none.
     pub allow_origins: Vec<String>,
-    /// Names under which a loopback listener may be reached, besides IP
-    /// addresses and `localhost`, for a reverse proxy that passes `Host` on.
-    /// Without a port, which is not looked at. Default none.
+    /// Names that clients may use in `Host` for a loopback listener, besides IP addresses and
+    /// `localhost`. They are needed behind a reverse proxy that passes `Host` on. A name has no
+    /// port, because the port in `Host` is ignored. Default none.
     pub allow_hosts: Vec<String>,
-    /// User ids under which nobody may connect: names that the server, or a backend,
-    /// sends under. Default `system`.
+    /// User ids with which no client may connect, because the server or a backend sends messages
+    /// under them. Default `system`.
     pub reserved: Vec<String>,
 }
 
@@ -42,11 +42,11 @@ impl Default for RelayConfig {
 }
 
 impl RelayConfig {
-    /// Reads an entry of [`allow_origins`](RelayConfig::allow_origins), and puts it as browsers
-    /// do: without the port that the scheme has anyway.
+    /// Reads an entry of [`allow_origins`](RelayConfig::allow_origins), and returns it as browsers
+    /// write it: without a port that is the default of the scheme.
     ///
     /// # Errors
-    /// Says what is expected when no page could ever be from there.
+    /// If no page can have this origin. The message says what is expected.
     pub fn read_origin(entry: &str) -> Result<String, String> {
         hosts::origin(entry)
     }
@@ -54,7 +54,7 @@ impl RelayConfig {
     /// Reads an entry of [`allow_hosts`](RelayConfig::allow_hosts).
     ///
     /// # Errors
-    /// Says what is expected when no request could ever name that host.
+    /// If no request can name this host. The message says what is expected.
     pub fn read_host(entry: &str) -> Result<String, String> {
         hosts::host(entry)
     }

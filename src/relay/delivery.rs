@@ -1,5 +1,5 @@
-//! From a command to the hub: the only place where a message is delivered, whether a client has
-//! sent it or the server, or its backend, pushes it.
+//! From a command to the hub. This is the only place where a message is delivered, whether a
+//! client, the server or its backend has sent it.
 
 use crate::hub::{ConnId, Context, Printable};
 use crate::wire::json;
@@ -11,10 +11,10 @@ use super::{Relay, SCRATCH};
 
 impl Relay {
     /// Sends a message from the server to a user, in the protocol's envelope:
-    /// `{"type":"message","formUserId":from,"toUserId":to,"message":message}`.
-    /// `from` and `to` are escaped; `message` is JSON text, which is not
-    /// checked. Returns to how many devices; 0 when the user is offline. From
-    /// outside a callback, the loop has to tick afterwards.
+    /// `{"type":"message","formUserId":from,"toUserId":to,"message":message}`. `from` and `to` are
+    /// escaped; `message` must be JSON text, which is not checked. Returns for how many devices the
+    /// message was queued; 0 if the user is offline. After a call from outside a callback, the loop
+    /// has to call `tick`.
     ///
     /// ```
     /// # use longlink::{Config, Hub, Relay, RelayConfig};
@@ -28,11 +28,11 @@ impl Relay {
     pub fn push(&mut self, cx: &mut Context, from: &str, to: &str, message: &str) -> usize {
         self.scratch.clear();
         json::escape(from, &mut self.scratch);
-        // The result tells whoever pushes; watchers are told of what clients send.
+        // The caller learns the result, and watchers are told only of messages from clients.
         self.deliver(cx, None, to, Body::Message(message))
     }
 
-    /// Does what [`Relay::push`] does, for ids that stand for themselves in a JSON string.
+    /// Does what [`Relay::push`] does, for ids that need no escaping in a JSON string.
     #[cfg(feature = "backend")]
     #[inline]
     pub(crate) fn push_plain(
@@ -47,9 +47,9 @@ impl Relay {
         devices
     }
 
-    /// Sends a message from the server to everyone who is online, but not to the users
-    /// `except`, in the envelope of a broadcast. Otherwise as [`Relay::push`]; returns to
-    /// how many connections.
+    /// Sends a message from the server to everyone who is online, except the users in `except`, in
+    /// the envelope of a broadcast. Returns for how many connections the message was queued. What
+    /// [`Relay::push`] says about `from`, `message` and `tick` holds here, too.
     pub fn push_to_all(
         &mut self,
         cx: &mut Context,
@@ -65,8 +65,8 @@ impl Relay {
         queued
     }
 
-    /// Sends a message from the server to everyone in a group, whose name is in the envelope as
-    /// `group`. Otherwise as [`Relay::push_to_all`].
+    /// Sends a message from the server to everyone in a group; the envelope has the group's name as
+    /// `group`. Everything else is as in [`Relay::push_to_all`].
     pub fn push_to_group(
         &mut self,
         cx: &mut Context,
@@ -96,8 +96,8 @@ impl Relay {
             cx.send(conn, v1::PONG);
             return;
         }
-        // A message shows that somebody uses this connection; a heartbeat
-        // does not, and bytes that were in flight do not either.
+        // A message shows that somebody uses this connection. A heartbeat does not show it, and
+        // bytes that were on their way do not either.
         cx.reclaim(conn);
         self.scratch.clear();
         let Some(from) = cx.user(conn) else { return };
@@ -125,9 +125,10 @@ impl Relay {
         self.scratch.shrink_to(SCRATCH);
     }
 
-    /// Sends a message to a user; the id of its sender, escaped, is in `scratch`. Watchers are
-    /// told of it if a client has sent it, whose connection is `by`. Returns to how many devices.
-    /// It stands inline in its two callers, as the length of a frame's pieces is known there.
+    /// Sends a message to a user; `scratch` holds the escaped id of the sender. `by` is the
+    /// connection of the client that has sent it, or `None`; watchers are told of messages from
+    /// clients. Returns for how many devices the message was queued. The function is inlined into
+    /// its two callers, because there the number of a frame's pieces is known.
     #[inline(always)]
     fn deliver(&mut self, cx: &mut Context, by: Option<ConnId>, to: &str, body: Body<'_>) -> usize {
         let Relay { scratch, watchers, .. } = self;
@@ -152,7 +153,7 @@ impl Relay {
         }
     }
 
-    /// Sends what is in `scratch` to everyone, for a client.
+    /// Sends the text in `scratch` to everyone, on behalf of a client.
     fn broadcast(&mut self, cx: &mut Context, conn: ConnId) {
         self.counters.broadcasts += 1;
         cx.broadcast(&self.scratch);
@@ -175,16 +176,20 @@ impl Relay {
 
     fn forbid(&mut self, cx: &Context, conn: ConnId) {
         self.counters.forbidden += 1;
-        // There is no clock here: rarer and rarer instead of once a while.
+        // There is no clock here, so the warning comes at the counts 1, 2, 4, 8 and so on instead
+        // of once in a while.
         if self.counters.forbidden.is_power_of_two() {
             let user = cx.user(conn).unwrap_or("");
             let total = self.counters.forbidden;
-            log::warn!("ignored a broadcast by {}: they are off ({total} so far)", Printable(user));
+            log::warn!(
+                "ignored a message to everyone from {}: clients may not send to everyone ({total} so far)",
+                Printable(user)
+            );
         }
     }
 }
 
-/// Sends a frame to a user, and tells watchers if there are any.
+/// Sends a frame to a user, and tells the watchers.
 #[inline(always)]
 fn send(
     cx: &mut Context,

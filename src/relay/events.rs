@@ -1,38 +1,41 @@
-//! What happens in a relay, as one enum: webhooks, and watchers of a host's own, take it from
-//! here. The name of an event stands here and nowhere else.
+//! What happens in a relay, as one enum. Webhooks, and a host's own watchers, get their events from
+//! here. The names of the events are here and nowhere else.
 
 use std::fmt;
 
 use crate::hub::{ConnId, Context};
 
-/// Something that has happened. In each variant `user` and `device` say who did it, and `conn` on
-/// which connection.
+/// Something that has happened. In each variant `user` and `device` say who has done it, and `conn`
+/// on which connection.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs)] // of the fields, which are described above
 pub enum Event<'a> {
     /// A connection of a user is open.
     Opened { user: &'a str, device: &'a str, conn: ConnId },
-    /// A connection of a user is gone, once for each that was opened. The hub still answers what
-    /// its user and device were.
+    /// A connection of a user is gone; exactly one for each connection that was opened. The hub can
+    /// still look up its user and device.
     Closed { user: &'a str, device: &'a str, conn: ConnId },
-    /// A user's first connection has come. A relay does not tell this: webhooks find it out from
-    /// [`Event::Opened`] and [`Event::Closed`], as a user who comes back soon was never away.
+    /// A user's first connection has opened. A relay does not report this event. Webhooks derive it
+    /// from [`Event::Opened`] and [`Event::Closed`], because a user who comes back soon counts as
+    /// having been online all the time.
     Online { user: &'a str, device: &'a str },
-    /// A user's last connection has gone, and none came since. Told as [`Event::Online`] is.
+    /// A user's last connection has ended, and no new one has come. Webhooks derive it as they
+    /// derive [`Event::Online`].
     Offline { user: &'a str, device: &'a str },
-    /// A client has sent a message to a user, or to everyone. `frame` is, in pieces, the text
-    /// that its receivers get.
+    /// A client has sent a message to a user, or to everyone. `frame` is the text that its
+    /// receivers get, in pieces.
     Message { user: &'a str, device: &'a str, to: Option<&'a str>, frame: &'a [&'a str] },
-    /// A client's message was for a user who is offline, and was dropped. It follows the
-    /// [`Event::Message`] of the same text.
+    /// A client's message was for a user who is offline, and was dropped. This event follows the
+    /// [`Event::Message`] with the same text.
     Undelivered { user: &'a str, device: &'a str, to: &'a str, frame: &'a [&'a str] },
-    /// The events with these numbers, both included, were lost by the queue that numbers them.
+    /// The queue that numbers events has lost the events with the numbers `from` to `to`, both
+    /// included.
     Lost { from: u64, to: u64 },
 }
 
 impl Event<'_> {
-    /// Which of the kinds it is of.
+    /// Returns the kind of this event.
     pub fn kind(&self) -> EventKind {
         match self {
             Event::Opened { .. } => EventKind::Opened,
@@ -67,7 +70,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// What events of this kind are called, in settings and in what a backend is told.
+    /// Returns the name of this kind, as settings and requests to a backend have it.
     pub const fn name(self) -> &'static str {
         match self {
             EventKind::Opened => "opened",
@@ -86,7 +89,7 @@ impl EventKind {
 pub(crate) struct EventKinds(u8);
 
 impl EventKinds {
-    /// The set of these kinds.
+    /// Returns the set of these kinds.
     pub(crate) const fn of(kinds: &[EventKind]) -> Self {
         let (mut bits, mut at) = (0, 0);
         while at < kinds.len() {
@@ -106,13 +109,13 @@ impl EventKinds {
     }
 }
 
-/// A function that is told of events.
+/// A function that is called for each event.
 type Watcher = Box<dyn FnMut(&Context, &Event<'_>) + Send>;
 
-/// Everybody who wants to be told of events.
+/// All functions that want to know of events.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    /// What any of them wants, so that the relay asks one question for each event.
+    /// The kinds that any of them wants, so that the relay makes one comparison for each event.
     wanted: EventKinds,
     each: Vec<(EventKinds, Watcher)>,
 }
@@ -128,13 +131,14 @@ impl Watchers {
         self.each.push((kinds, Box::new(watcher)));
     }
 
-    /// Whether nobody wants to be told of anything.
+    /// Whether there are no watchers.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.wanted == EventKinds::default()
     }
 
-    /// Tells of what the user of a connection did, if anybody wants events of this kind.
+    /// Tells the watchers of an event of a connection's user, if any of them wants events of this
+    /// kind.
     #[inline(always)]
     pub(crate) fn tell<'a>(
         &mut self,

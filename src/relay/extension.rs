@@ -1,4 +1,4 @@
-//! What stands beside a relay and answers requests of its own: the backend's interface.
+//! An extension of the relay that answers requests of its own, such as the backend's interface.
 
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
 use crate::wire::http::head::Request;
@@ -6,13 +6,13 @@ use crate::wire::http::response::Response;
 
 use super::{Relay, Session};
 
-/// Is asked before the relay looks at a request. A request that is not the extension's own gets
-/// `None`, and the relay answers it.
+/// The relay asks its extension before it looks at a request itself. For a request that is not the
+/// extension's own, the extension returns `None`, and the relay answers the request.
 ///
-/// The relay takes its extension out of its field while it calls it, so that the extension can
-/// use the relay.
+/// While the relay calls its extension, it takes the extension out of its field, so that the
+/// extension can use the relay.
 pub(crate) trait Extension: Send + std::fmt::Debug {
-    /// Decides a handshake for a path of its own.
+    /// Decides a handshake for one of the extension's paths.
     fn on_upgrade(
         &mut self,
         relay: &mut Relay,
@@ -21,7 +21,7 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
         upgrade: &Upgrade<'_>,
     ) -> Option<Result<Accept<Session>, Reject>>;
 
-    /// Answers a request for a path of its own.
+    /// Answers a request for one of the extension's paths.
     fn on_request(
         &mut self,
         relay: &mut Relay,
@@ -30,16 +30,17 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
         request: &Request<'_>,
     ) -> Option<Reply>;
 
-    /// Words the refusal of a request for a path, or on a listener, of its own.
+    /// Returns the answer to a malformed request for one of the extension's paths, or on its
+    /// listener.
     fn on_refused(&mut self, cx: &Context, conn: ConnId, refused: &Refused<'_>)
     -> Option<Response>;
 
-    /// A connection is open that it has let in to watch what this user does.
+    /// Called when a connection is open that the extension has accepted to watch what `user` does.
     fn on_watch(&mut self, cx: &mut Context, conn: ConnId, user: &str);
 
-    /// Such a connection is gone.
+    /// Called when the connection of a watcher is gone.
     fn on_unwatch(&mut self, cx: &mut Context, conn: ConnId);
 
-    /// What traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
+    /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64);
 }

@@ -1,10 +1,10 @@
-//! The fields of a client's object that say what it means.
+//! The fields of a client's object that decide what it means.
 
 use std::ops::Range;
 
 use crate::wire::json;
 
-/// Those fields as they were written; the last of duplicates.
+/// These fields as they were written. If a field occurs twice, the last one counts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     pub kind: Option<&'a str>,
@@ -13,7 +13,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Finds them in a text that is one JSON object; `None` if it is none.
+    /// Finds the fields in a text that is one JSON object; `None` if the text is not an object.
     pub fn of(text: &'a str) -> Option<Self> {
         let mut fields = Fields::default();
         let walked = json::each_field(text, |key, value| {
@@ -29,21 +29,21 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Where those fields lie in a text like those of the published page, which
-/// `JSON.stringify` writes: one object without white space, all its values strings,
-/// nothing escaped. Empty for a field that is not there.
+/// The places of the fields in a text as the published page and `JSON.stringify` write it: one
+/// object without white space, in which all values are strings and nothing is escaped. The place of
+/// a field that is missing is an empty range.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PageFields {
     pub kind: Range<usize>,
     pub to: Range<usize>,
     pub message: Range<usize>,
-    /// Where the key `toUserId` is, if only `message` and the end follow its value.
+    /// The place of the key `toUserId`, if its value is followed only by `message` and the end.
     pub tail: Option<usize>,
 }
 
 impl PageFields {
-    /// Finds them; `None` if the text is not like that. Keys are compared where they
-    /// stand, and nothing is looked at twice.
+    /// Finds the fields; `None` if the text does not have this form. Keys are compared where they
+    /// are in the text, and no byte is read twice.
     #[inline]
     pub fn of(text: &str) -> Option<Self> {
         const KIND: &[u8] = br#""type":"#;
@@ -84,7 +84,7 @@ impl PageFields {
     }
 }
 
-/// The length of a key and its colon.
+/// Returns the length of a key and its colon.
 #[inline(never)]
 fn other_key(rest: &[u8]) -> Option<usize> {
     let key = json::string_end(rest)?;
@@ -95,7 +95,7 @@ fn other_key(rest: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// The short way finds what the long way finds, or nothing.
+    /// Checks that the short way finds what the long way finds, or nothing.
     fn same(text: &str) -> bool {
         let Some(short) = PageFields::of(text) else { return false };
         let long = Fields::of(text).unwrap_or_else(|| panic!("not JSON: {text}"));

@@ -1,7 +1,7 @@
 //! The mini-program protocol: the default [`Handler`].
 //!
-//! Speaks v1, the published page's dialect, at `/websocket/{userId}`. Must not
-//! know: sockets, frames, clocks. This is the only layer that touches JSON.
+//! The relay speaks v1, the published page's dialect, at `/websocket/{userId}`. It must not know
+//! sockets, frames and clocks. It is the lowest layer that knows what a client's JSON means.
 
 mod config;
 pub(crate) mod delivery;
@@ -42,48 +42,48 @@ pub(crate) use extension::Extension;
 use groups::Groups;
 pub use session::Session;
 
-/// Totals of what the relay did with messages. They only grow.
+/// Totals of what the relay has done with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// One-to-one messages handed to at least one connection.
+    /// One-to-one messages that were queued for at least one connection.
     pub delivered: u64,
-    /// One-to-one messages to users who were offline: dropped.
+    /// One-to-one messages to users who were offline. They were dropped.
     pub offline: u64,
-    /// Broadcasts.
+    /// Messages to everyone or to a group.
     pub broadcasts: u64,
-    /// Broadcasts refused because clients may not send them.
+    /// Messages to everyone that were ignored because the client may not send them.
     pub forbidden: u64,
-    /// Frames that mean nothing.
+    /// Frames that were ignored because they mean nothing.
     pub ignored: u64,
 }
 
-/// Serves the published mini-program page: heartbeats, one-to-one and group
-/// messages between the users who are online.
+/// Serves the published mini-program page: heartbeats, and messages to one user, to a group and to
+/// everyone who is online.
 ///
-/// Delivery is at most once, to whoever is online; messages from one
-/// connection to one recipient arrive in the order sent. It takes a user's id
-/// from the path `/websocket/{userId}`, and asks for proof if it was given
-/// [`Tickets`].
+/// A message is delivered at most once, to users who are online. Messages from one connection to
+/// one receiver arrive in the order in which they were sent. The relay takes the user's id from the
+/// path `/websocket/{userId}`. It requires a ticket for it if it was given [`Tickets`].
 #[derive(Debug)]
 pub struct Relay {
     config: RelayConfig,
     counters: Counters,
     #[cfg(feature = "tickets")]
     tickets: Option<Tickets>,
-    /// Where outgoing messages are put together.
+    /// The buffer in which outgoing messages are put together.
     scratch: String,
     watchers: Watchers,
     pub(crate) groups: Groups,
-    /// What answers requests that are not for the relay. It is not here while it is called.
+    /// The extension that answers requests which are not for the relay. The field is empty while
+    /// the extension is called.
     extension: Option<Box<dyn Extension>>,
 }
 
-/// A scratch buffer that has grown larger is given back.
+/// A scratch buffer that has grown beyond this number of bytes is freed.
 const SCRATCH: usize = 64 * 1024;
 
 impl Relay {
-    /// A relay with these settings.
+    /// Makes a relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
         Relay {
             config,
@@ -97,9 +97,9 @@ impl Relay {
         }
     }
 
-    /// Has a function be told of events of these kinds, as they happen. It is called on the
-    /// loop's thread, so it must not block; it can look things up in the hub and send nothing.
-    /// Where nobody wants to be told, that costs one comparison for each event.
+    /// Makes the relay call a function for events of these kinds, as they happen. The function runs
+    /// on the loop's thread, so it must not block. It can look things up in the hub, but it cannot
+    /// send. Events that no watcher wants cost one comparison each.
     ///
     /// ```
     /// use longlink::events::{Event, EventKind};
@@ -122,38 +122,38 @@ impl Relay {
         self
     }
 
-    /// Sets what is asked first whether a request is its own.
+    /// Sets the extension, which the relay asks first for each request.
     #[cfg(feature = "backend")]
     pub(crate) fn with_extension(mut self, extension: Box<dyn Extension>) -> Self {
         self.extension = Some(extension);
         self
     }
 
-    /// Lets in only clients with a ticket. Pages of any origin may then
-    /// connect, unless [`allow_origins`](RelayConfig::allow_origins) names some.
+    /// Requires a ticket of every client. Pages of any origin may then connect, unless
+    /// [`allow_origins`](RelayConfig::allow_origins) names some.
     #[cfg(feature = "tickets")]
     pub fn with_tickets(mut self, tickets: Tickets) -> Self {
         self.tickets = Some(tickets);
         self
     }
 
-    /// The settings it was made with.
+    /// The settings with which the relay was made.
     pub fn config(&self) -> &RelayConfig {
         &self.config
     }
 
-    /// What checks and signs the tickets that are asked for, if any are.
+    /// The object that checks and signs tickets, if tickets are required.
     #[cfg(feature = "tickets")]
     pub fn tickets(&self) -> Option<&Tickets> {
         self.tickets.as_ref()
     }
 
-    /// Running totals.
+    /// The totals so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Whether that can be a user's id: 1 to 128 bytes, no slash, no control characters.
+    /// Whether this text can be a user's id: 1 to 128 bytes, no slash, no control characters.
     pub fn is_user_id(id: &str) -> bool {
         !id.is_empty() && door::is_name(id, v1::MAX_ID)
     }
@@ -177,7 +177,7 @@ impl Relay {
         page::answer(&self.config, self.asks_for_tickets(), cx.is_draining(), request)
     }
 
-    /// Asks the extension, if there is one, with the relay at its hands.
+    /// Calls the extension, if there is one, and gives it the relay.
     #[inline(always)]
     fn extend<T>(
         &mut self,
@@ -214,7 +214,7 @@ impl Handler for Relay {
             return decided;
         }
         let Some(user) = door::user_of(upgrade.path()) else {
-            // A server may ignore a wish to upgrade (RFC 9110, section 7.8).
+            // A server may ignore a request to upgrade (RFC 9110, section 7.8).
             return Err(Reject(self.page(cx, &upgrade)));
         };
         Ok(self.admit(cx, conn, user, &upgrade)?)
@@ -283,7 +283,7 @@ impl Handler for Relay {
     }
 }
 
-/// A connection in a log line.
+/// Prints a connection in a log line.
 struct Identity<'a>(&'a Context, ConnId);
 
 impl std::fmt::Display for Identity<'_> {

@@ -1,4 +1,4 @@
-//! A type that is read from a JSON object and from nothing else.
+//! A type that is read only from a JSON object.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// What serde derives for a struct also takes an array, whose elements are its fields in the order
-/// in which the source text has them. That order is nobody's interface: `["alice"]` is not
+/// The `Deserialize` that serde derives for a struct also accepts an array with the fields in the
+/// order of the source text. No interface promises this order: `["alice"]` is not
 /// `{"user":"alice"}`, and a ticket's claims are an object (RFC 7519, section 4).
 pub struct Object<T>(pub T);
 

@@ -1,18 +1,18 @@
-//! How a client's text begins: whether it is meant to be an object.
+//! The beginning of a client's text says whether the text is meant to be an object.
 //!
-//! A message to one user is an object, so a text that a reader sees begin with `{` must never
-//! become a text for everyone, whatever invisible characters an editor, a file or a copied line
-//! has put in front of it.
+//! A message to one user is an object. So a text whose first visible character is `{` must never
+//! become a text for everyone, whatever invisible characters an editor or a file has put in front
+//! of it.
 
 /// What a text is, judged by its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening<'a> {
-    /// Perhaps an object: `{` comes first, or after JSON's white space. A byte order mark at the
-    /// very beginning is left out, as a parser of JSON may do (RFC 8259, section 8.1).
+    /// The text may be an object: `{` comes first, or after JSON's white space. A byte order mark
+    /// at the very beginning is removed, as a parser of JSON may do (RFC 8259, section 8.1).
     Object(&'a str),
-    /// Never an object, although `{` is the first character that can be seen.
+    /// The text is never valid as an object, although `{` is its first visible character.
     Disguised,
-    /// Anything else.
+    /// Any other text.
     Text,
 }
 
@@ -30,8 +30,8 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// Whether a character leaves no mark of its own on a screen: white space, control and format
-/// characters, what Unicode lets a renderer leave out (Default_Ignorable_Code_Point), fillers and
+/// Whether a character is invisible on a screen: white space, control and format characters,
+/// characters that a renderer may leave out (Unicode's Default_Ignorable_Code_Point), fillers and
 /// noncharacters.
 #[inline]
 fn is_invisible(character: char) -> bool {
@@ -50,23 +50,23 @@ fn is_ignorable(character: char) -> bool {
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
         | '\u{fff0}'..='\u{fffb}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        // Format characters that belong to what follows them, some of them visible there.
+        // Format characters that belong to the character after them; some are visible there.
         || matches!(character,
             '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
             | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}')
-        // Noncharacters; U+FFFE is a byte order mark of the wrong order.
+        // Noncharacters. U+FFFE is a byte order mark in the wrong byte order.
         || matches!(character, '\u{fdd0}'..='\u{fdef}')
         || u32::from(character) & 0xfffe == 0xfffe
 }
 
-/// Whether a key means a receiver but is not `toUserId`: `touserid`, `to_user_id`, `toUser`,
-/// `toUserIds`. Only letters and digits count, in any case.
+/// Whether a key means a receiver but is not `toUserId`, such as `touserid`, `to_user_id`, `toUser`
+/// and `toUserIds`. Only letters and digits are compared, in any case.
 #[inline]
 pub fn misspells_receiver(key: &str) -> bool {
     key.len() >= RECEIVER.len() && key != "toUserId" && begins_as_receiver(key)
 }
 
-/// What such a key begins with.
+/// The beginning of such a key.
 const RECEIVER: &str = "touser";
 
 #[inline(never)]
@@ -106,7 +106,8 @@ mod tests {
             assert!(!is_blank || opening == Opening::Disguised, "{text:?}");
             disguises += usize::from(opening == Opening::Disguised);
         }
-        // 4,096 of them are the tags and selectors of plane 14, the 66 noncharacters included.
+        // 4,096 of these characters are the tags and selectors of plane 14; they include the 66
+        // noncharacters.
         assert!((4_300..4_500).contains(&disguises), "{disguises}");
         for code in
             ["\u{a0}", "\u{3000}", "\u{200b}", "\0", "\u{c}", "\u{b}\u{2028}\u{85}", "\u{7f}"]

@@ -7,8 +7,8 @@ use crate::wire::http::response::Response;
 use super::config::RelayConfig;
 use super::door;
 
-/// What the demo page and the ops page may load and connect to: itself, and any WebSocket,
-/// since browsers do not all count `ws:` to the same host as `'self'`.
+/// What the demo page and the ops page may load and connect to: their own server, and any
+/// WebSocket, because some browsers do not count `ws:` to the same host as `'self'`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
@@ -29,7 +29,7 @@ pub(crate) const fn asset(
 }
 
 impl Asset {
-    /// The answer to a request for it.
+    /// Returns the answer to a request for this file.
     pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
         if !is_reading(request) {
             return read_only();
@@ -48,11 +48,11 @@ fn is_reading(request: &Request<'_>) -> bool {
 }
 
 fn read_only() -> Response {
-    Response::text(405, "only GET and HEAD").field("Allow", "GET, HEAD")
+    Response::text(405, "only GET and HEAD are allowed").field("Allow", "GET, HEAD")
 }
 
-/// The client stands in the sample mini-program, whose tools follow no link
-/// out of its folder: this is the one original.
+/// The client is in the folder of the sample mini-program, because WeChat's tools follow no link
+/// out of a project. This file is the only original.
 macro_rules! client {
     () => {
         include_str!("../../examples/miniprogram/longlink/longlink.js")
@@ -75,8 +75,8 @@ const ASSETS: [Asset; 12] = [
     asset("/demo/strip.js", SCRIPT, include_bytes!("demo/strip.js")),
     asset("/demo/words.js", SCRIPT, include_bytes!("demo/words.js")),
     asset("/longlink.js", SCRIPT, client!().as_bytes()),
-    // The same as an ES module. The `module` of its own keeps it from the one
-    // of a bundle that it may end up in.
+    // The client as an ES module. It defines a `module` of its own, so that a bundle's `module` is
+    // not used.
     asset(
         "/longlink.mjs",
         SCRIPT,
@@ -90,7 +90,8 @@ const ASSETS: [Asset; 12] = [
     ),
 ];
 
-/// Whether tickets are asked for: no page can see the 401 of a handshake.
+/// The files that tell the demo page whether tickets are required, because no page can see the 401
+/// of a handshake.
 const WITH_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":true}"#);
 const WITHOUT_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":false}"#);
 
@@ -99,8 +100,8 @@ fn find(path: &str, tickets: bool) -> Option<&'static Asset> {
     ASSETS.iter().chain([server]).find(|asset| asset.path == path)
 }
 
-/// Answers a request that is not a handshake, in the protocol's order: 404,
-/// 405, then what the path has to say.
+/// Answers a request that is not a handshake. The checks have the protocol's order: 404, then 405,
+/// then the answer of the path.
 pub fn answer(
     config: &RelayConfig,
     tickets: bool,
@@ -119,7 +120,9 @@ pub fn answer(
     }
     match request.path() {
         "/healthz" if !is_reading(request) => read_only(),
-        "/healthz" if draining => Response::text(503, "going down").field("Retry-After", "2"),
+        "/healthz" if draining => {
+            Response::text(503, "the server is stopping").field("Retry-After", "2")
+        }
         "/healthz" => Response::text(200, "ok").field("Cache-Control", "no-store"),
         _ => Response::text(404, "no such page"),
     }

@@ -1,5 +1,5 @@
-//! Who is online, as the backend is told it: a user who comes back in time was
-//! never away. Time is an argument.
+//! Which users are online, as the backend is told: a user who comes back within some seconds counts
+//! as online all the time. Time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
-/// The users of all connections, and those whose last one has just gone.
+/// The users of all connections, and the users whose last connection has just ended.
 #[derive(Debug)]
 pub struct Presence {
     offline_after: Duration,
     users: HashMap<CompactString, Standing, RandomState>,
-    /// By serial, which is the order in which they left. Who comes back is taken out.
+    /// The users who are leaving, by serial, which is the order in which they left. A user who
+    /// comes back is removed.
     leaving: BTreeMap<u64, Leaving>,
     max_leaving: usize,
     next_serial: u64,
@@ -22,35 +23,35 @@ pub struct Presence {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// With so many connections.
+    /// The user has this many connections.
     Here(u32),
-    /// With none, as the entry of this serial in `leaving` says.
+    /// The user has no connection; the serial is the key of the entry in `leaving`.
     Leaving(u64),
 }
 
-/// What was known of a user who comes.
+/// What was known of a user whose connection opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
-    /// That there is another connection, which may be about to go.
+    /// The user has another connection, which may be about to end.
     Here,
-    /// That the last one went then; nobody was told.
+    /// The user's last connection ended at this time, and nobody was told.
     Left(Instant),
     Offline,
 }
 
-/// A user whose last connection has gone.
+/// A user whose last connection has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaving {
     pub user: CompactString,
-    /// The device of that connection.
+    /// The device of that last connection.
     pub device: CompactString,
     pub left: Instant,
 }
 
 impl Presence {
-    /// Room for so many users is reserved, that none has to be made in the
-    /// middle of a turn; it may be passed. So many may be leaving at once: past
-    /// it whoever left first is not waited for any longer.
+    /// Reserves room for `users` users, so that no memory is allocated in the middle of a turn;
+    /// there may be more users. At most `users` users may be leaving at once: when there are more,
+    /// the user who left first is offline at once.
     pub fn new(users: usize, offline_after: Duration) -> Self {
         Presence {
             offline_after,
@@ -62,7 +63,7 @@ impl Presence {
         }
     }
 
-    /// A connection of a user was opened. Returns what was known before.
+    /// Called when a connection of a user has opened. Returns what was known before.
     pub fn opened(&mut self, user: &str) -> Before {
         match self.users.get_mut(user) {
             Some(Standing::Here(connections)) => {
@@ -82,7 +83,7 @@ impl Presence {
         }
     }
 
-    /// A connection of a user has gone.
+    /// Called when a connection of a user has ended.
     pub fn closed(&mut self, user: &str, device: &str, now: Instant) {
         let Some(standing) = self.users.get_mut(user) else { return };
         match standing {
@@ -98,14 +99,14 @@ impl Presence {
         }
     }
 
-    /// The process was stopped, or the machine suspended, until `now`: whoever was leaving
-    /// could not come back, and has the whole time again.
+    /// Called when the process was stopped, or the machine suspended, until `now`. Users who were
+    /// leaving could not come back during this time, so their waiting time begins anew.
     pub fn come_back(&mut self, now: Instant) {
         self.returned = Some(now);
     }
 
-    /// When [`Presence::pop_due`] has somebody; earlier than that nobody, unless too many
-    /// are leaving.
+    /// Returns when [`Presence::pop_due`] has a user to return. Before this time it has none,
+    /// unless too many users are leaving.
     pub fn next_due(&self) -> Option<Instant> {
         let left = self.leaving.values().next()?.left;
         Some(self.returned.map_or(left, |returned| left.max(returned)) + self.offline_after)

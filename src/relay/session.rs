@@ -1,29 +1,28 @@
-//! What the relay keeps of each connection.
+//! What the relay keeps for each connection.
 
 #[cfg(feature = "backend")]
 use compact_str::CompactString;
 
-/// What is kept of a connection. For nearly all that is nothing, which takes eight bytes; the
-/// rest is behind a pointer.
+/// What is kept for a connection. For nearly all connections there is nothing to keep, which takes
+/// eight bytes; otherwise the data is behind a pointer.
 #[derive(Debug, Default)]
 pub struct Session(Option<Box<Kept>>);
 
 // An idle connection may take 150 bytes in all.
 const _: () = assert!(size_of::<Session>() == 8);
 
-/// What there can be to keep. A further dialect keeps what it knows of a connection in a variant
-/// of its own.
+/// The kinds of data. A further dialect keeps its data in a variant of its own.
 #[derive(Debug)]
 enum Kept {
     /// The connection speaks v1, and its ticket allows this.
     #[cfg_attr(not(feature = "tickets"), allow(dead_code))]
     V1(Rights),
-    /// The connection speaks no dialect: it is shown what this user does.
+    /// The connection speaks no dialect: it watches what this user does.
     #[cfg(feature = "backend")]
     Watcher(CompactString),
 }
 
-/// What a ticket allows beyond entering.
+/// What a ticket allows besides connecting.
 #[derive(Debug)]
 pub(crate) struct Rights {
     pub groups: Vec<String>,
@@ -31,7 +30,7 @@ pub(crate) struct Rights {
 }
 
 impl Session {
-    /// Of a connection that speaks v1 and was let in by a ticket.
+    /// The session of a connection that speaks v1 and has shown a ticket.
     #[cfg(feature = "tickets")]
     pub(crate) fn v1(rights: Rights) -> Self {
         match rights {
@@ -40,7 +39,7 @@ impl Session {
         }
     }
 
-    /// Of a connection that watches a user.
+    /// The session of a connection that watches a user.
     #[cfg(feature = "backend")]
     pub(crate) fn watcher(user: &str) -> Self {
         Session(Some(Box::new(Kept::Watcher(user.into()))))
@@ -60,7 +59,7 @@ impl Session {
         matches!(self.0.as_deref(), Some(Kept::V1(Rights { broadcast: true, .. })))
     }
 
-    /// Takes the groups that a ticket names, which are needed once.
+    /// Takes out the groups that the ticket names, because they are needed only once.
     pub(crate) fn take_groups(&mut self) -> Vec<String> {
         let Some(Kept::V1(rights)) = self.0.as_deref_mut() else { return Vec::new() };
         let groups = std::mem::take(&mut rights.groups);

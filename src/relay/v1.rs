@@ -1,10 +1,9 @@
-//! What a v1 client's frame means: the published mini-program page.
+//! What a frame of a v1 client means. v1 is the dialect of the published mini-program page.
 //!
-//! That page shows `JSON.parse(data).message` of every frame whose `type` is
-//! not `pong`, and sends `ping`, an object with `toUserId`, or plain text.
-//! The `message` of a frame is carried as the sender's own JSON text, so lone
-//! surrogates and large numbers arrive as they were sent. `formUserId` is
-//! misspelt in the published page; it stays.
+//! The page shows `JSON.parse(data).message` of every frame whose `type` is not `pong`, and sends
+//! `ping`, an object with `toUserId`, or plain text. The relay carries the `message` of a frame as
+//! the sender's own JSON text, so lone surrogates and large numbers arrive unchanged. `formUserId`
+//! is misspelt in the published page and therefore here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,13 +12,13 @@ use super::fields::{Fields, PageFields};
 use super::opening::{Opening, misspells_receiver};
 use crate::wire::json;
 
-/// The answer to a heartbeat, exactly.
+/// The exact answer to a heartbeat.
 pub const PONG: &str = r#"{"type":"pong"}"#;
-/// The longest user id in bytes.
+/// The length of the longest user id in bytes.
 pub const MAX_ID: usize = 128;
 
-/// Types of frames of this protocol, v1 and v2: a broadcast that names one
-/// could pass for it.
+/// The types of frames of this protocol, v1 and v2. A broadcast with such a type could be mistaken
+/// for such a frame.
 const TYPES: [&str; 17] = [
     "ack",
     "background",
@@ -45,7 +44,7 @@ const TYPES: [&str; 17] = [
 pub enum Meaning<'a> {
     /// A heartbeat, to be answered with [`PONG`].
     Ping,
-    /// Nothing.
+    /// The frame means nothing.
     Ignored,
     /// A message to one user.
     ToUser { to: Cow<'a, str>, body: Body<'a> },
@@ -55,22 +54,23 @@ pub enum Meaning<'a> {
     Text(&'a str),
 }
 
-/// What a message to one user says.
+/// The contents of a message to one user.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// The message, as JSON.
+    /// The message as JSON.
     Message(&'a str),
-    /// Everything that comes after the sender's id in the envelope: it was written so.
+    /// Everything in the envelope after the sender's id, if the sender has written it in the right
+    /// form.
     Tail(&'a str),
 }
 
-/// Whether a frame is the published page's heartbeat, as nearly all are.
+/// Whether a frame is the published page's heartbeat, as nearly all frames are.
 #[inline(always)]
 pub fn is_ping(text: &str) -> bool {
     text == "ping" || text.eq_ignore_ascii_case("ping")
 }
 
-/// Tells what a text frame means; the first rule that matches.
+/// Returns what a text frame means, by the first rule that matches.
 #[inline]
 pub fn meaning(text: &str) -> Meaning<'_> {
     match meaning_of_page(text) {
@@ -79,8 +79,8 @@ pub fn meaning(text: &str) -> Meaning<'_> {
     }
 }
 
-/// The same for a message that is written as the published page writes it, as nearly
-/// all are; `None` for anything else.
+/// Does what [`meaning`] does for a message in the form in which the published page writes it, as
+/// nearly all messages are; `None` for any other form.
 #[inline]
 pub fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
     let PageFields { kind, to, message, tail } = PageFields::of(text)?;
@@ -102,7 +102,7 @@ pub fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
     Some(Meaning::ToUser { to: Cow::Borrowed(&text[to.start + 1..to.end - 1]), body })
 }
 
-/// The same for any text, in the long way.
+/// Does what [`meaning`] does for any text, in the slow way.
 pub fn meaning_of_any(text: &str) -> Meaning<'_> {
     if is_ping(text) {
         return Meaning::Ping;
@@ -129,8 +129,8 @@ pub fn meaning_of_any(text: &str) -> Meaning<'_> {
     }
 }
 
-/// Who is meant by a `toUserId`: a string, or an integer literal whose digits
-/// are the id.
+/// Returns the user whom a `toUserId` names. It is a string, or an integer literal whose digits are
+/// the id.
 fn id_of(raw: &str) -> Option<Cow<'_, str>> {
     let id = match json::string(raw) {
         Some(id) => id,
@@ -145,23 +145,24 @@ fn is_integer(raw: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What the envelope of a one-to-one message begins with, up to the sender's id.
+/// The beginning of the envelope of a one-to-one message, up to the sender's id.
 const FROM: &str = r#"{"type":"message","formUserId":""#;
 
-/// The envelope of a one-to-one message, in pieces. The ids are
+/// Returns the envelope of a one-to-one message, in pieces. The ids must be
 /// [escaped](json::escape).
 #[inline]
 pub fn envelope<'a>(from: &'a str, to: &'a str, message: &'a str) -> [&'a str; 7] {
     [FROM, from, r#"","toUserId":""#, to, r#"","message":"#, message, "}"]
 }
 
-/// The same, when the sender has written all after `formUserId` as it has to be.
+/// Returns the envelope for a message whose part after `formUserId` the sender has written in the
+/// right form.
 #[inline]
 pub fn envelope_of_tail<'a>(from: &'a str, tail: &'a str) -> [&'a str; 4] {
     [FROM, from, r#"","#, tail]
 }
 
-/// Writes a text for everyone.
+/// Writes the broadcast of a text.
 pub fn write_text(out: &mut String, from: &str, text: &str) {
     out.push_str(r#"{"type":"broadcast","formUserId":"#);
     json::write_string(from, out);
@@ -170,7 +171,7 @@ pub fn write_text(out: &mut String, from: &str, text: &str) {
     out.push('}');
 }
 
-/// Writes a message of the server's for everyone, or for everyone in a group. `message` is
+/// Writes the broadcast of a message from the server, for everyone or for a group. `message` is
 /// JSON.
 pub fn write_broadcast(out: &mut String, from: &str, group: Option<&str>, message: &str) {
     out.push_str(r#"{"type":"broadcast","formUserId":"#);
@@ -184,13 +185,13 @@ pub fn write_broadcast(out: &mut String, from: &str, group: Option<&str>, messag
     out.push('}');
 }
 
-/// Writes an object for everyone: its own fields, stamped with its sender.
-/// Every `formUserId`, and every `type` if it is renamed, is left out and
-/// written once, so that no later duplicate undoes the stamp.
+/// Writes the broadcast of an object: its own fields and the true sender. The function leaves out
+/// every `formUserId`, and every `type` if `rename` is set, and writes each of them once itself, so
+/// that no later duplicate can replace them.
 ///
 /// # Errors
-/// When a key [misspells](misspells_receiver) that of a receiver: the object is for somebody, and
-/// goes to nobody. Never otherwise for an object that [`meaning`] has taken.
+/// If a key [misspells](misspells_receiver) that of a receiver: the object is meant for one user,
+/// and is sent to nobody. There is no other error for an object that [`meaning`] has accepted.
 pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> fmt::Result {
     let mut is_for_one = false;
     out.push('{');
@@ -200,11 +201,11 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
     out.push_str(r#""formUserId":"#);
     json::write_string(from, out);
     json::each_field(text, |raw_key, value| {
-        // A key that is no Unicode string is none of ours.
+        // A key that is not valid Unicode is none of the protocol's keys.
         let key = json::string(raw_key).unwrap_or_default();
         is_for_one |= misspells_receiver(&key);
-        // Of several `type` fields the last one counts, but not for every reader: none of them
-        // names a frame of this protocol.
+        // Readers disagree about which of several `type` fields counts, so none of them may name a
+        // frame of this protocol.
         let forges = key == "type" && (rename || is_reserved(value));
         if key != "formUserId" && !forges {
             out.push(',');
@@ -227,7 +228,7 @@ fn is_reserved(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What `text` from A becomes: who gets it, and what.
+    /// Who gets the text `text` from A, and what they get.
     fn becomes(text: &str) -> (String, String) {
         let mut out = String::new();
         let to = match meaning(text) {
@@ -355,7 +356,7 @@ mod tests {
             ignored(&format!(
                 r#"{{"message":"hi, all of you who read this, and more","{key}":"B"}}"#
             ));
-            // The receiver that is spelt right counts.
+            // The receiver that is spelt correctly counts.
             to(&format!(r#"{{"{key}":"C","toUserId":"B","message":1}}"#), "B", "1");
         }
     }

@@ -1,4 +1,4 @@
-//! The timer wheel: which connection is due next.
+//! The timer wheel: which key is due next.
 //!
 //! A hierarchical wheel of six levels with 64 slots each. One tick is
 //! [`TICK_MS`] milliseconds; level 0 resolves single ticks, each further level
@@ -6,17 +6,16 @@
 //! intrusive doubly linked list over one array of nodes, indexed by the key, so
 //! arming, disarming and moving an entry allocate nothing and cost O(1).
 //!
-//! Must not know: connections, sockets, clocks. Keys are small integers (slab
-//! indices) and time is a number of milliseconds handed in by the caller.
+//! The wheel must not know connections, sockets and clocks. Keys are small integers (indices of
+//! slots), and the caller passes the time as a number of milliseconds.
 //!
-//! An entry sits on the level of the highest 6-bit group in which its tick
-//! differs from the wheel's, so every entry of a level is due before every
-//! entry of the next, and the earliest one is found by looking at one bitmap
-//! per level. The result of that look is kept in `next`: a turn in which
-//! nothing is due compares one `u64`, however many entries are armed.
+//! An entry is on the level of the highest 6-bit group in which its tick differs from the wheel's
+//! tick. So every entry of a level is due before every entry of the next level, and the earliest
+//! entry is found with one bitmap for each level. `next` keeps the result: a turn in which nothing
+//! is due compares one `u64`, however many entries are armed.
 
-/// Milliseconds in one tick: the resolution of every deadline. Deadlines are
-/// rounded up, so nothing is ever due early.
+/// The length of a tick in milliseconds, which is the resolution of every deadline. Deadlines are
+/// rounded up, so nothing is due too early.
 pub const TICK_MS: u64 = 16;
 
 const LEVELS: usize = 6;
@@ -30,7 +29,7 @@ const DISARMED: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    /// Absolute tick, or [`DISARMED`].
+    /// The absolute tick at which the entry is due, or [`DISARMED`].
     when: u64,
     prev: u32,
     next: u32,
@@ -45,8 +44,8 @@ struct Level {
     heads: [u32; SLOTS],
 }
 
-/// A timer wheel over `u32` keys; at most one deadline per key. Keys are small
-/// numbers: it takes 16 bytes for each up to the largest.
+/// A timer wheel with `u32` keys and at most one deadline for each key. Keys should be small,
+/// because the wheel takes 16 bytes for each number up to the largest key.
 ///
 /// ```
 /// use longlink::run::Wheel;
@@ -65,10 +64,10 @@ pub struct Wheel {
     levels: [Level; LEVELS],
     /// The tick up to which slots have been taken out.
     tick: u64,
-    /// Entries of a slot whose time has come and that have not been looked at:
-    /// they are due, or move down a level.
+    /// The entries of a slot whose time has come and that were not handled yet. Each of them is
+    /// due, or moves down a level.
     pending: u32,
-    /// Start of the earliest occupied slot, in ticks; `u64::MAX` when none.
+    /// The first tick of the earliest occupied slot; `u64::MAX` if there is none.
     next: u64,
     armed: usize,
 }
@@ -80,8 +79,8 @@ impl Default for Wheel {
 }
 
 impl Wheel {
-    /// A wheel at time 0 with room for the keys below `keys`; it grows when a
-    /// larger key is armed.
+    /// Makes a wheel at time 0 with room for the keys below `keys`. It grows when a larger key is
+    /// armed.
     pub fn with_capacity(keys: usize) -> Self {
         Wheel {
             nodes: Vec::with_capacity(keys),
@@ -93,7 +92,7 @@ impl Wheel {
         }
     }
 
-    /// How many keys have a deadline.
+    /// Returns how many keys have a deadline.
     pub fn len(&self) -> usize {
         self.armed
     }
@@ -103,8 +102,8 @@ impl Wheel {
         self.armed == 0
     }
 
-    /// Sets the one deadline of `key`, in milliseconds, replacing an earlier
-    /// or later one. A deadline in the past is due at the next tick.
+    /// Sets the deadline of `key`, in milliseconds, and replaces the key's earlier deadline. A
+    /// deadline in the past is due at the next tick.
     pub fn arm(&mut self, key: u32, at_ms: u64) {
         let index = key as usize;
         if index >= self.nodes.len() {
@@ -132,7 +131,7 @@ impl Wheel {
         self.armed -= 1;
     }
 
-    /// The deadline of `key` in milliseconds (a whole number of ticks).
+    /// Returns the deadline of `key` in milliseconds; it is a whole number of ticks.
     pub fn deadline(&self, key: u32) -> Option<u64> {
         match self.nodes.get(key as usize) {
             Some(node) if node.when != DISARMED => Some(node.when * TICK_MS),
@@ -140,8 +139,8 @@ impl Wheel {
         }
     }
 
-    /// No entry is due before this time, in milliseconds. Soft: it may be
-    /// early (the start of a coarse slot), never late. `None` when empty.
+    /// Returns a time in milliseconds before which no entry is due. It may be earlier than the
+    /// first deadline (the start of a coarse slot), but never later. `None` if the wheel is empty.
     pub fn next_deadline(&self) -> Option<u64> {
         if self.pending != NONE {
             return Some(self.tick * TICK_MS);
@@ -149,9 +148,9 @@ impl Wheel {
         (self.next != u64::MAX).then(|| self.next * TICK_MS)
     }
 
-    /// Takes out one key whose deadline is not after `now_ms`. `None` means
-    /// that no more are due, or that `budget`, which counts every entry looked
-    /// at, is used up; in that case [`Wheel::next_deadline`] is not in the future.
+    /// Takes out one key whose deadline is not later than `now_ms`. Each entry that is handled
+    /// takes one from `budget`. `None` means that no more keys are due, or that `budget` is used
+    /// up; then [`Wheel::next_deadline`] is not in the future.
     pub fn pop_due(&mut self, now_ms: u64, budget: &mut u32) -> Option<u32> {
         let now = now_ms / TICK_MS;
         loop {
@@ -237,15 +236,15 @@ impl Wheel {
     }
 }
 
-/// Level and slot of an entry due at `when`, seen from `tick`.
+/// Returns the level and the slot of an entry that is due at `when`, if the wheel is at `tick`.
 fn place(when: u64, tick: u64) -> (usize, usize) {
     let differing = (when ^ tick) | 1;
     let level = (63 - differing.leading_zeros() as usize) / SLOT_BITS;
-    let level = level.min(LEVELS - 1); // only after 34 years
+    let level = level.min(LEVELS - 1); // the highest level is exceeded only after 34 years
     (level, ((when >> (SLOT_BITS * level)) & SLOT_MASK) as usize)
 }
 
-/// The first tick of the slot that [`place`] chooses.
+/// Returns the first tick of the slot that [`place`] chooses.
 fn slot_start(when: u64, tick: u64) -> u64 {
     let (level, _) = place(when, tick);
     when >> (SLOT_BITS * level) << (SLOT_BITS * level)
@@ -342,7 +341,7 @@ mod tests {
         assert!(wheel.next_deadline().unwrap() > 20_000, "nothing was looked at, nothing is due");
     }
 
-    /// Against a sorted map: random arming, disarming and jumps of time.
+    /// Compares the wheel with a sorted map under random arming, disarming and jumps of time.
     #[test]
     fn agrees_with_a_sorted_map() {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;

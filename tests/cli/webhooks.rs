@@ -77,7 +77,7 @@ fn a_dead_backend_is_told_in_the_log_without_a_secret() {
     ]);
     let lines = program.log();
     let _user = program.user("alice");
-    let told = format!("webhooks: http://{addr} has not taken 1 events from number 1 on");
+    let told = format!("webhooks: http://{addr} has not accepted 1 events from number 1 on");
     let mut seen = vec![lines.find(&format!("WARN  [longlink::backend::webhooks::worker] {told}"))];
     program.signal("TERM");
     assert_eq!(program.wait(), 0);

@@ -1,6 +1,6 @@
 //! `POST /api/batch`: many messages, each to one user.
 //!
-//! All are looked at before the first is sent: a batch with a mistake sends nothing.
+//! All messages are checked before the first is sent: a batch with a mistake sends nothing.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON in which every field is known.
+//! Bodies of requests: JSON in which every field must be known.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 
-/// The longest explanation of an error in bytes: one could quote a whole body.
+/// The length of the longest error message in bytes, because an error can quote a whole body.
 const MOST_MESSAGE: usize = 200;
-/// What an envelope adds to a message at most: two ids, in which each byte may have to be
-/// escaped, and some sixty bytes more.
+/// The most bytes that an envelope adds to a message: two ids in which each byte may need escaping,
+/// and some sixty bytes more.
 const MOST_ENVELOPE: usize = 2_048;
 
-/// A string that is only copied if something in it is escaped.
+/// A string that is copied only if it contains escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -29,30 +29,31 @@ impl Text<'_> {
         &self.0
     }
 
-    /// The same, if it can be a user's id, or a group's.
+    /// Returns the string if it can be the id of a user or a group.
     pub fn id(&self, field: impl FnOnce() -> Cow<'static, str>) -> Result<&str, Failure> {
         if Relay::is_user_id(&self.0) { Ok(&self.0) } else { Err(Failure::bad_name(field())) }
     }
 }
 
-/// A message to be carried as it is written.
+/// Checks a message that is to be carried as it is written.
 pub fn message<'a>(
     cx: &Context,
     text: &'a str,
     field: impl Fn() -> Cow<'static, str>,
 ) -> Result<&'a str, Failure> {
-    // With its envelope it has to fit into a queue.
+    // The message and its envelope must fit into a queue.
     let Config { max_message, max_queue, .. } = *cx.config();
     if text.len() > max_message.min(max_queue.saturating_sub(MOST_ENVELOPE)) {
         return Err(Failure::new(413, "message_too_long", "the message is too long").field(field()));
     }
     if !is_shallow(text) {
-        return Err(Failure::bad_value(field(), "it is nested deeper than 64"));
+        return Err(Failure::bad_value(field(), "the message is nested deeper than 64"));
     }
     Ok(text)
 }
 
-/// A body is JSON, and says so: a web page cannot send that without being asked first.
+/// Checks that the request says that its body is JSON. A foreign web page can send this content
+/// type only after the browser has asked the server.
 pub fn check_type(request: &Request<'_>) -> Result<(), Failure> {
     const JSON: &[u8] = b"application/json";
     let declared = match request.fields().once("Content-Type") {
@@ -68,13 +69,13 @@ pub fn check_type(request: &Request<'_>) -> Result<(), Failure> {
     Err(Failure::new(415, "not_json", "send Content-Type: application/json"))
 }
 
-/// A body as text.
+/// Returns a body as text.
 pub fn text<'a>(request: &'a Request<'_>) -> Result<&'a str, Failure> {
     simdutf8::basic::from_utf8(request.body().unwrap_or_default())
         .map_err(|_| Failure::new(400, "bad_json", "the body is not UTF-8"))
 }
 
-/// Reads a body.
+/// Parses a body.
 pub fn read<'a, T: Deserialize<'a>>(request: &'a Request<'_>) -> Result<T, Failure> {
     let text = text(request)?;
     match serde_json::from_str(text) {
@@ -83,7 +84,7 @@ pub fn read<'a, T: Deserialize<'a>>(request: &'a Request<'_>) -> Result<T, Failu
     }
 }
 
-/// Reads it again, slowly, to tell where it is wrong.
+/// Parses the body again, in a slow way that finds out where it is wrong.
 #[cold]
 fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: serde_json::Error) -> Failure {
     if error.classify() != Category::Data {
@@ -112,7 +113,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: serde_json::Error) -> F
         Some(name) => format!("{parent}.{name}"),
     };
     let failure = Failure::new(400, code, cut(&message));
-    // It is no field when the body itself is of another type.
+    // There is no field if the body itself has the wrong type.
     if field.is_empty() { failure } else { failure.field(cut(&field)) }
 }
 

@@ -1,4 +1,4 @@
-//! What a request is told that cannot be answered.
+//! The error answers of the interface.
 
 use std::borrow::Cow;
 
@@ -12,17 +12,17 @@ use crate::wire::http::response::Response;
 pub struct Failure {
     status: u16,
     error: Described,
-    /// A field of the head that belongs to it.
+    /// An additional field of the answer's head.
     header: Option<(&'static str, Cow<'static, str>)>,
 }
 
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 struct Described {
-    /// For programs.
+    /// The code is for programs.
     code: &'static str,
-    /// For people.
+    /// The message is for people.
     message: Cow<'static, str>,
-    /// Which field of the body, or of the query, is wrong.
+    /// The field of the body or of the query that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<Cow<'static, str>>,
 }
@@ -33,23 +33,25 @@ impl Failure {
         Failure { status, error, header: None }
     }
 
-    /// A value that is not what its field takes.
+    /// The error for a value that its field does not accept.
     pub fn bad_value(field: impl Into<Cow<'static, str>>, message: &'static str) -> Self {
         Failure::new(400, "bad_value", message).field(field)
     }
 
-    /// What is no user's id can be nobody's.
+    /// The error for a text that cannot be an id.
     pub fn bad_name(field: impl Into<Cow<'static, str>>) -> Self {
-        let message = "a user id, or a group's, has 1 to 128 bytes, no / and no control characters";
+        let message =
+            "the id of a user or a group has 1 to 128 bytes, no / and no control characters";
         Failure::bad_value(field, message)
     }
 
-    /// Where the server asks for no tickets there are none to be had.
+    /// The error for a request for a ticket to a server that does not require tickets.
     pub fn tickets_off() -> Self {
-        Failure::new(404, "tickets_off", "this server asks for no tickets")
+        Failure::new(404, "tickets_off", "this server does not require tickets")
     }
 
-    /// A trace is a WebSocket (RFC 6455, section 4.4).
+    /// The error for a request for a trace that is not a WebSocket handshake (RFC 6455, section
+    /// 4.4).
     pub fn not_a_handshake(request: &Request<'_>) -> Self {
         match request.upgrade_required().status() {
             400 => Failure::new(400, "bad_handshake", "bad Sec-WebSocket-Key"),
@@ -78,7 +80,7 @@ impl Failure {
         struct Body<'a> {
             error: &'a Described,
         }
-        // It has no keys that are not strings, which is what could fail.
+        // This cannot fail, because all keys are strings.
         let json = serde_json::to_vec(&Body { error: &self.error }).unwrap_or_default();
         let response = Response::new(self.status).body("application/json", json);
         match self.header {

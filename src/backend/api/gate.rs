@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Decides which requests may use the interface.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ use super::super::Backend;
 use super::failure::Failure;
 use super::{Api, trace};
 
-/// Names under which people put keys into URLs, which end up in logs.
+/// Names that people use for keys in URLs. A URL is written into logs, so a key in it is refused.
 const KEYS: [&str; 8] =
     ["key", "apikey", "api_key", "api-key", "token", "access_token", "authorization", "bearer"];
 
 impl Api {
-    /// Lets a request in that shows the key; without one, what only a backend can have
-    /// sent.
+    /// Admits a request that shows the key. If there is no key, admits a request that only a
+    /// backend can have sent, not a web page.
     pub(super) fn admit(
         &mut self,
         cx: &Context,
@@ -30,11 +30,12 @@ impl Api {
     ) -> Result<(), Failure> {
         if self.config.keys.is_empty() {
             debug_assert_eq!(cx.listener(conn), Backend::LISTENER);
-            let foreign = |_| Failure::new(403, "foreign", "a web page, or a foreign name");
+            let foreign =
+                |_| Failure::new(403, "foreign", "the request has a foreign Origin or Host");
             return check_open(relay.config(), cx.is_loopback(conn), request).map_err(foreign);
         }
         if has_key_in_query(request.query()) {
-            let message = "a key in a URL ends up in logs: send Authorization: Bearer KEY";
+            let message = "a key in a URL is written into logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
         }
         let key = request.authorization().and_then(bearer);
@@ -44,22 +45,27 @@ impl Api {
         let peer = cx.peer(conn).unwrap_or(Peer::UNKNOWN);
         let client = cx.config().trusted_proxies.client_of(peer, request);
         let (address, now) = (client.addr().map(|addr| addr.ip()), cx.now());
-        // Who has shown the key on this connection is not kept out by neighbours who guess.
-        // Behind a proxy a connection has the requests of several.
+        // A connection that has shown the key is not kept out because of other clients at its
+        // address that guess. Behind a proxy one connection carries the requests of several
+        // clients, so this holds only if the client is the peer itself.
         let known = cx.is_known(conn) && client == peer;
         if let Some(wait) = self.tries.wait(address, now).filter(|_| !known) {
-            let failure = Failure::new(429, "too_many_tries", "too many wrong keys: wait");
+            let failure = Failure::new(
+                429,
+                "too_many_tries",
+                "this address has shown too many wrong keys: wait",
+            );
             let seconds = wait.as_secs_f64().ceil() as u64;
             return Err(failure.header("Retry-After", seconds.to_string()));
         }
-        // Each of them, whichever it is.
+        // All keys are compared, so that the time does not tell which one matches.
         if self.config.keys.iter().fold(false, |found, key| found | key.is(&shown)) {
             return Ok(());
         }
         if self.tries.note(address, now) {
-            log::warn!("{client} shows wrong keys for the backend's interface: it has to wait");
+            log::warn!("{client} shows wrong keys for the backend's interface, and has to wait");
         }
-        Err(unauthorized("bad_key", "not the key"))
+        Err(unauthorized("bad_key", "this is not the key"))
     }
 }
 
@@ -67,9 +73,9 @@ fn unauthorized(code: &'static str, message: &'static str) -> Failure {
     Failure::new(401, code, message).header("WWW-Authenticate", "Bearer")
 }
 
-/// The key that a browser offers as a subprotocol, as it can send no field of its own:
-/// percent-encoded, since it may have characters that a token has not (RFC 6455, section
-/// 4.1). Only beside the protocol that is spoken.
+/// Returns the key that a browser offers as a subprotocol, because a browser cannot add a header
+/// field. The key is percent-encoded, because a token may not contain all of its characters (RFC
+/// 6455, section 4.1). It is accepted only beside the subprotocol that the interface speaks.
 fn offered<'a>(request: &'a Request<'_>) -> Option<Cow<'a, str>> {
     let is_ours = matches!(request.upgrade, UpgradeState::Valid(_)) && trace::is_offered(request);
     let mut keys = request.protocols().filter_map(|name| name.strip_prefix("key."));

@@ -1,4 +1,4 @@
-//! `/api/groups/{group}`: who is in a group, and who shall be.
+//! `/api/groups/{group}`: who is in a group, and putting users into it and taking them out.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use super::{Answer, Call, json, query};
 #[derive(Serialize)]
 struct Group<'a> {
     group: &'a str,
-    /// All members, online or not.
+    /// The number of all members, online or not.
     count: usize,
     members: Vec<&'a str>,
     next: Option<&'a str>,
@@ -23,7 +23,7 @@ struct Member<'a> {
     member: bool,
 }
 
-/// `GET /api/groups/{group}`
+/// Answers `GET /api/groups/{group}`.
 pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
     let after = query::after(call.request)?;
     let limit = query::limit(call.request)?;
@@ -32,7 +32,7 @@ pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
     json(&Group { group, count: call.relay.groups.members.size(group), members, next })
 }
 
-/// `PUT /api/groups/{group}/members/{user}`
+/// Answers `PUT /api/groups/{group}/members/{user}`.
 pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
     call.relay.groups.members.add(call.cx, group, user).map_err(|full| match full {
         Full::User => Failure::new(409, "too_many_groups", "a user is in 64 groups at most"),
@@ -41,7 +41,7 @@ pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
     json(&Member { group, user, member: true })
 }
 
-/// `DELETE /api/groups/{group}/members/{user}`
+/// Answers `DELETE /api/groups/{group}/members/{user}`.
 pub fn remove(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
     call.relay.groups.members.remove(call.cx, group, user);
     json(&Member { group, user, member: false })

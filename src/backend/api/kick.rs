@@ -1,4 +1,4 @@
-//! `POST /api/kick`: all connections of a user are closed.
+//! `POST /api/kick`: closes all connections of a user.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use super::body::{self, Text};
 use super::failure::Failure;
 use super::{Answer, Call, json};
 
-/// What those are closed with: a client should not come back as it was. Codes from 4500
-/// on say so.
+/// The close code of a kicked connection. Codes from 4500 on tell a client that it should not
+/// reconnect unchanged.
 const KICKED: u16 = 4503;
 
 #[derive(Deserialize)]

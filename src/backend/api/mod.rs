@@ -1,4 +1,5 @@
-//! The interface itself: who may ask, and which route answers. JSON in, JSON out.
+//! The HTTP interface for a backend, with JSON requests and answers: which requests it admits, and
+//! which route answers them.
 
 mod batch;
 mod body;
@@ -33,7 +34,7 @@ use route::Route;
 use trace::Traces;
 use tries::Tries;
 
-/// What answers a backend's requests.
+/// Answers a backend's requests.
 #[derive(Debug)]
 pub struct Api {
     config: BackendConfig,
@@ -44,7 +45,7 @@ pub struct Api {
     system: System,
 }
 
-/// What a route is given.
+/// The arguments of a route's function.
 struct Call<'a> {
     cx: &'a mut Context,
     relay: &'a mut Relay,
@@ -72,7 +73,7 @@ impl Api {
         !self.config.keys.is_empty()
     }
 
-    /// Decides a handshake for the interface.
+    /// Decides a handshake for a path of the interface.
     pub fn admit_trace(
         &mut self,
         cx: &Context,
@@ -82,14 +83,14 @@ impl Api {
     ) -> Result<Accept<Session>, Failure> {
         let route = Route::find(request.path());
         let Some(user) = route.and_then(|route| route.watched()) else {
-            return Err(Failure::new(404, "no_such_path", "clients connect elsewhere"));
+            return Err(Failure::new(404, "no_such_path", "there is no WebSocket at this path"));
         };
         self.admit(cx, relay, conn, request)?;
         Route::check(route, request)?;
         self.traces.admit(user, request)
     }
 
-    /// Answers a request for the interface.
+    /// Answers a request to the interface.
     pub fn answer(
         &mut self,
         cx: &mut Context,
@@ -98,7 +99,7 @@ impl Api {
         request: &Request<'_>,
     ) -> Reply {
         let route = match Route::find(request.path()) {
-            // A body is only read of a request that was admitted and had such a head.
+            // The request was admitted and its head was checked before its body was read.
             Some(route) if request.body().is_some_and(|body| !body.is_empty()) => route,
             route => {
                 if let Err(failure) = self.admit(cx, relay, conn, request) {
@@ -120,7 +121,7 @@ impl Api {
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }
 
-    /// Answers a request that is not HTTP as it should be.
+    /// Answers a request that is not valid HTTP.
     pub fn refused(refused: &Refused<'_>) -> Response {
         let code = match refused.status {
             408 => "timeout",
@@ -133,12 +134,12 @@ impl Api {
     }
 }
 
-/// An answer with status 200, of JSON.
+/// Returns an answer with status 200 and this JSON.
 fn ok(json: Vec<u8>) -> Response {
     Response::new(200).body("application/json", json)
 }
 
-/// The same for what is not there as text.
+/// Returns an answer with status 200 and this value as JSON.
 fn json(value: &impl serde::Serialize) -> Answer {
     match serde_json::to_vec(value) {
         Ok(json) => Ok(ok(json)),

@@ -1,4 +1,4 @@
-//! `GET /api/online`: who is there.
+//! `GET /api/online`: which users are online.
 
 use serde::Serialize;
 
@@ -7,12 +7,12 @@ use super::{Answer, Call, json, query};
 
 #[derive(Serialize)]
 struct Online<'a> {
-    /// All who are online, not only those of this page.
+    /// The number of all users who are online, not only those of this page.
     count: usize,
     users: Vec<&'a str>,
-    /// Where the next page begins.
+    /// The value of `after` for the next page.
     next: Option<String>,
-    /// The last event that this page includes, where events are told.
+    /// With webhooks, the last event that this page includes.
     #[serde(flatten)]
     position: Option<Position>,
 }
@@ -28,7 +28,7 @@ pub fn page(call: &mut Call<'_>) -> Answer {
         None => 0,
         Some(text) => text
             .parse()
-            .map_err(|_| Failure::bad_value("after", "take it from the page before: next"))?,
+            .map_err(|_| Failure::bad_value("after", "use the value of next in the page before"))?,
     };
     let position = call.webhooks.map(|webhooks| {
         let (epoch, seq) = webhooks.list(call.cx.now());

@@ -1,6 +1,6 @@
-//! Requests that are made again: a backend that has sent something and got no answer, or the
-//! answer that somebody was not there, may send it again under the same key. What was carried out
-//! happens once; what was not is tried again.
+//! Requests that are repeated with the same key. A backend may repeat a request if it got no
+//! answer, or if the answer said that a user was offline. What was carried out is not carried out
+//! again; what was not is tried again.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -13,26 +13,27 @@ use super::body::Text;
 use super::failure::Failure;
 use super::{Answer, Call};
 
-/// The longest key in bytes.
+/// The length of the longest key in bytes.
 const MOST_KEY: usize = 128;
-/// How many requests are remembered at most; beyond that the oldest go. A request takes 400 bytes
-/// with the longest key, and 125 more with a thousand messages: 5 MiB for all of them.
+/// The largest number of requests that are remembered; beyond it the oldest are forgotten. A
+/// request takes 400 bytes with the longest key, and 125 bytes more with a thousand messages: 5 MiB
+/// for all of them.
 const MOST_REQUESTS: usize = 10_000;
 
 /// What was carried out of the messages of one request.
 #[derive(Clone, Debug, Default)]
 pub struct Done {
-    /// A bit for each message to one user: whether it was delivered.
+    /// One bit for each message to one user: whether it was delivered.
     delivered: Vec<u64>,
-    /// To how many connections of a group, or of everyone, its message went.
+    /// How many connections of a group, or of all users, have got the message.
     connections: usize,
-    /// Whether anything was tried since the request came.
+    /// Whether a message was tried since the request came.
     was_tried: bool,
 }
 
 impl Done {
-    /// Delivers the message at a place unless it was delivered before; true when it was, now or
-    /// before.
+    /// Delivers the message with the index `at`, unless it was delivered before. Returns whether it
+    /// was delivered, now or before.
     pub fn deliver(&mut self, at: usize, deliver: impl FnOnce() -> bool) -> bool {
         let (word, bit) = (at / 64, 1 << (at % 64));
         if self.delivered.get(word).is_some_and(|bits| bits & bit != 0) {
@@ -49,8 +50,8 @@ impl Done {
         is_delivered
     }
 
-    /// Sends the request's message to many unless it has reached anybody before; returns how many
-    /// connections it has reached.
+    /// Sends the request's message to a group or to everyone, unless it has reached a connection
+    /// before. Returns how many connections it has reached.
     pub fn send_to_many(&mut self, send: impl FnOnce() -> usize) -> usize {
         if self.connections == 0 {
             self.was_tried = true;
@@ -60,12 +61,12 @@ impl Done {
     }
 }
 
-/// Requests by key, for a time.
+/// The remembered requests, by key. They are forgotten after some time.
 #[derive(Debug)]
 pub struct Replays {
     kept: HashMap<CompactString, Kept>,
-    /// The keys and the turns of what is kept under them, the oldest first. A key whose request
-    /// was kept again is in it once more; the turn tells which of the two counts.
+    /// The keys that are remembered, each with the turn of its request, the oldest first. A key
+    /// whose request was kept again occurs once more; the turn tells which of its entries is valid.
     order: VecDeque<(CompactString, u64)>,
     turn: u64,
     time: Duration,
@@ -74,16 +75,16 @@ pub struct Replays {
 
 #[derive(Debug)]
 struct Kept {
-    /// What was asked for.
+    /// A hash of the request.
     request: u64,
     done: Done,
-    /// When anything was last tried for it.
+    /// When a message of the request was last tried.
     at: Instant,
     turn: u64,
 }
 
 impl Replays {
-    /// None, to be kept for so long.
+    /// Makes an empty store that remembers a request for the time `time`.
     pub fn new(time: Duration) -> Self {
         Replays {
             kept: HashMap::new(),
@@ -94,8 +95,9 @@ impl Replays {
         }
     }
 
-    /// Does what a request asks for. If one with the same key was made before, only what was not
-    /// carried out then is done; when that is nothing, the answer says so in a header field.
+    /// Carries out a request. If a request with the same key was made before, only what was not
+    /// carried out then is done; if there is nothing left to do, the answer says so in a header
+    /// field.
     pub fn once(
         call: &mut Call<'_>,
         key: Option<&Text<'_>>,
@@ -171,7 +173,7 @@ mod tests {
         }
         assert_eq!((replays.kept.len(), replays.order.len()), (MOST_REQUESTS, MOST_REQUESTS));
         assert!(!replays.kept.contains_key("4") && replays.kept.contains_key("5"));
-        // Kept again, a key is as old as its last try, and takes the place of the oldest.
+        // A key that was kept again is as old as its last try, and is no longer the oldest.
         for _ in 0..3 {
             keep(&mut replays, 9, 1);
         }

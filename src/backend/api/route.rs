@@ -1,8 +1,8 @@
 //! Every route of the interface is one row of [`ROUTES`]: its path, its methods with the function
 //! that answers each, and the keys that its query may have.
 //!
-//! A route is for whoever shows the key; pages that anybody may load are rows of
-//! [`ops`](super::super::ops).
+//! A request to a route must show the key. Pages that anybody may load are rows of
+//! [`ops`](super::super::ops) instead.
 
 use crate::relay::Relay;
 use crate::wire::http::head::Request;
@@ -12,13 +12,13 @@ use super::failure::Failure;
 use super::ticket;
 use super::{Answer, Call, batch, body, groups, kick, online, query, send, stats, users};
 
-/// What a path has in place of the names in braces, in their order.
+/// The parts of a request's path that are in the places of the names in braces, in their order.
 type Names<'a> = [&'a str; 2];
 type Function = fn(&mut Call<'_>, Names<'_>) -> Answer;
 
 const PAGE: &[&str] = &["limit", "after"];
 
-/// The routes that are used most stand first.
+/// The routes that are used most come first, because they are searched in this order.
 const ROUTES: [Row; 11] = [
     row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
     row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
@@ -40,7 +40,7 @@ const ROUTES: [Row; 11] = [
     ),
 ];
 
-/// The one route that takes a handshake.
+/// The path of the only route that is a WebSocket.
 const TRACE: &str = "/api/trace/{user}";
 
 struct Row {
@@ -60,7 +60,7 @@ const fn row(
 }
 
 impl Row {
-    /// The names in a path, if it is a path of this route that has names.
+    /// Returns the names in a path, if the path belongs to this route and the route has names.
     fn names<'a>(&self, path: &'a str) -> Option<Names<'a>> {
         let (mut names, mut count) = ([""; 2], 0);
         let mut segments = path.split('/');
@@ -76,7 +76,7 @@ impl Row {
         segments.next().is_none().then_some(names)
     }
 
-    /// The names of a route's path, as fields of a request are called.
+    /// Returns the names of a route's path, as they are called in an error's `field`.
     fn fields(&self) -> impl Iterator<Item = &'static str> {
         self.path.split(['{', '}']).skip(1).step_by(2)
     }
@@ -87,7 +87,7 @@ impl Row {
     }
 }
 
-/// A route, with what a path names.
+/// A route, and the names in the path of a request.
 #[derive(Clone, Copy)]
 pub struct Route<'a> {
     row: &'static Row,
@@ -95,7 +95,7 @@ pub struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// The route of a path, if there is one.
+    /// Returns the route of a path, if there is one.
     #[inline]
     pub fn find(path: &'a str) -> Option<Self> {
         static ROWS: [Row; ROUTES.len()] = ROUTES;
@@ -106,12 +106,12 @@ impl<'a> Route<'a> {
         rows.find_map(|row| row.names(path).map(|names| Route { row, names }))
     }
 
-    /// The user whom a handshake for this route wants to watch.
+    /// Returns the user whom a handshake for this route wants to watch.
     pub fn watched(&self) -> Option<&'a str> {
         (self.row.path == TRACE).then_some(self.names[0])
     }
 
-    /// Looks at the rest of the head, which has to be as the route takes it.
+    /// Checks the method, the names in the path, the query and the body's type of a request.
     pub fn check(route: Option<Self>, request: &Request<'_>) -> Result<Self, Failure> {
         let route = route.ok_or_else(|| Failure::new(404, "no_such_path", "no such path"))?;
         let Route { row, names } = route;
@@ -125,7 +125,7 @@ impl<'a> Route<'a> {
         }
         if row.has_names {
             for (field, name) in row.fields().zip(names) {
-                // Groups are named as users are.
+                // Groups have the same rules for names as users.
                 if !Relay::is_user_id(name) {
                     return Err(Failure::bad_name(field));
                 }
@@ -134,15 +134,19 @@ impl<'a> Route<'a> {
         Ok(route)
     }
 
-    /// Answers a request that has come whole.
+    /// Answers a request that has arrived whole.
     pub fn answer(self, call: &mut Call<'_>) -> Answer {
         let method = call.request.method();
         if method != "POST" && call.request.body().is_some_and(|body| !body.is_empty()) {
-            return Err(Failure::new(400, "unexpected_body", "this takes no body"));
+            return Err(Failure::new(
+                400,
+                "unexpected_body",
+                "a request with this method must not have a body",
+            ));
         }
         match self.row.function(method) {
             Some(function) => function(call, self.names),
-            None => Err(Failure::new(405, "wrong_method", "not with this method")),
+            None => Err(Failure::new(405, "wrong_method", "this path does not have this method")),
         }
     }
 }
@@ -150,7 +154,7 @@ impl<'a> Route<'a> {
 #[cfg(feature = "tickets")]
 use ticket::mint;
 
-/// Where the server is built without tickets there are none to be had.
+/// Answers a request for a ticket in a build without the feature `tickets`.
 #[cfg(not(feature = "tickets"))]
 fn mint(_: &mut Call<'_>) -> Answer {
     Err(Failure::tickets_off())

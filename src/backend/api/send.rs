@@ -1,4 +1,4 @@
-//! `POST /api/send`: a message to a user, to some, to a group or to everyone.
+//! `POST /api/send`: a message to one user, to several users, to a group or to everyone.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,7 +13,7 @@ use super::replay::{Done, Replays};
 use super::to_one::ToOne;
 use super::{Answer, Call};
 
-/// The most users that one message, or one batch, is sent to by their ids.
+/// The largest number of users in one request.
 pub const MOST_USERS: usize = 1_000;
 
 #[derive(Deserialize)]
@@ -36,25 +36,25 @@ struct Message<'a> {
     idempotency_key: Option<Text<'a>>,
 }
 
-/// What an envelope of ordinary ids adds to a message.
+/// The bytes that an envelope with ordinary ids adds to a message.
 const ENVELOPE: usize = 128;
 
-/// What became of a message to one user.
+/// The result of a message to one user.
 #[derive(Clone, Copy)]
 pub enum State {
-    /// Handed to a connection that is alive.
+    /// The message was queued for a live connection.
     Delivered,
     Offline,
-    /// So much goes to the user, or to all users, at once that the rest has to be sent
-    /// again.
+    /// More is sent at once than the user's queue, or the memory for all queues, can hold. The
+    /// backend has to send the message again later.
     Busy,
 }
 
-/// What became of messages, as it is written out: by hand, since a batch has many.
+/// The results of messages as JSON. They are written without serde, because a batch has many.
 pub struct Results(String);
 
 impl Results {
-    /// None, with room for those of so many users.
+    /// Makes an empty list with room for the results of this many users.
     pub fn with_capacity(users: usize) -> Self {
         let mut text = String::with_capacity(16 + 64 * users);
         text.push_str(r#"{"results":["#);
@@ -67,13 +67,14 @@ impl Results {
         }
     }
 
-    /// Sends to one user, and writes down what became of it.
+    /// Sends a message to one user, and adds the result.
     pub fn send(&mut self, call: &mut Call<'_>, message: &ToOne<'_>) {
         let state = deliver(call, message);
         self.push(message, state);
     }
 
-    /// The same for the message at this place of a request that may have been made before.
+    /// Does what [`Results::send`] does, unless the message at this place of a repeated request was
+    /// delivered before.
     pub fn send_once(
         &mut self,
         call: &mut Call<'_>,
@@ -108,7 +109,7 @@ impl Results {
         });
     }
 
-    /// Writes down to how many connections of a group, or of everyone, something was handed.
+    /// Adds to how many connections of a group, or of all users, a message was handed.
     fn push_many(&mut self, group: Option<&str>, connections: usize) {
         self.begin();
         match group {
@@ -140,7 +141,7 @@ fn deliver(call: &mut Call<'_>, message: &ToOne<'_>) -> State {
     if devices > 0 { State::Delivered } else { State::Offline }
 }
 
-/// Whether a message of so many bytes to a user has to be sent again later.
+/// Whether a message with this many bytes to a user must be sent again later.
 fn is_busy(cx: &Context, user: &str, length: usize) -> bool {
     let is_online = || !cx.connections_of(user).is_empty();
     cx.is_pressed(user) || (!cx.has_memory_for(ENVELOPE + length) && is_online())

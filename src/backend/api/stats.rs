@@ -1,4 +1,4 @@
-//! `GET /metrics` and `GET /api/stats`: the same numbers, for Prometheus and for a page.
+//! `GET /metrics` and `GET /api/stats`: the same numbers, for Prometheus and as JSON.
 
 use crate::wire::http::response::Response;
 

@@ -1,4 +1,4 @@
-//! `POST /api/ticket`: lets a user in, where clients need tickets.
+//! `POST /api/ticket`: signs a ticket, if the server requires tickets.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use super::body::{self, Text};
 use super::failure::Failure;
 use super::{Answer, Call, json};
 
-/// How long a ticket is valid when nothing is said, and at most, in seconds.
+/// The default and the longest time for which a ticket is valid, in seconds.
 const USUAL: u64 = 7_200;
 const MOST: u64 = 31 * 86_400;
 
@@ -19,7 +19,7 @@ const MOST: u64 = 31 * 86_400;
 struct Wanted<'a> {
     #[serde(borrow)]
     user: Text<'a>,
-    /// In seconds.
+    /// How long the ticket is valid, in seconds.
     ttl: Option<u64>,
     #[serde(borrow)]
     device: Option<Text<'a>>,
@@ -31,7 +31,7 @@ struct Wanted<'a> {
 #[derive(Serialize)]
 struct Minted {
     ticket: String,
-    /// In seconds since 1970.
+    /// When the ticket expires, in seconds since 1970.
     expires: u64,
 }
 
@@ -55,7 +55,7 @@ pub fn mint(call: &mut Call<'_>) -> Answer {
         ticket = ticket.group(group.get());
     }
     let signed = tickets.sign(&ticket).map_err(|error| match error {
-        TicketError::TooLong => Failure::bad_value("groups", "the ticket gets too long"),
+        TicketError::TooLong => Failure::bad_value("groups", "the ticket would be too long"),
         _ => Failure::bad_value("device", "the device or a group is not within its limits"),
     })?;
     let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

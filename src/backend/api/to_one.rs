@@ -1,7 +1,8 @@
-//! A message to one user, as nearly all are: read where it stands.
+//! A message to one user, in the form in which nearly all are written. Its fields are slices of the
+//! body.
 //!
-//! [`ToOne::read`] and [`read_batch`] know only what a usual client writes, and leave the
-//! rest, mistakes included, to serde, which takes some three times as long.
+//! [`ToOne::read`] and [`read_batch`] read only what a usual client writes. Everything else,
+//! mistakes included, is left to serde, which takes about three times as long.
 
 use std::borrow::Cow;
 
@@ -16,24 +17,24 @@ use super::failure::Failure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToOne<'a> {
     pub user: &'a str,
-    /// JSON text.
+    /// The message as JSON text.
     pub message: &'a str,
     pub from: &'a str,
-    /// Whether both ids stand for themselves in a JSON string.
+    /// Whether neither id needs escaping in a JSON string.
     pub is_plain: bool,
 }
 
 impl<'a> ToOne<'a> {
-    /// Reads a body of these fields alone, whose ids have nothing escaped. `None` for any
-    /// other.
+    /// Reads a body that has only these fields, and whose ids contain no escapes. `None` for any
+    /// other body.
     pub fn read(text: &'a str) -> Option<Self> {
         let mut reader = Reader::new(text);
         let message = reader.message()?;
         reader.is_done().then_some(message)
     }
 
-    /// Refuses ids that are none, and a message that is too long or nested too deep.
-    /// `place` says where a field is.
+    /// Refuses texts that cannot be ids, and a message that is too long or nested too deep. `place`
+    /// returns a field's name for the error.
     pub fn check(
         &self,
         cx: &Context,
@@ -47,7 +48,8 @@ impl<'a> ToOne<'a> {
     }
 }
 
-/// Reads `{"messages":[…]}` in the same way, up to `most` of them.
+/// Reads `{"messages":[…]}` with up to `most` messages; `None` if one of them is not in the usual
+/// form.
 pub fn read_batch(text: &str, most: usize) -> Option<Vec<ToOne<'_>>> {
     let mut reader = Reader::new(text);
     for token in ["{", r#""messages""#, ":", "["] {
@@ -69,14 +71,14 @@ pub fn read_batch(text: &str, most: usize) -> Option<Vec<ToOne<'_>>> {
     reader.is_done().then_some(messages)
 }
 
-/// Bytes of the shortest message, its comma included.
+/// The length of the shortest message in bytes, including the comma after it.
 const SHORTEST: usize = r#"{"user":"a","message":1},"#.len();
 
-/// A text, and how far it was read. What does not succeed is not gone on from.
+/// A text, and how far it was read. After a failure the reader cannot be used any more.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// Whether every string in it ends at the next quote.
+    /// Whether every string in the text ends at the next quote.
     is_plain: bool,
 }
 
@@ -85,7 +87,7 @@ impl<'a> Reader<'a> {
         Reader { text, at: 0, is_plain: json::is_plain(text.as_bytes()) }
     }
 
-    /// Moves past a token, and white space before it.
+    /// Moves past white space and a token.
     #[inline(always)]
     fn take(&mut self, token: &[u8]) -> Option<()> {
         self.skip_space();
@@ -132,7 +134,7 @@ impl<'a> Reader<'a> {
         Some(ToOne { user: self.unescaped(user?)?, message: message?, from, is_plain: true })
     }
 
-    /// A value as it is written.
+    /// Reads a value and returns it as it is written.
     #[inline(always)]
     fn value(&mut self) -> Option<&'a str> {
         let (start, bytes) = (self.at, self.text.as_bytes());
@@ -144,7 +146,7 @@ impl<'a> Reader<'a> {
         Some(&self.text[start..self.at])
     }
 
-    /// What is between the quotes of a string in which nothing is escaped.
+    /// Returns the text between the quotes of a string that contains no escapes.
     #[inline(always)]
     fn unescaped(&self, raw: &'a str) -> Option<&'a str> {
         let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
@@ -158,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read in the short way is what serde reads.
+    /// Checks that the short way reads what serde reads.
     fn same(text: &str, read: &ToOne<'_>) {
         let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
         let object = value.as_object().unwrap();

@@ -1,7 +1,7 @@
-//! `GET /api/trace/{user}`: what one user's connections do, as it happens, on a WebSocket.
+//! `GET /api/trace/{user}`: a WebSocket that tells live what one user's connections do.
 //!
-//! A text message for each event, one JSON object. Who reads too slowly is dropped like any
-//! other connection.
+//! Each event is a text message with one JSON object. A watcher that reads too slowly is dropped
+//! like any other connection.
 
 use std::time::Instant;
 
@@ -15,12 +15,12 @@ use super::failure::Failure;
 use super::users::{self, Connection};
 use crate::relay::Session;
 
-/// The subprotocol of traces; a browser offers it beside its key.
+/// The subprotocol of traces. A browser offers it beside its key.
 const PROTOCOL: &str = "longlink.ops";
-/// The most traces at once, of one user or of several.
+/// The largest number of traces at once, for one user or for several.
 const MOST_TRACES: usize = MAX_TRACED;
 
-/// Who watches whom.
+/// The watchers, and the user whom each of them watches.
 #[derive(Debug, Default)]
 pub struct Traces {
     watchers: Vec<Watcher>,
@@ -34,7 +34,7 @@ struct Watcher {
 }
 
 impl Traces {
-    /// Lets a handshake in that has shown the key.
+    /// Accepts a handshake that has shown the key.
     pub fn admit(&self, user: &str, request: &Request<'_>) -> Result<Accept<Session>, Failure> {
         if self.watchers.len() >= MOST_TRACES {
             let message = format!("there are {MOST_TRACES} traces already");
@@ -44,7 +44,7 @@ impl Traces {
         Ok(accept.session(Session::watcher(user)))
     }
 
-    /// Begins the trace for a connection that was let in for one and has opened.
+    /// Begins a trace. Called when the connection of an accepted watcher has opened.
     pub fn begin(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
         let connections = cx.connections_of(user);
         let connections = connections
@@ -53,12 +53,12 @@ impl Traces {
         let began = Line::Trace { user, connections: connections.collect() };
         let line = Event { at: 0, line: began }.json();
         cx.send(conn, &line);
-        // There are no more traced users than traces.
+        // This cannot fail, because there are as many traced users as traces.
         cx.trace(user);
         self.watchers.push(Watcher { conn, user: user.into(), began: cx.now() });
     }
 
-    /// Ends the trace of a connection that is gone.
+    /// Ends the trace of a watcher whose connection is gone.
     pub fn end(&mut self, cx: &mut Context, conn: ConnId) {
         let at = self.watchers.iter().position(|watcher| watcher.conn == conn);
         let Some(gone) = at.map(|at| self.watchers.swap_remove(at)) else { return };
@@ -67,7 +67,7 @@ impl Traces {
         }
     }
 
-    /// Hands events on to whom they are for.
+    /// Sends events to the watchers of their users.
     pub fn tell(&self, cx: &mut Context, events: &[Traced], missed: u64) {
         for Watcher { conn, user, began } in &self.watchers {
             let passed = cx.now().saturating_duration_since(*began);
@@ -91,7 +91,7 @@ pub fn is_offered(request: &Request<'_>) -> bool {
     request.protocols().any(|name| name == PROTOCOL)
 }
 
-/// What a watcher is sent.
+/// A message to a watcher.
 #[derive(Serialize)]
 struct Event<'a> {
     /// Milliseconds since the trace began.
@@ -102,7 +102,7 @@ struct Event<'a> {
 
 impl Event<'_> {
     fn json(&self) -> String {
-        // It has no keys that are not strings, which is what could fail.
+        // This cannot fail, because all keys are strings.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -110,7 +110,7 @@ impl Event<'_> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
-    /// It begins, with the connections that there are.
+    /// The first message of a trace, with the user's connections.
     Trace {
         user: &'a str,
         connections: Vec<Present<'a>>,
@@ -145,7 +145,8 @@ enum Line<'a> {
         code: Option<u16>,
         reason: String,
     },
-    /// More has happened in a turn than was kept, to this user or to others that are traced.
+    /// More events happened in a turn than were kept; they may belong to this user or to another
+    /// traced user.
     Missed {
         count: u64,
     },

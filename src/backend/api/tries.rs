@@ -1,17 +1,18 @@
-//! Wrong keys, counted by the address they come from: a key is not found by trying.
+//! Counts wrong keys by the address that they come from, so that nobody can find a key by trying.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// Wrong keys that an address may show in [`WINDOW`].
+/// How many wrong keys an address may show within [`WINDOW`].
 pub const MOST_TRIES: u32 = 10;
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered. When there are more, all are forgotten: to come from so
-/// many is no cheaper than to wait.
+/// The largest number of addresses that are remembered. When there are more, all are forgotten. An
+/// attacker with so many addresses gains nothing by that, because each of them may try anyway.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// By address; `None` for those who have none, such as a Unix socket's.
+/// Wrong keys by address; `None` is for connections without an address, such as those of a Unix
+/// socket.
 #[derive(Debug, Default)]
 pub struct Tries(HashMap<Option<IpAddr>, Wrong>);
 
@@ -22,10 +23,10 @@ struct Wrong {
 }
 
 impl Tries {
-    /// How long an address has to wait before it may show a key again; `None` when it may.
+    /// How long an address has to wait before it may show a key again; `None` if it need not wait.
     pub fn wait(&self, address: Option<IpAddr>, now: Instant) -> Option<Duration> {
         if self.0.is_empty() {
-            // Nearly always.
+            // This is nearly always so.
             return None;
         }
         let wrong = self.0.get(&network(address))?;
@@ -33,10 +34,10 @@ impl Tries {
         (wrong.count >= MOST_TRIES && passed < WINDOW).then(|| WINDOW - passed)
     }
 
-    /// It has shown a wrong one. Returns whether that was one too many.
+    /// Counts a wrong key of an address. Returns whether the address has now reached the limit.
     pub fn note(&mut self, address: Option<IpAddr>, now: Instant) -> bool {
         let old = |wrong: &Wrong| now.saturating_duration_since(wrong.since) >= WINDOW;
-        // An address that is known already takes no room.
+        // An address that is remembered already needs no additional room.
         if self.0.len() >= MOST_ADDRESSES && !self.0.contains_key(&network(address)) {
             self.0.retain(|_, wrong| !old(wrong));
             if self.0.len() >= MOST_ADDRESSES {
@@ -52,7 +53,7 @@ impl Tries {
     }
 }
 
-/// Who has one address of IPv6 has all of its /64.
+/// Whoever has one IPv6 address can use all of its /64, so these addresses count as one.
 fn network(address: Option<IpAddr>) -> Option<IpAddr> {
     address.map(|address| match address {
         IpAddr::V4(_) => address,

@@ -1,4 +1,4 @@
-//! `GET /api/users/{id}`: what is known of one user.
+//! `GET /api/users/{id}`: the connections and groups of one user.
 
 use serde::Serialize;
 
@@ -14,19 +14,20 @@ struct User<'a> {
     groups: Vec<&'a str>,
 }
 
-/// An open connection, as it is told.
+/// An open connection, as the answer describes it.
 #[derive(Serialize)]
 pub struct Connection<'a> {
     device: &'a str,
-    /// Whether it gets what is sent to the user, and is not parked behind a newer one.
+    /// Whether the connection gets the user's messages. It does not if it is parked, because a
+    /// newer one has replaced it.
     active: bool,
-    /// Where it comes from, if that has an address.
+    /// The address of the client, if it has one.
     peer: Option<String>,
-    /// Bytes that wait for it to read.
+    /// How many bytes wait for the client to read them.
     queued: usize,
 }
 
-/// What is known of a connection.
+/// Describes a connection.
 pub fn describe(cx: &Context, conn: ConnId) -> Connection<'_> {
     Connection {
         device: cx.device(conn).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! One metric: its name, what it says, and its values.
+//! One metric: its name, its help text, and its values.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
@@ -6,17 +6,18 @@ use serde_json::Value;
 /// A metric with all its values.
 #[derive(Clone, Debug)]
 pub struct Family {
-    /// Without the unit, and without the `_total` of what only grows.
+    /// The name without the unit, and without the `_total` of a counter.
     pub name: &'static str,
     pub unit: Option<&'static str>,
     pub help: &'static str,
     pub values: Values,
 }
 
-/// A label of a fixed set of values. Never anything that a client can choose.
+/// A label's values, which are a fixed set. They must never contain anything that a client can
+/// choose.
 pub type Labelled = (&'static str, Vec<(String, u64)>);
 
-/// The values, by the kind of metric.
+/// The values, by the kind of the metric.
 #[derive(Clone, Debug)]
 pub enum Values {
     /// A total, which only grows while the process lives.
@@ -29,12 +30,12 @@ pub enum Values {
     Info(&'static str, &'static str),
 }
 
-/// A histogram as it is shown.
+/// The values of a histogram.
 #[derive(Clone, Debug)]
 pub struct Buckets {
     pub sum: f64,
-    /// Upper bounds in their order, the last of them infinite, each with how many
-    /// values were above the one before and not above it.
+    /// The buckets in ascending order: the upper bound of each, of which the last is infinite, and
+    /// how many values are in it, without the buckets before it.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -45,7 +46,7 @@ impl Buckets {
 }
 
 impl Family {
-    /// The name under which it is found in both formats.
+    /// Returns the name under which the metric appears in both formats.
     pub fn full_name(&self) -> String {
         let unit = self.unit.map_or(String::new(), |unit| format!("_{unit}"));
         let suffix = match self.values {
@@ -58,7 +59,8 @@ impl Family {
 }
 
 impl Serialize for Values {
-    /// A number; an object by label; of a histogram its sum, count and buckets.
+    /// Writes a number, an object of numbers by label, or the sum, the count and the buckets of a
+    /// histogram.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Values::Counter(value) | Values::Gauge(value) => number(*value).serialize(to),
@@ -88,7 +90,7 @@ fn number(value: f64) -> Value {
     whole(value).map_or(value.into(), Value::from)
 }
 
-/// Whole numbers are written without a fraction.
+/// Returns a whole number without its fraction; `None` for other numbers.
 pub fn whole(value: f64) -> Option<u64> {
     let whole = value as u64;
     (whole as f64 == value).then_some(whole)

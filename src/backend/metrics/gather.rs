@@ -1,4 +1,4 @@
-//! Every metric there is: what it is called, what it says, where its value comes from.
+//! Every metric: its name, its help text, and where its value comes from.
 
 use crate::hub::{Context, Distributions, Histogram, Statuses};
 use crate::relay::Counters;
@@ -7,7 +7,7 @@ use super::super::webhooks::WebhookStats;
 use super::family::{Buckets, Family, Values};
 use super::process::Process;
 
-/// Metrics that are being put together.
+/// The metrics that are being gathered.
 #[derive(Clone, Debug, Default)]
 pub struct Sheet(pub Vec<Family>);
 
@@ -56,7 +56,7 @@ impl Sheet {
         self.0.push(Family { name, unit, help, values: Values::Gauges((label, values)) });
     }
 
-    /// `scale` is how many of the histogram's units make one of the metric's.
+    /// Adds a histogram. `scale` is how many of the histogram's units are one unit of the metric.
     fn histogram(
         &mut self,
         name: &'static str,
@@ -74,7 +74,7 @@ impl Sheet {
     pub fn cx(&mut self, cx: &Context) {
         self.put(
             "longlink_build",
-            "Which version it is.",
+            "The version of longlink.",
             Values::Info("version", env!("CARGO_PKG_VERSION")),
         );
         self.put_in(
@@ -90,14 +90,14 @@ impl Sheet {
         self.histogram(
             "longlink_turn",
             Some("seconds"),
-            "How long turns of the loop took, from the end of its sleep.",
+            "How long a turn of the loop took, from the end of its sleep.",
             turns,
             1e6,
         );
         self.histogram(
             "longlink_timer_lag",
             Some("seconds"),
-            "By how much timers were late, once for each turn that had any.",
+            "How late timers were, once for each turn with timers.",
             timer_lag,
             1e3,
         );
@@ -109,7 +109,7 @@ impl Sheet {
             "longlink_connections",
             None,
             "Connections by phase. handshake: a request is awaited or answered, plain HTTP \
-             included; held: refused in a moment; parked: replaced by a newer one of its device.",
+             included; held: the refusal is delayed; parked: replaced by a newer one of its device.",
             "phase",
             [
                 ("handshake", phases.handshake),
@@ -133,33 +133,42 @@ impl Sheet {
         self.total("longlink_connections_accepted", "Connections accepted.", stats.accepted);
         self.totals(
             "longlink_handshakes",
-            "WebSocket handshakes by the status of their answer; 101: accepted.",
+            "WebSocket handshakes by the status of the answer; 101: accepted.",
             "code",
             codes(&stats.handshakes),
         );
         self.totals(
             "longlink_http_responses",
-            "Plain HTTP answers by status, those to refused handshakes included.",
+            "Answers to plain HTTP and to refused handshakes, by status.",
             "code",
             codes(&stats.answers),
         );
         self.totals(
             "longlink_refusals",
-            "Connections refused. full: no room, or none for their user; address: too many \
-             from there, some without an answer; not_allowed: 401 and 403.",
+            "Refused connections. full: no room, or none for the user; address: too many from \
+             one address, some without an answer; not_allowed: 401 and 403.",
             "reason",
             [("full", stats.refused), ("address", stats.crowded), ("not_allowed", stats.rejected)],
         );
-        // Plain HTTP is no close of a WebSocket connection.
+        // The end of a plain HTTP connection is not the close of a WebSocket connection.
         let closes = stats.closes.iter().filter(|(kind, _)| *kind != "http");
-        self.totals("longlink_closes", "WebSocket connections ended, by why.", "reason", closes);
+        self.totals(
+            "longlink_closes",
+            "WebSocket connections that ended, by reason.",
+            "reason",
+            closes,
+        );
         self.total(
             "longlink_parked",
-            "Connections parked by a newer one of the same user and device.",
+            "Connections that a newer one of the same user and device replaced.",
             stats.parked,
         );
-        self.total("longlink_promoted", "Parked ones made active again.", stats.promoted);
-        self.total("longlink_pings", "WebSocket pings sent for silence.", stats.pings);
+        self.total(
+            "longlink_promoted",
+            "Parked connections that became active again.",
+            stats.promoted,
+        );
+        self.total("longlink_pings", "WebSocket pings sent to silent connections.", stats.pings);
     }
 
     fn messages(&mut self, cx: &Context) {
@@ -174,30 +183,30 @@ impl Sheet {
         self.put_in(
             "longlink_received",
             "bytes",
-            "Bytes received, heads and frames included; of TLS what is inside.",
+            "Bytes received, with heads and frame headers; of TLS the decrypted bytes.",
             bytes(stats.bytes_in),
         );
         self.put_in("longlink_sent", "bytes", "Bytes sent, likewise.", bytes(stats.bytes_out));
         self.histogram(
             "longlink_fan_out_connections",
             None,
-            "How many connections a message to a group or to everyone was for.",
+            "How many receivers a message to a group or to everyone had.",
             &cx.distributions().fan_outs,
             1.0,
         );
         self.total(
             "longlink_messages_too_long",
-            "Messages longer than the queue of a connection: sent to nobody.",
+            "Messages longer than the queue of a connection, sent to nobody.",
             stats.too_long,
         );
         self.total(
             "longlink_messages_overfull",
-            "Messages not queued as more was sent at once than a queue or the memory holds.",
+            "Messages not queued, because too much was sent at once.",
             stats.overfull,
         );
         self.total(
             "longlink_held_back",
-            "Times a connection was not read because it was over its rate.",
+            "How often a connection was over its rate and was not read.",
             stats.held_back,
         );
     }
@@ -214,12 +223,12 @@ impl Sheet {
         self.put_in(
             "longlink_buffered_limit",
             "bytes",
-            "Above so many of these, whoever holds most is dropped.",
+            "Above this number, the connection that holds most is dropped.",
             Values::Gauge(cx.config().max_buffered as f64),
         );
         self.gauge(
             "longlink_blocked_connections",
-            "Connections whose sockets take nothing more for now.",
+            "Connections whose sockets are full.",
             cx.waiting_for_peers(),
         );
     }
@@ -227,17 +236,21 @@ impl Sheet {
     pub fn relay(&mut self, counters: &Counters) {
         self.totals(
             "longlink_relay_messages",
-            "One-to-one messages; offline: nobody was there, dropped.",
+            "One-to-one messages; offline: the user was offline, dropped.",
             "result",
             [("delivered", counters.delivered), ("offline", counters.offline)],
         );
         self.totals(
             "longlink_relay_broadcasts",
-            "Messages to everyone or to a group; forbidden: clients may not.",
+            "Messages to everyone or to a group; forbidden: ignored.",
             "result",
             [("sent", counters.broadcasts), ("forbidden", counters.forbidden)],
         );
-        self.total("longlink_relay_ignored", "Frames that mean nothing.", counters.ignored);
+        self.total(
+            "longlink_relay_ignored",
+            "Frames that were ignored because they mean nothing.",
+            counters.ignored,
+        );
     }
 
     pub fn webhooks(&mut self, stats: &WebhookStats) {
@@ -247,23 +260,27 @@ impl Sheet {
             "result",
             [("delivered", stats.delivered), ("lost", stats.dropped)],
         );
-        self.total("longlink_webhook_retries", "Requests to be repeated.", stats.failures);
-        self.gauge("longlink_webhook_waiting", "Events that wait.", stats.waiting);
+        self.total(
+            "longlink_webhook_retries",
+            "Requests to the backend that failed and are repeated.",
+            stats.failures,
+        );
+        self.gauge("longlink_webhook_waiting", "Events that wait for the backend.", stats.waiting);
         self.put_in(
             "longlink_webhook_waiting",
             "bytes",
-            "Bytes of those.",
+            "Bytes of the events that wait.",
             Values::Gauge(stats.waiting_bytes as f64),
         );
         self.put_in(
             "longlink_webhook_oldest",
             "seconds",
-            "How long the oldest of those has waited; 0 when none does.",
+            "How long the oldest event has waited; 0 if none waits.",
             Values::Gauge(stats.oldest.unwrap_or_default().as_secs_f64()),
         );
         self.gauge(
             "longlink_webhook_failing",
-            "1 while the latest request has failed.",
+            "1 if the latest request has failed.",
             usize::from(stats.failing),
         );
     }
@@ -279,19 +296,19 @@ impl Sheet {
         self.put_in(
             "longlink_memory_per_connection",
             "bytes",
-            "That memory divided by the connections; the kernel's share is not in it.",
+            "Resident memory divided by the connections.",
             Values::Gauge((resident / connections.max(1) as f64).round()),
         );
         self.put_in(
             "process_cpu",
             "seconds",
-            "Processor time, the system's for this process included.",
+            "Processor time, including the kernel's part.",
             Values::Counter(process.cpu),
         );
         self.put_in(
             "process_start_time",
             "seconds",
-            "When the process began, in seconds since 1970.",
+            "When the process started, in seconds since 1970.",
             Values::Gauge(process.started),
         );
     }

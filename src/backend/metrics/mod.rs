@@ -1,8 +1,8 @@
-//! What a server is doing, in numbers, for Prometheus and for a page.
+//! Metrics: what a server is doing, in numbers, for Prometheus and as JSON.
 //!
-//! Nothing is counted here: the hub, the relay and the webhooks count for themselves, and
-//! what they have is read when somebody asks. Each metric is described once, for both
-//! formats. Must not know: requests, users.
+//! This module counts nothing. The hub, the relay and the webhooks count, and their counts are read
+//! when somebody asks. Each metric is described once, for both formats. This module must not know
+//! requests and users.
 
 mod family;
 mod gather;
@@ -19,12 +19,12 @@ use gather::Sheet;
 pub(super) use process::System;
 pub(super) use text::CONTENT_TYPE;
 
-/// The metrics of a server at one moment, as `/metrics` and `/api/stats` have them; for a
-/// host that serves them in another way, or with a [`Handler`](crate::Handler) of its own.
+/// The metrics of a server at one moment, as `/metrics` and `/api/stats` have them. A host uses
+/// this type to serve them in another way, or with a [`Handler`](crate::Handler) of its own.
 ///
-/// They are totals, gauges and histograms of the whole server: no user, address or
-/// anything else that a client can choose is in them. Taking them does not depend on how
-/// many connections there are.
+/// They are totals, gauges and histograms of the whole server. They contain no user, no address and
+/// nothing else that a client can choose. The time to gather them does not depend on the number of
+/// connections.
 ///
 /// ```
 /// # use longlink::metrics::Metrics;
@@ -42,7 +42,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// What the hub knows.
+    /// Reads the numbers of the hub.
     pub fn of(cx: &Context) -> Self {
         let mut sheet = Sheet::default();
         sheet.cx(cx);
@@ -55,13 +55,13 @@ impl Metrics {
         self
     }
 
-    /// Adds how the webhooks are doing.
+    /// Adds the state of the webhooks.
     pub fn webhooks(mut self, stats: &WebhookStats) -> Self {
         self.sheet.webhooks(stats);
         self
     }
 
-    /// Adds memory, processor time and start of the process, if the system tells.
+    /// Adds memory, processor time and start of the process, if the system provides them.
     pub(super) fn process(mut self, system: &System, cx: &Context) -> Self {
         if let Some(process) = system.process() {
             self.sheet.process(&process, cx.connections());
@@ -69,19 +69,19 @@ impl Metrics {
         self
     }
 
-    /// The text format of OpenMetrics 1.0, which Prometheus reads; to be served as
-    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    /// Writes the metrics in the text format of OpenMetrics 1.0, which Prometheus reads. Serve it
+    /// as `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub fn text(self) -> String {
         // Writing into a string does not fail.
         text::write(self.sheet.0).unwrap_or_default()
     }
 
-    /// One JSON object: each metric by its name, with a number, an object of numbers by
-    /// the value of its label, or a histogram.
+    /// Writes the metrics as one JSON object: each metric by its name, with a number, an object of
+    /// numbers by the label's values, or a histogram.
     pub fn json(&self) -> String {
         let by_name: BTreeMap<String, _> =
             self.sheet.0.iter().map(|it| (it.full_name(), &it.values)).collect();
-        // All keys are strings, which is what could fail.
+        // This cannot fail, because all keys are strings.
         serde_json::to_string(&by_name).unwrap_or_default()
     }
 }

@@ -1,22 +1,22 @@
-//! What the system knows about this process: memory, processor time, when it began.
+//! What the system knows about this process: its memory, its processor time, and when it started.
 
 use std::fs;
 use std::time::SystemTime;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Taken at one moment.
+/// The numbers of the process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Process {
     /// Resident memory in bytes.
     pub resident: u64,
-    /// Processor time, the system's included, in seconds.
+    /// Processor time in seconds, including the kernel's time for this process.
     pub cpu: f64,
-    /// When it began, in seconds since 1970.
+    /// When the process started, in seconds since 1970.
     pub started: f64,
 }
 
-/// Where to look; kept, as it does not change.
+/// What is needed to read these numbers and does not change.
 #[derive(Clone, Copy, Debug)]
 pub struct System {
     page: u64,
@@ -26,8 +26,8 @@ pub struct System {
 }
 
 impl System {
-    /// Asks once; when the system was booted follows from its clocks, as a sandbox may
-    /// hide `/proc/stat`.
+    /// Reads the constants of the system. When the system was booted is computed from its clocks,
+    /// because a sandbox may hide `/proc/stat`.
     pub fn look() -> Self {
         let page = rustix::param::page_size() as u64;
         let ticks = rustix::param::clock_ticks_per_second() as f64;
@@ -37,16 +37,17 @@ impl System {
         System { page, ticks, booted: now.as_secs_f64() - up }
     }
 
-    /// How it is with this process; some microseconds. `None` where there is no `/proc`.
+    /// Reads the numbers of this process, which takes some microseconds. `None` if there is no
+    /// `/proc`.
     pub fn process(&self) -> Option<Process> {
         self.read(&fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// Reads `/proc/PID/stat` (proc(5)): numbers behind the program's name, which may
-    /// have anything in it.
+    /// Parses `/proc/PID/stat` (proc(5)). The numbers come after the program's name, which may
+    /// contain any characters.
     fn read(&self, stat: &str) -> Option<Process> {
         let (_, rest) = stat.rsplit_once(") ")?;
-        // The first of these is the third field there.
+        // The first of these fields is the third field of proc(5).
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Process {

@@ -1,4 +1,4 @@
-//! Metrics as Prometheus reads them: the text format of OpenMetrics 1.0.
+//! The metrics in the text format of OpenMetrics 1.0, which Prometheus reads.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::family::{Family, Values, whole};
 
-/// What the answer is called in `Content-Type`.
+/// The `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Writes all of them.
+/// Writes all metrics.
 pub fn write(families: Vec<Family>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(families)));
@@ -23,8 +23,8 @@ pub fn write(families: Vec<Family>) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// Values that were gathered already: the library's own counters would have to be kept
-/// beside those of the cx.
+/// Values that were already gathered. The counters of the crate prometheus-client are not used,
+/// because they would have to be kept in addition to those of the hub.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 

@@ -1,5 +1,5 @@
-//! The ops page: what the server is doing, in a browser. It is static and holds nothing that
-//! is secret; what it shows it asks the interface for, with the key that it is given.
+//! The ops page, which shows in a browser what the server is doing. The page is static and contains
+//! no secret. It gets its data from the interface, with the key that the user enters.
 
 use crate::relay::page::{Asset, CSS, HTML, SCRIPT, asset};
 use crate::wire::http::head::Request;
@@ -15,12 +15,12 @@ const ASSETS: [Asset; 7] = [
     asset("/ops/words.js", SCRIPT, include_bytes!("words.js")),
 ];
 
-/// Whether a path is the page's.
+/// Whether a path belongs to the page.
 pub fn has(path: &str) -> bool {
     ASSETS.iter().any(|asset| asset.path == path)
 }
 
-/// The answer to a request for the page or a part of it; `None` for other paths.
+/// Answers a request for the page or one of its files; `None` for other paths.
 pub fn answer(request: &Request<'_>) -> Option<Response> {
     let asset = ASSETS.iter().find(|asset| asset.path == request.path())?;
     Some(asset.answer(request))

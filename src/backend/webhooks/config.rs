@@ -1,4 +1,4 @@
-//! What of the webhooks can be chosen.
+//! The settings of the webhooks.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,12 +12,11 @@ use crate::relay::events::EventKinds;
 
 use super::sign::Secret;
 
-/// No time is longer than this.
+/// The longest time that a setting can have.
 pub const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// Settings of the [`Webhooks`](super::Webhooks). Start from
-/// [`WebhookConfig::new`] and change what differs. A time that is longer than a day
-/// counts as a day.
+/// Settings of the [`Webhooks`](super::Webhooks). Start from [`WebhookConfig::new`] and change what
+/// differs. A time that is longer than a day counts as a day.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct WebhookConfig {
@@ -25,26 +24,26 @@ pub struct WebhookConfig {
     pub(super) secret: Secret,
     #[cfg(feature = "tls")]
     pub(super) roots: RootCerts,
-    /// What is told. Default: all but messages.
+    /// The kinds of events that are sent. Default: all kinds but messages.
     pub events: WebhookEvents,
-    /// The most bytes of events that wait to be sent, as JSON; messages take at
-    /// most three quarters of it. Past it events are dropped, and the next one
-    /// says which. Default 16 MiB.
+    /// The most bytes of events, as JSON, that may wait to be sent; messages take at most three
+    /// quarters of them. Events beyond this number are dropped, and the next event says which.
+    /// Default 16 MiB.
     pub max_queue: usize,
-    /// How long a user whose last connection has gone may take to come back
-    /// unnoticed. Default 5 s.
+    /// A user whose last connection has ended may come back within this time without an event.
+    /// Default 5 s.
     pub offline_after: Duration,
-    /// How long a request may take, from looking the host up to the end of the
-    /// answer. Default 10 s.
+    /// How long a request may take, from looking up the host to the end of the answer. Default 10
+    /// s.
     pub timeout: Duration,
-    /// How long to wait after a request that failed; after each further one twice
-    /// as long, of which half is at random. Default 0.5 s.
+    /// The pause after a request that failed. It doubles with each further failure; half of each
+    /// pause is random. Default 0.5 s.
     pub retry_min: Duration,
-    /// The longest wait between two tries. Default 60 s.
+    /// The longest pause between two attempts. Default 60 s.
     pub retry_max: Duration,
 }
 
-/// Which kinds of events the backend is told. By default all but messages.
+/// The kinds of events that the backend is told of. By default all kinds but messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebhookEvents(EventKinds);
 
@@ -56,43 +55,43 @@ impl Default for WebhookEvents {
 }
 
 impl WebhookEvents {
-    /// What can be chosen.
+    /// The kinds that can be chosen.
     pub(super) const ALL: [EventKind; 4] =
         [EventKind::Online, EventKind::Offline, EventKind::Message, EventKind::Undelivered];
 
-    /// The names of all events that can be chosen, as in the `type` of each.
+    /// The names of all kinds that can be chosen, as in the `type` of an event.
     pub const NAMES: [&'static str; 4] = {
         let [online, offline, message, undelivered] = Self::ALL;
         [online.name(), offline.name(), message.name(), undelivered.name()]
     };
 
-    /// Those of these names; `None` if one is not among [`WebhookEvents::NAMES`].
+    /// Returns the kinds with these names; `None` if a name is not in [`WebhookEvents::NAMES`].
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let kind = |name| Self::ALL.into_iter().find(|kind| kind.name() == name);
         let kinds: Option<Vec<EventKind>> = names.into_iter().map(kind).collect();
         Some(WebhookEvents(EventKinds::of(&kinds?)))
     }
 
-    /// Whether events of this kind are told.
+    /// Whether events of this kind are sent.
     pub fn has(self, kind: EventKind) -> bool {
         self.0.has(kind)
     }
 }
 
-/// Why webhooks cannot be sent to an address, or with a secret. Neither is told,
-/// as both are secrets.
+/// Why webhooks cannot be sent to a URL, or with a secret. The error contains neither of them,
+/// because both are secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadWebhook {
-    /// It is no URL with a scheme and a host.
+    /// The text is not a URL with a scheme and a host.
     Url,
-    /// The scheme is not one that is spoken.
+    /// The scheme is not supported.
     Scheme,
-    /// It names a user or a password.
+    /// The URL contains a user or a password.
     Credentials,
     /// The secret is shorter than 16 bytes.
     ShortSecret,
-    /// There is no certificate in the PEM text, or what there is is cut off.
+    /// The PEM text contains no certificate, or an incomplete one.
     NoCertificate,
 }
 
@@ -101,8 +100,10 @@ impl fmt::Display for BadWebhook {
         f.write_str(match self {
             BadWebhook::Url => "expected a URL such as http://127.0.0.1:5000/longlink",
             BadWebhook::Scheme if cfg!(feature = "tls") => "only http:// and https:// are spoken",
-            BadWebhook::Scheme => "only http:// is spoken in a build without the feature tls",
-            BadWebhook::Credentials => "it names a user; requests are signed instead",
+            BadWebhook::Scheme => "only http:// works in a build without the feature tls",
+            BadWebhook::Credentials => {
+                "the URL must not have a user or a password; requests are signed instead"
+            }
             BadWebhook::ShortSecret => "the secret is shorter than 16 bytes",
             BadWebhook::NoCertificate => "no whole PEM certificate in it",
         })
@@ -112,13 +113,13 @@ impl fmt::Display for BadWebhook {
 impl std::error::Error for BadWebhook {}
 
 impl WebhookConfig {
-    /// The default of [`max_queue`](WebhookConfig::max_queue).
+    /// The default of [`max_queue`](WebhookConfig::max_queue) in bytes.
     pub const QUEUE: usize = 16 << 20;
 
-    /// The defaults, for this URL and a secret of 16 bytes or more.
+    /// Returns the defaults for this URL and this secret of 16 bytes or more.
     ///
     /// # Errors
-    /// When nothing can be sent to that URL, or the secret is too short.
+    /// If requests cannot be sent to the URL, or the secret is too short.
     pub fn new(url: &str, secret: &[u8]) -> Result<Self, BadWebhook> {
         let endpoint = url.parse::<Uri>().map_err(|_| BadWebhook::Url)?;
         let authority = endpoint.authority().ok_or(BadWebhook::Url)?;
@@ -148,10 +149,10 @@ impl WebhookConfig {
         })
     }
 
-    /// Trusts these authorities, in PEM, instead of those that browsers know.
+    /// Trusts these certificate authorities, in PEM, instead of those that browsers know.
     ///
     /// # Errors
-    /// [`BadWebhook::NoCertificate`].
+    /// [`BadWebhook::NoCertificate`] if there is no complete certificate.
     #[cfg(feature = "tls")]
     pub fn trust(mut self, roots: &[u8]) -> Result<Self, BadWebhook> {
         let certificates = parse_pem(roots).filter_map(|item| match item {
@@ -167,8 +168,8 @@ impl WebhookConfig {
         Ok(self)
     }
 
-    /// Where events go, as it may be shown: without path and query, which can
-    /// hold a token.
+    /// Returns the scheme, host and port of the URL. This may be printed; the path and the query
+    /// may contain a token.
     pub fn origin(&self) -> String {
         let scheme = self.endpoint.scheme_str().unwrap_or_default();
         let authority = self.endpoint.authority().map_or("", |it| it.as_str());

@@ -1,4 +1,4 @@
-//! An event as JSON.
+//! Writes an event as JSON.
 
 use std::fmt::Write;
 
@@ -6,9 +6,9 @@ use crate::relay::Event;
 use crate::wire::json;
 
 impl Event<'_> {
-    /// Appends it as an object; `at` is in milliseconds since 1970. What a
-    /// client wrote is a string in it: a number or a nesting that the backend's
-    /// library does not take would make the whole batch unreadable.
+    /// Appends the event as a JSON object; `at` is in milliseconds since 1970. What a client wrote
+    /// is a string in the object, because a number or a nesting that the backend's library refuses
+    /// would make the whole batch unreadable.
     pub(crate) fn write(&self, seq: u64, at: u64, out: &mut String) {
         // Writing to a string does not fail.
         let _ = write!(out, r#"{{"seq":{seq},"type":"{}""#, self.kind().name());

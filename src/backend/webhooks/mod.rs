@@ -1,8 +1,8 @@
-//! Webhooks: what happens to users, told to the backend by signed requests.
+//! Webhooks: signed requests that tell the backend what happens to users.
 //!
-//! The loop puts events into the [`outbox`], which is bounded and never waits;
-//! a thread of its own sends them, in order, each at least once. Between the two
-//! is a lock that is held for a move. Must not know: sockets, frames.
+//! The loop puts events into the [`outbox`], which is bounded and never waits. A separate thread
+//! sends the events in order, each at least once. The two share a lock, which is held only while
+//! events are moved. This module must not know sockets and frames.
 
 mod config;
 mod event;
@@ -25,9 +25,9 @@ use outbox::Outbox;
 use post::Poster;
 use worker::{Backoff, Shared};
 
-/// Tells a backend who is online and what users send; a [`Backend`](crate::Backend) is given
-/// them, and has its relay tell them what happens. Clones are the same;
-/// [stop](Webhooks::stop) one of them when the server has gone.
+/// Tells a backend who is online and what users send. Give the webhooks to a
+/// [`Backend`](crate::backend::Backend). All clones share one queue and one thread; call
+/// [`stop`](Webhooks::stop) on one of them when the server has ended.
 ///
 /// ```no_run
 /// use longlink::backend::{Backend, BackendConfig, WebhookConfig, Webhooks};
@@ -50,32 +50,32 @@ pub struct Webhooks {
     shared: Arc<Shared>,
 }
 
-/// How the webhooks are doing. Totals only grow.
+/// The state of the webhooks. Totals only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebhookStats {
-    /// Events that the backend has taken.
+    /// Events that the backend has accepted.
     pub delivered: u64,
-    /// Events that did not fit into the queue, and that a `lost` tells of.
+    /// Events that did not fit into the queue; a `lost` event reports them.
     pub dropped: u64,
-    /// Requests that have to be repeated.
+    /// Requests that failed and had to be repeated.
     pub failures: u64,
-    /// Events that wait, or are on their way.
+    /// Events that wait, or are being sent.
     pub waiting: usize,
-    /// Bytes of those; at most `max_queue`.
+    /// Bytes of the events that wait; at most `max_queue`.
     pub waiting_bytes: usize,
-    /// How long ago the oldest of those happened.
+    /// How long ago the oldest waiting event happened.
     pub oldest: Option<Duration>,
     /// Whether the latest request has failed, and has to be repeated.
     pub failing: bool,
 }
 
 impl Webhooks {
-    /// Starts the thread that sends, until it is [stopped](Webhooks::stop). Room to
-    /// know so many users by name is reserved.
+    /// Starts the thread that sends, until [`stop`](Webhooks::stop) is called. Reserves room for
+    /// the names of `users` users.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(config: WebhookConfig, users: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(Outbox::new(&config, users, worker::clock())));
         let events = config.events;
@@ -88,14 +88,14 @@ impl Webhooks {
         Ok(Webhooks { events, shared })
     }
 
-    /// Sends what waits, for at most so long, and ends the thread. Returns how many
-    /// events the backend has not taken: they are gone. Blocks; for when the
-    /// server has stopped.
+    /// Sends the events that wait, for at most the time `within`, and ends the thread. Returns how
+    /// many events the backend has not accepted; they are lost. This function blocks, so call it
+    /// when the server has stopped.
     pub fn stop(&self, within: Duration) -> usize {
         self.shared.close(within)
     }
 
-    /// How it stands.
+    /// Returns the state of the webhooks.
     pub fn stats(&self) -> WebhookStats {
         let state = self.shared.lock();
         let queue = state.outbox.queue();
@@ -110,21 +110,21 @@ impl Webhooks {
         }
     }
 
-    /// The epoch, and the number of the latest event in it (0 before the first):
-    /// what is known of users now is the sum of all events up to that one.
+    /// Returns the epoch, and the number of the latest event in it (0 before the first event). All
+    /// events up to this number together say who is online now.
     pub fn position(&self) -> (String, u64) {
         let outbox = &self.shared.lock().outbox;
         (outbox.epoch().to_owned(), outbox.queue().last_seq())
     }
 
-    /// Somebody is about to be told who is online, or a part of them. Returns the epoch and the
-    /// number of the last event that this answer includes: who takes the answer, and then the
-    /// events behind that one, knows who is online.
+    /// Called before an answer that lists users who are online, or some of them. Returns the epoch
+    /// and the number of the last event that the answer includes: a backend that takes the answer,
+    /// and then the events after this number, knows who is online.
     pub(super) fn list(&self, now: Instant) -> (String, u64) {
         self.shared.lock().outbox.list(now)
     }
 
-    /// Has a relay tell these webhooks what the backend wants to be told.
+    /// Makes a relay tell these webhooks of the events that the backend wants.
     pub(super) fn watch(&self, relay: Relay) -> Relay {
         let mut kinds: Vec<EventKind> = WebhookEvents::ALL.to_vec();
         kinds.retain(|&kind| self.events.has(kind));

@@ -1,5 +1,5 @@
-//! What the backend is to be told, from what happens. Pure: time is an argument,
-//! and nothing waits.
+//! Derives from what happens which events the backend is told. This type is pure: time is an
+//! argument, and nothing waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use crate::relay::{Event, EventKind};
 
 use super::queue::{Batch, Queue, Share};
 
-/// Users who are due to be offline that are told of on the way, when something
-/// else happens: whoever does that has more to do.
+/// How many users who are due to be offline are handled when another event happens. The number is
+/// small, because the caller has other work to do.
 const DUE_ASIDE: usize = 16;
 
 /// By how much the loop may be late.
 const LATE: Duration = Duration::from_secs(1);
 
-/// A time of the clock on the wall, and the instant that it was.
+/// A time of the wall clock, and the same moment as an instant.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     pub instant: Instant,
-    /// Since 1970.
+    /// The time since 1970.
     pub unix: Duration,
 }
 
 impl Clock {
-    /// An instant before or after it, in milliseconds since 1970.
+    /// Converts an instant to milliseconds since 1970.
     fn millis(&self, at: Instant) -> u64 {
         let unix = match at.checked_duration_since(self.instant) {
             Some(later) => self.unix.saturating_add(later),
@@ -36,7 +36,7 @@ impl Clock {
     }
 }
 
-/// Presence, and the queue of events.
+/// Who is online, and the queue of events.
 #[derive(Debug)]
 pub struct Outbox {
     epoch: String,
@@ -44,13 +44,12 @@ pub struct Outbox {
     events: WebhookEvents,
     presence: Presence,
     queue: Queue,
-    /// When somebody was last told who is online.
+    /// When a list of online users was last given out.
     listed: Option<Instant>,
 }
 
 impl Outbox {
-    /// An empty one whose epoch begins at `clock`. Room for so many users is
-    /// reserved.
+    /// Makes an empty outbox whose epoch begins at `clock`. Reserves room for `users` users.
     pub fn new(config: &WebhookConfig, users: usize, clock: Clock) -> Self {
         Outbox {
             epoch: epoch(clock),
@@ -62,19 +61,19 @@ impl Outbox {
         }
     }
 
-    /// Which run of the server this is. Of two, the later one's is greater as text,
-    /// unless the clock was set back in between.
+    /// Returns which run of the server this is. Of two runs, the later one's epoch is greater as
+    /// text, unless the clock was set back in between.
     pub fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// Follows a clock that may have been set.
+    /// Adjusts to a wall clock that may have been set.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
     }
 
-    /// A connection of a user was opened; `is_only` says whether it is the only one that
-    /// has not begun to close, which takes `closing` at most.
+    /// Called when a connection of a user has opened. `is_only` says whether the user has no other
+    /// connection that is not closing yet; closing takes `closing` at most.
     pub fn opened(
         &mut self,
         user: &str,
@@ -84,8 +83,8 @@ impl Outbox {
         is_only: impl FnOnce() -> bool,
     ) {
         self.advance(now, DUE_ASIDE);
-        // A reconnect is silent, unless a listing could have missed the user meanwhile:
-        // who took that would never hear that the user is there.
+        // A reconnect causes no event, unless a list could have been given out while the user was
+        // away: who uses that list would never learn that the user is online.
         let listed_since = |left| self.listed.is_some_and(|at| at + closing + LATE >= left);
         let is_news = match self.presence.opened(user) {
             Before::Offline => true,
@@ -97,65 +96,65 @@ impl Outbox {
         }
     }
 
-    /// Somebody is told who is online. Returns the epoch and the number of the last event
-    /// that this includes.
+    /// Called when a list of online users is given out. Returns the epoch and the number of the
+    /// last event that the list includes.
     pub fn list(&mut self, now: Instant) -> (String, u64) {
         self.listed = Some(now);
         (self.epoch.clone(), self.queue.last_seq())
     }
 
-    /// A connection of a user has gone.
+    /// Called when a connection of a user has ended.
     pub fn closed(&mut self, user: &str, device: &str, now: Instant) {
         self.presence.closed(user, device, now);
         self.advance(now, DUE_ASIDE);
     }
 
-    /// A user has sent something.
+    /// Called when a user has sent a message.
     pub fn sent(&mut self, event: &Event<'_>, now: Instant) {
         self.advance(now, DUE_ASIDE);
         self.push(event, Share::Most, now);
     }
 
-    /// Tells of at most so many users who are due to be offline.
+    /// Adds the `offline` events of at most `most` users who are due to be offline.
     pub fn advance(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
             let Some(leaving) = self.presence.pop_due(now) else { return };
             if self.events.has(EventKind::Offline) {
                 let event = Event::Offline { user: &leaving.user, device: &leaving.device };
-                // The time when that was so, not when it was certain.
+                // The event has the time when the user left, not the time when this became certain.
                 self.push(&event, Share::All, leaving.left);
             }
         }
     }
 
-    /// The process was absent until `now`: nobody is offline because of that time.
+    /// Called when the process was absent until `now`: this time makes nobody offline.
     pub fn come_back(&mut self, now: Instant) {
         self.presence.come_back(now);
     }
 
-    /// When [`Outbox::advance`] next has something to do.
+    /// Returns when [`Outbox::advance`] next has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         self.presence.next_due()
     }
 
-    /// The batch to send: the same one until it is [done](Outbox::done).
+    /// Returns the batch to send. It stays the same until [`Outbox::done`] is called.
     pub fn take(&mut self) -> Option<Arc<Batch>> {
         self.queue.take()
     }
 
-    /// The batch that was taken has arrived.
+    /// Called when the batch that was taken has arrived.
     pub fn done(&mut self, now: Instant) {
         self.queue.done(self.clock.millis(now));
     }
 
-    /// For how long the oldest event has waited.
+    /// Returns how long the oldest event has waited.
     pub fn waited(&self, clock: Clock) -> Option<Duration> {
         let since = Duration::from_millis(self.queue.oldest()?);
-        // A clock that was set back makes it new.
+        // If the clock was set back, the event counts as new.
         Some(clock.unix.saturating_sub(since))
     }
 
-    /// What waits, for whoever counts it.
+    /// Returns the queue, for metrics.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -165,7 +164,7 @@ impl Outbox {
     }
 }
 
-/// A time in milliseconds since 1970, in base 36: eight characters until 2059.
+/// Converts a time in milliseconds since 1970 to base 36: eight characters until 2059.
 fn epoch(clock: Clock) -> String {
     let mut rest = clock.unix.as_millis();
     let mut digits = Vec::new();
@@ -182,10 +181,10 @@ mod tests {
     use serde_json::Value;
 
     const SECOND: Duration = Duration::from_secs(1);
-    /// In milliseconds since 1970.
+    /// The start time in milliseconds since 1970.
     const START: u64 = 1_700_000_000_000;
 
-    /// An outbox of these events, and the instant at which it starts.
+    /// Makes an outbox for these events; returns it with the instant at which it starts.
     fn outbox(names: &[&str], max_queue: usize) -> (Outbox, Instant) {
         let mut config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
         config.events = WebhookEvents::named(names.iter().copied()).unwrap();
@@ -194,7 +193,7 @@ mod tests {
         (Outbox::new(&config, 100, clock), clock.instant)
     }
 
-    /// All that is to be sent, as `seq type user at`, and it has arrived.
+    /// Returns all events that are to be sent, as `seq type user at`, and reports them as arrived.
     fn told(outbox: &mut Outbox, now: Instant) -> Vec<String> {
         outbox.advance(now, usize::MAX);
         let mut told = Vec::new();
@@ -210,7 +209,7 @@ mod tests {
         told
     }
 
-    /// A user's only connection opens.
+    /// Opens a user's only connection.
     fn open(outbox: &mut Outbox, user: &str, now: Instant) {
         outbox.opened(user, "", now, Duration::ZERO, || true);
     }
@@ -243,15 +242,16 @@ mod tests {
         let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
         open(&mut outbox, "A", start);
         assert_eq!(outbox.list(start + SECOND), (outbox.epoch().to_owned(), 1));
-        // Away when it was asked.
+        // The user was away when the list was given out.
         outbox.closed("A", "", start + SECOND / 2);
         open(&mut outbox, "A", start + 2 * SECOND);
         assert_eq!(told(&mut outbox, start + 2 * SECOND), ["1 online A 0", "2 online A 2000"]);
-        // Long after it.
+        // The user left long after the list was given out.
         outbox.closed("A", "", start + 60 * SECOND);
         open(&mut outbox, "A", start + 61 * SECOND);
         assert_eq!(told(&mut outbox, start + 61 * SECOND), [""; 0]);
-        // Asked while the only connection was closing, which counts until it has gone.
+        // The list was given out while the only connection was closing; a closing connection counts
+        // until it has gone.
         outbox.list(start + 70 * SECOND);
         for (is_only, expected) in [(false, &[][..]), (true, &["3 online A 74000"])] {
             let now = start + 74 * SECOND;

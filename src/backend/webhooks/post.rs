@@ -1,4 +1,4 @@
-//! One request to the backend.
+//! Sends one request to the backend.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -12,30 +12,31 @@ use ureq::tls::TlsConfig;
 use super::config::{LONGEST, WebhookConfig};
 use super::sign::Secret;
 
-/// The most of an answer that is read, in bytes; it is dropped.
+/// The most bytes of an answer's body that are read. They are discarded.
 const MAX_ANSWER: u64 = 64 * 1024;
-/// How long the body of an answer is waited for. It is read for the sake of the connection alone,
-/// and usually comes with its head; behind one that does not end the next batch must not wait.
+/// How long longlink waits for the body of an answer. The body is read only so that the connection
+/// can be used again, and it usually arrives with the head. A body that does not end must not delay
+/// the next batch.
 const MOST_BODY_TIME: Duration = Duration::from_millis(250);
-/// The longest head of an answer in bytes.
+/// The length of the longest head of an answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// How long a connection is kept for the next request. Backends close theirs
-/// after some seconds, and a request that meets that close has to be repeated.
+/// How long a connection is kept for the next request. Backends close their connections after some
+/// seconds, and a request that is sent at that moment has to be repeated.
 const KEEP: Duration = Duration::from_secs(3);
 
-/// Brings a body to the backend.
+/// Sends a body to the backend.
 pub trait Post {
-    /// Posts a body at a time in seconds since 1970.
+    /// Posts a body; `timestamp` is in seconds since 1970.
     ///
     /// # Errors
-    /// When the backend has not said that it took it.
+    /// If the backend has not answered that it accepted the body.
     fn post(&self, timestamp: u64, body: &str) -> Result<(), Failure>;
 }
 
 /// Why a request has to be repeated.
 #[derive(Debug)]
 pub enum Failure {
-    /// The answer's status is not one of success.
+    /// The status of the answer is not 2xx.
     Status(u16),
     /// There is no answer.
     Lost(String),
@@ -53,7 +54,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Posts by HTTP, without redirects and without a proxy.
+/// Posts over HTTP, without redirects and without a proxy.
 pub struct Poster {
     agent: Agent,
     endpoint: Uri,
@@ -91,8 +92,9 @@ impl Post for Poster {
             .send(body);
         let mut answer = answer.map_err(|error| Failure::Lost(error.to_string()))?;
         let status = answer.status();
-        // So that the connection can be used again; one whose body has not ended by then is closed.
-        // The answer was given by the status: how its body ends does not matter.
+        // The body is read so that the connection can be used again; a connection whose body has
+        // not ended by then is closed. The status has already decided the result, so an error here
+        // does not matter.
         let mut rest = answer.body_mut().as_reader().take(MAX_ANSWER);
         let _ = io::copy(&mut rest, &mut io::sink());
         if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }

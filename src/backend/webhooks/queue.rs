@@ -1,5 +1,5 @@
-//! Numbered events that wait to be sent, in batches. Bounded: what does not fit
-//! is dropped, and the next event that does comes after a notice of what is
+//! A bounded queue of numbered events that wait to be sent, in batches. An event that does not fit
+//! is dropped, and the next event that fits comes after a `lost` event with the numbers that are
 //! missing.
 
 use std::collections::VecDeque;
@@ -9,45 +9,46 @@ use crate::relay::Event;
 
 /// The most events in one request.
 pub const MAX_BATCH_EVENTS: usize = 1_000;
-/// The most bytes of events in one request, unless one event is longer.
+/// The most bytes of events in one request, unless one event alone is longer.
 pub const MAX_BATCH_BYTES: usize = 256 * 1024;
-/// Scratch room that has grown larger is given back.
+/// A scratch buffer that has grown beyond this number of bytes is freed.
 const SCRATCH: usize = 64 * 1024;
 
 /// The events of one request.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The number of the first.
+    /// The number of the first event.
     pub first: u64,
     pub events: usize,
-    /// The time of the first, in milliseconds since 1970.
+    /// The time of the first event, in milliseconds since 1970.
     pub since: u64,
-    /// JSON objects, with commas between them.
+    /// The events as JSON objects, with commas between them.
     pub text: String,
 }
 
 /// How much of the queue an event may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// All of it: who is online.
+    /// All of the queue: for events that say who is online.
     All,
-    /// Three quarters: what users send, so that a flood of it does not push out
-    /// who is online.
+    /// Three quarters of the queue: for messages of users, so that a flood of messages does not
+    /// push out the events that say who is online.
     Most,
 }
 
-/// The queue. Every number from 1 to the last one given is in exactly one
-/// event, or within the range of exactly one `lost`, or of the one to come.
+/// The queue. Every number from 1 to the last one given is in exactly one event, or in the range of
+/// exactly one `lost` event, or in the range of the next `lost` event.
 #[derive(Debug)]
 pub struct Queue {
     max_bytes: usize,
-    /// In `batches` and `in_flight`.
+    /// Bytes in `batches` and `in_flight`.
     bytes: usize,
     events: usize,
     batches: VecDeque<Batch>,
     in_flight: Option<Arc<Batch>>,
     next_seq: u64,
-    /// The first number that was dropped since the last notice; so were all after it.
+    /// The first number that was dropped since the last `lost` event. All numbers after it were
+    /// dropped, too.
     lost: Option<u64>,
     dropped: u64,
     scratch: String,
@@ -68,15 +69,16 @@ impl Queue {
         }
     }
 
-    /// Queues an event of the time `at`, in milliseconds since 1970, or drops it
-    /// when it does not fit.
+    /// Queues an event, or drops it if it does not fit. `at` is the event's time in milliseconds
+    /// since 1970.
     pub fn push(&mut self, event: &Event<'_>, share: Share, at: u64) {
         let max = match share {
             Share::All => self.max_bytes,
             Share::Most => self.max_bytes / 4 * 3,
         };
         let notice = self.notice();
-        // Not written at all while nothing fits: that is when there is most of it.
+        // While the queue is full, the event is not even written, because that is when events are
+        // most frequent.
         let fits = self.bytes < max && self.try_append(notice.iter().chain([event]), max, at);
         if !fits {
             self.lost.get_or_insert(self.next_seq);
@@ -85,7 +87,7 @@ impl Queue {
         }
     }
 
-    /// The batch that is to be sent: the same until it is [done](Queue::done).
+    /// Returns the batch that is to be sent. It stays the same until [`Queue::done`] is called.
     pub fn take(&mut self) -> Option<Arc<Batch>> {
         if self.in_flight.is_none() {
             self.in_flight = self.batches.pop_front().map(Arc::new);
@@ -93,8 +95,8 @@ impl Queue {
         self.in_flight.clone()
     }
 
-    /// The batch that was taken has arrived. What was lost meanwhile is told in
-    /// the next one, even if nothing else happens.
+    /// Called when the batch that was taken has arrived. If events were lost meanwhile, a `lost`
+    /// event is queued at once, even if nothing else happens.
     pub fn done(&mut self, at: u64) {
         if let Some(batch) = self.in_flight.take() {
             self.bytes -= batch.text.len();
@@ -105,27 +107,27 @@ impl Queue {
         }
     }
 
-    /// Events that wait, those of the batch that was taken included.
+    /// Returns how many events wait, including those of the batch that was taken.
     pub fn events(&self) -> usize {
         self.events
     }
 
-    /// Bytes of those.
+    /// Returns how many bytes the waiting events have.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The time of the event that has waited longest, in milliseconds since 1970.
+    /// Returns the time of the event that has waited longest, in milliseconds since 1970.
     pub fn oldest(&self) -> Option<u64> {
         self.in_flight.as_deref().or(self.batches.front()).map(|batch| batch.since)
     }
 
-    /// Events that did not fit, so far.
+    /// Returns how many events did not fit so far.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The number last given, 0 before the first.
+    /// Returns the last number that was given, 0 before the first.
     pub fn last_seq(&self) -> u64 {
         self.next_seq - 1
     }
@@ -134,8 +136,8 @@ impl Queue {
         self.lost.map(|from| Event::Lost { from, to: self.last_seq() })
     }
 
-    /// Numbers these events and appends them, all or none; the first tells what
-    /// was lost, if anything was.
+    /// Numbers these events and appends all of them or none. If events were lost, the first of
+    /// `events` must be the `lost` event.
     fn try_append<'a>(
         &mut self,
         events: impl IntoIterator<Item = &'a Event<'a>>,
@@ -161,7 +163,8 @@ impl Queue {
         fits
     }
 
-    /// Moves so many events, of the time `at`, from `scratch` into the last batch, or a new one.
+    /// Moves `events` events with the time `at` from `scratch` into the last batch, or into a new
+    /// one.
     fn append(&mut self, events: usize, at: u64) {
         let text = &self.scratch;
         let is_full = |batch: &Batch| {
@@ -193,7 +196,7 @@ mod tests {
 
     const ONLINE: Event<'_> = Event::Online { user: "A", device: "" };
 
-    /// The numbers that the next batch accounts for, those lost included.
+    /// Returns the numbers for which the next batch accounts, including those that were lost.
     fn deliver(queue: &mut Queue) -> Vec<u64> {
         let Some(batch) = queue.take() else { return Vec::new() };
         queue.done(0);

@@ -1,24 +1,24 @@
-//! What proves to the backend that a request is ours.
+//! The signature, which proves to the backend that longlink sent a request.
 
 use std::fmt::Write;
 
 use ring::hmac::{self, HMAC_SHA256};
 
-/// The shortest secret in bytes.
+/// The length of the shortest secret in bytes.
 pub const MIN_SECRET: usize = 16;
 
-/// A secret that is shared with the backend. It is never shown.
+/// A secret that longlink and the backend share. It is never printed.
 #[derive(Clone)]
 pub struct Secret(hmac::Key);
 
 impl Secret {
-    /// `None` when it is shorter than [`MIN_SECRET`].
+    /// Reads a secret; `None` if it is shorter than [`MIN_SECRET`].
     pub fn new(secret: &[u8]) -> Option<Self> {
         (secret.len() >= MIN_SECRET).then(|| Secret(hmac::Key::new(HMAC_SHA256, secret)))
     }
 
-    /// The header of a body that is sent at `timestamp`, in seconds since 1970:
-    /// `v1=` and, in hexadecimal, the HMAC-SHA256 (RFC 2104) of `TIMESTAMP.BODY`.
+    /// Returns the signature of a body that is sent at `timestamp`, in seconds since 1970: `v1=`
+    /// and, in hexadecimal, the HMAC-SHA256 (RFC 2104) of `TIMESTAMP.BODY`.
     pub fn sign(&self, timestamp: u64, body: &str) -> String {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(timestamp.to_string().as_bytes());

@@ -1,5 +1,5 @@
-//! The thread that sends: one batch at a time, again and again until it has
-//! arrived. The only part of the webhooks that waits, and that looks at a clock.
+//! The thread that sends. It sends one batch at a time, and repeats it until it has arrived. This
+//! is the only part of the webhooks that waits, and that reads a clock.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,43 +10,44 @@ use super::outbox::{Clock, Outbox};
 use super::post::Post;
 use super::queue::Batch;
 
-/// Users who are due to be offline that are told of at once, before the loop has
-/// its turn at the outbox again.
+/// How many users who are due to be offline are handled while the lock is held, so that the loop
+/// can use the outbox in between.
 const DUE: usize = 256;
-/// A thread that wakes this much later than it wanted to was stopped.
+/// If the thread wakes this much later than it wanted to, the process was stopped.
 const ABSENCE: Duration = Duration::from_secs(5);
-/// Failures in a row after which it is worth a warning. A backend that closes a
-/// kept connection in the moment of a request is not.
+/// After this many failures in a row there is a warning. One failure alone is usual: the backend
+/// may close a kept connection at the moment of a request.
 const WARN_AFTER: u32 = 2;
 
-/// What the loop and the thread share.
+/// The data that the loop and the thread share.
 #[derive(Debug)]
 pub struct Shared {
     state: Mutex<State>,
-    /// The thread has something to do, or has ended.
+    /// Notified when the thread has something to do, or has ended.
     changed: Condvar,
 }
 
 #[derive(Debug)]
 pub struct State {
     pub outbox: Outbox,
-    /// The thread sleeps because there is nothing to do, until somebody is due if
-    /// anybody is.
+    /// Whether the thread sleeps because there is nothing to do. It sleeps until a user is due to
+    /// be offline, if there is such a user.
     idle: bool,
     until: Option<Instant>,
-    /// Set to go down; the time is that up to which it still tries.
+    /// Set when the webhooks are stopped; the thread tries to send until this time.
     closing: Option<Instant>,
     ended: bool,
     pub delivered: u64,
     pub failures: u64,
-    /// The latest request has failed.
+    /// Whether the latest request has failed.
     pub failing: bool,
 }
 
 impl State {
-    /// The thread sleeps until somebody is due. When it, or the loop, finds that this was
-    /// long ago, the process was stopped or the machine suspended. Whoever was due to be
-    /// offline may have come back meanwhile: the connection may wait to be accepted.
+    /// Notices an absence of the process. The thread sleeps until a user is due to be offline; if
+    /// the thread, or the loop, finds that this time is long past, the process was stopped or the
+    /// machine suspended. Users who were due to be offline may have come back meanwhile: their
+    /// connections may wait to be accepted.
     fn note_absence(&mut self, now: Instant) {
         let sleeps_until = self.until.filter(|_| self.idle);
         if sleeps_until.is_some_and(|until| now >= until + ABSENCE) {
@@ -56,7 +57,7 @@ impl State {
     }
 }
 
-/// The time now.
+/// Returns the time now.
 pub fn clock() -> Clock {
     // A clock before 1970 has never been set.
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -78,8 +79,9 @@ impl Shared {
         Shared { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Held for a look or a move, never while anything is waited for. A panic of
-    /// the thread leaves a whole state: it happens while the lock is not held.
+    /// Locks the state. The lock is held only to read the state or to move events, never while the
+    /// caller waits. If the thread panics, the state is consistent, because the thread does not
+    /// hold the lock while it sends.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,7 +100,7 @@ impl Shared {
         }
     }
 
-    /// Has the thread send what waits, within this time, and end. Returns how many
+    /// Makes the thread send the events that wait, within this time, and end. Returns how many
     /// events were left.
     pub fn close(&self, within: Duration) -> usize {
         let until = Instant::now() + within.min(LONGEST);
@@ -129,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// The next batch, as soon as there is one; `None` when there will be none.
+    /// Waits for the next batch and returns it; `None` if there will be no more.
     fn next(&self) -> Option<Arc<Batch>> {
         loop {
             let mut state = self.lock();
@@ -151,8 +153,8 @@ impl Shared {
         }
     }
 
-    /// Waits before the next try; false when there is no time for one. Whoever is
-    /// going down waits for `hurried` at most.
+    /// Waits before the next attempt. Returns false if there is no time for one. While the webhooks
+    /// are being stopped, the wait is `hurried` at most.
     fn pause(&self, wait: Duration, hurried: Duration) -> bool {
         let mut until = Instant::now() + wait;
         let mut is_hurried = false;
@@ -183,10 +185,10 @@ impl Shared {
     }
 }
 
-/// The shortest wait between tries: not even a test asks without a pause.
+/// The shortest pause between two attempts; no setting makes it shorter.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// How long to wait between tries.
+/// The pauses between attempts.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     min: Duration,
@@ -200,8 +202,8 @@ impl Backoff {
         Backoff { min, max, next: min.min(max) }
     }
 
-    /// The wait after a failure: twice the one before, of which half is at random,
-    /// so that several servers do not come back to a backend all at once.
+    /// Returns the pause after a failure: twice the pause before. Half of it is random, so that
+    /// several servers do not come back to a backend at the same moment.
     fn wait(&mut self, random: u8) -> Duration {
         let wait = self.next / 2 + self.next / 2 * u32::from(random) / 255;
         self.next = self.next.saturating_mul(2).min(self.max);
@@ -213,15 +215,15 @@ impl Backoff {
     }
 }
 
-/// Sends until the other end [closes](Shared::close). A panic is a bug, but not
-/// the end: the batch is still there.
+/// Sends until [`Shared::close`] is called. A panic is a bug, but the thread goes on, because the
+/// batch is still there.
 pub fn run(shared: &Shared, post: &impl Post, backoff: Backoff, origin: &str) {
     loop {
         let sending = AssertUnwindSafe(|| deliver(shared, post, backoff, origin));
         if panic::catch_unwind(sending).is_ok() {
             break;
         }
-        log::error!("webhooks: the thread that sends has panicked and goes on");
+        log::error!("webhooks: the thread that sends has panicked, and goes on");
         if !shared.pause(backoff.max.min(PANICKED), backoff.min) {
             break;
         }
@@ -230,7 +232,7 @@ pub fn run(shared: &Shared, post: &impl Post, backoff: Backoff, origin: &str) {
     shared.changed.notify_all();
 }
 
-/// How long the thread rests after a panic, at most.
+/// The longest rest of the thread after a panic.
 const PANICKED: Duration = Duration::from_secs(1);
 
 fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str) {
@@ -243,7 +245,9 @@ fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str
             Ok(()) => {
                 shared.delivered(&batch);
                 if failures >= WARN_AFTER {
-                    log::info!("webhooks: {origin} takes events again, after {failures} failures");
+                    log::info!(
+                        "webhooks: {origin} accepts events again, after {failures} failures"
+                    );
                 }
                 failures = 0;
                 backoff.reset();
@@ -262,8 +266,8 @@ fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str
                     if failures >= WARN_AFTER { log::Level::Warn } else { log::Level::Debug };
                 log::log!(
                     level,
-                    "webhooks: {origin} has not taken {} events from number {} on: {failure}; again \
-                     in {:.1} s, {waiting} wait, {dropped} were dropped",
+                    "webhooks: {origin} has not accepted {} events from number {} on: {failure}; next \
+                     attempt in {:.1} s, {waiting} events wait, {dropped} were dropped",
                     batch.events,
                     batch.first,
                     wait.as_secs_f64()
@@ -284,7 +288,7 @@ mod tests {
     use super::super::post::Failure;
     use super::*;
 
-    /// What becomes of a request.
+    /// The result of a request in a test.
     #[derive(Clone, Copy)]
     enum Fate {
         Arrives,
@@ -292,7 +296,7 @@ mod tests {
         Panics,
     }
 
-    /// A backend with a plan for its first requests; later ones arrive.
+    /// A backend with planned results for its first requests; it accepts later ones.
     struct Plan {
         fates: Mutex<std::vec::IntoIter<Fate>>,
         bodies: Sender<String>,
@@ -331,7 +335,7 @@ mod tests {
         shared.change(Instant::now(), opened);
     }
 
-    /// The loop and the thread both find out; here it is the loop.
+    /// The loop and the thread can both notice an absence; in this test it is the loop.
     #[test]
     fn whoever_left_before_the_process_was_stopped_is_not_offline_because_of_that_time() {
         let mut config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
@@ -350,7 +354,7 @@ mod tests {
             close(user, start);
         }
         assert_eq!(told(), 2, "both were online");
-        // The thread sleeps until somebody is due, and then all is stopped for a minute.
+        // The thread sleeps until a user is due, and then the process is stopped for a minute.
         let mut state = shared.lock();
         (state.idle, state.until) = (true, state.outbox.next_due());
         drop(state);
@@ -359,7 +363,7 @@ mod tests {
         assert_eq!(told(), 3, "C is online, and nobody is offline");
         open("A", later + Duration::from_secs(1));
         assert_eq!(told(), 3, "A was never away");
-        // B has had the whole time again.
+        // B's waiting time has begun anew.
         open("C", later + Duration::from_millis(6_900));
         assert_eq!(told(), 3);
         open("C", later + Duration::from_secs(7));

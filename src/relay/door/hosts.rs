@@ -1,13 +1,13 @@
-//! Reading entries of `allow_origins` and `allow_hosts`, which the command has as
-//! `--allow-origin` and `--allow-host`. What could never be equal to an `Origin` or a
-//! `Host` is refused: it would let nobody in, and nobody would know why.
+//! Reads entries of `allow_origins` and `allow_hosts`, the command's `--allow-origin` and
+//! `--allow-host`. An entry that can never be equal to an `Origin` or a `Host` is refused, because
+//! it would have no effect and nobody would see why.
 
 use crate::wire::http::fields::number;
 
-/// The longest name of a host (RFC 1035, section 2.3.4).
+/// The length of the longest host name in bytes (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 253;
 
-/// `app.example.com` for any scheme and port, or one exact origin such as
+/// Reads `app.example.com`, which allows any scheme and port, or one exact origin such as
 /// `https://app.example.com:8443`.
 pub fn origin(entry: &str) -> Result<String, String> {
     let Some((scheme, authority)) = entry.split_once("://") else {
@@ -22,14 +22,14 @@ pub fn origin(entry: &str) -> Result<String, String> {
     if !is_name(name) || port.is_some_and(|port| number::<u16>(port.as_bytes()).is_none()) {
         return Err(format!("expected an origin such as https://app.example.com, found {entry:?}"));
     }
-    // Browsers leave the scheme's own port out.
+    // Browsers leave out the scheme's default port.
     match port {
         Some(port) if port != default_port => Ok(entry.to_owned()),
         _ => Ok(format!("{scheme}://{name}")),
     }
 }
 
-/// `app.example.com`: the port is never looked at.
+/// Reads a host such as `app.example.com`. It has no port, because the port in `Host` is ignored.
 pub fn host(entry: &str) -> Result<String, String> {
     match split_port(entry) {
         (name, None) if is_name(name) => Ok(entry.to_owned()),
@@ -39,14 +39,14 @@ pub fn host(entry: &str) -> Result<String, String> {
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        // The colons of `[::1]` are its own.
+        // The colons inside `[::1]` belong to the address.
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (authority, None),
     }
 }
 
-/// A name as browsers send it, where other scripts are punycode; or an
-/// address. No wildcard, no path.
+/// Whether this is a name as browsers send it (other scripts as punycode), or an address. It has no
+/// wildcard and no path.
 fn is_name(name: &str) -> bool {
     let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     match inner {

@@ -1,10 +1,9 @@
-//! Who may connect, and as whom.
+//! Decides who may connect, and as which user.
 //!
-//! Any web page can open `ws://127.0.0.1:8080`, so while no ticket is asked
-//! for, a page must come from this machine, from this server, from WeChat, or
-//! from a host that was allowed; and a loopback listener must be called by an
-//! address or `localhost`, or a foreign name could be made to point at it (DNS
-//! rebinding). When tickets are asked for, the ticket decides.
+//! Any web page can open `ws://127.0.0.1:8080`. So, while no tickets are required, a page must come
+//! from this machine, from this server, from WeChat, or from a host that was allowed. And `Host` on
+//! a loopback listener must be an address or `localhost`, because a foreign name could point to
+//! 127.0.0.1 (DNS rebinding). When tickets are required, the ticket decides.
 
 pub(super) mod hosts;
 #[cfg(feature = "tickets")]
@@ -26,13 +25,13 @@ use super::{Relay, Session};
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
 
-/// The longest name of a device in bytes.
+/// The length of the longest device name in bytes.
 pub const MAX_DEVICE: usize = 64;
-/// Where mini-programs say they come from.
+/// The host in the `Origin` of mini-programs.
 const WECHAT: &str = "servicewechat.com";
-/// A subprotocol entry that carries a ticket; it is never echoed.
+/// The beginning of a subprotocol entry that carries a ticket; such an entry is never echoed.
 pub const TICKET: &str = "ticket.";
-/// A dialect that is not spoken yet.
+/// The name of a dialect that is not implemented yet.
 const UNSPOKEN: &str = "longlink.v2";
 
 impl Relay {
@@ -58,27 +57,31 @@ impl Relay {
     }
 }
 
-/// Warns of a refused handshake, and of many from one address rarer and rarer.
+/// Logs a warning for a refused handshake. Of many refusals for one address fewer and fewer are
+/// logged.
 #[cfg(feature = "tickets")]
 fn warn_of_refusal(cx: &Context, conn: ConnId, user: &str, why: &Response) {
     let count = cx.refusals(conn) + 1;
     if count.is_power_of_two() {
         let peer = cx.peer(conn).unwrap_or(Peer::UNKNOWN);
         let why = why.line();
-        log::warn!("refused user {} from {peer}: {why} ({count} from there)", Printable(user));
+        log::warn!(
+            "refused user {} from {peer}: {why} ({count} from this address)",
+            Printable(user)
+        );
     }
 }
 
-/// The user id part of a WebSocket path, not checked; `None` for other paths.
+/// Returns the part of a WebSocket path that names the user, unchecked; `None` for other paths.
 pub fn user_of(path: &str) -> Option<&str> {
     path.strip_prefix("/websocket/").filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
-/// What a handshake says that is well-formed.
+/// The well-formed contents of a handshake.
 #[derive(Debug)]
 pub struct Wish<'a> {
     pub user: &'a str,
-    /// `None` when no device is named.
+    /// `None` if the client names no device.
     pub device: Option<Cow<'a, str>>,
     protocol: Option<&'a str>,
 }
@@ -99,7 +102,7 @@ impl<'a> Wish<'a> {
     }
 }
 
-/// Some names are the backend's own, for what it sends.
+/// Refuses a user id that the backend sends messages under.
 fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> {
     if config.reserved.iter().any(|name| name == user) {
         return Err(Response::text(403, "this user id is reserved"));
@@ -107,7 +110,8 @@ fn check_reserved(config: &RelayConfig, user: &str) -> Result<(), Response> {
     Ok(())
 }
 
-/// Whether a page or program may connect, or a backend ask, while nothing proves who it is.
+/// Refuses a request whose `Host` or `Origin` is not allowed. Called for a client or a backend that
+/// has shown no ticket and no key.
 pub fn check_open(
     config: &RelayConfig,
     loopback: bool,
@@ -117,9 +121,11 @@ pub fn check_open(
     check_origin(config, request)
 }
 
-/// A user id or device: within its length, no slash, no control characters.
+/// Whether this can be a user id or a device: not longer than `longest` bytes, no slash, no control
+/// characters.
 pub fn is_name(name: &str, longest: usize) -> bool {
-    // Nearly all of them are of these, looked at without an early end.
+    // Nearly all names have only these characters. They are checked without an early exit, which is
+    // faster.
     let usual = |byte: u8| (b' '..=b'~').contains(&byte) & (byte != b'/');
     name.len() <= longest
         && (name.bytes().fold(true, |all, byte| all & usual(byte))
@@ -137,7 +143,7 @@ fn device_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Respo
     }
 }
 
-/// The first offered subprotocol that is not a ticket, known or not: browsers
+/// Returns the first offered subprotocol that is not a ticket, whether it is known or not: browsers
 /// and WeChat's tools fail a connection whose offer is not answered.
 fn choose_protocol<'a>(request: &'a Request<'_>) -> Result<Option<&'a str>, Response> {
     let mut offered = request.protocols().peekable();
@@ -147,7 +153,7 @@ fn choose_protocol<'a>(request: &'a Request<'_>) -> Result<Option<&'a str>, Resp
     if request.protocols().all(|name| name.starts_with(TICKET)) {
         return Err(Response::text(
             400,
-            "a ticket alone cannot be answered: offer longlink.v1 beside it",
+            "a ticket is no subprotocol to answer with: offer longlink.v1 beside it",
         ));
     }
     Ok(offered.find(|name| !name.starts_with(TICKET) && *name != UNSPOKEN))
@@ -164,10 +170,10 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     }
     let shown = Printable(host);
     match host {
-        "" => log::warn!("refused a connection that names no host"),
+        "" => log::warn!("refused a connection without a host in its request"),
         _ => match hosts::host(host) {
             Ok(entry) => log::warn!(
-                "refused a connection to the host {shown}; --allow-host {} would let it in",
+                "refused a connection to the host {shown}; --allow-host {} would allow it",
                 Advised(&entry)
             ),
             Err(_) => {
@@ -180,26 +186,26 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
 
 pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), Response> {
     let Some(origin) = request.origin() else { return Ok(()) };
-    // What is no text is no origin, as `null` is none.
+    // A value that is not text is treated as `null`, which is no origin.
     let origin = std::str::from_utf8(origin).unwrap_or("null");
     if is_allowed_origin(config, origin, request.host()) {
         return Ok(());
     }
     let shown = Printable(before_path(origin));
     if !origin.contains("://") {
-        log::warn!("refused a page that does not say where it is from ({shown})");
+        log::warn!("refused a page without a usable origin ({shown})");
     } else if let Some(entry) = entry_for(origin) {
         let entry = Advised(&entry);
-        log::warn!("refused a page from {shown}; --allow-origin {entry} would let it in");
+        log::warn!("refused a page from {shown}; --allow-origin {entry} would allow it");
     } else {
         log::warn!("refused a page from {shown}, which cannot be allowed");
     }
     Err(Response::text(403, "this origin is not allowed"))
 }
 
-/// `host` is the one that the page has connected to.
+/// Whether a page of this origin may connect; `host` is the host that the page has connected to.
 fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
-    // `null` and anything else that is not scheme://host names nobody.
+    // `null`, and everything else that is not scheme://host, names no page.
     let Some(page) = Origin::parse(origin) else { return false };
     page.host.eq_ignore_ascii_case("localhost")
         || address(page.host).is_some_and(|ip| ip.is_loopback())
@@ -211,15 +217,16 @@ fn is_allowed_origin(config: &RelayConfig, origin: &str, host: &str) -> bool {
         })
 }
 
-/// The entry of `allow_origins` that would let pages of this origin in: the origin or, where
-/// that cannot be an entry, its host. `None` when no entry would.
+/// Returns the entry of `allow_origins` that would allow pages of this origin: the origin or, if it
+/// cannot be an entry, its host. `None` if no entry can allow them.
 fn entry_for(origin: &str) -> Option<String> {
     let page = Origin::parse(origin)?;
     let is_it = |entry: &String| Origin::parse(entry).is_some_and(|entry| page.is_same(&entry));
     hosts::origin(origin).ok().filter(is_it).or_else(|| hosts::host(page.host).ok())
 }
 
-/// The value of a flag that a log line advises, unless it is too long for one.
+/// The value of a flag that a log line advises. A value that is too long for a log line is not
+/// printed.
 struct Advised<'a>(&'a str);
 
 impl fmt::Display for Advised<'_> {
@@ -232,7 +239,7 @@ impl fmt::Display for Advised<'_> {
     }
 }
 
-/// Where a page is from (RFC 6454, section 6.2).
+/// The origin of a page (RFC 6454, section 6.2).
 struct Origin<'a> {
     scheme: &'a str,
     host: &'a str,
@@ -263,8 +270,8 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// An origin as it may be logged: it has no path and no query (RFC 6454, section 6.2), and in one
-/// that a client has put there all the same may be a ticket.
+/// Returns the part of an origin that may be logged. An origin has no path and no query (RFC 6454,
+/// section 6.2); if a client has added one, it may contain a ticket.
 fn before_path(text: &str) -> &str {
     let start = text.find("://").map_or(0, |at| at + 3);
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
@@ -328,7 +335,7 @@ mod tests {
             "https://c.example".into(),
             "http://[2001:db8:0::1]".into(),
         ];
-        // The same origin can be written in several ways.
+        // One origin can be written in several ways.
         assert!(ok(&config, "https://c.example:443", "x"));
         assert!(ok(&config, "http://[2001:db8::1]:80", "x"));
         assert!(!ok(&config, "http://c.example:443", "x"), "another scheme");
@@ -354,7 +361,7 @@ mod tests {
             };
             assert!(is_allowed_origin(&config, origin, "box.lan"), "{origin} with {entry}");
         }
-        // Whatever is allowed, these would still be refused.
+        // These origins are refused whatever is allowed.
         for origin in [
             "null",
             "file://",

@@ -1,7 +1,7 @@
-//! Who is in which group: users, not connections. Each connection of a member is put into
-//! the hub's group of that name, now or when it opens.
+//! Which users are in which group. Each connection of a member is put into the hub's group of the
+//! same name, at once or when it opens.
 //!
-//! Kept in memory: after a restart the backend says it again.
+//! The groups are kept in memory: after a restart the backend has to put the users in again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -13,13 +13,13 @@ use crate::hub::{ConnId, Context, MAX_GROUPS};
 /// Why a user cannot be put into a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// The user is in [`MAX_GROUPS`].
+    /// The user is already in [`MAX_GROUPS`] groups.
     User,
-    /// All memberships together are as many as there may be.
+    /// The server already has as many memberships as it may have.
     Server,
 }
 
-/// Users by group, and groups by user.
+/// The users of each group, and the groups of each user.
 #[derive(Debug, Default)]
 pub struct Members {
     groups: HashMap<CompactString, BTreeSet<CompactString>>,
@@ -29,7 +29,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// Allows so many memberships; those that there are stay.
+    /// Sets how many memberships there may be. Existing memberships stay, even if there are more.
     pub fn limit(&mut self, most: usize) {
         self.most = most;
     }
@@ -38,7 +38,7 @@ impl Members {
         self.count == 0
     }
 
-    /// Puts a user into a group, and all connections that the user has.
+    /// Puts a user, and all connections of this user, into a group.
     pub fn add(&mut self, cx: &mut Context, group: &str, user: &str) -> Result<(), Full> {
         let of_user = self.groups_of(user);
         if !of_user.iter().any(|name| name == group) {
@@ -58,7 +58,7 @@ impl Members {
         Ok(())
     }
 
-    /// Takes a user out of a group, and all connections that the user has.
+    /// Takes a user, and all connections of this user, out of a group.
     pub fn remove(&mut self, cx: &mut Context, group: &str, user: &str) {
         let Some(of_user) = self.users.get_mut(user) else { return };
         let Some(at) = of_user.iter().position(|name| name == group) else { return };
@@ -78,7 +78,7 @@ impl Members {
         }
     }
 
-    /// A connection has opened: it joins what its user is in.
+    /// Puts a connection that has opened into the groups of its user.
     pub fn join(&self, cx: &mut Context, conn: ConnId) {
         let Some(user) = cx.user(conn) else { return };
         for group in self.groups_of(user) {
@@ -90,13 +90,13 @@ impl Members {
         self.users.get(user).map_or(&[], |groups| groups)
     }
 
-    /// How many users are in a group.
+    /// Returns how many users are in a group.
     pub fn size(&self, group: &str) -> usize {
         self.groups.get(group).map_or(0, BTreeSet::len)
     }
 
-    /// Some of a group's users in their order, those behind `after`, and whether there
-    /// are more.
+    /// Returns some of a group's users in the order of their ids, beginning after `after`, and
+    /// whether there are more.
     pub fn page(&self, group: &str, after: Option<&str>, most: usize) -> (Vec<&str>, bool) {
         let Some(members) = self.groups.get(group) else { return (Vec::new(), false) };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -108,8 +108,9 @@ impl Members {
 
 fn put(cx: &mut Context, conn: ConnId, group: &str) {
     if let Err(error) = cx.join(conn, group) {
-        // Whoever else puts connections into groups has filled its places.
-        log::warn!("a connection is left out of a group of its user: {error}");
+        // This happens only if the host has already put the connection into as many groups as it
+        // may be in.
+        log::warn!("a connection could not be put into a group of its user: {error}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who is in which group: connections by their tickets, and users by what the backend says.
+//! Which connections are in which group: connections because of their tickets, and users because of
+//! the backend.
 
 #[cfg(feature = "backend")]
 mod members;
@@ -8,7 +9,7 @@ use crate::hub::{ConnId, Context};
 #[cfg(feature = "backend")]
 pub(crate) use members::{Full, Members};
 
-/// All groups of a relay. The hub's groups of the same names hold the connections.
+/// All groups of a relay. The hub's groups with these names contain the connections.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     /// The users that the backend has put into groups.
@@ -17,11 +18,11 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// A user's connection is open: it joins the groups that its ticket names, and those that its
-    /// user is in.
+    /// Called when a user's connection has opened: the connection joins the groups that its ticket
+    /// names, and the groups of its user.
     pub fn enter(&self, cx: &mut Context, conn: ConnId, of_ticket: &[String]) {
         for group in of_ticket {
-            // Only what is within the limits was let in.
+            // This cannot fail, because a ticket names no more groups than a connection may be in.
             let _ = cx.join(conn, group);
         }
         #[cfg(feature = "backend")]

@@ -1,4 +1,4 @@
-//! Who may connect with a ticket, and where it is looked for.
+//! Decides who may connect with a ticket, and finds the ticket in a handshake.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::wire::http::response::Response;
 use super::{Refused, Ticket, Tickets};
 
 impl Tickets {
-    /// Decides a handshake. Origins only narrow what the ticket decides: no
-    /// foreign page has one.
+    /// Decides a handshake. The check of `Origin` is only an addition to the ticket, because no
+    /// foreign page has a ticket.
     pub(in crate::relay) fn admit(
         &self,
         config: &RelayConfig,
@@ -47,14 +47,14 @@ impl Tickets {
     }
 }
 
-/// A source of a ticket is there, and what it says is no text.
+/// The error for a request that has a ticket which is not text.
 struct Unreadable;
 
-/// The ticket of the first source that is there. One that is bad does not make
-/// room for the next.
+/// Returns the ticket of the first source that has one. If that ticket is invalid, the next source
+/// is not tried.
 fn ticket_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Unreadable> {
     if let Some(value) = request.authorization() {
-        // Another scheme is some proxy's matter.
+        // `Authorization` with another scheme is for a proxy, so it is ignored.
         if let Some(token) = bearer(value) {
             return Ok(Some(Cow::Borrowed(token)));
         }

@@ -1,4 +1,4 @@
-//! What a ticket says: its claims (RFC 7519, section 4).
+//! The claims of a ticket (RFC 7519, section 4).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use crate::hub::{MAX_GROUP_NAME, MAX_GROUPS};
 use crate::relay::door::{MAX_DEVICE, is_name};
 use crate::relay::v1::MAX_ID;
 
-/// What a ticket lets its bearer do, to be [signed](super::Tickets::sign).
+/// What the owner of a ticket may do. A backend [signs](super::Tickets::sign) it.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -21,8 +21,8 @@ use crate::relay::v1::MAX_ID;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ticket {
     pub(in crate::relay) sub: String,
-    /// Seconds since 1970; fractions are allowed (RFC 7519, section 2), but not
-    /// every library reads them.
+    /// Seconds since 1970. Fractions are allowed (RFC 7519, section 2), but some libraries cannot
+    /// read them.
     #[serde(serialize_with = "whole")]
     exp: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket for this user, valid until then, to the second.
+    /// A ticket for this user that is valid until the time `until`, which is rounded to a whole
+    /// second.
     pub fn new(user: &str, until: SystemTime) -> Self {
         let exp = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as f64;
         Ticket {
@@ -49,27 +50,28 @@ impl Ticket {
         }
     }
 
-    /// For this device alone; a client that names none becomes it. Without, the
-    /// client names its device.
+    /// Restricts the ticket to this device. A client that names no device becomes this device.
+    /// Without this call the client chooses its device.
     pub fn device(mut self, name: &str) -> Self {
         self.device = Some(name.to_owned());
         self
     }
 
     /// Adds a group that the connection is put into when it opens; at most
-    /// [`MAX_GROUPS`](crate::limits::MAX_GROUPS).
+    /// [`MAX_GROUPS`](crate::limits::MAX_GROUPS) groups. The limit is checked when the ticket is
+    /// signed.
     pub fn group(mut self, name: &str) -> Self {
         self.groups.push(name.to_owned());
         self
     }
 
-    /// Whether its bearer may send to everyone.
+    /// Sets whether the owner of the ticket may send to everyone. Default false.
     pub fn broadcast(mut self, yes: bool) -> Self {
         self.broadcast = yes;
         self
     }
 
-    /// Whether all it says is within the protocol's limits.
+    /// Whether all claims are within the protocol's limits.
     pub(super) fn is_sound(&self) -> bool {
         let device = self.device.as_deref().unwrap_or_default();
         let is_group = |name: &String| !name.is_empty() && name.len() <= MAX_GROUP_NAME;
@@ -82,12 +84,12 @@ impl Ticket {
             && self.nbf.is_none_or(|nbf| instant(nbf).is_some())
     }
 
-    /// When it ends; the distant past for what is no time.
+    /// Returns when the ticket expires; a time far in the past if the claim is no valid time.
     pub(super) fn expires(&self) -> SystemTime {
         instant(self.exp).unwrap_or(UNIX_EPOCH)
     }
 
-    /// When it begins, if it says so.
+    /// Returns when the ticket becomes valid, if it says so.
     pub(super) fn begins(&self) -> Option<SystemTime> {
         self.nbf.and_then(instant)
     }
@@ -97,7 +99,8 @@ fn whole<S: serde::Serializer>(seconds: &f64, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_u64(*seconds as u64)
 }
 
-/// `None` for what is no time, or none that one can reckon with.
+/// Converts a claim to a time; `None` if it is no time, or one that is too far away to calculate
+/// with.
 fn instant(seconds: f64) -> Option<SystemTime> {
     const FAR: f64 = 1e12;
     let since = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= FAR)?;

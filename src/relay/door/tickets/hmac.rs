@@ -1,7 +1,7 @@
-//! HS256 (RFC 7518, section 3.2) by ring, for `jsonwebtoken`.
+//! HS256 (RFC 7518, section 3.2) with ring, for `jsonwebtoken`.
 //!
-//! Of its own two providers one is aws-lc and the other a tree of curves and
-//! RSA that nothing here uses; ring is what TLS is built on as well.
+//! The crate's own two providers are aws-lc, and a set of crates for curves and RSA that longlink
+//! does not use. TLS uses ring, too.
 
 use std::sync::Once;
 
@@ -20,7 +20,7 @@ impl Signer<Vec<u8>> for Hs256 {
 }
 
 impl Verifier<Vec<u8>> for Hs256 {
-    /// In constant time.
+    /// Compares in constant time.
     fn verify(&self, message: &[u8], tag: &Vec<u8>) -> std::result::Result<(), Error> {
         hmac::verify(&self.0, message, tag).map_err(|_| Error::new())
     }
@@ -59,8 +59,8 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes this the process's provider, unless the host has chosen one: any of
-/// them knows HS256.
+/// Installs this provider for the process, unless the host has installed another one; every
+/// provider knows HS256.
 pub fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

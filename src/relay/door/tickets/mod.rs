@@ -1,8 +1,8 @@
-//! Tickets: signed claims (JWT, RFC 7519, with HS256) by which a backend says
-//! who a client is. Whoever has one is its user until it expires.
+//! Tickets: signed claims (JWT, RFC 7519, with HS256) with which a backend says which user a client
+//! is. Whoever has a ticket can connect as its user until it expires.
 //!
-//! Must not know: what a page may do with it. Nothing here prints a ticket, a
-//! secret, or a part of one.
+//! This module must not know what a page may do with a ticket. It prints no ticket, no secret, and
+//! no part of either.
 
 mod admit;
 mod claims;
@@ -17,18 +17,18 @@ pub use claims::Ticket;
 
 use crate::relay::object::Object;
 
-/// Clocks of different machines may differ by this much.
+/// The clocks of two machines may differ by this much.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// The wall clock's time at a time of the loop.
+/// A function that converts a time of the loop to the time of the wall clock.
 type Clock = Box<dyn Fn(Instant) -> SystemTime + Send>;
 
-/// Checks tickets, and signs them.
+/// Checks and signs tickets.
 ///
-/// A ticket is a JWT signed with HS256, whatever its header says, with the
-/// claims `sub` (the user id) and `exp`, and optionally `nbf`, `device`,
-/// `groups` and `broadcast`; others, `aud` among them, are not looked at. A
-/// clock may be wrong by 5 s.
+/// A ticket is a JWT signed with HS256, whatever algorithm its header names. It has the claims
+/// `sub` (the user id) and `exp`, and optionally `nbf`, `device`, `groups` and `broadcast`. Other
+/// claims, such as `aud`, are ignored. The clocks of the signer and of the server may differ by 5
+/// s.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -58,10 +58,10 @@ pub enum TicketError {
     SecretCount,
     /// A secret is shorter than [`Tickets::MIN_SECRET`].
     ShortSecret,
-    /// A name is empty, too long or has control characters; there are too many
-    /// groups; a time cannot be told.
+    /// A name is empty, too long or has control characters; or there are too many groups; or a time
+    /// cannot be represented.
     BadClaims,
-    /// It is longer than [`Tickets::MAX_TICKET`].
+    /// The ticket is longer than [`Tickets::MAX_TICKET`].
     TooLong,
 }
 
@@ -78,11 +78,11 @@ impl fmt::Display for TicketError {
 
 impl std::error::Error for TicketError {}
 
-/// Why a ticket does not let its bearer in.
+/// Why a ticket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
-    /// Too long, unreadable, signed with another algorithm or secret, or with
-    /// claims that are missing or out of their limits.
+    /// The ticket is too long, unreadable or signed with another algorithm or secret, or claims are
+    /// missing or beyond their limits.
     Bad,
     Expired,
     NotYet,
@@ -91,8 +91,8 @@ enum Refused {
 }
 
 impl Refused {
-    /// For the client's developer. Only the owner of a secret can make a
-    /// ticket that is told more than "bad".
+    /// The text for the developer of the client. Only a ticket that was signed with a valid secret
+    /// gets a text other than "bad".
     fn text(self) -> &'static str {
         match self {
             Refused::Bad => "bad ticket",
@@ -105,23 +105,23 @@ impl Refused {
 }
 
 impl Tickets {
-    /// The shortest secret in bytes: as long as the signature (RFC 7518,
-    /// section 3.2).
+    /// The length of the shortest secret in bytes: as long as the signature (RFC 7518, section
+    /// 3.2).
     pub const MIN_SECRET: usize = 32;
-    /// The most secrets that are valid at once.
+    /// The largest number of secrets that are valid at once.
     pub const MAX_SECRETS: usize = 2;
-    /// The longest ticket in bytes; a longer one is not decoded.
+    /// The length of the longest ticket in bytes; a longer one is not decoded.
     pub const MAX_TICKET: usize = 4_096;
 
-    /// Tickets signed with one of these secrets; new ones are signed with the
-    /// first. `clock` tells the wall clock's time, given the loop's; it is
-    /// asked once for a ticket.
+    /// Accepts tickets that are signed with one of these secrets; new tickets are signed with the
+    /// first. `clock` converts a time of the loop to the time of the wall clock; it is called once
+    /// for each ticket.
     ///
-    /// Unless the process has a `CryptoProvider` of the crate `jsonwebtoken`
-    /// installed, this installs one that knows HS256 alone.
+    /// If the process has no `CryptoProvider` of the crate `jsonwebtoken`, this function installs
+    /// one that knows only HS256.
     ///
     /// # Errors
-    /// When there are no secrets, too many, or too short ones.
+    /// If there are no secrets, too many, or too short ones.
     pub fn new(
         secrets: &[impl AsRef<[u8]>],
         clock: impl Fn(Instant) -> SystemTime + Send + 'static,
@@ -141,15 +141,15 @@ impl Tickets {
         })
     }
 
-    /// Lets a connection live on after its ticket has expired: for pages that
-    /// cannot get a new one. Default false.
+    /// Sets whether a connection stays open after its ticket has expired, for pages that cannot get
+    /// a new ticket. Default false.
     pub fn at_door_only(mut self, yes: bool) -> Self {
         self.at_door_only = yes;
         self
     }
 
-    /// When a ticket has to end that is valid for so long from `now` on, by the
-    /// wall clock it was given.
+    /// Returns the time at which a ticket ends that is valid for `ttl` from `now` on, by the wall
+    /// clock given to [`Tickets::new`].
     pub fn until(&self, now: Instant, ttl: Duration) -> SystemTime {
         let wall = (self.clock)(now);
         wall.checked_add(ttl).unwrap_or(wall)
@@ -167,7 +167,7 @@ impl Tickets {
     /// ```
     ///
     /// # Errors
-    /// When it says what a client could not use: see [`TicketError`].
+    /// If the ticket has claims that no client could use; see [`TicketError`].
     pub fn sign(&self, ticket: &Ticket) -> Result<String, TicketError> {
         if !ticket.is_sound() {
             return Err(TicketError::BadClaims);
@@ -180,8 +180,8 @@ impl Tickets {
         Ok(signed)
     }
 
-    /// Whether this ticket lets in this user, and what it allows. `device` is
-    /// the one the client has named.
+    /// Whether this ticket is for this user, and what it allows. `device` is the device that the
+    /// client has named.
     fn check(
         &self,
         ticket: &str,
@@ -213,10 +213,10 @@ impl Tickets {
         Ok((ticket, end))
     }
 
-    /// Reads a ticket that one of the secrets has signed.
+    /// Returns the claims of a ticket that was signed with one of the secrets.
     ///
-    /// The library's `decode` would read the claims a second time for checks of its own, which are
-    /// all switched off here, and would refuse a ticket for an `aud` or `iss` that it cannot read.
+    /// The library's `decode` is not used: it reads the claims a second time for checks that are not
+    /// needed here, and refuses a ticket with an `aud` or `iss` that it cannot read.
     fn open(&self, ticket: &str) -> Option<Ticket> {
         let (signed, signature) = ticket.rsplit_once('.')?;
         let is_signed_with = |key: &DecodingKey| {
@@ -228,14 +228,15 @@ impl Tickets {
         }
         // The signature has been verified above, whatever algorithm the header names.
         let token = dangerous::insecure_decode::<Object<Ticket>>(ticket).ok()?;
-        // What an unknown extension asks for may not be ignored (RFC 7515, section 4.1.11).
+        // An unknown extension that the header marks as critical must not be ignored (RFC 7515,
+        // section 4.1.11).
         let is_readable = token.header.alg == Algorithm::HS256 && token.header.crit.is_none();
         is_readable.then_some(token.claims.0)
     }
 }
 
 impl fmt::Debug for Tickets {
-    /// Without the secrets.
+    /// Does not print the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tickets")
             .field("secrets", &self.keys.len())

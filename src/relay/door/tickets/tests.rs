@@ -6,14 +6,14 @@ use super::*;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OTHER: &str = "another secret of more than 32 bytes";
-/// What time it is, in seconds since 1970.
+/// The time in these tests, in seconds since 1970.
 const NOW: u64 = 1_800_000_000;
 
 fn with(secrets: &[&str]) -> Tickets {
     Tickets::new(secrets, |_| UNIX_EPOCH + Duration::from_secs(NOW)).unwrap()
 }
 
-/// Signed by a backend with these claims, whatever they are.
+/// A ticket that a backend has signed with these claims, whatever they are.
 fn minted(header: &Header, claims: &Value, secret: &str) -> String {
     hmac::install();
     jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
@@ -48,7 +48,7 @@ fn what_is_signed_here_is_what_is_let_in() {
 
 #[test]
 fn any_backend_can_mint_one() {
-    // With Python's hmac, hashlib and base64 alone.
+    // The ticket was made with Python's hmac, hashlib and base64 alone.
     let theirs = concat!(
         "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
         "eyJzdWIiOiAiYWxpY2UiLCAiZXhwIjogMTgwMDAwMDA2MH0.",
@@ -226,7 +226,7 @@ fn a_ticket_is_for_one_user_and_for_one_device_if_it_says_so() {
     assert!(verdict(&free, Some("pad")).is_ok());
 }
 
-/// `header` and `claims` as they are, with a signature or what passes for one.
+/// A ticket with this `header` and these `claims`, and with anything as its signature.
 fn forged(header: &str, claims: &str, signature: &str) -> String {
     use base64_of as b;
     format!("{}.{}.{signature}", b(header), b(claims))
