@@ -214,14 +214,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             }
             return true;
         };
-        if token.0 >= self.tokens().end {
-            return false;
-        }
+        let Some(Some(socket)) = self.sockets.get(index) else {
+            return token.0 < self.tokens().end;
+        };
         // An event of an earlier connection in this slot does no harm: the socket that has the
         // slot now is read and says `WouldBlock`.
-        if let Some(Some(socket)) = self.sockets.get(index)
-            && let Some(conn) = self.hub.id_at(index)
-        {
+        if let Some(conn) = self.hub.id_at(index) {
             let wants_write = readiness.writable && socket.wants_write();
             if readiness.ended {
                 self.marks[index].set(Marks::ENDED, true);

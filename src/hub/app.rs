@@ -49,12 +49,6 @@ impl<H: Handler> App<H> {
         self.sessions.of(conn)
     }
 
-    /// The handler, and the session of an open connection, to hand it several messages.
-    #[inline(always)]
-    pub fn parts_of(&mut self, conn: ConnId) -> Option<(&mut H, &mut H::Session)> {
-        Some((&mut self.handler, self.sessions.of(conn)?))
-    }
-
     pub fn on_upgrade(
         &mut self,
         cx: &mut Context,

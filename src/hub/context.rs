@@ -134,7 +134,7 @@ impl Context {
             ends: table::column::Column::default(),
             replaced_codes: table::column::Column::default(),
             timers: Wheel::default(),
-            output: Output::default(),
+            output: Output::new(&config),
             traces: trace::Traces::default(),
             date: None,
             ended: Vec::new(),
@@ -328,10 +328,16 @@ impl Context {
     #[inline]
     pub(super) fn set_now(&mut self, now: Instant) {
         if now != self.turn {
-            self.turn = now;
-            let passed = now.saturating_duration_since(self.origin);
-            let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
-            self.now = self.now.max(now);
+            self.begin_turn(now);
         }
+    }
+
+    /// A function of its own, since several events have the time of one turn.
+    #[inline(never)]
+    fn begin_turn(&mut self, now: Instant) {
+        self.turn = now;
+        let passed = now.saturating_duration_since(self.origin);
+        let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
+        self.now = self.now.max(now);
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::hub::{ConnId, Context};
 use crate::relay::{Relay, check_open};
 use crate::wire::Peer;
-use crate::wire::http::fields::bearer;
+use crate::wire::http::fields::bearer_bytes;
 use crate::wire::http::head::Request;
 use crate::wire::http::target::percent_decode;
 use crate::wire::http::upgrade::UpgradeState;
@@ -38,7 +38,7 @@ impl Api {
             let message = "a key in a URL is written into logs: send Authorization: Bearer KEY";
             return Err(unauthorized("key_in_query", message));
         }
-        let key = request.authorization().and_then(bearer);
+        let key = request.authorization().and_then(bearer_bytes);
         let Some(shown) = key.map(Cow::Borrowed).or_else(|| offered(request)) else {
             return Err(unauthorized("no_key", "send Authorization: Bearer KEY"));
         };
@@ -76,11 +76,14 @@ fn unauthorized(code: &'static str, message: &'static str) -> Failure {
 /// Returns the key that a browser offers as a subprotocol, because a browser cannot add a header
 /// field. The key is percent-encoded, because a token may not contain all of its characters (RFC
 /// 6455, section 4.1). It is accepted only beside the subprotocol that the interface speaks.
-fn offered<'a>(request: &'a Request<'_>) -> Option<Cow<'a, str>> {
+fn offered<'a>(request: &'a Request<'_>) -> Option<Cow<'a, [u8]>> {
     let is_ours = matches!(request.upgrade, UpgradeState::Valid(_)) && trace::is_offered(request);
     let mut keys = request.protocols().filter_map(|name| name.strip_prefix("key."));
     let key = keys.next().filter(|_| is_ours && keys.next().is_none())?;
-    percent_decode(key)
+    Some(match percent_decode(key)? {
+        Cow::Borrowed(key) => Cow::Borrowed(key.as_bytes()),
+        Cow::Owned(key) => Cow::Owned(key.into_bytes()),
+    })
 }
 
 fn has_key_in_query(query: &str) -> bool {

@@ -24,7 +24,7 @@ const EVICTION_MS: u64 = 30_000;
 const PARKED_MS: u64 = 2_000;
 
 impl Context {
-    #[inline]
+    #[inline(never)]
     pub(in crate::hub) fn find_seat(&self, user: &str) -> Option<Seat> {
         self.users.find(user, &self.table)
     }

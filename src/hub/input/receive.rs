@@ -91,10 +91,7 @@ impl Context {
             && !record.flags.has(UNUSUAL)
             && heard - before >= gap
         {
-            let used = match app.parts_of(conn) {
-                Some((handler, session)) => self.feed_one(handler, session, conn, bytes),
-                None => 0,
-            };
+            let used = self.feed_one(app, conn, bytes);
             if used < bytes.len() && self.is_open(conn) {
                 // All before this read has been paid; what it began with has not.
                 let before = if used > 0 { self.now } else { 0 };
@@ -261,24 +258,16 @@ impl Context {
     /// Handles one message if it is one whole frame and there is budget. Returns how
     /// many bytes it used. The connection may be closed after that.
     #[inline(always)]
-    fn feed_one<H: Handler>(
-        &mut self,
-        handler: &mut H,
-        session: &mut H::Session,
-        conn: ConnId,
-        bytes: &mut [u8],
-    ) -> usize {
+    fn feed_one<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) -> usize {
         if self.work == 0 {
             return 0;
         }
         let Some(frame) = take_whole(bytes, self.config.max_message) else { return 0 };
         let size = frame.size;
         if !frame.is_text {
-            self.account_message();
-            handler.on_message(self, conn, session, Message::Binary(frame.payload));
+            self.hand_over(app, conn, Message::Binary(frame.payload));
         } else if let Ok(text) = decode::text(frame.payload) {
-            self.account_message();
-            handler.on_message(self, conn, session, Message::Text(text));
+            self.hand_over(app, conn, Message::Text(text));
         } else {
             self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
         }
@@ -295,10 +284,8 @@ impl Context {
         bytes: &mut [u8],
     ) -> usize {
         let mut at = 0;
-        // Nothing takes the session away before this returns.
-        let Some((handler, session)) = app.parts_of(conn) else { return 0 };
         while at < bytes.len() {
-            match self.feed_one(handler, session, conn, &mut bytes[at..]) {
+            match self.feed_one(app, conn, &mut bytes[at..]) {
                 0 => break,
                 used => at += used,
             }

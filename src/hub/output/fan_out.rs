@@ -58,7 +58,7 @@ impl Context {
         // may be full: then it has to be queued.
         let can_walk =
             self.output.dirty.is_empty() && self.output.blocked == 0 && self.table.active() > 0;
-        if can_walk && segment.len() <= self.config.max_queue / 2 {
+        if can_walk && segment.len() <= self.output.bounds.half_queue {
             self.output.arena.retain(segment.turn, 1);
             self.output.walk = Some(Walk { segment, next: 0 });
             return self.table.active() as usize;

@@ -25,6 +25,9 @@ pub use prefixed::FanOut;
 use arena::Arena;
 use dirty::Dirty;
 use fan_out::Walk;
+use pressure::Bounds;
+
+use crate::hub::Config;
 
 /// Says that nothing is left of a broadcast on its way. Whoever changes whether a connection gets
 /// what is sent to everyone needs one, and only this room makes them.
@@ -32,8 +35,9 @@ use fan_out::Walk;
 pub struct Settled(());
 
 /// All that waits to be written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Output {
+    bounds: Bounds,
     arena: Arena,
     dirty: Dirty,
     /// A broadcast on its way.
@@ -47,6 +51,19 @@ pub struct Output {
 }
 
 impl Output {
+    /// Nothing yet.
+    pub fn new(config: &Config) -> Self {
+        Output {
+            bounds: Bounds::new(config),
+            arena: Arena::default(),
+            dirty: Dirty::default(),
+            walk: None,
+            pressed: 0,
+            blocked: 0,
+            answer: Vec::new(),
+        }
+    }
+
     /// How many connections wait for their sockets to take more.
     pub fn blocked(&self) -> usize {
         self.blocked as usize

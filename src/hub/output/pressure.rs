@@ -23,7 +23,7 @@ use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wire::ws::close::CloseReason;
 
-use crate::hub::{ConnId, Context};
+use crate::hub::{Config, ConnId, Context};
 
 /// When more bytes than these wait for their turn to be written, parsing waits;
 /// when a quarter of `max_buffered` do, if that is less. Enough for a turn's
@@ -31,11 +31,29 @@ use crate::hub::{ConnId, Context};
 /// what the kernel holds already, and leave the processor's caches.
 const MOST_WAITING: usize = 256 * 1024;
 
+/// Bounds that follow from the configuration, worked out once: each message is compared with them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Half of `max_queue`.
+    pub half_queue: usize,
+    /// Parsing waits when more bytes than these wait for their turn to be written.
+    pub waiting: usize,
+}
+
+impl Bounds {
+    pub fn new(config: &Config) -> Self {
+        Bounds {
+            half_queue: config.max_queue / 2,
+            waiting: MOST_WAITING.min(config.max_buffered / 4),
+        }
+    }
+}
+
 impl Context {
     /// Whether parsing has to wait for writes.
     #[inline]
     pub(in crate::hub) fn is_strained(&self) -> bool {
-        self.output.pressed > 0 || self.output.arena.waiting() > self.most_waiting()
+        self.output.pressed > 0 || self.output.arena.waiting() > self.output.bounds.waiting
     }
 
     /// The same, also for what the lists of all that cost: they grow by fan-outs. What
@@ -44,11 +62,6 @@ impl Context {
     pub(in crate::hub) fn allowance_with_lists(&self, work: u32) -> u32 {
         let most = self.config.max_buffered / 4;
         if self.output.arena.listed() > most { 0 } else { self.allowance(work) }
-    }
-
-    #[inline]
-    fn most_waiting(&self) -> usize {
-        MOST_WAITING.min(self.config.max_buffered / 4)
     }
 
     /// The work a turn may do, if it may do any.
@@ -74,7 +87,7 @@ impl Context {
         // What waits for its turn counts twice: while some of a turn is still to be
         // written, what others of it do not read is held once more.
         waiting == 0
-            || waiting + length <= self.most_waiting()
+            || waiting + length <= self.output.bounds.waiting
             || self.buffered() + waiting + 2 * length <= self.config.max_buffered
     }
 

@@ -41,7 +41,7 @@ impl Context {
         self.settle_walk();
         // Nearly every connection's socket takes bytes, and it has no more
         // queued than other replies of this turn.
-        let most = self.config.max_queue / 2;
+        let most = self.output.bounds.half_queue;
         let Context { table, output: Output { arena, dirty, .. }, .. } = self;
         if let Some(record) = table.get_mut(conn.index)
             && record.serial == conn.serial
@@ -104,7 +104,7 @@ impl Context {
     }
 
     /// Does the same for a text in several pieces, which are put together where it is encoded.
-    #[inline]
+    #[inline(never)]
     pub fn send_pieces_to_user(&mut self, user: &str, pieces: &[&str]) -> usize {
         let length = pieces.iter().map(|piece| piece.len()).sum();
         self.send_frame_to_user(user, length, |arena| arena.put_pieces(TEXT, length, pieces))
@@ -118,7 +118,8 @@ impl Context {
         encode: impl FnOnce(&mut Arena) -> Segment,
     ) -> usize {
         self.settle_walk();
-        let Some(seat) = self.find_seat(user).filter(|_| self.fits(length)) else { return 0 };
+        let seat = self.users.find(user, &self.table);
+        let Some(seat) = seat.filter(|_| self.fits(length)) else { return 0 };
         let segment = encode(&mut self.output.arena);
         let queued = match seat.get() {
             Seated::Alone(index) => usize::from(self.queue_message(index, segment)),
@@ -159,7 +160,7 @@ impl Context {
     fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
         let conn = &mut self.table[index];
         let length = conn.out.len_at_most() + segment.len();
-        if !conn.flags.has(LONG_WAY) && length <= self.config.max_queue / 2 {
+        if !conn.flags.has(LONG_WAY) && length <= self.output.bounds.half_queue {
             conn.queue(index, segment, &mut self.output.arena, &mut self.output.dirty);
             self.queued_one();
             return true;

@@ -24,12 +24,13 @@ impl<'a> Target<'a> {
     /// of them; but a fragment is never sent, and readers do not agree about its meaning.
     pub fn parse(target: &'a str) -> Result<Self, HeadError> {
         const BAD: HeadError = HeadError::Malformed("bad request target");
-        if memchr::memchr(b'#', target.as_bytes()).is_some() {
-            return Err(HeadError::Malformed("a request target has no fragment"));
-        }
+        const FRAGMENT: HeadError = HeadError::Malformed("a request target has no fragment");
         let (authority, path_and_query) = if target.starts_with('/') || target == "*" {
             (None, target)
         } else {
+            if target.contains('#') {
+                return Err(FRAGMENT);
+            }
             let (scheme, rest) = target.split_once("://").ok_or(BAD)?;
             if !["http", "https", "ws", "wss"].iter().any(|it| scheme.eq_ignore_ascii_case(it)) {
                 return Err(BAD);
@@ -41,9 +42,15 @@ impl<'a> Target<'a> {
             };
             (Some(authority), rest)
         };
-        let mark = memchr::memchr(b'?', path_and_query.as_bytes());
-        let (path, query) = mark
-            .map_or((path_and_query, ""), |at| (&path_and_query[..at], &path_and_query[at + 1..]));
+        // A path is short, so that a loop costs less than two calls of `memchr`; a query can be
+        // long.
+        let mark = path_and_query.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+        let (path, rest) = path_and_query.split_at(mark.unwrap_or(path_and_query.len()));
+        let query = match rest.as_bytes() {
+            [] => "",
+            [b'?', after @ ..] if memchr::memchr(b'#', after).is_none() => &rest[1..],
+            _ => return Err(FRAGMENT),
+        };
         // Only a whole URL can be without a path.
         let path = if path.is_empty() { "/" } else { path };
         Ok(Target { path, query, authority })
