@@ -26,14 +26,14 @@ impl Handler for Echo {
 
     fn on_message(
         &mut self,
-        hub: &mut Context,
+        cx: &mut Context,
         conn: ConnId,
         _: &mut Self::Session,
         message: Message<'_>,
     ) {
         match message {
-            Message::Text(text) => hub.send(conn, text),
-            Message::Binary(data) => hub.send(conn, data),
+            Message::Text(text) => cx.send(conn, text),
+            Message::Binary(data) => cx.send(conn, data),
         };
     }
 }

@@ -110,6 +110,68 @@ pub mod metrics {
 
 /// For those who run a [`Hub`] over a transport of their own, or a [`Driver`] over other sockets
 /// than those of a [`Listener`]. An application behind a [`Server`] needs nothing from here.
+///
+/// A hub that a test runs without sockets, and with a time of its own:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use longlink::run::Sent;
+/// use longlink::{Config, ConnId, Handler, Hub, Peer, Relay, RelayConfig};
+///
+/// /// One turn, as the driver does it: timers that are due, then writes, then connections that have ended.
+/// fn turn<H: Handler>(hub: &mut Hub<H>, now: Instant) -> Vec<(ConnId, Vec<u8>)> {
+///     let mut written = Vec::new();
+///     hub.tick(now);
+///     while let Some(overdue) = hub.pop_overdue() {
+///         // Here a driver reads the socket of `overdue.conn()`. This sample has no sockets.
+///         hub.judge(overdue, true);
+///     }
+///     while let Some(conn) = hub.pop_dirty() {
+///         let Some(pending) = hub.pending(conn) else { continue };
+///         let mut slices = [std::io::IoSlice::new(&[]); 64];
+///         let count = pending.gather(&mut slices);
+///         let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+///         let next = hub.sent(conn, bytes.len());
+///         written.push((conn, bytes));
+///         if next == Sent::ShutdownWrite {
+///             hub.input_ended(conn); // the peer in this sample ends its side at once
+///         }
+///     }
+///     hub.end_turn();
+///     while let Some(_gone) = hub.reap() {} // here a driver closes the socket
+///     hub.check_invariants();
+///     written
+/// }
+///
+/// let mut now = Instant::now(); // any instant: only differences count
+/// let mut hub = Hub::new(Config::default(), Relay::new(RelayConfig::default()), now);
+///
+/// let conn = hub.open(Peer::UNKNOWN, true, now).unwrap();
+/// let mut head = b"GET /websocket/A HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+///     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".to_vec();
+/// hub.receive(conn, &mut head, now);
+/// let written = turn(&mut hub, now);
+/// assert!(written[0].1.starts_with(b"HTTP/1.1 101 "));
+///
+/// let mut heartbeat = *b"\x81\x84\0\0\0\0ping"; // masked, with a mask of zeros
+/// hub.receive(conn, &mut heartbeat, now);
+/// assert_eq!(turn(&mut hub, now), [(conn, b"\x81\x0f{\"type\":\"pong\"}".to_vec())]);
+///
+/// now += Duration::from_secs(26); // after silence the hub sends a WebSocket ping
+/// assert_eq!(turn(&mut hub, now), [(conn, b"\x89\0".to_vec())]);
+///
+/// now += Duration::from_secs(35); // after more silence it closes with 1001, "idle"
+/// assert_eq!(turn(&mut hub, now), [(conn, b"\x88\x06\x03\xe9idle".to_vec())]);
+/// assert!(!hub.is_online("A"));
+/// assert_eq!(hub.connections(), 0);
+/// ```
+///
+/// This sample leaves out what it does not need, because its writes never block and its bytes are few. After
+/// a short or refused write, call [`Hub::blocked`], and [`Hub::writable`] when the socket takes bytes
+/// again. Before you read a socket, ask [`Hub::may_read`]; read again the connections that
+/// [`Hub::pop_readable`] returns. When a socket fails, call [`Hub::failed`]. [`Driver`] does all of this.
 pub mod run {
     pub use crate::driver::{ConnectedFor, Listen, READ_SIZE, Readiness, Socket, Transport};
     pub use crate::hub::{OpenError, Overdue, Pending, SURPLUS, Sent, Sink, Wrote};

@@ -295,6 +295,27 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// send buffer) are the host's to set. It counts as not coming from a
     /// loopback address.
     ///
+    /// ```no_run
+    /// # use longlink::run::Socket;
+    /// # use longlink::{Driver, Relay};
+    /// # use std::time::Instant;
+    /// # fn sample(
+    /// #     driver: &mut Driver<Relay>,
+    /// #     stream: std::net::TcpStream,
+    /// #     already_read: &[u8],
+    /// #     now: Instant,
+    /// # ) -> std::io::Result<()> {
+    /// let peer = stream.peer_addr()?.into();
+    /// stream.set_nonblocking(true)?;
+    /// stream.set_nodelay(true)?;
+    /// let socket = Socket::Tcp(mio::net::TcpStream::from_std(stream));
+    /// let conn = driver.adopt(socket, peer, already_read, now)?;
+    /// driver.tick(now);
+    /// # let _ = conn;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `ConnectionRefused` with an [`OpenError`] when there is no room, or when
     /// the socket cannot be registered.
@@ -318,6 +339,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// [`Driver::tick`] afterwards.
     pub fn parts(&mut self) -> (&mut Context, &mut H) {
         self.hub.parts()
+    }
+
+    /// The session of an open connection, for a host that reads or changes it between callbacks;
+    /// `None` when the connection is not open.
+    pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
+        self.hub.session(conn)
     }
 
     /// Tells the date for answers: see [`Hub::set_date`].

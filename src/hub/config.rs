@@ -66,7 +66,7 @@ pub struct Config {
     /// Plain HTTP: requests answered on one connection; with the last answer it
     /// is closed, unless the client is known. Default 100.
     pub max_requests: u8,
-    /// Which of a user's devices get the user's messages.
+    /// Which of a user's devices get the user's messages. Default [`Devices::Many`].
     pub devices: Devices,
     /// Whose word is taken for who is behind them: `X-Forwarded-For`, and on
     /// TCP the PROXY protocol of version 1 and 2. Default none.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::{Events, Poll, Token};
 
 use crate::driver::{Driver, Listen, Listener};
-use crate::hub::{Config, Context, Handler};
+use crate::hub::{Config, ConnId, Context, Handler};
 pub use inbox::{Inbox, SendError, Sender};
 
 /// How many events one poll returns at most. A larger number made nothing faster.
@@ -176,7 +176,47 @@ impl<H: Handler, L: Listen> Server<H, L> {
         self.stopper.clone()
     }
 
-    /// The means to send the handler events from other threads: at most 65,536 wait.
+    /// Returns a [`Sender`], by which other threads send the handler events: at most 65,536 wait.
+    /// Here a worker thread answers requests:
+    ///
+    /// ```no_run
+    /// use std::sync::mpsc::{SyncSender, sync_channel};
+    ///
+    /// use longlink::http::{Request, Response};
+    /// use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Reply, Server, Upgrade};
+    ///
+    /// struct Orders { to_worker: SyncSender<(ConnId, String)> }
+    ///
+    /// impl Handler for Orders {
+    ///     type Session = ();
+    ///     type Event = (ConnId, String);
+    ///     fn on_upgrade(&mut self, _: &mut Context, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
+    ///         Ok(Accept::anonymous())
+    ///     }
+    ///     fn on_message(&mut self, _: &mut Context, _: ConnId, _: &mut (), _: Message<'_>) {}
+    ///     fn on_request(&mut self, _: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
+    ///         match self.to_worker.try_send((conn, request.path().to_owned())) {
+    ///             Ok(()) => Reply::Later,
+    ///             Err(_) => Response::text(503, "busy").into(),
+    ///         }
+    ///     }
+    ///     fn on_event(&mut self, cx: &mut Context, (conn, found): Self::Event) {
+    ///         cx.respond_to(conn, &Response::text(200, found)); // false: the client is gone, or has got 503
+    ///     }
+    /// }
+    ///
+    /// fn main() -> std::io::Result<()> {
+    ///     let (to_worker, work) = sync_channel::<(ConnId, String)>(1_000);
+    ///     let mut server = Server::bind("127.0.0.1:8080", Config::default(), Orders { to_worker })?;
+    ///     let answers = server.sender();
+    ///     std::thread::spawn(move || {
+    ///         for (conn, path) in work {
+    ///             let _ = answers.send((conn, format!("found {path}"))); // a database, anything slow
+    ///         }
+    ///     });
+    ///     server.run()
+    /// }
+    /// ```
     pub fn sender(&self) -> Sender<H::Event> {
         self.inbox.sender()
     }
@@ -184,6 +224,12 @@ impl<H: Handler, L: Listen> Server<H, L> {
     /// The context and the handler, for sending between turns.
     pub fn parts(&mut self) -> (&mut Context, &mut H) {
         self.driver.parts()
+    }
+
+    /// The session of an open connection, to read or change it between turns; `None` when the
+    /// connection is not open.
+    pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
+        self.driver.session(conn)
     }
 
     /// The listeners, to learn their addresses.

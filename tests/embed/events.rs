@@ -142,3 +142,31 @@ fn a_host_has_an_inbox_in_its_own_loop_and_a_dropped_driver_drops_the_sessions()
     drop((client, inbox));
     assert!(matches!(sender.send(Event::Number(5)), Err(SendError::Closed(Event::Number(5)))));
 }
+
+#[test]
+fn a_host_reads_and_changes_a_session_between_turns() {
+    let handler = Listening::default();
+    let sessions = Arc::clone(&handler.sessions);
+    let mut server = Server::bind("127.0.0.1:0", Config::default(), handler).unwrap();
+    let addr = server.listeners().next().unwrap().tcp_addr().unwrap();
+    let client = std::thread::spawn(move || Socket::connect(addr, "/", ""));
+    let limit = Instant::now() + DEADLINE;
+    while !client.is_finished() {
+        assert!(Instant::now() < limit, "the client is not connected in time");
+        server.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    let client = client.join().unwrap();
+    let conn = server.parts().0.id_at(0).unwrap();
+    let session = server.session(conn).unwrap();
+    assert!(Arc::ptr_eq(session, &sessions));
+    *session = Arc::default();
+    assert_eq!(Arc::strong_count(&sessions), 2, "the test's and the handler's");
+
+    server.stopper().stop();
+    drop(client);
+    while !server.is_stopped() {
+        assert!(Instant::now() < limit, "the server does not stop in time");
+        server.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    assert!(server.session(conn).is_none(), "the session of a connection that has gone");
+}

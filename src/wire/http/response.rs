@@ -51,7 +51,7 @@ impl Response {
         }
     }
 
-    /// Makes an answer whose body is one line of plain text.
+    /// Makes an answer whose body is one line of plain text: a line feed is added.
     pub fn text(status: u16, line: impl Into<Cow<'static, str>>) -> Self {
         let mut body = line.into().into_owned();
         body.push('\n');
