@@ -49,6 +49,12 @@ impl<H: Handler> App<H> {
         self.sessions.of(conn)
     }
 
+    /// The handler with the session of an open connection, to hand it several messages.
+    #[inline(always)]
+    pub fn attendant(&mut self, conn: ConnId) -> Option<Attendant<'_, H>> {
+        Some(Attendant { handler: &mut self.handler, session: self.sessions.of(conn)? })
+    }
+
     pub fn on_upgrade(
         &mut self,
         cx: &mut Context,
@@ -75,13 +81,6 @@ impl<H: Handler> App<H> {
         self.sessions.insert(conn.index, session);
         if let Some(session) = self.sessions.of(conn) {
             self.handler.on_open(cx, conn, session);
-        }
-    }
-
-    #[inline(always)]
-    pub fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message<'_>) {
-        if let Some(session) = self.sessions.of(conn) {
-            self.handler.on_message(cx, conn, session, message);
         }
     }
 
@@ -113,6 +112,36 @@ impl<H: Handler> App<H> {
         if let Some(session) = self.sessions.take(conn.index) {
             self.handler.on_close(cx, conn, session, reason);
         }
+    }
+}
+
+/// What gets the messages of a connection: an [`App`] gets one message, an [`Attendant`] gets
+/// several, for which the session is looked up once. Each is a type with a method, not a closure,
+/// since only a method can be forced to stand inline. A closure would be a call of its own, which
+/// costs each of several messages thirty instructions.
+pub trait Recipient {
+    fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message<'_>);
+}
+
+impl<H: Handler> Recipient for App<H> {
+    #[inline(always)]
+    fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message<'_>) {
+        if let Some(session) = self.sessions.of(conn) {
+            self.handler.on_message(cx, conn, session, message);
+        }
+    }
+}
+
+/// A handler with the session of one connection.
+pub struct Attendant<'a, H: Handler> {
+    handler: &'a mut H,
+    session: &'a mut H::Session,
+}
+
+impl<H: Handler> Recipient for Attendant<'_, H> {
+    #[inline(always)]
+    fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message<'_>) {
+        self.handler.on_message(cx, conn, self.session, message);
     }
 }
 

@@ -96,10 +96,10 @@ impl Relay {
             cx.send(conn, v1::PONG);
             return;
         }
+        self.scratch.clear();
         // A message shows that somebody uses this connection. A heartbeat does not show it, and
         // bytes that were on their way do not either.
         cx.reclaim(conn);
-        self.scratch.clear();
         let Some(from) = cx.user(conn) else { return };
         match meaning {
             Meaning::Ping => {}

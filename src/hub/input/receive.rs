@@ -11,6 +11,7 @@ use crate::wire::ws::close::{CloseReason, Violation, parse_close};
 use crate::wire::ws::decode::{self, Event, Message, Partial, decode};
 use crate::wire::ws::frame::{PONG, take_whole};
 
+use crate::hub::app::Recipient;
 use crate::hub::{App, ConnId, Context, Handler};
 
 /// While fewer bytes of answers than these wait to be written, the next request that has
@@ -255,19 +256,26 @@ impl Context {
         Rest { place: at..bytes.len(), searched }
     }
 
-    /// Handles one message if it is one whole frame and there is budget. Returns how
+    /// Hands over one message if it is one whole frame and there is budget. Returns how
     /// many bytes it used. The connection may be closed after that.
     #[inline(always)]
-    fn feed_one<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) -> usize {
+    fn feed_one(
+        &mut self,
+        recipient: &mut impl Recipient,
+        conn: ConnId,
+        bytes: &mut [u8],
+    ) -> usize {
         if self.work == 0 {
             return 0;
         }
         let Some(frame) = take_whole(bytes, self.config.max_message) else { return 0 };
         let size = frame.size;
         if !frame.is_text {
-            self.hand_over(app, conn, Message::Binary(frame.payload));
+            self.account_message();
+            recipient.on_message(self, conn, Message::Binary(frame.payload));
         } else if let Ok(text) = decode::text(frame.payload) {
-            self.hand_over(app, conn, Message::Text(text));
+            self.account_message();
+            recipient.on_message(self, conn, Message::Text(text));
         } else {
             self.close_with(conn.index, CloseReason::Violation(Violation::InvalidUtf8));
         }
@@ -284,8 +292,10 @@ impl Context {
         bytes: &mut [u8],
     ) -> usize {
         let mut at = 0;
+        // Looked up once for all of them, since nothing takes the session away before this returns.
+        let Some(mut attendant) = app.attendant(conn) else { return 0 };
         while at < bytes.len() {
-            match self.feed_one(app, conn, &mut bytes[at..]) {
+            match self.feed_one(&mut attendant, conn, &mut bytes[at..]) {
                 0 => break,
                 used => at += used,
             }

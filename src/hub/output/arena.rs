@@ -79,18 +79,19 @@ struct Turn {
 }
 
 impl Turn {
-    /// The next `length` bytes of the room, to be written.
+    #[inline(always)]
+    fn has_room(&self, length: usize) -> bool {
+        self.used + length <= self.room.len()
+    }
+
+    /// The next `length` bytes of the room, which has them, to be written.
     #[inline(always)]
     fn take(&mut self, length: usize) -> &mut [u8] {
         let start = self.used;
-        if self.room.len() - start < length {
-            self.grow(length);
-        }
         self.used += length;
         &mut self.room[start..start + length]
     }
 
-    #[cold]
     fn grow(&mut self, length: usize) {
         let needed = (self.used + length).max(LEAST_ROOM);
         self.room.resize(needed.max(2 * self.room.len()), 0);
@@ -206,11 +207,31 @@ impl Arena {
         segment
     }
 
+    /// The next `length` bytes, to be written.
     #[inline(always)]
     fn take(&mut self, length: usize) -> (Segment, &mut [u8]) {
+        // If there is no room, all the rest is done in a function of its own: when both ways met
+        // again, each message would look twice whether its bytes are within the room.
+        if self.current.used > MAX_TURN || !self.current.has_room(length) {
+            return self.make_room_and_take(length);
+        }
+        self.take_ready(length)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room_and_take(&mut self, length: usize) -> (Segment, &mut [u8]) {
         if self.current.used > MAX_TURN {
             self.next_turn();
         }
+        if !self.current.has_room(length) {
+            self.current.grow(length);
+        }
+        self.take_ready(length)
+    }
+
+    #[inline(always)]
+    fn take_ready(&mut self, length: usize) -> (Segment, &mut [u8]) {
         let start = self.current.used;
         let room = self.current.take(length);
         let end = start + room.len();
