@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use super::blocks;
+
 /// The text is not one JSON object, or it is nested too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
@@ -56,9 +58,7 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
 /// then a string ends at the next quote. False also for a text shorter than 16 bytes.
 #[inline]
 pub fn is_plain(text: &[u8]) -> bool {
-    let (blocks, _) = text.as_chunks();
-    // The last block overlaps the one before it.
-    text.last_chunk().is_some_and(|last| !has_escape(last)) && !blocks.iter().any(has_escape)
+    blocks::any(text, |byte| (byte < 0x20) | (byte == b'\\')) == Some(false)
 }
 
 /// Where the string that a [plain](is_plain) text begins with ends, past its quote.
@@ -85,10 +85,7 @@ pub fn escape(text: &str, out: &mut String) {
 /// 16 bytes.
 #[inline(always)]
 fn stands_for_itself(text: &[u8]) -> bool {
-    let (blocks, _) = text.as_chunks::<16>();
-    // The last block overlaps the one before it.
-    text.last_chunk::<16>().is_some_and(|last| !has_special(last))
-        && !blocks.iter().any(has_special)
+    blocks::any(text, is_special) == Some(false)
 }
 
 fn escape_from(first: usize, text: &str, out: &mut String) {
@@ -127,7 +124,7 @@ fn is_space(byte: u8) -> bool {
 /// Whether a byte cannot stand for itself in a string.
 #[inline]
 fn is_special(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'"' | b'\\')
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -142,7 +139,7 @@ fn less_than(word: u64, limit: u64) -> u64 {
 /// The first byte that cannot stand for itself in a string.
 #[inline]
 fn find_special(bytes: &[u8]) -> Option<usize> {
-    let (blocks, _) = bytes.as_chunks::<32>();
+    let (blocks, _) = bytes.as_chunks();
     let skipped = 32 * blocks.iter().take_while(|block| !has_special(block)).count();
     let (words, rest) = bytes[skipped..].as_chunks();
     for (position, word) in words.iter().enumerate() {
@@ -205,15 +202,8 @@ fn has_quote(block: &[u8; 16]) -> bool {
 
 /// Like [`has_quote`], for the bytes that cannot stand for themselves in a string.
 #[inline]
-fn has_special<const N: usize>(block: &[u8; N]) -> bool {
-    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    block.iter().fold(false, |found, byte| found | special(*byte))
-}
-
-/// Like [`has_quote`], for the bytes that make a string differ from the text between its quotes.
-#[inline]
-fn has_escape(block: &[u8; 16]) -> bool {
-    block.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'\\'))
+fn has_special(block: &[u8; 32]) -> bool {
+    block.iter().fold(false, |found, byte| found | is_special(*byte))
 }
 
 /// A text as bytes. What moves in it takes a position and returns the next, or
@@ -409,6 +399,23 @@ mod tests {
     fn by_serde(text: &str) -> Option<usize> {
         let map: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
         Some(map.len())
+    }
+
+    #[test]
+    fn blocks_and_words_see_the_same_bytes_that_have_to_be_escaped() {
+        for length in 0..50 {
+            let plain = vec![b'a'; length];
+            assert_eq!(stands_for_itself(&plain), length >= blocks::BLOCK);
+            assert_eq!(find_special(&plain), None);
+            for (at, byte) in (0..length).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+                let mut text = plain.clone();
+                text[at] = byte;
+                let found = find_special(&text);
+                assert_eq!(found, is_special(byte).then_some(at), "{byte} at {at} of {length}");
+                let stands = length >= blocks::BLOCK && found.is_none();
+                assert_eq!(stands_for_itself(&text), stands, "{byte} at {at} of {length}");
+            }
+        }
     }
 
     #[test]

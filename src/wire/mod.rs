@@ -4,6 +4,7 @@
 //! Must not know: connections that are held, sockets, clocks, users. This is the only room that
 //! touches tungstenite and httparse.
 
+pub(crate) mod blocks;
 pub(crate) mod http;
 pub(crate) mod json;
 mod peer;

@@ -41,7 +41,9 @@ impl<'a> ToOne<'a> {
         place: impl Fn(&'static str) -> Cow<'static, str>,
     ) -> Result<(), Failure> {
         let ids = [("user", self.user), ("from", self.from)];
-        if let Some((name, _)) = ids.iter().find(|(_, id)| !Relay::is_user_id(id)) {
+        // Nearly every message is from the system, whose name is one.
+        let is_id = |id: &str| id == SYSTEM || Relay::is_user_id(id);
+        if let Some((name, _)) = ids.iter().find(|(_, id)| !is_id(id)) {
             return Err(Failure::bad_name(place(name)));
         }
         body::message(cx, self.message, || place("message")).map(|_| ())

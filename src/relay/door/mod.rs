@@ -15,6 +15,7 @@ use std::fmt;
 use crate::hub::{Accept, ConnId, Context, Printable};
 #[cfg(feature = "tickets")]
 use crate::wire::Peer;
+use crate::wire::blocks;
 use crate::wire::http::fields::{Authority, address, is_same_host};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
@@ -124,12 +125,15 @@ pub fn check_open(
 /// Whether this can be a user id or a device: not longer than `longest` bytes, no slash, no control
 /// characters.
 pub fn is_name(name: &str, longest: usize) -> bool {
-    // Nearly all names have only these characters. They are checked without an early exit, which is
-    // faster.
-    let usual = |byte: u8| (b' '..=b'~').contains(&byte) & (byte != b'/');
     name.len() <= longest
-        && (name.bytes().fold(true, |all, byte| all & usual(byte))
-            || !name.contains(|c: char| c == '/' || c.is_control()))
+        && (is_usual(name.as_bytes()) || !name.contains(|c: char| c == '/' || c.is_control()))
+}
+
+/// Whether a name has only printable characters of ASCII and no slash, as nearly all have.
+fn is_usual(name: &[u8]) -> bool {
+    let unusual = |byte: u8| !(b' '..=b'~').contains(&byte) | (byte == b'/');
+    let has_unusual = blocks::any(name, unusual);
+    !has_unusual.unwrap_or_else(|| name.iter().any(|byte| unusual(*byte)))
 }
 
 fn device_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Response> {
@@ -281,6 +285,21 @@ fn before_path(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_usual_name_is_seen_by_blocks_and_by_characters_alike() {
+        for length in 1..40 {
+            for (at, code) in (0..length).flat_map(|at| (0..0xa0).map(move |code| (at, code))) {
+                let character = char::from(code);
+                let name: String =
+                    (0..length).map(|place| if place == at { character } else { 'a' }).collect();
+                let bad = character == '/' || character.is_control();
+                assert_eq!(is_name(&name, 40), !bad, "{name:?}");
+                assert_eq!(is_usual(name.as_bytes()), !bad && character.is_ascii(), "{name:?}");
+            }
+        }
+        assert!(!is_name(&"a".repeat(41), 40));
+    }
 
     #[test]
     fn only_one_segment_names_a_user() {

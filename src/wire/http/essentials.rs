@@ -40,7 +40,9 @@ impl<'a> Essentials<'a> {
     }
 
     fn take(&mut self, name: &str, value: &'a [u8], http10: bool) -> Result<(), HeadError> {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        // Nearly all clients write a name as it is written here, which is a few comparisons of
+        // whole words; without letter case each byte is compared.
+        let is = |other: &str| name == other || name.eq_ignore_ascii_case(other);
         // The length tells nearly all of them apart.
         match name.len() {
             4 if is("Host") => {

@@ -22,7 +22,8 @@ impl<'a> Fields<'a> {
 
     /// The values of all fields of that name, in order. Names have no letter case.
     pub fn lines(self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        let named = self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
+        let is = move |other: &str| other == name || other.eq_ignore_ascii_case(name);
+        let named = self.0.iter().filter(move |field| is(field.name));
         named.map(|field| field.value)
     }
 
@@ -332,8 +333,8 @@ pub fn is_same_host(one: &str, other: &str) -> bool {
 fn name_length(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
+        at += bytes[at..].iter().take_while(|&&byte| NAME[usize::from(byte)]).count();
         match bytes[at..] {
-            [byte, ..] if NAME[usize::from(byte)] => at += 1,
             [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
             _ => return at,
         }

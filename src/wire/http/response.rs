@@ -122,32 +122,33 @@ impl Response {
         date: Option<&Date>,
         output: &mut Vec<u8>,
     ) {
-        let mut put = |text: &str| output.extend_from_slice(text.as_bytes());
+        let mut put = |bytes: &[u8]| output.extend_from_slice(bytes);
         let mut digits = [0; MOST_DIGITS];
-        for part in ["HTTP/1.1 ", decimal(self.status.into(), &mut digits), " "] {
-            put(part);
-        }
-        put(phrase(self.status));
+        put(b"HTTP/1.1 ");
+        put(decimal(self.status.into(), &mut digits));
+        put(b" ");
+        put(phrase(self.status).as_bytes());
         let content_type = self.content_type.iter().map(|value| (CONTENT_TYPE, *value));
         let fields = self.fields.iter().map(|(name, value)| (*name, &**value));
         for (name, value) in content_type.chain(fields) {
             for part in ["\r\n", name, ": ", value] {
-                put(part);
+                put(part.as_bytes());
             }
         }
         // These have no body, and no length of one (RFC 9110, sections 8.6 and 15.4.5).
         let is_bodiless = matches!(self.status, 100..=199 | 204 | 304);
         if !is_bodiless {
-            put("\r\nContent-Length: ");
+            put(b"\r\nContent-Length: ");
             put(decimal(self.body.len(), &mut digits));
         }
         // `Upgrade` is for this connection alone, which has to be said (RFC 9110, section 7.8).
-        put(match (keep_alive, self.status) {
-            (true, 426) => "\r\nConnection: keep-alive, Upgrade",
-            (false, 426) => "\r\nConnection: close, Upgrade",
-            (true, _) => "\r\nConnection: keep-alive",
-            (false, _) => "\r\nConnection: close",
-        });
+        let connection: &[u8] = match (keep_alive, self.status) {
+            (true, 426) => b"\r\nConnection: keep-alive, Upgrade",
+            (false, 426) => b"\r\nConnection: close, Upgrade",
+            (true, _) => b"\r\nConnection: keep-alive",
+            (false, _) => b"\r\nConnection: close",
+        };
+        put(connection);
         if let Some(date) = date {
             output.extend_from_slice(b"\r\nDate: ");
             output.extend_from_slice(date.as_bytes());
@@ -163,7 +164,7 @@ impl Response {
 const MOST_DIGITS: usize = 20;
 
 /// A number as text, many times faster than by `write!`: a backend is answered often.
-fn decimal(number: usize, digits: &mut [u8; MOST_DIGITS]) -> &str {
+fn decimal(number: usize, digits: &mut [u8; MOST_DIGITS]) -> &[u8] {
     let (mut rest, mut at) = (number, MOST_DIGITS);
     loop {
         at -= 1;
@@ -173,7 +174,7 @@ fn decimal(number: usize, digits: &mut [u8; MOST_DIGITS]) -> &str {
             break;
         }
     }
-    std::str::from_utf8(&digits[at..]).unwrap_or_default()
+    &digits[at..]
 }
 
 fn phrase(status: u16) -> &'static str {
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn numbers_are_as_they_are_usually_written() {
         for number in [0, 9, 10, 200, 65_536, usize::MAX] {
-            assert_eq!(decimal(number, &mut [0; MOST_DIGITS]), number.to_string());
+            assert_eq!(decimal(number, &mut [0; MOST_DIGITS]), number.to_string().as_bytes());
         }
     }
 
