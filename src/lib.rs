@@ -5,7 +5,7 @@
 //! 1. [`Server`] with its own loop, serving the [`Relay`] (the mini-program
 //!    protocol) or a [`Handler`] of yours.
 //! 2. [`Driver`] inside a host's own `mio::Poll`.
-//! 3. [`Hub`] alone, with bytes and a made-up clock: a simulator.
+//! 3. [`Hub`] alone, with bytes and a made-up clock. [`sim`] runs one for the tests of a host's handler.
 //!
 //! The names that nearly every application needs stand at the root. The others are in modules:
 //! [`http`], [`limits`], [`metrics`], [`trace`], `tls`, `tickets` and `backend` (each with the feature of
@@ -63,6 +63,7 @@ pub mod fuzz;
 mod hub;
 mod relay;
 mod server;
+pub mod sim;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod wheel;

@@ -1,9 +1,9 @@
 //! The bytes that clients send: handshakes, and masked frames (RFC 6455, section 5.2).
 
+use longlink::sim::frames;
+pub use longlink::sim::frames::{BINARY, CLOSE, TEXT};
+
 pub const MASK: [u8; 4] = [0x5A, 0xC3, 0x17, 0x99];
-pub const TEXT: u8 = 1;
-pub const BINARY: u8 = 2;
-pub const CLOSE: u8 = 8;
 
 /// The length of a server's frame with a payload of this length.
 pub fn server_frame_len(payload: usize) -> usize {
@@ -72,23 +72,10 @@ fn add_digits(number: u32, text: &mut [u8]) {
 
 /// One final frame of a client. Without a mask it is a frame that no client may send.
 pub fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
-    let masked = if mask.is_some() { 0x80 } else { 0 };
-    match payload.len() {
-        length @ 0..=125 => frame.push(masked | length as u8),
-        length @ 126..=0xFFFF => {
-            frame.push(masked | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(masked | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
+    match mask {
+        Some(mask) => frames::frame(frames::FIN | opcode, payload, mask),
+        None => frames::server_frame(opcode, payload),
     }
-    frame.extend(mask.unwrap_or_default().iter().take(if mask.is_some() { 4 } else { 0 }));
-    let mask = mask.unwrap_or_default();
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
 }
 
 /// Some text messages in one slice that lives as long as the program, because a stream lends what

@@ -94,6 +94,7 @@ fn other_key(rest: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Rng;
 
     /// Checks that the short way finds what the long way finds, or nothing.
     fn same(text: &str) -> bool {
@@ -152,13 +153,8 @@ mod tests {
         ];
         let pieces =
             ["\"", "{", "}", ",", ":", "\\", " ", "1", "\"type\":", "\"message\":\"", "\n", "长"];
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut random = move |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
+        let mut rng = Rng::new(1);
+        let mut random = |below: usize| rng.index(below);
         let mut taken = 0;
         for round in 0..100_000 {
             let mut chars: Vec<String> = seeds[round % 2].chars().map(String::from).collect();

@@ -259,6 +259,7 @@ fn slot_start(when: u64, tick: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Rng;
     use std::collections::BTreeMap;
 
     fn drain(wheel: &mut Wheel, now: u64) -> Vec<u32> {
@@ -350,13 +351,8 @@ mod tests {
     /// Compares the wheel with a sorted map under random arming, disarming and jumps of time.
     #[test]
     fn agrees_with_a_sorted_map() {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut random = move |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut rng = Rng::new(1);
+        let mut random = |below: u64| rng.below(below);
         for _ in 0..30 {
             let mut wheel = Wheel::default();
             let mut model: BTreeMap<u32, u64> = BTreeMap::new();

@@ -386,6 +386,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
+    use crate::sim::Rng;
 
     fn fields(text: &str) -> Result<BTreeMap<String, String>, Malformed> {
         let mut fields = BTreeMap::new();
@@ -457,13 +458,8 @@ mod tests {
             r#" { "长" : "\u957f\n\t\/" , "x" : [ [ ] , { } , [ { } ] , false , "" ] } "#,
             r#"{"n":[0,-0,10,1.0,1e5,1E-5,0.1e+2],"s":"0123456789abcdef0123456789abcdef"}"#,
         ];
-        let mut state = 0x2545_F491_4F6C_DD1D_u64;
-        let mut random = move |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
+        let mut rng = Rng::new(1);
+        let mut random = |below: usize| rng.index(below);
         let pieces =
             ["\u{1}", "\u{7f}", "é", "\\u12", "\\x", "true", "nul", "\r", "\u{a0}", "+", "E"];
         for seed in seeds {

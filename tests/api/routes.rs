@@ -380,7 +380,7 @@ fn a_message_to_a_group_that_reached_nobody_is_sent_when_it_is_made_again() {
 fn names_that_the_server_sends_under_are_nobodys() {
     let place = place();
     let mut raw = place.site.raw();
-    let handshake = crate::support::frames::upgrade("/websocket/system", "");
+    let handshake = longlink::sim::frames::handshake("/websocket/system", "");
     assert_eq!(raw.status(&handshake), 403);
 }
 
@@ -394,7 +394,7 @@ fn without_tickets_there_are_none_to_be_had() {
 fn a_listener_of_its_own_serves_the_backend_alone() {
     let place = place_with(|_| {});
     let mut raw = crate::support::client::Raw::connect(place.api);
-    assert_eq!(raw.status(&crate::support::frames::upgrade("/websocket/a", "")), 404);
+    assert_eq!(raw.status(&longlink::sim::frames::handshake("/websocket/a", "")), 404);
     // Without a key, only there.
     assert_eq!(Client::connect(place.api, "").get("/api/online").0, 200);
     let answer = Client::connect(place.site.addr, "").answer("GET", "/api/online", "");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::client::{KEY, place_of};
 use crate::support::client::Socket;
-use crate::support::frames::upgrade;
+use longlink::sim::frames::handshake;
 
 #[test]
 fn a_ticket_lets_its_user_in_and_nobody_else() {
@@ -28,8 +28,8 @@ fn a_ticket_lets_its_user_in_and_nobody_else() {
 
     let field = format!("Authorization: Bearer {ticket}\r\n");
     let mut alice = Socket::connect(place.site.addr, "/websocket/alice?device=phone", &field);
-    assert_eq!(place.site.raw().status(&upgrade("/websocket/bob", &field)), 401);
-    assert_eq!(place.site.raw().status(&upgrade("/websocket/alice", "")), 401);
+    assert_eq!(place.site.raw().status(&handshake("/websocket/bob", &field)), 401);
+    assert_eq!(place.site.raw().status(&handshake("/websocket/alice", "")), 401);
     backend.post("/api/send", r#"{"group":"staff","message":1}"#);
     assert_eq!(alice.texts().len(), 1);
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, KEY, Place, place, place_with};
 use crate::support::client::{Raw, Socket};
-use crate::support::frames;
+use longlink::sim::frames;
 
 /// A watcher of a user, which has been told who is there.
 fn watch(place: &Place, user: &str) -> (Socket, Value) {
@@ -31,7 +31,7 @@ fn bare(socket: &mut Socket) -> Value {
 }
 
 fn refusal(raw: &mut Raw, path: &str, extra: &str) -> (u16, Value) {
-    let answer = raw.send(&frames::upgrade(path, extra)).answer().expect("an answer");
+    let answer = raw.send(&frames::handshake(path, extra)).answer().expect("an answer");
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     (answer.status, body["error"]["code"].clone())
 }
@@ -157,7 +157,7 @@ fn without_a_key_no_page_of_another_site_watches() {
     assert_eq!(told, (403, json!("foreign")));
     drop(Socket::connect(place.api, "/api/trace/A", "Origin: http://127.0.0.1:9090\r\n"));
     assert_eq!(
-        Raw::connect(place.site.addr).status(&frames::upgrade("/api/trace/A", "")),
+        Raw::connect(place.site.addr).status(&frames::handshake("/api/trace/A", "")),
         404,
         "not where clients connect"
     );

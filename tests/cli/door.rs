@@ -14,10 +14,10 @@ use socket2::{Domain, Socket, Type};
 use tungstenite::{Message, WebSocket};
 
 use crate::certs::Authority;
-use crate::frames::upgrade;
 use crate::program::{DEADLINE, Folder, Lines, Program, longlink, status_of};
 use crate::tickets::{NEXT, SECRET, sign};
 use crate::tls::{Files, Tls, addr, connect, connect_over};
+use longlink::sim::frames::handshake;
 
 /// What queries hold beside tickets.
 const MARK: &str = "s3cr3t";
@@ -100,7 +100,7 @@ impl Door {
 
     /// A handshake that shows the good ticket, and more in its query.
     fn request(&self) -> Vec<u8> {
-        upgrade(&format!("/websocket/alice?ticket={}&x={MARK}", self.good), "")
+        handshake(&format!("/websocket/alice?ticket={}&x={MARK}", self.good), "")
     }
 
     /// Reads the log until this is told.
@@ -120,9 +120,9 @@ impl Door {
         self.shown.push(ticket.to_owned());
         let path = format!("/websocket/{user}?x={MARK}{query}");
         [
-            upgrade(&format!("{path}&ticket={ticket}"), ""),
-            upgrade(&path, &format!("Authorization: Bearer {ticket}\r\n")),
-            upgrade(&path, &format!("Sec-WebSocket-Protocol: longlink.v1, ticket.{ticket}\r\n")),
+            handshake(&format!("{path}&ticket={ticket}"), ""),
+            handshake(&path, &format!("Authorization: Bearer {ticket}\r\n")),
+            handshake(&path, &format!("Sec-WebSocket-Protocol: longlink.v1, ticket.{ticket}\r\n")),
         ]
         .map(|request| status_of(self.tls(), &request))
     }
@@ -149,7 +149,7 @@ fn hello(tls: &mut ClientConnection) -> Vec<u8> {
 
 fn tickets_that_are_none(door: &mut Door) {
     assert_eq!(door.show(&door.good.clone(), "alice", ""), [101; 3]);
-    assert_eq!(status_of(door.tls(), &upgrade(&format!("/websocket/alice?x={MARK}"), "")), 401);
+    assert_eq!(status_of(door.tls(), &handshake(&format!("/websocket/alice?x={MARK}"), "")), 401);
     // Longer ago than clocks may differ.
     let past = SystemTime::now() - Duration::from_secs(10);
     for ticket in [
@@ -167,9 +167,9 @@ fn tickets_that_are_none(door: &mut Door) {
     assert_eq!(door.show(&door.good.clone(), "bob", ""), [401; 3]);
     // A ticket alone, one of two, and one in a broken query.
     let alone = format!("Sec-WebSocket-Protocol: ticket.{}\r\n", door.good);
-    assert_eq!(status_of(door.tls(), &upgrade("/websocket/alice", &alone)), 400);
+    assert_eq!(status_of(door.tls(), &handshake("/websocket/alice", &alone)), 400);
     let broken = format!("/websocket/alice?device=%zz{MARK}&ticket={}", door.good);
-    assert_eq!(status_of(door.tls(), &upgrade(&broken, "")), 400);
+    assert_eq!(status_of(door.tls(), &handshake(&broken, "")), 400);
 }
 
 fn requests_that_are_none(door: &Door) {
@@ -186,7 +186,7 @@ fn requests_that_are_none(door: &Door) {
             403,
         ),
     ] {
-        let request = upgrade(&path, &fields);
+        let request = handshake(&path, &fields);
         assert_eq!(status_of(door.tls(), &request), status, "{path}");
     }
     // The backend's interface, with a key that is none and with the true one.
@@ -272,7 +272,7 @@ fn forged_addresses(door: &Door) {
     let path = format!("/websocket/alice?ticket={}&x={MARK}", door.good);
     for ip in [Ipv4Addr::LOCALHOST, PROXY] {
         let client = connect_over(door.tcp_from(ip), &door.authority, &[]);
-        assert_eq!(status_of(client, &upgrade(&path, &forged)), 101);
+        assert_eq!(status_of(client, &handshake(&path, &forged)), 101);
         for header in [&line[..], version_2] {
             let mut tcp = door.tcp_from(ip);
             tcp.write_all(header).unwrap();

@@ -19,9 +19,6 @@ mod doctor_tls;
 #[cfg(feature = "tls")]
 mod door;
 mod fake;
-#[path = "../support/frames.rs"]
-#[allow(dead_code, reason = "every test target uses another part")]
-mod frames;
 #[cfg(feature = "tls")]
 mod guide;
 mod listening;

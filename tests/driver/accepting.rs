@@ -11,7 +11,7 @@ use longlink::run::SURPLUS;
 use mio::Token;
 
 use crate::fake::{BASE, Client, FakeStream, READABLE, Rig, Wire};
-use crate::support::frames::{text, texts, upgrade};
+use longlink::sim::frames::{handshake, text, texts};
 
 /// `EMFILE`: the process has no descriptor left.
 fn no_descriptors() -> io::Error {
@@ -122,7 +122,7 @@ fn past_the_limit_some_are_told_and_the_rest_wait_in_the_backlog() {
     assert_eq!(rig.backlog.borrow().waiting.len(), 5);
 
     for client in &crowd[..SURPLUS] {
-        client.feed(&upgrade("/x", ""));
+        client.feed(&handshake("/x", ""));
         rig.event(client, READABLE);
     }
     rig.tick();
@@ -168,7 +168,7 @@ fn a_surplus_connection_that_says_nothing_is_gone_after_a_second() {
 fn an_adopted_socket_comes_with_what_was_read_from_it() {
     let mut rig = Rig::new(|_| {});
     let client = Client(Rc::new(RefCell::new(Wire::default())));
-    let mut bytes = upgrade("/guest", "");
+    let mut bytes = handshake("/guest", "");
     bytes.extend(text("first"));
     bytes.extend(&text("second")[..4]);
     let stream = FakeStream(Rc::clone(&client.0));
@@ -208,7 +208,7 @@ fn going_down_closes_the_listeners() {
     rig.driver.shutdown();
     assert!(rig.backlog.borrow().dropped);
     rig.tick();
-    assert_eq!(crate::support::frames::all(&client.take())[0].close_code(), Some(1001));
+    assert_eq!(longlink::sim::frames::all(&client.take())[0].close_code(), Some(1001));
     client.end();
     rig.event(&client, READABLE);
     rig.tick();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use longlink::{CloseReason, Violation};
 
 use crate::fake::{ENDED, Output, READABLE, Rig, WRITABLE};
-use crate::support::frames::{self, all, close, text};
+use longlink::sim::frames::{self, all, close, text};
 
 #[test]
 fn a_close_is_flushed_then_shut_down_then_drained_then_dropped() {

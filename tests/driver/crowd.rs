@@ -2,7 +2,7 @@
 //! one.
 
 use crate::fake::{Client, READABLE, Rig};
-use crate::support::frames::{text, texts};
+use longlink::sim::frames::{text, texts};
 
 const CROWD: usize = 10_000;
 
@@ -12,7 +12,7 @@ fn crowd(rig: &mut Rig) -> Vec<Client> {
         rig.driver.tick(rig.now);
     }
     for (n, client) in clients.iter().enumerate() {
-        client.feed(&crate::support::frames::upgrade(&format!("/{n}"), ""));
+        client.feed(&longlink::sim::frames::handshake(&format!("/{n}"), ""));
         rig.event(client, READABLE);
     }
     while rig.is_busy() {
@@ -32,7 +32,7 @@ fn nine_thousand_one_byte_broadcasts_in_one_segment_to_ten_thousand_hold_nobody_
     rig.handler().shout = Some("y".repeat(60));
     clients[0].feed(&text("x").repeat(9_000));
     rig.event(&clients[0], READABLE);
-    let ping = crate::support::frames::masked(0x89, b"here");
+    let ping = longlink::sim::frames::masked(0x89, b"here");
     let mut most = 0;
     for round in 0..100 {
         modest.take();

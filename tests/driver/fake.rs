@@ -14,7 +14,7 @@ use longlink::{
 use mio::event::Source;
 use mio::{Interest, Poll, Registry, Token};
 
-use crate::support::frames;
+use longlink::sim::frames;
 
 /// What the next reads give. When nothing is left they would block.
 #[derive(Debug)]
@@ -304,7 +304,7 @@ impl Rig {
     pub fn connect(&mut self, user: &str) -> Client {
         let client = self.knock();
         self.tick();
-        client.feed(&frames::upgrade(&format!("/{user}"), ""));
+        client.feed(&frames::handshake(&format!("/{user}"), ""));
         self.event(&client, READABLE);
         self.tick();
         let answer = client.take();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use longlink::CloseReason;
 
 use super::fake::{Client, Output, READABLE, Rig};
-use crate::support::frames;
+use longlink::sim::frames;
 
 const PING: &[u8] = b"\x89\0";
 
@@ -53,7 +53,7 @@ fn a_handshake_that_is_complete_in_the_kernel_is_answered_and_not_too_late() {
     let mut rig = hasty();
     let client = rig.knock();
     rig.tick();
-    client.feed(&frames::upgrade("/a", ""));
+    client.feed(&frames::handshake("/a", ""));
     pass_without_events(&mut rig, Duration::from_secs(4));
     assert!(client.take().starts_with(b"HTTP/1.1 101 "));
     assert!(rig.open(&client).is_some());
@@ -126,7 +126,7 @@ fn the_answer_to_a_close_that_waits_in_the_kernel_ends_the_connection_without_th
     client.end();
     pass_without_events(&mut rig, Duration::from_secs(4));
     assert!(client.is_dropped());
-    assert_eq!(client.0.borrow().bytes_read as usize, frames::upgrade("/a", "").len() + 8);
+    assert_eq!(client.0.borrow().bytes_read as usize, frames::handshake("/a", "").len() + 8);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_request_whose_bytes_wait_for_the_work_budget_is_not_too_late() {
     rig.tick();
     // The budget is spent before its head can be read.
     greedy.feed(&(0..20).flat_map(|_| frames::text("beat")).collect::<Vec<u8>>());
-    client.feed(&frames::upgrade("/b", ""));
+    client.feed(&frames::handshake("/b", ""));
     rig.now += Duration::from_secs(4);
     rig.event(&greedy, READABLE);
     rig.event(&client, READABLE);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use longlink::metrics::Histogram;
 
 use crate::fake::{ENDED, READABLE, Rig};
-use crate::support::frames;
+use longlink::sim::frames;
 
 /// The bounds under which something was counted.
 fn counted(histogram: &Histogram) -> Vec<(Option<u64>, u64)> {
@@ -99,14 +99,14 @@ fn handshakes_are_counted_by_their_answers() {
     for version in ["13", "12"] {
         let client = rig.knock();
         rig.tick();
-        let asks = String::from_utf8(frames::upgrade("/a", "")).unwrap();
+        let asks = String::from_utf8(frames::handshake("/a", "")).unwrap();
         client.feed(asks.replace("Version: 13", &format!("Version: {version}")).as_bytes());
         rig.event(&client, READABLE);
         rig.tick();
     }
     let full = rig.knock();
     rig.tick();
-    full.feed(&frames::upgrade("/b", ""));
+    full.feed(&frames::handshake("/b", ""));
     rig.event(&full, READABLE);
     rig.tick();
     let stats = *rig.hub().stats();

@@ -9,26 +9,11 @@ use std::time::Duration;
 use mio::Token;
 
 use crate::fake::{BASE, Client, ENDED, Output, READABLE, Rig, WRITABLE};
-use crate::support::frames::{self, text, upgrade};
+use longlink::sim::Rng;
+use longlink::sim::frames::{self, handshake, text};
 
 const SEEDS: u64 = 30;
 const STEPS: usize = 1_500;
-
-/// A small generator (xorshift), enough for shuffling.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// A client, what it has yet to send, and what it has sent and got.
 struct Guest {
@@ -60,7 +45,7 @@ struct Coverage {
 
 struct Run {
     rig: Rig,
-    random: Random,
+    random: Rng,
     guests: Vec<Guest>,
     said: usize,
     /// Sockets seldom block, so that broadcasts walk.
@@ -72,11 +57,11 @@ struct Run {
 
 impl Run {
     fn new(seed: u64) -> Run {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut random = Rng::new(seed);
         let rig = Rig::new(|config| {
-            config.work_per_turn = 1 + random.below(50) as u32;
-            config.writes_per_turn = 1 + random.below(5) as u32;
-            config.accepts_per_turn = 1 + random.below(3) as u32;
+            config.work_per_turn = 1 + random.index(50) as u32;
+            config.writes_per_turn = 1 + random.index(5) as u32;
+            config.accepts_per_turn = 1 + random.index(3) as u32;
             config.max_connections = 20;
             config.max_queue = 1 << 20;
             // Only pings come with time.
@@ -92,7 +77,7 @@ impl Run {
         if self.guests.iter().filter(|guest| !guest.client.is_dropped()).count() < 15 {
             let client = self.rig.knock();
             // Two have one name: the second parks the first.
-            let outgoing = upgrade(&format!("/{}", self.guests.len() / 2), "");
+            let outgoing = handshake(&format!("/{}", self.guests.len() / 2), "");
             self.guests.push(Guest {
                 client,
                 outgoing,
@@ -106,26 +91,26 @@ impl Run {
     }
 
     fn step(&mut self) {
-        if self.guests.is_empty() || self.random.chance(3) {
+        if self.guests.is_empty() || self.random.percent(3) {
             self.arrive();
         }
-        if self.random.chance(30) {
+        if self.random.percent(30) {
             self.rig.tick();
         }
-        if self.random.chance(12) {
+        if self.random.percent(12) {
             self.tell();
         }
-        if self.random.chance(1) {
+        if self.random.percent(1) {
             self.rig.pass(Duration::from_secs(30));
         }
         self.coverage.walking += usize::from(self.rig.hub().stats().deliveries < self.delivered);
-        if self.random.chance(5) {
+        if self.random.percent(5) {
             // Somebody's event, or nobody's.
-            let token = Token(BASE + self.random.below(60));
-            let readiness = [READABLE, WRITABLE, ENDED][self.random.below(3)];
+            let token = Token(BASE + self.random.index(60));
+            let readiness = [READABLE, WRITABLE, ENDED][self.random.index(3)];
             self.rig.driver.handle_readiness(token, readiness, self.rig.now);
         }
-        let at = self.random.below(self.guests.len());
+        let at = self.random.index(self.guests.len());
         if self.guests[at].client.0.borrow().token.is_some() {
             self.act(at);
         }
@@ -133,10 +118,10 @@ impl Run {
 
     /// The host sends something to one, to some or to everyone.
     fn tell(&mut self) {
-        let length = if self.random.chance(5) { 70_000 } else { self.random.below(300) };
+        let length = if self.random.percent(5) { 70_000 } else { self.random.index(300) };
         self.said += 1;
         let message = format!("host {} {}", self.said, "z".repeat(length));
-        match self.random.below(6) {
+        match self.random.index(6) {
             0 => self.tell_one(&message),
             1 => {
                 let got = self.expect(&message, |guest| guest.grouped);
@@ -159,14 +144,14 @@ impl Run {
     }
 
     fn tell_one(&mut self, message: &str) {
-        let at = self.random.below(self.guests.len());
+        let at = self.random.index(self.guests.len());
         let guest = &mut self.guests[at];
         let Some(conn) = self.rig.open(&guest.client) else { return };
-        if self.random.chance(30) {
+        if self.random.percent(30) {
             let joined = self.rig.hub().join(conn, "group");
             assert_eq!(joined, Ok(!std::mem::replace(&mut guest.grouped, true)));
         }
-        match self.random.below(12) {
+        match self.random.index(12) {
             0 if !guest.leaving => {
                 guest.leaving = true;
                 self.rig.hub().close(conn, 4000, "enough");
@@ -213,36 +198,36 @@ impl Run {
         if guest.client.is_dropped() {
             return;
         }
-        match random.below(20) {
+        match random.index(20) {
             0..=5 if !guest.leaving => {
-                for _ in 0..random.below(20) {
-                    let padding = "y".repeat(random.below(200));
+                for _ in 0..random.index(20) {
+                    let padding = "y".repeat(random.index(200));
                     guest.outgoing.extend(text(&format!("{} {padding}", guest.said)));
                     guest.said += 1;
                 }
             }
             6..=13 if !guest.leaving => {
-                let length = random.below(guest.outgoing.len() + 1);
+                let length = random.index(guest.outgoing.len() + 1);
                 let piece: Vec<u8> = guest.outgoing.drain(..length).collect();
                 guest.client.feed(&piece);
                 rig.event(&guest.client, READABLE);
             }
-            14 | 15 if !*calm || random.chance(20) => {
+            14 | 15 if !*calm || random.percent(20) => {
                 coverage.blocked += 1;
-                guest.client.script(match random.below(3) {
+                guest.client.script(match random.index(3) {
                     0 => Output::Error(ErrorKind::WouldBlock),
                     1 => Output::Error(ErrorKind::Interrupted),
                     _ => {
-                        let most = if random.chance(10) { 80_000 } else { 500 };
-                        Output::Take(random.below(most))
+                        let most = if random.percent(10) { 80_000 } else { 500 };
+                        Output::Take(random.index(most))
                     }
                 });
             }
             16..=18 => rig.event(&guest.client, WRITABLE),
-            19 if random.chance(10) && !guest.leaving => {
+            19 if random.percent(10) && !guest.leaving => {
                 guest.leaving = true;
                 coverage.ended += 1;
-                let how = random.below(4);
+                let how = random.index(4);
                 if how > 1 {
                     // What follows must not be taken for the rest of a message.
                     guest.client.feed(&std::mem::take(&mut guest.outgoing));
@@ -253,7 +238,7 @@ impl Run {
                     2 => guest.client.feed(&[frames::close(1000), text("late")].concat()),
                     _ => guest.client.feed(&[0xFF; 20]),
                 }
-                let readiness = if random.chance(50) { READABLE } else { ENDED };
+                let readiness = if random.percent(50) { READABLE } else { ENDED };
                 rig.event(&guest.client, readiness);
             }
             _ => {}

@@ -8,7 +8,7 @@ use longlink::run::READ_SIZE;
 use mio::Token;
 
 use crate::fake::{BASE, ENDED, READABLE, Rig, WRITABLE};
-use crate::support::frames::{self, PING, PONG, text, texts};
+use longlink::sim::frames::{self, PING, PONG, text, texts};
 
 #[test]
 fn a_short_read_ends_the_drain() {

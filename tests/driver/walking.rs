@@ -7,7 +7,7 @@ use std::time::Duration;
 use longlink::{CloseReason, ConnId};
 
 use crate::fake::{Client, Input, Output, READABLE, Rig, WRITABLE};
-use crate::support::frames::{self, texts};
+use longlink::sim::frames::{self, texts};
 
 /// `count` connections, and a broadcast of `length` bytes that has been written to
 /// the first `reached` of them.
@@ -231,7 +231,7 @@ fn whoever_takes_a_free_slot_ahead_of_it_does_not_get_it() {
     rig.tick();
     assert_eq!(rig.conn(&late).index(), id.index());
     assert!(clients.iter().any(|client| client.writes() == 0), "it is on its way");
-    rig.receive(&late, &frames::upgrade("/late", ""));
+    rig.receive(&late, &frames::handshake("/late", ""));
     rig.settle();
     assert!(late.take().starts_with(b"HTTP/1.1 101 "));
     assert_all_got(&mut rig, &clients, &["first"]);

@@ -6,7 +6,7 @@ use longlink::CloseReason;
 use mio::Interest;
 
 use crate::fake::{Output, READABLE, Rig, WRITABLE};
-use crate::support::frames::{self, text, texts};
+use longlink::sim::frames::{self, text, texts};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 

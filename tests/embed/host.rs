@@ -11,7 +11,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::support::client::{DEADLINE, Raw, Socket as Client};
-use crate::support::frames::{self, text, upgrade};
+use longlink::sim::frames::{self, handshake, text};
 
 /// The host's own tokens; the driver's begin at [`BASE`].
 const WAKE: Token = Token(0);
@@ -171,7 +171,7 @@ fn a_host_hands_over_sockets_it_accepted_with_what_it_has_read() {
         let said = own.end();
         assert!(said == b"hello yourself" || said.starts_with(b"HTTP/1.1 400 "), "{said:?}");
         // In one segment, cut anywhere, and with nothing read at first.
-        let mut bytes = upgrade("/websocket/A", "");
+        let mut bytes = handshake("/websocket/A", "");
         bytes.extend(text(r#"{"toUserId":"B","message":"adopted"}"#));
         let mut b = Client::connect(addr, "/websocket/B", "");
         for cut in [0, 1, 20, bytes.len() - 50, bytes.len() - 3, bytes.len()] {
@@ -308,7 +308,7 @@ fn what_a_host_hands_over_does_not_count_as_loopback() {
     };
     host.run(&mut [&mut driver], accept, || {
         // A name that the relay does not know, which on its own loopback listener is refused.
-        let named = String::from_utf8(upgrade("/websocket/A", "")).unwrap();
+        let named = String::from_utf8(handshake("/websocket/A", "")).unwrap();
         let named = named.replace("Host: 127.0.0.1", "Host: app.example");
         assert_eq!(Raw::connect(addr).status(named.as_bytes()), 403);
         assert_eq!(Raw::connect(door_addr).status(named.as_bytes()), 101);

@@ -9,7 +9,7 @@ use longlink::{Config, Driver, Listener, Relay, RelayConfig};
 use mio::{Events, Poll, Token};
 
 use crate::support::client::DEADLINE;
-use crate::support::frames::{text, upgrade};
+use longlink::sim::frames::{handshake, text};
 
 const CLIENTS: usize = 100;
 /// What one poll returns at most, fewer than there are clients.
@@ -63,7 +63,7 @@ impl Host {
 
     fn open(&mut self) {
         for (number, socket) in self.sockets.iter_mut().enumerate() {
-            socket.write_all(&upgrade(&format!("/websocket/u{number}"), "")).unwrap();
+            socket.write_all(&handshake(&format!("/websocket/u{number}"), "")).unwrap();
         }
         self.turn_until(|host| host.driver.hub().online() == CLIENTS);
         self.read_until_each("\r\n\r\n");

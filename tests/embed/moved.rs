@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use longlink::{Config, Listener, Relay, RelayConfig, Server};
 
 use crate::support::client::{DEADLINE, Socket};
-use crate::support::frames::{ACCEPT, upgrade};
+use longlink::sim::frames::{ACCEPT, handshake};
 
 fn server() -> Server<Relay> {
     let relay = Relay::new(RelayConfig::default());
@@ -117,7 +117,7 @@ fn a_unix_socket_is_served_beside_tcp_and_its_file_is_removed() {
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     // Not a loopback listener: any host may be named.
-    let request = String::from_utf8(upgrade("/websocket/B", "")).unwrap();
+    let request = String::from_utf8(handshake("/websocket/B", "")).unwrap();
     let request = request.replace("Host: 127.0.0.1", "Host: proxy.example");
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
     let message = br#"{"type":"message","formUserId":"A","toUserId":"B","message":1}"#;

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::bystanders::{Scene, scene};
 use crate::support::client::Answer;
-use crate::support::frames::{KEY, upgrade};
+use longlink::sim::frames::{KEY, handshake};
 
 const HANDSHAKE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
@@ -90,7 +90,7 @@ fn what_the_grammar_of_a_field_does_not_allow_is_answered_400_that_names_it() {
 fn the_name_in_a_target_that_is_a_whole_url_is_the_host() {
     let mut scene = scene(|_| {});
     let answers = |scene: &Scene, target: &str, host: &str| {
-        let head = String::from_utf8(upgrade(target, "")).unwrap();
+        let head = String::from_utf8(handshake(target, "")).unwrap();
         ask(scene, head.replace("Host: 127.0.0.1", &format!("Host: {host}")).as_bytes()).status
     };
     // A foreign name that was made to point at this machine must not be hidden behind `Host`.
@@ -127,8 +127,8 @@ fn every_answer_of_a_server_has_the_date() {
         b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
         b"GET /websocket/a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
         b"hello\r\n\r\n".to_vec(),
-        upgrade("/websocket/a", ""),
-        upgrade("/websocket/a", "Origin: http://evil.test\r\n"),
+        handshake("/websocket/a", ""),
+        handshake("/websocket/a", "Origin: http://evil.test\r\n"),
     ] {
         let since_1970 = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let before = since_1970();

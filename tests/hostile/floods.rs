@@ -2,8 +2,8 @@
 
 use crate::bystanders::scene;
 use crate::support::client::{Raw, Socket};
-use crate::support::frames::text;
 use crate::support::serve;
+use longlink::sim::frames::text;
 
 #[test]
 fn ten_thousand_connect_and_reset() {
@@ -14,7 +14,7 @@ fn ten_thousand_connect_and_reset() {
             match n % 3 {
                 0 => {}
                 1 => drop(raw.send(b"GET /websocket/a HTTP/1.1\r\n")),
-                _ => drop(raw.send(&crate::support::frames::upgrade("/websocket/a", ""))),
+                _ => drop(raw.send(&longlink::sim::frames::handshake("/websocket/a", ""))),
             }
             raw.reset();
         }
@@ -77,7 +77,7 @@ fn past_the_limit_connections_are_refused_or_wait_and_come_in_later() {
     let members: Vec<Socket> = (0..20).map(|n| site.connect(&format!("m{n}"))).collect();
     let mut refused: Vec<Raw> = (0..100).map(|_| site.raw()).collect();
     for raw in &mut refused {
-        raw.send(&crate::support::frames::upgrade("/websocket/late", ""));
+        raw.send(&longlink::sim::frames::handshake("/websocket/late", ""));
     }
     // 32 at a time are told; who waits in the backlog has its turn after them.
     for raw in &mut refused {
@@ -97,7 +97,7 @@ fn one_id_used_by_many_at_once_disturbs_no_other() {
     let mut crowd: Vec<Raw> = Vec::new();
     for _ in 0..40 {
         let mut raw = scene.site.raw();
-        raw.send(&crate::support::frames::upgrade("/websocket/same", ""));
+        raw.send(&longlink::sim::frames::handshake("/websocket/same", ""));
         crowd.push(raw);
         scene.chat();
     }

@@ -1,7 +1,7 @@
 //! Frames that break the rules, and frames cut and joined in every way.
 
 use crate::bystanders::scene;
-use crate::support::frames::{BINARY, CLOSE, FIN, PING, PONG, TEXT, close, header, masked, text};
+use longlink::sim::frames::{BINARY, CLOSE, FIN, PING, PONG, TEXT, close, header, masked, text};
 
 const CONTINUE: u8 = 0;
 
@@ -198,7 +198,7 @@ fn frames_cut_in_two_anywhere_are_understood() {
 fn a_handshake_and_frames_in_one_segment_are_understood() {
     let mut scene = scene(|_| {});
     let mut raw = scene.site.raw();
-    raw.send(&[crate::support::frames::upgrade("/websocket/a", ""), conversation()].concat());
+    raw.send(&[longlink::sim::frames::handshake("/websocket/a", ""), conversation()].concat());
     let answer = raw.answer().unwrap();
     assert_eq!(answer.status, 101);
     let mut socket = crate::support::client::Socket { raw, answer };

@@ -2,7 +2,7 @@
 
 use crate::bystanders::scene;
 use crate::support::client::Answer;
-use crate::support::frames::{KEY, upgrade};
+use longlink::sim::frames::{KEY, handshake};
 
 fn get(path: &str, fields: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
@@ -78,8 +78,8 @@ fn a_head_of_64_kib_is_answered_431() {
 fn a_head_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() {
     let scene = scene(|config| config.max_head = 1_000);
     for (length, status) in [(999, 101), (1_000, 101), (1_001, 431)] {
-        let padding = length - upgrade("/websocket/a", "X: \r\n").len();
-        let head = upgrade("/websocket/a", &format!("X: {}\r\n", "v".repeat(padding)));
+        let padding = length - handshake("/websocket/a", "X: \r\n").len();
+        let head = handshake("/websocket/a", &format!("X: {}\r\n", "v".repeat(padding)));
         assert_eq!(head.len(), length);
         let mut raw = scene.site.raw();
         assert_eq!(raw.status(&head), status, "{length} bytes at once");
@@ -98,7 +98,7 @@ fn a_hundred_fields_are_taken_and_one_more_is_answered_431() {
     for (count, status) in [(95, 101), (96, 431), (500, 431)] {
         // The handshake itself has five.
         let mut raw = scene.site.raw();
-        assert_eq!(raw.status(&upgrade("/websocket/a", &"X: y\r\n".repeat(count))), status);
+        assert_eq!(raw.status(&handshake("/websocket/a", &"X: y\r\n".repeat(count))), status);
         raw.half_close().end();
     }
     scene.ends_well();
@@ -108,7 +108,7 @@ fn a_hundred_fields_are_taken_and_one_more_is_answered_431() {
 fn a_head_that_comes_byte_by_byte_is_taken() {
     let mut scene = scene(|_| {});
     let mut raw = scene.site.raw();
-    raw.trickle(&upgrade("/websocket/slow", ""));
+    raw.trickle(&handshake("/websocket/slow", ""));
     assert_eq!(raw.answer().unwrap().status, 101);
     scene.chat();
     raw.half_close().end();
@@ -138,7 +138,7 @@ fn a_head_that_never_ends_is_dropped_in_time_however_lively() {
 }
 
 /// A handshake with its fields given one by one.
-fn handshake(fields: &[(&str, &str)]) -> Vec<u8> {
+fn handshake_of(fields: &[(&str, &str)]) -> Vec<u8> {
     let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     get("/websocket/a", &lines)
 }
@@ -154,7 +154,7 @@ fn missing_or_bad_handshake_fields_are_answered_426_or_400() {
     ];
     let ask = |fields: &[(&str, &str)]| -> Answer {
         let mut raw = scene.site.raw();
-        let answer = raw.send(&handshake(fields)).answer().unwrap();
+        let answer = raw.send(&handshake_of(fields)).answer().unwrap();
         raw.half_close().end();
         answer
     };
@@ -221,7 +221,7 @@ fn a_body_of_disputed_length_is_answered_400_and_never_read_as_a_request() {
         assert!(raw.half_close().end().is_empty(), "one answer only");
     }
     let mut raw = scene.site.raw();
-    assert_eq!(raw.status(&upgrade("/websocket/a", "Content-Length: 3\r\n")), 400);
+    assert_eq!(raw.status(&handshake("/websocket/a", "Content-Length: 3\r\n")), 400);
     raw.half_close().end();
     scene.chat();
     scene.ends_well();
@@ -230,7 +230,7 @@ fn a_body_of_disputed_length_is_answered_400_and_never_read_as_a_request() {
 #[test]
 fn half_a_handshake_and_a_reset_leaves_nothing() {
     let mut scene = scene(|_| {});
-    let head = upgrade("/websocket/a", "");
+    let head = handshake("/websocket/a", "");
     for cut in (0..=head.len()).step_by(7) {
         let mut raw = scene.site.raw();
         raw.send(&head[..cut]);

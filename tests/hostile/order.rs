@@ -3,8 +3,8 @@
 
 use crate::bystanders::scene;
 use crate::support::client::Answer;
-use crate::support::frames::{KEY, upgrade};
 use crate::support::serve;
+use longlink::sim::frames::{KEY, handshake};
 
 const BAD_UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
@@ -72,9 +72,9 @@ fn being_full_is_told_last() {
         (404, request("GET /nowhere", "")),
         (405, request("POST /healthz", "")),
         (426, request("GET /websocket/a", "")),
-        (400, upgrade(&format!("/websocket/{}", "i".repeat(129)), "")),
-        (403, upgrade("/websocket/c", evil)),
-        (503, upgrade("/websocket/c", "")),
+        (400, handshake(&format!("/websocket/{}", "i".repeat(129)), "")),
+        (403, handshake("/websocket/c", evil)),
+        (503, handshake("/websocket/c", "")),
         (503, request("GET /", "")),
     ] {
         let mut raw = site.raw();
@@ -129,7 +129,7 @@ fn wrong_paths_are_answered_404() {
     ];
     let requests: Vec<_> = paths
         .iter()
-        .flat_map(|path| [request(&format!("GET {path}"), ""), upgrade(path, "")])
+        .flat_map(|path| [request(&format!("GET {path}"), ""), handshake(path, "")])
         .collect();
     for (status, request) in statuses(&requests).iter().zip(&requests) {
         assert_eq!(*status, 404, "{:?}", String::from_utf8_lossy(request));
@@ -160,7 +160,7 @@ fn ids_that_are_empty_over_long_or_broken_are_refused() {
         ("%C2%85", 400),
     ];
     let requests: Vec<_> =
-        cases.iter().map(|(id, _)| upgrade(&format!("/websocket/{id}"), "")).collect();
+        cases.iter().map(|(id, _)| handshake(&format!("/websocket/{id}"), "")).collect();
     for (found, (id, expected)) in statuses(&requests).iter().zip(cases) {
         assert_eq!(*found, expected, "{id}");
     }
@@ -221,8 +221,8 @@ fn a_connection_answers_many_requests_one_after_the_other() {
     for line in ["GET /healthz", "GET /nowhere", "HEAD /healthz", "GET /websocket/a"] {
         pipeline.extend(request(line, ""));
     }
-    pipeline.extend(upgrade("/websocket/late", ""));
-    pipeline.extend(crate::support::frames::text("ping"));
+    pipeline.extend(handshake("/websocket/late", ""));
+    pipeline.extend(longlink::sim::frames::text("ping"));
     raw.send(&pipeline);
     let seen: Vec<_> = ["GET", "GET", "HEAD", "GET", "GET"]
         .iter()

@@ -9,8 +9,8 @@ use socket2::{Domain, Socket as RawSocket, Type};
 
 use crate::bystanders::{Scene, scene};
 use crate::support::client::{DEADLINE, Raw};
-use crate::support::frames::upgrade;
 use crate::support::serve::Site;
+use longlink::sim::frames::handshake;
 
 /// The proxy's address; the bystanders have another.
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -49,7 +49,7 @@ fn a_trusted_proxy_is_believed() {
     let scene = behind(|_| {});
     let from = |header: &[u8], field: &str| {
         let raw = connect_from(PROXY, &scene.site);
-        seen(&scene, raw, &[header, &upgrade("/websocket/client", field)].concat())
+        seen(&scene, raw, &[header, &handshake("/websocket/client", field)].concat())
     };
     assert_eq!(from(b"", "X-Forwarded-For: 203.0.113.7\r\n"), "203.0.113.7");
     let line = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 80\r\n";
@@ -69,12 +69,12 @@ fn a_trusted_proxy_is_believed() {
 fn anybody_else_is_not() {
     let scene = behind(|_| {});
     let forged = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 127.0.0.9\r\n";
-    let peer = seen(&scene, scene.site.raw(), &upgrade("/websocket/client", forged));
+    let peer = seen(&scene, scene.site.raw(), &handshake("/websocket/client", forged));
     assert!(peer.starts_with("127.0.0.1:"), "{peer}");
     let line = b"PROXY TCP4 198.51.100.1 10.0.0.1 4711 80\r\n".to_vec();
     let header = v2(0x21, 0x11, &[198, 51, 100, 1, 10, 0, 0, 1, 0x12, 0x67, 0, 80]);
     for header in [line, header] {
-        let request = [&header[..], &upgrade("/websocket/client", "")].concat();
+        let request = [&header[..], &handshake("/websocket/client", "")].concat();
         assert_eq!(scene.site.raw().status(&request), 400);
     }
     scene.ends_well();
@@ -88,7 +88,7 @@ fn a_header_may_come_in_pieces_but_not_for_ever() {
     for header in [&line[..], &header] {
         let mut raw = connect_from(PROXY, &scene.site);
         raw.trickle(header);
-        let peer = seen(&scene, raw, &upgrade("/websocket/client", ""));
+        let peer = seen(&scene, raw, &handshake("/websocket/client", ""));
         assert_eq!(peer, "203.0.113.7:4711");
         for cut in [1, 5, header.len() - 1] {
             let mut raw = connect_from(PROXY, &scene.site);
@@ -110,7 +110,7 @@ fn a_broken_header_ends_its_connection_at_once() {
         [&v2(0x21, 0x11, &[])[..14], &[0xFF, 0xFF]].concat(),
     ] {
         let mut raw = connect_from(PROXY, &scene.site);
-        raw.send(&[&header[..], &upgrade("/websocket/client", "")].concat());
+        raw.send(&[&header[..], &handshake("/websocket/client", "")].concat());
         assert!(raw.end().is_empty(), "{header:x?}");
     }
     // One that goes without a word is forgotten.
@@ -130,6 +130,6 @@ fn a_proxy_may_send_requests_of_several_through_one_connection() {
         assert_eq!(raw.status(request.as_bytes()), 200);
     }
     let field = "X-Forwarded-For: 203.0.113.3\r\n";
-    assert_eq!(seen(&scene, raw, &upgrade("/websocket/client", field)), "203.0.113.3");
+    assert_eq!(seen(&scene, raw, &handshake("/websocket/client", field)), "203.0.113.3");
     scene.ends_well();
 }

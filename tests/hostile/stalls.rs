@@ -8,7 +8,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 
 use crate::bystanders::scene;
 use crate::support::client::{DEADLINE, Raw};
-use crate::support::frames::{FIN, TEXT, masked, upgrade};
+use longlink::sim::frames::{FIN, TEXT, handshake, masked};
 
 /// A WebSocket connection whose kernel buffers as little as it can.
 fn tight(addr: SocketAddr, user: &str) -> Raw {
@@ -16,7 +16,7 @@ fn tight(addr: SocketAddr, user: &str) -> Raw {
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect_timeout(&addr.into(), DEADLINE).unwrap();
     let mut raw = Raw::from_stream(socket.into());
-    raw.send(&upgrade(&format!("/websocket/{user}"), ""));
+    raw.send(&handshake(&format!("/websocket/{user}"), ""));
     assert_eq!(raw.answer().unwrap().status, 101);
     raw
 }

@@ -2,8 +2,8 @@
 
 use longlink::ConnId;
 
-use crate::codec::{frame, text};
 use crate::rig::Rig;
+use longlink::sim::frames::{frame, text};
 
 /// A request to many users; returns how many users were told of in each state.
 fn send(rig: &mut Rig, users: &[String], length: usize) -> (usize, usize) {

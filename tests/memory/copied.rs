@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use longlink::ConnId;
 use longlink::run::READ_SIZE;
+use longlink::sim::frames::{frame, text};
 
-use crate::codec::{frame, text};
 use crate::rig::Rig;
 
 /// What a segment of a network carries.

@@ -1,7 +1,7 @@
 //! Whatever holds memory for a peer is counted.
 
-use crate::codec::{frame, text};
 use crate::rig::Rig;
+use longlink::sim::frames::{frame, text};
 
 /// A message of a user's to another.
 fn to(user: &str, message: &str) -> Vec<u8> {

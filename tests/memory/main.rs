@@ -6,9 +6,6 @@
 #[allow(dead_code)]
 mod allocator;
 mod burst;
-#[path = "../world/codec.rs"]
-#[allow(dead_code)]
-mod codec;
 mod copied;
 mod held;
 mod prefixed;

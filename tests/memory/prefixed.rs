@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, IoSlice};
+use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use longlink::run::Sink;
-use longlink::{Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade};
+use longlink::sim::Bare;
+use longlink::sim::frames::{TEXT, handshake, server_frame};
+use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Upgrade};
 
-use crate::codec::{handshake, server_frame};
 use crate::{allocator, rig};
 
 const RECEIVERS: usize = 1_000;
-const TEXT: u8 = 1;
 
 /// Lets everyone in, and says nothing.
 struct Silent;
@@ -56,12 +57,25 @@ impl Sink for Sockets {
     }
 }
 
+/// A bare hub with a thousand open connections, which nobody else measures at the same time.
 struct World {
-    hub: Hub<Silent>,
-    sockets: Sockets,
+    bare: Bare<Silent, Sockets>,
     conns: Vec<ConnId>,
-    now: Instant,
     _alone: rig::Alone,
+}
+
+impl Deref for World {
+    type Target = Bare<Silent, Sockets>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.bare
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.bare
+    }
 }
 
 impl World {
@@ -69,38 +83,23 @@ impl World {
         let alone = rig::alone();
         let mut config = Config::default();
         (config.max_per_address, config.max_connections) = (0, 2 * RECEIVERS);
-        let now = Instant::now();
-        let hub = Hub::new(config, Silent, now);
-        let sockets = Sockets::default();
-        let mut world = World { hub, sockets, conns: Vec::new(), now, _alone: alone };
+        // One turn writes to all of them.
+        config.writes_per_turn = 2 * RECEIVERS as u32;
+        let bare = Bare::new(config, Silent, Sockets::default(), Instant::now());
+        let mut world = World { bare, conns: Vec::new(), _alone: alone };
         for _ in 0..RECEIVERS {
-            let conn = world.hub.open(Peer::UNKNOWN, true, now).unwrap();
-            world.hub.receive(conn, &mut handshake("/", ""), now);
+            let conn = world.open();
+            world.receive(conn, &handshake("/", ""));
             world.conns.push(conn);
-            world.sockets.got.push(Vec::with_capacity(256 * 1024));
+            world.sink.got.push(Vec::with_capacity(256 * 1024));
         }
         world.settle();
-        world.sockets.got.iter_mut().for_each(Vec::clear);
+        world.sink.got.iter_mut().for_each(Vec::clear);
         world
     }
 
-    fn turn(&mut self) {
-        self.hub.tick(self.now);
-        let mut budget = u32::MAX;
-        while self.hub.write(&mut self.sockets, &mut budget).is_some() {}
-        self.hub.end_turn();
-        while self.hub.reap().is_some() {}
-        self.hub.check_invariants();
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..20 {
-            self.turn();
-        }
-    }
-
     fn fan_out(&mut self, prefixes: &[String], rest: &str) {
-        let receivers = self.hub.fan_out(rest, |out| {
+        let receivers = self.bare.hub.fan_out(rest, |out| {
             for (conn, prefix) in self.conns.iter().zip(prefixes) {
                 assert!(out.send(*conn, prefix));
             }
@@ -124,7 +123,7 @@ fn a_message_with_a_prefix_for_each_receiver_arrives_whole_and_allocates_for_non
             world.fan_out(&prefixes, &rest);
             world.turn();
         }
-        world.sockets.got.iter_mut().for_each(Vec::clear);
+        world.sink.got.iter_mut().for_each(Vec::clear);
         let before = allocator::calls();
         world.fan_out(&prefixes, &rest);
         let calls = allocator::calls() - before;
@@ -134,7 +133,7 @@ fn a_message_with_a_prefix_for_each_receiver_arrives_whole_and_allocates_for_non
             assert!(held < 2 * length + 64 * RECEIVERS, "{length}: {held} bytes are held");
         }
         world.turn();
-        for (number, got) in world.sockets.got.iter().enumerate() {
+        for (number, got) in world.sink.got.iter().enumerate() {
             let expected = server_frame(TEXT, format!("{}{rest}", prefixes[number]).as_bytes());
             assert!(*got == expected, "receiver {number} of {length} bytes");
         }
@@ -148,7 +147,7 @@ fn receivers_whose_sockets_block_within_a_prefix_or_the_rest_share_one_rest() {
     let rest = "r".repeat(20_000);
     // The sockets stop at every place of the header, the prefix and the beginning of the rest.
     for (number, conn) in world.conns.iter().enumerate() {
-        world.sockets.room.insert(conn.index(), number);
+        world.bare.sink.room.insert(conn.index(), number);
     }
     world.fan_out(&prefixes, &rest);
     world.turn();
@@ -157,12 +156,12 @@ fn receivers_whose_sockets_block_within_a_prefix_or_the_rest_share_one_rest() {
     world.settle();
     let held = world.hub.buffered();
     assert!(held < 4 * rest.len() + 2_000 * RECEIVERS, "{held} bytes are held");
-    world.sockets.room.clear();
+    world.sink.room.clear();
     for conn in world.conns.clone() {
         world.hub.writable(conn);
     }
     world.settle();
-    for (number, got) in world.sockets.got.iter().enumerate() {
+    for (number, got) in world.sink.got.iter().enumerate() {
         let frame = server_frame(TEXT, format!("{}{rest}", prefixes[number]).as_bytes());
         assert!(*got == frame.repeat(2), "receiver {number}");
     }
@@ -183,7 +182,7 @@ fn messages_before_and_behind_one_with_a_prefix_keep_their_order() {
     let frames = |texts: &[&str]| -> Vec<u8> {
         texts.iter().flat_map(|text| server_frame(TEXT, text.as_bytes())).collect()
     };
-    let got = &world.sockets.got;
+    let got = &world.sink.got;
     assert!(got[0] == frames(&["all", &format!("a{rest}"), "behind", "end"]));
     assert!(got[1] == frames(&["all", "bshort", "end"]));
     assert!(got[2] == frames(&["all", "end"]));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use longlink::{Config, RelayConfig};
 
 use crate::support::client::{Answer, Socket};
-use crate::support::frames::{KEY, upgrade};
 use crate::support::serve::{self, Site};
+use longlink::sim::frames::{KEY, handshake};
 
 /// Refusals are answered without waiting: there are many here.
 fn at_once(config: &mut Config) {
@@ -15,7 +15,7 @@ fn at_once(config: &mut Config) {
 
 fn ask(site: &Site, path: &str, fields: &str) -> Answer {
     let mut raw = site.raw();
-    raw.send(&upgrade(path, fields)).answer().unwrap()
+    raw.send(&handshake(path, fields)).answer().unwrap()
 }
 
 fn ends(site: &Site) {

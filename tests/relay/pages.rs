@@ -1,8 +1,8 @@
 //! What a frame of a v1 client means, row by row, and who gets what.
 
 use crate::support::client::Socket;
-use crate::support::frames::{BINARY, FIN, masked};
 use crate::support::serve::{self, Site};
+use longlink::sim::frames::{BINARY, FIN, masked};
 
 const PONG: &str = r#"{"type":"pong"}"#;
 

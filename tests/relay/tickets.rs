@@ -6,8 +6,8 @@ use longlink::tickets::{Ticket, Tickets};
 use longlink::{Config, Relay, RelayConfig};
 
 use crate::support::client::{Answer, Socket};
-use crate::support::frames::upgrade;
 use crate::support::serve::{self, Site};
+use longlink::sim::frames::handshake;
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes: 32";
 const FOREIGN: &[u8] = b"another one of thirty-two bytes.";
@@ -37,7 +37,7 @@ fn sign(ticket: &Ticket) -> String {
 
 fn ask(site: &Site, path: &str, fields: &str) -> Answer {
     let mut raw = site.raw();
-    raw.send(&upgrade(path, fields)).answer().unwrap()
+    raw.send(&handshake(path, fields)).answer().unwrap()
 }
 
 #[test]
@@ -134,6 +134,7 @@ fn with_tickets_origins_and_hosts_matter_only_when_they_are_named() {
     assert_eq!(ask(&site, &path, evil).status, 403);
     assert_eq!(ask(&site, &path, "Origin: https://app.example\r\n").status, 101);
     assert_eq!(ask(&site, &path, "").status, 101);
-    let named = String::from_utf8(upgrade(&path, "")).unwrap().replace("127.0.0.1", "chat.example");
+    let named =
+        String::from_utf8(handshake(&path, "")).unwrap().replace("127.0.0.1", "chat.example");
     assert_eq!(site.raw().status(named.as_bytes()), 101, "no --allow-host is needed");
 }

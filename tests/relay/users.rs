@@ -87,7 +87,7 @@ fn a_user_has_at_most_25_connections() {
         }
     }
     let mut raw = site.raw();
-    let late = crate::support::frames::upgrade("/websocket/B?device=late", "");
+    let late = longlink::sim::frames::handshake("/websocket/B?device=late", "");
     let answer = raw.send(&late).answer().unwrap();
     assert_eq!((answer.status, answer.field("Retry-After").is_some()), (503, true));
     assert_eq!(site.ask(|hub, _| hub.connections_of("B").len()), 25);

@@ -5,9 +5,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use longlink::http::{Request, Response};
+use longlink::sim::Watch;
+use longlink::sim::frames::{self, request};
+use longlink::{Accept, Handler, Message, Reject, Reply, Upgrade};
+
 use super::*;
-use crate::world::codec::{self, request};
-use longlink::http::Response;
 
 /// A session that counts how many of its kind exist.
 struct Kept(Rc<Cell<usize>>);
@@ -114,7 +117,7 @@ impl Watch for App {}
 fn world(change: impl FnOnce(&mut Config)) -> World<App> {
     let mut config = Config::default();
     change(&mut config);
-    World::new(config, App::default())
+    World::new(config, App::default(), Instant::now())
 }
 
 fn enter(world: &mut World<App>, path: &str) -> usize {
@@ -167,7 +170,7 @@ fn a_session_is_given_back_once_however_an_open_connection_ends() {
             world.reset(pipe, std::io::ErrorKind::ConnectionReset);
         }),
         ("the peer closes", |world, pipe| {
-            world.send(pipe, &codec::frame(0x88, &codec::close_payload(1000, ""), [1; 4]));
+            world.send(pipe, &frames::close(1000));
         }),
         ("the handler closes", |world, pipe| world.send(pipe, &text("close"))),
         ("the handler aborts", |world, pipe| world.send(pipe, &text("abort"))),
@@ -244,7 +247,7 @@ fn the_last_word_of_an_application_precedes_the_close_frame() {
     let closes: [(u16, Close); 3] = [
         (4000, |world, pipe| world.send(pipe, &text("close"))),
         (1001, |world, _| world.shutdown()),
-        (1002, |world, pipe| world.send(pipe, &codec::frame(0xF1, b"", [1; 4]))),
+        (1002, |world, pipe| world.send(pipe, &frames::masked(0xF1, b""))),
     ];
     for (code, close) in closes {
         let mut world = world(|_| {});
@@ -266,7 +269,7 @@ fn the_last_word_of_an_application_precedes_the_close_frame() {
 fn there_is_no_last_word_when_the_peer_closes_or_the_handler_aborts() {
     let mut world = world(|_| {});
     let closing = enter(&mut world, "/user/A");
-    world.send(closing, &codec::frame(0x88, &codec::close_payload(1000, ""), [1; 4]));
+    world.send(closing, &frames::close(1000));
     let aborted = enter(&mut world, "/user/B");
     world.send(aborted, &text("abort"));
     world.settle();

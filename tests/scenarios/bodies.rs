@@ -1,14 +1,14 @@
 //! Requests whose handler wants their bodies: in pieces, in chunks, pipelined, too long,
 //! too slow, and such as are made to be read in two ways.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longlink::http::{Refused, Request, Response};
 use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Reply, Upgrade};
 
-use crate::world::codec::Got;
-use crate::world::rng::Rng;
-use crate::world::{Watch, World};
+use longlink::sim::Rng;
+use longlink::sim::frames::Got;
+use longlink::sim::{Watch, World};
 
 const AT_MOST: usize = 1_000;
 
@@ -61,7 +61,7 @@ impl Watch for Echo {}
 type Link = World<Echo>;
 
 fn link() -> Link {
-    World::new(Config::default(), Echo)
+    World::new(Config::default(), Echo, Instant::now())
 }
 
 fn plain(path: &str, body: &str) -> String {
@@ -309,7 +309,7 @@ fn a_body_holds_no_more_than_has_arrived() {
 fn uploads_count_in_what_is_buffered_and_the_largest_goes_first() {
     let mut config = Config::default();
     config.max_buffered = 2_000;
-    let mut link = World::new(config, Echo);
+    let mut link = World::new(config, Echo, Instant::now());
     let pipes: Vec<usize> = (0..4).map(|_| link.connect().unwrap()).collect();
     for (at, &pipe) in pipes.iter().enumerate() {
         let body = "x".repeat(600 + 50 * at);
@@ -380,7 +380,7 @@ fn a_handler_may_end_a_connection_whose_body_it_asks_for() {
 fn who_is_one_too_many_is_told_before_a_body_is_read() {
     let mut config = Config::default();
     config.max_connections = 1;
-    let mut link = World::new(config, Echo);
+    let mut link = World::new(config, Echo, Instant::now());
     let _first = link.connect().unwrap();
     let pipe = link.connect().unwrap();
     link.send(pipe, b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
@@ -393,7 +393,7 @@ fn who_is_one_too_many_is_told_before_a_body_is_read() {
 fn a_flood_of_requests_whose_answers_nobody_reads_is_not_read_either() {
     let mut config = Config::default();
     config.message_timeout = Duration::from_secs(60);
-    let mut link = World::new(config, Echo);
+    let mut link = World::new(config, Echo, Instant::now());
     link.capacity = 1_000;
     let pipe = link.connect().unwrap();
     link.set_reading(pipe, false);

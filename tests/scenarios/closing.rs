@@ -2,7 +2,7 @@
 //! application says last, and then the close frame.
 
 use super::*;
-use crate::world::codec::frame;
+use longlink::sim::frames::frame;
 
 #[test]
 fn what_was_answered_before_a_violation_is_written_before_the_close_frame() {

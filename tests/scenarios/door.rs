@@ -7,8 +7,8 @@ use std::time::Duration;
 use longlink::http::TrustedProxies;
 use longlink::{Config, Peer};
 
-use crate::world::codec::{Got, handshake};
 use crate::*;
+use longlink::sim::frames::{Got, handshake};
 
 const FOREIGN: &str = "Origin: https://evil.test\r\n";
 

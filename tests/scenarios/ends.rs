@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use longlink::{CloseReason, Config};
 
-use crate::world::codec::{Got, close_payload, frame, handshake, request, text};
 use crate::*;
+use longlink::sim::frames::{Got, close_payload, frame, handshake, request, text};
 
 /// Ten messages a second, ten of them at once.
 fn slow() -> Config {
@@ -194,7 +194,7 @@ fn a_message_that_is_held_back_for_its_rate_has_not_taken_too_long() {
     link.advance(2_000);
     link.send(a, &interrupted(400));
     link.advance(60_000);
-    assert!(is_open(&link, a), "{:?}", link.handler().closed);
+    assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     assert_eq!(link.pipes[a].texts(), [r#"{"type":"pong"}"#]);
     leak_check(link);
 }
@@ -208,7 +208,7 @@ fn a_message_that_waits_for_work_has_not_taken_too_long() {
     link.send(a, &interrupted(5));
     link.turn();
     link.jump(31_000);
-    assert!(is_open(&link, a), "{:?}", link.handler().closed);
+    assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     assert_eq!(link.pipes[a].texts(), [r#"{"type":"pong"}"#]);
     leak_check(link);
 }
@@ -222,7 +222,7 @@ fn a_message_of_which_a_part_never_comes_is_late_also_if_the_server_held_it_back
     // All of it but the last byte: ten frames at once, the rest in ten seconds.
     link.send(a, &all[..all.len() - 1]);
     link.advance(29_900);
-    assert!(is_open(&link, a), "{:?}", link.handler().closed);
+    assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     link.advance(100 + longlink::run::TICK_MS);
     assert_eq!(close_code(&link, a), Some(1008));
     leak_check(link);
@@ -237,7 +237,7 @@ fn a_message_whose_end_waited_in_the_kernel_while_the_server_did_not_read_is_not
     // A read of 250 frames, which takes 24 seconds, and the rest, which takes 15 more.
     link.send(a, &interrupted(400));
     link.advance(60_000);
-    assert!(is_open(&link, a), "{:?}", link.handler().closed);
+    assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     assert_eq!(link.pipes[a].texts(), [r#"{"type":"pong"}"#]);
     leak_check(link);
 }
@@ -275,13 +275,17 @@ fn a_connection_that_is_held_back_is_neither_pinged_nor_idle() {
     let a = enter(&mut link, "A");
     link.send(a, &text(PING).repeat(20));
     link.advance(18_000);
-    assert!(is_open(&link, a), "{:?}", link.handler().closed);
+    assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     assert_eq!(pings(&link, a), 0);
     link.advance(5_000);
     assert_eq!(link.pipes[a].texts().len(), 20);
     link.finish(a);
     link.settle();
-    assert_eq!(link.handler().closed, [("A".to_owned(), CloseReason::Idle)], "then it is silent");
+    assert_eq!(
+        link.handler().looker.closed,
+        [("A".to_owned(), CloseReason::Idle)],
+        "then it is silent"
+    );
     leak_check(link);
 }
 

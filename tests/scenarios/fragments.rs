@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use longlink::Config;
 
-use crate::world::codec::{Got, frame, handshake, request, text};
 use crate::*;
+use longlink::sim::frames::{Got, frame, handshake, request, text};
 
 /// Ten messages a second, ten of them at once.
 fn slow() -> Link {

@@ -1,7 +1,7 @@
 //! Plain requests, handshakes among them, and the end of the server.
 
-use crate::world::codec::{Got, handshake, request, text};
 use crate::*;
+use longlink::sim::frames::{Got, handshake, request, text};
 
 #[test]
 fn a_plain_connection_is_kept_for_five_seconds_and_a_hundred_requests() {

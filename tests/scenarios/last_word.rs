@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::world::codec::{Got, add_field, frame};
+use longlink::sim::Watch;
+use longlink::sim::frames::{add_field, masked};
+use longlink::{Accept, Handler, Message, Reject, Upgrade};
+
 use crate::*;
 
 /// Lets everyone in: the path names the user and the device. A connection that asks for it has the
@@ -61,7 +64,7 @@ fn world(change: impl FnOnce(&mut Config)) -> World<Speaker> {
     let mut config = Config::default();
     config.max_per_user = 0;
     change(&mut config);
-    World::new(config, Speaker::default())
+    World::new(config, Speaker::default(), Instant::now())
 }
 
 fn enter(world: &mut World<Speaker>, path: &str) -> usize {
@@ -170,10 +173,10 @@ fn a_connection_that_is_held_back_and_whose_message_takes_too_long_has_a_last_wo
         (config.message_rate, config.rate_burst) = (10, Duration::from_secs(1));
     });
     let pipe = enter(&mut world, "/alice");
-    world.send(pipe, &frame(0x02, b"once upon a time", [0; 4]));
+    world.send(pipe, &masked(0x02, b"once upon a time"));
     while world.hub.is_open(world.pipes[pipe].conn) && world.now < 60_000 {
         if world.pipes[pipe].to_server.is_empty() {
-            world.send(pipe, &frame(0x00, b"x", [0; 4]).repeat(50));
+            world.send(pipe, &masked(0x00, b"x").repeat(50));
         }
         world.advance(20);
     }
@@ -188,9 +191,9 @@ fn a_connection_that_breaks_the_protocol_has_a_last_word() {
     too_long.extend((Config::default().max_message as u64 + 1).to_be_bytes());
     too_long.extend([1; 4]);
     let broken: [(Vec<u8>, Violation); 3] = [
-        (frame(0x81, b"\xff", [1; 4]), Violation::InvalidUtf8),
+        (masked(0x81, b"\xff"), Violation::InvalidUtf8),
         (too_long, Violation::TooBig),
-        (frame(0xF1, b"", [1; 4]), Violation::ReservedBits),
+        (masked(0xF1, b""), Violation::ReservedBits),
     ];
     for (bytes, violation) in broken {
         let mut world = world(|_| {});

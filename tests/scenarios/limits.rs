@@ -2,8 +2,8 @@
 
 use longlink::{CloseReason, Config};
 
-use crate::world::codec::{handshake, text};
 use crate::*;
+use longlink::sim::frames::{handshake, text};
 
 #[test]
 fn a_spent_work_budget_loses_nothing() {
@@ -139,7 +139,7 @@ fn past_max_buffered_those_go_who_hold_most() {
     }
     let open: Vec<bool> = stalled.iter().map(|&pipe| is_open(&link, pipe)).collect();
     assert_eq!(open, [true, true, false]);
-    assert_eq!(link.handler().closed, [("s2".to_owned(), CloseReason::Memory)]);
+    assert_eq!(link.handler().looker.closed, [("s2".to_owned(), CloseReason::Memory)]);
     leak_check(link);
 }
 

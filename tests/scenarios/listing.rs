@@ -5,9 +5,9 @@ use std::io::{IoSlice, Result};
 use std::time::Instant;
 
 use longlink::run::Sink;
-use longlink::{Config, ConnId, Hub, Peer, Relay, RelayConfig};
-
-use crate::world::codec::handshake;
+use longlink::sim::Bare;
+use longlink::sim::frames::handshake;
+use longlink::{Config, ConnId, Relay, RelayConfig};
 
 /// A socket that takes everything.
 struct Taking;
@@ -24,38 +24,29 @@ impl Sink for Taking {
 
 /// A hub without sockets, whose connections open in one call.
 struct Place {
-    hub: Hub<Relay>,
-    now: Instant,
+    bare: Bare<Relay, Taking>,
 }
 
 impl Place {
     fn new(most: usize) -> Self {
         let mut config = Config::default();
         config.max_connections = most;
-        let now = Instant::now();
-        Place { hub: Hub::new(config, Relay::new(RelayConfig::default()), now), now }
+        config.writes_per_turn = 1_000;
+        let relay = Relay::new(RelayConfig::default());
+        Place { bare: Bare::new(config, relay, Taking, Instant::now()) }
     }
 
     fn open(&mut self, path: &str) -> ConnId {
-        let conn = self.hub.open(Peer::UNKNOWN, true, self.now).expect("room");
-        let mut bytes = handshake(&format!("/websocket/{path}"), "");
-        self.hub.receive(conn, &mut bytes, self.now);
-        assert!(self.hub.is_open(conn), "{path}");
-        self.turn();
+        let conn = self.bare.open();
+        self.bare.receive(conn, &handshake(&format!("/websocket/{path}"), ""));
+        assert!(self.bare.hub.is_open(conn), "{path}");
+        self.bare.turn();
         conn
     }
 
     fn end(&mut self, conn: ConnId) {
-        self.hub.abort(conn);
-        self.turn();
-    }
-
-    fn turn(&mut self) {
-        self.hub.tick(self.now);
-        let mut budget = 1_000;
-        while self.hub.write(&mut Taking, &mut budget).is_some() {}
-        self.hub.end_turn();
-        while self.hub.reap().is_some() {}
+        self.bare.hub.abort(conn);
+        self.bare.turn();
     }
 
     /// All pages of at most so many, as how often each user was in one. `between` runs after
@@ -63,7 +54,7 @@ impl Place {
     fn list(&mut self, most: usize, mut between: impl FnMut(&mut Self)) -> HashMap<String, u32> {
         let (mut seen, mut from) = (HashMap::new(), 0);
         loop {
-            let (page, next) = self.hub.users(from, most);
+            let (page, next) = self.bare.hub.users(from, most);
             assert!(page.len() == most || next.is_none(), "only the last page is shorter");
             for user in page {
                 *seen.entry(user.to_owned()).or_default() += 1;
@@ -105,7 +96,7 @@ fn who_is_online_throughout_is_in_exactly_one_page() {
         let most_often = seen.values().max();
         assert_eq!(most_often, Some(&1), "whoever comes and goes is not in two either");
     }
-    place.hub.check_invariants();
+    place.bare.hub.check_invariants();
 }
 
 #[test]
@@ -122,7 +113,7 @@ fn who_changes_devices_stays_in_the_same_page() {
         });
         assert_eq!(stayed(&seen), (600, 0), "round {round}");
     }
-    place.hub.check_invariants();
+    place.bare.hub.check_invariants();
 }
 
 #[test]
@@ -134,6 +125,6 @@ fn more_users_than_there_was_room_made_for_are_all_listed() {
         for page in [1, 7, 1_000] {
             assert_eq!(stayed(&place.list(page, |_| {})), (users, 0), "{most} in pages of {page}");
         }
-        assert_eq!(place.hub.online(), users);
+        assert_eq!(place.bare.hub.online(), users);
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use longlink::{CloseReason, Config};
 
-use crate::world::codec::{self, frame, handshake, text};
 use crate::*;
+use longlink::sim::frames::{self, frame, handshake, text};
 
 #[test]
 fn a_busy_receiver_that_never_sends_lives_until_it_has_once_answered_a_ping() {
@@ -19,7 +19,7 @@ fn a_busy_receiver_that_never_sends_lives_until_it_has_once_answered_a_ping() {
     assert!(is_open(&link, silent), "what was written to it is a sign of life");
     assert_eq!(pings(&link, silent), 0);
 
-    link.send(silent, &frame(0x80 | codec::PONG, b"", [1, 2, 3, 4]));
+    link.send(silent, &frame(0x80 | frames::PONG, b"", [1, 2, 3, 4]));
     for _ in 0..11 {
         link.advance(5_000);
         say(&mut link, sender, &to("A", "are you there"));
@@ -65,7 +65,7 @@ fn silence_is_pinged_after_25_seconds_and_expired_after_60() {
     assert_eq!((close_code(&link, pipe), pings(&link, pipe)), (Some(1001), 1));
     link.finish(pipe);
     link.settle();
-    assert_eq!(link.handler().closed, [("A".to_owned(), CloseReason::Idle)]);
+    assert_eq!(link.handler().looker.closed, [("A".to_owned(), CloseReason::Idle)]);
     leak_check(link);
 }
 
@@ -87,7 +87,7 @@ fn a_message_that_trickles_in_is_ended_after_its_time() {
 fn pings_cut_at_every_read_are_not_a_message_that_takes_too_long() {
     let mut link = link();
     let pipe = enter(&mut link, "A");
-    let ping = frame(0x80 | codec::PING, b"keepalive", [1, 2, 3, 4]);
+    let ping = frame(0x80 | frames::PING, b"keepalive", [1, 2, 3, 4]);
     link.send(pipe, &ping[..5]);
     for _ in 0..20 {
         link.advance(5_000);
@@ -135,6 +135,6 @@ fn a_slow_reader_that_does_read_is_not_expired() {
         link.advance(1_000);
         say(&mut link, sender, PING);
     }
-    assert!(is_open(&link, slow), "closed: {:?}", link.handler().closed);
+    assert!(is_open(&link, slow), "closed: {:?}", link.handler().looker.closed);
     leak_check(link);
 }

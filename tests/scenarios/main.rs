@@ -18,82 +18,45 @@ mod replaced;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;
-#[path = "../world/mod.rs"]
-mod world;
 
-use longlink::http::Request;
+use std::time::Instant;
+
+use longlink::sim::frames::{Got, handshake, text};
+use longlink::sim::{Call, Look, Spy, World};
 use longlink::trace::Traced;
-use longlink::{
-    Accept, CloseReason, Config, ConnId, Context, Handler, Message, Reject, Relay, RelayConfig,
-    Reply, Upgrade,
-};
-use world::codec::{Got, handshake, text};
-use world::{Watch, World};
+use longlink::{CloseReason, Config, ConnId, Context, Relay, RelayConfig};
 
 const PING: &str = "ping";
 
-/// The real relay, and a list of who came and went.
+/// A list of who came and went, beside the real relay.
+#[derive(Debug, Default)]
 struct Recorded {
-    relay: Relay,
     opened: u64,
     closed: Vec<(String, CloseReason)>,
     traced: Vec<Traced>,
     missed: u64,
 }
 
-impl Handler for Recorded {
-    type Session = <Relay as Handler>::Session;
-    type Event = ();
-
-    fn on_upgrade(
-        &mut self,
-        h: &mut Context,
-        c: ConnId,
-        u: Upgrade<'_>,
-    ) -> Result<Accept<Self::Session>, Reject> {
-        self.relay.on_upgrade(h, c, u)
-    }
-
-    fn on_request(&mut self, hub: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
-        self.relay.on_request(hub, conn, request)
-    }
-
-    fn on_open(&mut self, hub: &mut Context, conn: ConnId, session: &mut Self::Session) {
-        self.opened += 1;
-        self.relay.on_open(hub, conn, session);
-    }
-
-    fn on_message(
-        &mut self,
-        hub: &mut Context,
-        conn: ConnId,
-        session: &mut Self::Session,
-        message: Message<'_>,
-    ) {
-        self.relay.on_message(hub, conn, session, message);
-    }
-
-    fn on_close(
-        &mut self,
-        hub: &mut Context,
-        conn: ConnId,
-        _: Self::Session,
-        reason: &CloseReason,
-    ) {
-        let user = hub.user(conn).expect("the user answers inside on_close");
-        self.closed.push((user.to_owned(), reason.clone()));
-    }
-
-    fn on_trace(&mut self, _: &mut Context, events: &[Traced], missed: u64) {
-        assert!(!events.is_empty() || missed > 0, "a handler is not called to be told nothing");
-        self.traced.extend_from_slice(events);
-        self.missed += missed;
+impl Look for Recorded {
+    fn look(&mut self, hub: &mut Context, call: &Call<'_>) {
+        match *call {
+            Call::Open(_) => self.opened += 1,
+            Call::Close(conn, reason) => {
+                let user = hub.user(conn).expect("the user answers inside on_close");
+                self.closed.push((user.to_owned(), reason.clone()));
+            }
+            Call::Trace(events, missed) => {
+                let some = !events.is_empty() || missed > 0;
+                assert!(some, "a handler is not called to be told nothing");
+                self.traced.extend_from_slice(events);
+                self.missed += missed;
+            }
+            _ => {}
+        }
     }
 }
 
-impl Watch for Recorded {}
-
-type Link = World<Recorded>;
+type Link = World<Spy<Relay, Recorded>>;
 
 fn link_with(config: Config) -> Link {
     let relay = Relay::new(RelayConfig::default());
@@ -101,8 +64,8 @@ fn link_with(config: Config) -> Link {
 }
 
 fn link_of(config: Config, relay: Relay) -> Link {
-    let (closed, traced) = (Vec::new(), Vec::new());
-    World::new(config, Recorded { relay, opened: 0, closed, traced, missed: 0 })
+    let spied = Spy { handler: relay, looker: Recorded::default() };
+    World::new(config, spied, Instant::now())
 }
 
 fn link() -> Link {
@@ -171,5 +134,5 @@ fn leak_check(mut link: Link) {
     }
     link.advance(20_000);
     link.assert_nothing_is_left();
-    assert_eq!(link.handler().opened, link.handler().closed.len() as u64);
+    assert_eq!(link.handler().looker.opened, link.handler().looker.closed.len() as u64);
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use longlink::Config;
 
-use crate::world::codec::{Got, frame, handshake, text};
-use crate::world::rng::Rng;
 use crate::*;
+use longlink::sim::Rng;
+use longlink::sim::frames::{Got, frame, handshake, text};
 
 /// So many messages and broadcasts a second, and for so long ahead of that.
 fn paced(messages: u32, broadcasts: u32, burst: Duration) -> Link {
@@ -78,7 +78,7 @@ fn whoever_waits_for_long_is_not_taken_for_silent() {
         link.advance(1_000);
         say(&mut link, b, PING);
     }
-    assert!(is_open(&link, a), "{:?}", link.handler().closed);
+    assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     let messages = link.pipes[b].texts().iter().filter(|text| text.contains("toUserId")).count();
     assert_eq!(messages, 500);
     // Then it is silent, and treated so.
@@ -296,7 +296,7 @@ fn nobody_is_faster_than_the_rate_and_nobody_loses_anything() {
         link.advance(40_000);
         let expected: Vec<String> = (0..sent).map(|n| from("A", "B", &n.to_string())).collect();
         let texts = link.pipes[b].texts();
-        let closed = &link.handler().closed;
+        let closed = &link.handler().looker.closed;
         assert!(texts == expected, "seed {seed}: {} of {sent}, {closed:?}", texts.len());
         leak_check(link);
     }

@@ -1,7 +1,7 @@
 //! One user, several connections: the page that never closes its old socket.
 
-use crate::world::codec::{self, Got, frame};
 use crate::*;
+use longlink::sim::frames::{self, Got, frame};
 
 /// The published page: a heartbeat every 10 s that is re-armed by whatever
 /// arrives, a wait of 3 s for its answer, and then another socket, without
@@ -47,7 +47,7 @@ impl Page {
                         self.answer_by = None;
                     }
                     Got::Ping(payload) if self.answers_pings => {
-                        let pong = frame(0x80 | codec::PONG, &payload, [1, 2, 3, 4]);
+                        let pong = frame(0x80 | frames::PONG, &payload, [1, 2, 3, 4]);
                         link.send(self.sockets[i], &pong);
                     }
                     _ => {}

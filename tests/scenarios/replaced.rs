@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::world::codec::Got;
+use longlink::sim::Watch;
+use longlink::{Accept, Handler, Message, Reject, Upgrade};
+
 use crate::*;
 
 /// The code with which a replaced connection is closed.
@@ -54,7 +56,7 @@ impl Handler for Newest {
 impl Watch for Newest {}
 
 fn newest(config: Config) -> World<Newest> {
-    World::new(config, Newest::default())
+    World::new(config, Newest::default(), Instant::now())
 }
 
 fn open(world: &mut World<Newest>, path: &str) -> usize {

@@ -63,7 +63,7 @@ fn a_connection_lives_no_longer_than_its_ticket() {
     assert!(is_open(&link, long));
     link.finish(short);
     link.settle();
-    assert_eq!(link.handler().closed, [("short".to_owned(), CloseReason::Expired)]);
+    assert_eq!(link.handler().looker.closed, [("short".to_owned(), CloseReason::Expired)]);
     assert_eq!(link.hub.stats().expired, 1);
     // With the old ticket it does not come back.
     let again = enter_with(&mut link, "short", &Ticket::new("short", at(90)));
@@ -177,7 +177,7 @@ fn a_ticket_names_the_device_of_a_client_that_names_none() {
 fn a_ticket_from_the_server_itself_lasts_as_long_as_it_should() {
     let mut link = gated();
     let now = link.instant();
-    let tickets = link.handler().relay.tickets().expect("they are asked for");
+    let tickets = link.handler().handler.tickets().expect("they are asked for");
     let until = tickets.until(now, Duration::from_secs(60));
     assert_eq!(until, at(60));
     let signed = tickets.sign(&Ticket::new("A", until)).unwrap();

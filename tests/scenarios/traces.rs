@@ -1,15 +1,17 @@
 //! One user is traced: what is told of it, and that nothing else changes.
 
+use std::time::Instant;
+
 use longlink::trace::{FrameKind, Happened, MAX_TRACED, TracedFrame};
 
-use crate::world::codec::{self, Got, frame};
 use crate::*;
+use longlink::sim::frames::{self, Got, frame};
 
 /// What was told since the last call, in words; connections by the order in which they are
 /// met.
 fn told(link: &mut Link) -> Vec<String> {
     let pipes: Vec<ConnId> = link.pipes.iter().map(|pipe| pipe.conn).collect();
-    let traced = std::mem::take(&mut link.handler_mut().traced);
+    let traced = std::mem::take(&mut link.handler_mut().looker.traced);
     let word = |event: Traced| {
         let at = pipes.iter().position(|conn| *conn == event.conn).expect("one of ours");
         let told = match event.what {
@@ -45,9 +47,9 @@ fn every_frame_of_a_traced_user_is_told_and_nobody_elses() {
     assert_eq!(told(&mut link), [format!("0 out Text {}", all.len())]);
     assert!(link.pipes[a].got.contains(&Got::Text(all.into())), "and it has got it");
 
-    link.send(a, &frame(0x80 | codec::BINARY, &[7; 200], MASK));
-    link.send(a, &frame(codec::TEXT, b"{}", MASK));
-    link.send(a, &frame(0x80 | codec::PING, b"xy", MASK));
+    link.send(a, &frame(0x80 | frames::BINARY, &[7; 200], MASK));
+    link.send(a, &frame(frames::TEXT, b"{}", MASK));
+    link.send(a, &frame(0x80 | frames::PING, b"xy", MASK));
     link.send(a, &frame(0x80, b"  ", MASK));
     link.settle();
     let fragments = "0 in Text 4";
@@ -97,16 +99,16 @@ fn a_traced_user_gets_what_it_would_get() {
         for round in 0..30 {
             // Several in one turn: a broadcast's walk has to be left for what comes behind.
             let from = pipes[round % pipes.len()];
-            link.send(from, &codec::text(r#"{"message":"to all"}"#));
-            link.send(from, &codec::text(&to("A", &"x".repeat(round * 9))));
-            link.send(pipes[2], &codec::text(PING));
+            link.send(from, &frames::text(r#"{"message":"to all"}"#));
+            link.send(from, &frames::text(&to("A", &"x".repeat(round * 9))));
+            link.send(pipes[2], &frames::text(PING));
             if round % 3 == 0 {
                 link.settle();
             }
         }
         link.settle();
         let got: Vec<Vec<Got>> = link.pipes.iter().map(|pipe| pipe.got.clone()).collect();
-        let told = link.handler().traced.len();
+        let told = link.handler().looker.traced.len();
         leak_check(link);
         (got, told)
     };
@@ -126,12 +128,12 @@ fn a_flood_is_counted_and_users_are_bounded() {
     let mut link = link_with(config);
     let a = enter(&mut link, "A");
     link.hub.trace("A");
-    let pings = codec::text(PING).repeat(5_000);
+    let pings = frames::text(PING).repeat(5_000);
     link.send(a, &pings);
     link.settle();
-    let kept = link.handler().traced.len() as u64;
-    assert_eq!(kept + link.handler().missed, 10_000, "each is told or counted");
-    assert!(link.handler().missed > 0, "{kept}");
+    let kept = link.handler().looker.traced.len() as u64;
+    assert_eq!(kept + link.handler().looker.missed, 10_000, "each is told or counted");
+    assert!(link.handler().looker.missed > 0, "{kept}");
 
     for number in 1..MAX_TRACED {
         assert!(link.hub.trace(&format!("u{number}")));
@@ -146,7 +148,6 @@ fn a_flood_is_counted_and_users_are_bounded() {
 /// A handler that acts on what it is told: it looks up whose event that is, and sends
 /// something to whoever has opened.
 struct Acting {
-    relay: Relay,
     /// What was told, and whether its connection still had a user.
     told: Vec<(Happened, bool)>,
     missed: u64,
@@ -156,30 +157,9 @@ struct Acting {
     then: Option<&'static str>,
 }
 
-impl Handler for Acting {
-    type Session = <Relay as Handler>::Session;
-    type Event = ();
-
-    fn on_upgrade(
-        &mut self,
-        h: &mut Context,
-        c: ConnId,
-        u: Upgrade<'_>,
-    ) -> Result<Accept<Self::Session>, Reject> {
-        self.relay.on_upgrade(h, c, u)
-    }
-
-    fn on_message(
-        &mut self,
-        hub: &mut Context,
-        conn: ConnId,
-        session: &mut Self::Session,
-        message: Message<'_>,
-    ) {
-        self.relay.on_message(hub, conn, session, message);
-    }
-
-    fn on_trace(&mut self, hub: &mut Context, events: &[Traced], missed: u64) {
+impl Look for Acting {
+    fn look(&mut self, hub: &mut Context, call: &Call<'_>) {
+        let &Call::Trace(events, missed) = call else { return };
         self.missed += missed;
         for event in events {
             self.told.push((event.what.clone(), hub.user(event.conn).is_some()));
@@ -195,17 +175,15 @@ impl Handler for Acting {
     }
 }
 
-impl Watch for Acting {}
-
-fn acting(sends: usize) -> World<Acting> {
+fn acting(sends: usize) -> World<Spy<Relay, Acting>> {
     let relay = Relay::new(RelayConfig::default());
-    let acting = Acting { relay, told: Vec::new(), missed: 0, sends, then: None };
-    World::new(Config::default(), acting)
+    let looker = Acting { told: Vec::new(), missed: 0, sends, then: None };
+    World::new(Config::default(), Spy { handler: relay, looker }, Instant::now())
 }
 
-fn connect(link: &mut World<Acting>, user: &str) -> usize {
+fn connect(link: &mut World<Spy<Relay, Acting>>, user: &str) -> usize {
     let pipe = link.connect().expect("room");
-    link.send(pipe, &codec::handshake(&format!("/websocket/{user}"), ""));
+    link.send(pipe, &frames::handshake(&format!("/websocket/{user}"), ""));
     link.settle();
     pipe
 }
@@ -219,7 +197,7 @@ fn a_connection_is_never_told_of_after_it_was_freed() {
         link.hub.trace("B");
         let pipe = connect(&mut link, "A");
         let conn = link.pipes[pipe].conn;
-        link.handler_mut().told.clear();
+        link.handler_mut().looker.told.clear();
         link.hub.send_to_user("A", "x");
         if closed_first {
             link.hub.close(conn, 1000, "enough");
@@ -237,7 +215,7 @@ fn a_connection_is_never_told_of_after_it_was_freed() {
         let now = link.instant();
         link.hub.tick(now);
         assert_eq!(link.hub.user(conn), None, "it has been freed");
-        let told = &link.handler().told;
+        let told = &link.handler().looker.told;
         assert!(told.iter().all(|(_, answers)| *answers), "{told:?}");
         assert!(again || told.is_empty(), "the user was not traced any more: {told:?}");
     }
@@ -251,7 +229,7 @@ fn what_happens_while_a_trace_is_told_is_told_next() {
     link.settle();
     assert_eq!(link.pipes[pipe].texts(), ["you are watched"]);
     let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 15 });
-    let told: Vec<&Happened> = link.handler().told.iter().map(|(what, _)| what).collect();
+    let told: Vec<&Happened> = link.handler().looker.told.iter().map(|(what, _)| what).collect();
     assert_eq!(told, [&Happened::Opened { protocol: None }, &text]);
     let now = link.instant();
     assert!(link.hub.next_deadline().is_some_and(|at| at > now), "and the loop can sleep");
@@ -265,9 +243,10 @@ fn what_is_too_much_while_a_trace_is_told_is_counted() {
     let pipe = connect(&mut link, "A");
     link.settle();
     assert_eq!(link.pipes[pipe].texts().len(), sends);
-    let outs = link.handler().told.iter().filter(|(what, _)| matches!(what, Happened::Out(_)));
-    assert_eq!(outs.count() as u64 + link.handler().missed, sends as u64);
-    assert!(link.handler().missed > 0);
+    let outs =
+        link.handler().looker.told.iter().filter(|(what, _)| matches!(what, Happened::Out(_)));
+    assert_eq!(outs.count() as u64 + link.handler().looker.missed, sends as u64);
+    assert!(link.handler().looker.missed > 0);
 }
 
 #[test]
@@ -277,21 +256,25 @@ fn what_was_missed_is_told_although_nothing_else_is() {
     link.hub.trace("B");
     let a = connect(&mut link, "A");
     let b = connect(&mut link, "B");
-    link.handler_mut().told.clear();
+    link.handler_mut().looker.told.clear();
     for _ in 0..300 {
         link.hub.send(link.pipes[a].conn, "x");
     }
     link.hub.send(link.pipes[b].conn, "x");
     link.hub.untrace("A");
     link.settle();
-    assert_eq!((link.handler().told.len(), link.handler().missed), (0, 45), "B's is one of them");
+    assert_eq!(
+        (link.handler().looker.told.len(), link.handler().looker.missed),
+        (0, 45),
+        "B's is one of them"
+    );
     // Nobody is left whose events were missed.
     for _ in 0..300 {
         link.hub.send(link.pipes[b].conn, "x");
     }
     link.hub.untrace("B");
     link.settle();
-    assert_eq!(link.handler().missed, 45);
+    assert_eq!(link.handler().looker.missed, 45);
 }
 
 #[test]
@@ -299,13 +282,13 @@ fn a_trace_that_begins_while_one_is_told_tells_what_comes_after() {
     let mut link = acting(0);
     link.hub.trace("A");
     let b = connect(&mut link, "B");
-    link.handler_mut().then = Some("B");
+    link.handler_mut().looker.then = Some("B");
     connect(&mut link, "A");
-    link.handler_mut().told.clear();
+    link.handler_mut().looker.told.clear();
     link.hub.send(link.pipes[b].conn, "x");
     link.settle();
     let text = Happened::Out(TracedFrame { kind: FrameKind::Text, bytes: 1 });
-    assert_eq!(link.handler().told, [(text, true)]);
+    assert_eq!(link.handler().looker.told, [(text, true)]);
 }
 
 #[test]

@@ -5,11 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use longlink::{CloseReason, Violation};
 use serde_json::value::RawValue;
 
-use super::rng::Rng;
 use super::shadow::{In, Item};
 use super::watch::Watched;
-use super::world::World;
-use super::world::codec::{self, Got, frame};
+use longlink::sim::frames::{self, Got, frame};
+use longlink::sim::{Rng, World};
 
 pub type Sim = World<Watched>;
 
@@ -113,7 +112,7 @@ impl Client {
             match got {
                 Got::Http(status, head, body) => self.look_at_answer(sim, status, &head, &body),
                 Got::Ping(payload) if self.answers_pings && !self.done => {
-                    let bytes = frame(0x80 | codec::PONG, &payload, rng.mask());
+                    let bytes = frame(0x80 | frames::PONG, &payload, rng.mask());
                     self.write(sim, &bytes, In::Pong);
                 }
                 Got::Text(text) => {
@@ -185,7 +184,7 @@ impl Client {
             84..90 => self.fragmented(sim, rng),
             90..95 => self.binary(sim, rng),
             95..97 => {
-                let bytes = frame(0x80 | codec::PONG, b"unasked", rng.mask());
+                let bytes = frame(0x80 | frames::PONG, b"unasked", rng.mask());
                 self.write(sim, &bytes, In::Pong);
             }
             97 => self.close(sim, rng),
@@ -203,13 +202,13 @@ impl Client {
             let names = ["X-Odd", "User-Agent", "Cookie", "X-Forwarded-For", "Referer"];
             let mut value = b"\xff".to_vec();
             value.extend((0..rng.range(0, 20)).map(|_| rng.range(0x80, 0xFF) as u8));
-            codec::add_field(head, names[rng.range(0, names.len() - 1)], &value);
+            frames::add_field(head, names[rng.range(0, names.len() - 1)], &value);
         }
         sim.handler_mut().shadow.cover.count("header values that are not UTF-8");
     }
 
     fn ask(&mut self, sim: &mut Sim, rng: &mut Rng, (method, path): (&str, &str), status: u16) {
-        let mut bytes = codec::request(method, path, "");
+        let mut bytes = frames::request(method, path, "");
         self.odd_fields(sim, rng, &mut bytes);
         sim.pipes[self.pipe].decoder.head_requests.push_back(method == "HEAD");
         self.answers.push_back(status);
@@ -279,7 +278,7 @@ impl Client {
                 return;
             }
             5 if relay => {
-                let head = codec::handshake(&self.enter_head(), "Origin: http://evil.test\r\n");
+                let head = frames::handshake(&self.enter_head(), "Origin: http://evil.test\r\n");
                 self.answers.push_back(403);
                 self.done = true;
                 return self.write(sim, &head, In::Ask);
@@ -302,7 +301,7 @@ impl Client {
             _ => {}
         }
         self.entered = true;
-        let mut head = codec::handshake(&self.enter_head(), "");
+        let mut head = frames::handshake(&self.enter_head(), "");
         self.odd_fields(sim, rng, &mut head);
         sim.pipes[self.pipe].decoder.head_requests.push_back(false);
         self.answers.push_back(101);
@@ -312,19 +311,19 @@ impl Client {
 
     pub fn message(&mut self, sim: &mut Sim, rng: &mut Rng) {
         let (text, say) = self.compose(sim, rng);
-        let bytes = frame(0x80 | codec::TEXT, text.as_bytes(), rng.mask());
+        let bytes = frame(0x80 | frames::TEXT, text.as_bytes(), rng.mask());
         self.write(sim, &bytes, In::Text(text, say));
     }
 
     fn binary(&mut self, sim: &mut Sim, rng: &mut Rng) {
         let data: Vec<u8> = (0..rng.range(0, 400)).map(|byte| byte as u8).collect();
-        let bytes = frame(0x80 | codec::BINARY, &data, rng.mask());
+        let bytes = frame(0x80 | frames::BINARY, &data, rng.mask());
         self.write(sim, &bytes, In::Binary(data));
     }
 
     fn ping(&mut self, sim: &mut Sim, rng: &mut Rng) {
         let payload = vec![b'p'; rng.range(0, 125)];
-        let bytes = frame(0x80 | codec::PING, &payload, rng.mask());
+        let bytes = frame(0x80 | frames::PING, &payload, rng.mask());
         self.write(sim, &bytes, In::Ping(payload));
     }
 
@@ -332,7 +331,7 @@ impl Client {
     fn fragmented(&mut self, sim: &mut Sim, rng: &mut Rng) {
         let (text, say) = self.compose(sim, rng);
         let mut rest = text.as_bytes();
-        let mut first = codec::TEXT;
+        let mut first = frames::TEXT;
         let start = self.offset;
         loop {
             let length = rng.range(0, rest.len());
@@ -362,8 +361,8 @@ impl Client {
             return;
         }
         let code = *rng.pick(&[1000, 1001, 1005, 3000, 4999, 1011]);
-        let payload = codec::close_payload(code, if rng.percent(50) { "再见" } else { "" });
-        let bytes = frame(0x80 | codec::CLOSE, &payload, rng.mask());
+        let payload = frames::close_payload(code, if rng.percent(50) { "再见" } else { "" });
+        let bytes = frame(0x80 | frames::CLOSE, &payload, rng.mask());
         self.write(sim, &bytes, In::Close(code));
         if rng.percent(30) {
             self.out.extend(b"more after the end");
@@ -375,14 +374,14 @@ impl Client {
         let mask = rng.mask();
         let too_big = sim.hub.config().max_message + 1;
         let (bytes, violation) = match rng.below(10) {
-            0 => (codec::server_frame(codec::TEXT, b"not masked"), Violation::Unmasked),
+            0 => (frames::server_frame(frames::TEXT, b"not masked"), Violation::Unmasked),
             1 => (frame(0xC1, b"reserved bit", mask), Violation::ReservedBits),
             2 => (frame(0x83, b"", mask), Violation::ReservedOpcode),
-            3 => (frame(0x80 | codec::PING, &[0; 126], mask), Violation::BadControl),
-            4 => (frame(codec::PING, b"", mask), Violation::BadControl),
+            3 => (frame(0x80 | frames::PING, &[0; 126], mask), Violation::BadControl),
+            4 => (frame(frames::PING, b"", mask), Violation::BadControl),
             5 => (frame(0x80, b"nothing to continue", mask), Violation::BadFragment),
             6 => (vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4], Violation::BadLength),
-            7 => (frame(0x80 | codec::CLOSE, &[3], mask), Violation::BadClose),
+            7 => (frame(0x80 | frames::CLOSE, &[3], mask), Violation::BadClose),
             8 => (frame(0x81, b"bad \xff byte", mask), Violation::InvalidUtf8),
             _ => (frame(0x82, &vec![0; too_big], mask), Violation::TooBig),
         };

@@ -8,7 +8,7 @@ use longlink::{CloseReason, ConnId, Context};
 
 use super::shadow::{Conn, In, Known, State, TICK};
 use super::watch::{During, Watched};
-use super::world::codec::{self, Got, decode_frame, server_frame};
+use longlink::sim::frames::{self, Got, decode_frame, server_frame};
 
 impl Watched {
     /// Brings the shadow up to what the hub shows, and justifies each step.
@@ -140,7 +140,7 @@ impl Watched {
         // The answers to all pings that are next, which nobody could see.
         let next = conn.inbound.iter().take_while(|item| item.end <= conn.received);
         let answers = next.map_while(|item| match &item.what {
-            In::Ping(payload) => Some(server_frame(codec::PONG, payload).len()),
+            In::Ping(payload) => Some(server_frame(frames::PONG, payload).len()),
             In::Pong => Some(0),
             _ => None,
         });

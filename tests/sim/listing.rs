@@ -1,9 +1,9 @@
 //! Walks over all users, page by page, while users come and go.
 
+use longlink::sim::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::actors::Sim;
-use super::rng::Rng;
 
 /// A walk that has begun.
 pub struct Walk {

@@ -17,23 +17,19 @@ mod says;
 mod shadow;
 mod tally;
 mod watch;
-#[path = "../world/mod.rs"]
-mod world;
 
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actors::{Client, Sim};
 use coverage::Coverage;
 use listing::Walk;
 use longlink::limits::Devices;
+use longlink::sim::{Pipe, Rng, World, owner};
 use longlink::{Config, Relay, RelayConfig};
-use rng::Rng;
 use shadow::Shadow;
 use watch::Watched;
-use world::pipe::Pipe;
-use world::{World, owner, rng};
 
 /// Says where it was when a check failed.
 struct Where {
@@ -90,7 +86,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
     let relay = rng.percent(70).then(|| owner::server(|| Relay::new(RelayConfig::default())));
     let shadow = Shadow::new(config.clone());
     let watched = Watched::new(shadow, relay, Rng::new(seed ^ 0xC0FFEE));
-    let mut sim: Sim = World::new(config, watched);
+    let mut sim: Sim = World::new(config, watched, Instant::now());
     sim.handler_mut().base = memory::held();
     sim.read_size = *rng.pick(&[65_536, 65_536, 200, 13]);
     sim.batch = *rng.pick(&[usize::MAX, usize::MAX, 9, 2]);

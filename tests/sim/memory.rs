@@ -10,7 +10,7 @@ use std::cell::Cell;
 use longlink::Context;
 
 use super::watch::Watched;
-use super::world::owner;
+use longlink::sim::owner;
 
 struct Counting;
 

@@ -2,8 +2,8 @@
 //! with what they become, and the operations of the custom handler.
 
 use super::actors::{Client, Sim, USERS};
-use super::rng::Rng;
 use super::shadow::{Op, Say};
+use longlink::sim::Rng;
 
 fn json(text: &str) -> String {
     serde_json::to_string(text).expect("a string")

@@ -12,7 +12,7 @@ use longlink::{CloseReason, Config, ConnId};
 use super::coverage::Coverage;
 use super::rates::Account;
 use super::tally::Tally;
-use super::world::codec::{self, close_payload, server_frame};
+use longlink::sim::frames::{self, close_payload, server_frame};
 
 pub const TICK: u64 = longlink::run::TICK_MS;
 
@@ -300,7 +300,7 @@ impl Shadow {
             State::Open => {
                 let now = self.now;
                 self.leave(id, State::Closing(reason, now));
-                let frame = server_frame(codec::CLOSE, &close_payload(code, text));
+                let frame = server_frame(frames::CLOSE, &close_payload(code, text));
                 self.conn_mut(id).expected.extend(frame);
             }
             State::Head | State::Held(_) => self.end(id, reason),
@@ -382,7 +382,7 @@ impl Shadow {
     /// A message to a user; 0 when the user is offline.
     fn send_to_user(&mut self, user: &str, text: &str) -> usize {
         let to = self.active(|conn| conn.user == user);
-        if to.is_empty() { 0 } else { self.deliver(&to, codec::TEXT, text.as_bytes()) }
+        if to.is_empty() { 0 } else { self.deliver(&to, frames::TEXT, text.as_bytes()) }
     }
 
     pub fn active(&self, chosen: impl Fn(&Conn) -> bool) -> Vec<ConnId> {
@@ -394,7 +394,7 @@ impl Shadow {
     pub fn say(&mut self, from: ConnId, say: &Say) {
         if let Say::Heartbeat = say {
             if self.conn(from).state == State::Open {
-                self.deliver(&[from], codec::TEXT, br#"{"type":"pong"}"#);
+                self.deliver(&[from], frames::TEXT, br#"{"type":"pong"}"#);
                 self.cover.count("heartbeats");
             }
             return;
@@ -408,7 +408,7 @@ impl Shadow {
             }
             Say::All(frame) => {
                 let to = self.active(|_| true);
-                self.deliver_as(&to, codec::TEXT, frame.as_bytes(), true);
+                self.deliver_as(&to, frames::TEXT, frame.as_bytes(), true);
                 self.cover.count("broadcasts");
             }
             _ => self.cover.count("ignored"),
@@ -422,22 +422,22 @@ impl Shadow {
         match op {
             Op::Reclaim | Op::Leave(_) | Op::Close(..) | Op::Abort if !known => {}
             Op::Reclaim => self.reclaim(id),
-            Op::Echo(text) if open => return self.deliver(&[id], codec::TEXT, text.as_bytes()),
+            Op::Echo(text) if open => return self.deliver(&[id], frames::TEXT, text.as_bytes()),
             Op::EchoBinary(data) if open => {
                 self.cover.count("binary");
-                return self.deliver(&[id], codec::BINARY, data);
+                return self.deliver(&[id], frames::BINARY, data);
             }
             Op::ToUser(user, text) => {
                 return self.send_to_user(user, text);
             }
             Op::All(text) => {
                 let to = self.active(|_| true);
-                return self.deliver_as(&to, codec::TEXT, text.as_bytes(), true);
+                return self.deliver_as(&to, frames::TEXT, text.as_bytes(), true);
             }
             Op::Group(name, text) => {
                 let to = self.active(|conn| conn.groups.contains(name));
                 self.cover.count("group sends");
-                return self.deliver_as(&to, codec::TEXT, text.as_bytes(), true);
+                return self.deliver_as(&to, frames::TEXT, text.as_bytes(), true);
             }
             Op::Join(name) if open => {
                 return usize::from(self.conn_mut(id).groups.insert(name.clone()));

@@ -14,9 +14,8 @@ use longlink::{
 use super::justify::pending;
 use super::parking::Verdict;
 use super::rates::Prices;
-use super::rng::Rng;
 use super::shadow::{In, Known, Op, Say, Shadow, State, TICK};
-use super::world::{Note, Watch, owner};
+use longlink::sim::{Note, Rng, Watch, owner};
 
 /// Which call of the hub's is running.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -386,6 +385,36 @@ impl Handler for Watched {
             (sent, got) => panic!("{id:?}: {got:?} was sent as {sent:?}"),
         }
         self.meddle(hub, id, "on_message");
+    }
+
+    fn on_turned_away(&mut self, hub: &mut Context, session: Self::Session) {
+        if let Some(relay) = &mut self.relay {
+            owner::server(|| relay.on_turned_away(hub, session));
+        }
+    }
+
+    fn on_closing(
+        &mut self,
+        hub: &mut Context,
+        id: ConnId,
+        session: &mut Self::Session,
+        reason: &CloseReason,
+    ) {
+        if let Some(relay) = &mut self.relay {
+            owner::server(|| relay.on_closing(hub, id, session, reason));
+        }
+    }
+
+    fn on_timer(&mut self, hub: &mut Context, key: u32) {
+        if let Some(relay) = &mut self.relay {
+            owner::server(|| relay.on_timer(hub, key));
+        }
+    }
+
+    fn on_event(&mut self, hub: &mut Context, event: ()) {
+        if let Some(relay) = &mut self.relay {
+            owner::server(|| relay.on_event(hub, event));
+        }
     }
 
     fn on_drain(&mut self, hub: &mut Context, id: ConnId, _: &mut Self::Session) {

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::frames::{self, Frame, PING, PONG, TEXT};
+use longlink::sim::frames::{self, Frame, PING, PONG, TEXT};
 
 /// Far longer than anything takes, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -166,7 +166,7 @@ pub struct Socket {
 impl Socket {
     pub fn connect(addr: SocketAddr, path: &str, extra: &str) -> Socket {
         let mut raw = Raw::connect(addr);
-        let answer = raw.send(&frames::upgrade(path, extra)).answer().expect("an answer");
+        let answer = raw.send(&frames::handshake(path, extra)).answer().expect("an answer");
         assert_eq!(answer.status, 101, "{answer:?}");
         assert_eq!(answer.field("Sec-WebSocket-Accept"), Some(frames::ACCEPT));
         Socket { raw, answer }

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use longlink::run::{Listen, Transport};
+use longlink::sim::frames::{self, FIN, PONG};
 use longlink::tls::TlsAcceptor;
 use longlink::{Config, Listener};
 use rustls::version::{TLS12, TLS13};
@@ -13,7 +14,6 @@ use rustls::{ClientConnection, pki_types::ServerName};
 use crate::certs::NAME;
 use crate::client::{BOTH, Client, secure};
 use crate::support::client::DEADLINE;
-use crate::support::frames;
 
 /// Sends all of a record but its last byte.
 fn send_most_of_a_record(client: &mut Client, length: usize) {
@@ -73,7 +73,7 @@ fn a_peer_that_renews_keys_and_never_reads_holds_no_more_than_a_record_and_its_b
     // Data in between: without it a few dozen of them are an attack.
     for _ in 0..2_000 {
         deaf.tls.conn.refresh_traffic_keys().unwrap();
-        deaf.send(&frames::masked(0x80 | frames::PONG, b""));
+        deaf.send(&frames::masked(FIN | PONG, b""));
     }
     let most = secure.site.ask(|hub, _| {
         hub.check_invariants();

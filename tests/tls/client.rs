@@ -16,8 +16,8 @@ use rustls::{
 
 use crate::certs::{Authority, NAME, Server};
 use crate::support::client::DEADLINE;
-use crate::support::frames::{self, Frame, PONG, TEXT};
 use crate::support::serve::{self, Site};
+use longlink::sim::frames::{self, Frame, PONG, TEXT};
 
 pub const BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
@@ -147,7 +147,7 @@ impl Client {
 
     /// Sends a handshake; its answer must let it in.
     pub fn upgrade(&mut self, user: &str) {
-        self.send(&frames::upgrade(&format!("/websocket/{user}"), ""));
+        self.send(&frames::handshake(&format!("/websocket/{user}"), ""));
         let head = self.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     }

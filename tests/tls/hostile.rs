@@ -11,8 +11,8 @@ use rustls::{ClientConnection, pki_types::ServerName};
 use crate::certs::NAME;
 use crate::client::{BOTH, Client, Secure, Tcp, secure};
 use crate::support::client::Raw;
-use crate::support::frames;
 use crate::support::serve;
+use longlink::sim::frames;
 
 /// The first bytes of a handshake.
 fn hello(secure: &Secure) -> Vec<u8> {
@@ -61,7 +61,7 @@ fn only_the_bystander_is_left(secure: &Secure, bystander: &mut Client) {
 fn plain_http_on_a_tls_port_is_told_so() {
     let secure = secure(|_| {});
     let mut bystander = secure.connect(&TLS13, "bystander");
-    for request in [frames::upgrade("/websocket/A", ""), b"GET / HTTP/1.0\r\n\r\n".to_vec()] {
+    for request in [frames::handshake("/websocket/A", ""), b"GET / HTTP/1.0\r\n\r\n".to_vec()] {
         let answer = Raw::connect(secure.site.addr).send(&request).answer().unwrap();
         assert_eq!((answer.status, answer.field("Connection")), (400, Some("close")));
         assert_eq!(answer.body, b"this port speaks TLS: https or wss\n");

@@ -7,7 +7,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::client::{BOTH, Client, Secure, Tcp, secure};
 use crate::support::client::DEADLINE;
-use crate::support::frames;
+use longlink::sim::frames;
 
 /// A one-to-one message that is as long as `text` says.
 fn to(user: &str, text: &str) -> String {

@@ -459,6 +459,7 @@ impl Outbound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Rng;
     use crate::wire::ws::frame::TEXT;
 
     fn all(out: &Outbound, arena: &Arena) -> Vec<u8> {
@@ -470,13 +471,8 @@ mod tests {
     /// Random pushes, writes and blocks against a plain byte vector.
     #[test]
     fn whatever_happens_the_bytes_come_out_in_order() {
-        let mut state = 0x2545_F491_4F6C_DD1D_u64;
-        let mut random = move |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut rng = Rng::new(1);
+        let mut random = |below: u64| rng.below(below);
         for _ in 0..200 {
             let mut arena = Arena::default();
             let mut outs: Vec<Outbound> = (0..3).map(|_| Outbound::default()).collect();

@@ -328,25 +328,7 @@ fn check_utf8(partial: &mut Partial, end: bool) -> Result<(), Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![first];
-        match payload.len() {
-            n @ 0..=125 => bytes.push(0x80 | n as u8),
-            n @ 126..=65535 => {
-                bytes.push(0xFE);
-                bytes.extend((n as u16).to_be_bytes());
-            }
-            n => {
-                bytes.push(0xFF);
-                bytes.extend((n as u64).to_be_bytes());
-            }
-        }
-        let mask = [0x11, 0x22, 0x33, 0x44];
-        bytes.extend(mask);
-        bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ mask[i % 4]));
-        bytes
-    }
+    use crate::sim::frames::masked;
 
     /// Feeds `bytes` in pieces of `step`, and writes down what came out.
     fn run(bytes: &[u8], step: usize) -> (Vec<String>, Option<Violation>) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use longlink::backend::{Backend, BackendConfig};
 use longlink::fuzz::{ToOne, read_batch};
-use longlink::{Config, Hub, Peer, Relay, RelayConfig};
+use longlink::{Config, Peer, Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::input::Input;
@@ -121,7 +121,7 @@ fn request(method: &str, path: &str, body: &[u8]) {
             (config.max_requests, config.max_connections) = (255, 64);
             let backend = Backend::new(BackendConfig::default());
             let relay = Relay::new(RelayConfig::default()).with_backend(backend);
-            Life { server: Server::new(Hub::new(config, relay, now)), now }
+            Life { server: Server::new(config, relay, now), now }
         });
         ask(&mut life_of_now, method, path, body);
         *life = Some(life_of_now);

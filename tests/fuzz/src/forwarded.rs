@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use longlink::http::TrustedProxies;
-use longlink::{Accept, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade};
+use longlink::{Accept, Config, ConnId, Context, Handler, Message, Peer, Reject, Upgrade};
 
 use crate::input::Input;
 use crate::stream::Server;
@@ -81,7 +81,7 @@ fn fields(bytes: &[u8]) {
     let mut config = Config::default();
     let trusted = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"];
     config.trusted_proxies = TrustedProxies::parse(trusted).expect("three networks");
-    let mut server = Server::new(Hub::new(config, Who(None), now));
+    let mut server = Server::new(config, Who(None), now);
     let proxy = SocketAddr::from(([127, 0, 0, 1], 4_000));
     let conn = server.hub.open(proxy.into(), true, now).expect("room for one connection");
     // A connection becomes its client's with a handshake.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Upgrade,
+    Accept, CloseReason, Config, ConnId, Context, Handler, Message, Peer, Reject, Upgrade,
     Violation,
 };
 
@@ -292,7 +292,7 @@ fn serve(pieces: &[&[u8]]) -> Seen {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
     config.max_message = MAX_MESSAGE;
-    let mut server = Server::new(Hub::new(config, Seen::default(), now));
+    let mut server = Server::new(config, Seen::default(), now);
     let conn = server.hub.open(Peer::UNKNOWN, true, now).expect("room for one connection");
     server.receive(conn, HANDSHAKE, now);
     assert_eq!(answers(&server.take_written())[0].status, 101);

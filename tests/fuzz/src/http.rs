@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use longlink::http::{Refused, Request, Response};
 use longlink::{
-    Accept, CloseReason, Config, ConnId, Context, Handler, Hub, Message, Peer, Reject, Reply,
-    Upgrade,
+    Accept, CloseReason, Config, ConnId, Context, Handler, Message, Peer, Reject, Reply, Upgrade,
 };
 
 use crate::input::{Input, pieces};
@@ -177,7 +176,7 @@ fn serve(pieces: &[&[u8]]) -> Seen {
     (config.max_connections, config.max_requests) = (4, 5);
     (config.message_rate, config.broadcast_rate) = (0, 0);
     (config.max_head, config.max_message) = (600, 300);
-    let mut server = Server::new(Hub::new(config, Seen::default(), now));
+    let mut server = Server::new(config, Seen::default(), now);
     let conn = server.hub.open(Peer::UNKNOWN, true, now).expect("room for one connection");
     for piece in pieces {
         server.receive(conn, piece, now);

@@ -26,9 +26,6 @@ pub mod wheel;
 #[path = "../../../src/cli/client/url.rs"]
 mod client_url;
 
-#[path = "../../world/mod.rs"]
-mod world;
-
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 

@@ -2,17 +2,16 @@
 //! server makes of one connection's bytes.
 
 use std::io::{self, IoSlice};
+use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use longlink::run::Sink;
-use longlink::{ConnId, Handler, Hub};
-
-/// Turns after which a hub that has nothing new to do must have come to rest.
-const MOST_TURNS: usize = 10_000;
+use longlink::sim::Bare;
+use longlink::{Config, ConnId, Handler};
 
 /// What was written, of all connections.
 #[derive(Default)]
-struct Written(Vec<u8>);
+pub struct Written(Vec<u8>);
 
 impl Sink for Written {
     fn write(&mut self, _: usize, bytes: &[u8]) -> io::Result<usize> {
@@ -26,21 +25,21 @@ impl Sink for Written {
 }
 
 pub struct Server<H: Handler> {
-    pub hub: Hub<H>,
-    written: Written,
+    bare: Bare<H, Written>,
 }
 
 impl<H: Handler> Server<H> {
-    pub fn new(hub: Hub<H>) -> Self {
-        Server { hub, written: Written::default() }
+    /// No client hangs up before it [leaves](Server::leave).
+    pub fn new(config: Config, handler: H, now: Instant) -> Self {
+        let mut bare = Bare::new(config, handler, Written::default(), now);
+        bare.clients_hang_up = false;
+        Server { bare }
     }
 
-    /// Bytes arrive, and turns are taken until nothing more happens at that time. Bytes of a
-    /// connection that is not read any more are lost, as in a socket that is closed.
+    /// Bytes arrive, and turns are taken until nothing more happens at that time.
     pub fn receive(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
-        if self.hub.may_read(conn) {
-            self.hub.receive(conn, &mut bytes.to_vec(), now);
-        }
+        self.bare.now = now;
+        self.bare.receive(conn, bytes);
         self.settle(now);
     }
 
@@ -53,28 +52,27 @@ impl<H: Handler> Server<H> {
     }
 
     pub fn settle(&mut self, now: Instant) {
-        for _ in 0..MOST_TURNS {
-            self.hub.tick(now);
-            // All that has arrived was received before.
-            while let Some(overdue) = self.hub.pop_overdue() {
-                self.hub.judge(overdue, true);
-            }
-            while self.hub.pop_readable().is_some() {}
-            let mut budget = self.hub.config().writes_per_turn;
-            while self.hub.write(&mut self.written, &mut budget).is_some() {}
-            self.hub.end_turn();
-            while self.hub.reap().is_some() {}
-            self.hub.check_invariants();
-            if self.hub.next_deadline().is_none_or(|at| at > now) {
-                return;
-            }
-        }
-        panic!("the hub does not come to rest");
+        self.bare.now = now;
+        self.bare.settle();
     }
 
     /// What was written since this was last asked.
     pub fn take_written(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.written.0)
+        std::mem::take(&mut self.bare.sink.0)
+    }
+}
+
+impl<H: Handler> Deref for Server<H> {
+    type Target = Bare<H, Written>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.bare
+    }
+}
+
+impl<H: Handler> DerefMut for Server<H> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.bare
     }
 }
 

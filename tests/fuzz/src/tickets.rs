@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use longlink::limits::{MAX_GROUP_NAME, MAX_GROUPS};
 use longlink::tickets::{Ticket, Tickets};
-use longlink::{Config, Hub, Peer, Relay, RelayConfig};
+use longlink::{Config, Peer, Relay, RelayConfig};
 use ring::hmac;
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ fn lets_in(ticket: &[u8]) -> bool {
     let relay = Relay::new(RelayConfig::default()).with_tickets(tickets());
     let mut config = Config::default();
     (config.max_head, config.reject_delay) = (8_000, Duration::ZERO);
-    let mut server = Server::new(Hub::new(config, relay, now));
+    let mut server = Server::new(config, relay, now);
     let conn = server.hub.open(Peer::UNKNOWN, true, now).expect("room for one connection");
     let mut head = format!(
         "GET /websocket/{USER} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\

@@ -11,7 +11,7 @@ use longlink::{
 };
 
 use crate::reached;
-use crate::world::Watch;
+use longlink::sim::Watch;
 
 /// The group that everybody joins who opens.
 pub const GROUP: &str = "g";
@@ -146,6 +146,28 @@ impl Handler for Busy {
     fn on_drain(&mut self, hub: &mut Context, conn: ConnId, _: &mut Self::Session) {
         reached("drained");
         hub.send(conn, "drained");
+    }
+
+    fn on_turned_away(&mut self, hub: &mut Context, session: Self::Session) {
+        self.relay.on_turned_away(hub, session);
+    }
+
+    fn on_closing(
+        &mut self,
+        hub: &mut Context,
+        conn: ConnId,
+        session: &mut Self::Session,
+        reason: &CloseReason,
+    ) {
+        self.relay.on_closing(hub, conn, session, reason);
+    }
+
+    fn on_timer(&mut self, hub: &mut Context, key: u32) {
+        self.relay.on_timer(hub, key);
+    }
+
+    fn on_event(&mut self, hub: &mut Context, event: ()) {
+        self.relay.on_event(hub, event);
     }
 
     fn on_close(

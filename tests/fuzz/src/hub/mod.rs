@@ -5,16 +5,16 @@
 mod handler;
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longlink::limits::Devices;
 use longlink::{Config, ConnId};
 
 use crate::input::Input;
-use crate::world::World;
-use crate::world::codec::{self, frame};
 use crate::{Target, reached};
 use handler::{Busy, GROUP, MARKER};
+use longlink::sim::World;
+use longlink::sim::frames::{self, frame};
 
 pub const TARGET: Target = Target {
     name: "hub",
@@ -54,7 +54,7 @@ pub fn run(bytes: &[u8]) {
     if config.check().is_err() {
         return;
     }
-    let mut world = World::new(config, Busy::new(habits));
+    let mut world = World::new(config, Busy::new(habits), Instant::now());
     world.read_size = input.pick(&[65_536, 100, 7, 1]);
     world.batch = input.pick(&[usize::MAX, 3, 1, usize::MAX]);
     world.slices = input.pick(&[64, 1, 3, 64]);
@@ -138,7 +138,7 @@ fn connect(world: &mut Life, input: &mut Input<'_>) {
         "/no",
     ]);
     if input.below(8) > 0 {
-        world.send(pipe, &codec::handshake(path, ""));
+        world.send(pipe, &frames::handshake(path, ""));
     }
 }
 
@@ -147,9 +147,9 @@ fn connect(world: &mut Life, input: &mut Input<'_>) {
 fn send(world: &mut Life, input: &mut Input<'_>, pipe: usize) {
     let is_open = world.pipes[pipe].decoder.is_upgraded();
     let bytes = match input.below(12) {
-        0 => codec::text("ping"),
-        1 => codec::text(r#"{"toUserId":"u0","message":"hello hello"}"#),
-        2 => codec::text("to everyone"),
+        0 => frames::text("ping"),
+        1 => frames::text(r#"{"toUserId":"u0","message":"hello hello"}"#),
+        2 => frames::text("to everyone"),
         3..=5 => {
             let action = [MARKER, input.byte()];
             (0..=input.below(5)).flat_map(|_| frame(0x82, &action, MASK)).collect()
@@ -163,7 +163,7 @@ fn send(world: &mut Life, input: &mut Input<'_>, pipe: usize) {
             input.take(length).to_vec()
         }
         _ => {
-            let mut request = codec::request("POST", "/x", "Content-Length: 20\r\n");
+            let mut request = frames::request("POST", "/x", "Content-Length: 20\r\n");
             request.extend_from_slice(b"0123456789");
             request
         }

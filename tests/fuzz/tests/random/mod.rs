@@ -1,11 +1,6 @@
 //! Random inputs: bytes, and seeds that were changed a little.
 
-// The simulator uses more of it.
-#[allow(dead_code)]
-#[path = "../../../world/rng.rs"]
-mod rng;
-
-use rng::Rng;
+use longlink::sim::Rng;
 
 /// The longest random input. A seed may be longer.
 const LONGEST: usize = 600;
@@ -44,7 +39,7 @@ impl Inputs {
             if !self.words.is_empty() && rng.percent(words) {
                 bytes.extend_from_slice(rng.pick::<&[u8]>(self.words));
             } else {
-                bytes.push(rng.next() as u8);
+                bytes.push(rng.number() as u8);
             }
         }
         bytes
@@ -56,11 +51,11 @@ impl Inputs {
         let end = (at + rng.range(0, 16)).min(bytes.len());
         match rng.below(9) {
             0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
-            1 if at < bytes.len() => bytes[at] = rng.next() as u8,
+            1 if at < bytes.len() => bytes[at] = rng.number() as u8,
             2 if at < bytes.len() => {
                 bytes[at] = bytes[at].wrapping_add(rng.below(5) as u8).wrapping_sub(2)
             }
-            3 => bytes.insert(at, rng.next() as u8),
+            3 => bytes.insert(at, rng.number() as u8),
             4 => drop(bytes.drain(at..end)),
             // A piece twice.
             5 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
@@ -75,7 +70,7 @@ impl Inputs {
             _ if !self.words.is_empty() => {
                 drop(bytes.splice(at..at, rng.pick(self.words).to_vec()))
             }
-            _ => bytes.push(rng.next() as u8),
+            _ => bytes.push(rng.number() as u8),
         }
     }
 }

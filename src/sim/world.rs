@@ -1,38 +1,30 @@
-//! A hub without sockets and without a clock: pipes in memory and a time that
-//! is made up, driven step for step as the driver drives it.
-//!
-//! A pipe is what a kernel is: it takes so many bytes until the client reads
-//! them, it tells of an end of stream or a reset, and its events are edges.
-
-// Shared by several test binaries, none of which uses all of it.
-#![allow(dead_code)]
-
-pub mod codec;
-pub mod owner;
-pub mod pipe;
-pub mod rng;
-mod sink;
+//! A hub without sockets and without a clock: pipes in memory and a time that is made up, driven
+//! as a driver drives it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-use codec::Got;
-use longlink::run::Sent;
-use longlink::{Config, ConnId, Context, Handler, Hub, Peer};
-use pipe::Pipe;
+use super::frames::Got;
+use super::owner;
+use super::pipe::Pipe;
+use super::turn::{Loop, turn};
+use crate::driver::READ_SIZE;
+use crate::hub::{Config, ConnId, Context, Handler, Hub, Sent};
+use crate::wire::Peer;
 
-/// What the world tells a handler that watches the hub from outside callbacks.
+/// What the world tells a handler that watches the hub from outside its callbacks.
 #[derive(Debug)]
 pub enum Note<'a> {
     /// A connection was taken in.
     Opened(ConnId),
     /// So many bytes of the client have arrived at the kernel.
     Arrived(ConnId, usize),
-    /// Those of them are lost that the hub has not been given.
+    /// The connection has broken: the bytes that the hub has not been given are lost.
     Lost(ConnId),
     /// The hub is about to be given so many bytes.
     Receiving(ConnId, usize),
+    /// The hub has handled those bytes.
     Received(ConnId),
     /// The client's end of stream is about to be told.
     Ending(ConnId),
@@ -42,34 +34,49 @@ pub enum Note<'a> {
     Flushing,
     /// These bytes are being written.
     Writing(ConnId, &'a [u8]),
+    /// They are written, and this follows from it.
     Wrote(ConnId, Sent),
+    /// The kernel takes no more of this connection.
     Blocked(ConnId),
+    /// The kernel takes more again.
     Writable(ConnId),
+    /// The hub is about to look at its deadlines.
     Ticking,
-    /// It cannot be judged yet: what it has sent waits.
+    /// A connection cannot be judged yet: what it has sent waits.
     Postponed(ConnId),
+    /// The hub has looked at its deadlines.
     Ticked,
+    /// The hub is about to end its turn.
     EndingTurn,
+    /// The hub has ended its turn.
     EndedTurn,
+    /// A connection is gone, and its socket is closed.
     Reaped(ConnId),
+    /// The hub is about to be shut down.
     ShuttingDown,
+    /// The turn is over, and the hub has checked itself.
     TurnDone,
 }
 
-/// A handler that may want to be told more than a handler is.
+/// A handler that may want to be told more than a handler is. `impl Watch for MyHandler {}` is
+/// enough for a handler that does not.
 pub trait Watch: Handler {
-    /// Something happens at `now`, in milliseconds.
+    /// Something happens at `now`, in milliseconds since the world began.
     fn note(&mut self, _hub: &Context, _now: u64, _note: Note<'_>) {}
 }
 
 /// A hub, its handler, its pipes and the time.
+#[derive(Debug)]
 pub struct World<H: Handler> {
+    /// The hub with its handler.
     pub hub: Hub<H>,
     base: Instant,
+    /// Milliseconds since the world began.
     pub now: u64,
+    /// All connections that there have been, by the numbers that [`World::connect`] gives.
     pub pipes: Vec<Pipe>,
     /// The pipe of each slot.
-    at: Vec<Option<usize>>,
+    pub(super) at: Vec<Option<usize>>,
     events: VecDeque<usize>,
     to_read: VecDeque<usize>,
     /// What one read takes at most.
@@ -80,11 +87,14 @@ pub struct World<H: Handler> {
     pub slices: usize,
     /// What a new pipe's kernel takes.
     pub capacity: usize,
-    /// The hub does the writes by itself, as it does for a driver.
+    /// Whether the hub does the writes by itself, as it does for a driver; else the world fetches
+    /// what is to be written from one connection after the other.
     pub by_sink: bool,
     /// Polls that have left events for the next one.
     pub full_batches: u64,
+    /// Writes of which the kernel has taken a part.
     pub partial_writes: u64,
+    /// Times a kernel took no more.
     pub blocks: u64,
     /// Turns taken.
     pub turns: u64,
@@ -97,9 +107,13 @@ pub struct World<H: Handler> {
 }
 
 impl<H: Watch> World<H> {
-    pub fn new(config: Config, handler: H) -> Self {
+    /// A hub of which nobody is a client yet. `base` is when the world begins: the clock is made
+    /// up, so any time will do.
+    ///
+    /// # Panics
+    /// When the configuration does not [hold](Config::check).
+    pub fn new(config: Config, handler: H, base: Instant) -> Self {
         config.check().expect("a configuration that holds");
-        let base = Instant::now();
         World {
             hub: owner::server(|| Hub::new(config, handler, base)),
             base,
@@ -108,7 +122,7 @@ impl<H: Watch> World<H> {
             at: Vec::new(),
             events: VecDeque::new(),
             to_read: VecDeque::new(),
-            read_size: longlink::run::READ_SIZE,
+            read_size: READ_SIZE,
             batch: usize::MAX,
             slices: 64,
             capacity: 1 << 20,
@@ -123,29 +137,33 @@ impl<H: Watch> World<H> {
         }
     }
 
+    /// The time as the hub is told it.
     pub fn instant(&self) -> Instant {
         self.base + Duration::from_millis(self.now)
     }
 
+    /// The handler.
     pub fn handler(&self) -> &H {
         self.hub.handler()
     }
 
+    /// The handler, to be changed between two calls of the hub.
     pub fn handler_mut(&mut self) -> &mut H {
         self.hub.parts().1
     }
 
-    fn note(&mut self, note: Note<'_>) {
+    pub(super) fn note(&mut self, note: Note<'_>) {
         let (cx, handler) = self.hub.parts();
         handler.note(cx, self.now, note);
     }
 
-    /// A client's connection is accepted; `None` when the hub has no room.
+    /// A client's connection is accepted. Returns its place in [`World::pipes`], or `None` when the
+    /// hub has no room.
     pub fn connect(&mut self) -> Option<usize> {
         self.connect_from(Peer::UNKNOWN)
     }
 
-    /// The same from an address.
+    /// A client's connection from this address is accepted, as by [`World::connect`].
     pub fn connect_from(&mut self, peer: Peer) -> Option<usize> {
         let conn = owner::server(|| self.hub.open(peer, true, self.instant())).ok()?;
         let pipe = self.pipes.len();
@@ -159,7 +177,7 @@ impl<H: Watch> World<H> {
         Some(pipe)
     }
 
-    /// Bytes of the client arrive.
+    /// Bytes of the client arrive. They are lost when the client has ended its side.
     pub fn send(&mut self, pipe: usize, bytes: &[u8]) {
         let end = &mut self.pipes[pipe];
         if end.is_finished() || bytes.is_empty() {
@@ -192,6 +210,7 @@ impl<H: Watch> World<H> {
         self.schedule(pipe);
     }
 
+    /// From now on the client reads, or does not read, what it is sent.
     pub fn set_reading(&mut self, pipe: usize, reading: bool) {
         self.pipes[pipe].reading = reading;
         self.schedule(pipe);
@@ -204,12 +223,16 @@ impl<H: Watch> World<H> {
         }
     }
 
+    /// The hub is told to shut down.
     pub fn shutdown(&mut self) {
         self.note(Note::ShuttingDown);
         owner::server(|| self.hub.shutdown());
     }
 
-    /// One turn of the loop: events, then what `Driver::tick` does.
+    /// One turn of the loop: events, then what a driver does after them.
+    ///
+    /// # Panics
+    /// When a check of the hub on itself fails, or a server may not write what the hub writes.
     pub fn turn(&mut self) {
         self.turns += 1;
         self.full_batches += u64::from(self.events.len() > self.batch);
@@ -217,29 +240,7 @@ impl<H: Watch> World<H> {
             let Some(pipe) = self.events.pop_front() else { break };
             self.event(pipe);
         }
-        self.note(Note::Ticking);
-        let now = self.instant();
-        owner::server(|| self.hub.tick(now));
-        self.judge();
-        owner::server(|| self.hub.say_last_words());
-        self.note(Note::Ticked);
-        while let Some(conn) = self.hub.pop_readable() {
-            if let Some(pipe) = self.at[conn.index()] {
-                self.queue_read(pipe);
-            }
-        }
-        self.read_queued();
-        self.flush();
-        self.note(Note::EndingTurn);
-        owner::server(|| self.hub.end_turn());
-        self.note(Note::EndedTurn);
-        while let Some(conn) = owner::server(|| self.hub.reap()) {
-            let pipe = self.at[conn.index()].take().expect("reaped once");
-            assert_eq!(self.pipes[pipe].conn, conn);
-            self.pipes[pipe].closed = true;
-            self.schedule(pipe);
-            self.note(Note::Reaped(conn));
-        }
+        turn(self, self.instant());
         self.hub.check_invariants();
         self.note(Note::TurnDone);
     }
@@ -317,56 +318,16 @@ impl<H: Watch> World<H> {
         }
     }
 
-    fn read_queued(&mut self) {
-        for _ in 0..self.to_read.len() {
-            if self.hub.is_exhausted() {
-                self.exhausted += 1;
-                break;
-            }
-            let Some(pipe) = self.to_read.pop_front() else { break };
-            self.pipes[pipe].queued = false;
-            if !self.pipes[pipe].closed {
-                self.read(pipe);
-            }
-        }
-    }
-
-    /// Reads, and if need be writes to, those whose deadline has passed, and has them
-    /// judged: as the driver does.
-    fn judge(&mut self) {
-        while let Some(overdue) = self.hub.pop_overdue() {
-            let conn = overdue.conn();
-            let Some(pipe) = self.at[conn.index()] else { continue };
-            self.read(pipe);
-            let all_read = !self.pipes[pipe].queued;
-            if !all_read || !self.hub.may_read(conn) {
-                self.note(Note::Postponed(conn));
-            }
-            owner::server(|| self.hub.judge(overdue, all_read));
-        }
-    }
-
-    fn flush(&mut self) {
-        owner::server(|| self.hub.say_last_words());
-        self.note(Note::Flushing);
-        if self.by_sink {
-            self.flush_by_sink();
-        } else {
-            self.flush_one_by_one();
-        }
-        self.leftover_writes += u64::from(self.hub.has_dirty());
-    }
-
-    fn flush_one_by_one(&mut self) {
+    fn write_one_by_one(&mut self) {
         for _ in 0..self.hub.config().writes_per_turn {
             let Some(conn) = owner::server(|| self.hub.pop_dirty()) else { return };
             if let Some(pipe) = self.at[conn.index()] {
-                self.write(pipe);
+                self.write_to(pipe);
             }
         }
     }
 
-    fn write(&mut self, pipe: usize) {
+    fn write_to(&mut self, pipe: usize) {
         let end = &mut self.pipes[pipe];
         let conn = end.conn;
         let pending = self.hub.pending(conn).expect("a dirty one has bytes");
@@ -401,7 +362,7 @@ impl<H: Watch> World<H> {
         }
     }
 
-    fn wrote(&mut self, pipe: usize, sent: Sent) {
+    pub(super) fn wrote(&mut self, pipe: usize, sent: Sent) {
         self.note(Note::Wrote(self.pipes[pipe].conn, sent));
         if sent == Sent::ShutdownWrite {
             self.pipes[pipe].shut = true;
@@ -410,7 +371,7 @@ impl<H: Watch> World<H> {
         self.schedule(pipe);
     }
 
-    fn has_blocked(&mut self, pipe: usize) {
+    pub(super) fn has_blocked(&mut self, pipe: usize) {
         self.blocks += 1;
         self.pipes[pipe].blocked = true;
         self.note(Note::Blocked(self.pipes[pipe].conn));
@@ -425,6 +386,9 @@ impl<H: Watch> World<H> {
 
     /// Takes turns until the loop would sleep. That it comes to that is the
     /// proof that the deadline after a turn is in the future, unless there is work.
+    ///
+    /// # Panics
+    /// When it does not come to that.
     pub fn settle(&mut self) {
         self.turn();
         let mut turns = 0;
@@ -458,7 +422,10 @@ impl<H: Watch> World<H> {
         self.settle();
     }
 
-    /// Everybody has gone: nothing must be left of them.
+    /// Everybody has gone: nothing may be left of them.
+    ///
+    /// # Panics
+    /// When something is.
     pub fn assert_nothing_is_left(&mut self) {
         self.settle();
         assert_eq!(self.hub.connections(), 0, "connections of nobody");
@@ -469,5 +436,64 @@ impl<H: Watch> World<H> {
         assert!(self.pipes.iter().all(|pipe| pipe.closed));
         assert_eq!(self.hub.next_deadline(), None, "deadlines of nobody");
         self.hub.check_invariants();
+    }
+}
+
+impl<H: Watch> Loop for World<H> {
+    type Handler = H;
+
+    fn hub(&mut self) -> &mut Hub<H> {
+        &mut self.hub
+    }
+
+    fn read_overdue(&mut self, conn: ConnId) -> bool {
+        let Some(pipe) = self.at[conn.index()] else { return true };
+        self.read(pipe);
+        let all_read = !self.pipes[pipe].queued;
+        if !all_read || !self.hub.may_read(conn) {
+            self.note(Note::Postponed(conn));
+        }
+        all_read
+    }
+
+    fn may_read_again(&mut self, conn: ConnId) {
+        if let Some(pipe) = self.at[conn.index()] {
+            self.queue_read(pipe);
+        }
+    }
+
+    fn read_queued(&mut self) {
+        for _ in 0..self.to_read.len() {
+            if self.hub.is_exhausted() {
+                self.exhausted += 1;
+                break;
+            }
+            let Some(pipe) = self.to_read.pop_front() else { break };
+            self.pipes[pipe].queued = false;
+            if !self.pipes[pipe].closed {
+                self.read(pipe);
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        if self.by_sink {
+            self.write_by_sink();
+        } else {
+            self.write_one_by_one();
+        }
+        self.leftover_writes += u64::from(self.hub.has_dirty());
+    }
+
+    fn free(&mut self, conn: ConnId) {
+        let pipe = self.at[conn.index()].take().expect("reaped once");
+        assert_eq!(self.pipes[pipe].conn, conn);
+        self.pipes[pipe].closed = true;
+        self.schedule(pipe);
+        self.note(Note::Reaped(conn));
+    }
+
+    fn tell(&mut self, note: Note<'_>) {
+        self.note(note);
     }
 }

@@ -3,10 +3,8 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use longlink::run::{Sent, Sink, Wrote};
-
-use super::pipe::Pipe;
-use super::{Note, Watch, World, owner};
+use super::{Note, Pipe, Watch, World, owner};
+use crate::hub::{Sent, Sink, Wrote};
 
 /// The pipes, and one entry for each write: the pipe, what it was offered, and how
 /// that ended.
@@ -45,7 +43,7 @@ impl Sink for Log<'_> {
 }
 
 impl<H: Watch> World<H> {
-    pub(super) fn flush_by_sink(&mut self) {
+    pub(super) fn write_by_sink(&mut self) {
         let most = self.hub.config().writes_per_turn;
         let mut budget = most;
         let mut done = 0;

@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-use longlink::ConnId;
+use super::frames::{Decoder, Got};
+use crate::hub::ConnId;
 
-use super::codec::{Decoder, Got};
-
-/// One connection as client and kernel see it.
+/// One connection as its client and the kernel see it. A pipe is what a kernel is: it takes so
+/// many bytes until the client reads them, it tells of an end of stream or a reset, and its
+/// events are edges.
 #[derive(Debug)]
 pub struct Pipe {
+    /// Its id in the hub.
     pub conn: ConnId,
     /// On its way to the server.
     pub to_server: VecDeque<u8>,
@@ -20,6 +22,7 @@ pub struct Pipe {
     /// How much the kernel takes for a client that does not read.
     pub capacity: usize,
     pub(super) reading: bool,
+    /// What decodes what the client reads.
     pub decoder: Decoder,
     /// What has arrived at the client.
     pub got: Vec<Got>,
@@ -80,6 +83,7 @@ impl Pipe {
         self.fin || self.reset.is_some() || self.closed
     }
 
+    /// The connection has broken.
     pub fn is_reset(&self) -> bool {
         self.reset.is_some()
     }
@@ -90,6 +94,7 @@ impl Pipe {
         !self.closed && (!self.to_server.is_empty() || ended && !self.told)
     }
 
+    /// The client reads what it is sent.
     pub fn is_reading(&self) -> bool {
         self.reading
     }

@@ -1,5 +1,10 @@
-//! For whom memory is allocated: for the server that runs in a test, or for the test
-//! itself. An allocator that counts tells them apart by this.
+//! For whom memory is allocated in a test: for the server that runs in it, or for the test itself.
+//!
+//! A test whose global allocator counts asks [`is_server`] in each allocation. The [`World`]
+//! allocates for the server while the hub works, and for the test else. A handler of a test
+//! calls [`test()`] when it keeps books of its own.
+//!
+//! [`World`]: super::World
 
 use std::cell::Cell;
 
@@ -9,6 +14,7 @@ thread_local! {
 
 /// Until it is dropped, memory is allocated for one of the two.
 #[must_use]
+#[derive(Debug)]
 pub struct Turn {
     before: bool,
 }
@@ -19,11 +25,12 @@ impl Drop for Turn {
     }
 }
 
+/// Whether this thread allocates for the server now.
 pub fn is_server() -> bool {
     SERVER.get()
 }
 
-/// What is allocated from here on belongs to the test.
+/// What is allocated until the result is dropped belongs to the test.
 pub fn test() -> Turn {
     Turn { before: SERVER.replace(false) }
 }
