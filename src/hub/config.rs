@@ -254,4 +254,14 @@ mod tests {
         assert_eq!(check(100, Config::MOST_QUEUE + 1), Err(ConfigError::QueueTooLong));
         assert_eq!(check(usize::MAX, usize::MAX), Err(ConfigError::QueueTooLong));
     }
+
+    #[test]
+    fn sixteen_million_connections_are_the_most_and_each_contradiction_is_told() {
+        let check = |max_connections| Config { max_connections, ..Config::default() }.check();
+        assert_eq!(check(Config::MOST_CONNECTIONS), Ok(()));
+        let error = check(Config::MOST_CONNECTIONS + 1).unwrap_err();
+        assert_eq!(error, ConfigError::TooManyConnections);
+        assert!(error.to_string().contains("max-connections"), "{error}");
+        assert!(ConfigError::Zero("max-head").to_string().contains("max-head"));
+    }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use longlink::http::{Request, Response};
+use longlink::limits::GroupError;
 use longlink::sim::Watch;
 use longlink::sim::frames::{self, request};
 use longlink::{Accept, Handler, Message, Reject, Reply, Upgrade};
@@ -404,5 +405,18 @@ fn binary_messages_reach_users_groups_and_everyone_and_members_are_told() {
     };
     assert_eq!(binary(&world, a), [b"one".to_vec(), b"\xFF\x00".to_vec()]);
     assert_eq!(binary(&world, b), [b"two".to_vec(), b"\xFF\x00".to_vec()]);
+    everything_is_given_back(world);
+}
+
+#[test]
+fn a_group_has_a_name_of_1_to_128_bytes() {
+    let mut world = world(|_| {});
+    let pipe = enter(&mut world, "/user/A");
+    let conn = world.pipes[pipe].conn;
+    for name in ["", &"g".repeat(129)] {
+        assert_eq!(world.hub.join(conn, name), Err(GroupError::BadName));
+    }
+    assert_eq!(world.hub.join(conn, &"g".repeat(128)), Ok(true));
+    assert_eq!(GroupError::BadName.to_string(), "a group's name has 1 to 128 bytes");
     everything_is_given_back(world);
 }

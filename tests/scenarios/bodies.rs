@@ -408,3 +408,66 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_not_read_either() {
     assert_eq!(answers(&link, pipe).len(), 5_000);
     leave(link);
 }
+
+/// Times that are shorter than what counts as an absence of the server itself.
+fn hasty() -> Link {
+    let mut config = Config::default();
+    config.handshake_timeout = Duration::from_secs(3);
+    config.message_timeout = Duration::from_secs(4);
+    World::new(config, Echo, Instant::now())
+}
+
+/// Time passes, and bytes arrive of which no event tells.
+fn pass_without_events(link: &mut Link, millis: u64, pipe: usize, bytes: &[u8]) {
+    link.batch = 0;
+    link.now += millis;
+    link.send(pipe, bytes);
+    link.turn();
+    link.batch = usize::MAX;
+}
+
+#[test]
+fn a_body_that_has_begun_in_the_kernel_has_the_time_of_a_body() {
+    let mut link = hasty();
+    let pipe = link.connect().unwrap();
+    link.turn();
+    let all = plain("/a", "hello");
+    pass_without_events(&mut link, 3_500, pipe, &all.as_bytes()[..all.len() - 2]);
+    link.settle();
+    assert_eq!(answers(&link, pipe), []);
+    link.advance(3_900);
+    link.send(pipe, &all.as_bytes()[all.len() - 2..]);
+    link.settle();
+    assert_eq!(answers(&link, pipe), [said("/a", "hello")]);
+    leave(link);
+}
+
+#[test]
+fn a_body_whose_rest_takes_several_reads_is_not_late_while_the_rest_waits_in_the_kernel() {
+    let mut link = hasty();
+    let pipe = link.connect().unwrap();
+    let body = "x".repeat(100);
+    let all = plain("/a", &body);
+    link.send(pipe, &all.as_bytes()[..all.len() - 60]);
+    link.settle();
+    link.read_size = 10;
+    pass_without_events(&mut link, 4_500, pipe, &all.as_bytes()[all.len() - 60..]);
+    link.settle();
+    assert_eq!(answers(&link, pipe), [said("/a", &body)]);
+    leave(link);
+}
+
+#[test]
+fn a_body_has_its_whole_time_again_after_an_absence() {
+    let mut link = hasty();
+    let pipe = link.connect().unwrap();
+    let all = plain("/a", "hello");
+    link.send(pipe, &all.as_bytes()[..all.len() - 2]);
+    link.settle();
+    link.jump(60_000);
+    link.advance(3_900);
+    link.send(pipe, &all.as_bytes()[all.len() - 2..]);
+    link.settle();
+    assert_eq!(answers(&link, pipe), [said("/a", "hello")]);
+    leave(link);
+}

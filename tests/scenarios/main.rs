@@ -8,6 +8,7 @@ mod door;
 mod ends;
 mod fragments;
 mod http;
+mod judging;
 mod last_word;
 mod limits;
 mod listing;

@@ -301,3 +301,77 @@ fn nobody_is_faster_than_the_rate_and_nobody_loses_anything() {
         leak_check(link);
     }
 }
+
+#[test]
+fn a_broadcast_that_the_host_charges_between_turns_is_owed_like_any_other() {
+    let mut link = paced(0, 10, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(10_000);
+    let conn = link.pipes[a].conn;
+    (0..30).for_each(|_| link.hub.charge_broadcast(conn));
+    say(&mut link, a, "to all");
+    say(&mut link, a, "to all again");
+    let before = heard(&link, b);
+    assert!(before <= 1, "it owes for three seconds and has credit for one");
+    link.advance(1_800);
+    assert_eq!(heard(&link, b), before);
+    link.advance(600);
+    assert_eq!(heard(&link, b), 2);
+    leak_check(link);
+}
+
+#[test]
+fn nobody_is_charged_for_a_connection_that_is_gone() {
+    let mut link = paced(0, 10, SECOND);
+    let (gone, b) = (enter(&mut link, "gone"), enter(&mut link, "B"));
+    let conn = link.pipes[gone].conn;
+    link.finish(gone);
+    link.settle();
+    link.hub.charge_broadcast(conn);
+    let next = enter(&mut link, "next");
+    assert_eq!(link.pipes[next].conn.index(), conn.index(), "the slot is used again");
+    (0..100).for_each(|_| link.hub.charge_broadcast(conn));
+    say(&mut link, next, "to all");
+    say(&mut link, next, "to all again");
+    assert_eq!(heard(&link, b), 2);
+    leak_check(link);
+}
+
+/// One who is held to its credit must not use up the turn's work, or others would wait for it.
+#[test]
+fn what_one_may_not_send_is_no_work_of_its_turn() {
+    for all in [numbered(0..1_000), text("to all").repeat(1_000)] {
+        let mut link = paced(100, 50, SECOND);
+        let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+        let (c, d) = (enter(&mut link, "C"), enter(&mut link, "D"));
+        link.advance(1_000);
+        for n in 0..50 {
+            say(&mut link, b, &to("C", &n.to_string()));
+        }
+        link.advance(1_000);
+        link.send(a, &all);
+        link.send(c, &text(&to("D", "hello")));
+        link.turn();
+        let conn = link.pipes[d].conn;
+        link.settle();
+        assert!(link.hub.is_open(conn));
+        assert_eq!(link.exhausted, 0, "the turn has work left");
+        let greeting = from("C", "D", "hello");
+        assert!(link.pipes[d].texts().contains(&greeting.as_str()));
+        leak_check(link);
+    }
+}
+
+#[test]
+fn what_one_may_send_at_once_is_handled_in_one_turn() {
+    let mut link = paced(100, 20, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(b, &text(PING).repeat(60));
+    link.advance(5_000);
+    let some = [text("to all"), numbered(0..10), text("to all"), numbered(0..10)].concat();
+    link.send(a, &some);
+    link.turn();
+    assert_eq!(link.hub.stats().messages_in, 60 + 22);
+    leak_check(link);
+}

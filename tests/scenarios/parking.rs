@@ -234,3 +234,27 @@ fn all_connections_of_a_user_together_are_at_most_25() {
     assert_eq!(link.hub.connections_of("A").len(), 25);
     leak_check(link);
 }
+
+#[test]
+fn the_30_seconds_after_a_connection_was_ended_count_for_its_device_alone_and_to_the_millisecond() {
+    let mut link = link();
+    for device in ["pad", "phone"] {
+        for _ in 0..5 {
+            enter(&mut link, &format!("A?device={device}"));
+            link.advance(100);
+        }
+    }
+    let came = |link: &mut Link, device: &str| {
+        let pipe = enter(link, &format!("A?device={device}"));
+        status(link, pipe) == Some(101)
+    };
+    let first = link.now;
+    assert!(came(&mut link, "pad") && !came(&mut link, "pad"));
+    link.advance(10_000);
+    assert!(came(&mut link, "phone") && !came(&mut link, "phone"));
+    link.advance(first + 29_999 - link.now);
+    assert!(!came(&mut link, "pad"));
+    link.advance(1);
+    assert!(came(&mut link, "pad") && !came(&mut link, "phone"));
+    leak_check(link);
+}

@@ -198,4 +198,30 @@ mod tests {
             assert!(addresses.refused.len() <= MOST_REFUSED);
         }
     }
+
+    #[test]
+    fn a_full_table_of_refusals_forgets_the_old_ones_first_and_all_of_them_only_if_most_are_recent()
+    {
+        let mut addresses = Addresses::default();
+        let from = |n: u32| {
+            let ip = std::net::Ipv4Addr::from(0x0A00_0000 + n);
+            Peer::from(std::net::SocketAddr::new(ip.into(), 1))
+        };
+        let half = MOST_REFUSED as u32 / 2;
+        (0..half).for_each(|n| addresses.refuse(from(n), 1_000));
+        (half..2 * half).for_each(|n| addresses.refuse(from(n), 1_001));
+        // An address that is known needs no room.
+        addresses.refuse(from(0), 1_000);
+        assert_eq!((addresses.refused.len(), addresses.refused(from(0), 1_000)), (MOST_REFUSED, 2));
+
+        let now = 1_000 + FORGOTTEN_MS;
+        addresses.refuse(from(2 * half), now);
+        assert_eq!(addresses.refused.len(), half as usize + 1);
+        assert_eq!(addresses.refused(from(half), now), 1, "refused a millisecond later");
+
+        (0..half - 1).for_each(|n| addresses.refuse(from(n), now));
+        assert_eq!(addresses.refused.len(), MOST_REFUSED);
+        addresses.refuse(from(half - 1), now);
+        assert_eq!(addresses.refused.len(), 1);
+    }
 }

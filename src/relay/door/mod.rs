@@ -311,6 +311,32 @@ mod tests {
     }
 
     #[test]
+    fn a_name_has_no_slash_also_if_it_has_nothing_else() {
+        assert!(is_name("a b~", 4) && is_name("张三", 6) && is_name("", 0));
+        for name in ["/", "//", "a/b", "张/三", "a\u{7f}", "张\n"] {
+            assert!(!is_name(name, 9), "{name:?}");
+        }
+        assert!(!is_name("abc", 2) && !is_name("张", 2));
+    }
+
+    #[test]
+    fn what_follows_an_origin_is_not_logged() {
+        for (text, shown) in [
+            ("https://a.example", "https://a.example"),
+            ("https://a.example/path?ticket=secret", "https://a.example"),
+            ("https://a.example?ticket=secret", "https://a.example"),
+            ("https://a.example#secret", "https://a.example"),
+            ("a.example/path", "a.example"),
+            ("null", "null"),
+        ] {
+            assert_eq!(before_path(text), shown, "{text}");
+        }
+        let longest = "x".repeat(Printable::MOST);
+        assert_eq!(Advised(&longest).to_string(), longest);
+        assert_eq!(Advised(&(longest + "x")).to_string(), "with its whole name");
+    }
+
+    #[test]
     fn no_foreign_page_enters() {
         let mut config = RelayConfig::default();
         let ok = |config: &RelayConfig, origin, host| is_allowed_origin(config, origin, host);

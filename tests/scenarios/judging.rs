@@ -1,0 +1,202 @@
+//! What is done when a deadline has passed: what waits in the socket is read first, and time in
+//! which the server was absent does not count.
+
+use std::time::Duration;
+
+use longlink::run::TICK_MS;
+use longlink::sim::frames::{handshake, request, text};
+use longlink::{CloseReason, Config};
+
+use crate::*;
+
+/// Times that are shorter than what counts as an absence of the server itself.
+fn hasty() -> Config {
+    let mut config = Config::default();
+    config.handshake_timeout = Duration::from_secs(3);
+    config.message_timeout = Duration::from_secs(3);
+    config
+}
+
+/// Time passes, and bytes arrive of which no event tells.
+fn pass_without_events(link: &mut Link, millis: u64, pipe: usize, bytes: &[u8]) {
+    link.batch = 0;
+    link.now += millis;
+    link.send(pipe, bytes);
+    link.turn();
+    link.batch = usize::MAX;
+}
+
+#[test]
+fn a_message_whose_rest_takes_several_reads_is_not_late_while_the_rest_waits_in_the_kernel() {
+    let mut link = link_with(hasty());
+    let pipe = enter(&mut link, "A");
+    let other = enter(&mut link, "B");
+    let bytes = text(&to("B", &"x".repeat(200)));
+    link.read_size = 10;
+    link.send(pipe, &bytes[..10]);
+    link.settle();
+    pass_without_events(&mut link, 3_500, pipe, &bytes[10..]);
+    assert!(is_open(&link, pipe));
+    link.settle();
+    assert_eq!(link.pipes[other].texts(), [from("A", "B", &"x".repeat(200))]);
+    leak_check(link);
+}
+
+#[test]
+fn a_first_request_that_waits_in_the_kernel_is_answered_and_its_connection_is_kept() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    link.turn();
+    let head = request("GET", "/healthz", "");
+    pass_without_events(&mut link, 8_500, pipe, &head);
+    link.settle();
+    assert_eq!(statuses(&link, pipe), [200]);
+    link.send(pipe, &head);
+    link.settle();
+    assert_eq!(statuses(&link, pipe), [200, 200]);
+    leak_check(link);
+}
+
+#[test]
+fn an_answer_that_is_not_yet_written_reaches_a_client_that_has_ended_its_side() {
+    let mut link = link();
+    link.capacity = 20;
+    let pipe = link.connect().unwrap();
+    link.set_reading(pipe, false);
+    link.send(pipe, &request("GET", "/healthz", ""));
+    link.settle();
+    link.finish(pipe);
+    link.settle();
+    assert!(!link.pipes[pipe].closed, "an answer is on its way");
+    link.set_reading(pipe, true);
+    link.settle();
+    assert_eq!(statuses(&link, pipe), [200]);
+    leak_check(link);
+}
+
+#[test]
+fn no_more_than_1024_connections_are_read_in_one_turn_because_they_are_late() {
+    let mut link = link();
+    for _ in 0..1_025 {
+        link.connect().expect("room");
+    }
+    link.settle();
+    link.now += 8_000 + TICK_MS;
+    let now = link.instant();
+    link.hub.tick(now);
+    let mut late = 0;
+    while let Some(overdue) = link.hub.pop_overdue() {
+        link.hub.judge(overdue, true);
+        late += 1;
+    }
+    assert_eq!(late, 1_024);
+    link.settle();
+    assert_eq!(link.hub.connections(), 0, "the last one has its turn in the next");
+    leak_check(link);
+}
+
+#[test]
+fn an_absence_is_told_with_the_time_of_the_return() {
+    let mut link = link();
+    let _pipe = enter(&mut link, "A");
+    link.advance(26_000);
+    assert_eq!(link.hub.returned_at(), None, "the server was never absent");
+    link.jump(300_000);
+    assert_eq!(link.hub.returned_at(), Some(link.instant()));
+    leak_check(link);
+}
+
+#[test]
+fn an_absence_in_the_first_minute_counts_and_so_does_the_next_one_a_minute_later() {
+    let mut link = link();
+    let first = link.connect().unwrap();
+    link.jump(20_000);
+    assert!(!link.pipes[first].closed, "the server was absent");
+    link.send(first, &handshake("/websocket/A", ""));
+    link.settle();
+    assert_eq!(status(&link, first), Some(101));
+
+    link.advance(39_000);
+    let second = link.connect().unwrap();
+    link.settle();
+    // The poll comes back 60 seconds after the first absence, and 12 seconds late.
+    link.jump(21_000);
+    assert_eq!(link.now, 80_000);
+    assert!(!link.pipes[second].closed, "the server was absent again");
+    leak_check(link);
+}
+
+#[test]
+fn a_server_that_is_absent_twice_within_a_minute_is_slow_and_judges() {
+    let mut link = link();
+    let first = link.connect().unwrap();
+    link.jump(20_000);
+    assert!(!link.pipes[first].closed);
+    link.jump(59_999);
+    assert!(link.pipes[first].closed);
+    leak_check(link);
+}
+
+#[test]
+fn without_pings_a_silent_connection_has_the_whole_idle_timeout_again_after_an_absence() {
+    let mut config = Config::default();
+    (config.ping_after, config.idle_timeout) = (Duration::from_secs(20), Duration::from_secs(20));
+    let mut link = link_with(config);
+    let pipe = enter(&mut link, "A");
+    link.jump(300_000);
+    link.advance(19_900);
+    assert!(is_open(&link, pipe));
+    link.advance(200);
+    assert_eq!((close_code(&link, pipe), pings(&link, pipe)), (Some(1001), 0));
+    link.finish(pipe);
+    link.settle();
+    assert_eq!(link.handler().looker.closed, [("A".to_owned(), CloseReason::Idle)]);
+    leak_check(link);
+}
+
+#[test]
+fn a_head_whose_first_byte_comes_late_has_no_more_time_for_that() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    link.advance(7_000);
+    link.send(pipe, &request("GET", "/healthz", "")[..10]);
+    link.advance(1_000 + TICK_MS);
+    assert!(link.pipes[pipe].closed, "8 seconds after it has connected");
+    leak_check(link);
+}
+
+#[test]
+fn a_next_request_of_which_a_byte_comes_every_second_has_eight_seconds_in_all() {
+    let mut link = link();
+    let pipe = link.connect().unwrap();
+    let next = request("GET", "/healthz", "");
+    link.send(pipe, &next);
+    link.settle();
+    for byte in &next[..8] {
+        link.send(pipe, &[*byte]);
+        link.advance(1_000);
+    }
+    link.advance(TICK_MS);
+    assert!(link.pipes[pipe].closed);
+    assert_eq!(statuses(&link, pipe), [200]);
+    leak_check(link);
+}
+
+#[test]
+fn a_head_that_is_as_long_as_it_may_be_and_not_over_is_refused_however_it_comes() {
+    for read_size in [1, 7, 100, longlink::run::READ_SIZE] {
+        let mut config = Config::default();
+        config.max_head = 300;
+        let mut link = link_with(config);
+        link.read_size = read_size;
+        let pipe = link.connect().unwrap();
+        let head = request("GET", "/healthz", &format!("X: {}\r\n", "x".repeat(300)));
+        link.send(pipe, &head[..299]);
+        link.settle();
+        assert!(statuses(&link, pipe).is_empty(), "read by {read_size}");
+        link.send(pipe, &head[299..300]);
+        link.settle();
+        assert_eq!(statuses(&link, pipe), [431], "read by {read_size}");
+        leak_check(link);
+    }
+}
