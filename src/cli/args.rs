@@ -18,15 +18,16 @@ Open http://ADDR/ in two browser tabs to see it.";
 const AFTER: &str = "\
 Protected by default:
   Only this machine can connect: another address is refused without tickets or --open.
-  Without tickets, web pages of other sites are refused by their Origin, other names by their
-  Host. Every limit and timeout above holds for everyone.
+  Without tickets, web pages of other sites are refused because of their Origin, and requests
+  for other names because of their Host. Every limit and timeout above holds for all clients.
 
 Each setting is also an environment variable (LONGLINK_MAX_CONNECTIONS=5000; lists with
-commas) and a key of the configuration file. Flags win over the environment, and that over
-the file, setting by setting. An empty variable counts as not set.
+commas) and a key of the configuration file. Flags win over the environment, and the environment
+wins over the file, separately for each setting. An empty variable counts as not set.
 
-SIGINT and SIGTERM: stop accepting, close every connection with code 1001, exit 0. A second
-signal exits at once with 130 or 143. A wrong setting or a taken address: exit 2.
+At SIGINT or SIGTERM longlink stops accepting, closes every connection with code 1001, and exits
+with 0. At a second signal it exits at once, with 130 or 143. It exits with 2 if a setting is
+wrong or an address is in use.
 
 Examples:
   longlink
@@ -70,9 +71,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
     }
 }
 
-/// Both `longlink` and `longlink serve` take the settings.
+/// Returns the command line; both `longlink` and `longlink serve` take the settings.
 fn command() -> clap::Command {
-    let serve = clap::Command::new("serve").about("Serve; what longlink does without a command");
+    let serve = clap::Command::new("serve").about("Run the server; this is the default command");
     with_settings(clap::Command::new("longlink"))
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -89,8 +90,8 @@ fn with_settings(command: clap::Command) -> clap::Command {
     command.args(SETTINGS.iter().map(flag_of))
 }
 
-/// clap explains over several lines, with usage and a pointer to the help at
-/// the end; the explanation itself is kept.
+/// Makes one line of clap's error message. clap explains an error over several lines, with the
+/// usage and a pointer to the help at the end; only the explanation is kept.
 fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let kept = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The longest file that is read, in bytes. A chain of certificates takes some thousands.
+/// The length of the longest file that is read, in bytes. A chain of certificates has some thousand
+/// bytes.
 const MOST: u64 = 1 << 20;
 
 /// Reads a file of certificates or keys.

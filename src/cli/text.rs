@@ -1,4 +1,4 @@
-//! How values are shown to people: sizes with a unit, and untrusted text on one line.
+//! Shows values to people: sizes with a unit, and untrusted text on one line.
 
 use std::fmt;
 

@@ -205,7 +205,7 @@ fn a_ticket_that_nobody_asks_for() {
     found
         .has("ok", "ticket query", &[])
         .has("ok", "ticket offer", &["comes back"])
-        .has("warn", "no ticket", &["let in"])
+        .has("warn", "no ticket", &["is accepted, too"])
         .failed(0);
     assert!(!found.lines.concat().contains("s3cr3t"));
 

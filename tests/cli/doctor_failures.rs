@@ -154,7 +154,7 @@ fn doors_that_are_half_open() {
     });
     let found = doctor(&url(addr), &["--quick"]);
     found
-        .has("FAIL", "origin", &["403", "have the proxy, or what else answers, not judge Origin"])
+        .has("FAIL", "origin", &["403", "must not check Origin"])
         .has("FAIL", "subprotocol", &["does not come back", "Sec-WebSocket-Protocol"])
         .has("FAIL", "heartbeat", &["the connection"])
         .failed(3);

@@ -24,7 +24,7 @@ pub enum Flaw {
 /// The caller has to check that the subprotocol was offered.
 pub fn flaw(fields: Fields<'_>, accept: &str) -> Option<Flaw> {
     let is_websocket = |value: &[u8]| value.eq_ignore_ascii_case(b"websocket");
-    // Clients take no other protocol beside it, though a server may be offered several.
+    // A client accepts no further protocol in `Upgrade`, although a server may be offered several.
     let upgrade = fields.once("Upgrade").is_ok_and(|value| value.is_some_and(is_websocket));
     let answered = fields.once("Sec-WebSocket-Accept");
     let is_answered = answered == Ok(Some(accept.as_bytes()));

@@ -1,8 +1,8 @@
-//! Frames from the client's side (RFC 6455, section 5): masked ones made ahead
-//! of the run, and a parser for a server's that copies nothing.
+//! Frames from the client's side (RFC 6455, section 5): masked frames that are made before the run,
+//! and a parser of a server's frames that copies nothing.
 
-/// Every byte of every frame's mask, so that a byte is masked alike wherever it
-/// stands. A server's work to unmask is the same as with a random one.
+/// Every byte of every frame's mask is this one, so that a byte is masked alike wherever it is. A
+/// server needs as much work to unmask it as a random mask.
 const MASK: u8 = 0x5A;
 /// The longest frame that a server may send: 64 MiB. A longer one is a failure.
 const MAX_FRAME: u64 = 64 << 20;
@@ -14,7 +14,7 @@ pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xA;
 
-/// Appends a final masked frame.
+/// Appends a final masked frame to `output`.
 pub fn put_masked(opcode: u8, payload: &[u8], output: &mut Vec<u8>) {
     output.push(0x80 | opcode);
     match payload.len() {
@@ -32,7 +32,7 @@ pub fn put_masked(opcode: u8, payload: &[u8], output: &mut Vec<u8>) {
     output.extend(payload.iter().map(|byte| byte ^ MASK));
 }
 
-/// A final masked frame.
+/// Returns a final masked frame.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut output = Vec::with_capacity(payload.len() + 14);
     put_masked(opcode, payload, &mut output);
@@ -43,7 +43,7 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 #[derive(Debug)]
 pub struct Template {
     frame: Vec<u8>,
-    /// Where the payload begins in the frame.
+    /// The index of the payload's first byte in the frame.
     payload: usize,
 }
 
@@ -54,7 +54,7 @@ impl Template {
         Template { frame, payload: start }
     }
 
-    /// Overwrites payload bytes from `at` on.
+    /// Overwrites bytes of the payload from index `at` on.
     #[inline]
     pub fn patch<const N: usize>(&mut self, at: usize, bytes: &[u8; N]) {
         let target = &mut self.frame[self.payload + at..][..N];
@@ -68,14 +68,14 @@ impl Template {
     }
 }
 
-/// What the bytes of a server begin with.
+/// The result of parsing bytes from a server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     Frame {
         fin: bool,
         opcode: u8,
         payload: &'a [u8],
-        /// Bytes of the whole frame.
+        /// The length of the whole frame in bytes.
         size: usize,
     },
     /// More bytes are needed.
@@ -87,7 +87,8 @@ pub enum Parsed<'a> {
 /// Parses the frame at the start of `input`.
 #[inline]
 pub fn parse(input: &[u8]) -> Parsed<'_> {
-    // The commonest kind: final, no reserved bit, data, shorter than 126 bytes.
+    // The commonest kind of frame: final, without reserved bits, a data frame, shorter than 126
+    // bytes.
     if let [0x81 | 0x82, length @ 0..=125, rest @ ..] = input
         && let Some(payload) = rest.get(..usize::from(*length))
     {
@@ -132,10 +133,10 @@ fn parse_any(input: &[u8]) -> Parsed<'_> {
     }
 }
 
-/// The code of a server's close frame; 1005 stands for none.
+/// Returns the code of a server's close frame; 1005 means that it has no code.
 ///
 /// # Errors
-/// When a close frame may not have that payload (RFC 6455, sections 5.5.1 and 7.4).
+/// If a close frame may not have this payload (RFC 6455, sections 5.5.1 and 7.4).
 pub fn close_code(payload: &[u8]) -> Result<u16, &'static str> {
     longlink::shared::parse_close(payload).map_err(|_| "a close frame with a bad code or text")
 }
@@ -155,7 +156,7 @@ mod tests {
         }
     }
 
-    /// The payload of a masked frame with a header of `header` bytes.
+    /// Returns the payload of a masked frame whose header has `header` bytes.
     fn unmasked(frame: &[u8], header: usize) -> Vec<u8> {
         let mask = frame[header - 4..header].to_vec();
         let bytes = frame[header..].iter().zip(mask.iter().cycle());

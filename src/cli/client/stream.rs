@@ -1,8 +1,8 @@
-//! A blocking stream, plain or encrypted, whose every read and write ends at one
-//! deadline: a server that dribbles cannot hold it longer than one that is mute.
+//! A blocking stream, plain or encrypted, in which every read and write ends at one deadline. A
+//! server that sends byte by byte cannot hold it longer than a server that sends nothing.
 //!
-//! What has arrived before the deadline is read even if this process comes too late for
-//! it, because it was stopped: after each deadline there is one more read, which does not wait.
+//! Bytes that arrived before the deadline are read even if this process comes too late, because it
+//! was stopped: after each deadline there is one more read, which does not wait.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,8 +21,8 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// Connects within `timeout`, and sets the deadline of what follows to the same time from then
-    /// on.
+    /// Connects within `timeout`, and then sets the deadline of reads and writes to `timeout` from
+    /// then on.
     pub fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(&address, timeout)?;
         tcp.set_nodelay(true)?;
@@ -44,7 +44,7 @@ impl Timed {
 }
 
 impl Timed {
-    /// Reads what is there, without waiting.
+    /// Reads the bytes that have arrived, without waiting.
     fn read_late(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.was_late = true;
         self.tcp.set_nonblocking(true)?;
@@ -84,8 +84,8 @@ impl Write for Timed {
     }
 }
 
-/// Turns the error of a blocking socket whose time is over into `TimedOut`. `None` if a signal has
-/// interrupted the call.
+/// Converts the error of a blocking socket whose deadline has passed into `TimedOut`. Returns
+/// `None` if a signal has interrupted the call.
 fn settled(done: io::Result<usize>) -> Option<io::Result<usize>> {
     match done {
         Err(error) if error.kind() == ErrorKind::Interrupted => None,
@@ -104,7 +104,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Sets the deadline of the socket below.
+    /// Sets the deadline of the socket below the TLS session.
     pub fn set_deadline(&mut self, until: Instant) {
         match self {
             Stream::Plain(timed) => timed.set_deadline(until),
@@ -115,7 +115,7 @@ impl Stream {
 }
 
 impl Read for Stream {
-    /// The end of the stream is 0 bytes, with or without `close_notify`.
+    /// Returns 0 at the end of the stream, with or without `close_notify`.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = match self {
             Stream::Plain(timed) => timed.read(buffer),
@@ -166,14 +166,14 @@ mod tests {
     fn what_arrived_before_a_process_came_too_late_is_read_once() {
         let (mut timed, mut server) = pair();
         server.write_all(b"an answer").unwrap();
-        // The bytes are there before the deadline passes.
+        // The bytes arrive before the deadline passes.
         let mut byte = [0; 1];
         assert_eq!(timed.read(&mut byte).unwrap(), 1);
         let past = Instant::now();
         timed.set_deadline(past);
         let mut buffer = [0; 4];
         assert_eq!(timed.read(&mut buffer).unwrap(), 4);
-        // But a server that goes on and on does not win time by that.
+        // A server that goes on sending does not gain more time by that.
         timed.set_deadline(past);
         assert_eq!(timed.read(&mut buffer).unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(timed.write(b"x").unwrap_err().kind(), ErrorKind::TimedOut);

@@ -5,9 +5,9 @@ use longlink::shared::Authority;
 /// The parts of a URL. No name is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// `wss://`
+    /// Whether the scheme is `wss` or `https`.
     pub tls: bool,
-    /// A name or an address, without the brackets of IPv6.
+    /// The name or address of the host, without the brackets of IPv6.
     pub host: String,
     pub port: u16,
     /// Host and port as they were written.
@@ -33,7 +33,7 @@ impl Url {
     /// Takes a URL with `http://` or `https://` apart.
     ///
     /// # Errors
-    /// As [`Url::parse`].
+    /// The same as those of [`Url::parse`].
     pub fn parse_http(url: &str) -> Result<Self, &'static str> {
         match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
             (Some(rest), _) => Self::take_apart(false, rest),
@@ -78,7 +78,7 @@ impl Url {
     }
 }
 
-/// Escapes a text to be one segment of a path: all but unreserved characters escaped (RFC 3986,
+/// Percent-encodes a text as one segment of a path: all but unreserved characters (RFC 3986,
 /// section 2.3).
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

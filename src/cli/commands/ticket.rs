@@ -1,4 +1,4 @@
-//! `longlink ticket`: signs a ticket by hand, to try a server or let a script in.
+//! `longlink ticket`: signs a ticket by hand, to try a server or for a script.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::cli::settings::units;
 use crate::cli::settings::values::Values;
 
 const AFTER: &str = "\
-The secret is that of the server: the first line of --secret-file, or LONGLINK_SECRET.
+The secret must be the server's: the first line of --secret-file, or LONGLINK_SECRET.
 
 Examples:
   longlink ticket alice --ttl 2h --secret-file /etc/longlink.secret
@@ -25,26 +25,30 @@ Examples:
 pub fn command() -> clap::Command {
     let shared = SETTINGS.iter().filter(|setting| [CONFIG, SECRET_FILE].contains(&setting.name));
     let value = |name: &'static str, value: &'static str| {
-        Arg::new(name).long(name).value_name(value).help_heading("What it says")
+        Arg::new(name).long(name).value_name(value).help_heading("What the ticket says")
     };
     clap::Command::new("ticket")
         .about("Sign a ticket for a user and print it")
         .after_help(AFTER)
         .max_term_width(100)
-        .arg(Arg::new("user").value_name("USER").required(true).help("The user id it is for"))
-        .arg(value("ttl", "TIME").required(true).help("How long it is valid: 90s, 30m, 2h or 7d"))
-        .arg(value("device", "NAME").help("The one device it is for [default: any]"))
+        .arg(Arg::new("user").value_name("USER").required(true).help("The id of the user"))
+        .arg(
+            value("ttl", "TIME")
+                .required(true)
+                .help("How long the ticket is valid: 90s, 30m, 2h or 7d"),
+        )
+        .arg(value("device", "NAME").help("The only device that may use it [default: any]"))
         .arg(
             value("group", "NAME")
                 .action(ArgAction::Append)
-                .help("A group that its connections are put into; repeatable"),
+                .help("A group into which its connections are put; repeatable"),
         )
         .arg(
             Arg::new("broadcast")
                 .long("broadcast")
                 .action(ArgAction::SetTrue)
-                .help_heading("What it says")
-                .help("Its bearer may send to everyone"),
+                .help_heading("What the ticket says")
+                .help("The user may send to everyone"),
         )
         .args(shared.map(flag_of))
 }
@@ -71,7 +75,7 @@ pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Refusal> {
     }
     let signed = secrets.tickets().and_then(|tickets| tickets.sign(&ticket));
     let signed = signed.map_err(|error| Refusal(error.to_string()))?;
-    // An error means that stdout was closed: then its reader is gone.
+    // An error means that stdout was closed, so nobody reads the ticket.
     let _ = writeln!(std::io::stdout(), "{signed}");
     Ok(ExitCode::SUCCESS)
 }

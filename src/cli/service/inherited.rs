@@ -1,7 +1,6 @@
-//! Sockets that the service manager listens on and hands over, as
-//! `sd_listen_fds(3)` has it: from descriptor 3 on, `LISTEN_FDS` of them, for
-//! the process `LISTEN_PID`. They stay open while the server is restarted, and
-//! whoever connects meanwhile waits.
+//! Sockets on which the service manager listens and which it hands over, as `sd_listen_fds(3)`
+//! describes: from descriptor 3 on, `LISTEN_FDS` of them, for the process `LISTEN_PID`. They stay
+//! open while the server is restarted; clients that connect meanwhile wait.
 
 use std::env;
 use std::fmt;
@@ -39,10 +38,10 @@ impl fmt::Display for Inherited {
 }
 
 impl Inherited {
-    /// Takes what is meant for this process; nothing if it was started in
-    /// another way. To be called before anything is opened and before there is
-    /// a second thread: a descriptor that was announced and not given must not
-    /// turn out to be one of ours, and variables are removed.
+    /// Takes the sockets that are meant for this process; none if it was started in another way.
+    /// Call it before any file or socket is opened, because a descriptor that was announced but not
+    /// given could otherwise be one that longlink has opened; and before there is a second thread,
+    /// because it removes environment variables.
     pub fn take() -> Result<Vec<Self>, Refusal> {
         let ours = |pid: String| pid.parse() == Ok(std::process::id());
         let count = match env::var("LISTEN_FDS") {

@@ -35,11 +35,11 @@ const ACCOUNT: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(1);
 const THREAD: &str = "log";
 
-/// Keeps the log going; dropping it prints what is left, if that is possible
-/// in a second.
+/// The handle of the log. When it is dropped, the lines that wait are printed, if that is possible
+/// within a second.
 #[derive(Debug)]
 pub struct Logger {
-    /// `None` when nothing is logged.
+    /// The queue of the log; `None` if nothing is logged.
     queue: Option<SyncSender<Item>>,
 }
 
@@ -47,7 +47,7 @@ pub struct Logger {
 #[derive(Debug)]
 enum Item {
     Line(Line),
-    /// Answered when all lines before it are printed.
+    /// A request that is answered when all lines before it are printed.
     Flush(SyncSender<()>),
 }
 
@@ -63,7 +63,7 @@ struct Line {
 /// The counts that the loop's end and the printing end of the queue share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Lines that did not fit or could not be printed, and have not been told.
+    /// How many lines did not fit or could not be printed, and were not reported yet.
     lost: AtomicU64,
     quota: Mutex<Quota>,
 }
@@ -89,7 +89,7 @@ impl Logger {
         let printer = Printer::new(lines, shared);
         thread::Builder::new().name(THREAD.to_owned()).spawn(|| printer.run())?;
         panic::set_hook(Box::new(|info| {
-            // A line that cannot be printed is a panic of the log's thread.
+            // If a line cannot be printed, the log's own thread has panicked.
             if thread::current().name() != Some(THREAD) {
                 log::error!("{}", info.to_string().replace('\n', " "));
             }
@@ -114,7 +114,7 @@ impl Drop for Logger {
     }
 }
 
-/// The end that the program logs to. It never waits.
+/// The end of the queue to which the program logs. It never waits.
 struct Front {
     level: LevelFilter,
     queue: SyncSender<Item>,
@@ -125,9 +125,9 @@ impl Log for Front {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let most = match metadata.target().split("::").next() {
             Some("longlink") => self.level,
-            // What it logs may hold a webhook's address and signature.
+            // Lines of these crates may contain a webhook's URL and signature.
             Some("ureq" | "ureq_proto") => LevelFilter::Off,
-            // rustls alone has a dozen lines for a handshake.
+            // rustls writes a dozen lines for each handshake.
             _ if self.level < LevelFilter::Trace => self.level.min(LevelFilter::Error),
             _ => self.level,
         };
@@ -139,14 +139,14 @@ impl Log for Front {
             return;
         }
         let at = Instant::now();
-        // Errors are few and matter; lines from info on are printed only for those who ask for
-        // them.
+        // Only warnings are limited: errors are few and important, and lines from info on are
+        // printed only if an operator asks for them.
         if record.level() == Level::Warn
             && !self.shared.quota().allows(record.target(), record.line().unwrap_or(0), at)
         {
             return;
         }
-        // Nearly every target is a name of the program itself: no copy.
+        // Nearly every target is a name inside the program, which needs no copy.
         let target = match record.module_path_static() {
             Some(path) if path == record.target() => Cow::Borrowed(path),
             _ => Cow::Owned(record.target().to_owned()),
@@ -166,12 +166,12 @@ impl Log for Front {
     fn flush(&self) {}
 }
 
-/// The end that prints, in a thread of its own.
+/// The end of the queue that prints, in a thread of its own.
 struct Printer {
     lines: Receiver<Item>,
     shared: Arc<Shared>,
     stderr: SimpleLogger,
-    /// After a failure, not to be tried again before this time.
+    /// After a failed write, the time before which there is no other attempt.
     broken_until: Option<Instant>,
     accounted: Instant,
 }
@@ -196,7 +196,7 @@ impl Printer {
         }
     }
 
-    /// The next entry; `None` when the queue is closed.
+    /// Waits for the next entry; `None` if the queue is closed.
     fn next(&mut self) -> Option<Item> {
         if self.accounted.elapsed() >= ACCOUNT {
             self.account();
@@ -207,10 +207,10 @@ impl Printer {
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => self.account(),
             }
-            // Places that have warned are looked at once their second is over.
+            // Places that have warned must be handled when their second has passed.
             if self.shared.quota().is_idle() {
-                // A line that is lost later leaves others in the queue, so
-                // nothing goes untold for want of a wake-up.
+                // If lines are lost later, others are in the queue then, so this thread wakes up
+                // and reports the loss.
                 return self.lines.recv().ok();
             }
             match self.lines.recv_timeout(ACCOUNT) {

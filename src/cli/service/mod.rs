@@ -1,6 +1,6 @@
-//! The process among others: its signals, its log, and the service manager that started it.
+//! The process and its environment: its signals, its log, and the service manager that started it.
 //!
-//! Must not know: what is served, or which settings there are.
+//! This module must not know what is served, and which settings there are.
 
 pub mod inherited;
 pub mod logger;

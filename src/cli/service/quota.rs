@@ -1,9 +1,9 @@
-//! How often one place in the code may warn: a peer must not be able to fill
-//! a disk.
+//! Limits how often one place in the code may warn, because a client must not be able to fill a
+//! disk.
 
 use std::time::{Duration, Instant};
 
-/// How many lines of one place are printed in one window.
+/// How many lines of one place are printed within one window.
 const MOST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -40,8 +40,8 @@ impl Quota {
         }
     }
 
-    /// Forgets the windows that have passed; returns each place that had more
-    /// lines than were printed, with how many were not.
+    /// Removes the windows that have passed. Returns each place that had more lines than were
+    /// printed, with the number of lines that were not.
     pub fn pop_passed(&mut self, now: Instant) -> Vec<(Place, u32)> {
         let passed = self.places.extract_if(.., |it| now.duration_since(it.since) >= WINDOW);
         passed.filter(|it| it.lines > MOST).map(|it| (it.place, it.lines - MOST)).collect()

@@ -1,10 +1,10 @@
-//! What signals do. The first SIGINT or SIGTERM stops the server politely, from a thread
-//! that does nothing else; the second one ends the process where it stands. SIGHUP asks for
-//! what can be renewed. The service manager is told of both.
+//! What signals do. The first SIGINT or SIGTERM stops the server, with close frames, from a thread
+//! that does nothing else; the second one ends the process at once. SIGHUP renews what can be
+//! renewed. The service manager is told of both.
 //!
-//! SIGUSR1 and SIGUSR2, which scripts that rotate logs send to whatever they find, are told in
-//! the log and do nothing else. SIGPIPE is ignored by Rust's runtime, and a file that may not
-//! grow any more is an error of the write to it. Every other signal does what the system does.
+//! SIGUSR1 and SIGUSR2, which scripts that rotate logs may send to any program, only cause a line
+//! in the log. Rust's runtime ignores SIGPIPE. A file that may not grow any more is an error of the
+//! write to it. Every other signal does what the system does by default.
 
 use std::io;
 use std::sync::Arc;
@@ -19,8 +19,7 @@ use signal_hook::iterator::Signals;
 
 use super::supervisor::Supervisor;
 
-/// Signals that are held from now on: one that comes before [`Held::obey`]
-/// is not lost.
+/// The signals, which are held from now on: a signal that comes before [`Held::obey`] is not lost.
 #[derive(Debug)]
 pub struct Held(Signals);
 
@@ -28,21 +27,21 @@ impl Held {
     pub fn take() -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down and raises
-            // it, the second one exits with 130 or 143, as a shell reports a
-            // signal. Both in the handler itself, so that it works whatever
-            // the threads are doing; nothing is flushed.
+            // The order matters: the first signal finds the flag not set and sets it, the second
+            // one exits with 130 or 143, as a shell reports a signal. Both happen in the signal
+            // handler itself, so that they work whatever the threads are doing; nothing is flushed.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
             flag::register(signal, Arc::clone(&stopping))?;
         }
-        // Unhandled, it ends the process at a line of the log that finds no room in its file.
+        // Without a handler, the signal would end the process when a line of the log does not fit
+        // into its file.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]).map(Held)
     }
 
-    /// Stops the server at the first SIGINT or SIGTERM. SIGHUP is told to `hangup`, which
-    /// tells the supervisor when it is done; without a `hangup` there is nothing to renew, and
-    /// the log says so.
+    /// Stops the server at the first SIGINT or SIGTERM. SIGHUP is passed on to `hangup`, which
+    /// tells the supervisor when it is done. Without a `hangup` there is nothing to renew, and the
+    /// log says so.
     pub fn obey(
         self,
         stopper: Stopper,
@@ -74,7 +73,7 @@ impl Held {
     }
 }
 
-/// Renews what can be renewed, which is the certificate alone.
+/// Renews what can be renewed; this is only the certificate.
 fn reload(hangup: Option<&Sender<()>>, supervisor: &Supervisor) {
     supervisor.reloading();
     match hangup.map(|hangup| hangup.send(())) {

@@ -1,8 +1,8 @@
-//! What the service manager is told, as `sd_notify(3)` has it: that the server
-//! is ready, reloading, stopping, alive.
+//! Messages to the service manager, as `sd_notify(3)` describes: that the server is ready,
+//! reloading, stopping or alive.
 //!
-//! By hand, as it is one datagram: the loop must not wait for somebody who does
-//! not read, and containers have abstract addresses.
+//! The messages are sent without a library, because each is one datagram, the loop must not wait
+//! for a manager that does not read, and containers have abstract addresses.
 
 use std::env;
 use std::io;
@@ -89,8 +89,8 @@ impl Supervisor {
     }
 }
 
-/// The time after which a server that says nothing is taken for stuck, if this
-/// process is the one that is watched.
+/// Returns the time after which the service manager treats a silent server as stuck, if it watches
+/// this process.
 fn watchdog(micros: Option<String>, pid: Option<String>) -> Option<Duration> {
     let ours = pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()));
     let micros = micros.filter(|_| ours)?.parse().ok().filter(|micros| *micros > 0)?;
@@ -212,14 +212,14 @@ mod tests {
         let mut now = Instant::now();
         let (mut pulse, manager) = pulse(None, now);
         let mut connections = 0;
-        // Until its queue is full.
+        // Messages are sent until the queue of the manager is full.
         while pulse.told == Some(connections) || connections == 0 {
             connections += 1;
             pulse.beat(now, || connections);
             now += STATUS;
         }
         assert!(heard(&manager).is_some());
-        // What was lost is said again.
+        // A status that was lost is sent again.
         pulse.beat(now, || connections);
         assert_eq!(pulse.told, Some(connections));
     }

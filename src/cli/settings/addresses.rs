@@ -1,4 +1,4 @@
-//! Addresses to listen on: reading, protecting and binding them, unless the
+//! Addresses to listen on: reading them, refusing dangerous ones, and binding them, unless the
 //! service manager has bound them.
 
 use std::fmt;
@@ -19,8 +19,7 @@ use crate::cli::service::inherited::Inherited;
 pub enum Address {
     /// The text as it was written and the addresses that it means: a name may have several.
     Tcp(String, Vec<SocketAddr>),
-    /// The path of a socket file. Who may connect is what its folder's
-    /// permissions say.
+    /// The path of a socket file. The permissions of its folder decide who may connect.
     Unix(PathBuf),
     Inherited(Inherited),
 }
@@ -36,9 +35,8 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:PATH`.
-    /// A name is resolved here and once, so that what is checked is what is
-    /// bound.
+    /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:PATH`. A name is resolved
+    /// here and only once, so that the addresses that are checked are those that are bound.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Address::Unix(path.into()));
@@ -46,8 +44,8 @@ impl Address {
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Address::Tcp(text.to_owned(), vec![addr]));
         }
-        // Colons and brackets would be an IPv6 address written wrongly, a slash
-        // a URL: not to be asked of a name server.
+        // A text with more colons or brackets is a malformed IPv6 address, and a text with a slash
+        // is a URL. Neither is looked up as a name.
         let named = text
             .rsplit_once(':')
             .filter(|(name, _)| !name.is_empty() && !name.contains([':', '/', '[']));
@@ -86,7 +84,7 @@ impl Address {
         }
     }
 
-    /// Binds the address; for a name that may give several listeners.
+    /// Binds the address. A name may give several listeners.
     fn bind(self, config: &Config, listeners: &mut Vec<Listener>) -> io::Result<()> {
         match self {
             Address::Tcp(_, addrs) => listeners.extend(Listener::bind(&addrs[..], config)?),
@@ -110,7 +108,8 @@ pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses an address of the backend's interface that others reach, when no key is asked for.
+/// Refuses an address of the backend's interface that other machines can reach, if no key is
+/// required.
 pub fn protect_api(addresses: &[Address]) -> Result<(), Refusal> {
     match addresses.iter().find(|address| !address.is_local()) {
         Some(address) => Err(Refusal(format!(

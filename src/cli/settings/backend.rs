@@ -1,4 +1,5 @@
-//! Reading the settings of the backend's interface: the keys, and the names it sends under.
+//! Reads the settings of the backend's interface: the keys, and the names under which a backend
+//! sends.
 
 use longlink::Relay;
 use longlink::backend::{ApiKey, KeyError};
@@ -16,8 +17,9 @@ pub fn names(raw: &Raw) -> Result<Vec<String>, String> {
     }
 }
 
-/// Reads the file of the keys: one key on each line. An error tells what is wrong without a word
-/// of what is in the file, or of its name, since somebody will pass the key itself.
+/// Reads the file of the keys: one key on each line. An error contains nothing of the file's
+/// contents, and not the file's name, because some users will pass the key itself in place of the
+/// name.
 pub fn keys(raw: &Raw) -> Result<Vec<ApiKey>, String> {
     let bytes = read_file(&units::text(raw)?)?;
     let text = String::from_utf8(bytes).map_err(|_| KeyError::Character.to_string())?;

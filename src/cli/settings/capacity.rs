@@ -1,25 +1,25 @@
-//! What this machine allows: descriptors and memory.
+//! The limits of this machine: file descriptors and memory.
 
 use std::fs;
 use std::path::Path;
 
-/// Descriptors kept for all but connections: listeners, poll, standard
-/// streams, connections above the limit that are told so, a file now and then.
+/// Descriptors that are kept for everything except connections: listeners, the poll, standard
+/// streams, connections that are answered with 503, and now and then a file.
 const RESERVED: u64 = 64;
-/// More than this many connections have to be asked for.
+/// By default there are not more connections than this; a setting allows more.
 const MOST_BY_DEFAULT: u64 = 1_000_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Files this process may have open.
+    /// How many files this process may have open.
     pub descriptors: u64,
-    /// Bytes of memory for this process, if that can be learnt.
+    /// How many bytes of memory this process may use, if that is known.
     pub memory: Option<u64>,
 }
 
 impl Capacity {
-    /// Raises the soft descriptor limit to the hard one, which needs no
-    /// privilege, and looks at what there is.
+    /// Raises the soft descriptor limit to the hard limit, which needs no privilege, and reads the
+    /// machine's limits.
     pub fn claim() -> Self {
         let descriptors = rlimit::increase_nofile_limit(u64::MAX)
             .or_else(|_| rlimit::Resource::NOFILE.get_soft())
@@ -27,17 +27,17 @@ impl Capacity {
         Capacity { descriptors, memory: memory(Path::new("/")) }
     }
 
-    /// How many connections are held unless something else was asked for.
+    /// Returns the default of the number of connections.
     pub fn connections(&self) -> usize {
         self.descriptors.saturating_sub(RESERVED).clamp(1, MOST_BY_DEFAULT) as usize
     }
 
-    /// How much may wait in queues unless something else was asked for.
+    /// Returns the default of the bytes that may wait in queues.
     pub fn buffered(&self) -> Option<usize> {
         self.memory.map(|memory| usize::try_from(memory / 4).unwrap_or(usize::MAX))
     }
 
-    /// What to do when more connections are wanted than descriptors allow.
+    /// Returns what to do if more connections are wanted than descriptors allow.
     pub fn shortage(&self, connections: usize) -> Option<String> {
         let needed = (connections as u64).saturating_add(RESERVED);
         (needed > self.descriptors).then(|| {
@@ -52,8 +52,8 @@ impl Capacity {
     }
 }
 
-/// The machine's memory, or the limit of a control group that holds this
-/// process, if that is less.
+/// Returns the machine's memory, or the limit of a control group that contains this process, if
+/// that is less.
 fn memory(root: &Path) -> Option<u64> {
     let meminfo = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let total = meminfo.lines().find_map(|line| {
@@ -65,9 +65,9 @@ fn memory(root: &Path) -> Option<u64> {
     Some(limits.fold(total, u64::min))
 }
 
-/// The least limit on the way up from a line of `/proc/self/cgroup`:
-/// `0::/a/b` of version 2, or `4:memory:/a/b` of version 1. In a container
-/// the path may be the host's, and only the top is there to be seen.
+/// Returns the lowest limit of a control group and of all groups above it. `line` is a line of
+/// `/proc/self/cgroup`: `0::/a/b` of version 2, or `4:memory:/a/b` of version 1. In a container the
+/// path may be the host's, and only the top group is visible.
 fn group_limit(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -80,8 +80,8 @@ fn group_limit(root: &Path, line: &str) -> Option<u64> {
     };
     Path::new(path.trim_start_matches('/'))
         .ancestors()
-        // Without a limit version 2 says `max`, which is no number, and
-        // version 1 a number above any memory.
+        // A group without a limit has `max` in version 2, which is no number, and in version 1 a
+        // number above any memory.
         .filter_map(|group| {
             let limit = fs::read_to_string(root.join(top).join(group).join(file)).ok()?;
             limit.trim().parse::<u64>().ok()
@@ -93,10 +93,10 @@ fn group_limit(root: &Path, line: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Paths and what is in them.
+    /// The paths and contents of files.
     type Files<'a> = &'a [(&'a str, &'a str)];
 
-    /// A directory that looks like `/`, with these files.
+    /// Makes a directory that looks like `/`, with these files.
     fn root(name: &str, files: Files<'_>) -> std::path::PathBuf {
         let root = std::env::temp_dir().join(format!("longlink-{name}-{}", std::process::id()));
         for (file, text) in files {

@@ -7,14 +7,14 @@ use longlink::tls::Certificate;
 use crate::cli::files;
 use crate::cli::refusal::Refusal;
 
-/// Where chain and key are.
+/// The paths of the chain and of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub cert: PathBuf,
     pub key: PathBuf,
 }
 
-/// What the files hold.
+/// The contents of the files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contents {
     pub cert: Vec<u8>,
@@ -22,7 +22,7 @@ pub struct Contents {
 }
 
 impl Files {
-    /// Takes the names of both files or of none.
+    /// Takes the names of both files, or of none.
     pub fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, Refusal> {
         match (cert, key) {
             (None, None) => Ok(None),

@@ -1,5 +1,5 @@
-//! The settings one by one, as they were read: the defaults, and over them what was given. Whether
-//! they fit together is judged afterwards, in `Settings::read`.
+//! The settings one by one, as they were read: first the defaults, then the values that were given.
+//! `Settings::read` then checks whether they fit together.
 
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
@@ -17,13 +17,14 @@ pub struct Draft {
     pub relay: RelayConfig,
     pub backend: BackendConfig,
     pub webhook: Webhook,
-    /// As written: no name is looked up before it is certain that the addresses are needed.
+    /// The addresses as they were written. No name is looked up before it is certain that the
+    /// addresses are needed.
     pub listen: Option<Vec<String>>,
     pub open: bool,
     pub api_listen: Vec<Address>,
-    /// What the file of the tickets' secrets holds.
+    /// The contents of the file with the tickets' secrets.
     pub secrets: Option<Vec<u8>>,
-    /// Whether a connection outlives its ticket.
+    /// Whether a connection stays open after its ticket has expired.
     pub at_door_only: bool,
     #[cfg(feature = "tls")]
     pub tls_cert: Option<PathBuf>,
@@ -32,13 +33,13 @@ pub struct Draft {
     pub level: LevelFilter,
 }
 
-/// Where the backend wants to be told what happens, field by field.
+/// The settings of the webhooks, field by field.
 #[derive(Debug)]
 pub struct Webhook {
     pub url: Option<String>,
-    /// What the file of the secret holds.
+    /// The contents of the secret's file.
     pub secret: Option<Vec<u8>>,
-    /// Certificates of authorities, in PEM.
+    /// Certificates of the authorities to trust, in PEM.
     #[cfg(feature = "tls")]
     pub roots: Option<Vec<u8>>,
     pub events: WebhookEvents,

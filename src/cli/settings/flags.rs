@@ -1,14 +1,14 @@
-//! The flags of the settings: how clap is told of them, and what was given of them.
+//! The flags of the settings: telling clap of them, and reading which were given.
 
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::row::{Setting, Takes};
 use super::table::SETTINGS;
 
-/// The flags given: of each setting, its values in their order.
+/// The flags that were given: each setting with its values, in order.
 pub type Flags = Vec<(&'static Setting, Vec<String>)>;
 
-/// The flag of a setting, whose help ends with the default.
+/// Returns the flag of a setting; its help ends with the default.
 pub fn flag_of(setting: &'static Setting) -> Arg {
     let arg = Arg::new(setting.name)
         .long(setting.name)
@@ -18,7 +18,7 @@ pub fn flag_of(setting: &'static Setting) -> Arg {
             Some(default) => format!("{} [default: {default}]", setting.help),
             None => setting.help.to_owned(),
         })
-        // A negative number is for us to refuse, with its reason.
+        // A negative number is accepted here and refused later, with a reason.
         .allow_negative_numbers(true);
     match setting.takes() {
         Takes::One => arg,
@@ -27,8 +27,8 @@ pub fn flag_of(setting: &'static Setting) -> Arg {
     }
 }
 
-/// The settings among what was given; the others are not asked for, since
-/// not every command takes all.
+/// Returns the settings that were given. A setting that the command does not have counts as not
+/// given.
 pub fn flags(matches: &ArgMatches) -> Flags {
     let given = |setting: &'static Setting| {
         let values = matches.try_get_many::<String>(setting.name).ok()??;

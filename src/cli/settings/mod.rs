@@ -1,5 +1,5 @@
-//! The settings: one table of them, the places where their values come from, and what the
-//! library is handed in the end.
+//! The settings: one table of them, the sources of their values, and the configuration that the
+//! library gets in the end.
 
 pub mod addresses;
 mod backend;
@@ -36,17 +36,18 @@ use values::Values;
 pub struct Settings {
     pub config: Config,
     pub relay: RelayConfig,
-    /// Clients need a ticket signed with one of these.
+    /// The secrets; clients need a ticket that is signed with one of them.
     pub secrets: Option<Secrets>,
-    /// Whether a connection goes on after its ticket has expired.
+    /// Whether a connection stays open after its ticket has expired.
     pub at_door_only: bool,
-    /// The webhooks: where the backend is told what happens.
+    /// The configuration of the webhooks, with which the backend is told what happens.
     pub webhooks: Option<WebhookConfig>,
-    /// Addresses to listen on. They are checked: none is open to others unless a setting allows it.
+    /// The addresses to listen on. They were checked: other machines can reach them only if a
+    /// setting allows it.
     pub listen: Vec<Address>,
     pub backend: BackendConfig,
-    /// Addresses of the backend's interface. They are checked: only this machine reaches them, or a
-    /// key is asked for.
+    /// The addresses of the backend's interface. They were checked: only this machine can reach
+    /// them, or a key is required.
     pub api_listen: Vec<Address>,
     /// The certificate's files, for TLS on every TCP address.
     #[cfg(feature = "tls")]
@@ -56,19 +57,19 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Where the server listens unless it is told: this machine alone can reach it.
+/// The default address, which only this machine can reach.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 impl Settings {
-    /// Reads every setting and judges how they fit together; the machine's capacity gives some
-    /// defaults. Sockets that were handed over take the place of addresses.
+    /// Reads every setting and checks that they fit together. Some defaults depend on the machine's
+    /// capacity. Sockets that the service manager has handed over replace the addresses.
     pub fn read(
         values: &Values,
         capacity: &Capacity,
         inherited: Vec<Inherited>,
     ) -> Result<Self, Refusal> {
         let mut draft = Draft::default();
-        // The library's own defaults are for hosts that do not look at the machine.
+        // The library's own defaults do not depend on the machine.
         draft.config.max_connections = capacity.connections();
         draft.config.max_buffered = capacity.buffered().unwrap_or(draft.config.max_buffered);
         values.fill(&mut draft)?;
@@ -159,10 +160,10 @@ impl Settings {
     }
 }
 
-/// Checks what must hold between limits and times.
+/// Checks the relations between limits and times.
 fn check(config: &Config) -> Result<(), Refusal> {
     config.check().map_err(|error| match error {
-        // Either of the two may be a default, so both are told.
+        // One of the two values may be a default, so the message has both.
         ConfigError::QueueBelowMessage => Refusal(format!(
             "{error}: max-queue is {}, max-message is {}",
             config.max_queue, config.max_message

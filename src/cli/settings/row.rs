@@ -1,5 +1,5 @@
-//! What a row of the table of settings says: the name, the kind of value, the default, where the
-//! value goes, and the help.
+//! A row of the table of settings: the name, the kind of value, the default, the place of the
+//! value, and the help.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::values::Raw;
 #[derive(Debug)]
 pub struct Setting {
     pub name: &'static str,
-    /// What the help calls the value.
+    /// The name of the value in the help.
     pub value: &'static str,
-    /// Under which heading the help lists the setting.
+    /// The heading under which the help lists the setting.
     pub heading: &'static str,
     pub help: &'static str,
     pub kind: Kind,
-    /// The default in words; `None` when [`Draft::default`] shows it as a number.
+    /// The default in words; `None` if the number in [`Draft::default`] is shown.
     words: Option<&'static str>,
-    /// Whether the value is shown in logs. A value that may let somebody in is not.
+    /// Whether the value is shown in logs. A value that could give somebody access is not shown.
     pub shown: bool,
 }
 
-/// How a value is read, and where it goes.
+/// How a value is read, and where it is stored.
 #[derive(Debug)]
 pub enum Kind {
     /// A whole number.
@@ -58,7 +58,7 @@ pub enum Takes {
     Switch,
 }
 
-/// What the names of all environment variables begin with.
+/// The beginning of the names of all environment variables.
 pub const VARIABLES: &str = "LONGLINK_";
 
 impl Setting {
@@ -73,7 +73,7 @@ impl Setting {
         Setting { name, value, heading, help, kind, words: None, shown: true }
     }
 
-    /// Says the default in words, for a row whose default is not a number.
+    /// Sets the default in words, for a row whose default is not a number.
     pub const fn default_is(mut self, words: &'static str) -> Self {
         self.words = Some(words);
         self
@@ -99,7 +99,7 @@ impl Setting {
         }
     }
 
-    /// The default as the help and the guides tell it; `None` for the configuration file.
+    /// Returns the default as the help and the guides show it; `None` for the configuration file.
     pub fn default(&self) -> Option<Cow<'static, str>> {
         if let Some(words) = self.words {
             return Some(words.into());

@@ -1,7 +1,6 @@
-//! The secrets that tickets are signed with: from a file or the environment,
-//! never from the command line, where every user of the machine could read
-//! them. Nothing here prints one, or the name of the file: somebody will pass
-//! the secret itself where the file is meant.
+//! The secrets that tickets are signed with. They come from a file or the environment, never from
+//! the command line, because every user of the machine can read it. Nothing here prints a secret,
+//! or the name of the file, because some users will pass the secret itself in place of the name.
 
 use std::fmt;
 use std::fs::File;
@@ -15,12 +14,12 @@ use super::units;
 use super::values::Raw;
 use crate::cli::refusal::Refusal;
 
-/// The variable that holds the secret itself.
+/// The environment variable that contains the secret itself.
 pub const VARIABLE: &str = "LONGLINK_SECRET";
-/// The longest file of secrets in bytes.
+/// The length of the longest file of secrets in bytes.
 const MOST_TEXT: u64 = 8 * 1024;
 
-/// One secret, or two while they are changed; the first signs.
+/// One secret, or two while the secret is being changed; the first signs.
 pub struct Secrets(Vec<Vec<u8>>);
 
 impl fmt::Debug for Secrets {
@@ -30,8 +29,8 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// The secrets, if any are given: one on each line that is not empty.
-    /// `file` is what the setting's file holds.
+    /// Reads the secrets, if any are given: one on each line that is not empty. `file` has the
+    /// contents of the setting's file.
     pub fn read(file: Option<Vec<u8>>) -> Result<Option<Self>, Refusal> {
         let (source, text) = match (file, std::env::var_os(VARIABLE)) {
             (None, None) => return Ok(None),
@@ -51,8 +50,8 @@ impl Secrets {
             )));
         }
         let secrets = Secrets(lines.map(<[u8]>::to_vec).collect());
-        // An empty variable is refused as well: it was meant to be set, and
-        // without it everybody would be let in.
+        // An empty variable is refused as well: it was meant to be set, and without a secret
+        // everybody could connect.
         match secrets.tickets() {
             Ok(_) => Ok(Some(secrets)),
             Err(error) => Err(Refusal(format!("{source}: {error}"))),
@@ -65,8 +64,8 @@ impl Secrets {
     }
 }
 
-/// Whether a backend that reads the same line has the same bytes: nothing binary, whose lines end
-/// anywhere, no UTF-16, and no mark of a byte order before it.
+/// Whether a backend that reads this line gets the same bytes. It does not for binary data, in
+/// which a line may end anywhere, for UTF-16, and for a byte order mark in front of the text.
 fn is_text(line: &[u8]) -> bool {
     std::str::from_utf8(line)
         .is_ok_and(|text| !text.contains(|c: char| c.is_control() || c == '\u{FEFF}'))

@@ -1,8 +1,8 @@
-//! Every setting is one row of this table: the flags and their help, the environment variables,
-//! the keys of the configuration file, and the table of the guide all come from it.
+//! Every setting is one row of this table. The flags and their help, the environment variables, the
+//! keys of the configuration file, and the table of the guide all come from it.
 //!
-//! To add a setting, add a row here and, unless the library's `Config` has it already, a field to
-//! the draft.
+//! To add a setting, add a row here and, unless the library's `Config` has a field for it, a field
+//! to the draft.
 
 use log::LevelFilter;
 use longlink::RelayConfig;
@@ -12,10 +12,10 @@ use super::addresses::Address;
 use super::row::{Kind, Setting};
 use super::{backend, hosts, secret, units, webhooks};
 
-/// The file of the secrets of tickets.
+/// The name of the setting for the file of the tickets' secrets.
 pub const SECRET_FILE: &str = "secret-file";
 
-/// The configuration file is named by a flag or the environment only.
+/// The name of the setting for the configuration file; only a flag or the environment can give it.
 pub const CONFIG: &str = "config";
 
 const LEVELS: &[(&str, LevelFilter)] = &[
@@ -29,11 +29,11 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 
 const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::One)];
 
-// The headings, in the order in which they come up below.
+// The headings, in the order in which the rows below use them.
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may connect";
 const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
-const RATES: &str = "Limits for each (0 means none)";
+const RATES: &str = "Limits for one address, user or connection (0 means no limit)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
 const BACKEND: &str = "The backend (docs/api.md, docs/webhooks.md)";
@@ -56,24 +56,24 @@ pub static SETTINGS: &[Setting] = &[
         "on|off",
         WHERE,
         Kind::Switch(|it| &mut it.open),
-        "Listen on other than loopback addresses too, although everyone who reaches them may \
-         connect under any user id; not together with tickets, which need no such permission",
+        "Allow addresses other than loopback without tickets, although everyone who reaches them \
+         can connect under any user id; not together with tickets, which do not need it",
     ),
     Setting::new(
         SECRET_FILE,
         "FILE",
         WHO,
         Kind::One(|it, raw| secret::of_file(raw).map(|text| it.secrets = Some(text))),
-        "Let in only clients with a ticket (JWT, HS256) signed with the secret in this file, at \
-         least 32 bytes; a second line is a second secret. Or LONGLINK_SECRET holds the secret \
-         itself",
+        "The file of the secret that signs tickets, at least 32 bytes; a second line is a second \
+         secret. With a secret only clients with a ticket (JWT, HS256) can connect. The variable \
+         LONGLINK_SECRET can contain the secret itself",
     ),
     Setting::new(
         "ticket-at-door-only",
         "on|off",
         WHO,
         Kind::Switch(|it| &mut it.at_door_only),
-        "Let a connection live on after its ticket has expired",
+        "Keep a connection open after its ticket has expired",
     ),
     #[cfg(feature = "tls")]
     Setting::new(
@@ -82,7 +82,7 @@ pub static SETTINGS: &[Setting] = &[
         WHERE,
         Kind::One(|it, raw| units::text(raw).map(|path| it.tls_cert = Some(path.into()))),
         "Speak TLS (https and wss) on TCP addresses, with this certificate and its chain: PEM, \
-         as in fullchain.pem. A renewed file is taken up within a minute, or at SIGHUP",
+         as in fullchain.pem. A renewed file is used within a minute, or at SIGHUP",
     )
     .default_is("none"),
     #[cfg(feature = "tls")]
@@ -132,7 +132,7 @@ pub static SETTINGS: &[Setting] = &[
         "many|one",
         CHAT,
         Kind::One(|it, raw| units::choice(raw, DEVICES).map(|devices| it.config.devices = devices)),
-        "Which of a user's devices get the user's messages: up to five, or the newest alone",
+        "Which of a user's devices get the user's messages: up to five, or only the newest",
     )
     .default_is("many"),
     Setting::new(
@@ -156,9 +156,9 @@ pub static SETTINGS: &[Setting] = &[
         "ADDR",
         BACKEND,
         Kind::Many(|it, raw| Address::list(raw).map(|list| it.api_listen = list)),
-        "Where a backend sends and asks by HTTP, as --listen takes them; repeatable. Other than \
-         loopback addresses need --api-key-file. Each is printed as `api on …` on standard \
-         output",
+        "An address of the HTTP interface for a backend, written as for --listen; repeatable. \
+         Addresses other than loopback need --api-key-file. Each address is printed as `api on \
+         …` on standard output",
     )
     .default_is("none"),
     Setting::new(
@@ -166,9 +166,9 @@ pub static SETTINGS: &[Setting] = &[
         "FILE",
         BACKEND,
         Kind::One(|it, raw| backend::keys(raw).map(|keys| it.backend.keys = keys)),
-        "The key that a backend has to show, 32 bytes or more, as openssl rand -hex 32 makes it; \
-         while it is changed two, each on its line. With it the interface is also below /api/, \
-         and metrics at /metrics, of the other addresses",
+        "The file of the key that a backend has to show: 32 bytes or more, as openssl rand -hex \
+         32 makes it; while the key is being changed, two keys on two lines. With a key the \
+         interface is also below /api/ of the other addresses, with metrics at /metrics",
     )
     .default_is("none"),
     Setting::new(
@@ -176,7 +176,7 @@ pub static SETTINGS: &[Setting] = &[
         "ID",
         BACKEND,
         Kind::Many(|it, raw| backend::names(raw).map(|names| it.relay.reserved.extend(names))),
-        "A name that the backend sends under: no client connects with that user id; repeatable",
+        "A name under which the backend sends: no client can connect with this user id; repeatable",
     )
     .default_is("system"),
     Setting::new(
@@ -184,8 +184,8 @@ pub static SETTINGS: &[Setting] = &[
         "URL",
         BACKEND,
         Kind::One(|it, raw| units::text(raw).map(|url| it.webhook.url = Some(url))),
-        "Send signed webhooks to this URL: who goes online and offline, and what could not be \
-         delivered; needs webhook-secret-file",
+        "Send signed webhooks to this URL: which users come online and go offline, and which \
+         messages could not be delivered; needs webhook-secret-file",
     )
     .default_is("none")
     .unshown(),
@@ -204,7 +204,7 @@ pub static SETTINGS: &[Setting] = &[
         "FILE",
         BACKEND,
         Kind::One(|it, raw| webhooks::roots(raw).map(|roots| it.webhook.roots = Some(roots))),
-        "Trust these authorities, in PEM, for the webhook's https://",
+        "Trust these certificate authorities, in PEM, for the webhook's https://",
     )
     .default_is("those that browsers know"),
     Setting::new(
@@ -212,7 +212,8 @@ pub static SETTINGS: &[Setting] = &[
         "EVENT",
         BACKEND,
         Kind::Many(|it, raw| webhooks::events(raw).map(|events| it.webhook.events = events)),
-        "Some of online, offline, undelivered, message (all that users send); repeatable",
+        "Which events are sent: online, offline, undelivered, message (every message of a user); \
+         repeatable",
     )
     .default_is("online,offline,undelivered"),
     Setting::new(
@@ -220,15 +221,15 @@ pub static SETTINGS: &[Setting] = &[
         "BYTES",
         BACKEND,
         Kind::Size(|it| &mut it.webhook.queue),
-        "The most that waits for the backend; past it events are dropped, and the next one says \
-         which",
+        "How many bytes of events may wait for the backend; beyond that events are dropped, and \
+         the next event says which",
     ),
     Setting::new(
         "max-connections",
         "COUNT",
         SIZES,
         Kind::Count(|it| &mut it.config.max_connections),
-        "Connections held at once; further ones get 503",
+        "How many connections there may be at once; further ones get 503",
     )
     .default_is("the descriptor limit - 64, at most 1000000"),
     Setting::new(
@@ -243,16 +244,16 @@ pub static SETTINGS: &[Setting] = &[
         "BYTES",
         SIZES,
         Kind::Size(|it| &mut it.config.max_queue),
-        "The most that waits for one peer to read, from max-message + 14 to 1g; past it the peer \
-         is dropped",
+        "How many bytes may wait for one client to read, from max-message + 14 to 1g; beyond \
+         that the connection is dropped",
     ),
     Setting::new(
         "max-buffered",
         "BYTES",
         SIZES,
         Kind::Size(|it| &mut it.config.max_buffered),
-        "The most that waits in all queues and unfinished messages; past it those who hold most \
-         are dropped",
+        "How many bytes may wait in all queues and unfinished messages; beyond that the \
+         connections that hold most are dropped",
     )
     .default_is("a quarter of the memory"),
     Setting::new(
@@ -267,8 +268,8 @@ pub static SETTINGS: &[Setting] = &[
         "COUNT",
         RATES,
         Kind::Count(|it| &mut it.config.max_per_address),
-        "Connections from one address, or IPv6 /64; not of loopback and Unix sockets. Further \
-         ones get 503",
+        "Connections from one address, or IPv6 /64; further ones get 503. Loopback addresses and \
+         Unix sockets have no limit",
     ),
     Setting::new(
         "max-per-user",
@@ -320,36 +321,36 @@ pub static SETTINGS: &[Setting] = &[
         "SECONDS",
         TIMES,
         Kind::Seconds(|it| &mut it.config.handshake_timeout),
-        "From accept to the end of the request head",
+        "The longest time from accept to the end of the request head",
     ),
     Setting::new(
         "message-timeout",
         "SECONDS",
         TIMES,
         Kind::Seconds(|it| &mut it.config.message_timeout),
-        "From the first byte of a message to its last",
+        "The longest time from the first byte of a message to its last",
     ),
     Setting::new(
         "ping-after",
         "SECONDS",
         TIMES,
         Kind::Seconds(|it| &mut it.config.ping_after),
-        "Silence after which a WebSocket ping is sent",
+        "How long a connection may be silent until it gets a WebSocket ping",
     ),
     Setting::new(
         "idle-timeout",
         "SECONDS",
         TIMES,
         Kind::Seconds(|it| &mut it.config.idle_timeout),
-        "Silence after which a connection is ended",
+        "How long a connection may be silent until it is closed",
     ),
     Setting::new(
         "close-timeout",
         "SECONDS",
         TIMES,
         Kind::Seconds(|it| &mut it.config.close_timeout),
-        "How long a closing connection may take to end its side, at shutdown too; 0 means at \
-         once",
+        "How long a client may take to close its side of a closing connection, also when the \
+         server stops; 0 means that it is closed at once",
     ),
     Setting::new(
         "log",

@@ -1,11 +1,11 @@
-//! Reading single values: numbers, sizes, times, switches. Each refuses with
-//! what it expected and what it found.
+//! Reads single values: numbers, sizes, times, switches. A refusal says what was expected and what
+//! was found.
 
 use std::time::Duration;
 
 use super::values::Raw;
 
-/// The longest time that can be set: 30 days. More is a mistake in the unit.
+/// The longest time that can be set, in seconds: 30 days. More is a mistake in the unit.
 const MOST_SECONDS: f64 = 30.0 * 86_400.0;
 /// The longest span in seconds: ten years.
 const MOST_SPAN: usize = 3_650 * 86_400;
@@ -47,7 +47,7 @@ pub fn size(raw: &Raw) -> Result<usize, String> {
     number.map_or_else(|| expected("a size in bytes such as 65536, 64k or 16m", raw), Ok)
 }
 
-/// Reads a number of digits alone; `parse` would take `+5` too.
+/// Reads a number that has only digits; `parse` would also accept `+5`.
 fn digits(text: &str) -> Option<usize> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -55,7 +55,7 @@ fn digits(text: &str) -> Option<usize> {
 /// Reads a time in seconds.
 pub fn seconds(raw: &Raw) -> Result<Duration, String> {
     let number = match raw {
-        // `parse` would take `inf` and `1e3` too, which are mistakes here.
+        // `parse` would also accept `inf` and `1e3`, which are mistakes here.
         Raw::Word(text) if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
             text.parse().ok()
         }
@@ -64,7 +64,7 @@ pub fn seconds(raw: &Raw) -> Result<Duration, String> {
         _ => None,
     };
     match number {
-        // Also refuses what is not a number.
+        // This also refuses NaN.
         Some(number) if (0.0..=MOST_SECONDS).contains(&number) => {
             Ok(Duration::from_secs_f64(number))
         }
@@ -121,7 +121,7 @@ pub fn choice<T: Copy>(raw: &Raw, choices: &[(&str, T)]) -> Result<T, String> {
     expected(&words.join(", "), raw)
 }
 
-/// Reads a list: strings of an array, or text with commas.
+/// Reads a list: an array of strings, or a text with commas.
 pub fn list(raw: &Raw) -> Result<Vec<String>, String> {
     let mut items = Vec::new();
     let parts =
@@ -179,7 +179,7 @@ mod tests {
         {
             assert!(seconds(&raw).is_err(), "{raw:?}");
         }
-        // Only a flag or a variable is text where a number is meant.
+        // A text in place of a number is accepted only from a flag or a variable.
         assert!(seconds(&Raw::Text("25".to_owned())).is_err());
         assert!(count(&Raw::Text("25".to_owned())).is_err());
     }

@@ -1,5 +1,5 @@
-//! Where a setting's value comes from: flags win over the environment, and
-//! that over the configuration file, setting by setting.
+//! The sources of a setting's value: flags win over the environment, and the environment over the
+//! configuration file, separately for each setting.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,21 +20,21 @@ const MOST_TEXT: u64 = 1 << 20;
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Raw {
-    /// From a flag or a variable: text, whatever it means.
+    /// A text from a flag or a variable, which may mean any type.
     Word(String),
-    /// A string of the file.
+    /// A string of the configuration file.
     Text(String),
     Whole(i64),
     Real(f64),
     Truth(bool),
-    /// An array of the file, or a flag given more than once.
+    /// An array of the configuration file, or a flag that was given more than once.
     List(Vec<Raw>),
-    /// A value of a type that no setting takes, such as a date.
+    /// A value of a type that no setting has, such as a date.
     Other(&'static str),
 }
 
 impl fmt::Display for Raw {
-    /// The value for an error message: quoted and, if it is long, cut.
+    /// Writes the value for an error message: quoted, and cut if it is long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Raw::Word(text) | Raw::Text(text) if text.chars().count() > 64 => {
@@ -76,7 +76,7 @@ pub enum Source {
 #[derive(Debug, Default)]
 pub struct Values {
     given: BTreeMap<&'static str, (Raw, Source)>,
-    /// Environment variables that begin with `LONGLINK_` and name no setting.
+    /// Environment variables that begin with `LONGLINK_` and are not the name of a setting.
     pub strangers: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl Values {
         Ok(values)
     }
 
-    /// Adds what the flags have not set.
+    /// Adds the values of settings that no flag has set.
     fn add_environment(
         &mut self,
         environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
@@ -109,8 +109,8 @@ impl Values {
                 continue;
             };
             let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) else {
-                // Kubernetes gives these to every container when a service is
-                // called longlink.
+                // Kubernetes gives these variables to every container if a service is called
+                // longlink.
                 let theirs =
                     name.starts_with("LONGLINK_SERVICE_") || name.starts_with("LONGLINK_PORT");
                 if !theirs && name != secret::VARIABLE {
@@ -129,8 +129,8 @@ impl Values {
         Ok(())
     }
 
-    /// Adds what neither the flags nor the environment have set; every key is
-    /// checked all the same.
+    /// Adds the values of settings that neither a flag nor the environment has set. Every key of
+    /// the file is checked.
     fn add_file(&mut self, path: &Path) -> Result<(), Refusal> {
         let shown = path.display();
         let text =
@@ -147,8 +147,8 @@ impl Values {
         Ok(())
     }
 
-    /// Reads every value that was given into the draft. What cannot be read is told with the
-    /// place where it was written.
+    /// Reads every value that was given into the draft. An error names the place where the value
+    /// was written.
     pub fn fill(&self, draft: &mut Draft) -> Result<(), Refusal> {
         SETTINGS.iter().try_for_each(|setting| self.put(setting, draft))
     }
@@ -174,7 +174,7 @@ impl Values {
         self.given.contains_key(name)
     }
 
-    /// What was set and where, for the log.
+    /// Lists what was set and where, for the log.
     pub fn summary(&self) -> String {
         let line = |(name, (raw, source)): (&&'static str, &(Raw, Source))| {
             let place = match source {
@@ -207,7 +207,7 @@ fn read_text(path: &Path) -> io::Result<String> {
     }
 }
 
-/// The variable of a setting, for a refusal.
+/// Returns the name of a setting's variable, for a refusal.
 fn variable(name: &str) -> String {
     find(name).map_or_else(|| name.to_owned(), Setting::variable)
 }
@@ -219,7 +219,8 @@ fn known(key: &str) -> Result<&'static Setting, String> {
             Err(format!("{CONFIG}: a configuration file cannot name another"))
         }
         Some(setting) => Ok(setting),
-        // Other programs' files spell their keys with underscores.
+        // Other programs' files spell their keys with underscores, so a suggestion is made for
+        // them.
         None => match find(&key.to_lowercase().replace('_', "-")) {
             Some(meant) => Err(format!("unknown key {key:?}, did you mean {:?}?", meant.name)),
             None => Err(format!("unknown key {key:?}; the keys are the names of the flags")),

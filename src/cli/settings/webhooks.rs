@@ -1,5 +1,5 @@
-//! Where the backend wants to be told what happens. Neither the URL nor the
-//! secret is ever printed: both may let somebody in.
+//! The settings of the webhooks. Neither the URL nor the secret is ever printed, because both could
+//! give somebody access.
 
 #[cfg(feature = "tls")]
 use std::path::Path;
@@ -13,8 +13,8 @@ use super::values::{Raw, Values};
 use crate::cli::files;
 use crate::cli::refusal::Refusal;
 
-/// The smallest outbox in bytes. One event may take nearly as much, so a smaller size is a mistake
-/// in the unit.
+/// The smallest queue of events in bytes. One event may take nearly as much, so a smaller size is a
+/// mistake in the unit.
 const LEAST_QUEUE: usize = 64 * 1024;
 
 /// The settings that have no meaning without a URL.
@@ -36,7 +36,7 @@ pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>
         return Err(Refusal(why.to_owned()));
     };
     let refuse = |name: &'static str, why: BadWebhook| values.refuse(name, &why.to_string());
-    // Without the line end that editors leave.
+    // The line break that editors add at the end is removed.
     let mut config =
         WebhookConfig::new(&url, secret.trim_ascii()).map_err(|why| refuse("webhook", why))?;
     #[cfg(feature = "tls")]

@@ -1,5 +1,4 @@
-//! The command line of `longlink bench`: modes, options, and reading their
-//! values.
+//! The command line of `longlink bench`: its modes and options, and the reading of their values.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,27 +12,27 @@ const ABOUT: &str = "Measure a WebSocket server: a load generator in one thread"
 
 const LONG_ABOUT: &str = "Measure a WebSocket server: a load generator in one thread
 
-It drives longlink, or any server that answers `ping` and routes the same messages, and tells
-rates, latencies and, with --pid, what the server's process spends on them.";
+It loads longlink, or any server that answers `ping` and routes the same messages. It reports
+rates, latencies and, with --pid, the processor time and memory of the server's process.";
 
 const AFTER: &str = "\
 Modes:
-  connect    open --connections and hold them for --duration; an operation is a handshake
+  connect    open --connections and keep them open for --duration; an operation is a handshake
   heartbeat  every connection sends `ping` each --ping-interval; an operation is a pong
   pingpong   every connection keeps --in-flight pings going; an operation is a pong
   p2p        pairs: the first half keeps --in-flight messages going to the second half;
              an operation is a message received
   fanout     one sender keeps --in-flight broadcasts going to --connections receivers;
              an operation is a broadcast received by one of them
-  churn      --in-flight at a time: connect, ping, pong, close; an operation is all of that
-  slow       fanout where a share --stalled of the receivers reads nothing
-  api        a backend sends to one user with POST /api/send, by keep-alive on one connection,
+  churn      --in-flight connections at a time connect, ping and close; an operation is all of it
+  slow       like fanout, but the share --stalled of the receivers reads nothing
+  api        a backend sends to one user with POST /api/send on one connection,
              --in-flight requests at a time; an operation is a message whose request was answered
 
-A connection is user 0000001, 0000002 and so on, in the place of {user} in URL.
+{user} in the URL is replaced by the connection's number: 0000001, 0000002 and so on.
 
-Exit codes: 0 measured; 1 failed, or something went wrong while measuring; 2 wrong arguments.
-SIGINT and SIGTERM end it with what was measured so far.
+Exit codes: 0 measured; 1 failed, or there were errors while measuring; 2 wrong arguments.
+SIGINT and SIGTERM end the run; it reports what was measured so far.
 
 Examples:
   longlink bench pingpong ws://127.0.0.1:8080/websocket/{user} --in-flight 16
@@ -71,60 +70,61 @@ impl Mode {
     }
 }
 
-/// Bytes a message needs for its number.
+/// The bytes that a message needs for its number.
 const MIN_SIZE: usize = super::sequence::LENGTH;
-/// The longest message in bytes.
+/// The length of the longest message in bytes.
 const MAX_SIZE: usize = 16 << 20;
 
-/// An option, its value's name, its default, the modes it is for (none: all),
-/// and its help.
+/// An option: its name, its value's name, its default, the modes it is for (none means all), and
+/// its help.
 pub type Row = (&'static str, &'static str, &'static str, &'static [Mode], &'static str);
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     ("connections", "N", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow],
-        "Connections; in fanout and slow the receivers, without the sender"),
+        "How many connections; in fanout and slow, how many receivers, without the sender"),
     ("in-flight", "N", "1", &[Pingpong, P2p, Fanout, Churn, Slow, Api],
-        "Operations begun and not done: of a connection in pingpong, of a pair in p2p, of the \
-         sender in fanout and slow, of all in churn; requests in api"),
+        "How many operations are begun and not finished: for each connection in pingpong, for \
+         each pair in p2p, for the sender in fanout and slow, for all in churn; requests in api"),
     ("size", "BYTES", "64", &[P2p, Fanout, Slow, Api],
-        "The `message` of a frame; the JSON around it comes on top"),
-    ("duration", "S", "10", &[], "How long to measure; in connect, how long to hold"),
+        "The length of `message` in a frame, without the JSON around it"),
+    ("duration", "S", "10", &[],
+        "How long to measure; in connect, how long the connections stay open"),
     ("warmup", "S", "1", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How long to run before measuring"),
     ("operations", "N", "", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
-        "Stop after so many; then --duration bounds it only if it is given, too"),
+        "Stop after so many operations; --duration then counts only if it is given, too"),
     ("rate", "N", "", &[Connect, P2p, Fanout, Churn, Slow],
-        "At most so many a second: connections, cycles, or messages sent"),
+        "The most connections, cycles or messages in a second"),
     ("rounds", "N", "1", &[Connect, Churn],
-        "Repeat so often and tell the server's memory after each"),
+        "How often to repeat, with the server's memory after each round"),
     ("ping-interval", "S", "15", &[Heartbeat], "Time between two pings of a connection"),
     ("stalled", "SHARE", "0.1", &[Slow], "Which share of the receivers reads nothing, 0 to 1"),
-    ("batch", "N", "1", &[Api], "Messages of a request: more than 1 go to POST /api/batch"),
-    ("api", "HOST:PORT", "", &[Api], "Where the backend connects, if not where users do"),
+    ("batch", "N", "1", &[Api], "Messages in one request; more than 1 go to POST /api/batch"),
+    ("api", "HOST:PORT", "", &[Api], "The address to which the backend connects, if it is not the users'"),
     ("api-key-file", "FILE", "", &[Api], "The file with the backend's key"),
     ("timeout", "S", "10", &[], "An answer that takes longer is a failure"),
     ("source", "LIST", "", &[],
         "Addresses to connect from, with commas: 127.0.0.2 or 127.0.0.0/24. Each has 28,232 \
-         ports, unless net.ipv4.ip_local_port_range says otherwise; past half of them \
+         ports, unless net.ipv4.ip_local_port_range says otherwise; when half of them are in use \
          connecting becomes slow"),
-    ("first-user", "N", "1", &[], "The first user's number, for several generators at once"),
+    ("first-user", "N", "1", &[], "The number of the first user, if several generators run at once"),
     ("pid", "LIST", "", &[],
-        "The server's process, on this machine: its time and memory; several with commas, as a \
-         proxy's and the server's, are added up"),
+        "The server's process on this machine, whose processor time and memory are reported; \
+         several processes, with commas, are added up"),
     #[cfg(feature = "tls")]
     ("ca", "FILE", "", &[], "wss: trust these root certificates, too (PEM)"),
     #[cfg(feature = "tls")]
-    ("insecure", "", "", &[], "wss: take any certificate"),
+    ("insecure", "", "", &[], "wss: accept any certificate"),
     #[cfg(feature = "tls")]
     ("no-resume", "", "", &[],
-        "wss: every connection is a newcomer's, and none resumes a session of the one before"),
+        "wss: no connection resumes a TLS session"),
     #[cfg(feature = "tls")]
-    ("tls", "VERSION", "", &[], "wss: speak 1.2 or 1.3 alone; without it the server chooses"),
+    ("tls", "VERSION", "", &[], "wss: use only TLS 1.2 or 1.3; without it the server chooses"),
     ("json", "", "", &[], "Print one JSON object instead of a summary"),
 ];
 
-/// The subcommand, for the command line's table.
+/// Returns the subcommand, for the table of the command line.
 pub fn command() -> clap::Command {
     let modes = MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     let command = clap::Command::new("bench")
@@ -134,7 +134,7 @@ pub fn command() -> clap::Command {
         .max_term_width(100)
         .arg(Arg::new("mode").value_name("MODE").required(true).value_parser(modes))
         .arg(Arg::new("url").value_name("URL").required(true).help(
-            "Such as ws://127.0.0.1:8080/websocket/{user}; without {user} all are the same user",
+            "Such as ws://127.0.0.1:8080/websocket/{user}; without {user} all connections are one user",
         ));
     ROWS.iter().fold(command, |command, (name, value, default, modes, help)| {
         let names = modes.iter().map(|mode| mode.name()).collect::<Vec<_>>();
@@ -151,7 +151,7 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// Reads the options, each refusal with its name.
+/// Reads options; a refusal contains the option's name.
 pub struct Flags<'a>(pub &'a ArgMatches);
 
 impl Flags<'_> {
@@ -164,7 +164,7 @@ impl Flags<'_> {
         text.map(|text| read(text).map_err(|why| format!("--{name}: {why}"))).transpose()
     }
 
-    /// An option that has a default.
+    /// Reads an option that has a default.
     pub fn value<T>(
         &self,
         name: &str,
@@ -178,7 +178,7 @@ fn word(text: &str) -> Raw {
     Raw::Word(text.to_owned())
 }
 
-/// A whole number of a range.
+/// Reads a whole number within a range.
 pub fn whole(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     let number = units::count(&word(text))? as u64;
     match range.contains(&number) {
@@ -187,18 +187,18 @@ pub fn whole(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     }
 }
 
-/// A number from 1 on.
+/// Reads a number from 1 to `most`.
 pub fn count(text: &str, most: usize) -> Result<usize, String> {
     whole(text, 1..=most as u64).map(|number| number as usize)
 }
 
-/// Processes, with commas.
+/// Reads a list of processes, separated by commas.
 pub fn pids(text: &str) -> Result<Vec<u32>, String> {
     let each = text.split(',').map(|pid| whole(pid, 1..=u64::from(u32::MAX)));
     each.map(|pid| pid.map(|pid| pid as u32)).collect()
 }
 
-/// Bytes of a message.
+/// Reads the length of a message in bytes.
 pub fn size(text: &str) -> Result<usize, String> {
     let size = units::size(&word(text))?;
     match (MIN_SIZE..=MAX_SIZE).contains(&size) {
@@ -209,12 +209,12 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A time, 0 included.
+/// Reads a time, which may be 0.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     units::seconds(&word(text))
 }
 
-/// A time that is not 0.
+/// Reads a time, which must not be 0.
 pub fn positive_seconds(text: &str) -> Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("it must be more than 0".to_owned()),
@@ -222,7 +222,7 @@ pub fn positive_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number a second.
+/// Reads a number of operations in each second.
 pub fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
@@ -230,7 +230,7 @@ pub fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A part of a whole, without the whole.
+/// Reads a share from 0 to less than 1.
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..1.0).contains(&share) => Ok(share),

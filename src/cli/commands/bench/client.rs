@@ -1,5 +1,4 @@
-//! One connection: its socket, how far it has come, and the bytes that are
-//! neither written nor understood yet.
+//! One connection: its socket, its phase, and the bytes that are not written or not parsed yet.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -17,19 +16,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::stream::Stream;
 
-/// Receive buffer in bytes of a connection that does not read: as small as the
-/// system takes, so that what waits for it waits in the server.
+/// The receive buffer in bytes of a connection that does not read. It is as small as the system
+/// allows, so that messages for it wait in the server.
 const DEAF_BUFFER: usize = 4 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Without a socket.
+    /// The connection has no socket.
     Closed,
-    /// Connecting, or waiting for the answer to its request.
+    /// The connection is connecting, or waits for the answer to its request.
     Handshake,
     Open,
-    /// A close frame was sent; the server's and the end of its stream are
-    /// awaited, so that the port does not stay taken on this side.
+    /// A close frame was sent. The client waits for the server's close frame and the end of its
+    /// stream, so that the port does not stay in use on this side.
     Closing,
 }
 
@@ -37,42 +36,42 @@ pub enum Phase {
 pub struct Client {
     pub stream: Option<Stream>,
     pub phase: Phase,
-    /// The TLS configuration, and the session to resume.
+    /// The TLS configuration of this client, which contains the session to resume.
     #[cfg(feature = "tls")]
     pub settings: Option<Arc<ClientConfig>>,
-    /// When it began to connect.
+    /// When the client began to connect.
     pub began: Instant,
     /// Whether the connection reads nothing once it is open.
     pub deaf: bool,
     /// The first request of a connection that speaks HTTP.
     pub http: Option<Box<(SocketAddr, Vec<u8>)>>,
-    /// Bytes of a frame or an answer that is not complete.
+    /// The bytes of a frame, or of an answer, that has not arrived whole.
     pub partial: Vec<u8>,
-    /// Payload of a fragmented message that is not complete.
+    /// The payload of a fragmented message that has not arrived whole.
     pub fragments: Option<Vec<u8>>,
-    /// What the stream did not take.
+    /// Bytes that the stream has not taken yet.
     output: Vec<u8>,
-    /// The poll tells when it can be written.
+    /// Whether the socket is registered for writability.
     pub awaits_writing: bool,
-    /// The code of the server's close frame.
+    /// The code of the server's close frame, if one has arrived.
     pub close_code: Option<u16>,
 }
 
-/// Why a connection has ended, other than by our own will.
+/// Why a connection has ended that the generator did not end itself.
 #[derive(Debug)]
 pub enum End {
     /// The connection was never established.
     Connect(io::Error),
     /// The server did not agree to speak WebSocket.
     Handshake(String),
-    /// No answer to the handshake in time.
+    /// The handshake was not answered in time.
     Silent,
-    /// A close frame with this code; 1005 stands for none.
+    /// The server sent a close frame with this code; 1005 means that it had no code.
     Closed(u16),
     /// The stream ended without a close frame.
     Eof,
     Failed(io::Error),
-    /// An answer over HTTP that is no success.
+    /// An HTTP answer has a status other than 200.
     Refused(String),
     /// The server broke RFC 6455.
     Protocol(&'static str),
@@ -92,8 +91,7 @@ impl fmt::Display for End {
     }
 }
 
-/// What to do about an error of connecting, where the system's text does not
-/// say.
+/// Adds what to do about an error, where the system's text does not say it.
 fn explained(error: &io::Error) -> String {
     #[cfg(feature = "tls")]
     if super::tls::is_distrust(error) {
@@ -126,7 +124,7 @@ impl Client {
         }
     }
 
-    /// Takes a stream that has begun to connect.
+    /// Stores a stream that has begun to connect.
     pub fn begin(&mut self, stream: Stream, now: Instant) {
         self.end();
         self.stream = Some(stream);
@@ -134,7 +132,7 @@ impl Client {
         self.began = now;
     }
 
-    /// Closes the socket and forgets what it left.
+    /// Closes the socket and discards all bytes that belong to it.
     pub fn end(&mut self) {
         self.stream = None;
         self.phase = Phase::Closed;
@@ -145,8 +143,7 @@ impl Client {
         self.close_code = None;
     }
 
-    /// Writes as much as the stream takes. What it does not take is kept for
-    /// [`Client::flush`].
+    /// Writes as many bytes as the stream takes. The rest is kept for [`Client::flush`].
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
@@ -155,7 +152,7 @@ impl Client {
         Ok(())
     }
 
-    /// Writes what was kept.
+    /// Writes the bytes that were kept.
     pub fn flush(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let written = stream.write(&self.output)?;
@@ -163,14 +160,14 @@ impl Client {
         Ok(())
     }
 
-    /// Whether something waits for the socket to take it.
+    /// Whether bytes wait until the socket takes them.
     #[inline]
     pub fn has_output(&self) -> bool {
         !self.output.is_empty() || self.stream.as_ref().is_some_and(Stream::has_output)
     }
 }
 
-/// A socket that has begun to connect, from an address if one is given.
+/// Returns a socket that has begun to connect, from the address `source` if it is given.
 pub fn connect(target: SocketAddr, source: Option<IpAddr>, deaf: bool) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
@@ -179,8 +176,8 @@ pub fn connect(target: SocketAddr, source: Option<IpAddr>, deaf: bool) -> io::Re
         socket.set_recv_buffer_size(DEAF_BUFFER)?;
     }
     if let Some(source) = source {
-        // The port is chosen when the target is known, so one port serves
-        // several targets, and ports are not searched for twice.
+        // The system chooses the port when the target is known. So one port serves several targets,
+        // and the system does not search for a free port twice.
         setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455, section 4): a user's request, and the answer.
+//! The opening handshake (RFC 6455, section 4): the request of a user, and its answer.
 
 use longlink::shared::Fields;
 use memchr::memmem;
@@ -7,26 +7,25 @@ use super::target::Target;
 use crate::cli::client::answer::{Flaw, MAX_FIELDS, flaw};
 use crate::cli::client::request;
 
-/// The sample key of RFC 6455, section 1.3, and what answers it: a server's
-/// work is the same for any key.
+/// The sample key of RFC 6455, section 1.3, and the answer to it. A server's work is the same for
+/// every key.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// The longest answer in bytes.
+/// The length of the longest answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// How much of a refusal's status line is repeated.
+/// How many characters of a refusal's status line are printed.
 const MAX_STATUS: usize = 80;
 
-/// Appends the request of a user.
+/// Appends the request of a user to `output`.
 pub fn put_request(target: &Target, user: &[u8], output: &mut Vec<u8>) {
     let put_path = |output: &mut Vec<u8>| target.put_path(user, output);
     request::put_request(target.authority(), put_path, KEY, &[], output);
 }
 
-/// The length of the answer at the start of `input`; `None` when it is not
-/// complete.
+/// Returns the length of the answer at the start of `input`; `None` if the answer is not complete.
 ///
 /// # Errors
-/// What the server said instead of 101, in one line.
+/// One line that says what the server answered instead of 101.
 pub fn answer(input: &[u8]) -> Result<Option<usize>, String> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else {
         return match input.len() > MAX_HEAD {

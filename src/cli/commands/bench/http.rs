@@ -1,18 +1,18 @@
-//! The backend's side: requests over HTTP/1.1 by keep-alive, and whole answers.
+//! The backend's side: HTTP/1.1 requests on a connection that is kept, and whole answers.
 
 use longlink::shared::Fields;
 use memchr::memmem;
 
 use crate::cli::client::answer::MAX_FIELDS;
 
-/// The longest head of an answer in bytes.
+/// The length of the longest head of an answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// The longest body of an answer in bytes.
+/// The length of the longest body of an answer in bytes.
 const MAX_BODY: usize = 16 << 20;
-/// How much of an answer that is no success is repeated.
+/// How many characters of an answer with an error status are printed.
 const MAX_TOLD: usize = 200;
 
-/// A request with a body of JSON, and the fields that usual clients send.
+/// Returns a request with a JSON body, and with the fields that usual clients send.
 pub fn request(method: &str, path: &str, authority: &str, key: Option<&str>, body: &str) -> String {
     let key = key.map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
     format!(
@@ -22,11 +22,11 @@ pub fn request(method: &str, path: &str, authority: &str, key: Option<&str>, bod
     )
 }
 
-/// The body of the answer at the start of `input`, and the length of both; `None` when it
-/// is not complete.
+/// Returns the body of the answer at the start of `input`, and the length of head and body
+/// together; `None` if the answer is not complete.
 ///
 /// # Errors
-/// What the server said, if not 200 and a body of known length.
+/// What the server answered, if that is not 200 with a body of known length.
 pub fn answer(input: &[u8]) -> Result<Option<(&[u8], usize)>, String> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else {
         return match input.len() > MAX_HEAD {

@@ -1,9 +1,9 @@
 //! `longlink bench`: a load generator for WebSocket servers, in one thread.
 //!
-//! It must never be what limits a measurement. So frames are made ahead, a
-//! batch is one write, messages are told apart by a few bytes, and nothing is
-//! allocated or parsed as JSON for a message. Must not know: the server's
-//! code, except how a header field and a number are read (`longlink::shared`).
+//! The generator must never limit a measurement. So frames are made before the run, a batch is one
+//! write, messages are told apart by a few bytes, and no message needs an allocation or a JSON
+//! parser. The generator must not know the server's code, except how a header field and a number
+//! are read (`longlink::shared`).
 
 mod args;
 mod client;
@@ -35,10 +35,10 @@ use options::Options;
 use report::Report;
 use session::{Session, Stop};
 
-/// Measures what the command line asks for and prints it.
+/// Measures what the command line asks for and prints the report.
 ///
 /// # Errors
-/// One line about an argument that is wrong; nothing was measured.
+/// One line about an argument that is wrong; then nothing was measured.
 pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     let mut session = Session::new(Options::read(matches)?)?;
     let stop = modes::run(&mut session).err();
@@ -47,14 +47,14 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     session.end_progress();
 
     let tally = &session.clients.tally;
-    // What failed before anything was measured has no figures.
+    // A run that failed before the measurement began has no figures.
     if stop.is_none() || stop == Some(Stop::Interrupted) || session.spent.time.as_nanos() > 0 {
         let report = Report::new(&session, stop.as_ref());
         let text = match session.options.json {
             true => report.json() + "\n",
             false => report.summary(&session.options),
         };
-        // An error means that stdout was closed: then its reader is gone.
+        // An error means that stdout was closed, so nobody reads the report.
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
     if let Some(Stop::Failed(why)) = &stop {

@@ -1,4 +1,4 @@
-//! What to measure, checked.
+//! The options, checked: what to measure and how.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -13,43 +13,43 @@ use super::target::{Sources, Target};
 use super::tls::Connector;
 use crate::cli::settings::secret::read_file;
 
-/// Descriptors for all but connections.
+/// Descriptors that are kept for everything except connections.
 const RESERVED: u64 = 32;
 const MAX_CONNECTIONS: usize = 9_000_000;
-/// Digits of a user's number.
+/// How many digits a user's number has.
 pub const USER_DIGITS: usize = 7;
 const MAX_USER: usize = 9_999_999;
 const MAX_IN_FLIGHT: usize = 65_536;
-/// The most messages that longlink takes in one request.
+/// The most messages that longlink accepts in one request.
 const MAX_BATCH: usize = 1_000;
-/// Options that mean nothing without TLS.
+/// Options that have no meaning without TLS.
 const OF_TLS: [&str; 4] = ["ca", "insecure", "no-resume", "tls"];
 
-/// What to measure, checked.
+/// The options, checked: what to measure and how.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub mode: Mode,
     pub target: Target,
-    /// With `wss://`.
+    /// Makes the TLS sessions, if the URL has `wss://`.
     #[cfg(feature = "tls")]
     pub connector: Option<Connector>,
     pub connections: usize,
     pub in_flight: usize,
-    /// Bytes of a message.
+    /// The length of a message in bytes.
     pub size: usize,
-    /// `None`: until the operations are done.
+    /// How long to measure; `None` means until the operations are done.
     pub duration: Option<Duration>,
     pub warmup: Duration,
     pub operations: Option<u64>,
-    /// A second.
+    /// The most operations in a second.
     pub rate: Option<f64>,
     pub rounds: usize,
     pub ping_interval: Duration,
     /// How many receivers read nothing.
     pub stalled: usize,
-    /// Messages of a backend's request.
+    /// How many messages a backend's request has.
     pub batch: usize,
-    /// Where a backend connects.
+    /// The address to which the backend connects.
     pub api: SocketAddr,
     pub api_key: Option<String>,
     pub timeout: Duration,
@@ -61,7 +61,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads what clap has found; raises the descriptor limit if need be.
+    /// Reads the arguments that clap has found, and raises the descriptor limit if that is needed.
     ///
     /// # Errors
     /// One line that says which argument is wrong and why.
@@ -122,11 +122,11 @@ impl Options {
         Ok(options)
     }
 
-    /// Connections to open.
+    /// Returns how many connections are opened.
     pub fn sockets(&self) -> usize {
         match self.mode {
             Fanout | Slow => self.connections + 1,
-            // The user's and the backend's.
+            // The user's connection and the backend's connection.
             Api => 2,
             _ => self.connections,
         }
@@ -164,14 +164,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     found.ok_or_else(|| format!("expected HOST:PORT, found {text:?}"))
 }
 
-/// The first key of a file, as the server's may have two. It is never repeated.
+/// Returns the first key of a file, because the server's key file may have two. An error does not
+/// repeat the key.
 fn first_key(path: &str) -> Result<String, String> {
     let text = String::from_utf8(read_file(path)?).map_err(|_| "it is no text".to_owned())?;
     let mut words = text.split_whitespace();
     words.next().map(str::to_owned).ok_or_else(|| "it is empty".to_owned())
 }
 
-/// What to do if so many sockets do not fit into the descriptor limit.
+/// Returns what to do if the descriptor limit is too low for this many sockets.
 fn shortage(sockets: usize, limit: u64) -> Option<String> {
     let needed = sockets as u64 + RESERVED;
     (limit < needed).then(|| {

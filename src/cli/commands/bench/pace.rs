@@ -1,8 +1,8 @@
-//! A limit of operations a second.
+//! A limit of operations in a second.
 
 use std::time::{Duration, Instant};
 
-/// Allows operations at even intervals, from the first one on. Whoever is late
+/// Allows operations at even intervals, from the first operation on. If the generator is late, it
 /// may catch up.
 #[derive(Debug)]
 pub struct Pace {
@@ -11,7 +11,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// So many a second; `None` is no limit.
+    /// Makes a pace of this many operations in a second; `None` means no limit.
     pub fn new(rate: Option<f64>, now: Instant) -> Self {
         Pace { interval: rate.map(|rate| Duration::from_secs_f64(1.0 / rate)), next: now }
     }
@@ -20,12 +20,12 @@ impl Pace {
         self.interval.is_none() || now >= self.next
     }
 
-    /// One is done.
+    /// Counts an operation.
     pub fn take(&mut self) {
         self.next += self.interval.unwrap_or_default();
     }
 
-    /// When the next one is allowed; `None` if at any time.
+    /// Returns when the next operation is allowed; `None` means at any time.
     pub fn next(&self) -> Option<Instant> {
         self.interval.map(|_| self.next)
     }

@@ -1,12 +1,11 @@
-//! Operations that were begun and are not answered yet, the oldest first.
+//! Operations that have begun and are not answered yet, the oldest first.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::tally::Tally;
 
-/// Operations begun at the same time are one entry: a batch costs what one
-/// operation does.
+/// Operations that began at the same time are one entry, so a batch costs as much as one operation.
 #[derive(Debug, Default)]
 pub struct Pending(VecDeque<(Instant, u64)>);
 
@@ -16,8 +15,8 @@ impl Pending {
         self.0.push_back((now, count));
     }
 
-    /// The oldest `count` operations are done. Returns how many of them had
-    /// begun at all.
+    /// Removes the oldest `count` operations, which are done. Returns how many of them were
+    /// pending.
     #[inline]
     pub fn done(&mut self, count: u64, now: Instant, tally: &mut Tally) -> u64 {
         let mut left = count;
@@ -34,12 +33,12 @@ impl Pending {
         count - left
     }
 
-    /// When the oldest began.
+    /// Returns when the oldest operation began.
     pub fn oldest(&self) -> Option<Instant> {
         self.0.front().map(|(began, _)| *began)
     }
 
-    /// Forgets all; returns how many there were.
+    /// Removes all operations; returns how many there were.
     pub fn clear(&mut self) -> u64 {
         self.0.drain(..).map(|(_, count)| count).sum()
     }

@@ -1,4 +1,4 @@
-//! What a process costs, as Linux tells it under `/proc`.
+//! The processor time and memory of a process, as Linux reports them under `/proc`.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
 
-/// Processor time since a process began, in ticks of 10 ms.
+/// The processor time of a process since its start, in ticks of 10 ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {
     pub user: Duration,
@@ -48,7 +48,7 @@ pub struct Process {
 
 impl Process {
     /// # Errors
-    /// If there is no such process, or it may not be looked at.
+    /// If there is no such process, or it may not be read.
     pub fn open(pid: u32) -> Result<Self, String> {
         let process = Process { pid, ticks_per_second: clock_ticks_per_second() as f64 };
         process.cpu().and_then(|_| process.quick_rss()).map_err(|error| match error.kind() {
@@ -58,7 +58,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Time of all its threads, from `/proc/PID/stat`.
+    /// Returns the processor time of all threads of the process, from `/proc/PID/stat`.
     pub fn cpu(&self) -> io::Result<Cpu> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         let (user, system) = times(&text).ok_or(io::ErrorKind::InvalidData)?;
@@ -66,8 +66,9 @@ impl Process {
         Ok(Cpu { user: time(user), system: time(system) })
     }
 
-    /// Resident memory in bytes: exact if `smaps_rollup` may be read. That walks
-    /// the process's page tables and holds it up: not for while it is measured.
+    /// Returns the resident memory in bytes, exactly if `smaps_rollup` may be read. Reading it
+    /// walks over the page tables of the process and delays it, so it must not be done while the
+    /// process is measured.
     pub fn rss(&self) -> io::Result<u64> {
         let exact = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok();
         match exact.and_then(|text| kib(&text, "Rss:")) {
@@ -76,15 +77,15 @@ impl Process {
         }
     }
 
-    /// Resident memory in bytes as the kernel has last added it up, which may
-    /// be some hundred KiB off.
+    /// Returns the resident memory in bytes as the kernel has last added it up, which may be wrong
+    /// by some hundred KiB.
     pub fn quick_rss(&self) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         kib(&text, "VmRSS:").ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
-/// The processes of a server, added up.
+/// The processes of a server, whose figures are added up.
 #[derive(Debug)]
 pub struct Server(Vec<Process>);
 
@@ -92,7 +93,7 @@ impl Server {
     /// Opens the processes; `None` if the list is empty.
     ///
     /// # Errors
-    /// As [`Process::open`].
+    /// The same as those of [`Process::open`].
     pub fn open(pids: &[u32]) -> Result<Option<Self>, String> {
         let processes =
             pids.iter().map(|pid| Process::open(*pid)).collect::<Result<Vec<_>, _>>()?;
@@ -112,13 +113,14 @@ impl Server {
     }
 }
 
-/// The fields `utime` and `stime`. The name before them may contain anything.
+/// Returns the fields `utime` and `stime`. The program's name before them may contain any
+/// characters.
 fn times(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// The bytes of a line such as `VmRSS:     123 kB`.
+/// Returns the bytes in a line such as `VmRSS:     123 kB`.
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)

@@ -30,7 +30,7 @@ impl Progress {
             None => "not measuring".to_owned(),
         };
         let line = format!("{}: {open} open, {state}, {} errors", self.name, tally.errors());
-        // An error means that stderr was closed: then its reader is gone.
+        // An error means that stderr was closed, so nobody reads the line.
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         self.shown = true;
     }

@@ -1,4 +1,4 @@
-//! What was measured, as a summary for people and as JSON for programs.
+//! The report, as a summary for people and as JSON for programs.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::args::Mode;
 use super::options::Options;
 use super::session::{Memory, Session, Spent, Stop};
 
-/// What only one mode tells: keys and values, in their order.
+/// Figures that only one mode has: keys and values, in order.
 pub type Extras = Vec<(&'static str, Value)>;
 
-/// A run's figures by their names, in their order.
+/// The figures of a run by name, in order.
 #[derive(Debug)]
 pub struct Report(Vec<(&'static str, Value)>);
 
@@ -74,16 +74,16 @@ impl Report {
         Report(figures)
     }
 
-    /// One JSON object on one line.
+    /// Returns one JSON object on one line.
     pub fn json(&self) -> String {
         let mut bytes = Vec::new();
         let entries = self.0.iter().map(|(name, value)| (name, value));
-        // Neither writing into a `Vec` nor these keys can fail.
+        // This cannot fail: writing into a `Vec` does not fail, and the keys are strings.
         let _ = serde_json::Serializer::new(&mut bytes).collect_map(entries);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// A few lines for people.
+    /// Returns a few lines for people.
     pub fn summary(&self, options: &Options) -> String {
         let mut text = String::new();
         // Writing into a `String` cannot fail.
@@ -179,7 +179,7 @@ fn size(options: &Options) -> Option<usize> {
         .then_some(options.size)
 }
 
-/// What the server's process has grown by for each open connection.
+/// Returns the growth of the server's memory for each open connection.
 fn per_connection(memory: &Memory, options: &Options) -> Option<f64> {
     let grown = memory.held?.saturating_sub(memory.before?);
     Some(rounded(grown as f64 / options.sockets() as f64, 1))
@@ -190,7 +190,7 @@ fn rounded(number: f64, digits: i32) -> f64 {
     (number * scale).round() / scale
 }
 
-/// A number without its fraction, in groups of three digits.
+/// Writes a number without its fraction, in groups of three digits.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -203,7 +203,7 @@ fn grouped(number: f64) -> String {
     text
 }
 
-/// A value without JSON's quotes and braces.
+/// Writes a value without JSON's quotes and braces.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,28 +1,27 @@
-//! A message's number inside its text, to find out whether each arrived once
-//! and in order, whatever a server wraps around it.
+//! A message's number inside its text. It shows whether each message arrived once and in order,
+//! whatever a server wraps around the message.
 
 use memchr::memchr_iter;
 
-/// Bytes of a number: the mark and eight digits.
+/// The length of a number in bytes: the mark and eight digits.
 pub const LENGTH: usize = 9;
 const MARK: u8 = b'#';
-/// The digits are `@`, `A` to `O`: sixteen characters in a row, which are
-/// written and read eight at a time.
+/// The digits are `@` and `A` to `O`: sixteen adjacent characters, so that eight digits can be
+/// written and read at a time.
 const ZEROES: u64 = 0x4040_4040_4040_4040;
 
-/// A text of `size` bytes, at least [`LENGTH`], that begins with a number's
-/// place.
+/// Returns a text of `size` bytes, at least [`LENGTH`], that begins with room for a number.
 pub fn text(size: usize) -> String {
     let mut text = String::from_utf8_lossy(&encode(0)).into_owned();
-    // Compressible by nobody: there is no compression.
+    // The text need not be incompressible, because nothing is compressed.
     text.extend(std::iter::repeat_n('x', size.saturating_sub(LENGTH)));
     text
 }
 
-/// A number as it is written; it begins again after 2^32.
+/// Returns the digits of a number. The numbers begin again after 2^32.
 #[inline]
 pub fn encode(number: u32) -> [u8; LENGTH] {
-    // Half a word, a quarter, an eighth: each digit comes into its own byte.
+    // The number is split into halves, quarters and eighths, so that each digit gets its own byte.
     let spread = u64::from(number);
     let spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF;
     let spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
@@ -32,15 +31,14 @@ pub fn encode(number: u32) -> [u8; LENGTH] {
     bytes
 }
 
-/// Finds numbers in messages. Where one was found the next one is looked for
-/// first.
+/// Finds the numbers in messages. It first looks where the last number was found.
 #[derive(Debug, Default)]
 pub struct Finder {
     at: usize,
 }
 
 impl Finder {
-    /// The number in a message; `None` if it holds none.
+    /// Returns the number in a message; `None` if the message contains none.
     #[inline]
     pub fn find(&mut self, payload: &[u8]) -> Option<u32> {
         decode(payload, self.at).or_else(|| {

@@ -1,5 +1,5 @@
-//! A run from its first connection to its last: the loop around [`Clients`],
-//! the clock, and looks at the server's process.
+//! A run from its first connection to its last: the loop around [`Clients`], the clock, and
+//! readings of the server's process.
 
 use std::io;
 use std::sync::Arc;
@@ -19,20 +19,21 @@ use super::progress::Progress;
 use super::report::Extras;
 use super::tally::Tally;
 
-/// Handshakes under way at a time: fewer than the backlog of 128 that many
+/// The most handshakes that are under way at a time. It is less than the backlog of 128 that many
 /// servers have.
 const MAX_HANDSHAKING: usize = 100;
-/// Between two looks at answers that do not come, and at memory.
+/// The time between two searches for answers that have not come, and between two readings of
+/// memory.
 const LOOK: Duration = Duration::from_millis(200);
-/// The longest a turn waits: a signal is noticed by then.
+/// The longest time that a turn waits; a signal is noticed within this time.
 const MAX_WAIT: Duration = Duration::from_millis(100);
-/// The longest that closing all connections may take.
+/// The longest time in which all connections may be closed.
 const MAX_CLOSING: Duration = Duration::from_secs(3);
 
 /// Why a run ends before it is done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// By a signal.
+    /// A signal has ended the run.
     Interrupted,
     Failed(String),
 }
@@ -48,22 +49,23 @@ impl From<io::Error> for Stop {
 /// Memory of the server's processes in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Before the first connection.
+    /// The memory before the first connection.
     pub before: Option<u64>,
     pub peak: Option<u64>,
-    /// With all connections open, after the work; of several rounds in the first.
+    /// The memory with all connections open, after the work; with several rounds, in the first
+    /// round.
     pub held: Option<u64>,
-    /// After the last connection.
+    /// The memory after the last connection has ended.
     pub after: Option<u64>,
 }
 
-/// What was spent while measuring.
+/// The processor time that was spent while measuring.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
     pub time: Duration,
-    /// By the server; `None` without `--pid`.
+    /// The server's processor time; `None` without `--pid`.
     pub server: Option<Cpu>,
-    /// By this process.
+    /// The processor time of this process.
     pub generator: Cpu,
 }
 
@@ -73,7 +75,7 @@ pub struct Session {
     pub clients: Clients,
     pub memory: Memory,
     pub spent: Spent,
-    /// What only one mode tells.
+    /// Figures that only one mode has.
     pub extras: Extras,
     room: Room,
     server: Option<Server>,
@@ -85,11 +87,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Looks at the server's process and holds the signals: the first one ends
-    /// the run, the second one the process.
+    /// Reads the server's process and registers the signals: the first signal ends the run, the
+    /// second one ends the process.
     ///
     /// # Errors
-    /// If the process cannot be looked at, or the system lacks something.
+    /// If the process cannot be read, or the system lacks something.
     pub fn new(options: Options) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start: {error}");
         let server = Server::open(&options.pids)?;
@@ -117,7 +119,7 @@ impl Session {
         })
     }
 
-    /// Opens all connections, a bounded number of them at a time.
+    /// Opens all connections, a limited number of them at a time.
     pub fn open_all<L: Load>(&mut self, load: &mut L) -> Step {
         let count = self.options.sockets();
         let rate = self.options.rate.filter(|_| self.options.mode == Mode::Connect);
@@ -136,8 +138,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs for the time of the warm-up, and then measures for the time, or the
-    /// operations, that were asked for.
+    /// Runs for the time of the warm-up, and then measures for the time, or the number of
+    /// operations, that was asked for.
     pub fn warm_up_and_measure<L: Load>(&mut self, load: &mut L) -> Step {
         self.run_for(load, self.options.warmup)?;
         self.measure(load)
@@ -171,27 +173,27 @@ impl Session {
         Ok(())
     }
 
-    /// From now on operations count.
+    /// Begins to count operations.
     pub fn start_measuring(&mut self) {
         self.clients.tally.start();
         self.began = Some((Instant::now(), self.server_cpu(), self.generator.cpu().ok()));
     }
 
-    /// Adds what was spent since [`Session::start_measuring`].
+    /// Adds the processor time that was spent since [`Session::start_measuring`].
     pub fn stop_measuring(&mut self) {
         let Some((began, server, generator)) = self.began.take() else { return };
         let spent = |now: Option<Cpu>, then: Option<Cpu>| Some(now? - then?);
         self.spent.time += began.elapsed();
         self.clients.tally.stop();
-        // A process that is gone has no time to tell.
+        // A process that has ended has no processor time to read.
         let server = spent(self.server_cpu(), server);
         self.spent.server = server.map(|part| self.spent.server.unwrap_or_default() + part);
         let generator = spent(self.generator.cpu().ok(), generator).unwrap_or_default();
         self.spent.generator = self.spent.generator + generator;
     }
 
-    /// The memory that the open connections take; of several times the first is
-    /// kept, when nothing was there that could be used again.
+    /// Notes the memory that the open connections take. With several rounds the first value is
+    /// kept, because later rounds use memory that earlier rounds have left.
     pub fn note_held(&mut self) -> Option<u64> {
         let held = self.rss();
         self.memory.held = self.memory.held.or(held);
@@ -199,8 +201,8 @@ impl Session {
         held
     }
 
-    /// Closes all connections politely, so that their ports are free at once,
-    /// and notes the server's memory when it has come to rest.
+    /// Closes all connections with a close frame, so that their ports are free at once, and notes
+    /// the server's memory when it does not change any more.
     pub fn close_all(&mut self) {
         let until = Instant::now() + MAX_CLOSING.min(self.options.timeout);
         self.clients.close_all();
@@ -226,7 +228,7 @@ impl Session {
         self.progress.end();
     }
 
-    /// One turn of the loop, of [`MAX_WAIT`] or to `due` at the longest.
+    /// Runs one turn of the loop, which waits [`MAX_WAIT`] or until `due` at the longest.
     fn turn<L: Load>(&mut self, load: &mut L, due: Option<Instant>) -> Step {
         let now = Instant::now();
         let due = match (load.on_turn(&mut self.clients, now), due) {
@@ -238,8 +240,8 @@ impl Session {
         let seen_all = self.clients.turn(wait, &mut self.room, load)?;
         if now >= self.next_look {
             self.next_look = now + LOOK;
-            // What arrived before `now` is not missing, though it may wait behind others:
-            // only when none waits any more is it looked for what has not come.
+            // Bytes that arrived before `now` may still wait behind others, so the search for
+            // missing answers comes only when no event waits any more.
             if seen_all {
                 self.clients.expire(now);
                 load.on_look(&mut self.clients, now);
@@ -268,7 +270,7 @@ impl Session {
     }
 }
 
-/// The load while connections are being closed: it sends nothing.
+/// The load while connections are being closed. It sends nothing.
 struct Farewell;
 
 impl Load for Farewell {

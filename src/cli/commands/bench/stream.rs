@@ -1,4 +1,4 @@
-//! A connection's bytes, as they are or encrypted.
+//! The stream of a connection, plain or encrypted.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -23,8 +23,8 @@ impl Stream {
         }
     }
 
-    /// Reads what is there: how many bytes, and whether there may be more. No
-    /// bytes are the stream's end.
+    /// Reads the bytes that have arrived. Returns how many there were, and whether there may be
+    /// more. Zero bytes mean the end of the stream.
     #[inline]
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
         match self {
@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// How much of it is taken now.
+    /// Writes bytes; returns how many were taken now.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -44,7 +44,7 @@ impl Stream {
         }
     }
 
-    /// Whether something that it has taken waits for the socket.
+    /// Whether bytes that the stream has taken wait for the socket.
     #[inline]
     pub fn has_output(&self) -> bool {
         match self {
@@ -55,13 +55,13 @@ impl Stream {
     }
 }
 
-/// Writes once; nothing while the socket takes nothing.
+/// Writes once; returns 0 while the socket takes nothing.
 #[inline]
 pub fn write_some(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match write() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // While it connects, too.
+            // The socket also takes nothing while it connects.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             done => return done,
         }

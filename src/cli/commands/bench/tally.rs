@@ -1,4 +1,4 @@
-//! What was measured: operations, latencies, failures.
+//! The counts of a run: operations, latencies, failures.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use hdrhistogram::Histogram;
 #[cfg(feature = "tls")]
 use super::tls::Agreed;
 
-/// Longer latencies count as this long: an hour, in nanoseconds.
+/// The longest latency that is counted, in nanoseconds: an hour. A longer one counts as this.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
-/// Latencies keep three significant digits.
+/// Latencies are counted with this many significant digits.
 const DIGITS: u8 = 3;
 
-/// Counts of one run. Operations and latencies count only while it is
-/// measuring, failures always.
+/// The counts of one run. Operations and latencies are counted only while the run is measuring,
+/// failures always.
 #[derive(Debug)]
 pub struct Tally {
-    /// In nanoseconds.
+    /// Latencies in nanoseconds.
     latency: Histogram<u64>,
     operations: u64,
     measuring: bool,
-    /// Messages for which no answer was awaited.
+    /// Messages that the generator did not expect.
     pub unmatched: u64,
-    /// Handshakes of TLS.
+    /// The TLS handshakes.
     #[cfg(feature = "tls")]
     pub tls: Handshakes,
     errors: u64,
@@ -31,7 +31,7 @@ pub struct Tally {
     fatal: Option<String>,
 }
 
-/// Handshakes while measuring, and what the last one of all has agreed on.
+/// The TLS handshakes while measuring, and what the last handshake of all has agreed on.
 #[cfg(feature = "tls")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Handshakes {
@@ -44,7 +44,7 @@ impl Default for Tally {
     fn default() -> Self {
         let latency = Histogram::new_with_bounds(1, MAX_LATENCY, DIGITS);
         Tally {
-            // The bounds are valid constants.
+            // This cannot fail, because the bounds are valid constants.
             latency: latency.unwrap_or_else(|_| unreachable!("sound bounds")),
             operations: 0,
             measuring: false,
@@ -69,7 +69,7 @@ impl Tally {
         self.measuring = false;
     }
 
-    /// Adds operations that took this long each.
+    /// Adds `count` operations that took the time `took` each.
     #[inline]
     pub fn done(&mut self, took: Duration, count: u64) {
         if self.measuring {
@@ -78,7 +78,7 @@ impl Tally {
         }
     }
 
-    /// A handshake of TLS is done.
+    /// Counts a TLS handshake.
     #[cfg(feature = "tls")]
     pub fn shook_hands(&mut self, agreed: Agreed) {
         self.tls.version = Some(agreed.version);
@@ -89,7 +89,7 @@ impl Tally {
         }
     }
 
-    /// Something went wrong, and the run goes on. The first reason is kept.
+    /// Counts a failure after which the run goes on. The first reason is kept.
     pub fn fail(&mut self, why: impl FnOnce() -> String) {
         self.fail_many(1, why);
     }
@@ -102,7 +102,8 @@ impl Tally {
         }
     }
 
-    /// An open connection has ended without our doing; so many are left.
+    /// Counts an open connection that has ended although the generator did not end it; `left`
+    /// connections are left.
     pub fn lost(&mut self, left: usize, why: &impl fmt::Display) {
         self.fail(|| why.to_string());
         if left == 0 {
@@ -110,7 +111,7 @@ impl Tally {
         }
     }
 
-    /// Something went wrong and there is no point in going on.
+    /// Records a failure after which the run cannot go on.
     pub fn give_up(&mut self, why: impl FnOnce() -> String) {
         if self.fatal.is_none() {
             self.fatal = Some(why());
@@ -129,13 +130,13 @@ impl Tally {
         self.first_error.as_deref()
     }
 
-    /// Why there is no point in going on.
+    /// Returns why the run cannot go on, if it cannot.
     pub fn fatal(&self) -> Option<&str> {
         self.fatal.as_deref()
     }
 
-    /// The latency that this share of the operations did not exceed, in
-    /// microseconds; `None` without operations.
+    /// Returns the latency in microseconds that this share of the operations did not exceed; `None`
+    /// without operations.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         (!self.latency.is_empty()).then(|| match share {
             1.0 => self.latency.max() as f64 / 1e3,

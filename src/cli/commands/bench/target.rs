@@ -1,4 +1,4 @@
-//! Where to connect: the URL, who connects there, and from which addresses.
+//! Where to connect: the URL, the users, and the addresses to connect from.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
@@ -6,7 +6,7 @@ use longlink::shared::number;
 
 use crate::cli::client::url::Url;
 
-/// What stands for a user's number in the URL.
+/// The text in the URL that is replaced by a user's number.
 const USER: &str = "{user}";
 /// The most addresses that are taken from one network.
 const MAX_SOURCES: u128 = 65_536;
@@ -15,23 +15,23 @@ const MAX_SOURCES: u128 = 65_536;
 #[derive(Clone, Debug)]
 pub struct Target {
     pub tls: bool,
-    /// A name or an address.
+    /// The name or address of the host.
     #[cfg(feature = "tls")]
     pub host: String,
     address: SocketAddr,
     authority: String,
-    /// The request target before the user's number, and after it if the URL has
-    /// a place for one.
+    /// The part of the request target before the user's number, and the part after it if the URL
+    /// has a place for a number.
     before: String,
     after: Option<String>,
 }
 
 impl Target {
-    /// Reads a URL such as `ws://127.0.0.1:8080/websocket/{user}` and looks its
-    /// host up. Of several addresses the first is taken.
+    /// Reads a URL such as `ws://127.0.0.1:8080/websocket/{user}` and looks up its host. If the
+    /// host has several addresses, the first is taken.
     ///
     /// # Errors
-    /// Says what is wrong with the URL, or that the host has no address.
+    /// If the URL is wrong, or the host has no address. The message says which.
     pub fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("URL {url:?}: {why}"));
         let Url { tls, host, port, authority, target } = match Url::parse(url) {
@@ -67,12 +67,12 @@ impl Target {
         self.address
     }
 
-    /// Host and port as they were written.
+    /// Returns host and port as they are in the URL.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Appends the path of a user.
+    /// Appends the path of a user to `output`.
     pub fn put_path(&self, user: &[u8], output: &mut Vec<u8>) {
         output.extend_from_slice(self.before.as_bytes());
         if let Some(after) = &self.after {
@@ -81,11 +81,11 @@ impl Target {
         }
     }
 
-    /// What surrounds a user's number in the id by which others reach the user:
-    /// the segment of the path it stands in.
+    /// Returns the text before and after a user's number in the user's id. The id is the segment of
+    /// the path that contains the number.
     ///
     /// # Errors
-    /// If the URL has no place for a number, or ids would need an encoding.
+    /// If the URL has no place for a number, or ids would need percent-encoding.
     pub fn id_affixes(&self) -> Result<(&str, &str), String> {
         let Some(after) = &self.after else {
             return Err("one-to-one messages need {user} in the URL".to_owned());
@@ -100,14 +100,14 @@ impl Target {
     }
 }
 
-/// Addresses to connect from, one after the other.
+/// Addresses to connect from, used in turn.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Vec<IpAddr>);
 
 impl Sources {
-    /// Reads `127.0.0.2`, `127.0.0.0/24`, or a list of such with commas. Of a
-    /// network the first and the last address are left out, if it has more than
-    /// two, and no more than the first 65,536 are taken.
+    /// Reads `127.0.0.2`, `127.0.0.0/24`, or a list of these with commas. The first and the last
+    /// address of a network are left out if it has more than two addresses. Only the first 65,536
+    /// addresses of a network are used.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut all = Vec::new();
         for item in text.split(',').map(str::trim) {
@@ -118,8 +118,8 @@ impl Sources {
             let (Ok(address), Some(prefix)) = (address.parse::<IpAddr>(), prefix) else {
                 return Err(format!("expected addresses or networks, found {item:?}"));
             };
-            // IPv4 addresses that are mapped into IPv6 are what they map: no socket of IPv6 could
-            // connect from them.
+            // An IPv4 address that is written as IPv6 is treated as IPv4, because an IPv6 socket
+            // could not connect from it.
             let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
                 (canonical, _) if !item.contains('/') || canonical == address => {
                     (canonical, prefix)
@@ -149,12 +149,13 @@ impl Sources {
         Ok(Sources(all))
     }
 
-    /// The address of the `index`th connection; `None` lets the system choose.
+    /// Returns the address of the connection with this number; `None` means that the system
+    /// chooses.
     pub fn pick(&self, index: usize) -> Option<IpAddr> {
         self.0.get(index % self.0.len().max(1)).copied()
     }
 
-    /// Whether all of them can reach `target`.
+    /// Whether all addresses can reach `target`.
     pub fn fit(&self, target: SocketAddr) -> bool {
         self.0.iter().all(|source| source.is_ipv4() == target.is_ipv4())
     }

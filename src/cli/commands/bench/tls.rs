@@ -1,4 +1,4 @@
-//! TLS as a client speaks it over a non-blocking socket.
+//! TLS from the client's side, over a non-blocking socket.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::cli::client::tls::{Unjudged, roots};
 
 /// The protocol inside TLS, for ALPN.
 const ALPN: &[u8] = b"http/1.1";
-/// More plaintext than one step of a session can bring: a record (RFC 8446,
-/// section 5.1) that was held in part, and what is read at once.
+/// More plaintext than one step of a session can return: a record (RFC 8446, section 5.1) of which
+/// a part was kept, and the bytes of one read.
 const STEP: usize = 32 * 1024;
 
 /// What all connections to a server share.
@@ -31,16 +31,16 @@ pub struct Connector {
     resume: bool,
 }
 
-/// What two sides have agreed on.
+/// What the two sides have agreed on in a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     pub version: &'static str,
-    /// A session was resumed.
+    /// Whether a session was resumed.
     pub resumed: bool,
 }
 
 impl Connector {
-    /// Reads the options that concern TLS.
+    /// Reads the options for TLS.
     ///
     /// # Errors
     /// One line that says which argument is wrong and why.
@@ -72,8 +72,8 @@ impl Connector {
         Ok(Connector { config, name, resume: !flags.0.get_flag("no-resume") })
     }
 
-    /// Begins to shake hands. `settings` are the client's own, which remember its
-    /// sessions, as a phone does; without resumption it is a newcomer each time.
+    /// Begins a handshake. `settings` belong to one client and remember its sessions, as a phone
+    /// does. Without resumption they are made anew each time.
     pub fn begin(
         &self,
         tcp: TcpStream,
@@ -107,12 +107,12 @@ pub fn is_distrust(error: &io::Error) -> bool {
     matches!(inner, Some(Error::InvalidCertificate(_)))
 }
 
-/// A TLS connection; its handshake goes on as it is read and written.
+/// A TLS connection. Its handshake goes on while it is read and written.
 #[derive(Debug)]
 pub struct TlsStream {
     tcp: TcpStream,
     session: ClientConnection,
-    /// Nothing more comes from the socket.
+    /// Whether the socket's stream has ended.
     ended: bool,
 }
 
@@ -121,7 +121,7 @@ impl TlsStream {
         &mut self.tcp
     }
 
-    /// Once the handshake is done.
+    /// Returns what was agreed on. Call it when the handshake is done.
     pub fn agreed(&self) -> Agreed {
         Agreed {
             version: match self.session.protocol_version() {
@@ -132,13 +132,13 @@ impl TlsStream {
         }
     }
 
-    /// As [`Stream::read`].
+    /// Does what [`Stream::read`] does.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
         let mut size = 0;
         let mut drained = false;
         while !self.ended && !drained && buffer.len() - size >= STEP {
             let stepped = self.step();
-            // There is room for whatever a step brings, so nothing stays behind.
+            // The buffer has room for everything that a step returns, so nothing is left behind.
             while let Ok(taken @ 1..) = self.session.reader().read(&mut buffer[size..]) {
                 size += taken;
             }
@@ -147,7 +147,7 @@ impl TlsStream {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => drained = true,
                 Err(error) if size == 0 => return Err(error),
-                // What came before it is handed out first.
+                // Bytes that came before the end are returned first.
                 Err(_) => self.ended = true,
             }
         }
@@ -157,8 +157,8 @@ impl TlsStream {
         }
     }
 
-    /// Reads from the socket and answers what has to be; whether the read was a
-    /// short one.
+    /// Reads from the socket once and writes what TLS has to answer. Returns whether the read was
+    /// short.
     fn step(&mut self) -> io::Result<bool> {
         let mut tcp = Watched { tcp: &mut self.tcp, short: false };
         if self.session.read_tls(&mut tcp)? == 0 {
@@ -169,8 +169,8 @@ impl TlsStream {
         match self.session.process_new_packets() {
             Ok(state) if !state.peer_has_closed() => self.flush()?,
             told => {
-                // Whoever is told goodbye answers (RFC 8446, section 6.1), or says what
-                // was wrong; whether that arrives does not matter any more.
+                // A `close_notify` is answered with a `close_notify` (RFC 8446, section 6.1), and
+                // an error with an alert. It does not matter whether the answer arrives.
                 self.ended = true;
                 if told.is_ok() {
                     self.session.send_close_notify();
@@ -182,11 +182,12 @@ impl TlsStream {
         Ok(short)
     }
 
-    /// As [`Stream::write`].
+    /// Does what [`Stream::write`] does.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         self.flush()?;
-        // Until the socket blocks, or no event would say that there is room.
+        // This goes on until the socket blocks, because otherwise no event would say that there is
+        // room.
         while taken < bytes.len() && !self.has_output() {
             match self.session.writer().write(&bytes[taken..])? {
                 0 => break,
@@ -211,7 +212,7 @@ impl TlsStream {
     }
 }
 
-/// A socket, and whether it had less than was asked for.
+/// A socket, and whether its last read returned less than was asked for.
 struct Watched<'a> {
     tcp: &'a mut TcpStream,
     short: bool,

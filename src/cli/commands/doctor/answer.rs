@@ -1,5 +1,5 @@
-//! The answer to a handshake, from the server or from a proxy on the way: reading it, and the
-//! remedy when it is not the right one.
+//! The answer to a handshake, from the server or from a proxy in front of it: how it is read, and
+//! what to do if it is not the right answer.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
@@ -11,16 +11,16 @@ use crate::cli::client::answer::{self, Flaw, MAX_FIELDS};
 use crate::cli::client::stream::Stream;
 use crate::cli::client::url::Url;
 
-/// The longest head in bytes.
+/// The length of the longest head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// How much of a body, or of what is no answer, is looked at.
+/// How many bytes of a body, or of an answer that is not HTTP, are read.
 const MAX_BODY: usize = 512;
-/// How long a body is waited for: what matters of it comes with the head.
+/// How long the doctor waits for a body. The bytes that it needs usually come with the head.
 const BODY_WAIT: Duration = Duration::from_secs(1);
-/// How much of it is shown.
+/// How many characters of a body are shown.
 const MAX_SHOWN: usize = 80;
 
-/// An HTTP answer's head, and the beginning of its body.
+/// The head of an HTTP answer, and the beginning of its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -37,16 +37,16 @@ pub enum NoAnswer {
     Silent,
     Ended,
     Failed(io::Error),
-    /// A TLS alert: the port is not a plain one.
+    /// The port speaks TLS: its answer is a TLS record.
     Tls,
-    /// Something else than HTTP, of which this is the beginning.
+    /// The answer is not HTTP; this is its beginning.
     Foreign(String),
     Endless,
 }
 
 impl Answer {
-    /// Reads an answer to the end of its head; what follows stays in `input`. Of
-    /// a refusal's body as much is read as comes along.
+    /// Reads an answer to the end of its head; bytes after it stay in `input`. If the answer is a
+    /// refusal, the beginning of its body is read, too.
     pub fn read(stream: &mut Stream, input: &mut Vec<u8>) -> Result<Self, NoAnswer> {
         loop {
             if let Some((mut answer, length)) = Self::parse(input)? {
@@ -71,7 +71,7 @@ impl Answer {
         }
     }
 
-    /// The head at the start of `input` and its length; `None` if it is not whole.
+    /// Returns the head at the start of `input` and its length; `None` if it is not complete.
     fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, NoAnswer> {
         // A TLS record: an alert or a handshake (RFC 8446, section 5.1).
         if let [0x15 | 0x16, 0x03, ..] = input {
@@ -109,13 +109,13 @@ impl Answer {
         self.body = String::from_utf8_lossy(input).into_owned();
     }
 
-    /// The value of the first field of that name.
+    /// Returns the value of the first field with this name.
     pub fn field(&self, name: &str) -> Option<&str> {
         let found = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Says what is wrong with a 101 answer, and the remedy; `None` if the answer is right.
+    /// Returns what is wrong with a 101 answer and what to do; `None` if the answer is right.
     pub fn flaw(&self, accept: &str) -> Option<(&'static str, &'static str)> {
         let flaw = self.with_fields(|fields| answer::flaw(fields, accept))?;
         Some(match flaw {
@@ -138,21 +138,21 @@ impl Answer {
         })
     }
 
-    /// The fields, to be read by their grammar.
+    /// Gives the fields to `read`, which reads them by their grammar.
     fn with_fields<T>(&self, read: impl FnOnce(Fields<'_>) -> T) -> T {
         let fields = self.fields.iter();
         let fields = fields.map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
         read(Fields::new(&fields.collect::<Vec<_>>()))
     }
 
-    /// The status line, who says so, and the first line of a text.
+    /// Describes the answer: the status line, the server's name, and the first line of a text.
     pub fn tell(&self) -> String {
         let mut text = format!("{} {}", self.status, self.reason).trim_end().to_owned();
         if let Some(server) = self.field("Server") {
             text += &format!(", from {}", cut(server));
         }
         if let Some(place) = self.field("Location") {
-            // A query may hold a ticket.
+            // The query is left out, because it may contain a ticket.
             text += &format!(", to {}", cut(place.split('?').next().unwrap_or_default()));
         }
         let media = self.field("Content-Type").and_then(|it| media_type(it.as_bytes()));
@@ -168,7 +168,7 @@ impl Answer {
         self.field("Content-Type").is_some_and(|it| it.to_ascii_lowercase().contains("html"))
     }
 
-    /// What to do about an answer that is not 101.
+    /// Returns what to do about an answer that is not 101.
     pub fn remedy(&self, url: &Url, has_ticket: bool) -> String {
         const UPGRADE: &str = "the proxy does not pass the upgrade on; in nginx: \
             proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
@@ -204,7 +204,7 @@ impl Answer {
                 and signed with this server's secret?"
                 .to_owned(),
             401 => "the server wants a ticket: --ticket T; longlink ticket signs one".to_owned(),
-            // An address, or `localhost`, needs no permission.
+            // An address or `localhost` needs no permission.
             403 if url.host == "localhost" || url.host.parse::<IpAddr>().is_ok() => {
                 "longlink's log says why, if it was longlink that has answered".to_owned()
             }
@@ -222,10 +222,10 @@ impl Answer {
             502 => "the proxy does not reach longlink: is it running, and is proxy_pass its \
                 --listen address?"
                 .to_owned(),
-            503 => "the server is full, going down, or this user has too many connections; of a \
-                proxy: nothing is behind it"
+            503 => "the server is full or stopping, or this user has too many connections; if a proxy \
+                answers, it reaches no server"
                 .to_owned(),
-            504 => "the proxy waits in vain for longlink: check proxy_pass and a firewall between"
+            504 => "longlink does not answer the proxy in time: check proxy_pass and a firewall between"
                 .to_owned(),
             _ => "longlink's or the proxy's log says why".to_owned(),
         }
@@ -238,7 +238,7 @@ impl Answer {
 }
 
 impl NoAnswer {
-    /// What was seen, and what to do.
+    /// Returns what was seen, and what to do.
     pub fn tell(&self, url: &Url) -> (String, &'static str) {
         const LOOK: &str = "is it a web server or longlink that listens there?";
         match self {
@@ -250,7 +250,9 @@ impl NoAnswer {
                 "connected, but the handshake is not answered".to_owned(),
                 match url.tls {
                     true => "TLS works, what is behind it does not: check proxy_pass and longlink",
-                    false => "does the port speak TLS (then wss://), or hangs what listens there?",
+                    false => {
+                        "does the port speak TLS (then wss://), or does the program that listens there hang?"
+                    }
                 },
             ),
             NoAnswer::Ended => ("the connection ends without an answer".to_owned(), LOOK),
@@ -310,7 +312,7 @@ mod tests {
             ("429 Too Many Requests", "", "limit"),
             ("502 Bad Gateway", "", "proxy_pass"),
             ("503 Service Unavailable", "", "full"),
-            ("504 Gateway Timeout", "", "in vain"),
+            ("504 Gateway Timeout", "", "does not answer the proxy"),
             ("418 I'm a teapot", "", "log"),
         ] {
             assert!(remedy(head, body).contains(word), "{head}: {}", remedy(head, body));

@@ -13,47 +13,47 @@ const ABOUT: &str = "Examine a server from outside, as a mini-program's phone wo
 
 const LONG_ABOUT: &str = "Examine a server from outside, as a mini-program's phone would see it
 
-Looks the host up, connects, checks TLS and the certificates, opens WebSockets through whatever
-is in between, talks, and watches how long a silent connection lives. Each check is a line:
-a verdict, the step, what was seen, and after `->` what to do about it.";
+It looks up the host, connects, checks TLS and the certificates, opens WebSockets, sends messages,
+and watches how long a silent connection lives. Each check is a line: a verdict, the step, what
+was seen, and after `->` what to do about it.";
 
 const AFTER: &str = "\
-Use a user id of its own, such as `doctor`: while it runs, it is the newest connection of that
-user, and the user's other devices see its message.
+Use a user id that no real user has, such as `doctor`: while the command runs, it is the newest
+connection of this user, and the user's other devices get its message.
 
-Exit codes: 0 nothing has failed; 1 something has; 2 wrong arguments.
+Exit codes: 0 no step has failed; 1 a step has failed; 2 wrong arguments.
 
 Examples:
   longlink doctor wss://chat.example.com/websocket/doctor
   longlink doctor wss://chat.example.com/websocket/doctor --quick --json
   longlink doctor wss://chat.example.com/websocket/doctor --address 203.0.113.7
-      Before the name points there.";
+      Use this address, before the name points to it.";
 
-/// The longest ticket in bytes.
+/// The length of the longest ticket in bytes.
 const MAX_TICKET: usize = 4096;
-/// The longest time to be silent: a day.
+/// The longest time for which a silent connection is watched: a day.
 const MAX_SILENT: Duration = Duration::from_secs(86_400);
-/// The longest time for a step: more than anybody waits for a page.
+/// The longest time for a step. Nobody waits longer for a page.
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What to examine, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub url: String,
-    /// The address to connect to, instead of the host's addresses.
+    /// The address to connect to, in place of the host's addresses.
     pub address: Option<IpAddr>,
     pub ticket: Option<String>,
-    /// Root certificates to trust, besides those that phones know.
+    /// Root certificates that are trusted in addition to those that phones know.
     #[cfg(feature = "tls")]
     pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     /// How long each step may take.
     pub timeout: Duration,
-    /// How long to watch a silent connection; `None`: not at all.
+    /// How long a silent connection is watched; `None` means that this step is left out.
     pub silent: Option<Duration>,
     pub json: bool,
 }
 
-/// The subcommand, for the command line's table.
+/// Returns the subcommand, for the table of the command line.
 pub fn command() -> clap::Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
@@ -72,16 +72,20 @@ pub fn command() -> clap::Command {
         .arg(option(
             "ticket",
             "T",
-            "A ticket of that user, never printed; `-` reads it from standard input, where no \
-             list of processes shows it",
+            "A ticket of this user. It is never printed; `-` reads it from standard input, so \
+             that no list of processes shows it",
         ))
-        .arg(option("address", "IP", "Connect there instead of looking the host up"))
+        .arg(option("address", "IP", "Connect to this address instead of looking up the host"))
         .arg(option("timeout", "S", "How long each step may take").default_value("10"))
         .arg(
-            option("silent", "S", "How long to watch a silent connection; nginx ends one after 60")
-                .default_value("75"),
+            option(
+                "silent",
+                "S",
+                "How long to watch a silent connection; nginx closes it after 60",
+            )
+            .default_value("75"),
         )
-        .arg(switch("quick", "Leave the silent connection out").conflicts_with("silent"))
+        .arg(switch("quick", "Leave out the silent connection").conflicts_with("silent"))
         .arg(switch("json", "Print one JSON object at the end"));
     match cfg!(feature = "tls") {
         true => command.arg(option("ca", "FILE", "Trust these root certificates, too (PEM)")),
@@ -90,7 +94,7 @@ pub fn command() -> clap::Command {
 }
 
 impl Options {
-    /// Reads what clap has found.
+    /// Reads the arguments that clap has found.
     ///
     /// # Errors
     /// One line that says which argument is wrong and why.
@@ -124,7 +128,7 @@ impl Options {
         })
     }
 
-    /// The tickets that were given, by the option and in the URL.
+    /// Returns the tickets that were given, in the option and in the URL.
     pub fn secrets(&self) -> Vec<String> {
         let query = self.url.split_once('?').map_or("", |(_, query)| query);
         let in_query = query.split('&').filter_map(|pair| pair.strip_prefix("ticket="));
@@ -132,9 +136,8 @@ impl Options {
     }
 }
 
-/// A ticket has the alphabet of a compact JWT (RFC 7515, section 7.1), which can
-/// stand in a header field, in a query and in a subprotocol's name. What was
-/// given is not repeated.
+/// Reads a ticket. It has the alphabet of a compact JWT (RFC 7515, section 7.1), which is allowed
+/// in a header field, in a query and in a subprotocol's name. An error does not repeat the ticket.
 fn ticket(mut text: String) -> Result<String, String> {
     if text == "-" {
         text.clear();

@@ -1,4 +1,4 @@
-//! The certificates that a server shows, judged as phones judge them.
+//! The certificates that a server sends, judged as phones judge them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 
 use super::report::{Check, Report};
 
-/// A certificate with fewer days left should have been renewed already; one that is
-/// valid for days only, in the last third of them.
+/// A certificate with fewer days left should have been renewed. A certificate that is valid only
+/// for some days should be renewed in the last third of its time.
 const DAYS_LEFT: u64 = 14;
 const DAY: u64 = 86_400;
-/// Names of a certificate that are told.
+/// How many names of a certificate are shown.
 const MAX_NAMES: usize = 5;
 
 /// Checks the names of the certificate, the root that its chain leads to, and its dates.
@@ -29,8 +29,8 @@ pub fn check(
     report.add(name(&chain, host));
     let now = SystemTime::now();
     let validity = chain.validity();
-    // Other mistakes than the date show only when judged on a day on which the certificate is
-    // valid.
+    // Mistakes other than the date are found only when the certificate is judged on a day on which
+    // it is valid.
     let at = validity.map_or(now, |(from, to)| now.clamp(from, to));
     report.add(trust(&chain, shown.len(), roots, at));
     report.add(match validity {
@@ -104,7 +104,7 @@ fn expiry(from: SystemTime, to: SystemTime, now: SystemTime) -> Check {
         return Check::fail(STEP, format!("valid only from {}", date(from)), remedy);
     }
     let Ok(left) = to.duration_since(now) else {
-        let remedy = "renew it, and have the server take it up (certbot renew; nginx -s reload)";
+        let remedy = "renew it, and make the server load it (certbot renew; nginx -s reload)";
         return Check::fail(STEP, format!("expired on {}", date(to)), remedy);
     };
     let days = left.as_secs() / DAY;
@@ -117,10 +117,10 @@ fn expiry(from: SystemTime, to: SystemTime, now: SystemTime) -> Check {
     .with("days", days as f64)
 }
 
-/// A day of UTC, as 2026-01-31.
+/// Writes a day in UTC, such as 2026-01-31.
 fn date(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    // Past the year 9999 there is none.
+    // A date after the year 9999 cannot be written.
     OffsetDateTime::from_unix_timestamp(seconds).map_or("a far day".to_owned(), |at| {
         format!("{}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
     })

@@ -65,7 +65,7 @@ impl Handshake<'_> {
         None
     }
 
-    /// The plain handshake. Without it there is nothing more to examine.
+    /// Makes a handshake without further fields. If it fails, there is nothing more to examine.
     pub fn upgrade(&self, report: &mut Report) -> Option<()> {
         const STEP: &str = "upgrade";
         let asked = self.judge(STEP, self.ask(&[]), report)?;
@@ -84,23 +84,23 @@ impl Handshake<'_> {
         Some(())
     }
 
-    /// A page of a mini-program, as development tools and some phones name it.
+    /// Makes a handshake with the origin that the development tools, and some phones, send for a
+    /// mini-program.
     pub fn origin(&self, report: &mut Report) {
         const STEP: &str = "origin";
         let asked = self.ask(&[("Origin", ORIGIN)]);
         if let Ok(asked) = &asked
             && asked.answer.status == 403
         {
-            let remedy =
-                "longlink lets it in: have the proxy, or what else answers, not judge Origin";
+            let remedy = "longlink accepts it: the proxy, or another server that answers, must not check Origin";
             report.add(Check::fail(STEP, format!("{}: {ORIGIN}", asked.answer.tell()), remedy));
         } else if let Some(asked) = self.judge(STEP, asked, report) {
-            report.add(Check::ok(STEP, format!("{ORIGIN} is let in")));
+            report.add(Check::ok(STEP, format!("{ORIGIN} is accepted")));
             self.leave(asked);
         }
     }
 
-    /// What `wx.connectSocket({ protocols })` offers has to come back.
+    /// Checks that the subprotocol that `wx.connectSocket({ protocols })` offers comes back.
     pub fn subprotocol(&self, report: &mut Report) {
         const STEP: &str = "subprotocol";
         let asked = self.ask(&[("Sec-WebSocket-Protocol", PROTOCOL)]);
@@ -109,19 +109,19 @@ impl Handshake<'_> {
         self.leave(asked);
     }
 
-    /// The ticket in the other places where it may be, and that one is needed.
+    /// Checks the ticket in the other places where it may be, and that a ticket is needed.
     pub fn tickets(&self, report: &mut Report) {
         let Some(ticket) = self.ticket else { return };
         let mark = if self.way.target.contains('?') { '&' } else { '?' };
         let asked = self.way.ask(&format!("{}{mark}ticket={ticket}", self.way.target), &[]);
         if let Some(asked) = self.judge("ticket query", asked, report) {
-            report.add(Check::ok("ticket query", "?ticket= is let in"));
+            report.add(Check::ok("ticket query", "?ticket= is accepted"));
             self.leave(asked);
         }
         let offer = format!("{PROTOCOL}, ticket.{ticket}");
         let asked = self.way.ask(&self.way.target, &[("Sec-WebSocket-Protocol", &offer)]);
         if let Some(asked) = self.judge("ticket offer", asked, report) {
-            let seen = format!("{PROTOCOL}, ticket.… is let in, and {PROTOCOL} comes back");
+            let seen = format!("{PROTOCOL}, ticket.… is accepted, and {PROTOCOL} comes back");
             report.add(echo("ticket offer", &asked, seen));
             self.leave(asked);
         }
@@ -131,7 +131,7 @@ impl Handshake<'_> {
                 self.leave(asked);
                 Check::warn(
                     "no ticket",
-                    "who has none is let in, too",
+                    "a client without a ticket is accepted, too",
                     "anybody may be this user: turn tickets on in the server",
                 )
             }
@@ -145,7 +145,7 @@ impl Handshake<'_> {
         });
     }
 
-    /// Closes politely, so that it is not in the way of the next one.
+    /// Closes with a close frame, so that the connection does not disturb the next one.
     fn leave(&self, asked: Asked) {
         let _ = asked.open(self.way.timeout.min(LEAVE)).close();
     }

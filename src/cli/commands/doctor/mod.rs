@@ -1,9 +1,9 @@
-//! `longlink doctor`: a server examined from outside, step by step, as a phone
-//! meets it. Each step is a line with a verdict and, if need be, a remedy.
+//! `longlink doctor`: examines a server from outside, step by step, as a phone connects to it. Each
+//! step is a line with a verdict and, if something is wrong, what to do.
 //!
-//! A client with blocking sockets, whose every wait has a deadline. Must not
-//! know: the server's code, except how header fields are read (`longlink::shared`) and how a chain
-//! of certificates is judged.
+//! The doctor is a client with blocking sockets; every wait has a deadline. It must not know the
+//! server's code, except how header fields are read (`longlink::shared`) and how a chain of
+//! certificates is judged.
 
 mod answer;
 mod args;
@@ -28,10 +28,10 @@ use handshake::Handshake;
 use report::Report;
 use socket::Way;
 
-/// Examines what the command line asks for and prints what it finds.
+/// Examines the server that the command line names, and prints the results.
 ///
 /// # Errors
-/// One line about an argument that is wrong; nothing was examined.
+/// One line about an argument that is wrong; then nothing was examined.
 pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     let options = Options::read(matches)?;
     let mut report = Report::new(options.json, options.secrets());
@@ -39,7 +39,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     Ok(report.finish())
 }
 
-/// Every step that the ones before make possible.
+/// Runs every step for which the earlier steps have succeeded.
 fn examine(options: &Options, report: &mut Report) -> Option<()> {
     let url = reach::url(options, report)?;
     let addresses = reach::resolve(&url, options, report)?;

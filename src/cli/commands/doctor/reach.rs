@@ -1,5 +1,4 @@
-//! From the URL to an address that answers: what can be said before anything
-//! is said to the server.
+//! From the URL to an address that answers: all checks that need no bytes to be sent to the server.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -12,10 +11,10 @@ use super::report::{Check, Ms, Report};
 use crate::cli::client::stream::Timed;
 use crate::cli::client::url::Url;
 
-/// Addresses of a host that are looked at; further ones are left out.
+/// How many addresses of a host are tried; further addresses are left out.
 const MAX_ADDRESSES: usize = 8;
 
-/// Reads the URL and says whether a released mini-program may use it.
+/// Reads the URL, and says whether a released mini-program may use it.
 pub fn url(options: &Options, report: &mut Report) -> Option<Url> {
     const STEP: &str = "url";
     let url = match Url::parse(&options.url) {
@@ -27,7 +26,7 @@ pub fn url(options: &Options, report: &mut Report) -> Option<Url> {
         }
     };
     let scheme = if url.tls { "wss" } else { "ws" };
-    // Not the query: it may hold a ticket.
+    // The query is not shown, because it may contain a ticket.
     let seen = format!("{scheme}, host {}, port {}, path {}", url.host, url.port, url.path());
     let released = "a released mini-program connects only by wss:// to a registered domain";
     if url.tls && !cfg!(feature = "tls") {
@@ -48,8 +47,8 @@ pub fn url(options: &Options, report: &mut Report) -> Option<Url> {
     Some(url)
 }
 
-/// The user in the path, decoded; `None` if it is no path of longlink's, nor one
-/// that a proxy could make one by taking off its beginning.
+/// Returns the decoded user in the path; `None` if the path is not longlink's, even after a proxy
+/// has removed its beginning.
 pub fn user_of(url: &Url) -> Option<String> {
     let (_, id) = url.path().rsplit_once("/websocket/")?;
     let mut bytes = Vec::with_capacity(id.len());
@@ -67,7 +66,7 @@ pub fn user_of(url: &Url) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|user| !user.is_empty())
 }
 
-/// Looks the host up.
+/// Looks up the addresses of the host.
 pub fn resolve(url: &Url, options: &Options, report: &mut Report) -> Option<Vec<SocketAddr>> {
     const STEP: &str = "resolve";
     if let Some(address) = options.address {
@@ -121,8 +120,8 @@ pub fn resolve(url: &Url, options: &Options, report: &mut Report) -> Option<Vec<
     Some(addresses)
 }
 
-/// In a thread of its own: the system's resolver knows no deadline. One that
-/// does not answer is left behind.
+/// Looks up a host in a thread of its own, because the system's resolver has no deadline. A thread
+/// that does not finish is left behind.
 fn look_up(host: &str, port: u16, timeout: Duration) -> Option<Result<Vec<SocketAddr>, String>> {
     let (tell, told) = mpsc::channel();
     let host = host.to_owned();
@@ -143,8 +142,8 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Connects to each address, since every client picks its own. The first that
-/// answers is the one that the other steps use.
+/// Connects to each address, because every client chooses one itself. The other steps use the first
+/// address that answers.
 pub fn connect(
     addresses: &[SocketAddr],
     options: &Options,
@@ -183,7 +182,7 @@ pub fn connect(
             _ => (error.to_string(), "the address does not take connections"),
         };
         let seen = format!("{address}: {seen}");
-        // With another address phones may still get through, by luck or slowly.
+        // Phones may still connect over another address, by chance or slowly.
         report.add(match first {
             Some(_) => Check::warn(STEP, seen, format!("{remedy}; or take its record out")),
             None => Check::fail(STEP, seen, remedy),

@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::text::Escaped;
 
-/// How a check has ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     Ok,
-    /// It works, but not for everyone, or not for long.
+    /// The check has succeeded, but not for every phone, or not for long.
     Warn,
     Fail,
 }
@@ -28,7 +28,7 @@ impl Verdict {
     }
 }
 
-/// One step, what was seen and what to do about it.
+/// A step, what was seen, and what to do.
 #[derive(Clone, Debug)]
 pub struct Check {
     pub verdict: Verdict,
@@ -52,12 +52,12 @@ impl Check {
         Check { verdict: Verdict::Fail, ..Check::warn(step, seen, remedy) }
     }
 
-    /// With the time it took, for scripts.
+    /// Adds the time that the check took, for scripts.
     pub fn took(self, time: Duration) -> Self {
         self.with("ms", time.as_secs_f64() * 1e3)
     }
 
-    /// With a number for scripts, named by its unit.
+    /// Adds a number for scripts; its name is its unit.
     pub fn with(self, unit: &'static str, figure: f64) -> Self {
         Check { figure: Some((unit, figure)), ..self }
     }
@@ -76,7 +76,7 @@ impl Check {
 }
 
 impl fmt::Display for Check {
-    /// One line, whatever the server has said.
+    /// Writes one line, whatever characters the server has sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<4}  {:<12}  {}", self.verdict.word(), self.step, Escaped(&self.seen))?;
         match &self.remedy {
@@ -86,7 +86,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// A time for people, in milliseconds.
+/// Shows a time in milliseconds, for people.
 pub struct Ms(pub Duration);
 
 impl fmt::Display for Ms {
@@ -100,13 +100,13 @@ impl fmt::Display for Ms {
 #[derive(Debug)]
 pub struct Report {
     json: bool,
-    /// Secrets, which no line may contain, even if the server repeats them.
+    /// Secrets that no line may contain, even if the server repeats them.
     secrets: Vec<String>,
     checks: Vec<Check>,
 }
 
 impl Report {
-    /// As text, lines are printed as they come.
+    /// Makes a report. As text, each line is printed at once.
     pub fn new(json: bool, secrets: Vec<String>) -> Self {
         Report { json, secrets, checks: Vec::new() }
     }
@@ -138,7 +138,7 @@ impl Report {
     }
 }
 
-/// Writes to stdout. An error means that stdout was closed: then its reader is gone.
+/// Writes to stdout. An error means that stdout was closed, so nobody reads the report.
 fn print(text: &str) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

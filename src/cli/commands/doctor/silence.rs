@@ -1,4 +1,4 @@
-//! How long a silent connection lives.
+//! Measures how long a silent connection lives.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use super::report::{Check, Report};
 use super::socket::{End, Event};
 use super::talk::beat;
 
-/// Within so long a silent connection should see a ping: proxies end one after
-/// 60 s, and some carriers' networks forget it earlier.
+/// A silent connection should get a ping within this time: proxies end it after 60 s, and the
+/// networks of some carriers forget it earlier.
 const PING_WITHIN: Duration = Duration::from_secs(30);
 
-/// Sends nothing for `time`, but answers pings, as WeChat does.
+/// Sends nothing for the time `time`, except answers to pings, as WeChat does.
 pub fn watch(handshake: &Handshake<'_>, time: Duration, report: &mut Report) {
     const STEP: &str = "silence";
     let Some(mut socket) = handshake.open(STEP, report) else { return };

@@ -1,6 +1,5 @@
-//! A WebSocket from the client's side, one call at a time: opened with a request
-//! of one's own, read message by message, with pings answered as every client
-//! answers them.
+//! A WebSocket from the client's side, with blocking calls. It is opened with a request of the
+//! caller's, and read message by message. Pings are answered, as every client does.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,18 +15,18 @@ use crate::cli::client::frame::{self, Parsed};
 use crate::cli::client::request::put_request;
 use crate::cli::client::stream::{Stream, Timed};
 
-/// The longest message in bytes, all fragments together.
+/// The length of the longest message in bytes, all fragments together.
 const MAX_MESSAGE: usize = 1 << 20;
-/// Bytes of one read.
+/// How many bytes are read at a time.
 const READ: usize = 16 * 1024;
 
-/// How to get to the server.
+/// How to reach the server.
 #[derive(Debug)]
 pub struct Way {
     pub address: SocketAddr,
-    /// Host and port as in the URL.
+    /// Host and port as they are in the URL.
     pub authority: String,
-    /// Path and query as in the URL.
+    /// Path and query as they are in the URL.
     pub target: String,
     pub timeout: Duration,
     #[cfg(feature = "tls")]
@@ -44,7 +43,7 @@ impl Way {
         Ok(Stream::Plain(timed))
     }
 
-    /// Sends a handshake for `target` with further fields and reads the answer.
+    /// Sends a handshake for `target` with further fields, and reads the answer.
     pub fn ask(&self, target: &str, fields: &[(&str, &str)]) -> Result<Asked, NoAnswer> {
         let began = Instant::now();
         let mut stream = self.connect().map_err(NoAnswer::Connect)?;
@@ -52,7 +51,8 @@ impl Way {
         let (mut request, key) = (Vec::new(), generate_key());
         let put_path = |output: &mut Vec<u8>| output.extend_from_slice(target.as_bytes());
         put_request(&self.authority, put_path, &key, fields, &mut request);
-        // The server may have answered without reading the request: its answer is read anyway.
+        // The server may have answered without reading the request, so its answer is read even if
+        // the write has failed.
         let sent = stream.write_all(&request).and_then(|()| stream.flush());
         let mut input = Vec::new();
         let answer = match (Answer::read(&mut stream, &mut input), sent) {
@@ -63,11 +63,11 @@ impl Way {
     }
 }
 
-/// A handshake that was answered, whatever the answer.
+/// A handshake that was answered, whatever the answer is.
 #[derive(Debug)]
 pub struct Asked {
     pub answer: Answer,
-    /// What `Sec-WebSocket-Accept` has to be.
+    /// The value that `Sec-WebSocket-Accept` must have.
     pub accept: String,
     pub began: Instant,
     stream: Stream,
@@ -75,19 +75,19 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Goes on as a WebSocket: the answer was 101.
+    /// Continues as a WebSocket, if the answer was 101.
     pub fn open(self, timeout: Duration) -> Socket {
         let Asked { stream, input, .. } = self;
         Socket { stream, input, fragments: None, closing: false, timeout, late_for: None }
     }
 }
 
-/// What the server has sent.
+/// Something that the server has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     Text(Vec<u8>),
     Binary,
-    /// It has been answered.
+    /// A ping, which has been answered.
     Ping,
     Pong(Vec<u8>),
 }
@@ -96,7 +96,7 @@ pub enum Event {
 #[derive(Debug)]
 pub enum End {
     Timeout,
-    /// The server's close frame; 1005 stands for none.
+    /// The server sent a close frame; 1005 means that it had no code.
     Closed(u16),
     /// The stream ended without a close frame.
     Eof,
@@ -112,7 +112,7 @@ impl End {
         }
     }
 
-    /// What happened, within `time`.
+    /// Describes what happened within the time `time`.
     pub fn tell(&self, time: Duration) -> String {
         match self {
             End::Timeout => format!("no answer in {time:?}"),
@@ -128,11 +128,11 @@ impl End {
 #[derive(Debug)]
 pub struct Socket {
     stream: Stream,
-    /// Bytes of frames that were not looked at yet.
+    /// The bytes of frames that were not parsed yet.
     input: Vec<u8>,
-    /// Kind and payload of a message that is not complete.
+    /// The kind and the payload of a message that is not complete.
     fragments: Option<(u8, Vec<u8>)>,
-    /// A close frame was sent.
+    /// Whether a close frame was sent.
     closing: bool,
     timeout: Duration,
     /// The deadline after which there was one more read.
@@ -140,22 +140,22 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Sends a frame; its text or payload may be up to 64 KiB.
+    /// Sends a frame with a payload of at most 64 KiB.
     pub fn send(&mut self, opcode: u8, payload: &[u8]) -> Result<(), End> {
         self.stream.set_deadline(Instant::now() + self.timeout);
         let sent = self.stream.write_all(&frame::masked(opcode, payload));
         sent.and_then(|()| self.stream.flush()).map_err(End::of)
     }
 
-    /// Waits for what `is_it` recognises, past everything else, for the time of a
-    /// step.
+    /// Waits for an event that `is_it` accepts, and skips all other events. The wait ends after the
+    /// time of a step.
     pub fn wait(&mut self, is_it: impl Fn(&Event) -> bool) -> Result<(), End> {
         let until = Instant::now() + self.timeout;
         while !is_it(&self.next(until)?) {}
         Ok(())
     }
 
-    /// The next message, ping or pong.
+    /// Waits for the next message, ping or pong.
     pub fn next(&mut self, until: Instant) -> Result<Event, End> {
         loop {
             if let Some(event) = self.take()? {
@@ -164,8 +164,9 @@ impl Socket {
             if self.input.len() > MAX_MESSAGE {
                 return Err(End::Protocol("a message is longer than 1 MiB"));
             }
-            // What arrived in time is read even if this process was stopped meanwhile. But
-            // whoever sends without a pause is not listened to for ever: there is one such read.
+            // Bytes that arrived in time are read even if this process was stopped meanwhile. There
+            // is only one such read, so that a server that sends without a pause does not hold the
+            // doctor for ever.
             if Instant::now() >= until && self.late_for.replace(until) == Some(until) {
                 return Err(End::Timeout);
             }
@@ -179,7 +180,7 @@ impl Socket {
         }
     }
 
-    /// Takes whole frames out of what has arrived, up to the end of a message.
+    /// Takes whole frames out of the bytes that have arrived, up to the end of a message.
     fn take(&mut self) -> Result<Option<Event>, End> {
         loop {
             let (fin, opcode, payload, size) = match frame::parse(&self.input) {
@@ -202,7 +203,8 @@ impl Socket {
                 }
                 (frame::CLOSE, _) => {
                     let code = frame::close_code(&payload).map_err(End::Protocol)?;
-                    // The answer to one's own is not answered (RFC 6455, section 5.5.1).
+                    // The answer to the doctor's own close frame is not answered (RFC 6455, section
+                    // 5.5.1).
                     if !self.closing {
                         let _ = self.send(frame::CLOSE, &payload[..payload.len().min(2)]);
                     }
@@ -224,7 +226,7 @@ impl Socket {
         }
     }
 
-    /// Closes politely: the code that the server answers with.
+    /// Closes with a close frame; returns the code with which the server answers.
     pub fn close(mut self) -> Result<u16, End> {
         self.send(frame::CLOSE, &1_000_u16.to_be_bytes())?;
         self.closing = true;

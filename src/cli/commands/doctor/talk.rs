@@ -1,4 +1,4 @@
-//! The steps on an open connection: heartbeats, pings, a message, a close.
+//! The steps on an open connection: heartbeats, pings, a message, and a close.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use super::report::{Check, Ms, Report};
 use super::socket::{End, Event, Socket};
 use crate::cli::client::frame;
 
-/// How many heartbeats are sent; the report shows the median of their times.
+/// How many heartbeats are sent. The report shows the median of their times.
 const SAMPLES: usize = 5;
-/// A heartbeat that takes longer is worth a look: pages give up after some seconds.
+/// A heartbeat that takes longer gets a warning, because pages give up after some seconds.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Each kind of talk on one connection, as long as it lives.
+/// Sends every kind of message on one connection, until it ends.
 pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) {
     let Some(mut socket) = handshake.open("heartbeat", report) else { return };
     let timeout = handshake.way.timeout;
@@ -26,7 +26,7 @@ pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) 
         }
         Err(end) => {
             report.add(Check::fail(step, end.tell(timeout), remedy));
-            // What was not answered may be nobody's fault but this step's.
+            // If only the answer is missing, the connection can still be used for the next step.
             matches!(end, End::Timeout)
         }
     };
@@ -64,7 +64,7 @@ fn heartbeat(socket: &mut Socket) -> Result<Check, End> {
     Ok(check.took(median))
 }
 
-/// One heartbeat as pages send it.
+/// Sends one heartbeat as pages send it, and waits for the pong.
 pub fn beat(socket: &mut Socket) -> Result<Duration, End> {
     let began = Instant::now();
     socket.send(frame::TEXT, b"ping")?;
@@ -88,9 +88,9 @@ fn ping(socket: &mut Socket) -> Result<Check, End> {
     Ok(Check::ok("ping", format!("a WebSocket ping is answered in {}", Ms(time))).took(time))
 }
 
-/// A message to oneself.
+/// Sends a message to the doctor's own user, and waits for it.
 fn message(socket: &mut Socket, user: &str) -> Result<Check, End> {
-    // A text that no other client sends at the same time.
+    // No other client sends this text at the same time.
     let text = format!("longlink doctor {}", generate_key());
     let began = Instant::now();
     let frame = json!({ "toUserId": user, "message": text }).to_string();

@@ -1,6 +1,6 @@
-//! TLS: what is negotiated, what newcomers and those who come back pay, and
-//! whether old phones get in. Certificates are judged afterwards, so that one that
-//! is refused does not hide what else is wrong.
+//! TLS: what is negotiated, what full and resumed handshakes cost, and whether old phones can
+//! connect. The certificates are judged afterwards, so that a certificate that is refused does not
+//! hide other faults.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use crate::cli::client::url::Url;
 
 /// The protocol inside TLS, for ALPN; WebSockets over HTTP/2 (RFC 8441) are not examined.
 const ALPN: &[u8] = b"http/1.1";
-/// How long to wait for a ticket to resume with. Servers send it at once.
+/// How long the doctor waits for a session ticket. Servers send it at once.
 const TICKET_WAIT: Duration = Duration::from_secs(1);
 
-/// What connections to one server share: settings, and the sessions to resume.
+/// What the connections to one server share: the settings, and the sessions to resume.
 #[derive(Debug)]
 pub struct Client {
     config: Arc<ClientConfig>,
@@ -47,7 +47,7 @@ impl Client {
         Client { config: Arc::new(config), name: name.clone() }
     }
 
-    /// Shakes hands, whatever the certificate.
+    /// Makes a handshake, whatever the certificate is.
     pub fn connect(&self, timed: Timed) -> io::Result<Stream> {
         self.shake_hands(timed).map(|tls| Stream::Tls(Box::new(tls)))
     }
@@ -62,7 +62,7 @@ impl Client {
     }
 }
 
-/// Looks at TLS and the certificates. `None` if nothing can be said inside.
+/// Examines TLS and the certificates. `None` if no connection over TLS is possible.
 pub fn check(
     url: &Url,
     address: SocketAddr,
@@ -128,19 +128,18 @@ pub fn check(
     });
     if negotiated == Some(ProtocolVersion::TLSv1_3) {
         report.add(match connect(&Client::new(&name, &[&version::TLS12])) {
-            Ok(_) => Check::ok("tls 1.2", "spoken, too: Android before 10 knows no other"),
+            Ok(_) => Check::ok("tls 1.2", "works, too: Android before 10 needs it"),
             Err(error) => Check::warn(
                 "tls 1.2",
                 explained(&error, options.timeout).0,
-                "Android before 10 knows no other; in nginx: ssl_protocols TLSv1.2 TLSv1.3;",
+                "Android before 10 needs it; in nginx: ssl_protocols TLSv1.2 TLSv1.3;",
             ),
         });
     }
     Some(client)
 }
 
-/// Reads until there is something to resume with. That of TLS 1.2 came with the
-/// handshake.
+/// Reads until there is a session to resume. In TLS 1.2 it came with the handshake.
 fn await_ticket(tls: &mut StreamOwned<ClientConnection, Timed>) {
     tls.sock.set_deadline(Instant::now() + TICKET_WAIT);
     while tls.conn.protocol_version() == Some(ProtocolVersion::TLSv1_3)
@@ -161,7 +160,7 @@ fn shown(version: ProtocolVersion) -> &'static str {
     }
 }
 
-/// What was seen, and what to do, when a handshake has failed.
+/// Returns what was seen, and what to do, if a handshake has failed.
 fn explained(error: &io::Error, timeout: Duration) -> (String, &'static str) {
     const VERSIONS: &str =
         "WeChat needs TLS 1.2 or later; in nginx: ssl_protocols TLSv1.2 TLSv1.3;";
@@ -182,7 +181,7 @@ fn explained(error: &io::Error, timeout: Duration) -> (String, &'static str) {
         Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
             "the server takes no ALPN http/1.1, which WebSockets need"
         }
-        // The second is what Caddy and others say.
+        // Caddy and other servers send the second alert.
         Some(Error::AlertReceived(
             AlertDescription::UnrecognisedName | AlertDescription::InternalError,
         )) => "the server seems to have no certificate for this name: look at server_name",
@@ -190,7 +189,7 @@ fn explained(error: &io::Error, timeout: Duration) -> (String, &'static str) {
         _ if error.kind() == io::ErrorKind::TimedOut => {
             return (
                 format!("the handshake is not answered in {timeout:?}"),
-                "does the port speak TLS at all, or hangs what listens there?",
+                "does the port speak TLS at all, or does the program that listens there hang?",
             );
         }
         _ => "the server ends the handshake: look at its log, and at its certificate's files",

@@ -29,20 +29,20 @@ use crate::cli::text::Bytes;
 #[cfg(feature = "tls")]
 use renewal::Renewal;
 
-/// Serves until a signal comes. All that can be refused is refused before the
-/// first log line, so that a refusal stands alone on stderr.
+/// Serves until a signal comes. Everything that can be refused is refused before the first log
+/// line, so that a refusal is the only line on stderr.
 pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
-    // Before anything is opened.
+    // This comes before any file or socket is opened.
     let inherited = Inherited::take()?;
     let values = Values::gather(flags, std::env::vars_os())?;
-    // Before the settings, as the number of connections follows from it.
+    // This comes before the settings, because the number of connections follows from it.
     let capacity = Capacity::claim();
     let mut settings = Settings::read(&values, &capacity, inherited)?;
     let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
         settings.warnings.push(warning);
         Supervisor::default()
     });
-    // Before there is a socket file that a signal could leave behind.
+    // This comes before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
@@ -54,7 +54,8 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
 
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
-        // A backend beside it would not find the certificate's name there.
+        // A backend on the same machine connects to an address for which the certificate is not
+        // valid.
         let encrypt = |it: Listener| match it.tag() == Backend::LISTENER && it.is_loopback() {
             true => it.into(),
             false => it.with_tls(renewal.acceptor()),
@@ -66,7 +67,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     start.run(listeners, |it| announced(it, false), |_| Ok(None))
 }
 
-/// What is known before there is a server.
+/// Everything that exists before there is a server.
 struct Start {
     values: Values,
     capacity: Capacity,
@@ -76,7 +77,7 @@ struct Start {
 }
 
 impl Start {
-    /// `watch` starts what is to hear of a SIGHUP.
+    /// Runs the server. `watch` starts the thread that SIGHUP wakes.
     fn run<L: Listen>(
         self,
         listeners: Vec<L>,
@@ -102,7 +103,8 @@ impl Start {
         let relay = relay.with_backend(backend);
         let mut server = Server::new(listeners, settings.config.clone(), relay)
             .map_err(|error| failed("cannot start", error))?;
-        // Dropped at the end of this function, panic or not: the last lines are printed.
+        // The logger is dropped at the end of this function, also after a panic, so that the last
+        // lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
         let hangup = watch(supervisor.clone())
             .map_err(|error| failed("cannot watch the certificate", error))?;
@@ -110,7 +112,7 @@ impl Start {
             .obey(server.stopper(), hangup, supervisor.clone())
             .map_err(|error| failed("cannot wait for signals", error))?;
 
-        // From here on it can be connected to, and is stopped by a signal.
+        // From here on clients can connect, and a signal stops the server.
         announce(&settings, &capacity, &values);
         print_addresses(&addresses);
         supervisor.ready();
@@ -123,7 +125,7 @@ impl Start {
                 log::info!("stopped");
                 Ok(ExitCode::SUCCESS)
             }
-            // The poll itself has failed; nothing that a peer does leads to this.
+            // The poll itself has failed. No client can cause this.
             Err(error) => {
                 log::error!("the loop has failed: {error}");
                 Ok(ExitCode::FAILURE)
@@ -132,7 +134,7 @@ impl Start {
     }
 }
 
-/// Runs the loop, with signs of life for the service manager.
+/// Runs the loop, and gives signs of life to the service manager.
 fn turns<H: Handler, L: Listen>(
     server: &mut Server<H, L>,
     supervisor: &Supervisor,
@@ -149,7 +151,7 @@ fn failed(what: &str, error: io::Error) -> Refusal {
     Refusal(format!("{what}: {error}"))
 }
 
-/// Logs what an operator should find at the top of the log.
+/// Logs what an operator should see at the beginning of the log.
 fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     let Config { max_connections, max_buffered, .. } = settings.config;
     log::info!(
@@ -165,7 +167,7 @@ fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     }
 }
 
-/// Where a listener can be reached, and by whom.
+/// Describes the address of a listener, and who may use it.
 fn announced(listener: &Listener, tls: bool) -> String {
     let scheme = match listener.tcp_addr() {
         Some(_) if tls => "https://",
@@ -176,7 +178,7 @@ fn announced(listener: &Listener, tls: bool) -> String {
     format!("{what} on {scheme}{listener}")
 }
 
-/// Gives the backend as long to take what waits as clients have had to close.
+/// Gives the backend as much time to accept the events that wait as clients have had to close.
 fn finish(webhooks: &Webhooks, within: Duration) {
     let left = webhooks.stop(within);
     if left > 0 {
@@ -184,8 +186,8 @@ fn finish(webhooks: &Webhooks, within: Duration) {
     }
 }
 
-/// Nothing else is ever printed on stdout, so that a script can read a port
-/// from it. Whoever has closed it does not want to know.
+/// Prints the addresses. Nothing else is ever printed on stdout, so that a script can read a port
+/// from it. A closed stdout is no error.
 fn print_addresses(addresses: &[String]) {
     let mut stdout = io::stdout().lock();
     for address in addresses {

@@ -34,7 +34,7 @@ enum Found {
 }
 
 impl Renewal {
-    /// Reads the certificate for the first time: what is wrong is refused.
+    /// Reads the certificate for the first time. If it is wrong, the start is refused.
     pub fn start(files: Files) -> Result<Self, Refusal> {
         let contents = files.contents().map_err(Refusal)?;
         let certificate = files.check(&contents).map_err(Refusal)?;
@@ -47,9 +47,8 @@ impl Renewal {
         &self.acceptor
     }
 
-    /// Says what is to be said of the certificate, and looks at the files every
-    /// minute, and when it is told to, from a thread of its own. The supervisor
-    /// learns that what it asked for is done.
+    /// Logs the certificate's warning, and reads the files every minute and on request, from a
+    /// thread of its own. The supervisor is told when a request is done.
     pub fn watch(mut self, supervisor: Supervisor) -> io::Result<Sender<()>> {
         if let Some(warning) = self.warning {
             log::warn!("{warning}");
@@ -74,8 +73,8 @@ impl Renewal {
         Ok(tell)
     }
 
-    /// Takes a new certificate up; with a broken one that in use stays. `None`
-    /// when there is nothing to tell: nobody asked, and all is as it was.
+    /// Uses a new certificate; if it is broken, the current one stays. Returns `None` if there is
+    /// nothing to log: nothing has changed, and there was no request.
     fn look(&mut self, asked: bool) -> Option<Found> {
         let contents = self.files.contents();
         if contents == self.seen && !asked {

@@ -8,36 +8,35 @@ use crate::cli::client::url::Url;
 use crate::cli::settings::secret::read_file;
 
 const AFTER: &str = "\
-It asks the backend's interface: what --api-listen names, or any address of a server that has
---api-key-file, with that key. Notices are on standard error. Times are UTC.
+The command asks the backend's interface: an address of --api-listen, or any address of a server
+that has --api-key-file. Notices are on standard error. Times are UTC.
 
   18:51:02.123  #7      in        text        34 B   connection 7 has sent a message of 34 bytes
-  18:51:02.123  #7      out       text        15 B   and one was queued for it
-  18:51:09.800  #7      parked                       another one takes its place:
-  18:51:09.800  #8      open      phone 10.1.2.3:5   of the device phone, from there
+  18:51:02.123  #7      out       text        15 B   a message of 15 bytes was queued for it
+  18:51:09.800  #7      parked                       a newer connection has replaced it
+  18:51:09.800  #8      open      phone 10.1.2.3:5   the newer one: device phone, and its address
 
-What is in a message is never shown.
+The content of a message is never shown.
 
-Exit codes: 0 nobody reads its output any more; 1 the server could not be asked; 2 wrong
-arguments.
+Exit codes: 0 the output was closed; 1 the server could not be asked; 2 wrong arguments.
 
 Examples:
   longlink tail alice
   longlink tail alice --url https://chat.example.com --key-file /etc/longlink/api.key --json";
 
-/// Whom to watch, and where.
+/// The user to watch, and the address of the interface.
 #[derive(Debug)]
 pub struct Options {
     pub user: String,
     pub url: Url,
     pub key: Option<String>,
-    /// Trusted beside those that browsers know.
+    /// Root certificates that are trusted in addition to those that browsers know.
     #[cfg(feature = "tls")]
     pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     pub json: bool,
 }
 
-/// The subcommand, for the command line's table.
+/// Returns the subcommand, for the table of the command line.
 pub fn command() -> clap::Command {
     let command = clap::Command::new("tail")
         .about("Show what one user's connections do, as it happens")
@@ -49,19 +48,19 @@ pub fn command() -> clap::Command {
                 .long("url")
                 .value_name("URL")
                 .default_value("http://127.0.0.1:9090")
-                .help("Where the backend's interface is"),
+                .help("The URL of the backend's interface"),
         )
         .arg(
             Arg::new("key-file")
                 .long("key-file")
                 .value_name("FILE")
-                .help("The interface's key: the first line of this file"),
+                .help("The file of the interface's key; its first line is used"),
         )
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("Print each event as the server tells it, with its time in milliseconds"),
+                .help("Print each event as the server sends it, with its time in milliseconds"),
         );
     match cfg!(feature = "tls") {
         true => command.arg(
@@ -75,7 +74,7 @@ pub fn command() -> clap::Command {
 }
 
 impl Options {
-    /// Reads what clap has found.
+    /// Reads the arguments that clap has found.
     ///
     /// # Errors
     /// One line that says which argument is wrong and why.
@@ -105,7 +104,7 @@ impl Options {
         })
     }
 
-    /// Whether nobody is in between who could read along.
+    /// Whether the URL is on this machine, so that nobody on the way can read the key.
     pub fn is_loopback(&self) -> bool {
         let ip = self.url.host.parse::<std::net::IpAddr>();
         self.url.host.eq_ignore_ascii_case("localhost")
@@ -113,8 +112,8 @@ impl Options {
     }
 }
 
-/// What is wrong is told without a word of what is in the file, or of its name: somebody
-/// will pass the key itself.
+/// Reads the key. An error contains nothing of the file's contents, and not the file's name,
+/// because some users will pass the key itself in place of the name.
 fn read_key(path: &str) -> Result<String, String> {
     let text = String::from_utf8(read_file(path)?).map_err(|_| "it is not text".to_owned())?;
     let key = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An event as a line.
+//! Writes an event as a line.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,9 +11,9 @@ use crate::cli::text::Escaped;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Plain,
-    /// For a terminal.
+    /// With colours, for a terminal.
     Coloured,
-    /// JSON, one object a line.
+    /// As JSON, one object on each line.
     Json,
 }
 
@@ -23,11 +23,11 @@ const RED: &str = "31";
 const YELLOW: &str = "33";
 const CYAN: &str = "36";
 
-/// The lines of one trace.
+/// Writes the lines of one trace.
 #[derive(Debug)]
 pub struct Lines {
     style: Style,
-    /// When it began, by this machine's clock.
+    /// When the trace began, by this machine's clock.
     began: SystemTime,
 }
 
@@ -36,7 +36,7 @@ impl Lines {
         Lines { style, began: SystemTime::now() }
     }
 
-    /// One event, as one line or, if it tells of several connections, several.
+    /// Writes an event as one line, or as several lines if it describes several connections.
     pub fn of(&mut self, event: &Value) -> String {
         if event["event"] == "trace" {
             self.began = SystemTime::now();
@@ -79,7 +79,7 @@ impl Lines {
             "parked" | "promoted" => (YELLOW, String::new()),
             "close" => (RED, word("reason").to_owned()),
             "missed" => (RED, format!("{} events that came too fast", event["count"])),
-            // A newer server may tell more.
+            // A newer server may send further kinds of events.
             _ => (DIM, event.to_string()),
         };
         self.put_line(millis, event["connection"].as_u64(), (kind, color), &detail, text);
@@ -110,7 +110,7 @@ impl Lines {
     }
 }
 
-/// A connection: device, peer, and what is unusual.
+/// Describes a connection: its device, its peer, and whether it is parked or has queued bytes.
 fn described(of: &Value) -> String {
     let text = |name: &str| of[name].as_str().unwrap_or_default();
     let mut parts = vec![text("device"), of["peer"].as_str().unwrap_or("local"), text("protocol")];
@@ -122,7 +122,7 @@ fn described(of: &Value) -> String {
     parts.join(" ") + &queued.map_or(String::new(), |bytes| format!(" {bytes} B queued"))
 }
 
-/// The time of day, UTC, of so many milliseconds.
+/// The time of day in UTC, given in milliseconds since 1970.
 struct Clock(u64);
 
 impl std::fmt::Display for Clock {
@@ -137,7 +137,7 @@ impl std::fmt::Display for Clock {
 mod tests {
     use super::*;
 
-    /// A line behind its time.
+    /// Returns the part of a line after the time.
     fn plain(event: Value) -> String {
         let line = Lines { style: Style::Plain, began: UNIX_EPOCH }.of(&event);
         line.split_at("00:00:00.000  ".len()).1.trim_end().to_owned()

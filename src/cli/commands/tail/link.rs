@@ -1,5 +1,4 @@
-//! The connection: opened, read event by event, and what is wrong with it in words that say
-//! what to do.
+//! The connection to the server: it is opened and read event by event. Each error says what to do.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -15,35 +14,36 @@ use super::args::Options;
 use crate::cli::client::stream::{Stream, Timed};
 use crate::cli::client::url::percent_encode;
 
-/// How long connecting may take, and then, all together, the answer to the handshake.
+/// How long connecting may take. The answer to the handshake may then take as long again in all.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The server pings when nothing has come for 25 s. Longer without a whole message it is gone.
+/// The server sends a ping when nothing has come for 25 s. If no whole message comes for this time,
+/// the server is gone.
 const SILENCE: Duration = Duration::from_secs(90);
-/// How much is shown of what another server answers.
+/// How many characters of another server's answer are shown.
 const MAX_SHOWN: usize = 120;
-/// The longest event in bytes. One takes some hundred.
+/// The length of the longest event in bytes. A usual event has some hundred bytes.
 const MAX_EVENT: usize = 1 << 20;
 
-/// A trace that is open.
+/// An open trace.
 pub struct Link(WebSocket<Stream>);
 
-/// Why there is no trace, or none any more.
+/// Why there is no trace, or the trace has ended.
 #[derive(Debug)]
 pub enum Failure {
     /// The server does not answer.
     Unreachable(String),
-    /// The key is wrong, or one is needed.
+    /// The key is wrong, or is missing.
     Key(String),
-    /// The server answers, but it is no interface of longlink, or it refuses.
+    /// The server answers, but it is not longlink's interface, or it refuses the request.
     Refused(String),
-    /// The server cannot give a trace now.
+    /// The server cannot start a trace now.
     Busy(String),
     /// The trace was open and has ended.
     Lost(String),
 }
 
 impl Failure {
-    /// Whether it makes no sense to try again.
+    /// Whether another attempt makes no sense.
     pub fn is_final(&self) -> bool {
         matches!(self, Failure::Key(_) | Failure::Refused(_))
     }
@@ -164,7 +164,7 @@ fn request(options: &Options) -> Result<Request<()>, Failure> {
     request.body(()).map_err(|error| Failure::Refused(format!("cannot ask so: {error}")))
 }
 
-/// What a refusal means, with what the server says of it.
+/// Returns what a refusal means, with the text of the server.
 fn refusal(authority: &str, answer: &Response<Option<Vec<u8>>>) -> Failure {
     let status = answer.status().as_u16();
     let body = answer.body().as_deref().unwrap_or_default();

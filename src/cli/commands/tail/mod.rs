@@ -1,8 +1,8 @@
-//! `longlink tail`: what one user's connections do, as it happens, from the backend's
-//! interface of a server that runs.
+//! `longlink tail`: shows live what one user's connections do. It asks the backend's interface of a
+//! running server.
 //!
-//! A client with a blocking socket. Must not know: the server's code,
-//! except what a backend's key and a user id look like.
+//! The command is a client with a blocking socket. It must not know the server's code, except the
+//! forms of a backend's key and of a user id.
 
 mod args;
 mod line;
@@ -20,13 +20,15 @@ pub use args::command;
 use line::{Lines, Style};
 use link::{Failure, Link};
 
-/// How long to wait before the server is asked again; doubled up to the second.
+/// How long to wait before the server is asked again: the first time, doubled up to the second
+/// time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// Prints what the user does until it is ended, or cannot be told any more.
+/// Prints what the user's connections do, until the command is ended or a trace is not possible any
+/// more.
 ///
 /// # Errors
-/// One line about an argument that is wrong; nothing was asked.
+/// One line about an argument that is wrong; then the server was not asked.
 pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     let options = Options::read(matches)?;
     if !options.url.tls && options.key.is_some() && !options.is_loopback() {
@@ -42,7 +44,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     Ok(follow(&options, style))
 }
 
-/// Watches, and begins again when the server has gone away in between.
+/// Watches the user, and begins again after the server was gone.
 fn follow(options: &Options, style: Style) -> ExitCode {
     let (mut began, mut wait) = (false, RETRY.0);
     loop {
@@ -51,7 +53,7 @@ fn follow(options: &Options, style: Style) -> ExitCode {
                 (began, wait) = (true, RETRY.0);
                 match print(link, style) {
                     Some(why) => why,
-                    // An error means that stdout was closed: then its reader is gone.
+                    // An error means that stdout was closed, so nobody reads the events.
                     None => return ExitCode::SUCCESS,
                 }
             }
@@ -67,7 +69,7 @@ fn follow(options: &Options, style: Style) -> ExitCode {
     }
 }
 
-/// Prints events until there are no more, and says why; `None` if nobody reads them.
+/// Prints events until there are no more, and returns why; `None` if nobody reads them.
 fn print(mut link: Link, style: Style) -> Option<Failure> {
     let mut lines = Lines::new(style);
     loop {

@@ -1,5 +1,5 @@
-//! All connections and their poll: opening, writing, ending. What is sent, and
-//! what an answer means, is a [`Load`]'s.
+//! All connections and their poll: opening, writing, ending. A [`Load`] decides what is sent and
+//! what an answer means.
 
 mod receive;
 
@@ -21,41 +21,40 @@ use crate::cli::commands::bench::target::{Sources, Target};
 #[cfg(feature = "tls")]
 use crate::cli::commands::bench::tls::Connector;
 
-/// Bytes of the one read buffer.
+/// The size of the only read buffer in bytes.
 const READ_SIZE: usize = 256 * 1024;
-/// Events that one turn takes.
+/// The most events that one turn takes.
 const MAX_EVENTS: usize = 1_024;
 
-/// What connections are used for. Clients are numbered from 0; a closed one's
-/// number may be opened again.
+/// What the connections are used for. Connections are numbered from 0; the number of a closed
+/// connection may be opened again.
 pub trait Load {
-    /// The handshake was answered.
+    /// Called when the handshake of a connection was answered.
     fn on_open(&mut self, _: &mut Clients, _: usize, _: Instant) {}
 
-    /// A whole message; what was read with it may hold more.
+    /// Called for each whole message; the same read may hold more messages.
     fn on_message(&mut self, tally: &mut Tally, id: usize, payload: &[u8], now: Instant);
 
-    /// All messages of one read have been told: the time to send.
+    /// Called when all messages of one read were handled; this is the time to send.
     fn on_read(&mut self, _: &mut Clients, _: usize, _: Instant) {}
 
-    /// A connection that could not be opened. By default nothing more is tried.
+    /// Called when a connection could not be opened. By default the run ends.
     fn on_refused(&mut self, clients: &mut Clients, id: usize, why: End, _: Instant) {
         clients.tally.give_up(|| format!("connection {}: {why}", id + 1));
     }
 
-    /// An open connection has ended without our doing. By default that is a
-    /// failure, and the end when no other is left.
+    /// Called when an open connection has ended that the generator did not end itself. By default
+    /// this is a failure, and the run ends when no other connection is left.
     fn on_end(&mut self, clients: &mut Clients, _: usize, why: End, _: Instant) {
         clients.tally.lost(clients.open, &why);
     }
 
-    /// Called once a turn; returns when it wants to be called at the latest.
+    /// Called once in each turn. Returns a time at which it must be called again at the latest.
     fn on_turn(&mut self, _: &mut Clients, _: Instant) -> Option<Instant> {
         None
     }
 
-    /// Called a few times a second: the time to look for answers that do not
-    /// come.
+    /// Called a few times a second, to look for answers that have not come in time.
     fn on_look(&mut self, _: &mut Clients, _: Instant) {}
 }
 
@@ -66,20 +65,20 @@ pub struct Clients {
     clients: Vec<Client>,
     target: Target,
     sources: Sources,
-    /// With `wss://`.
+    /// Makes the TLS sessions, if the URL has `wss://`.
     #[cfg(feature = "tls")]
     connector: Option<Connector>,
     first_user: usize,
     timeout: Duration,
-    /// Connections that were begun, in their order, for the timeout.
+    /// The connections that were begun, in order, to find those that take too long.
     begun: VecDeque<(usize, Instant)>,
     handshaking: usize,
     open: usize,
     closing: usize,
-    /// Connections that have ended and that the load has not been told of, and whether they were
+    /// Connections that have ended and that the load was not told of yet, and whether they were
     /// open.
     ended: VecDeque<(usize, End, bool)>,
-    /// Where requests and replies are put together.
+    /// A buffer for requests and replies.
     scratch: Vec<u8>,
     pub tally: Tally,
 }
@@ -105,7 +104,8 @@ impl Clients {
         })
     }
 
-    /// Connections whose handshake was answered and that have not ended.
+    /// Returns how many connections are open: their handshake was answered, and they have not
+    /// ended.
     pub fn open_count(&self) -> usize {
         self.open
     }
@@ -114,7 +114,7 @@ impl Clients {
         self.handshaking
     }
 
-    /// Connections that have said that they close.
+    /// Returns how many connections have sent a close frame and wait for the end.
     pub fn closing(&self) -> usize {
         self.closing
     }
@@ -123,13 +123,13 @@ impl Clients {
         self.clients[id].phase == Phase::Open
     }
 
-    /// When this connection began to connect.
+    /// Returns when this connection began to connect.
     pub fn began(&self, id: usize) -> Instant {
         self.clients[id].began
     }
 
-    /// The number in a connection's user id: of fixed length, so that messages
-    /// to different users are equally long.
+    /// Returns the number in a connection's user id. It has a fixed length, so that messages to
+    /// different users are equally long.
     pub fn user(&self, id: usize) -> [u8; USER_DIGITS] {
         let mut rest = self.first_user + id;
         let mut digits = [b'0'; USER_DIGITS];
@@ -140,20 +140,20 @@ impl Clients {
         digits
     }
 
-    /// From now on these, when they are open, read nothing.
+    /// Sets that these connections read nothing once they are open.
     pub fn deafen(&mut self, ids: std::ops::Range<usize>) {
         for client in &mut self.clients[ids] {
             client.deaf = true;
         }
     }
 
-    /// From now on this one connects there and speaks HTTP: `hello` is what it asks in
-    /// place of a handshake. The load is told the bodies of answers as messages.
+    /// Sets that this connection connects to `address` and speaks HTTP: it sends `hello` instead of
+    /// a handshake. The load gets the bodies of answers as messages.
     pub fn speak_http(&mut self, id: usize, address: SocketAddr, hello: Vec<u8>) {
         self.clients[id].http = Some(Box::new((address, hello)));
     }
 
-    /// Begins to connect; the load hears of failures.
+    /// Begins to connect. A failure is reported to the load.
     pub fn begin(&mut self, id: usize) {
         let now = Instant::now();
         self.handshaking += 1;
@@ -168,7 +168,7 @@ impl Clients {
                     Some(http) => request.extend_from_slice(&http.1),
                     None => handshake::put_request(&self.target, &self.user(id), &mut request),
                 }
-                // On the same machine it is connected already.
+                // On the same machine the socket is often connected at once.
                 self.send(id, &request);
                 self.scratch = request;
             }
@@ -198,8 +198,8 @@ impl Clients {
         }
     }
 
-    /// Sends a close frame with code 1000 and waits for the server's and the end
-    /// of the stream.
+    /// Sends a close frame with code 1000, and waits for the server's close frame and the end of
+    /// the stream.
     pub fn close(&mut self, id: usize) {
         if self.clients[id].phase == Phase::Open {
             self.clients[id].phase = Phase::Closing;
@@ -209,7 +209,7 @@ impl Clients {
         }
     }
 
-    /// Drops a connection without a close frame; the load is not told.
+    /// Drops a connection without a close frame. The load is not told.
     pub fn abort(&mut self, id: usize) {
         match self.clients[id].phase {
             Phase::Closed => {}
@@ -220,7 +220,7 @@ impl Clients {
         self.clients[id].end();
     }
 
-    /// Closes all that are open and listen, and ends the others.
+    /// Closes all connections that are open and read, and ends the others.
     pub fn close_all(&mut self) {
         for id in 0..self.clients.len() {
             match self.clients[id].deaf || self.clients[id].http.is_some() {
@@ -237,16 +237,17 @@ impl Clients {
         self.ended.clear();
     }
 
-    /// Sends an unasked-for pong, which a server has to ignore: if its socket is
-    /// closed, its kernel answers with a reset.
+    /// Sends an unsolicited pong, which a server must ignore. If the server has closed its socket,
+    /// its kernel answers with a reset.
     pub fn probe(&mut self, id: usize) {
         if self.is_open(id) && !self.clients[id].has_output() {
             self.send_control(id, frame::PONG, &[]);
         }
     }
 
-    /// Waits for events and handles them. Returns whether that was all that was ready: not when
-    /// a signal has ended the wait, nor when there were as many as one poll returns.
+    /// Waits for events and handles them. Returns whether these were all events that were ready.
+    /// They may not be if a signal has ended the wait, or if there were as many events as one poll
+    /// returns.
     pub fn turn<L: Load>(
         &mut self,
         wait: Duration,
@@ -255,7 +256,7 @@ impl Clients {
     ) -> io::Result<bool> {
         match self.poll.poll(&mut room.events, Some(wait)) {
             Ok(()) => {}
-            // It has not looked.
+            // A signal has ended the wait before the poll looked for events.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -280,7 +281,7 @@ impl Clients {
         }
     }
 
-    /// Drops the connections whose handshake takes too long.
+    /// Drops connections whose handshake takes too long.
     pub fn expire(&mut self, now: Instant) {
         while let Some(&(id, began)) = self.begun.front() {
             let client = &self.clients[id];
@@ -303,7 +304,7 @@ impl Clients {
         self.scratch = frame;
     }
 
-    /// Has the poll tell when something can be written, while something waits.
+    /// Registers the socket for writability while bytes wait.
     #[inline]
     fn await_writing(&mut self, id: usize) {
         let waits = self.clients[id].has_output();
@@ -313,7 +314,7 @@ impl Clients {
         }
     }
 
-    /// Asks for a connection's events again; what is ready is told once more.
+    /// Registers the socket again; the poll then reports once more what is ready.
     fn arm(&mut self, id: usize) {
         let interest = match self.clients[id].awaits_writing {
             true => Interest::READABLE | Interest::WRITABLE,
@@ -327,7 +328,7 @@ impl Clients {
     }
 
     fn lose_failed(&mut self, id: usize, error: io::Error) {
-        // Nothing was read: the connection itself was refused.
+        // Nothing was read, so the connection itself was refused.
         let why = match self.clients[id].phase {
             Phase::Handshake => End::Connect(error),
             _ => End::Failed(error),
@@ -335,7 +336,7 @@ impl Clients {
         self.lose(id, why);
     }
 
-    /// A connection has ended without our doing.
+    /// Handles a connection that has ended although the generator did not end it.
     fn lose(&mut self, id: usize, why: End) {
         let phase = self.clients[id].phase;
         if phase != Phase::Closed {
@@ -345,7 +346,7 @@ impl Clients {
     }
 }
 
-/// What one turn needs and the next may use again.
+/// Buffers that one turn needs and the next turn uses again.
 #[derive(Debug)]
 pub struct Room {
     events: Events,

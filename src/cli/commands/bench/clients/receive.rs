@@ -1,4 +1,4 @@
-//! What arrives: reads, whole messages out of frames, control frames.
+//! Handles what arrives: reads, takes whole messages out of frames, handles control frames.
 
 use std::io::ErrorKind;
 use std::mem;
@@ -13,9 +13,9 @@ use crate::cli::commands::bench::client::{End, Phase};
 use crate::cli::commands::bench::stream::Stream;
 use crate::cli::commands::bench::{handshake, http};
 
-/// The longest message in bytes, all fragments together.
+/// The length of the longest message in bytes, all fragments together.
 const MAX_MESSAGE: usize = 64 << 20;
-/// Full reads of one connection before the others have their turn.
+/// How often a full buffer is read from one connection before other connections have their turn.
 const MAX_READS: usize = 16;
 
 impl Clients {
@@ -41,8 +41,8 @@ impl Clients {
         }
     }
 
-    /// Reads until there is no more, as a short read says, too, unless the
-    /// stream is at its end.
+    /// Reads until there is no more. After a short read there is no more, unless the stream is at
+    /// its end.
     fn read<L: Load>(&mut self, id: usize, over: bool, buffer: &mut [u8], load: &mut L) {
         for _ in 0..MAX_READS {
             let client = &mut self.clients[id];
@@ -63,7 +63,7 @@ impl Clients {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A handshake may have something to say that the socket did not take.
+                // A handshake may have bytes to write that the socket did not take.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     return self.await_writing(id);
                 }
@@ -73,7 +73,7 @@ impl Clients {
         self.arm(id);
     }
 
-    /// Handles what was read. Bytes of an unfinished frame are kept.
+    /// Handles the bytes that were read. Bytes of a frame that is not complete are kept.
     fn receive<L: Load>(&mut self, id: usize, bytes: &[u8], load: &mut L) {
         let now = Instant::now();
         let mut held = mem::take(&mut self.clients[id].partial);
@@ -83,7 +83,7 @@ impl Clients {
             held.extend_from_slice(bytes);
             self.consume(id, &held, load, now)
         };
-        // `None`: it has ended, and nothing is left of it.
+        // `None` means that the connection has ended and its bytes were discarded.
         if let Some(used) = used {
             match held.is_empty() {
                 true => held.extend_from_slice(&bytes[used..]),
@@ -93,7 +93,7 @@ impl Clients {
         }
     }
 
-    /// Tells the load every whole message, and how many bytes that took.
+    /// Gives every whole message to the load; returns how many bytes the messages took.
     fn consume<L: Load>(
         &mut self,
         id: usize,

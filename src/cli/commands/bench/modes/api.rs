@@ -1,5 +1,5 @@
-//! A backend that sends to one user: requests by keep-alive on one connection, as many
-//! again as are answered.
+//! A backend that sends to one user. It has one connection that is kept, and sends a new request
+//! for each answer.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::cli::commands::bench::sequence::{self, Finder};
 use crate::cli::commands::bench::session::{Session, Step, Stop};
 use crate::cli::commands::bench::tally::Tally;
 
-/// The connection of the user, and that of the backend.
+/// The numbers of the user's connection and of the backend's connection.
 const USER: usize = 0;
 const BACKEND: usize = 1;
 
@@ -39,25 +39,25 @@ pub fn run(session: &mut Session) -> Step {
 }
 
 struct Api {
-    /// A request, and where in it the messages' numbers stand.
+    /// A request, and the places of the messages' numbers in it.
     request: Vec<u8>,
     numbers_at: Vec<usize>,
-    /// The answer to it, if all were delivered.
+    /// The answer to this request if all messages were delivered.
     delivered: Vec<u8>,
-    /// The numbers of the next message to send and to arrive.
+    /// The number of the next message to send, and of the next message to arrive.
     sent: u32,
     expected: u32,
     finder: Finder,
     pending: Pending,
-    /// Messages that the answers of this read are about.
+    /// How many messages the answers of the current read are about.
     answered: u64,
-    /// Requests that are sent at once.
+    /// A buffer for requests that are sent together.
     output: Vec<u8>,
     timeout: std::time::Duration,
 }
 
 impl Api {
-    /// `request` puts a body behind a head for a path.
+    /// `request` makes a whole request of a path and a body.
     fn new(user: &str, size: usize, batch: usize, request: impl Fn(&str, &str) -> String) -> Self {
         let text = sequence::text(size);
         let message = format!(r#"{{"user":"{user}","message":"{text}"}}"#);

@@ -1,5 +1,5 @@
-//! Connections that come and go: connect, handshake, ping, pong, close
-//! handshake, and the end of the stream.
+//! Connections that open and close all the time: connect, handshake, ping, pong, closing handshake,
+//! and the end of the stream.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::cli::commands::bench::pace::Pace;
 use crate::cli::commands::bench::session::{Session, Step};
 use crate::cli::commands::bench::tally::Tally;
 
-/// So many failures in a row, and the server is taken for gone.
+/// After this many failures in a row the server is considered to be gone.
 const MAX_FAILURES: u64 = 100;
 
 pub fn run(session: &mut Session) -> Step {
@@ -34,7 +34,7 @@ pub fn run(session: &mut Session) -> Step {
         let rss = session.note_held();
         rounds.push(json!({"operations": session.clients.tally.operations(), "rss": rss}));
     }
-    // No connection stays: there is nothing to divide by.
+    // No connection stays open, so the memory cannot be divided by the connections.
     session.memory.held = None;
     session.extras.push(("rounds", json!(rounds)));
     done
@@ -45,9 +45,9 @@ struct Churn {
     /// Connections that are to be opened.
     idle: Vec<usize>,
     pace: Pace,
-    /// Whether the read that is being handled held the pong.
+    /// Whether the current read contained the pong.
     answered: bool,
-    /// In a row.
+    /// The number of failures in a row.
     failures: u64,
 }
 
@@ -87,7 +87,7 @@ impl Load for Churn {
     fn on_end(&mut self, clients: &mut Clients, id: usize, why: End, now: Instant) {
         self.idle.push(id);
         match why {
-            // 1005: a close frame without a code.
+            // 1005 means a close frame without a code.
             End::Closed(1_000 | 1_005) => {
                 self.failures = 0;
                 let took = now.saturating_duration_since(clients.began(id));

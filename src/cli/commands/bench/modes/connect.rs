@@ -1,4 +1,4 @@
-//! Opens connections and holds them.
+//! Opens connections and keeps them open.
 
 use std::time::Instant;
 
@@ -47,7 +47,8 @@ impl Load for Hold {
         tally.unmatched += 1;
     }
 
-    /// A server that has let some in may be full: how many is what is asked.
+    /// A server that has accepted some connections may be full. How many it accepts is the result
+    /// of this mode, so the run goes on.
     fn on_refused(&mut self, clients: &mut Clients, id: usize, why: End, _: Instant) {
         clients.tally.fail(|| format!("connection {}: {why}", id + 1));
         if clients.open_count() == 0 {

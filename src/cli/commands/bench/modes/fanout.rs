@@ -1,4 +1,4 @@
-//! One sender's broadcasts to all receivers, of whom some may read nothing.
+//! One sender's broadcasts to all receivers, of which some may read nothing.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ use crate::cli::commands::bench::sequence::{self, Finder};
 use crate::cli::commands::bench::session::{Session, Step};
 use crate::cli::commands::bench::tally::Tally;
 
-/// Between two looks whether the stalled are still connected.
+/// The time between two checks whether the stalled receivers are still connected.
 const PROBE: Duration = Duration::from_millis(100);
 
-/// The number of the sender's connection; receivers come after it, those who
-/// read first.
+/// The number of the sender's connection. The receivers' numbers follow, beginning with those that
+/// read.
 const SENDER: usize = 0;
 const FIRST_RECEIVER: usize = 1;
 
@@ -44,44 +44,43 @@ pub fn run(session: &mut Session) -> Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Not everybody is connected.
+    /// Not all connections are open yet.
     Before,
     Sending,
-    /// Only what is under way is awaited.
+    /// Nothing more is sent; the generator waits for deliveries that are under way.
     Draining,
 }
 
-/// A broadcast under way.
+/// A broadcast that is under way.
 #[derive(Clone, Copy, Debug)]
 struct Broadcast {
     began: Instant,
-    /// Receivers who have not got it.
+    /// How many receivers have not got it yet.
     missing: usize,
 }
 
 struct Fanout {
     template: Template,
-    /// Where in the payload the message's number stands.
+    /// The index of the message's number in the payload.
     number_at: usize,
     in_flight: u64,
-    /// Deliveries that are awaited.
+    /// How many deliveries are still to come.
     awaited: u64,
-    /// The broadcasts under way by their number, in a ring whose length is a
-    /// power of two.
+    /// The broadcasts that are under way, by number, in a ring whose length is a power of two.
     ring: Vec<Broadcast>,
-    /// Of each receiver that reads: the number of its next message; `None` when
-    /// it is gone.
+    /// For each receiver that reads, the number of its next message; `None` if the receiver is
+    /// gone.
     expected: Vec<Option<u64>>,
-    /// How many of them are not gone.
+    /// How many receivers that read are connected.
     reading: usize,
-    /// Broadcasts sent.
+    /// How many broadcasts were sent.
     sent: u64,
-    /// Broadcasts that everybody has got who is there.
+    /// How many broadcasts have reached every receiver that is still connected.
     done: u64,
-    /// Deliveries that did not come, or not in their place.
+    /// How many deliveries did not come, or came in the wrong order.
     wrong: u64,
     finder: Finder,
-    /// Frames that are sent at once.
+    /// A buffer for frames that are sent together.
     batch: Vec<u8>,
     pace: Pace,
     phase: Phase,
@@ -91,11 +90,11 @@ struct Fanout {
     /// The connections that read nothing.
     stalled: Range<usize>,
     next_probe: Instant,
-    /// How long each of them that was disconnected has lasted.
+    /// For each stalled connection that was disconnected, how long it has lasted.
     lasted: Vec<Duration>,
 }
 
-/// How many broadcasts are under way at most, when some receivers lag behind.
+/// Returns the most broadcasts that are under way if some receivers are slower than others.
 fn most_under_way(in_flight: usize) -> usize {
     if in_flight == 1 { 1 } else { 4 * in_flight }
 }
@@ -130,7 +129,7 @@ impl Fanout {
         }
     }
 
-    /// Everybody is connected: from now on it sends.
+    /// Called when all connections are open; from now on the sender sends.
     fn begin(&mut self, rate: Option<f64>) {
         self.began = Instant::now();
         self.pace = Pace::new(rate, self.began);
@@ -142,8 +141,9 @@ impl Fanout {
         (number & (self.ring.len() as u64 - 1)) as usize
     }
 
-    /// Another is sent for as many deliveries as there are receivers, whichever
-    /// broadcasts they belong to: in step, all would always be sent at once.
+    /// Whether another broadcast may be sent. One is sent for as many deliveries as there are
+    /// receivers, no matter of which broadcasts; otherwise all broadcasts would be sent at the same
+    /// moments.
     fn may_send(&self) -> bool {
         self.phase == Phase::Sending
             && self.awaited <= (self.in_flight - 1) * self.reading as u64
@@ -170,7 +170,8 @@ impl Fanout {
         }
     }
 
-    /// A receiver is gone, or will not get these: nobody waits for them.
+    /// Called when a receiver is gone, or will not get these broadcasts: nobody waits for them any
+    /// more.
     fn release(&mut self, numbers: Range<u64>) {
         for number in numbers {
             let slot = self.slot(number);
@@ -179,7 +180,7 @@ impl Fanout {
         }
     }
 
-    /// A receiver that reads is gone. Returns how many deliveries that cost.
+    /// Called when a receiver that reads is gone. Returns how many deliveries are lost by that.
     fn forget(&mut self, receiver: usize) -> u64 {
         let Some(next) = self.expected[receiver].take() else { return 0 };
         self.release(next..self.sent);
@@ -189,7 +190,8 @@ impl Fanout {
         missing
     }
 
-    /// A message came out of its place: told, and counted from there.
+    /// Called when a message came in the wrong order. Reports it, and expects the number after it
+    /// from now on.
     #[cold]
     fn misplaced(&mut self, tally: &mut Tally, receiver: usize, next: u64, number: u32) {
         let skipped = u64::from(number.wrapping_sub(next as u32));
@@ -214,7 +216,7 @@ impl Fanout {
 
 impl Load for Fanout {
     fn on_message(&mut self, tally: &mut Tally, id: usize, payload: &[u8], now: Instant) {
-        // The sender gets its own broadcasts from some servers, not from all.
+        // Some servers send a broadcast to its sender, too.
         let Some(receiver) = id.checked_sub(FIRST_RECEIVER) else { return };
         let Some(Some(next)) = self.expected.get(receiver).copied() else { return };
         let Some(number) = self.finder.find(payload) else {

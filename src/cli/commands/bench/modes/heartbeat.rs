@@ -1,5 +1,4 @@
-//! Every connection sends a ping at its interval, one after the other, evenly
-//! spread.
+//! Every connection sends a ping in each interval; the connections are spread evenly over it.
 
 use std::time::Instant;
 
@@ -25,9 +24,9 @@ pub fn run(session: &mut Session) -> Step {
 struct Heartbeat {
     ping: Vec<u8>,
     awaited: Awaited,
-    /// Of all pings together; `None` until every connection is open.
+    /// The pace of all pings together; `None` until every connection is open.
     pace: Option<Pace>,
-    /// Whose turn it is.
+    /// The number of the connection that sends the next ping.
     next: usize,
 }
 

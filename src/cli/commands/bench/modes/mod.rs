@@ -1,4 +1,4 @@
-//! What connections are used for, one file each.
+//! The modes, which say what connections are used for. Each has a file.
 
 mod api;
 mod churn;

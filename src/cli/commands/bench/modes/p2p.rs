@@ -1,5 +1,5 @@
-//! Pairs: the first half of the connections sends to the second half. As many
-//! messages as arrive are sent again: at once, or when the pace allows it.
+//! Pairs of connections: the first half of the connections sends to the second half. For each
+//! message that arrives a new one is sent, at once or when the pace allows it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -63,26 +63,26 @@ impl Pair {
 
 struct P2p {
     template: Template,
-    /// Where in the payload the receiver's number stands.
+    /// The index of the receiver's number in the payload.
     user_at: usize,
-    /// Where in the payload the message's number stands.
+    /// The index of the message's number in the payload.
     number_at: usize,
-    /// Of sender `i` and receiver `i + pairs`.
+    /// The pairs; pair `i` has the sender `i` and the receiver `i + pairs`.
     pairs: Vec<Pair>,
     finder: Finder,
-    /// Messages of the read that is being handled.
+    /// How many messages the current read contained.
     arrived: u64,
-    /// Frames that are sent at once.
+    /// A buffer for frames that are sent together.
     batch: Vec<u8>,
-    /// Of all messages together; `None` is no limit.
+    /// The pace of all messages together; `None` means no limit.
     pace: Option<Pace>,
-    /// The senders of the messages that wait for the pace, one after the other.
+    /// The senders of the messages that wait for the pace, in order.
     due: VecDeque<usize>,
     timeout: Duration,
 }
 
 impl P2p {
-    /// So many messages of a pair may go out.
+    /// Allows a pair to send `count` more messages.
     fn next(&mut self, clients: &mut Clients, pair: usize, count: u64, now: Instant) {
         match self.pace {
             Some(_) => self.due.extend((0..count).map(|_| pair)),
@@ -142,7 +142,7 @@ impl Load for P2p {
         while self.pace.as_ref()?.allows(now) {
             let pair = self.due.pop_front()?;
             self.pace.as_mut()?.take();
-            // Either of the two may be gone.
+            // The sender or the receiver may be gone.
             if clients.is_open(pair) {
                 self.send(clients, pair, 1, Instant::now());
             }

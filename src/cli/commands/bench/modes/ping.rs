@@ -1,4 +1,5 @@
-//! The heartbeat: `ping`, what may answer it, and what has not been answered.
+//! The heartbeat: the `ping`, the answers that count as a pong, and the pings that were not
+//! answered yet.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +12,15 @@ use crate::cli::commands::bench::options::Options;
 use crate::cli::commands::bench::pending::Pending;
 use crate::cli::commands::bench::tally::Tally;
 
-/// longlink's answer.
+/// The answer of longlink.
 const PONG: &[u8] = br#"{"type":"pong"}"#;
 
-/// The frame of a `ping`.
+/// Returns the frame of a `ping`.
 pub fn ping() -> Vec<u8> {
     frame::masked(frame::TEXT, b"ping")
 }
 
-/// Whether a message answers a ping: longlink's, or a short one with `pong` in
-/// it.
+/// Whether a message answers a ping: longlink's answer, or a short text that contains `pong`.
 #[inline]
 pub fn is_pong(payload: &[u8]) -> bool {
     payload == PONG || (payload.len() <= 32 && memmem::find(payload, b"pong").is_some())
@@ -29,7 +29,7 @@ pub fn is_pong(payload: &[u8]) -> bool {
 /// The pings of all connections that wait for their pongs.
 pub struct Awaited {
     pending: Vec<Pending>,
-    /// Pongs of the read that is being handled.
+    /// How many pongs the current read contained.
     answered: u64,
     timeout: Duration,
 }
@@ -40,7 +40,7 @@ impl Awaited {
         Awaited { pending, answered: 0, timeout: options.timeout }
     }
 
-    /// How many connections there are.
+    /// Returns how many connections there are.
     pub fn len(&self) -> usize {
         self.pending.len()
     }
@@ -72,7 +72,7 @@ impl Awaited {
         clients.tally.lost(clients.open_count(), why);
     }
 
-    /// Drops the connections whose oldest ping was not answered in time.
+    /// Drops connections whose oldest ping was not answered in time.
     pub fn on_look(&mut self, clients: &mut Clients, now: Instant) {
         let timeout = self.timeout;
         for (id, pending) in self.pending.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Every connection keeps pings going: as many as are answered are sent again.
+//! Every connection keeps some pings unanswered: for each answer it sends a new ping.
 
 use std::time::Instant;
 
@@ -25,9 +25,9 @@ pub fn run(session: &mut Session) -> Step {
 }
 
 struct Pingpong {
-    /// As many pings as are ever sent at once.
+    /// The frames of as many pings as are ever sent together.
     pings: Vec<u8>,
-    /// Bytes of one.
+    /// The length of one frame in bytes.
     size: usize,
     awaited: Awaited,
 }
