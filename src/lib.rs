@@ -79,12 +79,12 @@ pub use wire::Peer;
 pub use wire::ws::close::{CloseReason, Violation};
 pub use wire::ws::decode::Message;
 
-/// What happens in a [`Relay`], as its [watchers](Relay::with_watcher) are told it.
+/// The events of a [`Relay`], of which its [watchers](Relay::with_watcher) are told.
 pub mod events {
     pub use crate::relay::{Event, EventKind};
 }
 
-/// Requests and answers of HTTP, and the proxies that may say for whom they connect.
+/// HTTP requests and answers, and the proxies that are believed when they say for which client they connect.
 pub mod http {
     pub use crate::hub::Refused;
     pub use crate::wire::http::head::{BadEscape, Request};
@@ -92,7 +92,7 @@ pub mod http {
     pub use crate::wire::proxy::forwarded::{BadNetwork, TrustedProxies};
 }
 
-/// The limits that are constants, and the errors of those that a caller has passed. The limits that
+/// The limits that are constants, and the errors of calls that would exceed a limit. Limits that
 /// can be set are fields of [`Config`].
 pub mod limits {
     pub use crate::hub::{

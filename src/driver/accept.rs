@@ -1,4 +1,5 @@
-//! Accepting: batches with a budget, and patience when descriptors run out.
+//! Accepting connections: in batches with a budget, and with a pause when no file descriptor is
+//! free.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -7,9 +8,8 @@ use crate::hub::Handler;
 
 use super::{Driver, Listen};
 
-/// How long to wait when there was no descriptor for a new connection and none
-/// of ours comes free: another part of the process, or of the machine, may
-/// give one back.
+/// How long the driver waits when there is no descriptor for a new connection and none of its own
+/// becomes free: another part of the process, or another process, may free one.
 const RETRY: Duration = Duration::from_millis(200);
 
 impl<H: Handler, L: Listen> Driver<H, L> {
@@ -19,9 +19,9 @@ impl<H: Handler, L: Listen> Driver<H, L> {
             && self.listeners.iter().any(|slot| slot.ready)
     }
 
-    /// Accepts what is waiting, within the turn's budget. A full hub or a lack
-    /// of descriptors leaves the rest in the backlog, not lost: the listener
-    /// stays ready until it says `WouldBlock`.
+    /// Accepts connections that wait, within the turn's budget. When the hub is full or a
+    /// descriptor is missing, the rest stays in the backlog and is not lost: the listener stays
+    /// ready until it returns `WouldBlock`.
     pub(super) fn accept(&mut self) {
         if self.retry_accept.is_some_and(|at| at <= self.now) {
             self.retry_accept = None;
@@ -37,7 +37,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         let most = self.hub.config().accepts_per_turn.min(allowed);
         let (mut tries, mut accepted) = (0, 0);
         while tries < most && self.can_accept() {
-            // One from each listener in turn, so that none starves another.
+            // One connection is accepted from each listener in turn, so that no listener waits
+            // because of another.
             for position in 0..self.listeners.len() {
                 if tries < most
                     && self.listeners[position].ready

@@ -1,4 +1,4 @@
-//! Reading and writing, one system call a connection and turn.
+//! Reading and writing, with one system call for each connection and turn.
 
 use std::io::{self as stdio, ErrorKind, IoSlice, Read};
 
@@ -9,9 +9,9 @@ use crate::hub::{ConnId, Handler, Sink, Wrote};
 use super::{ConnectedFor, Driver, Listen, Marks, Transport};
 
 impl<H: Handler, L: Listen> Driver<H, L> {
-    /// Reads a connection's socket once. A short read ends the reading: more
-    /// would be an event of its own. A full buffer, or an end that was
-    /// announced, puts it into the queue.
+    /// Reads a connection's socket once. After a short read there is nothing more to read, because
+    /// more bytes would cause another event. After a full buffer, or if the end was announced, the
+    /// socket is queued for another read.
     #[inline]
     pub(super) fn read(&mut self, conn: ConnId) {
         if !self.hub.may_read(conn) {
@@ -54,7 +54,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Queues a socket to be read in the next turn, since no event will ask for it.
+    /// Queues a socket to be read in the next turn, because no event will come for it.
     pub(super) fn queue_read(&mut self, index: u32) {
         if let Some(marks) = self.marks.get_mut(index as usize)
             && !marks.has(Marks::QUEUED)
@@ -64,7 +64,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Reads each queued socket once, while there is work budget.
+    /// Reads each queued socket once, while there is work budget left.
     pub(super) fn read_queued(&mut self) {
         for _ in 0..self.to_read.len() {
             if self.hub.is_exhausted() {
@@ -80,11 +80,11 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Judges connections whose deadline has passed. What they have sent may wait in
-    /// their sockets, and a socket that was full may take bytes again, without an event
-    /// so far: the process may have been stopped, more sockets may be ready than one
-    /// poll returns, or a signal may have ended the poll. So each is read, and written
-    /// to if it was full, before it is judged.
+    /// Judges connections whose deadline has passed. Bytes that they have sent may wait in their
+    /// sockets, and a full socket may take bytes again, although no event has come yet: the process
+    /// may have been stopped, more sockets may be ready than one poll returns, or a signal may have
+    /// ended the poll. So each socket is read, and written to if it was full, before its connection
+    /// is judged.
     pub(super) fn judge(&mut self) {
         while let Some(overdue) = self.hub.pop_overdue() {
             let conn = overdue.conn();
@@ -97,8 +97,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Writes to connections that have something to send, once each, within
-    /// the turn's budget. The rest keeps its place for the next turn.
+    /// Writes once to each connection that has something to send, within the turn's budget. The
+    /// rest keeps its place for the next turn.
     pub(super) fn flush(&mut self) {
         let mut budget = self.hub.config().writes_per_turn;
         while let Some((conn, wrote)) = self.hub.write(&mut self.sockets, &mut budget) {
@@ -106,7 +106,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Asks for events of writability or stops asking, depending on what a write returned.
+    /// Registers a socket for writability, or ends that registration, depending on what a write
+    /// returned.
     #[inline]
     fn wrote(&mut self, conn: ConnId, wrote: Wrote) {
         if let Some(Some(socket)) = self.sockets.get(conn.index())
@@ -122,8 +123,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// The last bytes are on their way: nothing more will be written, and what
-    /// the peer still sends is read away until it ends its side too.
+    /// Called when the last bytes were written: nothing more will be written, and bytes that the
+    /// peer still sends are read and discarded until it ends its side, too.
     fn shutdown_write(&mut self, conn: ConnId) {
         self.unblock(conn);
         let Some(Some(socket)) = self.sockets.get_mut(conn.index()) else { return };
@@ -139,7 +140,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// Registers a socket for writing, even if it is registered for that already: registering it
+    /// Registers a socket for writing, even if it is already registered for that: registering it
     /// again reports a socket that has become writable in the meantime.
     fn register(&mut self, conn: ConnId, writing: bool) {
         let Some(Some(socket)) = self.sockets.get_mut(conn.index()) else { return };

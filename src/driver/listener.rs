@@ -21,11 +21,11 @@ use crate::wire::proxy::forwarded::TrustedProxies;
 use super::proxied::Proxied;
 use super::transport::{Listen, Socket, source};
 
-/// How long written data may stay unacknowledged before the kernel gives the
-/// connection up (`TCP_USER_TIMEOUT`).
+/// How long written data may stay unacknowledged before the kernel ends the connection
+/// (`TCP_USER_TIMEOUT`).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections the kernel holds until they are accepted; `net.core.somaxconn`
-/// may lower it.
+/// How many connections the kernel holds until they are accepted; `net.core.somaxconn` may lower
+/// this number.
 const BACKLOG: i32 = 4_096;
 
 /// A TCP or Unix listener.
@@ -53,13 +53,12 @@ enum Kind {
 }
 
 impl Listener {
-    /// Listens on a TCP address; port 0 takes a free one. Options that
-    /// accepted sockets inherit on Linux are set here once: `TCP_NODELAY`,
-    /// `TCP_USER_TIMEOUT` (30 s), and the [send buffer](Config::send_buffer) of
-    /// the configuration. The backlog is 4,096.
+    /// Listens on a TCP address; port 0 takes a free port. The function sets options that accepted
+    /// sockets inherit on Linux: `TCP_NODELAY`, `TCP_USER_TIMEOUT` (30 s), and the [send
+    /// buffer](Config::send_buffer) of the configuration. The backlog is 4,096.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// If the address cannot be bound.
     pub fn tcp(addr: SocketAddr, config: &Config) -> io::Result<Self> {
         let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -68,9 +67,9 @@ impl Listener {
         Self::from_tcp(socket.into(), config)
     }
 
-    /// Listens on every address that `addrs` means, as [`Listener::tcp`] does. A name
-    /// such as `localhost` may mean an IPv6 and an IPv4 address: when this machine lacks the
-    /// one kind of address, the other is enough, and a line in the log says so.
+    /// Listens on every address that `addrs` means, as [`Listener::tcp`] does. A name such as
+    /// `localhost` may mean an IPv6 and an IPv4 address. If this machine lacks one kind of address,
+    /// the other is enough, and a line in the log says so.
     ///
     /// ```
     /// use longlink::{Config, Listener};
@@ -81,8 +80,8 @@ impl Listener {
     /// ```
     ///
     /// # Errors
-    /// When `addrs` means no address (`InvalidInput`), and when an address cannot be bound
-    /// for any other reason, for example because it is taken: then none is.
+    /// If `addrs` means no address (`InvalidInput`), or if an address cannot be bound for another
+    /// reason, for example because it is in use. Then no address is bound.
     pub fn bind(addrs: impl ToSocketAddrs, config: &Config) -> io::Result<Vec<Self>> {
         let mut all: Vec<SocketAddr> = Vec::new();
         for addr in addrs.to_socket_addrs()? {
@@ -118,11 +117,11 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// Takes over a TCP listener, such as one that was handed to the process,
-    /// and sets the same options.
+    /// Takes over a TCP listener, such as one that was handed to the process, and sets the options
+    /// that [`Listener::tcp`] sets.
     ///
     /// # Errors
-    /// When it does not listen (`InvalidInput`), or an option cannot be set.
+    /// If the socket does not listen (`InvalidInput`), or an option cannot be set.
     pub fn from_tcp(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
         let socket = SockRef::from(&listener);
         must_listen(&socket)?;
@@ -138,11 +137,11 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Listens on a Unix socket. A socket file nobody listens on any more is
-    /// replaced; the file is removed when the listener is dropped.
+    /// Listens on a Unix socket. A socket file on which no process listens any more is replaced.
+    /// The file is removed when the listener is dropped.
     ///
     /// # Errors
-    /// When the path cannot be bound, or somebody listens there.
+    /// If the path cannot be bound, or another process listens there.
     pub fn unix(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
@@ -155,11 +154,11 @@ impl Listener {
         Ok(Self::plain(Kind::Unix(listener, file), false))
     }
 
-    /// Takes over a Unix listener, such as one that was handed to the process.
-    /// Its socket file is left where it is.
+    /// Takes over a Unix listener, such as one that was handed to the process. Its socket file is
+    /// not removed.
     ///
     /// # Errors
-    /// When it does not listen (`InvalidInput`), or cannot be made non-blocking.
+    /// If the socket does not listen (`InvalidInput`), or cannot be made non-blocking.
     pub fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         must_listen(&SockRef::from(&listener))?;
         listener.set_nonblocking(true)?;
@@ -172,7 +171,7 @@ impl Listener {
         Listener { kind, loopback, tag: 0, trusted: TrustedProxies::default() }
     }
 
-    /// Gives it a number by which a handler can tell its connections from others'
+    /// Gives the listener a number by which a handler knows its connections
     /// ([`Context::listener`](crate::Context::listener)). Default 0.
     pub fn with_tag(mut self, tag: u8) -> Self {
         self.tag = tag;
@@ -188,7 +187,7 @@ impl Listener {
     }
 }
 
-/// Whether an address cannot be bound because this machine does not have it, or none of
+/// Whether an address cannot be bound because this machine does not have it, or has no address of
 /// its kind: a container may have no IPv6.
 fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
@@ -203,8 +202,8 @@ fn must_listen(socket: &SockRef<'_>) -> io::Result<()> {
     }
 }
 
-/// Whether a socket file is left over from a process that has gone. An
-/// ordinary file refuses connections too, and must not be taken for one.
+/// Whether a socket file is left over from a process that has ended. An ordinary file also refuses
+/// connections, and must not be treated as a socket file.
 fn is_stale(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
     is_socket
@@ -212,11 +211,11 @@ fn is_stale(path: &Path) -> bool {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The file of a Unix socket, removed at the end if it is ours.
+/// The file of a Unix socket. It is removed at the end if this process has made it.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    /// `None` when another process made the file: then it is not removed.
+    /// The file's inode; `None` if another process made the file, which is then not removed.
     inode: Option<u64>,
 }
 
@@ -235,7 +234,7 @@ impl Drop for SocketFile {
 }
 
 impl fmt::Display for Listener {
-    /// `127.0.0.1:8080`, or `unix:/run/longlink.sock`.
+    /// Writes `127.0.0.1:8080`, or `unix:/run/longlink.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Tcp(listener) => match listener.local_addr() {

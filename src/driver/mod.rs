@@ -1,10 +1,8 @@
-//! The driver: sockets. It accepts, reads, writes and frees, for a hub that
-//! sees none of it.
+//! The driver: it accepts, reads, writes and closes sockets for a hub that knows no socket.
 //!
-//! It lives in somebody's `mio::Poll`: that of [`crate::Server`], or a host's.
-//! Readiness is a hint and `WouldBlock` the answer; whatever a budget leaves
-//! over is remembered here, since an edge-triggered event does not come twice.
-//! Must not know: frames, requests, users.
+//! The driver works with a `mio::Poll` that belongs to [`crate::Server`] or to a host. Readiness is
+//! only a hint; `WouldBlock` decides. What a budget leaves over is remembered here, because an
+//! edge-triggered event does not come twice. The driver must not know frames, requests and users.
 
 mod accept;
 mod io;
@@ -32,42 +30,41 @@ pub use transport::{Listen, Socket, Transport};
 #[cfg(feature = "tls")]
 pub(crate) use transport::{reset_on_close, source};
 
-/// Bytes read from a connection at most before others have their turn.
+/// The most bytes that are read from a connection before other connections have their turn.
 pub const READ_SIZE: usize = 64 * 1024;
 
-/// What an event says about a socket. A hint: too much is harmless, too little
-/// is not.
+/// What an event says about a socket. It is a hint: a flag too many is harmless, a missing flag is
+/// not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Reading, or accepting, may give something.
+    /// A read, or an accept, may return something.
     pub readable: bool,
-    /// Writing may take something.
+    /// A write may take bytes.
     pub writable: bool,
-    /// The peer has closed its side, or the socket has failed: reading must go
-    /// on until it says so.
+    /// The peer has closed its side, or the socket has failed: the driver must read until the read
+    /// says so.
     pub ended: bool,
 }
 
 impl From<&Event> for Readiness {
     fn from(event: &Event) -> Self {
-        // A closed write side alone comes as one of these too.
+        // An event also has this if the peer has closed only its write side.
         let ended = event.is_read_closed() || event.is_error();
         Readiness { readable: event.is_readable() || ended, writable: event.is_writable(), ended }
     }
 }
 
-/// Flags of a socket, in one byte beside it: as `bool`s they would take more bytes than the
-/// socket's alignment leaves free.
+/// Flags of a socket, in one byte beside it. As `bool`s they would take more bytes than the
+/// alignment of the socket leaves free.
 #[derive(Clone, Copy, Debug, Default)]
 struct Marks(u8);
 
 impl Marks {
     /// The socket is in the queue of sockets to read.
     const QUEUED: u8 = 1;
-    /// The socket is registered for writing too, since a write has blocked.
+    /// The socket is registered for writing, too, because a write has blocked.
     const WRITING: u8 = 1 << 1;
-    /// An event said that the end of the stream is near: a short read does not
-    /// end the reading.
+    /// An event said that the end of the stream is near, so the driver also reads after a short read.
     const ENDED: u8 = 1 << 2;
 
     #[inline]
@@ -81,7 +78,7 @@ impl Marks {
     }
 }
 
-/// A listener, and whether it is worth asking.
+/// A listener, and whether it may have connections.
 #[derive(Debug)]
 struct ListenerSlot<L> {
     listener: L,
@@ -89,16 +86,14 @@ struct ListenerSlot<L> {
     ready: bool,
 }
 
-/// Sockets, handler and hub, inside somebody's `mio::Poll`: that of [`Server`],
-/// or a host's.
+/// Sockets, a handler and its hub, in a `mio::Poll` that belongs to [`Server`] or to a host.
 ///
-/// The loop's part of the contract: every event goes to
-/// [`handle_event`](Driver::handle_event); then, and after anything was sent
-/// from outside a callback, [`tick`](Driver::tick) once; then a sleep no longer
-/// than [`next_deadline`](Driver::next_deadline).
+/// The loop must do this: give every event to [`handle_event`](Driver::handle_event); then, and
+/// after anything was sent from outside a callback, call [`tick`](Driver::tick) once; then sleep no
+/// longer than until [`next_deadline`](Driver::next_deadline).
 ///
-/// Dropping it closes every socket as it is, without close frames and without
-/// `on_close`; [`shutdown`](Driver::shutdown) is the polite way.
+/// If the driver is dropped, every socket is closed at once, without close frames and without
+/// `on_close`; call [`shutdown`](Driver::shutdown) before to close the connections properly.
 ///
 /// ```no_run
 /// use std::time::Instant;
@@ -134,30 +129,30 @@ pub struct Driver<H: Handler, L: Listen = Listener> {
     registry: Registry,
     base: usize,
     listeners: Vec<ListenerSlot<L>>,
-    /// How many tokens belong to listeners, closed ones included.
+    /// How many tokens belong to listeners, including listeners that were closed.
     listener_tokens: usize,
     /// The socket of each connection, at the index of its slot.
     sockets: Vec<Option<L::Stream>>,
     marks: Vec<Marks>,
-    /// Sockets to read on, without waiting for an event.
+    /// Sockets that are to be read without an event.
     to_read: VecDeque<u32>,
-    /// The one read buffer of the loop.
+    /// The only read buffer of the loop.
     buffer: Box<[u8]>,
     rate: rate::Rate,
-    /// When to accept again, after descriptors ran out or the rate was reached.
+    /// When to accept again, after there was no free descriptor or the rate was reached.
     retry_accept: Option<Instant>,
     now: Instant,
 }
 
 impl<H: Handler, L: Listen> Driver<H, L> {
-    /// Registers the listeners with `registry`, from token `base` on; the
-    /// tokens of [`Driver::tokens`] are the driver's. Without listeners it
-    /// serves only what it [adopts](Driver::adopt). What is waiting to be
-    /// accepted already is accepted by the first [`Driver::tick`].
+    /// Registers the listeners with `registry`, with tokens from `base` on; [`Driver::tokens`]
+    /// returns the range of the driver's tokens. Without listeners the driver serves only sockets
+    /// that it [adopts](Driver::adopt). Connections that wait to be accepted are accepted by the
+    /// first [`Driver::tick`].
     ///
     /// # Errors
-    /// When the configuration contradicts itself (`InvalidInput`) or a listener
-    /// cannot be registered.
+    /// If the configuration contradicts itself (`InvalidInput`), or a listener cannot be
+    /// registered.
     pub fn new(
         listeners: Vec<L>,
         registry: &Registry,
@@ -189,17 +184,17 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         })
     }
 
-    /// The tokens that belong to this driver: one for each listener it was
-    /// made with, then one for each of `max_connections` + [`SURPLUS`] slots.
-    /// A host keeps its own outside; another driver may begin at the end.
+    /// Returns the tokens that belong to this driver: one for each listener that it was made with,
+    /// and one for each of `max_connections` + [`SURPLUS`] slots. A host uses tokens outside this
+    /// range; another driver may begin at its end.
     pub fn tokens(&self) -> Range<usize> {
         let slots = self.hub.config().max_connections + SURPLUS;
         self.base..self.base + self.listener_tokens + slots
     }
 
-    /// Handles one event of the poll. Returns false, having done nothing, when
-    /// the token is not the driver's. Callbacks run from here; nothing is
-    /// written before [`Driver::tick`].
+    /// Handles one event of the poll. Returns false, and does nothing, if the event's token does
+    /// not belong to the driver. Callbacks run during this call; nothing is written before
+    /// [`Driver::tick`].
     pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
         self.handle_readiness(event.token(), event.into(), now)
     }
@@ -234,17 +229,17 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         true
     }
 
-    /// Does the turn's work: what is due, what was left over, new connections,
-    /// at most one write for each connection that has something to send, and
-    /// frees what has ended.
+    /// Does the work of a turn: runs what is due, goes on with what was left over, accepts new
+    /// connections, writes at most once to each connection that has something to send, and frees
+    /// connections that have ended.
     ///
-    /// A connection whose deadline has passed is read before it is judged, whatever
-    /// the poll has returned: what it has sent may wait in its socket after the process
-    /// was stopped, behind a full batch of events, or when a signal has ended the poll.
+    /// A connection whose deadline has passed is read before it is judged, whatever the poll has
+    /// returned: its bytes may wait in its socket because the process was stopped, because the poll
+    /// returned only a part of the events, or because a signal has ended the poll.
     ///
-    /// Call it once after the events of a poll, or after anything was sent
-    /// from outside a callback; then sleep no longer than
-    /// [`Driver::next_deadline`]. Extra calls are harmless.
+    /// Call `tick` once after the events of a poll, and after anything was sent from outside a
+    /// callback; then sleep no longer than until [`Driver::next_deadline`]. Additional calls are
+    /// harmless.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
         self.hub.tick(now);
@@ -261,23 +256,23 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         }
     }
 
-    /// The turn whose events and [`Driver::tick`] were given the last `now` has ended at
-    /// `at`: how long it took is kept in [`Context::distributions`]. For hosts that want to
-    /// know; [`Server`](crate::Server) calls it.
+    /// Call this after [`Driver::tick`] with the time `at` if you want to know how long turns take.
+    /// The turn that began at the `now` of its events has ended at `at`; [`Context::distributions`]
+    /// keeps the time between the two. [`Server`](crate::Server) calls it by itself.
     pub fn turn_ended(&mut self, at: Instant) {
         self.hub.note_turn(at.saturating_duration_since(self.now));
     }
 
-    /// Hands the application an event, from a host that is not in a callback. Callbacks run from
-    /// here. Call [`Driver::tick`] afterwards.
+    /// Gives the application an event. Call it from a host, not from a callback. Callbacks run
+    /// during this call. Call [`Driver::tick`] afterwards.
     pub fn deliver(&mut self, event: H::Event, now: Instant) {
         self.now = now;
         self.hub.deliver(event, now);
     }
 
-    /// When [`Driver::tick`] has to be called again at the latest; the poll may
-    /// sleep that long. Early is harmless, late is not. `None`: not before
-    /// something happens.
+    /// Returns the latest time at which [`Driver::tick`] must be called again; the poll may sleep
+    /// until then. An earlier call is harmless; a later one makes timeouts late. `None` means that
+    /// there is nothing to do before an event comes.
     pub fn next_deadline(&self) -> Option<Instant> {
         if !self.to_read.is_empty() || self.can_accept() {
             return Some(self.now);
@@ -286,14 +281,12 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         [self.hub.next_deadline(), retry].into_iter().flatten().min()
     }
 
-    /// Takes in a socket that the host accepted itself, with what the host has
-    /// already read from it: the beginning of the request, or nothing. Call
-    /// [`Driver::tick`] afterwards.
+    /// Takes over a socket that the host has accepted, with the bytes that the host has already
+    /// read from it: the beginning of the request, or nothing. Call [`Driver::tick`] afterwards.
     ///
-    /// The socket must be non-blocking and not registered with a poll. The
-    /// options that a [`Listener`] sets (`TCP_NODELAY`, `TCP_USER_TIMEOUT`, a
-    /// send buffer) are the host's to set. It counts as not coming from a
-    /// loopback address.
+    /// The socket must be non-blocking and not registered with a poll. The host must set the
+    /// options that a [`Listener`] sets: `TCP_NODELAY`, `TCP_USER_TIMEOUT` and a send buffer. The
+    /// connection does not count as coming from a loopback address.
     ///
     /// ```no_run
     /// # use longlink::run::Socket;
@@ -317,8 +310,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     /// ```
     ///
     /// # Errors
-    /// `ConnectionRefused` with an [`OpenError`] when there is no room, or when
-    /// the socket cannot be registered.
+    /// `ConnectionRefused` with an [`OpenError`] if there is no room, or another error if the
+    /// socket cannot be registered.
     pub fn adopt(
         &mut self,
         socket: L::Stream,
@@ -335,39 +328,40 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         Ok(conn)
     }
 
-    /// Context and handler, to send from outside a callback. Call
-    /// [`Driver::tick`] afterwards.
+    /// Returns the context and the handler, to send from outside a callback. Call [`Driver::tick`]
+    /// afterwards.
     pub fn parts(&mut self) -> (&mut Context, &mut H) {
         self.hub.parts()
     }
 
-    /// The session of an open connection, for a host that reads or changes it between callbacks;
-    /// `None` when the connection is not open.
+    /// Returns the session of an open connection, to read or change it between callbacks; `None` if
+    /// the connection is not open.
     pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
         self.hub.session(conn)
     }
 
-    /// Tells the date for answers: see [`Hub::set_date`].
+    /// Sets the date for HTTP answers; see [`Hub::set_date`].
     pub fn set_date(&mut self, now: SystemTime) {
         self.hub.set_date(now);
     }
 
-    /// The hub, to look at.
+    /// Returns the hub, to read its state.
     pub fn hub(&self) -> &Hub<H> {
         &self.hub
     }
 
-    /// The listeners that still accept.
+    /// Returns the listeners that still accept.
     pub fn listeners(&self) -> impl Iterator<Item = &L> {
         self.listeners.iter().map(|slot| &slot.listener)
     }
 
-    /// Begins to go down: closes the listeners, and every open connection with
-    /// code 1001. Go on with the loop until [`Context::is_drained`], which takes
-    /// `close_timeout` at most. A second call changes nothing.
+    /// Begins to stop: closes the listeners, and every open connection with code 1001. Go on with
+    /// the loop until [`Context::is_drained`] returns true, which takes `close_timeout` at most. A
+    /// second call changes nothing.
     pub fn shutdown(&mut self) {
         for slot in &mut self.listeners {
-            // It may be the host's poll, which goes on; closing would do too.
+            // The poll may belong to the host and go on, so the listener is removed from it before
+            // it is closed.
             let _ = self.registry.deregister(&mut slot.listener);
         }
         self.listeners.clear();
@@ -399,19 +393,18 @@ impl<H: Handler, L: Listen> Driver<H, L> {
         Ok(conn)
     }
 
-    /// Closes the socket of a connection that was reaped. Closing it takes it
-    /// out of the poll as well.
+    /// Closes the socket of a connection that was reaped. This also removes it from the poll.
     fn free(&mut self, conn: ConnId) {
         let index = conn.index();
         if let Some(place) = self.sockets.get_mut(index)
             && let Some(mut socket) = place.take()
             && self.marks[index].has(Marks::WRITING)
         {
-            // It had blocked, and what waited for it is gone. If the socket has
-            // failed by itself there is nothing left to discard.
+            // A write had blocked, and the bytes that waited for it are gone. If the socket has
+            // failed by itself, there is nothing left to discard.
             let _ = socket.discard_unsent();
         }
-        // A descriptor has come free.
+        // A descriptor has become free.
         self.retry_accept = None;
     }
 }

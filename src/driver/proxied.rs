@@ -1,7 +1,7 @@
-//! What a trusted proxy says before a connection's first byte.
+//! The PROXY header, which a trusted proxy sends before a connection's first byte.
 //!
-//! It is looked at where the kernel has it and taken out whole, so nothing is
-//! kept for a header that is still on its way.
+//! The header is examined inside the kernel's buffer and taken out when it is whole, so no memory
+//! is needed for a header that has arrived in part.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -13,8 +13,8 @@ use rustix::net::{self, RecvFlags};
 use crate::wire::Peer;
 use crate::wire::proxy::header::{MAX_HEADER, Opening, examine};
 
-/// The cause of an `Interrupted` [read](super::Transport): a trusted proxy has
-/// said for whom it has connected. Reading goes on after that.
+/// The cause of an `Interrupted` [read](super::Transport): a trusted proxy has said for which
+/// client it has connected. The driver goes on reading after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectedFor(pub Peer);
 
@@ -39,7 +39,7 @@ impl From<ConnectedFor> for io::Error {
     }
 }
 
-/// A plain connection from a trusted proxy, before its first byte was read.
+/// An unencrypted connection from a trusted proxy, before its first byte was read.
 #[derive(Debug)]
 pub struct Proxied(Option<TcpStream>);
 
@@ -52,17 +52,16 @@ impl Proxied {
         self.0.as_mut().ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    /// The proxy has had its say. Only once.
+    /// Returns the stream when the header was taken off. It can be called only once.
     pub(crate) fn open(&mut self) -> io::Result<TcpStream> {
         self.0.take().ok_or_else(|| ErrorKind::NotConnected.into())
     }
 }
 
-/// Takes the header off the stream, if there is one; returns the client that it
-/// names.
+/// Takes the header off the stream, if there is one; returns the client that it names.
 ///
 /// # Errors
-/// `WouldBlock` as long as it cannot be told, `InvalidData` when it is broken.
+/// `WouldBlock` while too few bytes have arrived to decide, `InvalidData` if the header is broken.
 pub fn take_header(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<Peer>> {
     let most = buffer.len().min(MAX_HEADER);
     let length = recv(tcp, &mut buffer[..most], RecvFlags::PEEK)?;
@@ -77,7 +76,7 @@ pub fn take_header(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<Peer
             Err(ErrorKind::InvalidData.into())
         }
         Opening::Header(length, client) => {
-            // It is there whole: it was just looked at.
+            // All bytes of the header are there, because they were just examined.
             recv(tcp, &mut buffer[..length], RecvFlags::empty())?;
             Ok(client)
         }

@@ -1,20 +1,21 @@
-//! So many accepts a second: what comes faster waits in the kernel's backlog.
+//! A rate of accepts: connections that come faster wait in the kernel's backlog.
 
 use std::time::{Duration, Instant};
 
-/// How far behind the clock may be: as much as a second's worth at once.
+/// How far the paid time may be behind the clock: connections for one second may be accepted at
+/// once.
 const BURST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Rate {
-    /// What one costs; zero for nothing.
+    /// The time that one connection costs; zero means no limit.
     cost: Duration,
-    /// Until when all so far have been paid for.
+    /// The time until which all accepted connections have been paid for.
     until: Instant,
 }
 
 impl Rate {
-    /// So many a second, 0 for no limit.
+    /// Makes a rate of `per_second` connections in a second; 0 means no limit.
     pub fn new(per_second: u32, now: Instant) -> Self {
         let cost = match per_second {
             0 => Duration::ZERO,
@@ -23,7 +24,7 @@ impl Rate {
         Rate { cost, until: now }
     }
 
-    /// How many there may be now.
+    /// Returns how many connections may be accepted now.
     pub fn available(&self, now: Instant) -> u32 {
         let free = BURST.saturating_sub(self.until.saturating_duration_since(now));
         match u64::try_from(self.cost.as_nanos()) {

@@ -18,10 +18,9 @@ use super::proxied::{ConnectedFor, Proxied, take_header};
 
 /// A non-blocking byte stream that can be registered with a poll.
 ///
-/// `read` and `write` return `WouldBlock` instead of waiting, and `read`
-/// returns 0 at the end of the stream. After a read that filled less than the
-/// buffer, or a write that took less than it was given, an event follows when
-/// there is more to do, as with an edge-triggered poll.
+/// `read` and `write` return `WouldBlock` instead of waiting, and `read` returns 0 at the end of
+/// the stream. After a read that did not fill the buffer, or a write that did not take all bytes,
+/// an event must follow when there is more to do, as with an edge-triggered poll.
 pub trait Transport: Read + Write + Source {
     /// Ends the sending side of the stream; reading goes on. The driver calls it at most once,
     /// after everything has been written.
@@ -30,40 +29,41 @@ pub trait Transport: Read + Write + Source {
     /// When the socket has failed.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Has the close that follows throw away what was written and not yet
-    /// sent. Called for a peer that takes nothing, whose queue is thrown away
-    /// as well: else the system would hold what is left for it, for as long as
-    /// it waits for an acknowledgement. Does nothing unless overridden.
+    /// Makes the following close discard bytes that were written and are not sent yet. The driver
+    /// calls it for a peer that takes nothing and whose queue was discarded; otherwise the system
+    /// would keep these bytes for as long as it waits for an acknowledgement. By default it does
+    /// nothing.
     ///
     /// # Errors
+    /// If the socket has failed.
     /// When the socket has failed.
     fn discard_unsent(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Whether the last read, though it did not fill the buffer, has left
-    /// something over that no event will tell of.
+    /// Whether the last read has left bytes over although it did not fill the buffer, and no event
+    /// will come for them.
     fn has_more(&self) -> bool {
         false
     }
 
-    /// How much work the last read was beyond its bytes, as [`Config::work_per_turn`] counts
-    /// it: such as records that were opened.
+    /// Returns how much work the last read was besides its bytes, in the units of
+    /// [`Config::work_per_turn`]: for example, TLS records that were opened.
     ///
     /// [`Config::work_per_turn`]: crate::Config::work_per_turn
     fn work(&self) -> u32 {
         0
     }
 
-    /// Whether it has something of its own to write, such as a handshake: when
-    /// it can be written to, it is read.
+    /// Whether the stream has something of its own to write, such as a handshake: then it is read
+    /// when it becomes writable.
     fn wants_write(&self) -> bool {
         false
     }
 
-    /// How many bytes of memory it holds of what has arrived and cannot be read yet, and of what
-    /// was written and the system has not taken yet; `None` for a stream that never holds
-    /// anything. They are a part of [`Context::buffered`], which
+    /// Returns how many bytes of memory the stream holds: bytes that have arrived and cannot be
+    /// read yet, and bytes that were written and the system has not taken yet. `None` is for a
+    /// stream that never holds any. They are a part of [`Context::buffered`], which
     /// [`Config::max_buffered`] limits.
     ///
     /// [`Context::buffered`]: crate::Context::buffered
@@ -73,7 +73,7 @@ pub trait Transport: Read + Write + Source {
     }
 }
 
-/// A listener: it accepts connections.
+/// A listener, which accepts connections.
 pub trait Listen: Source {
     /// The type of the accepted connections.
     type Stream: Transport;
@@ -81,15 +81,16 @@ pub trait Listen: Source {
     /// Accepts one connection, without blocking.
     ///
     /// # Errors
-    /// `WouldBlock` when none is waiting; others as the system says.
+    /// `WouldBlock` if none waits; other errors come from the system.
     fn accept(&mut self) -> io::Result<(Self::Stream, Peer)>;
 
-    /// Whether it is bound to a loopback address, so that only this machine can
-    /// connect, and [`Relay`](crate::Relay) looks at `Host`. False for Unix sockets,
-    /// which no web page can reach.
+    /// Whether the listener is bound to a loopback address, so that only this machine can connect,
+    /// and [`Relay`](crate::Relay) checks `Host`. False for Unix sockets, which no web page can
+    /// reach.
     fn is_loopback(&self) -> bool;
 
-    /// What [`Context::listener`](crate::Context::listener) tells of its connections.
+    /// Returns the number that [`Context::listener`](crate::Context::listener) returns for its
+    /// connections.
     fn tag(&self) -> u8 {
         0
     }
@@ -99,11 +100,11 @@ pub trait Listen: Source {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Socket {
-    /// Over TCP.
+    /// A TCP connection.
     Tcp(TcpStream),
-    /// Over a Unix socket.
+    /// A connection to a Unix socket.
     Unix(UnixStream),
-    /// Over TCP from a trusted proxy, which may first say for whom it comes.
+    /// A TCP connection from a trusted proxy, which may first send a PROXY header.
     Proxied(Proxied),
 }
 
@@ -119,17 +120,17 @@ impl Transport for Socket {
     fn discard_unsent(&mut self) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => reset_on_close(stream),
-            // The receiver's already.
+            // The bytes are already in the receiver's buffer.
             Socket::Unix(_) => Ok(()),
-            // Nothing was written to it.
+            // Nothing was written to the socket.
             Socket::Proxied(_) => Ok(()),
         }
     }
 }
 
 impl Socket {
-    /// Reads from a socket that is not plain TCP. A function of its own keeps the common case
-    /// short.
+    /// Reads from a socket that is not plain TCP. It is a separate function, which keeps the common
+    /// case short.
     #[inline(never)]
     fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -176,7 +177,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(failed)
 }
 
-/// Handles the errors of a call. A function of its own keeps the successful case short.
+/// Handles the errors of a call. It is a separate function, which keeps the successful case short.
 #[cold]
 #[inline(never)]
 fn failed(error: rustix::io::Errno) -> io::Error {
@@ -251,7 +252,8 @@ mod tests {
 
     #[test]
     fn a_socket_stays_small() {
-        // A stream and which of them it is; mio's stream is larger while debugging.
+        // A socket is a stream and a tag that says which kind it is. mio's stream is larger in a
+        // debug build.
         assert!(size_of::<Socket>() <= size_of::<TcpStream>() + align_of::<Socket>());
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Events of other threads on their way into a loop. [`Server`](crate::Server) has one; a host
-/// with a loop of its own makes one, and hands what [`Inbox::take`] gives to
+/// The events of other threads for a loop. [`Server`](crate::Server) has an inbox; a host with a
+/// loop of its own makes one, and gives what [`Inbox::take`] returns to
 /// [`Driver::deliver`](crate::Driver::deliver).
 ///
 /// ```
@@ -42,12 +42,12 @@ struct Queue<E> {
     closed: bool,
 }
 
-/// Why an event was not sent. The event is given back.
+/// Why an event was not sent. The error contains the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError<E> {
-    /// As many events wait as the inbox takes: the loop does not keep up. Try again later.
+    /// The inbox is full, because the loop is too slow. Try again later.
     Full(E),
-    /// The loop has gone.
+    /// The loop has ended.
     Closed(E),
 }
 
@@ -63,14 +63,14 @@ impl<E> fmt::Display for SendError<E> {
 impl<E: fmt::Debug> std::error::Error for SendError<E> {}
 
 impl<E> Inbox<E> {
-    /// An empty inbox that takes at most `most` events until they are taken out, and wakes a poll
-    /// through `waker` when the first of them comes.
+    /// Makes an empty inbox for at most `most` events. When the first event comes, `waker` wakes
+    /// the poll.
     pub fn new(waker: Arc<mio::Waker>, most: usize) -> Self {
         let queue = Mutex::new(Queue { events: Vec::new(), closed: false });
         Inbox { shared: Arc::new(Shared { queue, waker, most }) }
     }
 
-    /// A sender into this inbox.
+    /// Returns a sender to this inbox.
     pub fn sender(&self) -> Sender<E> {
         Sender { shared: Arc::clone(&self.shared) }
     }
@@ -91,17 +91,18 @@ impl<E> Drop for Inbox<E> {
 }
 
 impl<E> Shared<E> {
-    /// A thread that panics between two statements about the queue leaves it whole.
+    /// A panic of another thread is ignored, because the queue is consistent between any two
+    /// statements.
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue<E>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<E> Sender<E> {
-    /// Sends an event into the loop, which wakes up for it.
+    /// Sends an event to the loop and wakes it.
     ///
     /// # Errors
-    /// When the inbox is full, or its loop has gone. The event is given back.
+    /// If the inbox is full, or the loop has ended. The error contains the event.
     pub fn send(&self, event: E) -> Result<(), SendError<E>> {
         let mut queue = self.shared.lock();
         if queue.closed {
@@ -114,7 +115,7 @@ impl<E> Sender<E> {
         let is_first = queue.events.len() == 1;
         drop(queue);
         if is_first {
-            // Waking fails only when the poll is gone, and then there is no loop to wake.
+            // Waking fails only if the poll is gone, and then there is no loop to wake.
             let _ = self.shared.waker.wake();
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Our own loop: a poll, its events, a way to wake and to stop it. It is the
-//! first user of the embedding API; whatever it can do, a host can.
+//! longlink's own loop: a poll, its events, and a way to wake and stop it. It uses the same API
+//! that a host uses.
 //!
-//! This is the only room of the library that reads a clock to run connections by.
+//! This is the only room of the library that reads a clock to run connections.
 
 mod inbox;
 
@@ -20,7 +20,7 @@ pub use inbox::{Inbox, SendError, Sender};
 
 /// How many events one poll returns at most. A larger number made nothing faster.
 const EVENTS: usize = 1_024;
-/// Events of other threads that may wait for the loop.
+/// How many events of other threads may wait for the loop.
 const INBOX: usize = 65_536;
 const WAKE: Token = Token(0);
 const DRIVER: Token = Token(1);
@@ -41,7 +41,7 @@ pub struct Server<H: Handler, L: Listen = Listener> {
     inbox: Inbox<H::Event>,
     driver: Driver<H, L>,
     stopper: Stopper,
-    /// When to tell the hub the date again.
+    /// When to set the hub's date again.
     next_second: Instant,
 }
 
@@ -59,15 +59,15 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Asks the server to go down: it stops accepting, closes every connection
-    /// with code 1001 within `close_timeout`, and [`Server::run`] returns.
+    /// Asks the server to stop: it stops accepting, closes every connection with code 1001 within
+    /// `close_timeout`, and [`Server::run`] returns.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Wakes the loop out of its sleep, so that [`Server::turn`] returns. If the loop is not
-    /// asleep, its next sleep ends at once.
+    /// Wakes the loop, so that [`Server::turn`] returns. If the loop does not sleep now, its next
+    /// sleep ends at once.
     pub fn wake(&self) {
         // Waking fails only when the poll is gone, and then there is no loop to wake.
         let _ = self.waker.wake();
@@ -75,21 +75,21 @@ impl Stopper {
 }
 
 impl<H: Handler> Server<H> {
-    /// Listens on every address that `addr` means, all of them or none, as
-    /// [`Listener::bind`] does: of `localhost` a machine may lack the IPv6 or the IPv4 address.
+    /// Listens on every address that `addr` means, or on none, as [`Listener::bind`] does. For
+    /// `localhost` it is enough if the machine has an IPv6 or an IPv4 address.
     ///
     /// # Errors
-    /// Those of [`Listener::bind`], or when the configuration contradicts itself.
+    /// Those of [`Listener::bind`], or if the configuration contradicts itself.
     pub fn bind(addr: impl ToSocketAddrs, config: Config, handler: H) -> io::Result<Self> {
         Self::new(Listener::bind(addr, &config)?, config, handler)
     }
 }
 
 impl<H: Handler, L: Listen> Server<H, L> {
-    /// Serves on listeners that are bound already.
+    /// Makes a server for listeners that are bound already.
     ///
     /// # Errors
-    /// When the configuration contradicts itself or the system gives no poll.
+    /// If the configuration contradicts itself, or the system cannot make a poll.
     pub fn new(listeners: Vec<L>, config: Config, handler: H) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
@@ -101,10 +101,10 @@ impl<H: Handler, L: Listen> Server<H, L> {
         Ok(Server { poll, events, inbox, driver, stopper, next_second: now })
     }
 
-    /// Runs until the server was [stopped](Stopper::stop) and every connection has ended.
+    /// Runs until [`Stopper::stop`] was called and every connection has ended.
     ///
     /// # Errors
-    /// When the poll itself fails; a connection's failure is never an error.
+    /// If the poll itself fails; the failure of a connection is never an error.
     pub fn run(&mut self) -> io::Result<()> {
         while !self.is_stopped() {
             self.turn(None)?;
@@ -112,9 +112,9 @@ impl<H: Handler, L: Listen> Server<H, L> {
         Ok(())
     }
 
-    /// One turn: sleeps until something happens, at most `max_wait`, handles
-    /// it and returns. For callers with work of their own between turns; what
-    /// they send makes the next turn not sleep.
+    /// Runs one turn: sleeps until something happens, at most `max_wait`, handles it and returns.
+    /// It is for programs with work of their own between turns. What they send makes the next turn
+    /// return without a sleep.
     ///
     /// ```no_run
     /// # use longlink::{Config, Relay, RelayConfig, Server};
@@ -155,7 +155,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
         Ok(())
     }
 
-    /// Tells the hub the date, once a second: when the clock's next second begins.
+    /// Sets the hub's date when the wall clock's next second begins.
     fn tell_date(&mut self, now: Instant) {
         if now < self.next_second {
             return;
@@ -221,18 +221,18 @@ impl<H: Handler, L: Listen> Server<H, L> {
         self.inbox.sender()
     }
 
-    /// The context and the handler, for sending between turns.
+    /// Returns the context and the handler, to send between turns.
     pub fn parts(&mut self) -> (&mut Context, &mut H) {
         self.driver.parts()
     }
 
-    /// The session of an open connection, to read or change it between turns; `None` when the
+    /// Returns the session of an open connection, to read or change it between turns; `None` if the
     /// connection is not open.
     pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
         self.driver.session(conn)
     }
 
-    /// The listeners, to learn their addresses.
+    /// Returns the listeners, for example to learn their addresses.
     pub fn listeners(&self) -> impl Iterator<Item = &L> {
         self.driver.listeners()
     }

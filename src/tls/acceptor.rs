@@ -1,5 +1,5 @@
-//! What all connections of a listener share: the certificate, the keys of the
-//! session tickets, and the buffers that only the one being read needs.
+//! What all connections of a listener share: the certificate, the keys of the session tickets, and
+//! buffers that only the connection that is read now needs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,25 +13,27 @@ use rustls::{ServerConfig, version};
 use super::certificate::Certificate;
 use super::stream::{Scratch, TlsStream};
 
-/// The only protocol spoken inside; a client that offers others alone is
-/// refused (RFC 7301, section 3.2).
+/// The only protocol inside TLS. A client that offers only other protocols is refused (RFC 7301,
+/// section 3.2).
 const ALPN: &[u8] = b"http/1.1";
 /// How many sessions are kept for TLS 1.2 clients that take no tickets. Each takes a few hundred
 /// bytes.
 const SESSIONS: usize = 1_024;
-/// A client opens one connection at a time and gets a new ticket on each.
+/// How many session tickets a client gets in a handshake. One is enough, because it opens one
+/// connection at a time and gets a new ticket each time.
 const TICKETS: usize = 1;
 
-/// Makes TLS streams of TCP ones. Clones share the certificate and its
-/// replacements, the tickets' keys and the sessions.
+/// Makes TLS streams from TCP streams. Clones share the certificate and its replacements, the keys
+/// of the tickets, and the sessions.
 ///
 /// ```no_run
 /// use longlink::tls::{Certificate, TlsAcceptor};
 /// use longlink::{Config, Listener, Relay, RelayConfig, Server};
 ///
-/// let certificate = Certificate::from_pem(&std::fs::read("fullchain.pem")?,
-/// &std::fs::read("key.pem")?); let acceptor =
-/// TlsAcceptor::new(certificate.map_err(std::io::Error::other)?); let config = Config::default();
+/// let certificate =
+///     Certificate::from_pem(&std::fs::read("fullchain.pem")?, &std::fs::read("key.pem")?);
+/// let acceptor = TlsAcceptor::new(certificate.map_err(std::io::Error::other)?);
+/// let config = Config::default();
 /// let listener = Listener::tcp(([127, 0, 0, 1], 8443).into(), &config)?.with_tls(&acceptor);
 /// Server::new(vec![listener], config, Relay::new(RelayConfig::default()))?.run()?;
 /// # Ok::<(), std::io::Error>(())
@@ -44,10 +46,10 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Makes an acceptor that shows this certificate.
+    /// Makes an acceptor that uses this certificate.
     ///
     /// # Panics
-    /// When the system gives no random numbers.
+    /// If the system has no random numbers.
     pub fn new(certificate: Certificate) -> Self {
         let current = Arc::new(Current(Mutex::new(certificate.key)));
         let provider = Arc::new(ring::default_provider());
@@ -57,7 +59,7 @@ impl TlsAcceptor {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // Each key makes tickets for six hours and is good for six more.
+        // Each key makes tickets for six hours and is accepted for six more hours.
         config.ticketer = ring::Ticketer::new().expect("random numbers");
         config.send_tls13_tickets = TICKETS;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
@@ -75,8 +77,8 @@ impl TlsAcceptor {
         TlsAcceptor { scratch: Arc::default(), ..self.clone() }
     }
 
-    /// The handshake is still to come; it goes on as the stream is read.
-    /// When it is from a trusted proxy, that may have its say before it.
+    /// Makes a TLS stream whose handshake is still to come; it goes on while the stream is read. If
+    /// `proxied`, a trusted proxy may send a PROXY header first.
     pub(super) fn accept(&self, tcp: TcpStream, proxied: bool) -> std::io::Result<TlsStream> {
         TlsStream::new(tcp, Arc::clone(&self.config), Arc::clone(&self.scratch), proxied)
     }
@@ -88,7 +90,7 @@ impl fmt::Debug for TlsAcceptor {
     }
 }
 
-/// The certificate that is shown now, whatever name is asked for.
+/// The certificate that is used now, whatever name the client asks for.
 struct Current(Mutex<Arc<CertifiedKey>>);
 
 impl Current {

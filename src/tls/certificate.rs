@@ -1,5 +1,4 @@
-//! A certificate and its key: read from PEM, and refused when clients would
-//! refuse it.
+//! A certificate and its key. They are read from PEM, and refused if clients would refuse them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,22 +18,22 @@ pub struct Certificate {
     doubt: Option<Doubt>,
 }
 
-/// Why a certificate cannot be used. None of these says anything of the key.
+/// Why a certificate cannot be used. No variant contains anything of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// There is no certificate in the PEM text, or what there is is cut off.
+    /// The PEM text contains no certificate, or an incomplete one.
     NoCertificate,
-    /// There is no private key in the PEM text, or what there is is cut off.
+    /// The PEM text contains no private key, or an incomplete one.
     NoKey,
     /// The certificate cannot be read.
     Malformed,
     /// The key cannot be read, or is of a kind that is not supported.
     BadKey,
-    /// The key is not the certificate's.
+    /// The private key does not belong to the certificate.
     KeyMismatch,
-    /// The issuer's certificate is missing: clients that do not fetch it by
-    /// themselves, as on Android, refuse the connection.
+    /// The issuer's certificate is missing. Clients that do not fetch it themselves, such as
+    /// Android, refuse the connection.
     Incomplete,
 }
 
@@ -56,7 +55,7 @@ impl fmt::Display for CertificateError {
 
 impl std::error::Error for CertificateError {}
 
-/// What is wrong with a certificate that is served nevertheless.
+/// What is wrong with a certificate that is used nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doubt {
     SelfSigned,
@@ -64,12 +63,11 @@ enum Doubt {
 }
 
 impl Certificate {
-    /// Reads the chain, the server's own certificate first, and the private
-    /// key: PKCS#8, PKCS#1 or SEC1. The chain must lead to a root that browsers
-    /// know or that is in it.
+    /// Reads the chain, beginning with the server's own certificate, and the private key in PKCS#8,
+    /// PKCS#1 or SEC1. The chain must lead to a root that browsers know or that it contains.
     ///
     /// # Errors
-    /// When clients would refuse the certificate; see [`CertificateError`].
+    /// If clients would refuse the certificate; see [`CertificateError`].
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -85,8 +83,8 @@ impl Certificate {
         Ok(Certificate { key: Arc::new(key), doubt })
     }
 
-    /// A warning about a certificate that is served although many clients refuse it: it is
-    /// self-signed, or not valid at this time.
+    /// Returns a warning about a certificate that is used although many clients refuse it: it is
+    /// self-signed, or not valid now.
     pub fn warning(&self) -> Option<&'static str> {
         self.doubt.map(|doubt| match doubt {
             Doubt::SelfSigned => {

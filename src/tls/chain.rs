@@ -1,5 +1,5 @@
-//! A server's certificates as a client sees them that fetches none by itself,
-//! as on Android: what they lead to, for whom and until when they are good.
+//! A server's chain of certificates, seen by a client that fetches no missing certificate, such as
+//! Android: where it leads, for which names, and for which time it is valid.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,10 +8,10 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-/// Certificates as a server shows them, its own first.
+/// Certificates as a server sends them, beginning with its own.
 ///
-/// [`Certificate`](crate::tls::Certificate) refuses by it what clients would; it also
-/// tells a client what is wrong with another's.
+/// [`Certificate`](crate::tls::Certificate) uses it to refuse a chain that clients would refuse; a
+/// client can use it to find out what is wrong with a server's chain.
 pub struct CertificateChain<'a> {
     shown: &'a [CertificateDer<'a>],
     parsed: Vec<EndEntityCert<'a>>,
@@ -42,15 +42,15 @@ pub enum Trust {
 }
 
 impl<'a> CertificateChain<'a> {
-    /// Reads the certificates, in DER as rustls has them. `None` if there is none
-    /// or one cannot be read.
+    /// Reads the certificates, in DER as rustls has them. `None` if there is none, or one cannot be
+    /// read.
     pub fn new(shown: &'a [CertificateDer<'a>]) -> Option<Self> {
         let parsed = shown.iter().map(EndEntityCert::try_from).collect::<Result<Vec<_>, _>>();
         parsed.ok().filter(|parsed| !parsed.is_empty()).map(|parsed| Self { shown, parsed })
     }
 
-    /// Looks for a way from the server's certificate to a root that browsers
-    /// know, to one of `roots`, or to one that the chain brings itself.
+    /// Looks for a path from the server's certificate to a root that browsers know, to one of
+    /// `roots`, or to a root that is in the chain.
     pub fn trust(&self, roots: &[CertificateDer<'_>], now: SystemTime) -> Trust {
         let own = &self.shown[0];
         if roots.contains(own) {
@@ -77,7 +77,7 @@ impl<'a> CertificateChain<'a> {
                 Err(webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. }) => {
                     Trust::NotNow
                 }
-                // Without a way there the reason may still be another's.
+                // There is no path to this root; the result of an earlier root stays.
                 Err(webpki::Error::UnknownIssuer) => trust,
                 Err(_) => Trust::Unusable,
             };
@@ -96,11 +96,11 @@ impl<'a> CertificateChain<'a> {
         self.parsed[0].valid_dns_names()
     }
 
-    /// From when until when the server's own certificate is valid. `None` if that
-    /// cannot be read.
+    /// Returns from when until when the server's own certificate is valid; `None` if that cannot be
+    /// read.
     pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
         let time = |at: UnixTime| UNIX_EPOCH.checked_add(Duration::from_secs(at.as_secs()));
-        // The time is what is looked at first, whatever else is wrong.
+        // webpki checks the time first, whatever else is wrong.
         let far_off = UNIX_EPOCH + Duration::from_secs(u64::MAX >> 4);
         match (self.verify(&[], UNIX_EPOCH), self.verify(&[], far_off)) {
             (

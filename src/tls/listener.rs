@@ -1,4 +1,4 @@
-//! A listener whose connections are encrypted, and what it accepts.
+//! A listener whose connections are encrypted, and the sockets that it accepts.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -12,10 +12,11 @@ use crate::wire::Peer;
 
 use super::{TlsAcceptor, TlsStream};
 
-/// A [`Listener`] that speaks TLS, made by [`Listener::with_tls`]; or one that
-/// stays plain beside such, made by `into()`. It derefs to the listener itself.
+/// A [`Listener`] that speaks TLS, made by [`Listener::with_tls`]; or an unencrypted listener in
+/// the same driver, made by `into()`. It derefs to the `Listener`.
 ///
-/// A type of its own, since a server that never speaks TLS should not ask each
+/// It is a type of its own, so that a server without TLS need not check for each socket whether it
+/// speaks TLS.
 /// socket whether it does.
 #[derive(Debug)]
 pub struct TlsListener {
@@ -24,7 +25,7 @@ pub struct TlsListener {
 }
 
 impl Listener {
-    /// Makes a TCP listener speak TLS. A Unix listener stays plain.
+    /// Makes a TCP listener speak TLS. A Unix listener stays unencrypted.
     pub fn with_tls(self, acceptor: &TlsAcceptor) -> TlsListener {
         let acceptor = self.tcp_addr().map(|_| acceptor.for_listener());
         TlsListener { listener: self, acceptor }

@@ -1,4 +1,4 @@
-//! Room for what rustls writes: it says how much it needs and is asked again.
+//! Buffers for what rustls writes: rustls says how much room it needs, and is called again.
 
 use std::io::{self, ErrorKind};
 
@@ -6,7 +6,7 @@ use rustls::unbuffered::{EncodeError, EncryptError};
 
 /// Why rustls has not written into a buffer.
 pub enum Refused {
-    /// The output needs so many bytes of room.
+    /// The output needs this many bytes of room.
     Short(usize),
     Exhausted,
 }
@@ -29,7 +29,7 @@ impl From<EncryptError> for Refused {
     }
 }
 
-/// Appends what `write` puts into the room it asks for.
+/// Appends what `write` writes, in as much room as it asks for.
 pub fn append(
     output: &mut Vec<u8>,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Refused>,

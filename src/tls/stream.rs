@@ -1,10 +1,9 @@
 //! One TLS connection over a non-blocking TCP stream.
 //!
-//! rustls' connection without buffers: ciphertext is read into a buffer that
-//! all connections of a listener share, and what it holds is decrypted from
-//! there. Of its own a connection has only what cannot be handled yet: the
-//! beginning of a record that has not wholly arrived, and ciphertext that the
-//! socket has not taken. An idle one has neither.
+//! The stream uses rustls' connection without buffers. Ciphertext is read into a buffer that all
+//! connections of a listener share, and decrypted there. A connection itself holds only what cannot
+//! be handled yet: the beginning of a record that has not arrived whole, and ciphertext that the
+//! socket has not taken. An idle connection holds neither.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -33,23 +32,23 @@ use super::unsent::Unsent;
 const INPUT: usize = 64 * 1024;
 /// The longest record with its header (RFC 5246, section 6.2.3).
 const MAX_RECORD: usize = 5 + (1 << 14) + 2_048;
-/// The most that is kept of a handshake message which has not wholly arrived.
-/// A client's greeting takes less than half of it.
+/// The most bytes of a handshake message that are kept until all of it has arrived. A client's
+/// hello takes less than half of it.
 const MAX_HANDSHAKE: usize = 8 * 1024;
-/// The most plaintext in one record (RFC 8446, section 5.1). It is also the
-/// most that is encrypted before the socket has taken what was.
+/// The most plaintext in one record (RFC 8446, section 5.1). No more than this is encrypted before
+/// the socket has taken the previous record.
 const MAX_PLAINTEXT: usize = 1 << 14;
-/// How often one call reads again while it gets nothing but handshake messages.
+/// How often one call reads again while it gets only handshake messages.
 const READS: usize = 4;
 
-/// What a flight of a handshake is in the turn's work: signing and agreeing on keys take as
-/// long as some hundred messages, and resuming a session as long as some ten.
+/// How much of a turn's work a flight of a handshake counts as: signing and a key exchange take as
+/// long as about a hundred messages, and resuming a session as long as about ten.
 const FLIGHT: u32 = 64;
 
-/// The answer to a client that speaks plain HTTP to this port.
+/// The answer to a client that sends plain HTTP to this port.
 const NOT_TLS: &str = "this port speaks TLS: https or wss";
 
-/// The buffers that only the connection needs which is read or written now.
+/// Buffers that only the connection that is read or written now needs.
 pub struct Scratch {
     /// Ciphertext, as it was read.
     input: Box<[u8]>,
@@ -71,7 +70,7 @@ impl Default for Scratch {
 enum End {
     /// The peer has said that nothing more comes.
     Notified,
-    /// The peer has broken the protocol, and an alert has told it so.
+    /// The peer has broken the protocol, and got an alert.
     Failed,
 }
 
@@ -84,19 +83,19 @@ pub struct TlsStream {
     unread: Vec<u8>,
     /// Ciphertext that is still to be sent.
     unsent: Unsent,
-    /// How much plaintext `unsent` stands for that was not reported as written.
+    /// How much plaintext the bytes in `unsent` contain that was not reported as written.
     unreported: usize,
-    /// Whether the socket has refused a part of `unsent`.
+    /// Whether the socket has not taken all of `unsent`.
     blocked: bool,
     /// Whether a PROXY header may come before the handshake.
     proxied: bool,
-    /// Whether more can be read although no event will say so.
+    /// Whether more can be read although no event will come for it.
     more: bool,
-    /// Records that the last read has opened, and steps of a handshake it has taken.
+    /// How many records the last read has opened, and how many steps of a handshake it has made.
     work: u32,
-    /// The first bytes are a handshake's.
+    /// Whether the first bytes belonged to a handshake.
     greeted: bool,
-    /// The sending side ends with `unsent`.
+    /// Whether the sending side ends after `unsent`.
     closing: bool,
     end: Option<End>,
 }
@@ -126,8 +125,8 @@ impl TlsStream {
         })
     }
 
-    /// Reads what is there and decrypts it to the front of `buffer`. 0 when
-    /// that was nothing but handshake.
+    /// Reads the bytes that have arrived and decrypts them to the front of `buffer`. Returns 0 if
+    /// there was only a part of the handshake.
     fn read_records(&mut self, scratch: &mut Scratch, buffer: &mut [u8]) -> io::Result<usize> {
         let Scratch { input, output, .. } = scratch;
         let room = input.len().min(buffer.len());
@@ -150,18 +149,18 @@ impl TlsStream {
         output.clear();
         let result = self.open(&mut input[..held + received], output, buffer);
         match result {
-            // An answer is likely to follow what was read, and takes along what
-            // the session has to say.
+            // An answer is likely to follow, so what the session has to say is sent together with
+            // it.
             Ok(1..) if !self.blocked && self.end.is_none() && self.unsent.keep(output) => {}
-            // What was read is handed out, also when nothing can be sent any more.
+            // The bytes that were read are returned even if nothing can be sent any more.
             Ok(1..) => drop(self.send(output)),
             _ => self.send(output)?,
         }
         result
     }
 
-    /// Decrypts what is there of `input`, keeps the rest, and appends what the
-    /// session has to say to `output`.
+    /// Decrypts the records in `input`, keeps the rest, and appends what the session has to say to
+    /// `output`.
     fn open(
         &mut self,
         input: &mut [u8],
@@ -206,12 +205,12 @@ impl TlsStream {
             self.last_words(output)?;
         }
         self.more |= self.end.is_some();
-        // What was decrypted before the end is handed out first.
+        // Plaintext that came before the end is returned first.
         if plain > 0 { Ok(plain) } else { self.ended() }
     }
 
-    /// The alert that tells the peer why. What has failed must not be handed to
-    /// rustls once more, and is not as long as there is something to write.
+    /// Appends the alert that tells the peer what was wrong. Input that has failed must not be
+    /// given to rustls once more, and it is not while rustls still has something to write.
     fn last_words(&mut self, output: &mut Vec<u8>) -> io::Result<()> {
         while self.session.wants_write() {
             match self.session.process_tls_records(&mut []).state {
@@ -224,7 +223,7 @@ impl TlsStream {
         Ok(())
     }
 
-    /// What a read gives that has decrypted nothing.
+    /// Returns the result of a read that has decrypted nothing.
     fn ended(&self) -> io::Result<usize> {
         match self.end {
             Some(End::Failed) => Err(ErrorKind::InvalidData.into()),
@@ -232,7 +231,7 @@ impl TlsStream {
         }
     }
 
-    /// Keeps ciphertext that cannot be decrypted before more of it arrives.
+    /// Keeps ciphertext that cannot be decrypted until more of it arrives.
     fn keep(&mut self, rest: &[u8]) -> Result<(), &'static str> {
         let most = if self.session.is_handshaking() { MAX_HANDSHAKE } else { MAX_RECORD };
         if rest.is_empty() {
@@ -256,15 +255,15 @@ impl TlsStream {
         Err(ErrorKind::InvalidData.into())
     }
 
-    /// Encrypts and sends, after what is still to be sent.
+    /// Encrypts and sends, after the bytes that still wait to be sent.
     fn seal(&mut self, content: Content<'_>, output: &mut Vec<u8>) -> io::Result<()> {
         if self.end == Some(End::Failed) {
             return Err(ErrorKind::BrokenPipe.into());
         }
         output.clear();
         loop {
-            // What has arrived of a record was looked at already; no more of it
-            // is there.
+            // The part of a record that has arrived was examined before, and there are no new
+            // bytes.
             let UnbufferedStatus { discard, state, .. } =
                 self.session.process_tls_records(&mut self.unread);
             match state.map_err(invalid)? {
@@ -291,9 +290,9 @@ impl TlsStream {
         self.send(output)
     }
 
-    /// Sends `bytes` after what is still to be sent, and keeps what the socket
-    /// does not take. A peer that has more waiting than may wait is ended: what it was to
-    /// be told is lost, and the records after that would make no sense.
+    /// Sends `bytes` after the bytes that still wait, and keeps what the socket does not take. If
+    /// too many bytes wait, the connection is ended: the bytes for the peer are lost, and it could
+    /// not decrypt later records.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = self.unsent.send(bytes, |bytes| offer(&self.tcp, bytes));
         self.blocked = !self.unsent.is_empty();
@@ -306,7 +305,7 @@ impl TlsStream {
         sent
     }
 
-    /// Sends what is still to be sent, if the socket takes it.
+    /// Sends the bytes that still wait, if the socket takes them.
     fn go_on(&mut self) -> io::Result<()> {
         if self.blocked {
             self.send(&[])?;
@@ -326,7 +325,7 @@ enum Content<'a> {
 }
 
 impl Read for TlsStream {
-    /// `Interrupted` when there was nothing but handshake and more may come at
+    /// Returns `Interrupted` if there was only a part of the handshake and more may be read at
     /// once. The buffer must have room for a record.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.len() < MAX_RECORD {
@@ -361,9 +360,9 @@ impl Write for TlsStream {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// What was encrypted counts as written when the socket has taken it whole:
-    /// until then the caller offers it again, and it is not encrypted again.
-    /// Small pieces share a record.
+    /// Bytes that were encrypted count as written when the socket has taken their whole record.
+    /// Until then the caller offers them again, and they are not encrypted again. Small slices
+    /// share a record.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.go_on()?;
         let scratch = Arc::clone(&self.scratch);
@@ -444,7 +443,8 @@ impl Source for TlsStream {
 }
 
 impl Drop for TlsStream {
-    /// Sends `close_notify`: without it the peer could not tell this end from a cut connection.
+    /// Sends `close_notify`. Without it the peer could not tell this end from a connection that was
+    /// cut.
     fn drop(&mut self) {
         let says = !self.closing && !self.blocked && self.end != Some(End::Failed);
         if says && !self.session.is_handshaking() {
@@ -459,7 +459,7 @@ impl fmt::Debug for TlsStream {
     }
 }
 
-/// Sends what a socket takes of `bytes`; 0 when it takes nothing for now.
+/// Sends as many of `bytes` as the socket takes; returns 0 if it takes none now.
 fn offer(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
@@ -473,8 +473,8 @@ fn offer(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// The plaintext of a record: what follows the first `skip` bytes. It is copied
-/// only where it is not in one piece.
+/// Returns the plaintext of the next record, which follows the first `skip` bytes. It is copied
+/// only if it is in several slices.
 fn next_record<'a>(slices: &'a [IoSlice<'_>], skip: usize, record: &'a mut Vec<u8>) -> &'a [u8] {
     let mut skip = skip;
     let rest = slices.iter().filter_map(move |slice| {
@@ -496,7 +496,7 @@ fn next_record<'a>(slices: &'a [IoSlice<'_>], skip: usize, record: &'a mut Vec<u
     record
 }
 
-/// A buffer whose holder has panicked is as good as any.
+/// A panic of another holder is ignored, because the buffers contain no state.
 fn lock(scratch: &Mutex<Scratch>) -> MutexGuard<'_, Scratch> {
     scratch.lock().unwrap_or_else(PoisonError::into_inner)
 }

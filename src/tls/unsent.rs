@@ -1,16 +1,16 @@
-//! Ciphertext that waits for its peer to read.
+//! Ciphertext that waits until its peer reads.
 
 use std::io::{self, ErrorKind};
 
-/// The most that may wait when something is added to it. Sending data stops while anything waits,
-/// so there is at most one record, a flight of a handshake from before, an alert and a key update
-/// for each record that has arrived.
+/// The most bytes that may wait when more are added. Data is not sent while anything waits, so
+/// there is at most one record, an earlier flight of a handshake, and an alert and a key update for
+/// each record that has arrived.
 pub const MAX_UNSENT: usize = 64 * 1024;
 
-/// The most that waits to share a packet with the answer to what was read.
+/// The most bytes that wait in order to be sent in one packet with the answer to what was read.
 pub const MAX_RIDE: usize = 1_024;
 
-/// What the socket has not taken yet, in order.
+/// The bytes that the socket has not taken yet, in order.
 #[derive(Debug, Default)]
 pub struct Unsent(Vec<u8>);
 
@@ -19,13 +19,14 @@ impl Unsent {
         self.0.is_empty()
     }
 
-    /// Bytes of memory.
+    /// Returns how many bytes of memory are held.
     pub fn held(&self) -> usize {
         self.0.capacity()
     }
 
-    /// Keeps `bytes` for the next [`send`](Unsent::send), which an answer is likely to bring.
-    /// Returns whether it did: only a little waits without having been offered to the socket.
+    /// Keeps `bytes` for the next [`send`](Unsent::send), which is likely to follow with an answer.
+    /// Returns whether it has kept them: only a few bytes wait without having been offered to the
+    /// socket.
     pub fn keep(&mut self, bytes: &[u8]) -> bool {
         let fits = self.0.is_empty() && bytes.len() <= MAX_RIDE;
         if fits {
@@ -34,13 +35,13 @@ impl Unsent {
         fits
     }
 
-    /// Sends what waits and then `bytes`, as far as the socket takes them: `offer` returns how
-    /// many that was. The rest is kept.
+    /// Sends the bytes that wait and then `bytes`, as far as the socket takes them; `offer` returns
+    /// how many bytes that was. The rest is kept.
     ///
     /// # Errors
-    /// Those of the socket; [`ErrorKind::QuotaExceeded`] when the rest would be more than
-    /// [`MAX_UNSENT`] though something waited before. One flight from an empty buffer is taken
-    /// whole, however long a chain of certificates is.
+    /// Those of the socket; [`ErrorKind::QuotaExceeded`] if the rest is longer than [`MAX_UNSENT`]
+    /// and something waited before. One flight of a handshake is accepted whole if nothing waited,
+    /// however long a chain of certificates is.
     pub fn send(
         &mut self,
         bytes: &[u8],
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket that takes so many bytes, and then no more.
+    /// A socket that takes this many bytes and then blocks.
     #[derive(Default)]
     struct Socket {
         room: Cell<usize>,

@@ -1,8 +1,8 @@
 //! JSON objects, field by field, without building them.
 //!
-//! One pass over the text checks it (RFC 8259) and finds the fields of the outermost
-//! object, as raw text: a relay forwards what it was sent and looks at three keys.
-//! It takes what serde_json takes, and a test compares the two.
+//! One pass over the text checks it (RFC 8259) and finds the fields of the outermost object as raw
+//! text, because a relay forwards what it gets and needs only three keys. The scanner accepts what
+//! serde_json accepts, and a test compares the two.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,14 +14,15 @@ use super::blocks;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Objects and arrays nested deeper than this are refused, the outermost included.
+/// Texts in which objects and arrays are nested deeper than this are refused; the outermost object
+/// counts.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Calls `field` with each key and value of the object that `text` is, as they
-/// were written, keys with their quotes.
+/// Calls `field` with each key and value of the object in `text`, as they were written; keys have
+/// their quotes.
 ///
 /// # Errors
-/// When it is not one JSON object. Fields before the error have been seen.
+/// If the text is not one JSON object. `field` was called for the fields before the error.
 pub fn each_field<'a>(
     text: &'a str,
     mut field: impl FnMut(&'a str, &'a str),
@@ -30,22 +31,22 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
-/// The end of the value that begins at `at`; `None` when no value begins there, or when it is
+/// Returns the end of the value that begins at `at`; `None` if no value begins there, or if it is
 /// nested too deep.
 #[cfg(feature = "backend")]
 pub fn value_end(text: &str, at: usize) -> Option<usize> {
     Bytes(text.as_bytes()).skip_value(at)
 }
 
-/// Whether a text that is one JSON value could be carried in a message: it is not nested
-/// deeper than the outermost object of a client's may be.
+/// Whether a text that is one JSON value can be carried in a message: it is not nested deeper than
+/// a client's outermost object may be.
 #[cfg(feature = "backend")]
 pub fn is_shallow(value: &str) -> bool {
     !value.starts_with(['{', '[']) || Bytes(value.as_bytes()).skip_value(0) == Some(value.len())
 }
 
-/// The string that a raw value or key is, unescaped; `None` for anything else, and
-/// for a string that is not Unicode: one with a lone surrogate.
+/// Returns the string that a raw value or key contains, unescaped; `None` if it is not a string, or
+/// not valid Unicode because of a lone surrogate.
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
@@ -54,21 +55,22 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw).ok().map(Cow::Owned)
 }
 
-/// Whether there is no backslash and no control character, as in nearly every text:
-/// then a string ends at the next quote. False also for a text shorter than 16 bytes.
+/// Whether the text contains no backslash and no control character, as nearly every text: then a
+/// string ends at the next quote. It also returns false for a text shorter than 16 bytes.
 #[inline]
 pub fn is_plain(text: &[u8]) -> bool {
     blocks::any(text, |byte| (byte < 0x20) | (byte == b'\\')) == Some(false)
 }
 
-/// Where the string that a [plain](is_plain) text begins with ends, past its quote.
+/// Returns the index after the closing quote of the string that a [plain](is_plain) text begins
+/// with.
 #[inline(always)]
 pub fn string_end(text: &[u8]) -> Option<usize> {
     let (b'"', inner) = text.split_first()? else { return None };
     Some(find_quote(inner)? + 2)
 }
 
-/// Appends `text` as it stands in a JSON string, without quotes.
+/// Appends `text` to `out` as the inside of a JSON string, without quotes.
 #[inline]
 pub fn escape(text: &str, out: &mut String) {
     if stands_for_itself(text.as_bytes()) {
@@ -80,9 +82,8 @@ pub fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// Whether nothing in a text has to be escaped, as in nearly every id: a quarter of what it
-/// costs to look with [`find_special`], which tells where. False also for a text shorter than
-/// 16 bytes.
+/// Whether nothing in a text needs escaping, as in nearly every id. It costs a quarter of
+/// [`find_special`], which also says where. It also returns false for a text shorter than 16 bytes.
 #[inline(always)]
 fn stands_for_itself(text: &[u8]) -> bool {
     blocks::any(text, is_special) == Some(false)

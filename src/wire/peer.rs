@@ -3,13 +3,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where a connection came from: 18 bytes instead of the 32 of a `SocketAddr`,
-/// from which it is made. Behind a proxy that is the proxy, unless that is
-/// [trusted](crate::http::TrustedProxies) and says who is behind it.
+/// The address from which a connection comes. It takes 18 bytes, where a `SocketAddr` takes 32, and
+/// can be made from one. Behind a proxy it is the proxy's address, unless the proxy is
+/// [trusted](crate::http::TrustedProxies) and says for which client it connects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// An IPv6 address, or an IPv4 address mapped into IPv6. A peer without an address has `::`; a
-    /// peer whose address is `::` by the word of a proxy has `0.0.0.0`.
+    /// An IPv6 address, or an IPv4 address mapped into IPv6. A peer without an address has `::`. A
+    /// peer of which a proxy says that its address is `::` has `0.0.0.0`.
     ip: [u8; 16],
     port: u16,
 }
@@ -18,13 +18,13 @@ impl Peer {
     /// A peer without an address: a Unix socket, or a simulation.
     pub const UNKNOWN: Peer = Peer { ip: [0; 16], port: 0 };
 
-    /// The address in IPv6, where IPv4 is mapped; 0 when it has none.
+    /// Returns the address as IPv6, with IPv4 mapped into it; 0 if there is none.
     #[inline]
     pub(crate) fn ip_bits(&self) -> u128 {
         u128::from_be_bytes(self.ip)
     }
 
-    /// The peer's address, `None` when it has none.
+    /// Returns the peer's address; `None` if it has none.
     pub fn addr(&self) -> Option<SocketAddr> {
         let ip = Ipv6Addr::from(self.ip);
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);

@@ -1,8 +1,8 @@
 //! Request bodies: where one ends (RFC 9112, section 6), and its bytes taken out of
 //! chunks (section 7.1).
 //!
-//! Where two readers could disagree about an end, a second request could be hidden in
-//! the first (section 11.2): so every body that does not follow the grammar is refused.
+//! If two readers could disagree about the end of a body, a second request could be hidden in the
+//! first (section 11.2). So every body that does not follow the grammar is refused.
 
 use super::fields::number;
 use super::head::{HeadError, find_end, has_bare_line_feed};

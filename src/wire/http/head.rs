@@ -1,4 +1,4 @@
-//! The request head: finding its end, parsing it once, and what is malformed
+//! The request head: how its end is found, how it is parsed once, and which heads are malformed
 //! (RFC 9112, sections 2 to 6).
 
 use std::borrow::Cow;
@@ -13,11 +13,11 @@ use super::upgrade::{self, UpgradeState};
 /// The most header fields a request may have.
 pub const MAX_FIELDS: usize = 100;
 
-/// Looks for the empty line that ends a head. `searched` bytes at the start are
-/// known not to contain its end. Returns the length of the head.
+/// Finds the empty line that ends a head; returns the length of the head. The first `searched`
+/// bytes are known not to contain its end.
 pub fn find_end(bytes: &[u8], searched: usize) -> Option<usize> {
     let mut from = searched.saturating_sub(3);
-    // Blocks without the end are passed over, which costs half of what it does to look behind
+    // Blocks that do not contain the end are skipped, which costs half as much as checking after
     // each line.
     while bytes[from..].first_chunk().is_some_and(|block| !has_end(block)) {
         from += BLOCK;
@@ -25,11 +25,11 @@ pub fn find_end(bytes: &[u8], searched: usize) -> Option<usize> {
     end_by_lines(bytes, from)
 }
 
-/// How many bytes [`has_end`] looks at as beginnings of an empty line's end.
+/// How many bytes of a block [`has_end`] checks as the first byte of the end of a head.
 const BLOCK: usize = 32;
 
-/// Whether an empty line begins behind one of the first [`BLOCK`] bytes. It looks at every byte,
-/// so that the compiler makes it comparisons of vectors.
+/// Whether an empty line begins after one of the first [`BLOCK`] bytes. It checks every byte, so that
+/// the compiler uses vector instructions.
 #[inline]
 fn has_end(bytes: &[u8; BLOCK + 2]) -> bool {
     let is_end = |at: usize| {
@@ -39,9 +39,9 @@ fn has_end(bytes: &[u8; BLOCK + 2]) -> bool {
     (0..BLOCK).fold(false, |found, at| found | is_end(at))
 }
 
-/// Does what [`find_end`] does, line by line, and tells where. Nothing before `from` ends a head.
+/// Does what [`find_end`] does, line by line, from the index `from` on.
 fn end_by_lines(bytes: &[u8], from: usize) -> Option<usize> {
-    // A bare line feed is found too, only to be refused by `parse`.
+    // A bare line feed is found, too, so that `parse` refuses it.
     memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find_map(|at| {
         match bytes[at + 1..] {
             [b'\n', ..] => Some(at + 2),
@@ -51,12 +51,12 @@ fn end_by_lines(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// Why a head cannot be taken as a request.
+/// Why a head is not accepted as a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// More than [`MAX_FIELDS`] fields: 431.
+    /// The head has more than [`MAX_FIELDS`] fields: 431.
     TooManyFields,
-    /// Not HTTP/1.x, or one of the things that must not be guessed about: 400.
+    /// The head is not HTTP/1.x, or its meaning is not certain: 400.
     Malformed(&'static str),
 }
 
@@ -82,15 +82,16 @@ pub struct Request<'a> {
     http10: bool,
     fields: &'a [httparse::Header<'a>],
     essentials: &'a Essentials<'a>,
-    /// Whom the request is for: the host of a target that is a whole URL, else `Host`.
+    /// The host and port that the request is for: those of a target that is a whole URL, otherwise
+    /// those of `Host`.
     authority: Option<Authority<'a>>,
     pub(crate) upgrade: UpgradeState<'a>,
     pub(crate) framing: Framing,
     body: Option<&'a [u8]>,
 }
 
-/// Parses a head that [`find_end`] has found whole, and hands the request to
-/// `then`: the fields live on this stack frame.
+/// Parses a head whose end [`find_end`] has found, and passes the request to `then`. The request
+/// cannot be returned, because its fields are on this function's stack.
 pub fn parse<T>(head: &[u8], then: impl FnOnce(&Request<'_>) -> T) -> Result<T, HeadError> {
     if has_bare_line_feed(head) {
         return Err(HeadError::Malformed("a line must end in CRLF"));
@@ -130,29 +131,29 @@ pub fn parse<T>(head: &[u8], then: impl FnOnce(&Request<'_>) -> T) -> Result<T, 
 }
 
 impl<'a> Request<'a> {
-    /// The method, as sent: methods are case-sensitive.
+    /// Returns the method as it was sent; methods are case-sensitive.
     pub fn method(&self) -> &str {
         self.method
     }
 
-    /// The path, percent-decoded once. Encoded slashes and NULs, broken
-    /// escapes and bytes that are not UTF-8 have been refused.
+    /// Returns the path, percent-decoded once. A head with encoded slashes or NULs, broken escapes
+    /// or bytes that are not UTF-8 was refused before.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The query, raw, without the question mark; empty when there is none.
-    /// It may carry a secret: never log it.
+    /// Returns the raw query without the question mark; empty if there is none. It may contain a
+    /// secret: never log it.
     pub fn query(&self) -> &str {
         self.query
     }
 
-    /// The first value of the query key `name`: split at `&` and the first
-    /// `=`, percent-decoded, a `+` being a plus. `None` when the key is absent.
+    /// Returns the first value of the query key `name`. The query is split at `&` and each part at
+    /// its first `=`; the value is percent-decoded, and a `+` stays a plus. `None` if the key is
+    /// absent.
     ///
     /// # Errors
-    /// [`BadEscape`] when the value cannot be decoded. Other keys' values are
-    /// not looked at.
+    /// [`BadEscape`] if the value cannot be decoded. The values of other keys are not checked.
     pub fn query_value(&self, name: &str) -> Result<Option<Cow<'_, str>>, BadEscape> {
         for pair in self.query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -163,9 +164,9 @@ impl<'a> Request<'a> {
         Ok(None)
     }
 
-    /// The host that the request is for, without its port: that of the target, when it is a
-    /// whole URL (RFC 9112, section 3.2.2), else that of `Host`. An IPv6 address keeps its
-    /// brackets. Empty when none is told.
+    /// Returns the host that the request is for, without its port: that of the target, if the
+    /// target is a whole URL (RFC 9112, section 3.2.2), otherwise that of `Host`. An IPv6 address
+    /// keeps its brackets. Empty if there is no host.
     pub fn host(&self) -> &str {
         self.authority.map_or("", |authority| authority.host)
     }
@@ -175,25 +176,25 @@ impl<'a> Request<'a> {
         Fields::new(self.fields)
     }
 
-    /// The value of `Origin`, which stands once at most.
+    /// Returns the value of `Origin`, which occurs at most once.
     pub(crate) fn origin(&self) -> Option<&[u8]> {
         self.essentials.origin
     }
 
-    /// The value of `Authorization`, which stands once at most.
+    /// Returns the value of `Authorization`, which occurs at most once.
     #[cfg(any(feature = "backend", feature = "tickets"))]
     pub(crate) fn authorization(&self) -> Option<&[u8]> {
         self.essentials.authorization
     }
 
-    /// The value of the first field of that name, in any letter case, if it is
-    /// UTF-8. See [`Request::header_count`] for fields that must not come twice.
+    /// Returns the value of the first field with this name, in any letter case, if it is UTF-8.
+    /// [`Request::header_count`] says whether a field occurs twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.fields().lines(name).next().and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The body: empty when the request has none, `None` when it has one that was
-    /// not read. [`Reply::Read`](crate::Reply::Read) has it read.
+    /// Returns the body: empty if the request has none, `None` if it has one that was not read.
+    /// [`Reply::Read`](crate::Reply::Read) makes longlink read it.
     pub fn body(&self) -> Option<&[u8]> {
         self.body
     }
@@ -220,21 +221,21 @@ impl<'a> Request<'a> {
         !self.http10 && self.essentials.expects_continue
     }
 
-    /// How many fields have that name.
+    /// Returns how many fields have this name.
     pub fn header_count(&self, name: &str) -> usize {
         self.fields().lines(name).count()
     }
 
-    /// The offered subprotocols (`Sec-WebSocket-Protocol`, which may stand in several lines), in
-    /// order.
+    /// Returns the offered subprotocols (`Sec-WebSocket-Protocol`, which may be in several lines),
+    /// in order.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
-        // They are tokens, so none of them is lost here.
+        // They are tokens and therefore UTF-8, so none of them is lost here.
         let offered = self.fields().list("Sec-WebSocket-Protocol");
         offered.filter_map(|name| std::str::from_utf8(name).ok())
     }
 
-    /// Whether the connection may stay open after the answer (RFC 9112, section 9.3): not
-    /// when the body was not read, since the next request begins behind it.
+    /// Whether the connection may stay open after the answer (RFC 9112, section 9.3). It may not if
+    /// the body was not read, because the next request begins after the body.
     pub(crate) fn keep_alive(&self) -> bool {
         let Essentials { close, keep_alive, .. } = *self.essentials;
         self.body.is_some() && !close && (!self.http10 || keep_alive)

@@ -7,8 +7,8 @@ use super::fields::is_token;
 
 const CONTENT_TYPE: &str = "Content-Type";
 
-/// An HTTP answer. `Content-Length`, `Connection` and, where the [date](crate::Hub::set_date) is
-/// known, `Date` are added when it is sent.
+/// An HTTP answer. longlink adds `Content-Length`, `Connection` and, if the
+/// [date](crate::Hub::set_date) is known, `Date` when it sends the answer.
 ///
 /// ```
 /// use longlink::http::Response;
@@ -19,15 +19,15 @@ const CONTENT_TYPE: &str = "Content-Type";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
-    /// `Content-Type`. It is kept apart from the other fields, since nearly every answer has no
-    /// other.
+    /// The value of `Content-Type`. It is kept apart from the other fields, because nearly every
+    /// answer has no other.
     content_type: Option<&'static str>,
     fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
     keep: Keep,
 }
 
-/// Whether and how long a connection is kept for a next request.
+/// Whether, and for how long, a connection is kept for a next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Keep {
     /// The connection is kept for a short time and a limited number of requests.
@@ -58,9 +58,9 @@ impl Response {
         Response::new(status).body("text/plain; charset=utf-8", body.into_bytes())
     }
 
-    /// Adds a header field. One that could not be sent is left out: its name has to be a word,
-    /// its value must not contain control characters, and the fields that are added by themselves
-    /// would be there twice.
+    /// Adds a header field. A field that cannot be sent is left out: its name must be a token, its
+    /// value must not contain control characters, and it must not be a field that longlink adds
+    /// itself.
     pub fn field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         const OURS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
         let value = value.into();
@@ -84,9 +84,8 @@ impl Response {
         self
     }
 
-    /// Says that its client has shown who it is: from now on the connection is kept for
-    /// any number of requests, and
-    /// [longer](crate::Config::keep_known_timeout) for a next one.
+    /// Says that the client has shown who it is. From now on the connection is kept for any number
+    /// of requests, and [longer](crate::Config::keep_known_timeout) for the next one.
     pub fn keep(mut self) -> Self {
         self.keep = Keep::Known;
         self
@@ -113,8 +112,8 @@ impl Response {
         std::str::from_utf8(&self.body).map_or("", str::trim_end)
     }
 
-    /// Appends the answer. For a `HEAD` request the body is left out, though
-    /// its length is told (RFC 9110, section 9.3.2).
+    /// Appends the answer to the buffer. For a `HEAD` request the body is left out, but its length
+    /// is in the head (RFC 9110, section 9.3.2).
     pub(crate) fn put(
         &self,
         keep_alive: bool,
@@ -135,13 +134,14 @@ impl Response {
                 put(part.as_bytes());
             }
         }
-        // These have no body, and no length of one (RFC 9110, sections 8.6 and 15.4.5).
+        // Answers with these statuses have no body and no length of one (RFC 9110, sections 8.6 and
+        // 15.4.5).
         let is_bodiless = matches!(self.status, 100..=199 | 204 | 304);
         if !is_bodiless {
             put(b"\r\nContent-Length: ");
             put(decimal(self.body.len(), &mut digits));
         }
-        // `Upgrade` is for this connection alone, which has to be said (RFC 9110, section 7.8).
+        // `Upgrade` is only for this connection, so `Connection` must name it (RFC 9110, section 7.8).
         let connection: &[u8] = match (keep_alive, self.status) {
             (true, 426) => b"\r\nConnection: keep-alive, Upgrade",
             (false, 426) => b"\r\nConnection: close, Upgrade",

@@ -1,6 +1,5 @@
-//! For whom a proxy has connected, if it is one to be believed:
-//! `X-Forwarded-For`, whose last entry was written by the proxy itself and
-//! whose first ones anybody may have sent.
+//! For which client a trusted proxy has connected, by the field `X-Forwarded-For`. The proxy itself
+//! has written the last entry; a client can have sent the first entries.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +12,8 @@ use crate::wire::http::head::Request;
 
 const FIELD: &str = "X-Forwarded-For";
 
-/// The proxies whose word is taken for who is behind them. By default none.
+/// The proxies that are believed when they say for which client they connect. By default there are
+/// none.
 ///
 /// ```
 /// use longlink::http::TrustedProxies;
@@ -42,11 +42,11 @@ impl fmt::Display for BadNetwork {
 impl std::error::Error for BadNetwork {}
 
 impl TrustedProxies {
-    /// Reads addresses (`127.0.0.1`, `::1`), networks (`10.0.0.0/8`), and `unix`
-    /// for whoever connects to a Unix socket.
+    /// Reads addresses (`127.0.0.1`, `::1`), networks (`10.0.0.0/8`), and `unix` for every
+    /// connection to a Unix socket.
     ///
     /// # Errors
-    /// When an entry is none of these.
+    /// If an entry is none of these.
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, BadNetwork> {
         let mut trusted = TrustedProxies::default();
         for entry in entries {
@@ -79,16 +79,16 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// The client behind the proxy `peer`, as that proxy and the trusted proxies behind it say: the
-    /// last entry that is not a trusted proxy. Entries to the left of one that cannot be read are
-    /// ignored. The port is 0 where the entry has none.
+    /// Returns the client for which the proxy `peer` has connected: the last entry that is not
+    /// itself the address of a trusted proxy. Entries to the left of an entry that cannot be read
+    /// are ignored. The port is 0 if the entry has none.
     pub(crate) fn client_of(&self, peer: Peer, request: &Request<'_>) -> Peer {
         if !self.trusts(peer) {
             return peer;
         }
         let mut client = peer;
-        // Bytes and not text: a client may have sent any, and the proxy passes them on in front
-        // of what it adds itself.
+        // The values are bytes and not text, because a client may have sent any bytes, and the
+        // proxy passes them on in front of its own entry.
         let lines = request.fields().lines(FIELD).rev();
         for entry in lines.flat_map(|value| value.rsplit(|&byte| byte == b',')) {
             let Some(addr) = address(trim(entry)) else { break };
@@ -101,8 +101,8 @@ impl TrustedProxies {
     }
 }
 
-/// An address, or one with the length of a prefix. The address is read as strictly in both: with
-/// zeros before a number, `010.0.0.0/8` is one network in decimal and another one in octal.
+/// Reads an address, or an address with the length of a prefix. The address is read strictly in
+/// both, because `010.0.0.0/8` means different networks in decimal and in octal.
 fn network(entry: &str) -> Result<IpNet, BadNetwork> {
     let address = |text: &str| text.parse::<IpAddr>().map_err(|_| BadNetwork);
     let Some((first, length)) = entry.split_once('/') else {
@@ -112,11 +112,11 @@ fn network(entry: &str) -> Result<IpNet, BadNetwork> {
     unmapped(IpNet::new(address(first)?, length).map_err(|_| BadNetwork)?)
 }
 
-/// A network of IPv4 addresses that are mapped into IPv6 (RFC 4291, section 2.5.5.2) as what it
-/// is: addresses are compared as IPv4 ones, so it would have none of them. One that is written so
-/// and is wider than all of IPv4 is a mistake.
+/// Converts a network of IPv4 addresses that are mapped into IPv6 (RFC 4291, section 2.5.5.2) into
+/// an IPv4 network, because addresses are compared as IPv4. A mapped network that is wider than all
+/// of IPv4 is refused.
 fn unmapped(network: IpNet) -> Result<IpNet, BadNetwork> {
-    /// Bits before a mapped address.
+    /// The number of bits before a mapped address.
     const MAPPED: u8 = 96;
     let IpNet::V6(v6) = network else { return Ok(network) };
     let Some(address) = v6.addr().to_ipv4_mapped() else { return Ok(network) };
@@ -124,7 +124,7 @@ fn unmapped(network: IpNet) -> Result<IpNet, BadNetwork> {
     Ipv4Net::new(address, length).map(IpNet::V4).map_err(|_| BadNetwork)
 }
 
-/// An entry: an address, perhaps with a port, an IPv6 one perhaps in brackets.
+/// Reads an entry: an address, with or without a port; an IPv6 address may be in brackets.
 fn address(entry: &[u8]) -> Option<SocketAddr> {
     let entry = std::str::from_utf8(entry).ok()?;
     let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);

@@ -1,19 +1,19 @@
-//! The PROXY protocol, versions 1 and 2: what a load balancer says of a
-//! connection before its first byte.
+//! The PROXY protocol, versions 1 and 2: a load balancer sends a header before the first byte of a
+//! connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::wire::Peer;
 use crate::wire::http::fields::number;
 
-/// The longest header that is taken. Version 1 has at most 107 bytes; version 2
-/// is as long as what its sender adds, seldom more than some hundred.
+/// The length of the longest header that is accepted, in bytes. Version 1 has at most 107 bytes;
+/// version 2 is as long as what its sender adds, rarely more than some hundred bytes.
 pub const MAX_HEADER: usize = 4_096;
 
 const V1: &[u8] = b"PROXY ";
 const V1_MAX: usize = 107;
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Signature, command, family, length.
+/// The signature, the command, the family and the length.
 const V2_FIXED: usize = 16;
 
 /// What the first bytes of a connection are.
@@ -21,15 +21,15 @@ const V2_FIXED: usize = 16;
 pub enum Opening {
     /// There are too few bytes to tell.
     Unfinished,
-    /// The bytes are no PROXY header: the connection itself begins with them.
+    /// The bytes are not a PROXY header; they are the beginning of the connection's own data.
     Other,
-    /// A PROXY header: how many bytes it has, and the client if it names one.
+    /// A PROXY header: its length in bytes, and the client if it names one.
     Header(usize, Option<Peer>),
     /// A header that is broken.
     Broken,
 }
 
-/// Looks at the first bytes of a connection.
+/// Examines the first bytes of a connection.
 pub fn examine(bytes: &[u8]) -> Opening {
     let starts = |signature: &[u8]| {
         let length = bytes.len().min(signature.len());
@@ -44,7 +44,7 @@ pub fn examine(bytes: &[u8]) -> Opening {
     }
 }
 
-/// `PROXY TCP4 203.0.113.7 10.0.0.1 51334 443` and CRLF.
+/// Reads `PROXY TCP4 203.0.113.7 10.0.0.1 51334 443` and CRLF.
 fn version1(bytes: &[u8]) -> Opening {
     let most = &bytes[..bytes.len().min(V1_MAX)];
     let Some(end) = memchr::memchr(b'\n', most) else {
@@ -72,7 +72,7 @@ fn version1(bytes: &[u8]) -> Opening {
     Opening::Header(end + 1, client)
 }
 
-/// A port of version 1: digits, without a sign and without zeros before them.
+/// Reads a port of version 1: digits, without a sign and without zeros before them.
 fn decimal(port: &str) -> Option<u16> {
     let plain = port == "0" || !port.starts_with('0');
     number(port.as_bytes()).filter(|_| plain)
@@ -105,7 +105,7 @@ fn version2(bytes: &[u8]) -> Opening {
     Opening::Header(V2_FIXED + length, client)
 }
 
-/// The source's port comes first.
+/// Makes the client's address; the port of the source comes first in `ports`.
 fn endpoint(ip: IpAddr, ports: &[u8]) -> Peer {
     SocketAddr::new(ip, u16::from_be_bytes([ports[0], ports[1]])).into()
 }

@@ -10,7 +10,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 /// 125, two of them are the code (RFC 6455, section 5.5).
 pub const MAX_CLOSE_REASON: usize = 123;
 
-/// Of the protocol's own codes: not with this ticket, a new one may be tried.
+/// A close code of longlink's own: the ticket has expired, and the client may connect with a new
+/// one.
 const EXPIRED: u16 = 4501;
 
 /// What a peer did wrong with its frames. Every violation fails the connection
@@ -69,7 +70,7 @@ impl Violation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer sent a close frame with this code (1005: without one).
+    /// The peer sent a close frame with this code; 1005 means that it had no code.
     Peer {
         /// The code, as received.
         code: u16,
@@ -80,9 +81,10 @@ pub enum CloseReason {
     Io(io::ErrorKind),
     /// The peer broke the protocol or a limit of it.
     Violation(Violation),
-    /// Nothing was heard for `idle_timeout`.
+    /// No byte arrived for `idle_timeout`.
     Idle,
-    /// The right to be connected, such as a ticket, has ended.
+    /// The time until which the connection was allowed has passed, for example because its ticket
+    /// has expired.
     Expired,
     /// A message did not arrive whole within `message_timeout`.
     MessageTimeout,
@@ -90,29 +92,30 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// The outbound queue would have grown past `max_queue`.
     SlowReader,
-    /// All queues and partial messages together went past `max_buffered`, and
-    /// this connection held most.
+    /// All queues and partial messages together exceeded `max_buffered`, and this connection held
+    /// most.
     Memory,
-    /// Too many connections of one user: this one was silent longest.
+    /// The user had too many connections, and this one was silent longest.
     Crowded,
-    /// A newer connection of the same user and device has taken its place, and it
-    /// [ends](crate::Accept::ends_when_replaced) then.
+    /// A newer connection of the same user and device has replaced it, and it
+    /// [ends](crate::Accept::ends_when_replaced) when that happens.
     Replaced {
         /// The close code that was sent.
         code: u16,
     },
-    /// The server is going down.
+    /// The server is stopping.
     Shutdown,
-    /// The handler or host closed it with this code and text.
+    /// The handler or host closed the connection with this code and text.
     Handler {
         /// The close code that was sent.
         code: u16,
         /// The text that was sent.
         reason: String,
     },
-    /// The handler or host dropped it without a word.
+    /// The handler or host dropped the connection without a close frame.
     Aborted,
-    /// It never was a WebSocket connection: plain HTTP, answered with this status.
+    /// The connection never became a WebSocket connection: it was plain HTTP, and its last answer
+    /// had this status.
     Http {
         /// Status of the last answer; 0 when nothing was answered.
         status: u16,
@@ -120,7 +123,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// All [kinds](CloseReason::kind) of reasons.
+    /// The [kinds](CloseReason::kind) of all reasons.
     pub const KINDS: [&str; 16] = [
         "peer",
         "eof",
@@ -140,12 +143,12 @@ impl CloseReason {
         "replaced",
     ];
 
-    /// The kind of this reason, in one word, for counting.
+    /// Returns the kind of this reason in one word, for counting.
     pub fn kind(&self) -> &'static str {
         Self::KINDS[self.place()]
     }
 
-    /// The position of its kind in [`CloseReason::KINDS`].
+    /// Returns the index of the reason's kind in [`CloseReason::KINDS`].
     pub(crate) fn place(&self) -> usize {
         match self {
             CloseReason::Peer { .. } => 0,
@@ -167,7 +170,7 @@ impl CloseReason {
         }
     }
 
-    /// The close code and the text of the close frame for the peer. `None` when no close frame can
+    /// Returns the code and the text of the close frame for the peer; `None` if no close frame can
     /// be sent. [`Display`](fmt::Display) is for logs.
     ///
     /// ```
@@ -229,9 +232,9 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Whether a close frame may have this code (RFC 6455, section 7.4, and what IANA has registered
-/// since, 1012 to 1014 among it). 1004 and what is between 1016 and 2999 is kept for later; 1005,
-/// 1006 and 1015 say that there was no code, and are never sent.
+/// Whether a close frame may have this code (RFC 6455, section 7.4, and codes that IANA has
+/// registered since, such as 1012 to 1014). 1004, and 1016 to 2999, are reserved; 1005, 1006 and
+/// 1015 stand for a missing code and are never sent.
 pub(crate) fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

@@ -1,9 +1,8 @@
 //! From bytes to messages (RFC 6455, sections 5.4 to 6.2), in place.
 //!
-//! A message that lies whole in the caller's buffer is unmasked there and lent
-//! from there. Only what is incomplete is kept, in a [`Partial`] that exists
-//! as long as it is needed. It grows with the bytes that arrive, never with a
-//! length that was merely claimed.
+//! A message that is whole in the caller's buffer is unmasked there and lent from there. Only what
+//! is incomplete is kept, in a [`Partial`] that exists as long as it is needed. It grows with the
+//! bytes that arrive, never with a length that was only claimed.
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -19,15 +18,15 @@ pub enum Message<'a> {
     Binary(&'a [u8]),
 }
 
-/// What the next frames of the input mean.
+/// What the next frames in the input are.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     Message(Message<'a>),
-    /// A fragment has wholly arrived, of so many bytes, and the message goes on after it.
+    /// A fragment of this many bytes has arrived whole, and its message goes on after it.
     Fragment(u64),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
-    /// The payload, not yet checked.
+    /// A close frame with this payload, which is not checked yet.
     Close(&'a [u8]),
 }
 
@@ -96,23 +95,22 @@ impl Partial {
     }
 }
 
-/// Where the payload of an event lies.
+/// The place of an event's payload.
 enum Found {
-    /// In the input, at this offset and length.
+    /// The payload is in the input, at this offset and with this length.
     Input(OpCode, usize, usize),
-    /// In [`Partial::buffer`].
+    /// The payload is in [`Partial::buffer`].
     Buffer(Data),
-    /// In [`Partial::control`].
+    /// The payload is in [`Partial::control`].
     Control(Control),
     /// A fragment of this length, which does not end its message.
     Fragment(u64),
     Nothing,
 }
 
-/// Takes the next event from `input`. Returns how many bytes were used and the
-/// event, or `None` when all of them were and more are needed. Anything
-/// incomplete is kept in `partial`, which is created when needed; what an
-/// earlier call lent from it is forgotten.
+/// Takes the next event from `input`. Returns how many bytes were used, and the event; `None` if
+/// all bytes were used and more are needed. An incomplete frame is kept in `partial`, which is made
+/// when it is needed; what an earlier call has lent from it is removed.
 pub fn decode<'a>(
     partial: &'a mut Option<Box<Partial>>,
     input: &'a mut [u8],
@@ -155,11 +153,11 @@ pub fn decode<'a>(
     Ok((used, event))
 }
 
-/// The published page's heartbeat: nearly every text of a server whose clients
-/// mostly wait. Comparing a text with it is faster than checking the text for UTF-8.
+/// The published page's heartbeat, which is nearly every text of a server with many idle clients.
+/// Comparing a text with it is faster than checking that the text is UTF-8.
 const HEARTBEAT: &str = "ping";
 
-/// Text is UTF-8 (section 8.1).
+/// Returns the text if it is UTF-8 (section 8.1).
 #[inline(always)]
 pub fn text(payload: &[u8]) -> Result<&str, Violation> {
     if payload == HEARTBEAT.as_bytes() {
@@ -178,7 +176,7 @@ fn event_of(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     })
 }
 
-/// Begins a frame at `used`; returns the new offset.
+/// Begins a frame at offset `used`; returns the new offset.
 fn begin(
     slot: &mut Option<Box<Partial>>,
     input: &mut [u8],
@@ -211,8 +209,8 @@ fn begin(
     Ok(used + go_on(partial, &mut input[used..], max_message, found)?)
 }
 
-/// Completes a header from what was kept and the input at `used`, which moves
-/// past it. `None` when it is still not complete: then it has been kept.
+/// Completes a header from the bytes that were kept and the input at `used`, which moves past it.
+/// `None` if the header is still not complete; then its bytes are kept.
 fn take_header(
     slot: &mut Option<Box<Partial>>,
     input: &[u8],
@@ -246,7 +244,7 @@ fn take_header(
     Ok(header)
 }
 
-/// Fragments come in order and messages do not mix (section 5.4).
+/// Checks that fragments come in order and messages do not mix (section 5.4).
 fn check_order(header: &Header, kind: Option<Data>) -> Result<(), Violation> {
     match (header.opcode, kind) {
         (OpCode::Control(_), _) => Ok(()),
@@ -256,7 +254,7 @@ fn check_order(header: &Header, kind: Option<Data>) -> Result<(), Violation> {
     }
 }
 
-/// Takes what `input` has of the frame in progress; returns how much that was.
+/// Takes the bytes of the current frame that are in `input`; returns how many there were.
 fn go_on(
     partial: &mut Partial,
     input: &mut [u8],
@@ -303,9 +301,8 @@ fn go_on(
     Ok(taken)
 }
 
-/// Makes room for `taken` bytes more: twice what has arrived then, so that no number of
-/// small fragments has all of it copied at each, but not above `most`, the longest that
-/// the message can become.
+/// Makes room for `taken` more bytes. The room doubles, so that many small fragments do not each
+/// copy the whole message, but it does not exceed `most`, the longest that the message can become.
 fn grow(buffer: &mut Vec<u8>, taken: usize, most: usize) {
     let needed = buffer.len() + taken;
     if needed > buffer.capacity() {
@@ -314,8 +311,8 @@ fn grow(buffer: &mut Vec<u8>, taken: usize, most: usize) {
     }
 }
 
-/// Fails at the first byte that cannot belong to UTF-8 text, though the message
-/// is not complete (section 8.1).
+/// Fails at the first byte that cannot belong to UTF-8 text, even if the message is not complete
+/// (section 8.1).
 fn check_utf8(partial: &mut Partial, end: bool) -> Result<(), Violation> {
     match std::str::from_utf8(&partial.buffer[partial.valid..]) {
         Ok(_) => partial.valid = partial.buffer.len(),

@@ -45,9 +45,9 @@ pub struct Whole<'a> {
     pub size: usize,
 }
 
-/// Takes a data frame of the commonest kind from the start of `input` and unmasks it
-/// there: whole, unfragmented, and shorter than 64 KiB. What it does not take is for
-/// [`parse_header`].
+/// Takes a data frame of the commonest kind from the start of `input` and unmasks it there: a
+/// whole, unfragmented frame of less than 64 KiB. For any other frame it returns `None`, and
+/// [`parse_header`] is used.
 #[inline]
 pub fn take_whole(input: &mut [u8], max_message: usize) -> Option<Whole<'_>> {
     let (&[first, second], after) = input.split_first_chunk()?;
@@ -68,9 +68,9 @@ pub fn take_whole(input: &mut [u8], max_message: usize) -> Option<Whole<'_>> {
     Some(Whole { is_text: first == TEXT, payload, size: header + length })
 }
 
-/// Parses the header at the start of `input`; `None` when it is not complete.
+/// Parses the header at the start of `input`; `None` if it is not complete.
 pub fn parse_header(input: &[u8]) -> Result<Option<Header>, Violation> {
-    // What the first two bytes already say is judged before the rest arrives.
+    // What is wrong with the first two bytes is found before the rest arrives.
     if let [first, ..] = *input {
         if first & 0x70 != 0 {
             return Err(Violation::ReservedBits);
@@ -106,7 +106,7 @@ pub fn parse_header(input: &[u8]) -> Result<Option<Header>, Violation> {
     }))
 }
 
-/// Bytes of the header of a server's frame with so long a payload.
+/// Returns the length of the header of a server's frame with a payload of `length` bytes.
 #[inline]
 pub fn server_header_len(length: usize) -> usize {
     match length {
@@ -116,7 +116,7 @@ pub fn server_header_len(length: usize) -> usize {
     }
 }
 
-/// The payload of a server's whole frame.
+/// Returns the payload of a server's whole frame.
 pub fn server_payload(frame: &[u8]) -> &[u8] {
     let header = match frame[1] {
         126 => 4,
@@ -127,7 +127,7 @@ pub fn server_payload(frame: &[u8]) -> &[u8] {
 }
 
 /// Writes the header of an unfragmented, unmasked server frame into a slice of
-/// [`server_header_len`]. It begins with the byte `first`.
+/// [`server_header_len`] bytes; its first byte is `first`.
 #[inline]
 pub fn write_header(first: u8, length: usize, header: &mut [u8]) {
     match header {
@@ -170,7 +170,7 @@ pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// The mask to go on with after `done` bytes of the payload.
+/// Returns the mask to continue with after `done` bytes of the payload.
 pub fn rotate_mask(mask: [u8; 4], done: usize) -> [u8; 4] {
     let mut mask = mask;
     mask.rotate_left(done % 4);
