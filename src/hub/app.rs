@@ -1,5 +1,4 @@
-//! The application as the hub sees it: the handler, and the session that it keeps of each
-//! connection.
+//! The application: the handler, and the sessions that it keeps for its connections.
 
 use std::fmt;
 
@@ -9,8 +8,8 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
-/// A handler with its sessions. The context is beside it, not in it, so that a callback can have
-/// all three at once.
+/// A handler with its sessions. The context is beside it and not in it, so that a callback can
+/// borrow all three at once.
 pub struct App<H: Handler> {
     pub handler: H,
     sessions: Sessions<H::Session>,
@@ -72,7 +71,7 @@ impl<H: Handler> App<H> {
         self.handler.on_refused(cx, conn, refused)
     }
 
-    /// A connection that was let in is refused all the same.
+    /// Called when a connection that the handler has accepted is refused nevertheless.
     pub fn on_turned_away(&mut self, cx: &mut Context, session: H::Session) {
         self.handler.on_turned_away(cx, session);
     }

@@ -25,100 +25,98 @@ use crate::wire::ws::frame::MAX_HEADER;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// How many connections are held at once, counted from their accept.
-    /// Default 10,000. Room for the records is reserved at start; untouched
-    /// pages cost nothing.
+    /// The most connections at once, counted from their accept. Default 10,000. Memory for the
+    /// records is reserved at start; pages that are never touched cost nothing.
     pub max_connections: usize,
-    /// The longest message in bytes, all fragments together. A longer one
-    /// ends the connection with code 1009. Default 65,536.
+    /// The length of the longest message in bytes, all fragments together. A longer message ends
+    /// the connection with code 1009. Default 65,536.
     pub max_message: usize,
-    /// The most bytes that wait for one peer to read. A connection that would
-    /// go past it is dropped; one whose socket still takes bytes may be over by
-    /// one message. At least `max_message` + 14, at most [`Config::MOST_QUEUE`].
-    /// A message that is longer by itself, as an escaped one may be, is sent to
-    /// nobody. Default 262,144.
+    /// The most bytes that wait for one peer to read. A connection whose queue would exceed it is
+    /// dropped; while its socket takes bytes, the queue may exceed it by one message. At least
+    /// `max_message` + 14, at most [`Config::MOST_QUEUE`]. A message that alone is longer, as an
+    /// escaped text may be, is sent to nobody. Default 262,144.
     pub max_queue: usize,
-    /// The most bytes in all queues and partial messages together, shared
-    /// encodings counted once, looked at at the end of each turn. Past it the
-    /// connections that hold most are ended. Default 256 MiB.
+    /// The most bytes in all queues and partial messages together; encodings that several
+    /// connections share count once. The hub checks the bound at the end of each turn, and ends the
+    /// connections that hold most if it is exceeded. Default 256 MiB.
     pub max_buffered: usize,
-    /// The longest request head in bytes; a longer one is answered with 431.
-    /// Default 16,384.
+    /// The length of the longest request head in bytes; a longer head is answered with 431. Default
+    /// 16,384.
     pub max_head: usize,
-    /// From accept to the end of the request head. Default 8 s.
+    /// The longest time from the accept to the end of the request head. Default 8 s.
     pub handshake_timeout: Duration,
-    /// From the first byte of a message to its last, also of a request's body. What had
-    /// arrived by then is not late, however long the server holds it back. Default 30 s.
+    /// The longest time from the first byte of a message, or of a request's body, to its last byte.
+    /// Bytes that have arrived by then are not late, even if the server handles them later. Default
+    /// 30 s.
     pub message_timeout: Duration,
-    /// Silence after which a WebSocket ping is sent. Default 25 s.
+    /// How long a connection may be silent before it gets a WebSocket ping. Default 25 s.
     pub ping_after: Duration,
-    /// Silence after which a connection is ended. Default 60 s.
+    /// How long a connection may be silent before it is closed. Default 60 s.
     pub idle_timeout: Duration,
-    /// How long a closing connection may take to read its last bytes and to
-    /// end its side. Zero means at once. Default 5 s.
+    /// How long a closing connection may take to read its last bytes and to end its side. Zero
+    /// means that it is closed at once. Default 5 s.
     pub close_timeout: Duration,
     /// Plain HTTP: how long an idle connection is kept for a next request. Default 5 s.
     pub keep_alive_timeout: Duration,
-    /// Plain HTTP: how long an idle connection is kept when its client is [known](crate::http::Response::keep). Default 75 s: longer
-    /// than the pools of usual clients keep theirs, so that they, who know whether they
-    /// have just sent something, end it.
+    /// Plain HTTP: how long an idle connection is kept if its client is
+    /// [known](crate::http::Response::keep). Default 75 s. This is longer than the pools of usual
+    /// clients keep a connection, so that the client ends it, which knows whether it has just sent
+    /// a request.
     pub keep_known_timeout: Duration,
-    /// Plain HTTP: requests answered on one connection; with the last answer it
-    /// is closed, unless the client is known. Default 100.
+    /// Plain HTTP: the most requests that are answered on one connection. With the last answer the
+    /// connection is closed, unless its client is known. Default 100.
     pub max_requests: u8,
     /// Which of a user's devices get the user's messages. Default [`Devices::Many`].
     pub devices: Devices,
-    /// Whose word is taken for who is behind them: `X-Forwarded-For`, and on
-    /// TCP the PROXY protocol of version 1 and 2. Default none.
+    /// The proxies that are believed when they say for which client they connect: in
+    /// `X-Forwarded-For`, and on TCP with the PROXY protocol, versions 1 and 2. Default none.
     pub trusted_proxies: TrustedProxies,
-    /// Connections from one address, an IPv6 one counting as its /64; 0 for no
-    /// limit. A few more are answered with 503, others closed. Loopback
-    /// addresses and Unix sockets are not limited. Default 1,000.
+    /// The most connections from one address; an IPv6 address counts as its /64; 0 means no limit.
+    /// A few more connections are answered with 503, and others are closed. Loopback addresses and
+    /// Unix sockets are not limited. Default 1,000.
     pub max_per_address: usize,
-    /// Connections of one user, on all devices together; 0 for no limit. A
-    /// further one gets 503 after a second. Default 25.
+    /// The most connections of one user, on all devices together; 0 means no limit. A further
+    /// connection gets 503 after one second. Default 25.
     pub max_per_user: usize,
-    /// Messages a second of one connection, heartbeats and control frames
-    /// included; 0 for no limit. A fragment of less than 1,024 bytes counts as a message of
-    /// its own; longer ones count once, with the message they are parts of.
-    /// One that is faster is not read until it is within the rate again: nothing
-    /// is dropped. Default 1,000: far more than a page sends, and a hundredth of
-    /// what one core handles.
+    /// The most messages of one connection in a second, including heartbeats and control frames; 0
+    /// means no limit. A fragment of less than 1,024 bytes counts as a message of its own; longer
+    /// fragments count once, with the message that they are parts of. A connection that is faster
+    /// is not read until it is within the rate again, and nothing is dropped. Default 1,000: far
+    /// more than a page sends, and a hundredth of what one core can handle.
     pub message_rate: u32,
-    /// The same for messages to everyone, which cost as many sends; 0 for no
-    /// limit but `message_rate`. Default 20.
+    /// The most messages to everyone of one connection in a second; each costs a send for every
+    /// connection. 0 means that only `message_rate` limits them. Default 20.
     pub broadcast_rate: u32,
-    /// For how long at these rates a connection may be ahead of them: 5 s at
-    /// 1,000 are 5,000 messages at once, or 100 to everyone, or half of each. At
-    /// least one message. Default 5 s.
+    /// By how much time a connection may be ahead of its rates: with 5 s and the default rates it
+    /// may send 5,000 messages at once, or 100 to everyone, or half of each. It may always send one
+    /// message. Default 5 s.
     pub rate_burst: Duration,
-    /// How long a handshake that is refused with 401 or 403 waits for the
-    /// answer, since pages try again at once. Up to 1,024 wait, and an eighth of
-    /// `max_connections`; others are answered at once. Default 1 s.
+    /// How long the answer to a handshake that is refused with 401 or 403 is delayed, because pages
+    /// try again at once. At most 1,024 answers, and at most an eighth of `max_connections`, are
+    /// delayed; others are sent at once. Default 1 s.
     pub reject_delay: Duration,
-    /// Work per turn: one for each frame and request parsed and each delivery queued.
-    /// When it is spent, the rest waits for the next turn. Default 16,384.
+    /// The work of a turn: one for each frame and request that is parsed, and for each delivery
+    /// that is queued. When it is used up, the rest waits for the next turn. Default 16,384.
     pub work_per_turn: u32,
-    /// Writes per turn. Default 128: about 1 ms of the kernel's time.
+    /// The most write calls in a turn. Default 128, which take about 1 ms of the kernel's time.
     pub writes_per_turn: u32,
-    /// Connections accepted per turn. Default 128.
+    /// The most connections that are accepted in a turn. Default 128.
     pub accepts_per_turn: u32,
-    /// Connections accepted a second, of all listeners together, and as many at
-    /// once after a pause; 0 for no limit. The rest waits in the backlog.
-    /// Default 10,000.
+    /// The most connections that all listeners together accept in a second; after a pause as many
+    /// may be accepted at once. 0 means no limit. The rest waits in the backlog. Default 10,000.
     pub accept_rate: u32,
-    /// The kernel's send buffer of a connection in bytes (`SO_SNDBUF`, which
-    /// Linux doubles); 0 leaves it to the kernel, which lets a stalled peer
-    /// pin megabytes. Default 65,536.
+    /// The size of the kernel's send buffer of a connection in bytes (`SO_SNDBUF`, which Linux
+    /// doubles). 0 leaves it to the kernel, which then may hold megabytes for a peer that does not
+    /// read. Default 65,536.
     pub send_buffer: usize,
 }
 
 /// Which of a user's devices get the user's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Devices {
-    /// Each of them, at most [`Devices::MOST`].
+    /// Each device, at most [`Devices::MOST`].
     Many,
-    /// The newest alone.
+    /// Only the newest device.
     One,
 }
 
@@ -171,8 +169,8 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `max_queue` is less than `max_message` + 14: a message could be
-    /// received that can never be sent.
+    /// `max_queue` is less than `max_message` + 14, so a message could be received that can never
+    /// be sent.
     QueueBelowMessage,
     /// A limit that must be at least 1 is 0.
     Zero(&'static str),
@@ -200,17 +198,19 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// The most connections one loop is built for.
+    /// The most connections that one loop supports.
     pub const MOST_CONNECTIONS: usize = 16_000_000;
 
-    /// The most bytes that one queue is built for: 1 GiB. No message is longer
-    /// than a queue, and where its bytes lie is kept in 32 bits.
+    /// The most bytes that a queue supports: 1 GiB. No message is longer than a queue, and the
+    /// place of its bytes is kept in 32 bits.
     pub const MOST_QUEUE: usize = 1 << 30;
 
-    /// Checks what must hold between settings.
+    /// Checks that the settings fit together. [`Driver::new`](crate::Driver::new) and
+    /// [`Server::new`](crate::Server::new) call it; before [`Hub::new`](crate::Hub::new) the host
+    /// calls it.
     ///
     /// # Errors
-    /// The first contradiction found.
+    /// The first contradiction that was found.
     pub fn check(&self) -> Result<(), ConfigError> {
         let counts = [
             ("max-connections", self.max_connections),

@@ -18,7 +18,7 @@ use crate::wheel::Wheel;
 use crate::wire::Peer;
 use crate::wire::http::date::Date;
 
-/// Timeouts in milliseconds; `u64::MAX` for never.
+/// Timeouts in milliseconds; `u64::MAX` means never.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
     pub handshake: u64,
@@ -28,23 +28,23 @@ pub(super) struct Timeouts {
     pub close: u64,
     pub keep_alive: u64,
     pub keep_known: u64,
-    /// 0 for at once.
+    /// The delay of a refusal; 0 means none.
     pub reject: u64,
 }
 
-/// Connections, users and groups, for the application: a callback gets it, and a host has it between
-/// turns from [`Hub`] or from [`Driver::parts`](crate::Driver::parts).
+/// Connections, users and groups, for the application. A callback gets it as an argument; between
+/// turns a host gets it from [`Hub`] or from [`Driver::parts`](crate::Driver::parts).
 ///
 /// It sends ([`send`](Context::send), [`send_to_user`](Context::send_to_user),
 /// [`send_to_group`](Context::send_to_group), [`broadcast`](Context::broadcast)), closes
 /// ([`close`](Context::close), [`abort`](Context::abort)), groups ([`join`](Context::join),
-/// [`leave`](Context::leave)), sets timers ([`set_timer`](Context::set_timer)) and looks things up.
+/// Sending only queues bytes. A `Context` cannot run the hub; only the owner of the [`Hub`] can.
 /// Sending only queues bytes. It cannot run the hub: that is for whoever has the [`Hub`].
 #[derive(Debug)]
 pub struct Context {
     pub(super) config: Config,
     pub(super) timeouts: Timeouts,
-    /// What time 0 of the hub is.
+    /// The instant that is time 0 of the hub.
     pub(super) origin: Instant,
     /// The time of the current turn, as it was given and in milliseconds.
     pub(super) turn: Instant,
@@ -55,52 +55,54 @@ pub struct Context {
     pub(super) addresses: directory::addresses::Addresses,
     pub(super) pace: input::pace::Pace,
     pub(super) wheel: Wheel,
-    /// When the right to be connected ends, in seconds; 0 for never. Set when a
+    /// Until when a connection may be open, in seconds; 0 means without an end. Set when the
     /// connection opens.
     pub(super) ends: table::column::Column<u32>,
-    /// With which code a connection is closed when a newer one takes its place; 0 for those that
-    /// are parked then. Set when a connection opens.
+    /// The code with which a connection is closed when a newer one replaces it; 0 means that it is
+    /// parked instead. Set when the connection opens.
     pub(super) replaced_codes: table::column::Column<u16>,
     /// The application's timers.
     pub(super) timers: Wheel,
     pub(super) output: Output,
     pub(super) traces: trace::Traces,
-    /// What answers say of the date; `None` while nobody has told.
+    /// The date in HTTP answers; `None` until it was set.
     pub(super) date: Option<Date>,
-    /// To be freed at the end of the turn.
+    /// Connections that are freed at the end of the turn.
     pub(super) ended: Vec<u32>,
-    /// Paused for lack of work budget; parsed first next turn.
+    /// Connections that are paused because the work budget was spent; they are parsed first in the
+    /// next turn.
     pub(super) paused: VecDeque<ConnId>,
-    /// May be read again, and the driver wanted to.
+    /// Connections that the driver wanted to read and that may be read again.
     pub(super) readable: Vec<u32>,
-    /// Wait for the next tick to have their deadline set.
+    /// Connections whose deadline is set in the next tick.
     pub(super) untimed: Vec<ConnId>,
-    /// Their deadline has passed; they are judged when their sockets have been read.
+    /// Connections whose deadline has passed; they are judged when their sockets have been read.
     pub(super) overdue: Vec<Overdue>,
     /// When the loop came back from its last absence, in milliseconds; 0 for never.
     pub(super) returned_at: u64,
-    /// Are closing, and their application may say a last word.
+    /// Connections that are closing and for which `on_closing` was not called yet.
     pub(super) parting: Vec<ConnId>,
-    /// The connection on which the application says its last word.
+    /// The connection for which `on_closing` runs now.
     pub(super) speaking: Option<ConnId>,
-    /// To be told that their queue has drained.
+    /// Connections whose queue has drained, and for which `on_drain` was not called yet.
     pub(super) drained: Vec<ConnId>,
-    /// The work that this turn may still do.
+    /// How much work this turn may still do.
     pub(super) work: u32,
-    /// Bytes of partial messages and unparsed input.
+    /// The bytes of partial messages and of input that is not parsed.
     pub(super) inbound_bytes: usize,
-    /// Bytes that transports hold, of each connection and of all.
+    /// The bytes that transports hold, for each connection and in all.
     pub(super) transports: table::column::Column<u32>,
     pub(super) transport_bytes: usize,
     pub(super) draining: bool,
-    /// When what a shutdown waits for is ended, in milliseconds; [`u64::MAX`] before one.
+    /// When a shutdown ends the connections that it waits for, in milliseconds; [`u64::MAX`] before
+    /// a shutdown.
     pub(super) drained_by: u64,
     pub(super) stats: Stats,
     pub(super) distributions: Distributions,
 }
 
 impl Context {
-    /// Nothing yet, at the time `now`. Room for `max_connections` is reserved.
+    /// Makes a context without connections at the time `now`. Reserves room for `max_connections`.
     pub(crate) fn new(config: Config, now: Instant) -> Self {
         let millis = |timeout: Duration| match timeout {
             Duration::ZERO => u64::MAX,
@@ -158,12 +160,12 @@ impl Context {
         }
     }
 
-    /// The limits and timeouts it was made with.
+    /// Returns the limits and timeouts with which the hub was made.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The time of the current turn, as it was last given to the hub.
+    /// Returns the time of the current turn, as it was last given to the hub.
     pub fn now(&self) -> Instant {
         self.turn
     }
@@ -172,133 +174,135 @@ impl Context {
         self.date = Date::of(now);
     }
 
-    /// How many connections are held, in any phase: also those that are shaking
-    /// hands, asking for pages, or closing.
+    /// Returns how many connections there are in any phase, including those that make a handshake,
+    /// ask for pages, or close.
     pub fn connections(&self) -> usize {
         self.table.len()
     }
 
-    /// How many users have at least one open connection.
+    /// Returns how many users have at least one open connection.
     pub fn online(&self) -> usize {
         self.users.len()
     }
 
-    /// Some of the users who are online, at most `most` and in no order that says anything,
-    /// and where the next page begins: `None` after the last one. The first begins at 0. Who
-    /// is online throughout is in exactly one page, whoever comes and goes meanwhile.
+    /// Returns some of the users who are online, at most `most` and in no meaningful order, and the
+    /// place of the next page: `None` after the last page. The first page begins at 0. A user who
+    /// is online the whole time is in exactly one page, whoever else comes and goes.
     pub fn users(&self, from: u64, most: usize) -> (Vec<&str>, Option<u64>) {
         self.users.page(from, most, &self.table)
     }
 
-    /// Running totals.
+    /// Returns the totals so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// How large what happens is: turns, delays, fan-outs.
+    /// Returns the distributions of the lengths of turns, of delays, and of the sizes of fan-outs.
     pub fn distributions(&self) -> &Distributions {
         &self.distributions
     }
 
-    /// A turn has taken so long.
+    /// Counts a turn that has taken this long.
     pub(super) fn note_turn(&mut self, took: Duration) {
         self.distributions.turns.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// How long the hub has existed, by the time of the current turn.
+    /// Returns how long the hub has existed, by the time of the current turn.
     pub fn uptime(&self) -> Duration {
         self.turn.saturating_duration_since(self.origin)
     }
 
-    /// How many connections wait for their peers to read.
+    /// Returns how many connections wait for their peers to read.
     pub fn waiting_for_peers(&self) -> usize {
         self.output.blocked()
     }
 
-    /// How many groups have at least one connection.
+    /// Returns how many groups have at least one connection.
     pub fn groups(&self) -> usize {
         self.groups.len()
     }
 
-    /// Bytes of partial messages and of input that waits for its turn, a part of
-    /// [`Context::buffered`].
+    /// Returns the bytes of partial messages and of input that waits to be parsed. They are a part
+    /// of [`Context::buffered`].
     pub fn buffered_input(&self) -> usize {
         self.inbound_bytes
     }
 
-    /// Bytes that [transports hold](crate::run::Transport::held), such as parts of TLS records, a part
-    /// of [`Context::buffered`].
+    /// Returns the bytes that [transports hold](crate::run::Transport::held), such as parts of TLS
+    /// records. They are a part of [`Context::buffered`].
     pub fn buffered_by_transports(&self) -> usize {
         self.transport_bytes
     }
 
-    /// Bytes in all queues, partial messages and transports, shared encodings once: what
-    /// `max_buffered` limits.
+    /// Returns the bytes in all queues, partial messages and transports; shared encodings count
+    /// once. `max_buffered` limits this number.
     pub fn buffered(&self) -> usize {
         self.output.held() + self.inbound_bytes + self.transport_bytes
     }
 
-    /// The user of a connection, empty for an anonymous one. Also answers
-    /// inside `on_close`. `None` when the connection is gone.
+    /// Returns the user of a connection; empty for an anonymous one. It also works inside
+    /// `on_close`. `None` if the connection is gone.
     pub fn user(&self, conn: ConnId) -> Option<&str> {
         self.resolve(conn).map(|conn| conn.user.as_str())
     }
 
-    /// The device of a connection, usually empty.
+    /// Returns the device of a connection, which is usually empty; `None` if the connection is
+    /// gone.
     pub fn device(&self, conn: ConnId) -> Option<&str> {
         self.resolve(conn).map(Connection::device)
     }
 
-    /// Where a connection comes from: behind a [trusted
-    /// proxy](Config::trusted_proxies) its client, from the handshake on.
+    /// Returns the address of a connection's client. Behind a [trusted
+    /// proxy](Config::trusted_proxies) it is the client's own address, from the handshake on.
+    /// `None` if the connection is gone.
     pub fn peer(&self, conn: ConnId) -> Option<Peer> {
         self.resolve(conn).map(|conn| conn.peer)
     }
 
-    /// How many handshakes from a connection's address were refused lately, none
-    /// of them more than a minute after the one before. All of loopback, and
-    /// Unix sockets, are one address.
+    /// Returns how many handshakes from a connection's address were refused recently, none of them
+    /// more than a minute after the one before. All loopback addresses and Unix sockets count as
+    /// one address.
     pub fn refusals(&self, conn: ConnId) -> u32 {
         self.peer(conn).map_or(0, |peer| self.addresses.refused(peer, self.now))
     }
 
-    /// Whether a connection came in on a loopback address.
+    /// Whether a connection came to a listener on a loopback address.
     pub fn is_loopback(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.facts.has(Facts::LOOPBACK))
     }
 
-    /// The [tag](crate::Listener::with_tag) of the listener that a connection came in by;
-    /// 0 when that has none, or the connection was adopted or is gone.
+    /// Returns the [tag](crate::Listener::with_tag) of a connection's listener; 0 if the listener
+    /// has none, or the connection was adopted or is gone.
     pub fn listener(&self, conn: ConnId) -> u8 {
         self.resolve(conn).map_or(0, |conn| conn.listener)
     }
 
-    /// Whether an answer has said that its client is [known](crate::http::Response::keep).
+    /// Whether an answer has said that the connection's client is
+    /// [known](crate::http::Response::keep).
     pub fn is_known(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.is_known())
     }
 
-    /// Whether messages can be sent to it: it has been accepted and is not
-    /// closing.
+    /// Whether messages can be sent to a connection: it was accepted and is not closing.
     pub fn is_open(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.phase == Phase::Open)
     }
 
-    /// Whether another connection of the same user and device has taken its
-    /// place, so that it gets nothing of the user's.
+    /// Whether another connection of the same user and device has replaced this one, so that it
+    /// gets no messages for the user.
     pub fn is_parked(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::PARKED))
     }
 
-    /// Bytes that wait for this peer to read; 0 when it is gone.
+    /// Returns how many bytes wait for this peer to read; 0 if the connection is gone.
     pub fn queued(&self, conn: ConnId) -> usize {
         self.pending(conn).map_or(0, |pending| pending.len())
     }
 
-    /// How many bytes that were queued for a connection were never given to its socket: all of a
-    /// connection's last messages have left if this is 0 in
-    /// [`on_close`](super::Handler::on_close). A close frame counts like a message. Before the
-    /// end it is what is [queued](Context::queued); 0 for a connection that is gone.
+    /// Returns how many queued bytes of a connection were never given to its socket. If it returns
+    /// 0 in [`on_close`](super::Handler::on_close), all of the last messages were written. A close
+    /// frame counts like a message. Before the end it is the same as [queued](Context::queued); 0
+    /// if the connection is gone.
     pub fn unwritten(&self, conn: ConnId) -> usize {
         match self.resolve(conn) {
             Some(record) if record.phase == Phase::Ended => {
@@ -308,7 +312,7 @@ impl Context {
         }
     }
 
-    /// The id of the connection that uses a slot now.
+    /// Returns the id of the connection that uses a slot now.
     pub fn id_at(&self, index: usize) -> Option<ConnId> {
         self.table.id_at(u32::try_from(index).ok()?)
     }

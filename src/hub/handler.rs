@@ -13,16 +13,16 @@ use crate::wire::http::upgrade::UpgradeState;
 use crate::wire::ws::close::{CloseReason, may_be_sent};
 use crate::wire::ws::decode::Message;
 
-/// The application: decides who may connect and what a message means.
+/// The application: it decides who may connect and what a message means.
 ///
-/// Every callback gets the [`Context`] to send through. Nothing is written inside a callback and
-/// no callback runs inside another one: sending queues bytes, which leave at the end of the
-/// turn. Callbacks run on the loop's thread and must not block. In each of them any connection
-/// may be sent to, closed, or put into a group.
+/// Every callback gets the [`Context`], with which it sends. Nothing is written inside a callback,
+/// and no callback runs inside another one: sending queues bytes, which are written at the end of
+/// the turn. Callbacks run on the loop's thread and must not block. Each of them may send to any
+/// connection, close it, or put it into a group.
 ///
-/// A handler keeps a [`Session`](Handler::Session) of each connection. It is made in
-/// [`on_upgrade`](Handler::on_upgrade), handed to every callback about that connection, and
-/// given back exactly once: to [`on_close`](Handler::on_close), or, when the connection never
+/// A handler keeps a [`Session`](Handler::Session) for each connection.
+/// [`on_upgrade`](Handler::on_upgrade) makes it, every callback about the connection gets it, and
+/// it is given back exactly once: to [`on_close`](Handler::on_close), or, if the connection never
 /// opened, to [`on_turned_away`](Handler::on_turned_away).
 ///
 /// ```
@@ -69,18 +69,18 @@ use crate::wire::ws::decode::Message;
 /// }
 /// ```
 pub trait Handler {
-    /// What the handler keeps of each connection. `()` for nothing, which takes no memory.
+    /// What the handler keeps for each connection. Use `()` for nothing; it takes no memory.
     type Session;
 
-    /// What other threads, and other parts of a host, tell the handler: see
-    /// [`on_event`](Handler::on_event). `()` for nothing.
+    /// What other threads, and other parts of a host, send to the handler; see
+    /// [`on_event`](Handler::on_event). Use `()` for nothing.
     type Event;
 
-    /// A valid WebSocket handshake has arrived. Return who it is, with the session of the
-    /// connection, or the answer that refuses it. An accepted handshake can still be answered
-    /// with 503, when the server is full or going down or the user has too many connections: then
-    /// the session is given to [`on_turned_away`](Handler::on_turned_away). The peer can be
-    /// looked up; nothing can be sent yet.
+    /// Called when a valid WebSocket handshake has arrived. Return the user of the connection with
+    /// the session, or the answer that refuses the handshake. An accepted handshake can still be
+    /// answered with 503, because the server is full or stopping or the user has too many
+    /// connections; then [`on_turned_away`](Handler::on_turned_away) gets the session. The peer can
+    /// be looked up here, but nothing can be sent yet.
     fn on_upgrade(
         &mut self,
         cx: &mut Context,
@@ -88,36 +88,37 @@ pub trait Handler {
         upgrade: Upgrade<'_>,
     ) -> Result<Accept<Self::Session>, Reject>;
 
-    /// The handler has accepted a handshake, and the server has refused it all the same with
-    /// 503. The session is given back. By default it is dropped.
+    /// Called when the handler has accepted a handshake but the server has refused it with 503. The
+    /// session is given back. By default it is dropped.
     fn on_turned_away(&mut self, cx: &mut Context, session: Self::Session) {
         let _ = (cx, session);
     }
 
-    /// A request that is not a valid handshake, of any method. By default the client is told how
-    /// to become one: 426, or 400 for a bad key. A body is only read when that is
-    /// [asked for](Reply::Read); else the request is answered and its connection closed. The body
-    /// of an answer to `HEAD` is left out.
+    /// Called for a request, of any method, that is not a valid handshake. The default answer says
+    /// how to make it one: 426, or 400 for a bad key. longlink reads a body only if the handler
+    /// [asks for it](Reply::Read); otherwise the connection of a request with a body is closed
+    /// after the answer. In an answer to `HEAD` longlink leaves out the body.
     fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
         let _ = (cx, conn);
         Reply::Now(request.upgrade_required())
     }
 
-    /// A request is refused before it could be handed over, and its connection is closed: the
-    /// request is malformed or too long, or its body is. Return what the client is told; by
-    /// default that is the reason, in a line of text. Whatever is returned counts as refused.
+    /// Called when a request is refused before the handler could get it: the request or its body is
+    /// malformed, too long or too slow. Return the answer; the default is the reason in a line of
+    /// text. The connection is closed. The request counts as refused, whatever the answer is.
     fn on_refused(&mut self, cx: &mut Context, conn: ConnId, refused: Refused<'_>) -> Response {
         let _ = (cx, conn);
         Response::text(refused.status, refused.why)
     }
 
-    /// The connection is open; its user and device can be looked up. What is sent here follows
-    /// the handshake's answer.
+    /// Called when the connection is open; its user and device can be looked up. What is sent here
+    /// follows the handshake's answer.
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Self::Session) {
         let _ = (cx, conn, session);
     }
 
-    /// A whole message has arrived. The message borrows the read buffer: copy what is to be kept.
+    /// Called when a whole message has arrived. The message borrows the read buffer: copy what you
+    /// want to keep.
     fn on_message(
         &mut self,
         cx: &mut Context,
@@ -126,19 +127,20 @@ pub trait Handler {
         message: Message<'_>,
     );
 
-    /// Everything that was queued for a connection whose socket had blocked is written: more may
-    /// be sent in bulk. Called in the turn after.
+    /// Called when everything that was queued for a connection whose socket had blocked was
+    /// written: the handler can go on sending large amounts. It is called in the turn after the
+    /// write.
     fn on_drain(&mut self, cx: &mut Context, conn: ConnId, session: &mut Self::Session) {
         let _ = (cx, conn, session);
     }
 
-    /// The server is about to close an open connection with a close frame, for `reason`: it goes
-    /// down, the connection was idle, a newer one has taken its place, or the handler itself has
-    /// [closed](Context::close) it. What is sent to `conn` here is written before the close
-    /// frame. It is called for every reason of the server's own that has a
-    /// [close frame](CloseReason::wire), with one exception: when memory is short, a connection
-    /// that has something to be written is dropped without a close frame. Not called when the
-    /// peer closes, when the socket fails, when the connection reads too slowly, or when it is
+    /// Called when the server is about to close an open connection with a close frame, for
+    /// `reason`: the server stops, the connection was idle, a newer connection has replaced it, or
+    /// the handler itself has [closed](Context::close) it. What is sent to `conn` here is written
+    /// before the close frame. The callback runs for every reason of the server that has a [close
+    /// frame](CloseReason::wire), with one exception: when memory is short, a connection that has
+    /// something to be written is dropped without a close frame. It does not run when the peer
+    /// closes, when the socket fails, when the connection reads too slowly, or when it is
     /// [aborted](Context::abort).
     fn on_closing(
         &mut self,
@@ -150,29 +152,30 @@ pub trait Handler {
         let _ = (cx, conn, session, reason);
     }
 
-    /// What connections of [traced](Context::trace) users did, in its order, and how many more
-    /// events there were than are kept. Called once a turn, and before each `on_close` of such a
-    /// connection. What the handler does to traced users in here is told in the next call:
-    /// answering every event without end would keep the loop busy without end.
+    /// Called with what the connections of [traced](Context::trace) users did, in order, and with
+    /// the number of events that were not kept. It is called once in a turn, and before each
+    /// `on_close` of such a connection. What the handler does to traced users in this callback is
+    /// reported in the next call, so a handler that reacts to every event would keep the loop busy
+    /// for ever.
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
         let _ = (cx, events, missed);
     }
 
-    /// A timer that was [set](Context::set_timer) is due, and no longer set.
+    /// Called when a timer that was [set](Context::set_timer) is due; it is not set any more.
     fn on_timer(&mut self, cx: &mut Context, key: u32) {
         let _ = (cx, key);
     }
 
-    /// Something that another thread, or another part of the host, has
-    /// [sent](crate::Sender::send) into the loop.
+    /// Called with an event that another thread, or another part of the host, has
+    /// [sent](crate::Sender::send) to the loop.
     fn on_event(&mut self, cx: &mut Context, event: Self::Event) {
         let _ = (cx, event);
     }
 
-    /// The connection is gone, exactly once for every `on_open`. Its user, device and peer still
-    /// answer; sending to it does nothing. [`Context::is_online`] tells whether its user has
-    /// another one. A connection that was closed politely is gone when its peer has ended its
-    /// side, at the latest after `close_timeout`.
+    /// Called when the connection is gone, exactly once for every `on_open`. Its user, device and
+    /// peer can still be looked up; sending to it does nothing. [`Context::is_online`] says whether
+    /// its user has another connection. A connection that was closed with a close frame is gone
+    /// when its peer has ended its side, at the latest after `close_timeout`.
     fn on_close(
         &mut self,
         cx: &mut Context,
@@ -200,9 +203,8 @@ impl<'a> std::ops::Deref for Upgrade<'a> {
 }
 
 impl Request<'_> {
-    /// The answer for a path that only speaks WebSocket: 400 for a handshake
-    /// with a bad key, else 426 with the version that is spoken (RFC 6455,
-    /// section 4.4).
+    /// Returns the answer for a path that only speaks WebSocket: 400 for a handshake with a bad
+    /// key, otherwise 426 with the supported version (RFC 6455, section 4.4).
     pub fn upgrade_required(&self) -> Response {
         match self.upgrade {
             UpgradeState::BadKey => Response::text(400, "bad Sec-WebSocket-Key"),
@@ -213,7 +215,7 @@ impl Request<'_> {
     }
 }
 
-/// Lets a handshake in, with the session of its connection.
+/// Accepts a handshake, with the session of its connection.
 ///
 /// ```
 /// use longlink::Accept;
@@ -228,86 +230,87 @@ pub struct Accept<S = ()> {
     pub(crate) writes_are_life: bool,
     pub(crate) until: Option<Instant>,
     pub(crate) aside: bool,
-    /// 0 for a connection that is parked.
+    /// The close code for a connection that ends when it is replaced; 0 if it is parked instead.
     pub(crate) replaced_code: u16,
     pub(crate) session: S,
 }
 
 impl Accept {
-    /// A connection of no user: it gets what goes to everyone and what is sent to its id.
+    /// A connection without a user: it gets what is sent to everyone, to its groups and to its id.
     pub fn anonymous() -> Self {
         Self::default()
     }
 
-    /// An anonymous connection that only listens: it gets what is sent to its id and nothing
-    /// that goes to everyone, and messages that it sends are dropped.
+    /// An anonymous connection that only listens: it gets what is sent to its id but nothing that
+    /// is sent to everyone, and messages that it sends are dropped.
     pub fn aside() -> Self {
         Accept { aside: true, ..Self::default() }
     }
 
-    /// A connection of this user, of the default device. An empty id means
+    /// A connection of this user, on the default device. An empty id means
     /// [anonymous](Accept::anonymous).
     ///
-    /// Of several connections of one user and device only the newest hears anything. The one that
-    /// it replaces is parked: it stays open, and gets nothing that goes to the user, to a group
-    /// or to everyone, until it is the newest again or [reclaims](Context::reclaim) its place. A
-    /// phone that has changed its network leaves such a connection behind. Give connections that
-    /// shall all hear different [devices](Accept::device).
+    /// Of several connections of one user and device only the newest gets messages. The connection
+    /// that it replaces is parked: it stays open, but gets nothing that is sent to the user, to a
+    /// group or to everyone, until it is the newest again or [reclaims](Context::reclaim) its
+    /// place. A phone that has changed its network leaves such a connection behind. If several
+    /// connections are all to get messages, give them different [devices](Accept::device).
     pub fn user(id: &str) -> Self {
         Accept { user: id.into(), ..Self::default() }
     }
 }
 
 impl<S> Accept<S> {
-    /// Gives the connection a session, in place of the one that it had.
+    /// Gives the connection a session, which replaces the one that it had.
     pub fn session<T>(self, session: T) -> Accept<T> {
         let Accept { user, device, protocol, writes_are_life, until, aside, replaced_code, .. } =
             self;
         Accept { user, device, protocol, writes_are_life, until, aside, replaced_code, session }
     }
 
-    /// When a newer connection of the same user and device takes its place, the connection is
-    /// closed with `code` instead of being parked. [`Handler::on_closing`] is called for it with
-    /// [`CloseReason::Replaced`]. It does not count in what a user may have, so the newer one is
-    /// never refused because of it. A code that may not be sent becomes 1011. This is for clients
-    /// that do not come back when they are closed with that code: others would replace each
-    /// other without end.
+    /// Makes the connection end when a newer connection of the same user and device replaces it: it
+    /// is closed with `code` instead of being parked. [`Handler::on_closing`] gets
+    /// [`CloseReason::Replaced`]. The connection does not count in the limits of its user, so the
+    /// newer one is never refused because of it. A code that must not be sent becomes 1011. Use
+    /// this for clients that do not come back when they are closed with this code; otherwise two
+    /// clients would replace each other for ever.
     pub fn ends_when_replaced(mut self, code: u16) -> Self {
         self.replaced_code = if may_be_sent(code) { code } else { 1011 };
         self
     }
 
     /// Names the user's device; empty is the default device. At most
-    /// [`Devices::MOST`](crate::limits::Devices::MOST) of a user are active at once.
+    /// [`Devices::MOST`](crate::limits::Devices::MOST) devices of a user are active at once.
     pub fn device(mut self, name: &str) -> Self {
         self.device = name.into();
         self
     }
 
-    /// Chooses the subprotocol to answer with; it must be one that was
+    /// Chooses the subprotocol for the answer. It must be one of those that were
     /// [offered](Request::protocols), or the client fails the connection.
     pub fn protocol(mut self, name: Option<&str>) -> Self {
         self.protocol = name.map(str::to_owned);
         self
     }
 
-    /// When the right to be connected ends: the connection is then closed with code 4501, at most
-    /// a second later. `None` is never.
+    /// Sets until when the connection may be open. It is then closed with code 4501, at most one
+    /// second later. `None` means without an end.
     pub fn until(mut self, at: Option<Instant>) -> Self {
         self.until = at;
         self
     }
 
-    /// Until the client has answered a WebSocket ping, a message that was wholly written to its
-    /// socket counts as a sign of life, for clients that may not answer pings at all.
+    /// Sets that a message which was wholly written to the socket counts as a sign of life until
+    /// the client has answered a WebSocket ping. Use it for clients that may not answer pings at
+    /// all.
     pub fn writes_are_life(mut self, yes: bool) -> Self {
         self.writes_are_life = yes;
         self
     }
 }
 
-/// Refuses a handshake with an HTTP answer, after which the connection is
-/// closed. Browsers and WeChat do not tell a page what the answer was.
+/// Refuses a handshake with an HTTP answer, after which the connection is closed. Browsers and
+/// WeChat do not show the answer to a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject(pub Response);
 
@@ -317,24 +320,24 @@ impl From<Response> for Reject {
     }
 }
 
-/// How a plain request is answered.
+/// How a plain HTTP request is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// With this, now.
+    /// The answer is this response.
     Now(Response),
-    /// Later, by [`Context::respond_to`]: from another callback, such as
-    /// [`Handler::on_event`] when a worker thread has found the answer. Until then the next
-    /// request of the connection waits. After
-    /// [`message_timeout`](crate::Config::message_timeout) the client is told 503.
+    /// The answer comes later, with [`Context::respond_to`] from another callback, for example
+    /// [`Handler::on_event`] when a worker thread has the result. Until then the next request of
+    /// the connection waits. After [`message_timeout`](crate::Config::message_timeout) the client
+    /// gets 503.
     Later,
-    /// When its body has been read: [`Handler::on_request`] is called again then, with
-    /// all of the request and its [body](Request::body). One that is longer than
-    /// `at_most` bytes is refused with 413, one that is not as HTTP has it with 400, and
-    /// one that takes longer than [`message_timeout`](crate::Config::message_timeout)
-    /// with 408. Asking for what is there already is a mistake, answered with 500.
+    /// The answer comes when the body was read: [`Handler::on_request`] is called again with the
+    /// whole request and its [body](Request::body). A body that is longer than `at_most` bytes is
+    /// refused with 413, a malformed body with 400, and a body that takes longer than
+    /// [`message_timeout`](crate::Config::message_timeout) with 408. If the handler asks for a body
+    /// that it already has, the client gets 500.
     Read {
-        /// The most bytes the body may have.
+        /// The most bytes that the body may have.
         at_most: usize,
     },
 }
@@ -342,11 +345,11 @@ pub enum Reply {
 /// A request that is refused, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused<'a> {
-    /// 400, 408, 413 or 431.
+    /// The status of the answer: 400, 408, 413 or 431.
     pub status: u16,
-    /// In a few words.
+    /// The reason in a few words.
     pub why: &'static str,
-    /// The request, when it is its body that is refused.
+    /// The request, if it is refused because of its body.
     pub request: Option<&'a Request<'a>>,
 }
 
@@ -356,8 +359,8 @@ impl From<Response> for Reply {
     }
 }
 
-/// What a client sent, for logs: control, bidi and line-separator characters
-/// escaped, cut to 64 characters.
+/// Shows a client's text in logs: control, bidirectional and line-separator characters are escaped,
+/// and the text is cut to 64 characters.
 ///
 /// ```
 /// use longlink::Printable;

@@ -1,19 +1,20 @@
-//! How often a value was how large.
+//! Histograms, which count values by their size.
 
-/// The most upper bounds a histogram has.
+/// How many upper bounds a histogram has.
 const BOUNDS: usize = 12;
 
 /// Counts of values by their size. They only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
     bounds: [u64; BOUNDS],
-    /// By the first bound that is not below the value; the last is for what is above all.
+    /// The counts, by the first bound that is not below the value; the last count is for values
+    /// above all bounds.
     counts: [u64; BOUNDS + 1],
     sum: u64,
 }
 
 impl Histogram {
-    /// An empty one; the bounds are in their order.
+    /// Makes an empty histogram; the bounds must be in ascending order.
     pub(super) const fn new(bounds: [u64; BOUNDS]) -> Self {
         Histogram { bounds, counts: [0; BOUNDS + 1], sum: 0 }
     }
@@ -25,35 +26,35 @@ impl Histogram {
         self.sum = self.sum.saturating_add(value);
     }
 
-    /// Upper bounds in their order, each with how many values were not above it but above
-    /// the one before; at last, without a bound, how many were above them all.
+    /// Returns the upper bounds in ascending order, each with the number of values that are not
+    /// above it but above the bound before it; and at the end, without a bound, the number of
+    /// values above all bounds.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts)
     }
 
-    /// The sum of all values.
+    /// Returns the sum of all values.
     pub fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// How many values there were.
+    /// Returns how many values there were.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 }
 
-/// How large what happens is, value by value.
+/// Histograms of what the hub measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Distributions {
-    /// How long turns of the loop took, from the end of the poll's sleep, in microseconds,
-    /// if whoever runs the loop says when they [end](crate::Driver::turn_ended).
+    /// How long turns of the loop took, from the end of the poll's sleep, in microseconds. It is
+    /// measured if whoever runs the loop calls [`turn_ended`](crate::Driver::turn_ended).
     pub turns: Histogram,
-    /// By how much the earliest of the timers that were due in a turn was late, in
-    /// milliseconds.
+    /// How late the earliest timer that was due in a turn was, in milliseconds.
     pub timer_lag: Histogram,
-    /// How many connections a message to a group or to everyone was for.
+    /// How many receivers a message to a group or to everyone had.
     pub fan_outs: Histogram,
 }
 

@@ -18,18 +18,17 @@ use super::directory::addresses::Verdict;
 use super::trace::Happened;
 use super::{App, ConnId, Context, Handler};
 
-/// How many connections above `max_connections` are accepted to be told that
-/// the server is full.
+/// How many connections above `max_connections` are accepted in order to be answered with 503.
 pub const SURPLUS: usize = 32;
-/// How long one of those may take for its request head, in milliseconds.
+/// How long such a connection may take for its request head, in milliseconds.
 const SURPLUS_HEAD_MS: u64 = 1_000;
 
-/// Why a connection cannot be taken in.
+/// Why a connection cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// `max_connections` and the surplus are used up. Leave it in the backlog.
+    /// `max_connections` and [`SURPLUS`] are used up. Leave the connection in the backlog.
     Full,
-    /// Too many come from that address. Close it.
+    /// Too many connections come from this address. Close the connection.
     Address,
 }
 
@@ -45,18 +44,18 @@ impl std::fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl Context {
-    /// Whether another connection can be taken in: there are fewer than
-    /// `max_connections` + [`SURPLUS`].
+    /// Whether another connection can be opened: there are fewer than `max_connections` +
+    /// [`SURPLUS`].
     pub(super) fn has_room(&self) -> bool {
         self.table.len() < self.config.max_connections + SURPLUS
     }
 
-    /// Takes in a connection that was accepted. `loopback` says that it came
-    /// in on a loopback address. Above `max_connections`, or above
-    /// `max_per_address`, it is only answered with 503.
+    /// Opens a connection that was accepted. `loopback` says whether its listener is on a loopback
+    /// address. A connection above `max_connections` or `max_per_address` only gets an answer with
+    /// 503.
     ///
     /// # Errors
-    /// When there is no room even for that.
+    /// If there is no room even for this answer.
     pub(super) fn open(
         &mut self,
         peer: Peer,
@@ -106,7 +105,8 @@ impl Context {
 
     fn refuse_address(&mut self, peer: Peer) {
         self.stats.crowded += 1;
-        // Rarer and rarer, since whoever does this does it often.
+        // The warning comes at the counts 1, 2, 4, 8 and so on, because an address that does this
+        // does it often.
         if self.stats.crowded.is_power_of_two() {
             let most = self.config.max_per_address;
             let total = self.stats.crowded;
@@ -114,11 +114,11 @@ impl Context {
         }
     }
 
-    /// Closes a connection politely: what is queued is sent, then a close
-    /// frame with `code` and `reason` (cut to 123 bytes; RFC 6455, section
-    /// 5.5.1), then the socket is drained and closed, all within
-    /// `close_timeout`. Its user no longer counts it. A code that may not be
-    /// sent becomes 1011. Does nothing when it is gone or closing already.
+    /// Closes a connection with a close frame: the bytes that are queued are sent, then a close
+    /// frame with `code` and `reason` (cut to 123 bytes; RFC 6455, section 5.5.1), then the socket
+    /// is read to its end and closed, all within `close_timeout`. The connection does not count as
+    /// one of its user any more. A code that must not be sent becomes 1011. Does nothing if the
+    /// connection is gone or closing already.
     pub fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
         if self.resolve(conn).is_none() {
             return;
@@ -128,17 +128,17 @@ impl Context {
         self.close_with(conn.index, CloseReason::Handler { code, reason });
     }
 
-    /// Drops a connection at the end of the turn, without a word and without
-    /// sending what is queued. Does nothing when it is gone.
+    /// Drops a connection at the end of the turn, without a close frame and without sending the
+    /// bytes that are queued. Does nothing if the connection is gone.
     pub fn abort(&mut self, conn: ConnId) {
         if self.resolve(conn).is_some() {
             self.end(conn.index, CloseReason::Aborted);
         }
     }
 
-    /// Begins to go down: every open connection is closed with code 1001, new
-    /// handshakes get 503. It does not know of listeners: with a driver call
-    /// [`Driver::shutdown`](crate::Driver::shutdown).
+    /// Begins to stop: every open connection is closed with code 1001, and new handshakes get 503.
+    /// The hub does not know listeners: with a driver, call
+    /// [`Driver::shutdown`](crate::Driver::shutdown) instead.
     pub(super) fn shutdown(&mut self) {
         if !self.draining {
             self.draining = true;
@@ -159,8 +159,8 @@ impl Context {
         }
     }
 
-    /// Whether a connection that is not open would miss something if it ended now: an
-    /// answer that is not written, or the one to a request that waits here.
+    /// Whether a connection that is not open would miss an answer if it ended now: an answer that
+    /// is not written yet, or the answer to a request that waits here.
     fn misses_something(&self, index: u32) -> bool {
         let conn = &self.table[index];
         conn.phase != Phase::Head
@@ -174,15 +174,15 @@ impl Context {
         self.draining
     }
 
-    /// Whether nobody is left who would miss something: all that remain are
-    /// idle HTTP connections.
+    /// Whether no connection is left that would miss anything: the remaining ones are idle HTTP
+    /// connections.
     pub fn is_drained(&self) -> bool {
         self.stats.opened == self.stats.closed
             && !self.table.iter().any(|(index, _)| self.misses_something(index))
     }
 
-    /// Lets the application say a last word on each connection that the server is about to close,
-    /// and queues the close frames.
+    /// Calls `on_closing` for each connection that the server is about to close, and queues the
+    /// close frames.
     #[inline(always)]
     pub(super) fn say_last_words<H: Handler>(&mut self, app: &mut App<H>) {
         if !self.parting.is_empty() {
@@ -198,7 +198,7 @@ impl Context {
             app.on_closing(self, conn, &reason);
             self.speaking = None;
             let Some((code, text)) = reason.wire() else { continue };
-            // The application may have dropped it.
+            // The application may have aborted the connection.
             if self.parting_reason(conn).is_some() {
                 self.go_to(conn.index, Phase::FlushThenDrain);
                 self.queue_control(conn.index, CLOSE, &close_payload(code, text));
@@ -206,19 +206,19 @@ impl Context {
         }
     }
 
-    /// Whether the server closes a connection and its close frame is not queued yet: the
-    /// application has a last word first, at the latest before the next writes.
+    /// Whether the server closes a connection and its close frame is not queued yet: `on_closing`
+    /// runs first, at the latest before the next writes.
     pub fn is_parting(&self, conn: ConnId) -> bool {
         self.resolve(conn).is_some_and(|record| record.phase == Phase::Parting)
     }
 
-    /// Why a connection is closed on which the application has a last word.
+    /// Returns why a connection is closed for which `on_closing` has to run.
     fn parting_reason(&self, conn: ConnId) -> Option<CloseReason> {
         let record = self.resolve(conn).filter(|record| record.phase == Phase::Parting)?;
         record.details.as_ref()?.reason.clone()
     }
 
-    /// Starts a close of the server's own for `reason`.
+    /// Begins to close a connection for a reason of the server.
     pub(super) fn close_with(&mut self, index: u32, reason: CloseReason) {
         match self.table[index].phase {
             Phase::Open => {}
@@ -237,8 +237,8 @@ impl Context {
         self.parting.push(ConnId { index, serial });
     }
 
-    /// Answers the peer's close frame (RFC 6455, section 5.5.1).
-    /// `more` says that unread input may remain behind it.
+    /// Answers the peer's close frame (RFC 6455, section 5.5.1). `more` says that unread input may
+    /// follow it.
     pub(super) fn closed_by_peer(&mut self, index: u32, code: u16, more: bool) {
         let reason = CloseReason::Peer { code };
         let payload = reason.wire().map_or(Vec::new(), |(code, text)| close_payload(code, text));
@@ -247,9 +247,9 @@ impl Context {
         self.queue_control(index, CLOSE, &payload);
     }
 
-    /// A trusted proxy has said for whom it has connected. The connection counts
-    /// for that address from now on; when too many come from there, it is only
-    /// answered with 503. For whoever runs the hub.
+    /// Called when a trusted proxy has said for which client it has connected. From now on the
+    /// connection counts for the client's address; if too many come from there, it only gets an
+    /// answer with 503.
     pub(super) fn set_peer(&mut self, conn: ConnId, peer: Peer) {
         let Some(record) = self.resolve_mut(conn) else { return };
         let before = std::mem::replace(&mut record.peer, peer);
@@ -264,7 +264,7 @@ impl Context {
         }
         self.refuse_address(peer);
         let record = &mut self.table[conn.index];
-        // One that is open is not refused any more.
+        // A connection that is open is not refused any more.
         if record.phase == Phase::Head {
             record.facts.set(Facts::SURPLUS);
             self.wheel.disarm(conn.index);
@@ -272,16 +272,16 @@ impl Context {
         }
     }
 
-    /// Which listener it came in by, as [`Context::listener`](crate::Context::listener) tells. For whoever runs the hub.
+    /// Sets the number that [`Context::listener`](crate::Context::listener) returns for the
+    /// connection.
     pub(super) fn set_listener(&mut self, conn: ConnId, tag: u8) {
         if let Some(record) = self.resolve_mut(conn) {
             record.listener = tag;
         }
     }
 
-    /// The peer has ended its side of the stream: a read gave nothing. What is
-    /// queued for it is still written. For whoever runs the hub, as are:
-    /// [`Hub::failed`](crate::Hub::failed), [`Hub::reap`](crate::Hub::reap), [`Hub::end_turn`](crate::Hub::end_turn).
+    /// Called when the peer has ended its side of the stream, so that a read returned nothing. What
+    /// is queued for the peer is still written.
     pub(super) fn input_ended(&mut self, conn: ConnId) {
         let queued = self.will_write(conn);
         let Some(record) = self.resolve_mut(conn) else { return };
@@ -291,7 +291,7 @@ impl Context {
                 self.start_closing(conn.index, Phase::FlushThenEnd, CloseReason::Eof);
             }
             Phase::Open => self.end(conn.index, CloseReason::Eof),
-            // It waits for no other answer, and may still read this one.
+            // The peer waits for no other answer, and may still read this one.
             Phase::Held => self.refuse_held(conn.index),
             // Requests that arrived before the end are still answered.
             Phase::Head if record.flags.has(Flags::ANSWERING | Flags::PAUSED) => {}
@@ -301,8 +301,7 @@ impl Context {
         }
     }
 
-    /// The socket failed: the connection ends, without a word. For whoever runs
-    /// the hub.
+    /// Called when the socket has failed: the connection ends without a close frame.
     pub(super) fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
         let Some(record) = self.resolve(conn) else { return };
         match record.phase {
@@ -313,7 +312,7 @@ impl Context {
         }
     }
 
-    /// Moves an open or answering connection into its last phase.
+    /// Moves a connection that is open, or being answered, into its last phase.
     pub(super) fn start_closing(&mut self, index: u32, phase: Phase, reason: CloseReason) {
         self.drop_inbound(index);
         self.unbind(index);
@@ -321,13 +320,13 @@ impl Context {
         let conn = &mut self.table[index];
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
         self.untimed.push(ConnId { index, serial: conn.serial });
-        // From here on it is read to its end, whatever it was held back for and whatever is
-        // still to be written.
+        // From here on the connection is read to its end, even if it was held back and even if
+        // bytes are still to be written.
         conn.flags.clear(Flags::PAUSED | Flags::ANSWERING);
         self.read_on(index);
     }
 
-    /// Ends a connection in its last phase, for the reason it got there.
+    /// Ends a connection in its last phase, for the reason for which it began to close.
     pub(super) fn end_closing(&mut self, index: u32) {
         let reason = self.table[index].details.as_mut().and_then(|details| details.reason.take());
         self.end(index, reason.unwrap_or(CloseReason::Aborted));
@@ -355,11 +354,11 @@ impl Context {
         }
     }
 
-    /// Frees one connection that has ended and returns its id, after
-    /// `on_close`; the caller then closes its socket. Call until `None`.
+    /// Frees one connection that has ended, after its `on_close`, and returns its id; the caller
+    /// then closes its socket. Call it until it returns `None`.
     pub(super) fn reap<H: Handler>(&mut self, app: &mut App<H>) -> Option<ConnId> {
         let Some(index) = self.ended.pop() else {
-            // What was queued in `on_close` for connections that ended as well.
+            // This ends what was queued in `on_close` for connections that have ended as well.
             self.output.end_turn();
             return None;
         };
@@ -373,7 +372,8 @@ impl Context {
             self.stats.closes.note(&reason);
             if noted {
                 self.note(index, Happened::Closed { reason: reason.clone() });
-                // Nothing was noted of one that stands aside, or is traced no longer.
+                // There are no events of a connection that was accepted with `aside`, or that is
+                // not traced any more.
                 if self.traces.has_events() {
                     self.tell_all_traced(app);
                 }

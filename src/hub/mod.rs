@@ -1,12 +1,12 @@
-//! The hub: all connections, users and groups; what has to be written and what has ended; when each
-//! is due.
+//! The hub: all connections, users and groups; the bytes to write and the connections that have
+//! ended; and all deadlines.
 //!
-//! Pure: there are no sockets and no clock. Bytes and the time come in as arguments, and bytes to
-//! write and connections to free are taken out. A driver runs the hub over sockets; a simulator
-//! runs it over nothing.
+//! The hub is pure: it has no sockets and no clock. It gets bytes and the time as arguments, and
+//! gives out bytes to write and connections to free. A driver runs it over sockets; a simulator
+//! runs it without them.
 //!
 //! A [`Hub`] belongs to whoever runs the loop. It holds the application and, beside it, the
-//! [`Context`], which is all that a callback gets: so a callback cannot run the hub.
+//! [`Context`]. A callback gets only the `Context`, so it cannot run the hub.
 
 mod app;
 mod check;
@@ -43,8 +43,8 @@ pub use table::phases::Phases;
 pub use timers::Overdue;
 pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 
-/// Names one connection for ever: a slot and the serial of its use. It may be
-/// kept; once the connection is gone it resolves to nothing.
+/// The id of one connection: a slot and the serial of its use. It may be kept for ever; when the
+/// connection is gone, it refers to no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) index: u32,
@@ -52,26 +52,27 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// Tells it from all others that a hub has, until four billion have been accepted.
+    /// Returns the serial, which distinguishes the connection from all others of the hub, until
+    /// four billion have been accepted.
     pub fn serial(self) -> u32 {
         self.serial
     }
 
-    /// The slot. Slots are reused, so it names a connection only while it is
-    /// open; below `max_connections` + [`SURPLUS`].
+    /// Returns the slot, which is below `max_connections` + [`SURPLUS`]. Slots are reused, so a
+    /// slot belongs to this connection only while it is open.
     pub fn index(self) -> usize {
         self.index as usize
     }
 }
 
-/// All connections, the application, and what is known of each connection.
+/// All connections, and the application.
 ///
-/// Whoever runs the hub, a [`Driver`](crate::Driver) or a simulator, calls in one turn:
-/// [`open`](Hub::open) and [`receive`](Hub::receive) for what has come; [`tick`](Hub::tick);
-/// [`pop_overdue`](Hub::pop_overdue) and [`judge`](Hub::judge) for those whose time is over;
-/// [`write`](Hub::write) until there is nothing to write; [`end_turn`](Hub::end_turn);
-/// [`reap`](Hub::reap) until it returns `None`. Between turns the application's
-/// [`Context`] can be used, to which a hub dereferences.
+/// Whoever runs the hub, a [`Driver`](crate::Driver) or a simulator, makes these calls in each
+/// turn: [`open`](Hub::open) and [`receive`](Hub::receive) for what has arrived;
+/// [`tick`](Hub::tick); [`pop_overdue`](Hub::pop_overdue) and [`judge`](Hub::judge) for connections
+/// whose deadline has passed; [`write`](Hub::write) until there is nothing to write;
+/// [`end_turn`](Hub::end_turn); [`reap`](Hub::reap) until it returns `None`. Between turns the
+/// application's [`Context`] can be used, to which a hub dereferences.
 ///
 /// ```
 /// use std::time::Instant;
@@ -110,184 +111,183 @@ impl<H: Handler> std::ops::DerefMut for Hub<H> {
 }
 
 impl<H: Handler> Hub<H> {
-    /// An empty hub whose time begins at `now`. Room for `max_connections` is reserved.
-    /// [Check](Config::check) the configuration before: it is not done here.
+    /// Makes an empty hub whose time begins at `now`. Reserves room for `max_connections`. It does
+    /// not check the configuration: call [`Config::check`] before.
     pub fn new(config: Config, handler: H, now: Instant) -> Self {
         let slots = config.max_connections + SURPLUS;
         Hub { context: Context::new(config, now), app: App::new(handler, slots) }
     }
 
-    /// The handler.
+    /// Returns the handler.
     pub fn handler(&self) -> &H {
         &self.app.handler
     }
 
-    /// The context and the handler, to send between turns.
+    /// Returns the context and the handler, to send between turns.
     pub fn parts(&mut self) -> (&mut Context, &mut H) {
         (&mut self.context, &mut self.app.handler)
     }
 
-    /// The session of an open connection; `None` when it is not open.
+    /// Returns the session of an open connection; `None` if the connection is not open.
     pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
         self.context.resolve(conn)?;
         self.app.session(conn)
     }
 
-    /// Handles bytes that have arrived from a peer. They are unmasked in place, so the buffer is
-    /// changed. Callbacks run from here.
+    /// Handles bytes that have arrived from a peer. It unmasks them in place, so the buffer is
+    /// changed. Callbacks run during this call.
     #[inline]
     pub fn receive(&mut self, conn: ConnId, bytes: &mut [u8], now: Instant) {
         self.receive_for::<()>(conn, bytes, now);
     }
 
-    /// Does the same, compiled once for each `Caller`. What is called from one place only becomes
-    /// part of it; as a call of its own it costs a heartbeat thirty instructions.
+    /// Does what [`Hub::receive`] does, and is compiled once for each `Caller`. A function with a
+    /// single caller is inlined into it; a separate call costs a heartbeat thirty instructions.
     #[inline]
     pub(crate) fn receive_for<Caller>(&mut self, conn: ConnId, bytes: &mut [u8], now: Instant) {
         self.context.receive_for::<H, Caller>(&mut self.app, conn, bytes, now);
         self.context.say_last_words(&mut self.app);
     }
 
-    /// Does what is due: expires and pings connections, goes on parsing what a spent budget left
-    /// over, and renews the turn's budget. Call it once a turn, before writing. Callbacks run
-    /// from here.
+    /// Does what is due: pings and lists connections whose deadlines have passed, goes on parsing
+    /// input that a spent budget has left over, and renews the turn's budget. Call it once in each
+    /// turn, before writing. Callbacks run during this call.
     pub fn tick(&mut self, now: Instant) {
         self.context.tick(&mut self.app, now);
         self.context.say_last_words(&mut self.app);
     }
 
-    /// Hands the application an event. Callbacks run from here.
+    /// Gives the application an event. Callbacks run during this call.
     pub fn deliver(&mut self, event: H::Event, now: Instant) {
         self.context.set_now(now);
         self.app.on_event(&mut self.context, event);
         self.context.say_last_words(&mut self.app);
     }
 
-    /// Lets the application say a last word on each connection that the server is about to
-    /// close, and queues the close frames. [`Hub::write`] and [`Hub::pop_dirty`] do it first of
-    /// all; who wants to look at the queues before that calls it. Callbacks run from here.
+    /// Calls `on_closing` for each connection that the server is about to close, and then queues the
+    /// close frames. [`Hub::write`] and [`Hub::pop_dirty`] do this first; call it only if you want to
+    /// look at the queues before. Callbacks run during this call.
     pub fn say_last_words(&mut self) {
         self.context.say_last_words(&mut self.app);
     }
 
-    /// Writes to connections that have something to write, once each and `budget` of them at
-    /// most, and takes note of what became of it: [`Hub::pop_dirty`], [`Context::pending`],
-    /// [`Hub::sent`], [`Hub::blocked`] and [`Hub::failed`] in one, for all the writes of a
-    /// server. Returns early when the caller has to do something for a connection; `None` when
-    /// nothing more is to be written or the budget is spent.
+    /// Writes to connections that have something to write: once to each, and to at most `budget` of
+    /// them. It is [`Hub::pop_dirty`], [`Context::pending`], [`Hub::sent`], [`Hub::blocked`] and
+    /// [`Hub::failed`] in one call, for all writes of a server. It returns early if the caller has
+    /// to do something for a connection, and `None` if there is nothing more to write or the budget
+    /// is spent.
     pub fn write<S: Sink>(&mut self, sink: &mut S, budget: &mut u32) -> Option<(ConnId, Wrote)> {
         self.context.say_last_words(&mut self.app);
         self.context.write(sink, budget)
     }
 
-    /// The next connection that has something to write. Each is handed out once until more is
-    /// queued.
+    /// Returns the next connection that has something to write. Each is returned once until more is
+    /// queued for it.
     pub fn pop_dirty(&mut self) -> Option<ConnId> {
         self.context.say_last_words(&mut self.app);
         self.context.pop_dirty()
     }
 
-    /// Frees one connection that has ended and returns its id, after `on_close`; the caller then
-    /// closes its socket. Call until `None`.
+    /// Frees one connection that has ended, after its `on_close`, and returns its id; the caller
+    /// then closes its socket. Call it until it returns `None`.
     pub fn reap(&mut self) -> Option<ConnId> {
         let freed = self.context.reap(&mut self.app);
         self.context.say_last_words(&mut self.app);
         freed
     }
 
-    /// Takes in a connection that was accepted. `loopback` says that it came
-    /// in on a loopback address. Above `max_connections`, or above
-    /// `max_per_address`, it is only answered with 503.
+    /// Opens a connection that was accepted. `loopback` says whether its listener is on a loopback
+    /// address. A connection above `max_connections` or `max_per_address` only gets an answer with
+    /// 503.
     ///
     /// # Errors
-    /// When there is no room even for that.
+    /// If there is no room even for this answer.
     pub fn open(&mut self, peer: Peer, loopback: bool, now: Instant) -> Result<ConnId, OpenError> {
         self.context.open(peer, loopback, now)
     }
 
-    /// Whether another connection can be taken in: there are fewer than
-    /// `max_connections` + [`SURPLUS`].
+    /// Whether another connection can be opened: there are fewer than `max_connections` +
+    /// [`SURPLUS`].
     pub fn has_room(&self) -> bool {
         self.context.has_room()
     }
 
-    /// A trusted proxy has said for whom it has connected. The connection counts
-    /// for that address from now on; when too many come from there, it is only
-    /// answered with 503. For whoever runs the hub.
+    /// Call it when a trusted proxy has said for which client it has connected. From now on the
+    /// connection counts for the client's address; if too many come from there, it only gets an
+    /// answer with 503.
     pub fn set_peer(&mut self, conn: ConnId, peer: Peer) {
         self.context.set_peer(conn, peer);
     }
 
-    /// Which listener it came in by, as [`Context::listener`] tells. For whoever runs the hub.
+    /// Sets the number that [`Context::listener`] returns for the connection.
     pub fn set_listener(&mut self, conn: ConnId, tag: u8) {
         self.context.set_listener(conn, tag);
     }
 
-    /// The peer has ended its side of the stream: a read gave nothing. What is
-    /// queued for it is still written. For whoever runs the hub, as are:
-    /// [`Hub::failed`], [`Hub::reap`], [`Hub::end_turn`].
+    /// Call it when the peer has ended its side of the stream, so that a read returned nothing.
+    /// What is queued for the peer is still written.
     pub fn input_ended(&mut self, conn: ConnId) {
         self.context.input_ended(conn);
     }
 
-    /// The socket failed: the connection ends, without a word. For whoever runs
-    /// the hub.
+    /// Call it when the socket has failed: the connection ends without a close frame.
     pub fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
         self.context.failed(conn, error);
     }
 
-    /// Whether a connection's socket should be read now. When not, because its
-    /// turn's budget is spent or an answer is on its way,
-    /// [`Hub::pop_readable`] returns it as soon as it should.
+    /// Whether a connection's socket should be read now. If not, because the turn's budget is spent
+    /// or an answer is on its way, [`Hub::pop_readable`] returns the connection as soon as it
+    /// should.
     pub fn may_read(&mut self, conn: ConnId) -> bool {
         self.context.may_read(conn)
     }
 
-    /// A connection that [`Hub::may_read`] held back and that may be read now.
+    /// Returns a connection that [`Hub::may_read`] held back and that may be read now.
     pub fn pop_readable(&mut self) -> Option<ConnId> {
         self.context.pop_readable()
     }
 
-    /// Whether the turn's work budget is spent: reading more would only copy.
+    /// Whether the turn's work budget is spent, so that bytes that are read would only be copied.
     pub fn is_exhausted(&self) -> bool {
         self.context.is_exhausted()
     }
 
-    /// When [`Hub::tick`] has to be called next at the latest. Early calls are
-    /// harmless. `None` when nothing will ever be due.
+    /// Returns the latest time at which [`Hub::tick`] must be called again. Earlier calls are
+    /// harmless. `None` if nothing will ever be due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.context.next_deadline()
     }
 
-    /// `written` bytes of what was pending were written. If that was less than
-    /// was offered to the socket, [`Hub::blocked`] has to follow; if more is
-    /// pending than was offered, it is handed out again after the turn's end.
+    /// Call it when `written` of the pending bytes were written. If that was less than was offered
+    /// to the socket, call [`Hub::blocked`] afterwards. If more is pending than was offered, the
+    /// connection is returned again after the turn's end.
     pub fn sent(&mut self, conn: ConnId, written: usize) -> Sent {
         self.context.sent(conn, written)
     }
 
-    /// The connection's socket takes nothing more for now: it is not handed
-    /// out again before [`Hub::writable`].
+    /// Call it when the connection's socket takes no more bytes for now: the connection is not
+    /// returned again before [`Hub::writable`].
     pub fn blocked(&mut self, conn: ConnId) {
         self.context.blocked(conn);
     }
 
-    /// The connection's socket takes bytes again. Harmless for one that was not
+    /// Call it when the connection's socket takes bytes again. It is harmless if the socket was not
     /// blocked.
     pub fn writable(&mut self, conn: ConnId) {
         self.context.writable(conn);
     }
 
-    /// Ends the turn's writing: gives back what was written, and makes room when `max_buffered` is
-    /// used up. Call it after the writes and before [`Hub::reap`]. Callbacks run from here.
+    /// Ends the writing of a turn: frees what was written, and ends connections if `max_buffered`
+    /// is exceeded. Call it after the writes and before [`Hub::reap`]. Callbacks run during this
+    /// call.
     pub fn end_turn(&mut self) {
         self.context.end_turn();
         self.context.say_last_words(&mut self.app);
     }
 
-    /// Begins to go down: every open connection is closed with code 1001, new
-    /// handshakes get 503. It does not know of listeners: with a driver call
-    /// [`Driver::shutdown`](crate::Driver::shutdown).
+    /// Begins to stop: every open connection is closed with code 1001, and new handshakes get 503.
+    /// The hub does not know listeners: with a driver, call
+    /// [`Driver::shutdown`](crate::Driver::shutdown) instead.
     pub fn shutdown(&mut self) {
         self.context.shutdown();
     }
@@ -296,33 +296,32 @@ impl<H: Handler> Hub<H> {
         self.context.note_turn(took);
     }
 
-    /// A connection whose deadline has passed. Before anything is done to it, hand over
-    /// what waits in its socket: call [`Hub::receive`] for what can be read,
-    /// [`Hub::input_ended`] for the end of the stream, and write what is pending if the
-    /// socket takes bytes again. Then call [`Hub::judge`]. Whoever runs the hub does this
-    /// after each [`Hub::tick`] until it returns `None`: without it nobody is ever silent
-    /// or late.
+    /// Returns a connection whose deadline has passed. First give the hub the bytes that wait in
+    /// its socket: call [`Hub::receive`] for what can be read, [`Hub::input_ended`] for the end of
+    /// the stream, and write what is pending if the socket takes bytes again. Then call
+    /// [`Hub::judge`]. Whoever runs the hub does this after each [`Hub::tick`] until it returns
+    /// `None`; without it no connection is ever ended as silent or late.
     pub fn pop_overdue(&mut self) -> Option<Overdue> {
         self.context.pop_overdue()
     }
 
-    /// Ends a connection whose deadline has passed, unless what was handed over since
-    /// [`Hub::pop_overdue`] has given it a new one. `all_read` is false when its socket
-    /// has more to read, which [`Hub::may_read`] would allow: then it is looked at again a
-    /// moment later. Callbacks run from here.
+    /// Ends a connection whose deadline has passed, unless what was received since
+    /// [`Hub::pop_overdue`] has given it a new deadline. `all_read` is false if its socket has more
+    /// to read and [`Hub::may_read`] would allow that: then the connection is judged again a moment
+    /// later. Callbacks run during this call.
     pub fn judge(&mut self, overdue: Overdue, all_read: bool) {
         self.context.judge(&mut self.app, overdue, all_read);
         self.context.say_last_words(&mut self.app);
     }
 
-    /// Tells the date, which every HTTP answer says from then on (RFC 9110, section 6.6.1). The
-    /// hub has no clock: whoever has one tells it again when a second has passed, as
-    /// [`Server`](crate::Server) does. Without it answers have no `Date`.
+    /// Sets the date that every HTTP answer has from then on (RFC 9110, section 6.6.1). The hub has
+    /// no clock, so whoever has one calls this once a second, as [`Server`](crate::Server) does.
+    /// Without it answers have no `Date`.
     pub fn set_date(&mut self, now: SystemTime) {
         self.context.set_date(now);
     }
 
-    /// How many bytes the transport of a connection holds for it now.
+    /// Notes how many bytes the transport of a connection holds now.
     #[inline]
     pub(crate) fn note_transport(&mut self, conn: ConnId, held: usize) {
         self.context.note_transport(conn, held);

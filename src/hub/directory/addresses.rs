@@ -1,37 +1,37 @@
-//! How many connections come from each address, and how many handshakes from
-//! it were refused lately.
+//! Counts how many connections come from each address, and how many handshakes from it were refused
+//! recently.
 //!
-//! An IPv6 address counts as its /64, which is what one customer gets. Loopback
-//! addresses, Unix sockets and trusted proxies are not limited: they are everyone.
+//! An IPv6 address counts as its /64, because one customer gets a whole /64. Loopback addresses,
+//! Unix sockets and trusted proxies are not limited, because many clients share them.
 
 use foldhash::quality::RandomState;
 
 use crate::wire::Peer;
 use crate::wire::proxy::forwarded::TrustedProxies;
 
-/// Keyed, since peers choose their addresses.
+/// The hash is keyed, because peers choose their addresses.
 type HashMap<T> = std::collections::HashMap<u64, T, RandomState>;
 
-/// Connections above `max_per_address` that are told so, for each address.
+/// How many connections of one address above `max_per_address` are answered with 503.
 const SURPLUS_OF_ADDRESS: u32 = 8;
-/// Addresses of which refusals are remembered.
+/// How many addresses with refusals are remembered.
 const MOST_REFUSED: usize = 4_096;
 /// A refusal is forgotten after this time, in milliseconds.
 const FORGOTTEN_MS: u64 = 60_000;
 
-/// What may become of a connection.
+/// What happens to a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Welcome,
-    /// To be told that there are too many.
+    /// The connection is answered with 503.
     Surplus,
-    /// Not even that.
+    /// The connection is closed without an answer.
     Refused,
 }
 
 #[derive(Debug, Default)]
 pub struct Addresses {
-    /// Connections of each; 0 for no limit, and nothing is counted then.
+    /// The most connections of an address; 0 means no limit, and then nothing is counted.
     limit: u32,
     trusted: TrustedProxies,
     open: HashMap<u32>,
@@ -41,7 +41,7 @@ pub struct Addresses {
 #[derive(Debug)]
 struct Refusals {
     count: u32,
-    /// When the last one was, in milliseconds.
+    /// When the last handshake was refused, in milliseconds.
     last: u64,
 }
 
@@ -51,7 +51,7 @@ impl Addresses {
         Addresses { limit, trusted, ..Addresses::default() }
     }
 
-    /// Whether another connection from there is within the limit.
+    /// Returns whether another connection from this address is within the limit.
     pub fn judge(&self, peer: Peer) -> Verdict {
         let Some(key) = self.counted(peer) else { return Verdict::Welcome };
         let open = self.open.get(&key).copied().unwrap_or(0);
@@ -80,17 +80,18 @@ impl Addresses {
         }
     }
 
-    /// How many connections of addresses that count are open.
+    /// Returns how many connections of counted addresses are open.
     pub fn total(&self) -> usize {
         self.open.values().map(|count| *count as usize).sum()
     }
 
-    /// Takes note of a refused handshake.
+    /// Counts a refused handshake.
     pub fn refuse(&mut self, peer: Peer, now: u64) {
         let key = self.key(peer).unwrap_or(0);
         if self.refused.len() >= MOST_REFUSED && !self.refused.contains_key(&key) {
             self.refused.retain(|_, refusals| now < refusals.last + FORGOTTEN_MS);
-            // Otherwise each new one would look through all of them.
+            // Half of them are removed, because otherwise each new address would cause a search
+            // through all of them.
             if self.refused.len() > MOST_REFUSED / 2 {
                 self.refused.clear();
             }
@@ -103,15 +104,15 @@ impl Addresses {
         refusals.last = now;
     }
 
-    /// How many handshakes were refused, none of them more than a minute after
-    /// the one before.
+    /// Returns how many handshakes were refused, none of them more than a minute after the one
+    /// before.
     pub fn refused(&self, peer: Peer, now: u64) -> u32 {
         let refusals = self.refused.get(&self.key(peer).unwrap_or(0));
         let fresh = refusals.filter(|refusals| now < refusals.last + FORGOTTEN_MS);
         fresh.map_or(0, |refusals| refusals.count)
     }
 
-    /// Whether connections from there are counted.
+    /// Whether connections from this address are counted.
     pub fn counts(&self, peer: Peer) -> bool {
         self.counted(peer).is_some()
     }
@@ -125,17 +126,17 @@ impl Addresses {
     }
 }
 
-/// What an address counts as; `None` when it does not count. Every connection
-/// asks three times, so it is told by the bits.
+/// Returns the number that an address counts as; `None` if it does not count. Every connection
+/// calls this three times, so it compares bits.
 fn key(peer: Peer) -> Option<u64> {
-    /// What is before an IPv4 address in IPv6 (RFC 4291, section 2.5.5.2).
+    /// The bits before an IPv4 address in IPv6 (RFC 4291, section 2.5.5.2).
     const MAPPED: u64 = 0xFFFF;
     let bits = peer.ip_bits();
     let (network, rest) = ((bits >> 64) as u64, bits as u64);
     match (network, rest >> 32) {
-        // No /64 that is given to anyone begins with zeros.
+        // No /64 that is assigned to anyone begins with zeros.
         (0, MAPPED) => Some(rest as u32).filter(|ip| ip >> 24 != 127).map(u64::from),
-        // `::` is nobody's address, and `::1` is loopback.
+        // `::` is no peer's address, and `::1` is loopback.
         (0, 0) if rest <= 1 => None,
         _ => Some(network),
     }
@@ -177,7 +178,8 @@ mod tests {
             assert_eq!(key(peer(text)), None, "{text}");
         }
         assert_eq!(key(Peer::UNKNOWN), None);
-        // What only resembles them counts, also what nobody should come from.
+        // Addresses that only resemble those above are counted, even if no connection should come
+        // from them.
         for text in ["128.0.0.1:1", "126.255.255.255:1", "0.0.0.0:1", "[::2]:1", "[2001:db8::1]:1"]
         {
             assert!(key(peer(text)).is_some(), "{text}");

@@ -1,10 +1,11 @@
-//! One user, several connections: who is active, who is parked, who comes back.
+//! Several connections of one user: which is active, which are parked, and which becomes active
+//! again.
 //!
-//! A connection's key is its user and device. The newest of a key is active;
-//! the one it replaces is parked, not closed: the published page reconnects
-//! whenever a socket of its closes, so closing a replaced one would start an
-//! endless loop. A parked connection gets nothing of the user's, but what it
-//! sends is handled and its heartbeat answered.
+//! A connection's key is its user and device. The newest connection of a key is active. The
+//! connection that it replaces is parked and not closed: the published page reconnects whenever one
+//! of its sockets closes, so closing the replaced connection would start an endless loop. A parked
+//! connection gets no messages for the user, but what it sends is handled, and its heartbeats are
+//! answered.
 
 use crate::hub::table::record::Flags;
 use crate::wire::ws::close::CloseReason;
@@ -17,10 +18,10 @@ use crate::hub::{ConnId, Context, Devices};
 pub const MAX_PARKED: usize = 4;
 /// The most connections of one user by default.
 pub const MAX_PER_USER: usize = 25;
-/// One key may have one connection ended for room in this time, in milliseconds.
+/// For each key at most one connection in this time, in milliseconds, is ended to make room.
 const EVICTION_MS: u64 = 30_000;
-/// A connection parked for less than this stays so: what arrives from it may
-/// have been on its way before. In milliseconds.
+/// A connection that was parked for less than this time, in milliseconds, stays parked, because what
+/// arrives from it may have been on its way before.
 const PARKED_MS: u64 = 2_000;
 
 impl Context {
@@ -53,8 +54,8 @@ impl Context {
         self.find_seat(user).is_some()
     }
 
-    /// All open connections of a user, parked ones included, in no order. It
-    /// allocates: not for every message.
+    /// Returns all open connections of a user, including parked ones, in no particular order. It
+    /// allocates, so do not call it for every message.
     pub fn connections_of(&self, user: &str) -> Vec<ConnId> {
         let indices = match self.find_seat(user).map(Seat::get) {
             None => Vec::new(),
@@ -66,10 +67,10 @@ impl Context {
         indices.into_iter().filter_map(|index| self.id_at(index as usize)).collect()
     }
 
-    /// Makes a parked connection active again, if it may be: it was parked 2 s
-    /// ago or earlier, and the one in its place has been silent since. Returns
-    /// whether it is active now. Call it when a message has come from `conn`,
-    /// not for heartbeats: two clients with one id would take turns.
+    /// Makes a parked connection active again, if that is allowed: it was parked at least 2 s ago,
+    /// and the connection that has replaced it has been silent since. Returns whether `conn` is
+    /// active now. Call it when a message has come from `conn`, but not for heartbeats, because two
+    /// clients with one id would replace each other all the time.
     pub fn reclaim(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve(conn) else { return false };
         if !record.flags.has(Flags::PARKED) {
@@ -98,8 +99,8 @@ impl Context {
         true
     }
 
-    /// Who would have to make way for a connection of this device: the active
-    /// one of its key, else the active one that has been silent longest.
+    /// Returns the connection that would be parked for a connection of this device: the active one
+    /// of its key, otherwise the active one that has been silent longest.
     fn rival(&self, members: &[Member], device: &str) -> Option<u32> {
         let active = || members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
         active()
@@ -107,8 +108,8 @@ impl Context {
             .or_else(|| active().min_by_key(|&index| self.table[index].heard))
     }
 
-    /// Makes a new connection its user's active one. Returns false when the
-    /// user has too many. An anonymous one has no user to be bound to.
+    /// Makes a new connection the active one of its user. Returns false if the user has too many
+    /// connections. An anonymous connection has no user, so nothing is done for it.
     pub(in crate::hub) fn bind(&mut self, index: u32) -> bool {
         let user = self.table[index].user.clone();
         if user.is_empty() {
@@ -133,7 +134,7 @@ impl Context {
                 }
             }
         }
-        // Making room may have left one connection, or none, in the seat.
+        // After room was made, the user may have one connection or none.
         match self.find_seat(&user) {
             None => self.users.seat(index, &self.table),
             Some(seat) => self.join_seat(&user, seat, index),
@@ -158,21 +159,22 @@ impl Context {
         self.end_replaced(ends);
     }
 
-    /// The active connection whose place a new one of this device takes: that of the device, or,
-    /// when as many devices are active as may be, the one that has been silent longest.
+    /// Returns the active connection that a new connection of this device replaces: that of the
+    /// device or, if the largest number of devices is active, the one that has been silent longest.
     fn replaced(&self, members: &[Member], device: &str) -> Option<u32> {
         let active = || members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
         let full = active().count() >= self.config.devices.limit();
         self.rival(members, device).filter(|&index| full || self.table[index].device() == device)
     }
 
-    /// That connection if it ends when it is replaced.
+    /// Returns the connection that would be replaced, if it ends when it is replaced.
     fn leaving(&self, members: &[Member], device: &str) -> Option<u32> {
         self.replaced(members, device).filter(|&index| self.replaced_codes.get(index) != 0)
     }
 
-    /// Has an active connection make way for another of its user. If it ends when it is replaced,
-    /// it is returned, for [`Context::end_replaced`] once its place is taken; else it is parked.
+    /// Makes room for another active connection of the user. A connection that ends when it is
+    /// replaced is returned, for [`Context::end_replaced`] after the new one is active; any other
+    /// connection is parked.
     fn displace(&mut self, key: u32, index: u32) -> Option<u32> {
         if self.replaced_codes.get(index) == 0 {
             self.set_parked(key, index, true);
@@ -190,18 +192,17 @@ impl Context {
         }
     }
 
-    /// Makes sure that one more connection of that key is within the limits,
-    /// by ending the parked one that has been silent longest if need be and
-    /// if none had to go lately.
+    /// Makes sure that one more connection of this key is within the limits. If there are too many,
+    /// it ends the parked connection that has been silent longest, unless one was ended recently.
     fn make_room(&mut self, key: u32, newcomer: u32) -> bool {
         let now = self.now;
         let device = self.table[newcomer].device();
         let crowd = &self.users.crowds[key as usize];
-        // One that ends when it is replaced makes room by itself.
+        // A connection that ends when it is replaced makes room by itself.
         let leaving = self.leaving(&crowd.members, device);
         let staying = || crowd.members.iter().filter(|m| Some(m.index) != leaving);
         let of_key = || staying().filter(|m| self.table[m.index].device() == device);
-        // Of the key's connections all but the newcomer will be parked.
+        // All connections of the key but the new one will be parked.
         if of_key().count() > MAX_PARKED {
             let lately = |(name, at): &(_, u64)| name == device && now < at + EVICTION_MS;
             if crowd.evictions.iter().any(lately) {
@@ -222,8 +223,8 @@ impl Context {
         self.config.max_per_user == 0 || staying().count() < self.config.max_per_user
     }
 
-    /// Takes a connection that is ending out of the index. If it was active,
-    /// a parked one takes its place at once.
+    /// Takes a connection that is ending out of the index. If it was active, a parked connection
+    /// becomes active at once.
     pub(in crate::hub) fn unbind(&mut self, index: u32) {
         let conn = &self.table[index];
         if !conn.is_bound() {
@@ -247,8 +248,9 @@ impl Context {
         }
     }
 
-    /// After the active connection `gone` has left: the parked one of its key
-    /// heard most recently becomes active, else one of a device that has none.
+    /// Called after the active connection `gone` has left. The parked connection of its key that
+    /// was heard most recently becomes active; if there is none, one of a device without an active
+    /// connection.
     fn promote(&mut self, key: u32, gone: u32) {
         let members = &self.users.crowds[key as usize].members;
         let device = |member: &Member| self.table[member.index].device();

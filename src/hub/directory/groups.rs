@@ -1,5 +1,5 @@
-//! Groups of connections, for sends to some. A connection leaves its groups
-//! when it ends; a group nobody is in is gone.
+//! Groups of connections, to send to some of them. A connection leaves its groups when it ends; a
+//! group without members is removed.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ pub const MAX_GROUP_NAME: usize = 128;
 pub enum GroupError {
     /// The connection is gone or not open.
     NotOpen,
-    /// It is in [`MAX_GROUPS`] groups.
+    /// The connection is already in [`MAX_GROUPS`] groups.
     TooMany,
     /// The name is empty or longer than [`MAX_GROUP_NAME`].
     BadName,
@@ -69,7 +69,7 @@ impl Groups {
         key
     }
 
-    /// Takes out the member at `position`; returns who moved there.
+    /// Removes the member at `position`; returns the member that moved to this position.
     fn remove(&mut self, key: u32, position: u32) -> Option<u32> {
         let group = &mut self.groups[key as usize];
         group.members.swap_remove(position as usize);
@@ -87,9 +87,9 @@ impl Groups {
 }
 
 impl Context {
-    /// Puts an open connection into a group, which is made if need be.
-    /// Returns false when it was in it already. It leaves by itself when it is
-    /// gone; while it is parked it stays in and gets nothing.
+    /// Puts an open connection into a group; makes the group if it does not exist. Returns false if
+    /// the connection was already in it. A connection leaves its groups when it is gone. While it
+    /// is parked, it stays in its groups but gets no messages.
     ///
     /// # Errors
     /// See [`GroupError`].
@@ -116,7 +116,7 @@ impl Context {
         Ok(true)
     }
 
-    /// Takes a connection out of a group. Returns whether it was in it.
+    /// Takes a connection out of a group. Returns whether it was in the group.
     pub fn leave(&mut self, conn: ConnId, group: &str) -> bool {
         let Some(&key) = self.groups.by_name.get(group) else { return false };
         let Some(record) = self.resolve_mut(conn) else { return false };
@@ -129,15 +129,15 @@ impl Context {
         true
     }
 
-    /// The connections in a group, in no order, those included that get nothing from it because
-    /// they are parked or closing.
+    /// Returns the connections in a group, in no particular order. This includes connections that
+    /// get no messages because they are parked or closing.
     pub fn members(&self, group: &str) -> impl Iterator<Item = ConnId> {
         let members = self.groups.members(group).unwrap_or_default();
         members.iter().filter_map(|index| self.id_at(*index as usize))
     }
 
-    /// How many connections are in a group, those included that get nothing
-    /// from it because they are parked or closing.
+    /// Returns how many connections are in a group. This includes connections that get no messages
+    /// because they are parked or closing.
     pub fn group_size(&self, group: &str) -> usize {
         self.groups.members(group).map_or(0, <[u32]>::len)
     }

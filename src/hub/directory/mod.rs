@@ -1,5 +1,5 @@
-//! Who is connected: users with their devices, groups, and how many connections come from each
-//! address. Nothing in here sends, reads or knows a socket.
+//! The directory: users with their devices, groups, and how many connections come from each
+//! address. Nothing in this room sends, reads or knows a socket.
 
 pub(in crate::hub) mod addresses;
 pub(in crate::hub) mod bind;

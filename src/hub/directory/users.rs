@@ -1,12 +1,12 @@
 //! The user index: from a user id to the connections of that user.
 //!
-//! An id is stored once, in its connection; the index holds slots and hashes
-//! the id out of the record. A user with one connection costs one entry of
-//! four bytes and a control byte; only one with more has a list.
+//! An id is stored once, in its connection's record; the index stores slots, and hashes the id in
+//! the record. A user with one connection takes one entry of four bytes and a control byte; a user
+//! with several connections also has a list.
 //!
-//! The index is many small tables, and the hash of an id says which. So a table that has to
-//! make room does so for few, and all users have an order that nobody who comes or goes
-//! disturbs: that of their hashes. Listings go by it.
+//! The index consists of many small tables; the hash of an id says which one. So a table that grows
+//! moves only few users. And all users have an order that does not change when others come or go:
+//! the order of their hashes. Listings use this order.
 
 use std::hash::BuildHasher;
 
@@ -21,7 +21,7 @@ use crate::hub::table::Table;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat(u32);
 
-/// What a [`Seat`] says.
+/// The meaning of a [`Seat`].
 pub enum Seated {
     /// The slot of the user's only connection.
     Alone(u32),
@@ -53,7 +53,7 @@ impl Seat {
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
     pub index: u32,
-    /// When another took its place; `None` while it is active.
+    /// When another connection replaced it, in milliseconds; `None` while it is active.
     pub parked: Option<u64>,
 }
 
@@ -61,30 +61,30 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct Crowd {
     pub members: Vec<Member>,
-    /// When a connection was last ended to make room, by device.
+    /// When a connection was last ended to make room, for each device.
     pub evictions: Vec<(CompactString, u64)>,
 }
 
-/// How many users a table is made for, at most, when as many are online as the index was
-/// made for.
+/// The most users for which a table has room, if as many users are online as the index was made
+/// for.
 const IN_A_TABLE: usize = 400;
 
 #[derive(Debug)]
 pub struct Users {
-    /// A power of two of them, two at least, in the order of the hashes that they are for.
+    /// The tables: a power of two of them, at least two, in the order of their hashes.
     tables: Box<[HashTable<Seat>]>,
-    /// How many of a hash's bits are not looked at to choose its table.
+    /// How many bits of a hash are not used to choose its table.
     shift: u32,
     count: usize,
     pub crowds: Slab<Crowd>,
-    /// Keyed, since peers choose the ids.
+    /// The hash is keyed, because peers choose the ids.
     hasher: RandomState,
 }
 
 type Conns = Table;
 
 impl Users {
-    /// An index with room for so many users. It may be passed.
+    /// Makes an index with room for `users` users. It may have more.
     pub fn with_capacity(users: usize) -> Self {
         let tables = users.div_ceil(IN_A_TABLE).next_power_of_two().max(2);
         let each = users.div_ceil(tables);
@@ -101,15 +101,15 @@ impl Users {
         self.count
     }
 
-    /// Which table a hash belongs to. The highest and the lowest bits are those that tables
-    /// themselves go by.
+    /// Returns the index of the table for a hash. The highest and the lowest bits are left out,
+    /// because the tables themselves use them.
     #[inline]
     fn table(&self, hash: u64) -> usize {
         (order(hash) >> self.shift) as usize
     }
 
-    /// The entry of a user. It stands inline where messages are sent, for whom it saves a tenth
-    /// of its cost; all others call it through [`Context::find_seat`](crate::Context).
+    /// Returns the entry of a user. It is inlined where messages are sent, which saves a tenth of a
+    /// message's cost; other callers use [`Context::find_seat`](crate::Context).
     #[inline(always)]
     pub fn find(&self, user: &str, conns: &Conns) -> Option<Seat> {
         let hash = self.hasher.hash_one(user);
@@ -117,7 +117,7 @@ impl Users {
         table.find(hash, |seat| user_of(*seat, &self.crowds, conns) == user).copied()
     }
 
-    /// Seats a user who is not seated yet.
+    /// Adds a user who is not in the index.
     pub fn seat(&mut self, index: u32, conns: &Conns) {
         let hash = self.hasher.hash_one(conns[index].user.as_str());
         let table = self.table(hash);
@@ -146,9 +146,10 @@ impl Users {
         }
     }
 
-    /// The ids of users from the place `from` on in the order of their hashes, `most` of them
-    /// at most (one at least), and the place of the next one; `None` at the end. A user's place is the same
-    /// for as long as the index exists, whoever comes and goes and from whichever device.
+    /// Returns the ids of users from the place `from` on, in the order of their hashes, at most
+    /// `most` of them (at least one), and the place of the next user; `None` at the end. A user's
+    /// place never changes while the index exists, whoever comes and goes and from whichever
+    /// device.
     pub fn page<'a>(
         &'a self,
         from: u64,
@@ -168,7 +169,7 @@ impl Users {
                 break;
             }
         }
-        // Two users whose hashes are equal, if there ever are such, are in one page.
+        // Two users whose hashes are equal, if there ever are such users, are in one page.
         let same = |end: &usize| page.get(*end).is_some_and(|it| it.0 == page[end - 1].0);
         let end = (most.max(1)..).find(|end| !same(end)).unwrap_or(page.len());
         let next = page.get(end).map(|(place, _)| *place);
@@ -181,14 +182,14 @@ impl Users {
     }
 }
 
-/// Where a hash comes in the order of users. hashbrown tells entries of a table apart by the
-/// seven highest bits, so those come last.
+/// Returns the place of a hash in the order of users. hashbrown distinguishes the entries of a
+/// table by the seven highest bits, so these bits come last.
 #[inline]
 fn order(hash: u64) -> u64 {
     hash.rotate_left(7)
 }
 
-/// The id of whoever sits there.
+/// Returns the user id of an entry.
 fn user_of<'a>(seat: Seat, crowds: &Slab<Crowd>, conns: &'a Conns) -> &'a str {
     let index = match seat.get() {
         Seated::Alone(index) => Some(index),
