@@ -1,4 +1,4 @@
-//! What must hold between turns, checked by the simulator and the tests.
+//! Invariants that must hold between turns; the simulator and the tests check them.
 
 use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
@@ -8,8 +8,8 @@ use super::Context;
 use super::directory::users::Seated;
 
 impl Context {
-    /// Panics if the hub contradicts itself. For tests and simulators; it
-    /// looks at every connection. Call it between turns.
+    /// Panics if the hub contradicts itself. It is for tests and simulators, because it checks
+    /// every connection. Call it between turns.
     pub fn check_invariants(&self) {
         let mut inbound = 0;
         let mut bound = 0;
@@ -62,7 +62,7 @@ impl Context {
                 let never = never || waits;
                 assert!(armed.is_some() || never, "{id}: no deadline");
                 assert!(conn.facts.has(Facts::OPENED), "{id}");
-                // One whose socket takes bytes may be over by one message, and a ping.
+                // A queue whose socket takes bytes may exceed the bound by one message and a ping.
                 let bound = match flags.has(Flags::BLOCKED) {
                     true => self.config.max_queue,
                     false => 2 * self.config.max_queue + 2,

@@ -1,4 +1,4 @@
-//! Running totals.
+//! Totals of what has happened in the hub.
 
 use crate::wire::ws::close::CloseReason;
 
@@ -12,23 +12,23 @@ pub struct Stats {
     pub opened: u64,
     /// WebSocket connections ended.
     pub closed: u64,
-    /// Plain HTTP answers, refused handshakes among them.
+    /// Plain HTTP answers, including refused handshakes.
     pub answered: u64,
-    /// Refused because the server was full or a user had too many connections.
+    /// Connections refused because the server was full or a user had too many connections.
     pub refused: u64,
     /// Connections refused because too many came from their address.
     pub crowded: u64,
     /// Handshakes refused by the handler.
     pub rejected: u64,
-    /// WebSocket connections ended, by why.
+    /// WebSocket connections ended, by reason.
     pub closes: Closes,
-    /// Handshakes by their answer: 101 for those that were accepted.
+    /// Handshakes by the status of their answer; 101 means accepted.
     pub handshakes: Statuses,
     /// Plain HTTP answers by their status.
     pub answers: Statuses,
-    /// Bytes received, heads and headers of frames included; of TLS what is inside.
+    /// Bytes received, including heads and frame headers; with TLS the decrypted bytes.
     pub bytes_in: u64,
-    /// Bytes that sockets took, counted in the same way.
+    /// Bytes that sockets have taken, counted in the same way as those received.
     pub bytes_out: u64,
     /// Messages received.
     pub messages_in: u64,
@@ -36,28 +36,29 @@ pub struct Stats {
     pub deliveries: u64,
     /// Messages longer than `max_queue`, sent to nobody.
     pub too_long: u64,
-    /// Messages that were not queued, each receiver counted, because more was sent between
-    /// two writes than a queue or the memory holds.
+    /// Messages that were not queued, each receiver counted, because more was sent between two
+    /// writes than a queue or `max_buffered` holds.
     pub overfull: u64,
-    /// Times a connection was not read because it was over its rate.
+    /// How often a connection was not read because it was over its rate.
     pub held_back: u64,
-    /// WebSocket pings sent for silence.
+    /// WebSocket pings sent to silent connections.
     pub pings: u64,
     /// Connections dropped because they read too slowly.
     pub slow_readers: u64,
     /// Connections ended because all buffers together were full.
     pub relieved: u64,
-    /// Connections ended for silence.
+    /// Connections ended because they were silent.
     pub idle: u64,
-    /// Connections ended because the right to be connected had.
+    /// Connections ended because the time until which they were allowed had passed, for example
+    /// because a ticket had expired.
     pub expired: u64,
-    /// Connections parked by a newer one of the same user and device.
+    /// Connections parked because a newer one of the same user and device replaced them.
     pub parked: u64,
-    /// Parked connections made active again.
+    /// Parked connections that became active again.
     pub promoted: u64,
 }
 
-/// The statuses that are told apart.
+/// The statuses that are counted separately.
 const STATUSES: [u16; 16] =
     [101, 200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 426, 429, 431, 500, 503];
 
@@ -71,13 +72,13 @@ impl Statuses {
         self.0[place.unwrap_or(STATUSES.len())] += 1;
     }
 
-    /// How many had this status; 0 for one that is not told apart from others.
+    /// Returns how many answers had this status; 0 for a status that is not counted separately.
     pub fn of(&self, status: u16) -> u64 {
         self.iter().find(|(it, _)| *it == Some(status)).map_or(0, |(_, count)| count)
     }
 
-    /// All statuses that are told apart, with their totals; at last, without a status,
-    /// the total of all others.
+    /// Returns all statuses that are counted separately, with their totals; and at the end, without
+    /// a status, the total of all others.
     pub fn iter(&self) -> impl Iterator<Item = (Option<u16>, u64)> {
         STATUSES.iter().copied().map(Some).chain([None]).zip(self.0)
     }
@@ -92,12 +93,12 @@ impl Closes {
         self.0[reason.place()] += 1;
     }
 
-    /// How many ended for reasons of this kind; 0 when there is no such kind.
+    /// Returns how many connections ended for reasons of this kind; 0 if there is no such kind.
     pub fn of(&self, kind: &str) -> u64 {
         self.iter().find(|(it, _)| *it == kind).map_or(0, |(_, count)| count)
     }
 
-    /// All kinds, with their totals.
+    /// Returns all kinds with their totals.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CloseReason::KINDS.into_iter().zip(self.0)
     }

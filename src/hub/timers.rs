@@ -42,7 +42,7 @@ const NEXT_ABSENCE_MS: u64 = 60_000;
 #[must_use = "it is only judged by `Hub::judge`"]
 pub struct Overdue {
     conn: ConnId,
-    /// In which phase it was late.
+    /// The phase in which the connection was late.
     phase: Phase,
     /// The deadline it has until it is judged. Any other was set for a new reason.
     armed: Option<u64>,
@@ -70,7 +70,7 @@ impl Context {
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
-        // Those that nobody has judged come again.
+        // Connections that were not judged are listed again.
         self.overdue.clear();
         if let Some(due) = self.wheel.next_deadline().filter(|due| *due <= self.now) {
             self.distributions.timer_lag.note(self.now - due);

@@ -1,8 +1,8 @@
-//! What single users do, for who watches them: connections that come and go, and the
-//! kind and size of every frame, never what is in it.
+//! Traces: what the connections of single users do, for watchers. A trace tells which connections
+//! come and go, and the kind and size of every frame, never its content.
 //!
-//! Connections of traced users have [`Flags::NOTED`], which takes each of their frames off
-//! the hot path, where it is noted. Nobody else's are looked at.
+//! Connections of traced users have [`Flags::NOTED`]. This flag takes each of their frames off the
+//! hot path, to where an event is noted. Connections of other users are not checked.
 
 use compact_str::CompactString;
 
@@ -15,14 +15,14 @@ use super::{App, ConnId, Context, Handler};
 
 /// The most users that are traced at once.
 pub const MAX_TRACED: usize = 16;
-/// The most events that are kept until the handler is told, which is once a turn. What is
-/// more is counted.
+/// The most events that are kept until the handler is told, which happens once in a turn. Further
+/// events are only counted.
 const MOST_EVENTS: usize = 256;
 
 /// Something that a traced user's connection did, or that was done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// Which connection. Its user, device and peer still answer while the handler is told.
+    /// The connection. Its user, device and peer can be looked up while the handler is told.
     pub conn: ConnId,
     /// What happened.
     pub what: Happened,
@@ -32,32 +32,32 @@ pub struct Traced {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Happened {
-    /// It has opened, with this subprotocol.
+    /// The connection has opened, with this subprotocol.
     Opened {
-        /// As it was answered; `None` without one.
+        /// The subprotocol in the handshake's answer; `None` without one.
         protocol: Option<String>,
     },
-    /// A message or control frame has arrived from it.
+    /// A message or a control frame has arrived from the connection.
     In(TracedFrame),
-    /// A frame was queued for it.
+    /// A frame was queued for the connection.
     Out(TracedFrame),
-    /// Another connection has taken its place.
+    /// A newer connection has replaced this one, which is parked now.
     Parked,
-    /// It is active again.
+    /// The connection is active again.
     Promoted,
-    /// It is gone: what follows is `on_close`.
+    /// The connection is gone; `on_close` follows.
     Closed {
-        /// Why.
+        /// The reason.
         reason: CloseReason,
     },
 }
 
-/// A frame, or a message of several, without what is in it.
+/// A frame, or a message of several frames, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TracedFrame {
-    /// What it is.
+    /// The kind of the frame.
     pub kind: FrameKind,
-    /// Bytes of its payload.
+    /// The length of the payload in bytes.
     pub bytes: usize,
 }
 
@@ -72,9 +72,9 @@ pub enum FrameKind {
     Close,
 }
 
-/// Who is traced, and what has not been told yet. Every event is of a connection that has not
-/// been freed and whose user is traced: a connection's events are told before it is freed, and
-/// those of a user are forgotten when the user is no longer traced.
+/// The traced users, and the events that were not told yet. Every event belongs to a connection
+/// that is not freed and whose user is traced: a connection's events are told before it is freed,
+/// and a user's events are removed when the user is not traced any more.
 #[derive(Debug, Default)]
 pub struct Traces {
     users: Vec<CompactString>,
@@ -83,7 +83,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Whose events are to be told. For the invariants.
+    /// The connections whose events were not told yet, for the invariants.
     pub fn noted(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.events.iter().map(|event| event.conn)
     }
@@ -93,16 +93,16 @@ impl Traces {
         self.users.iter().any(|traced| traced == user)
     }
 
-    /// Whether something is to be told.
+    /// Whether there are events to tell.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty() || self.missed > 0
     }
 }
 
 impl Context {
-    /// Begins to tell [`Handler::on_trace`] of what the connections of a user do, those that
-    /// come included. Returns false, having done nothing, when [`MAX_TRACED`] others are
-    /// traced already. Nothing is slower for other users.
+    /// Begins to tell [`Handler::on_trace`] what the connections of a user do, including
+    /// connections that open later. Returns false, and does nothing, if [`MAX_TRACED`] other users
+    /// are traced. Other users' connections do not become slower.
     pub fn trace(&mut self, user: &str) -> bool {
         if user.is_empty() || self.is_traced(user) {
             return !user.is_empty();
@@ -117,8 +117,8 @@ impl Context {
         true
     }
 
-    /// Ends the trace of a user. [`Handler::on_trace`] is told nothing more of that user,
-    /// also not what had happened before and was not told yet.
+    /// Ends the trace of a user. [`Handler::on_trace`] gets no more events of this user, not even
+    /// events that have happened before.
     pub fn untrace(&mut self, user: &str) {
         let Context { table, traces, .. } = self;
         traces.users.retain(|traced| traced != user);
@@ -137,8 +137,8 @@ impl Context {
         self.traces.has_user(user)
     }
 
-    /// Takes note of an event of a connection that has [`Flags::NOTED`]. It may stand aside,
-    /// or be closing although its user is traced no longer: then nothing is noted.
+    /// Notes an event of a connection that has [`Flags::NOTED`]. Nothing is noted for a connection
+    /// that was accepted with `aside`, or that is closing after the end of its user's trace.
     pub(super) fn note(&mut self, index: u32, what: Happened) {
         if !self.traces.has_user(&self.table[index].user) {
             return;
@@ -151,14 +151,14 @@ impl Context {
         }
     }
 
-    /// Begins to take note of a connection that has opened.
+    /// Begins to note events of a connection that has opened.
     #[cold]
     pub(super) fn note_opened(&mut self, index: u32, protocol: Option<&str>) {
         self.table[index].flags.set(Flags::NOTED);
         self.note(index, Happened::Opened { protocol: protocol.map(str::to_owned) });
     }
 
-    /// Takes note of what has arrived.
+    /// Notes what has arrived.
     pub(super) fn note_in(&mut self, index: u32, event: &Event<'_>) {
         let (kind, bytes) = match event {
             Event::Message(Message::Text(text)) => (FrameKind::Text, text.len()),
@@ -172,14 +172,14 @@ impl Context {
         self.note(index, Happened::In(TracedFrame { kind, bytes }));
     }
 
-    /// Takes note of a frame that was queued, which begins with the byte `first`.
+    /// Notes a frame that was queued and begins with the byte `first`.
     #[cold]
     pub(super) fn note_out(&mut self, index: u32, first: u8, bytes: usize) {
         let kind = kind_of(first);
         self.note(index, Happened::Out(TracedFrame { kind, bytes }));
     }
 
-    /// Tells the handler what was noted, if anything was.
+    /// Tells the handler the events that were noted, if there are any.
     pub(super) fn tell_traced<H: Handler>(&mut self, app: &mut App<H>) {
         // Whatever is sent has what is left of a broadcast's walk queued.
         let few = self.traces.events.len() < MOST_EVENTS / 2;

@@ -10,16 +10,16 @@ use crate::wire::http::head::{self, Request};
 use super::receive::Fed;
 use crate::hub::{App, ConnId, Context, Handler, Reply};
 
-/// What a client that asks before it sends a body is told (RFC 9110, section 15.2.1).
+/// The interim answer to a client that asks before it sends a body (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What became of a request.
+/// The result of handling a request.
 pub(in crate::hub) enum Outcome {
-    /// It was dealt with, and so many bytes behind its head.
+    /// The request was handled, and this many bytes after its head were used.
     Done(usize),
-    /// It waits for earlier answers to be written.
+    /// The request waits until earlier answers are written.
     Later,
-    /// Its body is on its way.
+    /// The request's body has not arrived whole.
     Wanted(Reading),
 }
 
@@ -34,7 +34,7 @@ impl Context {
         rest: &mut [u8],
     ) -> Outcome {
         if self.resolve(conn).is_none_or(|record| record.phase != Phase::Head) {
-            // The handler has ended it.
+            // The handler has ended the connection.
             return Outcome::Done(0);
         }
         if self.is_surplus(conn) {
@@ -91,7 +91,7 @@ impl Context {
         self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
     }
 
-    /// More of a body may have arrived: `bytes` begin with the head of its request.
+    /// Called when more of a body may have arrived: `bytes` begin with the head of its request.
     pub(in crate::hub) fn go_on<H: Handler>(
         &mut self,
         app: &mut App<H>,
@@ -138,7 +138,7 @@ impl Context {
         }
     }
 
-    /// Each chunk is work.
+    /// Counts each chunk as work.
     fn account_chunks(&mut self, body: &mut Reading) {
         self.work = self.work.saturating_sub(body.pop_chunks());
     }
@@ -149,7 +149,7 @@ impl Context {
         inbound.is_some_and(|inbound| inbound.upload.is_some())
     }
 
-    /// The time for a body is over.
+    /// Called when the time for a body is over.
     pub(in crate::hub) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let inbound = self.table[index].inbound.take();

@@ -1,11 +1,11 @@
-//! How fast one connection may send: backpressure, nothing is dropped.
+//! How fast one connection may send. A connection that is too fast is held back; nothing is
+//! dropped.
 //!
-//! A message costs `1 / message_rate` of time, a broadcast `1 / broadcast_rate`,
-//! and time pays for it. Whoever owes more than the burst is neither parsed nor
-//! read until that has been paid; the wheel wakes it. So all that is known of a
-//! connection is until when it owes, and nothing is kept of one that sends a
-//! message now and then: when it was last heard says enough. Such a message, one
-//! in a read, is handled without coming here.
+//! A message costs `1 / message_rate` of time, a broadcast `1 / broadcast_rate`, and passing time
+//! pays for it. A connection that owes more than the burst is neither parsed nor read until it has
+//! paid; the wheel wakes it. So the hub only stores until when a connection owes. It stores nothing
+//! for a connection that sends a message now and then, because the time at which it was last heard
+//! is enough. Such a message, if it is alone in a read, is handled without the code in this file.
 
 use std::time::Duration;
 
@@ -17,33 +17,34 @@ use crate::hub::{Config, ConnId, Context};
 
 /// Time is kept in 1024ths of a millisecond here.
 const SHIFT: u32 = 10;
-/// A fragment of so many bytes has no price of its own: as many of them as a message has
-/// are a message that arrives like any other. Programs that fragment do it in 4 KiB.
+/// A fragment of at least this many bytes has no price of its own, because a message of such
+/// fragments costs as much work as any other. Programs usually fragment in 4 KiB.
 const LARGE_FRAGMENT: u64 = 1_024;
 /// The shortest masked frame in bytes (RFC 6455, section 5.2).
 const SHORTEST_FRAME: usize = 6;
 
 #[derive(Debug)]
 pub struct Pace {
-    /// What a message costs; 0 for nothing.
+    /// The cost of a message; 0 means that it costs nothing.
     message: u64,
-    /// What a broadcast costs on top of that.
+    /// The additional cost of a broadcast.
     broadcast: u64,
-    /// How much may be owed by who is still read.
+    /// How much a connection may owe and still be read.
     credit: u64,
-    /// Whether anything costs anything.
+    /// Whether any message has a cost.
     limited: bool,
     /// Milliseconds after which a lone message has been paid for.
     pub gap: u64,
-    /// Until when those owe who have [`Flags::OWES`].
+    /// Until when the connections with [`Flags::OWES`] owe.
     until: Column<u64>,
-    /// The slot of who is being metered, [`NOBODY`] between reads.
+    /// The slot of the connection that is metered; [`NOBODY`] between reads.
     metered: u32,
-    /// Until when that one owes.
+    /// Until when the metered connection owes.
     account: u64,
-    /// What had a price, of all before it was metered.
+    /// How many items with a price had arrived from all connections before this one was metered.
     before: u64,
-    /// It has sent to everyone, so it may handle fewer messages than it was allowed.
+    /// Whether the metered connection has sent to everyone, so that it may handle fewer messages
+    /// than it was allowed.
     curbed: bool,
     /// Frames so far that cost as much as messages and are none: control frames and small
     /// fragments.
@@ -52,10 +53,10 @@ pub struct Pace {
     large_fragments: u64,
 }
 
-/// No slot: there are fewer.
+/// A number that is no slot, because there are fewer slots.
 const NOBODY: u32 = u32::MAX;
 
-/// What is remembered while a connection is metered.
+/// What is stored while a connection is metered.
 pub struct Meter {
     /// What had a price, and all that was work, of all before.
     arrived: u64,
@@ -91,7 +92,7 @@ impl Pace {
 }
 
 impl Pace {
-    /// How many messages are handled of a connection that owes so much.
+    /// Returns how many messages of a connection that owes this much are handled.
     #[inline]
     fn affordable(&self, owed: u64) -> u32 {
         match self.credit.checked_sub(owed) {
@@ -107,8 +108,8 @@ fn units(time: Duration) -> u64 {
 }
 
 impl Context {
-    /// Charges a connection for a message to everyone, which costs more than
-    /// others. For the handler that sends it for the connection.
+    /// Charges a connection for a message to everyone, which costs more than other messages. Call
+    /// it from the handler that sends the message on behalf of the connection.
     pub fn charge_broadcast(&mut self, conn: ConnId) {
         if self.pace.broadcast == 0 || self.resolve(conn).is_none() {
             return;
@@ -188,8 +189,8 @@ impl Context {
         }
     }
 
-    /// Keeps no account of what was one message at most. But of what waits, or
-    /// has only begun, more follows that is not alone.
+    /// Removes the account of a connection that has sent at most one message. The account stays if
+    /// input waits or a message has only begun, because then more follows.
     fn settle_account(&mut self, conn: ConnId) {
         let Some(record) = self.resolve_mut(conn) else { return };
         let begun = record.inbound.is_some() || record.flags.has(Flags::PAUSED);
@@ -215,12 +216,12 @@ impl Context {
         }
     }
 
-    /// How much has arrived that has a price.
+    /// Returns how many items with a price have arrived.
     fn arrived(&self) -> u64 {
         self.stats.messages_in + self.pace.frames
     }
 
-    /// How much work was done for what has arrived.
+    /// Returns how much work was done for what has arrived.
     fn handled(&self) -> u64 {
         self.arrived() + self.pace.large_fragments + self.stats.deliveries
     }
@@ -247,7 +248,7 @@ impl Context {
         }
         let waits = record.flags.has(Flags::PAUSED);
         self.stats.held_back += 1;
-        // Who waits for work already is looked at when its turn comes.
+        // A connection that waits for work already is handled when its turn comes.
         if !waits {
             self.begin_hold(conn.index);
             self.arm_open(conn.index);

@@ -21,7 +21,7 @@ use crate::hub::{Accept, App, ConnId, Context, Handler, Refused, Reject, Reply, 
 const HOLD_MS: u64 = 1_000;
 /// While so many are held, rejections are answered at once: each has a slot.
 const MOST_HELD: usize = 1_024;
-/// What a refused client is asked to wait, in seconds.
+/// The value of `Retry-After` for a refused client, in seconds.
 const RETRY_AFTER: &str = "2";
 
 impl Context {
@@ -43,7 +43,8 @@ impl Context {
                 self.work -= 1;
                 self.handle_request(app, conn, bytes, length)
             }
-            // The same whether it comes whole or in pieces, and however long it is.
+            // The answer is the same whether the head arrives whole or in pieces, and however long
+            // it is.
             _ if !could_be_http(bytes[0]) => {
                 self.refuse(app, conn, None, 400, "not an HTTP request");
                 Fed::Dropped
@@ -172,7 +173,7 @@ impl Context {
         self.respond(conn, response, keep, head_only);
     }
 
-    /// A handler answers a request later: the next request waits for that.
+    /// Called when a handler answers a request later: the next request waits for that.
     pub(in crate::hub) fn await_answer(&mut self, conn: ConnId, request: &Request<'_>) {
         let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
             return;
@@ -205,7 +206,7 @@ impl Context {
         self.table[index].details.as_ref().is_some_and(|it| it.awaited.is_some())
     }
 
-    /// The time for an answer that comes later is over.
+    /// Called when the time for a later answer is over.
     pub(in crate::hub) fn awaited_due(&mut self, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let response = Response::text(503, "the answer took too long");
@@ -314,8 +315,8 @@ impl Context {
         app.on_open(self, conn, accept.session);
     }
 
-    /// Answers a handshake that the handler refuses; after a moment when it
-    /// would come again at once with the same.
+    /// Answers a handshake that the handler refuses. The answer is delayed if the client would try
+    /// again at once.
     fn reject(&mut self, conn: ConnId, response: Response) {
         let Some(record) = self.resolve_mut(conn) else { return };
         if record.phase != Phase::Head {
@@ -336,14 +337,14 @@ impl Context {
         self.respond(conn, &response, None, false);
     }
 
-    /// Drops what arrives for so many milliseconds, and answers then.
+    /// Drops what arrives for this many milliseconds, and answers then.
     fn hold(&mut self, conn: ConnId, millis: u64) {
         self.go_to(conn.index, Phase::Held);
         self.wheel.disarm(conn.index);
         self.wheel.arm(conn.index, self.now.saturating_add(millis));
     }
 
-    /// The moment of a held connection is over.
+    /// Called when the delay of a held connection is over.
     pub(in crate::hub) fn refuse_held(&mut self, index: u32) {
         let Some(conn) = self.id_at(index as usize) else { return };
         let details = self.table[index].details.as_mut();

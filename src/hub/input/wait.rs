@@ -1,14 +1,14 @@
-//! Connections that the server itself holds back: their turn's work is spent, or they are
-//! over their rate. They are neither parsed nor read, and what they have sent waits here
-//! or in the kernel.
+//! Connections that the server itself holds back, because their turn's work is spent or they are
+//! over their rate. They are neither parsed nor read; the bytes that they have sent wait here or in
+//! the kernel.
 //!
-//! So while that lasts they are neither silent nor late: only the end of their right to be
-//! connected ends them. And it ends with the connection's last phase: what is closing is
-//! read to its end.
+//! While that lasts they count neither as silent nor as late; only the expiry of a ticket ends
+//! them. Holding back ends when a connection begins to close, because a closing connection is read
+//! to its end.
 //!
-//! A message is late when what was there at its deadline, here or in the kernel, did not
-//! complete it, however long the server took to look at that. Who sends faster than it may
-//! wins no time by it: what arrives after the deadline does not count.
+//! A message is late if the bytes that were there at its deadline, here or in the kernel, did not
+//! complete it, however long the server took to look at them. A client that sends faster than it
+//! may gains no time by that, because bytes that arrive after the deadline do not count.
 
 use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
@@ -41,8 +41,8 @@ impl Context {
         }
     }
 
-    /// The server goes on with a connection. If it was held back for its rate, or for so
-    /// long that it would be idle, it counts as heard now: it has not been silent meanwhile.
+    /// Goes on with a connection. If it was held back because of its rate, or for so long that it
+    /// would count as idle, it counts as heard now, because it has not been silent.
     fn end_hold(&mut self, index: u32) {
         let now = self.now;
         let idle = self.timeouts.idle;
@@ -103,8 +103,8 @@ impl Context {
         }
     }
 
-    /// What follows when a connection no longer waits: its socket is read
-    /// again, or its end is taken note of.
+    /// Does what follows when a connection no longer waits: its socket is read again, or its end is
+    /// handled.
     fn settle(&mut self, conn: ConnId) {
         let Some(record) = self.resolve_mut(conn) else { return };
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
@@ -117,7 +117,7 @@ impl Context {
         if !record.flags.has(Flags::READ_WANTED)
             && let Some(inbound) = &mut record.inbound
         {
-            // Nothing has come meanwhile.
+            // Nothing has arrived in the meantime.
             inbound.unread_since = 0;
         }
         self.read_on(conn.index);
@@ -132,7 +132,7 @@ impl Context {
         }
     }
 
-    /// An HTTP answer was written: on with the next request.
+    /// Called when an HTTP answer was written: the next request is handled.
     pub(in crate::hub) fn answered(&mut self, conn: ConnId) {
         let record = &mut self.table[conn.index];
         record.flags.clear(Flags::ANSWERING);

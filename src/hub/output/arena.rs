@@ -74,7 +74,7 @@ struct Turn {
     used: usize,
     /// Segments that point here.
     refs: u32,
-    /// In the order they lie.
+    /// The fan-outs in this turn, in order.
     fan_outs: Vec<FanOut>,
 }
 
@@ -117,7 +117,7 @@ pub struct Arena {
     past: VecDeque<Turn>,
     /// Bytes of those.
     past_bytes: usize,
-    /// What the lists of fan-outs in all turns cost.
+    /// Bytes of the lists of fan-outs in all turns.
     fan_out_bytes: usize,
     spares: Vec<Turn>,
     /// Shared pieces.

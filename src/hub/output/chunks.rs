@@ -13,7 +13,8 @@ const CHUNK: usize = 4 * 1024;
 const LEAST: usize = 256;
 /// A fan-out that is longer has a chunk of its own.
 pub const SMALL: usize = CHUNK / 4;
-/// What a chunk costs besides its bytes: its place in the list, and the allocator's.
+/// The bytes that a chunk takes besides its contents: its entry in the list, and the allocator's
+/// overhead.
 const OVERHEAD: usize = 64;
 /// A list with more empty places is given back once all of it is empty.
 const PLACES: usize = 64;

@@ -5,15 +5,15 @@ use crate::hub::table::Table;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;
 
-/// Out of so many writes one goes to a fan-out even while others wait.
+/// One of this many writes is for a fan-out, even while other connections wait.
 const FAN_OUT_SHARE: u32 = 4;
 
-/// What a queued frame is part of.
+/// The kind of message that a queued frame belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// A reply, a one-to-one message or a control frame.
     Direct,
-    /// One of many alike.
+    /// A message to a group or to everyone.
     FanOut,
 }
 
@@ -26,11 +26,11 @@ impl Urgency {
     }
 }
 
-/// Slots, first in, first out; filled and emptied by the thousand.
+/// A queue of slots, which is filled and emptied by the thousand.
 #[derive(Debug, Default)]
 pub struct Queue {
     slots: Vec<u32>,
-    /// How many of them have been taken.
+    /// How many slots at the front were taken.
     taken: usize,
 }
 
@@ -50,7 +50,7 @@ impl Queue {
         self.slots.get(self.taken).copied()
     }
 
-    /// Takes the first.
+    /// Removes the first slot.
     #[inline]
     pub fn skip(&mut self) {
         self.taken += 1;
@@ -62,7 +62,7 @@ impl Queue {
         first
     }
 
-    /// Forgets what was taken, once that is the larger part.
+    /// Removes the slots that were taken, if they are more than half.
     fn trim(&mut self) {
         if self.taken > self.slots.len() / 2 {
             self.slots.drain(..self.taken);
@@ -71,13 +71,13 @@ impl Queue {
     }
 }
 
-/// The queues of slots to write to. A slot may be queued after its connection
-/// has gone: it is a hint, as readiness is.
+/// The queues of slots to write to. A slot may stay queued after its connection has gone: an entry
+/// is only a hint.
 #[derive(Debug, Default)]
 pub struct Dirty {
     direct: Queue,
     fan_out: Queue,
-    /// Were written to and have more: in the next turn.
+    /// Connections that were written to and have more; they come in the next turn.
     later: Vec<u32>,
     popped: u32,
 }
@@ -101,7 +101,7 @@ impl Dirty {
         }
     }
 
-    /// Queues one that is in neither queue, and not blocked, for a fan-out.
+    /// Queues a connection for a fan-out, if it is in neither queue and not blocked.
     #[inline]
     pub fn mark_fan_out(&mut self, index: u32, conn: &mut Connection) {
         conn.flags.set(Flags::DIRTY_FAN_OUT);
@@ -118,7 +118,7 @@ impl Dirty {
         }
     }
 
-    /// Ends the turn's writing. Whose socket has blocked waits for it, not for
+    /// Ends the turn's writing. A connection whose socket has blocked waits for its socket, not for
     /// the next turn.
     pub(in crate::hub) fn end_turn(&mut self, table: &mut Table) {
         for index in self.later.drain(..) {
@@ -133,7 +133,7 @@ impl Dirty {
         self.fan_out.trim();
     }
 
-    /// The queue that is not empty, when one alone is.
+    /// Returns the only queue that is not empty, if there is exactly one.
     pub fn only_queue(&mut self) -> Option<&mut Queue> {
         match (self.direct.is_empty(), self.fan_out.is_empty()) {
             (false, true) => Some(&mut self.direct),

@@ -1,10 +1,9 @@
-//! Fan-outs: one encoding for many.
+//! Fan-outs, which are encoded once for many receivers.
 //!
-//! A broadcast is not even queued at first. It walks: the writes that come next go
-//! over the connections and hand it to each socket, which is all that happens to
-//! nearly every broadcast. Whatever else would be queued, opened or ended first has
-//! what is left of the walk queued (`settle_walk`), so that each
-//! connection gets what it is sent in the order it was sent.
+//! A broadcast is not even queued at first. It walks: the next writes go over the connections and
+//! give it to each socket, which is all that nearly every broadcast needs. Before anything else is
+//! queued, opened or ended, the rest of the walk is queued (`settle_walk`), so that each connection
+//! gets its messages in the order in which they were sent.
 
 use std::io;
 
@@ -28,7 +27,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// What the connection in the slot `index` has yet to get.
+    /// Returns what the connection in the slot `index` has not got yet.
     pub fn ahead(&self, index: usize, conn: &Connection) -> Option<Segment> {
         (index >= self.next && conn.is_active()).then_some(self.segment)
     }
@@ -54,8 +53,8 @@ impl Context {
     fn begin_broadcast(&mut self, message: Message<'_>) -> usize {
         let (first, payload) = message.encode();
         let segment = self.output.arena.put_fan_out(first, payload);
-        // What is queued already goes out together with it, and who does not read
-        // may be full: then it has to be queued.
+        // Messages that are queued already go out together with the broadcast, and the queue of a
+        // connection that does not read may be full; then the broadcast has to be queued.
         let can_walk =
             self.output.dirty.is_empty() && self.output.blocked == 0 && self.table.active() > 0;
         if can_walk && segment.len() <= self.output.bounds.half_queue {
@@ -215,7 +214,7 @@ impl Context {
         fan_out.queued as usize
     }
 
-    /// Whether a broadcast is on its way.
+    /// Whether a broadcast is walking.
     pub(in crate::hub) fn is_broadcasting(&self) -> bool {
         self.output.walk.is_some()
     }
@@ -319,7 +318,7 @@ impl Context {
     }
 }
 
-/// One encoding on its way into many queues.
+/// One encoded message that is put into many queues.
 struct FanOut {
     segment: Segment,
     max_queue: usize,
@@ -328,9 +327,9 @@ struct FanOut {
     pressed: u32,
     /// How many segments the arena has to count.
     refs: u32,
-    /// Those whose frames are noted.
+    /// The receivers whose frames are traced.
     noted: Vec<u32>,
-    /// Those whose queues are full as they do not read.
+    /// The receivers whose queues are full because they do not read.
     full: Vec<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! Taking bytes out: what is to be written where, and what follows when it was.
+//! Taking bytes out: what has to be written to which connection, and what happens after a write.
 
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -13,14 +13,14 @@ use super::dirty::Urgency;
 use super::pressure::is_pressed;
 use crate::hub::{ConnId, Context};
 
-/// What the caller has to do after bytes were written.
+/// What the caller has to do after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Sent {
-    /// Nothing.
+    /// The caller has nothing to do.
     Nothing,
-    /// Shut the write side down and read on until the end of the stream: the
-    /// last bytes were written and unread input must not destroy them.
+    /// The caller must shut the write side down and read until the end of the stream: the last
+    /// bytes were written, and unread input would destroy them.
     ShutdownWrite,
 }
 
@@ -33,35 +33,35 @@ pub trait Sink {
     /// `WouldBlock` when it takes nothing now; others as the system says.
     fn write(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize>;
 
-    /// The same for bytes in several pieces.
+    /// Does what [`Sink::write`] does, for bytes in several slices.
     ///
     /// # Errors
-    /// As [`Sink::write`].
+    /// The same as those of [`Sink::write`].
     fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
-/// Slices in one vectored write; what is more waits for the next.
+/// The most slices in one vectored write; more slices wait for the next write.
 const SLICES: usize = 64;
 
 /// What the caller of [`Hub::write`](crate::Hub::write) has to do after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Wrote {
-    /// Nothing.
+    /// The caller has nothing to do.
     Done,
     /// See [`Sent::ShutdownWrite`].
     ShutdownWrite,
     /// Wait for the socket to take more, then call [`Hub::writable`](crate::Hub::writable).
     Blocked,
-    /// No longer wait for that, if it does.
+    /// The caller need not wait any longer until the socket takes more.
     Unblocked,
 }
 
-/// The bytes a connection has to write next.
+/// The bytes that a connection has to write next.
 #[derive(Debug)]
 pub struct Pending<'a> {
     out: &'a Outbound,
-    /// A broadcast on its way, which comes after all that is queued.
+    /// A broadcast that is walking; it comes after all bytes that are queued.
     ahead: Segment,
     arena: &'a Arena,
 }
@@ -71,7 +71,7 @@ impl<'a> Pending<'a> {
         self.out.len() + self.ahead.len()
     }
 
-    /// All of them, if they lie in one slice; empty when there are none.
+    /// Returns all bytes, if they are in one slice; an empty slice if there are none.
     pub fn single(&self) -> Option<&'a [u8]> {
         if self.ahead.is_empty() {
             self.out.single(self.arena)
@@ -80,7 +80,7 @@ impl<'a> Pending<'a> {
         }
     }
 
-    /// Fills `slices` with the next of them; returns how many.
+    /// Fills `slices` with the next bytes; returns how many slices it has filled.
     pub fn gather(&self, slices: &mut [IoSlice<'a>]) -> usize {
         let count = self.out.gather(self.arena, slices);
         match slices.get_mut(count) {
@@ -226,7 +226,7 @@ impl Context {
                 self.blocked(conn);
                 return Wrote::Blocked;
             }
-            // It keeps its place, for the next turn.
+            // The connection keeps its place for the next turn.
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 let _ = self.note_sent(conn, 0);
                 return Wrote::Done;
@@ -252,7 +252,7 @@ impl Context {
         !self.output.dirty.is_empty() || self.output.walk.is_some() || !self.parting.is_empty()
     }
 
-    /// What a connection has to write; `None` when it is gone or has nothing.
+    /// Returns the bytes that a connection has to write; `None` if it is gone or has none.
     #[inline]
     pub fn pending(&self, conn: ConnId) -> Option<Pending<'_>> {
         let record = self.resolve(conn)?;
@@ -341,7 +341,7 @@ impl Context {
     /// [`Hub::reap`](crate::Hub::reap).
     pub(in crate::hub) fn end_turn(&mut self) {
         self.output.dirty.end_turn(&mut self.table);
-        // First: what was written in this turn is held no longer.
+        // This comes first, so that the bytes that were written in this turn do not count any more.
         self.output.arena.end_turn();
         self.relieve();
     }

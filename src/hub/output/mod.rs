@@ -1,5 +1,5 @@
-//! What is to be written, until it is: encoding, queues, broadcasts on their way, writing, and what
-//! senders wait for.
+//! Everything that is to be written: encoding, queues, broadcasts that walk, writing, and the
+//! pressure that makes senders wait.
 //!
 //! [`Output`] owns all of it. Its fields can be reached in this room alone, so queues, references
 //! to encoded bytes and the counts of connections that are blocked or pressed change nowhere else.
@@ -29,29 +29,29 @@ use pressure::Bounds;
 
 use crate::hub::Config;
 
-/// Says that nothing is left of a broadcast on its way. Whoever changes whether a connection gets
-/// what is sent to everyone needs one, and only this room makes them.
+/// The proof that the rest of a broadcast's walk was queued. A function that changes whether a
+/// connection gets what is sent to everyone needs it, and only this room makes it.
 #[derive(Debug)]
 pub struct Settled(());
 
-/// All that waits to be written.
+/// All bytes that wait to be written.
 #[derive(Debug)]
 pub struct Output {
     bounds: Bounds,
     arena: Arena,
     dirty: Dirty,
-    /// A broadcast on its way.
+    /// The broadcast that is walking.
     walk: Option<Walk>,
     /// How many connections whose sockets take bytes have more than half of a queue to write.
     pressed: u32,
-    /// How many wait for their sockets to take more.
+    /// How many connections wait for their sockets to take more.
     blocked: u32,
-    /// Where an HTTP answer is put together.
+    /// The buffer in which an HTTP answer is put together.
     answer: Vec<u8>,
 }
 
 impl Output {
-    /// Nothing yet.
+    /// Makes an empty output.
     pub fn new(config: &Config) -> Self {
         Output {
             bounds: Bounds::new(config),
@@ -64,7 +64,7 @@ impl Output {
         }
     }
 
-    /// How many connections wait for their sockets to take more.
+    /// Returns how many connections wait for their sockets to take more.
     pub fn blocked(&self) -> usize {
         self.blocked as usize
     }
@@ -74,7 +74,7 @@ impl Output {
         self.arena.held()
     }
 
-    /// Gives back what was written.
+    /// Frees what was written.
     pub fn end_turn(&mut self) {
         self.arena.end_turn();
     }

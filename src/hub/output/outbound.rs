@@ -1,4 +1,4 @@
-//! What one connection has yet to be sent, first in, first out.
+//! The queue of one connection: the bytes that it has not got yet, in order.
 //!
 //! Three states, by what they cost: nothing; one run of the current turn's
 //! buffer, which is part of the record; a boxed queue of pieces, when frames
@@ -14,7 +14,7 @@ use super::chunks::{Chunks, Range, SMALL};
 /// A piece is given back when all of it was written, so this is what a connection that
 /// never quite catches up holds for nothing.
 const JOINED: usize = 4 * 1024;
-/// What the allocator keeps for itself of each piece that was copied out.
+/// The allocator's overhead for each piece that was copied out.
 const OVERHEAD: usize = 16;
 /// Pieces that the smallest list has room for.
 const FEW: usize = 4;
@@ -25,11 +25,12 @@ const LONGEST_HEAD: usize = 0xff;
 
 #[derive(Debug)]
 enum Piece {
-    /// Waits for its turn to be written; made durable if the socket blocks.
+    /// The piece is in the buffer of a turn and waits to be written; it is made durable if the
+    /// socket blocks.
     Turn(Segment),
-    /// Of fan-outs that several wait for.
+    /// The piece is part of fan-outs for which several connections wait.
     Shared(Range),
-    /// For this connection alone.
+    /// The piece is for this connection alone.
     Owned(Vec<u8>),
 }
 
@@ -59,7 +60,7 @@ struct Backlog {
     bytes: usize,
     /// Bytes of the first piece that are written.
     written: usize,
-    /// What the owned pieces hold.
+    /// The bytes that the owned pieces hold.
     owned: usize,
     /// What was last counted in the arena, and as what.
     counted: usize,

@@ -14,12 +14,13 @@ use super::arena::Segment;
 use super::dirty::Urgency;
 use super::pressure::{becomes_pressed, has_room};
 
-/// A rest of so many bytes is copied behind each prefix.
+/// The rest of a message is copied behind each prefix if it is not longer than this number of
+/// bytes.
 const COPIED: usize = 256;
 
 /// A message of which the rest is the same for all receivers: see [`Context::fan_out`].
 ///
-/// It dereferences to the [`Context`], to look things up.
+/// It dereferences to the [`Context`], for look-ups.
 #[derive(Debug)]
 pub struct FanOut<'a> {
     cx: &'a mut Context,
@@ -27,7 +28,8 @@ pub struct FanOut<'a> {
     /// Where the rest lies, unless it is copied.
     shared: Option<Segment>,
     receivers: usize,
-    /// Nothing begins a broadcast while this exists, since a `FanOut` gives no `&mut Context`.
+    /// This proves that no broadcast is walking. None can begin while this exists, because a
+    /// `FanOut` gives no `&mut Context`.
     _settled: Settled,
 }
 

@@ -1,22 +1,20 @@
-//! Backpressure: senders wait while what they sent has not had its turn to be
-//! written.
+//! Backpressure: senders wait until the bytes that they have caused were written.
 //!
-//! A queue that grows because its peer does not read is the peer's doing, and
-//! past `max_queue` the peer is dropped. One that grows because the turn is not
-//! over, or because others are written first, is not: a segment of nine
-//! thousand one-byte broadcasts fills every receiver's queue twice over before
-//! the first write. So when a connection whose socket takes bytes has more than
-//! half of a queue to write, or all together have 256 KiB, nothing more is
-//! parsed until that was written. Writes go on meanwhile, so the wait ends, and
-//! what has not been read lies in the kernel, which holds it back at its sender.
+//! A queue may grow because its peer does not read; beyond `max_queue` the peer is dropped. A queue
+//! may also grow because the turn is not over, or because other connections are written first, and
+//! that is not the peer's fault: one TCP segment with nine thousand one-byte broadcasts fills every
+//! receiver's queue twice before the first write. So, when a connection whose socket takes bytes
+//! has more than half of a queue to write, or all together have 256 KiB, nothing more is parsed
+//! until these bytes are written. Writes go on meanwhile, so the wait ends, and bytes that were not
+//! read stay in the kernel, which holds their sender back.
 //!
-//! A handler or a host can send more than that within one callback, where nothing is
-//! written. Nobody who reads is ended for it: what would be too much is not queued, and
-//! the sender is told.
+//! A handler or a host can send more than that within one callback, in which nothing is written. No
+//! connection that reads is ended because of it: a message that would be too much is not queued,
+//! and the call says so.
 //!
-//! When `max_buffered` is used up, those make room who have queues and do not read, or
-//! have begun something and do not finish it, the largest first. Who only waits for a
-//! turn to be written is not one of them.
+//! When `max_buffered` is exceeded, the hub ends connections that have a queue and do not read, or
+//! that have begun something and do not finish it, the largest first. A connection that only waits
+//! for the turn's writes is not one of them.
 
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;

@@ -19,7 +19,7 @@ use crate::hub::{ConnId, Context};
 /// beyond this.
 const LARGE_ANSWER: usize = 16 * 1024;
 
-/// What a message is not queued for at once.
+/// Flags of a connection for which a message takes the slow path.
 const LONG_WAY: u16 = Flags::BLOCKED | Flags::NOTED;
 
 impl Context {

@@ -1,23 +1,23 @@
-//! How many connections are in which phase, kept as they go from one to the next.
+//! How many connections are in each phase. The counts change with the phases of the connections.
 
 use crate::hub::table::record::Phase;
 
 use crate::hub::Context;
 
-/// Connections by how far they have come.
+/// The number of connections by phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Phases {
-    /// Those of which a request is awaited, read or answered: handshakes and plain HTTP.
+    /// Connections whose request is awaited, read or answered: handshakes and plain HTTP.
     pub handshake: usize,
-    /// Those that are refused after a moment.
+    /// Connections whose refusal is delayed.
     pub held: usize,
-    /// Open, and they get what is sent to their users.
+    /// Open connections that get what is sent to their users.
     pub open: usize,
-    /// Open, but a newer one of the same user and device has taken their place; or they stand
-    /// aside.
+    /// Open connections that a newer one of the same user and device has replaced, or that were
+    /// accepted with `aside`.
     pub parked: usize,
-    /// Those whose last bytes are on their way, or whose end is awaited.
+    /// Connections that write their last bytes, or wait for the end.
     pub closing: usize,
 }
 
@@ -40,7 +40,7 @@ impl Census {
 }
 
 impl Context {
-    /// How many connections are in which phase.
+    /// Returns how many connections are in each phase.
     pub fn phases(&self) -> Phases {
         let open = self.table.in_phase(Phase::Open);
         let closing = [

@@ -14,23 +14,22 @@ use crate::wire::ws::decode::Partial;
 /// How far a connection has come. It only moves downward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Reading a request head, or answering one.
+    /// The connection waits to read a request head, or is answering a request.
     Head,
-    /// To be refused after a moment; what it sends is dropped.
+    /// The refusal is delayed; what the connection sends is dropped.
     Held,
     /// Frames go both ways.
     Open,
-    /// The server closes the connection: its application may say a last word, which is followed
-    /// by the close frame.
+    /// The server closes the connection: `on_closing` runs first, and the close frame follows.
     Parting,
-    /// The last bytes are on their way; then the write side is shut down and
-    /// the read side drained, or unread input would destroy them by a reset.
+    /// The last bytes are being written; then the write side is shut down and the read side is read
+    /// to its end, because unread input would destroy the last bytes by a reset.
     FlushThenDrain,
-    /// The last bytes are on their way; the peer expects nothing else.
+    /// The last bytes are being written; the peer expects nothing else.
     FlushThenEnd,
-    /// Waiting for the peer's end of stream; what it sends is dropped.
+    /// The connection waits for the peer's end of stream; what the peer sends is dropped.
     Draining,
-    /// To be freed at the end of the turn.
+    /// The connection is freed at the end of the turn.
     Ended,
 }
 
@@ -50,32 +49,33 @@ impl Phase {
 pub struct Flags(u16);
 
 impl Flags {
-    /// In the queue of connections to write to, for a reply or a one-to-one.
+    /// The connection is in the queue of connections to write to, for a reply or a one-to-one
+    /// message.
     pub const DIRTY_DIRECT: u16 = 1;
-    /// In the queue of connections to write to, for a fan-out.
+    /// The connection is in the queue of connections to write to, for a fan-out.
     pub const DIRTY_FAN_OUT: u16 = 1 << 1;
     /// The socket took less than it was given.
     pub const BLOCKED: u16 = 1 << 2;
-    /// Not read, and not parsed, until its turn comes again.
+    /// The connection is neither read nor parsed until its turn comes again.
     pub const PAUSED: u16 = 1 << 3;
-    /// The driver would have read it while it was paused.
+    /// The driver would have read the connection while it was paused.
     pub const READ_WANTED: u16 = 1 << 4;
-    /// Another connection of the same user and device has taken its place.
+    /// A newer connection of the same user and device has replaced this one.
     pub const PARKED: u16 = 1 << 5;
     /// A WebSocket ping was sent and nothing has been heard since.
     pub const PINGED: u16 = 1 << 6;
-    /// A frame wholly written counts as life, until a pong was seen.
+    /// A frame that was wholly written counts as a sign of life, until a pong has arrived.
     pub const WRITES_ARE_LIFE: u16 = 1 << 7;
     /// A message is queued, not only pings.
     pub const MESSAGE_QUEUED: u16 = 1 << 8;
-    /// Each of its frames takes the long way, where it is noted if its user is traced, and
-    /// dropped if the connection stands aside.
+    /// Each frame of the connection takes the slow path, where it is noted if its user is traced,
+    /// and dropped if the connection was accepted with `aside`.
     pub const NOTED: u16 = 1 << 9;
-    /// Its socket had blocked; when all is written the handler is told.
+    /// The socket had blocked; when all is written, `on_drain` runs.
     pub const WAS_BLOCKED: u16 = 1 << 10;
-    /// An HTTP answer is on its way; the next request waits for it.
+    /// An HTTP answer is being written; the next request waits for it.
     pub const ANSWERING: u16 = 1 << 11;
-    /// It is ahead of its rate, so an account is kept.
+    /// The connection is ahead of its rate, so an account is kept for it.
     pub const OWES: u16 = 1 << 12;
 
     #[inline]
