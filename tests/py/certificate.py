@@ -17,7 +17,8 @@ def make_certificate(
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", *key_type, "-nodes", "-days", "2",
          "-subj", f"/CN={name.partition(':')[2]}", "-addext", f"subjectAltName={name}",
-         # It is a server's, not an authority's: not everyone takes one for the other.
+         # The certificate is marked as a server's and not as an authority's, because some clients
+         # refuse one that is both.
          "-addext", "basicConstraints=critical,CA:FALSE",
          "-keyout", key, "-out", cert],
         check=True, capture_output=True, timeout=SECONDS)

@@ -120,7 +120,7 @@ def main(seconds: float) -> int:
             _, waiting = position(address)
             started = time.monotonic()
             backend.start(stack)
-            # Those who have gone are told to be offline 5 s later.
+            # Users who have gone are reported as offline 5 s later.
             until = started + PATIENCE
             while time.monotonic() < until:
                 epoch, last = position(address)

@@ -120,7 +120,7 @@ class Started(unittest.TestCase):
             "systemd-socket-activate", "-l", f"127.0.0.1:{port}",
             "-E", f"NOTIFY_SOCKET={self.folder}/notify", "-E", "WATCHDOG_USEC=400000",
             "strace", "-f", "-o", trace,
-            # It is the process that the sockets are meant for.
+            # The sockets are meant for this process.
             "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
             binary(), "--tls-cert", cert, "--tls-key", key,
             "--secret-file", secret_file(self.folder), "--log", "debug"]

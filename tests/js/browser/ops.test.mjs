@@ -12,9 +12,9 @@ import WebSocket from 'ws';
 import { eventually, launch, Tab } from '../support/browser.mjs';
 import { binary, startServer } from '../support/server.mjs';
 
-// Characters that a subprotocol has not: the page has to escape them.
+// A key with characters that a subprotocol's name cannot have, so that the page has to escape them.
 const KEY = `${randomBytes(20).toString('base64')}/=(+)`;
-// What Chromium says of an answer that the page shows by itself.
+// What Chromium writes to the console about an error answer that the page itself shows.
 const REFUSALS = /status of (401|404|429)|WebSocket connection .* failed|ERR_CONNECTION_REFUSED/;
 
 let browser;
@@ -35,7 +35,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A connection of a user's; it answers nothing by itself. */
+/** A user's connection, which sends no answers by itself. */
 function connect(user, on = server, query = '') {
   const socket = new WebSocket(on.wsUrlOf(user) + query);
   return new Promise((resolve, reject) => {
@@ -73,7 +73,7 @@ async function sees(tab, kind, text = '') {
   await tab.page.locator(`#log li.${kind}`, { hasText: text }).last().waitFor();
 }
 
-/** The value of now of a chart's line. */
+/** Returns the present value of a line in a chart. */
 function figure(tab, chart, line) {
   return tab.page.locator('.chart', { has: tab.page.getByRole('heading', { name: chart }) }).locator('dd').nth(line).textContent();
 }

@@ -1,4 +1,4 @@
-// Other people's pages may not use the server of whoever visits them.
+// Web pages of other sites must not be able to use the server on the machine of their visitor.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';

@@ -144,7 +144,7 @@ test('a user who wants no motion sees none', async () => {
   await context.close();
 });
 
-/** What is harder to read than WCAG's level AA allows: the text, and its contrast. */
+/** Returns the texts whose contrast is below WCAG's level AA, with the contrast. */
 const tooFaint = (page) => page.evaluate(() => {
   const pen = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
   const over = (colour, below) => {
@@ -173,7 +173,7 @@ const tooFaint = (page) => page.evaluate(() => {
   return [...new Set(faint)];
 });
 
-/** What moves for a while has arrived; what turns for ever is left alone. */
+/** Waits until animations that end have ended; animations that never end are ignored. */
 const settled = (page) => page.evaluate(() => Promise.all(document.getAnimations()
   .filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime))
   .map((animation) => animation.finished.catch(() => {}))));

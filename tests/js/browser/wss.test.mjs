@@ -47,7 +47,10 @@ const say = (tab, value) => tab.page.evaluate((value) => {
 
 const shows = (tab, text) => tab.page.waitForFunction((text) => chat.data.text === text, text);
 
-/** Two pages with tickets chat and beat; one without, and one with another's, stay outside. */
+/**
+ * Two pages with tickets chat and send heartbeats; a page without a ticket, and a page with
+ * another user's ticket, are refused.
+ */
 async function tryTheDoor(t, port) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   t.after(() => context.close());
@@ -74,7 +77,7 @@ async function tryTheDoor(t, port) {
     const refused = (times) => eventually(`refused ${times} times`, () =>
       nobody.problems.length >= times);
     await refused(1);
-    // It comes back every 2 s for ever.
+    // The refused page tries again every 2 s for ever.
     await nobody.page.clock.fastForward(2_000);
     await refused(2);
     nobody.isClean(/WebSocket connection .* failed: HTTP Authentication failed/);

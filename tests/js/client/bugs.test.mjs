@@ -22,7 +22,8 @@ const says = (page, text) => {
   page.onTap();
 };
 
-/** One bug: `page` shows it in the published page, `link` that the client has it not. */
+/** One bug: `page` shows it in the published page, `link` shows that the client does not have it.
+/** */
 function bug(name, { page, link }) {
   test(name, async (t) => {
     await t.test('the published page', page);

@@ -1,4 +1,4 @@
-// What the documentation says of the client, held to it.
+// Tests that what the documentation says about the client is true.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
-// A thousand clients that are cut at once come back spread over the jitter's window. Their one
-// clock is moved by hand, so that a slow machine cannot spread what the client did not; who comes
-// back in which step is counted at the server, in its log of openings.
+// A thousand clients that are disconnected at the same moment come back spread over the window of
+// the random pause. They share a clock that the test moves, so that a slow machine cannot spread
+// them. The server's log says which client comes back in which step.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -11,7 +11,8 @@ import { loadClient } from './world.mjs';
 const CLIENTS = 1000;
 const WINDOW = 500; // the first pause is shorter
 const STEP = 50;
-// An even spread has 100 clients in each step, give or take 9.5: these are six deviations off.
+// An even spread has 100 clients in each step, plus or minus 9.5; the bounds are six deviations
+// away.
 const [FEWEST, MOST] = [43, 157];
 
 test('a thousand clients cut at once come back spread over the window', async (t) => {

@@ -1,5 +1,5 @@
-// What can never work is said at once, with a code: no option and no argument makes the client try
-// for ever, send what nobody can receive, or keep the processor busy.
+// What can never work is refused at once, with a code. No option and no argument makes the client
+// try for ever, send a message that nobody can receive, or keep the processor busy.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,8 +1,8 @@
-// A thousand random lives of a link: sockets open, fail, end and hang, the app is hidden and
-// shown, the network changes, messages are sent, the platform refuses or forgets them. After each
-// step what must hold is checked; at the end the world is kind again, and the link has to be open
-// and rid of everything. A seed that fails is printed: `SEED=17 node --test random.test.mjs`
-// runs that one again.
+// A thousand random lives of a link: sockets open, fail, end and hang, the app is hidden and shown,
+// the network changes, messages are sent, the platform refuses or loses them. The invariants are
+// checked after each step. At the end everything works again, and the link must be open with an
+// empty outbox. A seed that fails is printed: `SEED=17 node --test random.test.mjs` runs this life
+// again.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -23,7 +23,7 @@ function generator(seed) {
   };
 }
 
-/** What the seeds have done together: a test that did nothing would pass, too. */
+/** What all seeds together have done; a test that did nothing would pass, too. */
 const covered = { opened: 0, sent: 0, refused: 0, hidden: 0, abandoned: 0, tickets: 0, closed: 0 };
 
 class Life {
@@ -134,7 +134,7 @@ class Life {
     if (state === 'waiting') assert.ok(retryAt > 0 && world.clock.next < Infinity, 'the next attempt is set');
     else assert.equal(retryAt, null);
     if (state === 'paused') assert.equal(world.held.length, 0);
-    // Nothing is lost: what is neither sent nor given back is in the outbox.
+    // No message is lost: a message that is neither sent nor rejected is in the outbox.
     assert.equal(this.said.filter(({ is }) => is === 'pending').length, queued);
     assert.deepEqual(link.states.at(-1).state, state, 'the last state that was told');
     assert.ok(link.messages.every(({ message }) => message === 'm'), 'no late message');
@@ -157,7 +157,8 @@ class Life {
     this.accounts();
   }
 
-  /** What is said to be sent was taken by the platform, and in the order it was given. */
+  /** Every message that is reported as sent was taken by the platform, in the order of the calls.
+  /** */
   accounts() {
     const { world } = this;
     const taken = world.sockets.flatMap((socket) => socket.messages.map(({ message }) => message));

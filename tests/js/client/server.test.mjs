@@ -48,7 +48,7 @@ async function noticed(link) {
   await until(() => !isOpen(link), () => `it notices; ${describe(link)}`);
 }
 
-/** Lets its time pass, in which attempts are made, until it is open again. */
+/** Lets the phone's time pass, in which attempts are made, until the link is open again. */
 async function comesBack(link) {
   for (let n = 0; n < 100 && !isOpen(link); n++) {
     link.phone.clock.advance(500);
@@ -176,7 +176,10 @@ test('a network that goes silent is noticed, left, and the old socket is closed'
   assert.equal(link.phone.connects, 2);
 });
 
-/** A server that lets nobody in whose ticket is not the one it wants; it counts whom it refused. */
+/**
+ * A server that refuses clients whose ticket is not the one that it wants, and counts the
+ * refusals.
+ */
 async function startDoor(t) {
   const http = createServer();
   const sockets = new WebSocketServer({ noServer: true });

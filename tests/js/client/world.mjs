@@ -1,10 +1,11 @@
-// A phone, and a browser, for the client alone: sockets that do what a test says, a clock that
-// stands still, an app that is hidden and shown. `longlink.js` and the published page run in both
-// unchanged, since all they use of the world is handed to them.
+// A simulated phone and a simulated browser for tests of the client: sockets that do what a test
+// says, a clock that stands still, an app that is hidden and shown. `longlink.js` and the published
+// page run in both unchanged, because everything that they use of a platform is passed to them.
 //
-// Of WeChat: five sockets at most; a close before `onOpen` does nothing; `send` on a socket that
-// is not open calls `fail`; listeners add up. Of browsers: `close` before `onopen` ends the
-// attempt; an error is followed by a close; `send` on a closing socket says nothing.
+// The rules of WeChat: at most five sockets; a close before `onOpen` does nothing; `send` on a
+// socket that is not open calls `fail`; listeners add up. The rules of browsers: `close` before
+// `onopen` ends the attempt; an error is followed by a close; `send` on a closing socket reports
+// nothing.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -19,7 +20,7 @@ export const CLIENT = fileURLToPath(
 const SOURCE = readFileSync(CLIENT, 'utf8');
 const MAX_SOCKETS = 5;
 
-/** The client, with these globals and no others of the platform's. */
+/** Loads the client with these globals and no others of the platform. */
 export function loadClient(globals) {
   const scope = {
     module: { exports: {} },
@@ -34,15 +35,15 @@ export function loadClient(globals) {
   return scope.module.exports;
 }
 
-/** Lets what promises have been told run. */
+/** Runs the callbacks of promises that are settled. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-/** One socket as the platform has it, whoever asked for it. */
+/** One socket of the platform, no matter which code has opened it. */
 export class ScriptedSocket {
   state = 'connecting'; // open, closing, closed
-  /** Whether its owner has closed it, perhaps in vain. */
+  /** Whether its owner has closed it, perhaps without effect. */
   released = false;
-  /** What the platform has taken from its owner. */
+  /** The data that the platform has taken from its owner. */
   sent = [];
   #world;
   #listeners = { open: [], message: [], error: [], close: [] };
@@ -61,7 +62,7 @@ export class ScriptedSocket {
     return this.#listeners[kind].length;
   }
 
-  /** An event, whatever the state: the late ones, too. What a listener throws ends there. */
+  /** Fires an event in any state, also a late one. An error in a listener goes no further. */
   fire(kind, event = {}) {
     for (const listener of this.#listeners[kind]) this.#world.guard(() => listener(event));
   }
@@ -72,7 +73,7 @@ export class ScriptedSocket {
     this.fire('open');
   }
 
-  /** The handshake is refused, or the network is not there. */
+  /** The handshake is refused, or there is no network. */
   fails(errMsg = 'Invalid HTTP status') {
     if (this.state === 'closed') return;
     this.state = 'closed';
@@ -80,7 +81,7 @@ export class ScriptedSocket {
     this.fire('close', { code: 1006, reason: 'abnormal closure' });
   }
 
-  /** An open socket ends. */
+  /** Ends an open socket. */
   ends(code = 1006, reason = '') {
     if (this.state === 'closed') return;
     this.state = 'closed';
@@ -97,7 +98,7 @@ export class ScriptedSocket {
     this.says({ type: 'pong' });
   }
 
-  /** The platform takes, or refuses, what its owner sends. */
+  /** The platform takes, or refuses, the data that its owner sends. */
   take(data) {
     if (this.state !== 'open' || this.#world.refuses(data)) return false;
     this.sent.push(data);
@@ -105,7 +106,7 @@ export class ScriptedSocket {
     return true;
   }
 
-  /** Messages only, no heartbeats. */
+  /** The messages that were sent, without heartbeats. */
   get messages() {
     return this.sent.filter((data) => data !== 'ping').map((data) => JSON.parse(data));
   }
@@ -113,9 +114,9 @@ export class ScriptedSocket {
 
 class World {
   clock = new Clock();
-  /** Every socket ever asked for, the oldest first. */
+  /** Every socket that was ever opened, the oldest first. */
   sockets = [];
-  /** What code of the app threw. */
+  /** The errors that the app's code has thrown. */
   errors = [];
   /** Whether a server answers heartbeats by itself. */
   answers = true;
@@ -123,7 +124,7 @@ class World {
   refuses = () => false;
   /** What makes `connectSocket` or `new WebSocket` throw. */
   unable = () => false;
-  /** When what the platform says later is said. */
+  /** When the platform's late reports come. */
   delay = () => 0;
   random = Math.random;
 
@@ -157,7 +158,7 @@ class World {
     return this.sockets.filter((socket) => socket.state === 'open');
   }
 
-  /** Sockets that their owner has not let go of. */
+  /** The sockets that their owner has not released. */
   get held() {
     return this.sockets.filter((socket) => !socket.released && socket.state !== 'closed');
   }
@@ -176,7 +177,10 @@ class World {
     return link;
   }
 
-  /** Virtual time, with what promises do in between, a timer at a time. */
+  /**
+   * Lets virtual time pass, one timer after the other, and runs the callbacks of promises in
+   * between.
+   */
   async pass(milliseconds) {
     const end = this.clock.now + milliseconds;
     await settle();
@@ -192,7 +196,7 @@ class World {
 export class Phone extends World {
   app = { AppShow: new Set(), AppHide: new Set(), NetworkStatusChange: new Set() };
   name;
-  /** Sockets that WeChat had no room for. */
+  /** Attempts to open a socket for which WeChat had no room. */
   overflows = 0;
 
   constructor({ name = 'wx' } = {}) {
@@ -343,7 +347,7 @@ export class Browser extends World {
   }
 }
 
-/** A link that is open, in its world. */
+/** Returns a link that is open, in its world. */
 export async function linked(options, world = new Phone()) {
   const link = await world.connect(options);
   await settle();
@@ -353,7 +357,7 @@ export async function linked(options, world = new Phone()) {
   return { world, link };
 }
 
-/** What became of a promise so far. */
+/** Returns the state of a promise: pending, resolved or rejected. */
 export function outcome(promise) {
   const it = { is: 'pending' };
   promise.then(() => (it.is = 'sent'), ({ code, message }) => (it.is = code ?? message));

@@ -103,7 +103,7 @@ test('the mini-program logs in, connects, and is told once that an order was pai
   const { from, message } = await told;
   assert.deepEqual([from, message], ['system', { order: 17, state: 'paid' }]);
 
-  // Whatever was sent before a heartbeat's answer has arrived with it.
+  // Everything that was sent before the answer to a heartbeat has arrived when this answer arrives.
   const ponged = new Promise((resolve) => app.link.on('state', ({ cause }) => cause === 'pong' && resolve()));
   app.link.ping();
   await ponged;

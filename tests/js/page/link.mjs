@@ -1,5 +1,5 @@
-// A network between a phone and the server that can stop carrying anything for a while, or
-// break: a TCP relay on a port of its own.
+// A simulated network between a phone and the server: a TCP relay on a port of its own that can
+// stop forwarding for a while, or break.
 
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
@@ -34,13 +34,16 @@ class Link {
     return `ws://127.0.0.1:${this.#server.address().port}/websocket/${encodeURIComponent(userId)}`;
   }
 
-  /** Nothing gets through, neither way; nobody is told. What is sent meanwhile waits. */
+  /**
+   * Stops forwarding in both directions, without closing anything. Bytes that are sent meanwhile
+   * wait.
+   */
   freeze() {
     this.#frozen = true;
     for (const socket of this.#sockets) socket.pause();
   }
 
-  /** What waited goes through, and so does everything after it. */
+  /** Forwards the bytes that have waited, and everything after them. */
   thaw() {
     this.#frozen = false;
     for (const socket of this.#sockets) socket.resume();

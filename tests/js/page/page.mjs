@@ -1,6 +1,6 @@
-// The mini-program page that longlink promises to serve: what it sends, when its timers fire,
-// how it reconnects, and every quirk and bug it has. Nothing here may be "repaired": a page
-// like this is what people have deployed, and the tests ask whether the server can live with it.
+// The mini-program page that longlink promises to serve: what it sends, when its timers fire, how
+// it reconnects, and all its quirks and bugs. Do not repair anything here: pages like this one are
+// in use, and the tests check that the server works with them.
 //
 // Its quirks, each marked Q below:
 //   Q1  what it keeps in `data` is never written again: the live state sits on `this`, so code

@@ -64,7 +64,10 @@ class SocketTask {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** Nothing of this socket's is under way: not connecting, no heartbeat unanswered. */
+  /**
+   * Whether nothing is pending on this socket: it is not connecting, and every heartbeat is
+   * answered.
+   */
   get isQuiet() {
     if (this.closed) return true;
     const pings = this.sent.filter((data) => data === 'ping').length;
@@ -108,7 +111,7 @@ class SocketTask {
     complete?.(result);
   }
 
-  /** The operating system takes the socket away: no close frame. */
+  /** The operating system ends the socket without a close frame. */
   destroy() {
     this.#socket.terminate();
   }
@@ -127,7 +130,7 @@ export class Phone {
   clock = new Clock();
   /** Every socket the page ever asked for, the oldest first. */
   tasks = [];
-  /** What the page's own code threw. */
+  /** The errors that the page's own code has thrown. */
   errors = [];
   /** What the page wrote to the console. */
   log = [];
@@ -239,7 +242,7 @@ export class Phone {
     );
   }
 
-  /** No connection is being made and no heartbeat waits for its answer. */
+  /** Waits until no connection is being made and no heartbeat waits for its answer. */
   async settled() {
     await until(() => this.tasks.every((task) => task.isQuiet), () => `all is quiet; ${this.describe()}`);
   }
@@ -269,13 +272,14 @@ export class Phone {
     assert.ok(this.isConnected, `back after ${tries} tries; ${this.describe()}`);
   }
 
-  /** The phone is put away: its sockets go without a word, the page runs no more. */
+  /** The phone is switched off: its sockets end without a close frame, and the page runs no more.
+  /** */
   switchOff() {
     this.isOff = true;
     for (const task of this.tasks) task.destroy();
   }
 
-  /** What holds for every page in every test. */
+  /** Checks what must hold for every page in every test. */
   check() {
     assert.deepEqual(this.errors, [], 'the page threw nothing');
     for (const text of this.received) {

@@ -1,5 +1,6 @@
-// WeChat with the sample mini-program in it: its pages rendered by `miniprogram-simulate`, which
-// knows components only, so a page is made one; sockets, storage and requests as a test says.
+// A simulated WeChat with the sample mini-program. `miniprogram-simulate` renders the pages; it
+// knows only components, so each page is made a component. Sockets, storage and requests do what a
+// test says.
 
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
@@ -15,7 +16,7 @@ for (const name of ['Element', 'Event', 'CustomEvent', 'HTMLElement', 'Node']) g
 
 const simulate = require('miniprogram-simulate');
 const jComponent = require('j-component');
-// Of these a test looks at the properties; the simulator drops them.
+// Tests read the properties of these elements, which the simulator would drop.
 for (const [name, properties] of Object.entries({
   'scroll-view': { scrollY: Boolean, scrollIntoView: String },
   input: { value: String },
@@ -25,17 +26,17 @@ for (const [name, properties] of Object.entries({
 
 export const ROOT = dirname(fileURLToPath(new URL('../../../examples/miniprogram/app.json', import.meta.url)));
 
-/** Lets promises and the simulator's rendering go on. */
+/** Runs callbacks of promises and the simulator's rendering. */
 export const settle = () => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** The app on a phone: one at a time, since an app's globals are the process's. */
+/** The app on a phone. There is one at a time, because an app's globals belong to the process. */
 export class Device extends Phone {
   storage = new Map();
-  /** Where the app went, and what it said. */
+  /** The pages that the app has opened, and the texts that it has shown. */
   went = [];
   toasts = [];
   title = '';
-  /** `answer({ method, path, data, header })` is the backend; what it throws is no answer. */
+  /** `answer({ method, path, data, header })` is the backend; if it throws, there is no answer. */
   answer = () => {
     throw new Error('request:fail');
   };
@@ -73,12 +74,12 @@ export class Device extends Phone {
   async launch({ opens = true } = {}) {
     let app;
     Object.assign(globalThis, { wx: this.wx, App: (definition) => (app = definition), getApp: () => app });
-    // The session is the module's: a fresh one for each app.
+    // The session belongs to the module, so each app gets a new one.
     for (const file of Object.keys(require.cache)) if (file.startsWith(ROOT)) delete require.cache[file];
     require(`${ROOT}/app.js`);
     app.onLaunch();
     this.session = app.session;
-    // The client runs on the real clock here; what the phone says later it says soon.
+    // The client uses the real clock here, so the phone's late reports come soon.
     this.#ticks = setInterval(() => this.clock.advance(1), 1);
     if (opens) {
       await this.asked(1);
@@ -88,7 +89,7 @@ export class Device extends Phone {
     return this;
   }
 
-  /** Waits until the app has asked for so many sockets. */
+  /** Waits until the app has asked for this many sockets. */
   async asked(times) {
     await until(() => this.sockets.length === times, () => `${times} sockets, not ${this.sockets.length}`);
   }

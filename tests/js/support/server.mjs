@@ -11,7 +11,7 @@
 //     await server.stop();                                // SIGTERM, and the exit code
 //
 // With `t` the server is stopped after the test (a failure to stop shows its log).
-// Nothing outlives the test process: what still runs is killed when it exits.
+// No server outlives the test process: servers that still run are killed when it exits.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
