@@ -1,4 +1,4 @@
-//! What a backend should not send, and what it is told.
+//! Requests that a backend should not send, and the answers to them.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Who may ask, and what somebody learns who may not.
+//! Which requests may use the interface, and what a client without the key can learn.
 
 use std::net::SocketAddr;
 use std::time::Instant;

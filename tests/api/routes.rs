@@ -1,4 +1,4 @@
-//! What each route does.
+//! The effect of each route.
 
 use serde_json::{Value, json};
 
@@ -249,7 +249,7 @@ fn a_request_under_the_same_key_is_carried_out_once() {
     let batch = r#"{"messages":[{"user":"a","message":1}],"idempotencyKey":"batch-1"}"#;
     assert_eq!(backend.post("/api/batch", batch), backend.post("/api/batch", batch));
     assert_eq!(a.texts().len(), 1);
-    // What was refused was not carried out: the key is free.
+    // A request that was refused was not carried out, so its key can be used again.
     backend.post("/api/send", r#"{"user":"","message":2,"idempotencyKey":"k"}"#);
     let (status, _) = backend.post("/api/send", r#"{"user":"a","message":2,"idempotencyKey":"k"}"#);
     assert_eq!(status, 200);

@@ -41,7 +41,7 @@ fn who_reads_nothing_is_dropped_when_the_queue_is_full_and_is_offline_then() {
         let mut told = Vec::new();
         while !told.ends_with(&["offline".to_owned()]) {
             told.extend(send(&mut backend, user));
-            // What the kernel's buffers hold, and the queue: 256 KiB.
+            // The bytes of the kernel's buffers and of the queue: 256 KiB.
             assert!(told.len() < 2_000, "{user} is never dropped");
         }
         let first = told.iter().position(|state| state == "offline").unwrap();

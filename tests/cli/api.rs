@@ -8,7 +8,7 @@ use crate::refusals::assert_refused;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// What a request is answered.
+/// The answer to a request.
 fn ask(mut stream: impl Read + Write, fields: &str) -> String {
     let request =
         format!("GET /api/online HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n");

@@ -18,7 +18,7 @@ pub fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
     measured_at(server, &url(server), mode, args)
 }
 
-/// The same at another URL of the server's.
+/// Runs the same mode with another URL of the server.
 pub fn measured_at(server: &Program, url: &str, mode: &str, args: &[&str]) -> Value {
     let pid = server.child.id().to_string();
     let all = [&["bench", mode, url, "--json", "--pid", &pid], args].concat();
@@ -33,7 +33,7 @@ pub fn whole(figures: &Value, name: &str) -> u64 {
     figures[name].as_u64().unwrap_or_else(|| panic!("{name} is no whole number: {figures}"))
 }
 
-/// What every mode tells, however it is called.
+/// The lines that every mode reports.
 pub fn assert_sound(figures: &Value) {
     for name in [
         "mode",
@@ -71,7 +71,8 @@ fn pings_are_kept_in_flight() {
     let figures = measured(&server, "pingpong", &args);
     assert_sound(&figures);
     assert_eq!((whole(&figures, "connections"), whole(&figures, "in_flight")), (5, 4));
-    // It stops at the end of the turn: no more than all can have in flight.
+    // The run stops at the end of a turn, so there are at most as many more operations as can be in
+    // flight.
     assert!((2_000..2_020).contains(&whole(&figures, "operations")), "{figures}");
     assert_eq!(figures["size"], Value::Null);
 }

@@ -14,7 +14,7 @@ use crate::program::{Folder, Program, longlink, run};
 /// How long a proxy waits for bytes: longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the command has found.
+/// The lines that the command has printed.
 pub struct Found {
     pub code: i32,
     pub lines: Vec<String>,
@@ -132,7 +132,7 @@ fn names_are_looked_up_and_each_address_is_tried() {
     found.has("warn", "resolve", &["A 127.0.0.1", "this network only"]).failed(0);
     found.has("ok", "tcp", &[server.addr()]);
 
-    // Nobody has such a name (RFC 6761, section 6.4).
+    // No host has such a name (RFC 6761, section 6.4).
     let found = doctor("ws://chat.invalid/websocket/doctor", &[]);
     found.has("FAIL", "resolve", &["chat.invalid"]).failed(1);
 }

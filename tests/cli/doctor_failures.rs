@@ -175,7 +175,7 @@ fn tickets_that_are_refused_are_not_repeated() {
             accept(&mut stream, &head, field(&head, "Sec-WebSocket-Protocol"));
             return deaf(stream);
         }
-        // It repeats all it was told.
+        // The server repeats everything that it gets.
         let line = head.lines().next().unwrap_or_default();
         let offer = field(&head, "Sec-WebSocket-Protocol").unwrap_or_default();
         let body = format!("{line} {offer}\n");

@@ -121,7 +121,7 @@ fn a_server_with_tickets() {
     with(&sign(SECRET, &phone)).has("ok", "upgrade", &[]).failed(0);
     let bad = ["401", "bad ticket", "is it whole", "this server's secret"];
     with(&sign(NEXT, &Ticket::new("doctor", later))).has("FAIL", "upgrade", &bad).failed(1);
-    // One that is in the URL already.
+    // The ticket is in the URL.
     let url = format!("wss://{NAME}:{}/websocket/doctor?ticket={good}", addr.port());
     let there = ["--address", "127.0.0.1", "--quick", "--ca", &ca];
     let found = doctor(&url, &there);

@@ -1,4 +1,5 @@
-//! What the guides and the program's own messages say of the command line.
+//! Compares what the guides and the program's own messages say about the command line with the
+//! command line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is listened on, and what stdout says of it.
+//! The addresses that the server listens on, and the lines about them on stdout.
 
 use std::os::unix::net::UnixStream;
 
@@ -56,7 +56,7 @@ fn a_unix_socket_comes_and_goes_with_the_server() {
     let mut program = Program::spawn(&mut command, 1);
     assert_eq!(status(UnixStream::connect(&path).unwrap(), "/healthz"), 200);
 
-    // But not from one that runs.
+    // A socket of a process that still runs is not replaced.
     let (code, _, err) = run(&mut command);
     assert_eq!(code, 2);
     assert!(err.contains("taken"), "{err}");

@@ -1,4 +1,4 @@
-//! Whoever reads stdout and stderr may stop to, or go away: it serves on.
+//! The server goes on when the readers of its stdout and stderr stop reading, or go away.
 
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -24,7 +24,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_its_losses_are_told() {
     make_noise(&program);
     assert_eq!(program.status("/healthz"), 200);
 
-    // What was queued comes when it is read at last, and says that it is late.
+    // The lines that waited come when they are read at last, and say that they are late.
     let log = program.log();
     let told = log.find("log lines were lost");
     assert!(told.contains("WARN"), "{told}");

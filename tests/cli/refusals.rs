@@ -1,4 +1,4 @@
-//! What is refused: one line on stderr, nothing on stdout, exit code 2.
+//! Refusals at start: one line on stderr, nothing on stdout, exit code 2.
 
 use std::process::Command;
 

@@ -25,7 +25,7 @@ fn handed(socket: impl Into<OwnedFd>, before: &str, args: &[&str]) -> Command {
     command
 }
 
-/// What a service manager does for a service with one socket.
+/// A service manager with a service that has one socket.
 const GIVEN: &str = "export LISTEN_FDS=1 LISTEN_FDNAMES=web.socket LISTEN_PID=$$";
 
 fn activated(socket: impl Into<OwnedFd>, args: &[&str]) -> Command {
@@ -49,7 +49,7 @@ fn a_socket_that_was_handed_over_is_served_as_one_of_its_own() {
     assert_ne!(socket.send_buffer_size().unwrap(), before);
     drop(program.user("A"));
     program.stop();
-    // It is the manager's, and open.
+    // The socket belongs to the manager and stays open.
     TcpStream::connect(listener.local_addr().unwrap()).unwrap();
 }
 

@@ -16,7 +16,7 @@ use mio::{Interest, Poll, Registry, Token};
 
 use longlink::sim::frames;
 
-/// What the next reads give. When nothing is left they would block.
+/// What the next reads return; when nothing is left, reads would block.
 #[derive(Debug)]
 pub enum Input {
     Bytes(Vec<u8>),
@@ -25,7 +25,7 @@ pub enum Input {
     End,
 }
 
-/// What the next writes take. When nothing is left they take all.
+/// How much the next writes take; when nothing is left, writes take everything.
 #[derive(Debug)]
 pub enum Output {
     Take(usize),
@@ -48,7 +48,7 @@ pub struct Wire {
     pub registered: usize,
     pub reregistered: Vec<Interest>,
     pub refuse_registration: bool,
-    /// What each read was of work beyond its bytes.
+    /// The work of each read besides its bytes.
     pub work: u32,
     pub token: Option<Token>,
     pub shut_down: bool,
@@ -405,7 +405,7 @@ impl Client {
         self.0.borrow_mut().output.push_back(output);
     }
 
-    /// What was written since the last look.
+    /// The bytes that were written since this was last called.
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.borrow_mut().written)
     }

@@ -42,7 +42,7 @@ fn a_heartbeat_that_waits_without_an_event_keeps_its_connection() {
     pass_without_events(&mut rig, Duration::from_secs(4));
     assert!(rig.open(&client).is_some() && !has_close(&client, 1001));
     assert_eq!(rig.driver.hub().stats().idle, 0);
-    // It is not kept for ever: the next silence ends it.
+    // The connection is not kept for ever: the next silence ends it.
     rig.pass(Duration::from_secs(1));
     rig.pass(Duration::from_secs(3));
     assert!(has_close(&client, 1001));
@@ -198,7 +198,8 @@ fn a_connection_is_read_once_before_it_is_judged_and_not_at_other_times() {
     assert_eq!(client.reads(), 2);
 }
 
-/// Whoever has gone in the meantime is found out soon, whoever has not is asked first.
+/// Connections that have gone in the meantime are found soon; the others get a ping before they are
+/// ended.
 #[test]
 fn after_an_absence_the_server_sends_a_ping_before_it_judges() {
     let mut rig = Rig::new(|_| {});

@@ -1,4 +1,4 @@
-//! What is measured while it runs: turns, late timers, fan-outs, phases.
+//! Measurements while the loop runs: turns, late timers, fan-outs, phases.
 
 use std::time::Duration;
 

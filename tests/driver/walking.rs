@@ -28,7 +28,7 @@ fn walking(count: usize, reached: u32, length: usize) -> (Rig, Vec<Client>, Stri
     (rig, clients, message)
 }
 
-/// Nobody has gone, nothing is held, and everyone got just that.
+/// No connection has gone, nothing is held, and every connection has got exactly this.
 fn assert_all_got(rig: &mut Rig, clients: &[Client], expected: &[&str]) {
     rig.settle();
     for (number, client) in clients.iter().enumerate() {
@@ -339,7 +339,7 @@ fn control_frames_come_after_it() {
     }
 }
 
-/// One who does not read is dropped when its queue is full, and stops no other.
+/// A connection that does not read is dropped when its queue is full, and stops no other.
 #[test]
 fn a_slow_reader_is_dropped_while_broadcasts_walk_and_queue() {
     let mut rig = Rig::new(|config| config.writes_per_turn = 2);

@@ -203,7 +203,7 @@ fn a_host_that_sleeps_until_the_next_deadline_misses_no_timer_and_does_not_spin(
         let close = silent.raw.frame().unwrap();
         assert_eq!(close.close_code(), Some(1001));
         assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
-        // It does not answer: the server ends it after the close timeout.
+        // The client does not answer, so the server ends the connection after the close timeout.
         assert!(silent.raw.end().is_empty());
     });
     assert!(host.turns < 60, "{} turns", host.turns);
@@ -274,7 +274,7 @@ fn a_driver_that_goes_down_leaves_the_hosts_poll_alone() {
     assert!(old.hub().is_drained());
     assert!(std::net::TcpStream::connect_timeout(&addr, DEADLINE).is_err(), "it listens no more");
     drop(old);
-    // The same tokens serve again.
+    // The tokens are used again.
     let (mut new, addr) = host.driver(BASE, |_| {});
     host.run(&mut [&mut new], nothing_of_its_own, || {
         assert!(Client::connect(addr, "/websocket/A", "").texts().is_empty());

@@ -12,7 +12,7 @@ use crate::support::client::DEADLINE;
 use longlink::sim::frames::{handshake, text};
 
 const CLIENTS: usize = 100;
-/// What one poll returns at most, fewer than there are clients.
+/// The most events of one poll; there are more clients than this.
 const BATCH: usize = 16;
 
 struct Host {
@@ -147,7 +147,7 @@ fn a_turn_whose_poll_was_ended_by_a_signal_judges_nobody_whose_heartbeat_waits()
     host.open();
     host.send(&text("ping"));
     host.now += Duration::from_secs(4);
-    // What a loop does after `ErrorKind::Interrupted`.
+    // This is what a loop does after `ErrorKind::Interrupted`.
     for _ in 0..10 {
         host.driver.tick(host.now);
     }

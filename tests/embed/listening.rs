@@ -1,4 +1,4 @@
-//! What a host listens on, by address, by name, and on sockets that it was given.
+//! Where a host can listen: on addresses, on names, and on sockets that it was given.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

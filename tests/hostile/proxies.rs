@@ -1,4 +1,4 @@
-//! Who is behind a proxy, and who only says so.
+//! Which address a client behind a proxy has, and which claims are not believed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn a_trusted_proxy_is_believed() {
     assert_eq!(from(&header, ""), "203.0.113.7:4711");
     // Whom the header names is not a proxy and is not believed further.
     assert_eq!(from(line, "X-Forwarded-For: 198.51.100.1\r\n"), "203.0.113.7:4711");
-    // Of itself, or of nobody, it says nothing.
+    // The header names no address: the connection is the proxy's own, or of an unknown client.
     for header in [v2(0x20, 0, &[]), b"PROXY UNKNOWN\r\n".to_vec(), Vec::new()] {
         assert!(from(&header, "").starts_with("127.0.0.9:"), "{header:x?}");
     }
@@ -113,7 +113,7 @@ fn a_broken_header_ends_its_connection_at_once() {
         raw.send(&[&header[..], &handshake("/websocket/client", "")].concat());
         assert!(raw.end().is_empty(), "{header:x?}");
     }
-    // One that goes without a word is forgotten.
+    // A connection that ends without a header is removed.
     drop(connect_from(PROXY, &scene.site));
     scene.ends_well();
 }

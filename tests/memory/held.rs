@@ -1,4 +1,4 @@
-//! Whatever holds memory for a peer is counted.
+//! All memory that is held for a peer is counted.
 
 use crate::rig::Rig;
 use longlink::sim::frames::{frame, text};

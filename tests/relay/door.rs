@@ -1,4 +1,4 @@
-//! Who may connect: subprotocols, devices, origins and hosts.
+//! Which clients may connect: subprotocols, devices, origins and hosts.
 
 use std::time::Duration;
 

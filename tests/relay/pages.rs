@@ -1,4 +1,4 @@
-//! What a frame of a v1 client means, row by row, and who gets what.
+//! What each frame of a v1 client means, and who gets what.
 
 use crate::support::client::Socket;
 use crate::support::serve::{self, Site};

@@ -1,4 +1,4 @@
-//! Who may connect when tickets are asked for, and where a ticket is looked for.
+//! Which clients may connect if tickets are required, and where a ticket is looked for.
 
 use std::time::{Duration, SystemTime};
 
@@ -67,7 +67,7 @@ fn a_ticket_is_taken_from_the_first_place_that_has_one() {
         (String::new(), bearer(&good), 101),
         (String::new(), format!("authorization: bearer   {good} \r\n"), 101),
         (query(&good.replace('.', "%2E")), String::new(), 101),
-        // One that is bad does not make room for the next.
+        // An invalid ticket does not make the server try the next place.
         (query(&good), protocol(&other), 401),
         (query(&good), protocol(""), 401),
         (query(&good), bearer(&other), 401),
@@ -79,7 +79,7 @@ fn a_ticket_is_taken_from_the_first_place_that_has_one() {
         (format!("?ticket=%zz&ticket={good}"), String::new(), 401),
         (query(&other), protocol(&good), 101),
         (query(&other), bearer(&good), 101),
-        // What is another scheme's is some proxy's matter.
+        // `Authorization` with another scheme is ignored, because it is for a proxy.
         (query(&good), "Authorization: Basic YTpi\r\n".into(), 101),
         (String::new(), "Authorization: Basic YTpi\r\n".into(), 401),
         (format!("?Ticket={good}"), String::new(), 401),

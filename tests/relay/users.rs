@@ -1,4 +1,4 @@
-//! One user, several connections: who is active, who is parked.
+//! Several connections of one user: which are active and which are parked.
 
 use longlink::limits::Devices;
 
@@ -65,7 +65,7 @@ fn a_replaced_connection_is_parked_and_comes_back_when_the_newer_one_ends() {
     a.send(&to_b(1)).send("to all");
     assert_eq!(new.texts().len(), 2);
     assert!(old.texts().is_empty(), "sent nothing of the user's, its heartbeat answered");
-    // What it says is handled.
+    // What the parked connection sends is handled.
     old.send(r#"{"toUserId":"A","message":"from the parked one"}"#);
     assert!(a.texts().iter().any(|text| text.contains("from the parked one")));
     drop(new);

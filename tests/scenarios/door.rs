@@ -40,7 +40,7 @@ fn a_refused_page_waits_a_moment_for_its_answer() {
     link.advance(40);
     assert_eq!(status(&link, page), Some(403));
     assert_eq!(link.hub.refusals(link.pipes[page].conn), 1);
-    // What is no page's mistake is answered at once.
+    // A refusal that is not caused by a page is answered at once.
     let typo = enter(&mut link, "a%0A");
     assert_eq!(status(&link, typo), Some(400));
     assert_eq!(link.hub.stats().rejected, 1);
@@ -195,12 +195,12 @@ fn a_proxy_is_not_limited_and_who_is_behind_it_is() {
     assert!(pipes[..18].iter().all(|&pipe| is_open(&link, pipe)));
     assert_eq!((status(&link, pipes[18]), status(&link, pipes[19])), (Some(503), Some(503)));
     assert_eq!(link.hub.stats().crowded, 2);
-    // The same ones without a proxy are counted together with those.
+    // Clients of the same addresses without a proxy are counted together with these.
     let direct = enter_from(&mut link, from("203.0.113.0"), "direct").unwrap();
     assert!(is_open(&link, direct));
     let fourth = enter_from(&mut link, from("203.0.113.0"), "fourth").unwrap();
     assert_eq!(status(&link, fourth), Some(503));
-    // Who has gone makes room.
+    // A connection that has gone makes room.
     link.finish(pipes[0]);
     link.advance(6_000);
     let next = enter_from(&mut link, from("203.0.113.0"), "next").unwrap();

@@ -1,4 +1,4 @@
-//! Who is online, in pages, while others come and go.
+//! Listing the users who are online, page by page, while others come and go.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{IoSlice, Result};

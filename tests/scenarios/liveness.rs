@@ -1,4 +1,4 @@
-//! Who is alive, who is asked, and who has gone.
+//! Signs of life: which connections stay, which get a ping, and which are ended.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn a_slow_reader_that_does_read_is_not_expired() {
     let slow = enter(&mut link, "A");
     link.capacity = 1 << 20;
     let sender = enter(&mut link, "B");
-    // It reads 500 bytes a second, and always has more to read.
+    // The client reads 500 bytes a second, and always has more to read.
     link.set_reading(slow, false);
     for second in 0..180 {
         if second % 2 == 0 {

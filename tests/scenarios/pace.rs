@@ -337,7 +337,8 @@ fn nobody_is_charged_for_a_connection_that_is_gone() {
     leak_check(link);
 }
 
-/// One who is held to its credit must not use up the turn's work, or others would wait for it.
+/// A connection that is held to its credit must not use up the turn's work, because others would
+/// wait for it.
 #[test]
 fn what_one_may_not_send_is_no_work_of_its_turn() {
     for all in [numbered(0..1_000), text("to all").repeat(1_000)] {

@@ -1,4 +1,4 @@
-//! One user, several connections: the page that never closes its old socket.
+//! Several connections of one user: the published page never closes its old socket.
 
 use crate::*;
 use longlink::sim::frames::{self, Got, frame};

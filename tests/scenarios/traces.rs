@@ -298,7 +298,7 @@ fn a_connection_that_ends_after_its_trace_has_ended_is_told_to_nobody() {
     assert!(link.hub.trace("A"));
     let conn = link.pipes[a].conn;
     link.hub.close(conn, 4000, "bye");
-    // It is closing, and no connection of a user any more.
+    // The connection is closing, and belongs to no user any more.
     link.hub.untrace("A");
     assert_eq!(told(&mut link), [""; 0]);
     // The handler of these tests refuses to be called with nothing.

@@ -22,8 +22,7 @@ const says = (page, text) => {
   page.onTap();
 };
 
-/** One bug: `page` shows it in the published page, `link` shows that the client does not have it.
-/** */
+/** One bug: `page` shows it in the published page, `link` shows that the client does not have it. */
 function bug(name, { page, link }) {
   test(name, async (t) => {
     await t.test('the published page', page);

@@ -157,8 +157,7 @@ class Life {
     this.accounts();
   }
 
-  /** Every message that is reported as sent was taken by the platform, in the order of the calls.
-  /** */
+  /** Every message that is reported as sent was taken by the platform, in the order of the calls. */
   accounts() {
     const { world } = this;
     const taken = world.sockets.flatMap((socket) => socket.messages.map(({ message }) => message));

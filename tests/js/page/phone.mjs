@@ -272,8 +272,7 @@ export class Phone {
     assert.ok(this.isConnected, `back after ${tries} tries; ${this.describe()}`);
   }
 
-  /** The phone is switched off: its sockets end without a close frame, and the page runs no more.
-  /** */
+  /** The phone is switched off: its sockets end without a close frame, and the page runs no more. */
   switchOff() {
     this.isOff = true;
     for (const task of this.tasks) task.destroy();
