@@ -4,7 +4,7 @@ use std::io::{self as stdio, ErrorKind, IoSlice, Read};
 
 use mio::{Interest, Token};
 
-use crate::hub::{ConnId, Handler, Sink, Wrote};
+use crate::hub::{ConnId, Handler, Sink, Slot, Wrote};
 
 use super::{ConnectedFor, Driver, Listen, Marks, Transport};
 
@@ -55,8 +55,8 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     }
 
     /// Queues a socket to be read in the next turn, because no event will come for it.
-    pub(super) fn queue_read(&mut self, index: u32) {
-        if let Some(marks) = self.marks.get_mut(index as usize)
+    pub(super) fn queue_read(&mut self, index: Slot) {
+        if let Some(marks) = self.marks.get_mut(index.at())
             && !marks.has(Marks::QUEUED)
         {
             marks.set(Marks::QUEUED, true);
@@ -71,10 +71,10 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                 break;
             }
             let Some(index) = self.to_read.pop_front() else { break };
-            if let Some(marks) = self.marks.get_mut(index as usize) {
+            if let Some(marks) = self.marks.get_mut(index.at()) {
                 marks.set(Marks::QUEUED, false);
             }
-            if let Some(conn) = self.hub.id_at(index as usize) {
+            if let Some(conn) = self.hub.id_at(index.at()) {
                 self.read(conn);
             }
         }

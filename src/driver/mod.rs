@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime};
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
-use crate::hub::{Config, ConnId, Context, Handler, Hub, OpenError, SURPLUS};
+use crate::hub::{Config, ConnId, Context, Handler, Hub, OpenError, SURPLUS, Slot};
 use crate::wire::Peer;
 
 pub use listener::Listener;
@@ -135,7 +135,7 @@ pub struct Driver<H: Handler, L: Listen = Listener> {
     sockets: Vec<Option<L::Stream>>,
     marks: Vec<Marks>,
     /// Sockets that are to be read without an event.
-    to_read: VecDeque<u32>,
+    to_read: VecDeque<Slot>,
     /// The only read buffer of the loop.
     buffer: Box<[u8]>,
     rate: rate::Rate,

@@ -1,5 +1,6 @@
 //! The application: the handler, and the sessions that it keeps for its connections.
 
+use crate::hub::table::slots::Slot;
 use std::fmt;
 
 use super::{Accept, ConnId, Context, Handler, Refused, Reject, Reply, Traced, Upgrade};
@@ -19,8 +20,8 @@ pub struct App<H: Handler> {
 struct Sessions<S>(Vec<Option<S>>);
 
 impl<S> Sessions<S> {
-    fn insert(&mut self, index: u32, session: S) {
-        let index = index as usize;
+    fn insert(&mut self, index: Slot, session: S) {
+        let index = index.at();
         if index >= self.0.len() {
             self.0.resize_with(index + 1, || None);
         }
@@ -29,11 +30,11 @@ impl<S> Sessions<S> {
 
     #[inline(always)]
     fn of(&mut self, conn: ConnId) -> Option<&mut S> {
-        self.0.get_mut(conn.index as usize)?.as_mut()
+        self.0.get_mut(conn.index.at())?.as_mut()
     }
 
-    fn take(&mut self, index: u32) -> Option<S> {
-        self.0.get_mut(index as usize)?.take()
+    fn take(&mut self, index: Slot) -> Option<S> {
+        self.0.get_mut(index.at())?.take()
     }
 }
 

@@ -15,45 +15,45 @@ impl Context {
         let mut bound = 0;
         for (index, conn) in self.table.iter() {
             let flags = conn.flags;
-            let id = format!("connection {index} in {:?}", conn.phase);
+            let id = format!("connection {index} in {:?}", conn.phase());
             inbound += conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             bound += usize::from(conn.is_bound());
             let queued = !conn.out.is_empty();
             let marked = flags.has(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT | Flags::BLOCKED);
             assert!(
-                !queued || marked || conn.phase == Phase::Ended,
+                !queued || marked || conn.phase() == Phase::Ended,
                 "{id}: bytes nobody will write"
             );
             assert!(
-                !flags.has(Flags::PARKED)
-                    || conn.phase != Phase::Open
+                !conn.is_parked()
+                    || conn.phase() != Phase::Open
                     || conn.is_bound()
                     || conn.is_aside(),
                 "{id}"
             );
             let answering = flags.has(Flags::ANSWERING);
             let held_back = flags.has(Flags::PAUSED);
-            let may_wait = matches!(conn.phase, Phase::Head | Phase::Open | Phase::Ended);
+            let may_wait = matches!(conn.phase(), Phase::Head | Phase::Open | Phase::Ended);
             assert!(!held_back || may_wait, "{id}: it is closing and not read");
-            if conn.phase == Phase::Head {
+            if conn.phase() == Phase::Head {
                 let awaited = self.is_awaited(index);
                 assert!(!answering || awaited || !conn.out.is_empty(), "{id}: answers nothing");
                 assert!(answering || !awaited, "{id}: an answer that nobody waits for");
             } else {
-                assert!(!answering || conn.phase == Phase::Ended, "{id}: answers");
+                assert!(!answering || conn.phase() == Phase::Ended, "{id}: answers");
             }
             if let Some(inbound) = &conn.inbound
                 && let Some(upload) = &inbound.upload
             {
-                assert_eq!(conn.phase, Phase::Head, "{id}: a body of no request");
+                assert_eq!(conn.phase(), Phase::Head, "{id}: a body of no request");
                 let (length, used) = (upload.body.length(), upload.body.used());
                 assert_eq!(length, used, "{id}: a gap in a body");
                 assert!(upload.head + length <= inbound.stash.len(), "{id}: bytes that are gone");
-                let timed = self.wheel.deadline(index).is_some();
+                let timed = self.wheel.deadline(index.key()).is_some();
                 assert!(timed || self.timeouts.message == u64::MAX, "{id}: a body without end");
             }
-            if conn.phase == Phase::Open {
-                let armed = self.wheel.deadline(index);
+            if conn.phase() == Phase::Open {
+                let armed = self.wheel.deadline(index.key());
                 let no_ping = self.timeouts.ping == u64::MAX || flags.has(Flags::PINGED);
                 let never = no_ping && self.timeouts.idle == u64::MAX;
                 let waits = flags.has(Flags::PAUSED);
@@ -120,8 +120,8 @@ impl Context {
                 for member in members {
                     let conn = &self.table[member.index];
                     assert_eq!(&conn.user, user, "one user in a seat");
-                    assert_eq!(conn.phase, Phase::Open);
-                    assert_eq!(member.parked.is_some(), conn.flags.has(Flags::PARKED));
+                    assert_eq!(conn.phase(), Phase::Open);
+                    assert_eq!(member.parked.is_some(), conn.is_parked());
                     let of_key =
                         members.iter().filter(|m| self.table[m.index].device() == conn.device());
                     assert!(of_key.count() <= super::MAX_PARKED + 1);

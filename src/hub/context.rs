@@ -4,6 +4,7 @@
 //! The fields are the rooms of the hub. Those that own an invariant (`table`, `output`) have private
 //! fields; the rest is what belongs to a turn.
 
+use crate::hub::table::slots::Slot;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,6 @@ use crate::hub::output::Output;
 use crate::hub::table::Table;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Facts;
-use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wheel::Wheel;
 use crate::wire::Peer;
@@ -68,12 +68,12 @@ pub struct Context {
     /// The date in HTTP answers; `None` until it was set.
     pub(super) date: Option<Date>,
     /// Connections that are freed at the end of the turn.
-    pub(super) ended: Vec<u32>,
+    pub(super) ended: Vec<Slot>,
     /// Connections that are paused because the work budget was spent; they are parsed first in the
     /// next turn.
     pub(super) paused: VecDeque<ConnId>,
     /// Connections that the driver wanted to read and that may be read again.
-    pub(super) readable: Vec<u32>,
+    pub(super) readable: Vec<Slot>,
     /// Connections whose deadline is set in the next tick.
     pub(super) untimed: Vec<ConnId>,
     /// Connections whose deadline has passed; they are judged when their sockets have been read.
@@ -285,13 +285,13 @@ impl Context {
 
     /// Whether messages can be sent to a connection: it was accepted and is not closing.
     pub fn is_open(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.phase == Phase::Open)
+        self.resolve(conn).is_some_and(|conn| conn.phase() == Phase::Open)
     }
 
     /// Whether another connection of the same user and device has replaced this one, so that it
     /// gets no messages for the user.
     pub fn is_parked(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|conn| conn.flags.has(Flags::PARKED))
+        self.resolve(conn).is_some_and(|conn| conn.is_parked())
     }
 
     /// Returns how many bytes wait for this peer to read; 0 if the connection is gone.
@@ -305,7 +305,7 @@ impl Context {
     /// if the connection is gone.
     pub fn unwritten(&self, conn: ConnId) -> usize {
         match self.resolve(conn) {
-            Some(record) if record.phase == Phase::Ended => {
+            Some(record) if record.phase() == Phase::Ended => {
                 record.details.as_ref().map_or(0, |details| details.unwritten)
             }
             _ => self.queued(conn),
@@ -314,7 +314,7 @@ impl Context {
 
     /// Returns the id of the connection that uses a slot now.
     pub fn id_at(&self, index: usize) -> Option<ConnId> {
-        self.table.id_at(u32::try_from(index).ok()?)
+        self.table.id_at(Slot::of(index)?)
     }
 
     /// The one way from an id to a connection. `None` is ordinary.

@@ -1,10 +1,8 @@
 //! Opening, closing, ending and freeing connections.
 
+use crate::hub::table::slots::Slot;
 use std::time::Instant;
 
-use compact_str::CompactString;
-
-use crate::hub::output::outbound::Outbound;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Details;
 use crate::hub::table::record::Facts;
@@ -84,21 +82,7 @@ impl Context {
             facts.set(Facts::SURPLUS);
             head = head.min(SURPLUS_HEAD_MS);
         }
-        let conn = self.table.insert(Connection {
-            serial: 0,
-            phase: Phase::Head,
-            requests: 0,
-            flags: Flags::default(),
-            heard: self.now,
-            written: 0,
-            out: Outbound::default(),
-            inbound: None,
-            user: CompactString::const_new(""),
-            details: None,
-            peer,
-            listener: 0,
-            facts,
-        });
+        let conn = self.table.insert(Connection::new(peer, facts, self.now));
         self.arm(conn.index, self.now.saturating_add(head));
         Ok(conn)
     }
@@ -144,15 +128,15 @@ impl Context {
             self.draining = true;
             self.drained_by = self.now.saturating_add(self.timeouts.close);
         }
-        let indices: Vec<u32> = self.table.indices();
+        let indices: Vec<Slot> = self.table.indices();
         for index in indices {
-            match self.table[index].phase {
+            match self.table[index].phase() {
                 Phase::Open => self.close_with(index, CloseReason::Shutdown),
                 Phase::Held => self.refuse_held(index),
                 Phase::Head if self.misses_something(index) => {
-                    let due = self.wheel.deadline(index).unwrap_or(u64::MAX);
-                    self.wheel.disarm(index);
-                    self.wheel.arm(index, due.min(self.drained_by));
+                    let due = self.wheel.deadline(index.key()).unwrap_or(u64::MAX);
+                    self.wheel.disarm(index.key());
+                    self.wheel.arm(index.key(), due.min(self.drained_by));
                 }
                 _ => {}
             }
@@ -161,9 +145,9 @@ impl Context {
 
     /// Whether a connection that is not open would miss an answer if it ended now: an answer that
     /// is not written yet, or the answer to a request that waits here.
-    fn misses_something(&self, index: u32) -> bool {
+    fn misses_something(&self, index: Slot) -> bool {
         let conn = &self.table[index];
-        conn.phase != Phase::Head
+        conn.phase() != Phase::Head
             || !conn.out.is_empty()
             || conn.flags.has(Flags::PAUSED)
             || self.is_awaited(index)
@@ -209,18 +193,18 @@ impl Context {
     /// Whether the server closes a connection and its close frame is not queued yet: `on_closing`
     /// runs first, at the latest before the next writes.
     pub fn is_parting(&self, conn: ConnId) -> bool {
-        self.resolve(conn).is_some_and(|record| record.phase == Phase::Parting)
+        self.resolve(conn).is_some_and(|record| record.phase() == Phase::Parting)
     }
 
     /// Returns why a connection is closed for which `on_closing` has to run.
     fn parting_reason(&self, conn: ConnId) -> Option<CloseReason> {
-        let record = self.resolve(conn).filter(|record| record.phase == Phase::Parting)?;
+        let record = self.resolve(conn).filter(|record| record.phase() == Phase::Parting)?;
         record.details.as_ref()?.reason.clone()
     }
 
     /// Begins to close a connection for a reason of the server.
-    pub(super) fn close_with(&mut self, index: u32, reason: CloseReason) {
-        match self.table[index].phase {
+    pub(super) fn close_with(&mut self, index: Slot, reason: CloseReason) {
+        match self.table[index].phase() {
             Phase::Open => {}
             // Answers that are queued are still written.
             Phase::Head if !self.table[index].out.is_empty() => {
@@ -233,13 +217,13 @@ impl Context {
             return self.end(index, reason);
         }
         self.start_closing(index, Phase::Parting, reason);
-        let serial = self.table[index].serial;
+        let serial = self.table[index].serial();
         self.parting.push(ConnId { index, serial });
     }
 
     /// Answers the peer's close frame (RFC 6455, section 5.5.1). `more` says that unread input may
     /// follow it.
-    pub(super) fn closed_by_peer(&mut self, index: u32, code: u16, more: bool) {
+    pub(super) fn closed_by_peer(&mut self, index: Slot, code: u16, more: bool) {
         let reason = CloseReason::Peer { code };
         let payload = reason.wire().map_or(Vec::new(), |(code, text)| close_payload(code, text));
         let phase = if more { Phase::FlushThenDrain } else { Phase::FlushThenEnd };
@@ -265,9 +249,9 @@ impl Context {
         self.refuse_address(peer);
         let record = &mut self.table[conn.index];
         // A connection that is open is not refused any more.
-        if record.phase == Phase::Head {
+        if record.phase() == Phase::Head {
             record.facts.set(Facts::SURPLUS);
-            self.wheel.disarm(conn.index);
+            self.wheel.disarm(conn.index.key());
             self.arm(conn.index, self.now.saturating_add(SURPLUS_HEAD_MS));
         }
     }
@@ -286,7 +270,7 @@ impl Context {
         let queued = self.will_write(conn);
         let Some(record) = self.resolve_mut(conn) else { return };
         record.facts.set(Facts::EOF);
-        match record.phase {
+        match record.phase() {
             Phase::Open if queued => {
                 self.start_closing(conn.index, Phase::FlushThenEnd, CloseReason::Eof);
             }
@@ -304,7 +288,7 @@ impl Context {
     /// Called when the socket has failed: the connection ends without a close frame.
     pub(super) fn failed(&mut self, conn: ConnId, error: &std::io::Error) {
         let Some(record) = self.resolve(conn) else { return };
-        match record.phase {
+        match record.phase() {
             Phase::Parting | Phase::FlushThenDrain | Phase::FlushThenEnd | Phase::Draining => {
                 self.end_closing(conn.index);
             }
@@ -313,13 +297,13 @@ impl Context {
     }
 
     /// Moves a connection that is open, or being answered, into its last phase.
-    pub(super) fn start_closing(&mut self, index: u32, phase: Phase, reason: CloseReason) {
+    pub(super) fn start_closing(&mut self, index: Slot, phase: Phase, reason: CloseReason) {
         self.drop_inbound(index);
         self.unbind(index);
         self.go_to(index, phase);
         let conn = &mut self.table[index];
         conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
-        self.untimed.push(ConnId { index, serial: conn.serial });
+        self.untimed.push(ConnId { index, serial: conn.serial() });
         // From here on the connection is read to its end, even if it was held back and even if
         // bytes are still to be written.
         conn.flags.clear(Flags::PAUSED | Flags::ANSWERING);
@@ -327,18 +311,18 @@ impl Context {
     }
 
     /// Ends a connection in its last phase, for the reason for which it began to close.
-    pub(super) fn end_closing(&mut self, index: u32) {
+    pub(super) fn end_closing(&mut self, index: Slot) {
         let reason = self.table[index].details.as_mut().and_then(|details| details.reason.take());
         self.end(index, reason.unwrap_or(CloseReason::Aborted));
     }
 
     /// Ends a connection now; it is freed at the end of the turn.
-    pub(super) fn end(&mut self, index: u32, reason: CloseReason) {
+    pub(super) fn end(&mut self, index: Slot, reason: CloseReason) {
         let Some(unwritten) = self.discard(index) else { return };
         self.drop_inbound(index);
         self.drop_transport(index);
         self.unbind(index);
-        self.wheel.disarm(index);
+        self.wheel.disarm(index.key());
         let conn = &mut self.table[index];
         if conn.facts.has(Facts::OPENED) {
             let details = conn.details.get_or_insert_with(Box::<Details>::default);
@@ -348,7 +332,7 @@ impl Context {
         self.ended.push(index);
     }
 
-    fn drop_inbound(&mut self, index: u32) {
+    fn drop_inbound(&mut self, index: Slot) {
         if let Some(inbound) = self.table[index].inbound.take() {
             self.inbound_bytes -= inbound.counted;
         }
@@ -363,7 +347,7 @@ impl Context {
             return None;
         };
         let conn = &mut self.table[index];
-        let id = ConnId { index, serial: conn.serial };
+        let id = ConnId { index, serial: conn.serial() };
         if conn.facts.has(Facts::OPENED) {
             let reason = conn.details.as_mut().and_then(|details| details.reason.take());
             let reason = reason.unwrap_or(CloseReason::Aborted);

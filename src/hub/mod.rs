@@ -40,6 +40,7 @@ pub use lifecycle::{OpenError, SURPLUS};
 pub use output::{FanOut, Pending, Sent, Sink, Wrote};
 pub use stats::{Closes, Stats, Statuses};
 pub use table::phases::Phases;
+pub(crate) use table::slots::Slot;
 pub use timers::Overdue;
 pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 
@@ -47,7 +48,7 @@ pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
 /// connection is gone, it refers to no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
-    pub(crate) index: u32,
+    pub(crate) index: Slot,
     serial: u32,
 }
 
@@ -61,7 +62,7 @@ impl ConnId {
     /// Returns the slot, which is below `max_connections` + [`SURPLUS`]. Slots are reused, so a
     /// slot belongs to this connection only while it is open.
     pub fn index(self) -> usize {
-        self.index as usize
+        self.index.at()
     }
 }
 

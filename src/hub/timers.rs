@@ -10,6 +10,7 @@
 //! whose deadline has passed, whoever has the sockets reads them, and
 //! [`Hub::judge`](crate::Hub::judge) decides after that.
 
+use crate::hub::table::slots::Slot;
 use std::time::{Duration, Instant};
 
 use crate::hub::table::record::Connection;
@@ -81,7 +82,7 @@ impl Context {
             while self.overdue.len() < JUDGED_PER_TURN
                 && let Some(index) = self.wheel.pop_due(self.now, &mut budget)
             {
-                self.due(index);
+                self.due(Slot::from_key(index));
             }
         }
         self.say_last_words(app);
@@ -107,7 +108,7 @@ impl Context {
     /// or late.
     pub(super) fn pop_overdue(&mut self) -> Option<Overdue> {
         while let Some(overdue) = self.overdue.pop() {
-            if self.resolve(overdue.conn).is_some_and(|conn| conn.phase != Phase::Ended) {
+            if self.resolve(overdue.conn).is_some_and(|conn| conn.phase() != Phase::Ended) {
                 return Some(overdue);
             }
         }
@@ -124,8 +125,8 @@ impl Context {
         let index = conn.index;
         // What waits here, unparsed, counts as what waits in the socket.
         let all_read = all_read && !record.flags.has(Flags::PAUSED);
-        let has_moved_on = record.phase != phase || self.wheel.deadline(index) != armed;
-        match record.phase {
+        let has_moved_on = record.phase() != phase || self.wheel.deadline(index.key()) != armed;
+        match record.phase() {
             Phase::Open if all_read => self.open_due(index),
             Phase::Head if has_moved_on || !all_read => {}
             Phase::Head if self.is_uploading(index) => self.upload_due(app, index),
@@ -159,11 +160,11 @@ impl Context {
         }
         self.returned_at = self.now;
         let Timeouts { handshake, message, close, .. } = self.timeouts;
-        let indices: Vec<u32> = self.table.indices();
+        let indices: Vec<Slot> = self.table.indices();
         for index in indices {
             let uploading = self.is_uploading(index);
             let conn = &mut self.table[index];
-            let time = match conn.phase {
+            let time = match conn.phase() {
                 Phase::Open => {
                     conn.flags.clear(Flags::PINGED);
                     if let Some(inbound) = conn.inbound.as_mut().filter(|it| it.started > 0) {
@@ -180,8 +181,8 @@ impl Context {
                 Phase::Held | Phase::Ended => continue,
             };
             let at = self.now.saturating_add(time);
-            if self.wheel.deadline(index).is_some_and(|armed| armed < at) {
-                self.wheel.disarm(index);
+            if self.wheel.deadline(index.key()).is_some_and(|armed| armed < at) {
+                self.wheel.disarm(index.key());
                 self.arm(index, at);
             }
         }
@@ -225,7 +226,7 @@ impl Context {
 
     /// A sign of life after a ping: the next ping is due before the expiry
     /// that is armed.
-    pub(super) fn clear_pinged(&mut self, index: u32) {
+    pub(super) fn clear_pinged(&mut self, index: Slot) {
         let conn = &mut self.table[index];
         if conn.flags.has(Flags::PINGED) {
             conn.flags.clear(Flags::PINGED);
@@ -235,22 +236,26 @@ impl Context {
 
     /// Arms the true deadline of an open connection, if that is earlier than
     /// the armed one or none is.
-    pub(super) fn arm_open(&mut self, index: u32) {
+    pub(super) fn arm_open(&mut self, index: Slot) {
         if let Some(conn) = self.table.get(index)
-            && conn.phase == Phase::Open
+            && conn.phase() == Phase::Open
         {
             let at = self.open_deadline(index, conn);
-            if self.wheel.deadline(index).is_none_or(|armed| at < armed) {
+            if self.wheel.deadline(index.key()).is_none_or(|armed| at < armed) {
                 self.arm(index, at);
             }
         }
     }
 
-    pub(super) fn arm(&mut self, index: u32, at: u64) {
-        if at == u64::MAX { self.wheel.disarm(index) } else { self.wheel.arm(index, at) }
+    pub(super) fn arm(&mut self, index: Slot, at: u64) {
+        if at == u64::MAX {
+            self.wheel.disarm(index.key())
+        } else {
+            self.wheel.arm(index.key(), at)
+        }
     }
 
-    fn open_deadline(&self, index: u32, conn: &Connection) -> u64 {
+    fn open_deadline(&self, index: Slot, conn: &Connection) -> u64 {
         if conn.is_held_for_rate() {
             // The server holds it back, so it is neither silent nor slow.
             return self.end_of_right(index).min(self.pace_deadline(index));
@@ -261,7 +266,7 @@ impl Context {
     }
 
     /// When it may be connected no longer.
-    fn end_of_right(&self, index: u32) -> u64 {
+    fn end_of_right(&self, index: Slot) -> u64 {
         match self.ends.get(index) {
             0 => u64::MAX,
             seconds => u64::from(seconds) * 1_000,
@@ -269,7 +274,7 @@ impl Context {
     }
 
     /// Sets when it may be connected no longer, rounded up to a second.
-    pub(super) fn set_end_of_right(&mut self, index: u32, at: Option<Instant>) {
+    pub(super) fn set_end_of_right(&mut self, index: Slot, at: Option<Instant>) {
         let seconds = at.map_or(0, |at| {
             let passed = at.saturating_duration_since(self.origin).as_millis();
             u32::try_from(passed.div_ceil(1_000)).unwrap_or(u32::MAX).max(1)
@@ -288,11 +293,11 @@ impl Context {
 
     fn time_closing(&mut self, conn: ConnId) {
         let Some(record) = self.resolve(conn) else { return };
-        if record.phase.is_closing() {
-            self.wheel.disarm(conn.index);
+        if record.phase().is_closing() {
+            self.wheel.disarm(conn.index.key());
             let due = self.now.saturating_add(self.timeouts.close);
             // What begins to close after a shutdown's time is written once all the same.
-            self.wheel.arm(conn.index, due.min(self.drained_by.max(self.now + 1)));
+            self.wheel.arm(conn.index.key(), due.min(self.drained_by.max(self.now + 1)));
         }
     }
 
@@ -306,8 +311,8 @@ impl Context {
     }
 
     /// The deadline that was armed for a connection has come.
-    fn due(&mut self, index: u32) {
-        match self.table[index].phase {
+    fn due(&mut self, index: Slot) {
+        match self.table[index].phase() {
             Phase::Open => self.open_may_be_due(index),
             Phase::Head
             | Phase::Parting
@@ -322,17 +327,17 @@ impl Context {
     }
 
     /// Has a connection looked at before it is judged.
-    fn set_overdue(&mut self, index: u32) {
-        self.wheel.disarm(index);
-        self.wheel.arm(index, self.now.saturating_add(LOOK_AGAIN_MS));
+    fn set_overdue(&mut self, index: Slot) {
+        self.wheel.disarm(index.key());
+        self.wheel.arm(index.key(), self.now.saturating_add(LOOK_AGAIN_MS));
         let conn = &self.table[index];
-        let armed = self.wheel.deadline(index);
-        let conn_id = ConnId { index, serial: conn.serial };
-        self.overdue.push(Overdue { conn: conn_id, phase: conn.phase, armed });
+        let armed = self.wheel.deadline(index.key());
+        let conn_id = ConnId { index, serial: conn.serial() };
+        self.overdue.push(Overdue { conn: conn_id, phase: conn.phase(), armed });
     }
 
     /// The deadline of an open connection has come, which may have been extended since.
-    fn open_may_be_due(&mut self, index: u32) {
+    fn open_may_be_due(&mut self, index: Slot) {
         let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
         if self.end_of_right(index) <= self.now {
@@ -340,7 +345,7 @@ impl Context {
             self.close_with(index, CloseReason::Expired);
         } else if conn.is_held_for_rate() {
             if self.pays_off(index) {
-                self.paused.push_back(ConnId { index, serial: conn.serial });
+                self.paused.push_back(ConnId { index, serial: conn.serial() });
             }
             self.arm_open(index);
         } else if self.message_deadline(conn) <= self.now || silent >= self.timeouts.idle {
@@ -357,7 +362,7 @@ impl Context {
 
     /// The socket of an open connection has been read: it is silent or late now, or its
     /// deadline is a later one.
-    fn open_due(&mut self, index: u32) {
+    fn open_due(&mut self, index: Slot) {
         let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
         if self.message_deadline(conn) <= self.now {
@@ -366,7 +371,7 @@ impl Context {
             self.stats.idle += 1;
             self.close_with(index, CloseReason::Idle);
         } else {
-            self.wheel.disarm(index);
+            self.wheel.disarm(index.key());
             self.arm_open(index);
         }
     }

@@ -4,6 +4,7 @@
 //! Connections of traced users have [`Flags::NOTED`]. This flag takes each of their frames off the
 //! hot path, to where an event is noted. Connections of other users are not checked.
 
+use crate::hub::table::slots::Slot;
 use compact_str::CompactString;
 
 use crate::hub::table::record::Flags;
@@ -122,7 +123,7 @@ impl Context {
     pub fn untrace(&mut self, user: &str) {
         let Context { table, traces, .. } = self;
         traces.users.retain(|traced| traced != user);
-        let is_kept = |index: u32| table.get(index).is_some_and(|conn| conn.user != user);
+        let is_kept = |index: Slot| table.get(index).is_some_and(|conn| conn.user != user);
         traces.events.retain(|event| is_kept(event.conn.index));
         if traces.users.is_empty() {
             traces.missed = 0;
@@ -139,12 +140,12 @@ impl Context {
 
     /// Notes an event of a connection that has [`Flags::NOTED`]. Nothing is noted for a connection
     /// that was accepted with `aside`, or that is closing after the end of its user's trace.
-    pub(super) fn note(&mut self, index: u32, what: Happened) {
+    pub(super) fn note(&mut self, index: Slot, what: Happened) {
         if !self.traces.has_user(&self.table[index].user) {
             return;
         }
         if self.traces.events.len() < MOST_EVENTS {
-            let conn = ConnId { index, serial: self.table[index].serial };
+            let conn = ConnId { index, serial: self.table[index].serial() };
             self.traces.events.push(Traced { conn, what });
         } else {
             self.traces.missed += 1;
@@ -153,13 +154,13 @@ impl Context {
 
     /// Begins to note events of a connection that has opened.
     #[cold]
-    pub(super) fn note_opened(&mut self, index: u32, protocol: Option<&str>) {
+    pub(super) fn note_opened(&mut self, index: Slot, protocol: Option<&str>) {
         self.table[index].flags.set(Flags::NOTED);
         self.note(index, Happened::Opened { protocol: protocol.map(str::to_owned) });
     }
 
     /// Notes what has arrived.
-    pub(super) fn note_in(&mut self, index: u32, event: &Event<'_>) {
+    pub(super) fn note_in(&mut self, index: Slot, event: &Event<'_>) {
         let (kind, bytes) = match event {
             Event::Message(Message::Text(text)) => (FrameKind::Text, text.len()),
             Event::Message(Message::Binary(data)) => (FrameKind::Binary, data.len()),
@@ -174,7 +175,7 @@ impl Context {
 
     /// Notes a frame that was queued and begins with the byte `first`.
     #[cold]
-    pub(super) fn note_out(&mut self, index: u32, first: u8, bytes: usize) {
+    pub(super) fn note_out(&mut self, index: Slot, first: u8, bytes: usize) {
         let kind = kind_of(first);
         self.note(index, Happened::Out(TracedFrame { kind, bytes }));
     }

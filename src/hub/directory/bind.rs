@@ -8,6 +8,7 @@
 //! answered.
 
 use crate::hub::table::record::Flags;
+use crate::hub::table::slots::Slot;
 use crate::wire::ws::close::CloseReason;
 
 use super::users::{Crowd, Member, Seat, Seated};
@@ -34,7 +35,7 @@ impl Context {
     pub(in crate::hub) fn active_members(
         &self,
         seat: Seat,
-        receivers: &mut [u32; Devices::MOST],
+        receivers: &mut [Slot; Devices::MOST],
     ) -> usize {
         match seat.get() {
             Seated::Alone(index) => {
@@ -64,7 +65,7 @@ impl Context {
                 self.users.crowds[key as usize].members.iter().map(|m| m.index).collect()
             }
         };
-        indices.into_iter().filter_map(|index| self.id_at(index as usize)).collect()
+        indices.into_iter().filter_map(|index| self.table.id_at(index)).collect()
     }
 
     /// Makes a parked connection active again, if that is allowed: it was parked at least 2 s ago,
@@ -73,7 +74,7 @@ impl Context {
     /// clients with one id would replace each other all the time.
     pub fn reclaim(&mut self, conn: ConnId) -> bool {
         let Some(record) = self.resolve(conn) else { return false };
-        if !record.flags.has(Flags::PARKED) {
+        if !record.is_parked() {
             return record.is_active();
         }
         let Some(Seated::Several(key)) = self.find_seat(&record.user).map(Seat::get) else {
@@ -101,7 +102,7 @@ impl Context {
 
     /// Returns the connection that would be parked for a connection of this device: the active one
     /// of its key, otherwise the active one that has been silent longest.
-    fn rival(&self, members: &[Member], device: &str) -> Option<u32> {
+    fn rival(&self, members: &[Member], device: &str) -> Option<Slot> {
         let active = || members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
         active()
             .find(|&index| self.table[index].device() == device)
@@ -110,7 +111,7 @@ impl Context {
 
     /// Makes a new connection the active one of its user. Returns false if the user has too many
     /// connections. An anonymous connection has no user, so nothing is done for it.
-    pub(in crate::hub) fn bind(&mut self, index: u32) -> bool {
+    pub(in crate::hub) fn bind(&mut self, index: Slot) -> bool {
         let user = self.table[index].user.clone();
         if user.is_empty() {
             return true;
@@ -142,7 +143,7 @@ impl Context {
         true
     }
 
-    fn join_seat(&mut self, user: &str, seat: Seat, index: u32) {
+    fn join_seat(&mut self, user: &str, seat: Seat, index: Slot) {
         let key = match seat.get() {
             Seated::Several(key) => key,
             Seated::Alone(first) => {
@@ -161,21 +162,21 @@ impl Context {
 
     /// Returns the active connection that a new connection of this device replaces: that of the
     /// device or, if the largest number of devices is active, the one that has been silent longest.
-    fn replaced(&self, members: &[Member], device: &str) -> Option<u32> {
+    fn replaced(&self, members: &[Member], device: &str) -> Option<Slot> {
         let active = || members.iter().filter(|m| m.parked.is_none()).map(|m| m.index);
         let full = active().count() >= self.config.devices.limit();
         self.rival(members, device).filter(|&index| full || self.table[index].device() == device)
     }
 
     /// Returns the connection that would be replaced, if it ends when it is replaced.
-    fn leaving(&self, members: &[Member], device: &str) -> Option<u32> {
+    fn leaving(&self, members: &[Member], device: &str) -> Option<Slot> {
         self.replaced(members, device).filter(|&index| self.replaced_codes.get(index) != 0)
     }
 
     /// Makes room for another active connection of the user. A connection that ends when it is
     /// replaced is returned, for [`Context::end_replaced`] after the new one is active; any other
     /// connection is parked.
-    fn displace(&mut self, key: u32, index: u32) -> Option<u32> {
+    fn displace(&mut self, key: u32, index: Slot) -> Option<Slot> {
         if self.replaced_codes.get(index) == 0 {
             self.set_parked(key, index, true);
             return None;
@@ -185,7 +186,7 @@ impl Context {
         Some(index)
     }
 
-    fn end_replaced(&mut self, ends: Option<u32>) {
+    fn end_replaced(&mut self, ends: Option<Slot>) {
         if let Some(index) = ends {
             let code = self.replaced_codes.get(index);
             self.close_with(index, CloseReason::Replaced { code });
@@ -194,7 +195,7 @@ impl Context {
 
     /// Makes sure that one more connection of this key is within the limits. If there are too many,
     /// it ends the parked connection that has been silent longest, unless one was ended recently.
-    fn make_room(&mut self, key: u32, newcomer: u32) -> bool {
+    fn make_room(&mut self, key: u32, newcomer: Slot) -> bool {
         let now = self.now;
         let device = self.table[newcomer].device();
         let crowd = &self.users.crowds[key as usize];
@@ -225,7 +226,7 @@ impl Context {
 
     /// Takes a connection that is ending out of the index. If it was active, a parked connection
     /// becomes active at once.
-    pub(in crate::hub) fn unbind(&mut self, index: u32) {
+    pub(in crate::hub) fn unbind(&mut self, index: Slot) {
         let conn = &self.table[index];
         if !conn.is_bound() {
             return;
@@ -251,7 +252,7 @@ impl Context {
     /// Called after the active connection `gone` has left. The parked connection of its key that
     /// was heard most recently becomes active; if there is none, one of a device without an active
     /// connection.
-    fn promote(&mut self, key: u32, gone: u32) {
+    fn promote(&mut self, key: u32, gone: Slot) {
         let members = &self.users.crowds[key as usize].members;
         let device = |member: &Member| self.table[member.index].device();
         let heard = |member: &&Member| self.table[member.index].heard;
@@ -269,7 +270,7 @@ impl Context {
         }
     }
 
-    fn mark_parked(&mut self, key: u32, index: u32, parked: bool) {
+    fn mark_parked(&mut self, key: u32, index: Slot, parked: bool) {
         let now = self.now;
         let members = &mut self.users.crowds[key as usize].members;
         if let Some(member) = members.iter_mut().find(|member| member.index == index) {
@@ -277,7 +278,7 @@ impl Context {
         }
     }
 
-    fn set_parked(&mut self, key: u32, index: u32, parked: bool) {
+    fn set_parked(&mut self, key: u32, index: Slot, parked: bool) {
         self.mark_parked(key, index, parked);
         if parked {
             self.deactivate(index);

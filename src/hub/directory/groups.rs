@@ -1,6 +1,7 @@
 //! Groups of connections, to send to some of them. A connection leaves its groups when it ends; a
 //! group without members is removed.
 
+use crate::hub::table::slots::Slot;
 use std::collections::HashMap;
 
 use compact_str::CompactString;
@@ -41,7 +42,7 @@ impl std::error::Error for GroupError {}
 #[derive(Debug)]
 struct Group {
     name: CompactString,
-    members: Vec<u32>,
+    members: Vec<Slot>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    pub fn members(&self, name: &str) -> Option<&[u32]> {
+    pub fn members(&self, name: &str) -> Option<&[Slot]> {
         let key = *self.by_name.get(name)?;
         Some(&self.groups[key as usize].members)
     }
@@ -70,7 +71,7 @@ impl Groups {
     }
 
     /// Removes the member at `position`; returns the member that moved to this position.
-    fn remove(&mut self, key: u32, position: u32) -> Option<u32> {
+    fn remove(&mut self, key: u32, position: u32) -> Option<Slot> {
         let group = &mut self.groups[key as usize];
         group.members.swap_remove(position as usize);
         let moved = group.members.get(position as usize).copied();
@@ -81,7 +82,7 @@ impl Groups {
         moved
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u32])> {
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[Slot])> {
         self.groups.iter().map(|(key, group)| (key as u32, &group.members[..]))
     }
 }
@@ -133,16 +134,16 @@ impl Context {
     /// get no messages because they are parked or closing.
     pub fn members(&self, group: &str) -> impl Iterator<Item = ConnId> {
         let members = self.groups.members(group).unwrap_or_default();
-        members.iter().filter_map(|index| self.id_at(*index as usize))
+        members.iter().filter_map(|index| self.table.id_at(*index))
     }
 
     /// Returns how many connections are in a group. This includes connections that get no messages
     /// because they are parked or closing.
     pub fn group_size(&self, group: &str) -> usize {
-        self.groups.members(group).map_or(0, <[u32]>::len)
+        self.groups.members(group).map_or(0, <[Slot]>::len)
     }
 
-    pub(in crate::hub) fn leave_all(&mut self, index: u32) {
+    pub(in crate::hub) fn leave_all(&mut self, index: Slot) {
         let Some(details) = &mut self.table[index].details else { return };
         for (key, position) in std::mem::take(&mut details.groups) {
             self.remove_member(key, position);

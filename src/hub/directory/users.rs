@@ -8,6 +8,7 @@
 //! moves only few users. And all users have an order that does not change when others come or go:
 //! the order of their hashes. Listings use this order.
 
+use crate::hub::table::slots::Slot;
 use std::hash::BuildHasher;
 
 use compact_str::CompactString;
@@ -24,7 +25,7 @@ pub struct Seat(u32);
 /// The meaning of a [`Seat`].
 pub enum Seated {
     /// The slot of the user's only connection.
-    Alone(u32),
+    Alone(Slot),
     /// The key of the list of the user's connections.
     Several(u32),
 }
@@ -32,8 +33,8 @@ pub enum Seated {
 const SEVERAL: u32 = 1 << 31;
 
 impl Seat {
-    pub fn alone(index: u32) -> Self {
-        Seat(index)
+    pub fn alone(index: Slot) -> Self {
+        Seat(index.key())
     }
 
     pub fn several(key: u32) -> Self {
@@ -42,7 +43,7 @@ impl Seat {
 
     pub fn get(self) -> Seated {
         if self.0 & SEVERAL == 0 {
-            Seated::Alone(self.0)
+            Seated::Alone(Slot::from_key(self.0))
         } else {
             Seated::Several(self.0 & !SEVERAL)
         }
@@ -52,7 +53,7 @@ impl Seat {
 /// One of several connections of a user.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
-    pub index: u32,
+    pub index: Slot,
     /// When another connection replaced it, in milliseconds; `None` while it is active.
     pub parked: Option<u64>,
 }
@@ -118,7 +119,7 @@ impl Users {
     }
 
     /// Adds a user who is not in the index.
-    pub fn seat(&mut self, index: u32, conns: &Conns) {
+    pub fn seat(&mut self, index: Slot, conns: &Conns) {
         let hash = self.hasher.hash_one(conns[index].user.as_str());
         let table = self.table(hash);
         let Users { tables, crowds, hasher, .. } = self;

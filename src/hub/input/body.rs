@@ -4,6 +4,7 @@
 use crate::hub::table::record::Inbound;
 use crate::hub::table::record::Phase;
 use crate::hub::table::record::Upload;
+use crate::hub::table::slots::Slot;
 use crate::wire::http::body::{BodyError, Reading};
 use crate::wire::http::head::{self, Request};
 
@@ -33,7 +34,7 @@ impl Context {
         at_most: usize,
         rest: &mut [u8],
     ) -> Outcome {
-        if self.resolve(conn).is_none_or(|record| record.phase != Phase::Head) {
+        if self.resolve(conn).is_none_or(|record| record.phase() != Phase::Head) {
             // The handler has ended the connection.
             return Outcome::Done(0);
         }
@@ -87,7 +88,7 @@ impl Context {
 
     /// The time for a body begins.
     pub(in crate::hub) fn time_upload(&mut self, conn: ConnId) {
-        self.wheel.disarm(conn.index);
+        self.wheel.disarm(conn.index.key());
         self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
     }
 
@@ -144,14 +145,14 @@ impl Context {
     }
 
     /// Whether a connection is in the middle of a request's body.
-    pub(in crate::hub) fn is_uploading(&self, index: u32) -> bool {
+    pub(in crate::hub) fn is_uploading(&self, index: Slot) -> bool {
         let inbound = self.table.get(index).and_then(|conn| conn.inbound.as_ref());
         inbound.is_some_and(|inbound| inbound.upload.is_some())
     }
 
     /// Called when the time for a body is over.
-    pub(in crate::hub) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: u32) {
-        let Some(conn) = self.id_at(index as usize) else { return };
+    pub(in crate::hub) fn upload_due<H: Handler>(&mut self, app: &mut App<H>, index: Slot) {
+        let Some(conn) = self.table.id_at(index) else { return };
         let inbound = self.table[index].inbound.take();
         let Some(Inbound { upload: Some(upload), stash, counted, .. }) = inbound.map(|it| *it)
         else {

@@ -7,6 +7,7 @@
 //! for a connection that sends a message now and then, because the time at which it was last heard
 //! is enough. Such a message, if it is alone in a read, is handled without the code in this file.
 
+use crate::hub::table::slots::Slot;
 use std::time::Duration;
 
 use crate::hub::table::record::Flags;
@@ -37,8 +38,8 @@ pub struct Pace {
     pub gap: u64,
     /// Until when the connections with [`Flags::OWES`] owe.
     until: Column<u64>,
-    /// The slot of the connection that is metered; [`NOBODY`] between reads.
-    metered: u32,
+    /// The slot of the connection that is metered; [`Slot::NONE`] between reads.
+    metered: Slot,
     /// Until when the metered connection owes.
     account: u64,
     /// How many items with a price had arrived from all connections before this one was metered.
@@ -52,9 +53,6 @@ pub struct Pace {
     /// Fragments so far that are paid for with their message.
     large_fragments: u64,
 }
-
-/// A number that is no slot, because there are fewer slots.
-const NOBODY: u32 = u32::MAX;
 
 /// What is stored while a connection is metered.
 pub struct Meter {
@@ -81,7 +79,7 @@ impl Pace {
             limited: message > 0 || broadcast > 0,
             gap: message.div_ceil(1 << SHIFT),
             until: Column::default(),
-            metered: NOBODY,
+            metered: Slot::NONE,
             account: 0,
             before: 0,
             curbed: false,
@@ -172,7 +170,7 @@ impl Context {
         let Pace { message, credit, .. } = self.pace;
         let now = self.now << SHIFT;
         let messages = self.arrived() - arrived;
-        self.pace.metered = NOBODY;
+        self.pace.metered = Slot::NONE;
         let curbed = std::mem::take(&mut self.pace.curbed);
         if allowed < work || curbed {
             let handled = self.handled() - handled;
@@ -194,7 +192,7 @@ impl Context {
     fn settle_account(&mut self, conn: ConnId) {
         let Some(record) = self.resolve_mut(conn) else { return };
         let begun = record.inbound.is_some() || record.flags.has(Flags::PAUSED);
-        if !begun || record.phase != Phase::Open {
+        if !begun || record.phase() != Phase::Open {
             record.flags.clear(Flags::OWES);
         }
     }
@@ -226,14 +224,14 @@ impl Context {
         self.arrived() + self.pace.large_fragments + self.stats.deliveries
     }
 
-    fn owe(&mut self, index: u32, until: u64) {
+    fn owe(&mut self, index: Slot, until: u64) {
         self.table[index].flags.set(Flags::OWES);
         self.pace.until.set(index, until);
     }
 
     /// Until when a connection owes; 0 when no account is kept of it.
     #[inline]
-    fn owes_until(&self, index: u32) -> u64 {
+    fn owes_until(&self, index: Slot) -> u64 {
         let owes = self.table[index].flags.has(Flags::OWES);
         if owes { self.pace.until.get(index) } else { 0 }
     }
@@ -243,7 +241,7 @@ impl Context {
     #[inline(never)]
     fn hold_back(&mut self, conn: ConnId) {
         let Some(record) = self.resolve(conn) else { return };
-        if record.phase != Phase::Open {
+        if record.phase() != Phase::Open {
             return;
         }
         let waits = record.flags.has(Flags::PAUSED);
@@ -256,18 +254,18 @@ impl Context {
     }
 
     /// Whether a connection owes more than its credit.
-    pub(in crate::hub) fn is_in_debt(&self, index: u32) -> bool {
+    pub(in crate::hub) fn is_in_debt(&self, index: Slot) -> bool {
         self.owes_until(index).saturating_sub(self.now << SHIFT) > self.pace.credit
     }
 
     /// Whether a connection that waited has paid so much that it need not.
-    pub(in crate::hub) fn pays_off(&self, index: u32) -> bool {
+    pub(in crate::hub) fn pays_off(&self, index: Slot) -> bool {
         let flags = self.table[index].flags;
         flags.has(Flags::OWES) && flags.has(Flags::PAUSED) && !self.is_in_debt(index)
     }
 
     /// When a connection that waits has paid.
-    pub(in crate::hub) fn pace_deadline(&self, index: u32) -> u64 {
+    pub(in crate::hub) fn pace_deadline(&self, index: Slot) -> u64 {
         if self.is_in_debt(index) {
             (self.pace.until.get(index) - self.pace.credit).div_ceil(1 << SHIFT)
         } else {

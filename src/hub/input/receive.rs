@@ -1,6 +1,7 @@
 //! Bytes that have arrived: heads while shaking hands, frames once open, and
 //! nothing any more once closing.
 
+use crate::hub::table::slots::Slot;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -48,13 +49,13 @@ impl Context {
             record.flags.set(Flags::READ_WANTED);
             return false;
         }
-        record.phase != Phase::Ended
+        record.phase() != Phase::Ended
     }
 
     /// A connection that [`Hub::may_read`](crate::Hub::may_read) held back and that may be read now.
     pub(in crate::hub) fn pop_readable(&mut self) -> Option<ConnId> {
         let index = self.readable.pop()?;
-        self.id_at(index as usize)
+        self.table.id_at(index)
     }
 
     /// Whether the turn's work budget is spent: reading more would only copy.
@@ -87,7 +88,7 @@ impl Context {
         let before = std::mem::replace(&mut record.heard, heard);
         record.written = 0;
         // Nearly always: nothing is left over from before, and all has been paid.
-        if record.phase == Phase::Open
+        if record.phase() == Phase::Open
             && record.inbound.is_none()
             && !record.flags.has(UNUSUAL)
             && heard - before >= gap
@@ -135,7 +136,7 @@ impl Context {
         const BEHIND: u16 = Flags::PAUSED | Flags::ANSWERING | Flags::NOTED;
         self.clear_pinged(conn.index);
         let record = &self.table[conn.index];
-        let is_open = record.phase == Phase::Open;
+        let is_open = record.phase() == Phase::Open;
         if is_open && record.inbound.is_none() && !record.flags.has(BEHIND) {
             return self.receive_metered(app, conn, bytes, before);
         }
@@ -157,6 +158,7 @@ impl Context {
     fn receive_behind<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, bytes: &mut [u8]) {
         let record = &mut self.table[conn.index];
         let waits = record.flags.has(Flags::PAUSED | Flags::ANSWERING);
+        let is_head = record.phase() == Phase::Head;
         match &mut record.inbound {
             Some(inbound) if waits || !inbound.stash.is_empty() => {
                 inbound.stash.push(bytes);
@@ -170,7 +172,7 @@ impl Context {
                     return;
                 }
                 // A head that comes in small pieces is not copied at each.
-                let head_goes_on = record.phase == Phase::Head
+                let head_goes_on = is_head
                     && inbound.stash.len() < self.config.max_head
                     && head::find_end(inbound.stash.as_slice(), inbound.searched).is_none();
                 if !head_goes_on {
@@ -193,7 +195,7 @@ impl Context {
         stash.keep(rest.place);
         if !stash.is_empty()
             && let Some(record) = self.resolve_mut(conn)
-            && matches!(record.phase, Phase::Head | Phase::Open)
+            && matches!(record.phase(), Phase::Head | Phase::Open)
         {
             let inbound = record.inbound.get_or_insert_default();
             (inbound.stash, inbound.searched) = (stash, rest.searched);
@@ -233,7 +235,7 @@ impl Context {
             if answers || record.flags.has(Flags::PAUSED) {
                 break;
             }
-            match record.phase {
+            match record.phase() {
                 Phase::Open => at += self.feed_frames(app, conn, &mut bytes[at..]),
                 Phase::Head if self.work == 0 => self.pause(conn),
                 Phase::Head => {
@@ -397,7 +399,7 @@ impl Context {
     }
 
     /// Keeps what is there of a message. `begun` says that it began just now.
-    fn keep_partial(&mut self, index: u32, partial: Option<Box<Partial>>, begun: bool) {
+    fn keep_partial(&mut self, index: Slot, partial: Option<Box<Partial>>, begun: bool) {
         let partial = partial.filter(|partial| !partial.is_idle());
         let conn = &mut self.table[index];
         let inbound = conn.inbound.get_or_insert_default();
@@ -421,10 +423,10 @@ impl Context {
     pub(in crate::hub) fn keep(&mut self, conn: ConnId, rest: &[u8], searched: usize) {
         let now = self.now;
         let Some(record) = self.resolve_mut(conn) else { return };
-        if !matches!(record.phase, Phase::Head | Phase::Open) {
+        if !matches!(record.phase(), Phase::Head | Phase::Open) {
             return;
         }
-        let begins = record.phase == Phase::Head && record.inbound.is_none();
+        let begins = record.phase() == Phase::Head && record.inbound.is_none();
         let next_head = begins && record.requests > 0 && !record.flags.has(Flags::ANSWERING);
         let inbound = record.inbound.get_or_insert_default();
         if inbound.arrived == 0 {
@@ -435,14 +437,14 @@ impl Context {
         self.recount(conn.index);
         if next_head {
             // It was kept alive for a next request; that one has its own time.
-            self.wheel.disarm(conn.index);
+            self.wheel.disarm(conn.index.key());
             self.arm(conn.index, self.now.saturating_add(self.timeouts.handshake));
         }
     }
 
     /// Brings the total of what is held for input up to date, and gives back
     /// what is not needed any more.
-    pub(in crate::hub) fn recount(&mut self, index: u32) {
+    pub(in crate::hub) fn recount(&mut self, index: Slot) {
         let Some(conn) = self.table.get_mut(index) else { return };
         let Some(inbound) = &mut conn.inbound else { return };
         let held = inbound.capacity();

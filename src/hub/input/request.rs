@@ -6,6 +6,7 @@ use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::hub::table::record::Upload;
+use crate::hub::table::slots::Slot;
 use crate::wire::http::fields::{is_token, is_token_byte};
 use crate::wire::http::head::{self, HeadError, Request};
 use crate::wire::http::response::{Keep, Response};
@@ -175,13 +176,13 @@ impl Context {
 
     /// Called when a handler answers a request later: the next request waits for that.
     pub(in crate::hub) fn await_answer(&mut self, conn: ConnId, request: &Request<'_>) {
-        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
+        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase() == Phase::Head) else {
             return;
         };
         record.flags.set(Flags::ANSWERING);
         let details = record.details.get_or_insert_with(Box::<Details>::default);
         details.awaited = Some(Awaited::of(request));
-        self.wheel.disarm(conn.index);
+        self.wheel.disarm(conn.index.key());
         self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
     }
 
@@ -193,7 +194,7 @@ impl Context {
         let Some(record) = self.resolve_mut(conn) else { return false };
         let details = record.details.as_mut();
         let Some(asked) = details.and_then(|details| details.awaited.take()) else { return false };
-        if record.phase != Phase::Head {
+        if record.phase() != Phase::Head {
             return false;
         }
         record.flags.clear(Flags::ANSWERING);
@@ -202,13 +203,13 @@ impl Context {
     }
 
     /// Whether a connection's request is answered later.
-    pub(in crate::hub) fn is_awaited(&self, index: u32) -> bool {
+    pub(in crate::hub) fn is_awaited(&self, index: Slot) -> bool {
         self.table[index].details.as_ref().is_some_and(|it| it.awaited.is_some())
     }
 
     /// Called when the time for a later answer is over.
-    pub(in crate::hub) fn awaited_due(&mut self, index: u32) {
-        let Some(conn) = self.id_at(index as usize) else { return };
+    pub(in crate::hub) fn awaited_due(&mut self, index: Slot) {
+        let Some(conn) = self.table.id_at(index) else { return };
         let response = Response::text(503, "the answer took too long");
         self.respond_to(conn, &response);
     }
@@ -227,7 +228,7 @@ impl Context {
     /// that is known or not; with `None` this answer is its last.
     fn respond(&mut self, conn: ConnId, response: &Response, keep: Option<bool>, head_only: bool) {
         let Some(record) = self.resolve_mut(conn) else { return };
-        if !matches!(record.phase, Phase::Head | Phase::Held) {
+        if !matches!(record.phase(), Phase::Head | Phase::Held) {
             return;
         }
         record.requests = record.requests.saturating_add(1);
@@ -238,7 +239,7 @@ impl Context {
             }
             if !record.flags.has(Flags::ANSWERING) {
                 record.flags.set(Flags::ANSWERING);
-                self.wheel.disarm(conn.index);
+                self.wheel.disarm(conn.index.key());
                 self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
             }
         } else {
@@ -267,7 +268,7 @@ impl Context {
         key: &str,
         accept: Accept<H::Session>,
     ) {
-        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase == Phase::Head) else {
+        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase() == Phase::Head) else {
             // The handler has ended it.
             return app.on_turned_away(self, accept.session);
         };
@@ -287,7 +288,8 @@ impl Context {
         if accept.aside {
             let record = &mut self.table[conn.index];
             record.facts.set(Facts::ASIDE);
-            record.flags.set(Flags::NOTED | Flags::PARKED);
+            record.flags.set(Flags::NOTED);
+            self.deactivate(conn.index);
         }
         self.go_to(conn.index, Phase::Open);
         let protocol = accept.protocol.filter(|name| is_token(name.as_bytes()));
@@ -307,7 +309,7 @@ impl Context {
         self.stats.opened += 1;
         self.stats.handshakes.note(101);
         self.set_end_of_right(conn.index, accept.until);
-        self.wheel.disarm(conn.index);
+        self.wheel.disarm(conn.index.key());
         self.arm_open(conn.index);
         if self.traces.has_user(&self.table[conn.index].user) {
             self.note_opened(conn.index, protocol);
@@ -319,7 +321,7 @@ impl Context {
     /// again at once.
     fn reject(&mut self, conn: ConnId, response: Response) {
         let Some(record) = self.resolve_mut(conn) else { return };
-        if record.phase != Phase::Head {
+        if record.phase() != Phase::Head {
             return;
         }
         let peer = record.peer;
@@ -340,13 +342,13 @@ impl Context {
     /// Drops what arrives for this many milliseconds, and answers then.
     fn hold(&mut self, conn: ConnId, millis: u64) {
         self.go_to(conn.index, Phase::Held);
-        self.wheel.disarm(conn.index);
-        self.wheel.arm(conn.index, self.now.saturating_add(millis));
+        self.wheel.disarm(conn.index.key());
+        self.wheel.arm(conn.index.key(), self.now.saturating_add(millis));
     }
 
     /// Called when the delay of a held connection is over.
-    pub(in crate::hub) fn refuse_held(&mut self, index: u32) {
-        let Some(conn) = self.id_at(index as usize) else { return };
+    pub(in crate::hub) fn refuse_held(&mut self, index: Slot) {
+        let Some(conn) = self.table.id_at(index) else { return };
         let details = self.table[index].details.as_mut();
         match details.and_then(|details| details.answer.take()) {
             Some(response) => self.respond(conn, &response, None, false),

@@ -13,13 +13,14 @@
 use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
+use crate::hub::table::slots::Slot;
 use crate::wire::ws::close::CloseReason;
 
 use crate::hub::{App, ConnId, Context, Handler, Timeouts};
 
 impl Context {
     /// Bytes of a connection that wait to be parsed.
-    pub(in crate::hub) fn stashed(&self, index: u32) -> usize {
+    pub(in crate::hub) fn stashed(&self, index: Slot) -> usize {
         self.table[index].inbound.as_ref().map_or(0, |inbound| inbound.stash.len())
     }
 
@@ -30,7 +31,7 @@ impl Context {
     }
 
     /// The server neither parses nor reads a connection from now on.
-    pub(in crate::hub) fn begin_hold(&mut self, index: u32) {
+    pub(in crate::hub) fn begin_hold(&mut self, index: Slot) {
         let now = self.now;
         let record = &mut self.table[index];
         record.flags.set(Flags::PAUSED);
@@ -43,22 +44,22 @@ impl Context {
 
     /// Goes on with a connection. If it was held back because of its rate, or for so long that it
     /// would count as idle, it counts as heard now, because it has not been silent.
-    fn end_hold(&mut self, index: u32) {
+    fn end_hold(&mut self, index: Slot) {
         let now = self.now;
         let idle = self.timeouts.idle;
         let record = &mut self.table[index];
         let counts = record.is_held_for_rate() || record.alive().saturating_add(idle) <= now;
         record.flags.clear(Flags::PAUSED);
-        if record.phase == Phase::Open && counts {
+        if record.phase() == Phase::Open && counts {
             (record.heard, record.written) = (now, 0);
         }
     }
 
     /// Whether the rest of a message that was held back has arrived, if it has, after the
     /// message's time.
-    fn is_late(&self, index: u32) -> bool {
+    fn is_late(&self, index: Slot) -> bool {
         let conn = &self.table[index];
-        let Some(inbound) = conn.inbound.as_ref().filter(|_| conn.phase == Phase::Open) else {
+        let Some(inbound) = conn.inbound.as_ref().filter(|_| conn.phase() == Phase::Open) else {
             return false;
         };
         let arrived = if !inbound.stash.is_empty() {
@@ -110,7 +111,7 @@ impl Context {
         if record.flags.has(Flags::PAUSED | Flags::ANSWERING) {
             return;
         }
-        if record.phase == Phase::Head && record.facts.has(Facts::EOF) {
+        if record.phase() == Phase::Head && record.facts.has(Facts::EOF) {
             self.end(conn.index, CloseReason::Eof);
             return;
         }
@@ -124,7 +125,7 @@ impl Context {
     }
 
     /// Has a socket read that would have been while its connection was held back.
-    pub(in crate::hub) fn read_on(&mut self, index: u32) {
+    pub(in crate::hub) fn read_on(&mut self, index: Slot) {
         let record = &mut self.table[index];
         if record.flags.has(Flags::READ_WANTED) {
             record.flags.clear(Flags::READ_WANTED);
@@ -145,8 +146,8 @@ impl Context {
         if self.is_uploading(conn.index) {
             return;
         }
-        self.wheel.disarm(conn.index);
-        if let Some(record) = self.resolve(conn).filter(|record| record.phase == Phase::Head) {
+        self.wheel.disarm(conn.index.key());
+        if let Some(record) = self.resolve(conn).filter(|record| record.phase() == Phase::Head) {
             let Timeouts { keep_alive, keep_known, .. } = self.timeouts;
             let time = if record.is_known() { keep_known } else { keep_alive };
             self.arm(conn.index, self.now.saturating_add(time));

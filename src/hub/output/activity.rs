@@ -2,36 +2,37 @@
 //! changes only here, after what is left of the broadcast was queued.
 
 use crate::hub::table::record::{Flags, Phase};
+use crate::hub::table::slots::Slot;
 use crate::hub::{ConnId, Context};
 
 use super::pressure::is_pressed;
 
 impl Context {
     /// Takes a connection from its phase to a later one.
-    pub(in crate::hub) fn go_to(&mut self, index: u32, phase: Phase) {
+    pub(in crate::hub) fn go_to(&mut self, index: Slot, phase: Phase) {
         let settled = self.settle_walk();
         self.table.go_to(index, phase, settled);
     }
 
     /// An open connection no longer gets what is sent to its user and to everyone.
-    pub(in crate::hub) fn deactivate(&mut self, index: u32) {
+    pub(in crate::hub) fn deactivate(&mut self, index: Slot) {
         let settled = self.settle_walk();
         self.table.set_parked(index, true, settled);
     }
 
     /// An open connection that was parked gets again what is sent to its user and to everyone.
-    pub(in crate::hub) fn reactivate(&mut self, index: u32) {
+    pub(in crate::hub) fn reactivate(&mut self, index: Slot) {
         let settled = self.settle_walk();
         self.table.set_parked(index, false, settled);
     }
 
     /// Throws away what a connection that is about to end has yet to be sent, and returns how many
     /// bytes that was. `None`, and nothing was done, when it has ended already.
-    pub(in crate::hub) fn discard(&mut self, index: u32) -> Option<usize> {
+    pub(in crate::hub) fn discard(&mut self, index: Slot) -> Option<usize> {
         // First: the queue may have no room for what is queued by it, which ends the connection.
         self.settle_walk();
         let conn = &mut self.table[index];
-        if conn.phase == Phase::Ended {
+        if conn.phase() == Phase::Ended {
             return None;
         }
         self.output.pressed -= u32::from(is_pressed(conn, self.config.max_queue));

@@ -4,6 +4,7 @@
 use crate::hub::table::Table;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;
+use crate::hub::table::slots::Slot;
 
 /// One of this many writes is for a fan-out, even while other connections wait.
 const FAN_OUT_SHARE: u32 = 4;
@@ -29,7 +30,7 @@ impl Urgency {
 /// A queue of slots, which is filled and emptied by the thousand.
 #[derive(Debug, Default)]
 pub struct Queue {
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     /// How many slots at the front were taken.
     taken: usize,
 }
@@ -41,12 +42,12 @@ impl Queue {
     }
 
     #[inline]
-    fn push(&mut self, index: u32) {
+    fn push(&mut self, index: Slot) {
         self.slots.push(index);
     }
 
     #[inline]
-    pub fn first(&self) -> Option<u32> {
+    pub fn first(&self) -> Option<Slot> {
         self.slots.get(self.taken).copied()
     }
 
@@ -56,7 +57,7 @@ impl Queue {
         self.taken += 1;
     }
 
-    fn pop(&mut self) -> Option<u32> {
+    fn pop(&mut self) -> Option<Slot> {
         let first = self.first();
         self.taken += usize::from(first.is_some());
         first
@@ -78,7 +79,7 @@ pub struct Dirty {
     direct: Queue,
     fan_out: Queue,
     /// Connections that were written to and have more; they come in the next turn.
-    later: Vec<u32>,
+    later: Vec<Slot>,
     popped: u32,
 }
 
@@ -90,7 +91,7 @@ impl Dirty {
     /// Queues a connection, once in each queue at most. One with its socket
     /// blocked is not queued: it becomes writable first.
     #[inline(always)]
-    pub fn mark(&mut self, index: u32, conn: &mut Connection, urgency: Urgency) {
+    pub fn mark(&mut self, index: Slot, conn: &mut Connection, urgency: Urgency) {
         if conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT | urgency.flag()) {
             return;
         }
@@ -103,7 +104,7 @@ impl Dirty {
 
     /// Queues a connection for a fan-out, if it is in neither queue and not blocked.
     #[inline]
-    pub fn mark_fan_out(&mut self, index: u32, conn: &mut Connection) {
+    pub fn mark_fan_out(&mut self, index: Slot, conn: &mut Connection) {
         conn.flags.set(Flags::DIRTY_FAN_OUT);
         self.fan_out.push(index);
     }
@@ -111,7 +112,7 @@ impl Dirty {
     /// Queues a connection that was written to in this turn: each is written
     /// to once a turn, however much it has.
     #[inline]
-    pub fn mark_later(&mut self, index: u32, conn: &mut Connection) {
+    pub fn mark_later(&mut self, index: Slot, conn: &mut Connection) {
         if !conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT) {
             conn.flags.set(Flags::DIRTY_DIRECT);
             self.later.push(index);
@@ -142,7 +143,7 @@ impl Dirty {
         }
     }
 
-    pub fn pop(&mut self) -> Option<u32> {
+    pub fn pop(&mut self) -> Option<Slot> {
         if self.direct.is_empty() {
             return self.fan_out.pop();
         }

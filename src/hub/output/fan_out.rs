@@ -5,12 +5,13 @@
 //! queued, opened or ended, the rest of the walk is queued (`settle_walk`), so that each connection
 //! gets its messages in the order in which they were sent.
 
+use crate::hub::table::slots::Slot;
 use std::io;
 
 use crate::hub::output::arena::{Arena, Segment};
 use crate::hub::table::record::Connection;
-use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
+use crate::hub::table::record::{Flags, Mask};
 use crate::wire::ws::decode::Message;
 
 use super::dirty::{Dirty, Urgency};
@@ -28,8 +29,8 @@ pub struct Walk {
 
 impl Walk {
     /// Returns what the connection in the slot `index` has not got yet.
-    pub fn ahead(&self, index: usize, conn: &Connection) -> Option<Segment> {
-        (index >= self.next && conn.is_active()).then_some(self.segment)
+    pub fn ahead(&self, index: Slot, conn: &Connection) -> Option<Segment> {
+        (index.at() >= self.next && conn.is_active()).then_some(self.segment)
     }
 }
 
@@ -86,7 +87,8 @@ impl Context {
             return 0;
         }
         let segment = self.output.arena.put_fan_out(first, payload);
-        let queued = self.queue_from(segment, 0, |index| skipped.binary_search(&index).is_err());
+        let queued =
+            self.queue_from(segment, 0, |index: Slot| skipped.binary_search(&index).is_err());
         if queued == 0 {
             self.output.arena.take_back(segment);
         }
@@ -108,14 +110,14 @@ impl Context {
         users: &[&str],
     ) -> usize {
         let skipped = self.slots_of(users);
-        let wanted = |index| skipped.binary_search(&index).is_err();
+        let wanted = |index: Slot| skipped.binary_search(&index).is_err();
         self.send_to_members(group, message.into(), wanted)
     }
 
     /// The slots of all connections of some users, in their order.
-    fn slots_of(&self, users: &[&str]) -> Vec<u32> {
+    fn slots_of(&self, users: &[&str]) -> Vec<Slot> {
         let conns = users.iter().flat_map(|user| self.connections_of(user));
-        let mut slots: Vec<u32> = conns.map(|conn| conn.index).collect();
+        let mut slots: Vec<Slot> = conns.map(|conn| conn.index).collect();
         slots.sort_unstable();
         slots
     }
@@ -124,7 +126,7 @@ impl Context {
         &mut self,
         group: &str,
         message: Message<'_>,
-        wanted: impl Fn(u32) -> bool,
+        wanted: impl Fn(Slot) -> bool,
     ) -> usize {
         let (first, payload) = message.encode();
         self.settle_walk();
@@ -178,22 +180,17 @@ impl Context {
         &mut self,
         segment: Segment,
         first: usize,
-        wanted: impl Fn(u32) -> bool,
+        wanted: impl Fn(Slot) -> bool,
     ) -> usize {
         let mut fan_out = FanOut::new(segment, self.config.max_queue);
         let mut from = first;
         while let Some(range) = self.table.next(from) {
             from = range.end;
-            for index in range {
-                if let Some(conn) = self.table.get_mut(index as u32)
-                    && wanted(index as u32)
+            for index in range.map(Slot::taken) {
+                if let Some(conn) = self.table.get_mut(index)
+                    && wanted(index)
                 {
-                    fan_out.queue(
-                        index as u32,
-                        conn,
-                        &mut self.output.dirty,
-                        &mut self.output.arena,
-                    );
+                    fan_out.queue(index, conn, &mut self.output.dirty, &mut self.output.arena);
                 }
             }
         }
@@ -248,8 +245,8 @@ impl Context {
         let stopped = self.walk_on(sink, budget);
         if let Some((index, _)) = stopped {
             let mut fan_out = FanOut::new(segment, self.config.max_queue);
-            let record = &mut self.table[index as u32];
-            fan_out.queue(index as u32, record, &mut self.output.dirty, &mut self.output.arena);
+            let record = &mut self.table[index];
+            fan_out.queue(index, record, &mut self.output.dirty, &mut self.output.arena);
             self.finish_fan_out(fan_out);
         }
         // It lets go of its buffer only now that whoever stopped it holds that too.
@@ -257,7 +254,7 @@ impl Context {
             self.settle_walk();
         }
         let (index, result) = stopped?;
-        let conn = ConnId { index: index as u32, serial: self.table[index as u32].serial };
+        let conn = ConnId { index, serial: self.table[index].serial() };
         let wrote = result.map(|result| self.after_write(conn, segment.len(), result));
         Some((conn, wrote.unwrap_or(Wrote::Done)))
     }
@@ -270,14 +267,15 @@ impl Context {
         &mut self,
         sink: &mut S,
         budget: &mut u32,
-    ) -> Option<(usize, Option<io::Result<usize>>)> {
-        const UNUSUAL: u16 = Flags::PARKED
-            | Flags::BLOCKED
-            | Flags::NOTED
-            | Flags::WAS_BLOCKED
-            | Flags::PINGED
-            | Flags::DIRTY_DIRECT
-            | Flags::DIRTY_FAN_OUT;
+    ) -> Option<(Slot, Option<io::Result<usize>>)> {
+        const UNUSUAL: Mask = Mask::with_parked(
+            Flags::BLOCKED
+                | Flags::NOTED
+                | Flags::WAS_BLOCKED
+                | Flags::PINGED
+                | Flags::DIRTY_DIRECT
+                | Flags::DIRTY_FAN_OUT,
+        );
         let Context { table, output: Output { arena, walk, .. }, now, .. } = self;
         let Walk { segment, next } = walk.as_mut()?;
         let bytes = arena.slice(*segment);
@@ -291,16 +289,16 @@ impl Context {
             index = block.start;
             while left > 0 && index < block.end {
                 if let Some(record) = records.get_mut(index) {
-                    if record.phase == Phase::Open && !record.flags.has(UNUSUAL) {
+                    if record.phase() == Phase::Open && !record.flags.meets(UNUSUAL) {
                         left -= 1;
                         let result = sink.write(index, bytes);
                         if !matches!(result, Ok(length) if length == bytes.len()) {
-                            unusual = Some((index, Some(result)));
+                            unusual = Some((Slot::taken(index), Some(result)));
                             break 'walk;
                         }
                         record.note_message(*now);
                     } else if record.is_active() {
-                        unusual = Some((index, None));
+                        unusual = Some((Slot::taken(index), None));
                         break 'walk;
                     }
                 }
@@ -328,9 +326,9 @@ struct FanOut {
     /// How many segments the arena has to count.
     refs: u32,
     /// The receivers whose frames are traced.
-    noted: Vec<u32>,
+    noted: Vec<Slot>,
     /// The receivers whose queues are full because they do not read.
-    full: Vec<u32>,
+    full: Vec<Slot>,
 }
 
 impl FanOut {
@@ -341,14 +339,13 @@ impl FanOut {
 
     /// Queues it for one receiver, if that is active.
     #[inline]
-    fn queue(&mut self, index: u32, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
-        const UNUSUAL: u16 = Flags::PARKED
-            | Flags::BLOCKED
-            | Flags::NOTED
-            | Flags::DIRTY_DIRECT
-            | Flags::DIRTY_FAN_OUT;
+    fn queue(&mut self, index: Slot, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
+        const UNUSUAL: Mask = Mask::with_parked(
+            Flags::BLOCKED | Flags::NOTED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT,
+        );
         // Nearly every receiver has nothing queued, and its socket takes bytes.
-        if conn.phase == Phase::Open && !conn.flags.has(UNUSUAL) && conn.out.start(self.segment) {
+        if conn.phase() == Phase::Open && !conn.flags.meets(UNUSUAL) && conn.out.start(self.segment)
+        {
             self.queued += 1;
             self.refs += 1;
             conn.flags.set(Flags::MESSAGE_QUEUED);
@@ -361,7 +358,7 @@ impl FanOut {
 
     fn queue_behind(
         &mut self,
-        index: u32,
+        index: Slot,
         conn: &mut Connection,
         dirty: &mut Dirty,
         arena: &mut Arena,

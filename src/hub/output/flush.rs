@@ -105,9 +105,11 @@ impl Context {
         while let Some(index) = self.output.dirty.pop() {
             let Some(conn) = self.table.get_mut(index) else { continue };
             conn.flags.clear(Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT);
-            if conn.phase != Phase::Ended && !conn.out.is_empty() && !conn.flags.has(Flags::BLOCKED)
+            if conn.phase() != Phase::Ended
+                && !conn.out.is_empty()
+                && !conn.flags.has(Flags::BLOCKED)
             {
-                return Some(ConnId { index, serial: conn.serial });
+                return Some(ConnId { index, serial: conn.serial() });
             }
         }
         None
@@ -160,16 +162,16 @@ impl Context {
         let mut records = table.records();
         while released < most
             && let Some(index) = queue.first()
-            && let Some(record) = records.get_mut(index as usize)
-            && record.phase == Phase::Open
+            && let Some(record) = records.get_mut(index.at())
+            && record.phase() == Phase::Open
             && !record.flags.has(UNUSUAL)
             && let Some(bytes) = record.out.current(arena)
         {
             queue.skip();
             record.flags.clear(DIRTY);
-            let result = sink.write(index as usize, bytes);
+            let result = sink.write(index.at(), bytes);
             if !matches!(result, Ok(length) if length == bytes.len()) {
-                let conn = ConnId { index, serial: record.serial };
+                let conn = ConnId { index, serial: record.serial() };
                 unusual = Some((conn, bytes.len(), result));
                 break;
             }
@@ -189,17 +191,17 @@ impl Context {
     /// by now though no event has said so yet. `None` when it was not full.
     pub(crate) fn retry<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Option<Wrote> {
         let record = self.resolve(conn)?;
-        if !record.flags.has(Flags::BLOCKED) || record.phase == Phase::Ended {
+        if !record.flags.has(Flags::BLOCKED) || record.phase() == Phase::Ended {
             return None;
         }
         self.settle_walk();
         self.writable(conn);
         let record = self.resolve(conn).filter(|record| !record.out.is_empty())?;
-        (record.phase != Phase::Ended).then(|| self.write_one(sink, conn))
+        (record.phase() != Phase::Ended).then(|| self.write_one(sink, conn))
     }
 
     fn write_one<S: Sink>(&mut self, sink: &mut S, conn: ConnId) -> Wrote {
-        let index = conn.index as usize;
+        let index = conn.index.at();
         let out = &self.table[conn.index].out;
         let (offered, result) = match out.single(&self.output.arena) {
             Some(bytes) => (bytes.len(), sink.write(index, bytes)),
@@ -257,13 +259,13 @@ impl Context {
     pub fn pending(&self, conn: ConnId) -> Option<Pending<'_>> {
         let record = self.resolve(conn)?;
         let walk = self.output.walk.as_ref();
-        let ahead = walk.and_then(|walk| walk.ahead(conn.index as usize, record));
+        let ahead = walk.and_then(|walk| walk.ahead(conn.index, record));
         let pending = Pending {
             out: &record.out,
             ahead: ahead.unwrap_or_default(),
             arena: &self.output.arena,
         };
-        (record.phase != Phase::Ended && pending.len() > 0).then_some(pending)
+        (record.phase() != Phase::Ended && pending.len() > 0).then_some(pending)
     }
 
     /// `written` bytes of what was pending were written. If that was less than
@@ -277,7 +279,7 @@ impl Context {
 
     fn note_sent(&mut self, conn: ConnId, written: usize) -> Sent {
         let Some(record) = self.table.get_mut(conn.index) else { return Sent::Nothing };
-        if record.serial != conn.serial || record.phase == Phase::Ended {
+        if record.serial() != conn.serial || record.phase() == Phase::Ended {
             return Sent::Nothing;
         }
         self.stats.bytes_out += written as u64;
@@ -292,7 +294,7 @@ impl Context {
         // A slow reader that never quite catches up reads all the same.
         let progresses = written > 0 && record.flags.has(Flags::MESSAGE_QUEUED);
         self.output.dirty.mark_later(conn.index, record);
-        if progresses && record.phase == Phase::Open && record.note_life(self.now) {
+        if progresses && record.phase() == Phase::Open && record.note_life(self.now) {
             record.flags.set(Flags::MESSAGE_QUEUED);
             self.clear_pinged(conn.index);
         }
@@ -303,8 +305,8 @@ impl Context {
     /// out again before [`Hub::writable`](crate::Hub::writable).
     pub(in crate::hub) fn blocked(&mut self, conn: ConnId) {
         if let Some(record) = self.table.get_mut(conn.index)
-            && record.serial == conn.serial
-            && record.phase != Phase::Ended
+            && record.serial() == conn.serial
+            && record.phase() != Phase::Ended
         {
             if is_pressed(record, self.config.max_queue) {
                 self.output.pressed -= 1;
@@ -313,7 +315,7 @@ impl Context {
             record.flags.set(Flags::BLOCKED);
             record.out.make_durable(&mut self.output.arena);
             // Now that it waits for its peer, the bound is strict.
-            if record.phase == Phase::Open && record.out.len() > self.config.max_queue {
+            if record.phase() == Phase::Open && record.out.len() > self.config.max_queue {
                 self.drop_slow_reader(conn.index);
             }
         }
@@ -323,7 +325,7 @@ impl Context {
     /// blocked.
     pub(in crate::hub) fn writable(&mut self, conn: ConnId) {
         if let Some(record) = self.table.get_mut(conn.index)
-            && record.serial == conn.serial
+            && record.serial() == conn.serial
             && record.flags.has(Flags::BLOCKED)
         {
             record.flags.clear(Flags::BLOCKED);
@@ -350,7 +352,7 @@ impl Context {
     fn flushed(&mut self, conn: ConnId) -> Sent {
         let now = self.now;
         let record = &mut self.table[conn.index];
-        match record.phase {
+        match record.phase() {
             Phase::Open => {
                 if record.flags.has(Flags::WAS_BLOCKED) {
                     record.flags.clear(Flags::WAS_BLOCKED);

@@ -211,7 +211,7 @@ impl Outbound {
     /// whether it was.
     #[inline(always)]
     #[must_use]
-    pub fn start(&mut self, segment: Segment) -> bool {
+    pub(super) fn start(&mut self, segment: Segment) -> bool {
         let starts = self.is_empty();
         if starts {
             self.run = segment;
@@ -372,7 +372,7 @@ impl Outbound {
     /// Forgets those, which were written; the caller [releases](Arena::release)
     /// their buffer.
     #[inline]
-    pub fn forget_run(&mut self) {
+    pub(super) fn forget_run(&mut self) {
         self.run = Segment::default();
     }
 

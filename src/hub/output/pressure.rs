@@ -19,6 +19,7 @@
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
+use crate::hub::table::slots::Slot;
 use crate::wire::ws::close::CloseReason;
 
 use crate::hub::{Config, ConnId, Context};
@@ -105,7 +106,7 @@ impl Context {
     }
 
     fn count_transport(&mut self, conn: ConnId, held: usize) {
-        if self.resolve(conn).is_some_and(|record| record.phase != Phase::Ended) {
+        if self.resolve(conn).is_some_and(|record| record.phase() != Phase::Ended) {
             let held = u32::try_from(held).unwrap_or(u32::MAX);
             self.transport_bytes -= self.transports.get(conn.index) as usize;
             self.transport_bytes += held as usize;
@@ -114,7 +115,7 @@ impl Context {
     }
 
     /// A connection has ended, and its transport goes with it.
-    pub(in crate::hub) fn drop_transport(&mut self, index: u32) {
+    pub(in crate::hub) fn drop_transport(&mut self, index: Slot) {
         self.transport_bytes -= self.transports.get(index) as usize;
         self.transports.set(index, 0);
     }
@@ -130,14 +131,14 @@ impl Context {
     /// first, until the rest fits.
     #[cold]
     fn end_largest(&mut self) {
-        let mut holders: Vec<(usize, u32)> = Vec::new();
+        let mut holders: Vec<(usize, Slot)> = Vec::new();
         for (index, conn) in self.table.iter() {
             let reads = !conn.flags.has(Flags::BLOCKED);
             let output = if reads { 0 } else { conn.out.stalled(&self.output.arena) };
             let input = conn.inbound.as_ref().map_or(0, |inbound| inbound.counted);
             let transport = self.transports.get(index) as usize;
             let held = output + input + transport;
-            if held > 0 && conn.phase != Phase::Ended {
+            if held > 0 && conn.phase() != Phase::Ended {
                 holders.push((held, index));
             }
         }
@@ -166,7 +167,9 @@ impl Context {
 /// Whether a connection is one of those that others have to wait for.
 #[inline]
 pub(in crate::hub) fn is_pressed(conn: &Connection, max_queue: usize) -> bool {
-    conn.out.len() > max_queue / 2 && !conn.flags.has(Flags::BLOCKED) && conn.phase != Phase::Ended
+    conn.out.len() > max_queue / 2
+        && !conn.flags.has(Flags::BLOCKED)
+        && conn.phase() != Phase::Ended
 }
 
 /// Whether `length` bytes more in a queue of `before` make a connection whose

@@ -5,6 +5,7 @@ use crate::hub::output::arena::{Arena, Segment};
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
+use crate::hub::table::slots::Slot;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 use crate::wire::ws::frame::{self, BINARY, TEXT};
@@ -44,8 +45,8 @@ impl Context {
         let most = self.output.bounds.half_queue;
         let Context { table, output: Output { arena, dirty, .. }, .. } = self;
         if let Some(record) = table.get_mut(conn.index)
-            && record.serial == conn.serial
-            && record.phase == Phase::Open
+            && record.serial() == conn.serial
+            && record.phase() == Phase::Open
             && !record.flags.has(LONG_WAY)
             && record.out.len_at_most() + payload.len() + frame::MAX_HEADER <= most
             // Else the memory may be full.
@@ -147,7 +148,7 @@ impl Context {
     }
 
     fn queue_for_devices(&mut self, seat: Seat, segment: Segment) -> usize {
-        let mut receivers = [0; crate::hub::Devices::MOST];
+        let mut receivers = [Slot::NONE; crate::hub::Devices::MOST];
         let count = self.active_members(seat, &mut receivers);
         if count > 1 {
             self.output.arena.mark_fan_out(segment);
@@ -157,7 +158,7 @@ impl Context {
 
     /// Queues a message that was encoded, for an open connection.
     #[inline(always)]
-    fn queue_message(&mut self, index: u32, segment: Segment) -> bool {
+    fn queue_message(&mut self, index: Slot, segment: Segment) -> bool {
         let conn = &mut self.table[index];
         let length = conn.out.len_at_most() + segment.len();
         if !conn.flags.has(LONG_WAY) && length <= self.output.bounds.half_queue {
@@ -189,7 +190,7 @@ impl Context {
     }
 
     /// Queues a control frame (RFC 6455, section 5.5).
-    pub(in crate::hub) fn queue_control(&mut self, index: u32, first: u8, payload: &[u8]) {
+    pub(in crate::hub) fn queue_control(&mut self, index: Slot, first: u8, payload: &[u8]) {
         self.settle_walk();
         let segment = self.output.arena.put_frame(first, payload);
         // A close frame always has room: it is the last.
@@ -208,7 +209,7 @@ impl Context {
 
     /// Queues bytes that were encoded, whatever they are and however full the
     /// queue is.
-    pub(in crate::hub) fn queue(&mut self, index: u32, segment: Segment) {
+    pub(in crate::hub) fn queue(&mut self, index: Slot, segment: Segment) {
         self.settle_walk();
         let conn = &mut self.table[index];
         if conn.flags.has(Flags::BLOCKED) {
@@ -226,7 +227,7 @@ impl Context {
     }
 
     /// Queues an HTTP answer that `put` appends to a vector.
-    pub(in crate::hub) fn queue_answer(&mut self, index: u32, put: impl FnOnce(&mut Vec<u8>)) {
+    pub(in crate::hub) fn queue_answer(&mut self, index: Slot, put: impl FnOnce(&mut Vec<u8>)) {
         let Output { arena, answer, .. } = &mut self.output;
         answer.clear();
         put(answer);
@@ -237,7 +238,7 @@ impl Context {
 
     /// Has the trace of a connection's user say what was queued for it.
     #[cold]
-    pub(super) fn note_queued(&mut self, index: u32, segment: Segment) {
+    pub(super) fn note_queued(&mut self, index: Slot, segment: Segment) {
         let frame = self.output.arena.slice(segment);
         let (first, bytes) = (frame[0], frame::server_payload(frame).len());
         self.note_out(index, first, bytes);
@@ -245,7 +246,7 @@ impl Context {
 
     /// A queue has no room for a message. Whose socket has blocked is dropped for that; who
     /// was only sent more in one turn than a queue holds is not to blame.
-    pub(super) fn refuse_full(&mut self, index: u32, blocked: bool) {
+    pub(super) fn refuse_full(&mut self, index: Slot, blocked: bool) {
         if blocked {
             self.drop_slow_reader(index);
         } else {
@@ -253,8 +254,8 @@ impl Context {
         }
     }
 
-    pub(in crate::hub) fn drop_slow_reader(&mut self, index: u32) {
-        if self.table[index].phase != Phase::Ended {
+    pub(in crate::hub) fn drop_slow_reader(&mut self, index: Slot) {
+        if self.table[index].phase() != Phase::Ended {
             self.stats.slow_readers += 1;
             self.end(index, CloseReason::SlowReader);
         }
@@ -310,7 +311,7 @@ impl<'a> From<&'a Vec<u8>> for Message<'a> {
 impl Connection {
     /// Queues a message, as the socket takes bytes and there is not much queued.
     #[inline(always)]
-    fn queue(&mut self, index: u32, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
+    fn queue(&mut self, index: Slot, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
         self.flags.set(Flags::MESSAGE_QUEUED);
         let refs = self.out.push(segment, arena);
         arena.retain_current(refs);

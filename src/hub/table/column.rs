@@ -1,18 +1,20 @@
 //! A value beside the records, for what most servers never set: it costs
 //! nothing until one is set, and then its size for each slot up to that one.
 
+use super::slots::Slot;
+
 #[derive(Debug, Default)]
 pub struct Column<T>(Vec<T>);
 
 impl<T: Copy + Default + PartialEq> Column<T> {
     /// The value of a slot; the default if none was set.
     #[inline]
-    pub fn get(&self, index: u32) -> T {
-        self.0.get(index as usize).copied().unwrap_or_default()
+    pub fn get(&self, index: Slot) -> T {
+        self.0.get(index.at()).copied().unwrap_or_default()
     }
 
-    pub fn set(&mut self, index: u32, value: T) {
-        let index = index as usize;
+    pub fn set(&mut self, index: Slot, value: T) {
+        let index = index.at();
         if let Some(slot) = self.0.get_mut(index) {
             *slot = value;
         } else if value != T::default() {
@@ -29,10 +31,11 @@ mod tests {
     #[test]
     fn it_grows_with_what_is_set() {
         let mut column = Column::<u32>::default();
-        column.set(9, 0);
-        assert_eq!((column.get(9), column.0.capacity()), (0, 0));
-        column.set(3, 7);
-        column.set(1, 0);
-        assert_eq!((0..5).map(|index| column.get(index)).collect::<Vec<_>>(), [0, 0, 0, 7, 0]);
+        column.set(Slot::taken(9), 0);
+        assert_eq!((column.get(Slot::taken(9)), column.0.capacity()), (0, 0));
+        column.set(Slot::taken(3), 7);
+        column.set(Slot::taken(1), 0);
+        let values: Vec<u32> = (0..5).map(|index| column.get(Slot::taken(index))).collect();
+        assert_eq!(values, [0, 0, 0, 7, 0]);
     }
 }

@@ -21,7 +21,7 @@ use super::ConnId;
 use super::output::Settled;
 use phases::Census;
 use record::{Connection, Flags, Phase};
-use slots::Slots;
+use slots::{Slot, Slots};
 
 /// All connections, by their slots.
 #[derive(Debug)]
@@ -67,13 +67,13 @@ impl Table {
     }
 
     #[inline(always)]
-    pub fn get(&self, index: u32) -> Option<&Connection> {
-        self.conns.get(index as usize)
+    pub fn get(&self, index: Slot) -> Option<&Connection> {
+        self.conns.get(index.at())
     }
 
     #[inline(always)]
-    pub fn get_mut(&mut self, index: u32) -> Option<&mut Connection> {
-        self.conns.get_mut(index as usize)
+    pub fn get_mut(&mut self, index: Slot) -> Option<&mut Connection> {
+        self.conns.get_mut(index.at())
     }
 
     /// The connection of an id; `None` when it is gone, which is ordinary.
@@ -88,17 +88,17 @@ impl Table {
     }
 
     /// The id of the connection that uses a slot now.
-    pub fn id_at(&self, index: u32) -> Option<ConnId> {
+    pub fn id_at(&self, index: Slot) -> Option<ConnId> {
         Some(ConnId { index, serial: self.get(index)?.serial })
     }
 
     /// All connections with their slots, in the order of these.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        self.conns.iter().map(|(index, conn)| (index as u32, conn))
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Connection)> {
+        self.conns.iter().map(|(index, conn)| (Slot::taken(index), conn))
     }
 
     /// The slots that are in use, for whoever changes the table meanwhile.
-    pub fn indices(&self) -> Vec<u32> {
+    pub fn indices(&self) -> Vec<Slot> {
         self.iter().map(|(index, _)| index).collect()
     }
 
@@ -123,19 +123,19 @@ impl Table {
         self.census.enter(Phase::Head);
         let index = self.conns.insert(conn);
         self.slots.fill(index);
-        ConnId { index: index as u32, serial }
+        ConnId { index: Slot::taken(index), serial }
     }
 
     /// Frees the slot of a connection that has ended.
-    pub fn remove(&mut self, index: u32) -> Connection {
-        let conn = self.conns.remove(index as usize);
+    pub fn remove(&mut self, index: Slot) -> Connection {
+        let conn = self.conns.remove(index.at());
         self.census.leave(conn.phase);
-        self.slots.empty(index as usize);
+        self.slots.empty(index.at());
         conn
     }
 
     /// Takes a connection from its phase to a later one.
-    pub fn go_to(&mut self, index: u32, phase: Phase, settled: Settled) {
+    pub fn go_to(&mut self, index: Slot, phase: Phase, settled: Settled) {
         let before = self[index].phase;
         self.census.leave(before);
         self.census.enter(phase);
@@ -143,15 +143,15 @@ impl Table {
     }
 
     /// Parks a connection, or makes a parked one active again.
-    pub fn set_parked(&mut self, index: u32, parked: bool, settled: Settled) {
+    pub fn set_parked(&mut self, index: Slot, parked: bool, settled: Settled) {
         self.change(index, settled, |conn| match parked {
             true => conn.flags.set(Flags::PARKED),
             false => conn.flags.clear(Flags::PARKED),
         });
     }
 
-    fn change(&mut self, index: u32, _: Settled, change: impl FnOnce(&mut Connection)) {
-        let conn = &mut self.conns[index as usize];
+    fn change(&mut self, index: Slot, _: Settled, change: impl FnOnce(&mut Connection)) {
+        let conn = &mut self.conns[index.at()];
         let was_active = conn.is_active();
         change(conn);
         self.active = self.active - u32::from(was_active) + u32::from(conn.is_active());
@@ -164,8 +164,8 @@ impl Table {
         for (index, conn) in self.iter() {
             census.enter(conn.phase);
             active += u32::from(conn.is_active());
-            let next = self.slots.next(index as usize).map(|slots| slots.start);
-            assert_eq!(next, Some(index as usize), "connection {index}: passed over");
+            let next = self.slots.next(index.at()).map(|slots| slots.start);
+            assert_eq!(next, Some(index.at()), "connection {index}: passed over");
         }
         assert_eq!(self.slots.filled(), self.len(), "slots with connections");
         assert_eq!(census, self.census, "connections by phase");
@@ -193,18 +193,18 @@ impl Records<'_> {
     }
 }
 
-impl Index<u32> for Table {
+impl Index<Slot> for Table {
     type Output = Connection;
 
     #[inline(always)]
-    fn index(&self, index: u32) -> &Connection {
-        &self.conns[index as usize]
+    fn index(&self, index: Slot) -> &Connection {
+        &self.conns[index.at()]
     }
 }
 
-impl IndexMut<u32> for Table {
+impl IndexMut<Slot> for Table {
     #[inline(always)]
-    fn index_mut(&mut self, index: u32) -> &mut Connection {
-        &mut self.conns[index as usize]
+    fn index_mut(&mut self, index: Slot) -> &mut Connection {
+        &mut self.conns[index.at()]
     }
 }

@@ -60,8 +60,9 @@ impl Flags {
     pub const PAUSED: u16 = 1 << 3;
     /// The driver would have read the connection while it was paused.
     pub const READ_WANTED: u16 = 1 << 4;
-    /// A newer connection of the same user and device has replaced this one.
-    pub const PARKED: u16 = 1 << 5;
+    /// A newer connection of the same user and device has replaced this one. Only the table may
+    /// set and clear the flag; others compare it by a [`Mask`].
+    pub(in crate::hub::table) const PARKED: u16 = 1 << 5;
     /// A WebSocket ping was sent and nothing has been heard since.
     pub const PINGED: u16 = 1 << 6;
     /// A frame that was wholly written counts as a sign of life, until a pong has arrived.
@@ -83,6 +84,12 @@ impl Flags {
         self.0 & flag != 0
     }
 
+    /// Whether one of the flags of a mask is set.
+    #[inline(always)]
+    pub fn meets(self, mask: Mask) -> bool {
+        self.0 & mask.0 != 0
+    }
+
     #[inline]
     pub fn set(&mut self, flag: u16) {
         self.0 |= flag;
@@ -91,6 +98,17 @@ impl Flags {
     #[inline]
     pub fn clear(&mut self, flag: u16) {
         self.0 &= !flag;
+    }
+}
+
+/// Flags to compare, among them that of a parked connection, which only the table may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(u16);
+
+impl Mask {
+    /// These flags, and that of a parked connection.
+    pub const fn with_parked(flags: u16) -> Self {
+        Mask(flags | Flags::PARKED)
     }
 }
 
@@ -210,8 +228,8 @@ pub struct Awaited {
 #[derive(Debug)]
 pub struct Connection {
     /// Tells this use of its slot from earlier ones.
-    pub serial: u32,
-    pub phase: Phase,
+    pub(in crate::hub::table) serial: u32,
+    pub(in crate::hub::table) phase: Phase,
     /// Requests answered, up to 255.
     pub requests: u8,
     pub flags: Flags,
@@ -231,6 +249,44 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A connection that was accepted at `now`, for [`Table::insert`](super::Table::insert).
+    pub fn new(peer: Peer, facts: Facts, now: u64) -> Self {
+        Connection {
+            serial: 0,
+            phase: Phase::Head,
+            requests: 0,
+            flags: Flags::default(),
+            heard: now,
+            written: 0,
+            out: Outbound::default(),
+            inbound: None,
+            user: CompactString::const_new(""),
+            details: None,
+            peer,
+            listener: 0,
+            facts,
+        }
+    }
+
+    /// Tells this use of the slot from earlier ones.
+    #[inline(always)]
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// How far the connection has come. [`Table::go_to`](super::Table::go_to) changes it.
+    #[inline(always)]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether another connection of the same user and device has taken its place, or it stands
+    /// aside. [`Table::set_parked`](super::Table::set_parked) changes it.
+    #[inline]
+    pub fn is_parked(&self) -> bool {
+        self.flags.has(Flags::PARKED)
+    }
+
     pub fn device(&self) -> &str {
         self.details.as_ref().map_or("", |details| &details.device)
     }

@@ -3,6 +3,54 @@
 
 use std::ops::Range;
 
+/// The place of a connection's record in the table, and of what is kept about it in other lists.
+/// It is a type of its own so that it cannot be taken for another number, such as the key of a
+/// group. A slot is used again when its connection has gone: [`ConnId`](crate::ConnId) tells the
+/// connections apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// No slot: the table never has so many.
+    pub const NONE: Slot = Slot(u32::MAX);
+
+    /// The slot of a number that came from outside; `None` when no slot has such a number.
+    #[inline]
+    pub fn of(index: usize) -> Option<Self> {
+        u32::try_from(index).ok().map(Slot)
+    }
+
+    /// The slot of a place in the table of which it is known that it is one.
+    #[inline(always)]
+    pub fn taken(index: usize) -> Self {
+        Slot(index as u32)
+    }
+
+    /// The slot of a [key](Slot::key).
+    #[inline(always)]
+    pub fn from_key(key: u32) -> Self {
+        Slot(key)
+    }
+
+    /// The slot as a place in a list.
+    #[inline(always)]
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The slot as a number, for the timer wheel and for the user index.
+    #[inline(always)]
+    pub fn key(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Slots in a block.
 const BLOCK: usize = 64;
 
