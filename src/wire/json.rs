@@ -421,6 +421,19 @@ mod tests {
     }
 
     #[test]
+    fn several_bytes_that_have_to_be_escaped_are_found_as_one_is() {
+        for (length, count) in (1..70).flat_map(|length| (1..5).map(move |count| (length, count))) {
+            for at in 0..length {
+                let mut text = vec![b'a'; length];
+                text.iter_mut().skip(at).step_by(3).take(count).for_each(|byte| *byte = b'"');
+                assert_eq!(find_special(&text), Some(at), "{count} from {at} of {length}");
+                assert_eq!(find_quote(&text), Some(at), "{count} from {at} of {length}");
+                assert!(!stands_for_itself(&text));
+            }
+        }
+    }
+
+    #[test]
     fn fields_are_what_was_written() {
         let text = " {\"a\" : 1 ,\"b\\u0063\":\t[{\"x\":[]} , {}] ,\"\":\"\\\"\\ud800长\"}\n";
         let seen = fields(text).unwrap();

@@ -328,3 +328,24 @@ fn a_request_that_waits_for_its_turn_is_not_late() {
     assert!(matches!(link.pipes[a].got.last(), Some(Got::Http(101, ..))));
     leak_check(link);
 }
+
+#[test]
+fn a_check_of_health_is_503_while_the_server_stops() {
+    let mut link = link();
+    link.capacity = 20;
+    let slow = link.connect().unwrap();
+    link.set_reading(slow, false);
+    link.send(slow, &request("GET", "/healthz", ""));
+    link.settle();
+    link.shutdown();
+    link.capacity = 1 << 20;
+    let check = link.connect().unwrap();
+    link.send(check, &request("GET", "/healthz", ""));
+    link.settle();
+    let Some(Got::Http(503, head, body)) = link.pipes[check].got.first() else {
+        panic!("{:?}", link.pipes[check].got)
+    };
+    assert!(head.contains("Retry-After: 2\r\n"), "{head}");
+    assert_eq!(body, b"the server is stopping\n");
+    leak_check(link);
+}

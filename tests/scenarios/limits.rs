@@ -242,3 +242,35 @@ fn what_waits_is_offered_in_slices_that_are_all_of_it_and_none_of_them_empty() {
     assert_eq!(link.pipes[pipe].texts(), ["to all", "one", "three"]);
     leak_check(link);
 }
+
+#[test]
+fn a_hub_without_room_says_so_and_has_room_again() {
+    let mut config = Config::default();
+    config.max_connections = 1;
+    let mut link = link_with(config);
+    let pipes: Vec<usize> = std::iter::from_fn(|| link.connect()).collect();
+    assert_eq!(pipes.len(), 33, "32 more are taken in to be told that the server is full");
+    let now = link.instant();
+    let error = link.hub.open(longlink::Peer::UNKNOWN, true, now).unwrap_err();
+    assert_eq!(error.to_string(), "all connections are in use");
+    link.finish(pipes[7]);
+    link.settle();
+    assert!(link.connect().is_some());
+    leak_check(link);
+}
+
+#[test]
+fn pushes_to_everyone_and_to_a_group_are_counted_as_one_each() {
+    let mut link = link();
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    let conn = link.pipes[b].conn;
+    link.hub.join(conn, "room").unwrap();
+    let (cx, spy) = link.hub.parts();
+    assert_eq!(spy.handler.push_to_all(cx, "shop", "hello", &[]), 2);
+    assert_eq!(spy.handler.counters().broadcasts, 1);
+    assert_eq!(spy.handler.push_to_group(cx, "shop", "room", "hello", &[]), 1);
+    assert_eq!(spy.handler.counters().broadcasts, 2);
+    link.settle();
+    assert_eq!([a, b].map(|pipe| link.pipes[pipe].texts().len()), [1, 2]);
+    leak_check(link);
+}

@@ -151,4 +151,25 @@ mod tests {
             assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{unknown} says nothing");
         }
     }
+
+    #[test]
+    fn only_these_words_ask_for_100_and_say_what_becomes_of_the_connection() {
+        let read = |name, value: &'static [u8]| {
+            let line = |name, value| httparse::Header { name, value };
+            Essentials::read(&[line("Host", b"a"), line(name, value)], false).unwrap()
+        };
+        assert!(read("expect", b"x, 100-Continue").expects_continue);
+        assert!(!read("Accept", b"100-continue").expects_continue, "another name of six letters");
+        for (option, expected) in [
+            (&b"Close"[..], [true, false, false]),
+            (b"cloze", [false; 3]),
+            (b"x, Upgrade", [false, true, false]),
+            (b"upgrape", [false; 3]),
+            (b"Keep-Alive", [false, false, true]),
+            (b"keep-alixe", [false; 3]),
+        ] {
+            let Essentials { close, upgrade, keep_alive, .. } = read("Connection", option);
+            assert_eq!([close, upgrade, keep_alive], expected, "{}", option.escape_ascii());
+        }
+    }
 }

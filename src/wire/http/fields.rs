@@ -357,7 +357,23 @@ mod tests {
         assert_eq!(list(r#"a;x="\",", b"#), [r#"a;x="\",""#, "b"]);
         assert_eq!(list(r#"a, "b, c"#), ["a", r#""b, c"#], "quoted text that does not end");
         assert_eq!(list(r#""a\"#), [r#""a\"#]);
+        assert_eq!(list(r"a\, b"), [r"a\", "b"], "a backslash escapes only in quoted text");
         assert_eq!(list(""), [""; 0]);
+    }
+
+    #[test]
+    fn an_escape_in_a_host_has_two_digits() {
+        for (bytes, length) in [
+            ("a%4F.b/c", 6),
+            ("a%ff%00", 7),
+            ("a%4g", 1),
+            ("a%g4", 1),
+            ("a%4", 1),
+            ("%", 0),
+            ("", 0),
+        ] {
+            assert_eq!(name_length(bytes.as_bytes()), length, "{bytes}");
+        }
     }
 
     #[test]

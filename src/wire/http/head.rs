@@ -276,6 +276,26 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_bare_line_feeds_is_found() {
+        for count in 0..6 {
+            let bare = format!("GET / HTTP/1.1\r\nA: {}b\r\n", "x\n".repeat(count));
+            assert_eq!(has_bare_line_feed(bare.as_bytes()), count > 0, "{count}");
+        }
+        assert!(has_bare_line_feed(b"\na\r\n") && !has_bare_line_feed(b"\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_field_of_any_name_can_be_read_as_text() {
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\n\r\n";
+        let found = with(head, |request| {
+            let values = ["x-ONE", "host", "x-two"].map(|name| request.header(name));
+            (values.map(|value| value.map(str::to_owned)), request.header_count("X-ONE"))
+        });
+        let values = [Some("1".to_owned()), Some("a".to_owned()), None];
+        assert_eq!(found, Ok((values, 2)));
+    }
+
+    #[test]
     fn blocks_and_lines_find_the_same_end() {
         for length in [0, 1, 30, 31, 32, 33, 34, 35, 64, 66, 70] {
             for end in ["\n\n", "\r\n\r\n", "\n\r\n", "\r\n\r", "\n\r\r\n", "\r\n", ""] {

@@ -170,6 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_empty_only_without_networks_and_without_unix() {
+        let is_empty = |entries: &[&str]| {
+            TrustedProxies::parse(entries.iter().copied()).map(|trusted| trusted.is_empty())
+        };
+        assert_eq!(is_empty(&[]), Ok(true));
+        for entries in [&["unix"][..], &["127.0.0.1"], &["10.0.0.0/8", "unix"]] {
+            assert_eq!(is_empty(entries), Ok(false), "{entries:?}");
+        }
+        assert!(is_empty(&["x"]).unwrap_err().to_string().contains("10.0.0.0/8"));
+    }
+
+    #[test]
     fn what_a_client_has_forged_is_not_believed() {
         let trusted = &["127.0.0.1", "10.0.0.0/8"];
         let of = |fields: &[&str]| client(trusted, "127.0.0.1:4000", fields);

@@ -284,6 +284,24 @@ mod tests {
     }
 
     #[test]
+    fn each_violation_has_a_text_of_its_own() {
+        let all = [
+            Violation::Unmasked,
+            Violation::ReservedBits,
+            Violation::ReservedOpcode,
+            Violation::BadControl,
+            Violation::BadFragment,
+            Violation::BadLength,
+            Violation::BadClose,
+            Violation::InvalidUtf8,
+            Violation::TooBig,
+        ];
+        let texts: std::collections::HashSet<_> = all.iter().map(|it| it.text()).collect();
+        assert_eq!(texts.len(), all.len());
+        assert_eq!(Violation::Unmasked.text(), "frame is not masked");
+    }
+
+    #[test]
     fn a_long_reason_is_cut_at_a_character() {
         let text = "长".repeat(60);
         assert_eq!(cut_reason(&text).len(), 123);

@@ -309,6 +309,26 @@ fn a_ticket_that_is_too_long_is_not_decoded() {
 }
 
 #[test]
+fn the_longest_ticket_has_4096_bytes() {
+    let tickets = with(&[SECRET]);
+    let until = UNIX_EPOCH + Duration::from_secs(NOW + 60);
+    let base =
+        (0..23).fold(Ticket::new("alice", until), |ticket, n| ticket.group(&format!("{n:0>120}")));
+    let mut longest = String::new();
+    let refused = (1..=256).find_map(|more| {
+        let (one, other) = ("x".repeat(more / 2 + 1), "y".repeat(more.div_ceil(2)));
+        match tickets.sign(&base.clone().group(&one).group(&other)) {
+            Ok(ticket) => longest = ticket,
+            Err(error) => return Some(error),
+        }
+        None
+    });
+    assert_eq!((longest.len(), refused), (Tickets::MAX_TICKET, Some(TicketError::TooLong)));
+    assert!(verdict(&longest, None).is_ok());
+    assert!(TicketError::TooLong.to_string().contains("4096"), "{}", TicketError::TooLong);
+}
+
+#[test]
 fn two_secrets_may_be_active_and_the_first_signs() {
     let claims = json!({"sub": "alice", "exp": NOW + 60});
     let header = Header::new(Algorithm::HS256);
