@@ -7,7 +7,7 @@ use longlink::{Config, Listener, Relay, RelayConfig};
 use serde_json::Value;
 
 use crate::support::client::{Answer, Raw};
-use crate::support::serve::{Site, serve_on};
+use crate::support::serve::{Site, patient, serve_on};
 
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -27,7 +27,7 @@ pub fn place_with(change: impl FnOnce(&mut BackendConfig)) -> Place {
 }
 
 pub fn place_of(relay: Relay, change: impl FnOnce(&mut BackendConfig)) -> Place {
-    build(Config::default(), relay, change)
+    build(patient(), relay, change)
 }
 
 /// With a key, and such limits.

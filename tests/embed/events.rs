@@ -11,6 +11,7 @@ use longlink::{
 use mio::{Events, Poll, Token, Waker};
 
 use crate::support::client::{DEADLINE, Raw, Socket};
+use crate::support::serve::patient;
 
 /// Writes down what is sent to it, and has a worker thread answer requests.
 #[derive(Default)]
@@ -61,7 +62,7 @@ impl Handler for Listening {
 
 #[test]
 fn events_of_another_thread_wake_a_sleeping_server_and_arrive_in_order() {
-    let mut server = Server::bind("127.0.0.1:0", Config::default(), Listening::default()).unwrap();
+    let mut server = Server::bind("127.0.0.1:0", patient(), Listening::default()).unwrap();
     let sender = server.sender();
     server.turn(Some(Duration::ZERO)).unwrap();
     let worker = std::thread::spawn(move || {
@@ -79,7 +80,7 @@ fn events_of_another_thread_wake_a_sleeping_server_and_arrive_in_order() {
 
 #[test]
 fn a_worker_thread_answers_a_request_later_through_the_server() {
-    let mut server = Server::bind("127.0.0.1:0", Config::default(), Listening::default()).unwrap();
+    let mut server = Server::bind("127.0.0.1:0", patient(), Listening::default()).unwrap();
     server.parts().1.worker = Some(server.sender());
     let addr = server.listeners().next().unwrap().tcp_addr().unwrap();
     let stopper = server.stopper();

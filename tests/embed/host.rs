@@ -11,6 +11,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::support::client::{DEADLINE, Raw, Socket as Client};
+use crate::support::serve::patient;
 use longlink::sim::frames::{self, handshake, text};
 
 /// The host's own tokens; the driver's begin at [`BASE`].
@@ -35,7 +36,7 @@ impl Host {
     }
 
     fn driver(&self, base: usize, change: impl FnOnce(&mut Config)) -> (Driver<Relay>, SocketAddr) {
-        let mut config = Config::default();
+        let mut config = patient();
         config.max_connections = 50;
         change(&mut config);
         let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), &config).unwrap();

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use longlink::{Config, Listener, Relay, RelayConfig, Server};
 
 use crate::support::client::{DEADLINE, Socket};
+use crate::support::serve::patient;
 use longlink::sim::frames::{ACCEPT, handshake};
 
 fn server() -> Server<Relay> {
     let relay = Relay::new(RelayConfig::default());
-    Server::bind("127.0.0.1:0", Config::default(), relay).unwrap()
+    Server::bind("127.0.0.1:0", patient(), relay).unwrap()
 }
 
 #[test]

@@ -67,7 +67,13 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// A server with the backend's interface. `set` changes the configuration.
     pub fn new(set: impl FnOnce(&mut Config)) -> Self {
+        Self::with(set, |relay, backend| relay.with_backend(backend))
+    }
+
+    /// The same, of a relay and a backend's interface that `make` puts together.
+    pub fn with(set: impl FnOnce(&mut Config), make: impl FnOnce(Relay, Backend) -> Relay) -> Self {
         let alone = alone();
         let mut config = Config::default();
         (config.message_rate, config.broadcast_rate, config.max_per_address) = (0, 0, 0);
@@ -75,7 +81,7 @@ impl Rig {
         set(&mut config);
         let mut api = BackendConfig::default();
         api.keys = vec![ApiKey::new("0123456789abcdef0123456789abcdef").unwrap()];
-        let relay = Relay::new(RelayConfig::default()).with_backend(Backend::new(api));
+        let relay = make(Relay::new(RelayConfig::default()), Backend::new(api));
         let bare = Bare::new(config, relay, Sockets::default(), Instant::now());
         Rig { bare, _alone: alone }
     }
@@ -89,8 +95,13 @@ impl Rig {
 
     /// A user, whose socket takes everything.
     pub fn enter(&mut self, user: &str) -> ConnId {
+        self.enter_with(user, "")
+    }
+
+    /// The same, with more header fields or a query behind the user's name.
+    pub fn enter_with(&mut self, user: &str, more: &str) -> ConnId {
         let conn = self.connect();
-        self.receive(conn, &handshake(&format!("/websocket/{user}"), ""));
+        self.receive(conn, &handshake(&format!("/websocket/{user}"), more));
         self.turn();
         assert!(self.hub.is_open(conn), "{user}");
         conn

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use longlink::tickets::{Ticket, Tickets};
-use longlink::{Config, Relay, RelayConfig};
+use longlink::{Relay, RelayConfig};
 
 use crate::support::client::{Answer, Socket};
 use crate::support::serve::{self, Site};
@@ -17,7 +17,7 @@ fn tickets(secret: &[u8]) -> Tickets {
 }
 
 fn site_with(relay: RelayConfig) -> Site {
-    let mut config = Config::default();
+    let mut config = serve::patient();
     // There are many refusals here.
     config.reject_delay = Duration::ZERO;
     serve::serve(config, Relay::new(relay).with_tickets(tickets(SECRET)))

@@ -155,6 +155,8 @@ fn everything_is_given_back(mut world: World<App>) {
         world.set_reading(pipe, true);
         world.finish(pipe);
     }
+    world.settle();
+    assert_eq!(world.hub.connections(), 0, "whoever reads and ends its side is gone at once");
     world.advance(40_000);
     world.assert_nothing_is_left();
     let app = world.handler();
@@ -183,7 +185,10 @@ fn a_session_is_given_back_once_however_an_open_connection_ends() {
         let pipe = enter(&mut world, "/user/A");
         assert_eq!(world.handler().alive.get(), 1, "{name}");
         end(&mut world, pipe);
-        world.advance(40_000);
+        // The peer answers nothing, and ends its side.
+        world.settle();
+        world.finish(pipe);
+        world.settle();
         assert_eq!((world.handler().closed, world.handler().turned_away), (1, 0), "{name}");
         everything_is_given_back(world);
     }

@@ -106,6 +106,8 @@ fn leave(mut link: Link) {
         link.set_reading(pipe, true);
         link.finish(pipe);
     }
+    link.settle();
+    assert_eq!(link.hub.connections(), 0, "whoever reads and ends its side is gone at once");
     link.advance(40_000);
     link.assert_nothing_is_left();
 }

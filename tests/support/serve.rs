@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use longlink::run::Listen;
 use longlink::{Config, Context, Handler, Listener, Relay, RelayConfig, Server, Stopper};
@@ -20,7 +21,18 @@ pub struct Site<H: Handler<Session: Send, Event: Send> + Send + 'static = Relay>
     done: Receiver<()>,
 }
 
-/// A relay with limits changed by `change`.
+/// The default limits, but each timeout that ends a connection is longer than any test waits. So an
+/// end that has to come at once, and comes only when its time is over, fails its test.
+pub fn patient() -> Config {
+    const FAR: Duration = Duration::from_secs(60);
+    let mut config = Config::default();
+    (config.handshake_timeout, config.message_timeout) = (FAR, FAR);
+    (config.close_timeout, config.keep_alive_timeout) = (FAR, FAR);
+    assert!(FAR > 2 * DEADLINE && config.idle_timeout > 2 * DEADLINE);
+    config
+}
+
+/// A relay with limits changed by `change`; its timeouts are [far away](patient).
 pub fn relay(change: impl FnOnce(&mut Config)) -> Site {
     relay_with(change, |_| {})
 }
@@ -29,7 +41,7 @@ pub fn relay_with(
     change: impl FnOnce(&mut Config),
     change_relay: impl FnOnce(&mut RelayConfig),
 ) -> Site {
-    let mut config = Config::default();
+    let mut config = patient();
     change(&mut config);
     let mut relay = RelayConfig::default();
     change_relay(&mut relay);

@@ -35,7 +35,7 @@ pub fn certificate(server: &Server) -> Certificate {
 pub fn secure(change: impl FnOnce(&mut Config)) -> Secure {
     let authority = Authority::new();
     let acceptor = TlsAcceptor::new(certificate(&authority.chain()));
-    let mut config = Config::default();
+    let mut config = serve::patient();
     change(&mut config);
     let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), &config).unwrap();
     let listener = listener.with_tls(&acceptor);

@@ -4,9 +4,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use super::body::Text;
@@ -15,9 +15,8 @@ use super::{Answer, Call};
 
 /// The length of the longest key in bytes.
 const MOST_KEY: usize = 128;
-/// The largest number of requests that are remembered; beyond it the oldest are forgotten. A
-/// request takes 400 bytes with the longest key, and 125 bytes more with a thousand messages: 5 MiB
-/// for all of them.
+/// The largest number of requests that are remembered; beyond it the oldest are forgotten. With the
+/// longest keys, and with a thousand messages each, all of them take 5 MiB.
 const MOST_REQUESTS: usize = 10_000;
 
 /// What was carried out of the messages of one request.
@@ -64,10 +63,10 @@ impl Done {
 /// The remembered requests, by key. They are forgotten after some time.
 #[derive(Debug)]
 pub struct Replays {
-    kept: HashMap<CompactString, Kept>,
+    kept: HashMap<Arc<str>, Kept>,
     /// The keys that are remembered, each with the turn of its request, the oldest first. A key
     /// whose request was kept again occurs once more; the turn tells which of its entries is valid.
-    order: VecDeque<(CompactString, u64)>,
+    order: VecDeque<(Arc<str>, u64)>,
     turn: u64,
     time: Duration,
     hasher: RandomState,
@@ -130,8 +129,11 @@ impl Replays {
     fn keep(&mut self, key: &str, request: u64, done: Done, at: Instant) {
         self.turn += 1;
         let turn = self.turn;
-        self.order.push_back((key.into(), turn));
-        self.kept.insert(key.into(), Kept { request, done, at, turn });
+        // Each key is stored once.
+        let known = self.kept.get_key_value(key).map(|(key, _)| Arc::clone(key));
+        let key = known.unwrap_or_else(|| key.into());
+        self.order.push_back((Arc::clone(&key), turn));
+        self.kept.insert(key, Kept { request, done, at, turn });
         while self.order.len() > MOST_REQUESTS {
             self.forget_oldest();
         }
