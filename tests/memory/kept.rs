@@ -123,8 +123,8 @@ fn a_place_in_a_group_that_many_are_in_takes_32_bytes() {
 
 /// Users whom a backend has put into groups, whether they are connected or not.
 #[test]
-fn memberships_take_no_more_than_their_names_and_are_a_hundred_thousand() {
-    /// With names of their own; the bound on all of them is tested beside `Members`.
+fn memberships_take_no_more_than_1000_bytes_each_and_give_them_back() {
+    /// No two names are alike. That there are 100,000 at most is tested beside `Members`.
     const MEMBERSHIPS: usize = 64 * 100;
     let mut rig = Rig::new(|_| ());
     let conn = rig.connect();
@@ -294,7 +294,7 @@ fn events_that_wait_for_the_backend_are_counted_and_bounded() {
 }
 
 #[test]
-fn users_who_may_be_coming_back_take_no_more_than_600_bytes_each_and_give_them_back() {
+fn users_who_may_be_coming_back_take_no_more_than_600_bytes_each() {
     const USERS: usize = 2_000;
     let (mut rig, webhooks) = dead_backend(USERS);
     let visit = |rig: &mut Rig, from: usize| {
