@@ -39,17 +39,18 @@ impl<S> Sessions<S> {
 }
 
 impl<H: Handler> App<H> {
-    /// Room for the sessions of so many slots is reserved.
+    /// Creates an application with room for the sessions of so many slots.
     pub fn new(handler: H, slots: usize) -> Self {
         App { handler, sessions: Sessions(Vec::with_capacity(slots)) }
     }
 
-    /// The session of an open connection.
+    /// Returns the session of an open connection.
     pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
         self.sessions.of(conn)
     }
 
-    /// The handler with the session of an open connection, to hand it several messages.
+    /// Returns the handler with the session of an open connection, for a caller that hands over
+    /// several messages.
     #[inline(always)]
     pub fn attendant(&mut self, conn: ConnId) -> Option<Attendant<'_, H>> {
         Some(Attendant { handler: &mut self.handler, session: self.sessions.of(conn)? })
@@ -115,10 +116,10 @@ impl<H: Handler> App<H> {
     }
 }
 
-/// What gets the messages of a connection: an [`App`] gets one message, an [`Attendant`] gets
-/// several, for which the session is looked up once. Each is a type with a method, not a closure,
-/// since only a method can be forced to stand inline. A closure would be a call of its own, which
-/// costs each of several messages thirty instructions.
+/// A receiver of the messages of a connection. An [`App`] looks up the session for each message;
+/// an [`Attendant`] has looked it up once for several messages. Each of them is a type with a
+/// method and not a closure, because the compiler can be forced to inline only a method. A call of
+/// a closure would cost thirty instructions for each message.
 pub trait Recipient {
     fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message<'_>);
 }

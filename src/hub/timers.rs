@@ -1,14 +1,13 @@
-//! Deadlines: one per connection, extended lazily, shortened eagerly.
+//! Deadlines: the timer wheel has at most one deadline for each connection.
 //!
-//! An open connection's true deadline is computed from when it was last alive.
-//! A sign of life is one store; the wheel keeps the old deadline, and when that
-//! comes due the true one is looked at. Only a deadline that moves to an
-//! earlier time is armed at once.
+//! The true deadline of an open connection follows from its last sign of life. A sign of life
+//! only stores a time, and the wheel keeps the old deadline. When this deadline comes, the true
+//! one is computed and armed. Only a deadline that moves to an earlier time is armed at once.
 //!
-//! A deadline that has passed does not say that a peer is silent or late: the
-//! proof that it is not may wait in its socket. So [`Hub::tick`](crate::Hub::tick) only finds out
-//! whose deadline has passed, whoever has the sockets reads them, and
-//! [`Hub::judge`](crate::Hub::judge) decides after that.
+//! A deadline that has passed does not prove that a peer is silent or late, because bytes from
+//! the peer may wait in its socket. So [`Hub::tick`](crate::Hub::tick) only finds the connections
+//! whose deadline has passed, the driver reads their sockets, and [`Hub::judge`](crate::Hub::judge)
+//! then decides.
 
 use crate::hub::table::slots::Slot;
 use std::time::{Duration, Instant};
@@ -21,31 +20,32 @@ use crate::wire::ws::frame::PING;
 
 use super::{App, ConnId, Context, Handler, Timeouts};
 
-/// Timers looked at per turn. More are due only when very many connections
-/// were opened within one tick of the wheel.
+/// How many timers one turn handles at most. More are due only when very many connections were
+/// opened within one tick of the wheel.
 const TIMERS_PER_TURN: u32 = 4_096;
-/// Connections per turn that are read because their deadline has passed. The others
-/// have their turn in the next one.
+/// How many connections one turn reads at most because their deadline has passed. The next turn
+/// reads the others.
 const JUDGED_PER_TURN: usize = 1_024;
-/// When a connection is looked at again that could not be judged, in milliseconds: not
-/// all that waits for it has been handled.
+/// After how many milliseconds a connection is examined again that could not be judged because
+/// not all of its input was handled.
 const LOOK_AGAIN_MS: u64 = 100;
-/// A loop that comes this much later than the earliest deadline, in milliseconds, was
-/// absent: its process was stopped or its machine suspended.
+/// A loop that calls the hub this many milliseconds after the earliest deadline was absent: its
+/// process was stopped or its machine suspended.
 const ABSENCE_MS: u64 = 5_000;
-/// A loop that is as late again within so many milliseconds is slow and not absent.
-/// Otherwise a loop that is always late would never judge anybody.
+/// A loop that is as late again within so many milliseconds counts as slow and not as absent.
+/// Otherwise the hub would never judge a connection under a loop that is always late.
 const NEXT_ABSENCE_MS: u64 = 60_000;
 
-/// A connection whose deadline has passed. It is silent or late only if there is nothing
-/// from it in its socket either: see [`Hub::pop_overdue`](crate::Hub::pop_overdue).
+/// A connection whose deadline has passed. It is silent or late only if nothing from the peer
+/// waits in its socket: see [`Hub::pop_overdue`](crate::Hub::pop_overdue).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "it is only judged by `Hub::judge`"]
 pub struct Overdue {
     conn: ConnId,
     /// The phase in which the connection was late.
     phase: Phase,
-    /// The deadline it has until it is judged. Any other was set for a new reason.
+    /// The deadline that was armed when the connection was found overdue. If the connection has
+    /// another deadline when it is judged, something has happened in between.
     armed: Option<u64>,
 }
 
@@ -57,21 +57,21 @@ impl Overdue {
 }
 
 impl Context {
-    /// Does what is due: pings connections, finds those whose time is over, goes on
-    /// parsing what a spent budget left over, and renews the turn's budget. Call it
-    /// once a turn, before writing, and [`Hub::pop_overdue`](crate::Hub::pop_overdue) after it. Callbacks run
-    /// from here.
+    /// Does what is due: sends pings, finds connections whose deadline has passed, continues with
+    /// input for which the last turn had no work left, and renews the work budget of the turn.
+    /// Call it once a turn, before writing, and [`Hub::pop_overdue`](crate::Hub::pop_overdue)
+    /// after it. It runs callbacks.
     pub(super) fn tick<H: Handler>(&mut self, app: &mut App<H>, now: Instant) {
         self.set_now(now);
-        // Half of the work for those who have waited, half for what arrives: a
-        // broadcast can cost more than a whole turn has, and neither side must
-        // wait for the other to run dry.
+        // Half of the work is for input that waits since an earlier turn, and half for input that
+        // arrives now. One broadcast can cost more than the work of a whole turn, and neither half
+        // may wait until the other has no input left.
         let share = self.config.work_per_turn.div_ceil(2);
         self.work = self.allowance_with_lists(share);
         while let Some(conn) = self.untimed.pop() {
             self.time_closing(conn);
         }
-        // Connections that were not judged are listed again.
+        // Connections of the last turn that were not judged are due again soon, and listed again.
         self.overdue.clear();
         if let Some(due) = self.wheel.next_deadline().filter(|due| *due <= self.now) {
             self.distributions.timer_lag.note(self.now - due);
@@ -100,12 +100,13 @@ impl Context {
         self.tell_traced(app);
     }
 
-    /// A connection whose deadline has passed. Before anything is done to it, hand over
-    /// what waits in its socket: call [`Hub::receive`](crate::Hub::receive) for what can be read,
-    /// [`Hub::input_ended`](crate::Hub::input_ended) for the end of the stream, and write what is pending if the
-    /// socket takes bytes again. Then call [`Hub::judge`](crate::Hub::judge). Whoever runs the hub does this
-    /// after each [`Hub::tick`](crate::Hub::tick) until it returns `None`: without it nobody is ever silent
-    /// or late.
+    /// Returns a connection whose deadline has passed. The caller first hands over what waits in
+    /// the socket: it calls [`Hub::receive`](crate::Hub::receive) for the bytes that can be read
+    /// and [`Hub::input_ended`](crate::Hub::input_ended) for the end of the stream, and it writes
+    /// what is pending if the socket takes bytes again. Then it calls
+    /// [`Hub::judge`](crate::Hub::judge). Call this function after each
+    /// [`Hub::tick`](crate::Hub::tick) until it returns `None`; otherwise the hub never ends a
+    /// silent or late connection.
     pub(super) fn pop_overdue(&mut self) -> Option<Overdue> {
         while let Some(overdue) = self.overdue.pop() {
             if self.resolve(overdue.conn).is_some_and(|conn| conn.phase() != Phase::Ended) {
@@ -116,14 +117,14 @@ impl Context {
     }
 
     /// Ends a connection whose deadline has passed, unless what was handed over since
-    /// [`Hub::pop_overdue`](crate::Hub::pop_overdue) has given it a new one. `all_read` is false when its socket
-    /// has more to read, which [`Hub::may_read`](crate::Hub::may_read) would allow: then it is looked at again a
-    /// moment later. Callbacks run from here.
+    /// [`Hub::pop_overdue`](crate::Hub::pop_overdue) has given it a new one. `all_read` is false
+    /// when the socket has more to read and [`Hub::may_read`](crate::Hub::may_read) would allow
+    /// that: the connection is then examined again a moment later. It runs callbacks.
     pub(super) fn judge<H: Handler>(&mut self, app: &mut App<H>, overdue: Overdue, all_read: bool) {
         let Overdue { conn, phase, armed } = overdue;
         let Some(record) = self.resolve(conn) else { return };
         let index = conn.index;
-        // What waits here, unparsed, counts as what waits in the socket.
+        // Bytes that the hub has not parsed yet count as bytes that wait in the socket.
         let all_read = all_read && !record.flags.has(Flags::PAUSED);
         let has_moved_on = record.phase() != phase || self.wheel.deadline(index.key()) != armed;
         match record.phase() {
@@ -135,24 +136,25 @@ impl Context {
             Phase::Head
                 if record.flags.has(Flags::ANSWERING) && !record.flags.has(Flags::BLOCKED) => {}
             Phase::Head => self.end(index, CloseReason::HandshakeTimeout),
-            // What still arrives is thrown away, so it need not be read to its end.
+            // Bytes that still arrive are dropped, so they need not be read first.
             phase if phase.is_closing() && !has_moved_on => self.end_closing(index),
             _ => {}
         }
     }
 
-    /// When the loop that runs the hub came back from its last absence; `None` if it never
-    /// was absent. It counts as absent when it comes more than five seconds later than
-    /// [`Hub::next_deadline`](crate::Hub::next_deadline) has asked: its process was stopped or its machine suspended.
+    /// Returns when the loop that runs the hub returned from its last absence; `None` if it was
+    /// never absent. The loop counts as absent when it calls the hub more than five seconds after
+    /// the time that [`Hub::next_deadline`](crate::Hub::next_deadline) has returned: its process
+    /// was stopped or its machine suspended.
     pub fn returned_at(&self) -> Option<Instant> {
         let after = Duration::from_millis(self.returned_at);
         (self.returned_at > 0).then_some(self.origin + after)
     }
 
-    /// The loop was absent. Peers could not reach it, and what they have sent may not
-    /// have arrived again: nothing is judged by time that passed meanwhile. Open
-    /// connections that have been silent for long are pinged and have until the idle
-    /// timeout to answer, all others have the whole time of their phase again.
+    /// Called when the loop was absent. Peers could not reach the server meanwhile, so the time of
+    /// the absence counts for no deadline. An open connection that has been silent for long gets a
+    /// ping, and the peer has until the idle timeout to answer. Each other connection has the
+    /// whole time of its phase again.
     #[cold]
     fn come_back(&mut self) {
         if self.returned_at > 0 && self.now < self.returned_at + NEXT_ABSENCE_MS {
@@ -188,8 +190,8 @@ impl Context {
         }
     }
 
-    /// When [`Hub::tick`](crate::Hub::tick) has to be called next at the latest. Early calls are
-    /// harmless. `None` when nothing will ever be due.
+    /// Returns by when [`Hub::tick`](crate::Hub::tick) has to be called next; an earlier call does
+    /// no harm. Returns `None` when nothing will be due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let busy = self.has_dirty()
             || !self.ended.is_empty()
@@ -216,16 +218,16 @@ impl Context {
         true
     }
 
-    /// Takes the timer of a key back. Does nothing when it is not set.
+    /// Cancels the timer of a key. Does nothing when this timer is not set.
     pub fn clear_timer(&mut self, key: u32) {
         self.timers.disarm(key);
     }
 
-    /// Timers have keys below this.
+    /// The keys of timers are smaller than this number.
     pub const MOST_TIMERS: u32 = 1 << 20;
 
-    /// A sign of life after a ping: the next ping is due before the expiry
-    /// that is armed.
+    /// Called on a sign of life after a ping. It arms the deadline of the next ping, which is
+    /// earlier than the armed idle timeout.
     pub(super) fn clear_pinged(&mut self, index: Slot) {
         let conn = &mut self.table[index];
         if conn.flags.has(Flags::PINGED) {
@@ -234,8 +236,8 @@ impl Context {
         }
     }
 
-    /// Arms the true deadline of an open connection, if that is earlier than
-    /// the armed one or none is.
+    /// Arms the true deadline of an open connection if no deadline is armed or the armed one is
+    /// later.
     pub(super) fn arm_open(&mut self, index: Slot) {
         if let Some(conn) = self.table.get(index)
             && conn.phase() == Phase::Open
@@ -257,7 +259,7 @@ impl Context {
 
     fn open_deadline(&self, index: Slot, conn: &Connection) -> u64 {
         if conn.is_held_for_rate() {
-            // The server holds it back, so it is neither silent nor slow.
+            // The server does not read this connection, so the peer is neither silent nor slow.
             return self.end_of_right(index).min(self.pace_deadline(index));
         }
         let ping = if conn.flags.has(Flags::PINGED) { u64::MAX } else { self.timeouts.ping };
@@ -265,7 +267,8 @@ impl Context {
         silence.min(self.message_deadline(conn)).min(self.end_of_right(index))
     }
 
-    /// When it may be connected no longer.
+    /// Returns until when the connection has the right to be connected, in milliseconds; `u64::MAX`
+    /// when this right has no end.
     fn end_of_right(&self, index: Slot) -> u64 {
         match self.ends.get(index) {
             0 => u64::MAX,
@@ -273,7 +276,7 @@ impl Context {
         }
     }
 
-    /// Sets when it may be connected no longer, rounded up to a second.
+    /// Sets until when the connection has the right to be connected, rounded up to a second.
     pub(super) fn set_end_of_right(&mut self, index: Slot, at: Option<Instant>) {
         let seconds = at.map_or(0, |at| {
             let passed = at.saturating_duration_since(self.origin).as_millis();
@@ -296,21 +299,22 @@ impl Context {
         if record.phase().is_closing() {
             self.wheel.disarm(conn.index.key());
             let due = self.now.saturating_add(self.timeouts.close);
-            // What begins to close after a shutdown's time is written once all the same.
+            // A connection that begins to close when the time of a shutdown is over still has one
+            // millisecond, so that its last bytes are written once.
             self.wheel.arm(conn.index.key(), due.min(self.drained_by.max(self.now + 1)));
         }
     }
 
-    /// Since when a connection has been silent. Time does not count in which the loop
-    /// was absent.
+    /// Returns since when a connection has been silent, without the time in which the loop was
+    /// absent.
     fn alive(&self, conn: &Connection) -> u64 {
         let Timeouts { ping, idle, .. } = self.timeouts;
-        // It is asked before it is judged, if there are pings.
+        // If pings are sent, the connection gets one after the absence, before it is judged.
         let asked_after = if ping < idle { ping } else { 0 };
         conn.alive().max(self.returned_at.saturating_sub(asked_after))
     }
 
-    /// The deadline that was armed for a connection has come.
+    /// Called when the armed deadline of a connection has passed.
     fn due(&mut self, index: Slot) {
         match self.table[index].phase() {
             Phase::Open => self.open_may_be_due(index),
@@ -326,7 +330,7 @@ impl Context {
         }
     }
 
-    /// Has a connection looked at before it is judged.
+    /// Lists a connection as overdue: its socket is read before it is judged.
     fn set_overdue(&mut self, index: Slot) {
         self.wheel.disarm(index.key());
         self.wheel.arm(index.key(), self.now.saturating_add(LOOK_AGAIN_MS));
@@ -336,7 +340,8 @@ impl Context {
         self.overdue.push(Overdue { conn: conn_id, phase: conn.phase(), armed });
     }
 
-    /// The deadline of an open connection has come, which may have been extended since.
+    /// Called when the armed deadline of an open connection has passed. Its true deadline may be
+    /// later, because of signs of life.
     fn open_may_be_due(&mut self, index: Slot) {
         let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
@@ -360,8 +365,8 @@ impl Context {
         }
     }
 
-    /// The socket of an open connection has been read: it is silent or late now, or its
-    /// deadline is a later one.
+    /// Called when the socket of an overdue open connection was read. If the peer is still silent
+    /// or late, the connection is closed; otherwise its true deadline is armed.
     fn open_due(&mut self, index: Slot) {
         let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);

@@ -1,4 +1,5 @@
-//! A hub whose sockets are one sink, and for which time stands still unless the test moves it.
+//! A hub that writes to one sink instead of sockets, and whose time changes only when the test
+//! changes it.
 
 use std::time::Instant;
 
@@ -6,11 +7,11 @@ use super::turn::{Loop, turn};
 use crate::hub::{Config, ConnId, Handler, Hub, Sink, Wrote};
 use crate::wire::Peer;
 
-/// Turns after which a hub that is given nothing new must have come to rest.
+/// The number of turns within which a hub without new input must have nothing left to do.
 const MOST_TURNS: usize = 10_000;
 
-/// A hub without pipes, for tests that count and for large crowds. What is written goes to the
-/// sink `S`; nothing of it is decoded.
+/// A hub without pipes, for tests that count calls or bytes and for tests with very many
+/// connections. The hub writes to the sink `S`, and nothing of that is decoded.
 ///
 /// ```
 /// use std::io;
@@ -44,9 +45,9 @@ const MOST_TURNS: usize = 10_000;
 pub struct Bare<H: Handler, S: Sink> {
     /// The hub with its handler.
     pub hub: Hub<H>,
-    /// Where it writes to.
+    /// The sink to which the hub writes.
     pub sink: S,
-    /// The time of the next call.
+    /// The time that the next call of the hub is given.
     pub now: Instant,
     /// Whether new connections come in on a loopback address.
     pub loopback: bool,
@@ -55,41 +56,42 @@ pub struct Bare<H: Handler, S: Sink> {
 }
 
 impl<H: Handler, S: Sink> Bare<H, S> {
-    /// A hub of which nobody is a client yet, at the time `now`.
+    /// Creates a hub without connections, at the time `now`.
     ///
     /// # Panics
-    /// When the configuration does not [hold](Config::check).
+    /// When the configuration is not [valid](Config::check).
     pub fn new(config: Config, handler: H, sink: S, now: Instant) -> Self {
         config.check().expect("a configuration that holds");
         let hub = Hub::new(config, handler, now);
         Bare { hub, sink, now, loopback: true, clients_hang_up: true }
     }
 
-    /// A new connection; nothing has arrived from it yet.
+    /// Opens a connection, from which nothing has arrived yet.
     ///
     /// # Panics
-    /// When there is no room for it.
+    /// When the hub has no room for it.
     pub fn open(&mut self) -> ConnId {
         self.hub.open(Peer::UNKNOWN, self.loopback, self.now).expect("room")
     }
 
-    /// Bytes arrive. Those of a connection that is not read any more are lost, as in a socket
-    /// that is closed.
+    /// Gives the hub bytes of a client. The bytes are lost if the hub does not read the connection
+    /// any more, as in a socket that is closed.
     pub fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
         if self.hub.may_read(conn) {
             self.hub.receive(conn, &mut bytes.to_vec(), self.now);
         }
     }
 
-    /// A turn in which nothing arrives.
+    /// Takes one turn in which nothing arrives.
     pub fn turn(&mut self) {
         turn(self, self.now);
     }
 
-    /// Takes turns until nothing more happens at this time.
+    /// Takes turns until the hub has nothing left to do at this time.
     ///
     /// # Panics
-    /// When that does not come, or a check of the hub on itself fails.
+    /// When the hub still has something to do after ten thousand turns, or an invariant of the hub
+    /// is broken.
     pub fn settle(&mut self) {
         for _ in 0..MOST_TURNS {
             self.turn();
@@ -98,7 +100,10 @@ impl<H: Handler, S: Sink> Bare<H, S> {
                 return;
             }
         }
-        panic!("the hub does not come to rest, with {} bytes", self.hub.buffered());
+        panic!(
+            "the hub still has work after {MOST_TURNS} turns; it holds {} bytes",
+            self.hub.buffered()
+        );
     }
 }
 

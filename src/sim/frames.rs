@@ -1,8 +1,8 @@
-//! The client's side of the wire: requests and masked frames as a client sends them, and a
-//! decoder that panics at anything a server may not send.
+//! The client's side of the protocol: requests and masked frames as a client sends them, and a
+//! decoder that panics at anything that a server must not send.
 //!
-//! It is written from RFC 6455 and RFC 9112 and shares no code with the server, so that a mistake
-//! in the server's code cannot hide in here as well.
+//! This module is written from RFC 6455 and RFC 9112 and shares no code with the server. A mistake
+//! in the code of the server is therefore not repeated here, and a test can find it.
 
 use std::collections::VecDeque;
 
@@ -42,7 +42,7 @@ pub fn request(method: &str, path: &str, more: &str) -> Vec<u8> {
     format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n").into_bytes()
 }
 
-/// Adds a header field to a head. Its value may have any bytes that a field may have.
+/// Adds a header field to a head. The value is written as it is; it need not be UTF-8.
 pub fn add_field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.truncate(head.len() - 2);
     head.extend_from_slice(name.as_bytes());
@@ -80,7 +80,8 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame(first, payload, MASK)
 }
 
-/// The header alone of a frame with the usual [`MASK`] that claims a payload of `length` bytes.
+/// The header of a frame with the usual [`MASK`] that announces a payload of `length` bytes,
+/// without this payload.
 pub fn header(first: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     put_length(&mut bytes, 0x80, length);
@@ -124,10 +125,10 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The first frame of `bytes` and how many bytes it takes, once it is there whole.
+    /// Returns the first frame of `bytes` and how many bytes it takes, once it is complete.
     ///
     /// # Panics
-    /// When a server may not send such a frame: it is a fragment, has a reserved bit, is masked,
+    /// When a server must not send such a frame: it is a fragment, has a reserved bit, is masked,
     /// has a length that is not in its shortest form, or is a control frame that is too long.
     fn first_of(bytes: &[u8]) -> Option<(Frame, usize)> {
         let [first, second, ..] = bytes[..] else { return None };
@@ -170,20 +171,20 @@ impl Frame {
     }
 }
 
-/// Takes the first frame of a server off `bytes`, if it is there whole.
+/// Removes the first frame of a server from `bytes`, if it is complete.
 ///
 /// # Panics
-/// When a server may not send such a frame.
+/// When a server must not send such a frame.
 pub fn take(bytes: &mut Vec<u8>) -> Option<Frame> {
     let (frame, length) = Frame::first_of(bytes)?;
     bytes.drain(..length);
     Some(frame)
 }
 
-/// All frames of `bytes`, which a server has sent.
+/// Returns all frames of `bytes`, which a server has sent.
 ///
 /// # Panics
-/// When a server may not send one of the frames, and when the last of them is not whole.
+/// When a server must not send one of the frames, and when the last frame is not complete.
 pub fn all(mut bytes: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Some((frame, length)) = Frame::first_of(bytes) {
@@ -194,10 +195,10 @@ pub fn all(mut bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// The text messages among [`all`] frames of `bytes`.
+/// Returns the text messages among [`all`] frames of `bytes`.
 ///
 /// # Panics
-/// As [`all`] does.
+/// In the cases in which [`all`] panics.
 pub fn texts(bytes: &[u8]) -> Vec<String> {
     let frames = all(bytes);
     frames.iter().filter(|f| f.opcode == TEXT).map(|f| f.text().to_owned()).collect()
@@ -222,7 +223,7 @@ pub enum Got {
 
 impl From<Frame> for Got {
     /// # Panics
-    /// When no server may send such a frame.
+    /// When a server must not send such a frame.
     fn from(frame: Frame) -> Self {
         let string = |bytes: &[u8]| std::str::from_utf8(bytes).expect("UTF-8").to_owned();
         match frame.opcode {
@@ -242,22 +243,22 @@ impl From<Frame> for Got {
     }
 }
 
-/// Reads what a server sends to one client: answers, and frames once one of the answers was 101.
+/// Reads what a server sends to one client: HTTP answers, and after an answer 101 frames.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
     upgraded: bool,
     closed: bool,
-    /// For each request that was sent, in order, whether its method was `HEAD`: the answer has no
-    /// body then. A request that is not in here is taken for another one.
+    /// For each request that was sent, in order, whether its method is `HEAD`, so that its answer
+    /// has no body. A request without an entry counts as one with another method.
     pub head_requests: VecDeque<bool>,
 }
 
 impl Decoder {
-    /// Takes in bytes and appends to `got` what is complete.
+    /// Reads bytes, and appends each answer and frame that is complete to `got`.
     ///
     /// # Panics
-    /// When a server may not send such bytes.
+    /// When a server must not send such bytes.
     pub fn push(&mut self, bytes: &[u8], got: &mut Vec<Got>) {
         self.buffer.extend_from_slice(bytes);
         let mut at = 0;
@@ -291,12 +292,12 @@ impl Decoder {
         self.buffer.drain(..at);
     }
 
-    /// Whether the server has answered 101, so that frames follow.
+    /// Returns whether the server has answered 101, so that frames follow.
     pub fn is_upgraded(&self) -> bool {
         self.upgraded
     }
 
-    /// Whether nothing is left half received.
+    /// Returns whether no answer or frame has arrived in part.
     pub fn is_clean(&self) -> bool {
         self.buffer.is_empty()
     }
@@ -317,11 +318,10 @@ fn decode_answer(bytes: &[u8], head_only: bool) -> Option<(usize, Got)> {
     Some((end + length, Got::Http(status, head.to_owned(), body)))
 }
 
-/// The first frame of `bytes` as what a client makes of it, and how many bytes it takes, once it
-/// is there whole.
+/// Returns the first frame of `bytes`, decoded, and how many bytes it takes, once it is complete.
 ///
 /// # Panics
-/// When a server may not send such a frame.
+/// When a server must not send such a frame.
 pub fn decode_frame(bytes: &[u8]) -> Option<(usize, Got)> {
     let (frame, length) = Frame::first_of(bytes)?;
     Some((length, frame.into()))

@@ -1,9 +1,9 @@
-//! A world in which a host tests its own [`Handler`](crate::Handler): connections in memory, what
-//! clients send and get, and a clock that is made up.
+//! A simulator in which a host tests its own [`Handler`](crate::Handler), with connections in
+//! memory and a virtual clock.
 //!
-//! [`World`] has a hub with a handler, and for each connection a [`Pipe`] that behaves as a kernel
-//! does. Nothing happens by itself: bytes arrive when the test sends them, and time passes when
-//! the test says so. Every check of the hub on itself runs after every turn.
+//! A [`World`] has a hub with a handler, and for each connection a [`Pipe`] that behaves as a
+//! client and a kernel do. Nothing happens by itself: bytes arrive when the test sends them, and
+//! time passes when the test says so. The hub checks its invariants after every turn.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@
 //! use longlink::sim::{Watch, World};
 //! use longlink::{Accept, Config, ConnId, Context, Handler, Message, Reject, Upgrade};
 //!
-//! /// Says what it hears in capital letters.
+//! /// Sends each text back in capital letters.
 //! struct Shout;
 //!
 //! impl Handler for Shout {
@@ -35,7 +35,7 @@
 //!     }
 //! }
 //!
-//! // What the hub does between two callbacks is of no interest here.
+//! // This handler does not watch what the hub does between two callbacks.
 //! impl Watch for Shout {}
 //!
 //! let mut config = Config::default();
@@ -57,9 +57,10 @@
 //! world.assert_nothing_is_left();
 //! ```
 //!
-//! A [`Spy`] around a handler shows a test every callback of the handler. A [`Bare`] hub is for tests that need no
-//! pipes: those that count, and those with large crowds. Random tests draw their numbers from [`Rng`].
-//! A program that uses nothing of this module contains nothing of it.
+//! A [`Spy`] around a handler shows a test every callback of the handler. A [`Bare`] hub is for
+//! tests that need no pipes: tests that count calls or bytes, and tests with very many connections.
+//! Random tests take their numbers from [`Rng`]. A program that does not use this module contains
+//! no code of it.
 
 mod bare;
 pub mod frames;

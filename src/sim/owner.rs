@@ -1,8 +1,8 @@
-//! For whom memory is allocated in a test: for the server that runs in it, or for the test itself.
+//! Whether a test allocates memory for the server that runs in it, or for the test itself.
 //!
-//! A test whose global allocator counts asks [`is_server`] in each allocation. The [`World`]
-//! allocates for the server while the hub works, and for the test else. A handler of a test
-//! calls [`test()`] when it keeps books of its own.
+//! A global allocator that counts the memory of the server asks [`is_server`] in each allocation.
+//! In a [`World`] memory is allocated for the server while the hub works, and for the test at all
+//! other times. A handler that records something for its test calls [`test()`] first.
 //!
 //! [`World`]: super::World
 
@@ -12,7 +12,7 @@ thread_local! {
     static SERVER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Until it is dropped, memory is allocated for one of the two.
+/// A guard of [`test()`]: when it is dropped, memory is allocated for the same owner as before.
 #[must_use]
 #[derive(Debug)]
 pub struct Turn {
@@ -25,17 +25,17 @@ impl Drop for Turn {
     }
 }
 
-/// Whether this thread allocates for the server now.
+/// Returns whether this thread allocates for the server now.
 pub fn is_server() -> bool {
     SERVER.get()
 }
 
-/// What is allocated until the result is dropped belongs to the test.
+/// Allocates for the test until the result is dropped.
 pub fn test() -> Turn {
     Turn { before: SERVER.replace(false) }
 }
 
-/// What `work` allocates belongs to the server.
+/// Runs `work`, which allocates for the server.
 pub fn server<T>(work: impl FnOnce() -> T) -> T {
     let _turn = Turn { before: SERVER.replace(true) };
     work()

@@ -1,4 +1,4 @@
-//! One connection as client and kernel see it.
+//! One connection as its client and the kernel see it.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -6,33 +6,34 @@ use std::io::ErrorKind;
 use super::frames::{Decoder, Got};
 use crate::hub::ConnId;
 
-/// One connection as its client and the kernel see it. A pipe is what a kernel is: it takes so
-/// many bytes until the client reads them, it tells of an end of stream or a reset, and its
-/// events are edges.
+/// One connection as its client and the kernel see it. As a kernel does, a pipe takes a limited
+/// number of bytes until the client reads them, and reports an end of stream or a reset. Its
+/// events are edge-triggered.
 #[derive(Debug)]
 pub struct Pipe {
-    /// Its id in the hub.
+    /// The id of the connection in the hub.
     pub conn: ConnId,
-    /// On its way to the server.
+    /// The bytes that the client has sent and the server has not read.
     pub to_server: VecDeque<u8>,
     pub(super) fin: bool,
     pub(super) reset: Option<ErrorKind>,
-    /// What the client has not read yet.
+    /// The bytes that the server has written and the client has not read.
     pub(super) to_client: Vec<u8>,
-    /// How much the kernel takes for a client that does not read.
+    /// How many bytes the kernel takes for a client that does not read.
     pub capacity: usize,
     pub(super) reading: bool,
-    /// What decodes what the client reads.
+    /// The decoder of the bytes that the client reads.
     pub decoder: Decoder,
-    /// What has arrived at the client.
+    /// The answers and frames that the client has read.
     pub got: Vec<Got>,
-    /// Texts equal to this are counted and not kept.
+    /// A text, and how many messages equal to it the client has read. Such messages are counted
+    /// here instead of being kept in `got`. An empty text counts nothing.
     pub counted: (String, u64),
     /// How often the server has written.
     pub writes: u64,
-    /// The server has ended its side.
+    /// Whether the server has ended its side of the stream.
     pub shut: bool,
-    /// The server has closed the socket.
+    /// Whether the server has closed the socket.
     pub closed: bool,
     pub(super) readable: bool,
     pub(super) writable: bool,
@@ -40,7 +41,7 @@ pub struct Pipe {
     pub(super) scheduled: bool,
     pub(super) queued: bool,
     pub(super) ended: bool,
-    /// The server was told of the end.
+    /// Whether the hub was told of the end of the stream or of the failure.
     pub(super) told: bool,
 }
 
@@ -70,7 +71,7 @@ impl Pipe {
         }
     }
 
-    /// The text messages that have arrived.
+    /// Returns the text messages that the client has read.
     pub fn texts(&self) -> Vec<&str> {
         self.got
             .iter()
@@ -78,23 +79,24 @@ impl Pipe {
             .collect()
     }
 
-    /// The client cannot send any more.
+    /// Returns whether the client cannot send any more.
     pub fn is_finished(&self) -> bool {
         self.fin || self.reset.is_some() || self.closed
     }
 
-    /// The connection has broken.
+    /// Returns whether the connection was reset.
     pub fn is_reset(&self) -> bool {
         self.reset.is_some()
     }
 
-    /// Something has come from the client that the server has not read.
+    /// Returns whether the client has sent something, or ended its side, that the server has not
+    /// read yet.
     pub fn is_unread(&self) -> bool {
         let ended = self.fin || self.reset.is_some();
         !self.closed && (!self.to_server.is_empty() || ended && !self.told)
     }
 
-    /// The client reads what it is sent.
+    /// Returns whether the client reads what it is sent.
     pub fn is_reading(&self) -> bool {
         self.reading
     }

@@ -1,7 +1,7 @@
 //! A small seeded generator of random numbers (splitmix64).
 
-/// A stream of random numbers that a seed determines: a seed means the same run on every machine
-/// and with every version of every dependency.
+/// A sequence of random numbers that depends on its seed alone: a seed gives the same numbers on
+/// every machine and with every version of every dependency.
 ///
 /// ```
 /// use longlink::sim::Rng;
@@ -14,12 +14,12 @@
 pub struct Rng(u64);
 
 impl Rng {
-    /// The stream of this seed.
+    /// Creates the sequence of this seed.
     pub fn new(seed: u64) -> Self {
         Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
     }
 
-    /// Any number.
+    /// Returns any number of 64 bits.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -28,39 +28,39 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to `n` - 1; 0 for an `n` of 0.
+    /// Returns a number from 0 to `n` - 1; 0 for an `n` of 0.
     pub fn below(&mut self, n: u64) -> u64 {
         self.number() % n.max(1)
     }
 
-    /// The index of one of `count` items; 0 for none.
+    /// Returns the index of one of `count` items; 0 for a `count` of 0.
     pub fn index(&mut self, count: usize) -> usize {
         self.below(count as u64) as usize
     }
 
-    /// A number from `from` to `to`, both of them included.
+    /// Returns a number from `from` to `to`, both of them included.
     pub fn range(&mut self, from: usize, to: usize) -> usize {
         from + self.below((to - from + 1) as u64) as usize
     }
 
-    /// True `n` times out of 100.
+    /// Returns true with a probability of `n` per cent.
     pub fn percent(&mut self, n: u64) -> bool {
         self.below(100) < n
     }
 
-    /// One of some items, of which there must be at least one.
+    /// Returns one of the items. There must be at least one.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.index(of.len())]
     }
 
-    /// Puts items into a random order.
+    /// Puts the items into a random order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.index(last + 1));
         }
     }
 
-    /// A mask for a frame.
+    /// Returns a random mask for a frame of a client.
     pub fn mask(&mut self) -> [u8; 4] {
         (self.number() as u32).to_le_bytes()
     }

@@ -1,13 +1,13 @@
-//! Writes that the hub does by itself: the pipes are its sink. Nobody can watch it
-//! meanwhile, so what was done is written down, and told afterwards.
+//! Writes that the hub does by itself, with the pipes as its sink. The handler cannot be told of
+//! a write while the hub works, so the writes are recorded, and the handler is told afterwards.
 
 use std::io::{self, ErrorKind, IoSlice};
 
 use super::{Note, Pipe, Watch, World, owner};
 use crate::hub::{Sent, Sink, Wrote};
 
-/// The pipes, and one entry for each write: the pipe, what it was offered, and how
-/// that ended.
+/// The pipes, and one entry for each write: the pipe, the bytes that it was offered, and the
+/// result of the write.
 struct Log<'a> {
     pipes: &'a mut [Pipe],
     at: &'a [Option<usize>],
@@ -59,7 +59,10 @@ impl<H: Watch> World<H> {
             }
             if let Some((pipe, bytes, result)) = last {
                 let wrote = wrote.map_or(Wrote::Done, |(conn, wrote)| {
-                    assert_eq!(conn, self.pipes[pipe].conn, "it returns at the last one");
+                    assert_eq!(
+                        conn, self.pipes[pipe].conn,
+                        "the hub returns after the write that it tells of"
+                    );
                     wrote
                 });
                 self.tell(pipe, &bytes, result, wrote);
@@ -69,7 +72,8 @@ impl<H: Watch> World<H> {
             }
         }
         assert_eq!(done, (most - budget) as usize, "each write is counted");
-        // Queued ones were counted when they were queued.
+        // Messages that were queued were counted as deliveries when they were queued. The rest of
+        // the deliveries are of broadcasts.
         self.walked += self.hub.stats().deliveries - before;
     }
 
@@ -86,7 +90,11 @@ impl<H: Watch> World<H> {
             self.wrote(pipe, if shuts { Sent::ShutdownWrite } else { Sent::Nothing });
         }
         let blocked = written < bytes.len();
-        assert_eq!(blocked, wrote == Wrote::Blocked, "it says so when one has blocked");
+        assert_eq!(
+            blocked,
+            wrote == Wrote::Blocked,
+            "the hub tells of each socket that has blocked"
+        );
         if blocked {
             self.partial_writes += u64::from(written > 0);
             self.has_blocked(pipe);

@@ -7,7 +7,7 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
-/// A callback of a [`Handler`], with what it is about.
+/// A callback of a [`Handler`], with those of its arguments that an observer may want.
 #[derive(Debug)]
 pub enum Call<'a> {
     /// [`Handler::on_upgrade`].
@@ -26,7 +26,7 @@ pub enum Call<'a> {
     Drain(ConnId),
     /// [`Handler::on_closing`].
     Closing(ConnId, &'a CloseReason),
-    /// [`Handler::on_trace`]: the events, and how many more there were.
+    /// [`Handler::on_trace`]: the events, and how many further events were missed.
     Trace(&'a [Traced], u64),
     /// [`Handler::on_timer`].
     Timer(u32),
@@ -38,15 +38,15 @@ pub enum Call<'a> {
 
 /// An observer of a handler's callbacks, for a [`Spy`].
 pub trait Look {
-    /// The handler is about to be called.
+    /// Called just before the handler is called.
     fn look(&mut self, cx: &mut Context, call: &Call<'_>);
 
-    /// What [`Watch::note`] is told.
+    /// Called with what [`Watch::note`] is told.
     fn note(&mut self, _cx: &Context, _now: u64, _note: Note<'_>) {}
 }
 
-/// A handler with an observer of its callbacks. Every callback is shown to the observer and then
-/// forwarded to the handler, which is told and answers what it would be told and answer without the spy.
+/// A handler with an observer of its callbacks. Every callback is first shown to the observer and
+/// then forwarded to the handler. The observer changes neither the arguments nor the answers.
 ///
 /// ```
 /// use std::time::Instant;
@@ -55,7 +55,7 @@ pub trait Look {
 /// use longlink::sim::{Call, Look, Spy, World};
 /// use longlink::{Config, Context, Relay, RelayConfig};
 ///
-/// /// Writes down why connections end. `Spy` shows it every callback of the handler.
+/// /// Records why connections end. `Spy` shows it every callback of the handler.
 /// #[derive(Default)]
 /// struct Ends(Vec<String>);
 ///
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_forwards_one_callback_of_a_handler_defines_all_of_them() {
+    fn each_handler_that_forwards_one_callback_defines_all_callbacks() {
         let all = all_callbacks();
         let mut files = Vec::new();
         for folder in ["src", "tests", "benches/support", "examples"] {
@@ -242,7 +242,7 @@ mod tests {
             let heads = source.lines().filter(|line| line.starts_with("impl"));
             for head in heads.filter(|line| line.contains(" Handler for ")) {
                 let body = block(&source, head);
-                // The relay's extension is no handler: it is asked some things before the relay.
+                // The extension of the relay is no handler: the relay asks it some things first.
                 let body = body.replace("extension.on_", "").replace("| it.on_", "");
                 if !all.iter().any(|name| body.contains(&format!(".on_{name}("))) {
                     continue;
@@ -256,7 +256,7 @@ mod tests {
         assert!(wrappers.iter().any(|head| head.contains("for Spy<")), "{wrappers:?}");
     }
 
-    /// Writes down the names of the callbacks, both as a handler and as an observer of one.
+    /// Records the names of the callbacks, both as a handler and as an observer of a handler.
     #[derive(Debug, Default)]
     struct Diary(Vec<&'static str>);
 
@@ -343,7 +343,7 @@ mod tests {
 
     impl Watch for Diary {}
 
-    /// Drives a handler through every callback. Returns what its clients have got.
+    /// Runs a handler through every callback. Returns what its clients have got.
     fn drive<H: Watch<Event = ()>>(handler: H) -> (World<H>, String) {
         let config = Config { max_connections: 1, ..Config::default() };
         let mut world = World::new(config, handler, Instant::now());
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_with_a_spy_hears_and_answers_what_it_hears_and_answers_without_one() {
+    fn a_spy_changes_neither_the_callbacks_of_its_handler_nor_what_clients_get() {
         let (alone, got_alone) = drive(Diary::default());
         let spied = Spy { handler: Diary::default(), looker: Diary::default() };
         let (spied, got_spied) = drive(spied);

@@ -1,11 +1,11 @@
-//! One turn of a hub, as whoever runs the loop takes it.
+//! One turn of a hub: the calls that the loop of a server makes.
 
 use std::time::Instant;
 
 use super::{Note, owner};
 use crate::hub::{ConnId, Handler, Hub};
 
-/// A loop without sockets of the system: what [`turn`] asks of it.
+/// What [`turn`] needs from a simulated loop, which has no sockets of the system.
 pub(super) trait Loop {
     type Handler: Handler;
 
@@ -17,7 +17,7 @@ pub(super) trait Loop {
         true
     }
 
-    /// A connection that was not read for a while may be read again.
+    /// Called when a connection that was not read for a while may be read again.
     fn may_read_again(&mut self, _conn: ConnId) {}
 
     /// Reads the connections from which there may be more to read.
@@ -26,15 +26,15 @@ pub(super) trait Loop {
     /// Writes what is queued.
     fn write(&mut self);
 
-    /// A connection has ended, and its socket is closed.
+    /// Called when a connection has ended, to close its socket.
     fn free(&mut self, _conn: ConnId) {}
 
-    /// The turn has come so far.
+    /// Called at each step of the turn.
     fn tell(&mut self, _note: Note<'_>) {}
 }
 
-/// One turn, after what has arrived was given to the hub: the calls that a driver makes, in an
-/// order that a driver may choose.
+/// Takes one turn, after the hub was given what has arrived. It makes the calls that a driver
+/// makes, in an order that a driver may choose.
 pub(super) fn turn<L: Loop>(it: &mut L, now: Instant) {
     it.tell(Note::Ticking);
     owner::server(|| it.hub().tick(now));

@@ -1,5 +1,5 @@
-//! A hub without sockets and without a clock: pipes in memory and a time that is made up, driven
-//! as a driver drives it.
+//! A hub with pipes in memory instead of sockets and with a virtual clock. The hub is called as a
+//! driver calls it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -16,56 +16,57 @@ use crate::wire::Peer;
 /// What the world tells a handler that watches the hub from outside its callbacks.
 #[derive(Debug)]
 pub enum Note<'a> {
-    /// A connection was taken in.
+    /// The hub has opened a connection.
     Opened(ConnId),
     /// So many bytes of the client have arrived at the kernel.
     Arrived(ConnId, usize),
-    /// The connection has broken: the bytes that the hub has not been given are lost.
+    /// The connection was reset: the bytes that the hub has not been given are lost.
     Lost(ConnId),
     /// The hub is about to be given so many bytes.
     Receiving(ConnId, usize),
-    /// The hub has handled those bytes.
+    /// The hub has handled the bytes of the last [`Note::Receiving`].
     Received(ConnId),
-    /// The client's end of stream is about to be told.
+    /// The hub is about to be told that the client has ended its side of the stream.
     Ending(ConnId),
-    /// A failure is about to be told.
+    /// The hub is about to be told that the connection has failed.
     Failing(ConnId, ErrorKind),
     /// The writes of the turn begin.
     Flushing,
     /// These bytes are being written.
     Writing(ConnId, &'a [u8]),
-    /// They are written, and this follows from it.
+    /// Bytes were written, and this is what the server does next with the connection.
     Wrote(ConnId, Sent),
-    /// The kernel takes no more of this connection.
+    /// The kernel takes no more bytes for this connection.
     Blocked(ConnId),
-    /// The kernel takes more again.
+    /// The kernel takes bytes for this connection again.
     Writable(ConnId),
-    /// The hub is about to look at its deadlines.
+    /// The hub is about to handle what is due.
     Ticking,
-    /// A connection cannot be judged yet: what it has sent waits.
+    /// A connection whose deadline has passed cannot be judged yet, because bytes of its client
+    /// were not read.
     Postponed(ConnId),
-    /// The hub has looked at its deadlines.
+    /// The hub has handled what was due.
     Ticked,
     /// The hub is about to end its turn.
     EndingTurn,
     /// The hub has ended its turn.
     EndedTurn,
-    /// A connection is gone, and its socket is closed.
+    /// A connection was freed, and its socket is closed.
     Reaped(ConnId),
     /// The hub is about to be shut down.
     ShuttingDown,
-    /// The turn is over, and the hub has checked itself.
+    /// The turn is over, and the hub has checked its invariants.
     TurnDone,
 }
 
-/// A handler that may want to be told more than a handler is. `impl Watch for MyHandler {}` is
-/// enough for a handler that does not.
+/// A handler that can be told what happens between its callbacks. For a handler that does not want
+/// this, `impl Watch for MyHandler {}` is enough.
 pub trait Watch: Handler {
-    /// Something happens at `now`, in milliseconds since the world began.
+    /// Called when something happens. `now` is the time in milliseconds since the world began.
     fn note(&mut self, _hub: &Context, _now: u64, _note: Note<'_>) {}
 }
 
-/// A hub, its handler, its pipes and the time.
+/// A hub with its handler, a pipe for each connection, and the virtual time.
 #[derive(Debug)]
 pub struct World<H: Handler> {
     /// The hub with its handler.
@@ -73,45 +74,45 @@ pub struct World<H: Handler> {
     base: Instant,
     /// Milliseconds since the world began.
     pub now: u64,
-    /// All connections that there have been, by the numbers that [`World::connect`] gives.
+    /// All connections that were ever opened, by the numbers that [`World::connect`] returns.
     pub pipes: Vec<Pipe>,
-    /// The pipe of each slot.
+    /// The pipe of the connection in each slot of the hub.
     pub(super) at: Vec<Option<usize>>,
     events: VecDeque<usize>,
     to_read: VecDeque<usize>,
-    /// What one read takes at most.
+    /// How many bytes one read takes at most.
     pub read_size: usize,
-    /// How many events one poll returns at most. The others wait for the next one.
+    /// How many events one poll returns at most. The next poll returns the others.
     pub batch: usize,
-    /// What one vectored write takes at most.
+    /// How many slices one vectored write takes at most.
     pub slices: usize,
-    /// What a new pipe's kernel takes.
+    /// The [capacity](Pipe::capacity) of new pipes.
     pub capacity: usize,
-    /// Whether the hub does the writes by itself, as it does for a driver; else the world fetches
-    /// what is to be written from one connection after the other.
+    /// Whether the hub does the writes by itself, as it does for a driver. If this is false, the
+    /// world asks the hub for each connection that has something to write, and writes it.
     pub by_sink: bool,
-    /// Polls that have left events for the next one.
+    /// How many polls have left events for the next poll.
     pub full_batches: u64,
-    /// Writes of which the kernel has taken a part.
+    /// How many writes the kernel has taken only in part.
     pub partial_writes: u64,
-    /// Times a kernel took no more.
+    /// How often a kernel took no more bytes.
     pub blocks: u64,
-    /// Turns taken.
+    /// How many turns were taken.
     pub turns: u64,
-    /// Times the work budget was found spent.
+    /// How often a read had to wait because the work budget of the turn was used up.
     pub exhausted: u64,
-    /// Times the write budget left something over.
+    /// How many turns ended with connections that still had something to write.
     pub leftover_writes: u64,
-    /// Deliveries of broadcasts that had not been queued when the writing began.
+    /// How many deliveries of broadcasts were written directly, without being queued first.
     pub walked: u64,
 }
 
 impl<H: Watch> World<H> {
-    /// A hub of which nobody is a client yet. `base` is when the world begins: the clock is made
-    /// up, so any time will do.
+    /// Creates a world without connections. `base` is the time at which the world begins. The clock
+    /// is virtual, so it may be any time.
     ///
     /// # Panics
-    /// When the configuration does not [hold](Config::check).
+    /// When the configuration is not [valid](Config::check).
     pub fn new(config: Config, handler: H, base: Instant) -> Self {
         config.check().expect("a configuration that holds");
         World {
@@ -137,17 +138,17 @@ impl<H: Watch> World<H> {
         }
     }
 
-    /// The time as the hub is told it.
+    /// Returns the present time of the world, which the hub is given.
     pub fn instant(&self) -> Instant {
         self.base + Duration::from_millis(self.now)
     }
 
-    /// The handler.
+    /// Returns the handler.
     pub fn handler(&self) -> &H {
         self.hub.handler()
     }
 
-    /// The handler, to be changed between two calls of the hub.
+    /// Returns the handler, so that a test can change it between two calls of the hub.
     pub fn handler_mut(&mut self) -> &mut H {
         self.hub.parts().1
     }
@@ -157,13 +158,13 @@ impl<H: Watch> World<H> {
         handler.note(cx, self.now, note);
     }
 
-    /// A client's connection is accepted. Returns its place in [`World::pipes`], or `None` when the
+    /// Opens a connection of a client. Returns its index in [`World::pipes`], or `None` when the
     /// hub has no room.
     pub fn connect(&mut self) -> Option<usize> {
         self.connect_from(Peer::UNKNOWN)
     }
 
-    /// A client's connection from this address is accepted, as by [`World::connect`].
+    /// Opens a connection of a client from this address, as [`World::connect`] does.
     pub fn connect_from(&mut self, peer: Peer) -> Option<usize> {
         let conn = owner::server(|| self.hub.open(peer, true, self.instant())).ok()?;
         let pipe = self.pipes.len();
@@ -177,7 +178,7 @@ impl<H: Watch> World<H> {
         Some(pipe)
     }
 
-    /// Bytes of the client arrive. They are lost when the client has ended its side.
+    /// Sends bytes of the client. They are lost when the client has ended its side.
     pub fn send(&mut self, pipe: usize, bytes: &[u8]) {
         let end = &mut self.pipes[pipe];
         if end.is_finished() || bytes.is_empty() {
@@ -190,14 +191,14 @@ impl<H: Watch> World<H> {
         self.schedule(pipe);
     }
 
-    /// The client ends its side of the stream.
+    /// Ends the client's side of the stream.
     pub fn finish(&mut self, pipe: usize) {
         self.pipes[pipe].fin = true;
         self.pipes[pipe].readable = true;
         self.schedule(pipe);
     }
 
-    /// The connection breaks: what was on its way is lost.
+    /// Resets the connection: the bytes that were on their way are lost.
     pub fn reset(&mut self, pipe: usize, kind: ErrorKind) {
         let end = &mut self.pipes[pipe];
         end.reset = Some(kind);
@@ -210,7 +211,7 @@ impl<H: Watch> World<H> {
         self.schedule(pipe);
     }
 
-    /// From now on the client reads, or does not read, what it is sent.
+    /// Sets whether the client reads what it is sent from now on.
     pub fn set_reading(&mut self, pipe: usize, reading: bool) {
         self.pipes[pipe].reading = reading;
         self.schedule(pipe);
@@ -223,16 +224,16 @@ impl<H: Watch> World<H> {
         }
     }
 
-    /// The hub is told to shut down.
+    /// Begins to shut the hub down.
     pub fn shutdown(&mut self) {
         self.note(Note::ShuttingDown);
         owner::server(|| self.hub.shutdown());
     }
 
-    /// One turn of the loop: events, then what a driver does after them.
+    /// Takes one turn of the loop: the events, and then the calls that a driver makes after them.
     ///
     /// # Panics
-    /// When a check of the hub on itself fails, or a server may not write what the hub writes.
+    /// When an invariant of the hub is broken, or the hub writes what a server must not write.
     pub fn turn(&mut self) {
         self.turns += 1;
         self.full_batches += u64::from(self.events.len() > self.batch);
@@ -330,7 +331,7 @@ impl<H: Watch> World<H> {
     fn write_to(&mut self, pipe: usize) {
         let end = &mut self.pipes[pipe];
         let conn = end.conn;
-        let pending = self.hub.pending(conn).expect("a dirty one has bytes");
+        let pending = self.hub.pending(conn).expect("a dirty connection has bytes to write");
         let mut bytes = Vec::new();
         match pending.single() {
             Some(single) => bytes.extend_from_slice(single),
@@ -377,18 +378,18 @@ impl<H: Watch> World<H> {
         self.note(Note::Blocked(self.pipes[pipe].conn));
     }
 
-    /// Whether the loop would not sleep now.
+    /// Returns whether the loop would take another turn now without sleeping.
     pub fn is_busy(&self) -> bool {
         !self.events.is_empty()
             || !self.to_read.is_empty()
             || self.hub.next_deadline().is_some_and(|at| at <= self.instant())
     }
 
-    /// Takes turns until the loop would sleep. That it comes to that is the
-    /// proof that the deadline after a turn is in the future, unless there is work.
+    /// Takes turns until the loop would sleep. This also proves that the next deadline is in the
+    /// future when there is no work.
     ///
     /// # Panics
-    /// When it does not come to that.
+    /// When the loop would still not sleep after 200 000 turns.
     pub fn settle(&mut self) {
         self.turn();
         let mut turns = 0;
@@ -399,12 +400,13 @@ impl<H: Watch> World<H> {
         }
     }
 
-    /// Lets time pass as a loop does that sleeps until the next deadline.
+    /// Lets time pass. As a real loop does, this one sleeps until the next deadline, takes turns,
+    /// and sleeps again.
     pub fn advance(&mut self, millis: u64) {
         let until = self.now + millis;
         self.settle();
         while let Some(at) = self.hub.next_deadline() {
-            // A poll sleeps whole milliseconds, and never too short.
+            // A poll sleeps a whole number of milliseconds, rounded up.
             let at = at.duration_since(self.base).as_millis() as u64;
             if at > until {
                 break;
@@ -416,25 +418,25 @@ impl<H: Watch> World<H> {
         self.settle();
     }
 
-    /// The process was stopped for so long, and goes on.
+    /// Lets time pass as if the process had been stopped for so many milliseconds.
     pub fn jump(&mut self, millis: u64) {
         self.now += millis;
         self.settle();
     }
 
-    /// Everybody has gone: nothing may be left of them.
+    /// Checks, when all clients have gone, that the hub keeps nothing of them.
     ///
     /// # Panics
-    /// When something is.
+    /// When the hub still has a connection, a user, a byte or a deadline.
     pub fn assert_nothing_is_left(&mut self) {
         self.settle();
-        assert_eq!(self.hub.connections(), 0, "connections of nobody");
-        assert_eq!(self.hub.buffered(), 0, "bytes of nobody");
-        assert_eq!(self.hub.online(), 0, "users who are gone");
+        assert_eq!(self.hub.connections(), 0, "connections are left");
+        assert_eq!(self.hub.buffered(), 0, "bytes are left");
+        assert_eq!(self.hub.online(), 0, "users are left");
         let stats = self.hub.stats();
-        assert_eq!(stats.opened, stats.closed, "one close for each open");
+        assert_eq!(stats.opened, stats.closed, "on_close was called once for each on_open");
         assert!(self.pipes.iter().all(|pipe| pipe.closed));
-        assert_eq!(self.hub.next_deadline(), None, "deadlines of nobody");
+        assert_eq!(self.hub.next_deadline(), None, "deadlines are left");
         self.hub.check_invariants();
     }
 }

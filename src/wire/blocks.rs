@@ -1,12 +1,13 @@
-//! Texts looked at in blocks, each of which the compiler compares as one vector.
+//! Searches texts in blocks of bytes. The compiler compares each block with vector instructions.
 
 /// How many bytes a block has.
 pub const BLOCK: usize = 16;
 
-/// Whether `is` is true of any byte of a text; `None` for a text that is shorter than a block.
+/// Returns whether `is` is true of any byte of a text; `None` for a text that is shorter than a
+/// block.
 ///
-/// `is` must have no early end (`|` and `&`, not `||` and `&&`), or the compiler makes it a loop
-/// over bytes.
+/// `is` must use `|` and `&`, which compute both sides, and not `||` and `&&`. Otherwise the
+/// compiler makes a loop over single bytes of it.
 #[inline(always)]
 pub fn any(text: &[u8], is: impl Fn(u8) -> bool + Copy) -> Option<bool> {
     // The last block overlaps the one before it, and may be the only one.
@@ -20,7 +21,7 @@ pub fn any(text: &[u8], is: impl Fn(u8) -> bool + Copy) -> Option<bool> {
     Some(has(last, is))
 }
 
-/// Whether `is` is true of any byte of a block. It looks at every byte.
+/// Returns whether `is` is true of any byte of a block. It examines every byte.
 #[inline(always)]
 fn has(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> bool {
     block.iter().fold(false, |found, byte| found | is(*byte))
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_in_a_block_unless_there_are_too_few() {
+    fn every_byte_of_a_text_of_at_least_one_block_is_examined() {
         for length in 0..70 {
             let has_x = |text: &[u8]| any(text, |byte| byte == b'x');
             let text = vec![b'a'; length];

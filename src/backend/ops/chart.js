@@ -2,7 +2,7 @@
 
 import { lang, t } from './words.js';
 
-const SPANS = [1, 2, 5, 10]; // the width in minutes: the first that shows all values
+const SPANS = [1, 2, 5, 10]; // the widths that a chart can have, in minutes; it has the first that shows all values
 const MINUTE = 60_000;
 const WIDTH = 600;
 const HEIGHT = 120;
@@ -15,7 +15,7 @@ function make(name, attributes = {}, parent = null) {
   return element;
 }
 
-/** The smallest of 1, 2, 5, 10, … that is not below a value; for bytes a power of two. */
+/** Returns the upper end of the axis: the smallest of 1, 2, 5, 10, … that is not below a value; for bytes a power of two. */
 function ceiling(value, binary) {
   if (value <= 0) return 1;
   if (binary) return 2 ** Math.ceil(Math.log2(value));
@@ -25,12 +25,12 @@ function ceiling(value, binary) {
 
 /** A card with a title, the present values, and a line for each series. */
 export class Chart {
-  /** `{ at, values }`; a value of null is a gap. */
+  /** The points `{ at, values }` of the chart; a value of null is a gap. */
   #points = [];
   #lines = [];
   #pointed = null;
 
-  /** `series`: names of words; `format`: a value as text. */
+  /** `title` and `series` are names in `words.js`; `format` turns a value into text. */
   constructor(parent, { title, series, format, binary = false }) {
     Object.assign(this, { title, series, format, binary });
     this.card = document.createElement('article');

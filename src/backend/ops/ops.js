@@ -8,7 +8,7 @@ import { bytes, number, otherLanguage, reasonName, seconds, span, t, translate }
 
 const PERIOD = 1_000;
 const RETRY_MOST = 5_000;
-/** A percentile is computed over this many last samples, so that it does not jump. */
+/** How many of the last samples a percentile is computed over, so that it changes smoothly. */
 const WINDOW = 10;
 
 const $ = (id) => document.getElementById(id);
@@ -25,7 +25,7 @@ const CHARTS = [
   { title: 'queues', series: ['waiting'], format: bytes, binary: true, values: (now) => [gauge(now.longlink_buffered_bytes?.output)] },
 ];
 
-/** The percentile of the values that a histogram got since an earlier one. */
+/** Returns a percentile of the values that a histogram has counted since its earlier state `before`. */
 function percentile(now, before, share) {
   if (!now) return null;
   const counts = now.buckets.map(({ count }, i) => count - (before?.buckets[i]?.count ?? 0));
@@ -38,7 +38,7 @@ function percentile(now, before, share) {
   return from + (to - from) * (1 + left / counts[at]);
 }
 
-/** Asks for the metrics, second by second. */
+/** The charts and the list of close reasons. */
 class Board {
   #samples = [];
 
@@ -50,7 +50,7 @@ class Board {
     const now = { at: Date.now(), stats };
     const last = this.#samples.at(-1);
     const started = 'process_start_time_seconds';
-    // The server was started again, so totals of the earlier process cannot be compared.
+    // Unless the server was restarted: then the totals of the earlier process cannot be compared.
     const begun = last && (last.stats[started] === stats[started] || !(started in stats));
     if (!begun) this.#samples = [];
     const before = this.#samples[0]?.stats ?? {};
@@ -66,7 +66,7 @@ class Board {
     $('about').textContent = [location.host, up].filter(Boolean).join(' · ');
   }
 
-  /** There was no answer: the charts get a gap. */
+  /** Called when there was no answer: each chart gets a gap. */
   miss() {
     this.charts.forEach((chart, i) => chart.add(Date.now(), CHARTS[i].series.map(() => null)));
     this.#samples = [];

@@ -1,5 +1,5 @@
-// The list of users online, and the trace of one user. Ids and devices, which users have chosen, are only
-// ever set as text.
+// The list of users online, and the trace of one user. Users choose their ids and devices, so the page
+// inserts them only as text and never as HTML.
 
 import { ask, trace } from './server.js';
 import { bytes, eventName, number, t } from './words.js';
@@ -89,7 +89,7 @@ export class People {
     });
   }
 
-  /** Asks again and again, until [`stop`]. */
+  /** Refreshes the list again and again until `stop` is called. */
   begin() {
     this.#refresh();
     if (this.#user !== null && !this.#trace) this.#startTrace();
@@ -128,7 +128,7 @@ export class People {
       this.#asked(`online?limit=${PAGE}${query}`),
       this.#user === null ? null : this.#asked(`users/${encodeURIComponent(this.#user)}`),
     ]);
-    // Without an answer, the owner's `onfailure` starts this again when the server answers.
+    // If there was no answer, `onfailure` was called, and the page calls `begin` when the server answers again.
     if (online === null) return;
     this.#timer = setTimeout(() => this.#refresh(), REFRESH);
     if (user?.user === this.#user) this.#showUser(user);

@@ -1,5 +1,5 @@
-//! Sending: encode once, queue a reference to it for every receiver, mark the
-//! receivers dirty. Nothing is written here.
+//! Sending: a message is encoded once, a reference to its bytes is queued for each receiver, and
+//! each receiver is marked dirty. The writes follow later in the turn.
 
 use crate::hub::output::arena::{Arena, Segment};
 use crate::hub::table::record::Connection;
@@ -16,8 +16,7 @@ use super::pressure::{becomes_pressed, has_room, is_pressed};
 use crate::hub::directory::users::{Seat, Seated};
 use crate::hub::{ConnId, Context};
 
-/// The buffer in which answers are put together is given back if it has grown
-/// beyond this.
+/// The largest buffer for encoding HTTP answers, in bytes, that is kept between two answers.
 const LARGE_ANSWER: usize = 16 * 1024;
 
 /// Flags of a connection for which a message takes the slow path.
@@ -25,12 +24,14 @@ const LONG_WAY: u16 = Flags::BLOCKED | Flags::NOTED;
 
 impl Context {
     /// Queues a message for one connection: a text (`&str`) or binary data (`&[u8]`). Returns
-    /// whether it was queued: not when the connection is gone or closing, or when the message is
-    /// longer than any queue. Nor when this queue is full: if that is because the
-    /// peer does not read, the connection is dropped as a slow reader; if so much
-    /// was sent since the last writes, it is not, and the message can be sent
-    /// again in the next turn. The same holds when as much as `max_buffered`
-    /// waits for its turn to be written.
+    /// whether the message was queued.
+    ///
+    /// The message is not queued when the connection is gone or closing, when the message is
+    /// longer than any queue may be, or when the queue of the connection is full. If the queue is
+    /// full because the peer does not read, the connection is dropped as a slow reader. If it is
+    /// full because so much was sent since the last writes, or if all queues together hold
+    /// `max_buffered` bytes that only wait to be written, the connection stays, and the message
+    /// can be sent again in the next turn.
     #[inline(always)]
     pub fn send<'a>(&mut self, conn: ConnId, message: impl Into<Message<'a>>) -> bool {
         let (first, payload) = message.into().encode();
@@ -40,8 +41,8 @@ impl Context {
     #[inline(always)]
     fn send_frame(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
         self.settle_walk();
-        // Nearly every connection's socket takes bytes, and it has no more
-        // queued than other replies of this turn.
+        // The fast path: the socket of nearly every connection takes bytes, and the queue of the
+        // connection only has other replies of this turn.
         let most = self.output.bounds.half_queue;
         let Context { table, output: Output { arena, dirty, .. }, .. } = self;
         if let Some(record) = table.get_mut(conn.index)
@@ -49,7 +50,7 @@ impl Context {
             && record.phase() == Phase::Open
             && !record.flags.has(LONG_WAY)
             && record.out.len_at_most() + payload.len() + frame::MAX_HEADER <= most
-            // Else the memory may be full.
+            // If the work of the turn is used up, the memory may be full.
             && self.work > 0
         {
             let segment = arena.put_frame(first, payload);
@@ -73,19 +74,20 @@ impl Context {
         queued
     }
 
-    /// Whether messages can be queued for a connection. One that is about to be closed takes a
-    /// last word.
+    /// Returns whether messages can be queued for a connection: it is open, or its `on_closing`
+    /// runs now.
     pub(super) fn takes(&self, conn: ConnId) -> bool {
         self.is_open(conn) || self.speaking == Some(conn) && self.is_parting(conn)
     }
 
-    /// Whether a queue could ever hold that message. If not, no receiver is to
-    /// blame: it is sent to nobody, and nobody is dropped for it.
+    /// Returns whether a message of `length` bytes can be queued at all. A message that is longer
+    /// than any queue may be is sent to no receiver, and no receiver is dropped for it.
     #[inline]
     pub(in crate::hub) fn fits(&mut self, length: usize) -> bool {
         let fits = frame::server_header_len(length) + length <= self.config.max_queue;
         self.stats.too_long += u64::from(!fits);
-        // Of what fills the memory the first thing to end is the turn's work.
+        // Before the memory is full the work of the turn is used up, so memory is looked at only
+        // then.
         fits && (self.work > 0 || self.has_memory())
     }
 
@@ -96,15 +98,16 @@ impl Context {
         has_memory
     }
 
-    /// Queues a message for the active connections of a user: one for each device. Returns how
-    /// many; 0 means that the user is offline, or that the message was not queued for a reason
-    /// that [`Context::send`] has.
+    /// Queues a message for the active connections of a user: one for each device. Returns for how
+    /// many connections it was queued; 0 means that the user is offline, or that the message was
+    /// not queued for one of the reasons that [`Context::send`] lists.
     pub fn send_to_user<'a>(&mut self, user: &str, message: impl Into<Message<'a>>) -> usize {
         let (first, payload) = message.into().encode();
         self.send_frame_to_user(user, payload.len(), |arena| arena.put_frame(first, payload))
     }
 
-    /// Does the same for a text in several pieces, which are put together where it is encoded.
+    /// Sends a text to a user as [`Context::send_to_user`] does. The text is given in several
+    /// pieces, which are joined when it is encoded.
     #[inline(never)]
     pub fn send_pieces_to_user(&mut self, user: &str, pieces: &[&str]) -> usize {
         let length = pieces.iter().map(|piece| piece.len()).sum();
@@ -132,10 +135,10 @@ impl Context {
         queued
     }
 
-    /// Whether a user is sent so much in this turn already, on a connection whose socket
-    /// takes bytes, that more could fill its queue before it was written. For whoever sends
-    /// many messages in one callback; others need not ask, as nothing is parsed while this
-    /// is so of anyone.
+    /// Returns whether so much was already sent to a user in this turn, on a connection whose
+    /// socket takes bytes, that more could fill the queue before it is written. A handler that
+    /// sends many messages in one callback should ask this. Other handlers need not, because the
+    /// hub parses no input while this is true of any user.
     pub fn is_pressed(&self, user: &str) -> bool {
         self.output.pressed > 0 && self.has_pressed(user)
     }
@@ -156,7 +159,7 @@ impl Context {
         receivers[..count].iter().filter(|&&index| self.queue_message(index, segment)).count()
     }
 
-    /// Queues a message that was encoded, for an open connection.
+    /// Queues an encoded message for an open connection. Returns whether it was queued.
     #[inline(always)]
     fn queue_message(&mut self, index: Slot, segment: Segment) -> bool {
         let conn = &mut self.table[index];
@@ -182,7 +185,7 @@ impl Context {
         true
     }
 
-    /// Accounts for a message that was queued.
+    /// Counts a message that was queued, and reduces the work of the turn.
     #[inline(always)]
     fn queued_one(&mut self) {
         self.stats.deliveries += 1;
@@ -193,7 +196,7 @@ impl Context {
     pub(in crate::hub) fn queue_control(&mut self, index: Slot, first: u8, payload: &[u8]) {
         self.settle_walk();
         let segment = self.output.arena.put_frame(first, payload);
-        // A close frame always has room: it is the last.
+        // A close frame is queued even if the queue is full, because it is the last frame.
         let conn = &self.table[index];
         let blocked = conn.flags.has(Flags::BLOCKED);
         let has_room = has_room(conn.out.len(), segment.len(), self.config.max_queue, blocked);
@@ -207,8 +210,7 @@ impl Context {
         self.queue(index, segment);
     }
 
-    /// Queues bytes that were encoded, whatever they are and however full the
-    /// queue is.
+    /// Queues encoded bytes of any kind, even if the queue is full.
     pub(in crate::hub) fn queue(&mut self, index: Slot, segment: Segment) {
         self.settle_walk();
         let conn = &mut self.table[index];
@@ -236,7 +238,7 @@ impl Context {
         self.queue(index, segment);
     }
 
-    /// Has the trace of a connection's user say what was queued for it.
+    /// Records a queued frame in the trace of the connection's user.
     #[cold]
     pub(super) fn note_queued(&mut self, index: Slot, segment: Segment) {
         let frame = self.output.arena.slice(segment);
@@ -244,8 +246,9 @@ impl Context {
         self.note_out(index, first, bytes);
     }
 
-    /// A queue has no room for a message. Whose socket has blocked is dropped for that; who
-    /// was only sent more in one turn than a queue holds is not to blame.
+    /// Called when a queue has no room for a message. A connection whose socket has blocked is
+    /// dropped as a slow reader. A connection whose socket takes bytes stays, because its peer is
+    /// not the cause: more was sent to it in one turn than a queue holds.
     pub(super) fn refuse_full(&mut self, index: Slot, blocked: bool) {
         if blocked {
             self.drop_slow_reader(index);
@@ -263,7 +266,7 @@ impl Context {
 }
 
 impl<'a> Message<'a> {
-    /// The first byte of the frame, and its payload.
+    /// Returns the first byte of the message's frame, and its payload.
     #[inline(always)]
     pub(in crate::hub) fn encode(self) -> (u8, &'a [u8]) {
         match self {
@@ -309,7 +312,7 @@ impl<'a> From<&'a Vec<u8>> for Message<'a> {
 }
 
 impl Connection {
-    /// Queues a message, as the socket takes bytes and there is not much queued.
+    /// Queues a message for a connection whose socket takes bytes and whose queue has much room.
     #[inline(always)]
     fn queue(&mut self, index: Slot, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
         self.flags.set(Flags::MESSAGE_QUEUED);

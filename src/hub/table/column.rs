@@ -1,18 +1,22 @@
-//! A value beside the records, for what most servers never set: it costs
-//! nothing until one is set, and then its size for each slot up to that one.
+//! A column of values, one for each slot of the table of connections.
+//!
+//! It holds what most servers never set. It takes no memory until a value is set, and then the
+//! size of one value for each slot up to the highest slot with a value.
 
 use super::slots::Slot;
 
+/// One value for each slot, beside the records of the connections.
 #[derive(Debug, Default)]
 pub struct Column<T>(Vec<T>);
 
 impl<T: Copy + Default + PartialEq> Column<T> {
-    /// The value of a slot; the default if none was set.
+    /// Returns the value of a slot; the default value if none was set.
     #[inline]
     pub fn get(&self, index: Slot) -> T {
         self.0.get(index.at()).copied().unwrap_or_default()
     }
 
+    /// Sets the value of a slot.
     pub fn set(&mut self, index: Slot, value: T) {
         let index = index.at();
         if let Some(slot) = self.0.get_mut(index) {
@@ -29,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_with_what_is_set() {
+    fn a_column_grows_only_up_to_the_highest_slot_with_a_value() {
         let mut column = Column::<u32>::default();
         column.set(Slot::taken(9), 0);
         assert_eq!((column.get(Slot::taken(9)), column.0.capacity()), (0, 0));

@@ -35,7 +35,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Room for so many connections is reserved.
+    /// Creates an empty table with room for `most` connections.
     pub fn with_capacity(most: usize) -> Self {
         Table {
             conns: Slab::with_capacity(most),
@@ -46,7 +46,7 @@ impl Table {
         }
     }
 
-    /// How many connections there are, in any phase.
+    /// Returns how many connections there are, in any phase.
     pub fn len(&self) -> usize {
         self.conns.len()
     }
@@ -55,13 +55,13 @@ impl Table {
         self.conns.is_empty()
     }
 
-    /// How many connections get what is sent to everyone.
+    /// Returns how many connections get what is sent to everyone.
     #[inline]
     pub fn active(&self) -> u32 {
         self.active
     }
 
-    /// How many connections are in a phase.
+    /// Returns how many connections are in a phase.
     pub fn in_phase(&self, phase: Phase) -> usize {
         self.census.of(phase)
     }
@@ -76,7 +76,8 @@ impl Table {
         self.conns.get_mut(index.at())
     }
 
-    /// The connection of an id; `None` when it is gone, which is ordinary.
+    /// Returns the connection that an id means; `None` when this connection is gone. A caller must
+    /// expect that, since a handler may keep an id for longer than the connection lives.
     #[inline(always)]
     pub fn resolve(&self, conn: ConnId) -> Option<&Connection> {
         self.get(conn.index).filter(|record| record.serial == conn.serial)
@@ -87,35 +88,36 @@ impl Table {
         self.get_mut(conn.index).filter(|record| record.serial == conn.serial)
     }
 
-    /// The id of the connection that uses a slot now.
+    /// Returns the id of the connection that uses a slot now.
     pub fn id_at(&self, index: Slot) -> Option<ConnId> {
         Some(ConnId { index, serial: self.get(index)?.serial })
     }
 
-    /// All connections with their slots, in the order of these.
+    /// Iterates over all connections with their slots, in the order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Connection)> {
         self.conns.iter().map(|(index, conn)| (Slot::taken(index), conn))
     }
 
-    /// The slots that are in use, for whoever changes the table meanwhile.
+    /// Returns the slots that are in use, for a loop that changes the table while it runs.
     pub fn indices(&self) -> Vec<Slot> {
         self.iter().map(|(index, _)| index).collect()
     }
 
-    /// The next slots from `from` on with connections among them; `None` when there are none.
+    /// Returns the next range of slots, from `from` on, that has connections; `None` when no slot
+    /// from there on has one. The range lies within one block of slots.
     #[inline]
     pub fn next(&self, from: usize) -> Option<Range<usize>> {
         self.slots.next(from)
     }
 
-    /// All records, for a loop over many of them that must not look up the same fields again for
-    /// each of them.
+    /// Returns access to all records, for a loop over many of them. The loop then looks up the
+    /// fields of the table once and not for each record.
     #[inline(always)]
     pub fn records(&mut self) -> Records<'_> {
         Records { conns: &mut self.conns, slots: &self.slots }
     }
 
-    /// Takes in a connection, which gets a serial and begins in [`Phase::Head`].
+    /// Adds a connection to the table. It gets a serial number and begins in [`Phase::Head`].
     pub fn insert(&mut self, mut conn: Connection) -> ConnId {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
@@ -134,7 +136,7 @@ impl Table {
         conn
     }
 
-    /// Takes a connection from its phase to a later one.
+    /// Moves a connection from its phase to a later one.
     pub fn go_to(&mut self, index: Slot, phase: Phase, settled: Settled) {
         let before = self[index].phase;
         self.census.leave(before);
@@ -165,7 +167,7 @@ impl Table {
             census.enter(conn.phase);
             active += u32::from(conn.is_active());
             let next = self.slots.next(index.at()).map(|slots| slots.start);
-            assert_eq!(next, Some(index.at()), "connection {index}: passed over");
+            assert_eq!(next, Some(index.at()), "the blocks leave out connection {index}");
         }
         assert_eq!(self.slots.filled(), self.len(), "slots with connections");
         assert_eq!(census, self.census, "connections by phase");
@@ -181,7 +183,7 @@ pub struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// The next slots from `from` on with connections among them, as [`Table::next`] tells.
+    /// Returns the next range of slots that has connections; see [`Table::next`].
     #[inline(always)]
     pub fn next(&self, from: usize) -> Option<Range<usize>> {
         self.slots.next(from)

@@ -14,14 +14,14 @@ pub struct Phases {
     pub held: usize,
     /// Open connections that get what is sent to their users.
     pub open: usize,
-    /// Open connections that a newer one of the same user and device has replaced, or that were
-    /// accepted with `aside`.
+    /// Open connections that a newer connection of the same user and device has replaced, or that
+    /// were accepted with `aside`.
     pub parked: usize,
-    /// Connections that write their last bytes, or wait for the end.
+    /// Connections to which the last bytes are written, or that wait for the peer to end its side.
     pub closing: usize,
 }
 
-/// Counts by phase.
+/// The number of connections in each phase, kept up to date by [`Table`](super::Table).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census([u32; Phase::Ended as usize + 1]);
 

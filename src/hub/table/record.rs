@@ -1,5 +1,5 @@
-//! The record of a connection. A server holds a million of these, so its size
-//! is guarded by a test; what an idle connection does not need is boxed.
+//! The record of a connection. A server may hold a million records, so a test guards the size of
+//! a record, and what an idle connection does not need is in a box on the heap.
 
 use compact_str::CompactString;
 
@@ -54,9 +54,10 @@ impl Flags {
     pub const DIRTY_DIRECT: u16 = 1;
     /// The connection is in the queue of connections to write to, for a fan-out.
     pub const DIRTY_FAN_OUT: u16 = 1 << 1;
-    /// The socket took less than it was given.
+    /// The socket took fewer bytes than it was given, so it is written to again only when it
+    /// reports that it can take more.
     pub const BLOCKED: u16 = 1 << 2;
-    /// The connection is neither read nor parsed until its turn comes again.
+    /// The connection is paused: it is neither read nor parsed until its turn comes again.
     pub const PAUSED: u16 = 1 << 3;
     /// The driver would have read the connection while it was paused.
     pub const READ_WANTED: u16 = 1 << 4;
@@ -69,14 +70,14 @@ impl Flags {
     pub const WRITES_ARE_LIFE: u16 = 1 << 7;
     /// A message is queued, not only pings.
     pub const MESSAGE_QUEUED: u16 = 1 << 8;
-    /// Each frame of the connection takes the slow path, where it is noted if its user is traced,
-    /// and dropped if the connection was accepted with `aside`.
+    /// Each frame of the connection takes the slow path. There the frame is recorded if the user of
+    /// the connection is traced, and dropped if the connection was accepted with `aside`.
     pub const NOTED: u16 = 1 << 9;
     /// The socket had blocked; when all is written, `on_drain` runs.
     pub const WAS_BLOCKED: u16 = 1 << 10;
     /// An HTTP answer is being written; the next request waits for it.
     pub const ANSWERING: u16 = 1 << 11;
-    /// The connection is ahead of its rate, so an account is kept for it.
+    /// The connection has sent more than its rate allows, so its debt is recorded.
     pub const OWES: u16 = 1 << 12;
 
     #[inline]
@@ -120,30 +121,31 @@ pub struct Facts(u8);
 impl Facts {
     /// The connection came in on a loopback address.
     pub const LOOPBACK: u8 = 1;
-    /// The connection was accepted above the limit, to be told so: it will never be open.
+    /// The connection was accepted above the limit of connections, only to be answered with 503:
+    /// it will never be open.
     pub const SURPLUS: u8 = 1 << 1;
     /// `on_open` was called, so `on_close` will be.
     pub const OPENED: u8 = 1 << 2;
     /// The peer has ended its side of the stream.
     pub const EOF: u8 = 1 << 3;
-    /// The client is known: the connection is kept for next requests, however many and for
-    /// longer.
+    /// The handler knows the client: the connection is kept for any number of further requests,
+    /// and for longer than that of an unknown client.
     pub const KNOWN: u8 = 1 << 4;
-    /// The connection only listens: what it sends is dropped, and it gets nothing but what is
-    /// sent to its id.
+    /// The connection was accepted with `aside`, so it only listens: what it sends is dropped, and
+    /// it gets nothing but what is sent to its id.
     pub const ASIDE: u8 = 1 << 5;
 
-    /// Whether one of `facts` holds.
+    /// Returns whether at least one of `facts` is true of the connection.
     pub fn has(self, facts: u8) -> bool {
         self.0 & facts != 0
     }
 
-    /// From now on all of `facts` hold.
+    /// Records that all of `facts` are true of the connection from now on.
     pub fn set(&mut self, facts: u8) {
         self.0 |= facts;
     }
 
-    /// From now on none of `facts` holds.
+    /// Records that none of `facts` is true of the connection any more.
     pub fn clear(&mut self, facts: u8) {
         self.0 &= !facts;
     }
@@ -152,37 +154,39 @@ impl Facts {
 /// Bytes that have arrived and could not be handled yet.
 #[derive(Debug, Default)]
 pub struct Inbound {
-    /// What is there of a message that is not complete.
+    /// The part of an incomplete message that has arrived.
     pub partial: Option<Box<Partial>>,
-    /// Bytes not parsed: an incomplete head, or what a spent budget left over.
+    /// Bytes that are not parsed yet: an incomplete request head, or bytes for which the work
+    /// budget of the turn did not suffice.
     pub stash: Stash,
-    /// How much of `stash` is known not to end a head.
+    /// How many bytes of `stash` were searched for the end of a request head without finding it.
     pub searched: usize,
-    /// A request's body that is not whole; it lies in `stash`, behind its head.
+    /// The incomplete body of a request; its bytes are in `stash`, behind the head of the request.
     pub upload: Option<Upload>,
-    /// When the message in `partial` began, in milliseconds; 0 when none has.
+    /// When the message in `partial` began, in milliseconds; 0 when there is no such message.
     pub started: u64,
-    /// When the bytes in `stash` arrived, as far as that is known: those that were read
-    /// first after a hold-back may have been there since its beginning.
+    /// When the bytes in `stash` arrived, in milliseconds, as far as that is known: bytes that are
+    /// read first after a pause may have waited in the socket since the pause began.
     pub arrived: u64,
-    /// Since when the server has not read what may have arrived; 0 when it reads.
+    /// Since when the server has not read the socket, in milliseconds; 0 when it reads it.
     pub unread_since: u64,
-    /// What was last counted for it in the hub's total.
+    /// How many bytes the hub's total of buffered input contains for this connection.
     pub counted: usize,
 }
 
 impl Inbound {
+    /// Returns whether no bytes and no part of a message wait here.
     pub fn is_idle(&self) -> bool {
         self.stash.is_empty() && self.partial.as_ref().is_none_or(|partial| partial.is_idle())
     }
 
-    /// Bytes have arrived just now.
+    /// Records that bytes were read just now.
     pub fn note_arrival(&mut self, now: u64) {
         let unread_since = std::mem::take(&mut self.unread_since);
         self.arrived = if unread_since > 0 { unread_since } else { now };
     }
 
-    /// Bytes this holds on the heap, itself included.
+    /// Returns how many bytes this value holds on the heap, itself included.
     pub fn capacity(&self) -> usize {
         let partial = self.partial.as_deref();
         let partial = partial.map_or(0, |partial| size_of::<Partial>() + partial.capacity());
@@ -190,32 +194,33 @@ impl Inbound {
     }
 }
 
-/// A request whose body is on its way.
+/// A request whose body has not arrived whole yet.
 #[derive(Debug)]
 pub struct Upload {
-    /// The length of its head.
+    /// The length of the request head, in bytes.
     pub head: usize,
+    /// The state of reading the body.
     pub body: Reading,
 }
 
-/// What only some connections have.
+/// The part of a record that only some connections need.
 #[derive(Debug, Default)]
 pub struct Details {
-    /// Which of its user's devices it is.
+    /// The device of the user from which the connection comes.
     pub device: CompactString,
-    /// Groups by their key, with this connection's position in each.
+    /// The groups of the connection: the key of each, and the position of the connection in it.
     pub groups: Vec<(u32, u32)>,
-    /// Why it is ending.
+    /// Why the connection closes or has ended.
     pub reason: Option<CloseReason>,
-    /// How many bytes were queued for it and never written, once it has ended.
+    /// How many bytes were queued for the connection and never written, once it has ended.
     pub unwritten: usize,
-    /// What it will be answered when it was held for a moment.
+    /// The answer that a refused client gets when the delay of the refusal is over.
     pub answer: Option<Box<Response>>,
-    /// What has to be known of a request whose answer comes later.
+    /// What the server must remember of a request that the handler answers later.
     pub awaited: Option<Awaited>,
 }
 
-/// A request whose handler answers it later.
+/// A request that the handler answers later.
 #[derive(Clone, Copy, Debug)]
 pub struct Awaited {
     /// Whether the body of the answer is left out.
@@ -227,23 +232,23 @@ pub struct Awaited {
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// Tells this use of its slot from earlier ones.
+    /// The serial number, which distinguishes this connection from earlier ones in the same slot.
     pub(in crate::hub::table) serial: u32,
     pub(in crate::hub::table) phase: Phase,
-    /// Requests answered, up to 255.
+    /// How many requests were answered; the count stays at 255.
     pub requests: u8,
     pub flags: Flags,
-    /// When bytes last arrived from it, in milliseconds.
+    /// When bytes last arrived from the peer, in milliseconds.
     pub heard: u64,
-    /// How many milliseconds later a message was last wholly written to it;
-    /// only kept while that counts as life.
+    /// How many milliseconds after `heard` a message was last written whole to the peer. It is
+    /// recorded only while a write counts as a sign of life.
     pub written: u32,
     pub out: Outbound,
     pub inbound: Option<Box<Inbound>>,
     pub user: CompactString,
     pub details: Option<Box<Details>>,
     pub peer: Peer,
-    /// The tag of the listener that it came in by.
+    /// The tag of the listener that accepted the connection.
     pub listener: u8,
     pub facts: Facts,
 }
@@ -291,17 +296,17 @@ impl Connection {
         self.details.as_ref().map_or("", |details| &details.device)
     }
 
-    /// The last sign of life, in milliseconds.
+    /// Returns the time of the last sign of life, in milliseconds.
     pub fn alive(&self) -> u64 {
         self.heard + u64::from(self.written)
     }
 
-    /// Takes note that everything queued was written. Returns whether that
-    /// counts as life.
+    /// Records that everything queued was written. Returns whether that counts as a sign of life
+    /// of the peer.
     ///
-    /// A ping alone proves nothing, or a page that has stopped would live for
-    /// ever. But a parked connection gets nothing else: the page has forgotten
-    /// it, yet reconnects whenever it closes.
+    /// A written ping alone is no sign of life, because then a page that has stopped would keep
+    /// its connection for ever. A parked connection is the exception, because it gets nothing but
+    /// pings: the page does not use it any more, yet would reconnect if it were closed.
     #[inline]
     pub fn note_life(&mut self, now: u64) -> bool {
         let proves = self.flags.has(Flags::MESSAGE_QUEUED | Flags::PARKED);
@@ -313,14 +318,14 @@ impl Connection {
         counts
     }
 
-    /// After 49 days without a byte from it this begins anew, and it is closed as
-    /// idle.
+    /// Records the time of a write relative to `heard`. The number overflows after 49 days
+    /// without a byte from the peer; the connection is then closed as idle.
     #[inline]
     fn note_written(&mut self, now: u64) {
         self.written = (now - self.heard) as u32;
     }
 
-    /// Takes note that a message was wholly written of which nothing was queued.
+    /// Records that a message was written whole without being queued first.
     #[inline]
     pub fn note_message(&mut self, now: u64) {
         if self.flags.has(Flags::WRITES_ARE_LIFE) {
@@ -328,29 +333,30 @@ impl Connection {
         }
     }
 
-    /// Whether the server holds it back though its socket could be read, as it is ahead of
-    /// its rate. Who only waits for the next turn's work is soon looked at again.
+    /// Returns whether the server does not read the connection because it has sent more than its
+    /// rate allows. A connection that is paused only until the next turn is not meant.
     pub fn is_held_for_rate(&self) -> bool {
         self.flags.has(Flags::PAUSED) && self.flags.has(Flags::OWES)
     }
 
-    /// Whether its client is known, so that it is kept for longer.
+    /// Returns whether the handler knows the client, so that the connection is kept for longer.
     pub fn is_known(&self) -> bool {
         self.facts.has(Facts::KNOWN)
     }
 
-    /// Whether it is in the user index, or parked beside it.
+    /// Returns whether the connection belongs to a user, as the active connection of a device or
+    /// as a parked one.
     pub fn is_bound(&self) -> bool {
         self.phase == Phase::Open && !self.user.is_empty()
     }
 
-    /// Whether it only listens: what it sends is dropped, and it gets nothing but what is
-    /// sent to its id.
+    /// Returns whether the connection was accepted with `aside`, so that it only listens: what it
+    /// sends is dropped, and it gets nothing but what is sent to its id.
     pub fn is_aside(&self) -> bool {
         self.facts.has(Facts::ASIDE)
     }
 
-    /// Whether it gets what is sent to its user and to everyone.
+    /// Returns whether the connection gets what is sent to its user and to everyone.
     #[inline]
     pub fn is_active(&self) -> bool {
         self.phase == Phase::Open && !self.flags.has(Flags::PARKED)

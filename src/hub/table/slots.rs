@@ -1,44 +1,46 @@
-//! Which slots have connections, by blocks: who goes over all connections
-//! passes over the empty blocks that a peak has left behind.
+//! Slots of the table of connections, and how many connections each block of slots has. A loop
+//! over all connections skips the empty blocks. After a peak of connections most blocks may be
+//! empty.
 
 use std::ops::Range;
 
-/// The place of a connection's record in the table, and of what is kept about it in other lists.
-/// It is a type of its own so that it cannot be taken for another number, such as the key of a
-/// group. A slot is used again when its connection has gone: [`ConnId`](crate::ConnId) tells the
-/// connections apart.
+/// The slot of a connection: its index in the table of records and in the other lists that have
+/// an entry for each connection. A type of its own keeps the compiler from accepting another
+/// number, such as the key of a group. A slot is used again when its connection is gone;
+/// [`ConnId`](crate::ConnId) distinguishes the connections that have used it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);
 
 impl Slot {
-    /// No slot: the table never has so many.
+    /// A value that means no slot. The table never has so many slots.
     pub const NONE: Slot = Slot(u32::MAX);
 
-    /// The slot of a number that came from outside; `None` when no slot has such a number.
+    /// Returns the slot of an index that came from outside the hub; `None` when it is too large
+    /// for a slot.
     #[inline]
     pub fn of(index: usize) -> Option<Self> {
         u32::try_from(index).ok().map(Slot)
     }
 
-    /// The slot of a place in the table of which it is known that it is one.
+    /// Returns the slot of an index that is known to be valid.
     #[inline(always)]
     pub fn taken(index: usize) -> Self {
         Slot(index as u32)
     }
 
-    /// The slot of a [key](Slot::key).
+    /// Returns the slot of a [key](Slot::key).
     #[inline(always)]
     pub fn from_key(key: u32) -> Self {
         Slot(key)
     }
 
-    /// The slot as a place in a list.
+    /// Returns the slot as an index of a list.
     #[inline(always)]
     pub fn at(self) -> usize {
         self.0 as usize
     }
 
-    /// The slot as a number, for the timer wheel and for the user index.
+    /// Returns the slot as a key for the timer wheel and for the user index.
     #[inline(always)]
     pub fn key(self) -> u32 {
         self.0
@@ -51,7 +53,7 @@ impl std::fmt::Display for Slot {
     }
 }
 
-/// Slots in a block.
+/// How many slots a block has.
 const BLOCK: usize = 64;
 
 /// How many connections each block of slots holds.
@@ -59,12 +61,12 @@ const BLOCK: usize = 64;
 pub struct Slots(Vec<u8>);
 
 impl Slots {
-    /// Room for so many slots is reserved.
+    /// Creates the counts with room for so many slots.
     pub fn with_capacity(slots: usize) -> Self {
         Slots(Vec::with_capacity(slots.div_ceil(BLOCK)))
     }
 
-    /// A connection has taken this slot.
+    /// Records that a connection uses this slot now.
     pub fn fill(&mut self, index: usize) {
         let block = index / BLOCK;
         if block >= self.0.len() {
@@ -73,13 +75,13 @@ impl Slots {
         self.0[block] += 1;
     }
 
-    /// The connection in this slot has gone.
+    /// Records that the connection in this slot is gone.
     pub fn empty(&mut self, index: usize) {
         self.0[index / BLOCK] -= 1;
     }
 
-    /// The next slots from `from` on with connections among them; within one
-    /// block. `None`: there are none.
+    /// Returns the next range of slots, from `from` on, that has connections; `None` when no slot
+    /// from there on has one. The range lies within one block.
     #[inline]
     pub fn next(&self, from: usize) -> Option<Range<usize>> {
         let first = from / BLOCK;
@@ -88,7 +90,7 @@ impl Slots {
         Some(from.max(block * BLOCK)..(block + 1) * BLOCK)
     }
 
-    /// How many connections all blocks hold. For the invariants.
+    /// Returns how many connections all blocks have together, for the check of the invariants.
     pub fn filled(&self) -> usize {
         self.0.iter().map(|count| usize::from(*count)).sum()
     }
@@ -98,7 +100,7 @@ impl Slots {
 mod tests {
     use super::*;
 
-    /// Checks which slots are looked at from `from` on.
+    /// Checks which slots a loop visits that begins at `from`.
     fn assert_seen(slots: &Slots, from: usize, expected: impl Iterator<Item = usize>) {
         let next = |range: &Range<usize>| slots.next(range.end);
         let ranges = std::iter::successors(slots.next(from), next);
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_blocks_are_passed_over_and_no_other() {
+    fn a_loop_over_the_slots_skips_empty_blocks_and_no_others() {
         let mut slots = Slots::with_capacity(1);
         assert_seen(&slots, 0, 0..0);
         for index in [0, 63, 64, 1000, 1001] {

@@ -4,9 +4,9 @@ import { paintAvatar } from './log.js';
 import { Phone, isId } from './phone.js';
 import { isChinese, otherLanguage, say, show, translate } from './words.js';
 
-const DRAW_EVERY = 100; // milliseconds: texts and countdowns
-const MOVE_EVERY = 40; // the strips
-const STILL_EVERY = 1_000; // the strips, for users who want no motion
+const DRAW_EVERY = 100; // milliseconds between two updates of texts and countdowns
+const MOVE_EVERY = 40; // milliseconds between two pictures of a strip
+const STILL_EVERY = 1_000; // the same for users who have asked for reduced motion
 const GUESTS = [['carol', 'dave'], ['erin', 'frank'], ['grace', 'heidi']];
 
 const $ = (id) => document.getElementById(id);
@@ -32,7 +32,7 @@ const page = {
   url: location.origin,
   wantsTickets: false,
 
-  /** Whether the server requires tickets, if it answers. */
+  /** Asks the server whether it requires tickets. Without an answer the last one stays. */
   async askServer() {
     try {
       const answer = await fetch('/demo/server.json');
@@ -56,10 +56,10 @@ const page = {
   },
 };
 
-// --- the two -------------------------------------------------------------------------------
+// --- the two phones ------------------------------------------------------------------------
 
-let shown = 0; // on a narrow screen
-let unread = 0; // while the tab is in the background
+let shown = 0; // the phone that a narrow screen shows
+let unread = 0; // messages that arrived while the tab was in the background
 
 function take(template, place) {
   const node = $(template).content.firstElementChild.cloneNode(true);
@@ -133,7 +133,7 @@ function done(step) {
   tell();
 }
 
-// --- what it says --------------------------------------------------------------------------
+// --- what the page shows -------------------------------------------------------------------
 
 const literal = (text) => `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`;
 
@@ -151,7 +151,7 @@ function writeCode() {
   ].join('\n'));
 }
 
-/** The URL fragment that names the two users. */
+/** Writes the texts that name the two users: the steps, the invitation and the code. */
 function tell() {
   const [me, you] = seats.map(({ phone }) => phone.user);
   for (const [step, word] of [['send', 'stepSend'], ['cut', 'stepCut'], ['back', 'stepBack']]) {
@@ -198,7 +198,7 @@ function speak() {
   draw();
 }
 
-// --- what is pressed -----------------------------------------------------------------------
+// --- the buttons of the page ---------------------------------------------------------------
 
 $('lang').onclick = () => {
   otherLanguage();
@@ -214,7 +214,7 @@ $('copy').onclick = async () => {
     await navigator.clipboard.writeText($('snippet').textContent);
     show($('copy'), say('copied'));
   } catch {
-    getSelection().selectAllChildren($('snippet')); // no clipboard without TLS
+    getSelection().selectAllChildren($('snippet')); // without TLS a page cannot use the clipboard, so the text is selected
   }
 };
 window.addEventListener('hashchange', () => location.reload());

@@ -1,14 +1,14 @@
-// One person's network, which can be cut: the sockets that are made through it hear nothing any
-// more, and new ones do not open, as on a phone that has lost its signal.
+// The simulated network of one phone. When it is cut, its sockets are closed and new sockets do
+// not open, as on a phone that has lost its signal.
 
 const FAILS_AFTER = 400; // milliseconds until an attempt without a network fails
 
-/** Calls `watcher.sent(data)` and `watcher.received(data)` for each frame. */
+/** Makes a network. It calls `watcher.sent(data)` and `watcher.received(data)` for each frame. */
 export function makeNetwork(watcher) {
   const live = new Set();
   let cut = false;
 
-  /** The part of a browser's socket that `longlink.js` uses. */
+  /** A socket with the part of a browser's WebSocket that `longlink.js` uses. */
   class Socket {
     onopen = null;
     onmessage = null;
@@ -47,7 +47,7 @@ export function makeNetwork(watcher) {
       else this.lose();
     }
 
-    /** The network is gone (RFC 6455, section 7.1.5: 1006 is no frame's code). */
+    /** Closes the socket as if the network had gone. Code 1006 says that there was no close frame (RFC 6455, section 7.1.5). */
     lose() {
       this.#raw?.close();
       this.#end({ code: 1006, reason: '' });

@@ -8,8 +8,8 @@ import { Strip } from './strip.js';
 import { say, show, translate } from './words.js';
 
 const ID_BYTES = 128; // the server's limit
-const FIRST_PING = 500; // milliseconds after the opening, when the page is drawn
-const ECHOES = 100; // own messages that the server will send back; beyond these, a message is shown twice
+const FIRST_PING = 500; // milliseconds from the opening of a connection to its first ping
+const ECHOES = 100; // how many own messages that the server sends back are remembered; an older one is shown twice
 
 /** Whether the server takes this id, and a browser's URL can carry it (`.` and `..` vanish). */
 export function isId(id) {
@@ -29,8 +29,8 @@ const textOf = (message) => (typeof message === 'string' ? message : String(JSON
 
 export class Phone {
   user = '';
-  state = 'off'; // or the link's
-  opens = 0; // since `join`
+  state = 'off'; // `off`, or the state of the link
+  opens = 0; // how often the connection has opened since `become`
   #page;
   #device;
   #ticket = '';
@@ -38,10 +38,10 @@ export class Phone {
   #log;
   #link = null;
   #network;
-  #pause = 0; // how long the present one is, in milliseconds
+  #pause = 0; // how long the present pause between two attempts is, in milliseconds
   #echoes = []; // messages that will come back to their sender, and are shown already
   #explain = 'anyId';
-  #suggestion = null; // a function that returns its text
+  #suggestion = null; // a function that returns the suggested text, or null
 
   /**
    * `page` has the server's `url`, `wantsTickets`, `askServer()`, `other(phone)`, `isAway(id)` and
@@ -64,7 +64,7 @@ export class Phone {
 
   // --- the connection ----------------------------------------------------------------------
 
-  /** Becomes this user, whose connection is still to be made. */
+  /** Changes the user of this phone. It does not connect yet. */
   become(user, ticket = '') {
     const before = this.user;
     this.#drop();
@@ -78,7 +78,7 @@ export class Phone {
     this.#open('anyId');
   }
 
-  /** Connects, unless a ticket is needed and there is none. */
+  /** Connects, unless a ticket is needed and the phone has none. */
   join() {
     this.#drop();
     this.#page.told(this, 'joined');
@@ -132,7 +132,7 @@ export class Phone {
     this.draw();
   }
 
-  /** Restores the network. A platform reports that, and the client then does what `retry` does. */
+  /** Restores the network. On a real phone the platform reports that, and the client then does what `retry` does. */
   #restore() {
     this.#network.restore();
     this.#link?.retry();
@@ -225,7 +225,7 @@ export class Phone {
     this.#find('.message').focus();
   }
 
-  /** The user to whom this phone writes has another name now. */
+  /** Changes the recipient, if it is `before`: that user has the name `now` from now on. */
   retarget(before, now) {
     const field = this.#find('.to');
     if (field.value === before) field.value = now;
@@ -243,7 +243,7 @@ export class Phone {
     if (this.#suggestion) this.#find('.message').value = this.#suggestion();
   }
 
-  // --- who it is ---------------------------------------------------------------------------
+  // --- the form for the user's id and ticket -----------------------------------------------
 
   #open(explain) {
     this.#explain = explain;

@@ -1,9 +1,9 @@
-// The strip is a moving picture of one connection: an unbroken line while it is open, with a peak for
-// each heartbeat, as high as the round trip was long, and a dot for each message.
+// The strip is a moving picture of one connection: a solid line while the connection is open, a
+// peak for each heartbeat, which is higher for a longer round trip, and a dot for each message.
 
 const WINDOW = 30_000; // milliseconds from edge to edge
-const MARKS = 400; // beyond these the oldest are removed; more dots than pixels are of no use
-const SPANS = 200;
+const MARKS = 400; // the most marks; the oldest are removed, since there are fewer pixels than this
+const SPANS = 200; // the most changes of state that are kept
 const PONG = '{"type":"pong"}';
 
 export class Strip {
@@ -61,7 +61,7 @@ export class Strip {
     const colour = (name) => style.getPropertyValue(`--${name}`);
     const pen = canvas.getContext('2d');
     const now = Date.now();
-    const edge = width - 6; // the present moment; the last pixels belong to the dot
+    const edge = width - 6; // where the present moment is; the dot takes the last pixels
     const x = (at) => edge - ((now - at) / WINDOW) * edge;
     const middle = Math.round(height * 0.62) + 0.5;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
@@ -118,7 +118,7 @@ export class Strip {
   }
 }
 
-/** Draws a peak like that of a heart on a monitor; its height grows with the logarithm of the round trip. */
+/** Draws a heartbeat as a peak. Its height grows with the logarithm of the round trip time. */
 function beat(pen, { at, value }, x, middle) {
   const centre = x(at);
   const high = Math.min(middle - 3, 9 + 6 * Math.log10(1 + value));
