@@ -274,3 +274,82 @@ fn pushes_to_everyone_and_to_a_group_are_counted_as_one_each() {
     assert_eq!([a, b].map(|pipe| link.pipes[pipe].texts().len()), [1, 2]);
     leak_check(link);
 }
+
+/// The memory for what is to be written, as `Context::has_memory_for` tells it, is exact to a byte.
+#[test]
+fn a_message_has_to_fit_twice_into_the_memory_unless_little_waits_for_its_turn() {
+    let mut config = Config::default();
+    (config.max_buffered, config.max_queue) = (400_000, 390_000);
+    let mut link = link_with(config);
+    let reader = enter(&mut link, "A");
+    let reader = link.pipes[reader].conn;
+    let ten = "x".repeat(10_000);
+    assert!(link.hub.has_memory_for(1 << 30), "nothing waits for its turn");
+    (0..5).for_each(|_| assert!(link.hub.send(reader, &ten)));
+    let waiting = link.hub.waiting_for_writes();
+    assert!(waiting > 50_000);
+    let most = (400_000 - link.hub.buffered() - waiting) / 2;
+    assert!(link.hub.has_memory_for(most) && !link.hub.has_memory_for(most + 1));
+    link.settle();
+
+    // Somebody who does not read holds nearly all of the memory. A quarter of it may still wait.
+    link.capacity = 10;
+    let slow = enter(&mut link, "slow");
+    link.set_reading(slow, false);
+    let slow_conn = link.pipes[slow].conn;
+    for _ in 0..6 {
+        (0..6).for_each(|_| assert!(link.hub.send(slow_conn, &ten)));
+        link.settle();
+    }
+    assert!(link.hub.buffered() > 350_000 && link.hub.has_memory_for(1 << 30));
+    assert!(link.hub.send(reader, &ten));
+    let most = 100_000 - link.hub.waiting_for_writes();
+    assert!(link.hub.has_memory_for(most) && !link.hub.has_memory_for(most + 1));
+    link.pipes[slow].capacity = 1 << 20;
+    leak_check(link);
+}
+
+#[test]
+fn a_fan_out_that_is_too_long_or_finds_a_full_queue_reaches_nobody() {
+    let mut config = Config::default();
+    (config.max_message, config.max_queue) = (700, 714);
+    let mut link = link_with(config);
+    let (_a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    let conn = link.pipes[b].conn;
+    link.hub.join(conn, "room").unwrap();
+    let sent = |link: &mut Link, text: &str| {
+        [
+            link.hub.broadcast_except(text, &["A"]),
+            link.hub.send_to_group("room", text),
+            link.hub.send_to_group_except("room", text, &["A"]),
+        ]
+    };
+    let long = "x".repeat(711);
+    assert_eq!(sent(&mut link, &long), [0; 3]);
+    assert_eq!(link.hub.stats().too_long, 3);
+    link.settle();
+    assert!(is_open(&link, b) && link.pipes[b].texts().is_empty());
+    assert_eq!(link.hub.broadcast_except(&long[1..], &["A"]), 1);
+    link.settle();
+    assert_eq!(link.pipes[b].texts(), [&long[1..]]);
+
+    // More than a queue holds was sent to B in one turn. That is not B's fault.
+    while link.hub.queued(conn) <= 714 {
+        assert!(link.hub.send(conn, &"y".repeat(300)));
+    }
+    let before = link.hub.stats().overfull;
+    assert_eq!(sent(&mut link, "z"), [0; 3]);
+    assert_eq!(link.hub.stats().overfull, before + 3);
+    link.settle();
+    assert_eq!(sent(&mut link, "z"), [1; 3]);
+    leak_check(link);
+}
+
+#[test]
+fn a_hub_says_for_how_long_it_has_run() {
+    let mut link = link();
+    let _a = enter(&mut link, "A");
+    link.advance(7_250);
+    assert_eq!(link.hub.uptime(), std::time::Duration::from_millis(7_250));
+    leak_check(link);
+}
