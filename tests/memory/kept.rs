@@ -1,7 +1,7 @@
 //! What is kept without waiting for a peer is not counted in `max_buffered`. It has bounds of its
 //! own, and what goes gives it back.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use longlink::ConnId;
 use longlink::backend::{WebhookConfig, WebhookEvents, Webhooks};
@@ -249,22 +249,43 @@ fn a_connection_with_a_ticket_takes_no_more_than_300_bytes_beside_its_groups() {
     assert!(grouped <= most + 32 * CONNECTIONS * MAX_GROUPS, "{grouped} bytes with groups");
 }
 
-/// Webhooks to a backend that nobody listens for, so that everything waits.
-fn dead_backend(users: usize) -> (Rig, Webhooks) {
+/// Webhooks to a backend that nobody listens for, so that everything waits; and how many bytes were
+/// allocated before.
+fn dead_backend(users: usize) -> (Rig, Webhooks, usize) {
     let secret = b"0123456789abcdef0123456789abcdef";
     let mut config = WebhookConfig::new("http://127.0.0.1:1/", secret).unwrap();
     config.events = WebhookEvents::named(["online", "offline", "message"]).unwrap();
     (config.retry_min, config.retry_max) = (Duration::from_secs(600), Duration::from_secs(600));
-    let webhooks = Webhooks::start(config, users).unwrap();
-    let ours = webhooks.clone();
-    let rig =
-        Rig::with(|_| (), |relay, backend| relay.with_backend(backend.with_webhooks(webhooks)));
-    (rig, ours)
+    let (mut started, mut before) = (None, 0);
+    let rig = Rig::with(
+        // From here on no other test runs.
+        |_| before = allocator::bytes(),
+        |relay, backend| {
+            let webhooks = started.insert(Webhooks::start(config, users).unwrap());
+            relay.with_backend(backend.with_webhooks(webhooks.clone()))
+        },
+    );
+    (rig, started.unwrap(), before)
+}
+
+/// Ends the server and its webhooks, whose thread frees what it holds some time after it was told
+/// to stop. No other test may measure before that. `before` was allocated before there were any.
+fn end(rig: Rig, webhooks: Webhooks, before: usize) {
+    webhooks.stop(Duration::ZERO);
+    drop(webhooks);
+    let _alone = rig.end();
+    let limit = Instant::now() + Duration::from_secs(20);
+    println!("{} bytes are left at first", allocator::bytes().saturating_sub(before));
+    while allocator::bytes() > before + SCRATCH / 8 {
+        let left = allocator::bytes().saturating_sub(before);
+        assert!(Instant::now() < limit, "{left} bytes are never given back");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
 fn events_that_wait_for_the_backend_are_counted_and_bounded() {
-    let (mut rig, webhooks) = dead_backend(10);
+    let (mut rig, webhooks, before_all) = dead_backend(10);
     let conn = rig.enter("u");
     let message = text(&format!(r#"{{"toUserId":"u","message":"{}"}}"#, "x".repeat(400)));
     let flood = |rig: &mut Rig| {
@@ -290,13 +311,13 @@ fn events_that_wait_for_the_backend_are_counted_and_bounded() {
     let (grown, _) = rig.growth(flood);
     assert!(grown <= SCRATCH, "{grown} bytes more for what is dropped");
     assert!(webhooks.stats().waiting_bytes <= stats.waiting_bytes + 1_000);
-    webhooks.stop(Duration::ZERO);
+    end(rig, webhooks, before_all);
 }
 
 #[test]
 fn users_who_may_be_coming_back_take_no_more_than_600_bytes_each() {
     const USERS: usize = 2_000;
-    let (mut rig, webhooks) = dead_backend(USERS);
+    let (mut rig, webhooks, before_all) = dead_backend(USERS);
     let visit = |rig: &mut Rig, from: usize| {
         let conns: Vec<ConnId> = (from..from + USERS)
             .map(|number| {
@@ -317,5 +338,5 @@ fn users_who_may_be_coming_back_take_no_more_than_600_bytes_each() {
     let grown = allocator::bytes() - before.0 - (stats.waiting_bytes - before.1);
     println!("{USERS} users who have left: {} bytes each", grown / USERS);
     assert!(grown <= USERS * 600, "{grown} bytes");
-    webhooks.stop(Duration::ZERO);
+    end(rig, webhooks, before_all);
 }

@@ -63,7 +63,7 @@ impl DerefMut for Rig {
 /// A bare hub that nobody else measures at the same time.
 pub struct Rig {
     bare: Bare<Relay, Sockets>,
-    _alone: Alone,
+    alone: Alone,
 }
 
 impl Rig {
@@ -83,7 +83,12 @@ impl Rig {
         api.keys = vec![ApiKey::new("0123456789abcdef0123456789abcdef").unwrap()];
         let relay = make(Relay::new(RelayConfig::default()), Backend::new(api));
         let bare = Bare::new(config, relay, Sockets::default(), Instant::now());
-        Rig { bare, _alone: alone }
+        Rig { bare, alone }
+    }
+
+    /// Ends the hub, and still keeps other tests from running.
+    pub fn end(self) -> Alone {
+        self.alone
     }
 
     pub fn connect(&mut self) -> ConnId {
