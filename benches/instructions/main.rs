@@ -15,12 +15,18 @@ mod paths;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::hint::black_box;
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use longlink::{Listener, Relay, Server};
 
 use baseline::{Baseline, Verdict, judge};
 use paths::{PATHS, Path};
 
 fn main() -> ExitCode {
+    contain_servers();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [run, name, operations] = &arguments[..]
         && run == callgrind::RUN
@@ -47,6 +53,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has the servers of the command compiled into this program: one for plain sockets and one for
+/// encrypted sockets. Whether the compiler inlines a function depends on how many callers the whole
+/// program has for it, so without the servers a path could take fewer instructions here than it
+/// takes in the command.
+fn contain_servers() {
+    type Turn<L> = fn(&mut Server<Relay, L>, Option<Duration>) -> io::Result<()>;
+    black_box::<Turn<Listener>>(Server::turn);
+    #[cfg(feature = "tls")]
+    black_box::<Turn<longlink::tls::TlsListener>>(Server::turn);
 }
 
 /// Counts the chosen paths, and compares the counts or commits them (`bless`). Returns how many

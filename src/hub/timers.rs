@@ -61,6 +61,8 @@ impl Context {
     /// input for which the last turn had no work left, and renews the work budget of the turn.
     /// Call it once a turn, before writing, and [`Hub::pop_overdue`](crate::Hub::pop_overdue)
     /// after it. It runs callbacks.
+    // `Hub::receive_inline` says why this has to be marked.
+    #[inline(always)]
     pub(super) fn tick<H: Handler>(&mut self, app: &mut App<H>, now: Instant) {
         self.set_now(now);
         // Half of the work is for input that waits since an earlier turn, and half for input that
@@ -192,6 +194,8 @@ impl Context {
 
     /// Returns by when [`Hub::tick`](crate::Hub::tick) has to be called next; an earlier call does
     /// no harm. Returns `None` when nothing will be due.
+    // `Hub::receive_inline` says why this has to be marked.
+    #[inline(always)]
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let busy = self.has_dirty()
             || !self.ended.is_empty()

@@ -43,6 +43,8 @@ pub struct Server<H: Handler, L: Listen = Listener> {
     stopper: Stopper,
     /// When to set the hub's date again.
     next_second: Instant,
+    /// When the last turn ended.
+    ended: Instant,
 }
 
 impl<H: Handler, L: Listen> fmt::Debug for Server<H, L> {
@@ -98,7 +100,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
         let inbox = Inbox::new(Arc::clone(&waker), INBOX);
         let stopper = Stopper { waker, stop: Arc::default() };
         let events = Events::with_capacity(EVENTS);
-        Ok(Server { poll, events, inbox, driver, stopper, next_second: now })
+        Ok(Server { poll, events, inbox, driver, stopper, next_second: now, ended: now })
     }
 
     /// Runs until [`Stopper::stop`] was called and every connection has ended.
@@ -133,7 +135,7 @@ impl<H: Handler, L: Listen> Server<H, L> {
     /// As [`Server::run`].
     pub fn turn(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
         let deadline = self.driver.next_deadline();
-        let until = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let until = deadline.map(|at| self.time_until(at));
         let wait = [until, max_wait].into_iter().flatten().min();
         match self.poll.poll(&mut self.events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -151,8 +153,19 @@ impl<H: Handler, L: Listen> Server<H, L> {
             self.driver.shutdown();
         }
         self.driver.tick(now);
-        self.driver.turn_ended(Instant::now());
+        self.ended = Instant::now();
+        self.driver.turn_ended(self.ended);
         Ok(())
+    }
+
+    /// How long it is until `deadline`. While work is left over, the deadline has passed before the
+    /// last turn ended, and the clock need not be read.
+    #[inline]
+    fn time_until(&self, deadline: Instant) -> Duration {
+        if deadline <= self.ended {
+            return Duration::ZERO;
+        }
+        deadline.saturating_duration_since(Instant::now())
     }
 
     /// Sets the hub's date when the wall clock's next second begins.

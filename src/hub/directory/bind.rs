@@ -28,7 +28,7 @@ const PARKED_MS: u64 = 2_000;
 impl Context {
     #[inline(never)]
     pub(in crate::hub) fn find_seat(&self, user: &str) -> Option<Seat> {
-        self.users.find(user, &self.table)
+        self.users.find::<()>(user, &self.table)
     }
 
     /// Writes the slots of a user's active connections into `receivers`.

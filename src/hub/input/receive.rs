@@ -68,10 +68,9 @@ impl Context {
         self.work = self.work.saturating_sub(work);
     }
 
-    /// See `Hub::receive_for`.
-    #[inline]
-    #[expect(clippy::extra_unused_type_parameters)]
-    pub(in crate::hub) fn receive_for<H: Handler, Caller>(
+    /// Handles bytes that have arrived from a peer. See `Hub::receive_inline`.
+    #[inline(always)]
+    pub(in crate::hub) fn receive<H: Handler>(
         &mut self,
         app: &mut App<H>,
         conn: ConnId,

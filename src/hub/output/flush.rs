@@ -101,6 +101,8 @@ impl Context {
         self.next_dirty()
     }
 
+    // `Hub::receive_inline` says why this has to be marked.
+    #[inline(always)]
     fn next_dirty(&mut self) -> Option<ConnId> {
         while let Some(index) = self.output.dirty.pop() {
             let Some(conn) = self.table.get_mut(index) else { continue };
@@ -341,6 +343,8 @@ impl Context {
     /// Ends the turn's writing: makes room when `max_buffered` is passed, and
     /// gives back what was written. Call after the writes, before
     /// [`Hub::reap`](crate::Hub::reap).
+    // `Hub::receive_inline` says why this has to be marked.
+    #[inline(always)]
     pub(in crate::hub) fn end_turn(&mut self) {
         self.output.dirty.end_turn(&mut self.table);
         // This comes first, so that the bytes that were written in this turn do not count any more.

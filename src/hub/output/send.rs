@@ -115,14 +115,14 @@ impl Context {
     }
 
     #[inline(always)]
-    fn send_frame_to_user(
+    fn send_frame_to_user<Encode: FnOnce(&mut Arena) -> Segment>(
         &mut self,
         user: &str,
         length: usize,
-        encode: impl FnOnce(&mut Arena) -> Segment,
+        encode: Encode,
     ) -> usize {
         self.settle_walk();
-        let seat = self.users.find(user, &self.table);
+        let seat = self.users.find::<Encode>(user, &self.table);
         let Some(seat) = seat.filter(|_| self.fits(length)) else { return 0 };
         let segment = encode(&mut self.output.arena);
         let queued = match seat.get() {
