@@ -96,7 +96,7 @@ fn a_field_inside_a_batch_is_named_with_its_place() {
 }
 
 #[test]
-fn paths_methods_and_queries_that_are_not_there_are_told() {
+fn unknown_paths_methods_and_queries_are_refused_by_name() {
     let place = place();
     let mut backend = place.backend();
     for path in ["/api", "/api/", "/api/sends", "/api/send/", "/api/groups/g/members", "/x"] {
@@ -158,7 +158,7 @@ fn head(fields: &str) -> String {
 }
 
 #[test]
-fn what_is_too_long_is_413_in_json() {
+fn a_head_body_or_message_that_is_too_long_is_refused_in_json() {
     let place = place();
     let told = |request: String| {
         let answer = Raw::connect(place.api).send(request.as_bytes()).answer().unwrap();
@@ -262,7 +262,7 @@ fn a_flood_of_pipelined_requests_is_answered_in_order() {
 }
 
 #[test]
-fn nothing_is_logged_of_a_key() {
+fn no_part_of_a_key_is_logged() {
     // The library logs through a facade: whatever it says is kept here.
     use std::sync::Mutex;
     static SAID: Mutex<String> = Mutex::new(String::new());

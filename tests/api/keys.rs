@@ -64,7 +64,7 @@ fn a_key_in_the_url_is_refused_even_if_it_is_right() {
 }
 
 #[test]
-fn other_forms_of_authorization_are_none() {
+fn an_authorization_in_another_form_shows_no_key() {
     let place = place();
     for field in [
         format!("Authorization: {KEY}"),
@@ -84,7 +84,7 @@ fn other_forms_of_authorization_are_none() {
 }
 
 #[test]
-fn who_guesses_has_to_wait_and_a_connection_that_knows_the_key_has_not() {
+fn a_client_that_guesses_keys_has_to_wait_and_a_connection_that_showed_the_key_has_not() {
     let place = place();
     let mut backend = place.backend();
     assert_eq!(backend.get("/api/online").0, 200);
@@ -117,7 +117,7 @@ fn without_a_key_a_web_page_cannot_ask() {
 }
 
 #[test]
-fn who_guesses_from_behind_a_proxy_does_not_lock_out_the_proxys_machine() {
+fn a_client_behind_a_proxy_that_guesses_keys_does_not_lock_out_the_machine_of_the_proxy() {
     let now = Instant::now();
     let mut config = Config::default();
     config.trusted_proxies = TrustedProxies::parse(["10.0.0.1"]).unwrap();

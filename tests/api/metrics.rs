@@ -6,7 +6,7 @@ use crate::client::{Client, KEY, place};
 use crate::support::client::Raw;
 
 #[test]
-fn both_formats_say_the_same() {
+fn both_formats_of_the_metrics_have_equal_values() {
     let place = place();
     let _alice = place.site.connect("alice");
     let mut backend = place.backend();
@@ -22,7 +22,7 @@ fn both_formats_say_the_same() {
 }
 
 #[test]
-fn on_the_clients_address_the_key_is_asked_for() {
+fn metrics_on_the_address_of_clients_need_the_key() {
     let place = place();
     for path in ["/metrics", "/api/stats"] {
         let mut stranger = Client::connect(place.site.addr, "");

@@ -120,7 +120,7 @@ fn groups_are_paged() {
 }
 
 #[test]
-fn who_is_online_is_told_in_pages() {
+fn the_list_of_users_online_comes_in_pages() {
     let place = place();
     let mut backend = place.backend();
     let nobody = json!({"count":0,"users":[],"next":null});
@@ -273,7 +273,7 @@ fn again(backend: &mut Client, path: &str, body: &str) -> (bool, Value) {
 }
 
 #[test]
-fn a_request_that_found_nobody_is_carried_out_when_it_is_made_again() {
+fn a_request_whose_user_was_offline_is_carried_out_when_it_is_made_again() {
     let place = place();
     let mut backend = place.backend();
     let body = r#"{"user":"a","message":1,"idempotencyKey":"order-17"}"#;
@@ -324,7 +324,7 @@ fn a_request_to_many_that_is_made_again_sends_only_what_was_not_delivered() {
 }
 
 #[test]
-fn what_was_busy_is_sent_when_the_batch_is_made_again() {
+fn messages_to_a_busy_user_are_sent_when_the_batch_is_made_again() {
     let place = place();
     let mut backend = place.backend();
     let mut a = place.site.connect("a");
@@ -377,7 +377,7 @@ fn a_message_to_a_group_that_reached_nobody_is_sent_when_it_is_made_again() {
 }
 
 #[test]
-fn names_that_the_server_sends_under_are_nobodys() {
+fn no_client_may_connect_under_a_name_that_the_server_sends_under() {
     let place = place();
     let mut raw = place.site.raw();
     let handshake = longlink::sim::frames::handshake("/websocket/system", "");
@@ -385,7 +385,7 @@ fn names_that_the_server_sends_under_are_nobodys() {
 }
 
 #[test]
-fn without_tickets_there_are_none_to_be_had() {
+fn a_server_without_tickets_signs_none() {
     let (status, answer) = place().backend().post("/api/ticket", r#"{"user":"a"}"#);
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("tickets_off")));
 }

@@ -31,7 +31,7 @@ fn states(answer: &Value) -> Vec<String> {
 }
 
 #[test]
-fn who_reads_nothing_is_dropped_when_the_queue_is_full_and_is_offline_then() {
+fn a_user_who_reads_nothing_is_dropped_when_the_queue_is_full_and_then_is_offline() {
     let place = place();
     let mut backend = place.backend();
     for (user, send) in
@@ -54,7 +54,7 @@ fn who_reads_nothing_is_dropped_when_the_queue_is_full_and_is_offline_then() {
 }
 
 #[test]
-fn who_reads_is_never_busy_to_requests_that_follow_each_other() {
+fn a_user_who_reads_is_never_busy_for_requests_that_follow_each_other() {
     let place = place();
     let mut backend = place.backend();
     let mut reads = place.site.connect("reads");

@@ -69,7 +69,7 @@ fn a_watcher_sees_what_its_user_does() {
 }
 
 #[test]
-fn content_is_never_told() {
+fn a_trace_never_contains_the_content_of_a_message() {
     let place = place();
     let mut a = place.site.connect("A");
     let (mut watcher, _) = watch(&place, "A");
@@ -115,7 +115,7 @@ fn when_the_last_watcher_goes_nothing_is_traced() {
 }
 
 #[test]
-fn only_with_the_key() {
+fn a_trace_needs_the_key() {
     let place = place();
     for addr in [place.api, place.site.addr] {
         for (extra, code) in [
@@ -164,7 +164,7 @@ fn without_a_key_no_page_of_another_site_watches() {
 }
 
 #[test]
-fn what_cannot_be_traced_is_told() {
+fn a_trace_that_is_not_possible_is_refused_with_the_reason() {
     let place = place();
     let field = format!("Authorization: Bearer {KEY}\r\n");
     let ask = |path: &str| refusal(&mut Raw::connect(place.api), path, &field);

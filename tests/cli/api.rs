@@ -54,7 +54,7 @@ fn a_key_opens_the_interface_and_is_in_no_log() {
 }
 
 #[test]
-fn names_that_a_backend_sends_under_are_nobodys() {
+fn no_client_may_connect_under_a_name_that_a_backend_sends_under() {
     let program = Program::start(&["--api-from", "shop,news", "--reject-delay", "0"]);
     for name in ["system", "shop", "news"] {
         let url = format!("ws://{}/websocket/{name}", program.addr());

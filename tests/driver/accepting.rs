@@ -37,7 +37,7 @@ fn accepting_has_a_budget_and_what_is_left_keeps_the_loop_awake() {
 }
 
 #[test]
-fn without_descriptors_it_neither_spins_nor_loses_the_listener() {
+fn a_driver_without_descriptors_neither_spins_nor_loses_its_listener() {
     let mut rig = Rig::new(|_| {});
     rig.backlog.borrow_mut().waiting.push_back(Err(no_descriptors()));
     let client = rig.knock();
@@ -59,7 +59,7 @@ fn without_descriptors_it_neither_spins_nor_loses_the_listener() {
 }
 
 #[test]
-fn it_goes_on_accepting_as_soon_as_a_connection_is_freed() {
+fn a_driver_without_descriptors_accepts_again_as_soon_as_a_connection_is_freed() {
     let mut rig = Rig::new(|_| {});
     let old = rig.connect("a");
     rig.backlog.borrow_mut().waiting.push_back(Err(no_descriptors()));
@@ -112,7 +112,7 @@ fn a_socket_that_cannot_be_registered_is_dropped_and_forgotten() {
 }
 
 #[test]
-fn past_the_limit_some_are_told_and_the_rest_wait_in_the_backlog() {
+fn past_the_limit_some_connections_are_answered_503_and_the_rest_wait_in_the_backlog() {
     let mut rig = Rig::new(|config| config.max_connections = 3);
     let members: Vec<Client> = (0..3).map(|n| rig.connect(&n.to_string())).collect();
     let crowd: Vec<Client> = (0..SURPLUS + 5).map(|_| rig.knock()).collect();
@@ -202,7 +202,7 @@ fn a_socket_that_finds_no_room_is_not_adopted() {
 }
 
 #[test]
-fn going_down_closes_the_listeners() {
+fn a_shutdown_closes_the_listeners() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     rig.driver.shutdown();

@@ -52,7 +52,7 @@ fn the_write_side_is_shut_down_only_when_the_close_is_written_whole() {
 }
 
 #[test]
-fn a_flood_behind_our_close_does_not_hold_the_loop() {
+fn a_flood_behind_the_close_frame_of_the_server_does_not_hold_up_the_loop() {
     let mut rig = Rig::new(|_| {});
     let (flooder, bystander) = (rig.connect("a"), rig.connect("b"));
     let conn = rig.conn(&flooder);
@@ -72,7 +72,7 @@ fn a_flood_behind_our_close_does_not_hold_the_loop() {
 }
 
 #[test]
-fn the_peers_close_is_answered_and_dropped_without_more_ado() {
+fn the_close_of_a_peer_is_answered_and_its_connection_is_dropped_at_once() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     rig.receive(&client, &close(1000));
@@ -84,7 +84,7 @@ fn the_peers_close_is_answered_and_dropped_without_more_ado() {
 }
 
 #[test]
-fn input_behind_the_peers_close_does_not_destroy_our_answer() {
+fn input_behind_the_close_frame_of_a_peer_does_not_destroy_the_answer() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     rig.receive(&client, &[close(1001), text("afterthought")].concat());
@@ -97,7 +97,7 @@ fn input_behind_the_peers_close_does_not_destroy_our_answer() {
 }
 
 #[test]
-fn a_violation_is_told_and_only_once() {
+fn a_violation_of_the_protocol_is_answered_with_one_close_frame() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     rig.receive(&client, &[0x81, 0x01, b'x', 0x81, 0x01, b'y']);
@@ -148,7 +148,7 @@ fn a_peer_that_never_takes_the_close_is_dropped_in_time() {
 
 /// What was written whole is delivered, however slowly it went.
 #[test]
-fn who_has_blocked_and_drained_loses_nothing_at_the_end() {
+fn a_connection_that_blocked_and_drained_loses_nothing_when_it_ends() {
     for ours in [true, false] {
         let mut rig = Rig::new(|_| {});
         let client = rig.connect("a");
@@ -188,7 +188,7 @@ fn a_reset_while_closing_keeps_the_first_reason() {
 }
 
 #[test]
-fn an_abort_drops_without_a_word() {
+fn an_aborted_connection_is_dropped_without_a_close_frame() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     let conn = rig.conn(&client);

@@ -25,7 +25,7 @@ fn crowd(rig: &mut Rig) -> Vec<Client> {
 }
 
 #[test]
-fn nine_thousand_one_byte_broadcasts_in_one_segment_to_ten_thousand_hold_nobody_up() {
+fn nine_thousand_one_byte_broadcasts_in_one_segment_to_ten_thousand_connections_hold_nobody_up() {
     let mut rig = Rig::new(|config| config.max_connections = CROWD + 2);
     let clients = crowd(&mut rig);
     let modest = rig.connect("modest");
@@ -55,7 +55,7 @@ fn nine_thousand_one_byte_broadcasts_in_one_segment_to_ten_thousand_hold_nobody_
 }
 
 #[test]
-fn long_broadcasts_to_more_than_can_be_written_in_a_turn_drop_nobody() {
+fn long_broadcasts_to_more_receivers_than_one_turn_writes_to_drop_nobody() {
     let mut rig = Rig::new(|config| config.max_connections = CROWD);
     let clients = crowd(&mut rig);
     rig.handler().shout = Some("y".repeat(20_000));

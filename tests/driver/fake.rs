@@ -159,7 +159,7 @@ impl Transport for FakeStream {
     }
 }
 
-/// What a listener hands out, and how often it was asked.
+/// The connections that a listener hands out, and how often it was asked for one.
 #[derive(Debug, Default)]
 pub struct Backlog {
     pub waiting: VecDeque<io::Result<Rc<RefCell<Wire>>>>,
@@ -208,13 +208,13 @@ impl Source for FakeListener {
     }
 }
 
-/// Echoes, and writes down who came and went.
+/// A handler that echoes each message and records which connections opened and closed.
 #[derive(Debug, Default)]
 pub struct Echo {
     pub opened: Vec<ConnId>,
     pub closed: Vec<(ConnId, CloseReason)>,
     pub drained: usize,
-    /// Instead of an echo, this goes to everyone.
+    /// The text that is sent to everyone for each message, instead of an echo.
     pub shout: Option<String>,
 }
 
@@ -278,7 +278,7 @@ pub struct Rig {
 impl Rig {
     pub fn new(change: impl FnOnce(&mut Config)) -> Rig {
         let mut config = Config::default();
-        // As fast as they can: rates are another matter.
+        // Other tests are about rates, so there is no rate here.
         (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
         config.max_connections = 100;
         change(&mut config);
@@ -292,7 +292,7 @@ impl Rig {
         Rig { driver, backlog, now, _poll: poll }
     }
 
-    /// Lets a connection wait in the backlog, and says so.
+    /// Lets a connection wait in the backlog, and gives the driver the event of the listener.
     pub fn knock(&mut self) -> Client {
         let wire = Rc::new(RefCell::new(Wire::default()));
         self.backlog.borrow_mut().waiting.push_back(Ok(Rc::clone(&wire)));
@@ -323,7 +323,7 @@ impl Rig {
         self.driver.hub().check_invariants();
     }
 
-    /// Bytes arrive, are announced and handled, in one turn.
+    /// Lets bytes arrive, gives the driver the event, and takes one turn.
     pub fn receive(&mut self, client: &Client, bytes: &[u8]) {
         client.feed(bytes);
         self.event(client, READABLE);
@@ -340,7 +340,7 @@ impl Rig {
         self.driver.next_deadline().is_some_and(|at| at <= self.now)
     }
 
-    /// Turns until nothing is left over; returns how many.
+    /// Takes turns until nothing is left to do. Returns how many turns that took.
     pub fn settle(&mut self) -> usize {
         let mut turns = 0;
         while self.is_busy() {
@@ -359,7 +359,7 @@ impl Rig {
         self.driver.parts().1
     }
 
-    /// Its connection, once it is open and while it is.
+    /// Returns the id of the client's connection while it is open.
     pub fn open(&mut self, client: &Client) -> Option<ConnId> {
         let token = client.0.borrow().token.filter(|_| !client.is_dropped())?;
         let conn = self.hub().id_at(token.0 - BASE - 1)?;
@@ -377,7 +377,7 @@ impl Rig {
 pub struct Client(pub Rc<RefCell<Wire>>);
 
 impl Client {
-    /// Bytes arrive, behind those that have not been read.
+    /// Lets bytes arrive, behind those that have not been read.
     pub fn feed(&self, bytes: &[u8]) {
         let input = &mut self.0.borrow_mut().input;
         match input.back_mut() {
@@ -387,7 +387,7 @@ impl Client {
         }
     }
 
-    /// Bytes arrive that come with a read of their own.
+    /// Lets bytes arrive that are returned by a read of their own.
     pub fn feed_apart(&self, bytes: &[u8]) {
         self.0.borrow_mut().input.push_back(Input::Bytes(bytes.to_vec()));
     }
@@ -400,12 +400,12 @@ impl Client {
         self.0.borrow_mut().input.push_back(Input::Error(kind));
     }
 
-    /// Says how the next write ends.
+    /// Sets the result of the next write.
     pub fn script(&self, output: Output) {
         self.0.borrow_mut().output.push_back(output);
     }
 
-    /// The bytes that were written since this was last called.
+    /// Returns the bytes that were written since the last call of this function.
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.borrow_mut().written)
     }

@@ -15,7 +15,7 @@ use longlink::sim::frames::{self, handshake, text};
 const SEEDS: u64 = 30;
 const STEPS: usize = 1_500;
 
-/// A client, what it has yet to send, and what it has sent and got.
+/// A client: what it still has to send, what it has sent, and what it has got.
 struct Guest {
     client: Client,
     outgoing: Vec<u8>,
@@ -23,9 +23,9 @@ struct Guest {
     /// What the host has sent to it, to its group or to everyone.
     told: Vec<String>,
     grouped: bool,
-    /// All that was written to it.
+    /// All bytes that were written to the client.
     seen: Vec<u8>,
-    /// It has gone, or been told to: what is missing may be missing.
+    /// Whether the client has gone or was told to go, so that messages may be missing.
     leaving: bool,
 }
 
@@ -33,9 +33,9 @@ struct Guest {
 struct Coverage {
     echoed: usize,
     broadcasts: usize,
-    /// Broadcasts that were not queued at once.
+    /// How many broadcasts were not queued at once.
     walks: usize,
-    /// Steps while one of those was on its way.
+    /// How many steps there were while such a broadcast was being written.
     walking: usize,
     parked: usize,
     pinged: u64,
@@ -48,7 +48,7 @@ struct Run {
     random: Rng,
     guests: Vec<Guest>,
     said: usize,
-    /// Sockets seldom block, so that broadcasts walk.
+    /// Whether sockets seldom block, so that broadcasts are written without being queued.
     calm: bool,
     /// How many deliveries there are when the last broadcast has reached everyone.
     delivered: u64,
@@ -105,7 +105,7 @@ impl Run {
         }
         self.coverage.walking += usize::from(self.rig.hub().stats().deliveries < self.delivered);
         if self.random.percent(5) {
-            // Somebody's event, or nobody's.
+            // An event for a connection, or for a token without one.
             let token = Token(BASE + self.random.index(60));
             let readiness = [READABLE, WRITABLE, ENDED][self.random.index(3)];
             self.rig.driver.handle_readiness(token, readiness, self.rig.now);
@@ -167,7 +167,8 @@ impl Run {
         }
     }
 
-    /// Notes the message for all active ones of which `of` is true; returns how many.
+    /// Records that each active client of which `of` is true must get the message. Returns how many
+    /// clients these are.
     fn expect(&mut self, message: &str, of: impl Fn(&Guest) -> bool) -> usize {
         let mut count = 0;
         for guest in &mut self.guests {
@@ -182,7 +183,7 @@ impl Run {
         count
     }
 
-    /// Has all that is queued written.
+    /// Takes turns until everything that is queued was written.
     fn calm_down(&mut self) {
         for guest in &self.guests {
             if self.rig.open(&guest.client).is_some() {
@@ -245,7 +246,7 @@ impl Run {
         }
     }
 
-    /// Lets everything come to rest: all is sent, no socket blocks any more.
+    /// Lets all clients send what they have, and takes turns until no socket blocks any more.
     fn rest(&mut self) {
         for guest in &mut self.guests {
             if !guest.leaving {
@@ -329,7 +330,7 @@ impl Run {
 }
 
 #[test]
-fn whatever_sockets_do_everything_arrives_once_and_in_order() {
+fn everything_arrives_once_and_in_order_whatever_the_sockets_do() {
     let only: Option<u64> = std::env::var("DRIVER_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut total = Coverage::default();
     for seed in only.map_or(1..SEEDS + 1, |seed| seed..seed + 1) {

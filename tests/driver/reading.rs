@@ -57,7 +57,7 @@ fn a_full_buffer_goes_on_next_turn_without_another_event() {
 }
 
 #[test]
-fn a_buffer_filled_exactly_is_read_once_more_and_then_waits() {
+fn a_read_that_fills_the_buffer_exactly_is_followed_by_one_more_read() {
     let mut rig = Rig::new(|config| {
         config.max_message = 2 * READ_SIZE;
         config.max_queue = 4 * READ_SIZE;
@@ -73,7 +73,7 @@ fn a_buffer_filled_exactly_is_read_once_more_and_then_waits() {
 }
 
 #[test]
-fn one_who_always_has_data_starves_nobody() {
+fn a_connection_that_always_has_data_starves_no_other() {
     let mut rig = Rig::new(|config| config.work_per_turn = 64);
     let greedy = rig.connect("greedy");
     let modest = rig.connect("modest");
@@ -100,7 +100,7 @@ fn client_answer(client: &crate::fake::Client) -> Vec<String> {
 }
 
 #[test]
-fn a_hundred_greedy_ones_share_the_turns() {
+fn a_hundred_connections_that_always_have_data_share_the_turns() {
     let mut rig = Rig::new(|config| config.work_per_turn = 200);
     let clients: Vec<_> = (0..100).map(|n| rig.connect(&n.to_string())).collect();
     for client in &clients {
@@ -119,7 +119,7 @@ fn a_hundred_greedy_ones_share_the_turns() {
 }
 
 #[test]
-fn what_a_spent_budget_leaves_over_is_done_in_order_and_keeps_the_loop_awake() {
+fn input_left_over_by_a_spent_budget_is_handled_in_order_and_keeps_the_loop_awake() {
     let mut rig = Rig::new(|config| config.work_per_turn = 10);
     let client = rig.connect("a");
     let all: Vec<String> = (0..500).map(|n| n.to_string()).collect();
@@ -132,7 +132,7 @@ fn what_a_spent_budget_leaves_over_is_done_in_order_and_keeps_the_loop_awake() {
 }
 
 #[test]
-fn an_end_behind_data_in_the_same_event_is_seen() {
+fn an_end_of_the_stream_behind_data_in_the_same_event_is_noticed() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     client.feed(&text("last words"));
@@ -146,7 +146,7 @@ fn an_end_behind_data_in_the_same_event_is_seen() {
 }
 
 #[test]
-fn a_closed_read_side_is_read_until_it_says_so() {
+fn a_socket_whose_end_is_announced_is_read_until_the_end_of_the_stream() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     for word in ["one", "two", "three"] {
@@ -186,7 +186,7 @@ fn an_interrupted_read_is_tried_again() {
 }
 
 #[test]
-fn a_failed_socket_ends_alone() {
+fn a_socket_that_fails_ends_only_its_connection() {
     let mut rig = Rig::new(|_| {});
     let (victim, bystander) = (rig.connect("a"), rig.connect("b"));
     victim.fail(ErrorKind::ConnectionReset);
@@ -262,7 +262,7 @@ fn an_answered_request_is_followed_by_the_next_of_the_pipeline() {
 }
 
 #[test]
-fn half_a_head_and_the_end_is_not_answered() {
+fn half_a_request_head_followed_by_the_end_of_the_stream_is_not_answered() {
     let mut rig = Rig::new(|_| {});
     let client = rig.knock();
     rig.tick();
@@ -294,7 +294,7 @@ fn steady_control_frames_cut_anywhere_are_no_slow_message() {
 }
 
 #[test]
-fn what_a_stream_does_beyond_its_bytes_is_taken_from_the_work_of_the_turn() {
+fn work_of_a_stream_beyond_its_bytes_counts_as_work_of_the_turn() {
     let mut rig = Rig::new(|config| config.work_per_turn = 200);
     let clients: Vec<_> = (0..10).map(|n| rig.connect(&n.to_string())).collect();
     let read = |client: &crate::fake::Client| client.0.borrow().reads;

@@ -1,5 +1,5 @@
-//! A broadcast on its way over the connections, a few writes a turn, and what may
-//! happen meanwhile: each receiver gets it once, before what is sent after it.
+//! What may happen while a broadcast is written to the connections, a few of them in each turn.
+//! Each receiver gets the broadcast once, before anything that is sent after it.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use longlink::{CloseReason, ConnId};
 use crate::fake::{Client, Input, Output, READABLE, Rig, WRITABLE};
 use longlink::sim::frames::{self, texts};
 
-/// `count` connections, and a broadcast of `length` bytes that has been written to
-/// the first `reached` of them.
+/// Opens `count` connections, and begins a broadcast of `length` bytes, which is written to the
+/// first `reached` of them.
 fn walking(count: usize, reached: u32, length: usize) -> (Rig, Vec<Client>, String) {
     let mut rig = Rig::new(|config| config.writes_per_turn = reached.max(1));
     let clients: Vec<_> = (0..count).map(|n| rig.connect(&format!("u{n}"))).collect();
@@ -28,7 +28,8 @@ fn walking(count: usize, reached: u32, length: usize) -> (Rig, Vec<Client>, Stri
     (rig, clients, message)
 }
 
-/// No connection has gone, nothing is held, and every connection has got exactly this.
+/// Checks that no connection has ended, that no bytes are held, and that every connection has got
+/// exactly the texts in `expected`.
 fn assert_all_got(rig: &mut Rig, clients: &[Client], expected: &[&str]) {
     rig.settle();
     for (number, client) in clients.iter().enumerate() {
@@ -43,7 +44,7 @@ fn ids(rig: &mut Rig, clients: &[Client]) -> Vec<ConnId> {
 }
 
 #[test]
-fn everyone_gets_it_in_the_order_of_the_slots() {
+fn every_connection_gets_a_broadcast_in_the_order_of_the_slots() {
     let (mut rig, clients, message) = walking(10, 3, 100);
     for turn in 2..=4 {
         rig.tick();
@@ -57,7 +58,7 @@ fn everyone_gets_it_in_the_order_of_the_slots() {
 }
 
 #[test]
-fn what_is_ahead_counts_as_queued() {
+fn a_broadcast_that_has_not_reached_a_connection_counts_as_queued_for_it() {
     let (mut rig, clients, _) = walking(4, 2, 100);
     let ids = ids(&mut rig, &clients);
     let queued: Vec<_> = ids.iter().map(|&id| rig.hub().queued(id)).collect();
@@ -67,7 +68,7 @@ fn what_is_ahead_counts_as_queued() {
 }
 
 #[test]
-fn what_is_sent_meanwhile_comes_after_it() {
+fn a_message_that_is_sent_during_a_broadcast_arrives_after_it() {
     let (mut rig, clients, message) = walking(6, 2, 100);
     for id in ids(&mut rig, &clients) {
         assert!(rig.hub().send(id, "to one"));
@@ -82,7 +83,7 @@ fn what_is_sent_meanwhile_comes_after_it() {
 }
 
 #[test]
-fn what_a_user_is_sent_meanwhile_comes_after_it() {
+fn a_message_to_a_user_during_a_broadcast_arrives_after_it() {
     let (mut rig, clients, message) = walking(6, 2, 100);
     for number in (0..6).rev() {
         assert_eq!(rig.hub().send_to_user(&format!("u{number}"), "to the user"), 1);
@@ -91,7 +92,7 @@ fn what_a_user_is_sent_meanwhile_comes_after_it() {
 }
 
 #[test]
-fn one_walk_after_another() {
+fn broadcasts_that_follow_each_other_arrive_in_order() {
     let (mut rig, clients, message) = walking(5, 2, 100);
     rig.settle();
     assert_eq!(rig.hub().broadcast("second"), 5);
@@ -110,10 +111,10 @@ fn one_walk_after_another() {
     assert_all_got(&mut rig, &clients, &["fifth", "sixth"]);
 }
 
-/// However the socket of one connection takes it, wherever that is, also when the
-/// buffer it lies in has been followed by another.
+/// The socket of one connection, at any place in the order, takes the broadcast in different ways,
+/// also after the buffer with the broadcast was followed by another buffer.
 #[test]
-fn a_socket_that_does_not_take_it_whole_stops_nobody() {
+fn a_socket_that_takes_only_a_part_of_a_broadcast_holds_up_no_other_connection() {
     for length in [100, 70_000] {
         for at in 0..6 {
             for how in 0..5 {
@@ -143,7 +144,7 @@ fn a_socket_that_does_not_take_it_whole_stops_nobody() {
 }
 
 #[test]
-fn a_socket_that_fails_ends_only_its_connection() {
+fn a_socket_that_fails_during_a_broadcast_ends_only_its_own_connection() {
     for length in [100, 70_000] {
         for at in 0..6 {
             let (mut rig, mut clients, message) = walking(6, 0, length);
@@ -158,9 +159,9 @@ fn a_socket_that_fails_ends_only_its_connection() {
     }
 }
 
-/// They are written to like others in the same turn, though each is looked at.
+/// Connections with a ping in their queues take a slower path, but are written to in the same turn.
 #[test]
-fn whoever_was_pinged_gets_it_in_the_same_turn() {
+fn a_connection_that_was_pinged_gets_a_broadcast_in_the_same_turn() {
     let mut rig = Rig::new(|_| {});
     let clients: Vec<_> = (0..6).map(|n| rig.connect(&n.to_string())).collect();
     rig.pass(Duration::from_secs(30));
@@ -177,9 +178,9 @@ fn whoever_was_pinged_gets_it_in_the_same_turn() {
     assert_all_got(&mut rig, &clients, &["to all"]);
 }
 
-/// The last of them, in a buffer that others have followed.
+/// The broadcast is long, and other buffers follow the one in which it is.
 #[test]
-fn whoever_was_pinged_gets_a_long_one_too() {
+fn a_connection_that_was_pinged_gets_a_long_broadcast_too() {
     let mut rig = Rig::new(|config| config.writes_per_turn = 2);
     let clients: Vec<_> = (0..5).map(|n| rig.connect(&n.to_string())).collect();
     rig.pass(Duration::from_secs(30));
@@ -196,9 +197,9 @@ fn whoever_was_pinged_gets_a_long_one_too() {
 }
 
 #[test]
-fn whoever_comes_meanwhile_does_not_get_it() {
+fn a_connection_that_opens_during_a_broadcast_does_not_get_it() {
     let (mut rig, mut clients, message) = walking(5, 2, 100);
-    // The slot of one it has not reached comes free and is used again.
+    // The slot of a connection that the broadcast has not reached becomes free and is used again.
     let gone = clients.remove(3);
     let id = rig.conn(&gone);
     rig.hub().abort(id);
@@ -215,9 +216,9 @@ fn whoever_comes_meanwhile_does_not_get_it() {
     assert_all_got(&mut rig, &clients, &["later"]);
 }
 
-/// A slot that comes free before the walk, and is used again while it is on its way.
+/// The slot becomes free before the broadcast begins, and is used again before it ends.
 #[test]
-fn whoever_takes_a_free_slot_ahead_of_it_does_not_get_it() {
+fn a_connection_that_takes_a_free_slot_that_a_broadcast_has_not_reached_does_not_get_it() {
     let mut rig = Rig::new(|config| config.writes_per_turn = 1);
     let mut clients: Vec<_> = (0..5).map(|n| rig.connect(&n.to_string())).collect();
     let gone = clients.remove(3);
@@ -240,9 +241,10 @@ fn whoever_takes_a_free_slot_ahead_of_it_does_not_get_it() {
     assert_all_got(&mut rig, &clients, &["second"]);
 }
 
-/// Parked while it was on its way: it had been sent before.
+/// A connection that is parked during a broadcast gets it, because it was active when the broadcast
+/// was sent.
 #[test]
-fn whoever_is_parked_meanwhile_gets_it_and_who_returns_does_not() {
+fn a_connection_that_is_parked_during_a_broadcast_gets_it_and_one_that_becomes_active_does_not() {
     let mut rig = Rig::new(|config| config.writes_per_turn = 1);
     let clients: Vec<_> = (0..4).map(|n| rig.connect(&n.to_string())).collect();
     assert_eq!(rig.hub().broadcast("first"), 4);
@@ -267,7 +269,7 @@ fn whoever_is_parked_meanwhile_gets_it_and_who_returns_does_not() {
 }
 
 #[test]
-fn whoever_is_closed_meanwhile_gets_it_before_the_close() {
+fn a_connection_that_is_closed_during_a_broadcast_gets_it_before_the_close_frame() {
     let (mut rig, clients, message) = walking(6, 1, 100);
     for id in ids(&mut rig, &clients) {
         rig.hub().close(id, 4000, "bye");
@@ -281,7 +283,7 @@ fn whoever_is_closed_meanwhile_gets_it_before_the_close() {
 }
 
 #[test]
-fn going_down_lets_it_arrive_first() {
+fn a_shutdown_during_a_broadcast_lets_the_broadcast_arrive_before_the_close_frames() {
     let (mut rig, clients, message) = walking(6, 1, 100);
     rig.driver.shutdown();
     rig.settle();
@@ -296,9 +298,9 @@ fn going_down_lets_it_arrive_first() {
 }
 
 #[test]
-fn whoever_ends_its_side_meanwhile_still_gets_it() {
+fn a_client_that_ends_its_side_during_a_broadcast_still_gets_it() {
     let (mut rig, clients, message) = walking(6, 2, 100);
-    // The first of them is one it has not reached.
+    // The first of these clients is one that the broadcast has not reached.
     for client in clients.iter().rev() {
         client.end();
         rig.event(client, READABLE);
@@ -312,7 +314,7 @@ fn whoever_ends_its_side_meanwhile_still_gets_it() {
 }
 
 #[test]
-fn whoever_resets_meanwhile_ends_alone() {
+fn a_client_that_resets_during_a_broadcast_ends_only_its_own_connection() {
     let (mut rig, mut clients, message) = walking(6, 2, 100);
     for at in [5, 3, 0] {
         let client = clients.remove(at);
@@ -325,7 +327,7 @@ fn whoever_resets_meanwhile_ends_alone() {
 }
 
 #[test]
-fn control_frames_come_after_it() {
+fn control_frames_that_are_queued_during_a_broadcast_arrive_after_it() {
     let (mut rig, clients, message) = walking(4, 1, 100);
     for client in &clients {
         client.feed(&frames::masked(frames::FIN | frames::PING, b"there?"));
@@ -356,9 +358,10 @@ fn a_slow_reader_is_dropped_while_broadcasts_walk_and_queue() {
     assert_all_got(&mut rig, &clients, &[&message[..]; 8]);
 }
 
-/// Room is made among those who hold something; whom it has yet to reach do not.
+/// Connections are ended to make room only if they hold bytes. A connection that the broadcast has
+/// not reached holds none.
 #[test]
-fn making_room_meanwhile_loses_nothing_for_those_who_stay() {
+fn making_room_in_memory_during_a_broadcast_loses_nothing_for_the_connections_that_stay() {
     let mut rig = Rig::new(|config| {
         config.writes_per_turn = 1;
         config.max_buffered = 20_000;
@@ -379,7 +382,7 @@ fn making_room_meanwhile_loses_nothing_for_those_who_stay() {
 }
 
 #[test]
-fn who_is_left_of_a_crowd_gets_it_wherever_they_are() {
+fn each_connection_that_is_left_of_very_many_gets_a_broadcast_in_whatever_slot_it_is() {
     for left in [&[0, 299][..], &[63, 64, 127, 128], &[70], &[150, 151, 290]] {
         let mut rig = Rig::new(|config| {
             config.writes_per_turn = 2;
@@ -396,7 +399,7 @@ fn who_is_left_of_a_crowd_gets_it_wherever_they_are() {
         let mut there: Vec<_> = left.iter().map(|&number| &clients[number]).collect();
         assert_eq!(rig.hub().broadcast("walks"), left.len());
         rig.tick();
-        // One more, who was not there, and two that have to be queued.
+        // One more connection opens, and two further broadcasts have to be queued.
         let late = rig.connect("late");
         assert_eq!(rig.hub().broadcast("is queued"), left.len() + 1);
         rig.settle();

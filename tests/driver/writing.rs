@@ -33,7 +33,7 @@ fn a_partial_write_goes_on_exactly_where_it_stopped() {
 }
 
 #[test]
-fn what_is_queued_while_the_socket_is_blocked_follows_in_order() {
+fn messages_queued_while_the_socket_is_blocked_follow_in_order() {
     let mut rig = Rig::new(|_| {});
     let (slow, other) = (rig.connect("slow"), rig.connect("other"));
     let conn = rig.conn(&slow);
@@ -124,7 +124,7 @@ fn a_connection_is_registered_once_and_never_again_in_the_steady_state() {
 }
 
 #[test]
-fn writability_is_asked_for_when_it_blocks_and_dropped_when_it_has_drained() {
+fn write_readiness_is_registered_when_a_socket_blocks_and_given_up_when_it_has_drained() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     client.script(Output::Take(3));
@@ -178,7 +178,7 @@ fn a_failed_write_ends_only_that_connection() {
 }
 
 #[test]
-fn a_turn_writes_as_often_as_its_budget_allows_and_the_rest_keeps_it_awake() {
+fn a_turn_writes_as_often_as_its_budget_allows_and_the_rest_keeps_the_loop_awake() {
     let mut rig = Rig::new(|config| config.writes_per_turn = 3);
     let clients: Vec<_> = (0..20).map(|n| rig.connect(&n.to_string())).collect();
     rig.hub().broadcast("to all");
@@ -209,7 +209,7 @@ fn a_reply_does_not_wait_for_a_whole_fan_out() {
 }
 
 #[test]
-fn a_burst_to_one_who_reads_is_no_reason_to_drop_them() {
+fn a_burst_to_a_client_that_reads_does_not_drop_it() {
     let mut rig = Rig::new(|_| {});
     let (sender, receiver) = (rig.connect("a"), rig.connect("b"));
     // Echoes of one segment that together are more than a queue may hold.
@@ -294,7 +294,7 @@ fn a_message_too_long_for_any_queue_hurts_nobody() {
 }
 
 #[test]
-fn messages_of_a_whole_queue_each_reach_one_who_reads() {
+fn messages_as_long_as_a_whole_queue_reach_a_client_that_reads() {
     // The smallest queue that the configuration allows.
     let mut rig = Rig::new(|config| {
         config.max_message = 1_000;
@@ -315,7 +315,7 @@ fn messages_of_a_whole_queue_each_reach_one_who_reads() {
 }
 
 #[test]
-fn a_peer_that_stops_reading_holds_one_queue_and_is_dropped_past_it() {
+fn a_peer_that_stops_reading_fills_one_queue_and_is_then_dropped() {
     let mut rig = Rig::new(|_| {});
     let (sender, stalled) = (rig.connect("a"), rig.connect("b"));
     let conn = rig.conn(&stalled);

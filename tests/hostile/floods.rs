@@ -6,7 +6,7 @@ use crate::support::serve;
 use longlink::sim::frames::text;
 
 #[test]
-fn ten_thousand_connect_and_reset() {
+fn ten_thousand_connections_that_reset_leave_nothing_behind() {
     let mut scene = scene(|_| {});
     for round in 0..100 {
         for n in 0..100 {
@@ -58,7 +58,7 @@ fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_everyone_in_order() {
 }
 
 #[test]
-fn a_flood_of_requests_nobody_reads_the_answers_of_is_held_back() {
+fn a_flood_of_requests_whose_answers_are_not_read_is_held_back() {
     let mut scene = scene(|config| config.message_timeout = std::time::Duration::from_millis(300));
     let mut raw = scene.site.raw();
     raw.stream.set_nonblocking(true).unwrap();
@@ -72,7 +72,7 @@ fn a_flood_of_requests_nobody_reads_the_answers_of_is_held_back() {
 }
 
 #[test]
-fn past_the_limit_connections_are_refused_or_wait_and_come_in_later() {
+fn past_the_limit_connections_are_refused_or_wait_until_there_is_room() {
     let site = serve::relay(|config| config.max_connections = 20);
     let members: Vec<Socket> = (0..20).map(|n| site.connect(&format!("m{n}"))).collect();
     let mut refused: Vec<Raw> = (0..100).map(|_| site.raw()).collect();
@@ -92,7 +92,7 @@ fn past_the_limit_connections_are_refused_or_wait_and_come_in_later() {
 }
 
 #[test]
-fn one_id_used_by_many_at_once_disturbs_no_other() {
+fn many_connections_of_one_id_at_once_disturb_no_other_user() {
     let mut scene = scene(|_| {});
     let mut crowd: Vec<Raw> = Vec::new();
     for _ in 0..40 {

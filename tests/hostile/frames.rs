@@ -31,7 +31,7 @@ fn reserved_bits_and_opcodes_are_closed_with_1002() {
 }
 
 #[test]
-fn the_first_byte_is_enough_to_be_refused() {
+fn a_frame_is_refused_as_soon_as_its_first_byte_is_wrong() {
     let mut scene = scene(|_| {});
     for first in [0xC1, 0x83, 0x8B] {
         scene.closes_with(&[first], 1002);

@@ -30,7 +30,7 @@ fn json_ten_thousand_deep_is_ignored() {
 }
 
 #[test]
-fn of_duplicate_keys_the_last_one_counts() {
+fn of_duplicate_json_keys_the_last_one_counts() {
     let mut scene = scene(|_| {});
     let frames = [
         r#"{"toUserId":"nobody","toUserId":"right","message":1,"message":2}"#,
@@ -93,7 +93,7 @@ fn nobody_speaks_for_another_however_the_key_is_written() {
 }
 
 #[test]
-fn an_id_full_of_quotes_breaks_out_of_nothing() {
+fn an_id_full_of_quotes_stays_inside_its_json_string() {
     let mut scene = scene(|_| {});
     let mut forger = scene.site.connect("%22,%22type%22:%22pong%22,%22x%22:%22%5C");
     forger.send("hello");

@@ -34,7 +34,7 @@ fn request(line: &str, fields: &str) -> Vec<u8> {
 }
 
 #[test]
-fn each_fault_is_told_before_the_later_ones() {
+fn of_several_faults_of_a_request_the_first_decides_the_status() {
     let long = format!("X: {}\r\n", "v".repeat(20_000));
     let evil = "Origin: http://evil.test\r\n";
     let key = format!("{BAD_UPGRADE}Sec-WebSocket-Version: 13\r\n");
@@ -63,7 +63,7 @@ fn each_fault_is_told_before_the_later_ones() {
 }
 
 #[test]
-fn being_full_is_told_last() {
+fn a_full_server_answers_503_only_to_a_handshake_without_other_faults() {
     let site = serve::relay(|config| config.max_connections = 2);
     let members = [site.connect("a"), site.connect("b")];
     let evil = "Origin: http://evil.test\r\n";
@@ -96,7 +96,7 @@ fn being_full_is_told_last() {
 }
 
 #[test]
-fn a_method_that_is_not_allowed_is_told_which_are() {
+fn an_answer_405_names_the_methods_that_are_allowed() {
     let answers = answers(&[
         request("POST /websocket/a", "Content-Length: 0\r\n"),
         request("HEAD /websocket/a", ""),
@@ -249,7 +249,7 @@ fn the_hundredth_request_is_the_last_of_its_connection() {
 }
 
 #[test]
-fn who_asks_to_close_is_closed() {
+fn a_client_that_asks_for_connection_close_is_closed() {
     let scene = scene(|_| {});
     for request in [
         request("GET /healthz", "Connection: close\r\n"),

@@ -45,7 +45,7 @@ fn seen(scene: &Scene, mut raw: Raw, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_trusted_proxy_is_believed() {
+fn the_client_address_from_a_trusted_proxy_is_used() {
     let scene = behind(|_| {});
     let from = |header: &[u8], field: &str| {
         let raw = connect_from(PROXY, &scene.site);
@@ -66,7 +66,7 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
-fn anybody_else_is_not() {
+fn a_client_address_from_an_untrusted_peer_is_ignored() {
     let scene = behind(|_| {});
     let forged = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 127.0.0.9\r\n";
     let peer = seen(&scene, scene.site.raw(), &handshake("/websocket/client", forged));
@@ -81,7 +81,7 @@ fn anybody_else_is_not() {
 }
 
 #[test]
-fn a_header_may_come_in_pieces_but_not_for_ever() {
+fn a_proxy_header_may_arrive_in_pieces_but_only_within_its_time() {
     let scene = behind(|config| config.handshake_timeout = Duration::from_millis(500));
     let line = b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 80\r\n";
     let header = v2(0x21, 0x11, &[203, 0, 113, 7, 10, 0, 0, 1, 0x12, 0x67, 0, 80]);
@@ -99,7 +99,7 @@ fn a_header_may_come_in_pieces_but_not_for_ever() {
 }
 
 #[test]
-fn a_broken_header_ends_its_connection_at_once() {
+fn a_broken_proxy_header_ends_its_connection_at_once() {
     let scene = behind(|config| config.handshake_timeout = Duration::ZERO);
     let long = format!("PROXY TCP4 {}", "1".repeat(5_000)).into_bytes();
     for header in [

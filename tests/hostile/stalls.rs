@@ -39,7 +39,7 @@ fn a_message_that_trickles_for_ever_is_closed_with_1008() {
 }
 
 #[test]
-fn fragments_that_say_nothing_do_not_win_time() {
+fn empty_fragments_do_not_extend_the_time_of_a_message() {
     let mut scene = scene(|config| config.message_timeout = Duration::from_millis(300));
     let mut slow = scene.site.connect("slow");
     slow.send_raw(&masked(TEXT, b"once upon a time"));
@@ -72,7 +72,7 @@ fn a_silent_connection_is_pinged_and_then_closed_with_1001() {
 }
 
 #[test]
-fn the_kernel_holds_little_for_one_who_does_not_read() {
+fn the_kernel_holds_little_for_a_client_that_does_not_read() {
     let mut scene = scene(|config| config.max_queue = 8 << 20);
     let stalled = tight(scene.site.addr, "stalled");
     let message = format!(r#"{{"toUserId":"stalled","message":"{}"}}"#, "x".repeat(10_000));
@@ -95,7 +95,7 @@ fn the_kernel_holds_little_for_one_who_does_not_read() {
 }
 
 #[test]
-fn who_does_not_read_is_dropped_at_its_bound_and_nobody_else() {
+fn a_client_that_does_not_read_is_dropped_at_its_bound_and_no_other_client() {
     let mut scene = scene(|_| {});
     let mut stalled = tight(scene.site.addr, "stalled");
     let message = format!(r#"{{"toUserId":"stalled","message":"{}"}}"#, "x".repeat(30_000));
@@ -120,7 +120,7 @@ fn who_does_not_read_is_dropped_at_its_bound_and_nobody_else() {
 }
 
 #[test]
-fn a_thousand_who_never_read_cost_no_more_than_the_bounds() {
+fn a_thousand_clients_that_never_read_hold_no_more_memory_than_the_bounds_allow() {
     const CROWD: usize = 1_000;
     const MAX_QUEUE: usize = 100_000;
     let mut scene = scene(|config| {
@@ -158,7 +158,7 @@ fn a_thousand_who_never_read_cost_no_more_than_the_bounds() {
 }
 
 #[test]
-fn unfinished_messages_of_many_stay_within_the_bound_of_all() {
+fn unfinished_messages_of_many_clients_stay_within_the_bound_of_all_buffers() {
     const BOUND: usize = 2 << 20;
     let mut scene = scene(|config| config.max_buffered = BOUND);
     let unfinished = masked(FIN | TEXT, &[b'x'; 65_536]);

@@ -1,5 +1,5 @@
-//! The rooms of `src/` hold: each uses only rooms below it, and only names that are its own to
-//! use. `rules.rs` says which; `docs/architecture.md` says why.
+//! Checks the rooms (layers) of `src/`: each room uses only rooms below it, and only names that
+//! it may use. The tables are in `rules.rs`, and the reasons in `docs/architecture.md`.
 
 mod rules;
 mod source;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rules::{NAMES, ROOMS, SHARED};
 use source::What;
 
-/// A line that uses what its room may not.
+/// A line that uses something that its room must not use.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Violation {
     file: String,
@@ -45,12 +45,12 @@ fn is_in(module: &str, room: &str) -> bool {
     module.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// The room with the longest name that fits.
+/// Returns the room of a module: the one with the longest name that fits.
 fn room(module: &str) -> Option<&'static rules::Room> {
     ROOMS.iter().filter(|it| is_in(module, it.module)).max_by_key(|it| it.module.len())
 }
 
-/// Everything in `text`, the file at `src/{file}`, that breaks a rule.
+/// Returns everything in `text`, the file at `src/{file}`, that breaks a rule.
 fn violations(file: &str, text: &str) -> Vec<Violation> {
     let module = module(file);
     let inside = module[1..].join("::");
@@ -164,7 +164,7 @@ fn the_table_names_a_room_only_after_the_rooms_that_it_uses() {
     }
 }
 
-/// The only line of `text`, the file at `src/{file}`, that breaks a rule.
+/// Returns the only line of `text`, the file at `src/{file}`, that breaks a rule.
 fn only(file: &str, text: &str) -> String {
     let found = violations(file, text);
     assert_eq!(found.len(), 1, "{found:#?}");

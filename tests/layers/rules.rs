@@ -5,8 +5,7 @@ use super::source::What;
 /// A module whose code may use only some of the others.
 pub struct Room {
     pub module: &'static str,
-    /// The rooms below it that it may use. A room above it cannot be named here: a test of the
-    /// table refuses that.
+    /// The rooms that this room may use. They must be earlier in the table, which a test checks.
     pub uses: &'static [&'static str],
 }
 
@@ -55,7 +54,7 @@ pub const ROOMS: &[Room] = &[
     ),
 ];
 
-/// A name, and the modules that may use it. Each other module may not.
+/// A name, and the modules that may use it. No other module may use it.
 pub struct Name {
     pub name: Pattern,
     pub only: &'static [&'static str],
@@ -252,7 +251,7 @@ pub const NAMES: &[Name] = &[
     Name { name: Pattern::Keyword("unsafe"), only: &[], why: "there is no unsafe code here" },
 ];
 
-/// What the program's own clients use of the library, though they may use nothing else of it.
+/// The only parts of the library that the program's own clients may use.
 pub const SHARED: &[(&str, &[&str])] = &[
     ("cli::client", &["longlink::shared"]),
     ("cli::commands::bench", &["longlink::shared"]),

@@ -193,7 +193,7 @@ fn import(tokens: &[TokenTree], scope: &mut Scope, named: &mut Vec<Named>) {
             leaves(&tokens[at + 1..end], &[], &mut found);
         }
     }
-    // An import may begin with what another one brings in, which may stand below it.
+    // An import may begin with a name that another import brings in, even a later one.
     for _ in 0..2 {
         for (_, path, name) in &found {
             let resolved = scope.resolve(path);

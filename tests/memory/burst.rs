@@ -1,18 +1,19 @@
-//! Much that is sent at once ends nobody who reads, and is told to whoever sends it.
+//! Very much that is sent at once ends no connection whose client reads, and the sender is told
+//! which messages were not queued.
 
 use longlink::ConnId;
 
 use crate::rig::Rig;
 use longlink::sim::frames::{frame, text};
 
-/// A request to many users; returns how many users were told of in each state.
+/// Sends a request to many users. Returns how many users the answer reports in each state.
 fn send(rig: &mut Rig, users: &[String], length: usize) -> (usize, usize) {
     let conn = rig.connect();
     let ids: Vec<String> = users.iter().map(|user| format!("{user:?}")).collect();
     let message = "x".repeat(length);
     let body = format!(r#"{{"users":[{}],"message":"{message}"}}"#, ids.join(","));
     rig.request(conn, "POST", "/api/send", &body);
-    // A turn without writes: the answer lies behind what it tells of.
+    // No turn writes here, so the answer is behind the messages that it tells of.
     rig.tick();
     let answer = rig.hub.pending(conn).expect("an answer");
     let answer = String::from_utf8_lossy(answer.single().unwrap()).into_owned();
@@ -36,7 +37,7 @@ fn a_long_message_to_a_thousand_users_ends_nobody_and_says_who_has_to_wait() {
     assert!(rig.hub.buffered() <= 16 << 20);
     rig.settle();
     assert_eq!((rig.hub.online(), rig.hub.stats().relieved), (1_000, 0));
-    // Those who were busy are sent it again, until all have it.
+    // The message is sent again to the users who were busy, until all users have it.
     let mut rest = &users[delivered..];
     while !rest.is_empty() {
         let (delivered, _) = send(&mut rig, rest, 60_000);
@@ -47,7 +48,7 @@ fn a_long_message_to_a_thousand_users_ends_nobody_and_says_who_has_to_wait() {
     assert_eq!((rig.hub.online(), rig.hub.stats().relieved), (1_000, 0));
 }
 
-/// Their sockets take a part of it and block: what is left is held twice for some turns.
+/// The sockets take a part of the message and block, so that the rest is held twice for some turns.
 #[test]
 fn a_long_message_ends_nobody_whose_network_is_slow() {
     let mut rig = Rig::new(|config| config.max_buffered = 16 << 20);
@@ -97,11 +98,17 @@ fn past_max_buffered_the_largest_go_of_those_who_do_not_read() {
     rig.settle();
     assert!(rig.hub.stats().relieved >= 1);
     assert!(readers.iter().all(|conn| rig.hub.is_open(*conn)));
-    assert!(!stalled[..3].iter().all(|conn| rig.hub.is_open(*conn)), "of the largest");
-    assert!(stalled[3..].iter().all(|conn| rig.hub.is_open(*conn)), "and of them alone");
+    assert!(
+        !stalled[..3].iter().all(|conn| rig.hub.is_open(*conn)),
+        "at least one of those that hold most was ended"
+    );
+    assert!(
+        stalled[3..].iter().all(|conn| rig.hub.is_open(*conn)),
+        "no other connection was ended"
+    );
 }
 
-/// A host's handler does not ask whether there is room.
+/// The handler of a host may send without asking whether there is room.
 #[test]
 fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     let mut rig = Rig::new(|config| config.max_buffered = 8 << 20);
@@ -110,7 +117,7 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
         rig.hub.join(*conn, "all").unwrap();
     }
     rig.settle();
-    // To one, more than its queue holds.
+    // To one connection, more than its queue holds.
     let sent = (0..1_000).filter(|_| rig.hub.send(conns[0], &"x".repeat(1_000))).count();
     assert!((250..300).contains(&sent), "{sent} messages");
     rig.settle();
@@ -127,7 +134,7 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     let sent = (0..1_000).filter(|_| rig.hub.broadcast(&"x".repeat(1_000)) > 0).count();
     assert!((250..300).contains(&sent), "{sent} messages");
     rig.settle();
-    // To each, more than the memory holds.
+    // To each connection, in all more than the memory holds.
     for _ in 0..100 {
         for conn in &conns {
             rig.hub.send(*conn, &"x".repeat(2_000));
@@ -138,11 +145,11 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     let stats = rig.hub.stats();
     assert_eq!((rig.hub.online(), stats.relieved, stats.slow_readers), (200, 0, 0));
     assert!(stats.overfull > 0);
-    // It goes on as if nothing had been.
+    // The hub goes on as before.
     assert_eq!(rig.hub.broadcast("and now"), 200);
 }
 
-/// Longest texts that become six times as long, from several senders in one turn.
+/// Several senders send the longest texts in one turn, which become six times as long by escaping.
 #[test]
 fn long_broadcasts_of_clients_end_nobody_who_reads() {
     let mut rig = Rig::new(|config| config.max_buffered = 4 << 20);

@@ -1,6 +1,6 @@
-//! How often what arrives in small pieces is copied: a number of times that does not grow with
-//! the number of pieces. Counted are allocations and their sizes, because bytes are copied as a
-//! whole only into a new block.
+//! Checks how often bytes that arrive in small pieces are copied: not more often when there are
+//! more pieces. The tests count allocations and their sizes, because all bytes of a buffer are
+//! copied only into a new block.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use longlink::sim::frames::{frame, text};
 
 use crate::rig::Rig;
 
-/// What a segment of a network carries.
+/// How many bytes a segment of a network carries.
 const SEGMENT: usize = 1_400;
 /// A block that doubles its size is seldom resized more often than this.
 const DOUBLINGS: usize = 24;
@@ -25,7 +25,7 @@ fn messages(rig: &Rig) -> u64 {
     rig.hub.stats().messages_in
 }
 
-/// None of the connections can have its buffer grow in place, because the others' lie behind it.
+/// The buffer of no connection can grow in place, because the buffer of another one is behind it.
 #[test]
 fn messages_in_tiny_fragments_of_several_connections_are_not_copied_at_each_fragment() {
     const CONNECTIONS: usize = 20;
@@ -50,7 +50,7 @@ fn messages_in_tiny_fragments_of_several_connections_are_not_copied_at_each_frag
     assert!(total <= CONNECTIONS * 4 * SIZE, "{total} bytes");
 }
 
-/// Each read has more fragments than one turn's work, so what is left of it waits, too.
+/// Each read has more fragments than the work of one turn allows, so a part of each read waits.
 #[test]
 fn a_message_in_tiny_fragments_is_not_copied_at_each_however_long_it_is() {
     let mut rig = Rig::new(|config| {
@@ -76,7 +76,7 @@ fn a_message_in_tiny_fragments_is_not_copied_at_each_however_long_it_is() {
     }
 }
 
-/// One message is handled each 100 ms, and what stands behind it stays where it is.
+/// One message is handled in each 100 ms, and the bytes behind it stay where they are.
 #[test]
 fn what_waits_for_its_rate_is_copied_once_however_much_it_is() {
     for waiting in [6_000, 60_000] {
@@ -97,7 +97,7 @@ fn what_waits_for_its_rate_is_copied_once_however_much_it_is() {
         let handled = (messages(&rig) - before) as usize;
         println!("{waiting} bytes wait: {handled} messages, {calls} allocations of {total} bytes");
         assert!(handled > waiting / 10 - 30, "{handled} messages");
-        // The record of what waits is made anew for each message; the bytes are not.
+        // The record of waiting input is allocated again for each message, but its bytes are not.
         assert!(calls <= DOUBLINGS + handled, "{calls} allocations");
         assert!(total <= 2 * waiting + 256 * handled, "{total} bytes");
     }

@@ -1,4 +1,4 @@
-//! All memory that is held for a peer is counted.
+//! The hub counts all memory that it holds for a peer.
 
 use crate::rig::Rig;
 use longlink::sim::frames::{frame, text};
@@ -21,7 +21,8 @@ fn small_broadcasts_to_peers_that_do_not_read_are_counted() {
     assert!(stalled.iter().all(|conn| rig.hub.queued(*conn) > 200_000));
 }
 
-/// The bytes lie behind one another, so each peer keeps few ranges and not one for each.
+/// The bytes of the broadcasts are adjacent, so the queue of a peer has few ranges instead of one
+/// for each broadcast.
 #[test]
 fn small_broadcasts_to_peers_that_do_not_read_are_stored_once() {
     let mut rig = Rig::new(|_| ());

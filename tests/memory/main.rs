@@ -1,6 +1,7 @@
-//! What the hub says it holds against what an allocator has given out, for everything that
-//! grows with what peers do; that all else that is kept has a bound; how often what arrives in
-//! small pieces is copied; and that nobody who reads is ended for what others are sent.
+//! Compares the memory that the hub reports with the memory that an allocator has given out, for
+//! everything that grows with what peers do. Other tests here check that everything else that is
+//! kept has a bound, how often bytes that arrive in small pieces are copied, and that no client
+//! that reads is ended for what others are sent.
 
 #[path = "../../benches/support/allocator.rs"]
 #[allow(dead_code)]

@@ -14,7 +14,7 @@ use crate::{allocator, rig};
 
 const RECEIVERS: usize = 1_000;
 
-/// Lets everyone in, and says nothing.
+/// A handler that accepts every handshake and sends nothing.
 struct Silent;
 
 impl Handler for Silent {
@@ -57,7 +57,7 @@ impl Sink for Sockets {
     }
 }
 
-/// A bare hub with a thousand open connections, which nobody else measures at the same time.
+/// A bare hub with a thousand open connections. No other test measures memory at the same time.
 struct World {
     bare: Bare<Silent, Sockets>,
     conns: Vec<ConnId>,
@@ -118,7 +118,7 @@ fn a_message_with_a_prefix_for_each_receiver_arrives_whole_and_allocates_for_non
     let prefixes: Vec<String> = (0..RECEIVERS).map(|number| format!("{number:07}:")).collect();
     for length in [0, 1, 256, 257, 5_000, 70_000] {
         let rest = "r".repeat(length);
-        // Lists and rooms that have to grow once have grown.
+        // Before this, lists and buffers have grown to the size that they keep.
         for _ in 0..2 {
             world.fan_out(&prefixes, &rest);
             world.turn();
@@ -151,7 +151,7 @@ fn receivers_whose_sockets_block_within_a_prefix_or_the_rest_share_one_rest() {
     }
     world.fan_out(&prefixes, &rest);
     world.turn();
-    // Another one comes behind it, for sockets that have blocked.
+    // Another message is sent, to sockets that have blocked.
     world.fan_out(&prefixes, &rest);
     world.settle();
     let held = world.hub.buffered();

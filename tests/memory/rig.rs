@@ -1,4 +1,4 @@
-//! A hub whose sockets take all or nothing, and for which time passes only when a test says so.
+//! A hub with simulated sockets, for which time passes only when a test says so.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, IoSlice};
@@ -14,21 +14,21 @@ use longlink::{Config, ConnId, Relay, RelayConfig};
 
 use crate::allocator;
 
-/// Rooms for encoding and reading, and lists that have grown once: what a server keeps
-/// however little waits.
+/// How many bytes a server keeps even if nothing waits: buffers for encoding and reading, and
+/// lists that have grown once.
 pub const SCRATCH: usize = 2 << 20;
 
 /// The allocator counts for all threads, so one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Held by the one test that runs.
+/// The guard of the one test that runs.
 pub type Alone = MutexGuard<'static, ()>;
 
 pub fn alone() -> Alone {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many bytes sockets take, by their slots; all of them where nothing is said.
+/// How many bytes the socket of each slot still takes; a socket without an entry takes all bytes.
 #[derive(Default)]
 pub struct Sockets(HashMap<usize, usize>);
 
@@ -60,7 +60,7 @@ impl DerefMut for Rig {
     }
 }
 
-/// A bare hub that nobody else measures at the same time.
+/// A bare hub. No other test measures memory at the same time.
 pub struct Rig {
     bare: Bare<Relay, Sockets>,
     alone: Alone,
@@ -93,12 +93,12 @@ impl Rig {
 
     pub fn connect(&mut self) -> ConnId {
         let conn = self.bare.open();
-        // What was said of an earlier connection in its slot holds no more.
+        // A limit of an earlier connection in this slot does not apply any more.
         self.bare.sink.0.remove(&conn.index());
         conn
     }
 
-    /// A user, whose socket takes everything.
+    /// Opens a connection of a user, whose socket takes everything.
     pub fn enter(&mut self, user: &str) -> ConnId {
         self.enter_with(user, "")
     }
@@ -112,7 +112,7 @@ impl Rig {
         conn
     }
 
-    /// So many users whose sockets take nothing any more.
+    /// Opens connections of so many users, whose sockets take no more bytes.
     pub fn enter_stalled(&mut self, count: usize) -> Vec<ConnId> {
         (0..count)
             .map(|number| {
@@ -123,7 +123,7 @@ impl Rig {
             .collect()
     }
 
-    /// A connection's socket takes so many bytes, and then no more.
+    /// Sets how many bytes the socket of a connection takes before it blocks.
     pub fn takes(&mut self, conn: ConnId, room: usize) {
         self.sink.0.insert(conn.index(), room);
         self.hub.writable(conn);
@@ -139,13 +139,13 @@ impl Rig {
         self.hub.receive(conn, &mut bytes.to_vec(), now);
     }
 
-    /// Bytes arrive, and the test itself allocates nothing for them.
+    /// Gives the hub bytes without an allocation of the test itself.
     pub fn receive_in_place(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let now = self.now;
         self.hub.receive(conn, bytes, now);
     }
 
-    /// Time passes, and then there is a turn.
+    /// Lets time pass, and then takes a turn.
     pub fn advance(&mut self, time: Duration) {
         self.now += time;
         self.turn();

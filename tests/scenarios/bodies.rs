@@ -379,7 +379,7 @@ fn a_handler_may_end_a_connection_whose_body_it_asks_for() {
 }
 
 #[test]
-fn who_is_one_too_many_is_told_before_a_body_is_read() {
+fn a_connection_above_the_limit_is_refused_before_a_body_is_read() {
     let mut config = Config::default();
     config.max_connections = 1;
     let mut link = World::new(config, Echo, Instant::now());

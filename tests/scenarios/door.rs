@@ -65,7 +65,7 @@ fn a_page_that_tries_again_every_two_seconds_comes_every_three() {
 }
 
 #[test]
-fn only_so_many_are_held_and_others_are_answered_at_once() {
+fn only_a_limited_number_of_refusals_is_held_and_the_others_are_answered_at_once() {
     let mut config = Config::default();
     config.max_connections = 80;
     let mut link = link_with(config);
@@ -141,7 +141,7 @@ fn an_address_has_so_many_connections_and_others_are_not_harmed() {
 }
 
 #[test]
-fn loopback_is_everyone_behind_a_proxy() {
+fn loopback_has_no_limit_of_connections_of_an_address() {
     let mut config = Config::default();
     config.max_per_address = 1;
     let mut link = link_with(config);
@@ -179,7 +179,7 @@ fn behind_a_proxy() -> (Link, Peer) {
 }
 
 #[test]
-fn a_proxy_is_not_limited_and_who_is_behind_it_is() {
+fn a_proxy_has_no_limit_of_connections_and_each_client_behind_it_has_one() {
     let (mut link, proxy) = behind_a_proxy();
     let pipes: Vec<usize> = (0..20)
         .map(|n| {
@@ -227,7 +227,7 @@ fn a_proxy_header_counts_for_the_client_before_the_head_comes() {
 }
 
 #[test]
-fn refusals_count_for_who_is_behind_the_proxy() {
+fn refusals_count_for_the_client_behind_the_proxy() {
     let (mut link, proxy) = behind_a_proxy();
     for (client, refusals) in [("203.0.113.7", 1), ("203.0.113.8", 1), ("203.0.113.7", 2)] {
         let pipe = link.connect_from(proxy).unwrap();

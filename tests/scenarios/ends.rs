@@ -247,7 +247,7 @@ fn a_message_whose_end_waited_in_the_kernel_while_the_server_did_not_read_is_not
 }
 
 #[test]
-fn who_sends_faster_than_it_may_wins_no_time_for_a_message_by_it() {
+fn a_client_that_sends_above_its_rate_gets_no_more_time_for_a_message() {
     for (fragments, size) in [(1, 1), (3, 1), (1, 0), (50, 0)] {
         let mut link = link_with(slow());
         let a = enter(&mut link, "A");

@@ -64,7 +64,7 @@ fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
 /// With the default limits but rates. The driver's tests have the same segment for
 /// 10,000, whom it takes a minute to have all delivered.
 #[test]
-fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand() {
+fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand_receivers() {
     let receivers = 1_000;
     let due = r#"{"type":"broadcast","formUserId":"s","message":"x"}"#;
     let mut config = Config::default();
@@ -90,7 +90,7 @@ fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand() {
 }
 
 #[test]
-fn a_long_escaped_broadcast_throws_nobody_out() {
+fn a_long_broadcast_that_grows_by_escaping_ends_no_connection() {
     let mut link = link();
     let sender = enter(&mut link, "A");
     let reader = enter(&mut link, "B");
@@ -106,7 +106,7 @@ fn a_long_escaped_broadcast_throws_nobody_out() {
 }
 
 #[test]
-fn what_is_written_in_time_costs_nobody_a_connection_when_memory_is_short() {
+fn when_memory_is_short_no_connection_is_ended_for_bytes_that_are_written_in_the_same_turn() {
     let mut config = Config::default();
     config.max_buffered = 10_000;
     let mut link = link_with(config);
@@ -122,7 +122,7 @@ fn what_is_written_in_time_costs_nobody_a_connection_when_memory_is_short() {
 }
 
 #[test]
-fn past_max_buffered_those_go_who_hold_most() {
+fn past_max_buffered_the_connections_that_hold_most_are_ended() {
     let mut config = Config::default();
     config.max_buffered = 100_000;
     let mut link = link_with(config);
@@ -144,7 +144,7 @@ fn past_max_buffered_those_go_who_hold_most() {
 }
 
 #[test]
-fn a_thousand_who_never_read_cost_no_more_than_the_bounds() {
+fn a_thousand_clients_that_never_read_hold_no_more_memory_than_the_bounds_allow() {
     let mut config = Config::default();
     config.max_queue = 70_000;
     config.max_message = 60_000;
@@ -216,7 +216,7 @@ fn the_next_connection_in_a_slot_has_a_number_of_its_own() {
 }
 
 #[test]
-fn what_waits_is_offered_in_slices_that_are_all_of_it_and_none_of_them_empty() {
+fn the_slices_of_a_queue_are_all_of_its_bytes_and_none_of_the_slices_is_empty() {
     use std::io::IoSlice;
 
     let mut link = link();

@@ -74,7 +74,7 @@ fn stayed(seen: &HashMap<String, u32>) -> (usize, usize) {
 }
 
 #[test]
-fn who_is_online_throughout_is_in_exactly_one_page() {
+fn a_user_who_stays_online_throughout_a_listing_is_in_exactly_one_page() {
     let most = 7_000;
     let stay = most * 3 / 7;
     let mut place = Place::new(most);
@@ -100,7 +100,7 @@ fn who_is_online_throughout_is_in_exactly_one_page() {
 }
 
 #[test]
-fn who_changes_devices_stays_in_the_same_page() {
+fn a_user_who_changes_devices_during_a_listing_stays_in_the_same_page() {
     let mut place = Place::new(3_000);
     let mut phones: Vec<ConnId> = (0..600).map(|n| place.open(&format!("stay{n}"))).collect();
     for round in 0..10 {

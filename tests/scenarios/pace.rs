@@ -49,7 +49,7 @@ fn a_flood_comes_through_at_its_rate_whole_and_in_order() {
 }
 
 #[test]
-fn who_waits_is_not_read_and_others_are() {
+fn a_connection_that_waits_for_its_rate_is_not_read_and_the_others_are() {
     let mut link = paced(10, 0, SECOND);
     link.read_size = 200;
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
@@ -68,7 +68,7 @@ fn who_waits_is_not_read_and_others_are() {
 }
 
 #[test]
-fn whoever_waits_for_long_is_not_taken_for_silent() {
+fn a_connection_that_waits_long_for_its_rate_does_not_count_as_silent() {
     // All of it is read at once, and takes 250 s.
     let mut link = paced(2, 0, SECOND);
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
@@ -88,7 +88,7 @@ fn whoever_waits_for_long_is_not_taken_for_silent() {
 }
 
 #[test]
-fn what_comes_with_the_handshake_is_not_read_faster() {
+fn messages_that_arrive_with_the_handshake_are_held_to_the_rate() {
     let mut link = paced(100, 0, SECOND);
     let a = link.connect().unwrap();
     let pings = (0..500).flat_map(|_| text(PING));
@@ -191,7 +191,7 @@ fn broadcasts_alone_may_be_limited() {
 }
 
 #[test]
-fn at_its_rate_nobody_waits_and_nothing_is_kept() {
+fn a_connection_that_keeps_to_its_rate_never_waits_and_has_no_record_of_a_debt() {
     let mut link = paced(100, 20, SECOND);
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     for round in 0..2_000 {
@@ -211,7 +211,7 @@ fn at_its_rate_nobody_waits_and_nothing_is_kept() {
 }
 
 #[test]
-fn one_message_in_each_read_is_counted_as_well() {
+fn the_rate_also_counts_messages_that_arrive_one_in_each_read() {
     let mut link = paced(100, 0, SECOND);
     let a = enter(&mut link, "A");
     link.advance(1_000);
@@ -230,7 +230,7 @@ fn one_message_in_each_read_is_counted_as_well() {
 }
 
 #[test]
-fn what_it_owed_does_not_stay_with_the_slot() {
+fn the_next_connection_in_a_slot_does_not_inherit_the_debt_of_the_last_one() {
     let mut link = paced(10, 0, SECOND);
     let a = enter(&mut link, "A");
     link.advance(1_000);
@@ -249,7 +249,7 @@ fn what_it_owed_does_not_stay_with_the_slot() {
 }
 
 #[test]
-fn without_a_rate_nobody_waits() {
+fn without_a_rate_no_connection_waits() {
     let mut link = paced(0, 0, Duration::ZERO);
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     link.send(a, &numbered(0..20_000));
@@ -261,7 +261,7 @@ fn without_a_rate_nobody_waits() {
 /// Senders at random, in pieces cut anywhere, with small budgets as well: all
 /// arrives in order, and never faster than it may.
 #[test]
-fn nobody_is_faster_than_the_rate_and_nobody_loses_anything() {
+fn no_connection_is_faster_than_its_rate_and_no_message_is_lost() {
     for seed in 0..40 {
         let mut rng = Rng::new(seed);
         let rate = *rng.pick(&[20_u32, 100, 3_000]);
@@ -321,7 +321,7 @@ fn a_broadcast_that_the_host_charges_between_turns_is_owed_like_any_other() {
 }
 
 #[test]
-fn nobody_is_charged_for_a_connection_that_is_gone() {
+fn a_charge_for_a_connection_that_is_gone_is_charged_to_no_other_connection() {
     let mut link = paced(0, 10, SECOND);
     let (gone, b) = (enter(&mut link, "gone"), enter(&mut link, "B"));
     let conn = link.pipes[gone].conn;
@@ -340,7 +340,7 @@ fn nobody_is_charged_for_a_connection_that_is_gone() {
 /// A connection that is held to its credit must not use up the turn's work, because others would
 /// wait for it.
 #[test]
-fn what_one_may_not_send_is_no_work_of_its_turn() {
+fn a_message_that_must_wait_for_its_rate_takes_no_work_of_the_turn() {
     for all in [numbered(0..1_000), text("to all").repeat(1_000)] {
         let mut link = paced(100, 50, SECOND);
         let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
@@ -364,7 +364,7 @@ fn what_one_may_not_send_is_no_work_of_its_turn() {
 }
 
 #[test]
-fn what_one_may_send_at_once_is_handled_in_one_turn() {
+fn messages_within_the_rate_are_handled_in_one_turn() {
     let mut link = paced(100, 20, SECOND);
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     link.advance(1_000);

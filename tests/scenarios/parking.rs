@@ -105,7 +105,7 @@ fn one_stall_of_a_page_does_not_start_a_reconnect_loop() {
 }
 
 #[test]
-fn nor_does_it_when_nobody_answers_websocket_pings() {
+fn one_stall_of_a_page_that_answers_no_websocket_pings_starts_no_reconnect_loop() {
     let connects = connects_after_a_stall(false);
     assert!((2..=5).contains(&connects), "{connects} connects in 30 minutes");
 }

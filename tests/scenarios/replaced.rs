@@ -100,7 +100,7 @@ fn a_newer_connection_is_never_refused_because_of_those_that_it_replaces() {
 }
 
 #[test]
-fn one_of_another_device_that_takes_the_place_ends_it_as_well() {
+fn a_newer_connection_of_another_device_ends_the_one_that_it_replaces() {
     let mut config = Config::default();
     (config.devices, config.max_per_user) = (longlink::limits::Devices::One, 1);
     let mut world = newest(config);
@@ -110,7 +110,7 @@ fn one_of_another_device_that_takes_the_place_ends_it_as_well() {
 }
 
 #[test]
-fn a_parked_connection_that_takes_its_place_back_ends_the_other() {
+fn a_parked_connection_that_becomes_active_again_ends_the_connection_that_had_replaced_it() {
     let mut world = newest(Config::default());
     let old = open(&mut world, "/alice/phone!");
     open(&mut world, "/alice/phone");

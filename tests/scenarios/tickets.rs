@@ -95,7 +95,7 @@ fn a_ticket_ends_a_connection_even_where_silence_never_does() {
 }
 
 #[test]
-fn at_the_door_only_a_ticket_lets_a_connection_live_on() {
+fn with_tickets_checked_only_at_the_handshake_a_connection_outlives_its_ticket() {
     let mut link =
         gated_with(Config::default(), RelayConfig::default(), tickets().at_door_only(true));
     let pipe = enter_with(&mut link, "A", &Ticket::new("A", at(10)));
@@ -105,7 +105,7 @@ fn at_the_door_only_a_ticket_lets_a_connection_live_on() {
 }
 
 #[test]
-fn who_takes_a_slot_next_has_an_end_of_its_own() {
+fn the_next_connection_in_a_slot_has_its_own_expiry() {
     let mut link = gated();
     let first = enter_with(&mut link, "A", &Ticket::new("A", at(30)));
     let slot = link.pipes[first].conn.index();
@@ -119,7 +119,7 @@ fn who_takes_a_slot_next_has_an_end_of_its_own() {
 }
 
 #[test]
-fn who_may_broadcast_is_what_the_ticket_says() {
+fn the_ticket_decides_whether_a_connection_may_broadcast() {
     let heard = r#"{"type":"broadcast","formUserId":"loud","message":"hello"}"#;
     for (setting, loud_may, quiet_may) in
         [(None, true, false), (Some(true), true, true), (Some(false), false, false)]

@@ -28,7 +28,7 @@ fn told(link: &mut Link) -> Vec<String> {
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
 #[test]
-fn every_frame_of_a_traced_user_is_told_and_nobody_elses() {
+fn a_trace_has_every_frame_of_its_user_and_no_frame_of_other_users() {
     let mut link = link();
     let a = enter(&mut link, "A");
     let b = enter(&mut link, "B");
@@ -62,7 +62,7 @@ fn every_frame_of_a_traced_user_is_told_and_nobody_elses() {
 }
 
 #[test]
-fn comings_and_goings_are_told_with_their_reasons() {
+fn a_trace_tells_when_connections_open_and_why_they_close() {
     let mut link = link();
     assert!(link.hub.trace("A"), "who is not there yet, too");
     let phone = enter(&mut link, "A?device=phone");
@@ -89,7 +89,7 @@ fn comings_and_goings_are_told_with_their_reasons() {
 }
 
 #[test]
-fn a_traced_user_gets_what_it_would_get() {
+fn a_trace_changes_nothing_of_what_its_user_gets() {
     let story = |traced: bool| {
         let mut link = link();
         let pipes = ["A", "A?device=x", "B", "C"].map(|path| enter(&mut link, path));
@@ -222,7 +222,7 @@ fn a_connection_is_never_told_of_after_it_was_freed() {
 }
 
 #[test]
-fn what_happens_while_a_trace_is_told_is_told_next() {
+fn an_event_that_happens_while_a_trace_is_handed_over_is_handed_over_next() {
     let mut link = acting(1);
     link.hub.trace("A");
     let pipe = connect(&mut link, "A");
@@ -236,7 +236,7 @@ fn what_happens_while_a_trace_is_told_is_told_next() {
 }
 
 #[test]
-fn what_is_too_much_while_a_trace_is_told_is_counted() {
+fn events_above_the_bound_while_a_trace_is_handed_over_are_counted_as_missed() {
     let sends = 1_000;
     let mut link = acting(sends);
     link.hub.trace("A");
@@ -250,7 +250,7 @@ fn what_is_too_much_while_a_trace_is_told_is_counted() {
 }
 
 #[test]
-fn what_was_missed_is_told_although_nothing_else_is() {
+fn the_number_of_missed_events_is_reported_even_without_further_events() {
     let mut link = acting(0);
     link.hub.trace("A");
     link.hub.trace("B");
@@ -278,7 +278,7 @@ fn what_was_missed_is_told_although_nothing_else_is() {
 }
 
 #[test]
-fn a_trace_that_begins_while_one_is_told_tells_what_comes_after() {
+fn a_trace_that_begins_while_another_is_handed_over_records_what_happens_afterwards() {
     let mut link = acting(0);
     link.hub.trace("A");
     let b = connect(&mut link, "B");

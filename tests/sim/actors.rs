@@ -1,4 +1,4 @@
-//! The clients: what they send, and what they make of what they get.
+//! The clients of the simulation: what they send, and the checks of what they get.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,7 +12,7 @@ use longlink::sim::{Rng, World};
 
 pub type Sim = World<Watched>;
 
-/// User ids, with how they are written in a path.
+/// User ids, each with its form in a path.
 pub const USERS: &[(&str, &str)] = &[
     ("u0", "u0"),
     ("u1", "u1"),
@@ -29,19 +29,19 @@ pub struct Client {
     pub user: String,
     user_path: String,
     device: String,
-    /// Written, but not yet on its way.
+    /// Bytes that the client has written and that have not arrived at the kernel yet.
     out: VecDeque<u8>,
-    /// Bytes ever written.
+    /// How many bytes the client has written in all.
     offset: u64,
     answers_pings: bool,
-    /// Sends nothing of its own.
+    /// Whether the client sends nothing by itself.
     quiet: bool,
-    /// Nothing sensible follows.
+    /// Whether the client sends nothing valid any more.
     done: bool,
     entered: bool,
-    /// The statuses that are due.
+    /// The statuses of the answers that the client must still get, in order.
     answers: VecDeque<u16>,
-    /// How much of what the pipe got was looked at.
+    /// How many of the answers and frames in the pipe were checked.
     seen: usize,
 }
 
@@ -81,7 +81,7 @@ impl Client {
         }
     }
 
-    /// Some of what was written arrives, cut anywhere.
+    /// Lets some of the written bytes arrive, cut anywhere.
     pub fn deliver(&mut self, sim: &mut Sim, rng: &mut Rng) {
         if self.out.is_empty() || sim.pipes[self.pipe].is_finished() {
             return;
@@ -105,7 +105,7 @@ impl Client {
         pipe.closed && (!pipe.is_reading() || self.seen == pipe.got.len())
     }
 
-    /// Looks at what has arrived.
+    /// Checks what has arrived at the client.
     pub fn look(&mut self, sim: &mut Sim, rng: &mut Rng) {
         while let Some(got) = sim.pipes[self.pipe].got.get(self.seen).cloned() {
             self.seen += 1;
@@ -162,7 +162,7 @@ impl Client {
         }
     }
 
-    /// Sends something, whatever fits.
+    /// Sends something at random that is possible in the present state.
     pub fn act(&mut self, sim: &mut Sim, rng: &mut Rng) {
         if self.done || sim.pipes[self.pipe].is_finished() {
             return;
@@ -284,7 +284,7 @@ impl Client {
                 return self.write(sim, &head, In::Ask);
             }
             6 => {
-                self.done = true; // says nothing, or half of a head, for ever
+                self.done = true; // the client sends nothing, or half of a request head, and waits for ever
                 if rng.percent(50) {
                     self.out.extend(b"GET /websocket/u0 HT");
                     let reason = CloseReason::HandshakeTimeout;

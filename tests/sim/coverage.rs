@@ -1,12 +1,12 @@
-//! What was covered, counted: a simulation in which nothing happened proves
-//! nothing.
+//! Counts what has happened in a simulation, because a simulation in which little happened proves
+//! little.
 
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
 pub struct Coverage(BTreeMap<String, u64>);
 
-/// What has to have happened at least once over all seeds.
+/// The kinds of events that must each happen at least once over all seeds.
 const REQUIRED: &[&str] = &[
     "503",
     "absences",
@@ -105,7 +105,7 @@ impl Coverage {
         }
     }
 
-    /// What should have been covered and was not.
+    /// Returns the required kinds of events that never happened.
     pub fn missing(&self) -> Vec<&'static str> {
         let missing = |what: &&&str| self.0.get(**what).copied().unwrap_or(0) == 0;
         REQUIRED.iter().filter(missing).copied().collect()

@@ -1,5 +1,5 @@
-//! How long the end of a connection may take. Each bound is one that the documentation
-//! names; what has been answered is gone in the same turn.
+//! Checks how long the end of a connection takes. The documentation names each bound. A
+//! connection whose peer has ended its side too is freed in the same turn.
 
 use longlink::{ConnId, Context};
 
@@ -7,7 +7,8 @@ use super::shadow::{State, TICK};
 use super::watch::Watched;
 
 impl Watched {
-    /// Before a tick: from here on the time of those counts that have begun to close.
+    /// Called before a tick. From here on the time to close counts for each connection that has
+    /// begun to close.
     pub fn time_ends(&mut self) {
         let now = self.shadow.now;
         for conn in self.shadow.conns.values_mut() {
@@ -17,7 +18,7 @@ impl Watched {
         }
     }
 
-    /// After a turn: nobody takes longer than `close_timeout` to be gone.
+    /// Called after a turn. Checks that no connection takes longer than `close_timeout` to close.
     pub fn check_ends(&self) {
         let now = self.shadow.now / TICK * TICK;
         let most = self.shadow.config.close_timeout.as_millis() as u64;
@@ -33,7 +34,8 @@ impl Watched {
         }
     }
 
-    /// After a turn: who has ended is gone, and who has been answered has ended.
+    /// Called after a turn. Checks that each connection that has ended is freed, and that each
+    /// connection whose peer has ended its side too has ended.
     pub fn check_gone(&self) {
         for (id, conn) in &self.shadow.conns {
             let ended = matches!(conn.state, State::Ended(_));
@@ -43,7 +45,8 @@ impl Watched {
         }
     }
 
-    /// At rest: nothing that a connection has sent lies unread in the kernel.
+    /// Called when the loop would sleep. Checks that no bytes of a client wait unread in the
+    /// kernel.
     pub fn check_read(&mut self, hub: &Context, unread: impl Fn(ConnId) -> bool) {
         for (id, conn) in &self.shadow.conns {
             if conn.told && !self.may_be_held(conn) {

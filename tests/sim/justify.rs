@@ -1,5 +1,5 @@
-//! What the hub does without a callback is seen here by the bytes it queues or
-//! by who is gone, and has to be justified by what the shadow knows.
+//! Justifies what the hub does without a callback. The test notices it by the bytes that the hub
+//! queues, or by a connection that is gone, and the shadow must know a reason for it.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -11,9 +11,9 @@ use super::watch::{During, Watched};
 use longlink::sim::frames::{self, Got, decode_frame, server_frame};
 
 impl Watched {
-    /// Brings the shadow up to what the hub shows, and justifies each step.
+    /// Updates the shadow with what the hub has done, and justifies each step.
     pub fn sync(&mut self, hub: &Context) {
-        assert_eq!(self.opening, None, "let in, but not opened");
+        assert_eq!(self.opening, None, "a handshake was accepted, and on_open was not called");
         if self.during == During::Tick && hub.returned_at() != self.returned_at {
             self.returned_at = hub.returned_at();
             self.shadow.come_back();
@@ -60,8 +60,8 @@ impl Watched {
         }
     }
 
-    /// Pongs are not answered: they are taken as handled when they are next. Whether the
-    /// hub has handled them is certain when it has come to rest.
+    /// Pongs have no answer, so a pong counts as handled as soon as everything before it was
+    /// handled. It is certain that the hub has handled it only when the loop would sleep.
     fn skip_pongs(&mut self, id: ConnId) {
         loop {
             let conn = self.shadow.conn_mut(id);
@@ -78,7 +78,7 @@ impl Watched {
         }
     }
 
-    /// A control frame was queued without a callback.
+    /// Called when a control frame was queued without a callback.
     fn justify_frame(&mut self, id: ConnId, got: Got) {
         let now = self.shadow.now;
         let (ping, idle) = (self.shadow.config.ping_after, self.shadow.config.idle_timeout);
@@ -125,15 +125,15 @@ impl Watched {
                     (1011, "out of memory", _) if self.over => CloseReason::Memory,
                     (_, "", Some(In::Close(sent))) if sent == code => CloseReason::Peer { code },
                     (_, _, Some(In::Bad(due, reason))) if due == code => reason,
-                    other => panic!("{id:?}: closed for no reason: {other:?}"),
+                    other => panic!("{id:?}: no reason is known for this close frame: {other:?}"),
                 };
                 self.shadow.start_closing(id, reason);
             }
-            other => panic!("{id:?}: out of nowhere {other:?}"),
+            other => panic!("{id:?}: no reason is known for this frame: {other:?}"),
         }
     }
 
-    /// A connection was dropped without a word and without a callback.
+    /// Called when a connection was dropped without a close frame and without a callback.
     fn justify_drop(&mut self, id: ConnId) {
         let most = self.shadow.config.max_queue;
         let conn = self.shadow.conn(id);
@@ -158,7 +158,8 @@ impl Watched {
         self.shadow.end(id, reason);
     }
 
-    /// After a tick: whoever had to be pinged was, and whoever had to go has gone.
+    /// Called after a tick. Checks that each connection that needed a ping got one, and that each
+    /// connection whose time was over was closed.
     pub fn check_timers(&self) {
         let config = &self.shadow.config;
         let now = self.shadow.now / TICK * TICK;
@@ -183,7 +184,7 @@ impl Watched {
         }
     }
 
-    /// Whoever was held long enough is refused now.
+    /// Checks that each refusal whose delay is over was sent.
     pub fn refuse_held(&mut self, hub: &Context) {
         let now = self.shadow.now / TICK * TICK;
         for (id, conn) in &mut self.shadow.conns {
@@ -196,7 +197,8 @@ impl Watched {
         }
     }
 
-    /// After a turn: hub and shadow agree on who is there, and how.
+    /// Called after a turn. Checks that hub and shadow agree on which connections there are and in
+    /// which state each of them is.
     pub fn check_agreement(&self, hub: &Context) {
         let mut users = HashMap::new();
         for (id, conn) in &self.shadow.conns {
@@ -223,8 +225,8 @@ impl Watched {
         }
     }
 
-    /// After the loop has come to rest: what has arrived was handled, and a
-    /// client that reads has everything.
+    /// Called when the loop would sleep. Checks that everything that has arrived was handled, and
+    /// that a client that reads has got everything.
     pub fn check_rest(&mut self, hub: &Context, reads: impl Fn(ConnId) -> bool) {
         self.sync(hub);
         self.check_held();

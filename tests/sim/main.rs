@@ -31,7 +31,7 @@ use longlink::{Config, Relay, RelayConfig};
 use shadow::Shadow;
 use watch::Watched;
 
-/// Says where it was when a check failed.
+/// Prints the seed and the step when a check fails.
 struct Where {
     seed: u64,
     step: Cell<u64>,
@@ -208,7 +208,7 @@ fn pass_time(sim: &mut Sim, rng: &mut Rng) {
     rest(sim);
 }
 
-/// Everybody leaves, each in its own way, and nothing stays behind.
+/// Lets all clients leave, each in another way, and checks that nothing of them is left.
 fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
     for client in &mut clients {
         match rng.below(5) {

@@ -10,10 +10,10 @@ use longlink::{ConnId, Context};
 
 use super::shadow::Shadow;
 
-/// Orders that are tried at most. Without a fault in the hub a few are enough.
+/// How many orders are tried at most. Without a fault in the hub a few are enough.
 const MOST_TRIES: usize = 200_000;
 
-/// A connection of the user, as far as it matters for who takes whose place.
+/// What decides which connection of a user becomes active: the state of one of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub id: ConnId,
@@ -43,7 +43,7 @@ pub fn take_out(places: &mut Vec<Place>, id: ConnId) -> Option<ConnId> {
 }
 
 impl Shadow {
-    /// The connections of a user in the order they came.
+    /// Returns the connections of a user in the order in which they opened.
     pub fn places(&self, user: &str) -> Vec<Place> {
         let place = |id: ConnId| {
             let conn = &self.conns[&id];

@@ -1,5 +1,5 @@
-//! The shadow's part on one user with several connections: who is active, who
-//! is parked, who comes back, and who is one too many.
+//! The part of the shadow for a user with several connections: which of them are active, which
+//! are parked, which become active again, and which are ended because there are too many.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,18 @@ use longlink::{CloseReason, ConnId};
 use super::order::{Place, take_out};
 use super::shadow::{Conn, Shadow, State};
 
-/// What becomes of a handshake that the handler has let in.
+/// What the hub must do with a handshake that the handler has accepted.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
     Open,
     Held,
     Refused,
-    /// The handler has ended it before.
+    /// The handler has ended the connection before.
     Over,
 }
 
 impl Shadow {
-    /// The open connections of a user in the order they came.
+    /// Returns the open connections of a user in the order in which they opened.
     pub fn members(&self, user: &str) -> Vec<ConnId> {
         let open = |conn: &Conn| conn.state == State::Open && conn.user == user;
         let mut ids: Vec<_> =
@@ -29,7 +29,7 @@ impl Shadow {
         ids
     }
 
-    /// The users who have an open connection.
+    /// Returns the users who have an open connection.
     pub fn online(&self) -> BTreeSet<String> {
         let open = self.conns.values().filter(|conn| conn.state == State::Open);
         open.map(|conn| conn.user.clone()).filter(|user| !user.is_empty()).collect()
@@ -41,7 +41,7 @@ impl Shadow {
         ids
     }
 
-    /// A handshake was let in by the handler.
+    /// Called when the handler has accepted a handshake.
     pub fn enter(&mut self, id: ConnId, user: &str, device: &str) -> Verdict {
         if self.conn(id).surplus || self.draining {
             self.cover.count("503");
@@ -75,8 +75,9 @@ impl Shadow {
         Verdict::Open
     }
 
-    /// Past four parked on one key the one silent longest is ended, at most
-    /// one per key in 30 s; all of a user's connections are at most 25.
+    /// Applies the limits of a user's connections. A key (a user and a device) has at most four
+    /// parked connections: of more, the one that is silent longest is ended, at most one for a key
+    /// in 30 s. A user has at most 25 connections.
     fn make_room(&mut self, user: &str, device: &str) -> bool {
         let members = self.members(user);
         let of_key = self.of_key(user, device);
@@ -98,8 +99,8 @@ impl Shadow {
         true
     }
 
-    /// The newcomer parks the active one of its key; with too many devices,
-    /// the one that has been silent longest.
+    /// Called when a connection opens: it parks the active connection of its key, and if the user
+    /// has too many devices, the active connection that has been silent longest.
     fn displace(&mut self, user: &str, device: &str) {
         let mut active = self.members(user);
         active.retain(|id| self.conns[id].parked.is_none());
@@ -118,7 +119,7 @@ impl Shadow {
         self.cover.count("parked");
     }
 
-    /// A message came from a parked connection.
+    /// Called when a parked connection has sent a message.
     pub fn reclaim(&mut self, id: ConnId) {
         let conn = self.conn(id);
         let (State::Open, Some(since)) = (&conn.state, conn.parked) else { return };
@@ -140,8 +141,8 @@ impl Shadow {
         self.tally.promoted += 1;
     }
 
-    /// An open connection leaves: its user has it no longer, and if it was
-    /// active the parked one of its key heard last takes its place.
+    /// Called when a connection is not open any more. Its user loses it, and if it was active, the
+    /// parked connection of its key that was heard last becomes active.
     pub fn leave(&mut self, id: ConnId, state: State) {
         let conn = self.conn_mut(id);
         assert_eq!(conn.state, State::Open);

@@ -12,9 +12,9 @@ use super::watch::Watched;
 #[derive(Clone, Copy, Debug)]
 pub struct Prices {
     message: u64,
-    /// What a message to everyone costs on top.
+    /// What a message to everyone costs besides the price of a message.
     broadcast: u64,
-    /// What may be owed by a connection that is still read.
+    /// How much a connection may owe and is still read.
     credit: u64,
 }
 
@@ -35,7 +35,7 @@ impl Prices {
     }
 }
 
-/// Until when a connection owes, in microseconds.
+/// The bounds of the time until which a connection owes, in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Account {
     most: u64,
@@ -49,7 +49,7 @@ impl Conn {
         self.owes.most.max(self.heard * 1_000 + prices.message)
     }
 
-    /// Whether something of it has wholly arrived, or lies in the kernel, and waits.
+    /// Whether input of the connection waits: it has arrived whole, or is in the kernel.
     pub fn waits(&self) -> bool {
         let next = self.inbound.front().is_some_and(|item| item.end <= self.received);
         self.state == State::Open && (next || self.received < self.sent)
@@ -57,7 +57,7 @@ impl Conn {
 }
 
 impl Watched {
-    /// Something of a connection was handled: a message, or `frames` that cost as much.
+    /// Called when input of a connection was handled: a message, or `frames` that cost as much.
     /// `certain` says that the hub has charged for it.
     pub fn charge(&mut self, id: longlink::ConnId, frames: u64, certain: bool) {
         let Some(prices) = self.prices else { return };
@@ -72,7 +72,7 @@ impl Watched {
         }
     }
 
-    /// A message of the connection has gone to everyone.
+    /// Called when a message of the connection was sent to everyone.
     pub fn charge_broadcast(&mut self, id: longlink::ConnId) {
         let Some(prices) = self.prices else { return };
         let conn = self.shadow.conn_mut(id);
@@ -81,7 +81,8 @@ impl Watched {
         conn.owes.least += prices.broadcast;
     }
 
-    /// Before a tick, and at rest: nobody is silent whose input the hub does not look at.
+    /// Called before a tick and when the loop would sleep. A connection whose input the hub does
+    /// not read does not count as silent.
     pub fn note_held(&mut self) {
         let now = self.shadow.now;
         let prices = self.prices;
@@ -110,7 +111,8 @@ impl Watched {
         conn.state == State::Open && (conn.waits() || self.prices.is_some_and(owes))
     }
 
-    /// At rest: whose input waits owes too much.
+    /// Called when the loop would sleep. Checks that each connection whose input waits owes too
+    /// much.
     pub fn check_held(&mut self) {
         let now = self.shadow.now * 1_000;
         for (id, conn) in &mut self.shadow.conns {
@@ -135,7 +137,7 @@ impl Watched {
     }
 }
 
-/// How many frames something has at most.
+/// Returns how many frames an item of input has at most.
 fn frames_of(what: &In, item: &super::shadow::Item) -> u64 {
     match what {
         // Each fragment has a header of six bytes.

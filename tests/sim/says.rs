@@ -1,5 +1,5 @@
-//! What clients say, and what that asks for: the frames of the relay's protocol
-//! with what they become, and the operations of the custom handler.
+//! The messages of clients and their effects: the frames of the relay's protocol with the frames
+//! that they cause, and the operations of the custom handler.
 
 use super::actors::{Client, Sim, USERS};
 use super::shadow::{Op, Say};
@@ -10,7 +10,7 @@ fn json(text: &str) -> String {
 }
 
 impl Client {
-    /// A text within the limits and what it asks for.
+    /// Returns a text within the limits, and its effect.
     pub fn compose(&self, sim: &Sim, rng: &mut Rng) -> (String, Say) {
         loop {
             let (text, say) = self.propose(sim, rng);
@@ -71,7 +71,7 @@ impl Client {
 }
 
 impl Op {
-    /// Something that a handler may do at any time, with texts that name `who`.
+    /// Returns an operation that a handler may do at any time, with texts that name `who`.
     pub fn any(who: &str, rng: &mut Rng) -> Op {
         let group = (*rng.pick(&["lobby", "red", "blue", "张"])).to_owned();
         let text = format!("{who} {}", "x".repeat(rng.range(0, 300)));

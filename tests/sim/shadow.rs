@@ -1,9 +1,9 @@
-//! The shadow: what a hub has to do, predicted from the protocol alone.
+//! The shadow predicts what a hub has to do, from the protocol alone.
 //!
-//! It knows who is connected, who is active or parked, and for every
-//! connection the exact bytes it has yet to be written. It never asks the hub
-//! what to expect. What has no callback (control frames, timers, violations)
-//! is seen by its bytes in [`super::watch`] and has to be justified here.
+//! It knows which connections there are, which of them are active or parked, and for every
+//! connection the exact bytes that still have to be written. It never asks the hub what to expect.
+//! [`super::watch`] notices what has no callback (control frames, timers, violations) by its bytes,
+//! and the shadow must then know a reason for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,16 +16,16 @@ use longlink::sim::frames::{self, close_payload, server_frame};
 
 pub const TICK: u64 = longlink::run::TICK_MS;
 
-/// What a text message asks of the relay, as its sender meant it.
+/// The effect that a text message must have, as its sender meant it.
 #[derive(Clone, Debug)]
 pub enum Say {
     Heartbeat,
-    /// To a user: exactly this frame.
+    /// Exactly this frame is sent to a user.
     To(String, String),
-    /// To everyone: exactly this frame.
+    /// Exactly this frame is sent to everyone.
     All(String),
     Nothing,
-    /// For the custom handler: do these.
+    /// The custom handler does these operations.
     Do(Vec<Op>),
 }
 
@@ -49,14 +49,14 @@ pub enum Op {
     Untrace(String),
 }
 
-/// What a client has sent and the hub has yet to handle.
+/// What a client has sent and the hub has not handled yet.
 #[derive(Clone, Debug)]
 pub enum In {
-    /// A head that is to be let in as this user and device.
+    /// A handshake that has to be accepted as this user and device.
     Enter(String, String),
-    /// A head that is a whole request and is answered.
+    /// A request without a body, which is answered.
     Ask,
-    /// A request whose body is asked for.
+    /// A request with a body that the handler wants.
     Upload(Vec<u8>),
     Text(String, Say),
     Binary(Vec<u8>),
@@ -68,19 +68,19 @@ pub enum In {
 
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Where it lies in the stream of this client's bytes.
+    /// Where the item begins and ends in the stream of this client's bytes.
     pub start: u64,
     pub end: u64,
-    /// When its first byte arrived, once it has.
+    /// When the first byte of the item arrived, once it has.
     pub begun: Option<u64>,
     pub what: In,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
-    /// Shaking hands, or plain HTTP.
+    /// The connection awaits a handshake or speaks plain HTTP.
     Head,
-    /// Held, to be refused, since then.
+    /// The refusal of the connection is held since this time.
     Held(u64),
     Refused,
     Open,
@@ -89,8 +89,8 @@ pub enum State {
     Ended(CloseReason),
 }
 
-/// What the shadow knows of a fact that it cannot always see: a pong that has arrived
-/// may wait in the hub, and nobody is told when it is handled.
+/// What the shadow knows of a fact that it cannot always see: a pong that has arrived may wait in
+/// the hub, and no callback tells when it is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     No,
@@ -101,57 +101,58 @@ pub enum Known {
 pub struct Conn {
     pub state: State,
     pub surplus: bool,
-    /// Let in, and `on_open` was called.
+    /// Whether the handshake was accepted and `on_open` was called.
     pub told: bool,
     pub user: String,
     pub device: String,
-    /// The order in which a user's connections came.
+    /// The place of the connection in the order in which the connections of its user opened.
     pub order: u64,
     pub parked: Option<u64>,
     pub opened_at: u64,
     pub heard: u64,
     /// The last sign of life that is certain.
     pub alive: u64,
-    /// The last one that the hub may have seen as such.
+    /// The last event that the hub may have taken for a sign of life.
     pub maybe_alive: u64,
     pub writes_are_life: Known,
-    /// Whether it was pinged and has not been alive since.
+    /// Whether the connection was pinged and has given no sign of life since.
     pub pinged: Known,
-    /// Until then it is not judged: what it has sent waits.
+    /// Until when the connection is not judged, because bytes of its client wait.
     pub looked_at_again: u64,
     pub message_queued: bool,
     pub blocked: bool,
     pub was_blocked: bool,
     pub eof: bool,
-    /// What has to be written to it, byte for byte.
+    /// The exact bytes that have to be written to the connection.
     pub expected: VecDeque<u8>,
     pub inbound: VecDeque<Item>,
-    /// Bytes of it that have arrived at the kernel.
+    /// How many bytes of the client have arrived at the kernel.
     pub sent: u64,
-    /// Bytes of it that have arrived at the hub.
+    /// How many bytes of the client the hub was given.
     pub received: u64,
     /// When the last message was handled.
     pub handled_at: u64,
     pub groups: BTreeSet<String>,
     pub owes: Account,
-    /// It has sent to everyone and paid for that.
+    /// Whether the connection has sent a message to everyone and was charged for that.
     pub sent_to_all: bool,
-    /// When the loop was last at rest, it waited for its rate.
+    /// Whether the connection waited for its rate when the loop last would have slept.
     pub is_held: bool,
-    /// Bytes of it have arrived since the loop was last at rest, so they may wait for work.
+    /// Whether bytes of the client have arrived since the loop last would have slept, so that they
+    /// may wait for work.
     pub fresh: bool,
-    /// When the hub last may not have looked at all that had arrived.
+    /// When the hub last may have left a part of the arrived input unhandled.
     pub held_at: u64,
-    /// Why and since when it was closing before it was ended.
+    /// Why and since when the connection was closing before it was ended.
     pub closing_since: Option<(CloseReason, u64)>,
-    /// Not open yet, and closed by the handler, unless it was closing already.
+    /// Whether the handler has closed the connection before it was open and before it was closing.
     pub maybe_over: bool,
-    /// Since when the time counts that its end may take.
+    /// From when on the time that the end of the connection may take counts.
     pub ending: Option<u64>,
 }
 
 impl std::fmt::Debug for Conn {
-    /// What a failure is understood by, without the bytes.
+    /// Prints what is needed to understand a failure, without the bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (heard, alive, due) = (self.heard, self.alive, self.expected.len());
         write!(
@@ -166,7 +167,7 @@ impl std::fmt::Debug for Conn {
 }
 
 impl Conn {
-    /// A sign of life of which it is certain that the hub has seen it, or is not.
+    /// Records a sign of life, which the hub has seen certainly or only perhaps.
     pub fn note_life(&mut self, now: u64, certain: bool) {
         self.maybe_alive = now;
         if certain {
@@ -181,14 +182,14 @@ impl Conn {
         self.state == State::Open && self.parked.is_none()
     }
 
-    /// Whether its queue takes so much more. Until its socket has blocked it
-    /// may go past the bound by one message: it has not had its turn.
+    /// Returns whether the queue takes so many more bytes. Before the socket has blocked, the queue
+    /// may exceed the bound by one message, because nothing was written in this turn yet.
     pub fn has_room(&self, length: usize, max_queue: usize) -> bool {
         let more = if self.blocked { length } else { 0 };
         self.expected.len() + more <= max_queue
     }
 
-    /// When the message or control frame began that has arrived only in part.
+    /// Returns when the message or control frame began that has arrived only in part.
     pub fn partial_since(&self) -> Option<u64> {
         let arrived = self.inbound.iter().filter(|item| item.start < self.received);
         let part = arrived.filter(|item| self.received < item.end);
@@ -200,11 +201,11 @@ pub struct Shadow {
     pub config: Config,
     pub now: u64,
     pub conns: BTreeMap<ConnId, Conn>,
-    /// When a connection of a key was last ended for room.
+    /// When a connection of each key was last ended because there were too many.
     pub evictions: BTreeMap<(String, String), u64>,
     pub next_order: u64,
     pub draining: bool,
-    /// The hub has just said that its memory is full of what has not been written.
+    /// Whether the hub has just reported that its memory is full of bytes that were not written.
     pub overfull: bool,
     pub drained: BTreeSet<ConnId>,
     /// Users who have gone offline since the current listing began.
@@ -214,8 +215,8 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// The loop was absent: silence before it does not count, but whoever has been silent
-    /// for long is asked at once.
+    /// Called when the loop was absent. Silence before that does not count, but a connection that
+    /// has been silent for long gets a ping at once.
     pub fn come_back(&mut self) {
         self.cover.count("absences");
         let ping = self.config.ping_after;
@@ -294,7 +295,7 @@ impl Shadow {
         self.conns.get_mut(&id).expect("a connection of the shadow")
     }
 
-    /// The server closes a connection politely.
+    /// Called when the server closes a connection with a close frame.
     pub fn close(&mut self, id: ConnId, reason: CloseReason, code: u16, text: &str) {
         match self.conn(id).state {
             State::Open => {
@@ -308,7 +309,7 @@ impl Shadow {
         }
     }
 
-    /// A connection that is open, or was, is over, for this reason.
+    /// Called when a connection that is or was open ends, for this reason.
     pub fn end(&mut self, id: ConnId, reason: CloseReason) {
         match self.conn(id).state {
             State::Ended(_) => return,
@@ -332,10 +333,10 @@ impl Shadow {
         self.leave(id, State::Closing(reason, now));
     }
 
-    /// A message is queued for some, and then those are dropped whose queue is full as they
-    /// do not read. Who was only sent more than a queue holds before the first write stays,
-    /// and what goes to many at once goes to all of them or to none. Returns for how many
-    /// it was queued.
+    /// Queues a message for some connections, and then drops those whose queue is full because
+    /// they do not read. A connection that was only sent more than a queue holds before the first
+    /// write stays. A message to many connections at once is queued for all of them or for none.
+    /// Returns for how many it was queued.
     pub fn deliver(&mut self, to: &[ConnId], opcode: u8, payload: &[u8]) -> usize {
         self.deliver_as(to, opcode, payload, false)
     }
@@ -379,7 +380,8 @@ impl Shadow {
         queued
     }
 
-    /// A message to a user; 0 when the user is offline.
+    /// Queues a message for a user. Returns for how many connections it was queued; 0 when the user
+    /// is offline.
     fn send_to_user(&mut self, user: &str, text: &str) -> usize {
         let to = self.active(|conn| conn.user == user);
         if to.is_empty() { 0 } else { self.deliver(&to, frames::TEXT, text.as_bytes()) }
@@ -390,7 +392,7 @@ impl Shadow {
         self.conns.iter().filter(chosen).map(|(id, _)| *id).collect()
     }
 
-    /// What the relay has to do with a message; how many get it.
+    /// Applies what the relay has to do with a message. Returns how many connections get it.
     pub fn say(&mut self, from: ConnId, say: &Say) {
         if let Say::Heartbeat = say {
             if self.conn(from).state == State::Open {
@@ -415,7 +417,7 @@ impl Shadow {
         }
     }
 
-    /// What one operation of a custom handler comes to.
+    /// Applies one operation of a custom handler, and returns its result.
     pub fn run(&mut self, id: ConnId, op: &Op) -> usize {
         let known = self.conns.contains_key(&id);
         let open = self.conns.get(&id).is_some_and(|conn| conn.state == State::Open);

@@ -15,13 +15,13 @@ pub struct Tally {
     pub closed: u64,
     /// WebSocket connections that are over, by the kind of the reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// The same from the moment on when the hub has decided it.
+    /// WebSocket connections that the hub has decided to end, by the kind of the reason.
     pub decided: BTreeMap<&'static str, u64>,
     /// Handshakes that are answered with 503, at once or after a moment.
     pub unavailable: u64,
     /// Handshakes that the handler has refused with 403.
     pub forbidden: u64,
-    /// Those of them that the handler has not ended meanwhile.
+    /// Handshakes refused with 403 whose connection the handler has not ended before the answer.
     pub rejected: u64,
     /// Statuses that callbacks have asked the hub to answer with, at most.
     pub asked: BTreeMap<u16, u64>,
@@ -52,14 +52,14 @@ impl Tally {
         *self.closes.entry(reason.kind()).or_default() += 1;
     }
 
-    /// A callback has returned an answer with this status.
+    /// Called when a callback has returned an answer with this status.
     pub fn ask(&mut self, status: u16) {
         *self.asked.entry(status).or_default() += 1;
     }
 }
 
 impl Watched {
-    /// After a turn: the hub has counted what the shadow has.
+    /// Called after a turn. Checks that the hub has counted what the shadow has counted.
     pub fn check_counters(&self, hub: &Context) {
         let (stats, tally) = (hub.stats(), &self.shadow.tally);
         let decided = |kind| tally.decided.get(kind).copied().unwrap_or(0);
@@ -95,7 +95,7 @@ impl Watched {
         self.check_gauges(hub);
     }
 
-    /// What there is now, as the hub tells it.
+    /// Checks the numbers of present connections and groups that the hub reports.
     fn check_gauges(&self, hub: &Context) {
         let conns = || self.shadow.conns.values();
         let phases = hub.phases();
@@ -117,8 +117,8 @@ impl Watched {
         }
     }
 
-    /// When all is over: clients have seen no answer that the hub has not counted, and
-    /// the hub has counted none that no callback has asked for.
+    /// Called at the end of the simulation. Checks that the hub has counted each answer that a
+    /// client has got, and that a callback has asked for each answer that the hub has counted.
     pub fn check_answers(&self, hub: &Context) {
         let tally = &self.shadow.tally;
         for (status, count) in hub.stats().answers.iter() {

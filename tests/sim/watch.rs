@@ -1,6 +1,6 @@
-//! The hub's handler in the simulation: the real relay, or one of our own, with
-//! the shadow beside it. Whatever the hub does is held against the shadow at
-//! every callback and after every call.
+//! The handler of the hub in the simulation: the real relay or a custom handler, together with the
+//! shadow. At every callback and after every call of the hub its effects are compared with the
+//! shadow.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use super::rates::Prices;
 use super::shadow::{In, Known, Op, Say, Shadow, State, TICK};
 use longlink::sim::{Note, Rng, Watch, owner};
 
-/// Which call of the hub's is running.
+/// The call of the hub that is running.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum During {
     Events,
@@ -27,24 +27,24 @@ pub enum During {
 
 pub struct Watched {
     pub shadow: Shadow,
-    /// `None`: the custom handler.
+    /// The relay; `None` when the custom handler runs instead.
     pub relay: Option<Relay>,
     pub rng: Rng,
-    /// What messages cost, if anything does.
+    /// The prices of messages, if there is a rate.
     pub prices: Option<Prices>,
     /// When the hub last looked at deadlines, and so ended what had held connections back.
     pub ticked_at: u64,
     pub during: During,
-    /// Deadlines are looked at, from [`Note::Ticking`] to [`Note::Ticked`].
+    /// Whether the hub handles what is due: from [`Note::Ticking`] to [`Note::Ticked`].
     pub ticking: bool,
-    /// The hub holds more than it may: it is about to end some.
+    /// Whether the hub holds more than it may, so that it is about to end connections.
     pub over: bool,
-    /// When the loop was last absent, as the hub has it.
+    /// When the loop was last absent, as the hub reports it.
     pub returned_at: Option<std::time::Instant>,
     pub opening: Option<ConnId>,
-    /// Ids of the past, by slot.
+    /// The id of the last connection in each slot.
     pub gone: HashMap<usize, ConnId>,
-    /// Bytes that the server holds for itself, without any connection.
+    /// How many bytes the server holds without any connection.
     pub base: isize,
 }
 
@@ -78,8 +78,8 @@ impl Watched {
         self.sync(hub);
     }
 
-    /// What a handler may do in any callback: something to this connection, or to another
-    /// one that may be in any state or gone.
+    /// Does what a handler may do in any callback: something to this connection, or to another
+    /// connection that may be in any state or gone.
     fn meddle(&mut self, hub: &mut Context, id: ConnId, callback: &str) {
         let often = if self.relay.is_some() { 4 } else { 12 };
         if !self.rng.percent(often) {
@@ -190,13 +190,13 @@ impl Watched {
     }
 }
 
-/// Whether so much waits to be written that nothing more is queued.
+/// Returns whether so much waits to be written that nothing more is queued.
 fn is_overfull(hub: &Context) -> bool {
     let most = hub.config().max_buffered;
     hub.waiting_for_writes() >= most / 2 || hub.buffered() >= 2 * most
 }
 
-/// Does it; returns how many it reached, where that can be told.
+/// Does an operation. Returns how many connections it reached, where that is known.
 fn perform(hub: &mut Context, id: ConnId, op: &Op) -> usize {
     match op {
         Op::Reclaim => drop(hub.reclaim(id)),

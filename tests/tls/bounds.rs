@@ -42,7 +42,7 @@ fn a_part_of_a_record_is_counted_until_its_connection_has_gone() {
 }
 
 #[test]
-fn past_max_buffered_those_go_that_do_not_finish_their_records() {
+fn past_max_buffered_the_connections_that_do_not_finish_their_tls_records_are_ended() {
     const CLIENTS: usize = 20;
     let secure = secure(|config| config.max_buffered = 128 * 1_024);
     let mut bystander = secure.connect(&TLS13, "bystander");
@@ -86,7 +86,7 @@ fn a_peer_that_renews_keys_and_never_reads_holds_no_more_than_a_record_and_its_b
 }
 
 #[test]
-fn handshakes_and_records_are_work_for_what_a_listener_accepts() {
+fn tls_handshakes_and_records_count_as_work_of_the_turn() {
     let secure = secure(|_| {});
     let acceptor: &TlsAcceptor = &secure.acceptor;
     for version in [&TLS12, &TLS13] {

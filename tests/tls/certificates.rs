@@ -27,7 +27,7 @@ fn a_chain_to_a_root_is_complete_and_anything_less_is_not() {
 }
 
 #[test]
-fn what_is_doubtful_is_served_with_a_warning() {
+fn a_doubtful_certificate_is_served_with_a_warning() {
     let Server { cert, key } = self_signed();
     assert!(check(&cert, &key).unwrap().unwrap().contains("self-signed"));
     let authority = Authority::new();
@@ -45,7 +45,7 @@ fn a_key_of_another_certificate_is_refused() {
 }
 
 #[test]
-fn half_a_file_is_refused_wherever_it_is_cut() {
+fn a_certificate_file_that_is_cut_anywhere_is_refused() {
     let authority = Authority::new();
     let Server { cert, key } = authority.chain();
     for cut in (0..cert.trim_end().len() - 1).step_by(97) {
@@ -57,7 +57,7 @@ fn half_a_file_is_refused_wherever_it_is_cut() {
 }
 
 #[test]
-fn what_is_no_certificate_or_no_key_is_named() {
+fn an_error_says_whether_the_certificate_or_the_key_is_not_valid() {
     let Server { cert, key } = self_signed();
     assert_eq!(check("", &key), Err(CertificateError::NoCertificate));
     assert_eq!(check(&key, &key), Err(CertificateError::NoCertificate));

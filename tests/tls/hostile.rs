@@ -58,7 +58,7 @@ fn only_the_bystander_is_left(secure: &Secure, bystander: &mut Client) {
 }
 
 #[test]
-fn plain_http_on_a_tls_port_is_told_so() {
+fn plain_http_on_a_tls_port_is_answered_with_an_explanation() {
     let secure = secure(|_| {});
     let mut bystander = secure.connect(&TLS13, "bystander");
     for request in [frames::handshake("/websocket/A", ""), b"GET / HTTP/1.0\r\n\r\n".to_vec()] {
@@ -108,7 +108,7 @@ fn a_handshake_that_stalls_or_dribbles_is_ended_in_time() {
 }
 
 #[test]
-fn what_is_no_handshake_is_ended_at_once() {
+fn bytes_that_are_no_tls_handshake_end_the_connection_at_once() {
     let secure = secure(|config| config.handshake_timeout = Duration::ZERO);
     let mut bystander = secure.connect(&TLS13, "bystander");
     let record = |kind: u8, length: u16, body: &[u8]| {
@@ -136,7 +136,7 @@ fn what_is_no_handshake_is_ended_at_once() {
 }
 
 #[test]
-fn a_greeting_may_not_be_as_long_as_it_likes() {
+fn the_first_message_of_a_tls_client_has_a_bound() {
     let secure = secure(|config| config.handshake_timeout = Duration::ZERO);
     let mut bystander = secure.connect(&TLS13, "bystander");
     let mut tcp = Tcp::connect(secure.site.addr);
@@ -187,7 +187,7 @@ fn half_a_record_does_not_keep_a_silent_connection() {
 }
 
 #[test]
-fn keys_renewed_without_end_are_an_attack() {
+fn a_client_that_renews_its_tls_keys_without_end_is_ended() {
     let secure = secure(|_| {});
     let mut bystander = secure.connect(&TLS13, "bystander");
     let mut client = secure.connect(&TLS13, "A");
@@ -222,7 +222,7 @@ fn renegotiation_is_refused() {
 }
 
 #[test]
-fn versions_that_are_broken_are_not_spoken() {
+fn broken_versions_of_tls_are_refused() {
     let secure = secure(|_| {});
     for version in ["-tls1", "-tls1_1"] {
         let output = Command::new("openssl")

@@ -9,7 +9,7 @@ use longlink::http::TrustedProxies;
 use crate::client::{BOTH, Client, Tcp, secure};
 
 #[test]
-fn a_header_before_the_handshake_names_the_client() {
+fn a_proxy_header_before_the_tls_handshake_names_the_client() {
     let secure = secure(|config| {
         config.trusted_proxies = TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
     });
@@ -33,7 +33,7 @@ fn a_header_before_the_handshake_names_the_client() {
 }
 
 #[test]
-fn from_anybody_else_it_is_no_handshake() {
+fn a_proxy_header_from_an_untrusted_peer_is_no_tls_handshake() {
     let secure = secure(|config| {
         config.trusted_proxies = TrustedProxies::parse(["10.0.0.0/8"]).unwrap();
     });

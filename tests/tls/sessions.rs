@@ -8,7 +8,7 @@ use rustls::version::TLS13;
 use crate::client::{BOTH, Client, certificate, secure};
 
 #[test]
-fn who_comes_back_resumes_its_session() {
+fn a_client_that_comes_back_resumes_its_tls_session() {
     let secure = secure(|_| {});
     for version in BOTH {
         let config = Arc::new(secure.trust(version));
@@ -24,7 +24,7 @@ fn who_comes_back_resumes_its_session() {
 }
 
 #[test]
-fn a_session_outlives_a_new_certificate_and_newcomers_see_that() {
+fn a_tls_session_outlives_a_new_certificate_which_new_clients_see() {
     let secure = secure(|_| {});
     let returning = Arc::new(secure.trust(&TLS13));
     let mut open = Client::dial(secure.site.addr, Arc::clone(&returning));
@@ -48,7 +48,7 @@ fn shown(client: &Client) -> Vec<u8> {
 }
 
 #[test]
-fn only_http_is_spoken_inside() {
+fn only_http_1_1_is_negotiated_inside_tls() {
     let secure = secure(|_| {});
     for version in BOTH {
         let offering = |protocols: &[&str]| {

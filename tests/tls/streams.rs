@@ -36,7 +36,7 @@ fn users_of_either_version_chat() {
 }
 
 #[test]
-fn bytes_that_come_one_by_one_are_a_handshake_all_the_same() {
+fn a_tls_handshake_may_arrive_byte_by_byte() {
     let secure = secure(|_| {});
     for version in BOTH {
         let mut tcp = Tcp::connect(secure.site.addr);
@@ -48,7 +48,7 @@ fn bytes_that_come_one_by_one_are_a_handshake_all_the_same() {
 }
 
 #[test]
-fn what_fills_many_records_and_reads_arrives_whole_and_in_order() {
+fn a_message_of_many_tls_records_and_reads_arrives_whole_and_in_order() {
     let secure = secure(|config| config.max_queue = 16 << 20);
     for version in BOTH {
         let mut client = secure.connect(version, "A");
@@ -70,7 +70,7 @@ fn what_fills_many_records_and_reads_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn who_reads_late_gets_everything_in_order() {
+fn a_tls_client_that_reads_late_gets_everything_in_order() {
     const MESSAGES: usize = 200;
     let secure = roomy();
     for version in BOTH {
@@ -94,7 +94,7 @@ fn who_reads_late_gets_everything_in_order() {
 }
 
 #[test]
-fn one_who_never_reads_is_dropped_at_its_bound() {
+fn a_tls_client_that_never_reads_is_dropped_at_its_bound() {
     let secure = secure(|config| config.send_buffer = 8_192);
     let _deaf = secure.connect(&TLS13, "deaf");
     let mut sender = secure.connect(&TLS13, "sender");
@@ -108,7 +108,7 @@ fn one_who_never_reads_is_dropped_at_its_bound() {
 }
 
 #[test]
-fn a_polite_end_is_told_in_tls_as_well() {
+fn a_connection_that_ends_in_order_ends_tls_with_close_notify() {
     let secure = secure(|_| {});
     for version in BOTH {
         // The client's close.
@@ -132,7 +132,7 @@ fn a_polite_end_is_told_in_tls_as_well() {
 }
 
 #[test]
-fn an_end_is_an_end_whether_it_was_told_or_not() {
+fn a_connection_ends_with_or_without_close_notify() {
     let secure = secure(|_| {});
     for version in BOTH {
         let mut told = secure.connect(version, "told");
@@ -152,7 +152,7 @@ fn an_end_is_an_end_whether_it_was_told_or_not() {
 }
 
 #[test]
-fn keys_may_be_renewed_at_any_time() {
+fn tls_keys_may_be_renewed_at_any_time() {
     let secure = secure(|_| {});
     let mut client = secure.connect(&TLS13, "A");
     for _ in 0..10 {
@@ -162,7 +162,7 @@ fn keys_may_be_renewed_at_any_time() {
 }
 
 #[test]
-fn many_small_messages_share_records_and_stay_in_order() {
+fn many_small_messages_share_tls_records_and_stay_in_order() {
     const MESSAGES: usize = 3_000;
     let secure = roomy();
     for version in BOTH {

@@ -40,7 +40,7 @@ fn recovers_with(manner: Manner, change: impl FnOnce(&mut WebhookConfig)) -> Bac
 }
 
 #[test]
-fn one_that_fails_is_asked_again() {
+fn a_backend_that_fails_is_sent_the_batch_again() {
     // Also what is the caller's fault: nothing may be skipped without a word.
     for status in [500, 503, 429, 408, 400, 401, 404, 410, 413, 300, 304] {
         recovers_from(Manner::Status(status));
@@ -48,7 +48,7 @@ fn one_that_fails_is_asked_again() {
 }
 
 #[test]
-fn one_that_redirects_is_not_followed() {
+fn a_redirect_of_a_backend_is_not_followed() {
     let other = Backend::start(Manner::Takes);
     for status in [301, 302, 303, 307, 308] {
         recovers_from(Manner::Redirects(status, other.addr));
@@ -57,7 +57,7 @@ fn one_that_redirects_is_not_followed() {
 }
 
 #[test]
-fn one_that_does_not_answer_is_left_in_time() {
+fn a_backend_that_does_not_answer_is_given_up_in_time() {
     for manner in [Manner::Hangs, Manner::Drips] {
         let start = Instant::now();
         recovers_from(manner);
@@ -66,21 +66,21 @@ fn one_that_does_not_answer_is_left_in_time() {
 }
 
 #[test]
-fn one_that_breaks_off_is_asked_again() {
+fn a_backend_that_breaks_off_is_sent_the_batch_again() {
     for manner in [Manner::Closes, Manner::ClosesInHead, Manner::Babbles, Manner::EndlessHead] {
         recovers_from(manner);
     }
 }
 
 #[test]
-fn one_that_has_said_yes_need_not_say_it_well() {
+fn a_status_200_is_enough_even_if_the_rest_of_the_answer_is_broken() {
     for manner in [Manner::ClosesInBody, Manner::TakesAndHangs, Manner::TakesAndDrips] {
         recovers_from(manner);
     }
 }
 
 #[test]
-fn a_body_that_never_ends_does_not_hold_up_the_next_batch() {
+fn an_answer_whose_body_never_ends_does_not_hold_up_the_next_batch() {
     for manner in [Manner::TakesAndHangs, Manner::TakesAndDrips, Manner::RefusesAndDrips] {
         let start = Instant::now();
         recovers_with(manner, |hook| hook.timeout = 2 * DEADLINE);
@@ -89,14 +89,14 @@ fn a_body_that_never_ends_does_not_hold_up_the_next_batch() {
 }
 
 #[test]
-fn a_gigabyte_is_not_read() {
+fn an_answer_of_a_gigabyte_is_not_read() {
     let backend = recovers_from(Manner::Floods);
     // What the two sockets' buffers hold is written all the same.
     assert!(backend.written() < 64 << 20, "{}", backend.written());
 }
 
 #[test]
-fn one_that_is_not_there_is_waited_for() {
+fn events_wait_for_a_backend_that_cannot_be_reached() {
     let gone = Backend::start(Manner::Takes);
     let addr = gone.addr;
     let (site, webhooks) = site(&gone, |_| {});

@@ -8,7 +8,7 @@ use super::site;
 use super::support::client::{DEADLINE, Socket};
 
 #[test]
-fn users_come_send_and_go() {
+fn events_tell_that_users_come_send_and_leave() {
     let backend = Backend::start(Manner::Takes);
     let (site, webhooks) = site(&backend, |_| {});
     let mut ledger = Ledger::default();
@@ -61,7 +61,7 @@ fn requests_are_signed_with_their_time() {
 }
 
 #[test]
-fn a_reconnect_is_silent() {
+fn a_user_who_reconnects_in_time_causes_no_event() {
     let backend = Backend::start(Manner::Takes);
     // Longer than the test takes: who comes back is in time on a busy machine too.
     let (site, webhooks) = site(&backend, |hook| hook.offline_after = 10 * DEADLINE);
@@ -77,7 +77,7 @@ fn a_reconnect_is_silent() {
 }
 
 #[test]
-fn what_the_server_itself_sends_is_not_told() {
+fn messages_of_the_server_itself_cause_no_event() {
     let backend = Backend::start(Manner::Takes);
     let (site, webhooks) = site(&backend, |_| {});
     let mut alice = site.connect("alice");
@@ -94,7 +94,7 @@ fn what_the_server_itself_sends_is_not_told() {
 }
 
 #[test]
-fn what_waits_is_sent_before_the_end() {
+fn waiting_events_are_sent_before_the_server_stops() {
     let backend = Backend::start(Manner::Status(503));
     let (site, webhooks) = site(&backend, |hook| {
         (hook.retry_min, hook.retry_max) = (Duration::from_millis(5), 10 * DEADLINE);

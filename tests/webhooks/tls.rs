@@ -51,7 +51,7 @@ fn backend() -> (String, String, JoinHandle<String>) {
 }
 
 #[test]
-fn only_a_backend_that_is_trusted_is_told() {
+fn only_a_backend_with_a_trusted_certificate_gets_events() {
     let (url, pem, taken) = backend();
     let mut strict = WebhookConfig::new(&url, SECRET).unwrap();
     (strict.retry_min, strict.retry_max) = (Duration::from_millis(5), Duration::from_millis(50));

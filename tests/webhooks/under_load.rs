@@ -19,7 +19,7 @@ fn churn(site: std::net::SocketAddr, rounds: usize) {
 }
 
 #[test]
-fn within_its_bound_nothing_is_lost_while_the_backend_is_dead() {
+fn no_event_is_lost_while_the_backend_is_dead_and_the_queue_is_within_its_bound() {
     let dead = Backend::start(Manner::Takes);
     let addr = dead.addr;
     let (site, webhooks) = site(&dead, |_| {});
@@ -43,7 +43,7 @@ fn within_its_bound_nothing_is_lost_while_the_backend_is_dead() {
 }
 
 #[test]
-fn past_its_bound_the_loss_is_told_with_its_range() {
+fn when_the_queue_of_events_is_full_the_backend_is_told_the_range_that_was_lost() {
     let backend = Backend::start(Manner::Hangs);
     let (site, webhooks) = site(&backend, |hook| hook.max_queue = 50_000);
     churn(site.addr, 60);

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reconnect_is_silent() {
+    fn a_user_who_reconnects_in_time_causes_no_event() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
         for second in 0..20 {
             open(&mut outbox, "A", start + second * SECOND);

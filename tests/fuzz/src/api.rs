@@ -102,7 +102,7 @@ fn compare(value: &Value, read: &ToOne<'_>) {
     }
 }
 
-/// A backend that lives on, as each input is one request of a long life.
+/// A server that lives on from input to input, because each input is one of many requests to it.
 struct Life {
     server: Server<Relay>,
     now: Instant,
@@ -114,7 +114,7 @@ thread_local! {
 
 fn request(method: &str, path: &str, body: &[u8]) {
     LIFE.with_borrow_mut(|life| {
-        // When the last input has failed, a new life begins.
+        // After an input that has failed a new server is started.
         let mut life_of_now = life.take().unwrap_or_else(|| {
             let now = Instant::now();
             let mut config = Config::default();

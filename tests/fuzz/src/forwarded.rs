@@ -103,7 +103,8 @@ fn fields(bytes: &[u8]) {
     reached(if expected == proxy { "the proxy itself" } else { "a client" });
 }
 
-/// Who is behind the proxy: entries count from the last one, as long as proxies have written them.
+/// Returns the address of the client behind the proxy. Entries are read from the last one, as long
+/// as trusted proxies have written them.
 fn behind(proxy: SocketAddr, values: &[&[u8]]) -> SocketAddr {
     let mut client = proxy;
     let entries: Vec<&[u8]> = values.iter().flat_map(|value| value.split(|b| *b == b',')).collect();
@@ -180,7 +181,7 @@ impl Prefix {
     }
 }
 
-/// Who has opened a connection, by the hub's word.
+/// A handler that records the peer of the connection that opened, as the hub reports it.
 struct Who(Option<Peer>);
 
 impl Handler for Who {

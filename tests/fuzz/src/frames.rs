@@ -63,19 +63,19 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// What a connection has come to.
+/// The messages of a connection, and how it has ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     texts: Vec<String>,
     binaries: Vec<Vec<u8>>,
     pongs: Vec<Vec<u8>>,
-    /// Why it has ended, if it has.
+    /// Why the connection has ended, if it has.
     end: Option<End>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// The client has closed it with this code; the answer is the same close frame.
+    /// The client has closed the connection with this code; the server answers with the same code.
     Closed(u16),
     Violation(Violation),
 }
@@ -89,8 +89,8 @@ struct Frame<'a> {
     rest: &'a [u8],
 }
 
-/// Everything that the bytes mean. It looks at a frame when it is there whole, except for what must
-/// be refused as soon as it is certain.
+/// Returns everything that the bytes mean. A frame is read when it is complete, except for a
+/// mistake that must be refused as soon as it is certain.
 fn read(mut bytes: &[u8]) -> Seen {
     let mut seen = Seen::default();
     let mut message: Option<(u8, Vec<u8>)> = None;
@@ -137,7 +137,8 @@ impl Seen {
     }
 }
 
-/// The head of a frame: its first byte, the length of its payload, its mask, and where it ends.
+/// The header of a frame: its first byte, the length of its payload, its mask, and where the header
+/// ends.
 struct Head {
     first: u8,
     length: u64,
@@ -145,7 +146,8 @@ struct Head {
     size: usize,
 }
 
-/// Sections 5.2 and 5.5. `held` is the length of the message that has begun.
+/// Reads the header of a frame (RFC 6455, sections 5.2 and 5.5). `held` is the length of the
+/// message that has begun.
 fn head(bytes: &[u8], held: Option<usize>) -> Result<Option<Head>, Violation> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let opcode = first & 15;
@@ -195,7 +197,7 @@ fn next(bytes: &[u8], held: Option<usize>) -> Result<Option<Frame<'_>>, Violatio
     Ok(Some(Frame { fin: first & 0x80 != 0, opcode: first & 15, payload, rest }))
 }
 
-/// What is there of a text whose last frame is not complete.
+/// Returns the part of a text that has arrived while its last frame is not complete.
 fn unfinished_text(bytes: &[u8], message: Option<&(u8, Vec<u8>)>) -> Option<Vec<u8>> {
     let held = message.map(|(_, held)| held.len());
     let head = head(bytes, held).ok().flatten();
@@ -208,7 +210,7 @@ fn unfinished_text(bytes: &[u8], message: Option<&(u8, Vec<u8>)>) -> Option<Vec<
     (opcode == 1 || head.first & 15 == 1).then_some(text)
 }
 
-/// Takes one frame in; the code of a close frame ends it all.
+/// Applies one frame. Returns the code of a close frame, which ends the connection.
 fn take(
     frame: Frame<'_>,
     message: &mut Option<(u8, Vec<u8>)>,
@@ -248,7 +250,8 @@ fn take(
     Ok(None)
 }
 
-/// Section 7.4, and the registry of close codes.
+/// Reads the payload of a close frame, and returns its code, or 1005 if it has none. The codes that
+/// a client may send are in RFC 6455, section 7.4, and in the registry of close codes.
 fn close_code(payload: &[u8]) -> Result<u16, Violation> {
     let Some((code, text)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(1005) } else { Err(Violation::BadClose) };
@@ -281,7 +284,7 @@ impl Handler for Seen {
         self.end = match reason {
             CloseReason::Peer { code } => Some(End::Closed(*code)),
             CloseReason::Violation(violation) => Some(End::Violation(*violation)),
-            // It was open until the target let it go.
+            // The connection was open until the target ended it.
             _ => None,
         };
     }

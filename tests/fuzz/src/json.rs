@@ -97,7 +97,7 @@ fn scanner(text: &str) {
     }
 }
 
-/// Any text can be written as a string, and is the same when it is read.
+/// Checks that any text can be written as a JSON string, and is read as the same text.
 fn strings(text: &str) {
     let mut written = String::new();
     write_string(text, &mut written);
@@ -105,7 +105,7 @@ fn strings(text: &str) {
     assert_eq!(json_string(&written).as_deref(), Some(text));
 }
 
-/// Who gets what, when A sends this.
+/// Which users get which frame when A sends a text.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Ping,

@@ -1,5 +1,5 @@
-//! The webhooks' outbox, against a backend that keeps books: every number arrives once or is told
-//! to be lost, and in the end the backend knows who is online.
+//! The outbox of the webhooks, against a backend that records what it gets: every number arrives
+//! once or is reported as lost, and in the end the backend knows which users are online.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub const TARGET: Target = Target {
 };
 
 const USERS: usize = 6;
-/// For how long a connection may close.
+/// How long a closing connection may take.
 const CLOSING: Duration = Duration::from_secs(5);
 
 pub fn run(bytes: &[u8]) {
@@ -51,18 +51,18 @@ struct World {
     outbox: Outbox,
     now: Instant,
     unix: Duration,
-    /// Connections of each user.
+    /// How many connections each user has.
     connections: [u32; USERS],
-    /// The batch that was taken and has not arrived.
+    /// The batch that the thread has taken and that has not arrived at the backend.
     in_flight: Option<Arc<Batch>>,
     backend: Backend,
 }
 
-/// What the backend knows.
+/// A backend, and what it knows from the events.
 #[derive(Default)]
 struct Backend {
     online: HashMap<String, bool>,
-    /// The number of the last event, or the last that is told to be lost.
+    /// The number of the last event that has arrived or was reported as lost.
     last: u64,
     has_losses: bool,
 }
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// The thread takes a batch, and it arrives or does not. Whether there was one.
+    /// Lets the thread take a batch, which arrives or does not. Returns whether there was a batch.
     fn deliver(&mut self, arrives: bool) -> bool {
         let Some(batch) = self.outbox.take() else {
             assert!(self.in_flight.is_none(), "a batch is kept until it has arrived");
@@ -147,7 +147,7 @@ impl World {
         true
     }
 
-    /// Everything arrives, and who has left for long enough is told to be offline.
+    /// Lets everything arrive. Users who have been gone for long enough are reported as offline.
     fn finish(mut self) {
         for _ in 0..3 {
             self.now += Duration::from_secs(100);

@@ -21,7 +21,7 @@ const TEXT: u8 = 0x81;
 #[derive(Default)]
 struct Connection {
     queue: Outbound,
-    /// What the queue must hold.
+    /// The bytes that the queue must hold.
     model: Vec<u8>,
     is_blocked: bool,
 }
@@ -73,13 +73,14 @@ pub fn run(bytes: &[u8]) {
         }
         assert!(it.queue.is_empty());
     }
-    // The first end may keep the buffer to go on with; at the second nothing points to it.
+    // The first end of a turn may keep the buffer for more messages; at the second one no queue
+    // refers to it.
     arena.end_turn();
     arena.end_turn();
     assert_eq!(arena.held(), 0, "bytes that no queue holds");
 }
 
-/// Puts one frame, and queues it for some of the connections as the hub does.
+/// Encodes one frame, and queues it for some of the connections as the hub does.
 fn send(input: &mut Input<'_>, arena: &mut Arena, connections: &mut [Connection], filler: u8) {
     let fans_out = input.flag();
     let length = match input.below(16) {
@@ -119,7 +120,7 @@ fn send(input: &mut Input<'_>, arena: &mut Arena, connections: &mut [Connection]
     }
 }
 
-/// What a queue offers to be written is what was queued, and in that order.
+/// Checks that a queue offers the bytes that were queued, in that order.
 fn compare(it: &Connection, arena: &Arena) {
     assert_eq!(it.queue.len(), it.model.len());
     assert_eq!(it.queue.is_empty(), it.model.is_empty());

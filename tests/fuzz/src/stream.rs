@@ -1,5 +1,5 @@
-//! A hub with a handler, whose peers read all that is written: for targets that look at what a
-//! server makes of one connection's bytes.
+//! A hub with a handler, whose peers read everything that is written. It is for targets that
+//! examine what a server does with the bytes of one connection.
 
 use std::io::{self, IoSlice};
 use std::ops::{Deref, DerefMut};
@@ -9,7 +9,7 @@ use longlink::run::Sink;
 use longlink::sim::Bare;
 use longlink::{Config, ConnId, Handler};
 
-/// What was written, of all connections.
+/// The bytes that were written to all connections.
 #[derive(Default)]
 pub struct Written(Vec<u8>);
 
@@ -36,14 +36,14 @@ impl<H: Handler> Server<H> {
         Server { bare }
     }
 
-    /// Bytes arrive, and turns are taken until nothing more happens at that time.
+    /// Gives the hub bytes, and takes turns until the hub has nothing left to do at that time.
     pub fn receive(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
         self.bare.now = now;
         self.bare.receive(conn, bytes);
         self.settle(now);
     }
 
-    /// The peer has ended its side of the stream; if that is not the end, it breaks.
+    /// Ends the peer's side of the stream. If the connection is still there afterwards, it is reset.
     pub fn leave(&mut self, conn: ConnId, now: Instant) {
         self.hub.input_ended(conn);
         self.settle(now);
@@ -56,7 +56,7 @@ impl<H: Handler> Server<H> {
         self.bare.settle();
     }
 
-    /// What was written since this was last asked.
+    /// Returns what was written since the last call of this function.
     pub fn take_written(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bare.sink.0)
     }

@@ -1,6 +1,6 @@
-//! A reader of HTTP requests that takes what RFC 9112 says and nothing else, slowly. What the
-//! server takes it must take, too, with the same end: where two readers disagree about an end, a
-//! request can be smuggled.
+//! A slow reader of HTTP requests that accepts exactly what RFC 9112 allows. It must accept each
+//! request that the server accepts, and agree on where the request ends: if two readers disagree
+//! about that, a request can be smuggled.
 
 pub struct Request {
     pub method: String,

@@ -71,7 +71,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// What the library signs it takes; with one byte changed it is another ticket.
+/// Checks that the library accepts a ticket that it has signed, and refuses the ticket when one
+/// byte of it is changed.
 fn signed_by_us(input: &mut Input<'_>) {
     let until = UNIX_EPOCH + Duration::from_secs(NOW - 100 + u64::from(input.byte()));
     let is_valid = until + Duration::from_secs_f64(LEEWAY) > UNIX_EPOCH + Duration::from_secs(NOW);
@@ -139,10 +140,10 @@ fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether these claims let Alice in at that time.
+/// Returns whether a ticket with these claims lets Alice in at that time.
 fn is_sound(claims: &str) -> bool {
     let Some(fields) = serde::fields(claims) else { return false };
-    // Others are not looked at.
+    // The server does not read other claims.
     let known = ["sub", "exp", "nbf", "device", "groups", "broadcast"];
     let mut claims = HashMap::new();
     for (name, value) in fields.iter().filter(|(name, _)| known.contains(&&name[..])) {

@@ -44,7 +44,7 @@ pub fn run(bytes: &[u8]) {
         }
     }
     pair.compare();
-    // In the end each key is due once.
+    // At the end each key becomes due once.
     pair.now = u64::MAX;
     pair.pop(u32::MAX);
     assert!(pair.wheel.is_empty());
@@ -87,7 +87,7 @@ impl Pair {
         assert_eq!(self.wheel.deadline(key), None);
     }
 
-    /// Takes out what is due, with this budget of steps.
+    /// Removes the keys that are due, with this budget of steps.
     fn pop(&mut self, mut budget: u32) {
         let is_limited = budget < u32::MAX;
         let tick = self.now / TICK_MS;

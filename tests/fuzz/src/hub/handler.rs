@@ -1,5 +1,5 @@
-//! A handler that does in every callback what a handler may do, and keeps books of what it is
-//! told.
+//! A handler that does in every callback what a handler may do, and records which callbacks are
+//! called.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,9 @@ use longlink::{
 use crate::reached;
 use longlink::sim::Watch;
 
-/// The group that everybody joins who opens.
+/// The group that each connection joins when it opens.
 pub const GROUP: &str = "g";
-/// What a binary message begins with that asks the handler to act.
+/// The first byte of a binary message that asks the handler to act.
 pub const MARKER: u8 = 7;
 
 pub struct Busy {
@@ -24,11 +24,11 @@ pub struct Busy {
     watchers: Vec<ConnId>,
     opened: u64,
     closed: u64,
-    /// Sends to everyone when somebody leaves.
+    /// Whether the handler sends a message to everyone when a connection closes.
     tells_of_leaving: bool,
-    /// Hands traces to those who watch.
+    /// Whether the handler sends the events of traces to the connections that watch.
     tells_watchers: bool,
-    /// Traces and ends others while it is told of traces.
+    /// Whether the handler begins traces and ends connections in `on_trace`.
     acts_on_traces: bool,
 }
 
@@ -46,7 +46,7 @@ impl Busy {
         }
     }
 
-    /// Everybody has gone.
+    /// Called when all connections are gone.
     pub fn check_end(&self) {
         assert!(self.open.is_empty(), "each that was opened was closed");
         assert_eq!(self.opened, self.closed);

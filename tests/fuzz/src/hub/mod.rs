@@ -40,9 +40,9 @@ pub const TARGET: Target = Target {
     words: &[],
 };
 
-/// Steps after which an input is long enough.
+/// How many steps an input has at most.
 const MOST_STEPS: usize = 400;
-/// Connections in all: each keeps what it has got.
+/// How many connections an input opens at most, because each keeps everything that it has got.
 const MOST_CONNECTIONS: usize = 40;
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
@@ -142,8 +142,8 @@ fn connect(world: &mut Life, input: &mut Input<'_>) {
     }
 }
 
-/// A client sends something. What is no frame is sent only where frames are expected: the world
-/// would have to know what a server answers to it.
+/// Lets a client send something. Bytes that are no frame are sent only where frames are expected,
+/// because otherwise the world would have to know the answer of a server to them.
 fn send(world: &mut Life, input: &mut Input<'_>, pipe: usize) {
     let is_open = world.pipes[pipe].decoder.is_upgraded();
     let bytes = match input.below(12) {
@@ -171,7 +171,7 @@ fn send(world: &mut Life, input: &mut Input<'_>, pipe: usize) {
     world.send(pipe, &bytes);
 }
 
-/// The host of the hub does something between two turns.
+/// Does what a host may do between two turns.
 fn host(world: &mut Life, input: &mut Input<'_>, conn: ConnId) {
     let hub = &mut world.hub;
     match input.below(8) {
@@ -194,7 +194,8 @@ fn host(world: &mut Life, input: &mut Input<'_>, conn: ConnId) {
     }
 }
 
-/// Everybody reads, is told to go, and goes. Nobody is left, and nobody has to be timed out.
+/// Lets all clients read, closes their connections, and lets the clients answer. No connection is
+/// left, and none needs a timeout to end.
 fn finish(mut world: Life) {
     for pipe in 0..world.pipes.len() {
         world.set_reading(pipe, true);
@@ -209,7 +210,7 @@ fn finish(mut world: Life) {
     // A refusal may be held for so long, however its client ends.
     let held = world.hub.config().reject_delay.as_millis() as u64 + longlink::run::TICK_MS;
     world.advance(held);
-    assert_eq!(world.hub.connections(), 0, "somebody lingers whose peer has gone");
+    assert_eq!(world.hub.connections(), 0, "a connection is left whose peer has gone");
     world.assert_nothing_is_left();
     assert_eq!(world.hub.groups(), 0, "groups without members");
     world.handler().check_end();
