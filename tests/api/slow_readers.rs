@@ -1,4 +1,4 @@
-//! A user who does not read: the same becomes of what is sent to it, however that is sent.
+//! A user who does not read: messages to it have equal results in one batch and in single requests.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ fn message(user: &str) -> String {
     format!(r#"{{"user":"{user}","message":"{}"}}"#, "x".repeat(60_000))
 }
 
-/// Six messages at once as one batch.
+/// Sends six messages in one batch.
 fn batch(backend: &mut Client, user: &str) -> Vec<String> {
     let messages = vec![message(user); 6].join(",");
     let (status, answer) = backend.post("/api/batch", &format!(r#"{{"messages":[{messages}]}}"#));
@@ -17,7 +17,7 @@ fn batch(backend: &mut Client, user: &str) -> Vec<String> {
     states(&answer)
 }
 
-/// The same as six requests at once.
+/// Sends the six messages at once, each in a request of its own.
 fn pipelined(backend: &mut Client, user: &str) -> Vec<String> {
     let request = backend.request("POST", "/api/send", &message(user));
     backend.raw.send(request.repeat(6).as_bytes());

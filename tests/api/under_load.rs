@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::client::{Client, KEY, place};
 use crate::support::client::Raw;
 
-/// How long it is measured.
+/// How long the test measures.
 const TIME: Duration = Duration::from_secs(2);
-/// The longest that 99 of 100 pings may take. On an idle machine it is less than a turn of
-/// 2 ms; this one is shared, and code that is not optimized takes ten times as long.
+/// The longest time that 99 of 100 pings may take. On an idle machine it is less than 2 ms. The
+/// machine of a test may be shared, and code that is not optimized takes ten times as long.
 const P99: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 20 });
 
-/// Does it again and again until it is over; returns how often.
+/// Calls `act` again and again until `over` is set. Returns how often it was called.
 fn repeat(over: &AtomicBool, mut act: impl FnMut()) -> u32 {
     let mut times = 0;
     while !over.load(Ordering::Relaxed) {

@@ -123,7 +123,7 @@ fn a_server_that_is_killed_meanwhile() {
             "fanout" => "open user 0000101",
             _ => "open user 0000100",
         });
-        // Whoever writes the log must be able to go on until then.
+        // The log is read up to this line, so that the server is not blocked while it writes it.
         server.child.kill().unwrap();
         let line = err.next().expect("it says why");
         assert_eq!(bench.wait().unwrap().code(), Some(1), "{mode}: {line}");

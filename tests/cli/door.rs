@@ -1,6 +1,6 @@
-//! Whatever should not come to the door comes, over TLS and with tickets, and the
-//! log tells all it can: nothing of a secret, a ticket or a query is in it, and
-//! who was in before stays in.
+//! Invalid requests of many kinds arrive, over TLS and with tickets, while the log is at its most
+//! detailed level. No part of a secret, a ticket or a query is in the log, and the clients that
+//! were connected before stay connected.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -41,7 +41,7 @@ fn ticket(user: &str) -> Ticket {
     Ticket::new(user, SystemTime::now() + Duration::from_secs(3_600))
 }
 
-/// The same claims under a header that asks for no signature.
+/// Returns a token with the claims of `ticket` and a header that asks for no signature.
 fn unsigned(ticket: &str) -> String {
     // {"alg":"none"}
     format!("eyJhbGciOiJub25lIn0.{}.", ticket.split('.').nth(1).unwrap())
@@ -103,7 +103,7 @@ impl Door {
         handshake(&format!("/websocket/alice?ticket={}&x={MARK}", self.good), "")
     }
 
-    /// Reads the log until this is told.
+    /// Reads the log until a line contains this text.
     fn is_told(&mut self, text: &str) {
         loop {
             let line = self.log.next().expect("it runs");
@@ -115,7 +115,7 @@ impl Door {
         }
     }
 
-    /// What a handshake gets that shows this ticket in each place there is.
+    /// Returns the statuses of handshakes that show this ticket, one for each possible place.
     fn show(&mut self, ticket: &str, user: &str, query: &str) -> [u16; 3] {
         self.shown.push(ticket.to_owned());
         let path = format!("/websocket/{user}?x={MARK}{query}");
@@ -128,7 +128,7 @@ impl Door {
     }
 }
 
-/// What still comes of a connection that the server ends.
+/// Returns the bytes that still arrive on a connection that the server ends.
 fn end(mut stream: impl Read) -> Vec<u8> {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);

@@ -147,7 +147,8 @@ fn arrive(addr: std::net::SocketAddr) -> TcpStream {
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
-    // Who was accepted by a server that is killed finds out when it reads.
+    // If the server was killed after it had accepted this connection, the write may fail. The
+    // client then notices it when it reads.
     let _ = stream.write_all(head.as_bytes());
     stream
 }

@@ -23,7 +23,7 @@ fn mint(args: &[&str], secret: &str) -> String {
     ticket
 }
 
-/// Signs one without the command.
+/// Signs a ticket without the command.
 pub fn sign(secret: &str, ticket: &Ticket) -> String {
     Tickets::new(&[secret], |_| SystemTime::now()).unwrap().sign(ticket).unwrap()
 }
@@ -40,7 +40,7 @@ fn status(program: &Program, user: &str, ticket: &str) -> u16 {
     status_on(Patient(stream), user, ticket)
 }
 
-/// The same on a connection of whatever kind.
+/// Returns the status that a handshake gets on a stream of any kind; 101 if it is accepted.
 pub fn status_on(stream: impl Read + Write, user: &str, ticket: &str) -> u16 {
     match tungstenite::client(format!("ws://a.test/websocket/{user}?ticket={ticket}"), stream) {
         Ok(_) => 101,

@@ -39,13 +39,13 @@ pub fn addr(program: &Program) -> &str {
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// A TLS connection that trusts this authority.
+/// Opens a TLS connection that trusts this authority.
 pub fn connect(program: &Program, authority: &Authority) -> Tls {
     let tcp = TcpStream::connect(addr(program)).unwrap();
     connect_over(tcp, authority, &[])
 }
 
-/// The same over this connection, offering protocols (ALPN).
+/// Opens a TLS connection over a TCP stream, and offers protocols (ALPN).
 pub fn connect_over(tcp: TcpStream, authority: &Authority, offered: &[&str]) -> Tls {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.root_der())).unwrap();
@@ -134,7 +134,7 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     log.find("a new certificate is in use");
     let after = shown(&program, &authority);
     assert_ne!(after, before);
-    // Who was there before notices nothing.
+    // A client that was connected before notices nothing.
     assert_eq!(status(open, "/healthz"), 200);
     program.stop();
 }

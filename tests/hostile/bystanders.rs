@@ -1,4 +1,4 @@
-//! Two who chat while others misbehave, and may not notice.
+//! Two users, the bystanders, who chat while other peers misbehave, and must not notice them.
 
 use longlink::{Config, Relay};
 
@@ -19,8 +19,8 @@ pub fn scene(change: impl FnOnce(&mut Config)) -> Scene {
 }
 
 impl Scene {
-    /// Each says something to the other, and it arrives, past whatever else was
-    /// sent to everyone.
+    /// Lets each bystander send a message to the other, and checks that both messages arrive.
+    /// Messages of other peers to everyone are skipped.
     pub fn chat(&mut self) {
         self.said += 1;
         let word = format!("word {}", self.said);
@@ -38,8 +38,8 @@ impl Scene {
         }
     }
 
-    /// All is as if nobody else had ever been there: the bystanders chat, the
-    /// others are gone, and nothing of theirs is held.
+    /// Checks that the other peers have left no trace: the bystanders chat, the other connections
+    /// are gone, and no byte of them is held.
     pub fn ends_well(mut self) {
         self.chat();
         self.site.until("only the bystanders are left, and hold nothing", |hub| {
@@ -52,7 +52,7 @@ impl Scene {
         self.leave();
     }
 
-    /// The bystanders go too, and nothing is left.
+    /// Lets the bystanders leave, and checks that nothing is left.
     pub fn leave(self) {
         let Scene { site, left, right, .. } = self;
         drop((left, right));
@@ -62,8 +62,8 @@ impl Scene {
         });
     }
 
-    /// A connection of the attacker's, `user`, sends `bytes` after its
-    /// handshake and is closed with `code`.
+    /// Checks that a connection of the user `attacker` is closed with `code` when it sends `bytes`
+    /// after its handshake.
     pub fn closes_with(&mut self, bytes: &[u8], code: u16) {
         let mut socket = self.site.connect("attacker");
         socket.send_raw(bytes);

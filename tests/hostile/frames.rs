@@ -65,7 +65,7 @@ fn a_bad_byte_fails_the_message_as_it_arrives() {
     // A frame of 1,000 bytes of which six arrive, the last one bad.
     let whole = masked(FIN | TEXT, &[&b"good \xff"[..], &[b'x'; 994]].concat());
     scene.closes_with(&whole[..8 + 6], 1007);
-    // The same in a fragment of a message that has not ended.
+    // The bad byte is in a fragment of a message that has not ended.
     scene.closes_with(&masked(TEXT, b"good \xff"), 1007);
     scene.ends_well();
 }

@@ -2,7 +2,7 @@
 
 use crate::bystanders::{Scene, scene};
 
-/// What the right one gets when the left one sends `texts`.
+/// Returns what the right bystander gets when the left one sends `texts`.
 fn heard(scene: &mut Scene, texts: &[&str]) -> Vec<String> {
     for text in texts {
         scene.left.send(text);

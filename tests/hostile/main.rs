@@ -1,5 +1,5 @@
-//! Whatever a peer does, over real sockets: nothing panics, leaks or blocks,
-//! and two bystanders chat through all of it.
+//! Hostile peers over real sockets. Nothing that a peer does makes the server panic, leak or block,
+//! and two other users, the bystanders, chat all the time.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -56,7 +56,7 @@ fn the_client_address_from_a_trusted_proxy_is_used() {
     assert_eq!(from(line, ""), "203.0.113.7:4711");
     let header = v2(0x21, 0x11, &[203, 0, 113, 7, 10, 0, 0, 1, 0x12, 0x67, 0, 80]);
     assert_eq!(from(&header, ""), "203.0.113.7:4711");
-    // Whom the header names is not a proxy and is not believed further.
+    // The client that the header names is no trusted proxy, so its `X-Forwarded-For` is ignored.
     assert_eq!(from(line, "X-Forwarded-For: 198.51.100.1\r\n"), "203.0.113.7:4711");
     // The header names no address: the connection is the proxy's own, or of an unknown client.
     for header in [v2(0x20, 0, &[]), b"PROXY UNKNOWN\r\n".to_vec(), Vec::new()] {

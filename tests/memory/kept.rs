@@ -330,7 +330,7 @@ fn users_who_may_be_coming_back_take_no_more_than_600_bytes_each() {
     // The lists of connections grow once.
     visit(&mut rig, 0);
     rig.advance(Duration::from_secs(10));
-    // Whoever enters has those who have left told to be offline.
+    // When a user comes online, the users who have left are reported as offline.
     rig.enter("one-more");
     let before = (allocator::bytes(), webhooks.stats().waiting_bytes);
     visit(&mut rig, USERS);

@@ -72,7 +72,8 @@ impl Rig {
         Self::with(set, |relay, backend| relay.with_backend(backend))
     }
 
-    /// The same, of a relay and a backend's interface that `make` puts together.
+    /// Creates a server from a relay and a backend's interface that `make` puts together. `set`
+    /// changes the configuration.
     pub fn with(set: impl FnOnce(&mut Config), make: impl FnOnce(Relay, Backend) -> Relay) -> Self {
         let alone = alone();
         let mut config = Config::default();
@@ -103,7 +104,7 @@ impl Rig {
         self.enter_with(user, "")
     }
 
-    /// The same, with more header fields or a query behind the user's name.
+    /// Opens a connection of a user, whose socket takes everything, with further header fields.
     pub fn enter_with(&mut self, user: &str, more: &str) -> ConnId {
         let conn = self.connect();
         self.receive(conn, &handshake(&format!("/websocket/{user}"), more));
@@ -187,8 +188,8 @@ impl Rig {
         (allocator::calls() - calls, allocator::total() - total)
     }
 
-    /// The same, held together: what is allocated is what is counted, but for room that was
-    /// made for what may follow.
+    /// Checks that the hub counts what `act` makes it allocate, except for room that buffers have
+    /// for more bytes.
     pub fn assert_counted(&mut self, what: &str, act: impl FnOnce(&mut Self)) {
         let (grown, counted) = self.growth(act);
         println!("{what}: {grown} bytes are held, {counted} are counted");

@@ -23,7 +23,7 @@ from launch import free_port
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 NAME = "chat.example.com"
 PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-# Where the documented one logs.
+# Where the documented configuration writes its logs.
 ACCESS_LOG = "/var/log/nginx/longlink.log longlink"
 START_SECONDS = 20
 

@@ -53,7 +53,7 @@ class Backend(unittest.IsolatedAsyncioTestCase):
         self.start(port)
 
     def start(self, port: int) -> None:
-        """As a process that has just begun: it knows nobody."""
+        """Resets the example to the state of a new process, which knows no user."""
         self.example = load()
         self.addCleanup(self.example.longlink.close)
         self.server = make_server("127.0.0.1", port, self.example.app, threaded=True)

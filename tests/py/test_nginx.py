@@ -1,4 +1,4 @@
-"""Behind nginx, with the configuration that docs/operations.md gives.
+"""The server behind nginx, with the configuration that docs/operations.md gives.
 
     python -m unittest discover -s tests/py
 """

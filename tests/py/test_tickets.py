@@ -1,4 +1,4 @@
-"""Who may connect, with tickets that PyJWT has minted."""
+"""Which clients may connect with tickets that PyJWT has minted."""
 
 from __future__ import annotations
 

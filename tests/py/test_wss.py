@@ -1,4 +1,4 @@
-"""The same clients over wss: TLS of OpenSSL's make, with Python's `websockets`.
+"""Clients over wss with OpenSSL's TLS: Python's `websockets`.
 
     python -m unittest discover -s tests/py
 """

@@ -16,7 +16,7 @@ fn from(address: &str) -> Peer {
     Peer::from(format!("{address}:5000").parse::<SocketAddr>().unwrap())
 }
 
-/// A page that will be refused asks.
+/// Opens a connection of a page that will be refused, and sends its handshake.
 fn ask(link: &mut Link) -> usize {
     let pipe = link.connect().expect("room");
     link.send(pipe, &handshake("/websocket/A", FOREIGN));
@@ -120,7 +120,7 @@ fn an_address_has_so_many_connections_and_others_are_not_harmed() {
     let inside: Vec<usize> =
         (0..3).map(|n| enter_from(&mut link, crowd, &format!("u{n}")).unwrap()).collect();
     assert!(inside.iter().all(|&pipe| is_open(&link, pipe)));
-    // A few more are told so, the rest is not even let in.
+    // A few more connections are answered with 503, and further ones are not accepted.
     let told: Vec<usize> = (0..8).map(|_| link.connect_from(crowd).expect("to be told")).collect();
     assert!(link.connect_from(crowd).is_none());
     link.send(told[0], &handshake("/websocket/x", ""));
@@ -130,7 +130,7 @@ fn an_address_has_so_many_connections_and_others_are_not_harmed() {
     assert_eq!(link.hub.stats().crowded, 9);
     let other = enter_from(&mut link, from("203.0.113.8"), "other").unwrap();
     assert!(is_open(&link, other));
-    // Whoever says nothing is gone soon, and then there is room again.
+    // A connection that sends nothing ends soon, and then there is room again.
     link.advance(7_000);
     assert!(told.iter().all(|&pipe| link.pipes[pipe].closed));
     link.finish(inside[0]);

@@ -1,5 +1,5 @@
-//! Ends that come as soon as they can, and ends that must not come: what the server itself
-//! holds back is neither silent nor late.
+//! Connections that must end as soon as they can, and connections that must not end: a connection
+//! that the server itself holds back is neither silent nor late.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn slow() -> Config {
     config
 }
 
-/// A has sent so much that it is held back for the next 20 seconds.
+/// Opens a connection of A, who sends so much that it is held back for the next 20 seconds.
 fn held_back() -> (Link, usize) {
     let mut link = link_with(slow());
     let a = enter(&mut link, "A");

@@ -21,8 +21,8 @@ fn a_spent_work_budget_loses_nothing() {
     }
     link.settle();
     assert!(link.turns > 600);
-    // Whoever finished first was gone before its sender was done; nobody got
-    // anything twice or out of order.
+    // A client that finished first was gone before its sender had sent everything. No client got a
+    // message twice or out of order.
     let mut total = 0;
     for (user, &pipe) in pipes.iter().enumerate() {
         let sender = format!("u{}", (user + 9) % 10);
@@ -61,8 +61,8 @@ fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
     leak_check(link);
 }
 
-/// With the default limits but rates. The driver's tests have the same segment for
-/// 10,000, whom it takes a minute to have all delivered.
+/// The limits are the default ones, but without rates. A test of the driver sends such a segment to
+/// 10,000 receivers, but does not wait until everything is delivered, which would take a minute.
 #[test]
 fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_a_thousand_receivers() {
     let receivers = 1_000;
@@ -174,7 +174,7 @@ fn a_broadcast_on_its_way_is_pending_and_written_once() {
     let pipes = [enter(&mut link, "a"), enter(&mut link, "b"), enter(&mut link, "c")];
     let conns = pipes.map(|pipe| link.pipes[pipe].conn);
     assert_eq!(link.hub.broadcast("to all"), 3);
-    // One who runs the hub may write to a connection that was not handed out.
+    // The loop may write to a connection that the hub has not handed out for writing.
     let pending = link.hub.pending(conns[1]).expect("bytes").single().expect("one slice").len();
     assert_eq!(pending, link.hub.queued(conns[1]));
     assert_eq!(link.hub.sent(conns[1], pending), longlink::run::Sent::Nothing);

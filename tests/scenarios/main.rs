@@ -134,11 +134,12 @@ fn leak_check(mut link: Link) {
         link.finish(pipe);
     }
     link.settle();
-    assert_eq!(link.hub.connections(), 0, "whoever reads and ends its side is gone at once");
+    assert_eq!(link.hub.connections(), 0, "a client that reads and ends its side is gone at once");
     leak_check_later(link);
 }
 
-/// The same for connections whose ends take time: they are held back, or a refusal is.
+/// Lets all clients leave, and checks after 20 seconds that nothing of them is left. It is for
+/// connections that are held back for their rate or whose refusal is held.
 fn leak_check_later(mut link: Link) {
     for pipe in 0..link.pipes.len() {
         link.set_reading(pipe, true);

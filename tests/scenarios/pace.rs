@@ -1,4 +1,4 @@
-//! How fast one may send: whoever is faster waits, and loses nothing.
+//! How fast a connection may send: the messages of a faster one wait, and none of them is lost.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ fn broadcasts_have_a_rate_of_their_own() {
     assert!((9..=11).contains(&burst), "{burst}");
     link.advance(2_000);
     assert!(heard(&link, b).abs_diff(burst + 20) <= 1, "{}", heard(&link, b));
-    // One-to-one is not slowed for another.
+    // Messages to one user are not slowed down by the rate of broadcasts.
     link.send(b, &(0..500).flat_map(|_| text(&to("B", "x"))).collect::<Vec<u8>>());
     let before = heard(&link, b);
     link.settle();

@@ -8,7 +8,7 @@ use longlink::sim::frames::{self, Got, frame};
 /// closing the old one; any close of any of its sockets reconnects after 2 s.
 struct Page {
     path: &'static str,
-    /// Whether what is below the page answers WebSocket pings.
+    /// Whether the platform of the page answers WebSocket pings.
     answers_pings: bool,
     sockets: Vec<usize>,
     /// How much of each socket has been looked at.
@@ -81,8 +81,8 @@ impl Page {
     }
 }
 
-/// Half an hour of a page of which nothing is heard, and which hears nothing,
-/// for 32 s: how often it connected.
+/// Runs a page for half an hour, in which for 32 s no byte passes in either direction. Returns how
+/// often the page connected.
 fn connects_after_a_stall(answers_pings: bool) -> u64 {
     let mut link = link();
     let mut page = Page::new("A", answers_pings);

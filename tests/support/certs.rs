@@ -12,14 +12,14 @@ use rcgen::{
 /// The name that every certificate is for.
 pub const NAME: &str = "chat.example.com";
 
-/// Who signs servers' certificates, as a public authority does: with an issuer
-/// between the root and the server.
+/// An authority that signs certificates of servers as a public one does: with an issuer between
+/// the root and the certificate of the server.
 pub struct Authority {
     root: CertifiedIssuer<'static, KeyPair>,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// What one server has, in PEM.
+/// The certificate and the key of one server, in PEM.
 #[derive(Clone)]
 pub struct Server {
     pub cert: String,
@@ -60,12 +60,12 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A server's own certificate, without its chain.
+    /// Signs a server's certificate, without a chain.
     pub fn server(&self) -> Server {
         Self::sign(&params("server"), &self.issuer)
     }
 
-    /// The same, but of long ago.
+    /// Signs a server's certificate that expired long ago, without a chain.
     pub fn expired_server(&self) -> Server {
         let mut params = params("server");
         params.not_before = date_time_ymd(2019, 1, 1);
@@ -73,7 +73,7 @@ impl Authority {
         Self::sign(&params, &self.issuer)
     }
 
-    /// The same, for so many days from now, and its chain but for the root.
+    /// Signs a server's certificate for so many days from now, with its chain except the root.
     pub fn server_for(&self, days: u64) -> Server {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let mut params = params("server");
@@ -88,12 +88,12 @@ impl Authority {
         Server { cert: cert.pem(), key: key.serialize_pem() }
     }
 
-    /// A server's certificate, its issuer's and the root: complete.
+    /// Signs a server's certificate with its complete chain: the issuer and the root.
     pub fn chain(&self) -> Server {
         self.chained(&params("server"))
     }
 
-    /// The same for this name or address instead.
+    /// Signs a certificate for another name or an address, with its complete chain.
     pub fn chain_at(&self, name: &str) -> Server {
         self.chained(&CertificateParams::new(vec![name.to_owned()]).unwrap())
     }
@@ -104,7 +104,7 @@ impl Authority {
     }
 }
 
-/// A server that signs for itself.
+/// Returns a server with a self-signed certificate.
 pub fn self_signed() -> Server {
     let key = KeyPair::generate().unwrap();
     let cert = params("self").self_signed(&key).unwrap();

@@ -18,7 +18,7 @@ fn a_chain_to_a_root_is_complete_and_anything_less_is_not() {
         cert.clone(),
         format!("{cert}{issuer}"),
         format!("{cert}{root}"),
-        // Of another authority, though its names are the same.
+        // The chain of another authority with equal names.
         format!("{cert}{}{root}", Authority::new().issuer()),
         format!("{cert}{issuer}{}", Authority::new().root()),
     ] {

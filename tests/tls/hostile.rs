@@ -1,5 +1,5 @@
-//! Who does not keep TLS' rules: it is told, it is gone, and nobody else
-//! notices.
+//! Peers that break the rules of TLS: each gets an alert, its connection ends, and no other
+//! connection notices it.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! TLS over real sockets: what clients of either version see, what a
-//! certificate must be like, and what happens to who does not keep the rules.
+//! TLS over real sockets: what clients of either version see, what a certificate must be like, and
+//! what happens to a peer that breaks the rules.
 
 #[path = "../support/certs.rs"]
 mod certs;

@@ -25,7 +25,7 @@ fn a_proxy_header_before_the_tls_handshake_names_the_client() {
         drop(client);
         secure.site.until("it is gone", |hub| hub.connections() == 0);
     }
-    // Who says nothing comes for itself.
+    // A connection without a header is of the peer itself.
     let mut direct = secure.connect(&TLS13, "B");
     direct.beat();
     let peer = secure.site.ask(|hub, _| hub.peer(hub.connections_of("B")[0]).unwrap());

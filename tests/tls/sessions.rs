@@ -1,4 +1,4 @@
-//! Who comes back need not shake hands in full.
+//! TLS sessions: a client that connects again needs no full handshake.
 
 use std::sync::Arc;
 

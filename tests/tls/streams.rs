@@ -14,7 +14,7 @@ fn to(user: &str, text: &str) -> String {
     format!(r#"{{"toUserId":"{user}","message":"{text}"}}"#)
 }
 
-/// A server that keeps much for who reads late, since the kernel does not.
+/// A server with long queues for clients that read late, because the kernel keeps little.
 fn roomy() -> Secure {
     secure(|config| {
         config.max_queue = 16 << 20;

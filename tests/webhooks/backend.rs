@@ -1,4 +1,4 @@
-//! A backend on a free port, with manners that a test can change.
+//! A backend on a free port, whose behaviour a test can change.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,9 +19,9 @@ pub const SECRET: &[u8] = b"a secret of the two, longer than sixteen bytes";
 pub enum Manner {
     Takes,
     Status(u16),
-    /// To another one, with this status.
+    /// Redirects to another address, with this status.
     Redirects(u16, SocketAddr),
-    /// Reads it and never answers.
+    /// Reads the request and never answers.
     Hangs,
     /// Answers byte by byte, for ever.
     Drips,
@@ -29,24 +29,24 @@ pub enum Manner {
     Closes,
     /// Closes in the middle of the answer's head.
     ClosesInHead,
-    /// Takes it, and closes in the middle of the answer's body.
+    /// Accepts the request, and closes in the middle of the answer's body.
     ClosesInBody,
-    /// Takes it, and answers with a gigabyte.
+    /// Accepts the request, and answers with a gigabyte.
     Floods,
-    /// Takes it, and never ends its answer.
+    /// Accepts the request, and never ends its answer.
     TakesAndHangs,
-    /// Takes it, and answers with a body that goes on for ever, byte by byte.
+    /// Accepts the request, and answers with a body that goes on for ever, byte by byte.
     TakesAndDrips,
-    /// Refuses it with 500, and answers with a body that goes on for ever, byte by byte.
+    /// Refuses the request with 500, and answers with a body that goes on for ever, byte by byte.
     RefusesAndDrips,
     /// Answers with a head that does not end.
     EndlessHead,
-    /// Answers in another language.
+    /// Answers with bytes that are not HTTP.
     Babbles,
 }
 
 impl Manner {
-    /// Whether it says that it took the request.
+    /// Returns whether a backend with this behaviour accepts the request.
     pub fn takes(self) -> bool {
         use Manner::{ClosesInBody, Floods, Takes, TakesAndDrips, TakesAndHangs};
         matches!(self, Takes | ClosesInBody | Floods | TakesAndHangs | TakesAndDrips)
@@ -106,7 +106,7 @@ impl Backend {
         Self::start_on(([127, 0, 0, 1], 0).into(), manner)
     }
 
-    /// On an address, such as that of one that was dropped.
+    /// Starts a backend on an address, such as that of a backend that was dropped.
     pub fn start_on(addr: SocketAddr, manner: Manner) -> Self {
         let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -141,12 +141,12 @@ impl Backend {
         *self.shared.manner.lock().unwrap() = manner;
     }
 
-    /// The next request, taken or not.
+    /// Waits for the next request, accepted or not.
     pub fn request(&self) -> Request {
         self.requests.recv_timeout(DEADLINE).expect("a request in time")
     }
 
-    /// The next request that is not there yet for so long.
+    /// Waits at most this long for the next request.
     pub fn request_within(&self, most: Duration) -> Option<Request> {
         self.requests.recv_timeout(most).ok()
     }

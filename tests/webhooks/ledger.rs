@@ -1,23 +1,23 @@
-//! What a backend knows from the events that it took.
+//! A record of the events that a backend has accepted.
 
 use serde_json::Value;
 
 use super::backend::{Backend, Request};
 
-/// Events in order: whatever is out of order, or missing without being told to
-/// be lost, is a panic.
+/// The accepted events in order. It panics when an event is out of order, or is missing without
+/// being reported as lost.
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub epoch: Option<String>,
-    /// The number that comes next, less one.
+    /// The number of the last event that was accepted or reported as lost.
     pub last: u64,
     pub events: Vec<Value>,
-    /// Ranges that were told to be lost.
+    /// The ranges that were reported as lost.
     pub lost: Vec<(u64, u64)>,
 }
 
 impl Ledger {
-    /// Takes the events of a request; ones that it has seen are repetitions.
+    /// Adds the events of a request. Events that were already added are repetitions, and ignored.
     pub fn add(&mut self, request: &Request) {
         let body: Value = serde_json::from_str(&request.body).expect("JSON");
         let epoch = body["epoch"].as_str().expect("an epoch").to_owned();

@@ -42,7 +42,8 @@ fn ask(raw: &mut Raw, method: &str, path: &str, body: &str) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-/// Who is online by all pages, and the number of the last event that the first includes.
+/// Returns the users online from all pages, and the number of the last event that the first page
+/// includes.
 fn list(raw: &mut Raw, epoch: &str) -> (Users, u64) {
     let (mut users, mut first, mut path) = (Users::new(), None, "/api/online?limit=5".to_owned());
     loop {
@@ -57,7 +58,7 @@ fn list(raw: &mut Raw, epoch: &str) -> (Users, u64) {
     (users, first.expect("a number"))
 }
 
-/// The same after the events behind that number.
+/// Returns the users online after the events that follow the number of a listing.
 fn follow((mut users, seq): (Users, u64), ledger: &Ledger) -> Users {
     for event in ledger.events.iter().filter(|event| event["seq"].as_u64().unwrap() > seq) {
         let user = event["user"].as_str().unwrap();

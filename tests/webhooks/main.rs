@@ -1,5 +1,5 @@
-//! Webhooks over real sockets: what a backend is told, and how one that is dead,
-//! slow or lying is borne with.
+//! Webhooks over real sockets: which events a backend gets, and what the server does about a
+//! backend that is dead, slow or broken.
 
 mod backend;
 mod bad_backends;
@@ -21,8 +21,7 @@ use longlink::{Config, Relay, RelayConfig};
 use backend::{Backend, SECRET};
 use support::serve::{Site, serve};
 
-/// A server that tells this backend, with times so short that a test can wait
-/// for them.
+/// A server with webhooks to this backend, with times so short that a test can wait for them.
 fn site(backend: &Backend, change: impl FnOnce(&mut WebhookConfig)) -> (Site<Relay>, Webhooks) {
     let mut hook = WebhookConfig::new(&backend.url(), SECRET).unwrap();
     hook.events = WebhookEvents::named(WebhookEvents::NAMES).unwrap();

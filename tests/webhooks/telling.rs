@@ -1,4 +1,4 @@
-//! What a backend is told.
+//! Which events a backend gets, and in which form.
 
 use std::time::{Duration, SystemTime};
 
@@ -47,7 +47,7 @@ fn requests_are_signed_with_their_time() {
     let backend = Backend::start(Manner::Status(500));
     let (site, _webhooks) = site(&backend, |_| {});
     let _alice = site.connect("张三");
-    // Every try anew.
+    // Each attempt is signed with its own time.
     for _ in 0..3 {
         let request = backend.request();
         assert!(request.head.starts_with("POST /hook?key=token HTTP/1.1\r\n"), "{}", request.head);
@@ -63,7 +63,7 @@ fn requests_are_signed_with_their_time() {
 #[test]
 fn a_user_who_reconnects_in_time_causes_no_event() {
     let backend = Backend::start(Manner::Takes);
-    // Longer than the test takes: who comes back is in time on a busy machine too.
+    // This is longer than the test takes, so a user comes back in time even on a busy machine.
     let (site, webhooks) = site(&backend, |hook| hook.offline_after = 10 * DEADLINE);
     for _ in 0..3 {
         drop(site.connect("alice"));
@@ -104,7 +104,7 @@ fn waiting_events_are_sent_before_the_server_stops() {
         alice.send("x");
     }
     alice.texts();
-    // By now the wait is far longer than what is left.
+    // By now the pause between two attempts is far longer than the time that is left.
     while webhooks.stats().failures < 8 {
         backend.request();
     }

@@ -1,4 +1,4 @@
-//! Over TLS, with an authority of one's own.
+//! Webhooks over TLS, to a backend with a certificate of a private authority.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

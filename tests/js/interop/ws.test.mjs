@@ -9,7 +9,7 @@ import { startServer } from '../support/server.mjs';
 const PATIENCE = 10_000;
 const PONG = '{"type":"pong"}';
 
-/** The next event of that name, in good time. */
+/** Resolves to the next event of that name; rejects if it does not come in time. */
 const once = (emitter, name) => onceEver(emitter, name, { signal: AbortSignal.timeout(PATIENCE) });
 
 /** Connects; `client.next()` resolves to the next text frame. */

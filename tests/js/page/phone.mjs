@@ -26,7 +26,7 @@ export async function until(condition, what, patience = PATIENCE) {
   }
 }
 
-/** Real time, for what can only be seen by waiting. Keep it short. */
+/** Waits in real time, for a check that something does not happen. Keep the time short. */
 export function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
