@@ -362,6 +362,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_found_behind_the_word_bearer_and_a_space_alone() {
+        for (value, token) in [
+            ("Bearer a.b", Some("a.b")),
+            ("bearer  a ", Some("a")),
+            ("Bearer", Some("")),
+            ("Digest a.b", None),
+            ("Bearera.b", None),
+            ("Bearer\ta", None),
+            ("Beare", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer_bytes(value.as_bytes()), token.map(str::as_bytes), "{value}");
+        }
+        assert_eq!(bearer_bytes(b"Bearer \xFF"), None);
+    }
+
+    #[test]
     fn an_escape_in_a_host_has_two_digits() {
         for (bytes, length) in [
             ("a%4F.b/c", 6),
