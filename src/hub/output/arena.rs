@@ -321,8 +321,7 @@ impl Arena {
     /// Ends the turn. What was written whole is gone; the rest stays for the
     /// segments that point to it.
     pub fn end_turn(&mut self) {
-        let length = self.current.used;
-        if length >= FULL || length > 0 && self.current.refs == 0 {
+        if self.current.used >= FULL || self.current.refs == 0 {
             self.next_turn();
         }
         while self.past.front().is_some_and(|turn| turn.refs == 0) {
@@ -407,79 +406,4 @@ impl Arena {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_turn_is_reused_when_all_of_it_was_written() {
-        let mut arena = Arena::default();
-        for _ in 0..3 {
-            let segment = arena.put_frame(frame::TEXT, b"hello");
-            assert_eq!(segment, Segment { turn: 0, start: 0, end: 7 });
-            arena.retain_current(1);
-            assert_eq!(arena.slice(segment), b"\x81\x05hello");
-            arena.release(segment.turn);
-            arena.end_turn();
-            assert_eq!((arena.held(), arena.past.len()), (0, 0));
-        }
-    }
-
-    #[test]
-    fn an_unwritten_turn_outlives_later_ones() {
-        let mut arena = Arena::default();
-        let old = arena.put_frame(frame::TEXT, b"old");
-        arena.retain_current(1);
-        for _ in 0..5 {
-            let new = arena.put_frame(frame::TEXT, &[b'n'; FULL]);
-            arena.retain_current(1);
-            arena.end_turn();
-            arena.release(new.turn);
-        }
-        assert_eq!((arena.past.len(), arena.past_bytes), (5, 5 + 10 + FULL));
-        assert_eq!(arena.slice(old), b"\x81\x03old");
-        arena.release(old.turn);
-        arena.put_frame(frame::TEXT, b"x");
-        arena.end_turn();
-        assert_eq!((arena.held(), arena.past.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_fan_out_is_stored_once_for_all_who_wait() {
-        let mut arena = Arena::default();
-        let own = arena.put_frame(frame::TEXT, b"own");
-        let all = arena.put_frame(frame::TEXT, &[b'a'; 1_000]);
-        arena.mark_fan_out(all);
-        let end = arena.put_frame(frame::TEXT, b"end");
-        let whole = Segment { start: own.start + 2, ..end };
-        let before = arena.held();
-        let mut own_bytes = 0;
-        let mut ranges = Vec::new();
-        let mut bytes = Vec::new();
-        for round in 0..50 {
-            arena.durable(whole, |piece, chunks| {
-                let slice = match piece {
-                    Lasting::Own(own) => {
-                        own_bytes += own.len();
-                        own
-                    }
-                    Lasting::Shared(range) => {
-                        chunks.retain(range);
-                        ranges.push(range);
-                        chunks.slice(range)
-                    }
-                };
-                if round < 3 {
-                    bytes.extend_from_slice(slice);
-                }
-            });
-        }
-        assert_eq!(own_bytes, 50 * (own.len() - 2 + end.len()));
-        assert!(arena.held() - before < 2 * all.len() + 4 * 1_024);
-        assert_eq!(bytes, arena.slice(whole).repeat(3));
-        arena.end_turn();
-        for range in ranges {
-            arena.chunks.release(range);
-        }
-        assert_eq!(arena.held(), 0);
-    }
-}
+mod tests;

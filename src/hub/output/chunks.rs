@@ -153,6 +153,7 @@ mod tests {
         let mut chunks = Chunks::default();
         let (a, b) = (chunks.put(b"first"), chunks.put(b"second"));
         assert!(a.is_followed_by(b));
+        assert_eq!((a.len(), b.len()), (5, 6));
         assert_eq!(chunks.slice(Range { to: b.to, ..a }), b"firstsecond");
         let long = chunks.put(&[b'x'; CHUNK + 1]);
         assert_eq!((long.from, long.len()), (0, CHUNK + 1));
@@ -182,5 +183,84 @@ mod tests {
         assert!(chunks.held() <= chunks.all.len() * (CHUNK + OVERHEAD));
         ranges.into_iter().for_each(|range| chunks.release(range));
         assert_eq!((chunks.held(), chunks.all.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_chunk_that_is_filled_byte_by_byte_is_copied_only_a_few_times() {
+        let mut chunks = Chunks::default();
+        let mut sizes = Vec::new();
+        for _ in 0..CHUNK {
+            chunks.put(b"x");
+            sizes.push(chunks.held() - OVERHEAD);
+        }
+        sizes.dedup();
+        assert_eq!(sizes, [256, 512, 1_024, 2_048, 4_096]);
+        assert_eq!(chunks.all.len(), 1);
+    }
+
+    #[test]
+    fn a_chunk_takes_no_more_room_than_it_may_however_its_room_has_grown() {
+        let mut chunks = Chunks::default();
+        chunks.put(&[b'x'; 1_000]);
+        for _ in 0..30 {
+            chunks.put(&[b'x'; 100]);
+        }
+        chunks.put(&[b'x'; 90]);
+        assert_eq!((chunks.all.len(), chunks.held()), (1, CHUNK + OVERHEAD));
+    }
+
+    #[test]
+    fn a_chunk_grows_only_when_its_room_is_used_up() {
+        let mut chunks = Chunks::default();
+        chunks.put(&[b'x'; 200]);
+        chunks.put(&[b'x'; LEAST - 200]);
+        assert_eq!(chunks.held(), LEAST + OVERHEAD);
+        chunks.put(b"x");
+        assert_eq!(chunks.held(), 2 * LEAST + OVERHEAD);
+    }
+
+    #[test]
+    fn only_the_end_of_the_open_chunk_closes_it() {
+        let mut chunks = Chunks::default();
+        let first = chunks.put(b"first");
+        let long = chunks.put(&[b'x'; SMALL + 1]);
+        chunks.release(long);
+        let second = chunks.put(b"second");
+        assert!(first.is_followed_by(second), "the end of a long fan-out closes no chunk");
+        chunks.release(first);
+        chunks.release(second);
+        let long = chunks.put(&[b'x'; SMALL + 1]);
+        let third = chunks.put(b"third");
+        assert!(third.chunk != long.chunk, "a chunk that has ended is not filled any more");
+    }
+
+    #[test]
+    fn a_long_list_of_chunks_is_given_back_when_the_last_chunk_has_ended() {
+        let mut chunks = Chunks::default();
+        let put = |chunks: &mut Chunks, count: usize| -> Vec<Range> {
+            (0..count).map(|_| chunks.put(&[b'x'; SMALL + 1])).collect()
+        };
+        let mut ranges = put(&mut chunks, 2 * PLACES);
+        let last = ranges.remove(PLACES);
+        ranges.into_iter().for_each(|range| chunks.release(range));
+        assert_eq!(chunks.slice(last), [b'x'; SMALL + 1]);
+        chunks.release(last);
+        assert_eq!(chunks.all.capacity(), 0);
+        for range in put(&mut chunks, PLACES) {
+            chunks.release(range);
+        }
+        assert_eq!(chunks.all.capacity(), PLACES, "a short list is kept");
+    }
+
+    #[test]
+    fn a_range_has_an_equal_share_of_its_chunk_and_at_least_its_own_length() {
+        let mut chunks = Chunks::default();
+        let (short, long) = (chunks.put(b"short"), chunks.put(&[b'x'; 240]));
+        assert_eq!(chunks.held(), LEAST + OVERHEAD);
+        assert_eq!((chunks.share(short), chunks.share(long)), ((LEAST + OVERHEAD) / 2, 240));
+        for _ in 0..6 {
+            chunks.retain(short);
+        }
+        assert_eq!((chunks.share(short), chunks.share(long)), ((LEAST + OVERHEAD) / 8, 240));
     }
 }

@@ -2,7 +2,6 @@
 //! served, replies and one-to-one before fan-outs.
 
 use crate::hub::table::Table;
-use crate::hub::table::record::Connection;
 use crate::hub::table::record::Flags;
 use crate::hub::table::slots::Slot;
 
@@ -88,33 +87,33 @@ impl Dirty {
         self.direct.is_empty() && self.fan_out.is_empty() && self.later.is_empty()
     }
 
-    /// Queues a connection, once in each queue at most. One with its socket
-    /// blocked is not queued: it becomes writable first.
+    /// Queues a connection whose socket takes bytes, once in each queue at most, and not for a
+    /// fan-out if it is queued for more urgent things already.
     #[inline(always)]
-    pub fn mark(&mut self, index: Slot, conn: &mut Connection, urgency: Urgency) {
-        if conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT | urgency.flag()) {
+    pub fn mark(&mut self, index: Slot, flags: &mut Flags, urgency: Urgency) {
+        if flags.has(Flags::DIRTY_DIRECT | urgency.flag()) {
             return;
         }
-        conn.flags.set(urgency.flag());
+        flags.set(urgency.flag());
         match urgency {
             Urgency::Direct => self.direct.push(index),
             Urgency::FanOut => self.fan_out.push(index),
         }
     }
 
-    /// Queues a connection for a fan-out, if it is in neither queue and not blocked.
+    /// Queues a connection that is in neither queue for a fan-out.
     #[inline]
-    pub fn mark_fan_out(&mut self, index: Slot, conn: &mut Connection) {
-        conn.flags.set(Flags::DIRTY_FAN_OUT);
+    pub fn mark_fan_out(&mut self, index: Slot, flags: &mut Flags) {
+        flags.set(Flags::DIRTY_FAN_OUT);
         self.fan_out.push(index);
     }
 
     /// Queues a connection that was written to in this turn: each is written
     /// to once a turn, however much it has.
     #[inline]
-    pub fn mark_later(&mut self, index: Slot, conn: &mut Connection) {
-        if !conn.flags.has(Flags::BLOCKED | Flags::DIRTY_DIRECT) {
-            conn.flags.set(Flags::DIRTY_DIRECT);
+    pub fn mark_later(&mut self, index: Slot, flags: &mut Flags) {
+        if !flags.has(Flags::DIRTY_DIRECT) {
+            flags.set(Flags::DIRTY_DIRECT);
             self.later.push(index);
         }
     }
@@ -152,5 +151,72 @@ impl Dirty {
             return self.fan_out.pop().or_else(|| self.direct.pop());
         }
         self.direct.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(number: u32) -> Slot {
+        Slot::from_key(number)
+    }
+
+    /// How many slots each queue holds, with those that were taken.
+    fn lengths(dirty: &Dirty) -> [usize; 3] {
+        [dirty.direct.slots.len(), dirty.fan_out.slots.len(), dirty.later.len()]
+    }
+
+    #[test]
+    fn a_connection_is_in_each_queue_once_however_often_it_is_marked() {
+        let (mut dirty, mut flags) = (Dirty::default(), Flags::default());
+        for _ in 0..3 {
+            dirty.mark(slot(7), &mut flags, Urgency::FanOut);
+        }
+        assert_eq!(lengths(&dirty), [0, 1, 0]);
+        for _ in 0..3 {
+            dirty.mark(slot(7), &mut flags, Urgency::Direct);
+            dirty.mark(slot(7), &mut flags, Urgency::FanOut);
+        }
+        assert_eq!(lengths(&dirty), [1, 1, 0], "a reply overtakes the fan-outs to others");
+        let mut flags = Flags::default();
+        for _ in 0..3 {
+            dirty.mark_later(slot(8), &mut flags);
+        }
+        assert_eq!(lengths(&dirty), [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_list_of_a_queue_does_not_grow_by_what_was_taken_from_it() {
+        let mut queue = Queue::default();
+        (0..100).for_each(|index| queue.push(slot(index)));
+        for _ in 0..10 {
+            queue.skip();
+        }
+        queue.trim();
+        assert_eq!((queue.slots.len(), queue.taken), (100, 10), "the rest is not moved each time");
+        for _ in 0..41 {
+            queue.skip();
+        }
+        queue.trim();
+        assert_eq!((queue.slots.len(), queue.taken, queue.first()), (49, 0, Some(slot(51))));
+        while queue.pop().is_some() {}
+        queue.trim();
+        assert_eq!((queue.slots.len(), queue.taken), (0, 0));
+    }
+
+    #[test]
+    fn the_only_queue_that_has_something_is_known() {
+        let only = |queue: Option<&mut Queue>| queue.and_then(|queue| queue.first());
+        let mut dirty = Dirty::default();
+        assert!(dirty.only_queue().is_none());
+        dirty.mark(slot(3), &mut Flags::default(), Urgency::FanOut);
+        assert_eq!(only(dirty.only_queue()), Some(slot(3)));
+        dirty.mark(slot(4), &mut Flags::default(), Urgency::Direct);
+        assert!(dirty.only_queue().is_none(), "there are two");
+        assert_eq!(dirty.pop(), Some(slot(4)));
+        assert_eq!(dirty.pop(), Some(slot(3)));
+        dirty.mark(slot(5), &mut Flags::default(), Urgency::Direct);
+        assert_eq!(only(dirty.only_queue()), Some(slot(5)));
     }
 }

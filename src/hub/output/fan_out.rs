@@ -349,7 +349,7 @@ impl FanOut {
             self.queued += 1;
             self.refs += 1;
             conn.flags.set(Flags::MESSAGE_QUEUED);
-            dirty.mark_fan_out(index, conn);
+            dirty.mark_fan_out(index, &mut conn.flags);
             self.pressed += u32::from(becomes_pressed(0, self.segment.len(), self.max_queue));
         } else if conn.is_active() {
             self.queue_behind(index, conn, dirty, arena);
@@ -379,6 +379,6 @@ impl FanOut {
         }
         self.refs += conn.out.push_fan_out(self.segment, arena);
         self.pressed += u32::from(becomes_pressed(before, length, self.max_queue));
-        dirty.mark(index, conn, Urgency::FanOut);
+        dirty.mark(index, &mut conn.flags, Urgency::FanOut);
     }
 }

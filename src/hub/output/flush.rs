@@ -295,7 +295,7 @@ impl Context {
         }
         // A slow reader that never quite catches up reads all the same.
         let progresses = written > 0 && record.flags.has(Flags::MESSAGE_QUEUED);
-        self.output.dirty.mark_later(conn.index, record);
+        self.output.dirty.mark_later(conn.index, &mut record.flags);
         if progresses && record.phase() == Phase::Open && record.note_life(self.now) {
             record.flags.set(Flags::MESSAGE_QUEUED);
             self.clear_pinged(conn.index);
@@ -336,7 +336,7 @@ impl Context {
             if is_pressed(record, self.config.max_queue) {
                 self.output.pressed += 1;
             }
-            self.output.dirty.mark(conn.index, record, Urgency::Direct);
+            self.output.dirty.mark(conn.index, &mut record.flags, Urgency::Direct);
         }
     }
 

@@ -144,7 +144,7 @@ impl<'a> FanOut<'a> {
             arena.retain(turn, refs);
             let added = head.map_or(0, Segment::len) + last.len();
             output.pressed += u32::from(becomes_pressed(before, added, config.max_queue));
-            output.dirty.mark(conn.index, record, Urgency::FanOut);
+            output.dirty.mark(conn.index, &mut record.flags, Urgency::FanOut);
         }
         self.cx.work = self.cx.allowance_with_lists(self.cx.work.saturating_sub(1));
     }

@@ -224,7 +224,7 @@ impl Context {
             u32::from(becomes_pressed(before, segment.len(), self.config.max_queue));
         let refs = conn.out.push(segment, &mut self.output.arena);
         self.output.arena.retain_current(refs);
-        self.output.dirty.mark(index, conn, Urgency::Direct);
+        self.output.dirty.mark(index, &mut conn.flags, Urgency::Direct);
         self.work = self.allowance(self.work);
     }
 
@@ -318,6 +318,6 @@ impl Connection {
         self.flags.set(Flags::MESSAGE_QUEUED);
         let refs = self.out.push(segment, arena);
         arena.retain_current(refs);
-        dirty.mark(index, self, Urgency::Direct);
+        dirty.mark(index, &mut self.flags, Urgency::Direct);
     }
 }
