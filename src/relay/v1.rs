@@ -228,7 +228,7 @@ fn is_reserved(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Who gets the text `text` from A, and what they get.
+    /// Returns which user gets the text `text` from A, and the frame that this user gets.
     fn becomes(text: &str) -> (String, String) {
         let mut out = String::new();
         let to = match meaning(text) {

@@ -397,7 +397,8 @@ mod tests {
         Ok(fields)
     }
 
-    /// The same by serde_json; keys that unescape alike are one to it.
+    /// Counts the fields of an object with serde_json, which counts keys that unescape to one text
+    /// as one field.
     fn by_serde(text: &str) -> Option<usize> {
         let map: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
         Some(map.len())

@@ -123,7 +123,8 @@ fn a_server_that_is_killed_meanwhile() {
             "fanout" => "open user 0000101",
             _ => "open user 0000100",
         });
-        // The log is read up to this line, so that the server is not blocked while it writes it.
+        // `log` still reads the log of the server here, so that the server can write on until it is
+        // killed.
         server.child.kill().unwrap();
         let line = err.next().expect("it says why");
         assert_eq!(bench.wait().unwrap().code(), Some(1), "{mode}: {line}");

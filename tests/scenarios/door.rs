@@ -1,5 +1,5 @@
-//! Who is refused, and how soon: pages that come again and again, and
-//! addresses and users with too many connections.
+//! Which connections are refused, and how soon: those of pages that try again and again, and those
+//! of addresses and users with too many connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -117,8 +117,8 @@ fn a_request_that_comes_late_in_a_shutdown_does_not_make_it_longer() {
     assert!(!link.hub.is_drained());
     link.advance(1_000 + longlink::run::TICK_MS);
     assert!(link.hub.is_drained(), "five seconds after its beginning");
-    // Whoever comes after that is answered all the same, if it reads, at any time of the
-    // wheel's tick.
+    // A request that arrives after that is still answered if its client reads, at any time within
+    // a tick of the wheel.
     link.capacity = 1 << 20;
     for _ in 0..=longlink::run::TICK_MS {
         let later = link.connect().unwrap();

@@ -29,7 +29,7 @@ struct Rest {
 
 /// What became of the bytes of a request.
 pub(in crate::hub) enum Fed {
-    /// So many of them were handled.
+    /// So many bytes were handled.
     Used(usize),
     /// The first `length` of them are kept until more arrives or an earlier answer was
     /// written. The first `searched` of those are known not to end a head.

@@ -160,7 +160,7 @@ impl Arena {
         segment
     }
 
-    /// The same for a payload in several pieces, of `length` bytes together.
+    /// Encodes one server frame whose payload is given in several pieces, of `length` bytes in all.
     #[inline]
     pub fn put_pieces(&mut self, first: u8, length: usize, pieces: &[&str]) -> Segment {
         let header = frame::server_header_len(length);
@@ -193,7 +193,7 @@ impl Arena {
             && self.current.used - segment.start as usize <= FAR
     }
 
-    /// The same for a frame that goes to many.
+    /// Encodes one server frame for a fan-out, as [`Arena::put_frame`] does for one receiver.
     pub fn put_fan_out(&mut self, first: u8, payload: &[u8]) -> Segment {
         let segment = self.put_frame(first, payload);
         self.mark_fan_out(segment);
@@ -264,7 +264,7 @@ impl Arena {
         }
     }
 
-    /// The same for the current turn.
+    /// Adds references to the buffer of the current turn.
     #[inline]
     pub fn retain_current(&mut self, refs: u32) {
         self.current.refs += refs;

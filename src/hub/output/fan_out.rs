@@ -70,7 +70,7 @@ impl Context {
         queued
     }
 
-    /// Does the same without the connections of some users.
+    /// Does what [`Context::broadcast`] does, without the connections of some users.
     pub fn broadcast_except<'a>(
         &mut self,
         message: impl Into<Message<'a>>,
@@ -102,7 +102,7 @@ impl Context {
         self.send_to_members(group, message.into(), |_| true)
     }
 
-    /// Does the same without the connections of some users.
+    /// Does what [`Context::send_to_group`] does, without the connections of some users.
     pub fn send_to_group_except<'a>(
         &mut self,
         group: &str,

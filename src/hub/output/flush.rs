@@ -36,7 +36,7 @@ pub trait Sink {
     /// Does what [`Sink::write`] does, for bytes in several slices.
     ///
     /// # Errors
-    /// The same as those of [`Sink::write`].
+    /// In the cases in which [`Sink::write`] fails.
     fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 

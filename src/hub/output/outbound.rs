@@ -242,9 +242,9 @@ impl Outbound {
         self.extend(segment).unwrap_or_else(|| self.push_back(segment, arena))
     }
 
-    /// The same for a fan-out. One that does not lie behind what is queued, as something
-    /// for others is in between, is listed where it lies behind the last fan-out: else
-    /// each of many receivers would have a piece for each of many fan-outs.
+    /// Queues a segment of a fan-out. If bytes for other connections are between this segment and
+    /// what is queued, the segment is listed where it follows the last fan-out. Otherwise each of
+    /// many receivers would have one piece for each of many fan-outs.
     #[must_use]
     pub fn push_fan_out(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
         if let Some(refs) = self.extend(segment) {

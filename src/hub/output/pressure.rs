@@ -127,8 +127,8 @@ impl Context {
         }
     }
 
-    /// Ends those that do not read, or do not finish what they have begun, the largest
-    /// first, until the rest fits.
+    /// Ends connections whose peers do not read or do not finish a message or request, those that
+    /// hold most first, until the rest fits.
     #[cold]
     fn end_largest(&mut self) {
         let mut holders: Vec<(usize, Slot)> = Vec::new();

@@ -281,7 +281,7 @@ mod tests {
         Ok(whole.then(|| (body.to_vec(), rest.to_vec())))
     }
 
-    /// The same however it is cut in two, and byte by byte.
+    /// Reads a body whole, cut in two at each place, and byte by byte, with equal results.
     fn read(bytes: &str, at_most: usize) -> Result<Option<(String, String)>, BodyError> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let bytes = bytes.as_bytes();
