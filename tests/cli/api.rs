@@ -66,7 +66,7 @@ fn no_client_may_connect_under_a_name_that_a_backend_sends_under() {
 }
 
 #[test]
-fn what_would_let_everyone_send_is_refused() {
+fn settings_that_would_let_everyone_use_the_interface_are_refused() {
     let folder = Folder::new();
     assert_refused(&["--api-listen", "0.0.0.0:0"], &["not loopback", "--api-key-file"]);
     let short = folder.file("short", "secret");

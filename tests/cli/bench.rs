@@ -183,7 +183,7 @@ fn everybody_has_a_heartbeat() {
 }
 
 #[test]
-fn who_does_not_read_is_dropped_and_the_rest_gets_everything() {
+fn clients_that_do_not_read_are_dropped_and_the_others_get_everything() {
     let server = Program::start(&["--max-message", "8k", "--max-queue", "16k"]);
     let args = ["--connections", "10", "--stalled", "0.3", "--size", "4k", "--in-flight", "2"];
     let args = [&args[..], &["--warmup", "0", "--duration", "1.5"]].concat();

@@ -36,7 +36,7 @@ fn a_listener_for_the_backend_alone_is_reached_by_its_address() {
 }
 
 #[test]
-fn what_keeps_it_from_sending_is_told() {
+fn bench_says_what_keeps_it_from_sending() {
     let folder = Folder::new();
     let (file, wrong) = (folder.file("key", KEY), folder.file("wrong", &KEY.replace('0', "1")));
     let server = Program::start(&["--api-key-file", &file, "--max-message", "1k"]);

@@ -158,7 +158,7 @@ fn answers_that_do_not_come() {
 }
 
 #[test]
-fn what_a_server_should_not_say() {
+fn bench_fails_when_a_server_sends_what_it_must_not() {
     for (bytes, word) in [
         (&b"HTTP/1.1 200 OK\r\n\r\n"[..], "HTTP/1.1 200 OK"),
         (b"\r\n\r\n", "refused the handshake"),
@@ -194,7 +194,7 @@ fn what_a_server_should_not_say() {
 /// Odd, but allowed: fragments with a ping between them, pongs nobody asked
 /// for, texts that are no answers.
 #[test]
-fn what_a_server_may_say() {
+fn bench_accepts_unusual_frames_that_a_server_may_send() {
     let url = after_handshake(
         &[
             &[0x01, 2, b'p', b'o', 0x89, 1, b'!', 0x80, 2, b'n', b'g'][..],

@@ -49,7 +49,7 @@ fn sessions_are_resumed_unless_each_connection_is_a_newcomer() {
 }
 
 #[test]
-fn who_returns_brings_its_own_session() {
+fn a_client_that_returns_resumes_its_own_session() {
     let site = Site::start(&[]);
     let args = ["--connections", "20", "--duration", "0", "--rounds", "3"];
     let figures = site.measured("connect", &args);
@@ -70,7 +70,7 @@ fn more_than_a_session_takes_at_once_is_written_all_the_same() {
 }
 
 #[test]
-fn who_does_not_read_is_noticed_through_tls() {
+fn a_client_that_does_not_read_is_noticed_through_tls() {
     let site = Site::start(&["--max-message", "8k", "--max-queue", "16k"]);
     let args = ["--connections", "10", "--stalled", "0.3", "--size", "4k", "--in-flight", "2"];
     let figures =

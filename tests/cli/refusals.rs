@@ -166,7 +166,7 @@ fn an_address_that_is_taken_names_the_flag_that_it_came_by() {
 }
 
 #[test]
-fn whoever_is_not_on_this_machine_unless_opened() {
+fn an_address_beyond_loopback_is_refused_without_the_flag_open() {
     for address in ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"] {
         assert_refused(&["--listen", address], &[address, "--open", "loopback"]);
     }

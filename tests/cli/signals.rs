@@ -67,7 +67,7 @@ fn a_second_signal_does_not_wait_for_anybody() {
 }
 
 #[test]
-fn who_does_not_answer_is_left_after_the_close_timeout() {
+fn a_client_that_does_not_answer_holds_a_shutdown_no_longer_than_the_close_timeout() {
     let mut program = Program::start(&["--close-timeout", "0.1"]);
     let mut stream = deaf(&program);
     program.signal("TERM");
@@ -76,7 +76,7 @@ fn who_does_not_answer_is_left_after_the_close_timeout() {
 }
 
 #[test]
-fn nobody_new_gets_in_while_it_goes_down() {
+fn no_new_connection_is_accepted_during_a_shutdown() {
     let mut program = Program::start(&["--close-timeout", "1000"]);
     let mut stream = deaf(&program);
     let before = program.connect();

@@ -95,7 +95,7 @@ fn for_scripts_each_is_a_json_object() {
 }
 
 #[test]
-fn it_comes_back_after_a_restart() {
+fn tail_connects_again_after_a_restart_of_the_server() {
     let (mut program, api) = server(["127.0.0.1:0"; 2], &[]);
     let addresses = [program.addr().to_owned(), api.strip_prefix("http://").unwrap().to_owned()];
     let tail = Tail::start(&["A", "--url", &api]);
@@ -194,7 +194,7 @@ fn an_event_longer_than_any_is_not_collected() {
 }
 
 #[test]
-fn it_ends_when_nobody_reads_it() {
+fn tail_ends_when_its_output_is_closed() {
     let (program, api) = server(["127.0.0.1:0"; 2], &[]);
     let mut child =
         longlink(&["tail", "A", "--url", &api]).stdout(Stdio::piped()).spawn().expect("it starts");

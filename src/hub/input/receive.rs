@@ -283,8 +283,8 @@ impl Context {
         size
     }
 
-    /// The same for as many messages as there are. Returns all of the bytes when the
-    /// connection is closed.
+    /// Handles as many whole messages as there are. Returns how many bytes they took; all bytes
+    /// count as taken when the connection is closed.
     #[inline(always)]
     fn feed_whole<H: Handler>(
         &mut self,

@@ -249,7 +249,8 @@ impl Context {
             fan_out.queue(index, record, &mut self.output.dirty, &mut self.output.arena);
             self.finish_fan_out(fan_out);
         }
-        // It lets go of its buffer only now that whoever stopped it holds that too.
+        // The broadcast releases its buffer only now, when the connection that stopped it refers to
+        // this buffer as well.
         if self.output.walk.as_ref().is_some_and(|walk| self.table.next(walk.next).is_none()) {
             self.settle_walk();
         }

@@ -55,8 +55,9 @@ impl Context {
         self.output.pressed > 0 || self.output.arena.waiting() > self.output.bounds.waiting
     }
 
-    /// The same, also for what the lists of all that cost: they grow by fan-outs. What
-    /// messages to one add to them within a turn is bounded by its work.
+    /// Returns the work that is allowed, as [`Context::allowance`] does, but also counts the memory
+    /// of the lists, which grow by fan-outs. The work of a turn already bounds what messages to
+    /// one connection add to the lists.
     #[inline]
     pub(in crate::hub) fn allowance_with_lists(&self, work: u32) -> u32 {
         let most = self.config.max_buffered / 4;
