@@ -145,7 +145,7 @@ impl Context {
 
     /// Whether a connection that is not open would miss an answer if it ended now: an answer that
     /// is not written yet, or the answer to a request that waits here.
-    fn misses_something(&self, index: Slot) -> bool {
+    pub(super) fn misses_something(&self, index: Slot) -> bool {
         let conn = &self.table[index];
         conn.phase() != Phase::Head
             || !conn.out.is_empty()

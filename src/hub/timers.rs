@@ -156,7 +156,7 @@ impl Context {
     /// Called when the loop was absent. Peers could not reach the server meanwhile, so the time of
     /// the absence counts for no deadline. An open connection that has been silent for long gets a
     /// ping, and the peer has until the idle timeout to answer. Each other connection has the
-    /// whole time of its phase again.
+    /// whole time of its phase again, but a shutdown ends at the latest after the close timeout, counted from now.
     #[cold]
     fn come_back(&mut self) {
         if self.returned_at > 0 && self.now < self.returned_at + NEXT_ABSENCE_MS {
@@ -164,9 +164,13 @@ impl Context {
         }
         self.returned_at = self.now;
         let Timeouts { handshake, message, close, .. } = self.timeouts;
+        if self.draining {
+            self.drained_by = self.now.saturating_add(close);
+        }
         let indices: Vec<Slot> = self.table.indices();
         for index in indices {
             let uploading = self.is_uploading(index);
+            let delays_shutdown = self.draining && self.misses_something(index);
             let conn = &mut self.table[index];
             let time = match conn.phase() {
                 Phase::Open => {
@@ -184,7 +188,10 @@ impl Context {
                 }
                 Phase::Held | Phase::Ended => continue,
             };
-            let at = self.now.saturating_add(time);
+            let mut at = self.now.saturating_add(time);
+            if delays_shutdown {
+                at = at.min(self.drained_by);
+            }
             if self.wheel.deadline(index.key()).is_some_and(|armed| armed < at) {
                 self.wheel.disarm(index.key());
                 self.arm(index, at);
@@ -302,7 +309,9 @@ impl Context {
         let Some(record) = self.resolve(conn) else { return };
         if record.phase().is_closing() {
             self.wheel.disarm(conn.index.key());
-            let due = self.now.saturating_add(self.timeouts.close);
+            // A close timeout of zero also lets the last bytes be written once: the next tick ends
+            // the connection.
+            let due = self.now.saturating_add(self.timeouts.close.max(1));
             // A connection that begins to close when the time of a shutdown is over still has one
             // millisecond, so that its last bytes are written once.
             self.wheel.arm(conn.index.key(), due.min(self.drained_by.max(self.now + 1)));

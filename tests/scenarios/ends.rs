@@ -88,6 +88,41 @@ fn a_shutdown_waits_for_the_close_timeout_at_most_for_a_client_that_does_not_rea
 }
 
 #[test]
+fn a_shutdown_of_a_process_that_was_stopped_waits_for_the_close_timeout_at_most_once_it_goes_on() {
+    let mut link = link();
+    link.capacity = 20;
+    let a = link.connect().unwrap();
+    link.set_reading(a, false);
+    link.send(a, &request("GET", "/healthz", ""));
+    link.settle();
+    link.shutdown();
+    link.settle();
+    link.jump(20_000);
+    assert!(!link.hub.is_drained(), "its client could not read while the process was stopped");
+    link.advance(5_000 + longlink::run::TICK_MS);
+    assert!(link.hub.is_drained() && link.pipes[a].closed);
+    leak_check(link);
+}
+
+#[test]
+fn a_close_timeout_of_zero_lets_close_frames_be_written_and_ends_everybody_with_the_next_tick() {
+    for late in 0..2 * longlink::run::TICK_MS {
+        let mut config = Config::default();
+        config.close_timeout = Duration::ZERO;
+        let mut link = link_with(config);
+        let a = enter(&mut link, "A");
+        link.advance(1_000);
+        link.jump(late);
+        link.shutdown();
+        link.settle();
+        assert_eq!(close_code(&link, a), Some(1001));
+        link.advance(longlink::run::TICK_MS);
+        assert!(link.pipes[a].closed && link.hub.is_drained(), "{late}");
+        leak_check(link);
+    }
+}
+
+#[test]
 fn a_client_that_reads_its_answer_late_in_a_shutdown_gets_all_of_it() {
     let mut link = link();
     link.capacity = 20;

@@ -207,6 +207,17 @@ impl Client {
         sim.handler_mut().shadow.cover.count("header values that are not UTF-8");
     }
 
+    /// A client that asks for an answer and does not read it.
+    pub fn ask_and_not_read(sim: &mut Sim, rng: &mut Rng) -> Option<Self> {
+        sim.capacity = 130;
+        let mut client = Client::new(sim.connect()?, rng, false, true);
+        client.ask(sim, rng, ("GET", "/websocket/u0"), 426);
+        client.deliver_all(sim);
+        client.done = true;
+        sim.set_reading(client.pipe, false);
+        Some(client)
+    }
+
     fn ask(&mut self, sim: &mut Sim, rng: &mut Rng, (method, path): (&str, &str), status: u16) {
         let mut bytes = frames::request(method, path, "");
         self.odd_fields(sim, rng, &mut bytes);
@@ -292,7 +303,8 @@ impl Client {
                     let end = u64::MAX;
                     let conn = sim.pipes[self.pipe].conn;
                     if let Some(conn) = sim.handler_mut().shadow.conns.get_mut(&conn) {
-                        conn.inbound.push_back(Item { start: 0, end, begun: None, what: item });
+                        let start = self.offset;
+                        conn.inbound.push_back(Item { start, end, begun: None, what: item });
                     }
                 }
                 return;

@@ -97,12 +97,22 @@ fn run(seed: u64, steps: u64) -> Coverage {
     // It changes nothing of what the shadow predicts.
     let mut traces = Rng::new(seed ^ 0x7ACE);
     let traced = traces.percent(40);
+    let mut storms = Rng::new(seed ^ 0x5702);
     let mut listing = None;
 
     for step in 0..steps {
         place.step.set(step);
         if step == steps * 9 / 10 && rng.percent(50) {
+            clients.extend(Client::ask_and_not_read(&mut sim, &mut rng));
+            sim.settle();
             sim.shutdown();
+        }
+        if storms.percent(1) {
+            let (hub, handler) = sim.hub.parts();
+            handler.storm(hub, &mut storms);
+            sim.settle();
+            let (hub, handler) = sim.hub.parts();
+            handler.check_release(hub);
         }
         if clients.len() < most && rng.percent(40) {
             connect(&mut sim, &mut rng, &mut clients, crowded);

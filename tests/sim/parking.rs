@@ -70,6 +70,7 @@ impl Shadow {
         conn.device = device.to_owned();
         conn.order = order;
         // A handshake that has waited for the answers to earlier requests is not silent.
+        conn.heard = now;
         conn.note_life(now, true);
         self.tally.opened += 1;
         Verdict::Open

@@ -149,6 +149,42 @@ pub struct Conn {
     pub maybe_over: bool,
     /// From when on the time that the end of the connection may take counts.
     pub ending: Option<u64>,
+    /// Requests and answers before the connection was upgraded, or instead of an upgrade.
+    pub plain: Plain,
+}
+
+/// Plain HTTP on a connection, as far as the handler is told of it.
+#[derive(Clone, Debug, Default)]
+pub struct Plain {
+    /// Requests that were answered.
+    pub answered: u32,
+    /// The body of a request is awaited.
+    pub wants_body: bool,
+    /// When the handler has refused its handshake.
+    pub refused_at: Option<u64>,
+    /// No answer follows the last one.
+    pub is_last: bool,
+    /// What the connection waits for, since when, and how long it may.
+    pub wait: Option<Wait>,
+}
+
+/// Something that a connection waits for.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    pub what: (&'static str, u32),
+    pub since: u64,
+    /// The hub has looked at its deadlines since.
+    pub is_timed: bool,
+    /// The loop was absent, so the connection has the time of a head again, if that is longer.
+    pub is_anew: bool,
+}
+
+impl Plain {
+    pub fn answer(&mut self, is_last: bool) {
+        self.answered += 1;
+        self.wants_body = false;
+        self.is_last |= is_last;
+    }
 }
 
 impl std::fmt::Debug for Conn {
@@ -162,6 +198,7 @@ impl std::fmt::Debug for Conn {
         )?;
         write!(f, "opened {}, heard {heard}, alive {alive}, {due} bytes due, ", self.opened_at)?;
         write!(f, "blocked {}, pinged {:?}, eof {}, ", self.blocked, self.pinged, self.eof)?;
+        write!(f, "{:?}, ", self.plain)?;
         write!(f, "received {}, next {:?}", self.received, self.inbound.front())
     }
 }
@@ -205,6 +242,8 @@ pub struct Shadow {
     pub evictions: BTreeMap<(String, String), u64>,
     pub next_order: u64,
     pub draining: bool,
+    /// From when on the time that a shutdown may take counts.
+    pub draining_since: u64,
     /// Whether the hub has just reported that its memory is full of bytes that were not written.
     pub overfull: bool,
     pub drained: BTreeSet<ConnId>,
@@ -219,6 +258,7 @@ impl Shadow {
     /// has been silent for long gets a ping at once.
     pub fn come_back(&mut self) {
         self.cover.count("absences");
+        self.draining_since = if self.draining { self.now } else { 0 };
         let ping = self.config.ping_after;
         let asked = !ping.is_zero()
             && (self.config.idle_timeout.is_zero() || ping < self.config.idle_timeout);
@@ -228,6 +268,10 @@ impl Shadow {
             conn.alive = conn.alive.max(alive);
             conn.maybe_alive = conn.maybe_alive.max(alive);
             conn.ending = conn.ending.map(|_| self.now);
+            if let Some(wait) = &mut conn.plain.wait {
+                wait.since = self.now;
+                wait.is_anew = true;
+            }
             conn.handled_at = self.now;
         }
     }
@@ -240,6 +284,7 @@ impl Shadow {
             evictions: BTreeMap::new(),
             next_order: 0,
             draining: false,
+            draining_since: 0,
             overfull: false,
             drained: BTreeSet::new(),
             gone_offline: BTreeSet::new(),
@@ -283,6 +328,7 @@ impl Shadow {
             held_at: 0,
             closing_since: None,
             ending: None,
+            plain: Plain::default(),
         };
         assert!(self.conns.insert(id, conn).is_none(), "{id:?} was given twice");
     }
@@ -466,7 +512,9 @@ impl Shadow {
     }
 
     pub fn shut_down(&mut self) {
-        self.draining = true;
+        if !std::mem::replace(&mut self.draining, true) {
+            self.draining_since = self.now;
+        }
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
             match self.conn(id).state {

@@ -46,6 +46,8 @@ pub struct Watched {
     pub gone: HashMap<usize, ConnId>,
     /// How many bytes the server holds without any connection.
     pub base: isize,
+    /// The most bytes that have waited for their turn to be written.
+    pub most_waiting: usize,
 }
 
 impl Watched {
@@ -65,10 +67,11 @@ impl Watched {
             opening: None,
             gone,
             base: 0,
+            most_waiting: 0,
         }
     }
 
-    fn handle(&mut self, hub: &mut Context, id: ConnId, ops: &[Op]) {
+    pub fn handle(&mut self, hub: &mut Context, id: ConnId, ops: &[Op]) {
         for op in ops {
             self.shadow.overfull = is_overfull(hub);
             let done = owner::server(|| perform(hub, id, op));
@@ -245,6 +248,8 @@ impl Handler for Watched {
             self.shadow.tally.forbidden += 1;
             let lives = self.shadow.conn(id).state == State::Head;
             self.shadow.tally.rejected += u64::from(lives);
+            let now = self.shadow.now;
+            self.shadow.conn_mut(id).plain.refused_at = Some(now);
             return verdict;
         };
         let accept = match &mut self.relay {
@@ -253,8 +258,10 @@ impl Handler for Watched {
         };
         let life = if self.relay.is_some() { Known::Yes } else { Known::No };
         self.shadow.conn_mut(id).writes_are_life = life;
-        if self.shadow.enter(id, &user, &device) == Verdict::Open {
-            self.opening = Some(id);
+        match self.shadow.enter(id, &user, &device) {
+            Verdict::Open => self.opening = Some(id),
+            Verdict::Held | Verdict::Over => {}
+            Verdict::Refused => self.shadow.conn_mut(id).plain.answer(true),
         }
         Ok(accept)
     }
@@ -282,11 +289,16 @@ impl Handler for Watched {
                 let at_most = sent.len();
                 if self.shadow.conn(id).surplus {
                     self.shadow.tally.ask(503);
+                    self.shadow.conn_mut(id).plain.answer(true);
+                } else {
+                    self.shadow.conn_mut(id).plain.wants_body = true;
                 }
                 return Reply::Read { at_most };
             };
             assert_eq!(body, sent);
             self.shadow.conn_mut(id).inbound.pop_front();
+            let surplus = self.shadow.conn(id).surplus;
+            self.shadow.conn_mut(id).plain.answer(surplus);
             self.shadow.tally.ask(if self.shadow.conn(id).surplus { 503 } else { 200 });
             self.shadow.cover.count("uploads");
             self.meddle(hub, id, "on_request with a body");
@@ -302,6 +314,7 @@ impl Handler for Watched {
         let Reply::Now(response) = &reply else { panic!("no body is wanted of {item:?}") };
         let status = response.status();
         let surplus = self.shadow.conn(id).surplus;
+        self.shadow.conn_mut(id).plain.answer(surplus);
         self.shadow.tally.ask(if surplus && status < 400 { 503 } else { status });
         reply
     }
@@ -311,6 +324,7 @@ impl Handler for Watched {
         self.sync(hub);
         self.meddle(hub, id, "on_refused");
         self.shadow.tally.ask(refused.status);
+        self.shadow.conn_mut(id).plain.answer(true);
         Response::text(refused.status, refused.why)
     }
 
@@ -604,7 +618,10 @@ impl Watch for Watched {
                 let open = |id: &ConnId| hub.is_open(*id);
                 assert!(!self.shadow.drained.iter().any(open), "nobody was told of the drain");
             }
-            Note::Flushing => self.sync(hub),
+            Note::Flushing => {
+                self.sync(hub);
+                self.most_waiting = self.most_waiting.max(hub.waiting_for_writes());
+            }
             Note::EndingTurn => {
                 self.sync(hub);
                 self.during = During::EndTurn;
@@ -624,6 +641,8 @@ impl Watch for Watched {
                 self.over = false;
                 self.during = During::Events;
                 self.check_ends();
+                self.check_plain(hub);
+                self.check_shutdown(hub);
                 self.check_gone();
                 self.check_agreement(hub);
                 self.check_memory(hub);
