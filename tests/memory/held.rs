@@ -207,3 +207,17 @@ fn all_is_given_back_when_its_peers_are_gone() {
     let left = crate::allocator::bytes().saturating_sub(before);
     assert!(left < crate::rig::SCRATCH, "{left} bytes are left");
 }
+
+#[test]
+fn a_long_message_to_several_devices_that_do_not_read_is_stored_once() {
+    let mut rig = Rig::new(|_| ());
+    for device in ["phone", "tablet", "watch"] {
+        let conn = rig.enter(&format!("u?device={device}"));
+        rig.takes(conn, 0);
+    }
+    assert_eq!(rig.hub.send_to_user("u", &"x".repeat(50_000)), 3);
+    rig.settle();
+    assert_eq!(rig.hub.waiting_for_peers(), 3);
+    let held = rig.hub.buffered();
+    assert!((50_000..60_000).contains(&held), "{held} bytes are held");
+}

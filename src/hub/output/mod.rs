@@ -79,3 +79,6 @@ impl Output {
         self.arena.end_turn();
     }
 }
+
+#[cfg(test)]
+mod tests;
