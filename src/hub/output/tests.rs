@@ -94,10 +94,10 @@ fn the_largest_goes_alone_if_the_rest_fits_and_what_waits_for_its_turn_counts_fo
     assert!(cx.send(conns[2], &frame_of(2_500)));
     cx.relieve();
     assert_eq!(cx.stats().relieved, 0, "all of the memory may be used");
-    for _ in 0..2 {
-        cx.send(conns[2], &frame_of(3_000));
+    for bytes in [2_400, 5_000] {
+        assert!(cx.send(conns[2], &frame_of(bytes)));
     }
-    assert_eq!(cx.waiting_for_writes(), 5_500);
+    assert_eq!(cx.waiting_for_writes(), 9_900);
     // Less than a half of the memory is left for others than those that wait for their turn.
     cx.note_transport(conns[1], 4_000);
     cx.relieve();
@@ -242,4 +242,49 @@ fn what_is_told_of_a_connection_that_has_gone_changes_nothing_of_the_next_one_in
     assert_eq!(world.hub.waiting_for_peers(), 0);
     world.settle();
     assert_eq!(world.hub.stats().bytes_out, before + 7);
+}
+
+#[test]
+fn senders_wait_when_a_connection_has_a_byte_more_than_half_of_a_queue_to_write() {
+    let (mut world, conns) = world(1 << 20, 20_000, 1);
+    assert!(world.hub.send(conns[0], &frame_of(10_000)));
+    assert!(!world.hub.is_strained());
+    assert!(world.hub.send(conns[0], ""));
+    assert!(world.hub.is_strained());
+    world.settle();
+    assert!(!world.hub.is_strained());
+}
+
+#[test]
+fn a_broadcast_is_refused_when_a_queue_is_over_its_bound_and_not_when_it_is_full_to_the_byte() {
+    let (mut world, conns) = world(1 << 20, 20_000, 2);
+    for _ in 0..2 {
+        assert!(world.hub.send(conns[0], &frame_of(10_000)));
+    }
+    assert_eq!(world.hub.broadcast("fits"), 2);
+    assert_eq!((world.hub.broadcast("no"), world.hub.stats().overfull), (0, 1));
+    world.settle();
+    assert_eq!(world.hub.broadcast("again"), 2);
+}
+
+#[test]
+fn a_broadcast_to_nobody_leaves_nothing_to_be_written() {
+    let (mut world, _) = world(1 << 20, 20_000, 0);
+    assert_eq!(world.hub.broadcast("nobody is here"), 0);
+    assert_eq!((world.hub.waiting_for_writes(), world.hub.has_dirty()), (0, false));
+}
+
+#[test]
+fn only_a_socket_that_was_full_is_tried_again() {
+    let (mut world, conns) = world(1 << 20, 20_000, 1);
+    assert!(world.hub.send(conns[0], "x"));
+    let mut sockets = Sockets { take: true };
+    let cx: &mut Context = &mut world.hub;
+    assert_eq!(cx.retry(&mut sockets, conns[0]), None);
+    assert_eq!(cx.queued(conns[0]), 3);
+    world.sink.take = false;
+    world.turn();
+    let cx: &mut Context = &mut world.hub;
+    assert!(cx.retry(&mut sockets, conns[0]).is_some());
+    assert_eq!(cx.queued(conns[0]), 0);
 }
