@@ -130,11 +130,11 @@ impl Extension for Backend {
         ours.then(|| Api::refused(refused))
     }
 
-    fn on_watch(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
+    fn on_tracer_open(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
         self.api.traces.begin(cx, conn, user);
     }
 
-    fn on_unwatch(&mut self, cx: &mut Context, conn: ConnId) {
+    fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId) {
         self.api.traces.end(cx, conn);
     }
 

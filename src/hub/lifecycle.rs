@@ -88,12 +88,12 @@ impl Context {
     }
 
     fn refuse_address(&mut self, peer: Peer) {
-        self.stats.crowded += 1;
+        self.stats.refused_by_address += 1;
         // The warning comes at the counts 1, 2, 4, 8 and so on, because an address that does this
         // does it often.
-        if self.stats.crowded.is_power_of_two() {
+        if self.stats.refused_by_address.is_power_of_two() {
             let most = self.config.max_per_address;
-            let total = self.stats.crowded;
+            let total = self.stats.refused_by_address;
             log::warn!("refused {peer}: {most} connections from there ({total} refused so far)");
         }
     }

@@ -17,7 +17,7 @@ pub struct Stats {
     /// Connections refused because the server was full or a user had too many connections.
     pub refused: u64,
     /// Connections refused because too many came from their address.
-    pub crowded: u64,
+    pub refused_by_address: u64,
     /// Handshakes refused by the handler.
     pub rejected: u64,
     /// WebSocket connections ended, by reason.

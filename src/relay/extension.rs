@@ -36,10 +36,10 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     -> Option<Response>;
 
     /// Called when a connection is open that the extension has accepted to watch what `user` does.
-    fn on_watch(&mut self, cx: &mut Context, conn: ConnId, user: &str);
+    fn on_tracer_open(&mut self, cx: &mut Context, conn: ConnId, user: &str);
 
-    /// Called when the connection of a watcher is gone.
-    fn on_unwatch(&mut self, cx: &mut Context, conn: ConnId);
+    /// Called when such a connection is gone.
+    fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId);
 
     /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64);

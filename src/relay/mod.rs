@@ -233,9 +233,9 @@ impl Handler for Relay {
     }
 
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
-        if let Some(user) = session.watched() {
+        if let Some(user) = session.traced_user() {
             if let Some(extension) = &mut self.extension {
-                extension.on_watch(cx, conn, user);
+                extension.on_tracer_open(cx, conn, user);
             }
             return;
         }
@@ -270,9 +270,9 @@ impl Handler for Relay {
     }
 
     fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
-        if session.watched().is_some() {
+        if session.traced_user().is_some() {
             if let Some(extension) = &mut self.extension {
-                extension.on_unwatch(cx, conn);
+                extension.on_tracer_close(cx, conn);
             }
             return;
         }

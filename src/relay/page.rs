@@ -64,6 +64,7 @@ pub(crate) const CSS: &str = "text/css; charset=utf-8";
 pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
+/// The demo page and the files of the client. With `--demo off` none of them is served.
 const ASSETS: [Asset; 12] = [
     asset("/", HTML, include_bytes!("demo/index.html")),
     asset("/demo/layout.css", CSS, include_bytes!("demo/layout.css")),

@@ -1,4 +1,4 @@
-//! Which users are online, as the backend is told: a user who comes back within some seconds counts
+//! Which users are online, as webhooks tell the backend (their outbox keeps this): a user who comes back within some seconds counts
 //! as online all the time. Time is an argument.
 
 use std::collections::{BTreeMap, HashMap};

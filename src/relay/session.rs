@@ -19,7 +19,7 @@ enum Kept {
     V1(Rights),
     /// The connection speaks no dialect: it watches what this user does.
     #[cfg(feature = "backend")]
-    Watcher(CompactString),
+    Tracer(CompactString),
 }
 
 /// What a ticket allows besides connecting.
@@ -39,18 +39,18 @@ impl Session {
         }
     }
 
-    /// The session of a connection that watches a user.
+    /// The session of a connection that is shown what a user does.
     #[cfg(feature = "backend")]
-    pub(crate) fn watcher(user: &str) -> Self {
-        Session(Some(Box::new(Kept::Watcher(user.into()))))
+    pub(crate) fn tracer(user: &str) -> Self {
+        Session(Some(Box::new(Kept::Tracer(user.into()))))
     }
 
-    /// The user that the connection watches.
-    pub(crate) fn watched(&self) -> Option<&str> {
+    /// The user whose doings the connection is shown.
+    pub(crate) fn traced_user(&self) -> Option<&str> {
         match self.0.as_deref()? {
             Kept::V1(_) => None,
             #[cfg(feature = "backend")]
-            Kept::Watcher(user) => Some(user),
+            Kept::Tracer(user) => Some(user),
         }
     }
 

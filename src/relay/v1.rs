@@ -17,9 +17,9 @@ pub const PONG: &str = r#"{"type":"pong"}"#;
 /// The length of the longest user id in bytes.
 pub const MAX_ID: usize = 128;
 
-/// The types of frames of this protocol, v1 and v2. A broadcast with such a type could be mistaken
-/// for such a frame.
-const TYPES: [&str; 17] = [
+/// The types that a broadcast of an object may not have, because it could be mistaken for a frame of
+/// the protocol: the types of v1, and those that are kept free for a later dialect.
+const RESERVED_TYPES: [&str; 17] = [
     "ack",
     "background",
     "broadcast",
@@ -89,7 +89,8 @@ pub fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
         return None;
     }
     if to.is_empty() {
-        let rename = !kind.is_empty() && TYPES.contains(&&text[kind.start + 1..kind.end - 1]);
+        let rename =
+            !kind.is_empty() && RESERVED_TYPES.contains(&&text[kind.start + 1..kind.end - 1]);
         return Some(Meaning::Object { text, rename });
     }
     if !(3..=MAX_ID + 2).contains(&to.len()) {
@@ -123,7 +124,7 @@ pub fn meaning_of_any(text: &str) -> Meaning<'_> {
         },
         (_, Some(_), None) | (_, None, None) => Meaning::Ignored,
         (kind, None, Some(_)) => {
-            let rename = kind.is_some_and(|kind| TYPES.contains(&kind));
+            let rename = kind.is_some_and(|kind| RESERVED_TYPES.contains(&kind));
             Meaning::Object { text, rename }
         }
     }
@@ -221,7 +222,7 @@ pub fn write_object(out: &mut String, from: &str, text: &str, rename: bool) -> f
 
 /// Whether a raw value is the name of a type of frame of this protocol.
 fn is_reserved(value: &str) -> bool {
-    json::string(value).is_some_and(|kind| TYPES.contains(&&*kind))
+    json::string(value).is_some_and(|kind| RESERVED_TYPES.contains(&&*kind))
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use super::{TlsAcceptor, TlsStream};
 ///
 /// It is a type of its own, so that a server without TLS need not check for each socket whether it
 /// speaks TLS.
-/// socket whether it does.
 #[derive(Debug)]
 pub struct TlsListener {
     listener: Listener,

@@ -127,7 +127,7 @@ fn an_address_has_so_many_connections_and_others_are_not_harmed() {
     link.settle();
     let Some(Got::Http(503, head, _)) = link.pipes[told[0]].got.first() else { panic!() };
     assert!(head.contains("Retry-After"));
-    assert_eq!(link.hub.stats().crowded, 9);
+    assert_eq!(link.hub.stats().refused_by_address, 9);
     let other = enter_from(&mut link, from("203.0.113.8"), "other").unwrap();
     assert!(is_open(&link, other));
     // A connection that sends nothing ends soon, and then there is room again.
@@ -194,7 +194,7 @@ fn a_proxy_has_no_limit_of_connections_and_each_client_behind_it_has_one() {
         .collect();
     assert!(pipes[..18].iter().all(|&pipe| is_open(&link, pipe)));
     assert_eq!((status(&link, pipes[18]), status(&link, pipes[19])), (Some(503), Some(503)));
-    assert_eq!(link.hub.stats().crowded, 2);
+    assert_eq!(link.hub.stats().refused_by_address, 2);
     // Clients of the same addresses without a proxy are counted together with these.
     let direct = enter_from(&mut link, from("203.0.113.0"), "direct").unwrap();
     assert!(is_open(&link, direct));

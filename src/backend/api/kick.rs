@@ -8,8 +8,8 @@ use super::body::{self, Text};
 use super::failure::Failure;
 use super::{Answer, Call, json};
 
-/// The close code of a kicked connection. Codes from 4500 on tell a client that it should not
-/// reconnect unchanged.
+/// The close code of a kicked connection. Clients reconnect after it; only after 4501 does
+/// `longlink.js` ask for a new ticket first.
 const KICKED: u16 = 4503;
 
 #[derive(Deserialize)]

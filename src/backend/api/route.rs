@@ -50,6 +50,7 @@ struct Row {
     has_names: bool,
 }
 
+/// A row of the table. A path that has a name in braces must end with it.
 const fn row(
     path: &'static str,
     methods: &'static [(&'static str, Function)],

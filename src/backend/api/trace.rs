@@ -1,6 +1,6 @@
 //! `GET /api/trace/{user}`: a WebSocket that tells live what one user's connections do.
 //!
-//! Each event is a text message with one JSON object. A watcher that reads too slowly is dropped
+//! Each event is a text message with one JSON object. A connection that reads too slowly is dropped
 //! like any other connection.
 
 use std::time::Instant;
@@ -20,14 +20,14 @@ const PROTOCOL: &str = "longlink.ops";
 /// The largest number of traces at once, for one user or for several.
 const MOST_TRACES: usize = MAX_TRACED;
 
-/// The watchers, and the user whom each of them watches.
+/// The tracers, and the user whom each of them watches.
 #[derive(Debug, Default)]
 pub struct Traces {
-    watchers: Vec<Watcher>,
+    tracers: Vec<Tracer>,
 }
 
 #[derive(Debug)]
-struct Watcher {
+struct Tracer {
     conn: ConnId,
     user: CompactString,
     began: Instant,
@@ -36,15 +36,15 @@ struct Watcher {
 impl Traces {
     /// Accepts a handshake that has shown the key.
     pub fn admit(&self, user: &str, request: &Request<'_>) -> Result<Accept<Session>, Failure> {
-        if self.watchers.len() >= MOST_TRACES {
+        if self.tracers.len() >= MOST_TRACES {
             let message = format!("there are {MOST_TRACES} traces already");
             return Err(Failure::new(429, "too_many_traces", message));
         }
         let accept = Accept::aside().protocol(is_offered(request).then_some(PROTOCOL));
-        Ok(accept.session(Session::watcher(user)))
+        Ok(accept.session(Session::tracer(user)))
     }
 
-    /// Begins a trace. Called when the connection of an accepted watcher has opened.
+    /// Begins a trace. Called when the connection that is shown a trace has opened.
     pub fn begin(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
         let connections = cx.connections_of(user);
         let connections = connections
@@ -55,21 +55,21 @@ impl Traces {
         cx.send(conn, &line);
         // This cannot fail, because there are as many traced users as traces.
         cx.trace(user);
-        self.watchers.push(Watcher { conn, user: user.into(), began: cx.now() });
+        self.tracers.push(Tracer { conn, user: user.into(), began: cx.now() });
     }
 
-    /// Ends the trace of a watcher whose connection is gone.
+    /// Ends the trace whose connection is gone.
     pub fn end(&mut self, cx: &mut Context, conn: ConnId) {
-        let at = self.watchers.iter().position(|watcher| watcher.conn == conn);
-        let Some(gone) = at.map(|at| self.watchers.swap_remove(at)) else { return };
-        if !self.watchers.iter().any(|watcher| watcher.user == gone.user) {
+        let at = self.tracers.iter().position(|tracer| tracer.conn == conn);
+        let Some(gone) = at.map(|at| self.tracers.swap_remove(at)) else { return };
+        if !self.tracers.iter().any(|tracer| tracer.user == gone.user) {
             cx.untrace(&gone.user);
         }
     }
 
-    /// Sends events to the watchers of their users.
+    /// Sends events to the tracers of their users.
     pub fn tell(&self, cx: &mut Context, events: &[Traced], missed: u64) {
-        for Watcher { conn, user, began } in &self.watchers {
+        for Tracer { conn, user, began } in &self.tracers {
             let passed = cx.now().saturating_duration_since(*began);
             let at = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
             for event in events {
@@ -91,7 +91,7 @@ pub fn is_offered(request: &Request<'_>) -> bool {
     request.protocols().any(|name| name == PROTOCOL)
 }
 
-/// A message to a watcher.
+/// A message with one event of a trace.
 #[derive(Serialize)]
 struct Event<'a> {
     /// Milliseconds since the trace began.

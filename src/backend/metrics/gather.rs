@@ -148,7 +148,11 @@ impl Sheet {
             "Refused connections. full: no room, or none for the user; address: too many from \
              one address, some without an answer; not_allowed: 401 and 403.",
             "reason",
-            [("full", stats.refused), ("address", stats.crowded), ("not_allowed", stats.rejected)],
+            [
+                ("full", stats.refused),
+                ("address", stats.refused_by_address),
+                ("not_allowed", stats.rejected),
+            ],
         );
         // The end of a plain HTTP connection is not the close of a WebSocket connection.
         let closes = stats.closes.iter().filter(|(kind, _)| *kind != "http");

@@ -1,7 +1,8 @@
-//! Every setting is one row of this table. The flags and their help, the environment variables, the
-//! keys of the configuration file, and the table of the guide all come from it.
+//! Every setting is one row of this table. The flags and their help, the environment variables, and
+//! the keys of the configuration file come from it. The table in `docs/operations.md` is written by hand;
+//! `tests/cli/guide.rs` compares the two.
 //!
-//! To add a setting, add a row here and, unless the library's `Config` has a field for it, a field
+//! To add a setting, add a row here and, unless `Config` or `RelayConfig` has a field for it, a field
 //! to the draft.
 
 use log::LevelFilter;

@@ -11,7 +11,8 @@ use crate::hub::table::record::Details;
 
 use crate::hub::{ConnId, Context};
 
-/// The most groups one connection can be in.
+/// The most groups one connection can be in. The groups of a user (`relay/groups/members.rs`) and those
+/// that a ticket names have the same limit.
 pub const MAX_GROUPS: usize = 64;
 /// The longest name of a group in bytes.
 pub const MAX_GROUP_NAME: usize = 128;

@@ -108,8 +108,8 @@ impl Members {
 
 fn put(cx: &mut Context, conn: ConnId, group: &str) {
     if let Err(error) = cx.join(conn, group) {
-        // This happens only if the host has already put the connection into as many groups as it
-        // may be in.
+        // This happens if the groups of the ticket, or those of the host, already take all places of
+        // the connection.
         log::warn!("a connection could not be put into a group of its user: {error}");
     }
 }

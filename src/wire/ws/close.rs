@@ -123,7 +123,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// The [kinds](CloseReason::kind) of all reasons.
+    /// The [kinds](CloseReason::kind) of all reasons, in the order of `place`. A new one is added at the end.
     pub const KINDS: [&str; 16] = [
         "peer",
         "eof",

@@ -1,6 +1,7 @@
 // Takes the picture for the README: what a newcomer sees after half a minute with the demo page.
 //
-//     node tests/js/support/picture.mjs PICTURE.png
+//     node tests/js/support/picture.mjs target/demo.png
+//     pngquant --force --output docs/demo.png 256 target/demo.png
 //
 // It needs the release build (or LONGLINK_BIN), a Chromium and a font with Chinese characters.
 
