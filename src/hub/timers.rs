@@ -31,7 +31,7 @@ const JUDGED_PER_TURN: usize = 1_024;
 const LOOK_AGAIN_MS: u64 = 100;
 /// A loop that calls the hub this many milliseconds after the earliest deadline was absent: its
 /// process was stopped or its machine suspended.
-const ABSENCE_MS: u64 = 5_000;
+pub(super) const ABSENCE_MS: u64 = 5_000;
 /// A loop that is as late again within so many milliseconds counts as slow and not as absent.
 /// Otherwise the hub would never judge a connection under a loop that is always late.
 const NEXT_ABSENCE_MS: u64 = 60_000;

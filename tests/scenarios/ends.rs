@@ -253,6 +253,26 @@ fn a_message_that_waits_for_work_has_not_taken_too_long() {
 }
 
 #[test]
+fn the_rest_of_a_message_that_came_while_the_process_was_stopped_is_not_late_for_want_of_work() {
+    for read_size in [longlink::run::READ_SIZE, 10] {
+        let mut config = Config::default();
+        config.work_per_turn = 2;
+        let mut link = link_with(config);
+        link.read_size = read_size;
+        let a = enter(&mut link, "A");
+        let all = interrupted(5);
+        link.send(a, &all[..8]);
+        link.advance(29_000);
+        // The loop comes two seconds late, one second after the time of the message is over.
+        link.send(a, &all[8..]);
+        link.jump(2_000);
+        assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
+        assert_eq!(link.pipes[a].texts(), [r#"{"type":"pong"}"#]);
+        leak_check(link);
+    }
+}
+
+#[test]
 fn a_message_of_which_a_part_never_comes_is_late_also_if_the_server_held_it_back() {
     let mut link = link_with(slow());
     let a = enter(&mut link, "A");
