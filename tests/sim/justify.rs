@@ -74,6 +74,7 @@ impl Watched {
                 conn.writes_are_life = Known::Maybe;
             }
             self.charge(id, 1, false);
+            self.shadow.conn_mut(id).late_pongs += 1;
             self.shadow.cover.count("pongs");
         }
     }
@@ -115,9 +116,12 @@ impl Watched {
                     {
                         CloseReason::Idle
                     }
-                    (1008, "message took too long", _) if in_tick && (all_read || conn.is_held) => {
+                    (1008, "message took too long", _)
+                        if in_tick && (all_read || conn.is_held || conn.is_incomplete()) =>
+                    {
                         let since = conn
                             .partial_since()
+                            .or_else(|| conn.whole_since())
                             .unwrap_or_else(|| panic!("{id:?}: no part of a message: {conn:?}"));
                         assert!(now >= since + message, "{id:?}: since {since}");
                         CloseReason::MessageTimeout
@@ -229,9 +233,11 @@ impl Watched {
     /// that a client that reads has got everything.
     pub fn check_rest(&mut self, hub: &Context, reads: impl Fn(ConnId) -> bool) {
         self.sync(hub);
+        self.settle_pongs();
         self.check_held();
         self.shadow.conns.values_mut().for_each(|conn| conn.fresh = false);
         self.note_held();
+        self.rested_at = self.shadow.now;
         for (id, conn) in &mut self.shadow.conns {
             let certain = conn.state == State::Open && !conn.waits();
             if certain && conn.writes_are_life == Known::Maybe {

@@ -49,6 +49,14 @@ impl Conn {
         self.owes.most.max(self.heard * 1_000 + prices.message)
     }
 
+    /// Charges for pongs that the hub has handled by now, and not before they had arrived.
+    fn charge_late_pongs(&mut self, now: u64, prices: Prices) {
+        let pongs = std::mem::take(&mut self.late_pongs);
+        if pongs > 0 {
+            self.owes.most = self.owes.most.max(now) + pongs * prices.message;
+        }
+    }
+
     /// Whether input of the connection waits: it has arrived whole, or is in the kernel.
     pub fn waits(&self) -> bool {
         let next = self.inbound.front().is_some_and(|item| item.end <= self.received);
@@ -63,6 +71,9 @@ impl Watched {
         let Some(prices) = self.prices else { return };
         let now = self.shadow.now * 1_000;
         let conn = self.shadow.conn_mut(id);
+        if certain {
+            conn.charge_late_pongs(now, prices);
+        }
         let owed = conn.owes.least.saturating_sub(now);
         let most = prices.credit + prices.slack();
         assert!(!certain || owed <= most, "{id:?}: over its rate: it owes {owed} us: {conn:?}");
@@ -86,17 +97,22 @@ impl Watched {
     pub fn note_held(&mut self) {
         let now = self.shadow.now;
         let prices = self.prices;
-        let ticked_at = std::mem::replace(&mut self.ticked_at, now);
+        let rested_at = self.rested_at;
         for conn in self.shadow.conns.values_mut() {
             if conn.waits() || conn.fresh {
                 conn.note_life(now, false);
                 conn.held_at = now;
             } else if let Some(prices) = prices {
+                if conn.late_pongs > 0 || conn.has_begun() {
+                    conn.note_life(now, false);
+                    conn.held_at = now;
+                    continue;
+                }
                 // It may have been held back until it had paid, though it has sent nothing.
-                // That ends in the first turn after it has.
+                // That ends when work is left for it, so at the latest before the loop sleeps.
                 let paid =
                     (conn.owes_at_most(prices) + prices.slack()).saturating_sub(prices.credit);
-                if paid / 1_000 + TICK >= ticked_at {
+                if paid / 1_000 + TICK >= rested_at {
                     conn.note_life(now, false);
                     conn.held_at = now;
                 }
@@ -108,7 +124,25 @@ impl Watched {
     pub fn may_be_held(&self, conn: &Conn) -> bool {
         let now = self.shadow.now * 1_000;
         let owes = |it: Prices| conn.owes_at_most(it) + TICK * 1_000 + it.slack() > now + it.credit;
-        conn.state == State::Open && (conn.waits() || self.prices.is_some_and(owes))
+        let charged = self.prices.is_some() && (conn.late_pongs > 0 || conn.has_begun());
+        conn.state == State::Open && (conn.waits() || charged || self.prices.is_some_and(owes))
+    }
+
+    /// Called when the loop would sleep. The hub has handled all pongs of a connection that has
+    /// paid for what it sent before them.
+    pub fn settle_pongs(&mut self) {
+        let now = self.shadow.now * 1_000;
+        let prices = self.prices;
+        for conn in self.shadow.conns.values_mut().filter(|conn| conn.late_pongs > 0) {
+            let Some(prices) = prices else {
+                conn.late_pongs = 0;
+                continue;
+            };
+            let owes = conn.owes_at_most(prices) + prices.slack() + TICK * 1_000;
+            if owes <= now + prices.credit {
+                conn.charge_late_pongs(now, prices);
+            }
+        }
     }
 
     /// Called when the loop would sleep. Checks that each connection whose input waits owes too

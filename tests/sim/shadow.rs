@@ -134,6 +134,8 @@ pub struct Conn {
     pub handled_at: u64,
     pub groups: BTreeSet<String>,
     pub owes: Account,
+    /// Pongs of the client that were taken as handled, though the hub may still hold them back.
+    pub late_pongs: u64,
     /// Whether the connection has sent a message to everyone and was charged for that.
     pub sent_to_all: bool,
     /// Whether the connection waited for its rate when the loop last would have slept.
@@ -224,6 +226,24 @@ impl Conn {
     pub fn has_room(&self, length: usize, max_queue: usize) -> bool {
         let more = if self.blocked { length } else { 0 };
         self.expected.len() + more <= max_queue
+    }
+
+    /// Returns whether a message has begun to arrive that the hub has not handled. Nobody sees when
+    /// the hub charges for its fragments.
+    pub fn has_begun(&self) -> bool {
+        self.inbound.iter().any(|item| item.start < self.received)
+    }
+
+    /// Returns whether a message has begun to arrive that the client has not sent whole.
+    pub fn is_incomplete(&self) -> bool {
+        self.inbound.iter().any(|item| item.start < self.received && self.sent < item.end)
+    }
+
+    /// Returns when the message began that has arrived whole and waits in the hub. The hub counts
+    /// only what had arrived at the message's deadline.
+    pub fn whole_since(&self) -> Option<u64> {
+        let next = self.inbound.front().filter(|item| item.end <= self.received);
+        next.and_then(|item| item.begun).map(|at| at.max(self.handled_at))
     }
 
     /// Returns when the message or control frame began that has arrived only in part.
@@ -321,6 +341,7 @@ impl Shadow {
             handled_at: 0,
             groups: BTreeSet::new(),
             owes: Account::default(),
+            late_pongs: 0,
             is_held: false,
             sent_to_all: false,
             maybe_over: false,
