@@ -122,6 +122,8 @@ mod tests {
             r#"{"formUserId":"A","toUserId":"张三","message":"你好, cx"}"#,
             r#"{"message":"hi","toUserId":"B","type":"message"}"#,
             r#"{"toUserId":"B","message":"hi","n":"x"}"#,
+            r#"{"toUserId":"B","n":"x","message":"hi"}"#,
+            r#"{"toUserId":"B","type":"message","message":"hi"}"#,
             r#"{"toUserId":"B","message":"hi","toUserId":"C"}"#,
             r#"{"toUserId":"","message":"hi, all of you who read this, and more"}"#,
         ] {

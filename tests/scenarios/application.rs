@@ -425,3 +425,28 @@ fn a_group_has_a_name_of_1_to_128_bytes() {
     assert_eq!(GroupError::BadName.to_string(), "a group's name has 1 to 128 bytes");
     everything_is_given_back(world);
 }
+
+#[test]
+fn the_session_and_the_last_bytes_of_a_connection_can_be_looked_at_between_turns() {
+    let mut link = link();
+    let a = crate::enter(&mut link, "A");
+    let conn = link.pipes[a].conn;
+    assert!(link.hub.session(conn).is_some());
+    link.hub.close(conn, 4_000, "enough");
+    assert!(link.hub.pending(conn).is_none(), "the last word comes first");
+    link.hub.say_last_words();
+    assert!(link.hub.pending(conn).is_some());
+    link.finish(a);
+    link.settle();
+    assert!(link.hub.session(conn).is_none());
+    leak_check(link);
+}
+
+#[test]
+fn a_relay_tells_its_settings() {
+    let mut config = RelayConfig::default();
+    config.allow_hosts = vec![RelayConfig::read_host("relay.example").unwrap()];
+    let relay = Relay::new(config);
+    assert_eq!(relay.config().allow_hosts, ["relay.example"]);
+    assert!(RelayConfig::read_host("http://relay.example").is_err());
+}

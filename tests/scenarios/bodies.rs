@@ -473,3 +473,19 @@ fn a_body_has_its_whole_time_again_after_an_absence() {
     assert_eq!(answers(&link, pipe), [said("/a", "hello")]);
     leave(link);
 }
+
+#[test]
+fn each_chunk_of_a_body_is_work_of_the_turn() {
+    for step in [usize::MAX, 2_000, 7] {
+        let mut config = Config::default();
+        config.work_per_turn = 200;
+        let mut link = World::new(config, Echo, Instant::now());
+        let pipe = link.connect().unwrap();
+        let (conn, now) = (link.pipes[pipe].conn, link.instant());
+        let bytes = chunked("/a", &["x"; 500]).into_bytes();
+        for piece in bytes.chunks(step.min(bytes.len())) {
+            link.hub.receive(conn, &mut piece.to_vec(), now);
+        }
+        assert!(link.hub.is_exhausted(), "in pieces of {step}");
+    }
+}

@@ -260,3 +260,21 @@ fn a_byte_that_is_no_utf8_does_not_free_a_client_from_the_limit_of_its_address()
     assert_eq!(opened.count(), 2, "connections of one address");
     leak_check(link);
 }
+
+#[test]
+fn a_second_request_of_a_local_connection_is_checked_as_the_first_one_is() {
+    let mut link = link();
+    let head = String::from_utf8(handshake("/websocket/A", "")).unwrap();
+    let elsewhere = head.replace("Host: 127.0.0.1", "Host: elsewhere.example");
+    assert_ne!(head, elsewhere);
+    for earlier in [0, 1, 2] {
+        let a = link.connect().unwrap();
+        link.send(a, &longlink::sim::frames::request("GET", "/healthz", "").repeat(earlier));
+        link.settle();
+        link.send(a, elsewhere.as_bytes());
+        // A refusal is held for a while.
+        link.advance(5_000);
+        assert_eq!(statuses(&link, a).last(), Some(&403), "after {earlier} requests");
+    }
+    leak_check_later(link);
+}

@@ -132,3 +132,16 @@ fn requests_that_wait_behind_answers_are_handled_where_they_are() {
     assert!(matches!(link.pipes[a].got.last(), Some(Got::Http(101, ..))));
     leak_check(link);
 }
+
+#[test]
+fn a_ping_between_the_fragments_of_the_longest_message_is_answered() {
+    let mut config = Config::default();
+    config.max_message = 100;
+    let mut link = link_with(config);
+    let a = enter(&mut link, "A");
+    link.send(a, &frame(0x01, &[b'x'; 100], [1, 2, 3, 4]));
+    link.send(a, &frame(0x89, b"there?", [1, 2, 3, 4]));
+    link.settle();
+    assert_eq!(link.pipes[a].got.last(), Some(&Got::Pong(b"there?".to_vec())));
+    leak_check(link);
+}

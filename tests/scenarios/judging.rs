@@ -200,3 +200,160 @@ fn a_head_that_is_as_long_as_it_may_be_and_not_over_is_refused_however_it_comes(
         leak_check(link);
     }
 }
+
+/// A hub that handles one message or fragment in half a turn, so that input waits.
+fn busy() -> Config {
+    let mut config = hasty();
+    (config.message_rate, config.broadcast_rate, config.work_per_turn) = (0, 0, 2);
+    config
+}
+
+/// Hands the hub bytes of a connection at this time.
+fn receive(link: &mut Link, pipe: usize, bytes: &[u8]) {
+    let (conn, now) = (link.pipes[pipe].conn, link.instant());
+    link.hub.receive(conn, &mut bytes.to_vec(), now);
+}
+
+fn tick(link: &mut Link) {
+    let now = link.instant();
+    link.hub.tick(now);
+}
+
+/// A message to B in four fragments.
+fn four_fragments() -> [Vec<u8>; 4] {
+    let message = to("B", &"x".repeat(60));
+    let pieces: Vec<&[u8]> = message.as_bytes().chunks(message.len().div_ceil(4)).collect();
+    std::array::from_fn(|n| {
+        let first = [0x01, 0x00, 0x00, 0x80][n];
+        longlink::sim::frames::frame(first, pieces[n], [1, 2, 3, 4])
+    })
+}
+
+#[test]
+fn the_rest_of_a_message_that_arrives_after_its_time_is_late_even_if_the_hub_has_no_work_left() {
+    let mut link = link_with(busy());
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    let fragments = four_fragments();
+    link.advance(1_000);
+    receive(&mut link, a, &fragments[0]);
+    link.now += 3_500;
+    tick(&mut link);
+    receive(&mut link, a, &fragments[1..].concat());
+    link.advance(20_000);
+    let reason = link.handler().looker.closed.first().map(|(_, reason)| reason.clone());
+    assert_eq!(reason, Some(CloseReason::MessageTimeout));
+    assert!(link.pipes[b].texts().is_empty());
+    leak_check(link);
+}
+
+#[test]
+fn a_message_that_waited_in_the_kernel_while_its_connection_was_held_back_is_not_late() {
+    let mut link = link_with(busy());
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    let fragments = four_fragments();
+    link.advance(1_000);
+    receive(&mut link, a, &fragments[..2].concat());
+    let conn = link.pipes[a].conn;
+    assert!(!link.hub.may_read(conn), "the second fragment waits for work");
+    // The server was slow, and the other fragments have arrived in the meantime.
+    link.now += 3_500;
+    tick(&mut link);
+    assert_eq!(link.hub.pop_readable(), Some(conn));
+    receive(&mut link, a, &fragments[2..].concat());
+    link.settle();
+    assert_eq!(link.pipes[b].texts(), [from("A", "B", &"x".repeat(60))]);
+    leak_check(link);
+}
+
+#[test]
+fn a_message_that_waited_in_the_kernel_while_its_sender_had_a_debt_is_not_late() {
+    let mut config = hasty();
+    (config.message_rate, config.broadcast_rate) = (0, 1);
+    config.rate_burst = Duration::from_secs(1);
+    let mut link = link_with(config);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    let fragments = four_fragments();
+    link.advance(1_000);
+    let conn = link.pipes[a].conn;
+    receive(&mut link, a, &fragments[0]);
+    let owe = |link: &mut Link| (0..10).for_each(|_| link.hub.charge_broadcast(conn));
+    owe(&mut link);
+    link.advance(1_000);
+    receive(&mut link, a, &fragments[1]);
+    assert!(!link.hub.may_read(conn), "it waits until it has paid");
+    // The debt is paid, and the kernel has had the other fragments all the time.
+    while link.hub.pop_readable().is_none() {
+        link.now += 100;
+        tick(&mut link);
+        assert!(link.now < 13_000);
+    }
+    owe(&mut link);
+    receive(&mut link, a, &fragments[2..].concat());
+    assert!(!link.hub.may_read(conn), "it waits again");
+    link.advance(12_000);
+    assert_eq!(link.pipes[b].texts(), [from("A", "B", &"x".repeat(60))]);
+    leak_check_later(link);
+}
+
+#[test]
+fn the_rest_of_a_message_that_arrives_after_its_time_is_late_even_if_its_sender_has_a_debt() {
+    let mut config = hasty();
+    (config.message_rate, config.broadcast_rate) = (0, 1);
+    config.rate_burst = Duration::from_secs(1);
+    let mut link = link_with(config);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    let fragments = four_fragments();
+    link.advance(1_000);
+    receive(&mut link, a, &fragments[0]);
+    let conn = link.pipes[a].conn;
+    (0..10).for_each(|_| link.hub.charge_broadcast(conn));
+    link.now += 3_500;
+    tick(&mut link);
+    receive(&mut link, a, &fragments[1..].concat());
+    assert!(!link.hub.may_read(conn), "it waits until it has paid");
+    link.advance(30_000);
+    let reason = link.handler().looker.closed.first().map(|(_, reason)| reason.clone());
+    assert_eq!(reason, Some(CloseReason::MessageTimeout));
+    assert!(link.pipes[b].texts().is_empty());
+    leak_check_later(link);
+}
+
+#[test]
+fn a_connection_that_waits_for_work_counts_as_heard_when_its_bytes_have_arrived() {
+    let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate, config.work_per_turn) = (0, 0, 2);
+    let mut link = link_with(config);
+    let a = enter(&mut link, "A");
+    link.advance(1_000);
+    let message = text(&to("nobody", "x"));
+    let started = link.now;
+    receive(&mut link, a, &message.repeat(3));
+    tick(&mut link);
+    link.now += 4_000;
+    let before = link.hub.stats().messages_in;
+    tick(&mut link);
+    assert_eq!(link.hub.stats().messages_in, before + 1, "the third has waited");
+    link.settle();
+    link.advance(started + 60_000 + 500 - link.now);
+    assert_eq!(close_code(&link, a), Some(1001));
+    leak_check(link);
+}
+
+#[test]
+fn requests_that_wait_for_work_or_for_an_answer_are_answered_after_the_end_of_the_stream() {
+    for (work, capacity) in [(2, 1 << 20), (16_384, 20)] {
+        let mut config = Config::default();
+        config.work_per_turn = work;
+        let mut link = link_with(config);
+        link.capacity = capacity;
+        let a = link.connect().unwrap();
+        receive(&mut link, a, &request("GET", "/healthz", "").repeat(5));
+        // The loop was told of the end before it was allowed to read.
+        let conn = link.pipes[a].conn;
+        link.hub.input_ended(conn);
+        link.settle();
+        assert_eq!(statuses(&link, a), [200; 5], "{work}");
+        assert!(link.pipes[a].closed, "nothing is left to be answered");
+        leak_check(link);
+    }
+}

@@ -19,6 +19,7 @@ mod replaced;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;
+mod work;
 
 use std::time::Instant;
 

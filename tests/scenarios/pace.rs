@@ -376,3 +376,63 @@ fn messages_within_the_rate_are_handled_in_one_turn() {
     assert_eq!(link.hub.stats().messages_in, 60 + 22);
     leak_check(link);
 }
+
+/// A message to a user who is not there. It takes one unit of work.
+fn to_nobody() -> Vec<u8> {
+    text(&to("nobody", "x"))
+}
+
+/// The messages reach nobody, so they take only their own work, and one read handles them all.
+#[test]
+fn messages_before_a_broadcast_in_the_same_read_use_its_credit_and_earlier_reads_do_not() {
+    let mut link = paced(1_000, 10, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(a, &[to_nobody().repeat(500), text("to all").repeat(50)].concat());
+    link.settle();
+    let burst = heard(&link, b);
+    assert!((5..=7).contains(&burst), "{burst}");
+
+    let mut link = paced(1_000, 10, SECOND);
+    let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
+    link.advance(1_000);
+    link.send(b, &to_nobody().repeat(900));
+    link.advance(5_000);
+    let before = link.hub.stats().messages_in;
+    let (conn, now) = (link.pipes[a].conn, link.instant());
+    link.hub.receive(conn, &mut [to_nobody(), text("to all").repeat(3)].concat(), now);
+    assert_eq!(link.hub.stats().messages_in - before, 4, "no message waits");
+    leak_check_later(link);
+}
+
+#[test]
+fn a_lone_broadcast_costs_the_price_of_a_message_too_and_a_wait_is_counted_once() {
+    // A message costs 100 ms, a broadcast 100 ms more, and a connection may owe 900 ms.
+    let mut link = paced(10, 5, SECOND);
+    let a = enter(&mut link, "A");
+    link.advance(10_000);
+    let conn = link.pipes[a].conn;
+    (0..9).for_each(|_| link.hub.charge_broadcast(conn));
+    say(&mut link, a, PING);
+    assert_eq!((heard(&link, a), link.hub.stats().held_back), (0, 1), "it owes 1,000 ms");
+    link.advance(200);
+    assert_eq!(heard(&link, a), 1);
+    leak_check_later(link);
+}
+
+/// A deadline of the request must not take the place of the time at which the debt is paid.
+#[test]
+fn a_connection_that_was_kept_for_a_second_request_waits_for_its_rate_no_longer_than_others() {
+    let mut link = paced(10, 0, Duration::from_millis(100));
+    let a = link.connect().unwrap();
+    link.send(a, &longlink::sim::frames::request("GET", "/healthz", ""));
+    link.settle();
+    link.send(a, &handshake("/websocket/A", ""));
+    link.settle();
+    link.advance(1_000);
+    link.send(a, &text(PING).repeat(2));
+    link.advance(500);
+    let pongs = link.pipes[a].texts().iter().filter(|text| text.contains("pong")).count();
+    assert_eq!(pongs, 2);
+    leak_check(link);
+}

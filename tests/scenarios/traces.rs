@@ -304,3 +304,35 @@ fn a_connection_that_ends_after_its_trace_has_ended_is_told_to_nobody() {
     // The handler of these tests refuses to be called with nothing.
     leak_check(link);
 }
+
+/// Handing over a trace may send something, and what is sent would have to be queued behind the
+/// rest of a broadcast for each connection.
+#[test]
+fn a_trace_waits_for_a_broadcast_that_is_being_written_until_half_of_its_room_is_used() {
+    let mut config = Config::default();
+    (config.message_rate, config.broadcast_rate, config.writes_per_turn) = (0, 0, 2);
+    config.max_per_address = 0;
+    let mut link = link_with(config);
+    for number in 0..40 {
+        enter(&mut link, &format!("u{number}"));
+    }
+    // The broadcast reaches A last.
+    let a = enter(&mut link, "A");
+    assert!(link.hub.trace("A"));
+    // Nothing is sent for a pong.
+    let pong = frame(0x80 | frames::PONG, b"", MASK);
+    link.send(0, &frames::text("to all"));
+    link.turn();
+    link.send(a, &pong.repeat(127));
+    link.turn();
+    assert_eq!(told(&mut link).len(), 0, "the broadcast is still being written");
+    link.send(a, &pong);
+    link.turn();
+    assert_eq!(told(&mut link).len(), 128);
+    link.send(a, &pong);
+    link.turn();
+    assert_eq!(told(&mut link).len(), 0);
+    link.settle();
+    assert_eq!(told(&mut link).len(), 2, "the pong, and the broadcast itself");
+    leak_check(link);
+}

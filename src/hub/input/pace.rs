@@ -273,3 +273,18 @@ impl Context {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_too_long_to_be_counted_is_the_longest_one() {
+        let longest = (u64::MAX >> SHIFT) << SHIFT;
+        assert_eq!(units(Duration::from_millis(3)), 3 << SHIFT);
+        for time in [Duration::MAX, Duration::from_millis(1 << 54), Duration::from_millis(1 << 60)]
+        {
+            assert_eq!(units(time), longest);
+        }
+    }
+}

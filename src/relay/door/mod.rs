@@ -421,4 +421,15 @@ mod tests {
             assert_eq!(entry_for(origin), None, "{origin}");
         }
     }
+
+    #[test]
+    fn only_http_and_https_have_a_port_of_their_own() {
+        let same = |one, other| {
+            let parse = |text| Origin::parse(text).expect("an origin");
+            parse(one).is_same(&parse(other))
+        };
+        assert!(same("https://a.example", "https://a.example:443"));
+        assert!(same("http://a.example", "http://a.example:80"));
+        assert!(!same("app://a.example", "app://a.example:443"));
+    }
 }

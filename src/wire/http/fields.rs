@@ -376,6 +376,7 @@ mod tests {
             assert_eq!(bearer_bytes(value.as_bytes()), token.map(str::as_bytes), "{value}");
         }
         assert_eq!(bearer_bytes(b"Bearer \xFF"), None);
+        assert_eq!(bearer_bytes("Bearer 票".as_bytes()), Some("票".as_bytes()));
     }
 
     #[test]

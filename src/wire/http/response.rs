@@ -251,4 +251,14 @@ mod tests {
         let text = text_of(&Response::new(426).field("Upgrade", "websocket"));
         assert!(text.contains("\r\nConnection: close, Upgrade\r\n"), "{text}");
     }
+
+    #[test]
+    fn a_later_content_type_takes_the_place_of_the_earlier_one_and_of_no_other_field() {
+        let response = Response::new(200)
+            .field("Vary", "Origin")
+            .field("Content-Type", "text/plain")
+            .field("content-type", "text/css");
+        let fields = [("Vary", "Origin".into()), ("content-type", "text/css".into())];
+        assert_eq!(response.fields, fields);
+    }
 }
