@@ -170,7 +170,7 @@ impl Relay {
     fn may_broadcast(&self, session: &Session) -> bool {
         match self.config.broadcast {
             Some(on) => on,
-            None => !self.asks_for_tickets() || session.may_broadcast(),
+            None => !self.asks_for_tickets() || self.sessions.may_broadcast(session),
         }
     }
 

@@ -41,6 +41,7 @@ pub use events::{Event, EventKind};
 pub(crate) use extension::Extension;
 use groups::Groups;
 pub use session::Session;
+use session::Sessions;
 
 /// Totals of what the relay has done with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub struct Relay {
     scratch: String,
     watchers: Watchers,
     pub(crate) groups: Groups,
+    pub(crate) sessions: Sessions,
     /// The extension that answers requests which are not for the relay. The field is empty while
     /// the extension is called.
     extension: Option<Box<dyn Extension>>,
@@ -93,6 +95,7 @@ impl Relay {
             scratch: String::new(),
             watchers: Watchers::default(),
             groups: Groups::default(),
+            sessions: Sessions::default(),
             extension: None,
         }
     }
@@ -220,6 +223,10 @@ impl Handler for Relay {
         Ok(self.admit(cx, conn, user, &upgrade)?)
     }
 
+    fn on_turned_away(&mut self, _: &mut Context, session: Session) {
+        self.sessions.forget(session);
+    }
+
     fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
         match self.extend(|it, relay| it.on_request(relay, cx, conn, request)) {
             Some(reply) => reply,
@@ -233,7 +240,7 @@ impl Handler for Relay {
     }
 
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
-        if let Some(user) = session.traced_user() {
+        if let Some(user) = self.sessions.traced_user(session) {
             if let Some(extension) = &mut self.extension {
                 extension.on_tracer_open(cx, conn, user);
             }
@@ -242,7 +249,7 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("open {}", Identity(cx, conn));
         }
-        self.groups.enter(cx, conn, &session.take_groups());
+        self.groups.enter(cx, conn, &self.sessions.take_groups(session));
         self.tell_opened(cx, conn);
     }
 
@@ -270,7 +277,9 @@ impl Handler for Relay {
     }
 
     fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
-        if session.traced_user().is_some() {
+        let traces = self.sessions.traced_user(&session).is_some();
+        self.sessions.forget(session);
+        if traces {
             if let Some(extension) = &mut self.extension {
                 extension.on_tracer_close(cx, conn);
             }

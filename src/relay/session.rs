@@ -2,14 +2,33 @@
 
 #[cfg(feature = "backend")]
 use compact_str::CompactString;
+use slab::Slab;
 
-/// What is kept for a connection. For nearly all connections there is nothing to keep, which takes
-/// eight bytes; otherwise the data is behind a pointer.
+/// What is kept for a connection. For nearly all connections there is nothing to keep; for the
+/// others it is a place in [`Sessions`].
 #[derive(Debug, Default)]
-pub struct Session(Option<Box<Kept>>);
+pub struct Session {
+    kind: Kind,
+    place: [u8; 3],
+}
 
-// An idle connection may take 150 bytes in all.
-const _: () = assert!(size_of::<Session>() == 8);
+// An idle connection may take 150 bytes in all. The hub keeps an `Option` for each connection,
+// whose `None` is a value that `Kind` does not have.
+const _: () = assert!(size_of::<Option<Session>>() == 4);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Nothing,
+    Something,
+}
+
+/// How many sessions can have something: the places of three bytes.
+#[cfg(any(feature = "tickets", feature = "backend"))]
+const PLACES: usize = 1 << 24;
+
+/// Above this capacity the places are given back when all are empty.
+const FEW: usize = 1_024;
 
 /// The kinds of data. A further dialect keeps its data in a variant of its own.
 #[derive(Debug)]
@@ -17,7 +36,7 @@ enum Kept {
     /// The connection speaks v1, and its ticket allows this.
     #[cfg_attr(not(feature = "tickets"), allow(dead_code))]
     V1(Rights),
-    /// The connection speaks no dialect: it watches what this user does.
+    /// The connection speaks no dialect: it is shown what this user does.
     #[cfg(feature = "backend")]
     Tracer(CompactString),
 }
@@ -29,25 +48,31 @@ pub(crate) struct Rights {
     pub broadcast: bool,
 }
 
-impl Session {
-    /// The session of a connection that speaks v1 and has shown a ticket.
+/// The data of all sessions that have some.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Slab<Kept>);
+
+impl Sessions {
+    /// Makes the session of a connection that speaks v1 and has shown a ticket. Returns `None` when
+    /// all places are taken.
     #[cfg(feature = "tickets")]
-    pub(crate) fn v1(rights: Rights) -> Self {
+    pub fn v1(&mut self, rights: Rights) -> Option<Session> {
         match rights {
-            Rights { groups, broadcast: false } if groups.is_empty() => Session::default(),
-            rights => Session(Some(Box::new(Kept::V1(rights)))),
+            Rights { groups, broadcast: false } if groups.is_empty() => Some(Session::default()),
+            rights => self.keep(Kept::V1(rights)),
         }
     }
 
-    /// The session of a connection that is shown what a user does.
+    /// Makes the session of a connection that is shown what a user does. Returns `None` when all
+    /// places are taken.
     #[cfg(feature = "backend")]
-    pub(crate) fn tracer(user: &str) -> Self {
-        Session(Some(Box::new(Kept::Tracer(user.into()))))
+    pub fn tracer(&mut self, user: &str) -> Option<Session> {
+        self.keep(Kept::Tracer(user.into()))
     }
 
     /// The user whose doings the connection is shown.
-    pub(crate) fn traced_user(&self) -> Option<&str> {
-        match self.0.as_deref()? {
+    pub fn traced_user(&self, session: &Session) -> Option<&str> {
+        match self.of(session)? {
             Kept::V1(_) => None,
             #[cfg(feature = "backend")]
             Kept::Tracer(user) => Some(user),
@@ -55,17 +80,96 @@ impl Session {
     }
 
     /// Whether a ticket allows messages to everyone.
-    pub(crate) fn may_broadcast(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Kept::V1(Rights { broadcast: true, .. })))
+    pub fn may_broadcast(&self, session: &Session) -> bool {
+        matches!(self.of(session), Some(Kept::V1(Rights { broadcast: true, .. })))
     }
 
     /// Takes out the groups that the ticket names, because they are needed only once.
-    pub(crate) fn take_groups(&mut self) -> Vec<String> {
-        let Some(Kept::V1(rights)) = self.0.as_deref_mut() else { return Vec::new() };
+    pub fn take_groups(&mut self, session: &mut Session) -> Vec<String> {
+        let place = session.place();
+        let Some(Kept::V1(rights)) = place.and_then(|at| self.0.get_mut(at)) else {
+            return Vec::new();
+        };
         let groups = std::mem::take(&mut rights.groups);
         if !rights.broadcast {
-            self.0 = None;
+            self.forget(std::mem::take(session));
         }
         groups
+    }
+
+    /// Forgets what is kept for a connection. Called once for each session.
+    pub fn forget(&mut self, session: Session) {
+        if let Some(place) = session.place() {
+            self.0.try_remove(place);
+            if self.0.is_empty() && self.0.capacity() > FEW {
+                self.0 = Slab::new();
+            }
+        }
+    }
+
+    #[cfg(any(feature = "tickets", feature = "backend"))]
+    fn keep(&mut self, kept: Kept) -> Option<Session> {
+        let place = self.0.vacant_key();
+        if place >= PLACES {
+            return None;
+        }
+        self.0.insert(kept);
+        let [a, b, c, ..] = place.to_le_bytes();
+        Some(Session { kind: Kind::Something, place: [a, b, c] })
+    }
+
+    fn of(&self, session: &Session) -> Option<&Kept> {
+        self.0.get(session.place()?)
+    }
+}
+
+impl Session {
+    fn place(&self) -> Option<usize> {
+        let [a, b, c] = self.place;
+        (self.kind == Kind::Something).then(|| u32::from_le_bytes([a, b, c, 0]) as usize)
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(feature = "tickets", feature = "backend"))]
+mod tests {
+    use super::*;
+
+    fn rights(groups: &[&str], broadcast: bool) -> Rights {
+        Rights { groups: groups.iter().map(|&group| group.to_owned()).collect(), broadcast }
+    }
+
+    #[test]
+    fn a_session_keeps_what_its_ticket_allows_until_it_is_forgotten() {
+        let mut sessions = Sessions::default();
+        let mut plain = sessions.v1(rights(&[], false)).unwrap();
+        let mut member = sessions.v1(rights(&["a", "b"], false)).unwrap();
+        let mut speaker = sessions.v1(rights(&["c"], true)).unwrap();
+        let tracer = sessions.tracer("alice").unwrap();
+        assert_eq!(sessions.0.len(), 3);
+        assert_eq!(sessions.traced_user(&tracer), Some("alice"));
+        assert_eq!(sessions.traced_user(&speaker), None);
+        assert_eq!(sessions.take_groups(&mut plain), [""; 0]);
+        assert_eq!(sessions.take_groups(&mut member), ["a", "b"]);
+        assert_eq!(sessions.take_groups(&mut speaker), ["c"]);
+        assert_eq!(sessions.0.len(), 2, "groups are needed once, the right to speak always");
+        assert!(sessions.may_broadcast(&speaker));
+        assert!(!sessions.may_broadcast(&member) && !sessions.may_broadcast(&tracer));
+        for session in [plain, member, speaker, tracer] {
+            sessions.forget(session);
+        }
+        assert!(sessions.0.is_empty());
+    }
+
+    #[test]
+    fn the_places_of_many_sessions_are_told_apart_and_given_back() {
+        let mut sessions = Sessions::default();
+        let users: Vec<String> = (0..70_000).map(|number| number.to_string()).collect();
+        let all: Vec<_> = users.iter().map(|user| sessions.tracer(user).unwrap()).collect();
+        for (user, session) in users.iter().zip(&all) {
+            assert_eq!(sessions.traced_user(session), Some(&**user));
+        }
+        all.into_iter().for_each(|session| sessions.forget(session));
+        assert_eq!(sessions.0.capacity(), 0);
     }
 }

@@ -77,7 +77,7 @@ impl Api {
     pub fn admit_trace(
         &mut self,
         cx: &Context,
-        relay: &Relay,
+        relay: &mut Relay,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<Accept<Session>, Failure> {
@@ -87,7 +87,7 @@ impl Api {
         };
         self.admit(cx, relay, conn, request)?;
         Route::check(route, request)?;
-        self.traces.admit(user, request)
+        self.traces.admit(relay, user, request)
     }
 
     /// Answers a request to the interface.

@@ -13,7 +13,7 @@ use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 use super::users::{self, Connection};
-use crate::relay::Session;
+use crate::relay::{Relay, Session};
 
 /// The subprotocol of traces. A browser offers it beside its key.
 const PROTOCOL: &str = "longlink.ops";
@@ -35,13 +35,22 @@ struct Tracer {
 
 impl Traces {
     /// Accepts a handshake that has shown the key.
-    pub fn admit(&self, user: &str, request: &Request<'_>) -> Result<Accept<Session>, Failure> {
-        if self.tracers.len() >= MOST_TRACES {
+    pub fn admit(
+        &self,
+        relay: &mut Relay,
+        user: &str,
+        request: &Request<'_>,
+    ) -> Result<Accept<Session>, Failure> {
+        let session = match self.tracers.len() < MOST_TRACES {
+            true => relay.sessions.tracer(user),
+            false => None,
+        };
+        let Some(session) = session else {
             let message = format!("there are {MOST_TRACES} traces already");
             return Err(Failure::new(429, "too_many_traces", message));
-        }
+        };
         let accept = Accept::aside().protocol(is_offered(request).then_some(PROTOCOL));
-        Ok(accept.session(Session::tracer(user)))
+        Ok(accept.session(session))
     }
 
     /// Begins a trace. Called when the connection that is shown a trace has opened.

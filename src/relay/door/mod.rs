@@ -35,6 +35,10 @@ pub const TICKET: &str = "ticket.";
 /// The name of a dialect that is not implemented yet.
 const UNSPOKEN: &str = "longlink.v2";
 
+/// Why a connection is refused whose session finds no place.
+#[cfg(feature = "tickets")]
+const FULL: &str = "the server is full";
+
 impl Relay {
     /// Decides a handshake for a path that names a user.
     pub(super) fn admit(
@@ -51,7 +55,8 @@ impl Relay {
             let (accept, rights) = tickets
                 .admit(&self.config, &wish, request, cx.now())
                 .inspect_err(|why| warn_of_refusal(cx, conn, user, why))?;
-            return Ok(accept.session(Session::v1(rights)));
+            let session = self.sessions.v1(rights);
+            return Ok(accept.session(session.ok_or_else(|| Response::text(503, FULL))?));
         }
         check_open(&self.config, cx.is_loopback(conn), request)?;
         Ok(wish.accept().session(Session::default()))
