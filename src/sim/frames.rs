@@ -311,9 +311,16 @@ fn decode_answer(bytes: &[u8], head_only: bool) -> Option<(usize, Got)> {
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("Content-Length: "))
-        .map_or(0, |digits| digits.parse::<usize>().expect(head));
-    assert!(status < 200 || head.contains("Content-Length: "), "no end: {head}");
-    let length = if head_only { 0 } else { length };
+        .map(|digits| digits.parse::<usize>().expect(head));
+    // RFC 9110, section 8.6: these answers have no length. An answer 304 may have one, but it has
+    // no body either (RFC 9112, section 6.3).
+    if status < 200 || status == 204 {
+        assert_eq!(length, None, "an answer without content has no length: {head}");
+    } else if status != 304 {
+        assert!(length.is_some(), "no end: {head}");
+    }
+    let has_body = !head_only && status != 304;
+    let length = length.filter(|_| has_body).unwrap_or(0);
     let body = bytes.get(end..end + length)?.to_vec();
     Some((end + length, Got::Http(status, head.to_owned(), body)))
 }
@@ -325,4 +332,24 @@ fn decode_answer(bytes: &[u8], head_only: bool) -> Option<(usize, Got)> {
 pub fn decode_frame(bytes: &[u8]) -> Option<(usize, Got)> {
     let (frame, length) = Frame::first_of(bytes)?;
     Some((length, frame.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_304_may_have_the_length_of_a_body_that_it_does_not_have() {
+        let head = "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n";
+        let mut got = Vec::new();
+        Decoder::default().push(head.as_bytes(), &mut got);
+        assert_eq!(got, [Got::Http(304, head.to_owned(), Vec::new())]);
+    }
+
+    #[test]
+    #[should_panic(expected = "an answer without content has no length")]
+    fn an_answer_204_must_not_have_a_length() {
+        let head = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
+        Decoder::default().push(head, &mut Vec::new());
+    }
 }

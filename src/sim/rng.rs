@@ -39,8 +39,17 @@ impl Rng {
     }
 
     /// Returns a number from `from` to `to`, both of them included.
+    ///
+    /// # Panics
+    /// When `to` is less than `from`, so that there is no such number.
     pub fn range(&mut self, from: usize, to: usize) -> usize {
-        from + self.below((to - from + 1) as u64) as usize
+        assert!(from <= to, "no number is from {from} to {to}");
+        let width = (to - from) as u64;
+        let offset = match width.checked_add(1) {
+            Some(count) => self.below(count),
+            None => self.number(),
+        };
+        from + offset as usize
     }
 
     /// Returns true with a probability of `n` per cent.
@@ -63,5 +72,30 @@ impl Rng {
     /// Returns a random mask for a frame of a client.
     pub fn mask(&mut self) -> [u8; 4] {
         (self.number() as u32).to_le_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_includes_both_ends_and_may_be_one_number_or_all_numbers() {
+        let mut rng = Rng::new(3);
+        let mut got = [false; 3];
+        for _ in 0..100 {
+            got[rng.range(5, 7) - 5] = true;
+        }
+        assert_eq!(got, [true; 3]);
+        assert_eq!(rng.range(9, 9), 9);
+        assert_eq!(rng.range(usize::MAX, usize::MAX), usize::MAX);
+        let mut same = rng.clone();
+        assert_eq!(rng.range(0, usize::MAX), same.number() as usize);
+    }
+
+    #[test]
+    #[should_panic(expected = "no number is from 5 to 3")]
+    fn a_range_without_a_number_panics_with_its_ends() {
+        Rng::new(3).range(5, 3);
     }
 }

@@ -1,7 +1,30 @@
 //! Plain requests, handshakes among them, and the end of the server.
 
 use crate::*;
+use longlink::http::{Request, Response};
+use longlink::sim::Watch;
 use longlink::sim::frames::{Got, handshake, request, text};
+use longlink::{Accept, Handler, Message, Reject, Reply, Upgrade};
+
+/// Answers a plain request with the status that its path names.
+struct Answers;
+
+impl Handler for Answers {
+    type Session = ();
+    type Event = ();
+
+    fn on_upgrade(&mut self, _: &mut Context, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
+        Ok(Accept::anonymous())
+    }
+
+    fn on_request(&mut self, _: &mut Context, _: ConnId, request: &Request<'_>) -> Reply {
+        Reply::Now(Response::new(request.path()[1..].parse().expect("a status")))
+    }
+
+    fn on_message(&mut self, _: &mut Context, _: ConnId, (): &mut (), _: Message<'_>) {}
+}
+
+impl Watch for Answers {}
 
 #[test]
 fn a_plain_connection_is_kept_for_five_seconds_and_a_hundred_requests() {
@@ -124,4 +147,19 @@ fn a_shutdown_tells_everyone_1001() {
     link.advance(100 + longlink::run::TICK_MS);
     assert!(link.hub.is_drained(), "and no longer");
     leak_check(link);
+}
+
+#[test]
+fn an_answer_that_has_no_content_ends_with_its_head() {
+    let mut world = World::new(Config::default(), Answers, Instant::now());
+    let pipe = world.connect().expect("room");
+    for status in [204, 304, 200] {
+        world.send(pipe, &request("GET", &format!("/{status}"), ""));
+        world.settle();
+        let last = world.pipes[pipe].got.last();
+        let Some(Got::Http(got, head, body)) = last else { panic!("no answer {status}") };
+        assert_eq!((*got, body.len()), (status, 0), "{head}");
+    }
+    assert_eq!(world.pipes[pipe].got.len(), 3);
+    world.hub.check_invariants();
 }
