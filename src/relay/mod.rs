@@ -18,6 +18,7 @@ pub(crate) mod page;
 pub(crate) mod presence;
 mod session;
 pub(crate) mod v1;
+pub(crate) mod v2;
 
 use crate::hub::{
     Accept, ConnId, Context, Handler, Printable, Refused, Reject, Reply, Traced, Upgrade,
@@ -27,6 +28,8 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
+use crate::journal::Completed;
+use crate::mailbox::Limits;
 #[cfg(feature = "backend")]
 pub(crate) use crate::wire::json::{is_shallow, write_string};
 pub use config::RelayConfig;
@@ -41,6 +44,11 @@ pub use events::{Event, EventKind};
 pub(crate) use extension::Extension;
 use groups::Groups;
 pub use session::Session;
+use session::Sessions;
+use v2::V2;
+pub use v2::{MailboxCounters, MailboxGauges};
+#[cfg(feature = "backend")]
+pub use v2::{Pushed, Wishes};
 
 /// Totals of what the relay has done with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +82,8 @@ pub struct Relay {
     scratch: String,
     watchers: Watchers,
     pub(crate) groups: Groups,
+    pub(crate) sessions: Sessions,
+    pub(crate) v2: V2,
     /// The extension that answers requests which are not for the relay. The field is empty while
     /// the extension is called.
     extension: Option<Box<dyn Extension>>,
@@ -85,8 +95,17 @@ const SCRATCH: usize = 64 * 1024;
 impl Relay {
     /// Makes a relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
+        let limits = Limits {
+            messages: config.mailbox_messages,
+            bytes: config.mailbox_bytes,
+            ttl: u32::try_from(config.mailbox_ttl.as_secs()).unwrap_or(u32::MAX / 2),
+            memory: config.mailbox_memory,
+            ..Limits::default()
+        };
         Relay {
             config,
+            sessions: Sessions::default(),
+            v2: V2::new(limits),
             counters: Counters::default(),
             #[cfg(feature = "tickets")]
             tickets: None,
@@ -153,6 +172,16 @@ impl Relay {
         &self.counters
     }
 
+    /// Running totals of the dialect v2.
+    pub fn mailbox_counters(&self) -> MailboxCounters {
+        MailboxCounters { shed: self.v2.boxes.shed(), ..self.v2.counters }
+    }
+
+    /// What the mailboxes hold now.
+    pub fn mailbox_gauges(&self) -> MailboxGauges {
+        self.v2.gauges()
+    }
+
     /// Whether this text can be a user's id: 1 to 128 bytes, no slash, no control characters.
     pub fn is_user_id(id: &str) -> bool {
         !id.is_empty() && door::is_name(id, v1::MAX_ID)
@@ -160,6 +189,9 @@ impl Relay {
 
     #[inline(never)]
     fn handle_frame(&mut self, cx: &mut Context, conn: ConnId, session: &Session, text: &str) {
+        if let Some(link) = session.link() {
+            return self.handle_v2(cx, conn, link, text);
+        }
         self.carry_out(cx, conn, session, v1::meaning(text));
     }
 
@@ -202,7 +234,7 @@ impl Relay {
 
 impl Handler for Relay {
     type Session = Session;
-    type Event = ();
+    type Event = Completed;
 
     fn on_upgrade(
         &mut self,
@@ -233,7 +265,11 @@ impl Handler for Relay {
     }
 
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
-        if let Some(user) = session.watched() {
+        if let Some(why) = self.sessions.why_refused(session) {
+            self.v2.explain(cx, conn, why);
+            return;
+        }
+        if let Some(user) = self.sessions.watched(session) {
             if let Some(extension) = &mut self.extension {
                 extension.on_watch(cx, conn, user);
             }
@@ -242,7 +278,13 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("open {}", Identity(cx, conn));
         }
-        self.groups.enter(cx, conn, &session.take_groups());
+        match session.link() {
+            Some(link) => self.arrive(cx, conn, link),
+            None => self.groups.enter(cx, conn, &self.sessions.take_groups(session)),
+        }
+        if self.v2.has_links() {
+            self.v2.note_came(cx, conn);
+        }
         self.tell_opened(cx, conn);
     }
 
@@ -255,12 +297,48 @@ impl Handler for Relay {
         message: Message<'_>,
     ) {
         match message {
-            Message::Text(text) if v1::is_ping(text) => {
+            Message::Text(text) if v1::is_ping(text) && session.link().is_none() => {
                 cx.send(conn, v1::PONG);
             }
             Message::Text(text) => self.handle_frame(cx, conn, session, text),
-            Message::Binary(_) => self.counters.ignored += 1,
+            Message::Binary(_) => match session.link() {
+                Some(link) => self.refuse_binary(cx, link),
+                None => self.counters.ignored += 1,
+            },
         }
+    }
+
+    fn on_turned_away(&mut self, _: &mut Context, session: Session) {
+        self.sessions.forget(&session);
+        if let Some(link) = session.link() {
+            self.v2.forget(link);
+        }
+    }
+
+    fn on_drain(&mut self, cx: &mut Context, _: ConnId, session: &mut Session) {
+        if let Some(link) = session.link() {
+            self.v2.drained(cx, link);
+        }
+    }
+
+    fn on_closing(
+        &mut self,
+        cx: &mut Context,
+        _: ConnId,
+        session: &mut Session,
+        reason: &CloseReason,
+    ) {
+        if let Some(link) = session.link() {
+            self.part(cx, link, reason);
+        }
+    }
+
+    fn on_timer(&mut self, cx: &mut Context, key: u32) {
+        self.handle_timer(cx, key);
+    }
+
+    fn on_event(&mut self, cx: &mut Context, event: Completed) {
+        self.complete(cx, event);
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
@@ -270,7 +348,13 @@ impl Handler for Relay {
     }
 
     fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
-        if session.watched().is_some() {
+        let is_watcher = self.sessions.watched(&session).is_some();
+        let is_refused = self.sessions.why_refused(&session).is_some();
+        self.sessions.forget(&session);
+        if is_refused {
+            return;
+        }
+        if is_watcher {
             if let Some(extension) = &mut self.extension {
                 extension.on_unwatch(cx, conn);
             }
@@ -278,6 +362,12 @@ impl Handler for Relay {
         }
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(cx, conn), Printable(&reason.to_string()));
+        }
+        if self.v2.has_links() {
+            self.v2.note_went(cx, conn);
+        }
+        if let Some(link) = session.link() {
+            self.depart(cx, conn, link);
         }
         self.tell_closed(cx, conn);
     }

@@ -7,6 +7,7 @@ mod failure;
 mod gate;
 mod groups;
 mod kick;
+mod mailbox;
 mod online;
 mod query;
 mod replay;
@@ -77,7 +78,7 @@ impl Api {
     pub fn admit_trace(
         &mut self,
         cx: &Context,
-        relay: &Relay,
+        relay: &mut Relay,
         conn: ConnId,
         request: &Request<'_>,
     ) -> Result<Accept<Session>, Failure> {
@@ -87,7 +88,7 @@ impl Api {
         };
         self.admit(cx, relay, conn, request)?;
         Route::check(route, request)?;
-        self.traces.admit(user, request)
+        self.traces.admit(relay, user, request)
     }
 
     /// Answers a request to the interface.

@@ -13,7 +13,7 @@ use crate::wire::http::head::Request;
 
 use super::failure::Failure;
 use super::users::{self, Connection};
-use crate::relay::Session;
+use crate::relay::{Relay, Session};
 
 /// The subprotocol of traces. A browser offers it beside its key.
 const PROTOCOL: &str = "longlink.ops";
@@ -34,14 +34,19 @@ struct Watcher {
 }
 
 impl Traces {
-    /// Accepts a handshake that has shown the key.
-    pub fn admit(&self, user: &str, request: &Request<'_>) -> Result<Accept<Session>, Failure> {
+    /// Lets a handshake in that has shown the key.
+    pub fn admit(
+        &self,
+        relay: &mut Relay,
+        user: &str,
+        request: &Request<'_>,
+    ) -> Result<Accept<Session>, Failure> {
         if self.watchers.len() >= MOST_TRACES {
             let message = format!("there are {MOST_TRACES} traces already");
             return Err(Failure::new(429, "too_many_traces", message));
         }
         let accept = Accept::aside().protocol(is_offered(request).then_some(PROTOCOL));
-        Ok(accept.session(Session::watcher(user)))
+        Ok(accept.session(relay.sessions.watcher(user)))
     }
 
     /// Begins a trace. Called when the connection of an accepted watcher has opened.
