@@ -331,6 +331,21 @@ fn a_request_is_answered_later_once_and_the_next_one_waits_for_that() {
 }
 
 #[test]
+fn the_end_of_an_earlier_answer_does_not_let_a_request_overtake_one_that_is_answered_later() {
+    let mut world = world(|_| {});
+    let pipe = world.connect().unwrap();
+    let requests = ["/now", "/later", "/now"].map(|path| request("GET", path, ""));
+    world.send(pipe, &requests.concat());
+    world.settle();
+    assert_eq!(answers(&world, pipe).len(), 1, "the first answer is written");
+    let conn = world.handler().asked[0];
+    answer(&mut world, conn, "found");
+    let bodies = answers(&world, pipe).into_iter().map(|(_, body)| body.trim().to_owned());
+    assert_eq!(bodies.collect::<Vec<_>>(), ["now", "found", "now"]);
+    everything_is_given_back(world);
+}
+
+#[test]
 fn a_later_answer_that_never_comes_is_503_after_the_message_timeout() {
     let mut world = world(|_| {});
     let pipe = ask(&mut world, "GET", "/later");
@@ -432,6 +447,8 @@ fn the_session_and_the_last_bytes_of_a_connection_can_be_looked_at_between_turns
     let a = crate::enter(&mut link, "A");
     let conn = link.pipes[a].conn;
     assert!(link.hub.session(conn).is_some());
+    assert_eq!(link.hub.id_at(conn.index()), Some(conn));
+    assert_eq!(link.hub.id_at(usize::MAX), None);
     link.hub.close(conn, 4_000, "enough");
     assert!(link.hub.pending(conn).is_none(), "the last word comes first");
     link.hub.say_last_words();

@@ -288,3 +288,48 @@ fn only_a_socket_that_was_full_is_tried_again() {
     assert!(cx.retry(&mut sockets, conns[0]).is_some());
     assert_eq!(cx.queued(conns[0]), 0);
 }
+
+/// Sockets that take everything, or whose every write is interrupted by a signal.
+struct Interrupting(bool);
+
+impl super::Sink for Interrupting {
+    fn write(&mut self, _: usize, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 { Err(ErrorKind::Interrupted.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn write_vectored(&mut self, index: usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        slices.iter().map(|slice| self.write(index, slice)).sum()
+    }
+}
+
+/// A handler that takes what was written for a sign of life.
+struct Trusting;
+
+impl Handler for Trusting {
+    type Session = ();
+    type Event = ();
+
+    fn on_upgrade(&mut self, _: &mut Context, _: ConnId, _: Upgrade<'_>) -> Result<Accept, Reject> {
+        Ok(Accept::anonymous().writes_are_life(true))
+    }
+
+    fn on_message(&mut self, _: &mut Context, _: ConnId, (): &mut (), _: Message<'_>) {}
+}
+
+#[test]
+fn a_write_that_was_interrupted_is_no_sign_of_life() {
+    let sink = Interrupting(false);
+    let mut world = Bare::new(Config::default(), Trusting, sink, Instant::now());
+    let conn = world.open();
+    world.receive(conn, &handshake("/", ""));
+    world.settle();
+    world.sink.0 = true;
+    assert!(world.hub.send(conn, "are you there"));
+    for _ in 0..14 {
+        assert!(world.hub.is_open(conn));
+        world.turn();
+        world.now += std::time::Duration::from_millis(4_500);
+    }
+    world.turn();
+    assert!(!world.hub.is_open(conn), "it has been silent for a minute");
+}
