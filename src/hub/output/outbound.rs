@@ -275,17 +275,20 @@ impl Outbound {
         1
     }
 
-    /// Queues a message that begins with one segment of the current turn and goes on with
-    /// another. Returns how many more segments the arena has to count.
-    #[must_use]
-    pub fn push_headed(&mut self, head: Segment, rest: Segment, arena: &mut Arena) -> u32 {
+    /// Queues a message that begins with one segment and goes on with another, which may be of
+    /// an earlier turn. The arena counts each of them in its own turn.
+    pub fn push_headed(&mut self, head: Segment, rest: Segment, arena: &mut Arena) {
         if self.is_empty()
             && let Some(head) = Head::of(head, rest)
         {
             (self.run, self.head) = (rest, head);
-            return 1;
+            arena.retain(rest.turn, 1);
+            return;
         }
-        self.push(head, arena) + self.push(rest, arena)
+        for segment in [head, rest] {
+            let refs = self.push(segment, arena);
+            arena.retain(segment.turn, refs);
+        }
     }
 
     /// Queues a segment for a socket that does not take any more now.

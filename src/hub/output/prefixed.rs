@@ -10,13 +10,17 @@ use crate::hub::{ConnId, Context};
 use crate::wire::ws::frame::{self, TEXT};
 
 use super::Settled;
-use super::arena::Segment;
+use super::arena::{FAR, Segment};
 use super::dirty::Urgency;
 use super::pressure::{becomes_pressed, has_room};
 
 /// The rest of a message is copied behind each prefix if it is not longer than this number of
 /// bytes.
 const COPIED: usize = 256;
+/// The rest of a message is stored again, so that it is near to the next prefixes, if it is not
+/// longer than this number of bytes. The prefixes since it was last stored then take more memory
+/// than the rest does.
+const REPEATED: usize = FAR / 2;
 
 /// A message of which the rest is the same for all receivers: see [`Context::fan_out`].
 ///
@@ -25,7 +29,8 @@ const COPIED: usize = 256;
 pub struct FanOut<'a> {
     cx: &'a mut Context,
     rest: &'a str,
-    /// Where the rest lies, unless it is copied.
+    /// Where the rest lies, unless it is copied. This counts as a reference to the buffer of the
+    /// rest's turn: that buffer may be cut behind the rest while no queue refers to it yet.
     shared: Option<Segment>,
     receivers: usize,
     /// This proves that no broadcast is walking. None can begin while this exists, because a
@@ -62,6 +67,7 @@ impl Context {
         let mut out = FanOut::new(self, rest);
         fill(&mut out);
         let receivers = out.receivers;
+        drop(out);
         self.distributions.fan_outs.note(receivers as u64);
         receivers
     }
@@ -111,15 +117,21 @@ impl<'a> FanOut<'a> {
     }
 
     /// Where the rest lies. It is stored again when so many prefixes lie behind it already that
-    /// a queue could not say how far away the next one is.
+    /// a queue could not say how far away the next one is. A queue lists a rest that is too long
+    /// for this as a piece of its own.
     fn shared(&mut self) -> Segment {
         let arena = &mut self.cx.output.arena;
-        if let Some(shared) = self.shared.filter(|shared| arena.is_near(*shared)) {
+        if let Some(shared) = self.shared
+            && (arena.is_near(shared) || self.rest.len() > REPEATED)
+        {
             return shared;
         }
         let segment = arena.put(self.rest.as_bytes());
         arena.mark_fan_out(segment);
-        self.shared = Some(segment);
+        arena.retain_current(1);
+        if let Some(before) = self.shared.replace(segment) {
+            arena.release(before.turn);
+        }
         segment
     }
 
@@ -136,16 +148,25 @@ impl<'a> FanOut<'a> {
             record.out.push_durable(last, arena);
         } else {
             let before = record.out.len();
-            let turn = last.turn;
-            let refs = match head {
+            match head {
                 Some(head) => record.out.push_headed(head, last, arena),
-                None => record.out.push(last, arena),
-            };
-            arena.retain(turn, refs);
+                None => {
+                    let refs = record.out.push(last, arena);
+                    arena.retain_current(refs);
+                }
+            }
             let added = head.map_or(0, Segment::len) + last.len();
             output.pressed += u32::from(becomes_pressed(before, added, config.max_queue));
             output.dirty.mark(conn.index, &mut record.flags, Urgency::FanOut);
         }
         self.cx.work = self.cx.allowance_with_lists(self.cx.work.saturating_sub(1));
+    }
+}
+
+impl Drop for FanOut<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared {
+            self.cx.output.arena.release(shared.turn);
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Instant;
 
-use super::arena::{Arena, Segment};
+use super::arena::{Arena, FAR, Segment};
 use crate::hub::table::record::Phase;
 use crate::hub::{Accept, Config, ConnId, Context, Handler, Reject, Sent, Upgrade};
 use crate::sim::Bare;
-use crate::sim::frames::handshake;
+use crate::sim::frames::{TEXT, handshake, server_frame};
 use crate::wire::ws::decode::Message;
 
 /// A handler that lets everyone in and says nothing.
@@ -332,4 +332,36 @@ fn a_write_that_was_interrupted_is_no_sign_of_life() {
     }
     world.turn();
     assert!(!world.hub.is_open(conn), "it has been silent for a minute");
+}
+
+/// Returns the bytes that wait for a connection, which lie in at most four slices.
+fn waiting(world: &World, conn: ConnId) -> Vec<u8> {
+    let pending = world.hub.pending(conn).expect("bytes wait");
+    let mut slices = [IoSlice::new(&[]); 4];
+    let count = pending.gather(&mut slices);
+    slices[..count].iter().map(|slice| &**slice).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn a_rest_is_stored_once_however_long_it_is() {
+    // Behind a rest of `FAR - 30` bytes there is room for two or three near prefixes.
+    for length in [FAR / 2, FAR - 30, FAR, FAR + 1] {
+        let (mut world, conns) = world(1 << 30, 1 << 25, 10);
+        let rest = "r".repeat(length);
+        let mut held = 0;
+        let receivers = world.hub.fan_out(&rest, |out| {
+            for (number, conn) in conns.iter().enumerate() {
+                assert!(out.send(*conn, &format!("{number}:")));
+            }
+            held = out.buffered();
+        });
+        assert_eq!(receivers, 10);
+        assert!(held < length + 10_000, "{held} bytes are held for a rest of {length} bytes");
+        for (number, conn) in conns.iter().enumerate() {
+            let whole = server_frame(TEXT, format!("{number}:{rest}").as_bytes());
+            assert!(waiting(&world, *conn) == whole, "the message of connection {number}");
+        }
+        world.settle();
+        assert_eq!(world.hub.buffered(), 0);
+    }
 }

@@ -1,6 +1,9 @@
 //! What the buffers of turns hold, keep for later turns, and give back.
 
+use std::io::IoSlice;
+
 use super::*;
+use crate::sim::frames::{TEXT, handshake, server_frame};
 
 #[test]
 fn a_turn_is_reused_when_all_of_it_was_written() {
@@ -226,4 +229,72 @@ fn a_segment_of_the_current_turn_can_be_looked_at_directly_and_no_other() {
     arena.put(&[b'y'; FULL]);
     assert_eq!(arena.current_slice(segment), None, "the buffer is another one now");
     assert_eq!(arena.slice(segment), [b'x'; FULL]);
+}
+
+/// Sockets that keep what they take, and take everything.
+#[derive(Default)]
+struct Taking(Vec<u8>);
+
+impl crate::hub::Sink for Taking {
+    fn write(&mut self, _: usize, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, _: usize, slices: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        slices.iter().for_each(|slice| self.0.extend_from_slice(slice));
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+}
+
+/// Sends a message with a prefix to each of three connections when the buffer of the turn, to
+/// which there are `refs` references, is cut between the rest and the first prefix. `length` is
+/// that of the rest.
+fn send_where_a_buffer_is_cut(refs: u32, length: usize) {
+    let relay = crate::Relay::new(crate::RelayConfig::default());
+    let mut config = crate::Config::default();
+    (config.max_buffered, config.max_queue) = (16 << 30, 1 << 25);
+    let now = std::time::Instant::now();
+    let mut bare = crate::sim::Bare::new(config, relay, Taking::default(), now);
+    let mut conns = Vec::new();
+    for user in 0..3 {
+        let conn = bare.open();
+        bare.receive(conn, &handshake(&format!("/websocket/{user}"), ""));
+        conns.push(conn);
+    }
+    bare.settle();
+    bare.sink.0.clear();
+    let arena = &mut bare.hub.output.arena;
+    // This memory is zeroed when it is touched, and this test touches only its end.
+    arena.current.room = vec![0; MAX_TURN + length];
+    (arena.current.used, arena.current.refs) = (MAX_TURN - 100, refs);
+    let rest = "r".repeat(length);
+    let receivers = bare.hub.fan_out(&rest, |out| {
+        conns.iter().for_each(|conn| assert!(out.send(*conn, "1:")));
+    });
+    assert_eq!(receivers, 3);
+    let whole = server_frame(TEXT, format!("1:{rest}").as_bytes());
+    for conn in conns {
+        let pending = bare.hub.pending(conn).expect("a message waits");
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = pending.gather(&mut slices);
+        let slices: Vec<&[u8]> = slices[..count].iter().map(|slice| &**slice).collect();
+        assert!(slices.concat() == whole);
+    }
+    let mut budget = 10;
+    while bare.hub.write(&mut bare.sink, &mut budget).is_some() {}
+    assert!(bare.sink.0 == whole.repeat(3));
+    // Only the references that this test has made up are left.
+    let arena = &bare.hub.output.arena;
+    let left = arena.past.iter().map(|turn| turn.refs).sum::<u32>() + arena.current.refs;
+    assert_eq!(left, refs);
+}
+
+#[test]
+fn a_buffer_may_be_cut_between_the_rest_of_a_message_and_its_first_prefix() {
+    for refs in [0, 1] {
+        for length in [300, FAR / 2 + 1] {
+            send_where_a_buffer_is_cut(refs, length);
+        }
+    }
 }

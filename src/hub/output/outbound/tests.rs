@@ -91,8 +91,7 @@ fn whatever_happens_the_bytes_come_out_in_order() {
                             outs[i].push_durable(head, &mut arena);
                             outs[i].push_durable(rest, &mut arena);
                         } else {
-                            let refs = outs[i].push_headed(head, rest, &mut arena);
-                            arena.retain_current(refs);
+                            outs[i].push_headed(head, rest, &mut arena);
                         }
                     }
                 }
@@ -294,8 +293,7 @@ fn headed(head: usize) -> (Arena, Outbound, Vec<u8>) {
     arena.mark_fan_out(behind);
     let head: Vec<u8> = (0..head).map(|byte| 255 - (byte % 200) as u8).collect();
     let first = arena.put(&head);
-    let refs = out.push_headed(first, behind, &mut arena);
-    arena.retain_current(refs);
+    out.push_headed(first, behind, &mut arena);
     (arena, out, [head, rest].concat())
 }
 
