@@ -75,7 +75,8 @@ impl Backend {
 }
 
 impl Relay {
-    /// Adds an interface for a backend to the relay. A second call replaces the first interface.
+    /// Adds an interface for a backend to the relay. A second call replaces the first interface,
+    /// but the webhooks of the first one are still told what happens.
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.groups.members.limit(backend.api.max_memberships());
         let relay = match &backend.api.webhooks {

@@ -129,7 +129,8 @@ impl<H: Handler> Hub<H> {
         (&mut self.context, &mut self.app.handler)
     }
 
-    /// Returns the session of an open connection; `None` if the connection is not open.
+    /// Returns the session of a connection that was accepted; `None` before that, and after the
+    /// connection was [reaped](Hub::reap). A connection that is closing still has it.
     pub fn session(&mut self, conn: ConnId) -> Option<&mut H::Session> {
         self.context.resolve(conn)?;
         self.app.session(conn)

@@ -34,7 +34,8 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages queued, each receiver counted.
     pub deliveries: u64,
-    /// Messages longer than `max_queue`, sent to nobody.
+    /// Messages longer than `max_queue`, sent to nobody. A [fan-out](crate::Context::fan_out) whose
+    /// message is too long for some of its receivers counts once.
     pub too_long: u64,
     /// Messages that were not queued, each receiver counted, because more was sent between two
     /// writes than a queue or `max_buffered` holds.

@@ -69,7 +69,8 @@ pub trait Watch: Handler {
 /// A hub with its handler, a pipe for each connection, and the virtual time.
 #[derive(Debug)]
 pub struct World<H: Handler> {
-    /// The hub with its handler.
+    /// The hub with its handler. Only the world may open connections and give the hub input or
+    /// results of writes; tests may look at the hub, send messages, and close connections.
     pub hub: Hub<H>,
     base: Instant,
     /// Milliseconds since the world began.

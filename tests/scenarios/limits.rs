@@ -327,6 +327,10 @@ fn a_fan_out_that_is_too_long_or_finds_a_full_queue_reaches_nobody() {
     let long = "x".repeat(711);
     assert_eq!(sent(&mut link, &long), [0; 3]);
     assert_eq!(link.hub.stats().too_long, 3);
+    let receivers = link.hub.fan_out(&long[1..], |out| {
+        (0..5).for_each(|_| assert!(!out.send(conn, "1")));
+    });
+    assert_eq!((receivers, link.hub.stats().too_long), (0, 4), "a fan-out is one message");
     link.settle();
     assert!(is_open(&link, b) && link.pipes[b].texts().is_empty());
     assert_eq!(link.hub.broadcast_except(&long[1..], &["A"]), 1);

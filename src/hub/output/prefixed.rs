@@ -33,6 +33,8 @@ pub struct FanOut<'a> {
     /// rest's turn: that buffer may be cut behind the rest while no queue refers to it yet.
     shared: Option<Segment>,
     receivers: usize,
+    /// Whether the message was too long for one of its receivers.
+    is_too_long: bool,
     /// This proves that no broadcast is walking. None can begin while this exists, because a
     /// `FanOut` gives no `&mut Context`.
     _settled: Settled,
@@ -82,14 +84,14 @@ impl Context {
 impl<'a> FanOut<'a> {
     fn new(cx: &'a mut Context, rest: &'a str) -> Self {
         let settled = cx.settle_walk();
-        FanOut { cx, rest, shared: None, receivers: 0, _settled: settled }
+        FanOut { cx, rest, shared: None, receivers: 0, is_too_long: false, _settled: settled }
     }
 
     /// Queues the message for one connection, beginning with `prefix`. Returns whether it was
     /// queued: it is not for the reasons that [`Context::send`] has.
     pub fn send(&mut self, conn: ConnId, prefix: &str) -> bool {
         let length = prefix.len() + self.rest.len();
-        if !self.cx.takes(conn) || !self.cx.fits(length) {
+        if !self.cx.takes(conn) || !self.fits(length) {
             return false;
         }
         let frame = frame::server_header_len(length) + length;
@@ -114,6 +116,17 @@ impl<'a> FanOut<'a> {
             self.cx.note_out(conn.index, TEXT, length);
         }
         true
+    }
+
+    /// Returns whether a message of `length` bytes can be queued at all. The whole fan-out is one
+    /// message, so it counts once as too long.
+    fn fits(&mut self, length: usize) -> bool {
+        if self.cx.fits_a_queue(length) {
+            return self.cx.may_queue();
+        }
+        self.cx.stats.too_long += u64::from(!self.is_too_long);
+        self.is_too_long = true;
+        false
     }
 
     /// Where the rest lies. It is stored again when so many prefixes lie behind it already that

@@ -84,11 +84,22 @@ impl Context {
     /// than any queue may be is sent to no receiver, and no receiver is dropped for it.
     #[inline]
     pub(in crate::hub) fn fits(&mut self, length: usize) -> bool {
-        let fits = frame::server_header_len(length) + length <= self.config.max_queue;
+        let fits = self.fits_a_queue(length);
         self.stats.too_long += u64::from(!fits);
-        // Before the memory is full the work of the turn is used up, so memory is looked at only
-        // then.
-        fits && (self.work > 0 || self.has_memory())
+        fits && self.may_queue()
+    }
+
+    /// Returns whether a message of `length` bytes is not longer than any queue may be.
+    #[inline]
+    pub(super) fn fits_a_queue(&self, length: usize) -> bool {
+        frame::server_header_len(length) + length <= self.config.max_queue
+    }
+
+    /// Returns whether there is memory for one more message; counts one that there is none for.
+    /// Before the memory is full the work of the turn is used up, so memory is looked at only then.
+    #[inline]
+    pub(super) fn may_queue(&mut self) -> bool {
+        self.work > 0 || self.has_memory()
     }
 
     #[cold]
