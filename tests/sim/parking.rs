@@ -136,6 +136,13 @@ impl Shadow {
         if self.conn(rival).heard > since {
             return;
         }
+        if self.conn(rival).maybe_heard > since {
+            // Nobody can see when the hub has handled a pong. So the hub may decide either way.
+            self.cover.count("reclaimed or not, as the hub decides");
+            if !self.is_active_in_hub {
+                return;
+            }
+        }
         self.park(rival);
         self.conn_mut(id).parked = None;
         self.cover.count("reclaimed");

@@ -110,6 +110,9 @@ pub struct Conn {
     pub parked: Option<u64>,
     pub opened_at: u64,
     pub heard: u64,
+    /// When the hub may have counted the connection as heard, because it had held back its input
+    /// for so long that it would have been idle.
+    pub maybe_heard: u64,
     /// The last sign of life that is certain.
     pub alive: u64,
     /// The last event that the hub may have taken for a sign of life.
@@ -266,6 +269,8 @@ pub struct Shadow {
     pub draining_since: u64,
     /// Whether the hub has just reported that its memory is full of bytes that were not written.
     pub overfull: bool,
+    /// Whether the connection that has just asked for its place is active in the hub.
+    pub is_active_in_hub: bool,
     pub drained: BTreeSet<ConnId>,
     /// Users who have gone offline since the current listing began.
     pub gone_offline: BTreeSet<String>,
@@ -306,6 +311,7 @@ impl Shadow {
             draining: false,
             draining_since: 0,
             overfull: false,
+            is_active_in_hub: false,
             drained: BTreeSet::new(),
             gone_offline: BTreeSet::new(),
             cover: Coverage::default(),
@@ -325,6 +331,7 @@ impl Shadow {
             parked: None,
             opened_at: self.now,
             heard: self.now,
+            maybe_heard: 0,
             alive: self.now,
             maybe_alive: self.now,
             writes_are_life: Known::No,

@@ -76,6 +76,7 @@ impl Watched {
             let refusals = Refusals::before(hub);
             let done = owner::server(|| perform(hub, id, op));
             self.shadow.overfull = refusals.has_one(hub);
+            self.shadow.is_active_in_hub = hub.is_open(id) && !hub.is_parked(id);
             let predicted = self.shadow.run(id, op);
             assert_eq!(done, predicted, "{id:?}: {op:?}");
         }
@@ -395,6 +396,7 @@ impl Handler for Watched {
                         let refusals = Refusals::before(hub);
                         owner::server(|| relay.on_message(hub, id, session, message));
                         self.shadow.overfull = refusals.has_one(hub);
+                        self.shadow.is_active_in_hub = hub.is_open(id) && !hub.is_parked(id);
                         if let Say::All(_) = say {
                             self.charge_broadcast(id);
                         }
@@ -626,7 +628,11 @@ impl Watch for Watched {
                 self.during = During::Tick;
                 self.ticking = true;
                 // Whose input may wait here is neither silent nor late.
+                let idle = self.shadow.config.idle_timeout.as_millis() as u64;
                 for conn in self.shadow.conns.values_mut().filter(|conn| conn.fresh) {
+                    if now >= conn.alive + idle {
+                        conn.maybe_heard = now;
+                    }
                     conn.note_life(now, false);
                     conn.held_at = now;
                 }
