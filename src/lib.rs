@@ -61,6 +61,8 @@ mod driver;
 #[doc(hidden)]
 pub mod fuzz;
 mod hub;
+mod journal;
+mod mailbox;
 mod relay;
 mod server;
 pub mod sim;
@@ -101,12 +103,19 @@ pub mod limits {
     pub use crate::wire::ws::close::MAX_CLOSE_REASON;
 }
 
+/// What keeps messages, and the events by which it completes: what a [`Relay`] gets from other
+/// threads.
+pub mod keeping {
+    pub use crate::journal::{Completed, Completion, Kept, Ticket};
+    pub use crate::mailbox::Body;
+}
+
 /// What the server has counted and measured, as numbers, and as the text that Prometheus reads.
 pub mod metrics {
     #[cfg(feature = "backend")]
     pub use crate::backend::metrics::Metrics;
     pub use crate::hub::{Closes, Distributions, Histogram, Phases, Stats, Statuses};
-    pub use crate::relay::Counters;
+    pub use crate::relay::{Counters, MailboxCounters, MailboxGauges};
 }
 
 /// For those who run a [`Hub`] over a transport of their own, or a [`Driver`] over other sockets

@@ -108,7 +108,8 @@ impl Context {
         match seat {
             Seated::Alone(index) => {
                 let conn = &self.table[index];
-                assert!(conn.is_active(), "a user's only connection is active");
+                let is_apart = conn.flags.has(Flags::APART);
+                assert!(conn.is_active() || is_apart, "a user's only connection is active");
                 1
             }
             Seated::Several(key) => {

@@ -67,6 +67,10 @@ pub struct Context {
     pub(super) traces: trace::Traces,
     /// The date in HTTP answers; `None` until it was set.
     pub(super) date: Option<Date>,
+    /// What time 0 of the hub is by the clock on the wall, in milliseconds since 1970.
+    pub(super) unix_origin: u64,
+    /// The time on that clock at which the next turn begins, if it was set since the last turn.
+    pub(super) told: Option<u64>,
     /// Connections that are freed at the end of the turn.
     pub(super) ended: Vec<Slot>,
     /// Connections that are paused because the work budget was spent; they are parsed first in the
@@ -84,6 +88,8 @@ pub struct Context {
     pub(super) parting: Vec<ConnId>,
     /// The connection for which `on_closing` runs now.
     pub(super) speaking: Option<ConnId>,
+    /// The code with which that connection is closed, if the application has chosen one.
+    pub(super) last_code: Option<u16>,
     /// Connections whose queue has drained, and for which `on_drain` was not called yet.
     pub(super) drained: Vec<ConnId>,
     /// How much work this turn may still do.
@@ -139,6 +145,8 @@ impl Context {
             output: Output::new(&config),
             traces: trace::Traces::default(),
             date: None,
+            unix_origin: 0,
+            told: None,
             ended: Vec::new(),
             paused: VecDeque::new(),
             readable: Vec::new(),
@@ -147,6 +155,7 @@ impl Context {
             returned_at: 0,
             parting: Vec::new(),
             speaking: None,
+            last_code: None,
             drained: Vec::new(),
             work: config.work_per_turn.div_ceil(2),
             inbound_bytes: 0,
@@ -172,6 +181,25 @@ impl Context {
 
     pub(super) fn set_date(&mut self, now: SystemTime) {
         self.date = Date::of(now);
+        let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.told = u64::try_from(unix.as_millis()).ok();
+    }
+
+    /// The time of the current turn in milliseconds since 1970, by the clock that the
+    /// [date](crate::Hub::set_date) was last told of. While it was never told it is the time since the
+    /// hub began.
+    pub fn unix_millis(&self) -> u64 {
+        self.unix_origin + self.now
+    }
+
+    /// The beginning of a second of [`Context::uptime`].
+    pub(crate) fn at_second(&self, second: u32) -> Instant {
+        self.origin + Duration::from_secs(second.into())
+    }
+
+    /// A time in milliseconds of [`Context::uptime`].
+    pub(crate) fn at_millis(&self, millis: u64) -> Instant {
+        self.origin + Duration::from_millis(millis)
     }
 
     /// Returns how many connections there are in any phase, including those that make a handshake,
@@ -343,5 +371,8 @@ impl Context {
         let passed = now.saturating_duration_since(self.origin);
         let now = passed.as_secs() * 1_000 + u64::from(passed.subsec_millis());
         self.now = self.now.max(now);
+        if let Some(unix) = self.told.take() {
+            self.unix_origin = unix.saturating_sub(self.now);
+        }
     }
 }

@@ -230,6 +230,7 @@ pub struct Accept<S = ()> {
     pub(crate) writes_are_life: bool,
     pub(crate) until: Option<Instant>,
     pub(crate) aside: bool,
+    pub(crate) apart: bool,
     /// The close code for a connection that ends when it is replaced; 0 if it is parked instead.
     pub(crate) replaced_code: u16,
     pub(crate) session: S,
@@ -263,9 +264,19 @@ impl Accept {
 impl<S> Accept<S> {
     /// Gives the connection a session, which replaces the one that it had.
     pub fn session<T>(self, session: T) -> Accept<T> {
-        let Accept { user, device, protocol, writes_are_life, until, aside, replaced_code, .. } =
-            self;
-        Accept { user, device, protocol, writes_are_life, until, aside, replaced_code, session }
+        let Accept { user, device, protocol, writes_are_life, until, .. } = self;
+        let Accept { aside, apart, replaced_code, .. } = self;
+        Accept {
+            user,
+            device,
+            protocol,
+            writes_are_life,
+            until,
+            aside,
+            apart,
+            replaced_code,
+            session,
+        }
     }
 
     /// Makes the connection end when a newer connection of the same user and device replaces it: it
@@ -276,6 +287,14 @@ impl<S> Accept<S> {
     /// clients would replace each other for ever.
     pub fn ends_when_replaced(mut self, code: u16) -> Self {
         self.replaced_code = if may_be_sent(code) { code } else { 1011 };
+        self
+    }
+
+    /// The connection counts for its user, and gets what is sent to its id and nothing that is sent
+    /// to its user, to a group or to everyone. This is for clients that are written to in a form
+    /// of their own.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 

@@ -181,12 +181,23 @@ impl Context {
             self.speaking = Some(conn);
             app.on_closing(self, conn, &reason);
             self.speaking = None;
+            let other_code = self.last_code.take();
             let Some((code, text)) = reason.wire() else { continue };
+            let code = other_code.unwrap_or(code);
             // The application may have aborted the connection.
             if self.parting_reason(conn).is_some() {
                 self.go_to(conn.index, Phase::FlushThenDrain);
                 self.queue_control(conn.index, CLOSE, &close_payload(code, text));
             }
+        }
+    }
+
+    /// Has the connection of which [`on_closing`](super::Handler::on_closing) is called just now be
+    /// closed with another code than that of its reason: clients of the application may have codes
+    /// of their own. Does nothing elsewhere, or with a code that may not be sent.
+    pub fn close_with_code(&mut self, conn: ConnId, code: u16) {
+        if self.speaking == Some(conn) && may_be_sent(code) {
+            self.last_code = Some(code);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The settings of the relay.
 
+use std::time::Duration;
+
 use super::door::hosts;
 
 /// The sender of a message from a backend that names no sender.
@@ -27,6 +29,18 @@ pub struct RelayConfig {
     /// User ids with which no client may connect, because the server or a backend sends messages
     /// under them. Default `system`.
     pub reserved: Vec<String>,
+    /// Whether the dialect v2 is spoken, which keeps messages for users who are away. Default true.
+    pub mailbox: bool,
+    /// Whether clients may ask who is online. Default true.
+    pub presence: bool,
+    /// The most messages that wait for a user who is away. Default 64.
+    pub mailbox_messages: usize,
+    /// The most bytes of messages that wait for a user who is away. Default 65,536.
+    pub mailbox_bytes: usize,
+    /// How long a message waits. Default 30 minutes.
+    pub mailbox_ttl: Duration,
+    /// The most bytes of all mailboxes together. Default 256 MiB.
+    pub mailbox_memory: usize,
 }
 
 impl Default for RelayConfig {
@@ -37,6 +51,12 @@ impl Default for RelayConfig {
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             reserved: vec![SYSTEM.to_owned()],
+            mailbox: true,
+            presence: true,
+            mailbox_messages: 64,
+            mailbox_bytes: 64 * 1024,
+            mailbox_ttl: Duration::from_secs(1_800),
+            mailbox_memory: 256 << 20,
         }
     }
 }

@@ -42,6 +42,12 @@ impl Relay {
         to: &str,
         message: &str,
     ) -> usize {
+        if !self.v2.boxes.is_empty()
+            && let Some(devices) = self.keep_for(cx, None, from, to, message)
+        {
+            self.counters.delivered += u64::from(devices > 0);
+            return devices;
+        }
         let devices = cx.send_pieces_to_user(to, &v1::envelope(from, to, message));
         self.count(devices);
         devices
@@ -62,7 +68,7 @@ impl Relay {
         self.counters.broadcasts += 1;
         let queued = cx.broadcast_except(&self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
-        queued
+        queued + self.broadcast_v2(cx, from, message, except)
     }
 
     /// Sends a message from the server to everyone in a group; the envelope has the group's name as
@@ -80,7 +86,7 @@ impl Relay {
         self.counters.broadcasts += 1;
         let queued = cx.send_to_group_except(group, &self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
-        queued
+        queued + self.keep_for_group(cx, from, group, message, except)
     }
 
     /// Carries out what a client's frame asks for.
@@ -113,13 +119,21 @@ impl Relay {
             }
             Meaning::Object { text, rename } => {
                 match v1::write_object(&mut self.scratch, from, text, rename) {
-                    Ok(()) => self.broadcast(cx, conn),
+                    Ok(()) => {
+                        self.broadcast(cx, conn);
+                        self.broadcast_object_to_v2(cx, conn, text);
+                    }
                     Err(_) => self.counters.ignored += 1,
                 }
             }
             Meaning::Text(text) => {
                 v1::write_text(&mut self.scratch, from, text);
                 self.broadcast(cx, conn);
+                if self.v2.has_links() {
+                    let mut message = String::new();
+                    json::write_string(text, &mut message);
+                    self.broadcast_of_user(cx, conn, &message);
+                }
             }
         }
         self.scratch.shrink_to(SCRATCH);
@@ -131,6 +145,11 @@ impl Relay {
     /// its two callers, because there the number of a frame's pieces is known.
     #[inline(always)]
     fn deliver(&mut self, cx: &mut Context, by: Option<ConnId>, to: &str, body: Body<'_>) -> usize {
+        if !self.v2.boxes.is_empty()
+            && let Some(devices) = self.deliver_kept(cx, by, to, body)
+        {
+            return devices;
+        }
         let Relay { scratch, watchers, .. } = self;
         let devices = match body {
             Body::Tail(tail) => send(cx, watchers, by, to, &v1::envelope_of_tail(scratch, tail)),
@@ -143,6 +162,26 @@ impl Relay {
         };
         self.count(devices);
         devices
+    }
+
+    /// Does the same for a user who has a mailbox; `None` if there is none.
+    #[inline(never)]
+    fn deliver_kept(
+        &mut self,
+        cx: &mut Context,
+        by: Option<ConnId>,
+        to: &str,
+        body: Body<'_>,
+    ) -> Option<usize> {
+        self.v2.boxes.find(to)?;
+        let from = json::string(&format!("\"{}\"", self.scratch))?.into_owned();
+        let message = match body {
+            Body::Message(message) => message,
+            Body::Tail(tail) => v1::message_of_tail(tail, to)?,
+        };
+        let devices = self.keep_for(cx, by, &from, to, message)?;
+        self.counters.delivered += u64::from(devices > 0);
+        Some(devices)
     }
 
     #[inline(always)]
@@ -165,6 +204,25 @@ impl Relay {
             to: None,
             frame,
         });
+    }
+
+    /// Sends an object for everyone to those who speak v2: its message.
+    fn broadcast_object_to_v2(&mut self, cx: &mut Context, conn: ConnId, text: &str) {
+        if !self.v2.has_links() {
+            return;
+        }
+        let mut message = "null";
+        let _ = json::each_field(text, |key, value| {
+            if json::string(key).as_deref() == Some("message") {
+                message = value;
+            }
+        });
+        self.broadcast_of_user(cx, conn, message);
+    }
+
+    fn broadcast_of_user(&mut self, cx: &mut Context, conn: ConnId, message: &str) {
+        let user = cx.user(conn).unwrap_or_default().to_owned();
+        self.broadcast_v2(cx, &user, message, &[]);
     }
 
     fn may_broadcast(&self, session: &Session) -> bool {

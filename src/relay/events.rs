@@ -29,6 +29,9 @@ pub enum Event<'a> {
     /// A client's message was for a user who is offline, and was dropped. This event follows the
     /// [`Event::Message`] with the same text.
     Undelivered { user: &'a str, device: &'a str, to: &'a str, frame: &'a [&'a str] },
+    /// A device of a user has acknowledged a message of `to`, who wanted a receipt, and all earlier
+    /// messages of `to`. `id` names the message.
+    Receipt { user: &'a str, device: &'a str, to: &'a str, id: &'a str },
     /// The queue that numbers events has lost the events with the numbers `from` to `to`, both
     /// included.
     Lost { from: u64, to: u64 },
@@ -44,6 +47,7 @@ impl Event<'_> {
             Event::Offline { .. } => EventKind::Offline,
             Event::Message { .. } => EventKind::Message,
             Event::Undelivered { .. } => EventKind::Undelivered,
+            Event::Receipt { .. } => EventKind::Receipt,
             Event::Lost { .. } => EventKind::Lost,
         }
     }
@@ -67,6 +71,8 @@ pub enum EventKind {
     Undelivered,
     /// [`Event::Lost`].
     Lost,
+    /// [`Event::Receipt`].
+    Receipt,
 }
 
 impl EventKind {
@@ -80,6 +86,7 @@ impl EventKind {
             EventKind::Message => "message",
             EventKind::Undelivered => "undelivered",
             EventKind::Lost => "lost",
+            EventKind::Receipt => "receipt",
         }
     }
 }
@@ -151,6 +158,19 @@ impl Watchers {
             let user = cx.user(conn).unwrap_or_default();
             let device = cx.device(conn).unwrap_or_default();
             self.tell_each(cx, &event(user, device));
+        }
+    }
+
+    /// Whether somebody wants events of this kind.
+    #[inline]
+    pub(crate) fn has(&self, kind: EventKind) -> bool {
+        self.wanted.has(kind)
+    }
+
+    /// Tells of what did not happen on one connection.
+    pub(crate) fn tell_all(&mut self, cx: &Context, event: &Event<'_>) {
+        if self.wanted.has(event.kind()) {
+            self.tell_each(cx, event);
         }
     }
 

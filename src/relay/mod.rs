@@ -18,6 +18,7 @@ pub(crate) mod page;
 pub(crate) mod presence;
 mod session;
 pub(crate) mod v1;
+pub(crate) mod v2;
 
 use crate::hub::{
     Accept, ConnId, Context, Handler, Printable, Refused, Reject, Reply, Traced, Upgrade,
@@ -27,6 +28,8 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
+use crate::journal::Completed;
+use crate::mailbox::Limits;
 #[cfg(feature = "backend")]
 pub(crate) use crate::wire::json::{is_shallow, write_string};
 pub use config::RelayConfig;
@@ -42,6 +45,10 @@ pub(crate) use extension::Extension;
 use groups::Groups;
 pub use session::Session;
 use session::Sessions;
+use v2::V2;
+pub use v2::{MailboxCounters, MailboxGauges};
+#[cfg(feature = "backend")]
+pub use v2::{Pushed, Wishes};
 
 /// Totals of what the relay has done with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +83,7 @@ pub struct Relay {
     watchers: Watchers,
     pub(crate) groups: Groups,
     pub(crate) sessions: Sessions,
+    pub(crate) v2: V2,
     /// The extension that answers requests which are not for the relay. The field is empty while
     /// the extension is called.
     extension: Option<Box<dyn Extension>>,
@@ -87,8 +95,17 @@ const SCRATCH: usize = 64 * 1024;
 impl Relay {
     /// Makes a relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
+        let limits = Limits {
+            messages: config.mailbox_messages,
+            bytes: config.mailbox_bytes,
+            ttl: u32::try_from(config.mailbox_ttl.as_secs()).unwrap_or(u32::MAX / 2),
+            memory: config.mailbox_memory,
+            ..Limits::default()
+        };
         Relay {
             config,
+            sessions: Sessions::default(),
+            v2: V2::new(limits),
             counters: Counters::default(),
             #[cfg(feature = "tickets")]
             tickets: None,
@@ -156,6 +173,16 @@ impl Relay {
         &self.counters
     }
 
+    /// Running totals of the dialect v2.
+    pub fn mailbox_counters(&self) -> MailboxCounters {
+        MailboxCounters { shed: self.v2.boxes.shed(), ..self.v2.counters }
+    }
+
+    /// What the mailboxes hold now.
+    pub fn mailbox_gauges(&self) -> MailboxGauges {
+        self.v2.gauges()
+    }
+
     /// Whether this text can be a user's id: 1 to 128 bytes, no slash, no control characters.
     pub fn is_user_id(id: &str) -> bool {
         !id.is_empty() && door::is_name(id, v1::MAX_ID)
@@ -163,6 +190,9 @@ impl Relay {
 
     #[inline(never)]
     fn handle_frame(&mut self, cx: &mut Context, conn: ConnId, session: &Session, text: &str) {
+        if let Some(link) = session.link() {
+            return self.handle_v2(cx, conn, link, text);
+        }
         self.carry_out(cx, conn, session, v1::meaning(text));
     }
 
@@ -205,7 +235,7 @@ impl Relay {
 
 impl Handler for Relay {
     type Session = Session;
-    type Event = ();
+    type Event = Completed;
 
     fn on_upgrade(
         &mut self,
@@ -224,7 +254,11 @@ impl Handler for Relay {
     }
 
     fn on_turned_away(&mut self, _: &mut Context, session: Session) {
+        let link = session.link();
         self.sessions.forget(session);
+        if let Some(link) = link {
+            self.v2.forget(link);
+        }
     }
 
     fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
@@ -240,6 +274,10 @@ impl Handler for Relay {
     }
 
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
+        if let Some(why) = self.sessions.why_refused(session) {
+            self.v2.explain(cx, conn, why);
+            return;
+        }
         if let Some(user) = self.sessions.traced_user(session) {
             if let Some(extension) = &mut self.extension {
                 extension.on_tracer_open(cx, conn, user);
@@ -249,7 +287,13 @@ impl Handler for Relay {
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("open {}", Identity(cx, conn));
         }
-        self.groups.enter(cx, conn, &self.sessions.take_groups(session));
+        match session.link() {
+            Some(link) => self.arrive(cx, conn, link),
+            None => self.groups.enter(cx, conn, &self.sessions.take_groups(session)),
+        }
+        if self.v2.has_links() {
+            self.v2.note_came(cx, conn);
+        }
         self.tell_opened(cx, conn);
     }
 
@@ -262,12 +306,41 @@ impl Handler for Relay {
         message: Message<'_>,
     ) {
         match message {
-            Message::Text(text) if v1::is_ping(text) => {
+            Message::Text(text) if v1::is_ping(text) && session.link().is_none() => {
                 cx.send(conn, v1::PONG);
             }
             Message::Text(text) => self.handle_frame(cx, conn, session, text),
-            Message::Binary(_) => self.counters.ignored += 1,
+            Message::Binary(_) => match session.link() {
+                Some(link) => self.refuse_binary(cx, link),
+                None => self.counters.ignored += 1,
+            },
         }
+    }
+
+    fn on_drain(&mut self, cx: &mut Context, _: ConnId, session: &mut Session) {
+        if let Some(link) = session.link() {
+            self.v2.drained(cx, link);
+        }
+    }
+
+    fn on_closing(
+        &mut self,
+        cx: &mut Context,
+        _: ConnId,
+        session: &mut Session,
+        reason: &CloseReason,
+    ) {
+        if let Some(link) = session.link() {
+            self.part(cx, link, reason);
+        }
+    }
+
+    fn on_timer(&mut self, cx: &mut Context, key: u32) {
+        self.handle_timer(cx, key);
+    }
+
+    fn on_event(&mut self, cx: &mut Context, event: Completed) {
+        self.complete(cx, event);
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
@@ -278,7 +351,12 @@ impl Handler for Relay {
 
     fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
         let traces = self.sessions.traced_user(&session).is_some();
+        let is_refused = self.sessions.why_refused(&session).is_some();
+        let link = session.link();
         self.sessions.forget(session);
+        if is_refused {
+            return;
+        }
         if traces {
             if let Some(extension) = &mut self.extension {
                 extension.on_tracer_close(cx, conn);
@@ -287,6 +365,12 @@ impl Handler for Relay {
         }
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("close {}: {}", Identity(cx, conn), Printable(&reason.to_string()));
+        }
+        if self.v2.has_links() {
+            self.v2.note_went(cx, conn);
+        }
+        if let Some(link) = link {
+            self.depart(cx, conn, link);
         }
         self.tell_closed(cx, conn);
     }

@@ -4,8 +4,8 @@
 use compact_str::CompactString;
 use slab::Slab;
 
-/// What is kept for a connection. For nearly all connections there is nothing to keep; for the
-/// others it is a place in [`Sessions`].
+/// What is kept for a connection. For nearly all connections of v1 there is nothing to keep. For
+/// the others it is a place in [`Sessions`], or the place of a link of the dialect v2.
 #[derive(Debug, Default)]
 pub struct Session {
     kind: Kind,
@@ -20,11 +20,13 @@ const _: () = assert!(size_of::<Option<Session>>() == 4);
 enum Kind {
     #[default]
     Nothing,
-    Something,
+    /// The place is one of [`Sessions`].
+    Kept,
+    /// The connection speaks v2, and the place is the one of its link.
+    V2,
 }
 
-/// How many sessions can have something: the places of three bytes.
-#[cfg(any(feature = "tickets", feature = "backend"))]
+/// How many sessions of one kind can have something: the places of three bytes.
 const PLACES: usize = 1 << 24;
 
 /// Above this capacity the places are given back when all are empty.
@@ -36,21 +38,28 @@ enum Kept {
     /// The connection speaks v1, and its ticket allows this.
     #[cfg_attr(not(feature = "tickets"), allow(dead_code))]
     V1(Rights),
+    /// The connection speaks v2 and is told that it is refused, for this reason.
+    #[cfg(feature = "tickets")]
+    Refused(String),
     /// The connection speaks no dialect: it is shown what this user does.
     #[cfg(feature = "backend")]
     Tracer(CompactString),
 }
 
 /// What a ticket allows besides connecting.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Rights {
     pub groups: Vec<String>,
     pub broadcast: bool,
 }
 
-/// The data of all sessions that have some.
+/// The data of all sessions that have some here.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Slab<Kept>);
+pub(crate) struct Sessions {
+    kept: Slab<Kept>,
+    /// How many of them are being told that they are refused.
+    refusals: usize,
+}
 
 impl Sessions {
     /// Makes the session of a connection that speaks v1 and has shown a ticket. Returns `None` when
@@ -73,9 +82,33 @@ impl Sessions {
     /// The user whose doings the connection is shown.
     pub fn traced_user(&self, session: &Session) -> Option<&str> {
         match self.of(session)? {
-            Kept::V1(_) => None,
             #[cfg(feature = "backend")]
             Kept::Tracer(user) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// Makes the session of a connection that is told why it is refused. Returns `None` when all
+    /// places are taken.
+    #[cfg(feature = "tickets")]
+    pub fn refused(&mut self, why: &str) -> Option<Session> {
+        let session = self.keep(Kept::Refused(why.to_owned()))?;
+        self.refusals += 1;
+        Some(session)
+    }
+
+    /// How many connections are being told why they are refused.
+    #[cfg(feature = "tickets")]
+    pub fn refusals(&self) -> usize {
+        self.refusals
+    }
+
+    /// Why a connection is refused, if it is.
+    pub fn why_refused(&self, session: &Session) -> Option<&str> {
+        match self.of(session)? {
+            #[cfg(feature = "tickets")]
+            Kept::Refused(why) => Some(why),
+            _ => None,
         }
     }
 
@@ -86,8 +119,8 @@ impl Sessions {
 
     /// Takes out the groups that the ticket names, because they are needed only once.
     pub fn take_groups(&mut self, session: &mut Session) -> Vec<String> {
-        let place = session.place();
-        let Some(Kept::V1(rights)) = place.and_then(|at| self.0.get_mut(at)) else {
+        let place = session.place_of(Kind::Kept);
+        let Some(Kept::V1(rights)) = place.and_then(|at| self.kept.get_mut(at)) else {
             return Vec::new();
         };
         let groups = std::mem::take(&mut rights.groups);
@@ -99,34 +132,48 @@ impl Sessions {
 
     /// Forgets what is kept for a connection. Called once for each session.
     pub fn forget(&mut self, session: Session) {
-        if let Some(place) = session.place() {
-            self.0.try_remove(place);
-            if self.0.is_empty() && self.0.capacity() > FEW {
-                self.0 = Slab::new();
-            }
+        let Some(place) = session.place_of(Kind::Kept) else { return };
+        self.refusals -= usize::from(self.why_refused(&session).is_some());
+        self.kept.try_remove(place);
+        if self.kept.is_empty() && self.kept.capacity() > FEW {
+            self.kept = Slab::new();
         }
     }
 
     #[cfg(any(feature = "tickets", feature = "backend"))]
     fn keep(&mut self, kept: Kept) -> Option<Session> {
-        let place = self.0.vacant_key();
-        if place >= PLACES {
-            return None;
-        }
-        self.0.insert(kept);
-        let [a, b, c, ..] = place.to_le_bytes();
-        Some(Session { kind: Kind::Something, place: [a, b, c] })
+        let session = Session::at(Kind::Kept, self.kept.vacant_key())?;
+        self.kept.insert(kept);
+        Some(session)
     }
 
     fn of(&self, session: &Session) -> Option<&Kept> {
-        self.0.get(session.place()?)
+        self.kept.get(session.place_of(Kind::Kept)?)
     }
 }
 
 impl Session {
-    fn place(&self) -> Option<usize> {
+    /// Makes the session of a connection that speaks v2. Returns `None` when the link's key is
+    /// larger than three bytes can say.
+    pub(crate) fn v2(link: u32) -> Option<Self> {
+        Self::at(Kind::V2, link as usize)
+    }
+
+    /// The key of the link of a connection that speaks v2.
+    #[inline(always)]
+    pub(crate) fn link(&self) -> Option<u32> {
+        self.place_of(Kind::V2).map(|place| place as u32)
+    }
+
+    fn at(kind: Kind, place: usize) -> Option<Self> {
+        let [a, b, c, ..] = place.to_le_bytes();
+        (place < PLACES).then_some(Session { kind, place: [a, b, c] })
+    }
+
+    #[inline(always)]
+    fn place_of(&self, kind: Kind) -> Option<usize> {
         let [a, b, c] = self.place;
-        (self.kind == Kind::Something).then(|| u32::from_le_bytes([a, b, c, 0]) as usize)
+        (self.kind == kind).then(|| u32::from_le_bytes([a, b, c, 0]) as usize)
     }
 }
 
@@ -146,19 +193,19 @@ mod tests {
         let mut member = sessions.v1(rights(&["a", "b"], false)).unwrap();
         let mut speaker = sessions.v1(rights(&["c"], true)).unwrap();
         let tracer = sessions.tracer("alice").unwrap();
-        assert_eq!(sessions.0.len(), 3);
+        assert_eq!(sessions.kept.len(), 3);
         assert_eq!(sessions.traced_user(&tracer), Some("alice"));
         assert_eq!(sessions.traced_user(&speaker), None);
         assert_eq!(sessions.take_groups(&mut plain), [""; 0]);
         assert_eq!(sessions.take_groups(&mut member), ["a", "b"]);
         assert_eq!(sessions.take_groups(&mut speaker), ["c"]);
-        assert_eq!(sessions.0.len(), 2, "groups are needed once, the right to speak always");
+        assert_eq!(sessions.kept.len(), 2, "groups are needed once, the right to speak always");
         assert!(sessions.may_broadcast(&speaker));
         assert!(!sessions.may_broadcast(&member) && !sessions.may_broadcast(&tracer));
         for session in [plain, member, speaker, tracer] {
             sessions.forget(session);
         }
-        assert!(sessions.0.is_empty());
+        assert!(sessions.kept.is_empty());
     }
 
     #[test]
@@ -170,6 +217,6 @@ mod tests {
             assert_eq!(sessions.traced_user(session), Some(&**user));
         }
         all.into_iter().for_each(|session| sessions.forget(session));
-        assert_eq!(sessions.0.capacity(), 0);
+        assert_eq!(sessions.kept.capacity(), 0);
     }
 }

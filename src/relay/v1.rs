@@ -163,7 +163,13 @@ pub fn envelope_of_tail<'a>(from: &'a str, tail: &'a str) -> [&'a str; 4] {
     [FROM, from, r#"","#, tail]
 }
 
-/// Writes the broadcast of a text.
+/// The message in what stands after `formUserId` in the envelope, when it was written so.
+pub fn message_of_tail<'a>(tail: &'a str, to: &str) -> Option<&'a str> {
+    const BEFORE: usize = r#""toUserId":"#.len() + 2 + r#","message":"#.len();
+    tail.get(BEFORE + to.len()..tail.len().checked_sub(1)?)
+}
+
+/// Writes a text for everyone.
 pub fn write_text(out: &mut String, from: &str, text: &str) {
     out.push_str(r#"{"type":"broadcast","formUserId":"#);
     json::write_string(from, out);

@@ -31,6 +31,16 @@ pub fn each_field<'a>(
     bytes.walk(|key, value| field(&text[key], &text[value])).ok_or(Malformed)
 }
 
+/// Calls `element` with each element of the array that `raw` is, a value that
+/// [`each_field`] has found.
+///
+/// # Errors
+/// When it is not an array.
+pub fn each_element<'a>(raw: &'a str, mut element: impl FnMut(&'a str)) -> Result<(), Malformed> {
+    let bytes = Bytes(raw.as_bytes());
+    bytes.walk_array(|value| element(&raw[value])).ok_or(Malformed)
+}
+
 /// Returns the end of the value that begins at `at`; `None` if no value begins there, or if it is
 /// nested too deep.
 #[cfg(feature = "backend")]
@@ -232,6 +242,19 @@ impl Bytes<'_> {
             }
         }
         (self.skip_space(at) == self.0.len()).then_some(())
+    }
+
+    fn walk_array(self, mut element: impl FnMut(Range<usize>)) -> Option<()> {
+        let mut at = self.open(0, b'[')?;
+        while self.get(at) != Some(b']') {
+            let value = at..self.skip_value(at)?;
+            at = self.skip_space(value.end);
+            element(value);
+            if self.get(at) != Some(b']') {
+                at = self.open(at, b',')?;
+            }
+        }
+        Some(())
     }
 
     fn get(self, at: usize) -> Option<u8> {

@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod client;
 mod keys;
+mod mailbox;
 mod metrics;
 mod routes;
 mod slow_readers;

@@ -12,12 +12,12 @@ fn a_message_reaches_its_user_in_the_protocols_envelope() {
     let mut backend = place.backend();
     let (status, answer) = backend
         .post("/api/send", r#"{"user":"alice","message":{"n": 1e400,"s":"\ud800"},"from":"shop"}"#);
-    assert_eq!(answer, json!({"results":[{"user":"alice","state":"delivered"}]}));
+    assert_eq!(answer, json!({"results":[{"user":"alice","state":"sent","online":true}]}));
     assert_eq!(status, 200);
     let envelope = r#"{"type":"message","formUserId":"shop","toUserId":"alice","message":{"n": 1e400,"s":"\ud800"}}"#;
     assert_eq!(alice.text(), envelope);
     let (_, answer) = backend.post("/api/send", r#"{"user":"bob","message":1}"#);
-    assert_eq!(answer, json!({"results":[{"user":"bob","state":"offline"}]}));
+    assert_eq!(answer, json!({"results":[{"user":"bob","state":"offline","online":false}]}));
     backend.post("/api/send", r#"{"user":"al\u0069ce","users":null,"message":null}"#);
     let envelope = r#"{"type":"message","formUserId":"system","toUserId":"alice","message":null}"#;
     assert_eq!(alice.text(), envelope);
@@ -31,9 +31,9 @@ fn some_users_get_a_message_and_those_who_are_excluded_do_not() {
     let body = r#"{"users":["a","b","nobody","c"],"exclude":["b"],"message":"hi"}"#;
     let (_, answer) = backend.post("/api/send", body);
     let results = json!([
-        {"user":"a","state":"delivered"},
-        {"user":"nobody","state":"offline"},
-        {"user":"c","state":"delivered"},
+        {"user":"a","state":"sent","online":true},
+        {"user":"nobody","state":"offline","online":false},
+        {"user":"c","state":"sent","online":true},
     ]);
     assert_eq!(answer, json!({ "results": results }));
     let counts: Vec<usize> = sockets.iter_mut().map(|socket| socket.texts().len()).collect();
@@ -149,7 +149,7 @@ fn the_list_of_users_online_comes_in_pages() {
 fn a_user_is_looked_up() {
     let place = place();
     let mut backend = place.backend();
-    let offline = json!({"user":"张三","online":false,"connections":[],"groups":[]});
+    let offline = json!({"user":"张三","online":false,"connections":[],"groups":[],"mailbox":null});
     assert_eq!(backend.get("/api/users/%E5%BC%A0%E4%B8%89"), (200, offline));
     let _phone = Socket::connect(place.site.addr, "/websocket/张三?device=phone", "");
     let mut newer = Socket::connect(place.site.addr, "/websocket/张三?device=phone", "");
@@ -191,7 +191,7 @@ fn a_batch_is_sent_in_order_and_wholly_or_not_at_all() {
     let messages: Vec<Value> = (0..1_000).map(|n| json!({"user":"a","message":n})).collect();
     let (status, answer) = backend.post("/api/batch", &json!({"messages":messages}).to_string());
     assert_eq!(status, 200);
-    let delivered = json!({"user":"a","state":"delivered"});
+    let delivered = json!({"user":"a","state":"sent","online":true});
     assert_eq!(answer["results"], json!(vec![delivered; 1_000]));
     for n in 0..1_000 {
         let envelope =
@@ -224,9 +224,9 @@ fn a_batch_that_is_too_much_at_once_for_a_user_says_so_and_drops_nobody() {
         .iter()
         .map(|it| it["state"].as_str().unwrap())
         .collect();
-    let sent = states.iter().filter(|state| **state == "delivered").count();
+    let sent = states.iter().filter(|state| **state == "sent").count();
     assert!((2..8).contains(&sent) && states.contains(&"busy"), "{states:?}");
-    assert_eq!(states[8], "delivered", "it is nobody else's business");
+    assert_eq!(states[8], "sent", "it is nobody else's business");
     assert_eq!(a.texts().len(), sent - 1);
     assert_eq!(b.texts().len(), 1);
 }
@@ -283,14 +283,14 @@ fn a_request_whose_user_was_offline_is_carried_out_when_it_is_made_again() {
     }
     let mut a = place.site.connect("a");
     let (is_earlier, answer) = again(&mut backend, "/api/send", body);
-    assert_eq!((is_earlier, states(&answer)), (false, vec!["delivered"]));
+    assert_eq!((is_earlier, states(&answer)), (false, vec!["sent"]));
     let (is_earlier, answer) = again(&mut backend, "/api/send", body);
-    assert_eq!((is_earlier, states(&answer)), (true, vec!["delivered"]));
+    assert_eq!((is_earlier, states(&answer)), (true, vec!["sent"]));
     assert_eq!(a.texts().len(), 1);
     drop(a);
     place.site.until("a has gone", |hub| !hub.is_online("a"));
     let (is_earlier, answer) = again(&mut backend, "/api/send", body);
-    assert_eq!((is_earlier, states(&answer)), (true, vec!["delivered"]), "it was carried out");
+    assert_eq!((is_earlier, states(&answer)), (true, vec!["sent"]), "it was carried out");
     // The key belongs to its request also while that was not carried out.
     let first = r#"{"user":"b","message":1,"idempotencyKey":"order-18"}"#;
     backend.post("/api/send", first);
@@ -308,17 +308,17 @@ fn a_request_to_many_that_is_made_again_sends_only_what_was_not_delivered() {
     let users =
         r#"{"users":["a","b","c","b"],"exclude":["c"],"message":5,"idempotencyKey":"users"}"#;
     let (_, answer) = again(&mut backend, "/api/batch", batch);
-    assert_eq!(states(&answer), ["delivered", "offline", "delivered", "offline"]);
+    assert_eq!(states(&answer), ["sent", "offline", "sent", "offline"]);
     let (_, answer) = again(&mut backend, "/api/send", users);
-    assert_eq!(states(&answer), ["delivered", "offline", "offline"]);
+    assert_eq!(states(&answer), ["sent", "offline", "offline"]);
     assert_eq!((a.texts().len(), c.texts().len()), (2, 1));
 
     let mut b = place.site.connect("b");
     for is_earlier in [false, true] {
         let (earlier, answer) = again(&mut backend, "/api/batch", batch);
-        assert_eq!((earlier, states(&answer)), (is_earlier, vec!["delivered"; 4]));
+        assert_eq!((earlier, states(&answer)), (is_earlier, vec!["sent"; 4]));
         let (earlier, answer) = again(&mut backend, "/api/send", users);
-        assert_eq!((earlier, states(&answer)), (is_earlier, vec!["delivered"; 3]));
+        assert_eq!((earlier, states(&answer)), (is_earlier, vec!["sent"; 3]));
     }
     assert_eq!((a.texts().len(), b.texts().len(), c.texts().len()), (0, 4, 0));
 }
@@ -342,7 +342,7 @@ fn messages_to_a_busy_user_are_sent_when_the_batch_is_made_again() {
             break;
         }
     }
-    assert_eq!((last.0, states(&last.1)), (false, vec!["delivered"; 8]));
+    assert_eq!((last.0, states(&last.1)), (false, vec!["sent"; 8]));
     assert_eq!(heard.len(), 8);
     let digits = (0..8).map(|n| format!(r#""message":"{n}x"#));
     for (text, digit) in heard.iter().zip(digits) {

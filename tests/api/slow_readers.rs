@@ -45,7 +45,7 @@ fn a_user_who_reads_nothing_is_dropped_when_the_queue_is_full_and_then_is_offlin
             assert!(told.len() < 2_000, "{user} is never dropped");
         }
         let first = told.iter().position(|state| state == "offline").unwrap();
-        assert!(told[..first].iter().any(|state| state == "delivered"), "{user}: {told:?}");
+        assert!(told[..first].iter().any(|state| state == "sent"), "{user}: {told:?}");
         // Once it is gone nothing else is told of it.
         assert!(told[first..].iter().all(|state| state == "offline"), "{user}: {told:?}");
         let slow = place.site.ask(|hub, _| hub.stats().slow_readers);
@@ -59,11 +59,11 @@ fn a_user_who_reads_is_never_busy_for_requests_that_follow_each_other() {
     let mut backend = place.backend();
     let mut reads = place.site.connect("reads");
     for _ in 0..10 {
-        assert_eq!(pipelined(&mut backend, "reads"), ["delivered"; 6]);
+        assert_eq!(pipelined(&mut backend, "reads"), ["sent"; 6]);
         assert_eq!(reads.texts().len(), 6);
         // A batch is one turn's, and can be more than a queue holds.
         let told = batch(&mut backend, "reads");
-        let delivered = told.iter().filter(|state| *state == "delivered").count();
+        let delivered = told.iter().filter(|state| *state == "sent").count();
         assert!(told.iter().all(|state| state != "offline"), "{told:?}");
         assert!(delivered > 0 && reads.texts().len() == delivered);
     }

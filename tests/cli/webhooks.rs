@@ -44,7 +44,7 @@ fn webhooks_that_cannot_be_sent_are_refused() {
     let url = with("http://h/");
     let mut args = url.to_vec();
     args.extend(["--webhook-events", "online,lost"]);
-    assert_refused(&args, &["--webhook-events", "online, offline, message, undelivered"]);
+    assert_refused(&args, &["--webhook-events", "online, offline, message, undelivered, receipt"]);
     #[cfg(not(feature = "tls"))]
     assert_refused(&with("https://backend/"), &["feature tls"]);
 }

@@ -18,8 +18,8 @@ fn send(rig: &mut Rig, users: &[String], length: usize) -> (usize, usize) {
     let answer = rig.hub.pending(conn).expect("an answer");
     let answer = String::from_utf8_lossy(answer.single().unwrap()).into_owned();
     let count = |state: &str| answer.matches(&format!(r#""state":"{state}""#)).count();
-    assert_eq!(count("delivered") + count("busy"), users.len(), "{}", &answer[..300]);
-    (count("delivered"), count("busy"))
+    assert_eq!(count("sent") + count("busy"), users.len(), "{}", &answer[..300]);
+    (count("sent"), count("busy"))
 }
 
 fn enter(rig: &mut Rig, count: usize) -> (Vec<String>, Vec<ConnId>) {

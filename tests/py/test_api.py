@@ -102,7 +102,7 @@ class Answers(Described):
         self.assertEqual(self.ask("GET", "/api/stats")[1]["longlink_users"], 1)
         batch = {"messages": [{"user": "alice", "message": 1}, {"user": "bob", "message": 2}]}
         self.assertEqual([it["state"] for it in self.ask("POST", "/api/batch", batch)[1]["results"]],
-                         ["delivered", "offline"])
+                         ["sent", "offline"])
         self.assertEqual(
             self.ask("POST", "/api/kick", {"user": "alice", "reason": "bye"})[1], {"closed": 1})
         await asyncio.wait_for(alice.wait_closed(), 10)
@@ -160,7 +160,7 @@ class Listener(unittest.IsolatedAsyncioTestCase):
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
                 % (len(body), body))
             answer = await asyncio.wait_for(reader.read(), 10)
-            self.assertTrue(answer.endswith(b'{"results":[{"user":"alice","state":"delivered"}]}'))
+            self.assertTrue(answer.endswith(b'{"results":[{"user":"alice","state":"sent","online":true}]}'))
             frame = json.loads(await asyncio.wait_for(alice.recv(), 10))
             self.assertEqual(frame["message"], "over a socket file")
             writer.close()

@@ -66,11 +66,11 @@ class Documented(unittest.IsolatedAsyncioTestCase):
             "appid": "wx1", "secret": "shh", "js_code": "C", "grant_type": "authorization_code"}])
         url = f"ws://{self.address}/websocket/{answer['user']}?ticket={answer['ticket']}"
         found_nobody = self.app.post("/orders/17/paid").json
-        self.assertEqual(found_nobody, {"results": [{"user": "alice", "state": "offline"}]})
+        self.assertEqual(found_nobody, {"results": [{"user": "alice", "state": "offline", "online": False}]})
         async with connect(url) as alice:
             for _ in range(2):
                 pushed = self.app.post("/orders/17/paid").json
-                self.assertEqual(pushed, {"results": [{"user": "alice", "state": "delivered"}]})
+                self.assertEqual(pushed, {"results": [{"user": "alice", "state": "sent", "online": True}]})
             await alice.send("ping")
             async with asyncio.timeout(PATIENCE):
                 frame = json.loads(await alice.recv())

@@ -86,7 +86,7 @@ class Backend(unittest.IsolatedAsyncioTestCase):
         async with self.enter("alice", "wonderland") as alice:
             for _ in range(2):
                 answer = self.app.post("/orders/17/paid").json
-                self.assertEqual(answer, {"results": [{"user": "alice", "state": "delivered"}]})
+                self.assertEqual(answer, {"results": [{"user": "alice", "state": "sent", "online": True}]})
             frame = json.loads(await asyncio.wait_for(alice.recv(), PATIENCE))
             self.assertEqual(frame["formUserId"], "system")
             self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
@@ -97,11 +97,11 @@ class Backend(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_user_who_was_not_there_at_the_first_call_is_told_at_the_next_one(self) -> None:
         answer = self.app.post("/orders/17/paid").json
-        self.assertEqual(answer, {"results": [{"user": "alice", "state": "offline"}]})
+        self.assertEqual(answer, {"results": [{"user": "alice", "state": "offline", "online": False}]})
         async with self.enter("alice", "wonderland") as alice:
             for _ in range(2):
                 answer = self.app.post("/orders/17/paid").json
-                self.assertEqual(answer, {"results": [{"user": "alice", "state": "delivered"}]})
+                self.assertEqual(answer, {"results": [{"user": "alice", "state": "sent", "online": True}]})
             frame = json.loads(await asyncio.wait_for(alice.recv(), PATIENCE))
             self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
             await alice.send("ping")

@@ -33,9 +33,8 @@ fn the_first_subprotocol_that_is_no_ticket_is_echoed() {
         ("Sec-WebSocket-Protocol: longlink.v1,ticket.abc\r\n", Some("longlink.v1")),
         ("Sec-WebSocket-Protocol: ticket.a\r\nSec-WebSocket-Protocol: b\r\n", Some("b")),
         ("Sec-WebSocket-Protocol:\r\n", None),
-        // Not spoken yet: as if it had not been offered.
-        ("Sec-WebSocket-Protocol: longlink.v2\r\n", None),
-        ("Sec-WebSocket-Protocol: longlink.v2, longlink.v1\r\n", Some("longlink.v1")),
+        ("Sec-WebSocket-Protocol: longlink.v2\r\n", Some("longlink.v2")),
+        ("Sec-WebSocket-Protocol: longlink.v1, longlink.v2\r\n", Some("longlink.v2")),
     ] {
         let answer = ask(&site, "/websocket/A", offers);
         assert_eq!(answer.status, 101, "{offers}");

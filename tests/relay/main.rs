@@ -9,3 +9,4 @@ mod pages;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod users;
+mod v2;

@@ -247,7 +247,7 @@ fn perform(hub: &mut Context, id: ConnId, op: &Op) -> usize {
 
 impl Handler for Watched {
     type Session = <Relay as Handler>::Session;
-    type Event = ();
+    type Event = longlink::keeping::Completed;
 
     fn on_upgrade(
         &mut self,
@@ -449,7 +449,7 @@ impl Handler for Watched {
         }
     }
 
-    fn on_event(&mut self, hub: &mut Context, event: ()) {
+    fn on_event(&mut self, hub: &mut Context, event: Self::Event) {
         if let Some(relay) = &mut self.relay {
             owner::server(|| relay.on_event(hub, event));
         }

@@ -11,7 +11,7 @@ use crate::relay::object::Object;
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::{Done, Replays};
-use super::send::{MOST_USERS, Results};
+use super::send::{MOST_USERS, Results, wishes};
 use super::to_one::{ToOne, read_batch};
 use super::{Answer, Call};
 
@@ -33,13 +33,22 @@ struct Message<'a> {
     message: &'a RawValue,
     #[serde(borrow)]
     from: Option<Text<'a>>,
+    keep: Option<bool>,
+    volatile: Option<bool>,
+    ttl: Option<u32>,
+    #[serde(borrow)]
+    key: Option<Text<'a>>,
 }
 
 impl Message<'_> {
-    fn to_one(&self) -> ToOne<'_> {
-        let Message { user, message, from } = self;
+    /// The message at this place of a batch.
+    fn to_one(&self, at: usize) -> Result<ToOne<'_>, Failure> {
+        let Message { user, message, from, keep, volatile, ttl, key } = self;
         let from = from.as_ref().map_or(SYSTEM, Text::get);
-        ToOne { user: user.get(), message: message.get(), from, is_plain: false }
+        let key = key.as_ref().map(Text::get);
+        let place = |name| format!("messages[{at}].{name}").into();
+        let wishes = wishes((*keep, *volatile), *ttl, key, place)?;
+        Ok(ToOne { user: user.get(), message: message.get(), from, is_plain: false, wishes })
     }
 }
 
@@ -51,8 +60,8 @@ pub fn send_all(call: &mut Call<'_>) -> Answer {
     if messages.len() > MOST_USERS {
         return Err(Failure::bad_value("messages", "at most 1000 messages"));
     }
-    let messages: Vec<ToOne<'_>> =
-        messages.iter().map(|Object(message)| message.to_one()).collect();
+    let messages = messages.iter().enumerate().map(|(at, Object(message))| message.to_one(at));
+    let messages = messages.collect::<Result<Vec<ToOne<'_>>, Failure>>()?;
     Replays::once(call, idempotency_key.as_ref(), |call, done| send_each(call, &messages, done))
 }
 

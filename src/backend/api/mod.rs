@@ -7,6 +7,7 @@ mod failure;
 mod gate;
 mod groups;
 mod kick;
+mod mailbox;
 mod online;
 mod query;
 mod replay;

@@ -40,6 +40,13 @@ pub fn after<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Failu
     value(request, "after")
 }
 
+/// Returns `after` as the number of a message; 0 if it is not there.
+pub fn after_number(request: &Request<'_>) -> Result<u64, Failure> {
+    let Some(text) = value(request, "after")? else { return Ok(0) };
+    let number = text.parse::<u64>().ok().filter(|_| text.bytes().all(|it| it.is_ascii_digit()));
+    number.ok_or_else(|| Failure::bad_value("after", "the number of a message"))
+}
+
 fn value<'a>(
     request: &'a Request<'_>,
     name: &'static str,

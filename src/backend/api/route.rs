@@ -10,7 +10,7 @@ use crate::wire::http::head::Request;
 use super::failure::Failure;
 #[cfg(feature = "tickets")]
 use super::ticket;
-use super::{Answer, Call, batch, body, groups, kick, online, query, send, stats, users};
+use super::{Answer, Call, batch, body, groups, kick, mailbox, online, query, send, stats, users};
 
 /// The parts of a request's path that are in the places of the names in braces, in their order.
 type Names<'a> = [&'a str; 2];
@@ -19,7 +19,7 @@ type Function = fn(&mut Call<'_>, Names<'_>) -> Answer;
 const PAGE: &[&str] = &["limit", "after"];
 
 /// The routes that are used most come first, because they are searched in this order.
-const ROUTES: [Row; 11] = [
+const ROUTES: [Row; 13] = [
     row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
     row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
     row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
@@ -28,6 +28,16 @@ const ROUTES: [Row; 11] = [
     row("/api/stats", &[("GET", |call, _| Ok(stats::json(call)))], &[]),
     row("/metrics", &[("GET", |call, _| Ok(stats::text(call)))], &[]),
     row("/api/users/{user}", &[("GET", |call, [user, _]| users::look_up(call, user))], &[]),
+    row(
+        "/api/users/{user}/messages",
+        &[("GET", |call, [user, _]| mailbox::messages(call, user))],
+        PAGE,
+    ),
+    row(
+        "/api/users/{user}/mailbox",
+        &[("DELETE", |call, [user, _]| mailbox::forget(call, user))],
+        &[],
+    ),
     row(TRACE, &[("GET", |call, _| Err(Failure::not_a_handshake(call.request)))], &[]),
     row("/api/groups/{group}", &[("GET", |call, [group, _]| groups::page(call, group))], PAGE),
     row(
@@ -56,7 +66,11 @@ const fn row(
     methods: &'static [(&'static str, Function)],
     query: &'static [&'static str],
 ) -> Row {
-    let has_names = path.as_bytes()[path.len() - 1] == b'}';
+    let (mut has_names, mut at) = (false, 0);
+    while at < path.len() {
+        has_names |= path.as_bytes()[at] == b'{';
+        at += 1;
+    }
     Row { path, methods, query, has_names }
 }
 

@@ -1,10 +1,12 @@
 //! `POST /api/send`: a message to one user, to several users, to a group or to everyone.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::hub::Context;
-use crate::relay::{SYSTEM, write_string};
+use crate::relay::{Pushed, SYSTEM, Wishes, write_string};
 use crate::wire::http::response::Response;
 
 use super::body::{self, Text};
@@ -34,6 +36,34 @@ struct Message<'a> {
     exclude: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     idempotency_key: Option<Text<'a>>,
+    keep: Option<bool>,
+    volatile: Option<bool>,
+    ttl: Option<u32>,
+    #[serde(borrow)]
+    key: Option<Text<'a>>,
+}
+
+/// The length of the longest key in bytes.
+const MOST_KEY: usize = 64;
+
+/// Checks what a backend wishes for a message to one user. `place` says where a field is.
+pub fn wishes<'a>(
+    (keep, volatile): (Option<bool>, Option<bool>),
+    ttl: Option<u32>,
+    key: Option<&'a str>,
+    place: impl Fn(&'static str) -> Cow<'static, str>,
+) -> Result<Wishes<'a>, Failure> {
+    let (keep, volatile) = (keep.unwrap_or(false), volatile.unwrap_or(false));
+    if keep && volatile {
+        return Err(Failure::bad_value(place("volatile"), "not together with keep"));
+    }
+    if ttl == Some(0) {
+        return Err(Failure::bad_value(place("ttl"), "at least 1 second"));
+    }
+    if key.is_some_and(|key| !(1..=MOST_KEY).contains(&key.len())) {
+        return Err(Failure::bad_value(place("key"), "1 to 64 bytes"));
+    }
+    Ok(Wishes { keep, volatile, ttl, key })
 }
 
 /// The bytes that an envelope with ordinary ids adds to a message.
@@ -42,11 +72,13 @@ const ENVELOPE: usize = 128;
 /// The result of a message to one user.
 #[derive(Clone, Copy)]
 pub enum State {
-    /// The message was queued for a live connection.
-    Delivered,
+    /// A connection that is alive was handed the message, which is not kept.
+    Sent,
+    /// The message is in the user's mailbox.
+    Queued,
     Offline,
-    /// More is sent at once than the user's queue, or the memory for all queues, can hold. The
-    /// backend has to send the message again later.
+    /// So much goes to the user, or to all users, at once that the rest has to be sent
+    /// again.
     Busy,
 }
 
@@ -70,7 +102,7 @@ impl Results {
     /// Sends a message to one user, and adds the result.
     pub fn send(&mut self, call: &mut Call<'_>, message: &ToOne<'_>) {
         let state = deliver(call, message);
-        self.push(message, state);
+        self.push(call, message, state);
     }
 
     /// Does what [`Results::send`] does, unless the message at this place of a repeated request was
@@ -82,16 +114,18 @@ impl Results {
         at: usize,
         done: &mut Done,
     ) {
-        let mut state = State::Delivered;
+        // What was carried out before was kept if there is a mailbox.
+        let is_kept = call.relay.has_mailbox(message.user) && !message.wishes.volatile;
+        let mut state = if is_kept { State::Queued } else { State::Sent };
         done.deliver(at, || {
             state = deliver(call, message);
-            matches!(state, State::Delivered)
+            matches!(state, State::Sent | State::Queued)
         });
-        self.push(message, state);
+        self.push(call, message, state);
     }
 
     #[inline(always)]
-    fn push(&mut self, message: &ToOne<'_>, state: State) {
+    fn push(&mut self, call: &Call<'_>, message: &ToOne<'_>, state: State) {
         let ToOne { user, is_plain, .. } = *message;
         self.begin();
         if is_plain {
@@ -103,9 +137,12 @@ impl Results {
             write_string(user, &mut self.0);
         }
         self.0.push_str(match state {
-            State::Delivered => r#","state":"delivered"}"#,
-            State::Offline => r#","state":"offline"}"#,
-            State::Busy => r#","state":"busy"}"#,
+            State::Sent => r#","state":"sent","online":true}"#,
+            State::Offline => r#","state":"offline","online":false}"#,
+            State::Busy if call.cx.is_online(user) => r#","state":"busy","online":true}"#,
+            State::Busy => r#","state":"busy","online":false}"#,
+            State::Queued if call.cx.is_online(user) => r#","state":"queued","online":true}"#,
+            State::Queued => r#","state":"queued","online":false}"#,
         });
     }
 
@@ -130,15 +167,22 @@ impl Results {
 
 #[inline(always)]
 fn deliver(call: &mut Call<'_>, message: &ToOne<'_>) -> State {
-    let ToOne { user, message, from, is_plain } = *message;
+    let ToOne { user, message, from, is_plain, wishes } = *message;
     if is_busy(call.cx, user, message.len()) {
         return State::Busy;
+    }
+    if wishes != Wishes::default() || call.relay.has_mailbox(user) {
+        return match call.relay.push_as_wished(call.cx, from, user, message, wishes) {
+            Pushed::Queued => State::Queued,
+            Pushed::Sent => State::Sent,
+            Pushed::Offline => State::Offline,
+        };
     }
     let devices = match is_plain {
         true => call.relay.push_plain(call.cx, from, user, message),
         false => call.relay.push(call.cx, from, user, message),
     };
-    if devices > 0 { State::Delivered } else { State::Offline }
+    if devices > 0 { State::Sent } else { State::Offline }
 }
 
 /// Whether a message with this many bytes to a user must be sent again later.
@@ -166,7 +210,9 @@ impl Message<'_> {
         let from = self.from.as_ref().map_or(Ok(SYSTEM), |from| from.id(|| "from".into()))?;
         let excluded = ids("exclude", self.exclude.as_deref().unwrap_or_default())?;
         let users = self.users.as_deref();
-        let to_one = |user| ToOne { user, message: text, from, is_plain: false };
+        let key = self.key.as_ref().map(Text::get);
+        let wishes = wishes((self.keep, self.volatile), self.ttl, key, |name| name.into())?;
+        let to_one = |user| ToOne { user, message: text, from, is_plain: false, wishes };
         let mut results = Results::with_capacity(users.map_or(1, <[_]>::len).min(MOST_USERS));
         match (&self.user, users, &self.group, self.all.unwrap_or(false)) {
             (Some(user), None, None, false) => {

@@ -14,7 +14,10 @@ pub fn json(call: &Call<'_>) -> Response {
 }
 
 fn metrics(call: &Call<'_>) -> Metrics {
-    let metrics = Metrics::of(call.cx).relay(call.relay.counters()).process(call.system, call.cx);
+    let metrics = Metrics::of(call.cx)
+        .relay(call.relay.counters())
+        .mailboxes(&call.relay.mailbox_counters(), &call.relay.mailbox_gauges())
+        .process(call.system, call.cx);
     match call.webhooks {
         Some(webhooks) => metrics.webhooks(&webhooks.stats()),
         None => metrics,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::hub::Context;
-use crate::relay::{Relay, SYSTEM};
+use crate::relay::{Relay, SYSTEM, Wishes};
 use crate::wire::json;
 
 use super::body;
@@ -22,6 +22,7 @@ pub struct ToOne<'a> {
     pub from: &'a str,
     /// Whether neither id needs escaping in a JSON string.
     pub is_plain: bool,
+    pub wishes: Wishes<'a>,
 }
 
 impl<'a> ToOne<'a> {
@@ -133,7 +134,8 @@ impl<'a> Reader<'a> {
         }
         self.take(b"}")?;
         let from = from.map_or(Some(SYSTEM), |raw| self.unescaped(raw))?;
-        Some(ToOne { user: self.unescaped(user?)?, message: message?, from, is_plain: true })
+        let (user, message) = (self.unescaped(user?)?, message?);
+        Some(ToOne { user, message, from, is_plain: true, wishes: Wishes::default() })
     }
 
     /// Reads a value and returns it as it is written.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::mailbox::{self, Mailbox};
 use super::{Answer, Call, json};
 use crate::hub::{ConnId, Context};
 
@@ -12,6 +13,7 @@ struct User<'a> {
     connections: Vec<Connection<'a>>,
     /// The groups that the backend has put the user into.
     groups: Vec<&'a str>,
+    mailbox: Option<Mailbox>,
 }
 
 /// An open connection, as the answer describes it.
@@ -39,8 +41,9 @@ pub fn describe(cx: &Context, conn: ConnId) -> Connection<'_> {
 
 pub fn look_up(call: &mut Call<'_>, user: &str) -> Answer {
     let cx = &*call.cx;
+    let mailbox = mailbox::describe(call.relay, cx, user);
     let connections = cx.connections_of(user);
     let connections: Vec<_> = connections.iter().map(|&conn| describe(cx, conn)).collect();
     let groups = call.relay.groups.members.groups_of(user).iter().map(|group| &**group).collect();
-    json(&User { user, online: !connections.is_empty(), connections, groups })
+    json(&User { user, online: !connections.is_empty(), connections, groups, mailbox })
 }

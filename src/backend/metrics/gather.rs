@@ -1,7 +1,7 @@
 //! Every metric: its name, its help text, and where its value comes from.
 
 use crate::hub::{Context, Distributions, Histogram, Statuses};
-use crate::relay::Counters;
+use crate::relay::{Counters, MailboxCounters, MailboxGauges};
 
 use super::super::webhooks::WebhookStats;
 use super::family::{Buckets, Family, Values};
@@ -254,6 +254,75 @@ impl Sheet {
             "longlink_relay_ignored",
             "Frames that were ignored because they mean nothing.",
             counters.ignored,
+        );
+    }
+
+    /// Adds what the dialect v2 has done.
+    pub fn mailboxes(&mut self, counters: &MailboxCounters, now: &MailboxGauges) {
+        self.gauge("longlink_mailboxes", "Users who have a mailbox.", now.mailboxes);
+        self.gauge(
+            "longlink_mailbox_waiting",
+            "Messages in all mailboxes; one to a group counts once for each member.",
+            now.waiting,
+        );
+        self.put_in(
+            "longlink_mailbox_memory",
+            "bytes",
+            "Bytes of all mailboxes, which --mailbox-memory limits.",
+            Values::Gauge(now.memory as f64),
+        );
+        self.gauge("longlink_v2_connections", "Connections that speak v2.", now.links);
+        let MailboxCounters { kept, delivered, acknowledged, .. } = *counters;
+        self.totals(
+            "longlink_mailbox_messages",
+            "Messages of the dialect v2. kept: taken into a mailbox; delivered: written to a \
+             device, again after a reconnect included; lost: a bound or their time took them before \
+             any device had them; expired: those of them whose time was over; undeliverable: three connections of a device could not take them.",
+            "result",
+            [
+                ("kept", kept),
+                ("delivered", delivered),
+                ("lost", counters.lost),
+                ("expired", counters.expired),
+                ("undeliverable", counters.undeliverable),
+            ],
+        );
+        self.total(
+            "longlink_mailbox_acknowledgements",
+            "Acknowledgements of devices that moved a cursor.",
+            acknowledged,
+        );
+        self.total(
+            "longlink_mailbox_resumes",
+            "Connections that went on behind a number that the client named.",
+            counters.resumed,
+        );
+        self.total("longlink_mailbox_gaps", "Gaps that clients were told of.", counters.gaps);
+        self.totals(
+            "longlink_v2_refused",
+            "What clients of the dialect v2 sent and was not done. duplicate: answered as before; \
+             conflict: a known cid with something else; error: answered with an error.",
+            "reason",
+            [
+                ("duplicate", counters.duplicates),
+                ("conflict", counters.conflicts),
+                ("error", counters.refused),
+            ],
+        );
+        self.total(
+            "longlink_v2_kicked",
+            "Connections that made way for a newer one of their device.",
+            counters.kicked,
+        );
+        self.total(
+            "longlink_v2_full_windows",
+            "Times that a device was not written more because of what it had not acknowledged.",
+            counters.full_windows,
+        );
+        self.total(
+            "longlink_mailbox_shed",
+            "Mailboxes that were given up to make room for others.",
+            counters.shed,
         );
     }
 

@@ -12,7 +12,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use crate::hub::Context;
-use crate::relay::Counters;
+use crate::relay::{Counters, MailboxCounters, MailboxGauges};
 
 use super::webhooks::WebhookStats;
 use gather::Sheet;
@@ -52,6 +52,12 @@ impl Metrics {
     /// Adds what a [`Relay`](crate::Relay) has done with messages.
     pub fn relay(mut self, counters: &Counters) -> Self {
         self.sheet.relay(counters);
+        self
+    }
+
+    /// Adds what a [`Relay`](crate::Relay) has done in the dialect v2, and what its mailboxes hold.
+    pub fn mailboxes(mut self, counters: &MailboxCounters, gauges: &MailboxGauges) -> Self {
+        self.sheet.mailboxes(counters, gauges);
         self
     }
 

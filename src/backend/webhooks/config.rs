@@ -56,13 +56,18 @@ impl Default for WebhookEvents {
 
 impl WebhookEvents {
     /// The kinds that can be chosen.
-    pub(super) const ALL: [EventKind; 4] =
-        [EventKind::Online, EventKind::Offline, EventKind::Message, EventKind::Undelivered];
+    pub(super) const ALL: [EventKind; 5] = [
+        EventKind::Online,
+        EventKind::Offline,
+        EventKind::Message,
+        EventKind::Undelivered,
+        EventKind::Receipt,
+    ];
 
     /// The names of all kinds that can be chosen, as in the `type` of an event.
-    pub const NAMES: [&'static str; 4] = {
-        let [online, offline, message, undelivered] = Self::ALL;
-        [online.name(), offline.name(), message.name(), undelivered.name()]
+    pub const NAMES: [&'static str; 5] = {
+        let [online, offline, message, undelivered, receipt] = Self::ALL;
+        [online.name(), offline.name(), message.name(), undelivered.name(), receipt.name()]
     };
 
     /// Returns the kinds with these names; `None` if a name is not in [`WebhookEvents::NAMES`].

@@ -27,6 +27,13 @@ impl Event<'_> {
                 write_who(user, device, out);
                 write_frame(Some(to), frame, out);
             }
+            Event::Receipt { user, device, to, id } => {
+                write_who(user, device, out);
+                out.push_str(r#","toUserId":"#);
+                json::write_string(to, out);
+                out.push_str(r#","id":"#);
+                json::write_string(id, out);
+            }
             Event::Lost { from, to } => {
                 let _ = write!(out, r#","from":{from},"to":{to}"#);
             }

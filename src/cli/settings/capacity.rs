@@ -37,6 +37,11 @@ impl Capacity {
         self.memory.map(|memory| usize::try_from(memory / 4).unwrap_or(usize::MAX))
     }
 
+    /// How much all mailboxes may hold unless something else was asked for.
+    pub fn mailboxes(&self) -> Option<usize> {
+        self.memory.map(|memory| usize::try_from(memory / 8).unwrap_or(usize::MAX))
+    }
+
     /// Returns what to do if more connections are wanted than descriptors allow.
     pub fn shortage(&self, connections: usize) -> Option<String> {
         let needed = (connections as u64).saturating_add(RESERVED);
@@ -153,5 +158,6 @@ mod tests {
         let warning = capacity(1_024).shortage(2_000).unwrap();
         assert!(warning.contains("LimitNOFILE=2064"), "{warning}");
         assert_eq!(capacity(1_024).buffered(), Some(100));
+        assert_eq!(capacity(1_024).mailboxes(), Some(50));
     }
 }

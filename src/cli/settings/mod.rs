@@ -72,6 +72,7 @@ impl Settings {
         // The library's own defaults do not depend on the machine.
         draft.config.max_connections = capacity.connections();
         draft.config.max_buffered = capacity.buffered().unwrap_or(draft.config.max_buffered);
+        draft.relay.mailbox_memory = capacity.mailboxes().unwrap_or(draft.relay.mailbox_memory);
         values.fill(&mut draft)?;
 
         check(&draft.config)?;

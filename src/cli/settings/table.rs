@@ -153,6 +153,53 @@ pub static SETTINGS: &[Setting] = &[
     )
     .default_is("on"),
     Setting::new(
+        "mailbox",
+        "on|off",
+        CHAT,
+        Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.mailbox = on)),
+        "Whether the dialect v2 is spoken, in which messages wait for users who are away",
+    )
+    .default_is("on"),
+    Setting::new(
+        "mailbox-messages",
+        "COUNT",
+        CHAT,
+        Kind::Count(|it| &mut it.relay.mailbox_messages),
+        "The most messages that wait for a user who is away; beyond it the oldest go, and a gap \
+         tells of them",
+    ),
+    Setting::new(
+        "mailbox-bytes",
+        "BYTES",
+        CHAT,
+        Kind::Size(|it| &mut it.relay.mailbox_bytes),
+        "The most bytes of messages that wait for a user who is away",
+    ),
+    Setting::new(
+        "mailbox-ttl",
+        "SECONDS",
+        CHAT,
+        Kind::Seconds(|it| &mut it.relay.mailbox_ttl),
+        "How long a message waits",
+    ),
+    Setting::new(
+        "mailbox-memory",
+        "BYTES",
+        CHAT,
+        Kind::Size(|it| &mut it.relay.mailbox_memory),
+        "The most bytes of all mailboxes together; beyond it those of users who never connected \
+         go first, then those of the users who have been away longest",
+    )
+    .default_is("an eighth of the memory"),
+    Setting::new(
+        "presence",
+        "on|off",
+        CHAT,
+        Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.presence = on)),
+        "Whether clients may ask who is online",
+    )
+    .default_is("on"),
+    Setting::new(
         "api-listen",
         "ADDR",
         BACKEND,
@@ -213,7 +260,7 @@ pub static SETTINGS: &[Setting] = &[
         "EVENT",
         BACKEND,
         Kind::Many(|it, raw| webhooks::events(raw).map(|events| it.webhook.events = events)),
-        "Which events are sent: online, offline, undelivered, message (every message of a user); \
+        "Which events are sent: online, offline, undelivered, receipt, message (every message of a user); \
          repeatable",
     )
     .default_is("online,offline,undelivered"),

@@ -291,6 +291,9 @@ impl Context {
             record.flags.set(Flags::NOTED);
             self.deactivate(conn.index);
         }
+        if accept.apart {
+            self.table[conn.index].flags.set(Flags::APART);
+        }
         self.go_to(conn.index, Phase::Open);
         let protocol = accept.protocol.filter(|name| is_token(name.as_bytes()));
         let protocol = protocol.as_deref();
@@ -337,6 +340,15 @@ impl Context {
             }
         }
         self.respond(conn, &response, None, false);
+    }
+
+    /// Counts a handshake as refused although it is accepted: the application tells its client why,
+    /// and closes it.
+    #[cfg(feature = "tickets")]
+    pub(crate) fn note_refusal(&mut self, conn: ConnId) {
+        let Some(peer) = self.peer(conn) else { return };
+        self.stats.rejected += 1;
+        self.addresses.refuse(peer, self.now);
     }
 
     /// Drops what arrives for this many milliseconds, and answers then.

@@ -270,7 +270,8 @@ impl Context {
         budget: &mut u32,
     ) -> Option<(Slot, Option<io::Result<usize>>)> {
         const UNUSUAL: Mask = Mask::with_parked(
-            Flags::BLOCKED
+            Flags::APART
+                | Flags::BLOCKED
                 | Flags::NOTED
                 | Flags::WAS_BLOCKED
                 | Flags::PINGED
@@ -342,7 +343,11 @@ impl FanOut {
     #[inline]
     fn queue(&mut self, index: Slot, conn: &mut Connection, dirty: &mut Dirty, arena: &mut Arena) {
         const UNUSUAL: Mask = Mask::with_parked(
-            Flags::BLOCKED | Flags::NOTED | Flags::DIRTY_DIRECT | Flags::DIRTY_FAN_OUT,
+            Flags::APART
+                | Flags::BLOCKED
+                | Flags::NOTED
+                | Flags::DIRTY_DIRECT
+                | Flags::DIRTY_FAN_OUT,
         );
         // Nearly every receiver has nothing queued, and its socket takes bytes.
         if conn.phase() == Phase::Open && !conn.flags.meets(UNUSUAL) && conn.out.start(self.segment)

@@ -137,6 +137,7 @@ impl Context {
         let Some(seat) = seat.filter(|_| self.fits(length)) else { return 0 };
         let segment = encode(&mut self.output.arena);
         let queued = match seat.get() {
+            Seated::Alone(index) if self.table[index].flags.has(Flags::APART) => 0,
             Seated::Alone(index) => usize::from(self.queue_message(index, segment)),
             Seated::Several(_) => self.queue_for_devices(seat, segment),
         };

@@ -79,6 +79,9 @@ impl Flags {
     pub const ANSWERING: u16 = 1 << 11;
     /// The connection has sent more than its rate allows, so its debt is recorded.
     pub const OWES: u16 = 1 << 12;
+    /// It stands apart: it gets what is sent to its id and nothing that goes to its user, to a group
+    /// or to everyone.
+    pub const APART: u16 = 1 << 13;
 
     #[inline]
     pub fn has(self, flag: u16) -> bool {
@@ -359,7 +362,7 @@ impl Connection {
     /// Returns whether the connection gets what is sent to its user and to everyone.
     #[inline]
     pub fn is_active(&self) -> bool {
-        self.phase == Phase::Open && !self.flags.has(Flags::PARKED)
+        self.phase == Phase::Open && !self.flags.has(Flags::PARKED | Flags::APART)
     }
 }
 

@@ -21,7 +21,9 @@ use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
 use super::config::RelayConfig;
+use super::session::Rights;
 use super::v1::MAX_ID;
+use super::v2::{self, Hello};
 use super::{Relay, Session};
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
@@ -30,36 +32,87 @@ pub use tickets::{Ticket, TicketError, Tickets};
 pub const MAX_DEVICE: usize = 64;
 /// The host in the `Origin` of mini-programs.
 const WECHAT: &str = "servicewechat.com";
+/// The largest number of v2 clients that are told at a time why they are refused.
+#[cfg(feature = "tickets")]
+const MOST_REFUSED: usize = 1_024;
 /// The beginning of a subprotocol entry that carries a ticket; such an entry is never echoed.
 pub const TICKET: &str = "ticket.";
-/// The name of a dialect that is not implemented yet.
-const UNSPOKEN: &str = "longlink.v2";
 
 /// Why a connection is refused whose session finds no place.
-#[cfg(feature = "tickets")]
 const FULL: &str = "the server is full";
 
 impl Relay {
     /// Decides a handshake for a path that names a user.
     pub(super) fn admit(
         &mut self,
-        cx: &Context,
+        cx: &mut Context,
         conn: ConnId,
         user: &str,
         request: &Request<'_>,
     ) -> Result<Accept<Session>, Response> {
-        let wish = Wish::read(user, request)?;
+        let is_v2 = self.config.mailbox && v2::is_wanted(request);
+        let wish = Wish::read(user, is_v2, request)?;
         check_reserved(&self.config, user)?;
         #[cfg(feature = "tickets")]
         if let Some(tickets) = &self.tickets {
-            let (accept, rights) = tickets
+            let admitted = tickets
                 .admit(&self.config, &wish, request, cx.now())
-                .inspect_err(|why| warn_of_refusal(cx, conn, user, why))?;
-            let session = self.sessions.v1(rights);
-            return Ok(accept.session(session.ok_or_else(|| Response::text(503, FULL))?));
+                .inspect_err(|why| warn_of_refusal(cx, conn, user, why));
+            let (accept, rights) = match admitted {
+                Ok(admitted) => admitted,
+                // A page cannot see the answer to a handshake, so it is told in a frame.
+                Err(why) if is_v2 && why.status() == 401 && self.has_room_to_explain(cx) => {
+                    let Some(session) = self.sessions.refused(why.line()) else {
+                        return Err(why);
+                    };
+                    cx.note_refusal(conn);
+                    let until = cx.now() + cx.config().reject_delay;
+                    let accept = Accept::aside().protocol(wish.protocol).until(Some(until));
+                    return Ok(accept.session(session));
+                }
+                Err(why) => return Err(why),
+            };
+            return match is_v2 {
+                true => self.expect_v2(accept, request, rights),
+                false => {
+                    let session = self.sessions.v1(rights);
+                    Ok(accept.session(session.ok_or_else(|| Response::text(503, FULL))?))
+                }
+            };
         }
         check_open(&self.config, cx.is_loopback(conn), request)?;
-        Ok(wish.accept().session(Session::default()))
+        Ok(match is_v2 {
+            true => self.expect_v2(wish.accept(), request, Rights::default())?,
+            false => wish.accept().session(Session::default()),
+        })
+    }
+
+    /// Whether one more v2 client may be told in a frame why it is refused: as many as refusals of
+    /// v1 are held for a moment.
+    #[cfg(feature = "tickets")]
+    fn has_room_to_explain(&self, cx: &Context) -> bool {
+        self.sessions.refusals() < MOST_REFUSED.min(cx.config().max_connections / 8)
+    }
+
+    /// Lets a client in that speaks v2.
+    fn expect_v2(
+        &mut self,
+        accept: Accept,
+        request: &Request<'_>,
+        rights: Rights,
+    ) -> Result<Accept<Session>, Response> {
+        let may_broadcast = match self.config.broadcast {
+            Some(on) => on,
+            None => !self.asks_for_tickets() || rights.broadcast,
+        };
+        let hello = Hello { groups: rights.groups, may_broadcast, ..Hello::read(request) };
+        let link = self.v2.add_link(hello);
+        let Some(session) = Session::v2(link) else {
+            self.v2.forget(link);
+            return Err(Response::text(503, FULL));
+        };
+        let accept = accept.apart().ends_when_replaced(v2::REPLACED).writes_are_life(false);
+        Ok(accept.session(session))
     }
 }
 
@@ -94,12 +147,12 @@ pub struct Wish<'a> {
 
 impl<'a> Wish<'a> {
     /// Reads a handshake for a path that names a user.
-    pub fn read(user: &'a str, request: &'a Request<'_>) -> Result<Self, Response> {
+    pub fn read(user: &'a str, is_v2: bool, request: &'a Request<'_>) -> Result<Self, Response> {
         if !is_name(user, MAX_ID) {
             return Err(Response::text(400, "bad user id: 1 to 128 bytes, no control characters"));
         }
         let device = device_of(request)?;
-        Ok(Wish { user, device, protocol: choose_protocol(request)? })
+        Ok(Wish { user, device, protocol: choose_protocol(is_v2, request)? })
     }
 
     pub fn accept(&self) -> Accept {
@@ -152,9 +205,10 @@ fn device_of<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Respo
     }
 }
 
-/// Returns the first offered subprotocol that is not a ticket, whether it is known or not: browsers
-/// and WeChat's tools fail a connection whose offer is not answered.
-fn choose_protocol<'a>(request: &'a Request<'_>) -> Result<Option<&'a str>, Response> {
+/// The first offered subprotocol that is not a ticket, known or not: browsers
+/// and WeChat's tools fail a connection whose offer is not answered. To a client that speaks v2
+/// the answer is that, if it was offered; to any other one it never is.
+fn choose_protocol<'a>(is_v2: bool, request: &'a Request<'_>) -> Result<Option<&'a str>, Response> {
     let mut offered = request.protocols().peekable();
     if offered.peek().is_none() {
         return Ok(None);
@@ -165,7 +219,10 @@ fn choose_protocol<'a>(request: &'a Request<'_>) -> Result<Option<&'a str>, Resp
             "a ticket is no subprotocol to answer with: offer longlink.v1 beside it",
         ));
     }
-    Ok(offered.find(|name| !name.starts_with(TICKET) && *name != UNSPOKEN))
+    if is_v2 && request.protocols().any(|name| name == v2::PROTOCOL) {
+        return Ok(Some(v2::PROTOCOL));
+    }
+    Ok(offered.find(|name| !name.starts_with(TICKET) && *name != v2::PROTOCOL))
 }
 
 fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Result<(), Response> {

@@ -3,6 +3,9 @@
 //!
 //! The groups are kept in memory: after a restart the backend has to put the users in again.
 
+// Without a backend's interface nobody lists members.
+#![cfg_attr(not(feature = "backend"), allow(dead_code))]
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -20,12 +23,21 @@ pub enum Full {
 }
 
 /// The users of each group, and the groups of each user.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Members {
     groups: HashMap<CompactString, BTreeSet<CompactString>>,
     users: HashMap<CompactString, Vec<CompactString>>,
     count: usize,
     most: usize,
+}
+
+/// The largest number of memberships, unless another one is [set](Members::limit).
+const MOST_MEMBERSHIPS: usize = 100_000;
+
+impl Default for Members {
+    fn default() -> Self {
+        Members { groups: HashMap::new(), users: HashMap::new(), count: 0, most: MOST_MEMBERSHIPS }
+    }
 }
 
 impl Members {
@@ -84,6 +96,16 @@ impl Members {
         for group in self.groups_of(user) {
             put(cx, conn, group);
         }
+    }
+
+    /// Whether a user is in a group.
+    pub fn contains(&self, group: &str, user: &str) -> bool {
+        self.groups_of(user).iter().any(|name| name == group)
+    }
+
+    /// The users of a group, in their order.
+    pub fn of(&self, group: &str) -> impl Iterator<Item = &CompactString> {
+        self.groups.get(group).into_iter().flatten()
     }
 
     pub fn groups_of<'a>(&'a self, user: &str) -> &'a [CompactString] {

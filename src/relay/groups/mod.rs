@@ -1,19 +1,16 @@
 //! Which connections are in which group: connections because of their tickets, and users because of
 //! the backend.
 
-#[cfg(feature = "backend")]
 mod members;
 
 use crate::hub::{ConnId, Context};
 
-#[cfg(feature = "backend")]
 pub(crate) use members::{Full, Members};
 
 /// All groups of a relay. The hub's groups with these names contain the connections.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     /// The users that the backend has put into groups.
-    #[cfg(feature = "backend")]
     pub members: Members,
 }
 
@@ -25,7 +22,6 @@ impl Groups {
             // This cannot fail, because a ticket names no more groups than a connection may be in.
             let _ = cx.join(conn, group);
         }
-        #[cfg(feature = "backend")]
         if !self.members.is_empty() {
             self.members.join(cx, conn);
         }

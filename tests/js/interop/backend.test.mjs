@@ -79,7 +79,7 @@ test('a code of WeChat’s becomes a ticket, and nothing else does', async (t) =
 test('the mini-program logs in, connects, and is told once that an order was paid', async (t) => {
   const { server, post } = await start(t);
   const early = JSON.parse((await post('/orders/17/paid', {})).text);
-  assert.deepEqual(early, { results: [{ user: 'alice', state: 'offline' }] });
+  assert.deepEqual(early, { results: [{ user: 'alice', state: 'offline', online: false }] });
   const client = loadClient({ WebSocket });
   const toasts = [];
   const wx = {
@@ -98,7 +98,7 @@ test('the mini-program logs in, connects, and is told once that an order was pai
 
   const told = new Promise((resolve) => app.link.on('message', resolve));
   const pushed = JSON.parse((await post('/orders/17/paid', {})).text);
-  assert.deepEqual(pushed, { results: [{ user: 'alice', state: 'delivered' }] });
+  assert.deepEqual(pushed, { results: [{ user: 'alice', state: 'sent', online: true }] });
   assert.deepEqual(JSON.parse((await post('/orders/17/paid', {})).text), pushed);
   const { from, message } = await told;
   assert.deepEqual([from, message], ['system', { order: 17, state: 'paid' }]);

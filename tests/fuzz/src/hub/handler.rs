@@ -88,7 +88,7 @@ impl Busy {
 
 impl Handler for Busy {
     type Session = <Relay as Handler>::Session;
-    type Event = ();
+    type Event = <Relay as Handler>::Event;
 
     fn on_upgrade(
         &mut self,
@@ -166,7 +166,7 @@ impl Handler for Busy {
         self.relay.on_timer(hub, key);
     }
 
-    fn on_event(&mut self, hub: &mut Context, event: ()) {
+    fn on_event(&mut self, hub: &mut Context, event: Self::Event) {
         self.relay.on_event(hub, event);
     }
 

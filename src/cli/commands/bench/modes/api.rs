@@ -61,7 +61,7 @@ impl Api {
     fn new(user: &str, size: usize, batch: usize, request: impl Fn(&str, &str) -> String) -> Self {
         let text = sequence::text(size);
         let message = format!(r#"{{"user":"{user}","message":"{text}"}}"#);
-        let result = format!(r#"{{"user":"{user}","state":"delivered"}}"#);
+        let result = format!(r#"{{"user":"{user}","state":"sent","online":true}}"#);
         let request = match batch {
             1 => request("/api/send", &message),
             _ => {

@@ -1,0 +1,121 @@
+//! What the bounds of mailboxes take: of one mailbox, of time, and of all together.
+
+use super::list::NONE;
+use super::message::{Held, Marks};
+use super::record::{Key, Place};
+use super::sequence::Reason;
+use super::set::{Loss, Mailboxes};
+
+/// The most mailboxes that one call of [`Mailboxes::expire`] looks at.
+const MAILBOXES_PER_TURN: u32 = 256;
+
+impl Mailboxes {
+    /// Takes messages whose time is over, and gives up the mailboxes of strangers that are empty then;
+    /// it looks at a bounded number of mailboxes. `now` is in seconds. Returns whether more is due now.
+    ///
+    /// An empty mailbox of a user who was connected is not given up before its room is needed:
+    /// whoever comes back to it after days is told exactly what is missing.
+    pub fn expire(&mut self, now: u32) -> bool {
+        let mut looks = MAILBOXES_PER_TURN;
+        while let Some(full) = self.wheel.pop_due(u64::from(now) * 1_000, &mut looks) {
+            self.expire_messages(full, now);
+        }
+        looks == 0
+    }
+
+    /// The second in which [`Mailboxes::expire`] has to be called next at the latest.
+    pub fn next_expiry(&self) -> Option<u32> {
+        self.wheel.next_deadline().map(|at| at.div_ceil(1_000) as u32)
+    }
+
+    fn expire_messages(&mut self, full: u32, now: u32) {
+        let Some(owner) = self.fulls.get(full as usize).map(|full| Key(full.owner)) else { return };
+        while let Some(held) =
+            self.fulls.get_mut(full as usize).and_then(|full| full.ring.lose_expired(now))
+        {
+            self.lose(owner, held, Reason::Expired);
+        }
+        self.fulls[full as usize].cids.forget_old(now);
+        self.prune(owner);
+        let is_empty = self.full(owner).is_none_or(|full| !full.ring.has_messages());
+        if self.boxes[owner.0 as usize].place == Place::Strangers && is_empty {
+            self.give_up(owner.0, None);
+        }
+    }
+
+    /// Takes the oldest messages until what is left is within the bounds of a user whose devices
+    /// are away, or of one with a device that is connected and acknowledges.
+    pub(super) fn bound(&mut self, key: Key, is_live: bool) {
+        let (messages, bytes) = match is_live {
+            true => (usize::MAX, self.limits.live_bytes),
+            false => (self.limits.messages, self.limits.bytes),
+        };
+        while let Some(full) = self.full_of(key)
+            && (full.ring.len() > messages || full.ring.bytes() > bytes)
+        {
+            let Some(held) = full.ring.lose_oldest(Reason::Overflow) else { break };
+            self.lose(key, held, Reason::Overflow);
+        }
+    }
+
+    /// Takes the oldest messages of one mailbox until all together are within their budget.
+    pub(super) fn squeeze(&mut self, key: Key) {
+        while self.memory() > self.limits.memory
+            && let Some(held) =
+                self.full_of(key).and_then(|it| it.ring.lose_oldest(Reason::Overflow))
+        {
+            self.lose(key, held, Reason::Overflow);
+        }
+    }
+
+    /// A message was lost. If no device has had it, that is reported.
+    fn lose(&mut self, key: Key, held: Held, reason: Reason) {
+        let had = self
+            .devices(key)
+            .any(|(slot, device, _)| device.cursor >= held.seq && !held.skips.has(slot));
+        self.waiting -= 1;
+        if held.is_last() {
+            self.held -= held.size();
+        }
+        if !had && held.marks.has(Marks::REPORTED) {
+            let user = self.boxes[key.0 as usize].user.clone();
+            self.losses.push(Loss { user, held, reason });
+        }
+    }
+
+    /// Gives up mailboxes until all of them fit into their budget: strangers first, then those
+    /// of users who were away longest. The mailbox `but` stays.
+    pub(super) fn relieve(&mut self, but: u32) {
+        while self.memory() > self.limits.memory {
+            let lists = [self.strangers, self.away];
+            let oldest = lists.iter().find_map(|list| list.first_but(but, &mut self.boxes));
+            let Some(key) = oldest else { return };
+            self.shed += 1;
+            self.give_up(key, Some(Reason::Overflow));
+        }
+    }
+
+    /// Forgets a mailbox of a user who is not connected.
+    pub(super) fn give_up(&mut self, key: u32, reason: Option<Reason>) {
+        if self.boxes[key as usize].given > 0 {
+            self.missed = self.missed.max(self.boxes[key as usize].top);
+        }
+        while let Some(held) = self
+            .full_of(Key(key))
+            .and_then(|full| full.ring.lose_oldest(reason.unwrap_or(Reason::Lost)))
+        {
+            match reason {
+                Some(reason) => self.lose(Key(key), held, reason),
+                None => self.free(held),
+            }
+        }
+        self.unlist(key);
+        self.unindex(key);
+        let mailbox = self.boxes.remove(key as usize);
+        self.high = self.high.max(mailbox.top);
+        if mailbox.full != NONE {
+            self.wheel.disarm(mailbox.full);
+            self.held -= self.fulls.remove(mailbox.full as usize).counted;
+        }
+    }
+}

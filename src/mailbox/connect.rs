@@ -1,0 +1,180 @@
+//! How devices come and go.
+
+use super::devices::{Device, MAX_DEVICES};
+use super::record::{Key, Place};
+use super::sequence::Next;
+use super::set::Mailboxes;
+
+/// After so many connections on which a message was written and not acknowledged, the device
+/// skips it.
+const MAX_TRIES: u8 = 3;
+
+/// What a client says was the last message that it has handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// The client says nothing.
+    Nothing,
+    /// A number of the epoch that the log is in.
+    Current(u64),
+    /// A number of an earlier epoch that the log remembers, and the number at which that epoch
+    /// ended for this user.
+    Earlier { seq: u64, end: u64 },
+    /// A number of an epoch that the log does not know.
+    Unknown,
+}
+
+/// What a device is told when it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    pub key: Key,
+    /// Which of the user's devices it is.
+    pub slot: usize,
+    /// The newest number of the user.
+    pub seq: u64,
+    /// The number after which the replay begins.
+    pub cursor: u64,
+    pub resumed: bool,
+    /// The gap that the client is told of first: the numbers up to the second one are lost, from
+    /// the first one on if that is known.
+    pub gap: Option<(Option<u64>, u64)>,
+    /// The connection of another device, which had to make room for this one.
+    pub displaced: Option<u32>,
+}
+
+impl Mailboxes {
+    /// A device of a user has connected; `connection` is the caller's name for its connection. It
+    /// takes the place of an older one of the same device.
+    pub fn connect(&mut self, user: &str, device: &str, last: Last, connection: u32) -> Welcome {
+        let key = self.obtain(user);
+        let mailbox = &self.boxes[key.0 as usize];
+        let (top, base, had_devices) = (mailbox.top, mailbox.base(), mailbox.known.any());
+        let lowest = self.full(key).and_then(|full| full.ring.lowest());
+        // The number before the first one that is held, or known to be lost.
+        let oldest = lowest.map_or(top, |lowest| lowest - 1);
+        let known = self.slot_of(key, device);
+        let missed = self.missed;
+        // Between a number and the base there are only those of mailboxes that were given up. If
+        // none of them had given a number above this one, there is nothing to tell.
+        let skip = |seq: u64| if seq < base && seq >= missed { base } else { seq };
+        let (cursor, resumed, lost) = match last {
+            Last::Nothing => match known {
+                Some(slot) => (skip(self.device(key, slot).cursor), true, false),
+                None if had_devices => (top, true, false),
+                None => (oldest, true, false),
+            },
+            Last::Current(seq) if seq <= top => (skip(seq), true, false),
+            Last::Current(_) => (top, false, true),
+            Last::Earlier { seq, end } if seq <= end => (seq, true, false),
+            Last::Earlier { end, .. } => (end.min(top), false, true),
+            Last::Unknown => (oldest, false, true),
+        };
+        self.unlist(key.0);
+        let mut gap = lost.then_some((None, cursor));
+        // What all known devices have handled is forgotten, and a device that is not known any more
+        // may not have had it.
+        let forgotten = oldest.max(base);
+        if known.is_none() && resumed && last != Last::Nothing && cursor < forgotten {
+            gap = Some((Some(cursor + 1), forgotten));
+        }
+        let (slot, displaced) = match known {
+            Some(slot) => (slot, None),
+            None => self.take_slot(key, device),
+        };
+        self.boxes[key.0 as usize].connected.add(slot);
+        let (device, state) = self.device_mut(key, slot);
+        (device.cursor, *state) = (cursor, connection);
+        self.prune(key);
+        Welcome { key, slot, seq: top, cursor, resumed, gap, displaced }
+    }
+
+    /// A connection of a device has gone. `wrote_first` says that the first message that the
+    /// device has not acknowledged had been written to it completely, and that it was not ended
+    /// by the server. Returns the number that the device skips from now on, if this was the last
+    /// try to deliver it. A connection that is not the newest of its device changes nothing.
+    pub fn disconnect(
+        &mut self,
+        key: Key,
+        slot: usize,
+        connection: u32,
+        wrote_first: bool,
+        now: u32,
+    ) -> Option<u64> {
+        if !self.is_newest(key, slot, connection) {
+            return None;
+        }
+        let skipped = if wrote_first { self.count_try(key, slot) } else { None };
+        self.boxes[key.0 as usize].connected.remove(slot);
+        *self.device_mut(key, slot).1 = now;
+        if !self.boxes[key.0 as usize].connected.any() {
+            self.enlist(key.0, Place::Away);
+            self.bound(key, false);
+            self.recount(key);
+            self.relieve(super::list::NONE);
+        }
+        skipped
+    }
+
+    /// Whether a connection is the newest one of a device.
+    #[inline]
+    pub fn is_newest(&self, key: Key, slot: usize, connection: u32) -> bool {
+        let is_connected = |key: Key| self.boxes[key.0 as usize].connected.has(slot);
+        self.boxes.contains(key.0 as usize)
+            && is_connected(key)
+            && self.state(key, slot) == connection
+    }
+
+    fn slot_of(&self, key: Key, device: &str) -> Option<usize> {
+        self.devices(key).find(|(_, known, _)| known.name == device).map(|(slot, ..)| slot)
+    }
+
+    /// A slot for a new device: a free one, else that of the device that was away longest. One
+    /// that is connected gives way only when all are; its connection is returned.
+    fn take_slot(&mut self, key: Key, device: &str) -> (usize, Option<u32>) {
+        let known = self.boxes[key.0 as usize].known;
+        let free = (0..MAX_DEVICES).find(|slot| !known.has(*slot));
+        let slot = free.unwrap_or_else(|| {
+            let longest = |(slot, _, away): (usize, &Device, Option<u32>)| {
+                (away.is_none(), away.unwrap_or_default(), slot)
+            };
+            self.devices(key).map(longest).min().map_or(0, |(.., slot)| slot)
+        });
+        let is_connected = self.boxes[key.0 as usize].connected.has(slot);
+        let displaced = is_connected.then(|| self.state(key, slot));
+        if slot > 0 {
+            let others = &mut self.full_mut(key).others;
+            if others.len() < slot {
+                others.resize_with(slot, Default::default);
+            }
+        }
+        if let Some(full) = self.full_of(key) {
+            full.ring.forget_slot(slot);
+            full.tries[slot] = (0, 0);
+        }
+        let mailbox = &mut self.boxes[key.0 as usize];
+        mailbox.connected.remove(slot);
+        mailbox.known.add(slot);
+        *self.device_mut(key, slot).0 = Device { name: device.into(), cursor: 0 };
+        (slot, displaced)
+    }
+
+    /// Counts a connection on which the first unacknowledged message was written in vain.
+    fn count_try(&mut self, key: Key, slot: usize) -> Option<u64> {
+        let Next::Message(held) = self.next(key, slot, self.cursor(key, slot) + 1)? else {
+            return None;
+        };
+        let seq = held.seq;
+        let full = self.full_mut(key);
+        let (of, count) = &mut full.tries[slot];
+        if *of != seq as u32 {
+            (*of, *count) = (seq as u32, 0);
+        }
+        *count += 1;
+        if *count < MAX_TRIES {
+            return None;
+        }
+        *count = 0;
+        full.ring.skip(slot, seq);
+        self.prune(key);
+        Some(seq)
+    }
+}

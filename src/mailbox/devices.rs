@@ -1,0 +1,65 @@
+//! The devices of one user that a mailbox knows: what each has handled, and whether it is
+//! connected.
+
+use compact_str::CompactString;
+
+/// The most devices of one user that are known at a time.
+pub const MAX_DEVICES: usize = 5;
+
+/// A set of device slots, one bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slots(u8);
+
+impl Slots {
+    /// No slot.
+    pub const NONE: Slots = Slots(0);
+
+    /// The set of one slot.
+    pub fn one(slot: usize) -> Self {
+        debug_assert!(slot < MAX_DEVICES);
+        Slots(1 << slot)
+    }
+
+    /// All slots but one.
+    pub fn all_but(slot: usize) -> Self {
+        Slots(!(1 << slot))
+    }
+
+    pub fn has(self, slot: usize) -> bool {
+        self.0 & (1 << slot) != 0
+    }
+
+    pub fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    pub fn add(&mut self, slot: usize) {
+        self.0 |= 1 << slot;
+    }
+
+    pub fn remove(&mut self, slot: usize) {
+        self.0 &= !(1 << slot);
+    }
+
+    /// The slots that are in both sets.
+    pub fn and(self, other: Slots) -> Slots {
+        Slots(self.0 & other.0)
+    }
+
+    /// The slots of a mailbox that are in the set, in their order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..MAX_DEVICES).filter(move |slot| self.has(*slot))
+    }
+}
+
+/// A device of a user.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
+    pub name: CompactString,
+    /// The device has handled every number up to this one.
+    pub cursor: u64,
+}
+
+/// Four bytes beside a device. While it is connected they are the caller's name for its
+/// connection; else the second in which that went. A mailbox's set of connected slots says which.
+pub type State = u32;

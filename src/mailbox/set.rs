@@ -1,0 +1,438 @@
+//! All mailboxes: who has one, what each holds, and how much that is.
+
+use std::hash::BuildHasher;
+
+use compact_str::CompactString;
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::Limits;
+use super::cids::{Cids, Known};
+use super::devices::{Device, MAX_DEVICES, Slots, State};
+use super::list::{Entries, Links, List, NONE};
+use super::message::{Body, Held};
+use super::record::{Full, Key, Mailbox, Place, Sent};
+use super::sequence::{Lost, Next, Reason};
+use crate::wheel::Wheel;
+
+/// A message that no device has had, and never will.
+#[derive(Debug)]
+pub struct Loss {
+    pub user: CompactString,
+    pub held: Held,
+    pub reason: Reason,
+}
+
+/// The mailboxes of all users.
+#[derive(Debug)]
+pub struct Mailboxes {
+    pub(super) limits: Limits,
+    /// By the user; an entry is a key of `boxes`.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    pub(super) boxes: Slab<Mailbox>,
+    pub(super) fulls: Slab<Full>,
+    /// Those of users who never connected, the oldest first.
+    pub(super) strangers: List,
+    /// Those of users who are away, the one that has been away longest first.
+    pub(super) away: List,
+    /// By the key of a [`Full`], when the first of its messages or answers is over.
+    pub(super) wheel: Wheel,
+    /// The highest number that a mailbox had given which was given up.
+    pub(super) high: u64,
+    /// The same of those that had given a number: a device of such a user may have missed it.
+    pub(super) missed: u64,
+    /// Bytes of bodies and of what is not in a record.
+    pub(super) held: usize,
+    /// How many messages all mailboxes hold.
+    pub(super) waiting: usize,
+    /// Messages that were lost before any device had them, until they are taken.
+    pub(super) losses: Vec<Loss>,
+    pub(super) shed: u64,
+}
+
+impl Entries for Slab<Mailbox> {
+    fn links(&mut self, key: u32) -> &mut Links {
+        &mut self[key as usize].links
+    }
+}
+
+impl Mailboxes {
+    pub fn new(limits: Limits) -> Self {
+        Mailboxes {
+            limits,
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            boxes: Slab::new(),
+            fulls: Slab::new(),
+            strangers: List::default(),
+            away: List::default(),
+            wheel: Wheel::default(),
+            high: 0,
+            missed: 0,
+            held: 0,
+            waiting: 0,
+            losses: Vec::new(),
+            shed: 0,
+        }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How many users have a mailbox.
+    pub fn len(&self) -> usize {
+        self.boxes.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+
+    /// How many messages wait in all mailboxes; one to a group counts once for each member.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many mailboxes were given up to make room.
+    pub fn shed(&self) -> u64 {
+        self.shed
+    }
+
+    /// Bytes of memory that all mailboxes take, which [`Limits::memory`] bounds.
+    pub fn memory(&self) -> usize {
+        self.boxes.len() * (size_of::<Mailbox>() + 8) + self.held
+    }
+
+    pub fn find(&self, user: &str) -> Option<Key> {
+        if self.boxes.is_empty() {
+            return None;
+        }
+        let hash = self.hasher.hash_one(user);
+        self.index.find(hash, |key| self.boxes[*key as usize].user == user).copied().map(Key)
+    }
+
+    /// The mailbox of a user, which is made if there is none. Making it may give up others.
+    pub fn obtain(&mut self, user: &str) -> Key {
+        let Mailboxes { index, hasher, boxes, .. } = self;
+        let hash = hasher.hash_one(user);
+        if let Some(key) = index.find(hash, |key| boxes[*key as usize].user == user) {
+            return Key(*key);
+        }
+        let key = boxes.insert(Mailbox::new(user, self.high)) as u32;
+        let hash_of = |key: &u32| hasher.hash_one(boxes[*key as usize].user.as_str());
+        index.insert_unique(hash, key, hash_of);
+        self.enlist(key, Place::Strangers);
+        self.relieve(key);
+        Key(key)
+    }
+
+    /// Gives the next number of a user.
+    pub fn next_seq(&mut self, key: Key) -> u64 {
+        let mailbox = &mut self.boxes[key.0 as usize];
+        mailbox.top += 1;
+        mailbox.given = mailbox.given.saturating_add(1);
+        mailbox.top
+    }
+
+    /// The newest number of a user.
+    pub fn top(&self, key: Key) -> u64 {
+        self.boxes[key.0 as usize].top
+    }
+
+    /// Counts the bytes of a body that several mailboxes are about to share, until
+    /// [`Mailboxes::unshare`] is called when all of them have it.
+    pub fn share(&mut self, body: &Body) {
+        self.held += body.size();
+    }
+
+    /// The caller needs a body no more that it has shared.
+    pub fn unshare(&mut self, body: Body) {
+        if body.is_last() {
+            self.held -= body.size();
+        }
+    }
+
+    /// Keeps a message, whose number [`Mailboxes::next_seq`] has given. `is_live` says that a
+    /// device of the user is connected and acknowledges. Returns whether it has taken the place
+    /// of one with its key.
+    pub fn put(&mut self, key: Key, held: Held, is_live: bool) -> bool {
+        // The bytes of a body that is shared are counted already.
+        if held.is_last() {
+            self.held += held.size();
+        }
+        self.waiting += 1;
+        let replaced = self.full_mut(key).ring.push(held);
+        let had_key = replaced.is_some();
+        if let Some(replaced) = replaced {
+            self.free(replaced);
+        }
+        self.bound(key, is_live);
+        self.recount(key);
+        self.relieve(key.0);
+        if self.memory() > self.limits.memory {
+            self.bound(key, false);
+            self.squeeze(key);
+            self.recount(key);
+        }
+        had_key
+    }
+
+    /// What a device gets that has everything below `from`.
+    #[inline]
+    pub fn next(&self, key: Key, slot: usize, from: u64) -> Option<Next<'_>> {
+        let mailbox = &self.boxes[key.0 as usize];
+        let base = mailbox.base();
+        if from <= base {
+            // Those numbers belong to a mailbox that was given up.
+            let reason = Reason::Lost;
+            return Some(Next::Gap(Lost { from, to: base, reason, skips: Slots::NONE }));
+        }
+        self.fulls.get(mailbox.full as usize)?.ring.next(slot, from)
+    }
+
+    /// A device has handled everything up to a number. Returns its former cursor.
+    pub fn acknowledge(&mut self, key: Key, slot: usize, seq: u64) -> u64 {
+        let (device, _) = self.device_mut(key, slot);
+        let before = device.cursor;
+        if seq > before {
+            device.cursor = seq;
+            self.prune(key);
+        }
+        before
+    }
+
+    /// The number up to which a device has handled everything.
+    pub fn cursor(&self, key: Key, slot: usize) -> u64 {
+        self.device(key, slot).cursor
+    }
+
+    /// The messages with numbers above `from` and up to `to`, to look at their marks before they are
+    /// acknowledged.
+    pub fn range_mut(&mut self, key: Key, from: u64, to: u64) -> impl Iterator<Item = &mut Held> {
+        let full = self.fulls.get_mut(self.boxes[key.0 as usize].full as usize);
+        full.into_iter().flat_map(move |full| full.ring.range_mut(from.saturating_add(1), to))
+    }
+
+    /// Which devices of a user are known, with their slots, names, cursors, and the second since
+    /// which each is away.
+    pub fn devices(&self, key: Key) -> impl Iterator<Item = (usize, &Device, Option<u32>)> {
+        let Mailbox { known, connected, .. } = self.boxes[key.0 as usize];
+        known.iter().map(move |slot| {
+            let away = (!connected.has(slot)).then(|| self.state(key, slot));
+            (slot, self.device(key, slot), away)
+        })
+    }
+
+    /// The names of the connections of a user's devices, as [`Mailboxes::connect`] was given them.
+    pub fn connections(&self, key: Key) -> impl Iterator<Item = u32> {
+        self.boxes[key.0 as usize].connected.iter().map(move |slot| self.state(key, slot))
+    }
+
+    /// Whether a user has a known device beside the one in a slot.
+    pub fn has_others(&self, key: Key, slot: usize) -> bool {
+        self.boxes[key.0 as usize].known.and(Slots::all_but(slot)).any()
+    }
+
+    /// What a mailbox holds, oldest first.
+    pub fn messages(&self, key: Key) -> impl Iterator<Item = &Held> {
+        self.full(key).into_iter().flat_map(|full| full.ring.iter())
+    }
+
+    /// How many messages a mailbox holds.
+    pub fn waiting_for(&self, key: Key) -> usize {
+        self.full(key).map_or(0, |full| full.ring.len())
+    }
+
+    /// What is known of an earlier send of this device and `cid`.
+    pub fn find_cid(&self, key: Key, device: &str, cid: &str) -> Option<&Known<Sent>> {
+        self.full(key)?.cids.find(self.name_of(device, cid))
+    }
+
+    /// Remembers the answer to a send.
+    pub fn keep_cid(
+        &mut self,
+        key: Key,
+        (device, cid): (&str, &str),
+        content: u64,
+        sent: Sent,
+        now: u32,
+    ) {
+        let name = self.name_of(device, cid);
+        self.full_mut(key).cids.insert(name, content, sent, now);
+        self.recount(key);
+        self.relieve(key.0);
+    }
+
+    /// A hash of what a send says, for [`Mailboxes::keep_cid`]. It is keyed at random.
+    pub fn content_of(&self, content: impl std::hash::Hash) -> u64 {
+        self.hasher.hash_one(content)
+    }
+
+    fn name_of(&self, device: &str, cid: &str) -> u64 {
+        self.hasher.hash_one((device, cid))
+    }
+
+    /// Gives up all that a mailbox holds. Devices that are connected are told with a gap, and the
+    /// others are forgotten.
+    pub fn forget(&mut self, key: Key) {
+        let mailbox = &mut self.boxes[key.0 as usize];
+        if !mailbox.connected.any() {
+            return self.give_up(key.0, None);
+        }
+        mailbox.known = mailbox.connected;
+        let Some(full) = self.full_of(key) else { return };
+        full.cids = Cids::default();
+        while let Some(held) = self.full_of(key).and_then(|it| it.ring.lose_oldest(Reason::Lost)) {
+            self.free(held);
+        }
+        self.recount(key);
+    }
+
+    /// Messages that were lost before any device had them, since the last call.
+    pub fn take_losses(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.losses)
+    }
+}
+
+impl Mailboxes {
+    pub(super) fn full(&self, key: Key) -> Option<&Full> {
+        self.fulls.get(self.boxes[key.0 as usize].full as usize)
+    }
+
+    pub(super) fn full_of(&mut self, key: Key) -> Option<&mut Full> {
+        self.fulls.get_mut(self.boxes[key.0 as usize].full as usize)
+    }
+
+    /// What an empty mailbox does not have, which is made if need be.
+    pub(super) fn full_mut(&mut self, key: Key) -> &mut Full {
+        let mailbox = &mut self.boxes[key.0 as usize];
+        if mailbox.full == NONE {
+            let full = Full { owner: key.0, ..Full::default() };
+            mailbox.full = self.fulls.insert(full) as u32;
+        }
+        &mut self.fulls[mailbox.full as usize]
+    }
+
+    pub(super) fn device(&self, key: Key, slot: usize) -> &Device {
+        let mailbox = &self.boxes[key.0 as usize];
+        match slot.checked_sub(1) {
+            None => &mailbox.first,
+            Some(other) => &self.fulls[mailbox.full as usize].others[other].0,
+        }
+    }
+
+    pub(super) fn state(&self, key: Key, slot: usize) -> State {
+        let mailbox = &self.boxes[key.0 as usize];
+        match slot.checked_sub(1) {
+            None => mailbox.state,
+            Some(other) => self.fulls[mailbox.full as usize].others[other].1,
+        }
+    }
+
+    pub(super) fn device_mut(&mut self, key: Key, slot: usize) -> (&mut Device, &mut State) {
+        let Mailbox { first, state, full, .. } = &mut self.boxes[key.0 as usize];
+        match slot.checked_sub(1) {
+            None => (first, state),
+            Some(other) => {
+                let (device, state) = &mut self.fulls[*full as usize].others[other];
+                (device, state)
+            }
+        }
+    }
+
+    /// A message is in no mailbox any more.
+    pub(super) fn free(&mut self, held: Held) {
+        self.waiting -= 1;
+        if held.is_last() {
+            self.held -= held.size();
+        }
+    }
+
+    /// Forgets what every known device has handled.
+    pub(super) fn prune(&mut self, key: Key) {
+        let mut devices = [(0, 0); MAX_DEVICES];
+        let mut count = 0;
+        for slot in self.boxes[key.0 as usize].known.iter() {
+            devices[count] = (slot, self.device(key, slot).cursor);
+            count += 1;
+        }
+        let full = self.boxes[key.0 as usize].full;
+        let Some(full) = self.fulls.get_mut(full as usize) else { return };
+        let (held, waiting) = (&mut self.held, &mut self.waiting);
+        full.ring.prune(&devices[..count], |message| {
+            *waiting -= 1;
+            if message.is_last() {
+                *held -= message.size();
+            }
+        });
+        self.recount(key);
+    }
+
+    /// Takes the entry of a mailbox out of the index.
+    pub(super) fn unindex(&mut self, key: u32) {
+        let hash = self.hasher.hash_one(self.boxes[key as usize].user.as_str());
+        if let Ok(entry) = self.index.find_entry(hash, |entry| *entry == key) {
+            entry.remove();
+        }
+    }
+
+    pub(super) fn enlist(&mut self, key: u32, place: Place) {
+        self.boxes[key as usize].place = place;
+        if let Some(list) = self.list_of(place) {
+            let mut changed = *list;
+            changed.push(key, &mut self.boxes);
+            self.set_list(place, changed);
+        }
+    }
+
+    pub(super) fn unlist(&mut self, key: u32) {
+        let place = self.boxes[key as usize].place;
+        if let Some(list) = self.list_of(place) {
+            let mut changed = *list;
+            changed.remove(key, &mut self.boxes);
+            self.set_list(place, changed);
+        }
+        self.boxes[key as usize].place = Place::Here;
+    }
+
+    fn list_of(&mut self, place: Place) -> Option<&mut List> {
+        match place {
+            Place::Here => None,
+            Place::Strangers => Some(&mut self.strangers),
+            Place::Away => Some(&mut self.away),
+        }
+    }
+
+    fn set_list(&mut self, place: Place, changed: List) {
+        if let Some(list) = self.list_of(place) {
+            *list = changed;
+        }
+    }
+
+    /// Brings the total of what is held up to date, gives back what is empty, and sets when the
+    /// mailbox is looked at next.
+    pub(super) fn recount(&mut self, key: Key) {
+        let mailbox = &mut self.boxes[key.0 as usize];
+        let index = mailbox.full;
+        let Some(full) = self.fulls.get_mut(index as usize) else { return };
+        if full.is_empty() {
+            self.held -= full.counted;
+            self.fulls.remove(index as usize);
+            self.wheel.disarm(index);
+            mailbox.full = NONE;
+            return;
+        }
+        let counted = full.memory();
+        self.held = self.held - full.counted + counted;
+        full.counted = counted;
+        let due = full.ring.first_expiry().into_iter().chain(full.cids.last_until()).min();
+        match due {
+            Some(due) => self.wheel.arm(index, (u64::from(due) + 1) * 1_000),
+            None => self.wheel.disarm(index),
+        }
+    }
+}

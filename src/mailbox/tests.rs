@@ -1,0 +1,321 @@
+//! Mailboxes as a whole: stories, and a random run against a model.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn put(boxes: &mut Mailboxes, user: &str, text: &str) -> u64 {
+    let key = boxes.obtain(user);
+    let seq = boxes.next_seq(key);
+    boxes.put(key, Held::new(seq, Body::new(text, ""), u32::MAX - 1, Marks::REPORTED), false);
+    seq
+}
+
+fn text_of(next: Next<'_>) -> (String, u64) {
+    match next {
+        Next::Message(held) => (held.text().to_owned(), held.seq + 1),
+        Next::Gap(lost) => {
+            (format!("{}-{} {}", lost.from, lost.to, lost.reason.name()), lost.to + 1)
+        }
+    }
+}
+
+/// All that a device gets behind a number.
+fn replay(boxes: &Mailboxes, key: Key, slot: usize, after: u64) -> Vec<String> {
+    let (mut from, mut seen) = (after + 1, Vec::new());
+    while let Some(next) = boxes.next(key, slot, from) {
+        let (text, next) = text_of(next);
+        seen.push(text);
+        from = next;
+    }
+    seen
+}
+
+fn connect(boxes: &mut Mailboxes, user: &str, device: &str, last: Last) -> Welcome {
+    boxes.connect(user, device, last, 7)
+}
+
+fn leave(boxes: &mut Mailboxes, welcome: &Welcome, now: u32) {
+    assert_eq!(boxes.disconnect(welcome.key, welcome.slot, 7, false, now), None);
+}
+
+#[test]
+fn what_came_for_a_stranger_is_there_when_the_first_device_connects() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    put(&mut boxes, "bob", "one");
+    put(&mut boxes, "bob", "two");
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    assert_eq!((phone.seq, phone.cursor, phone.resumed, phone.gap), (2, 0, true, None));
+    assert_eq!(replay(&boxes, phone.key, phone.slot, phone.cursor), ["one", "two"]);
+    let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
+    assert_eq!(pad.cursor, 2, "a second device begins at the newest number");
+}
+
+#[test]
+fn an_acknowledgement_of_one_device_takes_nothing_away_from_another() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
+    put(&mut boxes, "bob", "one");
+    assert_eq!(boxes.acknowledge(phone.key, phone.slot, 1), 0);
+    assert_eq!(replay(&boxes, pad.key, pad.slot, 0), ["one"]);
+    assert_eq!(boxes.acknowledge(pad.key, pad.slot, 1), 0);
+    assert_eq!(boxes.waiting(), 0);
+    assert_eq!(boxes.acknowledge(pad.key, pad.slot, 0), 1, "an acknowledgement never goes back");
+}
+
+#[test]
+fn a_device_that_was_forgotten_is_told_what_the_others_have_handled_meanwhile() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    for number in 0..MAX_DEVICES {
+        let device = connect(&mut boxes, "bob", &format!("d{number}"), Last::Nothing);
+        leave(&mut boxes, &device, number as u32);
+    }
+    let sixth = connect(&mut boxes, "bob", "sixth", Last::Nothing);
+    assert_eq!((sixth.slot, sixth.displaced), (0, None), "the one that was away longest goes");
+    put(&mut boxes, "bob", "one");
+    let key = sixth.key;
+    for slot in 0..MAX_DEVICES {
+        boxes.acknowledge(key, slot, 1);
+    }
+    leave(&mut boxes, &sixth, 9);
+    let first = connect(&mut boxes, "bob", "d0", Last::Current(0));
+    assert_eq!((first.cursor, first.gap), (0, Some((Some(1), 1))));
+}
+
+#[test]
+fn a_sixth_device_displaces_one_that_is_connected_only_when_all_are() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    for number in 0..5 {
+        boxes.connect("bob", &format!("d{number}"), Last::Nothing, number);
+    }
+    let sixth = boxes.connect("bob", "sixth", Last::Nothing, 5);
+    assert_eq!(sixth.displaced, Some(0));
+    assert!(!boxes.is_newest(sixth.key, sixth.slot, 0));
+    assert!(boxes.is_newest(sixth.key, sixth.slot, 5));
+}
+
+#[test]
+fn a_message_that_three_connections_could_not_take_is_skipped_by_that_device() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    put(&mut boxes, "bob", "bad");
+    put(&mut boxes, "bob", "good");
+    for round in 1..=3 {
+        let phone = connect(&mut boxes, "bob", "phone", Last::Current(0));
+        let skipped = boxes.disconnect(phone.key, phone.slot, 7, true, 0);
+        assert_eq!(skipped, (round == 3).then_some(1));
+    }
+    let phone = connect(&mut boxes, "bob", "phone", Last::Current(0));
+    assert_eq!(replay(&boxes, phone.key, phone.slot, 0), ["1-1 undeliverable", "good"]);
+    assert!(boxes.take_losses().is_empty(), "another device may still get it");
+}
+
+#[test]
+fn an_old_connection_that_goes_after_the_new_one_has_come_changes_nothing() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let old = boxes.connect("bob", "phone", Last::Nothing, 1);
+    let new = boxes.connect("bob", "phone", Last::Nothing, 2);
+    assert_eq!(boxes.disconnect(old.key, old.slot, 1, true, 5), None);
+    assert!(boxes.is_newest(new.key, new.slot, 2));
+}
+
+#[test]
+fn an_empty_mailbox_of_a_user_who_is_away_is_kept_and_nobody_is_told_of_a_loss_after_a_day() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    put(&mut boxes, "bob", "one");
+    boxes.acknowledge(phone.key, phone.slot, 1);
+    leave(&mut boxes, &phone, 10);
+    boxes.expire(86_400);
+    assert_eq!(boxes.len(), 1);
+    assert!(boxes.memory() <= 96, "{}", boxes.memory());
+    put(&mut boxes, "bob", "two");
+    let phone = connect(&mut boxes, "bob", "phone", Last::Current(1));
+    assert_eq!((phone.cursor, phone.resumed, phone.gap), (1, true, None));
+    assert_eq!(replay(&boxes, phone.key, phone.slot, 1), ["two"]);
+}
+
+#[test]
+fn a_mailbox_that_was_shed_before_it_had_given_a_number_is_no_loss() {
+    let mut boxes = Mailboxes::new(Limits { memory: 150, ..Limits::default() });
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    leave(&mut boxes, &phone, 0);
+    let eve = connect(&mut boxes, "eve", "phone", Last::Nothing);
+    assert!(boxes.find("bob").is_none());
+    boxes.forget(eve.key);
+    leave(&mut boxes, &eve, 0);
+    let phone = connect(&mut boxes, "bob", "phone", Last::Current(phone.cursor));
+    assert_eq!((phone.resumed, phone.gap), (true, None));
+    assert_eq!(replay(&boxes, phone.key, phone.slot, phone.cursor), [""; 0]);
+}
+
+#[test]
+fn a_mailbox_that_was_shed_goes_on_above_its_numbers_and_a_gap_tells_what_is_missing() {
+    let limits = Limits { memory: 4_000, ..Limits::default() };
+    let mut boxes = Mailboxes::new(limits);
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    put(&mut boxes, "bob", "one");
+    leave(&mut boxes, &phone, 0);
+    for n in 0..20 {
+        put(&mut boxes, &format!("stranger {n}"), &"x".repeat(50));
+    }
+    assert!(boxes.memory() <= limits.memory);
+    assert!(boxes.find("bob").is_some(), "strangers go first");
+    assert!(boxes.shed() > 0);
+    let big = connect(&mut boxes, "eve", "phone", Last::Nothing);
+    put(&mut boxes, "eve", &"x".repeat(3_300));
+    assert!(boxes.find("bob").is_none(), "then those who are away");
+    boxes.forget(big.key);
+    let seq = put(&mut boxes, "bob", "two");
+    assert!(seq > 1);
+    let phone = connect(&mut boxes, "bob", "phone", Last::Current(0));
+    let gap = format!("1-{} lost", seq - 1);
+    assert_eq!(replay(&boxes, phone.key, phone.slot, 0), [gap, "two".to_owned()]);
+    let losses = boxes.take_losses();
+    assert!(losses.iter().any(|loss| loss.user == "bob" && loss.held.text() == "one"));
+    assert!(losses.iter().all(|loss| loss.reason == Reason::Overflow));
+}
+
+#[test]
+fn users_who_are_connected_do_not_exceed_the_budget_of_all_mailboxes_either() {
+    let limits = Limits { memory: 20_000, ..Limits::default() };
+    let mut boxes = Mailboxes::new(limits);
+    for user in 0..10 {
+        let key = connect(&mut boxes, &format!("u{user}"), "", Last::Nothing).key;
+        for _ in 0..50 {
+            let seq = boxes.next_seq(key);
+            let body = Body::new(&"x".repeat(500), "");
+            boxes.put(key, Held::new(seq, body, u32::MAX - 1, Marks::NONE), true);
+            // What a mailbox needs to tell of its losses is not taken from it.
+            assert!(boxes.memory() <= limits.memory + 600 * boxes.len(), "{}", boxes.memory());
+        }
+    }
+    assert_eq!(boxes.len(), 10);
+}
+
+#[test]
+fn members_of_a_group_share_one_body_and_its_bytes_are_counted_once() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let body = Body::new(&"x".repeat(10_000), "");
+    boxes.share(&body);
+    for n in 0..100 {
+        let key = boxes.obtain(&format!("member {n}"));
+        let seq = boxes.next_seq(key);
+        boxes.put(key, Held::new(seq, body.clone(), 100, Marks::NONE), false);
+    }
+    boxes.unshare(body);
+    assert_eq!(boxes.waiting(), 100);
+    let each = (boxes.memory() - 10_000) / 100;
+    assert!(each < 700, "{each} bytes for a mailbox with one entry");
+    while boxes.expire(102) {}
+    assert_eq!((boxes.len(), boxes.memory(), boxes.waiting()), (0, 0, 0));
+}
+
+#[test]
+fn forgetting_a_mailbox_is_a_gap_for_devices_that_are_connected_and_for_those_that_come_back() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
+    leave(&mut boxes, &pad, 0);
+    put(&mut boxes, "bob", "one");
+    boxes.forget(phone.key);
+    assert_eq!(replay(&boxes, phone.key, phone.slot, 0), ["1-1 lost"]);
+    boxes.acknowledge(phone.key, phone.slot, 1);
+    let pad = connect(&mut boxes, "bob", "pad", Last::Current(0));
+    assert_eq!(pad.gap, Some((Some(1), 1)));
+}
+
+#[test]
+fn a_million_strangers_stay_within_the_budget() {
+    let limits = Limits { memory: 1 << 20, ..Limits::default() };
+    let mut boxes = Mailboxes::new(limits);
+    for n in 0..100_000 {
+        put(&mut boxes, &format!("nobody {n}"), "hello");
+        assert!(boxes.memory() <= limits.memory);
+        boxes.take_losses();
+    }
+    assert!(boxes.shed() > 90_000);
+}
+
+/// What a device of the model must get: every message behind its cursor, or a gap over it.
+#[test]
+fn at_random_no_device_misses_a_message_without_a_gap_or_sees_one_twice_or_out_of_order() {
+    let mut gaps = 0;
+    let mut replays = 0;
+    for seed in 1..=200_u64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut random = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let limits = Limits { messages: 6, bytes: 200, live_bytes: 400, ttl: 50, memory: 6_000 };
+        let mut boxes = Mailboxes::new(limits);
+        let mut now = 0;
+        // All messages of a user by number, and the cursor of each device.
+        let mut sent: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
+        let mut cursors: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for step in 0..300 {
+            now += random(4) as u32;
+            let user = format!("u{}", random(4));
+            match random(10) {
+                0..5 => {
+                    let key = boxes.obtain(&user);
+                    let seq = boxes.next_seq(key);
+                    let text = format!("{step}{}", "x".repeat(random(60) as usize));
+                    sent.entry(user).or_default().insert(seq, text.clone());
+                    let expires = now + 5 + random(40) as u32;
+                    let held = Held::new(seq, Body::new(&text, ""), expires, Marks::REPORTED);
+                    boxes.put(key, held, random(2) == 0);
+                }
+                5..9 => {
+                    let device = format!("d{}", random(7));
+                    let cursor = cursors.get(&(user.clone(), device.clone())).copied();
+                    let last = cursor.map_or(Last::Nothing, Last::Current);
+                    let welcome = boxes.connect(&user, &device, last, 1);
+                    assert!(
+                        cursor.is_none_or(|cursor| welcome.resumed && welcome.cursor >= cursor)
+                    );
+                    let had = cursor.unwrap_or(welcome.cursor);
+                    let mut at = welcome.cursor;
+                    let mut told = Vec::new();
+                    if let Some((from, to)) = welcome.gap {
+                        told.push((from.unwrap(), to));
+                        at = to;
+                    }
+                    let of_user = sent.entry(user.clone()).or_default();
+                    for _ in 0..random(8) {
+                        match boxes.next(welcome.key, welcome.slot, at + 1) {
+                            None => break,
+                            Some(Next::Message(held)) => {
+                                assert!(held.seq > at);
+                                assert_eq!(Some(held.text()), of_user.get(&held.seq).map(|t| &**t));
+                                told.push((held.seq, held.seq));
+                                at = held.seq;
+                                replays += 1;
+                            }
+                            Some(Next::Gap(lost)) => {
+                                assert!(lost.from > at && lost.to >= lost.from);
+                                told.push((lost.from, lost.to));
+                                at = lost.to;
+                                gaps += 1;
+                            }
+                        }
+                    }
+                    for (seq, _) in of_user.range(had + 1..at + 1) {
+                        let is_told = told.iter().any(|(from, to)| (from..=to).contains(&seq));
+                        assert!(is_told, "seed {seed} step {step}: {seq} of {user} is missing");
+                    }
+                    boxes.acknowledge(welcome.key, welcome.slot, at);
+                    cursors.insert((user, device), at);
+                    boxes.disconnect(welcome.key, welcome.slot, 1, false, now);
+                }
+                _ => while boxes.expire(now) {},
+            }
+            assert!(boxes.memory() <= limits.memory, "seed {seed} step {step}");
+            boxes.take_losses();
+        }
+    }
+    assert!(gaps > 1_000 && replays > 1_000, "{gaps} gaps, {replays} replays");
+}

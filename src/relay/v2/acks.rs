@@ -1,0 +1,87 @@
+//! What devices have handled, and the receipts for those who wanted to know.
+
+use compact_str::CompactString;
+
+use crate::hub::Context;
+use crate::mailbox::{Body, Held, Marks};
+use crate::relay::Relay;
+use crate::relay::events::{Event, EventKind};
+
+use super::frames::{self, RECEIPT, WANTS_RECEIPT};
+use super::{NO_TICKET, V2, second};
+
+impl Relay {
+    /// A device has handled everything up to a number.
+    pub(super) fn take_ack(&mut self, cx: &mut Context, key: u32, seq: u64) {
+        let Some(link) = self.v2.links.get(key) else { return };
+        let Some(mailbox) = link.mailbox else { return };
+        let (conn, slot) = (link.conn, usize::from(link.slot));
+        let seq = seq.min(link.written());
+        let v2 = &mut self.v2;
+        let before = v2.boxes.cursor(mailbox, slot);
+        if seq <= before {
+            return;
+        }
+        let receipts = v2.receipts_due(mailbox, before, seq);
+        v2.boxes.acknowledge(mailbox, slot, seq);
+        v2.counters.acknowledged += 1;
+        v2.links.note_acknowledged(key, seq, second(cx));
+        if let Some(conn) = conn {
+            let (user, device) = (cx.user(conn), cx.device(conn));
+            let (user, device) = (user.unwrap_or_default(), device.unwrap_or_default());
+            let user = CompactString::from(user);
+            v2.journal(cx).acknowledge(NO_TICKET, &user, device, seq);
+            for (sender, id) in receipts {
+                v2.keep_receipt(cx, &sender, &user, &id);
+                self.watchers.tell(EventKind::Receipt, cx, conn, |user, device| Event::Receipt {
+                    user,
+                    device,
+                    to: &sender,
+                    id: &id,
+                });
+            }
+        }
+        self.v2.deliver(cx, key);
+        self.tell_losses(cx);
+    }
+}
+
+impl V2 {
+    /// Who wants a receipt for messages between two numbers: each sender, and the id of the last
+    /// of its messages. No other device's acknowledgement makes another one for them.
+    fn receipts_due(
+        &mut self,
+        mailbox: crate::mailbox::Key,
+        after: u64,
+        to: u64,
+    ) -> Vec<(CompactString, CompactString)> {
+        let mut due: Vec<(CompactString, CompactString)> = Vec::new();
+        for held in self.boxes.range_mut(mailbox, after, to) {
+            if !held.marks.has(WANTS_RECEIPT) {
+                continue;
+            }
+            held.marks.clear(WANTS_RECEIPT);
+            let Some((id, sender)) = frames::id_and_sender(held.text()) else { continue };
+            match due.iter_mut().find(|(known, _)| *known == *sender) {
+                Some((_, last)) => *last = id.into(),
+                None => due.push((CompactString::from(&*sender), id.into())),
+            }
+        }
+        due
+    }
+
+    /// Keeps a receipt for a sender: at most one for each peer waits.
+    fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
+        let Some(mailbox) = self.boxes.find(sender) else { return };
+        self.rest.clear();
+        frames::write_receipt(peer, id, &mut self.rest);
+        let body = Body::new(&self.rest, &format!("r\0{peer}"));
+        let seq = self.boxes.next_seq(mailbox);
+        let expires = second(cx).saturating_add(self.boxes.limits().ttl);
+        let marks: Marks = RECEIPT;
+        let is_live = self.is_live(cx, mailbox);
+        self.boxes.put(mailbox, Held::new(seq, body, expires, marks), is_live);
+        self.deliver_to_all(cx, mailbox);
+        self.arm(cx);
+    }
+}

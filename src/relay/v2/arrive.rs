@@ -1,0 +1,272 @@
+//! How a v2 client connects, what it is told first, and how it goes.
+
+use compact_str::CompactString;
+
+use crate::hub::{ConnId, Context};
+use crate::mailbox::Last;
+use crate::relay::Relay;
+use crate::wire::http::head::Request;
+use crate::wire::ws::close::CloseReason;
+
+use super::frames::{self, Bounds, Code};
+use super::ids::parse_last;
+use super::links::{More, WINDOW};
+use super::{V2, second};
+
+/// The subprotocol of the dialect.
+pub const PROTOCOL: &str = "longlink.v2";
+/// The close code of a connection whose place another one has taken.
+pub const REPLACED: u16 = 4509;
+/// The close code of a server that goes away.
+const GOING_AWAY: u16 = 4012;
+/// The longest time after which a heartbeat is asked for, in milliseconds.
+const PING_MS: u64 = 15_000;
+/// The longest `last` that is looked at, in bytes.
+const MAX_LAST: usize = 64;
+/// A heartbeat that comes so many milliseconds after `background` shows that the app is seen.
+const SHOWN_BY_PING_MS: u64 = 10_000;
+/// The shortest and the longest time after which a client comes back when the server goes away.
+const LEAST_AFTER_MS: u64 = 500;
+const MOST_AFTER_MS: u64 = 8_000;
+
+/// Whether a handshake asks for v2.
+pub fn is_wanted(request: &Request<'_>) -> bool {
+    request.protocols().any(|name| name == PROTOCOL)
+        || request.query_value("v").is_ok_and(|v| v.as_deref() == Some("2"))
+}
+
+/// What a client says of itself when it connects.
+#[derive(Debug, Default)]
+pub struct Hello {
+    pub last: Option<CompactString>,
+    pub groups: Vec<String>,
+    pub may_broadcast: bool,
+}
+
+impl Hello {
+    /// What the query of a handshake says. What cannot be read is ignored.
+    pub fn read(request: &Request<'_>) -> Self {
+        let last = request.query_value("last").ok().flatten();
+        let last = last.filter(|last| last.len() <= MAX_LAST && parse_last(last).is_some());
+        Hello { last: last.as_deref().map(CompactString::from), ..Hello::default() }
+    }
+}
+
+impl V2 {
+    /// A handshake is let in. Returns the key of its link.
+    pub(crate) fn add_link(&mut self, hello: Hello) -> u32 {
+        let Hello { last, groups, may_broadcast } = hello;
+        self.links.insert(may_broadcast, More { last, groups, ..More::default() })
+    }
+
+    /// A connection that was let in was refused all the same.
+    pub(crate) fn forget(&mut self, key: u32) {
+        self.links.remove(key);
+    }
+
+    /// What a client's `last` is in the present epoch.
+    fn last_of(&mut self, cx: &Context, user: &str, last: Option<&str>) -> Last {
+        let Some((epoch, seq)) = last.and_then(parse_last) else { return Last::Nothing };
+        let journal = self.journal(cx);
+        if epoch == journal.epoch() {
+            return Last::Current(seq);
+        }
+        match journal.end_of_epoch(user, epoch) {
+            Some(end) => Last::Earlier { seq, end },
+            None => Last::Unknown,
+        }
+    }
+
+    /// The app is hidden: nothing is written until it is shown.
+    pub(super) fn hide(&mut self, cx: &mut Context, key: u32) {
+        let now = cx.uptime().as_millis() as u64;
+        if let Some(link) = self.links.get_mut(key) {
+            link.is_hidden = true;
+            link.more().hidden_at = now;
+        }
+    }
+
+    /// The app is shown again: what waited is written.
+    pub(super) fn show(&mut self, cx: &mut Context, key: u32) {
+        let Some(link) = self.links.get_mut(key).filter(|link| link.is_hidden) else { return };
+        link.is_hidden = false;
+        let held = std::mem::take(&mut link.more().held);
+        for text in held {
+            self.answer(cx, key, |out| out.push_str(&text));
+        }
+        self.catch_up_presence(cx, key);
+        self.deliver(cx, key);
+    }
+
+    /// A heartbeat shows the app, too, if it comes long after the app was hidden: the frame that
+    /// said so may have been lost.
+    pub(super) fn show_by_ping(&mut self, cx: &mut Context, key: u32) {
+        let now = cx.uptime().as_millis() as u64;
+        let hidden_at = self.links.get(key).filter(|link| link.is_hidden);
+        let hidden_at = hidden_at.and_then(|link| link.more.as_ref()).map(|more| more.hidden_at);
+        if hidden_at.is_some_and(|at| now >= at + SHOWN_BY_PING_MS) {
+            self.show(cx, key);
+        }
+    }
+
+    /// Takes the link off its mailbox: the connection is ending. `wrote_first` says that what
+    /// the device has not acknowledged was written to it completely.
+    fn detach(&mut self, cx: &mut Context, key: u32, wrote_first: bool) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Some(mailbox) = link.mailbox.take() else { return };
+        let wrote_first = wrote_first && link.has_unacknowledged();
+        let slot = usize::from(link.slot);
+        let skipped = self.boxes.disconnect(mailbox, slot, key, wrote_first, second(cx));
+        if skipped.is_some() {
+            self.counters.undeliverable += 1;
+        }
+        self.arm(cx);
+    }
+}
+
+impl V2 {
+    /// Tells a client why it is refused. Its connection is ended a moment later.
+    pub(crate) fn explain(&mut self, cx: &mut Context, conn: ConnId, why: &str) {
+        self.counters.refused += 1;
+        self.scratch.clear();
+        frames::write_error(Code::Ticket, why, false, None, &mut self.scratch);
+        cx.send(conn, &self.scratch);
+    }
+}
+
+impl Relay {
+    /// The connection of a link is open: it is told where it stands, and gets what it missed.
+    pub(in crate::relay) fn arrive(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
+        let user = CompactString::from(cx.user(conn).unwrap_or_default());
+        let device = CompactString::from(cx.device(conn).unwrap_or_default());
+        let v2 = &mut self.v2;
+        let Some(link) = v2.links.get_mut(key) else { return };
+        link.conn = Some(conn);
+        let more = link.more();
+        let last = more.last.take();
+        let groups = more.groups.clone();
+        if groups.is_empty() {
+            link.more = None;
+        }
+        for group in &groups {
+            // A ticket names no more groups than a user may be in; if the server has no room, the
+            // client can still ask for it.
+            let _ = self.groups.members.add(cx, group, &user);
+        }
+        self.groups.members.join(cx, conn);
+        let v2 = &mut self.v2;
+        let last = v2.last_of(cx, &user, last.as_deref());
+        v2.leave_ended(cx, &user);
+        let welcome = v2.boxes.connect(&user, &device, last, key);
+        if let Some(displaced) = welcome.displaced {
+            v2.displace(cx, displaced);
+        }
+        let Some(link) = v2.links.get_mut(key) else { return };
+        link.mailbox = Some(welcome.key);
+        link.slot = welcome.slot as u8;
+        link.next = welcome.gap.map_or(welcome.cursor, |(_, to)| to) + 1;
+        let idle = cx.config().idle_timeout.as_millis() as u64;
+        let bounds = Bounds {
+            ping: if idle == 0 { PING_MS } else { PING_MS.min(idle / 3) },
+            idle,
+            max_message: cx.config().max_message as u64,
+            window: WINDOW as u64,
+        };
+        let epoch = v2.journal(cx).epoch().to_owned();
+        let now = cx.unix_millis();
+        v2.say(cx, key, |out| frames::write_welcome(&epoch, &welcome, bounds, now, out));
+        v2.counters.resumed += u64::from(welcome.resumed && last != Last::Nothing);
+        if let Some((from, to)) = welcome.gap {
+            v2.counters.gaps += 1;
+            v2.say(cx, key, |out| frames::write_gap(from, to, "lost", out));
+        }
+        v2.deliver(cx, key);
+        self.tell_losses(cx);
+        self.v2.arm(cx);
+    }
+
+    /// The server is about to close the connection of a link: the client is told why first.
+    pub(in crate::relay) fn part(&mut self, cx: &mut Context, key: u32, reason: &CloseReason) {
+        let clients = self.v2.links.len() as u64;
+        self.v2.detach(cx, key, false);
+        let Some(link) = self.v2.links.get_mut(key) else { return };
+        // A hidden page is told all the same: it is the last word.
+        link.is_hidden = false;
+        let conn = link.conn;
+        match reason {
+            CloseReason::Replaced { code } => {
+                self.v2.counters.kicked += 1;
+                let why = "another connection has taken the place of this one";
+                self.v2.say(cx, key, |out| frames::write_kick(*code, why, out));
+            }
+            CloseReason::Shutdown => {
+                let after = (LEAST_AFTER_MS, most_after(clients));
+                self.v2.say(cx, key, |out| frames::write_bye(GOING_AWAY, after, out));
+                if let Some(conn) = conn {
+                    cx.close_with_code(conn, GOING_AWAY);
+                }
+            }
+            CloseReason::Expired => {
+                let why = "the ticket has ended";
+                self.v2.say(cx, key, |out| {
+                    frames::write_error(Code::Ticket, why, false, None, out);
+                });
+            }
+            CloseReason::Handler { code, reason } if *code >= 4_500 => {
+                self.v2.say(cx, key, |out| frames::write_kick(*code, reason, out));
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection of a link is gone.
+    pub(in crate::relay) fn depart(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
+        let behind = self.v2.links.get(key).map_or(0, |link| link.bytes_after_first());
+        let wrote_first = cx.unwritten(conn) <= behind;
+        self.v2.detach(cx, key, wrote_first);
+        self.v2.unwatch_all(key);
+        self.v2.links.remove(key);
+        self.tell_losses(cx);
+    }
+}
+
+/// Within which time clients come back when the server goes away, so that it is not more than two
+/// thousand of them a second.
+fn most_after(clients: u64) -> u64 {
+    MOST_AFTER_MS.max(LEAST_AFTER_MS + clients / 2)
+}
+
+impl V2 {
+    /// Takes those of a user's links off the mailbox whose connections are ending.
+    fn leave_ended(&mut self, cx: &mut Context, user: &str) {
+        let Some(mailbox) = self.boxes.find(user) else { return };
+        let keys: Vec<u32> = self.boxes.connections(mailbox).collect();
+        for key in keys {
+            let conn = self.links.get(key).and_then(|link| link.conn);
+            if !conn.is_some_and(|conn| cx.is_open(conn)) {
+                self.detach(cx, key, false);
+            }
+        }
+    }
+
+    /// A link's device has made room for another one of the user.
+    fn displace(&mut self, cx: &mut Context, key: u32) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.mailbox = None;
+        if let Some(conn) = link.conn {
+            cx.close(conn, REPLACED, "another device has taken the place of this one");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_thousand_clients_come_back_within_more_than_ten_seconds() {
+        assert_eq!(most_after(1), 8_000);
+        assert_eq!(most_after(20_000), 10_500);
+        assert_eq!(most_after(1_000_000), 500_500);
+    }
+}

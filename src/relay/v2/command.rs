@@ -1,0 +1,361 @@
+//! From the text of a client's frame to what it asks for.
+//!
+//! One pass over the text finds the fields. What a frame of another type would need is not looked
+//! at, and fields that no frame has are ignored. Everything that is kept of a frame has a bound
+//! here, and what breaks it is refused with a sentence that names the field.
+
+use std::borrow::Cow;
+
+use crate::hub::MAX_GROUP_NAME;
+use crate::relay::v1::MAX_ID;
+use crate::wire::json;
+
+/// The longest `cid` and `key` in bytes.
+pub const MAX_CID: usize = 64;
+/// The longest `t` of a heartbeat in bytes, as JSON text.
+pub const MAX_T: usize = 64;
+/// The most recipients of one message, and the most users of one question about presence.
+pub const MAX_USERS: usize = 100;
+/// The longest time that a client may ask for, in seconds: about 68 years.
+const MAX_TTL: u64 = i32::MAX as u64;
+/// The longest id of a message in bytes.
+const MAX_MESSAGE_ID: usize = 40;
+/// The most messages of one page of history.
+pub const MAX_HISTORY: u64 = 100;
+
+/// What a client asks for.
+#[derive(Debug, PartialEq)]
+pub enum Command<'a> {
+    /// A heartbeat, and the JSON text that the answer returns.
+    Ping {
+        t: Option<&'a str>,
+    },
+    Send(Send<'a>),
+    /// The device has handled everything up to a number.
+    Ack {
+        seq: u64,
+    },
+    Join {
+        group: Cow<'a, str>,
+    },
+    Leave {
+        group: Cow<'a, str>,
+    },
+    Background,
+    Foreground,
+    /// Who of some users is online; `watch` says whether later changes are reported, if it is
+    /// there.
+    Presence {
+        users: Vec<Cow<'a, str>>,
+        watch: Option<bool>,
+    },
+    History(History<'a>),
+    /// A type of frame that is not known is ignored.
+    Unknown,
+}
+
+/// A message, and to whom.
+#[derive(Debug, PartialEq)]
+pub struct Send<'a> {
+    /// `None` only for a volatile message.
+    pub cid: Option<Cow<'a, str>>,
+    pub to: Recipients<'a>,
+    /// JSON, as the client has written it.
+    pub message: &'a str,
+    /// How long the message may wait, in seconds.
+    pub ttl: Option<u32>,
+    pub key: Option<Cow<'a, str>>,
+    pub volatile: bool,
+    pub receipt: bool,
+}
+
+/// Who gets a message.
+#[derive(Debug, PartialEq)]
+pub enum Recipients<'a> {
+    One(Cow<'a, str>),
+    Many(Vec<Cow<'a, str>>),
+    Group(Cow<'a, str>),
+    All,
+}
+
+/// A question for older messages.
+#[derive(Debug, PartialEq)]
+pub struct History<'a> {
+    pub cid: Cow<'a, str>,
+    pub with: With<'a>,
+    pub before: Option<Cow<'a, str>>,
+    pub limit: u64,
+}
+
+/// Whose messages a question for history is about.
+#[derive(Debug, PartialEq)]
+pub enum With<'a> {
+    User(Cow<'a, str>),
+    Group(Cow<'a, str>),
+}
+
+/// A frame that is not of this dialect.
+#[derive(Debug, PartialEq)]
+pub struct BadFrame<'a> {
+    /// What is wrong, in a few words.
+    pub reason: &'static str,
+    /// Which send it is, if that could be read.
+    pub cid: Option<Cow<'a, str>>,
+}
+
+impl BadFrame<'_> {
+    fn new(reason: &'static str) -> Self {
+        BadFrame { reason, cid: None }
+    }
+}
+
+/// The fields of a frame as raw JSON. Of several fields with one name the last one counts.
+#[derive(Default)]
+struct Raw<'a> {
+    kind: Option<&'a str>,
+    t: Option<&'a str>,
+    cid: Option<&'a str>,
+    to: Option<&'a str>,
+    to_many: Option<&'a str>,
+    group: Option<&'a str>,
+    all: Option<&'a str>,
+    message: Option<&'a str>,
+    ttl: Option<&'a str>,
+    key: Option<&'a str>,
+    volatile: Option<&'a str>,
+    receipt: Option<&'a str>,
+    seq: Option<&'a str>,
+    users: Option<&'a str>,
+    watch: Option<&'a str>,
+    with: Option<&'a str>,
+    before: Option<&'a str>,
+    limit: Option<&'a str>,
+}
+
+impl<'a> Raw<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let mut raw = Raw::default();
+        json::each_field(text, |key, value| {
+            let inner = &key[1..key.len() - 1];
+            if !inner.contains('\\') {
+                raw.set(inner, value);
+            } else if let Some(key) = json::string(key) {
+                raw.set(&key, value);
+            }
+        })
+        .ok()?;
+        Some(raw)
+    }
+
+    #[inline]
+    fn set(&mut self, key: &str, value: &'a str) {
+        let field = match key {
+            "type" => &mut self.kind,
+            "t" => &mut self.t,
+            "cid" => &mut self.cid,
+            "toUserId" => &mut self.to,
+            "toUserIds" => &mut self.to_many,
+            "group" => &mut self.group,
+            "all" => &mut self.all,
+            "message" => &mut self.message,
+            "ttl" => &mut self.ttl,
+            "key" => &mut self.key,
+            "volatile" => &mut self.volatile,
+            "receipt" => &mut self.receipt,
+            "seq" => &mut self.seq,
+            "users" => &mut self.users,
+            "watch" => &mut self.watch,
+            "with" => &mut self.with,
+            "before" => &mut self.before,
+            "limit" => &mut self.limit,
+            _ => return,
+        };
+        *field = Some(value);
+    }
+}
+
+/// Reads a client's frame.
+///
+/// # Errors
+/// When it is no frame of this dialect.
+pub fn read(text: &str) -> Result<Command<'_>, BadFrame<'_>> {
+    let not_json = BadFrame::new("a frame is one JSON object, nested at most 64 deep");
+    let raw = Raw::of(text).ok_or(not_json)?;
+    let no_type = BadFrame::new("type has to be a string");
+    let kind = raw.kind.and_then(json::string).ok_or(no_type)?;
+    let command = match &*kind {
+        "send" => read_send(&raw).map(Command::Send),
+        "ack" => read_number(raw.seq).map(|seq| Command::Ack { seq }),
+        "ping" => read_t(raw.t).map(|t| Command::Ping { t }),
+        "join" => read_group(raw.group).map(|group| Command::Join { group }),
+        "leave" => read_group(raw.group).map(|group| Command::Leave { group }),
+        "background" => Ok(Command::Background),
+        "foreground" => Ok(Command::Foreground),
+        "presence" => read_presence(&raw),
+        "history" => read_history(&raw).map(Command::History),
+        _ => Ok(Command::Unknown),
+    };
+    command.map_err(|reason| {
+        let cid = raw.cid.and_then(|raw| read_cid(raw).ok());
+        BadFrame { reason, cid: cid.filter(|_| matches!(&*kind, "send" | "history")) }
+    })
+}
+
+type Reading<T> = Result<T, &'static str>;
+
+fn read_send<'a>(raw: &Raw<'a>) -> Reading<Send<'a>> {
+    let volatile = read_flag(raw.volatile, "volatile has to be true or false")?;
+    let cid = match raw.cid {
+        Some(cid) => Some(read_cid(cid)?),
+        None if volatile.unwrap_or(false) => None,
+        None => return Err("cid may only be left out of volatile messages"),
+    };
+    let key = raw.key.map(|raw| read_text(raw, MAX_CID));
+    let ttl = raw.ttl.map(|raw| whole(raw).filter(|ttl| (1..=MAX_TTL).contains(ttl)));
+    Ok(Send {
+        cid,
+        to: read_recipients(raw)?,
+        message: raw.message.ok_or("message has to be there")?,
+        ttl: match ttl {
+            Some(None) => return Err("ttl has to be a whole number of seconds from 1 on"),
+            Some(Some(ttl)) => Some(ttl as u32),
+            None => None,
+        },
+        key: match key {
+            Some(None) => return Err("key has to be a string of 1 to 64 bytes"),
+            Some(key) => key,
+            None => None,
+        },
+        volatile: volatile.unwrap_or(false),
+        receipt: read_flag(raw.receipt, "receipt has to be true or false")?.unwrap_or(false),
+    })
+}
+
+fn read_recipients<'a>(raw: &Raw<'a>) -> Reading<Recipients<'a>> {
+    let all = read_flag(raw.all, "all has to be true or false")?.unwrap_or(false);
+    let named = [raw.to, raw.to_many, raw.group].iter().flatten().count() + usize::from(all);
+    if named != 1 {
+        return Err("one of toUserId, toUserIds, group and all has to be there");
+    }
+    if let Some(to) = raw.to {
+        return Ok(Recipients::One(read_user(to).ok_or(BAD_USER)?));
+    }
+    if let Some(to) = raw.to_many {
+        let users = read_users(to).ok_or("toUserIds has to be an array of 1 to 100 user ids")?;
+        return Ok(Recipients::Many(users));
+    }
+    match raw.group {
+        Some(_) => read_group(raw.group).map(Recipients::Group),
+        None => Ok(Recipients::All),
+    }
+}
+
+const BAD_USER: &str = "a user id has to be a string of 1 to 128 bytes, or a whole number";
+
+fn read_cid(raw: &str) -> Reading<Cow<'_, str>> {
+    read_text(raw, MAX_CID).ok_or("cid has to be a string of 1 to 64 bytes")
+}
+
+fn read_t(raw: Option<&str>) -> Reading<Option<&str>> {
+    match raw {
+        Some(t) if t.len() > MAX_T => Err("t has to be at most 64 bytes of JSON"),
+        t => Ok(t),
+    }
+}
+
+fn read_group(raw: Option<&str>) -> Reading<Cow<'_, str>> {
+    let group = raw.and_then(|raw| read_text(raw, MAX_GROUP_NAME));
+    group.ok_or("group has to be a string of 1 to 128 bytes")
+}
+
+fn read_presence<'a>(raw: &Raw<'a>) -> Reading<Command<'a>> {
+    let users = raw.users.and_then(read_users);
+    let users = users.ok_or("users has to be an array of 1 to 100 user ids")?;
+    let watch = read_flag(raw.watch, "watch has to be true or false")?;
+    Ok(Command::Presence { users, watch })
+}
+
+fn read_history<'a>(raw: &Raw<'a>) -> Reading<History<'a>> {
+    let with = match (raw.with, raw.group) {
+        (Some(user), None) => With::User(read_user(user).ok_or(BAD_USER)?),
+        (None, Some(_)) => With::Group(read_group(raw.group)?),
+        _ => return Err("one of with and group has to be there"),
+    };
+    let before = raw.before.map(|raw| read_text(raw, MAX_MESSAGE_ID));
+    let limit = raw.limit.map(|raw| whole(raw).filter(|limit| (1..=MAX_HISTORY).contains(limit)));
+    Ok(History {
+        cid: read_cid(raw.cid.ok_or("cid has to be there")?)?,
+        with,
+        before: match before {
+            Some(None) => return Err("before has to be the id of a message"),
+            Some(before) => before,
+            None => None,
+        },
+        limit: match limit {
+            Some(None) => return Err("limit has to be a whole number from 1 to 100"),
+            Some(Some(limit)) => limit,
+            None => MAX_HISTORY,
+        },
+    })
+}
+
+/// The number of an `ack`. One that is too large for any message is larger than all of them.
+fn read_number(raw: Option<&str>) -> Reading<u64> {
+    let number = raw.and_then(whole);
+    number.ok_or("seq has to be a whole number")
+}
+
+/// A number without sign, fraction and exponent.
+fn whole(raw: &str) -> Option<u64> {
+    let is_whole = !raw.is_empty() && raw.bytes().all(|byte| byte.is_ascii_digit());
+    is_whole.then(|| raw.parse().unwrap_or(u64::MAX))
+}
+
+fn read_flag(raw: Option<&str>, reason: &'static str) -> Reading<Option<bool>> {
+    match raw {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(reason),
+    }
+}
+
+fn read_text(raw: &str, longest: usize) -> Option<Cow<'_, str>> {
+    json::string(raw).filter(|text| (1..=longest).contains(&text.len()))
+}
+
+/// A user's id: a string, or an integer literal whose digits are the id.
+fn read_user(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.starts_with('"') {
+        true => read_text(raw, MAX_ID),
+        false => {
+            let digits = raw.strip_prefix('-').unwrap_or(raw);
+            let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+            (is_whole && (1..=MAX_ID).contains(&raw.len())).then_some(Cow::Borrowed(raw))
+        }
+    }
+}
+
+/// An array of users, of whom each counts once.
+fn read_users(raw: &str) -> Option<Vec<Cow<'_, str>>> {
+    let mut users = Vec::new();
+    let mut all_good = true;
+    json::each_element(raw, |raw| match read_user(raw) {
+        Some(user) if users.len() <= MAX_USERS => users.push(user),
+        _ => all_good = false,
+    })
+    .ok()?;
+    all_good &= (1..=MAX_USERS).contains(&users.len());
+    let mut seen = Vec::with_capacity(users.len());
+    users.retain(|user| {
+        let is_new = !seen.contains(user);
+        if is_new {
+            seen.push(user.clone());
+        }
+        is_new
+    });
+    all_good.then_some(users)
+}
+
+#[cfg(test)]
+mod tests;

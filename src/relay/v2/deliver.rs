@@ -1,0 +1,119 @@
+//! The one way to a device: what its mailbox holds from its next number on, as long as the window
+//! is open. Replay and live delivery are this loop.
+
+use crate::hub::{ConnId, Context};
+use crate::mailbox::{Key, Next};
+
+use super::frames;
+use super::links::Link;
+use super::{TIMER_WAITING, V2, second};
+
+impl V2 {
+    /// Writes to a link what its mailbox holds, as far as the window and the queue allow it.
+    pub(super) fn deliver(&mut self, cx: &mut Context, key: u32) {
+        let now = second(cx);
+        // Half of a queue presses on all senders, so a replay stays below that.
+        let most_queued = cx.config().max_queue / 4;
+        loop {
+            let Some(link) = self.links.get(key) else { return };
+            let Link { mailbox: Some(mailbox), conn: Some(conn), is_hidden: false, .. } = *link
+            else {
+                return;
+            };
+            let Some(next) = self.boxes.next(mailbox, usize::from(link.slot), link.next) else {
+                return self.say_live(cx, key, mailbox);
+            };
+            if cx.queued(conn) > most_queued {
+                return self.wait(cx, key);
+            }
+            // A gap waits, too: until then a bound may take more, and one frame tells of all of it.
+            if !link.has_window() || link.is_stalled(now) {
+                self.counters.full_windows += 1;
+                return;
+            }
+            match next {
+                Next::Message(held) => {
+                    self.scratch.clear();
+                    frames::write_prefix(held, &mut self.scratch);
+                    let (seq, size) = (held.seq, self.scratch.len() + held.text().len());
+                    if !cx.send_with_prefix(conn, &self.scratch, held.text()) {
+                        return self.wait_if_open(cx, key, conn);
+                    }
+                    self.counters.delivered += 1;
+                    self.links.note_written(key, seq, size, now);
+                }
+                Next::Gap(lost) => {
+                    self.scratch.clear();
+                    frames::write_lost(&lost, &mut self.scratch);
+                    if !cx.send(conn, &self.scratch) {
+                        return self.wait_if_open(cx, key, conn);
+                    }
+                    self.counters.gaps += 1;
+                    if let Some(link) = self.links.get_mut(key) {
+                        link.next = lost.to + 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The device has everything. It is told so once.
+    fn say_live(&mut self, cx: &mut Context, key: u32, mailbox: Key) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if !link.is_live {
+            link.is_live = true;
+            let top = self.boxes.top(mailbox);
+            self.say(cx, key, |out| frames::write_live(top, out));
+        }
+    }
+
+    fn wait_if_open(&mut self, cx: &mut Context, key: u32, conn: ConnId) {
+        if cx.is_open(conn) {
+            self.wait(cx, key);
+        }
+    }
+
+    /// A link's queue is long: it goes on when that is written, which `on_drain` tells of a socket
+    /// that has blocked, and the next tick of any other.
+    fn wait(&mut self, cx: &mut Context, key: u32) {
+        if self.waiting.is_empty() {
+            cx.set_timer(TIMER_WAITING, cx.now());
+        }
+        if !self.waiting.contains(&key) {
+            self.waiting.push(key);
+        }
+    }
+
+    /// Goes on with the links that waited for their queues.
+    pub(super) fn deliver_waiting(&mut self, cx: &mut Context) {
+        for key in std::mem::take(&mut self.waiting) {
+            self.deliver(cx, key);
+        }
+    }
+
+    /// A link's queue is written.
+    pub(crate) fn drained(&mut self, cx: &mut Context, key: u32) {
+        self.deliver(cx, key);
+    }
+
+    /// Writes to all connected devices of a mailbox what they have yet to get.
+    pub(super) fn deliver_to_all(&mut self, cx: &mut Context, mailbox: Key) {
+        let mut keys = [0; crate::mailbox::MAX_DEVICES];
+        let mut count = 0;
+        for key in self.boxes.connections(mailbox) {
+            keys[count] = key;
+            count += 1;
+        }
+        for key in &keys[..count] {
+            self.deliver(cx, *key);
+        }
+    }
+
+    /// Whether a device of a user is connected, shown, and acknowledges what it gets.
+    pub(super) fn is_live(&self, cx: &Context, mailbox: Key) -> bool {
+        let now = second(cx);
+        self.boxes.connections(mailbox).any(|key| {
+            self.links.get(key).is_some_and(|link| !link.is_hidden && !link.is_stalled(now))
+        })
+    }
+}

@@ -1,0 +1,396 @@
+//! The frames that the server writes, as text that is appended to a buffer.
+
+use std::borrow::Cow;
+
+use super::command::BadFrame;
+use super::ids::write_id;
+use crate::mailbox::{Held, Lost, Marks, Welcome};
+use crate::wire::json;
+
+/// A message of a mailbox that is a receipt, not a message of a user.
+pub const RECEIPT: Marks = Marks::of_caller(0);
+/// Whoever has sent the message wants a receipt.
+pub const WANTS_RECEIPT: Marks = Marks::of_caller(1);
+
+/// Where the sender's id begins in the rest of a message: behind its `id`.
+const AFTER_ID: usize = r#""id":"","#.len() + super::ids::ID;
+
+/// Why something is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    Frame,
+    Forbidden,
+    NotMember,
+    Conflict,
+    Ticket,
+    Rate,
+    Full,
+    Unavailable,
+    After,
+}
+
+impl Code {
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Frame => "frame",
+            Code::Forbidden => "forbidden",
+            Code::NotMember => "not-member",
+            Code::Conflict => "conflict",
+            Code::Ticket => "ticket",
+            Code::Rate => "rate",
+            Code::Full => "full",
+            Code::Unavailable => "unavailable",
+            Code::After => "after",
+        }
+    }
+}
+
+/// What has become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    Stored,
+    Queued,
+    Sent,
+    Offline,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Stored => "stored",
+            State::Queued => "queued",
+            State::Sent => "sent",
+            State::Offline => "offline",
+        }
+    }
+
+    /// The state that was kept as a number.
+    pub fn of(number: u8) -> Self {
+        match number {
+            0 => State::Stored,
+            1 => State::Queued,
+            2 => State::Sent,
+            _ => State::Offline,
+        }
+    }
+}
+
+/// Appends a number.
+pub fn write_number(number: u64, out: &mut String) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
+}
+
+fn field(name: &str, text: &str, out: &mut String) {
+    out.push_str(name);
+    json::write_string(text, out);
+}
+
+fn number(name: &str, value: u64, out: &mut String) {
+    out.push_str(name);
+    write_number(value, out);
+}
+
+/// What a client has to know of the server's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How often a client should send a heartbeat, in milliseconds.
+    pub ping: u64,
+    /// After which silence a connection is ended, in milliseconds; 0 for never.
+    pub idle: u64,
+    pub max_message: u64,
+    pub window: u64,
+}
+
+pub fn write_welcome(epoch: &str, welcome: &Welcome, bounds: Bounds, now: u64, out: &mut String) {
+    field(r#"{"type":"welcome","epoch":"#, epoch, out);
+    number(r#","seq":"#, welcome.seq, out);
+    number(r#","cursor":"#, welcome.cursor, out);
+    out.push_str(if welcome.resumed { r#","resumed":true"# } else { r#","resumed":false"# });
+    number(r#","ping":"#, bounds.ping, out);
+    number(r#","idle":"#, bounds.idle, out);
+    number(r#","maxMessage":"#, bounds.max_message, out);
+    number(r#","window":"#, bounds.window, out);
+    number(r#","now":"#, now, out);
+    out.push('}');
+}
+
+/// How the frame of a kept message begins, up to what all its receivers have in common.
+pub fn write_prefix(held: &Held, out: &mut String) {
+    out.push_str(match held.marks.has(RECEIPT) {
+        true => r#"{"type":"receipt","seq":"#,
+        false => r#"{"type":"message","seq":"#,
+    });
+    write_number(held.seq, out);
+    out.push(',');
+}
+
+/// How the frame of a message begins that has no number.
+pub const VOLATILE: &str = r#"{"type":"message","#;
+
+/// To whom a message is, as its frame says it.
+#[derive(Clone, Copy, Debug)]
+pub enum To<'a> {
+    User(&'a str),
+    Group(&'a str),
+    All,
+}
+
+/// Everything of a message's frame that all its receivers have in common.
+pub fn write_rest(id: u128, from: &str, to: To<'_>, message: &str, ts: u64, out: &mut String) {
+    out.push_str(r#""id":""#);
+    write_id(id, out);
+    out.push_str(r#"","formUserId":""#);
+    json::escape(from, out);
+    match to {
+        To::User(user) => {
+            out.push_str(r#"","toUserId":""#);
+            json::escape(user, out);
+            out.push_str(r#"","message":"#);
+        }
+        To::Group(group) => {
+            out.push_str(r#"","group":""#);
+            json::escape(group, out);
+            out.push_str(r#"","message":"#);
+        }
+        To::All => out.push_str(r#"","all":true,"message":"#),
+    }
+    out.push_str(message);
+    number(r#","ts":"#, ts, out);
+    out.push('}');
+}
+
+/// Makes the rest of a message that of the copy for the sender's other devices.
+pub fn mark_own(rest: &mut String) {
+    rest.pop();
+    rest.push_str(r#","own":true}"#);
+}
+
+/// Of the rest of a one-to-one message: what lies between `{"type":"message",` and `}` in the frame
+/// of the dialect v1.
+pub fn v1_part(rest: &str) -> &str {
+    let end = rest.rfind(r#","ts":"#).unwrap_or(rest.len());
+    rest.get(AFTER_ID..end).unwrap_or_default()
+}
+
+/// The id and the sender that the rest of a message names.
+pub fn id_and_sender(rest: &str) -> Option<(&str, Cow<'_, str>)> {
+    let id = rest.get(r#""id":""#.len()..AFTER_ID - 2)?;
+    Some((id, sender_of(rest)?))
+}
+
+/// The sender that the rest of a message names.
+pub fn sender_of(rest: &str) -> Option<Cow<'_, str>> {
+    let sender = rest.get(AFTER_ID + r#""formUserId":"#.len()..)?;
+    let mut is_escaped = false;
+    let end = sender.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    })?;
+    json::string(&sender[..end + 2])
+}
+
+/// Everything of a receipt that follows its number.
+pub fn write_receipt(to: &str, id: &str, out: &mut String) {
+    field(r#""toUserId":"#, to, out);
+    field(r#","id":"#, id, out);
+    out.push('}');
+}
+
+pub fn write_live(seq: u64, out: &mut String) {
+    number(r#"{"type":"live","seq":"#, seq, out);
+    out.push('}');
+}
+
+pub fn write_gap(from: Option<u64>, to: u64, reason: &str, out: &mut String) {
+    out.push_str(r#"{"type":"gap","#);
+    if let Some(from) = from {
+        number(r#""from":"#, from, out);
+        out.push(',');
+    }
+    number(r#""to":"#, to, out);
+    field(r#","reason":"#, reason, out);
+    out.push('}');
+}
+
+pub fn write_lost(lost: &Lost, out: &mut String) {
+    write_gap(Some(lost.from), lost.to, lost.reason.name(), out);
+}
+
+/// What an answer to a send says beside its `cid` and `id`.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    State(State),
+    Duplicate {
+        was: State,
+    },
+    /// Of several recipients.
+    Results(State, &'a [(compact_str::CompactString, State)]),
+    /// Of a group, or of all, and to how many users.
+    Receivers(State, u64),
+}
+
+pub fn write_ack(cid: &str, id: u128, answer: Answer<'_>, out: &mut String) {
+    field(r#"{"type":"ack","cid":"#, cid, out);
+    out.push_str(r#","id":""#);
+    write_id(id, out);
+    out.push_str(r#"","state":""#);
+    match answer {
+        Answer::State(state) | Answer::Results(state, _) | Answer::Receivers(state, _) => {
+            out.push_str(state.name());
+        }
+        Answer::Duplicate { was } => {
+            out.push_str(r#"duplicate","was":""#);
+            out.push_str(was.name());
+        }
+    }
+    out.push('"');
+    match answer {
+        Answer::Results(_, results) => {
+            let mut before = r#","results":["#;
+            for (user, state) in results {
+                out.push_str(before);
+                field(r#"{"toUserId":"#, user, out);
+                field(r#","state":"#, state.name(), out);
+                out.push('}');
+                before = ",";
+            }
+            out.push(']');
+        }
+        Answer::Receivers(_, count) => number(r#","receivers":"#, count, out),
+        _ => {}
+    }
+    out.push('}');
+}
+
+pub fn write_error(code: Code, reason: &str, retry: bool, cid: Option<&str>, out: &mut String) {
+    field(r#"{"type":"error","code":"#, code.name(), out);
+    field(r#","reason":"#, reason, out);
+    out.push_str(if retry { r#","retry":true"# } else { r#","retry":false"# });
+    if let Some(cid) = cid {
+        field(r#","cid":"#, cid, out);
+    }
+    out.push('}');
+}
+
+pub fn write_bad_frame(bad: &BadFrame<'_>, out: &mut String) {
+    write_error(Code::Frame, bad.reason, false, bad.cid.as_deref(), out);
+}
+
+pub fn write_pong(t: Option<&str>, out: &mut String) {
+    out.push_str(r#"{"type":"pong""#);
+    if let Some(t) = t {
+        out.push_str(r#","t":"#);
+        out.push_str(t);
+    }
+    out.push('}');
+}
+
+pub fn write_kick(code: u16, reason: &str, out: &mut String) {
+    number(r#"{"type":"kick","code":"#, u64::from(code), out);
+    field(r#","reason":"#, reason, out);
+    out.push_str(r#","retry":false}"#);
+}
+
+pub fn write_bye(code: u16, (least, most): (u64, u64), out: &mut String) {
+    number(r#"{"type":"bye","code":"#, u64::from(code), out);
+    number(r#","retry":true,"after":["#, least, out);
+    number(",", most, out);
+    out.push_str("]}");
+}
+
+/// `joined` or `left`.
+pub fn write_membership(kind: &str, group: &str, out: &mut String) {
+    field(r#"{"type":"#, kind, out);
+    field(r#","group":"#, group, out);
+    out.push('}');
+}
+
+pub fn write_presence<'a>(users: impl Iterator<Item = (&'a str, bool)>, out: &mut String) {
+    let mut before = r#"{"type":"presence","users":{"#;
+    for (user, online) in users {
+        field(before, user, out);
+        out.push_str(if online { ":true" } else { ":false" });
+        before = ",";
+    }
+    out.push_str("}}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut String)) -> String {
+        let mut out = String::new();
+        write(&mut out);
+        let parsed: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert!(parsed.is_object(), "{out}");
+        out
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_read() {
+        for value in [0, 7, 10, 1_041, u64::MAX] {
+            let mut out = String::new();
+            write_number(value, &mut out);
+            assert_eq!(out, value.to_string());
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_message_says_what_v1_needs_and_who_has_sent_it() {
+        let mut rest = String::new();
+        let message = r#"{"x":"a,\"ts\":9","toUserId":"Z"}"#;
+        write_rest(77, r#"A","toUserId":"E"#, To::User("张\n"), message, 5, &mut rest);
+        let v1 = v1_part(&rest).to_owned();
+        let from = r#""formUserId":"A\",\"toUserId\":\"E""#;
+        assert_eq!(v1, format!(r#"{from},"toUserId":"张\n","message":{message}"#));
+        let (id, sender) = id_and_sender(&rest).unwrap();
+        assert_eq!((id.len(), &*sender), (26, r#"A","toUserId":"E"#));
+        let whole = written(|out| *out = format!("{VOLATILE}{rest}"));
+        assert!(whole.ends_with(r#","ts":5}"#));
+        mark_own(&mut rest);
+        assert_eq!(v1_part(&rest), v1);
+        assert!(written(|out| *out = format!("{VOLATILE}{rest}")).ends_with(r#","own":true}"#));
+    }
+
+    #[test]
+    fn every_frame_is_one_object_whatever_the_names_in_it_are() {
+        let name = "\"\\\n张\u{2028}";
+        let results = [(name.into(), State::Queued), ("B".into(), State::Offline)];
+        let answers = [
+            Answer::State(State::Stored),
+            Answer::Duplicate { was: State::Sent },
+            Answer::Results(State::Queued, &results),
+            Answer::Receivers(State::Sent, 17),
+        ];
+        for answer in answers {
+            let ack = written(|out| write_ack(name, 1, answer, out));
+            assert!(ack.starts_with(r#"{"type":"ack","cid":"\"\\\n张"#), "{ack}");
+        }
+        written(|out| write_error(Code::After, name, true, Some(name), out));
+        written(|out| write_membership("joined", name, out));
+        written(|out| write_presence([(name, true), ("B", false)].into_iter(), out));
+        written(|out| write_gap(None, u64::MAX, "lost", out));
+        written(|out| write_bye(4012, (500, 8_000), out));
+        written(|out| write_kick(4509, "another connection", out));
+        written(|out| write_pong(Some(r#"{"a":1}"#), out));
+        written(|out| write_pong(None, out));
+        written(|out| {
+            out.push('{');
+            write_receipt(name, "01", out);
+        });
+    }
+}

@@ -1,0 +1,120 @@
+//! Groups: who joins and leaves, and messages to groups, which are kept once.
+
+use crate::hub::Context;
+use crate::mailbox::{Body, Marks, Slots};
+use crate::relay::Relay;
+use crate::relay::groups::Full;
+
+use super::command::Send;
+use super::frames::{self, Code, To};
+use super::kept;
+use super::take::{Entry, Sender, Taken};
+
+/// A message to a group of more members than this is not kept.
+pub(super) const MOST_KEPT: usize = 1_000;
+
+impl Relay {
+    /// A user becomes a member of a group.
+    pub(super) fn take_join(&mut self, cx: &mut Context, key: u32, group: &str) {
+        let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) else { return };
+        let user = kept(cx.user(conn).unwrap_or_default());
+        if !self.may_join(key, &user, group) {
+            let why = (Code::Forbidden, "the ticket does not name this group");
+            return self.v2.refuse(cx, key, why, false, None);
+        }
+        match self.groups.members.add(cx, group, &user) {
+            Ok(()) => {
+                self.v2.answer(cx, key, |out| frames::write_membership("joined", group, out));
+            }
+            Err(full) => {
+                let reason = match full {
+                    Full::User => "a user is in 64 groups at most",
+                    Full::Server => "there is no room for more members",
+                };
+                self.v2.refuse(cx, key, (Code::Full, reason), false, None);
+            }
+        }
+    }
+
+    /// A user is no member of a group any more.
+    pub(super) fn take_leave(&mut self, cx: &mut Context, key: u32, group: &str) {
+        let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) else { return };
+        let user = kept(cx.user(conn).unwrap_or_default());
+        self.groups.members.remove(cx, group, &user);
+        self.v2.answer(cx, key, |out| frames::write_membership("left", group, out));
+    }
+
+    /// Whether a user may join: where no tickets are asked for, where the ticket names the group,
+    /// and where the user is a member already.
+    fn may_join(&self, key: u32, user: &str, group: &str) -> bool {
+        let of_ticket = || {
+            let more = self.v2.links.get(key).and_then(|link| link.more.as_ref());
+            more.is_some_and(|more| more.groups.iter().any(|name| name == group))
+        };
+        !self.asks_for_tickets() || self.groups.members.contains(group, user) || of_ticket()
+    }
+
+    /// Whether the sender of a message is in a group.
+    pub(super) fn is_member(&self, cx: &Context, sender: &Sender, group: &str) -> bool {
+        self.groups.members.contains(group, &sender.user)
+            || cx.members(group).any(|conn| cx.user(conn) == Some(&*sender.user))
+    }
+
+    /// Takes a message to a group: one body, and one entry in the mailbox of each member who has one.
+    pub(super) fn take_for_group(
+        &mut self,
+        cx: &mut Context,
+        sender: Sender,
+        send: &Send<'_>,
+        group: &str,
+        content: u64,
+    ) {
+        let cid = send.cid.as_deref().unwrap_or_default();
+        if !self.is_member(cx, &sender, group) {
+            let why = (Code::NotMember, "only members write to a group");
+            return self.v2.refuse(cx, sender.link, why, false, Some(cid));
+        }
+        if self.groups.members.size(group) > MOST_KEPT {
+            return self.pass_on(cx, &sender, send);
+        }
+        self.show_group_to_pages(cx, &sender, group, send.message);
+        let mut reached = self.connected_members(cx, group, &sender.user);
+        let ts = cx.unix_millis();
+        let v2 = &mut self.v2;
+        let id = v2.ids.next(ts);
+        v2.rest.clear();
+        frames::write_rest(id, &sender.user, To::Group(group), send.message, ts, &mut v2.rest);
+        let name = |mark: &str| match &send.key {
+            Some(key) => format!("{mark}\0{group}\0{}\0{key}", sender.user),
+            None => String::new(),
+        };
+        let body = Body::new(&v2.rest, &name("g"));
+        let most = v2.boxes.limits().ttl;
+        let ttl = send.ttl.map_or(most, |ttl| ttl.min(most));
+        let mut entries: Vec<Entry> = Vec::new();
+        for user in self.groups.members.of(group).filter(|user| **user != sender.user) {
+            let Some(mailbox) = v2.boxes.find(user) else { continue };
+            reached.insert(user.clone());
+            entries.push(Entry {
+                user: user.clone(),
+                mailbox: Some(mailbox),
+                seq: v2.boxes.next_seq(mailbox),
+                body: body.clone(),
+                skips: Slots::NONE,
+                marks: Marks::REPORTED,
+                ttl,
+                is_own: false,
+            });
+        }
+        if v2.boxes.has_others(sender.mailbox, sender.slot) {
+            frames::mark_own(&mut v2.rest);
+            let key = send.key.is_some().then(|| name("o"));
+            let skips = Slots::one(sender.slot);
+            let (mailbox, user) = (sender.mailbox, sender.user.clone());
+            entries.push(v2.entry(mailbox, &user, key, Marks::NONE, skips, send.ttl, true));
+        }
+        let taken =
+            Taken::to_group(sender, cid, content, id, entries, (body, reached.len() as u64));
+        self.append(cx, taken);
+    }
+}

@@ -1,0 +1,113 @@
+//! Names of messages and of epochs.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// Digits whose order as text is their order as numbers (Crockford's base 32).
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// The length of an id as text.
+pub const ID: usize = 26;
+
+/// Makes ids: 48 bits of time in milliseconds since 1970, 40 bits that count within this server, and
+/// 40 bits that tell its starts and other servers apart. So ids sort by time, as text, too.
+#[derive(Debug)]
+pub struct Ids {
+    count: u64,
+    server: u64,
+}
+
+impl Ids {
+    /// Ids of one start of one server, told apart by bits at random.
+    pub fn new() -> Self {
+        Ids { count: 0, server: random() }
+    }
+
+    /// The next id, of a message at this time.
+    pub fn next(&mut self, millis: u64) -> u128 {
+        self.count = self.count.wrapping_add(1);
+        let low = |bits: u64| u128::from(bits & ((1 << 40) - 1));
+        u128::from(millis & ((1 << 48) - 1)) << 80 | low(self.count) << 40 | low(self.server)
+    }
+}
+
+/// 64 bits that nobody can foresee: the keys of a new hasher are random.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// Appends an id as text.
+pub fn write_id(id: u128, out: &mut String) {
+    let mut text = [0; ID];
+    let mut rest = id;
+    for digit in text.iter_mut().rev() {
+        *digit = DIGITS[(rest & 31) as usize];
+        rest >>= 5;
+    }
+    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
+}
+
+/// The name of an epoch that no other start has: the time, and bits at random.
+pub fn new_epoch(millis: u64) -> String {
+    let mut name = String::new();
+    for number in [millis, random() & 0xFFFF_FFFF] {
+        let mut digits = Vec::new();
+        let mut rest = number;
+        while rest > 0 || digits.is_empty() {
+            digits.push(char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]));
+            rest /= 36;
+        }
+        name.extend(digits.iter().rev());
+    }
+    name
+}
+
+/// Splits `EPOCH-SEQ`, as a client has kept it; `None` if it is not written so.
+pub fn parse_last(last: &str) -> Option<(&str, u64)> {
+    let (epoch, seq) = last.rsplit_once('-')?;
+    let is_number = (1..=20).contains(&seq.len()) && seq.bytes().all(|byte| byte.is_ascii_digit());
+    let is_epoch = (1..=32).contains(&epoch.len())
+        && epoch.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    (is_number && is_epoch).then(|| (epoch, seq.parse().unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(id: u128) -> String {
+        let mut out = String::new();
+        write_id(id, &mut out);
+        out
+    }
+
+    #[test]
+    fn ids_sort_by_time_and_then_by_their_order_also_as_text() {
+        let mut ids = Ids::new();
+        let times = [0, 0, 5, 5, 6, 1_700_000_000_000, 1_700_000_000_000, (1 << 48) - 1];
+        let made: Vec<u128> = times.iter().map(|time| ids.next(*time)).collect();
+        assert!(made.is_sorted_by(|one, two| one < two));
+        assert!(made.iter().map(|id| text(*id)).is_sorted_by(|one, two| one < two));
+        assert!(made.iter().all(|id| text(*id).len() == ID));
+        assert_ne!(Ids::new().next(7), Ids::new().next(7), "servers have different ids");
+    }
+
+    #[test]
+    fn an_epoch_is_short_and_never_the_same_twice() {
+        let (one, two) = (new_epoch(1_700_000_000_000), new_epoch(1_700_000_000_000));
+        assert_ne!(one, two);
+        for name in [one, two, new_epoch(0), new_epoch(u64::MAX)] {
+            assert!((1..=32).contains(&name.len()), "{name}");
+            assert_eq!(parse_last(&format!("{name}-7")), Some((&*name, 7)));
+        }
+    }
+
+    #[test]
+    fn a_last_that_is_no_cursor_is_ignored() {
+        for last in ["", "-", "k3f9", "k3f9-", "-7", "k3f9-x", "k3f9-1.0", "K-7", "a b-7", "é-7"] {
+            assert_eq!(parse_last(last), None, "{last}");
+        }
+        assert_eq!(parse_last(&format!("{}-7", "k".repeat(33))), None);
+        assert_eq!(parse_last(&format!("k-{}", "7".repeat(21))), None);
+        assert_eq!(parse_last("k3f9-1041"), Some(("k3f9", 1041)));
+        assert_eq!(parse_last("k-18446744073709551616"), Some(("k", u64::MAX)));
+    }
+}

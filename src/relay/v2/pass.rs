@@ -1,0 +1,271 @@
+//! Messages that are not kept: volatile ones, messages to all, and those to large groups. They go to
+//! whoever is connected now, have no number, and are dropped first.
+
+use std::collections::BTreeSet;
+
+use compact_str::CompactString;
+
+use crate::hub::Context;
+use crate::mailbox::Key;
+use crate::relay::Relay;
+use crate::relay::events::{Event, EventKind};
+use crate::relay::v1;
+
+use super::command::{Recipients, Send};
+use super::frames::{self, Answer, Code, State, To};
+use super::take::Sender;
+use super::{V2, second};
+
+impl Relay {
+    /// Passes a volatile message on, or one to all.
+    pub(super) fn pass_on(&mut self, cx: &mut Context, sender: &Sender, send: &Send<'_>) {
+        let cid = send.cid.as_deref();
+        if matches!(send.to, Recipients::All) && !self.v2.may_broadcast(sender.link) {
+            let why = (Code::Forbidden, "messages to all are not allowed");
+            return self.v2.refuse(cx, sender.link, why, false, cid);
+        }
+        let ts = cx.unix_millis();
+        let id = self.v2.ids.next(ts);
+        let (state, answer) = match &send.to {
+            Recipients::One(user) => {
+                let state = self.pass_to_user(cx, sender, user, id, send.message, ts);
+                (state, None)
+            }
+            Recipients::Many(users) => {
+                let mut results: Vec<(CompactString, State)> = Vec::with_capacity(users.len());
+                for user in users {
+                    let state = self.pass_to_user(cx, sender, user, id, send.message, ts);
+                    results.push(((&**user).into(), state));
+                }
+                let best = results.iter().map(|(_, state)| *state).min_by_key(|it| *it as u8);
+                (best.unwrap_or(State::Offline), Some(results))
+            }
+            Recipients::Group(group) => {
+                if !self.is_member(cx, sender, group) {
+                    let why = (Code::NotMember, "only members write to a group");
+                    return self.v2.refuse(cx, sender.link, why, false, cid);
+                }
+                let count = self.pass_to_group(cx, sender, group, id, send.message, ts);
+                return self.answer_many(cx, sender, send, id, count);
+            }
+            Recipients::All => {
+                let count = self.pass_to_all(cx, sender, id, send.message, ts);
+                return self.answer_many(cx, sender, send, id, count);
+            }
+        };
+        let Some(cid) = cid else { return };
+        if !send.volatile {
+            self.remember(cx, sender, send, id, state);
+        }
+        self.v2.answer(cx, sender.link, |out| {
+            let answer = match &answer {
+                Some(results) => Answer::Results(state, results),
+                None => Answer::State(state),
+            };
+            frames::write_ack(cid, id, answer, out);
+        });
+    }
+
+    /// Answers a send to a group or to all that is not kept.
+    fn answer_many(
+        &mut self,
+        cx: &mut Context,
+        sender: &Sender,
+        send: &Send<'_>,
+        id: u128,
+        receivers: u64,
+    ) {
+        let state = if receivers > 0 { State::Sent } else { State::Offline };
+        let Some(cid) = send.cid.as_deref() else { return };
+        if !send.volatile {
+            self.remember(cx, sender, send, id, state);
+        }
+        let answer = Answer::Receivers(state, receivers);
+        self.v2.answer(cx, sender.link, |out| frames::write_ack(cid, id, answer, out));
+    }
+
+    /// Remembers the answer to a send that is not kept, so that it is not passed on twice.
+    fn remember(
+        &mut self,
+        cx: &mut Context,
+        sender: &Sender,
+        send: &Send<'_>,
+        id: u128,
+        state: State,
+    ) {
+        let content = self.v2.content_of(send);
+        let name = (&*sender.device, send.cid.as_deref().unwrap_or_default());
+        self.v2.boxes.keep_cid(sender.mailbox, name, content, (id, state as u8), second(cx));
+        self.v2.arm(cx);
+    }
+
+    fn pass_to_user(
+        &mut self,
+        cx: &mut Context,
+        sender: &Sender,
+        user: &str,
+        id: u128,
+        message: &str,
+        ts: u64,
+    ) -> State {
+        let v2 = &mut self.v2;
+        v2.rest.clear();
+        frames::write_rest(id, &sender.user, To::User(user), message, ts, &mut v2.rest);
+        let frame = [frames::VOLATILE, frames::v1_part(&v2.rest), "}"];
+        let pages = cx.send_pieces_to_user(user, &frame);
+        if !self.watchers.is_empty() {
+            self.watchers.tell(EventKind::Message, cx, sender.conn, |by, device| Event::Message {
+                user: by,
+                device,
+                to: Some(user),
+                frame: &frame,
+            });
+        }
+        let devices = pages + v2.pass_to_links(cx, user, None);
+        if *user != *sender.user {
+            frames::mark_own(&mut v2.rest);
+            v2.pass_to_links(cx, &sender.user, Some(sender.link));
+        }
+        match devices {
+            0 => State::Offline,
+            _ => State::Sent,
+        }
+    }
+
+    /// Passes a message on to all. Returns to how many users beside the sender.
+    fn pass_to_all(
+        &mut self,
+        cx: &mut Context,
+        sender: &Sender,
+        id: u128,
+        message: &str,
+        ts: u64,
+    ) -> u64 {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, &sender.user, None, message);
+        self.counters.broadcasts += 1;
+        cx.broadcast(&self.scratch);
+        cx.charge_broadcast(sender.conn);
+        let frame = &[self.scratch.as_str()];
+        self.watchers.tell(EventKind::Message, cx, sender.conn, |user, device| Event::Message {
+            user,
+            device,
+            to: None,
+            frame,
+        });
+        self.scratch.shrink_to(crate::relay::SCRATCH);
+        let v2 = &mut self.v2;
+        v2.rest.clear();
+        frames::write_rest(id, &sender.user, To::All, message, ts, &mut v2.rest);
+        v2.pass_to_all_links(cx, &[sender.mailbox]);
+        frames::mark_own(&mut v2.rest);
+        v2.pass_to_links(cx, &sender.user, Some(sender.link));
+        (cx.online() as u64).saturating_sub(1)
+    }
+
+    /// Passes a message on to the members of a group who are connected. Returns to how many users
+    /// beside the sender.
+    fn pass_to_group(
+        &mut self,
+        cx: &mut Context,
+        sender: &Sender,
+        group: &str,
+        id: u128,
+        message: &str,
+        ts: u64,
+    ) -> u64 {
+        self.show_group_to_pages(cx, sender, group, message);
+        let users = self.connected_members(cx, group, &sender.user);
+        let v2 = &mut self.v2;
+        v2.rest.clear();
+        frames::write_rest(id, &sender.user, To::Group(group), message, ts, &mut v2.rest);
+        for user in &users {
+            v2.pass_to_links(cx, user, None);
+        }
+        frames::mark_own(&mut v2.rest);
+        v2.pass_to_links(cx, &sender.user, Some(sender.link));
+        users.len() as u64
+    }
+
+    /// Hands a message to the v1 pages of a group, as a broadcast.
+    pub(super) fn show_group_to_pages(
+        &mut self,
+        cx: &mut Context,
+        sender: &Sender,
+        group: &str,
+        message: &str,
+    ) {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, &sender.user, Some(group), message);
+        self.counters.broadcasts += 1;
+        cx.send_to_group(group, &self.scratch);
+        cx.charge_broadcast(sender.conn);
+        self.scratch.shrink_to(crate::relay::SCRATCH);
+    }
+
+    /// The users of a group beside one of them who have a connection.
+    pub(super) fn connected_members(
+        &self,
+        cx: &Context,
+        group: &str,
+        but: &str,
+    ) -> BTreeSet<CompactString> {
+        let conns = cx.members(group).filter_map(|conn| cx.user(conn));
+        conns.filter(|user| *user != but && !user.is_empty()).map(CompactString::from).collect()
+    }
+}
+
+impl V2 {
+    pub(super) fn may_broadcast(&self, key: u32) -> bool {
+        self.links.get(key).is_some_and(|link| link.may_broadcast)
+    }
+
+    /// Sends the message that is put together to the links of a user, but not to one of them.
+    /// Returns to how many.
+    pub(super) fn pass_to_links(
+        &mut self,
+        cx: &mut Context,
+        user: &str,
+        but: Option<u32>,
+    ) -> usize {
+        match self.boxes.find(user) {
+            Some(mailbox) => self.pass_to_mailbox(cx, mailbox, but),
+            None => 0,
+        }
+    }
+
+    /// Does the same for the user of a mailbox.
+    pub(super) fn pass_to_mailbox(
+        &mut self,
+        cx: &mut Context,
+        mailbox: Key,
+        but: Option<u32>,
+    ) -> usize {
+        let most = cx.config().max_queue / 4;
+        let mut sent = 0;
+        for key in self.boxes.connections(mailbox).filter(|key| Some(*key) != but) {
+            if let Some(conn) = self.links.get(key).and_then(|link| link.open_conn())
+                && cx.queued(conn) <= most
+            {
+                sent += usize::from(cx.send_with_prefix(conn, frames::VOLATILE, &self.rest));
+            }
+        }
+        sent
+    }
+
+    /// Sends the message that is put together to all links, but not to those of some mailboxes.
+    /// Returns to how many.
+    pub(super) fn pass_to_all_links(&mut self, cx: &mut Context, but: &[Key]) -> usize {
+        let most = cx.config().max_queue / 4;
+        cx.fan_out(&self.rest, |out| {
+            for (_, link) in self.links.iter() {
+                if let Some(conn) = link.open_conn()
+                    && link.mailbox.is_none_or(|mailbox| !but.contains(&mailbox))
+                    && out.queued(conn) <= most
+                {
+                    out.send(conn, frames::VOLATILE);
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What a backend wishes for its messages, and what it asks of mailboxes.
+
+use crate::hub::Context;
+use crate::mailbox::{Body, Held};
+use crate::relay::Relay;
+
+use super::NO_TICKET;
+use super::frames::{self, To};
+
+/// What a backend wants for a message to one user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes<'a> {
+    /// The message is kept even if the user has no mailbox yet.
+    pub keep: bool,
+    /// The message is never kept.
+    pub volatile: bool,
+    /// For how many seconds it waits at most.
+    pub ttl: Option<u32>,
+    /// A newer message with the same sender and key replaces it.
+    pub key: Option<&'a str>,
+}
+
+/// What has become of a backend's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the mailbox.
+    Queued,
+    /// It was handed to at least one connection, and is not kept.
+    Sent,
+    Offline,
+}
+
+impl Relay {
+    /// Sends a backend's message to a user, as the backend wishes. A v1 page that is connected gets
+    /// it, too.
+    pub(crate) fn push_as_wished(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        to: &str,
+        message: &str,
+        wishes: Wishes<'_>,
+    ) -> Pushed {
+        let mut mailbox = self.v2.boxes.find(to);
+        if wishes.keep && self.config.mailbox {
+            mailbox = self.v2.mailbox_for(cx, to);
+        }
+        let Some(mailbox) = mailbox.filter(|_| !wishes.volatile) else {
+            self.write_rest(cx, from, To::User(to), message);
+            let frame = [frames::VOLATILE, frames::v1_part(&self.v2.rest), "}"];
+            let pages = cx.send_pieces_to_user(to, &frame);
+            let devices = pages + self.v2.pass_to_links(cx, to, None);
+            self.counters.offline += u64::from(devices == 0);
+            self.counters.delivered += u64::from(devices > 0);
+            return if devices > 0 { Pushed::Sent } else { Pushed::Offline };
+        };
+        self.write_rest(cx, from, To::User(to), message);
+        let frame = [frames::VOLATILE, frames::v1_part(&self.v2.rest), "}"];
+        cx.send_pieces_to_user(to, &frame);
+        let key = wishes.key.map(|key| format!("m\0{from}\0{key}"));
+        let body = Body::new(&self.v2.rest, key.as_deref().unwrap_or_default());
+        let devices = self.keep_body(cx, mailbox, body, wishes.ttl);
+        self.counters.delivered += u64::from(devices > 0);
+        Pushed::Queued
+    }
+
+    /// Whether a user has a mailbox.
+    #[inline]
+    pub(crate) fn has_mailbox(&self, user: &str) -> bool {
+        self.v2.boxes.find(user).is_some()
+    }
+
+    /// The name of the epoch in which the numbers of mailboxes are.
+    pub(crate) fn epoch(&mut self, cx: &Context) -> String {
+        self.v2.journal(cx).epoch().to_owned()
+    }
+
+    /// Forgets all that a user's mailbox has. Returns whether there was one.
+    pub(crate) fn forget_mailbox(&mut self, cx: &mut Context, user: &str) -> bool {
+        let Some(mailbox) = self.v2.boxes.find(user) else { return false };
+        self.v2.boxes.forget(mailbox);
+        self.v2.journal(cx).forget(NO_TICKET, user);
+        if let Some(mailbox) = self.v2.boxes.find(user) {
+            self.v2.deliver_to_all(cx, mailbox);
+        }
+        self.v2.arm(cx);
+        true
+    }
+
+    /// What waits in a user's mailbox with numbers above `after`, as frames; at most so many, and
+    /// whether there are more.
+    pub(crate) fn waiting_frames(
+        &self,
+        user: &str,
+        after: u64,
+        limit: usize,
+    ) -> (Vec<String>, bool) {
+        let Some(mailbox) = self.v2.boxes.find(user) else { return (Vec::new(), false) };
+        let mut waiting = self.v2.boxes.messages(mailbox).filter(|held| held.seq > after);
+        let frame = |held: &Held| {
+            let mut frame = String::with_capacity(64 + held.text().len());
+            frames::write_prefix(held, &mut frame);
+            frame.push_str(held.text());
+            frame
+        };
+        let page = waiting.by_ref().take(limit).map(frame).collect();
+        (page, waiting.next().is_some())
+    }
+}

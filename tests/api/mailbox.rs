@@ -1,0 +1,178 @@
+//! What a backend does with mailboxes.
+
+use serde_json::{Value, json};
+
+use crate::client::{Place, place};
+use crate::support::client::Socket;
+
+fn phone(place: &Place, user: &str, query: &str) -> Socket {
+    let path = format!("/websocket/{user}?device=phone{query}");
+    Socket::connect(place.site.addr, &path, "Sec-WebSocket-Protocol: longlink.v2\r\n")
+}
+
+fn frame(socket: &mut Socket) -> Value {
+    serde_json::from_str(&socket.text()).unwrap()
+}
+
+#[test]
+fn a_message_that_is_kept_waits_for_a_user_who_never_connected() {
+    let place = place();
+    let mut backend = place.backend();
+    let body = r#"{"user":"bob","message":"hi","from":"shop","keep":true}"#;
+    let (status, answer) = backend.post("/api/send", body);
+    assert_eq!(answer, json!({"results":[{"user":"bob","state":"queued","online":false}]}));
+    assert_eq!(status, 200);
+    let (_, answer) = backend.ask("GET", "/api/users/bob", "");
+    assert_eq!(answer["online"], false);
+    assert_eq!((&answer["mailbox"]["seq"], &answer["mailbox"]["waiting"]), (&json!(1), &json!(1)));
+    assert_eq!(answer["mailbox"]["devices"], json!([]));
+    let (_, answer) = backend.ask("GET", "/api/users/bob/messages?after=0&limit=10", "");
+    assert_eq!((&answer["user"], &answer["more"]), (&json!("bob"), &json!(false)));
+    let message = &answer["messages"][0];
+    assert_eq!((&message["seq"], &message["formUserId"]), (&json!(1), &json!("shop")));
+    let mut bob = phone(&place, "bob", "");
+    assert_eq!(frame(&mut bob)["type"], "welcome");
+    let first = frame(&mut bob);
+    assert_eq!((&first["message"], &first["id"]), (&json!("hi"), &message["id"]));
+    assert_eq!(frame(&mut bob)["type"], "live");
+    let (_, answer) = backend.post("/api/send", r#"{"user":"bob","message":"now"}"#);
+    assert_eq!(answer, json!({"results":[{"user":"bob","state":"queued","online":true}]}));
+    assert_eq!(frame(&mut bob)["message"], "now");
+    bob.send(r#"{"type":"ack","seq":2}"#).send(r#"{"type":"ping"}"#);
+    assert_eq!(frame(&mut bob)["type"], "pong");
+    let (_, answer) = backend.ask("GET", "/api/users/bob", "");
+    let device = json!([{"device":"phone","cursor":2,"online":true}]);
+    assert_eq!(
+        (&answer["mailbox"]["devices"], &answer["mailbox"]["waiting"]),
+        (&device, &json!(0))
+    );
+}
+
+#[test]
+fn a_message_without_a_wish_is_kept_only_for_users_who_have_a_mailbox() {
+    let place = place();
+    let mut backend = place.backend();
+    let (_, answer) = backend.post("/api/send", r#"{"user":"bob","message":1}"#);
+    assert_eq!(answer["results"][0]["state"], "offline");
+    let (_, answer) = backend.ask("GET", "/api/users/bob", "");
+    assert_eq!(answer["mailbox"], Value::Null);
+    // A page of v1 gets what is to be kept, and needs no mailbox.
+    let mut anna = place.site.connect("anna");
+    let (_, answer) = backend.post("/api/send", r#"{"user":"anna","message":1,"keep":true}"#);
+    assert_eq!(answer["results"][0], json!({"user":"anna","state":"sent","online":true}));
+    assert!(anna.text().contains(r#""message":1}"#));
+    let (_, answer) = backend.ask("GET", "/api/users/anna", "");
+    assert_eq!(answer["mailbox"], Value::Null);
+}
+
+#[test]
+fn a_volatile_message_is_never_kept_and_a_newer_one_of_its_key_replaces_one_that_waits() {
+    let place = place();
+    let mut backend = place.backend();
+    let messages = r#"{"messages":[
+        {"user":"bob","message":1,"keep":true,"key":"price"},
+        {"user":"bob","message":2,"volatile":true},
+        {"user":"bob","message":3,"keep":true,"key":"price","ttl":60},
+        {"user":"bob","message":4}
+    ]}"#;
+    let (_, answer) = backend.post("/api/batch", messages);
+    let states: Vec<_> =
+        answer["results"].as_array().unwrap().iter().map(|it| &it["state"]).collect();
+    assert_eq!(states, ["queued", "offline", "queued", "queued"]);
+    let (_, answer) = backend.ask("GET", "/api/users/bob/messages", "");
+    let waiting: Vec<_> =
+        answer["messages"].as_array().unwrap().iter().map(|it| &it["message"]).collect();
+    assert_eq!(waiting, [3, 4]);
+    let (_, answer) = backend.ask("GET", "/api/users/bob/messages?limit=1", "");
+    assert_eq!((&answer["more"], &answer["messages"][0]["message"]), (&json!(true), &json!(3)));
+}
+
+#[test]
+fn a_mailbox_that_is_deleted_is_a_gap_for_whoever_comes_back() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut bob = phone(&place, "bob", "");
+    let epoch = frame(&mut bob)["epoch"].as_str().unwrap().to_owned();
+    assert_eq!(frame(&mut bob)["type"], "live");
+    drop(bob);
+    place.site.until("bob has gone", |hub| !hub.is_online("bob"));
+    backend.post("/api/send", r#"{"user":"bob","message":1}"#);
+    let (status, answer) = backend.ask("DELETE", "/api/users/bob/mailbox", "");
+    assert_eq!((status, answer), (200, json!({"user":"bob","forgotten":true})));
+    let (_, answer) = backend.ask("DELETE", "/api/users/bob/mailbox", "");
+    assert_eq!(answer["forgotten"], false);
+    let mut bob = phone(&place, "bob", &format!("&last={epoch}-0"));
+    assert_eq!(frame(&mut bob)["resumed"], true);
+    let gap = frame(&mut bob);
+    assert_eq!((&gap["from"], &gap["to"], &gap["reason"]), (&json!(1), &json!(1), &json!("lost")));
+}
+
+#[test]
+fn wishes_that_cannot_be_are_refused() {
+    let place = place();
+    let mut backend = place.backend();
+    let long = "k".repeat(65);
+    for (wish, field) in [
+        (r#""ttl":0"#, "ttl"),
+        (r#""ttl":-1"#, "ttl"),
+        (r#""keep":1"#, "keep"),
+        (r#""key":"""#, "key"),
+        (&*format!(r#""key":"{long}""#), "key"),
+        (r#""keep":true,"volatile":true"#, "volatile"),
+    ] {
+        let body = format!(r#"{{"user":"bob","message":1,{wish}}}"#);
+        let (status, answer) = backend.post("/api/send", &body);
+        assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{wish}");
+        let (status, _) = backend.post("/api/batch", &format!(r#"{{"messages":[{body}]}}"#));
+        assert_eq!(status, 400, "{wish}");
+    }
+    for after in ["-1", "x", "1.0", "99999999999999999999999"] {
+        let (status, _) = backend.ask("GET", &format!("/api/users/bob/messages?after={after}"), "");
+        assert_eq!(status, 400, "{after}");
+    }
+}
+
+#[test]
+fn a_kick_is_said_in_a_frame_before_the_connection_is_closed() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut bob = phone(&place, "bob", "");
+    frame(&mut bob);
+    frame(&mut bob);
+    backend.post("/api/kick", r#"{"user":"bob","reason":"logged out"}"#);
+    let kick = frame(&mut bob);
+    assert_eq!((&kick["type"], &kick["code"]), (&json!("kick"), &json!(4503)));
+    assert_eq!((&kick["reason"], &kick["retry"]), (&json!("logged out"), &json!(false)));
+    assert_eq!(bob.close_code(), Some(4503));
+}
+
+#[test]
+fn what_a_backend_sends_to_a_group_waits_for_members_who_are_away_and_what_it_sends_to_all_does_not()
+ {
+    let place = place();
+    let mut backend = place.backend();
+    let mut bob = phone(&place, "bob", "");
+    frame(&mut bob);
+    frame(&mut bob);
+    backend.ask("PUT", "/api/groups/g/members/bob", "");
+    let (_, answer) = backend.post("/api/send", r#"{"group":"g","message":1}"#);
+    assert_eq!(answer["results"][0], json!({"group":"g","connections":1}));
+    let first = frame(&mut bob);
+    assert_eq!((&first["seq"], &first["group"]), (&json!(1), &json!("g")));
+    let (_, answer) = backend.post("/api/send", r#"{"all":true,"message":2}"#);
+    assert_eq!(answer["results"][0], json!({"all":true,"connections":1}));
+    let second = frame(&mut bob);
+    assert_eq!((&second["all"], &second["seq"]), (&json!(true), &Value::Null));
+    let (_, answer) = backend.post("/api/send", r#"{"all":true,"message":3,"exclude":["bob"]}"#);
+    assert_eq!(answer["results"][0]["connections"], 0);
+    bob.send(r#"{"type":"ack","seq":1}"#).send(r#"{"type":"ping"}"#);
+    assert_eq!(frame(&mut bob)["type"], "pong");
+    drop(bob);
+    place.site.until("bob has gone", |hub| !hub.is_online("bob"));
+    backend.post("/api/send", r#"{"group":"g","message":4}"#);
+    backend.post("/api/send", r#"{"group":"g","message":5,"exclude":["bob"]}"#);
+    let mut bob = phone(&place, "bob", "");
+    frame(&mut bob);
+    assert_eq!(frame(&mut bob)["message"], 4);
+    assert_eq!(frame(&mut bob)["type"], "live");
+}

@@ -1,0 +1,32 @@
+//! The dialect v2 on a made-up clock: stories of phones that are cut, hidden and replaced, and random
+//! phones against a model of what was acknowledged.
+
+mod bad_input;
+mod groups;
+mod phone;
+mod random;
+mod stories;
+
+use std::time::Instant;
+
+use longlink::sim::{Call, Look, Spy, World};
+use longlink::{Config, Context, Relay, RelayConfig};
+
+/// Nobody looks at the callbacks.
+#[derive(Debug)]
+struct Unseen;
+
+impl Look for Unseen {
+    fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
+}
+
+type Link = World<Spy<Relay, Unseen>>;
+
+fn link_of(config: Config, relay: RelayConfig) -> Link {
+    let spy = Spy { handler: Relay::new(relay), looker: Unseen };
+    World::new(config, spy, Instant::now())
+}
+
+fn link() -> Link {
+    link_of(Config::default(), RelayConfig::default())
+}
