@@ -10,7 +10,7 @@ pub use crate::hub::output::arena::{Arena, Segment};
 pub use crate::hub::output::outbound::Outbound;
 pub use crate::relay::Event;
 pub use crate::relay::v1::{
-    Body, Meaning, envelope, envelope_of_tail, meaning, meaning_of_any, meaning_of_page,
+    Body, Meaning, envelope, envelope_of_tail, meaning, full_meaning, quick_meaning,
     write_object, write_text,
 };
 pub use crate::wire::json::{

@@ -1,5 +1,10 @@
-//! Listening sockets: how they are bound, which socket options they set (an accepted socket inherits
-//! them), and what an accepted socket becomes.
+//! Listening sockets: how they are bound, which socket options they set, and what an accepted
+//! socket becomes.
+//!
+//! An option that an accepted socket inherits is set once, in [`Listener::from_tcp`]. One that it does
+//! not inherit, or that does not last (such as `TCP_QUICKACK`, see tcp(7)), is set in `accept` below,
+//! through which sockets with TLS and with PROXY headers come, too. `docs/embedding.md` tells hosts
+//! which options they set on sockets that they hand over.
 
 use std::fmt;
 use std::io;

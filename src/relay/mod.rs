@@ -14,8 +14,6 @@ pub(crate) mod groups;
 pub(crate) mod object;
 mod opening;
 pub(crate) mod page;
-#[cfg(feature = "backend")]
-pub(crate) mod presence;
 mod session;
 pub(crate) mod v1;
 pub(crate) mod v2;

@@ -1,5 +1,7 @@
 //! Plain HTTP for everybody: the demo page, the files of the client, and the health check. A new page
-//! or file that anybody may load belongs here; pages for operators are in `backend/ops`.
+//! or file that anybody may load is a row of `ASSETS`; pages for operators are in `backend/ops`. What is
+//! answered with `--demo off`, too, stands beside `/healthz` in `answer`. A path that the backend's
+//! listener answers, too, is an exception in `Backend::is_ours`.
 
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;

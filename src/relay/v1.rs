@@ -4,6 +4,12 @@
 //! `ping`, an object with `toUserId`, or plain text. The relay carries the `message` of a frame as
 //! the sender's own JSON text, so lone surrogates and large numbers arrive unchanged. `formUserId`
 //! is misspelt in the published page and therefore here.
+//!
+//! To add a frame, say first in `docs/protocol.md` what a client sees. A frame from a client is a
+//! [`Meaning`], which [`full_meaning`] finds; [`quick_meaning`], which is asked first, must not take it for
+//! a message. `carry_out` in `delivery.rs` does what it asks for. A key that no frame had before is a
+//! field of `Fields`. The type of a frame that only the server may send is one of `RESERVED_TYPES`, or a
+//! client could broadcast an object that looks like it. The client's part is `received` in `longlink.js`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -73,16 +79,16 @@ pub fn is_ping(text: &str) -> bool {
 /// Returns what a text frame means, by the first rule that matches.
 #[inline]
 pub fn meaning(text: &str) -> Meaning<'_> {
-    match meaning_of_page(text) {
+    match quick_meaning(text) {
         Some(meaning) => meaning,
-        None => meaning_of_any(text),
+        None => full_meaning(text),
     }
 }
 
 /// Does what [`meaning`] does for a message in the form in which the published page writes it, as
 /// nearly all messages are; `None` for any other form.
 #[inline]
-pub fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
+pub fn quick_meaning(text: &str) -> Option<Meaning<'_>> {
     let PageFields { kind, to, message, tail } = PageFields::of(text)?;
     let is_control = matches!(&text.as_bytes()[kind.clone()], br#""ping""# | br#""pong""#);
     if is_control || message.is_empty() {
@@ -104,7 +110,7 @@ pub fn meaning_of_page(text: &str) -> Option<Meaning<'_>> {
 }
 
 /// Does what [`meaning`] does for any text, in the slow way.
-pub fn meaning_of_any(text: &str) -> Meaning<'_> {
+pub fn full_meaning(text: &str) -> Meaning<'_> {
     if is_ping(text) {
         return Meaning::Ping;
     }

@@ -1,6 +1,10 @@
 //! Every route of the interface is one row of [`ROUTES`]: its path, its methods with the function
 //! that answers each, and the keys that its query may have.
 //!
+//! To add a route, add a row here, a file with the function beside this one, the path in
+//! `tests/fuzz/src/api.rs`, and tell of it in `docs/openapi.yaml` and `docs/api.md`. A path that does
+//! not begin with `/api/` is also named in `Backend::is_ours`.
+//!
 //! A request to a route must show the key. Pages that anybody may load are rows of
 //! [`ops`](super::super::ops) instead.
 

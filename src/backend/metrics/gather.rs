@@ -1,4 +1,9 @@
 //! Every metric: its name, its help text, and where its value comes from.
+//!
+//! To add a metric, add one call to the method of [`Sheet`] that it fits. A total is a field of `Stats`
+//! in the hub (then `tests/sim/tally.rs` predicts it), of `Counters` in the relay or of
+//! `WebhookStats`, and grows where the thing happens; a histogram is a field of `Distributions`. What
+//! is written has `_total` or the unit behind the name, and so has `docs/metrics.md`.
 
 use crate::hub::{Context, Distributions, Histogram, Statuses};
 use crate::relay::{Counters, MailboxCounters, MailboxGauges};

@@ -8,6 +8,7 @@ mod config;
 mod event;
 pub(crate) mod outbox;
 mod post;
+mod presence;
 pub(crate) mod queue;
 mod sign;
 mod worker;

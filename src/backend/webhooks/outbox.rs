@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::{LONGEST, WebhookConfig, WebhookEvents};
-use crate::relay::presence::{Before, Presence};
+use super::presence::{Before, Presence};
 use crate::relay::{Event, EventKind};
 
 use super::queue::{Batch, Queue, Share};

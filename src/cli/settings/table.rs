@@ -2,8 +2,10 @@
 //! the keys of the configuration file come from it. The table in `docs/operations.md` is written by hand;
 //! `tests/cli/guide.rs` compares the two.
 //!
-//! To add a setting, add a row here and, unless `Config` or `RelayConfig` has a field for it, a field
-//! to the draft.
+//! To add a setting, add a row here, and a field where the setting is used: `Config` of the hub,
+//! `RelayConfig`, `BackendConfig`, or, for what only the program needs, the `Draft` here and the
+//! `Settings` in `mod.rs`, which `commands/serve/` reads. If some values are not allowed, the hub's
+//! `Config::check` refuses them. Then add a row to `docs/operations.md`.
 
 use log::LevelFilter;
 use longlink::RelayConfig;

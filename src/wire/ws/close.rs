@@ -1,5 +1,11 @@
 //! Why a connection ended, and the one place where a reason becomes a close
 //! code on the wire (RFC 6455, sections 5.5.1 and 7.4).
+//!
+//! To add a reason, add a variant to [`CloseReason`], its name to `KINDS` and its place, and the texts of
+//! `wire` (for the client, told in `docs/protocol.md`) and of `Display` (for the log, told in
+//! `docs/operations.md`). The name is a label of a metric (`docs/metrics.md`) and has words on the
+//! ops page (`src/backend/ops/words.js`). A code of an application's own needs none of this: it is an
+//! argument of `Context::close`, as in `src/backend/api/kick.rs`.
 
 use std::fmt;
 use std::io;

@@ -3,7 +3,7 @@
 
 use longlink::fuzz::{
     Body, JSON_MAX_DEPTH as MAX_DEPTH, Meaning, each_field, envelope, envelope_of_tail, escape,
-    is_shallow, json_string, meaning, meaning_of_any, meaning_of_page, write_object, write_string,
+    is_shallow, json_string, meaning, full_meaning, quick_meaning, write_object, write_string,
     write_text,
 };
 use serde_json::Value;
@@ -56,9 +56,9 @@ pub fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     scanner(text);
     strings(text);
-    let any = outcome(text, meaning_of_any(text));
+    let any = outcome(text, full_meaning(text));
     assert_eq!(outcome(text, meaning(text)), any, "the short way and the long way differ");
-    if let Some(short) = meaning_of_page(text) {
+    if let Some(short) = quick_meaning(text) {
         reached("written as the page does");
         assert_eq!(outcome(text, short), any, "the short way and the long way differ");
     }
