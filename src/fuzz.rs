@@ -10,8 +10,8 @@ pub use crate::hub::output::arena::{Arena, Segment};
 pub use crate::hub::output::outbound::Outbound;
 pub use crate::relay::Event;
 pub use crate::relay::v1::{
-    Body, Meaning, envelope, envelope_of_tail, meaning, full_meaning, quick_meaning,
-    write_object, write_text,
+    Body, Meaning, envelope, envelope_of_tail, full_meaning, meaning, quick_meaning, write_object,
+    write_text,
 };
 pub use crate::wire::json::{
     MAX_DEPTH as JSON_MAX_DEPTH, Malformed, each_field, escape, is_shallow, string as json_string,

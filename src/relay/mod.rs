@@ -110,7 +110,6 @@ impl Relay {
             scratch: String::new(),
             watchers: Watchers::default(),
             groups: Groups::default(),
-            sessions: Sessions::default(),
             extension: None,
         }
     }

@@ -15,6 +15,7 @@ mod listing;
 mod liveness;
 mod pace;
 mod parking;
+mod prefixes;
 mod replaced;
 #[cfg(feature = "tickets")]
 mod tickets;

@@ -3,7 +3,7 @@
 
 use longlink::fuzz::{
     Body, JSON_MAX_DEPTH as MAX_DEPTH, Meaning, each_field, envelope, envelope_of_tail, escape,
-    is_shallow, json_string, meaning, full_meaning, quick_meaning, write_object, write_string,
+    full_meaning, is_shallow, json_string, meaning, quick_meaning, write_object, write_string,
     write_text,
 };
 use serde_json::Value;
