@@ -196,7 +196,7 @@ pub mod tickets {
 
 /// What one user's connections do, frame by frame: see [`Context::trace`].
 pub mod trace {
-    pub use crate::hub::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
+    pub use crate::hub::{Detail, FrameKind, Happened, MAX_TRACED, Told, Traced, TracedFrame};
 }
 
 /// How the command's own clients read what a server sends: as the server reads what they send.

@@ -42,7 +42,7 @@ pub use stats::{Closes, Stats, Statuses};
 pub use table::phases::Phases;
 pub(crate) use table::slots::Slot;
 pub use timers::Overdue;
-pub use trace::{FrameKind, Happened, MAX_TRACED, Traced, TracedFrame};
+pub use trace::{Detail, FrameKind, Happened, MAX_TRACED, Told, Traced, TracedFrame};
 
 /// The id of one connection: a slot and the serial of its use. It may be kept for ever; when the
 /// connection is gone, it refers to no connection.

@@ -46,11 +46,32 @@ pub enum Happened {
     Parked,
     /// The connection is active again.
     Promoted,
+    /// Something that only the handler knows, which it has told with [`Context::tell_trace`].
+    Told(Told),
     /// The connection is gone; `on_close` follows.
     Closed {
         /// The reason.
         reason: CloseReason,
     },
+}
+
+/// What a handler tells of a traced connection. All words in it are the program's own, so it
+/// contains nothing that a client has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What has happened.
+    pub name: &'static str,
+    /// What belongs to it, each with its name.
+    pub details: Vec<(&'static str, Detail)>,
+}
+
+/// One thing that belongs to a [`Told`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Detail {
+    Number(u64),
+    Word(&'static str),
+    Flag(bool),
 }
 
 /// A frame, or a message of several frames, without its content.
@@ -136,6 +157,29 @@ impl Context {
     /// Whether a user is traced.
     pub fn is_traced(&self, user: &str) -> bool {
         self.traces.has_user(user)
+    }
+
+    /// Adds to the trace of a connection's user what only the handler knows. Does nothing if the
+    /// user is not traced, or if the connection is gone. It must not be called in
+    /// [`on_close`](Handler::on_close), after which the connection cannot be looked up any more.
+    #[inline]
+    pub fn tell_trace(
+        &mut self,
+        conn: ConnId,
+        name: &'static str,
+        details: &[(&'static str, Detail)],
+    ) {
+        if !self.traces.users.is_empty() {
+            self.note_told(conn, name, details);
+        }
+    }
+
+    #[cold]
+    fn note_told(&mut self, conn: ConnId, name: &'static str, details: &[(&'static str, Detail)]) {
+        if self.resolve(conn).is_some() {
+            let told = Told { name, details: details.to_vec() };
+            self.note(conn.index, Happened::Told(told));
+        }
     }
 
     /// Notes an event of a connection that has [`Flags::NOTED`]. Nothing is noted for a connection

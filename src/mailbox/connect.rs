@@ -1,9 +1,10 @@
 //! How devices come and go.
 
 use super::devices::{Device, MAX_DEVICES};
-use super::record::{Key, Place};
-use super::sequence::Next;
-use super::set::Mailboxes;
+use super::message::{Body, Held, Marks};
+use super::record::{Key, Mailbox, Place};
+use super::sequence::{Next, Reason};
+use super::set::{Loss, Mailboxes};
 
 /// After so many connections on which a message was written and not acknowledged, the device
 /// skips it.
@@ -174,7 +175,23 @@ impl Mailboxes {
         }
         *count = 0;
         full.ring.skip(slot, seq);
+        self.report_skipped(key, seq);
         self.prune(key);
         Some(seq)
+    }
+
+    /// Reports a message that every device of a user skips, so none has had it or will have it.
+    fn report_skipped(&mut self, key: Key, seq: u64) {
+        let Mailbox { known, ref user, .. } = self.boxes[key.0 as usize];
+        let Some(full) = self.fulls.get_mut(self.boxes[key.0 as usize].full as usize) else {
+            return;
+        };
+        let Some(held) = full.ring.range_mut(seq, seq).next() else { return };
+        if held.marks.has(Marks::REPORTED) && known.iter().all(|slot| held.skips.has(slot)) {
+            // The report is a copy, since what is held is counted by who shares it.
+            let body = Body::new(held.text(), "");
+            let held = Held::new(seq, body, held.expires, held.marks);
+            self.losses.push(Loss { user: user.clone(), held, reason: Reason::Undeliverable });
+        }
     }
 }

@@ -107,7 +107,29 @@ fn a_message_that_three_connections_could_not_take_is_skipped_by_that_device() {
     }
     let phone = connect(&mut boxes, "bob", "phone", Last::Current(0));
     assert_eq!(replay(&boxes, phone.key, phone.slot, 0), ["1-1 undeliverable", "good"]);
-    assert!(boxes.take_losses().is_empty(), "another device may still get it");
+    let losses = boxes.take_losses();
+    assert_eq!((losses.len(), losses[0].held.text()), (1, "bad"));
+    assert_eq!((&*losses[0].user, losses[0].reason), ("bob", Reason::Undeliverable));
+}
+
+#[test]
+fn a_message_that_one_device_could_not_take_is_no_loss_while_another_one_may_get_it() {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
+    boxes.disconnect(pad.key, pad.slot, 7, false, 0);
+    for device in ["phone", "pad"] {
+        if device == "phone" {
+            connect(&mut boxes, "bob", "phone", Last::Nothing);
+            put(&mut boxes, "bob", "bad");
+        }
+        for _ in 0..3 {
+            assert!(boxes.take_losses().is_empty());
+            let it = connect(&mut boxes, "bob", device, Last::Current(0));
+            boxes.disconnect(it.key, it.slot, 7, true, 0);
+        }
+    }
+    let losses = boxes.take_losses();
+    assert_eq!((losses.len(), losses[0].reason), (1, Reason::Undeliverable));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::wire::json;
 use super::events::{Event, EventKind, Watchers};
 use super::session::Session;
 use super::v1::{self, Body, Meaning};
+use super::v2::{Reached, Wishes};
 use super::{Relay, SCRATCH};
 
 impl Relay {
@@ -81,12 +82,28 @@ impl Relay {
         message: &str,
         except: &[&str],
     ) -> usize {
+        self.push_to_group_as_wished(cx, from, (group, message), except, Wishes::default())
+            .connections
+    }
+
+    /// Does what [`Relay::push_to_group`] does, as a backend wishes. Returns also for how many
+    /// members the message is kept.
+    pub(crate) fn push_to_group_as_wished(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        (group, message): (&str, &str),
+        except: &[&str],
+        wishes: Wishes<'_>,
+    ) -> Reached {
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, from, Some(group), message);
         self.counters.broadcasts += 1;
-        let queued = cx.send_to_group_except(group, &self.scratch, except);
+        let pages = cx.send_to_group_except(group, &self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
-        queued + self.keep_for_group(cx, from, group, message, except)
+        let mut reached = self.keep_for_group(cx, from, (group, message), except, wishes);
+        reached.connections += pages;
+        reached
     }
 
     /// Carries out what a client's frame asks for.

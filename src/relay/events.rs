@@ -26,8 +26,10 @@ pub enum Event<'a> {
     /// A client has sent a message to a user, or to everyone. `frame` is the text that its
     /// receivers get, in pieces.
     Message { user: &'a str, device: &'a str, to: Option<&'a str>, frame: &'a [&'a str] },
-    /// A client's message was for a user who is offline, and was dropped. This event follows the
-    /// [`Event::Message`] with the same text.
+    /// A client's message was for a user who is offline, and was dropped; this event follows the
+    /// [`Event::Message`] with the same text. Or a message that was kept is lost: a bound or its
+    /// time has taken it before any device had it, or no device could take it. Then `user` has
+    /// sent it, `device` is empty, and it was in the mailbox of `to`.
     Undelivered { user: &'a str, device: &'a str, to: &'a str, frame: &'a [&'a str] },
     /// A device of a user has acknowledged a message of `to`, who wanted a receipt, and all earlier
     /// messages of `to`. `id` names the message.

@@ -102,7 +102,6 @@ impl Relay {
         };
         Relay {
             config,
-            sessions: Sessions::default(),
             v2: V2::new(limits),
             counters: Counters::default(),
             #[cfg(feature = "tickets")]
@@ -110,6 +109,7 @@ impl Relay {
             scratch: String::new(),
             watchers: Watchers::default(),
             groups: Groups::default(),
+            sessions: Sessions::default(),
             extension: None,
         }
     }
@@ -177,7 +177,7 @@ impl Relay {
 
     /// What the mailboxes hold now.
     pub fn mailbox_gauges(&self) -> MailboxGauges {
-        self.v2.gauges()
+        MailboxGauges { aside: self.sessions.aside(), ..self.v2.gauges() }
     }
 
     /// Whether this text can be a user's id: 1 to 128 bytes, no slash, no control characters.

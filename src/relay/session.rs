@@ -46,6 +46,12 @@ enum Kept {
     Tracer(CompactString),
 }
 
+impl Kept {
+    fn is_aside(&self) -> bool {
+        !matches!(self, Kept::V1(_))
+    }
+}
+
 /// What a ticket allows besides connecting.
 #[derive(Debug, Default)]
 pub(crate) struct Rights {
@@ -59,6 +65,8 @@ pub(crate) struct Sessions {
     kept: Slab<Kept>,
     /// How many of them are being told that they are refused.
     refusals: usize,
+    /// How many of them speak no dialect.
+    aside: usize,
 }
 
 impl Sessions {
@@ -112,6 +120,12 @@ impl Sessions {
         }
     }
 
+    /// How many connections speak no dialect: they are shown a trace, or are told why they are
+    /// refused.
+    pub fn aside(&self) -> usize {
+        self.aside
+    }
+
     /// Whether a ticket allows messages to everyone.
     pub fn may_broadcast(&self, session: &Session) -> bool {
         matches!(self.of(session), Some(Kept::V1(Rights { broadcast: true, .. })))
@@ -134,7 +148,7 @@ impl Sessions {
     pub fn forget(&mut self, session: Session) {
         let Some(place) = session.place_of(Kind::Kept) else { return };
         self.refusals -= usize::from(self.why_refused(&session).is_some());
-        self.kept.try_remove(place);
+        self.aside -= usize::from(self.kept.try_remove(place).is_some_and(|it| it.is_aside()));
         if self.kept.is_empty() && self.kept.capacity() > FEW {
             self.kept = Slab::new();
         }
@@ -143,6 +157,7 @@ impl Sessions {
     #[cfg(any(feature = "tickets", feature = "backend"))]
     fn keep(&mut self, kept: Kept) -> Option<Session> {
         let session = Session::at(Kind::Kept, self.kept.vacant_key())?;
+        self.aside += usize::from(kept.is_aside());
         self.kept.insert(kept);
         Some(session)
     }

@@ -1,9 +1,13 @@
 //! What a backend does with mailboxes.
 
+use std::time::Instant;
+
+use longlink::backend::ApiKey;
+use longlink::{Relay, RelayConfig};
 use serde_json::{Value, json};
 
-use crate::client::{Place, place};
-use crate::support::client::Socket;
+use crate::client::{Client, KEY, Place, place, place_of};
+use crate::support::client::{DEADLINE, Socket};
 
 fn phone(place: &Place, user: &str, query: &str) -> Socket {
     let path = format!("/websocket/{user}?device=phone{query}");
@@ -175,4 +179,135 @@ fn what_a_backend_sends_to_a_group_waits_for_members_who_are_away_and_what_it_se
     frame(&mut bob);
     assert_eq!(frame(&mut bob)["message"], 4);
     assert_eq!(frame(&mut bob)["type"], "live");
+}
+
+/// What waits for a user, by what the messages say.
+fn waiting(backend: &mut Client, user: &str) -> Vec<Value> {
+    let (_, answer) = backend.get(&format!("/api/users/{user}/messages"));
+    answer["messages"].as_array().unwrap().iter().map(|it| it["message"].clone()).collect()
+}
+
+#[test]
+fn a_message_to_a_group_is_kept_as_the_backend_wishes() {
+    let place = place();
+    let mut backend = place.backend();
+    for user in ["bob", "carol"] {
+        backend.ask("PUT", &format!("/api/groups/g/members/{user}"), "");
+    }
+    drop(phone(&place, "bob", ""));
+    place.site.until("bob has gone", |hub| !hub.is_online("bob") && hub.stats().closed > 0);
+    for body in [
+        r#"{"group":"g","message":1}"#,
+        r#"{"group":"g","message":2,"volatile":true}"#,
+        r#"{"group":"g","message":3,"key":"price"}"#,
+        r#"{"group":"g","message":4,"key":"price","from":"shop"}"#,
+        r#"{"group":"g","message":5,"key":"price"}"#,
+    ] {
+        let (status, answer) = backend.post("/api/send", body);
+        assert_eq!((status, &answer["results"][0]["connections"]), (200, &json!(0)), "{body}");
+    }
+    assert_eq!(waiting(&mut backend, "bob"), [1, 4, 5]);
+    assert_eq!(waiting(&mut backend, "carol"), [0; 0], "carol has never connected with v2");
+    backend.post("/api/send", r#"{"group":"g","message":6,"keep":true}"#);
+    assert_eq!(waiting(&mut backend, "bob"), [1, 4, 5, 6]);
+    assert_eq!(waiting(&mut backend, "carol"), [6]);
+}
+
+#[test]
+fn a_message_to_all_and_to_a_group_above_a_thousand_members_cannot_be_kept() {
+    let place = place();
+    let mut backend = place.backend();
+    let (status, answer) = backend.post("/api/send", r#"{"all":true,"message":1,"keep":true}"#);
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("keep")));
+    for number in 0..1_001 {
+        backend.ask("PUT", &format!("/api/groups/g/members/u{number}"), "");
+    }
+    let body = r#"{"group":"g","message":1,"keep":true}"#;
+    let (status, answer) = backend.post("/api/send", body);
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("keep")));
+    backend.ask("DELETE", "/api/groups/g/members/u0", "");
+    assert_eq!(backend.post("/api/send", body).0, 200);
+    assert_eq!(waiting(&mut backend, "u1000"), [1]);
+}
+
+#[test]
+fn a_request_that_is_repeated_says_what_became_of_the_message_at_first() {
+    let place = place();
+    let mut backend = place.backend();
+    let _page = place.site.connect("anna");
+    let body = r#"{"users":["anna","bob"],"message":1,"keep":true,"idempotencyKey":"k"}"#;
+    let (_, first) = backend.post("/api/send", body);
+    let results = json!([
+        {"user":"anna","state":"sent","online":true},
+        {"user":"bob","state":"queued","online":false},
+    ]);
+    assert_eq!(first["results"], results);
+    // anna has a mailbox from now on, and bob has none any more.
+    let _phone = phone(&place, "anna", "");
+    place.site.until("the phone is there", |hub| hub.connections_of("anna").len() == 2);
+    backend.ask("DELETE", "/api/users/bob/mailbox", "");
+    let (_, again) = backend.post("/api/send", body);
+    assert_eq!(again["results"], results);
+    assert_eq!(waiting(&mut backend, "anna"), [0; 0]);
+    assert_eq!(waiting(&mut backend, "bob"), [0; 0]);
+}
+
+#[test]
+fn a_message_to_a_group_that_is_only_kept_is_kept_once_when_the_request_is_repeated() {
+    let place = place();
+    let mut backend = place.backend();
+    backend.ask("PUT", "/api/groups/g/members/bob", "");
+    let body = r#"{"group":"g","message":1,"keep":true,"idempotencyKey":"k"}"#;
+    for replayed in [None, Some("true")] {
+        let answer = backend.answer("POST", "/api/send", body);
+        assert_eq!(answer.field("Idempotent-Replayed"), replayed);
+    }
+    assert_eq!(waiting(&mut backend, "bob"), [1]);
+}
+
+#[test]
+fn a_user_whose_app_is_in_the_background_is_online_and_gets_nothing_that_is_volatile() {
+    let place = place();
+    let mut backend = place.backend();
+    let mut bob = phone(&place, "bob", "");
+    frame(&mut bob);
+    frame(&mut bob);
+    // What is acknowledged with an answer has been read.
+    bob.send(r#"{"type":"join","group":"g"}"#);
+    assert_eq!(frame(&mut bob)["type"], "joined");
+    bob.send(r#"{"type":"background"}"#);
+    let volatile = r#"{"user":"bob","message":1,"volatile":true}"#;
+    let result = |backend: &mut Client| backend.post("/api/send", volatile).1["results"][0].clone();
+    let deadline = Instant::now() + DEADLINE;
+    while result(&mut backend)["state"] == "sent" {
+        assert!(Instant::now() < deadline, "the frame has not been read");
+    }
+    assert_eq!(result(&mut backend), json!({"user":"bob","state":"offline","online":true}));
+    let (_, answer) = backend.post("/api/send", r#"{"user":"bob","message":2}"#);
+    assert_eq!(answer["results"][0], json!({"user":"bob","state":"queued","online":true}));
+    bob.send(r#"{"type":"foreground"}"#);
+    let kept = std::iter::from_fn(|| Some(frame(&mut bob))).find(|it| it["seq"] == 1).unwrap();
+    assert_eq!(kept["message"], 2);
+}
+
+#[test]
+fn a_group_gets_its_message_also_when_the_memory_for_mailboxes_is_nearly_used_up() {
+    let mut config = RelayConfig::default();
+    config.mailbox_memory = 8_000;
+    let place =
+        place_of(Relay::new(config), |config| config.keys = vec![ApiKey::new(KEY).unwrap()]);
+    let mut backend = place.backend();
+    for number in 0..300 {
+        backend.ask("PUT", &format!("/api/groups/g/members/u{number}"), "");
+    }
+    let long = "x".repeat(500);
+    let body = format!(r#"{{"group":"g","message":"{long}","keep":true}}"#);
+    for _ in 0..3 {
+        assert_eq!(backend.post("/api/send", &body).0, 200);
+    }
+    let (_, stats) = backend.get("/api/stats");
+    assert!(stats["longlink_mailbox_memory_bytes"].as_u64().unwrap() <= 8_000, "{stats}");
+    assert!(stats["longlink_mailbox_shed_total"].as_u64().unwrap() > 100, "{stats}");
+    // The names are in their order, and u99 is the last one.
+    assert_eq!(waiting(&mut backend, "u99").last(), Some(&json!(long)));
 }

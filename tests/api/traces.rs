@@ -2,9 +2,10 @@
 
 use longlink::backend::ApiKey;
 use longlink::trace::MAX_TRACED;
+use longlink::{Relay, RelayConfig};
 use serde_json::{Value, json};
 
-use crate::client::{Client, KEY, Place, place, place_with};
+use crate::client::{Client, KEY, Place, place, place_of, place_with};
 use crate::support::client::{Raw, Socket};
 use longlink::sim::frames;
 
@@ -201,4 +202,67 @@ fn a_watcher_that_does_not_read_is_dropped_and_its_user_is_not() {
     assert!(a.texts().is_empty());
     assert_eq!(Client::connect(place.api, KEY).get("/api/users/A").1["online"], true);
     drop(watcher);
+}
+
+/// The events of a watcher up to the first one with this name, without the frames.
+fn told_until(watcher: &mut Socket, name: &str) -> Vec<Value> {
+    let mut told = Vec::new();
+    loop {
+        let event = bare(watcher);
+        let is_last = event["event"] == name;
+        if !["in", "out"].contains(&event["event"].as_str().unwrap()) {
+            told.push(event);
+        }
+        if is_last {
+            return told;
+        }
+    }
+}
+
+#[test]
+fn a_watcher_sees_the_acknowledgements_gaps_and_replays_of_the_dialect_v2() {
+    let mut config = RelayConfig::default();
+    config.mailbox_messages = 2;
+    let place =
+        place_of(Relay::new(config), |config| config.keys = vec![ApiKey::new(KEY).unwrap()]);
+    let mut backend = place.backend();
+    for number in 1..=3 {
+        let body = format!(r#"{{"user":"A","message":"secret {number}","keep":true}}"#);
+        backend.post("/api/send", &body);
+    }
+    let (mut watcher, _) = watch(&place, "A");
+    let connect = || {
+        let path = "/websocket/A?device=phone";
+        Socket::connect(place.site.addr, path, "Sec-WebSocket-Protocol: longlink.v2\r\n")
+    };
+    let mut phone = connect();
+    let told = told_until(&mut watcher, "live");
+    assert_eq!((&told[0]["event"], &told[0]["protocol"]), (&json!("open"), &json!("longlink.v2")));
+    assert_eq!(
+        told[1..],
+        [
+            json!({"event": "welcome", "cursor": 0, "seq": 3, "resumed": true}),
+            json!({"event": "gap", "from": 1, "to": 1, "reason": "overflow"}),
+            json!({"event": "live", "seq": 3}),
+        ]
+    );
+    phone.send(r#"{"type":"ack","seq":3}"#);
+    assert_eq!(told_until(&mut watcher, "ack"), [json!({"event": "ack", "seq": 3})]);
+    let send = r#"{"type":"send","cid":"1","toUserId":"B","message":"secret"}"#;
+    phone.send(send);
+    let state = |state: &str| [json!({"event": "answer", "state": state})];
+    assert_eq!(told_until(&mut watcher, "answer"), state("queued"));
+    phone.send(send);
+    assert_eq!(told_until(&mut watcher, "answer"), state("duplicate"));
+    phone.send(&send.replace("secret", "another"));
+    let refused = json!({"event": "refused", "code": "conflict", "retry": false});
+    assert_eq!(told_until(&mut watcher, "refused"), [refused]);
+    phone.send(r#"{"type":"background"}"#).send(r#"{"type":"foreground"}"#);
+    let names = told_until(&mut watcher, "shown");
+    assert_eq!(names, [json!({"event": "hidden"}), json!({"event": "shown"})]);
+    // A newer connection of the device ends this one.
+    let _newer = connect();
+    let told = told_until(&mut watcher, "kick");
+    assert_eq!(told.last(), Some(&json!({"event": "kick", "code": 4509})));
+    assert!(!format!("{told:?}").contains("secret"));
 }

@@ -38,6 +38,14 @@ class Described(Interop):
         self.addCleanup(self.backend.close)
         self.asked: set[tuple[str, str]] = set()
 
+    def described_path(self, path: str) -> str:
+        """The path of the description that a request's path belongs to."""
+        def fits(template: str) -> bool:
+            pairs = list(zip(template.split("/"), path.split("/")))
+            same = template.count("/") == path.count("/")
+            return same and all(it.startswith("{") or it == given for it, given in pairs)
+        return next(filter(fits, (self.description.spec / "paths").keys()))
+
     def ask(self, method: str, path: str, body: object = None, query: dict | None = None,
             key: str = KEY, content_type: str = "application/json") -> tuple[int, dict]:
         """Asks, and holds the request and its answer to the description."""
@@ -63,7 +71,7 @@ class Described(Interop):
             right = False
         self.assertTrue(right or answer.status >= 400, f"{method} {path} {body} was taken")
         if answer.status == 200:
-            self.asked.add((method, path.split("/")[2]))
+            self.asked.add((method, self.described_path(path)))
         self.right = right
         return answer.status, json.loads(text)
 
@@ -84,6 +92,10 @@ class Answers(Described):
             {"group": "room", "message": None},
             {"all": True, "message": [1, 2], "idempotencyKey": "a"},
             {"all": True, "message": [1, 2], "idempotencyKey": "a"},
+            {"user": "carol", "message": 1, "keep": True, "ttl": 60, "key": "price"},
+            {"user": "carol", "message": 2, "volatile": True},
+            {"users": ["carol"], "message": 3, "idempotencyKey": "b", "keep": None, "ttl": None},
+            {"users": ["carol"], "message": 3, "idempotencyKey": "b", "keep": None, "ttl": None},
         ]:
             status, _ = self.ask("POST", "/api/send", body)
             self.assertEqual((status, self.right), (200, True), body)
@@ -100,20 +112,45 @@ class Answers(Described):
         self.assertTrue(self.ask("GET", "/api/users/alice")[1]["online"])
         self.assertFalse(self.ask("GET", "/api/users/张三")[1]["online"])
         self.assertEqual(self.ask("GET", "/api/stats")[1]["longlink_users"], 1)
-        batch = {"messages": [{"user": "alice", "message": 1}, {"user": "bob", "message": 2}]}
+        batch = {"messages": [{"user": "alice", "message": 1}, {"user": "bob", "message": 2},
+                              {"user": "carol", "message": 4, "from": "shop", "key": "price"}]}
         self.assertEqual([it["state"] for it in self.ask("POST", "/api/batch", batch)[1]["results"]],
-                         ["sent", "offline"])
+                         ["sent", "offline", "queued"])
+        await self.ask_for_what_waits()
         self.assertEqual(
             self.ask("POST", "/api/kick", {"user": "alice", "reason": "bye"})[1], {"closed": 1})
         await asyncio.wait_for(alice.wait_closed(), 10)
         self.assertEqual((alice.close_code, alice.close_reason), (4503, "bye"))
         described = {
-            (method.upper(), path.split("/")[2])
+            (method.upper(), path)
             for path, operations in (self.description.spec / "paths").items()
             # What is no JSON, test_metrics.py reads.
             if path.startswith("/api/")
             for method in ("get", "put", "post", "delete") if method in operations}
         self.assertEqual(self.asked, described, "every operation was asked for")
+
+    async def ask_for_what_waits(self) -> None:
+        """carol has never connected, and three messages wait; then a phone of hers comes."""
+        mailbox = self.ask("GET", "/api/users/carol")[1]["mailbox"]
+        self.assertEqual((mailbox["seq"], mailbox["waiting"], mailbox["devices"]), (3, 3, []))
+        query = {"after": 1, "limit": 1}
+        page = self.ask("GET", "/api/users/carol/messages", query=query)[1]
+        self.assertEqual([it["message"] for it in page["messages"]], [3])
+        self.assertTrue(page["more"])
+        ticket = self.ask("POST", "/api/ticket", {"user": "carol"})[1]["ticket"]
+        carol = await self.open(
+            "carol", subprotocols=["longlink.v2"],
+            additional_headers={"Authorization": f"Bearer {ticket}"})
+        kinds = [json.loads(await self.receive(carol))["type"] for _ in range(5)]
+        self.assertEqual(kinds, ["welcome", *["message"] * 3, "live"])
+        self.ask("POST", "/api/send", {"user": "carol", "message": 5})
+        self.assertEqual(
+            self.ask("GET", "/api/users/carol")[1]["mailbox"]["devices"],
+            [{"device": "", "cursor": 0, "online": True}])
+        forgotten = self.ask("DELETE", "/api/users/carol/mailbox")[1]
+        self.assertEqual(forgotten, {"user": "carol", "forgotten": True})
+        self.assertEqual(self.ask("GET", "/api/users/carol/messages")[1]["messages"], [])
+        await carol.close()
 
 
 class Refusals(Described):
@@ -128,6 +165,13 @@ class Refusals(Described):
             (400, "POST", "/api/batch", {"messages": [{"user": "a"}]}, {}),
             (400, "POST", "/api/kick", {}, {}),
             (400, "GET", "/api/online", None, {"query": {"limit": 1001}}),
+            (400, "POST", "/api/send", {"user": "a", "message": 1, "ttl": 0}, {}),
+            (400, "POST", "/api/send", {"user": "a", "message": 1, "key": ""}, {}),
+            (400, "POST", "/api/send", {"user": "a", "message": 1, "keep": "yes"}, {}),
+            (400, "POST", "/api/send",
+             {"user": "a", "message": 1, "keep": True, "volatile": True}, {}),
+            (400, "POST", "/api/send", {"all": True, "message": 1, "keep": True}, {}),
+            (400, "GET", "/api/users/a/messages", None, {"query": {"after": "x"}}),
             (401, "GET", "/api/online", None, {"key": KEY[:-1]}),
             (404, "POST", "/api/ticket", {"user": "a"}, {}),
             (413, "POST", "/api/send", {"user": "a", "message": "x" * 70_000}, {}),

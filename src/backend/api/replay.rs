@@ -11,54 +11,70 @@ use foldhash::quality::RandomState;
 
 use super::body::Text;
 use super::failure::Failure;
+use super::send::State;
 use super::{Answer, Call};
 
 /// The length of the longest key in bytes.
 const MOST_KEY: usize = 128;
 /// The largest number of requests that are remembered; beyond it the oldest are forgotten. With the
-/// longest keys, and with a thousand messages each, all of them take 5 MiB.
+/// longest keys, and with a thousand messages each, all of them take 6 MiB.
 const MOST_REQUESTS: usize = 10_000;
 
 /// What was carried out of the messages of one request.
 #[derive(Clone, Debug, Default)]
 pub struct Done {
-    /// One bit for each message to one user: whether it was delivered.
-    delivered: Vec<u64>,
-    /// How many connections of a group, or of all users, have got the message.
-    connections: usize,
+    /// Two bits for each message to one user: 0 if it was not carried out, else how it was.
+    carried_out: Vec<u64>,
+    /// How many connections of a group, or of all users, have got the message; `None` if it has
+    /// reached nobody.
+    connections: Option<usize>,
     /// Whether a message was tried since the request came.
     was_tried: bool,
 }
 
 impl Done {
-    /// Delivers the message with the index `at`, unless it was delivered before. Returns whether it
-    /// was delivered, now or before.
-    pub fn deliver(&mut self, at: usize, deliver: impl FnOnce() -> bool) -> bool {
-        let (word, bit) = (at / 64, 1 << (at % 64));
-        if self.delivered.get(word).is_some_and(|bits| bits & bit != 0) {
-            return true;
+    /// Delivers the message with the index `at`, unless it was carried out before. Returns what has
+    /// become of it, now or before.
+    pub fn deliver(&mut self, at: usize, deliver: impl FnOnce() -> State) -> State {
+        let (word, shift) = (at / PER_WORD, 2 * (at % PER_WORD));
+        match self.carried_out.get(word).map_or(0, |bits| bits >> shift & 0b11) {
+            SENT => return State::Sent,
+            QUEUED => return State::Queued,
+            _ => {}
         }
         self.was_tried = true;
-        let is_delivered = deliver();
-        if is_delivered {
-            if self.delivered.len() <= word {
-                self.delivered.resize(word + 1, 0);
-            }
-            self.delivered[word] |= bit;
+        let state = deliver();
+        let how = match state {
+            State::Sent => SENT,
+            State::Queued => QUEUED,
+            State::Offline | State::Busy => return state,
+        };
+        if self.carried_out.len() <= word {
+            self.carried_out.resize(word + 1, 0);
         }
-        is_delivered
+        self.carried_out[word] |= how << shift;
+        state
     }
 
-    /// Sends the request's message to a group or to everyone, unless it has reached a connection
-    /// before. Returns how many connections it has reached.
-    pub fn send_to_many(&mut self, send: impl FnOnce() -> usize) -> usize {
-        if self.connections == 0 {
-            self.was_tried = true;
-            self.connections = send();
+    /// Sends the request's message to a group or to everyone, unless it has reached somebody before.
+    /// `send` returns how many connections were handed the message, and whether it is kept for
+    /// somebody. Returns how many connections were handed it.
+    pub fn send_to_many(&mut self, send: impl FnOnce() -> (usize, bool)) -> usize {
+        if let Some(connections) = self.connections {
+            return connections;
         }
-        self.connections
+        self.was_tried = true;
+        let (connections, is_kept) = send();
+        self.connections = (connections > 0 || is_kept).then_some(connections);
+        connections
     }
 }
+
+/// How a message was carried out, in the two bits that are remembered of it.
+const SENT: u64 = 1;
+const QUEUED: u64 = 2;
+/// How many messages are in one word.
+const PER_WORD: usize = 32;
 
 /// The remembered requests, by key. They are forgotten after some time.
 #[derive(Debug)]
@@ -190,16 +206,28 @@ mod tests {
     #[test]
     fn each_message_is_delivered_once_and_tried_until_it_is() {
         let mut done = Done::default();
-        for at in [0, 63, 64, 999] {
-            assert!(!done.deliver(at, || false), "{at} is not there");
-            assert!(done.deliver(at, || true), "{at} is there");
+        for (at, state) in
+            [(0, State::Sent), (31, State::Queued), (32, State::Sent), (999, State::Queued)]
+        {
+            assert_eq!(done.deliver(at, || State::Offline), State::Offline, "{at}");
+            assert_eq!(done.deliver(at, || State::Busy), State::Busy, "{at}");
+            assert_eq!(done.deliver(at, || state), state, "{at}");
             done.was_tried = false;
-            assert!(done.deliver(at, || panic!("{at} was delivered")));
+            assert_eq!(done.deliver(at, || panic!("{at} was carried out")), state);
             assert!(!done.was_tried);
         }
-        assert!(!done.deliver(62, || false) && !done.deliver(65, || false));
-        assert_eq!(done.send_to_many(|| 0), 0);
-        assert_eq!(done.send_to_many(|| 3), 3);
+        for at in [1, 30, 33, 998, 1_000] {
+            assert_eq!(done.deliver(at, || State::Offline), State::Offline, "{at}");
+        }
+        assert_eq!(done.send_to_many(|| (0, false)), 0);
+        assert_eq!(done.send_to_many(|| (3, false)), 3);
         assert_eq!(done.send_to_many(|| panic!("it was sent")), 3);
+    }
+
+    #[test]
+    fn a_message_to_a_group_that_is_only_kept_is_not_kept_twice() {
+        let mut done = Done::default();
+        assert_eq!(done.send_to_many(|| (0, true)), 0);
+        assert_eq!(done.send_to_many(|| panic!("it was kept")), 0);
     }
 }

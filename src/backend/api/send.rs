@@ -46,7 +46,7 @@ struct Message<'a> {
 /// The length of the longest key in bytes.
 const MOST_KEY: usize = 64;
 
-/// Checks what a backend wishes for a message to one user. `place` says where a field is.
+/// Checks what a backend wishes for a message. `place` says where a field is.
 pub fn wishes<'a>(
     (keep, volatile): (Option<bool>, Option<bool>),
     ttl: Option<u32>,
@@ -70,12 +70,13 @@ pub fn wishes<'a>(
 const ENVELOPE: usize = 128;
 
 /// The result of a message to one user.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// A connection that is alive was handed the message, which is not kept.
     Sent,
     /// The message is in the user's mailbox.
     Queued,
+    /// Nobody was handed the message, and it is not kept.
     Offline,
     /// So much goes to the user, or to all users, at once that the rest has to be sent
     /// again.
@@ -106,7 +107,7 @@ impl Results {
     }
 
     /// Does what [`Results::send`] does, unless the message at this place of a repeated request was
-    /// delivered before.
+    /// carried out before.
     pub fn send_once(
         &mut self,
         call: &mut Call<'_>,
@@ -114,13 +115,7 @@ impl Results {
         at: usize,
         done: &mut Done,
     ) {
-        // What was carried out before was kept if there is a mailbox.
-        let is_kept = call.relay.has_mailbox(message.user) && !message.wishes.volatile;
-        let mut state = if is_kept { State::Queued } else { State::Sent };
-        done.deliver(at, || {
-            state = deliver(call, message);
-            matches!(state, State::Sent | State::Queued)
-        });
+        let state = done.deliver(at, || deliver(call, message));
         self.push(call, message, state);
     }
 
@@ -138,6 +133,8 @@ impl Results {
         }
         self.0.push_str(match state {
             State::Sent => r#","state":"sent","online":true}"#,
+            // An app in the background is online, and takes nothing that is not kept.
+            State::Offline if call.cx.is_online(user) => r#","state":"offline","online":true}"#,
             State::Offline => r#","state":"offline","online":false}"#,
             State::Busy if call.cx.is_online(user) => r#","state":"busy","online":true}"#,
             State::Busy => r#","state":"busy","online":false}"#,
@@ -230,14 +227,26 @@ impl Message<'_> {
             }
             (None, None, Some(group), false) => {
                 let group = group.id(|| "group".into())?;
+                if wishes.keep && !call.relay.keeps_for_group(group) {
+                    let message = "messages to groups of more than 1000 members are not kept";
+                    return Err(Failure::bad_value("keep", message));
+                }
+                let message = (group, text);
                 let count = done.send_to_many(|| {
-                    call.relay.push_to_group(call.cx, from, group, text, &excluded)
+                    let reached = call
+                        .relay
+                        .push_to_group_as_wished(call.cx, from, message, &excluded, wishes);
+                    (reached.connections, reached.kept > 0)
                 });
                 results.push_many(Some(group), count);
             }
             (None, None, None, true) => {
-                let count =
-                    done.send_to_many(|| call.relay.push_to_all(call.cx, from, text, &excluded));
+                if wishes.keep {
+                    return Err(Failure::bad_value("keep", "a message to all is not kept"));
+                }
+                let count = done.send_to_many(|| {
+                    (call.relay.push_to_all(call.cx, from, text, &excluded), false)
+                });
                 results.push_many(None, count);
             }
             _ => {

@@ -6,9 +6,10 @@
 use std::time::Instant;
 
 use compact_str::CompactString;
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::hub::{Accept, ConnId, Context, FrameKind, Happened, MAX_TRACED, Traced};
+use crate::hub::{Accept, ConnId, Context, Detail, FrameKind, Happened, MAX_TRACED, Told, Traced};
 use crate::wire::http::head::Request;
 
 use super::failure::Failure;
@@ -159,6 +160,31 @@ enum Line<'a> {
     Missed {
         count: u64,
     },
+    /// What the relay has told; its name is that of the event.
+    #[serde(untagged)]
+    Told(ToldOf<'a>),
+}
+
+struct ToldOf<'a> {
+    connection: u32,
+    told: &'a Told,
+}
+
+impl Serialize for ToldOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ToldOf { connection, told } = self;
+        let mut map = serializer.serialize_map(Some(2 + told.details.len()))?;
+        map.serialize_entry("event", told.name)?;
+        map.serialize_entry("connection", connection)?;
+        for (name, detail) in &told.details {
+            match detail {
+                Detail::Number(number) => map.serialize_entry(name, number)?,
+                Detail::Word(word) => map.serialize_entry(name, word)?,
+                Detail::Flag(flag) => map.serialize_entry(name, flag)?,
+            }
+        }
+        map.end()
+    }
 }
 
 #[derive(Serialize)]
@@ -181,6 +207,7 @@ impl<'a> Line<'a> {
             Happened::Out(frame) => Line::Out { connection, kind: frame.kind, bytes: frame.bytes },
             Happened::Parked => Line::Parked { connection },
             Happened::Promoted => Line::Promoted { connection },
+            Happened::Told(told) => Line::Told(ToldOf { connection, told }),
             Happened::Closed { reason } => Line::Close {
                 connection,
                 code: reason.wire().map(|(code, _)| code),

@@ -124,13 +124,6 @@ impl Sheet {
                 ("closing", phases.closing),
             ],
         );
-        self.gauges(
-            "longlink_dialects",
-            None,
-            "Open connections, parked ones included, by the dialect they speak.",
-            "dialect",
-            [("v1", phases.open + phases.parked)],
-        );
         let most = cx.config().max_connections;
         self.gauge("longlink_connections_limit", "How many connections there may be.", most);
         self.gauge("longlink_users", "Users with at least one open connection.", cx.online());
@@ -262,8 +255,15 @@ impl Sheet {
         );
     }
 
-    /// Adds what the dialect v2 has done.
-    pub fn mailboxes(&mut self, counters: &MailboxCounters, now: &MailboxGauges) {
+    /// Adds what the dialect v2 has done, and which dialects `open` connections speak.
+    pub fn mailboxes(&mut self, counters: &MailboxCounters, now: &MailboxGauges, open: usize) {
+        self.gauges(
+            "longlink_dialects",
+            None,
+            "Open connections by the dialect they speak, parked ones included.",
+            "dialect",
+            [("v1", open.saturating_sub(now.links + now.aside)), ("v2", now.links)],
+        );
         self.gauge("longlink_mailboxes", "Users who have a mailbox.", now.mailboxes);
         self.gauge(
             "longlink_mailbox_waiting",
@@ -276,13 +276,13 @@ impl Sheet {
             "Bytes of all mailboxes, which --mailbox-memory limits.",
             Values::Gauge(now.memory as f64),
         );
-        self.gauge("longlink_v2_connections", "Connections that speak v2.", now.links);
         let MailboxCounters { kept, delivered, acknowledged, .. } = *counters;
         self.totals(
             "longlink_mailbox_messages",
             "Messages of the dialect v2. kept: taken into a mailbox; delivered: written to a \
              device, again after a reconnect included; lost: a bound or their time took them before \
-             any device had them; expired: those of them whose time was over; undeliverable: three connections of a device could not take them.",
+             any device had them; expired: those of them whose time was over; undeliverable: three \
+             connections of a device could not take them.",
             "result",
             [
                 ("kept", kept),
@@ -302,7 +302,34 @@ impl Sheet {
             "Connections that went on behind a number that the client named.",
             counters.resumed,
         );
-        self.total("longlink_mailbox_gaps", "Gaps that clients were told of.", counters.gaps);
+        let known = counters.gaps_expired + counters.gaps_overflow + counters.gaps_undeliverable;
+        self.totals(
+            "longlink_mailbox_gaps",
+            "Gaps that clients were told of.",
+            "reason",
+            [
+                ("expired", counters.gaps_expired),
+                ("overflow", counters.gaps_overflow),
+                ("undeliverable", counters.gaps_undeliverable),
+                ("lost", counters.gaps.saturating_sub(known)),
+            ],
+        );
+        self.total(
+            "longlink_mailbox_receipts",
+            "Receipts that were made for senders who wanted them.",
+            counters.receipts,
+        );
+        self.gauge("longlink_journal_pending", "Sends that wait for the journal.", now.pending);
+        self.total(
+            "longlink_journal_unavailable",
+            "Sends that the journal could not keep, and that have to come again.",
+            counters.unavailable,
+        );
+        self.gauge(
+            "longlink_presence_watches",
+            "Users whose presence is watched, each watching connection counted.",
+            now.watches,
+        );
         self.totals(
             "longlink_v2_refused",
             "What clients of the dialect v2 sent and was not done. duplicate: answered as before; \

@@ -39,6 +39,8 @@ pub(super) use text::CONTENT_TYPE;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     sheet: Sheet,
+    /// How many connections are open, parked ones included.
+    open: usize,
 }
 
 impl Metrics {
@@ -46,7 +48,8 @@ impl Metrics {
     pub fn of(cx: &Context) -> Self {
         let mut sheet = Sheet::default();
         sheet.cx(cx);
-        Metrics { sheet }
+        let phases = cx.phases();
+        Metrics { sheet, open: phases.open + phases.parked }
     }
 
     /// Adds what a [`Relay`](crate::Relay) has done with messages.
@@ -55,9 +58,10 @@ impl Metrics {
         self
     }
 
-    /// Adds what a [`Relay`](crate::Relay) has done in the dialect v2, and what its mailboxes hold.
+    /// Adds what a [`Relay`](crate::Relay) has done in the dialect v2, what its mailboxes hold, and
+    /// how many connections speak which dialect.
     pub fn mailboxes(mut self, counters: &MailboxCounters, gauges: &MailboxGauges) -> Self {
-        self.sheet.mailboxes(counters, gauges);
+        self.sheet.mailboxes(counters, gauges, self.open);
         self
     }
 

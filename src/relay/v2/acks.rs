@@ -8,7 +8,7 @@ use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
 
 use super::frames::{self, RECEIPT, WANTS_RECEIPT};
-use super::{NO_TICKET, V2, second};
+use super::{NO_TICKET, V2, second, told};
 
 impl Relay {
     /// A device has handled everything up to a number.
@@ -27,6 +27,7 @@ impl Relay {
         v2.counters.acknowledged += 1;
         v2.links.note_acknowledged(key, seq, second(cx));
         if let Some(conn) = conn {
+            told::ack(cx, conn, seq);
             let (user, device) = (cx.user(conn), cx.device(conn));
             let (user, device) = (user.unwrap_or_default(), device.unwrap_or_default());
             let user = CompactString::from(user);
@@ -73,6 +74,7 @@ impl V2 {
     /// Keeps a receipt for a sender: at most one for each peer waits.
     fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
         let Some(mailbox) = self.boxes.find(sender) else { return };
+        self.counters.receipts += 1;
         self.rest.clear();
         frames::write_receipt(peer, id, &mut self.rest);
         let body = Body::new(&self.rest, &format!("r\0{peer}"));

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
-use crate::mailbox::Last;
+use crate::mailbox::{Key, Last, Reason};
 use crate::relay::Relay;
 use crate::wire::http::head::Request;
 use crate::wire::ws::close::CloseReason;
@@ -11,7 +11,7 @@ use crate::wire::ws::close::CloseReason;
 use super::frames::{self, Bounds, Code};
 use super::ids::parse_last;
 use super::links::{More, WINDOW};
-use super::{V2, second};
+use super::{V2, second, told};
 
 /// The subprotocol of the dialect.
 pub const PROTOCOL: &str = "longlink.v2";
@@ -81,8 +81,12 @@ impl V2 {
     pub(super) fn hide(&mut self, cx: &mut Context, key: u32) {
         let now = cx.uptime().as_millis() as u64;
         if let Some(link) = self.links.get_mut(key) {
+            let conn = link.conn;
             link.is_hidden = true;
             link.more().hidden_at = now;
+            if let Some(conn) = conn {
+                told::shown(cx, conn, false);
+            }
         }
     }
 
@@ -90,7 +94,11 @@ impl V2 {
     pub(super) fn show(&mut self, cx: &mut Context, key: u32) {
         let Some(link) = self.links.get_mut(key).filter(|link| link.is_hidden) else { return };
         link.is_hidden = false;
+        let conn = link.conn;
         let held = std::mem::take(&mut link.more().held);
+        if let Some(conn) = conn {
+            told::shown(cx, conn, true);
+        }
         for text in held {
             self.answer(cx, key, |out| out.push_str(&text));
         }
@@ -113,9 +121,9 @@ impl V2 {
     /// the device has not acknowledged was written to it completely.
     fn detach(&mut self, cx: &mut Context, key: u32, wrote_first: bool) {
         let Some(link) = self.links.get_mut(key) else { return };
-        let Some(mailbox) = link.mailbox.take() else { return };
         let wrote_first = wrote_first && link.has_unacknowledged();
         let slot = usize::from(link.slot);
+        let Some(mailbox) = self.unlink(key) else { return };
         let skipped = self.boxes.disconnect(mailbox, slot, key, wrote_first, second(cx));
         if skipped.is_some() {
             self.counters.undeliverable += 1;
@@ -163,6 +171,7 @@ impl Relay {
         }
         let Some(link) = v2.links.get_mut(key) else { return };
         link.mailbox = Some(welcome.key);
+        v2.attached += 1;
         link.slot = welcome.slot as u8;
         link.next = welcome.gap.map_or(welcome.cursor, |(_, to)| to) + 1;
         let idle = cx.config().idle_timeout.as_millis() as u64;
@@ -175,10 +184,12 @@ impl Relay {
         let epoch = v2.journal(cx).epoch().to_owned();
         let now = cx.unix_millis();
         v2.say(cx, key, |out| frames::write_welcome(&epoch, &welcome, bounds, now, out));
+        told::welcome(cx, conn, &welcome);
         v2.counters.resumed += u64::from(welcome.resumed && last != Last::Nothing);
         if let Some((from, to)) = welcome.gap {
-            v2.counters.gaps += 1;
+            v2.counters.count_gap(Reason::Lost);
             v2.say(cx, key, |out| frames::write_gap(from, to, "lost", out));
+            told::gap(cx, conn, from, to, Reason::Lost.name());
         }
         v2.deliver(cx, key);
         self.tell_losses(cx);
@@ -192,19 +203,19 @@ impl Relay {
         let Some(link) = self.v2.links.get_mut(key) else { return };
         // A hidden page is told all the same: it is the last word.
         link.is_hidden = false;
-        let conn = link.conn;
+        let Some(conn) = link.conn else { return };
         match reason {
             CloseReason::Replaced { code } => {
                 self.v2.counters.kicked += 1;
                 let why = "another connection has taken the place of this one";
                 self.v2.say(cx, key, |out| frames::write_kick(*code, why, out));
+                told::kick(cx, conn, *code);
             }
             CloseReason::Shutdown => {
                 let after = (LEAST_AFTER_MS, most_after(clients));
                 self.v2.say(cx, key, |out| frames::write_bye(GOING_AWAY, after, out));
-                if let Some(conn) = conn {
-                    cx.close_with_code(conn, GOING_AWAY);
-                }
+                told::bye(cx, conn);
+                cx.close_with_code(conn, GOING_AWAY);
             }
             CloseReason::Expired => {
                 let why = "the ticket has ended";
@@ -214,6 +225,7 @@ impl Relay {
             }
             CloseReason::Handler { code, reason } if *code >= 4_500 => {
                 self.v2.say(cx, key, |out| frames::write_kick(*code, reason, out));
+                told::kick(cx, conn, *code);
             }
             _ => {}
         }
@@ -249,11 +261,17 @@ impl V2 {
         }
     }
 
+    /// A link has no mailbox any more: its connection is ending.
+    fn unlink(&mut self, key: u32) -> Option<Key> {
+        let mailbox = self.links.get_mut(key)?.mailbox.take()?;
+        self.attached -= 1;
+        Some(mailbox)
+    }
+
     /// A link's device has made room for another one of the user.
     fn displace(&mut self, cx: &mut Context, key: u32) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        link.mailbox = None;
-        if let Some(conn) = link.conn {
+        self.unlink(key);
+        if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
             cx.close(conn, REPLACED, "another device has taken the place of this one");
         }
     }

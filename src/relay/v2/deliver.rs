@@ -6,7 +6,7 @@ use crate::mailbox::{Key, Next};
 
 use super::frames;
 use super::links::Link;
-use super::{TIMER_WAITING, V2, second};
+use super::{TIMER_WAITING, V2, second, told};
 
 impl V2 {
     /// Writes to a link what its mailbox holds, as far as the window and the queue allow it.
@@ -48,7 +48,8 @@ impl V2 {
                     if !cx.send(conn, &self.scratch) {
                         return self.wait_if_open(cx, key, conn);
                     }
-                    self.counters.gaps += 1;
+                    told::gap(cx, conn, Some(lost.from), lost.to, lost.reason.name());
+                    self.counters.count_gap(lost.reason);
                     if let Some(link) = self.links.get_mut(key) {
                         link.next = lost.to + 1;
                     }
@@ -62,8 +63,12 @@ impl V2 {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.is_live {
             link.is_live = true;
+            let conn = link.conn;
             let top = self.boxes.top(mailbox);
             self.say(cx, key, |out| frames::write_live(top, out));
+            if let Some(conn) = conn {
+                told::live(cx, conn, top);
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod presence;
 mod take;
 #[cfg(test)]
 mod tests;
+mod told;
 mod watch;
 #[cfg(feature = "backend")]
 mod wishes;
@@ -36,14 +37,15 @@ use crate::mailbox::{Limits, Mailboxes, Reason};
 use super::Relay;
 use super::events::{Event, EventKind};
 use command::{BadFrame, Command};
-use frames::Code;
+use frames::{Answer, Code};
 use ids::Ids;
 use links::{Link, Links};
 use take::Taken;
 
 pub use arrive::{Hello, PROTOCOL, REPLACED, is_wanted};
+pub use pages::{Reached, Wishes};
 #[cfg(feature = "backend")]
-pub use wishes::{Pushed, Wishes};
+pub use wishes::Pushed;
 
 /// Totals of what was done in the dialect v2. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,8 +59,15 @@ pub struct MailboxCounters {
     pub acknowledged: u64,
     /// Connections that went on behind a number that the client named.
     pub resumed: u64,
-    /// Gaps that a client was told of.
+    /// Gaps that clients were told of.
+    /// The next three counts tell those of three reasons apart; all others are `lost`.
     pub gaps: u64,
+    /// Gaps because of a message whose time was over.
+    pub gaps_expired: u64,
+    /// Gaps because of a bound of the mailbox.
+    pub gaps_overflow: u64,
+    /// Gaps because of a message that the device could not take on three connections.
+    pub gaps_undeliverable: u64,
     /// Sends that came again and were answered as before.
     pub duplicates: u64,
     /// Sends with a known `cid` and another content.
@@ -75,8 +84,25 @@ pub struct MailboxCounters {
     pub lost: u64,
     /// Those of them whose time was over.
     pub expired: u64,
+    /// Receipts that were made for senders who wanted them.
+    pub receipts: u64,
+    /// Sends that the journal could not keep; their senders were asked to send them again.
+    pub unavailable: u64,
     /// Frames that were refused.
     pub refused: u64,
+}
+
+impl MailboxCounters {
+    /// Counts a gap that a client is told of.
+    fn count_gap(&mut self, reason: Reason) {
+        self.gaps += 1;
+        match reason {
+            Reason::Expired => self.gaps_expired += 1,
+            Reason::Overflow => self.gaps_overflow += 1,
+            Reason::Undeliverable => self.gaps_undeliverable += 1,
+            Reason::Lost => {}
+        }
+    }
 }
 
 /// What mailboxes hold now.
@@ -89,8 +115,15 @@ pub struct MailboxGauges {
     pub waiting: usize,
     /// Bytes of all mailboxes.
     pub memory: usize,
-    /// Connections that speak v2.
+    /// Open connections that speak v2.
     pub links: usize,
+    /// Open connections that speak no dialect: they are shown a trace, or are told why they are
+    /// refused.
+    pub aside: usize,
+    /// Users whose presence is watched, each watching connection counted.
+    pub watches: usize,
+    /// Sends that wait for the journal.
+    pub pending: usize,
 }
 
 /// What the relay keeps for the dialect v2.
@@ -111,6 +144,8 @@ pub(crate) struct V2 {
     /// Where what all receivers have in common is put together.
     rest: String,
     pub(crate) counters: MailboxCounters,
+    /// How many links are on their mailboxes: their connections are open.
+    attached: usize,
     /// When mailboxes are looked at next, in seconds.
     expiry: Option<u32>,
 }
@@ -140,6 +175,7 @@ impl V2 {
             scratch: String::new(),
             rest: String::new(),
             counters: MailboxCounters::default(),
+            attached: 0,
             expiry: None,
         }
     }
@@ -149,7 +185,10 @@ impl V2 {
             mailboxes: self.boxes.len(),
             waiting: self.boxes.waiting(),
             memory: self.boxes.memory(),
-            links: self.links.len(),
+            links: self.attached,
+            aside: 0,
+            watches: self.presence.watches(),
+            pending: self.pending.len(),
         }
     }
 
@@ -205,6 +244,20 @@ impl V2 {
         }
     }
 
+    /// Answers a send.
+    fn answer_send(
+        &mut self,
+        cx: &mut Context,
+        key: u32,
+        (cid, id): (&str, u128),
+        answer: Answer<'_>,
+    ) {
+        if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
+            told::answer(cx, conn, &answer);
+        }
+        self.answer(cx, key, |out| frames::write_ack(cid, id, answer, out));
+    }
+
     /// Refuses what a client asked for.
     fn refuse(
         &mut self,
@@ -215,6 +268,9 @@ impl V2 {
         cid: Option<&str>,
     ) {
         self.counters.refused += 1;
+        if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
+            told::refused(cx, conn, code, retry);
+        }
         self.answer(cx, key, |out| frames::write_error(code, reason, retry, cid, out));
     }
 
@@ -266,6 +322,9 @@ impl Relay {
 
     fn refuse_frame(&mut self, cx: &mut Context, key: u32, bad: &BadFrame<'_>) {
         self.v2.counters.refused += 1;
+        if let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) {
+            told::refused(cx, conn, Code::Frame, false);
+        }
         self.v2.answer(cx, key, |out| frames::write_bad_frame(bad, out));
     }
 

@@ -1,5 +1,7 @@
 //! What v1 pages and the backend send: to users who have a mailbox, and to everyone who speaks v2.
 
+use compact_str::CompactString;
+
 use crate::hub::{ConnId, Context};
 use crate::mailbox::{Body, Held, Key, Marks};
 use crate::relay::{Event, EventKind, Relay};
@@ -7,6 +9,28 @@ use crate::relay::{Event, EventKind, Relay};
 use super::frames::{self, To};
 use super::groups::MOST_KEPT;
 use super::second;
+
+/// What a backend wants for a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes<'a> {
+    /// The message is kept even if the user has no mailbox yet.
+    pub keep: bool,
+    /// The message is never kept.
+    pub volatile: bool,
+    /// For how many seconds it waits at most.
+    pub ttl: Option<u32>,
+    /// A newer message with the same sender and key replaces it.
+    pub key: Option<&'a str>,
+}
+
+/// Whom a message to a group has reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// How many connections were handed the message, or get it when what precedes it is written.
+    pub connections: usize,
+    /// In how many mailboxes it is.
+    pub kept: usize,
+}
 
 impl Relay {
     /// Keeps a message of a v1 page, or of the backend, for a user who has a mailbox, and hands it
@@ -75,37 +99,49 @@ impl Relay {
         self.v2.pass_to_all_links(cx, &but)
     }
 
-    /// Keeps a message of the backend for the members of a group who have a mailbox, but not for
-    /// some users. The body is kept once. Returns how many devices of them are connected.
+    /// Keeps a message of the backend for the members of a group who have a mailbox, and for all
+    /// members if the backend wishes it, but not for some users. The body is kept once. A message
+    /// that is volatile, or for a large group, goes only to the members' connections.
     pub(in crate::relay) fn keep_for_group(
         &mut self,
         cx: &mut Context,
         from: &str,
-        group: &str,
-        message: &str,
+        (group, message): (&str, &str),
         except: &[&str],
-    ) -> usize {
-        if self.v2.boxes.is_empty() {
-            return 0;
+        wishes: Wishes<'_>,
+    ) -> Reached {
+        let mut reached = Reached::default();
+        let makes_mailboxes = wishes.keep && self.config.mailbox;
+        if self.v2.boxes.is_empty() && !makes_mailboxes {
+            return reached;
         }
+        let boxes = &self.v2.boxes;
         let members = self.groups.members.of(group);
         let members = members.filter(|user| !except.contains(&user.as_str()));
-        let mailboxes: Vec<Key> = members.filter_map(|user| self.v2.boxes.find(user)).collect();
+        let users = members.filter(|user| makes_mailboxes || boxes.find(user).is_some());
+        let users: Vec<CompactString> = users.cloned().collect();
         self.write_rest(cx, from, To::Group(group), message);
-        if self.groups.members.size(group) > MOST_KEPT {
-            return mailboxes
-                .iter()
-                .map(|mailbox| self.v2.pass_to_mailbox(cx, *mailbox, None))
-                .sum();
+        if wishes.volatile || self.groups.members.size(group) > MOST_KEPT {
+            let to_links = users.iter().map(|user| self.v2.pass_to_links(cx, user, None));
+            reached.connections = to_links.sum();
+            return reached;
         }
-        let body = Body::new(&self.v2.rest, "");
+        let key = wishes.key.map(|key| format!("g\0{group}\0{from}\0{key}"));
+        let body = Body::new(&self.v2.rest, key.as_deref().unwrap_or_default());
         self.v2.boxes.share(&body);
-        let mut devices = 0;
-        for mailbox in mailboxes {
-            devices += self.keep_body(cx, mailbox, body.clone(), None);
+        for user in &users {
+            // Keeping the message for one member may give up the mailbox of another one, so each
+            // mailbox is looked up when its turn comes.
+            let mailbox = match makes_mailboxes {
+                true => self.v2.mailbox_for(cx, user),
+                false => self.v2.boxes.find(user),
+            };
+            let Some(mailbox) = mailbox else { continue };
+            reached.connections += self.keep_body(cx, mailbox, body.clone(), wishes.ttl);
+            reached.kept += 1;
         }
         self.v2.boxes.unshare(body);
-        devices
+        reached
     }
 
     /// Puts together what all receivers of a message have in common.

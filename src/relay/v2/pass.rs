@@ -57,13 +57,11 @@ impl Relay {
         if !send.volatile {
             self.remember(cx, sender, send, id, state);
         }
-        self.v2.answer(cx, sender.link, |out| {
-            let answer = match &answer {
-                Some(results) => Answer::Results(state, results),
-                None => Answer::State(state),
-            };
-            frames::write_ack(cid, id, answer, out);
-        });
+        let answer = match &answer {
+            Some(results) => Answer::Results(state, results),
+            None => Answer::State(state),
+        };
+        self.v2.answer_send(cx, sender.link, (cid, id), answer);
     }
 
     /// Answers a send to a group or to all that is not kept.
@@ -81,7 +79,7 @@ impl Relay {
             self.remember(cx, sender, send, id, state);
         }
         let answer = Answer::Receivers(state, receivers);
-        self.v2.answer(cx, sender.link, |out| frames::write_ack(cid, id, answer, out));
+        self.v2.answer_send(cx, sender.link, (cid, id), answer);
     }
 
     /// Remembers the answer to a send that is not kept, so that it is not passed on twice.
@@ -127,8 +125,14 @@ impl Relay {
             v2.pass_to_links(cx, &sender.user, Some(sender.link));
         }
         match devices {
-            0 => State::Offline,
-            _ => State::Sent,
+            0 => {
+                self.counters.offline += 1;
+                State::Offline
+            }
+            _ => {
+                self.counters.delivered += 1;
+                State::Sent
+            }
         }
     }
 

@@ -51,6 +51,11 @@ pub struct Change {
 }
 
 impl Presence {
+    /// How many users are watched, each of those who watch counted.
+    pub fn watches(&self) -> usize {
+        self.watches
+    }
+
     /// Whether nobody is watched.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {

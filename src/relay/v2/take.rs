@@ -112,7 +112,7 @@ impl Relay {
             self.v2.counters.duplicates += 1;
             let was = State::of(state);
             let answer = Answer::Duplicate { was };
-            return self.v2.answer(cx, key, |out| frames::write_ack(cid, id, answer, out));
+            return self.v2.answer_send(cx, key, (cid, id), answer);
         }
         if self.v2.is_pending(&sender, cid, content) {
             return;
@@ -272,6 +272,7 @@ impl Relay {
 
     /// A send could not be kept.
     fn give_back(&mut self, cx: &mut Context, taken: &Taken) {
+        self.v2.counters.unavailable += 1;
         let link = self.v2.links.get_mut(taken.link);
         let Some(link) = link.filter(|link| link.conn == Some(taken.conn)) else { return };
         link.more().refused.get_or_insert_with(|| taken.cid.clone());
@@ -331,7 +332,7 @@ impl Relay {
             None if is_many => Answer::Results(state, &results),
             None => Answer::State(state),
         };
-        self.v2.answer(cx, link, |out| frames::write_ack(&cid, id, answer, out));
+        self.v2.answer_send(cx, link, (&cid, id), answer);
     }
 
     /// Hands a message that is not kept, and whose rest is put together, to the v1 pages of a user.

@@ -6,19 +6,8 @@ use crate::relay::Relay;
 
 use super::NO_TICKET;
 use super::frames::{self, To};
-
-/// What a backend wants for a message to one user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wishes<'a> {
-    /// The message is kept even if the user has no mailbox yet.
-    pub keep: bool,
-    /// The message is never kept.
-    pub volatile: bool,
-    /// For how many seconds it waits at most.
-    pub ttl: Option<u32>,
-    /// A newer message with the same sender and key replaces it.
-    pub key: Option<&'a str>,
-}
+use super::groups::MOST_KEPT;
+use super::pages::Wishes;
 
 /// What has become of a backend's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +57,11 @@ impl Relay {
     #[inline]
     pub(crate) fn has_mailbox(&self, user: &str) -> bool {
         self.v2.boxes.find(user).is_some()
+    }
+
+    /// Whether a group is small enough for its messages to be kept.
+    pub(crate) fn keeps_for_group(&self, group: &str) -> bool {
+        self.groups.members.size(group) <= MOST_KEPT
     }
 
     /// The name of the epoch in which the numbers of mailboxes are.

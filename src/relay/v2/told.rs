@@ -1,0 +1,67 @@
+//! What the trace of a user tells of this dialect: where a device stands, what it has handled, what
+//! is lost, and what became of its sends. The hub tells of each frame, and not what a frame means.
+
+use crate::hub::Detail::{Flag, Number, Word};
+use crate::hub::{ConnId, Context};
+use crate::mailbox::Welcome;
+
+use super::frames::{Answer, Code};
+
+/// A device has connected, and the replay begins.
+pub fn welcome(cx: &mut Context, conn: ConnId, welcome: &Welcome) {
+    let Welcome { cursor, seq, resumed, .. } = *welcome;
+    let details = [("cursor", Number(cursor)), ("seq", Number(seq)), ("resumed", Flag(resumed))];
+    cx.tell_trace(conn, "welcome", &details);
+}
+
+/// The device was told that messages with these numbers will not come.
+pub fn gap(cx: &mut Context, conn: ConnId, from: Option<u64>, to: u64, reason: &'static str) {
+    match from {
+        Some(from) => {
+            let details = [("from", Number(from)), ("to", Number(to)), ("reason", Word(reason))];
+            cx.tell_trace(conn, "gap", &details);
+        }
+        None => cx.tell_trace(conn, "gap", &[("to", Number(to)), ("reason", Word(reason))]),
+    }
+}
+
+/// The replay is over.
+pub fn live(cx: &mut Context, conn: ConnId, seq: u64) {
+    cx.tell_trace(conn, "live", &[("seq", Number(seq))]);
+}
+
+/// The device has acknowledged everything up to a number.
+pub fn ack(cx: &mut Context, conn: ConnId, seq: u64) {
+    cx.tell_trace(conn, "ack", &[("seq", Number(seq))]);
+}
+
+/// A send was answered.
+pub fn answer(cx: &mut Context, conn: ConnId, answer: &Answer<'_>) {
+    let state = match answer {
+        Answer::State(state) | Answer::Results(state, _) | Answer::Receivers(state, _) => {
+            state.name()
+        }
+        Answer::Duplicate { .. } => "duplicate",
+    };
+    cx.tell_trace(conn, "answer", &[("state", Word(state))]);
+}
+
+/// Something was refused.
+pub fn refused(cx: &mut Context, conn: ConnId, code: Code, retry: bool) {
+    cx.tell_trace(conn, "refused", &[("code", Word(code.name())), ("retry", Flag(retry))]);
+}
+
+/// The app was hidden, or is shown again.
+pub fn shown(cx: &mut Context, conn: ConnId, is_shown: bool) {
+    cx.tell_trace(conn, if is_shown { "shown" } else { "hidden" }, &[]);
+}
+
+/// The connection is ended for good.
+pub fn kick(cx: &mut Context, conn: ConnId, code: u16) {
+    cx.tell_trace(conn, "kick", &[("code", Number(code.into()))]);
+}
+
+/// The server goes away.
+pub fn bye(cx: &mut Context, conn: ConnId) {
+    cx.tell_trace(conn, "bye", &[]);
+}
