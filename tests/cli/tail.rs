@@ -79,6 +79,35 @@ fn each_event_is_a_line_and_none_has_a_colour() {
 }
 
 #[test]
+fn a_phone_that_resumes_is_shown_with_its_replay_and_its_acknowledgement() {
+    let (program, api) = server(["127.0.0.1:0"; 2], &[]);
+    let tail = Tail::start(&["A", "--url", &api]);
+    assert!(tail.line().contains("trace     A"));
+    // Past the frames, and what they are numbered with.
+    let told = || loop {
+        let line = tail.line();
+        if !line.contains("  in    ") && !line.contains("  out   ") {
+            return line.split_once("  ").unwrap().1.trim_start().to_owned();
+        }
+    };
+    let mut phone = program.user("A?v=2&device=phone");
+    assert!(told().starts_with("open      phone 127.0.0.1:"));
+    assert_eq!(told(), "welcome   behind 0 of 0, resumed");
+    assert_eq!(told(), "live      has everything up to 0");
+    let send = r#"{"type":"send","cid":"1","toUserId":"A","message":"hello"}"#;
+    phone.send(send.into()).unwrap();
+    assert_eq!(told(), "answer    queued");
+    phone.close(None).unwrap();
+    assert!(told().starts_with("close  "));
+    let mut phone = program.user("A?v=2&device=phone");
+    assert!(told().starts_with("open  "));
+    assert_eq!(told(), "welcome   behind 0 of 1, resumed");
+    assert_eq!(told(), "live      has everything up to 1");
+    phone.send(r#"{"type":"ack","seq":1}"#.into()).unwrap();
+    assert_eq!(told(), "ack       up to 1");
+}
+
+#[test]
 fn for_scripts_each_is_a_json_object() {
     let folder = Folder::new();
     let key = folder.file("key", &format!("{KEY}\n"));

@@ -15,6 +15,13 @@ that has --api-key-file. Notices are on standard error. Times are UTC.
   18:51:02.123  #7      out       text        15 B   a message of 15 bytes was queued for it
   18:51:09.800  #7      parked                       a newer connection has replaced it
   18:51:09.800  #8      open      phone 10.1.2.3:5   the newer one: device phone, and its address
+  18:51:09.900  #8      welcome   behind 5 of 8, resumed
+  18:51:09.901  #8      live      has everything up to 8
+  18:51:10.950  #8      ack       up to 8
+
+The last three are of the dialect v2: the replay begins behind message 5, it is over, and the device
+has handled all messages. Beside them there are gap, answer (to a send, with its state), refused,
+hidden, shown, kick and bye.
 
 The content of a message is never shown.
 

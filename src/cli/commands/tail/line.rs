@@ -78,6 +78,24 @@ impl Lines {
             }
             "parked" | "promoted" => (YELLOW, String::new()),
             "close" => (RED, word("reason").to_owned()),
+            "welcome" => {
+                let how = if event["resumed"] == true { "resumed" } else { "begins anew" };
+                (GREEN, format!("behind {} of {}, {how}", event["cursor"], event["seq"]))
+            }
+            "live" => (GREEN, format!("has everything up to {}", event["seq"])),
+            "ack" => (CYAN, format!("up to {}", event["seq"])),
+            "gap" => {
+                let (to, reason) = (&event["to"], word("reason"));
+                let from = event["from"].as_u64().map_or("?".to_owned(), |from| from.to_string());
+                (RED, format!("{from} to {to}: {reason}"))
+            }
+            "answer" => ("", word("state").to_owned()),
+            "refused" => {
+                let again = if event["retry"] == true { ", may come again" } else { "" };
+                (YELLOW, format!("{}{again}", word("code")))
+            }
+            "hidden" | "shown" | "bye" => (YELLOW, String::new()),
+            "kick" => (YELLOW, event["code"].to_string()),
             "missed" => (RED, format!("{} events that came too fast", event["count"])),
             // A newer server may send further kinds of events.
             _ => (DIM, event.to_string()),
@@ -159,6 +177,34 @@ mod tests {
             plain(json!({"event":"new","x":1})),
             r#"-       new       {"event":"new","x":1}"#
         );
+    }
+
+    #[test]
+    fn what_the_dialect_v2_tells_is_a_line() {
+        for (event, line) in [
+            (
+                json!({"event":"welcome","cursor":5,"seq":8,"resumed":true}),
+                "behind 5 of 8, resumed",
+            ),
+            (
+                json!({"event":"welcome","cursor":0,"seq":8,"resumed":false}),
+                "behind 0 of 8, begins anew",
+            ),
+            (json!({"event":"live","seq":8}), "has everything up to 8"),
+            (json!({"event":"ack","seq":7}), "up to 7"),
+            (json!({"event":"gap","from":2,"to":4,"reason":"overflow"}), "2 to 4: overflow"),
+            (json!({"event":"gap","to":4,"reason":"lost"}), "? to 4: lost"),
+            (json!({"event":"answer","state":"queued"}), "queued"),
+            (json!({"event":"refused","code":"rate","retry":true}), "rate, may come again"),
+            (json!({"event":"refused","code":"frame","retry":false}), "frame"),
+            (json!({"event":"kick","code":4509}), "4509"),
+            (json!({"event":"hidden"}), ""),
+        ] {
+            let mut event = event;
+            event["connection"] = json!(7);
+            let expected = format!("#7      {:<8}  {line}", event["event"].as_str().unwrap());
+            assert_eq!(plain(event), expected.trim_end());
+        }
     }
 
     #[test]
