@@ -84,6 +84,7 @@ export class People {
       $('confirm').returnValue = 'no';
       $('confirm').showModal();
     });
+    $('mailbox').addEventListener('toggle', () => this.#showWaiting());
     $('confirm').addEventListener('close', () => {
       if ($('confirm').returnValue === 'yes') this.#kick($('reason').value);
     });
@@ -131,7 +132,10 @@ export class People {
     // If there was no answer, `onfailure` was called, and the page calls `begin` when the server answers again.
     if (online === null) return;
     this.#timer = setTimeout(() => this.#refresh(), REFRESH);
-    if (user?.user === this.#user) this.#showUser(user);
+    if (user?.user === this.#user) {
+      this.#showUser(user);
+      this.#showWaiting();
+    }
     if (after === this.#after) this.#showOnline(online);
   }
 
@@ -172,6 +176,10 @@ export class People {
     $('user-title').hidden = $('choose').hidden = true;
     $('about-user').hidden = $('trace').hidden = $('kick').hidden = false;
     $('connections').replaceChildren();
+    $('mailbox').hidden = true;
+    $('mailbox').open = false;
+    $('devices').replaceChildren();
+    $('waits').replaceChildren();
     this.#lines.length = 0;
     $('log').replaceChildren();
     this.#startTrace();
@@ -196,6 +204,34 @@ export class People {
     }
     if (answer.groups.length > 0) items.push(make('li', 'dim', t('groups') + answer.groups.join(', ')));
     $('connections').replaceChildren(...items);
+    this.#showMailbox(answer.mailbox);
+  }
+
+  /** Shows how many messages wait, and how far each device is; `null` if the user has no mailbox. */
+  #showMailbox(mailbox) {
+    $('mailbox').hidden = mailbox === null;
+    $('waiting').textContent = mailbox ? number(mailbox.waiting) + t('wait') : '';
+    $('newest').textContent = mailbox ? t('newest') + mailbox.seq : '';
+    const items = (mailbox?.devices ?? []).map(({ device, cursor, online }) => {
+      const item = document.createElement('li');
+      const far = make('span', cursor < mailbox.seq ? 'warn' : 'dim', t('upTo') + cursor);
+      item.append(make('span', online ? 'tag on' : 'tag', t(online ? 'here' : 'absent')), make('bdi', 'device', device || t('device')), far);
+      return item;
+    });
+    if (mailbox?.devices.length === 0) items.push(make('li', 'dim', t('noDevice')));
+    $('devices').replaceChildren(...items);
+  }
+
+  /** Lists what waits, without what is in it, while the list is open. */
+  async #showWaiting() {
+    const user = this.#user;
+    if (!$('mailbox').open || user === null) return;
+    const answer = await this.#asked(`users/${encodeURIComponent(user)}/messages?limit=${PAGE}`);
+    if (answer === null || user !== this.#user) return;
+    const items = answer.messages.map(waiting);
+    if (answer.more) items.push(make('li', 'dim', '…'));
+    if (items.length === 0) items.push(make('li', 'dim', t('nothing')));
+    $('waits').replaceChildren(...items);
   }
 
   async #kick(reason) {
@@ -232,7 +268,7 @@ export class People {
     item.append(make('time', '', time), make('span', 'number', number));
     item.append(make('b', '', eventName(event.event)), make('span', 'detail', detail(event)));
     this.#line(item);
-    if (['open', 'close', 'parked', 'promoted'].includes(event.event)) this.#soon();
+    if (['open', 'close', 'parked', 'promoted', 'welcome', 'ack', 'gap', 'answer'].includes(event.event)) this.#soon();
   }
 
   /** Updates the list of connections with an event of the trace. */
@@ -262,6 +298,21 @@ export class People {
   }
 }
 
+/** A line about a message that waits. It shows everything but the message itself. */
+function waiting({ type, seq, formUserId, toUserId, group, own, message, ts }) {
+  const item = document.createElement('li');
+  item.append(make('span', 'number', `#${seq}`));
+  if (type === 'receipt') {
+    item.append(make('b', '', t('receiptOf')), make('bdi', '', toUserId));
+    return item;
+  }
+  item.append(make('b', '', t(own ? 'copyTo' : 'from')), make('bdi', '', own ? toUserId ?? group : formUserId));
+  if (group !== undefined && !own) item.append(make('span', 'dim', t('inGroup')), make('bdi', '', group));
+  const size = new TextEncoder().encode(JSON.stringify(message)).length;
+  item.append(make('span', 'dim', `${bytes(size)} · ${new Date(ts).toTimeString().slice(0, 8)}`));
+  return item;
+}
+
 /** The details of an event, beside its name. */
 function detail(event) {
   switch (event.event) {
@@ -270,6 +321,13 @@ function detail(event) {
     case 'in':
     case 'out': return `${event.kind} ${bytes(event.bytes)}`;
     case 'close': return event.reason;
+    case 'welcome': return `${t('behind')}${event.cursor} / ${event.seq}${event.resumed ? '' : t('anew')}`;
+    case 'live':
+    case 'ack': return t('upTo') + event.seq;
+    case 'gap': return `${event.from ?? '?'} – ${event.to} ${event.reason}`;
+    case 'answer': return event.state;
+    case 'refused': return event.code;
+    case 'kick': return String(event.code);
     case 'missed': return number(event.count);
     default: return '';
   }

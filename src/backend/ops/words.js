@@ -15,6 +15,8 @@ const WORDS = {
     user: 'One user', choose: 'Choose a user from the list, or look one up, to see its connections and every frame as it goes by – never what is in it.',
     quiet: 'Nothing has happened since the trace began.', log: 'Trace', start: 'Trace', stop: 'Stop trace',
     offline: 'offline', active: 'active', parked: 'parked', queued: ' queued', local: 'local', device: 'default device', groups: 'Groups: ',
+    mailbox: 'Mailbox:', wait: ' waiting', newest: 'newest number ', upTo: 'has all up to ', here: 'here', absent: 'absent', noDevice: 'No device has connected yet.',
+    nothing: 'Nothing waits.', from: 'from', inGroup: 'in group', copyTo: 'copy of a message to', receiptOf: 'receipt of', behind: 'behind ', anew: ', begins anew',
     kick: 'Kick', kickTitle: 'Close every connection of', kickHint: 'Clients get the close code 4503 and reconnect by themselves. To keep a user out, require tickets and sign none for this user.',
     reason: 'Reason, which the client sees (may be empty)', cancel: 'Cancel', kicked: ' connections closed.',
     why: {
@@ -22,7 +24,10 @@ const WORDS = {
       expired: 'ticket expired', message_timeout: 'message took too long', slow_reader: 'read too slowly', memory: 'memory was full',
       crowded: 'too many connections of one user', replaced: 'replaced by a newer connection', shutdown: 'server was shut down', handler: 'closed by the server', aborted: 'dropped by the server',
     },
-    event: { trace: 'trace begins', open: 'open', in: '← in', out: '→ out', parked: 'parked', promoted: 'active again', close: 'closed', missed: 'missed', lost: 'trace lost' },
+    event: {
+      trace: 'trace begins', open: 'open', in: '← in', out: '→ out', parked: 'parked', promoted: 'active again', close: 'closed', missed: 'missed', lost: 'trace lost',
+      welcome: 'welcome', live: 'live', ack: 'acknowledged', gap: 'gap', answer: 'answered', refused: 'refused', hidden: 'in background', shown: 'in foreground', kick: 'kicked', bye: 'server leaves',
+    },
   },
   zh: {
     ops: '运维', other: 'English', forget: '忘记密钥', away: '服务器无响应', live: '实时', locked: '需要密钥', starting: '连接中…',
@@ -38,6 +43,8 @@ const WORDS = {
     user: '单个用户', choose: '从列表选择或查找一个用户，即可看到其连接与每一帧的往来，但绝不显示内容。',
     quiet: '跟踪开始后还没有动静。', log: '跟踪', start: '跟踪', stop: '停止跟踪',
     offline: '离线', active: '活动', parked: '停放', queued: ' 排队', local: '本机', device: '默认设备', groups: '群组：',
+    mailbox: '信箱：', wait: ' 条等待', newest: '最新编号 ', upTo: '已收到 ', here: '在线', absent: '离开', noDevice: '还没有设备连接过。',
+    nothing: '没有等待的消息。', from: '来自', inGroup: '群组', copyTo: '副本，发给', receiptOf: '回执，来自', behind: '从 ', anew: '，重新开始',
     kick: '踢下线', kickTitle: '关闭该用户的所有连接：', kickHint: '客户端会收到关闭码 4503，之后会自动重连。要阻止该用户，请启用票据，并且不再给该用户签发。',
     reason: '原因，客户端可见（可留空）', cancel: '取消', kicked: ' 个连接已关闭。',
     why: {
@@ -45,7 +52,10 @@ const WORDS = {
       expired: '票据到期', message_timeout: '消息接收超时', slow_reader: '读取太慢', memory: '内存已满',
       crowded: '同一用户连接过多', replaced: '被新连接取代', shutdown: '服务器停止', handler: '服务器关闭', aborted: '服务器丢弃',
     },
-    event: { trace: '开始跟踪', open: '连接', in: '← 收', out: '→ 发', parked: '停放', promoted: '恢复活动', close: '断开', missed: '遗漏', lost: '跟踪中断' },
+    event: {
+      trace: '开始跟踪', open: '连接', in: '← 收', out: '→ 发', parked: '停放', promoted: '恢复活动', close: '断开', missed: '遗漏', lost: '跟踪中断',
+      welcome: '欢迎', live: '已补齐', ack: '已确认', gap: '缺口', answer: '已答复', refused: '拒绝', hidden: '转入后台', shown: '回到前台', kick: '踢下线', bye: '服务器离开',
+    },
   },
 };
 

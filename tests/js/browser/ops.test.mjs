@@ -198,6 +198,61 @@ test('a user is watched and kicked, and its id is only ever text', async () => {
   await close(tab);
 });
 
+/** A connection that speaks v2, and the frames that it has got. */
+function device(user, name) {
+  const socket = new WebSocket(`${server.wsUrlOf(user)}?device=${name}`, ['longlink.v2']);
+  const frames = [];
+  socket.on('message', (data) => frames.push(JSON.parse(data)));
+  const say = (frame) => socket.send(JSON.stringify(frame));
+  const until = (type) => eventually(type, () => frames.find((frame) => frame.type === type));
+  return { socket, frames, say, until };
+}
+
+/** Leaves a user with two devices, one of them away, and three messages that wait. */
+async function leaveMessages(t, user) {
+  const pad = device(user, 'pad');
+  await pad.until('live');
+  pad.socket.terminate();
+  const [mobile, alice] = [device(user, 'mobile'), device('alice', 'phone')];
+  t.after(() => [mobile, alice].forEach(({ socket }) => socket.terminate()));
+  await Promise.all([mobile.until('live'), alice.until('live')]);
+  ['one', 'two', 'three'].forEach((message, i) => {
+    alice.say({ type: 'send', cid: `${user}-${i}`, toUserId: user, message: `secret ${message}` });
+  });
+  await eventually('three messages', () => mobile.frames.filter(({ seq, type }) => type === 'message' && seq).length === 3);
+  mobile.say({ type: 'ack', seq: 2 });
+  return mobile;
+}
+
+test('the devices of a user, their cursors and what waits are shown, and never what is in a message', async (t) => {
+  const mobile = await leaveMessages(t, 'bob');
+  const tab = await open();
+  const { page } = tab;
+  await choose(tab, 'bob');
+  await page.locator('#devices li', { hasText: 'mobile' }).waitFor();
+  const devices = () => page.locator('#devices li').allTextContents();
+  await eventually('the cursors', async () =>
+    (await devices()).sort().join() === 'absentpadhas all up to 0,heremobilehas all up to 2');
+  assert.match(await page.textContent('#mailbox summary'), /Mailbox: 3 waiting newest number 3/);
+  assert.equal(await page.locator('#waits li').count(), 0, 'nothing is asked for before the list is opened');
+  await page.click('#mailbox summary');
+  await eventually('the list', async () => (await page.locator('#waits li').count()) === 3);
+  assert.match(await page.locator('#waits li').first().textContent(), /^#1fromalice12 B · \d\d:\d\d:\d\d$/);
+  assert.ok(!(await page.content()).includes('secret'));
+  mobile.say({ type: 'ack', seq: 3 });
+  await sees(tab, 'ack', 'has all up to 3');
+  await eventually('the cursor moves', async () => (await devices()).includes('heremobilehas all up to 3'));
+  await page.click('#lang');
+  await page.locator('#devices li', { hasText: '已收到 3' }).waitFor();
+  await page.click('#lang');
+  // A user who has no mailbox has no list.
+  await choose(tab, 'nobody');
+  await page.locator('#connections .tag', { hasText: 'offline' }).waitFor();
+  assert.ok(await page.locator('#mailbox').isHidden());
+  assert.deepEqual(await devices(), []);
+  await close(tab);
+});
+
 test('the list has pages, and the search finds a user who is on none of them', async (t) => {
   await crowd(t, 120, 'connect');
   const tab = await open();
@@ -243,6 +298,8 @@ test('the ops page says when the server goes away, and comes back by itself', as
 
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 test('thousands of users, in both languages, by day and night, on a phone', async (t) => {
+  // Its devices go before the crowd does, which waits until nobody is left.
+  await leaveMessages(t, '小明');
   await crowd(t, 3_000, 'fanout', '--rate', '2', '--warmup', '0');
   const looks = [
     ['light-en', {}],
@@ -257,6 +314,10 @@ test('thousands of users, in both languages, by day and night, on a phone', asyn
   const tabs = await Promise.all(looks.map(([, options]) => open(options)));
   const users = await Promise.all(['phone', 'tablet'].map((device) => connect('小明', server, `?device=${device}`)));
   await Promise.all(tabs.map((tab) => choose(tab, '小明')));
+  await Promise.all(tabs.map(async ({ page }) => {
+    await page.click('#mailbox summary');
+    await page.locator('#waits li').nth(2).waitFor();
+  }));
   for (let beat = 0; beat < 12; beat += 1) {
     users.forEach((socket) => socket.send('ping'));
     const before = await tabs[0].page.locator('.chart path.line').first().getAttribute('d');
