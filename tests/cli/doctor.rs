@@ -103,8 +103,13 @@ fn a_server_that_is_well() {
         .has("ok", "ping", &["answered"])
         .has("ok", "message", &["to doctor"])
         .has("ok", "close", &["1000"])
+        .has("ok", "welcome v2", &["epoch", "newest number", "live"])
+        .has("ok", "resume", &["not acknowledged", "comes again behind"])
         .failed(0);
     assert!(!found.lines.iter().any(|line| line.contains("silence")));
+    // The second run finds what the first one has left, and leaves nothing behind either.
+    let found = doctor(&url(server.addr()), &["--quick"]);
+    found.has("ok", "resume", &["comes again behind"]).failed(0);
 }
 
 #[test]

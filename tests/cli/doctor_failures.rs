@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use longlink::sim::frames;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::doctor::{doctor, url};
 use crate::fake;
-use crate::program::{longlink, run};
+use crate::program::{Program, longlink, run};
 use crate::refusals::assert_refused;
 
 /// A server that answers each request with these bytes and goes.
@@ -248,4 +249,68 @@ fn a_server_that_never_stops_talking() {
             scope.spawn(move || meet(bytes));
         }
     });
+}
+
+/// Passes everything on to a server, but for handshakes with these words in their head: those are
+/// let in, and get this text and no more.
+fn in_front_of(server: &Program, words: &'static [&'static str], text: String) -> SocketAddr {
+    let server: SocketAddr = server.addr().parse().unwrap();
+    fake::serve(move |mut client| {
+        let head = fake::read_head(&mut client);
+        if words.iter().all(|word| head.contains(word)) {
+            accept(&mut client, &head, field(&head, "Sec-WebSocket-Protocol"));
+            let _ = client.write_all(&frames::server_frame(frames::TEXT, text.as_bytes()));
+            return deaf(client);
+        }
+        let mut upstream = TcpStream::connect(server).unwrap();
+        upstream.write_all(head.as_bytes()).unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut upstream, &mut client);
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    })
+}
+
+#[test]
+fn a_server_that_does_not_speak_the_dialect_v2_is_to_be_looked_at() {
+    let server = Program::start(&["--mailbox", "off"]);
+    let found = doctor(&url(server.addr()), &["--quick"]);
+    found.has("warn", "welcome v2", &["does not come back", "is lost", "--mailbox on"]).failed(0);
+    assert!(!found.lines.iter().any(|line| line.contains("resume")));
+}
+
+#[test]
+fn a_welcome_that_does_not_come_or_lacks_something_is_told() {
+    let server = Program::start(&[]);
+    for (text, words) in [
+        ("hello", &["no answer in 1s"][..]),
+        (r#"{"type":"pong"}"#, &["the first frame is no welcome"]),
+        (r#"{"type":"welcome","epoch":"k3f9"}"#, &["the welcome has no seq"]),
+        (
+            r#"{"type":"error","code":"full","reason":"no room","retry":true}"#,
+            &["refused with full", "no room"],
+        ),
+    ] {
+        let through = in_front_of(&server, &["longlink.v2"], text.to_owned());
+        let found = doctor(&url(through), &["--quick", "--timeout", "1"]);
+        found.has("ok", "message", &[]).has("FAIL", "welcome v2", words).failed(1);
+    }
+}
+
+#[test]
+fn a_server_that_forgets_its_devices_or_loses_a_message_is_told() {
+    let server = Program::start(&[]);
+    let welcome = |resumed: bool, cursor: u64| {
+        format!(
+            r#"{{"type":"welcome","epoch":"other","seq":1,"cursor":{cursor},"resumed":{resumed},
+            "ping":1,"idle":1,"maxMessage":1,"window":1,"now":1}}"#
+        )
+    };
+    let resumes = &["longlink.v2", "last="];
+    let through = in_front_of(&server, resumes, welcome(false, 0));
+    let found = doctor(&url(through), &["--quick", "--timeout", "1"]);
+    found.has("ok", "welcome v2", &["epoch"]).has("FAIL", "resume", &["does not know"]).failed(1);
 }

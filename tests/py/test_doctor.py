@@ -50,7 +50,8 @@ class Doctor(unittest.TestCase):
     def test_the_documented_configuration_is_well(self) -> None:
         code, checks = self.examine("--silent", "2")
         self.assertEqual((code, self.failed(checks)), (0, []))
-        for step in ("tls", "tls 1.2", "upgrade", "subprotocol", "message", "close", "silence"):
+        for step in ("tls", "tls 1.2", "upgrade", "subprotocol", "message", "close", "welcome v2",
+                     "resume", "silence"):
             self.assertEqual(checks[step]["verdict"], "ok", checks[step])
         self.assertIn("nginx", checks["upgrade"]["seen"])
 

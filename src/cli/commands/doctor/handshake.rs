@@ -12,6 +12,8 @@ use crate::cli::client::url::Url;
 const ORIGIN: &str = "https://servicewechat.com";
 /// A subprotocol's name as a page may offer it.
 const PROTOCOL: &str = "longlink.v1";
+/// The name of the dialect in which messages are kept.
+const PROTOCOL_V2: &str = "longlink.v2";
 
 /// How long the doctor waits for the close frame of a connection that it no longer needs.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -27,10 +29,38 @@ pub struct Handshake<'a> {
 impl Handshake<'_> {
     /// Sends a handshake with the ticket in a header field, and with further fields.
     fn ask(&self, fields: &[(&str, &str)]) -> Result<Asked, NoAnswer> {
+        self.ask_at(&self.way.target, fields)
+    }
+
+    fn ask_at(&self, target: &str, fields: &[(&str, &str)]) -> Result<Asked, NoAnswer> {
         let bearer = self.ticket.map(|ticket| format!("Bearer {ticket}"));
         let mut all = fields.to_vec();
         all.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
-        self.way.ask(&self.way.target, &all)
+        self.way.ask(target, &all)
+    }
+
+    /// Returns the target of the URL with one more key in its query.
+    fn target_with(&self, pair: &str) -> String {
+        let mark = if self.way.target.contains('?') { '&' } else { '?' };
+        format!("{}{mark}{pair}", self.way.target)
+    }
+
+    /// Opens a WebSocket that offers the dialect v2, for a device that has handled everything up to
+    /// `last`. Returns also whether the server speaks it.
+    pub fn open_v2(
+        &self,
+        step: &'static str,
+        last: Option<&str>,
+        report: &mut Report,
+    ) -> Option<(Socket, bool)> {
+        let target = match last {
+            Some(last) => self.target_with(&format!("last={last}")),
+            None => self.way.target.clone(),
+        };
+        let asked = self.ask_at(&target, &[("Sec-WebSocket-Protocol", PROTOCOL_V2)]);
+        let asked = self.judge(step, asked, report)?;
+        let is_spoken = asked.answer.field("Sec-WebSocket-Protocol") == Some(PROTOCOL_V2);
+        Some((asked.open(self.way.timeout), is_spoken))
     }
 
     /// Opens a WebSocket for the steps after this one.
@@ -112,8 +142,7 @@ impl Handshake<'_> {
     /// Checks the ticket in the other places where it may be, and that a ticket is needed.
     pub fn tickets(&self, report: &mut Report) {
         let Some(ticket) = self.ticket else { return };
-        let mark = if self.way.target.contains('?') { '&' } else { '?' };
-        let asked = self.way.ask(&format!("{}{mark}ticket={ticket}", self.way.target), &[]);
+        let asked = self.way.ask(&self.target_with(&format!("ticket={ticket}")), &[]);
         if let Some(asked) = self.judge("ticket query", asked, report) {
             report.add(Check::ok("ticket query", "?ticket= is accepted"));
             self.leave(asked);

@@ -12,6 +12,7 @@ mod certificate;
 mod handshake;
 mod reach;
 mod report;
+mod resume;
 mod silence;
 mod socket;
 mod talk;
@@ -60,7 +61,13 @@ fn examine(options: &Options, report: &mut Report) -> Option<()> {
     handshake.origin(report);
     handshake.subprotocol(report);
     handshake.tickets(report);
-    talk::talk(&handshake, reach::user_of(&url).as_deref(), report);
+    if let Some(user) = reach::user_of(&url) {
+        if talk::talk(&handshake, Some(&user), report) {
+            resume::check(&handshake, &user, report);
+        }
+    } else {
+        talk::talk(&handshake, None, report);
+    }
     if let Some(time) = options.silent {
         silence::watch(&handshake, time, report);
     }

@@ -15,10 +15,12 @@ const SAMPLES: usize = 5;
 /// A heartbeat that takes longer gets a warning, because pages give up after some seconds.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Sends every kind of message on one connection, until it ends.
-pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) {
-    let Some(mut socket) = handshake.open("heartbeat", report) else { return };
+/// Sends every kind of message on one connection, until it ends. Returns whether all of it went
+/// well.
+pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) -> bool {
+    let Some(mut socket) = handshake.open("heartbeat", report) else { return false };
     let timeout = handshake.way.timeout;
+    let mut is_well = true;
     let mut goes_on = |step, done: Result<Check, End>, remedy: &str| match done {
         Ok(check) => {
             report.add(check);
@@ -26,6 +28,7 @@ pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) 
         }
         Err(end) => {
             report.add(Check::fail(step, end.tell(timeout), remedy));
+            is_well = false;
             // If only the answer is missing, the connection can still be used for the next step.
             matches!(end, End::Timeout)
         }
@@ -50,6 +53,7 @@ pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) 
     if alive {
         report.add(close(socket, timeout));
     }
+    is_well
 }
 
 fn heartbeat(socket: &mut Socket) -> Result<Check, End> {
