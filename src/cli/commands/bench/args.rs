@@ -26,6 +26,9 @@ Modes:
              an operation is a broadcast received by one of them
   churn      --in-flight connections at a time connect, ping and close; an operation is all of it
   slow       like fanout, but the share --stalled of the receivers reads nothing
+  resume     --connections clients of the dialect v2 are cut at once, each with --waiting messages
+             that it has not acknowledged, and come back at once; an operation is a return:
+             connect, welcome, the messages again, live and an acknowledgement
   api        a backend sends to one user with POST /api/send on one connection,
              --in-flight requests at a time; an operation is a message whose request was answered
 
@@ -49,11 +52,12 @@ pub enum Mode {
     Churn,
     Slow,
     Api,
+    Resume,
 }
 
-pub use Mode::{Api, Churn, Connect, Fanout, Heartbeat, P2p, Pingpong, Slow};
+pub use Mode::{Api, Churn, Connect, Fanout, Heartbeat, P2p, Pingpong, Resume, Slow};
 
-pub const MODES: [(&str, Mode); 8] = [
+pub const MODES: [(&str, Mode); 9] = [
     ("connect", Connect),
     ("heartbeat", Heartbeat),
     ("pingpong", Pingpong),
@@ -62,6 +66,7 @@ pub const MODES: [(&str, Mode); 8] = [
     ("churn", Churn),
     ("slow", Slow),
     ("api", Api),
+    ("resume", Resume),
 ];
 
 impl Mode {
@@ -81,14 +86,14 @@ pub type Row = (&'static str, &'static str, &'static str, &'static [Mode], &'sta
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    ("connections", "N", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow],
+    ("connections", "N", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow, Resume],
         "How many connections; in fanout and slow, how many receivers, without the sender"),
     ("in-flight", "N", "1", &[Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How many operations are begun and not finished: for each connection in pingpong, for \
          each pair in p2p, for the sender in fanout and slow, for all in churn; requests in api"),
-    ("size", "BYTES", "64", &[P2p, Fanout, Slow, Api],
+    ("size", "BYTES", "64", &[P2p, Fanout, Slow, Api, Resume],
         "The length of `message` in a frame, without the JSON around it"),
-    ("duration", "S", "10", &[],
+    ("duration", "S", "10", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How long to measure; in connect, how long the connections stay open"),
     ("warmup", "S", "1", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How long to run before measuring"),
@@ -96,8 +101,15 @@ pub const ROWS: &[Row] = &[
         "Stop after so many operations; --duration then counts only if it is given, too"),
     ("rate", "N", "", &[Connect, P2p, Fanout, Churn, Slow],
         "The most connections, cycles or messages in a second"),
-    ("rounds", "N", "1", &[Connect, Churn],
+    ("rounds", "N", "1", &[Connect, Churn, Resume],
         "How often to repeat, with the server's memory after each round"),
+    ("v2", "", "", &[P2p],
+        "Speak the dialect v2: a message is done when it has arrived and its sender knows that it is \
+         kept; the receiver acknowledges it"),
+    ("ack-every", "N", "16", &[P2p],
+        "How many messages a receiver acknowledges at a time, with --v2; after 1 s it acknowledges \
+         fewer"),
+    ("waiting", "N", "3", &[Resume], "How many messages wait for each client, 0 to 64"),
     ("ping-interval", "S", "15", &[Heartbeat], "Time between two pings of a connection"),
     ("stalled", "SHARE", "0.1", &[Slow], "Which share of the receivers reads nothing, 0 to 1"),
     ("batch", "N", "1", &[Api], "Messages in one request; more than 1 go to POST /api/batch"),

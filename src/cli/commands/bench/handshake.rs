@@ -16,17 +16,35 @@ const MAX_HEAD: usize = 16 * 1024;
 /// How many characters of a refusal's status line are printed.
 const MAX_STATUS: usize = 80;
 
-/// Appends the request of a user to `output`.
-pub fn put_request(target: &Target, user: &[u8], output: &mut Vec<u8>) {
-    let put_path = |output: &mut Vec<u8>| target.put_path(user, output);
-    request::put_request(target.authority(), put_path, KEY, &[], output);
+/// The subprotocol of the dialect v2.
+pub const V2: &str = "longlink.v2";
+
+/// Appends the request of a user to `output`. It offers the subprotocol `protocol`, and `query` is
+/// added to the query of the URL.
+pub fn put_request(
+    target: &Target,
+    user: &[u8],
+    (protocol, query): (Option<&str>, &str),
+    output: &mut Vec<u8>,
+) {
+    let put_path = |output: &mut Vec<u8>| {
+        target.put_path(user, output);
+        if !query.is_empty() {
+            output.push(if target.has_query() { b'&' } else { b'?' });
+            output.extend_from_slice(query.as_bytes());
+        }
+    };
+    let offer = protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol));
+    request::put_request(target.authority(), put_path, KEY, offer.as_slice(), output);
 }
 
 /// Returns the length of the answer at the start of `input`; `None` if the answer is not complete.
+/// `protocol` is the subprotocol that was offered.
 ///
 /// # Errors
-/// One line that says what the server answered instead of 101.
-pub fn answer(input: &[u8]) -> Result<Option<usize>, String> {
+/// One line that says what the server answered instead of 101, or that it does not speak the
+/// subprotocol.
+pub fn answer(input: &[u8], protocol: Option<&str>) -> Result<Option<usize>, String> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else {
         return match input.len() > MAX_HEAD {
             true => Err("the answer to the handshake does not end".to_owned()),
@@ -41,7 +59,13 @@ pub fn answer(input: &[u8]) -> Result<Option<usize>, String> {
         let line = String::from_utf8_lossy(&line[..line.len().min(MAX_STATUS)]);
         return Err(format!("the server refused the handshake: {line}"));
     }
+    let agreed = Fields::new(answer.headers).once("Sec-WebSocket-Protocol").ok().flatten();
+    let agreed = protocol.is_none_or(|protocol| agreed == Some(protocol.as_bytes()));
     let flaw = match flaw(Fields::new(answer.headers), ACCEPT) {
+        None if !agreed => {
+            let protocol = protocol.unwrap_or_default();
+            return Err(format!("the server does not speak {protocol}"));
+        }
         None => return Ok(Some(end + 4)),
         Some(Flaw::Upgrade) => "is without Upgrade: websocket and Connection: Upgrade",
         Some(Flaw::Accept) => "has a Sec-WebSocket-Accept that does not answer the key",
@@ -62,32 +86,49 @@ mod tests {
     fn the_request_names_host_and_user() {
         let target = Target::parse("ws://127.0.0.1:8080/websocket/u{user}?device=x").unwrap();
         let mut request = Vec::new();
-        put_request(&target, b"0000007", &mut request);
+        put_request(&target, b"0000007", (None, ""), &mut request);
         let request = String::from_utf8(request).unwrap();
         assert!(request.starts_with("GET /websocket/u0000007?device=x HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("\r\nHost: 127.0.0.1:8080\r\n"), "{request}");
         assert!(request.ends_with("\r\n\r\n"), "{request}");
+        let mut request = Vec::new();
+        put_request(&target, b"0000007", (Some(V2), "last=k-7"), &mut request);
+        let request = String::from_utf8(request).unwrap();
+        assert!(request.starts_with("GET /websocket/u0000007?device=x&last=k-7 HTTP/1.1\r\n"));
+        assert!(request.contains("\r\nSec-WebSocket-Protocol: longlink.v2\r\n"), "{request}");
     }
 
     #[test]
     fn an_answer_is_taken_whole() {
         for cut in 0..GOOD.len() {
-            assert_eq!(answer(&GOOD.as_bytes()[..cut]), Ok(None));
+            assert_eq!(answer(&GOOD.as_bytes()[..cut], None), Ok(None));
         }
         let with_frame = format!("{GOOD}\u{1}");
-        assert_eq!(answer(with_frame.as_bytes()), Ok(Some(GOOD.len())));
+        assert_eq!(answer(with_frame.as_bytes(), None), Ok(Some(GOOD.len())));
     }
 
     #[test]
     fn a_refusal_is_repeated() {
-        let why = answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap_err();
+        let why = answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", None).unwrap_err();
         assert!(why.ends_with("HTTP/1.1 404 Not Found"), "{why}");
-        assert!(answer(GOOD.replace("s3p", "xxx").as_bytes()).unwrap_err().contains("Accept"));
-        let elsewhere = GOOD.replace("Sec-WebSocket-Accept", "X-Accept");
-        assert!(answer(elsewhere.as_bytes()).unwrap_err().contains("Accept"));
         assert!(
-            answer(GOOD.replace("1 101", "0 101").as_bytes()).unwrap_err().contains("HTTP/1.0")
+            answer(GOOD.replace("s3p", "xxx").as_bytes(), None).unwrap_err().contains("Accept")
         );
-        assert!(answer(&[b'x'; MAX_HEAD + 1]).unwrap_err().contains("does not end"));
+        let elsewhere = GOOD.replace("Sec-WebSocket-Accept", "X-Accept");
+        assert!(answer(elsewhere.as_bytes(), None).unwrap_err().contains("Accept"));
+        assert!(
+            answer(GOOD.replace("1 101", "0 101").as_bytes(), None)
+                .unwrap_err()
+                .contains("HTTP/1.0")
+        );
+        assert!(answer(&[b'x'; MAX_HEAD + 1], None).unwrap_err().contains("does not end"));
+    }
+
+    #[test]
+    fn a_subprotocol_that_was_offered_has_to_be_agreed_on() {
+        let why = answer(GOOD.as_bytes(), Some(V2)).unwrap_err();
+        assert_eq!(why, "the server does not speak longlink.v2");
+        let agreed = GOOD.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: longlink.v2\r\n\r\n");
+        assert_eq!(answer(agreed.as_bytes(), Some(V2)), Ok(Some(agreed.len())));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::args::{Api, Churn, Fanout, Flags, MODES, Mode, P2p, ROWS, Slow};
+use super::args::{Api, Churn, Fanout, Flags, MODES, Mode, P2p, ROWS, Resume, Slow};
 use super::args::{count, pids, positive_seconds, rate, seconds, share, size, whole};
 use super::target::{Sources, Target};
 #[cfg(feature = "tls")]
@@ -22,6 +22,8 @@ const MAX_USER: usize = 9_999_999;
 const MAX_IN_FLIGHT: usize = 65_536;
 /// The most messages that longlink accepts in one request.
 const MAX_BATCH: usize = 1_000;
+/// The most messages that the server writes to a client before one is acknowledged.
+const MAX_WAITING: u64 = 64;
 /// Options that have no meaning without TLS.
 const OF_TLS: [&str; 4] = ["ca", "insecure", "no-resume", "tls"];
 
@@ -49,6 +51,12 @@ pub struct Options {
     pub stalled: usize,
     /// How many messages a backend's request has.
     pub batch: usize,
+    /// Whether the clients speak the dialect v2.
+    pub v2: bool,
+    /// How many messages a receiver acknowledges at a time.
+    pub ack_every: u64,
+    /// How many messages wait for each client that comes back.
+    pub waiting: usize,
     /// The address to which the backend connects.
     pub api: SocketAddr,
     pub api_key: Option<String>,
@@ -87,6 +95,9 @@ impl Options {
         let connections = flags.value("connections", |text| count(text, MAX_CONNECTIONS))?;
         let in_flight = flags.value("in-flight", |text| count(text, MAX_IN_FLIGHT))?;
         let share = flags.value("stalled", share)?;
+        if given("ack-every") && !matches.get_flag("v2") {
+            return Err("--ack-every means nothing without --v2".to_owned());
+        }
         let options = Options {
             mode,
             connections: match mode {
@@ -104,6 +115,9 @@ impl Options {
             ping_interval: flags.value("ping-interval", positive_seconds)?,
             stalled: if mode == Slow { (connections as f64 * share).round() as usize } else { 0 },
             batch: flags.value("batch", |text| count(text, MAX_BATCH))?,
+            v2: mode == Resume || matches.get_flag("v2"),
+            ack_every: flags.value("ack-every", |text| whole(text, 1..=MAX_WAITING))?,
+            waiting: flags.value("waiting", |text| whole(text, 0..=MAX_WAITING))? as usize,
             api: flags.optional("api", address)?.unwrap_or(target.address()),
             api_key: flags.optional("api-key-file", first_key)?,
             timeout: flags.value("timeout", positive_seconds)?,
@@ -134,7 +148,7 @@ impl Options {
 
     /// Refuses options that contradict each other, or that this machine cannot provide.
     fn check(&self) -> Result<(), String> {
-        if matches!(self.mode, P2p | Api) {
+        if matches!(self.mode, P2p | Api | Resume) {
             self.target.id_affixes()?;
         }
         if self.mode == P2p && !self.connections.is_multiple_of(2) {

@@ -170,12 +170,12 @@ impl Report {
 }
 
 fn in_flight(options: &Options) -> Option<usize> {
-    let none = matches!(options.mode, Mode::Connect | Mode::Heartbeat);
+    let none = matches!(options.mode, Mode::Connect | Mode::Heartbeat | Mode::Resume);
     (!none).then_some(options.in_flight)
 }
 
 fn size(options: &Options) -> Option<usize> {
-    matches!(options.mode, Mode::P2p | Mode::Fanout | Mode::Slow | Mode::Api)
+    matches!(options.mode, Mode::P2p | Mode::Fanout | Mode::Slow | Mode::Api | Mode::Resume)
         .then_some(options.size)
 }
 

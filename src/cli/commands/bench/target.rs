@@ -81,6 +81,11 @@ impl Target {
         }
     }
 
+    /// Whether the URL has a query.
+    pub fn has_query(&self) -> bool {
+        self.before.contains('?') || self.after.as_ref().is_some_and(|after| after.contains('?'))
+    }
+
     /// Returns the text before and after a user's number in the user's id. The id is the segment of
     /// the path that contains the number.
     ///

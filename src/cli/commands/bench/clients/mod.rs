@@ -69,6 +69,10 @@ pub struct Clients {
     #[cfg(feature = "tls")]
     connector: Option<Connector>,
     first_user: usize,
+    /// The subprotocol that is offered, and that has to be agreed on.
+    protocol: Option<&'static str>,
+    /// What is added to the query of each connection's next request; empty if nothing ever was.
+    queries: Vec<String>,
     timeout: Duration,
     /// The connections that were begun, in order, to find those that take too long.
     begun: VecDeque<(usize, Instant)>,
@@ -93,6 +97,8 @@ impl Clients {
             #[cfg(feature = "tls")]
             connector: options.connector.clone(),
             first_user: options.first_user,
+            protocol: options.v2.then_some(handshake::V2),
+            queries: Vec::new(),
             timeout: options.timeout,
             begun: VecDeque::new(),
             handshaking: 0,
@@ -153,6 +159,12 @@ impl Clients {
         self.clients[id].http = Some(Box::new((address, hello)));
     }
 
+    /// Adds this to the query of a connection's next request.
+    pub fn ask_with(&mut self, id: usize, query: String) {
+        self.queries.resize_with(self.clients.len(), String::new);
+        self.queries[id] = query;
+    }
+
     /// Begins to connect. A failure is reported to the load.
     pub fn begin(&mut self, id: usize) {
         let now = Instant::now();
@@ -166,7 +178,12 @@ impl Clients {
                 request.clear();
                 match &self.clients[id].http {
                     Some(http) => request.extend_from_slice(&http.1),
-                    None => handshake::put_request(&self.target, &self.user(id), &mut request),
+                    None => {
+                        let query = self.queries.get(id).map_or("", String::as_str);
+                        let user = self.user(id);
+                        let more = (self.protocol, query);
+                        handshake::put_request(&self.target, &user, more, &mut request);
+                    }
                 }
                 // On the same machine the socket is often connected at once.
                 self.send(id, &request);

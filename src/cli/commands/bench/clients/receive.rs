@@ -105,7 +105,7 @@ impl Clients {
         if self.clients[id].phase == Phase::Handshake {
             let answer = match self.clients[id].http {
                 Some(_) => http::answer(input).map(|it| it.map(|(_, size)| size)),
-                None => handshake::answer(input),
+                None => handshake::answer(input, self.protocol),
             };
             match answer {
                 Ok(None) => return Some(0),

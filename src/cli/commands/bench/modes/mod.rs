@@ -6,8 +6,11 @@ mod connect;
 mod fanout;
 mod heartbeat;
 mod p2p;
+mod p2p_v2;
 mod ping;
 mod pingpong;
+mod resume;
+mod v2;
 
 use super::args::Mode;
 use super::session::{Session, Step};
@@ -18,9 +21,11 @@ pub fn run(session: &mut Session) -> Step {
         Mode::Connect => connect::run(session),
         Mode::Heartbeat => heartbeat::run(session),
         Mode::Pingpong => pingpong::run(session),
+        Mode::P2p if session.options.v2 => p2p_v2::run(session),
         Mode::P2p => p2p::run(session),
         Mode::Fanout | Mode::Slow => fanout::run(session),
         Mode::Churn => churn::run(session),
         Mode::Api => api::run(session),
+        Mode::Resume => resume::run(session),
     }
 }
