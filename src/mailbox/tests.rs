@@ -341,3 +341,51 @@ fn at_random_no_device_misses_a_message_without_a_gap_or_sees_one_twice_or_out_o
     }
     assert!(gaps > 1_000 && replays > 1_000, "{gaps} gaps, {replays} replays");
 }
+
+#[test]
+fn mailboxes_of_a_million_users_that_are_all_due_at_once_are_looked_at_a_few_in_each_turn() {
+    let users = 100_000;
+    let mut boxes = Mailboxes::new(Limits { memory: 1 << 30, ..Limits::default() });
+    for n in 0..users {
+        let key = boxes.obtain(&format!("u{n}"));
+        let seq = boxes.next_seq(key);
+        boxes.put(key, Held::new(seq, Body::new("hello", ""), 60, Marks::REPORTED), false);
+    }
+    assert!(!boxes.expire(60), "nothing is due yet");
+    assert_eq!(boxes.waiting(), users);
+    let mut turns = 0;
+    loop {
+        let before = boxes.waiting();
+        let has_more = boxes.expire(62);
+        assert!(before - boxes.waiting() <= 256, "{} in one turn", before - boxes.waiting());
+        assert!(boxes.take_losses().len() <= 256);
+        turns += 1;
+        if !has_more {
+            break;
+        }
+    }
+    assert_eq!((boxes.waiting(), boxes.len()), (0, 0));
+    assert!(turns <= users / 100, "{turns} turns");
+}
+
+#[test]
+fn one_message_gives_up_no_more_mailboxes_than_its_room_needs() {
+    let limits = Limits { memory: 20 << 20, ..Limits::default() };
+    let mut boxes = Mailboxes::new(limits);
+    let mut n = 0;
+    while boxes.shed() == 0 {
+        put(&mut boxes, &format!("u{n}"), "hello");
+        n += 1;
+    }
+    let each = limits.memory / boxes.len();
+    for length in [10, 1_000, 30_000, 65_000] {
+        for _ in 0..50 {
+            let before = boxes.shed();
+            put(&mut boxes, &format!("u{n}"), &"x".repeat(length));
+            n += 1;
+            let shed = (boxes.shed() - before) as usize;
+            assert!(shed <= (length + 1_000) / each + 2, "{shed} for {length} bytes");
+            boxes.take_losses();
+        }
+    }
+}

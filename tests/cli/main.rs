@@ -6,6 +6,11 @@
 #[path = "../support/certs.rs"]
 mod certs;
 
+#[path = "../support/proxy.rs"]
+mod network;
+#[path = "../support/v2.rs"]
+mod v2;
+
 mod api;
 mod bench;
 mod bench_api;
@@ -25,6 +30,7 @@ mod listening;
 mod output;
 mod program;
 mod refusals;
+mod resume;
 mod service;
 mod settings;
 mod signals;

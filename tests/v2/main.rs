@@ -6,6 +6,7 @@ mod groups;
 mod phone;
 mod random;
 mod stories;
+mod survive;
 
 use std::time::Instant;
 

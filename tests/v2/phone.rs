@@ -62,13 +62,34 @@ impl Phone {
 
     /// Connects with a further query.
     pub fn connect_with(&mut self, link: &mut Link, query: &str) {
+        self.ask(link, query);
+        link.settle();
+        self.read(link);
+    }
+
+    /// Connects, with the cursor if there is one, and handles so many of the frames that come.
+    pub fn connect_and_read(&mut self, link: &mut Link, most: usize) {
+        let last = format!("&last={}-{}", self.epoch, self.cursor);
+        self.ask(link, &last);
+        link.settle();
+        self.read_some(link, most);
+    }
+
+    /// Connects, with the cursor if there is one, and does not read what comes.
+    pub fn connect_without_reading(&mut self, link: &mut Link) {
+        let last = format!("&last={}-{}", self.epoch, self.cursor);
+        self.ask(link, &last);
+        link.set_reading(self.pipe, false);
+        link.settle();
+    }
+
+    /// Sends a handshake on a new connection.
+    fn ask(&mut self, link: &mut Link, query: &str) {
         self.pipe = link.connect().expect("room");
         self.seen = 0;
         let Phone { user, device, .. } = self;
         let path = format!("/websocket/{user}?device={device}{query}");
         link.send(self.pipe, &handshake(&path, "Sec-WebSocket-Protocol: longlink.v2\r\n"));
-        link.settle();
-        self.read(link);
     }
 
     /// Sends one frame and reads what comes.
@@ -103,16 +124,21 @@ impl Phone {
 
     /// Reads what has come, as a client does.
     pub fn read(&mut self, link: &Link) {
+        self.read_some(link, usize::MAX);
+    }
+
+    /// Reads so many of the frames that have come.
+    pub fn read_some(&mut self, link: &Link, most: usize) {
         self.frames.clear();
         let got = &link.pipes[self.pipe].got;
-        for got in &got[self.seen..] {
+        for got in got[self.seen..].iter().take(most) {
+            self.seen += 1;
             if let Got::Text(text) = got {
                 let frame = serde_json::from_str(text).expect(text);
                 self.take(&frame);
                 self.frames.push(frame);
             }
         }
-        self.seen = got.len();
     }
 
     fn take(&mut self, frame: &Value) {

@@ -1,0 +1,255 @@
+//! Pairs of v2 clients of the real program, which is restarted, killed, and cut off from its clients:
+//! nothing is lost without a gap, and the sender of each message knows what has become of it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::network::Network;
+use crate::program::{DEADLINE, Program};
+use crate::v2::{Client, Patience};
+
+const PAIRS: usize = 10;
+/// How many messages each client writes.
+const MESSAGES: u64 = 100;
+const PATIENCE: Patience = Patience {
+    ping_after: Duration::from_millis(250),
+    silence: Duration::from_millis(700),
+    retry: Duration::from_millis(30),
+};
+
+/// The clients of a test, each on a thread of its own.
+struct Crowd {
+    threads: Vec<JoinHandle<Client>>,
+    states: Vec<Arc<Mutex<State>>>,
+    is_over: Arc<AtomicBool>,
+    news: Receiver<()>,
+}
+
+/// What the test has to know of a client while it runs.
+#[derive(Clone, Debug, Default)]
+struct State {
+    written: u64,
+    unanswered: usize,
+    answered: usize,
+    welcomes: u64,
+    is_live: bool,
+    epoch: String,
+    /// The epochs and the texts of all messages that the server has taken, and of those that have
+    /// come.
+    taken: BTreeSet<(String, String)>,
+    came: BTreeSet<(String, String)>,
+}
+
+impl Crowd {
+    /// Connects clients that wait so long between two messages.
+    fn connect(addr: SocketAddr, pace: Duration) -> Self {
+        let (tell, news) = channel();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (mut threads, mut states) = (Vec::new(), Vec::new());
+        for at in 0..PAIRS * 2 {
+            let client = Client::new(addr, &format!("u{at}"), "phone", PATIENCE);
+            let state = Arc::new(Mutex::new(State::default()));
+            states.push(state.clone());
+            let (tell, is_over) = (tell.clone(), is_over.clone());
+            threads.push(thread::spawn(move || talk(client, (at, pace), &state, &tell, &is_over)));
+        }
+        Crowd { threads, states, is_over, news }
+    }
+
+    /// Waits until the states are so.
+    fn until(&self, what: &str, holds: impl Fn(&[State]) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let states: Vec<State> =
+                self.states.iter().map(|it| it.lock().expect("a client is well").clone()).collect();
+            if holds(&states) {
+                return;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let is_heard = self.news.recv_timeout(left).is_ok();
+            assert!(is_heard, "in vain: {what}: {states:?}");
+        }
+    }
+
+    /// Waits until everything is written and answered, and what was taken in the present epoch has
+    /// come. Returns the clients.
+    fn finish(self) -> Vec<Client> {
+        self.until("all is written, answered and has come", |states| {
+            let is_done = |(at, state): (usize, &State)| {
+                let of_now = |taken: &&(String, String)| taken.0 == state.epoch;
+                let mut taken = states[at ^ 1].taken.iter().filter(of_now);
+                let has_all = taken.all(|taken| state.came.contains(taken));
+                has_all && state.written == MESSAGES && state.unanswered == 0 && state.is_live
+            };
+            states.iter().enumerate().all(is_done)
+        });
+        self.is_over.store(true, Ordering::SeqCst);
+        self.threads.into_iter().map(|it| it.join().expect("a client is well")).collect()
+    }
+}
+
+/// One client writes to its peer, and reads until the test is over.
+fn talk(
+    mut client: Client,
+    (at, pace): (usize, Duration),
+    state: &Mutex<State>,
+    tell: &Sender<()>,
+    is_over: &AtomicBool,
+) -> Client {
+    let peer = format!("u{}", at ^ 1);
+    let (mut written, mut next) = (0, Instant::now());
+    let mut seen = (0, 0);
+    while !is_over.load(Ordering::SeqCst) {
+        let now = Instant::now();
+        if client.welcomes > 0 && written < MESSAGES && now >= next {
+            written += 1;
+            next = now + pace;
+            client.write(&peer, &format!("{at}-{written}"));
+        }
+        let until = now + Duration::from_millis(2);
+        client.pump();
+        if !client.is_live {
+            // There is nothing to read, so the thread waits for its next attempt.
+            thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+        let mut state = state.lock().expect("the test is well");
+        let answered = client.answered[seen.0..].iter();
+        state.taken.extend(answered.map(|it| (it.epoch.clone(), it.text.clone())));
+        let received = client.received[seen.1..].iter();
+        state.came.extend(received.map(|it| (it.epoch.clone(), it.text.clone())));
+        state.epoch.clone_from(&client.epoch);
+        seen = (client.answered.len(), client.received.len());
+        state.written = written;
+        (state.unanswered, state.answered) = (client.unanswered(), client.answered.len());
+        (state.welcomes, state.is_live) = (client.welcomes, client.is_live);
+        drop(state);
+        // Nobody listens any more when the test has failed.
+        let _ = tell.send(());
+    }
+    client
+}
+
+/// What is lost without a gap, and what has come twice, over all clients.
+fn judge(clients: &[Client]) -> (Vec<String>, Vec<String>) {
+    let (mut lost, mut doubled) = (Vec::new(), Vec::new());
+    for (at, client) in clients.iter().enumerate() {
+        let peer = &clients[at ^ 1];
+        assert_eq!(client.answered.len() as u64, MESSAGES, "the sender knows the state of each");
+        for answered in &client.answered {
+            assert!(matches!(&*answered.state, "queued" | "duplicate"), "{answered:?}");
+        }
+        for answered in &peer.answered {
+            let has_come = client.received.iter().any(|it| it.text == answered.text);
+            // A server without a store can only say that something may be lost.
+            let is_told = client.gaps.iter().any(|gap| {
+                gap.reason == "lost" && gap.from.is_none() && gap.epoch != answered.epoch
+            });
+            if !has_come && !is_told {
+                lost.push(format!("{answered:?}"));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let mut before = (String::new(), 0);
+        for received in &client.received {
+            if !seen.insert((&received.epoch, &received.text)) {
+                doubled.push(format!("{received:?}"));
+            }
+            let number: u64 =
+                received.text.split_once('-').expect("a number").1.parse().expect("one");
+            if before.0 == received.epoch {
+                assert!(number > before.1, "in order: {received:?} after {before:?}");
+            }
+            before = (received.epoch.clone(), number);
+        }
+    }
+    (lost, doubled)
+}
+
+fn addr_of(program: &Program) -> SocketAddr {
+    program.addr().parse().expect("an address")
+}
+
+/// Half of all messages are written.
+fn is_in_the_middle(states: &[State]) -> bool {
+    states.iter().all(|state| state.answered as u64 >= MESSAGES / 3)
+}
+
+#[test]
+fn a_network_that_swallows_everything_for_a_while_loses_nothing_and_doubles_nothing() {
+    let mut program = Program::start(&["--close-timeout", "1"]);
+    let network = Network::to(addr_of(&program));
+    let crowd = Crowd::connect(network.addr, Duration::from_millis(5));
+    crowd.until("half is written", is_in_the_middle);
+    network.swallow(true);
+    crowd.until("everybody has noticed", |states| states.iter().all(|state| !state.is_live));
+    network.swallow(false);
+    crowd.until("everybody is back", |states| states.iter().all(|state| state.is_live));
+    assert!(network.swallowed() > 0);
+    let clients = crowd.finish();
+    let (lost, doubled) = judge(&clients);
+    assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
+    assert!(clients.iter().all(|client| client.gaps.is_empty() && client.welcomes >= 2));
+    program.stop();
+}
+
+#[test]
+fn twenty_cuts_in_the_middle_lose_nothing_and_double_nothing() {
+    let mut program = Program::start(&["--close-timeout", "1"]);
+    let network = Network::to(addr_of(&program));
+    let crowd = Crowd::connect(network.addr, Duration::from_millis(20));
+    for cut in 1..=20 {
+        crowd.until("everybody is back", |states| {
+            states.iter().all(|state| state.is_live && state.welcomes >= cut)
+        });
+        network.cut();
+        crowd.until("everybody has noticed", |states| {
+            states.iter().all(|state| !state.is_live || state.welcomes > cut)
+        });
+    }
+    let clients = crowd.finish();
+    let (lost, doubled) = judge(&clients);
+    assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
+    assert!(clients.iter().all(|client| client.gaps.is_empty() && client.welcomes > 20));
+    program.stop();
+}
+
+/// Ends the program in the middle, starts another one, and judges the clients.
+fn restart(end: impl FnOnce(&mut Program)) -> Vec<Client> {
+    let mut program = Program::start(&["--close-timeout", "1"]);
+    let network = Network::to(addr_of(&program));
+    let crowd = Crowd::connect(network.addr, Duration::from_millis(5));
+    crowd.until("half is written", is_in_the_middle);
+    end(&mut program);
+    crowd.until("everybody has noticed", |states| states.iter().all(|state| !state.is_live));
+    let mut program = Program::start(&["--close-timeout", "1"]);
+    network.lead_to(addr_of(&program));
+    let clients = crowd.finish();
+    let (lost, doubled) = judge(&clients);
+    assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
+    for client in &clients {
+        assert_eq!(client.gaps.len(), 1, "{:?}", client.gaps);
+        assert_eq!((client.gaps[0].from, &*client.gaps[0].reason), (None, "lost"));
+    }
+    program.stop();
+    clients
+}
+
+#[test]
+fn a_polite_restart_loses_nothing_without_a_gap() {
+    let clients = restart(|program| program.stop());
+    assert!(clients.iter().all(|client| client.byes == 1), "everybody was told to come back");
+}
+
+#[test]
+fn a_kill_loses_nothing_without_a_gap() {
+    let clients = restart(|program| {
+        program.signal("KILL");
+        program.child.wait().expect("it has ended");
+    });
+    assert!(clients.iter().all(|client| client.byes == 0));
+}

@@ -1,0 +1,134 @@
+//! A network between clients and a server, which can be cut and can swallow what is sent.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// How long a direction waits for bytes before it looks whether the network has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What all connections of a network have in common.
+#[derive(Debug)]
+struct Shared {
+    server: Mutex<SocketAddr>,
+    swallows: AtomicBool,
+    has_ended: AtomicBool,
+    /// Bytes that were swallowed.
+    swallowed: AtomicUsize,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+/// The network. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Network {
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Network {
+    /// A network in front of a server.
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            swallows: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            swallowed: AtomicUsize::new(0),
+            streams: Mutex::default(),
+        });
+        let of_all = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if of_all.has_ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                carry(client, &of_all);
+            }
+        });
+        Network { addr, shared }
+    }
+
+    /// From now on connections go to another server.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.shared.server.lock().expect("nobody has panicked") = server;
+    }
+
+    /// Swallows everything from now on, or carries it again. Nobody is told.
+    pub fn swallow(&self, swallows: bool) {
+        self.shared.swallows.store(swallows, Ordering::SeqCst);
+    }
+
+    /// How many bytes were swallowed.
+    pub fn swallowed(&self) -> usize {
+        self.shared.swallowed.load(Ordering::SeqCst)
+    }
+
+    /// Cuts all connections.
+    pub fn cut(&self) {
+        for stream in self.shared.streams.lock().expect("nobody has panicked").drain(..) {
+            // It fails when one side has gone already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.shared.has_ended.store(true, Ordering::Relaxed);
+        self.cut();
+        // The thread that accepts wakes up and looks.
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+fn carry(client: TcpStream, shared: &Arc<Shared>) {
+    let addr = *shared.server.lock().expect("nobody has panicked");
+    // Without a server the client's connection is closed.
+    let Ok(server) = TcpStream::connect(addr) else { return };
+    let mut streams = shared.streams.lock().expect("nobody has panicked");
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_read_timeout(Some(LOOK)).expect("a socket");
+        streams.push(stream.try_clone().expect("a descriptor"));
+    }
+    drop(streams);
+    let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
+    let (to_server, to_client) = (clone(&server), clone(&client));
+    for (from, to) in [(client, to_server), (server, to_client)] {
+        let shared = shared.clone();
+        thread::spawn(move || carry_one_way(from, to, &shared));
+    }
+}
+
+fn carry_one_way(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+    let mut bytes = [0; 16 * 1024];
+    // Of a stream of which something was swallowed nothing more can be carried.
+    let mut is_broken = false;
+    while !shared.has_ended.load(Ordering::Relaxed) {
+        match from.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(length) => {
+                is_broken |= shared.swallows.load(Ordering::SeqCst);
+                if is_broken {
+                    shared.swallowed.fetch_add(length, Ordering::SeqCst);
+                } else if to.write_all(&bytes[..length]).is_err() {
+                    break;
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
+            Err(_) => break,
+        }
+    }
+    // A network that swallows also swallows the end.
+    if !is_broken && !shared.swallows.load(Ordering::SeqCst) {
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,138 @@
+//! What becomes of a send.
+
+use super::{numbers, pair, write_all};
+use longlink::sim::frames::text;
+
+/// WuKongIM/WuKongIM#158: an app took the return of `send()` for success, and nothing told it otherwise.
+#[test]
+fn the_sender_of_each_message_is_told_its_id_and_what_has_become_of_it() {
+    let (mut link, mut alice, mut bob) = pair();
+    bob.cut(&mut link);
+    alice.write_to(&mut link, "c1", "bob", "kept");
+    let (ack, state) = (alice.acks[0].clone(), alice.state());
+    assert_eq!((&ack["cid"], state), (&"c1".into(), "queued"), "it is kept, and bob is away");
+    bob.connect(&mut link);
+    assert_eq!(bob.messages[0].1["id"], ack["id"]);
+    alice.say(
+        &mut link,
+        r#"{"type":"send","cid":"c2","toUserId":"nobody","message":1,"volatile":true}"#,
+    );
+    assert_eq!(alice.state(), "offline", "nobody has it, and the sender knows");
+    alice.say(&mut link, r#"{"type":"send","cid":"c3","group":"no member","message":1}"#);
+    assert_eq!(alice.error(), ("not-member", false));
+    assert_eq!(alice.errors[0]["cid"], "c3");
+}
+
+/// WuKongIM/WuKongIM#94: on a weak network a message was sent twice, and came twice.
+/// wildfirechat/im-server#452: the answer was lost, and the message was taken for failed.
+#[test]
+fn a_send_whose_answer_was_lost_is_answered_with_the_first_result_and_comes_once() {
+    let (mut link, mut alice, mut bob) = pair();
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        // The answer is written, and the phone is gone before it reads it.
+        let send = r#"{"type":"send","cid":"c1","toUserId":"bob","message":"once"}"#;
+        link.send(alice.pipe, &text(send));
+        link.settle();
+        let answer = link.pipes[alice.pipe].texts().last().expect("an answer").to_string();
+        ids.push(serde_json::from_str::<serde_json::Value>(&answer).expect("JSON")["id"].clone());
+        alice.cut(&mut link);
+        alice.connect(&mut link);
+    }
+    assert!(ids.windows(2).all(|two| two[0] == two[1]), "{ids:?}");
+    bob.read(&link);
+    assert_eq!(bob.texts(), ["once"]);
+}
+
+/// MeterSunlight/WX_Chat_YJ#1: a message that was sent again was overtaken by later ones.
+#[test]
+fn messages_that_are_sent_again_after_a_cut_keep_their_order() {
+    let (mut link, mut alice, mut bob) = pair();
+    for number in 1..=5 {
+        let send =
+            format!(r#"{{"type":"send","cid":"n{number}","toUserId":"bob","message":"{number}"}}"#);
+        let bytes = text(&send);
+        // The connection breaks in the middle of the third one.
+        let end = if number == 3 { bytes.len() / 2 } else { bytes.len() };
+        link.send(alice.pipe, &bytes[..end]);
+        link.settle();
+        if number == 3 {
+            break;
+        }
+    }
+    alice.cut(&mut link);
+    alice.connect(&mut link);
+    for number in 1..=5 {
+        alice.write_to(&mut link, &format!("n{number}"), "bob", &number.to_string());
+    }
+    bob.read(&link);
+    assert_eq!(bob.texts(), numbers(1..=5));
+    let states: Vec<_> = alice.acks.iter().map(|ack| ack["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["duplicate", "duplicate", "queued", "queued", "queued"]);
+}
+
+/// GoBelieveIO/im_service#53: what a backend had pushed came twice.
+#[test]
+fn no_connection_is_ever_written_a_number_twice() {
+    let (mut link, mut alice, mut bob) = pair();
+    write_all(&mut link, &mut alice, "bob", 1..=64);
+    for seq in [3, 3, 1, 64, 64] {
+        bob.say(&mut link, &format!(r#"{{"type":"ack","seq":{seq}}}"#));
+        bob.say(&mut link, r#"{"type":"background"}"#);
+        bob.say(&mut link, r#"{"type":"foreground"}"#);
+        bob.say(&mut link, r#"{"type":"foreground"}"#);
+    }
+    let texts = link.pipes[bob.pipe].texts();
+    let messages = texts.iter().filter(|text| text.starts_with(r#"{"type":"message""#));
+    assert_eq!(messages.count(), 64);
+}
+
+/// uNetworking/uWebSockets.js#499, #1079: what was published to a slow client was dropped without a
+/// word.
+#[test]
+fn what_a_bound_takes_is_counted_and_told() {
+    let (mut link, mut alice, mut bob) = pair();
+    bob.cut(&mut link);
+    write_all(&mut link, &mut alice, "bob", 1..=100);
+    let counters = link.handler().handler.mailbox_counters();
+    assert_eq!((counters.kept, counters.lost), (100, 36));
+    bob.connect(&mut link);
+    assert_eq!(bob.gaps, [(Some(1), 36, "overflow".to_owned())]);
+    assert_eq!(bob.texts(), numbers(37..=100));
+}
+
+/// uNetworking/uWebSockets#1876: the answer to a heartbeat was dropped under load, and the client took
+/// the connection for dead.
+#[test]
+fn a_heartbeat_is_answered_also_when_the_window_is_full() {
+    let (mut link, mut alice, mut bob) = pair();
+    write_all(&mut link, &mut alice, "bob", 1..=90);
+    bob.read(&link);
+    assert_eq!(bob.messages.len(), 64);
+    for t in 0..20 {
+        bob.say(&mut link, &format!(r#"{{"type":"ping","t":{t}}}"#));
+        assert_eq!(bob.frames.len(), 1);
+        assert_eq!((&bob.frames[0]["type"], &bob.frames[0]["t"]), (&"pong".into(), &t.into()));
+    }
+}
+
+/// dengzii/glide-im#5: a receipt for each message made as much traffic as the messages.
+#[test]
+fn of_many_receipts_of_one_peer_only_the_last_one_waits() {
+    let (mut link, mut alice, mut bob) = pair();
+    for number in 1..=30 {
+        let send = format!(
+            r#"{{"type":"send","cid":"r{number}","toUserId":"bob","message":1,"receipt":true}}"#
+        );
+        alice.say(&mut link, &send);
+    }
+    alice.cut(&mut link);
+    bob.read(&link);
+    for seq in 1..=30 {
+        bob.say(&mut link, &format!(r#"{{"type":"ack","seq":{seq}}}"#));
+    }
+    alice.connect(&mut link);
+    assert_eq!(alice.receipts.len(), 1);
+    assert_eq!(alice.receipts[0]["id"], alice.acks[29]["id"]);
+    assert!(alice.gaps.is_empty());
+}
