@@ -1,16 +1,16 @@
-//! The journal that keeps nothing outside the process: a message is kept when it is in the ring of
-//! its mailbox. Each start has a new epoch, and no earlier one is remembered.
+//! The journal that keeps nothing outside the process. A message counts as kept when it is in the ring of
+//! its mailbox. Each start of the server has a new epoch, and no earlier epoch is remembered.
 
 use super::{Append, Completion, Journal, Kept, Progress, Question, Ticket};
 
-/// Keeps messages in mailboxes alone.
+/// A journal that keeps messages nowhere but in the mailboxes.
 #[derive(Debug)]
 pub struct Memory {
     epoch: String,
 }
 
 impl Memory {
-    /// A journal whose epoch has the name `epoch`, which has to be one that no other start has.
+    /// Makes a journal whose epoch has the name `epoch`. No two starts of the server may use the same name.
     pub fn new(epoch: String) -> Self {
         Memory { epoch }
     }
@@ -34,7 +34,7 @@ impl Journal for Memory {
     }
 
     fn load(&mut self, _: Ticket, _: &str, _: u64) -> Progress {
-        // What there is lies in the mailbox.
+        // All messages that there are lie in the mailbox already.
         Progress::Done(Completion::Loaded(Vec::new()))
     }
 

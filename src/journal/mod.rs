@@ -1,12 +1,12 @@
-//! The log: what keeps messages. The papers call it the log; it is called journal here, since `log`
-//! is the crate that writes lines for operators.
+//! The journal, which keeps messages. It is not called a log, because `log` is the crate that writes
+//! lines for operators.
 //!
-//! A relay gives it messages before it delivers them, and answers their sender when the journal says
-//! that they are kept. [`Memory`] does so at once. A journal that writes to a disk, or asks another
-//! program, returns [`Progress::Later`] and completes with an event of the loop, [`Completed`], so the
-//! loop never waits. Must not know: connections, frames.
+//! The relay gives each message to the journal before it delivers the message, and answers the sender
+//! when the journal says that the message is kept. [`Memory`] says so at once. A journal that writes to a
+//! disk, or asks another program, returns [`Progress::Later`] and completes the request with an event of
+//! the loop, [`Completed`], so the loop never waits. This room must not know connections and frames.
 
-// The memory needs little of what is passed; a journal on a disk or in another program needs the rest.
+// `Memory` reads few of these fields; a journal on a disk or in another program needs the others, too.
 #![allow(dead_code)]
 
 mod memory;
@@ -15,47 +15,52 @@ use crate::mailbox::Body;
 
 pub use memory::Memory;
 
-/// Names a request until it is completed. The caller chooses it.
+/// The number by which a request is known until it is completed. The caller chooses it.
 pub type Ticket = u32;
 
-/// What keeps messages.
+/// Keeps the messages of all users. Each request has a [`Ticket`] and is answered with a [`Progress`].
 pub trait Journal: Send + std::fmt::Debug {
-    /// The name of the present epoch, of `[a-z0-9]{1,32}`: numbers of another one may be others.
+    /// The name of the present epoch, of the form `[a-z0-9]{1,32}`. In another epoch the same number may
+    /// belong to another message.
     fn epoch(&self) -> &str;
 
     /// The last number of a user in an earlier epoch; `None` for an epoch that is not remembered.
     fn end_of_epoch(&self, user: &str, epoch: &str) -> Option<u64>;
 
-    /// Whether more may be appended. While it may not, senders are not read; nothing is dropped.
+    /// Whether the journal has room for one more send. While it has none, the server does not read from
+    /// senders; nothing is dropped.
     fn has_room(&self) -> bool;
 
-    /// Keeps the messages of one send, all or none, and the sender's `cid` with them.
+    /// Keeps all messages of one send, or none of them, and the sender's `cid` with them.
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress;
 
-    /// Asks for what a user has from a number on.
+    /// Asks for the messages of a user whose numbers are `from` or higher.
     fn load(&mut self, ticket: Ticket, user: &str, from: u64) -> Progress;
 
-    /// A device has handled everything up to a number. This is a hint, which may be lost.
+    /// Notes that a device has handled every message up to the number `seq`. This is a hint, which may
+    /// be lost.
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress;
 
-    /// Asks for older messages.
+    /// Asks for older messages of a user.
     fn history(&mut self, ticket: Ticket, question: &Question<'_>) -> Progress;
 
-    /// Forgets all that a user has.
+    /// Forgets all messages of a user.
     fn forget(&mut self, ticket: Ticket, user: &str) -> Progress;
 }
 
-/// One send.
+/// One send: the messages that one frame of a client, or one call of a backend, makes.
 #[derive(Clone, Copy, Debug)]
 pub struct Append<'a> {
-    /// Who has sent it, and from which device; a backend has none.
+    /// The user and the device that have sent it. Both are empty when a backend has sent it.
     pub user: &'a str,
     pub device: &'a str,
-    /// The sender's name for it; empty for messages that have none.
+    /// The name that the sender has given to this send; empty if it has none.
     pub cid: &'a str,
-    /// A hash of what it says.
+    /// A hash of the recipients and of the message.
     pub content: u64,
+    /// The id of the message, which is the same for all recipients.
     pub id: u128,
+    /// The messages, one for each user who gets one.
     pub records: &'a [Record<'a>],
 }
 
@@ -63,67 +68,69 @@ pub struct Append<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     pub user: &'a str,
-    /// The number that the loop has given it; 0 for a journal that gives the numbers itself.
+    /// The number that the relay has given to the message; 0 if the journal gives the numbers itself.
     pub seq: u64,
-    /// It shares its bytes with those who hold it.
+    /// The text of the message. A clone of it shares the same bytes.
     pub body: &'a Body,
-    /// For how many seconds it is kept.
+    /// For how many seconds the message is kept.
     pub ttl: u32,
 }
 
 /// A question for older messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
+    /// The user who asks.
     pub user: &'a str,
-    /// The other user; `None` for a group.
+    /// The other user of the conversation; `None` if the question is about a group.
     pub with: Option<&'a str>,
     pub group: Option<&'a str>,
-    /// Messages before this id.
+    /// Only messages that are older than the one with this id are asked for.
     pub before: Option<&'a str>,
     pub limit: u64,
 }
 
-/// How a request stands when the call returns.
+/// Whether a request is completed when the call that made it returns.
 #[derive(Debug)]
 pub enum Progress {
+    /// The request is completed.
     Done(Completion),
-    /// A [`Completed`] comes into the loop.
+    /// The request will be completed later: a [`Completed`] with its ticket will come into the loop.
     Later,
 }
 
-/// What has become of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub enum Completion {
     /// All messages of a send are kept.
     Appended(Kept),
-    /// What a user has: numbers, bodies, and for how many more seconds each is kept.
+    /// The messages of a user: the number, the body, and for how many more seconds each is kept.
     Loaded(Vec<(u64, Body, u32)>),
-    /// The hint was taken.
+    /// The journal has noted what the device has handled.
     Acknowledged,
-    /// Frames of messages, newest first, and whether there are more.
+    /// The frames of older messages, the newest one first, and whether there are more.
     History(Vec<String>, bool),
-    /// Everything of the user is forgotten.
+    /// All messages of the user are forgotten.
     Forgotten,
-    /// Nothing was done, and the same may be tried again: the journal cannot be reached.
+    /// Nothing was done, because the journal cannot be reached. The request may be tried again.
     Unavailable,
-    /// This journal has nothing of the kind.
+    /// This kind of journal cannot do what was asked for.
     Unsupported,
 }
 
-/// How safe a message is, and its numbers.
+/// How safely the messages of a send are kept, and their numbers.
 #[derive(Debug)]
 pub struct Kept {
-    /// Whether it survives the end of the process and of the machine.
+    /// Whether the messages survive a crash of the process and of the machine.
     pub is_stored: bool,
-    /// The number of each record, where the journal gives them; empty where the loop does.
+    /// The number of each record if the journal gives the numbers; empty if the relay gives them.
     pub seqs: Vec<u64>,
 }
 
-/// An event of the loop: a request that was not done at once is completed.
+/// An event of the loop, which says that a request with [`Progress::Later`] is completed now.
 #[derive(Debug)]
 pub struct Completed {
-    /// Which request it is.
+    /// The ticket of the request.
     pub ticket: Ticket,
-    /// What has become of it.
+    /// The result of the request.
     pub completion: Completion,
 }

@@ -1,4 +1,5 @@
-//! What the bounds of mailboxes take: of one mailbox, of time, and of all together.
+//! How mailboxes stay within their bounds: which messages go when a mailbox is full, when the time of a
+//! message is over, and when all mailboxes together need too much memory.
 
 use super::list::NONE;
 use super::message::{Held, Marks};
@@ -10,11 +11,12 @@ use super::set::{Loss, Mailboxes};
 const MAILBOXES_PER_TURN: u32 = 256;
 
 impl Mailboxes {
-    /// Takes messages whose time is over, and gives up the mailboxes of strangers that are empty then;
-    /// it looks at a bounded number of mailboxes. `now` is in seconds. Returns whether more is due now.
+    /// Takes out the messages whose time is over, and then gives up the mailboxes of strangers that are
+    /// empty. One call looks at a bounded number of mailboxes. `now` is in seconds. Returns whether more
+    /// mailboxes are due now.
     ///
-    /// An empty mailbox of a user who was connected is not given up before its room is needed:
-    /// whoever comes back to it after days is told exactly what is missing.
+    /// The empty mailbox of a user who was connected is given up only when its room is needed, so that
+    /// a user who comes back after days is told exactly which messages are missing.
     pub fn expire(&mut self, now: u32) -> bool {
         let mut looks = MAILBOXES_PER_TURN;
         while let Some(full) = self.wheel.pop_due(u64::from(now) * 1_000, &mut looks) {
@@ -43,8 +45,8 @@ impl Mailboxes {
         }
     }
 
-    /// Takes the oldest messages until what is left is within the bounds of a user whose devices
-    /// are away, or of one with a device that is connected and acknowledges.
+    /// Takes out the oldest messages of a mailbox until the others are within its bounds. `is_live` says
+    /// that a device of the user is connected and acknowledges, so that the larger bound counts.
     pub(super) fn bound(&mut self, key: Key, is_live: bool) {
         let (messages, bytes) = match is_live {
             true => (usize::MAX, self.limits.live_bytes),
@@ -58,7 +60,8 @@ impl Mailboxes {
         }
     }
 
-    /// Takes the oldest messages of one mailbox until all together are within their budget.
+    /// Takes out the oldest messages of one mailbox until all mailboxes together are within their
+    /// budget of memory, or this one is empty.
     pub(super) fn squeeze(&mut self, key: Key) {
         while self.memory() > self.limits.memory
             && let Some(held) =
@@ -68,7 +71,7 @@ impl Mailboxes {
         }
     }
 
-    /// A message was lost. If no device has had it, that is reported.
+    /// Accounts for a message that was lost. If no device has had it, the loss is reported.
     fn lose(&mut self, key: Key, held: Held, reason: Reason) {
         let had = self
             .devices(key)
@@ -83,8 +86,8 @@ impl Mailboxes {
         }
     }
 
-    /// Gives up mailboxes until all of them fit into their budget: strangers first, then those
-    /// of users who were away longest. The mailbox `but` stays.
+    /// Gives up mailboxes until all of them fit into their budget of memory: first those of strangers,
+    /// then those of the users who have been away longest. The mailbox `but` stays.
     pub(super) fn relieve(&mut self, but: u32) {
         while self.memory() > self.limits.memory {
             let lists = [self.strangers, self.away];
@@ -95,7 +98,8 @@ impl Mailboxes {
         }
     }
 
-    /// Forgets a mailbox of a user who is not connected.
+    /// Forgets the mailbox of a user who is not connected. With a `reason` its messages are reported as
+    /// lost for that reason; without one they are not reported.
     pub(super) fn give_up(&mut self, key: u32, reason: Option<Reason>) {
         if self.boxes[key as usize].given > 0 {
             self.missed = self.missed.max(self.boxes[key as usize].top);

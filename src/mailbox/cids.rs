@@ -1,5 +1,5 @@
-//! The recent sends of one user by their `cid`s, so that a send that comes again is answered and
-//! not sent again.
+//! The recent sends of one user by their `cid`s. A send that comes again is answered as before and is
+//! not delivered a second time.
 
 use std::collections::VecDeque;
 
@@ -10,13 +10,14 @@ pub const MAX_CIDS: usize = 1_024;
 /// How long a send is remembered, in seconds.
 pub const CID_SECONDS: u32 = 24 * 3_600;
 
-/// The answer to a send. What was sent is kept as a keyed hash of 64 bits.
+/// The answer to an earlier send. Its content is kept only as a keyed hash of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known<A> {
     /// The hash of the device and the `cid`.
     name: u64,
     /// The hash of the recipients and the message.
     pub content: u64,
+    /// What the sender was told.
     pub answer: A,
 }
 
@@ -39,12 +40,12 @@ impl<A: Copy> Cids<A> {
         self.order.is_empty()
     }
 
-    /// The answer to an earlier send of this name.
+    /// The earlier send with this name and its answer.
     pub fn find(&self, name: u64) -> Option<&Known<A>> {
         self.by_name.find(name, |known| known.name == name)
     }
 
-    /// Remembers an answer, and forgets the oldest one beyond the bound.
+    /// Remembers the answer to a send. When there are [`MAX_CIDS`] already, the oldest one is forgotten.
     pub fn insert(&mut self, name: u64, content: u64, answer: A, now: u32) {
         self.forget_old(now);
         if self.order.len() >= MAX_CIDS {
@@ -54,7 +55,7 @@ impl<A: Copy> Cids<A> {
         self.order.push_back((name, now));
     }
 
-    /// Forgets what is older than a day.
+    /// Forgets the sends that are older than [`CID_SECONDS`].
     pub fn forget_old(&mut self, now: u32) {
         while self.order.front().is_some_and(|(_, at)| at.saturating_add(CID_SECONDS) < now) {
             self.forget_oldest();
@@ -76,7 +77,7 @@ impl<A: Copy> Cids<A> {
         self.order.back().map(|(_, at)| at.saturating_add(CID_SECONDS))
     }
 
-    /// Bytes of memory.
+    /// The bytes of memory that this takes.
     pub fn memory(&self) -> usize {
         self.by_name.allocation_size() + self.order.capacity() * size_of::<(u64, u32)>()
     }
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_sends_are_forgotten_beyond_the_bound_and_after_a_day() {
+    fn a_send_is_forgotten_after_a_day_or_when_1024_newer_ones_have_come() {
         let mut cids = Cids::default();
         for n in 0..MAX_CIDS as u64 + 10 {
             cids.insert(n, n * 2, n as u8, 5);

@@ -1,4 +1,4 @@
-//! How devices come and go.
+//! How the devices of a user connect to a mailbox and disconnect from it.
 
 use super::devices::{Device, MAX_DEVICES};
 use super::message::{Body, Held, Marks};
@@ -6,25 +6,25 @@ use super::record::{Key, Mailbox, Place};
 use super::sequence::{Next, Reason};
 use super::set::{Loss, Mailboxes};
 
-/// After so many connections on which a message was written and not acknowledged, the device
-/// skips it.
+/// The number of connections on which a message may be written and not acknowledged. After the last of
+/// them the device skips the message.
 const MAX_TRIES: u8 = 3;
 
-/// What a client says was the last message that it has handled.
+/// The number of the last message that a client has handled, as the client says it when it connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// The client says nothing.
+    /// The client does not name a number.
     Nothing,
-    /// A number of the epoch that the log is in.
+    /// A number of the present epoch of the journal.
     Current(u64),
-    /// A number of an earlier epoch that the log remembers, and the number at which that epoch
+    /// A number of an earlier epoch that the journal remembers, and the number at which that epoch
     /// ended for this user.
     Earlier { seq: u64, end: u64 },
-    /// A number of an epoch that the log does not know.
+    /// A number of an epoch that the journal does not know.
     Unknown,
 }
 
-/// What a device is told when it connects.
+/// The result of [`Mailboxes::connect`], most of which the device is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Welcome {
     pub key: Key,
@@ -34,17 +34,18 @@ pub struct Welcome {
     pub seq: u64,
     /// The number after which the replay begins.
     pub cursor: u64,
+    /// Whether the device goes on behind the number that it named, or that the mailbox remembers.
     pub resumed: bool,
-    /// The gap that the client is told of first: the numbers up to the second one are lost, from
-    /// the first one on if that is known.
+    /// The gap that the client is told of first: the lowest lost number, if it is known, and the highest
+    /// lost number.
     pub gap: Option<(Option<u64>, u64)>,
-    /// The connection of another device, which had to make room for this one.
+    /// The connection of another device of the user, whose slot this device has taken.
     pub displaced: Option<u32>,
 }
 
 impl Mailboxes {
-    /// A device of a user has connected; `connection` is the caller's name for its connection. It
-    /// takes the place of an older one of the same device.
+    /// Notes that a device of a user has connected. `connection` is the caller's name for the connection,
+    /// which takes the place of an older connection of the same device.
     pub fn connect(&mut self, user: &str, device: &str, last: Last, connection: u32) -> Welcome {
         let key = self.obtain(user);
         let mailbox = &self.boxes[key.0 as usize];
@@ -54,8 +55,8 @@ impl Mailboxes {
         let oldest = lowest.map_or(top, |lowest| lowest - 1);
         let known = self.slot_of(key, device);
         let missed = self.missed;
-        // Between a number and the base there are only those of mailboxes that were given up. If
-        // none of them had given a number above this one, there is nothing to tell.
+        // The numbers up to the base were given, if at all, by mailboxes that have been given up. If no
+        // such mailbox had given a number above `seq`, the device has missed nothing.
         let skip = |seq: u64| if seq < base && seq >= missed { base } else { seq };
         let (cursor, resumed, lost) = match last {
             Last::Nothing => match known {
@@ -71,8 +72,8 @@ impl Mailboxes {
         };
         self.unlist(key.0);
         let mut gap = lost.then_some((None, cursor));
-        // What all known devices have handled is forgotten, and a device that is not known any more
-        // may not have had it.
+        // A message that all known devices have handled is forgotten. A device that is not known any
+        // more may not have had it, so it is told of a gap.
         let forgotten = oldest.max(base);
         if known.is_none() && resumed && last != Last::Nothing && cursor < forgotten {
             gap = Some((Some(cursor + 1), forgotten));
@@ -88,10 +89,11 @@ impl Mailboxes {
         Welcome { key, slot, seq: top, cursor, resumed, gap, displaced }
     }
 
-    /// A connection of a device has gone. `wrote_first` says that the first message that the
-    /// device has not acknowledged had been written to it completely, and that it was not ended
-    /// by the server. Returns the number that the device skips from now on, if this was the last
-    /// try to deliver it. A connection that is not the newest of its device changes nothing.
+    /// Notes that a connection of a device has ended. `wrote_first` says that the first message that the
+    /// device has not acknowledged had been written to it completely, and that it was not the server who
+    /// ended the connection. If this was the last try to deliver that message, the device skips it from
+    /// now on, and its number is returned. A connection that is not the newest one of its device changes
+    /// nothing.
     pub fn disconnect(
         &mut self,
         key: Key,
@@ -128,8 +130,9 @@ impl Mailboxes {
         self.devices(key).find(|(_, known, _)| known.name == device).map(|(slot, ..)| slot)
     }
 
-    /// A slot for a new device: a free one, else that of the device that was away longest. One
-    /// that is connected gives way only when all are; its connection is returned.
+    /// Finds a slot for a new device: a free one, or else the slot of the device that has been away
+    /// longest. Only if all devices are connected one of them loses its slot; then its connection is
+    /// returned, too.
     fn take_slot(&mut self, key: Key, device: &str) -> (usize, Option<u32>) {
         let known = self.boxes[key.0 as usize].known;
         let free = (0..MAX_DEVICES).find(|slot| !known.has(*slot));
@@ -158,7 +161,8 @@ impl Mailboxes {
         (slot, displaced)
     }
 
-    /// Counts a connection on which the first unacknowledged message was written in vain.
+    /// Counts a connection on which the first unacknowledged message was written and not acknowledged.
+    /// After [`MAX_TRIES`] of them the device skips the message, whose number is returned.
     fn count_try(&mut self, key: Key, slot: usize) -> Option<u64> {
         let Next::Message(held) = self.next(key, slot, self.cursor(key, slot) + 1)? else {
             return None;

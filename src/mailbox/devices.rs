@@ -1,9 +1,9 @@
-//! The devices of one user that a mailbox knows: what each has handled, and whether it is
-//! connected.
+//! The devices of one user that a mailbox knows: up to which number each device has handled its messages,
+//! and whether it is connected.
 
 use compact_str::CompactString;
 
-/// The most devices of one user that are known at a time.
+/// The most devices that a mailbox knows at a time.
 pub const MAX_DEVICES: usize = 5;
 
 /// A set of device slots, one bit for each.
@@ -46,7 +46,7 @@ impl Slots {
         Slots(self.0 & other.0)
     }
 
-    /// The slots of a mailbox that are in the set, in their order.
+    /// The slots in the set, in ascending order.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         (0..MAX_DEVICES).filter(move |slot| self.has(*slot))
     }
@@ -60,6 +60,7 @@ pub struct Device {
     pub cursor: u64,
 }
 
-/// Four bytes beside a device. While it is connected they are the caller's name for its
-/// connection; else the second in which that went. A mailbox's set of connected slots says which.
+/// A number that is kept beside a device. While the device is connected, it is the caller's name for the
+/// connection; otherwise it is the second in which the connection ended. The set of connected slots in the
+/// mailbox's record says which of the two it is.
 pub type State = u32;

@@ -1,10 +1,10 @@
-//! Lists of mailboxes in the order in which they were put there. The links lie in the entries,
-//! so that an entry leaves in constant time and a list needs no memory of its own.
+//! Lists of mailboxes in the order in which the mailboxes were added. The links lie in the entries,
+//! so that an entry is removed in constant time and a list needs no memory of its own.
 
-/// No entry.
+/// The key that stands for no entry.
 pub const NONE: u32 = u32::MAX;
 
-/// Where an entry stands in its list.
+/// The neighbours of an entry in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Links {
     pub before: u32,
@@ -17,7 +17,7 @@ impl Default for Links {
     }
 }
 
-/// The ends of a list.
+/// The first and the last entry of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct List {
     first: u32,
@@ -30,7 +30,7 @@ impl Default for List {
     }
 }
 
-/// What holds the entries.
+/// The collection that holds the entries of a list.
 pub trait Entries {
     fn links(&mut self, key: u32) -> &mut Links;
 }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_leave_from_the_middle_and_from_both_ends() {
+    fn an_entry_in_the_middle_or_at_either_end_of_a_list_is_removed_and_the_others_stay_linked() {
         let mut entries = vec![Links::default(); 5];
         let mut list = List::default();
         (0..5).for_each(|key| list.push(key, &mut entries));

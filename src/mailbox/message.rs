@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::devices::Slots;
 
-/// The longest key in bytes, with whatever the caller has put before it.
+/// The longest key in bytes, including what the caller has put before it.
 pub const MAX_KEY: usize = u16::MAX as usize;
 
 /// The bytes of a message. Members of a group, and clones, share one allocation.
@@ -17,8 +17,8 @@ pub struct Body {
 }
 
 impl Body {
-    /// A body of a text and the key under which a newer message replaces it. The key is empty for a
-    /// message that nothing replaces; it is cut to [`MAX_KEY`].
+    /// Makes a body of a text and a key. A newer message with the same key replaces this one. An empty key
+    /// means that no message replaces it. A key that is too long is cut to [`MAX_KEY`] bytes.
     pub fn new(text: &str, key: &str) -> Self {
         debug_assert!(key.len() <= MAX_KEY);
         let key = &key.as_bytes()[..key.len().min(MAX_KEY)];
@@ -34,33 +34,34 @@ impl Body {
         text_of(&self.bytes, self.key)
     }
 
-    /// Bytes of the text and the key.
+    /// The bytes of the text and the key.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether nobody else holds the body.
+    /// Whether this is the only holder of the bytes.
     pub fn is_last(&self) -> bool {
         Arc::strong_count(&self.bytes) == 1
     }
 }
 
-/// The text of a body is what [`Body::new`] was given, which was text.
+/// The bytes before the key as text. They are UTF-8, because [`Body::new`] was given text.
 fn text_of(bytes: &[u8], key: u16) -> &str {
     std::str::from_utf8(&bytes[..bytes.len() - usize::from(key)]).unwrap_or_default()
 }
 
-/// What the caller notes of a message, in seven bits, and whether its loss is reported.
+/// Eight marks of a message, one bit for each: whether its loss is reported, and seven marks whose meaning
+/// the caller defines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
 
 impl Marks {
-    /// Nothing is noted.
+    /// No mark.
     pub const NONE: Marks = Marks(0);
-    /// The loss of the message before any device had it is reported.
+    /// If the message is lost before any device has had it, the loss is reported.
     pub const REPORTED: Marks = Marks(1);
 
-    /// One of seven marks of the caller's own, from 0.
+    /// One of the seven marks whose meaning the caller defines; `number` is from 0 to 6.
     pub const fn of_caller(number: u8) -> Self {
         assert!(number < 7);
         Marks(2 << number)
@@ -79,25 +80,27 @@ impl Marks {
     }
 }
 
-/// A message in a mailbox. The fields of its body stand here one by one, since together they
-/// would take eight bytes more.
+/// A message in a mailbox. It has the two fields of a [`Body`] instead of a `Body`, which would make it
+/// eight bytes larger.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub seq: u64,
     bytes: Arc<[u8]>,
-    /// The second after which no device gets the message any more.
+    /// The last second in which a device may get the message.
     pub expires: u32,
     key: u16,
-    /// The devices that do not get it: the one that has sent it.
+    /// The devices that do not get the message: the device that has sent it, and devices that could not
+    /// take it.
     pub skips: Slots,
     pub marks: Marks,
 }
 
-// With the two counters of its allocation a message that waits costs its own bytes and 48.
+// A message that waits costs the bytes of its body and at most 48 more: this entry and the two counters of
+// the body's allocation.
 const _: () = assert!(size_of::<Held>() + 2 * size_of::<usize>() <= 48);
 
 impl Held {
-    /// A message that every device gets.
+    /// Makes a message that every device gets.
     pub fn new(seq: u64, body: Body, expires: u32, marks: Marks) -> Self {
         let Body { bytes, key } = body;
         Held { seq, bytes, expires, key, skips: Slots::NONE, marks }
@@ -108,17 +111,17 @@ impl Held {
         text_of(&self.bytes, self.key)
     }
 
-    /// The key under which a newer message replaces this one; empty for none.
+    /// The key: a newer message with the same key replaces this one. It is empty if there is none.
     pub fn key(&self) -> &[u8] {
         &self.bytes[self.bytes.len() - usize::from(self.key)..]
     }
 
-    /// Bytes of the body, which all its holders share.
+    /// The bytes of the body, which all its holders share.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether nobody else holds the body.
+    /// Whether this is the only holder of the body.
     pub fn is_last(&self) -> bool {
         Arc::strong_count(&self.bytes) == 1
     }

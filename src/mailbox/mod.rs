@@ -1,10 +1,12 @@
 //! Mailboxes: what is kept for each user until every known device of the user has handled it.
 //!
 //! This is a pure data structure. Time is an argument, in seconds of the caller's clock, and there is
-//! no I/O. Must not know: connections, frames, the log.
+//! no I/O. This room must not know connections, frames and the journal.
 //!
-//! [`Mailboxes`] holds all of them. A user without a mailbox costs nothing, and an empty mailbox
-//! with one device costs its record and an entry of the index.
+//! [`Mailboxes`] holds the mailboxes of all users. A user without a mailbox costs nothing, and an empty
+//! mailbox with one device costs its record and an entry of the index.
+//!
+//! A *stranger* is a user to whom somebody has sent a message and who has never connected.
 
 // Only the backend's interface looks into mailboxes from outside.
 #![cfg_attr(not(feature = "backend"), allow(dead_code))]

@@ -7,14 +7,15 @@ use super::devices::{Device, MAX_DEVICES, Slots, State};
 use super::list::{Links, NONE};
 use super::sequence::Ring;
 
-/// Names a mailbox while a device of its user is connected, and within one callback.
+/// Names a mailbox. A key stays valid while a device of the mailbox's user is connected, and otherwise until
+/// the next mailbox is made or a message is kept, which may give this mailbox up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub(super) u32);
 
-/// What is remembered of a send: its id, and what became of it.
+/// The answer to a send that is remembered: its id, and the state that the sender was told.
 pub type Sent = (u128, u8);
 
-/// What an empty mailbox with one device needs.
+/// The part of a mailbox that exists even if the mailbox is empty and has one device.
 #[derive(Debug)]
 pub struct Mailbox {
     pub user: CompactString,
@@ -22,16 +23,17 @@ pub struct Mailbox {
     pub first: Device,
     /// The number that was given last.
     pub top: u64,
-    /// How many numbers this mailbox has given. Those below belong to one that was given up.
+    /// How many numbers this mailbox has given. Lower numbers were given by an earlier mailbox of the user,
+    /// which was given up.
     pub given: u32,
-    /// The first device's state.
+    /// The state of the first device.
     pub state: State,
-    /// The key of the rest, [`NONE`] if there is nothing.
+    /// The key of the mailbox's [`Full`], or [`NONE`] if it has none.
     pub full: u32,
     pub links: Links,
-    /// Which slots have a device that is connected.
+    /// The slots whose device is connected.
     pub connected: Slots,
-    /// Which slots have a device.
+    /// The slots that have a device.
     pub known: Slots,
     pub place: Place,
 }
@@ -42,26 +44,27 @@ const _: () = assert!(size_of::<Mailbox>() <= 88);
 /// In which list a mailbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A device is connected: the mailbox is in no list, and is never given up.
+    /// In no list, since a device is connected. Such a mailbox is never given up.
     Here,
-    /// The user has never connected.
+    /// In the list of strangers: the user has never connected.
     Strangers,
-    /// The user is away.
+    /// In the list of users who are away: no device of the user is connected.
     Away,
 }
 
-/// What only a mailbox has that is not empty.
+/// The part of a mailbox that exists only while the mailbox has messages, several devices or remembered
+/// sends.
 #[derive(Debug, Default)]
 pub struct Full {
     pub ring: Ring,
     pub others: Vec<(Device, State)>,
     pub cids: Cids<Sent>,
-    /// For each slot, the low half of the number of its first unacknowledged message, and on how
-    /// many connections it was written and not acknowledged.
+    /// For each slot the low 32 bits of the number of its first unacknowledged message, and the number of
+    /// connections on which that message was written and not acknowledged.
     pub tries: [(u32, u8); MAX_DEVICES],
-    /// The mailbox that this belongs to.
+    /// The key of the mailbox that this belongs to.
     pub owner: u32,
-    /// The bytes that were last counted for this.
+    /// The bytes of memory that were counted for this the last time.
     pub counted: usize,
 }
 
@@ -81,19 +84,20 @@ impl Mailbox {
         }
     }
 
-    /// The highest number that this mailbox has not given: it may belong to one that was given up.
+    /// The highest number that this mailbox has not given. An earlier mailbox of the user, which was given
+    /// up, may have given it.
     pub fn base(&self) -> u64 {
         self.top - u64::from(self.given)
     }
 }
 
 impl Full {
-    /// Whether there is nothing that has to be remembered.
+    /// Whether this holds nothing, so that it can be removed.
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty() && self.others.is_empty() && self.cids.is_empty()
     }
 
-    /// Bytes of memory, without the bodies of messages.
+    /// The bytes of memory that this takes, without the bodies of messages.
     pub fn memory(&self) -> usize {
         let others = self.others.capacity() * size_of::<(Device, State)>();
         size_of::<Full>() + self.ring.overhead() + self.cids.memory() + others

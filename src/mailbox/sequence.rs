@@ -1,32 +1,32 @@
 //! The messages that one mailbox holds, in the order of their numbers, and the numbers whose
 //! messages were lost.
 //!
-//! Must not know: which user the mailbox is of, connections, frames.
+//! This module must not know to which user the mailbox belongs, and must not know connections and frames.
 
 use std::collections::VecDeque;
 
 use super::devices::Slots;
 use super::message::Held;
 
-/// An empty ring gives back room for more messages than this.
+/// An empty ring keeps room for at most so many messages; more room is given back.
 const SMALL: usize = 4;
 
-/// Why a message will not come.
+/// Why a message will not be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its time was over.
+    /// The time for which it was kept was over.
     Expired,
-    /// A bound of the mailbox was reached.
+    /// A bound of the mailbox, or of all mailboxes together, was reached.
     Overflow,
-    /// A device could not take it on three connections.
+    /// It was written to a device on three connections, and the device did not acknowledge it.
     Undeliverable,
-    /// The server cannot know what became of it: a crash, a failover, a restored copy, or a
-    /// mailbox that was deleted.
+    /// The server cannot know what became of it after a crash, a failover, a restored copy of the data, or
+    /// the deletion of the mailbox.
     Lost,
 }
 
 impl Reason {
-    /// The word by which a client is told.
+    /// The word that stands for the reason in a frame to a client.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Expired => "expired",
@@ -37,17 +37,17 @@ impl Reason {
     }
 }
 
-/// A range of numbers whose messages will not come.
+/// A range of numbers whose messages will not be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     pub from: u64,
     pub to: u64,
     pub reason: Reason,
-    /// The devices that have not lost anything.
+    /// The devices for which no message in the range was lost.
     pub skips: Slots,
 }
 
-/// What comes next for a device.
+/// What a device gets next: a message, or the news that messages were lost.
 #[derive(Debug)]
 pub enum Next<'a> {
     Message(&'a Held),
@@ -59,9 +59,9 @@ pub enum Next<'a> {
 pub struct Ring {
     held: VecDeque<Held>,
     lost: VecDeque<Lost>,
-    /// Bytes of the bodies of all held messages.
+    /// The bytes of the bodies of all held messages.
     bytes: usize,
-    /// No held message's time is over before this second.
+    /// No held message expires before this second.
     first_expiry: u32,
 }
 
@@ -74,7 +74,7 @@ impl Ring {
         !self.held.is_empty()
     }
 
-    /// Bytes of the bodies of all held messages.
+    /// The bytes of the bodies of all held messages.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -95,13 +95,13 @@ impl Ring {
         held.into_iter().chain(lost).min()
     }
 
-    /// The last second of the message whose time is over first, or an earlier one.
+    /// The second in which the first held message expires, or an earlier second.
     pub fn first_expiry(&self) -> Option<u32> {
         (!self.held.is_empty()).then_some(self.first_expiry)
     }
 
-    /// Adds a message, whose number is above all others. A held one with the same key is
-    /// replaced and returned: its number is skipped without a gap.
+    /// Adds a message, whose number has to be above all others. A held message with the same key is taken
+    /// out and returned; devices are not told of a gap at its number.
     pub fn push(&mut self, held: Held) -> Option<Held> {
         debug_assert!(self.held.back().is_none_or(|last| last.seq < held.seq));
         let key = held.key();
@@ -122,10 +122,10 @@ impl Ring {
         replaced
     }
 
-    /// What a device gets that has everything below `from`.
+    /// What a device gets next that has handled every number below `from`.
     #[inline]
     pub fn next(&self, slot: usize, from: u64) -> Option<Next<'_>> {
-        // Nearly always the newest message is the one that is asked for.
+        // In nearly every call `from` is the number of the newest message.
         let start = match self.held.back() {
             Some(last) if last.seq == from => self.held.len() - 1,
             _ => self.held.partition_point(|held| held.seq < from),
@@ -150,7 +150,7 @@ impl Ring {
         self.held.range_mut(start..).take_while(move |held| held.seq <= to)
     }
 
-    /// Takes out the oldest message, whose number is lost from now on.
+    /// Takes out the oldest message and notes that its number is lost.
     pub fn lose_oldest(&mut self, reason: Reason) -> Option<Held> {
         let held = self.held.pop_front()?;
         self.bytes -= held.size();
@@ -158,8 +158,8 @@ impl Ring {
         Some(held)
     }
 
-    /// Takes out one message whose time is over, and its number is lost. To be called until it
-    /// returns `None`.
+    /// Takes out one message whose time is over, and notes that its number is lost. The caller has to
+    /// repeat the call until it returns `None`.
     pub fn lose_expired(&mut self, now: u32) -> Option<Held> {
         let Some(at) = self.held.iter().position(|held| held.expires < now) else {
             self.first_expiry = self.held.iter().map(|held| held.expires).min().unwrap_or(0);
@@ -171,7 +171,7 @@ impl Ring {
         Some(held)
     }
 
-    /// One device does not get the message of a number, which is kept for the others.
+    /// Lets one device skip the message with the number `seq`, which is kept for the other devices.
     pub fn skip(&mut self, slot: usize, seq: u64) {
         for held in self.range_mut(seq, seq) {
             held.skips.add(slot);
@@ -179,13 +179,12 @@ impl Ring {
         self.note_lost(seq, Slots::all_but(slot), Reason::Undeliverable);
     }
 
-    /// Notes that the message of a number will not come. Neighbours become one range where no
-    /// held message lies between them, so there are at most as many ranges as held messages,
-    /// and one more.
+    /// Notes that the message with the number `seq` will not be delivered. Two ranges become one if no held
+    /// message lies between them, so there is at most one range more than there are held messages.
     fn note_lost(&mut self, seq: u64, skips: Slots, reason: Reason) {
         let at = self.lost.partition_point(|lost| lost.to < seq);
         if let Some(known) = self.lost.get_mut(at).filter(|lost| lost.from <= seq) {
-            // Another device has skipped this number before.
+            // Another device has skipped this message before.
             known.skips = known.skips.and(skips);
             known.reason = reason;
         } else {
@@ -197,7 +196,7 @@ impl Ring {
         }
     }
 
-    /// Joins the range at a position with the next one, if nothing that is held lies between.
+    /// Joins the range at a position with the next one, if no held message lies between them.
     fn join(&mut self, at: usize) {
         let (Some(one), Some(two)) = (self.lost.get(at), self.lost.get(at + 1)) else { return };
         let between = self.held.partition_point(|held| held.seq < one.from);
@@ -205,16 +204,16 @@ impl Ring {
         if is_between {
             return;
         }
-        // A device that has lost a part of a range is told of all of it. The newer reason
-        // stands for both.
+        // A device that has lost a part of a range is told of the whole range. The reason of the later
+        // range stands for both.
         let skips = one.skips.and(two.skips);
         let joined = Lost { from: one.from, to: two.to, reason: two.reason, skips };
         self.lost[at] = joined;
         self.lost.remove(at + 1);
     }
 
-    /// Forgets what every device has handled, each given by its slot and its cursor. Calls
-    /// `freed` with each message that goes.
+    /// Forgets the messages and lost numbers that all devices have handled. `devices` has the slot and the
+    /// cursor of each device. Calls `freed` with each message that is forgotten.
     pub fn prune(&mut self, devices: &[(usize, u64)], mut freed: impl FnMut(Held)) {
         let Some(least) = devices.iter().map(|(_, cursor)| *cursor).min() else { return };
         while let Some(front) = self.held.front() {
@@ -239,7 +238,7 @@ impl Ring {
         self.shrink();
     }
 
-    /// Gives back room that is not needed.
+    /// Gives back memory that is not needed any more.
     fn shrink(&mut self) {
         if self.held.is_empty() && self.held.capacity() > SMALL {
             self.held = VecDeque::new();
@@ -249,7 +248,7 @@ impl Ring {
         }
     }
 
-    /// A slot is given to another device, which skips nothing.
+    /// Prepares a slot for another device, which skips no message.
     pub fn forget_slot(&mut self, slot: usize) {
         for held in &mut self.held {
             held.skips.remove(slot);
@@ -259,7 +258,7 @@ impl Ring {
         }
     }
 
-    /// Bytes of memory beside the bodies and their counters.
+    /// The bytes of memory that this takes, without the bodies and their counters.
     pub fn overhead(&self) -> usize {
         self.held.capacity() * size_of::<Held>() + self.lost.capacity() * size_of::<Lost>()
     }
@@ -274,7 +273,8 @@ mod tests {
         Held::new(seq, Body::new(&format!("m{seq}"), key), u32::MAX, Marks::NONE)
     }
 
-    /// Everything that a device gets from a number on: `5` is a message, `1-4` a gap.
+    /// All messages and gaps that a device gets from a number on. A message is written as `5`, a gap as
+    /// `1-4`.
     fn all(ring: &Ring, slot: usize, from: u64) -> Vec<String> {
         let (mut from, mut seen) = (from, Vec::new());
         while let Some(next) = ring.next(slot, from) {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_bound_takes_is_a_gap_to_each_device_that_had_not_handled_it() {
+    fn messages_that_are_lost_to_a_bound_are_one_gap_for_each_device_that_had_not_handled_them() {
         let mut ring = Ring::default();
         (1..=5).for_each(|seq| drop(ring.push(message(seq, ""))));
         ring.lose_oldest(Reason::Overflow);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_device_has_handled_is_forgotten() {
+    fn a_message_or_a_gap_is_forgotten_when_every_device_has_handled_it() {
         let mut ring = Ring::default();
         (1..=4).for_each(|seq| drop(ring.push(message(seq, ""))));
         let mut freed = Vec::new();
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn losing_messages_one_by_one_never_needs_more_ranges_than_there_are_messages() {
+    fn there_is_at_most_one_range_of_lost_numbers_more_than_there_are_held_messages() {
         let mut ring = Ring::default();
         for seq in 1..=1_000 {
             let expires = if seq % 3 == 0 { 10 } else { 100 };

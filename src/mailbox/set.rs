@@ -1,4 +1,4 @@
-//! All mailboxes: who has one, what each holds, and how much that is.
+//! All mailboxes: which users have one, what each mailbox holds, and how much memory all of them take.
 
 use std::hash::BuildHasher;
 
@@ -16,7 +16,7 @@ use super::record::{Full, Key, Mailbox, Place, Sent};
 use super::sequence::{Lost, Next, Reason};
 use crate::wheel::Wheel;
 
-/// A message that no device has had, and never will.
+/// A message that was lost before any device had it.
 #[derive(Debug)]
 pub struct Loss {
     pub user: CompactString,
@@ -28,26 +28,27 @@ pub struct Loss {
 #[derive(Debug)]
 pub struct Mailboxes {
     pub(super) limits: Limits,
-    /// By the user; an entry is a key of `boxes`.
+    /// Finds a mailbox by its user; each entry is a key of `boxes`.
     index: HashTable<u32>,
     hasher: RandomState,
     pub(super) boxes: Slab<Mailbox>,
     pub(super) fulls: Slab<Full>,
-    /// Those of users who never connected, the oldest first.
+    /// The mailboxes of users who have never connected, the oldest one first.
     pub(super) strangers: List,
-    /// Those of users who are away, the one that has been away longest first.
+    /// The mailboxes of users who are away; the user who has been away longest comes first.
     pub(super) away: List,
-    /// By the key of a [`Full`], when the first of its messages or answers is over.
+    /// By the key of a [`Full`], the time when the first of its messages or remembered sends expires.
     pub(super) wheel: Wheel,
-    /// The highest number that a mailbox had given which was given up.
+    /// The highest newest number of all mailboxes that were given up. A new mailbox goes on above it.
     pub(super) high: u64,
-    /// The same of those that had given a number: a device of such a user may have missed it.
+    /// Like `high`, but only of mailboxes that had given a number themselves. A device of such a user may
+    /// have missed the message with that number.
     pub(super) missed: u64,
-    /// Bytes of bodies and of what is not in a record.
+    /// The bytes of all bodies and of all [`Full`]s.
     pub(super) held: usize,
     /// How many messages all mailboxes hold.
     pub(super) waiting: usize,
-    /// Messages that were lost before any device had them, until they are taken.
+    /// Messages that were lost before any device had them, until [`Mailboxes::take_losses`] takes them.
     pub(super) losses: Vec<Loss>,
     pub(super) shed: u64,
 }
@@ -92,7 +93,7 @@ impl Mailboxes {
         self.boxes.is_empty()
     }
 
-    /// How many messages wait in all mailboxes; one to a group counts once for each member.
+    /// How many messages wait in all mailboxes. A message to a group counts once for each member.
     pub fn waiting(&self) -> usize {
         self.waiting
     }
@@ -102,7 +103,7 @@ impl Mailboxes {
         self.shed
     }
 
-    /// Bytes of memory that all mailboxes take, which [`Limits::memory`] bounds.
+    /// The bytes of memory that all mailboxes take, which [`Limits::memory`] bounds.
     pub fn memory(&self) -> usize {
         self.boxes.len() * (size_of::<Mailbox>() + 8) + self.held
     }
@@ -115,7 +116,8 @@ impl Mailboxes {
         self.index.find(hash, |key| self.boxes[*key as usize].user == user).copied().map(Key)
     }
 
-    /// The mailbox of a user, which is made if there is none. Making it may give up others.
+    /// The mailbox of a user, which is made if there is none. If there is no room for it, other mailboxes
+    /// are given up.
     pub fn obtain(&mut self, user: &str) -> Key {
         let Mailboxes { index, hasher, boxes, .. } = self;
         let hash = hasher.hash_one(user);
@@ -130,7 +132,7 @@ impl Mailboxes {
         Key(key)
     }
 
-    /// Gives the next number of a user.
+    /// Gives the next number to a message to a user.
     pub fn next_seq(&mut self, key: Key) -> u64 {
         let mailbox = &mut self.boxes[key.0 as usize];
         mailbox.top += 1;
@@ -138,18 +140,18 @@ impl Mailboxes {
         mailbox.top
     }
 
-    /// The newest number of a user.
+    /// The number that was given last to a message to a user.
     pub fn top(&self, key: Key) -> u64 {
         self.boxes[key.0 as usize].top
     }
 
-    /// Counts the bytes of a body that several mailboxes are about to share, until
-    /// [`Mailboxes::unshare`] is called when all of them have it.
+    /// Counts the bytes of a body once, before several mailboxes share it. The caller calls
+    /// [`Mailboxes::unshare`] when all of these mailboxes have the body.
     pub fn share(&mut self, body: &Body) {
         self.held += body.size();
     }
 
-    /// The caller needs a body no more that it has shared.
+    /// Drops the caller's own copy of a body that it gave to [`Mailboxes::share`].
     pub fn unshare(&mut self, body: Body) {
         if body.is_last() {
             self.held -= body.size();
@@ -157,8 +159,8 @@ impl Mailboxes {
     }
 
     /// Keeps a message, whose number [`Mailboxes::next_seq`] has given. `is_live` says that a
-    /// device of the user is connected and acknowledges. Returns whether it has taken the place
-    /// of one with its key.
+    /// device of the user is connected and acknowledges. Returns whether the message has replaced an
+    /// older one with the same key.
     pub fn put(&mut self, key: Key, held: Held, is_live: bool) -> bool {
         // The bytes of a body that is shared are counted already.
         if held.is_last() {
@@ -181,20 +183,21 @@ impl Mailboxes {
         had_key
     }
 
-    /// What a device gets that has everything below `from`.
+    /// What a device gets next that has handled every number below `from`.
     #[inline]
     pub fn next(&self, key: Key, slot: usize, from: u64) -> Option<Next<'_>> {
         let mailbox = &self.boxes[key.0 as usize];
         let base = mailbox.base();
         if from <= base {
-            // Those numbers belong to a mailbox that was given up.
+            // These numbers were given by an earlier mailbox of the user, which was given up.
             let reason = Reason::Lost;
             return Some(Next::Gap(Lost { from, to: base, reason, skips: Slots::NONE }));
         }
         self.fulls.get(mailbox.full as usize)?.ring.next(slot, from)
     }
 
-    /// A device has handled everything up to a number. Returns its former cursor.
+    /// Notes that a device has handled every message up to the number `seq`. Returns the cursor that the
+    /// device had before.
     pub fn acknowledge(&mut self, key: Key, slot: usize, seq: u64) -> u64 {
         let (device, _) = self.device_mut(key, slot);
         let before = device.cursor;
@@ -205,20 +208,20 @@ impl Mailboxes {
         before
     }
 
-    /// The number up to which a device has handled everything.
+    /// The number up to which a device has handled every message.
     pub fn cursor(&self, key: Key, slot: usize) -> u64 {
         self.device(key, slot).cursor
     }
 
-    /// The messages with numbers above `from` and up to `to`, to look at their marks before they are
-    /// acknowledged.
+    /// The messages with numbers above `from` and up to `to`. The caller looks at their marks before they
+    /// are acknowledged.
     pub fn range_mut(&mut self, key: Key, from: u64, to: u64) -> impl Iterator<Item = &mut Held> {
         let full = self.fulls.get_mut(self.boxes[key.0 as usize].full as usize);
         full.into_iter().flat_map(move |full| full.ring.range_mut(from.saturating_add(1), to))
     }
 
-    /// Which devices of a user are known, with their slots, names, cursors, and the second since
-    /// which each is away.
+    /// The known devices of a user: the slot of each, the device, and the second since which it has been
+    /// away, or `None` if it is connected.
     pub fn devices(&self, key: Key) -> impl Iterator<Item = (usize, &Device, Option<u32>)> {
         let Mailbox { known, connected, .. } = self.boxes[key.0 as usize];
         known.iter().map(move |slot| {
@@ -232,12 +235,12 @@ impl Mailboxes {
         self.boxes[key.0 as usize].connected.iter().map(move |slot| self.state(key, slot))
     }
 
-    /// Whether a user has a known device beside the one in a slot.
+    /// Whether a user has another known device beside the one in `slot`.
     pub fn has_others(&self, key: Key, slot: usize) -> bool {
         self.boxes[key.0 as usize].known.and(Slots::all_but(slot)).any()
     }
 
-    /// What a mailbox holds, oldest first.
+    /// The messages that a mailbox holds, the oldest one first.
     pub fn messages(&self, key: Key) -> impl Iterator<Item = &Held> {
         self.full(key).into_iter().flat_map(|full| full.ring.iter())
     }
@@ -247,7 +250,7 @@ impl Mailboxes {
         self.full(key).map_or(0, |full| full.ring.len())
     }
 
-    /// What is known of an earlier send of this device and `cid`.
+    /// The earlier send of this device with this `cid`, and its answer.
     pub fn find_cid(&self, key: Key, device: &str, cid: &str) -> Option<&Known<Sent>> {
         self.full(key)?.cids.find(self.name_of(device, cid))
     }
@@ -267,7 +270,7 @@ impl Mailboxes {
         self.relieve(key.0);
     }
 
-    /// A hash of what a send says, for [`Mailboxes::keep_cid`]. It is keyed at random.
+    /// A hash of the content of a send, for [`Mailboxes::keep_cid`]. The key of the hash is random.
     pub fn content_of(&self, content: impl std::hash::Hash) -> u64 {
         self.hasher.hash_one(content)
     }
@@ -276,8 +279,8 @@ impl Mailboxes {
         self.hasher.hash_one((device, cid))
     }
 
-    /// Gives up all that a mailbox holds. Devices that are connected are told with a gap, and the
-    /// others are forgotten.
+    /// Forgets all messages and remembered sends of a mailbox. Devices that are connected are told of a
+    /// gap; the other devices are forgotten.
     pub fn forget(&mut self, key: Key) {
         let mailbox = &mut self.boxes[key.0 as usize];
         if !mailbox.connected.any() {
@@ -292,7 +295,7 @@ impl Mailboxes {
         self.recount(key);
     }
 
-    /// Messages that were lost before any device had them, since the last call.
+    /// Takes the messages that were lost before any device had them since the last call.
     pub fn take_losses(&mut self) -> Vec<Loss> {
         std::mem::take(&mut self.losses)
     }
@@ -307,7 +310,7 @@ impl Mailboxes {
         self.fulls.get_mut(self.boxes[key.0 as usize].full as usize)
     }
 
-    /// What an empty mailbox does not have, which is made if need be.
+    /// The [`Full`] of a mailbox, which is made if there is none.
     pub(super) fn full_mut(&mut self, key: Key) -> &mut Full {
         let mailbox = &mut self.boxes[key.0 as usize];
         if mailbox.full == NONE {
@@ -344,7 +347,7 @@ impl Mailboxes {
         }
     }
 
-    /// A message is in no mailbox any more.
+    /// Accounts for a message that was taken out of its mailbox and is not reported as lost.
     pub(super) fn free(&mut self, held: Held) {
         self.waiting -= 1;
         if held.is_last() {
@@ -352,7 +355,7 @@ impl Mailboxes {
         }
     }
 
-    /// Forgets what every known device has handled.
+    /// Forgets the messages that every known device has handled.
     pub(super) fn prune(&mut self, key: Key) {
         let mut devices = [(0, 0); MAX_DEVICES];
         let mut count = 0;
@@ -372,7 +375,7 @@ impl Mailboxes {
         self.recount(key);
     }
 
-    /// Takes the entry of a mailbox out of the index.
+    /// Removes the entry of a mailbox from the index.
     pub(super) fn unindex(&mut self, key: u32) {
         let hash = self.hasher.hash_one(self.boxes[key as usize].user.as_str());
         if let Ok(entry) = self.index.find_entry(hash, |entry| *entry == key) {
@@ -413,8 +416,8 @@ impl Mailboxes {
         }
     }
 
-    /// Brings the total of what is held up to date, gives back what is empty, and sets when the
-    /// mailbox is looked at next.
+    /// Updates the total of memory after a mailbox has changed, removes its [`Full`] if that is empty, and
+    /// sets the time when something in the mailbox expires next.
     pub(super) fn recount(&mut self, key: Key) {
         let mailbox = &mut self.boxes[key.0 as usize];
         let index = mailbox.full;

@@ -1,9 +1,10 @@
-//! Mailboxes as a whole: stories, and a random run against a model.
+//! Tests of mailboxes as a whole: stories of users, and random steps that are compared with a model.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
+/// Keeps a message for a user who is away. Returns its number.
 fn put(boxes: &mut Mailboxes, user: &str, text: &str) -> u64 {
     let key = boxes.obtain(user);
     let seq = boxes.next_seq(key);
@@ -11,6 +12,7 @@ fn put(boxes: &mut Mailboxes, user: &str, text: &str) -> u64 {
     seq
 }
 
+/// A message or a gap as text, and the number from which the device goes on.
 fn text_of(next: Next<'_>) -> (String, u64) {
     match next {
         Next::Message(held) => (held.text().to_owned(), held.seq + 1),
@@ -20,7 +22,7 @@ fn text_of(next: Next<'_>) -> (String, u64) {
     }
 }
 
-/// All that a device gets behind a number.
+/// All messages and gaps that a device gets behind a number, as text.
 fn replay(boxes: &Mailboxes, key: Key, slot: usize, after: u64) -> Vec<String> {
     let (mut from, mut seen) = (after + 1, Vec::new());
     while let Some(next) = boxes.next(key, slot, from) {
@@ -40,7 +42,7 @@ fn leave(boxes: &mut Mailboxes, welcome: &Welcome, now: u32) {
 }
 
 #[test]
-fn what_came_for_a_stranger_is_there_when_the_first_device_connects() {
+fn messages_to_a_user_who_never_connected_are_there_when_the_first_device_connects() {
     let mut boxes = Mailboxes::new(Limits::default());
     put(&mut boxes, "bob", "one");
     put(&mut boxes, "bob", "two");
@@ -65,14 +67,14 @@ fn an_acknowledgement_of_one_device_takes_nothing_away_from_another() {
 }
 
 #[test]
-fn a_device_that_was_forgotten_is_told_what_the_others_have_handled_meanwhile() {
+fn a_device_that_was_forgotten_is_told_of_a_gap_over_messages_that_the_others_have_handled() {
     let mut boxes = Mailboxes::new(Limits::default());
     for number in 0..MAX_DEVICES {
         let device = connect(&mut boxes, "bob", &format!("d{number}"), Last::Nothing);
         leave(&mut boxes, &device, number as u32);
     }
     let sixth = connect(&mut boxes, "bob", "sixth", Last::Nothing);
-    assert_eq!((sixth.slot, sixth.displaced), (0, None), "the one that was away longest goes");
+    assert_eq!((sixth.slot, sixth.displaced), (0, None), "d0 was away longest and loses its slot");
     put(&mut boxes, "bob", "one");
     let key = sixth.key;
     for slot in 0..MAX_DEVICES {
@@ -133,7 +135,7 @@ fn a_message_that_one_device_could_not_take_is_no_loss_while_another_one_may_get
 }
 
 #[test]
-fn an_old_connection_that_goes_after_the_new_one_has_come_changes_nothing() {
+fn the_end_of_an_old_connection_after_the_device_has_a_new_one_changes_nothing() {
     let mut boxes = Mailboxes::new(Limits::default());
     let old = boxes.connect("bob", "phone", Last::Nothing, 1);
     let new = boxes.connect("bob", "phone", Last::Nothing, 2);
@@ -142,7 +144,8 @@ fn an_old_connection_that_goes_after_the_new_one_has_come_changes_nothing() {
 }
 
 #[test]
-fn an_empty_mailbox_of_a_user_who_is_away_is_kept_and_nobody_is_told_of_a_loss_after_a_day() {
+fn an_empty_mailbox_of_a_user_who_is_away_is_kept_for_a_day_and_the_user_comes_back_without_a_gap()
+{
     let mut boxes = Mailboxes::new(Limits::default());
     let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
     put(&mut boxes, "bob", "one");
@@ -158,7 +161,7 @@ fn an_empty_mailbox_of_a_user_who_is_away_is_kept_and_nobody_is_told_of_a_loss_a
 }
 
 #[test]
-fn a_mailbox_that_was_shed_before_it_had_given_a_number_is_no_loss() {
+fn giving_up_a_mailbox_that_had_given_no_number_makes_no_gap() {
     let mut boxes = Mailboxes::new(Limits { memory: 150, ..Limits::default() });
     let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
     leave(&mut boxes, &phone, 0);
@@ -172,7 +175,7 @@ fn a_mailbox_that_was_shed_before_it_had_given_a_number_is_no_loss() {
 }
 
 #[test]
-fn a_mailbox_that_was_shed_goes_on_above_its_numbers_and_a_gap_tells_what_is_missing() {
+fn a_mailbox_that_is_made_again_goes_on_above_its_old_numbers_and_a_gap_tells_what_is_lost() {
     let limits = Limits { memory: 4_000, ..Limits::default() };
     let mut boxes = Mailboxes::new(limits);
     let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
@@ -182,11 +185,11 @@ fn a_mailbox_that_was_shed_goes_on_above_its_numbers_and_a_gap_tells_what_is_mis
         put(&mut boxes, &format!("stranger {n}"), &"x".repeat(50));
     }
     assert!(boxes.memory() <= limits.memory);
-    assert!(boxes.find("bob").is_some(), "strangers go first");
+    assert!(boxes.find("bob").is_some(), "the mailboxes of strangers are given up first");
     assert!(boxes.shed() > 0);
     let big = connect(&mut boxes, "eve", "phone", Last::Nothing);
     put(&mut boxes, "eve", &"x".repeat(3_300));
-    assert!(boxes.find("bob").is_none(), "then those who are away");
+    assert!(boxes.find("bob").is_none(), "then the mailboxes of users who are away are given up");
     boxes.forget(big.key);
     let seq = put(&mut boxes, "bob", "two");
     assert!(seq > 1);
@@ -199,7 +202,7 @@ fn a_mailbox_that_was_shed_goes_on_above_its_numbers_and_a_gap_tells_what_is_mis
 }
 
 #[test]
-fn users_who_are_connected_do_not_exceed_the_budget_of_all_mailboxes_either() {
+fn mailboxes_of_connected_users_stay_within_the_budget_of_memory_too() {
     let limits = Limits { memory: 20_000, ..Limits::default() };
     let mut boxes = Mailboxes::new(limits);
     for user in 0..10 {
@@ -208,7 +211,7 @@ fn users_who_are_connected_do_not_exceed_the_budget_of_all_mailboxes_either() {
             let seq = boxes.next_seq(key);
             let body = Body::new(&"x".repeat(500), "");
             boxes.put(key, Held::new(seq, body, u32::MAX - 1, Marks::NONE), true);
-            // What a mailbox needs to tell of its losses is not taken from it.
+            // A mailbox keeps its record and its ranges of lost numbers even when the budget is spent.
             assert!(boxes.memory() <= limits.memory + 600 * boxes.len(), "{}", boxes.memory());
         }
     }
@@ -234,7 +237,7 @@ fn members_of_a_group_share_one_body_and_its_bytes_are_counted_once() {
 }
 
 #[test]
-fn forgetting_a_mailbox_is_a_gap_for_devices_that_are_connected_and_for_those_that_come_back() {
+fn when_a_mailbox_is_forgotten_connected_devices_and_devices_that_come_back_are_told_of_a_gap() {
     let mut boxes = Mailboxes::new(Limits::default());
     let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
     let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
@@ -248,7 +251,7 @@ fn forgetting_a_mailbox_is_a_gap_for_devices_that_are_connected_and_for_those_th
 }
 
 #[test]
-fn a_million_strangers_stay_within_the_budget() {
+fn mailboxes_of_a_hundred_thousand_strangers_stay_within_the_budget_of_memory() {
     let limits = Limits { memory: 1 << 20, ..Limits::default() };
     let mut boxes = Mailboxes::new(limits);
     for n in 0..100_000 {
@@ -259,7 +262,7 @@ fn a_million_strangers_stay_within_the_budget() {
     assert!(boxes.shed() > 90_000);
 }
 
-/// What a device of the model must get: every message behind its cursor, or a gap over it.
+/// A device of the model must get every message behind its cursor, or be told of a gap over it.
 #[test]
 fn at_random_no_device_misses_a_message_without_a_gap_or_sees_one_twice_or_out_of_order() {
     let mut gaps = 0;
@@ -275,7 +278,7 @@ fn at_random_no_device_misses_a_message_without_a_gap_or_sees_one_twice_or_out_o
         let limits = Limits { messages: 6, bytes: 200, live_bytes: 400, ttl: 50, memory: 6_000 };
         let mut boxes = Mailboxes::new(limits);
         let mut now = 0;
-        // All messages of a user by number, and the cursor of each device.
+        // The messages to each user by number, and the cursor of each device.
         let mut sent: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
         let mut cursors: BTreeMap<(String, String), u64> = BTreeMap::new();
         for step in 0..300 {
