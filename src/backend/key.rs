@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_one_long_word() {
+    fn a_key_of_the_api_is_one_long_word() {
         let word = "0123456789abcdef0123456789ABCDEF";
         let key = ApiKey::new(&format!("{word}\n")).unwrap();
         assert!(key.is(word.as_bytes()));

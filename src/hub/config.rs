@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_million_connections_are_the_most_and_each_contradiction_is_told() {
+    fn more_than_sixteen_million_connections_are_refused_with_the_name_of_the_setting() {
         let check = |max_connections| Config { max_connections, ..Config::default() }.check();
         assert_eq!(check(Config::MOST_CONNECTIONS), Ok(()));
         let error = check(Config::MOST_CONNECTIONS + 1).unwrap_err();

@@ -425,7 +425,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_sent_cannot_forge_a_log_line() {
+    fn text_of_a_client_cannot_forge_a_log_line() {
         let text = "a\nb\u{202E}c\u{2028}张\u{7f}";
         assert_eq!(Printable(text).to_string(), r"a\u{a}b\u{202e}c\u{2028}张\u{7f}");
         assert_eq!(Printable(&"x".repeat(70)).to_string().chars().count(), 65);

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_in_their_order() {
+    fn the_bounds_of_a_histogram_are_in_ascending_order() {
         let Distributions { turns, timer_lag, fan_outs } = Distributions::default();
         for histogram in [turns, timer_lag, fan_outs] {
             assert!(histogram.bounds.is_sorted_by(|a, b| a < b));

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_told_apart_is_counted_together() {
+    fn statuses_without_a_counter_of_their_own_are_counted_together() {
         let mut statuses = Statuses::default();
         for status in [200, 503, 200, 418, 299, 0] {
             statuses.note(status);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_a_kind_of_its_own() {
+    fn each_reason_of_a_close_has_a_counter_of_its_own() {
         let mut closes = Closes::default();
         closes.note(&CloseReason::Idle);
         closes.note(&CloseReason::Peer { code: 1000 });

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn arming_again_replaces_and_disarming_removes() {
+    fn a_timer_that_is_armed_again_has_only_the_new_deadline_and_a_disarmed_one_has_none() {
         let mut wheel = Wheel::default();
         wheel.arm(1, 500);
         wheel.arm(1, 90_000);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_budget_leaves_the_rest_due_now() {
+    fn deadlines_beyond_the_budget_of_a_turn_stay_due() {
         let mut wheel = Wheel::default();
         for key in 0..10 {
             wheel.arm(key, 100);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_entries_of_a_slot_that_is_being_looked_at_is_safe() {
+    fn a_timer_can_be_disarmed_while_its_slot_is_being_examined() {
         let mut wheel = Wheel::default();
         for key in 0..6 {
             wheel.arm(key, 100);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_armed_deadlines_leave_an_empty_turn_one_look() {
+    fn a_turn_in_which_nothing_is_due_examines_one_slot_also_with_a_million_timers() {
         let mut wheel = Wheel::with_capacity(1_000_000);
         for key in 0..1_000_000 {
             wheel.arm(key, 25_000 + u64::from(key % 1_000));
@@ -350,7 +350,7 @@ mod tests {
 
     /// Compares the wheel with a sorted map under random arming, disarming and jumps of time.
     #[test]
-    fn agrees_with_a_sorted_map() {
+    fn the_wheel_agrees_with_a_sorted_map() {
         let mut rng = Rng::new(1);
         let mut random = |below: u64| rng.below(below);
         for _ in 0..30 {

@@ -183,14 +183,14 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_usual_is_read_as_serde_reads_it() {
+    fn the_short_way_reads_usual_sends_as_serde_reads_them() {
         for text in USUAL {
             same(text, &ToOne::read(text).unwrap());
         }
     }
 
     #[test]
-    fn what_is_not_usual_is_left_to_serde() {
+    fn the_short_way_leaves_unusual_sends_to_serde() {
         for text in [
             "",
             "{}",
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_read_message_by_message() {
+    fn a_batch_is_read_message_by_message() {
         let trimmed = USUAL.map(str::trim);
         for (begin, between, end) in
             [("{\"messages\":[", ",", "]}"), (" { \"messages\" : [ ", " ,\n", " ] } \n")]

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_wrong_keys_in_a_minute_and_no_more() {
+    fn an_address_may_try_ten_wrong_keys_in_a_minute() {
         let start = Instant::now();
         let mut tries = Tries::default();
         for count in 1..=MOST_TRIES {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_addresses_with_wrong_keys_that_are_remembered_is_bounded() {
         let start = Instant::now();
         let mut tries = Tries::default();
         for number in 0..3 * MOST_ADDRESSES as u32 {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_address_that_goes_on_guessing_lets_nobody_else_be_forgotten() {
+    fn an_address_that_goes_on_guessing_displaces_no_other_address() {
         let start = Instant::now();
         let mut tries = Tries::default();
         for number in 0..MOST_ADDRESSES as u32 {

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_counted_from_behind_the_name() {
+    fn fields_of_proc_stat_are_counted_after_the_name_of_the_process() {
         let system = System { page: 4_096, ticks: 100.0, booted: 1_000.0 };
         let fields = "S 1 1 1 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 2 0 500 9000000 300 1844";
         for name in ["longlink", "a) S 1", "x y"] {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_seen() {
+    fn the_metrics_of_this_process_can_be_read() {
         let process = System::look().process().unwrap();
         assert!(process.resident > 100_000 && process.cpu >= 0.0, "{process:?}");
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();

@@ -203,7 +203,7 @@ mod tests {
     const SECRET: &[u8] = b"0123456789abcdef";
 
     #[test]
-    fn only_what_can_be_posted_to_is_taken() {
+    fn only_urls_that_can_be_posted_to_are_accepted() {
         for url in ["http://127.0.0.1:5000/hook?key=k", "http://[::1]/", "http://backend"] {
             assert!(WebhookConfig::new(url, SECRET).is_ok(), "{url}");
         }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn the_debug_output_of_the_configuration_shows_no_secret() {
         let config = WebhookConfig::new("http://backend:81/token?key=k", SECRET).unwrap();
         let shown = format!("{config:?}");
         assert!(shown.contains("http://backend:81\""), "{shown}");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_chosen_by_their_types() {
+    fn the_events_to_send_are_chosen_by_their_types() {
         assert_eq!(
             WebhookEvents::named(["online", "offline", "undelivered"]),
             Some(WebhookEvents::default())

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_cannot_spoil_the_batch() {
+    fn text_of_a_client_cannot_break_the_json_of_a_batch() {
         let frame = format!(r#"{{"message":[1e999,"\ud800",{}]}}"#, "9".repeat(2_000));
         let out = written(Event::Undelivered { user: "A", device: "", to: "B", frame: &[&frame] });
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();

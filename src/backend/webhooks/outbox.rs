@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn online_is_told_at_once_and_offline_after_five_seconds() {
+    fn an_online_event_is_sent_at_once_and_an_offline_event_after_five_seconds() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
         open(&mut outbox, "A", start + SECOND);
         assert_eq!(told(&mut outbox, start + SECOND), ["1 online A 1000"]);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_is_told_if_a_listing_could_have_missed_them() {
+    fn a_user_who_comes_back_causes_an_online_event_if_a_listing_could_have_missed_the_user() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1 << 20);
         open(&mut outbox, "A", start);
         assert_eq!(outbox.list(start + SECOND), (outbox.epoch().to_owned(), 1));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_due_is_told_before_what_comes_later() {
+    fn an_offline_event_that_is_due_comes_before_later_events() {
         let (mut outbox, start) = outbox(&["online", "offline", "message"], 1 << 20);
         open(&mut outbox, "A", start);
         outbox.closed("A", "", start);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_event_is_of_the_batch_on_its_way() {
+    fn the_time_of_the_oldest_event_is_that_of_the_batch_on_its_way() {
         let (mut outbox, start) = outbox(&["online"], 1 << 20);
         let later = |outbox: &Outbox, seconds| {
             let unix = outbox.clock.unix + seconds * SECOND;
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_chosen_is_told() {
+    fn only_the_chosen_types_of_events_are_sent() {
         let (mut outbox, start) = outbox(&["offline"], 1 << 20);
         open(&mut outbox, "A", start);
         outbox.closed("A", "", start);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_with_its_range() {
+    fn a_loss_of_events_is_reported_with_the_range_of_their_numbers() {
         let (mut outbox, start) = outbox(&["online", "offline"], 1_000);
         for user in 0..100 {
             open(&mut outbox, &format!("user-{user}"), start);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_followed() {
+    fn the_times_of_events_follow_a_clock_that_was_set() {
         let (mut outbox, start) = outbox(&["online"], 1 << 20);
         let unix = Duration::from_millis(START) + 100 * SECOND;
         outbox.set_clock(Clock { instant: start + 2 * SECOND, unix });

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_in_time_was_never_away() {
+    fn a_user_who_comes_back_in_time_is_never_reported_as_offline() {
         let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
         let second = Duration::from_secs(1);
         assert_eq!(presence.opened("A"), Before::Offline);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_connection_may_go_after_the_new_one_has_come() {
+    fn the_end_of_an_old_connection_after_the_new_one_has_opened_changes_nothing() {
         let (mut presence, start) = (Presence::new(10, WAIT), Instant::now());
         assert_eq!(presence.opened("A"), Before::Offline);
         assert_eq!(presence.opened("A"), Before::Here);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_who_leave_are_not_all_waited_for() {
+    fn when_too_many_users_leave_the_oldest_are_offline_at_once() {
         let (mut presence, start) = (Presence::new(3, WAIT), Instant::now());
         for user in ["A", "B", "C", "D", "E"] {
             assert_eq!(presence.opened(user), Before::Offline);

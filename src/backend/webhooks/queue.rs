@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_its_range() {
+    fn events_that_do_not_fit_into_the_queue_are_reported_as_a_range_of_lost_numbers() {
         let mut queue = Queue::new(10_000);
         for _ in 0..1_000 {
             queue.push(&ONLINE, Share::All, 0);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_arrives_or_is_told_to_be_lost() {
+    fn every_number_arrives_or_is_reported_as_lost() {
         for (max, pushes) in [(500, 7), (3_000, 11), (10_000, 400), (300_000, 3_000)] {
             let mut queue = Queue::new(max);
             let mut told = Vec::new();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_messages_leaves_room_for_who_is_online() {
+    fn a_flood_of_messages_leaves_room_in_the_queue_for_online_and_offline_events() {
         let mut queue = Queue::new(100_000);
         let message = Event::Message { user: "A", device: "", to: None, frame: &["x"] };
         for _ in 0..10_000 {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_longer_than_the_queue_is_told_to_be_lost() {
+    fn an_event_longer_than_the_queue_is_reported_as_lost() {
         let mut queue = Queue::new(1_000);
         let long = "x".repeat(2_000);
         let message = Event::Message { user: "A", device: "", to: None, frame: &[&long] };

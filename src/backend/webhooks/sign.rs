@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_none() {
+    fn a_secret_that_is_too_short_is_refused() {
         assert!(Secret::new(b"0123456789abcde").is_none());
         assert_eq!(format!("{:?}", Secret::new(&[7; 16])), "Some(Secret)");
     }

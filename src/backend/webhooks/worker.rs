@@ -337,7 +337,7 @@ mod tests {
 
     /// The loop and the thread can both notice an absence; in this test it is the loop.
     #[test]
-    fn whoever_left_before_the_process_was_stopped_is_not_offline_because_of_that_time() {
+    fn time_in_which_the_process_was_stopped_does_not_count_until_a_user_is_offline() {
         let mut config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
         config.offline_after = Duration::from_secs(7);
         let shared = Shared::new(Outbox::new(&config, 10, clock()));
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_is_sent_again_and_a_panic_loses_nothing() {
+    fn a_batch_that_fails_is_sent_again_and_a_panic_loses_no_event() {
         use Fate::{Fails, Panics};
         let (shared, arrived) = start(vec![Panics, Fails, Fails, Panics, Fails]);
         for user in ["A", "B", "C"] {
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn going_down_sends_what_waits_and_gives_up_in_time() {
+    fn a_server_that_stops_sends_the_waiting_events_and_gives_up_in_time() {
         let (shared, arrived) = start(vec![Fate::Fails; 3]);
         online(&shared, "A");
         assert_eq!(shared.close(DEADLINE), 0);
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_their_bound() {
+    fn the_time_between_tries_doubles_up_to_its_bound() {
         let (min, max) = (Duration::from_millis(500), Duration::from_secs(60));
         let mut backoff = Backoff::new(min, max);
         let longest: Vec<_> = (0..9).map(|_| backoff.wait(255).as_millis()).collect();

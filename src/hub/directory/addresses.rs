@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_has_one_network() {
+    fn all_addresses_of_an_ipv6_customer_count_as_one_network() {
         assert_eq!(key(peer("[2001:db8:1:2::3]:1")), key(peer("[2001:db8:1:2:ffff::9]:1")));
         assert_ne!(key(peer("[2001:db8:1:2::3]:1")), key(peer("[2001:db8:1:3::3]:1")));
         assert_eq!(key(peer("[::ffff:203.0.113.7]:1")), key(peer("203.0.113.7:9")));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_remembered_for_a_minute_and_of_so_many() {
+    fn refusals_are_remembered_for_a_minute_and_for_a_bounded_number_of_addresses() {
         let mut addresses = Addresses::default();
         let a = peer("203.0.113.7:1");
         (0..3).for_each(|n| addresses.refuse(a, n * 1_000));

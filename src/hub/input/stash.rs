@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_moved_once_for_each_halving_and_not_for_each_message() {
+    fn waiting_bytes_are_moved_once_for_each_halving_and_not_for_each_message() {
         let mut stash = Stash::default();
         let all: Vec<u8> = (0..60_000).map(|n| (n % 251) as u8).collect();
         stash.push(&all);

@@ -65,7 +65,7 @@ fn frame_of(bytes: usize) -> String {
 }
 
 #[test]
-fn what_transports_hold_is_counted_until_they_give_it_back_or_end() {
+fn bytes_that_transports_hold_are_counted_until_they_are_written_or_the_transport_ends() {
     let (mut world, conns) = world(1 << 20, 1 << 16, 2);
     let cx: &mut Context = &mut world.hub;
     let held = |cx: &Context| (cx.buffered_by_transports(), cx.buffered());
@@ -86,7 +86,7 @@ fn what_transports_hold_is_counted_until_they_give_it_back_or_end() {
 }
 
 #[test]
-fn the_largest_goes_alone_if_the_rest_fits_and_what_waits_for_its_turn_counts_for_nobody() {
+fn when_memory_is_full_the_largest_connection_ends_and_bytes_of_this_turn_count_for_none() {
     let (mut world, conns) = world(10_000, 8_000, 3);
     let cx: &mut Context = &mut world.hub;
     cx.note_transport(conns[0], 4_500);
@@ -136,7 +136,7 @@ fn fan_outs_wait_when_their_lists_take_more_than_a_quarter_of_the_memory() {
 }
 
 #[test]
-fn what_is_refused_for_want_of_memory_is_counted_once_for_each_message() {
+fn a_message_that_is_refused_because_memory_is_full_is_counted_once() {
     let (mut world, conns) = world(100_000, 80_000, 10);
     let ten = frame_of(10_000);
     let sent = conns.iter().take_while(|conn| world.hub.send(**conn, &ten)).count();
@@ -228,7 +228,7 @@ fn nothing_is_pending_for_a_connection_whose_queue_is_empty_or_that_has_ended() 
 }
 
 #[test]
-fn what_is_told_of_a_connection_that_has_gone_changes_nothing_of_the_next_one_in_its_slot() {
+fn late_news_of_an_ended_connection_changes_nothing_of_the_next_one_in_its_slot() {
     let (mut world, conns) = world(1 << 20, 20_000, 1);
     world.hub.abort(conns[0]);
     world.settle();

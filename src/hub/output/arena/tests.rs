@@ -129,7 +129,7 @@ fn a_segment_is_near_as_long_as_its_distance_and_its_turn_can_be_told() {
 }
 
 #[test]
-fn what_the_lists_of_fan_outs_cost_is_counted_until_their_turn_is_over() {
+fn the_memory_of_the_lists_of_fan_outs_is_counted_until_their_turn_is_over() {
     let mut arena = Arena::default();
     for _ in 0..3 {
         arena.put_fan_out(frame::TEXT, b"all");

@@ -49,7 +49,7 @@ fn assert_counted(backlog: &Backlog, arena: &Arena) {
 
 /// Random pushes, writes and blocks against a plain byte vector.
 #[test]
-fn whatever_happens_the_bytes_come_out_in_order() {
+fn the_bytes_of_a_queue_are_written_in_order_after_any_operations() {
     let mut rng = Rng::new(1);
     let mut random = |below: u64| rng.below(below);
     for _ in 0..200 {
