@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_s_worth_at_once_and_then_as_many_a_second() {
+    fn a_rate_allows_the_number_of_one_second_at_once_and_then_as_many_each_second() {
         let start = Instant::now() + Duration::from_secs(10);
         let mut rate = Rate::new(100, start);
         assert_eq!(taken(&mut rate, start), 100);

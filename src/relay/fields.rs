@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_finds_what_the_long_way_finds() {
+    fn the_short_way_to_read_fields_agrees_with_the_long_way() {
         for text in [
             r#"{"toUserId":"B","message":"hi"}"#,
             r#"{"formUserId":"A","toUserId":"张三","message":"你好, cx"}"#,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn mutations_do_not_tell_the_two_apart() {
+    fn the_two_ways_to_read_fields_agree_on_mutated_texts() {
         let seeds = [
             r#"{"type":"message","formUserId":"A","toUserId":"B","message":"0123456789abcdef"}"#,
             r#"{"toUserId":"张三","message":"你好"}"#,

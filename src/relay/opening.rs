@@ -84,7 +84,7 @@ mod tests {
     const OBJECT: &str = r#"{"toUserId":"B","message":1}"#;
 
     #[test]
-    fn a_byte_order_mark_at_the_beginning_is_left_out() {
+    fn a_byte_order_mark_at_the_beginning_of_a_text_is_skipped() {
         let marked = format!("\u{feff}{OBJECT}");
         assert_eq!(Opening::of(&marked), Opening::Object(OBJECT));
         let spaced = format!("\u{feff} \r\n\t{OBJECT}");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_with_anything_that_can_be_seen_is_text() {
+    fn a_text_that_begins_with_a_visible_character_is_text() {
         for text in [
             "",
             " ",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_is_known_in_any_case_and_punctuation() {
+    fn the_field_of_the_receiver_is_recognised_in_any_case_and_punctuation() {
         for key in [
             "touserid",
             "toUserID",

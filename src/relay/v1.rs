@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats() {
+    fn a_heartbeat_in_each_form_is_recognised() {
         for text in ["ping", "PING", "Ping", r#"{"type":"ping"}"#, r#" { "t":1, "type" : "ping"}"#]
         {
             assert_eq!(becomes(text).0, "ping", "{text}");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn one_to_one_is_never_broadcast() {
+    fn an_object_with_a_receiver_is_never_for_everyone() {
         to(r#"{"formUserId":"A","toUserId":"B","message":"hi"}"#, "B", r#""hi""#);
         to(
             r#"{"toUserId":"B","message":{"a":[1e400,"\ud800"]}}"#,
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_begins_with_a_brace_after_what_cannot_be_seen_is_never_for_everyone() {
+    fn a_text_that_begins_with_a_brace_after_invisible_characters_is_never_for_everyone() {
         to("\u{feff}{\"toUserId\":\"B\",\"message\":\"hi\"}", "B", r#""hi""#);
         to("\u{feff} {\"toUserId\":\"B\",\"message\":\"hi\"}", "B", r#""hi""#);
         assert_eq!(becomes("\u{feff}{\"type\":\"ping\"}").0, "ping");
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_that_say_nothing_are_ignored() {
+    fn objects_without_a_message_are_ignored() {
         for text in
             [r#"{"formUserId":"A"}"#, "{}", " {", "{\"message\":}", "\t\n{x", r#"{"message":1}}"#]
         {

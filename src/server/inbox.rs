@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_inbox_gives_the_event_back_and_an_empty_one_takes_it() {
+    fn a_full_inbox_returns_the_event_and_an_inbox_with_room_accepts_it() {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let inbox = Inbox::new(waker, 2);

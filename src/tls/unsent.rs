@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_socket_does_not_take_is_sent_later_and_in_order() {
+    fn bytes_that_the_socket_does_not_take_are_sent_later_and_in_order() {
         let (mut unsent, socket) = (Unsent::default(), Socket::default());
         assert!(unsent.keep(b"ab"), "a little rides along");
         assert!(!unsent.keep(b"cd"), "and is not added to");
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_peer_that_never_reads_has_a_bound() {
+    fn the_bytes_that_wait_for_a_peer_that_never_reads_are_bounded() {
         let (mut unsent, socket) = (Unsent::default(), Socket::default());
         let sent = (0..1_000_000)
             .take_while(|_| unsent.send(&[7; 30], |bytes| socket.offer(bytes)).is_ok())
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_may_be_longer_than_what_may_wait() {
+    fn one_flight_of_a_handshake_may_be_longer_than_the_bound() {
         let (mut unsent, socket) = (Unsent::default(), Socket::default());
         unsent.send(&vec![1; 2 * MAX_UNSENT], |bytes| socket.offer(bytes)).unwrap();
         assert!(unsent.send(&[1], |bytes| socket.offer(bytes)).is_err());

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn a_host_that_no_browser_sends_is_refused() {
         for good in ["app.example.com", "127.0.0.1", "[::1]", "x_1"] {
             assert_eq!(host(good).as_deref(), Ok(good));
             assert_eq!(origin(good).as_deref(), Ok(good));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_the_scheme_goes_without_saying() {
+    fn a_host_with_the_default_port_equals_the_host_without_it() {
         assert_eq!(origin("https://a.b:443").as_deref(), Ok("https://a.b"));
         assert_eq!(origin("http://[::1]:80").as_deref(), Ok("http://[::1]"));
         assert_eq!(origin("http://a:443").as_deref(), Ok("http://a:443"));

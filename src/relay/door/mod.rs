@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_usual_name_is_seen_by_blocks_and_by_characters_alike() {
+    fn the_check_of_a_name_by_blocks_agrees_with_the_one_by_characters() {
         for length in 1..40 {
             for (at, code) in (0..length).flat_map(|at| (0..0xa0).map(move |code| (at, code))) {
                 let character = char::from(code);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_segment_names_a_user() {
+    fn a_path_names_a_user_by_one_segment_only() {
         assert_eq!(user_of("/websocket/A"), Some("A"));
         assert_eq!(user_of("/websocket/张 三"), Some("张 三"));
         for path in ["/websocket/", "/websocket", "/websocket/a/b", "/websocket/a/", "/", "/x"] {
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_no_slash_also_if_it_has_nothing_else() {
+    fn a_name_has_no_slash_and_no_control_character() {
         assert!(is_name("a b~", 4) && is_name("张三", 6) && is_name("", 0));
         for name in ["/", "//", "a/b", "张/三", "a\u{7f}", "张\n"] {
             assert!(!is_name(name, 9), "{name:?}");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_an_origin_is_not_logged() {
+    fn the_path_and_query_behind_an_origin_are_not_logged() {
         for (text, shown) in [
             ("https://a.example", "https://a.example"),
             ("https://a.example/path?ticket=secret", "https://a.example"),
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn no_foreign_page_enters() {
+    fn a_page_of_a_foreign_origin_is_refused() {
         let mut config = RelayConfig::default();
         let ok = |config: &RelayConfig, origin, host| is_allowed_origin(config, origin, host);
         for origin in [
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_advised_is_taken_and_lets_the_page_in() {
+    fn the_entry_that_the_log_advises_is_accepted_and_lets_the_page_in() {
         for origin in [
             "http://evil.test",
             "https://evil.test:8443",
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn only_http_and_https_have_a_port_of_their_own() {
+    fn only_http_and_https_have_a_default_port() {
         let same = |one, other| {
             let parse = |text| Origin::parse(text).expect("an origin");
             parse(one).is_same(&parse(other))

@@ -33,7 +33,7 @@ fn of(claims: Value) -> Result<Ticket, Refused> {
 }
 
 #[test]
-fn what_is_signed_here_is_what_is_let_in() {
+fn a_ticket_that_the_server_has_signed_is_accepted() {
     let until = UNIX_EPOCH + Duration::from_secs(NOW + 60);
     let ticket = Ticket::new("alice", until).device("phone").group("g").broadcast(true);
     let tickets = with(&[SECRET]);
@@ -47,7 +47,7 @@ fn what_is_signed_here_is_what_is_let_in() {
 }
 
 #[test]
-fn any_backend_can_mint_one() {
+fn a_ticket_of_another_library_is_accepted() {
     // The ticket was made with Python's hmac, hashlib and base64 alone.
     let theirs = concat!(
         "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
@@ -67,7 +67,7 @@ fn any_backend_can_mint_one() {
 }
 
 #[test]
-fn a_clock_may_be_wrong_by_five_seconds() {
+fn the_clock_of_a_ticket_may_be_wrong_by_five_seconds() {
     let exp = |exp: i64| of(json!({"sub": "alice", "exp": NOW as i64 + exp}));
     assert!(exp(-4).is_ok());
     assert_eq!(exp(-5), Err(Refused::Expired));
@@ -115,7 +115,7 @@ fn of_text(claims: &str) -> Result<Ticket, Refused> {
 }
 
 #[test]
-fn a_time_is_any_json_number_that_one_can_reckon_with() {
+fn the_time_of_a_ticket_may_be_any_finite_json_number() {
     let exp = |exp: &str| of_text(&format!(r#"{{"sub":"alice","exp":{exp}}}"#)).map(drop);
     for good in [
         "1800000060",
@@ -171,7 +171,7 @@ fn a_time_is_any_json_number_that_one_can_reckon_with() {
 
 /// Half a surrogate pair is a JSON string by the grammar, and no text (RFC 8259, section 8.2).
 #[test]
-fn half_a_surrogate_pair_spoils_only_a_claim_that_is_looked_at() {
+fn half_a_surrogate_pair_is_refused_only_in_a_claim_that_is_read() {
     let with = |more: &str| of_text(&format!(r#"{{"exp":1800000060,{more}}}"#)).map(drop);
     assert_eq!(with(r#""sub":"alice""#), Ok(()));
     for unread in [
@@ -203,7 +203,7 @@ fn half_a_surrogate_pair_spoils_only_a_claim_that_is_looked_at() {
 }
 
 #[test]
-fn claims_without_their_names_are_none() {
+fn a_ticket_whose_claims_are_a_list_without_names_is_refused() {
     assert!(of(json!({"sub": "alice", "exp": NOW + 1})).is_ok());
     for claims in [
         json!(["alice", NOW + 1, null, null, []]),
@@ -273,7 +273,7 @@ fn the_algorithm_is_never_taken_from_the_ticket() {
 }
 
 #[test]
-fn what_is_foreign_changed_or_no_ticket_is_refused() {
+fn a_foreign_or_changed_ticket_and_other_text_are_refused() {
     let claims = json!({"sub": "alice", "exp": NOW + 60});
     let foreign = minted(&Header::new(Algorithm::HS256), &claims, OTHER);
     assert_eq!(verdict(&foreign, None), Err(Refused::Bad));
@@ -329,7 +329,7 @@ fn the_longest_ticket_has_4096_bytes() {
 }
 
 #[test]
-fn two_secrets_may_be_active_and_the_first_signs() {
+fn tickets_of_two_secrets_are_accepted_and_new_ones_are_signed_with_the_first() {
     let claims = json!({"sub": "alice", "exp": NOW + 60});
     let header = Header::new(Algorithm::HS256);
     let (old, new) = (minted(&header, &claims, SECRET), minted(&header, &claims, OTHER));
@@ -344,7 +344,7 @@ fn two_secrets_may_be_active_and_the_first_signs() {
 }
 
 #[test]
-fn secrets_are_long_enough_and_not_too_many() {
+fn short_secrets_and_too_many_secrets_are_refused() {
     let error =
         |secrets: &[&str]| Tickets::new(secrets, |_| SystemTime::now()).map(drop).unwrap_err();
     assert_eq!(error(&[]), TicketError::SecretCount);
@@ -354,7 +354,7 @@ fn secrets_are_long_enough_and_not_too_many() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn the_debug_output_of_tickets_shows_no_secret() {
     let shown = format!("{:?}", with(&[SECRET, OTHER]));
     assert!(
         !shown.contains("0123") && !shown.contains("another") && shown.contains('2'),
