@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_what_was_written() {
+    fn the_fields_of_an_object_are_returned_as_written() {
         let text = " {\"a\" : 1 ,\"b\\u0063\":\t[{\"x\":[]} , {}] ,\"\":\"\\\"\\ud800长\"}\n";
         let seen = fields(text).unwrap();
         assert_eq!(seen["\"a\""], "1");
@@ -470,7 +470,7 @@ mod tests {
     /// Every text made from a short alphabet, and mutations of longer ones: what one
     /// takes the other takes.
     #[test]
-    fn it_takes_what_serde_json_takes() {
+    fn the_parser_accepts_the_same_texts_as_serde_json() {
         let check = |text: &str| {
             // serde_json's map wants keys that are Unicode; ours need not be.
             let theirs = by_serde(text);

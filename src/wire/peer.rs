@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_back_as_they_were() {
+    fn an_address_that_is_packed_is_unpacked_unchanged() {
         for text in ["127.0.0.1:80", "[::1]:65535", "[2001:db8::1]:1"] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(Peer::from(addr).addr(), Some(addr));

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_give_the_body_however_they_arrive() {
+    fn chunks_are_joined_to_the_same_body_however_they_arrive() {
         ok("0\r\n\r\n", "", "");
         ok("4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\nGET /", "Wikipedia", "GET /");
         ok("00a\r\n0123456789\r\n000\r\n\r\n", "0123456789", "");
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_those_of_httparse_where_both_take_the_line() {
+    fn sizes_of_chunks_equal_those_of_httparse_where_both_accept_the_line() {
         let mut compared = 0;
         for line in ["0", "5", "0f", "FF", "00000001", "7;a", "7 ;a", "ffffffffffffffff", "1;\t"] {
             let bytes = format!("{line}\r\n");
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused_as_soon_as_that_is_known() {
+    fn a_body_that_is_too_long_is_refused_as_soon_as_its_length_is_known() {
         assert!(Reading::new(Framing::Length(10), 10).is_ok());
         assert_eq!(Reading::new(Framing::Length(11), 10).unwrap_err(), BodyError::TooLong);
         assert_eq!(Reading::new(Framing::Length(u64::MAX), 10).unwrap_err(), BodyError::TooLong);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn each_chunk_is_told_once_as_work() {
+    fn each_chunk_is_counted_once_as_work() {
         let mut reading = Reading::new(Framing::Chunked, 100_000).unwrap();
         let mut bytes = "1\r\nx\r\n".repeat(5_000).into_bytes();
         assert_eq!((reading.advance(&mut bytes), reading.length()), (Ok(false), 5_000));
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_told_length_is_taken_and_no_byte_more() {
+    fn a_body_with_a_declared_length_ends_after_as_many_bytes() {
         for cut in 0..8 {
             let read = read_cut(Framing::Length(5), b"01234GET", 5, &[cut]);
             assert_eq!(read, Ok(Some((b"01234".to_vec(), b"GET".to_vec()))));

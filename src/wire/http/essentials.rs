@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_these_words_ask_for_100_and_say_what_becomes_of_the_connection() {
+    fn expect_and_connection_are_read_by_their_exact_words() {
         let read = |name, value: &'static [u8]| {
             let line = |name, value| httparse::Header { name, value };
             Essentials::read(&[line("Host", b"a"), line(name, value)], false).unwrap()

@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_digits_and_told_once() {
+    fn a_content_length_has_only_digits_and_appears_once() {
         let told = |values: &[&'static str]| {
             let lines: Vec<_> = values
                 .iter()
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_is_told_without_its_parameters() {
+    fn a_media_type_is_read_without_its_parameters() {
         for (value, media) in [
             ("application/json", "application/json"),
             ("Application/JSON ; charset=utf-8", "Application/JSON"),

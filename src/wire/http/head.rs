@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_found_however_the_head_arrives() {
+    fn the_end_of_a_head_is_found_however_the_head_arrives() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
         for cut in 0..head.len() - 4 {
             assert_eq!(find_end(&head[..cut], 0), None);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_bare_line_feeds_is_found() {
+    fn the_end_of_a_head_with_bare_line_feeds_is_found() {
         for count in 0..6 {
             let bare = format!("GET / HTTP/1.1\r\nA: {}b\r\n", "x\n".repeat(count));
             assert_eq!(has_bare_line_feed(bare.as_bytes()), count > 0, "{count}");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_and_lines_find_the_same_end() {
+    fn the_search_by_blocks_and_the_search_by_lines_find_the_same_end_of_a_head() {
         for length in [0, 1, 30, 31, 32, 33, 34, 35, 64, 66, 70] {
             for end in ["\n\n", "\r\n\r\n", "\n\r\n", "\r\n\r", "\n\r\r\n", "\r\n", ""] {
                 for behind in 0..40 {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn query_values_are_the_first_of_their_key() {
+    fn the_value_of_a_query_parameter_is_the_first_one_of_its_key() {
         let head = "GET /?a=1&device=x%20%E5%BC%A0+&device=z&bad=%zz HTTP/1.1\r\nHost: a\r\n\r\n";
         with(head, |request| {
             assert_eq!(request.query_value("device").unwrap().as_deref(), Some("x 张+"));
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_guessed_is_malformed() {
+    fn an_ambiguous_head_is_malformed() {
         for head in [
             "GET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",

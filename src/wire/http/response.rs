@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_as_they_are_usually_written() {
+    fn numbers_are_written_in_decimal() {
         for number in [0, 9, 10, 200, 65_536, usize::MAX] {
             assert_eq!(decimal(number, &mut [0; MOST_DIGITS]), number.to_string().as_bytes());
         }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_is_there_twice_or_could_end_the_head() {
+    fn no_field_appears_twice_or_contains_the_end_of_the_head() {
         let text = text_of(
             &Response::text(200, "ok")
                 .field("content-length", "7")

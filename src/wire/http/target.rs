@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_url_names_its_host() {
+    fn a_target_that_is_a_whole_url_names_its_host() {
         assert_eq!(host_of("/x"), None);
         assert_eq!(host_of("HTTP://a.b:1/x"), Some("a.b"));
         assert_eq!(host_of("wss://[::1]?x"), Some("[::1]"));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_is_refused_wherever_it_stands() {
+    fn a_target_with_a_fragment_is_refused() {
         for bad in ["/#", "/a#b", "/a?b#c", "http://a/#b", "http://a#/"] {
             let refused = Err(HeadError::Malformed("a request target has no fragment"));
             assert_eq!(Target::parse(bad), refused, "{bad}");

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_tungstenites_but_where_it_departs_from_the_rfcs() {
+    fn an_upgrade_is_judged_as_by_tungstenite_except_where_it_departs_from_the_rfcs() {
         let connections = [
             "Upgrade",
             "upgrade",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_the_one_of_the_rfc() {
+    fn the_answer_to_the_example_of_the_rfc_is_that_of_the_rfc() {
         let mut output = Vec::new();
         put_switching_protocols(KEY, Some("longlink.v1"), None, &mut output);
         let text = String::from_utf8(output).unwrap();

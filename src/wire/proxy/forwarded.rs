@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_that_is_no_proxy_is_the_client() {
+    fn the_client_is_the_last_forwarded_address_that_is_no_trusted_proxy() {
         let trusted = &["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"];
         let of = |fields: &[&str]| client(trusted, "127.0.0.1:4000", fields);
         assert_eq!(of(&["X-Forwarded-For: 203.0.113.7"]), "203.0.113.7");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_has_forged_is_not_believed() {
+    fn addresses_that_a_client_has_forged_are_ignored() {
         let trusted = &["127.0.0.1", "10.0.0.0/8"];
         let of = |fields: &[&str]| client(trusted, "127.0.0.1:4000", fields);
         // Before what the proxy has added.
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_no_utf8_does_not_hide_who_the_proxy_has_named() {
+    fn a_byte_that_is_no_utf8_does_not_hide_the_address_that_the_proxy_has_added() {
         let trusted = TrustedProxies::parse(["127.0.0.1"]).unwrap();
         let peer: Peer = "127.0.0.1:4000".parse::<SocketAddr>().unwrap().into();
         for lines in [

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_cut_anywhere_is_waited_for() {
+    fn an_incomplete_header_is_waited_for() {
         let v1 = b"PROXY TCP4 203.0.113.7 10.0.0.1 51334 443\r\n".to_vec();
         for header in [v1, v2(0x21, 0x11, &[1; 12])] {
             for cut in 0..header.len() {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_ones_are_told_from_what_is_none() {
+    fn a_broken_header_is_distinguished_from_bytes_that_are_no_header() {
         for line in [
             "PROXY TCP4 203.0.113.7 10.0.0.1 51334\r\n",
             "PROXY TCP4 203.0.113.7 10.0.0.1 51334 443 1\r\n",

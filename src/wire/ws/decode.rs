@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_anywhere_the_events_are_the_same() {
+    fn the_events_are_the_same_wherever_the_bytes_are_cut() {
         let mut bytes = masked(0x81, "你好, hub".as_bytes());
         bytes.extend(masked(0x01, &"长".as_bytes()[..2]));
         bytes.extend(masked(0x89, b"are you there"));
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_size_are_checked() {
+    fn the_order_and_the_sizes_of_frames_are_checked() {
         let mut twice = masked(0x01, b"a");
         twice.extend(masked(0x01, b"b"));
         assert_eq!(run(&twice, 3).1, Some(Violation::BadFragment));

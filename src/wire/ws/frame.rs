@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_agrees_with_tungstenite() {
+    fn the_short_way_to_read_a_header_agrees_with_tungstenite() {
         let mut count = 0;
         for first in 0..=255u8 {
             for second in 0..=255u8 {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_are_told_apart_as_soon_as_they_can_be() {
+    fn each_violation_is_reported_as_soon_as_it_is_known() {
         assert_eq!(parse_header(&[0xC1]), Err(Violation::ReservedBits));
         assert_eq!(parse_header(&[0x83]), Err(Violation::ReservedOpcode));
         assert_eq!(parse_header(&[0x81, 0x05]), Err(Violation::Unmasked));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn unmasking_goes_on_where_it_stopped() {
+    fn unmasking_a_payload_in_parts_continues_where_the_last_part_ended() {
         let mask = [1, 2, 3, 4];
         let plain: Vec<u8> = (0..100).collect();
         let masked: Vec<u8> = plain.iter().enumerate().map(|(i, b)| b ^ mask[i % 4]).collect();
