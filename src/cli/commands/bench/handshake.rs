@@ -83,7 +83,7 @@ mod tests {
         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     #[test]
-    fn the_request_names_host_and_user() {
+    fn the_request_of_a_handshake_names_the_host_and_the_user() {
         let target = Target::parse("ws://127.0.0.1:8080/websocket/u{user}?device=x").unwrap();
         let mut request = Vec::new();
         put_request(&target, b"0000007", (None, ""), &mut request);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_taken_whole() {
+    fn the_answer_to_a_handshake_is_read_whole() {
         for cut in 0..GOOD.len() {
             assert_eq!(answer(&GOOD.as_bytes()[..cut], None), Ok(None));
         }

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_taken_whole_one_after_the_other() {
+    fn answers_are_read_whole_one_after_another() {
         let one = "HTTP/1.1 200 OK\r\nContent-Type: x\r\nContent-Length: 3\r\n\r\nabc";
         for cut in 0..one.len() {
             assert_eq!(answer(&one.as_bytes()[..cut]), Ok(None), "{cut}");
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_read_by_its_grammar() {
+    fn the_length_of_an_answer_is_read_by_its_grammar() {
         let one = "HTTP/1.1 200 OK\r\ncontent-length:3\r\n\r\nabc";
         assert_eq!(answer(one.as_bytes()), Ok(Some((&b"abc"[..], one.len()))));
         for bad in ["+3", "3, 3", "3\r\nContent-Length: 3", "3\r\nTransfer-Encoding: chunked"] {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_repeated() {
+    fn the_error_of_a_refused_request_quotes_the_answer() {
         let refused = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
         assert_eq!(answer(&refused.as_bytes()[..refused.len() - 1]), Ok(None));
         let why = answer(refused.as_bytes()).unwrap_err();

@@ -210,19 +210,19 @@ mod tests {
     }
 
     #[test]
-    fn missing_descriptors_are_counted() {
+    fn the_complaint_about_too_few_descriptors_has_the_number_that_is_needed() {
         assert_eq!(shortage(100, 132), None);
         let why = shortage(101, 132).unwrap();
         assert!(why.contains("need 133") && why.contains("ulimit -Hn 133"), "{why}");
     }
 
     #[test]
-    fn clap_finds_nothing_wrong_with_the_table() {
+    fn the_options_of_bench_are_consistent() {
         args::command().debug_assert();
     }
 
     #[test]
-    fn operations_replace_the_duration() {
+    fn the_option_operations_replaces_the_duration() {
         let duration = |args: &[&str]| {
             read(&[&["pingpong", URL], args].concat()).map(|options| options.duration)
         };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fan_out_has_a_sender_on_top() {
+    fn a_fan_out_has_one_sender_beyond_the_receivers() {
         let options = read(&["slow", URL, "--connections", "30", "--stalled", "0.2"]).unwrap();
         assert_eq!((options.sockets(), options.stalled), (31, 6));
         assert_eq!(read(&["churn", URL, "--in-flight", "7"]).unwrap().sockets(), 7);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn the_complaint_about_a_wrong_argument_of_bench_names_it() {
         for (args, words) in [
             (&["frob", URL][..], &["frob", "pingpong"][..]),
             (&["pingpong"], &["URL"]),

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_kept_and_caught_up_with() {
+    fn the_pace_keeps_to_the_rate_and_catches_up_after_a_delay() {
         let start = Instant::now();
         let mut pace = Pace::new(Some(10.0), start);
         assert!(pace.allows(start));

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_belong_to_the_oldest() {
+    fn an_answer_belongs_to_the_oldest_pending_request() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let (mut pending, mut tally) = (Pending::default(), Tally::default());

@@ -131,20 +131,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_look_like_fields() {
+    fn the_name_of_a_process_may_look_like_fields_of_proc_stat() {
         let stat = "7 (a) R 1) S 1 7 7 0 -1 4194560 250 0 0 0 31 12 0 0 20 0 1 0 55 0 0";
         assert_eq!(times(stat), Some((31, 12)));
         assert_eq!(times("7 (x) S 1"), None);
     }
 
     #[test]
-    fn sizes_are_in_bytes() {
+    fn the_memory_of_a_process_is_read_in_bytes() {
         assert_eq!(kib("VmHWM:\t 9 kB\nVmRSS:\t   12 kB\n", "VmRSS:"), Some(12_288));
         assert_eq!(kib("VmHWM: 9 kB\n", "VmRSS:"), None);
     }
 
     #[test]
-    fn this_process_can_be_looked_at() {
+    fn the_figures_of_this_process_can_be_read() {
         let process = Process::open(std::process::id()).unwrap();
         let began = process.cpu().unwrap();
         let mut sum = 0_u64;

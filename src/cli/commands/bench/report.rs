@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
+    fn numbers_of_the_report_are_rounded_and_grouped() {
         for (number, text) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1e7, "10,000,000")]
         {
             assert_eq!(grouped(number), text);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_keep_their_order() {
+    fn the_keys_of_the_json_report_keep_their_order() {
         let report = Report(vec![("b", json!(1)), ("a", json!({"x": null}))]);
         assert_eq!(report.json(), r#"{"b":1,"a":{"x":null}}"#);
     }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_found_wherever_it_is() {
+    fn the_number_of_a_message_is_found_at_any_place_in_the_frame() {
         let mut finder = Finder::default();
         for (prefix, number) in
             [("", 0), ("a#b", 1), ("a#b", 0xdead_beef), ("##", u32::MAX), ("", 0x0102_0304)]
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_the_size_that_was_asked_for() {
+    fn the_text_of_a_message_has_the_requested_size() {
         for size in [LENGTH, 64, 5_000] {
             assert_eq!(text(size).len(), size);
             assert_eq!(Finder::default().find(text(size).as_bytes()), Some(0));

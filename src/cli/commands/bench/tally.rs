@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_measured_counts() {
+    fn only_operations_within_the_measured_time_are_counted() {
         let mut tally = Tally::default();
         tally.done(Duration::from_secs(1), 5);
         assert_eq!((tally.operations(), tally.quantile(0.5)), (0, None));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_is_kept() {
+    fn the_first_error_is_kept_for_the_report() {
         let mut tally = Tally::default();
         tally.fail_many(0, || unreachable!());
         tally.fail(|| "one".to_owned());

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn the_url_of_a_target_is_parsed_into_its_parts() {
         for (url, address, authority, path) in [
             ("ws://127.0.0.1:8080/w/{user}", "127.0.0.1:8080", "127.0.0.1:8080", "/w/7"),
             ("ws://[::1]:9/w/u{user}?a=b", "[::1]:9", "[::1]:9", "/w/u7?a=b"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_are_wrong_are_explained() {
+    fn a_wrong_url_of_a_target_is_refused_with_an_explanation() {
         for (url, word) in [
             ("http://127.0.0.1/", "ws://"),
             #[cfg(not(feature = "tls"))]
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_the_segment_around_the_number() {
+    fn a_user_id_is_the_segment_of_the_path_with_the_number_in_it() {
         let affixes =
             |url| Target::parse(url).unwrap().id_affixes().map(|(a, b)| format!("{a}|{b}"));
         assert_eq!(affixes("ws://[::1]:1/websocket/u-{user}.x?device=a"), Ok("u-|.x".to_owned()));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_go_round() {
+    fn connections_use_the_source_addresses_in_turn() {
         let pick = |text, index| Sources::parse(text).unwrap().pick(index).map(|ip| ip.to_string());
         assert_eq!(Sources::default().pick(3), None);
         assert_eq!(pick("127.0.0.2,127.0.0.9", 3), Some("127.0.0.9".to_owned()));

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pong_is_told_from_messages() {
+    fn a_pong_is_distinguished_from_messages() {
         for (payload, expected) in [
             (r#"{"type":"pong"}"#, true),
             (r#"{"type": "pong"}"#, true),
