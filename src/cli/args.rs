@@ -104,12 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clap_finds_nothing_wrong_with_the_table() {
+    fn the_options_of_the_program_are_consistent() {
         command().debug_assert();
     }
 
     #[test]
-    fn explanations_are_kept_and_shortened() {
+    fn the_explanation_of_a_wrong_argument_is_one_line_and_keeps_the_tip() {
         let refused = |args: &[&str]| {
             let args = ["longlink"].iter().chain(args).map(OsString::from);
             parse(args).unwrap_err().0

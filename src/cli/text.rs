@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_in_units() {
+    fn sizes_are_printed_with_units() {
         for (bytes, text) in [
             (0, "0 bytes"),
             (1_023, "1023 bytes"),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_stays_one_line() {
+    fn control_characters_do_not_break_a_line() {
         let text = "a\nb\u{202e}c\u{2028}d\u{1b}[31m张";
         assert_eq!(Escaped(text).to_string(), r"a\u{a}b\u{202e}c\u{2028}d\u{1b}[31m张");
         assert_eq!(Escaped("").to_string(), "");

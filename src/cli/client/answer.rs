@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_switch_is_judged_by_the_grammar_of_its_fields() {
+    fn the_answer_to_an_upgrade_is_judged_by_the_grammar_of_its_fields() {
         let judge = |lines: &str| {
             let head = format!("HTTP/1.1 101 X\r\n{lines}\r\n");
             let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_take_the_shortest_form() {
+    fn lengths_of_frames_are_written_in_the_shortest_form() {
         for (length, header) in [(0, 6), (125, 6), (126, 8), (65_535, 8), (65_536, 14)] {
             let payload = vec![7; length];
             let frame = masked(TEXT, &payload);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_is_masked_at_any_place() {
+    fn a_change_of_a_masked_payload_is_masked_at_any_place() {
         for at in 0..6 {
             let mut template = Template::text("..........");
             template.patch(at, b"abcd");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_may_not_send_is_bad() {
+    fn a_frame_that_a_server_may_not_send_is_bad() {
         for (input, word) in [
             (&[0xC1, 0][..], "reserved bit"),
             (&[0x81, 0x80], "masked"),

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_before_a_process_came_too_late_is_read_once() {
+    fn after_the_deadline_bytes_that_have_already_arrived_are_read_once() {
         let (mut timed, mut server) = pair();
         server.write_all(b"an answer").unwrap();
         // The bytes arrive before the deadline passes.
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_after_the_deadline_does_not_wait() {
+    fn a_read_that_begins_after_the_deadline_does_not_wait() {
         let (mut timed, _server) = pair();
         timed.set_deadline(Instant::now());
         assert_eq!(timed.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::TimedOut);

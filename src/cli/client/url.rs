@@ -98,20 +98,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_is_escaped() {
+    fn a_segment_of_a_path_is_escaped() {
         assert_eq!(percent_encode("a-Z_0.~"), "a-Z_0.~");
         assert_eq!(percent_encode("张/?#% <"), "%E5%BC%A0%2F%3F%23%25%20%3C");
     }
 
     #[test]
-    fn http_urls_are_taken_apart_alike() {
+    fn http_urls_are_parsed_like_those_of_websockets() {
         let url = Url::parse_http("https://a.b/x").unwrap();
         assert_eq!((url.tls, url.port, url.target.as_str()), (true, 443, "/x"));
         assert!(Url::parse_http("ws://a.b").is_err() && Url::parse("http://a.b").is_err());
     }
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_of_websockets_are_parsed_into_their_parts() {
         for (url, tls, host, port, target) in [
             ("ws://127.0.0.1:8080/w/{user}", false, "127.0.0.1", 8080, "/w/{user}"),
             ("wss://[::1]:9/w?a=b", true, "::1", 9, "/w?a=b"),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_are_wrong_are_explained() {
+    fn a_wrong_url_is_refused_with_an_explanation() {
         for (url, word) in [
             ("http://127.0.0.1/", "ws://"),
             ("127.0.0.1:8080", "ws://"),

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_place_cannot_fill_the_log_and_another_is_not_held_back() {
+    fn the_lines_of_one_place_in_the_code_are_limited_without_holding_back_those_of_another() {
         let (mut quota, start) = (Quota::default(), Instant::now());
         let printed = (0..50).filter(|_| quota.allows("relay", 1, start)).count();
         assert_eq!(printed, MOST as usize);

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_is_for_one_process() {
+    fn the_variables_of_the_watchdog_count_only_for_the_process_that_they_name() {
         let (us, time) = (std::process::id().to_string(), Duration::from_secs(2));
         let micros = || Some("2000000".to_owned());
         assert_eq!(watchdog(micros(), None), Some(time));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_of_life_come_in_time_and_news_once() {
+    fn signs_of_life_are_sent_in_time_and_a_status_is_sent_only_if_it_has_changed() {
         let mut now = Instant::now();
         let (mut pulse, manager) = pulse(Some(Duration::from_secs(8)), now);
         for (seconds, connections, expected) in [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn who_watches_nothing_hears_news_alone() {
+    fn a_manager_without_a_watchdog_is_sent_only_changed_statuses() {
         let mut now = Instant::now();
         let (mut pulse, manager) = pulse(None, now);
         for (connections, expected) in

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_people_write_them() {
+    fn addresses_are_read_in_all_usual_forms() {
         for (text, local) in [
             ("127.0.0.1:8080", true),
             ("127.9.9.9:0", true),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn text_that_is_no_address_is_refused() {
         for text in [
             "",
             ":",

@@ -115,7 +115,7 @@ mod tests {
     const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:  1000 kB\nMemFree:  1 kB\n");
 
     #[test]
-    fn the_least_limit_of_all_groups_counts() {
+    fn the_lowest_memory_limit_of_all_control_groups_counts() {
         let cases: &[(&str, Files<'_>, Option<u64>)] = &[
             ("none", &[], None),
             ("plain", &[MEMINFO], Some(1_024_000)),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_follow_from_descriptors() {
+    fn the_number_of_connections_follows_from_that_of_descriptors() {
         let capacity = |descriptors| Capacity { descriptors, memory: Some(400) };
         assert_eq!(capacity(1_024).connections(), 960);
         assert_eq!(capacity(10).connections(), 1);

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units() {
+    fn sizes_are_read_with_units() {
         for (text, bytes) in
             [("0", 0), ("65536", 65_536), ("64k", 65_536), ("16M", 16 << 20), ("1g", 1 << 30)]
         {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_seconds_within_reason() {
+    fn times_are_read_as_seconds_within_bounds() {
         assert_eq!(seconds(&word("0.5")), Ok(Duration::from_millis(500)));
         assert_eq!(seconds(&word("25")), Ok(Duration::from_secs(25)));
         assert_eq!(seconds(&Raw::Whole(0)), Ok(Duration::ZERO));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_a_unit() {
+    fn spans_of_time_are_read_with_a_unit() {
         for (text, seconds) in [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800)] {
             assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_arrays_or_have_commas() {
+    fn lists_are_read_from_arrays_and_from_text_with_commas() {
         let texts =
             |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
         assert_eq!(list(&word("a, b")), Ok(texts(&["a", "b"])));

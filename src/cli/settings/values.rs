@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_comes_from_the_source_that_wins() {
+    fn a_flag_overrides_a_variable_and_a_variable_overrides_the_file() {
         let file = std::env::temp_dir().join(format!("longlink-{}.toml", std::process::id()));
         std::fs::write(&file, "max-head = 1\nmax-queue = 1\nmax-message = 1\n").unwrap();
         let flags = vec![
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_place() {
+    fn a_refused_value_is_reported_with_the_flag_or_variable_it_came_from() {
         let flags = vec![(setting("max-head"), vec!["x".to_owned()])];
         let values = Values::gather(&flags, environment(&[("LONGLINK_MAX_QUEUE", "y")])).unwrap();
         let why = |name| values.put(setting(name), &mut Draft::default()).unwrap_err().0;
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_others_are_told_from_mistakes() {
+    fn a_variable_that_is_nearly_a_setting_is_reported_and_those_of_kubernetes_are_not() {
         let variables = [
             ("LONGLINK_SERVICE_HOST", "10.0.0.1"),
             ("LONGLINK_PORT_8080_TCP_ADDR", "10.0.0.1"),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_of_a_key_are_recognised() {
+    fn a_misspelt_key_is_refused_with_the_right_spelling() {
         assert!(known("max_head").unwrap_err().contains("did you mean \"max-head\""));
         assert!(known("MAX-HEAD").unwrap_err().contains("did you mean"));
         assert!(known("config").is_err());

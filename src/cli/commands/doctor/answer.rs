@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_has_its_remedy() {
+    fn doctor_knows_a_remedy_for_each_status() {
         for (head, body, word) in [
             ("200 OK\r\nContent-Type: text/html", "<html>", "web site"),
             ("301 Moved\r\nLocation: https://chat.example.com/", "", "wss://chat.example.com"),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_has_to_be_complete() {
+    fn doctor_finds_each_flaw_of_the_answer_to_an_upgrade() {
         let good = "HTTP/1.1 101 X\r\nUPGRADE: WebSocket\r\nconnection: keep-alive, upgrade\r\n\
             Sec-WebSocket-Accept: k\r\n\r\n";
         let flaw = |head: &str| answer(head, "").flaw("k").map(|(seen, _)| seen);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told_apart() {
+    fn doctor_tells_a_partial_answer_from_bytes_that_are_no_answer() {
         assert!(matches!(Answer::parse(b"HTTP/1.1 101"), Ok(None)));
         assert!(matches!(Answer::parse(&[0x15, 0x03, 0x01]), Err(NoAnswer::Tls)));
         assert!(matches!(Answer::parse(b"SSH-2.0-x\r\n"), Err(NoAnswer::Foreign(_))));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_told_without_its_query() {
+    fn the_target_of_a_redirect_is_printed_without_its_query() {
         let moved = answer("HTTP/1.1 301 Moved\r\nLocation: /x?ticket=s3cr3t\r\n\r\n", "");
         assert_eq!(moved.tell(), "301 Moved, to /x");
     }

@@ -162,25 +162,25 @@ mod tests {
     }
 
     #[test]
-    fn clap_finds_nothing_wrong_with_the_table() {
+    fn the_options_of_doctor_are_consistent() {
         command().debug_assert();
     }
 
     #[test]
-    fn quick_means_no_silence() {
+    fn the_option_quick_leaves_out_the_step_of_silence() {
         assert_eq!(read(&["ws://a"]).unwrap().silent, Some(Duration::from_secs(75)));
         assert_eq!(read(&["ws://a", "--quick"]).unwrap().silent, None);
     }
 
     #[test]
-    fn a_ticket_is_a_secret_wherever_it_stands() {
+    fn doctor_treats_a_ticket_as_secret_in_the_option_and_in_the_url() {
         let options = read(&["ws://a/b?x=1&ticket=t1", "--ticket", "t2"]).unwrap();
         assert_eq!(options.secrets(), ["t1", "t2"]);
         assert_eq!(read(&["ws://a/b?x=1"]).unwrap().secrets(), [""; 0]);
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_a_ticket_not_repeated() {
+    fn the_complaint_about_a_wrong_argument_of_doctor_names_it_and_repeats_no_ticket() {
         for (args, word) in [
             (&[][..], "URL"),
             (&["ws://a", "--silent", "0"], "--silent"),

@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn days_have_dates() {
+    fn the_date_of_each_day_is_right() {
         assert_eq!(date(after(10_957 + 59)), "2000-02-29");
         assert_eq!(date(after(4_000_000)), "a far day");
     }
 
     #[test]
-    fn a_certificate_is_good_from_its_first_day_and_renewed_in_time() {
+    fn doctor_accepts_a_certificate_from_its_first_day_and_warns_before_its_last() {
         let verdict = |now| expiry(after(100), after(200), after(now)).verdict;
         assert_eq!(verdict(99), Verdict::Fail);
         assert_eq!(verdict(100), Verdict::Ok);

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_is_the_decoded_segment() {
+    fn the_user_of_a_url_is_the_decoded_segment() {
         let user = |path: &str| user_of(&Url::parse(&format!("ws://a{path}")).unwrap());
         assert_eq!(user("/websocket/doctor?device=x").as_deref(), Some("doctor"));
         assert_eq!(user("/im/websocket/%E5%BC%A0%2d1").as_deref(), Some("张-1"));

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_one_line_and_holds_no_secret() {
+    fn a_line_of_the_report_is_one_line_and_has_no_secret() {
         let mut report = Report::new(true, vec![String::new(), "s3cr3t".to_owned()]);
         report.add(
             Check::fail("upgrade", "301 to /x?ticket=s3cr3t\nok", "do s3cr3t").with("ms", 1.5),

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_once_and_everything_to_who_asks() {
+    fn each_change_of_the_certificate_is_reported_once_and_its_state_whenever_somebody_asks() {
         let folder = std::env::temp_dir().join(format!("longlink-renewal-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let files = Files { cert: folder.join("cert"), key: folder.join("key") };

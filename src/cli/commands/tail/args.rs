@@ -138,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn clap_finds_nothing_wrong_with_the_table() {
+    fn the_options_of_tail_are_consistent() {
         command().debug_assert();
     }
 
     #[test]
-    fn the_interface_is_on_this_machine_unless_told_otherwise() {
+    fn tail_connects_to_this_machine_by_default() {
         let options = read(&["张三"]).unwrap();
         assert_eq!((options.user.as_str(), options.url.port), ("张三", 9090));
         assert!(options.is_loopback() && !options.json && options.key.is_none());
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn the_complaint_about_a_wrong_argument_of_tail_names_it() {
         for (args, word) in [
             (&[][..], "USER"),
             (&["a/b"], "user id"),

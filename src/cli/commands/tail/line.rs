@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_a_line() {
+    fn each_event_is_printed_as_a_line() {
         let text = json!({"event":"in","connection":7,"kind":"text","bytes":34});
         assert_eq!(plain(text), "#7      in        text        34 B");
         let open = json!({"event":"open","connection":8,"device":"phone","peer":"1.2.3.4:5",
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_of_the_day_and_in_json_since_1970() {
+    fn times_are_printed_as_times_of_the_day_and_in_json_as_milliseconds_since_1970() {
         let began = UNIX_EPOCH + Duration::from_millis(86_400_000 + 3_723_004);
         let event = json!({"at": 1_000, "event": "parked", "connection": 1});
         let mut lines = Lines { style: Style::Plain, began };
