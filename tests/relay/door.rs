@@ -8,7 +8,7 @@ use crate::support::client::{Answer, Socket};
 use crate::support::serve::{self, Site};
 use longlink::sim::frames::{KEY, handshake};
 
-/// Refusals are answered without waiting: there are many here.
+/// Lets the server answer refusals without a delay, because there are many of them here.
 fn at_once(config: &mut Config) {
     config.reject_delay = Duration::ZERO;
 }
@@ -18,12 +18,13 @@ fn ask(site: &Site, path: &str, fields: &str) -> Answer {
     raw.send(&handshake(path, fields)).answer().unwrap()
 }
 
+/// Waits until all connections have ended.
 fn ends(site: &Site) {
-    site.until("everyone has gone", |hub| hub.connections() == 0);
+    site.until("all connections have ended", |hub| hub.connections() == 0);
 }
 
 #[test]
-fn the_first_subprotocol_that_is_no_ticket_is_echoed() {
+fn the_server_echoes_longlink_v2_or_else_the_first_subprotocol_that_is_no_ticket() {
     let site = serve::relay(at_once);
     for (offers, echoed) in [
         ("", None),
@@ -44,7 +45,7 @@ fn the_first_subprotocol_that_is_no_ticket_is_echoed() {
 }
 
 #[test]
-fn a_ticket_alone_is_answered_400() {
+fn a_handshake_whose_only_subprotocols_are_tickets_is_answered_400() {
     let site = serve::relay(at_once);
     for offers in [
         "Sec-WebSocket-Protocol: ticket.abc\r\n",
@@ -54,7 +55,7 @@ fn a_ticket_alone_is_answered_400() {
         assert_eq!(answer.status, 400);
         let body = String::from_utf8(answer.body).unwrap();
         assert!(body.contains("offer longlink.v1 beside it"), "{body}");
-        assert!(!body.contains("abc") && !answer.head.contains("abc"), "never echoed");
+        assert!(!body.contains("abc") && !answer.head.contains("abc"), "a ticket is never echoed");
     }
     ends(&site);
 }
@@ -102,13 +103,13 @@ fn a_device_has_a_name_within_limits() {
         let conn = hub.connections_of("B")[0];
         hub.device(conn).map(str::to_owned)
     });
-    assert_eq!(device.as_deref(), Some("a+b c"), "a plus is a plus");
+    assert_eq!(device.as_deref(), Some("a+b c"), "a plus does not stand for a space");
     drop(socket);
     ends(&site);
 }
 
 #[test]
-fn no_foreign_page_enters_a_loopback_server() {
+fn a_page_of_a_foreign_origin_cannot_connect_to_a_loopback_server() {
     let site = serve::relay(at_once);
     for (origin, status) in [
         ("http://localhost:3000", 101),
@@ -135,7 +136,7 @@ fn no_foreign_page_enters_a_loopback_server() {
         assert_eq!(answer.status, status, "{origin}");
     }
     let twice = "Origin: http://localhost\r\nOrigin: http://localhost\r\n";
-    assert_eq!(ask(&site, "/websocket/A", twice).status, 400, "it stands once");
+    assert_eq!(ask(&site, "/websocket/A", twice).status, 400, "Origin may stand only once");
     ends(&site);
 }
 
@@ -160,7 +161,7 @@ fn statuses(site: &Site, cases: &[(&str, &str, u16)]) {
 }
 
 #[test]
-fn a_loopback_server_is_called_by_an_address_or_localhost() {
+fn a_loopback_server_refuses_hosts_that_are_neither_an_address_nor_localhost() {
     let site = serve::relay(at_once);
     statuses(
         &site,

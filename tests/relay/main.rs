@@ -1,5 +1,5 @@
-//! The protocol of the published page over real sockets, in the exact bytes
-//! where the protocol gives them.
+//! The protocols of mini-programs over real sockets. The tests of the published page compare the exact
+//! bytes where the protocol gives them.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! What each frame of a v1 client means, and who gets what.
+//! What each frame of a v1 client means, and which users get which frames.
 
 use crate::support::client::Socket;
 use crate::support::serve::{self, Site};
@@ -20,7 +20,7 @@ fn room() -> Room {
 }
 
 impl Room {
-    /// A says `text`; what A, B and C hear of it.
+    /// Lets A send `text`. Returns the texts that A, B and C get then.
     fn heard(&mut self, text: &str) -> [Vec<String>; 3] {
         self.a.send(text);
         [self.a.texts(), self.b.texts(), self.c.texts()]
@@ -43,15 +43,18 @@ impl Room {
         assert_eq!(self.heard(text), [vec![], expected, vec![]], "{text}");
     }
 
+    /// Closes all sockets, and waits until the server holds nothing for them.
     fn ends(self) {
         let Room { site, a, b, c } = self;
         drop((a, b, c));
-        site.until("everyone has gone", |hub| hub.connections() == 0 && hub.buffered() == 0);
+        site.until("all connections have ended", |hub| {
+            hub.connections() == 0 && hub.buffered() == 0
+        });
     }
 }
 
 #[test]
-fn a_heartbeat_is_answered_with_exactly_these_bytes_and_to_nobody_else() {
+fn a_heartbeat_is_answered_with_the_bytes_of_the_protocol_and_only_to_its_sender() {
     let mut room = room();
     for ping in
         ["ping", "PING", "Ping", "pInG", r#"{"type":"ping"}"#, r#" { "type" : "ping" , "x":1}"#]
@@ -60,7 +63,7 @@ fn a_heartbeat_is_answered_with_exactly_these_bytes_and_to_nobody_else() {
         let frame = room.a.raw.frame().unwrap();
         assert_eq!((frame.opcode, frame.text()), (1, PONG), "{ping}");
     }
-    // Also when it looks like a message besides.
+    // A heartbeat that has the fields of a message, too, is still a heartbeat.
     room.a.send(r#"{"type":"ping","toUserId":"B","message":"x"}"#);
     assert_eq!(room.a.text(), PONG);
     assert!(room.b.texts().is_empty());
@@ -117,7 +120,7 @@ fn an_integer_names_the_user_with_these_digits() {
 }
 
 #[test]
-fn what_names_a_receiver_is_never_broadcast() {
+fn an_object_whose_receiver_is_invalid_is_never_broadcast() {
     let mut room = room();
     for to in ["null", r#""""#, "true", "[]", "{}", r#"["B"]"#, "1.5", r#""\ud800""#] {
         room.nobody_hears(&format!(r#"{{"toUserId":{to},"message":"x"}}"#));
@@ -137,13 +140,13 @@ fn a_message_to_somebody_offline_is_dropped_and_counted() {
     );
     let counters = room.site.ask(|_, relay| *relay.counters());
     assert_eq!((counters.offline, counters.delivered, counters.ignored), (1, 0, 0));
-    // It is not kept for later either.
+    // The message is not kept until its receiver connects.
     assert!(room.site.connect("Z").texts().is_empty());
     room.ends();
 }
 
 #[test]
-fn a_message_to_oneself_comes_to_all_of_ones_devices() {
+fn a_message_of_a_user_to_the_same_user_reaches_all_devices_of_the_user() {
     let site = serve::relay(|_| {});
     let mut phone = Socket::connect(site.addr, "/websocket/A?device=phone", "");
     let mut tablet = Socket::connect(site.addr, "/websocket/A?device=tablet", "");
@@ -187,7 +190,7 @@ fn an_object_without_message_is_ignored() {
 }
 
 #[test]
-fn what_begins_like_an_object_and_does_not_parse_is_ignored() {
+fn a_text_that_begins_like_an_object_and_does_not_parse_is_ignored() {
     let mut room = room();
     for text in ["{", " \t\r\n{x", r#"{"message":"x""#, r#"{"message":"x"} "#.trim_end(), "{}}"]
         .iter()
@@ -288,7 +291,7 @@ fn any_other_text_is_broadcast_as_a_string() {
 }
 
 #[test]
-fn binary_is_ignored() {
+fn a_binary_message_is_ignored() {
     let mut room = room();
     room.a.send_raw(&masked(FIN | BINARY, b"ping"));
     assert!(room.a.texts().is_empty() && room.b.texts().is_empty());
@@ -328,7 +331,7 @@ fn two_users_chat_both_ways_in_order() {
     const COUNT: usize = 2_000;
     let talk = |socket: &mut Socket, me: &str, other: &str| {
         for n in 0..COUNT {
-            // One-to-one and broadcasts share the order.
+            // One-to-one messages and broadcasts keep one common order.
             match n % 3 {
                 0 => socket.send(&format!("{me} {n}")),
                 _ => socket.send(&format!(r#"{{"toUserId":"{other}","message":"{me} {n}"}}"#)),
@@ -361,7 +364,7 @@ fn two_users_chat_both_ways_in_order() {
 }
 
 #[test]
-fn a_server_pushes_to_its_users() {
+fn an_application_can_push_a_message_to_a_user() {
     let site = serve::relay(|_| {});
     let mut b = site.connect("B");
     let reached = site.ask(|hub, relay| relay.push(hub, "system", "B", r#"{"order":7}"#));
@@ -373,7 +376,7 @@ fn a_server_pushes_to_its_users() {
 }
 
 #[test]
-fn the_page_can_read_everything_it_is_sent() {
+fn every_frame_that_a_page_gets_has_a_message_that_the_page_can_show() {
     let mut room = room();
     for text in ["x", r#"{"message":"m"}"#, r#"{"type":"kick","message":"m"}"#] {
         for heard in room.heard(text) {
@@ -385,7 +388,7 @@ fn the_page_can_read_everything_it_is_sent() {
 }
 
 #[test]
-fn going_down_is_told_with_1001() {
+fn a_server_that_stops_closes_its_connections_with_1001() {
     let mut room = room();
     room.site.stop();
     for socket in [&mut room.a, &mut room.b, &mut room.c] {

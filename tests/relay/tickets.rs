@@ -41,7 +41,7 @@ fn ask(site: &Site, path: &str, fields: &str) -> Answer {
 }
 
 #[test]
-fn nobody_enters_without_a_ticket() {
+fn a_client_without_a_ticket_is_refused_with_401_when_tickets_are_required() {
     let site = site();
     let answer = ask(&site, "/websocket/alice", "");
     assert_eq!((answer.status, answer.field("WWW-Authenticate")), (401, Some("Bearer")));
@@ -92,7 +92,7 @@ fn a_ticket_is_taken_from_the_first_place_that_has_one() {
 }
 
 #[test]
-fn a_refusal_says_why_to_whom_it_is_of_use() {
+fn a_refusal_says_what_is_wrong_with_a_ticket_only_if_its_signature_is_right() {
     let site = site();
     let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
     let foreign = tickets(FOREIGN).sign(&ticket_for("alice")).unwrap();
@@ -113,7 +113,7 @@ fn a_refusal_says_why_to_whom_it_is_of_use() {
 }
 
 #[test]
-fn what_is_malformed_is_told_before_the_ticket_is_looked_at() {
+fn a_malformed_request_is_answered_400_before_its_ticket_is_looked_at() {
     let site = site();
     let path = format!("/websocket/a%0A?ticket={}", sign(&ticket_for("a")));
     assert_eq!(ask(&site, &path, "").status, 400);
@@ -124,7 +124,8 @@ fn what_is_malformed_is_told_before_the_ticket_is_looked_at() {
 }
 
 #[test]
-fn with_tickets_origins_and_hosts_matter_only_when_they_are_named() {
+fn with_tickets_an_origin_is_checked_only_if_origins_are_configured_and_a_host_needs_no_permission()
+{
     let path = format!("/websocket/alice?ticket={}", sign(&ticket_for("alice")));
     let evil = "Origin: https://evil.test\r\n";
     assert_eq!(ask(&site(), &path, evil).status, 101);

@@ -27,7 +27,7 @@ fn each_device_of_a_user_gets_the_users_messages() {
         assert_eq!(socket.text(), expected(1));
         assert!(socket.text().contains("to all"));
     }
-    // A sixth parks the one heard least recently.
+    // The connection of a sixth device parks the one that was heard least recently.
     for socket in &mut devices[1..] {
         socket.texts();
     }
@@ -39,7 +39,7 @@ fn each_device_of_a_user_gets_the_users_messages() {
 }
 
 #[test]
-fn with_one_device_the_newest_alone_gets_the_users_messages() {
+fn if_a_user_may_have_one_device_only_the_newest_connection_gets_the_users_messages() {
     let site = serve::relay(|config| config.devices = Devices::One);
     let mut a = site.connect("A");
     let mut phone = device(&site, "B", "phone");
@@ -49,8 +49,11 @@ fn with_one_device_the_newest_alone_gets_the_users_messages() {
     a.send(&to_b(2)).send("to all");
     assert_eq!(tablet.text(), expected(2));
     assert!(tablet.text().contains("to all"));
-    assert!(phone.texts().is_empty(), "parked, not closed: its heartbeat is answered");
-    // When the newest goes, the other is active at once.
+    assert!(
+        phone.texts().is_empty(),
+        "the phone is parked and not closed: its heartbeat is answered"
+    );
+    // When the newest connection ends, the other one is active at once.
     drop(tablet);
     site.until("the newest has gone", |hub| hub.connections() == 2);
     a.send(&to_b(3));
@@ -64,7 +67,10 @@ fn a_replaced_connection_is_parked_and_comes_back_when_the_newer_one_ends() {
     let (mut old, mut new) = (site.connect("B"), site.connect("B"));
     a.send(&to_b(1)).send("to all");
     assert_eq!(new.texts().len(), 2);
-    assert!(old.texts().is_empty(), "sent nothing of the user's, its heartbeat answered");
+    assert!(
+        old.texts().is_empty(),
+        "the parked connection gets no messages, and its heartbeat is answered"
+    );
     // What the parked connection sends is handled.
     old.send(r#"{"toUserId":"A","message":"from the parked one"}"#);
     assert!(a.texts().iter().any(|text| text.contains("from the parked one")));
@@ -91,7 +97,7 @@ fn a_user_has_at_most_25_connections() {
     let answer = raw.send(&late).answer().unwrap();
     assert_eq!((answer.status, answer.field("Retry-After").is_some()), (503, true));
     assert_eq!(site.ask(|hub, _| hub.connections_of("B").len()), 25);
-    // Others are not concerned.
+    // Other users can still connect.
     assert!(site.connect("A").texts().is_empty());
     drop(sockets);
 }

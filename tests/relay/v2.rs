@@ -42,7 +42,7 @@ fn two_phones_lose_nothing_when_one_is_cut_again_and_again() {
             let ack = up_to(&mut alice, "ack");
             assert_eq!(ack["state"], "queued");
             if number == 10 {
-                // Some of them are on their way, and nobody ever reads them.
+                // Some messages are on their way to the old connection, and nobody ever reads them.
                 bob = connect(&site, "bob", &format!("&last={epoch}-{cursor}"));
                 assert_eq!(up_to(&mut bob, "welcome")["resumed"], true);
             }
@@ -50,7 +50,7 @@ fn two_phones_lose_nothing_when_one_is_cut_again_and_again() {
         while got.len() < (round + 1) * 20 {
             let frame = up_to(&mut bob, "message");
             let seq = frame["seq"].as_u64().unwrap();
-            assert!(seq > cursor, "in order, and once");
+            assert!(seq > cursor, "messages come in order and once");
             cursor = seq;
             got.push(frame["message"].as_u64().unwrap());
         }
@@ -65,7 +65,7 @@ fn two_phones_lose_nothing_when_one_is_cut_again_and_again() {
 }
 
 #[test]
-fn a_server_that_goes_away_says_so_to_a_v2_client_before_it_closes() {
+fn a_server_that_stops_sends_a_bye_to_a_v2_client_before_it_closes() {
     let site = serve::relay(|_| {});
     let mut bob = connect(&site, "bob", "");
     up_to(&mut bob, "live");
@@ -77,7 +77,7 @@ fn a_server_that_goes_away_says_so_to_a_v2_client_before_it_closes() {
 
 #[cfg(feature = "tickets")]
 #[test]
-fn a_v2_client_with_a_bad_ticket_learns_why_before_it_is_closed() {
+fn a_v2_client_with_a_bad_ticket_gets_an_error_before_its_connection_is_closed() {
     use longlink::tickets::Tickets;
     use longlink::{Config, Relay, RelayConfig};
 

@@ -1,4 +1,5 @@
-//! What no client should send: it is answered or ignored, and costs nobody else anything.
+//! Frames that no client should send. The server answers or ignores them, and they cost other clients
+//! nothing.
 
 use super::phone::Phone;
 use super::{link, link_of};
@@ -272,7 +273,7 @@ fn a_cid_that_comes_again_with_anything_else_is_a_conflict_and_changes_nothing()
 }
 
 #[test]
-fn what_is_no_frame_is_answered_with_an_error_and_the_connection_goes_on() {
+fn a_text_that_is_no_frame_is_answered_with_an_error_and_the_connection_goes_on() {
     let mut link = link();
     let mut bob = Phone::new("bob", "b");
     bob.connect(&mut link);
@@ -294,7 +295,7 @@ fn what_is_no_frame_is_answered_with_an_error_and_the_connection_goes_on() {
 }
 
 #[test]
-fn an_app_that_is_hidden_and_asks_without_end_is_ended_and_holds_no_memory() {
+fn the_connection_of_a_hidden_app_that_asks_without_end_is_ended() {
     let mut link = link();
     let mut eve = Phone::new("eve", "e");
     eve.connect(&mut link);
@@ -325,7 +326,7 @@ fn a_client_that_acknowledges_each_message_alone_or_none_costs_nobody_else_anyth
     }
     assert_eq!(bob.messages.len(), 200);
     carol.read(&link);
-    assert_eq!(carol.messages.len(), 64, "a window, and no more");
+    assert_eq!(carol.messages.len(), 64, "one window of messages is written");
     carol.acknowledge(&mut link);
     carol.acknowledge(&mut link);
     carol.acknowledge(&mut link);

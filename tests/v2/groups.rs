@@ -1,4 +1,4 @@
-//! Groups, messages that are not kept, and who is online.
+//! Tests of groups, of messages that are not kept, and of presence.
 
 use super::phone::Phone;
 use super::{Link, link};
@@ -10,6 +10,7 @@ fn phone(link: &mut Link, user: &str) -> Phone {
     phone
 }
 
+/// Connects a v1 page as a user. Returns its pipe.
 fn page(link: &mut Link, user: &str) -> usize {
     let pipe = link.connect().expect("room");
     link.send(pipe, &handshake(&format!("/websocket/{user}"), ""));
@@ -46,7 +47,7 @@ fn a_message_to_a_group_waits_for_each_member_who_is_away() {
     carol.connect(&mut link);
     assert_eq!(carol.texts(), ["hello"]);
     assert!(eve.texts().is_empty());
-    // It is answered as before when it comes again.
+    // When the same send comes again, it is answered as before.
     alice.say(&mut link, &to_group("c1", "g", "hello"));
     assert_eq!(alice.state(), "duplicate");
     bob.say(&mut link, r#"{"type":"leave","group":"g"}"#);
@@ -67,7 +68,7 @@ fn only_members_write_to_a_group() {
 }
 
 #[test]
-fn ten_thousand_joins_are_bounded_and_the_connection_goes_on() {
+fn a_client_that_asks_to_join_ten_thousand_groups_joins_64_and_stays_connected() {
     let mut link = link();
     let mut eve = phone(&mut link, "eve");
     for number in 0..10_000 {
@@ -84,7 +85,7 @@ fn ten_thousand_joins_are_bounded_and_the_connection_goes_on() {
 }
 
 #[test]
-fn the_senders_other_devices_get_a_copy_of_what_goes_to_a_group() {
+fn the_other_devices_of_a_sender_get_a_copy_of_a_message_to_a_group() {
     let mut link = link();
     let mut alice = phone(&mut link, "alice");
     let mut pad = Phone::new("alice", "pad");
@@ -121,7 +122,7 @@ fn a_message_to_all_reaches_v1_pages_as_a_broadcast_and_v2_clients_without_a_num
 }
 
 #[test]
-fn a_volatile_message_is_for_whoever_is_connected_now() {
+fn a_volatile_message_reaches_only_users_who_are_connected_and_is_not_kept() {
     let mut link = link();
     let anna = page(&mut link, "anna");
     let (mut alice, mut bob) = (phone(&mut link, "alice"), phone(&mut link, "bob"));
@@ -140,7 +141,7 @@ fn a_volatile_message_is_for_whoever_is_connected_now() {
     alice.say(&mut link, &typing(r#""cid":"v2","#, "bob"));
     assert_eq!(alice.state(), "offline");
     bob.say(&mut link, r#"{"type":"foreground"}"#);
-    assert!(bob.frames.is_empty(), "it was not kept");
+    assert!(bob.frames.is_empty(), "the message was not kept");
     alice.say(&mut link, &typing(r#""cid":"v3","#, "nobody"));
     assert_eq!(alice.state(), "offline");
     assert_eq!(link.handler().handler.mailbox_counters().kept, 0);
@@ -156,7 +157,7 @@ fn a_watcher_is_told_when_a_user_comes_and_five_seconds_after_the_last_connectio
     bob.cut(&mut link);
     link.advance(4_000);
     alice.say(&mut link, r#"{"type":"presence","users":["bob"]}"#);
-    assert_eq!(alice.frames[0]["users"]["bob"], true, "bob may come back");
+    assert_eq!(alice.frames[0]["users"]["bob"], true, "bob is online for five more seconds");
     link.advance(1_500);
     alice.read(&link);
     assert_eq!(alice.frames[0]["users"], serde_json::json!({"bob": false}));
@@ -164,7 +165,7 @@ fn a_watcher_is_told_when_a_user_comes_and_five_seconds_after_the_last_connectio
     let _page = page(&mut link, "carol");
     link.advance(1_100);
     alice.read(&link);
-    assert_eq!(alice.types(), ["presence", "presence"], "a page of v1 is online, too");
+    assert_eq!(alice.types(), ["presence", "presence"], "carol is online with a v1 page");
     alice.say(&mut link, r#"{"type":"presence","users":["bob"],"watch":false}"#);
     bob.cut(&mut link);
     link.advance(10_000);
@@ -173,7 +174,7 @@ fn a_watcher_is_told_when_a_user_comes_and_five_seconds_after_the_last_connectio
 }
 
 #[test]
-fn a_connection_watches_a_hundred_users_and_no_more() {
+fn a_connection_can_watch_at_most_a_hundred_users() {
     let mut link = link();
     let mut alice = phone(&mut link, "alice");
     let users = |from: usize, to: usize| {

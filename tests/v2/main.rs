@@ -13,7 +13,7 @@ use std::time::Instant;
 use longlink::sim::{Call, Look, Spy, World};
 use longlink::{Config, Context, Relay, RelayConfig};
 
-/// Nobody looks at the callbacks.
+/// A looker that ignores all callbacks.
 #[derive(Debug)]
 struct Unseen;
 

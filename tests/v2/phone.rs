@@ -1,5 +1,5 @@
-//! A client of the dialect v2 as the protocol describes one: it keeps its cursor, drops what is not
-//! above it, and acknowledges when it is told to.
+//! A client of the dialect v2 as the protocol describes one: it keeps its cursor, drops messages whose
+//! numbers are not above the cursor, and acknowledges when a test tells it to.
 
 use serde_json::Value;
 
@@ -15,12 +15,12 @@ pub struct Phone {
     seen: usize,
     pub epoch: String,
     pub cursor: u64,
-    /// Every frame since the last look, whatever it is.
+    /// The frames that the last call of [`Phone::read`] has read.
     pub frames: Vec<Value>,
     /// The numbers and the messages that the app was given.
     pub messages: Vec<(u64, Value)>,
     pub gaps: Vec<(Option<u64>, u64, String)>,
-    /// Messages without a number.
+    /// Messages without a number, which the server does not keep.
     pub passing: Vec<Value>,
     pub acks: Vec<Value>,
     pub errors: Vec<Value>,
@@ -51,7 +51,7 @@ impl Phone {
         }
     }
 
-    /// Connects, with the cursor if there is one, and reads what comes.
+    /// Connects, with the cursor if there is one, and reads the frames that come.
     pub fn connect(&mut self, link: &mut Link) {
         let last = match self.epoch.as_str() {
             "" => String::new(),
@@ -60,7 +60,7 @@ impl Phone {
         self.connect_with(link, &last);
     }
 
-    /// Connects with a further query.
+    /// Connects with a query that follows `device`, and reads the frames that come.
     pub fn connect_with(&mut self, link: &mut Link, query: &str) {
         self.ask(link, query);
         link.settle();
@@ -92,7 +92,7 @@ impl Phone {
         link.send(self.pipe, &handshake(&path, "Sec-WebSocket-Protocol: longlink.v2\r\n"));
     }
 
-    /// Sends one frame and reads what comes.
+    /// Sends one frame and reads the frames that come.
     pub fn say(&mut self, link: &mut Link, frame: &str) {
         link.send(self.pipe, &text(frame));
         link.settle();
@@ -106,7 +106,7 @@ impl Phone {
         self.say(link, &frame);
     }
 
-    /// Acknowledges everything.
+    /// Acknowledges everything up to the cursor.
     pub fn acknowledge(&mut self, link: &mut Link) {
         let frame = format!(r#"{{"type":"ack","seq":{}}}"#, self.cursor);
         self.say(link, &frame);
@@ -122,7 +122,7 @@ impl Phone {
         link.hub.is_open(link.pipes[self.pipe].conn)
     }
 
-    /// Reads what has come, as a client does.
+    /// Reads the frames that have come since the last call, as a client does.
     pub fn read(&mut self, link: &Link) {
         self.read_some(link, usize::MAX);
     }
@@ -185,12 +185,12 @@ impl Phone {
         self.messages.iter().map(|(_, frame)| frame["message"].as_str().unwrap_or("?")).collect()
     }
 
-    /// The types of the frames since the last look.
+    /// The types of the frames that the last call of [`Phone::read`] has read.
     pub fn types(&self) -> Vec<&str> {
         self.frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect()
     }
 
-    /// The state of the last answer.
+    /// The state in the last answer to a send.
     pub fn state(&self) -> &str {
         self.acks.last().and_then(|ack| ack["state"].as_str()).unwrap_or("none")
     }

@@ -1,5 +1,6 @@
-//! Random phones and pages against a model of what was acknowledged to whom: on every device each
-//! message that was taken for its user comes once and in order, or a gap tells of it.
+//! Random phones and v1 pages, compared with a model that knows which messages were acknowledged to
+//! their senders. Each device gets every message that was taken for its user once and in order, or is
+//! told of a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use super::{Link, link_of};
 use longlink::sim::Rng;
 use longlink::sim::frames::{handshake, text};
 
-/// What the runs have met; each of these has to be met.
+/// How often the runs have met each case. Each case has to be met at least once.
 #[derive(Debug, Default)]
 struct Coverage {
     taken: u64,
@@ -29,13 +30,14 @@ struct Coverage {
 struct Device {
     phone: Phone,
     is_connected: bool,
-    /// Frames are written to it and it does not get them: the network swallows them.
+    /// The network swallows all frames to this device and from it.
     is_deaf: bool,
-    /// Messages of its own that have no answer: cid, receiver, text.
+    /// The messages that the device has sent and that have no answer yet: `cid`, receiver and text.
     unanswered: Vec<(String, usize, String)>,
     next_cid: u64,
-    /// The number of messages and gaps that were looked at.
+    /// How many messages and how many gaps of the phone were compared with the model.
     looked: (usize, usize),
+    /// The cursor that the phone had when it was compared with the model.
     at: u64,
 }
 
@@ -45,11 +47,11 @@ struct Run {
     users: usize,
     /// The v1 page of each user, if one is connected.
     pages: Vec<Option<usize>>,
-    /// For each user: message by number, as its devices were given it.
+    /// For each user the texts by their numbers, as the user's devices were given them.
     numbered: Vec<BTreeMap<u64, String>>,
-    /// For each user: texts whose sender was told that they are queued.
+    /// For each user the texts whose senders were told that they are queued.
     queued: Vec<BTreeSet<String>>,
-    /// Texts that were given to each device.
+    /// For each device the texts that it was given.
     given: Vec<BTreeSet<String>>,
     serial: u64,
     coverage: Coverage,
@@ -94,14 +96,14 @@ impl Run {
         device.phone.connect(&mut self.link);
         device.is_connected = true;
         device.is_deaf = false;
-        // The outbox is sent again, in order, with the same names.
+        // The device sends its unanswered messages again, in order and with the same `cid`s.
         for (cid, to, message) in device.unanswered.clone() {
             device.phone.write_to(&mut self.link, &cid, &format!("u{to}"), &message);
         }
         self.look(at);
     }
 
-    /// Looks at what a device was given, and compares it with the model.
+    /// Compares the frames that a device was given with the model.
     fn look(&mut self, at: usize) {
         let user = at / 2;
         let shed = self.link.handler().handler.mailbox_counters().shed;
@@ -134,15 +136,15 @@ impl Run {
             let known = self.numbered[user].entry(*seq).or_insert_with(|| message.clone());
             assert_eq!(*known, message, "a number names one message");
             if frame["own"].is_null() {
-                // With a mailbox that is shed, what its user has sent is forgotten, too.
+                // When the mailbox of a sender is given up, its `cid`s are forgotten, too.
                 let is_new = self.given[at].insert(message.clone());
                 assert!(is_new || shed > 0, "{message} comes twice to {at}");
                 self.coverage.given += 1;
             }
         }
         device.looked = (device.phone.messages.len(), device.phone.gaps.len());
-        // Every number that some device of the user was given lies in what this one was told, or
-        // it was its own.
+        // Every number that another device of the user was given was told to this device, too, as a
+        // message or in a gap, unless this device has sent the message.
         for (seq, text) in self.numbered[user].range(device.at + 1..device.phone.cursor + 1) {
             let is_told = told.iter().any(|(from, to)| (from..=to).contains(&seq));
             let is_own = text.starts_with(&format!("{at}:"));
@@ -156,7 +158,7 @@ impl Run {
         device.at = device.phone.cursor;
     }
 
-    /// A device writes to a user. What a deaf one says is lost as well.
+    /// Lets a device send a message to a user. What a deaf device sends is lost, too.
     fn write(&mut self, at: usize, rng: &mut Rng, longest: u64) {
         self.serial += 1;
         let to = rng.below(self.users as u64) as usize;
@@ -181,12 +183,12 @@ impl Run {
         match rng.below(20) {
             0..8 if self.devices[at].is_connected => self.write(at, rng, 300),
             19 if self.devices[at].is_connected => {
-                // More than a window in one go.
+                // The device sends more messages at once than a window holds.
                 (0..80).for_each(|_| self.write(at, rng, 5));
                 self.link.settle();
             }
             8..10 => {
-                // A v1 page says something to a user.
+                // A v1 page sends a message to a user.
                 let user = at / 2;
                 let page = match self.pages[user].filter(|pipe| !self.link.pipes[*pipe].closed) {
                     Some(page) => page,
@@ -207,7 +209,7 @@ impl Run {
             }
             10..12 if !self.devices[at].is_connected => self.connect(at),
             12 if self.devices[at].is_connected => {
-                // A new connection while the server still believes in the old one.
+                // The device opens a new connection while the old one is still open for the server.
                 self.connect(at);
             }
             13 if self.devices[at].is_connected => {
@@ -231,7 +233,7 @@ impl Run {
         }
     }
 
-    /// Everybody comes back, reads and acknowledges all there is.
+    /// Lets all devices connect again, and read and acknowledge all that waits for them.
     fn finish(mut self) -> Coverage {
         for at in 0..self.devices.len() {
             self.connect(at);
@@ -266,7 +268,7 @@ impl Run {
 }
 
 #[test]
-fn nothing_that_was_taken_is_lost_without_a_gap_doubled_or_out_of_order() {
+fn no_message_that_was_taken_is_lost_without_a_gap_or_doubled_or_out_of_order() {
     let seeds = std::env::var("V2_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
     let only = std::env::var("V2_SEED").ok().and_then(|text| text.parse::<u64>().ok());
     let mut sum = Coverage::default();
@@ -295,7 +297,7 @@ fn nothing_that_was_taken_is_lost_without_a_gap_doubled_or_out_of_order() {
     assert!(all.iter().all(|count| *count > 0) && sum.by_pages > 0 && sum.swallowed > 0, "{sum:?}");
 }
 
-/// Says which seed has failed.
+/// Prints the seed of a run that has failed.
 struct Named(u64);
 
 impl Drop for Named {

@@ -1,10 +1,10 @@
-//! What happens to phones, and what must come of it.
+//! Stories of phones and v1 pages, and which frames each of them must get.
 
 use super::phone::Phone;
 use super::{Link, link};
 use longlink::sim::frames::{Got, handshake, text};
 
-/// A v1 page connects as a user.
+/// Connects a v1 page as a user. Returns its pipe.
 fn page(link: &mut Link, user: &str) -> usize {
     let pipe = link.connect().expect("room");
     link.send(pipe, &handshake(&format!("/websocket/{user}"), ""));
@@ -33,7 +33,7 @@ fn a_client_is_welcomed_with_its_number_and_its_cursor_before_any_message() {
 }
 
 #[test]
-fn the_query_asks_for_v2_too_and_without_either_the_connection_speaks_v1() {
+fn a_query_can_ask_for_v2_too_and_a_connection_that_does_not_ask_speaks_v1() {
     let mut link = link();
     let pipe = link.connect().unwrap();
     link.send(pipe, &handshake("/websocket/bob?v=2", ""));
@@ -47,7 +47,7 @@ fn the_query_asks_for_v2_too_and_without_either_the_connection_speaks_v1() {
 }
 
 #[test]
-fn what_is_written_to_a_user_who_is_away_is_there_when_the_phone_comes_back() {
+fn messages_to_a_user_who_is_away_are_there_when_the_phone_comes_back() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -75,14 +75,14 @@ fn what_is_written_to_a_user_who_is_away_is_there_when_the_phone_comes_back() {
 }
 
 #[test]
-fn what_was_written_to_a_socket_that_was_cut_comes_again_and_only_once_to_the_app() {
+fn messages_that_were_written_to_a_dead_connection_come_again_and_the_app_gets_each_once() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
     bob.connect(&mut link);
     alice.write_to(&mut link, "c1", "bob", "seen");
     bob.read(&link);
-    // Half open: the phone has gone, and nobody has told the server.
+    // The connection is half open: the phone has gone, and the server does not know it.
     alice.write_to(&mut link, "c2", "bob", "swallowed");
     alice.write_to(&mut link, "c3", "bob", "swallowed too");
     let old = bob.pipe;
@@ -113,7 +113,7 @@ fn however_many_dead_connections_a_phone_has_left_behind_its_newest_one_is_let_i
 }
 
 #[test]
-fn a_send_that_comes_again_is_answered_as_before_and_is_not_sent_again() {
+fn a_send_that_comes_again_is_answered_as_before_and_is_not_delivered_again() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     bob.connect(&mut link);
@@ -156,7 +156,7 @@ fn a_v1_page_and_a_v2_client_can_chat_with_each_other() {
     assert_eq!(bob.state(), "sent", "a v1 page cannot acknowledge");
     let expected = r#"{"type":"message","formUserId":"bob","toUserId":"anna","message":"hello"}"#;
     assert_eq!(link.pipes[anna].texts(), [expected]);
-    // While bob is away, what the page writes waits for him.
+    // What the page writes while bob is away waits for him.
     bob.acknowledge(&mut link);
     bob.cut(&mut link);
     say(&mut link, anna, r#"{"toUserId":"bob","message":"later"}"#);
@@ -165,7 +165,7 @@ fn a_v1_page_and_a_v2_client_can_chat_with_each_other() {
 }
 
 #[test]
-fn a_v2_client_gets_no_frame_of_v1_and_a_broadcast_of_v1_without_a_number() {
+fn a_v2_client_gets_the_broadcast_of_a_v1_page_as_a_v2_message_without_a_number() {
     let mut link = link();
     let anna = page(&mut link, "anna");
     let mut bob = Phone::new("bob", "b");
@@ -184,7 +184,7 @@ fn a_v2_client_gets_no_frame_of_v1_and_a_broadcast_of_v1_without_a_number() {
 }
 
 #[test]
-fn the_other_devices_of_a_sender_get_a_copy_and_the_sending_one_none() {
+fn the_other_devices_of_a_sender_get_a_copy_and_the_sending_device_gets_none() {
     let mut link = link();
     let (mut phone, mut pad) = (Phone::new("alice", "phone"), Phone::new("alice", "pad"));
     phone.connect(&mut link);
@@ -205,7 +205,7 @@ fn the_other_devices_of_a_sender_get_a_copy_and_the_sending_one_none() {
 }
 
 #[test]
-fn a_receipt_comes_when_the_first_device_has_acknowledged_and_one_for_each_peer_waits() {
+fn a_receipt_comes_after_the_first_device_has_acknowledged_and_at_most_one_for_each_peer_waits() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     let mut pad = Phone::new("bob", "pad");
@@ -247,12 +247,12 @@ fn nothing_is_written_to_an_app_that_is_hidden_until_it_is_shown_again() {
     assert!(bob.frames.is_empty());
     bob.say(&mut link, r#"{"type":"foreground"}"#);
     assert_eq!(bob.texts(), ["while hidden"]);
-    // A send shows the app, too.
+    // A send tells the server, too, that the app is shown.
     bob.say(&mut link, r#"{"type":"background"}"#);
     alice.write_to(&mut link, "c2", "bob", "again");
     bob.write_to(&mut link, "b1", "alice", "here I am");
     assert_eq!(bob.types(), ["message", "ack"]);
-    // So does a heartbeat ten seconds later, if the frame that said so was lost.
+    // A heartbeat that comes ten seconds after `background` tells it, too: `foreground` may have been lost.
     bob.say(&mut link, r#"{"type":"background"}"#);
     alice.write_to(&mut link, "c3", "bob", "third");
     link.advance(9_900);
@@ -274,7 +274,7 @@ fn a_heartbeat_is_answered_with_its_own_text() {
 }
 
 #[test]
-fn a_message_that_three_connections_could_not_digest_is_skipped() {
+fn a_device_skips_a_message_that_it_did_not_acknowledge_on_three_connections() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -283,7 +283,7 @@ fn a_message_that_three_connections_could_not_digest_is_skipped() {
     alice.write_to(&mut link, "c1", "bob", "bad");
     alice.write_to(&mut link, "c2", "bob", "good");
     for _ in 0..3 {
-        // The app crashes at the first message: it keeps nothing.
+        // The app crashes at the first message, so it keeps no cursor.
         let mut crashing = Phone::new("bob", "b");
         (crashing.epoch, crashing.cursor) = (bob.epoch.clone(), bob.cursor);
         crashing.connect(&mut link);
@@ -296,7 +296,7 @@ fn a_message_that_three_connections_could_not_digest_is_skipped() {
 }
 
 #[test]
-fn a_device_that_acknowledges_nothing_is_written_a_window_and_no_more() {
+fn a_device_that_acknowledges_nothing_gets_one_window_of_messages() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -312,7 +312,7 @@ fn a_device_that_acknowledges_nothing_is_written_a_window_and_no_more() {
 }
 
 #[test]
-fn a_device_that_is_silent_for_thirty_seconds_loses_only_what_a_bound_has_taken() {
+fn a_device_that_acknowledges_nothing_for_30_seconds_loses_only_the_messages_above_the_bound() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -335,7 +335,7 @@ fn a_device_that_is_silent_for_thirty_seconds_loses_only_what_a_bound_has_taken(
 }
 
 #[test]
-fn an_acknowledgement_of_what_was_never_written_counts_as_that_of_the_highest_number() {
+fn an_acknowledgement_above_all_written_numbers_counts_as_one_of_the_highest_of_them() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -354,7 +354,7 @@ fn an_acknowledgement_of_what_was_never_written_counts_as_that_of_the_highest_nu
 }
 
 #[test]
-fn a_last_of_another_epoch_or_above_all_numbers_is_answered_with_a_gap_and_what_is_held() {
+fn a_last_of_another_epoch_or_above_all_numbers_is_answered_with_a_gap_and_the_held_messages() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -376,7 +376,7 @@ fn a_last_of_another_epoch_or_above_all_numbers_is_answered_with_a_gap_and_what_
 }
 
 #[test]
-fn messages_to_many_users_are_answered_one_by_one() {
+fn the_answer_to_a_message_to_many_users_says_the_state_for_each_of_them() {
     let mut link = link();
     let anna = page(&mut link, "anna");
     let mut alice = Phone::new("alice", "a");
@@ -397,7 +397,7 @@ fn messages_to_many_users_are_answered_one_by_one() {
 }
 
 #[test]
-fn a_message_waits_no_longer_than_its_time_and_a_newer_one_of_its_key_replaces_it() {
+fn a_message_waits_no_longer_than_its_ttl_and_a_newer_one_with_its_key_replaces_it() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
@@ -428,5 +428,5 @@ fn clients_are_told_when_to_come_back_before_the_server_goes_away() {
     assert_eq!(bob.types(), ["bye"]);
     assert_eq!(bob.frames[0]["after"], serde_json::json!([500, 8_000]));
     assert_eq!((&bob.frames[0]["code"], &bob.frames[0]["retry"]), (&4012.into(), &true.into()));
-    assert!(link.pipes[anna].texts().is_empty(), "v1 clients are treated as before");
+    assert!(link.pipes[anna].texts().is_empty(), "a v1 client gets no bye");
 }
