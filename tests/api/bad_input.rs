@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::client::{KEY, place, place_within};
 use crate::support::client::Raw;
 
+/// Checks that an answer has this status, and an error with this code and this field.
 fn assert_told(answer: &(u16, Value), status: u16, code: &str, field: Value, what: &str) {
     let error = &answer.1["error"];
     let told = (answer.0, &error["code"], &error["field"]);
@@ -54,11 +55,11 @@ fn a_mistake_in_a_body_is_named_with_its_field() {
         let answer = backend.post("/api/send", body);
         assert_told(&answer, 400, code, field, body);
     }
-    assert_eq!(backend.get("/api/online").0, 200, "the connection is none the worse");
+    assert_eq!(backend.get("/api/online").0, 200, "the connection can still be used");
 }
 
 #[test]
-fn values_without_their_names_are_no_body() {
+fn an_array_of_values_without_field_names_is_refused_as_a_body() {
     let place = place();
     let mut backend = place.backend();
     for (path, body, field) in [
@@ -96,7 +97,7 @@ fn a_field_inside_a_batch_is_named_with_its_place() {
 }
 
 #[test]
-fn unknown_paths_methods_and_queries_are_refused_by_name() {
+fn requests_with_an_unknown_path_method_or_query_key_are_refused() {
     let place = place();
     let mut backend = place.backend();
     for path in ["/api", "/api/", "/api/sends", "/api/send/", "/api/groups/g/members", "/x"] {
@@ -131,7 +132,7 @@ fn unknown_paths_methods_and_queries_are_refused_by_name() {
 }
 
 #[test]
-fn a_body_that_is_no_json_or_does_not_say_so_is_415() {
+fn a_body_whose_content_type_is_not_json_is_answered_415() {
     let place = place();
     for (content_type, status) in [
         ("Content-Type: application/json\r\n", 200),
@@ -165,9 +166,9 @@ fn a_head_body_or_message_that_is_too_long_is_refused_in_json() {
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     };
     let answer = told(head("Content-Length: 524289\r\n"));
-    assert_told(&answer, 413, "body_too_long", json!(null), "told");
+    assert_told(&answer, 413, "body_too_long", json!(null), "a body");
     let answer = told(head("Transfer-Encoding: chunked\r\n") + "80001\r\n");
-    assert_told(&answer, 413, "body_too_long", json!(null), "in chunks");
+    assert_told(&answer, 413, "body_too_long", json!(null), "a body in chunks");
     let body = format!(r#"{{"user":"a","message":"{}"}}"#, "x".repeat(65_536));
     let answer = told(head(&format!("Content-Length: {}\r\n", body.len())) + &body);
     assert_told(&answer, 413, "message_too_long", json!("message"), "a message");
@@ -176,7 +177,7 @@ fn a_head_body_or_message_that_is_too_long_is_refused_in_json() {
 }
 
 #[test]
-fn requests_that_could_be_two_are_refused_in_json_and_nothing_is_sent() {
+fn requests_that_two_readers_could_split_differently_are_refused_in_json_and_nothing_is_sent() {
     let place = place();
     let mut a = place.site.connect("a");
     let hidden = format!("{}{}", head("Content-Length: 24\r\n"), r#"{"user":"a","message":1}"#);
@@ -229,7 +230,7 @@ fn a_body_that_breaks_off_or_does_not_end_in_time_sends_nothing() {
 }
 
 #[test]
-fn bodies_come_in_pieces_in_chunks_and_after_a_100() {
+fn a_body_may_arrive_in_pieces_or_in_chunks_or_after_a_100_continue() {
     let place = place();
     let mut a = place.site.connect("a");
     let body = r#"{"user":"a","message":1}"#;
@@ -263,7 +264,7 @@ fn a_flood_of_pipelined_requests_is_answered_in_order() {
 
 #[test]
 fn no_part_of_a_key_is_logged() {
-    // The library logs through a facade: whatever it says is kept here.
+    // The library logs through the crate `log`. This logger keeps all lines.
     use std::sync::Mutex;
     static SAID: Mutex<String> = Mutex::new(String::new());
     struct Keep;
@@ -286,7 +287,7 @@ fn no_part_of_a_key_is_logged() {
     }
     place.backend().get(&format!("/api/online?key={KEY}"));
     let _user = place.site.connect("somebody");
-    place.site.until("it is known", |hub| hub.is_online("somebody"));
+    place.site.until("the user is online", |hub| hub.is_online("somebody"));
     let said = SAID.lock().unwrap();
     assert!(said.contains("shows wrong keys"), "{said}");
     assert!(!said.contains(&KEY[1..]) && !said.contains(&wrong[1..]), "{said}");

@@ -1,4 +1,4 @@
-//! A server with an interface, and a backend that talks to it.
+//! A server with an interface for a backend, and a backend that uses it.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,13 @@ use crate::support::serve::{Site, patient, serve_on};
 
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// A server: where clients connect, and where a backend does.
+/// A server with two addresses: clients connect to `site`, and a backend to `api`.
 pub struct Place {
     pub site: Site<Relay>,
     pub api: SocketAddr,
 }
 
-/// With a key, on both addresses.
+/// Starts a server that asks for [`KEY`] on both addresses.
 pub fn place() -> Place {
     place_with(|config| config.keys = vec![ApiKey::new(KEY).unwrap()])
 }
@@ -30,7 +30,7 @@ pub fn place_of(relay: Relay, change: impl FnOnce(&mut BackendConfig)) -> Place 
     build(patient(), relay, change)
 }
 
-/// With a key, and such limits.
+/// Starts a server that asks for [`KEY`], with this configuration.
 pub fn place_within(config: Config) -> Place {
     let relay = Relay::new(RelayConfig::default());
     build(config, relay, |config| config.keys = vec![ApiKey::new(KEY).unwrap()])
@@ -49,7 +49,7 @@ fn build(config: Config, relay: Relay, change: impl FnOnce(&mut BackendConfig)) 
 }
 
 impl Place {
-    /// A connection of the backend's.
+    /// Opens a connection of the backend, which shows the key.
     pub fn backend(&self) -> Client {
         Client::connect(self.api, KEY)
     }
@@ -79,7 +79,7 @@ impl Client {
         self.raw.send(request.as_bytes()).answer().expect("an answer")
     }
 
-    /// A request as it is sent.
+    /// The text of a request.
     pub fn request(&self, method: &str, path: &str, body: &str) -> String {
         let authorization = match &self.key[..] {
             "" => String::new(),

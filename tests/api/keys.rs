@@ -32,7 +32,7 @@ fn the_key_is_asked_for_on_every_address() {
 }
 
 #[test]
-fn while_a_key_is_changed_both_are_good() {
+fn while_a_key_is_changed_the_old_and_the_new_key_are_accepted() {
     let next = KEY.to_uppercase();
     let keys = [KEY, &next].map(|key| ApiKey::new(key).unwrap()).to_vec();
     let place = place_with(|config| config.keys = keys);
@@ -42,12 +42,12 @@ fn while_a_key_is_changed_both_are_good() {
 }
 
 #[test]
-fn a_body_is_not_read_before_the_key_was_seen() {
+fn a_body_is_not_read_before_the_key_was_checked() {
     let place = place();
     let mut raw = Raw::connect(place.api);
     let head = "POST /api/send HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
         Content-Length: 500000\r\nExpect: 100-continue\r\n\r\n";
-    assert_eq!(raw.status(head.as_bytes()), 401, "and not 100");
+    assert_eq!(raw.status(head.as_bytes()), 401, "the answer is not 100");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_key_in_the_url_is_refused_even_if_it_is_right() {
 }
 
 #[test]
-fn an_authorization_in_another_form_shows_no_key() {
+fn a_key_that_is_not_shown_as_one_bearer_token_is_not_accepted() {
     let place = place();
     for field in [
         format!("Authorization: {KEY}"),
@@ -77,7 +77,11 @@ fn an_authorization_in_another_form_shows_no_key() {
     }
     let twice = format!("Authorization: Bearer {KEY}\r\n").repeat(2);
     let request = format!("GET /api/online HTTP/1.1\r\nHost: a\r\n{twice}\r\n");
-    assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 400, "it stands once");
+    assert_eq!(
+        Raw::connect(place.api).status(request.as_bytes()),
+        400,
+        "Authorization may stand only once"
+    );
     let request =
         format!("GET /api/online HTTP/1.1\r\nHost: a\r\nauthorization: bearer  {KEY} \r\n\r\n");
     assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 200);
@@ -94,7 +98,7 @@ fn a_client_that_guesses_keys_has_to_wait_and_a_connection_that_showed_the_key_h
     }
     for key in [&wrong, KEY] {
         let answer = Client::connect(place.api, key).answer("GET", "/api/online", "");
-        assert_eq!(answer.status, 429, "right or wrong: nothing is learnt");
+        assert_eq!(answer.status, 429, "the answer does not tell whether the key is right");
         let wait: u64 = answer.field("Retry-After").unwrap().parse().unwrap();
         assert!((50..=60).contains(&wait), "{wait}");
     }
@@ -102,7 +106,7 @@ fn a_client_that_guesses_keys_has_to_wait_and_a_connection_that_showed_the_key_h
 }
 
 #[test]
-fn without_a_key_a_web_page_cannot_ask() {
+fn without_a_key_requests_of_a_foreign_web_page_are_refused() {
     let place = place_with(|_| {});
     for (fields, status) in [
         ("Host: 127.0.0.1", 200),

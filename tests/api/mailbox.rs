@@ -1,4 +1,4 @@
-//! What a backend does with mailboxes.
+//! Requests of a backend that use mailboxes.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ fn frame(socket: &mut Socket) -> Value {
 }
 
 #[test]
-fn a_message_that_is_kept_waits_for_a_user_who_never_connected() {
+fn a_message_with_keep_waits_for_a_user_who_never_connected() {
     let place = place();
     let mut backend = place.backend();
     let body = r#"{"user":"bob","message":"hi","from":"shop","keep":true}"#;
@@ -53,14 +53,14 @@ fn a_message_that_is_kept_waits_for_a_user_who_never_connected() {
 }
 
 #[test]
-fn a_message_without_a_wish_is_kept_only_for_users_who_have_a_mailbox() {
+fn a_message_without_keep_is_kept_only_for_users_who_have_a_mailbox() {
     let place = place();
     let mut backend = place.backend();
     let (_, answer) = backend.post("/api/send", r#"{"user":"bob","message":1}"#);
     assert_eq!(answer["results"][0]["state"], "offline");
     let (_, answer) = backend.ask("GET", "/api/users/bob", "");
     assert_eq!(answer["mailbox"], Value::Null);
-    // A page of v1 gets what is to be kept, and needs no mailbox.
+    // A v1 page gets a message with `keep` at once, and its user needs no mailbox.
     let mut anna = place.site.connect("anna");
     let (_, answer) = backend.post("/api/send", r#"{"user":"anna","message":1,"keep":true}"#);
     assert_eq!(answer["results"][0], json!({"user":"anna","state":"sent","online":true}));
@@ -70,7 +70,7 @@ fn a_message_without_a_wish_is_kept_only_for_users_who_have_a_mailbox() {
 }
 
 #[test]
-fn a_volatile_message_is_never_kept_and_a_newer_one_of_its_key_replaces_one_that_waits() {
+fn a_volatile_message_is_not_kept_and_a_message_replaces_a_waiting_one_with_the_same_key() {
     let place = place();
     let mut backend = place.backend();
     let messages = r#"{"messages":[
@@ -92,7 +92,7 @@ fn a_volatile_message_is_never_kept_and_a_newer_one_of_its_key_replaces_one_that
 }
 
 #[test]
-fn a_mailbox_that_is_deleted_is_a_gap_for_whoever_comes_back() {
+fn a_user_whose_mailbox_was_deleted_is_told_of_a_gap() {
     let place = place();
     let mut backend = place.backend();
     let mut bob = phone(&place, "bob", "");
@@ -112,7 +112,7 @@ fn a_mailbox_that_is_deleted_is_a_gap_for_whoever_comes_back() {
 }
 
 #[test]
-fn wishes_that_cannot_be_are_refused() {
+fn a_message_with_an_invalid_ttl_key_or_keep_is_refused() {
     let place = place();
     let mut backend = place.backend();
     let long = "k".repeat(65);
@@ -137,7 +137,7 @@ fn wishes_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_kick_is_said_in_a_frame_before_the_connection_is_closed() {
+fn a_kicked_v2_client_gets_a_kick_frame_before_its_connection_is_closed() {
     let place = place();
     let mut backend = place.backend();
     let mut bob = phone(&place, "bob", "");
@@ -151,8 +151,7 @@ fn a_kick_is_said_in_a_frame_before_the_connection_is_closed() {
 }
 
 #[test]
-fn what_a_backend_sends_to_a_group_waits_for_members_who_are_away_and_what_it_sends_to_all_does_not()
- {
+fn a_backends_message_to_a_group_waits_for_absent_members_and_one_to_all_does_not() {
     let place = place();
     let mut backend = place.backend();
     let mut bob = phone(&place, "bob", "");

@@ -1,4 +1,4 @@
-//! `/metrics` and `/api/stats`: numbers of the whole server.
+//! `/metrics` and `/api/stats`, which show the metrics of the whole server.
 
 use longlink::backend::ApiKey;
 use longlink::{Relay, RelayConfig};
@@ -35,7 +35,7 @@ fn metrics_on_the_address_of_clients_need_the_key() {
     }
     let open = crate::client::place_with(|_| ());
     let request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-    assert_eq!(Raw::connect(open.site.addr).status(request), 404, "nobody has a key");
+    assert_eq!(Raw::connect(open.site.addr).status(request), 404, "the server has no key");
     assert_eq!(Raw::connect(open.api).status(request), 200);
 }
 

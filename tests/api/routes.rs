@@ -24,7 +24,7 @@ fn a_message_reaches_its_user_in_the_protocols_envelope() {
 }
 
 #[test]
-fn some_users_get_a_message_and_those_who_are_excluded_do_not() {
+fn the_named_users_get_a_message_and_the_excluded_ones_do_not() {
     let place = place();
     let mut sockets: Vec<Socket> = ["a", "b", "c"].map(|user| place.site.connect(user)).into();
     let mut backend = place.backend();
@@ -44,7 +44,7 @@ fn some_users_get_a_message_and_those_who_are_excluded_do_not() {
 }
 
 #[test]
-fn everyone_gets_a_broadcast_but_those_who_are_excluded() {
+fn all_users_except_the_excluded_ones_get_a_broadcast() {
     let place = place();
     let mut a = place.site.connect("a");
     let mut phone = Socket::connect(place.site.addr, "/websocket/b?device=phone", "");
@@ -63,7 +63,7 @@ fn everyone_gets_a_broadcast_but_those_who_are_excluded() {
 }
 
 #[test]
-fn a_group_is_of_users_whose_connections_come_and_go() {
+fn the_members_of_a_group_stay_members_when_their_connections_come_and_go() {
     let place = place();
     let mut backend = place.backend();
     let mut early = place.site.connect("early");
@@ -95,13 +95,13 @@ fn a_group_is_of_users_whose_connections_come_and_go() {
     place.site.until("late has gone", |hub| !hub.is_online("late"));
     let mut late = place.site.connect("late");
     backend.post("/api/send", r#"{"group":"room 1","message":4}"#);
-    assert_eq!(late.texts().len(), 1, "a next connection is in it as well");
+    assert_eq!(late.texts().len(), 1, "the next connection of a member is in the group");
     let (_, user) = backend.get("/api/users/late");
     assert_eq!(user["groups"], json!(["room 1"]));
 }
 
 #[test]
-fn groups_are_paged() {
+fn the_members_of_a_group_are_listed_in_pages() {
     let place = place();
     let mut backend = place.backend();
     for number in 0..25 {
@@ -146,7 +146,7 @@ fn the_list_of_users_online_comes_in_pages() {
 }
 
 #[test]
-fn a_user_is_looked_up() {
+fn looking_up_a_user_lists_the_connections_of_the_user() {
     let place = place();
     let mut backend = place.backend();
     let offline = json!({"user":"张三","online":false,"connections":[],"groups":[],"mailbox":null});
@@ -168,7 +168,7 @@ fn a_user_is_looked_up() {
 }
 
 #[test]
-fn a_user_is_kicked_with_a_reason() {
+fn kicking_a_user_closes_the_connection_with_4503_and_the_reason() {
     let place = place();
     let mut backend = place.backend();
     let mut socket = place.site.connect("bob");
@@ -205,11 +205,11 @@ fn a_batch_is_sent_in_order_and_wholly_or_not_at_all() {
     let (_, answer) = backend.post("/api/batch", body);
     assert_eq!(answer["error"]["code"], json!("unknown_field"));
     assert_eq!(answer["error"]["field"], json!("messages[1].group"));
-    assert!(a.texts().is_empty(), "nothing of those was sent");
+    assert!(a.texts().is_empty(), "nothing of the refused batches was sent");
 }
 
 #[test]
-fn a_batch_that_is_too_much_at_once_for_a_user_says_so_and_drops_nobody() {
+fn a_batch_that_overfills_the_queue_of_a_user_reports_busy_and_ends_no_connection() {
     let place = place();
     let mut backend = place.backend();
     let mut a = place.site.connect("a");
@@ -226,13 +226,13 @@ fn a_batch_that_is_too_much_at_once_for_a_user_says_so_and_drops_nobody() {
         .collect();
     let sent = states.iter().filter(|state| **state == "sent").count();
     assert!((2..8).contains(&sent) && states.contains(&"busy"), "{states:?}");
-    assert_eq!(states[8], "sent", "it is nobody else's business");
+    assert_eq!(states[8], "sent", "other users get their messages");
     assert_eq!(a.texts().len(), sent - 1);
     assert_eq!(b.texts().len(), 1);
 }
 
 #[test]
-fn a_request_under_the_same_key_is_carried_out_once() {
+fn a_request_with_the_same_idempotency_key_is_carried_out_once() {
     let place = place();
     let mut backend = place.backend();
     let mut a = place.site.connect("a");
@@ -264,7 +264,7 @@ fn states(answer: &Value) -> Vec<&str> {
     results.iter().map(|it| it["state"].as_str().unwrap()).collect()
 }
 
-/// Makes a request, and tells whether its answer is an earlier one.
+/// Makes a request. Returns whether the answer is the repeated answer of an earlier request, and the answer.
 fn again(backend: &mut Client, path: &str, body: &str) -> (bool, Value) {
     let answer = backend.answer("POST", path, body);
     assert_eq!(answer.status, 200, "{body}");
@@ -290,8 +290,12 @@ fn a_request_whose_user_was_offline_is_carried_out_when_it_is_made_again() {
     drop(a);
     place.site.until("a has gone", |hub| !hub.is_online("a"));
     let (is_earlier, answer) = again(&mut backend, "/api/send", body);
-    assert_eq!((is_earlier, states(&answer)), (true, vec!["sent"]), "it was carried out");
-    // The key belongs to its request also while that was not carried out.
+    assert_eq!(
+        (is_earlier, states(&answer)),
+        (true, vec!["sent"]),
+        "the request was carried out before"
+    );
+    // A key belongs to its request even if that request was not carried out.
     let first = r#"{"user":"b","message":1,"idempotencyKey":"order-18"}"#;
     backend.post("/api/send", first);
     let (status, _) = backend.post("/api/send", &first.replace(":1,", ":2,"));
@@ -299,7 +303,7 @@ fn a_request_whose_user_was_offline_is_carried_out_when_it_is_made_again() {
 }
 
 #[test]
-fn a_request_to_many_that_is_made_again_sends_only_what_was_not_delivered() {
+fn a_request_to_many_users_that_is_made_again_sends_only_the_undelivered_messages() {
     let place = place();
     let mut backend = place.backend();
     let (mut a, mut c) = (place.site.connect("a"), place.site.connect("c"));
@@ -334,7 +338,7 @@ fn messages_to_a_busy_user_are_sent_when_the_batch_is_made_again() {
     let batch = json!({"messages": messages, "idempotencyKey": "k"}).to_string();
     let mut heard = Vec::new();
     let mut last = (true, Value::Null);
-    // Each time at least one more fits.
+    // Each time at least one more message fits into the queue.
     for _ in 0..8 {
         last = again(&mut backend, "/api/batch", &batch);
         heard.extend(a.texts());
@@ -346,7 +350,7 @@ fn messages_to_a_busy_user_are_sent_when_the_batch_is_made_again() {
     assert_eq!(heard.len(), 8);
     let digits = (0..8).map(|n| format!(r#""message":"{n}x"#));
     for (text, digit) in heard.iter().zip(digits) {
-        assert!(text.contains(&digit), "in order, each once");
+        assert!(text.contains(&digit), "messages come in order and each of them once");
     }
 }
 
@@ -370,7 +374,7 @@ fn a_message_to_a_group_that_reached_nobody_is_sent_when_it_is_made_again() {
         }
     }
     assert_eq!(a.texts().len(), 2);
-    // A later one is not told of it, as the message was sent.
+    // A user who connects later does not get the message, because it was sent already.
     let mut b = place.site.connect("b");
     again(&mut backend, "/api/send", all);
     assert!(b.texts().is_empty());
@@ -385,17 +389,17 @@ fn no_client_may_connect_under_a_name_that_the_server_sends_under() {
 }
 
 #[test]
-fn a_server_without_tickets_signs_none() {
+fn a_server_without_a_secret_signs_no_ticket() {
     let (status, answer) = place().backend().post("/api/ticket", r#"{"user":"a"}"#);
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("tickets_off")));
 }
 
 #[test]
-fn a_listener_of_its_own_serves_the_backend_alone() {
+fn a_listener_for_the_backend_serves_no_clients() {
     let place = place_with(|_| {});
     let mut raw = crate::support::client::Raw::connect(place.api);
     assert_eq!(raw.status(&longlink::sim::frames::handshake("/websocket/a", "")), 404);
-    // Without a key, only there.
+    // Without a key, only that listener serves the interface.
     assert_eq!(Client::connect(place.api, "").get("/api/online").0, 200);
     let answer = Client::connect(place.site.addr, "").answer("GET", "/api/online", "");
     assert_eq!((answer.status, &answer.body[..]), (404, &b"no such page\n"[..]));

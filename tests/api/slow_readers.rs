@@ -1,4 +1,4 @@
-//! A user who does not read: messages to it have equal results in one batch and in single requests.
+//! A user who does not read. Messages to such a user have equal results in one batch and in single requests.
 
 use serde_json::Value;
 
@@ -41,12 +41,12 @@ fn a_user_who_reads_nothing_is_dropped_when_the_queue_is_full_and_then_is_offlin
         let mut told = Vec::new();
         while !told.ends_with(&["offline".to_owned()]) {
             told.extend(send(&mut backend, user));
-            // The bytes of the kernel's buffers and of the queue: 256 KiB.
+            // The messages fill the kernel's buffers and the queue, which holds 256 KiB.
             assert!(told.len() < 2_000, "{user} is never dropped");
         }
         let first = told.iter().position(|state| state == "offline").unwrap();
         assert!(told[..first].iter().any(|state| state == "sent"), "{user}: {told:?}");
-        // Once it is gone nothing else is told of it.
+        // After the user has gone every state is `offline`.
         assert!(told[first..].iter().all(|state| state == "offline"), "{user}: {told:?}");
         let slow = place.site.ask(|hub, _| hub.stats().slow_readers);
         assert_eq!(slow, if user == "batch" { 1 } else { 2 });
@@ -61,7 +61,7 @@ fn a_user_who_reads_is_never_busy_for_requests_that_follow_each_other() {
     for _ in 0..10 {
         assert_eq!(pipelined(&mut backend, "reads"), ["sent"; 6]);
         assert_eq!(reads.texts().len(), 6);
-        // A batch is one turn's, and can be more than a queue holds.
+        // A batch is carried out in one turn, so it can be more than a queue holds.
         let told = batch(&mut backend, "reads");
         let delivered = told.iter().filter(|state| *state == "sent").count();
         assert!(told.iter().all(|state| state != "offline"), "{told:?}");

@@ -12,7 +12,7 @@ use crate::support::client::Socket;
 use longlink::sim::frames::handshake;
 
 #[test]
-fn a_ticket_lets_its_user_in_and_nobody_else() {
+fn a_minted_ticket_lets_its_user_connect_and_no_other_user() {
     let secret = b"0123456789abcdef0123456789abcdef";
     let tickets = Tickets::new(&[secret], |_| SystemTime::now()).unwrap();
     let relay = Relay::new(RelayConfig::default()).with_tickets(tickets);

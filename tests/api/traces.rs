@@ -1,4 +1,4 @@
-//! `GET /api/trace/{user}`: who may watch, and what is seen.
+//! `GET /api/trace/{user}`: who may watch a user, and what a watcher sees.
 
 use longlink::backend::ApiKey;
 use longlink::trace::MAX_TRACED;
@@ -9,7 +9,7 @@ use crate::client::{Client, KEY, Place, place, place_of, place_with};
 use crate::support::client::{Raw, Socket};
 use longlink::sim::frames;
 
-/// A watcher of a user, which has been told who is there.
+/// Connects a watcher of a user. Returns also the first event, which lists the user's connections.
 fn watch(place: &Place, user: &str) -> (Socket, Value) {
     let field = format!("Authorization: Bearer {KEY}\r\n");
     let mut socket = Socket::connect(place.api, &format!("/api/trace/{user}"), &field);
@@ -38,7 +38,7 @@ fn refusal(raw: &mut Raw, path: &str, extra: &str) -> (u16, Value) {
 }
 
 #[test]
-fn a_watcher_sees_what_its_user_does() {
+fn a_watcher_sees_the_connections_and_the_frames_of_its_user() {
     let place = place();
     let mut phone = place.site.connect("A?device=phone");
     let (mut watcher, began) = watch(&place, "A");
@@ -84,7 +84,7 @@ fn a_trace_never_contains_the_content_of_a_message() {
 }
 
 #[test]
-fn a_watcher_is_no_user_and_says_nothing() {
+fn a_watcher_is_no_user_and_what_it_sends_is_ignored() {
     let place = place();
     let mut a = place.site.connect("A");
     let (mut watcher, _) = watch(&place, "B");
@@ -93,15 +93,19 @@ fn a_watcher_is_no_user_and_says_nothing() {
     let pong = watcher.raw.frame().unwrap();
     assert_eq!((pong.opcode, &pong.payload[..]), (frames::PONG, &b"now"[..]));
     a.send(r#"{"message":"hello"}"#);
-    assert_eq!(a.texts(), [r#"{"formUserId":"A","message":"hello"}"#], "nobody else spoke");
-    // Nor did it hear that: the next it hears is of the user it watches.
+    assert_eq!(
+        a.texts(),
+        [r#"{"formUserId":"A","message":"hello"}"#],
+        "nothing else was sent to A"
+    );
+    // The watcher did not get that broadcast either. The next event that it gets is about its user.
     let _b = place.site.connect("B");
     assert_eq!(event(&mut watcher)["event"], "open");
     assert_eq!(place.backend().get("/api/online").1["count"], 2);
 }
 
 #[test]
-fn when_the_last_watcher_goes_nothing_is_traced() {
+fn a_user_is_not_traced_any_more_when_the_last_watcher_has_gone() {
     let place = place();
     let (first, _) = watch(&place, "A");
     let (mut second, _) = watch(&place, "A");
@@ -112,7 +116,7 @@ fn when_the_last_watcher_goes_nothing_is_traced() {
     assert!(place.site.ask(|hub, _| hub.is_traced("A")));
     assert_eq!(second.send_raw(&frames::close(1000)).close_code(), Some(1000));
     place.site.until("none is traced", |hub| !hub.is_traced("A"));
-    assert!(a.texts().is_empty(), "and A goes on");
+    assert!(a.texts().is_empty(), "A stays connected");
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn a_trace_needs_the_key() {
 }
 
 #[test]
-fn a_browser_offers_the_key_and_is_not_answered_with_it() {
+fn a_browser_can_offer_the_key_as_a_subprotocol_and_the_key_is_not_echoed() {
     let key = "a/key=with+what;no,token~has(it)";
     let place = place_with(|config| config.keys = vec![ApiKey::new(key).unwrap()]);
     let offered = "key.a%2Fkey%3Dwith%2Bwhat%3Bno%2Ctoken~has%28it%29";
@@ -145,13 +149,13 @@ fn a_browser_offers_the_key_and_is_not_answered_with_it() {
     let socket = Socket::connect(place.api, "/api/trace/A", &field);
     assert_eq!(socket.answer.field("Sec-WebSocket-Protocol"), Some("longlink.ops"));
     assert!(!socket.answer.head.contains("key."));
-    // It is for handshakes alone, which every page of a browser has to say it makes.
+    // This field shows a key only in a handshake, to which a browser adds the origin of its page.
     let request = format!("GET /api/online HTTP/1.1\r\nHost: a\r\n{field}\r\n");
     assert_eq!(Raw::connect(place.api).status(request.as_bytes()), 401);
 }
 
 #[test]
-fn without_a_key_no_page_of_another_site_watches() {
+fn without_a_key_a_page_of_another_site_cannot_watch() {
     let place = place_with(|_| {});
     let mut raw = Raw::connect(place.api);
     let told = refusal(&mut raw, "/api/trace/A", "Origin: https://evil.test\r\n");
@@ -160,7 +164,7 @@ fn without_a_key_no_page_of_another_site_watches() {
     assert_eq!(
         Raw::connect(place.site.addr).status(&frames::handshake("/api/trace/A", "")),
         404,
-        "not where clients connect"
+        "the address of clients has no traces"
     );
 }
 

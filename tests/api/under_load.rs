@@ -1,4 +1,4 @@
-//! What a backend that misbehaves does to the others. To see the figures:
+//! A backend that misbehaves does not slow down users. To see the figures:
 //! `cargo test --release --test api under_load -- --nocapture`.
 
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ fn repeat(over: &AtomicBool, mut act: impl FnMut()) -> u32 {
     times
 }
 
-/// A megabyte a second of bodies that come slowly and are wrong in the end.
+/// Uploads a body of 250 KB, which comes slowly and is wrong at its end.
 fn upload(api: SocketAddr, chunked: bool) {
     let mut raw = Raw::connect(api);
     let (framing, begin) = match chunked {
@@ -52,7 +52,7 @@ fn upload(api: SocketAddr, chunked: bool) {
     assert_eq!(raw.answer().expect("an answer").status, 400);
 }
 
-/// A thousand messages at once, to one who reads and others who are not there.
+/// Sends a thousand messages at once: half of them to a user who reads, the others to users who are offline.
 fn batch(backend: &mut Client) {
     let user = |at: usize| if at.is_multiple_of(2) { "sink".to_owned() } else { format!("u{at}") };
     let messages: Vec<Value> =
@@ -61,7 +61,7 @@ fn batch(backend: &mut Client) {
     assert_eq!(status, 200);
 }
 
-/// Five hundred requests at once, every second of them wrong.
+/// Sends five hundred requests at once. Every second one is wrong.
 fn flood(backend: &mut Client) {
     let requests: String = (0..500)
         .map(|at| match at % 2 {
