@@ -1,4 +1,4 @@
-//! Very much that is sent at once ends no connection whose client reads, and the sender is told
+//! When very much is sent at once, no connection whose client reads is ended, and the sender is told
 //! which messages were not queued.
 
 use longlink::ConnId;
@@ -29,7 +29,7 @@ fn enter(rig: &mut Rig, count: usize) -> (Vec<String>, Vec<ConnId>) {
 }
 
 #[test]
-fn a_long_message_to_a_thousand_users_ends_nobody_and_says_who_has_to_wait() {
+fn a_long_message_to_a_thousand_users_ends_no_connection_and_its_answer_says_who_is_busy() {
     let mut rig = Rig::new(|config| config.max_buffered = 16 << 20);
     let (users, _) = enter(&mut rig, 1_000);
     let (delivered, busy) = send(&mut rig, &users, 60_000);
@@ -50,7 +50,7 @@ fn a_long_message_to_a_thousand_users_ends_nobody_and_says_who_has_to_wait() {
 
 /// The sockets take a part of the message and block, so that the rest is held twice for some turns.
 #[test]
-fn a_long_message_ends_nobody_whose_network_is_slow() {
+fn a_long_message_ends_no_connection_whose_network_is_slow() {
     let mut rig = Rig::new(|config| config.max_buffered = 16 << 20);
     let (users, conns) = enter(&mut rig, 1_000);
     conns.iter().for_each(|conn| rig.takes(*conn, 1_000));
@@ -65,7 +65,7 @@ fn a_long_message_ends_nobody_whose_network_is_slow() {
 }
 
 #[test]
-fn memory_that_stalled_peers_hold_makes_users_busy_before_anybody_is_ended() {
+fn when_stalled_peers_hold_the_memory_other_users_are_busy_and_no_connection_is_ended() {
     let mut rig = Rig::new(|config| config.max_buffered = 16 << 20);
     let stalled = rig.enter_stalled(60);
     for conn in &stalled {
@@ -82,7 +82,7 @@ fn memory_that_stalled_peers_hold_makes_users_busy_before_anybody_is_ended() {
 }
 
 #[test]
-fn past_max_buffered_the_largest_go_of_those_who_do_not_read() {
+fn past_max_buffered_connections_that_hold_most_and_do_not_read_are_ended() {
     let mut rig = Rig::new(|config| config.max_buffered = 4 << 20);
     let (_, readers) = enter(&mut rig, 50);
     let stalled = rig.enter_stalled(30);
@@ -108,20 +108,20 @@ fn past_max_buffered_the_largest_go_of_those_who_do_not_read() {
     );
 }
 
-/// The handler of a host may send without asking whether there is room.
+/// The handler of a host does not have to ask whether there is room before it sends.
 #[test]
-fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
+fn however_much_a_host_sends_in_one_callback_no_connection_that_reads_is_ended() {
     let mut rig = Rig::new(|config| config.max_buffered = 8 << 20);
     let (_, conns) = enter(&mut rig, 200);
     for conn in &conns {
         rig.hub.join(*conn, "all").unwrap();
     }
     rig.settle();
-    // To one connection, more than its queue holds.
+    // The host sends to one connection more than its queue holds.
     let sent = (0..1_000).filter(|_| rig.hub.send(conns[0], &"x".repeat(1_000))).count();
     assert!((250..300).contains(&sent), "{sent} messages");
     rig.settle();
-    // To a user, to a group, and to everyone.
+    // The host sends as much to a user, to a group, and to everyone.
     let sent = (0..1_000).filter(|_| rig.hub.send_to_user("u1", &"x".repeat(1_000)) > 0).count();
     assert!((250..300).contains(&sent), "{sent} messages");
     rig.settle();
@@ -134,7 +134,7 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     let sent = (0..1_000).filter(|_| rig.hub.broadcast(&"x".repeat(1_000)) > 0).count();
     assert!((250..300).contains(&sent), "{sent} messages");
     rig.settle();
-    // To each connection, in all more than the memory holds.
+    // The host sends to each connection, in all more than the memory holds.
     for _ in 0..100 {
         for conn in &conns {
             rig.hub.send(*conn, &"x".repeat(2_000));
@@ -145,13 +145,13 @@ fn what_a_host_sends_in_one_callback_ends_nobody_who_reads() {
     let stats = rig.hub.stats();
     assert_eq!((rig.hub.online(), stats.relieved, stats.slow_readers), (200, 0, 0));
     assert!(stats.overfull > 0);
-    // The hub goes on as before.
+    // After that the hub sends as before.
     assert_eq!(rig.hub.broadcast("and now"), 200);
 }
 
 /// Several senders send the longest texts in one turn, which become six times as long by escaping.
 #[test]
-fn long_broadcasts_of_clients_end_nobody_who_reads() {
+fn long_broadcasts_of_clients_end_no_connection_that_reads() {
     let mut rig = Rig::new(|config| config.max_buffered = 4 << 20);
     let (_, conns) = enter(&mut rig, 500);
     for conn in &conns[..20] {
@@ -167,7 +167,7 @@ fn long_broadcasts_of_clients_end_nobody_who_reads() {
 }
 
 #[test]
-fn listings_and_pages_that_nobody_reads_end_nobody_who_reads() {
+fn http_answers_that_nobody_reads_end_no_connection_that_reads() {
     let mut rig = Rig::new(|config| config.max_buffered = 1 << 20);
     let (_, conns) = enter(&mut rig, 1_000);
     for path in ["/api/online?limit=1000", "/api/stats", "/metrics", "/ops"] {
@@ -175,7 +175,7 @@ fn listings_and_pages_that_nobody_reads_end_nobody_who_reads() {
             let conn = rig.connect();
             rig.takes(conn, 0);
             rig.request(conn, "GET", path, "");
-            // Some in the middle of a message, which is small.
+            // One user is in the middle of a small message meanwhile.
             rig.receive(conns[0], &frame(0x01, b"part", [1; 4])[..8]);
             rig.turn();
             assert!(rig.hub.buffered() <= 1 << 20, "{path}");

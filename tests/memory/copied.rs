@@ -44,7 +44,7 @@ fn messages_in_tiny_fragments_of_several_connections_are_not_copied_at_each_frag
             rig.turn();
         }
     });
-    assert_eq!(messages(&rig) - before, CONNECTIONS as u64, "all of them are whole");
+    assert_eq!(messages(&rig) - before, CONNECTIONS as u64, "all messages are whole");
     println!("{CONNECTIONS} messages in {SIZE} fragments: {calls} allocations of {total} bytes");
     assert!(calls <= CONNECTIONS * DOUBLINGS, "{calls} allocations");
     assert!(total <= CONNECTIONS * 4 * SIZE, "{total} bytes");
@@ -52,7 +52,7 @@ fn messages_in_tiny_fragments_of_several_connections_are_not_copied_at_each_frag
 
 /// Each read has more fragments than the work of one turn allows, so a part of each read waits.
 #[test]
-fn a_message_in_tiny_fragments_is_not_copied_at_each_however_long_it_is() {
+fn a_message_in_tiny_fragments_is_not_copied_at_each_fragment_however_long_it_is() {
     let mut rig = Rig::new(|config| {
         config.max_message = 1 << 20;
         config.max_queue = 2 << 20;
@@ -78,7 +78,7 @@ fn a_message_in_tiny_fragments_is_not_copied_at_each_however_long_it_is() {
 
 /// One message is handled in each 100 ms, and the bytes behind it stay where they are.
 #[test]
-fn what_waits_for_its_rate_is_copied_once_however_much_it_is() {
+fn input_that_waits_for_the_rate_is_copied_once_however_much_it_is() {
     for waiting in [6_000, 60_000] {
         let mut rig = Rig::new(|config| {
             config.message_rate = 10;
@@ -103,7 +103,7 @@ fn what_waits_for_its_rate_is_copied_once_however_much_it_is() {
     }
 }
 
-/// Heads and bodies that arrive byte by byte.
+/// The requests have long heads, long bodies and bodies in chunks of one byte.
 #[test]
 fn a_request_that_arrives_byte_by_byte_is_not_copied_at_each_byte() {
     let mut rig = Rig::new(|_| ());

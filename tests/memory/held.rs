@@ -3,7 +3,7 @@
 use crate::rig::Rig;
 use longlink::sim::frames::{frame, text};
 
-/// A message of a user's to another.
+/// The frame of a message to a user.
 fn to(user: &str, message: &str) -> Vec<u8> {
     text(&format!(r#"{{"toUserId":"{user}","message":"{message}"}}"#))
 }
@@ -37,7 +37,7 @@ fn small_broadcasts_to_peers_that_do_not_read_are_stored_once() {
 }
 
 #[test]
-fn broadcasts_between_messages_to_one_are_counted() {
+fn broadcasts_between_messages_to_single_peers_are_counted() {
     let mut rig = Rig::new(|_| ());
     let stalled = rig.enter_stalled(100);
     rig.assert_counted("broadcasts and messages in turn", |rig| {
@@ -71,7 +71,7 @@ fn messages_to_peers_that_do_not_read_are_counted() {
 }
 
 #[test]
-fn what_lies_between_other_things_in_a_turn_is_counted() {
+fn messages_to_two_groups_in_turn_before_anything_is_written_are_counted() {
     let mut rig = Rig::new(|config| config.writes_per_turn = 1);
     let conns: Vec<_> = (0..1_000).map(|number| rig.enter(&format!("u{number}"))).collect();
     for (number, conn) in conns.iter().enumerate() {
@@ -79,7 +79,7 @@ fn what_lies_between_other_things_in_a_turn_is_counted() {
     }
     rig.settle();
     let before = (crate::allocator::bytes(), rig.hub.buffered());
-    // Within one callback of a host, before anything is written.
+    // A host sends all this within one callback, before anything is written.
     for _ in 0..2_000 {
         for group in ["even", "odd"] {
             assert_eq!(rig.hub.send_to_group(group, "x"), 500);
@@ -190,7 +190,7 @@ fn answers_that_are_not_read_are_counted() {
 }
 
 #[test]
-fn all_is_given_back_when_its_peers_are_gone() {
+fn all_memory_is_given_back_when_its_peers_are_gone() {
     let mut rig = Rig::new(|_| ());
     let all = rig.enter_stalled(500);
     let before = crate::allocator::bytes();

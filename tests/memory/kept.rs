@@ -1,5 +1,5 @@
-//! What is kept without waiting for a peer is not counted in `max_buffered`. It has bounds of its
-//! own, and what goes gives it back.
+//! Memory that is kept for other reasons than a peer that has to read or to send more is not counted in
+//! `max_buffered`. It has bounds of its own, and it is given back when its owner is gone.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,9 +26,9 @@ fn end_all(rig: &mut Rig, conns: &[ConnId], before: usize) -> usize {
 }
 
 #[test]
-fn requests_that_may_come_again_take_no_more_than_five_megabytes() {
+fn remembered_idempotency_keys_take_no_more_than_five_megabytes() {
     const REQUESTS: usize = 10_000;
-    /// What docs/architecture.md says, without the bits of a request to a thousand users.
+    /// The bound in docs/architecture.md, without the bits that a request to a thousand users needs.
     const MOST: usize = (5 << 20) - REQUESTS * 1_000 / 8;
     let mut rig = Rig::new(|_| ());
     rig.enter("u");
@@ -48,14 +48,14 @@ fn requests_that_may_come_again_take_no_more_than_five_megabytes() {
     assert!(grown >= REQUESTS * 128, "the requests are not kept: {grown} bytes");
     assert!(grown <= MOST, "{grown} bytes");
     let (grown, _) = rig.growth(|rig| send(rig, REQUESTS / 5));
-    assert!(grown <= SCRATCH / 32, "{grown} bytes more for others");
+    assert!(grown <= SCRATCH / 32, "{grown} bytes more for further requests");
 }
 
 #[test]
 fn a_connection_with_the_longest_names_takes_600_bytes_and_gives_them_back() {
     const CONNECTIONS: usize = 3_000;
     let mut rig = Rig::new(|_| ());
-    // What the first connections leave behind for later ones: the lists that they have made grow.
+    // The lists that the first connections make grow are left for later connections.
     let enter_all = |rig: &mut Rig| -> Vec<ConnId> {
         let enter = |number| {
             let device = name(number, 64);
@@ -76,7 +76,7 @@ fn a_connection_with_the_longest_names_takes_600_bytes_and_gives_them_back() {
 }
 
 #[test]
-fn groups_of_connections_take_no_more_than_their_names_and_places_and_give_them_back() {
+fn groups_of_connections_take_at_most_500_bytes_for_each_place_and_give_most_of_them_back() {
     const CONNECTIONS: usize = 500;
     const PLACES: usize = CONNECTIONS * MAX_GROUPS;
     let mut rig = Rig::new(|_| ());
@@ -84,7 +84,7 @@ fn groups_of_connections_take_no_more_than_their_names_and_places_and_give_them_
     let before = allocator::bytes();
     let (grown, _) = rig.growth(|rig| {
         for (number, conn) in conns.iter().enumerate() {
-            // The longest names, no two of them alike, and one more than there may be.
+            // All names are different and as long as possible, and there is one more than may be.
             for group in 0..=MAX_GROUPS {
                 let group = name(number * 100 + group, MAX_GROUP_NAME);
                 let joined = rig.hub.join(*conn, &group);
@@ -102,7 +102,7 @@ fn groups_of_connections_take_no_more_than_their_names_and_places_and_give_them_
 }
 
 #[test]
-fn a_place_in_a_group_that_many_are_in_takes_32_bytes() {
+fn a_place_of_a_connection_in_a_group_with_many_members_takes_32_bytes() {
     const CONNECTIONS: usize = 2_000;
     const PLACES: usize = CONNECTIONS * MAX_GROUPS;
     let mut rig = Rig::new(|_| ());
@@ -148,7 +148,7 @@ fn memberships_take_no_more_than_1000_bytes_each_and_give_them_back() {
     assert!(left <= grown / 4, "{left} bytes are left of {grown}");
 }
 
-/// However much the traced users do within one callback.
+/// The bound holds however much the traced users do within one callback.
 #[test]
 fn traces_take_no_more_than_64_kilobytes() {
     let mut rig = Rig::new(|_| ());
@@ -249,8 +249,8 @@ fn a_connection_with_a_ticket_takes_no_more_than_300_bytes_beside_its_groups() {
     assert!(grouped <= most + 32 * CONNECTIONS * MAX_GROUPS, "{grouped} bytes with groups");
 }
 
-/// Webhooks to a backend that nobody listens for, so that everything waits; and how many bytes were
-/// allocated before.
+/// Starts a server with webhooks to an address on which nobody listens, so that all events wait. The
+/// number is how many bytes were allocated before.
 fn dead_backend(users: usize) -> (Rig, Webhooks, usize) {
     let secret = b"0123456789abcdef0123456789abcdef";
     let mut config = WebhookConfig::new("http://127.0.0.1:1/", secret).unwrap();
@@ -269,7 +269,8 @@ fn dead_backend(users: usize) -> (Rig, Webhooks, usize) {
 }
 
 /// Ends the server and its webhooks, whose thread frees what it holds some time after it was told
-/// to stop. No other test may measure before that. `before` was allocated before there were any.
+/// to stop. No other test may measure before that. `before` is how many bytes were allocated before the
+/// server was made.
 fn end(rig: Rig, webhooks: Webhooks, before: usize) {
     webhooks.stop(Duration::ZERO);
     drop(webhooks);
@@ -309,7 +310,7 @@ fn events_that_wait_for_the_backend_are_counted_and_bounded() {
     assert!(stats.dropped > 0);
     assert!(stats.waiting_bytes <= most && stats.waiting_bytes > most / 4 * 3 - 1_000);
     let (grown, _) = rig.growth(flood);
-    assert!(grown <= SCRATCH, "{grown} bytes more for what is dropped");
+    assert!(grown <= SCRATCH, "{grown} bytes more for events that are dropped");
     assert!(webhooks.stats().waiting_bytes <= stats.waiting_bytes + 1_000);
     end(rig, webhooks, before_all);
 }

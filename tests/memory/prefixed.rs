@@ -1,4 +1,5 @@
-//! A message that begins differently for each of its receivers: the bytes, and what they cost.
+//! Messages that begin differently for each receiver: which bytes each receiver gets, and how much memory
+//! they take.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, IoSlice};
@@ -28,7 +29,7 @@ impl Handler for Silent {
     fn on_message(&mut self, _: &mut Context, _: ConnId, (): &mut (), _: Message<'_>) {}
 }
 
-/// Sockets that keep what they take, and of which some take only so much.
+/// Sockets that keep the bytes that they take. A socket with an entry in `room` takes only so many bytes.
 #[derive(Default)]
 struct Sockets {
     got: Vec<Vec<u8>>,
@@ -83,7 +84,7 @@ impl World {
         let alone = rig::alone();
         let mut config = Config::default();
         (config.max_per_address, config.max_connections) = (0, 2 * RECEIVERS);
-        // One turn writes to all of them.
+        // One turn writes to all receivers.
         config.writes_per_turn = 2 * RECEIVERS as u32;
         let bare = Bare::new(config, Silent, Sockets::default(), Instant::now());
         let mut world = World { bare, conns: Vec::new(), _alone: alone };
@@ -118,7 +119,7 @@ fn a_message_with_a_prefix_for_each_receiver_arrives_whole_and_allocates_for_non
     let prefixes: Vec<String> = (0..RECEIVERS).map(|number| format!("{number:07}:")).collect();
     for length in [0, 1, 256, 257, 5_000, 70_000] {
         let rest = "r".repeat(length);
-        // Before this, lists and buffers have grown to the size that they keep.
+        // Two rounds before the measured one let lists and buffers grow to the size that they keep.
         for _ in 0..2 {
             world.fan_out(&prefixes, &rest);
             world.turn();
@@ -151,7 +152,7 @@ fn receivers_whose_sockets_block_within_a_prefix_or_the_rest_share_one_rest() {
     }
     world.fan_out(&prefixes, &rest);
     world.turn();
-    // Another message is sent, to sockets that have blocked.
+    // A second message is sent to the sockets that have blocked.
     world.fan_out(&prefixes, &rest);
     world.settle();
     let held = world.hub.buffered();
@@ -188,5 +189,5 @@ fn messages_before_and_behind_one_with_a_prefix_keep_their_order() {
     assert!(got[2] == frames(&["all", "end"]));
     let gone = ConnId::clone(&first);
     world.hub.abort(gone);
-    assert!(!world.hub.send_with_prefix(gone, "a", &rest), "it has ended");
+    assert!(!world.hub.send_with_prefix(gone, "a", &rest), "the connection has ended");
 }

@@ -152,7 +152,7 @@ impl Rig {
         self.turn();
     }
 
-    /// A request of a backend, with its key.
+    /// Sends a request of a backend, with the backend's key.
     pub fn request(&mut self, conn: ConnId, method: &str, path: &str, body: &str) {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -169,8 +169,8 @@ impl Rig {
         self.hub.tick(now);
     }
 
-    /// Does something; returns how many bytes more the allocator has given out, and how many
-    /// more the hub says that it holds.
+    /// Calls `act`. Returns how many bytes more the allocator has given out since then, and how many
+    /// bytes more the hub says that it holds.
     pub fn growth(&mut self, act: impl FnOnce(&mut Self)) -> (usize, usize) {
         self.settle();
         let (allocated, counted) = (allocator::bytes(), self.hub.buffered());
@@ -180,8 +180,8 @@ impl Rig {
         (grown, self.hub.buffered().saturating_sub(counted))
     }
 
-    /// Does something; returns how often blocks were allocated or changed their size meanwhile,
-    /// and the sum of the sizes that they then had.
+    /// Calls `act`. Returns how often blocks were allocated or changed their size meanwhile, and the sum
+    /// of the sizes that they had after that.
     pub fn allocations(&mut self, act: impl FnOnce(&mut Self)) -> (usize, usize) {
         let (calls, total) = (allocator::calls(), allocator::total());
         act(self);

@@ -86,7 +86,7 @@ impl Request {
     }
 }
 
-/// A running backend. Dropped, it refuses connections.
+/// A running backend, which refuses connections after it was dropped.
 pub struct Backend {
     pub addr: SocketAddr,
     shared: Arc<Shared>,
@@ -169,7 +169,7 @@ impl Drop for Backend {
 }
 
 impl Shared {
-    /// Requests of one connection, until it ends; `None` then.
+    /// Handles the requests of one connection until it ends, and then returns `None`.
     fn converse(&self, stream: TcpStream, tell: &Sender<Request>) -> Option<()> {
         let mut reader = BufReader::new(stream.try_clone().ok()?);
         loop {
@@ -189,11 +189,11 @@ impl Shared {
         }
     }
 
-    /// Answers; false when the connection is to be closed.
+    /// Answers a request. Returns false when the connection has to be closed.
     fn answer(&self, stream: &TcpStream, manner: Manner) -> std::io::Result<bool> {
         let answer = |text: &str| { stream }.write_all(text.as_bytes());
         let hang = || {
-            // Until the other side closes.
+            // This returns when the other side closes.
             let _ = std::io::copy(&mut { stream }, &mut std::io::sink());
         };
         match manner {

@@ -1,5 +1,5 @@
-//! Backends that hang, fail, redirect, break off or never stop: each loses
-//! nothing, and nothing comes out of order.
+//! Backends that hang, fail, redirect, break off or never stop: no event is lost, and none comes out of
+//! order.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn recovers_with(manner: Manner, change: impl FnOnce(&mut WebhookConfig)) -> Bac
 
 #[test]
 fn a_backend_that_fails_is_sent_the_batch_again() {
-    // Also what is the caller's fault: nothing may be skipped without a word.
+    // A status that blames the caller counts as a failure, too: no event may be skipped silently.
     for status in [500, 503, 429, 408, 400, 401, 404, 410, 413, 300, 304] {
         recovers_from(Manner::Status(status));
     }
@@ -61,7 +61,7 @@ fn a_backend_that_does_not_answer_is_given_up_in_time() {
     for manner in [Manner::Hangs, Manner::Drips] {
         let start = Instant::now();
         recovers_from(manner);
-        assert!(start.elapsed() >= Duration::from_millis(500), "it was given its time");
+        assert!(start.elapsed() >= Duration::from_millis(500), "the backend had its whole time");
     }
 }
 
@@ -91,7 +91,7 @@ fn an_answer_whose_body_never_ends_does_not_hold_up_the_next_batch() {
 #[test]
 fn an_answer_of_a_gigabyte_is_not_read() {
     let backend = recovers_from(Manner::Floods);
-    // What the two sockets' buffers hold is written all the same.
+    // The backend can write only what the buffers of the two sockets hold.
     assert!(backend.written() < 64 << 20, "{}", backend.written());
 }
 

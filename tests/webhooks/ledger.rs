@@ -43,7 +43,7 @@ impl Ledger {
         }
     }
 
-    /// Reads what the backend took until it holds.
+    /// Adds the requests that the backend has accepted, until `holds` returns true.
     pub fn until(&mut self, backend: &Backend, holds: impl Fn(&Ledger) -> bool) {
         while !holds(self) {
             let request = backend.request();

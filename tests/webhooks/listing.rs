@@ -72,15 +72,15 @@ fn follow((mut users, seq): (Users, u64), ledger: &Ledger) -> Users {
 }
 
 #[test]
-fn a_listing_and_the_events_behind_it_tell_who_is_online() {
+fn a_listing_and_the_events_after_it_tell_exactly_who_is_online() {
     let backend = Backend::start(Manner::Takes);
     let (site, webhooks) = site(&backend);
     let (epoch, seq) = webhooks.position();
     let mut raw = site.raw();
     assert_eq!((list(&mut raw, &epoch), seq), ((Users::new(), 0), 0));
 
-    // Users come, go without a word, and are kicked; who is kicked has not gone until it
-    // has said so, and comes back before.
+    // Users connect, disconnect without a close frame, and are kicked. The connection of a kicked user
+    // lasts until the client has answered, and the user connects again before that.
     let mut sockets: Vec<(String, Socket)> = Vec::new();
     let mut kicked = Vec::new();
     let mut listings = Vec::new();
@@ -102,7 +102,7 @@ fn a_listing_and_the_events_behind_it_tell_who_is_online() {
     let left = sockets.len() + 1;
     site.until("the others are gone", move |hub| hub.connections() == left);
 
-    // Each of them, brought up to date, is what it is now.
+    // Each listing, together with the events after it, gives the users who are online now.
     let mut ledger = Ledger::default();
     let now: Users = sockets.iter().map(|(user, _)| user.clone()).collect();
     assert!(now.len() > 10);

@@ -37,7 +37,7 @@ fn backend() -> (String, String, JoinHandle<String>) {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut tls = BufReader::new(StreamOwned::new(connection, tcp));
             let mut head = String::new();
-            // It fails for whoever does not trust us.
+            // This fails for a client that does not trust the certificate.
             while tls.read_line(&mut head).is_ok_and(|read| read > 2) {}
             if let Some((_, rest)) = head.split_once("content-length: ") {
                 let length = rest.lines().next().unwrap().parse().unwrap();

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::site;
 use super::support::client::{DEADLINE, Socket};
 
-/// Users who come, send and go, over and over.
+/// Lets users connect, send messages and disconnect, again and again.
 fn churn(site: std::net::SocketAddr, rounds: usize) {
     for round in 0..rounds {
         let mut user = Socket::connect(site, &format!("/websocket/user-{}", round % 50), "");
@@ -24,7 +24,7 @@ fn no_event_is_lost_while_the_backend_is_dead_and_the_queue_is_within_its_bound(
     let addr = dead.addr;
     let (site, webhooks) = site(&dead, |_| {});
     drop(dead);
-    // As long as a minute is to the real times: far longer than the longest wait.
+    // The backend is dead for far longer than the longest pause between two attempts.
     let until = Instant::now() + Duration::from_millis(600);
     while Instant::now() < until {
         churn(site.addr, 20);
@@ -53,8 +53,7 @@ fn when_the_queue_of_events_is_full_the_backend_is_told_the_range_that_was_lost(
 
     let mut ledger = Ledger::default();
     ledger.until(&backend, |ledger| !ledger.lost.is_empty());
-    // In between it may have been full more than once; the numbers are complete
-    // all the same.
+    // The queue may have been full more than once. The numbers are complete nevertheless.
     churn(site.addr, 1);
     let (_, last) = webhooks.position();
     ledger.until(&backend, |ledger| ledger.last >= last);
@@ -64,7 +63,7 @@ fn when_the_queue_of_events_is_full_the_backend_is_told_the_range_that_was_lost(
 }
 
 #[test]
-fn a_backend_that_is_too_slow_sees_all_numbers() {
+fn a_backend_that_is_too_slow_gets_every_number_in_an_event_or_in_a_lost_range() {
     let backend = Backend::start(Manner::Takes);
     let (site, webhooks) = site(&backend, |hook| hook.max_queue = 20_000);
     let mut ledger = Ledger::default();
