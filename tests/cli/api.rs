@@ -1,4 +1,4 @@
-//! The backend's interface of the command: where it is, and who may use it.
+//! The interface for a backend, as the command serves it: at which address, and who may use it.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -19,13 +19,13 @@ fn ask(mut stream: impl Read + Write, fields: &str) -> String {
 }
 
 #[test]
-fn without_a_setting_there_is_none() {
+fn without_a_setting_the_command_has_no_interface_for_a_backend() {
     let program = Program::start(&[]);
     assert_eq!(program.status("/api/online"), 404);
 }
 
 #[test]
-fn a_listener_of_its_own_is_announced_after_the_others() {
+fn the_address_of_the_backends_listener_is_announced_after_the_others() {
     let folder = Folder::new();
     let socket = format!("unix:{}", folder.path("api").display());
     let args = ["--listen", "127.0.0.1:0", "--api-listen", &socket];
@@ -40,7 +40,7 @@ fn a_listener_of_its_own_is_announced_after_the_others() {
 }
 
 #[test]
-fn a_key_opens_the_interface_and_is_in_no_log() {
+fn a_request_with_the_key_is_answered_and_the_key_is_not_logged() {
     let folder = Folder::new();
     let file = folder.file("key", &format!("{KEY}\n"));
     let mut program = Program::start(&["--api-key-file", &file, "--log", "trace"]);

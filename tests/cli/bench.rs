@@ -1,5 +1,5 @@
-//! `longlink bench` against the command itself: each mode measures what it
-//! says, and tells it in one form.
+//! `longlink bench` against a server of the same program: each mode measures what its name says, and
+//! all modes print their figures in one form.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ pub fn url(server: &Program) -> String {
     format!("ws://{}/websocket/{{user}}", server.addr())
 }
 
-/// The figures of a run that goes well.
+/// Runs a mode, which must end without an error. Returns its figures.
 pub fn measured(server: &Program, mode: &str, args: &[&str]) -> Value {
     measured_at(server, &url(server), mode, args)
 }
@@ -33,7 +33,7 @@ pub fn whole(figures: &Value, name: &str) -> u64 {
     figures[name].as_u64().unwrap_or_else(|| panic!("{name} is no whole number: {figures}"))
 }
 
-/// The lines that every mode reports.
+/// Checks the figures that every mode has to report.
 pub fn assert_sound(figures: &Value) {
     for name in [
         "mode",
@@ -65,7 +65,7 @@ pub fn assert_sound(figures: &Value) {
 }
 
 #[test]
-fn pings_are_kept_in_flight() {
+fn bench_pingpong_keeps_the_given_number_of_pings_in_flight() {
     let server = Program::start(&[]);
     let args = ["--connections", "5", "--in-flight", "4", "--operations", "2000", "--warmup", "0"];
     let figures = measured(&server, "pingpong", &args);
@@ -78,9 +78,9 @@ fn pings_are_kept_in_flight() {
 }
 
 #[test]
-fn messages_of_any_size_reach_their_user() {
+fn bench_p2p_sends_messages_of_any_size() {
     let server = Program::start(&[]);
-    // Frames with a length of seven, sixteen and sixty-four bits.
+    // The lengths of the frames take seven, sixteen and sixty-four bits.
     for size in ["9", "64", "1k", "60k"] {
         let args = ["--connections", "6", "--in-flight", "3", "--size", size];
         let args = [&args[..], &["--operations", "300", "--warmup", "0.01"]].concat();
@@ -95,7 +95,7 @@ fn messages_of_any_size_reach_their_user() {
 }
 
 #[test]
-fn messages_keep_their_pace() {
+fn bench_p2p_keeps_the_given_rate() {
     let server = Program::start(&[]);
     let args = ["--connections", "6", "--rate", "100", "--operations", "20", "--warmup", "0"];
     let figures = measured(&server, "p2p", &args);
@@ -105,7 +105,7 @@ fn messages_keep_their_pace() {
 }
 
 #[test]
-fn ids_may_have_more_than_a_number() {
+fn the_url_of_bench_may_have_other_text_around_the_user() {
     let server = Program::start(&[]);
     let url = format!("ws://{}/websocket/u-{{user}}.x?device=a", server.addr());
     let args = ["bench", "p2p", &url, "--connections", "2", "--operations", "10", "--json"];
@@ -114,18 +114,18 @@ fn ids_may_have_more_than_a_number() {
 }
 
 #[test]
-fn a_broadcast_is_as_many_operations_as_it_has_receivers() {
+fn bench_fanout_counts_one_operation_for_each_receiver_of_a_broadcast() {
     let server = Program::start(&[]);
     let args = ["--connections", "7", "--in-flight", "3", "--operations", "700", "--warmup", "0"];
     let figures = measured(&server, "fanout", &args);
     assert_sound(&figures);
-    // Three broadcasts under way at most.
+    // At most three broadcasts are in flight.
     assert!((700..=721).contains(&whole(&figures, "operations")), "{figures}");
     assert_eq!(whole(&figures, "connections"), 7);
 }
 
 #[test]
-fn broadcasts_keep_their_pace() {
+fn bench_fanout_keeps_the_given_rate() {
     let server = Program::start(&[]);
     let args = ["--connections", "3", "--rate", "50", "--operations", "30", "--warmup", "0"];
     let figures = measured(&server, "fanout", &args);
@@ -135,7 +135,7 @@ fn broadcasts_keep_their_pace() {
 }
 
 #[test]
-fn connections_come_and_go() {
+fn bench_churn_opens_and_closes_connections_in_rounds() {
     let server = Program::start(&[]);
     let args = ["--in-flight", "4", "--operations", "40", "--warmup", "0", "--rounds", "2"];
     let figures = measured(&server, "churn", &args);
@@ -146,7 +146,7 @@ fn connections_come_and_go() {
 }
 
 #[test]
-fn connections_are_held_in_rounds() {
+fn bench_connect_holds_its_connections_in_rounds_and_closes_them_with_1000() {
     let mut server = Program::start(&["--log", "debug"]);
     let log = server.log();
     let args =
@@ -160,11 +160,15 @@ fn connections_are_held_in_rounds() {
     let lines = log.rest();
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!((count("open user 0000500"), count("open user 0000519")), (3, 3));
-    assert_eq!(count("closed by peer (1000)"), 60, "all were closed politely");
+    assert_eq!(
+        count("closed by peer (1000)"),
+        60,
+        "all connections were closed with a close frame"
+    );
 }
 
 #[test]
-fn handshakes_keep_their_pace() {
+fn bench_connect_keeps_the_given_rate() {
     let server = Program::start(&[]);
     let args = ["--connections", "6", "--rate", "25", "--duration", "0"];
     let figures = measured(&server, "connect", &args);
@@ -173,7 +177,7 @@ fn handshakes_keep_their_pace() {
 }
 
 #[test]
-fn everybody_has_a_heartbeat() {
+fn bench_heartbeat_sends_pings_on_every_connection() {
     let server = Program::start(&[]);
     let args = ["--connections", "4", "--ping-interval", "0.05", "--operations", "20"];
     let figures = measured(&server, "heartbeat", &[&args[..], &["--warmup", "0"]].concat());
@@ -183,7 +187,7 @@ fn everybody_has_a_heartbeat() {
 }
 
 #[test]
-fn clients_that_do_not_read_are_dropped_and_the_others_get_everything() {
+fn bench_slow_sees_clients_that_do_not_read_dropped_while_the_others_get_everything() {
     let server = Program::start(&["--max-message", "8k", "--max-queue", "16k"]);
     let args = ["--connections", "10", "--stalled", "0.3", "--size", "4k", "--in-flight", "2"];
     let args = [&args[..], &["--warmup", "0", "--duration", "1.5"]].concat();
@@ -196,7 +200,7 @@ fn clients_that_do_not_read_are_dropped_and_the_others_get_everything() {
 }
 
 #[test]
-fn connections_come_from_many_addresses() {
+fn bench_connects_from_the_given_source_addresses_in_turn() {
     let mut server = Program::start(&["--log", "debug"]);
     let log = server.log();
     let args = ["--connections", "4", "--duration", "0", "--source", "127.0.0.3,127.0.1.0/30"];
@@ -212,7 +216,7 @@ fn connections_come_from_many_addresses() {
 }
 
 #[test]
-fn processes_are_added_up() {
+fn bench_adds_up_the_memory_of_several_processes() {
     let server = Program::start(&[]);
     let (url, pid) = (url(&server), server.child.id().to_string());
     let resident = |pids: &str| {
@@ -227,7 +231,7 @@ fn processes_are_added_up() {
 }
 
 #[test]
-fn a_summary_is_a_few_lines() {
+fn bench_without_json_prints_a_summary_of_a_few_lines() {
     let server = Program::start(&[]);
     let (url, pid) = (url(&server), server.child.id().to_string());
     let args = ["--connections", "4", "--operations", "400", "--warmup", "0", "--pid", &pid];
@@ -240,7 +244,7 @@ fn a_summary_is_a_few_lines() {
 }
 
 #[test]
-fn a_signal_ends_it_with_what_was_measured() {
+fn bench_ends_at_a_signal_and_prints_what_it_has_measured() {
     let mut server = Program::start(&["--log", "debug"]);
     let log = server.log();
     let args = ["bench", "pingpong", &url(&server), "--connections", "2", "--warmup", "0"];

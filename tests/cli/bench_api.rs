@@ -1,4 +1,4 @@
-//! `longlink bench api`: a backend that sends, and what keeps it from that.
+//! `longlink bench api`, which sends messages as a backend does, and why it may not be able to send.
 
 use crate::bench::{assert_sound, measured, url, whole};
 use crate::bench_failures::failed;
@@ -7,9 +7,9 @@ use crate::program::{Folder, Program};
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
-fn requests_of_a_backend_are_kept_in_flight() {
+fn bench_api_keeps_the_given_number_of_requests_in_flight() {
     let folder = Folder::new();
-    // As while keys are changed.
+    // The file has two keys, as it has while a key is changed.
     let file = folder.file("key", &format!("{KEY}\n{}\n", KEY.to_uppercase()));
     let server = Program::start(&["--api-key-file", &file]);
     for (batch, in_flight, size) in [("1", "1", "9"), ("1", "16", "1k"), ("100", "3", "64")] {
@@ -26,17 +26,17 @@ fn requests_of_a_backend_are_kept_in_flight() {
 }
 
 #[test]
-fn a_listener_for_the_backend_alone_is_reached_by_its_address() {
+fn bench_api_can_use_the_listener_that_is_only_for_a_backend() {
     let args = ["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"];
     let server = Program::spawn(&mut crate::program::longlink(&args), 1);
-    let line = server.stdout.next().expect("where the backend connects");
+    let line = server.stdout.next().expect("a line with the address of the interface");
     let api = line.strip_prefix("api on http://").expect("an address");
     let args = ["--api", api, "--operations", "100", "--warmup", "0"];
     assert_eq!(whole(&measured(&server, "api", &args), "operations"), 100);
 }
 
 #[test]
-fn bench_says_what_keeps_it_from_sending() {
+fn bench_api_says_in_one_line_why_it_cannot_send() {
     let folder = Folder::new();
     let (file, wrong) = (folder.file("key", KEY), folder.file("wrong", &KEY.replace('0', "1")));
     let server = Program::start(&["--api-key-file", &file, "--max-message", "1k"]);

@@ -1,5 +1,5 @@
-//! `longlink bench` when something is wrong: the arguments, the server, or
-//! what it says. It tells so in one line and with its exit code.
+//! `longlink bench` when the arguments are wrong, or the server, or what the server sends. The command
+//! says so in one line and with its exit code.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -14,12 +14,15 @@ use crate::program::{Lines, Program, longlink, run};
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// The exit code, what was measured, and the line that says what went wrong.
+/// Runs a mode that fails. Returns the exit code, the figures, and the line that says what went wrong.
 pub fn failed(mode: &str, url: &str, args: &[&str]) -> (i32, Option<Value>, String) {
     let (code, out, err) = run(&mut longlink(&[&["bench", mode, url, "--json"], args].concat()));
     let line = err.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {out}"));
     assert!(!line.contains('\n'), "more than one line: {err}");
-    let line = line.strip_prefix("longlink: ").expect("it says who complains").to_owned();
+    let line = line
+        .strip_prefix("longlink: ")
+        .expect("the line begins with the program's name")
+        .to_owned();
     let figures = (!out.is_empty()).then(|| serde_json::from_str(&out).expect("one JSON object"));
     (code, figures, line)
 }
@@ -37,13 +40,13 @@ fn fake(answer: &[u8]) -> String {
     format!("ws://{addr}/{{user}}")
 }
 
-/// A handshake, and then these bytes.
+/// A server that accepts a handshake and then sends these bytes.
 fn after_handshake(bytes: &[u8]) -> String {
     fake(&[ACCEPTED, bytes].concat())
 }
 
 #[test]
-fn arguments_that_are_wrong() {
+fn bench_refuses_wrong_arguments_with_exit_code_2_and_one_line_that_names_them() {
     let url = "ws://127.0.0.1:1/{user}";
     for (mode, url, args, words) in [
         ("frob", url, &[][..], &["frob"][..]),
@@ -52,7 +55,7 @@ fn arguments_that_are_wrong() {
         ("pingpong", url, &["--size", "10"], &["--size", "pingpong"]),
         ("pingpong", url, &["--connections", "0"], &["--connections"]),
         ("p2p", "ws://127.0.0.1:1/x", &[], &["{user}"]),
-        // Above the greatest that Linux gives to a process.
+        // No process has this id, because it is above the highest one of Linux.
         ("pingpong", url, &["--pid", "4194305"], &["--pid 4194305", "no such process"]),
     ] {
         let (code, figures, line) = failed(mode, url, args);
@@ -64,7 +67,7 @@ fn arguments_that_are_wrong() {
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn bench_says_in_every_mode_that_it_cannot_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/{{user}}", listener.local_addr().unwrap());
     drop(listener);
@@ -76,7 +79,7 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn a_path_that_is_not_there() {
+fn bench_reports_the_status_of_a_handshake_that_is_refused() {
     let server = Program::start(&[]);
     let url = format!("ws://{}/nowhere/{{user}}", server.addr());
     let (code, figures, line) = failed("pingpong", &url, &[]);
@@ -85,16 +88,16 @@ fn a_path_that_is_not_there() {
 }
 
 #[test]
-fn a_source_that_is_not_of_this_machine() {
+fn bench_names_the_flag_of_a_source_address_that_is_not_of_this_machine() {
     let server = Program::start(&[]);
-    // TEST-NET-1 of RFC 5737: nobody's.
+    // No machine has an address of TEST-NET-1 (RFC 5737, section 3).
     let (code, _, line) = failed("pingpong", &url(&server), &["--source", "192.0.2.1"]);
     assert_eq!(code, 1);
     assert!(line.contains("--source"), "{line}");
 }
 
 #[test]
-fn a_server_that_is_full_tells_how_many_got_in() {
+fn bench_reports_how_many_connections_a_full_server_has_accepted() {
     let server = Program::start(&["--max-connections", "5"]);
     let args = ["--connections", "8", "--duration", "0.05"];
     let (code, figures, line) = failed("connect", &url(&server), &args);
@@ -104,7 +107,7 @@ fn a_server_that_is_full_tells_how_many_got_in() {
 }
 
 #[test]
-fn a_server_that_is_killed_meanwhile() {
+fn bench_ends_with_an_error_when_the_server_is_killed_during_a_run() {
     for mode in ["connect", "heartbeat", "pingpong", "p2p", "fanout", "churn"] {
         let mut server = Program::start(&["--log", "debug"]);
         let log = server.log();
@@ -117,7 +120,7 @@ fn a_server_that_is_killed_meanwhile() {
             .expect("it starts");
         let (out, err) =
             (Lines::of(bench.stdout.take().unwrap()), Lines::of(bench.stderr.take().unwrap()));
-        // The last of each mode's connections; of churn's any.
+        // The server is killed when the last connection of the mode is open; with `churn`, when any is.
         log.find(match mode {
             "churn" => "open user",
             "fanout" => "open user 0000101",
@@ -126,10 +129,10 @@ fn a_server_that_is_killed_meanwhile() {
         // `log` still reads the log of the server here, so that the server can write on until it is
         // killed.
         server.child.kill().unwrap();
-        let line = err.next().expect("it says why");
+        let line = err.next().expect("a line that says why the run failed");
         assert_eq!(bench.wait().unwrap().code(), Some(1), "{mode}: {line}");
         assert!(line.contains("connection") || line.contains("connect"), "{mode}: {line}");
-        // Killed before anything was measured, there is nothing to tell.
+        // If the server was killed before anything was measured, there are no figures.
         if let Some(figures) = out.next() {
             let figures: Value = serde_json::from_str(&figures).unwrap();
             assert!(figures["error"].is_string(), "{mode}: {figures}");
@@ -138,7 +141,7 @@ fn a_server_that_is_killed_meanwhile() {
 }
 
 #[test]
-fn answers_that_do_not_come() {
+fn bench_reports_an_answer_that_does_not_come_in_time() {
     let deaf = after_handshake(b"");
     let short = ["--timeout", "0.3", "--warmup", "0", "--connections", "2"];
     for (mode, word) in [
@@ -191,8 +194,8 @@ fn bench_fails_when_a_server_sends_what_it_must_not() {
     }
 }
 
-/// Odd, but allowed: fragments with a ping between them, pongs nobody asked
-/// for, texts that are no answers.
+/// The server sends fragments with a ping between them, pongs that nobody asked for, and texts that are
+/// no answers.
 #[test]
 fn bench_accepts_unusual_frames_that_a_server_may_send() {
     let url = after_handshake(
@@ -208,7 +211,7 @@ fn bench_accepts_unusual_frames_that_a_server_may_send() {
 }
 
 #[test]
-fn messages_out_of_their_order_are_failures() {
+fn bench_counts_a_message_out_of_order_as_an_error() {
     let message = b"{\"message\":\"#@@@@@@@E\"}";
     let url = after_handshake(&[&[0x81, message.len() as u8], &message[..]].concat());
     for mode in ["p2p", "fanout"] {
@@ -216,6 +219,9 @@ fn messages_out_of_their_order_are_failures() {
         let (code, figures, line) = failed(mode, &url, &args);
         assert!(code == 1 && line.contains("no connection") || line.contains("in 0.3 s"), "{line}");
         let why = figures.unwrap()["errors"].as_u64();
-        assert!(why >= Some(2), "the place and the time: {why:?}");
+        assert!(
+            why >= Some(2),
+            "an error for the wrong message and one for the missing one: {why:?}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::certs::Authority;
 use crate::program::{Folder, Program, longlink, run};
 use crate::tls::{Files, addr};
 
-/// A server with a certificate, and what names it and whom to trust.
+/// A server with a certificate, its URL, and the file of the root that clients have to trust.
 struct Site {
     server: Program,
     url: String,
@@ -33,14 +33,17 @@ impl Site {
 }
 
 #[test]
-fn sessions_are_resumed_unless_each_connection_is_a_newcomer() {
+fn bench_resumes_tls_sessions_unless_it_is_told_not_to() {
     let site = Site::start(&[]);
     let cycles = ["--in-flight", "2", "--operations", "40", "--warmup", "0"];
     for version in ["1.2", "1.3"] {
         let args = [&["--tls", version], &cycles[..]].concat();
         let figures = site.measured("churn", &args);
         let (full, resumed) = (whole(&figures["tls"], "full"), whole(&figures["tls"], "resumed"));
-        assert!((1..=2).contains(&full) && resumed >= 38, "the first of each: {figures}");
+        assert!(
+            (1..=2).contains(&full) && resumed >= 38,
+            "only the first handshake of each client is a full one: {figures}"
+        );
         let figures = site.measured("churn", &[&args[..], &["--no-resume"]].concat());
         let (full, resumed) = (whole(&figures["tls"], "full"), whole(&figures["tls"], "resumed"));
         assert!(full >= 40 && resumed == 0, "{figures}");
@@ -49,7 +52,7 @@ fn sessions_are_resumed_unless_each_connection_is_a_newcomer() {
 }
 
 #[test]
-fn a_client_that_returns_resumes_its_own_session() {
+fn each_client_of_bench_resumes_its_own_tls_session() {
     let site = Site::start(&[]);
     let args = ["--connections", "20", "--duration", "0", "--rounds", "3"];
     let figures = site.measured("connect", &args);
@@ -58,7 +61,7 @@ fn a_client_that_returns_resumes_its_own_session() {
 }
 
 #[test]
-fn more_than_a_session_takes_at_once_is_written_all_the_same() {
+fn bench_writes_messages_that_are_longer_than_the_buffer_of_a_tls_session() {
     let site = Site::start(&["--max-message", "1m", "--max-queue", "8m"]);
     for (version, size) in [("1.2", "60k"), ("1.3", "512k")] {
         let args = ["--connections", "4", "--in-flight", "5", "--size", size, "--tls", version];
@@ -70,7 +73,7 @@ fn more_than_a_session_takes_at_once_is_written_all_the_same() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_noticed_through_tls() {
+fn bench_slow_sees_clients_that_do_not_read_dropped_over_tls() {
     let site = Site::start(&["--max-message", "8k", "--max-queue", "16k"]);
     let args = ["--connections", "10", "--stalled", "0.3", "--size", "4k", "--in-flight", "2"];
     let figures =
@@ -80,7 +83,7 @@ fn a_client_that_does_not_read_is_noticed_through_tls() {
 }
 
 #[test]
-fn a_certificate_has_to_be_trusted() {
+fn bench_refuses_a_certificate_that_it_does_not_trust() {
     let site = Site::start(&[]);
     let bench = |url: &str, args: &[&str]| {
         let first = ["bench", "churn", url, "--operations", "5", "--warmup", "0"];
@@ -100,7 +103,7 @@ fn a_certificate_has_to_be_trusted() {
 }
 
 #[test]
-fn a_plain_port_is_no_tls_port() {
+fn bench_says_that_it_cannot_connect_over_tls_to_a_plain_port() {
     let server = Program::start(&[]);
     let url = format!("wss://{}/websocket/{{user}}", server.addr());
     let (code, _, err) = run(&mut longlink(&["bench", "churn", &url, "--timeout", "3"]));

@@ -1,4 +1,4 @@
-//! `longlink doctor` before servers that are well, and before what ends silent
+//! `longlink doctor` with servers that are well, and with proxies, networks and servers that end silent
 //! connections.
 
 use std::io::{ErrorKind, Read, Write};
@@ -14,13 +14,13 @@ use crate::program::{Folder, Program, longlink, run};
 /// How long a proxy waits for bytes: longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The lines that the command has printed.
+/// The lines that the command has printed, and its exit code.
 pub struct Found {
     pub code: i32,
     pub lines: Vec<String>,
 }
 
-/// Runs it with an answer in reasonable time.
+/// Runs the command, which must end in time and print nothing on stderr.
 pub fn doctor(url: &str, args: &[&str]) -> Found {
     let (code, out, err) = run(&mut longlink(&[&["doctor", url], args].concat()));
     assert_eq!(err, "", "{out}");
@@ -41,7 +41,7 @@ impl Found {
         self
     }
 
-    /// Exit code and the number of failures agree with this.
+    /// Checks that so many steps have failed, and that the exit code and the last line say so.
     #[track_caller]
     pub fn failed(&self, count: usize) -> &Self {
         let fails = self.lines.iter().filter(|line| line.starts_with("FAIL")).count();
@@ -55,9 +55,8 @@ pub fn url(addr: impl std::fmt::Display) -> String {
     format!("ws://{addr}/websocket/doctor")
 }
 
-/// Passes on what comes, both ways, until nothing has come from the server for a
-/// while. Then it cuts the connection, or freezes: it stays open, and nothing
-/// passes any more.
+/// A proxy that passes on bytes both ways until nothing has come from the server for a while. Then it
+/// cuts the connection, or it freezes: the connection stays open, and no more bytes are passed on.
 fn proxy(server: SocketAddr, patience: Duration, freezes: bool) -> SocketAddr {
     fake::serve(move |client| {
         let upstream = TcpStream::connect(server).unwrap();
@@ -73,7 +72,7 @@ fn proxy(server: SocketAddr, patience: Duration, freezes: bool) -> SocketAddr {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && freezes => {
                     let _ = upstream.shutdown(std::net::Shutdown::Both);
                     let _ = up.join();
-                    // Until the client goes.
+                    // The proxy reads on until the client has gone.
                     let _ = std::io::copy(&mut from, &mut std::io::sink());
                     let _ = std::io::copy(&mut to.try_clone().unwrap(), &mut std::io::sink());
                     return;
@@ -89,7 +88,7 @@ fn proxy(server: SocketAddr, patience: Duration, freezes: bool) -> SocketAddr {
 }
 
 #[test]
-fn a_server_that_is_well() {
+fn doctor_finds_no_failure_with_a_server_that_is_well() {
     let server = Program::start(&[]);
     let found = doctor(&url(server.addr()), &["--quick"]);
     found
@@ -113,7 +112,7 @@ fn a_server_that_is_well() {
 }
 
 #[test]
-fn scripts_get_one_object() {
+fn doctor_with_json_prints_one_object() {
     let server = Program::start(&[]);
     let found = doctor(&url(server.addr()), &["--quick", "--json"]);
     let [line] = &found.lines[..] else { panic!("{:?}", found.lines) };
@@ -130,7 +129,7 @@ fn scripts_get_one_object() {
 }
 
 #[test]
-fn names_are_looked_up_and_each_address_is_tried() {
+fn doctor_looks_up_a_name_and_tries_each_address() {
     let server = Program::start(&[]);
     let port = server.addr().rsplit(':').next().unwrap();
     let found = doctor(&format!("ws://localhost:{port}/websocket/doctor"), &["--quick"]);
@@ -143,7 +142,7 @@ fn names_are_looked_up_and_each_address_is_tried() {
 }
 
 #[test]
-fn a_name_that_the_server_does_not_know_is_told_with_its_flag() {
+fn doctor_names_the_flag_for_a_host_that_the_server_does_not_allow() {
     let plain = Program::start(&[]);
     let port = plain.addr().rsplit(':').next().unwrap();
     let named = |port: &str| format!("ws://chat.example.com:{port}/websocket/doctor");
@@ -157,7 +156,7 @@ fn a_name_that_the_server_does_not_know_is_told_with_its_flag() {
 }
 
 #[test]
-fn paths_and_users() {
+fn doctor_takes_the_user_from_the_path_and_says_which_path_a_server_has() {
     let server = Program::start(&[]);
     let at = |path: &str| doctor(&format!("ws://{}{path}", server.addr()), &["--quick"]);
     at("/websocket/%E5%BC%A0%20%22?device=x").has("ok", "message", &["张 \""]).failed(0);
@@ -169,7 +168,7 @@ fn paths_and_users() {
 }
 
 #[test]
-fn pings_of_the_server_keep_a_silent_connection() {
+fn doctor_sees_that_pings_of_the_server_keep_a_silent_connection_open() {
     let server = Program::start(&["--ping-after", "0.3", "--idle-timeout", "5"]);
     let through = proxy(server.addr().parse().unwrap(), Duration::from_secs(2), false);
     let found = doctor(&url(through), &["--silent", "3"]);
@@ -178,7 +177,7 @@ fn pings_of_the_server_keep_a_silent_connection() {
 }
 
 #[test]
-fn a_proxy_that_ends_silent_connections() {
+fn doctor_finds_a_proxy_that_ends_silent_connections() {
     let server = Program::start(&[]);
     let through = proxy(server.addr().parse().unwrap(), PATIENCE, false);
     let found = doctor(&url(through), &["--silent", "10"]);
@@ -189,7 +188,7 @@ fn a_proxy_that_ends_silent_connections() {
 }
 
 #[test]
-fn a_network_that_forgets_silent_connections() {
+fn doctor_finds_a_network_that_forgets_silent_connections() {
     let server = Program::start(&[]);
     let through = proxy(server.addr().parse().unwrap(), PATIENCE, true);
     let found = doctor(&url(through), &["--silent", "2", "--timeout", "1"]);
@@ -197,14 +196,14 @@ fn a_network_that_forgets_silent_connections() {
 }
 
 #[test]
-fn a_server_that_ends_who_is_silent() {
+fn doctor_finds_a_server_that_ends_silent_connections() {
     let server = Program::start(&["--ping-after", "0", "--idle-timeout", "1"]);
     let found = doctor(&url(server.addr()), &["--silent", "10"]);
     found.has("FAIL", "silence", &["1001", "--idle-timeout"]).failed(1);
 }
 
 #[test]
-fn a_ticket_that_nobody_asks_for() {
+fn doctor_warns_that_a_server_accepts_clients_without_a_ticket() {
     let server = Program::start(&[]);
     let found = doctor(&url(server.addr()), &["--quick", "--ticket", "s3cr3t"]);
     found

@@ -1,4 +1,4 @@
-//! `longlink doctor` when something is wrong: each gets its line and its remedy.
+//! `longlink doctor` when something is wrong: each fault is reported in a line with its remedy.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::fake;
 use crate::program::{Program, longlink, run};
 use crate::refusals::assert_refused;
 
-/// A server that answers each request with these bytes and goes.
+/// A server that answers each request with these bytes and closes the connection.
 fn answering(answer: &'static [u8]) -> String {
     url(fake::serve(move |mut stream| {
         fake::read_head(&mut stream);
@@ -25,7 +25,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     fields.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// A server that lets everybody in, echoes a subprotocol, and goes on as told.
+/// A server that accepts every handshake, echoes its subprotocol, and then calls `act`.
 fn speaking(act: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     fake::serve(move |mut stream| {
         let head = fake::read_head(&mut stream);
@@ -47,13 +47,13 @@ fn accept(stream: &mut TcpStream, head: &str, protocol: Option<&str>) {
     );
 }
 
-/// Reads to the end without a word.
+/// Reads to the end of the stream and sends nothing.
 fn deaf(mut stream: TcpStream) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
 #[test]
-fn arguments_that_are_wrong() {
+fn doctor_refuses_wrong_arguments_with_one_line_that_names_them() {
     assert_refused(&["doctor"], &["URL"]);
     assert_refused(&["doctor", "ws://a", "--frob"], &["--frob"]);
     assert_refused(&["doctor", "ws://a", "--silent", "x"], &["--silent", "seconds"]);
@@ -62,7 +62,7 @@ fn arguments_that_are_wrong() {
 }
 
 #[test]
-fn urls_that_are_wrong() {
+fn doctor_says_what_is_wrong_with_a_url() {
     for (url, word) in [
         ("", "expected ws://"),
         ("https://chat.example.com/websocket/a", "expected ws://"),
@@ -78,7 +78,7 @@ fn urls_that_are_wrong() {
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn doctor_says_that_the_connection_was_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = url(listener.local_addr().unwrap());
     drop(listener);
@@ -86,8 +86,8 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn a_network_that_swallows_everything() {
-    // A backlog of one that is full: the kernel answers no more.
+fn doctor_says_that_a_network_swallows_everything() {
+    // The backlog is full with one connection, so the kernel does not answer another one.
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -99,7 +99,7 @@ fn a_network_that_swallows_everything() {
 }
 
 #[test]
-fn answers_that_are_no_upgrade() {
+fn doctor_explains_each_answer_that_is_no_upgrade() {
     for (answer, words) in [
         (
             &b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"[..],
@@ -129,7 +129,7 @@ fn answers_that_are_no_upgrade() {
 }
 
 #[test]
-fn answers_that_do_not_come_or_do_not_end() {
+fn doctor_reports_an_answer_that_does_not_come_or_does_not_end() {
     let short = ["--timeout", "0.5"];
     let found = doctor(&url(fake::serve(deaf)), &short);
     found.has("FAIL", "upgrade", &["not answered", "wss://"]).failed(1);
@@ -144,7 +144,7 @@ fn answers_that_do_not_come_or_do_not_end() {
 }
 
 #[test]
-fn doors_that_are_half_open() {
+fn doctor_reports_a_server_that_refuses_the_origin_or_echoes_another_subprotocol() {
     let addr = fake::serve(|mut stream| {
         let head = fake::read_head(&mut stream);
         if field(&head, "Origin").is_some() {
@@ -169,7 +169,7 @@ fn doors_that_are_half_open() {
 }
 
 #[test]
-fn tickets_that_are_refused_are_not_repeated() {
+fn doctor_never_prints_a_ticket_that_is_refused() {
     let addr = fake::serve(|mut stream| {
         let head = fake::read_head(&mut stream);
         if field(&head, "Authorization").is_some() {
@@ -203,7 +203,7 @@ fn tickets_that_are_refused_are_not_repeated() {
 }
 
 #[test]
-fn a_server_that_does_not_speak_the_protocol() {
+fn doctor_reports_a_server_that_does_not_speak_the_protocol() {
     let short = ["--quick", "--timeout", "0.5"];
     doctor(&url(speaking(deaf)), &short)
         .has("FAIL", "heartbeat", &["no answer in 500ms", "pong"])
@@ -222,7 +222,7 @@ fn a_server_that_does_not_speak_the_protocol() {
     ] {
         let addr = speaking(move |mut stream| {
             let _ = stream.write_all(bytes);
-            // What is still to come is read, or the bytes may be lost with it.
+            // The server reads what the client still sends. Otherwise the sent bytes could be lost.
             let _ = stream.shutdown(std::net::Shutdown::Write);
             deaf(stream);
         });
@@ -231,7 +231,7 @@ fn a_server_that_does_not_speak_the_protocol() {
 }
 
 #[test]
-fn a_server_that_never_stops_talking() {
+fn doctor_ends_in_time_with_a_server_that_never_stops_sending() {
     let meet = |bytes: &'static [u8]| {
         let addr = speaking(move |mut stream| {
             let mut reader = stream.try_clone().unwrap();

@@ -1,4 +1,4 @@
-//! `longlink doctor` over wss: what certificates, versions and ports do to phones.
+//! `longlink doctor` over wss: which certificates, TLS versions and ports keep phones from connecting.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ use crate::tls::{Files, addr};
 
 const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
-/// A server with this certificate, whatever is wrong with it, and a web site.
+/// A web server with this certificate, which may be a wrong one. It answers every request with 404.
 fn site(server: &Server) -> SocketAddr {
     site_with(server, BOTH, |_| {})
 }
@@ -53,14 +53,14 @@ fn site_with(
     })
 }
 
-/// Looks at it under the name that its certificate is for.
+/// Runs the command for a server, under the name that its certificate is for.
 fn look(addr: SocketAddr, args: &[&str]) -> Found {
     let url = format!("wss://{NAME}:{}/websocket/doctor", addr.port());
     doctor(&url, &[&["--address", "127.0.0.1", "--quick"], args].concat())
 }
 
 #[test]
-fn a_server_that_is_well() {
+fn doctor_finds_no_failure_over_tls_if_the_root_is_trusted_and_the_name_is_right() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let ca = folder.file("ca", &authority.root());
     let files = Files::new(&folder, &authority.chain());
@@ -77,16 +77,16 @@ fn a_server_that_is_well() {
         .has("ok", "tls 1.2", &[])
         .has("ok", "message", &[])
         .failed(0);
-    // Without the root it is nobody that phones know.
+    // Without the root, the certificate is of an authority that phones do not know.
     look(addr, &[]).has("FAIL", "chain", &["only the server knows", "public"]).failed(1);
-    // By its address nobody is.
+    // The certificate is not valid for the address of the server.
     let found = doctor(&format!("wss://{addr}/websocket/doctor"), &["--quick", "--ca", &ca]);
     found.has("warn", "url", &["not to an address"]);
     found.has("FAIL", "name", &[NAME, "not for 127.0.0.1"]).failed(1);
 }
 
 #[test]
-fn a_server_with_tickets() {
+fn doctor_checks_where_a_ticket_is_accepted_and_says_what_is_wrong_with_it() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let ca = folder.file("ca", &authority.root());
     let files = Files::new(&folder, &authority.chain());
@@ -121,7 +121,7 @@ fn a_server_with_tickets() {
     with(&sign(SECRET, &phone)).has("ok", "upgrade", &[]).failed(0);
     let bad = ["401", "bad ticket", "is it whole", "this server's secret"];
     with(&sign(NEXT, &Ticket::new("doctor", later))).has("FAIL", "upgrade", &bad).failed(1);
-    // The ticket is in the URL.
+    // The ticket may also stand in the URL.
     let url = format!("wss://{NAME}:{}/websocket/doctor?ticket={good}", addr.port());
     let there = ["--address", "127.0.0.1", "--quick", "--ca", &ca];
     let found = doctor(&url, &there);
@@ -133,12 +133,12 @@ fn a_server_with_tickets() {
 }
 
 #[test]
-fn certificates_that_phones_refuse() {
+fn doctor_reports_each_certificate_that_phones_refuse() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let ca = folder.file("ca", &authority.root());
     let with_ca = ["--ca", &ca];
 
-    // The upgrade fails, too: what is behind is no longlink.
+    // The upgrade fails, too, because the server behind the certificate is no longlink.
     let found = look(site(&authority.server()), &with_ca);
     found.has("FAIL", "chain", &["incomplete", "works on iOS, fails on Android", "fullchain.pem"]);
     found.has("ok", "name", &[]).failed(2);
@@ -150,14 +150,14 @@ fn certificates_that_phones_refuse() {
     let found = look(site(&self_signed()), &with_ca);
     found.has("FAIL", "chain", &["self-signed", "public"]).failed(2);
 
-    // Another authority, and one that only calls itself like the known one.
+    // The authority is unknown. With `--ca` it is one that only has the same name as the trusted one.
     let other = Authority::new().server_for(99);
     look(site(&other), &[]).has("FAIL", "chain", &["phones do not know"]).failed(2);
     look(site(&other), &with_ca).has("FAIL", "chain", &["no phone takes them"]).failed(2);
 }
 
 #[test]
-fn certificates_of_the_last_days() {
+fn doctor_warns_of_a_certificate_that_expires_soon() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let ca = folder.file("ca", &authority.root());
     for (days, verdict) in [(10, "warn"), (20, "ok")] {
@@ -168,7 +168,7 @@ fn certificates_of_the_last_days() {
 }
 
 #[test]
-fn versions_and_sessions() {
+fn doctor_warns_of_a_server_without_tls_1_2_or_without_resumption() {
     let server = self_signed();
     let forgetful = |version| {
         site_with(&server, &[version], |config| {
@@ -185,7 +185,7 @@ fn versions_and_sessions() {
 }
 
 #[test]
-fn ports_that_speak_something_else() {
+fn doctor_explains_a_tls_handshake_that_fails() {
     let plain = Program::start(&[]);
     let found = look(plain.addr().parse().unwrap(), &[]);
     found.has("FAIL", "tls", &["not in TLS", "listen 443 ssl"]).failed(1);
@@ -212,14 +212,14 @@ fn ports_that_speak_something_else() {
 }
 
 #[test]
-fn handshakes_that_stall_or_dribble() {
+fn doctor_ends_in_time_when_a_tls_handshake_stalls() {
     let stalling = fake::serve(|mut stream| {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let short = ["--timeout", "0.5"];
     look(stalling, &short).has("FAIL", "tls", &["not answered in 500ms"]).failed(1);
 
-    // The start of a record whose end is far, byte by byte.
+    // The server sends the start of a long record, and then one byte after another.
     let dribbling = fake::serve(|mut stream| {
         let _ = stream.write_all(&[0x16, 3, 3, 0x3F, 0xFF, 2, 0, 0x3F, 0xFB]);
         stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
@@ -231,7 +231,7 @@ fn handshakes_that_stall_or_dribble() {
 }
 
 #[test]
-fn roots_that_cannot_be_read() {
+fn doctor_refuses_a_file_of_roots_that_it_cannot_read() {
     let folder = Folder::new();
     for (file, word) in
         [("/nowhere".to_owned(), "cannot read"), (folder.file("ca", "half"), "no whole PEM")]

@@ -19,7 +19,7 @@ use crate::tickets::{NEXT, SECRET, sign};
 use crate::tls::{Files, Tls, addr, connect, connect_over};
 use longlink::sim::frames::handshake;
 
-/// What queries hold beside tickets.
+/// A secret that queries contain beside tickets.
 const MARK: &str = "s3cr3t";
 const API_KEY: &str = "fedcba9876543210fedcba9876543210";
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -30,7 +30,7 @@ struct Door {
     files: Files,
     program: Program,
     log: Lines,
-    /// What of the log was read.
+    /// The lines of the log that were read.
     said: Vec<String>,
     /// Every ticket that was shown.
     shown: Vec<String>,
@@ -83,7 +83,7 @@ impl Door {
         tcp
     }
 
-    /// A connection from this address of the machine.
+    /// Opens a connection from this address of the machine.
     fn tcp_from(&self, ip: Ipv4Addr) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::new(ip.into(), 0).into()).unwrap();
@@ -98,13 +98,13 @@ impl Door {
         stream
     }
 
-    /// A handshake that shows the good ticket, and more in its query.
+    /// A handshake whose query has the good ticket and [`MARK`].
     fn request(&self) -> Vec<u8> {
         handshake(&format!("/websocket/alice?ticket={}&x={MARK}", self.good), "")
     }
 
     /// Reads the log until a line contains this text.
-    fn is_told(&mut self, text: &str) {
+    fn find_in_log(&mut self, text: &str) {
         loop {
             let line = self.log.next().expect("it runs");
             let found = line.contains(text);
@@ -135,22 +135,23 @@ fn end(mut stream: impl Read) -> Vec<u8> {
     rest
 }
 
+/// Sends a heartbeat and checks its answer.
 fn beat(socket: &mut WebSocket<Tls>) {
     socket.send(Message::text("ping")).unwrap();
     assert_eq!(socket.read().unwrap().to_text().unwrap(), r#"{"type":"pong"}"#);
 }
 
-/// The first bytes of a TLS client, with protocols (ALPN) or without.
+/// The first bytes that a TLS client sends.
 fn hello(tls: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
     tls.write_tls(&mut bytes).unwrap();
     bytes
 }
 
-fn tickets_that_are_none(door: &mut Door) {
+fn show_invalid_tickets(door: &mut Door) {
     assert_eq!(door.show(&door.good.clone(), "alice", ""), [101; 3]);
     assert_eq!(status_of(door.tls(), &handshake(&format!("/websocket/alice?x={MARK}"), "")), 401);
-    // Longer ago than clocks may differ.
+    // This is longer ago than clocks may differ.
     let past = SystemTime::now() - Duration::from_secs(10);
     for ticket in [
         sign(SECRET, &Ticket::new("alice", past)),
@@ -165,14 +166,14 @@ fn tickets_that_are_none(door: &mut Door) {
         assert_eq!(door.show(&ticket, "alice", "&device=pad"), [401; 3], "{ticket}");
     }
     assert_eq!(door.show(&door.good.clone(), "bob", ""), [401; 3]);
-    // A ticket alone, one of two, and one in a broken query.
+    // A ticket is the only subprotocol, or stands in a broken query.
     let alone = format!("Sec-WebSocket-Protocol: ticket.{}\r\n", door.good);
     assert_eq!(status_of(door.tls(), &handshake("/websocket/alice", &alone)), 400);
     let broken = format!("/websocket/alice?device=%zz{MARK}&ticket={}", door.good);
     assert_eq!(status_of(door.tls(), &handshake(&broken, "")), 400);
 }
 
-fn requests_that_are_none(door: &Door) {
+fn send_invalid_requests(door: &Door) {
     let query = format!("?ticket={}&x={MARK}", door.good);
     for (path, fields, status) in [
         (format!("/nowhere{query}"), String::new(), 404),
@@ -189,7 +190,7 @@ fn requests_that_are_none(door: &Door) {
         let request = handshake(&path, &fields);
         assert_eq!(status_of(door.tls(), &request), status, "{path}");
     }
-    // The backend's interface, with a key that is none and with the true one.
+    // The requests to the backend's interface show a wrong key, or the right one.
     for (path, key, status) in [("online", MARK, 401), ("", API_KEY, 404), ("online", API_KEY, 400)]
     {
         let request = format!(
@@ -199,29 +200,29 @@ fn requests_that_are_none(door: &Door) {
     }
 }
 
-fn what_is_not_tls(door: &Door) {
+fn send_protocols_that_the_server_does_not_speak(door: &Door) {
     assert_eq!(status_of(door.tcp(), &door.request()), 400);
-    // TLS on a plain address.
+    // A client speaks TLS on an address without TLS.
     let mut client = door.tls();
     let greeting = hello(&mut client.conn);
     drop(client);
     let mut plain = door.plain();
     plain.write_all(&greeting).unwrap();
     assert!(end(plain).starts_with(b"HTTP/1.1 400 "));
-    // A protocol that is not spoken.
+    // A client offers only a protocol (ALPN) that the server does not speak.
     let mut other = connect_over(door.tcp(), &door.authority, &["h2"]);
     let refused = other.conn.complete_io(&mut other.sock).unwrap_err().to_string();
     assert!(refused.contains("NoApplicationProtocol"), "{refused}");
 }
 
-fn handshakes_that_do_not_end(door: &Door) {
+fn leave_handshakes_unfinished(door: &Door) {
     let mut client = door.tls();
     let greeting = hello(&mut client.conn);
     drop(client);
     let mut stalled = door.tcp();
     stalled.write_all(&greeting[..greeting.len() / 2]).unwrap();
     assert_eq!(end(stalled), b"");
-    // A byte now and then, until the server has enough.
+    // A client sends one byte now and then, until the server ends the connection.
     let mut dribbling = door.tcp();
     dribbling.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let ended = greeting.iter().any(|byte| {
@@ -229,14 +230,14 @@ fn handshakes_that_do_not_end(door: &Door) {
         matches!(dribbling.read(&mut [0; 16]), Ok(0)) || dribbling.take_error().unwrap().is_some()
     });
     assert!(ended);
-    // Inside TLS: half a request, with a ticket in it.
+    // A client sends, inside TLS, half a request with a ticket in it.
     let mut half = door.tls();
     let request = door.request();
     half.write_all(&request[..request.len() - 2]).unwrap();
     assert_eq!(end(half), b"");
 }
 
-fn renegotiation(door: &Door) {
+fn ask_for_renegotiation(door: &Door) {
     let mut openssl = Command::new("openssl")
         .args(["s_client", "-tls1_2", "-legacy_renegotiation", "-connect", addr(&door.program)])
         .stdin(Stdio::piped())
@@ -246,7 +247,7 @@ fn renegotiation(door: &Door) {
         .expect("openssl runs");
     let mut stdin = openssl.stdin.take().unwrap();
     stdin.write_all(b"R\n").unwrap();
-    // It goes when the server does.
+    // openssl ends when the server ends the connection.
     let mut said = String::new();
     openssl.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     openssl.wait().unwrap();
@@ -254,7 +255,7 @@ fn renegotiation(door: &Door) {
     assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
 }
 
-fn ends_without_a_word(door: &Door) {
+fn end_without_a_close_notify(door: &Door) {
     for say in [&door.request()[..], b""] {
         let mut client = door.tls();
         client.write_all(say).unwrap();
@@ -264,7 +265,7 @@ fn ends_without_a_word(door: &Door) {
     }
 }
 
-fn forged_addresses(door: &Door) {
+fn send_forged_addresses(door: &Door) {
     let forged = format!("X-Forwarded-For: {}\r\nForwarded: for={MARK}\r\n", door.good);
     let line = b"PROXY TCP4 198.51.100.1 10.0.0.1 4711 443\r\n";
     let version_2 =
@@ -280,39 +281,39 @@ fn forged_addresses(door: &Door) {
             let let_in = client.conn.complete_io(&mut client.sock).is_ok();
             assert_eq!(let_in, ip == PROXY);
         }
-        // A ticket where the address should be.
+        // A PROXY header has a ticket at the place of the address.
         let mut tcp = door.tcp_from(ip);
         tcp.write_all(format!("PROXY TCP4 {} {MARK}\r\n", door.good).as_bytes()).unwrap();
         end(tcp);
     }
 }
 
-fn certificates_half_written(door: &mut Door) {
+fn reload_half_written_certificates(door: &mut Door) {
     for path in [door.files.cert.clone(), door.files.key.clone()] {
         let whole = std::fs::read_to_string(&path).unwrap();
-        // The last one is a mistake of somebody who has several secrets.
+        // Somebody who has several secrets may write the last text into this file by mistake.
         for text in [&whole[..whole.len() / 2], "", SECRET] {
             std::fs::write(&path, text).unwrap();
             door.program.signal("HUP");
-            door.is_told("stays as it was");
+            door.find_in_log("stays as it was");
         }
         std::fs::write(&path, whole).unwrap();
     }
 }
 
 #[test]
-fn no_secret_ticket_or_query_is_printed_whatever_comes() {
+fn no_secret_ticket_or_query_is_logged_whatever_requests_come() {
     let mut door = Door::open();
     let url = format!("ws://a.test/websocket/alice?ticket={}&x={MARK}", door.good);
     let (mut inside, _) = tungstenite::client(url, door.tls()).expect("it is let in");
-    tickets_that_are_none(&mut door);
-    requests_that_are_none(&door);
-    what_is_not_tls(&door);
-    handshakes_that_do_not_end(&door);
-    renegotiation(&door);
-    ends_without_a_word(&door);
-    forged_addresses(&door);
-    certificates_half_written(&mut door);
+    show_invalid_tickets(&mut door);
+    send_invalid_requests(&door);
+    send_protocols_that_the_server_does_not_speak(&door);
+    leave_handshakes_unfinished(&door);
+    ask_for_renegotiation(&door);
+    end_without_a_close_notify(&door);
+    send_forged_addresses(&door);
+    reload_half_written_certificates(&mut door);
     beat(&mut inside);
 
     let Door { mut program, log, mut said, shown, .. } = door;

@@ -6,8 +6,8 @@ use std::thread;
 
 use crate::program::DEADLINE;
 
-/// Hands each connection to `serve`, in a thread of its own. It lives as long as
-/// the test's process.
+/// Starts a server that hands each connection to `serve`, in a thread of its own. The server lives as
+/// long as the test's process.
 pub fn serve(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -21,7 +21,7 @@ pub fn serve(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     addr
 }
 
-/// A request's head, or as much of one as comes.
+/// Reads the head of a request, or as much of one as comes.
 pub fn read_head(stream: &mut impl Read) -> String {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {

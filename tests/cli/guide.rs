@@ -13,7 +13,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).expect("a file of the repository")
 }
 
-/// All files below a folder whose names end so.
+/// All files below a folder whose names have this ending.
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(ROOT).join(folder)];
@@ -36,7 +36,7 @@ fn flags(text: &str) -> BTreeSet<String> {
     let flag = |(at, _): (usize, &str)| {
         let name = text[at + 2..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next()?;
         let name = name.trim_end_matches('-');
-        // `--max-per-…` names several.
+        // `--max-per-…` stands for several flags.
         let is_one = !text[at + 2 + name.len()..].starts_with("-…");
         (begins(at) && name.len() > 1 && is_one).then(|| name.to_owned())
     };
@@ -49,7 +49,7 @@ fn help(command: &[&str]) -> String {
     out
 }
 
-/// The settings of `--help`, each with what it says behind `[default: `.
+/// The settings of `--help`, each with the default that the help names.
 fn settings() -> BTreeMap<String, Option<String>> {
     let help = help(&[]);
     let mut settings = BTreeMap::new();
@@ -64,7 +64,7 @@ fn settings() -> BTreeMap<String, Option<String>> {
 }
 
 #[test]
-fn the_guide_tells_of_each_setting_with_the_default_of_the_help() {
+fn the_guide_has_each_setting_with_the_default_that_the_help_names() {
     let guide = read("docs/operations.md");
     let table = guide.split("## Settings").nth(1).unwrap().split("\n\n").nth(1).unwrap();
     let settings = settings();
@@ -75,7 +75,8 @@ fn the_guide_tells_of_each_setting_with_the_default_of_the_help() {
         for flag in flags(cells[0]) {
             let Some(in_help) = settings.get(&flag) else { panic!("--{flag} is no setting") };
             assert!(told.insert(flag.clone()), "--{flag} is told twice");
-            // Numbers and words of the program are told as they are; the rest in other words.
+            // A default that is a number or a word stands in the guide as it is. The guide describes
+            // any other default in words of its own.
             let is_word = |text: &str| !text.contains(' ') && text != "none";
             if let Some(in_help) = in_help.as_deref().filter(|text| is_word(text)) {
                 assert_eq!(default, in_help, "the default of --{flag}");
@@ -121,7 +122,7 @@ fn each_flag_that_a_guide_or_a_message_names_exists() {
     let commands: [&[&str]; 5] = [&[], &["bench"], &["doctor"], &["tail"], &["ticket"]];
     let mut known: BTreeSet<String> =
         commands.iter().flat_map(|command| flags(&help(command))).collect();
-    // Cargo's, which messages of a build without TLS name.
+    // Messages of a build without TLS name this flag of cargo.
     known.insert("features".to_owned());
     let mut unknown = BTreeSet::new();
     let mut named = 0;
@@ -148,16 +149,16 @@ fn each_flag_that_a_guide_or_a_message_names_exists() {
     assert!(unknown.is_empty(), "{unknown:#?}");
 }
 
-/// The rows of `docs/promises.md`: what is promised, and where a test holds it.
+/// Each row of `docs/promises.md` has a promise, and the tests that check it.
 #[test]
-fn each_promise_is_held_by_a_test_that_there_is() {
+fn each_promise_names_a_test_that_exists() {
     let list = read("docs/promises.md");
     let is_head = |line: &str| line.starts_with("| promise") || line.starts_with("| ---");
     let mut rows = 0;
     for row in list.lines().filter(|line| line.starts_with("| ") && !is_head(line)) {
         let held = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         let mut tests = held.split('`').skip(1).step_by(2).peekable();
-        assert!(tests.peek().is_some(), "held by nothing: {row}");
+        assert!(tests.peek().is_some(), "no test is named: {row}");
         for test in tests {
             let (file, name) =
                 test.split_once("::").unwrap_or_else(|| panic!("{test}: file::name"));

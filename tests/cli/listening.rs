@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use crate::program::{Folder, Program, longlink, run, status};
 
 #[test]
-fn each_address_is_a_line_and_nothing_else_is() {
+fn stdout_has_one_line_for_each_address_and_nothing_else() {
     let folder = Folder::new();
     let socket = format!("unix:{}", folder.path("s").display());
     let args = ["--listen", "127.0.0.1:0,127.0.0.2:0", "--listen", &socket, "--log", "trace"];
@@ -27,14 +27,14 @@ fn each_address_is_a_line_and_nothing_else_is() {
 }
 
 #[test]
-fn localhost_means_every_address_it_has() {
+fn a_server_that_listens_on_localhost_answers_requests() {
     let mut command = longlink(&["--listen", "localhost:0"]);
     let program = Program::spawn(&mut command, 1);
     assert_eq!(program.status("/healthz"), 200);
 }
 
 #[test]
-fn ipv6_where_there_is_some() {
+fn a_server_can_listen_on_an_ipv6_address_if_the_machine_has_one() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         return;
     }
@@ -44,13 +44,13 @@ fn ipv6_where_there_is_some() {
 }
 
 #[test]
-fn a_unix_socket_comes_and_goes_with_the_server() {
+fn a_unix_socket_is_made_when_the_server_starts_and_removed_when_it_stops() {
     let folder = Folder::new();
     let path = folder.path("s");
     let listen = format!("unix:{}", path.display());
     let mut command = longlink(&["--listen", &listen]);
 
-    // Killed, it leaves its file; the next one takes the place over.
+    // A server that is killed leaves its file, and the next server takes its path over.
     drop(Program::spawn(&mut command, 1));
     assert!(path.exists());
     let mut program = Program::spawn(&mut command, 1);
@@ -66,14 +66,14 @@ fn a_unix_socket_comes_and_goes_with_the_server() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_of_ours_is_left_alone() {
+fn a_file_that_is_no_socket_of_this_server_is_left_alone() {
     let folder = Folder::new();
     let file = folder.file("precious", "data");
     let (code, _, err) = run(&mut longlink(&["--listen", &format!("unix:{file}")]));
     assert_eq!(code, 2, "{err}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "data");
 
-    // Removed by hand and taken by a successor, the file is the successor's.
+    // If the file was removed by hand and another server has made it again, the first server leaves it.
     let path = folder.path("s");
     let mut command = longlink(&["--listen", &format!("unix:{}", path.display())]);
     let mut first = Program::spawn(&mut command, 1);
