@@ -1,6 +1,5 @@
-//! The command as a process: what it prints, what it refuses and with which
-//! exit code, how it goes down, and that nobody who stops reading its output
-//! can stop it.
+//! The command as a process: what it prints, what it refuses and with which exit code, how it stops,
+//! and that a program that does not read its output cannot stop it.
 
 #[cfg(feature = "tls")]
 #[path = "../support/certs.rs"]

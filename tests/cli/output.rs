@@ -8,8 +8,8 @@ use tungstenite::Message;
 
 use crate::program::{DEADLINE, Folder, Patient, Program, longlink, status};
 
-/// More lines than a pipe (64 KiB) and the queue (1,024 lines) can hold: three
-/// for each connection at `trace`, of 100 bytes and more.
+/// Causes more lines than a pipe (64 KiB) and the queue (1,024 lines) can hold: at `trace`, each
+/// connection causes three lines of 100 bytes or more.
 fn make_noise(program: &Program) {
     for number in 0..800 {
         let mut user = program.user(&format!("{number}-a-name-that-makes-the-line-longer"));
@@ -19,12 +19,12 @@ fn make_noise(program: &Program) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing_and_its_losses_are_told() {
+fn a_log_that_nobody_reads_does_not_stop_the_server_and_lost_lines_are_reported() {
     let mut program = Program::start(&["--log", "trace"]);
     make_noise(&program);
     assert_eq!(program.status("/healthz"), 200);
 
-    // The lines that waited come when they are read at last, and say that they are late.
+    // The lines that waited come when the log is read at last, and one says that others were lost.
     let log = program.log();
     let told = log.find("log lines were lost");
     assert!(told.contains("WARN"), "{told}");
@@ -33,7 +33,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_its_losses_are_told() {
 }
 
 #[test]
-fn a_log_that_nobody_ever_reads_does_not_hold_up_the_end() {
+fn a_log_that_nobody_reads_does_not_delay_the_end_of_the_server() {
     let mut program = Program::start(&["--log", "trace"]);
     make_noise(&program);
     let start = Instant::now();
@@ -42,7 +42,7 @@ fn a_log_that_nobody_ever_reads_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_stops_nothing() {
+fn a_log_whose_reader_is_gone_does_not_stop_the_server() {
     let mut program = Program::start(&["--log", "trace"]);
     drop(program.child.stderr.take());
     make_noise(&program);
@@ -51,7 +51,7 @@ fn a_log_whose_reader_is_gone_stops_nothing() {
 }
 
 #[test]
-fn stdout_may_be_closed_or_broken() {
+fn a_closed_or_broken_stdout_does_not_stop_the_server() {
     let folder = Folder::new();
     let path = folder.path("s");
     let listen = format!("unix:{}", path.display());
@@ -63,7 +63,7 @@ fn stdout_may_be_closed_or_broken() {
     for command in [&mut broken, &mut closed] {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         drop(child.stdout.take());
-        // Its address is known, so it can be asked until it answers.
+        // The address of the server is known, so the test asks until the server answers.
         let until = Instant::now() + DEADLINE;
         let stream = loop {
             match UnixStream::connect(&path) {
@@ -80,7 +80,7 @@ fn stdout_may_be_closed_or_broken() {
 }
 
 #[test]
-fn warnings_that_anybody_can_cause_are_held_back() {
+fn repeated_warnings_that_any_client_can_cause_are_held_back() {
     let mut program = Program::start(&["--reject-delay", "0"]);
     let log = program.log();
     for _ in 0..50 {
@@ -92,7 +92,7 @@ fn warnings_that_anybody_can_cause_are_held_back() {
 }
 
 #[test]
-fn nothing_is_logged_when_off() {
+fn with_log_off_nothing_is_logged() {
     let mut program = Program::start(&["--log", "off"]);
     let log = program.log();
     drop(program.user("A"));

@@ -1,4 +1,4 @@
-//! Starting the command and talking to it; everything has a deadline.
+//! Starts the command and talks to it. Every wait has a deadline.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes, on a busy machine too.
+/// A time that is longer than anything takes, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The command with nothing of this process's environment.
@@ -19,7 +19,7 @@ pub fn longlink(args: &[&str]) -> Command {
     command
 }
 
-/// Runs the command to its end.
+/// Runs the command to its end. Returns the exit code, stdout and stderr.
 pub fn run(command: &mut Command) -> (i32, String, String) {
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -72,30 +72,30 @@ impl Lines {
         found.unwrap_or_else(|| panic!("no line with {text:?}"))
     }
 
-    /// All that is left.
+    /// All lines up to the end.
     pub fn rest(&self) -> Vec<String> {
         std::iter::from_fn(|| self.next()).collect()
     }
 }
 
-/// A running server. Dropped, it is killed.
+/// A running server, which is killed when this is dropped.
 pub struct Program {
     pub child: Child,
     pub stdout: Lines,
-    /// What was listened on: `http://…` or `unix:…`.
+    /// The addresses on which the server listens: `http://…` or `unix:…`.
     pub addresses: Vec<String>,
 }
 
 impl Program {
-    /// Starts it on one free port and waits until it listens; stderr is a
-    /// pipe that nobody reads until [`Program::log`] is called.
+    /// Starts a server on one free port and waits until it listens. Its stderr is a pipe that nobody
+    /// reads until [`Program::log`] is called.
     pub fn start(args: &[&str]) -> Self {
         let mut all = vec!["--listen", "127.0.0.1:0"];
         all.extend(args);
         Self::spawn(&mut longlink(&all), 1)
     }
 
-    /// Starts it and waits for as many addresses.
+    /// Starts a server and waits until it has announced so many addresses.
     pub fn spawn(command: &mut Command, addresses: usize) -> Self {
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("it starts");
@@ -128,7 +128,7 @@ impl Program {
         wait(&mut self.child).code().expect("no signal ended it")
     }
 
-    /// Asks it to go and expects that it does.
+    /// Asks the server to stop, and checks that it ends with exit code 0.
     pub fn stop(&mut self) {
         self.signal("TERM");
         assert_eq!(self.wait(), 0);
@@ -139,7 +139,7 @@ impl Program {
         status(self.connect(), path)
     }
 
-    /// A connection that says nothing yet.
+    /// Opens a connection that has sent nothing yet.
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.addr()).expect("it accepts");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -153,8 +153,8 @@ impl Program {
     }
 }
 
-/// A stream that is read on when a signal comes, such as the end of another
-/// test's process. tungstenite would take that for a failure.
+/// A stream whose reads and writes are repeated when a signal interrupts them, such as the end of another
+/// test's process. tungstenite would take the interruption for a failure.
 #[derive(Debug)]
 pub struct Patient(pub TcpStream);
 
@@ -197,7 +197,7 @@ pub fn status(stream: impl Read + Write, path: &str) -> u16 {
     status_of(stream, request.as_bytes())
 }
 
-/// The status of what answers these bytes.
+/// The status of the answer to these bytes.
 pub fn status_of(mut stream: impl Read + Write, request: &[u8]) -> u16 {
     stream.write_all(request).unwrap();
     let mut line = String::new();

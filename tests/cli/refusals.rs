@@ -1,17 +1,17 @@
-//! Refusals at start: one line on stderr, nothing on stdout, exit code 2.
+//! Settings that are refused at the start: with one line on stderr, nothing on stdout, and exit code 2.
 
 use std::process::Command;
 
 use crate::program::{Folder, Program, longlink, run};
 
-/// The one line, without the program's name.
+/// Runs a command that is refused. Returns its one line without the program's name.
 pub fn refusal(command: &mut Command) -> String {
     let (code, out, err) = run(command);
     assert_eq!(code, 2, "{err}");
     assert_eq!(out, "");
     let line = err.strip_suffix('\n').expect("a whole line");
     assert!(!line.contains('\n'), "more than one line: {err}");
-    line.strip_prefix("longlink: ").expect("it says who complains").to_owned()
+    line.strip_prefix("longlink: ").expect("the line begins with the program's name").to_owned()
 }
 
 pub fn assert_refused(args: &[&str], words: &[&str]) {
@@ -22,7 +22,7 @@ pub fn assert_refused(args: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn flags_that_are_wrong() {
+fn an_unknown_or_incomplete_flag_is_refused_with_one_line_that_names_it() {
     assert_refused(&["--frob"], &["--frob"]);
     assert_refused(&["serve", "--frob"], &["--frob"]);
     assert_refused(&["--max-mesage", "1"], &["--max-mesage", "'--max-message'"]);
@@ -35,7 +35,7 @@ fn flags_that_are_wrong() {
 }
 
 #[test]
-fn values_that_are_wrong() {
+fn a_wrong_value_is_refused_with_one_line_that_names_its_flag() {
     for (flag, value) in [
         ("--listen", "8080"),
         ("--listen", "127.0.0.1:99999"),
@@ -83,17 +83,17 @@ fn values_that_are_wrong() {
 }
 
 #[test]
-fn settings_that_contradict_each_other() {
+fn settings_that_contradict_each_other_are_refused_with_one_line_that_names_both() {
     assert_refused(
         &["--max-message", "1000", "--max-queue", "1013"],
         &["max-queue", "1013", "max-message", "1000"],
     );
-    // The other one is a default.
+    // One of the two settings has its default.
     assert_refused(&["--max-message", "1m"], &["max-queue is 262144", "max-message is 1048576"]);
 }
 
 #[test]
-fn variables_that_are_wrong() {
+fn a_wrong_environment_variable_is_refused_with_one_line_that_names_it() {
     let line = refusal(longlink(&[]).env("LONGLINK_MAX_HEAD", "tall"));
     assert_eq!(
         line,
@@ -102,7 +102,7 @@ fn variables_that_are_wrong() {
 }
 
 #[test]
-fn files_that_are_wrong() {
+fn a_wrong_configuration_file_is_refused_with_one_line_that_says_what_is_wrong() {
     let folder = Folder::new();
     for (text, words) in [
         ("max-conections = 5", &["unknown key", "max-conections"][..]),
@@ -138,10 +138,10 @@ fn files_that_are_wrong() {
 }
 
 #[test]
-fn an_address_that_is_taken() {
+fn an_address_that_is_taken_is_refused_and_the_other_addresses_are_given_back() {
     let first = Program::start(&[]);
     assert_refused(&["--listen", first.addr()], &["cannot listen on", first.addr(), "taken"]);
-    // One bad address is enough, and the good one before it is given back.
+    // One address that is taken is enough, and the free one before it is given back.
     let folder = Folder::new();
     let socket = format!("unix:{}", folder.path("s").display());
     assert_refused(&["--listen", &socket, "--listen", first.addr()], &["taken"]);
@@ -150,7 +150,7 @@ fn an_address_that_is_taken() {
 }
 
 #[test]
-fn an_address_that_is_taken_names_the_flag_that_it_came_by() {
+fn the_refusal_of_a_taken_address_names_the_flag_of_the_address() {
     let folder = Folder::new();
     let socket = format!("unix:{}", folder.path("s").display());
     let first = Program::start(&["--listen", &socket]);

@@ -1,4 +1,5 @@
-//! Under a service manager: sockets that it hands over, and what it is told.
+//! The command under a service manager: the sockets that the manager hands over, and the notifications
+//! that it gets.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -16,7 +17,7 @@ use socket2::SockRef;
 use crate::program::{DEADLINE, Folder, Program, longlink, run, shown, status};
 use crate::refusals::refusal;
 
-/// The command, started with this as descriptor 3 and after these shell commands.
+/// The command, started after these shell commands and with this socket as descriptor 3.
 fn handed(socket: impl Into<OwnedFd>, before: &str, args: &[&str]) -> Command {
     let mut command = Command::new("/bin/sh");
     let script = format!("exec 3<&0 </dev/null; {before}; exec \"$0\" \"$@\"");
@@ -37,7 +38,7 @@ fn bound() -> TcpListener {
 }
 
 #[test]
-fn a_socket_that_was_handed_over_is_served_as_one_of_its_own() {
+fn a_socket_that_was_handed_over_is_served_like_one_that_the_server_has_opened() {
     let listener = bound();
     let socket = SockRef::from(&listener);
     let before = socket.send_buffer_size().unwrap();
@@ -66,7 +67,7 @@ fn a_unix_socket_that_was_handed_over_keeps_its_file() {
 }
 
 #[test]
-fn sockets_take_the_place_of_addresses() {
+fn sockets_that_were_handed_over_take_the_place_of_the_configured_addresses() {
     let listener = bound();
     let addr = listener.local_addr().unwrap().to_string();
     let args = ["--listen", "no.such.name.invalid:80"];
@@ -77,7 +78,7 @@ fn sockets_take_the_place_of_addresses() {
 }
 
 #[test]
-fn what_is_meant_for_another_process_is_left_alone() {
+fn a_socket_that_is_meant_for_another_process_is_left_alone() {
     for before in
         ["export LISTEN_FDS=1 LISTEN_PID=1", "export LISTEN_FDS=1", "export LISTEN_PID=$$", ":"]
     {
@@ -92,7 +93,7 @@ fn what_is_meant_for_another_process_is_left_alone() {
 }
 
 #[test]
-fn what_nobody_can_connect_to_is_refused() {
+fn a_descriptor_that_is_no_listening_socket_is_refused() {
     let listener = bound();
     let file: OwnedFd = File::open("/dev/null").unwrap().into();
     let sockets: [OwnedFd; 5] = [
@@ -111,7 +112,7 @@ fn what_nobody_can_connect_to_is_refused() {
             "{kind}"
         );
     }
-    // Announced, and not there.
+    // These descriptors are announced and are not open.
     for (before, descriptor) in [
         ("exec 3<&-; export LISTEN_FDS=1 LISTEN_PID=$$", "descriptor 3:"),
         ("export LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES=a", "descriptor 4:"),
@@ -127,7 +128,7 @@ fn what_nobody_can_connect_to_is_refused() {
 }
 
 #[test]
-fn an_open_socket_must_be_meant_too() {
+fn a_socket_beyond_loopback_that_was_handed_over_needs_the_flag_open() {
     let open = || TcpListener::bind("0.0.0.0:0").unwrap();
     let line = refusal(&mut activated(open(), &[]));
     assert!(line.contains("0.0.0.0:") && line.contains("--open"), "{line}");
@@ -135,8 +136,7 @@ fn an_open_socket_must_be_meant_too() {
     program.log().find("is open");
 }
 
-/// Connects and asks to be let in, each as another user. It must be possible at
-/// any time.
+/// Connects and sends a handshake, each time as another user. This must be possible at any time.
 fn arrive(addr: std::net::SocketAddr) -> TcpStream {
     static USERS: AtomicUsize = AtomicUsize::new(0);
     let mut stream = TcpStream::connect(addr).expect("nobody is refused");
@@ -159,7 +159,7 @@ fn is_let_in(mut stream: TcpStream) -> bool {
 }
 
 #[test]
-fn a_restart_under_load_refuses_nobody() {
+fn no_client_is_refused_during_a_restart_under_load() {
     let listener = bound();
     let addr = listener.local_addr().unwrap();
     let start = || {
@@ -188,13 +188,16 @@ fn a_restart_under_load_refuses_nobody() {
             program.child.wait().unwrap();
             let between: Vec<_> = (0..20).map(|_| arrive(addr)).collect();
             program = start();
-            assert!(between.into_iter().all(is_let_in), "who came between is served afterwards");
+            assert!(
+                between.into_iter().all(is_let_in),
+                "a client that came between the two servers is served"
+            );
         }
         done.store(true, Ordering::Relaxed);
     });
 }
 
-/// A service manager's end of the notifications.
+/// The socket on which a service manager gets notifications.
 pub struct Manager(UnixDatagram);
 
 impl Manager {
@@ -207,8 +210,8 @@ impl Manager {
         Manager(socket)
     }
 
-    /// The next thing that is told, if any in time. A signal, such as the end of
-    /// another test's process, does not end the wait.
+    /// The next notification, if one comes in time. A signal, such as the end of another test's process,
+    /// does not end the wait.
     fn next(&self) -> Option<String> {
         let mut buffer = [0; 256];
         loop {
@@ -220,7 +223,7 @@ impl Manager {
         }
     }
 
-    /// The next thing that is told, but for how many connections there are.
+    /// The next notification that does not only say how many connections there are.
     pub fn told(&self) -> String {
         loop {
             let state = self.next().expect("something is told");
@@ -233,7 +236,7 @@ impl Manager {
 }
 
 #[test]
-fn the_manager_learns_that_it_is_ready_and_that_it_stops() {
+fn the_service_manager_is_told_when_the_server_is_ready_reloads_and_stops() {
     let folder = Folder::new();
     let name = format!("longlink-{}", std::process::id());
     let hidden = SocketAddr::from_abstract_name(&name).unwrap();
@@ -259,7 +262,7 @@ fn the_manager_learns_that_it_is_ready_and_that_it_stops() {
 }
 
 #[test]
-fn the_watchdog_hears_from_the_loop_and_the_status_tells_how_many_there_are() {
+fn the_service_manager_gets_watchdog_notifications_and_the_number_of_connections() {
     let folder = Folder::new();
     let manager = Manager::at(&folder);
     let mut command = handed(bound(), GIVEN, &[]);
@@ -275,7 +278,7 @@ fn the_watchdog_hears_from_the_loop_and_the_status_tells_how_many_there_are() {
     }
     drop(user);
 
-    // Stopped, it says nothing more, and it is alive again when it goes on.
+    // A process that was stopped sends no notification, and sends them again when it goes on.
     program.signal("STOP");
     manager.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     while manager.next().is_some() {
@@ -287,7 +290,7 @@ fn the_watchdog_hears_from_the_loop_and_the_status_tells_how_many_there_are() {
 }
 
 #[test]
-fn a_manager_that_is_not_there_is_no_reason_not_to_serve() {
+fn the_server_serves_although_it_cannot_reach_the_service_manager() {
     let folder = Folder::new();
     let file = folder.file("file", "");
     let long = format!("/{}", "x".repeat(200));
@@ -300,7 +303,7 @@ fn a_manager_that_is_not_there_is_no_reason_not_to_serve() {
         assert_eq!(program.status("/healthz"), 200);
         program.stop();
     }
-    // One that goes away.
+    // A service manager that goes away does not stop the server either.
     let manager = Manager::at(&folder);
     let mut command = longlink(&["--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "4000");
@@ -312,7 +315,7 @@ fn a_manager_that_is_not_there_is_no_reason_not_to_serve() {
 }
 
 #[test]
-fn nothing_of_it_is_looked_at_by_other_commands() {
+fn commands_other_than_serve_ignore_sockets_that_were_handed_over() {
     let (code, out, _) = run(&mut activated(File::open("/dev/null").unwrap(), &["--version"]));
     assert_eq!((code, out.starts_with("longlink ")), (0, true));
 }

@@ -1,4 +1,4 @@
-//! Where settings come from, and that they arrive.
+//! Settings come from flags, from the environment and from a file, and the server uses them.
 
 use tungstenite::{Error, Message};
 
@@ -19,7 +19,7 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
-fn serve_is_what_it_does_without_a_command() {
+fn without_a_command_the_program_serves() {
     for args in [&["--listen", "127.0.0.1:0"][..], &["serve", "--listen", "127.0.0.1:0"]] {
         let mut program = Program::spawn(&mut longlink(args), 1);
         assert_eq!(program.status("/healthz"), 200);
@@ -27,7 +27,7 @@ fn serve_is_what_it_does_without_a_command() {
     }
 }
 
-/// Whether a text of this length is taken, rather than ending with 1009.
+/// Whether the server takes a text of this length, and does not close the connection with 1009.
 fn takes(program: &Program, length: usize) -> bool {
     let mut user = program.user("A");
     user.send(Message::text("x".repeat(length))).unwrap();
@@ -42,7 +42,7 @@ fn takes(program: &Program, length: usize) -> bool {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_file() {
+fn a_flag_wins_over_the_environment_and_the_environment_wins_over_the_file() {
     let folder = Folder::new();
     let file = folder.file(
         "longlink.toml",
@@ -77,7 +77,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn a_switch_of_the_file_can_be_taken_back() {
+fn a_switch_that_the_file_turns_on_can_be_turned_off_by_a_flag() {
     let folder = Folder::new();
     let file = folder.file("longlink.toml", "open = true\nlisten = \"0.0.0.0:0\"\n");
     let mut program = Program::spawn(&mut longlink(&["--config", &file]), 1);
@@ -88,7 +88,7 @@ fn a_switch_of_the_file_can_be_taken_back() {
 }
 
 #[test]
-fn lists_are_repeated_or_have_commas() {
+fn a_list_is_given_by_repeated_flags_or_with_commas() {
     let hosts = ["--allow-host", "a.example,b.example", "--allow-host", "c.example"];
     let program = Program::start(&hosts);
     for (host, admitted) in [("b.example", true), ("c.example", true), ("d.example", false)] {
@@ -105,19 +105,19 @@ fn lists_are_repeated_or_have_commas() {
 }
 
 #[test]
-fn the_loop_keeps_to_its_times() {
+fn the_server_pings_and_ends_silent_connections_at_the_configured_times() {
     let program = Program::start(&["--ping-after", "0.05"]);
     let pinged = program.user("A").read();
     assert!(matches!(pinged, Ok(Message::Ping(_))), "no ping but {pinged:?}");
 
-    // Never pinged, a silent user is ended.
+    // The connection of a silent user who is never pinged is ended.
     let program = Program::start(&["--ping-after", "0", "--idle-timeout", "0.1"]);
     let mut stream = program.user("A").into_inner();
     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
 }
 
 #[test]
-fn mistakes_that_do_no_harm_are_warned_of() {
+fn harmless_mistakes_in_settings_cause_a_warning() {
     let args = ["--listen", "127.0.0.1:0", "--ping-after", "60"];
     let mut program = Program::spawn(longlink(&args).env("LONGLINK_MAX_MESAGE", "5"), 1);
     let log = program.log();
@@ -135,7 +135,7 @@ fn limited(limits: &str, args: &str) -> Program {
 }
 
 #[test]
-fn the_capacity_follows_from_the_descriptors() {
+fn the_number_of_connections_follows_from_the_limit_of_descriptors() {
     let mut program = limited("ulimit -Sn 100; ulimit -Hn 300", "");
     program.log().find("up to 236 connections (descriptor limit 300)");
     program.stop();

@@ -1,4 +1,4 @@
-//! Going down: politely at the first signal, at once at the second.
+//! How the server stops: politely at the first signal, and at once at the second one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use tungstenite::Message;
 use crate::program::{Folder, Program, status};
 
 #[test]
-fn everybody_is_told_before_it_goes() {
+fn every_client_gets_a_close_frame_before_the_server_stops() {
     for signal in ["TERM", "INT"] {
         let mut program = Program::start(&["--log", "debug"]);
         let log = program.log();
@@ -20,7 +20,7 @@ fn everybody_is_told_before_it_goes() {
                 Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1001),
                 other => panic!("{other:?}"),
             }
-            // The answer goes out with the next call, and then the end comes.
+            // The next read sends the answer, and then the stream ends.
             while user.read().is_ok() {}
         }
         assert_eq!(program.wait(), 0);
@@ -29,7 +29,7 @@ fn everybody_is_told_before_it_goes() {
     }
 }
 
-/// A WebSocket by hand: it answers nothing by itself.
+/// Opens a WebSocket whose frames the test itself writes, so it answers nothing by itself.
 fn deaf(program: &Program) -> TcpStream {
     let mut stream = program.connect();
     let head = "GET /websocket/deaf HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
@@ -54,13 +54,13 @@ fn expect_going_away(stream: &mut TcpStream) {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_anybody() {
+fn a_second_signal_ends_the_server_at_once() {
     for (first, second, code) in [("TERM", "TERM", 143), ("TERM", "INT", 130)] {
         let mut program = Program::start(&["--close-timeout", "1000"]);
         let mut stream = deaf(&program);
         program.signal(first);
         expect_going_away(&mut stream);
-        assert!(program.child.try_wait().unwrap().is_none(), "it waits for the answer");
+        assert!(program.child.try_wait().unwrap().is_none(), "the server waits for the answer");
         program.signal(second);
         assert_eq!(program.wait(), code);
     }
@@ -84,7 +84,7 @@ fn no_new_connection_is_accepted_during_a_shutdown() {
     expect_going_away(&mut stream);
     assert!(TcpStream::connect(program.addr()).is_err());
     drop(before);
-    // Answered, the close is done.
+    // The client answers the close frame, so the shutdown is done.
     stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).unwrap();
     drop(stream);
     assert_eq!(program.wait(), 0);
@@ -106,7 +106,7 @@ fn sighup_without_a_certificate_says_that_there_is_nothing_to_reload() {
 }
 
 #[test]
-fn signals_that_are_no_order_to_stop_end_nothing() {
+fn signals_that_do_not_ask_the_server_to_stop_end_no_connection() {
     let mut program = Program::start(&[]);
     let log = program.log();
     let mut user = program.user("A");
@@ -124,7 +124,7 @@ fn signals_that_are_no_order_to_stop_end_nothing() {
 }
 
 #[test]
-fn sighup_while_it_goes_down_begins_nothing_anew() {
+fn sighup_during_a_shutdown_changes_nothing() {
     let mut program = Program::start(&["--close-timeout", "1000"]);
     let log = program.log();
     let mut stream = deaf(&program);
@@ -137,7 +137,7 @@ fn sighup_while_it_goes_down_begins_nothing_anew() {
 }
 
 #[test]
-fn with_sighup_ignored_from_the_start_as_by_nohup_it_serves_on() {
+fn a_server_that_was_started_with_sighup_ignored_goes_on_serving() {
     let mut command = std::process::Command::new("/bin/sh");
     let script = "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0";
     command.args(["-c", script, env!("CARGO_BIN_EXE_longlink")]).env_clear();
@@ -150,11 +150,11 @@ fn with_sighup_ignored_from_the_start_as_by_nohup_it_serves_on() {
 }
 
 #[test]
-fn a_log_file_that_may_not_grow_ends_nothing() {
+fn a_log_file_that_may_not_grow_does_not_stop_the_server() {
     let folder = Folder::new();
     let path = folder.file("log", "");
     let mut command = std::process::Command::new("/bin/sh");
-    // One block of 512 bytes.
+    // The log file may have one block of 512 bytes.
     let script = "ulimit -f 1; exec \"$0\" --listen 127.0.0.1:0 --log trace 2>\"$1\"";
     command.args(["-c", script, env!("CARGO_BIN_EXE_longlink"), &path]).env_clear();
     let mut program = Program::spawn(&mut command, 1);
@@ -168,15 +168,15 @@ fn a_log_file_that_may_not_grow_ends_nothing() {
 }
 
 #[test]
-fn a_signal_without_connections_ends_it_at_once() {
+fn a_server_without_connections_ends_at_once_at_a_signal() {
     let mut program = Program::start(&["--close-timeout", "1000"]);
     assert_eq!(status(program.connect(), "/healthz"), 200);
     program.stop();
 }
 
-/// A signal ends the poll of a process that goes on, without events, however many wait.
+/// When a process that was stopped goes on, the signal ends its poll without events, however many wait.
 #[test]
-fn a_process_that_was_stopped_ends_nobody_whose_heartbeat_waits() {
+fn a_process_that_was_stopped_ends_no_connection_whose_heartbeat_waits() {
     let program = Program::start(&["--ping-after", "1", "--idle-timeout", "2"]);
     let mut streams: Vec<TcpStream> = (0..4).map(|_| deaf(&program)).collect();
     program.signal("STOP");

@@ -1,4 +1,5 @@
-//! `longlink tail`: what it prints, across a restart too, and what it says when it cannot.
+//! `longlink tail`: what it prints, also after a restart of the server, and what it says when it cannot
+//! connect.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -14,7 +15,7 @@ use crate::tls::Files;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// A running tail; dropped, it is killed.
+/// A running `longlink tail`, which is killed when this is dropped.
 struct Tail {
     child: Child,
     out: Lines,
@@ -33,7 +34,7 @@ impl Tail {
 
     /// The next line without its time.
     fn line(&self) -> String {
-        let line = self.out.next().expect("it goes on");
+        let line = self.out.next().expect("tail goes on");
         assert_eq!(line.find("  "), Some("00:00:00.000".len()), "{line}");
         line["00:00:00.000  ".len()..].to_owned()
     }
@@ -46,7 +47,8 @@ impl Drop for Tail {
     }
 }
 
-/// A server with the interface on an address of its own, and its log read away.
+/// Starts a server whose interface has an address of its own. Nobody reads its log. Returns also the
+/// address of the interface.
 fn server(addresses: [&str; 2], args: &[&str]) -> (Program, String) {
     let listen = ["--listen", addresses[0], "--api-listen", addresses[1]];
     let mut program = Program::spawn(&mut longlink(&[&listen[..], args].concat()), 1);
@@ -63,7 +65,7 @@ fn failing(args: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn each_event_is_a_line_and_none_has_a_colour() {
+fn tail_prints_each_event_as_a_line_without_colours() {
     let (program, api) = server(["127.0.0.1:0"; 2], &[]);
     let tail = Tail::start(&["小明", "--url", &api]);
     assert_eq!(tail.line(), "-       trace     小明, connections: 0");
@@ -140,7 +142,7 @@ fn tail_connects_again_after_a_restart_of_the_server() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn tail_says_in_one_line_why_it_cannot_connect() {
     let folder = Folder::new();
     let key = folder.file("key", &format!("{KEY}\n"));
     let other = folder.file("other", &KEY.to_uppercase());
@@ -175,7 +177,7 @@ fn what_is_wrong_is_said_in_one_line() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn over_tls_it_believes_whom_it_is_told_to() {
+fn tail_over_tls_trusts_only_the_given_root() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let files = Files::new(&folder, &authority.chain_at("127.0.0.1"));
     let (key, root) = (folder.file("key", KEY), folder.file("root.pem", &authority.root()));
@@ -188,7 +190,7 @@ fn over_tls_it_believes_whom_it_is_told_to() {
 }
 
 #[test]
-fn a_server_that_answers_byte_by_byte_is_left_in_time() {
+fn tail_gives_up_in_time_on_a_server_that_answers_byte_by_byte() {
     let addr = fake::serve(|mut stream| {
         fake::read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nX-Drip: ");
@@ -203,7 +205,7 @@ fn a_server_that_answers_byte_by_byte_is_left_in_time() {
 }
 
 #[test]
-fn an_event_longer_than_any_is_not_collected() {
+fn tail_does_not_collect_an_event_that_is_too_long() {
     let addr = fake::serve(|mut stream| {
         let head = fake::read_head(&mut stream);
         let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
@@ -230,7 +232,7 @@ fn tail_ends_when_its_output_is_closed() {
     drop(child.stdout.take());
     let until = std::time::Instant::now() + DEADLINE;
     while child.try_wait().unwrap().is_none() {
-        assert!(std::time::Instant::now() < until, "it goes on");
+        assert!(std::time::Instant::now() < until, "tail has not ended");
         drop(program.user("A"));
     }
     assert_eq!(child.wait().unwrap().code(), Some(0));

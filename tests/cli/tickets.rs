@@ -32,7 +32,7 @@ pub fn alice(secret: &str) -> String {
     mint(&["alice", "--ttl", "2h"], secret)
 }
 
-/// The status that a handshake gets; 101 if it is let in.
+/// The status of the answer to a handshake; 101 if it is accepted.
 fn status(program: &Program, user: &str, ticket: &str) -> u16 {
     let port = program.addr().rsplit(':').next().unwrap();
     let stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
@@ -54,7 +54,7 @@ fn secret_file(folder: &Folder, lines: &[&str]) -> String {
 }
 
 #[test]
-fn with_a_secret_only_tickets_let_in_and_any_address_may_be_listened_on() {
+fn with_a_secret_clients_need_a_ticket_and_the_server_may_listen_on_any_address() {
     let folder = Folder::new();
     let file = secret_file(&folder, &[SECRET]);
     let mut command =
@@ -70,7 +70,7 @@ fn with_a_secret_only_tickets_let_in_and_any_address_may_be_listened_on() {
 }
 
 #[test]
-fn tickets_that_do_not_leave_the_machine_need_no_tls() {
+fn a_server_with_tickets_on_loopback_does_not_warn_that_there_is_no_tls() {
     let folder = Folder::new();
     let mut program = Program::start(&["--secret-file", &secret_file(&folder, &[SECRET])]);
     assert_eq!(status(&program, "alice", &alice(SECRET)), 101);
@@ -80,7 +80,7 @@ fn tickets_that_do_not_leave_the_machine_need_no_tls() {
 }
 
 #[test]
-fn two_secrets_are_good_while_they_are_changed() {
+fn tickets_of_the_old_and_the_new_secret_are_accepted_while_the_secret_is_changed() {
     let folder = Folder::new();
     let file = secret_file(&folder, &[NEXT, "", SECRET]);
     let program = Program::start(&["--secret-file", &file]);
@@ -91,12 +91,12 @@ fn two_secrets_are_good_while_they_are_changed() {
     assert_eq!(code, 0);
     let only_new = secret_file(&folder, &[NEXT]);
     let program = Program::start(&["--secret-file", &only_new, "--reject-delay", "0"]);
-    assert_eq!(status(&program, "alice", out.trim()), 101, "the first one signs");
+    assert_eq!(status(&program, "alice", out.trim()), 101, "the first secret in the file signs");
     assert_eq!(status(&program, "alice", &alice(SECRET)), 401);
 }
 
 #[test]
-fn a_ticket_carries_what_was_asked_for() {
+fn a_ticket_of_the_command_allows_broadcasts_only_if_they_were_asked_for() {
     let program =
         Program::spawn(longlink(&["--listen", "127.0.0.1:0"]).env("LONGLINK_SECRET", SECRET), 1);
     let connect = |user: &str, ticket: &str| {
@@ -118,11 +118,11 @@ fn a_ticket_carries_what_was_asked_for() {
 }
 
 #[test]
-fn a_connection_ends_with_its_ticket_unless_that_is_for_the_door_only() {
+fn a_connection_ends_when_its_ticket_expires_unless_tickets_count_only_at_the_door() {
     let ends = |args: &[&str]| {
         let all = [&["--listen", "127.0.0.1:0", "--idle-timeout", "4", "--ping-after", "0"], args];
         let program = Program::spawn(longlink(&all.concat()).env("LONGLINK_SECRET", SECRET), 1);
-        // Clocks may differ by 5 s: it lets in for three more, or for two at least.
+        // Clocks may differ by 5 s, so this ticket is accepted for two or three seconds more.
         let ticket = Ticket::new("a", SystemTime::now() - Duration::from_secs(2));
         let url = format!("ws://{}/websocket/a?ticket={}", program.addr(), sign(SECRET, &ticket));
         let mut socket = tungstenite::client(url, Patient(program.connect())).unwrap().0;
@@ -132,7 +132,7 @@ fn a_connection_ends_with_its_ticket_unless_that_is_for_the_door_only() {
         }
     };
     assert_eq!(ends(&[]), 4501);
-    assert_eq!(ends(&["--ticket-at-door-only"]), 1001, "it was idle");
+    assert_eq!(ends(&["--ticket-at-door-only"]), 1001, "the connection was idle");
 }
 
 /// The one line of a refusal.
@@ -158,7 +158,7 @@ fn secrets_that_do_not_protect_are_refused() {
         assert!(line.contains(words), "{line}");
     }
     let line = refusal(longlink(&[]).env("LONGLINK_SECRET", ""));
-    assert!(line.contains("LONGLINK_SECRET"), "an empty one was meant to be one: {line}");
+    assert!(line.contains("LONGLINK_SECRET"), "an empty secret is refused: {line}");
     let file = secret_file(&folder, &[SECRET]);
     let line = refusal(longlink(&["--secret-file", &file]).env("LONGLINK_SECRET", SECRET));
     assert!(line.contains("both"), "{line}");
@@ -183,7 +183,7 @@ fn secrets_that_do_not_protect_are_refused() {
 #[test]
 fn no_secret_and_no_ticket_is_ever_printed() {
     let folder = Folder::new();
-    // Given where the file's name is meant, too short, or in a broken file.
+    // The secret is given instead of a file's name, is too short, is a flag, or stands in a broken file.
     let line = refusal(&mut longlink(&["--secret-file", SECRET]));
     assert!(!line.contains(&SECRET[..8]), "{line}");
     let short = &SECRET[..20];
@@ -211,7 +211,7 @@ fn no_secret_and_no_ticket_is_ever_printed() {
 }
 
 #[test]
-fn limits_are_settings() {
+fn the_limits_that_are_set_by_flags_are_applied() {
     let args = ["--message-rate", "2", "--rate-burst", "1", "--broadcast-rate", "0"];
     let more = ["--max-per-user", "1", "--reject-delay", "0", "--accept-rate", "0"];
     let program = Program::start(&[&args[..], &more[..], &["--max-per-address=0"]].concat());
@@ -223,7 +223,7 @@ fn limits_are_settings() {
     for _ in 0..5 {
         assert!(user.read().unwrap().to_text().unwrap().contains("pong"));
     }
-    // Two at once, the others half a second after each other.
+    // Two pings are handled at once, and the others half a second after each other.
     assert!(start.elapsed().as_millis() >= 1_300, "{:?}", start.elapsed());
     let second = format!("ws://{}/websocket/A?device=second", program.addr());
     match tungstenite::client(second, Patient(program.connect())) {

@@ -61,7 +61,7 @@ pub fn connect_over(tcp: TcpStream, authority: &Authority, offered: &[&str]) -> 
     StreamOwned::new(connection, tcp)
 }
 
-/// The server's certificate as a newcomer sees it.
+/// The certificate that the server shows to a new connection.
 fn shown(program: &Program, authority: &Authority) -> Vec<u8> {
     let mut tls = connect(program, authority);
     tls.conn.complete_io(&mut tls.sock).unwrap();
@@ -85,7 +85,7 @@ fn tcp_addresses_speak_tls_and_unix_sockets_stay_plain() {
 }
 
 #[test]
-fn tickets_let_in_over_tls_on_any_address_without_a_warning() {
+fn with_tls_and_tickets_the_server_listens_on_any_address_without_a_warning() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let files = Files::new(&folder, &authority.chain());
     let mut args = vec!["--listen", "0.0.0.0:0", "--reject-delay", "0"];
@@ -114,7 +114,7 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     program.signal("HUP");
     log.find("the certificate has not changed");
 
-    // Half written; then with the old key still beside it; then gone.
+    // The certificate is half written first; then the old key is still beside it; then the key is gone.
     let half = &second.cert[..second.cert.len() / 2];
     for (cert, why) in [(half, "no whole PEM certificate"), (&second.cert, "private key is not")] {
         folder.file("fullchain.pem", cert);
@@ -140,7 +140,7 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn a_reload_is_done_when_the_new_certificate_is_in_use() {
+fn the_service_manager_is_told_that_a_reload_is_done_when_the_new_certificate_is_used() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let files = Files::new(&folder, &authority.chain());
     let manager = Manager::at(&folder);
@@ -159,7 +159,7 @@ fn a_reload_is_done_when_the_new_certificate_is_in_use() {
 }
 
 #[test]
-fn certificates_that_clients_would_refuse() {
+fn certificates_that_clients_would_refuse_are_refused_at_the_start() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let Server { cert, key } = authority.server();
     let cases = [
@@ -184,7 +184,7 @@ fn certificates_that_clients_would_refuse() {
 }
 
 #[test]
-fn doubtful_certificates_are_served_with_a_warning() {
+fn a_self_signed_certificate_is_used_with_a_warning() {
     let folder = Folder::new();
     let mut file = std::fs::File::create(folder.path("longlink.toml")).unwrap();
     let files = Files::new(&folder, &self_signed());

@@ -1,5 +1,4 @@
-//! The command with a webhook: what it refuses, what it never tells, and how it
-//! goes down.
+//! The command with a webhook: what it refuses, what it never prints, and how it stops.
 
 use std::net::TcpListener;
 
@@ -50,7 +49,7 @@ fn webhooks_that_cannot_be_sent_are_refused() {
 }
 
 #[test]
-fn a_refusal_does_not_tell_the_url_or_the_secret() {
+fn the_refusal_of_a_webhook_contains_neither_the_url_nor_the_secret() {
     let folder = Folder::new();
     let secret = folder.file("secret", SECRET);
     for url in ["http://me:hidden@backend/", "gopher://hidden/", "http://a b/hidden"] {
@@ -62,7 +61,7 @@ fn a_refusal_does_not_tell_the_url_or_the_secret() {
 }
 
 #[test]
-fn a_dead_backend_is_told_in_the_log_without_a_secret() {
+fn the_log_says_that_a_backend_does_not_answer_and_contains_no_secret() {
     let folder = Folder::new();
     let (secret, addr) = (folder.file("secret", SECRET), nobody());
     let mut program = Program::start(&[
