@@ -23,7 +23,7 @@ fn stats(rig: &Rig) -> Stats {
 }
 
 #[test]
-fn accepting_has_a_budget_and_what_is_left_keeps_the_loop_awake() {
+fn accepting_has_a_budget_and_connections_that_are_left_in_the_backlog_keep_the_loop_awake() {
     let mut rig = Rig::new(|config| config.accepts_per_turn = 4);
     let clients: Vec<Client> = (0..10).map(|_| rig.knock()).collect();
     for expected in [4, 8, 10] {
@@ -44,12 +44,12 @@ fn a_driver_without_descriptors_neither_spins_nor_loses_its_listener() {
     rig.tick();
     assert_eq!(rig.backlog.borrow().accepts, 1);
     let retry = rig.driver.next_deadline().expect("it tries again");
-    assert!(retry > rig.now, "but not at once");
+    assert!(retry > rig.now, "it does not try again at once");
     for _ in 0..10 {
         rig.tick();
     }
     assert_eq!(rig.backlog.borrow().accepts, 1, "extra turns try nothing");
-    // By itself, without an event, once the time has come.
+    // The driver tries again without an event when the time has come.
     let wait = retry - rig.now;
     assert!(wait <= Duration::from_secs(1), "{wait:?}");
     rig.pass(wait);
@@ -76,18 +76,18 @@ fn a_driver_without_descriptors_accepts_again_as_soon_as_a_connection_is_freed()
 }
 
 #[test]
-fn a_peer_that_gave_up_is_skipped() {
+fn a_connection_whose_peer_gave_up_before_it_was_accepted_is_skipped() {
     let mut rig = Rig::new(|_| {});
     for kind in [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted] {
         rig.backlog.borrow_mut().waiting.push_back(Err(kind.into()));
     }
     let client = rig.knock();
     rig.tick();
-    assert_eq!(client.0.borrow().registered, 1, "in the same turn");
+    assert_eq!(client.0.borrow().registered, 1, "the next connection is accepted in the same turn");
 }
 
 #[test]
-fn peers_that_give_up_for_ever_do_not_hold_the_loop() {
+fn very_many_connections_whose_peers_gave_up_do_not_hold_up_the_loop() {
     let mut rig = Rig::new(|config| config.accepts_per_turn = 8);
     let gone = (0..1_000).map(|_| Err(ErrorKind::ConnectionAborted.into()));
     rig.backlog.borrow_mut().waiting.extend(gone);
@@ -130,7 +130,7 @@ fn past_the_limit_some_connections_are_answered_503_and_the_rest_wait_in_the_bac
         let answer = String::from_utf8(client.take()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("\r\nRetry-After: "), "{answer}");
-        assert!(client.is_shut_down() && !client.is_dropped(), "drained first");
+        assert!(client.is_shut_down() && !client.is_dropped(), "the connection is drained first");
         client.end();
         rig.event(client, READABLE);
     }
@@ -141,7 +141,7 @@ fn past_the_limit_some_connections_are_answered_503_and_the_rest_wait_in_the_bac
     assert!(crowd[SURPLUS..].iter().all(|client| client.0.borrow().registered == 1));
     assert_eq!(stats(&rig).refused, SURPLUS as u64);
 
-    // The members have noticed nothing, and when one goes there is a place.
+    // The connections that were there before still work.
     members[0].end();
     rig.event(&members[0], READABLE);
     rig.tick();
@@ -150,7 +150,7 @@ fn past_the_limit_some_connections_are_answered_503_and_the_rest_wait_in_the_bac
 }
 
 #[test]
-fn a_surplus_connection_that_says_nothing_is_gone_after_a_second() {
+fn a_surplus_connection_that_sends_nothing_is_gone_after_a_second() {
     let mut rig = Rig::new(|config| config.max_connections = 1);
     let _member = rig.connect("a");
     let silent = rig.knock();
@@ -165,7 +165,7 @@ fn a_surplus_connection_that_says_nothing_is_gone_after_a_second() {
 }
 
 #[test]
-fn an_adopted_socket_comes_with_what_was_read_from_it() {
+fn bytes_that_were_read_from_a_socket_before_it_was_adopted_are_handled() {
     let mut rig = Rig::new(|_| {});
     let client = Client(Rc::new(RefCell::new(Wire::default())));
     let mut bytes = handshake("/guest", "");

@@ -1,4 +1,4 @@
-//! Closing: the last bytes arrive, and nobody lingers.
+//! How connections are closed: the last bytes arrive, and no connection stays longer than its timeout.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn a_close_is_flushed_then_shut_down_then_drained_then_dropped() {
     assert_eq!(frames[1].payload, b"\x0f\xa0bye");
     assert!(client.is_shut_down() && !client.is_dropped());
 
-    // What it still says is read away, and answered with nothing.
+    // What the client still sends is read and not answered.
     rig.receive(&client, &text("too late"));
     rig.receive(&client, &close(4000));
     assert!(client.take().is_empty());
@@ -68,7 +68,7 @@ fn a_flood_behind_the_close_frame_of_the_server_does_not_hold_up_the_loop() {
     }
     rig.pass(Duration::from_secs(6));
     rig.settle();
-    assert!(flooder.is_dropped(), "its time to end is bounded");
+    assert!(flooder.is_dropped(), "the time to end a connection is bounded");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn the_close_of_a_peer_is_answered_and_its_connection_is_dropped_at_once() {
     rig.receive(&client, &close(1000));
     assert_eq!(all(&client.take())[0].close_code(), Some(1000));
     assert!(client.is_dropped());
-    assert!(!client.is_shut_down(), "close does both");
+    assert!(!client.is_shut_down(), "closing the socket ends both sides");
     assert_eq!(client.writes(), 1);
     assert_eq!(rig.handler().closed[0].1, CloseReason::Peer { code: 1000 });
 }
@@ -89,7 +89,10 @@ fn input_behind_the_close_frame_of_a_peer_does_not_destroy_the_answer() {
     let client = rig.connect("a");
     rig.receive(&client, &[close(1001), text("afterthought")].concat());
     assert_eq!(all(&client.take()).len(), 1, "nothing after a close counts");
-    assert!(client.is_shut_down() && !client.is_dropped(), "drained, or a reset would eat it");
+    assert!(
+        client.is_shut_down() && !client.is_dropped(),
+        "it is drained, or a reset would destroy the answer"
+    );
     client.end();
     rig.event(&client, READABLE);
     rig.tick();
@@ -124,7 +127,7 @@ fn a_peer_that_never_ends_its_side_is_dropped_in_time() {
     assert!(!client.is_dropped());
     rig.pass(Duration::from_millis(200));
     rig.settle();
-    assert!(client.is_dropped(), "what it says does not win it time");
+    assert!(client.is_dropped(), "what the peer sends gives it no more time");
 }
 
 #[test]
@@ -132,21 +135,24 @@ fn a_peer_that_never_takes_the_close_is_dropped_in_time() {
     let mut rig = Rig::new(|config| config.close_timeout = Duration::from_secs(3));
     let client = rig.connect("a");
     let conn = rig.conn(&client);
-    // Once when it is written, once more before the time is over.
+    // The socket blocks when the close is written, and once more before the time is over.
     client.script(Output::Error(ErrorKind::WouldBlock));
     client.script(Output::Error(ErrorKind::WouldBlock));
     rig.hub().close(conn, 1000, "");
     rig.tick();
     rig.pass(Duration::from_millis(2_900));
     rig.settle();
-    assert!(!client.is_dropped(), "it has its time");
+    assert!(!client.is_dropped(), "the time of the peer is not over");
     rig.pass(Duration::from_millis(200));
     rig.settle();
-    assert!(client.is_dropped() && client.is_discarded(), "nor does the kernel keep it");
+    assert!(
+        client.is_dropped() && client.is_discarded(),
+        "the kernel does not keep the close frame either"
+    );
     assert_eq!(rig.driver.hub().buffered(), 0);
 }
 
-/// What was written whole is delivered, however slowly it went.
+/// Bytes that were written completely are delivered, however slowly the socket took them.
 #[test]
 fn a_connection_that_blocked_and_drained_loses_nothing_when_it_ends() {
     for ours in [true, false] {
@@ -202,7 +208,7 @@ fn an_aborted_connection_is_dropped_without_a_close_frame() {
 }
 
 #[test]
-fn a_thousand_connections_come_and_go_and_leave_nothing() {
+fn a_thousand_connections_that_end_in_different_ways_leave_nothing_behind() {
     let mut rig = Rig::new(|_| {});
     for n in 0..1_000 {
         let client = rig.connect(&format!("user {}", n % 7).replace(' ', "-"));
@@ -224,5 +230,5 @@ fn a_thousand_connections_come_and_go_and_leave_nothing() {
     assert_eq!((handler.opened.len(), handler.closed.len()), (1_000, 1_000));
     assert_eq!(rig.driver.hub().connections(), 0);
     assert_eq!(rig.driver.hub().buffered(), 0);
-    assert_eq!(rig.driver.next_deadline(), None, "nobody is left to wait for");
+    assert_eq!(rig.driver.next_deadline(), None, "no connection has a deadline any more");
 }

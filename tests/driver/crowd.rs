@@ -1,5 +1,4 @@
-//! Ten thousand connections at once: what one of them does is paid for by that
-//! one.
+//! Ten thousand connections at once: whatever one of them does, it does not hold up the others.
 
 use crate::fake::{Client, READABLE, Rig};
 use longlink::sim::frames::{text, texts};
@@ -25,7 +24,7 @@ fn crowd(rig: &mut Rig) -> Vec<Client> {
 }
 
 #[test]
-fn nine_thousand_one_byte_broadcasts_in_one_segment_to_ten_thousand_connections_hold_nobody_up() {
+fn nine_thousand_one_byte_broadcasts_to_ten_thousand_connections_hold_up_no_other_connection() {
     let mut rig = Rig::new(|config| config.max_connections = CROWD + 2);
     let clients = crowd(&mut rig);
     let modest = rig.connect("modest");
@@ -49,13 +48,13 @@ fn nine_thousand_one_byte_broadcasts_in_one_segment_to_ten_thousand_connections_
     assert!(most < 1 << 20, "{most} bytes held");
     assert!(rig.handler().closed.is_empty());
     rig.hub().check_invariants();
-    // A part of it has arrived, whole and at everyone.
+    // A part of the broadcasts has arrived, and each of these at all connections.
     let delivered = rig.driver.hub().stats().deliveries;
     assert!(delivered >= 50 * CROWD as u64, "{delivered}");
 }
 
 #[test]
-fn long_broadcasts_to_more_receivers_than_one_turn_writes_to_drop_nobody() {
+fn long_broadcasts_to_more_receivers_than_one_turn_writes_to_end_no_connection() {
     let mut rig = Rig::new(|config| config.max_connections = CROWD);
     let clients = crowd(&mut rig);
     rig.handler().shout = Some("y".repeat(20_000));

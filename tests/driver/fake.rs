@@ -1,5 +1,5 @@
-//! Sockets that do as they are told and write down what was done to them, and
-//! a driver that runs over them on a made-up clock.
+//! Fake sockets, which do what a script says and record what was done to them, and a driver that runs
+//! over them on a made-up clock.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -267,7 +267,7 @@ pub const READABLE: Readiness = Readiness { readable: true, writable: false, end
 pub const WRITABLE: Readiness = Readiness { readable: false, writable: true, ended: false };
 pub const ENDED: Readiness = Readiness { readable: true, writable: false, ended: true };
 
-/// A driver over fakes. When it goes, the hub must be in order.
+/// A driver over fake sockets. The invariants of the hub are checked after each turn.
 pub struct Rig {
     pub driver: Driver<Echo, FakeListener>,
     pub backlog: Rc<RefCell<Backlog>>,

@@ -1,4 +1,4 @@
-//! Nobody is judged silent or late before its socket has been read. Here events are missing,
+//! No connection is judged silent or late before its socket has been read. Here events are missing,
 //! as they are after the process was stopped, behind a full batch of events, and when a signal
 //! has ended the poll.
 
@@ -12,7 +12,7 @@ use longlink::sim::frames;
 
 const PING: &[u8] = b"\x89\0";
 
-/// Times that are shorter than what counts as an absence of the server itself.
+/// A driver whose timeouts are shorter than what counts as an absence of the server itself.
 fn hasty() -> Rig {
     Rig::new(|config| {
         config.ping_after = Duration::from_secs(1);
@@ -23,7 +23,7 @@ fn hasty() -> Rig {
     })
 }
 
-/// Time passes, and the poll tells of nothing.
+/// Lets time pass while the poll returns no events.
 fn pass_without_events(rig: &mut Rig, time: Duration) {
     rig.now += time;
     rig.tick();
@@ -79,7 +79,7 @@ fn the_next_request_of_a_kept_connection_is_answered_and_not_too_late() {
     rig.event(&client, READABLE);
     rig.tick();
     let first = client.take();
-    assert!(!first.is_empty() && !client.is_shut_down(), "it is kept");
+    assert!(!first.is_empty() && !client.is_shut_down(), "the connection is kept");
     client.feed(request);
     pass_without_events(&mut rig, Duration::from_secs(6));
     assert_eq!(client.take(), first);
@@ -89,7 +89,7 @@ fn the_next_request_of_a_kept_connection_is_answered_and_not_too_late() {
 fn the_rest_of_a_message_that_waits_in_the_kernel_is_not_too_late() {
     let mut rig = hasty();
     let client = rig.connect("a");
-    // Longer than one read: after the first the connection is still late.
+    // The rest is longer than one read, so after the first read the connection is still late.
     let text = "x".repeat(3 * longlink::run::READ_SIZE / 4);
     let bytes = [frames::text(&text), frames::text(&text)].concat();
     client.feed(&bytes[..10]);
@@ -138,7 +138,7 @@ fn a_socket_that_takes_bytes_again_is_written_to_before_its_connection_is_judged
     rig.hub().close(conn, 4_000, "bye");
     rig.tick();
     assert!(client.take().is_empty());
-    // The socket would take it now, but no event has said so.
+    // The socket would take the close frame now, but no event has said so.
     pass_without_events(&mut rig, Duration::from_secs(4));
     assert!(has_close(&client, 4_000) && client.is_shut_down());
     rig.pass(Duration::from_secs(1));
@@ -157,7 +157,7 @@ fn a_connection_whose_bytes_wait_for_the_work_budget_is_not_idle() {
     rig.receive(&client, &beats);
     rig.now += Duration::from_secs(4);
     rig.tick();
-    assert!(rig.open(&client).is_some(), "its bytes wait here");
+    assert!(rig.open(&client).is_some(), "its bytes wait in the hub");
     rig.settle();
     assert!(rig.open(&client).is_some());
     assert_eq!(client.take().windows(4).filter(|bytes| bytes == b"beat").count(), 20);
@@ -189,12 +189,12 @@ fn a_connection_is_read_once_before_it_is_judged_and_not_at_other_times() {
     let mut rig = hasty();
     let client = rig.connect("a");
     rig.pass(Duration::from_millis(1_020));
-    assert_eq!((client.take(), client.reads()), (PING.to_vec(), 0), "a ping needs no look");
+    assert_eq!((client.take(), client.reads()), (PING.to_vec(), 0), "a ping needs no read");
     rig.pass(Duration::from_secs(2));
     rig.settle();
     assert!(has_close(&client, 1001));
     assert_eq!(rig.handler().closed.len(), 0, "the peer has its time to answer");
-    // The second one is that which waits for the peer's answer to the close.
+    // The second read waits for the peer's answer to the close frame.
     assert_eq!(client.reads(), 2);
 }
 
@@ -217,15 +217,15 @@ fn after_an_absence_the_server_sends_a_ping_before_it_judges() {
     rig.pass(Duration::from_secs(300));
     rig.settle();
     for client in [&gone, &there, &pinged] {
-        assert_eq!(client.take(), PING, "asked, and not closed");
+        assert_eq!(client.take(), PING, "the connection gets a ping and is not closed");
     }
     for client in [&there, &pinged] {
         rig.receive(client, &frames::masked(0x80 | frames::PONG, b""));
     }
     rig.pass(Duration::from_secs(34));
-    assert!(rig.open(&gone).is_some(), "it has as long to answer as after any ping");
+    assert!(rig.open(&gone).is_some(), "a peer has as long to answer as after any ping");
     rig.pass(Duration::from_millis(1_100));
-    assert!(has_close(&gone, 1001), "35 s after the ping");
+    assert!(has_close(&gone, 1001), "the connection ends 35 s after the ping");
     rig.pass(Duration::from_secs(3));
     assert!(rig.open(&there).is_some() && rig.open(&pinged).is_some());
     assert_eq!(rig.driver.hub().stats().idle, 1);
@@ -248,17 +248,18 @@ fn after_an_absence_a_handshake_a_message_and_a_close_have_their_whole_time_agai
     rig.pass(Duration::from_millis(4_900));
     assert!(!closing.is_dropped() && !shaking.is_dropped());
     rig.pass(Duration::from_millis(200));
-    assert!(closing.is_dropped(), "5 s");
+    assert!(closing.is_dropped(), "a close has 5 s");
     rig.pass(Duration::from_millis(2_800));
     assert!(!shaking.is_dropped());
     rig.pass(Duration::from_millis(200));
-    assert!(shaking.is_dropped(), "8 s");
+    assert!(shaking.is_dropped(), "a handshake has 8 s");
     rig.pass(Duration::from_secs(4));
     rig.receive(&talking, &bytes[4..]);
-    assert!(rig.open(&talking).is_some(), "30 s, and it has taken 12");
+    assert!(rig.open(&talking).is_some(), "a message has 30 s, and this one took 12 s");
 }
 
-/// A host with a coarse timer of its own is late every time. That must not keep the dead alive.
+/// A host with a coarse timer of its own is late every time. Connections whose peers have gone must end
+/// nevertheless.
 #[test]
 fn a_loop_that_is_always_late_still_judges() {
     let mut rig = Rig::new(|_| {});

@@ -30,18 +30,18 @@ fn a_timer_is_late_by_the_time_since_it_was_due() {
     let client = rig.connect("a");
     let due = rig.driver.next_deadline().unwrap();
     rig.pass(due - rig.now - Duration::from_millis(1));
-    assert_eq!(rig.hub().distributions().timer_lag.count(), 0, "not yet");
+    assert_eq!(rig.hub().distributions().timer_lag.count(), 0, "the timer is not late yet");
     rig.pass(Duration::from_millis(31));
     let lag = rig.hub().distributions().timer_lag;
     assert_eq!((lag.count(), lag.sum()), (1, 30));
     assert_eq!(counted(&lag), [(Some(50), 1)]);
     rig.event(&client, READABLE);
     rig.tick();
-    assert_eq!(rig.hub().distributions().timer_lag.count(), 1, "once");
+    assert_eq!(rig.hub().distributions().timer_lag.count(), 1, "the timer is counted once");
 }
 
 #[test]
-fn a_fan_out_is_as_large_as_it_has_receivers() {
+fn the_size_of_a_fan_out_is_the_number_of_its_receivers() {
     let mut rig = Rig::new(|_| ());
     let clients: Vec<_> = (0..6).map(|user| rig.connect(&format!("u{user}"))).collect();
     for client in &clients[..2] {
@@ -77,7 +77,7 @@ fn phases_are_counted_as_connections_go_through_them() {
     let conn = rig.conn(&new);
     rig.hub().close(conn, 4000, "");
     rig.tick();
-    assert_eq!(phases(&mut rig), (1, 1, 0, 1), "the old one is back");
+    assert_eq!(phases(&mut rig), (1, 1, 0, 1), "the old connection is active again");
     waiting.feed(b"GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n");
     rig.event(&waiting, READABLE);
     rig.tick();
@@ -113,6 +113,6 @@ fn handshakes_are_counted_by_their_answers() {
     let answers: Vec<_> = stats.handshakes.iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(stats.handshakes.of(101), 1);
     assert_eq!(stats.handshakes.of(503), 1);
-    assert_eq!(answers.len(), 3, "and one of another version: {answers:?}");
+    assert_eq!(answers.len(), 3, "one answer is to another version: {answers:?}");
     assert_eq!(stats.answered, 2, "each answer but that of the handshake that was let in");
 }

@@ -1,7 +1,6 @@
-//! Random sockets: bytes cut anywhere, writes that take a part, blocks, ends,
-//! resets and stale events, in any order, with broadcasts on their way and
-//! connections that park each other. What arrives is checked against what was
-//! sent. A failure names its seed; `DRIVER_SEED` runs that one alone.
+//! Random sockets: bytes cut anywhere, writes that take a part, blocks, ends, resets and stale events, in
+//! any order, while broadcasts are written and connections park each other. The bytes that arrive are
+//! compared with those that were sent. A failure names its seed; `DRIVER_SEED` runs that seed alone.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use longlink::sim::frames::{self, handshake, text};
 const SEEDS: u64 = 30;
 const STEPS: usize = 1_500;
 
-/// A client: what it still has to send, what it has sent, and what it has got.
+/// A client: the bytes that it still has to send, how many messages it has made, and what it has got.
 struct Guest {
     client: Client,
     outgoing: Vec<u8>,
@@ -76,7 +75,7 @@ impl Run {
     fn arrive(&mut self) {
         if self.guests.iter().filter(|guest| !guest.client.is_dropped()).count() < 15 {
             let client = self.rig.knock();
-            // Two have one name: the second parks the first.
+            // Two clients have the same user, so the second one parks the first one.
             let outgoing = handshake(&format!("/{}", self.guests.len() / 2), "");
             self.guests.push(Guest {
                 client,
@@ -116,7 +115,7 @@ impl Run {
         }
     }
 
-    /// The host sends something to one, to some or to everyone.
+    /// Lets the host send a message to one client, to a group or to everyone.
     fn tell(&mut self) {
         let length = if self.random.percent(5) { 70_000 } else { self.random.index(300) };
         self.said += 1;
@@ -230,7 +229,7 @@ impl Run {
                 coverage.ended += 1;
                 let how = random.index(4);
                 if how > 1 {
-                    // What follows must not be taken for the rest of a message.
+                    // The bytes that follow must not be taken for the rest of a message.
                     guest.client.feed(&std::mem::take(&mut guest.outgoing));
                 }
                 match how {
@@ -330,7 +329,7 @@ impl Run {
 }
 
 #[test]
-fn everything_arrives_once_and_in_order_whatever_the_sockets_do() {
+fn every_message_arrives_once_and_in_order_whatever_the_sockets_do() {
     let only: Option<u64> = std::env::var("DRIVER_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut total = Coverage::default();
     for seed in only.map_or(1..SEEDS + 1, |seed| seed..seed + 1) {

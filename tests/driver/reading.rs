@@ -1,4 +1,5 @@
-//! Reading: one read a message, a turn for everyone, and no end missed.
+//! Reading: a short message costs one read, every connection gets its turn, and no end of a stream is
+//! missed.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::fake::{BASE, ENDED, READABLE, Rig, WRITABLE};
 use longlink::sim::frames::{self, PING, PONG, text, texts};
 
 #[test]
-fn a_short_read_ends_the_drain() {
+fn after_a_short_read_a_socket_is_not_read_again_without_an_event() {
     let mut rig = Rig::new(|_| {});
     let client = rig.connect("a");
     for count in 1..=20 {
@@ -36,7 +37,7 @@ fn sixteen_pings_in_one_segment_cost_one_read_and_one_write() {
 }
 
 #[test]
-fn a_full_buffer_goes_on_next_turn_without_another_event() {
+fn a_socket_that_filled_the_buffer_is_read_on_in_the_next_turn_without_another_event() {
     let mut rig = Rig::new(|config| {
         config.max_message = 4 * READ_SIZE;
         config.max_queue = 8 * READ_SIZE;
@@ -91,8 +92,8 @@ fn a_connection_that_always_has_data_starves_no_other() {
         }
         assert_eq!(answer, [n.to_string()], "answered while the other has more to say");
     }
-    assert!(rig.is_busy(), "the greedy one has yet more");
-    assert!(!greedy.take().is_empty(), "and is served too");
+    assert!(rig.is_busy(), "the greedy client has yet more to send");
+    assert!(!greedy.take().is_empty(), "the greedy client is served too");
 }
 
 fn client_answer(client: &crate::fake::Client) -> Vec<String> {
@@ -168,9 +169,9 @@ fn an_announced_end_that_does_not_come_is_waited_for() {
     rig.event(&client, ENDED);
     rig.tick();
     rig.settle();
-    assert_eq!(client.reads(), 1, "it said that nothing is there");
+    assert_eq!(client.reads(), 1, "the read has found nothing");
     rig.receive(&client, &text("still here"));
-    assert_eq!(client.reads(), 2, "and the announcement is forgotten");
+    assert_eq!(client.reads(), 2, "the announcement is forgotten");
     assert_eq!(texts(&client.take()), ["still here"]);
 }
 
@@ -201,7 +202,7 @@ fn a_socket_that_fails_ends_only_its_connection() {
 }
 
 #[test]
-fn spurious_and_stale_events_are_harmless() {
+fn spurious_and_stale_events_end_no_connection() {
     let mut rig = Rig::new(|_| {});
     let old = rig.connect("a");
     let token = old.0.borrow().token.unwrap();
@@ -215,10 +216,10 @@ fn spurious_and_stale_events_are_harmless() {
     rig.event(&old, READABLE);
     rig.tick();
     assert!(old.is_dropped());
-    // Its slot is empty: an event that was already on its way changes nothing.
+    // The slot of the connection is empty. An event that was already on its way changes nothing.
     assert!(rig.driver.handle_readiness(token, ENDED, rig.now));
     rig.tick();
-    // Nor does it hurt the next one that uses the slot.
+    // Such events do not end the next connection that uses the slot either.
     let new = rig.connect("b");
     assert_eq!(new.0.borrow().token, Some(token));
     for readiness in [ENDED, WRITABLE, READABLE] {
@@ -231,7 +232,7 @@ fn spurious_and_stale_events_are_harmless() {
 }
 
 #[test]
-fn tokens_of_others_are_left_alone() {
+fn events_with_tokens_of_the_host_are_left_to_the_host() {
     let mut rig = Rig::new(|config| config.max_connections = 5);
     let tokens = rig.driver.tokens();
     assert_eq!(tokens, BASE..BASE + 1 + 5 + longlink::run::SURPLUS);
@@ -258,7 +259,7 @@ fn an_answered_request_is_followed_by_the_next_of_the_pipeline() {
     rig.settle();
     let answers = String::from_utf8(client.take()).unwrap();
     assert_eq!(answers.matches("HTTP/1.1 426").count(), 3, "{answers}");
-    assert!(client.is_dropped(), "and the end of the stream is not forgotten");
+    assert!(client.is_dropped(), "the end of the stream is not forgotten");
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn half_a_request_head_followed_by_the_end_of_the_stream_is_not_answered() {
 }
 
 #[test]
-fn steady_control_frames_cut_anywhere_are_no_slow_message() {
+fn control_frames_that_arrive_in_pieces_do_not_count_as_a_slow_message() {
     let mut rig = Rig::new(|config| config.message_timeout = Duration::from_secs(5));
     let client = rig.connect("a");
     // Each read ends inside a ping, so something is always incomplete.
@@ -300,7 +301,7 @@ fn work_of_a_stream_beyond_its_bytes_counts_as_work_of_the_turn() {
     let read = |client: &crate::fake::Client| client.0.borrow().reads;
     let before: Vec<usize> = clients.iter().map(read).collect();
     for client in &clients {
-        // As of a TLS stream whose read has opened sixty records.
+        // The stream reports as much work as a TLS stream whose read has opened sixty records.
         client.0.borrow_mut().work = 60;
         client.feed(&text("x"));
         rig.event(client, READABLE);

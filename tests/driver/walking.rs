@@ -105,7 +105,7 @@ fn broadcasts_that_follow_each_other_arrive_in_order() {
     assert_eq!(rig.hub().send_to_group("group", "fourth"), 5);
     assert_all_got(&mut rig, &clients, &[&message, "second", "third", "fourth"]);
     assert_eq!(rig.hub().broadcast("fifth"), 5);
-    assert_eq!(rig.hub().stats().deliveries, 20, "it walks again");
+    assert_eq!(rig.hub().stats().deliveries, 20, "the fifth broadcast is not queued");
     rig.tick();
     assert_eq!(rig.hub().send_to_group("group", "sixth"), 5);
     assert_all_got(&mut rig, &clients, &["fifth", "sixth"]);
@@ -231,7 +231,10 @@ fn a_connection_that_takes_a_free_slot_that_a_broadcast_has_not_reached_does_not
     let late = rig.knock();
     rig.tick();
     assert_eq!(rig.conn(&late).index(), id.index());
-    assert!(clients.iter().any(|client| client.writes() == 0), "it is on its way");
+    assert!(
+        clients.iter().any(|client| client.writes() == 0),
+        "the broadcast has not reached all connections"
+    );
     rig.receive(&late, &frames::handshake("/late", ""));
     rig.settle();
     assert!(late.take().starts_with(b"HTTP/1.1 101 "));
@@ -260,7 +263,7 @@ fn a_connection_that_is_parked_during_a_broadcast_gets_it_and_one_that_becomes_a
     let id = rig.conn(&newer);
     rig.hub().close(id, 4000, "");
     assert!(!rig.hub().is_parked(parked));
-    assert_eq!(rig.hub().queued(parked), 0, "it was for the other one");
+    assert_eq!(rig.hub().queued(parked), 0, "the broadcast was for the other connection");
     rig.settle();
     let frames = frames::all(&newer.take());
     assert_eq!((frames[0].text(), frames[1].close_code()), ("second", Some(4000)));

@@ -1,4 +1,4 @@
-//! Writing: nothing lost, nothing twice, one write a connection and turn.
+//! Writing: no byte is lost or written twice, and one turn writes to a connection once.
 
 use std::io::ErrorKind;
 
@@ -20,7 +20,7 @@ fn a_partial_write_goes_on_exactly_where_it_stopped() {
         client.script(Output::Take(1));
         rig.receive(&client, &text(&message));
         assert_eq!(client.writes(), 1, "blocked after {stop} bytes");
-        assert!(!rig.is_busy(), "waits for the socket, not for the clock");
+        assert!(!rig.is_busy(), "it waits for the socket, not for the clock");
         for expected in 2..=3 {
             rig.event(&client, WRITABLE);
             rig.tick();
@@ -70,7 +70,7 @@ fn more_pieces_than_one_write_takes_are_written_over_several_turns() {
     let mut rig = Rig::new(|_| {});
     let (a, b) = (rig.connect("a"), rig.connect("b"));
     let (to_a, to_b) = (rig.conn(&a), rig.conn(&b));
-    // Taking turns, no two frames for one connection lie side by side.
+    // The messages alternate, so no two frames for one connection are adjacent.
     let all: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
     for message in &all {
         assert!(rig.hub().send(to_a, message));
@@ -212,7 +212,7 @@ fn a_reply_does_not_wait_for_a_whole_fan_out() {
 fn a_burst_to_a_client_that_reads_does_not_drop_it() {
     let mut rig = Rig::new(|_| {});
     let (sender, receiver) = (rig.connect("a"), rig.connect("b"));
-    // Echoes of one segment that together are more than a queue may hold.
+    // The echoes together are more than a queue may hold.
     rig.hub().broadcast("hello");
     rig.tick();
     let message = "m".repeat(1_000);
@@ -248,7 +248,7 @@ fn one_segment_of_pings_larger_than_the_queue_is_answered_whole() {
 }
 
 #[test]
-fn nine_thousand_one_byte_messages_in_one_segment_overflow_nobody() {
+fn nine_thousand_one_byte_messages_in_one_segment_overflow_no_queue() {
     // Each becomes ten times as long, so one read fills a queue twice over.
     let mut rig = Rig::new(|config| config.work_per_turn = 100_000);
     let (sender, receiver) = (rig.connect("a"), rig.connect("b"));
@@ -262,7 +262,7 @@ fn nine_thousand_one_byte_messages_in_one_segment_overflow_nobody() {
 }
 
 #[test]
-fn broadcasts_wait_for_the_receivers_of_the_last_ones() {
+fn new_broadcasts_wait_until_the_last_ones_were_written() {
     // Far more receivers than are written to in a turn, and long messages.
     let mut rig = Rig::new(|config| config.writes_per_turn = 2);
     let clients: Vec<_> = (0..50).map(|n| rig.connect(&n.to_string())).collect();
@@ -280,7 +280,7 @@ fn broadcasts_wait_for_the_receivers_of_the_last_ones() {
 }
 
 #[test]
-fn a_message_too_long_for_any_queue_hurts_nobody() {
+fn a_message_that_is_too_long_for_any_queue_goes_to_nobody_and_ends_no_connection() {
     let mut rig = Rig::new(|_| {});
     let (sender, receiver) = (rig.connect("a"), rig.connect("b"));
     rig.handler().shout = Some("y".repeat(300_000));

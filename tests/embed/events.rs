@@ -13,7 +13,7 @@ use mio::{Events, Poll, Token, Waker};
 use crate::support::client::{DEADLINE, Raw, Socket};
 use crate::support::serve::patient;
 
-/// Writes down what is sent to it, and has a worker thread answer requests.
+/// A handler that records the events it gets, and lets a worker thread answer requests.
 #[derive(Default)]
 struct Listening {
     heard: Vec<u32>,
@@ -119,10 +119,10 @@ fn a_host_has_an_inbox_in_its_own_loop_and_a_dropped_driver_drops_the_sessions()
     let limit = Instant::now() + DEADLINE;
     let mut wakes = 0;
     while !client.is_finished() {
-        // The client's end is not an event: it is looked for now and then.
+        // The end of the client's thread is not an event, so the loop looks for it now and then.
         poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
         let now = Instant::now();
-        assert!(now < limit, "nothing came of it in time");
+        assert!(now < limit, "the client has not finished in time");
         for event in &events {
             wakes += usize::from(!driver.handle_event(event, now));
         }

@@ -73,7 +73,7 @@ impl Host {
                 let wait = next.map_or(limit, |at| at.min(limit));
                 poll.poll(events, Some(wait.saturating_duration_since(Instant::now()))).unwrap();
                 let now = Instant::now();
-                assert!(now < limit, "nothing came of it in time");
+                assert!(now < limit, "the clients have not finished in time");
                 *turns += 1;
                 for event in events.iter() {
                     let takers =
@@ -94,7 +94,7 @@ impl Host {
     }
 }
 
-/// Also tells the host when the clients have failed.
+/// Calls a function when it is dropped, so that the host learns of clients that have failed, too.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
@@ -103,6 +103,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
+/// The `own` of a host that has no sources of its own.
 fn nothing_of_its_own(token: Token, _: &mut Driver<Relay>) {
     panic!("nobody's token: {token:?}");
 }
@@ -137,7 +138,7 @@ fn a_host_pushes_to_users_from_a_source_of_its_own() {
 }
 
 #[test]
-fn a_host_hands_over_sockets_it_accepted_with_what_it_has_read() {
+fn a_host_hands_over_sockets_with_the_bytes_that_it_has_read_from_them() {
     let mut host = Host::new();
     let (mut driver, addr) = host.driver(BASE, |_| {});
     let mut door = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -147,7 +148,7 @@ fn a_host_hands_over_sockets_it_accepted_with_what_it_has_read() {
     let accept = |token: Token, driver: &mut Driver<Relay>| {
         assert_eq!(token, DOOR);
         while let Ok((mut stream, peer)) = door.accept() {
-            // What has come already, if anything, tells whose client it is.
+            // The bytes that have come already, if any, tell whether this is a client of the host.
             let mut bytes = [0; 4_096];
             let length = match stream.read(&mut bytes) {
                 Ok(length) => length,
@@ -168,10 +169,10 @@ fn a_host_hands_over_sockets_it_accepted_with_what_it_has_read() {
     host.run(&mut [&mut driver], accept, || {
         let mut own = Raw::connect(door_addr);
         own.send(b"HELLO\r\n\r\n").half_close();
-        // Unless it came too late for the host's look: then it is no request.
+        // If the greeting came after the host's read, the driver has got it, and it is no request.
         let said = own.end();
         assert!(said == b"hello yourself" || said.starts_with(b"HTTP/1.1 400 "), "{said:?}");
-        // In one segment, cut anywhere, and with nothing read at first.
+        // The bytes come in one segment or are cut in two, and the host may have read none of them.
         let mut bytes = handshake("/websocket/A", "");
         bytes.extend(text(r#"{"toUserId":"B","message":"adopted"}"#));
         let mut b = Client::connect(addr, "/websocket/B", "");
@@ -211,7 +212,7 @@ fn a_host_that_sleeps_until_the_next_deadline_misses_no_timer_and_does_not_spin(
 }
 
 #[test]
-fn a_message_sent_from_outside_makes_the_deadline_now() {
+fn a_message_that_a_host_sends_between_turns_makes_the_next_deadline_now() {
     let mut host = Host::new();
     let (mut driver, addr) = host.driver(BASE, |_| {});
     let mut clients = Vec::new();
@@ -222,7 +223,7 @@ fn a_message_sent_from_outside_makes_the_deadline_now() {
     let conn = driver.hub().connections_of("A")[0];
     let mut now = Instant::now();
     driver.tick(now);
-    assert!(driver.next_deadline().is_some_and(|at| at > now), "at rest");
+    assert!(driver.next_deadline().is_some_and(|at| at > now), "the driver has nothing to do");
     let (hub, _) = driver.parts();
     assert!(hub.send(conn, "from outside"));
     assert!(driver.next_deadline().is_some_and(|at| at <= now));
@@ -273,7 +274,10 @@ fn a_driver_that_goes_down_leaves_the_hosts_poll_alone() {
         assert_eq!(client.close_code(), Some(1001));
     });
     assert!(old.hub().is_drained());
-    assert!(std::net::TcpStream::connect_timeout(&addr, DEADLINE).is_err(), "it listens no more");
+    assert!(
+        std::net::TcpStream::connect_timeout(&addr, DEADLINE).is_err(),
+        "the driver does not listen any more"
+    );
     drop(old);
     // The tokens are used again.
     let (mut new, addr) = host.driver(BASE, |_| {});
@@ -294,7 +298,7 @@ fn a_configuration_that_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn what_a_host_hands_over_does_not_count_as_loopback() {
+fn a_socket_that_a_host_hands_over_does_not_count_as_loopback() {
     let mut host = Host::new();
     let (mut driver, addr) = host.driver(BASE, |_| {});
     let mut door = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -304,11 +308,11 @@ fn what_a_host_hands_over_does_not_count_as_loopback() {
         while let Ok((stream, peer)) = door.accept() {
             let now = Instant::now();
             let conn = driver.adopt(Socket::Tcp(stream), Peer::from(peer), b"", now).unwrap();
-            assert!(!driver.hub().is_loopback(conn), "although {peer} is");
+            assert!(!driver.hub().is_loopback(conn), "{peer} counts as loopback");
         }
     };
     host.run(&mut [&mut driver], accept, || {
-        // A name that the relay does not know, which on its own loopback listener is refused.
+        // The relay does not know this name, and refuses it on its own loopback listener.
         let named = String::from_utf8(handshake("/websocket/A", "")).unwrap();
         let named = named.replace("Host: 127.0.0.1", "Host: app.example");
         assert_eq!(Raw::connect(addr).status(named.as_bytes()), 403);

@@ -1,5 +1,5 @@
 //! A process that was stopped, over real sockets: what its clients have sent meanwhile waits in
-//! the kernel, and more of them are ready than one poll returns.
+//! the kernel, and more sockets are ready than one poll returns.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -56,7 +56,7 @@ impl Host {
     fn turn_until(&mut self, done: impl Fn(&Host) -> bool) {
         let limit = Instant::now() + DEADLINE;
         while !done(self) {
-            assert!(Instant::now() < limit, "nothing came of it in time");
+            assert!(Instant::now() < limit, "the host has not finished in time");
             self.turn();
         }
     }
@@ -97,8 +97,8 @@ impl Host {
 }
 
 #[test]
-fn heartbeats_that_waited_behind_a_full_batch_of_events_keep_everybody() {
-    // Stopped for less than counts as an absence, and for longer.
+fn heartbeats_that_waited_behind_a_full_batch_of_events_keep_all_connections() {
+    // The process was stopped for less than counts as an absence, or for longer.
     for (idle, stopped) in [(3, 4), (60, 61), (60, 600)] {
         let mut host = Host::new(|config| {
             config.ping_after = Duration::from_secs(idle) / 2;
@@ -137,9 +137,9 @@ fn the_rest_of_messages_that_waited_behind_a_full_batch_of_events_is_not_too_lat
     assert_eq!(host.driver.hub().online(), CLIENTS);
 }
 
-/// A poll that a signal has ended has returned no events, and has not looked.
+/// A poll that a signal has ended returns no events, even if sockets are ready.
 #[test]
-fn a_turn_whose_poll_was_ended_by_a_signal_judges_nobody_whose_heartbeat_waits() {
+fn a_turn_whose_poll_was_ended_by_a_signal_judges_no_connection_whose_heartbeat_waits() {
     let mut host = Host::new(|config| {
         config.ping_after = Duration::from_secs(1);
         config.idle_timeout = Duration::from_secs(3);

@@ -56,7 +56,7 @@ fn localhost_can_be_listened_on_whatever_addresses_it_has() {
 }
 
 #[test]
-fn an_address_is_only_left_out_when_one_of_the_other_kind_is_there() {
+fn an_address_that_the_machine_lacks_is_left_out_only_if_one_of_the_other_ip_version_is_bound() {
     assert_eq!(bind(&[HERE, NO_V6]), Ok(1));
     assert_eq!(bind(&[HERE, NO_V4]), Err(ErrorKind::AddrNotAvailable));
     assert_eq!(bind(&[NO_V4]), Err(ErrorKind::AddrNotAvailable));
@@ -72,7 +72,7 @@ fn an_address_that_is_taken_is_named_and_nothing_is_listened_on() {
     let error = server(&[&free.to_string(), &taken.to_string()]).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
-    assert_eq!(bind(&[&free.to_string()]), Ok(1), "it was given back");
+    assert_eq!(bind(&[&free.to_string()]), Ok(1), "the free address was given back");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_server_runs_on_a_thread_until_it_is_stopped() {
     for socket in &mut sockets {
         assert!(socket.text().contains("hello"));
     }
-    // From any thread, and more than once.
+    // The server can be stopped from any thread, and more than once.
     let second = stopper.clone();
     std::thread::spawn(move || second.stop()).join().unwrap();
     stopper.stop();
@@ -43,13 +43,13 @@ fn a_server_runs_on_a_thread_until_it_is_stopped() {
     assert_eq!(server.parts().0.connections(), 0);
     server.parts().0.check_invariants();
     assert!(std::net::TcpStream::connect_timeout(&addr, DEADLINE).is_err());
-    // Waking what is gone is harmless.
+    // Waking a server that is gone does nothing.
     drop(server);
     stopper.wake();
 }
 
 #[test]
-fn a_server_with_nobody_on_it_stops_at_once() {
+fn a_server_without_connections_stops_at_once() {
     let mut server = server();
     let stopper = server.stopper();
     stopper.stop();
@@ -72,7 +72,7 @@ fn a_peer_that_does_not_end_its_side_holds_a_stop_no_longer_than_the_close_timeo
         tell.send(()).unwrap();
     });
     let stubborn = Socket::connect(addr, "/websocket/A", "");
-    // One that has not even asked for anything yet, too.
+    // Another connection has not sent anything yet.
     let silent = crate::support::client::Raw::connect(addr);
     let start = Instant::now();
     stopper.stop();
@@ -98,7 +98,7 @@ fn a_turn_ends_when_it_is_woken_or_has_waited_long_enough() {
 fn a_unix_socket_is_served_beside_tcp_and_its_file_is_removed() {
     let path = std::env::temp_dir().join(format!("longlink-embed-{}.sock", std::process::id()));
     let config = Config::default();
-    // A file left over from one that has gone is replaced.
+    // The file of a server that has gone is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let listeners = vec![
@@ -117,7 +117,7 @@ fn a_unix_socket_is_served_beside_tcp_and_its_file_is_removed() {
     let mut over_tcp = Socket::connect(addr, "/websocket/A", "");
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    // Not a loopback listener: any host may be named.
+    // A Unix socket is no loopback listener, so a request may name any host.
     let request = String::from_utf8(handshake("/websocket/B", "")).unwrap();
     let request = request.replace("Host: 127.0.0.1", "Host: proxy.example");
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
