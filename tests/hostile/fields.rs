@@ -35,7 +35,7 @@ fn shake(scene: &Scene, name: &str, lines: &[&str]) -> Answer {
 }
 
 #[test]
-fn a_list_counts_however_many_lines_it_stands_in() {
+fn a_list_in_a_header_field_may_be_split_over_several_lines() {
     let mut scene = scene(|_| {});
     for (name, lines) in [
         ("Connection", &["keep-alive", "Upgrade"][..]),
@@ -56,7 +56,7 @@ fn a_list_counts_however_many_lines_it_stands_in() {
 }
 
 #[test]
-fn what_the_grammar_of_a_field_does_not_allow_is_answered_400_that_names_it() {
+fn a_field_that_breaks_its_grammar_is_answered_400_with_the_name_of_the_field() {
     let mut scene = scene(|_| {});
     for (name, lines) in [
         ("Sec-WebSocket-Key", &[KEY, KEY][..]),
@@ -87,7 +87,7 @@ fn what_the_grammar_of_a_field_does_not_allow_is_answered_400_that_names_it() {
 }
 
 #[test]
-fn the_name_in_a_target_that_is_a_whole_url_is_the_host() {
+fn the_host_in_a_request_target_that_is_a_whole_url_wins_over_the_host_field() {
     let mut scene = scene(|_| {});
     let answers = |scene: &Scene, target: &str, host: &str| {
         let head = String::from_utf8(handshake(target, "")).unwrap();

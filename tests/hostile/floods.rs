@@ -27,7 +27,7 @@ fn ten_thousand_connections_that_reset_leave_nothing_behind() {
 
 #[test]
 fn nine_thousand_one_byte_broadcasts_in_one_segment_reach_everyone_in_order() {
-    // Room for all of it: who is not scheduled for a while is no slow reader here.
+    // The queues have room for everything, so a client whose thread does not run is no slow reader here.
     let site = serve::relay(|config| {
         config.max_queue = 4 << 20;
         (config.message_rate, config.broadcast_rate) = (0, 0);
@@ -63,10 +63,12 @@ fn a_flood_of_requests_whose_answers_are_not_read_is_held_back() {
     let mut raw = scene.site.raw();
     raw.stream.set_nonblocking(true).unwrap();
     let request = b"GET /demo/phone.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
-    // As much as the kernel takes without anybody reading.
+    // The client sends as much as the kernel takes, and reads nothing.
     while std::io::Write::write(&mut raw.stream, &request).is_ok() {}
     scene.chat();
-    scene.site.until("it is dropped for not taking its answers", |hub| hub.connections() == 2);
+    scene.site.until("the connection that does not read its answers is dropped", |hub| {
+        hub.connections() == 2
+    });
     drop(raw);
     scene.ends_well();
 }
@@ -79,7 +81,7 @@ fn past_the_limit_connections_are_refused_or_wait_until_there_is_room() {
     for raw in &mut refused {
         raw.send(&longlink::sim::frames::handshake("/websocket/late", ""));
     }
-    // 32 at a time are told; who waits in the backlog has its turn after them.
+    // 32 connections at a time are answered, and those in the backlog after them.
     for raw in &mut refused {
         let answer = raw.answer().unwrap();
         assert_eq!((answer.status, answer.field("Retry-After").is_some()), (503, true));
@@ -106,7 +108,7 @@ fn many_connections_of_one_id_at_once_disturb_no_other_user() {
     assert_eq!(
         (opened, statuses.len() - opened),
         (6, 34),
-        "five stay, one made room: {statuses:?}"
+        "five stay, and one has made room: {statuses:?}"
     );
     assert!(statuses.iter().all(|status| matches!(status, 101 | 503)));
     drop(crowd);

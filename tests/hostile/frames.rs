@@ -136,7 +136,7 @@ fn a_good_close_is_answered_with_its_own_code() {
     }
     let mut socket = scene.site.connect("a");
     socket.send_raw(&masked(FIN | CLOSE, b""));
-    assert_eq!(socket.close_code(), None, "an empty one with an empty one");
+    assert_eq!(socket.close_code(), None, "an empty close frame is answered with an empty one");
     // Nothing behind it counts, and no second close is answered.
     let mut socket = scene.site.connect("a");
     socket.send_raw(&[close(1000), text("ping"), close(1001)].concat());
@@ -144,7 +144,7 @@ fn a_good_close_is_answered_with_its_own_code() {
     scene.ends_well();
 }
 
-/// A conversation with everything in it.
+/// Frames of every kind, fragments included.
 fn conversation() -> Vec<u8> {
     [
         text("ping"),
@@ -160,6 +160,7 @@ fn conversation() -> Vec<u8> {
     .concat()
 }
 
+/// Checks that all frames of the conversation were handled.
 fn is_understood(
     scene: &mut crate::bystanders::Scene,
     socket: &mut crate::support::client::Socket,
@@ -228,7 +229,7 @@ fn a_thousand_frames_in_one_segment_are_handled_in_order() {
 }
 
 #[test]
-fn half_closes_and_resets_anywhere_leave_nothing() {
+fn half_closes_and_resets_anywhere_leave_nothing_behind() {
     let mut scene = scene(|_| {});
     let bytes = conversation();
     for cut in (0..bytes.len()).step_by(5) {
@@ -249,7 +250,7 @@ fn half_closes_and_resets_anywhere_leave_nothing() {
 }
 
 #[test]
-fn binary_is_ignored() {
+fn a_binary_message_is_ignored() {
     let mut scene = scene(|_| {});
     scene.left.send_raw(&masked(FIN | BINARY, b"ping"));
     scene.left.send_raw(&masked(FIN | BINARY, br#"{"message":"x"}"#));

@@ -1,4 +1,4 @@
-//! Heads that are no handshake, or hardly.
+//! Heads of requests that are no handshake, or a faulty one.
 
 use crate::bystanders::scene;
 use crate::support::client::Answer;
@@ -41,7 +41,7 @@ fn garbage_instead_of_http_is_answered_400_or_dropped() {
 }
 
 #[test]
-fn bytes_that_begin_no_request_are_not_waited_for() {
+fn a_first_byte_that_can_begin_no_request_is_answered_400_at_once() {
     let scene = scene(|_| {});
     let mut raw = scene.site.raw();
     assert_eq!(raw.status(b"\x16"), 400);
@@ -58,7 +58,7 @@ fn a_head_of_64_kib_is_answered_431() {
         get("/websocket/a", &format!("X: {}\r\n", "v".repeat(65_536))),
         get(&format!("/{}", "p".repeat(65_536)), ""),
         vec![b'G'; 65_536],
-        // Never an end of line, sent in pieces.
+        // The line never ends, and the head is sent in pieces.
         [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'v'; 65_536]].concat(),
     ] {
         let mut raw = scene.site.raw();
@@ -116,7 +116,7 @@ fn a_head_that_comes_byte_by_byte_is_taken() {
 }
 
 #[test]
-fn a_head_that_never_ends_is_dropped_in_time_however_lively() {
+fn a_head_that_never_ends_is_dropped_in_time_although_bytes_still_come() {
     let mut scene = scene(|config| {
         config.handshake_timeout = std::time::Duration::from_millis(300);
     });
@@ -125,7 +125,7 @@ fn a_head_that_never_ends_is_dropped_in_time_however_lively() {
     lively.send(b"GET / HTTP/1.1\r\nX: ");
     lively.stream.set_nonblocking(false).unwrap();
     let limit = std::time::Instant::now() + crate::support::client::DEADLINE;
-    // Goes on until the server has had enough; each send is paced by a chat, and so
+    // The client sends on until the server drops the connection. Each send is paced by a chat, and so
     // small that the head does not become too long before.
     while scene.site.ask(|hub, _| hub.connections()) > 2 {
         assert!(std::time::Instant::now() < limit, "never dropped");
@@ -228,7 +228,7 @@ fn a_body_of_disputed_length_is_answered_400_and_never_read_as_a_request() {
 }
 
 #[test]
-fn half_a_handshake_and_a_reset_leaves_nothing() {
+fn a_reset_after_a_part_of_a_handshake_leaves_nothing_behind() {
     let mut scene = scene(|_| {});
     let head = handshake("/websocket/a", "");
     for cut in (0..=head.len()).step_by(7) {

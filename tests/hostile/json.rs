@@ -22,7 +22,7 @@ fn json_ten_thousand_deep_is_ignored() {
         assert!(heard(&mut scene, &[&object, &one_to_one, &unclosed]).is_empty());
         scene.chat();
     }
-    // What does not begin like an object is text, however deep.
+    // A text that does not begin like an object is a plain text, however deep it is nested.
     let deep = "[".repeat(10_000);
     let expected = format!(r#"{{"type":"broadcast","formUserId":"left","message":"{deep}"}}"#);
     assert_eq!(heard(&mut scene, &[&deep]), [expected]);
@@ -71,7 +71,7 @@ fn lone_surrogates_are_carried_as_they_were_written() {
 }
 
 #[test]
-fn nobody_speaks_for_another_however_the_key_is_written() {
+fn a_client_cannot_send_in_the_name_of_another_user_however_it_writes_the_key() {
     let mut scene = scene(|_| {});
     let frames = [
         r#"{"formUserId":"boss","message":1}"#,
@@ -165,7 +165,7 @@ fn huge_numbers_and_long_keys_are_carried_as_text() {
 }
 
 #[test]
-fn text_that_grows_when_it_is_escaped_drops_nobody() {
+fn text_that_grows_when_it_is_escaped_ends_no_connection() {
     let mut scene = scene(|_| {});
     // Each byte becomes six: more than a queue holds.
     let control = "\u{1}".repeat(60_000);

@@ -1,5 +1,5 @@
-//! Plain answers: which status comes first when several would do, what a path
-//! may hold, and one connection for many requests.
+//! Answers to requests: which status wins when a request has several faults, what a path may contain, and
+//! one connection for many requests.
 
 use crate::bystanders::scene;
 use crate::support::client::Answer;
@@ -82,7 +82,7 @@ fn a_full_server_answers_503_only_to_a_handshake_without_other_faults() {
         assert_eq!(answer.status, status, "{:?}", String::from_utf8_lossy(&request));
         assert_eq!(answer.field("Retry-After").is_some(), status == 503);
         let options = answer.field("Connection").unwrap().split(", ").collect::<Vec<_>>();
-        // What `Upgrade` says is for this connection alone.
+        // `Upgrade` is a field of this connection alone, so `Connection` has to list it.
         assert_eq!(options, if status == 426 { vec!["close", "Upgrade"] } else { vec!["close"] });
         assert!(raw.half_close().end().is_empty());
     }
@@ -191,7 +191,7 @@ fn encoded_and_chinese_ids_name_the_same_user() {
 }
 
 #[test]
-fn a_page_and_its_health_are_served_with_and_without_body() {
+fn the_page_and_healthz_are_served_with_a_body_to_get_and_without_one_to_head() {
     let answers = answers(&[
         request("GET /", ""),
         request("HEAD /", ""),
@@ -216,7 +216,7 @@ fn a_connection_answers_many_requests_one_after_the_other() {
         let answer = raw.send(&request("GET /healthz", "")).answer().unwrap();
         assert_eq!((answer.status, answer.field("Connection")), (200, Some("keep-alive")));
     }
-    // Then a pipeline of mixed ones, and a handshake as the last.
+    // Then a pipeline of different requests follows, and the last one is a handshake.
     let mut pipeline = Vec::new();
     for line in ["GET /healthz", "GET /nowhere", "HEAD /healthz", "GET /websocket/a"] {
         pipeline.extend(request(line, ""));
@@ -272,7 +272,7 @@ fn an_idle_connection_is_not_kept_for_long() {
     });
     let mut raw = scene.site.raw();
     assert_eq!(raw.status(&request("GET /healthz", "")), 200);
-    assert!(raw.end().is_empty(), "the server ends it, unasked");
+    assert!(raw.end().is_empty(), "the server ends the connection by itself");
     scene.ends_well();
 }
 

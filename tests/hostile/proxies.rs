@@ -1,4 +1,4 @@
-//! Which address a client behind a proxy has, and which claims are not believed.
+//! Which address a client behind a proxy has, and which claims about the address are not believed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn behind(change: impl FnOnce(&mut Config)) -> Scene {
     })
 }
 
-/// A connection from this address of the machine.
+/// Opens a connection from this address of the machine.
 fn connect_from(ip: Ipv4Addr, site: &Site) -> Raw {
     let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(ip.into(), 0).into()).unwrap();
@@ -35,12 +35,12 @@ fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[command, family], &length, addresses].concat()
 }
 
-/// Where the server thinks that this connection comes from, once it is open.
+/// Opens the connection. Returns the address that the server has for its client.
 fn seen(scene: &Scene, mut raw: Raw, bytes: &[u8]) -> String {
     assert_eq!(raw.status(bytes), 101);
     let peer = scene.site.ask(|hub, _| hub.peer(hub.connections_of("client")[0]).unwrap());
     drop(raw);
-    scene.site.until("it is gone", |hub| hub.connections_of("client").is_empty());
+    scene.site.until("the connection is gone", |hub| hub.connections_of("client").is_empty());
     peer.to_string()
 }
 
@@ -122,7 +122,7 @@ fn a_broken_proxy_header_ends_its_connection_at_once() {
 fn a_proxy_may_send_requests_of_several_through_one_connection() {
     let scene = behind(|_| {});
     let mut raw = connect_from(PROXY, &scene.site);
-    // Several clients' requests through one connection of the proxy's.
+    // The requests of two clients come through one connection of the proxy.
     for client in ["203.0.113.1", "203.0.113.2"] {
         let request = format!(
             "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\r\n"

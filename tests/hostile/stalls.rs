@@ -1,4 +1,4 @@
-//! Peers that do not read, and peers that take their time.
+//! Peers that do not read, and peers that send very slowly.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering};
@@ -28,7 +28,7 @@ fn a_message_that_trickles_for_ever_is_closed_with_1008() {
     let message = masked(FIN | TEXT, &[b'x'; 60_000]);
     let limit = Instant::now() + DEADLINE;
     let mut bytes = message.iter();
-    // Never silent for long: each byte is a sign of life, but not an end.
+    // The client is never silent for long, since each byte is a sign of life, but the message never ends.
     while scene.site.ask(|hub, _| hub.is_online("slow")) {
         assert!(Instant::now() < limit, "never closed");
         slow.send_raw(&[*bytes.next().unwrap()]);
@@ -95,7 +95,7 @@ fn the_kernel_holds_little_for_a_client_that_does_not_read() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_dropped_at_its_bound_and_no_other_client() {
+fn a_client_that_does_not_read_is_dropped_when_its_queue_is_full_and_no_other_client_is() {
     let mut scene = scene(|_| {});
     let mut stalled = tight(scene.site.addr, "stalled");
     let message = format!(r#"{{"toUserId":"stalled","message":"{}"}}"#, "x".repeat(30_000));
@@ -132,7 +132,7 @@ fn a_thousand_clients_that_never_read_hold_no_more_memory_than_the_bounds_allow(
     let crowd: Vec<Raw> = (0..CROWD).map(|n| tight(scene.site.addr, &format!("u{n}"))).collect();
     let most = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&most);
-    // Looks after every turn.
+    // The server calls this after every turn.
     let gone = scene.site.watch(move |hub| {
         seen.fetch_max(hub.buffered(), Ordering::Relaxed);
         for index in 0..CROWD + 2 {

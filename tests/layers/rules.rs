@@ -108,6 +108,7 @@ const fn print(name: &'static str) -> Name {
 
 const NO_PANIC: &str = "nothing panics on what a peer, a file or the network does; in sim, which is for tests, a panic is how a test fails";
 
+/// A method that panics.
 const fn gives_up(name: &'static str) -> Name {
     Name { name: Pattern::Method(name), only: &["sim"], why: NO_PANIC }
 }

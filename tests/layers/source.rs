@@ -42,7 +42,7 @@ pub fn read(text: &str, module: &[String]) -> Source {
     source
 }
 
-/// A module, inline ones included, and what its imports call what.
+/// A module, which may be an inline one, and the path that each name stands for through its imports.
 struct Scope {
     module: Vec<String>,
     imports: BTreeMap<String, Vec<String>>,

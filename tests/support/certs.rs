@@ -1,4 +1,4 @@
-//! Certificates made for a test: a root, an issuer under it, and servers'.
+//! Certificates that are made for a test: of a root, of an issuer under it, and of servers.
 
 #![allow(dead_code, reason = "every test target uses another part")]
 

@@ -47,8 +47,8 @@ impl Raw {
         Raw { stream, buffer: Vec::new(), until: Instant::now() + DEADLINE }
     }
 
-    /// Sends bytes. That the server has closed already is no error: what it
-    /// said is looked at when reading.
+    /// Sends bytes. It is no error if the server has closed the connection already: a test sees that when
+    /// it reads.
     pub fn send(&mut self, bytes: &[u8]) -> &mut Raw {
         self.until = Instant::now() + DEADLINE;
         match self.stream.write_all(bytes) {
@@ -61,7 +61,7 @@ impl Raw {
         }
     }
 
-    /// One byte after the other, each a segment of its own.
+    /// Sends one byte after the other, each in a segment of its own.
     pub fn trickle(&mut self, bytes: &[u8]) -> &mut Raw {
         for byte in bytes {
             self.send(&[*byte]);
@@ -149,7 +149,7 @@ impl Raw {
         }
     }
 
-    /// Waits for the end of the stream; what came before is given back.
+    /// Waits for the end of the stream. Returns the bytes that came before.
     pub fn end(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.buffer)
@@ -182,7 +182,7 @@ impl Socket {
         self
     }
 
-    /// The next text, past WebSocket pings and pongs.
+    /// The next text. WebSocket pings and pongs are skipped.
     pub fn text(&mut self) -> String {
         loop {
             let frame = self.raw.frame().expect("a message, not the end");
@@ -194,8 +194,8 @@ impl Socket {
         }
     }
 
-    /// Sends a heartbeat; all texts that come before its answer. Whatever was
-    /// sent before it has been handled then.
+    /// Sends a heartbeat. Returns all texts that come before its answer. Everything that was sent before
+    /// the heartbeat has been handled then.
     pub fn texts(&mut self) -> Vec<String> {
         self.send("ping");
         let mut texts = Vec::new();
@@ -207,8 +207,8 @@ impl Socket {
         }
     }
 
-    /// Waits for a close frame, past other frames, and for the stream's end
-    /// after it. `None` when the stream ended without one.
+    /// Waits for a close frame, and then for the end of the stream. Other frames are skipped. Returns
+    /// `None` when the stream ended without a close frame.
     pub fn close_code(&mut self) -> Option<u16> {
         let code = loop {
             let frame = self.raw.frame()?;

@@ -1,7 +1,6 @@
-//! What tests of more than one kind need: real clients and servers whose
-//! every wait has a deadline.
+//! What several kinds of tests need: real clients and servers, whose every wait has a deadline.
 //!
-//! Must not know: what a test is about.
+//! These modules must not know what a test is about.
 
 #![allow(dead_code, reason = "every test target uses another part")]
 

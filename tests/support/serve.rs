@@ -1,5 +1,4 @@
-//! A server on a thread of its own, on a free port, that can be asked things
-//! between its turns.
+//! A server on a thread of its own and on a free port. A test can look at it between its turns.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,10 +9,10 @@ use longlink::{Config, Context, Handler, Listener, Relay, RelayConfig, Server, S
 
 use super::client::{DEADLINE, Raw, Socket};
 
-/// Runs between turns until it says that it is done.
+/// A function that the server calls between its turns until it returns true.
 type Job<H> = Box<dyn FnMut(&mut Context, &mut H) -> bool + Send>;
 
-/// A running server. When it goes it must stop in time and be in order.
+/// A running server. When this is dropped, the server must stop in time and its invariants must hold.
 pub struct Site<H: Handler<Session: Send, Event: Send> + Send + 'static = Relay> {
     pub addr: SocketAddr,
     stopper: Stopper,
@@ -32,7 +31,7 @@ pub fn patient() -> Config {
     config
 }
 
-/// A relay with limits changed by `change`; its timeouts are [far away](patient).
+/// Starts a relay. `change` changes its limits, and its timeouts are [longer than any test](patient).
 pub fn relay(change: impl FnOnce(&mut Config)) -> Site {
     relay_with(change, |_| {})
 }
@@ -66,7 +65,7 @@ pub fn serve_on<
     config: Config,
     handler: H,
 ) -> Site<H> {
-    // Client and server are one process: two descriptors a connection.
+    // Client and server are one process, so a connection needs two descriptors.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut server = Server::new(listeners, config, handler).unwrap();
     let stopper = server.stopper();
@@ -87,7 +86,7 @@ pub fn serve_on<
 }
 
 impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Site<H> {
-    /// What `look` finds between two turns.
+    /// Calls `look` between two turns. Returns its result.
     pub fn ask<T: Send + 'static>(
         &self,
         mut look: impl FnMut(&mut Context, &mut H) -> T + Send + 'static,
@@ -100,7 +99,7 @@ impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Site<H> {
         answer.recv_timeout(DEADLINE).expect("the server answers in time")
     }
 
-    /// Waits until `holds` does, looking after every turn.
+    /// Waits until `holds` returns true. It is called after every turn.
     pub fn until(&self, what: &str, holds: impl FnMut(&mut Context) -> bool + Send + 'static) {
         let held = self.watch(holds);
         if held.recv_timeout(DEADLINE).is_err() {
@@ -110,7 +109,7 @@ impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Site<H> {
         }
     }
 
-    /// Looks after every turn until `holds` does, and says so then.
+    /// Calls `holds` after every turn until it returns true, and sends then to the receiver.
     pub fn watch(
         &self,
         mut holds: impl FnMut(&mut Context) -> bool + Send + 'static,
@@ -131,7 +130,7 @@ impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Site<H> {
         self.stopper.wake();
     }
 
-    /// A connection that has said nothing yet.
+    /// Opens a connection that has sent nothing yet.
     pub fn raw(&self) -> Raw {
         Raw::connect(self.addr)
     }
@@ -141,7 +140,7 @@ impl<H: Handler<Session: Send, Event: Send> + Send + 'static> Site<H> {
         Socket::connect(self.addr, &format!("/websocket/{user}"), "")
     }
 
-    /// Stops the server; whoever is connected is told.
+    /// Stops the server, which sends a close frame to each client.
     pub fn stop(&self) {
         self.stopper.stop();
     }
