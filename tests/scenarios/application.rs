@@ -22,7 +22,7 @@ impl Drop for Kept {
     }
 }
 
-/// An application that writes down what it is told.
+/// An application that records its callbacks.
 #[derive(Default)]
 struct App {
     alive: Rc<Cell<usize>>,
@@ -149,14 +149,14 @@ fn answers(world: &World<App>, pipe: usize) -> Vec<(u16, String)> {
     world.pipes[pipe].got.iter().filter_map(http).collect()
 }
 
-/// Everybody leaves; each session has been given back once.
+/// Lets all clients leave, and checks that each session was given back once.
 fn everything_is_given_back(mut world: World<App>) {
     for pipe in 0..world.pipes.len() {
         world.set_reading(pipe, true);
         world.finish(pipe);
     }
     world.settle();
-    assert_eq!(world.hub.connections(), 0, "whoever reads and ends its side is gone at once");
+    assert_eq!(world.hub.connections(), 0, "a client that reads and ends its side is gone at once");
     world.advance(40_000);
     world.assert_nothing_is_left();
     let app = world.handler();
@@ -346,7 +346,7 @@ fn the_end_of_an_earlier_answer_does_not_let_a_request_overtake_one_that_is_answ
 }
 
 #[test]
-fn a_later_answer_that_never_comes_is_503_after_the_message_timeout() {
+fn a_later_answer_that_never_comes_becomes_503_after_the_message_timeout() {
     let mut world = world(|_| {});
     let pipe = ask(&mut world, "GET", "/later");
     world.advance(29_000);
@@ -360,7 +360,7 @@ fn a_later_answer_that_never_comes_is_503_after_the_message_timeout() {
 }
 
 #[test]
-fn a_later_answer_to_a_connection_that_is_gone_goes_nowhere() {
+fn a_later_answer_to_a_connection_that_is_gone_is_not_sent() {
     let mut world = world(|_| {});
     ask(&mut world, "GET", "/later");
     let conn = world.handler().asked[0];
@@ -404,7 +404,7 @@ fn a_later_answer_is_awaited_while_the_server_goes_down() {
 }
 
 #[test]
-fn binary_messages_reach_users_groups_and_everyone_and_members_are_told() {
+fn binary_messages_reach_users_groups_and_everyone_and_the_members_of_a_group_are_listed() {
     let mut world = world(|_| {});
     let (a, b) = (enter(&mut world, "/user/A"), enter(&mut world, "/user/B"));
     let (conn_a, conn_b) = (world.pipes[a].conn, world.pipes[b].conn);
@@ -460,7 +460,7 @@ fn the_session_and_the_last_bytes_of_a_connection_can_be_looked_at_between_turns
 }
 
 #[test]
-fn a_relay_tells_its_settings() {
+fn a_relay_gives_its_configuration_back() {
     let mut config = RelayConfig::default();
     config.allow_hosts = vec![RelayConfig::read_host("relay.example").unwrap()];
     let relay = Relay::new(config);

@@ -12,7 +12,7 @@ use longlink::sim::{Watch, World};
 
 const AT_MOST: usize = 1_000;
 
-/// Answers with what it was sent.
+/// A handler that answers with the body that it was sent.
 struct Echo;
 
 impl Handler for Echo {
@@ -76,7 +76,7 @@ fn chunked(path: &str, chunks: &[&str]) -> String {
     all + "0\r\n\r\n"
 }
 
-/// The answers so far: status and body.
+/// The status and the body of each answer so far.
 fn answers(link: &Link, pipe: usize) -> Vec<(u16, String)> {
     let text = |body: &[u8]| String::from_utf8(body.to_vec()).unwrap();
     let answer = |got: &Got| match got {
@@ -90,7 +90,7 @@ fn said(path: &str, body: &str) -> (u16, String) {
     (200, format!("{path}={body}"))
 }
 
-/// What one connection is answered that sends all this at once.
+/// Sends bytes at once on one connection. Returns the answers.
 fn ask(bytes: &str) -> Vec<(u16, String)> {
     let mut link = link();
     let pipe = link.connect().unwrap();
@@ -101,13 +101,14 @@ fn ask(bytes: &str) -> Vec<(u16, String)> {
     answers
 }
 
+/// Lets all clients leave, and checks that nothing of them is left.
 fn leave(mut link: Link) {
     for pipe in 0..link.pipes.len() {
         link.set_reading(pipe, true);
         link.finish(pipe);
     }
     link.settle();
-    assert_eq!(link.hub.connections(), 0, "whoever reads and ends its side is gone at once");
+    assert_eq!(link.hub.connections(), 0, "a client that reads and ends its side is gone at once");
     link.advance(40_000);
     link.assert_nothing_is_left();
 }
@@ -127,7 +128,7 @@ fn a_body_that_nobody_asks_for_ends_the_connection() {
 }
 
 #[test]
-fn asking_for_a_body_that_is_there_is_answered_with_500() {
+fn a_handler_that_asks_for_a_body_that_it_already_has_causes_500() {
     assert_eq!(ask(&plain("/again", "x")), [(500, "/again: internal error\n".to_owned())]);
     let empty = "GET /again HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(ask(empty), [(500, "/again: internal error\n".to_owned())]);
@@ -180,7 +181,7 @@ fn requests_are_the_same_however_their_bytes_are_cut() {
 }
 
 #[test]
-fn a_client_that_asks_first_is_told_to_go_on_once() {
+fn a_client_that_expects_100_continue_is_told_once_to_send_its_body() {
     let mut link = link();
     let pipe = link.connect().unwrap();
     let head = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n";
@@ -192,7 +193,7 @@ fn a_client_that_asks_first_is_told_to_go_on_once() {
     link.send(pipe, b"lo");
     link.settle();
     assert_eq!(answers(&link, pipe), [(100, String::new()), said("/a", "hello")]);
-    // Not when the body is there, is refused, or the client is of HTTP/1.0.
+    // There is no 100 if the body is there, if it is refused, or if the client speaks HTTP/1.0.
     assert_eq!(ask(&format!("{head}hello")), [said("/a", "hello")]);
     let long = head.replace(": 5", ": 5000");
     assert_eq!(ask(&long), [(413, "/a: the body is too long\n".to_owned())]);
@@ -213,7 +214,7 @@ fn a_body_that_is_too_long_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
+fn a_request_that_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
     let evil = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n";
     for fields in [
         "Content-Length: 5\r\nContent-Length: 6\r\n",
@@ -257,7 +258,7 @@ fn what_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
 }
 
 #[test]
-fn an_upload_that_is_too_slow_is_told_so() {
+fn an_upload_that_is_too_slow_is_answered_408() {
     let mut link = link();
     let pipe = link.connect().unwrap();
     link.send(pipe, plain("/a", "hello").strip_suffix("hello").unwrap().as_bytes());
@@ -274,7 +275,7 @@ fn an_upload_that_is_too_slow_is_told_so() {
 }
 
 #[test]
-fn a_body_that_ends_early_is_dropped_and_leaves_nothing() {
+fn a_body_that_ends_early_is_dropped_and_leaves_nothing_behind() {
     for body in ["Content-Length: 5\r\n\r\nhel", "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n"] {
         let mut link = link();
         let pipe = link.connect().unwrap();
@@ -308,7 +309,7 @@ fn a_body_holds_no_more_than_has_arrived() {
 }
 
 #[test]
-fn uploads_count_in_what_is_buffered_and_the_largest_goes_first() {
+fn uploads_count_as_buffered_bytes_and_the_connection_with_the_largest_one_is_ended_first() {
     let mut config = Config::default();
     config.max_buffered = 2_000;
     let mut link = World::new(config, Echo, Instant::now());
@@ -324,7 +325,7 @@ fn uploads_count_in_what_is_buffered_and_the_largest_goes_first() {
 }
 
 #[test]
-fn a_known_client_is_kept_for_more_requests_and_longer() {
+fn a_client_that_the_handler_knows_is_kept_for_more_requests_and_for_a_longer_time() {
     let mut link = link();
     let pipe = link.connect().unwrap();
     for _ in 0..300 {
@@ -366,7 +367,7 @@ fn the_last_of_several_answers_ends_the_connection_as_soon_as_the_client_does() 
     assert_eq!(answers(&link, pipe), [said("/a", "x"), (400, ": not an HTTP request\n".into())]);
     link.finish(pipe);
     link.settle();
-    assert!(link.pipes[pipe].closed, "it need not wait for the time to close");
+    assert!(link.pipes[pipe].closed, "the connection does not wait for the close timeout");
     leave(link);
 }
 
@@ -411,7 +412,7 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_not_read_either() {
     leave(link);
 }
 
-/// Times that are shorter than what counts as an absence of the server itself.
+/// A hub whose timeouts are shorter than what counts as an absence of the server itself.
 fn hasty() -> Link {
     let mut config = Config::default();
     config.handshake_timeout = Duration::from_secs(3);
@@ -419,7 +420,7 @@ fn hasty() -> Link {
     World::new(config, Echo, Instant::now())
 }
 
-/// Time passes, and bytes arrive of which no event tells.
+/// Lets time pass and bytes arrive without an event for them.
 fn pass_without_events(link: &mut Link, millis: u64, pipe: usize, bytes: &[u8]) {
     link.batch = 0;
     link.now += millis;
@@ -429,7 +430,7 @@ fn pass_without_events(link: &mut Link, millis: u64, pipe: usize, bytes: &[u8]) 
 }
 
 #[test]
-fn a_body_that_has_begun_in_the_kernel_has_the_time_of_a_body() {
+fn a_body_whose_head_waited_in_the_kernel_has_the_whole_time_of_a_body() {
     let mut link = hasty();
     let pipe = link.connect().unwrap();
     link.turn();

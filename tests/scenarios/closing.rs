@@ -5,7 +5,7 @@ use super::*;
 use longlink::sim::frames::frame;
 
 #[test]
-fn what_was_answered_before_a_violation_is_written_before_the_close_frame() {
+fn answers_to_messages_before_a_violation_are_written_before_the_close_frame() {
     let mut link = link();
     let a = enter(&mut link, "A");
     link.pipes[a].got.clear();

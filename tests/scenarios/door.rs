@@ -32,7 +32,7 @@ fn enter_from(link: &mut Link, peer: Peer, user: &str) -> Option<usize> {
 }
 
 #[test]
-fn a_refused_page_waits_a_moment_for_its_answer() {
+fn a_page_of_a_foreign_origin_is_refused_after_a_second() {
     let mut link = link();
     let page = ask(&mut link);
     link.advance(980);
@@ -48,7 +48,7 @@ fn a_refused_page_waits_a_moment_for_its_answer() {
 }
 
 #[test]
-fn a_page_that_tries_again_every_two_seconds_comes_every_three() {
+fn the_delay_of_refusals_slows_down_a_page_that_tries_again_and_again() {
     let mut link = link();
     let mut tries = 0;
     while link.now < 60_000 {
@@ -71,8 +71,8 @@ fn only_a_limited_number_of_refusals_is_held_and_the_others_are_answered_at_once
     let mut link = link_with(config);
     let pages: Vec<usize> = (0..14).map(|_| ask(&mut link)).collect();
     let answered = pages.iter().filter(|&&page| status(&link, page) == Some(403)).count();
-    assert_eq!(answered, 4, "an eighth of the connections is held");
-    // One that has ended its side is answered, and makes room for the next.
+    assert_eq!(answered, 4, "an eighth of all connections may be held");
+    // A client that has ended its side is answered, and makes room for the next one.
     link.finish(pages[0]);
     link.settle();
     assert_eq!(status(&link, pages[0]), Some(403));
@@ -86,7 +86,7 @@ fn only_a_limited_number_of_refusals_is_held_and_the_others_are_answered_at_once
 }
 
 #[test]
-fn what_a_held_client_sends_is_dropped_and_a_shutdown_refuses_it_at_once() {
+fn input_of_a_client_whose_refusal_is_held_is_dropped_and_a_shutdown_refuses_it_at_once() {
     let mut link = link();
     let page = ask(&mut link);
     link.send(page, &handshake("/websocket/A", ""));
@@ -112,7 +112,7 @@ fn without_a_delay_refusals_are_answered_at_once() {
 }
 
 #[test]
-fn an_address_has_so_many_connections_and_others_are_not_harmed() {
+fn an_address_may_have_only_so_many_connections_and_other_addresses_are_not_affected() {
     let mut config = Config::default();
     config.max_per_address = 3;
     let mut link = link_with(config);
@@ -154,7 +154,7 @@ fn loopback_has_no_limit_of_connections_of_an_address() {
 }
 
 #[test]
-fn a_user_has_so_many_connections_on_all_devices() {
+fn a_user_may_have_only_so_many_connections_on_all_devices_together() {
     for (most, admitted) in [(2, 2), (0, 30), (25, 25)] {
         let mut config = Config::default();
         config.max_per_user = most;
@@ -170,7 +170,7 @@ fn a_user_has_so_many_connections_on_all_devices() {
     }
 }
 
-/// A proxy with an address of its own, and at most three connections of each.
+/// A hub behind a proxy. Each address except that of the proxy may have three connections.
 fn behind_a_proxy() -> (Link, Peer) {
     let mut config = Config::default();
     config.max_per_address = 3;
@@ -183,8 +183,8 @@ fn a_proxy_has_no_limit_of_connections_and_each_client_behind_it_has_one() {
     let (mut link, proxy) = behind_a_proxy();
     let pipes: Vec<usize> = (0..20)
         .map(|n| {
-            let pipe = link.connect_from(proxy).expect("a proxy is everyone");
-            // Two of each address, but of the last one five.
+            let pipe = link.connect_from(proxy).expect("a proxy has no limit");
+            // Two clients have one address, and the last five clients another one.
             let client = if n < 15 { n / 2 } else { 99 };
             let field = format!("X-Forwarded-For: 203.0.113.{client}\r\n");
             link.send(pipe, &handshake(&format!("/websocket/u{n}"), &field));
@@ -219,7 +219,7 @@ fn a_proxy_header_counts_for_the_client_before_the_head_comes() {
             pipe
         })
         .collect();
-    // Those above the limit have a second for their head, others eight.
+    // Connections above the limit have one second for their head, and others have eight.
     link.advance(2_000);
     let closed: Vec<bool> = pipes.iter().map(|&pipe| link.pipes[pipe].closed).collect();
     assert_eq!(closed, [false, false, false, true, true]);

@@ -8,7 +8,7 @@ use longlink::{CloseReason, Config};
 use crate::*;
 use longlink::sim::frames::{Got, close_payload, frame, handshake, request, text};
 
-/// Ten messages a second, ten of them at once.
+/// A configuration that allows ten messages a second, ten of them at once.
 fn slow() -> Config {
     let mut config = Config::default();
     config.message_rate = 10;
@@ -24,7 +24,7 @@ fn held_back() -> (Link, usize) {
     link.send(a, &text(PING).repeat(210));
     link.settle();
     let conn = link.pipes[a].conn;
-    assert!(!link.hub.may_read(conn), "it is held back");
+    assert!(!link.hub.may_read(conn), "the connection is held back");
     (link, a)
 }
 
@@ -105,7 +105,8 @@ fn a_shutdown_of_a_process_that_was_stopped_waits_for_the_close_timeout_at_most_
 }
 
 #[test]
-fn a_close_timeout_of_zero_lets_close_frames_be_written_and_ends_everybody_with_the_next_tick() {
+fn a_close_timeout_of_zero_lets_close_frames_be_written_and_ends_all_connections_at_the_next_tick()
+{
     for late in 0..2 * longlink::run::TICK_MS {
         let mut config = Config::default();
         config.close_timeout = Duration::ZERO;
@@ -190,11 +191,11 @@ fn a_refusal_that_is_held_reaches_a_client_that_has_ended_its_side() {
     let mut link = link_with(config);
     let first = enter(&mut link, "A");
     let second = enter(&mut link, "A");
-    assert_eq!(status(&link, second), None, "it is held for a moment");
+    assert_eq!(status(&link, second), None, "the refusal is held for a moment");
     link.finish(second);
     link.settle();
     assert_eq!(statuses(&link, second), [503]);
-    assert!(link.pipes[second].closed, "and it is gone with its answer");
+    assert!(link.pipes[second].closed, "the connection is gone with its answer");
     assert!(is_open(&link, first));
     leak_check(link);
 }
@@ -211,7 +212,7 @@ fn answers_that_are_queued_are_written_before_a_connection_is_closed() {
     link.set_reading(a, true);
     link.settle();
     assert_eq!(statuses(&link, a), [200]);
-    assert!(link.pipes[a].shut, "and then its side is ended");
+    assert!(link.pipes[a].shut, "then the server's side is ended");
     link.finish(a);
     link.settle();
     assert!(link.pipes[a].closed);
@@ -278,7 +279,7 @@ fn a_message_of_which_a_part_never_comes_is_late_also_if_the_server_held_it_back
     let a = enter(&mut link, "A");
     link.advance(2_000);
     let all = interrupted(109);
-    // All of it but the last byte: ten frames at once, the rest in ten seconds.
+    // The client sends all of it but the last byte. Ten frames are handled at once, the rest in ten seconds.
     link.send(a, &all[..all.len() - 1]);
     link.advance(29_900);
     assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
@@ -343,7 +344,7 @@ fn a_connection_that_is_held_back_is_neither_pinged_nor_idle() {
     assert_eq!(
         link.handler().looker.closed,
         [("A".to_owned(), CloseReason::Idle)],
-        "then it is silent"
+        "after that the connection is silent"
     );
     leak_check(link);
 }
@@ -385,7 +386,7 @@ fn a_request_that_waits_for_its_turn_is_not_late() {
 }
 
 #[test]
-fn a_check_of_health_is_503_while_the_server_stops() {
+fn healthz_is_answered_503_while_the_server_stops() {
     let mut link = link();
     link.capacity = 20;
     let slow = link.connect().unwrap();

@@ -7,7 +7,7 @@ use longlink::Config;
 use crate::*;
 use longlink::sim::frames::{Got, frame, handshake, request, text};
 
-/// Ten messages a second, ten of them at once.
+/// A hub that allows ten messages a second, ten of them at once.
 fn slow() -> Link {
     let mut config = Config::default();
     config.message_rate = 10;
@@ -50,7 +50,7 @@ fn a_message_in_fragments_of_one_byte_costs_as_much_as_that_many_messages() {
     link.send(a, &fragments(&message, 1));
     let seconds = message.len() as u64 / 10 - 1;
     link.advance((seconds - 1) * 1_000);
-    assert!(link.pipes[b].texts().is_empty(), "it is held back");
+    assert!(link.pipes[b].texts().is_empty(), "the message is held back");
     link.advance(2_000);
     assert_eq!(link.pipes[b].texts(), [from("A", "B", &"x".repeat(70))]);
     leak_check(link);
@@ -64,7 +64,7 @@ fn a_long_message_in_fragments_of_a_usual_size_costs_no_more_than_in_one() {
         link.advance(1_000);
         let message = to("B", &"x".repeat(65_000));
         let bytes = fragments(&message, size).repeat(5);
-        // In the segments of a network.
+        // The bytes come in the segments of a network.
         bytes.chunks(1_400).for_each(|segment| link.send(a, segment));
         link.settle();
         assert_eq!(link.pipes[b].texts().len(), 5, "in fragments of {size}");
@@ -74,7 +74,7 @@ fn a_long_message_in_fragments_of_a_usual_size_costs_no_more_than_in_one() {
 }
 
 #[test]
-fn fragments_are_work_and_do_not_keep_others_from_being_heard() {
+fn fragments_count_as_work_and_do_not_keep_other_connections_from_being_handled() {
     let mut config = Config::default();
     config.message_rate = 0;
     config.work_per_turn = 20;
@@ -94,7 +94,7 @@ fn fragments_are_work_and_do_not_keep_others_from_being_heard() {
 }
 
 #[test]
-fn what_waits_for_its_rate_is_not_copied_at_each_message() {
+fn input_that_waits_for_its_rate_is_not_copied_at_each_message() {
     let mut link = slow();
     let a = enter(&mut link, "A");
     link.advance(1_000);
@@ -108,12 +108,15 @@ fn what_waits_for_its_rate_is_not_copied_at_each_message() {
         link.advance(100);
     }
     assert_eq!(link.pipes[a].texts().len(), 1_000);
-    assert!(sizes <= 12, "it was moved {sizes} times, and not each time that half of it was done");
+    assert!(
+        sizes <= 12,
+        "the input was moved {sizes} times, and not only when half of it was handled"
+    );
     leak_check_later(link);
 }
 
 #[test]
-fn requests_that_wait_behind_answers_are_handled_where_they_are() {
+fn requests_that_wait_behind_answers_are_not_copied_at_each_answer() {
     let mut config = Config::default();
     config.work_per_turn = 2;
     let mut link = link_with(config);

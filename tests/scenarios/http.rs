@@ -63,12 +63,12 @@ fn a_next_request_that_has_begun_has_its_own_time() {
     assert_eq!(statuses(&link, pipe), [200, 200]);
     link.send(pipe, &next[..10]);
     link.advance(8_000 + longlink::run::TICK_MS);
-    assert!(link.pipes[pipe].closed, "but no more than that");
+    assert!(link.pipes[pipe].closed, "the next request has eight seconds");
     leak_check(link);
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order_and_not_all_before_somebody_reads() {
+fn pipelined_requests_are_answered_in_order_and_the_rest_waits_while_the_client_reads_nothing() {
     let mut link = link();
     link.capacity = 60;
     let pipe = link.connect().unwrap();
@@ -99,7 +99,7 @@ fn a_request_and_a_handshake_in_one_segment_with_a_message_are_all_handled() {
 }
 
 #[test]
-fn a_host_without_a_clock_says_no_date_and_one_that_has_one_says_it() {
+fn answers_have_a_date_only_if_the_host_has_set_one() {
     use std::time::{Duration, UNIX_EPOCH};
     let mut link = link();
     let dates = |link: &mut Link| {
@@ -118,12 +118,12 @@ fn a_host_without_a_clock_says_no_date_and_one_that_has_one_says_it() {
     let date = Some("Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
     assert_eq!(dates(&mut link), [date.clone(), date]);
     link.hub.set_date(UNIX_EPOCH - Duration::from_secs(1));
-    assert_eq!(dates(&mut link), [None, None], "a clock that is wrong is none");
+    assert_eq!(dates(&mut link), [None, None], "a date before 1970 counts as none");
     leak_check(link);
 }
 
 #[test]
-fn a_shutdown_tells_everyone_1001() {
+fn a_shutdown_closes_every_open_connection_with_1001() {
     let mut link = link();
     let open: Vec<usize> = (0..20).map(|user| enter(&mut link, &format!("u{user}"))).collect();
     let parked = enter(&mut link, "u0");
@@ -140,12 +140,12 @@ fn a_shutdown_tells_everyone_1001() {
     link.settle();
     assert_eq!(status(&link, shaking), Some(503));
     let gone = open.iter().chain([&parked]).all(|pipe| link.pipes[*pipe].closed);
-    assert!(gone, "whoever has answered is gone at once");
+    assert!(gone, "a client that has answered is gone at once");
     link.finish(shaking);
     link.advance(4_900);
     assert!(!link.hub.is_drained(), "the client that does not read has the close timeout");
     link.advance(100 + longlink::run::TICK_MS);
-    assert!(link.hub.is_drained(), "and no longer");
+    assert!(link.hub.is_drained(), "the close timeout is over");
     leak_check(link);
 }
 

@@ -1,4 +1,4 @@
-//! What is done when a deadline has passed: what waits in the socket is read first, and time in
+//! What is done when a deadline has passed: the bytes that wait in the socket are read first, and time in
 //! which the server was absent does not count.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use longlink::{CloseReason, Config};
 
 use crate::*;
 
-/// Times that are shorter than what counts as an absence of the server itself.
+/// A configuration whose timeouts are shorter than what counts as an absence of the server itself.
 fn hasty() -> Config {
     let mut config = Config::default();
     config.handshake_timeout = Duration::from_secs(3);
@@ -17,7 +17,7 @@ fn hasty() -> Config {
     config
 }
 
-/// Time passes, and bytes arrive of which no event tells.
+/// Lets time pass and bytes arrive without an event for them.
 fn pass_without_events(link: &mut Link, millis: u64, pipe: usize, bytes: &[u8]) {
     link.batch = 0;
     link.now += millis;
@@ -91,12 +91,12 @@ fn no_more_than_1024_connections_are_read_in_one_turn_because_they_are_late() {
     }
     assert_eq!(late, 1_024);
     link.settle();
-    assert_eq!(link.hub.connections(), 0, "the last one has its turn in the next");
+    assert_eq!(link.hub.connections(), 0, "the last connection is read in the next turn");
     leak_check(link);
 }
 
 #[test]
-fn an_absence_is_told_with_the_time_of_the_return() {
+fn the_hub_tells_when_the_server_returned_from_an_absence() {
     let mut link = link();
     let _pipe = enter(&mut link, "A");
     link.advance(26_000);
@@ -155,7 +155,7 @@ fn without_pings_a_silent_connection_has_the_whole_idle_timeout_again_after_an_a
 }
 
 #[test]
-fn a_head_whose_first_byte_comes_late_has_no_more_time_for_that() {
+fn a_head_whose_first_byte_comes_late_gets_no_extra_time() {
     let mut link = link();
     let pipe = link.connect().unwrap();
     link.advance(7_000);
@@ -183,7 +183,7 @@ fn a_next_request_of_which_a_byte_comes_every_second_has_eight_seconds_in_all() 
 }
 
 #[test]
-fn a_head_that_is_as_long_as_it_may_be_and_not_over_is_refused_however_it_comes() {
+fn an_unfinished_head_of_the_longest_allowed_length_is_refused_however_it_is_read() {
     for read_size in [1, 7, 100, longlink::run::READ_SIZE] {
         let mut config = Config::default();
         config.max_head = 300;
@@ -201,7 +201,7 @@ fn a_head_that_is_as_long_as_it_may_be_and_not_over_is_refused_however_it_comes(
     }
 }
 
-/// A hub that handles one message or fragment in half a turn, so that input waits.
+/// A configuration with which a hub handles one message or fragment in half a turn, so that input waits.
 fn busy() -> Config {
     let mut config = hasty();
     (config.message_rate, config.broadcast_rate, config.work_per_turn) = (0, 0, 2);
@@ -290,8 +290,8 @@ fn a_message_that_waited_in_the_kernel_while_its_sender_had_a_debt_is_not_late()
     owe(&mut link);
     link.advance(1_000);
     receive(&mut link, a, &fragments[1]);
-    assert!(!link.hub.may_read(conn), "it waits until it has paid");
-    // The debt is paid, and the kernel has had the other fragments all the time.
+    assert!(!link.hub.may_read(conn), "the connection waits until its debt is paid");
+    // The sender pays its debt, and the kernel has had the other fragments all the time.
     while link.hub.pop_readable().is_none() {
         link.now += 100;
         tick(&mut link);
@@ -299,7 +299,7 @@ fn a_message_that_waited_in_the_kernel_while_its_sender_had_a_debt_is_not_late()
     }
     owe(&mut link);
     receive(&mut link, a, &fragments[2..].concat());
-    assert!(!link.hub.may_read(conn), "it waits again");
+    assert!(!link.hub.may_read(conn), "the connection waits again");
     link.advance(12_000);
     assert_eq!(link.pipes[b].texts(), [from("A", "B", &"x".repeat(60))]);
     leak_check_later(link);
@@ -319,7 +319,7 @@ fn the_rest_of_a_message_that_arrives_after_its_time_is_late_even_if_its_sender_
     pass_without_reads(&mut link, 9);
     (0..10).for_each(|_| link.hub.charge_broadcast(conn));
     receive(&mut link, a, &fragments[1..].concat());
-    assert!(!link.hub.may_read(conn), "it waits until it has paid");
+    assert!(!link.hub.may_read(conn), "the connection waits until its debt is paid");
     link.advance(30_000);
     let reason = link.handler().looker.closed.first().map(|(_, reason)| reason.clone());
     assert_eq!(reason, Some(CloseReason::MessageTimeout));

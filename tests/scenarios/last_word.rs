@@ -9,11 +9,11 @@ use longlink::{Accept, Handler, Message, Reject, Upgrade};
 
 use crate::*;
 
-/// Lets everyone in: the path names the user and the device. A connection that asks for it has the
-/// right to be connected for ten seconds, or ends when it is replaced.
+/// A handler that accepts every handshake. The path names the user and the device. A connection that asks
+/// for it has the right to be connected for ten seconds, or ends when it is replaced.
 #[derive(Default)]
 struct Speaker {
-    /// For which reasons it was asked for a last word, and of whom.
+    /// The user and the reason of each close for which the handler was asked for a last word.
     asked: Vec<(String, CloseReason)>,
     closed: Vec<(String, CloseReason)>,
 }
@@ -180,7 +180,7 @@ fn a_connection_that_is_held_back_and_whose_message_takes_too_long_has_a_last_wo
         }
         world.advance(20);
     }
-    assert!(world.now >= 30_000, "it had the time that every message has");
+    assert!(world.now >= 30_000, "the message had the time that every message has");
     assert_last_word(world, pipe, "alice", &CloseReason::MessageTimeout);
 }
 
@@ -224,7 +224,7 @@ fn a_connection_that_is_open_when_the_server_goes_down_has_a_last_word() {
 fn a_connection_that_goes_because_memory_is_short_has_a_last_word_if_its_socket_takes_it() {
     let mut world = world(|config| config.max_buffered = 60_000);
     let pipe = enter(&mut world, "/alice");
-    // It has begun a message of which nearly all is there, and sends no more.
+    // The client has sent nearly all of a message, and sends no more.
     let message = text(&"x".repeat(64_000));
     world.send(pipe, &message[..63_000]);
     assert_last_word(world, pipe, "alice", &CloseReason::Memory);

@@ -1,4 +1,4 @@
-//! Budgets and bounds: what is hit, and what must not be lost for it.
+//! Budgets and bounds: what happens when they are reached, and what must not be lost then.
 
 use longlink::{CloseReason, Config};
 
@@ -6,7 +6,7 @@ use crate::*;
 use longlink::sim::frames::{handshake, text};
 
 #[test]
-fn a_spent_work_budget_loses_nothing() {
+fn no_message_is_lost_when_the_work_budget_is_spent() {
     let mut config = Config::default();
     config.work_per_turn = 3;
     config.writes_per_turn = 2;
@@ -37,7 +37,7 @@ fn a_spent_work_budget_loses_nothing() {
 }
 
 #[test]
-fn a_flood_of_broadcasts_does_not_keep_others_from_being_heard() {
+fn a_flood_of_broadcasts_does_not_keep_other_connections_from_being_handled() {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
     config.work_per_turn = 100;
@@ -112,12 +112,12 @@ fn when_memory_is_short_no_connection_is_ended_for_bytes_that_are_written_in_the
     let mut link = link_with(config);
     let slow_sender = enter(&mut link, "A");
     let sender = enter(&mut link, "B");
-    // Half a message waits; it is no more than a few bytes.
+    // Half a message waits, which is only a few bytes.
     link.send(slow_sender, &text("half of this")[..8]);
     link.settle();
     say(&mut link, sender, &to("B", &"x".repeat(20_000)));
-    assert_eq!(link.pipes[sender].texts().len(), 1, "it was written in its turn");
-    assert!(is_open(&link, slow_sender), "and nobody had to go for it");
+    assert_eq!(link.pipes[sender].texts().len(), 1, "the message was written in the same turn");
+    assert!(is_open(&link, slow_sender), "no connection was ended for it");
     leak_check(link);
 }
 
@@ -163,13 +163,13 @@ fn a_thousand_clients_that_never_read_hold_no_more_memory_than_the_bounds_allow(
         say(&mut link, sender, &"x".repeat(5_000));
         assert!(link.hub.buffered() <= 4_000_000);
     }
-    assert_eq!(link.pipes[sender].texts().len(), 30, "whoever reads gets everything");
+    assert_eq!(link.pipes[sender].texts().len(), 30, "a client that reads gets everything");
     assert_eq!(link.hub.stats().slow_readers, 1_000);
     leak_check(link);
 }
 
 #[test]
-fn a_broadcast_on_its_way_is_pending_and_written_once() {
+fn a_broadcast_that_is_being_written_is_pending_for_a_connection_and_is_written_to_it_once() {
     let mut link = link();
     let pipes = [enter(&mut link, "a"), enter(&mut link, "b"), enter(&mut link, "c")];
     let conns = pipes.map(|pipe| link.pipes[pipe].conn);
@@ -228,10 +228,10 @@ fn the_slices_of_a_queue_are_all_of_its_bytes_and_none_of_the_slices_is_empty() 
         let count = link.hub.pending(conn).expect("bytes").gather(&mut slices);
         slices[..count].iter().map(|slice| slice.len()).collect()
     };
-    // A broadcast that has not been queued: the writes walk over the connections with it.
+    // The broadcast has not been queued: the writes walk over the connections with it.
     assert_eq!(link.hub.broadcast("to all"), 2);
     assert_eq!(offered(&link), [link.hub.queued(conn)]);
-    // Queued, with something in between that is for another connection.
+    // These messages are queued, and one between them is for another connection.
     assert!(link.hub.send(conn, "one"));
     link.hub.send_to_user("b", "two");
     assert!(link.hub.send(conn, "three"));
@@ -244,7 +244,7 @@ fn the_slices_of_a_queue_are_all_of_its_bytes_and_none_of_the_slices_is_empty() 
 }
 
 #[test]
-fn a_hub_without_room_says_so_and_has_room_again() {
+fn a_hub_without_room_refuses_a_connection_and_accepts_one_after_another_has_ended() {
     let mut config = Config::default();
     config.max_connections = 1;
     let mut link = link_with(config);
@@ -292,7 +292,7 @@ fn a_message_has_to_fit_twice_into_the_memory_unless_little_waits_for_its_turn()
     assert!(link.hub.has_memory_for(most) && !link.hub.has_memory_for(most + 1));
     link.settle();
 
-    // Somebody who does not read holds nearly all of the memory. A quarter of it may still wait.
+    // A client that does not read holds nearly all of the memory. A quarter of the memory may still wait.
     link.capacity = 10;
     let slow = enter(&mut link, "slow");
     link.set_reading(slow, false);
