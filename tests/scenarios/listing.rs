@@ -49,8 +49,8 @@ impl Place {
         self.bare.turn();
     }
 
-    /// All pages of at most so many, as how often each user was in one. `between` runs after
-    /// each page.
+    /// Lists all users in pages of at most `most` users. Returns how often each user was listed. `between`
+    /// runs after each page.
     fn list(&mut self, most: usize, mut between: impl FnMut(&mut Self)) -> HashMap<String, u32> {
         let (mut seen, mut from) = (HashMap::new(), 0);
         loop {
@@ -67,7 +67,7 @@ impl Place {
     }
 }
 
-/// Those of a listing who stay throughout, and how many of them were listed more than once.
+/// How many of the listed users stay throughout, and how many of these were listed more than once.
 fn stayed(seen: &HashMap<String, u32>) -> (usize, usize) {
     let stayed = seen.iter().filter(|(user, _)| user.starts_with("stay"));
     (stayed.clone().count(), stayed.filter(|(_, count)| **count > 1).count())
@@ -94,7 +94,7 @@ fn a_user_who_stays_online_throughout_a_listing_is_in_exactly_one_page() {
         });
         assert_eq!(stayed(&seen), (stay, 0), "round {round}");
         let most_often = seen.values().max();
-        assert_eq!(most_often, Some(&1), "whoever comes and goes is not in two either");
+        assert_eq!(most_often, Some(&1), "a user who comes and goes is not in two pages either");
     }
     place.bare.hub.check_invariants();
 }
@@ -117,8 +117,8 @@ fn a_user_who_changes_devices_during_a_listing_stays_in_the_same_page() {
 }
 
 #[test]
-fn more_users_than_there_was_room_made_for_are_all_listed() {
-    // A few tables, and far more users than one of them is made for.
+fn all_users_are_listed_even_if_a_table_of_the_index_has_more_than_it_was_made_for() {
+    // The index has a few tables, and far more users than one of them is made for.
     for most in [1, 50, 900] {
         let mut place = Place::new(most);
         let users = (0..most).map(|n| place.open(&format!("stay{n}"))).count();

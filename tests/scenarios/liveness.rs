@@ -8,7 +8,7 @@ use crate::*;
 use longlink::sim::frames::{self, frame, handshake, text};
 
 #[test]
-fn a_busy_receiver_that_never_sends_lives_until_it_has_once_answered_a_ping() {
+fn writes_keep_a_receiver_that_never_sends_alive_until_it_has_once_answered_a_ping() {
     let mut link = link();
     let silent = enter(&mut link, "A");
     let sender = enter(&mut link, "B");
@@ -52,7 +52,7 @@ fn a_reader_that_never_quite_catches_up_is_alive() {
 }
 
 #[test]
-fn silence_is_pinged_after_25_seconds_and_expired_after_60() {
+fn a_silent_connection_is_pinged_after_25_seconds_and_closed_after_60() {
     let mut link = link();
     let pipe = enter(&mut link, "A");
     link.advance(24_999);
@@ -70,7 +70,7 @@ fn silence_is_pinged_after_25_seconds_and_expired_after_60() {
 }
 
 #[test]
-fn a_message_that_trickles_in_is_ended_after_its_time() {
+fn a_message_that_trickles_in_is_closed_with_1008_when_its_time_is_over() {
     let mut link = link();
     let pipe = enter(&mut link, "A");
     let bytes = text("a message with a byte every five seconds");

@@ -1,5 +1,5 @@
-//! What clients and peers have done, or could do, on a virtual clock. Each name
-//! says what must come of it; each ends with nothing left behind.
+//! Stories of clients and peers on a made-up clock. The name of a test says what must hold. Each test ends
+//! with a check that nothing is left behind.
 
 mod application;
 mod bodies;
@@ -31,7 +31,7 @@ use longlink::{CloseReason, Config, ConnId, Context, Relay, RelayConfig};
 
 const PING: &str = "ping";
 
-/// A list of who came and went, beside the real relay.
+/// What happened to connections, recorded beside the real relay.
 #[derive(Debug, Default)]
 struct Recorded {
     opened: u64,
@@ -50,7 +50,7 @@ impl Look for Recorded {
             }
             Call::Trace(events, missed) => {
                 let some = !events.is_empty() || missed > 0;
-                assert!(some, "a handler is not called to be told nothing");
+                assert!(some, "a handler is not called without an event");
                 self.traced.extend_from_slice(events);
                 self.missed += missed;
             }
@@ -75,7 +75,7 @@ fn link() -> Link {
     link_with(Config::default())
 }
 
-/// A client connects as this user, and its handshake is answered.
+/// Connects a client as this user. Returns its pipe when the handshake was answered.
 fn enter(link: &mut Link, path: &str) -> usize {
     let pipe = link.connect().expect("room");
     link.send(pipe, &handshake(&format!("/websocket/{path}"), ""));
@@ -129,7 +129,7 @@ fn from(sender: &str, user: &str, message: &str) -> String {
     )
 }
 
-/// Everybody leaves; nothing is left of them.
+/// Lets all clients leave, and checks that nothing of them is left.
 fn leak_check(mut link: Link) {
     for pipe in 0..link.pipes.len() {
         link.set_reading(pipe, true);

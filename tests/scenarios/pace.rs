@@ -8,7 +8,7 @@ use crate::*;
 use longlink::sim::Rng;
 use longlink::sim::frames::{Got, frame, handshake, text};
 
-/// So many messages and broadcasts a second, and for so long ahead of that.
+/// A hub that allows so many messages and broadcasts a second, and has this burst.
 fn paced(messages: u32, broadcasts: u32, burst: Duration) -> Link {
     let mut config = Config::default();
     config.message_rate = messages;
@@ -29,13 +29,13 @@ fn heard(link: &Link, pipe: usize) -> usize {
 }
 
 #[test]
-fn a_flood_comes_through_at_its_rate_whole_and_in_order() {
+fn a_flood_of_messages_arrives_completely_and_in_order_at_the_rate() {
     let mut link = paced(100, 0, SECOND);
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     link.advance(1_000);
     link.send(a, &numbered(0..1_000));
     link.settle();
-    assert_eq!(heard(&link, b), 100, "the burst at once");
+    assert_eq!(heard(&link, b), 100, "the burst is handled at once");
     for second in 1..=9 {
         link.advance(1_000);
         let due = 100 + 100 * second;
@@ -57,7 +57,7 @@ fn a_connection_that_waits_for_its_rate_is_not_read_and_the_others_are() {
     link.send(a, &numbered(0..1_000));
     link.settle();
     let unread = link.pipes[a].to_server.len();
-    assert!(unread > 35_000, "{unread}: it stays in the kernel");
+    assert!(unread > 35_000, "{unread} bytes stay in the kernel");
     assert!(link.hub.buffered() < 1_000, "{}", link.hub.buffered());
     say(&mut link, b, PING);
     assert_eq!(link.pipes[b].texts().last(), Some(&r#"{"type":"pong"}"#));
@@ -69,7 +69,7 @@ fn a_connection_that_waits_for_its_rate_is_not_read_and_the_others_are() {
 
 #[test]
 fn a_connection_that_waits_long_for_its_rate_does_not_count_as_silent() {
-    // All of it is read at once, and takes 250 s.
+    // All messages are read at once, and handling them takes 250 s.
     let mut link = paced(2, 0, SECOND);
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     link.advance(1_000);
@@ -81,7 +81,7 @@ fn a_connection_that_waits_long_for_its_rate_does_not_count_as_silent() {
     assert!(is_open(&link, a), "{:?}", link.handler().looker.closed);
     let messages = link.pipes[b].texts().iter().filter(|text| text.contains("toUserId")).count();
     assert_eq!(messages, 500);
-    // Then it is silent, and treated so.
+    // After that the connection is silent, and is ended for that.
     link.advance(61_000);
     assert_eq!(close_code(&link, a), Some(1001));
     leak_check(link);
@@ -177,7 +177,7 @@ fn broadcasts_alone_may_be_limited() {
     link.send(a, &numbered(0..3_000));
     link.settle();
     assert_eq!(heard(&link, b), 3_000);
-    // Each so short that a read may hold but one.
+    // Each message comes in a read of its own.
     for _ in 0..100 {
         link.send(a, &text("x"));
         link.turn();
@@ -215,7 +215,7 @@ fn the_rate_also_counts_messages_that_arrive_one_in_each_read() {
     let mut link = paced(100, 0, SECOND);
     let a = enter(&mut link, "A");
     link.advance(1_000);
-    // Twice as fast as it may.
+    // The client sends twice as fast as it may.
     let mut sent = 0;
     while link.now < 11_000 {
         link.send(a, &text(PING));
@@ -258,8 +258,8 @@ fn without_a_rate_no_connection_waits() {
     leak_check(link);
 }
 
-/// Senders at random, in pieces cut anywhere, with small budgets as well: all
-/// arrives in order, and never faster than it may.
+/// The bytes of a sender are cut at random, and budgets may be small. All messages arrive in order, and
+/// never faster than they may.
 #[test]
 fn no_connection_is_faster_than_its_rate_and_no_message_is_lost() {
     for seed in 0..40 {
@@ -292,7 +292,7 @@ fn no_connection_is_faster_than_its_rate_and_no_message_is_lost() {
         }
         let rest: Vec<u8> = bytes.drain(..).collect();
         link.send(a, &rest);
-        // Without a burst what the wheel rounds up is lost.
+        // Without a burst a connection loses the time by which the wheel rounds up.
         link.advance(40_000);
         let expected: Vec<String> = (0..sent).map(|n| from("A", "B", &n.to_string())).collect();
         let texts = link.pipes[b].texts();

@@ -3,9 +3,9 @@
 use crate::*;
 use longlink::sim::frames::{self, Got, frame};
 
-/// The published page: a heartbeat every 10 s that is re-armed by whatever
-/// arrives, a wait of 3 s for its answer, and then another socket, without
-/// closing the old one; any close of any of its sockets reconnects after 2 s.
+/// The published page. It sends a heartbeat 10 s after the last text has arrived, waits 3 s for the answer,
+/// and then opens another socket without closing the old one. When any of its sockets is closed, it
+/// connects again after 2 s.
 struct Page {
     path: &'static str,
     /// Whether the platform of the page answers WebSocket pings.

@@ -1,5 +1,5 @@
-//! Connections that end when a newer one takes their place, and what was never written to one that
-//! has ended.
+//! Connections that end when a newer one takes their place, and how many bytes were never written to a
+//! connection that has ended.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::*;
 /// The code with which a replaced connection is closed.
 const REPLACED: u16 = 4401;
 
-/// Its users are the paths, and their connections end when they are replaced, but for those of
-/// which the path ends with `!`.
+/// A handler whose users are the paths. Their connections end when they are replaced, except those whose
+/// path ends with `!`.
 #[derive(Default)]
 struct Newest {
     closing: Vec<CloseReason>,
@@ -68,7 +68,7 @@ fn open(world: &mut World<Newest>, path: &str) -> usize {
 }
 
 #[test]
-fn a_replaced_connection_that_ends_then_has_a_last_word_and_its_code() {
+fn a_connection_that_ends_when_it_is_replaced_gets_a_last_word_and_the_given_code() {
     let mut world = newest(Config::default());
     let old = open(&mut world, "/alice/phone");
     let new = open(&mut world, "/alice/phone");

@@ -34,7 +34,7 @@ fn gated() -> Link {
     gated_with(Config::default(), RelayConfig::default(), tickets())
 }
 
-/// A client connects with a ticket.
+/// Connects a client with a ticket. Returns its pipe.
 fn enter_with(link: &mut Link, path: &str, ticket: &Ticket) -> usize {
     let ticket = tickets().sign(ticket).unwrap();
     enter(link, &format!("{path}?ticket={ticket}"))
@@ -65,7 +65,7 @@ fn a_connection_lives_no_longer_than_its_ticket() {
     link.settle();
     assert_eq!(link.handler().looker.closed, [("short".to_owned(), CloseReason::Expired)]);
     assert_eq!(link.hub.stats().expired, 1);
-    // With the old ticket it does not come back.
+    // The client cannot connect again with the old ticket.
     let again = enter_with(&mut link, "short", &Ticket::new("short", at(90)));
     link.advance(2_000);
     assert_eq!(status(&link, again), Some(401));
@@ -73,7 +73,7 @@ fn a_connection_lives_no_longer_than_its_ticket() {
 }
 
 #[test]
-fn a_silent_connection_is_not_kept_for_its_ticket() {
+fn a_silent_connection_is_ended_although_its_ticket_is_valid() {
     let mut link = gated();
     let silent = enter_with(&mut link, "A", &Ticket::new("A", at(100_000)));
     link.advance(61_000);
@@ -135,7 +135,7 @@ fn the_ticket_decides_whether_a_connection_may_broadcast() {
         say(&mut link, quiet, "hello too");
         let said = link.pipes[loud].texts().iter().any(|text| text.contains("hello too"));
         assert_eq!(said, quiet_may, "{setting:?}");
-        // The next one in the same slot has not inherited it.
+        // The next connection in the same slot has not inherited the right.
         link.finish(loud);
         link.settle();
         let next = enter_with(&mut link, "loud", &Ticket::new("loud", at(99)));

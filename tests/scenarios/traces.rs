@@ -1,4 +1,4 @@
-//! One user is traced: what is told of it, and that nothing else changes.
+//! Traces of a user: which events are reported, and that a trace changes nothing else.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use longlink::trace::{FrameKind, Happened, MAX_TRACED, TracedFrame};
 use crate::*;
 use longlink::sim::frames::{self, Got, frame};
 
-/// What was told since the last call, in words; connections by the order in which they are
-/// met.
+/// The events that were reported since the last call, as texts. A connection is named by the number of its
+/// pipe.
 fn told(link: &mut Link) -> Vec<String> {
     let pipes: Vec<ConnId> = link.pipes.iter().map(|pipe| pipe.conn).collect();
     let traced = std::mem::take(&mut link.handler_mut().looker.traced);
@@ -34,7 +34,7 @@ fn a_trace_has_every_frame_of_its_user_and_no_frame_of_other_users() {
     let b = enter(&mut link, "B");
     say(&mut link, a, PING);
     assert!(link.hub.trace("A") && link.hub.is_traced("A"));
-    assert_eq!(told(&mut link), [""; 0], "not what was before");
+    assert_eq!(told(&mut link), [""; 0], "earlier frames are not reported");
 
     say(&mut link, a, PING);
     assert_eq!(told(&mut link), ["0 in Text 4", "0 out Text 15"]);
@@ -45,7 +45,7 @@ fn a_trace_has_every_frame_of_its_user_and_no_frame_of_other_users() {
     say(&mut link, b, r#"{"message":"all"}"#);
     let all = r#"{"formUserId":"B","message":"all"}"#;
     assert_eq!(told(&mut link), [format!("0 out Text {}", all.len())]);
-    assert!(link.pipes[a].got.contains(&Got::Text(all.into())), "and it has got it");
+    assert!(link.pipes[a].got.contains(&Got::Text(all.into())), "A has got the broadcast");
 
     link.send(a, &frame(0x80 | frames::BINARY, &[7; 200], MASK));
     link.send(a, &frame(frames::TEXT, b"{}", MASK));
@@ -64,7 +64,7 @@ fn a_trace_has_every_frame_of_its_user_and_no_frame_of_other_users() {
 #[test]
 fn a_trace_tells_when_connections_open_and_why_they_close() {
     let mut link = link();
-    assert!(link.hub.trace("A"), "who is not there yet, too");
+    assert!(link.hub.trace("A"), "a user who is not connected can be traced");
     let phone = enter(&mut link, "A?device=phone");
     assert_eq!(told(&mut link), ["0 Opened { protocol: None }"]);
     let again = enter(&mut link, "A?device=phone");
@@ -74,7 +74,7 @@ fn a_trace_tells_when_connections_open_and_why_they_close() {
     assert_eq!(
         told(&mut link),
         ["0 Promoted", "1 closed: stream ended without close frame"],
-        "the order of what happened"
+        "events are reported in the order in which they happened"
     );
     link.advance(26_000);
     assert_eq!(told(&mut link), ["0 out Ping 0"]);
@@ -97,7 +97,7 @@ fn a_trace_changes_nothing_of_what_its_user_gets() {
             ["A", "C"].iter().for_each(|user| assert!(link.hub.trace(user)));
         }
         for round in 0..30 {
-            // Several in one turn: a broadcast's walk has to be left for what comes behind.
+            // Several messages come in one turn, so the walk of a broadcast has to be left for the others.
             let from = pipes[round % pipes.len()];
             link.send(from, &frames::text(r#"{"message":"to all"}"#));
             link.send(from, &frames::text(&to("A", &"x".repeat(round * 9))));
@@ -116,13 +116,13 @@ fn a_trace_changes_nothing_of_what_its_user_gets() {
     let (traced, told) = story(true);
     assert_eq!(plain, traced);
     assert_eq!(nothing, 0);
-    // All that A's two connections and C's have got, and what they have sent.
+    // The trace has all frames that the connections of A and C have got, and those that they have sent.
     let got: usize = [0, 1, 3].iter().map(|&at: &usize| plain[at].len() - 1).sum();
     assert!(told > got, "{told} of {got}");
 }
 
 #[test]
-fn a_flood_is_counted_and_users_are_bounded() {
+fn frames_of_a_flood_are_reported_or_counted_and_only_so_many_users_can_be_traced() {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
     let mut link = link_with(config);
@@ -132,7 +132,7 @@ fn a_flood_is_counted_and_users_are_bounded() {
     link.send(a, &pings);
     link.settle();
     let kept = link.handler().looker.traced.len() as u64;
-    assert_eq!(kept + link.handler().looker.missed, 10_000, "each is told or counted");
+    assert_eq!(kept + link.handler().looker.missed, 10_000, "each frame is reported or counted");
     assert!(link.handler().looker.missed > 0, "{kept}");
 
     for number in 1..MAX_TRACED {
@@ -141,19 +141,19 @@ fn a_flood_is_counted_and_users_are_bounded() {
     assert!(!link.hub.trace("one more") && link.hub.trace("A"));
     link.hub.untrace("A");
     assert!(link.hub.trace("one more"));
-    assert!(!link.hub.trace(""), "nobody");
+    assert!(!link.hub.trace(""), "no user has an empty id");
     leak_check(link);
 }
 
-/// A handler that acts on what it is told: it looks up whose event that is, and sends
-/// something to whoever has opened.
+/// A looker that acts when events are reported: it looks up the user of each event, and sends something to
+/// each connection that has opened.
 struct Acting {
-    /// What was told, and whether its connection still had a user.
+    /// The events, and whether the connection of each still had a user.
     told: Vec<(Happened, bool)>,
     missed: u64,
-    /// How many texts a connection is sent whose opening is told.
+    /// How many texts are sent to a connection whose opening is reported.
     sends: usize,
-    /// Whose trace begins when anything at all is told.
+    /// The user whose trace begins at the next report.
     then: Option<&'static str>,
 }
 
@@ -189,7 +189,7 @@ fn connect(link: &mut World<Spy<Relay, Acting>>, user: &str) -> usize {
 }
 
 #[test]
-fn a_connection_is_never_told_of_after_it_was_freed() {
+fn no_event_of_a_connection_is_reported_after_it_was_freed() {
     // The trace ends before or after the connection begins to close, and another may begin.
     for (closed_first, again) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut link = acting(0);
@@ -208,7 +208,7 @@ fn a_connection_is_never_told_of_after_it_was_freed() {
         }
         link.hub.check_invariants();
         link.hub.abort(conn);
-        // As a driver does it in the second half of its turn.
+        // A driver does this in the second half of its turn.
         link.hub.end_turn();
         while link.hub.reap().is_some() {}
         link.hub.check_invariants();
@@ -232,7 +232,7 @@ fn an_event_that_happens_while_a_trace_is_handed_over_is_handed_over_next() {
     let told: Vec<&Happened> = link.handler().looker.told.iter().map(|(what, _)| what).collect();
     assert_eq!(told, [&Happened::Opened { protocol: None }, &text]);
     let now = link.instant();
-    assert!(link.hub.next_deadline().is_some_and(|at| at > now), "and the loop can sleep");
+    assert!(link.hub.next_deadline().is_some_and(|at| at > now), "the loop can sleep");
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_trace_that_begins_while_another_is_handed_over_records_what_happens_afterwa
 }
 
 #[test]
-fn a_connection_that_ends_after_its_trace_has_ended_is_told_to_nobody() {
+fn the_end_of_a_connection_whose_trace_has_ended_is_not_reported() {
     let mut link = link();
     let a = enter(&mut link, "A");
     assert!(link.hub.trace("A"));
@@ -301,7 +301,7 @@ fn a_connection_that_ends_after_its_trace_has_ended_is_told_to_nobody() {
     // The connection is closing, and belongs to no user any more.
     link.hub.untrace("A");
     assert_eq!(told(&mut link), [""; 0]);
-    // The handler of these tests refuses to be called with nothing.
+    // The looker of these tests panics if it is called without an event.
     leak_check(link);
 }
 

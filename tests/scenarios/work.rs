@@ -7,7 +7,7 @@ use longlink::sim::frames::{frame, text};
 
 use crate::*;
 
-/// A hub whose turn handles 100 messages for nobody, and what a connection A has sent of them.
+/// A hub whose turn handles 100 messages to nobody, a connection A whose rate is limited, and others.
 struct Measured {
     link: Link,
     a: usize,
@@ -65,12 +65,12 @@ fn to_nobody(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_turn_handles_as_many_messages_of_others_as_a_limited_sender_has_left() {
-    // Nothing was sent.
+fn a_turn_handles_as_many_messages_of_others_as_a_limited_sender_leaves_work_for() {
+    // A sends nothing.
     assert_eq!(Measured::new(0).handled_and_left(b""), (0, 100));
-    // A read that holds more bytes than ten short messages, but only four messages.
+    // A sends more bytes than ten short messages have, but only four messages.
     assert_eq!(Measured::new(0).handled_and_left(&to_nobody(200).repeat(4)), (4, 96));
-    // More messages than A may send.
+    // A sends more messages than it may send at once.
     assert_eq!(Measured::new(0).handled_and_left(&to_nobody(1).repeat(20)), (10, 90));
 }
 
