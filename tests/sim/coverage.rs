@@ -87,7 +87,7 @@ const REQUIRED: &[&str] = &[
     "walked",
     "work budget spent",
     "write budget spent",
-    "written is alive",
+    "writes that count as signs of life",
 ];
 
 impl Coverage {

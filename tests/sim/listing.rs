@@ -23,8 +23,8 @@ impl Walk {
         Walk { from: 0, always, seen: BTreeMap::new(), pages: 0 }
     }
 
-    /// Fetches the next page. Returns nothing after the last one: who was online throughout
-    /// was in exactly one page then.
+    /// Fetches the next page. Returns nothing after the last page. Then every user who was online
+    /// throughout must have been in exactly one page.
     pub fn go_on(mut self, sim: &mut Sim, rng: &mut Rng) -> Option<Self> {
         let most = rng.range(1, 4);
         let online = sim.handler_mut().shadow.online();

@@ -1,5 +1,5 @@
-//! A seeded simulation of a hub with clients that do whatever clients do,
-//! beside a shadow that predicts what each of them must get.
+//! A seeded simulation of a hub with clients that do whatever clients may do. A shadow of the hub
+//! predicts what each client must get.
 //!
 //! `SIM_SEED` runs one seed, `SIM_SEEDS` so many (default 200), `SIM_STEPS`
 //! sets the steps of each (default 250). A failure names its seed and step.
@@ -94,7 +94,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
     let crowded = rng.percent(30);
     let most = *rng.pick(&[6, 15, 60]);
     let mut clients: Vec<Client> = Vec::new();
-    // It changes nothing of what the shadow predicts.
+    // A trace changes nothing of what the shadow predicts.
     let mut traces = Rng::new(seed ^ 0x7ACE);
     let traced = traces.percent(40);
     let mut storms = Rng::new(seed ^ 0x5702);
@@ -136,7 +136,7 @@ fn run(seed: u64, steps: u64) -> Coverage {
                 client.deliver(&mut sim, &mut rng);
             }
         }
-        // Now as a driver does, now call by call.
+        // The turn writes as a driver does, or call by call.
         sim.by_sink = rng.percent(70);
         if rng.percent(50) {
             sim.turn();

@@ -108,7 +108,7 @@ impl Watched {
                     conn.held_at = now;
                     continue;
                 }
-                // It may have been held back until it had paid, though it has sent nothing.
+                // The connection may have been held back until it had paid, although it has sent nothing.
                 // That ends when work is left for it, so at the latest before the loop sleeps.
                 let paid =
                     (conn.owes_at_most(prices) + prices.slack()).saturating_sub(prices.credit);

@@ -118,7 +118,7 @@ impl Watched {
         let now = self.shadow.now;
         let conn = self.shadow.conn_mut(id);
         if !conn.expected.is_empty() {
-            // It reads, though it has not caught up.
+            // The client reads, although it has not read everything.
             let counts = conn.state == State::Open && conn.message_queued;
             if counts && conn.writes_are_life != Known::No {
                 conn.note_life(now, conn.writes_are_life == Known::Yes);
@@ -128,11 +128,11 @@ impl Watched {
         match conn.state.clone() {
             State::Open => {
                 assert_eq!(sent, Sent::Nothing);
-                // A parked one gets nothing but pings, so they count.
+                // A parked connection gets nothing but pings, so pings count for it.
                 let proof = std::mem::take(&mut conn.message_queued) || conn.parked.is_some();
                 if proof && conn.writes_are_life != Known::No {
                     conn.note_life(now, conn.writes_are_life == Known::Yes);
-                    self.shadow.cover.count("written is alive");
+                    self.shadow.cover.count("writes that count as signs of life");
                 }
                 let conn = self.shadow.conn_mut(id);
                 if std::mem::take(&mut conn.was_blocked) {
@@ -165,7 +165,7 @@ impl Watched {
             _ => 1,
         };
         if self.during == During::Tick && conn.is_held {
-            // The server held it back until now, so it was not silent.
+            // The server held the input back until now, so the connection was not silent.
             conn.heard = now;
             conn.note_life(now, true);
         }
@@ -486,7 +486,7 @@ impl Handler for Watched {
         let lingered = matches!(conn.state, State::Closing(..) | State::Draining(..));
         match &conn.state {
             State::Ended(due) => {
-                // Its time may have been over in this turn before it was aborted.
+                // The time of the connection may have been over in this turn before it was aborted.
                 let before = conn.closing_since.as_ref();
                 let timed_out = before.is_some_and(|(it, at)| it == reason && now >= at + linger);
                 assert!(due == reason || timed_out, "{id:?}: {reason:?} for {conn:?}");
@@ -498,7 +498,7 @@ impl Handler for Watched {
             }
             other => panic!("{id:?}: closed in {other:?}"),
         }
-        // From here on the shadow has it as over, whatever it was.
+        // From here on the connection has ended for the shadow, whatever its state was.
         conn.state = State::Ended(CloseReason::Aborted);
         conn.expected.clear();
         let user = conn.user.clone();
@@ -561,7 +561,7 @@ impl Watch for Watched {
             Note::Received(_) => {
                 self.sync(hub);
                 if self.ticking {
-                    // It was read because its deadline has passed.
+                    // The connection was read because its deadline has passed.
                     self.during = During::Tick;
                 }
             }
@@ -627,7 +627,7 @@ impl Watch for Watched {
             Note::Ticking => {
                 self.during = During::Tick;
                 self.ticking = true;
-                // Whose input may wait here is neither silent nor late.
+                // A connection whose input may wait in the hub is neither silent nor late.
                 let idle = self.shadow.config.idle_timeout.as_millis() as u64;
                 for conn in self.shadow.conns.values_mut().filter(|conn| conn.fresh) {
                     if now >= conn.alive + idle {
@@ -646,7 +646,7 @@ impl Watch for Watched {
                 self.during = During::Events;
                 self.ticking = false;
                 let open = |id: &ConnId| hub.is_open(*id);
-                assert!(!self.shadow.drained.iter().any(open), "nobody was told of the drain");
+                assert!(!self.shadow.drained.iter().any(open), "on_drain was not called");
             }
             Note::Flushing => {
                 self.sync(hub);

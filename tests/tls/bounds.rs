@@ -1,4 +1,5 @@
-//! What TLS holds for a connection is counted, has a bound, and is work.
+//! The bytes that TLS holds for a connection are counted and have a bound, and what TLS does is work of
+//! the turn.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -66,11 +67,11 @@ fn a_peer_that_renews_keys_and_never_reads_holds_no_more_than_a_record_and_its_b
     let text = format!(r#"{{"toUserId":"deaf","message":"{}"}}"#, "z".repeat(50_000));
     let limit = Instant::now() + DEADLINE;
     while secure.site.ask(|hub, _| hub.buffered_by_transports()) == 0 {
-        assert!(Instant::now() < limit, "ciphertext waits for the deaf one");
+        assert!(Instant::now() < limit, "ciphertext never waits for the deaf client");
         sender.say(&text);
         sender.beat();
     }
-    // Data in between: without it a few dozen of them are an attack.
+    // There is data between the key updates. A few dozen updates without data count as an attack.
     for _ in 0..2_000 {
         deaf.tls.conn.refresh_traffic_keys().unwrap();
         deaf.send(&frames::masked(FIN | PONG, b""));

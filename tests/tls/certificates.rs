@@ -1,4 +1,4 @@
-//! What a certificate must be like.
+//! Which certificates are accepted.
 
 use longlink::tls::{Certificate, CertificateError};
 
@@ -27,7 +27,7 @@ fn a_chain_to_a_root_is_complete_and_anything_less_is_not() {
 }
 
 #[test]
-fn a_doubtful_certificate_is_served_with_a_warning() {
+fn a_self_signed_or_expired_certificate_is_accepted_with_a_warning() {
     let Server { cert, key } = self_signed();
     assert!(check(&cert, &key).unwrap().unwrap().contains("self-signed"));
     let authority = Authority::new();

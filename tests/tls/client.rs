@@ -1,5 +1,4 @@
-//! A site behind TLS and its clients, of rustls' make. Every wait ends at a
-//! deadline.
+//! A server with TLS, and clients that are made with rustls. Every wait ends at a deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +20,7 @@ use longlink::sim::frames::{self, Frame, PONG, TEXT};
 
 pub const BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
-/// A server behind TLS, and who has signed its certificate.
+/// A server with TLS, and the authority that has signed its certificate.
 pub struct Secure {
     pub site: Site<Relay>,
     pub authority: Authority,
@@ -46,7 +45,7 @@ pub fn secure(change: impl FnOnce(&mut Config)) -> Secure {
 }
 
 impl Secure {
-    /// What a client of this version knows; what it learns of sessions too.
+    /// The configuration of a client of this TLS version. It also keeps the sessions of its connections.
     pub fn trust(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.authority.root_der())).unwrap();
@@ -80,7 +79,7 @@ impl Tcp {
         Tcp { stream, trickles: false }
     }
 
-    /// What comes until the end of the stream, a reset included.
+    /// Reads until the stream ends or is reset. Returns the bytes.
     pub fn end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.stream.read_to_end(&mut bytes) {
@@ -145,7 +144,7 @@ impl Client {
         Ok(length)
     }
 
-    /// Sends a handshake; its answer must let it in.
+    /// Sends a handshake, which must be accepted.
     pub fn upgrade(&mut self, user: &str) {
         self.send(&frames::handshake(&format!("/websocket/{user}"), ""));
         let head = self.head();
@@ -162,7 +161,7 @@ impl Client {
         }
     }
 
-    /// The next frame; `None` at the polite end of the stream.
+    /// The next frame; `None` if the stream ends with `close_notify`.
     pub fn frame(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = frames::take(&mut self.arrived) {
@@ -174,7 +173,7 @@ impl Client {
         }
     }
 
-    /// The next text, past WebSocket pings.
+    /// The next text. WebSocket pings and pongs are skipped.
     pub fn text(&mut self) -> String {
         loop {
             let frame = self.frame().expect("a message, not the end");
@@ -186,13 +185,13 @@ impl Client {
         }
     }
 
-    /// A heartbeat: the next text is its answer.
+    /// Sends a heartbeat, whose answer must be the next text.
     pub fn beat(&mut self) {
         self.say("ping");
         assert_eq!(self.text(), r#"{"type":"pong"}"#);
     }
 
-    /// What comes until the stream ends; an error if it ends without
+    /// Reads until the stream ends, and returns the bytes. It is an error if the stream ends without
     /// `close_notify`, or fails.
     pub fn end(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? > 0 {}

@@ -93,11 +93,11 @@ fn a_handshake_that_stalls_or_dribbles_is_ended_in_time() {
     for part in [&hello[..0], &hello[..1], &hello[..100], &hello] {
         let mut tcp = Tcp::connect(secure.site.addr);
         tcp.write_all(part).unwrap();
-        // What the server answers to a whole greeting, and the end.
+        // The server answers only a whole greeting, and then ends the connection.
         let answered = !tcp.end().is_empty();
         assert_eq!(answered, part.len() == hello.len());
     }
-    // Past the handshake, a request that never comes counts too.
+    // After the TLS handshake, the time for the first request counts, too.
     let mut silent = Client::dial(secure.site.addr, secure.trust(&TLS13));
     silent.shake_hands().unwrap();
     assert_eq!(silent.end().unwrap_or_default(), b"");
@@ -117,11 +117,11 @@ fn bytes_that_are_no_tls_handshake_end_the_connection_at_once() {
     for nonsense in [
         vec![0x16; 4_000],
         vec![0; 100],
-        // A greeting that says it is longer than any is.
+        // This greeting claims to be longer than any greeting is.
         record(0x16, 4, &[1, 0xFF, 0xFF, 0xFF]),
-        // Records too long to be any.
+        // This record claims to be longer than any record is.
         record(0x16, 0xFFFF, &[0; 40_000]),
-        // Data before the handshake, an alert, a heartbeat.
+        // These records are data before the handshake, an alert, a heartbeat, and an empty one.
         record(0x17, 5, b"hello"),
         record(0x15, 2, &[2, 0]),
         record(0x18, 3, &[1, 0x40, 0]),
@@ -211,9 +211,9 @@ fn renegotiation_is_refused() {
         .spawn()
         .expect("openssl runs");
     let mut stdin = openssl.stdin.take().unwrap();
-    secure.site.until("it is connected", |hub| hub.connections() == 1);
+    secure.site.until("openssl is connected", |hub| hub.connections() == 1);
     stdin.write_all(b"R\n").unwrap();
-    secure.site.until("it is gone", |hub| hub.connections() == 0);
+    secure.site.until("the connection of openssl is gone", |hub| hub.connections() == 0);
     drop(stdin);
     let mut said = String::new();
     openssl.stderr.take().unwrap().read_to_string(&mut said).unwrap();

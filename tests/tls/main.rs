@@ -1,4 +1,4 @@
-//! TLS over real sockets: what clients of either version see, what a certificate must be like, and
+//! TLS over real sockets: what clients of either version see, which certificates are accepted, and
 //! what happens to a peer that breaks the rules.
 
 #[path = "../support/certs.rs"]

@@ -1,4 +1,4 @@
-//! PROXY headers before a handshake.
+//! PROXY headers before a TLS handshake.
 
 use std::io::Write;
 
@@ -23,7 +23,7 @@ fn a_proxy_header_before_the_tls_handshake_names_the_client() {
         let peer = secure.site.ask(|hub, _| hub.peer(hub.connections_of("A")[0]).unwrap());
         assert_eq!(peer.to_string(), "[2001:db8::7]:4711");
         drop(client);
-        secure.site.until("it is gone", |hub| hub.connections() == 0);
+        secure.site.until("the connection is gone", |hub| hub.connections() == 0);
     }
     // A connection without a header is of the peer itself.
     let mut direct = secure.connect(&TLS13, "B");
@@ -44,5 +44,5 @@ fn a_proxy_header_from_an_untrusted_peer_is_no_tls_handshake() {
         let mut client = Client::over(tcp, secure.trust(&TLS13));
         assert!(client.shake_hands().is_err());
     }
-    secure.site.until("they are gone", |hub| hub.connections() == 0);
+    secure.site.until("the connections are gone", |hub| hub.connections() == 0);
 }

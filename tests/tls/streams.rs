@@ -1,4 +1,4 @@
-//! What an ordinary client sees: whatever the size, the speed and the version.
+//! What an ordinary client sees, with messages of every size, at every speed and in both TLS versions.
 
 use std::io::Write;
 use std::time::Instant;
@@ -23,7 +23,7 @@ fn roomy() -> Secure {
 }
 
 #[test]
-fn users_of_either_version_chat() {
+fn users_with_tls_1_2_and_tls_1_3_chat_with_each_other() {
     let secure = secure(|_| {});
     let (mut a, mut b) = (secure.connect(&TLS13, "A"), secure.connect(&TLS12, "B"));
     for _ in 0..20 {
@@ -81,7 +81,7 @@ fn a_tls_client_that_reads_late_gets_everything_in_order() {
             sender.say(&to("late", &format!("{n} {text}")));
         }
         sender.beat();
-        secure.site.until("something waits for the late one", |hub| {
+        secure.site.until("bytes wait for the late client", |hub| {
             hub.connections_of("late").first().is_some_and(|&conn| hub.queued(conn) > 1 << 20)
         });
         for n in 0..MESSAGES {
@@ -94,7 +94,7 @@ fn a_tls_client_that_reads_late_gets_everything_in_order() {
 }
 
 #[test]
-fn a_tls_client_that_never_reads_is_dropped_at_its_bound() {
+fn a_tls_client_that_never_reads_is_dropped_when_its_queue_is_full() {
     let secure = secure(|config| config.send_buffer = 8_192);
     let _deaf = secure.connect(&TLS13, "deaf");
     let mut sender = secure.connect(&TLS13, "sender");
@@ -111,18 +111,18 @@ fn a_tls_client_that_never_reads_is_dropped_at_its_bound() {
 fn a_connection_that_ends_in_order_ends_tls_with_close_notify() {
     let secure = secure(|_| {});
     for version in BOTH {
-        // The client's close.
+        // The client closes the connection.
         let mut client = secure.connect(version, "A");
         client.send(&frames::close(1000));
         assert_eq!(client.frame().unwrap().close_code(), Some(1000));
-        assert_eq!(client.frame(), None, "close_notify, not a cut line");
-        // A page with its last answer.
+        assert_eq!(client.frame(), None, "the stream ends with close_notify");
+        // The server ends a connection after the last answer.
         let mut client = Client::dial(secure.site.addr, secure.trust(version));
         client.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(client.head().starts_with("HTTP/1.1 200 "));
         assert_eq!(client.end().unwrap(), b"ok\n");
     }
-    // The server's.
+    // The server stops.
     let mut clients = BOTH.map(|version| secure.connect(version, "B"));
     secure.site.stop();
     for client in &mut clients {
@@ -132,7 +132,7 @@ fn a_connection_that_ends_in_order_ends_tls_with_close_notify() {
 }
 
 #[test]
-fn a_connection_ends_with_or_without_close_notify() {
+fn a_client_may_end_a_connection_with_or_without_close_notify() {
     let secure = secure(|_| {});
     for version in BOTH {
         let mut told = secure.connect(version, "told");
@@ -168,7 +168,7 @@ fn many_small_messages_share_tls_records_and_stay_in_order() {
     for version in BOTH {
         let mut late = secure.connect(version, "late");
         let mut sender = secure.connect(version, "sender");
-        // Alternating, so that what waits for the late one is in many pieces.
+        // The messages alternate with pings, so the bytes that wait for the late client are in many pieces.
         for n in 0..MESSAGES {
             sender.say(&to("late", &format!("{n} {}", "z".repeat(n % 500))));
             sender.say("ping");
