@@ -1,5 +1,5 @@
-//! What a backend sends: the bodies that are read in a short way, against serde_json, and whole
-//! requests, whose answers are whole as well.
+//! Requests of a backend: the bodies that are read in a short way are compared with serde_json, and each
+//! whole request gets one whole answer.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ pub fn run(bytes: &[u8]) {
     request(method, path, input.0);
 }
 
-/// What is read in the short way is what serde_json reads.
+/// Checks that serde_json reads the same in a body that is read in the short way.
 fn bodies(text: &str) {
     if let Some(read) = ToOne::read(text) {
         reached("to one");

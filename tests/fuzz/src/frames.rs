@@ -190,7 +190,7 @@ fn head(bytes: &[u8], held: Option<usize>) -> Result<Option<Head>, Violation> {
 
 fn next(bytes: &[u8], held: Option<usize>) -> Result<Option<Frame<'_>>, Violation> {
     let Some(Head { first, length, mask, size }) = head(bytes, held)? else { return Ok(None) };
-    // Whatever is as long as this was refused.
+    // A length that does not fit into `usize` was refused above.
     let length = length as usize;
     let Some((payload, rest)) = bytes[size..].split_at_checked(length) else { return Ok(None) };
     let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();

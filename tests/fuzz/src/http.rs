@@ -66,7 +66,7 @@ pub fn run(bytes: &[u8]) {
         reached("cut");
     }
     let in_pieces = serve(&cut);
-    assert_eq!(whole, in_pieces, "bytes in pieces are something else than the whole");
+    assert_eq!(whole, in_pieces, "bytes in pieces are handled in another way than the whole");
     if !whole.refused.is_empty() {
         reached("refused");
     }
@@ -79,7 +79,7 @@ pub fn run(bytes: &[u8]) {
     against_strict(bytes, &whole);
 }
 
-/// Each request that was taken is one for a strict reader, too, and ends where that one ends.
+/// Checks that a strict reader takes each request that was taken, too, and ends it at the same place.
 fn against_strict(bytes: &[u8], seen: &Seen) {
     let mut rest = bytes;
     for request in &seen.requests {
@@ -147,7 +147,7 @@ impl Handler for Seen {
 
     fn on_refused(&mut self, _: &mut Context, _: ConnId, refused: Refused<'_>) -> Response {
         self.refused.push(refused.status);
-        // Of a head that is wrong in two ways, pieces may show the second one first.
+        // If a head is wrong in two ways, its pieces may show the second mistake first.
         Response::text(refused.status, "refused")
     }
 
@@ -196,6 +196,6 @@ fn serve(pieces: &[&[u8]]) -> Seen {
     seen.is_over = !server.hub.may_read(conn);
     server.leave(conn, now);
     assert_eq!(server.hub.connections(), 0, "a connection that has ended is gone");
-    assert_eq!(server.hub.buffered(), 0, "bytes of nobody");
+    assert_eq!(server.hub.buffered(), 0, "bytes are held for no connection");
     seen
 }

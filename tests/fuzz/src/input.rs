@@ -38,8 +38,7 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Up to `most` places where `length` bytes are cut, in order. Each place is within the
-    /// bytes and stands once.
+    /// Up to `most` numbers, of which [`pieces`] makes the places where bytes are cut.
     pub fn cuts(&mut self, most: usize) -> Vec<u16> {
         let count = self.below(most + 1);
         (0..count).map(|_| self.u16()).collect()

@@ -73,8 +73,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// A whole header of version 1 (section 2.1 of the specification): the client that it names,
-/// if it names one; `None` when it is not one header.
+/// Reads a whole header of version 1 (section 2.1 of the specification). Returns the client that it names,
+/// if it names one; `None` if the bytes are not one header.
 fn version1(bytes: &[u8]) -> Option<Option<SocketAddr>> {
     let line = bytes.strip_prefix(b"PROXY ")?.strip_suffix(b"\r\n")?;
     if bytes.len() > MAX_V1 || line.contains(&b'\n') {
@@ -105,7 +105,7 @@ fn version1(bytes: &[u8]) -> Option<Option<SocketAddr>> {
     Some(Some(canonical(client)))
 }
 
-/// A whole header of version 2 (section 2.2).
+/// Reads a whole header of version 2 (section 2.2), as [`version1`] does.
 fn version2(bytes: &[u8]) -> Option<Option<SocketAddr>> {
     let rest = bytes.strip_prefix(V2)?;
     let [command, family, high, low, addresses @ ..] = rest else { return None };
@@ -130,14 +130,14 @@ fn version2(bytes: &[u8]) -> Option<Option<SocketAddr>> {
     }
 }
 
-/// Where a header of version 2 ends by its own word, if it is there whole and not too long.
+/// Where a header of version 2 ends by the length in it, if it is complete and not too long.
 fn end_of_version2(bytes: &[u8]) -> Option<usize> {
     let fixed = bytes.first_chunk::<16>().filter(|fixed| fixed.starts_with(V2))?;
     let end = 16 + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     (end <= bytes.len() && end <= MAX_HEADER).then_some(end)
 }
 
-/// As a peer keeps an address: IPv4 in IPv6 is that IPv4 address, and there is one address
+/// An address as a peer keeps it: IPv4 in IPv6 is that IPv4 address, and there is one address
 /// that is all zeros.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip().to_canonical() {

@@ -31,7 +31,7 @@ pub fn run(bytes: &[u8]) {
     let mut arena = Arena::default();
     let mut connections: [Connection; CONNECTIONS] = Default::default();
     let mut filler = 0u8;
-    // Each step may put 64 KiB.
+    // Each step may queue 64 KiB, so the number of steps is bounded.
     for _ in 0..300 {
         if input.is_empty() {
             break;
@@ -135,7 +135,7 @@ fn compare(it: &Connection, arena: &Arena) {
     if count > 2 {
         reached("many slices");
     }
-    // Only a queue that has something is asked for it.
+    // A queue may be asked for its slice only if it is not empty.
     if !it.model.is_empty()
         && let Some(single) = it.queue.single(arena)
     {

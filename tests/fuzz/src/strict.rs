@@ -8,8 +8,8 @@ pub struct Request {
     pub is_chunked: bool,
 }
 
-/// The first request of these bytes, and what follows it; `None` when it is not there whole, or
-/// when it is none.
+/// Reads the first request of these bytes. Returns the request and the bytes behind it; `None` if the
+/// request is not complete, or is no request.
 pub fn request(mut bytes: &[u8]) -> Option<(Request, &[u8])> {
     // Empty lines before a request are ignored (section 2.2).
     while let Some(rest) = bytes.strip_prefix(b"\r\n") {
@@ -54,7 +54,7 @@ pub fn request(mut bytes: &[u8]) -> Option<(Request, &[u8])> {
     Some((Request { method, body, is_chunked: !codings.is_empty() }, rest))
 }
 
-/// A chunked body (section 7.1) and what follows it.
+/// Reads a chunked body (section 7.1). Returns the body and the bytes behind it.
 fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut body = Vec::new();
     loop {
@@ -85,7 +85,7 @@ fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// A line and what follows its CRLF. Neither half of it nor NUL may stand within a line.
+/// Reads a line. Returns the line and the bytes behind its CRLF. CR, LF and NUL may not stand within it.
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|two| two == b"\r\n")?;
     let line = &bytes[..end];
@@ -99,13 +99,13 @@ fn name_and_value(field: &[u8]) -> Option<(&[u8], &[u8])> {
     is_token(name).then(|| (name, field[colon + 1..].trim_ascii()))
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether bytes are a token (RFC 9110, section 5.6.2).
 fn is_token(bytes: &[u8]) -> bool {
     let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !bytes.is_empty() && bytes.iter().all(is_tchar)
 }
 
-/// Digits alone: no sign.
+/// Reads a number of digits alone, without a sign.
 fn number(digits: &[u8], radix: u32) -> Option<usize> {
     let is_sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_alphanumeric);
     let digits = std::str::from_utf8(digits).ok()?;

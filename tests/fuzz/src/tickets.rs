@@ -126,7 +126,7 @@ fn sign(claims: &str) -> String {
     format!("{signed}.{}", base64url(signature.as_ref()))
 }
 
-/// Without padding (RFC 4648, section 5).
+/// Encodes bytes in base64url without padding (RFC 4648, section 5).
 fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -152,7 +152,7 @@ fn is_sound(claims: &str) -> bool {
             return false;
         }
     }
-    // As far as one can reckon with it.
+    // A time has to be in the range in which the server can compute with it.
     let is_time = |seconds: f64| (0.0..=1e12).contains(&seconds);
     let is_device = |name: &str| {
         name.len() <= 64 && !name.contains(|letter: char| letter == '/' || letter.is_control())

@@ -40,7 +40,11 @@ pub const TARGET: Target = Target {
 
 pub fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    assert_eq!(decode(&percent_encode(text)), bytes, "what is escaped is the same afterwards");
+    assert_eq!(
+        decode(&percent_encode(text)),
+        bytes,
+        "a text that was escaped and decoded is the same"
+    );
     let parsed = [Url::parse(text), Url::parse_http(text)];
     if parsed.iter().all(Result::is_err) {
         reached("refused");
@@ -81,7 +85,7 @@ fn look_at(text: &str, url: &Url) {
     let again = format!("{scheme}://{}{}", url.authority, url.target);
     let parsed =
         if scheme.starts_with("ws") { Url::parse(&again) } else { Url::parse_http(&again) };
-    assert_eq!(parsed.as_ref(), Ok(url), "written again it is another one");
+    assert_eq!(parsed.as_ref(), Ok(url), "a URL that is written again is read as another one");
     if let Ok(theirs) = again.parse::<Uri>() {
         reached("also for the crate http");
         let host = theirs.host().unwrap_or_default().trim_matches(['[', ']']);

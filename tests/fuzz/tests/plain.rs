@@ -1,9 +1,9 @@
 //! Runs every fuzz target without libFuzzer: first with its seeds, then with random inputs.
 //!
-//! Words on the command line name the targets to run; without any, all are. `FUZZ_SECONDS` is how
-//! long each gets random inputs (default 3), `FUZZ_SEED` chooses them (default 1), and
-//! `FUZZ_INPUT` is a file to run a target with, and nothing else; it tells which branches were reached. An input that fails is written
-//! into `target/fuzz-failures/`.
+//! Words on the command line name the targets to run; without a word all targets run. `FUZZ_SECONDS` is how
+//! long each target gets random inputs (default 3), and `FUZZ_SEED` chooses these inputs (default 1).
+//! `FUZZ_INPUT` is a file: the targets run with this input alone, and the branches that were reached are
+//! printed. An input that fails is written into `target/fuzz-failures/`.
 
 mod random;
 
@@ -33,7 +33,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(&path).expect("a file"))).collect()
 }
 
-/// Whether the target held. The panic's own message has been printed by then.
+/// Whether the target ended without a panic. The message of a panic has been printed by then.
 fn holds(target: &Target, input: &[u8]) -> bool {
     catch_unwind(|| (target.run)(input)).is_ok()
 }
@@ -53,7 +53,7 @@ fn keep(target: &Target, number: u64, input: &[u8]) {
     }
 }
 
-/// Runs the seeds of a target: how many there are, or what is wrong.
+/// Runs the seeds of a target. Returns how many there are, or what is wrong.
 fn replay(target: &Target, seeds: &[(PathBuf, Vec<u8>)]) -> Result<usize, String> {
     take_reached();
     for (path, seed) in seeds {
