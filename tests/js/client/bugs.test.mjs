@@ -1,6 +1,6 @@
-// What the published page does wrong, and what `longlink.js` does instead: each bug is shown in
-// the page first, on the same scripted phone, then its absence in the client. `docs/client.md`
-// has the table.
+// The bugs of the published page that `longlink.js` does not have. Each test first shows the bug in
+// the page on a scripted phone, and then that the client does not have it on the same phone.
+// `docs/client.md` has the table of these bugs.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -9,7 +9,7 @@ import { Phone, loadClient, settle } from './world.mjs';
 const read = (path) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 const named = (text, call) => [...text.matchAll(new RegExp(`^${call}\\('((?:[^'\\\\]|\\\\.)*)'`, 'gm'))].map(([, name]) => name);
 
-test('the table of bugs has a line for each test of one, and a test for each line', () => {
+test('the table of bugs in the documentation has one line for each test of a bug', () => {
   const section = read('docs/client.md').split('## Beside the published page')[1].split('\n## ')[0];
   const lines = [...section.matchAll(/^\| .* \| ([^|]+) \|$/gm)].map(([, name]) => name).slice(2);
   const bugs = named(read('tests/js/client/bugs.test.mjs'), 'bug');
@@ -53,7 +53,7 @@ for (const path of ['README.md', 'docs/README.zh-CN.md']) {
   });
 }
 
-test('the app and the page in docs/client.md log in, connect, and say what became of a message', async () => {
+test('the app and the page in docs/client.md log in, connect, and show whether a message was sent', async () => {
   const [app, page] = [...read('docs/client.md').matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code);
   const phone = new Phone();
   const wx = {

@@ -1,5 +1,5 @@
-// The file itself: how it is loaded, how large it is, which language it is written in, and that
-// the server hands out this very file.
+// The client file: how it is loaded, how large it is, which version of the language it is written
+// in, and that the server serves this very file.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -22,19 +22,19 @@ const fetched = async (server, path) => {
   return { status: response.status, type: response.headers.get('content-type'), text: await response.text() };
 };
 
-test('it has at most 8 KB minified', async () => {
+test('the client file has at most 8 KB minified', async () => {
   const { code } = await minify(source, { toplevel: true });
   const bytes = Buffer.byteLength(code);
   console.log(`minified: ${bytes} bytes`);
   assert.ok(bytes <= 8 * 1024, `${bytes} bytes`);
 });
 
-test('it is ES2015 without imports: a mini-program takes it as it is', () => {
+test('the client file is ES2015 without imports, so that a mini-program can use it unchanged', () => {
   parse(source, { ecmaVersion: 2015, sourceType: 'script' });
   assert.doesNotMatch(source, /\brequire\(['"](?!\.\/longlink\.js)/);
 });
 
-test('CommonJS gets connect, a plain script finds it in longlink', () => {
+test('CommonJS exports connect, and a plain script finds it in the global longlink', () => {
   assert.deepEqual(Object.keys(require(CLIENT)), ['connect']);
   const page = {};
   page.self = page;
@@ -42,7 +42,7 @@ test('CommonJS gets connect, a plain script finds it in longlink', () => {
   assert.deepEqual(Object.keys(page.longlink), ['connect']);
 });
 
-test('the server hands out this file, as an ES module, too, and its types', async (t) => {
+test('the server serves the client file as a script and as an ES module, and its types', async (t) => {
   const server = await startServer({ t });
   const script = await fetched(server, '/longlink.js');
   assert.deepEqual(script, { status: 200, type: 'text/javascript; charset=utf-8', text: source });
@@ -55,14 +55,14 @@ test('the server hands out this file, as an ES module, too, and its types', asyn
   assert.deepEqual(others, {});
 });
 
-test('without the demo page the server hands out no file', async (t) => {
+test('without the demo page the server does not serve the client file', async (t) => {
   const server = await startServer({ t, args: ['--demo', 'off'] });
   for (const path of ['/longlink.js', '/longlink.mjs', '/longlink.d.ts']) {
     assert.equal((await fetched(server, path)).status, 404);
   }
 });
 
-test('tsc finds nothing wrong in the client, in its types, and in the sample', async () => {
+test('tsc finds no fault in the client, in its types, and in the sample', async () => {
   const project = fileURLToPath(new URL('../types', import.meta.url));
   const tsc = require.resolve('typescript/bin/tsc');
   const files = await promisify(execFile)(process.execPath, [tsc, '-p', project, '--listFiles']).catch(

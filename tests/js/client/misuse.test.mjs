@@ -1,5 +1,5 @@
-// What can never work is refused at once, with a code. No option and no argument makes the client
-// try for ever, send a message that nobody can receive, or keep the processor busy.
+// Options and arguments that can never work are refused at once, with a code. None of them makes the
+// client try for ever, send a message that nobody can receive, or keep the processor busy.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -51,7 +51,7 @@ test('connect throws for a user that no server lets in', async () => {
   ]) assert.equal(await address({ user }), `ws://server/websocket/${path}`);
 });
 
-test('a user that the client takes, the server takes, too, and the other way round', async (t) => {
+test('the client and the server accept the same user ids', async (t) => {
   const server = await startServer({ t });
   const { connect } = loadClient({ WebSocket });
   for (const user of ['...', ' ', '%', '%2e%2e', '😀'.repeat(32), '\u00a0', '~!@$&*()', 'x'.repeat(128), -7]) {
@@ -73,7 +73,7 @@ test('a user that the client takes, the server takes, too, and the other way rou
   }
 });
 
-test('connect throws for a device, a ticket, a function and a class that are none', async () => {
+test('connect throws for an invalid device, ticket, function or class', async () => {
   for (const more of [
     ...['a/b', '\n', '\ud800', 'x'.repeat(65), '中'.repeat(22), NaN, 1.5, true, {}, ['a']].map((device) => ({ device })),
     ...['a b', 'a\n', '张', 'x'.repeat(4097), {}, { ticket: 'T' }, 7, true, ['T']].map((ticket) => ({ ticket })),
@@ -87,7 +87,7 @@ test('connect throws for a device, a ticket, a function and a class that are non
   assert.equal(await address({ device: 0 }), 'ws://server/websocket/A?device=0');
 });
 
-test('connect throws for a number that is none, or that no timer can wait for', async () => {
+test('connect throws for an option that is no number, or a time that no timer can wait for', async () => {
   for (const name of ['queued', 'sendTimeout', 'maxMessage']) {
     for (const value of [NaN, 0, -1, -Infinity, Infinity, 2 ** 31, 30 * 86_400_000, '100', 5n, true, {}, [5], new Date()]) {
       refused({ url: 'ws://server', user: 'A', [name]: value });
@@ -137,7 +137,7 @@ test('send rejects for a receiver who can never exist', async () => {
   assert.deepEqual(world.last.messages.map(({ toUserId }) => toUserId), ['..', '7', 'x'.repeat(128)]);
 });
 
-test('send and broadcast reject what would arrive as something else, wherever it is', async () => {
+test('send and broadcast reject a value that would arrive as another one, however deep it is nested', async () => {
   const { world, link } = await linked();
   const loop = {};
   loop.loop = loop;
@@ -160,7 +160,7 @@ test('send and broadcast reject what would arrive as something else, wherever it
   assert.deepEqual([link.status.state, link.status.queued, world.last.sent.length], ['open', 0, 0]);
 });
 
-test('send takes every value that JSON has, and what says itself how it is written', async () => {
+test('send takes every JSON value, and objects with a toJSON of their own', async () => {
   const { world, link } = await linked();
   class Order {
     id = 7;
@@ -188,7 +188,7 @@ test('the deepest message that the client takes is the deepest that the server p
   assert.deepEqual((await heard).message, nested(63));
 });
 
-test('on throws for an event that is none, and for a listener that is none', async () => {
+test('on throws for an unknown event and for a listener that is no function', async () => {
   const { link } = await linked({}, new Browser());
   for (const name of ['massage', '', undefined, null, 'toString', 'constructor', '__proto__', Symbol('state')]) {
     assert.throws(() => link.on(name, () => {}), INVALID, String(name));

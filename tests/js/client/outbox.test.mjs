@@ -1,10 +1,11 @@
-// What is sent and when, what waits, and what its Promise says, on a clock that stands still.
+// The outbox, on a clock that stands still: which messages are sent and when, which messages wait,
+// and how their promises end.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Browser, Phone, linked, outcome, settle } from './world.mjs';
 
-test('what is sent before the connection is open goes out in order when it is', async () => {
+test('messages that are sent before the connection is open go out in order when it opens', async () => {
   const world = new Phone();
   world.delay = () => 5;
   const link = await world.connect();
@@ -36,7 +37,7 @@ test('a message that the platform had not confirmed goes first on the next conne
   assert.ok(sent.every(({ is }) => is === 'sent'));
 });
 
-test('the outbox holds 100 messages, or as many as it is told', async () => {
+test('the outbox holds 100 messages, or as many as the option says', async () => {
   for (const [options, room] of [[{}, 100], [{ queued: 3 }, 3]]) {
     const world = new Phone();
     const link = await world.connect(options);
@@ -49,7 +50,7 @@ test('the outbox holds 100 messages, or as many as it is told', async () => {
   }
 });
 
-test('a message waits 60 s, or as long as it is told, and those after it go on', async () => {
+test('a message waits 60 s, or as long as the option says, and later messages wait their own time', async () => {
   for (const [options, time] of [[{}, 60_000], [{ sendTimeout: 5000 }, 5000]]) {
     const world = new Phone();
     world.random = () => 1;
@@ -69,7 +70,7 @@ test('a message waits 60 s, or as long as it is told, and those after it go on',
   }
 });
 
-test('a platform that never says whether it has sent blocks the outbox no longer than that', async () => {
+test('a message whose sending the platform never confirms blocks the outbox no longer than its timeout', async () => {
   const { world, link } = await linked();
   world.delay = () => Infinity;
   const first = outcome(link.send('B', 'never confirmed'));
@@ -82,7 +83,7 @@ test('a platform that never says whether it has sent blocks the outbox no longer
   assert.deepEqual([first.is, second.is], ['timeout', 'sent']);
 });
 
-test('a refusal that comes after the message was given up ends nothing', async () => {
+test('a refusal that comes after the message was given up does not end the connection', async () => {
   const { world, link } = await linked({ sendTimeout: 1000 });
   world.delay = () => 2000;
   world.refuses = (data) => data !== 'ping';
@@ -91,7 +92,7 @@ test('a refusal that comes after the message was given up ends nothing', async (
   assert.deepEqual([late.is, link.status.state, world.sockets.length], ['timeout', 'open', 1]);
 });
 
-test('a send that throws is a refusal', async () => {
+test('a platform whose send throws counts as one that refuses the message', async () => {
   for (const world of [new Browser(), new Phone()]) {
     const { link } = await linked({}, world);
     world.refuses = (data) => {

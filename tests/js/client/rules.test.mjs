@@ -44,7 +44,7 @@ test('10 s without an answer end the connection', async () => {
   assert.equal(world.held.length, 0);
 });
 
-test('whatever arrives puts the heartbeat off, and answers one', async () => {
+test('any frame that arrives postpones the heartbeat, and counts as the answer to one', async () => {
   const { world, link } = await linked();
   world.answers = false;
   for (let n = 0; n < 10; n++) {
@@ -93,7 +93,7 @@ test('a change of the network ends a pause, and probes an open connection within
   assert.equal(link.status.state, 'waiting');
 });
 
-test('a change of the network during an attempt: the next comes at once, and not before its end', async () => {
+test('after a change of the network during an attempt, the next attempt begins as soon as this one has ended', async () => {
   const world = new Phone();
   const link = await world.connect();
   world.changeNetwork();
@@ -224,7 +224,7 @@ test('an attempt that fails while the app is hidden is followed by none until it
 
 // --- the app -------------------------------------------------------------------------------
 
-test('a message says who, to whom, what, and the frame it came in', async () => {
+test('a message event has the sender, the receiver, the message and the frame', async () => {
   const { world, link } = await linked();
   const frames = [
     { type: 'message', formUserId: 'B', toUserId: 'A', message: [1] },
@@ -253,7 +253,7 @@ test('a listener that throws stops neither the others nor the connection', async
   assert.equal(link.status.state, 'waiting');
 });
 
-test('a listener is told until it is taken off, also by itself', async () => {
+test('a listener is called until it is removed, also if it removes itself', async () => {
   const { world, link } = await linked();
   let times = 0;
   const off = link.on('message', () => { times++; off(); });
@@ -294,7 +294,7 @@ test('options that cannot work are refused at once', async () => {
   assert.equal(world.watchers, 0);
 });
 
-test('addresses of pages are taken, too, and a path in front is kept', async () => {
+test('the address of a page is accepted as a url, too, and its path is kept', async () => {
   for (const [url, address] of [
     ['https://server/', 'wss://server/websocket/7'],
     ['http://[::1]:8080', 'ws://[::1]:8080/websocket/7'],
@@ -308,7 +308,7 @@ test('addresses of pages are taken, too, and a path in front is kept', async () 
 
 // --- platforms -----------------------------------------------------------------------------
 
-test('a browser: hidden, shown, online, and a socket that drops what it is given', async () => {
+test('in a browser a link pauses while hidden, connects when shown or online, and loses no message to a closing socket', async () => {
   const { world, link } = await linked({}, new Browser());
   await Promise.all([link.send('B', 'hi'), world.pass(1)]);
   world.last.state = 'closing';
@@ -328,7 +328,7 @@ test('a browser: hidden, shown, online, and a socket that drops what it is given
   assert.deepEqual([world.watchers, world.held.length, world.clock.next], [0, 0, Infinity]);
 });
 
-test('the class of its sockets can be another, whatever the platform', async () => {
+test('the option WebSocket replaces the class of sockets on every platform', async () => {
   const [mine, phone] = [new Browser(), new Phone()];
   const { connect } = loadClient(phone.globals);
   const link = connect({ url: 'ws://host', user: 'A', ticket: 'a.b.c', WebSocket: mine.WebSocket });

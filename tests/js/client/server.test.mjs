@@ -1,5 +1,6 @@
-// The client against the real server, over real connections, in a phone of its own clock: it
-// chats, also with the published page, and survives kills, restarts, cuts and silence.
+// The client against the real server, over real connections, on a phone with its own clock. It
+// chats, also with the published page, and recovers when the server is killed or restarted, and when
+// the network is cut or silent.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -95,7 +96,7 @@ test('the published page and a link chat with each other', async (t) => {
   await shows(link, [...texts, 'to all']);
 });
 
-test('any JSON value arrives as it was', async (t) => {
+test('any JSON value arrives unchanged', async (t) => {
   const server = await startServer({ t });
   const link = await opened(await openLink(t, server.wsUrl, 'A'));
   const values = [null, 0, -1.5, true, '', [], {}, { type: 'pong', toUserId: 'X' }, [[{ a: 'ü' }]], 'x'.repeat(60_000)];
@@ -114,7 +115,7 @@ test('heartbeats are answered, and tell the round trip', async (t) => {
   assert.equal(link.status.rtt, 0, 'no time has passed on its clock');
 });
 
-test('links come back when the server was killed, and what was said meanwhile arrives in order', async (t) => {
+test('links come back when the server was killed, and messages that were sent meanwhile arrive in order', async (t) => {
   const server = await startServer({ t });
   const a = await opened(await openLink(t, server.wsUrl, 'A'));
   const b = await opened(await openLink(t, server.wsUrl, 'B'));
@@ -142,7 +143,7 @@ test('links are told when the server stops, and come back when it is started aga
   await comesBack(link);
 });
 
-test('a network that breaks twenty times costs one connect each, and no message', async (t) => {
+test('after each of twenty breaks of the network a link connects once, and no message is lost', async (t) => {
   const server = await startServer({ t });
   const network = await openNetwork(t, server.port);
   const link = await opened(await openLink(t, new URL(network.urlOf('')).origin, 'A'));

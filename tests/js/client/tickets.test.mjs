@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Browser, Phone, linked, settle } from './world.mjs';
 
-test('a ticket goes into a header, in a browser beside the dialect into the subprotocol', async () => {
+test('a ticket goes into a header, or in a browser into a subprotocol beside the dialect', async () => {
   const phone = (await linked({ ticket: 'a.b.c' })).world;
   assert.deepEqual(phone.last.options.header, { Authorization: 'Bearer a.b.c' });
   const browser = (await linked({ ticket: 'a.b.c' }, new Browser())).world;

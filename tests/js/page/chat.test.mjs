@@ -147,7 +147,7 @@ test('tapping the button before typing anything does no harm', async (t) => {
   assert.ok(a.isConnected);
 });
 
-test('whatever others send, a page receives only what it can read', async (t) => {
+test('whatever other clients send, a page receives only frames that it can read', async (t) => {
   const server = await startServer({ t });
   const page = await openPage(t, server.wsUrlOf('A')).connected();
   const client = await openClient(t, server.wsUrlOf('X'));

@@ -1,5 +1,5 @@
-// A clock that stands still until a test moves it: the page's 15 s and 2 s cost nothing, and a
-// slow machine cannot make a heartbeat "late".
+// A clock that stands still until a test moves it. The timers of the page, of 15 s and 2 s, take no
+// real time, and a slow machine cannot make a heartbeat late.
 
 export class Clock {
   #timers = new Map();

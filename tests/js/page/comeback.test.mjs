@@ -1,6 +1,6 @@
-// The published page against the real server when something fails. It never closes its old
-// socket and its `onClose` always reconnects, so a server that closes what was replaced makes
-// it reconnect for ever: these tests count its connects.
+// The published page against the real server when something fails. The page never closes its old
+// socket, and its `onClose` always connects again. A server that closed a replaced connection would
+// make the page connect for ever, so these tests count the connects of the page.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -59,7 +59,7 @@ test('pages are told when the server stops, and come back when it is started aga
   await a.shows(['still there?']);
 });
 
-test('a page that says nothing is expired, finds out, and comes back', async (t) => {
+test('the connection of a page that sends nothing is ended, and the page notices it and connects again', async (t) => {
   const server = await startServer({ t, args: ['--ping-after', '0.15', '--idle-timeout', '0.5'] });
   const link = await openLink(t, server.port);
   const page = await openPage(t, link.urlOf('A')).connected();
@@ -150,7 +150,7 @@ test('four stalls leave four old sockets, one new one, and each message shown on
   assert.ok(page.tasks.every((task) => task.isOpen), page.describe());
 });
 
-test('two phones with one id do not throw each other out', async (t) => {
+test('two phones with one id do not end each other’s connections', async (t) => {
   const server = await startServer({ t });
   const first = await openPage(t, server.wsUrlOf('A')).connected();
   const second = await openPage(t, server.wsUrlOf('A')).connected();

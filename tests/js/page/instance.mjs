@@ -1,6 +1,6 @@
 // A running page, in Node or in a browser.
 
-/** What `Page` makes of a definition: its values are copied, so no two pages share one. */
+/** Makes a page from a definition as `Page` does. Its values are copied, so no two pages share one. */
 export function instantiate(definition) {
   const page = {};
   for (const [name, value] of Object.entries(definition)) {

@@ -1,4 +1,5 @@
-// The page itself, against a `wx` that does nothing by itself: is it as odd as the published one?
+// Tests that the page here has the quirks and bugs of the published page, against a `wx` that does
+// nothing unless a test says so.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -40,7 +41,7 @@ function open({ group = false, refuse = () => false } = {}) {
   return { page, clock, tasks, attempts: () => attempts };
 }
 
-test('it sends a ping after 15 s of silence and opens another socket 17 s later if none is answered', () => {
+test('the page sends a ping after 15 s of silence and opens another socket 17 s later if none is answered', () => {
   const { page, clock, tasks } = open();
   page.onLoad();
   tasks[0].fire('open');
@@ -54,7 +55,7 @@ test('it sends a ping after 15 s of silence and opens another socket 17 s later 
   assert.equal(tasks.length, 2);
 });
 
-test('it sends no ping while it is sent something every 14 s', () => {
+test('the page sends no ping while something arrives every 14 s', () => {
   const { page, clock, tasks } = open();
   page.onLoad();
   tasks[0].fire('open');
@@ -75,7 +76,7 @@ test('an error and the close after it make one reconnect', () => {
   assert.equal(tasks.length, 2);
 });
 
-test('a late close of the old socket makes it think that the new one is closed', () => {
+test('a late close of the old socket makes the page think that the new one is closed', () => {
   const { page, clock, tasks } = open();
   page.onLoad();
   tasks[0].fire('open');
@@ -89,7 +90,7 @@ test('a late close of the old socket makes it think that the new one is closed',
   assert.equal(tasks.length, 3, 'and another socket is opened');
 });
 
-test('a refused attempt makes it listen twice to the socket it had, and try no more', () => {
+test('a refused attempt makes the page listen twice to the socket it had, and try no more', () => {
   const { page, clock, tasks, attempts } = open({ refuse: (attempt) => attempt === 2 });
   page.onLoad();
   tasks[0].fire('open');
@@ -101,7 +102,7 @@ test('a refused attempt makes it listen twice to the socket it had, and try no m
   assert.ok(attempts() >= 2);
 });
 
-test('two refusals in a row without any socket lock it for ever', () => {
+test('two refusals in a row without any socket lock the page for ever', () => {
   const { page, clock, attempts } = open({ refuse: () => true });
   assert.throws(() => page.onLoad(), TypeError);
   assert.throws(() => clock.advance(2_000), TypeError);
@@ -110,7 +111,7 @@ test('two refusals in a row without any socket lock it for ever', () => {
   assert.equal(attempts(), 2);
 });
 
-test('it sends an object without message until something was typed', () => {
+test('the page sends an object without message until something was typed', () => {
   const { page, tasks } = open();
   page.onLoad();
   tasks[0].fire('open');
@@ -123,7 +124,7 @@ test('it sends an object without message until something was typed', () => {
   ]);
 });
 
-test('its group send is an empty text, whatever was typed', () => {
+test('the group send of the page is an empty text, whatever was typed', () => {
   const { page, tasks } = open({ group: true });
   page.onLoad();
   tasks[0].fire('open');
@@ -132,7 +133,7 @@ test('its group send is an empty text, whatever was typed', () => {
   assert.deepEqual(tasks[0].sent, ['']);
 });
 
-test('it throws at text that is not JSON, and at null', () => {
+test('the page throws at text that is not JSON, and at null', () => {
   const { page, tasks } = open();
   page.onLoad();
   tasks[0].fire('open');
