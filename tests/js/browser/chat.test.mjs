@@ -52,7 +52,7 @@ test('a first visit finds two people connected, and a message that waits to be s
   assert.deepEqual(tab.problems, []);
 });
 
-test('two more people are one press away, and can be written to', async () => {
+test('one press opens two more people, who can be written to', async () => {
   const tab = await Tab.connected(context, server, 'carol', 'bob');
   const opened = context.waitForEvent('page');
   await tab.page.click('#invite');
@@ -70,7 +70,7 @@ test('two more people are one press away, and can be written to', async () => {
   other.isClean();
 });
 
-test('one-to-one reaches the other alone, a group send reaches all, the sender once', async () => {
+test('a message to one user reaches only that user, and a message to all reaches everyone and is shown to its sender once', async () => {
   const ab = await Tab.connected(context, server, 'A', 'B');
   const cd = await Tab.connected(context, server, '小明', 'D');
   const [a, b, c, d] = [ab.left, ab.right, cd.left, cd.right];
@@ -205,11 +205,11 @@ test('an id that no URL or server can carry is refused on the page', async () =>
   await eventually('connected under the new id', () => tab.socketsOf(longest).some(({ isOpen }) => isOpen));
   await eventually('the old connection is closed', () => tab.openSockets.length === 2);
   await left.is('open');
-  assert.equal(new URL(tab.page.url()).hash.slice(1).includes(encodeURIComponent(longest)), true, 'and the URL knows');
+  assert.equal(new URL(tab.page.url()).hash.slice(1).includes(encodeURIComponent(longest)), true, 'the URL has the new id');
   tab.isClean();
 });
 
-test('a message to somebody who is not there is said to be lost', async () => {
+test('a message to a user who is offline is shown as lost', async () => {
   const tab = await Tab.connected(context, server, 'A', 'B');
   await tab.right.leaves();
   await tab.left.tells('B', 'anyone?');
@@ -218,7 +218,7 @@ test('a message to somebody who is not there is said to be lost', async () => {
   tab.isClean();
 });
 
-test('the code on the page is all that it takes: run as it stands, it reaches bob', async (t) => {
+test('the code on the page runs unchanged and reaches bob', async (t) => {
   const tab = await Tab.connected(context, server, "al'ice", 'bob');
   const code = await tab.page.textContent('#snippet');
   const { connect } = loadClient({ WebSocket });

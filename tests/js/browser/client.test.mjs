@@ -28,7 +28,7 @@ async function open(t, server, options = {}) {
   return { page, both };
 }
 
-test('two links in a page chat, know their round trip, and leave nothing behind', async (t) => {
+test('two links in a page chat, know their round trip, and close', async (t) => {
   const server = await startServer({ t });
   const { page, both } = await open(t, server, { ticket: 'header.claims.signature' });
   await page.evaluate(() => Promise.all([a.send('b', '你好'), b.broadcast('大家好')]));
@@ -40,7 +40,7 @@ test('two links in a page chat, know their round trip, and leave nothing behind'
   await both('closed');
 });
 
-test('links in a page come back when the server does, and send what was said meanwhile', async (t) => {
+test('links in a page come back when the server does, and send the messages that waited', async (t) => {
   const server = await startServer({ t });
   const { page, both } = await open(t, server);
   server.kill();

@@ -5,7 +5,8 @@ import { after, before, test } from 'node:test';
 import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
-// What Chromium itself writes to the console while there is no server; no page can prevent it.
+// The lines that Chromium itself writes to the console while there is no server. No page can
+// prevent them.
 const OUTAGE = /^WebSocket connection to 'ws:\/\/127\.0\.0\.1:\d+\/websocket\/[^']+' failed: |ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/;
 
 let browser;
@@ -45,7 +46,7 @@ test('after kill -9 and a restart both users are back and chat', async (t) => {
   tab.isClean(OUTAGE);
 });
 
-test('what is said while the server is away is sent when it is back', async (t) => {
+test('messages that are written while the server is away are sent when it is back', async (t) => {
   const server = await startServer({ t });
   const tab = await Tab.connected(context, server, 'A', 'B');
   assert.equal(await server.stop(), 0);
@@ -60,7 +61,7 @@ test('what is said while the server is away is sent when it is back', async (t) 
   tab.isClean(OUTAGE);
 });
 
-test('a cut network stops one alone; what was written meanwhile arrives in order when it is back', async (t) => {
+test('a cut network stops only one user, whose messages arrive in order when the network is back', async (t) => {
   const server = await startServer({ t });
   const tab = await Tab.connected(context, server, 'alice', 'bob');
   const { left: alice, right: bob, page } = tab;
@@ -226,7 +227,7 @@ test('a connection that answers nothing for 10 s is closed and replaced', async 
   tab.isClean();
 });
 
-test('failed attempts come ever less often, and never twice at once', async (t) => {
+test('failed attempts become less and less frequent, and there is never more than one at a time', async (t) => {
   const world = await scripted(await startServer({ t }));
   const { page, tab, at, routes } = world;
   await eventually('the first heartbeat', () => routes[0].sent.length === 1);

@@ -1,4 +1,4 @@
-// The ops page in Chromium: keys, numbers, who is online, traces. The screenshots land in
+// The ops page in Chromium: keys, numbers, the users online, traces. Screenshots are written to
 // target/screenshots/.
 
 import assert from 'node:assert/strict';
@@ -141,7 +141,7 @@ test('the ops page asks for the key, keeps it for the tab, and puts it into no U
   await close(tab);
 });
 
-test('the ops page of a server without a key asks for none', async (t) => {
+test('the ops page of a server without a key does not ask for one', async (t) => {
   const other = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
   const api = await eventually('the interface', () => other.stdout.match(/^api on (\S+)$/m)?.[1]);
   const context = await browser.newContext({ locale: 'en' });

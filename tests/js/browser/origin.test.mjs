@@ -1,4 +1,4 @@
-// Web pages of other sites must not be able to use the server on the machine of their visitor.
+// Web pages of other sites cannot use the server on the machine of their visitor.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -89,7 +89,7 @@ test('a name that was rebound to this machine is refused', async () => {
   await eventually('a log line that names the flag', () => server.stderr.includes('--allow-host'));
 });
 
-test('a page of this machine and a program are welcome', async () => {
+test('a page of this machine and a program without an origin are let in', async () => {
   for (const host of ['127.0.0.1', 'localhost']) {
     await visit(host);
     assert.equal(await tries(page, `${server.wsUrl}/websocket/friend`), 'open', host);

@@ -1,4 +1,5 @@
-// How the page is served and what it looks like. The screenshots land in target/screenshots/.
+// How the demo page is served and what it looks like. Screenshots are written to
+// target/screenshots/.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -50,7 +51,7 @@ test('the files of the demo page come with their types and the strict headers', 
   }
 });
 
-test('the demo page loads these files and no others, from nowhere else', async () => {
+test('the demo page loads only its own files, and all of them from its server', async () => {
   const page = await browser.newPage();
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
@@ -61,7 +62,7 @@ test('the demo page loads these files and no others, from nowhere else', async (
   await page.close();
 });
 
-test('the page speaks the browser’s language, and the other one on request', async () => {
+test('the page is in the browser’s language, and in the other one on request', async () => {
   for (const [locale, status, other] of [['zh-CN', '已连接', 'Connected'], ['zh-TW', '已连接', 'Connected'], ['en-GB', 'Connected', '已连接'], ['de', 'Connected', '已连接']]) {
     const context = await browser.newContext({ locale });
     const tab = await Tab.connected(context, server, 'A', 'B');
@@ -134,7 +135,7 @@ test('the demo page can be used with the keyboard and read aloud', async () => {
   await context.close();
 });
 
-test('a user who wants no motion sees none', async () => {
+test('a user who prefers reduced motion sees no animation', async () => {
   const context = await browser.newContext({ reducedMotion: 'reduce' });
   const tab = await Tab.connected(context, server, 'A', 'B');
   await tab.left.find('.cut').click();

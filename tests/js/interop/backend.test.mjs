@@ -1,5 +1,5 @@
-// The Express backend and the mini-program of docs/backend.md, as they stand there, with the real
-// server and a WeChat that knows one code.
+// The unchanged Express backend and mini-program of docs/backend.md, with the real server and a
+// WeChat that knows one code.
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -62,7 +62,7 @@ async function start(t) {
   return { server, asked, post };
 }
 
-test('a code of WeChat’s becomes a ticket, and nothing else does', async (t) => {
+test('the backend gives a ticket for a valid code of WeChat, and for nothing else', async (t) => {
   const { asked, post } = await start(t);
   const { status, text } = await post('/login', { code: 'C' });
   assert.equal(status, 200);
@@ -76,7 +76,7 @@ test('a code of WeChat’s becomes a ticket, and nothing else does', async (t) =
   assert.equal((await post('/orders/18/paid', {})).status, 404);
 });
 
-test('the mini-program logs in, connects, and is told once that an order was paid', async (t) => {
+test('the mini-program logs in, connects, and gets one message that an order was paid', async (t) => {
   const { server, post } = await start(t);
   const early = JSON.parse((await post('/orders/17/paid', {})).text);
   assert.deepEqual(early, { results: [{ user: 'alice', state: 'offline', online: false }] });

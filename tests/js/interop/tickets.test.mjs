@@ -1,4 +1,4 @@
-// Tickets that Node's `jsonwebtoken` has minted.
+// Tickets that the `jsonwebtoken` library of Node has minted, against the real server.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

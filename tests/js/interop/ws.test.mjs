@@ -1,4 +1,4 @@
-// A client of another make against the real server: Node's `ws`.
+// A client of another library, the `ws` of Node, against the real server.
 
 import assert from 'node:assert/strict';
 import { once as onceEver } from 'node:events';
@@ -109,7 +109,7 @@ test('the largest message passes whole, a larger one is closed with 1009 and hur
   await beat(b);
 });
 
-test('--max-message moves the bound', async (t) => {
+test('--max-message changes the length of the longest message', async (t) => {
   const server = await startServer({ t, args: ['--max-message', '1000000', '--max-queue', '2000000'] });
   const a = await open(t, server.wsUrlOf('A'));
   const b = await open(t, server.wsUrlOf('B'));
@@ -160,7 +160,7 @@ test('a query does not change the user id', async (t) => {
   assert.equal(JSON.parse(await b.next()).message, 'found');
 });
 
-test('a wrong handshake is answered with a reason', async (t) => {
+test('a wrong handshake is answered with a status and a reason', async (t) => {
   const server = await startServer({ t });
   for (const [path, status] of [
     ['/nowhere', 404],
