@@ -1,5 +1,5 @@
-"""The backend's interface against its description, docs/openapi.yaml: every answer of a real
-server is what that says, and every request that is right by it is taken.
+"""Compares the interface for backends with its description, docs/openapi.yaml: every answer of a
+real server is as described, and every request that is as described is accepted.
 
     python -m unittest discover -s tests/py
 """
@@ -48,7 +48,7 @@ class Described(Interop):
 
     def ask(self, method: str, path: str, body: object = None, query: dict | None = None,
             key: str = KEY, content_type: str = "application/json") -> tuple[int, dict]:
-        """Asks, and holds the request and its answer to the description."""
+        """Makes a request, and compares the request and its answer with the description."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {key}"}
         if data is not None:
@@ -69,7 +69,7 @@ class Described(Interop):
             right = True
         except RequestValidationError:
             right = False
-        self.assertTrue(right or answer.status >= 400, f"{method} {path} {body} was taken")
+        self.assertTrue(right or answer.status >= 400, f"{method} {path} {body} was accepted")
         if answer.status == 200:
             self.asked.add((method, self.described_path(path)))
         self.right = right
@@ -124,7 +124,7 @@ class Answers(Described):
         described = {
             (method.upper(), path)
             for path, operations in (self.description.spec / "paths").items()
-            # What is no JSON, test_metrics.py reads.
+            # test_metrics.py tests the paths that do not answer with JSON.
             if path.startswith("/api/")
             for method in ("get", "put", "post", "delete") if method in operations}
         self.assertEqual(self.asked, described, "every operation was asked for")
@@ -192,7 +192,7 @@ class Refusals(Described):
 
 
 class Listener(unittest.IsolatedAsyncioTestCase):
-    async def test_a_listener_of_its_own_asks_this_machine_for_no_key(self) -> None:
+    async def test_a_separate_listener_needs_no_key_for_requests_from_this_machine(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         path = folder / "api.sock"
         address = self.enterContext(longlink("--api-listen", f"unix:{path}"))

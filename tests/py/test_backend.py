@@ -1,4 +1,4 @@
-"""The Flask backend of docs/backend.md, as it stands there, with a WeChat that knows one code."""
+"""Runs the Flask backend of docs/backend.md unchanged, with a WeChat that knows one code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRETS = {name: f"{name}-".ljust(32, "x") for name in ("tickets", "api")}
 
 
 def fake_wechat(asked: list[dict[str, str]]) -> Flask:
-    """Answers as WeChat does: always with 200, and text/plain."""
+    """A server that answers as WeChat does, always with status 200 and text/plain."""
     app = Flask("wechat")
 
     @app.get("/sns/jscode2session")
@@ -59,7 +59,7 @@ class Documented(unittest.IsolatedAsyncioTestCase):
         self.addCleanup(backend["longlink"].close)
         self.app = backend["app"].test_client()
 
-    async def test_from_a_code_of_wechats_to_one_push(self) -> None:
+    async def test_a_user_logs_in_with_a_code_of_wechat_and_gets_a_repeated_push_once(self) -> None:
         answer = self.app.post("/login", json={"code": "C"}).json
         self.assertEqual(set(answer), {"user", "ticket"}, "no session_key")
         self.assertEqual(self.asked, [{
@@ -76,9 +76,9 @@ class Documented(unittest.IsolatedAsyncioTestCase):
                 frame = json.loads(await alice.recv())
                 self.assertEqual(frame["formUserId"], "system")
                 self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
-                self.assertEqual(await alice.recv(), '{"type":"pong"}', "told once")
+                self.assertEqual(await alice.recv(), '{"type":"pong"}', "the push came once")
 
-    async def test_who_is_not_known_to_wechat_stays_outside(self) -> None:
+    async def test_a_user_whose_code_wechat_does_not_know_gets_no_ticket(self) -> None:
         for body in [{"code": "X"}, {}, {"user": "alice"}]:
             self.assertEqual(self.app.post("/login", json=body).status_code, 401, body)
         self.assertEqual(self.app.post("/orders/18/paid").status_code, 404)

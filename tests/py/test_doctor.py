@@ -1,4 +1,4 @@
-"""`longlink doctor` before nginx: the documented configuration, and what people forget of it.
+"""Runs `longlink doctor` against nginx with the documented configuration, and with parts missing.
 
     python -m unittest discover -s tests/py
 """
@@ -31,7 +31,7 @@ class Doctor(unittest.TestCase):
             self, *args: str, mistakes: dict[str, str] | None = None, upstream: str | None = None,
             flags: tuple[str, ...] = (),
     ) -> tuple[int, dict[str, dict]]:
-        """The exit code, and each step's check, for longlink behind such an nginx."""
+        """The exit code of doctor, and the check of each step, for longlink behind nginx."""
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             upstream = upstream or stack.enter_context(longlink(*FLAGS, *flags, level="error"))
@@ -47,7 +47,7 @@ class Doctor(unittest.TestCase):
     def failed(self, checks: dict[str, dict]) -> list[str]:
         return [step for step, check in checks.items() if check["verdict"] == "fail"]
 
-    def test_the_documented_configuration_is_well(self) -> None:
+    def test_doctor_finds_no_fault_in_the_documented_configuration(self) -> None:
         code, checks = self.examine("--silent", "2")
         self.assertEqual((code, self.failed(checks)), (0, []))
         for step in ("tls", "tls 1.2", "upgrade", "subprotocol", "message", "close", "welcome v2",
@@ -55,7 +55,7 @@ class Doctor(unittest.TestCase):
             self.assertEqual(checks[step]["verdict"], "ok", checks[step])
         self.assertIn("nginx", checks["upgrade"]["seen"])
 
-    def test_tickets_pass_through_in_each_place(self) -> None:
+    def test_doctor_gets_a_ticket_through_nginx_in_a_header_a_query_and_a_subprotocol(self) -> None:
         folder = self.enterContext(tempfile.TemporaryDirectory())
         flags = ("--secret-file", secret_file(folder), "--reject-delay", "0")
         ticket = mint("doctor")
@@ -72,7 +72,7 @@ class Doctor(unittest.TestCase):
             self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
             self.assertIn(remedy, checks["upgrade"]["remedy"])
 
-    def test_the_guide_leads_to_a_server_that_is_well(self) -> None:
+    def test_doctor_finds_no_fault_in_a_server_that_was_set_up_by_the_guide(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         cert, key = make_certificate(folder, f"DNS:{NAME}")
         secret = secret_file(folder)
@@ -98,24 +98,24 @@ class Doctor(unittest.TestCase):
         self.assertIn("ok    no ticket ", done.stdout)
         self.assertIn(" 0 to look at, 0 failed", done.stdout)
 
-    def test_an_upgrade_that_is_not_passed_on(self) -> None:
+    def test_doctor_names_the_missing_line_if_nginx_does_not_pass_on_the_upgrade(self) -> None:
         code, checks = self.examine(mistakes={UPGRADE: ""})
         self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
         self.assertIn("426", checks["upgrade"]["seen"])
         self.assertIn("proxy_set_header Upgrade $http_upgrade", checks["upgrade"]["remedy"])
 
-    def test_a_host_that_is_not_passed_on(self) -> None:
+    def test_doctor_reports_the_403_if_nginx_does_not_pass_on_the_host(self) -> None:
         host = "        proxy_set_header Host other.example.com;\n"
         code, checks = self.examine(mistakes={HOST: host})
         self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
         self.assertIn("403", checks["upgrade"]["seen"])
 
-    def test_a_longlink_that_does_not_run(self) -> None:
+    def test_doctor_reports_the_502_of_nginx_if_longlink_does_not_run(self) -> None:
         code, checks = self.examine(upstream=f"127.0.0.1:{free_port()}")
         self.assertEqual((code, self.failed(checks)), (1, ["upgrade"]))
         self.assertIn("502", checks["upgrade"]["seen"])
 
-    def test_a_timeout_for_silent_connections(self) -> None:
+    def test_doctor_names_the_timeout_of_nginx_that_ends_silent_connections(self) -> None:
         code, checks = self.examine("--silent", "9", mistakes={TIMEOUT: "proxy_read_timeout 1s;"})
         self.assertEqual((code, self.failed(checks)), (1, ["silence"]))
         self.assertLess(checks["silence"]["seconds"], 5)

@@ -1,4 +1,4 @@
-"""The backend of examples/flask against the real server, with clients that it lets in.
+"""Runs the backend of examples/flask against the real server, with clients that have its tickets.
 
     python -m unittest discover -s tests/py
 """
@@ -29,7 +29,7 @@ SECRETS = {name: f"{name}-".ljust(32, "x") for name in ("tickets", "api", "webho
 
 
 def load():
-    """The example, as a process would have it that was started with this environment."""
+    """Loads the example as a new process with this environment would."""
     spec = importlib.util.spec_from_file_location("flask_example", EXAMPLE)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
@@ -63,7 +63,7 @@ class Backend(unittest.IsolatedAsyncioTestCase):
         self.app = self.example.app.test_client()
 
     def enter(self, user: str, password: str):
-        """A connection with the ticket that the backend gives out."""
+        """Connects with a ticket that the backend gives out."""
         ticket = self.app.post("/ticket", auth=(user, password)).json["ticket"]
         return connect(f"ws://{self.address}/websocket/{user}?ticket={ticket}")
 
@@ -74,7 +74,7 @@ class Backend(unittest.IsolatedAsyncioTestCase):
             await asyncio.sleep(0.02)
 
     def tell(self, body: bytes, sent: int | None = None, secret: str = SECRETS["webhooks"]) -> int:
-        """A request as longlink makes it, of that time."""
+        """Makes a request as longlink makes it, signed at the time `sent`."""
         timestamp = str(int(time.time()) if sent is None else sent)
         signed = hmac.new(secret.encode(), timestamp.encode() + b"." + body, "sha256").hexdigest()
         return self.app.post("/longlink", data=body, content_type="application/json", headers={
@@ -92,7 +92,7 @@ class Backend(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
             await alice.send("ping")
             pong = await asyncio.wait_for(alice.recv(), PATIENCE)
-            self.assertEqual(pong, '{"type":"pong"}', "once, though it was asked for twice")
+            self.assertEqual(pong, '{"type":"pong"}', "two requests, but one push")
         self.assertEqual(self.app.post("/orders/18/paid").status_code, 404)
 
     async def test_a_user_who_was_not_there_at_the_first_call_is_told_at_the_next_one(self) -> None:
@@ -106,9 +106,9 @@ class Backend(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
             await alice.send("ping")
             pong = await asyncio.wait_for(alice.recv(), PATIENCE)
-            self.assertEqual(pong, '{"type":"pong"}', "told once")
+            self.assertEqual(pong, '{"type":"pong"}', "the push came once")
 
-    async def test_it_knows_who_is_online_also_after_it_was_started_again(self) -> None:
+    async def test_the_backend_knows_who_is_online_also_after_it_was_restarted(self) -> None:
         async with self.enter("alice", "wonderland"):
             async with self.enter("bob", "builder"):
                 await self.until_online("alice", "bob")
@@ -120,7 +120,7 @@ class Backend(unittest.IsolatedAsyncioTestCase):
             async with self.enter("bob", "builder"):
                 await self.until_online("alice", "bob")
 
-    async def test_what_is_not_signed_or_old_or_known_already_changes_nothing(self) -> None:
+    async def test_a_webhook_that_is_forged_old_or_repeated_changes_nothing(self) -> None:
         async with self.enter("alice", "wonderland"):
             await self.until_online("alice")
             epoch, last = self.example.known["last"]
@@ -142,7 +142,8 @@ class Backend(unittest.IsolatedAsyncioTestCase):
             lost = {"seq": last + 5, "type": "lost", "from": last + 1, "to": last + 4, "at": 0}
             lost = json.dumps({"epoch": epoch, "events": [lost]}).encode()
             self.assertEqual(self.tell(lost), 204)
-            self.assertEqual(self.app.get("/online").json, ["alice"], "it has asked")
+            self.assertEqual(
+                self.app.get("/online").json, ["alice"], "the backend asked after the loss")
             self.assertEqual(self.tell(event(last + 6, "online", "bob")), 204)
             self.assertEqual(self.app.get("/online").json, ["alice", "bob"])
 

@@ -1,4 +1,4 @@
-"""Clients of another make against the real server: Python's `websockets`.
+"""Clients of another library, Python's `websockets`, against the real server.
 
     python -m unittest discover -s tests/py
 """
@@ -31,7 +31,8 @@ class Interop(unittest.IsolatedAsyncioTestCase):
         return f"ws://{self.address}/websocket/{quote(user, safe='')}"
 
     async def asyncSetUp(self) -> None:
-        asyncio.get_running_loop().set_debug(False)  # on by default here, slow, and chatty
+        # unittest turns the debug mode of asyncio on, which is slow and logs much.
+        asyncio.get_running_loop().set_debug(False)
 
     async def open(self, user: str, **options) -> ClientConnection:
         return await self.enterAsyncContext(connect(self.url(user), **options))
@@ -47,7 +48,7 @@ class Interop(unittest.IsolatedAsyncioTestCase):
         return await asyncio.wait_for(client.recv(), PATIENCE)
 
     async def beat(self, client: ClientConnection) -> None:
-        """A heartbeat: the next frame is its answer, so nothing else was on its way."""
+        """Sends a heartbeat. Its answer is the next frame, so no other frame was on its way."""
         await client.send("ping")
         self.assertEqual(await self.receive(client), PONG)
 
@@ -134,7 +135,7 @@ class Chat(Interop):
         await client.send(bytes(range(256)))
         await self.beat(client)
 
-    async def test_pings_of_any_size_come_back_as_they_were(self) -> None:
+    async def test_a_ping_of_any_size_is_answered_with_the_same_payload(self) -> None:
         client = await self.open("A")
         for payload in (b"", b"x", bytes(range(125))):
             await asyncio.wait_for(await client.ping(payload), PATIENCE)
@@ -176,11 +177,11 @@ class Handshake(Interop):
             self.assertEqual(client.subprotocol, echoed)
             await self.beat(client)
 
-    async def test_no_subprotocol_is_made_up(self) -> None:
+    async def test_a_client_that_offers_no_subprotocol_gets_none(self) -> None:
         client = await self.open("A")
         self.assertNotIn("Sec-WebSocket-Protocol", client.response.headers)
 
-    async def test_a_client_that_gets_no_connection_gets_a_reason(self) -> None:
+    async def test_the_status_of_a_refused_handshake_tells_the_reason(self) -> None:
         for path, status in (
             ("/nowhere", 404),
             ("/websocket", 404),
