@@ -12,7 +12,7 @@ RSA = ("rsa:2048",)
 
 def make_certificate(
         folder: Path, name: str, key_type: tuple[str, ...] = ECDSA) -> tuple[Path, Path]:
-    """A self-signed certificate of `name`, as `DNS:…` or `IP:…`, and its key."""
+    """Makes a self-signed certificate for `name` (`DNS:…` or `IP:…`), and its key."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", *key_type, "-nodes", "-days", "2",

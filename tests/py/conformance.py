@@ -25,9 +25,10 @@ from kosoku import FailureError, run_fuzzingclient
 
 from launch import TARGET, launch
 
-# How many cases each section has: a runner that loses some must not look like a pass.
+# How many cases each section has, so that a run in which some cases are lost does not pass.
 SECTIONS = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1}
-# Autobahn gives these one verdict whatever the server does: what it should do is not specified.
+# Autobahn gives these cases the same verdict whatever the server does, because it is not specified
+# what a server should do in them.
 INFORMATIONAL = {"7.1.6", "7.13.1", "7.13.2"}
 
 ECHO = TARGET / "release" / "examples" / "echo"

@@ -1,11 +1,12 @@
-"""A webhook endpoint that is dead for a minute while users come, talk and go, measured for real.
+"""Measures a webhook endpoint that is dead for a minute while users connect, talk and leave.
 
     tests/run                                   # once, for the Python environment
     target/tests/venv/bin/python tests/py/dead_minute.py [SECONDS]
 
-Two servers: what happens fits into the queue of the one, and not into that of the other. Afterwards
-every number has to be there in its order, or in the range of a `lost`. Not one of the tests: those
-have the same story in a second (tests/webhooks/under_load.rs).
+There are two servers: the events fit into the queue of the first, and not into that of the second.
+Afterwards every event must have arrived in the order of the numbers, or its number must be in the
+range of a `lost` event. This script is not one of the tests; tests/webhooks/under_load.rs tests the
+same within a second.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from pathlib import Path
 from launch import binary, free_port, longlink
 
 KEY = "0123456789abcdef" * 2
-# Events a second, about: 300 messages of some 250 bytes each.
+# Messages a second. Each is an event of about 250 bytes.
 MESSAGES = 300
 PATIENCE = 60
 
 
 class Backend:
-    """Takes events from when it is started on, and checks their numbers."""
+    """A backend that takes events as soon as it is started, and checks their numbers."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -65,7 +66,7 @@ class Backend:
         self.epoch = told["epoch"]
         for event in told["events"]:
             if event["seq"] <= self.last:
-                continue  # told before: at least once
+                continue  # The event was sent before: each is sent at least once.
             first = event["from"] if event["type"] == "lost" else event["seq"]
             if first != self.last + 1:
                 self.wrong.append(f"{first} after {self.last}")
@@ -78,7 +79,7 @@ class Backend:
 
 
 def position(address: str) -> tuple[str, int]:
-    """The epoch, and the last event there is."""
+    """The epoch, and the number of the latest event."""
     connection = http.client.HTTPConnection(address, timeout=PATIENCE)
     connection.request("GET", "/api/online?limit=1", headers={"Authorization": f"Bearer {KEY}"})
     page = json.loads(connection.getresponse().read())
@@ -132,8 +133,8 @@ def main(seconds: float) -> int:
             failed |= not good
             pings = figures[2]["latency_us"]
             print(f"queue {queue}: {'ok' if good else 'FAILED'}: {waiting} events while dead; "
-                  f"{backend.events} came in {backend.requests} requests, {backend.lost} were told "
-                  f"to be lost, the last is {backend.last} of {last}; pings meanwhile p50 "
+                  f"{backend.events} came in {backend.requests} requests, {backend.lost} were "
+                  f"reported as lost, the last is {backend.last} of {last}; pings meanwhile p50 "
                   f"{pings['p50']} us, p99 {pings['p99']} us", *backend.wrong[:5], sep="\n  ",
                   flush=True)
     return int(failed)

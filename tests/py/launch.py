@@ -21,14 +21,14 @@ START_SECONDS = 10
 def launch(*command: str | Path, log: IO[str] | None = None) -> Iterator[str]:
     """Starts `command`, which prints `listening on http[s]://HOST:PORT`, and yields HOST:PORT.
 
-    It must still run when the block ends; then it is killed. What it logs goes to `log`.
+    The server must still run when the block ends; then it is killed. Its log goes to `log`.
     """
     # The binary warns of variables of its own prefix that it does not know.
     environment = {k: v for k, v in os.environ.items() if k != "LONGLINK_BIN"}
     server = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
         text=True, env=environment)
-    # Reading the line cannot be interrupted; ending the server can.
+    # A read of the line cannot be interrupted, but it ends when the server is killed.
     watchdog = threading.Timer(START_SECONDS, server.kill)
     watchdog.start()
     try:
@@ -48,7 +48,7 @@ def launch(*command: str | Path, log: IO[str] | None = None) -> Iterator[str]:
 
 
 def binary() -> Path:
-    """`LONGLINK_BIN`, else the release or debug build."""
+    """The binary that `LONGLINK_BIN` names, or else the release or debug build."""
     given = os.environ.get("LONGLINK_BIN")
     places = [Path(given)] if given else [TARGET / p / "longlink" for p in ("release", "debug")]
     found = next((place for place in places if place.exists()), None)

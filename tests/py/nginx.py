@@ -1,6 +1,6 @@
 """nginx with the configuration that docs/operations.md gives, in a folder of its own.
 
-    python nginx.py FOLDER UPSTREAM     # as a server of its own, for tests in other languages
+    python nginx.py FOLDER UPSTREAM     # runs until it is ended, for tests in other languages
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
 ACCESS_LOG = "/var/log/nginx/longlink.log longlink"
 START_SECONDS = 20
 
-# What surrounds the site's own file, in a folder instead of the system's places.
+# The main configuration, which includes the documented file of the site. All its paths are in a
+# folder of the test instead of the system's folders.
 MAIN = """
 {user}
 daemon off;
@@ -49,13 +50,13 @@ http {{
 
 
 def site_from_docs(changes: dict[str, str], places: dict[str, str]) -> str:
-    """The documented file with `changes`, and then with other places and ports for those which
-    are still in it."""
+    """The documented file with `changes` and then with `places`, which replace the paths and ports
+    that are still in it."""
     blocks = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.DOTALL)
     (site,) = (block for block in blocks if "longlink.conf" in block)
     for old, new in changes.items():
         if site.count(old) != 1:
-            raise AssertionError(f"{old!r} is there {site.count(old)} times")
+            raise AssertionError(f"the documented file has {old!r} {site.count(old)} times")
         site = site.replace(old, new)
     for old, new in places.items():
         site = site.replace(old, new)
@@ -70,8 +71,8 @@ def running(
 ) -> Iterator[tuple[int, subprocess.Popen]]:
     """Runs nginx before `upstream` and yields its port and its main process.
 
-    `changes` replace what is documented, `listen` is added to its `listen`, `limits` are lines
-    beside `worker_processes`; `prefix` is a command that runs it, such as `taskset`.
+    `changes` replace parts of the documented file, `listen` is added to its `listen`, and `limits`
+    are lines beside `worker_processes`. `prefix` is a command that runs nginx, such as `taskset`.
     """
     cert, key = certificate
     port = free_port()
@@ -107,7 +108,8 @@ def running(
 
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: str, mistakes: dict[str, str] | None = None) -> Iterator[int]:
-    """Runs nginx before `upstream` and yields its port; `mistakes` replace what is documented."""
+    """Runs nginx before `upstream` and yields its port; `mistakes` replace parts of the documented
+    file."""
     certificate = make_certificate(folder, f"DNS:{NAME}")
     with running(folder, upstream, certificate, changes=mistakes) as (port, _):
         yield port

@@ -1,5 +1,5 @@
-"""`/metrics` read by Prometheus' own parser of the format: values against traffic that a test
-has made, the documentation against what there is.
+"""Reads `/metrics` with the parser of Prometheus, and compares the values with the traffic of a
+test, and the documentation with the metrics that exist.
 
     python -m unittest discover -s tests/py
 """
@@ -60,7 +60,7 @@ class Scraped(unittest.IsolatedAsyncioTestCase):
             for family in text_string_to_metric_families(text) for sample in family.samples}
 
     async def until(self, **expected: float) -> dict[Sample, float]:
-        """Scrapes until plain values are as expected: an end is seen a moment later."""
+        """Scrapes until plain values are as expected, because the server notices an end late."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             samples = self.scrape()
@@ -72,14 +72,14 @@ class Scraped(unittest.IsolatedAsyncioTestCase):
 
 
 def of(samples: dict[Sample, float], name: str, label: str) -> dict[str, float]:
-    """The values of a metric by those of its label, without zeros."""
+    """The values of a metric by the values of its label, without zeros."""
     return {
         labels[0][1]: value for (sample, labels), value in samples.items()
         if sample == name and labels[0][0] == label and value}
 
 
 class Traffic(Scraped):
-    # Refused at once, and only pages of other origins.
+    # A page of another origin is refused at once.
     args = ("--reject-delay", "0")
 
     async def test_values_are_those_of_the_traffic(self) -> None:
@@ -109,7 +109,7 @@ class Traffic(Scraped):
                 fan_outs = of(samples, "longlink_fan_out_connections_bucket", "le")
                 self.assertEqual((fan_outs.get("1.0"), fan_outs["5.0"]), (None, 1))
                 self.assertEqual(samples["longlink_fan_out_connections_sum", ()], 2)
-                # Between two scrapes a ping and its pong, a request and an answer.
+                # Between two scrapes there are a ping and its pong, and a request and its answer.
                 await alice.send("ping")
                 self.assertEqual(await alice.recv(), pong)
                 after = self.scrape()
@@ -117,7 +117,7 @@ class Traffic(Scraped):
                     name: after[name, ()] - samples[name, ()] for name in
                     ("longlink_received_bytes_total", "longlink_sent_bytes_total")}
                 request = grown["longlink_received_bytes_total"] - (2 + 4 + 4)
-                # Host, port and key may be of any length, not more than that.
+                # The host, the port and the key may have any length, nothing else.
                 self.assertTrue(80 < request < 300, grown)
                 text = len(self.get("/metrics")[0])
                 answer = grown["longlink_sent_bytes_total"] - (2 + len(pong))
@@ -168,7 +168,7 @@ class Formats(Scraped):
         self.args = tuple(it.format(secret=secret) for it in self.args)
         super().setUp()
 
-    async def test_a_backend_that_is_dead_is_seen(self) -> None:
+    async def test_the_metrics_of_webhooks_show_a_backend_that_is_dead(self) -> None:
         async with connect(f"ws://{self.address}/websocket/alice"):
             samples = await self.until(longlink_webhook_failing=1, longlink_webhook_waiting=1)
             self.assertGreaterEqual(samples["longlink_webhook_retries_total", ()], 1)
@@ -203,15 +203,15 @@ class Formats(Scraped):
             r"^\| `(\w+)`", (DOCS / "metrics.md").read_text(), flags=re.MULTILINE))
         self.assertEqual(documented, set(json.loads(self.get("/api/stats")[0])))
 
-    def test_the_documented_alerts_use_what_there_is(self) -> None:
-        there = {name for name, _ in self.scrape()}
+    def test_the_documented_alerts_use_metrics_that_exist(self) -> None:
+        existing = {name for name, _ in self.scrape()}
         text = (DOCS / "metrics.md").read_text()
         alerts = re.findall(r"^ +expr: (.+)$", text, flags=re.MULTILINE)
         self.assertGreater(len(alerts), 5)
         used = {name for alert in alerts for name in re.findall(METRIC, alert)}
-        self.assertEqual(used - there, set())
+        self.assertEqual(used - existing, set())
 
-    def test_the_ops_page_shows_what_there_is(self) -> None:
+    def test_the_ops_page_uses_metrics_that_exist(self) -> None:
         pages = (ROOT / "src" / "backend" / "ops").glob("*.js")
         used = {name for page in pages for name in re.findall(METRIC, page.read_text())}
         self.assertGreater(len(used), 5)

@@ -48,13 +48,13 @@ class Nginx(test_interop.Interop):
         return (self.folder / "longlink.log").read_text()
 
     def assert_logged(self, line: str) -> None:
-        """Waits for it: log lines are printed by a thread of their own."""
+        """Waits for the line, because another thread prints the log."""
         until = time.monotonic() + PATIENCE
         while line not in (log := self.logged()):
             self.assertLess(time.monotonic(), until, log)
             time.sleep(0.01)
 
-    async def test_users_chat_through_it(self) -> None:
+    async def test_users_chat_through_nginx(self) -> None:
         a, b = await self.open("A"), await self.open("B%2D")
         await self.beat(a)
         await self.say(a, "B-", "x" * 60_000)
@@ -64,7 +64,8 @@ class Nginx(test_interop.Interop):
         await a.close()
         self.assertEqual(a.close_code, 1000)
 
-    async def test_the_client_is_who_connected_to_nginx_whatever_it_says(self) -> None:
+    async def test_the_logged_address_is_the_one_that_connected_to_nginx_not_a_forged_one(
+            self) -> None:
         forged = {"X-Forwarded-For": "198.51.100.1, 127.0.0.1"}
         for user, source in (("near", "127.0.0.5"), ("far", "127.0.0.6")):
             await self.beat(await self.open(user, source, additional_headers=forged))
@@ -75,7 +76,7 @@ class Nginx(test_interop.Interop):
         await self.beat(client)
         await client.close()
         self.assert_logged("open user A device phone")
-        # What nginx logs of failures, too.
+        # The log of errors of nginx must not have it, either.
         self.server.close()
         with self.assertRaises(InvalidStatus) as failed:
             async with connect(self.url("A?secret=s3cr3t"), **self.way()):

@@ -1,5 +1,5 @@
-"""The units of docs/systemd: what systemd itself says of them, and that what the server does is
-within what they allow.
+"""The units of docs/systemd: systemd itself finds no fault in them, and the server does nothing
+that they do not allow.
 
     python -m unittest discover -s tests/py
 """
@@ -25,7 +25,7 @@ from tickets import secret_file
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
 SERVICE, SOCKET = "longlink.service", "longlink.socket"
-# In tenths, as `systemd-analyze` takes it.
+# The highest exposure that is accepted, in tenths, as `systemd-analyze` takes it.
 MOST_EXPOSED = 5
 
 
@@ -37,12 +37,12 @@ def analyze(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def setting(name: str) -> list[str]:
-    """Every value that the service gives a setting."""
+    """All values of a setting in the unit of the service."""
     return re.findall(rf"^{name}=(.*)$", (UNITS / SERVICE).read_text(), re.MULTILINE)
 
 
 def get(family: int, address: str | tuple[str, int]) -> bytes:
-    """The first line of the answer of whoever listens there, as soon as somebody does."""
+    """Waits until a server listens there, and returns the first line of its answer."""
     until = time.monotonic() + START_SECONDS
     while True:
         with socket.socket(family) as client:
@@ -85,12 +85,12 @@ class Units(unittest.TestCase):
         done = analyze("verify", "--man=no", *units)
         return done.stdout or f"status {done.returncode}\n" * (done.returncode != 0)
 
-    def test_systemd_finds_nothing_wrong_with_them(self) -> None:
+    def test_systemd_finds_no_fault_in_the_units(self) -> None:
         self.assertEqual(self.verify(), "")
         self.change("WatchdogSec=10", "WatchdogSek=10")
         self.assertIn("WatchdogSek", self.verify())
 
-    def test_little_is_left_that_the_service_could_do(self) -> None:
+    def test_systemd_rates_the_exposure_of_the_service_as_low(self) -> None:
         done = analyze(
             "security", "--offline=true", f"--threshold={MOST_EXPOSED}", self.folder / SERVICE)
         print(done.stdout.splitlines()[-1])
@@ -110,7 +110,7 @@ class Started(unittest.TestCase):
                 self.assertIn(b" 200 ", get(socket.AF_INET, ("127.0.0.1", port)))
                 self.assertIn(b" 200 ", get(socket.AF_UNIX, path))
 
-    def test_it_needs_no_call_and_no_kind_of_socket_that_it_may_not_have(self) -> None:
+    def test_the_server_uses_only_the_system_calls_and_sockets_that_the_unit_allows(self) -> None:
         cert, key = make_certificate(self.folder, f"DNS:{NAME}")
         trace, port = self.folder / "trace", free_port()
         notify = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
@@ -120,16 +120,16 @@ class Started(unittest.TestCase):
             "systemd-socket-activate", "-l", f"127.0.0.1:{port}",
             "-E", f"NOTIFY_SOCKET={self.folder}/notify", "-E", "WATCHDOG_USEC=400000",
             "strace", "-f", "-o", trace,
-            # The sockets are meant for this process.
+            # LISTEN_PID says which process the sockets are for.
             "sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh",
             binary(), "--tls-cert", cert, "--tls-key", key,
             "--secret-file", secret_file(self.folder), "--log", "debug"]
         with ended(subprocess.Popen(command, stdin=subprocess.DEVNULL)) as launcher:
-            # Plain on a TLS port: it is told so.
+            # A plain request to a port with TLS is answered with 400.
             self.assertIn(b" 400 ", get(socket.AF_INET, ("127.0.0.1", port)))
             self.assertEqual(notify.recv(100), b"READY=1\n")
             self.assertIn(b"STATUS=", notify.recv(100))
-            # The process that was traced.
+            # The first line of the trace begins with the id of the server's process.
             server = trace.read_text().split(maxsplit=1)[0]
             for number, told in ((signal.SIGHUP, b"RELOADING=1"), (signal.SIGTERM, b"STOPPING=1")):
                 subprocess.run(["kill", f"-{number}", server], check=True)
@@ -137,21 +137,21 @@ class Started(unittest.TestCase):
                     pass
             self.assertEqual(launcher.wait(START_SECONDS), 0)
 
-        # From the server's own start on.
+        # The part of the trace from the server's own start on is what counts.
         _, _, trace = trace.read_text().partition(f'execve("{binary()}"')
         calls = set(re.findall(r"^\d+ +(\w+)\(", trace, re.MULTILINE))
         self.assertLessEqual({"accept4", "epoll_wait", "sendto"}, calls)
         first, second = setting("SystemCallFilter")
         allowed = expand(first.split()) - expand(second.removeprefix("~").split())
         self.assertEqual(calls - allowed, set())
-        # The loop itself is alive, not some other thread: it runs on the process's first.
+        # The sign of life comes from the loop, which runs on the first thread of the process.
         self.assertEqual(set(re.findall(r'^(\d+) .* "WATCHDOG=1', trace, re.M)), {server})
         families = set(re.findall(r" socket\((\w+),", trace))
         self.assertEqual(families, set(setting("RestrictAddressFamilies")))
 
 
 def expand(names: list[str]) -> set[str]:
-    """The calls that these names and groups of names stand for."""
+    """The system calls that these names and groups of names stand for."""
     calls = set()
     for name in names:
         if not name.startswith("@"):

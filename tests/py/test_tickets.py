@@ -1,4 +1,4 @@
-"""Which clients may connect with tickets that PyJWT has minted."""
+"""Which tickets of PyJWT let a client connect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tickets(Interop):
     async def refused(self, ticket: str, user: str = "alice") -> None:
         self.assertEqual(await self.refusal(f"{self.url(user)}?ticket={ticket}"), 401)
 
-    async def test_the_documented_sample_lets_in(self) -> None:
+    async def test_a_ticket_of_the_documented_sample_lets_its_user_in_and_nobody_else(self) -> None:
         ticket = mint_alice()
         client = await self.open("alice", additional_headers={"Authorization": f"Bearer {ticket}"})
         await self.beat(client)
@@ -33,7 +33,7 @@ class Tickets(Interop):
         await self.refused(ticket, "bob")
         self.assertEqual(await self.refusal(self.url("alice")), 401)
 
-    async def test_what_is_not_signed_with_the_secret_is_refused(self) -> None:
+    async def test_a_ticket_that_is_not_signed_with_the_secret_is_refused(self) -> None:
         claims = {"sub": "alice", "exp": int(time.time()) + 60}
         other = SECRET[::-1]
         for ticket in (
@@ -45,17 +45,17 @@ class Tickets(Interop):
         ):
             await self.refused(ticket)
 
-    async def test_a_ticket_has_its_time_its_user_and_its_device(self) -> None:
+    async def test_a_ticket_is_valid_only_in_its_time_and_for_its_user_and_device(self) -> None:
         await self.refused(mint("alice", ttl=-10))
         await self.refused(mint("alice", nbf=int(time.time()) + 60))
         await self.refused(jwt.encode({"sub": "alice"}, SECRET, "HS256"))
         await self.refused(f"{mint('alice', device='phone')}&device=pad")
-        # Both clocks may be a little wrong.
+        # The clocks of the two machines may differ a little.
         for ticket in (mint("alice", ttl=-2), mint("alice", nbf=int(time.time()) + 2)):
             await self.beat(await self.open("alice", additional_headers={
                 "Authorization": f"Bearer {ticket}"}))
 
-    async def test_nothing_of_a_ticket_is_logged(self) -> None:
+    async def test_no_part_of_a_ticket_is_logged(self) -> None:
         good, foreign = mint("alice"), mint("alice", secret=SECRET[::-1])
         await self.beat(await self.open("alice", subprotocols=["longlink.v1", f"ticket.{good}"]))
         await self.refused(foreign)

@@ -1,4 +1,4 @@
-"""Webhooks as a backend gets them, checked with the samples of docs/webhooks.md.
+"""Checks webhooks as a backend does, with the samples of docs/webhooks.md.
 
     python -m unittest discover -s tests/py
 """
@@ -25,12 +25,12 @@ SECRET = b"a secret of the two"
 
 
 def sample(language: str) -> str:
-    """The document's sample in that language."""
+    """The sample of the document in that language."""
     return re.search(rf"^```{language}\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)[1]
 
 
 def verified_by_node(timestamp: str, signature: str, body: bytes) -> bool:
-    """What the sample for Node says."""
+    """Whether the sample for Node accepts the signature."""
     call = "console.log(verified(...JSON.parse(process.argv[1]), require('fs').readFileSync(0)))"
     ran = subprocess.run(
         ["node", "-e", sample("js") + call, json.dumps([SECRET.decode(), timestamp, signature])],
@@ -59,13 +59,13 @@ class Webhooks(unittest.IsolatedAsyncioTestCase):
         threading.Thread(target=self.backend.serve_forever, args=(0.05,)).start()
         self.addCleanup(self.backend.shutdown)
         secret = Path(self.enterContext(tempfile.TemporaryDirectory()), "secret")
-        # As an editor leaves it.
+        # The file ends with a line feed, as editors write it.
         secret.write_bytes(SECRET + b"\n")
         self.address = self.enterContext(longlink(
             "--webhook", f"http://127.0.0.1:{self.backend.server_port}/hook",
             "--webhook-secret-file", str(secret), "--webhook-events", "online,offline,message"))
 
-    async def test_a_backend_can_tell_who_has_sent_a_request(self) -> None:
+    async def test_the_samples_accept_requests_of_longlink_and_refuse_changed_ones(self) -> None:
         async with websockets.connect(f"ws://{self.address}/websocket/alice") as alice:
             await alice.send("早上好")
         events = []

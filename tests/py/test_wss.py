@@ -34,7 +34,7 @@ class Wss(test_interop.Interop):
     def open(self, user: str, trust: ssl.SSLContext | None = None):
         return super().open(user, ssl=trust or self.trust, server_hostname=NAME)
 
-    async def test_two_clients_chat_in_either_version(self) -> None:
+    async def test_two_clients_chat_over_tls_1_3_and_tls_1_2(self) -> None:
         a, b = await self.open("A"), await self.open("B", self.old)
         versions = [it.transport.get_extra_info("ssl_object").version() for it in (a, b)]
         self.assertEqual(versions, ["TLSv1.3", "TLSv1.2"])
@@ -45,12 +45,12 @@ class Wss(test_interop.Interop):
         self.assertEqual(json.loads(await self.receive(a))["message"], "早上好")
         await self.beat(b)
 
-    async def test_a_polite_end_is_polite_in_tls_too(self) -> None:
+    async def test_a_client_that_closes_gets_a_close_frame_over_tls(self) -> None:
         client = await self.open("A")
         await client.close()
         self.assertEqual((client.close_code, client.close_reason), (1000, ""))
 
-    def test_a_page_and_its_end_by_hand(self) -> None:
+    def test_an_answer_over_tls_ends_with_close_notify(self) -> None:
         host, port = self.address.split(":")
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as tcp:
             with self.trust.wrap_socket(

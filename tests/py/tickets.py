@@ -13,13 +13,13 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def sample() -> str:
-    """The documented line."""
+    """The documented code that mints a ticket."""
     (block,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     return block
 
 
 def mint_alice(secret: str = SECRET) -> str:
-    """A ticket for alice, as the documents mint it."""
+    """A ticket for alice, minted by the documented code."""
     return eval(sample(), {"jwt": jwt, "time": time, "secret": secret})
 
 
@@ -28,7 +28,7 @@ def mint(user: str, ttl: int = 60, secret: str = SECRET, **claims: object) -> st
 
 
 def secret_file(folder: str | Path, secret: str = SECRET) -> str:
-    """The name of a file with the secret."""
+    """Writes the secret into a file, and returns its path."""
     path = Path(folder) / "secret"
     path.write_text(secret + "\n")
     return str(path)
