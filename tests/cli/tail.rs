@@ -110,7 +110,7 @@ fn a_phone_that_resumes_is_shown_with_its_replay_and_its_acknowledgement() {
 }
 
 #[test]
-fn for_scripts_each_is_a_json_object() {
+fn tail_with_json_prints_each_event_as_an_object() {
     let folder = Folder::new();
     let key = folder.file("key", &format!("{KEY}\n"));
     let (program, api) = server(["127.0.0.1:0"; 2], &["--api-key-file", &key]);

@@ -380,7 +380,7 @@ fn a_client_that_sends_faster_than_it_reads_holds_its_bound_and_delays_nobody() 
 }
 
 #[test]
-fn mailboxes_for_names_that_nobody_has_stay_within_the_budget_and_go_before_those_of_users() {
+fn mailboxes_for_names_that_nobody_has_stay_in_the_budget_and_are_given_up_before_those_of_users() {
     let mut relay = RelayConfig::default();
     relay.mailbox_memory = 200_000;
     let mut config = Config::default();

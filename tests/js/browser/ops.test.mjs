@@ -297,7 +297,7 @@ test('the ops page says when the server goes away, and comes back by itself', as
 });
 
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-test('thousands of users, in both languages, by day and night, on a phone', async (t) => {
+test('the ops page shows thousands of users in both languages, in light and dark, and on a phone', async (t) => {
   // Its devices go before the crowd does, which waits until nobody is left.
   await leaveMessages(t, '小明');
   await crowd(t, 3_000, 'fanout', '--rate', '2', '--warmup', '0');

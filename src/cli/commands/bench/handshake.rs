@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_repeated() {
+    fn the_error_of_a_refused_handshake_quotes_the_answer() {
         let why = answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", None).unwrap_err();
         assert!(why.ends_with("HTTP/1.1 404 Not Found"), "{why}");
         assert!(

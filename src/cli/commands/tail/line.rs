@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_comes_first() {
+    fn a_trace_first_prints_the_connections_that_exist_already() {
         let mut lines = Lines { style: Style::Plain, began: UNIX_EPOCH };
         let began = json!({"at":0,"event":"trace","user":"A","connections":[
             {"connection":1,"device":"","active":false,"peer":null,"queued":5}]});
