@@ -16,6 +16,7 @@ mod bench_api;
 mod bench_failures;
 #[cfg(feature = "tls")]
 mod bench_tls;
+mod bench_v2;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]

@@ -42,6 +42,7 @@ pub fn run(session: &mut Session) -> Step {
         in_messages: Finder::default(),
         in_answers: Finder::default(),
         ack_every,
+        owed: Vec::new(),
         batch: Vec::new(),
         text: String::new(),
         pace: None,
@@ -127,6 +128,8 @@ struct P2p {
     in_answers: Finder,
     /// How many messages a receiver acknowledges at a time.
     ack_every: u64,
+    /// The numbers that the current read has to acknowledge.
+    owed: Vec<u64>,
     /// A buffer for frames that are sent together, and one for their text.
     batch: Vec<u8>,
     text: String,
@@ -161,14 +164,14 @@ impl P2p {
         clients.send(pair, &self.batch);
     }
 
-    /// Acknowledges everything that a receiver has got.
+    /// Sends the acknowledgements that a receiver owes.
     fn acknowledge(&mut self, clients: &mut Clients, pair: usize, now: Instant) {
-        let id = pair + self.pairs.len();
-        let state = &mut self.pairs[pair];
-        (state.unacknowledged, state.acknowledged_at) = (0, now);
+        self.pairs[pair].acknowledged_at = now;
         self.batch.clear();
-        put_ack(state.seq, &mut self.text, &mut self.batch);
-        clients.send(id, &self.batch);
+        for seq in self.owed.drain(..) {
+            put_ack(seq, &mut self.text, &mut self.batch);
+        }
+        clients.send(pair + self.pairs.len(), &self.batch);
     }
 
     fn give_up(&mut self, clients: &mut Clients, pair: usize) -> u64 {
@@ -186,6 +189,10 @@ impl Load for P2p {
             Frame::Message { seq } if id >= pairs => {
                 state.seq = seq;
                 state.unacknowledged += 1;
+                if state.unacknowledged >= self.ack_every {
+                    state.unacknowledged = 0;
+                    self.owed.push(seq);
+                }
                 // What waited before is not of this run.
                 if !state.is_live {
                     return;
@@ -216,14 +223,14 @@ impl Load for P2p {
             Frame::Message { .. } | Frame::Ack { .. } | Frame::Pong => tally.unmatched += 1,
             Frame::Other => {
                 let told = v2::shown(payload);
-                tally.fail(|| format!("the server says {told}"));
+                tally.give_up(|| format!("the server says {told}"));
             }
         }
     }
 
     fn on_read(&mut self, clients: &mut Clients, id: usize, now: Instant) {
         let pair = id % self.pairs.len();
-        if self.pairs[pair].unacknowledged >= self.ack_every {
+        if !self.owed.is_empty() {
             self.acknowledge(clients, pair, now);
         }
         let count = self.pairs[pair].newly_done();
@@ -252,9 +259,11 @@ impl Load for P2p {
 
     fn on_look(&mut self, clients: &mut Clients, now: Instant) {
         for pair in 0..self.pairs.len() {
-            let state = &self.pairs[pair];
+            let state = &mut self.pairs[pair];
             let since = now.saturating_duration_since(state.acknowledged_at);
             if state.unacknowledged > 0 && since >= ACK_WITHIN {
+                state.unacknowledged = 0;
+                self.owed.push(state.seq);
                 self.acknowledge(clients, pair, now);
             }
             let late = |began| now.saturating_duration_since(began) > self.timeout;

@@ -233,7 +233,7 @@ impl Load for Resume {
             },
             _ => {
                 let told = v2::shown(payload);
-                tally.fail(|| format!("the server says {told}"));
+                tally.give_up(|| format!("the server says {told}"));
             }
         }
     }
