@@ -255,7 +255,7 @@ impl Sheet {
         );
     }
 
-    /// Adds what the dialect v2 has done, and which dialects `open` connections speak.
+    /// Adds the figures of the dialect v2, and which dialects the `open` connections speak.
     pub fn mailboxes(&mut self, counters: &MailboxCounters, now: &MailboxGauges, open: usize) {
         self.gauges(
             "longlink_dialects",
@@ -279,10 +279,10 @@ impl Sheet {
         let MailboxCounters { kept, delivered, acknowledged, .. } = *counters;
         self.totals(
             "longlink_mailbox_messages",
-            "Messages of the dialect v2. kept: taken into a mailbox; delivered: written to a \
-             device, again after a reconnect included; lost: a bound or their time took them before \
-             any device had them; expired: those of them whose time was over; undeliverable: three \
-             connections of a device could not take them.",
+            "Messages of the dialect v2. kept: put into a mailbox; delivered: written to a device, \
+             repetitions after a reconnect included; lost: dropped before any device had them; \
+             expired: those of the lost ones that waited too long; undeliverable: three \
+             connections of a device ended without acknowledging them.",
             "result",
             [
                 ("kept", kept),
@@ -299,13 +299,13 @@ impl Sheet {
         );
         self.total(
             "longlink_mailbox_resumes",
-            "Connections that went on behind a number that the client named.",
+            "Connections whose replay began at the cursor that the client named.",
             counters.resumed,
         );
         let known = counters.gaps_expired + counters.gaps_overflow + counters.gaps_undeliverable;
         self.totals(
             "longlink_mailbox_gaps",
-            "Gaps that clients were told of.",
+            "Gap frames that were sent to clients, by their reason.",
             "reason",
             [
                 ("expired", counters.gaps_expired),
@@ -316,13 +316,13 @@ impl Sheet {
         );
         self.total(
             "longlink_mailbox_receipts",
-            "Receipts that were made for senders who wanted them.",
+            "Receipts that were made for senders who asked for them.",
             counters.receipts,
         );
         self.gauge("longlink_journal_pending", "Sends that wait for the journal.", now.pending);
         self.total(
             "longlink_journal_unavailable",
-            "Sends that the journal could not keep, and that have to come again.",
+            "Sends that the journal could not keep, and that the client has to repeat.",
             counters.unavailable,
         );
         self.gauge(
@@ -332,8 +332,9 @@ impl Sheet {
         );
         self.totals(
             "longlink_v2_refused",
-            "What clients of the dialect v2 sent and was not done. duplicate: answered as before; \
-             conflict: a known cid with something else; error: answered with an error.",
+            "Frames of v2 clients that were not carried out. duplicate: a repeated send, answered \
+             as before; conflict: another send with a known cid; error: any other frame that was \
+             answered with an error.",
             "reason",
             [
                 ("duplicate", counters.duplicates),
@@ -343,17 +344,17 @@ impl Sheet {
         );
         self.total(
             "longlink_v2_kicked",
-            "Connections that made way for a newer one of their device.",
+            "Connections that were ended by a newer one of their device.",
             counters.kicked,
         );
         self.total(
             "longlink_v2_full_windows",
-            "Times that a device was not written more because of what it had not acknowledged.",
+            "Times that a device got no further messages until it acknowledged earlier ones.",
             counters.full_windows,
         );
         self.total(
             "longlink_mailbox_shed",
-            "Mailboxes that were given up to make room for others.",
+            "Mailboxes that were dropped to make room for others.",
             counters.shed,
         );
     }

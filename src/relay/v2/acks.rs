@@ -1,4 +1,4 @@
-//! What devices have handled, and the receipts for those who wanted to know.
+//! Acknowledgements of devices, and the receipts for senders who asked for them.
 
 use compact_str::CompactString;
 
@@ -11,7 +11,7 @@ use super::frames::{self, RECEIPT, WANTS_RECEIPT};
 use super::{NO_TICKET, V2, second, told};
 
 impl Relay {
-    /// A device has handled everything up to a number.
+    /// Handles an acknowledgement: a device has handled all messages up to a number.
     pub(super) fn take_ack(&mut self, cx: &mut Context, key: u32, seq: u64) {
         let Some(link) = self.v2.links.get(key) else { return };
         let Some(mailbox) = link.mailbox else { return };
@@ -48,8 +48,9 @@ impl Relay {
 }
 
 impl V2 {
-    /// Who wants a receipt for messages between two numbers: each sender, and the id of the last
-    /// of its messages. No other device's acknowledgement makes another one for them.
+    /// Returns the senders who asked for receipts of messages between two numbers, each with the id
+    /// of the last of its messages. The messages are marked, so that the acknowledgement of another
+    /// device makes no second receipt.
     fn receipts_due(
         &mut self,
         mailbox: crate::mailbox::Key,
@@ -71,7 +72,8 @@ impl V2 {
         due
     }
 
-    /// Keeps a receipt for a sender: at most one for each peer waits.
+    /// Puts a receipt into the mailbox of a sender, where it replaces an earlier one about the same
+    /// receiver.
     fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
         let Some(mailbox) = self.boxes.find(sender) else { return };
         self.counters.receipts += 1;

@@ -1,4 +1,4 @@
-//! How a v2 client connects, what it is told first, and how it goes.
+//! How a connection of a v2 client begins, with `welcome` and the replay, and how it ends.
 
 use compact_str::CompactString;
 
@@ -15,17 +15,17 @@ use super::{V2, second, told};
 
 /// The subprotocol of the dialect.
 pub const PROTOCOL: &str = "longlink.v2";
-/// The close code of a connection whose place another one has taken.
+/// The close code of a connection that a newer one has replaced.
 pub const REPLACED: u16 = 4509;
-/// The close code of a server that goes away.
+/// The close code of a server that is stopping.
 const GOING_AWAY: u16 = 4012;
-/// The longest time after which a heartbeat is asked for, in milliseconds.
+/// The longest time between heartbeats that `welcome` asks for, in milliseconds.
 const PING_MS: u64 = 15_000;
-/// The longest `last` that is looked at, in bytes.
+/// The longest `last` that is read, in bytes.
 const MAX_LAST: usize = 64;
-/// A heartbeat that comes so many milliseconds after `background` shows that the app is seen.
+/// A heartbeat so many milliseconds after `background`, or later, counts as `foreground`.
 const SHOWN_BY_PING_MS: u64 = 10_000;
-/// The shortest and the longest time after which a client comes back when the server goes away.
+/// The shortest and the longest time after which a client reconnects when the server is stopping.
 const LEAST_AFTER_MS: u64 = 500;
 const MOST_AFTER_MS: u64 = 8_000;
 
@@ -35,7 +35,7 @@ pub fn is_wanted(request: &Request<'_>) -> bool {
         || request.query_value("v").is_ok_and(|v| v.as_deref() == Some("2"))
 }
 
-/// What a client says of itself when it connects.
+/// What the handshake of a v2 client says.
 #[derive(Debug, Default)]
 pub struct Hello {
     pub last: Option<CompactString>,
@@ -44,7 +44,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// What the query of a handshake says. What cannot be read is ignored.
+    /// Reads the query of a handshake. A `last` that cannot be read is ignored.
     pub fn read(request: &Request<'_>) -> Self {
         let last = request.query_value("last").ok().flatten();
         let last = last.filter(|last| last.len() <= MAX_LAST && parse_last(last).is_some());
@@ -53,18 +53,18 @@ impl Hello {
 }
 
 impl V2 {
-    /// A handshake is let in. Returns the key of its link.
+    /// Adds a link for a handshake that is accepted, and returns its key.
     pub(crate) fn add_link(&mut self, hello: Hello) -> u32 {
         let Hello { last, groups, may_broadcast } = hello;
         self.links.insert(may_broadcast, More { last, groups, ..More::default() })
     }
 
-    /// A connection that was let in was refused all the same.
+    /// Removes the link of a handshake that was refused after all.
     pub(crate) fn forget(&mut self, key: u32) {
         self.links.remove(key);
     }
 
-    /// What a client's `last` is in the present epoch.
+    /// Finds out what the `last` of a client means in the present epoch.
     fn last_of(&mut self, cx: &Context, user: &str, last: Option<&str>) -> Last {
         let Some((epoch, seq)) = last.and_then(parse_last) else { return Last::Nothing };
         let journal = self.journal(cx);
@@ -77,7 +77,7 @@ impl V2 {
         }
     }
 
-    /// The app is hidden: nothing is written until it is shown.
+    /// Notes that the app is hidden. Nothing is written to it until it is shown.
     pub(super) fn hide(&mut self, cx: &mut Context, key: u32) {
         let now = cx.uptime().as_millis() as u64;
         if let Some(link) = self.links.get_mut(key) {
@@ -90,7 +90,7 @@ impl V2 {
         }
     }
 
-    /// The app is shown again: what waited is written.
+    /// Notes that the app is shown again, and writes what has waited.
     pub(super) fn show(&mut self, cx: &mut Context, key: u32) {
         let Some(link) = self.links.get_mut(key).filter(|link| link.is_hidden) else { return };
         link.is_hidden = false;
@@ -106,8 +106,8 @@ impl V2 {
         self.deliver(cx, key);
     }
 
-    /// A heartbeat shows the app, too, if it comes long after the app was hidden: the frame that
-    /// said so may have been lost.
+    /// Handles a heartbeat that comes long after the app was hidden as a sign that the app is shown,
+    /// because its `foreground` frame may have been lost.
     pub(super) fn show_by_ping(&mut self, cx: &mut Context, key: u32) {
         let now = cx.uptime().as_millis() as u64;
         let hidden_at = self.links.get(key).filter(|link| link.is_hidden);
@@ -117,8 +117,8 @@ impl V2 {
         }
     }
 
-    /// Takes the link off its mailbox: the connection is ending. `wrote_first` says that what
-    /// the device has not acknowledged was written to it completely.
+    /// Detaches a link, whose connection is ending, from its mailbox. `wrote_first` says that the
+    /// first unacknowledged message was written to the connection completely.
     fn detach(&mut self, cx: &mut Context, key: u32, wrote_first: bool) {
         let Some(link) = self.links.get_mut(key) else { return };
         let wrote_first = wrote_first && link.has_unacknowledged();
@@ -133,7 +133,7 @@ impl V2 {
 }
 
 impl V2 {
-    /// Tells a client why it is refused. Its connection is ended a moment later.
+    /// Sends a client the reason why it is refused. Its connection is ended a moment later.
     pub(crate) fn explain(&mut self, cx: &mut Context, conn: ConnId, why: &str) {
         self.counters.refused += 1;
         self.scratch.clear();
@@ -143,7 +143,7 @@ impl V2 {
 }
 
 impl Relay {
-    /// The connection of a link is open: it is told where it stands, and gets what it missed.
+    /// Handles that the connection of a link has opened: sends `welcome`, and begins the replay.
     pub(in crate::relay) fn arrive(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
         let user = CompactString::from(cx.user(conn).unwrap_or_default());
         let device = CompactString::from(cx.device(conn).unwrap_or_default());
@@ -157,8 +157,8 @@ impl Relay {
             link.more = None;
         }
         for group in &groups {
-            // A ticket names no more groups than a user may be in; if the server has no room, the
-            // client can still ask for it.
+            // A ticket names no more groups than a user may be in. If the server has no room for
+            // more members, the client can send `join` later.
             let _ = self.groups.members.add(cx, group, &user);
         }
         self.groups.members.join(cx, conn);
@@ -196,12 +196,12 @@ impl Relay {
         self.v2.arm(cx);
     }
 
-    /// The server is about to close the connection of a link: the client is told why first.
+    /// Sends the client the reason before the server closes the connection of a link.
     pub(in crate::relay) fn part(&mut self, cx: &mut Context, key: u32, reason: &CloseReason) {
         let clients = self.v2.links.len() as u64;
         self.v2.detach(cx, key, false);
         let Some(link) = self.v2.links.get_mut(key) else { return };
-        // A hidden page is told all the same: it is the last word.
+        // A hidden app gets this frame, too, because it is the last one.
         link.is_hidden = false;
         let Some(conn) = link.conn else { return };
         match reason {
@@ -231,7 +231,7 @@ impl Relay {
         }
     }
 
-    /// The connection of a link is gone.
+    /// Handles that the connection of a link has ended.
     pub(in crate::relay) fn depart(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
         let behind = self.v2.links.get(key).map_or(0, |link| link.bytes_after_first());
         let wrote_first = cx.unwritten(conn) <= behind;
@@ -242,14 +242,14 @@ impl Relay {
     }
 }
 
-/// Within which time clients come back when the server goes away, so that it is not more than two
-/// thousand of them a second.
+/// The time within which clients reconnect when the server is stopping. It is long enough that not
+/// more than two thousand of them reconnect in a second.
 fn most_after(clients: u64) -> u64 {
     MOST_AFTER_MS.max(LEAST_AFTER_MS + clients / 2)
 }
 
 impl V2 {
-    /// Takes those of a user's links off the mailbox whose connections are ending.
+    /// Detaches those links of a user whose connections are ending from the mailbox.
     fn leave_ended(&mut self, cx: &mut Context, user: &str) {
         let Some(mailbox) = self.boxes.find(user) else { return };
         let keys: Vec<u32> = self.boxes.connections(mailbox).collect();
@@ -261,14 +261,15 @@ impl V2 {
         }
     }
 
-    /// A link has no mailbox any more: its connection is ending.
+    /// Notes that a link has no mailbox any more, because its connection is ending.
     fn unlink(&mut self, key: u32) -> Option<Key> {
         let mailbox = self.links.get_mut(key)?.mailbox.take()?;
         self.attached -= 1;
         Some(mailbox)
     }
 
-    /// A link's device has made room for another one of the user.
+    /// Ends the connection of a link whose device was forgotten to make room for another device of
+    /// the user.
     fn displace(&mut self, cx: &mut Context, key: u32) {
         self.unlink(key);
         if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {

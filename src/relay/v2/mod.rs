@@ -1,12 +1,15 @@
-//! The dialect v2: what a client has been told to be taken is not lost without a word.
+//! The dialect v2, in which no acknowledged message is lost without a notice to its receiver.
 //!
-//! A message is first taken: it gets a number and goes to the [`journal`](crate::journal). When
-//! that says that it is kept, the message is in its mailbox, the connected devices get it, and its
-//! sender gets an answer. `deliver` is the one way to a device.
+//! A message first gets a number and goes to the [`journal`](crate::journal). When the journal has
+//! kept it, the message is in the mailbox of its receiver, the connected devices get it, and its
+//! sender gets an answer. Only `deliver` writes messages of a mailbox to a device.
 //!
-//! `command` reads a frame, `frames` writes them, `links` has what is kept of a connection;
-//! `arrive` is how connections begin and end, `take` what becomes of a send, `acks` what devices
-//! have handled, `pages` what users of v1 and the backend send to users who have a mailbox.
+//! A *link* is the state of one connection that speaks v2. The *rest* of a message is the part of
+//! its frame that all receivers have in common; the prefix in front of it has the number.
+//!
+//! `command` reads frames, `frames` writes them, and `links` has the links. `arrive` handles how
+//! connections begin and end, `take` carries out sends, `acks` handles acknowledgements and makes
+//! receipts, and `pages` sends messages of v1 pages and of the backend.
 
 mod acks;
 mod arrive;
@@ -51,49 +54,51 @@ pub use wishes::Pushed;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MailboxCounters {
-    /// Messages that were taken into a mailbox; one to a group counts once for each member.
+    /// Messages that were put into a mailbox; one to a group counts once for each member.
     pub kept: u64,
-    /// Messages that were written to a device, again after a reconnect included.
+    /// Messages that were written to a device, repetitions after a reconnect included.
     pub delivered: u64,
     /// Acknowledgements of devices that moved a cursor.
     pub acknowledged: u64,
-    /// Connections that went on behind a number that the client named.
+    /// Connections whose replay began at the cursor that the client named.
     pub resumed: u64,
-    /// Gaps that clients were told of.
-    /// The next three counts tell those of three reasons apart; all others are `lost`.
+    /// `gap` frames that were sent to clients. The next three fields count those of three reasons;
+    /// the reason of all others is `lost`.
     pub gaps: u64,
-    /// Gaps because of a message whose time was over.
+    /// Gaps because a message waited too long.
     pub gaps_expired: u64,
-    /// Gaps because of a bound of the mailbox.
+    /// Gaps because a bound of the mailbox was reached.
     pub gaps_overflow: u64,
-    /// Gaps because of a message that the device could not take on three connections.
+    /// Gaps because three connections of the device ended without acknowledging a message.
     pub gaps_undeliverable: u64,
-    /// Sends that came again and were answered as before.
+    /// Sends that were repeated and were answered as before.
     pub duplicates: u64,
-    /// Sends with a known `cid` and another content.
+    /// Sends with a known `cid` and another content, which were refused.
     pub conflicts: u64,
-    /// Connections that made way for a newer one.
+    /// Connections that were ended by a newer one of their device.
     pub kicked: u64,
-    /// Times that a device was not written more because of what it had not acknowledged.
+    /// Times that a device got no further messages until it acknowledged earlier ones.
     pub full_windows: u64,
-    /// Messages that a device skips, since three connections could not take it.
+    /// Messages that a device skips because three of its connections ended without acknowledging
+    /// them.
     pub undeliverable: u64,
-    /// Mailboxes that were given up to make room for others.
+    /// Mailboxes that were dropped to make room for others.
     pub shed: u64,
-    /// Messages that no device had before a bound or their time took them.
+    /// Messages that were dropped before any device had them, because a bound was reached or they
+    /// waited too long.
     pub lost: u64,
-    /// Those of them whose time was over.
+    /// Those of the lost messages that waited too long.
     pub expired: u64,
-    /// Receipts that were made for senders who wanted them.
+    /// Receipts that were made for senders who asked for them.
     pub receipts: u64,
-    /// Sends that the journal could not keep; their senders were asked to send them again.
+    /// Sends that the journal could not keep, and that their senders were asked to repeat.
     pub unavailable: u64,
     /// Frames that were refused.
     pub refused: u64,
 }
 
 impl MailboxCounters {
-    /// Counts a gap that a client is told of.
+    /// Counts a `gap` frame that is sent to a client.
     fn count_gap(&mut self, reason: Reason) {
         self.gaps += 1;
         match reason {
@@ -117,7 +122,7 @@ pub struct MailboxGauges {
     pub memory: usize,
     /// Open connections that speak v2.
     pub links: usize,
-    /// Open connections that speak no dialect: they are shown a trace, or are told why they are
+    /// Open connections that speak no dialect: they are sent a trace, or the reason why they are
     /// refused.
     pub aside: usize,
     /// Users whose presence is watched, each watching connection counted.
@@ -131,27 +136,28 @@ pub struct MailboxGauges {
 pub(crate) struct V2 {
     pub(crate) boxes: Mailboxes,
     links: Links,
-    /// Made when it is needed first, as only then there is a clock to name its epoch after.
+    /// The journal, which is made when it is first needed, because its epoch is named after the
+    /// time of a callback.
     journal: Option<Box<dyn Journal>>,
     ids: Ids,
     /// Sends that the journal has not completed.
     pending: Slab<Taken>,
     presence: presence::Presence,
-    /// Links whose queue was long when there was more to write.
+    /// Links that have more messages to write when their queue is shorter.
     waiting: Vec<u32>,
-    /// Where a frame is put together.
+    /// A buffer in which a frame is written.
     scratch: String,
-    /// Where what all receivers have in common is put together.
+    /// A buffer in which the rest of a message is written.
     rest: String,
     pub(crate) counters: MailboxCounters,
     /// How many links are on their mailboxes: their connections are open.
     attached: usize,
-    /// When mailboxes are looked at next, in seconds.
+    /// When the next message of a mailbox expires, in seconds.
     expiry: Option<u32>,
 }
 
-/// The most answers that wait until an app is shown: as many as there may be sends without one, and as
-/// many refusals.
+/// The most answers that wait until an app is shown: one for each send that may be without an
+/// answer, and as many refusals.
 const MOST_HELD: usize = 512;
 
 /// The ticket of requests whose completion nobody waits for.
@@ -197,7 +203,7 @@ impl V2 {
         !self.links.is_empty()
     }
 
-    /// The journal, and the name of its epoch.
+    /// Returns the journal, and makes it first if there is none.
     fn journal(&mut self, cx: &Context) -> &mut dyn Journal {
         let journal = self
             .journal
@@ -205,8 +211,8 @@ impl V2 {
         &mut **journal
     }
 
-    /// Sends one frame to a link's connection, which is put together by `write`. Nothing is
-    /// written while the app is hidden. Returns whether it was queued.
+    /// Sends one frame, which `write` writes, to the connection of a link. While the app is hidden
+    /// nothing is sent. Returns whether the frame was queued.
     fn say(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) -> bool {
         let Some(Link { conn: Some(conn), is_hidden: false, .. }) = self.links.get(key) else {
             return false;
@@ -218,8 +224,8 @@ impl V2 {
         queued
     }
 
-    /// Sends an answer that a client waits for. A client that cannot be told has to ask again on
-    /// a new connection.
+    /// Sends an answer that a client waits for. If the answer cannot be queued, the connection is
+    /// ended, so that the client asks again on a new one.
     fn answer(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
         let Some(link) = self.links.get_mut(key) else { return };
         if link.is_hidden {
@@ -228,7 +234,7 @@ impl V2 {
             let conn = link.conn;
             let held = &mut link.more().held;
             held.push(text);
-            // No app that is hidden asks for so much.
+            // An app that is hidden makes few requests, so this client is broken.
             if held.len() > MOST_HELD
                 && let Some(conn) = conn
             {
@@ -258,7 +264,7 @@ impl V2 {
         self.answer(cx, key, |out| frames::write_ack(cid, id, answer, out));
     }
 
-    /// Refuses what a client asked for.
+    /// Answers a frame of a client with an error.
     fn refuse(
         &mut self,
         cx: &mut Context,
@@ -274,7 +280,7 @@ impl V2 {
         self.answer(cx, key, |out| frames::write_error(code, reason, retry, cid, out));
     }
 
-    /// Sets the timer for what is due next in the mailboxes.
+    /// Sets the timer for the next message that expires.
     fn arm(&mut self, cx: &mut Context) {
         let next = self.boxes.next_expiry();
         if next != self.expiry {
@@ -287,13 +293,13 @@ impl V2 {
     }
 }
 
-/// The second of the mailboxes' clock.
+/// The present time of the mailboxes, in seconds since the server was started.
 fn second(cx: &Context) -> u32 {
     u32::try_from(cx.uptime().as_secs()).unwrap_or(u32::MAX)
 }
 
 impl Relay {
-    /// Handles what a v2 client has sent.
+    /// Handles a text frame of a v2 client.
     #[inline(never)]
     pub(super) fn handle_v2(&mut self, cx: &mut Context, conn: ConnId, key: u32, text: &str) {
         match command::read(text) {
@@ -314,7 +320,7 @@ impl Relay {
         }
     }
 
-    /// Refuses what is no text.
+    /// Answers a binary frame with an error.
     pub(super) fn refuse_binary(&mut self, cx: &mut Context, key: u32) {
         let bad = BadFrame { reason: "a frame is text", cid: None };
         self.refuse_frame(cx, key, &bad);
@@ -333,12 +339,12 @@ impl Relay {
         self.v2.say(cx, key, |out| frames::write_pong(t, out));
     }
 
-    /// A journal has completed a request.
+    /// Handles the completion of a request to the journal.
     pub(super) fn complete(&mut self, cx: &mut Context, completed: Completed) {
         self.complete_send(cx, completed);
     }
 
-    /// A timer is due.
+    /// Handles a timer that is due.
     pub(super) fn handle_timer(&mut self, cx: &mut Context, timer: u32) {
         match timer {
             TIMER_EXPIRY => self.expire(cx),
@@ -360,7 +366,8 @@ impl Relay {
         }
     }
 
-    /// Counts what mailboxes have lost before any device had it, and tells those who want to know.
+    /// Counts the messages that were dropped before any device had them, and reports them to the
+    /// watchers of events.
     fn tell_losses(&mut self, cx: &mut Context) {
         for loss in self.v2.boxes.take_losses() {
             self.v2.counters.lost += 1;
@@ -377,7 +384,7 @@ impl Relay {
     }
 }
 
-/// A name that is kept beyond a callback.
+/// Copies a name, so that it can be kept beyond a callback.
 fn kept(name: &str) -> CompactString {
     name.into()
 }

@@ -1,5 +1,5 @@
-//! What the trace of a user tells of this dialect: where a device stands, what it has handled, what
-//! is lost, and what became of its sends. The hub tells of each frame, and not what a frame means.
+//! The events of this dialect in the trace of a user: which messages a device has, which are lost,
+//! and how its sends were answered. The hub reports each frame, but not what the frame means.
 
 use crate::hub::Detail::{Flag, Number, Word};
 use crate::hub::{ConnId, Context};
@@ -7,14 +7,14 @@ use crate::mailbox::Welcome;
 
 use super::frames::{Answer, Code};
 
-/// A device has connected, and the replay begins.
+/// Reports that a device has connected, and that the replay begins.
 pub fn welcome(cx: &mut Context, conn: ConnId, welcome: &Welcome) {
     let Welcome { cursor, seq, resumed, .. } = *welcome;
     let details = [("cursor", Number(cursor)), ("seq", Number(seq)), ("resumed", Flag(resumed))];
     cx.tell_trace(conn, "welcome", &details);
 }
 
-/// The device was told that messages with these numbers will not come.
+/// Reports a `gap` frame: the messages with these numbers will not come.
 pub fn gap(cx: &mut Context, conn: ConnId, from: Option<u64>, to: u64, reason: &'static str) {
     match from {
         Some(from) => {
@@ -25,17 +25,17 @@ pub fn gap(cx: &mut Context, conn: ConnId, from: Option<u64>, to: u64, reason: &
     }
 }
 
-/// The replay is over.
+/// Reports that the replay is over.
 pub fn live(cx: &mut Context, conn: ConnId, seq: u64) {
     cx.tell_trace(conn, "live", &[("seq", Number(seq))]);
 }
 
-/// The device has acknowledged everything up to a number.
+/// Reports that the device has acknowledged all messages up to a number.
 pub fn ack(cx: &mut Context, conn: ConnId, seq: u64) {
     cx.tell_trace(conn, "ack", &[("seq", Number(seq))]);
 }
 
-/// A send was answered.
+/// Reports the answer to a send.
 pub fn answer(cx: &mut Context, conn: ConnId, answer: &Answer<'_>) {
     let state = match answer {
         Answer::State(state) | Answer::Results(state, _) | Answer::Receivers(state, _) => {
@@ -46,22 +46,22 @@ pub fn answer(cx: &mut Context, conn: ConnId, answer: &Answer<'_>) {
     cx.tell_trace(conn, "answer", &[("state", Word(state))]);
 }
 
-/// Something was refused.
+/// Reports that a frame was refused.
 pub fn refused(cx: &mut Context, conn: ConnId, code: Code, retry: bool) {
     cx.tell_trace(conn, "refused", &[("code", Word(code.name())), ("retry", Flag(retry))]);
 }
 
-/// The app was hidden, or is shown again.
+/// Reports that the app was hidden, or is shown again.
 pub fn shown(cx: &mut Context, conn: ConnId, is_shown: bool) {
     cx.tell_trace(conn, if is_shown { "shown" } else { "hidden" }, &[]);
 }
 
-/// The connection is ended for good.
+/// Reports that the server ends the connection, and that the client must not reconnect by itself.
 pub fn kick(cx: &mut Context, conn: ConnId, code: u16) {
     cx.tell_trace(conn, "kick", &[("code", Number(code.into()))]);
 }
 
-/// The server goes away.
+/// Reports that the server is stopping.
 pub fn bye(cx: &mut Context, conn: ConnId) {
     cx.tell_trace(conn, "bye", &[]);
 }
