@@ -258,10 +258,10 @@ impl V2 {
         (cid, id): (&str, u128),
         answer: Answer<'_>,
     ) {
+        self.answer(cx, key, |out| frames::write_ack(cid, id, answer, out));
         if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
             told::answer(cx, conn, &answer);
         }
-        self.answer(cx, key, |out| frames::write_ack(cid, id, answer, out));
     }
 
     /// Answers a frame of a client with an error.
@@ -274,10 +274,10 @@ impl V2 {
         cid: Option<&str>,
     ) {
         self.counters.refused += 1;
+        self.answer(cx, key, |out| frames::write_error(code, reason, retry, cid, out));
         if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
             told::refused(cx, conn, code, retry);
         }
-        self.answer(cx, key, |out| frames::write_error(code, reason, retry, cid, out));
     }
 
     /// Sets the timer for the next message that expires.
@@ -328,10 +328,10 @@ impl Relay {
 
     fn refuse_frame(&mut self, cx: &mut Context, key: u32, bad: &BadFrame<'_>) {
         self.v2.counters.refused += 1;
+        self.v2.answer(cx, key, |out| frames::write_bad_frame(bad, out));
         if let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) {
             told::refused(cx, conn, Code::Frame, false);
         }
-        self.v2.answer(cx, key, |out| frames::write_bad_frame(bad, out));
     }
 
     fn take_ping(&mut self, cx: &mut Context, key: u32, t: Option<&str>) {
