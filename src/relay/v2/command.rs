@@ -1,8 +1,8 @@
-//! From the text of a client's frame to what it asks for.
+//! Reads the text of a client's frame as a command.
 //!
-//! One pass over the text finds the fields. What a frame of another type would need is not looked
-//! at, and fields that no frame has are ignored. Everything that is kept of a frame has a bound
-//! here, and what breaks it is refused with a sentence that names the field.
+//! One pass over the text finds the fields. Only the fields that the type of the frame has are
+//! checked; all others are ignored. Everything that is kept of a frame has a bound here, and a
+//! frame that exceeds one is refused with a sentence that names the field.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::wire::json;
 pub const MAX_CID: usize = 64;
 /// The longest `t` of a heartbeat in bytes, as JSON text.
 pub const MAX_T: usize = 64;
-/// The most recipients of one message, and the most users of one question about presence.
+/// The most recipients of one message, and the most users in one `presence` frame.
 pub const MAX_USERS: usize = 100;
 /// The longest time that a client may ask for, in seconds: about 68 years.
 const MAX_TTL: u64 = i32::MAX as u64;
@@ -23,15 +23,15 @@ const MAX_MESSAGE_ID: usize = 40;
 /// The most messages of one page of history.
 pub const MAX_HISTORY: u64 = 100;
 
-/// What a client asks for.
+/// A command of a client, which one of its frames has carried.
 #[derive(Debug, PartialEq)]
 pub enum Command<'a> {
-    /// A heartbeat, and the JSON text that the answer returns.
+    /// A heartbeat, with the JSON text that the answer repeats.
     Ping {
         t: Option<&'a str>,
     },
     Send(Send<'a>),
-    /// The device has handled everything up to a number.
+    /// An acknowledgement: the device has handled all messages up to a number.
     Ack {
         seq: u64,
     },
@@ -43,18 +43,18 @@ pub enum Command<'a> {
     },
     Background,
     Foreground,
-    /// Who of some users is online; `watch` says whether later changes are reported, if it is
-    /// there.
+    /// A question which of some users are online. `watch` says whether later changes are reported;
+    /// without it that stays as it is.
     Presence {
         users: Vec<Cow<'a, str>>,
         watch: Option<bool>,
     },
     History(History<'a>),
-    /// A type of frame that is not known is ignored.
+    /// A frame of an unknown type, which is ignored.
     Unknown,
 }
 
-/// A message, and to whom.
+/// A message of a client, with its recipients and how it is to be treated.
 #[derive(Debug, PartialEq)]
 pub struct Send<'a> {
     /// `None` only for a volatile message.
@@ -69,7 +69,7 @@ pub struct Send<'a> {
     pub receipt: bool,
 }
 
-/// Who gets a message.
+/// The recipients of a message.
 #[derive(Debug, PartialEq)]
 pub enum Recipients<'a> {
     One(Cow<'a, str>),
@@ -78,7 +78,7 @@ pub enum Recipients<'a> {
     All,
 }
 
-/// A question for older messages.
+/// A request for older messages.
 #[derive(Debug, PartialEq)]
 pub struct History<'a> {
     pub cid: Cow<'a, str>,
@@ -87,19 +87,19 @@ pub struct History<'a> {
     pub limit: u64,
 }
 
-/// Whose messages a question for history is about.
+/// The user or the group whose messages a request for history is about.
 #[derive(Debug, PartialEq)]
 pub enum With<'a> {
     User(Cow<'a, str>),
     Group(Cow<'a, str>),
 }
 
-/// A frame that is not of this dialect.
+/// The reason why a frame is not one of this dialect.
 #[derive(Debug, PartialEq)]
 pub struct BadFrame<'a> {
-    /// What is wrong, in a few words.
+    /// A sentence about the field that is wrong.
     pub reason: &'static str,
-    /// Which send it is, if that could be read.
+    /// The `cid` of the frame, if it could be read.
     pub cid: Option<Cow<'a, str>>,
 }
 
@@ -177,7 +177,7 @@ impl<'a> Raw<'a> {
 /// Reads a client's frame.
 ///
 /// # Errors
-/// When it is no frame of this dialect.
+/// When the text is not a frame of this dialect.
 pub fn read(text: &str) -> Result<Command<'_>, BadFrame<'_>> {
     let not_json = BadFrame::new("a frame is one JSON object, nested at most 64 deep");
     let raw = Raw::of(text).ok_or(not_json)?;
@@ -299,13 +299,13 @@ fn read_history<'a>(raw: &Raw<'a>) -> Reading<History<'a>> {
     })
 }
 
-/// The number of an `ack`. One that is too large for any message is larger than all of them.
+/// Reads the number of an `ack`. A number that is too large for a `u64` becomes the largest one.
 fn read_number(raw: Option<&str>) -> Reading<u64> {
     let number = raw.and_then(whole);
     number.ok_or("seq has to be a whole number")
 }
 
-/// A number without sign, fraction and exponent.
+/// Reads a number without sign, fraction and exponent.
 fn whole(raw: &str) -> Option<u64> {
     let is_whole = !raw.is_empty() && raw.bytes().all(|byte| byte.is_ascii_digit());
     is_whole.then(|| raw.parse().unwrap_or(u64::MAX))
@@ -324,7 +324,7 @@ fn read_text(raw: &str, longest: usize) -> Option<Cow<'_, str>> {
     json::string(raw).filter(|text| (1..=longest).contains(&text.len()))
 }
 
-/// A user's id: a string, or an integer literal whose digits are the id.
+/// Reads the id of a user, which is a string, or an integer whose digits are the id.
 fn read_user(raw: &str) -> Option<Cow<'_, str>> {
     match raw.starts_with('"') {
         true => read_text(raw, MAX_ID),
@@ -336,7 +336,7 @@ fn read_user(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// An array of users, of whom each counts once.
+/// Reads an array of users. A user who is named twice counts once.
 fn read_users(raw: &str) -> Option<Vec<Cow<'_, str>>> {
     let mut users = Vec::new();
     let mut all_good = true;

@@ -1,5 +1,5 @@
-//! The one way to a device: what its mailbox holds from its next number on, as long as the window
-//! is open. Replay and live delivery are this loop.
+//! The loop that writes the messages of a mailbox to a device, from its next number on, as long as
+//! its window is open. Nothing else writes them: both replay and live delivery are this loop.
 
 use crate::hub::{ConnId, Context};
 use crate::mailbox::{Key, Next};
@@ -9,10 +9,11 @@ use super::links::Link;
 use super::{TIMER_WAITING, V2, second, told};
 
 impl V2 {
-    /// Writes to a link what its mailbox holds, as far as the window and the queue allow it.
+    /// Writes messages and gaps of its mailbox to a link, as far as the window and the queue allow.
     pub(super) fn deliver(&mut self, cx: &mut Context, key: u32) {
         let now = second(cx);
-        // Half of a queue presses on all senders, so a replay stays below that.
+        // Senders wait when a connection has more than half of a queue to write, so a replay stays
+        // below that.
         let most_queued = cx.config().max_queue / 4;
         loop {
             let Some(link) = self.links.get(key) else { return };
@@ -26,7 +27,8 @@ impl V2 {
             if cx.queued(conn) > most_queued {
                 return self.wait(cx, key);
             }
-            // A gap waits, too: until then a bound may take more, and one frame tells of all of it.
+            // A gap waits for the window, too. More messages may be lost until then, and one frame
+            // reports all of them.
             if !link.has_window() || link.is_stalled(now) {
                 self.counters.full_windows += 1;
                 return;
@@ -58,7 +60,7 @@ impl V2 {
         }
     }
 
-    /// The device has everything. It is told so once.
+    /// Sends `live`, once, when the device has all messages.
     fn say_live(&mut self, cx: &mut Context, key: u32, mailbox: Key) {
         let Some(link) = self.links.get_mut(key) else { return };
         if !link.is_live {
@@ -78,8 +80,8 @@ impl V2 {
         }
     }
 
-    /// A link's queue is long: it goes on when that is written, which `on_drain` tells of a socket
-    /// that has blocked, and the next tick of any other.
+    /// Notes that a link has to wait until its long queue is written. If its socket has blocked,
+    /// `on_drain` continues the delivery; otherwise the timer does at the next tick.
     fn wait(&mut self, cx: &mut Context, key: u32) {
         if self.waiting.is_empty() {
             cx.set_timer(TIMER_WAITING, cx.now());
@@ -89,19 +91,19 @@ impl V2 {
         }
     }
 
-    /// Goes on with the links that waited for their queues.
+    /// Continues the delivery to the links that waited for their queues.
     pub(super) fn deliver_waiting(&mut self, cx: &mut Context) {
         for key in std::mem::take(&mut self.waiting) {
             self.deliver(cx, key);
         }
     }
 
-    /// A link's queue is written.
+    /// Continues the delivery to a link whose queue has been written.
     pub(crate) fn drained(&mut self, cx: &mut Context, key: u32) {
         self.deliver(cx, key);
     }
 
-    /// Writes to all connected devices of a mailbox what they have yet to get.
+    /// Writes messages to all connected devices of a mailbox.
     pub(super) fn deliver_to_all(&mut self, cx: &mut Context, mailbox: Key) {
         let mut keys = [0; crate::mailbox::MAX_DEVICES];
         let mut count = 0;

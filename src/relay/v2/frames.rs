@@ -7,15 +7,15 @@ use super::ids::write_id;
 use crate::mailbox::{Held, Lost, Marks, Welcome};
 use crate::wire::json;
 
-/// A message of a mailbox that is a receipt, not a message of a user.
+/// Marks a message of a mailbox as a receipt, which is no message of a user.
 pub const RECEIPT: Marks = Marks::of_caller(0);
-/// Whoever has sent the message wants a receipt.
+/// Marks a message whose sender asked for a receipt.
 pub const WANTS_RECEIPT: Marks = Marks::of_caller(1);
 
 /// Where the sender's id begins in the rest of a message: behind its `id`.
 const AFTER_ID: usize = r#""id":"","#.len() + super::ids::ID;
 
-/// Why something is refused.
+/// The code of an error: why a frame is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     Frame,
@@ -45,7 +45,7 @@ impl Code {
     }
 }
 
-/// What has become of a message.
+/// The state of a message in the answer to its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// The state that was kept as a number.
+    /// Returns the state that was kept as this number.
     pub fn of(number: u8) -> Self {
         match number {
             0 => State::Stored,
@@ -102,12 +102,12 @@ fn number(name: &str, value: u64, out: &mut String) {
     write_number(value, out);
 }
 
-/// What a client has to know of the server's bounds.
+/// The bounds of the server that `welcome` tells a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How often a client should send a heartbeat, in milliseconds.
     pub ping: u64,
-    /// After which silence a connection is ended, in milliseconds; 0 for never.
+    /// How long a connection may be silent before it is ended, in milliseconds; 0 for ever.
     pub idle: u64,
     pub max_message: u64,
     pub window: u64,
@@ -126,7 +126,7 @@ pub fn write_welcome(epoch: &str, welcome: &Welcome, bounds: Bounds, now: u64, o
     out.push('}');
 }
 
-/// How the frame of a kept message begins, up to what all its receivers have in common.
+/// Appends the prefix of the frame of a kept message: its beginning, up to the rest.
 pub fn write_prefix(held: &Held, out: &mut String) {
     out.push_str(match held.marks.has(RECEIPT) {
         true => r#"{"type":"receipt","seq":"#,
@@ -136,10 +136,10 @@ pub fn write_prefix(held: &Held, out: &mut String) {
     out.push(',');
 }
 
-/// How the frame of a message begins that has no number.
+/// The prefix of the frame of a message that has no number.
 pub const VOLATILE: &str = r#"{"type":"message","#;
 
-/// To whom a message is, as its frame says it.
+/// The recipient that the frame of a message names.
 #[derive(Clone, Copy, Debug)]
 pub enum To<'a> {
     User(&'a str),
@@ -147,7 +147,7 @@ pub enum To<'a> {
     All,
 }
 
-/// Everything of a message's frame that all its receivers have in common.
+/// Appends the rest of a message: the part of its frame that all receivers have in common.
 pub fn write_rest(id: u128, from: &str, to: To<'_>, message: &str, ts: u64, out: &mut String) {
     out.push_str(r#""id":""#);
     write_id(id, out);
@@ -171,26 +171,26 @@ pub fn write_rest(id: u128, from: &str, to: To<'_>, message: &str, ts: u64, out:
     out.push('}');
 }
 
-/// Makes the rest of a message that of the copy for the sender's other devices.
+/// Changes the rest of a message into that of the copy for the other devices of the sender.
 pub fn mark_own(rest: &mut String) {
     rest.pop();
     rest.push_str(r#","own":true}"#);
 }
 
-/// Of the rest of a one-to-one message: what lies between `{"type":"message",` and `}` in the frame
-/// of the dialect v1.
+/// Returns the part of the rest of a one-to-one message that is between `{"type":"message",` and
+/// `}` in its frame of the dialect v1.
 pub fn v1_part(rest: &str) -> &str {
     let end = rest.rfind(r#","ts":"#).unwrap_or(rest.len());
     rest.get(AFTER_ID..end).unwrap_or_default()
 }
 
-/// The id and the sender that the rest of a message names.
+/// Returns the id and the sender that the rest of a message names.
 pub fn id_and_sender(rest: &str) -> Option<(&str, Cow<'_, str>)> {
     let id = rest.get(r#""id":""#.len()..AFTER_ID - 2)?;
     Some((id, sender_of(rest)?))
 }
 
-/// The sender that the rest of a message names.
+/// Returns the sender that the rest of a message names.
 pub fn sender_of(rest: &str) -> Option<Cow<'_, str>> {
     let sender = rest.get(AFTER_ID + r#""formUserId":"#.len()..)?;
     let mut is_escaped = false;
@@ -202,7 +202,7 @@ pub fn sender_of(rest: &str) -> Option<Cow<'_, str>> {
     json::string(&sender[..end + 2])
 }
 
-/// Everything of a receipt that follows its number.
+/// Appends the rest of a receipt: the part of its frame behind the number.
 pub fn write_receipt(to: &str, id: &str, out: &mut String) {
     field(r#""toUserId":"#, to, out);
     field(r#","id":"#, id, out);
@@ -229,16 +229,16 @@ pub fn write_lost(lost: &Lost, out: &mut String) {
     write_gap(Some(lost.from), lost.to, lost.reason.name(), out);
 }
 
-/// What an answer to a send says beside its `cid` and `id`.
+/// What the answer to a send contains beside its `cid` and `id`.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer<'a> {
     State(State),
     Duplicate {
         was: State,
     },
-    /// Of several recipients.
+    /// The state for each of several recipients, behind the best of them.
     Results(State, &'a [(compact_str::CompactString, State)]),
-    /// Of a group, or of all, and to how many users.
+    /// The state of a message to a group or to all, and the number of users it reaches.
     Receivers(State, u64),
 }
 
@@ -311,7 +311,7 @@ pub fn write_bye(code: u16, (least, most): (u64, u64), out: &mut String) {
     out.push_str("]}");
 }
 
-/// `joined` or `left`.
+/// Appends a frame `joined` or `left`.
 pub fn write_membership(kind: &str, group: &str, out: &mut String) {
     field(r#"{"type":"#, kind, out);
     field(r#","group":"#, group, out);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_as_they_are_read() {
+    fn numbers_are_written_in_decimal() {
         for value in [0, 7, 10, 1_041, u64::MAX] {
             let mut out = String::new();
             write_number(value, &mut out);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_message_says_what_v1_needs_and_who_has_sent_it() {
+    fn the_rest_of_a_message_contains_the_fields_of_v1_the_id_and_the_sender() {
         let mut rest = String::new();
         let message = r#"{"x":"a,\"ts\":9","toUserId":"Z"}"#;
         write_rest(77, r#"A","toUserId":"E"#, To::User("张\n"), message, 5, &mut rest);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn every_frame_is_one_object_whatever_the_names_in_it_are() {
+    fn every_frame_is_one_json_object_with_any_characters_in_its_names() {
         let name = "\"\\\n张\u{2028}";
         let results = [(name.into(), State::Queued), ("B".into(), State::Offline)];
         let answers = [

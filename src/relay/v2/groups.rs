@@ -1,4 +1,4 @@
-//! Groups: who joins and leaves, and messages to groups, which are kept once.
+//! Groups: users who join and leave, and messages to groups, whose bodies are kept once.
 
 use crate::hub::Context;
 use crate::mailbox::{Body, Marks, Slots};
@@ -14,7 +14,7 @@ use super::take::{Entry, Sender, Taken};
 pub(super) const MOST_KEPT: usize = 1_000;
 
 impl Relay {
-    /// A user becomes a member of a group.
+    /// Handles a `join` frame, which makes the user a member of a group.
     pub(super) fn take_join(&mut self, cx: &mut Context, key: u32, group: &str) {
         let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) else { return };
         let user = kept(cx.user(conn).unwrap_or_default());
@@ -36,7 +36,7 @@ impl Relay {
         }
     }
 
-    /// A user is no member of a group any more.
+    /// Handles a `leave` frame, which ends the user's membership of a group.
     pub(super) fn take_leave(&mut self, cx: &mut Context, key: u32, group: &str) {
         let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) else { return };
         let user = kept(cx.user(conn).unwrap_or_default());
@@ -44,8 +44,8 @@ impl Relay {
         self.v2.answer(cx, key, |out| frames::write_membership("left", group, out));
     }
 
-    /// Whether a user may join: where no tickets are asked for, where the ticket names the group,
-    /// and where the user is a member already.
+    /// Whether a user may join a group: the server asks for no tickets, the ticket names the group,
+    /// or the user is a member already.
     fn may_join(&self, key: u32, user: &str, group: &str) -> bool {
         let of_ticket = || {
             let more = self.v2.links.get(key).and_then(|link| link.more.as_ref());
@@ -60,7 +60,8 @@ impl Relay {
             || cx.members(group).any(|conn| cx.user(conn) == Some(&*sender.user))
     }
 
-    /// Takes a message to a group: one body, and one entry in the mailbox of each member who has one.
+    /// Keeps a message to a group: one body, and one entry for the mailbox of each member who has a
+    /// mailbox.
     pub(super) fn take_for_group(
         &mut self,
         cx: &mut Context,

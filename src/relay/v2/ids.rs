@@ -1,4 +1,4 @@
-//! Names of messages and of epochs.
+//! The ids of messages, the names of epochs, and the cursor that a client names with `last`.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -7,8 +7,8 @@ const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// The length of an id as text.
 pub const ID: usize = 26;
 
-/// Makes ids: 48 bits of time in milliseconds since 1970, 40 bits that count within this server, and
-/// 40 bits that tell its starts and other servers apart. So ids sort by time, as text, too.
+/// Makes ids of messages: 48 bits of time in milliseconds since 1970, 40 bits that count the ids of
+/// this run, and 40 random bits that distinguish runs and servers. Ids sort by time, also as text.
 #[derive(Debug)]
 pub struct Ids {
     count: u64,
@@ -16,12 +16,12 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Ids of one start of one server, told apart by bits at random.
+    /// Makes ids for one run of one server.
     pub fn new() -> Self {
         Ids { count: 0, server: random() }
     }
 
-    /// The next id, of a message at this time.
+    /// Returns the next id, for a message of this time.
     pub fn next(&mut self, millis: u64) -> u128 {
         self.count = self.count.wrapping_add(1);
         let low = |bits: u64| u128::from(bits & ((1 << 40) - 1));
@@ -29,7 +29,7 @@ impl Ids {
     }
 }
 
-/// 64 bits that nobody can foresee: the keys of a new hasher are random.
+/// Returns 64 unpredictable bits, because the keys of a new hasher are random.
 fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
@@ -45,7 +45,7 @@ pub fn write_id(id: u128, out: &mut String) {
     out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
-/// The name of an epoch that no other start has: the time, and bits at random.
+/// Returns a name for an epoch that no other run has, made of the time and of random bits.
 pub fn new_epoch(millis: u64) -> String {
     let mut name = String::new();
     for number in [millis, random() & 0xFFFF_FFFF] {
@@ -60,7 +60,7 @@ pub fn new_epoch(millis: u64) -> String {
     name
 }
 
-/// Splits `EPOCH-SEQ`, as a client has kept it; `None` if it is not written so.
+/// Splits the cursor `EPOCH-SEQ` that a client has kept; `None` if it has another form.
 pub fn parse_last(last: &str) -> Option<(&str, u64)> {
     let (epoch, seq) = last.rsplit_once('-')?;
     let is_number = (1..=20).contains(&seq.len()) && seq.bytes().all(|byte| byte.is_ascii_digit());

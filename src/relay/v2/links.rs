@@ -1,4 +1,4 @@
-//! What is kept of each connection that speaks v2.
+//! Links: the state of each connection that speaks v2.
 
 use std::collections::VecDeque;
 
@@ -8,37 +8,37 @@ use slab::Slab;
 use crate::hub::ConnId;
 use crate::mailbox::Key;
 
-/// The most messages that a device has been written and has not acknowledged.
+/// The most messages that may be written to a device before it acknowledges the first of them.
 pub const WINDOW: usize = 64;
-/// The most bytes of those, unless a single message is longer.
+/// The most bytes of these messages, unless a single one is longer.
 pub const WINDOW_BYTES: u32 = 256 * 1024;
-/// A device that has acknowledged nothing for so many seconds is written no more messages.
+/// If a device acknowledges nothing for so many seconds, no further messages are written to it.
 pub const STALL_SECONDS: u32 = 30;
-/// Windows that are kept for the next use.
+/// The most unused windows that are kept for later use.
 const SPARES: usize = 64;
 
 /// A connection that speaks v2.
 #[derive(Debug)]
 pub struct Link {
-    /// The connection; none before it is open.
+    /// The connection; `None` before it is open.
     pub conn: Option<ConnId>,
-    /// The number that is written next.
+    /// The number at which the delivery continues.
     pub next: u64,
-    /// What has been written and not acknowledged.
+    /// The messages that were written and not acknowledged; `None` if there are none.
     window: Option<Box<Window>>,
-    /// What only few links have.
+    /// The state that only few links have.
     pub more: Option<Box<More>>,
     /// The mailbox and the slot of the device, while this is the device's newest connection.
     pub mailbox: Option<Key>,
-    /// When the device last acknowledged something, or was written the first message that it has
-    /// not acknowledged, in seconds.
+    /// When the device last acknowledged a message, or when the first unacknowledged message was
+    /// written to it, in seconds.
     progress: u32,
     pub slot: u8,
-    /// `live` has been said.
+    /// Whether `live` has been sent.
     pub is_live: bool,
-    /// The app is hidden: nothing is written.
+    /// Whether the app is hidden, so that nothing is written to it.
     pub is_hidden: bool,
-    /// The client may send to everyone.
+    /// Whether the client may send to everyone.
     pub may_broadcast: bool,
 }
 
@@ -49,34 +49,34 @@ struct Window {
     bytes: u32,
 }
 
-/// What only few links have.
+/// The state that only few links have.
 #[derive(Debug, Default)]
 pub struct More {
-    /// What the client said when it connected, until the connection is open.
+    /// The `last` of the handshake, until the connection is open.
     pub last: Option<CompactString>,
     /// The groups that its ticket names.
     pub groups: Vec<String>,
-    /// After a refusal that may be tried again: the first send that was refused.
+    /// The `cid` of the first refused send that the client may try again, until it comes again.
     pub refused: Option<CompactString>,
     /// When the app was hidden, in milliseconds.
     pub hidden_at: u64,
-    /// Whose changes of presence are reported.
+    /// The users whose changes of presence are reported.
     pub watched: Vec<CompactString>,
     /// Answers that wait until the app is shown.
     pub held: Vec<String>,
     /// Sends that the journal has not completed.
     pub unanswered: u32,
-    /// The presence of a watched user has changed while the app was hidden.
+    /// Whether the presence of a watched user has changed while the app was hidden.
     pub missed_presence: bool,
 }
 
 impl Link {
-    /// Whether the device has something to acknowledge and has not done so for long.
+    /// Whether the device has unacknowledged messages and has acknowledged none for long.
     pub fn is_stalled(&self, now: u32) -> bool {
         self.window.is_some() && now >= self.progress.saturating_add(STALL_SECONDS)
     }
 
-    /// Whether one more message may be written. A single one always may.
+    /// Whether one more message may be written. If none is unacknowledged, one always may.
     #[inline]
     pub fn has_window(&self) -> bool {
         self.window
@@ -84,7 +84,7 @@ impl Link {
             .is_none_or(|window| window.written.len() < WINDOW && window.bytes < WINDOW_BYTES)
     }
 
-    /// Bytes of all messages that were written after the first unacknowledged one.
+    /// The bytes of all messages that were written after the first unacknowledged one.
     pub fn bytes_after_first(&self) -> usize {
         self.window.as_deref().map_or(0, |window| {
             let first = window.written.front().map_or(0, |(_, bytes)| *bytes);
@@ -97,7 +97,8 @@ impl Link {
         self.window.is_some()
     }
 
-    /// The highest number that was written to this connection, or that it began behind.
+    /// The highest number that was written to this connection, or the number behind which its
+    /// replay began.
     pub fn written(&self) -> u64 {
         self.next - 1
     }
@@ -117,7 +118,7 @@ impl Link {
 #[derive(Debug, Default)]
 pub struct Links {
     slab: Slab<Link>,
-    /// Boxes, since a link keeps what it is given.
+    /// Unused windows, in boxes because a link keeps the box.
     #[allow(clippy::vec_box)]
     spares: Vec<Box<Window>>,
 }
@@ -166,7 +167,7 @@ impl Links {
         self.slab.iter().map(|(key, link)| (key as u32, link))
     }
 
-    /// A message was written to a link.
+    /// Notes that a message was written to a link.
     #[inline]
     pub fn note_written(&mut self, key: u32, seq: u64, bytes: usize, now: u32) {
         let Links { slab, spares } = self;
@@ -184,7 +185,7 @@ impl Links {
         window.bytes = window.bytes.saturating_add(bytes);
     }
 
-    /// A device has acknowledged everything up to a number that was written to it.
+    /// Notes that a device has acknowledged all messages up to a number that was written to it.
     #[inline]
     pub fn note_acknowledged(&mut self, key: u32, seq: u64, now: u32) {
         let Links { slab, spares } = self;

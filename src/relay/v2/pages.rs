@@ -1,4 +1,5 @@
-//! What v1 pages and the backend send: to users who have a mailbox, and to everyone who speaks v2.
+//! Messages of v1 pages and of the backend: to users who have a mailbox, and to all connections
+//! that speak v2.
 
 use compact_str::CompactString;
 
@@ -10,31 +11,31 @@ use super::frames::{self, To};
 use super::groups::MOST_KEPT;
 use super::second;
 
-/// What a backend wants for a message.
+/// How a message of the backend is to be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wishes<'a> {
     /// The message is kept even if the user has no mailbox yet.
     pub keep: bool,
     /// The message is never kept.
     pub volatile: bool,
-    /// For how many seconds it waits at most.
+    /// The message waits at most so many seconds.
     pub ttl: Option<u32>,
-    /// A newer message with the same sender and key replaces it.
+    /// A newer message with the same sender and key replaces the message.
     pub key: Option<&'a str>,
 }
 
-/// Whom a message to a group has reached.
+/// How many receivers a message to a group has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// How many connections were handed the message, or get it when what precedes it is written.
+    /// The number of connections that get the message, now or after earlier messages.
     pub connections: usize,
-    /// In how many mailboxes it is.
+    /// The number of mailboxes that hold the message.
     pub kept: usize,
 }
 
 impl Relay {
-    /// Keeps a message of a v1 page, or of the backend, for a user who has a mailbox, and hands it
-    /// to the v1 pages of that user. Returns to how many devices it goes now; `None` if there is no
+    /// Keeps a message of a v1 page, or of the backend, for a user who has a mailbox, and sends it
+    /// to the v1 pages of that user. Returns the number of connected devices; `None` if there is no
     /// mailbox, and nothing was done.
     #[inline(never)]
     pub(in crate::relay) fn keep_for(
@@ -63,7 +64,7 @@ impl Relay {
         Some(devices)
     }
 
-    /// Keeps a body under the next number of a mailbox. Returns how many devices are connected.
+    /// Keeps a body under the next number of a mailbox. Returns the number of connected devices.
     pub(super) fn keep_body(
         &mut self,
         cx: &mut Context,
@@ -82,8 +83,8 @@ impl Relay {
         devices
     }
 
-    /// Sends a message that is not kept to all connections that speak v2, but not to those of some
-    /// users. Returns to how many.
+    /// Sends a message that is not kept to all connections that speak v2, except those of some
+    /// users. Returns the number of these connections.
     pub(in crate::relay) fn broadcast_v2(
         &mut self,
         cx: &mut Context,
@@ -99,9 +100,9 @@ impl Relay {
         self.v2.pass_to_all_links(cx, &but)
     }
 
-    /// Keeps a message of the backend for the members of a group who have a mailbox, and for all
-    /// members if the backend wishes it, but not for some users. The body is kept once. A message
-    /// that is volatile, or for a large group, goes only to the members' connections.
+    /// Keeps a message of the backend for the members of a group who have a mailbox, or for all
+    /// members if the backend wishes it, except for some users. The body is kept once. A message
+    /// that is volatile, or for a large group, goes only to the connections of the members.
     pub(in crate::relay) fn keep_for_group(
         &mut self,
         cx: &mut Context,
@@ -130,8 +131,8 @@ impl Relay {
         let body = Body::new(&self.v2.rest, key.as_deref().unwrap_or_default());
         self.v2.boxes.share(&body);
         for user in &users {
-            // Keeping the message for one member may give up the mailbox of another one, so each
-            // mailbox is looked up when its turn comes.
+            // When the message is kept for one member, the mailbox of another one may be dropped,
+            // so each mailbox is looked up when its turn comes.
             let mailbox = match makes_mailboxes {
                 true => self.v2.mailbox_for(cx, user),
                 false => self.v2.boxes.find(user),
@@ -144,7 +145,7 @@ impl Relay {
         reached
     }
 
-    /// Puts together what all receivers of a message have in common.
+    /// Writes the rest of a message into its buffer.
     pub(super) fn write_rest(&mut self, cx: &Context, from: &str, to: To<'_>, message: &str) {
         let v2 = &mut self.v2;
         let ts = cx.unix_millis();

@@ -1,5 +1,5 @@
-//! Messages that are not kept: volatile ones, messages to all, and those to large groups. They go to
-//! whoever is connected now, have no number, and are dropped first.
+//! Messages that are not kept: volatile ones, messages to all, and messages to large groups. They
+//! have no number, go only to connections that are open now, and are the first to be dropped.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use super::take::Sender;
 use super::{V2, second};
 
 impl Relay {
-    /// Passes a volatile message on, or one to all.
+    /// Sends a message that is not kept to its recipients, and answers its sender.
     pub(super) fn pass_on(&mut self, cx: &mut Context, sender: &Sender, send: &Send<'_>) {
         let cid = send.cid.as_deref();
         if matches!(send.to, Recipients::All) && !self.v2.may_broadcast(sender.link) {
@@ -82,7 +82,7 @@ impl Relay {
         self.v2.answer_send(cx, sender.link, (cid, id), answer);
     }
 
-    /// Remembers the answer to a send that is not kept, so that it is not passed on twice.
+    /// Remembers the answer to a send that is not kept, so that its repetition is not sent again.
     fn remember(
         &mut self,
         cx: &mut Context,
@@ -136,7 +136,7 @@ impl Relay {
         }
     }
 
-    /// Passes a message on to all. Returns to how many users beside the sender.
+    /// Sends a message to all. Returns the number of users who get it, without the sender.
     fn pass_to_all(
         &mut self,
         cx: &mut Context,
@@ -167,8 +167,8 @@ impl Relay {
         (cx.online() as u64).saturating_sub(1)
     }
 
-    /// Passes a message on to the members of a group who are connected. Returns to how many users
-    /// beside the sender.
+    /// Sends a message to the connected members of a group. Returns the number of users who get it,
+    /// without the sender.
     fn pass_to_group(
         &mut self,
         cx: &mut Context,
@@ -191,7 +191,7 @@ impl Relay {
         users.len() as u64
     }
 
-    /// Hands a message to the v1 pages of a group, as a broadcast.
+    /// Sends a message to the v1 pages of a group, as a broadcast.
     pub(super) fn show_group_to_pages(
         &mut self,
         cx: &mut Context,
@@ -207,7 +207,7 @@ impl Relay {
         self.scratch.shrink_to(crate::relay::SCRATCH);
     }
 
-    /// The users of a group beside one of them who have a connection.
+    /// Returns the members of a group who are connected, except one of them.
     pub(super) fn connected_members(
         &self,
         cx: &Context,
@@ -224,8 +224,8 @@ impl V2 {
         self.links.get(key).is_some_and(|link| link.may_broadcast)
     }
 
-    /// Sends the message that is put together to the links of a user, but not to one of them.
-    /// Returns to how many.
+    /// Sends the message whose rest is in the buffer to the links of a user, except one of them.
+    /// Returns the number of links that get it.
     pub(super) fn pass_to_links(
         &mut self,
         cx: &mut Context,
@@ -238,7 +238,8 @@ impl V2 {
         }
     }
 
-    /// Does the same for the user of a mailbox.
+    /// Sends the message whose rest is in the buffer to the links of a mailbox, except one of them.
+    /// Returns the number of links that get it.
     pub(super) fn pass_to_mailbox(
         &mut self,
         cx: &mut Context,
@@ -257,8 +258,8 @@ impl V2 {
         sent
     }
 
-    /// Sends the message that is put together to all links, but not to those of some mailboxes.
-    /// Returns to how many.
+    /// Sends the message whose rest is in the buffer to all links, except those of some mailboxes.
+    /// Returns the number of links that get it.
     pub(super) fn pass_to_all_links(&mut self, cx: &mut Context, but: &[Key]) -> usize {
         let most = cx.config().max_queue / 4;
         cx.fan_out(&self.rest, |out| {

@@ -1,21 +1,21 @@
-//! Who is online, for clients that ask and for those that watch.
+//! The presence of users: which users are online, for clients that ask and for those that watch.
 //!
-//! A user is offline five seconds after the last connection has gone. A watcher gets at most one
-//! frame a second about a user, whatever that one does. Only users who are watched, and those who have
-//! just left, are remembered.
+//! A user is offline five seconds after the last connection has ended. A watcher gets at most one
+//! frame a second about a user, however often that user comes and goes. Only users who are watched,
+//! and users who have just left, are remembered.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
-/// How long a user is still online whose last connection has gone, in milliseconds.
+/// How long a user stays online after the last connection has ended, in milliseconds.
 pub const OFFLINE_AFTER_MS: u64 = 5_000;
-/// A watcher is told of a user once in this time, in milliseconds.
+/// The shortest time between two frames about one user to a watcher, in milliseconds.
 const TOLD_EVERY_MS: u64 = 1_000;
 /// The most users whose changes are reported to one connection.
 pub const MOST_WATCHED: usize = 100;
-/// The most of all connections together.
+/// The most users whose changes are reported to all connections together, each connection counted.
 const MOST_WATCHES: usize = 100_000;
 /// The most users who are remembered because they have just left.
 const MOST_LEFT: usize = 10_000;
@@ -25,9 +25,9 @@ const MOST_LEFT: usize = 10_000;
 pub struct Presence {
     watched: HashMap<CompactString, Watched, RandomState>,
     watches: usize,
-    /// Who is looked at next, and when.
+    /// The watched users whose presence is to be checked, by the time of the check.
     due: BTreeMap<(u64, CompactString), ()>,
-    /// Who has left in the last five seconds, and when.
+    /// The users who have left in the last five seconds, and when they left.
     left: VecDeque<(u64, CompactString)>,
 }
 
@@ -35,14 +35,14 @@ pub struct Presence {
 #[derive(Debug)]
 struct Watched {
     links: Vec<u32>,
-    /// What the watchers were told last, and when.
+    /// The presence that was last reported to the watchers, and when.
     told: bool,
     told_at: u64,
-    /// When the user is looked at.
+    /// When the presence of the user is checked next.
     due: Option<u64>,
 }
 
-/// A change that watchers are told of.
+/// A change of presence that is reported to watchers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change {
     pub user: CompactString,
@@ -51,7 +51,7 @@ pub struct Change {
 }
 
 impl Presence {
-    /// How many users are watched, each of those who watch counted.
+    /// The number of watched users, each connection that watches them counted.
     pub fn watches(&self) -> usize {
         self.watches
     }
@@ -62,7 +62,7 @@ impl Presence {
         self.watched.is_empty()
     }
 
-    /// The last connection of a user has gone.
+    /// Notes that the last connection of a user has ended.
     pub fn left(&mut self, user: &str, now: u64) {
         self.forget_left(now);
         if self.left.len() >= MOST_LEFT {
@@ -72,7 +72,7 @@ impl Presence {
         self.schedule(user, now + OFFLINE_AFTER_MS);
     }
 
-    /// A user has a connection again.
+    /// Notes that a user has a connection again.
     pub fn came(&mut self, user: &str, now: u64) {
         self.schedule(user, now);
     }
@@ -83,13 +83,13 @@ impl Presence {
         }
     }
 
-    /// Whether a user who has no connection has left only just now.
+    /// Whether a user without a connection has left within the last five seconds.
     pub fn has_just_left(&mut self, user: &str, now: u64) -> bool {
         self.forget_left(now);
         self.left.iter().any(|(_, left)| left == user)
     }
 
-    /// A link watches a user, who is `online` now. Returns false when there is no room.
+    /// Makes a link watch a user, who is `online` now. Returns false if there is no room.
     pub fn watch(&mut self, user: &str, link: u32, online: bool, now: u64) -> bool {
         if self.watches >= MOST_WATCHES {
             return false;
@@ -107,7 +107,7 @@ impl Presence {
         true
     }
 
-    /// A link does not watch a user any more.
+    /// Makes a link stop watching a user.
     pub fn unwatch(&mut self, user: &str, link: u32) {
         let Some(watched) = self.watched.get_mut(user) else { return };
         let Some(at) = watched.links.iter().position(|known| *known == link) else { return };
@@ -133,13 +133,13 @@ impl Presence {
         self.due.insert((at, user.into()), ());
     }
 
-    /// When somebody is looked at next.
+    /// The time at which the presence of a user is checked next.
     pub fn next_due(&self) -> Option<u64> {
         self.due.keys().next().map(|(at, _)| *at)
     }
 
-    /// Takes out one change that is due. `is_online` says whether a user has a connection. To be
-    /// called until it returns `None`.
+    /// Removes and returns one change that is due; `None` when none is left. `is_online` says
+    /// whether a user has a connection.
     pub fn pop_due(&mut self, now: u64, is_online: impl Fn(&str) -> bool) -> Option<Change> {
         loop {
             let ((at, user), ()) = self.due.pop_first()?;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_in_time_was_never_away() {
+    fn a_user_who_comes_back_within_five_seconds_is_not_reported_as_offline() {
         let mut presence = Presence::default();
         presence.watch("bob", 1, true, 0);
         presence.left("bob", 10_000);
@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_comes_and_goes_is_told_of_once_a_second_at_most() {
+    fn a_user_who_comes_and_goes_is_reported_once_a_second_at_most() {
         let mut presence = Presence::default();
         presence.watch("bob", 1, false, 0);
         let mut told = 0;
         for step in 0..100 {
             let now = 5_000 + step * 100;
-            // Offline only counts after five seconds, so this is the worst that can be.
+            // The delay of five seconds is left out, so these are the most changes that can be.
             presence.left.clear();
             presence.came("bob", now);
             told += changes(&mut presence, now, step % 2 == 0).len();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_users_whom_nobody_watches_any_more() {
+    fn a_user_whom_no_link_watches_any_more_takes_no_memory() {
         let mut presence = Presence::default();
         for link in 0..3 {
             presence.watch("bob", link, true, 0);

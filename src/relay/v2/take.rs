@@ -1,4 +1,5 @@
-//! What becomes of a send: it is taken, then delivered, then answered.
+//! Carries out sends: the journal keeps a message, then it is delivered, then its sender is
+//! answered.
 
 use compact_str::CompactString;
 
@@ -12,13 +13,13 @@ use super::command::{Recipients, Send};
 use super::frames::{self, Answer, Code, State, To, WANTS_RECEIPT};
 use super::{V2, kept, second};
 
-/// The most sends of a device that wait for their answers.
+/// The most sends of a connection that wait for their answers.
 const MAX_UNANSWERED: u32 = 256;
 
-/// A send that was taken and waits for the journal.
+/// A send that has been accepted and waits for the journal.
 #[derive(Debug)]
 pub struct Taken {
-    /// The link and the connection that it came on.
+    /// The link and the connection on which the send came.
     link: u32,
     conn: ConnId,
     user: CompactString,
@@ -27,16 +28,16 @@ pub struct Taken {
     content: u64,
     id: u128,
     entries: Vec<Entry>,
-    /// What is known of recipients whose messages are not kept, and of all others after the journal
-    /// has answered, in the order in which they were named.
+    /// The states of the recipients, in the order in which the client has named them. Those of kept
+    /// messages are known for certain only after the journal has answered.
     results: Vec<(CompactString, State)>,
     is_many: bool,
-    /// Of a message to a group: the body that all entries share, and how many users it reaches.
+    /// For a message to a group: the body that all entries share, and how many users it reaches.
     shared: Option<(Body, u64)>,
 }
 
 impl Taken {
-    /// A message to a group, which reaches so many users.
+    /// Makes the send of a message to a group, which reaches `receivers` users.
     pub(super) fn to_group(
         sender: Sender,
         cid: &str,
@@ -67,18 +68,18 @@ impl Taken {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub user: CompactString,
-    /// The mailbox, as long as nothing can have happened to it.
+    /// The key of the mailbox, until the mailbox may have been dropped meanwhile.
     pub mailbox: Option<Key>,
     pub seq: u64,
     pub body: Body,
     pub skips: Slots,
     pub marks: Marks,
     pub ttl: u32,
-    /// The copy for the sender's own devices, which is no recipient.
+    /// Whether this is the copy for the other devices of the sender, which count as no recipient.
     pub is_own: bool,
 }
 
-/// Who has sent something, by a link.
+/// The user and the device that have sent a frame, and their link.
 pub(super) struct Sender {
     pub link: u32,
     pub conn: ConnId,
@@ -89,7 +90,7 @@ pub(super) struct Sender {
 }
 
 impl Relay {
-    /// Takes a client's message.
+    /// Handles a `send` frame of a client.
     pub(super) fn take_send(&mut self, cx: &mut Context, conn: ConnId, key: u32, send: Send<'_>) {
         self.v2.show(cx, key);
         let Some(sender) = self.v2.sender(cx, conn, key) else { return };
@@ -128,7 +129,8 @@ impl Relay {
         }
     }
 
-    /// Whether a send may be taken; if not why, and whether it may be tried again.
+    /// Checks whether a send is accepted. If it is not, the error says why, and whether the client
+    /// may try it again.
     fn check_send(
         &mut self,
         sender: &Sender,
@@ -153,8 +155,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Refuses a send. If it may be tried again, later ones are refused until it comes again: they
-    /// would overtake it.
+    /// Refuses a send. If the client may try it again, later sends are refused until it comes
+    /// again, because they would overtake it.
     fn refuse_send(
         &mut self,
         cx: &mut Context,
@@ -210,7 +212,7 @@ impl Relay {
                 entries.push(entry);
             }
             let state = match mailbox {
-                // The journal says more.
+                // The journal may have stored it on a disk, and says so in its answer.
                 Some(_) => State::Queued,
                 None => self.deliver_to_pages(cx, &sender, user),
             };
@@ -235,7 +237,7 @@ impl Relay {
         self.append(cx, taken);
     }
 
-    /// Gives a send to the journal, and goes on if that is done at once.
+    /// Gives a send to the journal, and finishes it if the journal completes at once.
     pub(super) fn append(&mut self, cx: &mut Context, mut taken: Taken) {
         if taken.entries.is_empty() {
             return self.finish(cx, taken, None);
@@ -245,7 +247,7 @@ impl Relay {
             Progress::Done(Completion::Appended(kept)) => self.finish(cx, taken, Some(kept)),
             Progress::Done(_) => self.give_back(cx, &taken),
             Progress::Later => {
-                // Until then its mailboxes may be given up.
+                // The mailboxes may be dropped before the journal completes.
                 taken.entries.iter_mut().for_each(|entry| entry.mailbox = None);
                 if let Some(link) = self.v2.links.get_mut(taken.link) {
                     link.more().unanswered += 1;
@@ -255,7 +257,7 @@ impl Relay {
         }
     }
 
-    /// The journal has completed a send.
+    /// Finishes or refuses a send that the journal has completed later.
     pub(super) fn complete_send(&mut self, cx: &mut Context, completed: Completed) {
         let Some(taken) = self.v2.pending.try_remove(completed.ticket as usize) else { return };
         if let Some(link) = self.v2.links.get_mut(taken.link)
@@ -270,7 +272,7 @@ impl Relay {
         }
     }
 
-    /// A send could not be kept.
+    /// Refuses a send that the journal could not keep.
     fn give_back(&mut self, cx: &mut Context, taken: &Taken) {
         self.v2.counters.unavailable += 1;
         let link = self.v2.links.get_mut(taken.link);
@@ -280,8 +282,8 @@ impl Relay {
         self.v2.refuse(cx, taken.link, why, true, Some(&taken.cid));
     }
 
-    /// A send is kept: its messages go into their mailboxes and to the devices, and its sender is
-    /// answered.
+    /// Finishes a send that the journal has kept: puts its messages into their mailboxes, delivers
+    /// them to the devices, and answers the sender.
     fn finish(&mut self, cx: &mut Context, taken: Taken, how: Option<Kept>) {
         let now = second(cx);
         let Taken { link, conn, user, device, cid, content, id, entries, .. } = taken;
@@ -335,7 +337,7 @@ impl Relay {
         self.v2.answer_send(cx, link, (&cid, id), answer);
     }
 
-    /// Hands a message that is not kept, and whose rest is put together, to the v1 pages of a user.
+    /// Sends a message that is not kept to the v1 pages of a user. Its rest is in the buffer.
     fn deliver_to_pages(&mut self, cx: &mut Context, sender: &Sender, to: &str) -> State {
         let part = frames::v1_part(&self.v2.rest);
         let frame = [frames::VOLATILE, part, "}"];
@@ -351,7 +353,7 @@ impl Relay {
         }
     }
 
-    /// Hands a message that is kept to the v1 pages of its receiver, too.
+    /// Sends a message that is kept to the v1 pages of its receiver, too.
     fn show_to_pages(&mut self, cx: &mut Context, by: ConnId, to: &str, body: &Body) {
         let frame = [frames::VOLATILE, frames::v1_part(body.text()), "}"];
         cx.send_pieces_to_user(to, &frame);
@@ -359,7 +361,7 @@ impl Relay {
     }
 }
 
-/// Tells watchers of a client's message to a user.
+/// Reports a client's message to a user to the watchers of events.
 fn watch_message(
     watchers: &mut Watchers,
     cx: &Context,
@@ -398,8 +400,8 @@ impl V2 {
         }
     }
 
-    /// Whether a send is on its way to the journal already, from this or an earlier connection. It
-    /// is answered on this one then.
+    /// Whether the journal is already keeping this send, which came on this or an earlier
+    /// connection. If so, it will be answered on this one.
     fn is_pending(&mut self, sender: &Sender, cid: &str, content: u64) -> bool {
         let found = self.pending.iter_mut().find(|(_, taken)| {
             taken.cid == cid && taken.device == sender.device && taken.user == sender.user
@@ -411,7 +413,8 @@ impl V2 {
         true
     }
 
-    /// The mailbox in which a message for a user is kept. A user who has only v1 pages needs none.
+    /// Returns the mailbox in which a message for a user is kept, and makes it if there is none. A
+    /// user who is connected only with v1 pages gets none.
     pub(super) fn mailbox_for(&mut self, cx: &Context, user: &str) -> Option<Key> {
         let found = self.boxes.find(user);
         if found.is_some() || cx.is_online(user) || !Relay::is_user_id(user) {
@@ -420,7 +423,7 @@ impl V2 {
         Some(self.boxes.obtain(user))
     }
 
-    /// The message whose rest is put together, for a mailbox.
+    /// Makes an entry for a mailbox of the message whose rest is in the buffer.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn entry(
         &mut self,
@@ -467,7 +470,7 @@ impl V2 {
         self.journal(cx).append(ticket, &append)
     }
 
-    /// Puts a message that is kept into its mailbox, and brings it to the devices.
+    /// Puts a message into its mailbox, and delivers it to the connected devices.
     pub(super) fn keep(&mut self, cx: &mut Context, mailbox: Key, held: Held) {
         self.counters.kept += 1;
         let is_live = self.is_live(cx, mailbox);

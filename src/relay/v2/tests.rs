@@ -1,4 +1,4 @@
-//! A journal that completes later, as one on a disk or in another program does.
+//! The relay with a journal that completes later, as one on a disk or in another program does.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::journal::{Append, Completed, Completion, Journal, Kept, Progress, Que
 use crate::relay::{Relay, RelayConfig};
 use crate::wire::Peer;
 
-/// What was appended and is not completed: the ticket, and each record's user and number.
+/// The sends that wait for the journal: the ticket, and the user and number of each record.
 type Waiting = Arc<Mutex<Vec<(Ticket, Vec<(String, u64)>)>>>;
 
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ impl Site {
         self.hub.receive(conn, &mut frame, self.now);
     }
 
-    /// All frames that were queued for a connection, and writes them.
+    /// Writes the queues of all connections, and returns the frames of one of them.
     fn frames(&mut self, conn: ConnId) -> Vec<Value> {
         let mut bytes = Vec::new();
         while let Some(dirty) = self.hub.pop_dirty() {
@@ -106,7 +106,7 @@ impl Site {
             let _ = self.hub.sent(dirty, all.len());
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // Frames are objects, and no object in them contains one of these bytes.
+        // Every frame begins with this text, and no other object in a frame does.
         let mut frames = Vec::new();
         for part in text.split(r#"{"type":""#).skip(1) {
             let object = format!(r#"{{"type":"{part}"#);
@@ -144,7 +144,7 @@ fn nothing_is_delivered_or_answered_before_the_journal_says_that_it_is_kept() {
     assert!(site.types(alice).is_empty());
     let records = site.complete(stored());
     assert_eq!(records, [("bob".to_owned(), 1)]);
-    // What is queued is written in one go, so the two are looked at one by one.
+    // `frames` writes the queues of all connections, so each connection has a send of its own.
     let frames = site.frames(alice);
     assert_eq!((&frames[0]["type"], &frames[0]["state"]), (&"ack".into(), &"stored".into()));
     site.say(alice, r#"{"type":"send","cid":"c2","toUserId":"bob","message":"again"}"#);

@@ -1,4 +1,4 @@
-//! Questions about who is online, and what watchers are told.
+//! Answers the questions of clients about presence, and reports changes of it to watchers.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::presence::MOST_WATCHED;
 use super::{TIMER_PRESENCE, V2, kept};
 
 impl Relay {
-    /// A client asks who is online.
+    /// Handles a `presence` frame of a client.
     pub(super) fn take_presence(
         &mut self,
         cx: &mut Context,
@@ -46,7 +46,7 @@ impl V2 {
         self.say(cx, key, |out| frames::write_presence(states, out));
     }
 
-    /// A link watches users, all of them or none.
+    /// Makes a link watch all of these users. Returns false if there is no room for one of them.
     fn watch_all(&mut self, cx: &Context, key: u32, users: &[Cow<'_, str>]) -> bool {
         let Some(link) = self.links.get_mut(key) else { return false };
         let known = &link.more().watched;
@@ -82,7 +82,7 @@ impl V2 {
         }
     }
 
-    /// A link is gone: it watches nobody.
+    /// Makes a link that has ended watch nobody.
     pub(super) fn unwatch_all(&mut self, key: u32) {
         let Some(more) = self.links.get_mut(key).and_then(|link| link.more.as_mut()) else {
             return;
@@ -92,7 +92,7 @@ impl V2 {
         }
     }
 
-    /// A connection of a user, in any dialect, is open.
+    /// Notes that a connection of a user, in any dialect, has opened.
     pub(crate) fn note_came(&mut self, cx: &mut Context, conn: ConnId) {
         if let Some(user) = cx.user(conn).filter(|user| !user.is_empty()) {
             self.presence.came(user, millis(cx));
@@ -100,7 +100,7 @@ impl V2 {
         self.arm_presence(cx);
     }
 
-    /// A connection of a user, in any dialect, is gone.
+    /// Notes that a connection of a user, in any dialect, has ended.
     pub(crate) fn note_went(&mut self, cx: &mut Context, conn: ConnId) {
         if let Some(user) = cx.user(conn).filter(|user| !user.is_empty())
             && !cx.is_online(user)
@@ -117,7 +117,7 @@ impl V2 {
         }
     }
 
-    /// Tells watchers what has changed.
+    /// Reports the changes that are due to the watchers.
     pub(super) fn tell_watchers(&mut self, cx: &mut Context) {
         let now = millis(cx);
         while let Some(change) = self.presence.pop_due(now, |user| cx.is_online(user)) {
@@ -134,7 +134,8 @@ impl V2 {
         self.arm_presence(cx);
     }
 
-    /// An app is shown again: it is told who is online if that has changed meanwhile.
+    /// Sends an app that is shown again the presence of its watched users, if it has changed
+    /// meanwhile.
     pub(super) fn catch_up_presence(&mut self, cx: &mut Context, key: u32) {
         let Some(more) = self.links.get_mut(key).and_then(|link| link.more.as_mut()) else {
             return;

@@ -1,4 +1,4 @@
-//! What a backend wishes for its messages, and what it asks of mailboxes.
+//! Messages of the backend to one user, and its requests about mailboxes.
 
 use crate::hub::Context;
 use crate::mailbox::{Body, Held};
@@ -9,19 +9,20 @@ use super::frames::{self, To};
 use super::groups::MOST_KEPT;
 use super::pages::Wishes;
 
-/// What has become of a backend's message.
+/// The state of a message of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is in the mailbox.
+    /// The message is in the mailbox.
     Queued,
-    /// It was handed to at least one connection, and is not kept.
+    /// At least one connection gets the message, and it is not kept.
     Sent,
+    /// No connection gets the message, and it is not kept.
     Offline,
 }
 
 impl Relay {
-    /// Sends a backend's message to a user, as the backend wishes. A v1 page that is connected gets
-    /// it, too.
+    /// Sends a message of the backend to a user, and keeps it as the backend wishes. The connected
+    /// v1 pages of the user get it, too.
     pub(crate) fn push_as_wished(
         &mut self,
         cx: &mut Context,
@@ -64,12 +65,12 @@ impl Relay {
         self.groups.members.size(group) <= MOST_KEPT
     }
 
-    /// The name of the epoch in which the numbers of mailboxes are.
+    /// The name of the present epoch, to which the numbers of mailboxes belong.
     pub(crate) fn epoch(&mut self, cx: &Context) -> String {
         self.v2.journal(cx).epoch().to_owned()
     }
 
-    /// Forgets all that a user's mailbox has. Returns whether there was one.
+    /// Deletes all messages of a user's mailbox. Returns whether there was a mailbox.
     pub(crate) fn forget_mailbox(&mut self, cx: &mut Context, user: &str) -> bool {
         let Some(mailbox) = self.v2.boxes.find(user) else { return false };
         self.v2.boxes.forget(mailbox);
@@ -81,8 +82,8 @@ impl Relay {
         true
     }
 
-    /// What waits in a user's mailbox with numbers above `after`, as frames; at most so many, and
-    /// whether there are more.
+    /// Returns up to `limit` of the messages in a user's mailbox whose numbers are above `after`,
+    /// as frames, and whether there are more.
     pub(crate) fn waiting_frames(
         &self,
         user: &str,

@@ -28,7 +28,7 @@ const OBJECT: &str = "a frame is one JSON object, nested at most 64 deep";
 const TYPE: &str = "type has to be a string";
 
 #[test]
-fn what_is_no_object_with_a_type_is_no_frame() {
+fn a_text_that_is_no_object_with_a_type_is_refused() {
     for text in ["", "ping", "[]", "{", "{}}", r#"{"type":"ping",}"#, "null", "\u{feff}{}"] {
         assert_eq!(bad(text), OBJECT, "{text}");
     }
@@ -38,7 +38,7 @@ fn what_is_no_object_with_a_type_is_no_frame() {
 }
 
 #[test]
-fn types_and_fields_that_nobody_knows_are_ignored() {
+fn unknown_types_and_fields_are_ignored() {
     assert_eq!(read(r#"{"type":"dance","cid":7}"#), Ok(Command::Unknown));
     assert_eq!(read(r#"{"type":"foreground","seq":"x","users":1}"#), Ok(Command::Foreground));
     assert_eq!(read(r#"{"x":{"type":"ack"},"type":"background"}"#), Ok(Command::Background));
@@ -75,7 +75,7 @@ fn a_message_is_carried_as_it_was_written() {
 }
 
 #[test]
-fn a_send_names_itself_unless_it_is_volatile() {
+fn a_send_needs_a_cid_unless_it_is_volatile() {
     let cid =
         |value: &str| format!(r#"{{"type":"send","cid":{value},"toUserId":"B","message":1}}"#);
     let longest = format!(r#""{}""#, "c".repeat(64));
@@ -141,7 +141,7 @@ fn a_send_has_exactly_one_kind_of_recipient() {
 }
 
 #[test]
-fn the_wishes_of_a_send_have_their_types_and_bounds() {
+fn the_optional_fields_of_a_send_are_checked_for_type_and_bounds() {
     let text = send_with(r#""ttl":60,"key":"pos","volatile":false,"receipt":true"#);
     let Send { ttl, key, volatile, receipt, .. } = send(&text);
     assert_eq!((ttl, key.as_deref(), volatile, receipt), (Some(60), Some("pos"), false, true));
@@ -167,7 +167,7 @@ fn the_wishes_of_a_send_have_their_types_and_bounds() {
 }
 
 #[test]
-fn the_number_of_an_acknowledgement_is_whole_and_may_be_too_large() {
+fn the_number_of_an_acknowledgement_is_whole_and_may_be_of_any_size() {
     let ack = |seq: &str| format!(r#"{{"type":"ack","seq":{seq}}}"#);
     assert_eq!(read(&ack("0")), Ok(Command::Ack { seq: 0 }));
     assert_eq!(read(&ack("42")), Ok(Command::Ack { seq: 42 }));
@@ -192,7 +192,7 @@ fn a_heartbeat_carries_any_value_of_up_to_64_bytes() {
 }
 
 #[test]
-fn joining_and_leaving_name_a_group() {
+fn a_join_and_a_leave_need_the_name_of_a_group() {
     let group = Cow::Borrowed("g");
     assert_eq!(read(r#"{"type":"join","group":"g"}"#), Ok(Command::Join { group: group.clone() }));
     assert_eq!(read(r#"{"type":"leave","group":"g"}"#), Ok(Command::Leave { group }));
@@ -224,7 +224,7 @@ fn a_question_about_presence_names_up_to_100_users() {
 }
 
 #[test]
-fn a_question_for_history_names_itself_and_a_user_or_a_group() {
+fn a_request_for_history_needs_a_cid_and_a_user_or_a_group() {
     let history = |fields: &str| format!(r#"{{"type":"history","cid":"h1"{fields}}}"#);
     let text = history(r#","with":"B","before":"01JC","limit":50"#);
     let Ok(Command::History(found)) = read(&text) else { panic!("{text}") };
