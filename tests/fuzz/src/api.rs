@@ -17,7 +17,7 @@ use crate::{Target, reached};
 pub const TARGET: Target = Target {
     name: "api",
     run,
-    branches: &["to one", "a batch", "200", "400", "404", "405"],
+    branches: &["to one", "a batch", "200", "400", "404", "405", "queued", "waiting"],
     words: &[
         br#"{"user":"a","message":1}"#,
         br#"{"messages":[{"user":"a","message":1}]}"#,
@@ -30,6 +30,11 @@ pub const TARGET: Target = Target {
         br#""code":4000"#,
         br#""reason":"#,
         br#""group":"#,
+        br#""keep":true"#,
+        br#""volatile":true"#,
+        br#""ttl":60"#,
+        br#""key":"k""#,
+        br#""idempotencyKey":"i""#,
         b"[[[[[[[[",
         b"]]]]]]]]",
         br"\ud800",
@@ -41,7 +46,7 @@ pub const TARGET: Target = Target {
 /// The most messages of a batch here.
 const MOST: usize = 10;
 
-const ROUTES: [(&str, &str); 14] = [
+const ROUTES: [(&str, &str); 16] = [
     ("POST", "/api/send"),
     ("POST", "/api/batch"),
     ("POST", "/api/kick"),
@@ -56,6 +61,8 @@ const ROUTES: [(&str, &str); 14] = [
     ("GET", "/metrics"),
     ("GET", "/api/nothing"),
     ("GET", "/api/send"),
+    ("GET", "/api/users/a/messages?after=1&limit=2"),
+    ("DELETE", "/api/users/a/mailbox"),
 ];
 
 pub fn run(bytes: &[u8]) {
@@ -154,6 +161,12 @@ fn ask(Life { server, now }: &mut Life, method: &str, path: &str, body: &[u8]) {
     if answer.field("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
         let text = std::str::from_utf8(&answer.body).expect("JSON is text");
         assert!(is_json(text), "the answer is no JSON: {text}");
+        if text.contains(r#""state":"queued""#) {
+            reached("queued");
+        }
+        if text.contains(r#""type":"message""#) {
+            reached("waiting");
+        }
     }
     server.leave(conn, *now);
     assert_eq!(server.hub.connections(), 0, "a connection that has ended is gone");
