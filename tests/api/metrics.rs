@@ -70,7 +70,7 @@ fn connections_are_counted_by_the_dialect_they_speak() {
 }
 
 #[test]
-fn what_mailboxes_do_is_counted() {
+fn the_metrics_count_what_mailboxes_do() {
     let mut config = RelayConfig::default();
     config.mailbox_messages = 2;
     let place =

@@ -224,7 +224,7 @@ fn told_until(watcher: &mut Socket, name: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_watcher_sees_the_acknowledgements_gaps_and_replays_of_the_dialect_v2() {
+fn a_trace_shows_the_acknowledgements_gaps_and_replays_of_the_dialect_v2() {
     let mut config = RelayConfig::default();
     config.mailbox_messages = 2;
     let place =

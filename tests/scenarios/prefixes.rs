@@ -1,5 +1,6 @@
-//! Random handlers that send with prefixes, fan out, close and replace connections from within every
-//! callback, against a list of what each receiver has to get.
+//! Random handlers that send messages with prefixes, fan out, close and replace connections from
+//! within every callback. A list of the messages that each receiver must get is compared with what
+//! arrives.
 
 use std::collections::HashMap;
 
@@ -13,13 +14,13 @@ use std::time::Instant;
 
 /// The code with which a replaced connection is closed.
 const REPLACED: u16 = 4401;
-/// How many random worlds are tried.
+/// The number of random worlds.
 const SEEDS: u64 = 60;
-/// How many steps each world takes.
+/// The number of steps in each world.
 const STEPS: u32 = 120;
 
-/// A handler that does something at random for each message, and remembers what every connection
-/// has to get, in order.
+/// A handler that does something random for each message, and remembers the messages that every
+/// connection must get, in order.
 struct Random {
     rng: Rng,
     open: Vec<ConnId>,
@@ -41,8 +42,8 @@ impl Random {
         }
     }
 
-    /// A prefix that no other message has, and a rest, with lengths around those at which the
-    /// header of a frame and the way of storing a message change.
+    /// Makes a prefix that no other message has, and a rest. Their lengths are around those at
+    /// which the header of a frame, or the way in which a message is stored, changes.
     fn message(&mut self) -> (String, String) {
         self.next += 1;
         let rng = &mut self.rng;
@@ -147,7 +148,7 @@ impl Handler for Random {
         let too_long = "x".repeat(2_000_000);
         assert!(
             !cx.send_with_prefix(conn, &too_long, "y"),
-            "a last word that is too long is refused"
+            "a last message that is too long is refused"
         );
     }
 
@@ -159,7 +160,7 @@ impl Handler for Random {
 
 impl Watch for Random {}
 
-/// A world with bounds so small, and pipes so narrow, that every way of writing is taken.
+/// Makes a world with bounds so low, and pipes so small, that every way of writing occurs.
 fn world(seed: u64) -> World<Random> {
     let mut rng = Rng::new(!seed);
     let mut config = Config::default();
@@ -177,7 +178,7 @@ fn world(seed: u64) -> World<Random> {
     world
 }
 
-/// One random event of the world outside.
+/// Does one random thing that a client or the network can do.
 fn step(world: &mut World<Random>, rng: &mut Rng) {
     world.capacity = *rng.pick(&[900, 5_000, 60_000, 1 << 20]);
     let what = rng.below(14);
@@ -206,8 +207,8 @@ fn step(world: &mut World<Random>, rng: &mut Rng) {
     }
 }
 
-/// Checks what each receiver has got: the beginning of what it had to get, and all of it if its
-/// connection is open or was closed with a close frame because it was replaced.
+/// Checks the messages of each receiver: it has got the first of its messages in order, and all of
+/// them if its connection is open or was closed with a close frame because it was replaced.
 fn check(world: &World<Random>, seed: u64) {
     let nothing = Vec::new();
     for pipe in &world.pipes {

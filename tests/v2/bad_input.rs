@@ -1,5 +1,5 @@
-//! Frames that no client should send. The server answers or ignores them, and they cost other clients
-//! nothing.
+//! Frames that no client should send. The server answers or ignores them, and they cost other
+//! clients nothing.
 
 use super::phone::Phone;
 use super::{link, link_of};
@@ -7,8 +7,8 @@ use longlink::sim::Rng;
 use longlink::sim::frames::{masked, text};
 use longlink::{Config, RelayConfig};
 
-/// A field of a frame: a value that it may have, whether the frame needs it, and values that it must
-/// not have.
+/// A field of a frame: a value that it may have, whether the frame needs it, and values that it
+/// must not have.
 struct Field {
     name: &'static str,
     good: &'static str,
@@ -145,7 +145,7 @@ fn every_field_of_every_frame_that_is_missing_of_a_wrong_type_or_too_long_is_ref
 }
 
 #[test]
-fn every_frame_as_it_should_be_is_taken_and_unknown_fields_are_ignored() {
+fn every_correct_frame_is_accepted_and_unknown_fields_are_ignored() {
     for (kind, fields) in &frames() {
         let mut link = link();
         let mut eve = Phone::new("eve", "e");

@@ -1,4 +1,4 @@
-//! What a backend is told of messages that are kept: those that no device had, and receipts.
+//! Events for a backend about kept messages: messages that no device has received, and receipts.
 
 use longlink::RelayConfig;
 use longlink::backend::WebhookEvents;
@@ -11,7 +11,7 @@ use super::support::serve::Site;
 use super::{site, site_of};
 use longlink::Relay;
 
-/// A connection that speaks v2 and has been told that it is live.
+/// Connects a user with v2, and waits until the replay is over.
 fn phone(site: &Site<Relay>, user: &str) -> Socket {
     let path = format!("/websocket/{user}?device=phone");
     let mut socket = Socket::connect(site.addr, &path, "Sec-WebSocket-Protocol: longlink.v2\r\n");
@@ -19,7 +19,7 @@ fn phone(site: &Site<Relay>, user: &str) -> Socket {
     socket
 }
 
-/// The next frame of this type.
+/// Waits for the next frame of this type.
 fn wait_for(socket: &mut Socket, kind: &str) -> Value {
     loop {
         let frame: Value = serde_json::from_str(&socket.text()).unwrap();
@@ -29,7 +29,7 @@ fn wait_for(socket: &mut Socket, kind: &str) -> Value {
     }
 }
 
-/// The first event of this type, when it has been told.
+/// Waits for the first event of this type.
 fn told(ledger: &mut Ledger, backend: &Backend, kind: &str) -> Value {
     let find = |ledger: &Ledger| ledger.events.iter().find(|it| it["type"] == kind).cloned();
     ledger.until(backend, |ledger| find(ledger).is_some());
@@ -37,7 +37,7 @@ fn told(ledger: &mut Ledger, backend: &Backend, kind: &str) -> Value {
 }
 
 #[test]
-fn a_kept_message_that_a_bound_has_taken_before_any_device_had_it_is_told_as_undelivered() {
+fn a_kept_message_that_a_bound_drops_before_any_device_has_it_is_reported_as_undelivered() {
     let backend = Backend::start(Manner::Takes);
     let mut relay = RelayConfig::default();
     relay.mailbox_messages = 1;
@@ -54,7 +54,7 @@ fn a_kept_message_that_a_bound_has_taken_before_any_device_had_it_is_told_as_und
     assert_eq!((&event["user"], &event["toUserId"]), (&json!("alice"), &json!("bob")));
     let frame = r#"{"type":"message","formUserId":"alice","toUserId":"bob","message":"a-1"}"#;
     assert_eq!(event["frame"], frame);
-    // A message of the server itself that was kept is told, too: nobody has learnt of its end.
+    // A kept message of the server itself is reported, too, because nobody else learns of its loss.
     site.ask(|hub, relay| {
         relay.push(hub, "shop", "bob", "1");
         relay.push(hub, "shop", "bob", "2");
@@ -67,7 +67,7 @@ fn a_kept_message_that_a_bound_has_taken_before_any_device_had_it_is_told_as_und
 }
 
 #[test]
-fn a_kept_message_whose_time_is_over_before_any_device_had_it_is_told_as_undelivered() {
+fn a_kept_message_that_expires_before_any_device_has_it_is_reported_as_undelivered() {
     let backend = Backend::start(Manner::Takes);
     let (site, webhooks) = site(&backend, |_| {});
     let mut alice = phone(&site, "alice");
@@ -80,7 +80,7 @@ fn a_kept_message_whose_time_is_over_before_any_device_had_it_is_told_as_undeliv
 }
 
 #[test]
-fn a_message_that_three_connections_of_a_device_could_not_take_is_told_as_undelivered() {
+fn a_message_that_three_connections_did_not_acknowledge_is_reported_as_undelivered() {
     let backend = Backend::start(Manner::Takes);
     let (site, webhooks) = site(&backend, |_| {});
     let mut alice = phone(&site, "alice");
@@ -104,7 +104,7 @@ fn a_message_that_three_connections_of_a_device_could_not_take_is_told_as_undeli
 }
 
 #[test]
-fn a_receipt_is_told_if_it_is_asked_for() {
+fn a_receipt_is_reported_to_the_backend_only_if_it_is_among_the_chosen_events() {
     for is_asked_for in [true, false] {
         let backend = Backend::start(Manner::Takes);
         let (site, webhooks) = site(&backend, |hook| {
@@ -118,7 +118,7 @@ fn a_receipt_is_told_if_it_is_asked_for() {
         let seq = wait_for(&mut bob, "message")["seq"].clone();
         bob.send(&format!(r#"{{"type":"ack","seq":{seq}}}"#));
         assert_eq!(wait_for(&mut alice, "receipt")["id"], id);
-        // What comes after the receipt shows that nothing was told of it.
+        // The event behind it shows whether the receipt was reported.
         alice.raw.reset();
         let mut ledger = Ledger::default();
         told(&mut ledger, &backend, "offline");

@@ -3,9 +3,9 @@
 use super::{Phone, numbers, pair, write_all};
 use longlink::sim::frames::Got;
 
-/// processone/ejabberd#1151: what one device had acknowledged was sent again because of another.
-/// WuKongIM/WuKongIM#317, #516, #259: what was acknowledged came again, or a retry resurrected what
-/// was read.
+/// processone/ejabberd#1151: messages that one device had acknowledged were sent to it again
+/// because of another device. WuKongIM/WuKongIM#317, #516, #259: acknowledged messages came again,
+/// or a retry made messages unread that had been read.
 #[test]
 fn each_device_has_a_cursor_of_its_own_and_what_it_acknowledged_never_comes_again() {
     let (mut link, mut alice, mut phone) = pair();
@@ -19,13 +19,13 @@ fn each_device_has_a_cursor_of_its_own_and_what_it_acknowledged_never_comes_agai
         phone.connect(&mut link);
         assert_eq!(phone.types(), ["welcome", "live"]);
     }
-    // Even a phone that has forgotten where it was is not given it again: the server knows.
+    // A phone that has lost its cursor does not get them again either, because the server knows it.
     let mut wiped = Phone::new("bob", "b");
     wiped.connect(&mut link);
     assert_eq!(wiped.types(), ["welcome", "live"]);
     pad.connect(&mut link);
-    assert_eq!(pad.texts(), numbers(1..=3), "the other device still gets all of it");
-    // The sender sends them again, since it has not seen the answers.
+    assert_eq!(pad.texts(), numbers(1..=3), "the other device still gets all of them");
+    // The sender repeats its sends, as it does when it has not seen the answers.
     write_all(&mut link, &mut alice, "bob", 1..=3);
     assert_eq!(alice.state(), "duplicate");
     pad.read(&link);
@@ -33,10 +33,10 @@ fn each_device_has_a_cursor_of_its_own_and_what_it_acknowledged_never_comes_agai
     assert_eq!((pad.messages.len(), wiped.messages.len()), (3, 0));
 }
 
-/// WuKongIM/WuKongIM#461, #494, easemob/webim-uniapp-demo#38: messages of one's own were counted as
-/// unread on one's other devices.
+/// WuKongIM/WuKongIM#461, #494, easemob/webim-uniapp-demo#38: the messages of a user were counted
+/// as unread on the other devices of that user.
 #[test]
-fn a_copy_of_ones_own_message_says_so_and_the_sending_device_gets_none() {
+fn the_other_devices_of_a_sender_get_copies_marked_as_own_and_the_sending_device_gets_none() {
     let (mut link, mut alice, mut bob) = pair();
     let mut pad = Phone::new("alice", "pad");
     pad.connect(&mut link);
@@ -51,7 +51,8 @@ fn a_copy_of_ones_own_message_says_so_and_the_sending_device_gets_none() {
     assert_eq!((bob.messages.len(), is_unread(&bob)), (2, 2));
 }
 
-/// wildfirechat/im-server#753: several agents work on one account, and each has to see everything.
+/// wildfirechat/im-server#753: several agents work with one account, and each has to see all
+/// messages.
 #[test]
 fn five_agents_on_one_account_see_all_messages_and_all_answers() {
     let (mut link, mut alice, _) = pair();
@@ -71,13 +72,14 @@ fn five_agents_on_one_account_see_all_messages_and_all_answers() {
     }
 }
 
-/// OpenIMSDK/oimws#151: after the background a login was refused, since the old one was still there.
-/// walkor/GatewayWorker#60, walkor/workerman#231: dead sockets of a user took what was sent.
+/// OpenIMSDK/oimws#151: an app that came from the background could not log in, because its old
+/// login still existed. walkor/GatewayWorker#60, walkor/workerman#231: messages went to dead
+/// sockets.
 #[test]
-fn a_new_connection_always_wins_over_those_that_are_half_open() {
+fn a_new_connection_takes_the_place_of_half_open_ones() {
     let (mut link, mut alice, mut bob) = pair();
     for round in 1..=20 {
-        // The network swallows everything, and nobody tells the server.
+        // The network drops everything, and the server does not notice.
         write_all(&mut link, &mut alice, "bob", round..=round);
         bob.connect(&mut link);
         assert_eq!(bob.welcomes.last().map(|it| &it["resumed"]), Some(&true.into()));
@@ -85,12 +87,12 @@ fn a_new_connection_always_wins_over_those_that_are_half_open() {
     }
 }
 
-/// link1st/gowebsocket#19: at a second login the old connection got nothing more, without a word.
-/// OpenIMSDK/open-im-sdk-android#27, OpenIMSDK/openim-sdk-core#44, emqx/emqx#151: two clients kicked
-/// each other out for ever.
-/// zimv/websocket-heartbeat-miniprogram: a page that is closed reconnects, since it is not told why.
+/// link1st/gowebsocket#19: after a second login the old connection got no messages and no reason.
+/// OpenIMSDK/open-im-sdk-android#27, OpenIMSDK/openim-sdk-core#44, emqx/emqx#151: two clients ended
+/// each other's connections for ever. zimv/websocket-heartbeat-miniprogram: a page whose connection
+/// is closed reconnects, because it does not learn why.
 #[test]
-fn a_connection_that_another_one_replaces_is_told_so_for_good_before_it_is_closed() {
+fn a_replaced_connection_gets_a_kick_that_forbids_a_retry_before_it_is_closed() {
     let (mut link, _, mut bob) = pair();
     let old = bob.pipe;
     bob.connect(&mut link);
@@ -120,7 +122,7 @@ fn the_end_of_an_old_connection_takes_nothing_from_the_new_one() {
     assert_eq!(alice.frames[0]["users"]["bob"], true);
 }
 
-/// WuKongIM/WuKongIM#76: a user was told to be offline though another device was there.
+/// WuKongIM/WuKongIM#76: a user was reported as offline though another device was connected.
 #[test]
 fn a_user_is_online_as_long_as_one_device_is() {
     let (mut link, mut alice, mut bob) = pair();

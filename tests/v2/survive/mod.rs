@@ -1,5 +1,6 @@
-//! What went wrong for users of other servers, as they have told it in public, and what happens here.
-//! Each test names the reports; `owner/repo#N` is issue or pull request N of that repository on GitHub.
+//! Faults of other servers that their users have reported in public, and that longlink does not
+//! have. Each test names the reports; `owner/repo#N` is issue or pull request N of that repository
+//! on GitHub.
 
 mod devices;
 mod replay;
@@ -9,7 +10,7 @@ mod server;
 use super::phone::Phone;
 use super::{Link, link, link_of};
 
-/// Two users with a phone each, both connected.
+/// Connects two users with a phone each.
 fn pair() -> (Link, Phone, Phone) {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
@@ -18,7 +19,7 @@ fn pair() -> (Link, Phone, Phone) {
     (link, alice, bob)
 }
 
-/// Writes messages with these numbers as their texts, and returns the state of each answer.
+/// Sends messages with these numbers as their texts, and returns the state of each answer.
 fn write_all(
     link: &mut Link,
     from: &mut Phone,

@@ -1,14 +1,14 @@
-//! Coming back.
+//! The return of a device: the replay of messages that it has missed.
 
 use super::{Phone, numbers, pair, write_all};
 
-/// socketio/socket.io#5282, socketio/socket.io#4880: a client that had received nothing yet, or whose
-/// connection was half open, could not resume, since its place was only in a packet.
+/// socketio/socket.io#5282, socketio/socket.io#4880: a client that had received no message yet, or
+/// whose connection was half open, could not resume, because only messages had a cursor.
 #[test]
 fn a_client_that_has_received_nothing_yet_resumes_with_the_cursor_of_its_welcome() {
     let (mut link, mut alice, mut bob) = pair();
     assert!(bob.messages.is_empty() && !bob.epoch.is_empty());
-    // Nobody tells the server that the phone has gone.
+    // The server does not notice that the phone has gone.
     write_all(&mut link, &mut alice, "bob", 1..=3);
     bob.connect(&mut link);
     assert_eq!(bob.welcomes[1]["resumed"], true);
@@ -16,10 +16,10 @@ fn a_client_that_has_received_nothing_yet_resumes_with_the_cursor_of_its_welcome
     assert!(bob.gaps.is_empty());
 }
 
-/// legastero/stanza#494, igniterealtime/Openfire#927: a counter was reset by a resume, or the counter
-/// of the other direction was returned, so messages came twice.
+/// legastero/stanza#494, igniterealtime/Openfire#927: a counter was reset by a resume, or the
+/// counter of the other direction was returned, so messages came twice.
 #[test]
-fn what_a_device_has_sent_never_counts_for_what_it_has_received() {
+fn messages_that_a_device_has_sent_do_not_move_its_cursor() {
     let (mut link, mut alice, mut bob) = pair();
     write_all(&mut link, &mut alice, "bob", 1..=40);
     bob.read(&link);
@@ -37,9 +37,10 @@ fn what_a_device_has_sent_never_counts_for_what_it_has_received() {
     assert_eq!(alice.messages.last().map(|(seq, _)| *seq), Some(3));
 }
 
-/// strophe/libstrophe#222: what was sent before it had its number was sent again after a resume.
+/// strophe/libstrophe#222: messages that were sent before they had their number were sent again
+/// after a resume.
 #[test]
-fn a_message_has_its_number_when_it_is_written_first_and_keeps_it_when_it_comes_again() {
+fn a_message_that_is_written_again_has_the_same_number_as_at_first() {
     let (mut link, mut alice, mut bob) = pair();
     write_all(&mut link, &mut alice, "bob", 1..=5);
     let mut other = Phone::new("bob", "b");
@@ -49,10 +50,10 @@ fn a_message_has_its_number_when_it_is_written_first_and_keeps_it_when_it_comes_
     assert_eq!(bob.messages, other.messages, "numbers, ids and texts are those of the first time");
 }
 
-/// centrifugal/centrifuge-go#150, centrifugal/centrifuge-dart#142: a connection that was replaced in
-/// the middle of a replay gave the app messages twice.
+/// centrifugal/centrifuge-go#150, centrifugal/centrifuge-dart#142: the app got messages twice when
+/// a connection was replaced in the middle of a replay.
 #[test]
-fn a_replay_that_is_cut_in_the_middle_goes_on_behind_what_was_handled() {
+fn a_replay_that_is_cut_in_the_middle_continues_behind_the_last_handled_message() {
     let (mut link, mut alice, mut bob) = pair();
     bob.cut(&mut link);
     write_all(&mut link, &mut alice, "bob", 1..=60);
@@ -64,10 +65,10 @@ fn a_replay_that_is_cut_in_the_middle_goes_on_behind_what_was_handled() {
     assert!(bob.gaps.is_empty());
 }
 
-/// centrifugal/centrifugo#230: a client was told that it was not recovered though it had missed
-/// nothing, since the newest number was forgotten with the last message.
+/// centrifugal/centrifugo#230: a client that had missed nothing was not resumed, because the newest
+/// number was forgotten with the last message.
 #[test]
-fn a_client_that_has_missed_nothing_is_told_so_however_long_it_was_away() {
+fn a_client_that_has_missed_nothing_resumes_without_a_gap_however_long_it_was_away() {
     let (mut link, mut alice, mut bob) = pair();
     write_all(&mut link, &mut alice, "bob", 1..=3);
     bob.read(&link);
@@ -80,9 +81,10 @@ fn a_client_that_has_missed_nothing_is_told_so_however_long_it_was_away() {
     assert_eq!((&bob.welcomes[1]["resumed"], &bob.welcomes[1]["seq"]), (&true.into(), &3.into()));
 }
 
-/// centrifugal/centrifugo#165: seven messages were sent and five kept, and nobody said which.
+/// centrifugal/centrifugo#165: of seven messages five were kept, and the client did not learn
+/// which.
 #[test]
-fn a_gap_names_the_numbers_that_are_missing_and_what_is_kept_comes_behind_it() {
+fn a_gap_names_the_missing_numbers_and_the_kept_messages_follow_it() {
     let mut relay = longlink::RelayConfig::default();
     relay.mailbox_messages = 5;
     let mut link = super::link_of(longlink::Config::default(), relay);
@@ -97,14 +99,15 @@ fn a_gap_names_the_numbers_that_are_missing_and_what_is_kept_comes_behind_it() {
     assert_eq!(bob.welcomes[1]["resumed"], true);
 }
 
-/// centrifugal/centrifugo#394, centrifugal/centrifugo#798, centrifugal/centrifugo#486: the state was
-/// wrong at the first message after a recovery, or the two ways to a client waited for each other.
+/// centrifugal/centrifugo#394, centrifugal/centrifugo#798, centrifugal/centrifugo#486: the state of
+/// a client was wrong at the first message after a replay, or replay and live delivery waited for
+/// each other.
 #[test]
 fn messages_that_are_written_during_a_replay_come_behind_it_and_once() {
     let (mut link, mut alice, mut bob) = pair();
     bob.cut(&mut link);
     write_all(&mut link, &mut alice, "bob", 1..=60);
-    // Bob's phone reads slowly: the replay waits for it.
+    // The phone of bob does not read yet, so the replay waits for it.
     link.capacity = 700;
     bob.connect_without_reading(&mut link);
     write_all(&mut link, &mut alice, "bob", 61..=64);
@@ -117,9 +120,9 @@ fn messages_that_are_written_during_a_replay_come_behind_it_and_once() {
     assert_eq!((bob.lives, bob.gaps.len()), (2, 0), "live comes once on each connection");
 }
 
-/// easemob/webim-weixin-xcx#5: of a burst of messages that waited at login some were lost.
+/// easemob/webim-weixin-xcx#5: some messages of a burst that waited for a login were lost.
 #[test]
-fn all_that_waits_comes_at_login_however_much_it_is() {
+fn all_waiting_messages_come_after_a_login_however_many_they_are() {
     let (mut link, mut alice, mut bob) = pair();
     bob.cut(&mut link);
     write_all(&mut link, &mut alice, "bob", 1..=64);
@@ -131,15 +134,16 @@ fn all_that_waits_comes_at_login_however_much_it_is() {
     while bob.messages.len() < 300 {
         let before = bob.messages.len();
         bob.acknowledge(&mut link);
-        assert!(bob.messages.len() > before, "it goes on with each acknowledgement");
+        assert!(bob.messages.len() > before, "each acknowledgement brings more messages");
     }
     assert_eq!(bob.texts(), numbers(1..=300));
     assert_eq!((bob.lives, bob.gaps.len()), (2, 0));
 }
 
-/// emqx/emqx#11477: a queue was written again and again until its client was kicked out.
+/// emqx/emqx#11477: a queue was written again and again until the connection of its client was
+/// ended.
 #[test]
-fn a_client_that_acknowledges_nothing_is_written_a_message_once_on_each_connection() {
+fn each_message_is_written_once_on_a_connection_that_acknowledges_nothing() {
     let (mut link, mut alice, mut bob) = pair();
     write_all(&mut link, &mut alice, "bob", 1..=10);
     for _ in 0..30 {
@@ -153,12 +157,12 @@ fn a_client_that_acknowledges_nothing_is_written_a_message_once_on_each_connecti
     assert_eq!(messages.count(), 10);
 }
 
-/// eclipse-mosquitto/mosquitto#1728: what waited for a client was forgotten by default.
+/// eclipse-mosquitto/mosquitto#1728: messages that waited for a client were dropped by default.
 /// oimws#32, weapp-socketio/weapp.socket.io#10, netease-im/NIM_Web_Weapp_Demo#25: WeChat ends the
 /// socket of an app in the background, and messages of that time were lost.
-/// WuKongIM/WuKongIM#492: messages that waited came only when they were asked for.
+/// WuKongIM/WuKongIM#492: waiting messages came only when the client requested them.
 #[test]
-fn without_any_setting_what_was_written_in_the_last_half_hour_comes_unasked() {
+fn messages_of_the_last_half_hour_come_by_default_and_without_a_request() {
     let (mut link, mut alice, mut bob) = pair();
     bob.say(&mut link, r#"{"type":"background"}"#);
     link.advance(5_000);
@@ -173,14 +177,14 @@ fn without_any_setting_what_was_written_in_the_last_half_hour_comes_unasked() {
     assert!(bob.gaps.is_empty());
 }
 
-/// nanomq/nanomq#134, OpenIMSDK/oimws#32, Terry-Mao/goim#283, emqx/emqx#217: what was written to a
-/// socket that was dead already was lost, or its assurance was.
+/// nanomq/nanomq#134, OpenIMSDK/oimws#32, Terry-Mao/goim#283, emqx/emqx#217: messages that were
+/// written to a socket that was already dead were lost, or were no longer repeated.
 #[test]
 fn a_message_that_was_written_and_not_acknowledged_comes_again_after_a_reconnect() {
     let (mut link, mut alice, mut bob) = pair();
     for round in 1..=5 {
         write_all(&mut link, &mut alice, "bob", round..=round);
-        // Written, and never read.
+        // The message was written, but the phone has not read it.
         bob.cut(&mut link);
         bob.connect_and_read(&mut link, usize::MAX);
     }
@@ -188,10 +192,10 @@ fn a_message_that_was_written_and_not_acknowledged_comes_again_after_a_reconnect
     assert!(bob.gaps.is_empty());
 }
 
-/// unfence-labs/hive#67: one message that a client cannot take made it reconnect and be sent the
-/// message again, for ever.
+/// unfence-labs/hive#67: a client crashed at one message, reconnected and got the message again,
+/// for ever.
 #[test]
-fn a_message_that_a_client_cannot_take_does_not_come_a_fourth_time() {
+fn a_message_at_which_a_client_crashes_is_not_written_a_fourth_time() {
     let (mut link, mut alice, mut bob) = pair();
     bob.cut(&mut link);
     write_all(&mut link, &mut alice, "bob", 1..=2);
@@ -206,15 +210,16 @@ fn a_message_that_a_client_cannot_take_does_not_come_a_fourth_time() {
             break;
         }
         tries += 1;
-        assert!(tries <= 3, "it crashes again and again");
+        assert!(tries <= 3, "the message came a fourth time");
         app.cut(&mut link);
     }
     assert_eq!(tries, 3);
 }
 
-/// walkor/GatewayWorker#66: ids began at 1 again after a restart and met those of before.
+/// walkor/GatewayWorker#66: ids began at 1 again after a restart, and equalled ids of the time
+/// before.
 #[test]
-fn numbers_of_another_start_of_the_server_are_never_taken_for_those_of_this_one() {
+fn numbers_of_an_earlier_run_of_the_server_are_not_confused_with_those_of_this_run() {
     let (mut link, mut alice, mut bob) = pair();
     write_all(&mut link, &mut alice, "bob", 1..=3);
     bob.read(&link);

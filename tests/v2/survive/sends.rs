@@ -1,36 +1,40 @@
-//! What becomes of a send.
+//! Sends: their answers, their order and their receipts.
 
 use super::{numbers, pair, write_all};
 use longlink::sim::frames::text;
 
-/// WuKongIM/WuKongIM#158: an app took the return of `send()` for success, and nothing told it otherwise.
+/// WuKongIM/WuKongIM#158: an app could not learn whether a message had reached the server.
 #[test]
-fn the_sender_of_each_message_is_told_its_id_and_what_has_become_of_it() {
+fn the_answer_to_each_send_has_the_id_and_the_state_of_the_message() {
     let (mut link, mut alice, mut bob) = pair();
     bob.cut(&mut link);
     alice.write_to(&mut link, "c1", "bob", "kept");
     let (ack, state) = (alice.acks[0].clone(), alice.state());
-    assert_eq!((&ack["cid"], state), (&"c1".into(), "queued"), "it is kept, and bob is away");
+    assert_eq!(
+        (&ack["cid"], state),
+        (&"c1".into(), "queued"),
+        "the message is kept, because bob is away"
+    );
     bob.connect(&mut link);
     assert_eq!(bob.messages[0].1["id"], ack["id"]);
     alice.say(
         &mut link,
         r#"{"type":"send","cid":"c2","toUserId":"nobody","message":1,"volatile":true}"#,
     );
-    assert_eq!(alice.state(), "offline", "nobody has it, and the sender knows");
+    assert_eq!(alice.state(), "offline", "the message reached nobody");
     alice.say(&mut link, r#"{"type":"send","cid":"c3","group":"no member","message":1}"#);
     assert_eq!(alice.error(), ("not-member", false));
     assert_eq!(alice.errors[0]["cid"], "c3");
 }
 
-/// WuKongIM/WuKongIM#94: on a weak network a message was sent twice, and came twice.
-/// wildfirechat/im-server#452: the answer was lost, and the message was taken for failed.
+/// WuKongIM/WuKongIM#94: on a weak network a message was sent twice, and arrived twice.
+/// wildfirechat/im-server#452: the answer was lost, and the message was shown as failed.
 #[test]
 fn a_send_whose_answer_was_lost_is_answered_with_the_first_result_and_comes_once() {
     let (mut link, mut alice, mut bob) = pair();
     let mut ids = Vec::new();
     for _ in 0..5 {
-        // The answer is written, and the phone is gone before it reads it.
+        // The server writes the answer, but the phone has gone before it reads the answer.
         let send = r#"{"type":"send","cid":"c1","toUserId":"bob","message":"once"}"#;
         link.send(alice.pipe, &text(send));
         link.settle();
@@ -44,7 +48,7 @@ fn a_send_whose_answer_was_lost_is_answered_with_the_first_result_and_comes_once
     assert_eq!(bob.texts(), ["once"]);
 }
 
-/// MeterSunlight/WX_Chat_YJ#1: a message that was sent again was overtaken by later ones.
+/// MeterSunlight/WX_Chat_YJ#1: later messages overtook a message that was sent again.
 #[test]
 fn messages_that_are_sent_again_after_a_cut_keep_their_order() {
     let (mut link, mut alice, mut bob) = pair();
@@ -52,7 +56,7 @@ fn messages_that_are_sent_again_after_a_cut_keep_their_order() {
         let send =
             format!(r#"{{"type":"send","cid":"n{number}","toUserId":"bob","message":"{number}"}}"#);
         let bytes = text(&send);
-        // The connection breaks in the middle of the third one.
+        // The connection breaks in the middle of the third message.
         let end = if number == 3 { bytes.len() / 2 } else { bytes.len() };
         link.send(alice.pipe, &bytes[..end]);
         link.settle();
@@ -71,9 +75,9 @@ fn messages_that_are_sent_again_after_a_cut_keep_their_order() {
     assert_eq!(states, ["duplicate", "duplicate", "queued", "queued", "queued"]);
 }
 
-/// GoBelieveIO/im_service#53: what a backend had pushed came twice.
+/// GoBelieveIO/im_service#53: messages of a backend arrived twice.
 #[test]
-fn no_connection_is_ever_written_a_number_twice() {
+fn no_number_is_written_to_a_connection_twice() {
     let (mut link, mut alice, mut bob) = pair();
     write_all(&mut link, &mut alice, "bob", 1..=64);
     for seq in [3, 3, 1, 64, 64] {
@@ -87,10 +91,9 @@ fn no_connection_is_ever_written_a_number_twice() {
     assert_eq!(messages.count(), 64);
 }
 
-/// uNetworking/uWebSockets.js#499, #1079: what was published to a slow client was dropped without a
-/// word.
+/// uNetworking/uWebSockets.js#499, #1079: messages to a slow client were dropped without a notice.
 #[test]
-fn what_a_bound_takes_is_counted_and_told() {
+fn messages_that_a_bound_drops_are_counted_and_reported_with_a_gap() {
     let (mut link, mut alice, mut bob) = pair();
     bob.cut(&mut link);
     write_all(&mut link, &mut alice, "bob", 1..=100);
@@ -101,8 +104,8 @@ fn what_a_bound_takes_is_counted_and_told() {
     assert_eq!(bob.texts(), numbers(37..=100));
 }
 
-/// uNetworking/uWebSockets#1876: the answer to a heartbeat was dropped under load, and the client took
-/// the connection for dead.
+/// uNetworking/uWebSockets#1876: the answer to a heartbeat was dropped under load, so the client
+/// thought that the connection was dead.
 #[test]
 fn a_heartbeat_is_answered_also_when_the_window_is_full() {
     let (mut link, mut alice, mut bob) = pair();
@@ -116,9 +119,9 @@ fn a_heartbeat_is_answered_also_when_the_window_is_full() {
     }
 }
 
-/// dengzii/glide-im#5: a receipt for each message made as much traffic as the messages.
+/// dengzii/glide-im#5: a receipt for each message caused as much traffic as the messages.
 #[test]
-fn of_many_receipts_of_one_peer_only_the_last_one_waits() {
+fn only_the_latest_receipt_of_each_receiver_waits() {
     let (mut link, mut alice, mut bob) = pair();
     for number in 1..=30 {
         let send = format!(

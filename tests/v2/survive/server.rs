@@ -1,4 +1,4 @@
-//! Under load, and when the server goes.
+//! The server under load, and when it stops.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -13,8 +13,7 @@ use super::{Phone, link, link_of, write_all};
 /// mattermost/mattermost-webapp#10960, phoenixframework/phoenix#4045, rails/rails#40229: after a
 /// restart all clients came back within one second.
 #[test]
-fn clients_of_a_server_that_goes_are_told_to_come_back_within_a_time_that_grows_with_their_number()
-{
+fn clients_of_a_server_that_stops_get_a_range_for_their_return_before_the_close() {
     let mut link = link();
     let mut phones: Vec<Phone> =
         (0..100).map(|number| Phone::new(&format!("u{number}"), "d")).collect();
@@ -32,9 +31,10 @@ fn clients_of_a_server_that_goes_are_told_to_come_back_within_a_time_that_grows_
 }
 
 /// centrifugal/centrifugo#93, #195, #693, #924, #926, sockudo/sockudo#227, WuKongIM/WuKongIM#257: a
-/// backend was not told that a user had missed something, so it could not send a push.
+/// backend did not learn that a user had missed a message, so it could not send a push
+/// notification.
 #[test]
-fn a_message_that_no_device_has_had_in_time_is_told_to_whoever_watches() {
+fn a_message_that_expires_before_any_device_has_it_is_reported_to_watchers() {
     let missed = Arc::new(Mutex::new(Vec::new()));
     let told = missed.clone();
     let relay = Relay::new(RelayConfig::default());
@@ -61,7 +61,7 @@ fn a_message_that_no_device_has_had_in_time_is_told_to_whoever_watches() {
     assert_eq!(*missed.lock().expect("nobody has panicked"), ["alice to bob"]);
 }
 
-/// housleyjk/ws-rs#291 (rustsec/advisory-db#394): a client that reads slowly took all memory.
+/// housleyjk/ws-rs#291 (rustsec/advisory-db#394): the queue of a slow reader took all memory.
 #[test]
 fn a_client_that_reads_nothing_holds_no_more_than_its_queue_and_its_mailbox() {
     let mut relay = RelayConfig::default();
@@ -83,7 +83,8 @@ fn a_client_that_reads_nothing_holds_no_more_than_its_queue_and_its_mailbox() {
     assert!(gauges.memory <= 400_000, "{gauges:?}");
 }
 
-/// sockudo/sockudo#56: when very many clients were cut at once nobody could log in for half a minute.
+/// sockudo/sockudo#56: after very many clients were cut at once, nobody could log in for half a
+/// minute.
 #[test]
 fn when_all_clients_are_cut_at_once_a_new_one_is_welcomed_in_the_next_turn() {
     let mut link = link();
@@ -97,5 +98,5 @@ fn when_all_clients_are_cut_at_once_a_new_one_is_welcomed_in_the_next_turn() {
     let mut bob = Phone::new("bob", "b");
     bob.connect(&mut link);
     assert_eq!(bob.types(), ["welcome", "live"]);
-    assert_eq!(link.now, before, "it took no time but that of the turns");
+    assert_eq!(link.now, before, "the welcome came in a turn without waiting");
 }
