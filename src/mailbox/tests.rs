@@ -1,4 +1,5 @@
-//! Tests of mailboxes as a whole: stories of users, and random steps that are compared with a model.
+//! Tests of mailboxes as a whole: stories of users, and random steps that are compared with a
+//! model.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +68,7 @@ fn an_acknowledgement_of_one_device_takes_nothing_away_from_another() {
 }
 
 #[test]
-fn a_device_that_was_forgotten_is_told_of_a_gap_over_messages_that_the_others_have_handled() {
+fn a_device_that_was_forgotten_gets_a_gap_over_messages_that_the_others_have_handled() {
     let mut boxes = Mailboxes::new(Limits::default());
     for number in 0..MAX_DEVICES {
         let device = connect(&mut boxes, "bob", &format!("d{number}"), Last::Nothing);
@@ -115,7 +116,7 @@ fn a_message_that_three_connections_could_not_take_is_skipped_by_that_device() {
 }
 
 #[test]
-fn a_message_that_one_device_could_not_take_is_no_loss_while_another_one_may_get_it() {
+fn a_message_that_one_device_skips_is_no_loss_while_another_device_may_get_it() {
     let mut boxes = Mailboxes::new(Limits::default());
     let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
     boxes.disconnect(pad.key, pad.slot, 7, false, 0);
@@ -161,7 +162,7 @@ fn an_empty_mailbox_of_a_user_who_is_away_is_kept_for_a_day_and_the_user_comes_b
 }
 
 #[test]
-fn giving_up_a_mailbox_that_had_given_no_number_makes_no_gap() {
+fn a_dropped_mailbox_that_had_given_no_number_makes_no_gap() {
     let mut boxes = Mailboxes::new(Limits { memory: 150, ..Limits::default() });
     let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
     leave(&mut boxes, &phone, 0);
@@ -211,7 +212,8 @@ fn mailboxes_of_connected_users_stay_within_the_budget_of_memory_too() {
             let seq = boxes.next_seq(key);
             let body = Body::new(&"x".repeat(500), "");
             boxes.put(key, Held::new(seq, body, u32::MAX - 1, Marks::NONE), true);
-            // A mailbox keeps its record and its ranges of lost numbers even when the budget is spent.
+            // A mailbox keeps its record and its ranges of lost numbers even when the budget is
+            // spent.
             assert!(boxes.memory() <= limits.memory + 600 * boxes.len(), "{}", boxes.memory());
         }
     }
@@ -237,7 +239,7 @@ fn members_of_a_group_share_one_body_and_its_bytes_are_counted_once() {
 }
 
 #[test]
-fn when_a_mailbox_is_forgotten_connected_devices_and_devices_that_come_back_are_told_of_a_gap() {
+fn when_a_mailbox_is_deleted_connected_devices_and_devices_that_come_back_get_a_gap() {
     let mut boxes = Mailboxes::new(Limits::default());
     let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
     let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
@@ -346,7 +348,7 @@ fn at_random_no_device_misses_a_message_without_a_gap_or_sees_one_twice_or_out_o
 }
 
 #[test]
-fn mailboxes_of_a_million_users_that_are_all_due_at_once_are_looked_at_a_few_in_each_turn() {
+fn expired_mailboxes_of_a_million_users_are_handled_a_few_in_each_turn() {
     let users = 100_000;
     let mut boxes = Mailboxes::new(Limits { memory: 1 << 30, ..Limits::default() });
     for n in 0..users {
@@ -372,7 +374,7 @@ fn mailboxes_of_a_million_users_that_are_all_due_at_once_are_looked_at_a_few_in_
 }
 
 #[test]
-fn one_message_gives_up_no_more_mailboxes_than_its_room_needs() {
+fn one_message_drops_no_more_mailboxes_than_its_room_needs() {
     let limits = Limits { memory: 20 << 20, ..Limits::default() };
     let mut boxes = Mailboxes::new(limits);
     let mut n = 0;

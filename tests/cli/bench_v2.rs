@@ -1,5 +1,4 @@
-//! `longlink bench` in the dialect v2: messages that are acknowledged on both sides, and clients that
-//! are cut and come back.
+//! `longlink bench` in the dialect v2: acknowledged messages, and clients that are cut and resume.
 
 use std::io::{Read, Write};
 
@@ -12,7 +11,7 @@ use crate::bench_failures::failed;
 use crate::fake;
 use crate::program::Program;
 
-/// What a server with an interface says of itself.
+/// Reads the metrics of a server from its interface.
 fn stats(server: &Program) -> Value {
     let request = "GET /api/stats HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     let api = server.stdout.next().expect("the interface");
@@ -30,7 +29,7 @@ fn server() -> Program {
 }
 
 #[test]
-fn messages_are_acknowledged_on_both_sides() {
+fn bench_acknowledges_messages_and_counts_the_answers_to_its_sends() {
     let server = server();
     for (ack_every, args) in [("16", &[][..]), ("1", &["--ack-every", "1"])] {
         let more = ["--connections", "4", "--in-flight", "16", "--operations", "2000"];
@@ -44,13 +43,13 @@ fn messages_are_acknowledged_on_both_sides() {
     let stats = stats(&server);
     let kept = whole(&stats["longlink_mailbox_messages_total"], "kept");
     assert!(kept >= 4_000, "{stats}");
-    // The first run acknowledges up to 16 at a time, the second one each message.
+    // The first run acknowledges up to 16 messages at a time, the second one each message.
     let acks = whole(&stats, "longlink_mailbox_acknowledgements_total");
     assert!((2_000 + 2_000 / 64..=kept).contains(&acks), "{acks} of {kept}");
 }
 
 #[test]
-fn acknowledged_messages_keep_their_pace() {
+fn bench_sends_acknowledged_messages_at_the_given_rate() {
     let server = server();
     let args = ["--v2", "--connections", "2", "--rate", "100", "--operations", "20"];
     let figures = measured(&server, "p2p", &[&args[..], &["--warmup", "0"]].concat());
@@ -60,7 +59,7 @@ fn acknowledged_messages_keep_their_pace() {
 }
 
 #[test]
-fn clients_that_are_cut_come_back_with_what_they_have_not_acknowledged() {
+fn bench_resume_cuts_all_clients_and_they_get_their_unacknowledged_messages_again() {
     let server = server();
     let args = ["--connections", "30", "--waiting", "5", "--size", "100", "--rounds", "3"];
     let figures = measured(&server, "resume", &args);
@@ -73,11 +72,11 @@ fn clients_that_are_cut_come_back_with_what_they_have_not_acknowledged() {
     assert_eq!(stats["longlink_mailbox_resumes_total"], 90, "{stats}");
     let messages = &stats["longlink_mailbox_messages_total"];
     assert_eq!((&messages["kept"], &messages["delivered"]), (&json!(450), &json!(900)));
-    assert_eq!(stats["longlink_mailbox_waiting"], 0, "all was acknowledged");
+    assert_eq!(stats["longlink_mailbox_waiting"], 0, "all messages were acknowledged");
 }
 
 #[test]
-fn a_second_run_is_not_disturbed_by_what_the_first_one_has_left() {
+fn a_second_run_of_bench_is_not_disturbed_by_messages_of_the_first() {
     let server = server();
     for mode in ["resume", "p2p", "resume"] {
         let args: &[&str] = match mode {
@@ -89,7 +88,7 @@ fn a_second_run_is_not_disturbed_by_what_the_first_one_has_left() {
 }
 
 #[test]
-fn a_server_that_does_not_speak_the_dialect_v2_is_told() {
+fn bench_reports_a_server_without_v2_and_options_that_do_not_fit() {
     let server = Program::start(&["--mailbox", "off"]);
     for (mode, args) in [("p2p", &["--v2", "--connections", "2"][..]), ("resume", &[])] {
         let (code, _, line) = failed(mode, &url(&server), args);
@@ -111,7 +110,7 @@ fn a_server_that_does_not_speak_the_dialect_v2_is_told() {
     }
 }
 
-/// A server that lets everybody in, and says these frames.
+/// Starts a server that accepts every handshake and then sends these frames.
 fn saying(texts: &'static [&'static str]) -> String {
     let addr = fake::serve(move |mut stream| {
         fake::read_head(&mut stream);
@@ -130,7 +129,7 @@ fn saying(texts: &'static [&'static str]) -> String {
 }
 
 #[test]
-fn a_server_that_breaks_its_promises_is_told() {
+fn bench_reports_a_server_that_breaks_the_rules_of_v2() {
     const WELCOME: &str = r#"{"type":"welcome","epoch":"k3f9","seq":0,"cursor":0,"resumed":true}"#;
     const LIVE: &str = r#"{"type":"live","seq":0}"#;
     let short = ["--connections", "2", "--timeout", "0.5"];

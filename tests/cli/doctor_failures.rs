@@ -251,8 +251,8 @@ fn doctor_ends_in_time_with_a_server_that_never_stops_sending() {
     });
 }
 
-/// Passes everything on to a server, but for handshakes with these words in their head: those are
-/// let in, and get this text and no more.
+/// Starts a proxy that passes everything on to a server. Only handshakes with these words in their
+/// head are accepted by the proxy itself, and get this text and nothing else.
 fn in_front_of(server: &Program, words: &'static [&'static str], text: String) -> SocketAddr {
     let server: SocketAddr = server.addr().parse().unwrap();
     fake::serve(move |mut client| {
@@ -275,7 +275,7 @@ fn in_front_of(server: &Program, words: &'static [&'static str], text: String) -
 }
 
 #[test]
-fn a_server_that_does_not_speak_the_dialect_v2_is_to_be_looked_at() {
+fn doctor_warns_of_a_server_that_does_not_speak_v2() {
     let server = Program::start(&["--mailbox", "off"]);
     let found = doctor(&url(server.addr()), &["--quick"]);
     found.has("warn", "welcome v2", &["does not come back", "is lost", "--mailbox on"]).failed(0);
@@ -283,7 +283,7 @@ fn a_server_that_does_not_speak_the_dialect_v2_is_to_be_looked_at() {
 }
 
 #[test]
-fn a_welcome_that_does_not_come_or_lacks_something_is_told() {
+fn doctor_reports_a_welcome_that_is_missing_or_incomplete() {
     let server = Program::start(&[]);
     for (text, words) in [
         ("hello", &["no answer in 1s"][..]),
@@ -301,7 +301,7 @@ fn a_welcome_that_does_not_come_or_lacks_something_is_told() {
 }
 
 #[test]
-fn a_server_that_forgets_its_devices_or_loses_a_message_is_told() {
+fn doctor_reports_a_server_that_forgets_a_device() {
     let server = Program::start(&[]);
     let welcome = |resumed: bool, cursor: u64| {
         format!(

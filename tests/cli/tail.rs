@@ -1,5 +1,5 @@
-//! `longlink tail`: what it prints, also after a restart of the server, and what it says when it cannot
-//! connect.
+//! `longlink tail`: what it prints, also after a restart of the server, and what it says when it
+//! cannot connect.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -47,8 +47,8 @@ impl Drop for Tail {
     }
 }
 
-/// Starts a server whose interface has an address of its own. Nobody reads its log. Returns also the
-/// address of the interface.
+/// Starts a server whose interface has an address of its own. Nobody reads its log. Returns also
+/// the address of the interface.
 fn server(addresses: [&str; 2], args: &[&str]) -> (Program, String) {
     let listen = ["--listen", addresses[0], "--api-listen", addresses[1]];
     let mut program = Program::spawn(&mut longlink(&[&listen[..], args].concat()), 1);
@@ -81,7 +81,7 @@ fn tail_prints_each_event_as_a_line_without_colours() {
 }
 
 #[test]
-fn a_phone_that_resumes_is_shown_with_its_replay_and_its_acknowledgement() {
+fn tail_shows_the_replay_and_the_acknowledgement_of_a_device_that_resumes() {
     let (program, api) = server(["127.0.0.1:0"; 2], &[]);
     let tail = Tail::start(&["A", "--url", &api]);
     assert!(tail.line().contains("trace     A"));

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subprotocol_that_was_offered_has_to_be_agreed_on() {
+    fn an_answer_that_does_not_accept_the_offered_subprotocol_is_an_error() {
         let why = answer(GOOD.as_bytes(), Some(V2)).unwrap_err();
         assert_eq!(why, "the server does not speak longlink.v2");
         let agreed = GOOD.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: longlink.v2\r\n\r\n");

@@ -1,5 +1,6 @@
-//! The steps of the dialect v2: its welcome, and one resume. A message is sent, the connection is
-//! left without an acknowledgement, and the next connection has to get the message again.
+//! The steps of doctor for the dialect v2: the welcome, and one resume. Doctor sends itself a
+//! message, ends the connection without acknowledging it, and expects it again on the next
+//! connection.
 
 use std::time::{Duration, Instant};
 
@@ -38,10 +39,10 @@ pub fn check(handshake: &Handshake<'_>, user: &str, report: &mut Report) {
     }));
 }
 
-/// What is wrong, in words.
+/// A sentence that says what is wrong.
 struct Trouble(String);
 
-/// What a device has to remember to resume.
+/// What a device must remember to resume.
 struct Welcome {
     epoch: String,
     seq: u64,
@@ -53,8 +54,8 @@ struct Sent {
     seq: u64,
 }
 
-/// Connects, and acknowledges what waits for the user. `None` if the dialect is not spoken, or not
-/// as it should be; the report says so.
+/// Connects, and acknowledges the waiting messages of the user. Returns `None` if the server does
+/// not speak the dialect, or breaks its rules; the report says so.
 fn begin(handshake: &Handshake<'_>, report: &mut Report) -> Option<(Socket, Welcome)> {
     let (mut socket, is_spoken) = handshake.open_v2(WELCOME, None, report)?;
     if !is_spoken {
@@ -96,7 +97,7 @@ fn welcome(socket: &mut Socket, timeout: Duration) -> Result<Welcome, Trouble> {
     Ok(welcome)
 }
 
-/// Reads a welcome, and checks that nothing is missing that a client relies on.
+/// Reads a welcome, and checks that it has all fields that a client needs.
 fn read_welcome(frame: &Value) -> Result<Welcome, Trouble> {
     let kind = frame["type"].as_str().unwrap_or_default();
     if kind == "error" {
@@ -124,7 +125,8 @@ fn read_welcome(frame: &Value) -> Result<Welcome, Trouble> {
     }
 }
 
-/// Sends a message to the doctor's own user. It is answered, and it arrives; it is not acknowledged.
+/// Sends a message to the user of doctor, and waits for the answer and the message. The message is
+/// not acknowledged.
 fn send(socket: &mut Socket, user: &str, timeout: Duration) -> Result<Sent, Trouble> {
     // No other client sends this text at the same time.
     let text = generate_key();
@@ -158,7 +160,8 @@ fn send(socket: &mut Socket, user: &str, timeout: Duration) -> Result<Sent, Trou
     Ok(Sent { id: id.unwrap_or_default(), seq: seq.unwrap_or_default() })
 }
 
-/// Connects again behind what was acknowledged, gets the message again, and acknowledges it.
+/// Connects again with the cursor from before the message, waits for the message, and acknowledges
+/// it.
 fn resume(
     handshake: &Handshake<'_>,
     before: &Welcome,
@@ -200,7 +203,7 @@ fn say(socket: &mut Socket, frame: &Value, timeout: Duration) -> Result<(), Trou
     sent.map_err(|end| Trouble(end.tell(timeout)))
 }
 
-/// Waits for a frame in which `find` finds what it looks for.
+/// Waits for a frame for which `find` returns something.
 fn next<T>(
     socket: &mut Socket,
     timeout: Duration,
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_in_place_of_a_welcome_is_repeated() {
+    fn the_report_of_doctor_quotes_an_error_that_comes_instead_of_a_welcome() {
         let refusal = json!({"type": "error", "code": "ticket", "reason": "expired"});
         let Err(Trouble(seen)) = read_welcome(&refusal) else { panic!("it was taken") };
         assert!(seen.contains("ticket") && seen.contains("expired"), "{seen}");

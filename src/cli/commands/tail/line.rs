@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_dialect_v2_tells_is_a_line() {
+    fn each_event_of_the_dialect_v2_is_printed_as_a_line() {
         for (event, line) in [
             (
                 json!({"event":"welcome","cursor":5,"seq":8,"resumed":true}),

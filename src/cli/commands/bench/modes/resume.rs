@@ -1,5 +1,5 @@
-//! All clients are cut at once, each with messages that it has not acknowledged, and come back at
-//! once: connect, welcome, the messages again, `live`, and the acknowledgement.
+//! Measures the return of clients that are all cut at once. Each has unacknowledged messages: it
+//! connects, gets `welcome`, the messages again and `live`, and acknowledges them.
 
 use std::time::{Duration, Instant};
 
@@ -84,15 +84,15 @@ fn until_all_are_ready(session: &mut Session, load: &mut Resume) -> Step {
     session.run_while(load, |load, _, _| load.ready < load.clients.len())
 }
 
-/// What the clients are doing.
+/// The phase in which all clients are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Each connects, acknowledges what waits, and sends itself messages that it does not
-    /// acknowledge. It is ready when it has got all of them, and the answers.
+    /// Each client connects, acknowledges its waiting messages, and sends itself messages that it
+    /// does not acknowledge. It is ready when it has all of them, and the answers.
     Fill,
-    /// Each comes back. It is ready when it is live.
+    /// Each client connects again. It is ready when its replay is over.
     Back,
-    /// The last one waits for a pong.
+    /// The last client waits for a pong.
     Last,
 }
 
@@ -101,7 +101,7 @@ enum Phase {
 struct Device {
     /// The last number that was acknowledged.
     base: u64,
-    /// How many messages have arrived, and how many sends were answered, in this phase.
+    /// The messages that have arrived, and the sends that were answered, in this phase.
     arrived: usize,
     answered: usize,
     is_live: bool,
@@ -117,7 +117,7 @@ struct Touched {
 
 struct Resume {
     clients: Vec<Device>,
-    /// What stands before and after the number in a user's id.
+    /// The text before and after the number in the id of a user.
     affixes: (String, String),
     message: String,
     /// How many messages wait for each client.
@@ -145,7 +145,7 @@ impl Resume {
         }
     }
 
-    /// Lets all clients, which are live, send themselves messages once more.
+    /// Makes all clients send themselves messages again.
     fn fill_again(&mut self, clients: &mut Clients) {
         self.begin(Phase::Fill);
         for id in 0..self.clients.len() {
@@ -154,7 +154,7 @@ impl Resume {
         }
     }
 
-    /// Lets a client send messages to itself.
+    /// Makes a client send messages to itself.
     fn fill(&mut self, clients: &mut Clients, id: usize) {
         let user: [u8; USER_DIGITS] = clients.user(id);
         let user = String::from_utf8_lossy(&user).into_owned();
@@ -172,7 +172,7 @@ impl Resume {
         self.note_ready(id);
     }
 
-    /// Notes that a client has done its part of the phase, if it has.
+    /// Notes whether a client has finished the phase.
     fn note_ready(&mut self, id: usize) {
         let device = &mut self.clients[id];
         let has_all = device.arrived >= self.waiting;
@@ -188,7 +188,7 @@ impl Resume {
         }
     }
 
-    /// A client has everything that had waited for it, and acknowledges it.
+    /// Makes a client acknowledge all messages when its replay is over.
     fn go_live(&mut self, clients: &mut Clients, id: usize, seq: u64, now: Instant) {
         let device = &mut self.clients[id];
         (device.is_live, device.base) = (true, seq);

@@ -1,4 +1,5 @@
-//! Frames of the dialect v2, as longlink writes them: they are told apart by their first bytes.
+//! Reads frames of the dialect v2. Their types are recognised by the first bytes as longlink writes
+//! them.
 
 use std::fmt::Write;
 
@@ -23,7 +24,7 @@ pub enum Frame {
     },
     Welcome,
     Pong,
-    /// Anything else, such as a gap or an error.
+    /// Any other frame, such as a gap or an error.
     Other,
 }
 
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_told_apart() {
+    fn frames_of_the_server_are_recognised_by_their_type() {
         for (text, frame) in [
             (r#"{"type":"message","seq":1042,"id":"01"}"#, Frame::Message { seq: 1_042 }),
             (r#"{"type":"message","id":"01","all":true}"#, Frame::Other),
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_taken_only_if_it_may_stand_in_a_url() {
+    fn bench_accepts_an_epoch_only_if_it_can_be_part_of_a_url() {
         let of = |epoch: &str| {
             welcome(format!(r#"{{"type":"welcome","epoch":"{epoch}","resumed":true}}"#).as_bytes())
         };
