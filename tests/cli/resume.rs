@@ -1,5 +1,5 @@
-//! Pairs of v2 clients of the real program, which is restarted, killed, and cut off from its clients:
-//! nothing is lost without a gap, and the sender of each message knows what has become of it.
+//! Pairs of v2 clients write to each other while the real program is restarted or killed, or the
+//! network is cut. No message is lost without a gap, and each send is answered in the end.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::program::{DEADLINE, Program};
 use crate::v2::{Client, Patience};
 
 const PAIRS: usize = 10;
-/// How many messages each client writes.
+/// The number of messages that each client writes.
 const MESSAGES: u64 = 100;
 const PATIENCE: Patience = Patience {
     ping_after: Duration::from_millis(250),
@@ -30,7 +30,7 @@ struct Crowd {
     news: Receiver<()>,
 }
 
-/// What the test has to know of a client while it runs.
+/// The state of a client that the test reads while the client runs.
 #[derive(Clone, Debug, Default)]
 struct State {
     written: u64,
@@ -39,14 +39,14 @@ struct State {
     welcomes: u64,
     is_live: bool,
     epoch: String,
-    /// The epochs and the texts of all messages that the server has taken, and of those that have
-    /// come.
+    /// The epochs and the texts of all messages that the server has acknowledged, and of those that
+    /// have arrived.
     taken: BTreeSet<(String, String)>,
     came: BTreeSet<(String, String)>,
 }
 
 impl Crowd {
-    /// Connects clients that wait so long between two messages.
+    /// Connects clients that wait for `pace` between two messages.
     fn connect(addr: SocketAddr, pace: Duration) -> Self {
         let (tell, news) = channel();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -61,7 +61,7 @@ impl Crowd {
         Crowd { threads, states, is_over, news }
     }
 
-    /// Waits until the states are so.
+    /// Waits until `holds` is true for the states of the clients.
     fn until(&self, what: &str, holds: impl Fn(&[State]) -> bool) {
         let until = Instant::now() + DEADLINE;
         loop {
@@ -76,8 +76,8 @@ impl Crowd {
         }
     }
 
-    /// Waits until everything is written and answered, and what was taken in the present epoch has
-    /// come. Returns the clients.
+    /// Waits until all messages are written and answered, and those that were acknowledged in the
+    /// present epoch have arrived. Returns the clients.
     fn finish(self) -> Vec<Client> {
         self.until("all is written, answered and has come", |states| {
             let is_done = |(at, state): (usize, &State)| {
@@ -93,7 +93,7 @@ impl Crowd {
     }
 }
 
-/// One client writes to its peer, and reads until the test is over.
+/// Makes one client write to its peer, and read until the test is over.
 fn talk(
     mut client: Client,
     (at, pace): (usize, Duration),
@@ -114,7 +114,8 @@ fn talk(
         let until = now + Duration::from_millis(2);
         client.pump();
         if !client.is_live {
-            // There is nothing to read, so the thread waits for its next attempt.
+            // Without a connection there is nothing to read, so the thread waits for its next
+            // attempt.
             thread::park_timeout(until.saturating_duration_since(Instant::now()));
         }
         let mut state = state.lock().expect("the test is well");
@@ -128,14 +129,14 @@ fn talk(
         (state.unanswered, state.answered) = (client.unanswered(), client.answered.len());
         (state.welcomes, state.is_live) = (client.welcomes, client.is_live);
         drop(state);
-        // Nobody listens any more when the test has failed.
+        // Nobody receives the state any more when the test has failed.
         let _ = tell.send(());
     }
     client
 }
 
-/// What is lost without a gap, and what has come twice, over all clients.
-fn judge(clients: &[Client]) -> (Vec<String>, Vec<String>) {
+/// Returns the messages that were lost without a gap, and those that came twice, of all clients.
+fn lost_and_doubled(clients: &[Client]) -> (Vec<String>, Vec<String>) {
     let (mut lost, mut doubled) = (Vec::new(), Vec::new());
     for (at, client) in clients.iter().enumerate() {
         let peer = &clients[at ^ 1];
@@ -174,13 +175,13 @@ fn addr_of(program: &Program) -> SocketAddr {
     program.addr().parse().expect("an address")
 }
 
-/// Half of all messages are written.
+/// Whether half of all messages are written.
 fn is_in_the_middle(states: &[State]) -> bool {
     states.iter().all(|state| state.answered as u64 >= MESSAGES / 3)
 }
 
 #[test]
-fn a_network_that_swallows_everything_for_a_while_loses_nothing_and_doubles_nothing() {
+fn no_message_is_lost_or_doubled_if_the_network_drops_all_bytes_for_a_while() {
     let mut program = Program::start(&["--close-timeout", "1"]);
     let network = Network::to(addr_of(&program));
     let crowd = Crowd::connect(network.addr, Duration::from_millis(5));
@@ -191,14 +192,14 @@ fn a_network_that_swallows_everything_for_a_while_loses_nothing_and_doubles_noth
     crowd.until("everybody is back", |states| states.iter().all(|state| state.is_live));
     assert!(network.swallowed() > 0);
     let clients = crowd.finish();
-    let (lost, doubled) = judge(&clients);
+    let (lost, doubled) = lost_and_doubled(&clients);
     assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
     assert!(clients.iter().all(|client| client.gaps.is_empty() && client.welcomes >= 2));
     program.stop();
 }
 
 #[test]
-fn twenty_cuts_in_the_middle_lose_nothing_and_double_nothing() {
+fn no_message_is_lost_or_doubled_if_the_network_is_cut_twenty_times() {
     let mut program = Program::start(&["--close-timeout", "1"]);
     let network = Network::to(addr_of(&program));
     let crowd = Crowd::connect(network.addr, Duration::from_millis(20));
@@ -212,13 +213,13 @@ fn twenty_cuts_in_the_middle_lose_nothing_and_double_nothing() {
         });
     }
     let clients = crowd.finish();
-    let (lost, doubled) = judge(&clients);
+    let (lost, doubled) = lost_and_doubled(&clients);
     assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
     assert!(clients.iter().all(|client| client.gaps.is_empty() && client.welcomes > 20));
     program.stop();
 }
 
-/// Ends the program in the middle, starts another one, and judges the clients.
+/// Ends the program in the middle, starts another one, and returns the clients at their end.
 fn restart(end: impl FnOnce(&mut Program)) -> Vec<Client> {
     let mut program = Program::start(&["--close-timeout", "1"]);
     let network = Network::to(addr_of(&program));
@@ -229,7 +230,7 @@ fn restart(end: impl FnOnce(&mut Program)) -> Vec<Client> {
     let mut program = Program::start(&["--close-timeout", "1"]);
     network.lead_to(addr_of(&program));
     let clients = crowd.finish();
-    let (lost, doubled) = judge(&clients);
+    let (lost, doubled) = lost_and_doubled(&clients);
     assert!(lost.is_empty() && doubled.is_empty(), "lost: {lost:?}, doubled: {doubled:?}");
     for client in &clients {
         assert_eq!(client.gaps.len(), 1, "{:?}", client.gaps);
@@ -240,13 +241,13 @@ fn restart(end: impl FnOnce(&mut Program)) -> Vec<Client> {
 }
 
 #[test]
-fn a_polite_restart_loses_nothing_without_a_gap() {
+fn no_message_is_lost_without_a_gap_if_the_server_is_restarted() {
     let clients = restart(|program| program.stop());
     assert!(clients.iter().all(|client| client.byes == 1), "everybody was told to come back");
 }
 
 #[test]
-fn a_kill_loses_nothing_without_a_gap() {
+fn no_message_is_lost_without_a_gap_if_the_server_is_killed() {
     let clients = restart(|program| {
         program.signal("KILL");
         program.child.wait().expect("it has ended");

@@ -1,4 +1,4 @@
-//! A network between clients and a server, which can be cut and can swallow what is sent.
+//! A simulated network between clients and a server, which can cut connections and drop bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How long a direction waits for bytes before it looks whether the network has ended.
+/// How long a thread waits for bytes before it checks whether the network has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What all connections of a network have in common.
+/// The state that all connections of a network share.
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
     swallows: AtomicBool,
     has_ended: AtomicBool,
-    /// Bytes that were swallowed.
+    /// The number of dropped bytes.
     swallowed: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -29,7 +29,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network in front of a server.
+    /// Starts a network in front of a server.
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("an address");
@@ -52,17 +52,17 @@ impl Network {
         Network { addr, shared }
     }
 
-    /// From now on connections go to another server.
+    /// Makes later connections go to another server.
     pub fn lead_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("nobody has panicked") = server;
     }
 
-    /// Swallows everything from now on, or carries it again. Nobody is told.
+    /// Drops all bytes from now on, or carries them again. Neither side notices.
     pub fn swallow(&self, swallows: bool) {
         self.shared.swallows.store(swallows, Ordering::SeqCst);
     }
 
-    /// How many bytes were swallowed.
+    /// The number of bytes that were dropped.
     pub fn swallowed(&self) -> usize {
         self.shared.swallowed.load(Ordering::SeqCst)
     }
@@ -70,7 +70,7 @@ impl Network {
     /// Cuts all connections.
     pub fn cut(&self) {
         for stream in self.shared.streams.lock().expect("nobody has panicked").drain(..) {
-            // It fails when one side has gone already.
+            // This fails when one side has ended already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -80,14 +80,14 @@ impl Drop for Network {
     fn drop(&mut self) {
         self.shared.has_ended.store(true, Ordering::Relaxed);
         self.cut();
-        // The thread that accepts wakes up and looks.
+        // A connection wakes the thread that accepts, so that it notices the end.
         let _ = TcpStream::connect(self.addr);
     }
 }
 
 fn carry(client: TcpStream, shared: &Arc<Shared>) {
     let addr = *shared.server.lock().expect("nobody has panicked");
-    // Without a server the client's connection is closed.
+    // If the server does not listen, the connection of the client is closed.
     let Ok(server) = TcpStream::connect(addr) else { return };
     let mut streams = shared.streams.lock().expect("nobody has panicked");
     for stream in [&client, &server] {
@@ -106,7 +106,7 @@ fn carry(client: TcpStream, shared: &Arc<Shared>) {
 
 fn carry_one_way(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut bytes = [0; 16 * 1024];
-    // Of a stream of which something was swallowed nothing more can be carried.
+    // A stream of which bytes were dropped can never be carried again.
     let mut is_broken = false;
     while !shared.has_ended.load(Ordering::Relaxed) {
         match from.read(&mut bytes) {
@@ -127,7 +127,7 @@ fn carry_one_way(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
             Err(_) => break,
         }
     }
-    // A network that swallows also swallows the end.
+    // A network that drops bytes drops the end of a connection, too.
     if !is_broken && !shared.swallows.load(Ordering::SeqCst) {
         let _ = to.shutdown(Shutdown::Both);
     }

@@ -1,5 +1,5 @@
-//! A small client of the dialect v2 over real sockets, with an outbox and a cursor as a platform's
-//! storage keeps them. It comes back by itself whenever its connection has ended or is silent.
+//! A small client of the dialect v2 over real sockets, which keeps an outbox and a cursor. It
+//! reconnects by itself whenever its connection has ended or is silent.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use longlink::sim::frames::{self, CLOSE, FIN, PING, PONG, TEXT};
 use serde_json::Value;
 
-/// A message that the app was given.
+/// A message that the client has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     pub epoch: String,
@@ -18,7 +18,7 @@ pub struct Received {
     pub text: String,
 }
 
-/// Numbers that the app was told will not come.
+/// A gap that the client has received: numbers whose messages will not come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub epoch: String,
@@ -27,7 +27,7 @@ pub struct Gap {
     pub reason: String,
 }
 
-/// What the server has said of a message.
+/// The answer of the server to a send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub text: String,
@@ -36,12 +36,12 @@ pub struct Answered {
     pub epoch: String,
 }
 
-/// How long the client waits for the server before it takes the connection for dead.
+/// How long the client waits for the server before it gives the connection up.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     pub ping_after: Duration,
     pub silence: Duration,
-    /// How long it waits between two attempts to connect.
+    /// How long the client waits between two attempts to connect.
     pub retry: Duration,
 }
 
@@ -73,7 +73,7 @@ pub struct Client {
     pub received: Vec<Received>,
     pub gaps: Vec<Gap>,
     pub answered: Vec<Answered>,
-    /// How often the client was welcomed, and how often it was told that the server goes away.
+    /// How many `welcome` and `bye` frames the client has received.
     pub welcomes: u64,
     pub byes: u64,
     pub is_live: bool,
@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    /// How many messages have no answer.
+    /// The number of messages without an answer.
     pub fn unanswered(&self) -> usize {
         self.outbox.len()
     }
@@ -134,7 +134,7 @@ impl Client {
         self.retry_at = Instant::now() + self.patience.retry;
     }
 
-    /// Connects if need be, and handles what comes within about a millisecond.
+    /// Connects if necessary, and handles the frames that come within about a millisecond.
     pub fn pump(&mut self) {
         let now = Instant::now();
         if self.link.is_none() {
@@ -199,7 +199,7 @@ impl Client {
                 return self.lose();
             }
             link.is_upgraded = true;
-            // What has no answer is sent again, in its order and with the same names.
+            // Sends without an answer are repeated, in their order and with the same `cid`s.
             let frames: Vec<u8> =
                 self.outbox.iter().flat_map(|(_, frame, _)| frames::text(frame)).collect();
             self.put(&frames);
@@ -274,7 +274,7 @@ impl Client {
         }
     }
 
-    /// Something has come that is to be acknowledged.
+    /// Notes that a message or a gap has come, which is to be acknowledged.
     fn note(&mut self, now: Instant) {
         if let Some(link) = &mut self.link {
             link.unacked += 1;

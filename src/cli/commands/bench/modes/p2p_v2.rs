@@ -1,5 +1,5 @@
-//! Pairs of connections that speak the dialect v2. A message is done when it has arrived and when
-//! its sender knows that it is kept; the receiver acknowledges what has arrived, as a client does.
+//! Measures messages between pairs of connections in the dialect v2. A message is done when it has
+//! arrived and its sender has the answer that it is kept. Receivers acknowledge as clients do.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::cli::commands::bench::sequence::{self, Finder};
 use crate::cli::commands::bench::session::{Session, Step, Stop};
 use crate::cli::commands::bench::tally::Tally;
 
-/// The longest time for which a receiver keeps an acknowledgement back.
+/// The longest time for which a receiver delays an acknowledgement.
 const ACK_WITHIN: Duration = Duration::from_secs(1);
 
 pub fn run(session: &mut Session) -> Step {
@@ -52,7 +52,7 @@ pub fn run(session: &mut Session) -> Step {
     session.extras.push(("dialect", json!("v2")));
     session.extras.push(("ack_every", json!(ack_every)));
     session.open_all(&mut load)?;
-    // What an earlier run has left comes before a receiver is live.
+    // Messages of an earlier run come before `live`.
     let began = Instant::now();
     let timeout = session.options.timeout;
     session.run_while(&mut load, |load, _, now| {
@@ -70,7 +70,7 @@ pub fn run(session: &mut Session) -> Step {
     Ok(())
 }
 
-/// A sender and its receiver. Numbers are those of the generator, which begin again after 2^32.
+/// A sender and its receiver. Messages have numbers of the generator, which begin again after 2^32.
 struct Pair {
     receiver: [u8; USER_DIGITS],
     pending: Pending,
@@ -79,7 +79,7 @@ struct Pair {
     arrived: u32,
     answered: u32,
     done: u32,
-    /// Whether the receiver has everything that had waited for it.
+    /// Whether the replay of the receiver is over.
     is_live: bool,
     /// The server's number of the last message, and how many were not acknowledged yet.
     seq: u64,
@@ -193,7 +193,7 @@ impl Load for P2p {
                     state.unacknowledged = 0;
                     self.owed.push(seq);
                 }
-                // What waited before is not of this run.
+                // A message that waited before is not one of this run.
                 if !state.is_live {
                     return;
                 }
@@ -244,7 +244,7 @@ impl Load for P2p {
         while self.pace.as_ref()?.allows(now) {
             let pair = self.due.pop_front()?;
             self.pace.as_mut()?.take();
-            // The sender or the receiver may be gone.
+            // The connection of the sender or of the receiver may have ended.
             if clients.is_open(pair) {
                 self.send(clients, pair, 1, Instant::now());
             }
