@@ -107,7 +107,6 @@ pub mod limits {
 /// threads.
 pub mod keeping {
     pub use crate::journal::{Completed, Completion, Kept, Ticket};
-    pub use crate::mailbox::Body;
 }
 
 /// What the server has counted and measured, as numbers, and as the text that Prometheus reads.

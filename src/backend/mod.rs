@@ -12,7 +12,7 @@ mod ops;
 pub(crate) mod webhooks;
 
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
-use crate::relay::{Extension, Relay, Session};
+use crate::relay::{Extension, Pushed, Relay, Session};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
@@ -137,6 +137,10 @@ impl Extension for Backend {
 
     fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId) {
         self.api.traces.end(cx, conn);
+    }
+
+    fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed) {
+        self.api.complete(cx, (request, place), state);
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {

@@ -85,6 +85,12 @@ impl<H: Handler> App<H> {
         }
     }
 
+    pub fn on_too_long(&mut self, cx: &mut Context, conn: ConnId) {
+        if let Some(session) = self.sessions.of(conn) {
+            self.handler.on_too_long(cx, conn, session);
+        }
+    }
+
     pub fn on_drain(&mut self, cx: &mut Context, conn: ConnId) {
         if let Some(session) = self.sessions.of(conn) {
             self.handler.on_drain(cx, conn, session);

@@ -58,7 +58,8 @@ impl Context {
                 let never = no_ping && self.timeouts.idle == u64::MAX;
                 let waits = flags.has(Flags::PAUSED);
                 let goes_on = self.paused.iter().any(|waiting| waiting.index == index);
-                assert!(!waits || goes_on || armed.is_some(), "{id}: held back for ever");
+                let held = flags.has(Flags::HELD);
+                assert!(!waits || held || goes_on || armed.is_some(), "{id}: held back for ever");
                 let never = never || waits;
                 assert!(armed.is_some() || never, "{id}: no deadline");
                 assert!(conn.facts.has(Facts::OPENED), "{id}");

@@ -84,12 +84,17 @@ pub struct Context {
     pub(super) overdue: Vec<Overdue>,
     /// When the loop came back from its last absence, in milliseconds; 0 for never.
     pub(super) returned_at: u64,
+    /// Connections that a shutdown closes in their turn.
+    pub(super) leaving: lifecycle::Leaving,
     /// Connections that are closing and for which `on_closing` was not called yet.
     pub(super) parting: Vec<ConnId>,
     /// The connection for which `on_closing` runs now.
     pub(super) speaking: Option<ConnId>,
-    /// The code with which that connection is closed, if the application has chosen one.
-    pub(super) last_code: Option<u16>,
+    /// The code and the text with which that connection is closed, if the application has chosen
+    /// them.
+    pub(super) last_code: Option<(u16, String)>,
+    /// How many connections are open only to be told that there is no room for them.
+    pub(super) told_full: usize,
     /// Connections whose queue has drained, and for which `on_drain` was not called yet.
     pub(super) drained: Vec<ConnId>,
     /// How much work this turn may still do.
@@ -153,9 +158,11 @@ impl Context {
             untimed: Vec::new(),
             overdue: Vec::new(),
             returned_at: 0,
+            leaving: lifecycle::Leaving::default(),
             parting: Vec::new(),
             speaking: None,
             last_code: None,
+            told_full: 0,
             drained: Vec::new(),
             work: config.work_per_turn.div_ceil(2),
             inbound_bytes: 0,

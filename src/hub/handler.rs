@@ -127,6 +127,13 @@ pub trait Handler {
         message: Message<'_>,
     );
 
+    /// Called when a message that is longer than [`max_message`](crate::Config::max_message) has
+    /// passed, on a connection that [outlasts](Accept::outlasts_long_messages) such messages. Its
+    /// bytes were dropped as they arrived.
+    fn on_too_long(&mut self, cx: &mut Context, conn: ConnId, session: &mut Self::Session) {
+        let _ = (cx, conn, session);
+    }
+
     /// Called when everything that was queued for a connection whose socket had blocked was
     /// written: the handler can go on sending large amounts. It is called in the turn after the
     /// write.
@@ -231,6 +238,9 @@ pub struct Accept<S = ()> {
     pub(crate) until: Option<Instant>,
     pub(crate) aside: bool,
     pub(crate) apart: bool,
+    pub(crate) outlasts: bool,
+    pub(crate) told_when_full: bool,
+    pub(crate) leaves_in_turn: bool,
     /// The close code for a connection that ends when it is replaced; 0 if it is parked instead.
     pub(crate) replaced_code: u16,
     pub(crate) session: S,
@@ -265,7 +275,8 @@ impl<S> Accept<S> {
     /// Gives the connection a session, which replaces the one that it had.
     pub fn session<T>(self, session: T) -> Accept<T> {
         let Accept { user, device, protocol, writes_are_life, until, .. } = self;
-        let Accept { aside, apart, replaced_code, .. } = self;
+        let Accept { aside, apart, outlasts, told_when_full, leaves_in_turn, .. } = self;
+        let Accept { replaced_code, .. } = self;
         Accept {
             user,
             device,
@@ -274,9 +285,40 @@ impl<S> Accept<S> {
             until,
             aside,
             apart,
+            outlasts,
+            told_when_full,
+            leaves_in_turn,
             replaced_code,
             session,
         }
+    }
+
+    /// Lets a shutdown close the connection in its turn: 10,000 such connections in a second, or
+    /// more if otherwise half of [`close_timeout`](crate::Config::close_timeout) would not suffice.
+    /// All other connections are closed at once.
+    pub fn leaves_in_turn(mut self) -> Self {
+        self.leaves_in_turn = true;
+        self
+    }
+
+    /// Lets the handler tell the client in a frame when there is no room for its connection: when
+    /// the server is full, or the user or the address has too many connections. The connection then
+    /// opens without a user, as one that only [listens](Accept::aside); in
+    /// [`on_open`](Handler::on_open) [`Context::is_refused`] is true of it. It is closed after a
+    /// second. A few connections at a time are told so; all others are answered with 503.
+    pub fn told_when_full(mut self) -> Self {
+        self.told_when_full = true;
+        self
+    }
+
+    /// Makes the connection outlast messages that are longer than
+    /// [`max_message`](crate::Config::max_message) and have at most 16 MiB: such a message is
+    /// dropped as it arrives, each of its pieces counts as a message for the rate, and
+    /// [`Handler::on_too_long`] is called when it is over. Without this a message that is too long
+    /// ends the connection with 1009, as a longer one always does.
+    pub fn outlasts_long_messages(mut self) -> Self {
+        self.outlasts = true;
+        self
     }
 
     /// Makes the connection end when a newer connection of the same user and device replaces it: it

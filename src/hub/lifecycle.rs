@@ -1,6 +1,7 @@
 //! Opening, closing, ending and freeing connections.
 
 use crate::hub::table::slots::Slot;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::hub::table::record::Connection;
@@ -20,6 +21,29 @@ use super::{App, ConnId, Context, Handler};
 pub const SURPLUS: usize = 32;
 /// How long such a connection may take for its request head, in milliseconds.
 const SURPLUS_HEAD_MS: u64 = 1_000;
+
+/// How many connections that leave in turn a shutdown closes in a second, unless there are so many
+/// that half of the close timeout would not suffice.
+const LEAVES_PER_SECOND: u64 = 10_000;
+/// They are closed in steps, one in this time in milliseconds.
+const LEAVE_STEP_MS: u64 = 10;
+
+/// Connections that a shutdown closes in their turn.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    queue: VecDeque<ConnId>,
+    /// How many of them one step closes.
+    in_a_step: u64,
+    /// When the next step is due, in milliseconds.
+    due: u64,
+}
+
+impl Leaving {
+    /// When the next ones are closed, in milliseconds.
+    pub fn due(&self) -> Option<u64> {
+        (!self.queue.is_empty()).then_some(self.due)
+    }
+}
 
 /// Why a connection cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,13 +148,18 @@ impl Context {
     /// The hub does not know listeners: with a driver, call
     /// [`Driver::shutdown`](crate::Driver::shutdown) instead.
     pub(super) fn shutdown(&mut self) {
-        if !self.draining {
-            self.draining = true;
-            self.drained_by = self.now.saturating_add(self.timeouts.close);
+        if self.draining {
+            return;
         }
+        self.draining = true;
+        self.drained_by = self.now.saturating_add(self.timeouts.close);
         let indices: Vec<Slot> = self.table.indices();
         for index in indices {
             match self.table[index].phase() {
+                Phase::Open if self.table[index].flags.has(Flags::PACED) => {
+                    let serial = self.table[index].serial();
+                    self.leaving.queue.push_back(ConnId { index, serial });
+                }
                 Phase::Open => self.close_with(index, CloseReason::Shutdown),
                 Phase::Held => self.refuse_held(index),
                 Phase::Head if self.misses_something(index) => {
@@ -139,6 +168,23 @@ impl Context {
                     self.wheel.arm(index.key(), due.min(self.drained_by));
                 }
                 _ => {}
+            }
+        }
+        let steps = (self.timeouts.close / 2 / LEAVE_STEP_MS).max(1);
+        let least = LEAVES_PER_SECOND * LEAVE_STEP_MS / 1_000;
+        self.leaving.in_a_step = least.max((self.leaving.queue.len() as u64).div_ceil(steps));
+        self.leaving.due = self.now;
+    }
+
+    /// Closes those of the connections that leave in turn whose turn it is.
+    pub(super) fn go_on_leaving(&mut self) {
+        let Some(due) = self.leaving.due().filter(|due| *due <= self.now) else { return };
+        let steps = 1 + (self.now - due) / LEAVE_STEP_MS;
+        self.leaving.due = due + steps * LEAVE_STEP_MS;
+        for _ in 0..steps.saturating_mul(self.leaving.in_a_step) {
+            let Some(conn) = self.leaving.queue.pop_front() else { break };
+            if self.is_open(conn) {
+                self.close_with(conn.index, CloseReason::Shutdown);
             }
         }
     }
@@ -183,7 +229,10 @@ impl Context {
             self.speaking = None;
             let other_code = self.last_code.take();
             let Some((code, text)) = reason.wire() else { continue };
-            let code = other_code.unwrap_or(code);
+            let (code, text) = match &other_code {
+                Some((code, text)) => (*code, &**text),
+                None => (code, text),
+            };
             // The application may have aborted the connection.
             if self.parting_reason(conn).is_some() {
                 self.go_to(conn.index, Phase::FlushThenDrain);
@@ -193,11 +242,11 @@ impl Context {
     }
 
     /// Has the connection of which [`on_closing`](super::Handler::on_closing) is called just now be
-    /// closed with another code than that of its reason: clients of the application may have codes
-    /// of their own. Does nothing elsewhere, or with a code that may not be sent.
-    pub fn close_with_code(&mut self, conn: ConnId, code: u16) {
+    /// closed with another code and text than those of its reason: clients of the application may
+    /// have codes of their own. Does nothing elsewhere, or with a code that may not be sent.
+    pub fn close_as(&mut self, conn: ConnId, code: u16, text: &str) {
         if self.speaking == Some(conn) && may_be_sent(code) {
-            self.last_code = Some(code);
+            self.last_code = Some((code, cut_reason(text).to_owned()));
         }
     }
 
@@ -377,6 +426,7 @@ impl Context {
         }
         self.leave_all(index);
         let conn = self.table.remove(index);
+        self.told_full -= usize::from(conn.facts.has(Facts::REFUSED));
         self.addresses.leave(conn.peer);
         Some(id)
     }

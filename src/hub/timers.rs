@@ -87,6 +87,9 @@ impl Context {
                 self.due(Slot::from_key(index));
             }
         }
+        if self.draining {
+            self.go_on_leaving();
+        }
         self.say_last_words(app);
         let mut budget = TIMERS_PER_TURN;
         while let Some(key) = self.timers.pop_due(self.now, &mut budget) {
@@ -211,7 +214,8 @@ impl Context {
             || !self.drained.is_empty()
             || !self.untimed.is_empty()
             || self.traces.has_events();
-        let due = || [self.wheel.next_deadline(), self.timers.next_deadline()];
+        let leaving = if self.draining { self.leaving.due() } else { None };
+        let due = || [self.wheel.next_deadline(), self.timers.next_deadline(), leaving];
         let at = if busy { self.now } else { due().into_iter().flatten().min()? };
         Some(self.origin + Duration::from_millis(at))
     }
@@ -269,7 +273,7 @@ impl Context {
     }
 
     fn open_deadline(&self, index: Slot, conn: &Connection) -> u64 {
-        if conn.is_held_for_rate() {
+        if conn.is_held_back() {
             // The server does not read this connection, so the peer is neither silent nor slow.
             return self.end_of_right(index).min(self.pace_deadline(index));
         }
@@ -359,9 +363,10 @@ impl Context {
         let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
         if self.end_of_right(index) <= self.now {
-            self.stats.expired += 1;
+            // One that only listens may have been accepted to be told why it is refused.
+            self.stats.expired += u64::from(!conn.is_aside());
             self.close_with(index, CloseReason::Expired);
-        } else if conn.is_held_for_rate() {
+        } else if conn.is_held_back() {
             if self.pays_off(index) {
                 self.paused.push_back(ConnId { index, serial: conn.serial() });
             }

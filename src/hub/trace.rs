@@ -209,7 +209,7 @@ impl Context {
             Event::Message(Message::Text(text)) => (FrameKind::Text, text.len()),
             Event::Message(Message::Binary(data)) => (FrameKind::Binary, data.len()),
             // A message is told once, when it is whole.
-            Event::Fragment(_) => return,
+            Event::Fragment(_) | Event::Dropped { .. } => return,
             Event::Ping(payload) => (FrameKind::Ping, payload.len()),
             Event::Pong(payload) => (FrameKind::Pong, payload.len()),
             Event::Close(payload) => (FrameKind::Close, payload.len()),

@@ -27,18 +27,20 @@ pub trait Journal: Send + std::fmt::Debug {
     /// The last number of a user in an earlier epoch; `None` for an epoch that is not remembered.
     fn end_of_epoch(&self, user: &str, epoch: &str) -> Option<u64>;
 
-    /// Whether the journal has room for one more send. While it has none, the server does not read from
-    /// senders; nothing is dropped.
+    /// Whether a message is kept when it is in the ring of its mailbox. Then nothing is appended.
+    fn is_the_ring(&self) -> bool {
+        false
+    }
+
+    /// Whether more may be appended. While it may not, senders are not read; nothing is dropped.
     fn has_room(&self) -> bool;
 
-    /// Keeps all messages of one send, or none of them, and the sender's `cid` with them.
+    /// Keeps the messages of one send, all or none, and the sender's `cid` with them. Appends are
+    /// completed in the order in which they were given. When one could not be kept, all further ones
+    /// of the same [round](Append::round) are not kept either, because they would overtake it.
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress;
 
-    /// Asks for the messages of a user whose numbers are `from` or higher.
-    fn load(&mut self, ticket: Ticket, user: &str, from: u64) -> Progress;
-
-    /// Notes that a device has handled every message up to the number `seq`. This is a hint, which may
-    /// be lost.
+    /// A device has handled everything up to a number. This is a hint, which may be lost.
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress;
 
     /// Asks for older messages of a user.
@@ -60,7 +62,8 @@ pub struct Append<'a> {
     pub content: u64,
     /// The id of the message, which is the same for all recipients.
     pub id: u128,
-    /// The messages, one for each user who gets one.
+    /// A new round begins when the relay has learned that something could not be kept.
+    pub round: u32,
     pub records: &'a [Record<'a>],
 }
 
@@ -103,9 +106,7 @@ pub enum Progress {
 pub enum Completion {
     /// All messages of a send are kept.
     Appended(Kept),
-    /// The messages of a user: the number, the body, and for how many more seconds each is kept.
-    Loaded(Vec<(u64, Body, u32)>),
-    /// The journal has noted what the device has handled.
+    /// The hint was taken.
     Acknowledged,
     /// The frames of older messages, the newest one first, and whether there are more.
     History(Vec<String>, bool),
@@ -117,8 +118,8 @@ pub enum Completion {
     Unsupported,
 }
 
-/// How safely the messages of a send are kept, and their numbers.
-#[derive(Debug)]
+/// How safe a message is, and its numbers.
+#[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// Whether the messages survive a crash of the process and of the machine.
     pub is_stored: bool,

@@ -7,6 +7,8 @@ use super::record::{Key, Place};
 use super::sequence::Reason;
 use super::set::{Loss, Mailboxes};
 
+/// How many mailboxes are looked at to find sends that can be forgotten when memory is short.
+const LOOKS: usize = 64;
 /// The most mailboxes that one call of [`Mailboxes::expire`] looks at.
 const MAILBOXES_PER_TURN: u32 = 256;
 
@@ -92,14 +94,35 @@ impl Mailboxes {
         while self.memory() > self.limits.memory {
             let lists = [self.strangers, self.away];
             let oldest = lists.iter().find_map(|list| list.first_but(but, &mut self.boxes));
-            let Some(key) = oldest else { return };
-            self.shed += 1;
-            self.give_up(key, Some(Reason::Overflow));
+            match oldest {
+                Some(key) => {
+                    self.shed += 1;
+                    self.give_up(key, Some(Reason::Overflow));
+                }
+                None if self.forget_cids() => {}
+                None => return,
+            }
         }
     }
 
-    /// Forgets the mailbox of a user who is not connected. With a `reason` its messages are reported as
-    /// lost for that reason; without one they are not reported.
+    /// Forgets the older half of the sends that are remembered of one user who is connected, in
+    /// turn. Looks at a bounded number of mailboxes. Returns false if none of them had any to give.
+    fn forget_cids(&mut self) -> bool {
+        for _ in 0..LOOKS {
+            let Some(key) = self.here.first() else { return false };
+            self.unlist(key);
+            self.enlist(key, Place::Here);
+            let forgotten = self.full_of(Key(key)).map_or(0, |full| full.cids.forget_half());
+            if forgotten > 0 {
+                self.forgotten += forgotten as u64;
+                self.recount(Key(key));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets a mailbox of a user who is not connected.
     pub(super) fn give_up(&mut self, key: u32, reason: Option<Reason>) {
         if self.boxes[key as usize].given > 0 {
             self.missed = self.missed.max(self.boxes[key as usize].top);

@@ -9,77 +9,129 @@ use hashbrown::HashTable;
 pub const MAX_CIDS: usize = 1_024;
 /// How long a send is remembered, in seconds.
 pub const CID_SECONDS: u32 = 24 * 3_600;
+/// So many of the newest sends of a user who is connected are remembered even when memory is short.
+pub const LEAST_CIDS: usize = 64;
 
 /// The answer to an earlier send. Its content is kept only as a keyed hash of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known<A> {
+pub struct Known {
     /// The hash of the device and the `cid`.
     name: u64,
     /// The hash of the recipients and the message.
     pub content: u64,
-    /// What the sender was told.
-    pub answer: A,
+    /// The id, in two halves, which take less room than one number that is aligned.
+    id: [u64; 2],
+    /// The second of the send.
+    at: u32,
+    /// What became of it.
+    pub state: u8,
+}
+
+// With its place in the index an answer takes 48 bytes.
+const _: () = assert!(size_of::<Known>() == 40);
+
+impl Known {
+    pub fn id(&self) -> u128 {
+        u128::from(self.id[0]) << 64 | u128::from(self.id[1])
+    }
 }
 
 /// The answers of one user's recent sends; the oldest one is forgotten first.
-#[derive(Debug)]
-pub struct Cids<A> {
-    by_name: HashTable<Known<A>>,
-    /// The names in the order of their sends, with the second of each.
-    order: VecDeque<(u64, u32)>,
+#[derive(Debug, Default)]
+pub struct Cids {
+    /// In the order of the sends.
+    known: VecDeque<Known>,
+    /// By the name: the place of each in the order of all sends that there ever were.
+    places: HashTable<u32>,
+    /// The place of the first.
+    first: u32,
 }
 
-impl<A> Default for Cids<A> {
-    fn default() -> Self {
-        Cids { by_name: HashTable::new(), order: VecDeque::new() }
-    }
-}
-
-impl<A: Copy> Cids<A> {
+impl Cids {
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.known.is_empty()
     }
 
-    /// The earlier send with this name and its answer.
-    pub fn find(&self, name: u64) -> Option<&Known<A>> {
-        self.by_name.find(name, |known| known.name == name)
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.known.len()
     }
 
-    /// Remembers the answer to a send. When there are [`MAX_CIDS`] already, the oldest one is forgotten.
-    pub fn insert(&mut self, name: u64, content: u64, answer: A, now: u32) {
+    /// The answer to an earlier send of this name.
+    pub fn find(&self, name: u64) -> Option<&Known> {
+        let is_it = |place: &u32| self.at(*place).is_some_and(|known| known.name == name);
+        self.places.find(name, is_it).and_then(|place| self.at(*place))
+    }
+
+    fn at(&self, place: u32) -> Option<&Known> {
+        self.known.get(place.wrapping_sub(self.first) as usize)
+    }
+
+    /// Remembers an answer, and forgets the oldest one beyond the bound.
+    pub fn insert(&mut self, name: u64, content: u64, (id, state): (u128, u8), now: u32) {
         self.forget_old(now);
-        if self.order.len() >= MAX_CIDS {
+        if self.known.len() >= MAX_CIDS {
             self.forget_oldest();
         }
-        self.by_name.insert_unique(name, Known { name, content, answer }, |known| known.name);
-        self.order.push_back((name, now));
+        let id = [(id >> 64) as u64, id as u64];
+        let place = self.first.wrapping_add(self.known.len() as u32);
+        self.known.push_back(Known { name, content, id, at: now, state });
+        let Cids { known, places, first } = self;
+        let name_at = |place: &u32| known[place.wrapping_sub(*first) as usize].name;
+        places.insert_unique(name, place, name_at);
     }
 
     /// Forgets the sends that are older than [`CID_SECONDS`].
     pub fn forget_old(&mut self, now: u32) {
-        while self.order.front().is_some_and(|(_, at)| at.saturating_add(CID_SECONDS) < now) {
+        let is_old = |known: &Known| known.at.saturating_add(CID_SECONDS) < now;
+        if !self.known.front().is_some_and(is_old) {
+            return;
+        }
+        while self.known.front().is_some_and(is_old) {
             self.forget_oldest();
         }
-        if self.order.is_empty() && self.order.capacity() > 0 {
-            *self = Self::default();
+        self.shrink();
+    }
+
+    /// Forgets the older half, but not the newest few. Returns how many were forgotten.
+    pub fn forget_half(&mut self) -> usize {
+        let before = self.known.len();
+        let left = (before / 2).max(LEAST_CIDS);
+        while self.known.len() > left {
+            self.forget_oldest();
         }
+        let forgotten = before.saturating_sub(self.known.len());
+        if forgotten > 0 {
+            self.shrink();
+        }
+        forgotten
+    }
+
+    fn shrink(&mut self) {
+        let Cids { known, places, first } = self;
+        known.shrink_to_fit();
+        let name_at = |place: &u32| known[place.wrapping_sub(*first) as usize].name;
+        places.shrink_to_fit(name_at);
     }
 
     fn forget_oldest(&mut self) {
-        let Some((name, _)) = self.order.pop_front() else { return };
-        if let Ok(entry) = self.by_name.find_entry(name, |known| known.name == name) {
+        let Some(oldest) = self.known.front() else { return };
+        let place = self.first;
+        if let Ok(entry) = self.places.find_entry(oldest.name, |known| *known == place) {
             entry.remove();
         }
+        self.known.pop_front();
+        self.first = self.first.wrapping_add(1);
     }
 
     /// The second in which the newest answer is forgotten.
     pub fn last_until(&self) -> Option<u32> {
-        self.order.back().map(|(_, at)| at.saturating_add(CID_SECONDS))
+        self.known.back().map(|known| known.at.saturating_add(CID_SECONDS))
     }
 
     /// The bytes of memory that this takes.
     pub fn memory(&self) -> usize {
-        self.by_name.allocation_size() + self.order.capacity() * size_of::<(u64, u32)>()
+        self.places.allocation_size() + self.known.capacity() * size_of::<Known>()
     }
 }
 
@@ -91,16 +143,41 @@ mod tests {
     fn a_send_is_forgotten_after_a_day_or_when_1024_newer_ones_have_come() {
         let mut cids = Cids::default();
         for n in 0..MAX_CIDS as u64 + 10 {
-            cids.insert(n, n * 2, n as u8, 5);
+            cids.insert(n, n * 2, (u128::from(n) << 70 | 7, n as u8), 5);
         }
         assert!(cids.find(9).is_none());
-        assert_eq!(cids.find(10).map(|known| known.content), Some(20));
-        assert_eq!(cids.order.len(), MAX_CIDS);
-        assert_eq!(cids.find(10).map(|known| known.answer), Some(10));
+        let tenth = cids.find(10).unwrap();
+        assert_eq!((tenth.content, tenth.state, tenth.id()), (20, 10, 10 << 70 | 7));
+        assert_eq!(cids.len(), MAX_CIDS);
         cids.forget_old(5 + CID_SECONDS);
-        assert_eq!(cids.order.len(), MAX_CIDS);
+        assert_eq!(cids.len(), MAX_CIDS);
         cids.forget_old(6 + CID_SECONDS);
         assert!(cids.is_empty());
         assert_eq!(cids.memory(), 0);
+    }
+
+    #[test]
+    fn an_answer_takes_48_bytes_when_there_are_many() {
+        let mut cids = Cids::default();
+        for n in 0..MAX_CIDS as u64 {
+            cids.insert(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n, (0, 0), 5);
+        }
+        let each = cids.memory() / MAX_CIDS;
+        assert!(each <= 52, "{each} bytes");
+    }
+
+    #[test]
+    fn when_memory_is_short_the_older_half_is_forgotten_and_never_the_newest_few() {
+        let mut cids = Cids::default();
+        (0..200).for_each(|n| cids.insert(n, n, (0, 0), 5));
+        let before = cids.memory();
+        assert_eq!(cids.forget_half(), 100);
+        assert!(cids.find(99).is_none() && cids.find(100).is_some() && cids.find(199).is_some());
+        assert!(cids.memory() < before);
+        while cids.forget_half() > 0 {}
+        assert_eq!(cids.len(), LEAST_CIDS);
+        assert!(cids.find(200 - LEAST_CIDS as u64).is_some());
+        cids.insert(7, 7, (1, 1), 6);
+        assert_eq!(cids.find(7).map(Known::id), Some(1));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::devices::{Device, MAX_DEVICES};
 use super::message::{Body, Held, Marks};
-use super::record::{Key, Mailbox, Place};
+use super::record::{Key, Mailbox};
 use super::sequence::{Next, Reason};
 use super::set::{Loss, Mailboxes};
 
@@ -49,7 +49,9 @@ impl Mailboxes {
     pub fn connect(&mut self, user: &str, device: &str, last: Last, connection: u32) -> Welcome {
         let key = self.obtain(user);
         let mailbox = &self.boxes[key.0 as usize];
-        let (top, base, had_devices) = (mailbox.top, mailbox.base(), mailbox.known.any());
+        let (base, had_devices) = (mailbox.base(), mailbox.known.any());
+        // What waits for the log may come to nothing.
+        let top = self.settled_top(key);
         let lowest = self.full(key).and_then(|full| full.ring.lowest());
         // The number before the first one that is held, or known to be lost.
         let oldest = lowest.map_or(top, |lowest| lowest - 1);
@@ -70,7 +72,6 @@ impl Mailboxes {
             Last::Earlier { end, .. } => (end.min(top), false, true),
             Last::Unknown => (oldest, false, true),
         };
-        self.unlist(key.0);
         let mut gap = lost.then_some((None, cursor));
         // A message that all known devices have handled is forgotten. A device that is not known any
         // more may not have had it, so it is told of a gap.
@@ -85,6 +86,7 @@ impl Mailboxes {
         self.boxes[key.0 as usize].connected.add(slot);
         let (device, state) = self.device_mut(key, slot);
         (device.cursor, *state) = (cursor, connection);
+        self.settle_place(key);
         self.prune(key);
         Welcome { key, slot, seq: top, cursor, resumed, gap, displaced }
     }
@@ -109,12 +111,44 @@ impl Mailboxes {
         self.boxes[key.0 as usize].connected.remove(slot);
         *self.device_mut(key, slot).1 = now;
         if !self.boxes[key.0 as usize].connected.any() {
-            self.enlist(key.0, Place::Away);
+            self.settle_place(key);
             self.bound(key, false);
             self.recount(key);
             self.relieve(super::list::NONE);
         }
         skipped
+    }
+
+    /// A v1 page of a user has connected, which speaks for a device but acknowledges nothing.
+    /// Returns the slot of the device; what it has not had follows its cursor.
+    pub fn visit(&mut self, key: Key, device: &str, now: u32) -> usize {
+        let had_devices = self.boxes[key.0 as usize].known.any();
+        let top = self.settled_top(key);
+        let lowest = self.full(key).and_then(|full| full.ring.lowest());
+        let slot = match self.slot_of(key, device) {
+            Some(slot) => slot,
+            None => {
+                // A page displaces no connection.
+                let known = self.boxes[key.0 as usize].known;
+                if known.all() && self.boxes[key.0 as usize].connected.all() {
+                    return MAX_DEVICES;
+                }
+                let (slot, _) = self.take_slot(key, device);
+                let oldest = lowest.map_or(top, |lowest| lowest - 1);
+                self.device_mut(key, slot).0.cursor = if had_devices { top } else { oldest };
+                slot
+            }
+        };
+        if !self.boxes[key.0 as usize].connected.has(slot) {
+            *self.device_mut(key, slot).1 = now;
+        }
+        self.settle_place(key);
+        slot
+    }
+
+    /// The slot of a known device.
+    pub fn slot_of_device(&self, key: Key, device: &str) -> Option<usize> {
+        self.slot_of(key, device)
     }
 
     /// Whether a connection is the newest one of a device.

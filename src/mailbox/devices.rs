@@ -33,6 +33,11 @@ impl Slots {
         self.0 != 0
     }
 
+    /// Whether the set has all slots of a mailbox.
+    pub fn all(self) -> bool {
+        self.iter().count() == MAX_DEVICES
+    }
+
     pub fn add(&mut self, slot: usize) {
         self.0 |= 1 << slot;
     }

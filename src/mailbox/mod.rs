@@ -17,6 +17,7 @@ mod connect;
 mod devices;
 mod list;
 mod message;
+mod pins;
 mod record;
 mod sequence;
 mod set;

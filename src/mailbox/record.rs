@@ -44,7 +44,9 @@ const _: () = assert!(size_of::<Mailbox>() <= 88);
 /// In which list a mailbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In no list, since a device is connected. Such a mailbox is never given up.
+    /// It is in none: it is being moved.
+    Nowhere,
+    /// A device is connected, or something waits for the log: the mailbox is never given up.
     Here,
     /// In the list of strangers: the user has never connected.
     Strangers,
@@ -58,9 +60,9 @@ pub enum Place {
 pub struct Full {
     pub ring: Ring,
     pub others: Vec<(Device, State)>,
-    pub cids: Cids<Sent>,
-    /// For each slot the low 32 bits of the number of its first unacknowledged message, and the number of
-    /// connections on which that message was written and not acknowledged.
+    pub cids: Cids,
+    /// For each slot, the low half of the number of its first unacknowledged message, and on how
+    /// many connections it was written and not acknowledged.
     pub tries: [(u32, u8); MAX_DEVICES],
     /// The key of the mailbox that this belongs to.
     pub owner: u32,
@@ -80,7 +82,7 @@ impl Mailbox {
             links: Links::default(),
             connected: Slots::NONE,
             known: Slots::NONE,
-            place: Place::Here,
+            place: Place::Nowhere,
         }
     }
 

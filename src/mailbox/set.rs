@@ -12,11 +12,15 @@ use super::cids::{Cids, Known};
 use super::devices::{Device, MAX_DEVICES, Slots, State};
 use super::list::{Entries, Links, List, NONE};
 use super::message::{Body, Held};
+use super::pins::Pins;
 use super::record::{Full, Key, Mailbox, Place, Sent};
 use super::sequence::{Lost, Next, Reason};
 use crate::wheel::Wheel;
 
-/// A message that was lost before any device had it.
+/// Room for records grows by one part in so many, as many of them stand for idle users.
+const GROWTH: usize = 8;
+
+/// A message that no device has had, and never will.
 #[derive(Debug)]
 pub struct Loss {
     pub user: CompactString,
@@ -33,11 +37,15 @@ pub struct Mailboxes {
     hasher: RandomState,
     pub(super) boxes: Slab<Mailbox>,
     pub(super) fulls: Slab<Full>,
-    /// The mailboxes of users who have never connected, the oldest one first.
+    /// Those that are not given up, in the order in which they are asked to give memory back.
+    pub(super) here: List,
+    /// Those of users who never connected, the oldest first.
     pub(super) strangers: List,
     /// The mailboxes of users who are away; the user who has been away longest comes first.
     pub(super) away: List,
-    /// By the key of a [`Full`], the time when the first of its messages or remembered sends expires.
+    /// Those with something that waits for the log.
+    pub(super) pins: Pins,
+    /// By the key of a [`Full`], when the first of its messages or answers is over.
     pub(super) wheel: Wheel,
     /// The highest newest number of all mailboxes that were given up. A new mailbox goes on above it.
     pub(super) high: u64,
@@ -51,6 +59,7 @@ pub struct Mailboxes {
     /// Messages that were lost before any device had them, until [`Mailboxes::take_losses`] takes them.
     pub(super) losses: Vec<Loss>,
     pub(super) shed: u64,
+    pub(super) forgotten: u64,
 }
 
 impl Entries for Slab<Mailbox> {
@@ -67,8 +76,10 @@ impl Mailboxes {
             hasher: RandomState::default(),
             boxes: Slab::new(),
             fulls: Slab::new(),
+            here: List::default(),
             strangers: List::default(),
             away: List::default(),
+            pins: Pins::default(),
             wheel: Wheel::default(),
             high: 0,
             missed: 0,
@@ -76,6 +87,7 @@ impl Mailboxes {
             waiting: 0,
             losses: Vec::new(),
             shed: 0,
+            forgotten: 0,
         }
     }
 
@@ -103,7 +115,12 @@ impl Mailboxes {
         self.shed
     }
 
-    /// The bytes of memory that all mailboxes take, which [`Limits::memory`] bounds.
+    /// How many sends of users who are connected were forgotten to make room.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Bytes of memory that all mailboxes take, which [`Limits::memory`] bounds.
     pub fn memory(&self) -> usize {
         self.boxes.len() * (size_of::<Mailbox>() + 8) + self.held
     }
@@ -124,6 +141,9 @@ impl Mailboxes {
         if let Some(key) = index.find(hash, |key| boxes[*key as usize].user == user) {
             return Key(*key);
         }
+        if boxes.len() == boxes.capacity() {
+            boxes.reserve_exact(boxes.len() / GROWTH + 1);
+        }
         let key = boxes.insert(Mailbox::new(user, self.high)) as u32;
         let hash_of = |key: &u32| hasher.hash_one(boxes[*key as usize].user.as_str());
         index.insert_unique(hash, key, hash_of);
@@ -132,7 +152,13 @@ impl Mailboxes {
         Key(key)
     }
 
-    /// Gives the next number to a message to a user.
+    /// Whether a mailbox is still that of a user.
+    #[inline]
+    pub fn is_of(&self, key: Key, user: &str) -> bool {
+        self.boxes.get(key.0 as usize).is_some_and(|mailbox| mailbox.user == user)
+    }
+
+    /// Gives the next number of a user.
     pub fn next_seq(&mut self, key: Key) -> u64 {
         let mailbox = &mut self.boxes[key.0 as usize];
         mailbox.top += 1;
@@ -167,6 +193,12 @@ impl Mailboxes {
             self.held += held.size();
         }
         self.waiting += 1;
+        let mailbox = &mut self.boxes[key.0 as usize];
+        if let Some(more) = held.seq.checked_sub(mailbox.top).filter(|more| *more > 0) {
+            // The log has given the number.
+            mailbox.top = held.seq;
+            mailbox.given = mailbox.given.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        }
         let replaced = self.full_mut(key).ring.push(held);
         let had_key = replaced.is_some();
         if let Some(replaced) = replaced {
@@ -250,9 +282,10 @@ impl Mailboxes {
         self.full(key).map_or(0, |full| full.ring.len())
     }
 
-    /// The earlier send of this device with this `cid`, and its answer.
-    pub fn find_cid(&self, key: Key, device: &str, cid: &str) -> Option<&Known<Sent>> {
-        self.full(key)?.cids.find(self.name_of(device, cid))
+    /// What is known of an earlier send of this device and `cid`.
+    pub fn find_cid(&self, key: Key, device: &str, cid: &str) -> Option<&Known> {
+        let full = self.full(key).filter(|full| !full.cids.is_empty())?;
+        full.cids.find(self.name_of(device, cid))
     }
 
     /// Remembers the answer to a send.
@@ -282,8 +315,9 @@ impl Mailboxes {
     /// Forgets all messages and remembered sends of a mailbox. Devices that are connected are told of a
     /// gap; the other devices are forgotten.
     pub fn forget(&mut self, key: Key) {
+        let is_pinned = self.is_pinned(key.0);
         let mailbox = &mut self.boxes[key.0 as usize];
-        if !mailbox.connected.any() {
+        if !mailbox.connected.any() && !is_pinned {
             return self.give_up(key.0, None);
         }
         mailbox.known = mailbox.connected;
@@ -399,12 +433,13 @@ impl Mailboxes {
             changed.remove(key, &mut self.boxes);
             self.set_list(place, changed);
         }
-        self.boxes[key as usize].place = Place::Here;
+        self.boxes[key as usize].place = Place::Nowhere;
     }
 
     fn list_of(&mut self, place: Place) -> Option<&mut List> {
         match place {
-            Place::Here => None,
+            Place::Nowhere => None,
+            Place::Here => Some(&mut self.here),
             Place::Strangers => Some(&mut self.strangers),
             Place::Away => Some(&mut self.away),
         }

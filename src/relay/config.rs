@@ -31,6 +31,9 @@ pub struct RelayConfig {
     pub reserved: Vec<String>,
     /// Whether the dialect v2 is spoken, which keeps messages for users who are away. Default true.
     pub mailbox: bool,
+    /// Whether a v1 page that connects gets what waits for its user; what was written to it counts
+    /// as acknowledged. Default false.
+    pub v1_mailbox: bool,
     /// Whether clients may ask who is online. Default true.
     pub presence: bool,
     /// The most messages that wait for a user who is away. Default 64.
@@ -52,6 +55,7 @@ impl Default for RelayConfig {
             allow_hosts: Vec::new(),
             reserved: vec![SYSTEM.to_owned()],
             mailbox: true,
+            v1_mailbox: false,
             presence: true,
             mailbox_messages: 64,
             mailbox_bytes: 64 * 1024,

@@ -46,7 +46,6 @@ impl Relay {
         if !self.v2.boxes.is_empty()
             && let Some(devices) = self.keep_for(cx, None, from, to, message)
         {
-            self.counters.delivered += u64::from(devices > 0);
             return devices;
         }
         let devices = cx.send_pieces_to_user(to, &v1::envelope(from, to, message));
@@ -96,14 +95,16 @@ impl Relay {
         except: &[&str],
         wishes: Wishes<'_>,
     ) -> Reached {
+        if let Some(reached) = self.keep_for_group(cx, from, (group, message), except, wishes) {
+            return reached;
+        }
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, from, Some(group), message);
         self.counters.broadcasts += 1;
         let pages = cx.send_to_group_except(group, &self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
-        let mut reached = self.keep_for_group(cx, from, (group, message), except, wishes);
-        reached.connections += pages;
-        reached
+        let links = self.pass_to_members(cx, from, group, message, except);
+        Reached { connections: pages + links, kept: 0 }
     }
 
     /// Carries out what a client's frame asks for.
@@ -196,9 +197,7 @@ impl Relay {
             Body::Message(message) => message,
             Body::Tail(tail) => v1::message_of_tail(tail, to)?,
         };
-        let devices = self.keep_for(cx, by, &from, to, message)?;
-        self.counters.delivered += u64::from(devices > 0);
-        Some(devices)
+        self.keep_for(cx, by, &from, to, message)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrad
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
-use super::{Relay, Session};
+use super::{Pushed, Relay, Session};
 
 /// The relay asks its extension before it looks at a request itself. For a request that is not the
 /// extension's own, the extension returns `None`, and the relay answers the request.
@@ -40,6 +40,10 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
 
     /// Called when such a connection is gone.
     fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId);
+
+    /// Called when the journal has said what became of a message of the extension that had to wait
+    /// for it: `request` and `place` are those that the extension has given.
+    fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed);
 
     /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64);

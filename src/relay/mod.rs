@@ -43,10 +43,11 @@ pub(crate) use extension::Extension;
 use groups::Groups;
 pub use session::Session;
 use session::Sessions;
-use v2::V2;
-pub use v2::{MailboxCounters, MailboxGauges};
+pub(crate) use v2::Pushed;
 #[cfg(feature = "backend")]
-pub use v2::{Pushed, Wishes};
+pub(crate) use v2::Wishes;
+pub use v2::{MailboxCounters, MailboxGauges};
+use v2::{Refusal, V2, close_refused};
 
 /// Totals of what the relay has done with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +173,8 @@ impl Relay {
 
     /// Running totals of the dialect v2.
     pub fn mailbox_counters(&self) -> MailboxCounters {
-        MailboxCounters { shed: self.v2.boxes.shed(), ..self.v2.counters }
+        let (shed, forgotten) = (self.v2.boxes.shed(), self.v2.boxes.forgotten());
+        MailboxCounters { shed, forgotten, ..self.v2.counters }
     }
 
     /// What the mailboxes hold now.
@@ -183,6 +185,15 @@ impl Relay {
     /// Whether this text can be a user's id: 1 to 128 bytes, no slash, no control characters.
     pub fn is_user_id(id: &str) -> bool {
         !id.is_empty() && door::is_name(id, v1::MAX_ID)
+    }
+
+    /// Forgets the session of a connection for which there is no room.
+    fn give_back(&mut self, session: Session) {
+        let link = session.link();
+        self.sessions.forget(session);
+        if let Some(link) = link {
+            self.v2.forget(link);
+        }
     }
 
     #[inline(never)]
@@ -251,11 +262,7 @@ impl Handler for Relay {
     }
 
     fn on_turned_away(&mut self, _: &mut Context, session: Session) {
-        let link = session.link();
-        self.sessions.forget(session);
-        if let Some(link) = link {
-            self.v2.forget(link);
-        }
+        self.give_back(session);
     }
 
     fn on_request(&mut self, cx: &mut Context, conn: ConnId, request: &Request<'_>) -> Reply {
@@ -272,7 +279,13 @@ impl Handler for Relay {
 
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
         if let Some(why) = self.sessions.why_refused(session) {
-            self.v2.explain(cx, conn, why);
+            self.v2.explain(cx, conn, Refusal::Ticket(why));
+            return;
+        }
+        if cx.is_refused(conn) {
+            let session = std::mem::take(session);
+            self.give_back(session);
+            self.v2.explain(cx, conn, Refusal::Full);
             return;
         }
         if let Some(user) = self.sessions.traced_user(session) {
@@ -286,7 +299,12 @@ impl Handler for Relay {
         }
         match session.link() {
             Some(link) => self.arrive(cx, conn, link),
-            None => self.groups.enter(cx, conn, &self.sessions.take_groups(session)),
+            None => {
+                self.groups.enter(cx, conn, &self.sessions.take_groups(session));
+                if self.config.v1_mailbox {
+                    self.visit(cx, conn);
+                }
+            }
         }
         if self.v2.has_links() {
             self.v2.note_came(cx, conn);
@@ -314,6 +332,12 @@ impl Handler for Relay {
         }
     }
 
+    fn on_too_long(&mut self, cx: &mut Context, _: ConnId, session: &mut Session) {
+        if let Some(link) = session.link() {
+            self.refuse_long(cx, link);
+        }
+    }
+
     fn on_drain(&mut self, cx: &mut Context, _: ConnId, session: &mut Session) {
         if let Some(link) = session.link() {
             self.v2.drained(cx, link);
@@ -323,12 +347,21 @@ impl Handler for Relay {
     fn on_closing(
         &mut self,
         cx: &mut Context,
-        _: ConnId,
+        conn: ConnId,
         session: &mut Session,
         reason: &CloseReason,
     ) {
         if let Some(link) = session.link() {
             self.part(cx, link, reason);
+            return;
+        }
+        if *reason != CloseReason::Expired {
+            return;
+        }
+        if let Some(why) = self.sessions.why_refused(session) {
+            close_refused(cx, conn, Refusal::Ticket(why));
+        } else if cx.is_refused(conn) {
+            close_refused(cx, conn, Refusal::Full);
         }
     }
 
@@ -348,7 +381,7 @@ impl Handler for Relay {
 
     fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
         let traces = self.sessions.traced_user(&session).is_some();
-        let is_refused = self.sessions.why_refused(&session).is_some();
+        let is_refused = self.sessions.why_refused(&session).is_some() || cx.is_refused(conn);
         let link = session.link();
         self.sessions.forget(session);
         if is_refused {

@@ -22,6 +22,8 @@ pub enum Call<'a> {
     Open(ConnId),
     /// [`Handler::on_message`].
     Message(ConnId, Message<'a>),
+    /// [`Handler::on_too_long`].
+    TooLong(ConnId),
     /// [`Handler::on_drain`].
     Drain(ConnId),
     /// [`Handler::on_closing`].
@@ -138,6 +140,11 @@ impl<H: Handler, L: Look> Handler for Spy<H, L> {
     ) {
         self.looker.look(cx, &Call::Message(conn, message));
         self.handler.on_message(cx, conn, session, message);
+    }
+
+    fn on_too_long(&mut self, cx: &mut Context, conn: ConnId, session: &mut H::Session) {
+        self.looker.look(cx, &Call::TooLong(conn));
+        self.handler.on_too_long(cx, conn, session);
     }
 
     fn on_drain(&mut self, cx: &mut Context, conn: ConnId, session: &mut H::Session) {
@@ -269,6 +276,7 @@ mod tests {
                 Call::Refused(..) => "refused",
                 Call::Open(..) => "open",
                 Call::Message(..) => "message",
+                Call::TooLong(..) => "too_long",
                 Call::Drain(..) => "drain",
                 Call::Closing(..) => "closing",
                 Call::Trace(..) => "trace",
@@ -290,7 +298,7 @@ mod tests {
             upgrade: Upgrade<'_>,
         ) -> Result<Accept, Reject> {
             self.0.push("upgrade");
-            Ok(Accept::user(&upgrade.path()[1..]))
+            Ok(Accept::user(&upgrade.path()[1..]).outlasts_long_messages())
         }
 
         fn on_turned_away(&mut self, _: &mut Context, (): ()) {
@@ -314,6 +322,10 @@ mod tests {
         fn on_message(&mut self, cx: &mut Context, conn: ConnId, (): &mut (), _: Message<'_>) {
             self.0.push("message");
             cx.send(conn, &"x".repeat(5_000));
+        }
+
+        fn on_too_long(&mut self, _: &mut Context, _: ConnId, (): &mut ()) {
+            self.0.push("too_long");
         }
 
         fn on_drain(&mut self, _: &mut Context, _: ConnId, (): &mut ()) {
@@ -361,6 +373,8 @@ mod tests {
         world.settle();
         let late = world.connect().expect("room for an answer");
         world.send(late, &handshake("/late", ""));
+        world.settle();
+        world.send(alice, &text(&"x".repeat(70_000)));
         world.settle();
         world.set_reading(alice, false);
         world.send(alice, &text("hello"));

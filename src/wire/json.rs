@@ -43,7 +43,6 @@ pub fn each_element<'a>(raw: &'a str, mut element: impl FnMut(&'a str)) -> Resul
 
 /// Returns the end of the value that begins at `at`; `None` if no value begins there, or if it is
 /// nested too deep.
-#[cfg(feature = "backend")]
 pub fn value_end(text: &str, at: usize) -> Option<usize> {
     Bytes(text.as_bytes()).skip_value(at)
 }

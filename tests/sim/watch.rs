@@ -425,6 +425,12 @@ impl Handler for Watched {
         self.meddle(hub, id, "on_message");
     }
 
+    fn on_too_long(&mut self, hub: &mut Context, id: ConnId, session: &mut Self::Session) {
+        if let Some(relay) = &mut self.relay {
+            owner::server(|| relay.on_too_long(hub, id, session));
+        }
+    }
+
     fn on_turned_away(&mut self, hub: &mut Context, session: Self::Session) {
         if let Some(relay) = &mut self.relay {
             owner::server(|| relay.on_turned_away(hub, session));

@@ -3,8 +3,11 @@
 
 mod bad_input;
 mod groups;
+mod leaving;
+mod old_pages;
 mod phone;
 mod random;
+mod refused;
 mod stories;
 mod survive;
 

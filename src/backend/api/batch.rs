@@ -78,5 +78,5 @@ fn send_each(call: &mut Call<'_>, messages: &[ToOne<'_>], done: Option<&mut Done
             }
         }
     }
-    Ok(results.answer())
+    Ok(results.answer(call))
 }

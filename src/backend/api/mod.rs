@@ -7,6 +7,7 @@ mod failure;
 mod gate;
 mod groups;
 mod kick;
+mod late;
 mod mailbox;
 mod online;
 mod query;
@@ -22,7 +23,7 @@ mod tries;
 mod users;
 
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
-use crate::relay::{Relay, Session};
+use crate::relay::{Pushed, Relay, Session};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
@@ -30,6 +31,7 @@ use super::config::BackendConfig;
 use super::metrics::System;
 use super::webhooks::Webhooks;
 use failure::Failure;
+use late::{Late, Unfinished};
 use replay::Replays;
 use route::Route;
 use trace::Traces;
@@ -40,6 +42,7 @@ use tries::Tries;
 pub struct Api {
     config: BackendConfig,
     replays: Replays,
+    late: Late,
     tries: Tries,
     pub webhooks: Option<Webhooks>,
     pub traces: Traces,
@@ -54,6 +57,10 @@ struct Call<'a> {
     webhooks: Option<&'a Webhooks>,
     system: &'a System,
     request: &'a Request<'a>,
+    /// The name of the request, if its answer has to wait.
+    request_name: u32,
+    /// The answer, if it has to wait.
+    unfinished: Option<Unfinished>,
 }
 
 type Answer = Result<Response, Failure>;
@@ -63,7 +70,7 @@ impl Api {
         let replays = Replays::new(config.idempotency_time);
         let (tries, system) = (Tries::default(), System::look());
         let traces = Traces::default();
-        Api { config, replays, tries, traces, webhooks: None, system }
+        Api { config, replays, late: Late::default(), tries, traces, webhooks: None, system }
     }
 
     pub fn max_memberships(&self) -> usize {
@@ -115,11 +122,22 @@ impl Api {
         if request.body().is_none() {
             return Reply::Read { at_most: self.config.max_body };
         }
-        let Api { replays, webhooks, system, .. } = self;
+        let Api { replays, late, webhooks, system, .. } = self;
         let webhooks = webhooks.as_ref();
-        let call = &mut Call { cx, relay, replays, webhooks, system, request };
+        let (request_name, unfinished) = (late.next_request(), None);
+        let call =
+            &mut Call { cx, relay, replays, webhooks, system, request, request_name, unfinished };
         let answer = route.answer(call);
+        if let Some(unfinished) = call.unfinished.take() {
+            late.insert(conn, unfinished);
+            return Reply::Later;
+        }
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
+    }
+
+    /// The journal has said what became of a message whose answer waits for that.
+    pub fn complete(&mut self, cx: &mut Context, name: (u32, u32), state: Pushed) {
+        self.late.complete(cx, &mut self.replays, name, state);
     }
 
     /// Answers a request that is not valid HTTP.

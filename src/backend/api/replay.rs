@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 
+use crate::relay::Pushed;
+
 use super::body::Text;
 use super::failure::Failure;
-use super::send::State;
 use super::{Answer, Call};
 
 /// The length of the longest key in bytes.
@@ -35,25 +36,36 @@ pub struct Done {
 impl Done {
     /// Delivers the message with the index `at`, unless it was carried out before. Returns what has
     /// become of it, now or before.
-    pub fn deliver(&mut self, at: usize, deliver: impl FnOnce() -> State) -> State {
+    pub fn deliver(&mut self, at: usize, deliver: impl FnOnce() -> Pushed) -> Pushed {
         let (word, shift) = (at / PER_WORD, 2 * (at % PER_WORD));
         match self.carried_out.get(word).map_or(0, |bits| bits >> shift & 0b11) {
-            SENT => return State::Sent,
-            QUEUED => return State::Queued,
+            SENT => return Pushed::Sent,
+            QUEUED => return Pushed::Queued,
+            STORED => return Pushed::Stored,
             _ => {}
         }
         self.was_tried = true;
         let state = deliver();
+        self.note(at, state);
+        state
+    }
+
+    /// Notes what has become of the message with the index `at`.
+    fn note(&mut self, at: usize, state: Pushed) {
+        let (word, shift) = (at / PER_WORD, 2 * (at % PER_WORD));
         let how = match state {
-            State::Sent => SENT,
-            State::Queued => QUEUED,
-            State::Offline | State::Busy => return state,
+            Pushed::Sent => SENT,
+            // Until the journal has said more, it counts as kept.
+            Pushed::Queued | Pushed::Later => QUEUED,
+            Pushed::Stored => STORED,
+            Pushed::Offline | Pushed::Busy => 0,
         };
-        if self.carried_out.len() <= word {
+        if self.carried_out.len() <= word && how != 0 {
             self.carried_out.resize(word + 1, 0);
         }
-        self.carried_out[word] |= how << shift;
-        state
+        if let Some(bits) = self.carried_out.get_mut(word) {
+            *bits = *bits & !(0b11 << shift) | how << shift;
+        }
     }
 
     /// Sends the request's message to a group or to everyone, unless it has reached somebody before.
@@ -73,6 +85,7 @@ impl Done {
 /// How a message was carried out, in the two bits that are remembered of it.
 const SENT: u64 = 1;
 const QUEUED: u64 = 2;
+const STORED: u64 = 3;
 /// How many messages are in one word.
 const PER_WORD: usize = 32;
 
@@ -135,6 +148,9 @@ impl Replays {
             None => Done { was_tried: true, ..Done::default() },
         };
         let answer = act(call, Some(&mut done))?;
+        if let Some(unfinished) = &mut call.unfinished {
+            unfinished.key = Some(key.to_owned());
+        }
         if !std::mem::take(&mut done.was_tried) {
             return Ok(answer.field("Idempotent-Replayed", "true"));
         }
@@ -152,6 +168,14 @@ impl Replays {
         self.kept.insert(key, Kept { request, done, at, turn });
         while self.order.len() > MOST_REQUESTS {
             self.forget_oldest();
+        }
+    }
+
+    /// The journal has said what became of one message of a request. One that could not be kept is
+    /// tried again when the request comes again.
+    pub fn note(&mut self, key: &str, at: usize, state: Pushed) {
+        if let Some(kept) = self.kept.get_mut(key) {
+            kept.done.note(at, state);
         }
     }
 
@@ -207,17 +231,17 @@ mod tests {
     fn each_message_is_delivered_once_and_tried_until_it_is() {
         let mut done = Done::default();
         for (at, state) in
-            [(0, State::Sent), (31, State::Queued), (32, State::Sent), (999, State::Queued)]
+            [(0, Pushed::Sent), (31, Pushed::Queued), (32, Pushed::Sent), (999, Pushed::Queued)]
         {
-            assert_eq!(done.deliver(at, || State::Offline), State::Offline, "{at}");
-            assert_eq!(done.deliver(at, || State::Busy), State::Busy, "{at}");
+            assert_eq!(done.deliver(at, || Pushed::Offline), Pushed::Offline, "{at}");
+            assert_eq!(done.deliver(at, || Pushed::Busy), Pushed::Busy, "{at}");
             assert_eq!(done.deliver(at, || state), state, "{at}");
             done.was_tried = false;
             assert_eq!(done.deliver(at, || panic!("{at} was carried out")), state);
             assert!(!done.was_tried);
         }
         for at in [1, 30, 33, 998, 1_000] {
-            assert_eq!(done.deliver(at, || State::Offline), State::Offline, "{at}");
+            assert_eq!(done.deliver(at, || Pushed::Offline), Pushed::Offline, "{at}");
         }
         assert_eq!(done.send_to_many(|| (0, false)), 0);
         assert_eq!(done.send_to_many(|| (3, false)), 3);

@@ -11,6 +11,7 @@ use crate::wire::http::response::Response;
 
 use super::body::{self, Text};
 use super::failure::Failure;
+use super::late::Unfinished;
 use super::replay::{Done, Replays};
 use super::to_one::ToOne;
 use super::{Answer, Call};
@@ -69,41 +70,45 @@ pub fn wishes<'a>(
 /// The bytes that an envelope with ordinary ids adds to a message.
 const ENVELOPE: usize = 128;
 
-/// The result of a message to one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// A connection that is alive was handed the message, which is not kept.
-    Sent,
-    /// The message is in the user's mailbox.
-    Queued,
-    /// Nobody was handed the message, and it is not kept.
-    Offline,
-    /// So much goes to the user, or to all users, at once that the rest has to be sent
-    /// again.
-    Busy,
+/// The word for what became of a message to one user. A message is `busy` if so much goes to the
+/// user, or to all users, at once that the rest has to be sent again.
+pub fn name_of(state: Pushed) -> &'static str {
+    match state {
+        Pushed::Stored => "stored",
+        Pushed::Queued => "queued",
+        Pushed::Sent => "sent",
+        Pushed::Offline => "offline",
+        Pushed::Busy | Pushed::Later => "busy",
+    }
 }
 
 /// The results of messages as JSON. They are written without serde, because a batch has many.
-pub struct Results(String);
+pub struct Results {
+    text: String,
+    unfinished: Unfinished,
+    count: usize,
+}
 
 impl Results {
     /// Makes an empty list with room for the results of this many users.
     pub fn with_capacity(users: usize) -> Self {
         let mut text = String::with_capacity(16 + 64 * users);
         text.push_str(r#"{"results":["#);
-        Results(text)
+        Results { text, unfinished: Unfinished::default(), count: 0 }
     }
 
     fn begin(&mut self) {
-        if self.0.ends_with('}') {
-            self.0.push(',');
+        if self.text.ends_with('}') {
+            self.text.push(',');
         }
     }
 
     /// Sends a message to one user, and adds the result.
     pub fn send(&mut self, call: &mut Call<'_>, message: &ToOne<'_>) {
-        let state = deliver(call, message);
-        self.push(call, message, state);
+        let state = deliver(call, message, self.unfinished.next_place());
+        let at = self.count;
+        self.count += 1;
+        self.push(call, message, state, at);
     }
 
     /// Does what [`Results::send`] does, unless the message at this place of a repeated request was
@@ -115,31 +120,39 @@ impl Results {
         at: usize,
         done: &mut Done,
     ) {
-        let state = done.deliver(at, || deliver(call, message));
-        self.push(call, message, state);
+        let place = self.unfinished.next_place();
+        let state = done.deliver(at, || deliver(call, message, place));
+        self.push(call, message, state, at);
     }
 
     #[inline(always)]
-    fn push(&mut self, call: &Call<'_>, message: &ToOne<'_>, state: State) {
+    fn push(&mut self, call: &Call<'_>, message: &ToOne<'_>, state: Pushed, at: usize) {
         let ToOne { user, is_plain, .. } = *message;
         self.begin();
         if is_plain {
             for part in [r#"{"user":""#, user, r#"""#] {
-                self.0.push_str(part);
+                self.text.push_str(part);
             }
         } else {
-            self.0.push_str(r#"{"user":"#);
-            write_string(user, &mut self.0);
+            self.text.push_str(r#"{"user":"#);
+            write_string(user, &mut self.text);
         }
-        self.0.push_str(match state {
-            State::Sent => r#","state":"sent","online":true}"#,
+        match state {
+            Pushed::Sent => return self.text.push_str(r#","state":"sent","online":true}"#),
             // An app in the background is online, and takes nothing that is not kept.
-            State::Offline if call.cx.is_online(user) => r#","state":"offline","online":true}"#,
-            State::Offline => r#","state":"offline","online":false}"#,
-            State::Busy if call.cx.is_online(user) => r#","state":"busy","online":true}"#,
-            State::Busy => r#","state":"busy","online":false}"#,
-            State::Queued if call.cx.is_online(user) => r#","state":"queued","online":true}"#,
-            State::Queued => r#","state":"queued","online":false}"#,
+            Pushed::Offline if !call.cx.is_online(user) => {
+                return self.text.push_str(r#","state":"offline","online":false}"#);
+            }
+            _ => {}
+        }
+        self.text.push_str(r#","state":""#);
+        match state {
+            Pushed::Later => self.unfinished.miss(self.text.len(), at),
+            state => self.text.push_str(name_of(state)),
+        }
+        self.text.push_str(match call.cx.is_online(user) {
+            true => r#"","online":true}"#,
+            false => r#"","online":false}"#,
         });
     }
 
@@ -148,38 +161,41 @@ impl Results {
         self.begin();
         match group {
             Some(group) => {
-                self.0.push_str(r#"{"group":"#);
-                write_string(group, &mut self.0);
+                self.text.push_str(r#"{"group":"#);
+                write_string(group, &mut self.text);
             }
-            None => self.0.push_str(r#"{"all":true"#),
+            None => self.text.push_str(r#"{"all":true"#),
         }
-        self.0.push_str(&format!(r#","connections":{connections}}}"#));
+        self.text.push_str(&format!(r#","connections":{connections}}}"#));
     }
 
-    pub fn answer(mut self) -> Response {
-        self.0.push_str("]}");
-        super::ok(self.0.into_bytes())
+    /// The answer; if results are missing it is sent later, and this one is not sent at all.
+    pub fn answer(mut self, call: &mut Call<'_>) -> Response {
+        self.text.push_str("]}");
+        if self.unfinished.is_empty() {
+            return super::ok(self.text.into_bytes());
+        }
+        self.unfinished.set_text(self.text);
+        call.unfinished = Some(self.unfinished);
+        super::ok(Vec::new())
     }
 }
 
 #[inline(always)]
-fn deliver(call: &mut Call<'_>, message: &ToOne<'_>) -> State {
+fn deliver(call: &mut Call<'_>, message: &ToOne<'_>, place: u32) -> Pushed {
     let ToOne { user, message, from, is_plain, wishes } = *message;
     if is_busy(call.cx, user, message.len()) {
-        return State::Busy;
+        return Pushed::Busy;
     }
     if wishes != Wishes::default() || call.relay.has_mailbox(user) {
-        return match call.relay.push_as_wished(call.cx, from, user, message, wishes) {
-            Pushed::Queued => State::Queued,
-            Pushed::Sent => State::Sent,
-            Pushed::Offline => State::Offline,
-        };
+        let place = (call.request_name, place);
+        return call.relay.push_as_wished(call.cx, (from, user), message, wishes, place);
     }
     let devices = match is_plain {
         true => call.relay.push_plain(call.cx, from, user, message),
         false => call.relay.push(call.cx, from, user, message),
     };
-    if devices > 0 { State::Sent } else { State::Offline }
+    if devices > 0 { Pushed::Sent } else { Pushed::Offline }
 }
 
 /// Whether a message with this many bytes to a user must be sent again later.
@@ -193,7 +209,7 @@ pub fn send(call: &mut Call<'_>) -> Answer {
         message.check(call.cx, |name| name.into())?;
         let mut results = Results::with_capacity(1);
         results.send(call, &message);
-        return Ok(results.answer());
+        return Ok(results.answer(call));
     }
     let message: Message<'_> = body::read(call.request)?;
     Replays::once(call, message.idempotency_key.as_ref(), |call, done| message.send(call, done))
@@ -254,7 +270,7 @@ impl Message<'_> {
                 return Err(Failure::new(400, "one_target", message).field("user"));
             }
         }
-        Ok(results.answer())
+        Ok(results.answer(call))
     }
 }
 

@@ -357,6 +357,11 @@ impl Sheet {
             "Mailboxes that were dropped to make room for others.",
             counters.shed,
         );
+        self.total(
+            "longlink_mailbox_sends_forgotten",
+            "Sends of connected users that are not remembered any more, to make room.",
+            counters.forgotten,
+        );
     }
 
     pub fn webhooks(&mut self, stats: &WebhookStats) {

@@ -194,6 +194,14 @@ pub static SETTINGS: &[Setting] = &[
     )
     .default_is("an eighth of the memory"),
     Setting::new(
+        "v1-mailbox",
+        "on|off",
+        CHAT,
+        Kind::Switch(|it| &mut it.relay.v1_mailbox),
+        "Whether a client of the dialect v1 that connects gets what waits for its user; what was \
+         written to it counts as acknowledged",
+    ),
+    Setting::new(
         "presence",
         "on|off",
         CHAT,

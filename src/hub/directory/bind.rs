@@ -50,6 +50,17 @@ impl Context {
         }
     }
 
+    /// Returns on how many connections a user gets what is sent to the user.
+    pub(crate) fn active_of(&self, user: &str) -> usize {
+        let Some(seat) = self.find_seat(user) else { return 0 };
+        self.active_members(seat, &mut [Slot::NONE; Devices::MOST])
+    }
+
+    /// Whether a connection gets what is sent to its user, to its groups and to everyone.
+    pub(crate) fn is_active(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|record| record.is_active())
+    }
+
     /// Whether a user has at least one open connection.
     pub fn is_online(&self, user: &str) -> bool {
         self.find_seat(user).is_some()

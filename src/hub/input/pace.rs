@@ -261,7 +261,8 @@ impl Context {
     /// Whether a connection that waited has paid so much that it need not.
     pub(in crate::hub) fn pays_off(&self, index: Slot) -> bool {
         let flags = self.table[index].flags;
-        flags.has(Flags::OWES) && flags.has(Flags::PAUSED) && !self.is_in_debt(index)
+        let waits = flags.has(Flags::PAUSED) && !flags.has(Flags::HELD);
+        flags.has(Flags::OWES) && waits && !self.is_in_debt(index)
     }
 
     /// When a connection that waits has paid.

@@ -5,11 +5,12 @@ use crate::hub::table::slots::Slot;
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
 use crate::wire::http::head;
 use crate::wire::ws::close::{CloseReason, Violation, parse_close};
-use crate::wire::ws::decode::{self, Event, Message, Partial, decode};
+use crate::wire::ws::decode::{self, Event, Longest, Message, Partial, decode};
 use crate::wire::ws::frame::{PONG, take_whole};
 
 use crate::hub::app::Recipient;
@@ -18,6 +19,9 @@ use crate::hub::{App, ConnId, Context, Handler};
 /// While fewer bytes of answers than these wait to be written, the next request that has
 /// arrived already is answered too: one write for all of them.
 const ANSWERS: usize = 16 * 1024;
+/// The longest message in bytes that is dropped as it arrives, on a connection whose handler
+/// [is told of it](Handler::on_too_long). A longer one ends the connection.
+const MOST_DROPPED: u64 = 16 << 20;
 
 /// The part of a buffer that could not be handled yet and has to be kept.
 #[derive(Debug, Default)]
@@ -300,8 +304,12 @@ impl Context {
                 0 => break,
                 used => at += used,
             }
-            if at < bytes.len() && !self.is_open(conn) {
-                return bytes.len();
+            if at < bytes.len() {
+                match self.resolve(conn).filter(|record| record.phase() == Phase::Open) {
+                    None => return bytes.len(),
+                    Some(record) if record.flags.has(Flags::HELD) => break,
+                    Some(_) => {}
+                }
             }
         }
         at
@@ -318,7 +326,10 @@ impl Context {
     ) -> usize {
         let inbound = self.table[conn.index].inbound.as_mut();
         let mut partial = inbound.and_then(|inbound| inbound.partial.take());
-        let noted = self.table[conn.index].flags.has(Flags::NOTED);
+        let record = &self.table[conn.index];
+        let noted = record.flags.has(Flags::NOTED);
+        let dropped = if record.facts.has(Facts::OUTLASTS) { MOST_DROPPED } else { 0 };
+        let longest = Longest { message: self.config.max_message, dropped };
         let mut begun = partial.is_none();
         let mut at = 0;
         while at < bytes.len() {
@@ -335,9 +346,12 @@ impl Context {
                     continue;
                 }
             }
+            if self.is_held(conn) {
+                break;
+            }
             let rest = &mut bytes[at..];
             let left = rest.len();
-            let (used, event) = match decode(&mut partial, rest, self.config.max_message) {
+            let (used, event) = match decode(&mut partial, rest, longest) {
                 Ok(decoded) => decoded,
                 Err(violation) => {
                     self.close_with(conn.index, CloseReason::Violation(violation));
@@ -355,6 +369,12 @@ impl Context {
                 }
                 Event::Message(message) => self.hand_over(app, conn, message),
                 Event::Fragment(length) => self.account_fragment(length),
+                Event::Dropped { is_last } => {
+                    self.account_frame();
+                    if is_last {
+                        app.on_too_long(self, conn);
+                    }
+                }
                 Event::Ping(payload) => {
                     self.account_frame();
                     self.queue_control(conn.index, PONG, payload);
@@ -385,6 +405,11 @@ impl Context {
         at
     }
 
+    /// Whether the application holds a connection back.
+    fn is_held(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|record| record.flags.has(Flags::HELD))
+    }
+
     #[inline(always)]
     fn hand_over<H: Handler>(&mut self, app: &mut App<H>, conn: ConnId, message: Message<'_>) {
         self.account_message();
@@ -402,8 +427,11 @@ impl Context {
         let partial = partial.filter(|partial| !partial.is_idle());
         let conn = &mut self.table[index];
         let inbound = conn.inbound.get_or_insert_default();
+        let dropping = partial.as_ref().is_some_and(|partial| partial.is_dropping());
         inbound.started = match partial {
             None => 0,
+            // Nothing is kept of it, and bytes that arrive are signs of life.
+            Some(_) if dropping => 0,
             Some(_) if begun => self.now.max(1),
             Some(_) => inbound.started,
         };

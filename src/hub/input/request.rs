@@ -13,13 +13,18 @@ use crate::wire::http::response::{Keep, Response};
 use crate::wire::http::upgrade::{UpgradeState, put_switching_protocols};
 use crate::wire::ws::close::CloseReason;
 
+use std::time::Duration;
+
 use super::body::Outcome;
 use super::receive::Fed;
-use crate::hub::{Accept, App, ConnId, Context, Handler, Refused, Reject, Reply, Upgrade};
+use crate::hub::{Accept, App, ConnId, Context, Handler, Refused, Reject, Reply, SURPLUS, Upgrade};
 
 /// How long a user's surplus connection is held before it is refused, so that
 /// a client that tries again at once does not spin. In milliseconds.
 const HOLD_MS: u64 = 1_000;
+/// How many clients at a time are told in a frame that there is no room for them: half of the
+/// places above the limit of connections.
+const MOST_TOLD: usize = SURPLUS / 2;
 /// While so many are held, rejections are answered at once: each has a slot.
 const MOST_HELD: usize = 1_024;
 /// The value of `Retry-After` for a refused client, in seconds.
@@ -125,6 +130,9 @@ impl Context {
             app.on_upgrade(self, conn, Upgrade { request })
         };
         match verdict {
+            Ok(accept) if self.is_surplus(conn) && self.may_tell(&accept) => {
+                self.open_refused(app, conn, key, accept);
+            }
             Ok(accept) if self.is_surplus(conn) || self.draining => {
                 self.stats.handshakes.note(503);
                 app.on_turned_away(self, accept.session);
@@ -266,25 +274,70 @@ impl Context {
         app: &mut App<H>,
         conn: ConnId,
         key: &str,
-        accept: Accept<H::Session>,
+        mut accept: Accept<H::Session>,
     ) {
         let Some(record) = self.resolve_mut(conn).filter(|it| it.phase() == Phase::Head) else {
             // The handler has ended it.
             return app.on_turned_away(self, accept.session);
         };
-        record.user = accept.user;
+        record.user = std::mem::take(&mut accept.user);
         if !accept.device.is_empty() {
             let details = record.details.get_or_insert_with(Box::<Details>::default);
-            details.device = accept.device;
+            details.device = std::mem::take(&mut accept.device);
         }
         self.replaced_codes.set(conn.index, accept.replaced_code);
         if !self.bind(conn.index) {
             let record = &mut self.table[conn.index];
             record.user = compact_str::CompactString::const_new("");
+            self.replaced_codes.set(conn.index, 0);
+            if self.may_tell(&accept) {
+                return self.open_refused(app, conn, key, accept);
+            }
             self.stats.handshakes.note(503);
             app.on_turned_away(self, accept.session);
-            return self.hold(conn, HOLD_MS);
+            return self.delay(conn, HOLD_MS);
         }
+        self.begin(app, conn, key, accept);
+    }
+
+    /// Whether a client for which there is no room is told so in a frame.
+    fn may_tell<S>(&self, accept: &Accept<S>) -> bool {
+        accept.told_when_full && !self.draining && self.told_full < MOST_TOLD
+    }
+
+    /// Opens a connection for which there is no room, so that the handler can say so.
+    fn open_refused<H: Handler>(
+        &mut self,
+        app: &mut App<H>,
+        conn: ConnId,
+        key: &str,
+        accept: Accept<H::Session>,
+    ) {
+        let Some(record) = self.resolve_mut(conn).filter(|it| it.phase() == Phase::Head) else {
+            return app.on_turned_away(self, accept.session);
+        };
+        record.facts.set(Facts::REFUSED);
+        self.told_full += 1;
+        self.stats.refused += 1;
+        let until = Some(self.turn + Duration::from_millis(HOLD_MS));
+        let accept = Accept { aside: true, apart: false, outlasts: false, until, ..accept };
+        self.begin(app, conn, key, accept);
+    }
+
+    /// Whether there is no room for a connection, which is open only to be told so: its handshake
+    /// was accepted with [`Accept::told_when_full`].
+    pub fn is_refused(&self, conn: ConnId) -> bool {
+        self.resolve(conn).is_some_and(|record| record.facts.has(Facts::REFUSED))
+    }
+
+    /// Opens a connection that has its place.
+    fn begin<H: Handler>(
+        &mut self,
+        app: &mut App<H>,
+        conn: ConnId,
+        key: &str,
+        accept: Accept<H::Session>,
+    ) {
         if accept.aside {
             let record = &mut self.table[conn.index];
             record.facts.set(Facts::ASIDE);
@@ -293,6 +346,12 @@ impl Context {
         }
         if accept.apart {
             self.table[conn.index].flags.set(Flags::APART);
+        }
+        if accept.leaves_in_turn {
+            self.table[conn.index].flags.set(Flags::PACED);
+        }
+        if accept.outlasts {
+            self.table[conn.index].facts.set(Facts::OUTLASTS);
         }
         self.go_to(conn.index, Phase::Open);
         let protocol = accept.protocol.filter(|name| is_token(name.as_bytes()));
@@ -336,7 +395,7 @@ impl Context {
                 let record = &mut self.table[conn.index];
                 let details = record.details.get_or_insert_with(Box::<Details>::default);
                 details.answer = Some(Box::new(response));
-                return self.hold(conn, self.timeouts.reject);
+                return self.delay(conn, self.timeouts.reject);
             }
         }
         self.respond(conn, &response, None, false);
@@ -352,7 +411,7 @@ impl Context {
     }
 
     /// Drops what arrives for this many milliseconds, and answers then.
-    fn hold(&mut self, conn: ConnId, millis: u64) {
+    fn delay(&mut self, conn: ConnId, millis: u64) {
         self.go_to(conn.index, Phase::Held);
         self.wheel.disarm(conn.index.key());
         self.wheel.arm(conn.index.key(), self.now.saturating_add(millis));

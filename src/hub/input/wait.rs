@@ -33,6 +33,27 @@ impl Context {
         self.paused.push_back(conn);
     }
 
+    /// Neither parses nor reads an open connection until [`Context::release`] is called for it,
+    /// because the application has no room for more of its messages. Call it from
+    /// [`on_message`](Handler::on_message) for the connection of the message. Meanwhile the
+    /// connection counts neither as silent nor as late, and what is sent to it is written.
+    pub fn hold(&mut self, conn: ConnId) {
+        let record = self.resolve_mut(conn).filter(|record| record.phase() == Phase::Open);
+        if let Some(record) = record.filter(|record| !record.flags.has(Flags::HELD)) {
+            record.flags.set(Flags::HELD);
+            self.begin_hold(conn.index);
+        }
+    }
+
+    /// Goes on with a connection that was [held](Context::hold), in the next turn.
+    pub fn release(&mut self, conn: ConnId) {
+        let record = self.resolve_mut(conn).filter(|record| record.phase() == Phase::Open);
+        if let Some(record) = record.filter(|record| record.flags.has(Flags::HELD)) {
+            record.flags.clear(Flags::HELD);
+            self.paused.push_back(conn);
+        }
+    }
+
     /// The server neither parses nor reads a connection from now on.
     pub(in crate::hub) fn begin_hold(&mut self, index: Slot) {
         let now = self.now;
@@ -51,7 +72,7 @@ impl Context {
         let now = self.now;
         let idle = self.timeouts.idle;
         let record = &mut self.table[index];
-        let counts = record.is_held_for_rate() || record.alive().saturating_add(idle) <= now;
+        let counts = record.is_held_back() || record.alive().saturating_add(idle) <= now;
         record.flags.clear(Flags::PAUSED);
         if record.phase() == Phase::Open && counts {
             (record.heard, record.written) = (now, 0);
@@ -84,7 +105,7 @@ impl Context {
             }
             let Some(conn) = self.paused.pop_front() else { break };
             let Some(record) = self.resolve(conn) else { continue };
-            if !record.flags.has(Flags::PAUSED) {
+            if !record.flags.has(Flags::PAUSED) || record.flags.has(Flags::HELD) {
                 continue;
             }
             let heard = record.heard;

@@ -43,8 +43,7 @@ impl Phase {
     }
 }
 
-/// Yes-or-no facts about a connection that change with what it sends and gets. Three bits are
-/// free.
+/// Yes-or-no facts about a connection that change with what it sends and gets. No bit is free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u16);
 
@@ -82,6 +81,10 @@ impl Flags {
     /// It stands apart: it gets what is sent to its id and nothing that goes to its user, to a group
     /// or to everyone.
     pub const APART: u16 = 1 << 13;
+    /// The application holds the connection back until it has room for more messages.
+    pub const HELD: u16 = 1 << 14;
+    /// A shutdown closes the connection in its turn: so many in a time, and not all at once.
+    pub const PACED: u16 = 1 << 15;
 
     #[inline]
     pub fn has(self, flag: u16) -> bool {
@@ -116,8 +119,8 @@ impl Mask {
     }
 }
 
-/// Yes-or-no facts about a connection that no frame changes, so that no frame looks at them. Two
-/// bits are free.
+/// Yes-or-no facts about a connection that no frame changes, so that no frame looks at them. No
+/// bit is free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts(u8);
 
@@ -137,6 +140,11 @@ impl Facts {
     /// The connection was accepted with `aside`, so it only listens: what it sends is dropped, and
     /// it gets nothing but what is sent to its id.
     pub const ASIDE: u8 = 1 << 5;
+    /// A message that is too long does not end the connection: it is dropped as it arrives, and the
+    /// handler is told.
+    pub const OUTLASTS: u8 = 1 << 6;
+    /// There is no room for the connection: it is open only to be told so.
+    pub const REFUSED: u8 = 1 << 7;
 
     /// Returns whether at least one of `facts` is true of the connection.
     pub fn has(self, facts: u8) -> bool {
@@ -337,9 +345,10 @@ impl Connection {
     }
 
     /// Returns whether the server does not read the connection because it has sent more than its
-    /// rate allows. A connection that is paused only until the next turn is not meant.
-    pub fn is_held_for_rate(&self) -> bool {
-        self.flags.has(Flags::PAUSED) && self.flags.has(Flags::OWES)
+    /// rate allows, or because the application holds it back. A connection that is paused only until
+    /// the next turn is not meant.
+    pub fn is_held_back(&self) -> bool {
+        self.flags.has(Flags::PAUSED) && self.flags.has(Flags::OWES | Flags::HELD)
     }
 
     /// Returns whether the handler knows the client, so that the connection is kept for longer.

@@ -112,6 +112,7 @@ impl Relay {
             return Err(Response::text(503, FULL));
         };
         let accept = accept.apart().ends_when_replaced(v2::REPLACED).writes_are_life(false);
+        let accept = accept.outlasts_long_messages().told_when_full().leaves_in_turn();
         Ok(accept.session(session))
     }
 }

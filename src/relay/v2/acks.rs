@@ -3,12 +3,12 @@
 use compact_str::CompactString;
 
 use crate::hub::Context;
-use crate::mailbox::{Body, Held, Marks};
 use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
 
 use super::frames::{self, RECEIPT, WANTS_RECEIPT};
-use super::{NO_TICKET, V2, second, told};
+use super::keep::{Entry, Kind, Origin, Taken};
+use super::{NO_TICKET, V2, kept, second, told};
 
 impl Relay {
     /// Handles an acknowledgement: a device has handled all messages up to a number.
@@ -33,7 +33,7 @@ impl Relay {
             let user = CompactString::from(user);
             v2.journal(cx).acknowledge(NO_TICKET, &user, device, seq);
             for (sender, id) in receipts {
-                v2.keep_receipt(cx, &sender, &user, &id);
+                self.keep_receipt(cx, &sender, &user, &id);
                 self.watchers.tell(EventKind::Receipt, cx, conn, |user, device| Event::Receipt {
                     user,
                     device,
@@ -48,10 +48,9 @@ impl Relay {
 }
 
 impl V2 {
-    /// Returns the senders who asked for receipts of messages between two numbers, each with the id
-    /// of the last of its messages. The messages are marked, so that the acknowledgement of another
-    /// device makes no second receipt.
-    fn receipts_due(
+    /// Who wants a receipt for messages between two numbers: each sender, and the id of the last
+    /// of its messages. No other device's acknowledgement makes another one for them.
+    pub(super) fn receipts_due(
         &mut self,
         mailbox: crate::mailbox::Key,
         after: u64,
@@ -71,21 +70,22 @@ impl V2 {
         }
         due
     }
+}
 
-    /// Puts a receipt into the mailbox of a sender, where it replaces an earlier one about the same
-    /// receiver.
-    fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
-        let Some(mailbox) = self.boxes.find(sender) else { return };
-        self.counters.receipts += 1;
-        self.rest.clear();
-        frames::write_receipt(peer, id, &mut self.rest);
-        let body = Body::new(&self.rest, &format!("r\0{peer}"));
-        let seq = self.boxes.next_seq(mailbox);
-        let expires = second(cx).saturating_add(self.boxes.limits().ttl);
-        let marks: Marks = RECEIPT;
-        let is_live = self.is_live(cx, mailbox);
-        self.boxes.put(mailbox, Held::new(seq, body, expires, marks), is_live);
-        self.deliver_to_all(cx, mailbox);
-        self.arm(cx);
+impl Relay {
+    /// Keeps a receipt for a sender: at most one for each peer waits.
+    pub(super) fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
+        let Some(mailbox) = self.v2.boxes.find(sender) else { return };
+        if !self.v2.has_room(cx) {
+            return self.v2.wait_with_receipt(sender, peer, id);
+        }
+        let v2 = &mut self.v2;
+        v2.counters.receipts += 1;
+        v2.rest.clear();
+        frames::write_receipt(peer, id, &mut v2.rest);
+        let entry = v2.entry(mailbox, sender, &format!("r\0{peer}"), Kind::Receipt, None);
+        let entries = vec![Entry { marks: RECEIPT, ..entry }];
+        let (id, user, origin) = (v2.ids.next(cx.unix_millis()), kept(peer), Origin::Nobody(None));
+        self.append(cx, Taken { user, id, origin, entries, post: None });
     }
 }

@@ -19,7 +19,11 @@ pub const PROTOCOL: &str = "longlink.v2";
 pub const REPLACED: u16 = 4509;
 /// The close code of a server that is stopping.
 const GOING_AWAY: u16 = 4012;
-/// The longest time between heartbeats that `welcome` asks for, in milliseconds.
+/// The close code of a connection for which there is no room.
+const NO_ROOM: u16 = 4013;
+/// The close code of a connection whose ticket is not accepted.
+const BAD_TICKET: u16 = 4501;
+/// The longest time after which a heartbeat is asked for, in milliseconds.
 const PING_MS: u64 = 15_000;
 /// The longest `last` that is read, in bytes.
 const MAX_LAST: usize = 64;
@@ -94,14 +98,10 @@ impl V2 {
     pub(super) fn show(&mut self, cx: &mut Context, key: u32) {
         let Some(link) = self.links.get_mut(key).filter(|link| link.is_hidden) else { return };
         link.is_hidden = false;
-        let conn = link.conn;
-        let held = std::mem::take(&mut link.more().held);
-        if let Some(conn) = conn {
+        if let Some(conn) = link.conn {
             told::shown(cx, conn, true);
         }
-        for text in held {
-            self.answer(cx, key, |out| out.push_str(&text));
-        }
+        self.pay(cx, key);
         self.catch_up_presence(cx, key);
         self.deliver(cx, key);
     }
@@ -132,15 +132,39 @@ impl V2 {
     }
 }
 
+/// Why a client is refused whose handshake was accepted so that it can be told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal<'a> {
+    /// Its ticket is not accepted, for this reason.
+    Ticket(&'a str),
+    /// There is no room for its connection.
+    Full,
+}
+
 impl V2 {
-    /// Sends a client the reason why it is refused. Its connection is ended a moment later.
-    pub(crate) fn explain(&mut self, cx: &mut Context, conn: ConnId, why: &str) {
+    /// Tells a client why it is refused. Its connection is ended a moment later.
+    pub(crate) fn explain(&mut self, cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
         self.counters.refused += 1;
         self.scratch.clear();
-        frames::write_error(Code::Ticket, why, false, None, &mut self.scratch);
+        let (code, why, retry) = match why {
+            Refusal::Ticket(why) => (Code::Ticket, why, false),
+            Refusal::Full => (Code::Full, FULL, true),
+        };
+        frames::write_error(code, why, retry, None, &mut self.scratch);
         cx.send(conn, &self.scratch);
     }
 }
+
+/// Ends a connection that was told why it is refused.
+pub(crate) fn close_refused(cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
+    match why {
+        Refusal::Ticket(why) => cx.close_as(conn, BAD_TICKET, why),
+        Refusal::Full => cx.close_as(conn, NO_ROOM, FULL),
+    }
+}
+
+/// What a client is told for which there is no room.
+const FULL: &str = "there is no room for one more connection";
 
 impl Relay {
     /// Handles that the connection of a link has opened: sends `welcome`, and begins the replay.
@@ -199,6 +223,10 @@ impl Relay {
     /// Sends the client the reason before the server closes the connection of a link.
     pub(in crate::relay) fn part(&mut self, cx: &mut Context, key: u32, reason: &CloseReason) {
         let clients = self.v2.links.len() as u64;
+        let clients = match reason {
+            CloseReason::Shutdown => *self.v2.leaving.get_or_insert(clients),
+            _ => clients,
+        };
         self.v2.detach(cx, key, false);
         let Some(link) = self.v2.links.get_mut(key) else { return };
         // A hidden app gets this frame, too, because it is the last one.
@@ -215,7 +243,7 @@ impl Relay {
                 let after = (LEAST_AFTER_MS, most_after(clients));
                 self.v2.say(cx, key, |out| frames::write_bye(GOING_AWAY, after, out));
                 told::bye(cx, conn);
-                cx.close_with_code(conn, GOING_AWAY);
+                cx.close_as(conn, GOING_AWAY, "going away");
             }
             CloseReason::Expired => {
                 let why = "the ticket has ended";

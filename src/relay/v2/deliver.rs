@@ -66,7 +66,7 @@ impl V2 {
         if !link.is_live {
             link.is_live = true;
             let conn = link.conn;
-            let top = self.boxes.top(mailbox);
+            let top = self.boxes.settled_top(mailbox);
             self.say(cx, key, |out| frames::write_live(top, out));
             if let Some(conn) = conn {
                 told::live(cx, conn, top);
@@ -103,8 +103,9 @@ impl V2 {
         self.deliver(cx, key);
     }
 
-    /// Writes messages to all connected devices of a mailbox.
-    pub(super) fn deliver_to_all(&mut self, cx: &mut Context, mailbox: Key) {
+    /// Writes to all connected devices of a mailbox what they have yet to get. Returns how many
+    /// there are.
+    pub(super) fn deliver_to_all(&mut self, cx: &mut Context, mailbox: Key) -> usize {
         let mut keys = [0; crate::mailbox::MAX_DEVICES];
         let mut count = 0;
         for key in self.boxes.connections(mailbox) {
@@ -114,6 +115,7 @@ impl V2 {
         for key in &keys[..count] {
             self.deliver(cx, *key);
         }
+        count
     }
 
     /// Whether a device of a user is connected, shown, and acknowledges what it gets.

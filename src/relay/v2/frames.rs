@@ -19,6 +19,7 @@ const AFTER_ID: usize = r#""id":"","#.len() + super::ids::ID;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     Frame,
+    TooBig,
     Forbidden,
     NotMember,
     Conflict,
@@ -33,6 +34,7 @@ impl Code {
     pub fn name(self) -> &'static str {
         match self {
             Code::Frame => "frame",
+            Code::TooBig => "too-big",
             Code::Forbidden => "forbidden",
             Code::NotMember => "not-member",
             Code::Conflict => "conflict",
@@ -45,8 +47,8 @@ impl Code {
     }
 }
 
-/// The state of a message in the answer to its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What has become of a message; the best comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
     Stored,
@@ -184,7 +186,23 @@ pub fn v1_part(rest: &str) -> &str {
     rest.get(AFTER_ID..end).unwrap_or_default()
 }
 
-/// Returns the id and the sender that the rest of a message names.
+/// The group and the message of the rest of a message to a group; `None` for any other message.
+pub fn group_and_message(rest: &str) -> Option<(Cow<'_, str>, &str)> {
+    let sender = rest.get(AFTER_ID + r#""formUserId":"#.len()..)?;
+    let after = &sender[json::value_end(sender, 0)?..];
+    let group = after.strip_prefix(r#","group":"#)?;
+    let end = json::value_end(group, 0)?;
+    let message = group[end..].strip_prefix(r#","message":"#)?;
+    let name = json::string(&group[..end])?;
+    Some((name, &message[..message.rfind(r#","ts":"#)?]))
+}
+
+/// The message of the rest of a message to a group.
+pub fn message_of(rest: &str) -> &str {
+    group_and_message(rest).map_or("null", |(_, message)| message)
+}
+
+/// The id and the sender that the rest of a message names.
 pub fn id_and_sender(rest: &str) -> Option<(&str, Cow<'_, str>)> {
     let id = rest.get(r#""id":""#.len()..AFTER_ID - 2)?;
     Some((id, sender_of(rest)?))
@@ -193,13 +211,7 @@ pub fn id_and_sender(rest: &str) -> Option<(&str, Cow<'_, str>)> {
 /// Returns the sender that the rest of a message names.
 pub fn sender_of(rest: &str) -> Option<Cow<'_, str>> {
     let sender = rest.get(AFTER_ID + r#""formUserId":"#.len()..)?;
-    let mut is_escaped = false;
-    let end = sender.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        ends
-    })?;
-    json::string(&sender[..end + 2])
+    json::string(&sender[..json::value_end(sender, 0)?])
 }
 
 /// Appends the rest of a receipt: the part of its frame behind the number.
@@ -287,6 +299,14 @@ pub fn write_error(code: Code, reason: &str, retry: bool, cid: Option<&str>, out
 
 pub fn write_bad_frame(bad: &BadFrame<'_>, out: &mut String) {
     write_error(Code::Frame, bad.reason, false, bad.cid.as_deref(), out);
+}
+
+/// The answer to a question for older messages, which are frames.
+pub fn write_history(cid: &str, messages: &[String], more: bool, out: &mut String) {
+    field(r#"{"type":"history","cid":"#, cid, out);
+    out.push_str(r#","messages":["#);
+    out.push_str(&messages.join(","));
+    out.push_str(if more { r#"],"more":true}"# } else { r#"],"more":false}"# });
 }
 
 pub fn write_pong(t: Option<&str>, out: &mut String) {

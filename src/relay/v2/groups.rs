@@ -7,8 +7,9 @@ use crate::relay::groups::Full;
 
 use super::command::Send;
 use super::frames::{self, Code, To};
+use super::keep::{Entry, Kind, Post, Taken};
 use super::kept;
-use super::take::{Entry, Sender, Taken};
+use super::take::{Sender, name};
 
 /// A message to a group of more members than this is not kept.
 pub(super) const MOST_KEPT: usize = 1_000;
@@ -78,18 +79,14 @@ impl Relay {
         if self.groups.members.size(group) > MOST_KEPT {
             return self.pass_on(cx, &sender, send);
         }
-        self.show_group_to_pages(cx, &sender, group, send.message);
         let mut reached = self.connected_members(cx, group, &sender.user);
         let ts = cx.unix_millis();
         let v2 = &mut self.v2;
         let id = v2.ids.next(ts);
         v2.rest.clear();
         frames::write_rest(id, &sender.user, To::Group(group), send.message, ts, &mut v2.rest);
-        let name = |mark: &str| match &send.key {
-            Some(key) => format!("{mark}\0{group}\0{}\0{key}", sender.user),
-            None => String::new(),
-        };
-        let body = Body::new(&v2.rest, &name("g"));
+        let peer = format!("{group}\0{}", sender.user);
+        let body = Body::new(&v2.rest, &name(send, "g", &peer));
         let most = v2.boxes.limits().ttl;
         let ttl = send.ttl.map_or(most, |ttl| ttl.min(most));
         let mut entries: Vec<Entry> = Vec::new();
@@ -98,24 +95,23 @@ impl Relay {
             reached.insert(user.clone());
             entries.push(Entry {
                 user: user.clone(),
-                mailbox: Some(mailbox),
-                seq: v2.boxes.next_seq(mailbox),
                 body: body.clone(),
+                place: Some((mailbox, v2.boxes.next_seq(mailbox))),
                 skips: Slots::NONE,
                 marks: Marks::REPORTED,
                 ttl,
-                is_own: false,
+                kind: Kind::ToMember,
             });
         }
         if v2.boxes.has_others(sender.mailbox, sender.slot) {
             frames::mark_own(&mut v2.rest);
-            let key = send.key.is_some().then(|| name("o"));
-            let skips = Slots::one(sender.slot);
-            let (mailbox, user) = (sender.mailbox, sender.user.clone());
-            entries.push(v2.entry(mailbox, &user, key, Marks::NONE, skips, send.ttl, true));
+            let key = name(send, "o", &peer);
+            let own = v2.entry(sender.mailbox, &sender.user, &key, Kind::Own, send.ttl);
+            entries.push(Entry { skips: Slots::one(sender.slot), ..own });
         }
-        let taken =
-            Taken::to_group(sender, cid, content, id, entries, (body, reached.len() as u64));
-        self.append(cx, taken);
+        let origin = sender.asked(cid, content, false);
+        let (receivers, except) = (reached.len() as u64, Vec::new());
+        let post = Some(Post { group: kept(group), body, receivers, except });
+        self.append(cx, Taken { user: sender.user, id, origin, entries, post });
     }
 }

@@ -8,13 +8,17 @@ use slab::Slab;
 use crate::hub::ConnId;
 use crate::mailbox::Key;
 
-/// The most messages that may be written to a device before it acknowledges the first of them.
+use super::owed::Owed;
+
+/// The most messages that a device has been written and has not acknowledged.
 pub const WINDOW: usize = 64;
 /// The most bytes of these messages, unless a single one is longer.
 pub const WINDOW_BYTES: u32 = 256 * 1024;
 /// If a device acknowledges nothing for so many seconds, no further messages are written to it.
 pub const STALL_SECONDS: u32 = 30;
-/// The most unused windows that are kept for later use.
+/// Room for links grows by one part in so many, as most of them stand for idle connections.
+const GROWTH: usize = 8;
+/// Windows that are kept for the next use.
 const SPARES: usize = 64;
 
 /// A connection that speaks v2.
@@ -62,9 +66,9 @@ pub struct More {
     pub hidden_at: u64,
     /// The users whose changes of presence are reported.
     pub watched: Vec<CompactString>,
-    /// Answers that wait until the app is shown.
-    pub held: Vec<String>,
-    /// Sends that the journal has not completed.
+    /// Answers that the client has yet to get, in the order in which it has asked.
+    pub owed: VecDeque<Owed>,
+    /// Those of them that wait for the journal.
     pub unanswered: u32,
     /// Whether the presence of a watched user has changed while the app was hidden.
     pub missed_presence: bool,
@@ -109,6 +113,12 @@ impl Link {
         self.conn.filter(|_| !self.is_hidden)
     }
 
+    /// Whether the client has yet to get an answer.
+    #[inline]
+    pub fn owes(&self) -> bool {
+        self.more.as_deref().is_some_and(|more| !more.owed.is_empty())
+    }
+
     pub fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -135,6 +145,9 @@ impl Links {
 
     /// Adds a link whose connection is not open yet.
     pub fn insert(&mut self, may_broadcast: bool, more: More) -> u32 {
+        if self.slab.len() == self.slab.capacity() {
+            self.slab.reserve_exact(self.slab.len() / GROWTH + 1);
+        }
         self.slab.insert(Link {
             conn: None,
             next: 0,

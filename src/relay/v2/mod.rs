@@ -4,12 +4,10 @@
 //! kept it, the message is in the mailbox of its receiver, the connected devices get it, and its
 //! sender gets an answer. Only `deliver` writes messages of a mailbox to a device.
 //!
-//! A *link* is the state of one connection that speaks v2. The *rest* of a message is the part of
-//! its frame that all receivers have in common; the prefix in front of it has the number.
-//!
-//! `command` reads frames, `frames` writes them, and `links` has the links. `arrive` handles how
-//! connections begin and end, `take` carries out sends, `acks` handles acknowledgements and makes
-//! receipts, and `pages` sends messages of v1 pages and of the backend.
+//! `command` reads a frame, `frames` writes them, `links` has what is kept of a connection;
+//! `arrive` is how connections begin and end, `take` what becomes of a send, `acks` what devices
+//! have handled, `pages` what users of v1 and the backend send to users who have a mailbox. `keep` is
+//! the one way to the journal.
 
 mod acks;
 mod arrive;
@@ -17,20 +15,27 @@ mod command;
 mod deliver;
 mod frames;
 mod groups;
+mod history;
 mod ids;
+mod keep;
 mod links;
+mod owed;
 mod pages;
 mod pass;
 mod presence;
+mod room;
 mod take;
 #[cfg(test)]
 mod tests;
 mod told;
+mod visits;
 mod watch;
-#[cfg(feature = "backend")]
 mod wishes;
 
+use std::collections::HashMap;
+
 use compact_str::CompactString;
+use foldhash::quality::RandomState;
 use slab::Slab;
 
 use crate::hub::{ConnId, Context};
@@ -42,12 +47,12 @@ use super::events::{Event, EventKind};
 use command::{BadFrame, Command};
 use frames::{Answer, Code};
 use ids::Ids;
+use keep::Taken;
 use links::{Link, Links};
-use take::Taken;
 
 pub use arrive::{Hello, PROTOCOL, REPLACED, is_wanted};
+pub(crate) use arrive::{Refusal, close_refused};
 pub use pages::{Reached, Wishes};
-#[cfg(feature = "backend")]
 pub use wishes::Pushed;
 
 /// Totals of what was done in the dialect v2. They only grow.
@@ -84,8 +89,10 @@ pub struct MailboxCounters {
     pub undeliverable: u64,
     /// Mailboxes that were dropped to make room for others.
     pub shed: u64,
-    /// Messages that were dropped before any device had them, because a bound was reached or they
-    /// waited too long.
+    /// Sends of connected users that are not remembered any more, to make room: if one of them comes
+    /// again it is taken anew.
+    pub forgotten: u64,
+    /// Messages that no device had before a bound or their time took them.
     pub lost: u64,
     /// Those of the lost messages that waited too long.
     pub expired: u64,
@@ -140,8 +147,20 @@ pub(crate) struct V2 {
     /// time of a callback.
     journal: Option<Box<dyn Journal>>,
     ids: Ids,
-    /// Sends that the journal has not completed.
+    /// What the journal has not completed.
     pending: Slab<Taken>,
+    /// The sends of clients among them, by hashes of their users, devices and `cid`s.
+    pending_cids: HashMap<u64, Ticket, RandomState>,
+    /// What was asked of the journal by clients who want to see older messages.
+    questions: history::Questions,
+    /// The round of appends: it ends when something could not be kept.
+    round: u32,
+    /// What the journal has just completed, until it is answered.
+    answering: Option<Ticket>,
+    /// What waits for the journal to have room.
+    room: room::Room,
+    /// How many connections spoke v2 when the server began to go away.
+    leaving: Option<u64>,
     presence: presence::Presence,
     /// Links that have more messages to write when their queue is shorter.
     waiting: Vec<u32>,
@@ -155,10 +174,6 @@ pub(crate) struct V2 {
     /// When the next message of a mailbox expires, in seconds.
     expiry: Option<u32>,
 }
-
-/// The most answers that wait until an app is shown: one for each send that may be without an
-/// answer, and as many refusals.
-const MOST_HELD: usize = 512;
 
 /// The ticket of requests whose completion nobody waits for.
 const NO_TICKET: Ticket = Ticket::MAX;
@@ -176,6 +191,12 @@ impl V2 {
             journal: None,
             ids: Ids::new(),
             pending: Slab::new(),
+            pending_cids: HashMap::default(),
+            questions: history::Questions::default(),
+            round: 0,
+            answering: None,
+            room: room::Room::default(),
+            leaving: None,
             presence: presence::Presence::default(),
             waiting: Vec::new(),
             scratch: String::new(),
@@ -224,32 +245,6 @@ impl V2 {
         queued
     }
 
-    /// Sends an answer that a client waits for. If the answer cannot be queued, the connection is
-    /// ended, so that the client asks again on a new one.
-    fn answer(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        if link.is_hidden {
-            let mut text = String::new();
-            write(&mut text);
-            let conn = link.conn;
-            let held = &mut link.more().held;
-            held.push(text);
-            // An app that is hidden makes few requests, so this client is broken.
-            if held.len() > MOST_HELD
-                && let Some(conn) = conn
-            {
-                cx.abort(conn);
-            }
-            return;
-        }
-        let conn = link.conn;
-        if !self.say(cx, key, write)
-            && let Some(conn) = conn.filter(|conn| cx.is_open(*conn))
-        {
-            cx.abort(conn);
-        }
-    }
-
     /// Answers a send.
     fn answer_send(
         &mut self,
@@ -264,23 +259,7 @@ impl V2 {
         }
     }
 
-    /// Answers a frame of a client with an error.
-    fn refuse(
-        &mut self,
-        cx: &mut Context,
-        key: u32,
-        (code, reason): (Code, &str),
-        retry: bool,
-        cid: Option<&str>,
-    ) {
-        self.counters.refused += 1;
-        self.answer(cx, key, |out| frames::write_error(code, reason, retry, cid, out));
-        if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
-            told::refused(cx, conn, code, retry);
-        }
-    }
-
-    /// Sets the timer for the next message that expires.
+    /// Sets the timer for what is due next in the mailboxes.
     fn arm(&mut self, cx: &mut Context) {
         let next = self.boxes.next_expiry();
         if next != self.expiry {
@@ -303,7 +282,7 @@ impl Relay {
     #[inline(never)]
     pub(super) fn handle_v2(&mut self, cx: &mut Context, conn: ConnId, key: u32, text: &str) {
         match command::read(text) {
-            Ok(Command::Send(send)) => self.take_send(cx, conn, key, send),
+            Ok(Command::Send(send)) => self.take_send(cx, conn, key, send, text),
             Ok(Command::Ack { seq }) => self.take_ack(cx, key, seq),
             Ok(Command::Ping { t }) => self.take_ping(cx, key, t),
             Ok(Command::Background) => self.v2.hide(cx, key),
@@ -311,10 +290,7 @@ impl Relay {
             Ok(Command::Join { group }) => self.take_join(cx, key, &group),
             Ok(Command::Leave { group }) => self.take_leave(cx, key, &group),
             Ok(Command::Presence { users, watch }) => self.take_presence(cx, key, &users, watch),
-            Ok(Command::History(history)) => {
-                let why = (Code::Unavailable, "history needs a store");
-                self.v2.refuse(cx, key, why, false, Some(&history.cid));
-            }
+            Ok(Command::History(question)) => self.take_history(cx, conn, key, &question),
             Ok(Command::Unknown) => {}
             Err(bad) => self.refuse_frame(cx, key, &bad),
         }
@@ -324,6 +300,13 @@ impl Relay {
     pub(super) fn refuse_binary(&mut self, cx: &mut Context, key: u32) {
         let bad = BadFrame { reason: "a frame is text", cid: None };
         self.refuse_frame(cx, key, &bad);
+    }
+
+    /// A message was longer than the server takes, and was dropped as it arrived.
+    pub(super) fn refuse_long(&mut self, cx: &mut Context, key: u32) {
+        self.v2.show(cx, key);
+        let why = (Code::TooBig, "a frame is longer than maxMessage");
+        self.v2.refuse(cx, key, why, false, None);
     }
 
     fn refuse_frame(&mut self, cx: &mut Context, key: u32, bad: &BadFrame<'_>) {
@@ -341,7 +324,10 @@ impl Relay {
 
     /// Handles the completion of a request to the journal.
     pub(super) fn complete(&mut self, cx: &mut Context, completed: Completed) {
-        self.complete_send(cx, completed);
+        if self.v2.questions.has(completed.ticket) {
+            return self.complete_history(cx, completed);
+        }
+        self.complete_append(cx, completed);
     }
 
     /// Handles a timer that is due.

@@ -1,15 +1,14 @@
 //! Messages of v1 pages and of the backend: to users who have a mailbox, and to all connections
 //! that speak v2.
 
-use compact_str::CompactString;
-
 use crate::hub::{ConnId, Context};
-use crate::mailbox::{Body, Held, Key, Marks};
-use crate::relay::{Event, EventKind, Relay};
+use crate::mailbox::{Body, Key, Marks, Slots};
+use crate::relay::Relay;
 
 use super::frames::{self, To};
 use super::groups::MOST_KEPT;
-use super::second;
+use super::keep::{Entry, Kind, Origin, Outcome, Post, Taken};
+use super::kept;
 
 /// How a message of the backend is to be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,16 +26,17 @@ pub struct Wishes<'a> {
 /// How many receivers a message to a group has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// The number of connections that get the message, now or after earlier messages.
+    /// How many connections were handed the message, or get it when what precedes it is written or
+    /// kept.
     pub connections: usize,
     /// The number of mailboxes that hold the message.
     pub kept: usize,
 }
 
 impl Relay {
-    /// Keeps a message of a v1 page, or of the backend, for a user who has a mailbox, and sends it
-    /// to the v1 pages of that user. Returns the number of connected devices; `None` if there is no
-    /// mailbox, and nothing was done.
+    /// Keeps a message of a v1 page, or of the backend, for a user who has a mailbox; the v1 pages
+    /// of that user get it, too. Returns on how many connections the user has it now or gets it when
+    /// it is kept; `None` if there is no mailbox, and nothing was done.
     #[inline(never)]
     pub(in crate::relay) fn keep_for(
         &mut self,
@@ -47,44 +47,22 @@ impl Relay {
         message: &str,
     ) -> Option<usize> {
         let mailbox = self.v2.boxes.find(to)?;
-        self.write_rest(cx, from, To::User(to), message);
-        let v2 = &mut self.v2;
-        let body = Body::new(&v2.rest, "");
-        let frame = [frames::VOLATILE, frames::v1_part(&v2.rest), "}"];
-        let pages = cx.send_pieces_to_user(to, &frame);
-        if let Some(conn) = by {
-            self.watchers.tell(EventKind::Message, cx, conn, |user, device| Event::Message {
-                user,
-                device,
-                to: Some(to),
-                frame: &frame,
-            });
+        if !self.v2.has_room(cx) {
+            let waits =
+                by.is_some_and(|conn| self.v2.wait_with_message(cx, conn, (from, to), message));
+            // What cannot wait goes to those who are connected now.
+            return waits.then_some(0);
         }
-        let devices = pages + self.keep_body(cx, mailbox, body, None);
+        let id = self.write_rest(cx, from, To::User(to), message);
+        let devices = cx.active_of(to) + self.v2.boxes.connections(mailbox).count();
+        let entry = self.v2.entry(mailbox, to, "", Kind::ToUser, None);
+        let (user, origin, entries) = (kept(from), Origin::Nobody(by), vec![entry]);
+        self.append(cx, Taken { user, id, origin, entries, post: None });
         Some(devices)
     }
 
-    /// Keeps a body under the next number of a mailbox. Returns the number of connected devices.
-    pub(super) fn keep_body(
-        &mut self,
-        cx: &mut Context,
-        mailbox: Key,
-        body: Body,
-        ttl: Option<u32>,
-    ) -> usize {
-        let v2 = &mut self.v2;
-        let devices = v2.boxes.connections(mailbox).count();
-        let seq = v2.boxes.next_seq(mailbox);
-        let most = v2.boxes.limits().ttl;
-        let expires = second(cx).saturating_add(ttl.map_or(most, |ttl| ttl.min(most)));
-        v2.keep(cx, mailbox, Held::new(seq, body, expires, Marks::REPORTED));
-        self.tell_losses(cx);
-        self.v2.arm(cx);
-        devices
-    }
-
-    /// Sends a message that is not kept to all connections that speak v2, except those of some
-    /// users. Returns the number of these connections.
+    /// Sends a message that is not kept to all connections that speak v2, but not to those of some
+    /// users. Returns to how many.
     pub(in crate::relay) fn broadcast_v2(
         &mut self,
         cx: &mut Context,
@@ -100,9 +78,10 @@ impl Relay {
         self.v2.pass_to_all_links(cx, &but)
     }
 
-    /// Keeps a message of the backend for the members of a group who have a mailbox, or for all
-    /// members if the backend wishes it, except for some users. The body is kept once. A message
-    /// that is volatile, or for a large group, goes only to the connections of the members.
+    /// Keeps a message of the backend for the members of a group who have a mailbox, and for all
+    /// members if the backend wishes it, but not for some users. The body is kept once, and v1 pages
+    /// get it, too. Returns `None` if nothing was done: no member needs a mailbox, or the message is
+    /// volatile, or the group is large.
     pub(in crate::relay) fn keep_for_group(
         &mut self,
         cx: &mut Context,
@@ -110,47 +89,88 @@ impl Relay {
         (group, message): (&str, &str),
         except: &[&str],
         wishes: Wishes<'_>,
-    ) -> Reached {
-        let mut reached = Reached::default();
+    ) -> Option<Reached> {
         let makes_mailboxes = wishes.keep && self.config.mailbox;
-        if self.v2.boxes.is_empty() && !makes_mailboxes {
-            return reached;
+        if self.v2.boxes.is_empty() && !makes_mailboxes
+            || wishes.volatile
+            || self.groups.members.size(group) > MOST_KEPT
+            || !self.v2.has_room(cx)
+        {
+            return None;
         }
-        let boxes = &self.v2.boxes;
-        let members = self.groups.members.of(group);
-        let members = members.filter(|user| !except.contains(&user.as_str()));
-        let users = members.filter(|user| makes_mailboxes || boxes.find(user).is_some());
-        let users: Vec<CompactString> = users.cloned().collect();
-        self.write_rest(cx, from, To::Group(group), message);
-        if wishes.volatile || self.groups.members.size(group) > MOST_KEPT {
-            let to_links = users.iter().map(|user| self.v2.pass_to_links(cx, user, None));
-            reached.connections = to_links.sum();
-            return reached;
-        }
-        let key = wishes.key.map(|key| format!("g\0{group}\0{from}\0{key}"));
-        let body = Body::new(&self.v2.rest, key.as_deref().unwrap_or_default());
-        self.v2.boxes.share(&body);
-        for user in &users {
-            // When the message is kept for one member, the mailbox of another one may be dropped,
-            // so each mailbox is looked up when its turn comes.
+        let id = self.write_rest(cx, from, To::Group(group), message);
+        let key = wishes.key.map(|key| format!("g\0{group}\0{from}\0{key}")).unwrap_or_default();
+        let body = Body::new(&self.v2.rest, &key);
+        let is_meant = |user: &str| !except.contains(&user);
+        let pages = cx.members(group).filter(|conn| cx.is_active(*conn));
+        let mut connections = pages.filter(|conn| cx.user(*conn).is_none_or(is_meant)).count();
+        let v2 = &mut self.v2;
+        let most = v2.boxes.limits().ttl;
+        let ttl = wishes.ttl.map_or(most, |ttl| ttl.min(most));
+        let mut entries = Vec::new();
+        for user in self.groups.members.of(group).filter(|user| is_meant(user)) {
             let mailbox = match makes_mailboxes {
-                true => self.v2.mailbox_for(cx, user),
-                false => self.v2.boxes.find(user),
+                true => v2.mailbox_for(cx, user),
+                false => v2.boxes.find(user),
             };
             let Some(mailbox) = mailbox else { continue };
-            reached.connections += self.keep_body(cx, mailbox, body.clone(), wishes.ttl);
-            reached.kept += 1;
+            connections += v2.boxes.connections(mailbox).count();
+            entries.push(Entry {
+                user: user.clone(),
+                body: body.clone(),
+                place: Some((mailbox, v2.boxes.next_seq(mailbox))),
+                skips: Slots::NONE,
+                marks: Marks::REPORTED,
+                ttl,
+                kind: Kind::ToMember,
+            });
         }
-        self.v2.boxes.unshare(body);
-        reached
+        if entries.is_empty() {
+            return None;
+        }
+        let kept_for = entries.len();
+        let except = except.iter().map(|user| kept(user)).collect();
+        let post = Some(Post { group: kept(group), body, receivers: 0, except });
+        let (user, origin) = (kept(from), Origin::Nobody(None));
+        match self.append(cx, Taken { user, id, origin, entries, post }) {
+            Outcome::Failed => Some(Reached::default()),
+            Outcome::Done(_) | Outcome::Later => Some(Reached { connections, kept: kept_for }),
+        }
     }
 
-    /// Writes the rest of a message into its buffer.
-    pub(super) fn write_rest(&mut self, cx: &Context, from: &str, to: To<'_>, message: &str) {
+    /// Passes a message of the backend, which is not kept, to the v2 connections of the members of a
+    /// group, but not to those of some users. Returns to how many.
+    pub(in crate::relay) fn pass_to_members(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        group: &str,
+        message: &str,
+        except: &[&str],
+    ) -> usize {
+        if self.v2.links.is_empty() {
+            return 0;
+        }
+        self.write_rest(cx, from, To::Group(group), message);
+        let members = self.groups.members.of(group);
+        let members = members.filter(|user| !except.contains(&user.as_str()));
+        let v2 = &mut self.v2;
+        members.map(|user| v2.pass_to_links(cx, user, None)).sum()
+    }
+
+    /// Puts together what all receivers of a message have in common, and returns its id.
+    pub(super) fn write_rest(
+        &mut self,
+        cx: &Context,
+        from: &str,
+        to: To<'_>,
+        message: &str,
+    ) -> u128 {
         let v2 = &mut self.v2;
         let ts = cx.unix_millis();
         let id = v2.ids.next(ts);
         v2.rest.clear();
         frames::write_rest(id, from, to, message, ts, &mut v2.rest);
+        id
     }
 }

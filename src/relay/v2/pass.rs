@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
-use crate::hub::Context;
+use crate::hub::{ConnId, Context};
 use crate::mailbox::Key;
 use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
@@ -178,7 +178,7 @@ impl Relay {
         message: &str,
         ts: u64,
     ) -> u64 {
-        self.show_group_to_pages(cx, sender, group, message);
+        self.show_group_to_pages(cx, sender.conn, &sender.user, (group, message));
         let users = self.connected_members(cx, group, &sender.user);
         let v2 = &mut self.v2;
         v2.rest.clear();
@@ -191,19 +191,14 @@ impl Relay {
         users.len() as u64
     }
 
-    /// Sends a message to the v1 pages of a group, as a broadcast.
-    pub(super) fn show_group_to_pages(
-        &mut self,
-        cx: &mut Context,
-        sender: &Sender,
-        group: &str,
-        message: &str,
-    ) {
+    /// Hands a message that is not kept to the v1 pages of a group, as a broadcast.
+    fn show_group_to_pages(&mut self, cx: &mut Context, by: ConnId, from: &str, to: (&str, &str)) {
+        let (group, message) = to;
         self.scratch.clear();
-        v1::write_broadcast(&mut self.scratch, &sender.user, Some(group), message);
+        v1::write_broadcast(&mut self.scratch, from, Some(group), message);
         self.counters.broadcasts += 1;
         cx.send_to_group(group, &self.scratch);
-        cx.charge_broadcast(sender.conn);
+        cx.charge_broadcast(by);
         self.scratch.shrink_to(crate::relay::SCRATCH);
     }
 

@@ -1,35 +1,63 @@
 //! Messages of the backend to one user, and its requests about mailboxes.
 
+#[cfg(feature = "backend")]
 use crate::hub::Context;
-use crate::mailbox::{Body, Held};
+#[cfg(feature = "backend")]
+use crate::mailbox::Held;
+#[cfg(feature = "backend")]
 use crate::relay::Relay;
 
-use super::NO_TICKET;
+use super::frames::State;
+#[cfg(feature = "backend")]
 use super::frames::{self, To};
+#[cfg(feature = "backend")]
 use super::groups::MOST_KEPT;
+#[cfg(feature = "backend")]
+use super::keep::{Kind, Origin, Outcome, Taken};
+#[cfg(feature = "backend")]
 use super::pages::Wishes;
+#[cfg(feature = "backend")]
+use super::{NO_TICKET, kept};
 
 /// The state of a message of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The message is in the mailbox.
+    /// It is on a disk.
+    Stored,
+    /// It is in the mailbox.
     Queued,
     /// At least one connection gets the message, and it is not kept.
     Sent,
     /// No connection gets the message, and it is not kept.
     Offline,
+    /// It cannot be kept just now, and has to be sent again.
+    Busy,
+    /// The journal says it later: [`Extension::on_kept`](crate::relay::Extension::on_kept).
+    Later,
 }
 
+impl From<State> for Pushed {
+    fn from(state: State) -> Self {
+        match state {
+            State::Stored => Pushed::Stored,
+            State::Queued => Pushed::Queued,
+            State::Sent => Pushed::Sent,
+            State::Offline => Pushed::Offline,
+        }
+    }
+}
+
+#[cfg(feature = "backend")]
 impl Relay {
-    /// Sends a message of the backend to a user, and keeps it as the backend wishes. The connected
-    /// v1 pages of the user get it, too.
+    /// Sends a backend's message to a user, as the backend wishes. A v1 page that is connected gets
+    /// it, too. `request` and `place` say to which answer the result belongs if it comes later.
     pub(crate) fn push_as_wished(
         &mut self,
         cx: &mut Context,
-        from: &str,
-        to: &str,
+        (from, to): (&str, &str),
         message: &str,
         wishes: Wishes<'_>,
+        (request, place): (u32, u32),
     ) -> Pushed {
         let mut mailbox = self.v2.boxes.find(to);
         if wishes.keep && self.config.mailbox {
@@ -44,14 +72,18 @@ impl Relay {
             self.counters.delivered += u64::from(devices > 0);
             return if devices > 0 { Pushed::Sent } else { Pushed::Offline };
         };
-        self.write_rest(cx, from, To::User(to), message);
-        let frame = [frames::VOLATILE, frames::v1_part(&self.v2.rest), "}"];
-        cx.send_pieces_to_user(to, &frame);
-        let key = wishes.key.map(|key| format!("m\0{from}\0{key}"));
-        let body = Body::new(&self.v2.rest, key.as_deref().unwrap_or_default());
-        let devices = self.keep_body(cx, mailbox, body, wishes.ttl);
-        self.counters.delivered += u64::from(devices > 0);
-        Pushed::Queued
+        if !self.v2.has_room(cx) {
+            return Pushed::Busy;
+        }
+        let id = self.write_rest(cx, from, To::User(to), message);
+        let key = wishes.key.map(|key| format!("m\0{from}\0{key}")).unwrap_or_default();
+        let entry = self.v2.entry(mailbox, to, &key, Kind::ToUser, wishes.ttl);
+        let (user, origin) = (kept(from), Origin::Backend { request, place });
+        match self.append(cx, Taken { user, id, origin, entries: vec![entry], post: None }) {
+            Outcome::Done(state) => state.into(),
+            Outcome::Later => Pushed::Later,
+            Outcome::Failed => Pushed::Busy,
+        }
     }
 
     /// Whether a user has a mailbox.

@@ -24,6 +24,10 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// A fragment of this many bytes has arrived whole, and its message goes on after it.
     Fragment(u64),
+    /// Bytes of a message that is too long were dropped. `is_last` says that the message is over.
+    Dropped {
+        is_last: bool,
+    },
     Ping(&'a [u8]),
     Pong(&'a [u8]),
     /// A close frame with this payload, which is not checked yet.
@@ -54,6 +58,9 @@ pub struct Partial {
     buffer: Vec<u8>,
     /// How much of `buffer` is known to be UTF-8.
     valid: usize,
+    /// How many bytes the message has announced so far, if it is too long and is dropped as it
+    /// arrives; otherwise 0.
+    dropped: u64,
     /// The payload of a control frame that is not complete.
     control: Vec<u8>,
     /// The message in `buffer` has been handed out and is to be forgotten.
@@ -74,6 +81,11 @@ impl Partial {
     /// Whether a message has begun that is not complete; a control frame is none.
     pub fn in_message(&self) -> bool {
         self.kind.is_some() && !self.lent
+    }
+
+    /// Whether the message that has begun is too long, so that nothing of it is kept.
+    pub fn is_dropping(&self) -> bool {
+        self.dropped > 0
     }
 
     /// Bytes this holds on the heap.
@@ -105,7 +117,19 @@ enum Found {
     Control(Control),
     /// A fragment of this length, which does not end its message.
     Fragment(u64),
+    /// Bytes of a message that is too long. The message is over if this is true.
+    Dropped(bool),
     Nothing,
+}
+
+/// How long messages may be, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Longest {
+    /// The longest message that is kept and handed out.
+    pub message: usize,
+    /// The longest message that is dropped as it arrives; a longer one is a violation. With 0 every
+    /// message that is longer than `message` is one.
+    pub dropped: u64,
 }
 
 /// Takes the next event from `input`. Returns how many bytes were used, and the event; `None` if
@@ -114,7 +138,7 @@ enum Found {
 pub fn decode<'a>(
     partial: &'a mut Option<Box<Partial>>,
     input: &'a mut [u8],
-    max_message: usize,
+    longest: Longest,
 ) -> Result<(usize, Option<Event<'a>>), Violation> {
     if let Some(partial) = partial {
         partial.forget_lent();
@@ -125,15 +149,16 @@ pub fn decode<'a>(
         let in_frame = partial.as_ref().is_some_and(|partial| partial.frame.is_some());
         if in_frame {
             if let Some(partial) = partial {
-                used += go_on(partial, &mut input[used..], max_message, &mut found)?;
+                used += go_on(partial, &mut input[used..], longest.message, &mut found)?;
             }
         } else {
-            used = begin(partial, input, used, max_message, &mut found)?;
+            used = begin(partial, input, used, longest, &mut found)?;
         }
     }
     let event = match found {
         Found::Nothing => None,
         Found::Fragment(length) => Some(Event::Fragment(length)),
+        Found::Dropped(is_last) => Some(Event::Dropped { is_last }),
         Found::Input(opcode, at, length) => Some(event_of(opcode, &input[at..at + length])?),
         Found::Buffer(kind) => partial
             .as_mut()
@@ -181,19 +206,23 @@ fn begin(
     slot: &mut Option<Box<Partial>>,
     input: &mut [u8],
     mut used: usize,
-    max_message: usize,
+    longest: Longest,
     found: &mut Found,
 ) -> Result<usize, Violation> {
     let Some(header) = take_header(slot, input, &mut used)? else { return Ok(input.len()) };
     let (held, kind) = slot.as_ref().map_or((0, None), |p| (p.buffer.len(), p.kind));
+    let dropped = slot.as_ref().map_or(0, |partial| partial.dropped);
     check_order(&header, kind)?;
     let control = frame::is_control(header.opcode);
-    if !control && header.length > (max_message - held.min(max_message)) as u64 {
-        return Err(Violation::TooBig);
+    let max_message = longest.message;
+    let is_long = header.length > (max_message - held.min(max_message)) as u64;
+    if !control && (is_long || dropped > 0) {
+        begin_dropping(slot.get_or_insert_default(), &header, longest.dropped)?;
     }
 
     let here = (input.len() - used) as u64;
-    if header.length <= here && (control || (header.fin && kind.is_none())) {
+    let whole = control || (header.fin && kind.is_none() && !is_long);
+    if header.length <= here && whole {
         let length = header.length as usize;
         frame::unmask(&mut input[used..used + length], header.mask);
         *found = Found::Input(header.opcode, used, length);
@@ -207,6 +236,19 @@ fn begin(
     let Header { opcode, fin, mask, length, .. } = header;
     partial.frame = Some(Frame { opcode, fin, mask, length, remaining: length });
     Ok(used + go_on(partial, &mut input[used..], max_message, found)?)
+}
+
+/// Has the message to which a frame belongs dropped as it arrives, since it is too long. Fails if it
+/// is longer than what may be dropped.
+#[cold]
+fn begin_dropping(partial: &mut Partial, header: &Header, most: u64) -> Result<(), Violation> {
+    let before = partial.dropped.max(partial.buffer.len() as u64);
+    let length = before.saturating_add(header.length);
+    if length > most {
+        return Err(Violation::TooBig);
+    }
+    (partial.buffer, partial.valid, partial.dropped) = (Vec::new(), 0, length.max(1));
+    Ok(())
 }
 
 /// Completes a header from the bytes that were kept and the input at `used`, which moves past it.
@@ -263,6 +305,9 @@ fn go_on(
 ) -> Result<usize, Violation> {
     let Some(mut current) = partial.frame else { return Ok(0) };
     let taken = current.remaining.min(input.len() as u64) as usize;
+    if partial.dropped > 0 && !matches!(current.opcode, OpCode::Control(_)) {
+        return Ok(drop_bytes(partial, current, taken, found));
+    }
     let input = &mut input[..taken];
     frame::unmask(input, current.mask);
     current.mask = frame::rotate_mask(current.mask, taken);
@@ -301,6 +346,21 @@ fn go_on(
     Ok(taken)
 }
 
+/// Drops bytes of the current frame, whose message is too long. Returns how many there were.
+#[cold]
+fn drop_bytes(partial: &mut Partial, current: Frame, taken: usize, found: &mut Found) -> usize {
+    let remaining = current.remaining - taken as u64;
+    partial.frame = (remaining > 0).then_some(Frame { remaining, ..current });
+    let is_last = remaining == 0 && current.fin;
+    if is_last {
+        (partial.kind, partial.dropped) = (None, 0);
+    }
+    if taken > 0 || remaining == 0 {
+        *found = Found::Dropped(is_last);
+    }
+    taken
+}
+
 /// Makes room for `taken` more bytes. The room doubles, so that many small fragments do not each
 /// copy the whole message, but it does not exceed `most`, the longest that the message can become.
 fn grow(buffer: &mut Vec<u8>, taken: usize, most: usize) {
@@ -327,6 +387,11 @@ mod tests {
     use super::*;
     use crate::sim::frames::masked;
 
+    /// Messages up to this length, and no longer ones.
+    fn longest(message: usize) -> Longest {
+        Longest { message, dropped: 0 }
+    }
+
     /// Feeds `bytes` in pieces of `step`, and writes down what came out.
     fn run(bytes: &[u8], step: usize) -> (Vec<String>, Option<Violation>) {
         let mut partial = None;
@@ -335,7 +400,7 @@ mod tests {
             let mut piece = piece.to_vec();
             let mut at = 0;
             while at < piece.len() {
-                match decode(&mut partial, &mut piece[at..], 70_000) {
+                match decode(&mut partial, &mut piece[at..], longest(70_000)) {
                     Ok((used, event)) => {
                         at += used;
                         if let Some(event) = event.filter(|it| !matches!(it, Event::Fragment(_))) {
@@ -401,7 +466,7 @@ mod tests {
     fn a_claimed_length_allocates_nothing() {
         let mut partial = None;
         let mut input = [0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4, 9];
-        let (used, event) = decode(&mut partial, &mut input, 70_000).unwrap();
+        let (used, event) = decode(&mut partial, &mut input, longest(70_000)).unwrap();
         assert_eq!((used, event), (15, None));
         assert!(partial.unwrap().capacity() <= 2);
     }
@@ -413,7 +478,7 @@ mod tests {
         for n in 0..1_000 {
             let first = if n == 0 { 0x02 } else { 0x00 };
             let mut fragment = masked(first, b"x");
-            let (_, event) = decode(&mut partial, &mut fragment, 1_001).unwrap();
+            let (_, event) = decode(&mut partial, &mut fragment, longest(1_001)).unwrap();
             assert_eq!(event, Some(Event::Fragment(1)));
             let capacity = partial.as_ref().unwrap().capacity();
             if capacities.last() != Some(&capacity) {
@@ -433,7 +498,8 @@ mod tests {
             for piece in bytes.chunks(step) {
                 let (mut piece, mut at) = (piece.to_vec(), 0);
                 while at < piece.len() {
-                    let (used, event) = decode(&mut partial, &mut piece[at..], 1_000).unwrap();
+                    let (used, event) =
+                        decode(&mut partial, &mut piece[at..], longest(1_000)).unwrap();
                     at += used;
                     match event {
                         Some(Event::Fragment(length)) => lengths.push(length),
@@ -445,14 +511,62 @@ mod tests {
         }
     }
 
+    /// What becomes of a message of which too much arrives, in fragments and between others.
+    #[test]
+    fn a_message_that_is_too_long_is_dropped_as_it_arrives_and_the_next_one_is_handed_out() {
+        let mut bytes = masked(0x01, &[b'a'; 600]);
+        bytes.extend(masked(0x89, b"between"));
+        bytes.extend(masked(0x00, &[0xFF; 500]));
+        bytes.extend(masked(0x80, b""));
+        bytes.extend(masked(0x81, b"next"));
+        bytes.extend(masked(0x82, &[0xFF; 4_000]));
+        bytes.extend(masked(0x82, b"last"));
+        for step in [1, 7, 64, 1_000, bytes.len()] {
+            let (mut partial, mut seen, mut most) = (None, Vec::new(), 0);
+            for piece in bytes.chunks(step) {
+                let (mut piece, mut at) = (piece.to_vec(), 0);
+                while at < piece.len() {
+                    let bounds = Longest { message: 1_000, dropped: 4_000 };
+                    let (used, event) = decode(&mut partial, &mut piece[at..], bounds).unwrap();
+                    at += used;
+                    match event {
+                        Some(Event::Dropped { is_last: true }) => seen.push("dropped".to_owned()),
+                        Some(Event::Dropped { .. } | Event::Fragment(_)) | None => {}
+                        Some(event) => seen.push(format!("{event:?}")),
+                    }
+                    most = most.max(partial.as_ref().map_or(0, |partial| partial.capacity()));
+                }
+            }
+            let ping = format!("{:?}", Event::Ping(b"between"));
+            let next = format!("{:?}", Event::Message(Message::Text("next")));
+            let last = format!("{:?}", Event::Message(Message::Binary(b"last")));
+            assert_eq!(seen, [&*ping, "dropped", &next, "dropped", &last], "in steps of {step}");
+            // With the payload of a control frame.
+            assert!(most <= 1_200, "{most} bytes were kept in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_to_be_dropped_is_a_violation() {
+        let bounds = Longest { message: 1_000, dropped: 4_000 };
+        let mut partial = None;
+        let mut frame = masked(0x82, &[0; 4_001]);
+        assert_eq!(decode(&mut partial, &mut frame, bounds).unwrap_err(), Violation::TooBig);
+        let mut partial = None;
+        let mut first = masked(0x02, &[0; 3_000]);
+        assert!(decode(&mut partial, &mut first, bounds).is_ok());
+        let mut second = masked(0x80, &[0; 1_001]);
+        assert_eq!(decode(&mut partial, &mut second, bounds).unwrap_err(), Violation::TooBig);
+    }
+
     #[test]
     fn nothing_is_held_after_a_message_was_taken() {
         let mut partial = None;
         let bytes = masked(0x82, &[1; 500]);
         let (mut head, mut tail) = (bytes[..100].to_vec(), bytes[100..].to_vec());
-        decode(&mut partial, &mut head, 1_000).unwrap();
+        decode(&mut partial, &mut head, longest(1_000)).unwrap();
         assert!(!partial.as_ref().unwrap().is_idle());
-        let (_, event) = decode(&mut partial, &mut tail, 1_000).unwrap();
+        let (_, event) = decode(&mut partial, &mut tail, longest(1_000)).unwrap();
         assert!(event.is_some());
         assert!(partial.as_ref().unwrap().is_idle());
     }

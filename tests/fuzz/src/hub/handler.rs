@@ -148,6 +148,10 @@ impl Handler for Busy {
         hub.send(conn, "drained");
     }
 
+    fn on_too_long(&mut self, hub: &mut Context, conn: ConnId, session: &mut Self::Session) {
+        self.relay.on_too_long(hub, conn, session);
+    }
+
     fn on_turned_away(&mut self, hub: &mut Context, session: Self::Session) {
         self.relay.on_turned_away(hub, session);
     }

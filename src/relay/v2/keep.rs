@@ -1,0 +1,480 @@
+//! What is given to the journal, and what follows when the journal says that it is kept.
+//!
+//! This is the one way of every message that is kept, whoever has sent it: a v2 client, a v1 page,
+//! the backend, or the server itself, which sends receipts. First the message is taken, then it is
+//! delivered, then its sender is answered.
+
+use compact_str::CompactString;
+
+use crate::hub::{ConnId, Context};
+use crate::journal::{Append, Completed, Completion, Kept, Progress, Record, Ticket};
+use crate::mailbox::{Body, Held, Key, Marks, Slots};
+use crate::relay::events::{Event, EventKind, Watchers};
+use crate::relay::{Relay, SCRATCH, v1};
+
+use super::frames::{self, Answer, Code, State};
+use super::wishes::Pushed;
+use super::{V2, kept, second};
+
+/// Messages that were taken and that the journal has not completed.
+#[derive(Debug)]
+pub struct Taken {
+    /// Who has sent them.
+    pub user: CompactString,
+    pub id: u128,
+    pub origin: Origin,
+    pub entries: Vec<Entry>,
+    /// Of a message to a group: what its members have in common.
+    pub post: Option<Post>,
+}
+
+/// A message to a group.
+#[derive(Debug)]
+pub struct Post {
+    pub group: CompactString,
+    /// The body that all entries share.
+    pub body: Body,
+    /// How many users it reaches, without the sender.
+    pub receivers: u64,
+    /// The v1 pages of these users do not get it.
+    pub except: Vec<CompactString>,
+}
+
+/// Who waits for the answer.
+#[derive(Debug)]
+pub enum Origin {
+    /// A v2 client.
+    Link(Asked),
+    /// Nobody: a v1 page, whose connection this is, or the server itself.
+    Nobody(Option<ConnId>),
+    /// A request of the backend, and the place in its answer.
+    Backend { request: u32, place: u32 },
+}
+
+/// What a v2 client has asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// The link and the connection that the answer goes to.
+    pub link: u32,
+    pub conn: ConnId,
+    pub device: CompactString,
+    pub cid: CompactString,
+    pub content: u64,
+    /// The mailbox of the sender, which remembers the answer.
+    pub mailbox: Key,
+    pub is_many: bool,
+}
+
+/// One message of a send, for one user.
+#[derive(Debug)]
+pub struct Entry {
+    pub user: CompactString,
+    pub body: Body,
+    /// The mailbox and the number in it; `None` if the message goes to v1 pages alone.
+    pub place: Option<(Key, u64)>,
+    pub skips: Slots,
+    pub marks: Marks,
+    pub ttl: u32,
+    pub kind: Kind,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The message to one of those whom the sender has named.
+    ToUser,
+    /// The message to one member of a group.
+    ToMember,
+    /// The copy for the sender's own other devices.
+    Own,
+    Receipt,
+}
+
+/// What became of something that was given to the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done(State),
+    /// The journal says it later.
+    Later,
+    /// The journal cannot keep it just now.
+    Failed,
+}
+
+impl Entry {
+    /// A message, whose rest is put together, to a user who needs no mailbox.
+    pub fn to_pages(user: &str, rest: &str) -> Self {
+        Entry {
+            user: kept(user),
+            body: Body::new(rest, ""),
+            place: None,
+            skips: Slots::NONE,
+            marks: Marks::NONE,
+            ttl: 0,
+            kind: Kind::ToUser,
+        }
+    }
+}
+
+impl Relay {
+    /// Gives messages to the journal, and goes on if that is done at once.
+    pub(super) fn append(&mut self, cx: &mut Context, mut taken: Taken) -> Outcome {
+        if taken.entries.iter().all(|entry| entry.place.is_none()) {
+            return Outcome::Done(self.finish(cx, taken, None, false));
+        }
+        if self.v2.journal(cx).is_the_ring() {
+            return Outcome::Done(self.finish(cx, taken, Some(Kept::default()), false));
+        }
+        let ticket = self.v2.pending.vacant_key() as Ticket;
+        self.v2.begin_wait(&mut taken);
+        match self.v2.give_to_journal(cx, ticket, &taken) {
+            Progress::Later => {
+                self.v2.note_pending(ticket, &taken);
+                self.v2.pending.insert(taken);
+                Outcome::Later
+            }
+            Progress::Done(completion) => match completion {
+                Completion::Appended(kept) => {
+                    Outcome::Done(self.finish(cx, taken, Some(kept), true))
+                }
+                _ => {
+                    self.fail(cx, taken);
+                    Outcome::Failed
+                }
+            },
+        }
+    }
+
+    /// The journal has completed what was appended.
+    pub(super) fn complete_append(&mut self, cx: &mut Context, completed: Completed) {
+        let ticket = completed.ticket;
+        let Some(taken) = self.v2.pending.try_remove(ticket as usize) else { return };
+        self.v2.forget_pending(&taken);
+        let backend = match taken.origin {
+            Origin::Backend { request, place } => Some((request, place)),
+            _ => None,
+        };
+        let asked = match &taken.origin {
+            Origin::Link(asked) => Some((asked.link, asked.conn)),
+            _ => None,
+        };
+        // The answer takes the place of its send.
+        self.v2.answering = Some(ticket);
+        let state = match completed.completion {
+            Completion::Appended(kept) => Some(self.finish(cx, taken, Some(kept), true)),
+            _ => {
+                self.fail(cx, taken);
+                None
+            }
+        };
+        self.v2.answering = None;
+        if let Some((link, conn)) = asked {
+            self.v2.settle_answer(cx, link, conn, ticket);
+        }
+        if let Some((request, place)) = backend {
+            let state = state.map_or(Pushed::Busy, Pushed::from);
+            self.extend(|it, _| {
+                it.on_kept(cx, request, place, state);
+                Some(())
+            });
+        }
+        self.use_room(cx);
+    }
+
+    /// Messages could not be kept.
+    fn fail(&mut self, cx: &mut Context, taken: Taken) {
+        // What was given to the journal before this was known would overtake it.
+        self.v2.round = self.v2.round.wrapping_add(1);
+        self.v2.counters.unavailable += 1;
+        for (mailbox, _) in taken.entries.iter().filter_map(|entry| entry.place) {
+            self.v2.boxes.unpin(mailbox);
+        }
+        if let Origin::Link(asked) = &taken.origin {
+            self.v2.boxes.let_go(asked.mailbox);
+        }
+        let Origin::Link(Asked { link, conn, cid, .. }) = taken.origin else { return };
+        let found = self.v2.links.get_mut(link);
+        let Some(found) = found.filter(|link| link.conn == Some(conn)) else { return };
+        let refused = found.more().refused.get_or_insert_with(|| cid.clone());
+        let why = match *refused == cid {
+            true => (Code::Unavailable, "messages cannot be kept just now"),
+            false => (Code::After, super::take::AFTER),
+        };
+        self.v2.refuse(cx, link, why, true, Some(&cid));
+    }
+
+    /// Messages are kept: they go into their mailboxes and to the devices, and their sender is
+    /// answered. `has_waited` says that their mailboxes were kept meanwhile. Returns what became of
+    /// the best of them.
+    fn finish(
+        &mut self,
+        cx: &mut Context,
+        taken: Taken,
+        how: Option<Kept>,
+        has_waited: bool,
+    ) -> State {
+        let now = second(cx);
+        let Taken { user, id, origin, entries, post } = taken;
+        let by = match &origin {
+            Origin::Link(asked) => Some(asked.conn),
+            Origin::Nobody(by) => *by,
+            Origin::Backend { .. } => None,
+        };
+        let is_stored = how.as_ref().is_some_and(|kept| kept.is_stored);
+        let state_kept = if is_stored { State::Stored } else { State::Queued };
+        let mut seqs = how.map(|kept| kept.seqs).unwrap_or_default().into_iter();
+        let is_many = matches!(&origin, Origin::Link(asked) if asked.is_many);
+        let mut results = Vec::new();
+        let mut best = None::<State>;
+        if let Some(post) = &post {
+            self.v2.boxes.share(&post.body);
+            self.show_post_to_pages(cx, by, &user, post);
+        }
+        for entry in entries {
+            let Entry { user: to, body, place, skips, marks, ttl, kind } = entry;
+            let pages = match kind {
+                Kind::ToUser => self.show_to_pages(cx, by, &to, &body, place.is_some()),
+                _ => 0,
+            };
+            if matches!(kind, Kind::ToUser | Kind::ToMember) {
+                let state = match place {
+                    Some(_) => state_kept,
+                    None if pages > 0 => State::Sent,
+                    None => State::Offline,
+                };
+                best = Some(best.map_or(state, |best| best.min(state)));
+                if is_many {
+                    results.push((to.clone(), state));
+                }
+            }
+            if let Some((mailbox, seq)) = place {
+                let (mailbox, seq) = match self.v2.boxes.is_of(mailbox, &to) {
+                    true => (mailbox, seqs.next().unwrap_or(seq)),
+                    // It was given up meanwhile, because memory is short.
+                    false => {
+                        let mailbox = self.v2.boxes.obtain(&to);
+                        (mailbox, self.v2.boxes.next_seq(mailbox))
+                    }
+                };
+                let mut held = Held::new(seq, body, now.saturating_add(ttl), marks);
+                held.skips = skips;
+                if has_waited {
+                    self.v2.boxes.unpin(mailbox);
+                }
+                let devices = self.v2.keep(cx, mailbox, held) + pages;
+                if kind == Kind::ToUser {
+                    self.counters.delivered += u64::from(devices > 0);
+                    self.visit_by_pages(cx, mailbox, &to, seq, pages);
+                }
+            }
+        }
+        let receivers = post.map(|post| {
+            self.v2.boxes.unshare(post.body);
+            post.receivers
+        });
+        if receivers.is_some_and(|count| count > 0) {
+            best = best.or(Some(State::Sent));
+        }
+        let state = best.unwrap_or(State::Offline);
+        self.tell_losses(cx);
+        if let Origin::Link(asked) = origin {
+            let answer = match receivers {
+                Some(count) => Answer::Receivers(state, count),
+                None if is_many => Answer::Results(state, &results),
+                None => Answer::State(state),
+            };
+            self.v2.answer_asked(cx, &asked, id, state, answer);
+            if has_waited {
+                self.v2.boxes.let_go(asked.mailbox);
+            }
+        }
+        self.v2.arm(cx);
+        state
+    }
+
+    /// Hands a message to the v1 pages of a user. Returns to how many.
+    fn show_to_pages(
+        &mut self,
+        cx: &mut Context,
+        by: Option<ConnId>,
+        to: &str,
+        body: &Body,
+        is_kept: bool,
+    ) -> usize {
+        let frame = [frames::VOLATILE, frames::v1_part(body.text()), "}"];
+        let pages = cx.send_pieces_to_user(to, &frame);
+        if !is_kept {
+            match pages {
+                0 => self.counters.offline += 1,
+                _ => self.counters.delivered += 1,
+            }
+        }
+        if let Some(conn) = by
+            && !self.watchers.is_empty()
+        {
+            tell(&mut self.watchers, cx, conn, to, &frame, pages == 0 && !is_kept);
+        }
+        pages
+    }
+
+    /// Hands a message to the v1 pages of a group, as a broadcast.
+    fn show_post_to_pages(
+        &mut self,
+        cx: &mut Context,
+        by: Option<ConnId>,
+        from: &str,
+        post: &Post,
+    ) {
+        let message = frames::message_of(post.body.text());
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, from, Some(&post.group), message);
+        self.counters.broadcasts += 1;
+        let except: Vec<&str> = post.except.iter().map(CompactString::as_str).collect();
+        cx.send_to_group_except(&post.group, &self.scratch, &except);
+        if let Some(conn) = by {
+            cx.charge_broadcast(conn);
+        }
+        self.scratch.shrink_to(SCRATCH);
+    }
+}
+
+/// Tells watchers of a client's message to a user.
+#[cold]
+fn tell(
+    watchers: &mut Watchers,
+    cx: &Context,
+    by: ConnId,
+    to: &str,
+    frame: &[&str],
+    is_undelivered: bool,
+) {
+    let event = |user, device| Event::Message { user, device, to: Some(to), frame };
+    watchers.tell(EventKind::Message, cx, by, event);
+    if is_undelivered {
+        let event = |user, device| Event::Undelivered { user, device, to, frame };
+        watchers.tell(EventKind::Undelivered, cx, by, event);
+    }
+}
+
+impl V2 {
+    fn give_to_journal(&mut self, cx: &Context, ticket: Ticket, taken: &Taken) -> Progress {
+        let round = self.round;
+        let journal = self.journal(cx);
+        let records: Vec<Record<'_>> = taken
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let Entry { user, body, ttl, .. } = entry;
+                entry.place.map(|(_, seq)| Record { user, seq, body, ttl: *ttl })
+            })
+            .collect();
+        let (device, cid, content) = match &taken.origin {
+            Origin::Link(asked) => (&*asked.device, &*asked.cid, asked.content),
+            _ => ("", "", 0),
+        };
+        let Taken { user, id, .. } = taken;
+        let append = Append { user, device, cid, content, id: *id, round, records: &records };
+        journal.append(ticket, &append)
+    }
+
+    /// Has the mailboxes stay in which messages belong that the journal is given.
+    fn begin_wait(&mut self, taken: &mut Taken) {
+        for entry in &mut taken.entries {
+            let Some((mailbox, seq)) = &mut entry.place else { continue };
+            if !self.boxes.is_of(*mailbox, &entry.user) {
+                // It was given up for one of the others, because memory is short.
+                *mailbox = self.boxes.obtain(&entry.user);
+                *seq = self.boxes.next_seq(*mailbox);
+            }
+            self.boxes.pin(*mailbox);
+        }
+        if let Origin::Link(asked) = &taken.origin {
+            self.boxes.hold(asked.mailbox);
+        }
+    }
+
+    /// The journal completes a send later.
+    fn note_pending(&mut self, ticket: Ticket, taken: &Taken) {
+        let Origin::Link(asked) = &taken.origin else { return };
+        let name = self.boxes.content_of((&*taken.user, &*asked.device, &*asked.cid));
+        self.pending_cids.insert(name, ticket);
+        self.owe(asked.link, ticket);
+    }
+
+    /// The journal has completed a send.
+    fn forget_pending(&mut self, taken: &Taken) {
+        let Origin::Link(asked) = &taken.origin else { return };
+        let name = self.boxes.content_of((&*taken.user, &*asked.device, &*asked.cid));
+        self.pending_cids.remove(&name);
+    }
+
+    /// Remembers the answer to a send, and gives it to the sender.
+    fn answer_asked(
+        &mut self,
+        cx: &mut Context,
+        asked: &Asked,
+        id: u128,
+        state: State,
+        answer: Answer<'_>,
+    ) {
+        let Asked { link, conn, device, cid, content, mailbox, .. } = asked;
+        self.boxes.keep_cid(*mailbox, (device, cid), *content, (id, state as u8), second(cx));
+        if self.links.get(*link).is_some_and(|link| link.conn == Some(*conn)) {
+            self.answer_send(cx, *link, (cid, id), answer);
+        }
+    }
+
+    /// Whether a send is on its way to the journal already, from this or an earlier connection; if
+    /// so whether it says the same. It is answered on the newest connection.
+    pub(super) fn find_pending(
+        &mut self,
+        sender: &super::take::Sender,
+        cid: &str,
+        content: u64,
+    ) -> Option<bool> {
+        if self.pending_cids.is_empty() {
+            return None;
+        }
+        let name = self.boxes.content_of((&*sender.user, &*sender.device, cid));
+        let ticket = *self.pending_cids.get(&name)?;
+        let taken = self.pending.get_mut(ticket as usize)?;
+        let Origin::Link(asked) = &mut taken.origin else { return None };
+        if asked.content != content {
+            return Some(false);
+        }
+        if (asked.link, asked.conn) != (sender.link, sender.conn) {
+            (asked.link, asked.conn) = (sender.link, sender.conn);
+            self.owe(sender.link, ticket);
+        }
+        Some(true)
+    }
+
+    /// The message whose rest is put together, for a mailbox.
+    pub(super) fn entry(
+        &mut self,
+        mailbox: Key,
+        user: &str,
+        key: &str,
+        kind: Kind,
+        ttl: Option<u32>,
+    ) -> Entry {
+        let most = self.boxes.limits().ttl;
+        Entry {
+            user: kept(user),
+            body: Body::new(&self.rest, key),
+            place: Some((mailbox, self.boxes.next_seq(mailbox))),
+            skips: Slots::NONE,
+            marks: if kind == Kind::ToUser { Marks::REPORTED } else { Marks::NONE },
+            ttl: ttl.map_or(most, |ttl| ttl.min(most)),
+            kind,
+        }
+    }
+
+    /// Puts a message that is kept into its mailbox, and brings it to the devices. Returns how many
+    /// of them are connected.
+    pub(super) fn keep(&mut self, cx: &mut Context, mailbox: Key, held: Held) -> usize {
+        self.counters.kept += u64::from(!held.marks.has(frames::RECEIPT));
+        let is_live = self.is_live(cx, mailbox);
+        self.boxes.put(mailbox, held, is_live);
+        self.deliver_to_all(cx, mailbox)
+    }
+}

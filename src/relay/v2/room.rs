@@ -1,0 +1,147 @@
+//! What waits for the journal to have room: senders are not read meanwhile, and nothing is dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use compact_str::CompactString;
+
+use crate::hub::{ConnId, Context};
+use crate::relay::Relay;
+
+use super::{V2, kept};
+
+/// The most bytes of messages that wait for room. A message that comes when they are used up is
+/// refused.
+const MOST_BYTES: usize = 16 << 20;
+/// The most receipts that wait for room, each for one sender and one peer. Receipts are hints: one
+/// that comes when there are as many is not kept.
+const MOST_RECEIPTS: usize = 10_000;
+
+/// What came when the journal had no room: at most one message of each connection, which is held
+/// back until its message was taken.
+#[derive(Debug, Default)]
+pub struct Room {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    /// The id of the newest message for each sender and peer.
+    receipts: BTreeMap<(CompactString, CompactString), CompactString>,
+}
+
+/// A message that waits for room.
+#[derive(Debug)]
+enum Waiting {
+    /// The frame of a v2 client.
+    Frame { conn: ConnId, link: u32, text: String },
+    /// What a v1 page has sent to a user.
+    Page { conn: ConnId, from: CompactString, to: CompactString, message: String },
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        match self {
+            Waiting::Frame { text, .. } => text.len(),
+            Waiting::Page { message, .. } => message.len(),
+        }
+    }
+}
+
+impl Room {
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.receipts.is_empty()
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.size();
+        self.waiting.push_back(waiting);
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= waiting.size();
+        Some(waiting)
+    }
+
+    fn takes(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= MOST_BYTES
+    }
+}
+
+impl V2 {
+    /// Whether the journal takes more.
+    #[inline]
+    pub(super) fn has_room(&mut self, cx: &Context) -> bool {
+        self.journal(cx).has_room()
+    }
+
+    /// A v2 client has sent something that the journal has no room for. Returns false if it cannot
+    /// wait.
+    #[cold]
+    pub(super) fn wait_with_frame(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        link: u32,
+        text: &str,
+    ) -> bool {
+        let takes = self.room.takes(text.len());
+        if takes {
+            cx.hold(conn);
+            self.room.push(Waiting::Frame { conn, link, text: text.to_owned() });
+        }
+        takes
+    }
+
+    /// A v1 page has sent something that the journal has no room for. Returns false if it cannot
+    /// wait.
+    #[cold]
+    pub(super) fn wait_with_message(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        (from, to): (&str, &str),
+        message: &str,
+    ) -> bool {
+        let takes = self.room.takes(message.len());
+        if takes {
+            cx.hold(conn);
+            let (from, to, message) = (kept(from), kept(to), message.to_owned());
+            self.room.push(Waiting::Page { conn, from, to, message });
+        }
+        takes
+    }
+
+    /// A receipt that the journal has no room for.
+    #[cold]
+    pub(super) fn wait_with_receipt(&mut self, sender: &str, peer: &str, id: &str) {
+        let receipts = &mut self.room.receipts;
+        let name = (kept(sender), kept(peer));
+        if receipts.len() < MOST_RECEIPTS || receipts.contains_key(&name) {
+            receipts.insert(name, id.into());
+        }
+    }
+}
+
+impl Relay {
+    /// Takes what waits, as far as the journal has room.
+    pub(super) fn use_room(&mut self, cx: &mut Context) {
+        while !self.v2.room.is_empty() && self.v2.has_room(cx) {
+            match self.v2.room.pop() {
+                Some(Waiting::Frame { conn, link, text }) => {
+                    cx.release(conn);
+                    if self.v2.links.get(link).is_some_and(|link| link.conn == Some(conn)) {
+                        self.handle_v2(cx, conn, link, &text);
+                    }
+                }
+                Some(Waiting::Page { conn, from, to, message }) => {
+                    cx.release(conn);
+                    self.keep_for(cx, Some(conn), &from, &to, &message);
+                }
+                None => {
+                    let Some(((sender, peer), id)) = self.v2.room.receipts.pop_first() else {
+                        return;
+                    };
+                    self.keep_receipt(cx, &sender, &peer, &id);
+                }
+            }
+        }
+    }
+}

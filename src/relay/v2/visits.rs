@@ -1,0 +1,111 @@
+//! With `--v1-mailbox on`: v1 pages get what waits for their users.
+//!
+//! A page cannot acknowledge, so what was written to it counts as acknowledged by its device.
+
+use compact_str::CompactString;
+
+use crate::hub::{ConnId, Context};
+use crate::mailbox::{Key, MAX_DEVICES, Next};
+use crate::relay::{Relay, v1};
+
+use super::frames::{self, RECEIPT};
+use super::second;
+
+impl Relay {
+    /// A v1 page has connected: what waits for its user is written in v1's form, as far as the
+    /// connection's queue has room.
+    #[cold]
+    pub(in crate::relay) fn visit(&mut self, cx: &mut Context, conn: ConnId) {
+        let user = CompactString::from(cx.user(conn).unwrap_or_default());
+        let Some(mailbox) = self.v2.boxes.find(&user) else { return };
+        let device = CompactString::from(cx.device(conn).unwrap_or_default());
+        let slot = self.v2.boxes.visit(mailbox, &device, second(cx));
+        if slot == MAX_DEVICES {
+            return;
+        }
+        let most_queued = cx.config().max_queue / 2;
+        let mut cursor = self.v2.boxes.cursor(mailbox, slot);
+        while cx.queued(conn) <= most_queued
+            && let Some(next) = self.v2.boxes.next(mailbox, slot, cursor + 1)
+        {
+            cursor = match next {
+                // A page cannot be told of a gap.
+                Next::Gap(lost) => lost.to,
+                Next::Message(held) if held.marks.has(RECEIPT) => held.seq,
+                Next::Message(held) => {
+                    self.scratch.clear();
+                    match frames::group_and_message(held.text()) {
+                        Some((group, message)) => {
+                            let from = frames::sender_of(held.text()).unwrap_or_default();
+                            v1::write_broadcast(&mut self.scratch, &from, Some(&group), message);
+                        }
+                        None => {
+                            let part = frames::v1_part(held.text());
+                            self.scratch.extend([frames::VOLATILE, part, "}"]);
+                        }
+                    }
+                    let seq = held.seq;
+                    if !cx.send(conn, &self.scratch) {
+                        break;
+                    }
+                    self.v2.counters.delivered += 1;
+                    seq
+                }
+            };
+        }
+        self.scratch.shrink_to(crate::relay::SCRATCH);
+        self.note_read(cx, mailbox, &user, (slot, &device), cursor);
+    }
+
+    /// A message that is kept was written to the v1 pages of its receiver: their devices have it, if
+    /// they have had everything before it.
+    pub(super) fn visit_by_pages(
+        &mut self,
+        cx: &mut Context,
+        mailbox: Key,
+        user: &str,
+        seq: u64,
+        pages: usize,
+    ) {
+        if pages == 0 || !self.config.v1_mailbox {
+            return;
+        }
+        for conn in cx.connections_of(user) {
+            if !cx.is_active(conn) {
+                continue;
+            }
+            let device = CompactString::from(cx.device(conn).unwrap_or_default());
+            let Some(slot) = self.v2.boxes.slot_of_device(mailbox, &device) else { continue };
+            let cursor = self.v2.boxes.cursor(mailbox, slot);
+            let is_next = match self.v2.boxes.next(mailbox, slot, cursor + 1) {
+                Some(Next::Message(held)) => held.seq == seq,
+                _ => false,
+            };
+            if is_next {
+                self.note_read(cx, mailbox, user, (slot, &device), seq);
+            }
+        }
+    }
+
+    fn note_read(
+        &mut self,
+        cx: &mut Context,
+        mailbox: Key,
+        user: &str,
+        (slot, device): (usize, &str),
+        seq: u64,
+    ) {
+        let before = self.v2.boxes.cursor(mailbox, slot);
+        if seq <= before {
+            return;
+        }
+        let receipts = self.v2.receipts_due(mailbox, before, seq);
+        self.v2.boxes.acknowledge(mailbox, slot, seq);
+        self.v2.counters.acknowledged += 1;
+        self.v2.journal(cx).acknowledge(super::NO_TICKET, user, device, seq);
+        for (sender, id) in receipts {
+            self.keep_receipt(cx, &sender, user, &id);
+        }
+        self.v2.arm(cx);
+    }
+}

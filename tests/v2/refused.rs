@@ -1,0 +1,148 @@
+//! Clients and frames that the server does not take, and what they are told.
+
+use super::phone::Phone;
+use super::{Link, link, link_of};
+use longlink::sim::frames::{Got, handshake, header, masked, text};
+use longlink::{Config, RelayConfig};
+
+fn say(link: &mut Link, phone: &mut Phone, bytes: &[u8]) {
+    link.send(phone.pipe, bytes);
+    link.settle();
+    phone.read(link);
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_answered_and_the_connection_goes_on() {
+    let mut link = link();
+    let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
+    bob.connect(&mut link);
+    alice.connect(&mut link);
+    alice.write_to(&mut link, "c1", "bob", "before");
+    let long = format!(
+        r#"{{"type":"send","cid":"c2","toUserId":"bob","message":"{}"}}"#,
+        "x".repeat(65_536)
+    );
+    say(&mut link, &mut alice, &text(&long));
+    assert_eq!(alice.types(), ["error"]);
+    assert_eq!(alice.error(), ("too-big", false));
+    assert!(alice.errors[0]["cid"].is_null(), "it could not be read");
+    // In fragments, with a heartbeat of the WebSocket protocol between them.
+    let mut pieces = masked(0x01, &[b'x'; 40_000]);
+    pieces.extend(masked(0x89, b"there?"));
+    pieces.extend(masked(0x00, &[b'x'; 40_000]));
+    pieces.extend(masked(0x80, b"end"));
+    say(&mut link, &mut alice, &pieces);
+    assert_eq!(alice.types(), ["error"]);
+    alice.write_to(&mut link, "c3", "bob", "after");
+    assert_eq!(alice.state(), "queued");
+    bob.read(&link);
+    assert_eq!(bob.texts(), ["before", "after"]);
+    // A page of v1 is treated as ever.
+    let anna = link.connect().unwrap();
+    link.send(anna, &handshake("/websocket/anna", ""));
+    link.send(anna, &text(&long));
+    link.settle();
+    assert!(matches!(link.pipes[anna].got.last(), Some(Got::Close(1009, _))));
+}
+
+#[test]
+fn a_long_frame_is_dropped_as_it_arrives_and_holds_no_memory() {
+    let mut link = link();
+    let mut eve = Phone::new("eve", "e");
+    eve.connect(&mut link);
+    let frame = masked(0x82, &vec![7; 16 << 20]);
+    for (at, piece) in frame.chunks(1 << 16).enumerate() {
+        link.send(eve.pipe, piece);
+        link.settle();
+        assert!(link.hub.buffered() < 4_096, "{} bytes are held", link.hub.buffered());
+        if at % 64 == 0 {
+            // It takes longer than a message may.
+            link.advance(20_000);
+        }
+    }
+    eve.read(&link);
+    assert_eq!(eve.types(), ["error"]);
+    assert!(eve.is_open(&link));
+    let head = header(0x82, (16 << 20) + 1);
+    say(&mut link, &mut eve, &head);
+    assert!(matches!(link.pipes[eve.pipe].got.last(), Some(Got::Close(1009, _))));
+}
+
+#[test]
+fn bytes_that_are_dropped_count_for_the_rate_of_their_sender() {
+    let mut config = Config::default();
+    (config.message_rate, config.rate_burst) = (10, std::time::Duration::from_secs(1));
+    let mut link = link_of(config, RelayConfig::default());
+    let mut eve = Phone::new("eve", "e");
+    eve.connect(&mut link);
+    let frame = masked(0x82, &vec![7; 1 << 20]);
+    for piece in frame.chunks(1_000) {
+        link.send(eve.pipe, piece);
+        link.settle();
+    }
+    eve.read(&link);
+    assert!(eve.frames.is_empty(), "the sender is held back");
+    assert!(link.hub.stats().held_back > 0);
+    for _ in 0..20 {
+        link.advance(10_000);
+    }
+    eve.read(&link);
+    assert_eq!(eve.types(), ["error"]);
+}
+
+#[test]
+fn a_client_of_a_full_server_is_told_so_before_it_is_closed() {
+    let mut config = Config::default();
+    config.max_connections = 2;
+    let mut link = link_of(config, RelayConfig::default());
+    let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
+    alice.connect(&mut link);
+    bob.connect(&mut link);
+    let mut carol = Phone::new("carol", "c");
+    carol.connect(&mut link);
+    assert_eq!(carol.types(), ["error"]);
+    assert_eq!(carol.error(), ("full", true));
+    alice.write_to(&mut link, "c1", "carol", "hi");
+    carol.write_to(&mut link, "c1", "alice", "let me in");
+    carol.read(&link);
+    assert!(carol.frames.is_empty(), "it only listens");
+    assert!(!link.hub.is_online("carol"));
+    link.advance(2_100);
+    let got = &link.pipes[carol.pipe].got;
+    assert!(matches!(got.last(), Some(Got::Close(4013, _))), "{got:?}");
+    // A page of v1 cannot be told in a frame.
+    let anna = link.connect().unwrap();
+    link.send(anna, &handshake("/websocket/anna", ""));
+    link.settle();
+    assert!(matches!(link.pipes[anna].got[0], Got::Http(503, ..)));
+    link.advance(10_000);
+    assert_eq!(link.hub.stats().expired, 0, "no ticket has ended");
+    alice.cut(&mut link);
+    carol.connect(&mut link);
+    assert_eq!(carol.texts(), ["hi"]);
+}
+
+#[test]
+fn a_user_with_too_many_connections_is_told_so_and_few_are_told_at_a_time() {
+    let mut config = Config::default();
+    (config.max_per_user, config.max_connections) = (3, 1_000);
+    let mut link = link_of(config, RelayConfig::default());
+    let mut phones: Vec<Phone> = (0..40).map(|n| Phone::new("bob", &format!("d{n}"))).collect();
+    for phone in &mut phones {
+        phone.connect(&mut link);
+    }
+    let told = phones.iter().filter(|phone| phone.types() == ["error"]).count();
+    assert_eq!(told, 16, "half of the places above the limit");
+    link.advance(3_000);
+    let refused = |got: &Got| matches!(got, Got::Http(503, ..));
+    let rest = phones.iter().filter(|it| link.pipes[it.pipe].got.iter().any(refused)).count();
+    assert_eq!(rest, 40 - 3 - 16);
+    link.advance(10_000);
+    assert_eq!(link.hub.connections(), 3);
+    let mut again = Phone::new("bob", "again");
+    again.connect(&mut link);
+    assert_eq!(again.error(), ("full", true));
+    let mut newest = Phone::new("bob", "d1");
+    newest.connect(&mut link);
+    assert_eq!(newest.types()[0], "welcome", "it takes the place of its own older connection");
+}
