@@ -30,11 +30,16 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Whether the name of a flag ends before this character.
+fn ends_name(c: char) -> bool {
+    !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
 /// The flags that stand in a text, without their dashes.
 fn flags(text: &str) -> BTreeSet<String> {
     let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-');
     let flag = |(at, _): (usize, &str)| {
-        let name = text[at + 2..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next()?;
+        let name = text[at + 2..].split(ends_name).next()?;
         let name = name.trim_end_matches('-');
         // `--max-per-…` stands for several flags.
         let is_one = !text[at + 2 + name.len()..].starts_with("-…");
@@ -54,7 +59,7 @@ fn settings() -> BTreeMap<String, Option<String>> {
     let help = help(&[]);
     let mut settings = BTreeMap::new();
     for part in help.split("\n      --").skip(1) {
-        let end = part.find(|c: char| !(c.is_ascii_lowercase() || c == '-')).unwrap();
+        let end = part.find(ends_name).unwrap();
         let told = part.split_whitespace().collect::<Vec<_>>().join(" ");
         let default = told.rsplit_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
         settings.insert(part[..end].to_owned(), default.map(|(default, _)| default.to_owned()));
