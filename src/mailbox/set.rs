@@ -158,6 +158,15 @@ impl Mailboxes {
         self.boxes.get(key.0 as usize).is_some_and(|mailbox| mailbox.user == user)
     }
 
+    /// Something was sent to a user who has no mailbox and gets none. If mailboxes were given up to
+    /// make room, it may have been the one of this user: whoever comes back is told of a gap then.
+    pub fn note_missed(&mut self) {
+        if self.shed > 0 {
+            self.high += 1;
+            self.missed = self.high;
+        }
+    }
+
     /// Gives the next number of a user.
     pub fn next_seq(&mut self, key: Key) -> u64 {
         let mailbox = &mut self.boxes[key.0 as usize];

@@ -207,12 +207,12 @@ impl Relay {
         };
         let epoch = v2.journal(cx).epoch().to_owned();
         let now = cx.unix_millis();
-        v2.say(cx, key, |out| frames::write_welcome(&epoch, &welcome, bounds, now, out));
+        v2.tell(cx, key, |out| frames::write_welcome(&epoch, &welcome, bounds, now, out));
         told::welcome(cx, conn, &welcome);
         v2.counters.resumed += u64::from(welcome.resumed && last != Last::Nothing);
         if let Some((from, to)) = welcome.gap {
             v2.counters.count_gap(Reason::Lost);
-            v2.say(cx, key, |out| frames::write_gap(from, to, "lost", out));
+            v2.tell(cx, key, |out| frames::write_gap(from, to, "lost", out));
             told::gap(cx, conn, from, to, Reason::Lost.name());
         }
         v2.deliver(cx, key);

@@ -63,15 +63,15 @@ impl V2 {
     /// Sends `live`, once, when the device has all messages.
     fn say_live(&mut self, cx: &mut Context, key: u32, mailbox: Key) {
         let Some(link) = self.links.get_mut(key) else { return };
-        if !link.is_live {
-            link.is_live = true;
-            let conn = link.conn;
-            let top = self.boxes.settled_top(mailbox);
-            self.say(cx, key, |out| frames::write_live(top, out));
-            if let Some(conn) = conn {
-                told::live(cx, conn, top);
-            }
+        let Some(conn) = link.conn.filter(|_| !link.is_live) else { return };
+        let top = self.boxes.settled_top(mailbox);
+        if !self.say(cx, key, |out| frames::write_live(top, out)) {
+            return self.wait_if_open(cx, key, conn);
         }
+        if let Some(link) = self.links.get_mut(key) {
+            link.is_live = true;
+        }
+        told::live(cx, conn, top);
     }
 
     fn wait_if_open(&mut self, cx: &mut Context, key: u32, conn: ConnId) {

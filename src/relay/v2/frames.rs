@@ -221,6 +221,12 @@ pub fn write_receipt(to: &str, id: &str, out: &mut String) {
     out.push('}');
 }
 
+/// The id that the rest of a receipt names.
+pub fn id_of_receipt(rest: &str) -> &str {
+    let end = rest.len().saturating_sub(r#""}"#.len());
+    rest.get(end.saturating_sub(super::ids::ID)..end).unwrap_or_default()
+}
+
 pub fn write_live(seq: u64, out: &mut String) {
     number(r#"{"type":"live","seq":"#, seq, out);
     out.push('}');

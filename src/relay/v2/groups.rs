@@ -79,7 +79,8 @@ impl Relay {
         if self.groups.members.size(group) > MOST_KEPT {
             return self.pass_on(cx, &sender, send);
         }
-        let mut reached = self.connected_members(cx, group, &sender.user);
+        let mut receivers = self.guests_of(cx, group, &sender.user);
+        let mut has_missed = false;
         let ts = cx.unix_millis();
         let v2 = &mut self.v2;
         let id = v2.ids.next(ts);
@@ -91,8 +92,12 @@ impl Relay {
         let ttl = send.ttl.map_or(most, |ttl| ttl.min(most));
         let mut entries: Vec<Entry> = Vec::new();
         for user in self.groups.members.of(group).filter(|user| **user != sender.user) {
-            let Some(mailbox) = v2.boxes.find(user) else { continue };
-            reached.insert(user.clone());
+            let Some(mailbox) = v2.boxes.find(user) else {
+                has_missed = true;
+                receivers += u64::from(cx.is_online(user));
+                continue;
+            };
+            receivers += 1;
             entries.push(Entry {
                 user: user.clone(),
                 body: body.clone(),
@@ -110,7 +115,10 @@ impl Relay {
             entries.push(Entry { skips: Slots::one(sender.slot), ..own });
         }
         let origin = sender.asked(cid, content, false);
-        let (receivers, except) = (reached.len() as u64, Vec::new());
+        if has_missed {
+            v2.boxes.note_missed();
+        }
+        let except = Vec::new();
         let post = Some(Post { group: kept(group), body, receivers, except });
         self.append(cx, Taken { user: sender.user, id, origin, entries, post });
     }

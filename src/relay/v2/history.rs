@@ -13,7 +13,7 @@ use super::frames::{self, Code};
 use super::kept;
 
 /// The tickets of questions begin here; those of appends are small numbers.
-const FIRST: Ticket = 1 << 31;
+pub(super) const FIRST: Ticket = 1 << 31;
 /// The most questions that wait for the journal.
 const MOST: usize = 1_024;
 

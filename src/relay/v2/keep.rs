@@ -4,6 +4,8 @@
 //! the backend, or the server itself, which sends receipts. First the message is taken, then it is
 //! delivered, then its sender is answered.
 
+use std::collections::BTreeMap;
+
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
@@ -38,6 +40,31 @@ pub struct Post {
     pub receivers: u64,
     /// The v1 pages of these users do not get it.
     pub except: Vec<CompactString>,
+}
+
+/// What the journal has not completed, in the order in which it was given.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// `None` for what was given back before its completion has come.
+    waiting: BTreeMap<Ticket, Option<Taken>>,
+    next: Ticket,
+}
+
+impl Pending {
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Tickets of appends are below those of questions.
+    fn next_ticket(&mut self) -> Ticket {
+        self.next = (self.next + 1) % super::history::FIRST;
+        self.next
+    }
 }
 
 /// Who waits for the answer.
@@ -124,30 +151,69 @@ impl Relay {
         if self.v2.journal(cx).is_the_ring() {
             return Outcome::Done(self.finish(cx, taken, Some(Kept::default()), false));
         }
-        let ticket = self.v2.pending.vacant_key() as Ticket;
+        let ticket = self.v2.pending.next_ticket();
         self.v2.begin_wait(&mut taken);
         match self.v2.give_to_journal(cx, ticket, &taken) {
             Progress::Later => {
                 self.v2.note_pending(ticket, &taken);
-                self.v2.pending.insert(taken);
+                self.v2.pending.waiting.insert(ticket, Some(taken));
                 Outcome::Later
             }
-            Progress::Done(completion) => match completion {
-                Completion::Appended(kept) => {
-                    Outcome::Done(self.finish(cx, taken, Some(kept), true))
-                }
-                _ => {
-                    self.fail(cx, taken);
-                    Outcome::Failed
-                }
-            },
+            Progress::Done(Completion::Appended(kept)) => {
+                Outcome::Done(self.finish(cx, taken, Some(kept), true))
+            }
+            Progress::Done(_) => {
+                self.v2.round = self.v2.round.wrapping_add(1);
+                self.fail(cx, taken, &mut Vec::new());
+                Outcome::Failed
+            }
         }
     }
 
     /// The journal has completed what was appended.
     pub(super) fn complete_append(&mut self, cx: &mut Context, completed: Completed) {
         let ticket = completed.ticket;
-        let Some(taken) = self.v2.pending.try_remove(ticket as usize) else { return };
+        let Some(taken) = self.v2.pending.waiting.remove(&ticket) else { return };
+        // It may have been given back because of a failure before it.
+        if let Some(taken) = taken {
+            match completed.completion {
+                Completion::Appended(kept) => {
+                    self.settle(cx, ticket, taken, |relay, cx, taken| {
+                        Some(relay.finish(cx, taken, Some(kept), true))
+                    });
+                    self.use_receipts(cx);
+                }
+                _ => self.give_back_all(cx, ticket, taken),
+            }
+        }
+        self.use_room(cx);
+    }
+
+    /// Gives back what could not be kept, and all that was given to the journal before this was
+    /// known: it is not kept either, because it would overtake the first one.
+    fn give_back_all(&mut self, cx: &mut Context, ticket: Ticket, first: Taken) {
+        self.v2.round = self.v2.round.wrapping_add(1);
+        let rest = self.v2.pending.waiting.iter_mut();
+        let rest = rest.filter_map(|(ticket, taken)| Some((*ticket, taken.take()?)));
+        let all: Vec<(Ticket, Taken)> = std::iter::once((ticket, first)).chain(rest).collect();
+        let mut told = Vec::new();
+        for (ticket, taken) in all {
+            self.settle(cx, ticket, taken, |relay, cx, taken| {
+                relay.fail(cx, taken, &mut told);
+                None
+            });
+        }
+    }
+
+    /// Does what follows when the journal has completed an append. `act` returns what became of it,
+    /// or `None` if it is not kept.
+    fn settle(
+        &mut self,
+        cx: &mut Context,
+        ticket: Ticket,
+        taken: Taken,
+        act: impl FnOnce(&mut Relay, &mut Context, Taken) -> Option<State>,
+    ) {
         self.v2.forget_pending(&taken);
         let backend = match taken.origin {
             Origin::Backend { request, place } => Some((request, place)),
@@ -159,13 +225,7 @@ impl Relay {
         };
         // The answer takes the place of its send.
         self.v2.answering = Some(ticket);
-        let state = match completed.completion {
-            Completion::Appended(kept) => Some(self.finish(cx, taken, Some(kept), true)),
-            _ => {
-                self.fail(cx, taken);
-                None
-            }
-        };
+        let state = act(self, cx, taken);
         self.v2.answering = None;
         if let Some((link, conn)) = asked {
             self.v2.settle_answer(cx, link, conn, ticket);
@@ -177,27 +237,34 @@ impl Relay {
                 Some(())
             });
         }
-        self.use_room(cx);
     }
 
-    /// Messages could not be kept.
-    fn fail(&mut self, cx: &mut Context, taken: Taken) {
-        // What was given to the journal before this was known would overtake it.
-        self.v2.round = self.v2.round.wrapping_add(1);
+    /// Messages could not be kept. `told` has the links whose clients were told so of an earlier send:
+    /// all that they sent after that was refused because of it.
+    fn fail(&mut self, cx: &mut Context, taken: Taken, told: &mut Vec<u32>) {
         self.v2.counters.unavailable += 1;
-        for (mailbox, _) in taken.entries.iter().filter_map(|entry| entry.place) {
-            self.v2.boxes.unpin(mailbox);
+        for entry in &taken.entries {
+            if let Some((mailbox, _)) = entry.place {
+                self.v2.boxes.unpin(mailbox);
+            }
+            if entry.kind == Kind::Receipt {
+                // It is kept when the journal keeps something again.
+                let id = frames::id_of_receipt(entry.body.text());
+                self.v2.wait_with_receipt(&entry.user, &taken.user, id);
+            }
         }
-        if let Origin::Link(asked) = &taken.origin {
-            self.v2.boxes.let_go(asked.mailbox);
-        }
-        let Origin::Link(Asked { link, conn, cid, .. }) = taken.origin else { return };
+        let Origin::Link(Asked { link, conn, cid, mailbox, .. }) = taken.origin else { return };
+        self.v2.boxes.let_go(mailbox);
         let found = self.v2.links.get_mut(link);
         let Some(found) = found.filter(|link| link.conn == Some(conn)) else { return };
-        let refused = found.more().refused.get_or_insert_with(|| cid.clone());
-        let why = match *refused == cid {
-            true => (Code::Unavailable, "messages cannot be kept just now"),
-            false => (Code::After, super::take::AFTER),
+        let why = match told.contains(&link) {
+            true => (Code::After, super::take::AFTER),
+            false => {
+                // It came before all that were refused at once.
+                found.more().refused = Some(cid.clone());
+                told.push(link);
+                (Code::Unavailable, "messages cannot be kept just now")
+            }
         };
         self.v2.refuse(cx, link, why, true, Some(&cid));
     }
@@ -436,7 +503,7 @@ impl V2 {
         }
         let name = self.boxes.content_of((&*sender.user, &*sender.device, cid));
         let ticket = *self.pending_cids.get(&name)?;
-        let taken = self.pending.get_mut(ticket as usize)?;
+        let taken = self.pending.waiting.get_mut(&ticket)?.as_mut()?;
         let Origin::Link(asked) = &mut taken.origin else { return None };
         if asked.content != content {
             return Some(false);

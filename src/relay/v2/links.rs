@@ -68,6 +68,8 @@ pub struct More {
     pub watched: Vec<CompactString>,
     /// Answers that the client has yet to get, in the order in which it has asked.
     pub owed: VecDeque<Owed>,
+    /// The bytes of those that can be sent.
+    pub owed_bytes: usize,
     /// Those of them that wait for the journal.
     pub unanswered: u32,
     /// Whether the presence of a watched user has changed while the app was hidden.

@@ -36,7 +36,6 @@ use std::collections::HashMap;
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
-use slab::Slab;
 
 use crate::hub::{ConnId, Context};
 use crate::journal::{Completed, Journal, Memory, Ticket};
@@ -47,7 +46,6 @@ use super::events::{Event, EventKind};
 use command::{BadFrame, Command};
 use frames::{Answer, Code};
 use ids::Ids;
-use keep::Taken;
 use links::{Link, Links};
 
 pub use arrive::{Hello, PROTOCOL, REPLACED, is_wanted};
@@ -148,7 +146,7 @@ pub(crate) struct V2 {
     journal: Option<Box<dyn Journal>>,
     ids: Ids,
     /// What the journal has not completed.
-    pending: Slab<Taken>,
+    pending: keep::Pending,
     /// The sends of clients among them, by hashes of their users, devices and `cid`s.
     pending_cids: HashMap<u64, Ticket, RandomState>,
     /// What was asked of the journal by clients who want to see older messages.
@@ -190,7 +188,7 @@ impl V2 {
             links: Links::default(),
             journal: None,
             ids: Ids::new(),
-            pending: Slab::new(),
+            pending: keep::Pending::default(),
             pending_cids: HashMap::default(),
             questions: history::Questions::default(),
             round: 0,

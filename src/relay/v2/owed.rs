@@ -23,18 +23,26 @@ pub enum Owed {
 }
 
 impl V2 {
+    /// Sends a frame that a client must not miss. If that is not possible, although the app is
+    /// shown, the connection is dropped: the client finds out what it has missed on its next one.
+    pub(super) fn tell(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
+        if self.say(cx, key, write) {
+            return;
+        }
+        let link = self.links.get(key);
+        let conn = link.and_then(|link| link.open_conn()).filter(|conn| cx.is_open(*conn));
+        if let Some(conn) = conn {
+            cx.abort(conn);
+        }
+    }
+
     /// Sends an answer that a client waits for. A client that cannot be told has to ask again on
     /// a new connection.
     pub(super) fn answer(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
         let Some(link) = self.links.get_mut(key) else { return };
         let conn = link.conn;
         if !link.is_hidden && !link.owes() {
-            if !self.say(cx, key, write)
-                && let Some(conn) = conn.filter(|conn| cx.is_open(*conn))
-            {
-                cx.abort(conn);
-            }
-            return;
+            return self.tell(cx, key, write);
         }
         let mut text = String::new();
         write(&mut text);
@@ -42,12 +50,16 @@ impl V2 {
         let waits = |owed: &Owed| matches!(owed, Owed::Sent(of) if Some(*of) == self.answering);
         match more.owed.iter().position(waits) {
             Some(at) => {
+                more.owed_bytes += text.len();
                 more.owed[at] = Owed::Text(text);
                 more.unanswered -= 1;
             }
-            None => more.owed.push_back(Owed::Text(text)),
+            None => {
+                more.owed_bytes += text.len();
+                more.owed.push_back(Owed::Text(text));
+            }
         }
-        if more.owed.len() > MOST_OWED
+        if (more.owed.len() > MOST_OWED || more.owed_bytes > cx.config().max_queue)
             && let Some(conn) = conn
         {
             return cx.abort(conn);
@@ -98,12 +110,8 @@ impl V2 {
             && let Some(Owed::Text(_)) = more.owed.front()
             && let Some(Owed::Text(text)) = more.owed.pop_front()
         {
-            let conn = link.conn;
-            if !self.say(cx, key, |out| out.push_str(&text))
-                && let Some(conn) = conn.filter(|conn| cx.is_open(*conn))
-            {
-                return cx.abort(conn);
-            }
+            more.owed_bytes -= text.len();
+            self.tell(cx, key, |out| out.push_str(&text));
         }
     }
 }

@@ -107,13 +107,17 @@ impl Relay {
         let v2 = &mut self.v2;
         let most = v2.boxes.limits().ttl;
         let ttl = wishes.ttl.map_or(most, |ttl| ttl.min(most));
+        let mut has_missed = false;
         let mut entries = Vec::new();
         for user in self.groups.members.of(group).filter(|user| is_meant(user)) {
             let mailbox = match makes_mailboxes {
                 true => v2.mailbox_for(cx, user),
                 false => v2.boxes.find(user),
             };
-            let Some(mailbox) = mailbox else { continue };
+            let Some(mailbox) = mailbox else {
+                has_missed = true;
+                continue;
+            };
             connections += v2.boxes.connections(mailbox).count();
             entries.push(Entry {
                 user: user.clone(),
@@ -124,6 +128,9 @@ impl Relay {
                 ttl,
                 kind: Kind::ToMember,
             });
+        }
+        if has_missed {
+            v2.boxes.note_missed();
         }
         if entries.is_empty() {
             return None;

@@ -1,8 +1,6 @@
 //! Messages that are not kept: volatile ones, messages to all, and messages to large groups. They
 //! have no number, go only to connections that are open now, and are the first to be dropped.
 
-use std::collections::BTreeSet;
-
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
@@ -179,16 +177,17 @@ impl Relay {
         ts: u64,
     ) -> u64 {
         self.show_group_to_pages(cx, sender.conn, &sender.user, (group, message));
-        let users = self.connected_members(cx, group, &sender.user);
+        let mut receivers = self.guests_of(cx, group, &sender.user);
         let v2 = &mut self.v2;
         v2.rest.clear();
         frames::write_rest(id, &sender.user, To::Group(group), message, ts, &mut v2.rest);
-        for user in &users {
+        for user in self.groups.members.of(group).filter(|user| **user != sender.user) {
             v2.pass_to_links(cx, user, None);
+            receivers += u64::from(cx.is_online(user));
         }
         frames::mark_own(&mut v2.rest);
         v2.pass_to_links(cx, &sender.user, Some(sender.link));
-        users.len() as u64
+        receivers
     }
 
     /// Hands a message that is not kept to the v1 pages of a group, as a broadcast.
@@ -202,15 +201,17 @@ impl Relay {
         self.scratch.shrink_to(crate::relay::SCRATCH);
     }
 
-    /// Returns the members of a group who are connected, except one of them.
-    pub(super) fn connected_members(
-        &self,
-        cx: &Context,
-        group: &str,
-        but: &str,
-    ) -> BTreeSet<CompactString> {
-        let conns = cx.members(group).filter_map(|conn| cx.user(conn));
-        conns.filter(|user| *user != but && !user.is_empty()).map(CompactString::from).collect()
+    /// Returns how many users who are connected beside `but` are in a group only because of their
+    /// tickets, and not as members.
+    pub(super) fn guests_of(&self, cx: &Context, group: &str, but: &str) -> u64 {
+        let members = &self.groups.members;
+        let is_guest =
+            |user: &&str| !user.is_empty() && *user != but && !members.contains(group, user);
+        let mut guests: Vec<&str> =
+            cx.members(group).filter_map(|conn| cx.user(conn)).filter(is_guest).collect();
+        guests.sort_unstable();
+        guests.dedup();
+        guests.len() as u64
     }
 }
 

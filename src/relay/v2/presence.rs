@@ -29,6 +29,8 @@ pub struct Presence {
     due: BTreeMap<(u64, CompactString), ()>,
     /// The users who have left in the last five seconds, and when they left.
     left: VecDeque<(u64, CompactString)>,
+    /// When each of them left last.
+    left_at: HashMap<CompactString, u64, RandomState>,
 }
 
 /// A user who is watched.
@@ -66,9 +68,10 @@ impl Presence {
     pub fn left(&mut self, user: &str, now: u64) {
         self.forget_left(now);
         if self.left.len() >= MOST_LEFT {
-            self.left.pop_front();
+            self.forget_first();
         }
         self.left.push_back((now, user.into()));
+        self.left_at.insert(user.into(), now);
         self.schedule(user, now + OFFLINE_AFTER_MS);
     }
 
@@ -79,14 +82,23 @@ impl Presence {
 
     fn forget_left(&mut self, now: u64) {
         while self.left.front().is_some_and(|(at, _)| now >= at + OFFLINE_AFTER_MS) {
-            self.left.pop_front();
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        // A user who has left again since then is still remembered.
+        if let Some((at, user)) = self.left.pop_front()
+            && self.left_at.get(&user) == Some(&at)
+        {
+            self.left_at.remove(&user);
         }
     }
 
     /// Whether a user without a connection has left within the last five seconds.
     pub fn has_just_left(&mut self, user: &str, now: u64) -> bool {
         self.forget_left(now);
-        self.left.iter().any(|(_, left)| left == user)
+        self.left_at.contains_key(user)
     }
 
     /// Makes a link watch a user, who is `online` now. Returns false if there is no room.
@@ -148,7 +160,7 @@ impl Presence {
                 return None;
             }
             let online = is_online(&user);
-            let left = self.left.iter().rev().find(|(_, left)| *left == user).map(|(at, _)| *at);
+            let left = self.left_at.get(&user).copied();
             let Some(watched) = self.watched.get_mut(&user) else { continue };
             watched.due = None;
             let offline_at = left.map_or(0, |left| left + OFFLINE_AFTER_MS);
@@ -207,7 +219,7 @@ mod tests {
         for step in 0..100 {
             let now = 5_000 + step * 100;
             // The delay of five seconds is left out, so these are the most changes that can be.
-            presence.left.clear();
+            (presence.left.clear(), presence.left_at.clear());
             presence.came("bob", now);
             told += changes(&mut presence, now, step % 2 == 0).len();
         }

@@ -45,6 +45,7 @@ impl Waiting {
 }
 
 impl Room {
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.receipts.is_empty()
     }
@@ -123,7 +124,7 @@ impl V2 {
 impl Relay {
     /// Takes what waits, as far as the journal has room.
     pub(super) fn use_room(&mut self, cx: &mut Context) {
-        while !self.v2.room.is_empty() && self.v2.has_room(cx) {
+        while !self.v2.room.waiting.is_empty() && self.v2.has_room(cx) {
             match self.v2.room.pop() {
                 Some(Waiting::Frame { conn, link, text }) => {
                     cx.release(conn);
@@ -135,13 +136,20 @@ impl Relay {
                     cx.release(conn);
                     self.keep_for(cx, Some(conn), &from, &to, &message);
                 }
-                None => {
-                    let Some(((sender, peer), id)) = self.v2.room.receipts.pop_first() else {
-                        return;
-                    };
-                    self.keep_receipt(cx, &sender, &peer, &id);
-                }
+                None => return,
             }
+        }
+    }
+
+    /// Keeps the receipts that wait, since the journal has just kept something.
+    pub(super) fn use_receipts(&mut self, cx: &mut Context) {
+        let mut left = self.v2.room.receipts.len();
+        while left > 0
+            && self.v2.has_room(cx)
+            && let Some(((sender, peer), id)) = self.v2.room.receipts.pop_first()
+        {
+            self.keep_receipt(cx, &sender, &peer, &id);
+            left -= 1;
         }
     }
 }

@@ -553,14 +553,85 @@ fn the_backend_is_answered_when_the_journal_has_its_messages() {
     assert_eq!((site.waits(), answer(&mut site, conn)), (3, None));
     site.complete(stored());
     site.complete(Completion::Unavailable);
-    assert_eq!(answer(&mut site, conn), None, "one is still missing");
-    site.complete(stored());
-    let expected = r#"{"results":[{"user":"bob","state":"stored","online":true},{"user":"eve","state":"busy","online":false},{"user":"bob2","state":"stored","online":false}]}"#;
+    let expected = r#"{"results":[{"user":"bob","state":"stored","online":true},{"user":"eve","state":"busy","online":false},{"user":"bob2","state":"busy","online":false}]}"#;
     assert_eq!(answer(&mut site, conn).as_deref(), Some(expected));
+    site.complete(Completion::Unavailable);
     // What could not be kept is tried again when the request comes again, and nothing else is.
     let conn = ask(&mut site, body);
-    assert_eq!(site.waits(), 1);
+    assert_eq!(site.waits(), 2);
     assert_eq!(site.complete(stored())[0].0, "eve");
+    assert_eq!(answer(&mut site, conn), None, "one is still missing");
+    site.complete(stored());
     assert!(answer(&mut site, conn).unwrap().contains(r#""user":"eve","state":"stored""#));
+    site.assert_nothing_waits();
+}
+
+#[test]
+fn a_failure_gives_back_at_once_what_was_given_to_the_journal_after_it() {
+    let mut site = Site::new();
+    let (alice, bob) = (site.connect("alice", "&device=a"), site.connect("bob", ""));
+    site.frames(alice);
+    site.frames(bob);
+    for cid in ["c15", "c16", "c17"] {
+        site.say(alice, &send(cid, "bob"));
+    }
+    site.complete(Completion::Unavailable);
+    let cids: Vec<Value> = site.frames(alice).iter().map(|frame| frame["cid"].clone()).collect();
+    assert_eq!(cids, ["c15", "c16", "c17"]);
+    site.cut(alice);
+    let alice = site.connect("alice", "&device=a");
+    site.frames(alice);
+    for cid in ["c15", "c16", "c17", "c18"] {
+        site.say(alice, &send(cid, "bob"));
+    }
+    // These completions are those of the failed round.
+    site.complete(Completion::Unavailable);
+    site.complete(Completion::Unavailable);
+    for _ in 0..4 {
+        site.complete(stored());
+    }
+    assert_eq!(messages(&site.frames(bob)), ["c15", "c16", "c17", "c18"]);
+    site.assert_nothing_waits();
+}
+
+#[test]
+fn a_send_that_failed_has_to_come_again_before_those_that_were_refused_meanwhile() {
+    let mut site = Site::new();
+    let alice = site.connect("alice", "");
+    site.frames(alice);
+    for number in 0..257 {
+        site.say(alice, &send(&format!("n{number}"), "bob"));
+    }
+    site.fail();
+    let frames = site.frames(alice);
+    assert_eq!((&frames[0]["cid"], &frames[0]["code"]), (&"n0".into(), &"unavailable".into()));
+    assert_eq!((&frames[256]["cid"], &frames[256]["code"]), (&"n256".into(), &"rate".into()));
+    site.say(alice, &send("n256", "bob"));
+    assert_eq!(site.frames(alice)[0]["code"], "after");
+    site.say(alice, &send("n0", "bob"));
+    site.say(alice, &send("n1", "bob"));
+    assert_eq!(site.waits(), 2);
+    site.complete(stored());
+    site.complete(stored());
+    assert_eq!(site.types(alice), ["ack", "ack"]);
+    site.assert_nothing_waits();
+}
+
+#[test]
+fn a_receipt_that_could_not_be_kept_comes_when_the_journal_keeps_something_again() {
+    let mut site = Site::new();
+    let (alice, bob) = (site.connect("alice", ""), site.connect("bob", ""));
+    let text = r#"{"type":"send","cid":"c1","toUserId":"bob","message":"hi","receipt":true}"#;
+    site.say(alice, text);
+    site.complete(stored());
+    let id = site.frames(alice).last().unwrap()["id"].clone();
+    site.say(bob, r#"{"type":"ack","seq":1}"#);
+    site.complete(Completion::Unavailable);
+    assert!(site.types(alice).is_empty());
+    site.say(bob, &send("b1", "carol"));
+    site.complete(stored());
+    site.complete(stored());
+    let frames = site.frames(alice);
+    assert_eq!((&frames[0]["type"], &frames[0]["id"]), (&"receipt".into(), &id));
     site.assert_nothing_waits();
 }

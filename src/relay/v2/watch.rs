@@ -43,7 +43,7 @@ impl V2 {
     fn tell_presence(&mut self, cx: &mut Context, key: u32, users: &[Cow<'_, str>]) {
         let states: Vec<bool> = users.iter().map(|user| self.is_present(cx, user)).collect();
         let states = users.iter().map(|user| &**user).zip(states);
-        self.say(cx, key, |out| frames::write_presence(states, out));
+        self.tell(cx, key, |out| frames::write_presence(states, out));
     }
 
     /// Makes a link watch all of these users. Returns false if there is no room for one of them.
@@ -127,7 +127,7 @@ impl V2 {
                     link.more().missed_presence = true;
                 } else {
                     let state = [(&*change.user, change.online)];
-                    self.say(cx, key, |out| frames::write_presence(state.into_iter(), out));
+                    self.tell(cx, key, |out| frames::write_presence(state.into_iter(), out));
                 }
             }
         }
