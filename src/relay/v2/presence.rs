@@ -219,7 +219,8 @@ mod tests {
         for step in 0..100 {
             let now = 5_000 + step * 100;
             // The delay of five seconds is left out, so these are the most changes that can be.
-            (presence.left.clear(), presence.left_at.clear());
+            presence.left.clear();
+            presence.left_at.clear();
             presence.came("bob", now);
             told += changes(&mut presence, now, step % 2 == 0).len();
         }
