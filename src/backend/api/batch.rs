@@ -5,13 +5,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::relay::SYSTEM;
 use crate::relay::object::Object;
+use crate::relay::{SYSTEM, Wishes};
 
 use super::body::{self, Text};
 use super::failure::Failure;
 use super::replay::{Done, Replays};
-use super::send::{MOST_USERS, Results, wishes};
+use super::send::{MOST_USERS, Results, wishes, wishes_of};
 use super::to_one::{ToOne, read_batch};
 use super::{Answer, Call};
 
@@ -41,14 +41,17 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The message at this place of a batch.
-    fn to_one(&self, at: usize) -> Result<ToOne<'_>, Failure> {
-        let Message { user, message, from, keep, volatile, ttl, key } = self;
-        let from = from.as_ref().map_or(SYSTEM, Text::get);
-        let key = key.as_ref().map(Text::get);
+    /// The wishes for the message at this place of a batch.
+    fn wishes(&self, at: usize) -> Result<Wishes<'_>, Failure> {
         let place = |name| format!("messages[{at}].{name}").into();
-        let wishes = wishes((*keep, *volatile), *ttl, key, place)?;
-        Ok(ToOne { user: user.get(), message: message.get(), from, is_plain: false, wishes })
+        let key = self.key.as_ref().map(Text::get);
+        wishes((self.keep, self.volatile), self.ttl, key, place)
+    }
+
+    fn to_one<'a>(&'a self, wishes: &'a Wishes<'a>) -> ToOne<'a> {
+        let from = self.from.as_ref().map_or(SYSTEM, Text::get);
+        let (user, message) = (self.user.get(), self.message.get());
+        ToOne { user, message, from, is_plain: false, wishes: wishes_of(wishes) }
     }
 }
 
@@ -60,8 +63,10 @@ pub fn send_all(call: &mut Call<'_>) -> Answer {
     if messages.len() > MOST_USERS {
         return Err(Failure::bad_value("messages", "at most 1000 messages"));
     }
-    let messages = messages.iter().enumerate().map(|(at, Object(message))| message.to_one(at));
-    let messages = messages.collect::<Result<Vec<ToOne<'_>>, Failure>>()?;
+    let wishes = messages.iter().enumerate().map(|(at, Object(message))| message.wishes(at));
+    let wishes = wishes.collect::<Result<Vec<Wishes<'_>>, Failure>>()?;
+    let messages = messages.iter().zip(&wishes).map(|(Object(it), wishes)| it.to_one(wishes));
+    let messages: Vec<ToOne<'_>> = messages.collect();
     Replays::once(call, idempotency_key.as_ref(), |call, done| send_each(call, &messages, done))
 }
 

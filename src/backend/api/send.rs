@@ -67,6 +67,11 @@ pub fn wishes<'a>(
     Ok(Wishes { keep, volatile, ttl, key })
 }
 
+/// Returns the wishes, if there are any.
+pub fn wishes_of<'a>(wishes: &'a Wishes<'a>) -> Option<&'a Wishes<'a>> {
+    Some(wishes).filter(|wishes| **wishes != Wishes::default())
+}
+
 /// The bytes that an envelope with ordinary ids adds to a message.
 const ENVELOPE: usize = 128;
 
@@ -182,20 +187,28 @@ impl Results {
 }
 
 #[inline(always)]
-fn deliver(call: &mut Call<'_>, message: &ToOne<'_>, place: u32) -> Pushed {
-    let ToOne { user, message, from, is_plain, wishes } = *message;
+fn deliver(call: &mut Call<'_>, to_one: &ToOne<'_>, place: u32) -> Pushed {
+    let ToOne { user, message, from, is_plain, wishes } = *to_one;
     if is_busy(call.cx, user, message.len()) {
         return Pushed::Busy;
     }
-    if wishes != Wishes::default() || call.relay.has_mailbox(user) {
-        let place = (call.request_name, place);
-        return call.relay.push_as_wished(call.cx, (from, user), message, wishes, place);
+    if wishes.is_some() || call.relay.has_mailbox(user) {
+        return deliver_as_wished(call, to_one, place);
     }
     let devices = match is_plain {
         true => call.relay.push_plain(call.cx, from, user, message),
         false => call.relay.push(call.cx, from, user, message),
     };
     if devices > 0 { Pushed::Sent } else { Pushed::Offline }
+}
+
+/// Delivers a message for which the backend has wishes, or whose user has a mailbox.
+#[inline(never)]
+fn deliver_as_wished(call: &mut Call<'_>, to_one: &ToOne<'_>, place: u32) -> Pushed {
+    let ToOne { user, message, from, wishes, .. } = *to_one;
+    let wishes = wishes.copied().unwrap_or_default();
+    let place = (call.request_name, place);
+    call.relay.push_as_wished(call.cx, (from, user), message, wishes, place)
 }
 
 /// Whether a message with this many bytes to a user must be sent again later.
@@ -225,7 +238,8 @@ impl Message<'_> {
         let users = self.users.as_deref();
         let key = self.key.as_ref().map(Text::get);
         let wishes = wishes((self.keep, self.volatile), self.ttl, key, |name| name.into())?;
-        let to_one = |user| ToOne { user, message: text, from, is_plain: false, wishes };
+        let to_one =
+            |user| ToOne { user, message: text, from, is_plain: false, wishes: wishes_of(&wishes) };
         let mut results = Results::with_capacity(users.map_or(1, <[_]>::len).min(MOST_USERS));
         match (&self.user, users, &self.group, self.all.unwrap_or(false)) {
             (Some(user), None, None, false) => {

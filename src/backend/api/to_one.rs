@@ -22,7 +22,8 @@ pub struct ToOne<'a> {
     pub from: &'a str,
     /// Whether neither id needs escaping in a JSON string.
     pub is_plain: bool,
-    pub wishes: Wishes<'a>,
+    /// What the backend wishes for the message; `None` for nearly all messages.
+    pub wishes: Option<&'a Wishes<'a>>,
 }
 
 impl<'a> ToOne<'a> {
@@ -135,7 +136,7 @@ impl<'a> Reader<'a> {
         self.take(b"}")?;
         let from = from.map_or(Some(SYSTEM), |raw| self.unescaped(raw))?;
         let (user, message) = (self.unescaped(user?)?, message?);
-        Some(ToOne { user, message, from, is_plain: true, wishes: Wishes::default() })
+        Some(ToOne { user, message, from, is_plain: true, wishes: None })
     }
 
     /// Reads a value and returns it as it is written.

@@ -1,5 +1,7 @@
 //! One metric: its name, its help text, and its values.
 
+use std::borrow::Cow;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ pub struct Family {
 
 /// A label's values, which are a fixed set. They must never contain anything that a client can
 /// choose.
-pub type Labelled = (&'static str, Vec<(String, u64)>);
+pub type Labelled = (&'static str, Vec<(Cow<'static, str>, u64)>);
 
 /// The values, by the kind of the metric.
 #[derive(Clone, Debug)]

@@ -5,6 +5,8 @@
 //! `WebhookStats`, and grows where the thing happens; a histogram is a field of `Distributions`. What
 //! is written has `_total` or the unit behind the name, and so has `docs/metrics.md`.
 
+use std::borrow::Cow;
+
 use crate::hub::{Context, Distributions, Histogram, Statuses};
 use crate::relay::{Counters, MailboxCounters, MailboxGauges};
 
@@ -44,7 +46,7 @@ impl Sheet {
         name: &'static str,
         help: &'static str,
         label: &'static str,
-        values: impl IntoIterator<Item = (impl ToString, u64)>,
+        values: impl IntoIterator<Item = (impl Into<Cow<'static, str>>, u64)>,
     ) {
         self.put(name, help, Values::Counters((label, labelled(values))));
     }
@@ -425,8 +427,10 @@ impl Sheet {
     }
 }
 
-fn labelled(values: impl IntoIterator<Item = (impl ToString, u64)>) -> Vec<(String, u64)> {
-    values.into_iter().map(|(value, count)| (value.to_string(), count)).collect()
+fn labelled(
+    values: impl IntoIterator<Item = (impl Into<Cow<'static, str>>, u64)>,
+) -> Vec<(Cow<'static, str>, u64)> {
+    values.into_iter().map(|(value, count)| (value.into(), count)).collect()
 }
 
 fn codes(statuses: &Statuses) -> impl Iterator<Item = (String, u64)> {

@@ -54,11 +54,11 @@ impl Family {
                 None => ConstGauge::new(*value).encode(metric),
             },
             Values::Counters((label, values)) => values.iter().try_for_each(|(name, value)| {
-                let labels = [(*label, name.as_str())];
+                let labels = [(*label, &**name)];
                 ConstCounter::new(*value).encode(metric.encode_family(&labels)?)
             }),
             Values::Gauges((label, values)) => values.iter().try_for_each(|(name, value)| {
-                let labels = [(*label, name.as_str())];
+                let labels = [(*label, &**name)];
                 ConstGauge::new(*value).encode(metric.encode_family(&labels)?)
             }),
             Values::Info(label, text) => metric.encode_info(&[(*label, *text)]),
