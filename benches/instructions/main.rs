@@ -11,6 +11,7 @@
 
 mod baseline;
 mod callgrind;
+mod kept;
 mod paths;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,7 @@ use longlink::backend::{ApiKey, Backend, BackendConfig};
 use longlink::{Config, Relay, RelayConfig};
 use mio::Token;
 
+use crate::kept;
 use crate::support::stream::{self, Totals};
 use crate::support::{self, Input, frames};
 
@@ -23,13 +24,15 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 10] = [
+pub const PATHS: [Path; 12] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
     Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
     Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
     Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
     Path { name: "fan-out-after-peak", operations: [100, 1_100], run: fan_out_after_peak },
+    Path { name: "kept-one-to-one", operations: [1_600, 33_600], run: kept::one_to_one },
+    Path { name: "kept-fan-out", operations: [15_984, 159_840], run: kept::fan_out },
     Path { name: "connection", operations: [100, 1_700], run: connection },
     Path { name: "api-send", operations: [1_600, 17_600], run: api_send },
     Path { name: "api-batch", operations: [2_000, 22_000], run: api_batch },
@@ -37,13 +40,13 @@ pub const PATHS: [Path; 10] = [
 ];
 
 /// How many connections have something to read in one turn, as in a busy loop.
-const READY: usize = 16;
+pub const READY: usize = 16;
 /// How many connections take their turns in those reads.
-const CLIENTS: u32 = 256;
+pub const CLIENTS: u32 = 256;
 /// How many messages one read has, on paths where it has several.
 const PIPELINED: usize = 16;
 /// How many receivers a fan-out has.
-const RECEIVERS: u32 = 1_000;
+pub const RECEIVERS: u32 = 1_000;
 
 /// How many connections there were at the peak, and how many are left, in slots that are far apart.
 const PEAK: u32 = 10_000;
@@ -251,7 +254,7 @@ fn world(connections: u32) -> World {
 
 /// A world without rates, and without a limit of connections from one address, because all
 /// connections come from one address.
-fn unpaced(connections: u32) -> World {
+pub fn unpaced(connections: u32) -> World {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate) = (0, 0);
     // All connections come from one address.
@@ -280,7 +283,7 @@ fn exchange(world: &mut World, reads: usize, next: impl Fn(usize) -> (Token, &'s
 }
 
 /// Returns what `work` wrote, and how many streams it closed.
-fn measure(world: &mut World, work: impl FnOnce(&mut World)) -> Totals {
+pub fn measure(world: &mut World, work: impl FnOnce(&mut World)) -> Totals {
     let before = stream::totals();
     work(world);
     let after = stream::totals();

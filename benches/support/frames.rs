@@ -40,6 +40,14 @@ pub fn put_handshake(user: u32, buffer: &mut [u8]) -> usize {
     HANDSHAKE.len()
 }
 
+/// Writes the same handshake, which asks for the dialect v2.
+pub fn put_handshake_v2(user: u32, buffer: &mut [u8]) -> usize {
+    let at = put_handshake(user, buffer) - "\r\n".len();
+    let field = b"Sec-WebSocket-Protocol: longlink.v2\r\n\r\n";
+    buffer[at..at + field.len()].copy_from_slice(field);
+    at + field.len()
+}
+
 /// The message that [`put_to_user`] writes.
 const TO_USER: &[u8] = br#"{"message":"hello, how are you doing?","toUserId":"user-00000000000"}"#;
 
@@ -55,6 +63,46 @@ pub fn put_to_user(user: u32, buffer: &mut [u8]) -> usize {
     for (byte, mask) in buffer[start..end].iter_mut().zip(MASK.iter().cycle()) {
         *byte ^= mask;
     }
+    end
+}
+
+/// The parts of the messages that [`put_send`] and [`put_send_to_group`] write.
+const SEND: &[u8] = br#"{"type":"send","cid":"c-00000000000"#;
+const SEND_TO: &[u8] = br#"","toUserId":"user-00000000000"#;
+const SEND_TO_GROUP: &[u8] = br#"","group":"room"#;
+const SEND_END: &[u8] = br#"","message":"hello, how are you doing?"}"#;
+
+/// Writes a message of the dialect v2 to the start of `buffer`, whose `cid` has this number, to the
+/// user with this number; returns its length.
+pub fn put_send(cid: u32, to: u32, buffer: &mut [u8]) -> usize {
+    put_text(&[(SEND, cid), (SEND_TO, to), (SEND_END, 0)], buffer)
+}
+
+/// Writes a message of the dialect v2 to a group to the start of `buffer`; returns its length.
+pub fn put_send_to_group(cid: u32, buffer: &mut [u8]) -> usize {
+    put_text(&[(SEND, cid), (SEND_TO_GROUP, 0), (SEND_END, 0)], buffer)
+}
+
+/// Writes an acknowledgement of the dialect v2 to the start of `buffer`; returns its length.
+pub fn put_ack(seq: u32, buffer: &mut [u8]) -> usize {
+    // A JSON number has no zeros in front.
+    let zeros = &b"0000000000"[..seq.checked_ilog10().unwrap_or(0) as usize + 1];
+    put_text(&[(br#"{"type":"ack","seq":"#, 0), (zeros, seq), (b"}", 0)], buffer)
+}
+
+/// Writes a short text frame. Each part's number is added to the zeros at its end. The mask is zero,
+/// so that the benchmark does little itself; the server unmasks the frame like any other.
+fn put_text(parts: &[(&[u8], u32)], buffer: &mut [u8]) -> usize {
+    let start = 2 + MASK.len();
+    let mut end = start;
+    for (part, number) in parts {
+        buffer[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+        add_digits(*number, &mut buffer[..end]);
+    }
+    let length = end - start;
+    assert!(length < 126, "{length} bytes are no short frame");
+    buffer[..start].copy_from_slice(&[0x80 | TEXT, 0x80 | length as u8, 0, 0, 0, 0]);
     end
 }
 

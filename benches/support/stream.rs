@@ -22,8 +22,21 @@ pub enum Input {
     Nothing,
     /// The handshake of the user with this number; see [`frames::user`].
     Handshake(u32),
+    /// The handshake of the user with this number, for the dialect v2.
+    HandshakeV2(u32),
     /// A message to the user with this number.
     ToUser(u32),
+    /// A message of the dialect v2 to the user with this number.
+    Send {
+        cid: u32,
+        to: u32,
+    },
+    /// A message of the dialect v2 to the group `room`.
+    SendToGroup {
+        cid: u32,
+    },
+    /// An acknowledgement of the dialect v2.
+    Ack(u32),
     Bytes(&'static [u8]),
 }
 
@@ -97,7 +110,11 @@ impl Read for Stream {
         match INPUT.take() {
             Input::Nothing => Err(ErrorKind::WouldBlock.into()),
             Input::Handshake(user) => Ok(frames::put_handshake(user, buffer)),
+            Input::HandshakeV2(user) => Ok(frames::put_handshake_v2(user, buffer)),
             Input::ToUser(user) => Ok(frames::put_to_user(user, buffer)),
+            Input::Send { cid, to } => Ok(frames::put_send(cid, to, buffer)),
+            Input::SendToGroup { cid } => Ok(frames::put_send_to_group(cid, buffer)),
+            Input::Ack(seq) => Ok(frames::put_ack(seq, buffer)),
             Input::Bytes(bytes) => {
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())

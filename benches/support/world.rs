@@ -76,6 +76,14 @@ impl<H: Handler> World<H> {
         stream::last_token()
     }
 
+    /// Connects the user with this number, who speaks the dialect v2.
+    pub fn connect_v2(&mut self, user: u32) -> Token {
+        let token = self.accept();
+        self.read(token, Input::HandshakeV2(user));
+        self.turn();
+        token
+    }
+
     /// Connects the user with this number.
     pub fn connect(&mut self, user: u32) -> Token {
         let token = self.accept();

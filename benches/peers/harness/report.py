@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from harness import rows, tls
+from harness import kept_report, rows, tls
 from harness.servers import PEERS, ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -57,6 +57,8 @@ def figures(results):
         memory(results),
         "### TLS",
         encrypted(results),
+        "### Messages that are kept and acknowledged",
+        kept_report.tables(results, number),
     ]
     return "\n\n".join(part for part in parts if part is not None) + "\n"
 

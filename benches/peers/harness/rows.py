@@ -13,6 +13,8 @@ from harness import tls
 OURS = "longlink"
 RAW = "raw"
 UWS = "uwebsockets"
+# In the rows of `KEPT` `longlink` speaks v2, and this peer is longlink with v1.
+V1 = "v1"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Row:
     title: str
     targets: tuple[Target, ...]
     # How the row is measured: `load` for a load that every peer gets, else the name of a function
-    # in `harness/single.py`.
+    # in `harness/single.py`, or `kept` for what `harness/kept.py` measures.
     kind: str = "load"
     mode: str = ""
     load: dict = field(default_factory=dict)
@@ -183,6 +185,7 @@ LOADS = [
     ),
 ]
 
+
 def beside_nginx(what, load):
     return Target(
         f"CPU time of nginx and longlink / ours, {what}",
@@ -257,7 +260,90 @@ SINGLES = [
     ),
 ]
 
-ROWS = LOADS + SINGLES
+
+def times(other, limit, what, key="cpu_us_per_op"):
+    """A target for longlink's figure divided by that of `other`."""
+    return Target(
+        what, lambda row: paired(row, other, lambda a, b: a[key] / b[key]), "≤", limit
+    )
+
+
+def most(row, key):
+    """Returns the largest figure of all rounds."""
+    return max(one[key] for one in peer(row)["rounds"])
+
+
+# Servers that keep messages and acknowledge them, with the peers of `harness/keepers.py`.
+KEPT = [
+    Row(
+        "v2-open", "50 pairs, 5,000 messages a second, open loop", kind="kept",
+        mode="exchange", load={"pairs": 50, "rate": 5_000}, operation="message",
+        targets=(
+            Target("CPU time", lambda row: figure(row, OURS, "cpu_us_per_op"), "≤", 25, " µs"),
+            cpu_ratio("mosquitto", 1.0),
+        ),
+    ),
+    Row(
+        "v2-1", "50 pairs, 1 in flight", kind="kept",
+        mode="exchange", load={"pairs": 50, "in-flight": 1}, operation="message",
+        targets=(cpu_ratio("mosquitto", 1.0),),
+    ),
+    Row(
+        "v2-16", "50 pairs, 16 in flight", kind="kept",
+        mode="exchange", load={"pairs": 50, "in-flight": 16}, operation="message",
+        counted=(16_000, 64_000), instructions=(V1, OURS),
+        targets=(
+            times(V1, 2.0, "CPU time / that of a v1 message"),
+            instructions(3_500),
+            cpu_ratio("mosquitto", 1.0),
+        ),
+    ),
+    Row(
+        "v2-crowd", "A crowd at rest, and all of it cut and back with 3 messages waiting", kind="kept",
+        mode="crowd",
+        targets=(
+            Target("bytes of an idle connection, everything included",
+                   lambda row: round(figure(row, OURS, "idle_bytes")), "≤", 300, " B"),
+            times(V1, 1.6, "CPU time of a return / that of v1's connect cycle", "return_us"),
+            Target("CPU time of a return of mosquitto / ours",
+                   lambda row: paired(row, "mosquitto",
+                                      lambda a, b: b["return_us"] / a["return_us"]), "≥", 3.0),
+        ),
+    ),
+    Row(
+        "v2-group", "A message to a group of 1,000, 1 in flight", kind="kept",
+        mode="group", load={"clients": 1_000, "ack-every": 16}, operation="delivery",
+        targets=(times(V1, 1.5, "CPU time of a delivery / that of v1's to everyone"),),
+    ),
+    Row(
+        "v2-cuts", "20 cuts by a proxy, 2,000 acknowledged messages", kind="kept", mode="cuts",
+        targets=(
+            Target("lost", lambda row: most(row, "lost"), "≤", 0),
+            Target("doubled", lambda row: most(row, "doubled"), "≤", 0),
+            Target("out of order", lambda row: most(row, "out_of_order"), "≤", 0),
+        ),
+    ),
+    Row(
+        "v2-absent", "kill -9 while the receiver is away, 2,000 acknowledged messages", kind="kept",
+        mode="absent",
+        targets=(
+            Target("doubled", lambda row: most(row, "doubled"), "≤", 0),
+            Target("losses that nobody was told of",
+                   lambda row: most(row, "lost") if not most(row, "gaps") else 0, "≤", 0),
+        ),
+    ),
+    Row(
+        "v2-mailboxes", "Mailboxes of 1,000,000 users, fake sockets", kind="mailboxes",
+        targets=(
+            at_most("bytes of an idle connection with an empty mailbox", "idle_bytes", 300, " B"),
+            at_most("bytes of a message that waits, without its own", "waiting_bytes", 48, " B"),
+            at_most("longest pause while some are shed or expire", "pause_us", 5_000, " µs"),
+            at_most("longest pause while all connect", "connect_pause_us", 5_000, " µs"),
+        ),
+    ),
+]
+
+ROWS = LOADS + SINGLES + KEPT
 # The rows that compare every peer.
 COMPARED = [row.name for row in LOADS] + ["memory"]
 

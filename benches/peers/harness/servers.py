@@ -48,7 +48,7 @@ class Server:
     def __init__(self, peer, under=(), more=()):
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [*PINNED, *under, *command(peer), *more],
+            [*PINNED, *under, *self._command(peer), *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
@@ -73,6 +73,9 @@ class Server:
             raise
         finally:
             self.process.stdout.close()
+
+    def _command(self, peer):
+        return command(peer)
 
     def is_running(self):
         return self.process.poll() is None

@@ -32,6 +32,7 @@ def measure(peer, row, quick, rounds):
         return memory.measure(peer, QUICK_CONNECTIONS if quick else IDLE_CONNECTIONS)
     return {
         "latency": latency, "stalled": stalled, "capacity": criterion, "wheel": criterion,
+        "mailboxes": criterion,
         "binary": binary, "tls": tls.measure,
     }[row.kind](row, quick, rounds)
 

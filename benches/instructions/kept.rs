@@ -1,0 +1,74 @@
+//! The hot paths of the dialect v2: messages that are taken, delivered and acknowledged.
+
+use mio::Token;
+
+use super::paths::{CLIENTS, READY, RECEIVERS, measure, unpaced};
+use crate::support::{Input, frames};
+
+/// How many messages the members of a group acknowledge at once, as our own client does.
+const ACK_AFTER: u32 = 16;
+
+/// A message from one user to another: the server takes it, answers the sender, delivers it, and is
+/// told by the receiver. Sixteen messages are in flight.
+pub fn one_to_one(operations: u32) {
+    let mut world = unpaced(CLIENTS);
+    let clients: Vec<Token> = (0..CLIENTS).map(|user| world.connect_v2(user)).collect();
+    let written = measure(&mut world, |world| {
+        for first in (0..operations).step_by(READY) {
+            let numbers = first..operations.min(first + READY as u32);
+            for cid in numbers.clone() {
+                let (from, to) = (cid % CLIENTS, (cid + 1) % CLIENTS);
+                world.read(clients[from as usize], Input::Send { cid, to });
+            }
+            world.turn();
+            for cid in numbers {
+                // Each user gets the messages of one other user, so their numbers are known.
+                let (to, seq) = ((cid + 1) % CLIENTS, cid / CLIENTS + 1);
+                world.read(clients[to as usize], Input::Ack(seq));
+            }
+            world.turn();
+        }
+    });
+    let counters = world.driver.parts().1.mailbox_counters();
+    let all = u64::from(operations);
+    assert_eq!((counters.kept, counters.delivered, counters.acknowledged), (all, all, all));
+    assert_eq!(world.driver.parts().1.mailbox_gauges().waiting, 0);
+    // A client that gets a message and an answer in one turn is written both at once.
+    assert!(written.writes <= 2 * all);
+}
+
+/// A message to a group whose members are all connected; an operation is one delivery. A member
+/// acknowledges every sixteenth message.
+pub fn fan_out(operations: u32) {
+    let mut world = unpaced(RECEIVERS);
+    let clients: Vec<Token> = (0..RECEIVERS).map(|user| world.connect_v2(user)).collect();
+    let join = frames::texts([r#"{"type":"join","group":"room"}"#]);
+    for client in &clients {
+        world.read(*client, Input::Bytes(join));
+        world.turn();
+    }
+    // The member that sends a message does not get it.
+    let receivers = RECEIVERS - 1;
+    let messages = operations / receivers;
+    let written = measure(&mut world, |world| {
+        for cid in 0..messages {
+            world.read(clients[0], Input::SendToGroup { cid });
+            world.settle();
+            let seq = cid + 1;
+            if seq % ACK_AFTER == 0 {
+                for ready in clients[1..].chunks(READY) {
+                    for client in ready {
+                        world.read(*client, Input::Ack(seq));
+                    }
+                    world.turn();
+                }
+            }
+        }
+        world.settle();
+    });
+    let counters = world.driver.parts().1.mailbox_counters();
+    let deliveries = u64::from(messages * receivers);
+    assert_eq!((counters.kept, counters.delivered), (deliveries, deliveries));
+    assert_eq!(counters.acknowledged, deliveries / u64::from(ACK_AFTER));
+    assert_eq!(written.writes, deliveries + u64::from(messages), "a delivery to each, and answers");
+}
