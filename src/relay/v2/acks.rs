@@ -48,8 +48,9 @@ impl Relay {
 }
 
 impl V2 {
-    /// Who wants a receipt for messages between two numbers: each sender, and the id of the last
-    /// of its messages. No other device's acknowledgement makes another one for them.
+    /// Returns the senders who asked for receipts of messages between two numbers, each with the id
+    /// of the last of its messages. The messages are marked, so that the acknowledgement of another
+    /// device makes no second receipt.
     pub(super) fn receipts_due(
         &mut self,
         mailbox: crate::mailbox::Key,
@@ -73,7 +74,8 @@ impl V2 {
 }
 
 impl Relay {
-    /// Keeps a receipt for a sender: at most one for each peer waits.
+    /// Puts a receipt into the mailbox of a sender, where it replaces an earlier one about the same
+    /// receiver.
     pub(super) fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
         let Some(mailbox) = self.v2.boxes.find(sender) else { return };
         if !self.v2.has_room(cx) {

@@ -23,7 +23,7 @@ const GOING_AWAY: u16 = 4012;
 const NO_ROOM: u16 = 4013;
 /// The close code of a connection whose ticket is not accepted.
 const BAD_TICKET: u16 = 4501;
-/// The longest time after which a heartbeat is asked for, in milliseconds.
+/// The longest time between heartbeats that `welcome` asks for, in milliseconds.
 const PING_MS: u64 = 15_000;
 /// The longest `last` that is read, in bytes.
 const MAX_LAST: usize = 64;
@@ -132,17 +132,17 @@ impl V2 {
     }
 }
 
-/// Why a client is refused whose handshake was accepted so that it can be told.
+/// Why a client is refused. Its handshake is accepted, so that it can get the reason in a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refusal<'a> {
-    /// Its ticket is not accepted, for this reason.
+    /// The ticket is not accepted, for this reason.
     Ticket(&'a str),
-    /// There is no room for its connection.
+    /// There is no room for the connection.
     Full,
 }
 
 impl V2 {
-    /// Tells a client why it is refused. Its connection is ended a moment later.
+    /// Sends a client the reason why it is refused. Its connection is ended a moment later.
     pub(crate) fn explain(&mut self, cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
         self.counters.refused += 1;
         self.scratch.clear();
@@ -155,7 +155,7 @@ impl V2 {
     }
 }
 
-/// Ends a connection that was told why it is refused.
+/// Ends the connection of a client that has got the reason why it is refused.
 pub(crate) fn close_refused(cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
     match why {
         Refusal::Ticket(why) => cx.close_as(conn, BAD_TICKET, why),
@@ -163,7 +163,7 @@ pub(crate) fn close_refused(cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
     }
 }
 
-/// What a client is told for which there is no room.
+/// The reason that a client gets when there is no room for its connection.
 const FULL: &str = "there is no room for one more connection";
 
 impl Relay {

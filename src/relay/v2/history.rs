@@ -1,4 +1,4 @@
-//! Questions for older messages, which the journal answers if it keeps any.
+//! Requests of clients for older messages, which the journal answers if it keeps any.
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
@@ -17,14 +17,14 @@ pub(super) const FIRST: Ticket = 1 << 31;
 /// The most questions that wait for the journal.
 const MOST: usize = 1_024;
 
-/// Questions that the journal has not answered.
+/// The requests that the journal has not answered.
 #[derive(Debug, Default)]
 pub struct Questions {
     asked: HashMap<Ticket, Asked, RandomState>,
     next: Ticket,
 }
 
-/// Who has asked, and how.
+/// The client that has made a request, and its `cid`.
 #[derive(Debug)]
 struct Asked {
     link: u32,
@@ -44,7 +44,7 @@ impl Questions {
 }
 
 impl Relay {
-    /// A client asks for older messages.
+    /// Handles a `history` frame of a client.
     pub(super) fn take_history(
         &mut self,
         cx: &mut Context,
@@ -78,7 +78,7 @@ impl Relay {
         }
     }
 
-    /// The journal has answered a question.
+    /// Sends the answer of the journal to the client that has made the request.
     pub(super) fn complete_history(&mut self, cx: &mut Context, completed: Completed) {
         let Some(asked) = self.v2.questions.asked.remove(&completed.ticket) else { return };
         let Asked { link, conn, cid } = asked;

@@ -1,8 +1,8 @@
-//! What is given to the journal, and what follows when the journal says that it is kept.
+//! Gives messages to the journal, and finishes them when the journal has kept them.
 //!
-//! This is the one way of every message that is kept, whoever has sent it: a v2 client, a v1 page,
-//! the backend, or the server itself, which sends receipts. First the message is taken, then it is
-//! delivered, then its sender is answered.
+//! Every message that is kept goes through this file, whoever has sent it: a v2 client, a v1 page,
+//! the backend, or the server itself, which sends receipts. The journal keeps the message, then it
+//! is delivered, then its sender is answered.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use super::frames::{self, Answer, Code, State};
 use super::wishes::Pushed;
 use super::{V2, kept, second};
 
-/// Messages that were taken and that the journal has not completed.
+/// Messages of one send, which were accepted and which the journal has not completed.
 #[derive(Debug)]
 pub struct Taken {
-    /// Who has sent them.
+    /// The sender.
     pub user: CompactString,
     pub id: u128,
     pub origin: Origin,
     pub entries: Vec<Entry>,
-    /// Of a message to a group: what its members have in common.
+    /// For a message to a group: what its members share.
     pub post: Option<Post>,
 }
 
@@ -78,10 +78,10 @@ pub enum Origin {
     Backend { request: u32, place: u32 },
 }
 
-/// What a v2 client has asked for.
+/// A send of a v2 client.
 #[derive(Debug)]
 pub struct Asked {
-    /// The link and the connection that the answer goes to.
+    /// The link and the connection to which the answer goes.
     pub link: u32,
     pub conn: ConnId,
     pub device: CompactString,
@@ -97,7 +97,7 @@ pub struct Asked {
 pub struct Entry {
     pub user: CompactString,
     pub body: Body,
-    /// The mailbox and the number in it; `None` if the message goes to v1 pages alone.
+    /// The mailbox and the number in it; `None` if the message goes only to v1 pages.
     pub place: Option<(Key, u64)>,
     pub skips: Slots,
     pub marks: Marks,
@@ -105,30 +105,31 @@ pub struct Entry {
     pub kind: Kind,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The message to one of those whom the sender has named.
+    /// A message to a user whom the sender has named.
     ToUser,
-    /// The message to one member of a group.
+    /// A message to a member of a group.
     ToMember,
-    /// The copy for the sender's own other devices.
+    /// The copy for the other devices of the sender.
     Own,
     Receipt,
 }
 
-/// What became of something that was given to the journal.
+/// The outcome of a send that was given to the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// The send is finished, with this state.
     Done(State),
-    /// The journal says it later.
+    /// The journal completes the send later.
     Later,
-    /// The journal cannot keep it just now.
+    /// The journal cannot keep the messages now.
     Failed,
 }
 
 impl Entry {
-    /// A message, whose rest is put together, to a user who needs no mailbox.
+    /// Makes an entry for a user who needs no mailbox. `rest` is the rest of the message.
     pub fn to_pages(user: &str, rest: &str) -> Self {
         Entry {
             user: kept(user),
@@ -143,7 +144,7 @@ impl Entry {
 }
 
 impl Relay {
-    /// Gives messages to the journal, and goes on if that is done at once.
+    /// Gives messages to the journal, and finishes them if the journal completes at once.
     pub(super) fn append(&mut self, cx: &mut Context, mut taken: Taken) -> Outcome {
         if taken.entries.iter().all(|entry| entry.place.is_none()) {
             return Outcome::Done(self.finish(cx, taken, None, false));
@@ -170,7 +171,7 @@ impl Relay {
         }
     }
 
-    /// The journal has completed what was appended.
+    /// Finishes or refuses a send that the journal has completed later.
     pub(super) fn complete_append(&mut self, cx: &mut Context, completed: Completed) {
         let ticket = completed.ticket;
         let Some(taken) = self.v2.pending.waiting.remove(&ticket) else { return };
@@ -269,9 +270,9 @@ impl Relay {
         self.v2.refuse(cx, link, why, true, Some(&cid));
     }
 
-    /// Messages are kept: they go into their mailboxes and to the devices, and their sender is
-    /// answered. `has_waited` says that their mailboxes were kept meanwhile. Returns what became of
-    /// the best of them.
+    /// Finishes messages that are kept: puts them into their mailboxes, delivers them to the
+    /// devices, and answers the sender. `has_waited` says that the mailboxes were pinned meanwhile.
+    /// Returns the best of the states.
     fn finish(
         &mut self,
         cx: &mut Context,
@@ -316,7 +317,7 @@ impl Relay {
             if let Some((mailbox, seq)) = place {
                 let (mailbox, seq) = match self.v2.boxes.is_of(mailbox, &to) {
                     true => (mailbox, seqs.next().unwrap_or(seq)),
-                    // It was given up meanwhile, because memory is short.
+                    // The mailbox was dropped meanwhile, because memory is short.
                     false => {
                         let mailbox = self.v2.boxes.obtain(&to);
                         (mailbox, self.v2.boxes.next_seq(mailbox))
@@ -358,7 +359,7 @@ impl Relay {
         state
     }
 
-    /// Hands a message to the v1 pages of a user. Returns to how many.
+    /// Sends a message to the v1 pages of a user. Returns the number of pages that get it.
     fn show_to_pages(
         &mut self,
         cx: &mut Context,
@@ -383,7 +384,7 @@ impl Relay {
         pages
     }
 
-    /// Hands a message to the v1 pages of a group, as a broadcast.
+    /// Sends a message to the v1 pages of a group, as a broadcast.
     fn show_post_to_pages(
         &mut self,
         cx: &mut Context,
@@ -404,7 +405,7 @@ impl Relay {
     }
 }
 
-/// Tells watchers of a client's message to a user.
+/// Reports a client's message to a user to the watchers of events.
 #[cold]
 fn tell(
     watchers: &mut Watchers,
@@ -443,12 +444,12 @@ impl V2 {
         journal.append(ticket, &append)
     }
 
-    /// Has the mailboxes stay in which messages belong that the journal is given.
+    /// Pins the mailboxes of messages that are given to the journal, so that they are not dropped.
     fn begin_wait(&mut self, taken: &mut Taken) {
         for entry in &mut taken.entries {
             let Some((mailbox, seq)) = &mut entry.place else { continue };
             if !self.boxes.is_of(*mailbox, &entry.user) {
-                // It was given up for one of the others, because memory is short.
+                // The mailbox was dropped for one of the others, because memory is short.
                 *mailbox = self.boxes.obtain(&entry.user);
                 *seq = self.boxes.next_seq(*mailbox);
             }
@@ -459,7 +460,7 @@ impl V2 {
         }
     }
 
-    /// The journal completes a send later.
+    /// Notes that the journal will complete a send later.
     fn note_pending(&mut self, ticket: Ticket, taken: &Taken) {
         let Origin::Link(asked) = &taken.origin else { return };
         let name = self.boxes.content_of((&*taken.user, &*asked.device, &*asked.cid));
@@ -467,14 +468,14 @@ impl V2 {
         self.owe(asked.link, ticket);
     }
 
-    /// The journal has completed a send.
+    /// Notes that the journal has completed a send.
     fn forget_pending(&mut self, taken: &Taken) {
         let Origin::Link(asked) = &taken.origin else { return };
         let name = self.boxes.content_of((&*taken.user, &*asked.device, &*asked.cid));
         self.pending_cids.remove(&name);
     }
 
-    /// Remembers the answer to a send, and gives it to the sender.
+    /// Remembers the answer to a send, and sends it to the sender.
     fn answer_asked(
         &mut self,
         cx: &mut Context,
@@ -490,8 +491,9 @@ impl V2 {
         }
     }
 
-    /// Whether a send is on its way to the journal already, from this or an earlier connection; if
-    /// so whether it says the same. It is answered on the newest connection.
+    /// Finds a send with this `cid` that the journal has not completed, from this or an earlier
+    /// connection, and returns whether its content is the same. Then it is answered on this
+    /// connection.
     pub(super) fn find_pending(
         &mut self,
         sender: &super::take::Sender,
@@ -515,7 +517,7 @@ impl V2 {
         Some(true)
     }
 
-    /// The message whose rest is put together, for a mailbox.
+    /// Makes an entry for a mailbox of the message whose rest is in the buffer.
     pub(super) fn entry(
         &mut self,
         mailbox: Key,
@@ -536,8 +538,8 @@ impl V2 {
         }
     }
 
-    /// Puts a message that is kept into its mailbox, and brings it to the devices. Returns how many
-    /// of them are connected.
+    /// Puts a message into its mailbox, and delivers it to the devices. Returns the number of
+    /// connected devices.
     pub(super) fn keep(&mut self, cx: &mut Context, mailbox: Key, held: Held) -> usize {
         self.counters.kept += u64::from(!held.marks.has(frames::RECEIPT));
         let is_live = self.is_live(cx, mailbox);

@@ -4,10 +4,13 @@
 //! kept it, the message is in the mailbox of its receiver, the connected devices get it, and its
 //! sender gets an answer. Only `deliver` writes messages of a mailbox to a device.
 //!
-//! `command` reads a frame, `frames` writes them, `links` has what is kept of a connection;
-//! `arrive` is how connections begin and end, `take` what becomes of a send, `acks` what devices
-//! have handled, `pages` what users of v1 and the backend send to users who have a mailbox. `keep` is
-//! the one way to the journal.
+//! A *link* is the state of one connection that speaks v2. The *rest* of a message is the part of
+//! its frame that all receivers have in common; the prefix in front of it has the number.
+//!
+//! `command` reads frames, `frames` writes them, and `links` has the links. `arrive` handles how
+//! connections begin and end, `take` checks sends, and `keep` gives their messages to the journal.
+//! `acks` handles acknowledgements and makes receipts, and `pages` sends messages of v1 pages and
+//! of the backend.
 
 mod acks;
 mod arrive;
@@ -87,8 +90,8 @@ pub struct MailboxCounters {
     pub undeliverable: u64,
     /// Mailboxes that were dropped to make room for others.
     pub shed: u64,
-    /// Sends of connected users that are not remembered any more, to make room: if one of them comes
-    /// again it is taken anew.
+    /// Sends of connected users that were forgotten to make room. If such a send is repeated, it is
+    /// carried out a second time.
     pub forgotten: u64,
     /// Messages that no device had before a bound or their time took them.
     pub lost: u64,
@@ -149,15 +152,15 @@ pub(crate) struct V2 {
     pending: keep::Pending,
     /// The sends of clients among them, by hashes of their users, devices and `cid`s.
     pending_cids: HashMap<u64, Ticket, RandomState>,
-    /// What was asked of the journal by clients who want to see older messages.
+    /// The requests for older messages that the journal has not answered.
     questions: history::Questions,
-    /// The round of appends: it ends when something could not be kept.
+    /// The round of appends. A new one begins when the journal could not keep a message.
     round: u32,
-    /// What the journal has just completed, until it is answered.
+    /// The send that the journal has just completed, until it is answered.
     answering: Option<Ticket>,
-    /// What waits for the journal to have room.
+    /// Messages and receipts that wait until the journal has room.
     room: room::Room,
-    /// How many connections spoke v2 when the server began to go away.
+    /// How many connections spoke v2 when the server began to stop.
     leaving: Option<u64>,
     presence: presence::Presence,
     /// Links that have more messages to write when their queue is shorter.
@@ -167,7 +170,7 @@ pub(crate) struct V2 {
     /// A buffer in which the rest of a message is written.
     rest: String,
     pub(crate) counters: MailboxCounters,
-    /// How many links are on their mailboxes: their connections are open.
+    /// The number of links that are attached to a mailbox, because their connections are open.
     attached: usize,
     /// When the next message of a mailbox expires, in seconds.
     expiry: Option<u32>,
@@ -300,7 +303,7 @@ impl Relay {
         self.refuse_frame(cx, key, &bad);
     }
 
-    /// A message was longer than the server takes, and was dropped as it arrived.
+    /// Answers a message that was too long, and was dropped as it arrived, with an error.
     pub(super) fn refuse_long(&mut self, cx: &mut Context, key: u32) {
         self.v2.show(cx, key);
         let why = (Code::TooBig, "a frame is longer than maxMessage");

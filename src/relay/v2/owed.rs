@@ -1,7 +1,7 @@
-//! Answers, which come in the order in which a client has asked.
+//! Sends the answers to a client in the order of its frames.
 //!
-//! An answer is sent at once, unless an earlier one is still owed: because the journal has not
-//! completed that send, or because the app is hidden.
+//! An answer is sent at once, unless the app is hidden or an earlier answer has not been sent,
+//! because the journal has not completed that send. Until then the answer is owed.
 
 use crate::hub::{ConnId, Context};
 use crate::journal::Ticket;
@@ -9,16 +9,16 @@ use crate::journal::Ticket;
 use super::frames::{self, Code};
 use super::{V2, told};
 
-/// The most answers that are owed to one client: as many as there may be sends without one, and as
-/// many refusals. No client of this dialect asks for more before it has read an answer.
+/// The most answers that are owed to one client: one for each send that may be without an answer,
+/// and as many refusals. No correct client causes more before it reads an answer.
 const MOST_OWED: usize = 512;
 
-/// One answer that a client has yet to get.
+/// One answer that is owed to a client.
 #[derive(Debug)]
 pub enum Owed {
-    /// It can be sent when all earlier ones have been.
+    /// The text of the answer, which is sent after all earlier ones.
     Text(String),
-    /// The journal has not completed the send.
+    /// The answer to a send that the journal has not completed.
     Sent(Ticket),
 }
 
@@ -67,7 +67,7 @@ impl V2 {
         self.pay(cx, key);
     }
 
-    /// Refuses what a client asked for.
+    /// Answers a frame of a client with an error.
     pub(super) fn refuse(
         &mut self,
         cx: &mut Context,
@@ -83,7 +83,7 @@ impl V2 {
         self.answer(cx, key, |out| frames::write_error(code, reason, retry, cid, out));
     }
 
-    /// A send waits for the journal: its answer is owed.
+    /// Notes that the answer to a send is owed, because the send waits for the journal.
     pub(super) fn owe(&mut self, key: u32, ticket: Ticket) {
         if let Some(link) = self.links.get_mut(key) {
             let more = link.more();
@@ -92,7 +92,8 @@ impl V2 {
         }
     }
 
-    /// The journal has completed a send of a connection, and it was answered if that was possible.
+    /// Removes what is still owed for a send that the journal has completed, and sends the answers
+    /// behind it.
     pub(super) fn settle_answer(&mut self, cx: &mut Context, key: u32, conn: ConnId, of: Ticket) {
         let link = self.links.get_mut(key).filter(|link| link.conn == Some(conn));
         let Some(more) = link.and_then(|link| link.more.as_mut()) else { return };
@@ -102,7 +103,7 @@ impl V2 {
         self.pay(cx, key);
     }
 
-    /// Sends the answers that are owed, up to the first that waits for the journal.
+    /// Sends the owed answers, up to the first one that waits for the journal.
     pub(super) fn pay(&mut self, cx: &mut Context, key: u32) {
         while let Some(link) = self.links.get_mut(key)
             && !link.is_hidden

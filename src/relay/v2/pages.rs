@@ -26,8 +26,7 @@ pub struct Wishes<'a> {
 /// How many receivers a message to a group has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// How many connections were handed the message, or get it when what precedes it is written or
-    /// kept.
+    /// The number of connections that get the message, now or after earlier messages.
     pub connections: usize,
     /// The number of mailboxes that hold the message.
     pub kept: usize,
@@ -35,8 +34,8 @@ pub struct Reached {
 
 impl Relay {
     /// Keeps a message of a v1 page, or of the backend, for a user who has a mailbox; the v1 pages
-    /// of that user get it, too. Returns on how many connections the user has it now or gets it when
-    /// it is kept; `None` if there is no mailbox, and nothing was done.
+    /// of that user get it, too. Returns the number of connections that get it, now or when it is
+    /// kept; `None` if there is no mailbox, and nothing was done.
     #[inline(never)]
     pub(in crate::relay) fn keep_for(
         &mut self,
@@ -50,7 +49,7 @@ impl Relay {
         if !self.v2.has_room(cx) {
             let waits =
                 by.is_some_and(|conn| self.v2.wait_with_message(cx, conn, (from, to), message));
-            // What cannot wait goes to those who are connected now.
+            // A message that cannot wait for room goes only to connections that are open now.
             return waits.then_some(0);
         }
         let id = self.write_rest(cx, from, To::User(to), message);
@@ -61,8 +60,8 @@ impl Relay {
         Some(devices)
     }
 
-    /// Sends a message that is not kept to all connections that speak v2, but not to those of some
-    /// users. Returns to how many.
+    /// Sends a message that is not kept to all connections that speak v2, except those of some
+    /// users. Returns the number of these connections.
     pub(in crate::relay) fn broadcast_v2(
         &mut self,
         cx: &mut Context,
@@ -78,10 +77,10 @@ impl Relay {
         self.v2.pass_to_all_links(cx, &but)
     }
 
-    /// Keeps a message of the backend for the members of a group who have a mailbox, and for all
-    /// members if the backend wishes it, but not for some users. The body is kept once, and v1 pages
-    /// get it, too. Returns `None` if nothing was done: no member needs a mailbox, or the message is
-    /// volatile, or the group is large.
+    /// Keeps a message of the backend for the members of a group who have a mailbox, or for all
+    /// members if the backend wishes it, except for some users. The body is kept once, and v1 pages
+    /// get it, too. Returns `None` if nothing was done, because no member needs a mailbox, the
+    /// message is volatile, or the group is large.
     pub(in crate::relay) fn keep_for_group(
         &mut self,
         cx: &mut Context,
@@ -145,8 +144,8 @@ impl Relay {
         }
     }
 
-    /// Passes a message of the backend, which is not kept, to the v2 connections of the members of a
-    /// group, but not to those of some users. Returns to how many.
+    /// Sends a message of the backend that is not kept to the v2 connections of the members of a
+    /// group, except those of some users. Returns the number of these connections.
     pub(in crate::relay) fn pass_to_members(
         &mut self,
         cx: &mut Context,
@@ -165,7 +164,7 @@ impl Relay {
         members.map(|user| v2.pass_to_links(cx, user, None)).sum()
     }
 
-    /// Puts together what all receivers of a message have in common, and returns its id.
+    /// Writes the rest of a message into its buffer, and returns the id of the message.
     pub(super) fn write_rest(
         &mut self,
         cx: &Context,

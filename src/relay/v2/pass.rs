@@ -190,7 +190,7 @@ impl Relay {
         receivers
     }
 
-    /// Hands a message that is not kept to the v1 pages of a group, as a broadcast.
+    /// Sends a message that is not kept to the v1 pages of a group, as a broadcast.
     fn show_group_to_pages(&mut self, cx: &mut Context, by: ConnId, from: &str, to: (&str, &str)) {
         let (group, message) = to;
         self.scratch.clear();

@@ -1,4 +1,5 @@
-//! What waits for the journal to have room: senders are not read meanwhile, and nothing is dropped.
+//! Messages and receipts that wait until the journal has room. The connections of their senders are
+//! not read meanwhile, and no message is dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,12 +13,12 @@ use super::{V2, kept};
 /// The most bytes of messages that wait for room. A message that comes when they are used up is
 /// refused.
 const MOST_BYTES: usize = 16 << 20;
-/// The most receipts that wait for room, each for one sender and one peer. Receipts are hints: one
-/// that comes when there are as many is not kept.
+/// The most receipts that wait for room, each for one sender and one peer. Further receipts are not
+/// kept, because a receipt is only a hint.
 const MOST_RECEIPTS: usize = 10_000;
 
-/// What came when the journal had no room: at most one message of each connection, which is held
-/// back until its message was taken.
+/// Messages and receipts that came when the journal had no room. Each connection has at most one
+/// message here, and is not read until its message is accepted.
 #[derive(Debug, Default)]
 pub struct Room {
     waiting: VecDeque<Waiting>,
@@ -29,9 +30,9 @@ pub struct Room {
 /// A message that waits for room.
 #[derive(Debug)]
 enum Waiting {
-    /// The frame of a v2 client.
+    /// A frame of a v2 client.
     Frame { conn: ConnId, link: u32, text: String },
-    /// What a v1 page has sent to a user.
+    /// A message of a v1 page to a user.
     Page { conn: ConnId, from: CompactString, to: CompactString, message: String },
 }
 
@@ -67,14 +68,13 @@ impl Room {
 }
 
 impl V2 {
-    /// Whether the journal takes more.
+    /// Whether the journal has room for more messages.
     #[inline]
     pub(super) fn has_room(&mut self, cx: &Context) -> bool {
         self.journal(cx).has_room()
     }
 
-    /// A v2 client has sent something that the journal has no room for. Returns false if it cannot
-    /// wait.
+    /// Makes a frame of a v2 client wait for room in the journal. Returns false if it cannot wait.
     #[cold]
     pub(super) fn wait_with_frame(
         &mut self,
@@ -91,8 +91,7 @@ impl V2 {
         takes
     }
 
-    /// A v1 page has sent something that the journal has no room for. Returns false if it cannot
-    /// wait.
+    /// Makes a message of a v1 page wait for room in the journal. Returns false if it cannot wait.
     #[cold]
     pub(super) fn wait_with_message(
         &mut self,
@@ -110,7 +109,7 @@ impl V2 {
         takes
     }
 
-    /// A receipt that the journal has no room for.
+    /// Makes a receipt wait for room in the journal.
     #[cold]
     pub(super) fn wait_with_receipt(&mut self, sender: &str, peer: &str, id: &str) {
         let receipts = &mut self.room.receipts;
@@ -122,7 +121,7 @@ impl V2 {
 }
 
 impl Relay {
-    /// Takes what waits, as far as the journal has room.
+    /// Handles waiting messages and receipts, as far as the journal has room.
     pub(super) fn use_room(&mut self, cx: &mut Context) {
         while !self.v2.room.waiting.is_empty() && self.v2.has_room(cx) {
             match self.v2.room.pop() {

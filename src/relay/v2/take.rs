@@ -1,4 +1,4 @@
-//! What becomes of a send: it is checked, and taken with all that follows from it.
+//! Handles `send` frames: checks a send, and makes the entries of its messages.
 
 use compact_str::CompactString;
 
@@ -13,7 +13,7 @@ use super::{V2, kept};
 
 /// The most sends of a connection that wait for their answers.
 const MAX_UNANSWERED: u32 = 256;
-/// Why a send is refused that follows one which was refused and may be tried again.
+/// The reason for which a send is refused that follows a refused one with `retry`.
 pub(super) const AFTER: &str = "an earlier send was refused and has to come again first";
 
 /// The user and the device that have sent a frame, and their link.
@@ -27,7 +27,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Where the answer to a send goes.
+    /// Describes a send, so that it can be answered later.
     pub fn asked(&self, cid: &str, content: u64, is_many: bool) -> Origin {
         let Sender { link, conn, mailbox, .. } = *self;
         let (device, cid) = (self.device.clone(), kept(cid));
@@ -36,7 +36,7 @@ impl Sender {
 }
 
 impl Relay {
-    /// Takes a client's message. `text` is its frame.
+    /// Handles a `send` frame of a client. `text` is the frame.
     pub(super) fn take_send(
         &mut self,
         cx: &mut Context,
@@ -98,7 +98,8 @@ impl Relay {
         self.v2.refuse(cx, key, why, false, Some(cid));
     }
 
-    /// Whether a send may be taken; if not why, and whether it may be tried again.
+    /// Checks whether a send is accepted. If it is not, the error says why, and whether the client
+    /// may try it again.
     fn check_send(
         &mut self,
         cx: &Context,
@@ -182,8 +183,8 @@ impl Relay {
     }
 }
 
-/// The name under which a newer message replaces this one: what kind it is, the peer, and the
-/// sender's key; empty for a message that nothing replaces.
+/// Returns the name under which a newer message replaces this one, made of its kind, the peer and
+/// the key of the sender; empty if nothing replaces it.
 pub(super) fn name(send: &Send<'_>, kind: &str, peer: &str) -> String {
     match &send.key {
         Some(key) => format!("{kind}\0{peer}\0{key}"),
@@ -210,7 +211,8 @@ impl V2 {
         }
     }
 
-    /// The mailbox in which a message for a user is kept. A user who has only v1 pages needs none.
+    /// Returns the mailbox in which a message for a user is kept, and makes it if there is none. A
+    /// user who is connected only with v1 pages gets none.
     pub(super) fn mailbox_for(&mut self, cx: &Context, user: &str) -> Option<Key> {
         let found = self.boxes.find(user);
         if found.is_some() || cx.is_online(user) || !Relay::is_user_id(user) {

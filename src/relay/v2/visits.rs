@@ -1,6 +1,7 @@
-//! With `--v1-mailbox on`: v1 pages get what waits for their users.
+//! Sends waiting messages to v1 pages that connect, with `--v1-mailbox on`.
 //!
-//! A page cannot acknowledge, so what was written to it counts as acknowledged by its device.
+//! A page cannot acknowledge, so a message that was written to it counts as acknowledged by its
+//! device.
 
 use compact_str::CompactString;
 
@@ -12,8 +13,8 @@ use super::frames::{self, RECEIPT};
 use super::second;
 
 impl Relay {
-    /// A v1 page has connected: what waits for its user is written in v1's form, as far as the
-    /// connection's queue has room.
+    /// Sends the waiting messages of its user to a v1 page that has connected, in the form of v1,
+    /// as far as its queue has room.
     #[cold]
     pub(in crate::relay) fn visit(&mut self, cx: &mut Context, conn: ConnId) {
         let user = CompactString::from(cx.user(conn).unwrap_or_default());
@@ -29,7 +30,7 @@ impl Relay {
             && let Some(next) = self.v2.boxes.next(mailbox, slot, cursor + 1)
         {
             cursor = match next {
-                // A page cannot be told of a gap.
+                // The dialect v1 has no frame for a gap.
                 Next::Gap(lost) => lost.to,
                 Next::Message(held) if held.marks.has(RECEIPT) => held.seq,
                 Next::Message(held) => {
@@ -57,8 +58,8 @@ impl Relay {
         self.note_read(cx, mailbox, &user, (slot, &device), cursor);
     }
 
-    /// A message that is kept was written to the v1 pages of its receiver: their devices have it, if
-    /// they have had everything before it.
+    /// Notes that a kept message was written to the v1 pages of its receiver. It counts as
+    /// acknowledged by their devices if all earlier messages do.
     pub(super) fn visit_by_pages(
         &mut self,
         cx: &mut Context,

@@ -22,17 +22,17 @@ use super::{NO_TICKET, kept};
 /// The state of a message of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is on a disk.
+    /// The message is on a disk.
     Stored,
-    /// It is in the mailbox.
+    /// The message is in the mailbox.
     Queued,
     /// At least one connection gets the message, and it is not kept.
     Sent,
     /// No connection gets the message, and it is not kept.
     Offline,
-    /// It cannot be kept just now, and has to be sent again.
+    /// The message cannot be kept now, and has to be sent again.
     Busy,
-    /// The journal says it later: [`Extension::on_kept`](crate::relay::Extension::on_kept).
+    /// The state comes later, with [`Extension::on_kept`](crate::relay::Extension::on_kept).
     Later,
 }
 
@@ -49,8 +49,9 @@ impl From<State> for Pushed {
 
 #[cfg(feature = "backend")]
 impl Relay {
-    /// Sends a backend's message to a user, as the backend wishes. A v1 page that is connected gets
-    /// it, too. `request` and `place` say to which answer the result belongs if it comes later.
+    /// Sends a message of the backend to a user, and keeps it as the backend wishes. Connected v1
+    /// pages of the user get it, too. If the state comes later, `request` and `place` say to which
+    /// answer it belongs.
     pub(crate) fn push_as_wished(
         &mut self,
         cx: &mut Context,
