@@ -27,20 +27,22 @@ pub trait Journal: Send + std::fmt::Debug {
     /// The last number of a user in an earlier epoch; `None` for an epoch that is not remembered.
     fn end_of_epoch(&self, user: &str, epoch: &str) -> Option<u64>;
 
-    /// Whether a message is kept when it is in the ring of its mailbox. Then nothing is appended.
+    /// Whether this journal is only the ring of each mailbox. Then a message is kept as soon as it is
+    /// in its mailbox, and `append` is not called.
     fn is_the_ring(&self) -> bool {
         false
     }
 
-    /// Whether more may be appended. While it may not, senders are not read; nothing is dropped.
+    /// Whether the journal has room for another append. While it has none, the connections of
+    /// senders are not read, and no message is dropped.
     fn has_room(&self) -> bool;
 
     /// Keeps the messages of one send, all or none, and the sender's `cid` with them. Appends are
-    /// completed in the order in which they were given. When one could not be kept, all further ones
-    /// of the same [round](Append::round) are not kept either, because they would overtake it.
+    /// completed in the order of the calls. If one cannot be kept, no later one of the same
+    /// [round](Append::round) is kept either, because it would overtake the failed one.
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress;
 
-    /// A device has handled everything up to a number. This is a hint, which may be lost.
+    /// Notes that a device has handled all messages up to a number. This hint may be lost.
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress;
 
     /// Asks for older messages of a user.
@@ -62,7 +64,7 @@ pub struct Append<'a> {
     pub content: u64,
     /// The id of the message, which is the same for all recipients.
     pub id: u128,
-    /// A new round begins when the relay has learned that something could not be kept.
+    /// The number of the round. A new one begins when the relay learns that an append has failed.
     pub round: u32,
     pub records: &'a [Record<'a>],
 }

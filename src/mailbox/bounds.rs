@@ -7,7 +7,7 @@ use super::record::{Key, Place};
 use super::sequence::Reason;
 use super::set::{Loss, Mailboxes};
 
-/// How many mailboxes are looked at to find sends that can be forgotten when memory is short.
+/// The most mailboxes that are searched for sends that can be forgotten when memory is short.
 const LOOKS: usize = 64;
 /// The most mailboxes that one call of [`Mailboxes::expire`] looks at.
 const MAILBOXES_PER_TURN: u32 = 256;
@@ -105,8 +105,8 @@ impl Mailboxes {
         }
     }
 
-    /// Forgets the older half of the sends that are remembered of one user who is connected, in
-    /// turn. Looks at a bounded number of mailboxes. Returns false if none of them had any to give.
+    /// Forgets the older half of the remembered sends of one connected user, each user in turn.
+    /// Searches a bounded number of mailboxes. Returns false if none of them had such sends.
     fn forget_cids(&mut self) -> bool {
         for _ in 0..LOOKS {
             let Some(key) = self.here.first() else { return false };

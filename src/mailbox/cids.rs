@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 pub const MAX_CIDS: usize = 1_024;
 /// How long a send is remembered, in seconds.
 pub const CID_SECONDS: u32 = 24 * 3_600;
-/// So many of the newest sends of a user who is connected are remembered even when memory is short.
+/// The number of newest sends of a connected user that are remembered even when memory is short.
 pub const LEAST_CIDS: usize = 64;
 
 /// The answer to an earlier send. Its content is kept only as a keyed hash of 64 bits.
@@ -19,11 +19,11 @@ pub struct Known {
     name: u64,
     /// The hash of the recipients and the message.
     pub content: u64,
-    /// The id, in two halves, which take less room than one number that is aligned.
+    /// The id of the message, in two halves, because an aligned `u128` would take more room.
     id: [u64; 2],
     /// The second of the send.
     at: u32,
-    /// What became of it.
+    /// The state of the message, as a number.
     pub state: u8,
 }
 
@@ -39,11 +39,11 @@ impl Known {
 /// The answers of one user's recent sends; the oldest one is forgotten first.
 #[derive(Debug, Default)]
 pub struct Cids {
-    /// In the order of the sends.
+    /// The answers in the order of the sends.
     known: VecDeque<Known>,
-    /// By the name: the place of each in the order of all sends that there ever were.
+    /// The places of the answers by their names. A place counts all sends that there ever were.
     places: HashTable<u32>,
-    /// The place of the first.
+    /// The place of the oldest answer.
     first: u32,
 }
 

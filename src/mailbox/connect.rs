@@ -50,7 +50,7 @@ impl Mailboxes {
         let key = self.obtain(user);
         let mailbox = &self.boxes[key.0 as usize];
         let (base, had_devices) = (mailbox.base(), mailbox.known.any());
-        // What waits for the log may come to nothing.
+        // A message that waits for the journal may still fail.
         let top = self.settled_top(key);
         let lowest = self.full(key).and_then(|full| full.ring.lowest());
         // The number before the first one that is held, or known to be lost.
@@ -119,8 +119,8 @@ impl Mailboxes {
         skipped
     }
 
-    /// A v1 page of a user has connected, which speaks for a device but acknowledges nothing.
-    /// Returns the slot of the device; what it has not had follows its cursor.
+    /// Makes a slot for the device of a v1 page that has connected, or finds it, and returns it. The
+    /// page acknowledges nothing; the messages that the device has not had follow its cursor.
     pub fn visit(&mut self, key: Key, device: &str, now: u32) -> usize {
         let had_devices = self.boxes[key.0 as usize].known.any();
         let top = self.settled_top(key);

@@ -1,5 +1,5 @@
-//! Mailboxes with messages that wait for the log. They stay whatever their bounds say, and their
-//! numbers count only when the log has said what became of them.
+//! Pins on mailboxes that wait for the journal. A pinned mailbox is not given up, whatever the bounds
+//! say, and a number counts only when the journal has completed its message.
 
 use foldhash::quality::RandomState;
 use std::collections::HashMap;
@@ -7,26 +7,26 @@ use std::collections::HashMap;
 use super::record::{Key, Place};
 use super::set::Mailboxes;
 
-/// Why a mailbox stays.
+/// What a pinned mailbox waits for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pin {
-    /// How many numbers were given whose messages the log has not completed.
+    /// The number of its messages that the journal has not completed.
     numbers: u32,
-    /// For how many sends of its user the log has to answer.
+    /// The number of sends of its user that the journal has not completed.
     sends: u32,
 }
 
-/// The mailboxes that stay, by their keys.
+/// The pinned mailboxes, by their keys.
 pub type Pins = HashMap<u32, Pin, RandomState>;
 
 impl Mailboxes {
-    /// A message with the newest number of a mailbox waits for the log: the mailbox stays.
+    /// Pins a mailbox, because the message with its newest number waits for the journal.
     pub fn pin(&mut self, key: Key) {
         self.pins.entry(key.0).or_default().numbers += 1;
         self.settle_place(key);
     }
 
-    /// The log has completed the oldest message of a mailbox that waited for it.
+    /// Takes the pin of one message off a mailbox, because the journal has completed the message.
     pub fn unpin(&mut self, key: Key) {
         if let Some(pin) = self.pins.get_mut(&key.0) {
             pin.numbers -= 1;
@@ -34,13 +34,14 @@ impl Mailboxes {
         }
     }
 
-    /// A send of a mailbox's user waits for the log: the mailbox stays, to remember the answer.
+    /// Pins a mailbox, because a send of its user waits for the journal. The mailbox will remember the
+    /// answer.
     pub fn hold(&mut self, key: Key) {
         self.pins.entry(key.0).or_default().sends += 1;
         self.settle_place(key);
     }
 
-    /// The log has completed a send of a mailbox's user.
+    /// Takes the pin of one send off a mailbox, because the journal has completed the send.
     pub fn let_go(&mut self, key: Key) {
         if let Some(pin) = self.pins.get_mut(&key.0) {
             pin.sends -= 1;
@@ -55,13 +56,13 @@ impl Mailboxes {
         }
     }
 
-    /// How many mailboxes stay because something waits for the log.
+    /// The number of pinned mailboxes.
     #[cfg(test)]
     pub fn pinned(&self) -> usize {
         self.pins.len()
     }
 
-    /// The newest number of a user whose message the log has completed.
+    /// The newest number of a user whose message the journal has completed.
     #[inline]
     pub fn settled_top(&self, key: Key) -> u64 {
         let top = self.boxes[key.0 as usize].top;

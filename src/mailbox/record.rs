@@ -46,7 +46,7 @@ const _: () = assert!(size_of::<Mailbox>() <= 88);
 pub enum Place {
     /// It is in none: it is being moved.
     Nowhere,
-    /// A device is connected, or something waits for the log: the mailbox is never given up.
+    /// A device is connected, or the mailbox is pinned: it is never given up.
     Here,
     /// In the list of strangers: the user has never connected.
     Strangers,

@@ -37,13 +37,13 @@ pub struct Mailboxes {
     hasher: RandomState,
     pub(super) boxes: Slab<Mailbox>,
     pub(super) fulls: Slab<Full>,
-    /// Those that are not given up, in the order in which they are asked to give memory back.
+    /// Mailboxes that are not given up, in the order in which their remembered sends are forgotten.
     pub(super) here: List,
     /// Those of users who never connected, the oldest first.
     pub(super) strangers: List,
     /// The mailboxes of users who are away; the user who has been away longest comes first.
     pub(super) away: List,
-    /// Those with something that waits for the log.
+    /// Mailboxes that wait for the journal.
     pub(super) pins: Pins,
     /// By the key of a [`Full`], when the first of its messages or answers is over.
     pub(super) wheel: Wheel,
@@ -204,7 +204,7 @@ impl Mailboxes {
         self.waiting += 1;
         let mailbox = &mut self.boxes[key.0 as usize];
         if let Some(more) = held.seq.checked_sub(mailbox.top).filter(|more| *more > 0) {
-            // The log has given the number.
+            // The journal has given the number.
             mailbox.top = held.seq;
             mailbox.given = mailbox.given.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
         }
