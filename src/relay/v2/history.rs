@@ -12,9 +12,9 @@ use super::command::{History, With};
 use super::frames::{self, Code};
 use super::kept;
 
-/// The tickets of questions begin here; those of appends are small numbers.
+/// The tickets of these requests begin here; those of appends are smaller numbers.
 pub(super) const FIRST: Ticket = 1 << 31;
-/// The most questions that wait for the journal.
+/// The most requests that wait for the journal.
 const MOST: usize = 1_024;
 
 /// The requests that the journal has not answered.

@@ -42,10 +42,10 @@ pub struct Post {
     pub except: Vec<CompactString>,
 }
 
-/// What the journal has not completed, in the order in which it was given.
+/// The sends that the journal has not completed, in the order in which they were given to it.
 #[derive(Debug, Default)]
 pub struct Pending {
-    /// `None` for what was given back before its completion has come.
+    /// The sends by their tickets; `None` for a send that was refused before its completion came.
     waiting: BTreeMap<Ticket, Option<Taken>>,
     next: Ticket,
 }
@@ -60,14 +60,14 @@ impl Pending {
         self.waiting.is_empty()
     }
 
-    /// Tickets of appends are below those of questions.
+    /// Returns the next ticket. Tickets of appends are below those of requests for older messages.
     fn next_ticket(&mut self) -> Ticket {
         self.next = (self.next + 1) % super::history::FIRST;
         self.next
     }
 }
 
-/// Who waits for the answer.
+/// The place to which the answer goes.
 #[derive(Debug)]
 pub enum Origin {
     /// A v2 client.
@@ -240,8 +240,8 @@ impl Relay {
         }
     }
 
-    /// Messages could not be kept. `told` has the links whose clients were told so of an earlier send:
-    /// all that they sent after that was refused because of it.
+    /// Refuses a send whose messages could not be kept. `told` has the links whose clients got that
+    /// error for an earlier send; all their later sends are refused because of it.
     fn fail(&mut self, cx: &mut Context, taken: Taken, told: &mut Vec<u32>) {
         self.v2.counters.unavailable += 1;
         for entry in &taken.entries {

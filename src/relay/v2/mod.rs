@@ -148,9 +148,9 @@ pub(crate) struct V2 {
     /// time of a callback.
     journal: Option<Box<dyn Journal>>,
     ids: Ids,
-    /// What the journal has not completed.
+    /// The sends that the journal has not completed.
     pending: keep::Pending,
-    /// The sends of clients among them, by hashes of their users, devices and `cid`s.
+    /// The tickets of sends of clients among them, by hashes of user, device and `cid`.
     pending_cids: HashMap<u64, Ticket, RandomState>,
     /// The requests for older messages that the journal has not answered.
     questions: history::Questions,

@@ -23,8 +23,8 @@ pub enum Owed {
 }
 
 impl V2 {
-    /// Sends a frame that a client must not miss. If that is not possible, although the app is
-    /// shown, the connection is dropped: the client finds out what it has missed on its next one.
+    /// Sends a frame that a client must not miss. If it cannot be queued although the app is shown,
+    /// the connection is ended, and the client gets what it has missed on its next one.
     pub(super) fn tell(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
         if self.say(cx, key, write) {
             return;
@@ -36,8 +36,8 @@ impl V2 {
         }
     }
 
-    /// Sends an answer that a client waits for. A client that cannot be told has to ask again on
-    /// a new connection.
+    /// Sends an answer that a client waits for. If the answer cannot be queued, the connection is
+    /// ended, so that the client asks again on a new one.
     pub(super) fn answer(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
         let Some(link) = self.links.get_mut(key) else { return };
         let conn = link.conn;
