@@ -29,7 +29,7 @@ test('a first visit finds two people connected, and a message that waits to be s
   const { page, left, right, ...tab } = await Tab.open(context, server.url);
   await Promise.all([left.is('open'), right.is('open')]);
   assert.deepEqual([await left.name(), await right.name()], ['alice', 'bob']);
-  assert.equal(await left.find('.to').inputValue(), 'bob', 'each is addressed to the other already');
+  assert.equal(await left.find('.to').inputValue(), 'bob', 'each of the two writes to the other by default');
   assert.equal(await right.find('.to').inputValue(), 'alice');
 
   const first = 'Hi bob, can you hear me?';
@@ -45,7 +45,7 @@ test('a first visit finds two people connected, and a message that waits to be s
   // They are the same after a reload, and after another name was chosen.
   await right.becomes('小明');
   await right.is('open');
-  assert.equal(await left.find('.to').inputValue(), '小明', 'who wrote to bob writes to him still');
+  assert.equal(await left.find('.to').inputValue(), '小明', 'the recipient follows the new name');
   await page.reload();
   await Promise.all([left.is('open'), right.is('open')]);
   assert.deepEqual([await left.name(), await right.name()], ['alice', '小明']);
@@ -59,7 +59,7 @@ test('one press opens two more people, who can be written to', async () => {
   const other = new Tab(await opened);
   await other.are('open');
   const names = [await other.left.name(), await other.right.name()];
-  assert.ok(!names.includes('carol') && !names.includes('bob'), 'nobody who is there already');
+  assert.ok(!names.includes('carol') && !names.includes('bob'), 'the new names are not in use yet');
   await other.left.tells('carol', 'hello');
   assert.equal((await tab.left.sees('hello')).from, names[0]);
 
@@ -96,9 +96,9 @@ test('a message to one user reaches only that user, and a message to all reaches
   assert.deepEqual((await c.lines()).map(({ text }) => text), ['你好', '大家好', 'the last'], 'nothing of the others’');
   await a.tells('B', 'the last to B');
   await b.sees('the last to B');
-  assert.equal((await a.lines()).filter(({ text }) => text === 'note to self').length, 1, 'its echo is not shown');
+  assert.equal((await a.lines()).filter(({ text }) => text === 'note to self').length, 1, 'the copy from the server is not shown');
 
-  // What goes out is what the published page sends, but for the sender, which the server stamps.
+  // The frames equal those of the published page, but have no sender, because the server stamps it.
   const [ofA] = ab.socketsOf('A');
   const [ofC] = cd.socketsOf('小明');
   const says = (socket) => socket.sent.filter((data) => data !== 'ping')[0];
@@ -151,7 +151,7 @@ test('ids and messages are shown as text, whatever they contain', async () => {
   tab.isClean();
 });
 
-/** A tab whose left one, `A`, is connected to the test itself; resolves to that socket's route. */
+/** Opens a tab in which the left person, `A`, is connected to the test; resolves to the route of its socket. */
 async function scripted() {
   const page = await context.newPage();
   const tab = new Tab(page);
@@ -188,7 +188,7 @@ test('the log keeps its last 200 lines, and stays at its end unless one reads ab
   await eventually('the top', async () => (await fromEnd()) > 1000);
   says(321);
   await phone.sees('line 321');
-  assert.ok((await fromEnd()) > 1000, 'it is left where one reads');
+  assert.ok((await fromEnd()) > 1000, 'the log does not scroll while its reader is above the end');
   tab.isClean();
 });
 

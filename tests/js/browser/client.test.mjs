@@ -9,7 +9,7 @@ let browser;
 before(async () => { browser = await launch(); });
 after(() => browser?.close());
 
-/** A page with links `a` and `b`; what they were told is in `told`. */
+/** Opens a page with links `a` and `b`; the messages that they get are in `told`. */
 async function open(t, server, options = {}) {
   const page = await browser.newPage();
   t.after(() => page.close());

@@ -53,7 +53,7 @@ test('messages that are written while the server is away are sent when it is bac
   await tab.left.is('waiting');
   await tab.left.tells('A', 'still me');
   assert.equal((await tab.left.sees('still me')).mark, 'sending');
-  await eventually('it is counted', async () => (await tab.left.find('.queued').textContent()) === '1 waiting');
+  await eventually('the waiting message is counted', async () => (await tab.left.find('.queued').textContent()) === '1 waiting');
   await server.start();
   await tab.left.find('.now').click();
   await tab.left.sees('still me', 'sent');
@@ -69,25 +69,25 @@ test('a cut network stops only one user, whose messages arrive in order when the
   await bob.sees('before');
   await alice.find('.cut').click();
   await alice.is('waiting');
-  await eventually('the server hears of it', () => tab.openSockets.length === 1);
+  await eventually('the server has noticed the end', () => tab.openSockets.length === 1);
 
   const said = ['first', 'second', 'third'];
   for (const text of said) {
     await alice.tells('bob', text);
     assert.equal((await alice.sees(text)).mark, 'sending');
   }
-  await eventually('they are counted', async () => (await alice.find('.queued').textContent()) === '3 waiting');
+  await eventually('the waiting messages are counted', async () => (await alice.find('.queued').textContent()) === '3 waiting');
   await page.locator('[data-step="cut"].done').waitFor();
 
   // The countdown of a pause, then the next attempt, which fails as well.
   const when = () => alice.find('.when').textContent();
   await eventually('a countdown', async () => /^Attempt \d+ in \d+\.\d s$/.test(await when()));
   await eventually('further attempts', async () => Number(/\d+/.exec(await when())) >= 3);
-  assert.equal(tab.socketsOf('alice').length, 1, 'none of them has left the page');
+  assert.equal(tab.socketsOf('alice').length, 1, 'none of the attempts has reached the network');
   assert.deepEqual((await bob.lines()).map(({ text }) => text), ['before']);
   await bob.is('open');
   await bob.tells('alice', 'are you there?');
-  await eventually('bob is told', async () => (await bob.notes()).some((note) => note.startsWith('alice is not connected.')));
+  await eventually('bob gets a note', async () => (await bob.notes()).some((note) => note.startsWith('alice is not connected.')));
 
   await alice.find('.cut').click();
   await alice.is('open');
@@ -122,7 +122,7 @@ test('a manual disconnect stays disconnected', async (t) => {
   assert.equal(tab.socketsOf('A').length, 1);
   tab.isClean();
 
-  // Disconnecting while it waits to reconnect holds as well.
+  // A manual disconnect during the pause before an attempt holds, too.
   await tab.left.find('.go').click();
   await tab.left.is('open');
   assert.equal(tab.socketsOf('A').length, 2);
@@ -150,7 +150,7 @@ test('the heartbeat is a ping 15 s after the last message, and its answer is sho
   const beats = async () => Number(await left.lane.locator('.beats').textContent());
   await eventually('the first round trip', async () => (await beats()) === 1);
 
-  // From now on the page's clock stands still. The heart is a button.
+  // From now on the page's clock stands still. The heart of the page is a button that sends a ping.
   await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   await left.lane.locator('.pulse').click();
   await eventually('the second pong', () => socket.received.filter((data) => data === '{"type":"pong"}').length === 2);
@@ -165,7 +165,7 @@ test('the heartbeat is a ping 15 s after the last message, and its answer is sho
   assert.equal(await left.lane.locator('canvas').getAttribute('aria-label'), 'A: Connected, 3 heartbeats, 0 reconnects');
   assert.deepEqual(await left.lines(), [], 'a pong is no message');
 
-  // A message that arrives puts the heartbeat off.
+  // A message that arrives postpones the heartbeat.
   await page.clock.runFor(10_000);
   await tab.right.tells('A', 'hello');
   await left.sees('hello');
@@ -176,7 +176,7 @@ test('the heartbeat is a ping 15 s after the last message, and its answer is sho
   tab.isClean();
 });
 
-/** A page whose left one is connected to the test: `routes` has a `{ route, sent }` for each attempt. */
+/** Opens a page whose left person is connected to the test: `routes` has a `{ route, sent }` for each attempt. */
 async function scripted(server) {
   const page = await context.newPage();
   const tab = new Tab(page);
@@ -219,7 +219,7 @@ test('a connection that answers nothing for 10 s is closed and replaced', async 
   await left.is('open');
   assert.deepEqual(closed, [0]);
 
-  // What a dead socket still says is ignored.
+  // Frames that still come on a socket that was given up are ignored.
   routes[0].route.send('{"formUserId":"ghost","message":"from the past"}');
   routes[1].route.send('{"formUserId":"B","message":"from now"}');
   await left.sees('from now');
@@ -233,7 +233,7 @@ test('failed attempts become less and less frequent, and there is never more tha
   await eventually('the first heartbeat', () => routes[0].sent.length === 1);
   await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   world.refuses = true;
-  // An open connection that is lost at once, again and again.
+  // The connection is lost as soon as it is open, again and again.
   await routes[0].route.close({ code: 1001, reason: '' });
   await tab.left.is('waiting');
   for (const pause of [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]) {

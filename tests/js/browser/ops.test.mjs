@@ -44,7 +44,7 @@ function connect(user, on = server, query = '') {
   });
 }
 
-/** A tab with the page, past the question for the key. */
+/** Opens a tab with the ops page, and enters the key. */
 async function open(options = {}, on = server) {
   const context = await browser.newContext({ locale: 'en', viewport: { width: 1280, height: 900 }, ...options });
   const tab = await Tab.open(context, `${on.url}/ops`);
@@ -86,7 +86,7 @@ async function crowd(t, number, mode, ...more) {
   t.after(async () => {
     child.kill('SIGTERM');
     await ended;
-    await eventually('they are gone', async () => (await online()).count === 0);
+    await eventually('the users have left', async () => (await online()).count === 0);
   });
   await eventually('they are online', async () => (await online()).count >= number, 60_000);
 }
@@ -173,7 +173,7 @@ test('a user is watched and kicked, and its id is only ever text', async () => {
   socket.send(JSON.stringify({ toUserId: name, message: 'a secret' }));
   await sees(tab, 'in', 'text');
   await sees(tab, 'out', 'text');
-  await eventually('it is there', () => received.length > 0);
+  await eventually('the message arrives', () => received.length > 0);
   const told = tab.sockets.at(-1).received.join('\n');
   assert.ok(told.includes('"kind":"text"') && !told.includes('secret'));
   const second = await connect(name, server, `?device=${encodeURIComponent('<b>phone')}`);
@@ -182,7 +182,7 @@ test('a user is watched and kicked, and its id is only ever text', async () => {
 
   await page.click('#kick');
   await page.getByRole('button', { name: 'Cancel' }).click();
-  assert.ok(socket.readyState === WebSocket.OPEN, 'not without a confirmation');
+  assert.ok(socket.readyState === WebSocket.OPEN, 'the user is kicked only after a confirmation');
   const closed = new Promise((resolve) => { second.once('close', (code, reason) => resolve([code, String(reason)])); });
   await page.click('#kick');
   assert.equal(await page.textContent('#kick-who'), name);

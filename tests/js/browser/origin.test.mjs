@@ -31,7 +31,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** Opens a WebSocket from the page (or frame) that is loaded: `open` or `closed`. */
+/** Opens a WebSocket from the loaded page or frame; resolves to `open` or `closed`. */
 const tries = (frame, url) => frame.evaluate((target) => new Promise((resolve) => {
   const socket = new WebSocket(target);
   socket.onopen = () => resolve('open');
@@ -40,7 +40,7 @@ const tries = (frame, url) => frame.evaluate((target) => new Promise((resolve) =
 
 const visit = (host) => page.goto(`http://${host}:${site.address().port}/`);
 
-/** The answer to a handshake with these headers: 101 or the HTTP status. */
+/** Resolves to the status of the answer to a handshake with these headers. */
 const status = (headers) => new Promise((resolve, reject) => {
   const socket = new WebSocket(`${server.wsUrl}/websocket/victim`, { headers });
   socket.on('open', () => { socket.close(); resolve(101); });
@@ -51,7 +51,7 @@ const status = (headers) => new Promise((resolve, reject) => {
 for (const host of ['localhost.evil.test', '127.0.0.1.evil.test', 'evil.test', 'servicewechat.com.evil.test']) {
   test(`a page from ${host} is refused`, async () => {
     await visit(host);
-    assert.equal(await tries(page, `ws://${host}:${site.address().port}/`), 'open', 'the page could connect elsewhere');
+    assert.equal(await tries(page, `ws://${host}:${site.address().port}/`), 'open', 'the page can connect to another server');
     assert.equal(await tries(page, `${server.wsUrl}/websocket/victim`), 'closed');
     assert.equal(await tries(page, `ws://localhost:${server.port}/websocket/victim`), 'closed');
     assert.equal(await status({ origin: `http://${host}:${site.address().port}` }), 403);
@@ -85,7 +85,7 @@ test('a name that was rebound to this machine is refused', async () => {
   await page.goto(`http://${rebound}/attack`);
   assert.equal(await tries(page, `ws://${rebound}/websocket/victim`), 'closed');
   assert.equal(await status({ origin: `http://${rebound}`, host: rebound }), 403);
-  assert.equal(await status({ host: rebound }), 403, 'also without an origin');
+  assert.equal(await status({ host: rebound }), 403, 'the name is refused without an origin, too');
   await eventually('a log line that names the flag', () => server.stderr.includes('--allow-host'));
 });
 

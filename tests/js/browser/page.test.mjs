@@ -73,7 +73,7 @@ test('the page is in the browser’s language, and in the other one on request',
     await left.sees('hi', 'sent');
     await page.click('#lang');
     assert.equal(await says(), other, locale);
-    assert.equal((await left.notes())[0].startsWith(other), true, 'what was said before is said in it, too');
+    assert.equal((await left.notes())[0].startsWith(other), true, 'earlier notes are in the new language, too');
     await page.reload();
     await tab.are('open');
     assert.equal(await says(), other, 'the choice is remembered');
@@ -203,7 +203,7 @@ for (const [name, options] of [
       await settled(page);
       assert.deepEqual(await tooFaint(page), [], `${what}: contrast`);
       const { width } = options.viewport;
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, 'nothing sticks out');
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, 'nothing is wider than the page');
       await tab.screenshot(`${name}-${what}`, shot);
     };
     await shows('first');

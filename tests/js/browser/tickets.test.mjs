@@ -6,7 +6,7 @@ import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 import { SECRET, mint } from '../support/tickets.mjs';
 
-// What Chromium writes when a handshake is refused.
+// The line that Chromium writes to the console when a handshake is refused.
 const REFUSED = /^WebSocket connection to 'ws:\/\/127\.0\.0\.1:\d+\/websocket\/[^']+' failed: /;
 
 let browser;
@@ -33,7 +33,7 @@ test('two people with tickets chat, in one window and in two', async () => {
   assert.equal((await tab.right.sees('hello')).from, 'A');
   assert.match(await tab.page.textContent('#snippet'), /getTicket/);
 
-  // These tickets do not let anybody send to all, which no answer of the server's would tell.
+  // These tickets do not allow messages to all, and the server gives no answer to such a message.
   await tab.left.tellsAll('everyone!');
   await tab.left.sees('everyone!', 'sent');
   await eventually('a note', async () => (await tab.left.notes()).some((note) => note.includes('“broadcast”')));
@@ -63,7 +63,7 @@ test('a user without a ticket is told how to get one, and connects with it', asy
   assert.equal(await left.find('.mint').textContent(), "longlink ticket 'o'\\''neil' --ttl 2h --secret-file FILE");
   assert.equal(await right.find('.mint').textContent(), 'longlink ticket bob --ttl 2h --secret-file FILE');
   await tab.screenshot('ticket-needed');
-  assert.deepEqual(tab.sockets, [], 'nothing is tried in vain');
+  assert.deepEqual(tab.sockets, [], 'the page does not try to connect without a ticket');
 
   await right.find('.ticket').fill(mint({ sub: 'bob' }));
   await right.find('.go').click();

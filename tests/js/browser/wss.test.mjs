@@ -16,7 +16,7 @@ let browser;
 before(async () => { browser = await launch(); });
 after(() => browser?.close());
 
-/** What a server with tickets is started with, and where it writes. */
+/** The arguments of a server with tickets, and the folder of its logs. */
 function secretFlags(t) {
   const folder = makeFolder(t);
   const file = join(folder, 'secret');
@@ -29,7 +29,7 @@ async function openPage(context, port, from, to, ticket) {
   const tab = new Tab(await context.newPage());
   await tab.page.clock.install();
   const url = `wss://${HOST}:${port}/websocket/${from}${ticket ? `?ticket=${ticket}` : ''}`;
-  // Any document of the server's own will do.
+  // Any document of the server serves as the page of the site.
   await tab.page.goto(`https://${HOST}:${port}/healthz`);
   await tab.page.evaluate(async (edits) => {
     const { open } = await import('/page/browser.mjs');

@@ -29,7 +29,7 @@ async function listening(t, server) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** Knows the code C of alice, once; answers as WeChat does, with 200 and text/plain. */
+/** Starts a WeChat that accepts the code C of alice once, and answers with 200 and text/plain. */
 function fakeWeChat(t, asked) {
   const server = http.createServer(({ url }, response) => {
     const { pathname, searchParams } = new URL(url, 'http://wechat');
@@ -89,7 +89,7 @@ test('the mini-program logs in, connects, and gets one message that an order was
     showToast: ({ title }) => toasts.push(title),
   };
   let app;
-  // The documented address is made this server's.
+  // The documented address is replaced with that of the server.
   const require = () => ({ connect: (options) => client.connect({ ...options, url: server.url }) });
   compileFunction(PAGE, ['require', 'wx', 'App'])(require, wx, (definition) => { app = definition; });
   await app.onLaunch();
@@ -109,7 +109,7 @@ test('the mini-program logs in, connects, and gets one message that an order was
   await ponged;
   assert.deepEqual(toasts, ['17: paid']);
 
-  // In Node, too, a server that goes away is no error that ends the program.
+  // In Node a server that stops does not end the program with an error, either.
   const refused = new Promise((resolve) => app.link.on('error', resolve));
   server.kill();
   assert.equal((await refused).code, 'connect');

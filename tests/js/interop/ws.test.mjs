@@ -37,13 +37,13 @@ async function open(t, url, protocols = [], options = {}) {
   return client;
 }
 
-/** A heartbeat: the next frame is its answer, so nothing else was on its way. */
+/** Sends a heartbeat. Its answer is the next frame, so no other frame was on its way. */
 async function beat(client) {
   client.send('ping');
   assert.equal(await client.next(), PONG);
 }
 
-/** The status a handshake is refused with. */
+/** Resolves to the status with which a handshake is refused. */
 async function refusal(url, protocols, options) {
   const client = new WebSocket(url, protocols, options);
   client.on('error', () => {});
@@ -62,7 +62,7 @@ test('pings are answered with their own bytes, and the server pings a silent cli
     assert.deepEqual((await once(client, 'pong'))[0], payload);
   }
   for (let n = 0; n < 8; n++) await once(client, 'ping');
-  assert.equal(client.readyState, WebSocket.OPEN, 'its answers kept it alive past the idle timeout');
+  assert.equal(client.readyState, WebSocket.OPEN, 'the answers of the client keep the connection open past the idle timeout');
 });
 
 test('a close is answered with its own code', async (t) => {

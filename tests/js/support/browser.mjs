@@ -18,7 +18,7 @@ function executable() {
   return found;
 }
 
-/** A browser with a fresh profile of its own. Every host under `.test` is this machine. */
+/** Starts a browser with a new profile. Every host under `.test` is this machine. */
 export function launch() {
   return chromium.launch({
     executablePath: executable(),
@@ -36,7 +36,7 @@ export function launch() {
   });
 }
 
-/** `check` until it returns something true, or the deadline. */
+/** Calls `check` until it returns a true value; rejects at the deadline. */
 export async function eventually(what, check, deadline = 15_000) {
   const end = Date.now() + deadline;
   for (;;) {
@@ -167,7 +167,7 @@ export class Tab {
     await Promise.all([this.left.is(state), this.right.is(state)]);
   }
 
-  /** The sockets that a user ever had, as the oldest is first. */
+  /** All sockets that a user ever had, the oldest first. */
   socketsOf(user) {
     const path = `/websocket/${encodeURIComponent(user)}`;
     return this.sockets.filter(({ url }) => new URL(url).pathname === path);
@@ -177,7 +177,7 @@ export class Tab {
     return this.sockets.filter((socket) => socket.isOpen);
   }
 
-  /** Nothing went wrong, but for what matches `expected`. */
+  /** Checks that the page reported no error, except those that match `expected`. */
   isClean(expected = /(?!)/) {
     assert.deepEqual(this.problems.filter((problem) => !expected.test(problem)), []);
   }

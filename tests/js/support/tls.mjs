@@ -12,7 +12,7 @@ export const HOST = 'chat.example.test';
 
 const PYTHON = fileURLToPath(new URL('../../py/', import.meta.url));
 
-/** A folder that is gone after the test. */
+/** Makes a folder that is removed after the test. */
 export function makeFolder(t) {
   const folder = mkdtempSync(join(tmpdir(), 'longlink-'));
   t.after(() => rmSync(folder, { recursive: true }));
@@ -27,7 +27,7 @@ export function certificateFlags(folder) {
   return ['--tls-cert', join(folder, 'cert.pem'), '--tls-key', join(folder, 'key.pem')];
 }
 
-/** nginx before `upstream` (HOST:PORT), configured as documented; its logs are in `folder`. */
+/** Starts nginx before `upstream` (HOST:PORT), configured as documented; its logs are in `folder`. */
 export function startNginx({ t, folder, upstream }) {
   return startServer({
     t,
