@@ -34,7 +34,7 @@ bug('state is kept in one place', {
   async page() {
     const { page } = await published();
     assert.equal(page.status, 'connected');
-    assert.equal(page.data.status, 'closed', 'what the page could show is never true');
+    assert.equal(page.data.status, 'closed', 'the status that the page could show is wrong for ever');
   },
   async link() {
     const { link } = await linked();
@@ -58,7 +58,7 @@ bug('a dead socket is closed before the next is opened', {
       await phone.pass(32_000);
       if (phone.last.state === 'connecting') phone.last.opens();
     }
-    assert.ok(phone.overflows > 0, 'until WeChat allows no further one');
+    assert.ok(phone.overflows > 0, 'the page opens sockets until WeChat allows no further one');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -82,7 +82,7 @@ bug('a late event of an old socket changes nothing', {
     phone.last.opens();
     phone.sockets[0].fire('close', { code: 1006 });
     says(page, 'hello');
-    assert.deepEqual(phone.last.sent, [], 'the new socket is open, and taken for closed');
+    assert.deepEqual(phone.last.sent, [], 'the new socket is open, but the page thinks that it is closed');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -126,7 +126,7 @@ bug('a refused attempt does not touch the socket before it', {
     phone.unable = () => true;
     page.reconnect();
     await phone.pass(2000);
-    assert.equal(phone.sockets[0].listenersOf('message'), 2, 'it went on after its own catch');
+    assert.equal(phone.sockets[0].listenersOf('message'), 2, 'the page went on after its own catch');
     phone.sockets[0].says({ message: 'once' });
     assert.deepEqual(page.lines, ['once', 'once']);
   },
@@ -145,7 +145,7 @@ bug('close() stays closed', {
     const { phone, page } = await published();
     page.disconnect();
     await phone.pass(2001);
-    assert.equal(phone.sockets.length, 2, 'closing reconnects');
+    assert.equal(phone.sockets.length, 2, 'the page reconnects after its own close');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -170,7 +170,7 @@ bug('no timer survives close()', {
     assert.ok(phone.clock.next < Infinity, 'the heartbeat goes on');
     page.task.send = ({ data }) => assert.equal(data, 'ping');
     await phone.pass(15_000);
-    assert.ok(page.answerTimer, 'and waits for its answer from a closed socket');
+    assert.ok(page.answerTimer, 'the page waits for an answer from a closed socket');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -207,7 +207,7 @@ bug('a message that was not sent is not reported as sent', {
     says(page, 'lost');
     await phone.pass(HOUR / 60);
     assert.deepEqual(phone.sockets.flatMap(({ messages }) => messages), []);
-    assert.deepEqual(phone.errors, [], 'nobody has noticed');
+    assert.deepEqual(phone.errors, [], 'the page has noticed no error');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -267,7 +267,7 @@ bug('the pauses grow while a server is away', {
       await phone.pass(2000);
       if (phone.last.state === 'connecting') phone.last.fails();
     }
-    assert.equal(phone.sockets.length, 1801, 'every 2 s for an hour');
+    assert.equal(phone.sockets.length, 1801, 'the page tries every 2 s for an hour');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -292,7 +292,7 @@ bug('the client makes no attempt while the app is hidden, and one at once when i
       await phone.pass(2000);
       phone.last.fails('interrupted');
     }
-    assert.ok(phone.sockets.length >= 30, 'it has no onHide');
+    assert.ok(phone.sockets.length >= 30, 'the page tries while it is hidden, because it has no onHide');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -350,10 +350,10 @@ bug('a message that says nothing is refused', {
   async page() {
     const { phone, page } = await published();
     page.onTap();
-    assert.deepEqual(phone.last.messages, [{ formUserId: 'A', toUserId: 'B' }], 'without a message');
+    assert.deepEqual(phone.last.messages, [{ formUserId: 'A', toUserId: 'B' }], 'the page sends an object without a message');
     const group = await published({ group: true });
     says(group.page, 'hello, all');
-    assert.deepEqual(group.phone.last.sent, [''], 'to all: an empty text, whatever was typed');
+    assert.deepEqual(group.phone.last.sent, [''], 'the page sends an empty text to all, whatever was typed');
   },
   async link() {
     const { world: phone, link } = await linked();
@@ -370,13 +370,13 @@ bug('the client keeps no messages that have arrived', {
     const { phone, page } = await published();
     for (let n = 0; n < 10_000; n++) phone.last.says({ message: 'x' });
     assert.equal(page.lines.length, 10_000);
-    assert.equal(page.data.text.length, 19_999, 'and all of it goes through setData each time');
+    assert.equal(page.data.text.length, 19_999, 'the page passes all lines to setData each time');
   },
   async link() {
     const { world: phone, link } = await linked();
     link.on('message', () => link.messages.splice(0));
     for (let n = 0; n < 10_000; n++) phone.last.says({ message: 'x' });
-    assert.equal(link.messages.length, 0, 'a message is handed on; nothing of it stays');
+    assert.equal(link.messages.length, 0, 'the client passes a message on and keeps nothing of it');
     assert.equal(link.status.queued, 0);
   },
 });

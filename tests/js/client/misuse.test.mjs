@@ -16,7 +16,7 @@ const refused = (options) => {
   assert.equal(world.watchers, 0);
   assert.equal(world.clock.next, Infinity, 'no timer');
 };
-/** Connects with these options, and tells the address of the socket. */
+/** Connects with these options, and resolves to the address of the socket. */
 const address = async (options) => {
   const world = new Phone();
   await world.connect(options);
@@ -113,7 +113,7 @@ test('no timer is longer than a platform can wait, also when the clock is set ba
     const first = outcome(link.send('B', 'first'));
     back = 365 * 86_400_000;
     await world.pass(sendTimeout === 1000 ? 10_000 : 0);
-    assert.equal(first.is, 'pending', 'its time has not come by that clock');
+    assert.equal(first.is, 'pending', 'by the clock of the platform the message has not waited too long');
     back = 0;
     await world.pass(sendTimeout);
     await settle();

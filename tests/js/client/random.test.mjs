@@ -23,7 +23,7 @@ function generator(seed) {
   };
 }
 
-/** What all seeds together have done; a test that did nothing would pass, too. */
+/** Counts of what happened with all seeds together, so that a test in which nothing happens fails. */
 const covered = { opened: 0, sent: 0, refused: 0, hidden: 0, abandoned: 0, tickets: 0, closed: 0 };
 
 class Life {
@@ -87,7 +87,7 @@ class Life {
       [10, () => world.last?.opens()],
       [3, () => world.last?.fails()],
       [3, () => world.last?.ends(this.pick([1000, 1001, 1006, 4501]))],
-      // Late events, of any socket whatever its state.
+      // Events come late, from any socket in any state.
       [3, () => socket?.state === 'closed' && socket.fire(this.pick(['open', 'error', 'close']), {})],
       [2, () => socket?.state === 'closed' && socket.fire('message', { data: '{"message":"late"}' })],
       [3, () => world.last?.says({ formUserId: 'B', message: 'm' })],
@@ -136,11 +136,11 @@ class Life {
     if (state === 'paused') assert.equal(world.held.length, 0);
     // No message is lost: a message that is neither sent nor rejected is in the outbox.
     assert.equal(this.said.filter(({ is }) => is === 'pending').length, queued);
-    assert.deepEqual(link.states.at(-1).state, state, 'the last state that was told');
-    assert.ok(link.messages.every(({ message }) => message === 'm'), 'no late message');
+    assert.deepEqual(link.states.at(-1).state, state, 'the last reported state is the present one');
+    assert.ok(link.messages.every(({ message }) => message === 'm'), 'no message came from an old socket');
   }
 
-  /** Everything works from now on. */
+  /** Makes everything work from now on. */
   async recovers() {
     const { world, link } = this;
     this.kind = true;
@@ -157,7 +157,7 @@ class Life {
     this.accounts();
   }
 
-  /** Every message that is reported as sent was taken by the platform, in the order of the calls. */
+  /** Checks that the platform has accepted every message that is reported as sent, in the order of the calls. */
   accounts() {
     const { world } = this;
     const taken = world.sockets.flatMap((socket) => socket.messages.map(({ message }) => message));

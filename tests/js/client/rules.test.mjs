@@ -86,7 +86,7 @@ test('a change of the network ends a pause, and probes an open connection within
   world.last.opens();
   world.changeNetwork();
   await world.pass(3000);
-  assert.equal(link.status.state, 'open', 'it was answered');
+  assert.equal(link.status.state, 'open', 'the heartbeat was answered');
   world.answers = false;
   world.changeNetwork();
   await world.pass(3000);
@@ -121,7 +121,7 @@ test('an attempt that nobody answers is given up, and its socket closed when it 
   const world = new Phone();
   const link = await world.connect();
   const [first] = world.sockets;
-  assert.equal(first.options.timeout, 10_000, 'the platform is to give up first');
+  assert.equal(first.options.timeout, 10_000, 'the platform gives up before the client does');
   await world.pass(15_000);
   assert.deepEqual([link.status.cause, link.problems[0].code], ['timeout', 'connect']);
   await world.pass(500);
@@ -219,7 +219,7 @@ test('an attempt that fails while the app is hidden is followed by none until it
   await world.pass(600_000);
   assert.deepEqual([link.status.state, world.sockets.length], ['paused', 1]);
   link.retry();
-  assert.equal(world.sockets.length, 2, 'retry() is a wish of its own');
+  assert.equal(world.sockets.length, 2, 'retry() makes an attempt while the app is hidden');
 });
 
 // --- the app -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import { loadClient } from './world.mjs';
 
 const numbered = (name, count) => Array.from({ length: count }, (_, n) => `${name} ${n}`);
 
-/** A link in a phone; what it was told is in `link.shown`, its phone is `link.phone`. */
+/** Opens a link on a phone. The messages that it gets are in `link.shown`, and its phone is `link.phone`. */
 async function openLink(t, url, user, options = {}) {
   const phone = new Phone();
   const { clock } = phone;
@@ -49,7 +49,7 @@ async function noticed(link) {
   await until(() => !isOpen(link), () => `it notices; ${describe(link)}`);
 }
 
-/** Lets the phone's time pass, in which attempts are made, until the link is open again. */
+/** Moves the clock of the phone, so that attempts are made, until the link is open again. */
 async function comesBack(link) {
   for (let n = 0; n < 100 && !isOpen(link); n++) {
     link.phone.clock.advance(500);

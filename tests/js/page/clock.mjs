@@ -23,7 +23,7 @@ export class Clock {
     return this.#earliest()?.due ?? Infinity;
   }
 
-  /** Lets time pass; timers run in the order they are due, those they set included. */
+  /** Moves the clock. Timers run in the order in which they are due, also those that other timers set. */
   advance(milliseconds) {
     const end = this.now + milliseconds;
     for (let timer = this.#earliest(); timer && timer.due <= end; timer = this.#earliest()) {

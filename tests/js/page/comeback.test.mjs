@@ -89,7 +89,7 @@ for (const autoPong of [true, false]) {
     page.clock.advance(32_000);
     link.thaw();
     await page.settled();
-    assert.equal(page.connects, 2, 'it has opened another socket');
+    assert.equal(page.connects, 2, 'the page has opened another socket');
     await until(() => page.isConnected, () => `it is connected; ${page.describe()}`);
 
     const said = [];
@@ -121,7 +121,7 @@ test('the old socket of a page takes over when the new one breaks', async (t) =>
   await pause(100);
   other.say('on the old one');
   await page.shows(['on the old one']);
-  assert.equal(page.tasks[0].received.length, 2, 'its late pong and the message');
+  assert.equal(page.tasks[0].received.length, 2, 'the old socket got the late pong and the message');
   await page.comeBack();
   other.say('on the third');
   await page.shows(['on the old one', 'on the third']);

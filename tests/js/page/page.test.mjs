@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { Clock } from './clock.mjs';
 import { registerPage } from './page.mjs';
 
-/** The page, a clock, and sockets whose events the test fires. */
+/** Opens the page with a clock, and with sockets whose events the test fires. */
 function open({ group = false, refuse = () => false } = {}) {
   const clock = new Clock();
   const tasks = [];

@@ -111,7 +111,7 @@ class SocketTask {
     complete?.(result);
   }
 
-  /** The operating system ends the socket without a close frame. */
+  /** Ends the socket as the operating system does, without a close frame. */
   destroy() {
     this.#socket.terminate();
   }
@@ -182,7 +182,7 @@ export class Phone {
     return this;
   }
 
-  /** Runs the page's code; what it throws ends there, as in WeChat. */
+  /** Runs code of the page. An error in it goes no further, as in WeChat. */
   guard(code) {
     try {
       code();
@@ -191,7 +191,7 @@ export class Phone {
     }
   }
 
-  /** The user types a text and taps the button. */
+  /** Types a text and taps the button, as a user does. */
   say(text) {
     this.guard(() => this.page.onInput({ detail: { value: text } }));
     this.tap();
@@ -210,12 +210,12 @@ export class Phone {
     return this.page.status === 'connected';
   }
 
-  /** How often the page asked for a socket. */
+  /** The number of sockets for which the page has asked. */
   get connects() {
     return this.tasks.length;
   }
 
-  /** Everything that came in over all its sockets. */
+  /** All texts that arrived on all sockets of the page. */
   get received() {
     return this.tasks.flatMap((task) => task.received);
   }
@@ -272,7 +272,7 @@ export class Phone {
     assert.ok(this.isConnected, `back after ${tries} tries; ${this.describe()}`);
   }
 
-  /** The phone is switched off: its sockets end without a close frame, and the page runs no more. */
+  /** Switches the phone off: its sockets end without a close frame, and the page runs no more. */
   switchOff() {
     this.isOff = true;
     for (const task of this.tasks) task.destroy();

@@ -12,7 +12,7 @@ const OPEN = { server: 'ws://server', backend: '', user: '小明' };
 const WITH_BACKEND = { ...OPEN, backend: 'http://backend:3000' };
 const CHAT = 'pages/chat/chat';
 
-/** A backend that keeps its contract; what it was asked is in `asked`. */
+/** A backend that answers as documented; its requests are in `asked`. */
 function backend({ users = ['小明', '小红', '小刚'] } = {}) {
   const asked = [];
   const answer = ({ origin, method, path, data, header }) => {
@@ -64,7 +64,7 @@ test('a conversation shows what came, what is being sent, and what was', async (
   assert.deepEqual(page.texts('.text'), ['在吗', '在']);
   assert.deepEqual(page.texts('.mark'), ['', '…']);
   assert.equal(page.data.draft, '', 'the field is empty again');
-  await seen('it is sent', () => page.texts('.mark')[1] === '✓');
+  await seen('the message is marked as sent', () => page.texts('.mark')[1] === '✓');
   assert.deepEqual(device.last.messages, [{ toUserId: '小红', message: '在' }]);
 });
 
@@ -84,10 +84,10 @@ test('a message that failed is marked, and is sent again when it is tapped', asy
   await device.asked(2);
   device.last.opens();
   await page.taps('.mark.failed', 1);
-  await seen('it is sent', () => page.texts('.mark').join() === '!,✓');
+  await seen('the message is marked as sent', () => page.texts('.mark').join() === '!,✓');
   assert.deepEqual(device.last.messages, [{ toUserId: '小红', message: '断开时说的' }]);
   await page.taps('.mark', 1);
-  assert.equal(device.last.messages.length, 1, 'what was sent is not sent again');
+  assert.equal(device.last.messages.length, 1, 'a message that was sent is not sent again');
 });
 
 test('a message said while the connection is away waits, and is sent when it is back', async (t) => {
@@ -101,7 +101,7 @@ test('a message said while the connection is away waits, and is sent when it is 
   device.show();
   await device.asked(2);
   device.last.opens();
-  await seen('it is sent', () => page.texts('.mark')[0] === '✓');
+  await seen('the message is marked as sent', () => page.texts('.mark')[0] === '✓');
 });
 
 test('a conversation scrolls to its end, unless the user reads older messages', async (t) => {
@@ -131,7 +131,7 @@ test('a conversation scrolls to its end, unless the user reads older messages', 
   await settle();
   await page.types('.draft', '自己说的');
   await page.taps('.send');
-  assert.equal(scrolledTo(), newest(), 'what one says oneself is shown');
+  assert.equal(scrolledTo(), newest(), 'the page scrolls to the own message');
 });
 
 test('a conversation is bounded, and hands over only what is new', async (t) => {
@@ -150,12 +150,12 @@ test('a conversation is bounded, and hands over only what is new', async (t) => 
   };
   says(195, 200);
   assert.deepEqual(changes.at(-1), ['items[199]', 'last']);
-  assert.ok(changes.every((keys) => !keys.includes('items')), 'not the whole conversation');
+  assert.ok(changes.every((keys) => !keys.includes('items')), 'no change has the whole conversation');
   says(200, 250);
   await settle();
   const texts = page.texts('.text');
   assert.deepEqual([texts.length, texts[0], texts.at(-1)], [200, '50', '249']);
-  assert.equal(changes.filter((keys) => keys.includes('items')).length, 1, 'when the oldest went');
+  assert.equal(changes.filter((keys) => keys.includes('items')).length, 1, 'one change has all items, when the oldest was removed');
 });
 
 test('the oldest conversations are removed', () => {
@@ -198,7 +198,7 @@ test('a chat begins with whoever is typed', async (t) => {
   await page.types('.peer', '  小红 ');
   await page.taps('.go');
   assert.deepEqual(device.went, [`/pages/chat/chat?peer=${encodeURIComponent('小红')}`]);
-  assert.match(page.texts('.nobody')[0], /小明/, 'without a backend it says who one is');
+  assert.match(page.texts('.nobody')[0], /小明/, 'without a backend the page shows the own name');
 });
 
 test('a message to everyone is sent once and shown once, and others are shown by name', async (t) => {
@@ -207,7 +207,7 @@ test('a message to everyone is sent once and shown once, and others are shown by
   assert.equal(device.title, '所有人');
   await page.types('.draft', '大家好');
   await page.taps('.send');
-  await seen('it is sent', () => page.texts('.mark')[0] === '✓');
+  await seen('the message is marked as sent', () => page.texts('.mark')[0] === '✓');
   assert.deepEqual(device.last.messages, [{ message: '大家好' }]);
   device.last.says({ type: 'broadcast', formUserId: '小明', message: '大家好' });
   device.last.says({ formUserId: '小红', message: { a: 1 } });
@@ -223,7 +223,7 @@ test('the list of users online comes from the backend, after a login, without th
   await device.launch();
   assert.equal(device.last.options.header.Authorization, 'Bearer T1');
   const page = await device.open('pages/chats/chats');
-  await seen('they are there', () => page.texts('.person .name').join() === '小红,小刚');
+  await seen('the users are listed', () => page.texts('.person .name').join() === '小红,小刚');
   assert.deepEqual(asked, ['POST /login', 'GET /online']);
   await page.taps('.person', 1);
   assert.deepEqual(device.went, [`/pages/chat/chat?peer=${encodeURIComponent('小刚')}`]);
@@ -237,7 +237,7 @@ test('the list of users online comes from the backend, after a login, without th
 test('a login that fails is said, and tried again by a tap; a refused ticket logs in anew', async (t) => {
   const device = await new Device(t, WITH_BACKEND).launch({ opens: false });
   const page = await device.open('pages/orders/orders');
-  await seen('it is said', () => /登录失败/.test(page.one('.connection').dom.textContent));
+  await seen('the failed login is shown', () => /登录失败/.test(page.one('.connection').dom.textContent));
   assert.equal(device.sockets.length, 0);
   const { asked, answer } = backend();
   device.answer = answer;
@@ -257,7 +257,7 @@ test('an order is placed over HTTP, and the backend pushes what becomes of it', 
   const page = await device.open('pages/orders/orders');
   assert.equal(page.all('.none').length, 1);
   await page.taps('.place');
-  await seen('it is placed', () => page.texts('.number').join() === '订单 1001');
+  await seen('the order is listed', () => page.texts('.number').join() === '订单 1001');
   assert.deepEqual(page.texts('.now .name'), ['已下单']);
   for (const [status, name, done] of [['making', '制作中', 2], ['ready', '可取餐', 3]]) {
     device.last.says(message('orders', { order: { id: '1001', status } }));
@@ -267,7 +267,7 @@ test('an order is placed over HTTP, and the backend pushes what becomes of it', 
   }
   device.last.says(message('小红', { order: { id: '1001', status: 'placed' } }));
   await settle();
-  assert.deepEqual(page.texts('.now .name'), ['可取餐'], 'only the backend says so');
+  assert.deepEqual(page.texts('.now .name'), ['可取餐'], 'only the backend changes the state of an order');
 });
 
 test('settings are checked, kept, and connect anew', async (t) => {
@@ -310,7 +310,7 @@ test('settings are checked, kept, and connect anew', async (t) => {
 test('settings that can never work are told of, and nothing is tried with them', async (t) => {
   const device = await new Device(t, { ...OPEN, server: 'ws://server/?token=a/b' }).launch({ opens: false });
   const page = await device.open('pages/settings/settings');
-  await seen('it is said', () => /无法连接：TypeError: url/.test(page.one('.connection').dom.textContent));
+  await seen('the error is shown', () => /无法连接：TypeError: url/.test(page.one('.connection').dom.textContent));
   assert.equal(device.held.length, 0);
 });
 
