@@ -9,8 +9,10 @@
  *     link.send('bob', 'hi').then(sent, failed)
  *
  * The functions from the bottom up: `openSocket` hides what differs between platforms and knows no
- * frame; `watch` reports changes of the app and of the network; `makeOutbox` keeps messages that are
- * not sent yet; `connect` is the state machine, with one socket at a time. All times are in milliseconds.
+ * frame; `follow` reports changes of the app and of the network; `claim` finds a place in the storage
+ * that no other link uses; `connect` is the state machine, with one socket at a time. Its parts are the
+ * events, the storage, the attempts, the connection, the messages that have no answer yet, and the
+ * frames of the dialect v2. All times are in milliseconds.
  */
 'use strict';
 
@@ -23,71 +25,101 @@ const RETRY_FIRST = 500; // the first pause is random below this bound; the boun
 const RETRY_MOST = 30000; // the bound does not grow beyond this
 const STEADY = 5000; // after a connection that was open this long, failures are counted from 0 again
 
-const QUEUED = 100; // how many messages may wait to be sent
-const SEND_TIMEOUT = 60000; // how long each message may wait
-const MAX_TRIES = 2; // how often one message is handed to the platform
-const MAX_MESSAGE = 65536; // bytes of one frame; the server's default
-const MAX_DEPTH = 64; // nesting of objects and arrays in a frame, the frame itself included
-const MAX_USER = 128; // bytes of UTF-8
-const MAX_DEVICE = 64; // bytes of UTF-8
-const MAX_TICKET = 4096; // characters
-const MAX_TIMER = 2147483647; // milliseconds; a longer timer fires at once
+const QUEUED = 100; // how many messages may wait for their answers
+const SEND_TIMEOUT = 60000; // how long each message may wait, unless the server has ever spoken v2
+const MAX_TRIES = 2; // how often the platform may refuse one message
+const MAX_IN_FLIGHT = 128; // how many messages a v2 server may have without an answer; it allows 256
+const ACK_AFTER = 16; // after so many messages the client acknowledges them,
+const ACK_WITHIN = 1000; // or after so much time
 
+const MAX_MESSAGE = 65536; // bytes of one frame, unless a v2 server says its own bound
+const MAX_DEPTH = 64; // nesting of objects and arrays in a frame, the frame itself included
+const MAX_USER = 128; // bytes of UTF-8; of a group's name, too
+const MAX_DEVICE = 64; // bytes of UTF-8; of a key, too
+const MAX_TIMER = 2147483647; // milliseconds; a longer timer fires at once
+const MAX_UNREAD = 999; // how many unread messages are counted, of all users together
+
+const CLOSED = 'closed';
+const OPEN = 'open';
 const TICKET_EXPIRED = 4501; // a close code; not every platform passes it on
+const READ = 'longlink.read'; // in a message to oneself: the user whose messages were read
+
+const { assign } = Object;
+const noop = () => {};
+const now = () => Date.now();
+const random = () => Math.random();
+/** @param {any} timer */
+const stop = (timer) => clearTimeout(timer);
+/** @param {unknown} value */
+const toText = (value) => JSON.stringify(value);
+/** @param {string} text */
+const fromText = (text) => JSON.parse(text);
+/** @param {any} text */
+const escaped = (text) => encodeURIComponent(text);
 
 /**
  * @typedef {import('./longlink').LinkError} LinkError
  * @typedef {import('./longlink').Cause} Cause
  * @typedef {(reason: string) => void} Failed
  * @typedef {{ send(data: string, done: () => void, failed: Failed): void, close(): void }} Socket
- * @typedef {object} Owner
- * @property {() => void} opened
- * @property {(data: any) => void} received
- * @property {(reason: string, code?: number) => void} ended
- * @typedef {(maker: any, url: string, ticket: string | undefined, owner: Owner) => Socket} Open
  */
 
 /**
  * @param {LinkError['code']} code
- * @param {string} message
+ * @param {string} [message]
  * @returns {LinkError}
  */
-const problem = (code, message) => Object.assign(new Error(message), { code });
+const problem = (code, message = code) => assign(new Error(message), { code });
 
 /**
- * The error for an option or a message that can never work. It is reported at once.
+ * The error for an option or an argument that can never work. It is reported at once.
  *
- * @param {string} message
+ * @param {string} what
  * @returns {LinkError}
  */
-const misuse = (message) =>
-  Object.assign(new TypeError(message), { code: /** @type {'invalid'} */ ('invalid') });
+const misuse = (what) =>
+  assign(new TypeError(`${what}: invalid`), { code: /** @type {'invalid'} */ ('invalid') });
+
+/** @param {unknown} it */
+const isFunction = (it) => typeof it === 'function';
+
+const closed = () => problem(CLOSED, 'the link is closed');
 
 /**
- * The length of a text in bytes of UTF-8. It is NaN for half of a surrogate pair, which has no UTF-8.
- * Mini-programs have no TextEncoder.
+ * Whether a text has 1 to `most` bytes of UTF-8. Half of a surrogate pair has no UTF-8, and mini-programs
+ * have no TextEncoder.
  *
- * @param {string} text
+ * @param {any} text
+ * @param {number} most
  */
-function bytesOf(text) {
+const isText = (text, most) => {
   try {
-    return encodeURIComponent(text).replace(/%../g, '%').length;
+    return typeof text === 'string' && text !== '' && escaped(text).replace(/%../g, '%').length <= most;
   } catch (_) {
-    return NaN;
+    return false;
   }
-}
+};
 
 /**
  * Whether the server accepts `name` as the name of a user or of a device. A number beyond 2^53 has
  * already lost its last digits.
  *
- * @param {unknown} name
+ * @param {any} name
  * @param {number} most
  */
 const isName = (name, most) =>
-  typeof name === 'string'
-    ? name !== '' && !/[/\x00-\x1f\x7f-\x9f]/.test(name) && bytesOf(name) <= most
-    : Number.isSafeInteger(name);
+  Number.isSafeInteger(name) || (isText(name, most) && !/[/\x00-\x1f\x7f-\x9f]/.test(name));
+
+/**
+ * The fields of a frame that say to whom a message is; undefined if there can be no such recipient.
+ *
+ * @param {any} to
+ */
+const fieldsOf = (to) => {
+  const { group } = to || {};
+  if (isName(to, MAX_USER)) return { toUserId: String(to) };
+  return isText(group, MAX_USER) ? { group } : undefined;
+};
 
 /**
  * Whether `ticket` can be a ticket: it may stand in a header, and in the name of a subprotocol.
@@ -95,177 +127,167 @@ const isName = (name, most) =>
  * @param {unknown} ticket
  */
 const isTicket = (ticket) =>
-  typeof ticket === 'string' && ticket.length <= MAX_TICKET && /^[\w!#$%&'*+.^`|~-]+$/.test(ticket);
+  typeof ticket === 'string' && /^[\w!#$%&'*+.^`|~-]{1,4096}$/.test(ticket);
 
 /**
  * The URL at which sockets of this server are opened, without the user.
  *
- * @param {unknown} url
+ * @param {any} url
  */
-function baseOf(url) {
-  const isClean = typeof url === 'string' && bytesOf(url) > 0 && !/[\s\x00-\x1f\x7f?#\\]/.test(url);
+const baseOf = (url) => {
   const host = /^(?:ws|http)(s?)(:\/\/(?:[^/@]*@)?(?:\[[\da-f:.]+\]|[^/@:[\]]+)(?::(\d+))?(?:\/.*)?)$/i;
-  const [, secure, rest, port = '1'] = (isClean && host.exec(String(url))) || ['', '', ''];
-  if (!rest || Number(port) < 1 || Number(port) > 65535) {
-    throw misuse('url: wss://HOST or ws://HOST:PORT, with a path at most, without a query');
-  }
+  const isClean = isText(url, Infinity) && !/[\s\x00-\x1f\x7f?#\\]/.test(url);
+  /** @type {any[]} */
+  const [, secure, rest, port = 1] = (isClean && host.exec(url)) || [];
+  if (!rest || port < 1 || port > 65535) throw misuse('url');
   return `ws${secure.toLowerCase()}${rest.replace(/\/+$/, '')}/websocket/`;
-}
+};
 
 /**
- * Whether JSON keeps a value as it is. A Map, a Promise or an Error becomes an empty object, and a
- * typed array becomes an object that no receiver expects.
+ * A frame as JSON. Throws if its message would arrive as something else: JSON makes an empty object of a Map, a
+ * Promise or an Error, and an object that no receiver expects of a typed array.
  *
- * @param {unknown} value
+ * @param {object} frame
  */
-function isPlain(value) {
-  if (typeof value === 'number') return isFinite(value);
-  if (typeof value !== 'object') return /^(string|boolean|undefined)$/.test(typeof value);
-  const kind = {}.toString.call(value);
-  return value === null || /^\[object (Object|Array|String|Number|Boolean)]$/.test(kind);
-}
-
-/**
- * A message as JSON. Throws if the message would arrive as something else.
- *
- * @param {unknown} message
- */
-function encode(message) {
-  let json;
+const encode = (frame) => {
+  let json = '';
+  let depth = 0;
   try {
     json = JSON.stringify(
-      message,
-      /** @type {(this: any, key: string, value: unknown) => unknown} */
+      frame,
+      /** @type {(this: any, key: string, value: any) => unknown} */
       function (key, value) {
-        if (isPlain(value) && !ArrayBuffer.isView(this[key])) return value;
-        throw new TypeError(`${key || 'it'} is ${{}.toString.call(value)}`);
+        const kind = {}.toString.call(value);
+        const isPlain = /t (Object|Array|String|Number|Boolean|Null|Undefined)]/.test(kind);
+        if (isPlain && (typeof value !== 'number' || isFinite(value)) && !ArrayBuffer.isView(this[key])) return value;
+        throw kind;
       }
     );
+    for (const bracket of json.replace(/\\./g, '').replace(/"[^"]*"|[^"[\]{}]+/g, '')) {
+      depth += '[{'.indexOf(bracket) < 0 ? -1 : 1;
+      if (depth > MAX_DEPTH) throw 'too deep';
+    }
   } catch (error) {
-    throw misuse(`message: any JSON value: ${error}`);
-  }
-  if (json === undefined) throw misuse('message: any JSON value');
-  let depth = 1; // the frame itself
-  for (const bracket of json.replace(/\\./g, '').replace(/"[^"]*"|[^"[\]{}]+/g, '')) {
-    depth += '[{'.indexOf(bracket) < 0 ? -1 : 1;
-    if (depth > MAX_DEPTH) throw misuse(`message: nested more than ${MAX_DEPTH - 1} deep`);
+    throw misuse(`message ${error}`);
   }
   return json;
-}
+};
+
+/**
+ * The longest pause before the next try.
+ *
+ * @param {number} failures
+ */
+const longestPause = (failures) => Math.min(RETRY_MOST, RETRY_FIRST * Math.pow(2, failures));
+
+/** A name that nobody else has. */
+const randomName = () => random().toString(36).slice(2) + now();
 
 // --- platforms -----------------------------------------------------------------------------
 
 /** The mini-program's API, or null in a browser. */
-function miniProgram() {
+const miniProgram = () => {
   // The name `wx` alone proves nothing: in a web page inside WeChat it is another library.
-  if (typeof wx === 'object' && typeof wx.connectSocket === 'function') return wx;
+  if (typeof wx === 'object' && isFunction(wx.connectSocket)) return wx;
   if (typeof WebSocket === 'function') return null;
   if (typeof uni === 'object') return uni;
-  throw misuse('longlink needs wx, uni or WebSocket');
-}
-
-/** @type {Open} */
-function openTask(api, url, ticket, owner) {
-  const failed = ({ errMsg = '' } = {}) => owner.ended(errMsg);
-  const task = api.connectSocket({
-    url,
-    header: ticket ? { Authorization: `Bearer ${ticket}` } : {},
-    timeout: OPEN_WITHIN,
-    tcpNoDelay: true,
-    fail: failed, // it also makes uni return the task instead of a Promise
-  });
-  task.onOpen(owner.opened);
-  task.onMessage(({ data = '' }) => owner.received(data));
-  task.onError(failed);
-  task.onClose(({ reason = '', code = 0 } = {}) => owner.ended(reason, code));
-  return {
-    send: (data, success, fail) =>
-      task.send({ data, success, fail: ({ errMsg = '' } = {}) => fail(errMsg) }),
-    close: () => task.close({ code: 1000, fail() {} }),
-  };
-}
-
-/** @type {Open} */
-function openWebSocket(Class, url, ticket, owner) {
-  // A browser cannot set a header, and it fails the connection if its subprotocols are not answered.
-  /** @type {import('./longlink').BrowserSocket} */
-  const raw = ticket ? new Class(url, ['longlink.v1', `ticket.${ticket}`]) : new Class(url);
-  raw.onopen = owner.opened;
-  raw.onmessage = (event) => owner.received(event.data);
-  raw.onerror = () => {}; // without a listener the package `ws` throws the error
-  raw.onclose = (event) => owner.ended(event.reason, event.code); // it follows every error
-  return {
-    send(data, done, failed) {
-      // A socket that is closing accepts data and drops it.
-      if (raw.readyState !== 1) return failed('the socket is not open');
-      raw.send(data);
-      done();
-    },
-    close: () => raw.close(),
-  };
-}
+  throw misuse('platform without wx, uni or WebSocket');
+};
 
 /**
  * One attempt with one socket. Its owner is told of one opening, of messages and of one end. After
  * the end, or after `close`, it is told nothing more, whatever the platform still reports.
  *
- * @type {Open}
+ * @param {any} api the mini-program's API, or null
+ * @param {any} Class the class of the sockets, without an API
+ * @param {string} url
+ * @param {string | undefined} ticket
+ * @param {() => void} opened
+ * @param {(data: any) => void} received
+ * @param {(reason: string, code?: number) => void} ended
+ * @returns {Socket}
  */
-function openSocket(maker, url, ticket, owner) {
+const openSocket = (api, Class, url, ticket, opened, received, ended) => {
   let live = true;
-  /** @type {Socket | undefined} */
+  /** @type {any} */
   let raw;
 
-  function hangUp() {
+  const close = () => {
     live = false;
     try {
-      if (raw) raw.close();
+      raw.close(api ? { fail: noop } : undefined);
     } catch (_) {
-      // The socket is already gone.
+      // The socket is not there yet, or already gone.
     }
-  }
-
-  /** @type {Owner} */
-  const gate = {
-    // WeChat ignores a close before the socket is open. Such a socket would stay open for ever, and
-    // WeChat allows only five.
-    opened: () => (live ? owner.opened() : hangUp()),
-    received: (data) => live && owner.received(data),
-    ended(reason, code) {
-      if (!live) return;
-      hangUp();
-      owner.ended(reason, code);
-    },
   };
+  // WeChat ignores a close before the socket is open. Such a socket would stay open for ever, and
+  // WeChat allows only five.
+  const onOpen = () => (live ? opened() : close());
+  const onMessage = (/** @type {any} */ { data }) => live && received(data);
+  const onClose = (/** @type {any} */ { reason, code } = {}) => {
+    if (!live) return;
+    close();
+    ended(reason, code);
+  };
+  const onError = (/** @type {any} */ { errMsg } = {}) => onClose({ reason: errMsg });
 
   try {
-    raw = (maker.connectSocket ? openTask : openWebSocket)(maker, url, ticket, gate);
+    if (api) {
+      raw = api.connectSocket({
+        url,
+        header: ticket ? { Authorization: `Bearer ${ticket}` } : {},
+        timeout: OPEN_WITHIN,
+        tcpNoDelay: true,
+        fail: onError, // it also makes uni return the task instead of a Promise
+      });
+      raw.onOpen(onOpen);
+      raw.onMessage(onMessage);
+      raw.onError(onError);
+      raw.onClose(onClose);
+    } else {
+      // A browser cannot set a header, and it fails the connection if none of its subprotocols is answered.
+      raw = ticket ? new Class(url, ['longlink.v2', 'longlink.v1', `ticket.${ticket}`]) : new Class(url);
+      raw.onopen = onOpen;
+      raw.onmessage = onMessage;
+      raw.onerror = noop; // without a listener the package `ws` throws the error
+      raw.onclose = onClose; // it follows every error
+    }
   } catch (error) {
-    gate.ended(String(error));
+    onClose({ reason: `${error}` });
   }
-  if (!live) hangUp(); // the platform may refuse before connectSocket returns
+  if (!live) close(); // the platform may refuse before connectSocket returns
 
   return {
+    close,
     send(data, done, failed) {
+      const success = () => live && done();
+      const fail = (/** @type {any} */ { errMsg } = {}) => live && failed(errMsg);
       try {
-        if (raw) raw.send(data, () => live && done(), (reason) => live && failed(reason));
+        if (api) raw.send({ data, success, fail });
+        // A socket that is closing accepts data and drops it.
+        else if (raw.readyState !== 1) throw 'not open';
+        else {
+          raw.send(data);
+          success();
+        }
       } catch (error) {
-        failed(String(error));
+        fail({ errMsg: `${error}` });
       }
     },
-    close: hangUp,
   };
-}
+};
 
 /**
  * Reports when the app is hidden or shown and when the network changes. Returns a function that
  * stops the reports.
  *
  * @param {any} api
- * @param {{ hide(): void, show(): void, network(): void }} tell
+ * @param {() => void} hide
+ * @param {() => void} show
+ * @param {() => void} network
  */
-function watch(api, { hide, show, network }) {
-  if (!api && typeof document !== 'object') return () => {};
+const follow = (api, hide, show, network) => {
+  if (!api && typeof document !== 'object') return noop;
   const visible = () => (document.hidden ? hide() : show());
   /** @type {[any, string, () => void][]} */
   const events = api
@@ -287,144 +309,94 @@ function watch(api, { hide, show, network }) {
   each(api ? 'on' : 'add');
   if (!api) visible();
   return () => each(api ? 'off' : 'remove');
-}
+};
 
-// --- messages that are not sent yet --------------------------------------------------------
-
-/**
- * Keeps messages in the order in which they were given, each with its promise, until the platform
- * has taken them.
- *
- * @param {number} limit how many messages may wait
- * @param {number} timeout how long each message may wait
- * @param {() => Socket | null} open returns the socket, if it is open
- * @param {Failed} refused is called when the platform did not take a message
- */
-function makeOutbox(limit, timeout, open, refused) {
-  /** @typedef {(error?: LinkError) => void} Settle */
-  /** @typedef {{ data: string, until: number, tries: number, settle: Settle }} Item */
-  /** @type {Item[]} the oldest item is the first */
-  const items = [];
-  /** @type {Item | null} the first item, while the platform has it */
-  let sending = null;
-  let timer = /** @type {any} */ (0);
-
-  /** @type {Settle} */
-  function settle(error) {
-    const item = items.shift();
-    sending = null;
-    if (item) item.settle(error);
-  }
-
-  /** Sends one message at a time: if the platform refuses one, no later message has gone already. */
-  function pump() {
-    const socket = open();
-    const item = items[0];
-    if (!socket || !item || sending) return;
-    sending = item;
-    item.tries += 1;
-    socket.send(
-      item.data,
-      () => {
-        if (sending !== item) return;
-        settle();
-        pump();
-      },
-      (reason) => {
-        if (sending !== item) return;
-        // A broken socket refuses every message. If a second socket refuses it too, the message is to blame.
-        if (item.tries >= MAX_TRIES) settle(problem('send', reason));
-        refused(reason);
-      }
-    );
-  }
-
-  /** Rejects messages that have waited too long, and sets a timer for the next one. */
-  function expire() {
-    clearTimeout(timer);
-    while (items.length && items[0].until <= Date.now()) {
-      settle(problem('timeout', `not sent in ${timeout} ms`));
-    }
-    if (!items.length) return;
-    // The timer is never longer than `timeout`, in case the clock has been set back.
-    timer = setTimeout(expire, Math.min(timeout, items[0].until - Date.now()));
-    pump();
-  }
-
-  return {
-    pump,
-    size: () => items.length,
-
-    /**
-     * @param {string} data
-     * @param {Settle} done
-     */
-    add(data, done) {
-      if (items.length >= limit) return done(problem('full', `${limit} messages wait already`));
-      items.push({ data, until: Date.now() + timeout, tries: 0, settle: done });
-      if (items.length === 1) expire(); // otherwise pump() reaches it after the items before it
-    },
-
-    /** The socket is gone: the message that it was given waits again. */
-    recall() {
-      sending = null;
-    },
-
-    end() {
-      clearTimeout(timer);
-      while (items.length) settle(problem('closed', 'closed before it was sent'));
-    },
-  };
-}
+// --- the storage ---------------------------------------------------------------------------
 
 /**
- * Whether a text has more than `most` bytes of UTF-8.
+ * The storage of the platform, if there is one.
  *
- * @param {string} text
- * @param {number} most
+ * @param {any} api
  */
-function isLonger(text, most) {
-  // A unit of UTF-16 takes at most three bytes.
-  return text.length * 3 > most && !(bytesOf(text) <= most);
-}
+const storageOf = (api) => {
+  if (api) return api.getStorageSync && api;
+  try {
+    // Without locks, two tabs could not tell which part of `localStorage` each of them may use.
+    return document && (navigator.locks ? localStorage : sessionStorage);
+  } catch (_) {
+    // There is no browser, or its storage is forbidden.
+  }
+};
+
+/** @type {Record<string, boolean>} the places that links of this page use, where there are no locks */
+const busy = {};
+
+/**
+ * Finds the first place in the storage that no other link uses, here or in another tab: two links with one
+ * device would kick each other. Calls `take` with it, and with a function that gives it back.
+ *
+ * @param {string} name
+ * @param {number} number
+ * @param {LockManager | false | null} locks
+ * @param {(place: string, free: () => void) => void} take
+ */
+const claim = (name, number, locks, take) => {
+  const place = `${name}#${number}`;
+  const next = () => claim(name, number + 1, locks, take);
+  if (locks) {
+    locks
+      .request(place, { ifAvailable: true }, (lock) =>
+        lock ? new Promise((free) => take(place, /** @type {any} */ (free))) : next()
+      );
+  } else if (busy[place]) {
+    next();
+  } else {
+    busy[place] = true;
+    take(place, () => delete busy[place]);
+  }
+};
 
 // --- the connection ------------------------------------------------------------------------
 
+/**
+ * A message that has no answer yet.
+ *
+ * @typedef {object} Item
+ * @property {any} frame
+ * @property {number} until
+ * @property {number} tries how often the platform has refused it
+ * @property {(answer: any) => void} resolve
+ * @property {(error: any) => void} reject
+ */
+
 /** @type {typeof import('./longlink').connect} */
-function connect(options) {
-  if (!options || typeof options !== 'object') throw misuse('options: { url, user, … }');
-  const { url, user, device, getTicket } = options;
+const connect = (options) => {
+  const { url, user, getTicket } = options || {};
+  let { device, ticket } = options || {};
   const base = baseOf(url);
   // A platform resolves `.` and `..` in a path, so the server would see another path.
-  if (!isName(user, MAX_USER) || /^\.\.?$/.test(String(user))) {
-    throw misuse(`user: a whole number, or ${MAX_USER} bytes without slash and control characters`);
-  }
-  const hasDevice = device !== undefined && device !== null && device !== '';
-  if (hasDevice && !isName(device, MAX_DEVICE)) {
-    throw misuse(`device: ${MAX_DEVICE} bytes without slash and control characters`);
-  }
-  if (options.ticket && !isTicket(options.ticket)) {
-    throw misuse('ticket: a text as the server, or its backend, has signed it');
-  }
+  if (!isName(user, MAX_USER) || /^\.\.?$/.test(/** @type {string} */ (user))) throw misuse('user');
+  const hasDevice = device != null && device !== '';
+  if (hasDevice && !isName(device, MAX_DEVICE)) throw misuse('device');
+  if (ticket && !isTicket(ticket)) throw misuse('ticket');
   for (const name of /** @type {const} */ (['getTicket', 'WebSocket'])) {
-    if (options[name] && typeof options[name] !== 'function') throw misuse(`${name}: a function`);
+    if (options[name] && !isFunction(options[name])) throw misuse(name);
   }
   /**
    * @param {'queued' | 'sendTimeout' | 'maxMessage'} name
    * @param {number} usual
    */
   const number = (name, usual) => {
-    const value = options[name] === undefined || options[name] === null ? usual : options[name];
+    const value = options[name] == null ? usual : options[name];
     if (typeof value === 'number' && value >= 1 && value <= MAX_TIMER) return value;
-    throw misuse(`${name}: a number from 1 to ${MAX_TIMER}`);
+    throw misuse(name);
   };
   const maxMessage = number('maxMessage', MAX_MESSAGE);
   const queued = number('queued', QUEUED);
   const sendTimeout = number('sendTimeout', SEND_TIMEOUT);
-  const address =
-    base + encodeURIComponent(user) + (hasDevice ? `?device=${encodeURIComponent(device)}` : '');
+  const me = String(user);
+  const address = base + escaped(me);
   const api = options.WebSocket ? null : miniProgram();
-  const listeners = { message: [], state: [], error: [] };
 
   /** @type {import('./longlink').State} */
   let state = 'connecting';
@@ -433,22 +405,47 @@ function connect(options) {
   let reason = '';
   let failures = 0;
   let rtt = /** @type {number | null} */ (null);
-  let ticket = options.ticket;
   let hidden = false;
   let again = false; // something has changed since the attempt began: the next attempt comes at once
   let attempt = /** @type {object | null} */ (null); // late answers are compared with it
   let socket = /** @type {Socket | null} */ (null);
+  let dialect = /** @type {0 | 1 | 2} */ (0); // of the connection; 0 until the first frame
   let openedAt = 0;
   let pingedAt = 0; // 0 means that every heartbeat is answered
+  let pingAfter = PING_AFTER;
   let retryAt = 0;
-  let timer = /** @type {any} */ (0); // the only timer: of the attempt, the heartbeat or the pause
+  let notBefore = 0; // when the client may come back after the server has gone away
+  let timer = /** @type {any} */ (0); // of the attempt, the heartbeat or the pause
 
-  const outbox = makeOutbox(
-    queued,
-    sendTimeout,
-    () => (state === 'open' ? socket : null),
-    (why) => lost('send', why)
-  );
+  // The cursor: an epoch and a number in it are one value. Without an epoch no server has spoken v2.
+  let epoch = '';
+  let handled = 0;
+  let unacked = 0; // how many messages have arrived since the last acknowledgement
+  let ackTimer = /** @type {any} */ (0);
+
+  /** @type {Item[]} the messages that have no answer yet, the oldest first */
+  const items = [];
+  let next = 0; // the index of the item that the platform gets next; in v1 always 0
+  let sending = /** @type {Item | null} */ (null); // this item, until the platform has taken it
+  let expiry = /** @type {any} */ (0); // the timer of the oldest item
+  let backoff = /** @type {any} */ (0); // the timer after a refusal of the server
+  let pauses = 0;
+  let made = 0; // how many items were made
+  let longest = maxMessage; // bytes of a frame
+  const prefix = randomName();
+
+  /** @type {Map<string, object>} what each new connection is asked for */
+  const wishes = new Map();
+  /** @type {string[][]} of each unread message, the user or a slash and the group, and the id */
+  let unread = [];
+
+  // --- events
+
+  /** @type {Record<string, Function[]>} */
+  const listeners = {};
+  'message state error sent gap live receipt presence typing unread kicked'.split(' ').forEach((event) => {
+    listeners[event] = [];
+  });
 
   const status = () => ({
     state,
@@ -457,15 +454,16 @@ function connect(options) {
     failures,
     retryAt: retryAt || null,
     rtt,
-    queued: outbox.size(),
+    queued: items.length,
+    dialect,
   });
 
   /**
-   * @param {'message' | 'state' | 'error'} name
+   * @param {string} name
    * @param {any} event
    */
-  function emit(name, event) {
-    listeners[name].slice().forEach((/** @type {Function} */ listener) => {
+  const emit = (name, event) =>
+    listeners[name].forEach((listener) => {
       try {
         listener(event);
       } catch (error) {
@@ -475,51 +473,119 @@ function connect(options) {
         }, 0);
       }
     });
-  }
+
+  /** @param {LinkError} error */
+  const report = (error) => emit('error', error);
 
   /**
    * @param {import('./longlink').State} next
    * @param {Cause} why
    * @param {string} [detail]
    */
-  function enter(next, why, detail = '') {
+  const enter = (next, why, detail = '') => {
     state = next;
     cause = why;
     reason = detail;
     emit('state', status());
-  }
+  };
+
+  // --- the storage: a record of the device and its messages, and one of what it has handled
+
+  const storage = options.storage == null ? storageOf(api) : options.storage;
+  const verb = storage === api ? 'StorageSync' : 'Item';
+  let place = ''; // where this link's records are; empty if there is no such place
+  let free = noop;
+  let hasComplained = false;
 
   /**
-   * @param {number} delay
-   * @param {() => void} act
+   * Writes a record. A storage that throws, because it is full or forbidden, is reported once; the link goes on
+   * with what it has in memory.
+   *
+   * @param {string} name
+   * @param {any[]} record
    */
-  function after(delay, act) {
-    clearTimeout(timer);
+  const write = (name, record) => {
+    try {
+      if (place) storage[`set${verb}`](place + name, toText(record));
+    } catch (error) {
+      if (!hasComplained) report(problem('storage', `${error}`));
+      hasComplained = true;
+    }
+  };
+
+  /**
+   * @param {string} name
+   * @returns {any[]}
+   */
+  const read = (name) => {
+    try {
+      return [].concat(fromText(storage[`get${verb}`](place + name)) || []);
+    } catch (_) {
+      return []; // nothing was written, or something else
+    }
+  };
+
+  // Messages outlive the page as soon as a server has spoken v2, which notices when one comes twice.
+  const saveItems = () => write('', [device].concat(epoch ? items.map(({ frame }) => frame) : []));
+
+  const saveCursor = () => write('@', [epoch, handled, ...unread]);
+
+  /**
+   * The link has its place in the storage, and goes on where the page before it has ended.
+   *
+   * @param {string} found
+   * @param {() => void} giveBack
+   */
+  const start = (found, giveBack) => {
+    if (state === CLOSED) return giveBack();
+    place = found;
+    free = giveBack;
+    const [name, ...frames] = read('');
+    if (!hasDevice) device = name || randomName();
+    [epoch = '', handled = 0, ...unread] = read('@');
+    unread = unread.filter(Array.isArray);
+    const old = frames.filter((frame) => frame && frame.cid);
+    items.unshift(...old.map((frame) => ({ frame, until: 0, tries: 0, resolve: noop, reject: report })));
+    // The first attempt comes a moment later, because nobody listens yet.
+    Promise.resolve().then(() => state === CLOSED || dial('start'));
+  };
+
+  // --- attempts
+
+  /**
+   * @param {number} [delay]
+   * @param {() => void} [act]
+   */
+  const after = (delay = GIVE_UP_AFTER, act = () => lost('timeout')) => {
+    stop(timer);
     timer = setTimeout(act, delay);
-  }
+  };
 
   /** Ends the attempt, the connection or the pause. */
-  function hangUp() {
-    clearTimeout(timer);
+  const hangUp = () => {
+    acknowledge(noop);
+    stop(timer);
     const old = socket;
     socket = attempt = null;
-    pingedAt = retryAt = 0;
-    outbox.recall();
+    dialect = pingedAt = retryAt = 0;
+    recall();
     if (old) old.close();
-  }
+  };
 
   /** @param {Cause} why */
-  function dial(why) {
+  const dial = (why) => {
     hangUp();
-    if (hidden) return enter('paused', 'hidden');
+    if (hidden) return pause();
+    if (notBefore > now()) return rest(notBefore - now(), 'bye', 'going away');
     again = false;
     const current = (attempt = {});
-    after(GIVE_UP_AFTER, () => lost('timeout'));
+    after();
     enter('connecting', why);
     if (attempt !== current) return; // a listener has closed the link
     if (ticket || !getTicket) return open();
-    new Promise((resolve) => resolve(getTicket())).then(
-      (fetched) => {
+    Promise.resolve()
+      .then(getTicket)
+      .then((fetched) => {
         if (attempt !== current) return;
         ticket = isTicket(fetched) ? fetched : '';
         if (ticket) open();
@@ -527,71 +593,32 @@ function connect(options) {
       },
       (error) => attempt === current && lost('ticket', String((error && error.errMsg) || error))
     );
-  }
-
-  function open() {
-    if (hidden) return pause();
-    after(GIVE_UP_AFTER, () => lost('timeout'));
-    const current = attempt;
-    const maker = api || options.WebSocket || WebSocket;
-    const made = openSocket(maker, address, ticket, { opened, received, ended });
-    if (attempt === current) socket = made;
-  }
-
-  function opened() {
-    openedAt = Date.now();
-    listen();
-    enter('open', 'open');
-    outbox.pump();
-  }
-
-  /** @param {any} data */
-  function received(data) {
-    listen();
-    let frame;
-    try {
-      frame = JSON.parse(data);
-    } catch (_) {
-      // Reported below.
-    }
-    if (!frame || typeof frame !== 'object') {
-      return emit('error', problem('frame', `not a frame: ${String(data).slice(0, 100)}`));
-    }
-    // The frames of dialect v2 (welcome, ack, gap, kick, bye) belong here; v1 has only the pong.
-    if (frame.type === 'pong') return ponged();
-    if (!('message' in frame)) return;
-    emit('message', { from: frame.formUserId, to: frame.toUserId, message: frame.message, frame });
-  }
+  };
 
   /**
-   * @param {string} why
-   * @param {number} [code]
+   * @param {number} delay
+   * @param {Cause} why
+   * @param {string} [detail]
    */
-  function ended(why, code) {
-    lost('closed', why || (code ? `code ${code}` : ''), code);
-  }
+  const rest = (delay, why, detail) => {
+    after(delay, () => {
+      notBefore = 0;
+      dial('retry');
+    });
+    retryAt = now() + delay;
+    enter('waiting', why, detail);
+  };
 
-  /** Starts the heartbeat's timer anew, because anything that arrives is a sign of life. */
-  function listen() {
-    after(PING_AFTER, () => ping(PONG_WITHIN));
-  }
-
-  /** @param {number} within */
-  function ping(within) {
-    const current = socket;
-    if (!current) return;
-    pingedAt = pingedAt || Date.now();
-    after(within, () => lost('silent'));
-    current.send('ping', () => {}, (why) => lost('send', why));
-    if (socket === current) enter('open', 'ping');
-  }
-
-  function ponged() {
-    if (!pingedAt) return;
-    rtt = Date.now() - pingedAt;
-    pingedAt = 0;
-    enter('open', 'pong');
-  }
+  const open = () => {
+    if (hidden) return pause();
+    after();
+    const current = attempt;
+    // A browser and a phone fail a connection whose subprotocol is not echoed, as by other servers of v1, and older
+    // servers of ours echo any. So the query asks for v2, and the first frame tells the dialect.
+    const query = `?device=${escaped(device)}&v=2${epoch ? `&last=${epoch}-${handled}` : ''}`;
+    const made = openSocket(api, api || options.WebSocket || WebSocket, address + query, ticket, opened, received, ended);
+    if (attempt === current) socket = made;
+  };
 
   /**
    * Ends the attempt or the connection, and plans the next attempt.
@@ -600,26 +627,20 @@ function connect(options) {
    * @param {string} [detail]
    * @param {number} [code]
    */
-  function lost(why, detail = '', code) {
-    const wasOpen = state === 'open';
-    if (wasOpen && Date.now() - openedAt >= STEADY) failures = 0;
+  const lost = (why, detail = '', code) => {
+    const wasOpen = state === OPEN;
+    if (wasOpen && now() - openedAt >= STEADY) failures = 0;
     // Nobody can see a 401: any attempt that never opened may have been answered so.
     if (getTicket && (!wasOpen || code === TICKET_EXPIRED)) ticket = undefined;
-    const delay = Math.random() * Math.min(RETRY_MOST, RETRY_FIRST * Math.pow(2, failures));
+    const delay = random() * longestPause(failures);
     failures += 1;
     hangUp();
-    if (hidden) {
-      enter('paused', why, detail);
-    } else if (again) {
-      dial('network');
-    } else {
-      after(delay, () => dial('retry'));
-      retryAt = Date.now() + delay;
-      enter('waiting', why, detail);
-    }
-    if (wasOpen || state === 'closed') return;
-    emit('error', problem(why === 'ticket' ? 'ticket' : 'connect', detail || why));
-  }
+    if (hidden) enter('paused', why, detail);
+    else if (again) dial('network');
+    else rest(delay, why, detail);
+    if (wasOpen || state === CLOSED) return;
+    report(problem(why === 'ticket' ? why : 'connect', detail || why));
+  };
 
   /**
    * Acts now instead of later, because something has changed: an attempt may succeed now, or the
@@ -627,91 +648,455 @@ function connect(options) {
    *
    * @param {Cause} why
    */
-  function nudge(why) {
-    if (hidden || state === 'closed') return;
-    if (state === 'open') ping(PROBE_WITHIN);
+  const nudge = (why) => {
+    if (hidden || state === CLOSED) return;
+    if (state === OPEN) ping(PROBE_WITHIN);
     // WeChat cannot give up a socket that is not open: it would stay beside the next one.
     else if (state === 'connecting') again = true;
     else dial(why);
-  }
+  };
 
-  function pause() {
+  const pause = () => {
     hangUp();
     enter('paused', 'hidden');
-  }
+  };
+
+  /** The app is hidden. An open socket stays: the platform decides whether it ends. */
+  const hide = () => {
+    hidden = true;
+    if (state === 'waiting') pause();
+    if (!isAsleep()) return;
+    acknowledge();
+    say({ type: 'background' });
+    pingedAt = 0;
+    listen();
+  };
+
+  /** @param {Cause} why */
+  const show = (why) => {
+    if (isAsleep()) say({ type: 'foreground' });
+    hidden = false;
+    nudge(why);
+  };
 
   /**
-   * @param {string} receiver the field that names the receiver, with a comma
-   * @param {unknown} message
-   * @returns {Promise<void>}
+   * Ends the link for ever.
+   *
+   * @param {'close' | 'kicked'} why
+   * @param {string} [detail]
    */
-  function post(receiver, message) {
-    return new Promise((resolve, reject) => {
-      if (state === 'closed') throw problem('closed', 'the link is closed');
-      const data = `{${receiver}"message":${encode(message)}}`;
-      if (isLonger(data, maxMessage)) throw problem('too-big', `longer than ${maxMessage} bytes`);
-      outbox.add(data, (error) => (error ? reject(error) : resolve()));
-    });
-  }
+  const end = (why, detail) => {
+    hangUp();
+    unfollow();
+    enter(CLOSED, why, detail);
+    stop(expiry);
+    while (items.length) settle(items[0], closed());
+    free();
+  };
 
-  const unwatch = watch(api, {
-    hide() {
-      hidden = true;
-      // An open socket stays: the platform decides whether it ends.
-      if (state === 'waiting') pause();
+  // --- the connection
+
+  const opened = () => {
+    // A v2 server says `welcome` at once. A v1 server says nothing, so it is asked for a `pong`.
+    if (epoch) after(PROBE_WITHIN, probe);
+    else probe();
+  };
+
+  const probe = () => {
+    after(PROBE_WITHIN, () => ping(PONG_WITHIN));
+    say({ type: 'ping' });
+  };
+
+  /** @param {any} data */
+  const received = (data) => {
+    listen();
+    let frame;
+    try {
+      frame = fromText(data);
+    } catch (_) {
+      // Reported below.
+    }
+    if (Object(frame) !== frame) return report(problem('frame', `${data}`));
+    const { type } = frame;
+    if (!dialect) {
+      if (type === 'error') return lost(CLOSED, frame.reason);
+      dialect = 1;
+      longest = maxMessage;
+      if (type === 'welcome') welcome(frame);
+      if (!dialect) return; // a listener has ended the link, or the platform has refused a frame
+      again = false;
+      openedAt = now();
+      enter(OPEN, OPEN);
+      pump();
+      if (hidden) hide();
+    }
+    if (dialect > 1) {
+      if (frames[type]) frames[type](frame);
+      else if (listeners[type]) emit(type, frame); // live, presence
+    } else if (type === 'pong') ponged();
+    else if (dialect && 'message' in frame) show1(frame);
+  };
+
+  /** @param {any} frame */
+  const show1 = (frame, name = 'message') =>
+    emit(name, { from: frame.formUserId, to: frame.toUserId, message: frame.message, frame });
+
+  /**
+   * @param {string} why
+   * @param {number} [code]
+   */
+  const ended = (why, code) => lost(CLOSED, why || (code ? `code ${code}` : ''), code);
+
+  /** A v2 server writes nothing while the app is hidden, so there is no heartbeat. */
+  const isAsleep = () => hidden && dialect > 1 && options.background !== false;
+
+  /** Starts the heartbeat's timer anew, because anything that arrives is a sign of life. */
+  const listen = () => {
+    if (isAsleep()) stop(timer);
+    else after(pingAfter, () => ping(PONG_WITHIN));
+  };
+
+  /** @param {number} within */
+  const ping = (within) => {
+    pingedAt = pingedAt || now();
+    after(within, () => lost('silent'));
+    say(dialect > 1 ? { type: 'ping' } : 'ping');
+    if (dialect) enter(OPEN, 'ping');
+  };
+
+  const ponged = () => {
+    if (!pingedAt) return;
+    rtt = now() - pingedAt;
+    pingedAt = 0;
+    enter(OPEN, 'pong');
+  };
+
+  /**
+   * Hands a frame to the platform.
+   *
+   * @param {any} frame
+   * @param {Failed} [failed]
+   */
+  const say = (frame, failed = (why) => lost('send', why), done = noop) => {
+    if (socket) socket.send(typeof frame === 'string' ? frame : toText(frame), done, failed);
+  };
+
+  // --- messages that have no answer yet
+
+  /** @param {any} message */
+  const isMark = (message) => message && message[READ];
+
+  /**
+   * A message is answered, or given up.
+   *
+   * @param {Item} item
+   * @param {LinkError | null} error
+   * @param {any} [answer]
+   */
+  const settle = (item, error, answer) => {
+    const { frame } = item;
+    const at = items.indexOf(item);
+    if (at < 0) return;
+    items.splice(at, 1);
+    if (at < next) next -= 1;
+    if (sending === item) sending = null;
+    if (epoch) saveItems();
+    if (error) item.reject(assign(error, { frame }));
+    else {
+      item.resolve(answer);
+      if (!isMark(frame.message)) emit('sent', assign({}, frame, answer));
+      // A v1 server sends a message to everyone to its sender, too.
+      if (dialect > 1 && frame.all) show1(assign({ formUserId: me }, frame));
+    }
+    pump();
+  };
+
+  /**
+   * A message as text in the dialect of the connection. Throws if the server does not take it.
+   *
+   * @param {any} frame
+   */
+  const textOf = (frame) => {
+    const { toUserId, all, message } = frame;
+    const isOld = dialect < 2 && (toUserId || all);
+    if (dialect === 1 && !isOld) throw problem('unsupported');
+    const text = toText(isOld ? { toUserId, message } : frame);
+    // A unit of UTF-16 takes at most three bytes.
+    if (text.length * 3 > longest && !isText(text, longest)) throw problem('too-big');
+    return text;
+  };
+
+  /**
+   * Hands one message at a time to the platform: if that refuses one, no later message has gone already. In
+   * v2 the message then waits for its answer, in v1 it is sent.
+   */
+  const pump = () => {
+    const item = items[next];
+    if (!dialect || !item || sending || backoff || next >= MAX_IN_FLIGHT) return;
+    let text = '';
+    try {
+      text = textOf(item.frame);
+    } catch (error) {
+      return settle(item, /** @type {LinkError} */ (error));
+    }
+    sending = item;
+    say(
+      text,
+      (why) => {
+        if (sending !== item) return;
+        item.tries += 1;
+        lost('send', why);
+        // A broken socket refuses every message. If a second socket refuses it too, the message is to blame.
+        if (item.tries >= MAX_TRIES) settle(item, problem('send', why));
+      },
+      () => {
+        if (sending !== item) return;
+        sending = null;
+        if (dialect < 2) return settle(item, null, { cid: item.frame.cid, state: 'unknown' });
+        next += 1;
+        pump();
+      }
+    );
+  };
+
+  /** What has no answer is sent again. */
+  const recall = () => {
+    stop(backoff);
+    sending = null;
+    next = backoff = 0;
+  };
+
+  /** Rejects messages that have waited too long for a v1 server, and sets a timer for the next one. */
+  const expire = () => {
+    stop(expiry);
+    while (!epoch && items.length) {
+      const left = items[0].until - now();
+      // The timer is never longer than `sendTimeout`, in case the clock has been set back.
+      if (left > 0) {
+        expiry = setTimeout(expire, Math.min(sendTimeout, left));
+        break;
+      }
+      settle(items[0], problem('timeout'));
+    }
+    pump();
+  };
+
+  /**
+   * @param {any} fields
+   * @param {unknown} message
+   * @param {object} [more]
+   * @returns {any}
+   */
+  const post = (fields, message, more) => {
+    const cid = `${prefix}-${(made += 1)}`;
+    const promise = new Promise((resolve, reject) => {
+      if (state === CLOSED) throw closed();
+      if (!fields) throw misuse('to');
+      const frame = fromText(encode(assign({}, more, { type: 'send', cid }, fields, { message })));
+      if (!('message' in frame)) throw misuse('message');
+      textOf(frame);
+      if (items.length >= queued) throw problem('full');
+      items.push({ frame, until: now() + sendTimeout, tries: 0, resolve, reject });
+      if (epoch) saveItems();
+      expire();
+    });
+    return assign(promise, { cid });
+  };
+
+  // --- the frames of the dialect v2
+
+  /** @param {any} frame */
+  const welcome = ({ resumed, cursor, epoch: present, maxMessage: most, ping: often }) => {
+    dialect = 2;
+    longest = Math.min(options.maxMessage || most, most);
+    pingAfter = often || PING_AFTER;
+    // The server's `gap` follows, but if the connection ends before it comes, the server never says it again.
+    if (!resumed) emit('gap', { to: cursor, reason: 'lost' });
+    handled = resumed && epoch ? Math.max(handled, cursor) : cursor;
+    epoch = present;
+    saveItems();
+    saveCursor();
+    // A server that was started again does not know who is in a group, and no connection who was watched.
+    wishes.forEach((frame) => say(frame));
+  };
+
+  /**
+   * Handles a message, a receipt or a gap, and moves the cursor.
+   *
+   * @param {any} frame
+   */
+  const take = (frame, seq = frame.seq) => {
+    const { type, formUserId: from, group, id, message } = frame;
+    if (seq <= handled) {
+      // It has come before. It counts, because the server does not know that.
+    } else if (type !== 'message') {
+      emit(type, frame);
+    } else if (from === me && isMark(message)) {
+      readUpTo(message[READ], message.id);
+    } else if (!seq && message && message.typing) {
+      show1(frame, 'typing');
+    } else {
+      if (seq && from !== me) {
+        const name = group ? `/${group}` : from;
+        unread = unread.concat([[name, id]]).slice(-MAX_UNREAD);
+        tellUnread(name);
+      }
+      show1(frame);
+    }
+    if (!seq) return; // a volatile message
+    handled = Math.max(handled, seq);
+    saveCursor();
+    if (!dialect) return; // a listener has ended the connection
+    unacked += 1;
+    if (unacked >= ACK_AFTER) acknowledge();
+    else if (unacked < 2) ackTimer = setTimeout(acknowledge, ACK_WITHIN);
+  };
+
+  /** @param {Failed} [failed] */
+  const acknowledge = (failed) => {
+    const isDue = unacked;
+    stop(ackTimer);
+    unacked = 0;
+    if (isDue) say({ type: 'ack', seq: handled }, failed);
+  };
+
+  /** @type {Record<string, (frame: any) => void>} */
+  const frames = {
+    pong: ponged,
+    message: take,
+    receipt: take,
+    // A gap without a beginning was told with the `welcome`.
+    gap: (frame) => frame.from && take(frame, frame.to),
+    ack(frame) {
+      const item = items.find((it) => it.frame.cid === frame.cid);
+      pauses = 0;
+      if (frame.was) frame.state = frame.was;
+      if (item) settle(item, null, frame);
     },
-    show() {
-      if (!hidden) return;
-      hidden = false;
-      nudge('shown');
+    error({ code, reason: why, retry, cid }) {
+      const error = problem(code, why);
+      const at = items.findIndex(({ frame }) => (cid ? frame.cid === cid : code === 'too-big'));
+      const item = items[at];
+      if (!item) {
+        if (!cid) report(error);
+      } else if (!retry) {
+        settle(item, error);
+      } else if (at < next || sending === item) {
+        // The server refuses later messages until this one comes again, and they must come after it.
+        recall();
+        next = at;
+        backoff = setTimeout(() => {
+          backoff = 0;
+          pump();
+        }, (longestPause(pauses++) * (1 + random())) / 2);
+      }
     },
-    network: () => nudge('network'),
-  });
-  // The first attempt comes a moment later, because nobody listens yet.
-  Promise.resolve().then(() => state === 'closed' || dial('start'));
+    kick(frame) {
+      end('kicked', frame.reason);
+      emit('kicked', frame);
+    },
+    bye({ after: [least, most] }) {
+      notBefore = now() + least + random() * (most - least);
+      again = true;
+      lost('bye');
+    },
+  };
+
+  // --- groups, presence, unread messages
+
+  /**
+   * @param {string} key
+   * @param {object} frame
+   * @param {boolean} [isOver] whether the next connection need not be asked
+   */
+  const wish = (key, frame, isOver) => {
+    wishes.delete(key);
+    if (!isOver) wishes.set(key, frame);
+    if (dialect > 1) say(frame);
+  };
+
+  /** @param {any} whom */
+  const nameOf = (whom) => (whom.group ? `/${whom.group}` : String(whom));
+
+  /** @param {string} name */
+  const unreadOf = (name) => unread.filter(([of]) => of === name);
+
+  /** @param {string} name */
+  const tellUnread = (name) => emit('unread', { of: name, count: unreadOf(name).length });
+
+  /**
+   * @param {string} name
+   * @param {string} upTo ids sort by time
+   */
+  const readUpTo = (name, upTo) => {
+    unread = unread.filter(([of, id]) => of !== name || id > upTo);
+    tellUnread(name);
+  };
+
+  // --- the link
+
+  const unfollow = follow(api, hide, () => hidden && show('shown'), () => nudge('network'));
+  const whole = `longlink:${address}?${hasDevice ? device : ''}`;
+  if (!storage || options.storage) start(storage && whole, noop);
+  else claim(whole, 0, !api && navigator.locks, start);
 
   return {
     get status() {
       return status();
     },
 
-    on(/** @type {'message' | 'state' | 'error'} */ name, /** @type {any} */ listener) {
-      /** @type {Function[]} */
-      const all = listeners[name];
-      if (!Array.isArray(all)) throw misuse(`no event ${String(name)}: message, state or error`);
-      if (typeof listener !== 'function') throw misuse('listener: a function');
+    get unanswered() {
+      return items.map(({ frame }) => frame).filter(({ message }) => !isMark(message));
+    },
+
+    on(/** @type {string} */ event, /** @type {any} */ listener) {
+      const all = listeners[event];
+      if (!Array.isArray(all)) throw misuse(`${String(event)}, no message, state or error`);
+      if (!isFunction(listener)) throw misuse('listener');
       all.push(listener);
       return () => {
-        const at = all.indexOf(listener);
-        if (at >= 0) all.splice(at, 1);
+        listeners[event] = listeners[event].filter((it) => it !== listener);
       };
     },
 
-    send: (to, message) =>
-      isName(to, MAX_USER)
-        ? post(`"toUserId":${JSON.stringify(String(to))},`, message)
-        : Promise.reject(misuse('to: the id of a user')),
+    send: (to, message, more) => post(fieldsOf(to), message, more),
+    broadcast: (message) => post({ all: true }, message),
 
-    broadcast: (message) => post('', message),
+    typing(to) {
+      if (dialect > 1) say(assign({ type: 'send', volatile: true, message: { typing: true } }, fieldsOf(to)));
+    },
+
+    join: (group) => wish(`/${group}`, { type: 'join', group }),
+    leave: (group) => wish(`/${group}`, { type: 'leave', group }),
+    watch: (users) => wish(String(users), { type: 'presence', users, watch: true }),
+    unwatch: (users) => wish(String(users), { type: 'presence', users, watch: false }, true),
+    unread: (of) => unreadOf(nameOf(of)).length,
+
+    markRead(of) {
+      const name = nameOf(of);
+      const [, id] = unreadOf(name).pop() || [];
+      if (!id) return;
+      readUpTo(name, id);
+      saveCursor();
+      // The key has the device in it: an older mark of this device must not replace a newer one of another device.
+      const key = `read ${device} ${name}`;
+      post({ toUserId: me }, { [READ]: name, id }, isText(key, MAX_DEVICE) ? { key } : {}).catch(noop);
+    },
 
     ping() {
-      if (state === 'open' && !pingedAt) ping(PONG_WITHIN);
+      if (state === OPEN && !pingedAt && !isAsleep()) ping(PONG_WITHIN);
     },
 
     retry() {
-      hidden = false;
-      nudge('retry');
+      notBefore = 0;
+      show('retry');
     },
 
     close() {
-      if (state === 'closed') return;
-      hangUp();
-      unwatch();
-      enter('closed', 'close');
-      outbox.end();
+      if (state !== CLOSED) end('close');
     },
   };
-}
+};
 
 if (typeof module === 'object') module.exports = { connect };
-else Object.assign(self, { longlink: { connect } });
+else assign(self, { longlink: { connect } });

@@ -341,7 +341,7 @@ bug('the user id is an argument of the call, not a constant in the code', {
     assert.deepEqual(phone.last.messages, [{ toUserId: '小红', message: 'hi' }]);
     assert.equal(
       phone.last.options.url,
-      'ws://server/websocket/%E5%B0%8F%E6%98%8E?device=phone%201',
+      'ws://server/websocket/%E5%B0%8F%E6%98%8E?device=phone%201&v=2',
     );
   },
 });

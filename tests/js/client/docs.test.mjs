@@ -34,7 +34,7 @@ for (const path of ['README.md', 'docs/README.zh-CN.md']) {
     );
     page.onLoad();
     await settle();
-    assert.equal(phone.last.options.url, 'ws://127.0.0.1:8080/websocket/alice');
+    assert.equal(phone.last.address, 'ws://127.0.0.1:8080/websocket/alice');
     phone.last.opens();
     assert.equal(page.data.state, 'open');
     page.onInput({ detail: { value: '你好' } });

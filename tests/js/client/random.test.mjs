@@ -145,6 +145,9 @@ class Life {
     const { world, link } = this;
     this.kind = true;
     Object.assign(world, { answers: true, refuses: () => false, unable: () => false, delay: () => 20 });
+    // The platform's own timeout ends sockets that never opened.
+    covered.abandoned += world.sockets.filter(({ released, state }) => released && state === 'connecting').length;
+    for (const socket of world.sockets) if (socket.released) socket.fails();
     this.shows();
     const end = world.clock.now + 120_000;
     while (world.clock.now < end) {
@@ -170,7 +173,6 @@ class Life {
     covered.sent += this.said.filter(({ is }) => is === 'sent').length;
     covered.refused += this.said.filter(({ is }) => is !== 'sent').length;
     covered.opened += this.link.states.filter(({ cause }) => cause === 'open').length;
-    covered.abandoned += world.sockets.filter(({ released, state }) => released && state === 'connecting').length;
   }
 
   async closes() {

@@ -302,7 +302,7 @@ test('the address of a page is accepted as a url, too, and its path is kept', as
   ]) {
     const world = new Phone();
     await world.connect({ url, user: 7 });
-    assert.equal(world.last.options.url, address);
+    assert.equal(world.last.address, address);
   }
 });
 
@@ -334,7 +334,7 @@ test('the option WebSocket replaces the class of sockets on every platform', asy
   const link = connect({ url: 'ws://host', user: 'A', ticket: 'a.b.c', WebSocket: mine.WebSocket });
   await settle();
   assert.equal(phone.sockets.length, 0);
-  assert.deepEqual(mine.last.options.protocols, ['longlink.v1', 'ticket.a.b.c']);
+  assert.deepEqual(mine.last.options.protocols, ['longlink.v2', 'longlink.v1', 'ticket.a.b.c']);
   mine.last.opens();
   assert.equal(link.status.state, 'open');
   await link.send('B', 'hi');

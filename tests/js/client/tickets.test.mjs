@@ -8,7 +8,7 @@ test('a ticket goes into a header, or in a browser into a subprotocol beside the
   const phone = (await linked({ ticket: 'a.b.c' })).world;
   assert.deepEqual(phone.last.options.header, { Authorization: 'Bearer a.b.c' });
   const browser = (await linked({ ticket: 'a.b.c' }, new Browser())).world;
-  assert.deepEqual(browser.last.options.protocols, ['longlink.v1', 'ticket.a.b.c']);
+  assert.deepEqual(browser.last.options.protocols, ['longlink.v2', 'longlink.v1', 'ticket.a.b.c']);
   const open = (await linked({}, new Browser())).world;
   assert.equal(open.last.options.protocols, undefined);
 });

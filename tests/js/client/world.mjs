@@ -19,6 +19,8 @@ export const CLIENT = fileURLToPath(
 );
 const SOURCE = readFileSync(CLIENT, 'utf8');
 const MAX_SOCKETS = 5;
+/** What the client asks a server that has not spoken: a v1 server answers with its `pong`. */
+const PROBE = '{"type":"ping"}';
 
 /** Loads the client with these globals and no others of the platform. */
 export function loadClient(globals) {
@@ -29,6 +31,9 @@ export function loadClient(globals) {
     WebSocket: undefined,
     document: undefined,
     window: undefined,
+    navigator: undefined,
+    localStorage: undefined,
+    sessionStorage: undefined,
     ...globals,
   };
   compileFunction(SOURCE, Object.keys(scope), { filename: CLIENT })(...Object.values(scope));
@@ -71,6 +76,12 @@ export class ScriptedSocket {
     if (this.state !== 'connecting') return;
     this.state = 'open';
     this.fire('open');
+    this.#world.server?.accept(this);
+  }
+
+  /** The address that was asked for, without the query. */
+  get address() {
+    return this.options.url.split('?')[0];
   }
 
   /** The handshake is refused, or there is no network. */
@@ -100,8 +111,18 @@ export class ScriptedSocket {
 
   /** The platform takes, or refuses, the data that its owner sends. */
   take(data) {
-    if (this.state !== 'open' || this.#world.refuses(data)) return false;
+    if (this.state !== 'open') return false;
+    // A v1 server tells its dialect at once. Then it is as if it had never been asked.
+    if (data === PROBE && !this.#world.server) {
+      this.pongs();
+      return true;
+    }
+    if (this.#world.refuses(data)) return false;
     this.sent.push(data);
+    if (this.#world.server) {
+      this.#world.server.hear(this, data);
+      return true;
+    }
     if (this.#world.answers && data === 'ping') this.#world.later(() => this.pongs());
     return true;
   }
@@ -127,6 +148,12 @@ class World {
   /** When the platform's late reports come. */
   delay = () => 0;
   random = Math.random;
+  /** What the platform has stored; null if it has no storage. A page that is destroyed leaves it behind. */
+  stored = null;
+  /** Which writes to the storage throw. */
+  isFull = () => false;
+  /** A server of the dialect v2 (`server2.mjs`); without one the sockets are those of a v1 server. */
+  server = null;
 
   get globals() {
     const world = this;
@@ -137,6 +164,16 @@ class World {
       Math: Object.create(Math, { random: { value: () => world.random() } }),
     };
   }
+
+  /** The storage with the methods of `localStorage`. */
+  storage = {
+    getItem: (key) => this.stored.get(key) ?? null,
+    setItem: (key, value) => {
+      assert.equal(typeof value, 'string');
+      if (this.isFull(key, value)) throw new Error('QuotaExceededError');
+      this.stored.set(key, value);
+    },
+  };
 
   guard(code) {
     try {
@@ -227,6 +264,7 @@ export class Phone extends World {
         send: (what) => answer(socket.take(what.data), what),
         close: (how) => {
           socket.released = true;
+          this.server?.gone(socket);
           if (socket.state === 'connecting') return;
           const wasOpen = socket.state === 'open';
           if (wasOpen) {
@@ -316,6 +354,7 @@ export class Browser extends World {
       close() {
         const socket = this.#socket;
         socket.released = true;
+        world.server?.gone(socket);
         if (this.readyState > 1) return;
         const wasOpen = socket.state === 'open';
         socket.state = 'closing';

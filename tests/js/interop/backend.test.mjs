@@ -98,7 +98,7 @@ test('the mini-program logs in, connects, and gets one message that an order was
 
   const told = new Promise((resolve) => app.link.on('message', resolve));
   const pushed = JSON.parse((await post('/orders/17/paid', {})).text);
-  assert.deepEqual(pushed, { results: [{ user: 'alice', state: 'sent', online: true }] });
+  assert.deepEqual(pushed, { results: [{ user: 'alice', state: 'queued', online: true }] });
   assert.deepEqual(JSON.parse((await post('/orders/17/paid', {})).text), pushed);
   const { from, message } = await told;
   assert.deepEqual([from, message], ['system', { order: 17, state: 'paid' }]);

@@ -12,6 +12,24 @@ link.send('bob', { any: ['value'] }).catch(({ code }: LinkError) => code === 'ti
 off();
 connect({ url: 'wss://example.com', user: 'a', WebSocket });
 
+// The dialect v2.
+const sending = link.send({ group: 'g' }, 'hi', { ttl: 60, key: 'k', receipt: true });
+sending.then(({ id, state, receivers }) => state === 'queued' && console.log(id?.length, receivers?.toFixed()));
+const cid: string | undefined = sending.cid;
+link.on('sent', (sent) => sent.cid === cid && console.log(sent.toUserId ?? sent.group, sent.message, sent.state));
+link.on('gap', ({ from, to, reason }) => reason === 'lost' && console.log(from?.toFixed(), to.toFixed()));
+link.on('receipt', ({ toUserId, id }) => console.log(toUserId.length, id.length));
+link.on('presence', ({ users }) => console.log(users.bob === true));
+link.on('unread', ({ of, count }) => console.log(of.length, count.toFixed()));
+link.on('kicked', ({ code, reason }) => console.log(code === 4509, reason.length));
+link.join('g');
+link.watch(['bob', 7]);
+link.typing('bob');
+link.markRead({ group: 'g' });
+console.log(link.unread('bob').toFixed(), link.unanswered.map(({ message }) => message), link.status.dialect === 2);
+connect({ url: 'wss://example.com', user: 'a', storage: localStorage, background: false });
+connect({ url: 'wss://example.com', user: 'a', storage: false });
+
 // @ts-expect-error: nobody knows who that is
 connect({ url: 'wss://example.com' });
 // @ts-expect-error: no such event
@@ -22,3 +40,7 @@ if (link.status.state === 'opened') link.close();
 link.status = { ...link.status, state: 'open' };
 // @ts-expect-error: a user is a text or a number
 link.send(['bob'], 'hi');
+// @ts-expect-error: no such option
+link.send('bob', 'hi', { volatile: true });
+// @ts-expect-error: what can be written has to be read
+connect({ url: 'wss://example.com', user: 'a', storage: { setItem() {} } });
