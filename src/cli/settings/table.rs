@@ -167,8 +167,8 @@ pub static SETTINGS: &[Setting] = &[
         "COUNT",
         CHAT,
         Kind::Count(|it| &mut it.relay.mailbox_messages),
-        "The most messages that wait for a user who is away; beyond it the oldest go, and a gap \
-         tells of them",
+        "The most messages that wait for a user who is away; beyond it the oldest are dropped, \
+         which a gap reports",
     ),
     Setting::new(
         "mailbox-bytes",
@@ -190,7 +190,7 @@ pub static SETTINGS: &[Setting] = &[
         CHAT,
         Kind::Size(|it| &mut it.relay.mailbox_memory),
         "The most bytes of all mailboxes together; beyond it those of users who never connected \
-         go first, then those of the users who have been away longest",
+         are dropped first, then those of the users who have been away longest",
     )
     .default_is("an eighth of the memory"),
     Setting::new(
@@ -198,8 +198,8 @@ pub static SETTINGS: &[Setting] = &[
         "on|off",
         CHAT,
         Kind::Switch(|it| &mut it.relay.v1_mailbox),
-        "Whether a client of the dialect v1 that connects gets what waits for its user; what was \
-         written to it counts as acknowledged",
+        "Whether a client of the dialect v1 that connects gets the messages that wait for its \
+         user; those that were written to it count as acknowledged",
     ),
     Setting::new(
         "presence",
