@@ -218,7 +218,6 @@ pub const NAMES: &[Name] = &[
         &["backend::webhooks"],
         "only the webhooks' thread makes requests and waits for them",
     ),
-    path("prometheus_client", &["backend::metrics"], "a metric is described in one place"),
     path("subtle", &["backend::key"], "the backend's key is compared in one place"),
     path("clap", &["cli"], PROGRAM),
     path("toml", &["cli::settings"], PROGRAM),

@@ -83,7 +83,7 @@ impl Metrics {
     /// as `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub fn text(self) -> String {
         // Writing into a string does not fail.
-        text::write(self.sheet.0).unwrap_or_default()
+        text::write(&self.sheet.0).unwrap_or_default()
     }
 
     /// Writes the metrics as one JSON object: each metric by its name, with a number, an object of
