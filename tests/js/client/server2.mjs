@@ -1,7 +1,7 @@
 // A scripted server of the dialect v2, for the sockets of `world.mjs`. It has mailboxes with numbers, epochs,
 // cursors of devices, a window, `cid`s, groups, presence and kicks, as `docs/protocol.md` describes
 // them. Frames take time in both directions, in order. A test can cut a connection at any moment, so that
-// frames which are on their way are lost, and can restart the server, which then has forgotten everything.
+// frames which are on their way are lost, and can restart the server, which then knows nothing of the time before.
 
 import assert from 'node:assert/strict';
 import { settle } from './world.mjs';
@@ -15,19 +15,19 @@ export class Server2 {
   connections = [];
   /** Members by group. */
   groups = new Map();
-  /** Every message that was taken from a client, in order: `{ epoch, cid, from, frame, id }`. */
+  /** Every message of a client that was kept, in order: `{ epoch, cid, from, frame, id }`. */
   taken = [];
   /** Every frame of a client that arrived: `{ socket, frame }`. */
   heard = [];
-  /** Texts that are no frame of the dialect. */
+  /** Texts of clients that are no frames of the dialect. */
   strange = [];
-  /** How many milliseconds a frame is on its way. */
+  /** How many milliseconds a frame takes in either direction. */
   delay = () => 0;
-  /** What a send is refused with: `{ code, retry }`, or undefined. */
+  /** Returns the error with which a send is refused, `{ code, retry }`, or undefined. */
   refusal = () => undefined;
-  /** Called before a frame is handled; may cut the connection, so that the frame is lost. */
+  /** A callback before a frame is handled. It may cut the connection, so that the frame is lost. */
   before = () => {};
-  /** Called after a frame was handled, before its answers are on their way. */
+  /** A callback after a frame was handled, and before its answers are sent. */
   after = () => {};
   isDown = false;
   bounds = { messages: 64, window: 64, maxMessage: 65_536, ping: 15_000 };
@@ -50,7 +50,7 @@ export class Server2 {
 
   // --- connections
 
-  /** A socket of the client is open. */
+  /** Handles that a socket of the client has opened. */
   accept(socket) {
     const url = new URL(socket.options.url);
     const query = url.searchParams;
@@ -127,7 +127,7 @@ export class Server2 {
     this.#travel(connection, 'out', () => connection.socket.says(text));
   }
 
-  /** Runs `arrive` when a frame has made its way, in order. */
+  /** Runs `arrive` when a frame arrives. Frames arrive in order. */
   #travel(connection, way, arrive) {
     const { clock } = this.#world;
     const at = Math.max(connection.arrive[way], clock.now + this.delay());
@@ -136,7 +136,7 @@ export class Server2 {
     clock.setTimeout(() => connection.isOpen && arrive(), at - clock.now);
   }
 
-  /** The platform has taken data of the client. */
+  /** Handles data of the client that the platform has accepted. */
   hear(socket, text) {
     const { connection } = socket;
     if (!connection?.isOpen) return;
@@ -148,14 +148,14 @@ export class Server2 {
     });
   }
 
-  /** Everything that is on its way is lost. The client is told, or finds out. */
+  /** Cuts a connection: frames on their way are lost. The client gets a close event, unless the cut is silent. */
   cut(connection = this.last, { isSilent = false } = {}) {
     if (!connection?.isOpen) return;
     this.#forget(connection);
     if (!isSilent) connection.socket.ends(1006, 'abnormal closure');
   }
 
-  /** The client has ended the connection. */
+  /** Handles that the client has ended the connection. */
   gone(socket) {
     if (socket.connection) this.#forget(socket.connection);
   }
@@ -173,7 +173,7 @@ export class Server2 {
       this.#forget(connection);
       connection.socket.ends(code);
     });
-    // From now on nothing that it sends is handled.
+    // From now on frames of this connection are not handled.
     connection.isClosing = true;
   }
 
@@ -182,14 +182,14 @@ export class Server2 {
     this.close(connection, code, { type: 'kick', code, reason, retry: false });
   }
 
-  /** A polite stop. */
+  /** Stops the server, which first sends `bye` to its clients. */
   bye(after = [500, 8000]) {
     for (const connection of this.connections.filter(({ isOpen }) => isOpen)) {
       this.close(connection, 4012, { type: 'bye', code: 4012, retry: true, after });
     }
   }
 
-  /** The process was killed, and another one runs. */
+  /** Kills the process and starts another one. */
   restart() {
     this.counts.restarts += 1;
     for (const connection of this.connections) this.cut(connection);
@@ -320,7 +320,7 @@ export class Server2 {
   put(user, { from, message, key, id = this.#newId(), type = 'message', own, not, toUserId = user, ...more }) {
     const mailbox = this.mailboxOf(user);
     if (key !== undefined) {
-      // A newer one takes the place of an older one that waits; its number is skipped without a gap.
+      // A newer message replaces an older one of its key that waits; the number of that one is skipped without a gap.
       mailbox.held = mailbox.held.filter((it) => it.key !== key || it.from !== from);
     }
     mailbox.top += 1;
@@ -335,7 +335,7 @@ export class Server2 {
     return held;
   }
 
-  /** A volatile message. */
+  /** Sends a volatile message. */
   pass(from, user, message) {
     for (const { connection } of this.mailboxOf(user).devices.values()) {
       if (connection?.isOpen) this.say(connection, { type: 'message', id: this.#newId(), formUserId: from, toUserId: user, message, ts: 1 });
@@ -369,7 +369,7 @@ export class Server2 {
   }
 }
 
-/** A link that is open at a scripted server of the dialect v2, in its world. */
+/** Opens a link to a scripted server of the dialect v2, and returns it with its world. */
 export async function linked2(world, options) {
   const server = new Server2(world);
   const link = await world.connect(options);

@@ -1,5 +1,5 @@
-// The dialect v2 on a clock that stands still: what the protocol asks of a client, and what the client
-// promises to an app. The server is that of `server2.mjs`.
+// The client with the dialect v2, on a clock that stands still: it does what the protocol asks of a client,
+// and keeps its promises to an app. The server is that of `server2.mjs`.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -14,13 +14,13 @@ const shown = (link) => link.messages.map(({ message }) => message);
 /** Puts numbered messages of B into A's mailbox. */
 const put = (server, ...messages) => messages.forEach((message) => server.put('A', { from: 'B', message }));
 
-/** A phone with a storage, which outlives the link. */
+/** Makes a phone whose storage outlives the link. */
 function keeper(world = new Phone()) {
   world.stored = new Map();
   return world;
 }
 
-/** The page is destroyed without a word: its socket is gone, and nothing of it runs any more. */
+/** Destroys the page without a close: its socket ends, and none of its code runs any more. */
 function destroy(world, link) {
   const { socket } = world.server.last;
   world.server.cut(world.server.last, { isSilent: true });
@@ -30,7 +30,7 @@ function destroy(world, link) {
   link.isGone = true;
 }
 
-/** The next page, with what the storage has kept. */
+/** Opens the next page with the same storage. */
 async function reopened(world, options) {
   const link = await world.connect({ storage: world.storage, ...options });
   world.last.opens();
@@ -79,7 +79,7 @@ test('a server whose first frame is no welcome speaks v1, and gets the frames of
   assert.equal(world.last.messages.length, 2);
 });
 
-test('a v1 server that only knows the text ping is found after 3 s, and a silent one is left after 13 s', async () => {
+test('a v1 server that answers only the text ping is recognised after 3 s, and a silent one is left after 13 s', async () => {
   const world = new Phone();
   world.server = { accept() {}, hear: (socket, text) => text === 'ping' && socket.pongs(), gone() {} };
   const link = await world.connect();
@@ -98,7 +98,7 @@ test('a v1 server that only knows the text ping is found after 3 s, and a silent
   assert.deepEqual([link.status.state, link.status.cause], ['waiting', 'silent']);
 });
 
-test('a server that was v2 and is v1 after a restart gets what has no answer as frames of v1', async () => {
+test('a server that speaks only v1 after a restart gets the messages without an answer as frames of v1', async () => {
   const { world, server, link } = await linked2(new Phone());
   server.cut();
   const waits = outcome(link.send('B', 'kept'));
@@ -195,7 +195,7 @@ test('the client acknowledges after 1 s, counted from the first message', async 
   assert.deepEqual(acks(world.last), [2], 'once');
 });
 
-test('the client acknowledges before it closes, before it is hidden, and before it obeys a bye', async () => {
+test('the client acknowledges before it closes, before it is hidden, and before it leaves after a bye', async () => {
   for (const [act, expected] of [
     [({ link }) => link.close(), 'send ack'],
     [({ world }) => world.hide(), 'send ack background'],
@@ -253,7 +253,7 @@ test('a burst of ten windows arrives whole and in order', async () => {
 
 // --- gaps and epochs --------------------------------------------------------------------------
 
-test('a gap tells the range and the reason, and moves the cursor', async () => {
+test('a gap event has the range and the reason, and moves the cursor', async () => {
   const { world, server, link } = await linked2(new Phone());
   const gaps = [];
   link.on('gap', ({ from, to, reason }) => gaps.push([from, to, reason]));
@@ -266,7 +266,7 @@ test('a gap tells the range and the reason, and moves the cursor', async () => {
   assert.deepEqual([gaps, shown(link), acks(world.last)], [[[1, 3, 'overflow']], [4, 5], [5]]);
 });
 
-test('after a restart the cursor is that of the welcome, and the app is told once that something is lost', async () => {
+test('after a restart the cursor is that of the welcome, and the app gets one gap event', async () => {
   const { world, server, link } = await linked2(new Phone());
   const gaps = [];
   link.on('gap', ({ from, to, reason }) => gaps.push([from, to, reason]));
@@ -283,7 +283,7 @@ test('after a restart the cursor is that of the welcome, and the app is told onc
   assert.equal(gaps.length, 1);
 });
 
-test('a connection that ends between the welcome and its gap makes no silent hole', async () => {
+test('a connection that ends between the welcome and its gap does not hide the loss', async () => {
   const world = keeper();
   const { server, link } = await linked2(world, { storage: world.storage });
   const gaps = [];
@@ -301,7 +301,7 @@ test('a connection that ends between the welcome and its gap makes no silent hol
   assert.deepEqual([gaps, link.status.state], [['lost'], 'open']);
 });
 
-test('live comes once on each connection, after what had waited', async () => {
+test('the live event comes once on each connection, after the waiting messages', async () => {
   const { world, server, link } = await linked2(new Phone());
   const heard = [];
   link.on('message', ({ message }) => heard.push(message));
@@ -316,7 +316,7 @@ test('live comes once on each connection, after what had waited', async () => {
 
 // --- the client's part: the outbox ---------------------------------------------------------------
 
-test('send resolves with the id and the state when the server has acknowledged, not before', async () => {
+test('send resolves with the id and the state only when the server has acknowledged the message', async () => {
   const { world, server, link } = await linked2(new Phone());
   server.delay = () => 100;
   const promise = link.send('B', { any: ['value'] });
@@ -331,7 +331,7 @@ test('send resolves with the id and the state when the server has acknowledged, 
   assert.deepEqual((await answers).map(({ state, receivers }) => [state, receivers]), [['sent', 1], ['queued', undefined]]);
 });
 
-test('messages go out one behind the other without waiting for their answers', async () => {
+test('messages are sent one after another without waiting for their answers', async () => {
   const { world, server, link } = await linked2(new Phone());
   server.delay = () => 1000;
   for (let n = 0; n < 100; n++) link.send('B', n);
@@ -339,7 +339,7 @@ test('messages go out one behind the other without waiting for their answers', a
   assert.equal(sends(world.last).length, 100);
 });
 
-test('no more than 128 messages are at the server without an answer', async () => {
+test('no more than 128 messages are sent without an answer', async () => {
   const { world, server, link } = await linked2(new Phone(), { queued: 1000 });
   server.delay = () => 2000;
   for (let n = 0; n < 300; n++) link.send('B', n);
@@ -349,7 +349,7 @@ test('no more than 128 messages are at the server without an answer', async () =
   assert.deepEqual([sends(world.last).length, link.status.queued], [300, 0]);
 });
 
-test('what has no answer is sent again after a reconnect: in order, with the same cids', async () => {
+test('messages without an answer are sent again after a reconnect, in order and with the same cids', async () => {
   const { world, server, link } = await linked2(new Phone());
   server.delay = () => 50;
   const sent = [1, 2, 3].map((n) => outcome(link.send('B', n)));
@@ -380,7 +380,7 @@ test('a duplicate resolves with the first id and state', async () => {
   assert.deepEqual([id, state, was, server.counts.duplicates], ['id00000001', 'queued', 'queued', 1]);
 });
 
-test('a refusal that may be tried again stops the outbox, which then goes on from there in order', async () => {
+test('a refusal with retry stops the outbox, which then continues with this message in order', async () => {
   const { world, server, link } = await linked2(new Phone());
   world.random = () => 0;
   let refusals = 3;
@@ -400,7 +400,7 @@ test('a refusal that may be tried again stops the outbox, which then goes on fro
   assert.equal(world.sockets.length, 1, 'on the same connection');
 });
 
-test('a refusal for good rejects with its code, and the rest goes on', async () => {
+test('a refusal without retry rejects the message with its code, and later messages are sent', async () => {
   const { world, server, link } = await linked2(new Phone());
   for (const code of ['forbidden', 'conflict', 'not-member']) {
     server.refusal = ({ message }) => (message === 'no' ? { code, retry: false } : undefined);
@@ -459,7 +459,7 @@ test('with a v2 server a message waits longer than sendTimeout', async () => {
   assert.equal(sent.is, 'sent');
 });
 
-test('a platform that refuses a message twice rejects it, and those after it go on in order', async () => {
+test('a message that the platform refuses twice is rejected, and later messages are sent in order', async () => {
   const { world, link } = await linked2(new Phone());
   world.refuses = (data) => data.includes('"bad"');
   const sent = [1, 'bad', 3].map((n) => outcome(link.send('B', n)));
@@ -476,7 +476,7 @@ test('a platform that refuses a message twice rejects it, and those after it go 
 
 // --- a page that is destroyed ----------------------------------------------------------------------
 
-test('a page that was destroyed loses nothing: the next one sends what had no answer, and goes on behind the cursor', async () => {
+test('after a page was destroyed the next page sends its messages without an answer, and resumes at its cursor', async () => {
   const world = keeper();
   const { server, link } = await linked2(world, { storage: world.storage });
   put(server, 'seen');
@@ -502,7 +502,7 @@ test('a page that was destroyed loses nothing: the next one sends what had no an
   assert.deepEqual([shown(next), next.unanswered], [['missed'], []]);
 });
 
-test('what a destroyed page had sent and the server has taken is not taken twice', async () => {
+test('a message of a destroyed page that the server has kept is not kept twice', async () => {
   const world = keeper();
   const { server, link } = await linked2(world, { storage: world.storage });
   server.delay = () => 1;
@@ -516,7 +516,7 @@ test('what a destroyed page had sent and the server has taken is not taken twice
   assert.deepEqual([server.taken.length, server.counts.duplicates, next.status.queued], [1, 1, 0]);
 });
 
-test('a message of a destroyed page that is refused for good is reported as an error', async () => {
+test('a message of a destroyed page that is refused without retry is reported as an error', async () => {
   const world = keeper();
   const { server, link } = await linked2(world, { storage: world.storage });
   server.cut();
@@ -576,7 +576,7 @@ test('a mini-program keeps everything in the storage of wx, and of uni', async (
   }
 });
 
-test('two links of one user in a mini-program are two devices, and a closed one gives its place back', async () => {
+test('two links of one user in a mini-program are two devices, and a closed one frees the name of its device', async () => {
   const world = keeper();
   Object.assign(world.wx, {
     getStorageSync: (key) => world.stored.get(key) ?? '',
@@ -599,7 +599,7 @@ test('two links of one user in a mini-program are two devices, and a closed one 
   assert.deepEqual([new Set(devices).size, devices[2], server.counts.kicks], [2, devices[0], 0]);
 });
 
-/** Several tabs of a browser on one origin: one `localStorage`, and locks that end with their tab. */
+/** Makes several tabs of a browser on one origin, with one `localStorage`, and locks that end with their tab. */
 class Tabs {
   stored = new Map();
   held = new Map();
@@ -644,7 +644,7 @@ class Tabs {
   }
 }
 
-test('two tabs are two devices that kick nobody, and a tab that is opened again goes on with its own', async () => {
+test('two tabs are two devices that do not end each other’s connections, and a tab that is opened again keeps its device', async () => {
   const tabs = new Tabs();
   const first = await tabs.open();
   const second = await tabs.open();
@@ -691,7 +691,7 @@ test('a storage that is full or forbidden is reported once, and the link goes on
   assert.deepEqual(link.problems.map(({ code }) => code), ['storage']);
 });
 
-test('a storage that holds something else is as an empty one', async () => {
+test('a storage with invalid data counts as empty', async () => {
   for (const garbage of ['', 'null', '5', '{}', '[]', '[null]', '{"a":[', '["name",null,5,{}]', '[7,8]']) {
     const world = keeper();
     world.storage.getItem = () => garbage;
@@ -712,7 +712,7 @@ test('with storage: false nothing is kept', async () => {
 
 // --- kicks, byes, background ------------------------------------------------------------------------
 
-test('a kick is final: the link is closed, its place is free, and nothing is left', async () => {
+test('after a kick the link is closed for good, and no listener and no timer is left', async () => {
   const { world, server, link } = await linked2(new Phone());
   const kicks = [];
   link.on('kicked', ({ code, reason }) => kicks.push([code, reason, link.status.state]));
@@ -731,7 +731,7 @@ test('a kick is final: the link is closed, its place is free, and nothing is lef
   assert.deepEqual([world.sockets.length, world.watchers, world.clock.next], [2, 0, Infinity]);
 });
 
-test('a bye is obeyed: the client comes back within the range, and not earlier', async () => {
+test('after a bye the client reconnects within its range of time, and not earlier', async () => {
   const { world, server, link } = await linked2(new Phone());
   world.random = () => 0.5;
   server.bye([2000, 8000]);
@@ -753,7 +753,7 @@ test('a bye is obeyed: the client comes back within the range, and not earlier',
   assert.equal(world.sockets.length, 3, 'retry() is a wish of its own');
 });
 
-test('a thousand clients that are told bye come back spread over the range', async () => {
+test('a thousand clients that get a bye reconnect spread over its range of time', async () => {
   const pauses = [];
   for (let n = 0; n < 1000; n++) {
     const { world, server, link } = await linked2(new Phone());
@@ -767,7 +767,7 @@ test('a thousand clients that are told bye come back spread over the range', asy
   }
 });
 
-test('the server is told that the app is hidden and shown, and there is no heartbeat while it is hidden', async () => {
+test('the client reports to the server that the app is hidden or shown, and sends no heartbeat while it is hidden', async () => {
   for (const world of [new Phone(), new Browser()]) {
     const { server, link } = await linked2(world);
     world.hide();
@@ -793,7 +793,7 @@ test('with background: false a hidden tab gets its messages', async () => {
   assert.ok(frames(world.last, 'ping').length > 3, 'with heartbeats');
 });
 
-test('an app that is hidden while the link connects tells the server when it is welcome', async () => {
+test('a link whose app is hidden while it connects reports that behind the welcome', async () => {
   const world = new Phone();
   const server = new Server2(world);
   const link = await world.connect();
@@ -802,7 +802,7 @@ test('an app that is hidden while the link connects tells the server when it is 
   assert.deepEqual([link.status.state, server.last.isHidden], ['open', true]);
 });
 
-test('the heartbeat is that of the welcome, and its answer tells the round trip', async () => {
+test('the time between heartbeats is that of the welcome, and an answer gives the round trip', async () => {
   const world = new Phone();
   const server = new Server2(world);
   server.bounds.ping = 5000;
@@ -844,7 +844,7 @@ test('a group that the server forbids is reported as an error', async () => {
   assert.deepEqual(link.problems.map(({ code }) => code), ['forbidden']);
 });
 
-test('watched users are asked for again on each connection, until unwatch', async () => {
+test('the presence of watched users is requested again on each connection, until unwatch', async () => {
   const { world, server, link } = await linked2(new Phone());
   const heard = [];
   link.on('presence', ({ users }) => heard.push(users));
@@ -859,7 +859,7 @@ test('watched users are asked for again on each connection, until unwatch', asyn
   assert.deepEqual([...server.last.watched], ['B', 7]);
 });
 
-test('typing is volatile: it goes out now or never', async () => {
+test('a typing message is volatile, and is sent at once or not at all', async () => {
   const { world, server, link } = await linked2(new Phone());
   link.typing('B');
   const [frame] = frames(world.last, 'send');
@@ -874,7 +874,7 @@ test('typing is volatile: it goes out now or never', async () => {
   assert.equal(link.status.queued, 0);
 });
 
-test('a receipt says up to which message a user has got them', async () => {
+test('a receipt event says up to which message a user has received the messages', async () => {
   const { world, server, link } = await linked2(new Phone());
   const receipts = [];
   link.on('receipt', ({ toUserId, id }) => receipts.push([toUserId, id]));
@@ -895,7 +895,7 @@ test('the options of a message are in its frame', async () => {
   assert.match(cid, /^[a-z0-9]+-1$/);
 });
 
-test('a message that this user has sent from another device says so, and is not unread', async () => {
+test('a message that this user has sent from another device is marked as own, and is not unread', async () => {
   const { server, link } = await linked2(new Phone());
   server.put('A', { from: 'A', toUserId: 'B', own: true, message: 'mine' });
   const [{ from, to, frame }] = link.messages;
@@ -908,7 +908,7 @@ test('a message to everyone comes back to its sender, as with v1', async () => {
   assert.deepEqual(link.messages.map(({ from, to, message }) => [from, to, message]), [['A', undefined, 'hello']]);
 });
 
-/** Two devices of A at one server, and what each of them counts. */
+/** Connects two devices of A to one server, and reads the counts of each. */
 async function pair() {
   const worlds = [keeper(), keeper()];
   const server = new Server2(worlds[0]);
@@ -944,7 +944,7 @@ test('unread counts agree on all devices of a user', async () => {
   assert.equal(server.taken.length, 2, 'nothing was unread');
 });
 
-test('a message that comes after the mark was made stays unread on the device that reads it later', async () => {
+test('a message that comes after a mark was made stays unread on a device that gets the mark later', async () => {
   const { worlds, server, links, pass, counts } = await pair();
   put(server, 1, 2);
   server.delay = () => 100;
@@ -955,7 +955,7 @@ test('a message that comes after the mark was made stays unread on the device th
   assert.deepEqual(counts('B'), [1, 1]);
 });
 
-test('a device that was away counts what is left when it is back, and a destroyed page keeps its counts', async () => {
+test('a device that was away counts the messages that are still unread, and a destroyed page keeps its counts', async () => {
   const { worlds, server, links, pass } = await pair();
   put(server, 1, 2);
   server.cut(worlds[1].last.connection);
@@ -970,7 +970,7 @@ test('a device that was away counts what is left when it is back, and a destroye
   assert.equal(next.unread('B'), 1);
 });
 
-test('an older mark of one device does not take the place of a newer one of another', async () => {
+test('an older mark of one device does not replace a newer mark of another', async () => {
   const { worlds, server, links } = await pair();
   put(server, 1);
   server.cut(worlds[1].last.connection);

@@ -47,7 +47,7 @@ test('a first start invents a guest, keeps it, and connects to this machine', as
   assert.equal(device.session.user, user);
 });
 
-test('a conversation shows what came, what is being sent, and what was', async (t) => {
+test('a conversation shows the messages that came, those being sent, and those that were sent', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await chatWith(device, '小红');
   assert.equal(device.title, '小红');
@@ -90,7 +90,7 @@ test('a message that failed is marked, and is sent again when it is tapped', asy
   assert.equal(device.last.messages.length, 1, 'a message that was sent is not sent again');
 });
 
-test('a message said while the connection is away waits, and is sent when it is back', async (t) => {
+test('a message that is written without a connection waits, and is sent when there is one', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await chatWith(device, '小红');
   device.hide();
@@ -134,7 +134,7 @@ test('a conversation scrolls to its end, unless the user reads older messages', 
   assert.equal(scrolledTo(), newest(), 'the page scrolls to the own message');
 });
 
-test('a conversation is bounded, and hands over only what is new', async (t) => {
+test('a conversation is bounded, and passes only new lines to the page', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const says = (from, to) => {
     for (let n = from; n < to; n++) device.last.says(message('小红', `${n}`));
@@ -169,7 +169,7 @@ test('the oldest conversations are removed', () => {
   assert.deepEqual([peers[0], peers[1], peers.at(-1)], ['new', 'u1', 'u3']);
 });
 
-test('the list has the latest conversation first, with what is unread', async (t) => {
+test('the list has the latest conversation first, with the number of unread messages', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await device.open('pages/chats/chats');
   assert.deepEqual(page.texts('.chat .name'), ['所有人']);
@@ -191,7 +191,7 @@ test('the list has the latest conversation first, with what is unread', async (t
   assert.deepEqual(page.texts('.unread'), ['1']);
 });
 
-test('a chat begins with whoever is typed', async (t) => {
+test('a chat begins with the user whose name is typed', async (t) => {
   const device = await new Device(t, OPEN).launch();
   const page = await device.open('pages/chats/chats');
   await page.taps('.go');
@@ -234,7 +234,7 @@ test('the list of users online comes from the backend, after a login, without th
   assert.match(page.texts('.nobody')[0], /500/);
 });
 
-test('a login that fails is said, and tried again by a tap; a refused ticket logs in anew', async (t) => {
+test('a login that fails is shown, and a tap tries it again; after a refused ticket the app logs in anew', async (t) => {
   const device = await new Device(t, WITH_BACKEND).launch({ opens: false });
   const page = await device.open('pages/orders/orders');
   await seen('the failed login is shown', () => /登录失败/.test(page.one('.connection').dom.textContent));
@@ -250,7 +250,7 @@ test('a login that fails is said, and tried again by a tap; a refused ticket log
   assert.equal(device.last.options.header.Authorization, 'Bearer T2');
 });
 
-test('an order is placed over HTTP, and the backend pushes what becomes of it', async (t) => {
+test('an order is placed over HTTP, and the backend pushes its new states', async (t) => {
   const device = new Device(t, WITH_BACKEND);
   device.answer = backend().answer;
   await device.launch();
@@ -307,7 +307,7 @@ test('settings are checked, kept, and connect anew', async (t) => {
   assert.equal(device.held.length, 1);
 });
 
-test('settings that can never work are told of, and nothing is tried with them', async (t) => {
+test('settings that can never work are reported, and the app does not connect with them', async (t) => {
   const device = await new Device(t, { ...OPEN, server: 'ws://server/?token=a/b' }).launch({ opens: false });
   const page = await device.open('pages/settings/settings');
   await seen('the error is shown', () => /无法连接：TypeError: url/.test(page.one('.connection').dom.textContent));
