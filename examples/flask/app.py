@@ -35,10 +35,10 @@ def ticket():
 
 @app.post("/orders/<int:order>/paid")
 def paid(order: int):
-    """A payment service calls this, perhaps twice. The user gets one message, at the first call when the user is online."""
+    """A payment service calls this, perhaps twice. The user gets one message, which waits while the user is away."""
     user, message = ORDERS.get(order) or abort(404), {"order": order, "state": "paid"}
-    key = f"paid-{order}"
-    return ask("POST", "send", json={"user": user, "message": message, "idempotencyKey": key})
+    more = {"keep": True, "idempotencyKey": f"paid-{order}"}
+    return ask("POST", "send", json={"user": user, "message": message, **more})
 
 
 @app.post("/longlink")

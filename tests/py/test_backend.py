@@ -66,17 +66,17 @@ class Documented(unittest.IsolatedAsyncioTestCase):
             "appid": "wx1", "secret": "shh", "js_code": "C", "grant_type": "authorization_code"}])
         url = f"ws://{self.address}/websocket/{answer['user']}?ticket={answer['ticket']}"
         found_nobody = self.app.post("/orders/17/paid").json
-        self.assertEqual(found_nobody, {"results": [{"user": "alice", "state": "offline", "online": False}]})
-        async with connect(url) as alice:
+        self.assertEqual(found_nobody, {"results": [{"user": "alice", "state": "queued", "online": False}]})
+        async with connect(url, subprotocols=["longlink.v2"]) as alice, asyncio.timeout(PATIENCE):
+            welcome, frame, live = [json.loads(await alice.recv()) for _ in range(3)]
+            self.assertEqual((welcome["type"], live["type"]), ("welcome", "live"))
+            self.assertEqual(frame["formUserId"], "system")
+            self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
             for _ in range(2):
                 pushed = self.app.post("/orders/17/paid").json
-                self.assertEqual(pushed, {"results": [{"user": "alice", "state": "sent", "online": True}]})
-            await alice.send("ping")
-            async with asyncio.timeout(PATIENCE):
-                frame = json.loads(await alice.recv())
-                self.assertEqual(frame["formUserId"], "system")
-                self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
-                self.assertEqual(await alice.recv(), '{"type":"pong"}', "the push came once")
+                self.assertEqual(pushed, {"results": [{"user": "alice", "state": "queued", "online": True}]})
+            await alice.send('{"type":"ping"}')
+            self.assertEqual(await alice.recv(), '{"type":"pong"}', "the push came once")
 
     async def test_a_user_whose_code_wechat_does_not_know_gets_no_ticket(self) -> None:
         for body in [{"code": "X"}, {}, {"user": "alice"}]:

@@ -18,7 +18,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
 from launch import free_port, longlink
@@ -65,7 +65,8 @@ class Backend(unittest.IsolatedAsyncioTestCase):
     def enter(self, user: str, password: str):
         """Connects with a ticket that the backend gives out."""
         ticket = self.app.post("/ticket", auth=(user, password)).json["ticket"]
-        return connect(f"ws://{self.address}/websocket/{user}?ticket={ticket}")
+        url = f"ws://{self.address}/websocket/{user}?ticket={ticket}"
+        return connect(url, subprotocols=["longlink.v2"])
 
     async def until_online(self, *users: str) -> None:
         until = time.monotonic() + PATIENCE
@@ -80,33 +81,33 @@ class Backend(unittest.IsolatedAsyncioTestCase):
         return self.app.post("/longlink", data=body, content_type="application/json", headers={
             "Longlink-Timestamp": timestamp, "Longlink-Signature": f"v1={signed}"}).status_code
 
+    async def frame(self, client: ClientConnection) -> dict:
+        return json.loads(await asyncio.wait_for(client.recv(), PATIENCE))
+
     async def test_a_user_who_has_logged_in_is_told_once_that_an_order_was_paid(self) -> None:
         self.assertEqual(self.app.post("/ticket").status_code, 401)
         self.assertEqual(self.app.post("/ticket", auth=("alice", "x")).status_code, 401)
         async with self.enter("alice", "wonderland") as alice:
+            self.assertEqual((await self.frame(alice))["type"], "welcome")
+            self.assertEqual((await self.frame(alice))["type"], "live")
             for _ in range(2):
                 answer = self.app.post("/orders/17/paid").json
-                self.assertEqual(answer, {"results": [{"user": "alice", "state": "sent", "online": True}]})
-            frame = json.loads(await asyncio.wait_for(alice.recv(), PATIENCE))
+                self.assertEqual(answer, {"results": [{"user": "alice", "state": "queued", "online": True}]})
+            frame = await self.frame(alice)
             self.assertEqual(frame["formUserId"], "system")
             self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
-            await alice.send("ping")
-            pong = await asyncio.wait_for(alice.recv(), PATIENCE)
-            self.assertEqual(pong, '{"type":"pong"}', "two requests, but one push")
+            await alice.send('{"type":"ping"}')
+            self.assertEqual(await self.frame(alice), {"type": "pong"}, "two requests, but one push")
         self.assertEqual(self.app.post("/orders/18/paid").status_code, 404)
 
-    async def test_a_user_who_was_not_there_at_the_first_call_is_told_at_the_next_one(self) -> None:
-        answer = self.app.post("/orders/17/paid").json
-        self.assertEqual(answer, {"results": [{"user": "alice", "state": "offline", "online": False}]})
+    async def test_a_user_who_was_away_at_both_calls_is_told_once_on_coming_back(self) -> None:
+        for _ in range(2):
+            answer = self.app.post("/orders/17/paid").json
+            self.assertEqual(answer, {"results": [{"user": "alice", "state": "queued", "online": False}]})
         async with self.enter("alice", "wonderland") as alice:
-            for _ in range(2):
-                answer = self.app.post("/orders/17/paid").json
-                self.assertEqual(answer, {"results": [{"user": "alice", "state": "sent", "online": True}]})
-            frame = json.loads(await asyncio.wait_for(alice.recv(), PATIENCE))
+            welcome, frame, live = [await self.frame(alice) for _ in range(3)]
+            self.assertEqual((welcome["type"], live["type"]), ("welcome", "live"))
             self.assertEqual(frame["message"], {"order": 17, "state": "paid"})
-            await alice.send("ping")
-            pong = await asyncio.wait_for(alice.recv(), PATIENCE)
-            self.assertEqual(pong, '{"type":"pong"}', "the push came once")
 
     async def test_the_backend_knows_who_is_online_also_after_it_was_restarted(self) -> None:
         async with self.enter("alice", "wonderland"):

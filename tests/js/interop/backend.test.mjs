@@ -79,7 +79,7 @@ test('the backend gives a ticket for a valid code of WeChat, and for nothing els
 test('the mini-program logs in, connects, and gets one message that an order was paid', async (t) => {
   const { server, post } = await start(t);
   const early = JSON.parse((await post('/orders/17/paid', {})).text);
-  assert.deepEqual(early, { results: [{ user: 'alice', state: 'offline', online: false }] });
+  assert.deepEqual(early, { results: [{ user: 'alice', state: 'queued', online: false }] }, 'it waits');
   const client = loadClient({ WebSocket });
   const toasts = [];
   const wx = {
@@ -94,9 +94,9 @@ test('the mini-program logs in, connects, and gets one message that an order was
   compileFunction(PAGE, ['require', 'wx', 'App'])(require, wx, (definition) => { app = definition; });
   await app.onLaunch();
   t.after(() => app.link.close());
+  const told = new Promise((resolve) => app.link.on('message', resolve));
   await new Promise((resolve) => app.link.on('state', ({ state }) => state === 'open' && resolve()));
 
-  const told = new Promise((resolve) => app.link.on('message', resolve));
   const pushed = JSON.parse((await post('/orders/17/paid', {})).text);
   assert.deepEqual(pushed, { results: [{ user: 'alice', state: 'queued', online: true }] });
   assert.deepEqual(JSON.parse((await post('/orders/17/paid', {})).text), pushed);
