@@ -56,8 +56,8 @@ export interface Options {
    */
   storage?: LinkStorage | false;
   /**
-   * Whether the server is told that the app is hidden. It then writes nothing until the app is shown. The
-   * default is true. With `false`, messages arrive in a hidden tab, too.
+   * Whether the link reports to the server that the app is hidden. The server then writes nothing until the
+   * app is shown. The default is true. With `false`, messages arrive in a hidden tab, too.
    */
   background?: boolean;
   /**
@@ -97,7 +97,7 @@ export type State = 'connecting' | 'open' | 'waiting' | 'paused' | 'closed';
  * Of `open`: `open`, `ping` (a heartbeat was sent), `pong` (a heartbeat was answered). Of `waiting` and
  * `paused`: `closed` (the socket ended, never opened, or the server has refused it), `silent` (a heartbeat was
  * not answered), `send` (the platform refused a message), `timeout` (the socket did not open), `ticket`
- * (`getTicket` failed), `bye` (the server goes away, and has said for how long), `hidden` (the app was
+ * (`getTicket` failed), `bye` (the server is stopping, and has named a time for the return), `hidden` (the app was
  * hidden). Of `closed`: `close`, `kicked`.
  */
 export type Cause =
@@ -140,9 +140,9 @@ export interface SendOptions {
 }
 
 /**
- * What became of a message. `stored`: it is on the server's disk. `queued`: it is in the receiver's
- * mailbox in memory. `sent`: it was handed to a connection, and is not kept. `offline`: nobody was there,
- * and it is not kept. `unknown`: the server speaks v1 and does not say.
+ * The state of a message. `stored`: it is on the server's disk. `queued`: it is in the receiver's
+ * mailbox in memory. `sent`: at least one connection gets it, and it is not kept. `offline`: the receiver
+ * has no connection, and it is not kept. `unknown`: the server speaks v1 and sends no state.
  */
 export type Kept = 'stored' | 'queued' | 'sent' | 'offline' | 'unknown';
 
@@ -152,7 +152,7 @@ export interface Sent {
   /** The name of the message everywhere; missing with a v1 server. */
   id?: string;
   state: Kept;
-  /** Of a message to a group or to everyone: how many users it is for, without the sender. */
+  /** For a message to a group or to everyone: the number of its receivers, without the sender. */
   receivers?: number;
 }
 
@@ -182,7 +182,7 @@ export interface Message {
 export interface Frame extends Record<string, any> {
   /** The name of the message everywhere. With a v1 server it is missing, as are the fields below. */
   id?: string;
-  /** When the server took the message, in milliseconds since 1970. */
+  /** When the server accepted the message, in milliseconds since 1970. */
   ts?: number;
   /** The group that the message is for. */
   group?: string;
@@ -192,14 +192,15 @@ export interface Frame extends Record<string, any> {
   seq?: number;
 }
 
-/** Messages that will not come. */
+/** A range of messages that will not come. */
 export interface Gap {
   /** The number of the first one; missing if the server cannot know it. */
   from?: number;
   to: number;
   /**
-   * `expired`: their time was over. `overflow`: the mailbox was full. `undeliverable`: three connections
-   * of this device ended before it had acknowledged the message. `lost`: the server has lost them.
+   * `expired`: they waited too long. `overflow`: the mailbox was full. `undeliverable`: three connections
+   * of this device ended before it had acknowledged the message. `lost`: the server was restarted, or the
+   * mailbox was deleted or dropped.
    */
   reason: 'expired' | 'overflow' | 'undeliverable' | 'lost';
 }
@@ -269,7 +270,7 @@ export interface Link {
   on(event: 'sent', listener: (sent: Sent & Unanswered) => void): () => void;
   /** Some messages will not come. The app can ask its backend for them. */
   on(event: 'gap', listener: (gap: Gap) => void): () => void;
-  /** All that had waited for this device has arrived. It comes once on each connection. */
+  /** All messages that waited for this device have arrived. The event comes once on each connection. */
   on(event: 'live', listener: (live: { seq: number }) => void): () => void;
   /** A message that was sent with `receipt` has arrived. */
   on(event: 'receipt', listener: (receipt: Receipt) => void): () => void;
@@ -284,9 +285,10 @@ export interface Link {
 
   /**
    * Sends any JSON value to a user or to a group, now or when there is a connection, in the
-   * order of the calls. Resolves when the server has taken the message; a v1 server does not say so, so with
-   * it the Promise resolves when the platform has taken the message. Until a v2 server has answered, the
-   * message is kept in the storage and sent again on each new connection, also by the next page.
+   * order of the calls. Resolves when the server has acknowledged the message. A v1 server does not
+   * acknowledge, so with it the Promise resolves when the platform has accepted the message. Until a v2
+   * server has answered, the message is kept in the storage and sent again on each new connection, also by
+   * the next page.
    *
    * Rejects with a `LinkError`, and the message is not sent again. The code
    * `invalid` comes at once, if no such user can exist, or if the message would arrive as something

@@ -531,7 +531,7 @@ const connect = (options) => {
   const saveCursor = () => write('@', [epoch, handled, ...unread]);
 
   /**
-   * The link has its place in the storage, and goes on where the page before it has ended.
+   * Begins with a place in the storage, and continues where the previous page has ended.
    *
    * @param {string} found
    * @param {() => void} giveBack
@@ -630,7 +630,7 @@ const connect = (options) => {
   const lost = (why, detail = '', code) => {
     const wasOpen = state === OPEN;
     if (wasOpen && now() - openedAt >= STEADY) failures = 0;
-    // Nobody can see a 401: any attempt that never opened may have been answered so.
+    // A client cannot see the status 401, so any attempt that never opened may have been refused.
     if (getTicket && (!wasOpen || code === TICKET_EXPIRED)) ticket = undefined;
     const delay = random() * longestPause(failures);
     failures += 1;
@@ -697,7 +697,7 @@ const connect = (options) => {
   // --- the connection
 
   const opened = () => {
-    // A v2 server says `welcome` at once. A v1 server says nothing, so it is asked for a `pong`.
+    // A v2 server sends `welcome` at once. A v1 server sends nothing, so it gets a `ping` and answers it.
     if (epoch) after(PROBE_WITHIN, probe);
     else probe();
   };
@@ -787,7 +787,7 @@ const connect = (options) => {
   const isMark = (message) => message && message[READ];
 
   /**
-   * A message is answered, or given up.
+   * Ends the wait of a message, because it is answered or given up.
    *
    * @param {Item} item
    * @param {LinkError | null} error
@@ -812,7 +812,7 @@ const connect = (options) => {
   };
 
   /**
-   * A message as text in the dialect of the connection. Throws if the server does not take it.
+   * Returns a message as text in the dialect of the connection. Throws if the server does not accept it.
    *
    * @param {any} frame
    */
@@ -827,8 +827,8 @@ const connect = (options) => {
   };
 
   /**
-   * Hands one message at a time to the platform: if that refuses one, no later message has gone already. In
-   * v2 the message then waits for its answer, in v1 it is sent.
+   * Passes one message at a time to the platform, so that no later message is sent before a refused one. With
+   * v2 the message then waits for its answer; with v1 it is done.
    */
   const pump = () => {
     const item = items[next];
@@ -859,7 +859,7 @@ const connect = (options) => {
     );
   };
 
-  /** What has no answer is sent again. */
+  /** Sends the messages without an answer again. */
   const recall = () => {
     stop(backoff);
     sending = null;
@@ -916,7 +916,7 @@ const connect = (options) => {
     epoch = present;
     saveItems();
     saveCursor();
-    // A server that was started again does not know who is in a group, and no connection who was watched.
+    // A restarted server knows no members of groups, and a new connection watches nobody.
     wishes.forEach((frame) => say(frame));
   };
 
@@ -928,7 +928,7 @@ const connect = (options) => {
   const take = (frame, seq = frame.seq) => {
     const { type, formUserId: from, group, id, message } = frame;
     if (seq <= handled) {
-      // It has come before. It counts, because the server does not know that.
+      // The message has come before. It counts towards an acknowledgement, because the server does not know that.
     } else if (type !== 'message') {
       emit(type, frame);
     } else if (from === me && isMark(message)) {
@@ -965,7 +965,7 @@ const connect = (options) => {
     pong: ponged,
     message: take,
     receipt: take,
-    // A gap without a beginning was told with the `welcome`.
+    // A gap without a beginning was reported with the `welcome`.
     gap: (frame) => frame.from && take(frame, frame.to),
     ack(frame) {
       const item = items.find((it) => it.frame.cid === frame.cid);
