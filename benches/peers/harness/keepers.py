@@ -113,11 +113,9 @@ def version(name):
     if name == "socketio":
         package = SOCKETIO / "node_modules" / "socket.io" / "package.json"
         return f"{json.loads(package.read_text())['version']}, node {first('node', '--version')}"
-    if name == "centrifugo":
-        return first(PROGRAMS / "centrifugo", "version")
-    if name == "nats":
-        return first(PROGRAMS / "nats-server", "--version")
-    return first(mosquitto(), "-h")
+    if name in MODULES:
+        return MODULES[name].rsplit("@", 1)[1]
+    return first(mosquitto(), "-h").removeprefix("mosquitto version ")
 
 
 def first(*command):
