@@ -19,6 +19,8 @@ export class Server2 {
   taken = [];
   /** Every frame of a client that arrived: `{ socket, frame }`. */
   heard = [];
+  /** The ids of messages that a newer message with the same key has replaced. */
+  replaced = new Set();
   /** Texts of clients that are no frames of the dialect. */
   strange = [];
   /** How many milliseconds a frame takes in either direction. */
@@ -68,6 +70,7 @@ export class Server2 {
       refused: null,
       held: [],
       arrive: { in: 0, out: 0 },
+      onWay: { in: 0, out: 0 },
     };
     socket.connection = connection;
     this.connections.push(connection);
@@ -132,8 +135,12 @@ export class Server2 {
     const { clock } = this.#world;
     const at = Math.max(connection.arrive[way], clock.now + this.delay());
     connection.arrive[way] = at;
-    if (at === clock.now && !this.isLate) return arrive();
-    clock.setTimeout(() => connection.isOpen && arrive(), at - clock.now);
+    if (at === clock.now && !connection.onWay[way]) return arrive();
+    connection.onWay[way] += 1;
+    clock.setTimeout(() => {
+      connection.onWay[way] -= 1;
+      if (connection.isOpen) arrive();
+    }, at - clock.now);
   }
 
   /** Handles data of the client that the platform has accepted. */
@@ -282,8 +289,6 @@ export class Server2 {
     };
     if (connection.refused !== null && connection.refused !== cid) return refuse('after', true);
     connection.refused = null;
-    const refusal = this.refusal(frame);
-    if (refusal) return refuse(refusal.code, refusal.retry);
     const content = JSON.stringify([frame.toUserId, frame.toUserIds, frame.group, frame.all, frame.message]);
     const name = `${connection.device} ${cid}`;
     const known = mailbox.cids.get(name);
@@ -292,6 +297,8 @@ export class Server2 {
       this.counts.duplicates += 1;
       return this.say(connection, { type: 'ack', cid, id: known.id, state: 'duplicate', was: known.state });
     }
+    const refusal = this.refusal(frame);
+    if (refusal) return refuse(refusal.code, refusal.retry);
     if (frame.group !== undefined && !this.membersOf(frame.group).has(connection.user)) return refuse('not-member', false);
     const id = this.#newId();
     const state = frame.all ? 'sent' : 'queued';
@@ -321,7 +328,9 @@ export class Server2 {
     const mailbox = this.mailboxOf(user);
     if (key !== undefined) {
       // A newer message replaces an older one of its key that waits; the number of that one is skipped without a gap.
-      mailbox.held = mailbox.held.filter((it) => it.key !== key || it.from !== from);
+      const isReplaced = (it) => it.key === key && it.from === from;
+      for (const { id } of mailbox.held.filter(isReplaced)) this.replaced.add(id);
+      mailbox.held = mailbox.held.filter((it) => !isReplaced(it));
     }
     mailbox.top += 1;
     const to = more.group || more.all ? {} : { toUserId };
