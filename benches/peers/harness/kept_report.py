@@ -11,6 +11,7 @@ COSTS = [
     ("… 1 in flight on each of 50 pairs, µs", "v2-1", "cpu_us_per_op"),
     ("… 16 in flight on each of 50 pairs, µs", "v2-16", "cpu_us_per_op"),
     ("An idle session, bytes", "v2-crowd", "idle_bytes"),
+    ("A session whose client is away, with 3 messages waiting, bytes", "v2-crowd", "waiting_bytes"),
     ("CPU time of a whole return, µs", "v2-crowd", "return_us"),
     ("… for so many clients, who came back at once", "v2-crowd", "clients"),
     ("… and the last of them was back after, ms", "v2-crowd", "last_ms"),
