@@ -161,7 +161,10 @@ impl Arena {
     }
 
     /// Encodes one server frame whose payload is given in several pieces, of `length` bytes in all.
-    #[inline]
+    ///
+    /// It is part of the path of every one-to-one message. Left to itself, the compiler makes a
+    /// function of it, because it has two callers; that costs 40 instructions a message.
+    #[inline(always)]
     pub fn put_pieces(&mut self, first: u8, length: usize, pieces: &[&str]) -> Segment {
         let header = frame::server_header_len(length);
         let (segment, room) = self.take(header + length);

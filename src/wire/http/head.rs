@@ -154,7 +154,16 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// [`BadEscape`] if the value cannot be decoded. The values of other keys are not checked.
+    #[inline]
     pub fn query_value(&self, name: &str) -> Result<Option<Cow<'_, str>>, BadEscape> {
+        // The published page has no query.
+        match self.query.is_empty() {
+            true => Ok(None),
+            false => self.find_in_query(name),
+        }
+    }
+
+    fn find_in_query(&self, name: &str) -> Result<Option<Cow<'_, str>>, BadEscape> {
         for pair in self.query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             if percent_decode(key).as_deref() == Some(name) {
