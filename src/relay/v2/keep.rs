@@ -75,6 +75,7 @@ pub enum Origin {
     /// Nobody: a v1 page, whose connection this is, or the server itself.
     Nobody(Option<ConnId>),
     /// A request of the backend, and the place in its answer.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     Backend { request: u32, place: u32 },
 }
 

@@ -33,6 +33,7 @@ pub enum Pushed {
     /// The message cannot be kept now, and has to be sent again.
     Busy,
     /// The state comes later, with [`Extension::on_kept`](crate::relay::Extension::on_kept).
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     Later,
 }
 
