@@ -199,6 +199,12 @@ impl Context {
         self.unix_origin + self.now
     }
 
+    /// The time of the current turn in milliseconds since the hub was made.
+    #[inline(always)]
+    pub(crate) fn millis(&self) -> u64 {
+        self.now
+    }
+
     /// The beginning of a second of [`Context::uptime`].
     pub(crate) fn at_second(&self, second: u32) -> Instant {
         self.origin + Duration::from_secs(second.into())

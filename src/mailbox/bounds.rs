@@ -33,7 +33,9 @@ impl Mailboxes {
     }
 
     fn expire_messages(&mut self, full: u32, now: u32) {
-        let Some(owner) = self.fulls.get(full as usize).map(|full| Key(full.owner)) else { return };
+        let Some(found) = self.fulls.get_mut(full as usize) else { return };
+        found.due = u32::MAX;
+        let owner = Key(found.owner);
         while let Some(held) =
             self.fulls.get_mut(full as usize).and_then(|full| full.ring.lose_expired(now))
         {

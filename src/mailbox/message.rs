@@ -11,7 +11,7 @@ pub const MAX_KEY: usize = u16::MAX as usize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     /// The text, and behind it the key.
-    bytes: Arc<[u8]>,
+    bytes: Arc<str>,
     /// How many bytes at the end are the key: 0 for a message without one.
     key: u16,
 }
@@ -21,10 +21,10 @@ impl Body {
     /// means that no message replaces it. A key that is too long is cut to [`MAX_KEY`] bytes.
     pub fn new(text: &str, key: &str) -> Self {
         debug_assert!(key.len() <= MAX_KEY);
-        let key = &key.as_bytes()[..key.len().min(MAX_KEY)];
+        let key = &key[..key.floor_char_boundary(MAX_KEY)];
         let bytes = match key.is_empty() {
-            true => text.as_bytes().into(),
-            false => [text.as_bytes(), key].concat().into(),
+            true => text.into(),
+            false => [text, key].concat().into(),
         };
         Body { bytes, key: key.len() as u16 }
     }
@@ -45,9 +45,10 @@ impl Body {
     }
 }
 
-/// The bytes before the key as text. They are UTF-8, because [`Body::new`] was given text.
-fn text_of(bytes: &[u8], key: u16) -> &str {
-    std::str::from_utf8(&bytes[..bytes.len() - usize::from(key)]).unwrap_or_default()
+/// The text before the key.
+#[inline]
+fn text_of(bytes: &str, key: u16) -> &str {
+    &bytes[..bytes.len() - usize::from(key)]
 }
 
 /// Eight marks of a message, one bit for each: whether its loss is reported, and seven marks whose meaning
@@ -85,7 +86,7 @@ impl Marks {
 #[derive(Clone, Debug)]
 pub struct Held {
     pub seq: u64,
-    bytes: Arc<[u8]>,
+    bytes: Arc<str>,
     /// The last second in which a device may get the message.
     pub expires: u32,
     key: u16,
@@ -113,7 +114,7 @@ impl Held {
 
     /// The key: a newer message with the same key replaces this one. It is empty if there is none.
     pub fn key(&self) -> &[u8] {
-        &self.bytes[self.bytes.len() - usize::from(self.key)..]
+        &self.bytes.as_bytes()[self.bytes.len() - usize::from(self.key)..]
     }
 
     /// The bytes of the body, which all its holders share.

@@ -68,6 +68,8 @@ pub struct Full {
     pub owner: u32,
     /// The bytes of memory that were counted for this the last time.
     pub counted: usize,
+    /// When this is looked at next, in seconds; [`u32::MAX`] for never.
+    pub due: u32,
 }
 
 impl Mailbox {

@@ -292,21 +292,12 @@ impl Mailboxes {
     }
 
     /// What is known of an earlier send of this device and `cid`.
-    pub fn find_cid(&self, key: Key, device: &str, cid: &str) -> Option<&Known> {
-        let full = self.full(key).filter(|full| !full.cids.is_empty())?;
-        full.cids.find(self.name_of(device, cid))
+    pub fn find_cid(&self, key: Key, name: u64) -> Option<&Known> {
+        self.full(key).filter(|full| !full.cids.is_empty())?.cids.find(name)
     }
 
     /// Remembers the answer to a send.
-    pub fn keep_cid(
-        &mut self,
-        key: Key,
-        (device, cid): (&str, &str),
-        content: u64,
-        sent: Sent,
-        now: u32,
-    ) {
-        let name = self.name_of(device, cid);
+    pub fn keep_cid(&mut self, key: Key, name: u64, content: u64, sent: Sent, now: u32) {
         self.full_mut(key).cids.insert(name, content, sent, now);
         self.recount(key);
         self.relieve(key.0);
@@ -317,7 +308,21 @@ impl Mailboxes {
         self.hasher.hash_one(content)
     }
 
-    fn name_of(&self, device: &str, cid: &str) -> u64 {
+    /// The user of a mailbox.
+    #[inline]
+    pub fn user(&self, key: Key) -> &CompactString {
+        &self.boxes[key.0 as usize].user
+    }
+
+    /// The name of a known device.
+    #[inline]
+    pub fn device_name(&self, key: Key, slot: usize) -> &CompactString {
+        &self.device(key, slot).name
+    }
+
+    /// A hash of a device and a `cid`, which names a send of a user. It is keyed at random.
+    #[inline]
+    pub fn name_of(&self, device: &str, cid: &str) -> u64 {
         self.hasher.hash_one((device, cid))
     }
 
@@ -357,7 +362,7 @@ impl Mailboxes {
     pub(super) fn full_mut(&mut self, key: Key) -> &mut Full {
         let mailbox = &mut self.boxes[key.0 as usize];
         if mailbox.full == NONE {
-            let full = Full { owner: key.0, ..Full::default() };
+            let full = Full { owner: key.0, due: u32::MAX, ..Full::default() };
             mailbox.full = self.fulls.insert(full) as u32;
         }
         &mut self.fulls[mailbox.full as usize]
@@ -477,9 +482,11 @@ impl Mailboxes {
         self.held = self.held - full.counted + counted;
         full.counted = counted;
         let due = full.ring.first_expiry().into_iter().chain(full.cids.last_until()).min();
-        match due {
-            Some(due) => self.wheel.arm(index, (u64::from(due) + 1) * 1_000),
-            None => self.wheel.disarm(index),
+        let due = due.unwrap_or(u32::MAX);
+        // An earlier deadline stays, and the true one is set when it has come.
+        if due < full.due {
+            full.due = due;
+            self.wheel.arm(index, (u64::from(due) + 1) * 1_000);
         }
     }
 }

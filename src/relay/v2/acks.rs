@@ -28,10 +28,15 @@ impl Relay {
         v2.links.note_acknowledged(key, seq, second(cx));
         if let Some(conn) = conn {
             told::ack(cx, conn, seq);
-            let (user, device) = (cx.user(conn), cx.device(conn));
-            let (user, device) = (user.unwrap_or_default(), device.unwrap_or_default());
-            let user = CompactString::from(user);
-            v2.journal(cx).acknowledge(NO_TICKET, &user, device, seq);
+            let is_the_ring = v2.journal(cx).is_the_ring();
+            let user = match receipts.is_empty() && is_the_ring {
+                true => CompactString::default(),
+                false => v2.boxes.user(mailbox).clone(),
+            };
+            if !is_the_ring {
+                let device = v2.boxes.device_name(mailbox, slot).clone();
+                v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
+            }
             for (sender, id) in receipts {
                 self.keep_receipt(cx, &sender, &user, &id);
                 self.watchers.tell(EventKind::Receipt, cx, conn, |user, device| Event::Receipt {
@@ -42,8 +47,11 @@ impl Relay {
                 });
             }
         }
-        self.v2.deliver(cx, key);
-        self.tell_losses(cx);
+        let next = self.v2.links.get(key).map_or(0, |link| link.next);
+        if next <= self.v2.boxes.top(mailbox) {
+            self.v2.deliver(cx, key);
+            self.tell_losses(cx);
+        }
     }
 }
 

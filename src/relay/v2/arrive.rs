@@ -83,7 +83,7 @@ impl V2 {
 
     /// Notes that the app is hidden. Nothing is written to it until it is shown.
     pub(super) fn hide(&mut self, cx: &mut Context, key: u32) {
-        let now = cx.uptime().as_millis() as u64;
+        let now = cx.millis();
         if let Some(link) = self.links.get_mut(key) {
             let conn = link.conn;
             link.is_hidden = true;
@@ -109,7 +109,7 @@ impl V2 {
     /// Handles a heartbeat that comes long after the app was hidden as a sign that the app is shown,
     /// because its `foreground` frame may have been lost.
     pub(super) fn show_by_ping(&mut self, cx: &mut Context, key: u32) {
-        let now = cx.uptime().as_millis() as u64;
+        let now = cx.millis();
         let hidden_at = self.links.get(key).filter(|link| link.is_hidden);
         let hidden_at = hidden_at.and_then(|link| link.more.as_ref()).map(|more| more.hidden_at);
         if hidden_at.is_some_and(|at| now >= at + SHOWN_BY_PING_MS) {

@@ -43,6 +43,10 @@ impl V2 {
                     }
                     self.counters.delivered += 1;
                     self.links.note_written(key, seq, size, now);
+                    if seq == self.boxes.top(mailbox) {
+                        // Nothing follows, which need not be looked for.
+                        return self.say_live(cx, key, mailbox);
+                    }
                 }
                 Next::Gap(lost) => {
                     self.scratch.clear();

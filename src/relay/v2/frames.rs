@@ -165,15 +165,24 @@ pub fn write_rest(id: u128, from: &str, to: To<'_>, message: &str, ts: u64, out:
 /// Changes the rest of a message into that of the copy for the other devices of the sender.
 pub fn mark_own(rest: &mut String) {
     rest.pop();
-    rest.push_str(r#","own":true}"#);
+    rest.push_str(OWN);
 }
 
 /// Returns the part of the rest of a one-to-one message that is between `{"type":"message",` and
 /// `}` in its frame of the dialect v1.
 pub fn v1_part(rest: &str) -> &str {
-    let end = rest.rfind(r#","ts":"#).unwrap_or(rest.len());
-    rest.get(AFTER_ID..end).unwrap_or_default()
+    rest.get(AFTER_ID..before_ts(rest)).unwrap_or_default()
 }
+
+/// Where the time of a message begins in its rest, with the comma before it.
+fn before_ts(rest: &str) -> usize {
+    let end = rest.strip_suffix(OWN).or_else(|| rest.strip_suffix('}')).unwrap_or(rest);
+    let end = end.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    end.strip_suffix(r#","ts":"#).unwrap_or(end).len()
+}
+
+/// The end of the copy for the sender's other devices.
+const OWN: &str = r#","own":true}"#;
 
 /// The group and the message of the rest of a message to a group; `None` for any other message.
 pub fn group_and_message(rest: &str) -> Option<(Cow<'_, str>, &str)> {
@@ -183,7 +192,7 @@ pub fn group_and_message(rest: &str) -> Option<(Cow<'_, str>, &str)> {
     let end = json::value_end(group, 0)?;
     let message = group[end..].strip_prefix(r#","message":"#)?;
     let name = json::string(&group[..end])?;
-    Some((name, &message[..message.rfind(r#","ts":"#)?]))
+    Some((name, &message[..before_ts(message)]))
 }
 
 /// The message of the rest of a message to a group.

@@ -37,10 +37,15 @@ fn random() -> u64 {
 /// Appends an id as text.
 pub fn write_id(id: u128, out: &mut String) {
     let mut text = [0; ID];
-    let mut rest = id;
-    for digit in text.iter_mut().rev() {
-        *digit = DIGITS[(rest & 31) as usize];
-        rest >>= 5;
+    // Sixty bits are twelve digits, and shifts of 64 bits are cheaper than those of 128.
+    let (first, rest) = text.split_at_mut(2);
+    let (middle, last) = rest.split_at_mut(12);
+    for (digits, bits) in [(first, id >> 120), (middle, id >> 60), (last, id)] {
+        let mut bits = bits as u64;
+        for digit in digits.iter_mut().rev() {
+            *digit = DIGITS[(bits & 31) as usize];
+            bits >>= 5;
+        }
     }
     out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }

@@ -361,7 +361,7 @@ impl Relay {
     }
 
     /// Sends a message to the v1 pages of a user. Returns the number of pages that get it.
-    fn show_to_pages(
+    pub(super) fn show_to_pages(
         &mut self,
         cx: &mut Context,
         by: Option<ConnId>,
@@ -369,6 +369,10 @@ impl Relay {
         body: &Body,
         is_kept: bool,
     ) -> usize {
+        if self.watchers.is_empty() && cx.active_of(to) == 0 {
+            self.counters.offline += u64::from(!is_kept);
+            return 0;
+        }
         let frame = [frames::VOLATILE, frames::v1_part(body.text()), "}"];
         let pages = cx.send_pieces_to_user(to, &frame);
         if !is_kept {
@@ -486,7 +490,8 @@ impl V2 {
         answer: Answer<'_>,
     ) {
         let Asked { link, conn, device, cid, content, mailbox, .. } = asked;
-        self.boxes.keep_cid(*mailbox, (device, cid), *content, (id, state as u8), second(cx));
+        let name = self.boxes.name_of(device, cid);
+        self.boxes.keep_cid(*mailbox, name, *content, (id, state as u8), second(cx));
         if self.links.get(*link).is_some_and(|link| link.conn == Some(*conn)) {
             self.answer_send(cx, *link, (cid, id), answer);
         }

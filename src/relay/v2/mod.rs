@@ -220,6 +220,12 @@ impl V2 {
         }
     }
 
+    /// Whether every open connection speaks this dialect, so that no v1 page gets anything.
+    #[inline]
+    fn is_alone(&self, cx: &Context) -> bool {
+        cx.stats().opened - cx.stats().closed == self.attached as u64
+    }
+
     /// Whether somebody speaks this dialect.
     pub(crate) fn has_links(&self) -> bool {
         !self.links.is_empty()
@@ -275,7 +281,7 @@ impl V2 {
 
 /// The present time of the mailboxes, in seconds since the server was started.
 fn second(cx: &Context) -> u32 {
-    u32::try_from(cx.uptime().as_secs()).unwrap_or(u32::MAX)
+    u32::try_from(cx.millis() / 1_000).unwrap_or(u32::MAX)
 }
 
 impl Relay {

@@ -90,7 +90,8 @@ impl Relay {
         state: State,
     ) {
         let content = self.v2.content_of(send);
-        let name = (&*sender.device, send.cid.as_deref().unwrap_or_default());
+        let cid = send.cid.as_deref().unwrap_or_default();
+        let name = self.v2.boxes.name_of(&sender.device, cid);
         self.v2.boxes.keep_cid(sender.mailbox, name, content, (id, state as u8), second(cx));
         self.v2.arm(cx);
     }

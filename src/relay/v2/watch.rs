@@ -149,5 +149,5 @@ impl V2 {
 }
 
 fn millis(cx: &Context) -> u64 {
-    cx.uptime().as_millis() as u64
+    cx.millis()
 }
