@@ -33,18 +33,17 @@ impl Mailboxes {
     }
 
     fn expire_messages(&mut self, full: u32, now: u32) {
-        let Some(found) = self.fulls.get_mut(full as usize) else { return };
+        let Some(found) = self.fulls.get_mut(full) else { return };
         found.due = u32::MAX;
         let owner = Key(found.owner);
-        while let Some(held) =
-            self.fulls.get_mut(full as usize).and_then(|full| full.ring.lose_expired(now))
+        while let Some(held) = self.fulls.get_mut(full).and_then(|full| full.ring.lose_expired(now))
         {
             self.lose(owner, held, Reason::Expired);
         }
-        self.fulls[full as usize].cids.forget_old(now);
+        self.fulls[full].cids.forget_old(now);
         self.prune(owner);
         let is_empty = self.full(owner).is_none_or(|full| !full.ring.has_messages());
-        if self.boxes[owner.0 as usize].place == Place::Strangers && is_empty {
+        if self.boxes[owner.0].place == Place::Strangers && is_empty {
             self.give_up(owner.0, None);
         }
     }
@@ -85,7 +84,7 @@ impl Mailboxes {
             self.held -= held.size();
         }
         if !had && held.marks.has(Marks::REPORTED) {
-            let user = self.boxes[key.0 as usize].user.clone();
+            let user = self.boxes[key.0].user.clone();
             self.losses.push(Loss { user, held, reason });
         }
     }
@@ -126,8 +125,8 @@ impl Mailboxes {
 
     /// Forgets a mailbox of a user who is not connected.
     pub(super) fn give_up(&mut self, key: u32, reason: Option<Reason>) {
-        if self.boxes[key as usize].given > 0 {
-            self.missed = self.missed.max(self.boxes[key as usize].top);
+        if self.boxes[key].given > 0 {
+            self.missed = self.missed.max(self.boxes[key].top);
         }
         while let Some(held) = self
             .full_of(Key(key))
@@ -140,11 +139,11 @@ impl Mailboxes {
         }
         self.unlist(key);
         self.unindex(key);
-        let mailbox = self.boxes.remove(key as usize);
+        let Some(mailbox) = self.boxes.remove(key) else { return };
         self.high = self.high.max(mailbox.top);
         if mailbox.full != NONE {
             self.wheel.disarm(mailbox.full);
-            self.held -= self.fulls.remove(mailbox.full as usize).counted;
+            self.held -= self.fulls.remove(mailbox.full).map_or(0, |full| full.counted);
         }
     }
 }

@@ -48,7 +48,7 @@ impl Mailboxes {
     /// which takes the place of an older connection of the same device.
     pub fn connect(&mut self, user: &str, device: &str, last: Last, connection: u32) -> Welcome {
         let key = self.obtain(user);
-        let mailbox = &self.boxes[key.0 as usize];
+        let mailbox = &self.boxes[key.0];
         let (base, had_devices) = (mailbox.base(), mailbox.known.any());
         // A message that waits for the journal may still fail.
         let top = self.settled_top(key);
@@ -83,7 +83,7 @@ impl Mailboxes {
             Some(slot) => (slot, None),
             None => self.take_slot(key, device),
         };
-        self.boxes[key.0 as usize].connected.add(slot);
+        self.boxes[key.0].connected.add(slot);
         let (device, state) = self.device_mut(key, slot);
         (device.cursor, *state) = (cursor, connection);
         self.settle_place(key);
@@ -108,9 +108,9 @@ impl Mailboxes {
             return None;
         }
         let skipped = if wrote_first { self.count_try(key, slot) } else { None };
-        self.boxes[key.0 as usize].connected.remove(slot);
+        self.boxes[key.0].connected.remove(slot);
         *self.device_mut(key, slot).1 = now;
-        if !self.boxes[key.0 as usize].connected.any() {
+        if !self.boxes[key.0].connected.any() {
             self.settle_place(key);
             self.bound(key, false);
             self.recount(key);
@@ -122,15 +122,15 @@ impl Mailboxes {
     /// Makes a slot for the device of a v1 page that has connected, or finds it, and returns it. The
     /// page acknowledges nothing; the messages that the device has not had follow its cursor.
     pub fn visit(&mut self, key: Key, device: &str, now: u32) -> usize {
-        let had_devices = self.boxes[key.0 as usize].known.any();
+        let had_devices = self.boxes[key.0].known.any();
         let top = self.settled_top(key);
         let lowest = self.full(key).and_then(|full| full.ring.lowest());
         let slot = match self.slot_of(key, device) {
             Some(slot) => slot,
             None => {
                 // A page displaces no connection.
-                let known = self.boxes[key.0 as usize].known;
-                if known.all() && self.boxes[key.0 as usize].connected.all() {
+                let known = self.boxes[key.0].known;
+                if known.all() && self.boxes[key.0].connected.all() {
                     return MAX_DEVICES;
                 }
                 let (slot, _) = self.take_slot(key, device);
@@ -139,7 +139,7 @@ impl Mailboxes {
                 slot
             }
         };
-        if !self.boxes[key.0 as usize].connected.has(slot) {
+        if !self.boxes[key.0].connected.has(slot) {
             *self.device_mut(key, slot).1 = now;
         }
         self.settle_place(key);
@@ -154,10 +154,8 @@ impl Mailboxes {
     /// Whether a connection is the newest one of a device.
     #[inline]
     pub fn is_newest(&self, key: Key, slot: usize, connection: u32) -> bool {
-        let is_connected = |key: Key| self.boxes[key.0 as usize].connected.has(slot);
-        self.boxes.contains(key.0 as usize)
-            && is_connected(key)
-            && self.state(key, slot) == connection
+        let is_connected = |key: Key| self.boxes[key.0].connected.has(slot);
+        self.boxes.get(key.0).is_some() && is_connected(key) && self.state(key, slot) == connection
     }
 
     fn slot_of(&self, key: Key, device: &str) -> Option<usize> {
@@ -168,7 +166,7 @@ impl Mailboxes {
     /// longest. Only if all devices are connected one of them loses its slot; then its connection is
     /// returned, too.
     fn take_slot(&mut self, key: Key, device: &str) -> (usize, Option<u32>) {
-        let known = self.boxes[key.0 as usize].known;
+        let known = self.boxes[key.0].known;
         let free = (0..MAX_DEVICES).find(|slot| !known.has(*slot));
         let slot = free.unwrap_or_else(|| {
             let longest = |(slot, _, away): (usize, &Device, Option<u32>)| {
@@ -176,7 +174,7 @@ impl Mailboxes {
             };
             self.devices(key).map(longest).min().map_or(0, |(.., slot)| slot)
         });
-        let is_connected = self.boxes[key.0 as usize].connected.has(slot);
+        let is_connected = self.boxes[key.0].connected.has(slot);
         let displaced = is_connected.then(|| self.state(key, slot));
         if slot > 0 {
             let others = &mut self.full_mut(key).others;
@@ -188,7 +186,7 @@ impl Mailboxes {
             full.ring.forget_slot(slot);
             full.tries[slot] = (0, 0);
         }
-        let mailbox = &mut self.boxes[key.0 as usize];
+        let mailbox = &mut self.boxes[key.0];
         mailbox.connected.remove(slot);
         mailbox.known.add(slot);
         *self.device_mut(key, slot).0 = Device { name: device.into(), cursor: 0 };
@@ -220,8 +218,8 @@ impl Mailboxes {
 
     /// Reports a message that every device of a user skips, so none has had it or will have it.
     fn report_skipped(&mut self, key: Key, seq: u64) {
-        let Mailbox { known, ref user, .. } = self.boxes[key.0 as usize];
-        let Some(full) = self.fulls.get_mut(self.boxes[key.0 as usize].full as usize) else {
+        let Mailbox { known, ref user, .. } = self.boxes[key.0];
+        let Some(full) = self.fulls.get_mut(self.boxes[key.0].full) else {
             return;
         };
         let Some(held) = full.ring.range_mut(seq, seq).next() else { return };

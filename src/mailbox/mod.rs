@@ -15,10 +15,12 @@ mod bounds;
 mod cids;
 mod connect;
 mod devices;
+mod index;
 mod list;
 mod message;
 mod pins;
 mod record;
+mod records;
 mod sequence;
 mod set;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use connect::{Last, Welcome};
 pub use devices::{MAX_DEVICES, Slots};
 pub use message::{Body, Held, Marks};
 pub use record::Key;
+pub use records::Records;
 pub use sequence::{Lost, Next, Reason};
 pub use set::Mailboxes;
 

@@ -65,7 +65,7 @@ impl Mailboxes {
     /// The newest number of a user whose message the journal has completed.
     #[inline]
     pub fn settled_top(&self, key: Key) -> u64 {
-        let top = self.boxes[key.0 as usize].top;
+        let top = self.boxes[key.0].top;
         match self.pins.is_empty() {
             true => top,
             false => top - self.pins.get(&key.0).map_or(0, |pin| u64::from(pin.numbers)),
@@ -78,7 +78,7 @@ impl Mailboxes {
 
     /// Puts a mailbox into the list in which it belongs now.
     pub(super) fn settle_place(&mut self, key: Key) {
-        let mailbox = &self.boxes[key.0 as usize];
+        let mailbox = &self.boxes[key.0];
         let place = match mailbox {
             _ if mailbox.connected.any() || self.is_pinned(key.0) => Place::Here,
             _ if mailbox.known.any() => Place::Away,

@@ -4,21 +4,18 @@ use std::hash::BuildHasher;
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
-use hashbrown::HashTable;
-use slab::Slab;
 
 use super::Limits;
 use super::cids::{Cids, Known};
 use super::devices::{Device, MAX_DEVICES, Slots, State};
+use super::index::Index;
 use super::list::{Entries, Links, List, NONE};
 use super::message::{Body, Held};
 use super::pins::Pins;
 use super::record::{Full, Key, Mailbox, Place, Sent};
+use super::records::Records;
 use super::sequence::{Lost, Next, Reason};
 use crate::wheel::Wheel;
-
-/// Room for records grows by one part in so many, as many of them stand for idle users.
-const GROWTH: usize = 8;
 
 /// A message that no device has had, and never will.
 #[derive(Debug)]
@@ -33,10 +30,10 @@ pub struct Loss {
 pub struct Mailboxes {
     pub(super) limits: Limits,
     /// Finds a mailbox by its user; each entry is a key of `boxes`.
-    index: HashTable<u32>,
+    index: Index,
     hasher: RandomState,
-    pub(super) boxes: Slab<Mailbox>,
-    pub(super) fulls: Slab<Full>,
+    pub(super) boxes: Records<Mailbox>,
+    pub(super) fulls: Records<Full>,
     /// Mailboxes that are not given up, in the order in which their remembered sends are forgotten.
     pub(super) here: List,
     /// Those of users who never connected, the oldest first.
@@ -62,9 +59,9 @@ pub struct Mailboxes {
     pub(super) forgotten: u64,
 }
 
-impl Entries for Slab<Mailbox> {
+impl Entries for Records<Mailbox> {
     fn links(&mut self, key: u32) -> &mut Links {
-        &mut self[key as usize].links
+        &mut self[key].links
     }
 }
 
@@ -72,10 +69,10 @@ impl Mailboxes {
     pub fn new(limits: Limits) -> Self {
         Mailboxes {
             limits,
-            index: HashTable::new(),
+            index: Index::default(),
             hasher: RandomState::default(),
-            boxes: Slab::new(),
-            fulls: Slab::new(),
+            boxes: Records::default(),
+            fulls: Records::default(),
             here: List::default(),
             strangers: List::default(),
             away: List::default(),
@@ -130,7 +127,7 @@ impl Mailboxes {
             return None;
         }
         let hash = self.hasher.hash_one(user);
-        self.index.find(hash, |key| self.boxes[*key as usize].user == user).copied().map(Key)
+        self.index.find(hash, |key| self.boxes[key].user == user).map(Key)
     }
 
     /// The mailbox of a user, which is made if there is none. If there is no room for it, other mailboxes
@@ -138,15 +135,11 @@ impl Mailboxes {
     pub fn obtain(&mut self, user: &str) -> Key {
         let Mailboxes { index, hasher, boxes, .. } = self;
         let hash = hasher.hash_one(user);
-        if let Some(key) = index.find(hash, |key| boxes[*key as usize].user == user) {
-            return Key(*key);
+        if let Some(key) = index.find(hash, |key| boxes[key].user == user) {
+            return Key(key);
         }
-        if boxes.len() == boxes.capacity() {
-            boxes.reserve_exact(boxes.len() / GROWTH + 1);
-        }
-        let key = boxes.insert(Mailbox::new(user, self.high)) as u32;
-        let hash_of = |key: &u32| hasher.hash_one(boxes[*key as usize].user.as_str());
-        index.insert_unique(hash, key, hash_of);
+        let key = boxes.insert(Mailbox::new(user, self.high));
+        index.insert(hash, key, |key| hasher.hash_one(boxes[key].user.as_str()));
         self.enlist(key, Place::Strangers);
         self.relieve(key);
         Key(key)
@@ -155,7 +148,7 @@ impl Mailboxes {
     /// Whether a mailbox is still that of a user.
     #[inline]
     pub fn is_of(&self, key: Key, user: &str) -> bool {
-        self.boxes.get(key.0 as usize).is_some_and(|mailbox| mailbox.user == user)
+        self.boxes.get(key.0).is_some_and(|mailbox| mailbox.user == user)
     }
 
     /// Something was sent to a user who has no mailbox and gets none. If mailboxes were given up to
@@ -169,7 +162,7 @@ impl Mailboxes {
 
     /// Gives the next number of a user.
     pub fn next_seq(&mut self, key: Key) -> u64 {
-        let mailbox = &mut self.boxes[key.0 as usize];
+        let mailbox = &mut self.boxes[key.0];
         mailbox.top += 1;
         mailbox.given = mailbox.given.saturating_add(1);
         mailbox.top
@@ -177,7 +170,7 @@ impl Mailboxes {
 
     /// The number that was given last to a message to a user.
     pub fn top(&self, key: Key) -> u64 {
-        self.boxes[key.0 as usize].top
+        self.boxes[key.0].top
     }
 
     /// Counts the bytes of a body once, before several mailboxes share it. The caller calls
@@ -202,7 +195,7 @@ impl Mailboxes {
             self.held += held.size();
         }
         self.waiting += 1;
-        let mailbox = &mut self.boxes[key.0 as usize];
+        let mailbox = &mut self.boxes[key.0];
         if let Some(more) = held.seq.checked_sub(mailbox.top).filter(|more| *more > 0) {
             // The journal has given the number.
             mailbox.top = held.seq;
@@ -227,14 +220,14 @@ impl Mailboxes {
     /// What a device gets next that has handled every number below `from`.
     #[inline]
     pub fn next(&self, key: Key, slot: usize, from: u64) -> Option<Next<'_>> {
-        let mailbox = &self.boxes[key.0 as usize];
+        let mailbox = &self.boxes[key.0];
         let base = mailbox.base();
         if from <= base {
             // These numbers were given by an earlier mailbox of the user, which was given up.
             let reason = Reason::Lost;
             return Some(Next::Gap(Lost { from, to: base, reason, skips: Slots::NONE }));
         }
-        self.fulls.get(mailbox.full as usize)?.ring.next(slot, from)
+        self.fulls.get(mailbox.full)?.ring.next(slot, from)
     }
 
     /// Notes that a device has handled every message up to the number `seq`. Returns the cursor that the
@@ -257,14 +250,14 @@ impl Mailboxes {
     /// The messages with numbers above `from` and up to `to`. The caller looks at their marks before they
     /// are acknowledged.
     pub fn range_mut(&mut self, key: Key, from: u64, to: u64) -> impl Iterator<Item = &mut Held> {
-        let full = self.fulls.get_mut(self.boxes[key.0 as usize].full as usize);
+        let full = self.fulls.get_mut(self.boxes[key.0].full);
         full.into_iter().flat_map(move |full| full.ring.range_mut(from.saturating_add(1), to))
     }
 
     /// The known devices of a user: the slot of each, the device, and the second since which it has been
     /// away, or `None` if it is connected.
     pub fn devices(&self, key: Key) -> impl Iterator<Item = (usize, &Device, Option<u32>)> {
-        let Mailbox { known, connected, .. } = self.boxes[key.0 as usize];
+        let Mailbox { known, connected, .. } = self.boxes[key.0];
         known.iter().map(move |slot| {
             let away = (!connected.has(slot)).then(|| self.state(key, slot));
             (slot, self.device(key, slot), away)
@@ -273,12 +266,12 @@ impl Mailboxes {
 
     /// The names of the connections of a user's devices, as [`Mailboxes::connect`] was given them.
     pub fn connections(&self, key: Key) -> impl Iterator<Item = u32> {
-        self.boxes[key.0 as usize].connected.iter().map(move |slot| self.state(key, slot))
+        self.boxes[key.0].connected.iter().map(move |slot| self.state(key, slot))
     }
 
     /// Whether a user has another known device beside the one in `slot`.
     pub fn has_others(&self, key: Key, slot: usize) -> bool {
-        self.boxes[key.0 as usize].known.and(Slots::all_but(slot)).any()
+        self.boxes[key.0].known.and(Slots::all_but(slot)).any()
     }
 
     /// The messages that a mailbox holds, the oldest one first.
@@ -311,7 +304,7 @@ impl Mailboxes {
     /// The user of a mailbox.
     #[inline]
     pub fn user(&self, key: Key) -> &CompactString {
-        &self.boxes[key.0 as usize].user
+        &self.boxes[key.0].user
     }
 
     /// The name of a known device.
@@ -330,7 +323,7 @@ impl Mailboxes {
     /// gap; the other devices are forgotten.
     pub fn forget(&mut self, key: Key) {
         let is_pinned = self.is_pinned(key.0);
-        let mailbox = &mut self.boxes[key.0 as usize];
+        let mailbox = &mut self.boxes[key.0];
         if !mailbox.connected.any() && !is_pinned {
             return self.give_up(key.0, None);
         }
@@ -351,45 +344,45 @@ impl Mailboxes {
 
 impl Mailboxes {
     pub(super) fn full(&self, key: Key) -> Option<&Full> {
-        self.fulls.get(self.boxes[key.0 as usize].full as usize)
+        self.fulls.get(self.boxes[key.0].full)
     }
 
     pub(super) fn full_of(&mut self, key: Key) -> Option<&mut Full> {
-        self.fulls.get_mut(self.boxes[key.0 as usize].full as usize)
+        self.fulls.get_mut(self.boxes[key.0].full)
     }
 
     /// The [`Full`] of a mailbox, which is made if there is none.
     pub(super) fn full_mut(&mut self, key: Key) -> &mut Full {
-        let mailbox = &mut self.boxes[key.0 as usize];
+        let mailbox = &mut self.boxes[key.0];
         if mailbox.full == NONE {
             let full = Full { owner: key.0, due: u32::MAX, ..Full::default() };
-            mailbox.full = self.fulls.insert(full) as u32;
+            mailbox.full = self.fulls.insert(full);
         }
-        &mut self.fulls[mailbox.full as usize]
+        &mut self.fulls[mailbox.full]
     }
 
     pub(super) fn device(&self, key: Key, slot: usize) -> &Device {
-        let mailbox = &self.boxes[key.0 as usize];
+        let mailbox = &self.boxes[key.0];
         match slot.checked_sub(1) {
             None => &mailbox.first,
-            Some(other) => &self.fulls[mailbox.full as usize].others[other].0,
+            Some(other) => &self.fulls[mailbox.full].others[other].0,
         }
     }
 
     pub(super) fn state(&self, key: Key, slot: usize) -> State {
-        let mailbox = &self.boxes[key.0 as usize];
+        let mailbox = &self.boxes[key.0];
         match slot.checked_sub(1) {
             None => mailbox.state,
-            Some(other) => self.fulls[mailbox.full as usize].others[other].1,
+            Some(other) => self.fulls[mailbox.full].others[other].1,
         }
     }
 
     pub(super) fn device_mut(&mut self, key: Key, slot: usize) -> (&mut Device, &mut State) {
-        let Mailbox { first, state, full, .. } = &mut self.boxes[key.0 as usize];
+        let Mailbox { first, state, full, .. } = &mut self.boxes[key.0];
         match slot.checked_sub(1) {
             None => (first, state),
             Some(other) => {
-                let (device, state) = &mut self.fulls[*full as usize].others[other];
+                let (device, state) = &mut self.fulls[*full].others[other];
                 (device, state)
             }
         }
@@ -407,12 +400,12 @@ impl Mailboxes {
     pub(super) fn prune(&mut self, key: Key) {
         let mut devices = [(0, 0); MAX_DEVICES];
         let mut count = 0;
-        for slot in self.boxes[key.0 as usize].known.iter() {
+        for slot in self.boxes[key.0].known.iter() {
             devices[count] = (slot, self.device(key, slot).cursor);
             count += 1;
         }
-        let full = self.boxes[key.0 as usize].full;
-        let Some(full) = self.fulls.get_mut(full as usize) else { return };
+        let full = self.boxes[key.0].full;
+        let Some(full) = self.fulls.get_mut(full) else { return };
         let (held, waiting) = (&mut self.held, &mut self.waiting);
         full.ring.prune(&devices[..count], |message| {
             *waiting -= 1;
@@ -425,14 +418,12 @@ impl Mailboxes {
 
     /// Removes the entry of a mailbox from the index.
     pub(super) fn unindex(&mut self, key: u32) {
-        let hash = self.hasher.hash_one(self.boxes[key as usize].user.as_str());
-        if let Ok(entry) = self.index.find_entry(hash, |entry| *entry == key) {
-            entry.remove();
-        }
+        let hash = self.hasher.hash_one(self.boxes[key].user.as_str());
+        self.index.remove(hash, key);
     }
 
     pub(super) fn enlist(&mut self, key: u32, place: Place) {
-        self.boxes[key as usize].place = place;
+        self.boxes[key].place = place;
         if let Some(list) = self.list_of(place) {
             let mut changed = *list;
             changed.push(key, &mut self.boxes);
@@ -441,13 +432,13 @@ impl Mailboxes {
     }
 
     pub(super) fn unlist(&mut self, key: u32) {
-        let place = self.boxes[key as usize].place;
+        let place = self.boxes[key].place;
         if let Some(list) = self.list_of(place) {
             let mut changed = *list;
             changed.remove(key, &mut self.boxes);
             self.set_list(place, changed);
         }
-        self.boxes[key as usize].place = Place::Nowhere;
+        self.boxes[key].place = Place::Nowhere;
     }
 
     fn list_of(&mut self, place: Place) -> Option<&mut List> {
@@ -468,12 +459,12 @@ impl Mailboxes {
     /// Updates the total of memory after a mailbox has changed, removes its [`Full`] if that is empty, and
     /// sets the time when something in the mailbox expires next.
     pub(super) fn recount(&mut self, key: Key) {
-        let mailbox = &mut self.boxes[key.0 as usize];
+        let mailbox = &mut self.boxes[key.0];
         let index = mailbox.full;
-        let Some(full) = self.fulls.get_mut(index as usize) else { return };
+        let Some(full) = self.fulls.get_mut(index) else { return };
         if full.is_empty() {
             self.held -= full.counted;
-            self.fulls.remove(index as usize);
+            self.fulls.remove(index);
             self.wheel.disarm(index);
             mailbox.full = NONE;
             return;

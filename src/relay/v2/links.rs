@@ -2,11 +2,9 @@
 
 use std::collections::VecDeque;
 
-use compact_str::CompactString;
-use slab::Slab;
-
 use crate::hub::ConnId;
-use crate::mailbox::Key;
+use crate::mailbox::{Key, Records};
+use compact_str::CompactString;
 
 use super::owed::Owed;
 
@@ -16,8 +14,6 @@ pub const WINDOW: usize = 64;
 pub const WINDOW_BYTES: u32 = 256 * 1024;
 /// If a device acknowledges nothing for so many seconds, no further messages are written to it.
 pub const STALL_SECONDS: u32 = 30;
-/// Room for links grows by one part in so many, as most of them stand for idle connections.
-const GROWTH: usize = 8;
 /// Windows that are kept for the next use.
 const SPARES: usize = 64;
 
@@ -129,7 +125,7 @@ impl Link {
 /// All links.
 #[derive(Debug, Default)]
 pub struct Links {
-    slab: Slab<Link>,
+    slab: Records<Link>,
     /// Unused windows, in boxes because a link keeps the box.
     #[allow(clippy::vec_box)]
     spares: Vec<Box<Window>>,
@@ -147,9 +143,6 @@ impl Links {
 
     /// Adds a link whose connection is not open yet.
     pub fn insert(&mut self, may_broadcast: bool, more: More) -> u32 {
-        if self.slab.len() == self.slab.capacity() {
-            self.slab.reserve_exact(self.slab.len() / GROWTH + 1);
-        }
         self.slab.insert(Link {
             conn: None,
             next: 0,
@@ -161,32 +154,32 @@ impl Links {
             is_live: false,
             is_hidden: false,
             may_broadcast,
-        }) as u32
+        })
     }
 
     #[inline]
     pub fn get(&self, key: u32) -> Option<&Link> {
-        self.slab.get(key as usize)
+        self.slab.get(key)
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: u32) -> Option<&mut Link> {
-        self.slab.get_mut(key as usize)
+        self.slab.get_mut(key)
     }
 
     pub fn remove(&mut self, key: u32) -> Option<Link> {
-        self.slab.try_remove(key as usize)
+        self.slab.remove(key)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Link)> {
-        self.slab.iter().map(|(key, link)| (key as u32, link))
+        self.slab.iter()
     }
 
     /// Notes that a message was written to a link.
     #[inline]
     pub fn note_written(&mut self, key: u32, seq: u64, bytes: usize, now: u32) {
         let Links { slab, spares } = self;
-        let Some(link) = slab.get_mut(key as usize) else { return };
+        let Some(link) = slab.get_mut(key) else { return };
         link.next = seq + 1;
         let window = match &mut link.window {
             Some(window) => window,
@@ -204,7 +197,7 @@ impl Links {
     #[inline]
     pub fn note_acknowledged(&mut self, key: u32, seq: u64, now: u32) {
         let Links { slab, spares } = self;
-        let Some(link) = slab.get_mut(key as usize) else { return };
+        let Some(link) = slab.get_mut(key) else { return };
         link.progress = now;
         let Some(window) = &mut link.window else { return };
         while let Some((_, bytes)) = window.written.front().filter(|(written, _)| *written <= seq) {
