@@ -129,7 +129,7 @@ pub struct Kept {
     pub seqs: Vec<u64>,
 }
 
-/// An event of the loop, which says that a request with [`Progress::Later`] is completed now.
+/// An event of the loop, which says that a request with `Progress::Later` is completed now.
 #[derive(Debug)]
 pub struct Completed {
     /// The ticket of the request.
