@@ -201,17 +201,16 @@ fn read_usual(text: &str) -> Option<Command<'_>> {
     let is_whole = end == message.len()
         && (1..=MAX_CID).contains(&cid.len())
         && (1..=MAX_ID).contains(&to.len());
-    is_whole.then(|| {
-        Command::Send(Send {
-            cid: Some(Cow::Borrowed(cid)),
-            to: Recipients::One(Cow::Borrowed(to)),
-            message,
-            ttl: None,
-            key: None,
-            volatile: false,
-            receipt: false,
-        })
-    })
+    let send = Send {
+        cid: Some(Cow::Borrowed(cid)),
+        to: Recipients::One(Cow::Borrowed(to)),
+        message,
+        ttl: None,
+        key: None,
+        volatile: false,
+        receipt: false,
+    };
+    is_whole.then_some(Command::Send(send))
 }
 
 /// Numbers of so many digits are below all bounds of 64 bits.
