@@ -54,7 +54,7 @@ class Session {
     const getTicket = backend ? async () => (await backend.login(user)).ticket : undefined;
     let link;
     try {
-      link = connect({ url: server, user: this.user, ticket, getTicket, device: 'miniprogram' });
+      link = connect({ url: server, user: this.user, ticket, getTicket });
     } catch (error) {
       // connect throws if the settings, or the backend's answer, can never work.
       this.complain(`无法连接：${error}`);

@@ -547,7 +547,11 @@ const connect = (options) => {
     const old = frames.filter((frame) => frame && frame.cid);
     items.unshift(...old.map((frame) => ({ frame, until: 0, tries: 0, resolve: noop, reject: report })));
     // The first attempt comes a moment later, because nobody listens yet.
-    Promise.resolve().then(() => state === CLOSED || dial('start'));
+    Promise.resolve().then(() => {
+      if (state === CLOSED) return;
+      saveItems();
+      dial('start');
+    });
   };
 
   // --- attempts
@@ -934,7 +938,8 @@ const connect = (options) => {
     } else if (from === me && isMark(message)) {
       readUpTo(message[READ], message.id);
     } else if (!seq && message && message.typing) {
-      show1(frame, 'typing');
+      // The other devices of whoever is typing are told, too.
+      if (from !== me) show1(frame, 'typing');
     } else {
       if (seq && from !== me) {
         const name = group ? `/${group}` : from;

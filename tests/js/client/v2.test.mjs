@@ -555,6 +555,18 @@ test('the name of the device is made up once and kept', async () => {
   assert.notEqual(new URL(other.last.options.url).searchParams.get('device'), first, 'a second phone is a second device');
 });
 
+test('the name of the device is kept with a v1 server, too', async () => {
+  const world = keeper();
+  const urls = [];
+  for (let page = 0; page < 2; page++) {
+    await world.connect({ storage: world.storage });
+    world.last.opens();
+    urls.push(world.last.options.url);
+  }
+  assert.match(urls[0], /\?device=[a-z0-9]{12,}&v=2$/);
+  assert.equal(urls[1], urls[0]);
+});
+
 test('a mini-program keeps everything in the storage of wx, and of uni', async () => {
   for (const name of ['wx', 'uni']) {
     const world = keeper(new Phone({ name }));
@@ -867,6 +879,7 @@ test('a typing message is volatile, and is sent at once or not at all', async ()
   const typing = [];
   link.on('typing', ({ from }) => typing.push(from));
   server.pass('B', 'A', { typing: true });
+  server.pass('A', 'A', { typing: true }); // this user, on another device
   server.pass('B', 'A', { position: 1 });
   assert.deepEqual([typing, shown(link)], [['B'], [{ position: 1 }]]);
   server.cut();

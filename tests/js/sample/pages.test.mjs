@@ -43,7 +43,7 @@ test('a first start invents a guest, keeps it, and connects to this machine', as
   const { user, server } = device.storage.get('settings');
   assert.match(user, /^访客\d{4}$/);
   assert.equal(server, 'ws://127.0.0.1:8080');
-  assert.equal(device.last.options.url, `ws://127.0.0.1:8080/websocket/${encodeURIComponent(user)}?device=miniprogram&v=2`);
+  assert.equal(device.last.address, `ws://127.0.0.1:8080/websocket/${encodeURIComponent(user)}`);
   assert.equal(device.session.user, user);
 });
 
