@@ -23,8 +23,8 @@ pub enum Event<'a> {
     /// A user's last connection has ended, and no new one has come. Webhooks derive it as they
     /// derive [`Event::Online`].
     Offline { user: &'a str, device: &'a str },
-    /// A client has sent a message to a user, or to everyone. `frame` is the text that its
-    /// receivers get, in pieces.
+    /// A client has sent a message to a user; or, if `to` is `None`, to everyone or to a group.
+    /// `frame` is the text that v1 pages get, in pieces; it names the group.
     Message { user: &'a str, device: &'a str, to: Option<&'a str>, frame: &'a [&'a str] },
     /// A client's message was for a user who is offline, and was dropped; this event follows the
     /// [`Event::Message`] with the same text. Or a message that was kept is lost: a bound or its

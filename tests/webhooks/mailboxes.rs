@@ -131,3 +131,29 @@ fn a_receipt_is_reported_to_the_backend_only_if_it_is_among_the_chosen_events() 
         assert_eq!(webhooks.stop(DEADLINE), 0);
     }
 }
+
+#[test]
+fn a_message_to_a_group_is_reported_with_its_group() {
+    let backend = Backend::start(Manner::Takes);
+    let (site, webhooks) = site(&backend, |_| {});
+    let mut alice = phone(&site, "alice");
+    alice.send(r#"{"type":"join","group":"g"}"#);
+    wait_for(&mut alice, "joined");
+    for (cid, more) in [("1", ""), ("2", r#","volatile":true"#)] {
+        let send =
+            format!(r#"{{"type":"send","cid":"{cid}","group":"g","message":"{cid}"{more}}}"#);
+        alice.send(&send);
+        wait_for(&mut alice, "ack");
+    }
+    let mut ledger = Ledger::default();
+    ledger.until(&backend, |ledger| ledger.last == 3);
+    assert_eq!(ledger.told(), ["online alice", "message alice", "message alice"]);
+    for (event, message) in ledger.events[1..].iter().zip(["1", "2"]) {
+        assert!(event["toUserId"].is_null());
+        let frame = format!(
+            r#"{{"type":"broadcast","formUserId":"alice","group":"g","message":"{message}"}}"#
+        );
+        assert_eq!(event["frame"], frame);
+    }
+    assert_eq!(webhooks.stop(DEADLINE), 0);
+}

@@ -405,8 +405,21 @@ impl Relay {
         cx.send_to_group_except(&post.group, &self.scratch, &except);
         if let Some(conn) = by {
             cx.charge_broadcast(conn);
+            self.tell_of_group(cx, conn);
         }
         self.scratch.shrink_to(SCRATCH);
+    }
+
+    /// Reports a client's message to a group, which is put together in `scratch`, to the watchers of
+    /// events.
+    pub(super) fn tell_of_group(&mut self, cx: &Context, by: ConnId) {
+        let frame = &[self.scratch.as_str()];
+        self.watchers.tell(EventKind::Message, cx, by, |user, device| Event::Message {
+            user,
+            device,
+            to: None,
+            frame,
+        });
     }
 }
 

@@ -199,6 +199,7 @@ impl Relay {
         self.counters.broadcasts += 1;
         cx.send_to_group(group, &self.scratch);
         cx.charge_broadcast(by);
+        self.tell_of_group(cx, by);
         self.scratch.shrink_to(crate::relay::SCRATCH);
     }
 
