@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
 use compact_str::CompactString;
+use foldhash::quality::RandomState;
 
 use crate::hub::{ConnId, Context, MAX_GROUPS};
 
@@ -25,8 +26,8 @@ pub enum Full {
 /// The users of each group, and the groups of each user.
 #[derive(Debug)]
 pub struct Members {
-    groups: HashMap<CompactString, BTreeSet<CompactString>>,
-    users: HashMap<CompactString, Vec<CompactString>>,
+    groups: HashMap<CompactString, BTreeSet<CompactString>, RandomState>,
+    users: HashMap<CompactString, Vec<CompactString>, RandomState>,
     count: usize,
     most: usize,
 }
@@ -36,7 +37,8 @@ const MOST_MEMBERSHIPS: usize = 100_000;
 
 impl Default for Members {
     fn default() -> Self {
-        Members { groups: HashMap::new(), users: HashMap::new(), count: 0, most: MOST_MEMBERSHIPS }
+        let (groups, users) = (HashMap::default(), HashMap::default());
+        Members { groups, users, count: 0, most: MOST_MEMBERSHIPS }
     }
 }
 

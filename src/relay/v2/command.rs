@@ -174,34 +174,34 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Reads the two frames that make up nearly all traffic, in the form in which our own client writes
-/// them. Returns `None` for every other text.
+/// Reads an `ack`, or a `send` to one user, in the form in which `longlink.js` writes them; `None` for
+/// any other form and any other frame.
 #[inline]
 fn read_usual(text: &str) -> Option<Command<'_>> {
+    const ACK: &str = r#"{"type":"ack","seq":"#;
     const SEND: &str = r#"{"type":"send","cid":"#;
     const TO: &str = r#","toUserId":"#;
     const MESSAGE: &str = r#","message":"#;
-    if let Some(rest) = text.strip_prefix(r#"{"type":"ack","seq":"#) {
-        let digits = rest.strip_suffix('}').filter(|digits| digits.len() <= MOST_DIGITS)?;
-        return whole(digits).map(|seq| Command::Ack { seq });
+    if let Some(rest) = text.strip_prefix(ACK) {
+        let digits = rest.strip_suffix('}')?;
+        let is_number =
+            (1..=18).contains(&digits.len()) && (digits == "0" || !digits.starts_with('0'));
+        return (is_number && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| Command::Ack { seq: digits.parse().unwrap_or(u64::MAX) });
     }
-    let rest = text.strip_prefix(SEND)?;
+    let cid = text.strip_prefix(SEND)?;
     if !json::is_plain(text.as_bytes()) {
         return None;
     }
-    let (cid, rest) = rest.split_at_checked(json::string_end(rest.as_bytes())?)?;
-    let rest = rest.strip_prefix(TO)?;
-    let (to, rest) = rest.split_at_checked(json::string_end(rest.as_bytes())?)?;
-    let message = rest.strip_prefix(MESSAGE)?.strip_suffix('}')?;
+    let (cid, rest) = take_name(cid, MAX_CID)?;
+    let (to, rest) = take_name(rest.strip_prefix(TO)?, MAX_ID)?;
+    let message = rest.strip_prefix(MESSAGE)?;
     let end = match message.starts_with('"') {
         true => json::string_end(message.as_bytes())?,
         false => json::value_end(message, 0)?,
     };
-    let (cid, to) = (&cid[1..cid.len() - 1], &to[1..to.len() - 1]);
-    let is_whole = end == message.len()
-        && (1..=MAX_CID).contains(&cid.len())
-        && (1..=MAX_ID).contains(&to.len());
-    let send = Send {
+    let (message, rest) = message.split_at_checked(end)?;
+    (rest == "}").then_some(Command::Send(Send {
         cid: Some(Cow::Borrowed(cid)),
         to: Recipients::One(Cow::Borrowed(to)),
         message,
@@ -209,12 +209,17 @@ fn read_usual(text: &str) -> Option<Command<'_>> {
         key: None,
         volatile: false,
         receipt: false,
-    };
-    is_whole.then_some(Command::Send(send))
+    }))
 }
 
-/// Numbers of so many digits are below all bounds of 64 bits.
-const MOST_DIGITS: usize = 19;
+/// Returns the inside of the string that a [plain](json::is_plain) text begins with, and what follows
+/// the string; `None` if the inside has no or too many bytes.
+#[inline]
+fn take_name(text: &str, longest: usize) -> Option<(&str, &str)> {
+    let (string, rest) = text.split_at_checked(json::string_end(text.as_bytes())?)?;
+    let inside = string.get(1..string.len() - 1)?;
+    (1..=longest).contains(&inside.len()).then_some((inside, rest))
+}
 
 /// Reads a client's frame.
 ///

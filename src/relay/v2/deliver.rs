@@ -21,7 +21,11 @@ impl V2 {
             else {
                 return;
             };
-            let Some(next) = self.boxes.next(mailbox, usize::from(link.slot), link.next) else {
+            let next = match link.next <= self.boxes.top(mailbox) {
+                true => self.boxes.next(mailbox, usize::from(link.slot), link.next),
+                false => None,
+            };
+            let Some(next) = next else {
                 return self.say_live(cx, key, mailbox);
             };
             if cx.queued(conn) > most_queued {

@@ -4,6 +4,23 @@ use std::hash::{BuildHasher, RandomState};
 
 /// Digits whose order as text is their order as numbers (Crockford's base 32).
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// All pairs of digits, in the order of their numbers.
+const PAIRS: &str = match std::str::from_utf8(&all_pairs()) {
+    Ok(pairs) => pairs,
+    Err(_) => "",
+};
+
+const fn all_pairs() -> [u8; 2_048] {
+    let mut pairs = [0; 2_048];
+    let mut number = 0;
+    while number < 1_024 {
+        pairs[2 * number] = DIGITS[number >> 5];
+        pairs[2 * number + 1] = DIGITS[number & 31];
+        number += 1;
+    }
+    pairs
+}
+
 /// The length of an id as text.
 pub const ID: usize = 26;
 
@@ -36,18 +53,14 @@ fn random() -> u64 {
 
 /// Appends an id as text.
 pub fn write_id(id: u128, out: &mut String) {
-    let mut text = [0; ID];
-    // Sixty bits are twelve digits, and shifts of 64 bits are cheaper than those of 128.
-    let (first, rest) = text.split_at_mut(2);
-    let (middle, last) = rest.split_at_mut(12);
-    for (digits, bits) in [(first, id >> 120), (middle, id >> 60), (last, id)] {
-        let mut bits = bits as u64;
-        for digit in digits.iter_mut().rev() {
-            *digit = DIGITS[(bits & 31) as usize];
-            bits >>= 5;
+    // Two digits are taken at a time, as text, so nothing has to be checked to be UTF-8.
+    let mut put = |two: u64| out.push_str(&PAIRS[2 * (two as usize & 1_023)..][..2]);
+    put((id >> 120) as u64);
+    for half in [(id >> 60) as u64, id as u64] {
+        for place in [50, 40, 30, 20, 10, 0] {
+            put(half >> place);
         }
     }
-    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 /// Returns a name for an epoch that no other run has, made of the time and of random bits.

@@ -266,15 +266,14 @@ impl V2 {
         }
     }
 
-    /// Sets the timer for what is due next in the mailboxes.
+    /// Sets the timer for what is due next in the mailboxes, unless it is due earlier: then it finds
+    /// nothing, and is set again. Most messages are acknowledged long before their time is over, and
+    /// must not move the timer twice each.
     fn arm(&mut self, cx: &mut Context) {
-        let next = self.boxes.next_expiry();
-        if next != self.expiry {
-            self.expiry = next;
-            match next {
-                Some(second) => drop(cx.set_timer(TIMER_EXPIRY, cx.at_second(second))),
-                None => cx.clear_timer(TIMER_EXPIRY),
-            }
+        let Some(next) = self.boxes.next_expiry() else { return };
+        if self.expiry.is_none_or(|set| next < set) {
+            self.expiry = Some(next);
+            cx.set_timer(TIMER_EXPIRY, cx.at_second(next));
         }
     }
 }

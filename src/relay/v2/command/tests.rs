@@ -250,3 +250,67 @@ fn a_request_for_history_needs_a_cid_and_a_user_or_a_group() {
     let long = format!(r#"{{"type":"history","with":"B","cid":"{}"}}"#, "c".repeat(65));
     assert_eq!(bad(&long), "cid has to be a string of 1 to 64 bytes");
 }
+
+/// Checks that the quick way to read a frame finds what the general way finds, or nothing.
+fn quick_way_agrees(text: &str) -> bool {
+    let Some(quick) = read_usual(text) else { return false };
+    assert_eq!(Ok(quick), read_any(text), "{text}");
+    true
+}
+
+#[test]
+fn the_quick_way_to_read_frames_agrees_with_the_general_way() {
+    for text in [
+        r#"{"type":"ack","seq":0}"#,
+        r#"{"type":"ack","seq":123456789012345678}"#,
+        r#"{"type":"send","cid":"k3-17","toUserId":"B","message":"hi"}"#,
+        r#"{"type":"send","cid":"k3-17","toUserId":"张三","message":{"text":"你好","n":[1,{}]}}"#,
+        r#"{"type":"send","cid":"k3-17","toUserId":"B","message":-1.5e3}"#,
+        r#"{"type":"send","cid":"k3-17","toUserId":"B","message":null}"#,
+    ] {
+        assert!(quick_way_agrees(text), "{text}");
+    }
+    for text in [
+        r#"{"type":"ack","seq":}"#,
+        r#"{"type":"ack","seq":1.0}"#,
+        r#"{"type":"ack","seq":1}}"#,
+        r#"{"type":"ack","seq":1,"x":2}"#,
+        r#"{"type":"ack","seq":1234567890123456789}"#,
+        r#"{"type":"send","cid":"","toUserId":"B","message":"hi"}"#,
+        r#"{"type":"send","cid":"k","toUserId":"","message":"hi there"}"#,
+        r#"{"type":"send","cid":"k\n","toUserId":"B","message":"hi there"}"#,
+        r#"{"type":"send","cid":"k","toUserId":7,"message":"hi there"}"#,
+        r#"{"type":"send","cid":"k","toUserId":"B","message":"hi there","ttl":5}"#,
+        r#"{"type":"send","cid":"k","toUserId":"B","message":"hi there"} "#,
+        r#"{"type":"send","cid":"k","toUserId":"B","message":"hi there"}}"#,
+        r#"{"type":"send","cid":"k","toUserId":"B","message":}"#,
+        r#"{"type":"send","cid":"k","toUserId":"B","message":"hi there"#,
+        r#"{"type":"send","cid":"k","toUserId":"B","group":"g","message":"hi"}"#,
+    ] {
+        assert!(!quick_way_agrees(text), "{text}");
+    }
+}
+
+#[test]
+fn the_quick_way_to_read_frames_agrees_with_the_general_way_on_random_changes() {
+    const FRAMES: [&str; 3] = [
+        r#"{"type":"ack","seq":1041}"#,
+        r#"{"type":"send","cid":"k3-17","toUserId":"B","message":{"a":[1,"b"]}}"#,
+        r#"{"type":"send","cid":"k3-17","toUserId":"alice","message":"hello, how are you"}"#,
+    ];
+    let mut rng = crate::sim::Rng::new(7);
+    let mut quick = 0;
+    for _ in 0..20_000 {
+        let mut text: Vec<u8> = rng.pick(&FRAMES).as_bytes().to_vec();
+        for _ in 0..rng.below(3) {
+            let at = rng.index(text.len());
+            match rng.below(3) {
+                0 => text[at] = *rng.pick(br#"{}[]",:\ 019aZ-.e"#),
+                1 => text.insert(at, *rng.pick(br#"{}[]",:\ 019aZ-.e"#)),
+                _ => drop(text.remove(at)),
+            }
+        }
+        quick += u32::from(quick_way_agrees(std::str::from_utf8(&text).unwrap()));
+    }
+    assert!(quick > 5_000, "only {quick} frames were read in the quick way");
+}
