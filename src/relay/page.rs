@@ -67,11 +67,14 @@ pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The demo page and the files of the client. With `--demo off` none of them is served.
-const ASSETS: [Asset; 12] = [
+const ASSETS: [Asset; 15] = [
     asset("/", HTML, include_bytes!("demo/index.html")),
     asset("/demo/layout.css", CSS, include_bytes!("demo/layout.css")),
     asset("/demo/phone.css", CSS, include_bytes!("demo/phone.css")),
     asset("/demo/main.js", SCRIPT, include_bytes!("demo/main.js")),
+    asset("/demo/chat.js", SCRIPT, include_bytes!("demo/chat.js")),
+    asset("/demo/memory.js", SCRIPT, include_bytes!("demo/memory.js")),
+    asset("/demo/peer.js", SCRIPT, include_bytes!("demo/peer.js")),
     asset("/demo/network.js", SCRIPT, include_bytes!("demo/network.js")),
     asset("/demo/log.js", SCRIPT, include_bytes!("demo/log.js")),
     asset("/demo/phone.js", SCRIPT, include_bytes!("demo/phone.js")),

@@ -1,6 +1,7 @@
 // The demo page: two phones, a strip for each connection, things to try, and the code.
 
 import { paintAvatar } from './log.js';
+import { remember, remembered } from './memory.js';
 import { Phone, isId } from './phone.js';
 import { isChinese, otherLanguage, say, show, translate } from './words.js';
 
@@ -11,20 +12,6 @@ const GUESTS = [['carol', 'dave'], ['erin', 'frank'], ['grace', 'heidi']];
 
 const $ = (id) => document.getElementById(id);
 const params = new URLSearchParams(location.hash.slice(1));
-
-function remembered(key) {
-  try {
-    return sessionStorage.getItem(`longlink.${key}`) ?? '';
-  } catch {
-    return ''; // the browser's storage is off, so nothing is remembered
-  }
-}
-
-function remember(key, value) {
-  try {
-    sessionStorage.setItem(`longlink.${key}`, value);
-  } catch { /* the browser's storage is off */ }
-}
 
 // --- the server ----------------------------------------------------------------------------
 
@@ -44,6 +31,9 @@ const page = {
 
   other: (phone) => seats.find((seat) => seat.phone !== phone).phone,
 
+  /** Whether the user looks at this phone: it was touched last, and the tab is in the foreground. */
+  isSeen: (phone) => seats[shown].phone === phone && !document.hidden && document.hasFocus(),
+
   /** Whether an id belongs to a phone of this page that is not connected. */
   isAway(id) {
     const phones = seats.map(({ phone }) => phone).filter(({ user }) => user === id);
@@ -58,8 +48,7 @@ const page = {
 
 // --- the two phones ------------------------------------------------------------------------
 
-let shown = 0; // the phone that a narrow screen shows
-let unread = 0; // messages that arrived while the tab was in the background
+let shown = 0; // the phone that was touched last; a narrow screen shows no other
 
 function take(template, place) {
   const node = $(template).content.firstElementChild.cloneNode(true);
@@ -67,7 +56,6 @@ function take(template, place) {
   return node;
 }
 
-const tab = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
 const seats = [];
 for (const [at, keys] of [['id', 'ticket'], ['peer', 'peerTicket']].entries()) {
   const lane = take('lane', '.lanes');
@@ -81,23 +69,24 @@ for (const [at, keys] of [['id', 'ticket'], ['peer', 'peerTicket']].entries()) {
   document.querySelector('.tabs').append(button);
   const canvas = lane.querySelector('canvas');
   const node = take('phone', '.phones');
-  const phone = new Phone(node, canvas, `demo-${tab}-${at}`, page);
-  const seat = { at, keys, lane, canvas, button, node, phone, news: 0 };
+  const phone = new Phone(node, canvas, at, page);
+  const seat = { at, keys, lane, canvas, button, node, phone, missed: false };
   const pulse = lane.querySelector('.pulse');
   pulse.onclick = () => phone.ping();
   pulse.onanimationend = () => pulse.classList.remove('beating');
   button.onclick = () => look(seat);
+  for (const touch of ['pointerdown', 'focusin']) node.addEventListener(touch, () => look(seat));
   seats.push(seat);
 }
 const [left, right] = seats;
 
 function look(seat) {
   shown = seat.at;
-  seat.news = 0;
+  seat.phone.read();
   draw();
 }
 
-const queued = new Set(); // phones with messages that wait because their network is cut
+const queued = new Set(); // phones with messages that wait because there is no connection
 
 const events = {
   named(seat, before) {
@@ -114,22 +103,35 @@ const events = {
     tell();
   },
   joined: ({ keys: [key] }) => remember(`${key}.off`, ''),
-  left: ({ keys: [key] }) => remember(`${key}.off`, '1'),
+  off: ({ keys: [key] }) => remember(`${key}.off`, '1'),
+  cut: ({ keys: [key] }) => remember(`${key}.cut`, '1'),
+  restored: ({ keys: [key] }) => remember(`${key}.cut`, ''),
+  dialect: () => tell(),
   sent: () => done('send'),
   queued(seat) {
     if (!seat.phone.isCut) return;
     queued.add(seat);
     done('cut');
   },
-  flushed: (seat) => queued.delete(seat) && done('back'),
+  flushed: (seat) => done(queued.delete(seat) ? 'back' : 'send'),
+  kept(seat, to) {
+    const other = seats.find(({ phone }) => phone.isOff && phone.user === to);
+    if (!other) return;
+    other.missed = true;
+    done('off');
+  },
   received(seat) {
-    if (document.hidden) unread += 1;
-    if (seat.at !== shown) seat.news += 1;
+    if (!seat.missed) return;
+    seat.missed = false;
+    done('on');
   },
 };
 
+const finished = new Set(remembered('done').split(' '));
+
 function done(step) {
-  document.querySelector(`[data-step="${step}"]`).classList.add('done');
+  finished.add(step);
+  remember('done', [...finished].join(' '));
   tell();
 }
 
@@ -147,17 +149,24 @@ function writeCode() {
     '',
     `const link = connect({ url: '${url}', user: ${literal(me)}${ticket} })`,
     "link.on('message', ({ from, message }) => console.log(from, message))",
-    `link.send(${literal(you)}, ${literal(say('first', you))})`,
+    `link.send(${literal(you)}, ${literal(say('first', you))}).then(({ state }) => console.log(state))`,
   ].join('\n'));
 }
+
+const STEPS = { send: 'stepSend', off: 'stepOff', on: 'stepOn', cut: 'stepCut', back: 'stepBack' };
 
 /** Writes the texts that name the two users: the steps, the invitation and the code. */
 function tell() {
   const [me, you] = seats.map(({ phone }) => phone.user);
-  for (const [step, word] of [['send', 'stepSend'], ['cut', 'stepCut'], ['back', 'stepBack']]) {
+  // A server of the dialect v1 keeps no messages.
+  const isOld = seats.some(({ phone }) => phone.dialect === 1);
+  for (const part of document.querySelectorAll('[data-new]')) part.hidden = isOld;
+  for (const part of document.querySelectorAll('[data-old]')) part.hidden = !isOld;
+  for (const [step, word] of Object.entries(STEPS)) {
     const line = document.querySelector(`[data-step="${step}"]`);
-    show(line.firstElementChild, say(word, me, you));
-    line.ariaLabel = line.classList.contains('done') ? `${line.textContent} (${say('done')})` : null;
+    show(line.firstElementChild, say(isOld && step === 'cut' ? 'stepCutOld' : word, me, you));
+    line.classList.toggle('done', finished.has(step));
+    line.ariaLabel = finished.has(step) ? `${line.textContent} (${say('done')})` : null;
   }
   const guests = GUESTS.find((pair) => !pair.some((name) => name === me || name === you));
   $('invite').href = `/#${new URLSearchParams({ id: guests[0], peer: guests[1] })}`;
@@ -165,7 +174,7 @@ function tell() {
 }
 
 function draw() {
-  for (const { at, lane, canvas, button, node, phone, news } of seats) {
+  for (const { at, lane, canvas, button, node, phone } of seats) {
     const { user, state, opens, strip } = phone;
     const reconnects = Math.max(0, opens - 1);
     const part = (name) => lane.querySelector(name);
@@ -181,10 +190,11 @@ function draw() {
     canvas.ariaLabel = say('trace', user, say(state), strip.beats, reconnects);
     button.ariaPressed = String(at === shown);
     show(button.querySelector('.label'), user);
-    show(button.querySelector('.badge'), news ? String(news) : '');
+    show(button.querySelector('.badge'), phone.unread ? String(phone.unread) : '');
     node.classList.toggle('shown', at === shown);
   }
   const names = seats.map(({ phone: { user, state } }) => `${state === 'open' ? '●' : '○'} ${user}`);
+  const unread = seats.reduce((sum, { phone }) => sum + phone.unread, 0);
   document.title = `${unread ? `(${unread}) ` : ''}${names.join(' ')} · longlink`;
 }
 
@@ -218,9 +228,8 @@ $('copy').onclick = async () => {
   }
 };
 window.addEventListener('hashchange', () => location.reload());
-document.addEventListener('visibilitychange', () => {
-  if (!document.hidden) unread = 0;
-});
+document.addEventListener('visibilitychange', () => seats[shown].phone.read());
+window.addEventListener('focus', () => seats[shown].phone.read());
 
 // --- begin ---------------------------------------------------------------------------------
 
@@ -246,9 +255,11 @@ async function begin() {
   names().forEach((name, n) => {
     const { phone, keys: [key, ticket] } = seats[n];
     phone.become(name, params.get(ticket) ?? '');
-    if (!remembered(`${key}.off`)) phone.join();
+    if (remembered(`${key}.cut`)) phone.cut();
+    if (remembered(`${key}.off`)) phone.switchOff();
+    else phone.join();
   });
-  left.phone.suggest(() => say('first', right.phone.user));
+  if (left.phone.isNew) left.phone.suggest(() => say('first', right.phone.user));
   requestAnimationFrame(move);
   setInterval(draw, DRAW_EVERY);
   draw();

@@ -85,5 +85,9 @@ export function makeNetwork(watcher) {
     restore() {
       cut = false;
     },
+    /** Ends all sockets, as a phone does that is switched off. */
+    drop() {
+      for (const socket of [...live]) socket.lose();
+    },
   };
 }

@@ -2,14 +2,17 @@
 // the other phones except what `page` tells it.
 
 import { connect } from '/longlink.mjs';
+import { Chat } from './chat.js';
 import { Log, paintAvatar } from './log.js';
+import { Place } from './memory.js';
 import { makeNetwork } from './network.js';
+import { Peer } from './peer.js';
 import { Strip } from './strip.js';
 import { say, show, translate } from './words.js';
 
 const ID_BYTES = 128; // the server's limit
 const FIRST_PING = 500; // milliseconds from the opening of a connection to its first ping
-const ECHOES = 100; // how many own messages that the server sends back are remembered; an older one is shown twice
+const READ_WITHIN = 500; // milliseconds from a message that the user sees to the mark that says so
 
 /** Whether the server takes this id, and a browser's URL can carry it (`.` and `..` vanish). */
 export function isId(id) {
@@ -24,37 +27,53 @@ function idIn(field) {
   return field.reportValidity() ? id : null;
 }
 
+/** The sender of unread messages: a user, or behind a slash a group. */
+const whom = (name) => (name.startsWith('/') ? { group: name.slice(1) } : name);
+
 const quoted = (text) => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-const textOf = (message) => (typeof message === 'string' ? message : String(JSON.stringify(message)));
 
 export class Phone {
   user = '';
   state = 'off'; // `off`, or the state of the link
+  isOff = false; // the user has switched the phone off
+  dialect = 0; // of the last connection; 0 before the first one
   opens = 0; // how often the connection has opened since `become`
   #page;
-  #device;
+  #seat;
   #ticket = '';
   #node;
   #log;
+  #chat;
   #link = null;
+  #place = null; // where the link keeps what outlives the page
+  #wish = null; // the present attempt to get a place
   #network;
   #pause = 0; // how long the present pause between two attempts is, in milliseconds
-  #echoes = []; // messages that will come back to their sender, and are shown already
+  #waits = new Set(); // the `cid`s of messages that were written while there was no connection
+  #peer;
+  #isFresh = false; // whether the link has not yet said what the page before it has left
+  #senders = new Set(); // of messages that were ever unread, as the link names them
+  #news = 0; // unread messages that the link does not count: they are for everyone, or of a v1 server
+  #reading = 0; // the timer after which what is on the screen counts as read
   #explain = 'anyId';
+  #why = '';
   #suggestion = null; // a function that returns the suggested text, or null
 
   /**
-   * `page` has the server's `url`, `wantsTickets`, `askServer()`, `other(phone)`, `isAway(id)` and
-   * `told(phone, event)` with an event `named`, `joined`, `left`, `queued`, `sent`, `flushed` or
-   * `received`.
+   * `seat` is the number of this phone on the page. `page` has the server's `url`, `wantsTickets`, `askServer()`, `other(phone)`, `isAway(id)`,
+   * `isSeen(phone)` and `told(phone, event, detail)` with an event `named`, `joined`, `off`, `cut`, `restored`,
+   * `queued`, `sent`, `kept`, `flushed`, `received` or `dialect`.
    */
-  constructor(node, canvas, device, page) {
+  constructor(node, canvas, seat, page) {
     this.#node = node;
+    this.#seat = seat;
     this.#page = page;
-    this.#device = device;
     this.strip = new Strip(canvas);
     this.#network = makeNetwork(this.strip);
-    this.#log = new Log(this.#find('.log'), this.#find('.empty'), (id) => this.#answer(id));
+    const other = () => this.#page.other(this).user;
+    this.#log = new Log(this.#find('.log'), this.#find('.empty'), other, (id) => this.#answer(id));
+    this.#chat = new Chat(this.#log);
+    this.#peer = new Peer(this.#find('.presence'), this.#find('.typing'));
     this.#listen();
   }
 
@@ -70,87 +89,144 @@ export class Phone {
     this.#drop();
     Object.assign(this, { user, opens: 0 });
     this.#ticket = ticket;
+    this.#news = 0;
     this.#find('.id').value = user;
     this.#find('.ticket').value = ticket;
     paintAvatar(this.#find('.avatar'), user);
-    show(this.#find('.empty'), say('empty', user));
+    this.#chat.become(user);
+    this.#senders = new Set(this.#chat.senders());
     this.#page.told(this, 'named', before);
     this.#open('anyId');
   }
 
   /** Connects, unless a ticket is needed and the phone has none. */
-  join() {
+  async join() {
     this.#drop();
+    this.isOff = false;
     this.#page.told(this, 'joined');
     const { user } = this;
     const ticket = this.#ticket;
     if (this.#page.wantsTickets && !ticket) return this.#open('needed');
-    // A device of its own, so that a second window does not take this one's messages.
-    const device = ticket ? undefined : this.#device;
+    this.#close();
+    const wish = (this.#wish = {});
+    const place = await Place.claim(user, this.#seat);
+    if (wish !== this.#wish) return place.leave();
     const { url } = this.#page;
     const { Socket } = this.#network;
     let link;
     try {
-      link = connect({ url, user, device, ticket: ticket || undefined, WebSocket: Socket });
+      link = connect({
+        url,
+        user,
+        ticket: ticket || undefined,
+        WebSocket: Socket,
+        storage: place,
+        background: false, // the title tells of messages that arrive while the tab is hidden
+      });
     } catch {
       // No server accepts such a name, or such a ticket.
+      place.leave();
       return this.#open(ticket ? 'refused' : 'anyId');
     }
-    link.on('state', (status) => link === this.#link && this.#changed(status));
-    link.on('message', (message) => link === this.#link && this.#received(message));
-    link.on('error', (error) => link === this.#link && this.#complained(error));
+    const on = (event, act) => link.on(event, (detail) => link === this.#link && act(detail));
+    on('state', (status) => this.#changed(status));
+    on('message', (message) => this.#received(message));
+    on('error', (error) => this.#complained(error));
+    on('sent', (sent) => this.#answered(sent));
+    on('receipt', ({ toUserId, id }) => this.#chat.receipt({ to: toUserId, id }));
+    on('gap', (gap) => this.#chat.gap(gap));
+    on('presence', ({ users }) => this.#peer.saw(users));
+    on('typing', ({ from }) => from !== user && this.#peer.sawTyping(from));
+    on('unread', ({ of }) => {
+      this.#senders.add(of);
+      this.#seen();
+    });
+    on('kicked', (kick) => this.#kicked(kick));
     this.#link = link;
-    this.#close();
+    this.#place = place;
+    this.#isFresh = true;
     this.#find('.composer').inert = false;
     this.draw();
   }
 
-  leave() {
-    this.#log.note('saidOff');
+  /** Takes the power away, as when WeChat destroys a page: nothing is said or written any more. */
+  switchOff() {
+    this.isOff = true;
     this.#drop();
-    this.#page.told(this, 'left');
-    this.#open('anyId');
+    this.#close();
+    this.#page.told(this, 'off');
+    this.draw();
   }
 
   #drop() {
-    const link = this.#link;
-    this.#link = null;
+    const [link, place] = [this.#link, this.#place];
+    this.#link = this.#place = this.#wish = null;
     this.#find('.composer').inert = true;
+    place?.leave();
+    this.#network.drop();
     link?.close();
     this.state = 'off';
-    this.#echoes = [];
+    this.#chat.forget();
+    this.#waits.clear();
+    this.#peer.forget();
     this.strip.enter('off');
     this.draw();
+  }
+
+  #kicked({ code, reason }) {
+    this.#log.note('saidKicked');
+    this.#drop();
+    this.#why = reason;
+    this.#open(code === 4509 ? 'replaced' : 'ended');
+  }
+
+  /** Whether this user has neither sent nor received a message yet. */
+  get isNew() {
+    return this.#chat.isEmpty;
   }
 
   get isCut() {
     return this.#network.isCut;
   }
 
-  #cut() {
+  cut() {
     this.#network.cut();
+    this.#page.told(this, 'cut');
     this.draw();
   }
 
   /** Restores the network. On a real phone the platform reports that, and the client then does what `retry` does. */
   #restore() {
     this.#network.restore();
+    this.#page.told(this, 'restored');
     this.#link?.retry();
     this.draw();
   }
 
-  #changed({ state, cause, failures, retryAt }) {
+  #changed({ state, cause, failures, retryAt, dialect }) {
     const before = this.state;
+    if (state === 'closed') return; // the reason follows
+    if (this.#isFresh) {
+      this.#isFresh = false;
+      const { unanswered } = this.#link;
+      this.#chat.check(this.#place.name, unanswered);
+      for (const { cid } of unanswered) this.#waits.add(cid);
+      if (unanswered.length) this.#page.told(this, 'queued');
+    }
     this.state = state;
     this.strip.enter(state);
     if (state === 'open' && before !== 'open') {
       this.opens += 1;
+      this.dialect = dialect;
+      this.#page.told(this, 'dialect');
       this.#log.note(this.opens === 1 ? 'saidOpen' : 'saidBack', this.user);
       this.#close();
+      this.#look();
       setTimeout(() => this.ping(), FIRST_PING); // so that there is a round trip to show
     } else if (before === 'open' && state !== 'open') {
-      this.#echoes = [];
-      this.#log.note(this.isCut ? 'saidCut' : cause === 'silent' ? 'saidSilent' : 'saidLost');
+      this.#chat.forget();
+      this.#peer.forget();
+      this.#log.note(this.isCut ? 'saidCut' : cause === 'silent' ? 'saidSilent' : cause === 'bye' ? 'saidBye' : 'saidLost');
     } else if (state === 'waiting' && failures === 1) {
       this.#log.note('saidFailed');
     }
@@ -158,8 +234,10 @@ export class Phone {
     this.draw();
   }
 
-  async #complained({ code, message }) {
+  async #complained({ code, message, frame }) {
     if (code === 'frame') return this.#log.note('saidOdd', message);
+    if (code === 'storage') return this.#log.note('saidFull');
+    if (frame) return this.#chat.refused(frame.cid, code);
     // A page cannot see why a handshake was refused. It can ask whether the server wants tickets.
     const link = this.#link;
     if (this.isCut || !(await this.#page.askServer())) return;
@@ -180,40 +258,74 @@ export class Phone {
     field.value = '';
     field.focus();
     this.suggest(null);
+    this.#peer.hasTyped();
     this.#say(to, text);
   }
 
-  async #say(to, text) {
-    const { user } = this;
-    const mark = this.#log.mine({ from: user, to, other: this.#page.other(this).user, text });
+  #say(to, text) {
     const waits = this.state !== 'open';
     const link = this.#link;
-    const promise = to === undefined ? link.broadcast(text) : link.send(to, text);
-    if (waits) this.#page.told(this, 'queued');
-    this.draw();
-    try {
-      await promise;
-    } catch ({ code, message }) {
-      return mark('failed', code ?? message);
+    const sending = to === undefined ? link.broadcast(text) : link.send(to, text, { receipt: true });
+    const { cid } = sending;
+    this.#chat.says({ cid, to, text, place: this.#place.name });
+    if (waits) {
+      this.#waits.add(cid);
+      this.#page.told(this, 'queued');
     }
-    mark('sent');
-    if (to === undefined || to === user) this.#echoes.push(text);
-    this.#echoes.splice(0, this.#echoes.length - ECHOES);
-    if (to !== undefined && this.#page.isAway(to)) this.#log.note('saidAway', to);
-    if (to === undefined && this.#page.wantsTickets) this.#log.note('saidAll');
-    this.#page.told(this, waits ? 'flushed' : 'sent');
+    this.draw();
+    const refused = ({ code, message }) => {
+      if (link !== this.#link) return; // the phone was switched off: the next page sends it
+      this.#chat.refused(cid, code ?? message);
+      if (code === 'forbidden' && to === undefined) this.#log.note('saidAll');
+    };
+    sending.then((answer) => link === this.#link && this.#answered({ ...answer, cid, toUserId: to }), refused);
   }
 
-  #received({ from, to, message }) {
-    const text = textOf(message);
-    const echo = from === this.user ? this.#echoes.indexOf(text) : -1;
-    if (echo >= 0) {
-      this.#echoes.splice(echo, 1);
-      return;
-    }
-    this.#log.theirs({ from: String(from ?? '?'), all: to === undefined, text });
-    this.#page.told(this, 'received');
+  /** The answer to a message, perhaps to one of a page that was destroyed. */
+  #answered({ cid, id, toUserId: to, state }) {
+    if (!this.#chat.answered({ cid, id, state })) return;
+    if (to === undefined && state === 'unknown' && this.#page.wantsTickets) this.#log.note('saidAll');
+    const isLost = state === 'offline' || (state === 'unknown' && this.#page.isAway(to));
+    if (to !== undefined && isLost) this.#log.note('saidAway', to);
+    if (state === 'queued' || state === 'stored') this.#page.told(this, 'kept', to);
+    this.#page.told(this, this.#waits.delete(cid) && !this.#waits.size ? 'flushed' : 'sent');
   }
+
+  #received(message) {
+    const { from, to, frame } = message;
+    const { id, message: body } = frame;
+    if (!this.#chat.received({ from: String(from ?? '?'), to, message: body, id })) return;
+    if (!frame.seq) this.#news += 1;
+    this.#peer.stopTyping();
+    this.#page.told(this, 'received');
+    this.#seen();
+  }
+
+  // --- what is unread ----------------------------------------------------------------------
+
+  /** How many messages the user has not seen, here or on another device. */
+  get unread() {
+    let sum = this.#news;
+    for (const name of this.#senders) sum += this.#link?.unread(whom(name)) ?? 0;
+    return sum;
+  }
+
+  /** What is on the screen counts as read a moment later, if the user looks at this phone. */
+  #seen() {
+    this.draw();
+    if (!this.#reading && this.unread) this.#reading = setTimeout(() => this.read(), READ_WITHIN);
+  }
+
+  read() {
+    clearTimeout(this.#reading);
+    this.#reading = 0;
+    if (this.isOff || !this.#page.isSeen(this)) return;
+    this.#news = 0;
+    for (const name of this.#senders) this.#link?.markRead(whom(name));
+    this.draw();
+  }
+
+  // --- the other user ----------------------------------------------------------------------
 
   get #toAll() {
     return this.#find('[value="all"]').checked;
@@ -223,12 +335,25 @@ export class Phone {
     this.#find('.to').value = id;
     this.#find('[value="one"]').checked = true;
     this.#find('.message').focus();
+    this.#look();
+  }
+
+  #look() {
+    const id = this.#find('.to').value.trim();
+    if (this.state === 'open' && isId(id)) this.#peer.look(this.#link, id);
+  }
+
+  #tellTyping() {
+    const to = this.#find('.to').value.trim();
+    if (this.#link && !this.#toAll && isId(to)) this.#peer.types(this.#link, to);
   }
 
   /** Changes the recipient, if it is `before`: that user has the name `now` from now on. */
   retarget(before, now) {
     const field = this.#find('.to');
     if (field.value === before) field.value = now;
+    this.#log.translate();
+    this.#look();
     this.#suggest();
   }
 
@@ -269,7 +394,8 @@ export class Phone {
     form('.sheet', () => {
       const id = idIn(this.#find('.id'));
       if (id === null) return;
-      this.become(id, this.#find('.ticket').value.trim());
+      const ticket = this.#find('.ticket').value.trim();
+      if (id !== this.user || ticket !== this.#ticket) this.become(id, ticket);
       this.join();
     });
     on('.me', 'click', () => {
@@ -282,13 +408,24 @@ export class Phone {
       this.#close();
       this.#find('.me').focus();
     });
-    on('.stop', 'click', () => this.leave());
-    on('.cut', 'click', () => (this.isCut ? this.#restore() : this.#cut()));
+    on('.power', 'click', () => {
+      this.switchOff();
+      this.#find('.wake').focus();
+    });
+    on('.wake', 'click', () => {
+      this.join();
+      this.#find('.power').focus();
+    });
+    on('.cut', 'click', () => (this.isCut ? this.#restore() : this.cut()));
     on('.now', 'click', () => this.#link?.retry());
     on('.to', 'focus', () => {
       this.#find('[value="one"]').checked = true;
     });
-    on('.message', 'input', () => this.suggest(null));
+    on('.to', 'change', () => this.#look());
+    on('.message', 'input', () => {
+      this.suggest(null);
+      this.#tellTyping();
+    });
     for (const field of ['.id', '.to']) {
       on(field, 'input', ({ target }) => target.setCustomValidity(''));
     }
@@ -297,44 +434,61 @@ export class Phone {
   translate() {
     translate(this.#node);
     this.#log.translate();
-    show(this.#find('.empty'), say('empty', this.user));
     this.#suggest();
     this.draw();
   }
 
-  /** Shows what changes with time. It is called a few times a second. */
+  // --- what changes with time --------------------------------------------------------------
+
+  /** Shows the present state. It is called a few times a second. */
   draw() {
-    const { state } = this;
-    const status = this.#link?.status;
+    const { state, user } = this;
+    const link = this.#link;
     const node = this.#node;
     node.dataset.state = state;
     node.classList.toggle('isCut', this.isCut);
-    node.ariaLabel = say('phoneOf', this.user);
-    show(this.#find('.name bdi'), this.user);
-    this.#find('.me').ariaLabel = say('edit', this.user);
+    node.classList.toggle('isOff', this.isOff);
+    node.ariaLabel = say('phoneOf', user);
+    show(this.#find('.name bdi'), user);
+    this.#find('.me').ariaLabel = say('edit', user);
     show(this.#find('.state'), say(state));
-    show(this.#find('.queued'), status?.queued ? say('queued', status.queued) : '');
+    const waiting = link?.unanswered.length ?? 0;
+    show(this.#find('.queued'), waiting && state !== 'open' ? say('queued', waiting) : '');
     show(this.#find('.cut span'), say(this.isCut ? 'restore' : 'cut'));
+    this.#find('.power').ariaLabel = this.#find('.power').title = say('switchOff', user);
+    show(this.#find('.wake span'), say('switchOn'));
+    show(this.#find('.isOffNow'), say('isOff', user));
+    show(this.#find('.waits'), say(this.dialect === 1 ? 'offOld' : 'offNew', user));
+    for (const part of node.querySelectorAll('.bar, .sheet, .banner, .screen')) part.inert = this.isOff;
+    this.#find('.dark').hidden = !this.isOff;
+    show(this.#find('.empty'), say('empty', user));
+    const { unread } = this;
+    show(this.#find('.unread'), unread ? String(unread) : '');
+    this.#find('.unread').ariaLabel = unread ? say('unread', unread) : null;
+    this.#peer.draw();
+    this.#drawBanner(link?.status);
+    this.#drawSheet();
+  }
 
+  #drawBanner(status) {
+    const { state } = this;
     const failing = state === 'waiting' || (state === 'connecting' && status.failures > 0);
     this.#find('.banner').hidden = !failing;
-    if (failing) {
-      const left = Math.max(0, (status.retryAt ?? 0) - Date.now());
-      const waits = state === 'waiting';
-      show(this.#find('.why'), say(this.isCut ? 'noNetwork' : 'noServer'));
-      const seconds = (left / 1000).toFixed(1);
-      show(this.#find('.when'), waits ? say('next', status.failures, seconds) : say('trying', status.failures));
-      this.#find('.now').disabled = !waits;
-      this.#find('.countdown').style.setProperty('--left', String(this.#pause ? left / this.#pause : 0));
-    }
+    if (!failing) return;
+    const left = Math.max(0, (status.retryAt ?? 0) - Date.now());
+    const waits = state === 'waiting';
+    show(this.#find('.why'), say(this.isCut ? 'noNetwork' : 'noServer'));
+    const seconds = (left / 1000).toFixed(1);
+    show(this.#find('.when'), waits ? say('next', status.failures, seconds) : say('trying', status.failures));
+    this.#find('.now').disabled = !waits;
+    this.#find('.countdown').style.setProperty('--left', String(this.#pause ? left / this.#pause : 0));
+  }
 
-    const sheet = this.#find('.sheet');
-    if (sheet.hidden) return;
-    const ticketed = this.#explain !== 'anyId';
-    show(this.#find('.explain'), say(this.#explain));
-    this.#find('.mint').hidden = !ticketed;
-    this.#find('.withTicket').hidden = !ticketed;
-    this.#find('.stop').hidden = !this.#link;
+  #drawSheet() {
+    if (this.#find('.sheet').hidden) return;
+    const wantsTicket = this.#explain === 'needed' || this.#explain === 'refused';
+    show(this.#find('.explain'), say(this.#explain, this.#why));
+    this.#find('.mint').hidden = this.#find('.withTicket').hidden = !wantsTicket;
     const id = this.#find('.id').value.trim() || this.user;
     show(this.#find('.mint'), `longlink ticket ${quoted(id)} --ttl 2h --secret-file FILE`);
   }

@@ -4,7 +4,22 @@
 const WINDOW = 30_000; // milliseconds from edge to edge
 const MARKS = 400; // the most marks; the oldest are removed, since there are fewer pixels than this
 const SPANS = 200; // the most changes of state that are kept
-const PONG = '{"type":"pong"}';
+const READ = '"longlink.read"'; // in the frames by which a user's devices agree on what is unread
+
+/** The type of a frame, as the strip counts it: `ping`, `pong`, `message`, or another, which gets no mark. */
+function kindOf(data) {
+  if (data === 'ping') return 'ping';
+  let frame;
+  try {
+    frame = JSON.parse(data);
+  } catch {
+    return 'message'; // v1 has messages that are plain text
+  }
+  const { type } = frame ?? {};
+  if (type === 'ping' || type === 'pong') return type;
+  if (data.includes(READ) || frame?.message?.typing) return 'other';
+  return type === 'send' || frame === null || typeof frame !== 'object' || 'message' in frame ? 'message' : 'other';
+}
 
 export class Strip {
   state = 'off';
@@ -31,14 +46,16 @@ export class Strip {
 
   sent(data) {
     this.wire = `→ ${data}`;
-    if (data === 'ping') this.#pinged ??= performance.now();
-    else this.#mark('out');
+    const kind = kindOf(data);
+    if (kind === 'ping') this.#pinged ??= performance.now();
+    else if (kind === 'message') this.#mark('out');
   }
 
   received(data) {
     this.wire = `← ${data}`;
-    if (data !== PONG) return this.#mark('in');
-    if (this.#pinged === null) return;
+    const kind = kindOf(data);
+    if (kind === 'message') this.#mark('in');
+    if (kind !== 'pong' || this.#pinged === null) return;
     this.rtt = performance.now() - this.#pinged;
     this.#pinged = null;
     this.beats += 1;

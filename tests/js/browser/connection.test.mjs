@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, launch, Tab } from '../support/browser.mjs';
+import { answersPings, eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
 // The lines that Chromium itself writes to the console while there is no server. No page can
@@ -56,7 +56,7 @@ test('messages that are written while the server is away are sent when it is bac
   await eventually('the waiting message is counted', async () => (await tab.left.find('.queued').textContent()) === '1 waiting');
   await server.start();
   await tab.left.find('.now').click();
-  await tab.left.sees('still me', 'sent');
+  await tab.left.sees('still me', 'received');
   await tab.left.is('open');
   tab.isClean(OUTAGE);
 });
@@ -87,13 +87,17 @@ test('a cut network stops only one user, whose messages arrive in order when the
   assert.deepEqual((await bob.lines()).map(({ text }) => text), ['before']);
   await bob.is('open');
   await bob.tells('alice', 'are you there?');
-  await eventually('bob gets a note', async () => (await bob.notes()).some((note) => note.startsWith('alice is not connected.')));
+  await bob.sees('are you there?', 'kept');
+  await bob.find('.presence[data-online="false"]').waitFor();
 
   await alice.find('.cut').click();
   await alice.is('open');
-  for (const text of said) await alice.sees(text, 'sent');
+  for (const text of said) await alice.sees(text, 'received');
   await bob.sees('third');
+  await alice.sees('are you there?');
+  await bob.sees('are you there?', 'received');
   assert.deepEqual((await bob.lines()).filter(({ mine }) => !mine).map(({ text }) => text), ['before', ...said]);
+  await bob.find('.presence[data-online="true"]').waitFor();
   await page.locator('[data-step="back"].done').waitFor();
   assert.equal(await alice.find('.banner').isVisible(), false);
   assert.equal(tab.openSockets.length, 2);
@@ -101,14 +105,14 @@ test('a cut network stops only one user, whose messages arrive in order when the
   tab.isClean();
 });
 
-test('a manual disconnect stays disconnected', async (t) => {
+test('a phone that was switched off stays off', async (t) => {
   const server = await startServer({ t });
   const page = await context.newPage();
   const tab = new Tab(page);
   await page.clock.install();
   await page.goto(`${server.url}/#id=A&peer=B`);
   await tab.are('open');
-  await tab.left.leaves();
+  await tab.left.switchesOff();
   await eventually('the socket is closed', () => tab.openSockets.length === 1);
 
   await page.clock.fastForward(10 * 60_000);
@@ -122,13 +126,12 @@ test('a manual disconnect stays disconnected', async (t) => {
   assert.equal(tab.socketsOf('A').length, 1);
   tab.isClean();
 
-  // A manual disconnect during the pause before an attempt holds, too.
-  await tab.left.find('.go').click();
-  await tab.left.is('open');
+  // A phone that is switched off while it waits to reconnect stays off as well.
+  await tab.left.switchesOn();
   assert.equal(tab.socketsOf('A').length, 2);
   server.kill();
   await tab.left.is('waiting');
-  await tab.left.leaves();
+  await tab.left.switchesOff();
   await server.restart();
   const before = tab.socketsOf('A').length;
   await page.clock.fastForward(10 * 60_000);
@@ -137,7 +140,7 @@ test('a manual disconnect stays disconnected', async (t) => {
   tab.isClean(OUTAGE);
 });
 
-test('the heartbeat is a ping 15 s after the last message, and its answer is shown', async (t) => {
+test('the heartbeat is a ping 15 s after the last frame, and its answer is shown', async (t) => {
   const server = await startServer({ t });
   const page = await context.newPage();
   const tab = new Tab(page);
@@ -146,19 +149,21 @@ test('the heartbeat is a ping 15 s after the last message, and its answer is sho
   await page.goto(`${server.url}/#id=A&peer=B`);
   await tab.are('open');
   const [socket] = tab.socketsOf('A');
-  const pings = () => socket.sent.filter((data) => data === 'ping').length;
+  const pings = () => socket.sent.filter((data) => data === '{"type":"ping"}').length;
+  const pongs = () => socket.received.filter((data) => data === '{"type":"pong"}').length;
   const beats = async () => Number(await left.lane.locator('.beats').textContent());
   await eventually('the first round trip', async () => (await beats()) === 1);
+  assert.equal(pings(), 2, 'the first asked for the dialect');
 
   // From now on the page's clock stands still. The heart of the page is a button that sends a ping.
   await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   await left.lane.locator('.pulse').click();
-  await eventually('the second pong', () => socket.received.filter((data) => data === '{"type":"pong"}').length === 2);
+  await eventually('the third pong', () => pongs() === 3);
   await page.clock.runFor(14_999);
-  assert.equal(pings(), 2);
+  assert.equal(pings(), 3);
   await page.clock.runFor(1);
-  await eventually('the third ping', () => pings() === 3);
-  await eventually('its answer', () => socket.received.length === 3);
+  await eventually('the fourth ping', () => pings() === 4);
+  await eventually('its answer', () => pongs() === 4);
   await page.clock.runFor(200);
   assert.equal(await beats(), 3);
   assert.match(await left.lane.locator('.rtt').textContent(), /^\d+(\.\d)? ms$/);
@@ -170,9 +175,9 @@ test('the heartbeat is a ping 15 s after the last message, and its answer is sho
   await tab.right.tells('A', 'hello');
   await left.sees('hello');
   await page.clock.runFor(13_000);
-  assert.equal(pings(), 3);
+  assert.equal(pings(), 4);
   await page.clock.runFor(3_000);
-  await eventually('the fourth ping', () => pings() === 4);
+  await eventually('the fifth ping', () => pings() === 5);
   tab.isClean();
 });
 
@@ -186,10 +191,7 @@ async function scripted(server) {
   await page.routeWebSocket(/\/websocket\/A\b/, async (route) => {
     const one = { route, sent: [] };
     const n = world.routes.push(one) - 1;
-    route.onMessage((data) => {
-      one.sent.push(data);
-      if (data === 'ping' && world.answers) route.send('{"type":"pong"}');
-    });
+    answersPings(route, (data) => one.sent.push(data) && world.answers);
     route.onClose(() => world.closed.push(n));
     world.at.push(await page.evaluate(() => Date.now()));
     if (world.refuses) route.close({ code: 1001, reason: '' });
@@ -203,17 +205,18 @@ test('a connection that answers nothing for 10 s is closed and replaced', async 
   const world = await scripted(await startServer({ t }));
   const { page, tab, routes, closed } = world;
   const { left } = tab;
-  await eventually('the first heartbeat', () => routes[0].sent.length === 1);
+  await eventually('the first two heartbeats', () => routes[0].sent.length === 2);
   await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   world.answers = false;
   await left.lane.locator('.pulse').click();
-  await eventually('a ping', () => routes[0].sent.length === 2);
+  await eventually('a ping', () => routes[0].sent.length === 3);
   await page.clock.runFor(9_999);
   assert.deepEqual(closed, []);
   await page.clock.runFor(1);
   await left.is('waiting');
   await eventually('the old connection is closed', () => closed.length === 1);
   assert.ok((await left.notes()).includes('The server is silent: reconnecting'));
+  world.answers = true;
   await page.clock.runFor(500);
   await eventually('another connection', () => routes.length === 2);
   await left.is('open');
@@ -230,7 +233,7 @@ test('a connection that answers nothing for 10 s is closed and replaced', async 
 test('failed attempts become less and less frequent, and there is never more than one at a time', async (t) => {
   const world = await scripted(await startServer({ t }));
   const { page, tab, at, routes } = world;
-  await eventually('the first heartbeat', () => routes[0].sent.length === 1);
+  await eventually('the first two heartbeats', () => routes[0].sent.length === 2);
   await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   world.refuses = true;
   // The connection is lost as soon as it is open, again and again.

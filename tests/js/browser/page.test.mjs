@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 
@@ -32,7 +33,7 @@ after(async () => {
 const FILES = [
   ['/', 'text/html; charset=utf-8'],
   ...['layout', 'phone'].map((name) => [`/demo/${name}.css`, 'text/css; charset=utf-8']),
-  ...['main', 'network', 'log', 'phone', 'strip', 'words'].map((name) => [`/demo/${name}.js`, 'text/javascript; charset=utf-8']),
+  ...['main', 'network', 'log', 'phone', 'chat', 'peer', 'memory', 'strip', 'words'].map((name) => [`/demo/${name}.js`, 'text/javascript; charset=utf-8']),
   ['/demo/server.json', 'application/json'],
 ];
 
@@ -218,18 +219,82 @@ for (const [name, options] of [
     await looksAt(0);
     await shows('chat', { fullPage: true });
 
+    await looksAt(1);
+    await bob.switchesOff();
+    if (options.isMobile) await shows('off');
+    await looksAt(0);
+    await alice.tells('bob', 'Are you there?');
+    await alice.sees('Are you there?', 'kept');
+    await alice.find('.presence[data-online="false"]').waitFor();
+    await shows('kept');
+    await looksAt(1);
+    await bob.switchesOn();
+    await bob.sees('Are you there?');
+    await looksAt(0);
+    await alice.sees('Are you there?', 'received');
+
     await alice.find('.cut').click();
     await alice.is('waiting');
     await alice.tells('bob', 'In the lift');
     await alice.tells('bob', 'No signal in here.');
     await shows('cut');
     await alice.find('.cut').click();
-    await alice.sees('No signal in here.', 'sent');
+    await alice.sees('No signal in here.', 'received');
     await bob.sees('No signal in here.');
     await alice.find('.me').click();
     const fromEnd = () => alice.find('.log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
     await eventually('the end of the log, however low it is', async () => (await fromEnd()) < 2);
     await shows('back');
+    tab.isClean();
+    await context.close();
+  });
+}
+
+for (const [name, options] of [
+  ['light-en', { locale: 'en', ...desktop }],
+  ['phone-dark-zh', { locale: 'zh-CN', colorScheme: 'dark', ...phone }],
+]) {
+  test(`screenshots of what is rare: ${name}`, async (t) => {
+    const small = await startServer({ t, args: ['--mailbox-messages', '2'] });
+    const context = await browser.newContext(options);
+    const idOfBob = 'bob-with-a-name-that-is-much-too-long-for-his-phone';
+    const tab = await Tab.connected(context, small, 'alice', idOfBob);
+    const { left: alice, right: bob, page } = tab;
+    const looksAt = async (at) => {
+      if (options.isMobile) await page.locator('.tabs button').nth(at).click();
+    };
+    const shows = async (what) => {
+      await settled(page);
+      assert.deepEqual(await tooFaint(page), [], `${what}: contrast`);
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), options.viewport.width, 'nothing sticks out');
+      await tab.screenshot(`${name}-${what}`);
+    };
+    await looksAt(1);
+    await bob.switchesOff();
+    await shows('long-name-off');
+    await looksAt(0);
+    for (let n = 1; n <= 5; n += 1) await alice.tells(idOfBob, `message ${n}`);
+    await alice.tellsAll('to everyone who is there');
+    await alice.find('.to').fill('carol');
+    await alice.tells('carol', 'A message to another user, whom nobody knows: the server keeps it as well, for thirty minutes.');
+    await alice.find('.presence[data-online="false"]').waitFor();
+    await looksAt(1);
+    await bob.switchesOn();
+    await bob.sees('message 5');
+    await looksAt(0);
+    if (!options.isMobile) {
+      await bob.find('.message').fill('I am typing');
+      await alice.find('.typing:not(:empty)').waitFor();
+    }
+    await shows('marks');
+    await looksAt(1);
+    await shows('gap');
+    const [socket] = tab.socketsOf('alice');
+    const thief = new WebSocket(`${small.wsUrlOf('alice')}${new URL(socket.url).search}`, 'longlink.v2');
+    t.after(() => thief.terminate());
+    await alice.is('off');
+    await looksAt(0);
+    await shows('kicked');
     tab.isClean();
     await context.close();
   });

@@ -33,9 +33,9 @@ test('two people with tickets chat, in one window and in two', async () => {
   assert.equal((await tab.right.sees('hello')).from, 'A');
   assert.match(await tab.page.textContent('#snippet'), /getTicket/);
 
-  // These tickets do not allow messages to all, and the server gives no answer to such a message.
+  // These tickets do not let anybody send to all.
   await tab.left.tellsAll('everyone!');
-  await tab.left.sees('everyone!', 'sent');
+  await tab.left.sees('everyone!', 'failed');
   await eventually('a note', async () => (await tab.left.notes()).some((note) => note.includes('“broadcast”')));
   await tab.left.tells('B', 'only you');
   await tab.right.sees('only you');

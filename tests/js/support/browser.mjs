@@ -75,10 +75,14 @@ export class Phone {
     await this.find('.id').press('Enter');
   }
 
-  async leaves() {
-    await this.find('.me').click();
-    await this.find('.stop').click();
+  async switchesOff() {
+    await this.find('.power').click();
     await this.is('off');
+  }
+
+  async switchesOn() {
+    await this.find('.wake').click();
+    await this.is('open');
   }
 
   async tells(to, text) {
@@ -117,9 +121,31 @@ export class Phone {
     return found[0];
   }
 
+  /** The number of unread messages that the phone shows. */
+  async unread() {
+    return Number(await this.find('.unread').textContent());
+  }
+
+  /** Waits for a note that begins so. */
+  async hasNote(beginning) {
+    await eventually(`a note ${beginning}`, async () => (await this.notes()).some((note) => note.startsWith(beginning)));
+  }
+
   notes() {
     return this.find('.log .note').allTextContents();
   }
+}
+
+/**
+ * Answers heartbeats as a v1 server does, on a route of Playwright.
+ *
+ * @param {import('playwright-core').WebSocketRoute} route
+ * @param {(data: string) => boolean} [heard] is told of each frame; if it returns false, nothing is answered
+ */
+export function answersPings(route, heard = () => true) {
+  route.onMessage((data) => {
+    if (heard(data) && (data === 'ping' || data === '{"type":"ping"}')) route.send('{"type":"pong"}');
+  });
 }
 
 /** One tab with the demo page: its two phones, `left` and `right`. */
