@@ -2,10 +2,6 @@
 // not open, as on a phone that has lost its signal.
 
 const FAILS_AFTER = 400; // milliseconds until an attempt without a network fails
-// The page shows the dialect v1. This is how the client asks a server for its dialect, and the answer of v1.
-const WISH = '&v=2';
-const QUESTION = '{"type":"ping"}';
-const ANSWER = '{"type":"pong"}';
 
 /** Makes a network. It calls `watcher.sent(data)` and `watcher.received(data)` for each frame. */
 export function makeNetwork(watcher) {
@@ -27,10 +23,7 @@ export function makeNetwork(watcher) {
         this.#timer = setTimeout(() => this.lose(), FAILS_AFTER);
         return;
       }
-      const raw = (this.#raw = new WebSocket(
-        url.replace(WISH, ''),
-        protocols.filter((name) => name !== 'longlink.v2'),
-      ));
+      const raw = (this.#raw = new WebSocket(url, protocols));
       raw.onopen = (event) => this.#ended || this.onopen?.(event);
       raw.onmessage = (event) => {
         if (this.#ended) return;
@@ -45,10 +38,6 @@ export function makeNetwork(watcher) {
     }
 
     send(data) {
-      if (data === QUESTION) {
-        this.onmessage?.({ data: ANSWER });
-        return;
-      }
       this.#raw.send(data);
       watcher.sent(data);
     }
