@@ -27,25 +27,26 @@ pub fn upgrade(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\n{fields}").into_bytes()
 }
 
-const HANDSHAKE: &[u8] = b"GET /websocket/user-00000000000 HTTP/1.1\r\nHost: localhost\r\n\
+/// The parts of a handshake. The first one ends with the digits of the user's id.
+const TARGET: &[u8] = b"GET /websocket/user-00000000000";
+const FIELDS: &[u8] = b" HTTP/1.1\r\nHost: localhost\r\n\
     Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// The index just behind the digits of the user's id.
-const DIGITS_END: usize = "GET /websocket/user-00000000000".len();
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// What the dialect v2 has besides these. The device's name has as many characters as the one that
+/// our own client makes up.
+const QUERY_V2: &[u8] = b"?device=k3f9a1b2c7d1764259200000&v=2";
+const FIELDS_V2: &[u8] = b"Sec-WebSocket-Protocol: longlink.v2\r\n";
 
 /// Writes the handshake of the user with this number to the start of `buffer`; returns its length.
 pub fn put_handshake(user: u32, buffer: &mut [u8]) -> usize {
-    buffer[..HANDSHAKE.len()].copy_from_slice(HANDSHAKE);
-    add_digits(user, &mut buffer[..DIGITS_END]);
-    HANDSHAKE.len()
+    put_parts(&[(TARGET, user), (FIELDS, 0), (b"\r\n", 0)], 0, buffer)
 }
 
 /// Writes the same handshake, which asks for the dialect v2.
 pub fn put_handshake_v2(user: u32, buffer: &mut [u8]) -> usize {
-    let at = put_handshake(user, buffer) - "\r\n".len();
-    let field = b"Sec-WebSocket-Protocol: longlink.v2\r\n\r\n";
-    buffer[at..at + field.len()].copy_from_slice(field);
-    at + field.len()
+    let parts: [(&[u8], u32); 5] =
+        [(TARGET, user), (QUERY_V2, 0), (FIELDS, 0), (FIELDS_V2, 0), (b"\r\n", 0)];
+    put_parts(&parts, 0, buffer)
 }
 
 /// The message that [`put_to_user`] writes.
@@ -94,16 +95,22 @@ pub fn put_ack(seq: u32, buffer: &mut [u8]) -> usize {
 /// so that the benchmark does little itself; the server unmasks the frame like any other.
 fn put_text(parts: &[(&[u8], u32)], buffer: &mut [u8]) -> usize {
     let start = 2 + MASK.len();
-    let mut end = start;
-    for (part, number) in parts {
-        buffer[end..end + part.len()].copy_from_slice(part);
-        end += part.len();
-        add_digits(*number, &mut buffer[..end]);
-    }
+    let end = put_parts(parts, start, buffer);
     let length = end - start;
     assert!(length < 126, "{length} bytes are no short frame");
     buffer[..start].copy_from_slice(&[0x80 | TEXT, 0x80 | length as u8, 0, 0, 0, 0]);
     end
+}
+
+/// Writes parts behind each other from `at` on, adds each part's number to the zeros at its end, and
+/// returns the end.
+fn put_parts(parts: &[(&[u8], u32)], mut at: usize, buffer: &mut [u8]) -> usize {
+    for (part, number) in parts {
+        buffer[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+        add_digits(*number, &mut buffer[..at]);
+    }
+    at
 }
 
 /// Adds a number's digits to the zeros at the end of `text`.
