@@ -1,4 +1,4 @@
-//! What mailboxes cost, with those of a million users.
+//! Measures the memory and the pauses of mailboxes, with a million users.
 //!
 //! ```text
 //! cargo bench --bench mailboxes              # of 1,000,000 users
@@ -6,14 +6,14 @@
 //! ```
 //!
 //! The operations go through driver, hub and relay, on streams without a network. All users connect
-//! with the dialect v2 and go away. Then one client sends a message to each of them. The budget of all
+//! with the dialect v2 and leave. Then one client sends a message to each of them. The budget of all
 //! mailboxes together is so small that meanwhile most mailboxes are given up to make room. After that
-//! the client writes to names that nobody has, whose mailboxes are given up first. At last the time of
-//! all messages is over.
+//! the client sends to users who do not exist, whose mailboxes are given up first. At last all messages
+//! expire.
 //!
-//! The benchmark measures what the allocator has given for an idle connection with its empty mailbox
-//! and for a message that waits, and the longest pause: the longest time of one operation, in which
-//! nobody else is served. It prints a line `mailboxes: users=… idle_bytes=… waiting_bytes=…
+//! The benchmark measures the bytes that the allocator has given for an idle connection with its empty
+//! mailbox and for a waiting message, and the longest pause: the longest time of one operation, in which
+//! no other client is served. It prints a line `mailboxes: users=… idle_bytes=… waiting_bytes=…
 //! first_bytes=… pause_us=… connect_pause_us=… connect_ns=… send_ns=… shed_ns=… expire_ns=…`, and
 //! fails above the limits below. `cargo test` runs it with few users and checks messages that wait alone.
 
@@ -31,25 +31,25 @@ static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 /// The most bytes of an idle connection, with the mailbox of its user.
 const MOST_IDLE: f64 = 300.0;
-/// The most bytes of a message that waits, besides its own.
+/// The most bytes that a waiting message takes besides its own length.
 const MOST_WAITING: f64 = 48.0;
 /// The longest time of one operation in which a mailbox is made or given up, or messages expire, in
 /// microseconds.
 const MOST_PAUSE_US: f64 = 5_000.0;
 
 const FEW: u32 = 2_000;
-/// How many idle connections are measured. Among fewer the loop's own buffers would count.
+/// The number of measured idle connections. With fewer of them the buffers of the loop would count.
 const CONNECTED: u32 = 50_000;
 const ROUNDS: usize = 3;
-/// How many of the users are used to measure what a message takes.
+/// The number of users with whom the bytes of a message are measured.
 const READERS: u32 = 1_000;
-/// Messages that wait for each of them, first and then.
+/// The messages that wait for each of these users at first, and at the end.
 const SOME: u32 = 32;
 const MORE: u32 = 64;
 /// The budget of all mailboxes together, in bytes for each user. An empty mailbox and one with a
 /// message take about 96 and 700.
 const BUDGET: usize = 350;
-/// How long a message waits, in seconds; and how far the clock moves to be behind that.
+/// How long a message waits.
 const TTL: Duration = Duration::from_secs(600);
 /// A step of the clock, so short that no message expires while all are sent.
 const STEP: Duration = Duration::from_micros(1);
@@ -58,7 +58,7 @@ const STEP: Duration = Duration::from_micros(1);
 #[derive(Default)]
 struct Costs {
     connect: Times,
-    /// Sends before the budget is used up, and those for which mailboxes have to go.
+    /// Sends before the budget is used up, and sends for which mailboxes are given up.
     send: Times,
     shed: Times,
     /// Turns in which messages expire; the operations are messages.
@@ -144,7 +144,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A world for so many users, whose mailboxes may take so many bytes together.
+/// Makes a world for `users` users, whose mailboxes may take `budget` bytes together.
 fn world(users: u32, budget: usize) -> World {
     let mut config = Config::default();
     (config.message_rate, config.broadcast_rate, config.accept_rate) = (0, 0, 0);
@@ -172,8 +172,8 @@ fn idle_bytes(users: u32) -> f64 {
     (allocator::bytes() - before) as f64 / f64::from(users)
 }
 
-/// The bytes of a message that waits, without its own: of one among many, and of the first one, for
-/// which the mailbox gets what an empty one does not have.
+/// The bytes that a waiting message takes besides its own length: for one among many, and for the
+/// first one, for which the mailbox gets parts that an empty mailbox does not have.
 fn waiting_bytes() -> (f64, f64) {
     let mut world = world(READERS, usize::MAX);
     let own = own_bytes(&mut world) as f64;
@@ -194,7 +194,7 @@ fn waiting_bytes() -> (f64, f64) {
         }
         (allocator::bytes() - before) as f64 / f64::from(messages * READERS) - own
     };
-    // What the sender's own mailbox has grown to does not grow any more.
+    // After this the mailbox of the sender does not grow any more.
     fill(&mut world, 4);
     let relay = |world: &mut World| world.driver.parts().1.mailbox_gauges().waiting;
     assert_eq!(relay(&mut world), 4 * READERS as usize);
@@ -217,8 +217,8 @@ fn waiting_bytes() -> (f64, f64) {
     (waiting, first)
 }
 
-/// The bytes of a message that a mailbox keeps: what follows the number in its frame, in whole words
-/// as they are allocated.
+/// The length of a message in a mailbox: the part of its frame behind the number, rounded up to
+/// whole words as it is allocated.
 fn own_bytes(world: &mut World) -> usize {
     let (sender, receiver) = (world.connect_v2(0), world.connect_v2(1));
     let volatile = r#"{"type":"send","toUserId":"user-00000000001","volatile":true,"message":"hello, how are you doing?"}"#;
@@ -265,7 +265,7 @@ fn round(users: u32, costs: &mut Costs) {
     }
     assert_eq!(gauges(&mut world).mailboxes, users as usize);
 
-    // Users first, then as many names that nobody has.
+    // The first half of the receivers are users; the second half are names that nobody has.
     for to in 1..2 * users {
         let before = counters(&mut world).shed;
         let start = Instant::now();
@@ -276,15 +276,16 @@ fn round(users: u32, costs: &mut Costs) {
         times.record(to as usize, time, 1);
     }
     let kept = counters(&mut world).kept;
-    assert_eq!(kept, 2 * u64::from(users) - 1, "every message was taken");
-    assert!(counters(&mut world).shed > u64::from(users) / 2, "most mailboxes had to go");
+    assert_eq!(kept, 2 * u64::from(users) - 1, "every message was kept");
+    assert!(counters(&mut world).shed > u64::from(users) / 2, "most mailboxes were given up");
     let memory = gauges(&mut world).memory;
     assert!(memory <= BUDGET * users as usize, "{memory} bytes are above the budget");
 
     let (mut waiting, mut turn) = (gauges(&mut world).waiting, 0);
     let (expired, last) = (waiting, world.now + 2 * TTL);
     while waiting > 0 {
-        // A clock that leaps would be taken for a machine that has slept.
+        // The clock moves in small steps, because after a leap the server thinks that it was
+        // suspended.
         let due = world.driver.next_deadline().expect("messages have a time");
         world.now = world.now.max(due);
         let start = Instant::now();

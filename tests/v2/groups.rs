@@ -205,7 +205,7 @@ fn an_app_that_is_hidden_is_told_of_changes_of_presence_when_it_is_shown() {
 }
 
 #[test]
-fn a_member_whose_mailbox_was_given_up_is_told_of_a_gap_when_the_group_was_written_to_meanwhile() {
+fn a_member_whose_mailbox_was_given_up_gets_a_gap_if_the_group_has_got_messages_meanwhile() {
     let mut relay = longlink::RelayConfig::default();
     relay.mailbox_memory = 30_000;
     let mut link = super::link_of(longlink::Config::default(), relay);

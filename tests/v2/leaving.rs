@@ -1,4 +1,4 @@
-//! The server goes away.
+//! Clients of a server that stops.
 
 use super::phone::Phone;
 use super::{link, link_of};
@@ -6,7 +6,7 @@ use longlink::sim::frames::{Got, handshake};
 use longlink::{Config, RelayConfig};
 
 #[test]
-fn twenty_thousand_clients_are_told_in_turn_and_come_back_over_more_than_ten_seconds() {
+fn twenty_thousand_clients_get_a_bye_in_two_seconds_and_ten_seconds_for_their_return() {
     let mut config = Config::default();
     (config.max_connections, config.max_per_address, config.accept_rate) = (20_100, 0, 0);
     let mut link = link_of(config, RelayConfig::default());
@@ -48,7 +48,7 @@ fn twenty_thousand_clients_are_told_in_turn_and_come_back_over_more_than_ten_sec
 }
 
 #[test]
-fn a_send_that_comes_while_the_server_goes_away_is_kept_by_its_sender() {
+fn a_send_that_comes_while_the_server_stops_is_refused_with_retry() {
     let mut config = Config::default();
     config.close_timeout = std::time::Duration::from_secs(60);
     let mut link = link_of(config, RelayConfig::default());
@@ -59,13 +59,13 @@ fn a_send_that_comes_while_the_server_goes_away_is_kept_by_its_sender() {
     link.shutdown();
     link.settle();
     let is_open = |phone: &&mut Phone| phone.is_open(&link);
-    let late = phones.iter_mut().find(is_open).expect("one that is told later");
+    let late = phones.iter_mut().find(is_open).expect("a client that gets its bye later");
     late.write_to(&mut link, "c1", "u1", "too late");
     assert_eq!(late.error(), ("unavailable", true));
 }
 
 #[test]
-fn a_hidden_app_is_told_that_the_server_goes_away() {
+fn a_hidden_app_gets_a_bye_when_the_server_stops() {
     let mut link = link();
     let mut bob = Phone::new("bob", "b");
     bob.connect(&mut link);

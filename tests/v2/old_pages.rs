@@ -1,4 +1,4 @@
-//! Pages of the dialect v1 whose users have mailboxes.
+//! Pages of the dialect v1 whose users have mailboxes, with and without `--v1-mailbox on`.
 
 use super::phone::Phone;
 use super::{Link, link_of};
@@ -28,7 +28,7 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn a_page_gets_what_waits_for_its_user_in_its_own_form_and_only_once() {
+fn a_page_gets_the_waiting_messages_of_its_user_in_the_form_of_v1_and_only_once() {
     let mut link = link(true);
     let mut alice = Phone::new("alice", "a");
     alice.connect(&mut link);
@@ -43,11 +43,15 @@ fn a_page_gets_what_waits_for_its_user_in_its_own_form_and_only_once() {
     leave(&mut link, first);
     alice.write_to(&mut link, "four", "bob", "four");
     let second = page(&mut link, "");
-    assert_eq!(link.pipes[second].texts(), [message("four")], "what was written is acknowledged");
+    assert_eq!(
+        link.pipes[second].texts(),
+        [message("four")],
+        "written messages count as acknowledged"
+    );
 }
 
 #[test]
-fn what_a_page_has_had_still_waits_for_the_other_devices_of_its_user() {
+fn messages_that_a_page_has_had_still_wait_for_the_other_devices_of_its_user() {
     let mut link = link(true);
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "phone"));
     alice.connect(&mut link);
@@ -71,7 +75,7 @@ fn what_a_page_has_had_still_waits_for_the_other_devices_of_its_user() {
 }
 
 #[test]
-fn a_sender_gets_a_receipt_for_what_was_written_to_a_page() {
+fn a_sender_gets_a_receipt_for_a_message_that_was_written_to_a_page() {
     let mut link = link(true);
     let mut alice = Phone::new("alice", "a");
     alice.connect(&mut link);
@@ -83,7 +87,7 @@ fn a_sender_gets_a_receipt_for_what_was_written_to_a_page() {
 }
 
 #[test]
-fn without_the_setting_a_page_gets_nothing_that_has_waited() {
+fn without_the_setting_a_page_gets_no_waiting_messages() {
     let mut link = link(false);
     let mut alice = Phone::new("alice", "a");
     alice.connect(&mut link);

@@ -1,4 +1,4 @@
-//! Clients and frames that the server does not take, and what they are told.
+//! Clients and frames that the server refuses, and the errors that they get.
 
 use super::phone::Phone;
 use super::{Link, link, link_of};
@@ -12,7 +12,7 @@ fn say(link: &mut Link, phone: &mut Phone, bytes: &[u8]) {
 }
 
 #[test]
-fn a_frame_that_is_too_long_is_answered_and_the_connection_goes_on() {
+fn a_frame_that_is_too_long_is_answered_with_an_error_and_the_connection_stays_open() {
     let mut link = link();
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     bob.connect(&mut link);
@@ -25,8 +25,8 @@ fn a_frame_that_is_too_long_is_answered_and_the_connection_goes_on() {
     say(&mut link, &mut alice, &text(&long));
     assert_eq!(alice.types(), ["error"]);
     assert_eq!(alice.error(), ("too-big", false));
-    assert!(alice.errors[0]["cid"].is_null(), "it could not be read");
-    // In fragments, with a heartbeat of the WebSocket protocol between them.
+    assert!(alice.errors[0]["cid"].is_null(), "the cid could not be read");
+    // The same holds for fragments, with a WebSocket ping between them.
     let mut pieces = masked(0x01, &[b'x'; 40_000]);
     pieces.extend(masked(0x89, b"there?"));
     pieces.extend(masked(0x00, &[b'x'; 40_000]));
@@ -37,7 +37,7 @@ fn a_frame_that_is_too_long_is_answered_and_the_connection_goes_on() {
     assert_eq!(alice.state(), "queued");
     bob.read(&link);
     assert_eq!(bob.texts(), ["before", "after"]);
-    // A page of v1 is treated as ever.
+    // The connection of a v1 page is closed, as before.
     let anna = link.connect().unwrap();
     link.send(anna, &handshake("/websocket/anna", ""));
     link.send(anna, &text(&long));
@@ -56,7 +56,7 @@ fn a_long_frame_is_dropped_as_it_arrives_and_holds_no_memory() {
         link.settle();
         assert!(link.hub.buffered() < 4_096, "{} bytes are held", link.hub.buffered());
         if at % 64 == 0 {
-            // It takes longer than a message may.
+            // The whole frame takes longer than a message may take.
             link.advance(20_000);
         }
     }
@@ -91,7 +91,7 @@ fn bytes_that_are_dropped_count_for_the_rate_of_their_sender() {
 }
 
 #[test]
-fn a_client_of_a_full_server_is_told_so_before_it_is_closed() {
+fn a_client_gets_an_error_from_a_full_server_before_its_connection_is_closed() {
     let mut config = Config::default();
     config.max_connections = 2;
     let mut link = link_of(config, RelayConfig::default());
@@ -105,12 +105,12 @@ fn a_client_of_a_full_server_is_told_so_before_it_is_closed() {
     alice.write_to(&mut link, "c1", "carol", "hi");
     carol.write_to(&mut link, "c1", "alice", "let me in");
     carol.read(&link);
-    assert!(carol.frames.is_empty(), "it only listens");
+    assert!(carol.frames.is_empty(), "frames of a refused client are ignored");
     assert!(!link.hub.is_online("carol"));
     link.advance(2_100);
     let got = &link.pipes[carol.pipe].got;
     assert!(matches!(got.last(), Some(Got::Close(4013, _))), "{got:?}");
-    // A page of v1 cannot be told in a frame.
+    // The dialect v1 has no frame for an error, so a v1 page gets the status 503.
     let anna = link.connect().unwrap();
     link.send(anna, &handshake("/websocket/anna", ""));
     link.settle();
@@ -123,7 +123,7 @@ fn a_client_of_a_full_server_is_told_so_before_it_is_closed() {
 }
 
 #[test]
-fn a_user_with_too_many_connections_is_told_so_and_few_are_told_at_a_time() {
+fn a_user_with_too_many_connections_gets_errors_on_a_bounded_number_of_them_at_a_time() {
     let mut config = Config::default();
     (config.max_per_user, config.max_connections) = (3, 1_000);
     let mut link = link_of(config, RelayConfig::default());
@@ -144,5 +144,9 @@ fn a_user_with_too_many_connections_is_told_so_and_few_are_told_at_a_time() {
     assert_eq!(again.error(), ("full", true));
     let mut newest = Phone::new("bob", "d1");
     newest.connect(&mut link);
-    assert_eq!(newest.types()[0], "welcome", "it takes the place of its own older connection");
+    assert_eq!(
+        newest.types()[0],
+        "welcome",
+        "a newer connection replaces the older one of its device"
+    );
 }
