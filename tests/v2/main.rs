@@ -4,6 +4,7 @@
 mod bad_input;
 mod groups;
 mod leaving;
+mod limits;
 mod old_pages;
 mod phone;
 mod random;
