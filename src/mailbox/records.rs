@@ -5,31 +5,23 @@
 
 use std::ops::{Index, IndexMut};
 
+use slab::Slab;
+
 /// How many records a piece has.
 const PIECE: usize = 256;
-/// No record.
-const NONE: u32 = u32::MAX;
 
 /// Records of one kind.
 #[derive(Debug)]
 pub struct Records<T> {
-    pieces: Vec<Vec<Place<T>>>,
-    /// The number that is used next, if one was used before.
-    free: u32,
+    pieces: Vec<Slab<T>>,
+    /// The pieces that have room; the last one is used first.
+    with_room: Vec<u32>,
     len: usize,
-}
-
-/// One place of a piece.
-#[derive(Debug)]
-enum Place<T> {
-    Taken(T),
-    /// The next number that is free.
-    Free(u32),
 }
 
 impl<T> Default for Records<T> {
     fn default() -> Self {
-        Records { pieces: Vec::new(), free: NONE, len: 0 }
+        Records { pieces: Vec::new(), with_room: Vec::new(), len: 0 }
     }
 }
 
@@ -47,61 +39,48 @@ impl<T> Records<T> {
 
     #[inline]
     pub fn get(&self, key: u32) -> Option<&T> {
-        match self.pieces.get(key as usize / PIECE)?.get(key as usize % PIECE)? {
-            Place::Taken(record) => Some(record),
-            Place::Free(_) => None,
-        }
+        self.pieces.get(key as usize / PIECE)?.get(key as usize % PIECE)
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: u32) -> Option<&mut T> {
-        match self.pieces.get_mut(key as usize / PIECE)?.get_mut(key as usize % PIECE)? {
-            Place::Taken(record) => Some(record),
-            Place::Free(_) => None,
-        }
+        self.pieces.get_mut(key as usize / PIECE)?.get_mut(key as usize % PIECE)
     }
 
     /// Adds a record and returns its number.
     pub fn insert(&mut self, record: T) -> u32 {
         self.len += 1;
-        let key = self.free;
-        if key != NONE {
-            let place = &mut self.pieces[key as usize / PIECE][key as usize % PIECE];
-            if let Place::Free(next) = std::mem::replace(place, Place::Taken(record)) {
-                self.free = next;
+        let piece = match self.with_room.last() {
+            Some(piece) => *piece as usize,
+            None => {
+                self.pieces.push(Slab::with_capacity(PIECE));
+                self.with_room.push(self.pieces.len() as u32 - 1);
+                self.pieces.len() - 1
             }
-            return key;
+        };
+        let place = self.pieces[piece].insert(record);
+        if self.pieces[piece].len() == PIECE {
+            self.with_room.pop();
         }
-        if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
-            self.pieces.push(Vec::with_capacity(PIECE));
-        }
-        let last = self.pieces.len() - 1;
-        let piece = &mut self.pieces[last];
-        piece.push(Place::Taken(record));
-        (last * PIECE + piece.len() - 1) as u32
+        (piece * PIECE + place) as u32
     }
 
     /// Takes a record out. Its number may be used again.
     pub fn remove(&mut self, key: u32) -> Option<T> {
-        let place = self.pieces.get_mut(key as usize / PIECE)?.get_mut(key as usize % PIECE)?;
-        if let Place::Free(_) = place {
-            return None;
+        let piece = self.pieces.get_mut(key as usize / PIECE)?;
+        let taken = piece.try_remove(key as usize % PIECE)?;
+        if piece.len() == PIECE - 1 {
+            self.with_room.push(key / PIECE as u32);
         }
-        let taken = std::mem::replace(place, Place::Free(self.free));
-        self.free = key;
         self.len -= 1;
-        match taken {
-            Place::Taken(record) => Some(record),
-            Place::Free(_) => None,
-        }
+        Some(taken)
     }
 
     /// All records with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let places = self.pieces.iter().flatten().enumerate();
-        places.filter_map(|(key, place)| match place {
-            Place::Taken(record) => Some((key as u32, record)),
-            Place::Free(_) => None,
+        let pieces = self.pieces.iter().enumerate();
+        pieces.flat_map(|(piece, records)| {
+            records.iter().map(move |(place, record)| ((piece * PIECE + place) as u32, record))
         })
     }
 }
@@ -112,20 +91,14 @@ impl<T> Index<u32> for Records<T> {
 
     #[inline]
     fn index(&self, key: u32) -> &T {
-        match self.get(key) {
-            Some(record) => record,
-            None => panic!("no record has the number {key}"),
-        }
+        &self.pieces[key as usize / PIECE][key as usize % PIECE]
     }
 }
 
 impl<T> IndexMut<u32> for Records<T> {
     #[inline]
     fn index_mut(&mut self, key: u32) -> &mut T {
-        match self.get_mut(key) {
-            Some(record) => record,
-            None => panic!("no record has the number {key}"),
-        }
+        &mut self.pieces[key as usize / PIECE][key as usize % PIECE]
     }
 }
 
@@ -147,13 +120,7 @@ mod tests {
         }
         assert_eq!((records.len(), records.iter().count()), (4_997, 4_997));
         let again: Vec<u32> = (0..3).map(|n| records.insert(n)).collect();
-        assert_eq!(again, [4_999, 300, 7]);
-        assert_eq!((records[4_999], records[7], records.get(9_999)), (0, 2, None));
-    }
-
-    #[test]
-    fn a_place_takes_no_more_than_its_record() {
-        assert_eq!(size_of::<Place<Option<Box<u8>>>>(), 16);
-        assert_eq!(size_of::<Place<crate::mailbox::record::Mailbox>>(), 88);
+        assert!(again.iter().all(|key| [7, 300, 4_999].contains(key)), "{again:?}");
+        assert_eq!((records[again[0]], records[again[2]], records.get(9_999)), (0, 2, None));
     }
 }
