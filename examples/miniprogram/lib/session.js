@@ -12,13 +12,28 @@ const settings = require('./settings.js');
 const ORDERS = 'orders';
 const MAX_ORDERS = 50; // beyond that, the oldest go
 
+const MISSING = 'missing'; // a key of the storage
+
+const GAPS = {
+  expired: '过期了',
+  overflow: '信箱满了',
+  undeliverable: '这台手机收不下',
+  lost: '服务器重新启动过',
+};
+
 /** @typedef {import('./backend.js').Order} Order */
 
 class Session {
   constructor() {
     this.settings = settings.load();
     this.user = this.settings.user;
-    this.conversations = new Conversations();
+    this.conversations = new Conversations(this.user);
+    /** @type {string[]} the users whose presence the server tells */
+    this.peers = [];
+    /** @type {Record<string, boolean>} which of them are online */
+    this.presence = {};
+    /** What is known of messages that will not come. */
+    this.missing = wx.getStorageSync(MISSING) || '';
     /** @type {Order[]} The newest first. */
     this.orders = [];
     /** @type {import('../longlink/longlink').Link | null} */
@@ -61,12 +76,41 @@ class Session {
       return;
     }
     this.link = link;
+    this.peers = [];
+    this.presence = {};
+    if (this.conversations.storage !== `chats ${this.user}`) this.conversations = new Conversations(this.user);
+    let isFirst = true;
     link.on('state', ({ state }) => {
+      // From now on the list of messages without an answer is complete, also with those of an earlier start.
+      if (isFirst) this.conversations.check(link.unanswered.map(({ cid }) => cid));
+      isFirst = false;
       if (state === 'open') this.problem = '';
+      else this.presence = {};
       this.changed();
     });
-    link.on('error', ({ message }) => this.complain(message));
+    link.on('error', ({ message, frame }) => {
+      if (frame) this.refused(frame.toUserId === undefined ? EVERYONE : frame.toUserId, frame.cid);
+      else this.complain(message);
+    });
     link.on('message', (message) => this.receive(message));
+    link.on('sent', (sent) => this.answered(sent.toUserId === undefined ? EVERYONE : sent.toUserId, sent));
+    link.on('receipt', ({ toUserId, id }) => {
+      this.conversations.receipt(toUserId, id);
+      this.changed();
+    });
+    link.on('gap', ({ from, to, reason }) => {
+      const count = from ? `最多缺 ${to - from + 1} 条消息` : '可能缺消息';
+      this.tellMissing(`${count}：${GAPS[reason]}`);
+    });
+    link.on('presence', ({ users }) => {
+      this.presence = Object.assign({}, this.presence, users);
+      this.changed();
+    });
+    link.on('unread', () => this.changed());
+    link.on('kicked', ({ reason }) => {
+      this.link = null;
+      this.complain(`连接被服务器结束：${reason}`);
+    });
     this.changed();
   }
 
@@ -84,35 +128,64 @@ class Session {
   }
 
   /** @param {import('../longlink/longlink').Message} message */
-  receive({ from, to, message }) {
-    if (from === ORDERS && message && message.order) {
-      this.update(message.order);
-    } else {
-      const text = typeof message === 'string' ? message : JSON.stringify(message);
-      // The user's own message to everyone comes back, and is shown already.
-      if (to === undefined && from === this.user) return;
-      this.conversations.received(to === undefined ? EVERYONE : from, from, text);
-    }
+  receive({ from, to, message, frame }) {
+    const { id, own, seq } = frame;
+    const peer = to === undefined ? EVERYONE : own ? to : from;
+    const text = typeof message === 'string' ? message : JSON.stringify(message);
+    if (from === ORDERS && message && message.order) this.update(message.order);
+    else if (from !== this.user) this.conversations.received(peer, from, text, id, Boolean(seq));
+    // The user's own messages come from other devices. This device's own message to everyone comes back, too.
+    else if (id && (own || to !== undefined)) this.conversations.own(peer, text, id);
+    else if (to !== undefined) this.conversations.received(peer, from, text);
     this.changed();
   }
 
   /**
-   * Sends a text to a user, or to everyone. The message is then marked as sent or failed.
+   * Sends a text to a user, or to everyone. The message is then marked as kept, sent or failed.
    *
    * @param {string} peer
    * @param {string} text
    */
   async say(peer, text) {
     const { conversations, link } = this;
-    const { id } = conversations.sending(peer, text);
+    const sending = link && (peer === EVERYONE ? link.broadcast(text) : link.send(peer, text, { receipt: true }));
+    const { id } = conversations.sending(peer, text, (sending && sending.cid) || '');
     this.changed();
     try {
-      if (!link) throw new Error('not connected');
-      await (peer === EVERYONE ? link.broadcast(text) : link.send(peer, text));
-      conversations.mark(peer, id, 'sent');
+      if (!sending) throw new Error('not connected');
+      this.answered(peer, await sending);
     } catch (_) {
       conversations.mark(peer, id, 'failed');
     }
+    this.changed();
+  }
+
+  /**
+   * @param {string} peer
+   * @param {import('../longlink/longlink').Sent} sent
+   */
+  answered(peer, { cid, id, state }) {
+    const isKept = state === 'queued' || state === 'stored';
+    this.conversations.answered(peer, cid, id || cid, isKept ? 'kept' : 'sent');
+    this.changed();
+  }
+
+  /**
+   * A message that was written before the mini-program was started again has failed.
+   *
+   * @param {string} peer
+   * @param {string} cid
+   */
+  refused(peer, cid) {
+    const item = this.conversations.with(peer).items[this.conversations.at(peer, cid)];
+    if (item) this.conversations.mark(peer, item.id, 'failed');
+    this.changed();
+  }
+
+  /** @param {string} missing */
+  tellMissing(missing) {
+    this.missing = missing;
+    wx.setStorageSync(MISSING, missing);
     this.changed();
   }
 
@@ -125,9 +198,31 @@ class Session {
     return item && this.say(peer, item.text);
   }
 
+  /**
+   * How many messages of a peer are unread. The link counts on all devices; it does not count messages to
+   * everyone and those of a v1 server.
+   *
+   * @param {string} peer
+   */
+  unread(peer) {
+    const counted = this.link && peer !== EVERYONE ? this.link.unread(peer) : 0;
+    return this.conversations.with(peer).unread + counted;
+  }
+
   /** @param {string} peer */
   read(peer) {
     this.conversations.read(peer);
+    if (this.link && peer !== EVERYONE && this.link.unread(peer)) this.link.markRead(peer);
+  }
+
+  /** Asks the server which of the peers are online, and to be told of changes. */
+  look() {
+    const { link } = this;
+    const peers = [...this.conversations.all.keys()].filter((peer) => peer !== EVERYONE).sort();
+    if (!link || !peers.length || peers.join('/') === this.peers.join('/')) return;
+    if (this.peers.length) link.unwatch(this.peers);
+    this.peers = peers;
+    link.watch(peers);
   }
 
   /** The other users who are online; none if there is no backend that knows. */

@@ -50,6 +50,7 @@ export class Device extends Phone {
     Object.assign(this.wx, {
       getStorageSync: (key) => this.storage.get(key) ?? '',
       setStorageSync: (key, value) => this.storage.set(key, structuredClone(value)),
+      removeStorageSync: (key) => this.storage.delete(key),
       login: ({ success }) => success({ code: 'code of WeChat' }),
       request: ({ url, method, data, header, success, fail }) =>
         setTimeout(() => {

@@ -26,6 +26,8 @@ Page({
     last: '',
     draft: '',
     hasNew: false,
+    /** What is known of messages that will not come. */
+    missing: '',
   },
 
   peer: '',
@@ -58,13 +60,14 @@ Page({
 
   /** Gives setData only the items that changed, not all 200 messages for each new one. */
   refresh() {
-    const { conversations, user } = current();
+    const session = current();
+    const { conversations, user, missing } = session;
     const { items } = conversations.with(this.peer);
-    conversations.read(this.peer);
+    session.read(this.peer);
     const { shown } = this;
     const grown = items.length > shown.length || items[items.length - 1] !== shown[shown.length - 1];
     /** @type {Record<string, any>} */
-    const change = {};
+    const change = missing === this.data.missing ? {} : { missing };
     if (shown.length > items.length || (shown[0] && items[0].id !== shown[0].id)) {
       change.items = items.map((item, at) => look(item, items[at - 1], user));
     } else {

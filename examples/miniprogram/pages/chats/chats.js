@@ -15,6 +15,8 @@ Page({
     /** The other users who are online, as the backend says. @type {any[]} */
     online: [],
     problem: '',
+    /** What is known of messages that will not come. */
+    missing: '',
     peer: '',
   },
 
@@ -41,18 +43,21 @@ Page({
   },
 
   refresh() {
-    const { conversations, user, settings } = current();
+    const session = current();
+    const { conversations, user, settings, presence, missing } = session;
     conversations.with(EVERYONE);
-    const rows = conversations.list().map(({ peer, items, unread }) => {
+    session.look();
+    const rows = conversations.list().map(({ peer, items }) => {
       const last = items[items.length - 1];
       return Object.assign(titled(peer), {
         last: last ? last.text.slice(0, 60) : peer === EVERYONE ? '群发给每一个在线的人' : '',
         time: last ? clock(last.time) : '',
-        unread: Math.min(unread, 99),
+        unread: Math.min(session.unread(peer), 99),
+        isOnline: presence[peer] === true,
         failed: Boolean(last && last.mark === 'failed'),
       });
     });
-    this.setData({ rows, user, hasBackend: Boolean(settings.backend) });
+    this.setData({ rows, user, missing, hasBackend: Boolean(settings.backend) });
   },
 
   async refreshOnline() {
@@ -74,6 +79,11 @@ Page({
     if (!peer) return;
     this.setData({ peer: '' });
     this.go(peer);
+  },
+
+  /** The user has seen that messages are missing. */
+  dismiss() {
+    current().tellMissing('');
   },
 
   /** @param {WechatMiniprogram.TouchEvent} event */
