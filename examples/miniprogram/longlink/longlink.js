@@ -180,8 +180,8 @@ const encode = (frame) => {
  */
 const longestPause = (failures) => Math.min(RETRY_MOST, RETRY_FIRST * Math.pow(2, failures));
 
-/** A name that nobody else has. */
-const randomName = () => random().toString(36).slice(2) + now();
+/** A name that nobody else of this user has, of at most 24 bytes. */
+const randomName = () => random().toString(36).slice(5) + now();
 
 // --- platforms -----------------------------------------------------------------------------
 

@@ -410,6 +410,27 @@ test('a refusal without retry rejects the message with its code, and later messa
   }
 });
 
+test('the pause after a refusal is short again after an answer, and ends with the link', async () => {
+  const { world, server, link } = await linked2(new Phone());
+  world.random = () => 0;
+  const refused = (times) => {
+    server.refusal = () => (times-- > 0 ? { code: 'rate', retry: true } : undefined);
+    return outcome(link.send('B', 1));
+  };
+  const long = refused(3);
+  await world.pass(250 + 500 + 1000);
+  assert.equal(long.is, 'sent');
+  const short = refused(1);
+  await world.pass(249);
+  assert.equal(short.is, 'pending');
+  await world.pass(1);
+  assert.equal(short.is, 'sent');
+  const last = refused(1);
+  link.close();
+  await world.pass(0);
+  assert.deepEqual([last.is, world.clock.next], ['closed', Infinity]);
+});
+
 test('a frame above the bound of the welcome is refused before it is sent', async () => {
   for (const [options, bound] of [[{}, 1000], [{ maxMessage: 500 }, 500]]) {
     const world = new Phone();
@@ -617,7 +638,7 @@ class Tabs {
   held = new Map();
   server;
 
-  async open({ hasLocks = true } = {}) {
+  async open({ hasLocks = true, early } = {}) {
     const tab = new Browser();
     const session = new Map();
     const storageOf = (map) => ({ getItem: (key) => map.get(key) ?? null, setItem: (key, value) => map.set(key, value) });
@@ -643,7 +664,8 @@ class Tabs {
     Object.defineProperty(tab, 'globals', { value: globals });
     const server = (this.server ??= new Server2(tab));
     tab.server = server;
-    const link = await tab.connect();
+    const link = early ? loadClient(globals).connect({ url: 'ws://server', user: 'A' }) : await tab.connect();
+    if (early) early(link); // before the lock is there
     await settle();
     await settle();
     tab.last.opens();
@@ -672,6 +694,17 @@ test('two tabs are two devices that do not end each other’s connections, and a
   third.link.close();
   await settle();
   assert.equal((await tabs.open()).device, first.device, 'close() gives the place back');
+});
+
+test('messages of a closed tab go out before those that the next tab sends at once', async () => {
+  const tabs = new Tabs();
+  const first = await tabs.open();
+  tabs.server.cut(first.last.connection);
+  first.link.send('B', 'old').catch(() => {});
+  first.close();
+  const second = await tabs.open({ early: (link) => link.send('B', 'new') });
+  await second.pass(1);
+  assert.deepEqual(tabs.server.taken.map(({ frame }) => frame.message), ['old', 'new']);
 });
 
 test('without locks a tab keeps everything in its session', async () => {
