@@ -98,6 +98,10 @@ test('the constants in the documentation are those of the file', () => {
     ['QUEUED', (count) => `| \`queued\` | ${count} |`],
     ['SEND_TIMEOUT', (ms) => `| \`sendTimeout\` | ${ms.toLocaleString('en')} |`],
     ['MAX_MESSAGE', (bytes) => `| \`maxMessage\` | ${bytes.toLocaleString('en')} |`],
+    ['ACK_AFTER', (count) => `acknowledges after ${count} messages or`],
+    ['ACK_WITHIN', (ms) => `messages or ${ms / 1000} s`],
+    ['MAX_IN_FLIGHT', (count) => `Up to ${count} messages are at the server`],
+    ['MAX_UNREAD', (count) => `up to ${count} of all users together`],
   ]) {
     assert.ok(text.includes(said(constant(name))), `${name}: ${said(constant(name))}`);
   }
