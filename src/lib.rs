@@ -106,7 +106,9 @@ pub mod limits {
 /// What keeps messages, and the events by which it completes: what a [`Relay`] gets from other
 /// threads.
 pub mod keeping {
-    pub use crate::journal::{Completed, Completion, Kept, Ticket};
+    pub use crate::journal::{
+        Append, Completed, Completion, Journal, Kept, Progress, Question, Record, Ticket,
+    };
 }
 
 /// What the server has counted and measured, as numbers, and as the text that Prometheus reads.

@@ -72,17 +72,22 @@ impl Mailboxes {
             Last::Earlier { end, .. } => (end.min(top), false, true),
             Last::Unknown => (oldest, false, true),
         };
-        let mut gap = lost.then_some((None, cursor));
-        // A message that all known devices have handled is forgotten. A device that is not known any
-        // more may not have had it, so it is told of a gap.
-        let forgotten = oldest.max(base);
-        if known.is_none() && resumed && last != Last::Nothing && cursor < forgotten {
-            gap = Some((Some(cursor + 1), forgotten));
-        }
+        let gap = lost.then_some((None, cursor));
+        // What all known devices have handled is forgotten. A device that is not known any more may
+        // not have had it, and one that comes back with a lower number than it has acknowledged has
+        // lost it.
+        let held = self.full(key).and_then(|full| full.ring.first_held());
+        let forgotten = held.map_or(top, |held| held - 1).max(base);
+        let handled = known.map_or(u64::MAX, |slot| self.device(key, slot).cursor);
         let (slot, displaced) = match known {
             Some(slot) => (slot, None),
             None => self.take_slot(key, device),
         };
+        let missing = forgotten.min(handled);
+        if resumed && last != Last::Nothing && cursor < missing {
+            self.full_mut(key).ring.lose_for(slot, cursor + 1, missing);
+            self.recount(key);
+        }
         self.boxes[key.0].connected.add(slot);
         let (device, state) = self.device_mut(key, slot);
         (device.cursor, *state) = (cursor, connection);
@@ -108,8 +113,7 @@ impl Mailboxes {
             return None;
         }
         let skipped = if wrote_first { self.count_try(key, slot) } else { None };
-        self.boxes[key.0].connected.remove(slot);
-        *self.device_mut(key, slot).1 = now;
+        self.make_way(key, slot, connection, now);
         if !self.boxes[key.0].connected.any() {
             self.settle_place(key);
             self.bound(key, false);
@@ -117,6 +121,15 @@ impl Mailboxes {
             self.relieve(super::list::NONE);
         }
         skipped
+    }
+
+    /// A connection of a device has gone, and another one of its user follows at once with
+    /// [`Mailboxes::connect`]: the user is not away meanwhile.
+    pub fn make_way(&mut self, key: Key, slot: usize, connection: u32, now: u32) {
+        if self.is_newest(key, slot, connection) {
+            self.boxes[key.0].connected.remove(slot);
+            *self.device_mut(key, slot).1 = now;
+        }
     }
 
     /// Makes a slot for the device of a v1 page that has connected, or finds it, and returns it. The

@@ -95,6 +95,11 @@ impl Ring {
         held.into_iter().chain(lost).min()
     }
 
+    /// The lowest number that is held.
+    pub fn first_held(&self) -> Option<u64> {
+        self.held.front().map(|held| held.seq)
+    }
+
     /// The second in which the first held message expires, or an earlier second.
     pub fn first_expiry(&self) -> Option<u32> {
         (!self.held.is_empty()).then_some(self.first_expiry)
@@ -179,6 +184,44 @@ impl Ring {
         self.note_lost(seq, Slots::all_but(slot), Reason::Undeliverable);
     }
 
+    /// One device has lost the numbers from `from` to `to`, of which no message is held.
+    pub fn lose_for(&mut self, slot: usize, from: u64, to: u64) {
+        debug_assert!(self.first_held().is_none_or(|held| held > to));
+        let lost = |from, to| Lost { from, to, reason: Reason::Lost, skips: Slots::all_but(slot) };
+        let mut at = self.lost.partition_point(|lost| lost.to < from);
+        let mut next = from;
+        while next <= to {
+            match self.lost.get(at).copied().filter(|known| known.from <= to) {
+                None => {
+                    self.lost.insert(at, lost(next, to));
+                    return;
+                }
+                Some(known) if known.from > next => {
+                    self.lost.insert(at, lost(next, known.from - 1));
+                    next = known.from;
+                }
+                Some(known) => {
+                    // Of what other devices have lost a part may be behind the end.
+                    if known.skips.has(slot) {
+                        let end = known.to.min(to);
+                        if end < known.to {
+                            self.lost.insert(at + 1, Lost { from: end + 1, ..known });
+                        }
+                        if known.from < next {
+                            self.lost.insert(at, Lost { to: next - 1, ..known });
+                            at += 1;
+                        }
+                        let mut skips = known.skips;
+                        skips.remove(slot);
+                        self.lost[at] = Lost { from: next, to: end, skips, ..known };
+                    }
+                    next = self.lost[at].to.saturating_add(1);
+                }
+            }
+            at += 1;
+        }
+    }
+
     /// Notes that the message with the number `seq` will not be delivered. Two ranges become one if no held
     /// message lies between them, so there is at most one range more than there are held messages.
     fn note_lost(&mut self, seq: u64, skips: Slots, reason: Reason) {
@@ -227,7 +270,10 @@ impl Ring {
                 freed(held);
             }
         }
-        while let Some(front) = self.lost.front() {
+        // What lies between messages that are held is kept: a device that is not known any more has
+        // lost everything below the first of them, and only that.
+        let held = self.first_held().unwrap_or(u64::MAX);
+        while let Some(front) = self.lost.front().filter(|front| front.to < held) {
             let knows =
                 |(slot, cursor): &(usize, u64)| *cursor >= front.to || front.skips.has(*slot);
             if front.to > least && !devices.iter().all(knows) {
@@ -375,6 +421,45 @@ mod tests {
         (0..3).for_each(|_| drop(ring.lose_oldest(Reason::Overflow)));
         assert_eq!(all(&ring, 0, 2), ["2-3"]);
         assert_eq!(all(&ring, 2, 1), ["1-3"]);
+    }
+
+    #[test]
+    fn what_was_lost_between_messages_that_are_held_is_not_forgotten() {
+        let mut ring = Ring::default();
+        for seq in 1..=3 {
+            let mut held = message(seq, "");
+            held.expires = if seq == 2 { 10 } else { 100 };
+            held.skips = if seq == 2 { Slots::one(0) } else { Slots::NONE };
+            ring.push(held);
+        }
+        while ring.lose_expired(11).is_some() {}
+        // The only known device has sent the second message itself.
+        ring.prune(&[(0, 0)], |_| ());
+        assert_eq!(all(&ring, 1, 1), ["1", "2-2", "3"], "another device comes back");
+    }
+
+    #[test]
+    fn a_device_can_lose_numbers_that_others_have_lost_or_handled() {
+        let mut ring = Ring::default();
+        ring.lose_for(1, 4, 6);
+        assert_eq!((all(&ring, 1, 1), all(&ring, 0, 1)), (vec!["4-6".to_owned()], vec![]));
+        // Again, and with other numbers: nothing grows.
+        for from in [4, 5, 6, 4] {
+            ring.lose_for(1, from, 6);
+            assert_eq!(ring.lost.len(), 1);
+        }
+        ring.lose_for(2, 2, 5);
+        assert_eq!(all(&ring, 2, 1), ["2-3", "4-5"]);
+        assert_eq!(all(&ring, 1, 1), ["4-5", "6-6"]);
+        assert_eq!(all(&ring, 0, 1), [""; 0]);
+        ring.lose_for(0, 1, 9);
+        assert_eq!(all(&ring, 0, 1), ["1-1", "2-3", "4-5", "6-6", "7-9"]);
+        ring.lose_for(3, 5, 5);
+        assert_eq!(all(&ring, 3, 1), ["5-5"]);
+        assert_eq!(all(&ring, 1, 1), ["4-4", "5-5", "6-6"]);
+        let all_know = [(0, 9), (1, 6), (2, 5), (3, 5)];
+        ring.prune(&all_know, |_| ());
+        assert!(ring.is_empty());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
-use crate::journal::Completed;
+use crate::journal::{Completed, Journal};
 use crate::mailbox::Limits;
 #[cfg(feature = "backend")]
 pub(crate) use crate::wire::json::{is_shallow, write_string};
@@ -137,6 +137,14 @@ impl Relay {
         watcher: impl FnMut(&Context, &Event<'_>) + Send + 'static,
     ) -> Self {
         self.watchers.add(kinds, watcher);
+        self
+    }
+
+    /// Makes the relay keep the messages of the dialect v2 by this journal, instead of in its memory
+    /// alone. To be called before there is a connection. What the journal completes later comes to
+    /// the relay as an [event](Handler::Event).
+    pub fn with_journal(mut self, journal: Box<dyn Journal>) -> Self {
+        self.v2.set_journal(journal);
         self
     }
 

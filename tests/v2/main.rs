@@ -1,5 +1,5 @@
-//! The dialect v2 on a made-up clock: stories of phones that are cut, hidden and replaced, and random
-//! phones against a model of what was acknowledged.
+//! The dialect v2 on a made-up clock: stories of phones that are cut, hidden and replaced, and what no
+//! client should send.
 
 mod bad_input;
 mod groups;
@@ -7,7 +7,6 @@ mod leaving;
 mod limits;
 mod old_pages;
 mod phone;
-mod random;
 mod refused;
 mod stories;
 mod survive;

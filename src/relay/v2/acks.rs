@@ -2,7 +2,8 @@
 
 use compact_str::CompactString;
 
-use crate::hub::Context;
+use crate::hub::{ConnId, Context};
+use crate::mailbox::Last;
 use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
 
@@ -37,15 +38,7 @@ impl Relay {
                 let device = v2.boxes.device_name(mailbox, slot).clone();
                 v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
             }
-            for (sender, id) in receipts {
-                self.keep_receipt(cx, &sender, &user, &id);
-                self.watchers.tell(EventKind::Receipt, cx, conn, |user, device| Event::Receipt {
-                    user,
-                    device,
-                    to: &sender,
-                    id: &id,
-                });
-            }
+            self.keep_receipts(cx, conn, &user, receipts);
         }
         let next = self.v2.links.get(key).map_or(0, |link| link.next);
         if next <= self.v2.boxes.top(mailbox) {
@@ -53,9 +46,47 @@ impl Relay {
             self.tell_losses(cx);
         }
     }
+
+    /// Keeps the receipts that are due because a device of a user has handled messages.
+    pub(super) fn keep_receipts(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        user: &str,
+        receipts: Vec<(CompactString, CompactString)>,
+    ) {
+        for (sender, id) in receipts {
+            self.keep_receipt(cx, &sender, user, &id);
+            self.watchers.tell(EventKind::Receipt, cx, conn, |user, device| Event::Receipt {
+                user,
+                device,
+                to: &sender,
+                id: &id,
+            });
+        }
+    }
 }
 
 impl V2 {
+    /// Who wants a receipt because a device comes back behind a higher number than it had
+    /// acknowledged: the acknowledgement was lost.
+    pub(super) fn receipts_due_by_last(
+        &mut self,
+        user: &str,
+        device: &str,
+        last: Last,
+    ) -> Vec<(CompactString, CompactString)> {
+        let (Last::Current(seq), Some(mailbox)) = (last, self.boxes.find(user)) else {
+            return Vec::new();
+        };
+        let slot = self.boxes.slot_of_device(mailbox, device);
+        let before = slot.map_or(0, |slot| self.boxes.cursor(mailbox, slot));
+        if seq <= before || seq > self.boxes.top(mailbox) {
+            return Vec::new();
+        }
+        self.receipts_due(mailbox, before, seq)
+    }
+
     /// Returns the senders who asked for receipts of messages between two numbers, each with the id
     /// of the last of its messages. The messages are marked, so that the acknowledgement of another
     /// device makes no second receipt.

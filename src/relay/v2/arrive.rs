@@ -189,6 +189,7 @@ impl Relay {
         let v2 = &mut self.v2;
         let last = v2.last_of(cx, &user, last.as_deref());
         v2.leave_ended(cx, &user);
+        let receipts = v2.receipts_due_by_last(&user, &device, last);
         let welcome = v2.boxes.connect(&user, &device, last, key);
         if let Some(displaced) = welcome.displaced {
             v2.displace(cx, displaced);
@@ -216,6 +217,7 @@ impl Relay {
             told::gap(cx, conn, from, to, Reason::Lost.name());
         }
         v2.deliver(cx, key);
+        self.keep_receipts(cx, conn, &user, receipts);
         self.tell_losses(cx);
         self.v2.arm(cx);
     }
@@ -227,7 +229,17 @@ impl Relay {
             CloseReason::Shutdown => *self.v2.leaving.get_or_insert(clients),
             _ => clients,
         };
-        self.v2.detach(cx, key, false);
+        // A client that hangs at a message is ended since it is silent, or does something wrong.
+        let is_try = !matches!(
+            reason,
+            CloseReason::Replaced { .. }
+                | CloseReason::Shutdown
+                | CloseReason::Expired
+                | CloseReason::Handler { .. }
+        );
+        let conn = self.v2.links.get(key).and_then(|link| link.conn);
+        let wrote_first = is_try && conn.is_some_and(|conn| self.v2.wrote_first(cx, conn, key));
+        self.v2.detach(cx, key, wrote_first);
         let Some(link) = self.v2.links.get_mut(key) else { return };
         // A hidden app gets this frame, too, because it is the last one.
         link.is_hidden = false;
@@ -261,8 +273,7 @@ impl Relay {
 
     /// Handles that the connection of a link has ended.
     pub(in crate::relay) fn depart(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
-        let behind = self.v2.links.get(key).map_or(0, |link| link.bytes_after_first());
-        let wrote_first = cx.unwritten(conn) <= behind;
+        let wrote_first = self.v2.wrote_first(cx, conn, key);
         self.v2.detach(cx, key, wrote_first);
         self.v2.unwatch_all(key);
         self.v2.links.remove(key);
@@ -277,14 +288,25 @@ fn most_after(clients: u64) -> u64 {
 }
 
 impl V2 {
-    /// Detaches those links of a user whose connections are ending from the mailbox.
+    /// Whether the first message that a device has not acknowledged was written to it completely.
+    fn wrote_first(&self, cx: &Context, conn: ConnId, key: u32) -> bool {
+        let behind = self.links.get(key).map_or(0, |link| link.bytes_after_first());
+        cx.unwritten(conn) <= behind
+    }
+
+    /// Detaches those links of a user whose connections are ending from the mailbox, because another
+    /// connection of the user takes their place.
     fn leave_ended(&mut self, cx: &mut Context, user: &str) {
         let Some(mailbox) = self.boxes.find(user) else { return };
         let keys: Vec<u32> = self.boxes.connections(mailbox).collect();
         for key in keys {
             let conn = self.links.get(key).and_then(|link| link.conn);
-            if !conn.is_some_and(|conn| cx.is_open(conn)) {
-                self.detach(cx, key, false);
+            if !conn.is_some_and(|conn| cx.is_open(conn))
+                && let Some(link) = self.links.get_mut(key)
+            {
+                let slot = usize::from(link.slot);
+                link.mailbox = None;
+                self.boxes.make_way(mailbox, slot, key, second(cx));
             }
         }
     }

@@ -208,6 +208,11 @@ impl V2 {
         }
     }
 
+    /// Messages are kept by this journal.
+    pub(crate) fn set_journal(&mut self, journal: Box<dyn Journal>) {
+        self.journal = Some(journal);
+    }
+
     pub(crate) fn gauges(&self) -> MailboxGauges {
         MailboxGauges {
             mailboxes: self.boxes.len(),

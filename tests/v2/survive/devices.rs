@@ -138,3 +138,16 @@ fn a_user_is_online_as_long_as_one_device_is() {
     alice.read(&link);
     assert_eq!(alice.frames[0]["users"]["bob"], false);
 }
+
+/// The same reports: more waits on the way to the phone than would be kept for one that is away.
+#[test]
+fn a_device_that_takes_its_own_place_loses_nothing_by_it() {
+    let (mut link, mut alice, mut bob) = pair();
+    write_all(&mut link, &mut alice, "bob", 1..=300);
+    bob.connect(&mut link);
+    for _ in 0..5 {
+        bob.acknowledge(&mut link);
+    }
+    assert!(bob.gaps.is_empty(), "{:?}", bob.gaps);
+    assert_eq!(bob.texts(), numbers(1..=300));
+}

@@ -237,3 +237,41 @@ fn numbers_of_an_earlier_run_of_the_server_are_not_confused_with_those_of_this_r
     assert_eq!((*seq, frame["message"].as_str()), (1, Some("of the second start")));
     assert_ne!(frame["id"], first);
 }
+
+/// Of our own: a number that a client has acknowledged, and does not remember, is not silence.
+#[test]
+fn a_device_that_has_lost_what_it_stored_last_is_told_what_it_had_acknowledged() {
+    let (mut link, mut alice, mut bob) = pair();
+    write_all(&mut link, &mut alice, "bob", 1..=5);
+    bob.read(&link);
+    bob.acknowledge(&mut link);
+    bob.cut(&mut link);
+    write_all(&mut link, &mut alice, "bob", 6..=6);
+    // The platform kept an older copy of the storage.
+    bob.cursor = 2;
+    bob.connect(&mut link);
+    assert_eq!(bob.gaps, [(Some(3), 5, "lost".to_owned())]);
+    assert_eq!(bob.texts().last(), Some(&"6"));
+}
+
+/// The same report: an app that hangs at a message, and is ended since it is silent.
+#[test]
+fn a_message_at_which_a_client_hangs_does_not_come_a_fourth_time() {
+    let (mut link, mut alice, mut bob) = pair();
+    bob.cut(&mut link);
+    write_all(&mut link, &mut alice, "bob", 1..=2);
+    for _ in 0..3 {
+        let mut app = Phone::new("bob", "b");
+        (app.epoch, app.cursor) = (bob.epoch.clone(), bob.cursor);
+        app.connect(&mut link);
+        assert_eq!(app.texts(), ["1", "2"]);
+        for _ in 0..14 {
+            link.advance(5_000);
+            alice.say(&mut link, r#"{"type":"ping"}"#);
+        }
+        assert!(!app.is_open(&link), "it is ended, since it is silent");
+    }
+    bob.connect(&mut link);
+    assert_eq!(bob.gaps, [(Some(1), 1, "undeliverable".to_owned())]);
+    assert_eq!(bob.texts(), ["2"]);
+}

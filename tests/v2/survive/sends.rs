@@ -1,6 +1,6 @@
 //! Sends: their answers, their order and their receipts.
 
-use super::{numbers, pair, write_all};
+use super::{Phone, numbers, pair, write_all};
 use longlink::sim::frames::text;
 
 /// WuKongIM/WuKongIM#158: an app could not learn whether a message had reached the server.
@@ -138,4 +138,46 @@ fn only_the_latest_receipt_of_each_receiver_waits() {
     assert_eq!(alice.receipts.len(), 1);
     assert_eq!(alice.receipts[0]["id"], alice.acks[29]["id"]);
     assert!(alice.gaps.is_empty());
+}
+
+/// Of our own: a message of which there is one copy for each of many users is nobody else's, however
+/// little room there is.
+#[test]
+fn a_message_to_many_strangers_reaches_nobody_else_when_there_is_no_room_for_them() {
+    let mut relay = longlink::RelayConfig::default();
+    relay.mailbox_memory = 3_000;
+    let mut link = super::link_of(longlink::Config::default(), relay);
+    let mut alice = Phone::new("alice", "a");
+    alice.connect(&mut link);
+    let users: Vec<String> = (0..100).map(|number| format!("\"s{number}\"")).collect();
+    for round in 0..20 {
+        let send = format!(
+            r#"{{"type":"send","cid":"m{round}","toUserIds":[{}],"message":"{round}"}}"#,
+            users.join(",")
+        );
+        alice.say(&mut link, &send);
+        assert_eq!(alice.acks.last().expect("an answer")["cid"], format!("m{round}"));
+    }
+    for number in 0..100 {
+        let mut stranger = Phone::new(&format!("s{number}"), "s");
+        stranger.connect(&mut link);
+        for (_, frame) in &stranger.messages {
+            assert_eq!(frame["toUserId"], stranger.user.as_str(), "{frame}");
+        }
+        stranger.cut(&mut link);
+    }
+}
+
+/// Of our own: a device that says with its `last` that it has handled a message has acknowledged it,
+/// too, and the sender who wanted a receipt gets it.
+#[test]
+fn a_receipt_is_not_lost_with_the_acknowledgement() {
+    let (mut link, mut alice, mut bob) = pair();
+    let send = r#"{"type":"send","cid":"c1","toUserId":"bob","message":1,"receipt":true}"#;
+    alice.say(&mut link, send);
+    bob.read(&link);
+    bob.cut(&mut link);
+    bob.connect(&mut link);
+    alice.read(&link);
+    assert_eq!(alice.receipts.len(), 1);
 }

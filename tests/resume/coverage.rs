@@ -1,0 +1,96 @@
+//! Counts what the runs have met, because a simulation in which little happens proves little.
+
+use std::collections::BTreeMap;
+
+use longlink::metrics::MailboxCounters;
+
+/// How often each kind of event has happened.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage(BTreeMap<&'static str, u64>);
+
+/// The kinds of events that must each happen at least once over all seeds.
+const REQUIRED: &[&str] = &[
+    "acknowledged by the server",
+    "answers: duplicate",
+    "answers: conflict",
+    "answers: not a member",
+    "answers: after",
+    "answers: unavailable",
+    "apps hidden",
+    "apps shown",
+    "backend: kept",
+    "backend: volatile",
+    "backend: mailboxes deleted",
+    "broadcasts of pages that reached a v2 client",
+    "clients that crash",
+    "cut after a part of a frame",
+    "cut after frames that nobody read",
+    "devices displaced",
+    "epochs",
+    "gaps: expired",
+    "gaps: lost",
+    "gaps: overflow",
+    "gaps: undeliverable",
+    "group messages",
+    "half-open connections",
+    "handled",
+    "idle ends",
+    "kicks",
+    "messages that replace one with their key",
+    "own copies",
+    "pages: to a mailbox",
+    "pages: got",
+    "presence frames",
+    "receipts",
+    "receipts that had to come",
+    "restarts: killed",
+    "restarts: polite",
+    "resumes",
+    "server: expired",
+    "server: full windows",
+    "server: shed",
+    "server: undeliverable",
+    "stalls",
+    "storages that were set back",
+    "strangers",
+    "volatile messages",
+];
+
+impl Coverage {
+    pub fn count(&mut self, what: &'static str) {
+        self.add(what, 1);
+    }
+
+    pub fn add(&mut self, what: &'static str, times: u64) {
+        *self.0.entry(what).or_default() += times;
+    }
+
+    /// Adds the totals of a server that has ended.
+    pub fn add_server(&mut self, counters: &MailboxCounters) {
+        self.add("server: kept", counters.kept);
+        self.add("server: delivered", counters.delivered);
+        self.add("server: full windows", counters.full_windows);
+        self.add("server: shed", counters.shed);
+        self.add("server: lost", counters.lost);
+        self.add("server: expired", counters.expired);
+        self.add("server: undeliverable", counters.undeliverable);
+        self.add("server: resumed", counters.resumed);
+        self.add("server: gaps", counters.gaps);
+    }
+
+    pub fn merge(&mut self, other: &Coverage) {
+        other.0.iter().for_each(|(what, times)| self.add(what, *times));
+    }
+
+    pub fn print(&self) {
+        for (what, times) in &self.0 {
+            println!("{times:>10}  {what}");
+        }
+    }
+
+    /// The required kinds of events that never happened.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let missing = |what: &&&str| self.0.get(**what).copied().unwrap_or(0) == 0;
+        REQUIRED.iter().filter(missing).copied().collect()
+    }
+}
