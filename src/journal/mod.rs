@@ -57,6 +57,7 @@ pub trait Journal: Send + std::fmt::Debug {
 pub struct Append<'a> {
     /// The user and the device that have sent it. Both are empty when a backend has sent it.
     pub user: &'a str,
+    /// The device; empty for a backend.
     pub device: &'a str,
     /// The name that the sender has given to this send; empty if it has none.
     pub cid: &'a str,
@@ -66,12 +67,14 @@ pub struct Append<'a> {
     pub id: u128,
     /// The number of the round. A new one begins when the relay learns that an append has failed.
     pub round: u32,
+    /// The messages, one for each mailbox.
     pub records: &'a [Record<'a>],
 }
 
 /// One message of a send, for one user.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// The user in whose mailbox the message is.
     pub user: &'a str,
     /// The number that the relay has given to the message; 0 if the journal gives the numbers itself.
     pub seq: u64,
@@ -88,9 +91,11 @@ pub struct Question<'a> {
     pub user: &'a str,
     /// The other user of the conversation; `None` if the question is about a group.
     pub with: Option<&'a str>,
+    /// The group, if the question is about one.
     pub group: Option<&'a str>,
     /// Only messages that are older than the one with this id are asked for.
     pub before: Option<&'a str>,
+    /// How many messages are asked for at most.
     pub limit: u64,
 }
 
