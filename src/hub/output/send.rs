@@ -67,7 +67,7 @@ impl Context {
             return false;
         }
         let segment = self.output.arena.put_frame(first, payload);
-        let queued = self.queue_message(conn.index, segment);
+        let queued = self.queue_message::<0>(conn.index, segment);
         if !queued {
             self.output.arena.take_back(segment);
         }
@@ -137,8 +137,9 @@ impl Context {
         let Some(seat) = seat.filter(|_| self.fits(length)) else { return 0 };
         let segment = encode(&mut self.output.arena);
         let queued = match seat.get() {
-            Seated::Alone(index) if self.table[index].flags.has(Flags::APART) => 0,
-            Seated::Alone(index) => usize::from(self.queue_message(index, segment)),
+            Seated::Alone(index) => {
+                usize::from(self.queue_message::<{ Flags::APART }>(index, segment))
+            }
             Seated::Several(_) => self.queue_for_devices(seat, segment),
         };
         if queued == 0 {
@@ -168,18 +169,22 @@ impl Context {
         if count > 1 {
             self.output.arena.mark_fan_out(segment);
         }
-        receivers[..count].iter().filter(|&&index| self.queue_message(index, segment)).count()
+        receivers[..count].iter().filter(|&&at| self.queue_message::<0>(at, segment)).count()
     }
 
-    /// Queues an encoded message for an open connection. Returns whether it was queued.
+    /// Queues an encoded message for an open connection that has none of the flags `BUT`. Returns
+    /// whether it was queued.
     #[inline(always)]
-    fn queue_message(&mut self, index: Slot, segment: Segment) -> bool {
+    fn queue_message<const BUT: u16>(&mut self, index: Slot, segment: Segment) -> bool {
         let conn = &mut self.table[index];
         let length = conn.out.len_at_most() + segment.len();
-        if !conn.flags.has(LONG_WAY) && length <= self.output.bounds.half_queue {
+        if !conn.flags.has(LONG_WAY | BUT) && length <= self.output.bounds.half_queue {
             conn.queue(index, segment, &mut self.output.arena, &mut self.output.dirty);
             self.queued_one();
             return true;
+        }
+        if conn.flags.has(BUT) {
+            return false;
         }
         self.work = self.work.saturating_sub(1);
         let blocked = conn.flags.has(Flags::BLOCKED);
