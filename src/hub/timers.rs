@@ -214,9 +214,14 @@ impl Context {
             || !self.drained.is_empty()
             || !self.untimed.is_empty()
             || self.traces.has_events();
-        let leaving = if self.draining { self.leaving.due() } else { None };
-        let due = || [self.wheel.next_deadline(), self.timers.next_deadline(), leaving];
-        let at = if busy { self.now } else { due().into_iter().flatten().min()? };
+        let due = || [self.wheel.next_deadline(), self.timers.next_deadline()];
+        let at = match busy {
+            true => self.now,
+            false if self.draining => {
+                due().into_iter().chain([self.leaving.due()]).flatten().min()?
+            }
+            false => due().into_iter().flatten().min()?,
+        };
         Some(self.origin + Duration::from_millis(at))
     }
 

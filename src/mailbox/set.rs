@@ -407,13 +407,17 @@ impl Mailboxes {
         let full = self.boxes[key.0].full;
         let Some(full) = self.fulls.get_mut(full) else { return };
         let (held, waiting) = (&mut self.held, &mut self.waiting);
+        let before = full.ring.overhead();
         full.ring.prune(&devices[..count], |message| {
             *waiting -= 1;
             if message.is_last() {
                 *held -= message.size();
             }
         });
-        self.recount(key);
+        // Nearly always the ring keeps its room for the next messages, and nothing else has changed.
+        if full.is_empty() || full.due == u32::MAX || full.ring.overhead() != before {
+            self.recount(key);
+        }
     }
 
     /// Removes the entry of a mailbox from the index.

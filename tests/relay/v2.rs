@@ -93,3 +93,29 @@ fn a_v2_client_with_a_bad_ticket_gets_an_error_before_its_connection_is_closed()
     assert_eq!(bob.close_code(), Some(4501));
     assert_eq!(site.ask(|hub, _| (hub.online(), hub.stats().rejected)), (0, 1));
 }
+
+#[cfg(feature = "tickets")]
+#[test]
+fn with_tickets_a_client_joins_the_groups_of_its_ticket_and_those_to_which_its_backend_added_it() {
+    use std::time::{Duration, SystemTime};
+
+    use longlink::tickets::{Ticket, Tickets};
+    use longlink::{Config, Relay, RelayConfig};
+
+    let new = || Tickets::new(&[[7; 32]], |_| SystemTime::now()).unwrap();
+    let until = SystemTime::now() + Duration::from_secs(600);
+    let ticket = new().sign(&Ticket::new("bob", until).group("family")).unwrap();
+    let relay = Relay::new(RelayConfig::default()).with_tickets(new());
+    let site = serve::serve(Config::default(), relay);
+    let mut bob = connect(&site, "bob", &format!("&ticket={ticket}"));
+    up_to(&mut bob, "live");
+    bob.send(r#"{"type":"send","cid":"c1","group":"family","message":1}"#);
+    assert_eq!(up_to(&mut bob, "ack")["receivers"], 0, "a ticket makes its user a member");
+    bob.send(r#"{"type":"leave","group":"family"}"#);
+    up_to(&mut bob, "left");
+    bob.send(r#"{"type":"join","group":"family"}"#);
+    assert_eq!(up_to(&mut bob, "joined")["group"], "family");
+    bob.send(r#"{"type":"join","group":"strangers"}"#);
+    let error = up_to(&mut bob, "error");
+    assert_eq!((&error["code"], &error["retry"]), (&"forbidden".into(), &false.into()));
+}
