@@ -151,8 +151,8 @@ impl Mailboxes {
         self.boxes.get(key.0).is_some_and(|mailbox| mailbox.user == user)
     }
 
-    /// Something was sent to a user who has no mailbox and gets none. If mailboxes were given up to
-    /// make room, it may have been the one of this user: whoever comes back is told of a gap then.
+    /// Notes that a message to a user without a mailbox is not kept. If mailboxes were given up to make
+    /// room, that of this user may have been one of them, so a device that comes back will get a gap.
     pub fn note_missed(&mut self) {
         if self.shed > 0 {
             self.high += 1;

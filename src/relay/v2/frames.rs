@@ -219,7 +219,7 @@ pub fn write_receipt(to: &str, id: &str, out: &mut String) {
     out.push('}');
 }
 
-/// The id that the rest of a receipt names.
+/// Returns the id that the rest of a receipt names.
 pub fn id_of_receipt(rest: &str) -> &str {
     let end = rest.len().saturating_sub(r#""}"#.len());
     rest.get(end.saturating_sub(super::ids::ID)..end).unwrap_or_default()

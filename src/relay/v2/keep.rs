@@ -176,7 +176,7 @@ impl Relay {
     pub(super) fn complete_append(&mut self, cx: &mut Context, completed: Completed) {
         let ticket = completed.ticket;
         let Some(taken) = self.v2.pending.waiting.remove(&ticket) else { return };
-        // It may have been given back because of a failure before it.
+        // A send is missing here if it was refused because of a failure before it.
         if let Some(taken) = taken {
             match completed.completion {
                 Completion::Appended(kept) => {
@@ -191,8 +191,8 @@ impl Relay {
         self.use_room(cx);
     }
 
-    /// Gives back what could not be kept, and all that was given to the journal before this was
-    /// known: it is not kept either, because it would overtake the first one.
+    /// Refuses a send that could not be kept, and all sends that were given to the journal before the
+    /// failure was known. These are not kept either, because they would overtake the first one.
     fn give_back_all(&mut self, cx: &mut Context, ticket: Ticket, first: Taken) {
         self.v2.round = self.v2.round.wrapping_add(1);
         let rest = self.v2.pending.waiting.iter_mut();
@@ -207,8 +207,8 @@ impl Relay {
         }
     }
 
-    /// Does what follows when the journal has completed an append. `act` returns what became of it,
-    /// or `None` if it is not kept.
+    /// Ends a send whose append the journal has completed. `act` finishes or refuses the send, and
+    /// returns its state, or `None` if it is not kept.
     fn settle(
         &mut self,
         cx: &mut Context,
@@ -250,7 +250,7 @@ impl Relay {
                 self.v2.boxes.unpin(mailbox);
             }
             if entry.kind == Kind::Receipt {
-                // It is kept when the journal keeps something again.
+                // The receipt waits until the journal keeps messages again.
                 let id = frames::id_of_receipt(entry.body.text());
                 self.v2.wait_with_receipt(&entry.user, &taken.user, id);
             }
@@ -262,7 +262,7 @@ impl Relay {
         let why = match told.contains(&link) {
             true => (Code::After, super::take::AFTER),
             false => {
-                // It came before all that were refused at once.
+                // This send came before all that were refused at once, so it has to come again first.
                 found.more().refused = Some(cid.clone());
                 told.push(link);
                 (Code::Unavailable, "messages cannot be kept just now")

@@ -64,9 +64,9 @@ pub struct More {
     pub watched: Vec<CompactString>,
     /// Answers that the client has yet to get, in the order in which it has asked.
     pub owed: VecDeque<Owed>,
-    /// The bytes of those that can be sent.
+    /// The bytes of the owed answers whose text is known.
     pub owed_bytes: usize,
-    /// Those of them that wait for the journal.
+    /// The number of owed answers that wait for the journal.
     pub unanswered: u32,
     /// Whether the presence of a watched user has changed while the app was hidden.
     pub missed_presence: bool,

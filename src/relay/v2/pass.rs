@@ -203,8 +203,8 @@ impl Relay {
         self.scratch.shrink_to(crate::relay::SCRATCH);
     }
 
-    /// Returns how many users who are connected beside `but` are in a group only because of their
-    /// tickets, and not as members.
+    /// Returns the number of connected users, except `but`, who are in a group only because of their
+    /// tickets and not as members.
     pub(super) fn guests_of(&self, cx: &Context, group: &str, but: &str) -> u64 {
         let members = &self.groups.members;
         let is_guest =

@@ -29,7 +29,7 @@ pub struct Presence {
     due: BTreeMap<(u64, CompactString), ()>,
     /// The users who have left in the last five seconds, and when they left.
     left: VecDeque<(u64, CompactString)>,
-    /// When each of them left last.
+    /// The time at which each of these users left last.
     left_at: HashMap<CompactString, u64, RandomState>,
 }
 
@@ -87,7 +87,7 @@ impl Presence {
     }
 
     fn forget_first(&mut self) {
-        // A user who has left again since then is still remembered.
+        // A user who has left again since then stays remembered.
         if let Some((at, user)) = self.left.pop_front()
             && self.left_at.get(&user) == Some(&at)
         {

@@ -140,7 +140,7 @@ impl Relay {
         }
     }
 
-    /// Keeps the receipts that wait, since the journal has just kept something.
+    /// Keeps the waiting receipts after the journal has kept a message.
     pub(super) fn use_receipts(&mut self, cx: &mut Context) {
         let mut left = self.v2.room.receipts.len();
         while left > 0

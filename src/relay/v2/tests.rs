@@ -584,7 +584,7 @@ fn a_failure_gives_back_at_once_what_was_given_to_the_journal_after_it() {
     for cid in ["c15", "c16", "c17", "c18"] {
         site.say(alice, &send(cid, "bob"));
     }
-    // These completions are those of the failed round.
+    // These completions belong to the failed round.
     site.complete(Completion::Unavailable);
     site.complete(Completion::Unavailable);
     for _ in 0..4 {
