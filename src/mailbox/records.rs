@@ -13,9 +13,9 @@ const PIECE: usize = 256;
 /// Records of one kind.
 #[derive(Debug)]
 pub struct Records<T> {
-    pieces: Vec<Box<[Place<T>; PIECE]>>,
-    /// The number that is used next, if one was used before.
-    free: u32,
+    pieces: Vec<Slab<T>>,
+    /// The pieces that have room; the last one is used first.
+    with_room: Vec<u32>,
     len: usize,
 }
 
@@ -39,51 +39,38 @@ impl<T> Records<T> {
 
     #[inline]
     pub fn get(&self, key: u32) -> Option<&T> {
-        match &self.pieces.get(key as usize / PIECE)?[key as usize % PIECE] {
-            Place::Taken(record) => Some(record),
-            Place::Free(_) => None,
-        }
+        self.pieces.get(key as usize / PIECE)?.get(key as usize % PIECE)
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: u32) -> Option<&mut T> {
-        match &mut self.pieces.get_mut(key as usize / PIECE)?[key as usize % PIECE] {
-            Place::Taken(record) => Some(record),
-            Place::Free(_) => None,
-        }
+        self.pieces.get_mut(key as usize / PIECE)?.get_mut(key as usize % PIECE)
     }
 
     /// Adds a record and returns its number.
     pub fn insert(&mut self, record: T) -> u32 {
         self.len += 1;
-        if self.free == NONE {
-            self.grow();
+        let piece = match self.with_room.last() {
+            Some(piece) => *piece as usize,
+            None => {
+                self.pieces.push(Slab::with_capacity(PIECE));
+                self.with_room.push(self.pieces.len() as u32 - 1);
+                self.pieces.len() - 1
+            }
+        };
+        let place = self.pieces[piece].insert(record);
+        if self.pieces[piece].len() == PIECE {
+            self.with_room.pop();
         }
-        let key = self.free;
-        let place = &mut self.pieces[key as usize / PIECE][key as usize % PIECE];
-        if let Place::Free(next) = std::mem::replace(place, Place::Taken(record)) {
-            self.free = next;
-        }
-        key
-    }
-
-    /// Adds a piece, whose numbers are all free.
-    fn grow(&mut self) {
-        let first = (self.pieces.len() * PIECE) as u32;
-        let last = first + PIECE as u32 - 1;
-        let free = |key: u32| Place::Free(if key == last { NONE } else { key + 1 });
-        let piece: Box<[Place<T>]> = (first..=last).map(free).collect();
-        if let Ok(piece) = piece.try_into() {
-            self.pieces.push(piece);
-            self.free = first;
-        }
+        (piece * PIECE + place) as u32
     }
 
     /// Takes a record out. Its number may be used again.
     pub fn remove(&mut self, key: u32) -> Option<T> {
-        let place = &mut self.pieces.get_mut(key as usize / PIECE)?[key as usize % PIECE];
-        if let Place::Free(_) = place {
-            return None;
+        let piece = self.pieces.get_mut(key as usize / PIECE)?;
+        let taken = piece.try_remove(key as usize % PIECE)?;
+        if piece.len() == PIECE - 1 {
+            self.with_room.push(key / PIECE as u32);
         }
         self.len -= 1;
         Some(taken)
@@ -91,10 +78,9 @@ impl<T> Records<T> {
 
     /// All records with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let places = self.pieces.iter().flat_map(|piece| piece.iter()).enumerate();
-        places.filter_map(|(key, place)| match place {
-            Place::Taken(record) => Some((key as u32, record)),
-            Place::Free(_) => None,
+        let pieces = self.pieces.iter().enumerate();
+        pieces.flat_map(|(piece, records)| {
+            records.iter().map(move |(place, record)| ((piece * PIECE + place) as u32, record))
         })
     }
 }
