@@ -326,6 +326,14 @@ impl Relay {
                 };
                 let mut held = Held::new(seq, body, now.saturating_add(ttl), marks);
                 held.skips = skips;
+                if has_waited
+                    && kind == Kind::Own
+                    && let Origin::Link(asked) = &origin
+                {
+                    // Another device may have taken the slot of the sending one meanwhile.
+                    let slot = self.v2.boxes.slot_of_device(mailbox, &asked.device);
+                    held.skips = slot.map_or(Slots::NONE, Slots::one);
+                }
                 if has_waited {
                     self.v2.boxes.unpin(mailbox);
                 }
