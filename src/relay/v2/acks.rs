@@ -108,7 +108,31 @@ impl V2 {
                 None => due.push((CompactString::from(&*sender), id.into())),
             }
         }
+        if !due.is_empty() {
+            self.forget_earlier_receipts(mailbox, after, &due);
+        }
         due
+    }
+}
+
+impl V2 {
+    /// Forgets that senders want receipts of messages up to a number, because they get one of a later
+    /// message. A device that was not known when those messages came has not acknowledged them, but
+    /// another one may do so later: its receipt must not follow that of the later message.
+    fn forget_earlier_receipts(
+        &mut self,
+        mailbox: crate::mailbox::Key,
+        to: u64,
+        due: &[(CompactString, CompactString)],
+    ) {
+        for held in self.boxes.range_mut(mailbox, 0, to) {
+            if held.marks.has(WANTS_RECEIPT)
+                && let Some(sender) = frames::sender_of(held.text())
+                && due.iter().any(|(known, _)| *known == *sender)
+            {
+                held.marks.clear(WANTS_RECEIPT);
+            }
+        }
     }
 }
 

@@ -213,6 +213,12 @@ impl Model {
         let now = self.tick();
         let member = (group, user.to_owned());
         self.ever.insert(member.clone());
+        // What was refused, because its sender was no member, may be kept when it is sent again later.
+        for written in self.written.values_mut() {
+            if written.target == Target::Group(group) && written.from == user {
+                written.may_be_late = true;
+            }
+        }
         match is_in {
             Some(true) => drop(self.members.entry(member).or_insert(now)),
             Some(false) if self.members.get(&member) == Some(&u64::MAX) => {}

@@ -181,3 +181,28 @@ fn a_receipt_is_not_lost_with_the_acknowledgement() {
     alice.read(&link);
     assert_eq!(alice.receipts.len(), 1);
 }
+
+/// Of our own: a receipt says that a message and every earlier one was acknowledged. A phone that was
+/// away acknowledged an earlier message after a newer phone had acknowledged a later one, and the
+/// receipt went back.
+#[test]
+fn a_receipt_of_an_earlier_message_does_not_follow_that_of_a_later_one() {
+    let (mut link, mut alice, mut old) = pair();
+    old.cut(&mut link);
+    let send = |cid: &str| {
+        format!(r#"{{"type":"send","cid":"{cid}","toUserId":"bob","message":1,"receipt":true}}"#)
+    };
+    alice.say(&mut link, &send("c1"));
+    let mut new = Phone::new("bob", "new");
+    new.connect(&mut link);
+    assert!(new.messages.is_empty(), "a new phone begins at the newest number");
+    alice.say(&mut link, &send("c2"));
+    new.read(&link);
+    new.acknowledge(&mut link);
+    old.connect(&mut link);
+    old.acknowledge(&mut link);
+    assert_eq!(old.messages.len(), 2);
+    alice.read(&link);
+    let ids: Vec<_> = alice.receipts.iter().map(|receipt| &receipt["id"]).collect();
+    assert_eq!(ids, [&alice.acks[1]["id"]]);
+}
