@@ -300,12 +300,10 @@ impl V2 {
         let Some(mailbox) = self.boxes.find(user) else { return };
         let keys: Vec<u32> = self.boxes.connections(mailbox).collect();
         for key in keys {
-            let conn = self.links.get(key).and_then(|link| link.conn);
-            if !conn.is_some_and(|conn| cx.is_open(conn))
-                && let Some(link) = self.links.get_mut(key)
-            {
-                let slot = usize::from(link.slot);
-                link.mailbox = None;
+            let Some(link) = self.links.get(key) else { continue };
+            let slot = usize::from(link.slot);
+            if !link.conn.is_some_and(|conn| cx.is_open(conn)) {
+                self.unlink(key);
                 self.boxes.make_way(mailbox, slot, key, second(cx));
             }
         }
