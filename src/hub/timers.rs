@@ -368,7 +368,8 @@ impl Context {
         let conn = &self.table[index];
         let silent = self.now - self.alive(conn).min(self.now);
         if self.end_of_right(index) <= self.now {
-            // One that only listens may have been accepted to be told why it is refused.
+            // A connection that stands aside may be that of a refused client, which is told why: no
+            // ticket of it has expired.
             self.stats.expired += u64::from(!conn.is_aside());
             self.close_with(index, CloseReason::Expired);
         } else if conn.is_held_back() {

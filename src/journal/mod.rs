@@ -6,9 +6,6 @@
 //! disk, or asks another program, returns [`Progress::Later`] and completes the request with an event of
 //! the loop, [`Completed`], so the loop never waits. This room must not know connections and frames.
 
-// `Memory` reads few of these fields; a journal on a disk or in another program needs the others, too.
-#![allow(dead_code)]
-
 mod memory;
 
 use crate::mailbox::Body;

@@ -284,7 +284,8 @@ impl Mailboxes {
         self.full(key).map_or(0, |full| full.ring.len())
     }
 
-    /// What is known of an earlier send of this device and `cid`.
+    /// Returns the remembered answer to an earlier send with this [name](Mailboxes::name_of), which stands for
+    /// a device and a `cid`; `None` if there was no such send, or if it is forgotten.
     pub fn find_cid(&self, key: Key, name: u64) -> Option<&Known> {
         self.full(key).filter(|full| !full.cids.is_empty())?.cids.find(name)
     }

@@ -109,7 +109,7 @@ fn a_device_that_comes_back_with_a_lower_number_than_it_acknowledged_is_told_wha
     boxes.acknowledge(pad.key, pad.slot, 5);
     assert_eq!(boxes.waiting(), 0);
     leave(&mut boxes, &phone, 1);
-    // Who has handled everything hears of nothing, however often it comes back.
+    // A device that has handled every message gets none again, however often it connects.
     for last in [Last::Current(5), Last::Nothing] {
         let phone = connect(&mut boxes, "bob", "phone", last);
         assert_eq!(replay(&boxes, phone.key, phone.slot, phone.cursor), [""; 0]);

@@ -4,8 +4,8 @@
 use compact_str::CompactString;
 use slab::Slab;
 
-/// What is kept for a connection. For nearly all connections of v1 there is nothing to keep. For
-/// the others it is a place in [`Sessions`], or the place of a link of the dialect v2.
+/// The session of a connection: where the relay finds what it keeps for it. A connection that speaks v1
+/// usually has nothing to keep. Another one has a place in [`Sessions`], or, if it speaks v2, the key of its link.
 #[derive(Debug, Default)]
 pub struct Session {
     kind: Kind,

@@ -11,33 +11,16 @@ mod journal;
 mod model;
 mod page;
 mod run;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod server;
-
-use std::cell::Cell;
 
 use coverage::Coverage;
 use run::Run;
-
-/// Says which seed has failed, and where.
-struct Where {
-    seed: u64,
-    step: Cell<u64>,
-}
-
-impl Drop for Where {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with RESUME_SEED={} at step {}", self.seed, self.step.get());
-        }
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
+use seeds::{Place, setting};
 
 fn run(seed: u64, steps: u64) -> Coverage {
-    let place = Where { seed, step: Cell::new(0) };
+    let place = Place::new("RESUME_SEED", seed);
     let mut run = Run::new(seed);
     for step in 0..steps {
         place.step.set(step);

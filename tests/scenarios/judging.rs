@@ -275,12 +275,17 @@ fn a_message_that_waited_in_the_kernel_while_its_connection_was_held_back_is_not
     leak_check(link);
 }
 
-#[test]
-fn a_message_that_waited_in_the_kernel_while_its_sender_had_a_debt_is_not_late() {
+/// Limits at which a connection soon owes time for its broadcasts, and for nothing else.
+fn debts() -> Config {
     let mut config = hasty();
     (config.message_rate, config.broadcast_rate) = (0, 1);
     config.rate_burst = Duration::from_secs(1);
-    let mut link = link_with(config);
+    config
+}
+
+#[test]
+fn a_message_that_waited_in_the_kernel_while_its_sender_had_a_debt_is_not_late() {
+    let mut link = link_with(debts());
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     let fragments = four_fragments();
     link.advance(1_000);
@@ -307,10 +312,7 @@ fn a_message_that_waited_in_the_kernel_while_its_sender_had_a_debt_is_not_late()
 
 #[test]
 fn the_rest_of_a_message_that_arrives_after_its_time_is_late_even_if_its_sender_has_a_debt() {
-    let mut config = hasty();
-    (config.message_rate, config.broadcast_rate) = (0, 1);
-    config.rate_burst = Duration::from_secs(1);
-    let mut link = link_with(config);
+    let mut link = link_with(debts());
     let (a, b) = (enter(&mut link, "A"), enter(&mut link, "B"));
     let fragments = four_fragments();
     link.advance(1_000);

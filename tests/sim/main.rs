@@ -14,11 +14,12 @@ mod order;
 mod parking;
 mod rates;
 mod says;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod shadow;
 mod tally;
 mod watch;
 
-use std::cell::Cell;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -28,26 +29,9 @@ use listing::Walk;
 use longlink::limits::Devices;
 use longlink::sim::{Pipe, Rng, World, owner};
 use longlink::{Config, Relay, RelayConfig};
+use seeds::{Place, setting};
 use shadow::Shadow;
 use watch::Watched;
-
-/// Prints the seed and the step when a check fails.
-struct Where {
-    seed: u64,
-    step: Cell<u64>,
-}
-
-impl Drop for Where {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with SIM_SEED={} at step {}", self.seed, self.step.get());
-        }
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
 
 /// Small limits in some seeds, so that they are hit.
 fn config(rng: &mut Rng, rates: &mut Rng) -> Config {
@@ -80,7 +64,7 @@ fn config(rng: &mut Rng, rates: &mut Rng) -> Config {
 }
 
 fn run(seed: u64, steps: u64) -> Coverage {
-    let place = Where { seed, step: Cell::new(0) };
+    let place = Place::new("SIM_SEED", seed);
     let mut rng = Rng::new(seed);
     let config = config(&mut rng, &mut Rng::new(seed ^ 0xBEA7));
     let relay = rng.percent(70).then(|| owner::server(|| Relay::new(RelayConfig::default())));

@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<Value, String> {
     let done = exchange.done - before;
     let (seconds, spent) = (at.elapsed().as_secs_f64(), process.cpu()? - cpu);
     let own_spent = own.cpu()? - own_cpu;
-    // What is on its way has to arrive, too.
+    // The time is over. Messages that were sent and have not arrived are waited for, so that a lost one is noticed.
     let limit = Instant::now() + LAST;
     while exchange.done < exchange.sent() {
         exchange.turn(Duration::from_millis(1))?;

@@ -1,5 +1,5 @@
-//! What is lost and what comes twice, when the clients of a server are cut in the middle, and when
-//! the server is killed while the receiver is away.
+//! Counts the messages that are lost or come twice: when a proxy cuts the connections of clients in
+//! the middle of their traffic, and when the server is killed while the receiver is away.
 
 use std::collections::VecDeque;
 use std::io::BufRead;

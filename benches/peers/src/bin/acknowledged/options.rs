@@ -16,7 +16,7 @@ pub struct Options {
     /// Messages a second; 0 for a closed loop.
     pub rate: u64,
     pub in_flight: u32,
-    /// Ends after so many messages instead of a time, if it is not 0.
+    /// The load ends after this number of messages; 0 if it ends after `duration`.
     pub operations: u64,
     pub duration: Duration,
     pub warmup: Duration,

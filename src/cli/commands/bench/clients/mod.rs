@@ -71,7 +71,8 @@ pub struct Clients {
     first_user: usize,
     /// The subprotocol that is offered, and that has to be agreed on.
     protocol: Option<&'static str>,
-    /// What is added to the query of each connection's next request; empty if nothing ever was.
+    /// For each connection the text that is added to the query of its next handshake; the list is empty
+    /// while no text was ever set.
     queries: Vec<String>,
     timeout: Duration,
     /// The connections that were begun, in order, to find those that take too long.
