@@ -8,7 +8,7 @@ use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
 
 use super::frames::{self, RECEIPT, WANTS_RECEIPT};
-use super::keep::{Entry, Kind, Origin, Taken};
+use super::taken::{Entry, Kind, Origin, Taken};
 use super::{NO_TICKET, V2, kept, second, told};
 
 impl Relay {

@@ -7,9 +7,9 @@ use crate::relay::groups::Full;
 
 use super::command::Send;
 use super::frames::{self, Code, To};
-use super::keep::{Entry, Kind, Post, Taken};
 use super::kept;
 use super::take::{Sender, name};
+use super::taken::{Entry, Kind, Post, Taken};
 
 /// A message to a group of more members than this is not kept.
 pub(super) const MOST_KEPT: usize = 1_000;

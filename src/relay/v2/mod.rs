@@ -28,6 +28,7 @@ mod pass;
 mod presence;
 mod room;
 mod take;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod told;

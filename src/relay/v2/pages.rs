@@ -7,8 +7,9 @@ use crate::relay::Relay;
 
 use super::frames::{self, To};
 use super::groups::MOST_KEPT;
-use super::keep::{Entry, Kind, Origin, Outcome, Post, Taken};
+use super::keep::Outcome;
 use super::kept;
+use super::taken::{Entry, Kind, Origin, Post, Taken};
 
 /// How a message of the backend is to be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

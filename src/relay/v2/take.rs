@@ -8,7 +8,7 @@ use crate::relay::Relay;
 
 use super::command::{Recipients, Send};
 use super::frames::{self, Answer, Code, State, To, WANTS_RECEIPT};
-use super::keep::{Asked, Entry, Kind, Origin, Taken};
+use super::taken::{Asked, Entry, Kind, Origin, Taken};
 use super::{V2, kept, second};
 
 /// The most sends of a connection that wait for their answers.

@@ -13,9 +13,11 @@ use super::frames::{self, To};
 #[cfg(feature = "backend")]
 use super::groups::MOST_KEPT;
 #[cfg(feature = "backend")]
-use super::keep::{Kind, Origin, Outcome, Taken};
+use super::keep::Outcome;
 #[cfg(feature = "backend")]
 use super::pages::Wishes;
+#[cfg(feature = "backend")]
+use super::taken::{Kind, Origin, Taken};
 #[cfg(feature = "backend")]
 use super::{NO_TICKET, kept};
 
