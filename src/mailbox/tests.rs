@@ -147,6 +147,45 @@ fn a_message_that_three_connections_could_not_take_is_skipped_by_that_device() {
 }
 
 #[test]
+fn a_million_names_that_nobody_has_stay_within_the_budget_and_take_no_place_from_a_user() {
+    const NAMES: usize = 1_000_000;
+    const USERS: usize = 1_000;
+    let memory = 4 << 20;
+    let mut boxes = Mailboxes::new(Limits { memory, ..Limits::default() });
+    for number in 0..USERS {
+        let user = format!("user{number}");
+        let phone = connect(&mut boxes, &user, "phone", Last::Nothing);
+        leave(&mut boxes, &phone, 0);
+        put(&mut boxes, &user, "hello");
+    }
+    let of_users = boxes.memory();
+    assert!(of_users < memory / 4, "the users take only a part of the budget: {of_users}");
+    let (mut most, mut losses) = (0, 0);
+    for number in 0..NAMES {
+        put(&mut boxes, &format!("nobody{number}"), "hello");
+        most = most.max(boxes.memory());
+        let lost = boxes.take_losses();
+        assert!(lost.iter().all(|loss| loss.user.starts_with("nobody")));
+        losses += lost.len();
+    }
+    assert!(most <= memory, "{most} bytes");
+    assert!(most > memory / 10 * 9, "the budget is used: {most} bytes");
+    let (shed, held) = (boxes.shed(), boxes.len() - USERS);
+    assert_eq!(shed as usize + held, NAMES, "each stranger's mailbox is held or was given up");
+    assert_eq!(losses, shed as usize, "each message that was given up is reported");
+    assert_eq!(boxes.waiting(), held + USERS);
+    let newest = boxes.find(&format!("nobody{}", NAMES - 1)).expect("the newest is held");
+    assert_eq!(boxes.messages(newest).count(), 1);
+    assert_eq!(boxes.find("nobody0"), None, "the oldest was given up first");
+    for number in 0..USERS {
+        let user = format!("user{number}");
+        let phone = connect(&mut boxes, &user, "phone", Last::Current(0));
+        let seen = replay(&boxes, phone.key, phone.slot, phone.cursor);
+        assert_eq!((phone.gap, seen), (None, vec!["hello".to_owned()]), "{user}");
+    }
+}
+
+#[test]
 fn a_message_that_one_device_skips_is_no_loss_while_another_device_may_get_it() {
     let mut boxes = Mailboxes::new(Limits::default());
     let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);

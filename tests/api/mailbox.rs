@@ -310,3 +310,38 @@ fn a_group_gets_its_message_also_when_the_memory_for_mailboxes_is_nearly_used_up
     // The names are in their order, and u99 is the last one.
     assert_eq!(waiting(&mut backend, "u99").last(), Some(&json!(long)));
 }
+
+#[cfg(feature = "tickets")]
+#[test]
+fn with_tickets_a_client_joins_a_group_only_as_long_as_its_backend_has_made_the_user_a_member() {
+    use longlink::tickets::{Ticket, Tickets};
+    use std::time::{Duration, SystemTime};
+
+    let new = || Tickets::new(&[[7; 32]], |_| SystemTime::now()).unwrap();
+    let until = SystemTime::now() + Duration::from_secs(600);
+    let ticket = new().sign(&Ticket::new("bob", until)).unwrap();
+    let relay = Relay::new(RelayConfig::default()).with_tickets(new());
+    let place = place_of(relay, |config| config.keys = vec![ApiKey::new(KEY).unwrap()]);
+    let mut backend = place.backend();
+    let mut bob = phone(&place, "bob", &format!("&ticket={ticket}"));
+    assert_eq!(frame(&mut bob)["type"], "welcome");
+    assert_eq!(frame(&mut bob)["type"], "live");
+    let mut answer = |frame_: &str| {
+        bob.send(frame_);
+        frame(&mut bob)
+    };
+    let join = r#"{"type":"join","group":"g"}"#;
+    assert_eq!(answer(join)["code"], "forbidden");
+    backend.ask("PUT", "/api/groups/g/members/bob", "");
+    assert_eq!(answer(join), json!({"type":"joined","group":"g"}));
+    let send = r#"{"type":"send","cid":"c1","group":"g","message":1}"#;
+    assert_eq!(answer(send)["type"], "ack");
+    backend.ask("DELETE", "/api/groups/g/members/bob", "");
+    assert_eq!(
+        answer(join)["code"],
+        "forbidden",
+        "joining has not made the user a member for good"
+    );
+    let send = r#"{"type":"send","cid":"c2","group":"g","message":2}"#;
+    assert_eq!(answer(send)["code"], "not-member");
+}

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::Link;
+use longlink::Peer;
 use longlink::sim::frames::{Got, handshake, text};
 
 /// One device of a user. It outlives its connections.
@@ -67,6 +68,14 @@ impl Phone {
         self.read(link);
     }
 
+    /// Connects from an address, and reads the frames that come.
+    pub fn connect_from(&mut self, link: &mut Link, peer: Peer) {
+        let pipe = link.connect_from(peer);
+        self.ask_on(link, pipe, "");
+        link.settle();
+        self.read(link);
+    }
+
     /// Connects, with the cursor if there is one, and handles so many of the frames that come.
     pub fn connect_and_read(&mut self, link: &mut Link, most: usize) {
         let last = format!("&last={}-{}", self.epoch, self.cursor);
@@ -85,7 +94,12 @@ impl Phone {
 
     /// Sends a handshake on a new connection.
     fn ask(&mut self, link: &mut Link, query: &str) {
-        self.pipe = link.connect().expect("room");
+        let pipe = link.connect();
+        self.ask_on(link, pipe, query);
+    }
+
+    fn ask_on(&mut self, link: &mut Link, pipe: Option<usize>, query: &str) {
+        self.pipe = pipe.expect("room");
         self.seen = 0;
         let Phone { user, device, .. } = self;
         let path = format!("/websocket/{user}?device={device}{query}");

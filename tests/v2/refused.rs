@@ -3,7 +3,7 @@
 use super::phone::Phone;
 use super::{Link, link, link_of};
 use longlink::sim::frames::{Got, handshake, header, masked, text};
-use longlink::{Config, RelayConfig};
+use longlink::{Config, Peer, RelayConfig};
 
 fn say(link: &mut Link, phone: &mut Phone, bytes: &[u8]) {
     link.send(phone.pipe, bytes);
@@ -149,4 +149,37 @@ fn a_user_with_too_many_connections_gets_errors_on_a_bounded_number_of_them_at_a
         "welcome",
         "a newer connection replaces the older one of its device"
     );
+}
+
+#[test]
+fn a_client_gets_an_error_when_its_address_has_too_many_connections_and_other_addresses_are_let_in()
+{
+    let mut config = Config::default();
+    config.max_per_address = 2;
+    let mut link = link_of(config, RelayConfig::default());
+    let peer = |ip: [u8; 4]| Peer::from(std::net::SocketAddr::from((ip, 40_000)));
+    let (one, other) = (peer([203, 0, 113, 7]), peer([203, 0, 113, 8]));
+    let mut phones: Vec<Phone> = (0..11).map(|n| Phone::new(&format!("u{n}"), "d")).collect();
+    for phone in &mut phones[..10] {
+        phone.connect_from(&mut link, one);
+    }
+    assert!(phones[..2].iter().all(|phone| phone.types()[0] == "welcome"));
+    for phone in &phones[2..10] {
+        assert_eq!(phone.types(), ["error"], "{}", phone.user);
+        assert_eq!(phone.error(), ("full", true));
+        assert!(!link.hub.is_online(&phone.user));
+    }
+    // Beyond these, connections of this address are closed without an answer.
+    assert_eq!(link.connect_from(one), None);
+    phones[10].connect_from(&mut link, other);
+    assert_eq!(phones[10].types()[0], "welcome");
+    link.advance(2_100);
+    for phone in &phones[2..10] {
+        let got = &link.pipes[phone.pipe].got;
+        assert!(matches!(got.last(), Some(Got::Close(4013, _))), "{got:?}");
+    }
+    link.advance(10_000);
+    phones[0].cut(&mut link);
+    phones[2].connect_from(&mut link, one);
+    assert_eq!(phones[2].types()[0], "welcome", "there is room again");
 }
