@@ -107,7 +107,8 @@ pub mod limits {
 /// threads.
 pub mod keeping {
     pub use crate::journal::{
-        Append, Completed, Completion, Journal, Kept, Progress, Question, Record, Ticket,
+        Append, Completed, Completion, Journal, Kept, Kind, Note, Of, Progress, Question, Record,
+        Recovered, Stored, StoredRecord, Ticket,
     };
 }
 

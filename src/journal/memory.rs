@@ -45,7 +45,7 @@ impl Journal for Memory {
         Progress::Done(Completion::Unsupported)
     }
 
-    fn forget(&mut self, _: Ticket, _: &str) -> Progress {
+    fn forget(&mut self, _: Ticket, _: &str, _: u64) -> Progress {
         Progress::Done(Completion::Forgotten)
     }
 }

@@ -7,10 +7,10 @@
 //! the loop, [`Completed`], so the loop never waits. This room must not know connections and frames.
 
 mod memory;
-
-use crate::mailbox::Body;
+mod stored;
 
 pub use memory::Memory;
+pub use stored::{Note, Recovered, Stored, StoredRecord};
 
 /// The number by which a request is known until it is completed. The caller chooses it.
 pub type Ticket = u32;
@@ -30,6 +30,18 @@ pub trait Journal: Send + std::fmt::Debug {
         false
     }
 
+    /// Whether the messages of all users have numbers from one counter, so that the numbers of one user
+    /// grow by more than one. A journal that finds a message by its number alone wants this.
+    fn shares_numbers(&self) -> bool {
+        false
+    }
+
+    /// Tells what earlier runs have kept: first devices and what is gone, then messages in the order of
+    /// their numbers, without their texts. The relay calls it once, before any other request.
+    fn recover(&mut self, tell: &mut dyn FnMut(Recovered)) {
+        let _ = tell;
+    }
+
     /// Whether the journal has room for another append. While it has none, the connections of
     /// senders are not read, and no message is dropped.
     fn has_room(&self) -> bool;
@@ -39,32 +51,61 @@ pub trait Journal: Send + std::fmt::Debug {
     /// [round](Append::round) is kept either, because it would overtake the failed one.
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress;
 
+    /// Reads sends that were kept, by the numbers of their messages, for [`Completion::Loaded`]. Only a
+    /// journal that says [`Kept::is_stored`] is asked.
+    fn load(&mut self, ticket: Ticket, seqs: &[u64]) -> Progress {
+        let _ = (ticket, seqs);
+        Progress::Done(Completion::Unsupported)
+    }
+
     /// Notes that a device has handled all messages up to a number. This hint may be lost.
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress;
 
-    /// Asks for older messages of a user.
+    /// Keeps something beside messages: a membership, or a request of a backend.
+    fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {
+        let _ = (ticket, note);
+        Progress::Done(Completion::Unsupported)
+    }
+
+    /// Begins a list of appends and notes that are kept all or not at all; [`Journal::end`] ends it.
+    fn begin(&mut self) {}
+
+    /// Ends what [`Journal::begin`] has begun.
+    fn end(&mut self) {}
+
+    /// Asks for older messages.
     fn history(&mut self, ticket: Ticket, question: &Question<'_>) -> Progress;
 
-    /// Forgets all messages of a user.
-    fn forget(&mut self, ticket: Ticket, user: &str) -> Progress;
+    /// Forgets all messages of a user with numbers up to `seq`.
+    fn forget(&mut self, ticket: Ticket, user: &str, seq: u64) -> Progress;
 }
 
 /// One send: the messages that one frame of a client, or one call of a backend, makes.
 #[derive(Clone, Copy, Debug)]
 pub struct Append<'a> {
-    /// The user and the device that have sent it. Both are empty when a backend has sent it.
+    /// The user and the device that have sent it. The device is empty when a backend has sent it.
     pub user: &'a str,
     /// The device; empty for a backend.
     pub device: &'a str,
     /// The name that the sender has given to this send; empty if it has none.
     pub cid: &'a str,
-    /// A hash of the recipients and of the message.
+    /// A hash of the recipients and of the message, which is the same in each version of this program.
     pub content: u64,
-    /// The id of the message, which is the same for all recipients.
+    /// The id of the message, which is the same for all recipients. Its highest 48 bits are the time of
+    /// the send, in milliseconds since 1970.
     pub id: u128,
+    /// The group to which the message was sent; empty for a message to users.
+    pub group: &'a str,
+    /// The text of the message, which is a JSON value; for a receipt, the id of the message that the
+    /// receipt is about.
+    pub message: &'a str,
+    /// The sender's key: a newer message with the same key replaces one that waits. Empty if there is none.
+    pub key: &'a str,
+    /// For how many seconds the messages are kept.
+    pub ttl: u32,
     /// The number of the round. A new one begins when the relay learns that an append has failed.
     pub round: u32,
-    /// The messages, one for each mailbox.
+    /// The messages, one for each mailbox, in the order of their numbers.
     pub records: &'a [Record<'a>],
 }
 
@@ -75,25 +116,47 @@ pub struct Record<'a> {
     pub user: &'a str,
     /// The number that the relay has given to the message; 0 if the journal gives the numbers itself.
     pub seq: u64,
-    /// The text of the message. A clone of it shares the same bytes.
-    pub body: &'a Body,
-    /// For how many seconds the message is kept.
-    pub ttl: u32,
+    /// Why the message is in that mailbox.
+    pub kind: Kind,
+    /// For a copy of a message to a user: that user. Otherwise empty.
+    pub to: &'a str,
+    /// Marks that the relay reads when the message is recovered.
+    pub marks: u8,
+}
+
+/// Why a message is in a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The sender has named the user.
+    ToUser,
+    /// The user is a member of the group.
+    ToMember,
+    /// It is a copy for the other devices of the sender.
+    Own,
+    /// It is a receipt. The sender of the append is the user who has the message.
+    Receipt,
 }
 
 /// A question for older messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The user who asks.
-    pub user: &'a str,
-    /// The other user of the conversation; `None` if the question is about a group.
-    pub with: Option<&'a str>,
-    /// The group, if the question is about one.
-    pub group: Option<&'a str>,
+    /// Whose messages are asked for.
+    pub of: Of<'a>,
     /// Only messages that are older than the one with this id are asked for.
     pub before: Option<&'a str>,
     /// How many messages are asked for at most.
     pub limit: u64,
+}
+
+/// Whose older messages are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// Those that two users have sent to each other.
+    Pair(&'a str, &'a str),
+    /// Those that were sent to a group.
+    Group(&'a str),
+    /// Those that a user has sent or was sent.
+    User(&'a str),
 }
 
 /// Whether a request is completed when the call that made it returns.
@@ -108,14 +171,21 @@ pub enum Progress {
 /// The result of a request.
 #[derive(Debug)]
 pub enum Completion {
-    /// All messages of a send are kept.
+    /// All messages of a send are kept, and so are those of all earlier sends that wait.
     Appended(Kept),
+    /// The sends that were asked for, in the order of their numbers. One that is gone is left out.
+    Loaded(Vec<Stored>),
     /// The hint was taken.
     Acknowledged,
-    /// The frames of older messages, the newest one first, and whether there are more.
-    History(Vec<String>, bool),
+    /// The note is kept.
+    Noted,
+    /// Older messages, the newest one first, and whether there are more.
+    History(Vec<Stored>, bool),
     /// All messages of the user are forgotten.
     Forgotten,
+    /// The journal has begun a new epoch, because it cannot go on with the earlier one. The relay asks
+    /// all clients to connect again.
+    NewEpoch,
     /// Nothing was done, because the journal cannot be reached. The request may be tried again.
     Unavailable,
     /// This kind of journal cannot do what was asked for.

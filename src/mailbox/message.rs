@@ -34,6 +34,11 @@ impl Body {
         text_of(&self.bytes, self.key)
     }
 
+    /// The key without the text.
+    pub fn key(&self) -> &str {
+        &self.bytes[self.bytes.len() - usize::from(self.key)..]
+    }
+
     /// The bytes of the text and the key.
     pub fn size(&self) -> usize {
         self.bytes.len()
@@ -78,6 +83,17 @@ impl Marks {
 
     pub fn clear(&mut self, mark: Marks) {
         self.0 &= !mark.0;
+    }
+
+    /// The marks as a number, for [`Marks::of_bits`].
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    #[allow(dead_code)]
+    /// The marks of a number that [`Marks::bits`] has returned.
+    pub const fn of_bits(bits: u8) -> Self {
+        Marks(bits)
     }
 }
 

@@ -72,7 +72,7 @@ impl Journal for Slow {
         Progress::Done(Completion::Unsupported)
     }
 
-    fn forget(&mut self, _: Ticket, _: &str) -> Progress {
+    fn forget(&mut self, _: Ticket, _: &str, _: u64) -> Progress {
         Progress::Done(Completion::Forgotten)
     }
 }

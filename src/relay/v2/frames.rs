@@ -195,6 +195,35 @@ pub fn group_and_message(rest: &str) -> Option<(Cow<'_, str>, &str)> {
     Some((name, &message[..before_ts(message)]))
 }
 
+/// The recipient that the rest of a message to a user names.
+pub fn to_user(rest: &str) -> Option<Cow<'_, str>> {
+    let to = rest[sender_end(rest)?..].strip_prefix(r#","toUserId":"#)?;
+    json::string(&to[..json::value_end(to, 0)?])
+}
+
+/// The message of the rest of any message.
+pub fn message_in(rest: &str) -> &str {
+    let message = || {
+        let after = &rest[sender_end(rest)?..];
+        // Behind the sender comes the user or the group, or `"all":true`.
+        let to =
+            after.strip_prefix(r#","toUserId":"#).or_else(|| after.strip_prefix(r#","group":"#));
+        let after = match to {
+            Some(to) => &to[json::value_end(to, 0)?..],
+            None => after.strip_prefix(r#","all":true"#)?,
+        };
+        let message = after.strip_prefix(r#","message":"#)?;
+        Some(&message[..before_ts(message)])
+    };
+    message().unwrap_or("null")
+}
+
+/// Where the sender's id ends in the rest of a message.
+fn sender_end(rest: &str) -> Option<usize> {
+    let start = AFTER_ID + r#""formUserId":"#.len();
+    Some(start + json::value_end(rest.get(start..)?, 0)?)
+}
+
 /// The message of the rest of a message to a group.
 pub fn message_of(rest: &str) -> &str {
     group_and_message(rest).map_or("null", |(_, message)| message)

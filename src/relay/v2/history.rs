@@ -5,12 +5,12 @@ use foldhash::quality::RandomState;
 use std::collections::HashMap;
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Completed, Completion, Progress, Question, Ticket};
+use crate::journal::{Completed, Completion, Of, Progress, Question, Ticket};
 use crate::relay::Relay;
 
 use super::command::{History, With};
 use super::frames::{self, Code};
-use super::kept;
+use super::{kept, recorded};
 
 /// The tickets of these requests begin here; those of appends are smaller numbers.
 pub(super) const FIRST: Ticket = 1 << 31;
@@ -54,11 +54,13 @@ impl Relay {
     ) {
         let user = kept(cx.user(conn).unwrap_or_default());
         let cid = &*history.cid;
-        let (with, group) = match &history.with {
-            With::User(user) => (Some(&**user), None),
-            With::Group(group) => (None, Some(&**group)),
+        let of = match &history.with {
+            With::User(with) => Of::Pair(&user, with),
+            With::Group(group) => Of::Group(group),
         };
-        if group.is_some_and(|group| !self.groups.members.contains(group, &user)) {
+        if let Of::Group(group) = of
+            && !self.groups.members.contains(group, &user)
+        {
             let why = (Code::NotMember, "only members read a group");
             return self.v2.refuse(cx, key, why, false, Some(cid));
         }
@@ -67,7 +69,7 @@ impl Relay {
             return self.v2.refuse(cx, key, why, true, Some(cid));
         }
         let (before, limit) = (history.before.as_deref(), history.limit);
-        let question = Question { user: &user, with, group, before, limit };
+        let question = Question { of, before, limit };
         let ticket = self.v2.questions.next();
         match self.v2.journal(cx).history(ticket, &question) {
             Progress::Done(completion) => self.tell_history(cx, key, cid, completion),
@@ -89,7 +91,8 @@ impl Relay {
 
     fn tell_history(&mut self, cx: &mut Context, key: u32, cid: &str, completion: Completion) {
         match completion {
-            Completion::History(messages, more) => {
+            Completion::History(sends, more) => {
+                let messages: Vec<String> = sends.iter().filter_map(recorded::frame_of).collect();
                 self.v2.answer(cx, key, |out| frames::write_history(cid, &messages, more, out));
             }
             Completion::Unavailable => {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Append, Completed, Completion, Kept, Progress, Record, Ticket};
+use crate::journal::{Completed, Completion, Kept, Progress, Ticket};
 use crate::mailbox::{Body, Held, Key, Marks, Slots};
 use crate::relay::events::{Event, EventKind, Watchers};
 use crate::relay::{Relay, SCRATCH, v1};
@@ -361,26 +361,6 @@ fn tell(
 }
 
 impl V2 {
-    fn give_to_journal(&mut self, cx: &Context, ticket: Ticket, taken: &Taken) -> Progress {
-        let round = self.round;
-        let journal = self.journal(cx);
-        let records: Vec<Record<'_>> = taken
-            .entries
-            .iter()
-            .filter_map(|entry| {
-                let Entry { user, body, ttl, .. } = entry;
-                entry.place.map(|(_, seq)| Record { user, seq, body, ttl: *ttl })
-            })
-            .collect();
-        let (device, cid, content) = match &taken.origin {
-            Origin::Link(asked) => (&*asked.device, &*asked.cid, asked.content),
-            _ => ("", "", 0),
-        };
-        let Taken { user, id, .. } = taken;
-        let append = Append { user, device, cid, content, id: *id, round, records: &records };
-        journal.append(ticket, &append)
-    }
-
     /// Pins the mailboxes of messages that are given to the journal, so that they are not dropped.
     fn begin_wait(&mut self, taken: &mut Taken) {
         for entry in &mut taken.entries {

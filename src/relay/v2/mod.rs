@@ -26,6 +26,7 @@ mod owed;
 mod pages;
 mod pass;
 mod presence;
+mod recorded;
 mod room;
 mod take;
 mod taken;

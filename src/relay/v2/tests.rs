@@ -6,7 +6,10 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::hub::{Config, ConnId, Hub};
-use crate::journal::{Append, Completed, Completion, Journal, Kept, Progress, Question, Ticket};
+use crate::journal::{
+    Append, Completed, Completion, Journal, Kept, Kind, Of, Progress, Question, Stored,
+    StoredRecord, Ticket,
+};
 use crate::relay::{Relay, RelayConfig};
 use crate::wire::Peer;
 
@@ -54,12 +57,13 @@ impl Journal for Late {
     }
 
     fn history(&mut self, ticket: Ticket, question: &Question<'_>) -> Progress {
-        let records = vec![(question.with.unwrap_or_default().to_owned(), question.limit)];
+        let Of::Pair(_, with) = question.of else { panic!("{question:?}") };
+        let records = vec![(with.to_owned(), question.limit)];
         self.waiting.lock().unwrap().push(Waits { ticket, round: 0, records });
         Progress::Later
     }
 
-    fn forget(&mut self, _: Ticket, _: &str) -> Progress {
+    fn forget(&mut self, _: Ticket, _: &str, _: u64) -> Progress {
         Progress::Later
     }
 }
@@ -166,12 +170,13 @@ impl Site {
             let _ = self.hub.sent(dirty, all.len());
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // Every frame begins with this text, and no other object in a frame does.
-        let mut frames = Vec::new();
-        for part in text.split(r#"{"type":""#).skip(1) {
-            let object = format!(r#"{{"type":"{part}"#);
-            let mut stream = serde_json::Deserializer::from_str(&object).into_iter::<Value>();
+        // Every frame is an object that begins with this text.
+        let (mut frames, mut rest) = (Vec::new(), &*text);
+        while let Some(start) = rest.find(r#"{"type":""#) {
+            let mut stream =
+                serde_json::Deserializer::from_str(&rest[start..]).into_iter::<Value>();
             frames.push(stream.next().unwrap().unwrap());
+            rest = &rest[start + stream.byte_offset()..];
         }
         frames
     }
@@ -495,14 +500,32 @@ fn nothing_is_left_when_the_journal_completes_what_its_sender_has_left_behind() 
     site.assert_nothing_waits();
 }
 
+/// A message from alice to bob, as a journal returns it.
+fn old_message() -> Stored {
+    let record =
+        StoredRecord { user: "bob".into(), seq: 7, kind: Kind::ToUser, to: "".into(), marks: 0 };
+    Stored {
+        id: 5 << 80,
+        user: "alice".into(),
+        device: "".into(),
+        cid: "c1".into(),
+        content: 0,
+        group: "".into(),
+        key: "".into(),
+        size: 5,
+        message: r#""old""#.to_owned(),
+        left: Some(60),
+        records: vec![record],
+    }
+}
+
 #[test]
 fn older_messages_come_from_the_journal_and_only_members_read_a_group() {
     let mut site = Site::new();
     let alice = site.connect("alice", "");
     site.frames(alice);
     site.say(alice, r#"{"type":"history","cid":"h1","with":"bob","limit":7}"#);
-    let old = r#"{"id":"1","message":"old"}"#.to_owned();
-    let asked = site.complete(Completion::History(vec![old], true));
+    let asked = site.complete(Completion::History(vec![old_message()], true));
     assert_eq!(asked, [("bob".to_owned(), 7)]);
     let frames = site.frames(alice);
     assert_eq!(frames[0]["type"], "history");

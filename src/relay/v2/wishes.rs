@@ -109,8 +109,9 @@ impl Relay {
     /// Deletes all messages of a user's mailbox. Returns whether there was a mailbox.
     pub(crate) fn forget_mailbox(&mut self, cx: &mut Context, user: &str) -> bool {
         let Some(mailbox) = self.v2.boxes.find(user) else { return false };
+        let newest = self.v2.boxes.top(mailbox);
         self.v2.boxes.forget(mailbox);
-        self.v2.journal(cx).forget(NO_TICKET, user);
+        self.v2.journal(cx).forget(NO_TICKET, user, newest);
         if let Some(mailbox) = self.v2.boxes.find(user) {
             self.v2.deliver_to_all(cx, mailbox);
         }

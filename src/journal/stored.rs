@@ -1,0 +1,108 @@
+//! What a journal returns of what it has kept.
+
+use super::Kind;
+
+/// One send that a journal has kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The id of the message. Its highest 48 bits are the time of the send, in milliseconds since 1970.
+    pub id: u128,
+    /// The user who has sent it.
+    pub user: Box<str>,
+    /// The device that has sent it; empty for a backend.
+    pub device: Box<str>,
+    /// The name that the sender has given to the send; empty if it has none.
+    pub cid: Box<str>,
+    /// The hash of the recipients and of the message.
+    pub content: u64,
+    /// The group to which the message was sent; empty for a message to users.
+    pub group: Box<str>,
+    /// The sender's key; empty if there is none.
+    pub key: Box<str>,
+    /// The length of the text of the message in bytes.
+    pub size: u32,
+    /// The text of the message; empty in [`Journal::recover`](super::Journal::recover).
+    pub message: String,
+    /// For how many more seconds the messages are kept; `None` if their time is over.
+    pub left: Option<u32>,
+    /// The messages, one for each mailbox, in the order of their numbers.
+    pub records: Vec<StoredRecord>,
+}
+
+/// One message of a send that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// The user in whose mailbox the message is.
+    pub user: Box<str>,
+    /// The number of the message.
+    pub seq: u64,
+    /// Why the message is in that mailbox.
+    pub kind: Kind,
+    /// For a copy of a message to a user: that user. Otherwise empty.
+    pub to: Box<str>,
+    /// The marks of the relay.
+    pub marks: u8,
+}
+
+/// What a journal tells of earlier runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// The last number that was given to a message of any user, if all users
+    /// [share numbers](super::Journal::shares_numbers).
+    Last(u64),
+    /// A device of a user.
+    Device {
+        /// The user.
+        user: Box<str>,
+        /// The name of the device.
+        device: Box<str>,
+        /// The device has handled every message up to this number.
+        cursor: u64,
+        /// For how many seconds it has been away.
+        away: u32,
+    },
+    /// The messages of a user with numbers up to `seq` are not kept any more. A device that has not handled
+    /// the one with the number `seq` has lost it, because its time was over or a bound was reached.
+    Gone {
+        /// The user.
+        user: Box<str>,
+        /// The highest number of the messages that are not kept any more.
+        seq: u64,
+        /// Whether their time was over. Otherwise a bound was reached.
+        is_expired: bool,
+    },
+    /// A send.
+    Send(Stored),
+    /// Something that was kept with [`Journal::note`](super::Journal::note).
+    Note(Note),
+}
+
+/// What is kept beside messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A user has become a member of a group.
+    Join {
+        /// The name of the group.
+        group: Box<str>,
+        /// The user.
+        user: Box<str>,
+    },
+    /// A user has left a group.
+    Leave {
+        /// The name of the group.
+        group: Box<str>,
+        /// The user.
+        user: Box<str>,
+    },
+    /// A request of a backend with an idempotency key was carried out.
+    Request {
+        /// The key of the request.
+        key: Box<str>,
+        /// A hash of the request, which is the same in each version of this program.
+        request: u64,
+        /// What was carried out, in a form of the caller.
+        done: Vec<u8>,
+        /// When, in seconds since 1970.
+        at: u64,
+    },
+}

@@ -1,0 +1,133 @@
+//! What the journal gets of a send, and how the messages are made again from what it returns.
+//!
+//! The journal has the parts of a message, and not its frame, so the same text is kept once for all
+//! receivers.
+
+use compact_str::CompactString;
+
+use crate::hub::Context;
+use crate::journal::{self, Append, Progress, Record, Stored, Ticket};
+use crate::mailbox::Body;
+
+use super::V2;
+use super::frames::{self, To};
+use super::taken::{Entry, Kind, Origin, Taken};
+
+impl From<Kind> for journal::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::ToUser => journal::Kind::ToUser,
+            Kind::ToMember => journal::Kind::ToMember,
+            Kind::Own => journal::Kind::Own,
+            Kind::Receipt => journal::Kind::Receipt,
+        }
+    }
+}
+
+impl V2 {
+    /// Gives the messages of a send to the journal.
+    pub(super) fn give_to_journal(
+        &mut self,
+        cx: &Context,
+        ticket: Ticket,
+        taken: &Taken,
+    ) -> Progress {
+        let round = self.round;
+        let journal = self.journal(cx);
+        let Some(first) = taken.entries.iter().find(|entry| entry.place.is_some()) else {
+            return Progress::Done(journal::Completion::Unsupported);
+        };
+        let named = |entry: &Entry| match (entry.kind, &taken.post) {
+            (Kind::Own, None) => frames::to_user(entry.body.text()).unwrap_or_default().into(),
+            _ => CompactString::default(),
+        };
+        let tos: Vec<CompactString> = taken.entries.iter().map(named).collect();
+        let records: Vec<Record<'_>> = std::iter::zip(&taken.entries, &tos)
+            .filter_map(|(Entry { user, place, kind, marks, .. }, to)| {
+                let (_, seq) = (*place)?;
+                Some(Record { user, seq, kind: (*kind).into(), to, marks: marks.bits() })
+            })
+            .collect();
+        let (device, cid, content) = match &taken.origin {
+            Origin::Link(asked) => (&*asked.device, &*asked.cid, asked.content),
+            _ => ("", "", 0),
+        };
+        let text = first.body.text();
+        let append = Append {
+            user: &taken.user,
+            device,
+            cid,
+            content,
+            id: taken.id,
+            group: taken.post.as_ref().map_or("", |post| &post.group),
+            message: match first.kind {
+                Kind::Receipt => frames::id_of_receipt(text),
+                _ => frames::message_in(text),
+            },
+            key: sender_key(first.kind, taken.post.is_some(), first.body.key()),
+            ttl: first.ttl,
+            round,
+            records: &records,
+        };
+        journal.append(ticket, &append)
+    }
+}
+
+/// The key that the sender has given, out of the key under which a body replaces others.
+fn sender_key(kind: Kind, is_post: bool, key: &str) -> &str {
+    let parts = match (kind, is_post) {
+        (Kind::Receipt, _) => return "",
+        (Kind::ToMember, _) | (Kind::Own, true) => 4,
+        (Kind::ToUser | Kind::Own, _) => 3,
+    };
+    key.splitn(parts, '\0').nth(parts - 1).unwrap_or_default()
+}
+
+#[allow(dead_code)]
+/// The key under which a body replaces others, out of the key that the sender has given.
+fn body_key(stored: &Stored, record: &journal::StoredRecord) -> String {
+    let Stored { user: from, group, key, .. } = stored;
+    match record.kind {
+        journal::Kind::Receipt => format!("r\0{from}"),
+        _ if key.is_empty() => String::new(),
+        journal::Kind::ToUser => format!("m\0{from}\0{key}"),
+        journal::Kind::ToMember => format!("g\0{group}\0{from}\0{key}"),
+        journal::Kind::Own if group.is_empty() => format!("o\0{}\0{key}", record.to),
+        journal::Kind::Own => format!("o\0{group}\0{from}\0{key}"),
+    }
+}
+
+#[allow(dead_code)]
+/// Makes the body of one message of a send that the journal has returned. `rest` is a buffer.
+pub(super) fn body_of(stored: &Stored, record: &journal::StoredRecord, rest: &mut String) -> Body {
+    write_rest(stored, record, rest);
+    Body::new(rest, &body_key(stored, record))
+}
+
+/// Writes the rest of one message of a send that the journal has returned into a buffer.
+pub(super) fn write_rest(stored: &Stored, record: &journal::StoredRecord, rest: &mut String) {
+    rest.clear();
+    let Stored { id, user: from, group, message, .. } = stored;
+    let ts = (*id >> 80) as u64;
+    let is_own = record.kind == journal::Kind::Own;
+    let to = match record.kind {
+        journal::Kind::Receipt => return frames::write_receipt(from, message, rest),
+        _ if !group.is_empty() => To::Group(group),
+        journal::Kind::Own => To::User(&record.to),
+        _ => To::User(&record.user),
+    };
+    frames::write_rest(*id, from, to, message, ts, rest);
+    if is_own {
+        frames::mark_own(rest);
+    }
+}
+
+/// Writes a send that the journal has returned as the frame of a message without a number; `None` for
+/// a receipt.
+pub(super) fn frame_of(stored: &Stored) -> Option<String> {
+    let record = stored.records.iter().find(|record| record.kind != journal::Kind::Receipt)?;
+    let (mut rest, mut frame) = (String::new(), String::from(frames::VOLATILE));
+    write_rest(stored, record, &mut rest);
+    frame.push_str(&rest);
+    Some(frame)
+}
