@@ -40,9 +40,10 @@ export interface Options {
   ticket?: string;
   /**
    * Fetches a ticket. The client calls it before the first attempt (unless there is a `ticket`) and
-   * again after every attempt that never opened. It waits at most 15 s for the ticket.
+   * again after every attempt that never opened. It waits at most 15 s for the ticket. The argument is the
+   * name of this device, for a backend whose tickets name devices.
    */
-  getTicket?: () => string | Promise<string>;
+  getTicket?: (device: string) => string | Promise<string>;
   /**
    * The name of this device, at most 64 bytes. Each device of a user gets the user's messages. By
    * default the link makes up a name once and keeps it in the storage; each tab of a browser has a name
@@ -123,8 +124,11 @@ export interface Status {
   dialect: 0 | 1 | 2;
 }
 
-/** A user, or a group of which this user is a member. A message to a group needs a v2 server. */
-export type Recipient = string | number | { group: string };
+/**
+ * A user, 1 to 100 users, or a group of which this user is a member. A message to several users or to a
+ * group needs a v2 server.
+ */
+export type Recipient = string | number | (string | number)[] | { group: string };
 
 /** What a message may ask for. A v1 server ignores it. */
 export interface SendOptions {
@@ -151,16 +155,20 @@ export interface Sent {
   cid: string;
   /** The name of the message everywhere; missing with a v1 server. */
   id?: string;
+  /** For a message to several users, the best of its states. */
   state: Kept;
   /** For a message to a group or to everyone: the number of its receivers, without the sender. */
   receivers?: number;
+  /** For a message to several users: its state for each of them. Missing if the answer was lost and came again. */
+  results?: { toUserId: string; state: Kept }[];
 }
 
 /** A message that has no answer yet: the frame of the dialect v2 that the server gets. */
 export interface Unanswered {
   cid: string;
-  /** The user whom the message is for; missing if it is for a group or for everyone. */
+  /** The user whom the message is for; missing if it is for several users, for a group or for everyone. */
   toUserId?: string;
+  toUserIds?: string[];
   group?: string;
   all?: true;
   message: any;
@@ -190,6 +198,25 @@ export interface Frame extends Record<string, any> {
   own?: true;
   /** The number of the message in this user's mailbox; missing if it is not kept. */
   seq?: number;
+}
+
+/** A question for older messages, with a user or in a group. Exactly one of `with` and `group` has to be there. */
+export interface HistoryQuestion {
+  /** The other user. */
+  with?: string | number;
+  /** A group of which this user is a member. */
+  group?: string;
+  /** The id of a message: the answer has older ones only. By default it begins with the newest. */
+  before?: string;
+  /** How many messages at most, from 1 to 100; 100 by default. */
+  limit?: number;
+}
+
+/** Messages of both directions, the newest first. */
+export interface History {
+  messages: Message[];
+  /** Whether there are older ones: ask again, with the `frame.id` of the last message as `before`. */
+  more: boolean;
 }
 
 /** A range of messages that will not come. */
@@ -233,8 +260,10 @@ export interface Unread {
  *
  * A rejected `send` has `full` (too many messages wait), `timeout` (the message waited too long),
  * `too-big`, `invalid` (the receiver cannot exist, or the message is not JSON; a `TypeError`), `send` (the
- * platform refused it twice), `closed`, `unsupported` (a message to a group needs a v2 server), or a code of
- * the server: `forbidden`, `not-member`, `conflict`, `frame`. What `connect` and `on` throw has `invalid` and
+ * platform refused it twice), `closed`, `unsupported` (a message to several users or to a group, or a
+ * `history`, needs a v2 server), or a code of
+ * the server: `forbidden`, `not-member`, `conflict`, `frame`. A rejected `history` also has `unavailable` (the
+ * server keeps no history, or cannot read it just now) or `rate`. What `connect` and `on` throw has `invalid` and
  * is a `TypeError`. The event `error` has `connect` (an attempt never opened), `ticket` (`getTicket`
  * failed), `frame` (what arrived is not a JSON object), `storage` (the storage has thrown; the link goes on
  * without it), or a code of the server, such as `forbidden` or `full` after `join` and `watch`.
@@ -284,7 +313,7 @@ export interface Link {
   on(event: 'kicked', listener: (kick: Kick) => void): () => void;
 
   /**
-   * Sends any JSON value to a user or to a group, now or when there is a connection, in the
+   * Sends any JSON value to a user, to several users or to a group, now or when there is a connection, in the
    * order of the calls. Resolves when the server has acknowledged the message. A v1 server does not
    * acknowledge, so with it the Promise resolves when the platform has accepted the message. Until a v2
    * server has answered, the message is kept in the storage and sent again on each new connection, also by
@@ -300,6 +329,14 @@ export interface Link {
 
   /** Sends like `send`, but to everyone who is online, this user included, where the server allows it. */
   broadcast(message: unknown): Sending;
+
+  /**
+   * Asks for older messages, which a server with a store and `--history` keeps. The question waits behind the
+   * messages that have no answer yet, counts as one of them in `queued`, and is asked again on the next connection if
+   * the answer does not come. It does not outlive the page. The messages are not counted as unread. Rejects with a
+   * `LinkError`, also when the same question may succeed later.
+   */
+  history(question: HistoryQuestion): Promise<History>;
 
   /**
    * Tells a user or a group that this user is typing. It is not kept: nothing happens unless the link is

@@ -22,7 +22,8 @@ const PROBE_WITHIN = 3000; // replaces PONG_WITHIN when the network has changed 
 const OPEN_WITHIN = 10000; // the time that the platform is given to open a socket
 const GIVE_UP_AFTER = 15000; // when the platform, or getTicket, does not answer at all
 const RETRY_FIRST = 500; // the first pause is random below this bound; the bound doubles each time
-const RETRY_MOST = 30000; // the bound does not grow beyond this
+const MAX_DOUBLINGS = 5; // after so many doublings the bound is RETRY_MOST
+const RETRY_MOST = 30000;
 const STEADY = 5000; // after a connection that was open this long, failures are counted from 0 again
 
 const QUEUED = 100; // how many messages may wait for their answers
@@ -35,27 +36,38 @@ const ACK_WITHIN = 1000; // or after so much time
 const MAX_MESSAGE = 65536; // bytes of one frame, unless a v2 server says its own bound
 const MAX_DEPTH = 64; // nesting of objects and arrays in a frame, the frame itself included
 const MAX_USER = 128; // bytes of UTF-8; of a group's name, too
+const MAX_USERS = 100; // recipients of one message
 const MAX_DEVICE = 64; // bytes of UTF-8; of a key, too
+const MAX_TICKET = 4096;
 const MAX_TIMER = 2147483647; // milliseconds; a longer timer fires at once
 const MAX_UNREAD = 999; // how many unread messages are counted, of all users together
 
 const CLOSED = 'closed';
 const OPEN = 'open';
+const CONNECTING = 'connecting';
+const TICKET = 'ticket'; // a cause, a code and an option
+const SEND = 'send'; // the type of a frame, a cause and a code
+const MESSAGE = 'message'; // the type of a frame, its field and an event
 const TICKET_EXPIRED = 4501; // a close code; not every platform passes it on
 const READ = 'longlink.read'; // in a message to oneself: the user whose messages were read
 
 const { assign } = Object;
 const noop = () => {};
+// These are looked up at each call, so that an app's tests can replace them.
 const now = () => Date.now();
 const random = () => Math.random();
+/**
+ * @param {() => void} act
+ * @param {number} [delay]
+ */
+const later = (act, delay) => setTimeout(act, delay);
 /** @param {any} timer */
 const stop = (timer) => clearTimeout(timer);
-/** @param {unknown} value */
-const toText = (value) => JSON.stringify(value);
-/** @param {string} text */
-const fromText = (text) => JSON.parse(text);
-/** @param {any} text */
-const escaped = (text) => encodeURIComponent(text);
+/** @param {any} [value] */
+const settled = (value) => Promise.resolve(value);
+const { parse: fromText, stringify: toText } = JSON;
+const escaped = encodeURIComponent;
+const { isArray } = Array;
 
 /**
  * @typedef {import('./longlink').LinkError} LinkError
@@ -69,16 +81,14 @@ const escaped = (text) => encodeURIComponent(text);
  * @param {string} [message]
  * @returns {LinkError}
  */
-const problem = (code, message = code) => assign(new Error(message), { code });
+const problem = (code, message = code, Class = Error) => assign(new Class(message), { code });
 
 /**
  * The error for an option or an argument that can never work. It is reported at once.
  *
  * @param {string} what
- * @returns {LinkError}
  */
-const misuse = (what) =>
-  assign(new TypeError(`${what}: invalid`), { code: /** @type {'invalid'} */ ('invalid') });
+const misuse = (what) => problem('invalid', `${what}: invalid`, TypeError);
 
 /** @param {unknown} it */
 const isFunction = (it) => typeof it === 'function';
@@ -94,7 +104,7 @@ const closed = () => problem(CLOSED, 'the link is closed');
  */
 const isText = (text, most) => {
   try {
-    return typeof text === 'string' && text !== '' && escaped(text).replace(/%../g, '%').length <= most;
+    return text && typeof text === 'string' && escaped(text).replace(/%../g, '%').length <= most;
   } catch (_) {
     return false;
   }
@@ -117,17 +127,18 @@ const isName = (name, most) =>
  */
 const fieldsOf = (to) => {
   const { group } = to || {};
-  if (isName(to, MAX_USER)) return { toUserId: String(to) };
-  return isText(group, MAX_USER) ? { group } : undefined;
+  const isUser = (/** @type {any} */ name) => isName(name, MAX_USER);
+  if (isUser(to)) return { toUserId: `${to}` };
+  if (isText(group, MAX_USER)) return { group };
+  return isArray(to) && to.length > 0 && to.length <= MAX_USERS && to.every(isUser) ? { toUserIds: to.map(String) } : undefined;
 };
 
 /**
  * Whether `ticket` can be a ticket: it may stand in a header, and in the name of a subprotocol.
  *
- * @param {unknown} ticket
+ * @param {any} ticket
  */
-const isTicket = (ticket) =>
-  typeof ticket === 'string' && /^[\w!#$%&'*+.^`|~-]{1,4096}$/.test(ticket);
+const isTicket = (ticket) => isText(ticket, MAX_TICKET) && /^[\w!#$%&'*+.^`|~-]+$/.test(ticket);
 
 /**
  * The URL at which sockets of this server are opened, without the user.
@@ -153,7 +164,7 @@ const encode = (frame) => {
   let json = '';
   let depth = 0;
   try {
-    json = JSON.stringify(
+    json = toText(
       frame,
       /** @type {(this: any, key: string, value: any) => unknown} */
       function (key, value) {
@@ -178,7 +189,7 @@ const encode = (frame) => {
  *
  * @param {number} failures
  */
-const longestPause = (failures) => Math.min(RETRY_MOST, RETRY_FIRST * Math.pow(2, failures));
+const longestPause = (failures) => (failures > MAX_DOUBLINGS ? RETRY_MOST : RETRY_FIRST << failures);
 
 /** A name that nobody else of this user has, of at most 24 bytes. */
 const randomName = () => random().toString(36).slice(5) + now();
@@ -224,12 +235,11 @@ const openSocket = (api, Class, url, ticket, opened, received, ended) => {
   // WeChat allows only five.
   const onOpen = () => (live ? opened() : close());
   const onMessage = (/** @type {any} */ { data }) => live && received(data);
-  const onClose = (/** @type {any} */ { reason, code } = {}) => {
+  const onEnd = (/** @type {any} */ { reason, errMsg, code } = {}) => {
     if (!live) return;
     close();
-    ended(reason, code);
+    ended(reason || errMsg, code);
   };
-  const onError = (/** @type {any} */ { errMsg } = {}) => onClose({ reason: errMsg });
 
   try {
     if (api) {
@@ -238,22 +248,22 @@ const openSocket = (api, Class, url, ticket, opened, received, ended) => {
         header: ticket ? { Authorization: `Bearer ${ticket}` } : {},
         timeout: OPEN_WITHIN,
         tcpNoDelay: true,
-        fail: onError, // it also makes uni return the task instead of a Promise
+        fail: onEnd, // it also makes uni return the task instead of a Promise
       });
       raw.onOpen(onOpen);
       raw.onMessage(onMessage);
-      raw.onError(onError);
-      raw.onClose(onClose);
+      raw.onError(onEnd);
+      raw.onClose(onEnd);
     } else {
       // A browser cannot set a header, and it fails the connection if none of its subprotocols is answered.
-      raw = ticket ? new Class(url, ['longlink.v2', 'longlink.v1', `ticket.${ticket}`]) : new Class(url);
+      raw = new Class(url, ticket ? ['longlink.v2', 'longlink.v1', `ticket.${ticket}`] : undefined);
       raw.onopen = onOpen;
       raw.onmessage = onMessage;
       raw.onerror = noop; // without a listener the package `ws` throws the error
-      raw.onclose = onClose; // it follows every error
+      raw.onclose = onEnd; // it follows every error
     }
   } catch (error) {
-    onClose({ reason: `${error}` });
+    onEnd({ reason: `${error}` });
   }
   if (!live) close(); // the platform may refuse before connectSocket returns
 
@@ -289,22 +299,22 @@ const openSocket = (api, Class, url, ticket, opened, received, ended) => {
 const follow = (api, hide, show, network) => {
   if (!api && typeof document !== 'object') return noop;
   const visible = () => (document.hidden ? hide() : show());
-  /** @type {[any, string, () => void][]} */
+  /** @type {[string, () => void, any?][]} */
   const events = api
     ? [
-        [api, 'AppHide', hide],
-        [api, 'AppShow', show],
-        [api, 'NetworkStatusChange', network],
+        ['AppHide', hide],
+        ['AppShow', show],
+        ['NetworkStatusChange', network],
       ]
     : [
-        [document, 'visibilitychange', visible],
-        [window, 'online', network],
-        [window, 'offline', network],
+        ['visibilitychange', visible, document],
+        ['online', network, window],
+        ['offline', network, window],
       ];
   const each = (/** @type {string} */ verb) =>
-    events.forEach(([on, name, act]) => {
-      if (!api) on[`${verb}EventListener`](name, act);
-      else if (on[verb + name]) on[verb + name](act);
+    events.forEach(([name, act, on]) => {
+      if (on) on[`${verb}EventListener`](name, act);
+      else if (api[verb + name]) api[verb + name](act);
     });
   each(api ? 'on' : 'add');
   if (!api) visible();
@@ -371,14 +381,13 @@ const claim = (name, number, locks, take) => {
 
 /** @type {typeof import('./longlink').connect} */
 const connect = (options) => {
-  const { url, user, getTicket } = options || {};
-  let { device, ticket } = options || {};
+  let { url, user, getTicket, device, ticket } = /** @type {any} */ (options || {});
   const base = baseOf(url);
   // A platform resolves `.` and `..` in a path, so the server would see another path.
   if (!isName(user, MAX_USER) || /^\.\.?$/.test(/** @type {string} */ (user))) throw misuse('user');
   const hasDevice = device != null && device !== '';
   if (hasDevice && !isName(device, MAX_DEVICE)) throw misuse('device');
-  if (ticket && !isTicket(ticket)) throw misuse('ticket');
+  if (ticket && !isTicket(ticket)) throw misuse(TICKET);
   for (const name of /** @type {const} */ (['getTicket', 'WebSocket'])) {
     if (options[name] && !isFunction(options[name])) throw misuse(name);
   }
@@ -394,12 +403,12 @@ const connect = (options) => {
   const maxMessage = number('maxMessage', MAX_MESSAGE);
   const queued = number('queued', QUEUED);
   const sendTimeout = number('sendTimeout', SEND_TIMEOUT);
-  const me = String(user);
+  const me = `${user}`;
   const address = base + escaped(me);
   const api = options.WebSocket ? null : miniProgram();
 
   /** @type {import('./longlink').State} */
-  let state = 'connecting';
+  let state = CONNECTING;
   /** @type {Cause} */
   let cause = 'start';
   let reason = '';
@@ -468,9 +477,9 @@ const connect = (options) => {
         listener(event);
       } catch (error) {
         // The app has to see its own fault in its console; the connection goes on.
-        setTimeout(() => {
+        later(() => {
           throw error;
-        }, 0);
+        });
       }
     });
 
@@ -525,8 +534,10 @@ const connect = (options) => {
     }
   };
 
+  const framesOfItems = () => items.map(({ frame }) => frame);
+
   // Messages outlive the page as soon as a server has spoken v2, which notices when one comes twice.
-  const saveItems = () => write('', [device].concat(epoch ? items.map(({ frame }) => frame) : []));
+  const saveItems = () => write('', [device].concat(epoch ? framesOfItems().filter(isSend) : []));
 
   const saveCursor = () => write('@', [epoch, handled, ...unread]);
 
@@ -543,11 +554,11 @@ const connect = (options) => {
     const [name, ...frames] = read('');
     if (!hasDevice) device = name || randomName();
     [epoch = '', handled = 0, ...unread] = read('@');
-    unread = unread.filter(Array.isArray);
+    unread = unread.filter(isArray);
     const old = frames.filter((frame) => frame && frame.cid);
     items.unshift(...old.map((frame) => ({ frame, until: 0, tries: 0, resolve: noop, reject: report })));
     // The first attempt comes a moment later, because nobody listens yet.
-    Promise.resolve().then(() => {
+    settled().then(() => {
       if (state === CLOSED) return;
       saveItems();
       dial('start');
@@ -562,7 +573,7 @@ const connect = (options) => {
    */
   const after = (delay = GIVE_UP_AFTER, act = () => lost('timeout')) => {
     stop(timer);
-    timer = setTimeout(act, delay);
+    timer = later(act, delay);
   };
 
   /** Ends the attempt, the connection or the pause. */
@@ -584,18 +595,18 @@ const connect = (options) => {
     again = false;
     const current = (attempt = {});
     after();
-    enter('connecting', why);
+    enter(CONNECTING, why);
     if (attempt !== current) return; // a listener has closed the link
     if (ticket || !getTicket) return open();
-    Promise.resolve()
+    settled(device)
       .then(getTicket)
       .then((fetched) => {
         if (attempt !== current) return;
         ticket = isTicket(fetched) ? fetched : '';
         if (ticket) open();
-        else lost('ticket', 'getTicket gave none');
+        else lost(TICKET, 'getTicket gave none');
       },
-      (error) => attempt === current && lost('ticket', String((error && error.errMsg) || error))
+      (error) => attempt === current && lost(TICKET, String((error && error.errMsg) || error))
     );
   };
 
@@ -636,14 +647,13 @@ const connect = (options) => {
     if (wasOpen && now() - openedAt >= STEADY) failures = 0;
     // A client cannot see the status 401, so any attempt that never opened may have been refused.
     if (getTicket && (!wasOpen || code === TICKET_EXPIRED)) ticket = undefined;
-    const delay = random() * longestPause(failures);
-    failures += 1;
+    const delay = random() * longestPause(failures++);
     hangUp();
     if (hidden) enter('paused', why, detail);
     else if (again) dial('network');
     else rest(delay, why, detail);
     if (wasOpen || state === CLOSED) return;
-    report(problem(why === 'ticket' ? why : 'connect', detail || why));
+    report(problem(why === TICKET ? why : 'connect', detail || why));
   };
 
   /**
@@ -656,7 +666,7 @@ const connect = (options) => {
     if (hidden || state === CLOSED) return;
     if (state === OPEN) ping(PROBE_WITHIN);
     // WeChat cannot give up a socket that is not open: it would stay beside the next one.
-    else if (state === 'connecting') again = true;
+    else if (state === CONNECTING) again = true;
     else dial(why);
   };
 
@@ -738,12 +748,14 @@ const connect = (options) => {
       if (frames[type]) frames[type](frame);
       else if (listeners[type]) emit(type, frame); // live, presence
     } else if (type === 'pong') ponged();
-    else if (dialect && 'message' in frame) show1(frame);
+    else if (dialect && MESSAGE in frame) show1(frame);
   };
 
   /** @param {any} frame */
-  const show1 = (frame, name = 'message') =>
-    emit(name, { from: frame.formUserId, to: frame.toUserId, message: frame.message, frame });
+  const messageOf = (frame) => ({ from: frame.formUserId, to: frame.toUserId, message: frame.message, frame });
+
+  /** @param {any} frame */
+  const show1 = (frame, name = MESSAGE) => emit(name, messageOf(frame));
 
   /**
    * @param {string} why
@@ -781,7 +793,7 @@ const connect = (options) => {
    * @param {any} frame
    * @param {Failed} [failed]
    */
-  const say = (frame, failed = (why) => lost('send', why), done = noop) => {
+  const say = (frame, failed = (why) => lost(SEND, why), done = noop) => {
     if (socket) socket.send(typeof frame === 'string' ? frame : toText(frame), done, failed);
   };
 
@@ -789,6 +801,20 @@ const connect = (options) => {
 
   /** @param {any} message */
   const isMark = (message) => message && message[READ];
+
+  /**
+   * Whether a frame is a message, and no question for history.
+   *
+   * @param {any} frame
+   */
+  const isSend = (frame) => frame.type === SEND;
+
+  /**
+   * Whether a frame is a message of the app itself.
+   *
+   * @param {any} frame
+   */
+  const isShown = (frame) => isSend(frame) && !isMark(frame.message);
 
   /**
    * Ends the wait of a message, because it is answered or given up.
@@ -808,7 +834,7 @@ const connect = (options) => {
     if (error) item.reject(assign(error, { frame }));
     else {
       item.resolve(answer);
-      if (!isMark(frame.message)) emit('sent', assign({}, frame, answer));
+      if (isShown(frame)) emit('sent', assign({}, frame, answer));
       // A v1 server sends a message to everyone to its sender, too.
       if (dialect > 1 && frame.all) show1(assign({ formUserId: me }, frame));
     }
@@ -849,9 +875,9 @@ const connect = (options) => {
       (why) => {
         if (sending !== item) return;
         item.tries += 1;
-        lost('send', why);
+        lost(SEND, why);
         // A broken socket refuses every message. If a second socket refuses it too, the message is to blame.
-        if (item.tries >= MAX_TRIES) settle(item, problem('send', why));
+        if (item.tries >= MAX_TRIES) settle(item, problem(SEND, why));
       },
       () => {
         if (sending !== item) return;
@@ -877,7 +903,7 @@ const connect = (options) => {
       const left = items[0].until - now();
       // The timer is never longer than `sendTimeout`, in case the clock has been set back.
       if (left > 0) {
-        expiry = setTimeout(expire, Math.min(sendTimeout, left));
+        expiry = later(expire, Math.min(sendTimeout, left));
         break;
       }
       settle(items[0], problem('timeout'));
@@ -886,18 +912,20 @@ const connect = (options) => {
   };
 
   /**
-   * @param {any} fields
-   * @param {unknown} message
+   * Puts a frame at the end of those that have no answer yet.
+   *
+   * @param {any} fields the fields that say to whom a message is, or those of a question
+   * @param {object} last the last fields of the frame
    * @param {object} [more]
    * @returns {any}
    */
-  const post = (fields, message, more) => {
+  const post = (fields, last, more) => {
     const cid = `${prefix}-${(made += 1)}`;
     const promise = new Promise((resolve, reject) => {
       if (state === CLOSED) throw closed();
       if (!fields) throw misuse('to');
-      const frame = fromText(encode(assign({}, more, { type: 'send', cid }, fields, { message })));
-      if (!('message' in frame)) throw misuse('message');
+      const frame = fromText(encode(assign({}, more, { type: SEND, cid }, fields, last)));
+      if (isSend(frame) && !(MESSAGE in frame)) throw misuse(MESSAGE);
       textOf(frame);
       if (items.length >= queued) throw problem('full');
       items.push({ frame, until: now() + sendTimeout, tries: 0, resolve, reject });
@@ -916,7 +944,7 @@ const connect = (options) => {
     pingAfter = often || PING_AFTER;
     // The server's `gap` follows, but if the connection ends before it comes, the server never says it again.
     if (!resumed) emit('gap', { to: cursor, reason: 'lost' });
-    handled = resumed && epoch ? Math.max(handled, cursor) : cursor;
+    if (!(resumed && epoch && handled > cursor)) handled = cursor;
     epoch = present;
     saveItems();
     saveCursor();
@@ -933,7 +961,7 @@ const connect = (options) => {
     const { type, formUserId: from, group, id, message } = frame;
     if (seq <= handled) {
       // The message has come before. It counts towards an acknowledgement, because the server does not know that.
-    } else if (type !== 'message') {
+    } else if (type !== MESSAGE) {
       emit(type, frame);
     } else if (from === me && isMark(message)) {
       readUpTo(message[READ], message.id);
@@ -949,12 +977,12 @@ const connect = (options) => {
       show1(frame);
     }
     if (!seq) return; // a volatile message
-    handled = Math.max(handled, seq);
+    if (seq > handled) handled = seq;
     saveCursor();
     if (!dialect) return; // a listener has ended the connection
     unacked += 1;
     if (unacked >= ACK_AFTER) acknowledge();
-    else if (unacked < 2) ackTimer = setTimeout(acknowledge, ACK_WITHIN);
+    else if (unacked < 2) ackTimer = later(acknowledge, ACK_WITHIN);
   };
 
   /** @param {Failed} [failed] */
@@ -965,6 +993,15 @@ const connect = (options) => {
     if (isDue) say({ type: 'ack', seq: handled }, failed);
   };
 
+  /** @param {any} frame */
+  const answered = (frame) => {
+    const item = items.find((it) => it.frame.cid === frame.cid);
+    pauses = 0;
+    if (frame.was) frame.state = frame.was;
+    if (frame.messages) frame.messages = frame.messages.map(messageOf);
+    if (item) settle(item, null, frame);
+  };
+
   /** @type {Record<string, (frame: any) => void>} */
   const frames = {
     pong: ponged,
@@ -972,25 +1009,21 @@ const connect = (options) => {
     receipt: take,
     // A gap without a beginning was reported with the `welcome`.
     gap: (frame) => frame.from && take(frame, frame.to),
-    ack(frame) {
-      const item = items.find((it) => it.frame.cid === frame.cid);
-      pauses = 0;
-      if (frame.was) frame.state = frame.was;
-      if (item) settle(item, null, frame);
-    },
+    ack: answered,
+    history: answered,
     error({ code, reason: why, retry, cid }) {
       const error = problem(code, why);
-      const at = items.findIndex(({ frame }) => (cid ? frame.cid === cid : code === 'too-big'));
+      const at = items.findIndex(({ frame }) => (cid ? frame.cid === cid : code === 'too-big' && isSend(frame)));
       const item = items[at];
       if (!item) {
         if (!cid) report(error);
-      } else if (!retry) {
+      } else if (!retry || !isSend(item.frame)) {
         settle(item, error);
       } else if (at < next || sending === item) {
         // The server refuses later messages until this one comes again, and they must come after it.
         recall();
         next = at;
-        backoff = setTimeout(() => {
+        backoff = later(() => {
           backoff = 0;
           pump();
         }, (longestPause(pauses++) * (1 + random())) / 2);
@@ -1010,18 +1043,24 @@ const connect = (options) => {
   // --- groups, presence, unread messages
 
   /**
-   * @param {string} key
+   * @param {any} key
    * @param {object} frame
-   * @param {boolean} [isOver] whether the next connection need not be asked
+   * @param {boolean} [isLasting] whether the next connection is asked, too
    */
-  const wish = (key, frame, isOver) => {
-    wishes.delete(key);
-    if (!isOver) wishes.set(key, frame);
+  const wish = (key, frame, isLasting = true) => {
+    wishes.delete(`${key}`);
+    if (isLasting) wishes.set(`${key}`, frame);
     if (dialect > 1) say(frame);
   };
 
+  /** @param {string} type */
+  const membership = (type) => (/** @type {string} */ group) => wish(`/${group}`, { type, group });
+
+  /** @param {boolean} watch */
+  const watching = (watch) => (/** @type {any[]} */ users) => wish(users, { type: 'presence', users, watch }, watch);
+
   /** @param {any} whom */
-  const nameOf = (whom) => (whom.group ? `/${whom.group}` : String(whom));
+  const nameOf = (whom) => (whom.group ? `/${whom.group}` : `${whom}`);
 
   /** @param {string} name */
   const unreadOf = (name) => unread.filter(([of]) => of === name);
@@ -1051,12 +1090,12 @@ const connect = (options) => {
     },
 
     get unanswered() {
-      return items.map(({ frame }) => frame).filter(({ message }) => !isMark(message));
+      return framesOfItems().filter(isShown);
     },
 
     on(/** @type {string} */ event, /** @type {any} */ listener) {
       const all = listeners[event];
-      if (!Array.isArray(all)) throw misuse(`${String(event)}, no message, state or error`);
+      if (!isArray(all)) throw misuse(`event ${String(event)}`);
       if (!isFunction(listener)) throw misuse('listener');
       all.push(listener);
       return () => {
@@ -1064,17 +1103,18 @@ const connect = (options) => {
       };
     },
 
-    send: (to, message, more) => post(fieldsOf(to), message, more),
-    broadcast: (message) => post({ all: true }, message),
+    send: (to, message, more) => post(fieldsOf(to), { message }, more),
+    broadcast: (message) => post({ all: true }, { message }),
+    history: (question) => post(question, { type: 'history' }),
 
     typing(to) {
-      if (dialect > 1) say(assign({ type: 'send', volatile: true, message: { typing: true } }, fieldsOf(to)));
+      if (dialect > 1) say(assign({ type: SEND, volatile: true, message: { typing: true } }, fieldsOf(to)));
     },
 
-    join: (group) => wish(`/${group}`, { type: 'join', group }),
-    leave: (group) => wish(`/${group}`, { type: 'leave', group }),
-    watch: (users) => wish(String(users), { type: 'presence', users, watch: true }),
-    unwatch: (users) => wish(String(users), { type: 'presence', users, watch: false }, true),
+    join: membership('join'),
+    leave: membership('leave'),
+    watch: watching(true),
+    unwatch: watching(false),
     unread: (of) => unreadOf(nameOf(of)).length,
 
     markRead(of) {
@@ -1085,7 +1125,7 @@ const connect = (options) => {
       saveCursor();
       // The key has the device in it: an older mark of this device must not replace a newer one of another device.
       const key = `read ${device} ${name}`;
-      post({ toUserId: me }, { [READ]: name, id }, isText(key, MAX_DEVICE) ? { key } : {}).catch(noop);
+      post({ toUserId: me }, { message: { [READ]: name, id } }, isText(key, MAX_DEVICE) ? { key } : {}).catch(noop);
     },
 
     ping() {

@@ -130,7 +130,8 @@ test('a platform without any socket is an error with a code', () => {
 test('send rejects for a receiver who can never exist', async () => {
   const { world, link } = await linked();
   for (const to of [
-    '', 'a/b', '\n', '\x80', '\ud83d', 'x'.repeat(129), NaN, Infinity, 1.5, 2 ** 53, null, undefined, {}, ['B'], true, 7n, Symbol('B'),
+    '', 'a/b', '\n', '\x80', '\ud83d', 'x'.repeat(129), NaN, Infinity, 1.5, 2 ** 53, null, undefined, {}, true, 7n, Symbol('B'),
+    [], [''], ['B', 'a/b'], ['B', null], [['B']], Array(101).fill('B'),
   ]) await assert.rejects(link.send(to, 'x'), INVALID);
   assert.equal(link.status.queued, 0);
   await Promise.all([link.send('..', 1), link.send(7, 2), link.send('x'.repeat(128), 3), world.pass(10)]);

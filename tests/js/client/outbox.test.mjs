@@ -132,7 +132,7 @@ test('a value that is no message, or a message for nobody, is refused', async ()
     await assert.rejects(link.send('B', message), { code: 'invalid' });
   }
   await assert.rejects(link.send('B', loop), { name: 'TypeError', code: 'invalid' });
-  for (const to of ['', null, undefined, {}, ['B'], true]) {
+  for (const to of ['', null, undefined, {}, [], [['B']], true]) {
     await assert.rejects(link.send(to, 'x'), { code: 'invalid' });
   }
   assert.equal(link.status.queued, 0);

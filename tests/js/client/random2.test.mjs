@@ -27,7 +27,7 @@ function generator(seed) {
 /** What all seeds together have met; a test that met nothing would pass, too. */
 const met = {
   sent: 0, refused: 0, handled: 0, resumes: 0, gaps: 0, duplicates: 0, full: 0, restarts: 0, destroyed: 0, byes: 0, hidden: 0,
-  silent: 0, doubled: 0, kicks: 0, replaced: 0, restored: 0, storage: 0,
+  silent: 0, doubled: 0, kicks: 0, replaced: 0, restored: 0, storage: 0, answered: 0, unanswered: 0,
 };
 
 class Life {
@@ -58,6 +58,7 @@ class Life {
     this.handled = [];
     this.gaps = [];
     this.unread = 0;
+    this.asked = [];
   }
 
   below(most) {
@@ -159,6 +160,7 @@ class Life {
       [16, () => this.hears()],
       [2, () => this.repeats()],
       [1, () => this.reads()],
+      [1, () => this.asks()],
       [2, () => this.destroys()],
     ];
     let at = this.random() * acts.reduce((sum, [weight]) => sum + weight, 0);
@@ -200,6 +202,21 @@ class Life {
     if (!connection?.isOpen || connection.isHidden || !old || old.epoch !== this.server.epoch || old.seq >= connection.next) return;
     met.doubled += 1;
     this.server.say(connection, old.frame);
+  }
+
+  /** The app asks for older messages. The question ends with its page. */
+  asks() {
+    const { page, asked } = this;
+    const question = { page, is: 'pending' };
+    asked.push(question);
+    this.server.cannotRead = !this.kind && this.chance(0.1);
+    this.link.history({ with: 'B', limit: 5 }).then(
+      ({ messages }) => {
+        assert.ok(page.alive && messages.every(({ from, to }) => from === 'A' && to === 'B'));
+        question.is = 'answered';
+      },
+      ({ code }) => { question.is = code; },
+    );
   }
 
   reads() {
@@ -296,6 +313,10 @@ class Life {
     assert.deepEqual([link.status.state, world.watchers, link.unanswered], ['closed', 0, []]);
     assert.equal(world.sockets.filter(({ state }) => state === 'open').length, 0, 'no socket is left');
     assert.ok(this.said.every(({ is }) => is !== 'pending'), 'no promise is left');
+    for (const { page, is } of this.asked.filter((it) => it.page === this.page)) {
+      assert.ok(['answered', 'unavailable', 'full', 'send', 'closed'].includes(is), `a question of ${page.first} is ${is}`);
+      met[is === 'answered' ? 'answered' : 'unanswered'] += 1;
+    }
     assert.equal(server.connections.some(({ isOpen }) => isOpen), false);
   }
 }

@@ -31,6 +31,9 @@ export class Server2 {
   before = () => {};
   /** A callback after a frame was handled, and before its answers are sent. */
   after = () => {};
+  /** Whether the server has a store and keeps older messages, and whether it cannot read them just now. */
+  hasHistory = true;
+  cannotRead = false;
   isDown = false;
   bounds = { messages: 64, window: 64, maxMessage: 65_536, ping: 15_000 };
   counts = { resumes: 0, gaps: 0, duplicates: 0, kicks: 0, full: 0, restarts: 0, refused: 0, acks: 0 };
@@ -123,7 +126,7 @@ export class Server2 {
   say(connection, frame) {
     if (!connection.isOpen) return;
     if (connection.isHidden && !['kick', 'bye'].includes(frame.type)) {
-      if (['ack', 'error', 'joined', 'left'].includes(frame.type)) connection.held.push(frame);
+      if (['ack', 'error', 'joined', 'left', 'history'].includes(frame.type)) connection.held.push(frame);
       return;
     }
     const text = JSON.stringify(frame);
@@ -242,7 +245,29 @@ export class Server2 {
       for (const user of frame.users) connection.watched[frame.watch ? 'add' : 'delete'](user);
       const users = Object.fromEntries(frame.users.map((user) => [user, this.isOnline(user)]));
       this.say(connection, { type, users });
-    } else assert.fail(`a frame of the type ${type}`);
+    } else if (type === 'history') this.#look(connection, frame);
+    else assert.fail(`a frame of the type ${type}`);
+  }
+
+  /** Answers a question for older messages. */
+  #look(connection, { cid, with: peer, group, before, limit = 100 }) {
+    const refuse = (code, retry = false) => this.say(connection, { type: 'error', code, reason: code, retry, cid });
+    if ((peer === undefined) === (group === undefined) || !(limit >= 1 && limit <= 100)) return refuse('frame');
+    if (group !== undefined && !this.membersOf(group).has(connection.user)) return refuse('not-member');
+    if (!this.hasHistory) return refuse('unavailable');
+    if (this.cannotRead) return refuse('unavailable', true);
+    const { user } = connection;
+    const isBetween = (from, to) => (from === user && to === String(peer)) || (from === String(peer) && to === user);
+    const found = this.taken
+      .flatMap(({ from, frame, id }) => {
+        const { message } = frame;
+        if (group !== undefined) return frame.group === group ? [{ type: 'message', id, formUserId: from, group, message, ts: 1 }] : [];
+        const to = (frame.toUserIds ?? [frame.toUserId]).filter((name) => isBetween(from, name));
+        return to.map((toUserId) => ({ type: 'message', id, formUserId: from, toUserId, message, ts: 1 }));
+      })
+      .filter(({ id }) => before === undefined || id < before)
+      .reverse();
+    this.say(connection, { type: 'history', cid, messages: found.slice(0, limit), more: found.length > limit });
   }
 
   membersOf(group) {

@@ -105,7 +105,8 @@ test('twenty cuts in mid-stream on both sides: 2,000 messages are acknowledged, 
     const [from, to] = [round * 100, round * 100 + 100];
     alice.says(...numbers(from, to));
     // Somewhere in the middle of what this round sends.
-    await alice.until(() => bob.shown.length >= from + 20, 'some are there');
+    const someAreThere = () => bob.shown.length >= from + 20;
+    await Promise.all([alice.until(someAreThere, 'some are there'), bob.until(someAreThere, 'some are there')]);
     networks[round % 2].cut();
     await Promise.all([alice.until(() => alice.sent.size === to, `${to} are acknowledged`), bob.until(() => bob.shown.length >= to, `${to} are shown`)]);
   }

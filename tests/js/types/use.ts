@@ -27,6 +27,10 @@ link.watch(['bob', 7]);
 link.typing('bob');
 link.markRead({ group: 'g' });
 console.log(link.unread('bob').toFixed(), link.unanswered.map(({ message }) => message), link.status.dialect === 2);
+link.send(['bob', 7], 'hi').then(({ results }) => results?.map(({ toUserId, state }) => toUserId.length && state === 'stored'));
+link.history({ with: 'bob', before: 'ID', limit: 20 }).then(({ messages, more }) => messages.map(({ frame }) => more && frame.id));
+link.history({ group: 'g' }).catch(({ code }: LinkError) => code === 'unavailable');
+connect({ url: 'wss://example.com', user: 'a', getTicket: async (device) => device.slice(1) });
 connect({ url: 'wss://example.com', user: 'a', storage: localStorage, background: false });
 connect({ url: 'wss://example.com', user: 'a', storage: false });
 
@@ -39,7 +43,9 @@ if (link.status.state === 'opened') link.close();
 // @ts-expect-error: it is read only
 link.status = { ...link.status, state: 'open' };
 // @ts-expect-error: a user is a text or a number
-link.send(['bob'], 'hi');
+link.send([['bob']], 'hi');
+// @ts-expect-error: a question names a user or a group
+link.history('bob');
 // @ts-expect-error: no such option
 link.send('bob', 'hi', { volatile: true });
 // @ts-expect-error: what can be written has to be read
