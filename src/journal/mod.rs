@@ -6,9 +6,12 @@
 //! disk, or asks another program, returns [`Progress::Later`] and completes the request with an event of
 //! the loop, [`Completed`], so the loop never waits. This room must not know connections and frames.
 
+mod hash;
 mod memory;
 mod stored;
 
+#[cfg_attr(not(feature = "backend"), allow(unused_imports))]
+pub(crate) use hash::stable_hash;
 pub use memory::Memory;
 pub use stored::{Note, Recovered, Stored, StoredRecord};
 

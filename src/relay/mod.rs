@@ -26,6 +26,8 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
+#[cfg(feature = "backend")]
+pub(crate) use crate::journal::stable_hash;
 use crate::journal::{Completed, Journal};
 use crate::mailbox::Limits;
 #[cfg(feature = "backend")]

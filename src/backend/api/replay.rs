@@ -3,13 +3,10 @@
 //! again; what was not is tried again.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldhash::quality::RandomState;
-
-use crate::relay::Pushed;
+use crate::relay::{Pushed, stable_hash};
 
 use super::body::Text;
 use super::failure::Failure;
@@ -98,7 +95,6 @@ pub struct Replays {
     order: VecDeque<(Arc<str>, u64)>,
     turn: u64,
     time: Duration,
-    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -114,13 +110,7 @@ struct Kept {
 impl Replays {
     /// Makes an empty store that remembers a request for the time `time`.
     pub fn new(time: Duration) -> Self {
-        Replays {
-            kept: HashMap::new(),
-            order: VecDeque::new(),
-            turn: 0,
-            time,
-            hasher: RandomState::default(),
-        }
+        Replays { kept: HashMap::new(), order: VecDeque::new(), turn: 0, time }
     }
 
     /// Carries out a request. If a request with the same key was made before, only what was not
@@ -136,8 +126,8 @@ impl Replays {
             return Err(Failure::bad_value("idempotencyKey", "1 to 128 bytes"));
         }
         let now = call.cx.now();
-        let request = (call.request.path(), call.request.body());
-        let request = call.replays.hasher.hash_one(request);
+        let body = call.request.body().unwrap_or_default();
+        let request = stable_hash(&[call.request.path().as_bytes(), body]);
         call.replays.forget_old(now);
         let mut done = match call.replays.kept.get(key) {
             Some(kept) if kept.request == request => kept.done.clone(),
