@@ -107,8 +107,8 @@ pub mod limits {
 /// threads.
 pub mod keeping {
     pub use crate::journal::{
-        Append, Completed, Completion, Journal, Kept, Kind, Note, Of, Progress, Question, Record,
-        Recovered, Stored, StoredRecord, Ticket,
+        Append, Completed, Completion, Health, Journal, Kept, Kind, Note, Of, Progress, Question,
+        Record, Recovered, Stored, StoredRecord, Ticket,
     };
 }
 

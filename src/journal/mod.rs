@@ -45,6 +45,11 @@ pub trait Journal: Send + std::fmt::Debug {
         let _ = tell;
     }
 
+    /// How well the journal keeps messages now, for the health check.
+    fn health(&self) -> Health {
+        Health::Memory
+    }
+
     /// Whether the journal has room for another append. While it has none, the connections of
     /// senders are not read, and no message is dropped.
     fn has_room(&self) -> bool;
@@ -81,6 +86,21 @@ pub trait Journal: Send + std::fmt::Debug {
 
     /// Forgets all messages of a user with numbers up to `seq`.
     fn forget(&mut self, ticket: Ticket, user: &str, seq: u64) -> Progress;
+}
+
+/// How well a journal keeps messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Messages are kept in the memory of the process, as they are meant to be.
+    #[default]
+    Memory,
+    /// Messages are written to a disk.
+    Stored,
+    /// The disk is full. Messages are kept in memory, and are written when there is room.
+    Full,
+    /// The file was given up after an error. Messages are kept in memory until the server is started
+    /// again.
+    Failed,
 }
 
 /// One send: the messages that one frame of a client, or one call of a backend, makes.

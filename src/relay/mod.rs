@@ -225,7 +225,12 @@ impl Relay {
     }
 
     fn page(&self, cx: &Context, request: &Request<'_>) -> Response {
-        page::answer(&self.config, self.asks_for_tickets(), cx.is_draining(), request)
+        let state = page::State {
+            asks_for_tickets: self.asks_for_tickets(),
+            is_draining: cx.is_draining(),
+            health: self.v2.health(),
+        };
+        page::answer(&self.config, state, request)
     }
 
     /// Calls the extension, if there is one, and gives it the relay.

@@ -3,6 +3,7 @@
 //! answered with `--demo off`, too, stands beside `/healthz` in `answer`. A path that the backend's
 //! listener answers, too, is an exception in `Backend::is_ours`.
 
+use crate::journal::Health;
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
@@ -96,40 +97,79 @@ const ASSETS: [Asset; 15] = [
     ),
 ];
 
-/// The files that tell the demo page whether tickets are required, because no page can see the 401
-/// of a handshake.
-const WITH_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":true}"#);
-const WITHOUT_TICKETS: Asset = asset("/demo/server.json", JSON, br#"{"tickets":false}"#);
+/// The file that tells the demo page whether tickets are required, because no page can see the 401 of
+/// a handshake, and whether messages survive a crash of the server.
+const fn about_server(body: &'static [u8]) -> Asset {
+    asset("/demo/server.json", JSON, body)
+}
 
-fn find(path: &str, tickets: bool) -> Option<&'static Asset> {
-    let server = if tickets { &WITH_TICKETS } else { &WITHOUT_TICKETS };
-    ASSETS.iter().chain([server]).find(|asset| asset.path == path)
+static ABOUT_SERVER: [[Asset; 2]; 2] = [
+    [
+        about_server(br#"{"tickets":false,"store":false}"#),
+        about_server(br#"{"tickets":false,"store":true}"#),
+    ],
+    [
+        about_server(br#"{"tickets":true,"store":false}"#),
+        about_server(br#"{"tickets":true,"store":true}"#),
+    ],
+];
+
+/// What the pages say about the server.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    pub asks_for_tickets: bool,
+    pub is_draining: bool,
+    pub health: Health,
+}
+
+impl State {
+    fn find(self, path: &str) -> Option<&'static Asset> {
+        let stores = matches!(self.health, Health::Stored | Health::Full);
+        let about = &ABOUT_SERVER[usize::from(self.asks_for_tickets)][usize::from(stores)];
+        ASSETS.iter().chain([about]).find(|asset| asset.path == path)
+    }
+
+    /// Answers `/healthz`. A server without a store answers with a text, as it always has.
+    fn health(self) -> Response {
+        if self.is_draining {
+            return Response::text(503, "the server is stopping").field("Retry-After", "2");
+        }
+        let (status, body) = match self.health {
+            Health::Memory => {
+                return Response::text(200, "ok").field("Cache-Control", "no-store");
+            }
+            Health::Stored => (200, r#"{"status":"ok","store":{"state":"ok"}}"#),
+            // Messages are still accepted and delivered, and clients are told that they are not
+            // stored. A balancer that took the server away would make it worse.
+            Health::Full => (
+                200,
+                r#"{"status":"warning","store":{"state":"full","why":"the disk is full: messages are kept in memory until there is room"}}"#,
+            ),
+            Health::Failed => (
+                503,
+                r#"{"status":"failed","store":{"state":"failed","why":"the file was given up after an error: messages are kept in memory, and are lost when the server ends"}}"#,
+            ),
+        };
+        Response::new(status).field("Cache-Control", "no-store").body(JSON, body.as_bytes())
+    }
 }
 
 /// Answers a request that is not a handshake. The checks have the protocol's order: 404, then 405,
 /// then the answer of the path.
-pub fn answer(
-    config: &RelayConfig,
-    tickets: bool,
-    draining: bool,
-    request: &Request<'_>,
-) -> Response {
+pub fn answer(config: &RelayConfig, state: State, request: &Request<'_>) -> Response {
     if door::user_of(request.path()).is_some() {
         return match request.method() {
             "GET" => request.upgrade_required(),
             _ => Response::text(405, "only GET").field("Allow", "GET"),
         };
     }
-    let asset = if config.demo { find(request.path(), tickets) } else { None };
+    let asset = if config.demo { state.find(request.path()) } else { None };
     if let Some(asset) = asset {
         return asset.answer(request);
     }
     match request.path() {
         "/healthz" if !is_reading(request) => read_only(),
-        "/healthz" if draining => {
-            Response::text(503, "the server is stopping").field("Retry-After", "2")
-        }
-        "/healthz" => Response::text(200, "ok").field("Cache-Control", "no-store"),
+        "/healthz" => state.health(),
         _ => Response::text(404, "no such page"),
     }
 }

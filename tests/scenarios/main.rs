@@ -7,6 +7,7 @@ mod closing;
 mod door;
 mod ends;
 mod fragments;
+mod health;
 mod http;
 mod judging;
 mod last_word;

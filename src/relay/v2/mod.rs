@@ -43,7 +43,7 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Completed, Journal, Memory, Ticket};
+use crate::journal::{Completed, Health, Journal, Memory, Ticket};
 use crate::mailbox::{Limits, Mailboxes, Reason};
 
 use super::Relay;
@@ -213,6 +213,11 @@ impl V2 {
     /// Messages are kept by this journal.
     pub(crate) fn set_journal(&mut self, journal: Box<dyn Journal>) {
         self.journal = Some(journal);
+    }
+
+    /// How well the journal keeps messages.
+    pub(crate) fn health(&self) -> Health {
+        self.journal.as_ref().map_or(Health::Memory, |journal| journal.health())
     }
 
     pub(crate) fn gauges(&self) -> MailboxGauges {
