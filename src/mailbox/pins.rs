@@ -10,6 +10,8 @@ use super::set::Mailboxes;
 /// What a pinned mailbox waits for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pin {
+    /// The newest number whose message the journal has completed, while `numbers` is not 0.
+    settled: u64,
     /// The number of its messages that the journal has not completed.
     numbers: u32,
     /// The number of sends of its user that the journal has not completed.
@@ -20,16 +22,46 @@ pub struct Pin {
 pub type Pins = HashMap<u32, Pin, RandomState>;
 
 impl Mailboxes {
-    /// Pins a mailbox, because the message with its newest number waits for the journal.
-    pub fn pin(&mut self, key: Key) {
-        self.pins.entry(key.0).or_default().numbers += 1;
+    /// From now on the messages of all users get their numbers from one counter. `last` was given last.
+    pub fn share_numbers(&mut self, last: u64) {
+        self.shared = Some(last.max(self.shared.unwrap_or_default()));
+    }
+
+    /// Gives the next number of the counter that all users share. The numbers between it and the one
+    /// before it belong to others, so what is settled is remembered before the number is given.
+    pub(super) fn next_shared(&mut self, key: Key) -> u64 {
+        let last = self.shared.get_or_insert(0);
+        *last += 1;
+        let (seq, mailbox) = (*last, &mut self.boxes[key.0]);
+        let before = mailbox.top;
+        mailbox.raise(seq);
+        self.pin_behind(key, before);
+        seq
+    }
+
+    /// Pins a mailbox, because the message with the number `seq`, its newest one, waits for the journal.
+    /// Where all users share one counter, [`Mailboxes::next_seq`] has done so.
+    pub fn pin(&mut self, key: Key, seq: u64) {
+        if self.shared.is_none() {
+            self.pin_behind(key, seq - 1);
+        }
+    }
+
+    fn pin_behind(&mut self, key: Key, settled: u64) {
+        let pin = self.pins.entry(key.0).or_default();
+        if pin.numbers == 0 {
+            pin.settled = settled;
+        }
+        pin.numbers += 1;
         self.settle_place(key);
     }
 
-    /// Takes the pin of one message off a mailbox, because the journal has completed the message.
-    pub fn unpin(&mut self, key: Key) {
+    /// Takes the pin of one message off a mailbox, because the journal has completed the message. `seq` is
+    /// its number if it is kept.
+    pub fn unpin(&mut self, key: Key, seq: Option<u64>) {
         if let Some(pin) = self.pins.get_mut(&key.0) {
-            pin.numbers -= 1;
+            pin.numbers = pin.numbers.saturating_sub(1);
+            pin.settled = pin.settled.max(seq.unwrap_or_default());
             self.drop_pin(key);
         }
     }
@@ -68,7 +100,10 @@ impl Mailboxes {
         let top = self.boxes[key.0].top;
         match self.pins.is_empty() {
             true => top,
-            false => top - self.pins.get(&key.0).map_or(0, |pin| u64::from(pin.numbers)),
+            false => match self.pins.get(&key.0) {
+                Some(pin) if pin.numbers > 0 => pin.settled,
+                _ => top,
+            },
         }
     }
 

@@ -23,8 +23,8 @@ pub struct Mailbox {
     pub first: Device,
     /// The number that was given last.
     pub top: u64,
-    /// How many numbers this mailbox has given. Lower numbers were given by an earlier mailbox of the user,
-    /// which was given up.
+    /// How far the numbers of this mailbox reach below `top`. Lower numbers were given by an earlier
+    /// mailbox of the user, which was given up.
     pub given: u32,
     /// The state of the first device.
     pub state: State,
@@ -36,10 +36,15 @@ pub struct Mailbox {
     /// The slots that have a device.
     pub known: Slots,
     pub place: Place,
+    /// The eight bits above those of `given`, which are needed where all users share one counter.
+    pub given_high: u8,
 }
 
 // An empty mailbox with one device costs its record and eight bytes of the index.
 const _: () = assert!(size_of::<Mailbox>() <= 88);
+
+/// How far the newest number of a mailbox may be above its base.
+const MOST_GIVEN: u64 = (1 << 40) - 1;
 
 /// In which list a mailbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +90,22 @@ impl Mailbox {
             connected: Slots::NONE,
             known: Slots::NONE,
             place: Place::Nowhere,
+            given_high: 0,
         }
     }
 
     /// The highest number that this mailbox has not given. An earlier mailbox of the user, which was given
     /// up, may have given it.
     pub fn base(&self) -> u64 {
-        self.top - u64::from(self.given)
+        self.top - (u64::from(self.given_high) << 32 | u64::from(self.given))
+    }
+
+    /// Moves the newest number up, and leaves the base where it is. If the number is too far above the
+    /// base, the base follows.
+    pub fn raise(&mut self, top: u64) {
+        let given = (top - self.base()).min(MOST_GIVEN);
+        (self.given, self.given_high) = (given as u32, (given >> 32) as u8);
+        self.top = top;
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Mailboxes {
     pub(super) pins: Pins,
     /// By the key of a [`Full`], when the first of its messages or answers is over.
     pub(super) wheel: Wheel,
+    /// The number that was given last to a message of any user, where all users share one counter.
+    pub(super) shared: Option<u64>,
     /// The highest newest number of all mailboxes that were given up. A new mailbox goes on above it.
     pub(super) high: u64,
     /// Like `high`, but only of mailboxes that had given a number themselves. A device of such a user may
@@ -78,6 +80,7 @@ impl Mailboxes {
             away: List::default(),
             pins: Pins::default(),
             wheel: Wheel::default(),
+            shared: None,
             high: 0,
             missed: 0,
             held: 0,
@@ -155,13 +158,24 @@ impl Mailboxes {
     /// room, that of this user may have been one of them, so a device that comes back will get a gap.
     pub fn note_missed(&mut self) {
         if self.shed > 0 {
-            self.high += 1;
+            self.high = match &mut self.shared {
+                Some(last) => {
+                    *last += 1;
+                    *last
+                }
+                None => self.high + 1,
+            };
             self.missed = self.high;
         }
     }
 
-    /// Gives the next number of a user.
+    /// Gives the next number of a user. Where all users share one counter, the mailbox is also
+    /// [pinned](Mailboxes::pin).
+    #[inline]
     pub fn next_seq(&mut self, key: Key) -> u64 {
+        if self.shared.is_some() {
+            return self.next_shared(key);
+        }
         let mailbox = &mut self.boxes[key.0];
         mailbox.top += 1;
         mailbox.given = mailbox.given.saturating_add(1);
@@ -196,10 +210,9 @@ impl Mailboxes {
         }
         self.waiting += 1;
         let mailbox = &mut self.boxes[key.0];
-        if let Some(more) = held.seq.checked_sub(mailbox.top).filter(|more| *more > 0) {
+        if held.seq > mailbox.top {
             // The journal has given the number.
-            mailbox.top = held.seq;
-            mailbox.given = mailbox.given.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+            mailbox.raise(held.seq);
         }
         let replaced = self.full_mut(key).ring.push(held);
         let had_key = replaced.is_some();

@@ -1,6 +1,8 @@
 //! Tests of mailboxes as a whole: stories of users, and random steps that are compared with a
 //! model.
 
+mod shared;
+
 use std::collections::BTreeMap;
 
 use super::*;

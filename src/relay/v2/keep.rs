@@ -4,7 +4,7 @@
 //! the backend, or the server itself, which sends receipts. The journal keeps the message, then it
 //! is delivered, then its sender is answered.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use compact_str::CompactString;
 
@@ -22,9 +22,10 @@ use super::{V2, kept, second};
 /// The sends that the journal has not completed, in the order in which they were given to it.
 #[derive(Debug, Default)]
 pub struct Pending {
-    /// The sends by their tickets; `None` for a send that was refused before its completion came.
-    waiting: BTreeMap<Ticket, Option<Taken>>,
-    next: Ticket,
+    /// The sends. Each has the ticket behind that of the one before it.
+    waiting: VecDeque<Taken>,
+    /// The ticket of the first one, or of the next one if there is none.
+    first: Ticket,
 }
 
 impl Pending {
@@ -37,11 +38,35 @@ impl Pending {
         self.waiting.is_empty()
     }
 
-    /// Returns the next ticket. Tickets of appends are below those of requests for older messages.
-    fn next_ticket(&mut self) -> Ticket {
-        self.next = (self.next + 1) % super::history::FIRST;
-        self.next
+    /// The ticket of the send that is added next. Tickets of appends are below those of requests for older
+    /// messages.
+    fn next_ticket(&self) -> Ticket {
+        ticket_behind(self.first, self.waiting.len() as u32)
     }
+
+    fn pop(&mut self) -> Option<(Ticket, Taken)> {
+        let taken = self.waiting.pop_front()?;
+        let ticket = self.first;
+        self.first = ticket_behind(ticket, 1);
+        Some((ticket, taken))
+    }
+
+    /// The place of a send; `None` if it is not waiting any more.
+    fn place(&self, ticket: Ticket) -> Option<usize> {
+        let behind = super::history::FIRST.wrapping_add(ticket).wrapping_sub(self.first);
+        let place = (behind % super::history::FIRST) as usize;
+        (ticket < super::history::FIRST && place < self.waiting.len()).then_some(place)
+    }
+
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Taken> {
+        let place = self.place(ticket)?;
+        self.waiting.get_mut(place)
+    }
+}
+
+/// The ticket that was given so many places behind another one.
+fn ticket_behind(ticket: Ticket, places: u32) -> Ticket {
+    ticket.wrapping_add(places) % super::history::FIRST
 }
 
 /// The outcome of a send that was given to the journal.
@@ -69,7 +94,7 @@ impl Relay {
         match self.v2.give_to_journal(cx, ticket, &taken) {
             Progress::Later => {
                 self.v2.note_pending(ticket, &taken);
-                self.v2.pending.waiting.insert(ticket, Some(taken));
+                self.v2.pending.waiting.push_back(taken);
                 Outcome::Later
             }
             Progress::Done(Completion::Appended(kept)) => {
@@ -83,34 +108,41 @@ impl Relay {
         }
     }
 
-    /// Finishes or refuses a send that the journal has completed later.
+    /// Finishes or refuses sends that the journal has completed later: the one with this ticket, and all
+    /// before it.
     pub(super) fn complete_append(&mut self, cx: &mut Context, completed: Completed) {
-        let ticket = completed.ticket;
-        let Some(taken) = self.v2.pending.waiting.remove(&ticket) else { return };
-        // A send is missing here if it was refused because of a failure before it.
-        if let Some(taken) = taken {
+        // A send does not wait any more if it was refused because of a failure before it.
+        if let Some(place) = self.v2.pending.place(completed.ticket) {
             match completed.completion {
-                Completion::Appended(kept) => {
-                    self.settle(cx, ticket, taken, |relay, cx, taken| {
-                        Some(relay.finish(cx, taken, Some(kept), true))
-                    });
+                Completion::Appended(mut kept) => {
+                    for before in (0..=place).rev() {
+                        let Some((ticket, taken)) = self.v2.pending.pop() else { break };
+                        // The numbers, if the journal gives them, are those of the last one.
+                        let seqs = match before {
+                            0 => std::mem::take(&mut kept.seqs),
+                            _ => Vec::new(),
+                        };
+                        let kept = Kept { is_stored: kept.is_stored, seqs };
+                        self.settle(cx, ticket, taken, |relay, cx, taken| {
+                            Some(relay.finish(cx, taken, Some(kept), true))
+                        });
+                    }
                     self.use_receipts(cx);
                 }
-                _ => self.give_back_all(cx, ticket, taken),
+                _ => self.give_back_all(cx),
             }
         }
         self.use_room(cx);
     }
 
-    /// Refuses a send that could not be kept, and all sends that were given to the journal before the
-    /// failure was known. These are not kept either, because they would overtake the first one.
-    fn give_back_all(&mut self, cx: &mut Context, ticket: Ticket, first: Taken) {
+    /// Refuses the sends that wait, because the first of them could not be kept. The others were given to
+    /// the journal before the failure was known, and are not kept either, because they would overtake
+    /// the first one.
+    fn give_back_all(&mut self, cx: &mut Context) {
         self.v2.round = self.v2.round.wrapping_add(1);
-        let rest = self.v2.pending.waiting.iter_mut();
-        let rest = rest.filter_map(|(ticket, taken)| Some((*ticket, taken.take()?)));
-        let all: Vec<(Ticket, Taken)> = std::iter::once((ticket, first)).chain(rest).collect();
         let mut told = Vec::new();
-        for (ticket, taken) in all {
+        for _ in 0..self.v2.pending.len() {
+            let Some((ticket, taken)) = self.v2.pending.pop() else { break };
             self.settle(cx, ticket, taken, |relay, cx, taken| {
                 relay.fail(cx, taken, &mut told);
                 None
@@ -158,7 +190,7 @@ impl Relay {
         self.v2.counters.unavailable += 1;
         for entry in &taken.entries {
             if let Some((mailbox, _)) = entry.place {
-                self.v2.boxes.unpin(mailbox);
+                self.v2.boxes.unpin(mailbox, None);
             }
             if entry.kind == Kind::Receipt {
                 // The receipt waits until the journal keeps messages again.
@@ -246,7 +278,7 @@ impl Relay {
                     held.skips = slot.map_or(Slots::NONE, Slots::one);
                 }
                 if has_waited {
-                    self.v2.boxes.unpin(mailbox);
+                    self.v2.boxes.unpin(mailbox, Some(seq));
                 }
                 let devices = self.v2.keep(cx, mailbox, held) + pages;
                 if kind == Kind::ToUser {
@@ -370,7 +402,7 @@ impl V2 {
                 *mailbox = self.boxes.obtain(&entry.user);
                 *seq = self.boxes.next_seq(*mailbox);
             }
-            self.boxes.pin(*mailbox);
+            self.boxes.pin(*mailbox, *seq);
         }
         if let Origin::Link(asked) = &taken.origin {
             self.boxes.hold(asked.mailbox);
@@ -423,7 +455,7 @@ impl V2 {
         }
         let name = self.boxes.content_of((&*sender.user, &*sender.device, cid));
         let ticket = *self.pending_cids.get(&name)?;
-        let taken = self.pending.waiting.get_mut(&ticket)?.as_mut()?;
+        let taken = self.pending.get_mut(ticket)?;
         let Origin::Link(asked) = &mut taken.origin else { return None };
         if asked.content != content {
             return Some(false);

@@ -15,6 +15,7 @@
 mod acks;
 mod arrive;
 mod command;
+mod content;
 mod deliver;
 mod frames;
 mod groups;
@@ -212,6 +213,9 @@ impl V2 {
 
     /// Messages are kept by this journal.
     pub(crate) fn set_journal(&mut self, journal: Box<dyn Journal>) {
+        if journal.shares_numbers() {
+            self.boxes.share_numbers(0);
+        }
         self.journal = Some(journal);
     }
 

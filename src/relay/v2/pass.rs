@@ -10,6 +10,7 @@ use crate::relay::events::{Event, EventKind};
 use crate::relay::v1;
 
 use super::command::{Recipients, Send};
+use super::content::content_of;
 use super::frames::{self, Answer, Code, State, To};
 use super::take::Sender;
 use super::{V2, second};
@@ -89,7 +90,7 @@ impl Relay {
         id: u128,
         state: State,
     ) {
-        let content = self.v2.content_of(send);
+        let content = content_of(send);
         let cid = send.cid.as_deref().unwrap_or_default();
         let name = self.v2.boxes.name_of(&sender.device, cid);
         self.v2.boxes.keep_cid(sender.mailbox, name, content, (id, state as u8), second(cx));

@@ -7,6 +7,7 @@ use crate::mailbox::{Body, Held, Key, Marks, Slots};
 use crate::relay::Relay;
 
 use super::command::{Recipients, Send};
+use super::content::content_of;
 use super::frames::{self, Answer, Code, State, To, WANTS_RECEIPT};
 use super::taken::{Asked, Entry, Kind, Origin, Taken};
 use super::{V2, kept, second};
@@ -54,7 +55,7 @@ impl Relay {
         if let Err((why, retry)) = self.check_send(cx, &sender, &send, cid) {
             return self.refuse_send(cx, &sender, why, retry, cid);
         }
-        let content = self.v2.content_of(&send);
+        let content = content_of(&send);
         let name = self.v2.boxes.name_of(&sender.device, cid);
         let known = self.v2.boxes.find_cid(sender.mailbox, name);
         if let Some(known) = known {
@@ -252,17 +253,6 @@ impl V2 {
         let user = self.boxes.user(mailbox).clone();
         let device = self.boxes.device_name(mailbox, slot).clone();
         Some(Sender { link: key, conn, user, device, mailbox, slot })
-    }
-
-    /// A hash of the recipients and the message of a send.
-    pub(super) fn content_of(&self, send: &Send<'_>) -> u64 {
-        let message = send.message;
-        match &send.to {
-            Recipients::One(user) => self.boxes.content_of((0, &**user, message)),
-            Recipients::Many(users) => self.boxes.content_of((1, users, message)),
-            Recipients::Group(group) => self.boxes.content_of((2, &**group, message)),
-            Recipients::All => self.boxes.content_of((3, "", message)),
-        }
     }
 
     /// Returns the mailbox in which a message for a user is kept, and makes it if there is none. A
