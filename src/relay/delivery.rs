@@ -81,12 +81,13 @@ impl Relay {
         message: &str,
         except: &[&str],
     ) -> usize {
-        self.push_to_group_as_wished(cx, from, (group, message), except, Wishes::default())
-            .connections
+        let message = (group, message);
+        self.push_to_group_as_wished(cx, from, message, except, Wishes::default(), None).connections
     }
 
-    /// Does what [`Relay::push_to_group`] does, as a backend wishes. Returns also for how many
-    /// members the message is kept.
+    /// Does what [`Relay::push_to_group`] does, as a backend wishes. Returns also the state of the
+    /// message. If that comes later, `place` says where it belongs: a request, and a place in its
+    /// answer.
     pub(crate) fn push_to_group_as_wished(
         &mut self,
         cx: &mut Context,
@@ -94,8 +95,10 @@ impl Relay {
         (group, message): (&str, &str),
         except: &[&str],
         wishes: Wishes<'_>,
+        place: Option<(u32, u32)>,
     ) -> Reached {
-        if let Some(reached) = self.keep_for_group(cx, from, (group, message), except, wishes) {
+        let kept = self.keep_for_group(cx, from, (group, message), except, wishes, place);
+        if let Some(reached) = kept {
             return reached;
         }
         self.scratch.clear();
@@ -104,7 +107,7 @@ impl Relay {
         let pages = cx.send_to_group_except(group, &self.scratch, except);
         self.scratch.shrink_to(SCRATCH);
         let links = self.pass_to_members(cx, from, group, message, except);
-        Reached { connections: pages + links, kept: 0 }
+        Reached::live(pages + links)
     }
 
     /// Carries out what a client's frame asks for.

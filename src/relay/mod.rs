@@ -47,7 +47,7 @@ pub use session::Session;
 use session::Sessions;
 pub(crate) use v2::Pushed;
 #[cfg(feature = "backend")]
-pub(crate) use v2::Wishes;
+pub(crate) use v2::{Reached, Wishes};
 pub use v2::{MailboxCounters, MailboxGauges};
 use v2::{Refusal, V2, close_refused};
 

@@ -159,11 +159,11 @@ fn a_backends_message_to_a_group_waits_for_absent_members_and_one_to_all_does_no
     frame(&mut bob);
     backend.ask("PUT", "/api/groups/g/members/bob", "");
     let (_, answer) = backend.post("/api/send", r#"{"group":"g","message":1}"#);
-    assert_eq!(answer["results"][0], json!({"group":"g","connections":1}));
+    assert_eq!(answer["results"][0], json!({"group":"g","state":"queued","connections":1}));
     let first = frame(&mut bob);
     assert_eq!((&first["seq"], &first["group"]), (&json!(1), &json!("g")));
     let (_, answer) = backend.post("/api/send", r#"{"all":true,"message":2}"#);
-    assert_eq!(answer["results"][0], json!({"all":true,"connections":1}));
+    assert_eq!(answer["results"][0], json!({"all":true,"state":"sent","connections":1}));
     let second = frame(&mut bob);
     assert_eq!((&second["all"], &second["seq"]), (&json!(true), &Value::Null));
     let (_, answer) = backend.post("/api/send", r#"{"all":true,"message":3,"exclude":["bob"]}"#);

@@ -51,14 +51,14 @@ fn all_users_except_the_excluded_ones_get_a_broadcast() {
     let mut pad = Socket::connect(place.site.addr, "/websocket/b?device=pad", "");
     let mut backend = place.backend();
     let (_, answer) = backend.post("/api/send", r#"{"all":true,"message":[1],"from":"shop"}"#);
-    assert_eq!(answer, json!({"results":[{"all":true,"connections":3}]}));
+    assert_eq!(answer, json!({"results":[{"all":true,"state":"sent","connections":3}]}));
     let broadcast = r#"{"type":"broadcast","formUserId":"shop","message":[1]}"#;
     for socket in [&mut a, &mut phone, &mut pad] {
         assert_eq!(socket.texts(), [broadcast]);
     }
     let body = r#"{"all":true,"message":2,"exclude":["b","nobody"]}"#;
     let (_, answer) = backend.post("/api/send", body);
-    assert_eq!(answer, json!({"results":[{"all":true,"connections":1}]}));
+    assert_eq!(answer, json!({"results":[{"all":true,"state":"sent","connections":1}]}));
     assert_eq!(a.texts().len() + phone.texts().len() + pad.texts().len(), 1);
 }
 
@@ -79,7 +79,7 @@ fn the_members_of_a_group_stay_members_when_their_connections_come_and_go() {
     assert_eq!(backend.get("/api/groups/room%201"), (200, expected));
 
     let (_, answer) = backend.post("/api/send", r#"{"group":"room 1","message":1}"#);
-    assert_eq!(answer, json!({"results":[{"group":"room 1","connections":2}]}));
+    assert_eq!(answer, json!({"results":[{"group":"room 1","state":"sent","connections":2}]}));
     let envelope = r#"{"type":"broadcast","formUserId":"system","group":"room 1","message":1}"#;
     assert_eq!(early.texts(), [envelope]);
     assert_eq!(late.texts(), [envelope]);

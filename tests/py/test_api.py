@@ -105,7 +105,7 @@ class Answers(Described):
             "group": "room 1", "count": 2, "members": ["alice"], "next": "alice"})
         self.assertEqual(
             self.ask("POST", "/api/send", {"group": "room 1", "message": 1})[1],
-            {"results": [{"group": "room 1", "connections": 1}]})
+            {"results": [{"group": "room 1", "state": "sent", "connections": 1}]})
         self.assertEqual(self.ask("DELETE", "/api/groups/room 1/members/alice")[0], 200)
         online = self.ask("GET", "/api/online", query={"limit": 5})[1]
         self.assertEqual(online, {"count": 1, "users": ["alice"], "next": None})

@@ -3,9 +3,10 @@
 use slab::Slab;
 
 use crate::hub::{ConnId, Context};
-use crate::relay::Pushed;
+use crate::relay::{Pushed, Reached};
 
 use super::replay::Replays;
+use super::send::{name_of, write_group};
 
 /// An answer in which some states are missing.
 #[derive(Debug, Default)]
@@ -26,12 +27,22 @@ struct Hole {
     /// Which message of the request it is.
     message: usize,
     state: Pushed,
+    /// For a message to a group, how many connections get it if it is kept.
+    connections: Option<usize>,
 }
 
 impl Unfinished {
     /// Adds a state that is missing at the end of what was written so far.
     pub fn miss(&mut self, at: usize, message: usize) {
-        self.holes.push(Hole { at, message, state: Pushed::Later });
+        self.holes.push(Hole { at, message, state: Pushed::Later, connections: None });
+        self.left += 1;
+    }
+
+    /// Adds the result of a message to a group, which is missing at the end of what was written so
+    /// far.
+    pub fn miss_group(&mut self, at: usize, reached: Reached) {
+        let Reached { state, connections } = reached;
+        self.holes.push(Hole { at, message: 0, state, connections: Some(connections) });
         self.left += 1;
     }
 
@@ -52,7 +63,14 @@ impl Unfinished {
     fn finish(&mut self) -> Vec<u8> {
         let mut text = std::mem::take(&mut self.text);
         for hole in self.holes.iter().rev() {
-            text.insert_str(hole.at, super::send::name_of(hole.state));
+            match hole.connections {
+                None => text.insert_str(hole.at, name_of(hole.state)),
+                Some(connections) => {
+                    let mut result = String::new();
+                    write_group(Reached { state: hole.state, connections }, &mut result);
+                    text.insert_str(hole.at, &result);
+                }
+            }
         }
         text.into_bytes()
     }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::relay::{Pushed, stable_hash};
+use crate::relay::{Pushed, Reached, stable_hash};
 
 use super::body::Text;
 use super::failure::Failure;
@@ -23,9 +23,9 @@ const MOST_REQUESTS: usize = 10_000;
 pub struct Done {
     /// Two bits for each message to one user: 0 if it was not carried out, else how it was.
     carried_out: Vec<u64>,
-    /// How many connections of a group, or of all users, have got the message; `None` if it has
-    /// reached nobody.
-    connections: Option<usize>,
+    /// How many connections of a group, or of all users, have got the message. Its state is that of
+    /// the first message.
+    connections: usize,
     /// Whether a message was tried since the request came.
     was_tried: bool,
 }
@@ -65,17 +65,17 @@ impl Done {
         }
     }
 
-    /// Sends the request's message to a group or to everyone, unless it has reached somebody before.
-    /// `send` returns how many connections were handed the message, and whether it is kept for
-    /// somebody. Returns how many connections were handed it.
-    pub fn send_to_many(&mut self, send: impl FnOnce() -> (usize, bool)) -> usize {
-        if let Some(connections) = self.connections {
-            return connections;
-        }
-        self.was_tried = true;
-        let (connections, is_kept) = send();
-        self.connections = (connections > 0 || is_kept).then_some(connections);
-        connections
+    /// Sends the request's message to a group or to everyone, unless it was carried out before.
+    /// `send` returns what has become of it. Returns that, as it is now or was before.
+    pub fn send_to_many(&mut self, send: impl FnOnce() -> Reached) -> Reached {
+        let mut connections = self.connections;
+        let state = self.deliver(0, || {
+            let reached = send();
+            connections = reached.connections;
+            reached.state
+        });
+        self.connections = connections;
+        Reached { state, connections }
     }
 }
 
@@ -233,15 +233,29 @@ mod tests {
         for at in [1, 30, 33, 998, 1_000] {
             assert_eq!(done.deliver(at, || Pushed::Offline), Pushed::Offline, "{at}");
         }
-        assert_eq!(done.send_to_many(|| (0, false)), 0);
-        assert_eq!(done.send_to_many(|| (3, false)), 3);
-        assert_eq!(done.send_to_many(|| panic!("it was sent")), 3);
     }
 
     #[test]
-    fn a_message_to_a_group_that_is_only_kept_is_not_kept_twice() {
+    fn a_message_to_a_group_is_sent_or_kept_once_and_tried_until_it_is() {
+        let reached = |state, connections| Reached { state, connections };
         let mut done = Done::default();
-        assert_eq!(done.send_to_many(|| (0, true)), 0);
-        assert_eq!(done.send_to_many(|| panic!("it was kept")), 0);
+        for nobody in [reached(Pushed::Offline, 0), reached(Pushed::Busy, 0)] {
+            assert_eq!(done.send_to_many(|| nobody), nobody);
+        }
+        let sent = reached(Pushed::Sent, 3);
+        assert_eq!(done.send_to_many(|| sent), sent);
+        assert_eq!(done.send_to_many(|| panic!("it was sent")), sent);
+        let mut done = Done::default();
+        let kept = reached(Pushed::Queued, 0);
+        assert_eq!(done.send_to_many(|| kept), kept);
+        assert_eq!(done.send_to_many(|| panic!("it was kept")), kept);
+        // The journal says later what became of it.
+        let mut done = Done::default();
+        done.send_to_many(|| reached(Pushed::Later, 2));
+        done.note(0, Pushed::Stored);
+        let stored = reached(Pushed::Stored, 2);
+        assert_eq!(done.send_to_many(|| panic!("it was stored")), stored);
+        done.note(0, Pushed::Busy);
+        assert_eq!(done.send_to_many(|| sent), sent, "what was not stored is tried again");
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::hub::Context;
-use crate::relay::{Pushed, SYSTEM, Wishes, write_string};
+use crate::relay::{Pushed, Reached, SYSTEM, Wishes, write_string};
 use crate::wire::http::response::Response;
 
 use super::body::{self, Text};
@@ -87,6 +87,12 @@ pub fn name_of(state: Pushed) -> &'static str {
     }
 }
 
+/// Writes the last fields of the result of a message to a group, or to all users.
+pub fn write_group(Reached { state, connections }: Reached, out: &mut String) {
+    let connections = if state == Pushed::Busy { 0 } else { connections };
+    out.push_str(&format!(r#","state":"{}","connections":{connections}"#, name_of(state)));
+}
+
 /// The results of messages as JSON. They are written without serde, because a batch has many.
 pub struct Results {
     text: String,
@@ -161,8 +167,8 @@ impl Results {
         });
     }
 
-    /// Adds to how many connections of a group, or of all users, a message was handed.
-    fn push_many(&mut self, group: Option<&str>, connections: usize) {
+    /// Adds what became of a message to a group, or to all users.
+    fn push_many(&mut self, group: Option<&str>, reached: Reached) {
         self.begin();
         match group {
             Some(group) => {
@@ -171,7 +177,11 @@ impl Results {
             }
             None => self.text.push_str(r#"{"all":true"#),
         }
-        self.text.push_str(&format!(r#","connections":{connections}}}"#));
+        match reached.state {
+            Pushed::Later => self.unfinished.miss_group(self.text.len(), reached),
+            _ => write_group(reached, &mut self.text),
+        }
+        self.text.push('}');
     }
 
     /// The answer; if results are missing it is sent later, and this one is not sent at all.
@@ -262,22 +272,21 @@ impl Message<'_> {
                     return Err(Failure::bad_value("keep", message));
                 }
                 let message = (group, text);
-                let count = done.send_to_many(|| {
-                    let reached = call
-                        .relay
-                        .push_to_group_as_wished(call.cx, from, message, &excluded, wishes);
-                    (reached.connections, reached.kept > 0)
+                let place = Some((call.request_name, results.unfinished.next_place()));
+                let reached = done.send_to_many(|| {
+                    let Call { relay, cx, .. } = call;
+                    relay.push_to_group_as_wished(cx, from, message, &excluded, wishes, place)
                 });
-                results.push_many(Some(group), count);
+                results.push_many(Some(group), reached);
             }
             (None, None, None, true) => {
                 if wishes.keep {
                     return Err(Failure::bad_value("keep", "a message to all is not kept"));
                 }
-                let count = done.send_to_many(|| {
-                    (call.relay.push_to_all(call.cx, from, text, &excluded), false)
+                let reached = done.send_to_many(|| {
+                    Reached::live(call.relay.push_to_all(call.cx, from, text, &excluded))
                 });
-                results.push_many(None, count);
+                results.push_many(None, reached);
             }
             _ => {
                 let message = "exactly one of user, users, group and all";

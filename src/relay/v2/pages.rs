@@ -10,6 +10,7 @@ use super::groups::MOST_KEPT;
 use super::keep::Outcome;
 use super::kept;
 use super::taken::{Entry, Kind, Origin, Post, Taken};
+use super::wishes::Pushed;
 
 /// How a message of the backend is to be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,13 +25,20 @@ pub struct Wishes<'a> {
     pub key: Option<&'a str>,
 }
 
-/// How many receivers a message to a group has reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What became of a message to a group, or to everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
+    pub state: Pushed,
     /// The number of connections that get the message, now or after earlier messages.
     pub connections: usize,
-    /// The number of mailboxes that hold the message.
-    pub kept: usize,
+}
+
+impl Reached {
+    /// The result of a message that is not kept and that so many connections get.
+    pub fn live(connections: usize) -> Self {
+        let state = if connections > 0 { Pushed::Sent } else { Pushed::Offline };
+        Reached { state, connections }
+    }
 }
 
 impl Relay {
@@ -80,7 +88,8 @@ impl Relay {
 
     /// Keeps a message of the backend for the members of a group who have a mailbox, or for all
     /// members if the backend wishes it, except for some users. The body is kept once, and v1 pages
-    /// get it, too. Returns `None` if nothing was done, because no member needs a mailbox, the
+    /// get it, too. If the state comes later, `place` names the request of the backend and its
+    /// message. Returns `None` if nothing was done, because no member needs a mailbox, the
     /// message is volatile, or the group is large.
     pub(in crate::relay) fn keep_for_group(
         &mut self,
@@ -89,14 +98,18 @@ impl Relay {
         (group, message): (&str, &str),
         except: &[&str],
         wishes: Wishes<'_>,
+        place: Option<(u32, u32)>,
     ) -> Option<Reached> {
         let makes_mailboxes = wishes.keep && self.config.mailbox;
         if self.v2.boxes.is_empty() && !makes_mailboxes
             || wishes.volatile
             || self.groups.members.size(group) > MOST_KEPT
-            || !self.v2.has_room(cx)
         {
             return None;
+        }
+        if !self.v2.has_room(cx) {
+            // A backend is told to send the message again; a host cannot be told.
+            return place.map(|_| Reached { state: Pushed::Busy, connections: 0 });
         }
         let id = self.write_rest(cx, from, To::Group(group), message);
         let key = wishes.key.map(|key| format!("g\0{group}\0{from}\0{key}")).unwrap_or_default();
@@ -135,14 +148,18 @@ impl Relay {
         if entries.is_empty() {
             return None;
         }
-        let kept_for = entries.len();
         let except = except.iter().map(|user| kept(user)).collect();
         let post = Some(Post { group: kept(group), body, receivers: 0, except });
-        let (user, origin) = (kept(from), Origin::Nobody(None));
-        match self.append(cx, Taken { user, id, origin, entries, post }) {
-            Outcome::Failed => Some(Reached::default()),
-            Outcome::Done(_) | Outcome::Later => Some(Reached { connections, kept: kept_for }),
-        }
+        let origin = match place {
+            Some((request, place)) => Origin::Backend { request, place },
+            None => Origin::Nobody(None),
+        };
+        let user = kept(from);
+        Some(match self.append(cx, Taken { user, id, origin, entries, post }) {
+            Outcome::Failed => Reached { state: Pushed::Busy, connections: 0 },
+            Outcome::Done(state) => Reached { state: state.into(), connections },
+            Outcome::Later => Reached { state: Pushed::Later, connections },
+        })
     }
 
     /// Sends a message of the backend that is not kept to the v2 connections of the members of a

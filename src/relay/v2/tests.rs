@@ -586,6 +586,24 @@ fn the_backend_is_answered_when_the_journal_has_its_messages() {
     assert_eq!(answer(&mut site, conn), None, "one is still missing");
     site.complete(stored());
     assert!(answer(&mut site, conn).unwrap().contains(r#""user":"eve","state":"stored""#));
+    // The same holds for a message to a group.
+    let (cx, relay) = site.hub.parts();
+    relay.groups.members.add(cx, "g", "bob").unwrap();
+    let body = r#"{"group":"g","message":2,"idempotencyKey":"g"}"#;
+    let conn = ask(&mut site, body);
+    assert_eq!((site.waits(), answer(&mut site, conn)), (1, None));
+    site.complete(Completion::Unavailable);
+    let busy = r#"{"results":[{"group":"g","state":"busy","connections":0}]}"#;
+    assert_eq!(answer(&mut site, conn).as_deref(), Some(busy));
+    for is_first in [true, false] {
+        let conn = ask(&mut site, body);
+        assert_eq!(site.waits(), usize::from(is_first), "it is kept once");
+        if is_first {
+            site.complete(stored());
+        }
+        let stored = r#"{"results":[{"group":"g","state":"stored","connections":1}]}"#;
+        assert_eq!(answer(&mut site, conn).as_deref(), Some(stored));
+    }
     site.assert_nothing_waits();
 }
 
