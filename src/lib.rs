@@ -107,8 +107,8 @@ pub mod limits {
 /// threads.
 pub mod keeping {
     pub use crate::journal::{
-        Append, Completed, Completion, Health, Journal, Kept, Kind, Note, Of, Progress, Question,
-        Record, Recovered, Stored, StoredRecord, Ticket,
+        Append, Backup, Completed, Completion, Counts, Health, Journal, Kept, Kind, Note, Numbers,
+        Of, Progress, Question, Record, Recovered, Stored, StoredRecord, Ticket,
     };
 }
 

@@ -8,11 +8,13 @@
 
 mod hash;
 mod memory;
+mod numbers;
 mod stored;
 
 #[cfg_attr(not(feature = "backend"), allow(unused_imports))]
 pub(crate) use hash::stable_hash;
 pub use memory::Memory;
+pub use numbers::{Backup, Counts, Numbers};
 pub use stored::{Note, Recovered, Stored, StoredRecord};
 
 /// The number by which a request is known until it is completed. The caller chooses it.
@@ -48,6 +50,18 @@ pub trait Journal: Send + std::fmt::Debug {
     /// How well the journal keeps messages now, for the health check.
     fn health(&self) -> Health {
         Health::Memory
+    }
+
+    /// The numbers for operators, if the journal is on a disk.
+    fn numbers(&self) -> Option<Numbers> {
+        None
+    }
+
+    /// Makes a copy of the file beside it, while messages go on being kept. A journal that is not on a
+    /// disk cannot.
+    fn back_up(&mut self, ticket: Ticket) -> Progress {
+        let _ = ticket;
+        Progress::Done(Completion::Unsupported)
     }
 
     /// Whether the journal has room for another append. While it has none, the connections of
@@ -206,6 +220,8 @@ pub enum Completion {
     History(Vec<Stored>, bool),
     /// All messages of the user are forgotten.
     Forgotten,
+    /// A copy of the file was made, or could not be made for this reason.
+    BackedUp(Result<Backup, String>),
     /// The journal has begun a new epoch, because it cannot go on with the earlier one. The relay asks
     /// all clients to connect again.
     NewEpoch,

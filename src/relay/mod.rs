@@ -28,7 +28,7 @@ use crate::wire::ws::decode::Message;
 
 #[cfg(feature = "backend")]
 pub(crate) use crate::journal::stable_hash;
-use crate::journal::{Completed, Journal};
+use crate::journal::{Completed, Health, Journal, Numbers};
 use crate::mailbox::Limits;
 #[cfg(feature = "backend")]
 pub(crate) use crate::wire::json::{is_shallow, write_string};
@@ -47,7 +47,7 @@ pub use session::Session;
 use session::Sessions;
 pub(crate) use v2::Pushed;
 #[cfg(feature = "backend")]
-pub(crate) use v2::{Reached, Wishes};
+pub(crate) use v2::{Copying, NoCopy, Reached, Wishes};
 pub use v2::{MailboxCounters, MailboxGauges};
 use v2::{Refusal, V2, close_refused};
 
@@ -187,6 +187,16 @@ impl Relay {
         MailboxCounters { shed, forgotten, ..self.v2.counters }
     }
 
+    /// How well the journal keeps messages.
+    pub fn health(&self) -> Health {
+        self.v2.health()
+    }
+
+    /// What the journal has done and holds, if it is on a disk.
+    pub fn numbers(&self) -> Option<Numbers> {
+        self.v2.numbers()
+    }
+
     /// What the mailboxes hold now.
     pub fn mailbox_gauges(&self) -> MailboxGauges {
         MailboxGauges { aside: self.sessions.aside(), ..self.v2.gauges() }
@@ -228,7 +238,7 @@ impl Relay {
         let state = page::State {
             asks_for_tickets: self.asks_for_tickets(),
             is_draining: cx.is_draining(),
-            health: self.v2.health(),
+            health: self.health(),
         };
         page::answer(&self.config, state, request)
     }

@@ -10,6 +10,7 @@ mod mailbox;
 mod metrics;
 mod routes;
 mod slow_readers;
+mod store;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;

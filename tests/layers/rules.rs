@@ -24,7 +24,7 @@ pub const ROOMS: &[Room] = &[
     room("tls", &["driver", "wire"]),
     room("server", &["driver", "hub"]),
     room("relay", &["hub", "journal", "mailbox", "wire"]),
-    room("backend", &["relay", "hub", "mailbox", "wire"]),
+    room("backend", &["relay", "hub", "journal", "mailbox", "wire"]),
     room("sim", &["driver", "hub", "wire"]),
     room("fuzz", &["backend", "relay", "hub", "wire"]),
     room("cli::text", &[]),

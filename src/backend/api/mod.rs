@@ -1,6 +1,7 @@
 //! The HTTP interface for a backend, with JSON requests and answers: which requests it admits, and
 //! which route answers them.
 
+mod backup;
 mod batch;
 mod body;
 mod failure;

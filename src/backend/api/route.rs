@@ -14,7 +14,9 @@ use crate::wire::http::head::Request;
 use super::failure::Failure;
 #[cfg(feature = "tickets")]
 use super::ticket;
-use super::{Answer, Call, batch, body, groups, kick, mailbox, online, query, send, stats, users};
+use super::{
+    Answer, Call, backup, batch, body, groups, kick, mailbox, online, query, send, stats, users,
+};
 
 /// The parts of a request's path that are in the places of the names in braces, in their order.
 type Names<'a> = [&'a str; 2];
@@ -23,7 +25,7 @@ type Function = fn(&mut Call<'_>, Names<'_>) -> Answer;
 const PAGE: &[&str] = &["limit", "after"];
 
 /// The routes that are used most come first, because they are searched in this order.
-const ROUTES: [Row; 13] = [
+const ROUTES: [Row; 14] = [
     row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
     row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
     row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
@@ -40,6 +42,11 @@ const ROUTES: [Row; 13] = [
     row(
         "/api/users/{user}/mailbox",
         &[("DELETE", |call, [user, _]| mailbox::forget(call, user))],
+        &[],
+    ),
+    row(
+        "/api/store/backup",
+        &[("GET", |call, _| backup::state(call)), ("POST", |call, _| backup::begin(call))],
         &[],
     ),
     row(TRACE, &[("GET", |call, _| Err(Failure::not_a_handshake(call.request)))], &[]),

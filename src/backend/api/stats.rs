@@ -18,6 +18,10 @@ fn metrics(call: &Call<'_>) -> Metrics {
         .relay(call.relay.counters())
         .mailboxes(&call.relay.mailbox_counters(), &call.relay.mailbox_gauges())
         .process(call.system, call.cx);
+    let metrics = match call.relay.numbers() {
+        Some(numbers) => metrics.store(&numbers, call.relay.health()),
+        None => metrics,
+    };
     match call.webhooks {
         Some(webhooks) => metrics.webhooks(&webhooks.stats()),
         None => metrics,

@@ -19,11 +19,11 @@ use super::process::Process;
 pub struct Sheet(pub Vec<Family>);
 
 impl Sheet {
-    fn put(&mut self, name: &'static str, help: &'static str, values: Values) {
+    pub(super) fn put(&mut self, name: &'static str, help: &'static str, values: Values) {
         self.0.push(Family { name, unit: None, help, values });
     }
 
-    fn put_in(
+    pub(super) fn put_in(
         &mut self,
         name: &'static str,
         unit: &'static str,
@@ -37,7 +37,7 @@ impl Sheet {
         self.put(name, help, Values::Gauge(value as f64));
     }
 
-    fn total(&mut self, name: &'static str, help: &'static str, value: u64) {
+    pub(super) fn total(&mut self, name: &'static str, help: &'static str, value: u64) {
         self.put(name, help, Values::Counter(value as f64));
     }
 
@@ -51,7 +51,7 @@ impl Sheet {
         self.put(name, help, Values::Counters((label, labelled(values))));
     }
 
-    fn gauges<const N: usize>(
+    pub(super) fn gauges<const N: usize>(
         &mut self,
         name: &'static str,
         unit: Option<&'static str>,

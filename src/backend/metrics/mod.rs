@@ -7,11 +7,13 @@
 mod family;
 mod gather;
 mod process;
+mod store;
 mod text;
 
 use std::collections::BTreeMap;
 
 use crate::hub::Context;
+use crate::journal::{Health, Numbers};
 use crate::relay::{Counters, MailboxCounters, MailboxGauges};
 
 use super::webhooks::WebhookStats;
@@ -62,6 +64,13 @@ impl Metrics {
     /// how many connections speak which dialect.
     pub fn mailboxes(mut self, counters: &MailboxCounters, gauges: &MailboxGauges) -> Self {
         self.sheet.mailboxes(counters, gauges, self.open);
+        self
+    }
+
+    /// Adds what a journal on a disk has done and holds, which [`Relay::numbers`](crate::Relay::numbers)
+    /// and [`Relay::health`](crate::Relay::health) tell.
+    pub fn store(mut self, numbers: &Numbers, health: Health) -> Self {
+        self.sheet.store(numbers, health);
         self
     }
 

@@ -14,6 +14,7 @@
 
 mod acks;
 mod arrive;
+mod backup;
 mod command;
 mod content;
 mod deliver;
@@ -44,7 +45,7 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Completed, Health, Journal, Memory, Ticket};
+use crate::journal::{Completed, Health, Journal, Memory, Numbers, Ticket};
 use crate::mailbox::{Limits, Mailboxes, Reason};
 
 use super::Relay;
@@ -56,6 +57,9 @@ use links::{Link, Links};
 
 pub use arrive::{Hello, PROTOCOL, REPLACED, is_wanted};
 pub(crate) use arrive::{Refusal, close_refused};
+pub use backup::Copying;
+#[cfg(feature = "backend")]
+pub use backup::NoCopy;
 pub use pages::{Reached, Wishes};
 pub use wishes::Pushed;
 
@@ -163,6 +167,8 @@ pub(crate) struct V2 {
     answering: Option<Ticket>,
     /// Messages and receipts that wait until the journal has room.
     room: room::Room,
+    /// The latest copy of the journal's file.
+    copying: Copying,
     /// How many connections spoke v2 when the server began to stop.
     leaving: Option<u64>,
     presence: presence::Presence,
@@ -200,6 +206,7 @@ impl V2 {
             round: 0,
             answering: None,
             room: room::Room::default(),
+            copying: Copying::Never,
             leaving: None,
             presence: presence::Presence::default(),
             waiting: Vec::new(),
@@ -217,6 +224,11 @@ impl V2 {
             self.boxes.share_numbers(0);
         }
         self.journal = Some(journal);
+    }
+
+    /// The numbers of a journal on a disk.
+    pub(crate) fn numbers(&self) -> Option<Numbers> {
+        self.journal.as_ref().and_then(|journal| journal.numbers())
     }
 
     /// How well the journal keeps messages.
@@ -348,6 +360,9 @@ impl Relay {
     pub(super) fn complete(&mut self, cx: &mut Context, completed: Completed) {
         if self.v2.questions.has(completed.ticket) {
             return self.complete_history(cx, completed);
+        }
+        if completed.ticket == backup::TICKET {
+            return self.v2.complete_backup(completed.completion);
         }
         self.complete_append(cx, completed);
     }

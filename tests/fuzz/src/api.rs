@@ -63,6 +63,7 @@ const ROUTES: [(&str, &str); 16] = [
     ("GET", "/api/send"),
     ("GET", "/api/users/a/messages?after=1&limit=2"),
     ("DELETE", "/api/users/a/mailbox"),
+    ("POST", "/api/store/backup"),
 ];
 
 pub fn run(bytes: &[u8]) {
