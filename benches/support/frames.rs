@@ -32,9 +32,11 @@ const TARGET: &[u8] = b"GET /websocket/user-00000000000";
 const FIELDS: &[u8] = b" HTTP/1.1\r\nHost: localhost\r\n\
     Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-/// What the dialect v2 has besides these. The device's name has as many characters as the one that
-/// our own client makes up.
-const QUERY_V2: &[u8] = b"?device=k3f9a1b2c7d1764259200000&v=2";
+/// What the handshake of a client with a device has besides these. The device's name has as many
+/// characters as the one that our own client makes up.
+const DEVICE: &[u8] = b"?device=k3f9a1b2c7d1764259200000";
+/// What the dialect v2 has besides these.
+const V2: &[u8] = b"&v=2";
 const FIELDS_V2: &[u8] = b"Sec-WebSocket-Protocol: longlink.v2\r\n";
 
 /// Writes the handshake of the user with this number to the start of `buffer`; returns its length.
@@ -42,10 +44,15 @@ pub fn put_handshake(user: u32, buffer: &mut [u8]) -> usize {
     put_parts(&[(TARGET, user), (FIELDS, 0), (b"\r\n", 0)], 0, buffer)
 }
 
-/// Writes the same handshake, which asks for the dialect v2.
+/// Writes the same handshake with a device.
+pub fn put_handshake_of_device(user: u32, buffer: &mut [u8]) -> usize {
+    put_parts(&[(TARGET, user), (DEVICE, 0), (FIELDS, 0), (b"\r\n", 0)], 0, buffer)
+}
+
+/// Writes the same handshake with a device, which asks for the dialect v2.
 pub fn put_handshake_v2(user: u32, buffer: &mut [u8]) -> usize {
-    let parts: [(&[u8], u32); 5] =
-        [(TARGET, user), (QUERY_V2, 0), (FIELDS, 0), (FIELDS_V2, 0), (b"\r\n", 0)];
+    let parts: [(&[u8], u32); 6] =
+        [(TARGET, user), (DEVICE, 0), (V2, 0), (FIELDS, 0), (FIELDS_V2, 0), (b"\r\n", 0)];
     put_parts(&parts, 0, buffer)
 }
 

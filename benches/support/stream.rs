@@ -22,7 +22,9 @@ pub enum Input {
     Nothing,
     /// The handshake of the user with this number; see [`frames::user`].
     Handshake(u32),
-    /// The handshake of the user with this number, for the dialect v2.
+    /// The same with a device.
+    HandshakeOfDevice(u32),
+    /// The same with a device, for the dialect v2.
     HandshakeV2(u32),
     /// A message to the user with this number.
     ToUser(u32),
@@ -110,6 +112,7 @@ impl Read for Stream {
         match INPUT.take() {
             Input::Nothing => Err(ErrorKind::WouldBlock.into()),
             Input::Handshake(user) => Ok(frames::put_handshake(user, buffer)),
+            Input::HandshakeOfDevice(user) => Ok(frames::put_handshake_of_device(user, buffer)),
             Input::HandshakeV2(user) => Ok(frames::put_handshake_v2(user, buffer)),
             Input::ToUser(user) => Ok(frames::put_to_user(user, buffer)),
             Input::Send { cid, to } => Ok(frames::put_send(cid, to, buffer)),

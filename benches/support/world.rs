@@ -76,18 +76,20 @@ impl<H: Handler> World<H> {
         stream::last_token()
     }
 
-    /// Connects the user with this number, who speaks the dialect v2.
+    /// Connects the user with this number, who names a device and speaks the dialect v2.
     pub fn connect_v2(&mut self, user: u32) -> Token {
-        let token = self.accept();
-        self.read(token, Input::HandshakeV2(user));
-        self.turn();
-        token
+        self.connect_by(Input::HandshakeV2(user))
     }
 
     /// Connects the user with this number.
     pub fn connect(&mut self, user: u32) -> Token {
+        self.connect_by(Input::Handshake(user))
+    }
+
+    /// Connects a client that sends this handshake.
+    pub fn connect_by(&mut self, handshake: Input) -> Token {
         let token = self.accept();
-        self.read(token, Input::Handshake(user));
+        self.read(token, handshake);
         self.turn();
         token
     }

@@ -70,8 +70,8 @@ impl Context {
                 };
                 assert!(conn.out.len() <= bound, "{id}: queue over its bound");
             }
-            if let Some(details) = &conn.details {
-                for (key, position) in &details.groups {
+            if let Some(rare) = conn.details.get() {
+                for (key, position) in &rare.groups {
                     let member = self.groups.iter().find(|(k, _)| k == key).map(|(_, m)| m);
                     let member = member.and_then(|members| members.get(*position as usize));
                     assert_eq!(member, Some(&index), "{id}: group {key}");

@@ -347,7 +347,7 @@ impl Context {
     pub fn unwritten(&self, conn: ConnId) -> usize {
         match self.resolve(conn) {
             Some(record) if record.phase() == Phase::Ended => {
-                record.details.as_ref().map_or(0, |details| details.unwritten)
+                record.details.get().map_or(0, |rare| rare.unwritten)
             }
             _ => self.queued(conn),
         }

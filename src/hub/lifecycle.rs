@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::hub::table::record::Connection;
-use crate::hub::table::record::Details;
 use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
@@ -259,7 +258,7 @@ impl Context {
     /// Returns why a connection is closed for which `on_closing` has to run.
     fn parting_reason(&self, conn: ConnId) -> Option<CloseReason> {
         let record = self.resolve(conn).filter(|record| record.phase() == Phase::Parting)?;
-        record.details.as_ref()?.reason.clone()
+        record.details.get()?.reason.clone()
     }
 
     /// Begins to close a connection for a reason of the server.
@@ -362,7 +361,7 @@ impl Context {
         self.unbind(index);
         self.go_to(index, phase);
         let conn = &mut self.table[index];
-        conn.details.get_or_insert_with(Box::<Details>::default).reason = Some(reason);
+        conn.details.change(|rare| rare.reason = Some(reason));
         self.untimed.push(ConnId { index, serial: conn.serial() });
         // From here on the connection is read to its end, even if it was held back and even if
         // bytes are still to be written.
@@ -372,7 +371,7 @@ impl Context {
 
     /// Ends a connection in its last phase, for the reason for which it began to close.
     pub(super) fn end_closing(&mut self, index: Slot) {
-        let reason = self.table[index].details.as_mut().and_then(|details| details.reason.take());
+        let reason = self.table[index].details.get_mut().and_then(|rare| rare.reason.take());
         self.end(index, reason.unwrap_or(CloseReason::Aborted));
     }
 
@@ -385,8 +384,7 @@ impl Context {
         self.wheel.disarm(index.key());
         let conn = &mut self.table[index];
         if conn.facts.has(Facts::OPENED) {
-            let details = conn.details.get_or_insert_with(Box::<Details>::default);
-            (details.reason, details.unwritten) = (Some(reason), unwritten);
+            conn.details.change(|rare| (rare.reason, rare.unwritten) = (Some(reason), unwritten));
         }
         self.go_to(index, Phase::Ended);
         self.ended.push(index);
@@ -409,7 +407,7 @@ impl Context {
         let conn = &mut self.table[index];
         let id = ConnId { index, serial: conn.serial() };
         if conn.facts.has(Facts::OPENED) {
-            let reason = conn.details.as_mut().and_then(|details| details.reason.take());
+            let reason = conn.details.get_mut().and_then(|rare| rare.reason.take());
             let reason = reason.unwrap_or(CloseReason::Aborted);
             let noted = conn.flags.has(Flags::NOTED);
             self.stats.closed += 1;

@@ -23,6 +23,7 @@ mod table;
 mod timers;
 mod trace;
 
+use std::num::NonZeroU32;
 use std::time::{Instant, SystemTime};
 
 use crate::wire::Peer;
@@ -49,14 +50,18 @@ pub use trace::{Detail, FrameKind, Happened, MAX_TRACED, Told, Traced, TracedFra
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) index: Slot,
-    serial: u32,
+    serial: Serial,
 }
+
+/// Counts the connections of a hub. It is never 0, so an `Option<ConnId>` takes no more than a
+/// `ConnId`.
+type Serial = NonZeroU32;
 
 impl ConnId {
     /// Returns the serial, which distinguishes the connection from all others of the hub, until
     /// four billion have been accepted.
     pub fn serial(self) -> u32 {
-        self.serial
+        self.serial.get()
     }
 
     /// Returns the slot, which is below `max_connections` + [`SURPLUS`]. Slots are reused, so a

@@ -12,6 +12,11 @@ use super::sequence::Ring;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub(super) u32);
 
+impl Key {
+    /// A key that names no mailbox.
+    pub const NONE: Key = Key(NONE);
+}
+
 /// The answer to a send that is remembered: its id, and the state that the sender was told.
 pub type Sent = (u128, u8);
 

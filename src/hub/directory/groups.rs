@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use compact_str::CompactString;
 use slab::Slab;
 
-use crate::hub::table::record::Details;
-
 use crate::hub::{ConnId, Context};
 
 /// The most groups one connection can be in. The groups of a user (`relay/groups/members.rs`) and those
@@ -102,18 +100,18 @@ impl Context {
         if !self.is_open(conn) {
             return Err(GroupError::NotOpen);
         }
-        let record = &mut self.table[conn.index];
-        let details = record.details.get_or_insert_with(Box::<Details>::default);
+        let details = &mut self.table[conn.index].details;
+        let joined = details.get().map_or(&[][..], |rare| &rare.groups);
         let known = self.groups.by_name.get(group);
-        if known.is_some_and(|key| details.groups.iter().any(|(joined, _)| joined == key)) {
+        if known.is_some_and(|key| joined.iter().any(|(joined, _)| joined == key)) {
             return Ok(false);
         }
-        if details.groups.len() >= MAX_GROUPS {
+        if joined.len() >= MAX_GROUPS {
             return Err(GroupError::TooMany);
         }
         let key = self.groups.key_of(group);
         let members = &mut self.groups.groups[key as usize].members;
-        details.groups.push((key, members.len() as u32));
+        details.change(|rare| rare.groups.push((key, members.len() as u32)));
         members.push(conn.index);
         Ok(true)
     }
@@ -122,11 +120,11 @@ impl Context {
     pub fn leave(&mut self, conn: ConnId, group: &str) -> bool {
         let Some(&key) = self.groups.by_name.get(group) else { return false };
         let Some(record) = self.resolve_mut(conn) else { return false };
-        let Some(details) = &mut record.details else { return false };
-        let Some(at) = details.groups.iter().position(|(joined, _)| *joined == key) else {
+        let Some(rare) = record.details.get_mut() else { return false };
+        let Some(at) = rare.groups.iter().position(|(joined, _)| *joined == key) else {
             return false;
         };
-        let (key, position) = details.groups.swap_remove(at);
+        let (key, position) = rare.groups.swap_remove(at);
         self.remove_member(key, position);
         true
     }
@@ -145,17 +143,17 @@ impl Context {
     }
 
     pub(in crate::hub) fn leave_all(&mut self, index: Slot) {
-        let Some(details) = &mut self.table[index].details else { return };
-        for (key, position) in std::mem::take(&mut details.groups) {
+        let Some(rare) = self.table[index].details.get_mut() else { return };
+        for (key, position) in std::mem::take(&mut rare.groups) {
             self.remove_member(key, position);
         }
     }
 
     fn remove_member(&mut self, key: u32, position: u32) {
         let Some(moved) = self.groups.remove(key, position) else { return };
-        let details = self.table[moved].details.as_mut();
+        let rare = self.table[moved].details.get_mut();
         if let Some(entry) =
-            details.and_then(|d| d.groups.iter_mut().find(|(joined, _)| *joined == key))
+            rare.and_then(|rare| rare.groups.iter_mut().find(|(joined, _)| *joined == key))
         {
             entry.1 = position;
         }

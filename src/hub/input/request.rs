@@ -1,7 +1,6 @@
 //! Requests: handshakes and plain HTTP, answered in their order.
 
-use crate::hub::table::record::Awaited;
-use crate::hub::table::record::Details;
+use crate::hub::table::details::Awaited;
 use crate::hub::table::record::Facts;
 use crate::hub::table::record::Flags;
 use crate::hub::table::record::Phase;
@@ -188,8 +187,7 @@ impl Context {
             return;
         };
         record.flags.set(Flags::ANSWERING);
-        let details = record.details.get_or_insert_with(Box::<Details>::default);
-        details.awaited = Some(Awaited::of(request));
+        record.details.change(|rare| rare.awaited = Some(Awaited::of(request)));
         self.wheel.disarm(conn.index.key());
         self.arm(conn.index, self.now.saturating_add(self.timeouts.message));
     }
@@ -200,8 +198,8 @@ impl Context {
     /// [`message_timeout`](crate::Config::message_timeout) is over and the client was told 503.
     pub fn respond_to(&mut self, conn: ConnId, response: &Response) -> bool {
         let Some(record) = self.resolve_mut(conn) else { return false };
-        let details = record.details.as_mut();
-        let Some(asked) = details.and_then(|details| details.awaited.take()) else { return false };
+        let rare = record.details.get_mut();
+        let Some(asked) = rare.and_then(|rare| rare.awaited.take()) else { return false };
         if record.phase() != Phase::Head {
             return false;
         }
@@ -212,7 +210,7 @@ impl Context {
 
     /// Whether a connection's request is answered later.
     pub(in crate::hub) fn is_awaited(&self, index: Slot) -> bool {
-        self.table[index].details.as_ref().is_some_and(|it| it.awaited.is_some())
+        self.table[index].details.get().is_some_and(|it| it.awaited.is_some())
     }
 
     /// Called when the time for a later answer is over.
@@ -282,8 +280,7 @@ impl Context {
         };
         record.user = std::mem::take(&mut accept.user);
         if !accept.device.is_empty() {
-            let details = record.details.get_or_insert_with(Box::<Details>::default);
-            details.device = std::mem::take(&mut accept.device);
+            record.details.set_device(std::mem::take(&mut accept.device));
         }
         self.replaced_codes.set(conn.index, accept.replaced_code);
         if !self.bind(conn.index) {
@@ -392,9 +389,8 @@ impl Context {
             self.addresses.refuse(peer, self.now);
             let most = MOST_HELD.min(self.config.max_connections / 8);
             if self.timeouts.reject > 0 && self.table.in_phase(Phase::Held) < most {
-                let record = &mut self.table[conn.index];
-                let details = record.details.get_or_insert_with(Box::<Details>::default);
-                details.answer = Some(Box::new(response));
+                let details = &mut self.table[conn.index].details;
+                details.change(|rare| rare.answer = Some(Box::new(response)));
                 return self.delay(conn, self.timeouts.reject);
             }
         }
@@ -420,8 +416,8 @@ impl Context {
     /// Called when the delay of a held connection is over.
     pub(in crate::hub) fn refuse_held(&mut self, index: Slot) {
         let Some(conn) = self.table.id_at(index) else { return };
-        let details = self.table[index].details.as_mut();
-        match details.and_then(|details| details.answer.take()) {
+        let rare = self.table[index].details.get_mut();
+        match rare.and_then(|rare| rare.answer.take()) {
             Some(response) => self.respond(conn, &response, None, false),
             None => self.respond_unavailable(conn, false),
         }

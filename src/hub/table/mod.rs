@@ -9,6 +9,7 @@
 //! This room must not know of bytes, users or time.
 
 pub(in crate::hub) mod column;
+pub(in crate::hub) mod details;
 pub(in crate::hub) mod phases;
 pub(in crate::hub) mod record;
 pub(in crate::hub) mod slots;
@@ -17,8 +18,8 @@ use std::ops::{Index, IndexMut, Range};
 
 use slab::Slab;
 
-use super::ConnId;
 use super::output::Settled;
+use super::{ConnId, Serial};
 use phases::Census;
 use record::{Connection, Flags, Phase};
 use slots::{Slot, Slots};
@@ -27,7 +28,7 @@ use slots::{Slot, Slots};
 #[derive(Debug)]
 pub struct Table {
     conns: Slab<Connection>,
-    next_serial: u32,
+    next_serial: Serial,
     slots: Slots,
     census: Census,
     /// How many connections get what is sent to everyone.
@@ -39,7 +40,7 @@ impl Table {
     pub fn with_capacity(most: usize) -> Self {
         Table {
             conns: Slab::with_capacity(most),
-            next_serial: 0,
+            next_serial: Serial::MIN,
             slots: Slots::with_capacity(most),
             census: Census::default(),
             active: 0,
@@ -120,7 +121,7 @@ impl Table {
     /// Adds a connection to the table. It gets a serial number and begins in [`Phase::Head`].
     pub fn insert(&mut self, mut conn: Connection) -> ConnId {
         let serial = self.next_serial;
-        self.next_serial = serial.wrapping_add(1);
+        self.next_serial = serial.checked_add(1).unwrap_or(Serial::MIN);
         (conn.serial, conn.phase) = (serial, Phase::Head);
         self.census.enter(Phase::Head);
         let index = self.conns.insert(conn);

@@ -3,12 +3,12 @@
 
 use compact_str::CompactString;
 
+use super::details::Details;
+use crate::hub::Serial;
 use crate::hub::input::stash::Stash;
 use crate::hub::output::outbound::Outbound;
 use crate::wire::Peer;
 use crate::wire::http::body::Reading;
-use crate::wire::http::response::Response;
-use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Partial;
 
 /// How far a connection has come. It only moves downward.
@@ -214,37 +214,11 @@ pub struct Upload {
     pub body: Reading,
 }
 
-/// The part of a record that only some connections need.
-#[derive(Debug, Default)]
-pub struct Details {
-    /// The device of the user from which the connection comes.
-    pub device: CompactString,
-    /// The groups of the connection: the key of each, and the position of the connection in it.
-    pub groups: Vec<(u32, u32)>,
-    /// Why the connection closes or has ended.
-    pub reason: Option<CloseReason>,
-    /// How many bytes were queued for the connection and never written, once it has ended.
-    pub unwritten: usize,
-    /// The answer that a refused client gets when the delay of the refusal is over.
-    pub answer: Option<Box<Response>>,
-    /// What the server must remember of a request that the handler answers later.
-    pub awaited: Option<Awaited>,
-}
-
-/// A request that the handler answers later.
-#[derive(Clone, Copy, Debug)]
-pub struct Awaited {
-    /// Whether the body of the answer is left out.
-    pub head_only: bool,
-    /// Whether the client wants to go on with the connection.
-    pub keep_alive: bool,
-}
-
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
     /// The serial number, which distinguishes this connection from earlier ones in the same slot.
-    pub(in crate::hub::table) serial: u32,
+    pub(in crate::hub::table) serial: Serial,
     pub(in crate::hub::table) phase: Phase,
     /// How many requests were answered; the count stays at 255.
     pub requests: u8,
@@ -257,7 +231,7 @@ pub struct Connection {
     pub out: Outbound,
     pub inbound: Option<Box<Inbound>>,
     pub user: CompactString,
-    pub details: Option<Box<Details>>,
+    pub details: Details,
     pub peer: Peer,
     /// The tag of the listener that accepted the connection.
     pub listener: u8,
@@ -268,7 +242,7 @@ impl Connection {
     /// A connection that was accepted at `now`, for [`Table::insert`](super::Table::insert).
     pub fn new(peer: Peer, facts: Facts, now: u64) -> Self {
         Connection {
-            serial: 0,
+            serial: Serial::MIN,
             phase: Phase::Head,
             requests: 0,
             flags: Flags::default(),
@@ -277,7 +251,7 @@ impl Connection {
             out: Outbound::default(),
             inbound: None,
             user: CompactString::const_new(""),
-            details: None,
+            details: Details::default(),
             peer,
             listener: 0,
             facts,
@@ -286,7 +260,7 @@ impl Connection {
 
     /// Tells this use of the slot from earlier ones.
     #[inline(always)]
-    pub fn serial(&self) -> u32 {
+    pub(in crate::hub) fn serial(&self) -> Serial {
         self.serial
     }
 
@@ -304,7 +278,7 @@ impl Connection {
     }
 
     pub fn device(&self) -> &str {
-        self.details.as_ref().map_or("", |details| &details.device)
+        self.details.device()
     }
 
     /// Returns the time of the last sign of life, in milliseconds.

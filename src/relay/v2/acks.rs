@@ -15,7 +15,7 @@ impl Relay {
     /// Handles an acknowledgement: a device has handled all messages up to a number.
     pub(super) fn take_ack(&mut self, cx: &mut Context, key: u32, seq: u64) {
         let Some(link) = self.v2.links.get(key) else { return };
-        let Some(mailbox) = link.mailbox else { return };
+        let Some(mailbox) = link.mailbox() else { return };
         let (conn, slot) = (link.conn, usize::from(link.slot));
         let seq = seq.min(link.written());
         let v2 = &mut self.v2;

@@ -87,7 +87,7 @@ impl V2 {
         if let Some(link) = self.links.get_mut(key) {
             let conn = link.conn;
             link.is_hidden = true;
-            link.more().hidden_at = now;
+            link.make_more().hidden_at = now;
             if let Some(conn) = conn {
                 told::shown(cx, conn, false);
             }
@@ -111,7 +111,7 @@ impl V2 {
     pub(super) fn show_by_ping(&mut self, cx: &mut Context, key: u32) {
         let now = cx.millis();
         let hidden_at = self.links.get(key).filter(|link| link.is_hidden);
-        let hidden_at = hidden_at.and_then(|link| link.more.as_ref()).map(|more| more.hidden_at);
+        let hidden_at = hidden_at.and_then(|link| link.more()).map(|more| more.hidden_at);
         if hidden_at.is_some_and(|at| now >= at + SHOWN_BY_PING_MS) {
             self.show(cx, key);
         }
@@ -174,11 +174,11 @@ impl Relay {
         let v2 = &mut self.v2;
         let Some(link) = v2.links.get_mut(key) else { return };
         link.conn = Some(conn);
-        let more = link.more();
+        let more = link.make_more();
         let last = more.last.take();
         let groups = more.groups.clone();
         if groups.is_empty() {
-            link.more = None;
+            link.drop_more();
         }
         for group in &groups {
             // A ticket names no more groups than a user may be in. If the server has no room for
@@ -195,9 +195,8 @@ impl Relay {
             v2.displace(cx, displaced);
         }
         let Some(link) = v2.links.get_mut(key) else { return };
-        link.mailbox = Some(welcome.key);
+        link.attach(welcome.key, welcome.slot);
         v2.attached += 1;
-        link.slot = welcome.slot as u8;
         link.next = welcome.gap.map_or(welcome.cursor, |(_, to)| to) + 1;
         let idle = cx.config().idle_timeout.as_millis() as u64;
         let bounds = Bounds {
@@ -311,7 +310,7 @@ impl V2 {
 
     /// Notes that a link has no mailbox any more, because its connection is ending.
     fn unlink(&mut self, key: u32) -> Option<Key> {
-        let mailbox = self.links.get_mut(key)?.mailbox.take()?;
+        let mailbox = self.links.get_mut(key)?.detach()?;
         self.attached -= 1;
         Some(mailbox)
     }

@@ -5,7 +5,6 @@ use crate::hub::{ConnId, Context};
 use crate::mailbox::{Key, Next};
 
 use super::frames;
-use super::links::Link;
 use super::{TIMER_WAITING, V2, second, told};
 
 impl V2 {
@@ -17,10 +16,7 @@ impl V2 {
         let most_queued = cx.config().max_queue / 4;
         loop {
             let Some(link) = self.links.get(key) else { return };
-            let Link { mailbox: Some(mailbox), conn: Some(conn), is_hidden: false, .. } = *link
-            else {
-                return;
-            };
+            let (Some(mailbox), Some(conn)) = (link.mailbox(), link.open_conn()) else { return };
             let next = match link.next <= self.boxes.top(mailbox) {
                 true => self.boxes.next(mailbox, usize::from(link.slot), link.next),
                 false => None,

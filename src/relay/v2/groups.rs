@@ -49,7 +49,7 @@ impl Relay {
     /// or the user is a member already.
     fn may_join(&self, key: u32, user: &str, group: &str) -> bool {
         let of_ticket = || {
-            let more = self.v2.links.get(key).and_then(|link| link.more.as_ref());
+            let more = self.v2.links.get(key).and_then(|link| link.more());
             more.is_some_and(|more| more.groups.iter().any(|name| name == group))
         };
         !self.asks_for_tickets() || self.groups.members.contains(group, user) || of_ticket()

@@ -206,7 +206,7 @@ impl Relay {
             true => (Code::After, super::take::AFTER),
             false => {
                 // This send came before all that were refused at once, so it has to come again first.
-                found.more().refused = Some(cid.clone());
+                found.make_more().refused = Some(cid.clone());
                 told.push(link);
                 (Code::Unavailable, "messages cannot be kept just now")
             }

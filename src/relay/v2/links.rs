@@ -14,7 +14,7 @@ pub const WINDOW: usize = 64;
 pub const WINDOW_BYTES: u32 = 256 * 1024;
 /// If a device acknowledges nothing for so many seconds, no further messages are written to it.
 pub const STALL_SECONDS: u32 = 30;
-/// Windows that are kept for the next use.
+/// Boxes of links that are kept for the next use.
 const SPARES: usize = 64;
 
 /// A connection that speaks v2.
@@ -24,15 +24,12 @@ pub struct Link {
     pub conn: Option<ConnId>,
     /// The number at which the delivery continues.
     pub next: u64,
-    /// The messages that were written and not acknowledged; `None` if there are none.
-    window: Option<Box<Window>>,
-    /// The state that only few links have.
-    pub more: Option<Box<More>>,
-    /// The mailbox and the slot of the device, while this is the device's newest connection.
-    pub mailbox: Option<Key>,
-    /// When the device last acknowledged a message, or when the first unacknowledged message was
-    /// written to it, in seconds.
-    progress: u32,
+    /// The state of a link that is not idle; `None` if there is none.
+    busy: Option<Box<Busy>>,
+    /// The mailbox, while this is the newest connection of its device; otherwise
+    /// [`Key::NONE`].
+    mailbox: Key,
+    /// The slot of the device in the mailbox.
     pub slot: u8,
     /// Whether `live` has been sent.
     pub is_live: bool,
@@ -42,11 +39,32 @@ pub struct Link {
     pub may_broadcast: bool,
 }
 
-/// Messages that were written and not acknowledged, by their numbers.
-#[derive(Debug, Default)]
-struct Window {
+/// The messages that were written to a link and not acknowledged, and what few links have.
+#[derive(Debug)]
+struct Busy {
+    /// The messages that were written and not acknowledged: their numbers, and their bytes.
     written: VecDeque<(u64, u32)>,
+    /// The bytes of all of them.
     bytes: u32,
+    /// When the device last acknowledged a message, or when the first unacknowledged message was
+    /// written to it, in seconds; [`NEVER`] while no message is unacknowledged.
+    progress: u32,
+    more: Option<Box<More>>,
+}
+
+const NEVER: u32 = u32::MAX;
+
+impl Default for Busy {
+    fn default() -> Self {
+        Busy { written: VecDeque::new(), bytes: 0, progress: NEVER, more: None }
+    }
+}
+
+impl Busy {
+    /// Whether this holds nothing, so that the link is idle.
+    fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.more.is_none()
+    }
 }
 
 /// The state that only few links have.
@@ -72,31 +90,53 @@ pub struct More {
     pub missed_presence: bool,
 }
 
+// A server may hold a link for each of a million connections.
+const _: () = assert!(size_of::<Link>() <= 32);
+
 impl Link {
+    /// The mailbox, while this is the newest connection of its device.
+    #[inline]
+    pub fn mailbox(&self) -> Option<Key> {
+        Some(self.mailbox).filter(|mailbox| *mailbox != Key::NONE)
+    }
+
+    /// Attaches the link to a device of a mailbox.
+    pub fn attach(&mut self, mailbox: Key, slot: usize) {
+        (self.mailbox, self.slot) = (mailbox, slot as u8);
+    }
+
+    /// Detaches the link from its mailbox, which is returned.
+    pub fn detach(&mut self) -> Option<Key> {
+        let mailbox = self.mailbox();
+        self.mailbox = Key::NONE;
+        mailbox
+    }
+
     /// Whether the device has unacknowledged messages and has acknowledged none for long.
     pub fn is_stalled(&self, now: u32) -> bool {
-        self.window.is_some() && now >= self.progress.saturating_add(STALL_SECONDS)
+        let busy = self.busy.as_deref();
+        busy.is_some_and(|busy| now > busy.progress.saturating_add(STALL_SECONDS - 1))
     }
 
     /// Whether one more message may be written. If none is unacknowledged, one always may.
     #[inline]
     pub fn has_window(&self) -> bool {
-        self.window
+        self.busy
             .as_deref()
-            .is_none_or(|window| window.written.len() < WINDOW && window.bytes < WINDOW_BYTES)
+            .is_none_or(|busy| busy.written.len() < WINDOW && busy.bytes < WINDOW_BYTES)
     }
 
     /// The bytes of all messages that were written after the first unacknowledged one.
     pub fn bytes_after_first(&self) -> usize {
-        self.window.as_deref().map_or(0, |window| {
-            let first = window.written.front().map_or(0, |(_, bytes)| *bytes);
-            (window.bytes - first) as usize
+        self.busy.as_deref().map_or(0, |busy| {
+            let first = busy.written.front().map_or(0, |(_, bytes)| *bytes);
+            (busy.bytes - first) as usize
         })
     }
 
     /// Whether a message was written that is not acknowledged.
     pub fn has_unacknowledged(&self) -> bool {
-        self.window.is_some()
+        self.busy.as_deref().is_some_and(|busy| !busy.written.is_empty())
     }
 
     /// The highest number that was written to this connection, or the number behind which its
@@ -114,11 +154,32 @@ impl Link {
     /// Whether the client has yet to get an answer.
     #[inline]
     pub fn owes(&self) -> bool {
-        self.more.as_deref().is_some_and(|more| !more.owed.is_empty())
+        self.more().is_some_and(|more| !more.owed.is_empty())
     }
 
-    pub fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+    /// The state that only few links have, if this one has it.
+    #[inline]
+    pub fn more(&self) -> Option<&More> {
+        self.busy.as_deref()?.more.as_deref()
+    }
+
+    /// The same, to change it.
+    #[inline]
+    pub fn more_mut(&mut self) -> Option<&mut More> {
+        self.busy.as_deref_mut()?.more.as_deref_mut()
+    }
+
+    /// The same, to change it; the link gets it if it has none.
+    pub fn make_more(&mut self) -> &mut More {
+        self.busy.get_or_insert_default().more.get_or_insert_default()
+    }
+
+    /// Drops the state that only few links have.
+    pub fn drop_more(&mut self) {
+        if let Some(busy) = &mut self.busy {
+            busy.more = None;
+        }
+        self.busy.take_if(|busy| busy.is_empty());
     }
 }
 
@@ -126,9 +187,9 @@ impl Link {
 #[derive(Debug, Default)]
 pub struct Links {
     slab: Records<Link>,
-    /// Unused windows, in boxes because a link keeps the box.
+    /// Unused boxes for links.
     #[allow(clippy::vec_box)]
-    spares: Vec<Box<Window>>,
+    spares: Vec<Box<Busy>>,
 }
 
 impl Links {
@@ -146,10 +207,8 @@ impl Links {
         self.slab.insert(Link {
             conn: None,
             next: 0,
-            window: None,
-            more: Some(Box::new(more)),
-            mailbox: None,
-            progress: 0,
+            busy: Some(Box::new(Busy { more: Some(Box::new(more)), ..Busy::default() })),
+            mailbox: Key::NONE,
             slot: 0,
             is_live: false,
             is_hidden: false,
@@ -181,16 +240,16 @@ impl Links {
         let Links { slab, spares } = self;
         let Some(link) = slab.get_mut(key) else { return };
         link.next = seq + 1;
-        let window = match &mut link.window {
-            Some(window) => window,
-            empty => {
-                link.progress = now;
-                empty.insert(spares.pop().unwrap_or_default())
-            }
+        let busy = match &mut link.busy {
+            Some(busy) => busy,
+            idle => idle.insert(spares.pop().unwrap_or_default()),
         };
+        if busy.progress == NEVER {
+            busy.progress = now;
+        }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        window.written.push_back((seq, bytes));
-        window.bytes = window.bytes.saturating_add(bytes);
+        busy.written.push_back((seq, bytes));
+        busy.bytes = busy.bytes.saturating_add(bytes);
     }
 
     /// Notes that a device has acknowledged all messages up to a number that was written to it.
@@ -198,18 +257,19 @@ impl Links {
     pub fn note_acknowledged(&mut self, key: u32, seq: u64, now: u32) {
         let Links { slab, spares } = self;
         let Some(link) = slab.get_mut(key) else { return };
-        link.progress = now;
-        let Some(window) = &mut link.window else { return };
-        while let Some((_, bytes)) = window.written.front().filter(|(written, _)| *written <= seq) {
-            window.bytes = window.bytes.saturating_sub(*bytes);
-            window.written.pop_front();
+        let Some(busy) = &mut link.busy else { return };
+        busy.progress = now;
+        while let Some((_, bytes)) = busy.written.front().filter(|(written, _)| *written <= seq) {
+            busy.bytes = busy.bytes.saturating_sub(*bytes);
+            busy.written.pop_front();
         }
-        if window.written.is_empty()
-            && let Some(mut window) = link.window.take()
-            && spares.len() < SPARES
-        {
-            window.bytes = 0;
-            spares.push(window);
+        if busy.written.is_empty() {
+            (busy.bytes, busy.progress) = (0, NEVER);
+            if let Some(spare) = link.busy.take_if(|busy| busy.is_empty())
+                && spares.len() < SPARES
+            {
+                spares.push(spare);
+            }
         }
     }
 }
@@ -217,11 +277,6 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_link_stays_small() {
-        assert!(size_of::<Link>() <= 64, "{}", size_of::<Link>());
-    }
 
     #[test]
     fn a_window_counts_what_is_written_and_not_acknowledged() {

@@ -46,7 +46,7 @@ impl V2 {
         }
         let mut text = String::new();
         write(&mut text);
-        let more = link.more();
+        let more = link.make_more();
         let waits = |owed: &Owed| matches!(owed, Owed::Sent(of) if Some(*of) == self.answering);
         match more.owed.iter().position(waits) {
             Some(at) => {
@@ -86,7 +86,7 @@ impl V2 {
     /// Notes that the answer to a send is owed, because the send waits for the journal.
     pub(super) fn owe(&mut self, key: u32, ticket: Ticket) {
         if let Some(link) = self.links.get_mut(key) {
-            let more = link.more();
+            let more = link.make_more();
             more.owed.push_back(Owed::Sent(ticket));
             more.unanswered += 1;
         }
@@ -96,7 +96,7 @@ impl V2 {
     /// behind it.
     pub(super) fn settle_answer(&mut self, cx: &mut Context, key: u32, conn: ConnId, of: Ticket) {
         let link = self.links.get_mut(key).filter(|link| link.conn == Some(conn));
-        let Some(more) = link.and_then(|link| link.more.as_mut()) else { return };
+        let Some(more) = link.and_then(|link| link.more_mut()) else { return };
         let before = more.owed.len();
         more.owed.retain(|owed| !matches!(owed, Owed::Sent(ticket) if *ticket == of));
         more.unanswered -= (before - more.owed.len()) as u32;
@@ -107,7 +107,7 @@ impl V2 {
     pub(super) fn pay(&mut self, cx: &mut Context, key: u32) {
         while let Some(link) = self.links.get_mut(key)
             && !link.is_hidden
-            && let Some(more) = &mut link.more
+            && let Some(more) = link.more_mut()
             && let Some(Owed::Text(_)) = more.owed.front()
             && let Some(Owed::Text(text)) = more.owed.pop_front()
         {

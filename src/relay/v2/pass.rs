@@ -264,7 +264,7 @@ impl V2 {
         cx.fan_out(&self.rest, |out| {
             for (_, link) in self.links.iter() {
                 if let Some(conn) = link.open_conn()
-                    && link.mailbox.is_none_or(|mailbox| !but.contains(&mailbox))
+                    && link.mailbox().is_none_or(|mailbox| !but.contains(&mailbox))
                     && out.queued(conn) <= most
                 {
                     out.send(conn, frames::VOLATILE);

@@ -116,7 +116,7 @@ impl Relay {
         }
         let Some(link) = self.v2.links.get_mut(sender.link) else { return Ok(()) };
         let may_broadcast = link.may_broadcast;
-        if let Some(more) = &mut link.more {
+        if let Some(more) = link.more_mut() {
             if more.refused.as_deref().is_some_and(|refused| refused != cid) {
                 return Err(((Code::After, AFTER), true));
             }
@@ -142,7 +142,7 @@ impl Relay {
         cid: &str,
     ) {
         if retry && let Some(link) = self.v2.links.get_mut(sender.link) {
-            link.more().refused.get_or_insert_with(|| kept(cid));
+            link.make_more().refused.get_or_insert_with(|| kept(cid));
         }
         self.v2.refuse(cx, sender.link, why, retry, Some(cid));
     }
@@ -249,7 +249,7 @@ pub(super) fn name(send: &Send<'_>, kind: &str, peer: &str) -> String {
 impl V2 {
     fn sender(&self, conn: ConnId, key: u32) -> Option<Sender> {
         let link = self.links.get(key)?;
-        let (slot, mailbox) = (usize::from(link.slot), link.mailbox?);
+        let (slot, mailbox) = (usize::from(link.slot), link.mailbox()?);
         let user = self.boxes.user(mailbox).clone();
         let device = self.boxes.device_name(mailbox, slot).clone();
         Some(Sender { link: key, conn, user, device, mailbox, slot })

@@ -49,7 +49,7 @@ impl V2 {
     /// Makes a link watch all of these users. Returns false if there is no room for one of them.
     fn watch_all(&mut self, cx: &Context, key: u32, users: &[Cow<'_, str>]) -> bool {
         let Some(link) = self.links.get_mut(key) else { return false };
-        let known = &link.more().watched;
+        let known = &link.make_more().watched;
         let new: Vec<CompactString> = users
             .iter()
             .filter(|user| !known.iter().any(|it| it == &***user))
@@ -64,14 +64,14 @@ impl V2 {
                 return false;
             }
             if let Some(link) = self.links.get_mut(key) {
-                link.more().watched.push(user);
+                link.make_more().watched.push(user);
             }
         }
         true
     }
 
     fn unwatch(&mut self, key: u32, users: &[Cow<'_, str>]) {
-        let Some(more) = self.links.get_mut(key).and_then(|link| link.more.as_mut()) else {
+        let Some(more) = self.links.get_mut(key).and_then(|link| link.more_mut()) else {
             return;
         };
         for user in users {
@@ -84,7 +84,7 @@ impl V2 {
 
     /// Makes a link that has ended watch nobody.
     pub(super) fn unwatch_all(&mut self, key: u32) {
-        let Some(more) = self.links.get_mut(key).and_then(|link| link.more.as_mut()) else {
+        let Some(more) = self.links.get_mut(key).and_then(|link| link.more_mut()) else {
             return;
         };
         for user in std::mem::take(&mut more.watched) {
@@ -124,7 +124,7 @@ impl V2 {
             for key in change.links {
                 let Some(link) = self.links.get_mut(key) else { continue };
                 if link.is_hidden {
-                    link.more().missed_presence = true;
+                    link.make_more().missed_presence = true;
                 } else {
                     let state = [(&*change.user, change.online)];
                     self.tell(cx, key, |out| frames::write_presence(state.into_iter(), out));
@@ -137,7 +137,7 @@ impl V2 {
     /// Sends an app that is shown again the presence of its watched users, if it has changed
     /// meanwhile.
     pub(super) fn catch_up_presence(&mut self, cx: &mut Context, key: u32) {
-        let Some(more) = self.links.get_mut(key).and_then(|link| link.more.as_mut()) else {
+        let Some(more) = self.links.get_mut(key).and_then(|link| link.more_mut()) else {
             return;
         };
         if std::mem::take(&mut more.missed_presence) && !more.watched.is_empty() {
