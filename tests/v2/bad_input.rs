@@ -2,7 +2,7 @@
 //! clients nothing.
 
 use super::phone::Phone;
-use super::{link, link_of};
+use super::{KEPT, link, link_of};
 use longlink::sim::Rng;
 use longlink::sim::frames::{masked, text};
 use longlink::{Config, RelayConfig};
@@ -139,7 +139,7 @@ fn every_field_of_every_frame_that_is_missing_of_a_wrong_type_or_too_long_is_ref
     assert_eq!((gauges.waiting, gauges.mailboxes), (0, 2), "nothing of it was taken");
     // The connection goes on, and so does everybody else.
     eve.write_to(&mut link, "good", "bob", "hello");
-    assert_eq!(eve.state(), "queued");
+    assert_eq!(eve.state(), KEPT);
     bob.read(&link);
     assert_eq!(bob.texts(), ["hello"]);
 }
@@ -250,7 +250,7 @@ fn a_cid_that_comes_again_with_anything_else_is_a_conflict_and_changes_nothing()
     let longest = "c".repeat(64);
     let send = |rest: &str| format!(r#"{{"type":"send","cid":"{longest}",{rest}}}"#);
     eve.say(&mut link, &send(r#""toUserId":"bob","message":{"a":1}"#));
-    assert_eq!(eve.state(), "queued");
+    assert_eq!(eve.state(), KEPT);
     let others = [
         r#""toUserId":"bob","message":{"a":2}"#,
         r#""toUserId":"bob","message":{"a":1.0}"#,
@@ -319,7 +319,7 @@ fn a_client_that_acknowledges_each_message_alone_or_none_costs_nobody_else_anyth
         let text = number.to_string();
         for to in ["bob", "carol"] {
             alice.write_to(&mut link, &format!("{to}{number}"), to, &text);
-            assert_eq!(alice.state(), "queued");
+            assert_eq!(alice.state(), KEPT);
         }
         bob.read(&link);
         bob.acknowledge(&mut link);
@@ -358,7 +358,7 @@ fn a_client_that_sends_faster_than_it_reads_holds_its_bound_and_delays_nobody() 
             link.advance(20);
             most = most.max(link.hub.buffered());
             alice.write_to(&mut link, &format!("a{number}"), "bob", &format!("alice {number}"));
-            assert_eq!(alice.state(), "queued");
+            assert_eq!(alice.state(), KEPT);
             for _ in 0..20 {
                 bob.read(&link);
                 bob.acknowledge(&mut link);
@@ -376,7 +376,7 @@ fn a_client_that_sends_faster_than_it_reads_holds_its_bound_and_delays_nobody() 
     link.capacity = 1 << 20;
     eve.connect(&mut link);
     eve.write_to(&mut link, "again", "bob", "here I am");
-    assert_eq!(eve.state(), "queued");
+    assert_eq!(eve.state(), KEPT);
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn mailboxes_for_names_that_nobody_has_stay_in_the_budget_and_are_given_up_befor
     link.settle();
     alice.read(&link);
     assert_eq!(alice.acks.len(), 20_001);
-    assert!(alice.acks.iter().all(|ack| ack["state"] == "queued"));
+    assert!(alice.acks.iter().all(|ack| ack["state"] == KEPT));
     assert!(link.handler().handler.mailbox_counters().shed > 19_000);
     bob.connect(&mut link);
     assert_eq!(bob.texts(), ["hello"]);

@@ -1,7 +1,7 @@
 //! How many devices a user may have, how large a group may be, and what can be switched off.
 
 use super::phone::Phone;
-use super::{link, link_of};
+use super::{KEPT, link, link_of};
 use longlink::limits::Devices;
 use longlink::sim::frames::Got;
 use longlink::{Config, RelayConfig};
@@ -79,7 +79,7 @@ fn a_message_to_a_group_of_more_than_a_thousand_members_is_not_kept() {
     members[1].say(&mut link, r#"{"type":"leave","group":"g"}"#);
     members[2].cut(&mut link);
     members[0].say(&mut link, &send("c2"));
-    assert_eq!(members[0].state(), "queued");
+    assert_eq!(members[0].state(), KEPT);
     members[2].connect(&mut link);
     assert_eq!(members[2].messages.len(), 1);
 }

@@ -8,13 +8,13 @@ mod limits;
 mod old_pages;
 mod phone;
 mod refused;
+mod rig;
 mod stories;
 mod survive;
 
-use std::time::Instant;
-
-use longlink::sim::{Call, Look, Spy, World};
+use longlink::sim::{Call, Look};
 use longlink::{Config, Context, Relay, RelayConfig};
+use rig::{KEPT, Link, serve};
 
 /// A looker that ignores all callbacks.
 #[derive(Debug)]
@@ -24,11 +24,8 @@ impl Look for Unseen {
     fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
 }
 
-type Link = World<Spy<Relay, Unseen>>;
-
 fn link_of(config: Config, relay: RelayConfig) -> Link {
-    let spy = Spy { handler: Relay::new(relay), looker: Unseen };
-    World::new(config, spy, Instant::now())
+    serve(config, Relay::new(relay))
 }
 
 fn link() -> Link {

@@ -1,7 +1,7 @@
 //! Pages of the dialect v1 whose users have mailboxes, with and without `--v1-mailbox on`.
 
 use super::phone::Phone;
-use super::{Link, link_of};
+use super::{KEPT, Link, link_of};
 use longlink::sim::frames::{handshake, text};
 use longlink::{Config, RelayConfig};
 
@@ -34,7 +34,7 @@ fn a_page_gets_the_waiting_messages_of_its_user_in_the_form_of_v1_and_only_once(
     alice.connect(&mut link);
     for cid in ["one", "two"] {
         alice.write_to(&mut link, cid, "bob", cid);
-        assert_eq!(alice.state(), "queued");
+        assert_eq!(alice.state(), KEPT);
     }
     let first = page(&mut link, "");
     assert_eq!(link.pipes[first].texts(), [message("one"), message("two")]);

@@ -1,7 +1,7 @@
 //! Clients and frames that the server refuses, and the errors that they get.
 
 use super::phone::Phone;
-use super::{Link, link, link_of};
+use super::{KEPT, Link, link, link_of};
 use longlink::sim::frames::{Got, handshake, header, masked, text};
 use longlink::{Config, Peer, RelayConfig};
 
@@ -34,7 +34,7 @@ fn a_frame_that_is_too_long_is_answered_with_an_error_and_the_connection_stays_o
     say(&mut link, &mut alice, &pieces);
     assert_eq!(alice.types(), ["error"]);
     alice.write_to(&mut link, "c3", "bob", "after");
-    assert_eq!(alice.state(), "queued");
+    assert_eq!(alice.state(), KEPT);
     bob.read(&link);
     assert_eq!(bob.texts(), ["before", "after"]);
     // The connection of a v1 page is closed, as before.

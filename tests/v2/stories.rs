@@ -1,7 +1,7 @@
 //! Stories of phones and v1 pages, and which frames each of them must get.
 
 use super::phone::Phone;
-use super::{Link, link};
+use super::{KEPT, Link, link};
 use longlink::sim::frames::{Got, handshake, text};
 
 /// Connects a v1 page as a user. Returns its pipe.
@@ -53,14 +53,14 @@ fn messages_to_a_user_who_is_away_are_there_when_the_phone_comes_back() {
     alice.connect(&mut link);
     bob.connect(&mut link);
     alice.write_to(&mut link, "c1", "bob", "one");
-    assert_eq!(alice.state(), "queued");
+    assert_eq!(alice.state(), KEPT);
     bob.read(&link);
     assert_eq!(bob.texts(), ["one"]);
     bob.acknowledge(&mut link);
     bob.cut(&mut link);
     for number in 2..=4 {
         alice.write_to(&mut link, &format!("c{number}"), "bob", &format!("{number}"));
-        assert_eq!(alice.state(), "queued");
+        assert_eq!(alice.state(), KEPT);
     }
     bob.connect(&mut link);
     assert_eq!(bob.types(), ["welcome", "message", "message", "message", "live"]);
@@ -123,7 +123,7 @@ fn a_send_that_comes_again_is_answered_as_before_and_is_not_delivered_again() {
     alice.connect(&mut link);
     alice.write_to(&mut link, "c1", "bob", "once");
     let (first, second) = (&alice.acks[0], &alice.acks[1]);
-    assert_eq!((&second["state"], &second["was"]), (&"duplicate".into(), &"queued".into()));
+    assert_eq!((&second["state"], &second["was"]), (&"duplicate".into(), &KEPT.into()));
     assert_eq!(first["id"], second["id"]);
     alice.write_to(&mut link, "c1", "bob", "something else");
     assert_eq!(alice.error(), ("conflict", false));
@@ -132,7 +132,7 @@ fn a_send_that_comes_again_is_answered_as_before_and_is_not_delivered_again() {
     let mut other = Phone::new("alice", "another");
     other.connect(&mut link);
     other.write_to(&mut link, "c1", "bob", "of another device");
-    assert_eq!(other.state(), "queued");
+    assert_eq!(other.state(), KEPT);
     bob.read(&link);
     assert_eq!(bob.texts(), ["once", "of another device"]);
 }
@@ -388,7 +388,7 @@ fn the_answer_to_a_message_to_many_users_says_the_state_for_each_of_them() {
     let results = alice.acks[0]["results"].as_array().unwrap();
     let of = |at: usize| (results[at]["toUserId"].as_str(), results[at]["state"].as_str());
     assert_eq!(of(0), (Some("anna"), Some("sent")));
-    assert_eq!(of(1), (Some("bob"), Some("queued")));
+    assert_eq!(of(1), (Some("bob"), Some(KEPT)));
     assert_eq!(of(2), (Some("no/body"), Some("offline")));
     assert_eq!(link.pipes[anna].texts().len(), 1);
     let mut bob = Phone::new("bob", "b");

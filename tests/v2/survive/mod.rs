@@ -8,7 +8,7 @@ mod sends;
 mod server;
 
 use super::phone::Phone;
-use super::{Link, link, link_of};
+use super::{KEPT, Link, link, link_of};
 
 /// Connects two users with a phone each.
 fn pair() -> (Link, Phone, Phone) {

@@ -1,6 +1,6 @@
 //! Sends: their answers, their order and their receipts.
 
-use super::{Phone, numbers, pair, write_all};
+use super::{KEPT, Phone, numbers, pair, write_all};
 use longlink::sim::frames::text;
 
 /// WuKongIM/WuKongIM#158: an app could not learn whether a message had reached the server.
@@ -12,7 +12,7 @@ fn the_answer_to_each_send_has_the_id_and_the_state_of_the_message() {
     let (ack, state) = (alice.acks[0].clone(), alice.state());
     assert_eq!(
         (&ack["cid"], state),
-        (&"c1".into(), "queued"),
+        (&"c1".into(), KEPT),
         "the message is kept, because bob is away"
     );
     bob.connect(&mut link);
@@ -72,7 +72,7 @@ fn messages_that_are_sent_again_after_a_cut_keep_their_order() {
     bob.read(&link);
     assert_eq!(bob.texts(), numbers(1..=5));
     let states: Vec<_> = alice.acks.iter().map(|ack| ack["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["duplicate", "duplicate", "queued", "queued", "queued"]);
+    assert_eq!(states, ["duplicate", "duplicate", KEPT, KEPT, KEPT]);
 }
 
 /// GoBelieveIO/im_service#53: messages of a backend arrived twice.

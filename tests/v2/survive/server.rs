@@ -1,14 +1,12 @@
 //! The server under load, and when it stops.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use longlink::events::{Event, EventKind};
-use longlink::sim::{Spy, World};
 use longlink::{Config, Relay, RelayConfig};
 
-use super::super::Unseen;
-use super::{Phone, link, link_of, write_all};
+use super::super::serve;
+use super::{KEPT, Phone, link, link_of, write_all};
 
 /// mattermost/mattermost-webapp#10960, phoenixframework/phoenix#4045, rails/rails#40229: after a
 /// restart all clients came back within one second.
@@ -43,8 +41,7 @@ fn a_message_that_expires_before_any_device_has_it_is_reported_to_watchers() {
             told.lock().expect("nobody has panicked").push(format!("{user} to {to}"));
         }
     });
-    let spy = Spy { handler: relay, looker: Unseen };
-    let mut link = World::new(Config::default(), spy, Instant::now());
+    let mut link = serve(Config::default(), relay);
     let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
     alice.connect(&mut link);
     bob.connect(&mut link);
@@ -75,7 +72,7 @@ fn a_client_that_reads_nothing_holds_no_more_than_its_queue_and_its_mailbox() {
     let long = "x".repeat(20_000);
     for number in 0..200 {
         alice.write_to(&mut link, &format!("n{number}"), "bob", &long);
-        assert_eq!(alice.state(), "queued", "nobody waits for a slow reader");
+        assert_eq!(alice.state(), KEPT, "nobody waits for a slow reader");
         link.advance(10);
     }
     let gauges = link.handler().handler.mailbox_gauges();

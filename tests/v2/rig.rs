@@ -1,0 +1,18 @@
+//! A server whose mailboxes are in memory alone, on a made-up clock.
+
+use std::time::Instant;
+
+use longlink::sim::{Spy, World};
+use longlink::{Config, Relay};
+
+use super::Unseen;
+
+pub type Link = World<Spy<Relay, Unseen>>;
+
+/// The state in the answer to a send that is kept.
+pub const KEPT: &str = "queued";
+
+pub fn serve(config: Config, relay: Relay) -> Link {
+    let spy = Spy { handler: relay, looker: Unseen };
+    World::new(config, spy, Instant::now())
+}
