@@ -12,7 +12,7 @@ mod ops;
 pub(crate) mod webhooks;
 
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
-use crate::relay::{Extension, Pushed, Relay, Session};
+use crate::relay::{Extension, Page, Pushed, Relay, Session, Unread};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
@@ -141,6 +141,14 @@ impl Extension for Backend {
 
     fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed) {
         self.api.complete(cx, (request, place), state);
+    }
+
+    fn on_changed(&mut self, cx: &mut Context, request: u32, is_kept: bool) {
+        self.api.complete_change(cx, request, is_kept);
+    }
+
+    fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>) {
+        self.api.complete_history(cx, request, answer);
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {

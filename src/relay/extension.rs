@@ -4,6 +4,7 @@ use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrad
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
+use super::v2::{Page, Unread};
 use super::{Pushed, Relay, Session};
 
 /// The relay asks its extension before it looks at a request itself. For a request that is not the
@@ -44,6 +45,13 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     /// Called when the journal has said what became of a message of the extension that had to wait
     /// for it: `request` and `place` are those that the extension has given.
     fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed);
+
+    /// Called when the journal has kept the change of a membership that the request of the extension
+    /// with this name has asked for, or when it could not keep the change.
+    fn on_changed(&mut self, cx: &mut Context, request: u32, is_kept: bool);
+
+    /// Called when the journal has answered a question for older messages.
+    fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>);
 
     /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64);

@@ -5,12 +5,14 @@ mod support;
 
 mod bad_input;
 mod client;
+mod disk;
 mod keys;
 mod mailbox;
 mod metrics;
 mod routes;
 mod slow_readers;
 mod store;
+mod stored;
 #[cfg(feature = "tickets")]
 mod tickets;
 mod traces;

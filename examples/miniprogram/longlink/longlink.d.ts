@@ -208,7 +208,7 @@ export interface HistoryQuestion {
   group?: string;
   /** The id of a message: the answer has older ones only. By default it begins with the newest. */
   before?: string;
-  /** How many messages at most, from 1 to 100; 100 by default. */
+  /** How many messages at most, from 1 to 100; 50 by default. */
   limit?: number;
 }
 

@@ -60,6 +60,21 @@ impl Failure {
         }
     }
 
+    /// The error for a change that cannot be kept now, and was not carried out.
+    pub fn not_kept() -> Self {
+        Failure::unavailable("the store cannot keep this just now, and nothing was changed")
+    }
+
+    /// The error for what cannot be done now and may be tried again.
+    pub fn unavailable(message: &'static str) -> Self {
+        Failure::new(503, "unavailable", message).header("Retry-After", "1")
+    }
+
+    /// The error for a question for older messages to a server that keeps none.
+    pub fn history_off() -> Self {
+        Failure::new(404, "history_off", "this server keeps no history")
+    }
+
     pub fn wrong_method(allowed: String) -> Self {
         let failure = Failure::new(405, "wrong_method", format!("only {allowed}"));
         failure.header("Allow", allowed)

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use crate::relay::groups::Full;
+use crate::relay::Asker;
+use crate::relay::groups::{Change, Changed, Full, NotChanged};
 
 use super::failure::Failure;
+use super::late::Waiting;
 use super::{Answer, Call, json, query};
 
 #[derive(Serialize)]
@@ -34,15 +36,28 @@ pub fn page(call: &mut Call<'_>, group: &str) -> Answer {
 
 /// Answers `PUT /api/groups/{group}/members/{user}`.
 pub fn add(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
-    call.relay.groups.members.add(call.cx, group, user).map_err(|full| match full {
-        Full::User => Failure::new(409, "too_many_groups", "a user is in 64 groups at most"),
-        Full::Server => Failure::new(409, "groups_full", "there is no room for more members"),
-    })?;
-    json(&Member { group, user, member: true })
+    change(call, group, user, true)
 }
 
 /// Answers `DELETE /api/groups/{group}/members/{user}`.
 pub fn remove(call: &mut Call<'_>, group: &str, user: &str) -> Answer {
-    call.relay.groups.members.remove(call.cx, group, user);
-    json(&Member { group, user, member: false })
+    change(call, group, user, false)
+}
+
+fn change(call: &mut Call<'_>, group: &str, user: &str, member: bool) -> Answer {
+    let answer = json(&Member { group, user, member })?;
+    let change = Change { group: group.into(), user: user.into(), joins: member };
+    let asker = Asker::Backend { request: call.request_name };
+    match call.relay.change_membership(call.cx, change, asker) {
+        Ok(Changed::Now) => {}
+        Ok(Changed::Later) => call.waiting = Some(Waiting::Change(answer.clone())),
+        Err(NotChanged::Unavailable) => return Err(Failure::not_kept()),
+        Err(NotChanged::Full(Full::User)) => {
+            return Err(Failure::new(409, "too_many_groups", "a user is in 64 groups at most"));
+        }
+        Err(NotChanged::Full(Full::Server)) => {
+            return Err(Failure::new(409, "groups_full", "there is no room for more members"));
+        }
+    }
+    Ok(answer)
 }

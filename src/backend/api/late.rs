@@ -1,10 +1,12 @@
-//! Answers that wait until the journal has kept the messages of their requests.
+//! Answers that wait until the journal has done what their requests ask for.
 
 use slab::Slab;
 
 use crate::hub::{ConnId, Context};
 use crate::relay::{Pushed, Reached};
+use crate::wire::http::response::Response;
 
+use super::failure::Failure;
 use super::replay::Replays;
 use super::send::{name_of, write_group};
 
@@ -76,9 +78,20 @@ impl Unfinished {
     }
 }
 
+/// What an answer waits for.
+#[derive(Debug)]
+pub enum Waiting {
+    /// The states of messages.
+    States(Unfinished),
+    /// That a change is kept. Then this is the answer.
+    Change(Response),
+    /// A list of messages, which follows this beginning of the JSON.
+    Messages(String),
+}
+
 /// All answers that wait.
 #[derive(Debug, Default)]
-pub struct Late(Slab<(ConnId, Unfinished)>);
+pub struct Late(Slab<(ConnId, Waiting)>);
 
 impl Late {
     /// The name of the next answer that will wait.
@@ -87,8 +100,8 @@ impl Late {
     }
 
     /// An answer waits.
-    pub fn insert(&mut self, conn: ConnId, unfinished: Unfinished) {
-        self.0.insert((conn, unfinished));
+    pub fn insert(&mut self, conn: ConnId, waiting: Waiting) {
+        self.0.insert((conn, waiting));
     }
 
     /// The journal has said what became of one message. The answer is sent with the last of them.
@@ -99,16 +112,50 @@ impl Late {
         (request, place): (u32, u32),
         state: Pushed,
     ) {
-        let Some((_, unfinished)) = self.0.get_mut(request as usize) else { return };
+        let waiting = self.0.get_mut(request as usize);
+        let Some((_, Waiting::States(unfinished))) = waiting else { return };
         let Some(hole) = unfinished.holes.get_mut(place as usize) else { return };
         hole.state = state;
         if let Some(key) = &unfinished.key {
             replays.note(key, hole.message, state);
         }
         unfinished.left -= 1;
-        if unfinished.left == 0 {
-            let (conn, mut unfinished) = self.0.remove(request as usize);
+        if unfinished.left == 0
+            && let Some((conn, Waiting::States(mut unfinished))) =
+                self.0.try_remove(request as usize)
+        {
             cx.respond_to(conn, &super::ok(unfinished.finish()).keep());
+        }
+    }
+
+    /// The journal has kept a change, or could not keep it.
+    pub fn complete_change(&mut self, cx: &mut Context, request: u32, is_kept: bool) {
+        if let Some((_, Waiting::Change(_))) = self.0.get(request as usize)
+            && let Some((conn, Waiting::Change(answer))) = self.0.try_remove(request as usize)
+        {
+            let response = match is_kept {
+                true => answer,
+                false => Failure::not_kept().response(),
+            };
+            cx.respond_to(conn, &response.keep());
+        }
+    }
+
+    /// The messages that a request has asked for are here, or they cannot be read.
+    pub fn complete_messages(
+        &mut self,
+        cx: &mut Context,
+        request: u32,
+        messages: Result<(Vec<String>, bool), Failure>,
+    ) {
+        if let Some((_, Waiting::Messages(_))) = self.0.get(request as usize)
+            && let Some((conn, Waiting::Messages(begun))) = self.0.try_remove(request as usize)
+        {
+            let response = match messages {
+                Ok((frames, more)) => super::mailbox::list(begun, &frames, more),
+                Err(failure) => failure.response(),
+            };
+            cx.respond_to(conn, &response.keep());
         }
     }
 }

@@ -1,10 +1,14 @@
-//! What waits for a user: `GET /api/users/{id}/messages` and `DELETE /api/users/{id}/mailbox`.
+//! What waits for a user, and older messages: `GET /api/users/{id}/messages` and other lists of
+//! messages, and `DELETE /api/users/{id}/mailbox`.
 
 use serde::Serialize;
 
 use crate::hub::Context;
-use crate::relay::{Relay, write_string};
+use crate::relay::{Answered, Asker, Relay, Unread, Whose, write_string};
+use crate::wire::http::response::Response;
 
+use super::failure::Failure;
+use super::late::Waiting;
 use super::{Answer, Call, json, ok, query};
 
 /// A mailbox, as it is told with its user.
@@ -39,17 +43,75 @@ pub fn describe(relay: &mut Relay, cx: &Context, user: &str) -> Option<Mailbox> 
     Some(Mailbox { epoch, seq: boxes.top(key), waiting: boxes.waiting_for(key), devices })
 }
 
-/// `GET /api/users/{id}/messages`
+/// `GET /api/users/{id}/messages`: what waits for the user, the oldest first; or, if `order` or
+/// `before` asks for it, what the store keeps of the user's messages, the newest first.
 pub fn messages(call: &mut Call<'_>, user: &str) -> Answer {
+    if query::asks_for_newest(call.request)? {
+        return history(call, ("user", user), Whose::User(user.into()));
+    }
     let after = query::after_number(call.request)?;
     let limit = query::limit(call.request)?;
     let (frames, more) = call.relay.waiting_frames(user, after, limit);
-    let mut text = String::from(r#"{"user":"#);
-    write_string(user, &mut text);
+    Ok(list(begin("user", user), &frames, more))
+}
+
+/// `GET /api/conversations/{user}/{other}/messages`
+pub fn of_pair(call: &mut Call<'_>, user: &str, other: &str) -> Answer {
+    let mut begun = String::from(r#"{"users":["#);
+    write_string(user, &mut begun);
+    begun.push(',');
+    write_string(other, &mut begun);
+    begun.push(']');
+    ask_history(call, begun, Whose::Pair(user.into(), other.into()))
+}
+
+/// `GET /api/groups/{group}/messages`
+pub fn of_group(call: &mut Call<'_>, group: &str) -> Answer {
+    history(call, ("group", group), Whose::Group(group.into()))
+}
+
+fn history(call: &mut Call<'_>, (name, value): (&str, &str), whose: Whose) -> Answer {
+    ask_history(call, begin(name, value), whose)
+}
+
+fn ask_history(call: &mut Call<'_>, begun: String, whose: Whose) -> Answer {
+    let before = query::before(call.request)?;
+    let limit = query::limit_of_history(call.request)?;
+    let asker = Asker::Backend { request: call.request_name };
+    match call.relay.ask_history(call.cx, &whose, before.as_deref(), limit, asker) {
+        Answered::Now(Ok(page)) => Ok(list(begun, &page.frames, page.more)),
+        Answered::Now(Err(why)) => Err(unread(why)),
+        Answered::Later => {
+            call.waiting = Some(Waiting::Messages(begun));
+            Ok(ok(Vec::new()))
+        }
+    }
+}
+
+/// The error for older messages that are not told.
+pub fn unread(why: Unread) -> Failure {
+    match why {
+        Unread::BadId => Failure::bad_value("before", "the id of a message"),
+        Unread::Busy => Failure::unavailable("too many requests wait for the store"),
+        Unread::Unavailable => Failure::unavailable("the store cannot be read just now"),
+        Unread::Unsupported => Failure::history_off(),
+    }
+}
+
+/// The beginning of a list of messages, up to the name and the id of whom they belong to.
+fn begin(name: &str, id: &str) -> String {
+    let mut text = format!(r#"{{"{name}":"#);
+    write_string(id, &mut text);
+    text
+}
+
+/// A list of messages as JSON, with this beginning.
+pub fn list(begun: String, frames: &[String], more: bool) -> Response {
+    let mut text = begun;
     text.push_str(r#","messages":["#);
     text.push_str(&frames.join(","));
     text.push_str(if more { r#"],"more":true}"# } else { r#"],"more":false}"# });
-    Ok(ok(text.into_bytes()))
+    ok(text.into_bytes())
 }
 
 #[derive(Serialize)]

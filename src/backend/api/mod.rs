@@ -24,7 +24,7 @@ mod tries;
 mod users;
 
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
-use crate::relay::{Pushed, Relay, Session};
+use crate::relay::{Page, Pushed, Relay, Session, Unread};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
@@ -32,7 +32,7 @@ use super::config::BackendConfig;
 use super::metrics::System;
 use super::webhooks::Webhooks;
 use failure::Failure;
-use late::{Late, Unfinished};
+use late::{Late, Unfinished, Waiting};
 use replay::Replays;
 use route::Route;
 use trace::Traces;
@@ -60,8 +60,10 @@ struct Call<'a> {
     request: &'a Request<'a>,
     /// The name of the request, if its answer has to wait.
     request_name: u32,
-    /// The answer, if it has to wait.
+    /// The answer, if it waits for what becomes of messages.
     unfinished: Option<Unfinished>,
+    /// The answer, if it waits for something else.
+    waiting: Option<Waiting>,
 }
 
 type Answer = Result<Response, Failure>;
@@ -125,12 +127,21 @@ impl Api {
         }
         let Api { replays, late, webhooks, system, .. } = self;
         let webhooks = webhooks.as_ref();
-        let (request_name, unfinished) = (late.next_request(), None);
-        let call =
-            &mut Call { cx, relay, replays, webhooks, system, request, request_name, unfinished };
+        let call = &mut Call {
+            cx,
+            relay,
+            replays,
+            webhooks,
+            system,
+            request,
+            request_name: late.next_request(),
+            unfinished: None,
+            waiting: None,
+        };
         let answer = route.answer(call);
-        if let Some(unfinished) = call.unfinished.take() {
-            late.insert(conn, unfinished);
+        let unfinished = call.unfinished.take().map(Waiting::States);
+        if let Some(waiting) = unfinished.or(call.waiting.take()) {
+            late.insert(conn, waiting);
             return Reply::Later;
         }
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
@@ -139,6 +150,22 @@ impl Api {
     /// The journal has said what became of a message whose answer waits for that.
     pub fn complete(&mut self, cx: &mut Context, name: (u32, u32), state: Pushed) {
         self.late.complete(cx, &mut self.replays, name, state);
+    }
+
+    /// The journal has kept the change of a membership, or could not keep it.
+    pub fn complete_change(&mut self, cx: &mut Context, request: u32, is_kept: bool) {
+        self.late.complete_change(cx, request, is_kept);
+    }
+
+    /// The journal has answered a question for older messages.
+    pub fn complete_history(
+        &mut self,
+        cx: &mut Context,
+        request: u32,
+        answer: Result<Page, Unread>,
+    ) {
+        let messages = answer.map(|page| (page.frames, page.more)).map_err(mailbox::unread);
+        self.late.complete_messages(cx, request, messages);
     }
 
     /// Answers a request that is not valid HTTP.

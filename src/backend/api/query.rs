@@ -47,6 +47,42 @@ pub fn after_number(request: &Request<'_>) -> Result<u64, Failure> {
     number.ok_or_else(|| Failure::bad_value("after", "the number of a message"))
 }
 
+/// The most messages of one page of history, and how many there are if the request does not say it.
+const MOST_OF_HISTORY: u64 = 100;
+const USUAL_OF_HISTORY: u64 = 50;
+
+/// Returns how many older messages are wanted.
+pub fn limit_of_history(request: &Request<'_>) -> Result<u64, Failure> {
+    let Some(text) = value(request, "limit")? else { return Ok(USUAL_OF_HISTORY) };
+    let limit: Option<u64> = number(text.as_bytes());
+    let limit = limit.filter(|limit| (1..=MOST_OF_HISTORY).contains(limit));
+    limit.ok_or_else(|| Failure::bad_value("limit", "1 to 100 of history"))
+}
+
+/// Returns `before`, the id of the last message of the page before. The page has older ones.
+pub fn before<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Failure> {
+    value(request, "before")
+}
+
+/// Whether the newest messages of all are wanted first, and not the oldest that wait: `order` says
+/// so, or `before` does.
+pub fn asks_for_newest(request: &Request<'_>) -> Result<bool, Failure> {
+    let has_before = value(request, "before")?.is_some();
+    let is_newest = match value(request, "order")?.as_deref() {
+        None => has_before,
+        Some("newest") => true,
+        Some("oldest") if has_before => {
+            return Err(Failure::bad_value("before", "not together with order=oldest"));
+        }
+        Some("oldest") => false,
+        Some(_) => return Err(Failure::bad_value("order", "oldest or newest")),
+    };
+    if is_newest && value(request, "after")?.is_some() {
+        return Err(Failure::bad_value("after", "not together with before or order=newest"));
+    }
+    Ok(is_newest)
+}
+
 fn value<'a>(
     request: &'a Request<'_>,
     name: &'static str,

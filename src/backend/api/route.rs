@@ -23,9 +23,10 @@ type Names<'a> = [&'a str; 2];
 type Function = fn(&mut Call<'_>, Names<'_>) -> Answer;
 
 const PAGE: &[&str] = &["limit", "after"];
+const HISTORY: &[&str] = &["limit", "before"];
 
 /// The routes that are used most come first, because they are searched in this order.
-const ROUTES: [Row; 14] = [
+const ROUTES: [Row; 16] = [
     row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
     row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
     row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
@@ -37,7 +38,12 @@ const ROUTES: [Row; 14] = [
     row(
         "/api/users/{user}/messages",
         &[("GET", |call, [user, _]| mailbox::messages(call, user))],
-        PAGE,
+        &["limit", "after", "before", "order"],
+    ),
+    row(
+        "/api/conversations/{user}/{other}/messages",
+        &[("GET", |call, [user, other]| mailbox::of_pair(call, user, other))],
+        HISTORY,
     ),
     row(
         "/api/users/{user}/mailbox",
@@ -51,6 +57,11 @@ const ROUTES: [Row; 14] = [
     ),
     row(TRACE, &[("GET", |call, _| Err(Failure::not_a_handshake(call.request)))], &[]),
     row("/api/groups/{group}", &[("GET", |call, [group, _]| groups::page(call, group))], PAGE),
+    row(
+        "/api/groups/{group}/messages",
+        &[("GET", |call, [group, _]| mailbox::of_group(call, group))],
+        HISTORY,
+    ),
     row(
         "/api/groups/{group}/members/{user}",
         &[
@@ -71,7 +82,7 @@ struct Row {
     has_names: bool,
 }
 
-/// A row of the table. A path that has a name in braces must end with it.
+/// A row of the table.
 const fn row(
     path: &'static str,
     methods: &'static [(&'static str, Function)],

@@ -1,7 +1,8 @@
 //! Which users are in which group. Each connection of a member is put into the hub's group of the
 //! same name, at once or when it opens.
 //!
-//! The groups are kept in memory: after a restart the backend has to put the users in again.
+//! The groups are in memory. A journal that keeps more than the process has them, too, and after a
+//! restart they are there again; with any other journal the backend has to put the users in again.
 
 // Without a backend's interface nobody lists members.
 #![cfg_attr(not(feature = "backend"), allow(dead_code))]
@@ -62,14 +63,27 @@ impl Members {
             if self.count >= self.most {
                 return Err(Full::Server);
             }
-            self.count += 1;
-            self.users.entry(user.into()).or_default().push(group.into());
-            self.groups.entry(group.into()).or_default().insert(user.into());
+            self.insert(group, user);
         }
         for conn in cx.connections_of(user) {
             put(cx, conn, group);
         }
         Ok(())
+    }
+
+    /// Makes a user a member again whom an earlier run has kept as one. There are no connections yet.
+    #[allow(dead_code)]
+    pub fn recover(&mut self, group: &str, user: &str) {
+        let of_user = self.groups_of(user);
+        if of_user.len() < MAX_GROUPS && !of_user.iter().any(|name| name == group) {
+            self.insert(group, user);
+        }
+    }
+
+    fn insert(&mut self, group: &str, user: &str) {
+        self.count += 1;
+        self.users.entry(user.into()).or_default().push(group.into());
+        self.groups.entry(group.into()).or_default().insert(user.into());
     }
 
     /// Takes a user, and all connections of this user, out of a group.

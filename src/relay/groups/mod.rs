@@ -1,10 +1,12 @@
 //! Which connections are in which group: connections because of their tickets, and users because of
 //! the backend.
 
+mod changes;
 mod members;
 
 use crate::hub::{ConnId, Context};
 
+pub(crate) use changes::{Change, Changed, Changes, NotChanged};
 pub(crate) use members::{Full, Members};
 
 /// All groups of a relay. The hub's groups with these names contain the connections.
@@ -12,6 +14,7 @@ pub(crate) use members::{Full, Members};
 pub(crate) struct Groups {
     /// The users that the backend has put into groups.
     pub members: Members,
+    pub changes: Changes,
 }
 
 impl Groups {

@@ -5,13 +5,15 @@ use compact_str::CompactString;
 use crate::hub::{ConnId, Context};
 use crate::mailbox::{Key, Last, Reason};
 use crate::relay::Relay;
+use crate::relay::groups::Change;
 use crate::wire::http::head::Request;
 use crate::wire::ws::close::CloseReason;
 
 use super::frames::{self, Bounds, Code};
 use super::ids::parse_last;
 use super::links::{More, WINDOW};
-use super::{V2, second, told};
+use super::requests::Asker;
+use super::{V2, kept, second, told};
 
 /// The subprotocol of the dialect.
 pub const PROTOCOL: &str = "longlink.v2";
@@ -183,7 +185,8 @@ impl Relay {
         for group in &groups {
             // A ticket names no more groups than a user may be in. If the server has no room for
             // more members, the client can send `join` later.
-            let _ = self.groups.members.add(cx, group, &user);
+            let change = Change { group: kept(group), user: user.clone(), joins: true };
+            let _ = self.change_membership(cx, change, Asker::Nobody);
         }
         self.groups.members.join(cx, conn);
         let v2 = &mut self.v2;

@@ -20,6 +20,8 @@ pub const MAX_USERS: usize = 100;
 const MAX_TTL: u64 = i32::MAX as u64;
 /// The longest id of a message in bytes.
 const MAX_MESSAGE_ID: usize = 40;
+/// How many messages of history a client gets that does not say how many it wants.
+const USUAL_HISTORY: u64 = 50;
 /// The most messages of one page of history.
 pub const MAX_HISTORY: u64 = 100;
 
@@ -350,7 +352,7 @@ fn read_history<'a>(raw: &Raw<'a>) -> Reading<History<'a>> {
         limit: match limit {
             Some(None) => return Err("limit has to be a whole number from 1 to 100"),
             Some(Some(limit)) => limit,
-            None => MAX_HISTORY,
+            None => USUAL_HISTORY,
         },
     })
 }

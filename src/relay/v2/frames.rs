@@ -134,6 +134,8 @@ pub const VOLATILE: &str = r#"{"type":"message","#;
 #[derive(Clone, Copy, Debug)]
 pub enum To<'a> {
     User(&'a str),
+    /// Several users. Only older messages are told so.
+    Users(&'a [&'a str]),
     Group(&'a str),
     All,
 }
@@ -149,6 +151,13 @@ pub fn write_rest(id: u128, from: &str, to: To<'_>, message: &str, ts: u64, out:
             out.push_str(r#"","toUserId":""#);
             json::escape(user, out);
             out.push_str(r#"","message":"#);
+        }
+        To::Users(users) => {
+            for (at, user) in users.iter().enumerate() {
+                out.push_str(if at == 0 { r#"","toUserIds":[""# } else { r#"",""# });
+                json::escape(user, out);
+            }
+            out.push_str(r#""],"message":"#);
         }
         To::Group(group) => {
             out.push_str(r#"","group":""#);

@@ -1,13 +1,14 @@
 //! Groups: users who join and leave, and messages to groups, whose bodies are kept once.
 
-use crate::hub::Context;
+use crate::hub::{ConnId, Context};
 use crate::mailbox::{Body, Marks, Slots};
 use crate::relay::Relay;
-use crate::relay::groups::Full;
+use crate::relay::groups::{Change, Changed, Full, NotChanged};
 
 use super::command::Send;
 use super::frames::{self, Code, To};
 use super::kept;
+use super::requests::Asker;
 use super::take::{Sender, name};
 use super::taken::{Entry, Kind, Post, Taken};
 
@@ -15,34 +16,76 @@ use super::taken::{Entry, Kind, Post, Taken};
 pub(super) const MOST_KEPT: usize = 1_000;
 
 impl Relay {
-    /// Handles a `join` frame, which makes the user a member of a group.
-    pub(super) fn take_join(&mut self, cx: &mut Context, key: u32, group: &str) {
+    /// Handles a `join` frame, which makes the user a member of a group. `text` is the frame.
+    pub(super) fn take_join(&mut self, cx: &mut Context, key: u32, group: &str, text: &str) {
         let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) else { return };
-        let user = kept(cx.user(conn).unwrap_or_default());
-        if !self.may_join(key, &user, group) {
+        let user = cx.user(conn).unwrap_or_default();
+        if !self.may_join(key, user, group) {
             let why = (Code::Forbidden, "the ticket does not name this group");
             return self.v2.refuse(cx, key, why, false, None);
         }
-        match self.groups.members.add(cx, group, &user) {
-            Ok(()) => {
-                self.v2.answer(cx, key, |out| frames::write_membership("joined", group, out));
-            }
-            Err(full) => {
-                let reason = match full {
-                    Full::User => "a user is in 64 groups at most",
-                    Full::Server => "there is no room for more members",
-                };
-                self.v2.refuse(cx, key, (Code::Full, reason), false, None);
-            }
-        }
+        let change = Change { group: kept(group), user: kept(user), joins: true };
+        self.take_change(cx, (key, conn), change, text);
     }
 
-    /// Handles a `leave` frame, which ends the user's membership of a group.
-    pub(super) fn take_leave(&mut self, cx: &mut Context, key: u32, group: &str) {
+    /// Handles a `leave` frame, which ends the user's membership of a group. `text` is the frame.
+    pub(super) fn take_leave(&mut self, cx: &mut Context, key: u32, group: &str, text: &str) {
         let Some(conn) = self.v2.links.get(key).and_then(|link| link.conn) else { return };
-        let user = kept(cx.user(conn).unwrap_or_default());
-        self.groups.members.remove(cx, group, &user);
-        self.v2.answer(cx, key, |out| frames::write_membership("left", group, out));
+        let user = cx.user(conn).unwrap_or_default();
+        let change = Change { group: kept(group), user: kept(user), joins: false };
+        self.take_change(cx, (key, conn), change, text);
+    }
+
+    fn take_change(
+        &mut self,
+        cx: &mut Context,
+        (key, conn): (u32, ConnId),
+        change: Change,
+        text: &str,
+    ) {
+        let asker = Asker::link(key, conn, "");
+        let answer = match self.change_membership(cx, change.clone(), asker) {
+            Ok(Changed::Later) => return,
+            Err(NotChanged::Unavailable)
+                if !self.v2.has_room(cx) && self.v2.wait_with_frame(cx, conn, key, text) =>
+            {
+                return;
+            }
+            Ok(Changed::Now) => Ok(()),
+            Err(why) => Err(why),
+        };
+        self.tell_membership(cx, key, conn, &change, answer);
+    }
+
+    /// Answers a `join` or a `leave` frame.
+    pub(in crate::relay) fn tell_membership(
+        &mut self,
+        cx: &mut Context,
+        key: u32,
+        conn: ConnId,
+        change: &Change,
+        answer: Result<(), NotChanged>,
+    ) {
+        if self.v2.links.get(key).is_none_or(|link| link.conn != Some(conn)) {
+            return;
+        }
+        let (code, reason, retry) = match answer {
+            Ok(()) => {
+                let kind = if change.joins { "joined" } else { "left" };
+                let write = |out: &mut String| frames::write_membership(kind, &change.group, out);
+                return self.v2.answer(cx, key, write);
+            }
+            Err(NotChanged::Full(Full::User)) => {
+                (Code::Full, "a user is in 64 groups at most", false)
+            }
+            Err(NotChanged::Full(Full::Server)) => {
+                (Code::Full, "there is no room for more members", false)
+            }
+            Err(NotChanged::Unavailable) => {
+                (Code::Unavailable, "the membership cannot be kept just now", true)
+            }
+        };
+        self.v2.refuse(cx, key, (code, reason), retry, None);
     }
 
     /// Whether a user may join a group: the server asks for no tickets, the ticket names the group,

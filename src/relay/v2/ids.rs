@@ -78,6 +78,11 @@ pub fn new_epoch(millis: u64) -> String {
     name
 }
 
+/// Whether a text can be the id of a message.
+pub fn is_id(text: &str) -> bool {
+    text.len() == ID && text.bytes().all(|byte| DIGITS.contains(&byte))
+}
+
 /// Splits the cursor `EPOCH-SEQ` that a client has kept; `None` if it has another form.
 pub fn parse_last(last: &str) -> Option<(&str, u64)> {
     let (epoch, seq) = last.rsplit_once('-')?;

@@ -53,9 +53,9 @@ impl Pending {
 
     /// The place of a send; `None` if it is not waiting any more.
     fn place(&self, ticket: Ticket) -> Option<usize> {
-        let behind = super::history::FIRST.wrapping_add(ticket).wrapping_sub(self.first);
-        let place = (behind % super::history::FIRST) as usize;
-        (ticket < super::history::FIRST && place < self.waiting.len()).then_some(place)
+        let behind = super::requests::FIRST.wrapping_add(ticket).wrapping_sub(self.first);
+        let place = (behind % super::requests::FIRST) as usize;
+        (ticket < super::requests::FIRST && place < self.waiting.len()).then_some(place)
     }
 
     fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Taken> {
@@ -66,7 +66,7 @@ impl Pending {
 
 /// The ticket that was given so many places behind another one.
 fn ticket_behind(ticket: Ticket, places: u32) -> Ticket {
-    ticket.wrapping_add(places) % super::history::FIRST
+    ticket.wrapping_add(places) % super::requests::FIRST
 }
 
 /// The outcome of a send that was given to the journal.

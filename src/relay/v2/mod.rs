@@ -29,6 +29,7 @@ mod pages;
 mod pass;
 mod presence;
 mod recorded;
+mod requests;
 mod room;
 mod take;
 mod taken;
@@ -60,7 +61,11 @@ pub(crate) use arrive::{Refusal, close_refused};
 pub use backup::Copying;
 #[cfg(feature = "backend")]
 pub use backup::NoCopy;
+#[cfg(feature = "backend")]
+pub(crate) use history::{Answered, Whose};
+pub(crate) use history::{Page, Unread};
 pub use pages::{Reached, Wishes};
+pub(crate) use requests::Asker;
 pub use wishes::Pushed;
 
 /// Totals of what was done in the dialect v2. They only grow.
@@ -159,8 +164,8 @@ pub(crate) struct V2 {
     pending: keep::Pending,
     /// The tickets of sends of clients among them, by hashes of user, device and `cid`.
     pending_cids: HashMap<u64, Ticket, RandomState>,
-    /// The requests for older messages that the journal has not answered.
-    questions: history::Questions,
+    /// The requests to the journal, other than appends, that it has not completed.
+    requests: requests::Requests,
     /// The round of appends. A new one begins when the journal could not keep a message.
     round: u32,
     /// The send that the journal has just completed, until it is answered.
@@ -202,7 +207,7 @@ impl V2 {
             ids: Ids::new(),
             pending: keep::Pending::default(),
             pending_cids: HashMap::default(),
-            questions: history::Questions::default(),
+            requests: requests::Requests::default(),
             round: 0,
             answering: None,
             room: room::Room::default(),
@@ -321,8 +326,8 @@ impl Relay {
             Ok(Command::Ping { t }) => self.take_ping(cx, key, t),
             Ok(Command::Background) => self.v2.hide(cx, key),
             Ok(Command::Foreground) => self.v2.show(cx, key),
-            Ok(Command::Join { group }) => self.take_join(cx, key, &group),
-            Ok(Command::Leave { group }) => self.take_leave(cx, key, &group),
+            Ok(Command::Join { group }) => self.take_join(cx, key, &group, text),
+            Ok(Command::Leave { group }) => self.take_leave(cx, key, &group, text),
             Ok(Command::Presence { users, watch }) => self.take_presence(cx, key, &users, watch),
             Ok(Command::History(question)) => self.take_history(cx, conn, key, &question),
             Ok(Command::Unknown) => {}
@@ -358,13 +363,12 @@ impl Relay {
 
     /// Handles the completion of a request to the journal.
     pub(super) fn complete(&mut self, cx: &mut Context, completed: Completed) {
-        if self.v2.questions.has(completed.ticket) {
-            return self.complete_history(cx, completed);
-        }
         if completed.ticket == backup::TICKET {
             return self.v2.complete_backup(completed.completion);
         }
-        self.complete_append(cx, completed);
+        if let Some(completed) = self.complete_request(cx, completed) {
+            self.complete_append(cx, completed);
+        }
     }
 
     /// Handles a timer that is due.

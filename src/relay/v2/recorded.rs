@@ -122,12 +122,39 @@ pub(super) fn write_rest(stored: &Stored, record: &journal::StoredRecord, rest: 
     }
 }
 
-/// Writes a send that the journal has returned as the frame of a message without a number; `None` for
-/// a receipt.
-pub(super) fn frame_of(stored: &Stored) -> Option<String> {
-    let record = stored.records.iter().find(|record| record.kind != journal::Kind::Receipt)?;
-    let (mut rest, mut frame) = (String::new(), String::from(frames::VOLATILE));
-    write_rest(stored, record, &mut rest);
-    frame.push_str(&rest);
-    Some(frame)
+/// The users to whom a send was made, each once. It names no users if it was made to a group.
+pub(super) fn receivers_of(stored: &Stored) -> Vec<&str> {
+    let mut users: Vec<&str> = Vec::new();
+    for record in &stored.records {
+        let user = match record.kind {
+            journal::Kind::ToUser => &*record.user,
+            journal::Kind::Own if stored.group.is_empty() => &*record.to,
+            _ => continue,
+        };
+        if !users.contains(&user) {
+            users.push(user);
+        }
+    }
+    users
+}
+
+/// Writes a send to a group as the frame of a message without a number.
+pub(super) fn past_of_group(stored: &Stored) -> String {
+    past(stored, To::Group(&stored.group))
+}
+
+/// Writes a send as the frame of a message to these users without a number.
+pub(super) fn past_to(stored: &Stored, users: &[&str]) -> String {
+    match users {
+        [user] => past(stored, To::User(user)),
+        users => past(stored, To::Users(users)),
+    }
+}
+
+fn past(stored: &Stored, to: To<'_>) -> String {
+    let Stored { id, user, message, .. } = stored;
+    let mut frame = String::with_capacity(message.len() + 160);
+    frame.push_str(frames::VOLATILE);
+    frames::write_rest(*id, user, to, message, (*id >> 80) as u64, &mut frame);
+    frame
 }

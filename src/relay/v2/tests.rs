@@ -109,6 +109,7 @@ impl Site {
         self.flush();
         let v2 = &self.hub.handler().v2;
         assert!(v2.pending.is_empty() && v2.pending_cids.is_empty() && v2.room.is_empty());
+        assert!(v2.requests.is_empty() && self.hub.handler().groups.changes.is_empty());
         assert_eq!(v2.boxes.pinned(), 0);
         self.hub.check_invariants();
     }

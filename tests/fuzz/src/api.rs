@@ -46,7 +46,7 @@ pub const TARGET: Target = Target {
 /// The most messages of a batch here.
 const MOST: usize = 10;
 
-const ROUTES: [(&str, &str); 16] = [
+const ROUTES: [(&str, &str); 19] = [
     ("POST", "/api/send"),
     ("POST", "/api/batch"),
     ("POST", "/api/kick"),
@@ -63,6 +63,9 @@ const ROUTES: [(&str, &str); 16] = [
     ("GET", "/api/send"),
     ("GET", "/api/users/a/messages?after=1&limit=2"),
     ("DELETE", "/api/users/a/mailbox"),
+    ("GET", "/api/users/a/messages?order=newest&limit=2"),
+    ("GET", "/api/conversations/a/b/messages?before=00000000000000000000000000"),
+    ("GET", "/api/groups/g/messages?limit=2"),
     ("POST", "/api/store/backup"),
 ];
 

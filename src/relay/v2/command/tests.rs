@@ -232,7 +232,7 @@ fn a_request_for_history_needs_a_cid_and_a_user_or_a_group() {
     assert_eq!((found.before.as_deref(), found.limit), (Some("01JC"), 50));
     let text = history(r#","group":"g""#);
     let Ok(Command::History(found)) = read(&text) else { panic!("{text}") };
-    assert_eq!((found.with, found.limit), (With::Group(Cow::Borrowed("g")), MAX_HISTORY));
+    assert_eq!((found.with, found.limit), (With::Group(Cow::Borrowed("g")), USUAL_HISTORY));
     let choose = "one of with and group has to be there (h1)";
     assert_eq!(bad(&history("")), choose);
     assert_eq!(bad(&history(r#","with":"B","group":"g""#)), choose);

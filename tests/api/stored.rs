@@ -1,0 +1,338 @@
+//! Requests of a backend to a server whose journal is on a disk.
+
+use longlink::backend::ApiKey;
+use longlink::{Relay, RelayConfig};
+use serde_json::{Value, json};
+
+use crate::client::{Client, KEY, Place, place, place_of};
+use crate::disk::Disk;
+use crate::support::client::Socket;
+
+/// Starts a server over a disk.
+fn place_on(disk: &Disk) -> Place {
+    let relay = Relay::new(RelayConfig::default()).with_journal(disk.open());
+    place_of(relay, |config| config.keys = vec![ApiKey::new(KEY).unwrap()])
+}
+
+/// A connected phone that has read its `live`.
+fn phone(place: &Place, user: &str) -> Socket {
+    let path = format!("/websocket/{user}?device=phone");
+    let more = "Sec-WebSocket-Protocol: longlink.v2\r\n";
+    let mut socket = Socket::connect(place.site.addr, &path, more);
+    assert_eq!(frame(&mut socket)["type"], "welcome");
+    assert_eq!(frame(&mut socket)["type"], "live");
+    socket
+}
+
+fn frame(socket: &mut Socket) -> Value {
+    serde_json::from_str(&socket.text()).unwrap()
+}
+
+/// Sends a request without waiting for its answer.
+fn ask(backend: &mut Client, method: &str, path: &str, body: &str) {
+    let request = backend.request(method, path, body);
+    backend.raw.send(request.as_bytes());
+}
+
+/// The answer to the request that was sent before.
+fn answer(backend: &mut Client) -> (u16, Value) {
+    let answer = backend.raw.answer().expect("an answer");
+    (answer.status, serde_json::from_slice(&answer.body).unwrap())
+}
+
+/// Sends a request that the disk keeps with so many requests of the relay.
+fn kept(
+    (place, disk): (&Place, &Disk),
+    backend: &mut Client,
+    (method, path): (&str, &str),
+    body: &str,
+    count: usize,
+) -> (u16, Value) {
+    ask(backend, method, path, body);
+    disk.keep(&place.site, count);
+    answer(backend)
+}
+
+fn texts(answer: &Value) -> Vec<&Value> {
+    answer["messages"].as_array().unwrap().iter().map(|it| &it["message"]).collect()
+}
+
+#[test]
+fn a_membership_is_answered_when_the_disk_has_it() {
+    let disk = Disk::default();
+    let place = place_on(&disk);
+    let (mut backend, mut other) = (place.backend(), place.backend());
+    let path = "/api/groups/g/members/bob";
+    ask(&mut backend, "PUT", path, "");
+    disk.until_waiting(&place.site, 1);
+    // Another request is answered meanwhile, and the membership holds already.
+    let (_, group) = other.get("/api/groups/g");
+    assert_eq!(group["members"], json!(["bob"]));
+    disk.keep(&place.site, 1);
+    assert_eq!(answer(&mut backend), (200, json!({"group":"g","user":"bob","member":true})));
+    // What the disk has is not written again.
+    assert_eq!(backend.ask("PUT", path, "").0, 200);
+    assert_eq!(disk.waiting(), 0);
+    let left = kept((&place, &disk), &mut backend, ("DELETE", path), "", 1);
+    assert_eq!(left, (200, json!({"group":"g","user":"bob","member":false})));
+    assert_eq!(backend.ask("DELETE", path, "").0, 200);
+    assert_eq!(disk.waiting(), 0);
+}
+
+#[test]
+fn a_membership_that_the_disk_cannot_keep_is_an_error_and_is_taken_back() {
+    let disk = Disk::default();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    let path = "/api/groups/g/members/bob";
+    ask(&mut backend, "PUT", path, "");
+    disk.refuse(&place.site, 1);
+    let (status, refused) = answer(&mut backend);
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("unavailable")));
+    assert_eq!(backend.get("/api/groups/g").1["count"], 0);
+    kept((&place, &disk), &mut backend, ("PUT", path), "", 1);
+    ask(&mut backend, "DELETE", path, "");
+    disk.refuse(&place.site, 1);
+    assert_eq!(answer(&mut backend).0, 503);
+    assert_eq!(backend.get("/api/groups/g").1["count"], 1);
+    disk.set_room(false);
+    let answer = backend.answer("PUT", "/api/groups/g/members/carol", "");
+    assert_eq!((answer.status, answer.field("Retry-After")), (503, Some("1")));
+    assert_eq!(backend.get("/api/groups/g").1["count"], 1);
+}
+
+#[test]
+fn a_client_that_joins_is_answered_when_the_disk_has_it_and_may_write_to_the_group_at_once() {
+    let disk = Disk::default();
+    let place = place_on(&disk);
+    let mut bob = phone(&place, "bob");
+    bob.send(r#"{"type":"join","group":"g"}"#);
+    bob.send(r#"{"type":"send","cid":"c1","group":"g","message":1}"#);
+    // The message is for nobody else, so it is answered without the disk.
+    assert_eq!((&frame(&mut bob)["type"], disk.waiting()), (&json!("ack"), 1));
+    disk.keep(&place.site, 1);
+    assert_eq!(frame(&mut bob), json!({"type":"joined","group":"g"}));
+    bob.send(r#"{"type":"leave","group":"g"}"#);
+    disk.refuse(&place.site, 1);
+    let error = frame(&mut bob);
+    assert_eq!((&error["code"], &error["retry"]), (&json!("unavailable"), &json!(true)));
+    assert_eq!(place.backend().get("/api/groups/g").1["members"], json!(["bob"]));
+    // A frame that comes while the disk has no room waits for it.
+    disk.set_room(false);
+    bob.send(r#"{"type":"leave","group":"g"}"#);
+    disk.until_room_is_missed(&place.site);
+    disk.set_room(true);
+    kept((&place, &disk), &mut place.backend(), ("PUT", "/api/groups/other/members/carol"), "", 1);
+    disk.keep(&place.site, 1);
+    assert_eq!(frame(&mut bob), json!({"type":"left","group":"g"}));
+}
+
+/// Sends three messages of bob to carol, and one of carol to bob, and answers the ids.
+fn talk(place: &Place, disk: &Disk, backend: &mut Client) {
+    let messages = r#"{"messages":[
+        {"user":"carol","message":1,"from":"bob","keep":true},
+        {"user":"bob","message":2,"from":"carol","keep":true},
+        {"user":"carol","message":3,"from":"bob","keep":true},
+        {"user":"carol","message":4,"from":"dave","keep":true}
+    ]}"#;
+    let (status, answer) = kept((place, disk), backend, ("POST", "/api/batch"), messages, 4);
+    assert_eq!((status, &answer["results"][0]["state"]), (200, &json!("stored")));
+}
+
+#[test]
+fn older_messages_of_two_users_are_told_the_newest_first_and_in_pages() {
+    let disk = Disk::with_history();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    talk(&place, &disk, &mut backend);
+    let of_pair = |backend: &mut Client, query: &str| {
+        let path = format!("/api/conversations/bob/carol/messages{query}");
+        kept((&place, &disk), backend, ("GET", &path), "", 1)
+    };
+    let (status, first) = of_pair(&mut backend, "?limit=2");
+    assert_eq!(
+        (status, &first["users"], &first["more"]),
+        (200, &json!(["bob", "carol"]), &json!(true))
+    );
+    assert_eq!(texts(&first), [3, 2]);
+    let message = &first["messages"][1];
+    assert_eq!((&message["formUserId"], &message["toUserId"]), (&json!("carol"), &json!("bob")));
+    assert!(message["seq"].is_null() && message["ts"].is_u64(), "{message}");
+    let before = format!("?before={}", message["id"].as_str().unwrap());
+    let (_, second) = of_pair(&mut backend, &before);
+    assert_eq!((texts(&second), &second["more"]), (vec![&json!(1)], &json!(false)));
+    let (_, of_user) = kept(
+        (&place, &disk),
+        &mut backend,
+        ("GET", "/api/users/carol/messages?order=newest"),
+        "",
+        1,
+    );
+    assert_eq!(
+        (texts(&of_user), &of_user["user"]),
+        (vec![&json!(4), &json!(3), &json!(2), &json!(1)], &json!("carol"))
+    );
+}
+
+#[test]
+fn a_client_reads_older_messages_with_a_user_and_of_its_groups_and_of_no_other_group() {
+    let disk = Disk::with_history();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    talk(&place, &disk, &mut backend);
+    kept((&place, &disk), &mut backend, ("PUT", "/api/groups/g/members/carol"), "", 1);
+    ask(&mut backend, "POST", "/api/send", r#"{"group":"g","message":5,"from":"shop"}"#);
+    disk.keep(&place.site, 1);
+    answer(&mut backend);
+    let path = "/websocket/bob?device=phone";
+    let mut bob = Socket::connect(place.site.addr, path, "Sec-WebSocket-Protocol: longlink.v2\r\n");
+    while frame(&mut bob)["type"] != "live" {}
+    bob.send(r#"{"type":"history","cid":"h1","with":"carol","limit":2}"#);
+    bob.send(r#"{"type":"ping"}"#);
+    assert_eq!(frame(&mut bob)["type"], "pong", "a question holds nothing else up");
+    disk.keep(&place.site, 1);
+    let page = frame(&mut bob);
+    assert_eq!(
+        (&page["type"], &page["cid"], &page["more"]),
+        (&json!("history"), &json!("h1"), &json!(true))
+    );
+    assert_eq!(texts(&page), [3, 2]);
+    let id = page["messages"][1]["id"].as_str().unwrap();
+    bob.send(&format!(r#"{{"type":"history","cid":"h2","with":"carol","before":"{id}"}}"#));
+    disk.keep(&place.site, 1);
+    let page = frame(&mut bob);
+    assert_eq!((texts(&page), &page["more"]), (vec![&json!(1)], &json!(false)));
+    bob.send(r#"{"type":"history","cid":"h3","group":"g"}"#);
+    let error = frame(&mut bob);
+    assert_eq!((&error["code"], &error["cid"]), (&json!("not-member"), &json!("h3")));
+    bob.send(r#"{"type":"history","cid":"h4","with":"carol","before":"yesterday"}"#);
+    let error = frame(&mut bob);
+    assert_eq!((&error["code"], &error["retry"]), (&json!("frame"), &json!(false)));
+    bob.send(r#"{"type":"history","cid":"h5","with":"carol"}"#);
+    disk.refuse(&place.site, 1);
+    let error = frame(&mut bob);
+    assert_eq!((&error["code"], &error["retry"]), (&json!("unavailable"), &json!(true)));
+    bob.send(r#"{"type":"join","group":"g"}"#);
+    disk.keep(&place.site, 1);
+    assert_eq!(frame(&mut bob)["type"], "joined");
+    bob.send(r#"{"type":"history","cid":"h6","group":"g"}"#);
+    disk.keep(&place.site, 1);
+    let page = frame(&mut bob);
+    assert_eq!((texts(&page), &page["messages"][0]["group"]), (vec![&json!(5)], &json!("g")));
+    let (_, of_group) =
+        kept((&place, &disk), &mut backend, ("GET", "/api/groups/g/messages"), "", 1);
+    assert_eq!((texts(&of_group), &of_group["group"]), (vec![&json!(5)], &json!("g")));
+}
+
+#[test]
+fn a_client_that_asks_for_history_too_often_at_once_is_told_to_wait_and_others_are_answered() {
+    let disk = Disk::with_history();
+    let place = place_on(&disk);
+    let (mut bob, mut carol) = (phone(&place, "bob"), phone(&place, "carol"));
+    for number in 0..9 {
+        bob.send(&format!(r#"{{"type":"history","cid":"h{number}","with":"carol"}}"#));
+    }
+    let error = frame(&mut bob);
+    assert_eq!((&error["code"], &error["cid"]), (&json!("rate"), &json!("h8")));
+    assert_eq!(error["retry"], true);
+    carol.send(r#"{"type":"history","cid":"h1","with":"bob"}"#);
+    disk.until_waiting(&place.site, 9);
+    // A client that has gone meanwhile is no reason to fail.
+    drop(bob);
+    place.site.until("bob has gone", |cx| !cx.is_online("bob"));
+    disk.keep(&place.site, 9);
+    assert_eq!(frame(&mut carol)["type"], "history");
+}
+
+#[test]
+fn a_page_of_long_messages_is_cut_and_the_next_page_begins_where_it_ends() {
+    let disk = Disk::with_history();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    let long = "x".repeat(60_000);
+    for number in 0..5 {
+        let body =
+            format!(r#"{{"user":"bob","message":"{number}{long}","from":"eve","keep":true}}"#);
+        kept((&place, &disk), &mut backend, ("POST", "/api/send"), &body, 1);
+    }
+    let mut eve = phone(&place, "eve");
+    let (mut seen, mut before) = (Vec::new(), String::new());
+    loop {
+        eve.send(&format!(r#"{{"type":"history","cid":"h","with":"bob"{before}}}"#));
+        disk.keep(&place.site, 1);
+        let page = frame(&mut eve);
+        let messages = page["messages"].as_array().unwrap();
+        assert!((1..=2).contains(&messages.len()));
+        seen.extend(messages.iter().map(|it| it["message"].as_str().unwrap()[..1].to_owned()));
+        if page["more"] == false {
+            break;
+        }
+        before = format!(r#","before":{}"#, messages.last().unwrap()["id"]);
+    }
+    assert_eq!(seen, ["4", "3", "2", "1", "0"]);
+}
+
+#[test]
+fn a_send_to_several_users_is_one_message_of_its_senders_history_and_names_only_the_peer_in_others()
+{
+    let disk = Disk::with_history();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    let mut eve = phone(&place, "eve");
+    eve.send(r#"{"type":"send","cid":"c1","toUserIds":["bob","carol"],"message":1}"#);
+    disk.keep(&place.site, 1);
+    assert_eq!(frame(&mut eve)["state"], "stored");
+    for (path, to) in [
+        ("/api/users/eve/messages?order=newest", json!({"toUserIds":["bob","carol"]})),
+        ("/api/users/carol/messages?order=newest", json!({"toUserId":"carol"})),
+        ("/api/conversations/carol/eve/messages", json!({"toUserId":"carol"})),
+    ] {
+        let (_, page) = kept((&place, &disk), &mut backend, ("GET", path), "", 1);
+        let message = &page["messages"][0];
+        for name in ["toUserId", "toUserIds"] {
+            assert_eq!(message[name], to[name], "{path}");
+        }
+        assert_eq!(page["messages"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn history_without_a_store_or_with_history_off_is_refused() {
+    for place in [place(), place_on(&Disk::default())] {
+        let mut backend = place.backend();
+        for path in [
+            "/api/users/bob/messages?order=newest",
+            "/api/users/bob/messages?before=00000000000000000000000000",
+            "/api/conversations/bob/carol/messages",
+            "/api/groups/g/messages",
+        ] {
+            let (status, answer) = backend.get(path);
+            assert_eq!((status, &answer["error"]["code"]), (404, &json!("history_off")), "{path}");
+        }
+        let mut bob = phone(&place, "bob");
+        bob.send(r#"{"type":"history","cid":"h1","with":"carol"}"#);
+        let error = frame(&mut bob);
+        assert_eq!((&error["code"], &error["retry"]), (&json!("unavailable"), &json!(false)));
+    }
+}
+
+#[test]
+fn a_query_that_mixes_what_waits_with_history_is_refused() {
+    let place = place_on(&Disk::with_history());
+    let mut backend = place.backend();
+    let id = "0".repeat(26);
+    for (path, field) in [
+        (format!("/api/users/bob/messages?before={id}&order=oldest"), "before"),
+        (format!("/api/users/bob/messages?before={id}&after=1"), "after"),
+        ("/api/users/bob/messages?order=newest&after=1".into(), "after"),
+        ("/api/users/bob/messages?order=up".into(), "order"),
+        ("/api/users/bob/messages?before=yesterday".into(), "before"),
+        ("/api/users/bob/messages?order=newest&limit=101".into(), "limit"),
+        ("/api/groups/g/messages?limit=0".into(), "limit"),
+        ("/api/groups/g/messages?after=1".into(), "after"),
+        ("/api/conversations/bob/carol/messages?before=1".into(), "before"),
+    ] {
+        let (status, answer) = backend.get(&path);
+        assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{path}");
+    }
+}
