@@ -177,7 +177,7 @@ class Refusals(Described):
              {"user": "a", "message": 1, "keep": True, "volatile": True}, {}),
             (400, "POST", "/api/send", {"all": True, "message": 1, "keep": True}, {}),
             (400, "GET", "/api/users/a/messages", None, {"query": {"after": "x"}}),
-            (400, "GET", "/api/users/a/messages", None, {"query": {"before": "x"}}),
+            (404, "GET", "/api/users/a/messages", None, {"query": {"before": "x"}}),
             (400, "GET", "/api/groups/g/messages", None, {"query": {"limit": 101}}),
             (404, "GET", "/api/users/a/messages", None, {"query": {"order": "newest"}}),
             (404, "GET", "/api/conversations/a/b/messages", None, {}),

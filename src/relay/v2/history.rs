@@ -96,7 +96,10 @@ impl Relay {
         asker: Asker,
     ) -> Answered {
         if before.is_some_and(|before| !is_id(before)) {
-            return Answered::Now(Err(Unread::BadId));
+            return Answered::Now(Err(match self.v2.journal(cx).is_the_ring() {
+                true => Unread::Unsupported,
+                false => Unread::BadId,
+            }));
         }
         if !self.v2.requests.takes_question(&asker) {
             return Answered::Now(Err(Unread::Busy));
