@@ -48,13 +48,19 @@ impl Mailboxes {
         }
     }
 
+    /// How many messages a mailbox may hold, and how many bytes of messages.
+    #[inline]
+    pub(super) fn bounds(&self, is_live: bool) -> (usize, usize) {
+        match is_live {
+            true => (usize::MAX, self.limits.live_bytes),
+            false => (self.limits.messages, self.limits.bytes),
+        }
+    }
+
     /// Takes out the oldest messages of a mailbox until the others are within its bounds. `is_live` says
     /// that a device of the user is connected and acknowledges, so that the larger bound counts.
     pub(super) fn bound(&mut self, key: Key, is_live: bool) {
-        let (messages, bytes) = match is_live {
-            true => (usize::MAX, self.limits.live_bytes),
-            false => (self.limits.messages, self.limits.bytes),
-        };
+        let (messages, bytes) = self.bounds(is_live);
         while let Some(full) = self.full_of(key)
             && (full.ring.len() > messages || full.ring.bytes() > bytes)
         {

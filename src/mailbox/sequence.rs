@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::devices::Slots;
-use super::message::Held;
+use super::message::{Held, Marks};
 
 /// An empty ring keeps room for at most so many messages; more room is given back.
 const SMALL: usize = 4;
@@ -149,6 +149,30 @@ impl Ring {
         }
     }
 
+    /// The newest message, if it has the number `seq`, a device gets it, and no number was lost.
+    #[inline]
+    pub fn newest(&self, slot: usize, seq: u64) -> Option<&Held> {
+        let held = self.held.back()?;
+        (held.seq == seq && !held.skips.has(slot) && self.lost.is_empty()).then_some(held)
+    }
+
+    /// Whether a message with a number from `from` to `to`, both included, has a mark.
+    #[inline]
+    pub fn has_mark(&self, from: u64, to: u64, mark: Marks) -> bool {
+        // Nearly always the first message is the one that is looked at.
+        let mut at = match self.held.front() {
+            Some(first) if first.seq < from => self.held.partition_point(|held| held.seq < from),
+            _ => 0,
+        };
+        while let Some(held) = self.held.get(at).filter(|held| held.seq <= to) {
+            if held.marks.has(mark) {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+
     /// The messages with numbers from `from` to `to`, both included.
     pub fn range_mut(&mut self, from: u64, to: u64) -> impl Iterator<Item = &mut Held> {
         let start = self.held.partition_point(|held| held.seq < from);
@@ -257,6 +281,7 @@ impl Ring {
 
     /// Forgets the messages and lost numbers that all devices have handled. `devices` has the slot and the
     /// cursor of each device. Calls `freed` with each message that is forgotten.
+    #[inline]
     pub fn prune(&mut self, devices: &[(usize, u64)], mut freed: impl FnMut(Held)) {
         let Some(least) = devices.iter().map(|(_, cursor)| *cursor).min() else { return };
         while let Some(front) = self.held.front() {

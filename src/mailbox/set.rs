@@ -10,7 +10,7 @@ use super::cids::{Cids, Known};
 use super::devices::{Device, MAX_DEVICES, Slots, State};
 use super::index::Index;
 use super::list::{Entries, Links, List, NONE};
-use super::message::{Body, Held};
+use super::message::{Body, Held, Marks};
 use super::pins::Pins;
 use super::record::{Full, Key, Mailbox, Place, Sent};
 use super::records::Records;
@@ -214,14 +214,27 @@ impl Mailboxes {
             // The journal has given the number.
             mailbox.raise(held.seq);
         }
-        let replaced = self.full_mut(key).ring.push(held);
+        let (most, most_bytes) = self.bounds(is_live);
+        let full = self.full_mut(key);
+        let before = full.ring.overhead();
+        let replaced = full.ring.push(held);
         let had_key = replaced.is_some();
+        let is_beyond = full.ring.len() > most || full.ring.bytes() > most_bytes;
+        let is_due = full.ring.first_expiry().is_some_and(|first| first < full.due);
+        let has_grown = full.ring.overhead() != before;
         if let Some(replaced) = replaced {
             self.free(replaced);
         }
-        self.bound(key, is_live);
-        self.recount(key);
-        self.relieve(key.0);
+        if is_beyond {
+            self.bound(key, is_live);
+        }
+        // Nearly always the ring has room, and something in the mailbox is due earlier.
+        if is_beyond || is_due || has_grown {
+            self.recount(key);
+        }
+        if self.memory() > self.limits.memory {
+            self.relieve(key.0);
+        }
         if self.memory() > self.limits.memory {
             self.bound(key, false);
             self.squeeze(key);
@@ -243,6 +256,14 @@ impl Mailboxes {
         self.fulls.get(mailbox.full)?.ring.next(slot, from)
     }
 
+    /// The newest message, if it has the number `seq` and is what a device gets next that has handled
+    /// every lower number; otherwise [`Mailboxes::next`] knows more.
+    #[inline]
+    pub fn newest(&self, key: Key, slot: usize, seq: u64) -> Option<&Held> {
+        let mailbox = &self.boxes[key.0];
+        self.fulls.get(mailbox.full).filter(|_| seq > mailbox.base())?.ring.newest(slot, seq)
+    }
+
     /// Notes that a device has handled every message up to the number `seq`. Returns the cursor that the
     /// device had before.
     pub fn acknowledge(&mut self, key: Key, slot: usize, seq: u64) -> u64 {
@@ -258,6 +279,12 @@ impl Mailboxes {
     /// The number up to which a device has handled every message.
     pub fn cursor(&self, key: Key, slot: usize) -> u64 {
         self.device(key, slot).cursor
+    }
+
+    /// Whether a message with a number above `from` and up to `to` has a mark.
+    #[inline]
+    pub fn has_mark(&self, key: Key, (from, to): (u64, u64), mark: Marks) -> bool {
+        self.full(key).is_some_and(|full| full.ring.has_mark(from.saturating_add(1), to, mark))
     }
 
     /// The messages with numbers above `from` and up to `to`. The caller looks at their marks before they
@@ -305,9 +332,16 @@ impl Mailboxes {
 
     /// Remembers the answer to a send.
     pub fn keep_cid(&mut self, key: Key, name: u64, content: u64, sent: Sent, now: u32) {
-        self.full_mut(key).cids.insert(name, content, sent, now);
-        self.recount(key);
-        self.relieve(key.0);
+        let full = self.full_mut(key);
+        let before = full.cids.memory();
+        full.cids.insert(name, content, sent, now);
+        let is_due = full.cids.last_until().is_some_and(|last| last < full.due);
+        if is_due || full.cids.memory() != before {
+            self.recount(key);
+        }
+        if self.memory() > self.limits.memory {
+            self.relieve(key.0);
+        }
     }
 
     /// A hash of the content of a send, for [`Mailboxes::keep_cid`]. The key of the hash is random.
@@ -412,14 +446,18 @@ impl Mailboxes {
 
     /// Forgets the messages that every known device has handled.
     pub(super) fn prune(&mut self, key: Key) {
-        let mut devices = [(0, 0); MAX_DEVICES];
-        let mut count = 0;
-        for slot in self.boxes[key.0].known.iter() {
-            devices[count] = (slot, self.device(key, slot).cursor);
-            count += 1;
+        let mailbox = &self.boxes[key.0];
+        let (mut devices, mut count) = ([(0, 0); MAX_DEVICES], 0);
+        if mailbox.known == Slots::one(0) {
+            // Nearly every user has one device.
+            (devices[0], count) = ((0, mailbox.first.cursor), 1);
+        } else {
+            for slot in mailbox.known.iter() {
+                devices[count] = (slot, self.device(key, slot).cursor);
+                count += 1;
+            }
         }
-        let full = self.boxes[key.0].full;
-        let Some(full) = self.fulls.get_mut(full) else { return };
+        let Some(full) = self.fulls.get_mut(mailbox.full) else { return };
         let (held, waiting) = (&mut self.held, &mut self.waiting);
         let before = full.ring.overhead();
         full.ring.prune(&devices[..count], |message| {

@@ -91,6 +91,12 @@ pub fn escape(text: &str, out: &mut String) {
     }
 }
 
+/// Whether a text is the same inside a JSON string.
+#[inline]
+pub fn needs_no_escape(text: &str) -> bool {
+    stands_for_itself(text.as_bytes()) || find_special(text.as_bytes()).is_none()
+}
+
 /// Whether nothing in a text needs escaping, as in nearly every id. It costs a quarter of
 /// [`find_special`], which also says where. It also returns false for a text shorter than 16 bytes.
 #[inline(always)]

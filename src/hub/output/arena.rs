@@ -31,6 +31,10 @@ const LEAST_ROOM: usize = 4 * 1024;
 const SPARES: usize = 4;
 const SPARE_CAPACITY: usize = 256 * 1024;
 
+/// Two segments are copied behind each other if they have at most this number of bytes together.
+/// Their first places are not used again in the turn, so this bounds what a frame wastes.
+const JOINED: usize = 512;
+
 /// How far behind the rest of its message a head may lie.
 pub const FAR: usize = (1 << 24) - 1;
 
@@ -165,14 +169,15 @@ impl Arena {
     /// It is part of the path of every one-to-one message. Left to itself, the compiler makes a
     /// function of it, because it has two callers; that costs 40 instructions a message.
     #[inline(always)]
-    pub fn put_pieces(&mut self, first: u8, length: usize, pieces: &[&str]) -> Segment {
+    pub fn put_pieces(&mut self, first: u8, length: usize, pieces: &[impl AsRef<[u8]>]) -> Segment {
         let header = frame::server_header_len(length);
         let (segment, room) = self.take(header + length);
         let (header, mut rest) = room.split_at_mut(header);
         frame::write_header(first, length, header);
         for piece in pieces {
+            let piece = piece.as_ref();
             let (here, after) = rest.split_at_mut(piece.len());
-            here.copy_from_slice(piece.as_bytes());
+            here.copy_from_slice(piece);
             rest = after;
         }
         segment
@@ -239,6 +244,25 @@ impl Arena {
         let room = self.current.take(length);
         let end = start + room.len();
         (Segment { turn: self.number, start: start as u32, end: end as u32 }, room)
+    }
+
+    /// Copies two segments of the current turn behind each other; `None` if they are long or of
+    /// another turn. Whoever else has one of them still finds it in its place.
+    pub fn join(&mut self, one: Segment, two: Segment) -> Option<Segment> {
+        let length = one.len() + two.len();
+        let is_current = one.turn == self.number && two.turn == self.number;
+        if !is_current || length > JOINED || self.current.used > MAX_TURN {
+            return None;
+        }
+        if !self.current.has_room(length) {
+            self.current.grow(length);
+        }
+        let Turn { room, used, .. } = &mut self.current;
+        let (start, middle) = (*used, *used + one.len());
+        room.copy_within(one.start as usize..one.end as usize, start);
+        room.copy_within(two.start as usize..two.end as usize, middle);
+        *used += length;
+        Some(Segment { turn: one.turn, start: start as u32, end: *used as u32 })
     }
 
     /// Says that `segment`, the last one put, goes to many.

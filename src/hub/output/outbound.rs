@@ -239,7 +239,22 @@ impl Outbound {
     #[inline(always)]
     #[must_use]
     pub fn push(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
-        self.extend(segment).unwrap_or_else(|| self.push_back(segment, arena))
+        self.extend(segment).unwrap_or_else(|| self.push_apart(segment, arena))
+    }
+
+    /// Queues a segment of the current turn that does not follow what is queued. Short segments,
+    /// such as the answer to a client and a message for it, are copied behind each other, which
+    /// takes a tenth of what a list of pieces takes.
+    #[inline(never)]
+    fn push_apart(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
+        if self.backlog.is_none()
+            && self.head.is_none()
+            && let Some(joined) = arena.join(self.run, segment)
+        {
+            self.run = joined;
+            return 0;
+        }
+        self.push_back(segment, arena)
     }
 
     /// Queues a segment of a fan-out. If bytes for other connections are between this segment and

@@ -77,7 +77,12 @@ impl Context {
     /// Sends one connection a text in two parts. Returns whether it was queued, as
     /// [`Context::send`] does.
     pub fn send_with_prefix(&mut self, conn: ConnId, prefix: &str, rest: &str) -> bool {
-        FanOut::new(self, rest).send(conn, prefix)
+        self.settle_walk();
+        let length = prefix.len() + rest.len();
+        // A long rest has to be stored once for all who get it, in case their sockets block.
+        rest.len() <= COPIED
+            && self.send_at_once(conn, Urgency::FanOut, TEXT, length, &[prefix, rest])
+            || FanOut::new(self, rest).send(conn, prefix)
     }
 }
 

@@ -41,24 +41,50 @@ impl Context {
     #[inline(always)]
     fn send_frame(&mut self, conn: ConnId, first: u8, payload: &[u8]) -> bool {
         self.settle_walk();
-        // The fast path: the socket of nearly every connection takes bytes, and the queue of the
-        // connection only has other replies of this turn.
+        self.send_at_once(conn, Urgency::Direct, first, payload.len(), &[payload])
+            || self.send_behind(conn, first, payload)
+    }
+
+    /// Queues a text for one connection as [`Context::send`] does. The text is given in several
+    /// pieces, which are joined when it is encoded. `is_fan_out` says that the text belongs to a
+    /// message to many, which is written after the messages to single users.
+    #[inline(always)]
+    pub(crate) fn send_pieces(&mut self, conn: ConnId, is_fan_out: bool, pieces: &[&str]) -> bool {
+        self.settle_walk();
+        let urgency = if is_fan_out { Urgency::FanOut } else { Urgency::Direct };
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        self.send_at_once(conn, urgency, TEXT, length, pieces)
+            || self.send_behind(conn, TEXT, pieces.concat().as_bytes())
+    }
+
+    /// Queues a message of `length` bytes, given in pieces, on the fast path: the socket of nearly every connection
+    /// takes bytes, and the queue of the connection only has other replies of this turn. Returns
+    /// false, having done nothing, if the message has to take the slow path.
+    #[inline(always)]
+    pub(super) fn send_at_once(
+        &mut self,
+        conn: ConnId,
+        urgency: Urgency,
+        first: u8,
+        length: usize,
+        pieces: &[impl AsRef<[u8]>],
+    ) -> bool {
         let most = self.output.bounds.half_queue;
         let Context { table, output: Output { arena, dirty, .. }, .. } = self;
         if let Some(record) = table.get_mut(conn.index)
             && record.serial() == conn.serial
             && record.phase() == Phase::Open
             && !record.flags.has(LONG_WAY)
-            && record.out.len_at_most() + payload.len() + frame::MAX_HEADER <= most
+            && record.out.len_at_most() + length + frame::MAX_HEADER <= most
             // If the work of the turn is used up, the memory may be full.
             && self.work > 0
         {
-            let segment = arena.put_frame(first, payload);
-            record.queue(conn.index, segment, arena, dirty);
+            let segment = arena.put_pieces(first, length, pieces);
+            record.queue(conn.index, segment, arena, dirty, urgency);
             self.queued_one();
             return true;
         }
-        self.send_behind(conn, first, payload)
+        false
     }
 
     #[inline(never)]
@@ -179,7 +205,8 @@ impl Context {
         let conn = &mut self.table[index];
         let length = conn.out.len_at_most() + segment.len();
         if !conn.flags.has(LONG_WAY | BUT) && length <= self.output.bounds.half_queue {
-            conn.queue(index, segment, &mut self.output.arena, &mut self.output.dirty);
+            let Output { arena, dirty, .. } = &mut self.output;
+            conn.queue(index, segment, arena, dirty, Urgency::Direct);
             self.queued_one();
             return true;
         }
@@ -331,10 +358,17 @@ impl<'a> From<&'a Vec<u8>> for Message<'a> {
 impl Connection {
     /// Queues a message for a connection whose socket takes bytes and whose queue has much room.
     #[inline(always)]
-    fn queue(&mut self, index: Slot, segment: Segment, arena: &mut Arena, dirty: &mut Dirty) {
+    fn queue(
+        &mut self,
+        index: Slot,
+        segment: Segment,
+        arena: &mut Arena,
+        dirty: &mut Dirty,
+        urgency: Urgency,
+    ) {
         self.flags.set(Flags::MESSAGE_QUEUED);
         let refs = self.out.push(segment, arena);
         arena.retain_current(refs);
-        dirty.mark(index, &mut self.flags, Urgency::Direct);
+        dirty.mark(index, &mut self.flags, urgency);
     }
 }

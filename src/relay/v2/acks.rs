@@ -29,16 +29,14 @@ impl Relay {
         v2.links.note_acknowledged(key, seq, second(cx));
         if let Some(conn) = conn {
             told::ack(cx, conn, seq);
-            let is_the_ring = v2.journal(cx).is_the_ring();
-            let user = match receipts.is_empty() && is_the_ring {
-                true => CompactString::default(),
-                false => v2.boxes.user(mailbox).clone(),
-            };
-            if !is_the_ring {
-                let device = v2.boxes.device_name(mailbox, slot).clone();
-                v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
+            if !v2.is_the_ring || !receipts.is_empty() {
+                let user = v2.boxes.user(mailbox).clone();
+                if !v2.is_the_ring {
+                    let device = v2.boxes.device_name(mailbox, slot).clone();
+                    v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
+                }
+                self.keep_receipts(cx, conn, &user, receipts);
             }
-            self.keep_receipts(cx, conn, &user, receipts);
         }
         let next = self.v2.links.get(key).map_or(0, |link| link.next);
         if next <= self.v2.boxes.top(mailbox) {
@@ -97,6 +95,9 @@ impl V2 {
         to: u64,
     ) -> Vec<(CompactString, CompactString)> {
         let mut due: Vec<(CompactString, CompactString)> = Vec::new();
+        if !self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
+            return due;
+        }
         for held in self.boxes.range_mut(mailbox, after, to) {
             if !held.marks.has(WANTS_RECEIPT) {
                 continue;

@@ -2,7 +2,7 @@
 //! its window is open. Nothing else writes them: both replay and live delivery are this loop.
 
 use crate::hub::{ConnId, Context};
-use crate::mailbox::{Key, Next};
+use crate::mailbox::{Key, MAX_DEVICES, Next};
 
 use super::frames;
 use super::{TIMER_WAITING, V2, second, told};
@@ -107,26 +107,51 @@ impl V2 {
         self.deliver(cx, key);
     }
 
-    /// Writes to all connected devices of a mailbox what they have yet to get. Returns how many
-    /// there are.
-    pub(super) fn deliver_to_all(&mut self, cx: &mut Context, mailbox: Key) -> usize {
-        let mut keys = [0; crate::mailbox::MAX_DEVICES];
+    /// Writes the newest message of a mailbox to a link, which nearly always has all others. It does
+    /// what [`V2::deliver`] does, without what other cases need.
+    #[inline]
+    pub(super) fn deliver_newest(&mut self, cx: &mut Context, key: u32, mailbox: Key, now: u32) {
+        if let Some(link) = self.links.get(key)
+            && link.is_live
+            && link.mailbox() == Some(mailbox)
+            && let Some(conn) = link.open_conn()
+            && link.has_window()
+            && !link.is_stalled(now)
+            && let Some(held) = self.boxes.newest(mailbox, usize::from(link.slot), link.next)
+            && cx.queued(conn) <= cx.config().max_queue / 4
+        {
+            let mut number = itoa::Buffer::new();
+            let (seq, number) = (held.seq, number.format(held.seq));
+            let pieces = [frames::start_of(held), number, ",", held.text()];
+            let size = pieces.iter().map(|piece| piece.len()).sum();
+            // Several mailboxes share the body of a message to a group.
+            if !cx.send_pieces(conn, !held.is_last(), &pieces) {
+                return self.wait_if_open(cx, key, conn);
+            }
+            self.counters.delivered += 1;
+            self.links.note_written(key, seq, size, now);
+            return;
+        }
+        self.deliver(cx, key);
+    }
+
+    /// Writes to all connected devices of a mailbox what they have yet to get.
+    pub(super) fn deliver_to_all(&mut self, cx: &mut Context, mailbox: Key) {
+        let (keys, count) = self.connections(mailbox);
+        for key in &keys[..count] {
+            self.deliver(cx, *key);
+        }
+    }
+
+    /// The links of the connected devices of a mailbox, and how many there are.
+    #[inline]
+    pub(super) fn connections(&self, mailbox: Key) -> ([u32; MAX_DEVICES], usize) {
+        let mut keys = [0; MAX_DEVICES];
         let mut count = 0;
         for key in self.boxes.connections(mailbox) {
             keys[count] = key;
             count += 1;
         }
-        for key in &keys[..count] {
-            self.deliver(cx, *key);
-        }
-        count
-    }
-
-    /// Whether a device of a user is connected, shown, and acknowledges what it gets.
-    pub(super) fn is_live(&self, cx: &Context, mailbox: Key) -> bool {
-        let now = second(cx);
-        self.boxes.connections(mailbox).any(|key| {
-            self.links.get(key).is_some_and(|link| !link.is_hidden && !link.is_stalled(now))
-        })
+        (keys, count)
     }
 }

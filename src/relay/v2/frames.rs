@@ -119,12 +119,18 @@ pub fn write_welcome(epoch: &str, welcome: &Welcome, bounds: Bounds, now: u64, o
 
 /// Appends the prefix of the frame of a kept message: its beginning, up to the rest.
 pub fn write_prefix(held: &Held, out: &mut String) {
-    out.push_str(match held.marks.has(RECEIPT) {
-        true => r#"{"type":"receipt","seq":"#,
-        false => r#"{"type":"message","seq":"#,
-    });
+    out.push_str(start_of(held));
     write_number(held.seq, out);
     out.push(',');
+}
+
+/// The beginning of the frame of a kept message, up to its number.
+#[inline]
+pub fn start_of(held: &Held) -> &'static str {
+    match held.marks.has(RECEIPT) {
+        true => r#"{"type":"receipt","seq":"#,
+        false => r#"{"type":"message","seq":"#,
+    }
 }
 
 /// The prefix of the frame of a message that has no number.
@@ -238,6 +244,12 @@ pub fn message_of(rest: &str) -> &str {
     group_and_message(rest).map_or("null", |(_, message)| message)
 }
 
+/// The id that the rest of a message names.
+#[inline]
+pub fn id_of(rest: &str) -> &str {
+    rest.get(r#""id":""#.len()..AFTER_ID - 2).unwrap_or_default()
+}
+
 /// The id and the sender that the rest of a message names.
 pub fn id_and_sender(rest: &str) -> Option<(&str, Cow<'_, str>)> {
     let id = rest.get(r#""id":""#.len()..AFTER_ID - 2)?;
@@ -294,6 +306,19 @@ pub enum Answer<'a> {
     Results(State, &'a [(compact_str::CompactString, State)]),
     /// The state of a message to a group or to all, and the number of users it reaches.
     Receivers(State, u64),
+}
+
+/// The pieces of the usual answer to a send. The text of its id is `id`, and its `cid` is not to
+/// be escaped.
+#[inline]
+pub fn usual_ack<'a>(cid: &'a str, id: &'a str, state: State) -> [&'a str; 5] {
+    let end = match state {
+        State::Stored => r#"","state":"stored"}"#,
+        State::Queued => r#"","state":"queued"}"#,
+        State::Sent => r#"","state":"sent"}"#,
+        State::Offline => r#"","state":"offline"}"#,
+    };
+    [r#"{"type":"ack","cid":""#, cid, r#"","id":""#, id, end]
 }
 
 pub fn write_ack(cid: &str, id: u128, answer: Answer<'_>, out: &mut String) {

@@ -5,17 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 /// Digits whose order as text is their order as numbers (Crockford's base 32).
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// All pairs of digits, in the order of their numbers.
-const PAIRS: &str = match std::str::from_utf8(&all_pairs()) {
-    Ok(pairs) => pairs,
-    Err(_) => "",
-};
+const PAIRS: [[u8; 2]; 1_024] = all_pairs();
 
-const fn all_pairs() -> [u8; 2_048] {
-    let mut pairs = [0; 2_048];
+const fn all_pairs() -> [[u8; 2]; 1_024] {
+    let mut pairs = [[0; 2]; 1_024];
     let mut number = 0;
     while number < 1_024 {
-        pairs[2 * number] = DIGITS[number >> 5];
-        pairs[2 * number + 1] = DIGITS[number & 31];
+        pairs[number] = [DIGITS[number >> 5], DIGITS[number & 31]];
         number += 1;
     }
     pairs
@@ -52,16 +48,28 @@ fn random() -> u64 {
 }
 
 /// Appends an id as text.
+#[inline]
 pub fn write_id(id: u128, out: &mut String) {
-    // Two digits are taken at a time, as text, so nothing has to be checked to be UTF-8.
-    let mut put = |two: u64| out.push_str(&PAIRS[2 * (two as usize & 1_023)..][..2]);
-    put((id >> 120) as u64);
-    for half in [(id >> 60) as u64, id as u64] {
-        for place in [50, 40, 30, 20, 10, 0] {
-            put(half >> place);
-        }
+    let mut text = Text([0; 32]);
+    let (pairs, _) = text.0[..ID].as_chunks_mut::<2>();
+    let (high, low) = ((id >> 60) as u64, id as u64);
+    let (first, rest) = pairs.split_at_mut(7);
+    // Each half has 60 bits, or six pairs; the first half also has the highest eight bits.
+    let shifts = [60, 50, 40, 30, 20, 10, 0];
+    for (pair, shift) in first.iter_mut().zip(shifts) {
+        *pair = PAIRS[(high >> shift) as usize & 1_023];
     }
+    for (pair, shift) in rest.iter_mut().zip(&shifts[1..]) {
+        *pair = PAIRS[(low >> shift) as usize & 1_023];
+    }
+    let text = std::str::from_utf8(&text.0).unwrap_or_default();
+    out.push_str(text.get(..ID).unwrap_or_default());
 }
+
+/// The text of an id, and zeros behind it. So aligned and of this length it is checked to be UTF-8
+/// sixteen bytes at a time.
+#[repr(align(16))]
+struct Text([u8; 32]);
 
 /// Returns a name for an epoch that no other run has, made of the time and of random bits.
 pub fn new_epoch(millis: u64) -> String {

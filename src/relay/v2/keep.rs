@@ -86,7 +86,7 @@ impl Relay {
         if taken.entries.iter().all(|entry| entry.place.is_none()) {
             return Outcome::Done(self.finish(cx, taken, None, false));
         }
-        if self.v2.journal(cx).is_the_ring() {
+        if self.v2.is_the_ring {
             return Outcome::Done(self.finish(cx, taken, Some(Kept::default()), false));
         }
         let ticket = self.v2.pending.next_ticket();
@@ -492,8 +492,16 @@ impl V2 {
     /// connected devices.
     pub(super) fn keep(&mut self, cx: &mut Context, mailbox: Key, held: Held) -> usize {
         self.counters.kept += u64::from(!held.marks.has(frames::RECEIPT));
-        let is_live = self.is_live(cx, mailbox);
+        let now = second(cx);
+        let (keys, count) = self.connections(mailbox);
+        let keys = &keys[..count];
+        let is_live = keys.iter().any(|key| {
+            self.links.get(*key).is_some_and(|link| !link.is_hidden && !link.is_stalled(now))
+        });
         self.boxes.put(mailbox, held, is_live);
-        self.deliver_to_all(cx, mailbox)
+        for key in keys {
+            self.deliver_newest(cx, *key, mailbox, now);
+        }
+        count
     }
 }

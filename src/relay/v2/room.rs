@@ -71,7 +71,7 @@ impl V2 {
     /// Whether the journal has room for more messages.
     #[inline]
     pub(super) fn has_room(&mut self, cx: &Context) -> bool {
-        self.journal(cx).has_room()
+        self.is_the_ring || self.journal(cx).has_room()
     }
 
     /// Makes a frame of a v2 client wait for room in the journal. Returns false if it cannot wait.

@@ -160,9 +160,7 @@ impl Relay {
         (name, content): (u64, u64),
     ) -> bool {
         let v2 = &mut self.v2;
-        if send.key.is_some()
-            || v2.boxes.has_others(sender.mailbox, sender.slot)
-            || !v2.journal(cx).is_the_ring()
+        if send.key.is_some() || v2.boxes.has_others(sender.mailbox, sender.slot) || !v2.is_the_ring
         {
             return false;
         }
@@ -192,8 +190,13 @@ impl Relay {
         let state = State::Queued;
         self.v2.boxes.keep_cid(sender.mailbox, name, content, (id, state as u8), now);
         let cid = send.cid.as_deref().unwrap_or_default();
-        self.v2.answer_send(cx, sender.link, (cid, id), Answer::State(state));
-        self.v2.arm(cx);
+        let v2 = &mut self.v2;
+        v2.scratch.clear();
+        v2.scratch.push_str(frames::id_of(&v2.rest));
+        if !v2.answer_at_once(cx, sender.link, cid, state) {
+            v2.answer_send(cx, sender.link, (cid, id), Answer::State(state));
+        }
+        v2.arm(cx);
         true
     }
 

@@ -84,7 +84,7 @@ impl Site {
         let now = Instant::now();
         let waiting = Waiting::default();
         let mut relay = Relay::new(config);
-        relay.v2.journal = Some(Box::new(Late { waiting: waiting.clone(), room }));
+        relay.v2.set_journal(Box::new(Late { waiting: waiting.clone(), room }));
         Site { hub: Hub::new(Config::default(), relay, now), waiting, now }
     }
 

@@ -10,6 +10,9 @@ fn all(out: &Outbound, arena: &Arena) -> Vec<u8> {
     slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
+/// The payload of a frame that is too long to be copied behind another one.
+const LONG: [u8; 600] = [b'x'; 600];
+
 /// Queues a segment, and counts it.
 fn push(out: &mut Outbound, segment: Segment, arena: &mut Arena) -> u32 {
     let refs = out.push(segment, arena);
@@ -150,20 +153,47 @@ fn frames_that_follow_one_another_are_one_slice_and_take_no_list() {
     assert_eq!(out.current(&arena), out.single(&arena));
     // What lies behind something for another begins a piece, and the next frame goes on with it.
     arena.put_frame(TEXT, b"other");
-    let third = arena.put_frame(TEXT, b"c");
+    let third = arena.put_frame(TEXT, &LONG);
     let fourth = arena.put_frame(TEXT, b"d");
     assert_eq!(push(&mut out, third, &mut arena), 1);
     assert_eq!(push(&mut out, fourth, &mut arena), 0);
-    assert_eq!(kinds(&out), [("turn", 6)]);
+    assert_eq!(kinds(&out), [("turn", third.len() + 3)]);
     assert_eq!((out.single(&arena), out.current(&arena)), (None, None));
     out.clear(&mut arena);
+}
+
+#[test]
+fn short_frames_that_lie_apart_are_copied_behind_each_other_up_to_a_bound() {
+    let (mut arena, mut out) = (Arena::default(), Outbound::default());
+    let mut other = Outbound::default();
+    let mut expected = Vec::new();
+    let first = arena.put_frame(TEXT, b"for both");
+    assert_eq!(push(&mut other, first, &mut arena), 1);
+    assert_eq!(push(&mut out, first, &mut arena), 1);
+    expected.extend_from_slice(arena.slice(first));
+    while out.backlog.is_none() {
+        arena.put_frame(TEXT, b"for another");
+        let next = arena.put_frame(TEXT, &[b'x'; 100]);
+        assert!(expected.len() < 512, "only short frames are copied");
+        expected.extend_from_slice(arena.slice(next));
+        if push(&mut out, next, &mut arena) == 0 {
+            assert_eq!((out.single(&arena), out.len()), (Some(&expected[..]), expected.len()));
+        }
+    }
+    assert!(expected.len() > 512);
+    assert_eq!(all(&out, &arena), expected);
+    assert_eq!(other.single(&arena), Some(arena.slice(first)), "it is still in its place");
+    out.clear(&mut arena);
+    other.clear(&mut arena);
+    arena.end_turn();
+    assert_eq!(arena.held(), 0);
 }
 
 #[test]
 fn a_list_of_a_queue_that_takes_bytes_counts_when_it_is_longer_than_a_few_pieces() {
     let (mut arena, mut out) = (Arena::default(), Outbound::default());
     for count in 0..=FEW + 1 {
-        let segment = arena.put_frame(TEXT, b"x");
+        let segment = arena.put_frame(TEXT, &LONG);
         push(&mut out, segment, &mut arena);
         arena.put_frame(TEXT, b"for another");
         let counted = if count > FEW { FEW * size_of::<Piece>() } else { 0 };
@@ -340,18 +370,18 @@ fn a_long_list_that_is_mostly_empty_is_cut_and_a_short_one_is_kept() {
         let (mut arena, mut out) = (Arena::default(), Outbound::default());
         let own = |arena: &mut Arena| {
             arena.put(b"for another");
-            arena.put(b"x")
+            arena.put(&LONG)
         };
         // The first one is no piece.
         for _ in 0..=pieces_at_first {
             let segment = own(&mut arena);
             push(&mut out, segment, &mut arena);
         }
-        out.advance(1, &mut arena);
+        out.advance(LONG.len(), &mut arena);
         let mut room = pieces(&out).capacity();
         assert_eq!(room, pieces_at_first);
         for left in (1..pieces_at_first).rev() {
-            out.advance(1, &mut arena);
+            out.advance(LONG.len(), &mut arena);
             if room > ROOM && left < room / 4 {
                 room = 2 * left;
             }
