@@ -147,6 +147,10 @@ impl Extension for Backend {
         self.api.complete_change(cx, request, is_kept);
     }
 
+    fn on_noted(&mut self, cx: &mut Context, request: u32) {
+        self.api.complete_note(cx, request);
+    }
+
     fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>) {
         self.api.complete_history(cx, request, answer);
     }

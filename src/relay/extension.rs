@@ -50,6 +50,10 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     /// with this name has asked for, or when it could not keep the change.
     fn on_changed(&mut self, cx: &mut Context, request: u32, is_kept: bool);
 
+    /// Called when the journal has kept, or could not keep, that the request of the extension with this
+    /// name was carried out.
+    fn on_noted(&mut self, cx: &mut Context, request: u32);
+
     /// Called when the journal has answered a question for older messages.
     fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>);
 

@@ -47,7 +47,9 @@ pub use session::Session;
 use session::Sessions;
 pub(crate) use v2::Pushed;
 #[cfg(feature = "backend")]
-pub(crate) use v2::{Answered, Asker, Copying, NoCopy, Page, Reached, Unread, Whose, Wishes};
+pub(crate) use v2::{
+    Answered, Asker, Copying, NoCopy, Page, Reached, RecoveredRequest, Unread, Whose, Wishes,
+};
 pub use v2::{MailboxCounters, MailboxGauges};
 use v2::{Refusal, V2, close_refused};
 

@@ -113,6 +113,19 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// How many transactions the requests that are not completed take.
+    pub fn transactions(&self) -> usize {
+        let inner = self.inner();
+        inner.waiting.iter().map(|(number, ..)| number).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How many sends the disk has.
+    pub fn sends(&self) -> usize {
+        self.inner().sends.len()
+    }
+}
+
 impl Inner {
     fn carry_out(&mut self, wish: Wish) -> Completion {
         match wish {

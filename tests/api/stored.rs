@@ -336,3 +336,72 @@ fn a_query_that_mixes_what_waits_with_history_is_refused() {
         assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{path}");
     }
 }
+
+/// The answer to the request that was sent before, and whether it says that nothing was left to do.
+fn replayed(backend: &mut Client) -> (Value, bool) {
+    let answer = backend.raw.answer().expect("an answer");
+    assert_eq!(answer.status, 200);
+    let is_replayed = answer.field("Idempotent-Replayed") == Some("true");
+    (serde_json::from_slice(&answer.body).unwrap(), is_replayed)
+}
+
+const KEYED: &str = r#"{"users":["bob","carol"],"message":1,"keep":true,"idempotencyKey":"k"}"#;
+
+#[test]
+fn a_key_is_kept_in_one_transaction_with_the_messages_of_its_request_before_the_answer() {
+    let disk = Disk::default();
+    let place = place_on(&disk);
+    let (mut backend, mut other) = (place.backend(), place.backend());
+    ask(&mut backend, "POST", "/api/send", KEYED);
+    disk.until_waiting(&place.site, 3);
+    assert_eq!(disk.transactions(), 1);
+    // The same request on another connection waits for the same answer, and sends nothing.
+    ask(&mut other, "POST", "/api/send", KEYED);
+    let different = r#"{"users":["bob"],"message":1,"idempotencyKey":"k"}"#;
+    assert_eq!(place.backend().post("/api/send", different).0, 409);
+    disk.keep(&place.site, 3);
+    let (first, is_replayed) = replayed(&mut backend);
+    assert_eq!(first["results"][1], json!({"user":"carol","state":"stored","online":false}));
+    assert!(!is_replayed);
+    assert_eq!(replayed(&mut other), (first.clone(), true));
+    ask(&mut backend, "POST", "/api/send", KEYED);
+    assert_eq!(replayed(&mut backend), (first, true));
+    assert_eq!((disk.sends(), disk.waiting()), (2, 0));
+}
+
+#[test]
+fn a_request_whose_messages_could_not_be_kept_is_carried_out_when_it_comes_again() {
+    let disk = Disk::default();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    ask(&mut backend, "POST", "/api/send", KEYED);
+    disk.refuse(&place.site, 3);
+    let (first, _) = replayed(&mut backend);
+    assert_eq!(first["results"][0]["state"], "busy");
+    disk.set_room(false);
+    ask(&mut backend, "POST", "/api/send", KEYED);
+    let (second, is_replayed) = replayed(&mut backend);
+    assert_eq!((&second["results"][1]["state"], is_replayed), (&json!("busy"), false));
+    disk.set_room(true);
+    ask(&mut backend, "POST", "/api/send", KEYED);
+    disk.keep(&place.site, 3);
+    let (third, is_replayed) = replayed(&mut backend);
+    assert_eq!((&third["results"][0]["state"], is_replayed), (&json!("stored"), false));
+    assert_eq!(disk.sends(), 2);
+}
+
+#[test]
+fn a_request_that_reaches_only_open_pages_is_answered_when_its_key_is_kept() {
+    let disk = Disk::default();
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    let mut page = place.site.connect("anna");
+    let body = r#"{"user":"anna","message":1,"idempotencyKey":"k"}"#;
+    ask(&mut backend, "POST", "/api/send", body);
+    disk.keep(&place.site, 1);
+    let (answer, is_replayed) = replayed(&mut backend);
+    assert_eq!(answer["results"][0], json!({"user":"anna","state":"sent","online":true}));
+    assert!(!is_replayed && page.text().contains(r#""message":1"#));
+    ask(&mut backend, "POST", "/api/send", body);
+    assert_eq!(replayed(&mut backend), (answer, true));
+}

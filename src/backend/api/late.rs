@@ -16,9 +16,14 @@ pub struct Unfinished {
     /// The JSON text without them.
     text: String,
     holes: Vec<Hole>,
+    /// How many states are missing, and whether the journal still has to keep the request's key.
     left: usize,
     /// The key of a request that may be repeated.
     pub key: Option<String>,
+    /// The answer, if no state of it was missing from the start.
+    whole: Option<Response>,
+    /// Connections on which the same request came meanwhile.
+    joined: Vec<ConnId>,
 }
 
 /// A state that is missing.
@@ -34,6 +39,16 @@ struct Hole {
 }
 
 impl Unfinished {
+    /// An answer in which no state is missing.
+    pub fn whole(answer: Response) -> Self {
+        Unfinished { whole: Some(answer), ..Unfinished::default() }
+    }
+
+    /// The journal also has to keep the key of the request.
+    pub fn wait_for_note(&mut self) {
+        self.left += 1;
+    }
+
     /// Adds a state that is missing at the end of what was written so far.
     pub fn miss(&mut self, at: usize, message: usize) {
         self.holes.push(Hole { at, message, state: Pushed::Later, connections: None });
@@ -62,7 +77,10 @@ impl Unfinished {
         self.text = text;
     }
 
-    fn finish(&mut self) -> Vec<u8> {
+    fn finish(&mut self) -> Response {
+        if let Some(whole) = self.whole.take() {
+            return whole;
+        }
         let mut text = std::mem::take(&mut self.text);
         for hole in self.holes.iter().rev() {
             match hole.connections {
@@ -74,7 +92,7 @@ impl Unfinished {
                 }
             }
         }
-        text.into_bytes()
+        super::ok(text.into_bytes())
     }
 }
 
@@ -119,12 +137,38 @@ impl Late {
         if let Some(key) = &unfinished.key {
             replays.note(key, hole.message, state);
         }
-        unfinished.left -= 1;
+        self.count_down(cx, replays, request);
+    }
+
+    /// The journal has kept the key of a request, or could not keep it; what was carried out was
+    /// carried out all the same.
+    pub fn complete_note(&mut self, cx: &mut Context, replays: &mut Replays, request: u32) {
+        self.count_down(cx, replays, request);
+    }
+
+    /// The same request has come on another connection. It gets the same answer.
+    pub fn join(&mut self, conn: ConnId, request: u32) {
+        if let Some((_, Waiting::States(unfinished))) = self.0.get_mut(request as usize) {
+            unfinished.joined.push(conn);
+        }
+    }
+
+    fn count_down(&mut self, cx: &mut Context, replays: &mut Replays, request: u32) {
+        let waiting = self.0.get_mut(request as usize);
+        let Some((_, Waiting::States(unfinished))) = waiting else { return };
+        unfinished.left = unfinished.left.saturating_sub(1);
         if unfinished.left == 0
             && let Some((conn, Waiting::States(mut unfinished))) =
                 self.0.try_remove(request as usize)
         {
-            cx.respond_to(conn, &super::ok(unfinished.finish()).keep());
+            if let Some(key) = &unfinished.key {
+                replays.settle(key, request);
+            }
+            let answer = unfinished.finish().keep();
+            for conn in &unfinished.joined {
+                cx.respond_to(*conn, &answer.clone().field("Idempotent-Replayed", "true"));
+            }
+            cx.respond_to(conn, &answer);
         }
     }
 

@@ -64,6 +64,8 @@ struct Call<'a> {
     unfinished: Option<Unfinished>,
     /// The answer, if it waits for something else.
     waiting: Option<Waiting>,
+    /// The name of an earlier request whose answer this one gets, too.
+    joins: Option<u32>,
 }
 
 type Answer = Result<Response, Failure>;
@@ -137,8 +139,13 @@ impl Api {
             request_name: late.next_request(),
             unfinished: None,
             waiting: None,
+            joins: None,
         };
         let answer = route.answer(call);
+        if let Some(request) = call.joins {
+            late.join(conn, request);
+            return Reply::Later;
+        }
         let unfinished = call.unfinished.take().map(Waiting::States);
         if let Some(waiting) = unfinished.or(call.waiting.take()) {
             late.insert(conn, waiting);
@@ -155,6 +162,11 @@ impl Api {
     /// The journal has kept the change of a membership, or could not keep it.
     pub fn complete_change(&mut self, cx: &mut Context, request: u32, is_kept: bool) {
         self.late.complete_change(cx, request, is_kept);
+    }
+
+    /// The journal has kept the key of a request, or could not keep it.
+    pub fn complete_note(&mut self, cx: &mut Context, request: u32) {
+        self.late.complete_note(cx, &mut self.replays, request);
     }
 
     /// The journal has answered a question for older messages.

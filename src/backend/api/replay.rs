@@ -1,15 +1,20 @@
 //! Requests that are repeated with the same key. A backend may repeat a request if it got no
 //! answer, or if the answer said that a user was offline. What was carried out is not carried out
 //! again; what was not is tried again.
+//!
+//! A journal that keeps more than the process has the keys, too. It keeps them together with the
+//! messages of their requests, so that after a crash both are there or none.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::relay::{Pushed, Reached, stable_hash};
+use crate::hub::Context;
+use crate::relay::{Pushed, Reached, RecoveredRequest, Relay, stable_hash};
 
 use super::body::Text;
 use super::failure::Failure;
+use super::late::Unfinished;
 use super::{Answer, Call};
 
 /// The length of the longest key in bytes.
@@ -17,6 +22,8 @@ const MOST_KEY: usize = 128;
 /// The largest number of requests that are remembered; beyond it the oldest are forgotten. With the
 /// longest keys, and with a thousand messages each, all of them take 6 MiB.
 const MOST_REQUESTS: usize = 10_000;
+/// The largest number of messages of one request.
+const MOST_MESSAGES: usize = super::send::MOST_USERS;
 
 /// What was carried out of the messages of one request.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +72,29 @@ impl Done {
         }
     }
 
+    /// Writes what was carried out in the form that is kept in a file. A message that the journal has
+    /// is `stored` there, because the file has it, too, when it has this.
+    fn write(&self) -> Vec<u8> {
+        let mut bytes = vec![FORM];
+        bytes.extend((self.connections as u64).to_le_bytes());
+        for word in &self.carried_out {
+            // A queued message becomes a stored one: the lower bit of its two is set.
+            let queued = word >> 1 & ONES & !word;
+            bytes.extend((word | queued).to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what was written; `None` if it has another form.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (words, rest) = bytes.strip_prefix(&[FORM])?.as_chunks::<8>();
+        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
+        let connections = usize::try_from(words.next()?).ok()?;
+        let carried_out: Vec<u64> = words.collect();
+        let is_whole = rest.is_empty() && carried_out.len() <= MOST_MESSAGES.div_ceil(PER_WORD);
+        is_whole.then_some(Done { carried_out, connections, was_tried: false })
+    }
+
     /// Sends the request's message to a group or to everyone, unless it was carried out before.
     /// `send` returns what has become of it. Returns that, as it is now or was before.
     pub fn send_to_many(&mut self, send: impl FnOnce() -> Reached) -> Reached {
@@ -85,6 +115,10 @@ const QUEUED: u64 = 2;
 const STORED: u64 = 3;
 /// How many messages are in one word.
 const PER_WORD: usize = 32;
+/// The lower bit of each message in a word.
+const ONES: u64 = 0x5555_5555_5555_5555;
+/// The first byte of what is kept in a file, which names its form.
+const FORM: u8 = 1;
 
 /// The remembered requests, by key. They are forgotten after some time.
 #[derive(Debug)]
@@ -105,6 +139,8 @@ struct Kept {
     /// When a message of the request was last tried.
     at: Instant,
     turn: u64,
+    /// The name of the request, as long as its answer waits for the journal.
+    waits: Option<u32>,
 }
 
 impl Replays {
@@ -128,36 +164,79 @@ impl Replays {
         let now = call.cx.now();
         let body = call.request.body().unwrap_or_default();
         let request = stable_hash(&[call.request.path().as_bytes(), body]);
+        call.replays.recover(call.cx, call.relay);
         call.replays.forget_old(now);
         let mut done = match call.replays.kept.get(key) {
-            Some(kept) if kept.request == request => kept.done.clone(),
+            Some(kept) if kept.request == request => {
+                if kept.waits.is_some() {
+                    call.joins = kept.waits;
+                    return Ok(super::ok(Vec::new()));
+                }
+                kept.done.clone()
+            }
             Some(_) => {
                 let message = "this key was used for another request";
                 return Err(Failure::new(409, "key_reused", message).field("idempotencyKey"));
             }
             None => Done { was_tried: true, ..Done::default() },
         };
-        let answer = act(call, Some(&mut done))?;
-        if let Some(unfinished) = &mut call.unfinished {
-            unfinished.key = Some(key.to_owned());
-        }
-        if !std::mem::take(&mut done.was_tried) {
+        call.relay.begin_request(call.cx);
+        let answer = act(call, Some(&mut done));
+        let was_tried = std::mem::take(&mut done.was_tried) && answer.is_ok();
+        let note = was_tried.then(|| (key, request, done.write()));
+        let is_noted_later = call.relay.end_request(call.cx, note, call.request_name);
+        let answer = answer?;
+        if !was_tried {
             return Ok(answer.field("Idempotent-Replayed", "true"));
         }
-        call.replays.keep(key, request, done, now);
+        if is_noted_later {
+            call.unfinished
+                .get_or_insert_with(|| Unfinished::whole(answer.clone()))
+                .wait_for_note();
+        }
+        let waits = call.unfinished.as_mut().map(|unfinished| {
+            unfinished.key = Some(key.to_owned());
+            call.request_name
+        });
+        call.replays.keep(key, Kept { request, done, at: now, turn: 0, waits });
         Ok(answer)
     }
 
-    fn keep(&mut self, key: &str, request: u64, done: Done, at: Instant) {
+    /// Takes over what earlier runs of the server have kept.
+    fn recover(&mut self, cx: &Context, relay: &mut Relay) {
+        let requests = relay.take_recovered_requests();
+        if requests.is_empty() {
+            return;
+        }
+        let (now, second) = (cx.now(), cx.unix_millis() / 1_000);
+        for RecoveredRequest { key, request, done, at } in requests {
+            let age = Duration::from_secs(second.saturating_sub(at));
+            let Some(at) = now.checked_sub(age).filter(|_| age < self.time) else { continue };
+            if let Some(done) = Done::read(&done) {
+                self.keep(&key, Kept { request, done, at, turn: 0, waits: None });
+            }
+        }
+    }
+
+    fn keep(&mut self, key: &str, kept: Kept) {
         self.turn += 1;
         let turn = self.turn;
         // Each key is stored once.
         let known = self.kept.get_key_value(key).map(|(key, _)| Arc::clone(key));
         let key = known.unwrap_or_else(|| key.into());
         self.order.push_back((Arc::clone(&key), turn));
-        self.kept.insert(key, Kept { request, done, at, turn });
+        self.kept.insert(key, Kept { turn, ..kept });
         while self.order.len() > MOST_REQUESTS {
             self.forget_oldest();
+        }
+    }
+
+    /// The answer to a request does not wait any more.
+    pub fn settle(&mut self, key: &str, name: u32) {
+        if let Some(kept) = self.kept.get_mut(key)
+            && kept.waits == Some(name)
+        {
+            kept.waits = None;
         }
     }
 
@@ -198,7 +277,8 @@ mod tests {
         let mut replays = Replays::new(Duration::from_secs(60));
         let keep = |replays: &mut Replays, key: usize, seconds: u64| {
             let at = start + Duration::from_secs(seconds);
-            replays.keep(&key.to_string(), 0, Done::default(), at);
+            let done = Done::default();
+            replays.keep(&key.to_string(), Kept { request: 0, done, at, turn: 0, waits: None });
         };
         for key in 0..MOST_REQUESTS + 5 {
             keep(&mut replays, key, 0);
@@ -257,5 +337,26 @@ mod tests {
         assert_eq!(done.send_to_many(|| panic!("it was stored")), stored);
         done.note(0, Pushed::Busy);
         assert_eq!(done.send_to_many(|| sent), sent, "what was not stored is tried again");
+    }
+
+    #[test]
+    fn what_was_carried_out_is_read_as_it_was_written_and_what_was_queued_is_stored_then() {
+        let mut done = Done { connections: 7, ..Done::default() };
+        let states = [Pushed::Sent, Pushed::Queued, Pushed::Later, Pushed::Stored, Pushed::Offline];
+        for at in 0..MOST_MESSAGES {
+            done.note(at, states[at % states.len()]);
+        }
+        let mut read = Done::read(&done.write()).unwrap();
+        assert_eq!(read.connections, 7);
+        for at in 0..MOST_MESSAGES {
+            let found = read.deliver(at, || Pushed::Busy);
+            let expected =
+                [Pushed::Sent, Pushed::Stored, Pushed::Stored, Pushed::Stored, Pushed::Busy];
+            assert_eq!(found, expected[at % states.len()], "{at}");
+        }
+        let bytes = done.write();
+        for bad in [&bytes[..8], &bytes[..bytes.len() - 1], &[], &[2; 9], &[1; 9 + 33 * 8]] {
+            assert!(Done::read(bad).is_none(), "{} bytes", bad.len());
+        }
     }
 }

@@ -66,7 +66,7 @@ pub use backup::NoCopy;
 pub(crate) use history::{Answered, Whose};
 pub(crate) use history::{Page, Unread};
 pub use pages::{Reached, Wishes};
-pub(crate) use requests::Asker;
+pub(crate) use requests::{Asker, RecoveredRequest};
 pub use wishes::Pushed;
 
 /// Totals of what was done in the dialect v2. They only grow.
@@ -169,6 +169,10 @@ pub(crate) struct V2 {
     pending_cids: HashMap<u64, Ticket, RandomState>,
     /// The requests to the journal, other than appends, that it has not completed.
     requests: requests::Requests,
+    /// Whether the journal keeps what a request of the backend does as one list.
+    keeps_request: bool,
+    /// The requests of the backend that earlier runs have carried out, until the backend takes them.
+    recovered: Vec<RecoveredRequest>,
     /// The round of appends. A new one begins when the journal could not keep a message.
     round: u32,
     /// The send that the journal has just completed, until it is answered.
@@ -212,6 +216,8 @@ impl V2 {
             pending: keep::Pending::default(),
             pending_cids: HashMap::default(),
             requests: requests::Requests::default(),
+            keeps_request: false,
+            recovered: Vec::new(),
             round: 0,
             answering: None,
             room: room::Room::default(),

@@ -41,6 +41,9 @@ pub(super) enum Waiting {
     Question { whose: Whose, asker: Asker },
     /// A change of a membership.
     Change { change: Change, asker: Asker },
+    /// The note that a request of the backend was carried out.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
+    Note { request: u32 },
 }
 
 /// Who waits for the answer.
@@ -176,8 +179,66 @@ impl Relay {
                 let is_kept = matches!(completion, Completion::Noted);
                 self.complete_change(cx, completed.ticket, &change, is_kept, &asker);
             }
+            Waiting::Note { request } => {
+                self.extend(|it, _| {
+                    it.on_noted(cx, request);
+                    Some(())
+                });
+            }
         }
         self.use_room(cx);
         None
+    }
+}
+
+/// A request of the backend that an earlier run has carried out.
+#[cfg_attr(not(feature = "backend"), allow(dead_code))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecoveredRequest {
+    pub key: Box<str>,
+    /// The hash of the request.
+    pub request: u64,
+    pub done: Vec<u8>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+#[cfg(feature = "backend")]
+impl Relay {
+    /// Begins a request of the backend that has an idempotency key. What it gives to the journal, and
+    /// the key, are kept together or not at all.
+    pub(crate) fn begin_request(&mut self, cx: &Context) {
+        self.v2.keeps_request = self.v2.takes_notes(cx) && self.v2.has_room_for_note(cx);
+        if self.v2.keeps_request {
+            self.v2.journal(cx).begin();
+        }
+    }
+
+    /// Ends the request, and notes what was carried out: its key, its hash, and a form of the
+    /// backend's own. Returns whether the journal keeps that later; then it is told to the backend
+    /// under the name `request`.
+    pub(crate) fn end_request(
+        &mut self,
+        cx: &Context,
+        note: Option<(&str, u64, Vec<u8>)>,
+        request: u32,
+    ) -> bool {
+        if !std::mem::take(&mut self.v2.keeps_request) {
+            return false;
+        }
+        let at = cx.unix_millis() / 1_000;
+        let note = note.map(|(key, hash, done)| {
+            let note = Note::Request { key: key.into(), request: hash, done, at };
+            self.v2.note(cx, &note)
+        });
+        self.v2.journal(cx).end();
+        let Some(Ok(Some(ticket))) = note else { return false };
+        self.v2.requests.insert(ticket, Waiting::Note { request });
+        true
+    }
+
+    /// Returns, once, the requests of the backend that earlier runs have carried out.
+    pub(crate) fn take_recovered_requests(&mut self) -> Vec<RecoveredRequest> {
+        std::mem::take(&mut self.v2.recovered)
     }
 }
