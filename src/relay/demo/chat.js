@@ -4,9 +4,9 @@
 import { Records } from './memory.js';
 
 /** What a mark says of the server's answer. */
-const MARKS = { stored: 'kept', queued: 'kept', sent: 'sent', offline: 'sent', unknown: 'sent' };
+const MARKS = { stored: 'stored', queued: 'kept', sent: 'sent', offline: 'sent', unknown: 'sent' };
 /** A mark never goes back: a receipt may come before the answer. */
-const ORDER = ['sending', 'failed', 'sent', 'kept', 'unsure', 'received'];
+const ORDER = ['sending', 'failed', 'sent', 'kept', 'stored', 'unsure', 'received'];
 
 const MOST = 400; // how many messages are remembered while the page lives; the browser keeps fewer
 const ECHOES = 100; // how many own messages that the server sends back are remembered; an older one is shown twice
@@ -167,7 +167,7 @@ export class Chat {
     this.#records.put({ key: `receipt ${to}`, receipt: { to, id }, at: this.#now() });
     for (const message of [...this.#messages.values()]) {
       const { key, cid, mark } = message;
-      if (message.to === to && (mark === 'kept' || mark === 'sent') && key !== cid && key <= id) {
+      if (message.to === to && ['sent', 'kept', 'stored'].includes(mark) && key !== cid && key <= id) {
         this.#put({ ...message, mark: 'received' });
       }
     }
@@ -177,9 +177,9 @@ export class Chat {
   gap({ from, to, reason }) {
     this.#put({ key: `gap ${this.#now()}`, gap: { count: from ? to - from + 1 : 0, reason }, at: this.#now() });
     if (from) return;
-    // A server that was started again has also forgotten what it kept for others.
+    // A server that was started again, or with an older copy of its file, has also forgotten what it kept for others.
     for (const message of [...this.#messages.values()]) {
-      if (message.mark === 'kept') this.#put({ ...message, mark: 'unsure' });
+      if (message.mark === 'kept' || message.mark === 'stored') this.#put({ ...message, mark: 'unsure' });
     }
   }
 

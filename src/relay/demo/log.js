@@ -109,7 +109,7 @@ export class Log {
     return line;
   }
 
-  /** A message of this user. Its mark is `sending`, `sent`, `kept`, `received`, `unsure` or `failed`. */
+  /** A message of this user. Its mark is `sending`, `sent`, `kept`, `stored`, `received`, `unsure` or `failed`. */
   #mine(message) {
     const { from, to, text, at } = message;
     const all = to === undefined;

@@ -18,14 +18,18 @@ const params = new URLSearchParams(location.hash.slice(1));
 const page = {
   url: location.origin,
   wantsTickets: false,
+  stores: false,
 
-  /** Asks the server whether it requires tickets. Without an answer the last one stays. */
+  /**
+   * Asks the server whether it requires tickets, and whether it stores messages on its disk. Without an answer the
+   * last one stays.
+   */
   async askServer() {
     try {
       const answer = await fetch('/demo/server.json');
-      if (answer.ok) page.wantsTickets = (await answer.json()).tickets;
+      if (answer.ok) ({ tickets: page.wantsTickets, store: page.stores } = await answer.json());
     } catch { /* the server is away, which the connections show */ }
-    writeCode();
+    tell();
     return page.wantsTickets;
   },
 
@@ -87,6 +91,8 @@ function look(seat) {
 }
 
 const queued = new Set(); // phones with messages that wait because there is no connection
+const fallen = new Set(); // phones whose connection has ended by itself
+let haveAllFallen = false; // whether that was so for both at once, as when the server ends
 
 const events = {
   named(seat, before) {
@@ -106,7 +112,19 @@ const events = {
   off: ({ keys: [key] }) => remember(`${key}.off`, '1'),
   cut: ({ keys: [key] }) => remember(`${key}.cut`, '1'),
   restored: ({ keys: [key] }) => remember(`${key}.cut`, ''),
-  dialect: () => tell(),
+  lost(seat) {
+    if (seat.phone.isCut) return;
+    fallen.add(seat);
+    haveAllFallen ||= fallen.size === seats.length;
+  },
+  async dialect(seat) {
+    // The server may be another one now.
+    await page.askServer();
+    fallen.delete(seat);
+    if (fallen.size || !haveAllFallen) return;
+    haveAllFallen = false;
+    if (page.stores) done('kill');
+  },
   sent: () => done('send'),
   queued(seat) {
     if (!seat.phone.isCut) return;
@@ -153,15 +171,15 @@ function writeCode() {
   ].join('\n'));
 }
 
-const STEPS = { send: 'stepSend', off: 'stepOff', on: 'stepOn', cut: 'stepCut', back: 'stepBack' };
+const STEPS = { send: 'stepSend', off: 'stepOff', on: 'stepOn', cut: 'stepCut', back: 'stepBack', kill: 'stepKill' };
 
 /** Writes the texts that name the two users: the steps, the invitation and the code. */
 function tell() {
   const [me, you] = seats.map(({ phone }) => phone.user);
   // A server of the dialect v1 keeps no messages.
   const isOld = seats.some(({ phone }) => phone.dialect === 1);
-  for (const part of document.querySelectorAll('[data-new]')) part.hidden = isOld;
-  for (const part of document.querySelectorAll('[data-old]')) part.hidden = !isOld;
+  const kind = isOld ? 'old' : page.stores ? 'store' : 'memory';
+  for (const part of document.querySelectorAll('[data-for]')) part.hidden = !part.dataset.for.split(' ').includes(kind);
   for (const [step, word] of Object.entries(STEPS)) {
     const line = document.querySelector(`[data-step="${step}"]`);
     show(line.firstElementChild, say(isOld && step === 'cut' ? 'stepCutOld' : word, me, you));

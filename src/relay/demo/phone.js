@@ -60,9 +60,9 @@ export class Phone {
   #suggestion = null; // a function that returns the suggested text, or null
 
   /**
-   * `seat` is the number of this phone on the page. `page` has the server's `url`, `wantsTickets`, `askServer()`, `other(phone)`, `isAway(id)`,
+   * `seat` is the number of this phone on the page. `page` has the server's `url`, `wantsTickets`, `stores`, `askServer()`, `other(phone)`, `isAway(id)`,
    * `isSeen(phone)` and `told(phone, event, detail)` with an event `named`, `joined`, `off`, `cut`, `restored`,
-   * `queued`, `sent`, `kept`, `flushed`, `received` or `dialect`.
+   * `queued`, `sent`, `kept`, `flushed`, `received`, `lost` or `dialect`.
    */
   constructor(node, canvas, seat, page) {
     this.#node = node;
@@ -226,6 +226,7 @@ export class Phone {
     } else if (before === 'open' && state !== 'open') {
       this.#chat.forget();
       this.#peer.forget();
+      this.#page.told(this, 'lost');
       this.#log.note(this.isCut ? 'saidCut' : cause === 'silent' ? 'saidSilent' : cause === 'bye' ? 'saidBye' : 'saidLost');
     } else if (state === 'waiting' && failures === 1) {
       this.#log.note('saidFailed');
@@ -458,7 +459,7 @@ export class Phone {
     this.#find('.power').ariaLabel = this.#find('.power').title = say('switchOff', user);
     show(this.#find('.wake span'), say('switchOn'));
     show(this.#find('.isOffNow'), say('isOff', user));
-    show(this.#find('.waits'), say(this.dialect === 1 ? 'offOld' : 'offNew', user));
+    show(this.#find('.waits'), say(this.dialect === 1 ? 'offOld' : this.#page.stores ? 'offStore' : 'offNew', user));
     for (const part of node.querySelectorAll('.bar, .sheet, .banner, .screen')) part.inert = this.isOff;
     this.#find('.dark').hidden = !this.isOff;
     show(this.#find('.empty'), say('empty', user));

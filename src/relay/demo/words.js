@@ -6,6 +6,10 @@ const WORDS = {
     'One WebSocket for each user: messages arrive at once, a lost connection comes back by itself, and the server keeps messages for users who are away. Here are two people, each connected to this server.',
     '每个用户一条 WebSocket：消息即时到达，断了自己重连，对方不在时服务器替他留着消息。这里有两个人，各自连着这台服务器。',
   ],
+  leadStore: [
+    'One WebSocket for each user: messages arrive at once, a lost connection comes back by itself, and the server’s disk keeps messages for users who are away, also over kill -9. Here are two people, each connected to this server.',
+    '每个用户一条 WebSocket：消息即时到达，断了自己重连，对方不在时服务器把消息存在磁盘上，kill -9 也不丢。这里有两个人，各自连着这台服务器。',
+  ],
   leadOld: [
     'One WebSocket for each user: messages arrive at once, in both directions, and a lost connection comes back by itself. Here are two people, each connected to this server.',
     '每个用户一条 WebSocket：消息双向即时到达，断了自己重连。这里有两个人，各自连着这台服务器。',
@@ -13,6 +17,10 @@ const WORDS = {
   leadPhone: [
     'Messages both ways, also for users who are away. Two people are connected here.',
     '消息双向即时到达，对方不在也不会丢。',
+  ],
+  leadPhoneStore: [
+    'Messages both ways; for users who are away they are on the server’s disk, also over kill -9. Two people are connected here.',
+    '消息双向即时到达，对方不在就存在磁盘上，kill -9 也不丢。',
   ],
   leadPhoneOld: [
     'Messages both ways, reconnecting by itself. Two people are connected here.',
@@ -25,6 +33,7 @@ const WORDS = {
   stepCut: ['Cut {0}’s network, write, and reload this page: the message still waits.', '断开 {0} 的网络，写一条，再刷新本页：消息还在等。'],
   stepCutOld: ['Cut {0}’s network, and write another message: it waits.', '断开 {0} 的网络，接着写：消息先留着。'],
   stepBack: ['Restore the network: the messages that waited arrive in order.', '恢复网络：留着的消息按顺序送到。'],
+  stepKill: ['Kill the server (kill -9) and start it again with its file: nothing is missing.', '用 kill -9 杀掉服务器，再用原来的文件启动：一条也不少。'],
   done: ['done', '已完成'],
   toCode: ['This is all your mini-program needs', '你的小程序只要这几行'],
   invite: ['Open two more people', '再开两个人'],
@@ -54,6 +63,7 @@ const WORDS = {
   switchOn: ['Switch on', '开机'],
   isOff: ['{0}’s phone is off', '{0} 的手机关机了'],
   offNew: ['The server keeps what is written to {0} meanwhile.', '这期间发给 {0} 的消息，服务器留着。'],
+  offStore: ['The server keeps what is written to {0} meanwhile on its disk.', '这期间发给 {0} 的消息，服务器存在磁盘上。'],
   offOld: ['What is written to {0} meanwhile is lost: this server keeps no messages.', '这期间发给 {0} 的消息会丢：这台服务器不留消息。'],
 
   edit: ['{0}: change', '{0}：修改'],
@@ -94,12 +104,14 @@ const WORDS = {
   sending: ['waiting', '待发'],
   sent: ['sent', '已发送'],
   kept: ['kept', '已留存'],
+  stored: ['stored', '已存盘'],
   received: ['received', '已送达'],
   unsure: ['perhaps lost', '可能已丢'],
   failed: ['not sent: {0}', '未发送：{0}'],
   sendingLong: ['The server does not have it yet. It is sent as soon as there is a connection.', '服务器还没有收到，连上就发。'],
   sentLong: ['It was handed on, and nobody keeps it.', '已经发出，服务器不留存。'],
   keptLong: ['The server keeps it until it has reached {0}.', '服务器留着它，直到送达 {0}。'],
+  storedLong: ['The server has it on its disk until it has reached {0}.', '服务器把它存在磁盘上，直到送达 {0}。'],
   receivedLong: ['A device of {0} has received it.', '{0} 的设备已经收到。'],
   unsureLong: ['The server was started again before {0} had it for certain.', '在确认 {0} 收到之前，服务器重新启动过。'],
   failedLong: ['It was given up.', '已放弃。'],
