@@ -405,3 +405,32 @@ fn a_request_that_reaches_only_open_pages_is_answered_when_its_key_is_kept() {
     ask(&mut backend, "POST", "/api/send", body);
     assert_eq!(replayed(&mut backend), (answer, true));
 }
+
+#[cfg(feature = "tickets")]
+#[test]
+fn the_groups_of_a_ticket_are_kept_once_and_tried_again_if_they_could_not_be_kept() {
+    use longlink::tickets::{Ticket, Tickets};
+    use std::time::{Duration, SystemTime};
+
+    let new = || Tickets::new(&[[7; 32]], |_| SystemTime::now()).unwrap();
+    let ticket = Ticket::new("bob", SystemTime::now() + Duration::from_secs(600)).group("g");
+    let ticket = new().sign(&ticket).unwrap();
+    let disk = Disk::default();
+    let relay = Relay::new(RelayConfig::default()).with_tickets(new()).with_journal(disk.open());
+    let place = place_of(relay, |config| config.keys = vec![ApiKey::new(KEY).unwrap()]);
+    let mut backend = place.backend();
+    for (is_kept, waiting) in [(false, 1), (true, 1), (true, 0)] {
+        let path = format!("/websocket/bob?device=phone&ticket={ticket}");
+        let more = "Sec-WebSocket-Protocol: longlink.v2\r\n";
+        let mut bob = Socket::connect(place.site.addr, &path, more);
+        while frame(&mut bob)["type"] != "live" {}
+        assert_eq!(disk.waiting(), waiting);
+        match is_kept {
+            true => disk.keep(&place.site, waiting),
+            false => disk.refuse(&place.site, waiting),
+        }
+        assert_eq!(backend.get("/api/groups/g").1["members"], json!(["bob"]), "the ticket holds");
+        drop(bob);
+        place.site.until("bob has gone", |cx| !cx.is_online("bob"));
+    }
+}
