@@ -46,7 +46,7 @@ pub const TARGET: Target = Target {
 /// The most messages of a batch here.
 const MOST: usize = 10;
 
-const ROUTES: [(&str, &str); 19] = [
+const ROUTES: [(&str, &str); 20] = [
     ("POST", "/api/send"),
     ("POST", "/api/batch"),
     ("POST", "/api/kick"),
