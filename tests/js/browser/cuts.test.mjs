@@ -87,9 +87,17 @@ async function recover(tab) {
 const received = async (phone) => (await phone.lines()).filter(({ mine }) => !mine).map(({ text }) => text);
 const own = async (phone) => (await phone.lines()).filter(({ mine }) => mine);
 
+/** How many gaps the server has told clients of, by their reasons. */
+async function gapsOf(server) {
+  const api = await eventually('the interface', () => server.stdout.match(/^api on (\S+)$/m)?.[1]);
+  const text = await (await fetch(`${api}/metrics`)).text();
+  const lines = text.matchAll(/^longlink_mailbox_gaps_total\{reason="(\w+)"\} (\d+)$/gm);
+  return Object.fromEntries([...lines].map(([, reason, count]) => [reason, Number(count)]));
+}
+
 for (const seed of SEEDS) {
   test(`nothing is lost, doubled or out of order whatever is cut, with seed ${seed}`, async (t) => {
-    const server = await startServer({ t });
+    const server = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
     const context = await browser.newContext({ locale: 'en' });
     t.after(() => context.close());
     const tab = await Tab.connected(context, server, 'alice', 'bob');
@@ -115,6 +123,13 @@ for (const seed of SEEDS) {
       const got = await received(other);
       assert.deepEqual(got, missing.length ? said[at].filter((text) => got.includes(text)) : said[at]);
     }
+    // A frame that was written to a page in the moment in which it was cut or reloaded never reached its link, so that
+    // the cursor does not cover it. When this happens to one message on three connections in a row, which is rare, the
+    // server cannot tell it from a message at which the page crashes. There is no other reason for a gap here.
+    const { undeliverable, ...others } = await gapsOf(server);
+    assert.deepEqual(others, { expired: 0, lost: 0, overflow: 0 });
+    const told = await tab.page.locator('.gap').count();
+    assert.ok(undeliverable >= told, `${undeliverable} gaps, and ${told} lines of them`);
     assert.ok(said[0].length > 10 && said[1].length > 10, `${said.map(({ length }) => length)} messages`);
     assert.ok(tab.sockets.length > 5, `${tab.sockets.length} connections`);
     tab.isClean(OUTAGE);
