@@ -106,6 +106,8 @@ pub mod limits {
 /// What keeps messages, and the events by which it completes: what a [`Relay`] gets from other
 /// threads.
 pub mod keeping {
+    #[cfg(feature = "store")]
+    pub use crate::journal::store;
     pub use crate::journal::{
         Append, Backup, Completed, Completion, Counts, Health, Journal, Kept, Kind, Note, Numbers,
         Of, Progress, Question, Record, Recovered, Stored, StoredRecord, Ticket,

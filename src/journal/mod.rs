@@ -9,6 +9,8 @@
 mod hash;
 mod memory;
 mod numbers;
+#[cfg(feature = "store")]
+pub mod store;
 mod stored;
 
 #[cfg_attr(not(feature = "backend"), allow(unused_imports))]

@@ -18,6 +18,7 @@ pub const ROOMS: &[Room] = &[
     room("wheel", &[]),
     room("mailbox", &["wheel"]),
     room("journal", &["mailbox"]),
+    room("journal::store", &["journal"]),
     room("wire", &[]),
     room("hub", &["wheel", "wire"]),
     room("driver", &["hub", "wire"]),
@@ -118,8 +119,7 @@ const fn ends(name: &'static str) -> Name {
     Name { name: Pattern::Macro(name), only: &["sim"], why: NO_PANIC }
 }
 
-const LOOP: &str =
-    "time is an argument: only the loop, the webhooks' thread and the program read a clock";
+const LOOP: &str = "time is an argument: only the loop, the threads of webhooks and of the store, and the program read a clock";
 const NO_IO: &str = "only the driver, TLS and the program have sockets";
 const BYTES: &str = "what bytes mean is decided in wire, and by the program's own clients";
 const PROGRAM: &str = "only the program does this; a host that embeds the library decides it";
@@ -127,7 +127,12 @@ const PROGRAM: &str = "only the program does this; a host that embeds the librar
 pub const NAMES: &[Name] = &[
     path("mio", &["driver", "tls", "server", "cli::commands::bench"], NO_IO),
     path("socket2", &["driver", "cli::service", "cli::commands::bench"], NO_IO),
-    path("rustix", &["driver", "tls", "backend::metrics::process", "cli"], NO_IO),
+    path(
+        "rustix",
+        &["driver", "tls", "backend::metrics::process", "journal::store::room", "cli"],
+        "only the driver, TLS and the program have sockets; the store asks how much of the disk is free",
+    ),
+    path("rusqlite", &["journal::store"], "only the store writes a file of SQLite"),
     path("nix", &["cli::commands::bench"], NO_IO),
     path("std::net::TcpStream", &["driver", "cli"], NO_IO),
     path("std::net::TcpListener", &["driver", "cli"], NO_IO),
@@ -136,19 +141,23 @@ pub const NAMES: &[Name] = &[
     path("std::os::unix::net", &["driver", "cli"], NO_IO),
     path(
         "std::fs",
-        &["driver::listener", "backend::metrics::process", "cli"],
-        "files are read by the program; the driver removes the file of its Unix socket, and the metrics read /proc",
+        &["driver::listener", "backend::metrics::process", "journal::store", "cli"],
+        "files are read by the program; the driver removes the file of its Unix socket, the metrics read /proc, and the store has its file",
     ),
     path(
         "std::thread",
-        &["backend::webhooks", "cli"],
-        "the library has one thread, and the webhooks one of their own",
+        &["backend::webhooks", "journal::store::worker", "cli"],
+        "the library has one thread, and the webhooks and the store have one of their own each",
     ),
     path("std::env", &["cli", "crate::main"], PROGRAM),
     path("std::process", &["cli", "crate::main"], PROGRAM),
     path("std::rc", &[], "whoever wants an Rc has a field in the wrong place"),
     path("std::cell::RefCell", &[], "whoever wants a RefCell has a field in the wrong place"),
-    path("std::time::Instant::now", &["server", "backend::webhooks", "cli"], LOOP),
+    path(
+        "std::time::Instant::now",
+        &["server", "backend::webhooks", "journal::store::clock", "cli"],
+        LOOP,
+    ),
     Name { name: Pattern::Method("elapsed"), only: &["cli"], why: LOOP },
     path(
         "std::time::SystemTime::now",
@@ -156,11 +165,12 @@ pub const NAMES: &[Name] = &[
             "server",
             "backend::webhooks",
             "backend::metrics::process",
+            "journal::store::clock",
             "tls::certificate",
             "tls::stream",
             "cli",
         ],
-        "only the loop, the webhooks' thread and the program read a clock; metrics ask once when the system was booted, and TLS whether a certificate is valid and what date a refusal has",
+        "only the loop, the threads of webhooks and of the store, and the program read a clock; metrics ask once when the system was booted, and TLS whether a certificate is valid and what date a refusal has",
     ),
     path(
         "rustls",

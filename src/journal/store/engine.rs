@@ -1,0 +1,648 @@
+//! The engine of the store: takes what is queued, writes it in one transaction, and answers.
+//!
+//! It has no thread of its own and reads the time from [`Clock`], so a test can drive it step by step.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use rusqlite::{Connection, Result};
+
+use super::clock::Clock;
+use super::hints::Hints;
+use super::history::{self, Hidden};
+use super::queue::{Request, Shared, StoreState, Taken, read};
+use super::retain::Retain;
+use super::room::{Room, Trouble};
+use super::rows;
+use super::schema::OpenError;
+use super::segments::{Segments, Writer};
+use super::stats::{add, set};
+use super::{NO_TICKET, read as rows_read};
+use crate::journal::{Completed, Completion, Kept, Of, Ticket};
+
+/// How many rows one step reads at most for questions; further questions wait for the next step.
+const READS: usize = 512;
+/// A page of the file, and what the write-ahead log adds to it.
+pub(super) const PAGE: u64 = 4_096;
+pub(super) const FRAME: u64 = PAGE + 24;
+
+/// What the engine answers with.
+pub(super) type Answer<'a> = &'a mut dyn FnMut(Completed);
+
+/// Bounds of the engine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A transaction ends at so many bytes of requests, unless a list is longer.
+    pub transaction: usize,
+    /// A checkpoint is made when the write-ahead log has so many bytes.
+    pub wal: u64,
+    /// How long history tells messages; `None` if there is no history.
+    pub history: Option<Duration>,
+}
+
+/// A question that waits to be read.
+#[derive(Debug)]
+enum Asked {
+    Load(Vec<u64>),
+    Pair(Box<str>, Box<str>),
+    Group(Box<str>),
+    User(Box<str>),
+}
+
+#[derive(Debug)]
+struct Question {
+    ticket: Ticket,
+    asked: Asked,
+    before: Option<Box<str>>,
+    limit: u64,
+    bytes: u64,
+}
+
+/// Everything of the store but its connection, which each method gets, so that a backup can borrow it meanwhile.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub path: PathBuf,
+    pub clock: Clock,
+    pub shared: Arc<Shared>,
+    pub limits: Limits,
+    pub segments: Segments,
+    pub retain: Retain,
+    pub room: Room,
+    pub wal_frames: Arc<AtomicU64>,
+    hints: Hints,
+    taken: Taken,
+    /// How much of what was taken is done.
+    done: usize,
+    questions: VecDeque<Question>,
+    /// A backup that was asked for.
+    pub wanted_copy: Option<Ticket>,
+}
+
+/// What a transaction has written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    sends: u64,
+    hints: usize,
+}
+
+/// Calls `each` for all requests in a part of a queue, with their lengths.
+pub(super) fn each<'a>(mut batch: &'a [u8], mut act: impl FnMut(Ticket, Request<'a>, &'a [u8])) {
+    while let Some((ticket, request, length)) = read(batch) {
+        let (one, rest) = batch.split_at(length);
+        act(ticket, request, one);
+        batch = rest;
+    }
+}
+
+impl Engine {
+    pub fn new(
+        (path, clock, shared): (PathBuf, Clock, Arc<Shared>),
+        limits: Limits,
+        segments: Segments,
+        retain: Retain,
+        room: Room,
+    ) -> Self {
+        Engine {
+            path,
+            clock,
+            shared,
+            limits,
+            segments,
+            retain,
+            room,
+            wal_frames: Arc::default(),
+            hints: Hints::default(),
+            taken: Taken::default(),
+            done: 0,
+            questions: VecDeque::new(),
+            wanted_copy: None,
+        }
+    }
+
+    /// Takes what is queued, up to the bound of a transaction, writes it, and answers. Then it
+    /// answers questions, and makes a checkpoint if the write-ahead log is long. Returns
+    /// whether there was something to do.
+    pub fn step(&mut self, connection: &Connection, answer: Answer<'_>) -> bool {
+        if self.done >= self.taken.bytes.len() {
+            self.done = 0;
+            self.shared.take(&mut self.taken);
+        }
+        let has_batch = self.done < self.taken.bytes.len();
+        if has_batch {
+            let taken = std::mem::take(&mut self.taken);
+            let end = self.cut(&taken);
+            self.handle(connection, &taken.bytes[self.done..end], answer);
+            self.done = end;
+            self.taken = taken;
+        }
+        let has_questions = !self.questions.is_empty();
+        self.answer_questions(connection, answer);
+        if self.wal_bytes() >= self.limits.wal {
+            self.checkpoint(connection, answer);
+        }
+        has_batch || has_questions
+    }
+
+    /// Does what need not be done at once: it writes what waited for room, hints, and what the retention
+    /// asks for, and makes a checkpoint. Returns whether there is more of it.
+    pub fn idle(&mut self, connection: &Connection, answer: Answer<'_>) -> bool {
+        if self.shared.state() == StoreState::Failed {
+            return false;
+        }
+        self.retry(connection, answer);
+        let now = self.clock.millis();
+        if self.shared.state() == StoreState::Failed {
+            return false;
+        }
+        let has_work = self.retain.has_work(&self.segments, &self.shared.stats, now);
+        if has_work || self.hints.are_due(now) {
+            self.commit(connection, &[], answer);
+        }
+        if !has_work && self.wal_frames.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            self.checkpoint(connection, answer);
+        }
+        self.room.look(&self.path, &self.shared, now);
+        has_work && self.shared.state() == StoreState::Ok
+    }
+
+    /// Whether something waits that is written without being asked for.
+    pub fn has_hints(&self) -> bool {
+        !self.hints.is_empty()
+    }
+
+    /// Writes what is left before the file is closed.
+    pub fn finish(&mut self, connection: &Connection, answer: Answer<'_>) {
+        while self.step(connection, answer) {}
+        if self.shared.state() == StoreState::Full {
+            self.room.retry_now();
+            self.retry(connection, answer);
+        }
+        while !self.hints.is_empty() && self.shared.state() == StoreState::Ok {
+            self.hints.hurry();
+            self.commit(connection, &[], answer);
+        }
+    }
+
+    /// Where the next transaction ends in what was taken.
+    fn cut(&self, taken: &Taken) -> usize {
+        let limit = self.done + self.limits.transaction;
+        let mut end = self.done;
+        while end < limit
+            && let Some((_, _, length)) = read(&taken.bytes[end..])
+        {
+            end += length;
+        }
+        // A list is written as a whole.
+        let list = taken.lists.iter().find(|(from, to)| *from < end && end < *to);
+        // What cannot be read was not written by the queue, and must not be met again.
+        list.map_or(end, |list| list.1).max(self.done + 1).min(taken.bytes.len())
+    }
+
+    fn handle(&mut self, connection: &Connection, batch: &[u8], answer: Answer<'_>) {
+        each(batch, |ticket, request, bytes| self.put_aside(ticket, &request, bytes.len() as u64));
+        let mut writes = false;
+        each(batch, |_, request, _| {
+            writes |= request.writes() && !matches!(request, Request::Acknowledge { .. });
+        });
+        if !writes {
+            self.complete(batch, answer, Outcome::Written);
+            return;
+        }
+        self.retry(connection, answer);
+        match self.shared.state() {
+            StoreState::Ok => self.commit(connection, batch, answer),
+            StoreState::Full => self.keep_unwritten(batch, answer),
+            StoreState::Failed => self.complete(batch, answer, Outcome::Failed),
+        }
+    }
+
+    /// Puts questions and hints of a batch where they wait.
+    fn put_aside(&mut self, ticket: Ticket, request: &Request<'_>, bytes: u64) {
+        let mut question = |asked, before: Option<&str>, limit| {
+            let before = before.map(Box::from);
+            self.questions.push_back(Question { ticket, asked, before, limit, bytes });
+        };
+        match *request {
+            Request::Acknowledge { user, device, seq } => {
+                self.hints.acknowledge(user, device, seq, self.clock.seconds());
+            }
+            Request::Forget { user, seq } if ticket == NO_TICKET => {
+                self.hints.take(user, seq, self.clock.seconds());
+            }
+            Request::Load { seqs } => question(Asked::Load(rows_read::numbers(seqs)), None, 0),
+            Request::History { of, before, limit } => {
+                let asked = match of {
+                    Of::Pair(one, other) => Asked::Pair(one.into(), other.into()),
+                    Of::Group(group) => Asked::Group(group.into()),
+                    Of::User(user) => Asked::User(user.into()),
+                };
+                question(asked, before, limit);
+            }
+            Request::Copy => self.wanted_copy = Some(ticket),
+            _ => {}
+        }
+    }
+
+    /// Writes a batch, and what else is due, in one transaction, and answers.
+    fn commit(&mut self, connection: &Connection, batch: &[u8], answer: Answer<'_>) {
+        let started = self.clock.micros();
+        match self.transact(connection, batch) {
+            Ok(written) => {
+                self.count(written, started);
+                self.complete(batch, answer, Outcome::Written);
+                self.measure(connection);
+            }
+            Err(error) => {
+                add(&self.shared.stats.commit_failures, 1);
+                match self.room.judge(&self.path, &error) {
+                    Trouble::NoRoom => {
+                        self.note_no_room(&error);
+                        self.keep_unwritten(batch, answer);
+                    }
+                    Trouble::Final => {
+                        self.fail(&error, answer);
+                        self.complete(batch, answer, Outcome::Failed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a batch and what else is due in one transaction. If it fails, all is as before.
+    fn transact(&mut self, connection: &Connection, batch: &[u8]) -> Result<Written> {
+        let mark = self.segments.mark();
+        let work = self.retain.mark();
+        let written = self.write(connection, batch).and_then(|written| {
+            connection.prepare_cached("COMMIT")?.execute(())?;
+            Ok(written)
+        });
+        match written {
+            Ok(written) => {
+                self.hints.commit(written.hints, self.clock.millis());
+                self.retain.commit(&mut self.segments, &self.shared.stats);
+            }
+            Err(_) => {
+                if !connection.is_autocommit() {
+                    // If this fails, too, the next write fails, and the file is given up.
+                    let _ = connection.execute_batch("ROLLBACK");
+                }
+                self.segments.restore(mark);
+                self.retain.restore(work);
+            }
+        }
+        written
+    }
+
+    fn write(&mut self, connection: &Connection, batch: &[u8]) -> Result<Written> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        let mut written = Written::default();
+        let now = self.clock.millis();
+        let mut writer: Option<Writer<'_>> = None;
+        let mut rest = batch;
+        while let Some((ticket, request, length)) = read(rest) {
+            rest = &rest[length..];
+            match request {
+                Request::Append { first: 0, .. } => {}
+                Request::Append { first, until, head, message, .. } => {
+                    let id = self.segments.ready(connection, first, now)?;
+                    if writer.as_ref().is_none_or(|writer| writer.id != id) {
+                        writer = Some(Writer::new(connection, id, self.segments.has_history)?);
+                    }
+                    if let Some(writer) = &mut writer {
+                        writer.write(first, head, message)?;
+                    }
+                    let time = rows::millis_of_head(head);
+                    self.segments.count(time, until, head.len() + message.len());
+                    written.sends += 1;
+                }
+                Request::Forget { user, seq } if ticket != NO_TICKET => {
+                    connection
+                        .prepare_cached(
+                            "INSERT INTO forgotten VALUES(?1, ?2, ?2) ON CONFLICT DO UPDATE
+                             SET seq=max(seq, excluded.seq), hidden=max(hidden, excluded.hidden)",
+                        )?
+                        .execute((user, seq))?;
+                }
+                Request::Join { group, user } => {
+                    connection
+                        .prepare_cached("INSERT OR IGNORE INTO members VALUES(?1, ?2)")?
+                        .execute((group, user))?;
+                }
+                Request::Leave { group, user } => {
+                    connection
+                        .prepare_cached("DELETE FROM members WHERE grp=?1 AND user=?2")?
+                        .execute((group, user))?;
+                }
+                Request::Carried { key, request, done, at } => {
+                    connection
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO requests(key, request, done, at)
+                             VALUES(?1, ?2, ?3, ?4)",
+                        )?
+                        .execute((key, request.cast_signed(), done, at))?;
+                }
+                _ => {}
+            }
+        }
+        drop(writer);
+        if self.hints.are_due(now) {
+            written.hints = self.hints.write(connection)?;
+        }
+        self.retain.work(connection, &mut self.segments, batch.len() as u64, now)?;
+        Ok(written)
+    }
+
+    fn count(&self, written: Written, started: u64) {
+        let stats = &self.shared.stats;
+        add(&stats.commits, 1);
+        stats.times.add(self.clock.micros().saturating_sub(started));
+        if written.sends > 0 {
+            stats.batches.add(written.sends);
+        }
+    }
+
+    /// Answers all requests of a batch.
+    fn complete(&mut self, batch: &[u8], answer: Answer<'_>, outcome: Outcome) {
+        let mut appended = None;
+        let mut last = self.shared.last();
+        let (mut count, mut bytes) = (0, 0);
+        let is_stored = outcome == Outcome::Written;
+        let kept = || Completion::Appended(Kept { is_stored, seqs: Vec::new() });
+        each(batch, |ticket, request, one| {
+            if !request.writes() {
+                return; // it is completed when it is answered
+            }
+            count += 1;
+            bytes += one.len() as u64;
+            let completion = match request {
+                Request::Append { last: newest, .. } => {
+                    last = last.max(newest);
+                    appended = Some(ticket);
+                    return;
+                }
+                Request::Forget { .. } if is_stored => Completion::Forgotten,
+                Request::Join { .. } | Request::Leave { .. } | Request::Carried { .. }
+                    if is_stored =>
+                {
+                    Completion::Noted
+                }
+                Request::Acknowledge { .. } => return,
+                _ => Completion::Unavailable,
+            };
+            if ticket != NO_TICKET {
+                if let Some(ticket) = appended.take() {
+                    answer(Completed { ticket, completion: kept() });
+                }
+                answer(Completed { ticket, completion });
+            }
+        });
+        if is_stored {
+            self.shared.set_last(last);
+        }
+        // There is room again before the answer comes that lets senders go on.
+        self.shared.complete(count, bytes);
+        if let Some(ticket) = appended {
+            answer(Completed { ticket, completion: kept() });
+        }
+    }
+
+    /// Keeps a batch in memory until there is room, and answers that it is not on the disk.
+    fn keep_unwritten(&mut self, batch: &[u8], answer: Answer<'_>) {
+        each(batch, |ticket, request, one| {
+            let is_kept = match request {
+                Request::Append { .. } | Request::Carried { .. } => true,
+                // Who waits for the answer learns that it was not done, and takes it back.
+                Request::Join { .. } | Request::Leave { .. } => ticket == NO_TICKET,
+                _ => false,
+            };
+            if is_kept {
+                self.room.unwritten.push(one);
+            }
+        });
+        let given_up = self.room.unwritten.end_batch();
+        add(&self.shared.stats.given_up, given_up);
+        self.count_unwritten();
+        self.complete(batch, answer, Outcome::Unwritten);
+    }
+
+    fn count_unwritten(&self) {
+        let (sends, bytes) = self.room.unwritten.size();
+        set(&self.shared.stats.unwritten, sends);
+        set(&self.shared.stats.unwritten_bytes, bytes);
+    }
+
+    fn note_no_room(&mut self, error: &rusqlite::Error) {
+        self.room.has_failed(self.clock.millis());
+        if self.shared.state() == StoreState::Ok {
+            log::error!(
+                "{}: there is no room ({error}); messages wait in memory until there is",
+                self.path.display()
+            );
+            self.shared.set_state(StoreState::Full);
+        }
+        self.room.free_ballast(&self.path, &self.segments, &mut self.retain, self.clock.millis());
+    }
+
+    /// Writes what waits for room, in its order, if it is time to try.
+    fn retry(&mut self, connection: &Connection, answer: Answer<'_>) {
+        if self.shared.state() != StoreState::Full || !self.room.is_due(self.clock.millis()) {
+            return;
+        }
+        loop {
+            let batch = self.room.unwritten.pop();
+            let batch_bytes = batch.as_deref().unwrap_or_default();
+            let started = self.clock.micros();
+            match self.transact(connection, batch_bytes) {
+                Ok(written) => {
+                    self.count(written, started);
+                    let mut last = self.shared.last();
+                    each(batch_bytes, |_, request, _| {
+                        if let Request::Append { last: newest, .. } = request {
+                            last = last.max(newest);
+                        }
+                    });
+                    self.shared.set_last(last);
+                    self.measure(connection);
+                    if self.wal_bytes() >= self.limits.wal {
+                        self.checkpoint(connection, answer);
+                    }
+                    if self.shared.state() == StoreState::Failed {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    add(&self.shared.stats.commit_failures, 1);
+                    if let Some(batch) = batch {
+                        self.room.unwritten.push_front(batch);
+                    }
+                    match self.room.judge(&self.path, &error) {
+                        Trouble::NoRoom => self.note_no_room(&error),
+                        Trouble::Final => self.fail(&error, answer),
+                    }
+                    return;
+                }
+            }
+            self.count_unwritten();
+            if self.room.unwritten.is_empty() && (batch.is_some() || self.room.has_some(&self.path))
+            {
+                log::warn!(
+                    "{}: there is room again, and messages are written",
+                    self.path.display()
+                );
+                self.shared.set_state(StoreState::Ok);
+            }
+            if self.room.unwritten.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Gives the file up, because the new epoch could not begin.
+    pub fn give_up(&mut self, error: &OpenError, answer: Answer<'_>) {
+        self.end_writing(error, answer);
+    }
+
+    /// Gives the file up: nothing is written any more. What was committed stays, and a new epoch begins.
+    fn fail(&mut self, error: &rusqlite::Error, answer: Answer<'_>) {
+        self.end_writing(error, answer);
+    }
+
+    fn end_writing(&mut self, error: &dyn std::fmt::Display, answer: Answer<'_>) {
+        if self.shared.state() == StoreState::Failed {
+            return;
+        }
+        log::error!(
+            "{}: a write has failed ({error}). Nothing is written until the server is started again",
+            self.path.display()
+        );
+        self.shared.set_state(StoreState::Failed);
+        self.shared.begin_new_epoch();
+        let (given_up, _) = self.room.unwritten.clear();
+        add(&self.shared.stats.given_up, given_up);
+        self.count_unwritten();
+        answer(Completed { ticket: NO_TICKET, completion: Completion::NewEpoch });
+    }
+
+    pub fn wal_bytes(&self) -> u64 {
+        self.wal_frames.load(std::sync::atomic::Ordering::Relaxed) * FRAME
+    }
+
+    /// Moves what is in the write-ahead log into the file.
+    fn checkpoint(&mut self, connection: &Connection, answer: Answer<'_>) {
+        if self.shared.state() == StoreState::Failed {
+            return;
+        }
+        let now = self.clock.millis();
+        if self.room.may_not_checkpoint(now) {
+            return;
+        }
+        let done = connection
+            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
+            .and_then(|mut it| it.query_row((), |row| Ok((row.get(1)?, row.get(2)?))));
+        match done {
+            Ok((frames, moved)) => {
+                let (frames, moved): (i64, i64) = (frames, moved);
+                if frames == moved {
+                    self.wal_frames.store(0, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+            Err(error) => match self.room.judge(&self.path, &error) {
+                Trouble::NoRoom => self.room.checkpoint_has_failed(now),
+                Trouble::Final => self.fail(&error, answer),
+            },
+        }
+        self.measure(connection);
+    }
+
+    /// Reads how large the file is.
+    pub fn measure(&self, connection: &Connection) {
+        let number = |sql: &str| -> u64 {
+            let read = connection.prepare_cached(sql);
+            read.and_then(|mut it| it.query_row((), |row| row.get(0))).unwrap_or(0)
+        };
+        let pages = number("PRAGMA page_count");
+        let free = number("PRAGMA freelist_count");
+        let stats = &self.shared.stats;
+        set(&stats.file_bytes, pages * PAGE);
+        set(&stats.used_bytes, pages.saturating_sub(free) * PAGE);
+        set(&stats.wal_bytes, self.wal_bytes());
+        set(&stats.segments, self.segments.list.len() as u64);
+        set(&stats.oldest, self.segments.oldest());
+    }
+
+    /// Answers questions, up to a bound of rows.
+    fn answer_questions(&mut self, connection: &Connection, answer: Answer<'_>) {
+        let mut rows = 0;
+        while rows < READS
+            && let Some(question) = self.questions.pop_front()
+        {
+            let completion = self.answer_question(connection, &question, &mut rows);
+            self.shared.complete(1, question.bytes);
+            if question.ticket != NO_TICKET {
+                answer(Completed { ticket: question.ticket, completion });
+            }
+        }
+    }
+
+    fn answer_question(
+        &self,
+        connection: &Connection,
+        question: &Question,
+        rows: &mut usize,
+    ) -> Completion {
+        let now = self.clock.millis();
+        let of = match &question.asked {
+            Asked::Load(seqs) => {
+                *rows += seqs.len();
+                let loaded = rows_read::load(connection, &self.segments, seqs, now / 1_000);
+                return loaded.map_or_else(|error| self.unreadable(&error), Completion::Loaded);
+            }
+            Asked::Pair(one, other) => Of::Pair(one, other),
+            Asked::Group(group) => Of::Group(group),
+            Asked::User(user) => Of::User(user),
+        };
+        let Some(history) = self.limits.history else { return Completion::Unsupported };
+        let age = u64::try_from(history.as_millis()).unwrap_or(u64::MAX);
+        let answered = self.hidden(connection, &of).and_then(|up_to| {
+            let hidden = Hidden { before: now.saturating_sub(age), up_to };
+            let question = (of, question.before.as_deref(), question.limit);
+            history::ask(connection, &self.segments, question, hidden, now / 1_000)
+        });
+        match answered {
+            Ok((sends, has_more)) => {
+                *rows += sends.len() + 1;
+                Completion::History(sends, has_more)
+            }
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    /// Up to which number messages are hidden, because a mailbox was deleted.
+    fn hidden(&self, connection: &Connection, of: &Of<'_>) -> Result<u64> {
+        let (one, other) = match *of {
+            Of::Pair(one, other) => (one, other),
+            Of::User(user) => (user, user),
+            Of::Group(_) => return Ok(0),
+        };
+        connection
+            .prepare_cached("SELECT ifnull(max(hidden), 0) FROM forgotten WHERE user IN (?1, ?2)")?
+            .query_row((one, other), |row| row.get(0))
+    }
+
+    fn unreadable(&self, error: &rusqlite::Error) -> Completion {
+        log::error!("{}: messages cannot be read: {error}", self.path.display());
+        Completion::Unavailable
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Written,
+    /// It waits in memory until there is room.
+    Unwritten,
+    Failed,
+}

@@ -1,0 +1,112 @@
+//! Hints: what devices have handled, and what bounds of mailboxes have taken. They are collected in memory, the
+//! newest for each device and user, and written a few at a time with a transaction. A crash may lose some.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, Result};
+
+use super::rows::{self, Bytes};
+
+/// How many hints one transaction writes at most: each may change a page of its own.
+const SLICE: usize = 256;
+/// Hints are written at most so often, in milliseconds.
+const EVERY: u64 = 250;
+
+/// A hint of a device, or of a user if the device is `None`.
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    seq: u64,
+    /// When it came, in seconds since 1970.
+    at: u64,
+}
+
+/// The hints that are not written.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    /// By user and device, each with its length before it; without a device for what was taken from a user.
+    new: HashMap<Box<[u8]>, Hint>,
+    /// What is being written, the first ones at the end.
+    writing: Vec<(Box<[u8]>, Hint)>,
+    scratch: Vec<u8>,
+    written: u64,
+}
+
+impl Hints {
+    fn put(&mut self, seq: u64, at: u64, is_newer: impl Fn(u64) -> bool) {
+        match self.new.get_mut(&*self.scratch) {
+            Some(hint) if is_newer(hint.seq) => *hint = Hint { seq, at },
+            Some(_) => {}
+            None => {
+                self.new.insert(self.scratch.as_slice().into(), Hint { seq, at });
+            }
+        }
+    }
+
+    /// A device has handled all messages up to a number.
+    pub fn acknowledge(&mut self, user: &str, device: &str, seq: u64, at: u64) {
+        self.scratch.clear();
+        rows::put_text(user, &mut self.scratch);
+        rows::put_text(device, &mut self.scratch);
+        self.put(seq, at, |_| true);
+    }
+
+    /// A bound has taken a user's messages up to a number.
+    pub fn take(&mut self, user: &str, seq: u64, at: u64) {
+        self.scratch.clear();
+        rows::put_text(user, &mut self.scratch);
+        self.put(seq, at, |before| before < seq);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.writing.is_empty()
+    }
+
+    /// Whether it is time to write some; `now` is in milliseconds since 1970.
+    pub fn are_due(&self, now: u64) -> bool {
+        // The clock may have been set back.
+        let is_time = now >= self.written.saturating_add(EVERY) || now < self.written;
+        is_time && !self.is_empty()
+    }
+
+    /// Writes some in a transaction, and returns how many. [`Hints::commit`] removes them.
+    pub fn write(&mut self, connection: &Connection) -> Result<usize> {
+        if self.writing.is_empty() {
+            self.writing.extend(self.new.drain());
+        }
+        let mut devices = connection.prepare_cached(
+            "INSERT INTO devices VALUES(?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET cursor=excluded.cursor, at=excluded.at",
+        )?;
+        let mut users = connection.prepare_cached(
+            "INSERT INTO forgotten VALUES(?1, ?2, 0)
+             ON CONFLICT DO UPDATE SET seq=max(seq, excluded.seq)",
+        )?;
+        let slice = self.writing.len().min(SLICE);
+        for (key, hint) in self.writing.iter().rev().take(slice) {
+            let mut key = Bytes(key);
+            match (key.text(), key.text()) {
+                (Some(user), Some(device)) => {
+                    devices.execute((user, device, hint.seq, hint.at))?;
+                }
+                (Some(user), None) => {
+                    users.execute((user, hint.seq))?;
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(slice)
+    }
+
+    /// Removes what was written in a transaction that was committed at this time.
+    pub fn commit(&mut self, written: usize, now: u64) {
+        if written > 0 {
+            self.writing.truncate(self.writing.len() - written);
+            self.written = now;
+        }
+    }
+
+    /// The next transaction may write some, however short ago others were written.
+    pub fn hurry(&mut self) {
+        self.written = 0;
+    }
+}

@@ -1,0 +1,439 @@
+//! What the loop and the store's thread share: a queue of encoded requests, and numbers.
+//!
+//! The loop writes each request at the end of one buffer, so an append allocates nothing. The thread takes the
+//! whole buffer and gives an empty one in exchange. It is woken only when it sleeps.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::rows::{self, Bytes};
+use super::stats::Stats;
+use crate::journal::{Append, Note, Of, Question, Ticket};
+
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// Bytes of an encoded request before its body: the kind, the ticket, the length of the body.
+const FRAME: usize = 9;
+
+/// The kinds of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Append = 1,
+    Acknowledge,
+    Forget,
+    Join,
+    Leave,
+    Request,
+    Load,
+    History,
+    Copy,
+}
+
+/// One request, as the thread reads it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Request<'a> {
+    /// A send, with the numbers of its first and its last message; both are 0 if it has none.
+    Append {
+        first: u64,
+        last: u64,
+        until: u64,
+        head: &'a [u8],
+        message: &'a [u8],
+    },
+    Acknowledge {
+        user: &'a str,
+        device: &'a str,
+        seq: u64,
+    },
+    Forget {
+        user: &'a str,
+        seq: u64,
+    },
+    Join {
+        group: &'a str,
+        user: &'a str,
+    },
+    Leave {
+        group: &'a str,
+        user: &'a str,
+    },
+    /// A request of a backend was carried out.
+    Carried {
+        key: &'a str,
+        request: u64,
+        done: &'a [u8],
+        at: u64,
+    },
+    Load {
+        seqs: Bytes<'a>,
+    },
+    History {
+        of: Of<'a>,
+        before: Option<&'a str>,
+        limit: u64,
+    },
+    Copy,
+}
+
+impl Request<'_> {
+    /// Whether the request changes the file.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Request::Load { .. } | Request::History { .. } | Request::Copy)
+    }
+}
+
+/// Splits the first request off `bytes`. Returns its ticket, the request, and its length. What comes back
+/// `None` was not written by this file.
+pub(super) fn read(bytes: &[u8]) -> Option<(Ticket, Request<'_>, usize)> {
+    let mut all = Bytes(bytes);
+    let kind = all.byte()?;
+    let ticket = Ticket::from_le_bytes(all.array()?);
+    let length = u32::from_le_bytes(all.array()?) as usize;
+    let mut body = Bytes(all.take(length)?);
+    let request = match kind {
+        it if it == Kind::Append as u8 => {
+            let first = u64::from_le_bytes(body.array()?);
+            let last = u64::from_le_bytes(body.array()?);
+            let until = u64::from_le_bytes(body.array()?);
+            let head = u32::from_le_bytes(body.array()?) as usize;
+            let head = body.take(head)?;
+            Request::Append { first, last, until, head, message: body.0 }
+        }
+        it if it == Kind::Acknowledge as u8 => {
+            Request::Acknowledge { seq: body.varint()?, user: body.text()?, device: body.text()? }
+        }
+        it if it == Kind::Forget as u8 => {
+            Request::Forget { seq: body.varint()?, user: body.text()? }
+        }
+        it if it == Kind::Join as u8 => Request::Join { group: body.text()?, user: body.text()? },
+        it if it == Kind::Leave as u8 => Request::Leave { group: body.text()?, user: body.text()? },
+        it if it == Kind::Request as u8 => Request::Carried {
+            request: u64::from_le_bytes(body.array()?),
+            at: body.varint()?,
+            key: body.text()?,
+            done: body.0,
+        },
+        it if it == Kind::Load as u8 => Request::Load { seqs: body },
+        it if it == Kind::History as u8 => {
+            let limit = body.varint()?;
+            let form = body.byte()?;
+            let one = body.text()?;
+            let of = match form & 3 {
+                0 => Of::Pair(one, body.text()?),
+                1 => Of::Group(one),
+                _ => Of::User(one),
+            };
+            let before = if form & 4 == 0 { None } else { Some(body.text()?) };
+            Request::History { of, before, limit }
+        }
+        it if it == Kind::Copy as u8 => Request::Copy,
+        _ => return None,
+    };
+    Some((ticket, request, FRAME + length))
+}
+
+/// What the loop has written, and whether the thread waits for it.
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// Where lists begin and end that are kept all or not at all, as places in `bytes`.
+    lists: Vec<(usize, usize)>,
+    /// Where the list begins that has not ended.
+    begun: Option<usize>,
+    /// Whether there is more than hints in `bytes`.
+    is_urgent: bool,
+    sleep: Sleep,
+    is_stopping: bool,
+}
+
+/// Whether the thread sleeps, and what may wake it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sleep {
+    #[default]
+    Awake,
+    /// It wakes up by itself within a second, and no hint needs to wake it earlier.
+    Light,
+    Deep,
+}
+
+/// What the thread has taken out of the queue.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub bytes: Vec<u8>,
+    pub lists: Vec<(usize, usize)>,
+}
+
+/// The state of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreState {
+    /// Messages are written.
+    Ok,
+    /// There is no room. Messages wait in memory, and are written when there is room again.
+    Full,
+    /// A write has failed, and nothing is written any more until the server is started again.
+    Failed,
+}
+
+/// What the loop and the thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    /// Requests that were made and are not completed, and their bytes.
+    pending: AtomicU64,
+    pending_bytes: AtomicU64,
+    room: (u64, u64),
+    state: AtomicU8,
+    has_new_epoch: AtomicBool,
+    /// The last number that was committed.
+    last: AtomicU64,
+    pub stats: Stats,
+}
+
+impl Shared {
+    /// There is room for so many requests and bytes.
+    pub fn new(room: (u64, u64), stats: Stats) -> Self {
+        Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            pending: AtomicU64::new(0),
+            pending_bytes: AtomicU64::new(0),
+            room,
+            state: AtomicU8::new(0),
+            has_new_epoch: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+            stats,
+        }
+    }
+
+    /// The queue. It is always whole, also if a thread has panicked while it had the lock.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn state(&self) -> StoreState {
+        match self.state.load(Ordering::Acquire) {
+            0 => StoreState::Ok,
+            1 => StoreState::Full,
+            _ => StoreState::Failed,
+        }
+    }
+
+    pub fn set_state(&self, state: StoreState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    pub fn set_last(&self, last: u64) {
+        self.last.store(last, Ordering::Release);
+    }
+
+    pub fn has_new_epoch(&self) -> bool {
+        self.has_new_epoch.load(Ordering::Acquire)
+    }
+
+    pub fn begin_new_epoch(&self) {
+        self.has_new_epoch.store(true, Ordering::Release);
+    }
+
+    /// Requests that are not completed, and their bytes.
+    pub fn pending(&self) -> (u64, u64) {
+        (self.pending.load(Ordering::Relaxed), self.pending_bytes.load(Ordering::Relaxed))
+    }
+
+    pub fn has_room(&self) -> bool {
+        let (count, bytes) = self.pending();
+        count < self.room.0 && bytes < self.room.1
+    }
+
+    /// So many requests, of so many bytes, are completed.
+    pub fn complete(&self, count: u64, bytes: u64) {
+        self.pending.fetch_sub(count, Ordering::Relaxed);
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds a request, whose body `write` writes.
+    fn push(&self, kind: Kind, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut queue = self.lock();
+        let start = queue.bytes.len();
+        queue.bytes.push(kind as u8);
+        queue.bytes.extend_from_slice(&ticket.to_le_bytes());
+        queue.bytes.extend_from_slice(&[0; 4]);
+        write(&mut queue.bytes);
+        let length = queue.bytes.len() - start;
+        let body = u32::try_from(length - FRAME).unwrap_or(u32::MAX);
+        queue.bytes[start + 5..start + FRAME].copy_from_slice(&body.to_le_bytes());
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        self.pending_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        queue.is_urgent |= kind != Kind::Acknowledge;
+        let wakes = match queue.sleep {
+            Sleep::Awake => false,
+            Sleep::Light => queue.is_urgent,
+            Sleep::Deep => true,
+        };
+        if wakes && queue.begun.is_none() {
+            self.wake(queue);
+        }
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        queue.sleep = Sleep::Awake;
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    pub fn append(&self, ticket: Ticket, append: &Append<'_>) {
+        let first = append.records.first().map_or(0, |record| record.seq);
+        let last = append.records.last().map_or(0, |record| record.seq);
+        self.push(Kind::Append, ticket, |out| {
+            out.extend_from_slice(&first.to_le_bytes());
+            out.extend_from_slice(&last.to_le_bytes());
+            out.extend_from_slice(&rows::until(append.id, append.ttl).to_le_bytes());
+            let place = out.len();
+            out.extend_from_slice(&[0; 4]);
+            rows::encode(append, out);
+            let head = u32::try_from(out.len() - place - 4).unwrap_or(u32::MAX);
+            out[place..place + 4].copy_from_slice(&head.to_le_bytes());
+            out.extend_from_slice(append.message.as_bytes());
+        });
+    }
+
+    pub fn acknowledge(&self, ticket: Ticket, user: &str, device: &str, seq: u64) {
+        self.push(Kind::Acknowledge, ticket, |out| {
+            rows::put_varint(seq, out);
+            rows::put_text(user, out);
+            rows::put_text(device, out);
+        });
+    }
+
+    pub fn forget(&self, ticket: Ticket, user: &str, seq: u64) {
+        self.push(Kind::Forget, ticket, |out| {
+            rows::put_varint(seq, out);
+            rows::put_text(user, out);
+        });
+    }
+
+    pub fn note(&self, ticket: Ticket, note: &Note) {
+        match note {
+            Note::Join { group, user } => self.push(Kind::Join, ticket, |out| {
+                rows::put_text(group, out);
+                rows::put_text(user, out);
+            }),
+            Note::Leave { group, user } => self.push(Kind::Leave, ticket, |out| {
+                rows::put_text(group, out);
+                rows::put_text(user, out);
+            }),
+            Note::Request { key, request, done, at } => self.push(Kind::Request, ticket, |out| {
+                out.extend_from_slice(&request.to_le_bytes());
+                rows::put_varint(*at, out);
+                rows::put_text(key, out);
+                out.extend_from_slice(done);
+            }),
+        }
+    }
+
+    pub fn load(&self, ticket: Ticket, seqs: &[u64]) {
+        self.push(Kind::Load, ticket, |out| {
+            seqs.iter().for_each(|seq| rows::put_varint(*seq, out));
+        });
+    }
+
+    pub fn history(&self, ticket: Ticket, question: &Question<'_>) {
+        self.push(Kind::History, ticket, |out| {
+            rows::put_varint(question.limit, out);
+            let before = if question.before.is_some() { 4 } else { 0 };
+            match question.of {
+                Of::Pair(one, other) => {
+                    out.push(before);
+                    rows::put_text(one, out);
+                    rows::put_text(other, out);
+                }
+                Of::Group(name) => {
+                    out.push(before | 1);
+                    rows::put_text(name, out);
+                }
+                Of::User(name) => {
+                    out.push(before | 2);
+                    rows::put_text(name, out);
+                }
+            }
+            if let Some(before) = question.before {
+                rows::put_text(before, out);
+            }
+        });
+    }
+
+    pub fn copy(&self, ticket: Ticket) {
+        self.push(Kind::Copy, ticket, |_| {});
+    }
+
+    /// Begins a list of requests that are kept all or not at all. The thread does not see it before it ends.
+    pub fn begin(&self) {
+        let mut queue = self.lock();
+        let start = queue.bytes.len();
+        queue.begun.get_or_insert(start);
+    }
+
+    /// Ends what [`Shared::begin`] has begun.
+    pub fn end(&self) {
+        let mut queue = self.lock();
+        let Some(start) = queue.begun.take() else { return };
+        let end = queue.bytes.len();
+        if end > start {
+            queue.lists.push((start, end));
+        }
+        if end > 0 && queue.sleep != Sleep::Awake {
+            self.wake(queue);
+        }
+    }
+
+    /// Takes all that is queued. `empty` is what was taken before, and is not needed any more.
+    /// Returns whether there was something.
+    pub fn take(&self, empty: &mut Taken) -> bool {
+        empty.bytes.clear();
+        empty.lists.clear();
+        if empty.bytes.capacity() > KEPT_BUFFER {
+            empty.bytes = Vec::new();
+        }
+        let mut queue = self.lock();
+        if queue.begun.is_some() || queue.bytes.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut queue.bytes, &mut empty.bytes);
+        std::mem::swap(&mut queue.lists, &mut empty.lists);
+        queue.is_urgent = false;
+        true
+    }
+
+    /// Sleeps until something is queued or the time is over, and returns whether the thread should stop.
+    /// A light sleep is not ended by a hint.
+    pub fn sleep(&self, time: Duration, is_light: bool) -> bool {
+        let mut queue = self.lock();
+        let is_filled = queue.is_urgent || (!is_light && !queue.bytes.is_empty());
+        if (!is_filled || queue.begun.is_some()) && !queue.is_stopping {
+            queue.sleep = if is_light { Sleep::Light } else { Sleep::Deep };
+            let slept = self.filled.wait_timeout(queue, time);
+            queue = slept.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.sleep = Sleep::Awake;
+        queue.is_stopping
+    }
+
+    /// Whether the thread was asked to end.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().is_stopping
+    }
+
+    /// Asks the thread to write what is queued and to end.
+    pub fn stop(&self) {
+        let mut queue = self.lock();
+        queue.is_stopping = true;
+        self.wake(queue);
+    }
+}

@@ -1,0 +1,52 @@
+//! Reads sends by their numbers.
+
+use rusqlite::{Connection, OptionalExtension, Result, Row};
+
+use super::rows::{self, Bytes};
+use super::segments::Segments;
+use crate::journal::Stored;
+
+/// Reads a row of a number, a head and a text; `None` if the head is damaged. `now` is in seconds since 1970.
+pub(super) fn row(row: &Row<'_>, now: u64) -> Result<Option<(u64, Stored)>> {
+    let first: u64 = row.get(0)?;
+    let Some(mut send) = rows::decode(first, row.get_ref(1)?.as_blob()?, now) else {
+        return Ok(None);
+    };
+    send.message = row.get(2)?;
+    Ok(Some((first, send)))
+}
+
+/// Reads the sends in which these numbers are, in the order of their numbers, each of them once. A send that is
+/// not in the file is left out.
+pub(super) fn load(
+    connection: &Connection,
+    segments: &Segments,
+    seqs: &[u64],
+    now: u64,
+) -> Result<Vec<Stored>> {
+    let mut found: Vec<Stored> = Vec::with_capacity(seqs.len());
+    let mut last = None;
+    for seq in seqs {
+        let Some(segment) = segments.find(*seq) else { continue };
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT seq, head, message FROM m{} WHERE seq<=?1 ORDER BY seq DESC LIMIT 1",
+            segment.id
+        ))?;
+        let read = select.query_row([seq], |it| row(it, now)).optional()?.flatten();
+        let Some((first, send)) = read else { continue };
+        let is_in = first == *seq || send.records.iter().any(|record| record.seq == *seq);
+        if is_in && last != Some(first) {
+            last = Some(first);
+            found.push(send);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the numbers of a request.
+pub(super) fn numbers(mut seqs: Bytes<'_>) -> Vec<u64> {
+    let mut all: Vec<u64> = std::iter::from_fn(|| seqs.varint()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,449 @@
+//! The store on a made-up clock, without its thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::journal::{Backup, Completed, Kind, Of, Record, Stored};
+
+/// A time at which the tests begin, in milliseconds since 1970.
+const START: u64 = 1_700_000_000_000;
+const TTL: u32 = 7 * 24 * 3_600;
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("longlink-store-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("messages.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A store that is open, its time, and what it has completed.
+struct Site {
+    journal: StoreJournal,
+    worker: Worker,
+    clock: Arc<AtomicU64>,
+    completed: Vec<Completed>,
+    recovered: Vec<Recovered>,
+    next: u64,
+}
+
+fn config(folder: &Folder, clock: &Arc<AtomicU64>) -> StoreConfig {
+    let mut config = StoreConfig::new(folder.file());
+    config.clock = Some(clock.clone());
+    config.ballast_bytes = 0;
+    config
+}
+
+impl Site {
+    fn open(config: StoreConfig) -> Result<Site, OpenError> {
+        let clock = config.clock.clone().unwrap();
+        let (mut journal, mut worker) = open(config)?;
+        let mut recovered = Vec::new();
+        journal.recover(&mut |one| recovered.push(one));
+        worker.begin()?;
+        let Recovered::Last(last) = recovered[0] else { panic!("the last number comes first") };
+        Ok(Site { journal, worker, clock, completed: Vec::new(), recovered, next: last + 1 })
+    }
+
+    fn new(folder: &Folder) -> Site {
+        Self::open(config(folder, &Arc::new(AtomicU64::new(START)))).unwrap()
+    }
+
+    fn id(&self, seq: u64) -> u128 {
+        u128::from(self.clock.load(Ordering::Relaxed)) << 80 | u128::from(seq) << 40 | 1
+    }
+
+    /// Appends a message from one user to others, and returns its number.
+    fn append_to(&mut self, from: &str, to: &[&str], message: &str, ttl: u32) -> u64 {
+        let first = self.next;
+        self.next += to.len() as u64;
+        let records: Vec<Record<'_>> = (first..)
+            .zip(to)
+            .map(|(seq, user)| Record { user, seq, kind: Kind::ToUser, to: "", marks: 0 })
+            .collect();
+        let append = Append {
+            user: from,
+            device: "d",
+            cid: &format!("c-{first}"),
+            content: first,
+            id: self.id(first),
+            group: "",
+            message,
+            key: "",
+            ttl,
+            round: 0,
+            records: &records,
+        };
+        let progress = self.journal.append(first as u32, &append);
+        assert!(matches!(progress, Progress::Later));
+        first
+    }
+
+    fn append(&mut self, from: &str, to: &str, message: &str) -> u64 {
+        self.append_to(from, &[to], message, TTL)
+    }
+
+    fn step(&mut self) {
+        while self.worker.step(&mut |completed| self.completed.push(completed)) {}
+    }
+
+    fn idle(&mut self) {
+        while self.worker.idle(&mut |completed| self.completed.push(completed)) {}
+    }
+
+    fn close(mut self) {
+        self.step();
+        self.worker.close(&mut |_| {});
+    }
+
+    /// Ends as a process does that is killed.
+    fn kill(self) {
+        drop(self.worker);
+    }
+
+    /// The tickets of appends that were completed, and whether they are stored.
+    fn appended(&mut self) -> Vec<(u32, bool)> {
+        let mut all = Vec::new();
+        self.completed.retain(|completed| match &completed.completion {
+            Completion::Appended(kept) => {
+                all.push((completed.ticket, kept.is_stored));
+                false
+            }
+            _ => true,
+        });
+        all
+    }
+
+    fn load(&mut self, seqs: &[u64]) -> Vec<Stored> {
+        self.step();
+        self.completed.clear();
+        assert!(matches!(self.journal.load(7, seqs), Progress::Later));
+        self.step();
+        let Some(Completed { ticket: 7, completion: Completion::Loaded(all) }) =
+            self.completed.pop()
+        else {
+            panic!("nothing was loaded")
+        };
+        all
+    }
+
+    fn texts(&mut self, seqs: &[u64]) -> Vec<String> {
+        self.load(seqs).into_iter().map(|send| send.message).collect()
+    }
+
+    fn sends(&self) -> Vec<&Stored> {
+        let sends = self.recovered.iter().filter_map(|one| match one {
+            Recovered::Send(send) => Some(send),
+            _ => None,
+        });
+        sends.collect()
+    }
+
+    fn seqs(&self) -> Vec<u64> {
+        self.sends().iter().flat_map(|send| send.records.iter().map(|it| it.seq)).collect()
+    }
+}
+
+fn again(folder: &Folder, clock: &Arc<AtomicU64>) -> Site {
+    Site::open(config(folder, clock)).unwrap()
+}
+
+#[test]
+fn what_was_stored_is_there_after_the_process_was_killed() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    site.append("alice", "bob", "\"one\"");
+    site.append_to("alice", &["bob", "carol"], "\"two\"", TTL);
+    assert!(site.appended().is_empty(), "nothing is answered before it is on the disk");
+    site.step();
+    assert_eq!(site.appended(), [(2, true)], "one answer stands for all of a transaction");
+    assert_eq!(site.texts(&[1, 2]), ["\"one\"", "\"two\""]);
+    let clock = site.clock.clone();
+    site.kill();
+
+    let mut site = again(&folder, &clock);
+    assert_eq!(site.recovered[0], Recovered::Last(3));
+    assert_eq!(site.seqs(), [1, 2, 3]);
+    let sends = site.sends();
+    assert_eq!((&*sends[1].user, &*sends[1].cid, sends[1].content), ("alice", "c-2", 2));
+    assert_eq!((sends[1].size, &*sends[1].message), (5, ""));
+    assert_eq!(site.texts(&[3]), ["\"two\""], "a number in the middle of a send finds it");
+    assert_eq!(site.texts(&[2, 3]).len(), 1, "one send is told once");
+    assert_eq!(site.texts(&[9]).len(), 0);
+    site.append("bob", "alice", "4");
+    site.step();
+    assert_eq!(site.appended(), [(4, true)]);
+}
+
+#[test]
+fn each_opening_has_a_new_epoch_and_remembers_where_the_earlier_ones_ended() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    let one = site.journal.epoch().to_owned();
+    site.append("alice", "bob", "1");
+    site.append("alice", "bob", "2");
+    let clock = site.clock.clone();
+    site.close();
+    let copy = std::fs::read(folder.file()).unwrap();
+
+    let mut site = again(&folder, &clock);
+    let two = site.journal.epoch().to_owned();
+    assert_ne!(one, two);
+    assert_eq!(site.journal.end_of_epoch("bob", &one), Some(2));
+    assert_eq!(site.journal.end_of_epoch("bob", &two), None);
+    assert_eq!(site.journal.end_of_epoch("bob", "other"), None);
+    site.append("alice", "bob", "3");
+    site.close();
+
+    let site = again(&folder, &clock);
+    assert_eq!(site.journal.end_of_epoch("bob", &one), Some(2));
+    assert_eq!(site.journal.end_of_epoch("bob", &two), Some(3));
+    site.close();
+
+    // The file is restored from the copy: what came after it is unknown, and the next number is given again.
+    std::fs::write(folder.file(), copy).unwrap();
+    let site = again(&folder, &clock);
+    assert_eq!(site.recovered[0], Recovered::Last(2));
+    assert_eq!(site.journal.end_of_epoch("bob", &one), Some(2));
+    assert_eq!(site.journal.end_of_epoch("bob", &two), None);
+}
+
+#[test]
+fn hints_are_collected_and_written_with_a_later_transaction() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    for seq in 1..=10 {
+        let progress = site.journal.acknowledge(NO_TICKET, "bob", "phone", seq);
+        assert!(matches!(progress, Progress::Done(Completion::Acknowledged)));
+    }
+    site.journal.acknowledge(NO_TICKET, "bob", "phone", 5);
+    assert!(matches!(site.journal.forget(NO_TICKET, "carol", 4), Progress::Later));
+    site.journal.forget(NO_TICKET, "carol", 3);
+    site.step();
+    site.idle();
+    assert_eq!(site.journal.shared.pending(), (0, 0));
+    assert!(site.completed.is_empty());
+    let clock = site.clock.clone();
+    site.kill();
+
+    clock.fetch_add(60_000, Ordering::Relaxed);
+    let site = again(&folder, &clock);
+    let device =
+        Recovered::Device { user: "bob".into(), device: "phone".into(), cursor: 5, away: 60 };
+    assert_eq!(site.recovered[1], device, "the newest call counts, also if it is lower");
+    let gone = Recovered::Gone { user: "carol".into(), seq: 4, is_expired: false };
+    assert_eq!(site.recovered[2..], [gone]);
+}
+
+#[test]
+fn what_a_user_forgets_is_not_told_any_more_but_the_cid_is() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    site.append_to("alice", &["bob", "carol"], "1", TTL);
+    site.append("alice", "bob", "2");
+    site.journal.forget(99, "bob", 3);
+    site.append("alice", "bob", "3");
+    site.step();
+    assert_eq!(site.appended(), [(3, true), (4, true)]);
+    let last = site.completed.pop().unwrap();
+    assert!(matches!(last, Completed { ticket: 99, completion: Completion::Forgotten }));
+    let clock = site.clock.clone();
+    site.close();
+
+    let site = again(&folder, &clock);
+    assert_eq!(site.seqs(), [2, 4]);
+    assert_eq!(site.sends().len(), 3, "the sender may still repeat the send");
+    assert!(site.sends()[1].records.is_empty());
+    site.close();
+    clock.fetch_add(25 * 3_600_000, Ordering::Relaxed);
+    let site = again(&folder, &clock);
+    assert_eq!(site.sends().len(), 2);
+}
+
+#[test]
+fn memberships_and_requests_are_kept_in_their_order_and_each_note_is_answered() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    let join = |group: &str, user: &str| Note::Join { group: group.into(), user: user.into() };
+    let request = |key: &str, request, at| Note::Request {
+        key: key.into(),
+        request,
+        done: vec![1, 2, 3],
+        at,
+    };
+    let now = START / 1_000;
+    site.journal.note(1, &join("g", "alice"));
+    site.journal.note(2, &join("g", "bob"));
+    site.journal.begin();
+    site.append("alice", "bob", "1");
+    site.journal.note(3, &request("k1", u64::MAX, now));
+    assert!(!site.worker.step(&mut |_| {}), "a list that has not ended is not seen");
+    site.journal.end();
+    site.journal.note(4, &Note::Leave { group: "g".into(), user: "alice".into() });
+    site.journal.note(5, &request("k2", 7, now + 1));
+    site.journal.note(NO_TICKET, &request("k1", 8, now + 2));
+    site.step();
+    let tickets: Vec<u32> = site.completed.iter().map(|it| it.ticket).collect();
+    assert_eq!(tickets, [1, 2, 1, 3, 4, 5]);
+    let clock = site.clock.clone();
+    site.kill();
+
+    let site = again(&folder, &clock);
+    let notes: Vec<&Recovered> =
+        site.recovered.iter().filter(|it| matches!(it, Recovered::Note(_))).collect();
+    let expected = [join("g", "bob"), request("k2", 7, now + 1), request("k1", 8, now + 2)]
+        .map(Recovered::Note);
+    assert_eq!(notes, expected.iter().collect::<Vec<_>>());
+    site.close();
+    clock.fetch_add(25 * 3_600_000, Ordering::Relaxed);
+    let site = again(&folder, &clock);
+    assert_eq!(site.recovered.len(), 5, "a request is kept for a day");
+    site.close();
+    let site = again(&folder, &clock);
+    assert_eq!(site.recovered.len(), 3);
+}
+
+#[test]
+fn a_list_is_in_one_transaction_also_if_it_is_longer_than_a_transaction_should_be() {
+    let folder = Folder::new();
+    let clock = Arc::new(AtomicU64::new(START));
+    let mut config = config(&folder, &clock);
+    config.transaction_bytes = 1_000;
+    let mut site = Site::open(config).unwrap();
+    let before = site.journal.numbers().unwrap().commits;
+    for _ in 0..20 {
+        site.append("alice", "bob", "\"0123456789\"");
+    }
+    site.step();
+    let commits = site.journal.numbers().unwrap().commits - before;
+    assert!((2..=5).contains(&commits), "{commits}");
+    site.journal.begin();
+    for _ in 0..20 {
+        site.append("alice", "bob", "\"0123456789\"");
+    }
+    site.journal.end();
+    site.step();
+    assert_eq!(site.journal.numbers().unwrap().commits - before, commits + 1);
+    assert_eq!(site.appended().last(), Some(&(40, true)));
+}
+
+#[test]
+fn there_is_room_until_so_many_requests_wait() {
+    let folder = Folder::new();
+    let clock = Arc::new(AtomicU64::new(START));
+    let mut config = config(&folder, &clock);
+    config.room_count = 3;
+    let mut site = Site::open(config).unwrap();
+    site.append("a", "b", "1");
+    site.append("a", "b", "1");
+    assert!(site.journal.has_room());
+    site.append("a", "b", "1");
+    assert!(!site.journal.has_room());
+    let journal = &site.journal;
+    let mut had_room = None;
+    site.worker.step(&mut |_| had_room = Some(journal.has_room()));
+    assert_eq!(had_room, Some(true), "the answer comes when there is room");
+}
+
+#[test]
+fn the_thread_answers_and_writes_all_that_is_queued_before_it_stops() {
+    let folder = Folder::new();
+    let (mut journal, worker) = open(StoreConfig::new(folder.file())).unwrap();
+    journal.recover(&mut |_| {});
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let running = worker.start(move |completed| sender.send(completed).unwrap()).unwrap();
+    let records = [Record { user: "bob", seq: 1, kind: Kind::ToUser, to: "", marks: 0 }];
+    let append = Append {
+        user: "alice",
+        device: "d",
+        cid: "c",
+        content: 1,
+        id: u128::from(START) << 80,
+        group: "",
+        message: "1",
+        key: "",
+        ttl: u32::MAX,
+        round: 0,
+        records: &records,
+    };
+    journal.append(5, &append);
+    let completed = receiver.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(completed.ticket, 5);
+    let records = [Record { seq: 2, ..records[0] }];
+    journal.append(6, &Append { records: &records, ..append });
+    journal.acknowledge(NO_TICKET, "bob", "phone", 1);
+    running.stop();
+    assert_eq!(receiver.recv().unwrap().ticket, 6);
+    assert!(!schema::beside(&folder.file(), "-wal").exists(), "the file was closed");
+    let (mut journal, _worker) = open(StoreConfig::new(folder.file())).unwrap();
+    let mut recovered = Vec::new();
+    journal.recover(&mut |one| recovered.push(one));
+    assert_eq!(recovered[0], Recovered::Last(2));
+    assert_eq!(recovered.len(), 4, "{recovered:?}");
+}
+
+#[test]
+fn history_needs_its_setting() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    let question = Question { of: Of::User("a"), before: None, limit: 3 };
+    let progress = site.journal.history(1, &question);
+    assert!(matches!(progress, Progress::Done(Completion::Unsupported)));
+}
+
+#[test]
+fn a_backup_is_a_whole_store_and_work_goes_on_while_it_is_made() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    for _ in 0..500 {
+        site.append("alice", "bob", &format!("\"{}\"", "x".repeat(2_000)));
+    }
+    site.step();
+    site.completed.clear();
+    assert!(matches!(site.journal.back_up(8), Progress::Later));
+    let path = schema::beside(&folder.file(), ".backup");
+    for _ in 0..2 {
+        // The loop gives more to the store while it copies.
+        let mut answers = Vec::new();
+        assert!(site.worker.step(&mut |completed| answers.push(completed)));
+        let [Completed { ticket: 8, completion: Completion::BackedUp(Ok(backup)) }] = &answers[..]
+        else {
+            panic!("{answers:?}")
+        };
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        let expected = Backup { path: path.display().to_string(), bytes };
+        assert_eq!(*backup, expected);
+        site.append("alice", "bob", "1");
+        site.step();
+        site.journal.back_up(8);
+    }
+    let clock = site.clock.clone();
+    let mut config = config(&folder, &clock);
+    config.path = path;
+    let copied = Site::open(config).unwrap();
+    assert_eq!(copied.seqs().len(), 501);
+    copied.close();
+    std::fs::create_dir(schema::beside(&folder.file(), ".backup-part")).unwrap();
+    site.step();
+    let last = site.completed.pop().unwrap();
+    assert!(matches!(last.completion, Completion::BackedUp(Err(_))), "{last:?}");
+}
