@@ -28,11 +28,13 @@ TOOLS = {
     "socketio": {"node": "nodejs", "npm": "npm"},
     "centrifugo": {"go": "golang-go"},
     "nats": {"go": "golang-go"},
+    "nats-sync": {"go": "golang-go"},
 }
 # The modules of Go's servers, with their versions.
 MODULES = {
     "centrifugo": "github.com/centrifugal/centrifugo/v6@v6.9.1",
     "nats": "github.com/nats-io/nats-server/v2@v2.15.2",
+    "nats-sync": "github.com/nats-io/nats-server/v2@v2.15.2",
 }
 # More than the messages of a test.
 PLENTY = 8_192
@@ -63,11 +65,12 @@ KEEPERS = [
     Keeper("floor", "floor", "floor", rows=EXCHANGES),
     Keeper("longlink", "longlink v2", "v2", rows=(*SHARED, "v2-group")),
     Keeper("mosquitto", "mosquitto", "mqtt"),
-    Keeper("mosquitto-disk", "mosquitto, disk", "mqtt", rows=LOSSES),
+    Keeper("mosquitto-disk", "mosquitto, disk", "mqtt", rows=(*EXCHANGES, *LOSSES)),
     Keeper("socketio", "Socket.IO", "socketio", crowd=2_000),
     Keeper("centrifugo", "Centrifugo", "centrifugo", crowd=2_000),
     # A stream of NATS has 1,000 consumers at most.
     Keeper("nats", "NATS", "nats", crowd=900),
+    Keeper("nats-sync", "NATS, sync", "nats", rows=(*EXCHANGES, *LOSSES)),
 ]
 NAMES = [keeper.name for keeper in KEEPERS]
 
@@ -142,11 +145,12 @@ def command(name, folder, port):
     if name == "socketio":
         return ["node", SOCKETIO / "server.mjs", address]
     file = folder / "configuration"
-    if name == "nats":
+    if name in ("nats", "nats-sync"):
+        sync = "sync_interval: always" if name == "nats-sync" else ""
         file.write_text(
             f'listen: "127.0.0.1:-1"\nlog_file: "{folder}/log"\n'
             f'websocket {{ listen: "{address}", no_tls: true }}\n'
-            f'jetstream {{ store_dir: "{folder}/data" }}\n'
+            f'jetstream {{ store_dir: "{folder}/data"\n{sync} }}\n'
         )
         return [PROGRAMS / "nats-server", "--config", file]
     if name == "centrifugo":
