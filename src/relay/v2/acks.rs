@@ -88,16 +88,27 @@ impl V2 {
     /// Returns the senders who asked for receipts of messages between two numbers, each with the id
     /// of the last of its messages. The messages are marked, so that the acknowledgement of another
     /// device makes no second receipt.
+    #[inline]
     pub(super) fn receipts_due(
         &mut self,
         mailbox: crate::mailbox::Key,
         after: u64,
         to: u64,
     ) -> Vec<(CompactString, CompactString)> {
-        let mut due: Vec<(CompactString, CompactString)> = Vec::new();
-        if !self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
-            return due;
+        match self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
+            true => self.find_receipts_due(mailbox, after, to),
+            false => Vec::new(),
         }
+    }
+
+    #[inline(never)]
+    fn find_receipts_due(
+        &mut self,
+        mailbox: crate::mailbox::Key,
+        after: u64,
+        to: u64,
+    ) -> Vec<(CompactString, CompactString)> {
+        let mut due: Vec<(CompactString, CompactString)> = Vec::new();
         for held in self.boxes.range_mut(mailbox, after, to) {
             if !held.marks.has(WANTS_RECEIPT) {
                 continue;
