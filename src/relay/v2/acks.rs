@@ -23,7 +23,7 @@ impl Relay {
         if seq <= before {
             return;
         }
-        let receipts = v2.receipts_due(mailbox, before, seq);
+        let receipts = v2.receipts_due(mailbox, Some(slot), (before, seq));
         v2.boxes.acknowledge(mailbox, slot, seq);
         v2.counters.acknowledged += 1;
         v2.links.note_acknowledged(key, seq, second(cx));
@@ -82,21 +82,22 @@ impl V2 {
         if seq <= before || seq > self.boxes.top(mailbox) {
             return Vec::new();
         }
-        self.receipts_due(mailbox, before, seq)
+        self.receipts_due(mailbox, slot, (before, seq))
     }
 
     /// Returns the senders who asked for receipts of messages between two numbers, each with the id
     /// of the last of its messages. The messages are marked, so that the acknowledgement of another
-    /// device makes no second receipt.
+    /// device makes no second receipt. A message that the acknowledging device has skipped, because
+    /// it could not take it, waits for the acknowledgement of another device.
     #[inline]
     pub(super) fn receipts_due(
         &mut self,
         mailbox: crate::mailbox::Key,
-        after: u64,
-        to: u64,
+        slot: Option<usize>,
+        (after, to): (u64, u64),
     ) -> Vec<(CompactString, CompactString)> {
         match self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
-            true => self.find_receipts_due(mailbox, after, to),
+            true => self.find_receipts_due(mailbox, slot, (after, to)),
             false => Vec::new(),
         }
     }
@@ -105,12 +106,13 @@ impl V2 {
     fn find_receipts_due(
         &mut self,
         mailbox: crate::mailbox::Key,
-        after: u64,
-        to: u64,
+        slot: Option<usize>,
+        (after, to): (u64, u64),
     ) -> Vec<(CompactString, CompactString)> {
         let mut due: Vec<(CompactString, CompactString)> = Vec::new();
         for held in self.boxes.range_mut(mailbox, after, to) {
-            if !held.marks.has(WANTS_RECEIPT) {
+            let is_skipped = slot.is_some_and(|slot| held.skips.has(slot));
+            if !held.marks.has(WANTS_RECEIPT) || is_skipped {
                 continue;
             }
             held.marks.clear(WANTS_RECEIPT);
@@ -121,7 +123,7 @@ impl V2 {
             }
         }
         if !due.is_empty() {
-            self.forget_earlier_receipts(mailbox, after, &due);
+            self.forget_earlier_receipts(mailbox, to, &due);
         }
         due
     }
@@ -129,8 +131,9 @@ impl V2 {
 
 impl V2 {
     /// Forgets that senders want receipts of messages up to a number, because they get one of a later
-    /// message. A device that was not known when those messages came has not acknowledged them, but
-    /// another one may do so later: its receipt must not follow that of the later message.
+    /// message. A device that was not known when those messages came, or could not take them, has not
+    /// acknowledged them, but another one may do so later: its receipt must not follow that of the
+    /// later message.
     fn forget_earlier_receipts(
         &mut self,
         mailbox: crate::mailbox::Key,
