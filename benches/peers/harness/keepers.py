@@ -64,6 +64,7 @@ KEEPERS = [
     Keeper("v1", "longlink v1", "v1", rows=(*SHARED, "v2-group")),
     Keeper("floor", "floor", "floor", rows=EXCHANGES),
     Keeper("longlink", "longlink v2", "v2", rows=(*SHARED, "v2-group")),
+    Keeper("longlink-store", "longlink v2, store", "v2"),
     Keeper("mosquitto", "mosquitto", "mqtt"),
     Keeper("mosquitto-disk", "mosquitto, disk", "mqtt", rows=(*EXCHANGES, *LOSSES)),
     Keeper("socketio", "Socket.IO", "socketio", crowd=2_000),
@@ -85,7 +86,7 @@ def is_in(name, row):
 
 
 def is_ours(name):
-    return name in ("v1", "floor", "longlink")
+    return name in ("v1", "floor", "longlink", "longlink-store")
 
 
 def tools(names):
@@ -140,8 +141,9 @@ def command(name, folder, port):
     address = f"127.0.0.1:{port}"
     if is_ours(name):
         # The bounds for a user who is away are raised, as are those of the other servers.
+        keeps = ["--store", folder / "messages.db"] if name == "longlink-store" else []
         return [LONGLINK, "--listen", address, "--log", "error", *UNLIMITED,
-                "--mailbox-messages", str(PLENTY), "--mailbox-bytes", f"{PLENTY}k"]
+                "--mailbox-messages", str(PLENTY), "--mailbox-bytes", f"{PLENTY}k", *keeps]
     if name == "socketio":
         return ["node", SOCKETIO / "server.mjs", address]
     file = folder / "configuration"
@@ -193,7 +195,7 @@ class Running(Server):
     def __init__(self, name, folder, under=()):
         self.name = name
         self.folder = folder
-        self.wanted = free_port()
+        self.wanted = servers.free_port()
         super().__init__(name, under)
 
     @property
@@ -220,9 +222,3 @@ class Running(Server):
                     self.process.kill()
                     raise RuntimeError(f"{self.process.args} does not listen") from error
                 time.sleep(RETRY_SECONDS)
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
