@@ -5,8 +5,6 @@ use std::ffi::OsString;
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
-#[cfg(feature = "store")]
-use super::commands::store;
 use super::commands::{bench, doctor, tail, ticket};
 use super::refusal::Refusal;
 use super::settings::flags::{Flags, flag_of, flags};
@@ -49,8 +47,6 @@ pub enum Command {
     Ticket(Box<ArgMatches>),
     Doctor(Box<ArgMatches>),
     Tail(Box<ArgMatches>),
-    #[cfg(feature = "store")]
-    Store(Box<ArgMatches>),
 }
 
 /// Reads the command line. Without a subcommand it means `serve`.
@@ -61,8 +57,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "ticket" => Command::Ticket(Box::new(chosen)),
             Some((name, chosen)) if name == "doctor" => Command::Doctor(Box::new(chosen)),
             Some((name, chosen)) if name == "tail" => Command::Tail(Box::new(chosen)),
-            #[cfg(feature = "store")]
-            Some((name, chosen)) if name == "store" => Command::Store(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -80,7 +74,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
 /// Returns the command line; both `longlink` and `longlink serve` take the settings.
 fn command() -> clap::Command {
     let serve = clap::Command::new("serve").about("Run the server; this is the default command");
-    let command = with_settings(clap::Command::new("longlink"))
+    with_settings(clap::Command::new("longlink"))
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .args_conflicts_with_subcommands(true)
@@ -88,10 +82,7 @@ fn command() -> clap::Command {
         .subcommand(ticket::command())
         .subcommand(bench::command())
         .subcommand(doctor::command())
-        .subcommand(tail::command());
-    #[cfg(feature = "store")]
-    let command = command.subcommand(store::command());
-    command
+        .subcommand(tail::command())
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

@@ -6,6 +6,7 @@
 //! disk, or asks another program, returns [`Progress::Later`] and completes the request with an event of
 //! the loop, [`Completed`], so the loop never waits. This room must not know connections and frames.
 
+mod disk;
 mod hash;
 mod memory;
 mod numbers;
@@ -13,6 +14,7 @@ mod numbers;
 pub mod store;
 mod stored;
 
+pub use disk::{Contents, Disk, DiskJournal};
 #[cfg_attr(not(feature = "backend"), allow(unused_imports))]
 pub(crate) use hash::stable_hash;
 pub use memory::Memory;

@@ -1,6 +1,7 @@
 //! How mailboxes stay within their bounds: which messages go when a mailbox is full, when the time of a
 //! message is over, and when all mailboxes together need too much memory.
 
+use super::cids::Cids;
 use super::list::NONE;
 use super::message::{Held, Marks};
 use super::record::{Key, Place};
@@ -40,8 +41,11 @@ impl Mailboxes {
         {
             self.lose(owner, held, Reason::Expired);
         }
-        self.fulls[full].cids.forget_old(now);
+        if let Some(cids) = &mut self.fulls[full].cids {
+            cids.forget_old(now);
+        }
         self.prune(owner);
+        self.close(owner);
         let is_empty = self.full(owner).is_none_or(|full| !full.ring.has_messages());
         if self.boxes[owner.0].place == Place::Strangers && is_empty {
             self.give_up(owner.0, None);
@@ -86,8 +90,13 @@ impl Mailboxes {
             .devices(key)
             .any(|(slot, device, _)| device.cursor >= held.seq && !held.skips.has(slot));
         self.waiting -= 1;
-        if held.is_last() {
-            self.held -= held.size();
+        self.held -= held.owned();
+        if reason == Reason::Overflow && self.shared.is_some() {
+            let user = &self.boxes[key.0].user;
+            match self.dropped.last_mut().filter(|(last, _)| last == user) {
+                Some((_, seq)) => *seq = held.seq,
+                None => self.dropped.push((user.clone(), held.seq)),
+            }
         }
         if !had && held.marks.has(Marks::REPORTED) {
             let user = self.boxes[key.0].user.clone();
@@ -119,7 +128,8 @@ impl Mailboxes {
             let Some(key) = self.here.first() else { return false };
             self.unlist(key);
             self.enlist(key, Place::Here);
-            let forgotten = self.full_of(Key(key)).map_or(0, |full| full.cids.forget_half());
+            let cids = self.full_of(Key(key)).and_then(|full| full.cids.as_deref_mut());
+            let forgotten = cids.map_or(0, Cids::forget_half);
             if forgotten > 0 {
                 self.forgotten += forgotten as u64;
                 self.recount(Key(key));
@@ -149,7 +159,7 @@ impl Mailboxes {
         self.high = self.high.max(mailbox.top);
         if mailbox.full != NONE {
             self.wheel.disarm(mailbox.full);
-            self.held -= self.fulls.remove(mailbox.full).map_or(0, |full| full.counted);
+            self.held -= self.fulls.remove(mailbox.full).map_or(0, |full| full.counted as usize);
         }
     }
 }

@@ -45,11 +45,18 @@ pub struct Cids {
     places: HashTable<u32>,
     /// The place of the oldest answer.
     first: u32,
+    /// The number in the journal of each send whose answer is `known`, or 0. It is empty, or has as many
+    /// numbers as there are answers.
+    numbers: VecDeque<u64>,
+    /// The numbers of sends whose answers are in the journal and not here.
+    away: Vec<u64>,
+    /// The second of the newest of them.
+    away_at: u32,
 }
 
 impl Cids {
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.known.is_empty() && self.away.is_empty()
     }
 
     #[cfg(test)]
@@ -67,10 +74,63 @@ impl Cids {
         self.known.get(place.wrapping_sub(self.first) as usize)
     }
 
-    /// Remembers an answer, and forgets the oldest one beyond the bound. Returns whether this takes
-    /// another amount of memory now.
-    pub fn insert(&mut self, name: u64, content: u64, (id, state): (u128, u8), now: u32) -> bool {
-        let before = (self.known.capacity(), self.places.num_buckets());
+    /// The numbers of sends whose answers are in the journal and not here.
+    pub fn away(&self) -> &[u64] {
+        &self.away
+    }
+
+    /// The answers that are in the journal have been read, and added to the others.
+    pub fn forget_away(&mut self) {
+        self.away = Vec::new();
+    }
+
+    /// Remembers that the answer to a send is in the journal. It was sent at `at` or before.
+    pub fn add_away(&mut self, number: u64, at: u32) {
+        if self.away.len() >= MAX_CIDS {
+            self.away.remove(0);
+        }
+        if self.away.len() == self.away.capacity() {
+            let more = self.away.len() / 4;
+            self.away.reserve_exact(more.clamp(2, MAX_CIDS - self.away.len()));
+        }
+        self.away.push(number);
+        self.away_at = self.away_at.max(at);
+    }
+
+    /// Keeps only the numbers of the sends whose answers are in the journal, because the user has gone.
+    pub fn put_away(&mut self) {
+        let Some(last) = self.known.back().filter(|_| !self.numbers.is_empty()) else { return };
+        let at = last.at;
+        let (known, numbers) = (std::mem::take(&mut self.known), std::mem::take(&mut self.numbers));
+        let mut left = Cids { away: std::mem::take(&mut self.away), ..Cids::default() };
+        left.away_at = self.away_at;
+        for (known, number) in known.into_iter().zip(numbers) {
+            match number {
+                0 => left.insert(known.name, known.content, (known.id(), known.state), known.at),
+                number => left.add_away(number, at),
+            }
+        }
+        left.away.shrink_to_fit();
+        *self = left;
+    }
+
+    /// Remembers the answer to a send that is in the journal under a number.
+    pub fn insert_stored(
+        &mut self,
+        number: u64,
+        (name, content): (u64, u64),
+        sent: (u128, u8),
+        now: u32,
+    ) {
+        self.insert(name, content, sent, now);
+        self.numbers.resize(self.known.len(), 0);
+        if let Some(last) = self.numbers.back_mut() {
+            *last = number;
+        }
+    }
+
+    /// Remembers an answer, and forgets the oldest one beyond the bound.
+    pub fn insert(&mut self, name: u64, content: u64, (id, state): (u128, u8), now: u32) {
         self.forget_old(now);
         if self.known.len() >= MAX_CIDS {
             self.forget_oldest();
@@ -78,14 +138,19 @@ impl Cids {
         let id = [(id >> 64) as u64, id as u64];
         let place = self.first.wrapping_add(self.known.len() as u32);
         self.known.push_back(Known { name, content, id, at: now, state });
-        let Cids { known, places, first } = self;
+        if !self.numbers.is_empty() {
+            self.numbers.push_back(0);
+        }
+        let Cids { known, places, first, .. } = self;
         let name_at = |place: &u32| known[place.wrapping_sub(*first) as usize].name;
         places.insert_unique(name, place, name_at);
-        (known.capacity(), places.num_buckets()) != before
     }
 
     /// Forgets the sends that are older than [`CID_SECONDS`].
     pub fn forget_old(&mut self, now: u32) {
+        if !self.away.is_empty() && self.away_at.saturating_add(CID_SECONDS) < now {
+            self.away = Vec::new();
+        }
         let is_old = |known: &Known| known.at.saturating_add(CID_SECONDS) < now;
         if !self.known.front().is_some_and(is_old) {
             return;
@@ -111,7 +176,8 @@ impl Cids {
     }
 
     fn shrink(&mut self) {
-        let Cids { known, places, first } = self;
+        let Cids { known, places, first, numbers, .. } = self;
+        numbers.shrink_to_fit();
         known.shrink_to_fit();
         let name_at = |place: &u32| known[place.wrapping_sub(*first) as usize].name;
         places.shrink_to_fit(name_at);
@@ -124,17 +190,22 @@ impl Cids {
             entry.remove();
         }
         self.known.pop_front();
+        self.numbers.pop_front();
         self.first = self.first.wrapping_add(1);
     }
 
     /// The second in which the newest answer is forgotten.
     pub fn last_until(&self) -> Option<u32> {
-        self.known.back().map(|known| known.at.saturating_add(CID_SECONDS))
+        let away = (!self.away.is_empty()).then_some(self.away_at);
+        let newest = self.known.back().map(|known| known.at).into_iter().chain(away).max();
+        newest.map(|at| at.saturating_add(CID_SECONDS))
     }
 
     /// The bytes of memory that this takes.
     pub fn memory(&self) -> usize {
-        self.places.allocation_size() + self.known.capacity() * size_of::<Known>()
+        let numbers = self.numbers.capacity() + self.away.capacity();
+        let known = self.known.capacity() * size_of::<Known>();
+        size_of::<Cids>() + self.places.allocation_size() + known + numbers * size_of::<u64>()
     }
 }
 
@@ -156,7 +227,7 @@ mod tests {
         assert_eq!(cids.len(), MAX_CIDS);
         cids.forget_old(6 + CID_SECONDS);
         assert!(cids.is_empty());
-        assert_eq!(cids.memory(), 0);
+        assert_eq!(cids.memory(), size_of::<Cids>());
     }
 
     #[test]
@@ -172,9 +243,7 @@ mod tests {
     #[test]
     fn when_memory_is_short_the_older_half_is_forgotten_and_never_the_newest_few() {
         let mut cids = Cids::default();
-        for n in 0..200 {
-            cids.insert(n, n, (0, 0), 5);
-        }
+        (0..200).for_each(|n| cids.insert(n, n, (0, 0), 5));
         let before = cids.memory();
         assert_eq!(cids.forget_half(), 100);
         assert!(cids.find(99).is_none() && cids.find(100).is_some() && cids.find(199).is_some());

@@ -48,6 +48,7 @@ impl Mailboxes {
     /// which takes the place of an older connection of the same device.
     pub fn connect(&mut self, user: &str, device: &str, last: Last, connection: u32) -> Welcome {
         let key = self.obtain(user);
+        self.open(key);
         let mailbox = &self.boxes[key.0];
         let (base, had_devices) = (mailbox.base(), mailbox.known.any());
         // A message that waits for the journal may still fail.
@@ -68,6 +69,10 @@ impl Mailboxes {
             },
             Last::Current(seq) if seq <= top => (skip(seq), true, false),
             Last::Current(_) => (top, false, true),
+            // All epochs have the numbers of one counter.
+            Last::Earlier { seq, end } if seq <= end && self.shared.is_some() => {
+                (skip(seq), true, false)
+            }
             Last::Earlier { seq, end } if seq <= end => (seq, true, false),
             Last::Earlier { end, .. } => (end.min(top), false, true),
             Last::Unknown => (oldest, false, true),
@@ -89,6 +94,11 @@ impl Mailboxes {
             self.recount(key);
         }
         self.boxes[key.0].connected.add(slot);
+        if self.shared.is_some() && cursor > top {
+            // The mailbox was made anew, and the device remembers more of its numbers.
+            self.boxes[key.0].raise(cursor);
+        }
+        let top = self.settled_top(key);
         let (device, state) = self.device_mut(key, slot);
         (device.cursor, *state) = (cursor, connection);
         self.settle_place(key);
@@ -156,6 +166,8 @@ impl Mailboxes {
             *self.device_mut(key, slot).1 = now;
         }
         self.settle_place(key);
+        // The caller looks at the messages one by one.
+        self.open(key);
         slot
     }
 
@@ -178,12 +190,13 @@ impl Mailboxes {
     /// Finds a slot for a new device: a free one, or else the slot of the device that has been away
     /// longest. Only if all devices are connected one of them loses its slot; then its connection is
     /// returned, too.
-    fn take_slot(&mut self, key: Key, device: &str) -> (usize, Option<u32>) {
+    pub(super) fn take_slot(&mut self, key: Key, device: &str) -> (usize, Option<u32>) {
         let known = self.boxes[key.0].known;
         let free = (0..MAX_DEVICES).find(|slot| !known.has(*slot));
         let slot = free.unwrap_or_else(|| {
+            // A device that has been away since before the server was started has a negative second.
             let longest = |(slot, _, away): (usize, &Device, Option<u32>)| {
-                (away.is_none(), away.unwrap_or_default(), slot)
+                (away.is_none(), away.unwrap_or_default() as i32, slot)
             };
             self.devices(key).map(longest).min().map_or(0, |(.., slot)| slot)
         });
@@ -197,7 +210,9 @@ impl Mailboxes {
         }
         if let Some(full) = self.full_of(key) {
             full.ring.forget_slot(slot);
-            full.tries[slot] = (0, 0);
+            if let Some(tries) = &mut full.tries {
+                tries[slot] = (0, 0);
+            }
         }
         let mailbox = &mut self.boxes[key.0];
         mailbox.connected.remove(slot);
@@ -214,7 +229,7 @@ impl Mailboxes {
         };
         let seq = held.seq;
         let full = self.full_mut(key);
-        let (of, count) = &mut full.tries[slot];
+        let (of, count) = &mut full.tries.get_or_insert_default()[slot];
         if *of != seq as u32 {
             (*of, *count) = (seq as u32, 0);
         }

@@ -25,6 +25,16 @@ impl Slots {
         Slots(!(1 << slot))
     }
 
+    /// The set as a number, for [`Slots::of_bits`].
+    pub const fn bits(self) -> u8 {
+        self.0 & ((1 << MAX_DEVICES) - 1)
+    }
+
+    /// The set of a number that [`Slots::bits`] has returned.
+    pub const fn of_bits(bits: u8) -> Self {
+        Slots(bits)
+    }
+
     pub fn has(self, slot: usize) -> bool {
         self.0 & (1 << slot) != 0
     }

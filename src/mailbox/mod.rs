@@ -15,22 +15,27 @@ mod bounds;
 mod cids;
 mod connect;
 mod devices;
+mod disk;
 mod index;
 mod list;
 mod message;
+mod packed;
 mod pins;
 mod record;
 mod records;
+mod recover;
 mod sequence;
 mod set;
 #[cfg(test)]
 mod tests;
 
+pub use cids::CID_SECONDS;
 pub use connect::{Last, Welcome};
 pub use devices::{MAX_DEVICES, Slots};
 pub use message::{Body, Held, Marks};
 pub use record::Key;
 pub use records::Records;
+pub use recover::Old;
 pub use sequence::{Lost, Next, Reason};
 pub use set::Mailboxes;
 

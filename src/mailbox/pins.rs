@@ -122,6 +122,9 @@ impl Mailboxes {
         if mailbox.place != place {
             self.unlist(key.0);
             self.enlist(key.0, place);
+            if place != Place::Here {
+                self.close(key);
+            }
         }
     }
 }

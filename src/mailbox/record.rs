@@ -45,6 +45,9 @@ pub struct Mailbox {
     pub given_high: u8,
 }
 
+// What a mailbox with messages costs beside its record and the messages.
+const _: () = assert!(size_of::<Full>() <= 112);
+
 // An empty mailbox with one device costs its record and eight bytes of the index.
 const _: () = assert!(size_of::<Mailbox>() <= 88);
 
@@ -70,14 +73,15 @@ pub enum Place {
 pub struct Full {
     pub ring: Ring,
     pub others: Vec<(Device, State)>,
-    pub cids: Cids,
+    /// The user's recent sends, if there are any.
+    pub cids: Option<Box<Cids>>,
     /// For each slot, the low half of the number of its first unacknowledged message, and on how
-    /// many connections it was written and not acknowledged.
-    pub tries: [(u32, u8); MAX_DEVICES],
+    /// many connections it was written and not acknowledged; `None` if that has never happened.
+    pub tries: Option<Box<[(u32, u8); MAX_DEVICES]>>,
     /// The key of the mailbox that this belongs to.
     pub owner: u32,
     /// The bytes of memory that were counted for this the last time.
-    pub counted: usize,
+    pub counted: u32,
     /// When this is looked at next, in seconds; [`u32::MAX`] for never.
     pub due: u32,
 }
@@ -117,12 +121,16 @@ impl Mailbox {
 impl Full {
     /// Whether this holds nothing, so that it can be removed.
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.others.is_empty() && self.cids.is_empty()
+        self.ring.is_empty()
+            && self.others.is_empty()
+            && self.cids.as_deref().is_none_or(Cids::is_empty)
     }
 
     /// The bytes of memory that this takes, without the bodies of messages.
     pub fn memory(&self) -> usize {
         let others = self.others.capacity() * size_of::<(Device, State)>();
-        size_of::<Full>() + self.ring.overhead() + self.cids.memory() + others
+        let cids = self.cids.as_deref().map_or(0, Cids::memory);
+        let tries = self.tries.as_deref().map_or(0, size_of_val);
+        size_of::<Full>() + self.ring.overhead() + cids + tries + others
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use super::devices::Slots;
-use super::message::{Held, Marks};
+use super::message::{Body, Held, Marks};
+use super::packed::Messages;
 
 /// An empty ring keeps room for at most so many messages; more room is given back.
 const SMALL: usize = 4;
@@ -54,11 +55,35 @@ pub enum Next<'a> {
     Gap(Lost),
 }
 
+/// Ranges of lost numbers, in ascending order. Most mailboxes have none.
+// The box makes a mailbox without lost numbers smaller.
+#[allow(clippy::box_collection)]
+#[derive(Debug, Default)]
+struct Ranges(Option<Box<VecDeque<Lost>>>);
+
+/// Stands for the list of a mailbox that has lost nothing.
+static NOTHING: VecDeque<Lost> = VecDeque::new();
+
+impl Ranges {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.0.as_deref().is_none_or(VecDeque::is_empty)
+    }
+
+    fn list(&self) -> &VecDeque<Lost> {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn list_mut(&mut self) -> &mut VecDeque<Lost> {
+        self.0.get_or_insert_default()
+    }
+}
+
 /// Held messages and lost numbers, both in ascending order.
 #[derive(Debug, Default)]
 pub struct Ring {
-    held: VecDeque<Held>,
-    lost: VecDeque<Lost>,
+    messages: Messages,
+    lost: Ranges,
     /// The bytes of the bodies of all held messages.
     bytes: usize,
     /// No held message expires before this second.
@@ -67,11 +92,11 @@ pub struct Ring {
 
 impl Ring {
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.messages.len()
     }
 
     pub fn has_messages(&self) -> bool {
-        !self.held.is_empty()
+        !self.messages.is_empty()
     }
 
     /// The bytes of the bodies of all held messages.
@@ -81,66 +106,80 @@ impl Ring {
 
     /// Whether there is neither a message nor a lost number.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.lost.is_empty()
+        self.messages.is_empty() && self.lost.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter()
+    /// The messages, which are unpacked first.
+    pub fn iter(&mut self) -> impl Iterator<Item = &Held> {
+        self.messages.open().iter()
     }
 
     /// The lowest number that is held or lost.
     pub fn lowest(&self) -> Option<u64> {
-        let held = self.held.front().map(|held| held.seq);
-        let lost = self.lost.front().map(|lost| lost.from);
+        let held = self.messages.first();
+        let lost = self.lost.list().front().map(|lost| lost.from);
         held.into_iter().chain(lost).min()
     }
 
     /// The lowest number that is held.
     pub fn first_held(&self) -> Option<u64> {
-        self.held.front().map(|held| held.seq)
+        self.messages.first()
     }
 
     /// The second in which the first held message expires, or an earlier second.
     pub fn first_expiry(&self) -> Option<u32> {
-        (!self.held.is_empty()).then_some(self.first_expiry)
+        self.has_messages().then_some(self.first_expiry)
     }
 
     /// Adds a message, whose number has to be above all others. A held message with the same key is taken
-    /// out and returned; devices are not told of a gap at its number.
-    pub fn push(&mut self, held: Held) -> Option<Held> {
-        debug_assert!(self.held.back().is_none_or(|last| last.seq < held.seq));
-        let key = held.key();
-        let replaced = match key.is_empty() {
-            true => None,
-            false => self.held.iter().position(|old| old.key() == key),
-        };
-        let replaced = replaced.and_then(|at| self.held.remove(at));
+    /// out and returned; devices are not told of a gap at its number. `name` makes the hash of a key.
+    /// `is_away` says that no device of the user is connected.
+    #[inline]
+    pub fn push(&mut self, held: Held, name: impl Fn(&[u8]) -> u64, is_away: bool) -> Option<Held> {
+        debug_assert!(self.messages.list().back().is_none_or(|last| last.seq < held.seq));
+        let replaced = if held.has_key() { self.take_replaced(&held, name) } else { None };
         if let Some(replaced) = &replaced {
             self.bytes -= replaced.size();
         }
         self.bytes += held.size();
-        self.first_expiry = match self.held.is_empty() {
+        self.first_expiry = match self.messages.is_empty() {
             true => held.expires,
             false => self.first_expiry.min(held.expires),
         };
-        self.held.push_back(held);
+        self.messages.push(held, is_away);
         replaced
     }
 
-    /// What a device gets next that has handled every number below `from`.
+    /// Takes out the message that has the same key as a new one. Where a body is on a disk, only a hash of
+    /// its key is known.
+    fn take_replaced(&mut self, new: &Held, name: impl Fn(&[u8]) -> u64) -> Option<Held> {
+        let list = self.messages.open();
+        let of_new = new.key_name(&name);
+        let is_same = |old: &Held| match old.is_stub() || new.is_stub() {
+            true => old.has_key() && old.key_name(&name) == of_new,
+            false => old.key() == new.key(),
+        };
+        let at = list.iter().position(is_same)?;
+        list.remove(at)
+    }
+
+    /// What a device gets next that has handled every number below `from`. The messages must not be packed.
     #[inline]
     pub fn next(&self, slot: usize, from: u64) -> Option<Next<'_>> {
         // In nearly every call `from` is the number of the newest message.
-        let start = match self.held.back() {
-            Some(last) if last.seq == from => self.held.len() - 1,
-            _ => self.held.partition_point(|held| held.seq < from),
+        debug_assert!(self.is_open());
+        let list = self.messages.list();
+        let start = match list.back() {
+            Some(last) if last.seq == from => list.len() - 1,
+            _ => list.partition_point(|held| held.seq < from),
         };
-        let held = self.held.range(start..).find(|held| !held.skips.has(slot));
+        let held = list.range(start..).find(|held| !held.skips.has(slot));
         if self.lost.is_empty() {
             return held.map(Next::Message);
         }
-        let start = self.lost.partition_point(|lost| lost.to < from);
-        let lost = self.lost.range(start..).find(|lost| !lost.skips.has(slot));
+        let lost = self.lost.list();
+        let start = lost.partition_point(|lost| lost.to < from);
+        let lost = lost.range(start..).find(|lost| !lost.skips.has(slot));
         match (held, lost) {
             (Some(held), Some(lost)) if held.seq < lost.from => Some(Next::Message(held)),
             (_, Some(lost)) => Some(Next::Gap(Lost { from: lost.from.max(from), ..*lost })),
@@ -149,22 +188,29 @@ impl Ring {
         }
     }
 
-    /// The newest message, if it has the number `seq`, a device gets it, and no number was lost.
+    /// The newest message, if it has the number `seq`, a device gets it, its body is in memory, and no
+    /// number was lost.
     #[inline]
     pub fn newest(&self, slot: usize, seq: u64) -> Option<&Held> {
-        let held = self.held.back()?;
-        (held.seq == seq && !held.skips.has(slot) && self.lost.is_empty()).then_some(held)
+        let held = self.messages.list().back()?;
+        let is_next = held.seq == seq && !held.skips.has(slot) && self.lost.is_empty();
+        (is_next && !held.is_stub()).then_some(held)
     }
 
     /// Whether a message with a number from `from` to `to`, both included, has a mark.
     #[inline]
     pub fn has_mark(&self, from: u64, to: u64, mark: Marks) -> bool {
+        let list = match &self.messages {
+            Messages::Open(list) => list,
+            // Whoever wants to know more unpacks them.
+            Messages::Packed(_) => return true,
+        };
         // Nearly always the first message is the one that is looked at.
-        let mut at = match self.held.front() {
-            Some(first) if first.seq < from => self.held.partition_point(|held| held.seq < from),
+        let mut at = match list.front() {
+            Some(first) if first.seq < from => list.partition_point(|held| held.seq < from),
             _ => 0,
         };
-        while let Some(held) = self.held.get(at).filter(|held| held.seq <= to) {
+        while let Some(held) = list.get(at).filter(|held| held.seq <= to) {
             if held.marks.has(mark) {
                 return true;
             }
@@ -175,26 +221,38 @@ impl Ring {
 
     /// The messages with numbers from `from` to `to`, both included.
     pub fn range_mut(&mut self, from: u64, to: u64) -> impl Iterator<Item = &mut Held> {
-        let start = self.held.partition_point(|held| held.seq < from);
-        self.held.range_mut(start..).take_while(move |held| held.seq <= to)
+        let list = self.messages.open();
+        let start = list.partition_point(|held| held.seq < from);
+        list.range_mut(start..).take_while(move |held| held.seq <= to)
     }
 
     /// Takes out the oldest message and notes that its number is lost.
     pub fn lose_oldest(&mut self, reason: Reason) -> Option<Held> {
-        let held = self.held.pop_front()?;
+        let held = self.messages.pop_front()?;
         self.bytes -= held.size();
         self.note_lost(held.seq, held.skips, reason);
+        Some(held)
+    }
+
+    /// Takes out the message with the number `seq`, and notes that it is lost.
+    pub fn lose(&mut self, seq: u64) -> Option<Held> {
+        let list = self.messages.open();
+        let at = list.binary_search_by_key(&seq, |held| held.seq).ok()?;
+        let held = list.remove(at)?;
+        self.bytes -= held.size();
+        self.note_lost(held.seq, held.skips, Reason::Lost);
         Some(held)
     }
 
     /// Takes out one message whose time is over, and notes that its number is lost. The caller has to
     /// repeat the call until it returns `None`.
     pub fn lose_expired(&mut self, now: u32) -> Option<Held> {
-        let Some(at) = self.held.iter().position(|held| held.expires < now) else {
-            self.first_expiry = self.held.iter().map(|held| held.expires).min().unwrap_or(0);
+        let list = self.messages.open();
+        let Some(at) = list.iter().position(|held| held.expires < now) else {
+            self.first_expiry = list.iter().map(|held| held.expires).min().unwrap_or(0);
             return None;
         };
-        let held = self.held.remove(at)?;
+        let held = list.remove(at)?;
         self.bytes -= held.size();
         self.note_lost(held.seq, held.skips, Reason::Expired);
         Some(held)
@@ -212,16 +270,17 @@ impl Ring {
     pub fn lose_for(&mut self, slot: usize, from: u64, to: u64) {
         debug_assert!(self.first_held().is_none_or(|held| held > to));
         let lost = |from, to| Lost { from, to, reason: Reason::Lost, skips: Slots::all_but(slot) };
-        let mut at = self.lost.partition_point(|lost| lost.to < from);
+        let all = self.lost.list_mut();
+        let mut at = all.partition_point(|lost| lost.to < from);
         let mut next = from;
         while next <= to {
-            match self.lost.get(at).copied().filter(|known| known.from <= to) {
+            match all.get(at).copied().filter(|known| known.from <= to) {
                 None => {
-                    self.lost.insert(at, lost(next, to));
+                    all.insert(at, lost(next, to));
                     return;
                 }
                 Some(known) if known.from > next => {
-                    self.lost.insert(at, lost(next, known.from - 1));
+                    all.insert(at, lost(next, known.from - 1));
                     next = known.from;
                 }
                 Some(known) => {
@@ -229,17 +288,17 @@ impl Ring {
                     if known.skips.has(slot) {
                         let end = known.to.min(to);
                         if end < known.to {
-                            self.lost.insert(at + 1, Lost { from: end + 1, ..known });
+                            all.insert(at + 1, Lost { from: end + 1, ..known });
                         }
                         if known.from < next {
-                            self.lost.insert(at, Lost { to: next - 1, ..known });
+                            all.insert(at, Lost { to: next - 1, ..known });
                             at += 1;
                         }
                         let mut skips = known.skips;
                         skips.remove(slot);
-                        self.lost[at] = Lost { from: next, to: end, skips, ..known };
+                        all[at] = Lost { from: next, to: end, skips, ..known };
                     }
-                    next = self.lost[at].to.saturating_add(1);
+                    next = all[at].to.saturating_add(1);
                 }
             }
             at += 1;
@@ -249,13 +308,14 @@ impl Ring {
     /// Notes that the message with the number `seq` will not be delivered. Two ranges become one if no held
     /// message lies between them, so there is at most one range more than there are held messages.
     fn note_lost(&mut self, seq: u64, skips: Slots, reason: Reason) {
-        let at = self.lost.partition_point(|lost| lost.to < seq);
-        if let Some(known) = self.lost.get_mut(at).filter(|lost| lost.from <= seq) {
+        let all = self.lost.list_mut();
+        let at = all.partition_point(|lost| lost.to < seq);
+        if let Some(known) = all.get_mut(at).filter(|lost| lost.from <= seq) {
             // Another device has skipped this message before.
             known.skips = known.skips.and(skips);
             known.reason = reason;
         } else {
-            self.lost.insert(at, Lost { from: seq, to: seq, reason, skips });
+            all.insert(at, Lost { from: seq, to: seq, reason, skips });
         }
         self.join(at);
         if let Some(before) = at.checked_sub(1) {
@@ -263,11 +323,52 @@ impl Ring {
         }
     }
 
+    /// Notes that those numbers from `from` to `to` are lost whose messages are not held: one range before
+    /// each message that is held, and one behind the last. What was known to be lost of them becomes a
+    /// part of these ranges.
+    pub fn note_gone(&mut self, from: u64, to: u64, skips: Slots, reason: Reason) {
+        if from == to && self.lost.list().back().is_none_or(|last| last.to < from) {
+            return self.note_lost(from, skips, reason);
+        }
+        let list = self.messages.open();
+        let held = list.iter().map(|held| held.seq).filter(|seq| (from..=to).contains(seq));
+        let (mut next, mut holes) = (from, Vec::new());
+        for seq in held.chain([to + 1]) {
+            if seq > next {
+                holes.push((next, seq - 1));
+            }
+            next = seq + 1;
+        }
+        let all = self.lost.list_mut();
+        for (mut from, mut to) in holes {
+            let mut skips = skips;
+            all.retain(|known| {
+                let is_part = known.from <= to && known.to >= from;
+                if is_part {
+                    (from, to) = (from.min(known.from), to.max(known.to));
+                    skips = skips.and(known.skips);
+                }
+                !is_part
+            });
+            let at = all.partition_point(|lost| lost.to < from);
+            all.insert(at, Lost { from, to, reason, skips });
+        }
+    }
+
     /// Joins the range at a position with the next one, if no held message lies between them.
     fn join(&mut self, at: usize) {
-        let (Some(one), Some(two)) = (self.lost.get(at), self.lost.get(at + 1)) else { return };
-        let between = self.held.partition_point(|held| held.seq < one.from);
-        let is_between = self.held.get(between).is_some_and(|held| held.seq <= two.to);
+        let all = self.lost.list_mut();
+        let (Some(one), Some(two)) = (all.get(at), all.get(at + 1)) else { return };
+        let is_between = match &self.messages {
+            Messages::Packed(packed) => {
+                let between = packed.iter().find(|held| held.seq >= one.from);
+                between.is_some_and(|held| held.seq <= two.to)
+            }
+            Messages::Open(list) => {
+                let between = list.partition_point(|held| held.seq < one.from);
+                list.get(between).is_some_and(|held| held.seq <= two.to)
+            }
+        };
         if is_between {
             return;
         }
@@ -275,8 +376,8 @@ impl Ring {
         // range stands for both.
         let skips = one.skips.and(two.skips);
         let joined = Lost { from: one.from, to: two.to, reason: two.reason, skips };
-        self.lost[at] = joined;
-        self.lost.remove(at + 1);
+        all[at] = joined;
+        all.remove(at + 1);
     }
 
     /// Forgets the messages and lost numbers that all devices have handled. `devices` has the slot and the
@@ -284,13 +385,14 @@ impl Ring {
     #[inline]
     pub fn prune(&mut self, devices: &[(usize, u64)], mut freed: impl FnMut(Held)) {
         let Some(least) = devices.iter().map(|(_, cursor)| *cursor).min() else { return };
-        while let Some(front) = self.held.front() {
+        let list = self.messages.open();
+        while let Some(front) = list.front() {
             let has =
                 |(slot, cursor): &(usize, u64)| *cursor >= front.seq || front.skips.has(*slot);
             if front.seq > least && !devices.iter().all(has) {
                 break;
             }
-            if let Some(held) = self.held.pop_front() {
+            if let Some(held) = list.pop_front() {
                 self.bytes -= held.size();
                 freed(held);
             }
@@ -298,208 +400,96 @@ impl Ring {
         // What lies between messages that are held is kept: a device that is not known any more has
         // lost everything below the first of them, and only that.
         let held = self.first_held().unwrap_or(u64::MAX);
-        while let Some(front) = self.lost.front().filter(|front| front.to < held) {
+        while let Some(front) = self.lost.list().front().filter(|front| front.to < held) {
             let knows =
                 |(slot, cursor): &(usize, u64)| *cursor >= front.to || front.skips.has(*slot);
             if front.to > least && !devices.iter().all(knows) {
                 break;
             }
-            self.lost.pop_front();
+            self.lost.list_mut().pop_front();
         }
         self.shrink();
     }
 
     /// Gives back memory that is not needed any more.
     fn shrink(&mut self) {
-        if self.held.is_empty() && self.held.capacity() > SMALL {
-            self.held = VecDeque::new();
+        let is_large = |list: &VecDeque<Held>| list.is_empty() && list.capacity() > SMALL;
+        if is_large(self.messages.open()) {
+            self.messages = Messages::default();
         }
-        if self.lost.is_empty() && self.lost.capacity() > 0 {
-            self.lost = VecDeque::new();
+        if self.lost.is_empty() {
+            self.lost = Ranges::default();
         }
     }
 
     /// Prepares a slot for another device, which skips no message.
     pub fn forget_slot(&mut self, slot: usize) {
-        for held in &mut self.held {
+        for held in self.messages.open() {
             held.skips.remove(slot);
         }
-        for lost in &mut self.lost {
+        for lost in self.lost.0.iter_mut().flat_map(|lost| lost.iter_mut()) {
             lost.skips.remove(slot);
         }
     }
 
     /// The bytes of memory that this takes, without the bodies and their counters.
     pub fn overhead(&self) -> usize {
-        self.held.capacity() * size_of::<Held>() + self.lost.capacity() * size_of::<Lost>()
+        self.messages.memory() + self.lost.list().capacity() * size_of::<Lost>()
+    }
+
+    /// Whether the messages are not packed.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        matches!(self.messages, Messages::Open(_)) || self.messages.is_empty()
+    }
+
+    /// Unpacks the messages, because the user comes back.
+    pub fn open(&mut self) {
+        self.messages.open();
+    }
+
+    /// Drops the bodies that are on a disk, and packs the messages if all are. Returns how many bytes of
+    /// memory the bodies took. `name` makes the hash of a key.
+    pub fn close(&mut self, name: impl Fn(&[u8]) -> u64) -> usize {
+        let Messages::Open(list) = &mut self.messages else { return 0 };
+        let freed = list.iter_mut().map(|held| held.drop_body(&name)).sum();
+        self.messages.pack();
+        freed
+    }
+
+    /// Drops the bodies that are on a disk. Returns how many bytes of memory they took.
+    pub fn drop_bodies(&mut self, name: impl Fn(&[u8]) -> u64) -> usize {
+        self.messages.open().iter_mut().map(|held| held.drop_body(&name)).sum()
+    }
+
+    /// The numbers of the messages from a number on whose bodies are on a disk, up to so many messages and,
+    /// unless the first is larger, so many bytes. It ends at a message whose body is in memory.
+    pub fn stubs(&mut self, from: u64, most: usize, most_bytes: usize) -> Vec<u64> {
+        let list = self.messages.open();
+        let start = list.partition_point(|held| held.seq < from);
+        let mut bytes = 0;
+        let fits = |held: &&Held| {
+            bytes += held.size();
+            bytes <= most_bytes || bytes == held.size()
+        };
+        let stubs = list.range(start..).take_while(|held| held.is_stub());
+        stubs.take(most).take_while(fits).map(|held| held.seq).collect()
+    }
+
+    /// Gives a message its body back. Returns how many bytes that takes.
+    pub fn fill(&mut self, seq: u64, body: Body) -> usize {
+        let list = self.messages.open();
+        let at = list.binary_search_by_key(&seq, |held| held.seq);
+        let Some(held) = at.ok().and_then(|at| list.get_mut(at)).filter(|held| held.is_stub())
+        else {
+            return 0;
+        };
+        self.bytes -= held.size();
+        held.fill(body);
+        self.bytes += held.size();
+        held.size()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::message::{Body, Marks};
-    use super::*;
-
-    fn message(seq: u64, key: &str) -> Held {
-        Held::new(seq, Body::new(&format!("m{seq}"), key), u32::MAX, Marks::NONE)
-    }
-
-    /// All messages and gaps that a device gets from a number on. A message is written as `5`, a gap as
-    /// `1-4`.
-    fn all(ring: &Ring, slot: usize, from: u64) -> Vec<String> {
-        let (mut from, mut seen) = (from, Vec::new());
-        while let Some(next) = ring.next(slot, from) {
-            from = match next {
-                Next::Message(held) => {
-                    seen.push(held.seq.to_string());
-                    held.seq + 1
-                }
-                Next::Gap(lost) => {
-                    seen.push(format!("{}-{}", lost.from, lost.to));
-                    lost.to + 1
-                }
-            };
-        }
-        seen
-    }
-
-    #[test]
-    fn a_newer_message_of_the_same_key_replaces_one_that_waits_without_a_gap() {
-        let mut ring = Ring::default();
-        ring.push(message(1, "pos"));
-        ring.push(message(2, ""));
-        assert_eq!(ring.push(message(3, "pos")).map(|held| held.seq), Some(1));
-        assert_eq!(all(&ring, 0, 1), ["2", "3"]);
-        assert_eq!(ring.bytes(), 2 + 2 + 3);
-    }
-
-    #[test]
-    fn messages_that_are_lost_to_a_bound_are_one_gap_for_each_device_that_had_not_handled_them() {
-        let mut ring = Ring::default();
-        (1..=5).for_each(|seq| drop(ring.push(message(seq, ""))));
-        ring.lose_oldest(Reason::Overflow);
-        ring.lose_oldest(Reason::Overflow);
-        assert_eq!(all(&ring, 0, 1), ["1-2", "3", "4", "5"]);
-        assert_eq!(all(&ring, 0, 2), ["2-2", "3", "4", "5"]);
-        assert_eq!(all(&ring, 0, 3), ["3", "4", "5"]);
-    }
-
-    #[test]
-    fn a_message_that_expires_between_others_leaves_a_gap_between_them() {
-        let mut ring = Ring::default();
-        for seq in 1..=4 {
-            let expires = if seq % 2 == 0 { 10 } else { 100 };
-            let mut held = message(seq, "");
-            held.expires = expires;
-            ring.push(held);
-        }
-        assert!(ring.lose_expired(10).is_none(), "its last second is not over");
-        while ring.lose_expired(11).is_some() {}
-        assert_eq!(all(&ring, 0, 1), ["1", "2-2", "3", "4-4"]);
-        while ring.lose_expired(101).is_some() {}
-        assert_eq!(all(&ring, 0, 1), ["1-4"], "neighbours are one gap");
-    }
-
-    #[test]
-    fn a_device_that_is_skipped_sees_neither_the_message_nor_its_loss() {
-        let mut ring = Ring::default();
-        let mut held = message(1, "");
-        held.skips = Slots::one(2);
-        ring.push(held);
-        ring.push(message(2, ""));
-        assert_eq!(all(&ring, 2, 1), ["2"]);
-        assert_eq!(all(&ring, 0, 1), ["1", "2"]);
-        ring.lose_oldest(Reason::Overflow);
-        assert_eq!(all(&ring, 2, 1), ["2"]);
-        assert_eq!(all(&ring, 0, 1), ["1-1", "2"]);
-        ring.forget_slot(2);
-        assert_eq!(all(&ring, 2, 1), ["1-1", "2"], "another device has the slot");
-    }
-
-    #[test]
-    fn a_message_or_a_gap_is_forgotten_when_every_device_has_handled_it() {
-        let mut ring = Ring::default();
-        (1..=4).for_each(|seq| drop(ring.push(message(seq, ""))));
-        let mut freed = Vec::new();
-        ring.prune(&[(0, 3), (1, 1)], |held| freed.push(held.seq));
-        assert_eq!(freed, [1]);
-        ring.prune(&[(0, 3), (1, 4)], |held| freed.push(held.seq));
-        assert_eq!(freed, [1, 2, 3]);
-        ring.prune(&[], |held| freed.push(held.seq));
-        assert_eq!(freed, [1, 2, 3], "a user without a device has handled nothing");
-        ring.lose_oldest(Reason::Expired);
-        ring.prune(&[(0, 4), (1, 4)], |_| ());
-        assert!(ring.is_empty());
-        assert_eq!(ring.bytes(), 0);
-    }
-
-    #[test]
-    fn a_message_that_one_device_skips_is_a_gap_for_it_alone_and_is_kept_for_the_others() {
-        let mut ring = Ring::default();
-        (1..=3).for_each(|seq| drop(ring.push(message(seq, ""))));
-        ring.skip(0, 2);
-        assert_eq!(all(&ring, 0, 1), ["1", "2-2", "3"]);
-        assert_eq!(all(&ring, 1, 1), ["1", "2", "3"]);
-        ring.skip(1, 2);
-        assert_eq!(all(&ring, 1, 1), ["1", "2-2", "3"]);
-        assert_eq!(all(&ring, 2, 1), ["1", "2", "3"]);
-        (0..3).for_each(|_| drop(ring.lose_oldest(Reason::Overflow)));
-        assert_eq!(all(&ring, 0, 2), ["2-3"]);
-        assert_eq!(all(&ring, 2, 1), ["1-3"]);
-    }
-
-    #[test]
-    fn what_was_lost_between_messages_that_are_held_is_not_forgotten() {
-        let mut ring = Ring::default();
-        for seq in 1..=3 {
-            let mut held = message(seq, "");
-            held.expires = if seq == 2 { 10 } else { 100 };
-            held.skips = if seq == 2 { Slots::one(0) } else { Slots::NONE };
-            ring.push(held);
-        }
-        while ring.lose_expired(11).is_some() {}
-        // The only known device has sent the second message itself.
-        ring.prune(&[(0, 0)], |_| ());
-        assert_eq!(all(&ring, 1, 1), ["1", "2-2", "3"], "another device comes back");
-    }
-
-    #[test]
-    fn a_device_can_lose_numbers_that_others_have_lost_or_handled() {
-        let mut ring = Ring::default();
-        ring.lose_for(1, 4, 6);
-        assert_eq!((all(&ring, 1, 1), all(&ring, 0, 1)), (vec!["4-6".to_owned()], vec![]));
-        // Again, and with other numbers: nothing grows.
-        for from in [4, 5, 6, 4] {
-            ring.lose_for(1, from, 6);
-            assert_eq!(ring.lost.len(), 1);
-        }
-        ring.lose_for(2, 2, 5);
-        assert_eq!(all(&ring, 2, 1), ["2-3", "4-5"]);
-        assert_eq!(all(&ring, 1, 1), ["4-5", "6-6"]);
-        assert_eq!(all(&ring, 0, 1), [""; 0]);
-        ring.lose_for(0, 1, 9);
-        assert_eq!(all(&ring, 0, 1), ["1-1", "2-3", "4-5", "6-6", "7-9"]);
-        ring.lose_for(3, 5, 5);
-        assert_eq!(all(&ring, 3, 1), ["5-5"]);
-        assert_eq!(all(&ring, 1, 1), ["4-4", "5-5", "6-6"]);
-        let all_know = [(0, 9), (1, 6), (2, 5), (3, 5)];
-        ring.prune(&all_know, |_| ());
-        assert!(ring.is_empty());
-    }
-
-    #[test]
-    fn there_is_at_most_one_range_of_lost_numbers_more_than_there_are_held_messages() {
-        let mut ring = Ring::default();
-        for seq in 1..=1_000 {
-            let expires = if seq % 3 == 0 { 10 } else { 100 };
-            let mut held = message(seq, "");
-            held.expires = expires;
-            ring.push(held);
-            if seq % 50 == 0 {
-                while ring.lose_expired(11).is_some() {}
-                (0..20).for_each(|_| drop(ring.lose_oldest(Reason::Overflow)));
-            }
-            assert!(ring.lost.len() <= ring.held.len() + 1, "{seq}");
-        }
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ pub struct Mailboxes {
     pub(super) limits: Limits,
     /// Finds a mailbox by its user; each entry is a key of `boxes`.
     index: Index,
-    hasher: RandomState,
+    pub(super) hasher: RandomState,
     pub(super) boxes: Records<Mailbox>,
     pub(super) fulls: Records<Full>,
     /// Mailboxes that are not given up, in the order in which their remembered sends are forgotten.
@@ -57,6 +57,8 @@ pub struct Mailboxes {
     pub(super) waiting: usize,
     /// Messages that were lost before any device had them, until [`Mailboxes::take_losses`] takes them.
     pub(super) losses: Vec<Loss>,
+    /// Up to which number a bound has taken messages of a user that may be on a disk.
+    pub(super) dropped: Vec<(CompactString, u64)>,
     pub(super) shed: u64,
     pub(super) forgotten: u64,
 }
@@ -86,6 +88,7 @@ impl Mailboxes {
             held: 0,
             waiting: 0,
             losses: Vec::new(),
+            dropped: Vec::new(),
             shed: 0,
             forgotten: 0,
         }
@@ -123,6 +126,12 @@ impl Mailboxes {
     /// Bytes of memory that all mailboxes take, which [`Limits::memory`] bounds.
     pub fn memory(&self) -> usize {
         self.boxes.len() * (size_of::<Mailbox>() + 8) + self.held
+    }
+
+    /// Bytes of memory that one mailbox takes without the bodies of its messages.
+    #[cfg(test)]
+    pub fn memory_of(&self, key: Key) -> usize {
+        size_of::<Mailbox>() + 8 + self.full(key).map_or(0, |full| full.counted as usize)
     }
 
     pub fn find(&self, user: &str) -> Option<Key> {
@@ -203,11 +212,13 @@ impl Mailboxes {
     /// Keeps a message, whose number [`Mailboxes::next_seq`] has given. `is_live` says that a
     /// device of the user is connected and acknowledges. Returns whether the message has replaced an
     /// older one with the same key.
-    pub fn put(&mut self, key: Key, held: Held, is_live: bool) -> bool {
-        // The bytes of a body that is shared are counted already.
-        if held.is_last() {
-            self.held += held.size();
+    pub fn put(&mut self, key: Key, mut held: Held, is_live: bool) -> bool {
+        let is_away = held.marks.has(Marks::STORED) && !self.boxes[key.0].connected.any();
+        if is_away {
+            held.drop_body(|name| self.hasher.hash_one(name));
         }
+        // The bytes of a body that is shared are counted already.
+        self.held += held.owned();
         self.waiting += 1;
         let mailbox = &mut self.boxes[key.0];
         if held.seq > mailbox.top {
@@ -215,9 +226,11 @@ impl Mailboxes {
             mailbox.raise(held.seq);
         }
         let (most, most_bytes) = self.bounds(is_live);
-        let full = self.full_mut(key);
+        self.full_mut(key);
+        let Mailboxes { fulls, hasher, boxes, .. } = self;
+        let full = &mut fulls[boxes[key.0].full];
         let before = full.ring.overhead();
-        let replaced = full.ring.push(held);
+        let replaced = full.ring.push(held, |name| hasher.hash_one(name), is_away);
         let had_key = replaced.is_some();
         let is_beyond = full.ring.len() > most || full.ring.bytes() > most_bytes;
         let is_due = full.ring.first_expiry().is_some_and(|first| first < full.due);
@@ -232,10 +245,14 @@ impl Mailboxes {
         if is_beyond || is_due || has_grown {
             self.recount(key);
         }
+        if is_away {
+            self.close(key);
+        }
         if self.memory() > self.limits.memory {
             self.relieve(key.0);
         }
         if self.memory() > self.limits.memory {
+            self.drop_bodies(key);
             self.bound(key, false);
             self.squeeze(key);
             self.recount(key);
@@ -272,6 +289,7 @@ impl Mailboxes {
         if seq > before {
             device.cursor = seq;
             self.prune(key);
+            self.close(key);
         }
         before
     }
@@ -314,32 +332,9 @@ impl Mailboxes {
         self.boxes[key.0].known.and(Slots::all_but(slot)).any()
     }
 
-    /// The user and the name of the device in a slot, if the user has no other known device, and it is the
-    /// first one that the user had.
-    #[inline]
-    pub fn sole_device(&self, key: Key, slot: u8) -> Option<(&CompactString, &CompactString)> {
-        let mailbox = &self.boxes[key.0];
-        let is_sole = slot == 0 && mailbox.known == Slots::one(0);
-        is_sole.then_some((&mailbox.user, &mailbox.first.name))
-    }
-
-    /// The name of the only connection of a user's devices, if it is that of the first device that the
-    /// user had.
-    #[inline]
-    pub fn sole_connection(&self, key: Key) -> Option<u32> {
-        let mailbox = &self.boxes[key.0];
-        (mailbox.connected == Slots::one(0)).then_some(mailbox.state)
-    }
-
-    /// Whether messages were lost since the last call of [`Mailboxes::take_losses`].
-    #[inline]
-    pub fn has_losses(&self) -> bool {
-        !self.losses.is_empty()
-    }
-
     /// The messages that a mailbox holds, the oldest one first.
-    pub fn messages(&self, key: Key) -> impl Iterator<Item = &Held> {
-        self.full(key).into_iter().flat_map(|full| full.ring.iter())
+    pub fn messages(&mut self, key: Key) -> impl Iterator<Item = &Held> {
+        self.full_of(key).into_iter().flat_map(|full| full.ring.iter())
     }
 
     /// How many messages a mailbox holds.
@@ -350,14 +345,17 @@ impl Mailboxes {
     /// Returns the remembered answer to an earlier send with this [name](Mailboxes::name_of), which stands for
     /// a device and a `cid`; `None` if there was no such send, or if it is forgotten.
     pub fn find_cid(&self, key: Key, name: u64) -> Option<&Known> {
-        self.full(key).filter(|full| !full.cids.is_empty())?.cids.find(name)
+        self.full(key)?.cids.as_deref()?.find(name)
     }
 
     /// Remembers the answer to a send.
     pub fn keep_cid(&mut self, key: Key, name: u64, content: u64, sent: Sent, now: u32) {
         let full = self.full_mut(key);
-        let has_changed = full.cids.insert(name, content, sent, now);
-        if has_changed || full.cids.last_until().is_some_and(|last| last < full.due) {
+        let cids = full.cids.get_or_insert_default();
+        let before = cids.memory();
+        cids.insert(name, content, sent, now);
+        let is_due = cids.last_until().is_some_and(|last| last < full.due);
+        if is_due || cids.memory() != before || before == size_of::<Cids>() {
             self.recount(key);
         }
         if self.memory() > self.limits.memory {
@@ -398,7 +396,7 @@ impl Mailboxes {
         }
         mailbox.known = mailbox.connected;
         let Some(full) = self.full_of(key) else { return };
-        full.cids = Cids::default();
+        full.cids = None;
         while let Some(held) = self.full_of(key).and_then(|it| it.ring.lose_oldest(Reason::Lost)) {
             self.free(held);
         }
@@ -409,10 +407,15 @@ impl Mailboxes {
     pub fn take_losses(&mut self) -> Vec<Loss> {
         std::mem::take(&mut self.losses)
     }
+
+    /// Takes the users of whom a bound has taken messages since the last call, and up to which number. Only
+    /// where the messages may be on a disk.
+    pub fn take_dropped(&mut self) -> Vec<(CompactString, u64)> {
+        std::mem::take(&mut self.dropped)
+    }
 }
 
 impl Mailboxes {
-    #[inline]
     pub(super) fn full(&self, key: Key) -> Option<&Full> {
         self.fulls.get(self.boxes[key.0].full)
     }
@@ -422,24 +425,15 @@ impl Mailboxes {
     }
 
     /// The [`Full`] of a mailbox, which is made if there is none.
-    #[inline]
     pub(super) fn full_mut(&mut self, key: Key) -> &mut Full {
-        let mut full = self.boxes[key.0].full;
-        if full == NONE {
-            full = self.make_full(key);
+        let mailbox = &mut self.boxes[key.0];
+        if mailbox.full == NONE {
+            let full = Full { owner: key.0, due: u32::MAX, ..Full::default() };
+            mailbox.full = self.fulls.insert(full);
         }
-        &mut self.fulls[full]
+        &mut self.fulls[mailbox.full]
     }
 
-    #[inline(never)]
-    fn make_full(&mut self, key: Key) -> u32 {
-        let full = Full { owner: key.0, due: u32::MAX, ..Full::default() };
-        let full = self.fulls.insert(full);
-        self.boxes[key.0].full = full;
-        full
-    }
-
-    #[inline]
     pub(super) fn device(&self, key: Key, slot: usize) -> &Device {
         let mailbox = &self.boxes[key.0];
         match slot.checked_sub(1) {
@@ -456,7 +450,6 @@ impl Mailboxes {
         }
     }
 
-    #[inline]
     pub(super) fn device_mut(&mut self, key: Key, slot: usize) -> (&mut Device, &mut State) {
         let Mailbox { first, state, full, .. } = &mut self.boxes[key.0];
         match slot.checked_sub(1) {
@@ -471,9 +464,7 @@ impl Mailboxes {
     /// Accounts for a message that was taken out of its mailbox and is not reported as lost.
     pub(super) fn free(&mut self, held: Held) {
         self.waiting -= 1;
-        if held.is_last() {
-            self.held -= held.size();
-        }
+        self.held -= held.owned();
     }
 
     /// Forgets the messages that every known device has handled.
@@ -494,9 +485,7 @@ impl Mailboxes {
         let before = full.ring.overhead();
         full.ring.prune(&devices[..count], |message| {
             *waiting -= 1;
-            if message.is_last() {
-                *held -= message.size();
-            }
+            *held -= message.owned();
         });
         // Nearly always the ring keeps its room for the next messages, and nothing else has changed.
         if full.is_empty() || full.due == u32::MAX || full.ring.overhead() != before {
@@ -551,16 +540,17 @@ impl Mailboxes {
         let index = mailbox.full;
         let Some(full) = self.fulls.get_mut(index) else { return };
         if full.is_empty() {
-            self.held -= full.counted;
+            self.held -= full.counted as usize;
             self.fulls.remove(index);
             self.wheel.disarm(index);
             mailbox.full = NONE;
             return;
         }
         let counted = full.memory();
-        self.held = self.held - full.counted + counted;
-        full.counted = counted;
-        let due = full.ring.first_expiry().into_iter().chain(full.cids.last_until()).min();
+        self.held = self.held - full.counted as usize + counted;
+        full.counted = counted as u32;
+        let cids = full.cids.as_deref().and_then(Cids::last_until);
+        let due = full.ring.first_expiry().into_iter().chain(cids).min();
         let due = due.unwrap_or(u32::MAX);
         // An earlier deadline stays, and the true one is set when it has come.
         if due < full.due {

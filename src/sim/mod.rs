@@ -77,3 +77,5 @@ pub use pipe::Pipe;
 pub use rng::Rng;
 pub use spy::{Call, Look, Spy};
 pub use world::{Note, Watch, World};
+
+pub use crate::journal::{Contents, Disk, DiskJournal};

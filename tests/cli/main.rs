@@ -34,10 +34,6 @@ mod resume;
 mod service;
 mod settings;
 mod signals;
-#[cfg(feature = "store")]
-mod store_backup;
-#[cfg(feature = "store")]
-mod store_files;
 mod tail;
 mod tickets;
 #[cfg(feature = "tls")]

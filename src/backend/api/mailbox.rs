@@ -51,8 +51,14 @@ pub fn messages(call: &mut Call<'_>, user: &str) -> Answer {
     }
     let after = query::after_number(call.request)?;
     let limit = query::limit(call.request)?;
-    let (frames, more) = call.relay.waiting_frames(user, after, limit);
-    Ok(list(begin("user", user), &frames, more))
+    let request = call.request_name;
+    match call.relay.waiting_frames(call.cx, user, (after, limit), request) {
+        Some((frames, more)) => Ok(list(begin("user", user), &frames, more)),
+        None => {
+            call.waiting = Some(Waiting::Messages(begin("user", user)));
+            Ok(ok(Vec::new()))
+        }
+    }
 }
 
 /// `GET /api/conversations/{user}/{other}/messages`

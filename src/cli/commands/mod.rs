@@ -3,7 +3,5 @@
 pub mod bench;
 pub mod doctor;
 pub mod serve;
-#[cfg(feature = "store")]
-pub mod store;
 pub mod tail;
 pub mod ticket;

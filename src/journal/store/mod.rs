@@ -32,7 +32,6 @@ mod clock;
 mod engine;
 mod hints;
 mod history;
-mod inspect;
 mod queue;
 mod read;
 mod retain;
@@ -64,7 +63,6 @@ use segments::{Bounds, Segments};
 use stats::Stats;
 use worker::Store;
 
-pub use inspect::{Epoch, Item, ReadError, Reader, SegmentSummary, State, Summary, vacuum};
 pub use schema::{OpenError, OpenErrorKind};
 pub use worker::{Opened, Running, Worker};
 

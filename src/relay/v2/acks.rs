@@ -3,11 +3,14 @@
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
-use crate::mailbox::Last;
+use crate::journal::Stored;
+use crate::mailbox::{Key, Last};
 use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
 
 use super::frames::{self, RECEIPT, WANTS_RECEIPT};
+use super::ids::write_id;
+use super::loads::{Asked, Why, records_of};
 use super::taken::{Entry, Kind, Origin, Taken};
 use super::{NO_TICKET, V2, kept, second, told};
 
@@ -23,7 +26,7 @@ impl Relay {
         if seq <= before {
             return;
         }
-        let receipts = v2.receipts_due(mailbox, Some(slot), (before, seq));
+        let receipts = v2.receipts_due(mailbox, before, seq);
         v2.boxes.acknowledge(mailbox, slot, seq);
         v2.counters.acknowledged += 1;
         v2.links.note_acknowledged(key, seq, second(cx));
@@ -45,105 +48,151 @@ impl Relay {
         }
     }
 
-    /// Keeps the receipts that are due because a device of a user has handled messages.
-    pub(super) fn keep_receipts(
-        &mut self,
-        cx: &mut Context,
-        conn: ConnId,
-        user: &str,
-        receipts: Vec<(CompactString, CompactString)>,
-    ) {
-        for (sender, id) in receipts {
-            self.keep_receipt(cx, &sender, user, &id);
-            self.watchers.tell(EventKind::Receipt, cx, conn, |user, device| Event::Receipt {
-                user,
-                device,
-                to: &sender,
-                id: &id,
-            });
+    /// Keeps the receipts that are due because a device of a user has handled messages. Those of messages
+    /// that are on a disk alone wait until the messages are read.
+    pub(super) fn keep_receipts(&mut self, cx: &mut Context, conn: ConnId, user: &str, due: Due) {
+        if due.is_empty() {
+            return;
+        }
+        let device = CompactString::from(cx.device(conn).unwrap_or_default());
+        let mut due = Due { user: user.into(), device, ..due };
+        if due.stubs.is_empty() && due.earlier.is_empty() {
+            match self.v2.loads.receipts_of(user) {
+                // A receipt of an earlier message must not follow that of a later one.
+                Some(waiting) => due.known.into_iter().for_each(|(to, id)| waiting.add(to, id)),
+                None => self.keep_all_receipts(cx, &due),
+            }
+            return;
+        }
+        let mut seqs = due.stubs.clone();
+        seqs.extend(&due.earlier);
+        seqs.sort_unstable();
+        due.stubs.sort_unstable();
+        self.load(cx, Asked { seqs, why: Why::Receipts(due) });
+    }
+
+    /// Keeps the receipts that have waited until messages were read.
+    pub(super) fn complete_receipts(&mut self, cx: &mut Context, mut due: Due, sends: &[Stored]) {
+        let user = due.user.clone();
+        for (stored, record) in records_of(sends, &user) {
+            if due.stubs.binary_search(&record.seq).is_ok() {
+                let mut id = String::new();
+                write_id(stored.id, &mut id);
+                due.add((&*stored.user).into(), id.into());
+            }
+        }
+        if let Some(mailbox) = self.v2.boxes.find(&user) {
+            for (stored, record) in records_of(sends, &user) {
+                if due.earlier.contains(&record.seq) && due.is_for(&stored.user) {
+                    let (before, seq) = (record.seq - 1, record.seq);
+                    let held = self.v2.boxes.range_mut(mailbox, before, seq);
+                    held.for_each(|held| held.marks.clear(WANTS_RECEIPT));
+                }
+            }
+            self.v2.boxes.close(mailbox);
+        }
+        self.keep_all_receipts(cx, &due);
+    }
+
+    fn keep_all_receipts(&mut self, cx: &mut Context, due: &Due) {
+        let Due { user, device, known, .. } = due;
+        for (to, id) in known {
+            self.keep_receipt(cx, to, user, id);
+            if self.watchers.has(EventKind::Receipt) {
+                self.watchers.tell_all(cx, &Event::Receipt { user, device, to, id });
+            }
+        }
+    }
+}
+
+/// The receipts that are due because a device of a user has handled messages.
+#[derive(Debug, Default)]
+pub struct Due {
+    pub user: CompactString,
+    device: CompactString,
+    /// The senders who wanted them, each with the id of its last message.
+    known: Vec<(CompactString, CompactString)>,
+    /// The numbers of messages whose senders want one, and are only known on the disk.
+    stubs: Vec<u64>,
+    /// The numbers of such messages that were not handled. Their senders want none any more if they get
+    /// one of a later message.
+    earlier: Vec<u64>,
+}
+
+impl Due {
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.stubs.is_empty()
+    }
+
+    fn is_for(&self, sender: &str) -> bool {
+        self.known.iter().any(|(known, _)| *known == *sender)
+    }
+
+    /// Adds a receipt of a message. Of each sender the last message counts.
+    fn add(&mut self, sender: CompactString, id: CompactString) {
+        match self.known.iter_mut().find(|(known, _)| *known == sender) {
+            Some((_, last)) if *last >= id => {}
+            Some((_, last)) => *last = id,
+            None => self.known.push((sender, id)),
         }
     }
 }
 
 impl V2 {
-    /// Who wants a receipt because a device comes back behind a higher number than it had
+    /// Which receipts are due because a device comes back behind a higher number than it had
     /// acknowledged: the acknowledgement was lost.
-    pub(super) fn receipts_due_by_last(
-        &mut self,
-        user: &str,
-        device: &str,
-        last: Last,
-    ) -> Vec<(CompactString, CompactString)> {
-        let (Last::Current(seq), Some(mailbox)) = (last, self.boxes.find(user)) else {
-            return Vec::new();
+    pub(super) fn receipts_due_by_last(&mut self, user: &str, device: &str, last: Last) -> Due {
+        let seq = match last {
+            Last::Current(seq) => seq,
+            Last::Earlier { seq, end } if self.boxes.is_shared() && seq <= end => seq,
+            _ => return Due::default(),
         };
+        let Some(mailbox) = self.boxes.find(user) else { return Due::default() };
         let slot = self.boxes.slot_of_device(mailbox, device);
         let before = slot.map_or(0, |slot| self.boxes.cursor(mailbox, slot));
         if seq <= before || seq > self.boxes.top(mailbox) {
-            return Vec::new();
+            return Due::default();
         }
-        self.receipts_due(mailbox, slot, (before, seq))
+        self.receipts_due(mailbox, before, seq)
     }
 
     /// Returns the senders who asked for receipts of messages between two numbers, each with the id
     /// of the last of its messages. The messages are marked, so that the acknowledgement of another
-    /// device makes no second receipt. A message that the acknowledging device has skipped, because
-    /// it could not take it, waits for the acknowledgement of another device.
-    #[inline]
-    pub(super) fn receipts_due(
-        &mut self,
-        mailbox: crate::mailbox::Key,
-        slot: Option<usize>,
-        (after, to): (u64, u64),
-    ) -> Vec<(CompactString, CompactString)> {
-        match self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
-            true => self.find_receipts_due(mailbox, slot, (after, to)),
-            false => Vec::new(),
+    /// device makes no second receipt.
+    pub(super) fn receipts_due(&mut self, mailbox: Key, after: u64, to: u64) -> Due {
+        let mut due = Due::default();
+        if !self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
+            return due;
         }
-    }
-
-    #[inline(never)]
-    fn find_receipts_due(
-        &mut self,
-        mailbox: crate::mailbox::Key,
-        slot: Option<usize>,
-        (after, to): (u64, u64),
-    ) -> Vec<(CompactString, CompactString)> {
-        let mut due: Vec<(CompactString, CompactString)> = Vec::new();
         for held in self.boxes.range_mut(mailbox, after, to) {
-            let is_skipped = slot.is_some_and(|slot| held.skips.has(slot));
-            if !held.marks.has(WANTS_RECEIPT) || is_skipped {
+            if !held.marks.has(WANTS_RECEIPT) {
                 continue;
             }
             held.marks.clear(WANTS_RECEIPT);
-            let Some((id, sender)) = frames::id_and_sender(held.text()) else { continue };
-            match due.iter_mut().find(|(known, _)| *known == *sender) {
-                Some((_, last)) => *last = id.into(),
-                None => due.push((CompactString::from(&*sender), id.into())),
+            if held.is_stub() {
+                due.stubs.push(held.seq);
+            } else if let Some((id, sender)) = frames::id_and_sender(held.text()) {
+                due.add((&*sender).into(), id.into());
             }
         }
         if !due.is_empty() {
-            self.forget_earlier_receipts(mailbox, to, &due);
+            self.forget_earlier_receipts(mailbox, after, &mut due);
         }
         due
     }
-}
 
-impl V2 {
     /// Forgets that senders want receipts of messages up to a number, because they get one of a later
-    /// message. A device that was not known when those messages came, or could not take them, has not
-    /// acknowledged them, but another one may do so later: its receipt must not follow that of the
-    /// later message.
-    fn forget_earlier_receipts(
-        &mut self,
-        mailbox: crate::mailbox::Key,
-        to: u64,
-        due: &[(CompactString, CompactString)],
-    ) {
+    /// message. A device that was not known when those messages came has not acknowledged them, but
+    /// another one may do so later: its receipt must not follow that of the later message.
+    fn forget_earlier_receipts(&mut self, mailbox: Key, to: u64, due: &mut Due) {
         for held in self.boxes.range_mut(mailbox, 0, to) {
-            if held.marks.has(WANTS_RECEIPT)
-                && let Some(sender) = frames::sender_of(held.text())
-                && due.iter().any(|(known, _)| *known == *sender)
+            if !held.marks.has(WANTS_RECEIPT) {
+                continue;
+            }
+            if held.is_stub() {
+                due.earlier.push(held.seq);
+            } else if let Some(sender) = frames::sender_of(held.text())
+                && due.is_for(&sender)
             {
                 held.marks.clear(WANTS_RECEIPT);
             }
@@ -165,7 +214,8 @@ impl Relay {
         frames::write_receipt(peer, id, &mut v2.rest);
         let entry = v2.entry(mailbox, sender, &format!("r\0{peer}"), Kind::Receipt, None);
         let entries = vec![Entry { marks: RECEIPT, ..entry }];
-        let (id, user, origin) = (v2.ids.next(cx.unix_millis()), kept(peer), Origin::Nobody(None));
+        let (id, user, origin) =
+            (v2.ids.next(v2.ids.time(cx.unix_millis())), kept(peer), Origin::Nobody(None));
         self.append(cx, Taken { user, id, origin, entries, post: None });
     }
 }

@@ -13,7 +13,7 @@ use super::frames::{self, Bounds, Code};
 use super::ids::parse_last;
 use super::links::{More, WINDOW};
 use super::requests::Asker;
-use super::{V2, kept, second, told};
+use super::{NO_TICKET, V2, kept, second, told};
 
 /// The subprotocol of the dialect.
 pub const PROTOCOL: &str = "longlink.v2";
@@ -208,7 +208,12 @@ impl Relay {
             max_message: cx.config().max_message as u64,
             window: WINDOW as u64,
         };
-        let epoch = v2.journal(cx).epoch().to_owned();
+        let journal = v2.journal(cx);
+        if !journal.is_the_ring() {
+            // The device is known from now on, also if the server ends before the first acknowledgement.
+            journal.acknowledge(NO_TICKET, &user, &device, welcome.cursor);
+        }
+        let epoch = journal.epoch().to_owned();
         let now = cx.unix_millis();
         v2.tell(cx, key, |out| frames::write_welcome(&epoch, &welcome, bounds, now, out));
         told::welcome(cx, conn, &welcome);

@@ -34,6 +34,10 @@ impl V2 {
                 return;
             }
             match next {
+                Next::Message(held) if held.is_stub() => {
+                    let from = held.seq;
+                    return self.load_next(cx, mailbox, from);
+                }
                 Next::Message(held) => {
                     self.scratch.clear();
                     frames::write_prefix(held, &mut self.scratch);
@@ -122,7 +126,8 @@ impl V2 {
         {
             let mut number = itoa::Buffer::new();
             let (seq, number) = (held.seq, number.format(held.seq));
-            let pieces = [frames::start_of(held), number, ",", held.text()];
+            let pieces =
+                [frames::start_of(held.marks.has(frames::RECEIPT)), number, ",", held.text()];
             let size = pieces.iter().map(|piece| piece.len()).sum();
             // Several mailboxes share the body of a message to a group.
             if !cx.send_pieces(conn, !held.is_last(), &pieces) {

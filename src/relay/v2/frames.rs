@@ -118,16 +118,23 @@ pub fn write_welcome(epoch: &str, welcome: &Welcome, bounds: Bounds, now: u64, o
 }
 
 /// Appends the prefix of the frame of a kept message: its beginning, up to the rest.
+#[inline]
 pub fn write_prefix(held: &Held, out: &mut String) {
-    out.push_str(start_of(held));
-    write_number(held.seq, out);
+    write_prefix_of(held.seq, held.marks.has(RECEIPT), out);
+}
+
+/// Appends the prefix of the frame of the kept message with this number.
+#[inline]
+pub fn write_prefix_of(seq: u64, is_receipt: bool, out: &mut String) {
+    out.push_str(start_of(is_receipt));
+    write_number(seq, out);
     out.push(',');
 }
 
 /// The beginning of the frame of a kept message, up to its number.
 #[inline]
-pub fn start_of(held: &Held) -> &'static str {
-    match held.marks.has(RECEIPT) {
+pub fn start_of(is_receipt: bool) -> &'static str {
+    match is_receipt {
         true => r#"{"type":"receipt","seq":"#,
         false => r#"{"type":"message","seq":"#,
     }

@@ -124,7 +124,7 @@ impl Relay {
         }
         let mut receivers = self.guests_of(cx, group, &sender.user);
         let mut has_missed = false;
-        let ts = cx.unix_millis();
+        let ts = self.v2.ids.time(cx.unix_millis());
         let v2 = &mut self.v2;
         let id = v2.ids.next(ts);
         v2.rest.clear();

@@ -25,13 +25,26 @@ pub const ID: usize = 26;
 #[derive(Debug)]
 pub struct Ids {
     count: u64,
+    /// No message has an earlier time.
+    least: u64,
     server: u64,
 }
 
 impl Ids {
     /// Makes ids for one run of one server.
     pub fn new() -> Self {
-        Ids { count: 0, server: random() }
+        Ids { count: 0, least: 0, server: random() }
+    }
+
+    /// Makes ids above one of an earlier run from now on, even if the clock was set back meanwhile.
+    pub fn begin_above(&mut self, id: u128) {
+        self.least = self.least.max((id >> 80) as u64 + 1);
+    }
+
+    /// The time of a message, which its id has: the present time, unless that is before an earlier run.
+    #[inline]
+    pub fn time(&self, now: u64) -> u64 {
+        now.max(self.least)
     }
 
     /// Returns the next id, for a message of this time.
@@ -119,6 +132,17 @@ mod tests {
         assert!(made.iter().map(|id| text(*id)).is_sorted_by(|one, two| one < two));
         assert!(made.iter().all(|id| text(*id).len() == ID));
         assert_ne!(Ids::new().next(7), Ids::new().next(7), "servers have different ids");
+    }
+
+    #[test]
+    fn ids_go_on_above_those_of_an_earlier_run_although_the_clock_was_set_back() {
+        let mut earlier = Ids::new();
+        let newest = (0..5).map(|_| earlier.next(1_000)).max().unwrap();
+        let mut ids = Ids::new();
+        ids.begin_above(newest);
+        let time = ids.time(3);
+        assert!(time > 1_000 && ids.next(time) > newest);
+        assert_eq!(ids.time(5_000), 5_000);
     }
 
     #[test]

@@ -33,6 +33,16 @@ impl Pending {
         self.waiting.len()
     }
 
+    /// The number, the text and the key of each message that waits.
+    #[cfg(test)]
+    pub fn bodies(&self) -> Vec<(u64, String, Vec<u8>)> {
+        let entries = self.waiting.iter().flat_map(|taken| &taken.entries);
+        let all = entries.filter_map(|Entry { place, body, .. }| {
+            Some((place.as_ref()?.1, body.text().to_owned(), body.key().as_bytes().to_vec()))
+        });
+        all.collect()
+    }
+
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -233,6 +243,8 @@ impl Relay {
         };
         let is_stored = how.as_ref().is_some_and(|kept| kept.is_stored);
         let state_kept = if is_stored { State::Stored } else { State::Queued };
+        let is_on_disk = is_stored && self.v2.boxes.is_shared();
+        let mut number = None;
         let mut seqs = how.map(|kept| kept.seqs).unwrap_or_default().into_iter();
         let is_many = matches!(&origin, Origin::Link(asked) if asked.is_many);
         let mut results = Vec::new();
@@ -267,6 +279,8 @@ impl Relay {
                         (mailbox, self.v2.boxes.next_seq(mailbox))
                     }
                 };
+                number.get_or_insert(seq);
+                let marks = if is_on_disk { marks.and(Marks::STORED) } else { marks };
                 let mut held = Held::new(seq, body, now.saturating_add(ttl), marks);
                 held.skips = skips;
                 if has_waited
@@ -302,7 +316,8 @@ impl Relay {
                 None if is_many => Answer::Results(state, &results),
                 None => Answer::State(state),
             };
-            self.v2.answer_asked(cx, &asked, id, state, answer);
+            let number = number.filter(|_| is_on_disk);
+            self.v2.answer_asked(cx, &asked, (id, number), state, answer);
             if has_waited {
                 self.v2.boxes.let_go(asked.mailbox);
             }
@@ -424,18 +439,25 @@ impl V2 {
         self.pending_cids.remove(&name);
     }
 
-    /// Remembers the answer to a send, and sends it to the sender.
+    /// Remembers the answer to a send, and sends it to the sender. `number` names the send in the journal,
+    /// if it is on a disk.
     fn answer_asked(
         &mut self,
         cx: &mut Context,
         asked: &Asked,
-        id: u128,
+        (id, number): (u128, Option<u64>),
         state: State,
         answer: Answer<'_>,
     ) {
         let Asked { link, conn, device, cid, content, mailbox, .. } = asked;
         let name = self.boxes.name_of(device, cid);
-        self.boxes.keep_cid(*mailbox, name, *content, (id, state as u8), second(cx));
+        let (sent, now) = ((id, state as u8), second(cx));
+        match number {
+            Some(number) => {
+                self.boxes.keep_stored_cid(*mailbox, number, (name, *content), sent, now);
+            }
+            None => self.boxes.keep_cid(*mailbox, name, *content, sent, now),
+        }
         if self.links.get(*link).is_some_and(|link| link.conn == Some(*conn)) {
             self.answer_send(cx, *link, (cid, id), answer);
         }
@@ -493,13 +515,6 @@ impl V2 {
     pub(super) fn keep(&mut self, cx: &mut Context, mailbox: Key, held: Held) -> usize {
         self.counters.kept += u64::from(!held.marks.has(frames::RECEIPT));
         let now = second(cx);
-        if let Some(key) = self.boxes.sole_connection(mailbox) {
-            let link = self.links.get(key);
-            let is_live = link.is_some_and(|link| !link.is_hidden && !link.is_stalled(now));
-            self.boxes.put(mailbox, held, is_live);
-            self.deliver_newest(cx, key, mailbox, now);
-            return 1;
-        }
         let (keys, count) = self.connections(mailbox);
         let keys = &keys[..count];
         let is_live = keys.iter().any(|key| {

@@ -24,11 +24,13 @@ mod history;
 mod ids;
 mod keep;
 mod links;
+mod loads;
 mod owed;
 mod pages;
 mod pass;
 mod presence;
 mod recorded;
+mod recover;
 mod requests;
 mod room;
 mod take;
@@ -46,13 +48,13 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Completed, Health, Journal, Memory, Numbers, Ticket};
+use crate::journal::{Completed, Health, Journal, Memory, Note, Numbers, StoredRecord, Ticket};
 use crate::mailbox::{Limits, Mailboxes, Reason};
 
 use super::Relay;
 use super::events::{Event, EventKind};
 use crate::wire::json;
-use command::{BadFrame, Command, Usual};
+use command::{BadFrame, Command};
 use frames::{Answer, Code, State};
 use ids::Ids;
 use links::{Link, Links};
@@ -173,6 +175,10 @@ pub(crate) struct V2 {
     keeps_request: bool,
     /// The requests of the backend that earlier runs have carried out, until the backend takes them.
     recovered: Vec<RecoveredRequest>,
+    /// The requests for messages on a disk that the journal has not answered.
+    loads: loads::Loads,
+    /// What the journal has kept beside messages, until it is taken.
+    pub(crate) notes: Vec<Note>,
     /// The round of appends. A new one begins when the journal could not keep a message.
     round: u32,
     /// The send that the journal has just completed, until it is answered.
@@ -218,6 +224,8 @@ impl V2 {
             requests: requests::Requests::default(),
             keeps_request: false,
             recovered: Vec::new(),
+            loads: loads::Loads::default(),
+            notes: Vec::new(),
             round: 0,
             answering: None,
             room: room::Room::default(),
@@ -231,15 +239,6 @@ impl V2 {
             attached: 0,
             expiry: None,
         }
-    }
-
-    /// Messages are kept by this journal.
-    pub(crate) fn set_journal(&mut self, journal: Box<dyn Journal>) {
-        if journal.shares_numbers() {
-            self.boxes.share_numbers(0);
-        }
-        self.is_the_ring = journal.is_the_ring();
-        self.journal = Some(journal);
     }
 
     /// The numbers of a journal on a disk.
@@ -296,6 +295,13 @@ impl V2 {
         queued
     }
 
+    /// Tells the journal which messages a bound has taken, so that they do not come back.
+    fn forget_dropped(&mut self, cx: &Context) {
+        for (user, seq) in self.boxes.take_dropped() {
+            self.journal(cx).forget(NO_TICKET, &user, seq);
+        }
+    }
+
     /// Answers a send.
     fn answer_send(
         &mut self,
@@ -307,7 +313,7 @@ impl V2 {
         if let Answer::State(state) = answer {
             self.scratch.clear();
             ids::write_id(id, &mut self.scratch);
-            if self.answer_at_once(cx, key, (cid, false), state) {
+            if self.answer_at_once(cx, key, cid, state) {
                 return;
             }
         }
@@ -318,19 +324,12 @@ impl V2 {
     }
 
     /// Answers a send in the usual case: the client gets nothing else before. The text of the id is in
-    /// the buffer. `is_plain` says that the `cid` is known to need no escapes. Returns false, having
-    /// done nothing, in other cases.
+    /// the buffer. Returns false, having done nothing, in other cases.
     #[inline]
-    fn answer_at_once(
-        &mut self,
-        cx: &mut Context,
-        key: u32,
-        (cid, is_plain): (&str, bool),
-        state: State,
-    ) -> bool {
+    fn answer_at_once(&mut self, cx: &mut Context, key: u32, cid: &str, state: State) -> bool {
         let Some(link) = self.links.get(key) else { return false };
         let Some(conn) = link.open_conn().filter(|_| !link.owes()) else { return false };
-        if !is_plain && !json::needs_no_escape(cid) {
+        if !json::needs_no_escape(cid) {
             return false;
         }
         let pieces = frames::usual_ack(cid, &self.scratch, state);
@@ -364,13 +363,8 @@ impl Relay {
     /// Handles a text frame of a v2 client.
     #[inline(never)]
     pub(super) fn handle_v2(&mut self, cx: &mut Context, conn: ConnId, key: u32, text: &str) {
-        match command::read_usual(text) {
-            Some(Usual::Send(send)) => return self.take_send(cx, conn, key, &send, text),
-            Some(Usual::Ack(seq)) => return self.take_ack(cx, key, seq),
-            None => {}
-        }
         match command::read(text) {
-            Ok(Command::Send(send)) => self.take_send(cx, conn, key, &send, text),
+            Ok(Command::Send(send)) => self.take_send(cx, conn, key, send, text),
             Ok(Command::Ack { seq }) => self.take_ack(cx, key, seq),
             Ok(Command::Ping { t }) => self.take_ping(cx, key, t),
             Ok(Command::Background) => self.v2.hide(cx, key),
@@ -412,6 +406,7 @@ impl Relay {
 
     /// Handles the completion of a request to the journal.
     pub(super) fn complete(&mut self, cx: &mut Context, completed: Completed) {
+        let Some(completed) = self.complete_load(cx, completed) else { return };
         if completed.ticket == backup::TICKET {
             return self.v2.complete_backup(completed.completion);
         }
@@ -445,19 +440,37 @@ impl Relay {
     /// Counts the messages that were dropped before any device had them, and reports them to the
     /// watchers of events.
     fn tell_losses(&mut self, cx: &mut Context) {
+        if self.v2.boxes.is_shared() {
+            self.v2.forget_dropped(cx);
+        }
+        let mut on_disk = Vec::new();
         for loss in self.v2.boxes.take_losses() {
             self.v2.counters.lost += 1;
             self.v2.counters.expired += u64::from(loss.reason == Reason::Expired);
-            if !self.watchers.has(EventKind::Undelivered) {
-                continue;
+            match loss.held.is_stub() {
+                true => on_disk.push((loss.user, loss.held.seq)),
+                false => self.tell_loss(cx, &loss.user, loss.held.text()),
             }
-            let text = loss.held.text();
+        }
+        if !on_disk.is_empty() {
+            self.load_losses(cx, on_disk);
+        }
+    }
+
+    /// Reports a message that no device had to the watchers of events. `text` is its rest.
+    fn tell_loss(&mut self, cx: &Context, to: &str, text: &str) {
+        if self.watchers.has(EventKind::Undelivered) {
             let user = frames::sender_of(text).unwrap_or_default();
             let frame = &[frames::VOLATILE, frames::v1_part(text), "}"];
-            let (to, device) = (&*loss.user, "");
+            let device = "";
             self.watchers.tell_all(cx, &Event::Undelivered { user: &user, device, to, frame });
         }
     }
+}
+
+/// Whether a message that the journal has returned is a receipt.
+fn is_receipt(record: &StoredRecord) -> bool {
+    record.kind == crate::journal::Kind::Receipt
 }
 
 /// Copies a name, so that it can be kept beyond a callback.

@@ -191,7 +191,7 @@ impl Relay {
         message: &str,
     ) -> u128 {
         let v2 = &mut self.v2;
-        let ts = cx.unix_millis();
+        let ts = v2.ids.time(cx.unix_millis());
         let id = v2.ids.next(ts);
         v2.rest.clear();
         frames::write_rest(id, from, to, message, ts, &mut v2.rest);

@@ -23,7 +23,7 @@ impl Relay {
             let why = (Code::Forbidden, "messages to all are not allowed");
             return self.v2.refuse(cx, sender.link, why, false, cid);
         }
-        let ts = cx.unix_millis();
+        let ts = self.v2.ids.time(cx.unix_millis());
         let id = self.v2.ids.next(ts);
         let (state, answer) = match &send.to {
             Recipients::One(user) => {

@@ -83,9 +83,8 @@ fn sender_key(kind: Kind, is_post: bool, key: &str) -> &str {
     key.splitn(parts, '\0').nth(parts - 1).unwrap_or_default()
 }
 
-#[allow(dead_code)]
 /// The key under which a body replaces others, out of the key that the sender has given.
-fn body_key(stored: &Stored, record: &journal::StoredRecord) -> String {
+pub(super) fn body_key(stored: &Stored, record: &journal::StoredRecord) -> String {
     let Stored { user: from, group, key, .. } = stored;
     match record.kind {
         journal::Kind::Receipt => format!("r\0{from}"),
@@ -97,7 +96,6 @@ fn body_key(stored: &Stored, record: &journal::StoredRecord) -> String {
     }
 }
 
-#[allow(dead_code)]
 /// Makes the body of one message of a send that the journal has returned. `rest` is a buffer.
 pub(super) fn body_of(stored: &Stored, record: &journal::StoredRecord, rest: &mut String) -> Body {
     write_rest(stored, record, rest);

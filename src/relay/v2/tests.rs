@@ -1,5 +1,8 @@
 //! The relay with a journal that completes later, as one on a disk or in another program does.
 
+#[cfg(test)]
+mod disk;
+
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -83,8 +86,8 @@ impl Site {
     fn with(config: RelayConfig, room: usize) -> Self {
         let now = Instant::now();
         let waiting = Waiting::default();
-        let mut relay = Relay::new(config);
-        relay.v2.set_journal(Box::new(Late { waiting: waiting.clone(), room }));
+        let journal = Late { waiting: waiting.clone(), room };
+        let relay = Relay::new(config).with_journal(Box::new(journal));
         Site { hub: Hub::new(Config::default(), relay, now), waiting, now }
     }
 
@@ -109,6 +112,7 @@ impl Site {
         self.flush();
         let v2 = &self.hub.handler().v2;
         assert!(v2.pending.is_empty() && v2.pending_cids.is_empty() && v2.room.is_empty());
+        assert!(v2.loads.is_empty());
         assert!(v2.requests.is_empty() && self.hub.handler().groups.changes.is_empty());
         assert_eq!(v2.boxes.pinned(), 0);
         self.hub.check_invariants();
@@ -170,16 +174,23 @@ impl Site {
             }
             let _ = self.hub.sent(dirty, all.len());
         }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        // Every frame is an object that begins with this text.
-        let (mut frames, mut rest) = (Vec::new(), &*text);
-        while let Some(start) = rest.find(r#"{"type":""#) {
-            let mut stream =
-                serde_json::Deserializer::from_str(&rest[start..]).into_iter::<Value>();
-            frames.push(stream.next().unwrap().unwrap());
-            rest = &rest[start + stream.byte_offset()..];
+        frames_in(&bytes)
+    }
+
+    /// Writes the queues of all connections, and returns the frames of each of these.
+    fn all_frames(&mut self, conns: &[ConnId]) -> Vec<Vec<Value>> {
+        let mut all = vec![Vec::new(); conns.len()];
+        while let Some(dirty) = self.hub.pop_dirty() {
+            let pending = self.hub.pending(dirty).unwrap();
+            let mut slices = vec![std::io::IoSlice::new(&[]); 64];
+            let count = pending.gather(&mut slices);
+            let bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
+            if let Some(at) = conns.iter().position(|conn| *conn == dirty) {
+                all[at].extend(&bytes);
+            }
+            let _ = self.hub.sent(dirty, bytes.len());
         }
-        frames
+        all.iter().map(|bytes| frames_in(bytes)).collect()
     }
 
     fn types(&mut self, conn: ConnId) -> Vec<String> {
@@ -200,6 +211,19 @@ impl Site {
             self.complete(Completion::Unavailable);
         }
     }
+}
+
+/// The frames in what was written to a connection.
+fn frames_in(bytes: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    // Every frame is an object that begins with this text.
+    let (mut frames, mut rest) = (Vec::new(), &*text);
+    while let Some(start) = rest.find(r#"{"type":""#) {
+        let mut stream = serde_json::Deserializer::from_str(&rest[start..]).into_iter::<Value>();
+        frames.push(stream.next().unwrap().unwrap());
+        rest = &rest[start + stream.byte_offset()..];
+    }
+    frames
 }
 
 fn stored() -> Completion {

@@ -15,6 +15,8 @@ use super::groups::MOST_KEPT;
 #[cfg(feature = "backend")]
 use super::keep::Outcome;
 #[cfg(feature = "backend")]
+use super::loads::{Asked, Why};
+#[cfg(feature = "backend")]
 use super::pages::Wishes;
 #[cfg(feature = "backend")]
 use super::taken::{Kind, Origin, Taken};
@@ -120,22 +122,37 @@ impl Relay {
     }
 
     /// Returns up to `limit` of the messages in a user's mailbox whose numbers are above `after`,
-    /// as frames, and whether there are more.
+    /// as frames, and whether there are more. If some have to be read from a disk, it returns `None`, and
+    /// [`Extension::on_history`](crate::relay::Extension::on_history) is called with all of them later.
     pub(crate) fn waiting_frames(
-        &self,
+        &mut self,
+        cx: &mut Context,
         user: &str,
-        after: u64,
-        limit: usize,
-    ) -> (Vec<String>, bool) {
-        let Some(mailbox) = self.v2.boxes.find(user) else { return (Vec::new(), false) };
-        let mut waiting = self.v2.boxes.messages(mailbox).filter(|held| held.seq > after);
+        (after, limit): (u64, usize),
+        request: u32,
+    ) -> Option<(Vec<String>, bool)> {
+        let boxes = &mut self.v2.boxes;
+        let Some(mailbox) = boxes.find(user) else { return Some((Vec::new(), false)) };
+        let mut waiting = boxes.messages(mailbox).filter(|held| held.seq > after);
         let frame = |held: &Held| {
-            let mut frame = String::with_capacity(64 + held.text().len());
-            frames::write_prefix(held, &mut frame);
-            frame.push_str(held.text());
-            frame
+            let mut frame = String::new();
+            if !held.is_stub() {
+                frames::write_prefix(held, &mut frame);
+                frame.push_str(held.text());
+            }
+            (held.seq, frame)
         };
-        let page = waiting.by_ref().take(limit).map(frame).collect();
-        (page, waiting.next().is_some())
+        let page: Vec<(u64, String)> = waiting.by_ref().take(limit).map(frame).collect();
+        let more = waiting.next().is_some();
+        drop(waiting);
+        self.v2.boxes.close(mailbox);
+        let on_disk = page.iter().filter(|(_, frame)| frame.is_empty());
+        let seqs: Vec<u64> = on_disk.map(|(seq, _)| *seq).collect();
+        if seqs.is_empty() {
+            return Some((page.into_iter().map(|(_, frame)| frame).collect(), more));
+        }
+        let why = Why::Frames { request, user: kept(user), page, more };
+        self.load(cx, Asked { seqs, why });
+        None
     }
 }

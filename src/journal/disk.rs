@@ -1,0 +1,303 @@
+//! A journal for tests that keeps messages as one on a disk does: later, several at a time, and over restarts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Append, Completed, Completion, Health, Journal, Kept, Note, Progress, Question, Recovered,
+    Stored, StoredRecord, Ticket,
+};
+
+/// What is on the disk, and what is on its way to it. A clone is the same disk.
+///
+/// [`Disk::open`] makes a journal for one run of a server, as opening a file does. Nothing is written by
+/// itself: [`Disk::step`] writes some of what waits, and returns what the loop is to be told.
+#[derive(Clone, Debug, Default)]
+pub struct Disk(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The names of the epochs and the number at which each of them ended; the last one is open.
+    epochs: Vec<(String, Option<u64>)>,
+    sends: Vec<(Stored, u64)>,
+    last: u64,
+    devices: BTreeMap<(Box<str>, Box<str>), (u64, u64)>,
+    forgotten: BTreeMap<Box<str>, u64>,
+    notes: Vec<Note>,
+    /// The requests that wait, in their order.
+    waiting: VecDeque<Request>,
+    /// Messages that were answered while the disk was full.
+    unwritten: Vec<(Stored, u64)>,
+    is_full: bool,
+    has_failed: bool,
+    room: usize,
+    now: u64,
+}
+
+#[derive(Debug)]
+enum Request {
+    Append(Ticket, Stored, u64),
+    Load(Ticket, Vec<u64>),
+    Acknowledge(Box<str>, Box<str>, u64),
+    Note(Ticket, Note),
+    Forget(Box<str>, u64),
+}
+
+/// The numbers of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Contents {
+    /// How many sends are on it.
+    pub sends: usize,
+    /// The last number that is on it.
+    pub last: u64,
+    /// How many requests wait.
+    pub waiting: usize,
+}
+
+impl Disk {
+    /// An empty disk, on which so many requests may wait.
+    pub fn new(room: usize) -> Self {
+        let disk = Disk::default();
+        disk.inner().room = room;
+        disk
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the disk for a new run of a server. What was not written is lost.
+    pub fn open(&self) -> DiskJournal {
+        let mut inner = self.inner();
+        inner.waiting.clear();
+        inner.unwritten.clear();
+        inner.has_failed = false;
+        inner.begin_epoch();
+        let epoch = inner.epochs.last().map_or_else(String::new, |(name, _)| name.clone());
+        drop(inner);
+        DiskJournal { disk: self.clone(), epoch }
+    }
+
+    /// Sets the time, in seconds since 1970.
+    pub fn set_now(&self, now: u64) {
+        self.inner().now = now;
+    }
+
+    /// The disk has no more room, or has room again.
+    pub fn set_full(&self, is_full: bool) {
+        self.inner().is_full = is_full;
+    }
+
+    /// The disk fails for good: nothing is written any more in this run. Returns what the loop is told.
+    pub fn fail(&self) -> Completed {
+        let mut inner = self.inner();
+        inner.has_failed = true;
+        inner.begin_epoch();
+        Completed { ticket: Ticket::MAX, completion: Completion::NewEpoch }
+    }
+
+    /// Takes a send off the disk, as if its segment were dropped. `seq` is one of its numbers.
+    pub fn drop_send(&self, seq: u64) {
+        let has = |stored: &Stored| stored.records.iter().any(|record| record.seq == seq);
+        self.inner().sends.retain(|(stored, _)| !has(stored));
+    }
+
+    /// What is on the disk.
+    pub fn contents(&self) -> Contents {
+        let inner = self.inner();
+        Contents { sends: inner.sends.len(), last: inner.last, waiting: inner.waiting.len() }
+    }
+
+    /// Handles up to so many requests. All appends among them become one transaction, of which the loop is
+    /// told once.
+    pub fn step(&self, most: usize) -> Vec<Completed> {
+        let inner = &mut *self.inner();
+        if !inner.is_full && !inner.has_failed {
+            for (stored, until) in std::mem::take(&mut inner.unwritten) {
+                inner.write(stored, until);
+            }
+        }
+        let (mut last, mut is_stored) = (None, true);
+        let (mut loads, mut done) = (Vec::new(), Vec::new());
+        for _ in 0..most {
+            match inner.waiting.pop_front() {
+                None => break,
+                Some(Request::Append(ticket, stored, until)) => {
+                    last = Some(ticket);
+                    is_stored = !inner.is_full && !inner.has_failed;
+                    match is_stored {
+                        true => inner.write(stored, until),
+                        false => inner.unwritten.push((stored, until)),
+                    }
+                }
+                Some(Request::Load(ticket, seqs)) => loads.push((ticket, seqs)),
+                Some(Request::Acknowledge(user, device, cursor)) => {
+                    let now = inner.now;
+                    inner.devices.insert((user, device), (cursor, now));
+                }
+                Some(Request::Forget(user, seq)) => {
+                    let forgotten = inner.forgotten.entry(user).or_default();
+                    *forgotten = seq.max(*forgotten);
+                }
+                Some(Request::Note(ticket, note)) => {
+                    inner.notes.push(note);
+                    done.push(Completed { ticket, completion: Completion::Noted });
+                }
+            }
+        }
+        let kept = Kept { is_stored, seqs: Vec::new() };
+        let appended = last.map(|ticket| (ticket, Completion::Appended(kept)));
+        let loads = loads.into_iter().map(|(ticket, seqs)| {
+            let completion = match inner.has_failed {
+                true => Completion::Unavailable,
+                false => Completion::Loaded(inner.find(&seqs)),
+            };
+            (ticket, completion)
+        });
+        let all = appended.into_iter().chain(loads);
+        done.extend(all.map(|(ticket, completion)| Completed { ticket, completion }));
+        done
+    }
+}
+
+impl Inner {
+    fn begin_epoch(&mut self) {
+        let last = self.last;
+        if let Some((_, end)) = self.epochs.last_mut() {
+            *end = Some(last);
+        }
+        self.epochs.push((format!("disk{}", self.epochs.len()), None));
+    }
+
+    fn write(&mut self, stored: Stored, until: u64) {
+        self.last = stored.records.iter().map(|it| it.seq).fold(self.last, u64::max);
+        let first = |stored: &Stored| stored.records.first().map_or(0, |record| record.seq);
+        let at = self.sends.partition_point(|(other, _)| first(other) < first(&stored));
+        self.sends.insert(at, (stored, until));
+    }
+
+    fn find(&self, seqs: &[u64]) -> Vec<Stored> {
+        let has = |stored: &Stored| stored.records.iter().any(|it| seqs.contains(&it.seq));
+        let found = self.sends.iter().filter(|(stored, _)| has(stored));
+        found.map(|(stored, until)| self.told(stored, *until)).collect()
+    }
+
+    fn told(&self, stored: &Stored, until: u64) -> Stored {
+        let left = (self.now <= until).then(|| (until - self.now) as u32);
+        Stored { left, ..stored.clone() }
+    }
+}
+
+/// The journal of one run of a server, over a [`Disk`].
+#[derive(Debug)]
+pub struct DiskJournal {
+    disk: Disk,
+    epoch: String,
+}
+
+impl Journal for DiskJournal {
+    fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    fn end_of_epoch(&self, _: &str, epoch: &str) -> Option<u64> {
+        let inner = self.disk.inner();
+        inner.epochs.iter().find(|(name, _)| name == epoch).and_then(|(_, end)| *end)
+    }
+
+    fn shares_numbers(&self) -> bool {
+        true
+    }
+
+    fn recover(&mut self, tell: &mut dyn FnMut(Recovered)) {
+        let inner = self.disk.inner();
+        tell(Recovered::Last(inner.last));
+        for ((user, device), (cursor, at)) in &inner.devices {
+            let (user, device, cursor) = (user.clone(), device.clone(), *cursor);
+            let away = inner.now.saturating_sub(*at) as u32;
+            tell(Recovered::Device { user, device, cursor, away });
+        }
+        for (user, seq) in &inner.forgotten {
+            tell(Recovered::Gone { user: user.clone(), seq: *seq, is_expired: false });
+        }
+        for (stored, until) in &inner.sends {
+            let mut stored = inner.told(stored, *until);
+            stored.message.clear();
+            let is_gone = |record: &StoredRecord| {
+                inner.forgotten.get(&record.user).is_some_and(|seq| record.seq <= *seq)
+            };
+            stored.records.retain(|record| !is_gone(record));
+            if !stored.records.is_empty() {
+                tell(Recovered::Send(stored));
+            }
+        }
+        inner.notes.iter().for_each(|note| tell(Recovered::Note(note.clone())));
+    }
+
+    fn has_room(&self) -> bool {
+        let inner = self.disk.inner();
+        inner.waiting.len() < inner.room
+    }
+
+    fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress {
+        let mut inner = self.disk.inner();
+        let records = append.records.iter().map(|record| StoredRecord {
+            user: record.user.into(),
+            seq: record.seq,
+            kind: record.kind,
+            to: record.to.into(),
+            marks: record.marks,
+        });
+        let stored = Stored {
+            id: append.id,
+            user: append.user.into(),
+            device: append.device.into(),
+            cid: append.cid.into(),
+            content: append.content,
+            group: append.group.into(),
+            key: append.key.into(),
+            size: append.message.len() as u32,
+            message: append.message.to_owned(),
+            left: None,
+            records: records.collect(),
+        };
+        let until = (append.id >> 80) as u64 / 1_000 + u64::from(append.ttl);
+        inner.waiting.push_back(Request::Append(ticket, stored, until));
+        Progress::Later
+    }
+
+    fn load(&mut self, ticket: Ticket, seqs: &[u64]) -> Progress {
+        self.disk.inner().waiting.push_back(Request::Load(ticket, seqs.to_vec()));
+        Progress::Later
+    }
+
+    fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
+        let request = Request::Acknowledge(user.into(), device.into(), seq);
+        self.disk.inner().waiting.push_back(request);
+        Progress::Later
+    }
+
+    fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {
+        self.disk.inner().waiting.push_back(Request::Note(ticket, note.clone()));
+        Progress::Later
+    }
+
+    fn history(&mut self, _: Ticket, _: &Question<'_>) -> Progress {
+        Progress::Done(Completion::Unsupported)
+    }
+
+    fn forget(&mut self, _: Ticket, user: &str, seq: u64) -> Progress {
+        self.disk.inner().waiting.push_back(Request::Forget(user.into(), seq));
+        Progress::Later
+    }
+
+    fn health(&self) -> Health {
+        let inner = self.disk.inner();
+        match (inner.has_failed, inner.is_full) {
+            (true, _) => Health::Failed,
+            (false, true) => Health::Full,
+            (false, false) => Health::Stored,
+        }
+    }
+}

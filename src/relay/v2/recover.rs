@@ -1,0 +1,71 @@
+//! What an earlier run has kept: the journal tells it once, before there is a connection.
+
+use crate::journal::{self, Journal, Recovered, Stored};
+use crate::mailbox::{Marks, Old};
+
+use super::V2;
+use super::recorded;
+
+/// The bytes of the rest of a message without its names and its text.
+const FRAME: usize = 96;
+
+impl V2 {
+    /// Messages are kept by this journal from now on. What it has kept before is in the mailboxes then,
+    /// without the bodies.
+    pub(crate) fn set_journal(&mut self, mut journal: Box<dyn Journal>) {
+        if journal.shares_numbers() {
+            self.boxes.share_numbers(0);
+        }
+        let (mut gone, mut newest) = (Vec::new(), 0);
+        journal.recover(&mut |told| match told {
+            Recovered::Last(last) => self.boxes.share_numbers(last),
+            Recovered::Device { user, device, cursor, away } => {
+                self.boxes.recover_device(&user, &device, cursor, away);
+            }
+            Recovered::Gone { user, seq, is_expired } => gone.push((user, seq, is_expired)),
+            Recovered::Send(stored) => {
+                newest = newest.max(stored.id);
+                self.recover_send(&stored);
+            }
+            Recovered::Note(note) => self.notes.push(note),
+        });
+        for (user, seq, is_expired) in gone {
+            self.boxes.recover_gone(&user, seq, is_expired);
+        }
+        self.boxes.finish_recovery();
+        if newest > 0 {
+            self.ids.begin_above(newest);
+        }
+        self.is_the_ring = journal.is_the_ring();
+        self.journal = Some(journal);
+    }
+
+    fn recover_send(&mut self, stored: &Stored) {
+        let Stored { user, device, cid, group, key, size, left, records, .. } = stored;
+        let names = user.len() + group.len() + key.len() + FRAME;
+        for record in records {
+            self.boxes.share_numbers(record.seq);
+            let key = match record.kind {
+                // Nothing has a key but receipts and messages whose sender has given one.
+                journal::Kind::Receipt => recorded::body_key(stored, record),
+                _ if key.is_empty() => String::new(),
+                _ => recorded::body_key(stored, record),
+            };
+            let is_own = record.kind == journal::Kind::Own;
+            let old = Old {
+                seq: record.seq,
+                size: *size as usize + names + record.user.len(),
+                key: &key,
+                left: *left,
+                marks: Marks::of_bits(record.marks),
+                but: is_own.then_some(&**device),
+            };
+            self.boxes.recover_message(&record.user, old);
+        }
+        if !cid.is_empty()
+            && let Some(first) = records.first()
+        {
+            self.boxes.recover_cid(user, first.seq);
+        }
+    }
+}
