@@ -2,7 +2,6 @@
 //!
 //! It has no thread of its own and reads the time from [`Clock`], so a test can drive it step by step.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,9 +9,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result};
 
+use super::NO_TICKET;
 use super::clock::Clock;
 use super::hints::Hints;
-use super::history::{self, Hidden};
+use super::questions::Questions;
 use super::queue::{Request, Shared, StoreState, Taken, read};
 use super::retain::Retain;
 use super::room::{Room, Trouble};
@@ -20,11 +20,8 @@ use super::rows;
 use super::schema::OpenError;
 use super::segments::{Segments, Writer};
 use super::stats::{add, set};
-use super::{NO_TICKET, read as rows_read};
-use crate::journal::{Completed, Completion, Kept, Of, Ticket};
+use crate::journal::{Completed, Completion, Kept, Ticket};
 
-/// How many rows one step reads at most for questions; further questions wait for the next step.
-const READS: usize = 512;
 /// A page of the file, and what the write-ahead log adds to it.
 pub(super) const PAGE: u64 = 4_096;
 pub(super) const FRAME: u64 = PAGE + 24;
@@ -43,24 +40,6 @@ pub(super) struct Limits {
     pub history: Option<Duration>,
 }
 
-/// A question that waits to be read.
-#[derive(Debug)]
-enum Asked {
-    Load(Vec<u64>),
-    Pair(Box<str>, Box<str>),
-    Group(Box<str>),
-    User(Box<str>),
-}
-
-#[derive(Debug)]
-struct Question {
-    ticket: Ticket,
-    asked: Asked,
-    before: Option<Box<str>>,
-    limit: u64,
-    bytes: u64,
-}
-
 /// Everything of the store but its connection, which each method gets, so that a backup can borrow it meanwhile.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -76,7 +55,7 @@ pub(super) struct Engine {
     taken: Taken,
     /// How much of what was taken is done.
     done: usize,
-    questions: VecDeque<Question>,
+    questions: Questions,
     /// A backup that was asked for.
     pub wanted_copy: Option<Ticket>,
 }
@@ -117,7 +96,7 @@ impl Engine {
             hints: Hints::default(),
             taken: Taken::default(),
             done: 0,
-            questions: VecDeque::new(),
+            questions: Questions::new(limits.history),
             wanted_copy: None,
         }
     }
@@ -221,10 +200,6 @@ impl Engine {
 
     /// Puts questions and hints of a batch where they wait.
     fn put_aside(&mut self, ticket: Ticket, request: &Request<'_>, bytes: u64) {
-        let mut question = |asked, before: Option<&str>, limit| {
-            let before = before.map(Box::from);
-            self.questions.push_back(Question { ticket, asked, before, limit, bytes });
-        };
         match *request {
             Request::Acknowledge { user, device, seq } => {
                 self.hints.acknowledge(user, device, seq, self.clock.seconds());
@@ -232,17 +207,8 @@ impl Engine {
             Request::Forget { user, seq } if ticket == NO_TICKET => {
                 self.hints.take(user, seq, self.clock.seconds());
             }
-            Request::Load { seqs } => question(Asked::Load(rows_read::numbers(seqs)), None, 0),
-            Request::History { of, before, limit } => {
-                let asked = match of {
-                    Of::Pair(one, other) => Asked::Pair(one.into(), other.into()),
-                    Of::Group(group) => Asked::Group(group.into()),
-                    Of::User(user) => Asked::User(user.into()),
-                };
-                question(asked, before, limit);
-            }
             Request::Copy => self.wanted_copy = Some(ticket),
-            _ => {}
+            _ => self.questions.put(ticket, request, bytes),
         }
     }
 
@@ -557,6 +523,13 @@ impl Engine {
         self.measure(connection);
     }
 
+    fn answer_questions(&mut self, connection: &Connection, answer: Answer<'_>) {
+        let now = self.clock.millis();
+        let read = (connection, &self.segments, now);
+        let bytes = self.questions.answer(read, &self.path, answer);
+        self.shared.complete(bytes.0, bytes.1);
+    }
+
     /// Reads how large the file is.
     pub fn measure(&self, connection: &Connection) {
         let number = |sql: &str| -> u64 {
@@ -571,70 +544,6 @@ impl Engine {
         set(&stats.wal_bytes, self.wal_bytes());
         set(&stats.segments, self.segments.list.len() as u64);
         set(&stats.oldest, self.segments.oldest());
-    }
-
-    /// Answers questions, up to a bound of rows.
-    fn answer_questions(&mut self, connection: &Connection, answer: Answer<'_>) {
-        let mut rows = 0;
-        while rows < READS
-            && let Some(question) = self.questions.pop_front()
-        {
-            let completion = self.answer_question(connection, &question, &mut rows);
-            self.shared.complete(1, question.bytes);
-            if question.ticket != NO_TICKET {
-                answer(Completed { ticket: question.ticket, completion });
-            }
-        }
-    }
-
-    fn answer_question(
-        &self,
-        connection: &Connection,
-        question: &Question,
-        rows: &mut usize,
-    ) -> Completion {
-        let now = self.clock.millis();
-        let of = match &question.asked {
-            Asked::Load(seqs) => {
-                *rows += seqs.len();
-                let loaded = rows_read::load(connection, &self.segments, seqs, now / 1_000);
-                return loaded.map_or_else(|error| self.unreadable(&error), Completion::Loaded);
-            }
-            Asked::Pair(one, other) => Of::Pair(one, other),
-            Asked::Group(group) => Of::Group(group),
-            Asked::User(user) => Of::User(user),
-        };
-        let Some(history) = self.limits.history else { return Completion::Unsupported };
-        let age = u64::try_from(history.as_millis()).unwrap_or(u64::MAX);
-        let answered = self.hidden(connection, &of).and_then(|up_to| {
-            let hidden = Hidden { before: now.saturating_sub(age), up_to };
-            let question = (of, question.before.as_deref(), question.limit);
-            history::ask(connection, &self.segments, question, hidden, now / 1_000)
-        });
-        match answered {
-            Ok((sends, has_more)) => {
-                *rows += sends.len() + 1;
-                Completion::History(sends, has_more)
-            }
-            Err(error) => self.unreadable(&error),
-        }
-    }
-
-    /// Up to which number messages are hidden, because a mailbox was deleted.
-    fn hidden(&self, connection: &Connection, of: &Of<'_>) -> Result<u64> {
-        let (one, other) = match *of {
-            Of::Pair(one, other) => (one, other),
-            Of::User(user) => (user, user),
-            Of::Group(_) => return Ok(0),
-        };
-        connection
-            .prepare_cached("SELECT ifnull(max(hidden), 0) FROM forgotten WHERE user IN (?1, ?2)")?
-            .query_row((one, other), |row| row.get(0))
-    }
-
-    fn unreadable(&self, error: &rusqlite::Error) -> Completion {
-        log::error!("{}: messages cannot be read: {error}", self.path.display());
-        Completion::Unavailable
     }
 }
 

@@ -119,28 +119,30 @@ pub(super) fn ask(
     Ok((found, false))
 }
 
-/// The number of the send with this id, or of the next one that is not older. Ids grow as numbers
-/// do, so the place is found by bisection.
+/// The number of the send with this id, or of the next one that is not older. Ids grow as numbers do.
 fn place(connection: &Connection, segments: &Segments, id: u128) -> Result<u64> {
     let millis = rows::millis_of(id);
-    let is_older = |it: &Segment| it.sends == 0 || it.newest < millis;
-    let from = segments.list.partition_point(is_older);
-    let Some(segment) = segments.list.get(from) else { return Ok(u64::MAX) };
-    let mut low = segment.first;
-    // Messages of one millisecond may be in two segments, so the end of this one is a possible answer.
-    let mut high = segments.list.get(from + 1).map_or(i64::MAX as u64, |next| next.first);
+    for segment in segments.list.iter().filter(|it| it.sends > 0 && it.newest >= millis) {
+        // Messages of one millisecond may be in two segments, and then the place may be in the second one.
+        if let Some(seq) = first_from(connection, segment, id)? {
+            return Ok(seq);
+        }
+    }
+    Ok(u64::MAX)
+}
+
+/// The number of the first send in a segment whose id is not below this one. It is found by bisection.
+fn first_from(connection: &Connection, segment: &Segment, id: u128) -> Result<Option<u64>> {
+    let last: Option<u64> = connection
+        .prepare_cached(&format!("SELECT max(seq) FROM m{}", segment.id))?
+        .query_row((), |row| row.get(0))?;
+    let Some(last) = last else { return Ok(None) };
     let mut select = connection.prepare_cached(&format!(
         "SELECT seq, head FROM m{} WHERE seq<=?1 ORDER BY seq DESC LIMIT 1",
         segment.id
     ))?;
-    if from + 1 == segments.list.len() {
-        let last: Option<u64> =
-            connection.query_row(&format!("SELECT max(seq) FROM m{}", segment.id), (), |row| {
-                row.get(0)
-            })?;
-        high = last.map_or(low, |last| last.saturating_add(1));
-    }
-    while low < high {
+    let (mut low, mut high, mut found) = (segment.first, last, None);
+    while low <= high {
         let middle = low + (high - low) / 2;
         let at: Option<(u64, Option<u128>)> = select
             .query_row([middle], |row| {
@@ -150,9 +152,13 @@ fn place(connection: &Connection, segments: &Segments, id: u128) -> Result<u64> 
             })
             .optional()?;
         match at {
-            Some((seq, Some(found))) if found >= id => high = seq,
+            Some((seq, Some(it))) if it >= id => {
+                found = Some(seq);
+                let Some(below) = seq.checked_sub(1) else { break };
+                high = below;
+            }
             _ => low = middle + 1,
         }
     }
-    Ok(high)
+    Ok(found)
 }

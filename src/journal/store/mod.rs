@@ -32,6 +32,7 @@ mod clock;
 mod engine;
 mod hints;
 mod history;
+mod questions;
 mod queue;
 mod read;
 mod retain;

@@ -276,7 +276,13 @@ pub(super) fn prepare_to_write(connection: &Connection, path: &Path) -> Result<(
         let what = format!("cannot be written safely: mode {mode}, synchronous {sync}");
         return Err(OpenError::new(path, OpenErrorKind::Unwritable, what));
     }
-    Ok(())
+    // After a sync that has failed, the kernel may show pages of the log that are not on the disk and
+    // that it will never write. So what an earlier process has left in the log is written into the file
+    // and synced, before anything is written behind it.
+    let is_busy: bool = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
+        .map_err(failed)?;
+    if is_busy { Err(OpenError::held(path)) } else { Ok(()) }
 }
 
 /// Makes a new name in a directory survive a power cut. A file system that cannot do it has no better way.

@@ -30,7 +30,7 @@ enum Phase {
 /// The file, its connection and its engine.
 #[derive(Debug)]
 pub(super) struct Store {
-    connection: Connection,
+    pub connection: Connection,
     pub engine: Engine,
     epoch: String,
     last: u64,
@@ -146,7 +146,7 @@ pub struct Opened {
 /// Writes what a [`StoreJournal`](super::StoreJournal) was given. It does nothing before it is started.
 #[derive(Debug)]
 pub struct Worker {
-    store: Arc<Mutex<Store>>,
+    pub(super) store: Arc<Mutex<Store>>,
     shared: Arc<Shared>,
 }
 

@@ -1,0 +1,132 @@
+//! Questions for messages, which are answered after what was queued is written.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Result};
+
+use super::engine::Answer;
+use super::history::{self, Hidden};
+use super::queue::Request;
+use super::segments::Segments;
+use super::{NO_TICKET, read};
+use crate::journal::{Completed, Completion, Of, Ticket};
+
+/// How many rows one step reads at most; further questions wait for the next step.
+const ROWS: usize = 512;
+
+/// What is asked for.
+#[derive(Debug)]
+enum Asked {
+    Load(Vec<u64>),
+    Pair(Box<str>, Box<str>),
+    Group(Box<str>),
+    User(Box<str>),
+}
+
+#[derive(Debug)]
+struct Question {
+    ticket: Ticket,
+    asked: Asked,
+    before: Option<Box<str>>,
+    limit: u64,
+    /// What it took in the queue.
+    bytes: u64,
+}
+
+/// The questions that wait, in their order. What waits is bounded by the bound of the queue.
+#[derive(Debug)]
+pub(super) struct Questions {
+    waiting: VecDeque<Question>,
+    /// How long history tells messages, in milliseconds; `None` if there is no history.
+    history: Option<u64>,
+}
+
+impl Questions {
+    pub fn new(history: Option<Duration>) -> Self {
+        let history = history.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        Questions { waiting: VecDeque::new(), history }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Adds a request if it is a question.
+    pub fn put(&mut self, ticket: Ticket, request: &Request<'_>, bytes: u64) {
+        let (asked, before, limit) = match *request {
+            Request::Load { seqs } => (Asked::Load(read::numbers(seqs)), None, 0),
+            Request::History { of, before, limit } => {
+                let asked = match of {
+                    Of::Pair(one, other) => Asked::Pair(one.into(), other.into()),
+                    Of::Group(group) => Asked::Group(group.into()),
+                    Of::User(user) => Asked::User(user.into()),
+                };
+                (asked, before.map(Box::from), limit)
+            }
+            _ => return,
+        };
+        self.waiting.push_back(Question { ticket, asked, before, limit, bytes });
+    }
+
+    /// Answers questions, up to a bound of rows. Returns how many, and their bytes in the queue.
+    pub fn answer(
+        &mut self,
+        read: (&Connection, &Segments, u64),
+        path: &Path,
+        answer: Answer<'_>,
+    ) -> (u64, u64) {
+        let (mut rows, mut count, mut bytes) = (0, 0, 0);
+        while rows < ROWS
+            && let Some(question) = self.waiting.pop_front()
+        {
+            count += 1;
+            bytes += question.bytes;
+            let completion = self.read(read, &question, &mut rows).unwrap_or_else(|error| {
+                log::error!("{}: messages cannot be read: {error}", path.display());
+                Completion::Unavailable
+            });
+            if question.ticket != NO_TICKET {
+                answer(Completed { ticket: question.ticket, completion });
+            }
+        }
+        (count, bytes)
+    }
+
+    fn read(
+        &self,
+        (connection, segments, now): (&Connection, &Segments, u64),
+        question: &Question,
+        rows: &mut usize,
+    ) -> Result<Completion> {
+        let of = match &question.asked {
+            Asked::Load(seqs) => {
+                *rows += seqs.len();
+                return read::load(connection, segments, seqs, now / 1_000).map(Completion::Loaded);
+            }
+            Asked::Pair(one, other) => Of::Pair(one, other),
+            Asked::Group(group) => Of::Group(group),
+            Asked::User(user) => Of::User(user),
+        };
+        let Some(age) = self.history else { return Ok(Completion::Unsupported) };
+        let up_to = hidden(connection, &of)?;
+        let hidden = Hidden { before: now.saturating_sub(age), up_to };
+        let asked = (of, question.before.as_deref(), question.limit);
+        let (sends, has_more) = history::ask(connection, segments, asked, hidden, now / 1_000)?;
+        *rows += sends.len() + 1;
+        Ok(Completion::History(sends, has_more))
+    }
+}
+
+/// Up to which number messages are hidden, because a mailbox was deleted.
+fn hidden(connection: &Connection, of: &Of<'_>) -> Result<u64> {
+    let (one, other) = match *of {
+        Of::Pair(one, other) => (one, other),
+        Of::User(user) => (user, user),
+        Of::Group(_) => return Ok(0),
+    };
+    connection
+        .prepare_cached("SELECT ifnull(max(hidden), 0) FROM forgotten WHERE user IN (?1, ?2)")?
+        .query_row((one, other), |row| row.get(0))
+}
