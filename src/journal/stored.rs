@@ -73,6 +73,14 @@ pub enum Recovered {
     },
     /// A send.
     Send(Stored),
+    /// A recent send of a user whose messages are all gone. Its `cid` still counts, and is
+    /// [loaded](super::Journal::load) by the number of one of its messages.
+    Cid {
+        /// The user who has sent it.
+        user: Box<str>,
+        /// The number of its first message.
+        seq: u64,
+    },
     /// Something that was kept with [`Journal::note`](super::Journal::note).
     Note(Note),
 }

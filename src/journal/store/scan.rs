@@ -174,7 +174,10 @@ pub(super) fn scan(
             if !forgotten.is_empty() {
                 send.records
                     .retain(|it| forgotten.get(&it.user).is_none_or(|up_to| it.seq > *up_to));
-                if send.records.is_empty() && is_old {
+                if send.records.is_empty() {
+                    if !send.cid.is_empty() {
+                        tell(Recovered::Cid { user: send.user, seq });
+                    }
                     continue;
                 }
             }

@@ -27,6 +27,7 @@ impl V2 {
                 newest = newest.max(stored.id);
                 self.recover_send(&stored);
             }
+            Recovered::Cid { user, seq } => self.boxes.recover_cid(&user, seq),
             Recovered::Note(note) => self.notes.push(note),
         });
         for (user, seq, is_expired) in gone {
