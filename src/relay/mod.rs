@@ -220,9 +220,6 @@ impl Relay {
 
     #[inline(never)]
     fn handle_frame(&mut self, cx: &mut Context, conn: ConnId, session: &Session, text: &str) {
-        if let Some(link) = session.link() {
-            return self.handle_v2(cx, conn, link, text);
-        }
         self.carry_out(cx, conn, session, v1::meaning(text));
     }
 
@@ -351,7 +348,10 @@ impl Handler for Relay {
             Message::Text(text) if v1::is_ping(text) && session.link().is_none() => {
                 cx.send(conn, v1::PONG);
             }
-            Message::Text(text) => self.handle_frame(cx, conn, session, text),
+            Message::Text(text) => match session.link() {
+                Some(link) => self.handle_v2(cx, conn, link, text),
+                None => self.handle_frame(cx, conn, session, text),
+            },
             Message::Binary(_) => match session.link() {
                 Some(link) => self.refuse_binary(cx, link),
                 None => self.counters.ignored += 1,

@@ -57,6 +57,14 @@ impl Context {
             || self.send_behind(conn, TEXT, pieces.concat().as_bytes())
     }
 
+    /// Whether a connection has at most a quarter of a queue to write. It does not look at a broadcast
+    /// that is still being queued.
+    #[inline]
+    pub(crate) fn has_short_queue(&self, conn: ConnId) -> bool {
+        let most = self.output.bounds.half_queue / 2;
+        self.resolve(conn).is_some_and(|record| record.out.len_at_most() <= most)
+    }
+
     /// Queues a message of `length` bytes, given in pieces, on the fast path: the socket of nearly every connection
     /// takes bytes, and the queue of the connection only has other replies of this turn. Returns
     /// false, having done nothing, if the message has to take the slow path.

@@ -26,19 +26,19 @@ impl Relay {
         if seq <= before {
             return;
         }
-        let receipts = v2.receipts_due(mailbox, before, seq);
+        // Nearly always neither a sender nor the journal is told.
+        let is_told = !v2.is_the_ring || v2.boxes.has_mark(mailbox, (before, seq), WANTS_RECEIPT);
+        let receipts = match is_told {
+            true => v2.receipts_due(mailbox, Some(slot), (before, seq)),
+            false => Due::default(),
+        };
         v2.boxes.acknowledge(mailbox, slot, seq);
         v2.counters.acknowledged += 1;
         v2.links.note_acknowledged(key, seq, second(cx));
         if let Some(conn) = conn {
             told::ack(cx, conn, seq);
-            if !v2.is_the_ring || !receipts.is_empty() {
-                let user = v2.boxes.user(mailbox).clone();
-                if !v2.is_the_ring {
-                    let device = v2.boxes.device_name(mailbox, slot).clone();
-                    v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
-                }
-                self.keep_receipts(cx, conn, &user, receipts);
+            if is_told {
+                self.tell_of_ack(cx, conn, (mailbox, slot), seq, receipts);
             }
         }
         let next = self.v2.links.get(key).map_or(0, |link| link.next);
@@ -46,6 +46,26 @@ impl Relay {
             self.v2.deliver(cx, key);
             self.tell_losses(cx);
         }
+    }
+
+    /// Tells the journal that a device has handled all messages up to a number, and keeps the receipts
+    /// that are due because of it.
+    #[inline(never)]
+    fn tell_of_ack(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        (mailbox, slot): (Key, usize),
+        seq: u64,
+        receipts: Due,
+    ) {
+        let v2 = &mut self.v2;
+        let user = v2.boxes.user(mailbox).clone();
+        if !v2.is_the_ring {
+            let device = v2.boxes.device_name(mailbox, slot).clone();
+            v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
+        }
+        self.keep_receipts(cx, conn, &user, receipts);
     }
 
     /// Keeps the receipts that are due because a device of a user has handled messages. Those of messages
@@ -153,19 +173,26 @@ impl V2 {
         if seq <= before || seq > self.boxes.top(mailbox) {
             return Due::default();
         }
-        self.receipts_due(mailbox, before, seq)
+        self.receipts_due(mailbox, slot, (before, seq))
     }
 
     /// Returns the senders who asked for receipts of messages between two numbers, each with the id
     /// of the last of its messages. The messages are marked, so that the acknowledgement of another
-    /// device makes no second receipt.
-    pub(super) fn receipts_due(&mut self, mailbox: Key, after: u64, to: u64) -> Due {
+    /// device makes no second receipt. A message that the acknowledging device has skipped, because
+    /// it could not take it, waits for the acknowledgement of another device.
+    pub(super) fn receipts_due(
+        &mut self,
+        mailbox: Key,
+        slot: Option<usize>,
+        (after, to): (u64, u64),
+    ) -> Due {
         let mut due = Due::default();
         if !self.boxes.has_mark(mailbox, (after, to), WANTS_RECEIPT) {
             return due;
         }
         for held in self.boxes.range_mut(mailbox, after, to) {
-            if !held.marks.has(WANTS_RECEIPT) {
+            let is_skipped = slot.is_some_and(|slot| held.skips.has(slot));
+            if !held.marks.has(WANTS_RECEIPT) || is_skipped {
                 continue;
             }
             held.marks.clear(WANTS_RECEIPT);
@@ -176,14 +203,15 @@ impl V2 {
             }
         }
         if !due.is_empty() {
-            self.forget_earlier_receipts(mailbox, after, &mut due);
+            self.forget_earlier_receipts(mailbox, to, &mut due);
         }
         due
     }
 
     /// Forgets that senders want receipts of messages up to a number, because they get one of a later
-    /// message. A device that was not known when those messages came has not acknowledged them, but
-    /// another one may do so later: its receipt must not follow that of the later message.
+    /// message. A device that was not known when those messages came, or could not take them, has not
+    /// acknowledged them, but another one may do so later: its receipt must not follow that of the
+    /// later message.
     fn forget_earlier_receipts(&mut self, mailbox: Key, to: u64, due: &mut Due) {
         for held in self.boxes.range_mut(mailbox, 0, to) {
             if !held.marks.has(WANTS_RECEIPT) {

@@ -122,7 +122,7 @@ impl V2 {
             && link.has_window()
             && !link.is_stalled(now)
             && let Some(held) = self.boxes.newest(mailbox, usize::from(link.slot), link.next)
-            && cx.queued(conn) <= cx.config().max_queue / 4
+            && cx.has_short_queue(conn)
         {
             let mut number = itoa::Buffer::new();
             let (seq, number) = (held.seq, number.format(held.seq));

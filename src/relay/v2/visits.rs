@@ -121,7 +121,7 @@ impl Relay {
         if seq <= before {
             return;
         }
-        let receipts = self.v2.receipts_due(mailbox, before, seq);
+        let receipts = self.v2.receipts_due(mailbox, Some(slot), (before, seq));
         self.v2.boxes.acknowledge(mailbox, slot, seq);
         self.v2.counters.acknowledged += 1;
         let device = cx.device(conn).unwrap_or_default();
