@@ -64,6 +64,7 @@
 
 mod bare;
 pub mod frames;
+mod note;
 pub mod owner;
 mod pipe;
 mod rng;
@@ -73,9 +74,10 @@ mod turn;
 mod world;
 
 pub use bare::Bare;
+pub use note::{Note, Watch};
 pub use pipe::Pipe;
 pub use rng::Rng;
 pub use spy::{Call, Look, Spy};
-pub use world::{Note, Watch, World};
+pub use world::World;
 
 pub use crate::journal::{Contents, Disk, DiskJournal};

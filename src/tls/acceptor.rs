@@ -11,7 +11,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
 use super::certificate::Certificate;
-use super::stream::{Scratch, TlsStream};
+use super::scratch::Scratch;
+use super::stream::TlsStream;
 
 /// The only protocol inside TLS. A client that offers only other protocols is refused (RFC 7301,
 /// section 3.2).

@@ -13,6 +13,7 @@ mod certificate;
 mod chain;
 mod listener;
 mod room;
+mod scratch;
 mod stream;
 mod unsent;
 

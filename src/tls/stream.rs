@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use mio::event::Source;
@@ -25,19 +25,14 @@ use crate::wire::http::date::Date;
 use crate::wire::http::response::Response;
 
 use super::room::{Refused, append};
+use super::scratch::{Scratch, lock, next_record};
 use super::unsent::Unsent;
 
-/// How many bytes of ciphertext one call reads at most. It is not less than the size of the
-/// driver's buffer, which limits the read too.
-const INPUT: usize = 64 * 1024;
 /// The longest record with its header (RFC 5246, section 6.2.3).
 const MAX_RECORD: usize = 5 + (1 << 14) + 2_048;
 /// The most bytes of a handshake message that are kept until all of it has arrived. A client's
 /// hello takes less than half of it.
 const MAX_HANDSHAKE: usize = 8 * 1024;
-/// The most plaintext in one record (RFC 8446, section 5.1). No more than this is encrypted before
-/// the socket has taken the previous record.
-const MAX_PLAINTEXT: usize = 1 << 14;
 /// How often one call reads again while it gets only handshake messages.
 const READS: usize = 4;
 
@@ -47,23 +42,6 @@ const FLIGHT: u32 = 64;
 
 /// The answer to a client that sends plain HTTP to this port.
 const NOT_TLS: &str = "this port speaks TLS: https or wss";
-
-/// Buffers that only the connection that is read or written now needs.
-pub struct Scratch {
-    /// Ciphertext, as it was read.
-    input: Box<[u8]>,
-    /// The plaintext of a record, put together from several pieces.
-    record: Vec<u8>,
-    /// Ciphertext to be sent.
-    output: Vec<u8>,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        let input = vec![0; INPUT].into_boxed_slice();
-        Scratch { input, record: Vec::new(), output: Vec::new() }
-    }
-}
 
 /// Why nothing more can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -471,34 +449,6 @@ fn offer(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
             sent => return sent,
         }
     }
-}
-
-/// Returns the plaintext of the next record, which follows the first `skip` bytes. It is copied
-/// only if it is in several slices.
-fn next_record<'a>(slices: &'a [IoSlice<'_>], skip: usize, record: &'a mut Vec<u8>) -> &'a [u8] {
-    let mut skip = skip;
-    let rest = slices.iter().filter_map(move |slice| {
-        let from = skip.min(slice.len());
-        skip -= from;
-        Some(&slice[from..]).filter(|rest| !rest.is_empty())
-    });
-    let mut rest = rest.peekable();
-    let first = rest.next().unwrap_or_default();
-    if first.len() >= MAX_PLAINTEXT || rest.peek().is_none() {
-        return &first[..first.len().min(MAX_PLAINTEXT)];
-    }
-    record.clear();
-    record.extend_from_slice(first);
-    for piece in rest {
-        let room = MAX_PLAINTEXT - record.len();
-        record.extend_from_slice(&piece[..piece.len().min(room)]);
-    }
-    record
-}
-
-/// A panic of another holder is ignored, because the buffers contain no state.
-fn lock(scratch: &Mutex<Scratch>) -> MutexGuard<'_, Scratch> {
-    scratch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn invalid(error: rustls::Error) -> io::Error {
