@@ -18,7 +18,7 @@ use rig::{KEPT, Link, serve};
 
 /// A looker that ignores all callbacks.
 #[derive(Debug)]
-struct Unseen;
+pub struct Unseen;
 
 impl Look for Unseen {
     fn look(&mut self, _: &mut Context, _: &Call<'_>) {}

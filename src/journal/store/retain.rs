@@ -190,13 +190,14 @@ impl Retain {
         }
         self.work = Some(slice(connection, &segment, work, bytes)?);
         if self.work.is_some_and(|work| work.is_done) {
-            let next = segments.list.iter().find(|it| it.id > segment.id);
-            if let Some(next) = next
+            // A segment in the middle may be dropped before an older one, whose messages stay forgotten.
+            let others = segments.list.iter().filter(|it| it.id != segment.id);
+            if let Some(first) = others.map(|it| it.first).min()
                 && matches!(work.what, What::Drop { .. })
             {
                 connection
                     .prepare_cached("DELETE FROM forgotten WHERE seq<?1 AND hidden<?1")?
-                    .execute([next.first])?;
+                    .execute([first])?;
             }
         }
         forget_requests(connection, now / 1_000)

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,7 +140,9 @@ pub(super) struct Lock {
 pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
     let path = &config.path;
     let mut lock = lock(path)?;
-    let opened = check_header(path, &mut lock).and_then(|()| connect(config, &lock));
+    let opened = check_header(path, &mut lock)
+        .and_then(|()| write_log_again(path).map_err(|error| OpenError::io(path, &error)))
+        .and_then(|()| connect(config, &lock));
     match opened {
         Ok(connection) => Ok(Opened { connection, lock, path: path.clone() }),
         Err(error) => {
@@ -216,6 +218,27 @@ fn has_journal(path: &Path) -> bool {
     std::fs::metadata(beside(path, "-journal")).is_ok_and(|it| it.len() > 0)
 }
 
+/// Writes the write-ahead log once more, as it is, and syncs it. If a sync has failed in an earlier run, parts
+/// of the log may be in the memory of the kernel alone, where they count as written. A checkpoint of
+/// such a log that a power cut ends would leave the file damaged.
+fn write_log_again(path: &Path) -> io::Result<()> {
+    let log = OpenOptions::new().read(true).write(true).open(beside(path, "-wal"));
+    let log = match log {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let mut buffer = vec![0; 1 << 16];
+    let mut at = 0;
+    loop {
+        let length = log.read_at(&mut buffer, at)?;
+        if length == 0 {
+            return log.sync_all();
+        }
+        log.write_all_at(&buffer[..length], at)?;
+        at += length as u64;
+    }
+}
+
 /// Opens the file with SQLite, and makes its tables if it is empty.
 fn connect(config: &StoreConfig, lock: &Lock) -> Result<Connection, OpenError> {
     let path = &config.path;
@@ -270,10 +293,18 @@ pub(super) fn prepare_to_write(connection: &Connection, path: &Path) -> Result<(
     connection
         .execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;")
         .map_err(failed)?;
+    // Pages of the file, too, may be in the memory of the kernel alone if a sync has failed in an earlier run. So
+    // all that the log has is moved into the file, and a new log begins.
+    let (is_busy, _, _): (bool, i64, i64) = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .map_err(failed)?;
     let sync: u32 =
         connection.query_row("PRAGMA synchronous", (), |row| row.get(0)).map_err(failed)?;
-    if mode != "wal" || sync != 2 {
-        let what = format!("cannot be written safely: mode {mode}, synchronous {sync}");
+    if mode != "wal" || sync != 2 || is_busy {
+        let what =
+            format!("cannot be written safely: mode {mode}, synchronous {sync}, busy {is_busy}");
         return Err(OpenError::new(path, OpenErrorKind::Unwritable, what));
     }
     // After a sync that has failed, the kernel may show pages of the log that are not on the disk and

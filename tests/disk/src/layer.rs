@@ -38,8 +38,6 @@ pub struct Inner {
     /// Another process holds a lock on all files.
     pub is_held: bool,
     pub sector: i32,
-    /// The bytes that something else takes from the room of the disk.
-    pub beside: fn() -> u64,
 }
 
 impl Disk {
@@ -59,7 +57,6 @@ impl Disk {
             opened: 0,
             is_held: false,
             sector,
-            beside: || 0,
         }));
         let vfs = vfs::register(inner.clone());
         Disk { inner, vfs }
@@ -93,7 +90,12 @@ impl Disk {
         inner.crash_at = Some(inner.changes + changes);
     }
 
-    /// Lets the machine crash now, or at no call any more.
+    /// Takes back what [`Disk::crash_in`] has set.
+    pub fn calm(&self) {
+        self.inner().crash_at = None;
+    }
+
+    /// Lets the machine crash now.
     pub fn crash(&self) {
         self.inner().is_dead = true;
     }
@@ -135,6 +137,24 @@ impl Disk {
 
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         self.inner().files.get(name).map(|file| file.data.clone())
+    }
+
+    /// Makes an empty file, unless there is one of this name.
+    pub fn make(&self, name: &str) {
+        let mut inner = self.inner();
+        if inner.files.get(name).is_none() {
+            inner.files.put(name, Vec::new());
+        }
+    }
+
+    /// A program writes a file again, as it is, and syncs it.
+    pub fn write_again(&self, name: &str) {
+        let mut inner = self.inner();
+        if let Some(id) = inner.files.names.get(name).copied() {
+            let data = inner.files.all[id].data.clone();
+            inner.files.all[id].change(Change::Write(0, data));
+            inner.files.sync(id);
+        }
     }
 
     /// The bytes of all files.
@@ -212,6 +232,7 @@ impl Inner {
 
     pub fn write(&mut self, id: usize, at: u64, bytes: &[u8]) -> Done {
         self.alive()?;
+        log::trace!("write {id} at {at}: {}", bytes.len());
         self.counts.writes += 1;
         if self.rng.below(10_000) < self.faults.write {
             self.counts.failed_writes += 1;
@@ -224,7 +245,7 @@ impl Inner {
         if let Some(room) = self.faults.room
             && more > 0
         {
-            let free = room.saturating_sub(self.files.size() + (self.beside)());
+            let free = room.saturating_sub(self.files.size());
             if more > free {
                 self.counts.full += 1;
                 let some = (length + free).saturating_sub(at) as usize;
@@ -240,12 +261,14 @@ impl Inner {
 
     pub fn truncate(&mut self, id: usize, length: u64) -> Done {
         self.alive()?;
+        log::trace!("truncate {id} to {length}");
         self.files.all[id].change(Change::Truncate(length));
         if self.is_last() { Err(ffi::SQLITE_IOERR_TRUNCATE) } else { Ok(()) }
     }
 
     pub fn sync(&mut self, id: usize) -> Done {
         self.alive()?;
+        log::trace!("sync {id}");
         self.counts.syncs += 1;
         if self.is_last() {
             return Err(ffi::SQLITE_IOERR_FSYNC);
