@@ -1,9 +1,15 @@
-//! The hot paths of the dialect v2: messages that are taken, delivered and acknowledged.
+//! The hot paths of the dialect v2: messages that are taken, delivered and acknowledged, and clients
+//! that come back.
 
 use mio::Token;
 
 use super::paths::{CLIENTS, READY, RECEIVERS, measure, unpaced};
 use crate::support::{Input, frames};
+
+/// How many messages wait for a client that comes back.
+const WAITING: u32 = 3;
+/// How many clients come back, one after another. What they left is done before the next round.
+const AWAY: u32 = 100;
 
 /// How many messages the members of a group acknowledge at once, as our own client does.
 const ACK_AFTER: u32 = 16;
@@ -71,4 +77,44 @@ pub fn fan_out(operations: u32) {
     assert_eq!((counters.kept, counters.delivered), (deliveries, deliveries));
     assert_eq!(counters.acknowledged, deliveries / u64::from(ACK_AFTER));
     assert_eq!(written.writes, deliveries + u64::from(messages), "a delivery to each, and answers");
+}
+
+/// A client with three messages waiting comes back: it connects, is welcomed, gets its messages and
+/// `live`, acknowledges, and closes. The operation includes the three sends of a client that stays. That
+/// client remembers 1,024 sends at most, and has sent more of them in the short run already.
+pub fn come_back(operations: u32) {
+    let mut world = unpaced(AWAY + 1);
+    let sender = world.connect_v2(AWAY);
+    let close = frames::close();
+    for user in 0..AWAY {
+        let token = world.connect_v2(user);
+        world.read(token, Input::Bytes(close));
+        world.settle();
+    }
+    let before = world.driver.hub().stats().closed;
+    measure(&mut world, |world| {
+        for operation in 0..operations {
+            let user = operation % AWAY;
+            for waiting in 0..WAITING {
+                world.read(sender, Input::Send { cid: operation * WAITING + waiting, to: user });
+            }
+            world.turn();
+            let token = world.connect_v2(user);
+            // A user has been sent three messages in each round.
+            world.read(token, Input::Ack((operation / AWAY + 1) * WAITING));
+            world.turn();
+            world.read(token, Input::Bytes(close));
+            world.turn();
+        }
+        world.settle();
+    });
+    let (counters, gauges) = {
+        let relay = world.driver.parts().1;
+        (relay.mailbox_counters(), relay.mailbox_gauges())
+    };
+    let all = u64::from(operations);
+    let messages = all * u64::from(WAITING);
+    assert_eq!((counters.kept, counters.delivered), (messages, messages));
+    assert_eq!((counters.acknowledged, gauges.waiting), (all, 0));
+    assert_eq!(world.driver.hub().stats().closed - before, all);
 }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
+#[cfg(feature = "store")]
+use super::commands::store;
 use super::commands::{bench, doctor, tail, ticket};
 use super::refusal::Refusal;
 use super::settings::flags::{Flags, flag_of, flags};
@@ -47,6 +49,8 @@ pub enum Command {
     Ticket(Box<ArgMatches>),
     Doctor(Box<ArgMatches>),
     Tail(Box<ArgMatches>),
+    #[cfg(feature = "store")]
+    Store(Box<ArgMatches>),
 }
 
 /// Reads the command line. Without a subcommand it means `serve`.
@@ -57,6 +61,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "ticket" => Command::Ticket(Box::new(chosen)),
             Some((name, chosen)) if name == "doctor" => Command::Doctor(Box::new(chosen)),
             Some((name, chosen)) if name == "tail" => Command::Tail(Box::new(chosen)),
+            #[cfg(feature = "store")]
+            Some((name, chosen)) if name == "store" => Command::Store(Box::new(chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -74,7 +80,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
 /// Returns the command line; both `longlink` and `longlink serve` take the settings.
 fn command() -> clap::Command {
     let serve = clap::Command::new("serve").about("Run the server; this is the default command");
-    with_settings(clap::Command::new("longlink"))
+    let command = with_settings(clap::Command::new("longlink"))
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .args_conflicts_with_subcommands(true)
@@ -82,7 +88,10 @@ fn command() -> clap::Command {
         .subcommand(ticket::command())
         .subcommand(bench::command())
         .subcommand(doctor::command())
-        .subcommand(tail::command())
+        .subcommand(tail::command());
+    #[cfg(feature = "store")]
+    let command = command.subcommand(store::command());
+    command
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {

@@ -31,6 +31,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
         args::Command::Doctor(matches) => commands::doctor::run(&matches).map_err(Refusal),
         args::Command::Tail(matches) => commands::tail::run(&matches).map_err(Refusal),
+        #[cfg(feature = "store")]
+        args::Command::Store(matches) => commands::store::run(&matches).map_err(Refusal),
         args::Command::Serve(flags) => commands::serve::serve(&flags),
     });
     done.unwrap_or_else(|refusal| {

@@ -106,7 +106,9 @@ impl Cids {
         left.away_at = self.away_at;
         for (known, number) in known.into_iter().zip(numbers) {
             match number {
-                0 => left.insert(known.name, known.content, (known.id(), known.state), known.at),
+                0 => {
+                    left.insert(known.name, known.content, (known.id(), known.state), known.at);
+                }
                 number => left.add_away(number, at),
             }
         }
@@ -129,8 +131,10 @@ impl Cids {
         }
     }
 
-    /// Remembers an answer, and forgets the oldest one beyond the bound.
-    pub fn insert(&mut self, name: u64, content: u64, (id, state): (u128, u8), now: u32) {
+    /// Remembers an answer, and forgets the oldest one beyond the bound. Returns whether this takes
+    /// another amount of memory now.
+    pub fn insert(&mut self, name: u64, content: u64, (id, state): (u128, u8), now: u32) -> bool {
+        let before = self.capacities();
         self.forget_old(now);
         if self.known.len() >= MAX_CIDS {
             self.forget_oldest();
@@ -144,6 +148,14 @@ impl Cids {
         let Cids { known, places, first, .. } = self;
         let name_at = |place: &u32| known[place.wrapping_sub(*first) as usize].name;
         places.insert_unique(name, place, name_at);
+        self.capacities() != before
+    }
+
+    /// What the memory that this takes depends on.
+    #[inline]
+    fn capacities(&self) -> [usize; 4] {
+        let Cids { known, places, numbers, away, .. } = self;
+        [known.capacity(), places.num_buckets(), numbers.capacity(), away.capacity()]
     }
 
     /// Forgets the sends that are older than [`CID_SECONDS`].
@@ -243,7 +255,9 @@ mod tests {
     #[test]
     fn when_memory_is_short_the_older_half_is_forgotten_and_never_the_newest_few() {
         let mut cids = Cids::default();
-        (0..200).for_each(|n| cids.insert(n, n, (0, 0), 5));
+        for n in 0..200 {
+            cids.insert(n, n, (0, 0), 5);
+        }
         let before = cids.memory();
         assert_eq!(cids.forget_half(), 100);
         assert!(cids.find(99).is_none() && cids.find(100).is_some() && cids.find(199).is_some());

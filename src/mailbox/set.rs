@@ -332,6 +332,29 @@ impl Mailboxes {
         self.boxes[key.0].known.and(Slots::all_but(slot)).any()
     }
 
+    /// The user and the name of the device in a slot, if the user has no other known device, and it is the
+    /// first one that the user had.
+    #[inline]
+    pub fn sole_device(&self, key: Key, slot: u8) -> Option<(&CompactString, &CompactString)> {
+        let mailbox = &self.boxes[key.0];
+        let is_sole = slot == 0 && mailbox.known == Slots::one(0);
+        is_sole.then_some((&mailbox.user, &mailbox.first.name))
+    }
+
+    /// The name of the only connection of a user's devices, if it is that of the first device that the
+    /// user had.
+    #[inline]
+    pub fn sole_connection(&self, key: Key) -> Option<u32> {
+        let mailbox = &self.boxes[key.0];
+        (mailbox.connected == Slots::one(0)).then_some(mailbox.state)
+    }
+
+    /// Whether messages were lost since the last call of [`Mailboxes::take_losses`].
+    #[inline]
+    pub fn has_losses(&self) -> bool {
+        !self.losses.is_empty()
+    }
+
     /// The messages that a mailbox holds, the oldest one first.
     pub fn messages(&mut self, key: Key) -> impl Iterator<Item = &Held> {
         self.full_of(key).into_iter().flat_map(|full| full.ring.iter())
@@ -352,10 +375,8 @@ impl Mailboxes {
     pub fn keep_cid(&mut self, key: Key, name: u64, content: u64, sent: Sent, now: u32) {
         let full = self.full_mut(key);
         let cids = full.cids.get_or_insert_default();
-        let before = cids.memory();
-        cids.insert(name, content, sent, now);
-        let is_due = cids.last_until().is_some_and(|last| last < full.due);
-        if is_due || cids.memory() != before || before == size_of::<Cids>() {
+        let has_changed = cids.insert(name, content, sent, now);
+        if has_changed || cids.last_until().is_some_and(|last| last < full.due) {
             self.recount(key);
         }
         if self.memory() > self.limits.memory {
@@ -416,6 +437,7 @@ impl Mailboxes {
 }
 
 impl Mailboxes {
+    #[inline]
     pub(super) fn full(&self, key: Key) -> Option<&Full> {
         self.fulls.get(self.boxes[key.0].full)
     }
@@ -425,15 +447,24 @@ impl Mailboxes {
     }
 
     /// The [`Full`] of a mailbox, which is made if there is none.
+    #[inline]
     pub(super) fn full_mut(&mut self, key: Key) -> &mut Full {
-        let mailbox = &mut self.boxes[key.0];
-        if mailbox.full == NONE {
-            let full = Full { owner: key.0, due: u32::MAX, ..Full::default() };
-            mailbox.full = self.fulls.insert(full);
+        let mut full = self.boxes[key.0].full;
+        if full == NONE {
+            full = self.make_full(key);
         }
-        &mut self.fulls[mailbox.full]
+        &mut self.fulls[full]
     }
 
+    #[inline(never)]
+    fn make_full(&mut self, key: Key) -> u32 {
+        let full = Full { owner: key.0, due: u32::MAX, ..Full::default() };
+        let full = self.fulls.insert(full);
+        self.boxes[key.0].full = full;
+        full
+    }
+
+    #[inline]
     pub(super) fn device(&self, key: Key, slot: usize) -> &Device {
         let mailbox = &self.boxes[key.0];
         match slot.checked_sub(1) {
@@ -450,6 +481,7 @@ impl Mailboxes {
         }
     }
 
+    #[inline]
     pub(super) fn device_mut(&mut self, key: Key, slot: usize) -> (&mut Device, &mut State) {
         let Mailbox { first, state, full, .. } = &mut self.boxes[key.0];
         match slot.checked_sub(1) {

@@ -203,6 +203,19 @@ fn find_quote(bytes: &[u8]) -> Option<usize> {
     Some(blocks.len() * 16 + position)
 }
 
+/// The first quote, which is expected to be among the first few dozen bytes.
+#[inline(always)]
+pub fn find_near_quote(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks();
+    for (position, word) in words.iter().enumerate() {
+        if let Some(found) = find_quote_in_word(word) {
+            return Some(position * 8 + found);
+        }
+    }
+    let position = rest.iter().position(|byte| *byte == b'"')?;
+    Some(words.len() * 8 + position)
+}
+
 #[inline(always)]
 fn find_quote_in_word(word: &[u8; 8]) -> Option<usize> {
     let found = less_than(u64::from_le_bytes(*word) ^ (ONES * 0x22), 1);

@@ -103,6 +103,7 @@ fn doctor_finds_no_failure_with_a_server_that_is_well() {
         .has("ok", "message", &["to doctor"])
         .has("ok", "close", &["1000"])
         .has("ok", "welcome v2", &["epoch", "newest number", "live"])
+        .has("ok", "kept", &["queued: a message waits in the memory of the server"])
         .has("ok", "resume", &["not acknowledged", "comes again behind"])
         .failed(0);
     assert!(!found.lines.iter().any(|line| line.contains("silence")));
@@ -219,4 +220,14 @@ fn doctor_warns_that_a_server_accepts_clients_without_a_ticket() {
     let mut command = longlink(&["doctor", &url, "--quick", "--ticket", "-"]);
     let (code, out, _) = run(command.stdin(file));
     assert!(code == 0 && out.contains("ticket offer"), "{out}");
+}
+
+#[cfg(feature = "store")]
+#[test]
+fn doctor_says_that_a_server_with_a_store_keeps_messages_on_its_disk() {
+    let folder = crate::program::Folder::new();
+    let file = crate::program::shown(&folder.path("m.db"));
+    let server = Program::start(&["--store", &file]);
+    let found = doctor(&url(server.addr()), &["--quick"]);
+    found.has("ok", "kept", &["stored", "survives a crash"]).failed(0);
 }

@@ -124,7 +124,15 @@ fn program_of(source: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn each_flag_that_a_guide_or_a_message_names_exists() {
-    let commands: [&[&str]; 5] = [&[], &["bench"], &["doctor"], &["tail"], &["ticket"]];
+    let commands: [&[&str]; 7] = [
+        &[],
+        &["bench"],
+        &["doctor"],
+        &["store", "inspect"],
+        &["store", "backup"],
+        &["tail"],
+        &["ticket"],
+    ];
     let mut known: BTreeSet<String> =
         commands.iter().flat_map(|command| flags(&help(command))).collect();
     // Messages of a build without TLS name this flag of cargo.

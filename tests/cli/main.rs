@@ -34,6 +34,10 @@ mod resume;
 mod service;
 mod settings;
 mod signals;
+#[cfg(feature = "store")]
+mod store_backup;
+#[cfg(feature = "store")]
+mod store_files;
 mod tail;
 mod tickets;
 #[cfg(feature = "tls")]

@@ -218,7 +218,7 @@ fn a_command_that_uses_another_one_is_found() {
 #[test]
 fn the_program_has_layers_of_its_own() {
     let wrong = [
-        ("cli/client/tls.rs", "use crate::cli::settings::units;"),
+        ("cli/client/tls.rs", "use crate::cli::commands::doctor;"),
         ("cli/service/logger.rs", "use crate::cli::settings::table;"),
         ("cli/settings/table.rs", "use super::super::commands::serve;"),
         ("cli/text.rs", "use super::refusal::Refusal;"),

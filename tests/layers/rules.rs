@@ -33,13 +33,14 @@ pub const ROOMS: &[Room] = &[
     room("cli::refusal", &["cli::text"]),
     room("cli::service", &["cli::refusal", "cli::text"]),
     room("cli::settings", &["cli::service", "cli::files", "cli::refusal", "cli::text"]),
-    room("cli::client", &["cli::files"]),
+    room("cli::client", &["cli::files", "cli::settings"]),
     room("cli::commands", &[]),
     room("cli::commands::ticket", &["cli::settings", "cli::refusal", "cli::text"]),
     room("cli::commands::serve", &["cli::settings", "cli::service", "cli::refusal", "cli::text"]),
     room("cli::commands::bench", &["cli::client", "cli::settings", "cli::text"]),
     room("cli::commands::doctor", &["cli::client", "cli::settings", "cli::text"]),
-    room("cli::commands::tail", &["cli::client", "cli::settings", "cli::text"]),
+    room("cli::commands::tail", &["cli::client", "cli::text"]),
+    room("cli::commands::store", &["cli::client", "cli::text"]),
     room(
         "cli",
         &[
@@ -47,6 +48,7 @@ pub const ROOMS: &[Room] = &[
             "cli::commands::bench",
             "cli::commands::doctor",
             "cli::commands::serve",
+            "cli::commands::store",
             "cli::commands::tail",
             "cli::commands::ticket",
             "cli::settings",
@@ -186,7 +188,7 @@ pub const NAMES: &[Name] = &[
     path("webpki", &["tls"], "certificates are judged in tls"),
     path(
         "webpki_roots",
-        &["tls", "cli::commands::bench", "cli::commands::tail"],
+        &["tls", "cli::client", "cli::commands::bench"],
         "which roots are trusted is decided in tls, and by the clients that check a server as a browser does",
     ),
     path(
@@ -231,7 +233,11 @@ pub const NAMES: &[Name] = &[
     path("subtle", &["backend::key"], "the backend's key is compared in one place"),
     path("clap", &["cli"], PROGRAM),
     path("toml", &["cli::settings"], PROGRAM),
-    path("time", &["cli::commands::doctor"], "only the doctor prints a calendar date"),
+    path(
+        "time",
+        &["cli::commands::doctor", "cli::commands::store::inspect"],
+        "only the doctor, and what looks into a store, print a calendar date",
+    ),
     path("hdrhistogram", &["cli::commands::bench"], "only the load generator measures latencies"),
     path("signal_hook", &["cli"], PROGRAM),
     path("rlimit", &["cli"], PROGRAM),
@@ -265,11 +271,12 @@ pub const NAMES: &[Name] = &[
 
 /// The only parts of the library that the program's own clients may use.
 pub const SHARED: &[(&str, &[&str])] = &[
-    ("cli::client", &["longlink::shared"]),
+    ("cli::client", &["longlink::backend::ApiKey", "longlink::shared"]),
     ("cli::commands::bench", &["longlink::shared"]),
     (
         "cli::commands::doctor",
         &["longlink::shared", "longlink::tls::CertificateChain", "longlink::tls::Trust"],
     ),
-    ("cli::commands::tail", &["longlink::backend::ApiKey", "longlink::Relay"]),
+    ("cli::commands::store", &["longlink::keeping"]),
+    ("cli::commands::tail", &["longlink::Relay"]),
 ];

@@ -28,11 +28,13 @@ TOOLS = {
     "socketio": {"node": "nodejs", "npm": "npm"},
     "centrifugo": {"go": "golang-go"},
     "nats": {"go": "golang-go"},
+    "nats-sync": {"go": "golang-go"},
 }
 # The modules of Go's servers, with their versions.
 MODULES = {
     "centrifugo": "github.com/centrifugal/centrifugo/v6@v6.9.1",
     "nats": "github.com/nats-io/nats-server/v2@v2.15.2",
+    "nats-sync": "github.com/nats-io/nats-server/v2@v2.15.2",
 }
 # More than the messages of a test.
 PLENTY = 8_192
@@ -62,12 +64,14 @@ KEEPERS = [
     Keeper("v1", "longlink v1", "v1", rows=(*SHARED, "v2-group")),
     Keeper("floor", "floor", "floor", rows=EXCHANGES),
     Keeper("longlink", "longlink v2", "v2", rows=(*SHARED, "v2-group")),
+    Keeper("longlink-store", "longlink v2, store", "v2"),
     Keeper("mosquitto", "mosquitto", "mqtt"),
-    Keeper("mosquitto-disk", "mosquitto, disk", "mqtt", rows=LOSSES),
+    Keeper("mosquitto-disk", "mosquitto, disk", "mqtt", rows=(*EXCHANGES, *LOSSES)),
     Keeper("socketio", "Socket.IO", "socketio", crowd=2_000),
     Keeper("centrifugo", "Centrifugo", "centrifugo", crowd=2_000),
     # A stream of NATS has 1,000 consumers at most.
     Keeper("nats", "NATS", "nats", crowd=900),
+    Keeper("nats-sync", "NATS, sync", "nats", rows=(*EXCHANGES, *LOSSES)),
 ]
 NAMES = [keeper.name for keeper in KEEPERS]
 
@@ -82,7 +86,7 @@ def is_in(name, row):
 
 
 def is_ours(name):
-    return name in ("v1", "floor", "longlink")
+    return name in ("v1", "floor", "longlink", "longlink-store")
 
 
 def tools(names):
@@ -137,16 +141,18 @@ def command(name, folder, port):
     address = f"127.0.0.1:{port}"
     if is_ours(name):
         # The bounds for a user who is away are raised, as are those of the other servers.
+        keeps = ["--store", folder / "messages.db"] if name == "longlink-store" else []
         return [LONGLINK, "--listen", address, "--log", "error", *UNLIMITED,
-                "--mailbox-messages", str(PLENTY), "--mailbox-bytes", f"{PLENTY}k"]
+                "--mailbox-messages", str(PLENTY), "--mailbox-bytes", f"{PLENTY}k", *keeps]
     if name == "socketio":
         return ["node", SOCKETIO / "server.mjs", address]
     file = folder / "configuration"
-    if name == "nats":
+    if name in ("nats", "nats-sync"):
+        sync = "sync_interval: always" if name == "nats-sync" else ""
         file.write_text(
             f'listen: "127.0.0.1:-1"\nlog_file: "{folder}/log"\n'
             f'websocket {{ listen: "{address}", no_tls: true }}\n'
-            f'jetstream {{ store_dir: "{folder}/data" }}\n'
+            f'jetstream {{ store_dir: "{folder}/data"\n{sync} }}\n'
         )
         return [PROGRAMS / "nats-server", "--config", file]
     if name == "centrifugo":
@@ -189,7 +195,7 @@ class Running(Server):
     def __init__(self, name, folder, under=()):
         self.name = name
         self.folder = folder
-        self.wanted = free_port()
+        self.wanted = servers.free_port()
         super().__init__(name, under)
 
     @property
@@ -216,9 +222,3 @@ class Running(Server):
                     self.process.kill()
                     raise RuntimeError(f"{self.process.args} does not listen") from error
                 time.sleep(RETRY_SECONDS)
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]

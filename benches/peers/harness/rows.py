@@ -15,6 +15,8 @@ RAW = "raw"
 UWS = "uwebsockets"
 # In the rows of `KEPT` `longlink` speaks v2, and this peer is longlink with v1.
 V1 = "v1"
+# And this one keeps its messages in a file.
+STORED = "longlink-store"
 
 
 @dataclass(frozen=True)
@@ -268,9 +270,9 @@ def times(other, limit, what, key="cpu_us_per_op"):
     )
 
 
-def most(row, key):
+def most(row, key, name=OURS):
     """Returns the largest figure of all rounds."""
-    return max(one[key] for one in peer(row)["rounds"])
+    return max(one[key] for one in peer(row, name)["rounds"])
 
 
 # Servers that keep messages and acknowledge them, with the peers of `harness/keepers.py`.
@@ -330,6 +332,28 @@ KEPT = [
             Target("doubled", lambda row: most(row, "doubled"), "≤", 0),
             Target("losses that nobody was told of",
                    lambda row: most(row, "lost") if not most(row, "gaps") else 0, "≤", 0),
+            Target("lost with a store", lambda row: most(row, "lost", STORED), "≤", 0),
+            Target("doubled with a store", lambda row: most(row, "doubled", STORED), "≤", 0),
+        ),
+    ),
+    Row(
+        "v2-store", "Messages of 200 bytes, kept in a file", kind="store",
+        targets=(
+            Target("messages a second, 64 in flight, a sync takes 1 ms",
+                   lambda row: figures(row)["rate_64"], "≥", 40_000),
+            Target("messages a second, 1,000 in flight, a sync takes 1 ms",
+                   lambda row: figures(row)["rate_1000"], "≥", 150_000),
+            at_most("median time of an `ack` / of a probe that syncs, on the disk", "ack_ratio", 3),
+            at_most("CPU time of the store's thread, 64 in flight", "store_us_64", 3, " µs"),
+            at_most("CPU time of the store's thread, 1,000 in flight", "store_us_1000", 2, " µs"),
+            at_most("CPU time of the loop / the same without a store, 64 in flight", "loop_ratio_64", 1.3),
+            at_most("CPU time of the loop / the same without a store, 1,000 in flight", "loop_ratio_1000", 1.3),
+            at_most("bytes written for a message, 1,000 in flight", "bytes_1000", 600, " B"),
+            at_most("longest delay by a checkpoint, 5,000 a second", "checkpoint_ms", 10, " ms"),
+            at_most("start with 1,000,000 messages that wait", "start_s", 1.5, " s"),
+            at_most("memory after that", "start_bytes", 50_000_000, " B"),
+            at_most("memory for a user who is away, with 20 messages waiting", "absent_bytes", 500, " B"),
+            at_most("by how much the program is larger, stripped", "program_bytes", 1_000_000, " B"),
         ),
     ),
     Row(

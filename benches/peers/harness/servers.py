@@ -4,6 +4,7 @@ import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -98,3 +99,10 @@ def children(pid):
     """The processes that a process has started."""
     return [int(one) for one in
             pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def free_port():
+    """A TCP port that nobody uses now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]

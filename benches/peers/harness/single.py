@@ -8,7 +8,7 @@ import tempfile
 import time
 from statistics import median
 
-from harness import load, memory, tls
+from harness import load, memory, store, tls
 from harness.crowd import raise_descriptor_limit, wait_until
 from harness.kernel import send_queues
 from harness.rows import OURS
@@ -33,7 +33,7 @@ def measure(peer, row, quick, rounds):
     return {
         "latency": latency, "stalled": stalled, "capacity": criterion, "wheel": criterion,
         "mailboxes": criterion,
-        "binary": binary, "tls": tls.measure,
+        "binary": binary, "store": stored, "tls": tls.measure,
     }[row.kind](row, quick, rounds)
 
 
@@ -135,6 +135,17 @@ def binary(_row, quick, _rounds):
         "echo_bytes": stripped(TARGET / "library" / "release" / "examples" / "echo"),
         "start_ms": round(median(starts), 2),
     }
+
+
+def stored(row, quick, rounds):
+    """What a store costs, and by how much it makes the program larger."""
+    smaller = TARGET / "without-store"
+    cargo(
+        "build", "--release", "--locked", "--no-default-features", "--features", "cli,tls",
+        cwd=ROOT, target=smaller,
+    )
+    more = stripped(LONGLINK) - stripped(smaller / "release" / LONGLINK.name)
+    return {**store.measure(row, quick, rounds), "program_bytes": more}
 
 
 def stripped(program):

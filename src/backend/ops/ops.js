@@ -4,6 +4,7 @@
 import { Chart } from './chart.js';
 import { People } from './people.js';
 import { ask, hasKey, setKey } from './server.js';
+import { showStore } from './store.js';
 import { bytes, number, otherLanguage, reasonName, seconds, span, t, translate } from './words.js';
 
 const PERIOD = 1_000;
@@ -62,6 +63,8 @@ class Board {
     this.#samples.push(now);
     if (this.#samples.length > WINDOW) this.#samples.shift();
     this.#showCloses(stats.longlink_closes_total ?? {});
+    const commits = 'longlink_store_commit_seconds';
+    showStore(stats, percentile(stats[commits], before[commits], 0.99));
     const up = stats[started] ? `${t('up')}${span(now.at / 1_000 - stats[started])}` : '';
     $('about').textContent = [location.host, up].filter(Boolean).join(' · ');
   }

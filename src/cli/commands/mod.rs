@@ -3,5 +3,7 @@
 pub mod bench;
 pub mod doctor;
 pub mod serve;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod tail;
 pub mod ticket;

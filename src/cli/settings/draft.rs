@@ -9,6 +9,8 @@ use longlink::backend::{BackendConfig, WebhookConfig, WebhookEvents};
 use longlink::{Config, RelayConfig};
 
 use super::addresses::Address;
+#[cfg(feature = "store")]
+use super::store::Store;
 
 /// One field for each row of the table of settings.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Draft {
     pub tls_cert: Option<PathBuf>,
     #[cfg(feature = "tls")]
     pub tls_key: Option<PathBuf>,
+    #[cfg(feature = "store")]
+    pub store: Store,
     pub level: LevelFilter,
 }
 
@@ -69,6 +73,8 @@ impl Default for Draft {
             tls_cert: None,
             #[cfg(feature = "tls")]
             tls_key: None,
+            #[cfg(feature = "store")]
+            store: Store::default(),
             level: LevelFilter::Info,
         }
     }

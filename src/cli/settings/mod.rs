@@ -11,6 +11,8 @@ pub mod flags;
 mod hosts;
 pub mod row;
 pub mod secret;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod table;
 pub mod units;
 pub mod values;
@@ -52,6 +54,9 @@ pub struct Settings {
     /// The certificate's files, for TLS on every TCP address.
     #[cfg(feature = "tls")]
     pub tls: Option<Files>,
+    /// The file in which messages are kept.
+    #[cfg(feature = "store")]
+    pub store: Option<store::File>,
     pub level: LevelFilter,
     /// Warnings about settings that are probably mistakes; they are logged once there is a log.
     pub warnings: Vec<String>,
@@ -102,6 +107,8 @@ impl Settings {
                 "ticket-at-door-only: there are no tickets without a secret".into(),
             ));
         }
+        #[cfg(feature = "store")]
+        let store = store::check(draft.store, &mut draft.relay, values)?;
         let mut settings = Settings {
             config: draft.config,
             relay: draft.relay,
@@ -113,6 +120,8 @@ impl Settings {
             api_listen: draft.api_listen,
             #[cfg(feature = "tls")]
             tls: Files::pair(draft.tls_cert, draft.tls_key)?,
+            #[cfg(feature = "store")]
+            store,
             level: draft.level,
             warnings: Vec::new(),
         };

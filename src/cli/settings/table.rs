@@ -13,6 +13,8 @@ use longlink::limits::Devices;
 
 use super::addresses::Address;
 use super::row::{Kind, Setting};
+#[cfg(feature = "store")]
+use super::store;
 use super::{backend, hosts, secret, units, webhooks};
 
 /// The name of the setting for the file of the tickets' secrets.
@@ -39,6 +41,8 @@ const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
 const RATES: &str = "Limits for one address, user or connection (0 means no limit)";
 const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
+#[cfg(feature = "store")]
+const DISK: &str = "What it keeps on disk (docs/operations.md)";
 const BACKEND: &str = "The backend (docs/api.md, docs/webhooks.md)";
 const RUN: &str = "Running";
 
@@ -183,7 +187,8 @@ pub static SETTINGS: &[Setting] = &[
         CHAT,
         Kind::Seconds(|it| &mut it.relay.mailbox_ttl),
         "How long a message waits",
-    ),
+    )
+    .default_is("1800 (30 minutes); with a store 604800 (7 days)"),
     Setting::new(
         "mailbox-memory",
         "BYTES",
@@ -209,6 +214,35 @@ pub static SETTINGS: &[Setting] = &[
         "Whether clients may ask who is online",
     )
     .default_is("on"),
+    #[cfg(feature = "store")]
+    Setting::new(
+        "store",
+        "FILE",
+        DISK,
+        Kind::One(|it, raw| units::text(raw).map(|path| it.store.path = Some(path.into()))),
+        "Keep messages that wait, groups and what the backend has asked for in this file, so that \
+         they survive a crash and a restart. The file is made if there is none; its directory must \
+         be on a local disk",
+    )
+    .default_is("none: messages wait in memory"),
+    #[cfg(feature = "store")]
+    Setting::new(
+        "store-size",
+        "BYTES",
+        DISK,
+        Kind::Size(|it| &mut it.store.size),
+        "How large the file may become; beyond that its oldest part is dropped, which gaps report",
+    ),
+    #[cfg(feature = "store")]
+    Setting::new(
+        "history",
+        "TIME|off",
+        DISK,
+        Kind::One(|it, raw| store::history(raw).map(|history| it.store.history = history)),
+        "Keep messages for this long after they were sent, such as 30d, so that clients and the \
+         backend can read them again",
+    )
+    .default_is("off"),
     Setting::new(
         "api-listen",
         "ADDR",

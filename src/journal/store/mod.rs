@@ -32,6 +32,7 @@ mod clock;
 mod engine;
 mod hints;
 mod history;
+mod inspect;
 mod questions;
 mod queue;
 mod read;
@@ -64,6 +65,7 @@ use segments::{Bounds, Segments};
 use stats::Stats;
 use worker::Store;
 
+pub use inspect::{Epoch, Item, ReadError, Reader, SegmentSummary, State, Summary, vacuum};
 pub use schema::{OpenError, OpenErrorKind};
 pub use worker::{Opened, Running, Worker};
 

@@ -299,6 +299,13 @@ pub(super) fn decode(first: u64, head: &[u8], now: u64) -> Option<Stored> {
     })
 }
 
+/// Writes an id as clients know it.
+pub(super) fn id_text(id: u128) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let digit = |place: u32| char::from(DIGITS[(id >> (5 * place)) as usize % 32]);
+    (0..26).rev().map(digit).collect()
+}
+
 /// Reads an id as clients know it: 26 digits of Crockford's base 32.
 pub(super) fn parse_id(text: &str) -> Option<u128> {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -79,7 +79,7 @@ impl OpenError {
         Self::new(path, OpenErrorKind::Damaged, format!("is damaged: {what}"))
     }
 
-    fn io(path: &Path, error: &io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: &io::Error) -> Self {
         Self::new(path, OpenErrorKind::Unwritable, format!("cannot be opened: {error}"))
     }
 
@@ -139,8 +139,8 @@ pub(super) struct Lock {
 /// Opens the file of a store, or makes it. It is not written unless it is made.
 pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
     let path = &config.path;
-    let mut lock = lock(path)?;
-    let opened = check_header(path, &mut lock)
+    let lock = lock(path)?;
+    let opened = check_header(path, &lock._file)
         .and_then(|()| write_log_again(path).map_err(|error| OpenError::io(path, &error)))
         .and_then(|()| connect(config, &lock));
     match opened {
@@ -177,10 +177,44 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     }
 }
 
+/// Opens and locks a file that somebody wants to look into. While it is locked, no server opens it.
+pub(super) fn lock_to_read(path: &Path) -> Result<File, OpenError> {
+    let file = open_store(path)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::held(path)),
+        Err(TryLockError::Error(error)) => Err(OpenError::io(path, &error)),
+    }
+}
+
+/// Opens and locks a file that is there and that nobody else may look into meanwhile.
+pub(super) fn lock_to_write(path: &Path) -> Result<File, OpenError> {
+    let file = open_store(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::held(path)),
+        Err(TryLockError::Error(error)) => Err(OpenError::io(path, &error)),
+    }
+}
+
+/// Opens a file for reading, if it is a store.
+fn open_store(path: &Path) -> Result<File, OpenError> {
+    if path.is_dir() {
+        return Err(OpenError::new(path, OpenErrorKind::Foreign, "is a directory"));
+    }
+    let file = File::open(path).map_err(|error| OpenError::io(path, &error))?;
+    check_header(path, &file)?;
+    match file.metadata() {
+        Ok(it) if it.len() == 0 => Err(OpenError::foreign(path)),
+        Ok(_) => Ok(file),
+        Err(error) => Err(OpenError::io(path, &error)),
+    }
+}
+
 /// Checks what the first bytes of a file say, before SQLite sees the file.
-fn check_header(path: &Path, lock: &mut Lock) -> Result<(), OpenError> {
+fn check_header(path: &Path, file: &File) -> Result<(), OpenError> {
     let mut header = Vec::new();
-    let read = (&lock._file).take(HEADER as u64).read_to_end(&mut header);
+    let read = file.take(HEADER as u64).read_to_end(&mut header);
     read.map_err(|error| OpenError::io(path, &error))?;
     if header.is_empty() {
         return Ok(());
@@ -263,7 +297,7 @@ fn connect(config: &StoreConfig, lock: &Lock) -> Result<Connection, OpenError> {
 }
 
 /// Sets what holds for a connection and is not written into the file.
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     // As long as the file is not known to be whole, closing it changes nothing.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -515,6 +515,13 @@ impl V2 {
     pub(super) fn keep(&mut self, cx: &mut Context, mailbox: Key, held: Held) -> usize {
         self.counters.kept += u64::from(!held.marks.has(frames::RECEIPT));
         let now = second(cx);
+        if let Some(key) = self.boxes.sole_connection(mailbox) {
+            let link = self.links.get(key);
+            let is_live = link.is_some_and(|link| !link.is_hidden && !link.is_stalled(now));
+            self.boxes.put(mailbox, held, is_live);
+            self.deliver_newest(cx, key, mailbox, now);
+            return 1;
+        }
         let (keys, count) = self.connections(mailbox);
         let keys = &keys[..count];
         let is_live = keys.iter().any(|key| {

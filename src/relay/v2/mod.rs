@@ -54,7 +54,7 @@ use crate::mailbox::{Limits, Mailboxes, Reason};
 use super::Relay;
 use super::events::{Event, EventKind};
 use crate::wire::json;
-use command::{BadFrame, Command};
+use command::{BadFrame, Command, Usual};
 use frames::{Answer, Code, State};
 use ids::Ids;
 use links::{Link, Links};
@@ -313,7 +313,7 @@ impl V2 {
         if let Answer::State(state) = answer {
             self.scratch.clear();
             ids::write_id(id, &mut self.scratch);
-            if self.answer_at_once(cx, key, cid, state) {
+            if self.answer_at_once(cx, key, (cid, false), state) {
                 return;
             }
         }
@@ -324,12 +324,19 @@ impl V2 {
     }
 
     /// Answers a send in the usual case: the client gets nothing else before. The text of the id is in
-    /// the buffer. Returns false, having done nothing, in other cases.
+    /// the buffer. `is_plain` says that the `cid` is known to need no escapes. Returns false, having
+    /// done nothing, in other cases.
     #[inline]
-    fn answer_at_once(&mut self, cx: &mut Context, key: u32, cid: &str, state: State) -> bool {
+    fn answer_at_once(
+        &mut self,
+        cx: &mut Context,
+        key: u32,
+        (cid, is_plain): (&str, bool),
+        state: State,
+    ) -> bool {
         let Some(link) = self.links.get(key) else { return false };
         let Some(conn) = link.open_conn().filter(|_| !link.owes()) else { return false };
-        if !json::needs_no_escape(cid) {
+        if !is_plain && !json::needs_no_escape(cid) {
             return false;
         }
         let pieces = frames::usual_ack(cid, &self.scratch, state);
@@ -363,8 +370,13 @@ impl Relay {
     /// Handles a text frame of a v2 client.
     #[inline(never)]
     pub(super) fn handle_v2(&mut self, cx: &mut Context, conn: ConnId, key: u32, text: &str) {
+        match command::read_usual(text) {
+            Some(Usual::Send(send)) => return self.take_send(cx, conn, key, &send, text),
+            Some(Usual::Ack(seq)) => return self.take_ack(cx, key, seq),
+            None => {}
+        }
         match command::read(text) {
-            Ok(Command::Send(send)) => self.take_send(cx, conn, key, send, text),
+            Ok(Command::Send(send)) => self.take_send(cx, conn, key, &send, text),
             Ok(Command::Ack { seq }) => self.take_ack(cx, key, seq),
             Ok(Command::Ping { t }) => self.take_ping(cx, key, t),
             Ok(Command::Background) => self.v2.hide(cx, key),

@@ -1,5 +1,7 @@
 //! Handles `send` frames: checks a send, and makes the entries of its messages.
 
+use std::borrow::Cow;
+
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
@@ -43,19 +45,33 @@ impl Relay {
         cx: &mut Context,
         conn: ConnId,
         key: u32,
-        send: Send<'_>,
+        send: &Send<'_>,
+        text: &str,
+    ) {
+        if !self.take_for_one(cx, conn, key, send) {
+            self.take_any_send(cx, conn, key, send, text);
+        }
+    }
+
+    #[inline(never)]
+    fn take_any_send(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        key: u32,
+        send: &Send<'_>,
         text: &str,
     ) {
         self.v2.show(cx, key);
         let Some(sender) = self.v2.sender(conn, key) else { return };
         if send.volatile {
-            return self.pass_on(cx, &sender, &send);
+            return self.pass_on(cx, &sender, send);
         }
         let cid = send.cid.as_deref().unwrap_or_default();
-        if let Err((why, retry)) = self.check_send(cx, &sender, &send, cid) {
+        if let Err((why, retry)) = self.check_send(cx, &sender, send, cid) {
             return self.refuse_send(cx, &sender, why, retry, cid);
         }
-        let content = content_of(&send);
+        let content = content_of(send);
         let name = self.v2.boxes.name_of(&sender.device, cid);
         let known = self.v2.boxes.find_cid(sender.mailbox, name);
         if let Some(known) = known {
@@ -83,19 +99,17 @@ impl Relay {
             return;
         }
         match &send.to {
-            Recipients::One(user)
-                if self.take_for_one(cx, &sender, &send, user, (name, content)) => {}
             Recipients::One(user) => {
                 let users = std::slice::from_ref(user);
-                self.take_for_users(cx, &sender, &send, users, sender.asked(cid, content, false));
+                self.take_for_users(cx, &sender, send, users, sender.asked(cid, content, false));
             }
             Recipients::Many(users) => {
-                self.take_for_users(cx, &sender, &send, users, sender.asked(cid, content, true));
+                self.take_for_users(cx, &sender, send, users, sender.asked(cid, content, true));
             }
             Recipients::Group(group) => {
-                self.take_for_group(cx, sender, &send, group, content);
+                self.take_for_group(cx, sender, send, group, content);
             }
-            Recipients::All => self.pass_on(cx, &sender, &send),
+            Recipients::All => self.pass_on(cx, &sender, send),
         }
     }
 
@@ -150,54 +164,66 @@ impl Relay {
         self.v2.refuse(cx, sender.link, why, retry, Some(cid));
     }
 
-    /// Takes a message to one user in the usual case: the memory is the journal, the user has a
-    /// mailbox, and the sender has no other device. It does what [`Relay::append`] does, without what
-    /// the other cases need. Returns false, having done nothing, in those cases.
+    /// Takes a message to one user in the usual case: the memory is the journal, the `cid` is new, the
+    /// sender has no other device, and no earlier send or answer waits. It does what
+    /// [`Relay::take_send`] does, without what the other cases need. Returns false, having done
+    /// nothing, in those cases.
     #[inline]
-    fn take_for_one(
-        &mut self,
-        cx: &mut Context,
-        sender: &Sender,
-        send: &Send<'_>,
-        user: &str,
-        (name, content): (u64, u64),
-    ) -> bool {
+    fn take_for_one(&mut self, cx: &mut Context, conn: ConnId, key: u32, send: &Send<'_>) -> bool {
         let v2 = &mut self.v2;
-        if send.key.is_some() || v2.boxes.has_others(sender.mailbox, sender.slot) || !v2.is_the_ring
+        let (Some(cid), Recipients::One(to)) = (&send.cid, &send.to) else { return false };
+        let Some(link) = v2.links.get(key) else { return false };
+        let Some(own) = link.mailbox() else { return false };
+        if !v2.is_the_ring
+            || send.volatile
+            || send.key.is_some()
+            || link.is_hidden
+            || link.more().is_some()
+            || cx.is_draining()
         {
             return false;
         }
-        let Some(mailbox) = v2.mailbox_for(cx, user) else { return false };
+        let Some((user, device)) = v2.boxes.sole_device(own, link.slot) else { return false };
+        let name = v2.boxes.name_of(device, cid);
+        if v2.boxes.find_cid(own, name).is_some() {
+            return false;
+        }
+        let wants_receipt = send.receipt && **to != **user;
+        let Some(mailbox) = v2.mailbox_for(cx, to) else { return false };
         let ts = v2.ids.time(cx.unix_millis());
         let id = v2.ids.next(ts);
-        v2.rest.clear();
-        frames::write_rest(id, &sender.user, To::User(user), send.message, ts, &mut v2.rest);
-        let body = Body::new(&v2.rest, "");
-        let marks = match send.receipt && *user != *sender.user {
+        let V2 { boxes, rest, .. } = v2;
+        rest.clear();
+        frames::write_rest(id, boxes.user(own), To::User(to), send.message, ts, rest);
+        let body = Body::new(rest, "");
+        let marks = match wants_receipt {
             true => Marks::REPORTED.and(WANTS_RECEIPT),
             false => Marks::REPORTED,
         };
-        let (most, now) = (v2.boxes.limits().ttl, second(cx));
+        let (most, now) = (boxes.limits().ttl, second(cx));
         let expires = now.saturating_add(send.ttl.map_or(most, |ttl| ttl.min(most)));
-        let seq = v2.boxes.next_seq(mailbox);
+        let seq = boxes.next_seq(mailbox);
         let pages = match v2.is_alone(cx) && self.watchers.is_empty() {
             true => 0,
-            false => self.show_to_pages(cx, Some(sender.conn), user, &body, true),
+            false => self.show_to_pages(cx, Some(conn), to, &body, true),
         };
         let devices = self.v2.keep(cx, mailbox, Held::new(seq, body, expires, marks)) + pages;
         self.counters.delivered += u64::from(devices > 0);
         if pages > 0 {
-            self.visit_by_pages(cx, mailbox, user, seq, pages);
+            self.visit_by_pages(cx, mailbox, to, seq, pages);
         }
-        self.tell_losses(cx);
+        if self.v2.boxes.has_losses() {
+            self.tell_losses(cx);
+        }
         let state = State::Queued;
-        self.v2.boxes.keep_cid(sender.mailbox, name, content, (id, state as u8), now);
-        let cid = send.cid.as_deref().unwrap_or_default();
         let v2 = &mut self.v2;
+        v2.boxes.keep_cid(own, name, content_of(send), (id, state as u8), now);
         v2.scratch.clear();
         v2.scratch.push_str(frames::id_of(&v2.rest));
-        if !v2.answer_at_once(cx, sender.link, cid, state) {
-            v2.answer_send(cx, sender.link, (cid, id), Answer::State(state));
+        // What was borrowed from the frame had no escapes there, either.
+        let is_plain = matches!(cid, Cow::Borrowed(_));
+        if !v2.answer_at_once(cx, key, (cid, is_plain), state) {
+            v2.answer_send(cx, key, (cid, id), Answer::State(state));
         }
         v2.arm(cx);
         true

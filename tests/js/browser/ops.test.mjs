@@ -340,3 +340,30 @@ test('the ops page shows thousands of users in both languages, in light and dark
   }
   users.forEach((socket) => socket.terminate());
 });
+
+test('the store of a server is shown with its state, and a server without one shows none', async (t) => {
+  const keeping = await startServer({ t, args: [...args, '--store', join(folder, 'messages.db')] });
+  const tab = await open({}, keeping);
+  const { page } = tab;
+  await page.locator('#store').waitFor();
+  assert.equal(await page.textContent('#h-store'), 'Store: on disk');
+  const figures = () => page.locator('#store-figures div').allTextContents();
+  await eventually('the figures', async () => /^file[\d.]+ [KM]B \/ 1\.0 GB/.test((await figures()).join()));
+  assert.ok(!(await figures()).join().includes('wait for room'), 'what is zero and should be is not shown');
+  // What such a server answers when its disk is full.
+  await page.route('**/api/stats', async (route) => {
+    const response = await route.fetch();
+    const json = { ...(await response.json()), longlink_store_state: { ok: 0, full: 1, failed: 0 }, longlink_store_unwritten: 7 };
+    await route.fulfill({ response, json });
+  });
+  await page.locator('#h-store', { hasText: 'the disk is full' }).waitFor();
+  assert.ok((await figures()).includes('wait for room7'));
+  await page.click('#lang');
+  await page.locator('#h-store', { hasText: '磁盘已满' }).waitFor();
+  await page.click('#lang');
+  await close(tab);
+  const other = await open();
+  await other.page.locator('.chart').first().waitFor();
+  assert.equal(await other.page.locator('#store').isVisible(), false);
+  await close(other);
+});

@@ -151,3 +151,32 @@ fn a_device_that_takes_its_own_place_loses_nothing_by_it() {
     assert!(bob.gaps.is_empty(), "{:?}", bob.gaps);
     assert_eq!(bob.texts(), numbers(1..=300));
 }
+
+#[test]
+fn a_device_that_skips_a_message_makes_no_receipt_of_it_and_another_device_that_gets_it_does() {
+    let (mut link, mut alice, mut bob) = pair();
+    let mut pad = Phone::new("bob", "pad");
+    pad.connect(&mut link);
+    bob.cut(&mut link);
+    pad.cut(&mut link);
+    let send = r#"{"type":"send","cid":"c1","toUserId":"bob","message":"bad","receipt":true}"#;
+    alice.say(&mut link, send);
+    for _ in 0..3 {
+        // The app crashes at the message, so it keeps no cursor.
+        let mut crashing = Phone::new("bob", "b");
+        (crashing.epoch, crashing.cursor) = (bob.epoch.clone(), bob.cursor);
+        crashing.connect(&mut link);
+        crashing.cut(&mut link);
+    }
+    bob.connect(&mut link);
+    assert_eq!(bob.gaps, [(Some(1), 1, "undeliverable".to_owned())]);
+    bob.acknowledge(&mut link);
+    alice.read(&link);
+    assert!(alice.receipts.is_empty(), "the phone has not had the message");
+    pad.connect(&mut link);
+    assert_eq!(pad.texts(), ["bad"]);
+    pad.acknowledge(&mut link);
+    alice.read(&link);
+    assert_eq!(alice.receipts.len(), 1);
+    assert_eq!(alice.receipts[0]["id"], alice.acks[0]["id"]);
+}

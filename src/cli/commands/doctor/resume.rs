@@ -13,6 +13,7 @@ use super::socket::{End, Event, Socket};
 use crate::cli::client::frame;
 
 const WELCOME: &str = "welcome v2";
+const KEPT: &str = "kept";
 const RESUME: &str = "resume";
 /// For how many seconds the doctor's message may wait, so that it is soon forgotten if the doctor
 /// is ended in between.
@@ -26,7 +27,10 @@ pub fn check(handshake: &Handshake<'_>, user: &str, report: &mut Report) {
     let sent = send(&mut socket, user, timeout);
     let _ = socket.close();
     let check = match sent {
-        Ok(sent) => resume(handshake, &welcome, &sent, began),
+        Ok(sent) => {
+            report.add(Check::ok(KEPT, sent.whereabouts()));
+            resume(handshake, &welcome, &sent, began)
+        }
         Err(why) => Err(why),
     };
     report.add(check.unwrap_or_else(|Trouble(seen)| {
@@ -52,6 +56,18 @@ struct Welcome {
 struct Sent {
     id: String,
     seq: u64,
+    /// Whether the server has said that the message is on a disk.
+    is_stored: bool,
+}
+
+impl Sent {
+    /// Says where the message waits.
+    fn whereabouts(&self) -> &'static str {
+        match self.is_stored {
+            true => "stored: a message that waits survives a crash of the server",
+            false => "queued: a message waits in the memory of the server, and a restart loses it",
+        }
+    }
 }
 
 /// Connects, and acknowledges the waiting messages of the user. Returns `None` if the server does
@@ -136,7 +152,7 @@ fn send(socket: &mut Socket, user: &str, timeout: Duration) -> Result<Sent, Trou
         "type": "send", "cid": cid, "toUserId": user, "message": message, "ttl": TTL,
     });
     say(socket, &send, timeout)?;
-    let (mut id, mut seq) = (None, None);
+    let (mut id, mut seq, mut is_stored) = (None, None, false);
     while id.is_none() || seq.is_none() {
         let frame = next(socket, timeout, |frame| {
             let is_answer = frame["cid"] == *cid;
@@ -144,7 +160,10 @@ fn send(socket: &mut Socket, user: &str, timeout: Duration) -> Result<Sent, Trou
         })?;
         match frame["type"].as_str() {
             Some("ack") => match frame["state"].as_str() {
-                Some("queued" | "stored") => id = frame["id"].as_str().map(str::to_owned),
+                Some(state @ ("queued" | "stored")) => {
+                    id = frame["id"].as_str().map(str::to_owned);
+                    is_stored = state == "stored";
+                }
                 state => {
                     let state = state.unwrap_or("nothing");
                     return Err(Trouble(format!("a message is answered with {state}")));
@@ -157,7 +176,7 @@ fn send(socket: &mut Socket, user: &str, timeout: Duration) -> Result<Sent, Trou
             }
         }
     }
-    Ok(Sent { id: id.unwrap_or_default(), seq: seq.unwrap_or_default() })
+    Ok(Sent { id: id.unwrap_or_default(), seq: seq.unwrap_or_default(), is_stored })
 }
 
 /// Connects again with the cursor from before the message, waits for the message, and acknowledges

@@ -1,5 +1,7 @@
 //! `longlink serve`, from the settings to the exit code.
 
+#[cfg(feature = "store")]
+mod keeping;
 #[cfg(feature = "tls")]
 mod renewal;
 
@@ -26,6 +28,8 @@ use crate::cli::settings::capacity::Capacity;
 use crate::cli::settings::flags::Flags;
 use crate::cli::settings::values::Values;
 use crate::cli::text::Bytes;
+#[cfg(feature = "store")]
+use keeping::Keeping;
 #[cfg(feature = "tls")]
 use renewal::Renewal;
 
@@ -46,11 +50,27 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
+    let relay = Relay::new(settings.relay.clone());
+    // Nobody can connect before the file is open.
+    #[cfg(feature = "store")]
+    let (keeping, relay) = match &settings.store {
+        Some(file) => Keeping::open(file, relay).map(|(keeping, relay)| (Some(keeping), relay))?,
+        None => (None, relay),
+    };
     let (clients, api) = (take(&mut settings.listen), take(&mut settings.api_listen));
     let mut listeners = addresses::bind(clients, "listen", &settings.config)?;
     let api = addresses::bind(api, "api-listen", &settings.config)?;
     listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
-    let start = Start { values, capacity, settings, signals, supervisor };
+    let start = Start {
+        values,
+        capacity,
+        settings,
+        signals,
+        supervisor,
+        relay,
+        #[cfg(feature = "store")]
+        keeping,
+    };
 
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
@@ -74,6 +94,10 @@ struct Start {
     settings: Settings,
     signals: Held,
     supervisor: Supervisor,
+    /// The relay, which has what was in the store.
+    relay: Relay,
+    #[cfg(feature = "store")]
+    keeping: Option<Keeping>,
 }
 
 impl Start {
@@ -84,14 +108,13 @@ impl Start {
         address: impl Fn(&L) -> String,
         watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
     ) -> Result<ExitCode, Refusal> {
-        let Start { values, capacity, settings, signals, supervisor } = self;
+        let Start { values, capacity, settings, signals, supervisor, mut relay, .. } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
         let webhooks = settings.webhooks.clone();
         let webhooks = webhooks
             .map(|config| Webhooks::start(config, settings.config.max_connections))
             .transpose()
             .map_err(|error| failed("cannot start the webhooks", error))?;
-        let mut relay = Relay::new(settings.relay.clone());
         if let Some(secrets) = &settings.secrets {
             let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
             relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
@@ -103,6 +126,11 @@ impl Start {
         let relay = relay.with_backend(backend);
         let mut server = Server::new(listeners, settings.config.clone(), relay)
             .map_err(|error| failed("cannot start", error))?;
+        #[cfg(feature = "store")]
+        let storing = match self.keeping {
+            Some(keeping) => Some(keeping.start(&mut server)?),
+            None => None,
+        };
         // The logger is dropped at the end of this function, also after a panic, so that the last
         // lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
@@ -114,9 +142,16 @@ impl Start {
 
         // From here on clients can connect, and a signal stops the server.
         announce(&settings, &capacity, &values);
+        #[cfg(feature = "store")]
+        if let Some(storing) = &storing {
+            storing.announce(server.parts().1);
+        }
         print_addresses(&addresses);
         supervisor.ready();
         let done = turns(&mut server, &supervisor);
+        // Everything that was taken is written before the process ends.
+        #[cfg(feature = "store")]
+        drop(storing);
         if let Some(webhooks) = webhooks {
             finish(&webhooks, settings.config.close_timeout);
         }

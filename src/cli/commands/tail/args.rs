@@ -2,10 +2,8 @@
 
 use clap::{Arg, ArgAction, ArgMatches};
 use longlink::Relay;
-use longlink::backend::ApiKey;
 
-use crate::cli::client::url::Url;
-use crate::cli::settings::secret::read_file;
+use crate::cli::client::api::{Api, with_flags};
 
 const AFTER: &str = "\
 The command asks the backend's interface: an address of --api-listen, or any address of a server
@@ -31,15 +29,11 @@ Examples:
   longlink tail alice
   longlink tail alice --url https://chat.example.com --key-file /etc/longlink/api.key --json";
 
-/// The user to watch, and the address of the interface.
+/// The user to watch, and where the interface is.
 #[derive(Debug)]
 pub struct Options {
     pub user: String,
-    pub url: Url,
-    pub key: Option<String>,
-    /// Root certificates that are trusted in addition to those that browsers know.
-    #[cfg(feature = "tls")]
-    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    pub api: Api,
     pub json: bool,
 }
 
@@ -51,33 +45,12 @@ pub fn command() -> clap::Command {
         .max_term_width(100)
         .arg(Arg::new("user").value_name("USER").required(true).help("The user's id"))
         .arg(
-            Arg::new("url")
-                .long("url")
-                .value_name("URL")
-                .default_value("http://127.0.0.1:9090")
-                .help("The URL of the backend's interface"),
-        )
-        .arg(
-            Arg::new("key-file")
-                .long("key-file")
-                .value_name("FILE")
-                .help("The file of the interface's key; its first line is used"),
-        )
-        .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help("Print each event as the server sends it, with its time in milliseconds"),
         );
-    match cfg!(feature = "tls") {
-        true => command.arg(
-            Arg::new("ca")
-                .long("ca")
-                .value_name("FILE")
-                .help("Trust these root certificates, too (PEM)"),
-        ),
-        false => command,
-    }
+    with_flags(command)
 }
 
 impl Options {
@@ -91,41 +64,9 @@ impl Options {
         if !Relay::is_user_id(user) {
             return Err(format!("expected a user id, found {user:?}"));
         }
-        let url = Url::parse_http(text("url").unwrap_or_default());
-        let url = url.map_err(|why| format!("--url: {why}"))?;
-        if url.target.contains('?') {
-            return Err("--url: a query is not part of it".to_owned());
-        }
-        if url.tls && !cfg!(feature = "tls") {
-            return Err("--url: this build has no TLS; build it with --features tls".to_owned());
-        }
-        let key = text("key-file").map(read_key).transpose();
-        let key = key.map_err(|why| format!("--key-file: {why}"))?;
-        Ok(Options {
-            user: user.to_owned(),
-            url,
-            key,
-            #[cfg(feature = "tls")]
-            roots: text("ca").map_or(Ok(Vec::new()), crate::cli::client::tls::roots)?,
-            json: matches.get_flag("json"),
-        })
+        let api = Api::read(matches)?;
+        Ok(Options { user: user.to_owned(), api, json: matches.get_flag("json") })
     }
-
-    /// Whether the URL is on this machine, so that nobody on the way can read the key.
-    pub fn is_loopback(&self) -> bool {
-        let ip = self.url.host.parse::<std::net::IpAddr>();
-        self.url.host.eq_ignore_ascii_case("localhost")
-            || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
-    }
-}
-
-/// Reads the key. An error contains nothing of the file's contents, and not the file's name,
-/// because some users will pass the key itself in place of the name.
-fn read_key(path: &str) -> Result<String, String> {
-    let text = String::from_utf8(read_file(path)?).map_err(|_| "it is not text".to_owned())?;
-    let key = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    ApiKey::new(key).map_err(|error| error.to_string())?;
-    Ok(key.to_owned())
 }
 
 #[cfg(test)]
@@ -145,9 +86,8 @@ mod tests {
     #[test]
     fn tail_connects_to_this_machine_by_default() {
         let options = read(&["张三"]).unwrap();
-        assert_eq!((options.user.as_str(), options.url.port), ("张三", 9090));
-        assert!(options.is_loopback() && !options.json && options.key.is_none());
-        assert!(!read(&["a", "--url", "http://10.0.0.1:9090"]).unwrap().is_loopback());
+        assert_eq!((options.user.as_str(), options.api.url.port), ("张三", 9090));
+        assert!(!options.json && options.api.key.is_none());
     }
 
     #[test]

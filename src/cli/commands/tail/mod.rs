@@ -31,8 +31,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// One line about an argument that is wrong; then the server was not asked.
 pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     let options = Options::read(matches)?;
-    if !options.url.tls && options.key.is_some() && !options.is_loopback() {
-        complain(&format!("the key goes unencrypted to {}", options.url.host));
+    if let Some(warning) = options.api.warning() {
+        complain(&warning);
     }
     let style = match (options.json, io::stdout().is_terminal()) {
         (true, _) => Style::Json,

@@ -1,0 +1,125 @@
+//! `longlink store inspect`: shows what is in a file, for people and for scripts.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use longlink::keeping::store::Summary;
+use serde_json::{Value, json};
+
+use crate::cli::text::{Bytes, Escaped};
+
+/// How many epochs and segments are shown to people, the latest ones.
+const SHOWN: usize = 5;
+
+/// Writes the summary for people.
+pub fn text(path: &Path, summary: &Summary) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{name:<10}  {}", Escaped(&value));
+    };
+    let size = |bytes| Bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+    line("file", path.display().to_string());
+    line("version", summary.version.to_string());
+    line(
+        "size",
+        match summary.wal_bytes {
+            0 => size(summary.bytes).to_string(),
+            wal => format!(
+                "{}, and {} in the log beside it, which the next start moves into the file",
+                size(summary.bytes),
+                size(wal)
+            ),
+        },
+    );
+    line("messages", format!("{}, with numbers up to {}", summary.messages, summary.last));
+    line("waiting", format!("{}, for {} users", summary.waiting, summary.waiting_users));
+    line("oldest", when(summary.oldest_millis));
+    line("newest", when(summary.newest_millis));
+    line("devices", format!("{} of {} users", summary.devices, summary.users));
+    line("groups", format!("{} with {} members", summary.groups, summary.members));
+    line("requests", format!("{} with an idempotency key", summary.requests));
+    let indexed = summary.segments.iter().filter(|it| it.is_indexed).count();
+    let history = match (indexed, summary.segments.len()) {
+        (0, _) => "no index for older messages".to_owned(),
+        (some, all) => format!("{some} of {all} segments have an index for older messages"),
+    };
+    line("history", history);
+    for (count, it) in summary.segments.iter().rev().take(SHOWN).enumerate() {
+        let name =
+            if count == 0 { format!("segments {}", summary.segments.len()) } else { String::new() };
+        let times = format!("{} to {}", when(it.oldest_millis), when(it.newest_millis));
+        let what = if it.messages == 0 { "empty".to_owned() } else { times };
+        line(&name, format!("{}: {} messages, {what}", it.id, it.messages));
+    }
+    for (count, it) in summary.epochs.iter().rev().take(SHOWN).enumerate() {
+        let name =
+            if count == 0 { format!("epochs {}", summary.epochs.len()) } else { String::new() };
+        let end = it.last.map_or("the latest one".to_owned(), |last| format!("ended at {last}"));
+        line(&name, format!("{}: {end}", it.name));
+    }
+    text
+}
+
+/// Returns the summary for scripts.
+pub fn json(path: &Path, summary: &Summary) -> Value {
+    let epochs = summary.epochs.iter().map(|it| json!({"name": it.name, "last": it.last}));
+    let segments = summary.segments.iter().map(|it| {
+        json!({
+            "id": it.id,
+            "messages": it.messages,
+            "oldest": it.oldest_millis,
+            "newest": it.newest_millis,
+            "history": it.is_indexed,
+        })
+    });
+    json!({
+        "file": path.display().to_string(),
+        "version": summary.version,
+        "bytes": summary.bytes,
+        "walBytes": summary.wal_bytes,
+        "messages": summary.messages,
+        "waiting": summary.waiting,
+        "waitingUsers": summary.waiting_users,
+        "seq": summary.last,
+        "oldest": summary.oldest_millis,
+        "newest": summary.newest_millis,
+        "users": summary.users,
+        "devices": summary.devices,
+        "groups": summary.groups,
+        "members": summary.members,
+        "requests": summary.requests,
+        "epochs": epochs.collect::<Vec<_>>(),
+        "segments": segments.collect::<Vec<_>>(),
+    })
+}
+
+/// Shows a time in milliseconds since 1970.
+fn when(millis: Option<u64>) -> String {
+    let Some(millis) = millis else { return "none".to_owned() };
+    let seconds = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
+    match time::OffsetDateTime::from_unix_timestamp(seconds) {
+        Ok(it) => format!(
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
+            it.year(),
+            u8::from(it.month()),
+            it.day(),
+            it.hour(),
+            it.minute(),
+            it.second()
+        ),
+        Err(_) => format!("{millis} ms since 1970"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_a_date_and_one_beyond_all_dates_as_a_number() {
+        assert_eq!(when(Some(1_764_000_000_999)), "2025-11-24 16:00:00 UTC");
+        assert_eq!(when(Some(u64::MAX)), "18446744073709551615 ms since 1970");
+        assert_eq!(when(None), "none");
+    }
+}
