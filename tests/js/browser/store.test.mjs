@@ -1,7 +1,11 @@
-// The demo page with a server that stores messages on its disk: the page says so, and marks what is stored. The
-// answers of such a server are made of those of a server without a store.
+// The demo page with a server that stores messages on its disk: the page says so, marks what is stored, and loses
+// nothing when the server is killed. In some tests the answers of such a server are made of those of a server without
+// a store.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventually, launch, Tab } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
@@ -88,6 +92,35 @@ test('a server that was killed and started again is a step of the page, and a cu
   assert.equal(await page.locator('[data-step="kill"].done').count(), 0);
   await server.restart();
   await page.locator('[data-step="kill"].done').waitFor();
+  tab.isClean(OUTAGE);
+});
+
+test('a server that is killed keeps what it has stored: no message is missing, and none comes twice', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'longlink-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const server = await startServer({ t, args: ['--store', join(folder, 'messages.db')] });
+  const context = await browser.newContext({ locale: 'en' });
+  t.after(() => context.close());
+  const tab = await Tab.connected(context, server, 'alice', 'bob');
+  const { left: alice, right: bob, page } = tab;
+  assert.match(await lead(tab), /also over kill -9/);
+  await alice.tells('bob', 'before');
+  await alice.sees('before', 'received');
+  await bob.switchesOff();
+  const said = ['one', 'two', 'three'];
+  for (const text of said) await alice.tells('bob', text);
+  for (const text of said) await alice.sees(text, 'stored');
+  await server.restart();
+  await alice.is('open');
+  await alice.tells('bob', 'after the crash');
+  await alice.sees('after the crash', 'stored');
+  for (const text of said) assert.equal((await alice.sees(text)).mark, 'stored', 'nothing has become unsure');
+  await bob.switchesOn();
+  await bob.sees('after the crash');
+  const got = (await bob.lines()).filter(({ mine }) => !mine).map(({ text }) => text);
+  assert.deepEqual(got, ['before', ...said, 'after the crash']);
+  for (const text of [...said, 'after the crash']) await alice.sees(text, 'received');
+  assert.equal(await page.locator('.gap').count(), 0);
   tab.isClean(OUTAGE);
 });
 
