@@ -27,6 +27,8 @@ mod fake;
 #[cfg(feature = "tls")]
 mod guide;
 mod listening;
+#[cfg(feature = "store")]
+mod on_disk;
 mod output;
 mod program;
 mod refusals;

@@ -32,7 +32,9 @@ pub struct Gap {
 pub struct Answered {
     pub text: String,
     pub id: String,
+    /// The state; for a send that was answered before, the state of that answer.
     pub state: String,
+    pub is_duplicate: bool,
     pub epoch: String,
 }
 
@@ -71,6 +73,8 @@ pub struct Client {
     outbox: VecDeque<(String, String, String)>,
     written: u64,
     pub received: Vec<Received>,
+    /// The messages that the client did not take, because their numbers were not above its cursor.
+    pub repeated: Vec<Received>,
     pub gaps: Vec<Gap>,
     pub answered: Vec<Answered>,
     /// How many `welcome` and `bye` frames the client has received.
@@ -92,6 +96,7 @@ impl Client {
             outbox: VecDeque::new(),
             written: 0,
             received: Vec::new(),
+            repeated: Vec::new(),
             gaps: Vec::new(),
             answered: Vec::new(),
             welcomes: 0,
@@ -245,11 +250,13 @@ impl Client {
             }
             "message" => {
                 let seq = number("seq");
+                let (id, text) = (string("id"), string("message"));
+                let received = Received { epoch: self.epoch.clone(), seq, id, text };
                 if seq > self.cursor {
                     self.cursor = seq;
-                    let (id, text) = (string("id"), string("message"));
-                    let epoch = self.epoch.clone();
-                    self.received.push(Received { epoch, seq, id, text });
+                    self.received.push(received);
+                } else {
+                    self.repeated.push(received);
                 }
                 self.note(now);
             }
@@ -264,8 +271,10 @@ impl Client {
                 let cid = string("cid");
                 let (first, _, text) = self.outbox.pop_front().expect("it was asked for");
                 assert_eq!(first, cid, "answers come in the order of the sends");
-                let (id, state) = (string("id"), string("state"));
-                self.answered.push(Answered { text, id, state, epoch: self.epoch.clone() });
+                let is_duplicate = frame["state"] == "duplicate";
+                let state = string(if is_duplicate { "was" } else { "state" });
+                let (id, epoch) = (string("id"), self.epoch.clone());
+                self.answered.push(Answered { text, id, state, is_duplicate, epoch });
             }
             "live" => self.is_live = true,
             "bye" => self.byes += 1,

@@ -327,18 +327,10 @@ pub(super) fn prepare_to_write(connection: &Connection, path: &Path) -> Result<(
     connection
         .execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;")
         .map_err(failed)?;
-    // Pages of the file, too, may be in the memory of the kernel alone if a sync has failed in an earlier run. So
-    // all that the log has is moved into the file, and a new log begins.
-    let (is_busy, _, _): (bool, i64, i64) = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .map_err(failed)?;
     let sync: u32 =
         connection.query_row("PRAGMA synchronous", (), |row| row.get(0)).map_err(failed)?;
-    if mode != "wal" || sync != 2 || is_busy {
-        let what =
-            format!("cannot be written safely: mode {mode}, synchronous {sync}, busy {is_busy}");
+    if mode != "wal" || sync != 2 {
+        let what = format!("cannot be written safely: mode {mode}, synchronous {sync}");
         return Err(OpenError::new(path, OpenErrorKind::Unwritable, what));
     }
     // After a sync that has failed, the kernel may show pages of the log that are not on the disk and

@@ -1,0 +1,6 @@
+//! The real program with a store: it is killed again and again, its disk is filled, and what it has
+//! promised is there.
+
+mod crowd;
+mod full;
+mod killed;
