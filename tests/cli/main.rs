@@ -40,6 +40,8 @@ mod signals;
 mod store_backup;
 #[cfg(feature = "store")]
 mod store_files;
+#[cfg(feature = "store")]
+mod store_kill;
 mod tail;
 mod tickets;
 #[cfg(feature = "tls")]

@@ -15,15 +15,15 @@ use crate::v2::{Client, Patience};
 
 const PAIRS: usize = 10;
 /// The number of messages that each client writes.
-const MESSAGES: u64 = 100;
-const PATIENCE: Patience = Patience {
+pub const MESSAGES: u64 = 100;
+pub const PATIENCE: Patience = Patience {
     ping_after: Duration::from_millis(250),
     silence: Duration::from_millis(700),
     retry: Duration::from_millis(30),
 };
 
 /// The clients of a test, each on a thread of its own.
-struct Crowd {
+pub struct Crowd {
     threads: Vec<JoinHandle<Client>>,
     states: Vec<Arc<Mutex<State>>>,
     is_over: Arc<AtomicBool>,
@@ -32,22 +32,22 @@ struct Crowd {
 
 /// The state of a client that the test reads while the client runs.
 #[derive(Clone, Debug, Default)]
-struct State {
-    written: u64,
-    unanswered: usize,
-    answered: usize,
-    welcomes: u64,
-    is_live: bool,
-    epoch: String,
+pub struct State {
+    pub written: u64,
+    pub unanswered: usize,
+    pub answered: usize,
+    pub welcomes: u64,
+    pub is_live: bool,
+    pub epoch: String,
     /// The epochs and the texts of all messages that the server has acknowledged, and of those that
     /// have arrived.
-    taken: BTreeSet<(String, String)>,
-    came: BTreeSet<(String, String)>,
+    pub taken: BTreeSet<(String, String)>,
+    pub came: BTreeSet<(String, String)>,
 }
 
 impl Crowd {
     /// Connects clients that wait for `pace` between two messages.
-    fn connect(addr: SocketAddr, pace: Duration) -> Self {
+    pub fn connect(addr: SocketAddr, pace: Duration) -> Self {
         let (tell, news) = channel();
         let is_over = Arc::new(AtomicBool::new(false));
         let (mut threads, mut states) = (Vec::new(), Vec::new());
@@ -62,7 +62,7 @@ impl Crowd {
     }
 
     /// Waits until `holds` is true for the states of the clients.
-    fn until(&self, what: &str, holds: impl Fn(&[State]) -> bool) {
+    pub fn until(&self, what: &str, holds: impl Fn(&[State]) -> bool) {
         let until = Instant::now() + DEADLINE;
         loop {
             let states: Vec<State> =
@@ -70,15 +70,16 @@ impl Crowd {
             if holds(&states) {
                 return;
             }
+            // Clients that go on without end have news all the time.
             let left = until.saturating_duration_since(Instant::now());
-            let is_heard = self.news.recv_timeout(left).is_ok();
+            let is_heard = !left.is_zero() && self.news.recv_timeout(left).is_ok();
             assert!(is_heard, "in vain: {what}: {states:?}");
         }
     }
 
     /// Waits until all messages are written and answered, and those that were acknowledged in the
     /// present epoch have arrived. Returns the clients.
-    fn finish(self) -> Vec<Client> {
+    pub fn finish(self) -> Vec<Client> {
         self.until("all is written, answered and has come", |states| {
             let is_done = |(at, state): (usize, &State)| {
                 let of_now = |taken: &&(String, String)| taken.0 == state.epoch;
@@ -171,7 +172,7 @@ fn lost_and_doubled(clients: &[Client]) -> (Vec<String>, Vec<String>) {
     (lost, doubled)
 }
 
-fn addr_of(program: &Program) -> SocketAddr {
+pub fn addr_of(program: &Program) -> SocketAddr {
     program.addr().parse().expect("an address")
 }
 
