@@ -10,10 +10,12 @@
 //! message (`append_ns`) and the store's thread (`us_64`, `us_1000`), the bytes that are written for a message, with
 //! write-ahead log and checkpoints (`written_64`, `written_1000`), and the bytes of the file for a message (`row`). Then it
 //! opens the file again and measures the time until everything is told (`start_ms`), and the memory for
-//! that (`start_mb`). `pause_ms` is the longest time of one step with a checkpoint.
+//! that (`start_mb`). `pause_ms` is the longest time of one step with 1,000 messages, among them those with a checkpoint.
+//! At last it writes into a file that has reached its size, so that with each message an older one is dropped (`us_full`,
+//! `pause_full_ms`).
 //!
 //! It prints a line `store: messages=… append_ns=… us_64=… us_1000=… written_64=… written_1000=… row=…
-//! start_ms=… start_mb=… pause_ms=…`, and fails above the limits below. `cargo test` runs it with few
+//! start_ms=… start_mb=… pause_ms=… us_full=… pause_full_ms=…`, and fails above the limits below. `cargo test` runs it with few
 //! messages and checks none of the times.
 
 mod support;
@@ -32,6 +34,11 @@ const MOST_WRITTEN_1000: f64 = 600.0;
 const MOST_ROW: f64 = 295.0;
 const MOST_START_MS: f64 = 1_500.0;
 const MOST_START_MB: f64 = 50.0;
+
+/// The bound of the file, and that of the file that is full.
+const SIZE: u64 = 4 << 30;
+const SMALL: u64 = 32 << 20;
+const TINY: u64 = 2 << 20;
 
 const FEW: u64 = 5_000;
 const USERS: u64 = 100_000;
@@ -66,8 +73,10 @@ struct Site {
 }
 
 impl Site {
-    fn open(path: &PathBuf) -> (Self, u64) {
-        let (mut journal, mut worker) = store::open(StoreConfig::new(path)).unwrap();
+    fn open(path: &PathBuf, size: u64) -> (Self, u64) {
+        let mut config = StoreConfig::new(path);
+        config.size = size;
+        let (mut journal, mut worker) = store::open(config).unwrap();
         let (mut last, mut sends) = (0, 0);
         journal.recover(&mut |one| match one {
             Recovered::Last(number) => last = number,
@@ -138,7 +147,7 @@ fn main() -> ExitCode {
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("messages.db");
 
-    let (mut site, _) = Site::open(&path);
+    let (mut site, _) = Site::open(&path, SIZE);
     let (us_64, written_64, _) = site.run(messages / 4, 64);
     let (us_1000, written_1000, pause) = site.run(messages - messages / 4, 1_000);
     let sends = site.next - 1;
@@ -150,9 +159,17 @@ fn main() -> ExitCode {
 
     let before = resident_kb();
     let begun = Instant::now();
-    let (site, told) = Site::open(&path);
+    let (site, told) = Site::open(&path, SIZE);
     let start_ms = begun.elapsed().as_secs_f64() * 1e3;
     let start_mb = resident_kb().saturating_sub(before) as f64 / 1_024.0;
+    drop(site);
+
+    let small = if is_bench() { SMALL } else { TINY };
+    let (mut site, _) = Site::open(&folder.join("full.db"), small);
+    site.run(small / 300, 1_000);
+    let (us_full, _, pause_full) = site.run(messages / 4, 1_000);
+    let dropped = site.journal.numbers().map_or(0, |numbers| numbers.dropped_by_size);
+    assert!(dropped > 0 || !is_bench());
     drop(site);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(told, sends);
@@ -160,8 +177,10 @@ fn main() -> ExitCode {
     println!(
         "store: messages={sends} append_ns={append_ns:.0} us_64={us_64:.2} us_1000={us_1000:.2} \
          written_64={written_64:.0} written_1000={written_1000:.0} row={row:.0} \
-         start_ms={start_ms:.0} start_mb={start_mb:.1} pause_ms={:.1}",
-        pause.as_secs_f64() * 1e3
+         start_ms={start_ms:.0} start_mb={start_mb:.1} pause_ms={:.1} \
+         us_full={us_full:.2} pause_full_ms={:.1}",
+        pause.as_secs_f64() * 1e3,
+        pause_full.as_secs_f64() * 1e3
     );
     if !is_bench() {
         return ExitCode::SUCCESS;

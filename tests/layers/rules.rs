@@ -148,7 +148,7 @@ pub const NAMES: &[Name] = &[
     ),
     path(
         "std::thread",
-        &["backend::webhooks", "journal::store::worker", "cli"],
+        &["backend::webhooks", "journal::store", "cli"],
         "the library has one thread, and the webhooks and the store have one of their own each",
     ),
     path("std::env", &["cli", "crate::main"], PROGRAM),

@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::backup::{Backup as Copying, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -15,6 +17,8 @@ use crate::journal::{Backup, Completed, Completion, Ticket};
 
 /// How many pages are copied between two transactions.
 const PAGES: i32 = 64;
+/// How often the thread looks whether the copy is on the disk.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Copies the file, and goes on with its work meanwhile. The copy is whole on the disk when the answer comes;
 /// if it could not be made, nothing is left of it.
@@ -27,7 +31,7 @@ pub(super) fn copy(
     let path = beside(&engine.path, ".backup");
     let part = beside(&engine.path, ".backup-part");
     let copied = copy_into(connection, engine, &part, answer)
-        .and_then(|()| finish(&part, &path).map_err(|error| error.to_string()));
+        .and_then(|()| finish_aside(connection, engine, (&part, &path), answer));
     if copied.is_err() {
         // It may not be there.
         let _ = fs::remove_file(&part);
@@ -56,15 +60,42 @@ fn copy_into(
             StepResult::More => {}
             _ => return Err("the file is locked".to_owned()),
         }
-        engine.step(connection, answer);
-        engine.idle(connection, answer);
-        if let Some(ticket) = engine.wanted_copy.take_if(|ticket| *ticket != NO_TICKET) {
-            let completion = Completion::BackedUp(Err("another copy is being made".to_owned()));
-            answer(Completed { ticket, completion });
-        }
+        go_on(connection, engine, answer);
         if engine.shared.is_stopping() {
             return Err("the server stops".to_owned());
         }
+    }
+}
+
+/// Does what else there is to do.
+fn go_on(connection: &Connection, engine: &mut Engine, answer: Answer<'_>) {
+    engine.step(connection, answer);
+    engine.idle(connection, answer);
+    if let Some(ticket) = engine.wanted_copy.take().filter(|ticket| *ticket != NO_TICKET) {
+        let completion = Completion::BackedUp(Err("another copy is being made".to_owned()));
+        answer(Completed { ticket, completion });
+    }
+}
+
+/// Brings the copy to the disk in a thread of its own, because that may take seconds, and goes on meanwhile.
+fn finish_aside(
+    connection: &Connection,
+    engine: &mut Engine,
+    (part, path): (&Path, &Path),
+    answer: Answer<'_>,
+) -> Result<Backup, String> {
+    let (from, to) = (part.to_owned(), path.to_owned());
+    let finishing = thread::Builder::new()
+        .name("store-backup".to_owned())
+        .spawn(move || finish(&from, &to))
+        .map_err(|error| error.to_string())?;
+    while !finishing.is_finished() {
+        engine.shared.sleep(PAUSE, false);
+        go_on(connection, engine, answer);
+    }
+    match finishing.join() {
+        Ok(finished) => finished.map_err(|error| error.to_string()),
+        Err(_) => Err("its thread has panicked".to_owned()),
     }
 }
 

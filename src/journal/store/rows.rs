@@ -5,14 +5,14 @@
 //! instead of ten columns, because each column costs time to bind and bytes in the row.
 //!
 //! ```text
-//! flags            1 byte: which of device, cid, group and key follow
+//! flags            1 byte: which of device, cid, group and key follow, and two usual cases
 //! id               16 bytes, the highest first, so that heads sort by time
 //! content          8 bytes
-//! ttl, size        varints: seconds, and bytes of the message
+//! ttl, size        varints: seconds, if it is not a week, and bytes of the message
 //! user             varint length, bytes; then device, cid, group and key in the same form
-//! count            varint: the number of records, each of which is
+//! count            varint: the number of records, if it is not one; each of them is
 //!   form           1 byte: kind, whether the user is the sender, whether `to` and marks follow
-//!   step           varint: the number minus the number of the record before
+//!   step           varint: the number minus the number of the record before; not for the first one
 //!   marks, user, to  if the form says that they follow
 //! ```
 
@@ -22,6 +22,10 @@ const HAS_DEVICE: u8 = 1;
 const HAS_CID: u8 = 2;
 const HAS_GROUP: u8 = 4;
 const HAS_KEY: u8 = 8;
+const HAS_ONE: u8 = 16;
+const HAS_WEEK: u8 = 32;
+
+const WEEK: u32 = 7 * 24 * 3_600;
 
 const KIND: u8 = 3;
 const IS_SENDER: u8 = 4;
@@ -75,19 +79,25 @@ pub(super) fn encode(append: &Append<'_>, out: &mut Vec<u8>) {
         (append.group, HAS_GROUP),
         (append.key, HAS_KEY),
     ];
-    let flags =
+    let mut flags =
         optional.iter().filter(|(text, _)| !text.is_empty()).fold(0, |all, one| all | one.1);
+    flags |= if append.records.len() == 1 { HAS_ONE } else { 0 };
+    flags |= if append.ttl == WEEK { HAS_WEEK } else { 0 };
     out.push(flags);
     out.extend_from_slice(&append.id.to_be_bytes());
     out.extend_from_slice(&append.content.to_le_bytes());
-    put_varint(u64::from(append.ttl), out);
+    if append.ttl != WEEK {
+        put_varint(u64::from(append.ttl), out);
+    }
     put_varint(append.message.len() as u64, out);
     put_text(append.user, out);
     for (text, _) in optional.iter().filter(|(text, _)| !text.is_empty()) {
         put_text(text, out);
     }
-    put_varint(append.records.len() as u64, out);
-    let mut last = append.records.first().map_or(0, |record| record.seq);
+    if append.records.len() != 1 {
+        put_varint(append.records.len() as u64, out);
+    }
+    let mut last = None;
     for record in append.records {
         let is_sender = record.user == append.user;
         let mut form = code(record.kind);
@@ -95,8 +105,10 @@ pub(super) fn encode(append: &Append<'_>, out: &mut Vec<u8>) {
         form |= if record.to.is_empty() { 0 } else { HAS_TO };
         form |= if record.marks == 0 { 0 } else { HAS_MARKS };
         out.push(form);
-        put_varint(record.seq.saturating_sub(last), out);
-        last = record.seq;
+        if let Some(last) = last {
+            put_varint(record.seq.saturating_sub(last), out);
+        }
+        last = Some(record.seq);
         if record.marks != 0 {
             out.push(record.marks);
         }
@@ -176,7 +188,7 @@ impl<'a> Head<'a> {
         let flags = bytes.byte()?;
         let id = u128::from_be_bytes(bytes.array()?);
         let content = u64::from_le_bytes(bytes.array()?);
-        let ttl = u32::try_from(bytes.varint()?).ok()?;
+        let ttl = if flags & HAS_WEEK == 0 { u32::try_from(bytes.varint()?).ok()? } else { WEEK };
         let size = u32::try_from(bytes.varint()?).ok()?;
         let user = bytes.text()?;
         let mut optional = |flag| if flags & flag == 0 { Some("") } else { bytes.text() };
@@ -184,8 +196,8 @@ impl<'a> Head<'a> {
         let cid = optional(HAS_CID)?;
         let group = optional(HAS_GROUP)?;
         let key = optional(HAS_KEY)?;
-        let count = bytes.varint()?;
-        (flags & 0xF0 == 0).then_some(Head {
+        let count = if flags & HAS_ONE == 0 { bytes.varint()? } else { 1 };
+        (flags & 0xC0 == 0).then_some(Head {
             id,
             content,
             ttl,
@@ -207,7 +219,8 @@ impl<'a> Head<'a> {
             sender: self.user,
             left: self.count,
             bytes: self.records,
-            last: self.first,
+            next: self.first,
+            is_first: true,
             is_over: false,
         }
     }
@@ -233,7 +246,9 @@ pub(super) struct Records<'a> {
     sender: &'a str,
     left: u64,
     bytes: Bytes<'a>,
-    last: u64,
+    /// The number of the next record if it is the first one, else that of the one before.
+    next: u64,
+    is_first: bool,
     is_over: bool,
 }
 
@@ -246,8 +261,9 @@ impl<'a> Records<'a> {
             2 => Kind::Own,
             _ => Kind::Receipt,
         };
-        let seq = self.last.checked_add(self.bytes.varint()?)?;
-        self.last = seq;
+        let step = if std::mem::take(&mut self.is_first) { 0 } else { self.bytes.varint()? };
+        let seq = self.next.checked_add(step)?;
+        self.next = seq;
         let marks = if form & HAS_MARKS == 0 { 0 } else { self.bytes.byte()? };
         let user = if form & IS_SENDER == 0 { self.bytes.text()? } else { self.sender };
         let to = if form & HAS_TO == 0 { "" } else { self.bytes.text()? };
@@ -346,10 +362,14 @@ mod tests {
             Record { user: "alice", seq: 1_000_001, kind: Kind::Own, to: "bob", marks: 5 },
             Record { user: "小明", seq: 1_000_300, kind: Kind::ToMember, to: "", marks: 255 },
         ];
-        for (group, key, device) in
-            [("", "", ""), ("g", "k", "d"), ("", "pos", "x"), ("群", "", "")]
-        {
-            let append = Append { group, key, device, ..sample(&records) };
+        for (group, key, device, ttl, count) in [
+            ("", "", "", 604_800, 3),
+            ("g", "k", "d", 60, 1),
+            ("", "pos", "x", u32::MAX, 0),
+            ("群", "", "", 604_800, 1),
+        ] {
+            let records = &records[..count];
+            let append = Append { group, key, device, ttl, ..sample(records) };
             let mut head = Vec::new();
             encode(&append, &mut head);
             let read = decode(1_000_000, &head, 1_700_000_000).unwrap();
@@ -357,8 +377,8 @@ mod tests {
             assert_eq!(read.content, append.content);
             assert_eq!((&*read.user, &*read.device, &*read.cid), ("alice", device, "k3-17"));
             assert_eq!((&*read.group, &*read.key, read.size), (group, key, 7));
-            assert_eq!(read.left, Some(604_800));
-            assert_eq!(read.records.len(), 3);
+            assert_eq!(read.left, Some(ttl));
+            assert_eq!(read.records.len(), count);
             for (one, other) in records.iter().zip(&read.records) {
                 assert_eq!((one.user, one.seq, one.kind), (&*other.user, other.seq, other.kind));
                 assert_eq!((one.to, one.marks), (&*other.to, other.marks));
