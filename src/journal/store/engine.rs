@@ -122,6 +122,7 @@ impl Engine {
         if self.wal_bytes() >= self.limits.wal {
             self.checkpoint(connection, answer);
         }
+        self.room.look(&self.path, &self.shared, self.clock.millis());
         has_batch || has_questions
     }
 
@@ -416,6 +417,11 @@ impl Engine {
     fn retry(&mut self, connection: &Connection, answer: Answer<'_>) {
         if self.shared.state() != StoreState::Full || !self.room.is_due(self.clock.millis()) {
             return;
+        }
+        if self.retain.is_any_over(&self.segments, self.clock.millis()) {
+            // What is dropped gives room. If that fails, so does what follows, which says why.
+            let _ = self.transact(connection, &[]);
+            self.measure(connection);
         }
         loop {
             let batch = self.room.unwritten.pop();

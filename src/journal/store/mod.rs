@@ -74,9 +74,12 @@ const NO_TICKET: Ticket = Ticket::MAX;
 
 /// A segment has at least so many bytes.
 const SEGMENT: u64 = 8 << 20;
-/// The file has about so many segments by size, and by time.
+/// The bytes of a segment of a file without a bound.
+const UNBOUNDED_SEGMENT: u64 = 64 << 20;
+/// The file has about so many segments by size, of messages that are kept, and for history.
 const BY_SIZE: u64 = 256;
 const BY_TIME: u32 = 16;
+const BY_HISTORY: u32 = 256;
 
 /// How a store is kept.
 #[derive(Clone, Debug)]
@@ -142,9 +145,13 @@ impl StoreConfig {
     }
 
     fn bounds(&self) -> Bounds {
-        let usual = SEGMENT.max(self.size / BY_SIZE);
+        let usual = match self.size {
+            0 => UNBOUNDED_SEGMENT,
+            size => SEGMENT.max(size / BY_SIZE),
+        };
         let bytes = if self.segment_bytes == 0 { usual } else { self.segment_bytes };
-        let time = (self.kept / BY_TIME).max(Duration::from_secs(60));
+        let history = self.history.unwrap_or_default() / BY_HISTORY;
+        let time = (self.kept / BY_TIME).max(history).max(Duration::from_secs(60));
         Bounds { bytes, millis: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) }
     }
 }

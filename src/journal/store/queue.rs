@@ -416,7 +416,8 @@ impl Shared {
     pub fn sleep(&self, time: Duration, is_light: bool) -> bool {
         let mut queue = self.lock();
         let is_filled = queue.is_urgent || (!is_light && !queue.bytes.is_empty());
-        if (!is_filled || queue.begun.is_some()) && !queue.is_stopping {
+        let waits = !is_filled || queue.begun.is_some();
+        if waits && !queue.is_stopping && !time.is_zero() {
             queue.sleep = if is_light { Sleep::Light } else { Sleep::Deep };
             let slept = self.filled.wait_timeout(queue, time);
             queue = slept.unwrap_or_else(PoisonError::into_inner).0;

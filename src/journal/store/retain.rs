@@ -1,10 +1,10 @@
 //! Drops segments, when everything in them is over or the file is too large, a slice with each transaction.
 //!
-//! Before messages are dropped, the highest number of each user in them is noted, unless every device of the
-//! user has handled it. So after a restart the devices are told of what they have missed. With history, a segment
+//! Before messages are dropped, the highest number of each user in them is noted, if a device of the user has not
+//! handled it. So after a restart the devices are told of what they have missed. With history, a segment
 //! whose messages are over is *retired* first: noted, no longer scanned at start, and dropped later.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result};
 
@@ -23,7 +23,7 @@ const REQUESTS_SLICE: u64 = 200;
 /// A slice has at least and at most so many rows.
 const SLICE: (u64, u64) = (64, 4_096);
 /// What a slice takes beside as much as its transaction writes, in bytes.
-const SLICE_BYTES: u64 = 256 * 1_024;
+const SLICE_BYTES: u64 = 64 * 1_024;
 /// What is left free of the bound of the file: about what is written while a segment is dropped.
 const MARGIN: u64 = 2 << 20;
 
@@ -232,7 +232,7 @@ fn slice(connection: &Connection, segment: &Segment, mut work: Work, bytes: u64)
     let is_expired = !matches!(work.what, What::Drop { is_expired: false, .. });
     let row = (segment.bytes / segment.sends.max(1)).max(1);
     let most = ((bytes + bytes / 4 + SLICE_BYTES) / row).clamp(SLICE.0, SLICE.1);
-    let mut users: HashMap<Box<str>, u64> = HashMap::new();
+    let mut users: BTreeMap<Box<str>, u64> = BTreeMap::new();
     let mut count = 0;
     {
         let mut select = connection.prepare_cached(&format!(
@@ -286,17 +286,18 @@ fn slice(connection: &Connection, segment: &Segment, mut work: Work, bytes: u64)
     Ok(work)
 }
 
-/// Notes what is gone of each user, unless every device of the user has handled it.
-fn note(connection: &Connection, users: &HashMap<Box<str>, u64>, is_expired: bool) -> Result<()> {
-    let mut handled = connection
-        .prepare_cached("SELECT count(*)>0 AND min(cursor)>=?2 FROM devices WHERE user=?1")?;
+/// Notes what is gone of each user of whom a device has not handled it. A user without a device has missed nothing:
+/// a new device begins with what is there. The users are in order, so that neighbours share a page.
+fn note(connection: &Connection, users: &BTreeMap<Box<str>, u64>, is_expired: bool) -> Result<()> {
+    let mut missed =
+        connection.prepare_cached("SELECT min(cursor)<?2 FROM devices WHERE user=?1")?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO gone VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE
          SET seq=excluded.seq, expired=excluded.expired WHERE excluded.seq>seq",
     )?;
     for (user, seq) in users {
-        let is_handled: bool = handled.query_row((user, seq), |row| row.get(0))?;
-        if !is_handled {
+        let has_missed: Option<bool> = missed.query_row((user, seq), |row| row.get(0))?;
+        if has_missed == Some(true) {
             insert.execute((user, seq, is_expired))?;
         }
     }

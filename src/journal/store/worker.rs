@@ -220,25 +220,33 @@ impl Worker {
     }
 }
 
-/// Steps until the thread should stop.
+/// Steps until the thread should stop. What can wait is done when nothing was asked for during one light
+/// sleep: a checkpoint after each message would make the next message wait.
 fn run(store: &Mutex<Store>, queue: &Shared, answer: Answer<'_>) {
     let mut store = lock(store);
-    let mut again = Duration::ZERO;
-    let mut is_light = true;
+    let mut time = Duration::ZERO;
+    let (mut is_light, mut is_quiet) = (true, false);
     loop {
-        let is_stopping = queue.sleep(again, is_light);
-        let did = store.step(answer);
+        let is_stopping = queue.sleep(time, is_light);
+        if store.step(answer) {
+            (time, is_quiet) = (Duration::ZERO, false);
+            continue;
+        }
+        if is_stopping {
+            return;
+        }
+        if !is_quiet {
+            (time, is_light, is_quiet) = (LIGHT, true, true);
+            continue;
+        }
         let Store { connection, engine, .. } = &mut *store;
-        let has_more = !did && engine.idle(connection, answer);
-        is_light = did || engine.has_hints() || queue.state() == StoreState::Full;
-        again = match (did || has_more, is_light) {
+        let has_more = engine.idle(connection, answer);
+        is_light = engine.has_hints() || queue.state() == StoreState::Full;
+        time = match (has_more, is_light) {
             (true, _) => Duration::ZERO,
             (false, true) => LIGHT,
             (false, false) => DEEP,
         };
-        if is_stopping && !did {
-            return;
-        }
     }
 }
 

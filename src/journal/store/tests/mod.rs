@@ -471,3 +471,41 @@ fn a_backup_is_a_whole_store_and_work_goes_on_while_it_is_made() {
     let last = site.completed.pop().unwrap();
     assert!(matches!(last.completion, Completion::BackedUp(Err(_))), "{last:?}");
 }
+
+#[test]
+fn messages_one_after_the_other_do_not_wait_for_a_checkpoint_each() {
+    let folder = Folder::new();
+    let (mut journal, worker) = open(StoreConfig::new(folder.file())).unwrap();
+    journal.recover(&mut |_| {});
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let running = worker.start(move |completed| sender.send(completed).unwrap()).unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    let mut seq = 0;
+    loop {
+        for _ in 0..20 {
+            seq += 1;
+            let records = [Record { user: "bob", seq, kind: Kind::ToUser, to: "", marks: 0 }];
+            let append = Append {
+                user: "alice",
+                device: "d",
+                cid: "c",
+                content: 1,
+                id: u128::from(START) << 80 | u128::from(seq),
+                group: "",
+                message: "1",
+                key: "",
+                ttl: u32::MAX,
+                round: 0,
+                records: &records,
+            };
+            journal.append(seq as u32, &append);
+            assert_eq!(receiver.recv_timeout(Duration::from_secs(30)).unwrap().ticket, seq as u32);
+        }
+        // Each of them has written at least a page into the log, unless this machine has slept for a second.
+        if journal.numbers().unwrap().wal_bytes >= 20 * 4_096 {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "a checkpoint was made again and again");
+    }
+    running.stop();
+}

@@ -51,6 +51,8 @@ fn segments_are_dropped_when_all_in_them_is_over_and_those_who_missed_something_
     assert_eq!((&**user, *is_expired), ("carol", true));
     assert!((20..40).contains(seq));
     site.journal.acknowledge(NO_TICKET, "carol", "e", 41);
+    site.journal.acknowledge(NO_TICKET, "dave", "d", 0);
+    site.step();
     site.pass(20_000_000);
     site.idle();
     assert_eq!(site.numbers().segments, 1);
@@ -74,6 +76,15 @@ fn a_file_stays_within_its_size_and_the_oldest_messages_go() {
     config.wal_bytes = 64 << 10;
     let mut site = Site::open(config.clone()).unwrap();
     let text = format!("\"{}\"", "x".repeat(1_000));
+    for n in 0..500 {
+        site.journal.acknowledge(NO_TICKET, &format!("user-{n}"), "d", 0);
+    }
+    site.step();
+    while worker::lock(&site.worker.store).engine.has_hints() {
+        site.step();
+        site.pass(250);
+        site.idle();
+    }
     for n in 0..10_000 {
         site.append("alice", &format!("user-{}", n % 500), &text);
         if n % 25 == 24 {
