@@ -140,9 +140,13 @@ pub(super) struct Lock {
 pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
     let path = &config.path;
     let lock = lock(path)?;
-    let opened = check_header(path, &lock._file)
-        .and_then(|()| write_log_again(path).map_err(|error| OpenError::io(path, &error)))
-        .and_then(|()| connect(config, &lock));
+    // SQLite has its lock when the log is written, so nobody else writes into it meanwhile.
+    let opened = check_header(path, &lock._file).and_then(|()| connect(config, &lock)).and_then(
+        |connection| {
+            write_log_again(path).map_err(|error| OpenError::io(path, &error))?;
+            Ok(connection)
+        },
+    );
     match opened {
         Ok(connection) => Ok(Opened { connection, lock, path: path.clone() }),
         Err(error) => {
@@ -333,13 +337,7 @@ pub(super) fn prepare_to_write(connection: &Connection, path: &Path) -> Result<(
         let what = format!("cannot be written safely: mode {mode}, synchronous {sync}");
         return Err(OpenError::new(path, OpenErrorKind::Unwritable, what));
     }
-    // After a sync that has failed, the kernel may show pages of the log that are not on the disk and
-    // that it will never write. So what an earlier process has left in the log is written into the file
-    // and synced, before anything is written behind it.
-    let is_busy: bool = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
-        .map_err(failed)?;
-    if is_busy { Err(OpenError::held(path)) } else { Ok(()) }
+    Ok(())
 }
 
 /// Makes a new name in a directory survive a power cut. A file system that cannot do it has no better way.
