@@ -152,6 +152,8 @@ fn every_correct_frame_is_accepted_and_unknown_fields_are_ignored() {
         eve.connect(&mut link);
         eve.say(&mut link, r#"{"type":"join","group":"a"}"#);
         let good = written(kind, fields, None);
+        // A journal that is read checks this id.
+        let good = good.replace(r#""before":"a""#, r#""before":"01ARZ3NDEKTSV4RRFFQ69G5FAV""#);
         let unknown = good.replacen('{', r#"{"seq2":[{}],"Type":1,"":null,"#, 1);
         for frame in [&good, &unknown] {
             eve.say(&mut link, frame);
@@ -396,7 +398,8 @@ fn mailboxes_for_names_that_nobody_has_stay_in_the_budget_and_are_given_up_befor
             r#"{{"type":"send","cid":"n{number}","toUserId":"nobody{number}","message":"hello"}}"#
         );
         link.send(alice.pipe, &text(&send));
-        if number % 500 == 0 {
+        // What waits for the journal cannot be given up, so it is a small part of the budget.
+        if number % 100 == 0 {
             link.settle();
             let gauges = link.handler().handler.mailbox_gauges();
             assert!(gauges.memory <= 200_000, "{}", gauges.memory);

@@ -1,0 +1,34 @@
+//! The dialect v2 with a store in a file: the stories that are told of mailboxes in memory, unchanged. Only the
+//! state in the answer to a send is `stored` and not `queued`.
+
+mod bad_input;
+mod groups;
+mod leaving;
+mod limits;
+mod old_pages;
+mod phone;
+mod refused;
+#[path = "rig_on_disk.rs"]
+mod rig;
+mod stories;
+mod survive;
+
+use longlink::sim::{Call, Look};
+use longlink::{Config, Context, Relay, RelayConfig};
+use rig::{KEPT, Link, serve};
+
+/// A looker that ignores all callbacks.
+#[derive(Debug)]
+pub struct Unseen;
+
+impl Look for Unseen {
+    fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
+}
+
+fn link_of(config: Config, relay: RelayConfig) -> Link {
+    serve(config, Relay::new(relay))
+}
+
+fn link() -> Link {
+    link_of(Config::default(), RelayConfig::default())
+}

@@ -1,0 +1,122 @@
+//! A server with a store in a file, on a made-up clock. The store's thread is not started: its work is done
+//! between two turns of the loop, so an answer comes in a later turn, as it does in a real server.
+
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use longlink::keeping::store::{StoreConfig, Worker, open};
+use longlink::sim::{Spy, World};
+use longlink::{Config, Relay};
+
+use super::Unseen;
+
+/// The state in the answer to a send that is kept.
+pub const KEPT: &str = "stored";
+
+/// How much time passes at most before the store has its turn.
+const STEP: u64 = 500;
+
+/// The world, and the store's side that works beside it.
+pub struct Link {
+    world: World<Spy<Relay, Unseen>>,
+    worker: Worker,
+    clock: Arc<AtomicU64>,
+    _folder: Folder,
+}
+
+/// A folder that is removed when this is dropped.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("ll-v2-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // These stories are not about what a crash leaves, so the file need not be on a real disk.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let path = parent.join(name);
+        std::fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+}
+
+pub fn serve(config: Config, relay: Relay) -> Link {
+    let folder = Folder::new();
+    let clock = Arc::new(AtomicU64::default());
+    let mut store = StoreConfig::new(folder.0.join("messages.db"));
+    store.clock = Some(clock.clone());
+    let (journal, mut worker) = open(store).expect("a file");
+    let relay = relay.with_journal(Box::new(journal));
+    worker.begin().expect("room");
+    let spy = Spy { handler: relay, looker: Unseen };
+    // The hub is told no date, so the world begins in 1970, for the store as well.
+    let world = World::new(config, spy, Instant::now());
+    Link { world, worker, clock, _folder: folder }
+}
+
+impl Deref for Link {
+    type Target = World<Spy<Relay, Unseen>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.world
+    }
+}
+
+impl DerefMut for Link {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.world
+    }
+}
+
+impl Link {
+    /// Takes turns until neither the loop nor the store has anything to do.
+    pub fn settle(&mut self) {
+        self.clock.store(self.world.now, Ordering::Relaxed);
+        self.world.settle();
+        loop {
+            let mut completed = Vec::new();
+            let is_busy = self.worker.step(&mut |it| completed.push(it));
+            if !is_busy && completed.is_empty() {
+                return;
+            }
+            for it in completed {
+                let now = self.world.instant();
+                self.world.hub.deliver(it, now);
+            }
+            self.world.settle();
+        }
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, millis: u64) {
+        self.settle();
+        let until = self.world.now + millis;
+        while self.world.now < until {
+            self.world.advance(STEP.min(until - self.world.now));
+            self.settle();
+            let mut completed = Vec::new();
+            self.worker.idle(&mut |it| completed.push(it));
+            for it in completed {
+                let now = self.world.instant();
+                self.world.hub.deliver(it, now);
+            }
+            self.settle();
+        }
+    }
+
+    /// Lets time pass as if the process had been stopped for so many milliseconds.
+    pub fn jump(&mut self, millis: u64) {
+        self.world.now += millis;
+        self.settle();
+    }
+}
