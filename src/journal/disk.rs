@@ -1,7 +1,7 @@
 //! A journal for tests that keeps messages as one on a disk does: later, several at a time, and over restarts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{
     Append, Completed, Completion, Health, Journal, Kept, Note, Progress, Question, Recovered,
@@ -30,6 +30,8 @@ struct Inner {
     unwritten: Vec<(Stored, u64)>,
     is_full: bool,
     has_failed: bool,
+    /// The epoch of the present run after the disk has failed.
+    next_epoch: Arc<OnceLock<String>>,
     room: usize,
     now: u64,
 }
@@ -73,10 +75,10 @@ impl Disk {
         inner.waiting.clear();
         inner.unwritten.clear();
         inner.has_failed = false;
-        inner.begin_epoch();
-        let epoch = inner.epochs.last().map_or_else(String::new, |(name, _)| name.clone());
+        inner.next_epoch = Arc::default();
+        let (epoch, next_epoch) = (inner.begin_epoch(), inner.next_epoch.clone());
         drop(inner);
-        DiskJournal { disk: self.clone(), epoch }
+        DiskJournal { disk: self.clone(), epoch, next_epoch }
     }
 
     /// Sets the time, in seconds since 1970.
@@ -93,7 +95,8 @@ impl Disk {
     pub fn fail(&self) -> Completed {
         let mut inner = self.inner();
         inner.has_failed = true;
-        inner.begin_epoch();
+        let epoch = inner.begin_epoch();
+        let _ = inner.next_epoch.set(epoch);
         Completed { ticket: Ticket::MAX, completion: Completion::NewEpoch }
     }
 
@@ -162,12 +165,14 @@ impl Disk {
 }
 
 impl Inner {
-    fn begin_epoch(&mut self) {
+    fn begin_epoch(&mut self) -> String {
         let last = self.last;
         if let Some((_, end)) = self.epochs.last_mut() {
             *end = Some(last);
         }
-        self.epochs.push((format!("disk{}", self.epochs.len()), None));
+        let name = format!("disk{}", self.epochs.len());
+        self.epochs.push((name.clone(), None));
+        name
     }
 
     fn write(&mut self, stored: Stored, until: u64) {
@@ -194,11 +199,12 @@ impl Inner {
 pub struct DiskJournal {
     disk: Disk,
     epoch: String,
+    next_epoch: Arc<OnceLock<String>>,
 }
 
 impl Journal for DiskJournal {
     fn epoch(&self) -> &str {
-        &self.epoch
+        self.next_epoch.get().unwrap_or(&self.epoch)
     }
 
     fn end_of_epoch(&self, _: &str, epoch: &str) -> Option<u64> {

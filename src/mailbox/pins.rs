@@ -27,6 +27,11 @@ impl Mailboxes {
         self.shared = Some(last.max(self.shared.unwrap_or_default()));
     }
 
+    /// The number that was given last to a message of any user, where all users share one counter.
+    pub fn last_shared(&self) -> Option<u64> {
+        self.shared
+    }
+
     /// Gives the next number of the counter that all users share. The numbers between it and the one
     /// before it belong to others, so what is settled is remembered before the number is given.
     pub(super) fn next_shared(&mut self, key: Key) -> u64 {

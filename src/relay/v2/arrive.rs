@@ -20,7 +20,7 @@ pub const PROTOCOL: &str = "longlink.v2";
 /// The close code of a connection that a newer one has replaced.
 pub const REPLACED: u16 = 4509;
 /// The close code of a server that is stopping.
-const GOING_AWAY: u16 = 4012;
+pub(super) const GOING_AWAY: u16 = 4012;
 /// The close code of a connection for which there is no room.
 const NO_ROOM: u16 = 4013;
 /// The close code of a connection whose ticket is not accepted.
@@ -32,7 +32,7 @@ const MAX_LAST: usize = 64;
 /// A heartbeat so many milliseconds after `background`, or later, counts as `foreground`.
 const SHOWN_BY_PING_MS: u64 = 10_000;
 /// The shortest and the longest time after which a client reconnects when the server is stopping.
-const LEAST_AFTER_MS: u64 = 500;
+pub(super) const LEAST_AFTER_MS: u64 = 500;
 const MOST_AFTER_MS: u64 = 8_000;
 
 /// Whether a handshake asks for v2.
@@ -73,6 +73,9 @@ impl V2 {
     /// Finds out what the `last` of a client means in the present epoch.
     fn last_of(&mut self, cx: &Context, user: &str, last: Option<&str>) -> Last {
         let Some((epoch, seq)) = last.and_then(parse_last) else { return Last::Nothing };
+        if let Some(last) = self.epochs.last_of(epoch, seq) {
+            return last;
+        }
         let journal = self.journal(cx);
         if epoch == journal.epoch() {
             return Last::Current(seq);
@@ -290,7 +293,7 @@ impl Relay {
 
 /// The time within which clients reconnect when the server is stopping. It is long enough that not
 /// more than two thousand of them reconnect in a second.
-fn most_after(clients: u64) -> u64 {
+pub(super) fn most_after(clients: u64) -> u64 {
     MOST_AFTER_MS.max(LEAST_AFTER_MS + clients / 2)
 }
 

@@ -18,6 +18,7 @@ mod backup;
 mod command;
 mod content;
 mod deliver;
+mod epoch;
 mod frames;
 mod groups;
 mod history;
@@ -48,7 +49,9 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Completed, Health, Journal, Memory, Note, Numbers, StoredRecord, Ticket};
+use crate::journal::{
+    Completed, Completion, Health, Journal, Memory, Note, Numbers, StoredRecord, Ticket,
+};
 use crate::mailbox::{Limits, Mailboxes, Reason};
 
 use super::Relay;
@@ -175,6 +178,8 @@ pub(crate) struct V2 {
     keeps_request: bool,
     /// The requests of the backend that earlier runs have carried out, until the backend takes them.
     recovered: Vec<RecoveredRequest>,
+    /// The epochs of the journal in this run.
+    epochs: epoch::Epochs,
     /// The requests for messages on a disk that the journal has not answered.
     loads: loads::Loads,
     /// What the journal has kept beside messages, until it is taken.
@@ -210,6 +215,7 @@ const NO_TICKET: Ticket = Ticket::MAX;
 const TIMER_EXPIRY: u32 = 0;
 const TIMER_WAITING: u32 = 1;
 const TIMER_PRESENCE: u32 = 2;
+const TIMER_EPOCH: u32 = 3;
 
 impl V2 {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -224,6 +230,7 @@ impl V2 {
             requests: requests::Requests::default(),
             keeps_request: false,
             recovered: Vec::new(),
+            epochs: epoch::Epochs::default(),
             loads: loads::Loads::default(),
             notes: Vec::new(),
             round: 0,
@@ -418,6 +425,9 @@ impl Relay {
 
     /// Handles the completion of a request to the journal.
     pub(super) fn complete(&mut self, cx: &mut Context, completed: Completed) {
+        if matches!(completed.completion, Completion::NewEpoch) {
+            return self.begin_epoch(cx);
+        }
         let Some(completed) = self.complete_load(cx, completed) else { return };
         if completed.ticket == backup::TICKET {
             return self.v2.complete_backup(completed.completion);
@@ -433,6 +443,7 @@ impl Relay {
             TIMER_EXPIRY => self.expire(cx),
             TIMER_WAITING => self.v2.deliver_waiting(cx),
             TIMER_PRESENCE => self.v2.tell_watchers(cx),
+            TIMER_EPOCH => self.v2.say_bye_to_some(cx),
             _ => {}
         }
     }

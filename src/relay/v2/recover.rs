@@ -37,6 +37,7 @@ impl V2 {
         if newest > 0 {
             self.ids.begin_above(newest);
         }
+        self.epochs.begin(journal.epoch());
         self.is_the_ring = journal.is_the_ring();
         self.journal = Some(journal);
     }

@@ -369,3 +369,51 @@ fn a_device_that_connected_once_is_known_after_a_restart_and_a_stranger_is_not()
     assert_eq!(boxes.devices(boxes.find("stranger").unwrap()).count(), 0);
     assert_eq!(boxes.waiting(), 1);
 }
+
+#[test]
+fn all_clients_are_sent_bye_on_a_change_of_epoch_and_come_back_without_a_loss() {
+    let disk = Disk::new(1_000);
+    let mut site = site(&disk);
+    let (alice, _) = site.come(&disk, "alice", "&device=a");
+    let (bob, welcome) = site.come(&disk, "bob", "&device=b");
+    for number in 0..150 {
+        site.come(&disk, &format!("u{number}"), "");
+    }
+    site.say(alice, &send("c1", "bob"));
+    site.sync(&disk);
+    assert_eq!(messages(&site.frames(bob)), ["c1"]);
+    // The disk fails when the next message is on its way to it.
+    site.say(alice, &send("c2", "bob"));
+    let told = disk.fail();
+    site.hub.deliver(told, site.now);
+    let bye = site.frames(bob);
+    assert_eq!((&bye[0]["type"], &bye[0]["code"]), (&"bye".into(), &4012.into()));
+    assert_eq!(
+        (&bye[0]["retry"], &bye[0]["after"]),
+        (&true.into(), &serde_json::json!([500, 8000]))
+    );
+    site.flush();
+    let open = (0..200).filter(|_| site.hub.connections() > 52).count();
+    assert!(open > 0 && site.hub.connections() >= 52, "not all of them at once");
+    site.sync(&disk);
+    site.now += std::time::Duration::from_millis(40);
+    site.turn();
+    site.flush();
+    assert_eq!(site.hub.handler().mailbox_gauges().links, 0);
+    let last = last_of(&welcome).replace("-0", "-1");
+    let (bob, frames) = site.come(&disk, "bob", &format!("&device=b&last={last}"));
+    assert_ne!(frames[0]["epoch"], welcome[0]["epoch"]);
+    assert_eq!((&frames[0]["resumed"], messages(&frames)), (&true.into(), vec!["c2"]));
+    let (alice, _) = site.come(&disk, "alice", "&device=a");
+    site.say(alice, &send("c2", "bob"));
+    site.say(alice, &send("c3", "bob"));
+    site.sync(&disk);
+    let frames = site.frames(alice);
+    assert_eq!((&frames[0]["was"], &frames[1]["state"]), (&"queued".into(), &"queued".into()));
+    assert!(site.hub.is_open(bob));
+    // What was not stored is gone after a restart, and a client that has seen it is told so.
+    site.sync(&disk);
+    let mut second = super::disk::site(&disk);
+    let (_, frames) = second.come(&disk, "bob", "&device=b&last=disk0-2");
+    assert_eq!((&frames[0]["resumed"], &frames[1]["reason"]), (&false.into(), &"lost".into()));
+}
