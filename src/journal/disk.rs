@@ -72,6 +72,9 @@ impl Disk {
     /// Opens the disk for a new run of a server. What was not written is lost.
     pub fn open(&self) -> DiskJournal {
         let mut inner = self.inner();
+        // The clock does not go back behind what is on the disk.
+        let newest = inner.sends.iter().map(|(stored, _)| (stored.id >> 80) as u64 / 1_000).max();
+        inner.now = inner.now.max(newest.unwrap_or_default());
         inner.waiting.clear();
         inner.unwritten.clear();
         inner.has_failed = false;
@@ -243,7 +246,8 @@ impl Journal for DiskJournal {
 
     fn has_room(&self) -> bool {
         let inner = self.disk.inner();
-        inner.waiting.len() < inner.room
+        let is_append = |request: &&Request| matches!(request, Request::Append(..));
+        inner.waiting.iter().filter(is_append).count() < inner.room
     }
 
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress {
@@ -279,8 +283,14 @@ impl Journal for DiskJournal {
     }
 
     fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
-        let request = Request::Acknowledge(user.into(), device.into(), seq);
-        self.disk.inner().waiting.push_back(request);
+        let inner = &mut *self.disk.inner();
+        let name = (user.into(), device.into());
+        // A device that is new is written at once; what it has handled may be lost.
+        if !inner.devices.contains_key(&name) && !inner.has_failed {
+            inner.devices.insert(name, (seq, inner.now));
+            return Progress::Later;
+        }
+        inner.waiting.push_back(Request::Acknowledge(name.0, name.1, seq));
         Progress::Later
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use longlink::backend::{Backend, BackendConfig};
 use longlink::metrics::MailboxCounters;
 use longlink::sim::frames::Got;
-use longlink::sim::{Call, Look, Rng, Spy, World};
+use longlink::sim::{Call, Disk, Look, Rng, Spy, World};
 use longlink::{Config, Context, Relay, RelayConfig};
 use serde_json::Value;
 
@@ -29,13 +29,24 @@ pub struct Settings {
     /// How many bytes one read takes, and how many slices one write.
     pub read_size: usize,
     pub slices: usize,
-    /// The server keeps messages by a journal that completes later, and refuses now and then.
-    pub is_slow: bool,
+    /// How the server keeps messages.
+    pub keeping: Keeping,
+}
+
+/// How a server keeps messages.
+#[derive(Clone, Debug)]
+pub enum Keeping {
+    /// In its memory.
+    Memory,
+    /// By a journal that completes later, and refuses now and then.
+    Slow,
+    /// On a disk, which all starts of the server have in common.
+    Disk(Disk),
 }
 
 impl Settings {
     /// Bounds that are small in some seeds, so that they are reached.
-    pub fn at_random(rng: &mut Rng, is_slow: bool) -> Self {
+    pub fn at_random(rng: &mut Rng, keeping: Keeping) -> Self {
         let mut config = Config::default();
         (config.message_rate, config.broadcast_rate) = (0, 0);
         config.max_queue = *rng.pick(&[262_144, 262_144, 80_000]);
@@ -47,7 +58,7 @@ impl Settings {
         relay.mailbox_memory = *rng.pick(&[1 << 20, 1 << 20, 30_000, 6_000, 2_500]);
         let read_size = *rng.pick(&[65_536, 65_536, 300, 17]);
         let slices = *rng.pick(&[64, 64, 3, 1]);
-        Settings { config, relay, read_size, slices, is_slow }
+        Settings { config, relay, read_size, slices, keeping }
     }
 }
 
@@ -82,9 +93,14 @@ impl Server {
     fn begin(settings: &Settings, base: Instant, now: u64, start: u64) -> (Link, Option<Slow>) {
         let backend = Backend::new(BackendConfig::default());
         let mut relay = Relay::new(settings.relay.clone()).with_backend(backend);
-        let journal = settings.is_slow.then(|| Slow::new(start));
-        if let Some(journal) = &journal {
-            relay = relay.with_journal(Box::new(journal.clone()));
+        let mut journal = None;
+        match &settings.keeping {
+            Keeping::Memory => {}
+            Keeping::Slow => {
+                let slow = journal.insert(Slow::new(start));
+                relay = relay.with_journal(Box::new(slow.clone()));
+            }
+            Keeping::Disk(disk) => relay = relay.with_journal(Box::new(disk.open())),
         }
         let spy = Spy { handler: relay, looker: Unseen };
         let mut link = World::new(settings.config.clone(), spy, base);
@@ -94,10 +110,21 @@ impl Server {
         (link, journal)
     }
 
-    /// Ends the server, whatever it is doing, and starts another one. Returns the totals of the old
-    /// one.
-    pub fn replace(&mut self) -> MailboxCounters {
+    /// The disk of the servers, if they have one.
+    pub fn disk(&self) -> Option<&Disk> {
+        match &self.settings.keeping {
+            Keeping::Disk(disk) => Some(disk),
+            Keeping::Memory | Keeping::Slow => None,
+        }
+    }
+
+    /// Ends the server, whatever it is doing, and starts another one. One that is polite writes
+    /// everything to its disk before. Returns the totals of the old one.
+    pub fn replace(&mut self, is_polite: bool) -> MailboxCounters {
         let counters = self.counters();
+        if let Some(disk) = self.disk().filter(|_| is_polite) {
+            disk.step(usize::MAX);
+        }
         self.restarts += 1;
         let (link, journal) =
             Self::begin(&self.settings, self.base, self.link.now + 500, self.restarts);

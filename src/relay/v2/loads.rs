@@ -182,6 +182,7 @@ impl Relay {
         if let Some(asked) = self.v2.loads.asked.remove(&completed.ticket) {
             self.use_load(cx, asked, completed.completion);
         }
+        self.use_room(cx);
         None
     }
 

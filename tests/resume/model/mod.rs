@@ -113,6 +113,14 @@ pub struct Model {
     pub has_shed: bool,
     /// The server keeps messages by a journal that completes later.
     pub is_slow: bool,
+    /// The server keeps messages on a disk. Whatever was stored outlives it.
+    pub is_on_disk: bool,
+    /// No device may be told of a loss, unless it could not digest a message.
+    pub loses_nothing: bool,
+    /// When the present server was started.
+    restarted_at: u64,
+    /// The server before the present one was killed.
+    was_killed: bool,
     /// A user has more devices than a mailbox knows.
     pub is_crowded: bool,
     /// The user of each device.
@@ -139,6 +147,10 @@ impl Model {
             epochs: BTreeSet::new(),
             has_shed: false,
             is_slow: false,
+            is_on_disk: false,
+            loses_nothing: false,
+            restarted_at: 0,
+            was_killed: false,
             is_crowded: false,
             histories: users.iter().map(|_| HashMap::new()).collect(),
             users,
@@ -167,10 +179,19 @@ impl Model {
         self.written.insert(text.to_owned(), written);
     }
 
-    /// The server has ended, and remembers nothing.
-    pub fn restarted(&mut self) {
+    /// The server has ended. It remembers nothing but what is on its disk.
+    pub fn restarted(&mut self, is_polite: bool) {
         self.check(true);
         self.epoch.clear();
+        if self.is_on_disk {
+            self.coverage.count(match is_polite {
+                true => "disk: restarts, polite",
+                false => "disk: restarts, killed",
+            });
+            self.restarted_at = self.tick();
+            self.was_killed = !is_polite;
+            return self.members.clear();
+        }
         self.has_shed = false;
         (self.taken, self.numbers) = (Vec::new(), HashMap::new());
         self.first_ids.clear();
@@ -189,8 +210,24 @@ impl Model {
         assert_eq!(self.epoch, epoch, "an epoch lasts as long as its server");
         let welcomed_at = self.clock;
         let known_since = if is_new { welcomed_at } else { 0 };
+        if let Some(old) = self.earlier_history(at) {
+            self.histories[at].insert(epoch.to_owned(), old);
+        }
         let history = || History { known_since, welcomed_at, ..History::default() };
         self.histories[at].entry(epoch.to_owned()).or_insert_with(history);
+    }
+
+    /// What a device was given in the epoch before, which goes on if the messages are on a disk.
+    fn earlier_history(&mut self, at: usize) -> Option<History> {
+        if !self.is_on_disk || self.histories[at].contains_key(&self.epoch) {
+            return None;
+        }
+        let (_, mut old) = self.histories[at].drain().next()?;
+        if self.was_killed {
+            // The server may not have known the device before it came back.
+            old.welcomed_at = self.clock;
+        }
+        Some(old)
     }
 
     /// The storage of a device is set back to an earlier number.
@@ -238,7 +275,10 @@ impl Model {
         if state == "duplicate" {
             state = frame["was"].as_str().expect("the first state");
             self.coverage.count("answers: duplicate");
+            let is_old = self.is_on_disk && sent_at < self.restarted_at;
+            self.coverage.add("disk: sends that were stored before a restart", is_old.into());
         }
+        self.coverage.add("disk: stored", u64::from(self.is_on_disk && state == "stored"));
         if let Some(first) = self.first_ids.insert(text.to_owned(), id.clone()) {
             assert!(first == id || self.has_shed, "{text} is {first} and {id}");
         }
@@ -338,6 +378,8 @@ impl Model {
             return;
         }
         self.coverage.count("handled");
+        let is_old = self.is_on_disk && written.sent_at < self.restarted_at;
+        self.coverage.add("disk: handled after a restart", is_old.into());
         self.coverage.add("own copies", u64::from(is_own));
         // What goes to several users comes once for each of them to the sender's other devices.
         let history = self.histories[at].get_mut(epoch).expect("a welcome in this epoch");
@@ -388,6 +430,9 @@ impl Model {
             _ => panic!("a gap because of {reason}"),
         });
         let history = self.histories[at].get_mut(epoch).expect("a welcome");
+        if self.loses_nothing && history.set_back.is_empty() {
+            assert_eq!(reason, "undeliverable", "device {at}: {from} to {to} were stored");
+        }
         history.gaps.push((from, to));
         history.cursor = history.cursor.max(to);
     }

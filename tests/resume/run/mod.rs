@@ -2,15 +2,15 @@
 
 mod writes;
 
-use longlink::sim::Rng;
 use longlink::sim::frames::Got;
+use longlink::sim::{Disk, Rng};
 use serde_json::Value;
 
 use crate::coverage::Coverage;
 use crate::device::{Device, Habit, Stored};
 use crate::model::Model;
 use crate::page::Page;
-use crate::server::{Server, Settings};
+use crate::server::{Keeping, Server, Settings};
 
 /// The users of pages: one has devices of v2 as well, the other has none.
 const PAGES: [&str; 2] = ["u2", "u4"];
@@ -38,10 +38,15 @@ pub struct Run {
 impl Run {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let is_slow = seed % 8 == 7;
+        let keeping = match seed % 8 {
+            3 => Keeping::Disk(Disk::new(50)),
+            7 => Keeping::Slow,
+            _ => Keeping::Memory,
+        };
+        let is_slow = !matches!(keeping, Keeping::Memory);
         let is_crowded = seed % 5 == 4;
         // In some runs nothing is lost, so that everything has to come.
-        let is_roomy = seed % 4 == 1;
+        let is_roomy = seed % 4 == 1 || seed % 16 == 3;
         let mut users = vec![0, 0, 1, 1, 2, 3];
         if is_crowded {
             users.extend([0; 5]);
@@ -54,7 +59,9 @@ impl Run {
         }
         let mut model = Model::new(devices.iter().map(|device| device.user.clone()).collect());
         (model.is_slow, model.is_crowded) = (is_slow, is_crowded);
-        let mut settings = Settings::at_random(&mut rng, is_slow);
+        model.is_on_disk = matches!(keeping, Keeping::Disk(_));
+        model.loses_nothing = model.is_on_disk && is_roomy && !is_crowded;
+        let mut settings = Settings::at_random(&mut rng, keeping);
         if is_roomy {
             settings.make_roomy();
         }
@@ -266,11 +273,27 @@ impl Run {
 
     /// The journal completes some of what it was given, and refuses some.
     fn complete(&mut self) {
+        if let Some(disk) = self.server.disk().cloned() {
+            return self.write_to(&disk);
+        }
         let Some(journal) = self.server.journal.clone() else { return };
         let link = &mut self.server.link;
         for _ in 0..=self.rng.below(30) {
             let is_refused = !self.is_calm && self.rng.percent(3);
             let Some(completed) = journal.complete(is_refused, self.rng.percent(50)) else { break };
+            let now = link.instant();
+            link.hub.deliver(completed, now);
+            if self.rng.percent(50) {
+                link.settle();
+            }
+        }
+        link.settle();
+    }
+
+    /// The disk writes some of what waits, and answers.
+    fn write_to(&mut self, disk: &Disk) {
+        let link = &mut self.server.link;
+        for completed in disk.step(self.rng.range(1, 30) as usize) {
             let now = link.instant();
             link.hub.deliver(completed, now);
             if self.rng.percent(50) {
@@ -316,8 +339,8 @@ impl Run {
             true => "restarts: polite",
             false => "restarts: killed",
         });
-        self.model.restarted();
-        let counters = self.server.replace();
+        self.model.restarted(is_polite);
+        let counters = self.server.replace(is_polite);
         self.model.coverage.add_server(&counters);
         self.devices.iter_mut().for_each(|device| device.conn = None);
         self.pages.iter_mut().for_each(|page| page.pipe = None);
