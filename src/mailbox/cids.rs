@@ -79,9 +79,12 @@ impl Cids {
         &self.away
     }
 
-    /// The answers that are in the journal have been read, and added to the others.
-    pub fn forget_away(&mut self) {
-        self.away = Vec::new();
+    /// The answers of these sends have been read from the journal, and added to the others.
+    pub fn forget_away(&mut self, numbers: &[u64]) {
+        self.away.retain(|number| !numbers.contains(number));
+        if self.away.is_empty() {
+            self.away = Vec::new();
+        }
     }
 
     /// Remembers that the answer to a send is in the journal. It was sent at `at` or before.

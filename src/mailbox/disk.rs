@@ -97,11 +97,16 @@ impl Mailboxes {
         self.full(key).and_then(|full| full.cids.as_deref()).map_or(&[], |cids| cids.away())
     }
 
-    /// The answers of these sends are in memory now.
-    pub fn forget_away_cids(&mut self, key: Key) {
+    /// The answers of these sends are in memory now, or are not on the disk any more.
+    pub fn forget_away_cids(&mut self, key: Key, numbers: &[u64]) {
         if let Some(cids) = self.full_of(key).and_then(|full| full.cids.as_deref_mut()) {
-            cids.forget_away();
+            cids.forget_away(numbers);
         }
         self.recount(key);
+    }
+
+    /// Whether a device of a user is connected.
+    pub fn is_connected(&self, key: Key) -> bool {
+        self.boxes[key.0].connected.any()
     }
 }

@@ -64,8 +64,8 @@ pub enum Why {
     Losses { users: Vec<CompactString> },
     /// Senders get receipts of them.
     Receipts(Due),
-    /// They are sends of a user, who may send them again. `rest` is read after them.
-    Sends { mailbox: Key, user: CompactString, rest: Vec<u64> },
+    /// They are sends of a user, who may send them again.
+    Sends { mailbox: Key, user: CompactString },
     /// The backend has asked for them.
     #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     Frames { request: u32, user: CompactString, page: Vec<(u64, String)>, more: bool },
@@ -220,9 +220,7 @@ impl Relay {
                 }
             }
             Why::Receipts(due) => self.complete_receipts(cx, due, &sends),
-            Why::Sends { mailbox, user, rest } => {
-                self.use_sends(cx, (mailbox, user), rest, sends);
-            }
+            Why::Sends { mailbox, user } => self.use_sends(cx, (mailbox, user), &seqs, &sends),
             Why::Frames { request, user, mut page, more } => {
                 for (stored, record) in records_of(&sends, &user) {
                     let at = page.binary_search_by_key(&record.seq, |(seq, _)| *seq);
@@ -267,37 +265,34 @@ impl Relay {
         if away.is_empty() {
             return false;
         }
-        let away = away.to_vec();
         cx.hold(conn);
         let is_first = !self.v2.loads.sends.contains_key(&mailbox);
         let waiting = Waiting { conn, link, text: text.to_owned() };
         self.v2.loads.sends.entry(mailbox).or_default().push(waiting);
         if is_first {
             let user = self.v2.boxes.user(mailbox).clone();
-            self.load_sends(cx, (mailbox, user), away);
+            self.load_sends(cx, (mailbox, user));
         }
         true
     }
 
-    fn load_sends(
-        &mut self,
-        cx: &mut Context,
-        (mailbox, user): (Key, CompactString),
-        mut seqs: Vec<u64>,
-    ) {
-        let rest = seqs.split_off(seqs.len().min(MOST_CIDS));
-        self.load(cx, Asked { seqs, why: Why::Sends { mailbox, user, rest } });
+    fn load_sends(&mut self, cx: &mut Context, (mailbox, user): (Key, CompactString)) {
+        let away = self.v2.boxes.away_cids(mailbox);
+        let seqs = away[..away.len().min(MOST_CIDS)].to_vec();
+        self.load(cx, Asked { seqs, why: Why::Sends { mailbox, user } });
     }
 
     fn use_sends(
         &mut self,
         cx: &mut Context,
         (mailbox, user): (Key, CompactString),
-        rest: Vec<u64>,
-        sends: Vec<Stored>,
+        seqs: &[u64],
+        sends: &[Stored],
     ) {
         let v2 = &mut self.v2;
-        if v2.boxes.is_of(mailbox, &user) {
+        // If the user has gone meanwhile, everything stays as it is.
+        if v2.boxes.is_of(mailbox, &user) && v2.boxes.is_connected(mailbox) {
+            v2.boxes.forget_away_cids(mailbox, seqs);
             let now = u64::from(second(cx));
             for stored in sends.iter().filter(|stored| *stored.user == *user) {
                 let Some(first) = stored.records.first().filter(|_| !stored.cid.is_empty()) else {
@@ -310,10 +305,9 @@ impl Relay {
                     v2.boxes.keep_stored_cid(mailbox, first.seq, names, sent, at);
                 }
             }
-            if !rest.is_empty() {
-                return self.load_sends(cx, (mailbox, user), rest);
+            if !v2.boxes.away_cids(mailbox).is_empty() {
+                return self.load_sends(cx, (mailbox, user));
             }
-            v2.boxes.forget_away_cids(mailbox);
         }
         for Waiting { conn, link, text } in self.v2.loads.sends.remove(&mailbox).unwrap_or_default()
         {
@@ -321,9 +315,6 @@ impl Relay {
             if self.v2.links.get(link).is_some_and(|link| link.conn == Some(conn)) {
                 self.handle_v2(cx, conn, link, &text);
             }
-        }
-        if self.v2.boxes.is_of(mailbox, &user) {
-            self.v2.boxes.close(mailbox);
         }
     }
 }
