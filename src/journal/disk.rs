@@ -236,9 +236,12 @@ impl Journal for DiskJournal {
             let is_gone = |record: &StoredRecord| {
                 inner.forgotten.get(&record.user).is_some_and(|seq| record.seq <= *seq)
             };
+            let number = stored.records.first().map_or(0, |record| record.seq);
             stored.records.retain(|record| !is_gone(record));
             if !stored.records.is_empty() {
                 tell(Recovered::Send(stored));
+            } else if !stored.cid.is_empty() {
+                tell(Recovered::Cid { user: stored.user, seq: number });
             }
         }
         inner.notes.iter().for_each(|note| tell(Recovered::Note(note.clone())));
