@@ -293,7 +293,7 @@ impl Run {
     /// The disk writes some of what waits, and answers.
     fn write_to(&mut self, disk: &Disk) {
         let link = &mut self.server.link;
-        for completed in disk.step(self.rng.range(1, 30) as usize) {
+        for completed in disk.step(self.rng.range(1, 30)) {
             let now = link.instant();
             link.hub.deliver(completed, now);
             if self.rng.percent(50) {
