@@ -113,10 +113,4 @@ impl Link {
             self.settle();
         }
     }
-
-    /// Lets time pass as if the process had been stopped for so many milliseconds.
-    pub fn jump(&mut self, millis: u64) {
-        self.world.now += millis;
-        self.settle();
-    }
 }
