@@ -188,12 +188,16 @@ impl Ring {
         }
     }
 
-    /// The newest message, if it has the number `seq`, a device gets it, its body is in memory, and no
-    /// number was lost.
+    /// The newest message, if it is what a device gets next that has handled every number below `from`, its
+    /// body is in memory, and no number was lost.
     #[inline]
-    pub fn newest(&self, slot: usize, seq: u64) -> Option<&Held> {
-        let held = self.messages.list().back()?;
-        let is_next = held.seq == seq && !held.skips.has(slot) && self.lost.is_empty();
+    pub fn newest(&self, slot: usize, from: u64) -> Option<&Held> {
+        let list = self.messages.list();
+        let held = list.back().filter(|held| held.seq >= from)?;
+        // The number is larger than that of the message before it by more than one if all users share numbers.
+        let is_first = held.seq == from
+            || list.len().checked_sub(2).is_none_or(|before| list[before].seq < from);
+        let is_next = is_first && !held.skips.has(slot) && self.lost.is_empty();
         (is_next && !held.is_stub()).then_some(held)
     }
 

@@ -273,12 +273,12 @@ impl Mailboxes {
         self.fulls.get(mailbox.full)?.ring.next(slot, from)
     }
 
-    /// The newest message, if it has the number `seq` and is what a device gets next that has handled
-    /// every lower number; otherwise [`Mailboxes::next`] knows more.
+    /// The newest message, if it is what a device gets next that has handled every number below `from`;
+    /// otherwise [`Mailboxes::next`] knows more.
     #[inline]
-    pub fn newest(&self, key: Key, slot: usize, seq: u64) -> Option<&Held> {
+    pub fn newest(&self, key: Key, slot: usize, from: u64) -> Option<&Held> {
         let mailbox = &self.boxes[key.0];
-        self.fulls.get(mailbox.full).filter(|_| seq > mailbox.base())?.ring.newest(slot, seq)
+        self.fulls.get(mailbox.full).filter(|_| from > mailbox.base())?.ring.newest(slot, from)
     }
 
     /// Notes that a device has handled every message up to the number `seq`. Returns the cursor that the
@@ -382,11 +382,6 @@ impl Mailboxes {
         if self.memory() > self.limits.memory {
             self.relieve(key.0);
         }
-    }
-
-    /// A hash of the content of a send, for [`Mailboxes::keep_cid`]. The key of the hash is random.
-    pub fn content_of(&self, content: impl std::hash::Hash) -> u64 {
-        self.hasher.hash_one(content)
     }
 
     /// The user of a mailbox.

@@ -41,8 +41,11 @@ impl Relay {
                 self.tell_of_ack(cx, conn, (mailbox, slot), seq, receipts);
             }
         }
-        let next = self.v2.links.get(key).map_or(0, |link| link.next);
-        if next <= self.v2.boxes.top(mailbox) {
+        let Some(link) = self.v2.links.get(key) else { return };
+        let (next, is_live) = (link.next, link.is_live);
+        // Messages that the journal has not completed are not delivered.
+        let boxes = &self.v2.boxes;
+        if next <= boxes.top(mailbox) && (!is_live || next <= boxes.settled_top(mailbox)) {
             self.v2.deliver(cx, key);
             self.tell_losses(cx);
         }
@@ -60,12 +63,16 @@ impl Relay {
         receipts: Due,
     ) {
         let v2 = &mut self.v2;
-        let user = v2.boxes.user(mailbox).clone();
-        if !v2.is_the_ring {
-            let device = v2.boxes.device_name(mailbox, slot).clone();
-            v2.journal(cx).acknowledge(NO_TICKET, &user, &device, seq);
+        if !v2.is_the_ring
+            && let Some(journal) = &mut v2.journal
+        {
+            let (user, device) = (v2.boxes.user(mailbox), v2.boxes.device_name(mailbox, slot));
+            journal.acknowledge(NO_TICKET, user, device, seq);
         }
-        self.keep_receipts(cx, conn, &user, receipts);
+        if !receipts.is_empty() {
+            let user = v2.boxes.user(mailbox).clone();
+            self.keep_receipts(cx, conn, &user, receipts);
+        }
     }
 
     /// Keeps the receipts that are due because a device of a user has handled messages. Those of messages

@@ -112,7 +112,7 @@ impl Relay {
         sender: Sender,
         send: &Send<'_>,
         group: &str,
-        content: u64,
+        named: (u64, u64),
     ) {
         let cid = send.cid.as_deref().unwrap_or_default();
         if !self.is_member(cx, &sender, group) {
@@ -157,7 +157,7 @@ impl Relay {
             let own = v2.entry(sender.mailbox, &sender.user, &key, Kind::Own, send.ttl);
             entries.push(Entry { skips: Slots::one(sender.slot), ..own });
         }
-        let origin = sender.asked(cid, content, false);
+        let origin = sender.asked(cid, named, false);
         if has_missed {
             v2.boxes.note_missed();
         }

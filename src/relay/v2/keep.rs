@@ -169,7 +169,11 @@ impl Relay {
         taken: Taken,
         act: impl FnOnce(&mut Relay, &mut Context, Taken) -> Option<State>,
     ) {
-        self.v2.forget_pending(&taken);
+        let mut is_next = false;
+        if let Origin::Link(asked) = &taken.origin {
+            self.v2.pending_cids.remove(&(asked.mailbox, asked.name));
+            is_next = self.v2.is_answered_next(asked.link, asked.conn, ticket);
+        }
         let backend = match taken.origin {
             Origin::Backend { request, place } => Some((request, place)),
             _ => None,
@@ -178,13 +182,25 @@ impl Relay {
             Origin::Link(asked) => Some((asked.link, asked.conn)),
             _ => None,
         };
-        // The answer takes the place of its send.
-        self.v2.answering = Some(ticket);
-        let state = act(self, cx, taken);
-        self.v2.answering = None;
-        if let Some((link, conn)) = asked {
-            self.v2.settle_answer(cx, link, conn, ticket);
-        }
+        let state = match (asked, is_next) {
+            (Some((link, _)), true) => {
+                self.v2.next_answer = Some(link);
+                let state = act(self, cx, taken);
+                self.v2.next_answer = None;
+                self.v2.pay(cx, link);
+                state
+            }
+            (asked, _) => {
+                // The answer takes the place of its send.
+                self.v2.answering = Some(ticket);
+                let state = act(self, cx, taken);
+                self.v2.answering = None;
+                if let Some((link, conn)) = asked {
+                    self.v2.settle_answer(cx, link, conn, ticket);
+                }
+                state
+            }
+        };
         if let Some((request, place)) = backend {
             let state = state.map_or(Pushed::Busy, Pushed::from);
             self.extend(|it, _| {
@@ -256,7 +272,12 @@ impl Relay {
         for entry in entries {
             let Entry { user: to, body, place, skips, marks, ttl, kind } = entry;
             let pages = match kind {
-                Kind::ToUser => self.show_to_pages(cx, by, &to, &body, place.is_some()),
+                // Nearly always nobody speaks v1.
+                Kind::ToUser
+                    if place.is_none() || !self.v2.is_alone(cx) || !self.watchers.is_empty() =>
+                {
+                    self.show_to_pages(cx, by, &to, &body, place.is_some())
+                }
                 _ => 0,
             };
             if matches!(kind, Kind::ToUser | Kind::ToMember) {
@@ -427,16 +448,8 @@ impl V2 {
     /// Notes that the journal will complete a send later.
     fn note_pending(&mut self, ticket: Ticket, taken: &Taken) {
         let Origin::Link(asked) = &taken.origin else { return };
-        let name = self.boxes.content_of((&*taken.user, &*asked.device, &*asked.cid));
-        self.pending_cids.insert(name, ticket);
+        self.pending_cids.insert((asked.mailbox, asked.name), ticket);
         self.owe(asked.link, ticket);
-    }
-
-    /// Notes that the journal has completed a send.
-    fn forget_pending(&mut self, taken: &Taken) {
-        let Origin::Link(asked) = &taken.origin else { return };
-        let name = self.boxes.content_of((&*taken.user, &*asked.device, &*asked.cid));
-        self.pending_cids.remove(&name);
     }
 
     /// Remembers the answer to a send, and sends it to the sender. `number` names the send in the journal,
@@ -449,14 +462,13 @@ impl V2 {
         state: State,
         answer: Answer<'_>,
     ) {
-        let Asked { link, conn, device, cid, content, mailbox, .. } = asked;
-        let name = self.boxes.name_of(device, cid);
+        let Asked { link, conn, cid, name, content, mailbox, .. } = asked;
         let (sent, now) = ((id, state as u8), second(cx));
         match number {
             Some(number) => {
-                self.boxes.keep_stored_cid(*mailbox, number, (name, *content), sent, now);
+                self.boxes.keep_stored_cid(*mailbox, number, (*name, *content), sent, now);
             }
-            None => self.boxes.keep_cid(*mailbox, name, *content, sent, now),
+            None => self.boxes.keep_cid(*mailbox, *name, *content, sent, now),
         }
         if self.links.get(*link).is_some_and(|link| link.conn == Some(*conn)) {
             self.answer_send(cx, *link, (cid, id), answer);
@@ -469,14 +481,12 @@ impl V2 {
     pub(super) fn find_pending(
         &mut self,
         sender: &super::take::Sender,
-        cid: &str,
-        content: u64,
+        (name, content): (u64, u64),
     ) -> Option<bool> {
         if self.pending_cids.is_empty() {
             return None;
         }
-        let name = self.boxes.content_of((&*sender.user, &*sender.device, cid));
-        let ticket = *self.pending_cids.get(&name)?;
+        let ticket = *self.pending_cids.get(&(sender.mailbox, name))?;
         let taken = self.pending.get_mut(ticket)?;
         let Origin::Link(asked) = &mut taken.origin else { return None };
         if asked.content != content {

@@ -52,7 +52,7 @@ use crate::hub::{ConnId, Context};
 use crate::journal::{
     Completed, Completion, Health, Journal, Memory, Note, Numbers, StoredRecord, Ticket,
 };
-use crate::mailbox::{Limits, Mailboxes, Reason};
+use crate::mailbox::{Key, Limits, Mailboxes, Reason};
 
 use super::Relay;
 use super::events::{Event, EventKind};
@@ -170,8 +170,8 @@ pub(crate) struct V2 {
     ids: Ids,
     /// The sends that the journal has not completed.
     pending: keep::Pending,
-    /// The tickets of sends of clients among them, by hashes of user, device and `cid`.
-    pending_cids: HashMap<u64, Ticket, RandomState>,
+    /// The tickets of sends of clients among them, by the mailbox of the sender and the name of the send in it.
+    pending_cids: HashMap<(Key, u64), Ticket, RandomState>,
     /// The requests to the journal, other than appends, that it has not completed.
     requests: requests::Requests,
     /// Whether the journal keeps what a request of the backend does as one list.
@@ -188,6 +188,8 @@ pub(crate) struct V2 {
     round: u32,
     /// The send that the journal has just completed, until it is answered.
     answering: Option<Ticket>,
+    /// The link whose client is sent the answer to that send before all others that are owed to it.
+    next_answer: Option<u32>,
     /// Messages and receipts that wait until the journal has room.
     room: room::Room,
     /// The latest copy of the journal's file.
@@ -235,6 +237,7 @@ impl V2 {
             notes: Vec::new(),
             round: 0,
             answering: None,
+            next_answer: None,
             room: room::Room::default(),
             copying: Copying::Never,
             leaving: None,
@@ -342,7 +345,8 @@ impl V2 {
         state: State,
     ) -> bool {
         let Some(link) = self.links.get(key) else { return false };
-        let Some(conn) = link.open_conn().filter(|_| !link.owes()) else { return false };
+        let is_next = self.next_answer == Some(key) || !link.owes();
+        let Some(conn) = link.open_conn().filter(|_| is_next) else { return false };
         if !is_plain && !json::needs_no_escape(cid) {
             return false;
         }

@@ -41,7 +41,7 @@ impl V2 {
     pub(super) fn answer(&mut self, cx: &mut Context, key: u32, write: impl FnOnce(&mut String)) {
         let Some(link) = self.links.get_mut(key) else { return };
         let conn = link.conn;
-        if !link.is_hidden && !link.owes() {
+        if !link.is_hidden && (!link.owes() || self.next_answer == Some(key)) {
             return self.tell(cx, key, write);
         }
         let mut text = String::new();
@@ -90,6 +90,20 @@ impl V2 {
             more.owed.push_back(Owed::Sent(ticket));
             more.unanswered += 1;
         }
+    }
+
+    /// Whether the answer to a send that the journal has completed is the next one that a client gets. Then it
+    /// is not owed any more.
+    #[inline]
+    pub(super) fn is_answered_next(&mut self, key: u32, conn: ConnId, of: Ticket) -> bool {
+        let link = self.links.get_mut(key).filter(|link| link.open_conn() == Some(conn));
+        let Some(more) = link.and_then(|link| link.more_mut()) else { return false };
+        let is_next = matches!(more.owed.front(), Some(Owed::Sent(ticket)) if *ticket == of);
+        if is_next {
+            more.owed.pop_front();
+            more.unanswered -= 1;
+        }
+        is_next
     }
 
     /// Removes what is still owed for a send that the journal has completed, and sends the answers

@@ -37,17 +37,23 @@ impl V2 {
         let Some(first) = taken.entries.iter().find(|entry| entry.place.is_some()) else {
             return Progress::Done(journal::Completion::Unsupported);
         };
-        let named = |entry: &Entry| match (entry.kind, &taken.post) {
-            (Kind::Own, None) => frames::to_user(entry.body.text()).unwrap_or_default().into(),
-            _ => CompactString::default(),
+        let (tos, several);
+        let one: [Record<'_>; 1];
+        let records = match (&taken.entries[..], first.place) {
+            // In the usual case nothing is allocated.
+            ([only], Some((_, seq))) if only.kind != Kind::Own => {
+                one = [record(only, seq, "")];
+                &one[..]
+            }
+            (entries, _) => {
+                tos = entries.iter().map(|entry| named(taken, entry)).collect::<Vec<_>>();
+                let all = std::iter::zip(entries, &tos);
+                several = all
+                    .filter_map(|(entry, to)| Some(record(entry, entry.place?.1, to)))
+                    .collect::<Vec<_>>();
+                &several[..]
+            }
         };
-        let tos: Vec<CompactString> = taken.entries.iter().map(named).collect();
-        let records: Vec<Record<'_>> = std::iter::zip(&taken.entries, &tos)
-            .filter_map(|(Entry { user, place, kind, marks, .. }, to)| {
-                let (_, seq) = (*place)?;
-                Some(Record { user, seq, kind: (*kind).into(), to, marks: marks.bits() })
-            })
-            .collect();
         let (device, cid, content) = match &taken.origin {
             Origin::Link(asked) => (&*asked.device, &*asked.cid, asked.content),
             _ => ("", "", 0),
@@ -67,9 +73,21 @@ impl V2 {
             key: sender_key(first.kind, taken.post.is_some(), first.body.key()),
             ttl: first.ttl,
             round,
-            records: &records,
+            records,
         };
         journal.append(ticket, &append)
+    }
+}
+
+fn record<'a>(entry: &'a Entry, seq: u64, to: &'a str) -> Record<'a> {
+    Record { user: &entry.user, seq, kind: entry.kind.into(), to, marks: entry.marks.bits() }
+}
+
+/// The user to whom a message was sent, if its copy for the sender's other devices is the entry.
+fn named(taken: &Taken, entry: &Entry) -> CompactString {
+    match (entry.kind, &taken.post) {
+        (Kind::Own, None) => frames::to_user(entry.body.text()).unwrap_or_default().into(),
+        _ => CompactString::default(),
     }
 }
 

@@ -31,10 +31,10 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Describes a send, so that it can be answered later.
-    pub fn asked(&self, cid: &str, content: u64, is_many: bool) -> Origin {
+    pub fn asked(&self, cid: &str, (name, content): (u64, u64), is_many: bool) -> Origin {
         let Sender { link, conn, mailbox, .. } = *self;
         let (device, cid) = (self.device.clone(), kept(cid));
-        Origin::Link(Asked { link, conn, device, cid, content, mailbox, is_many })
+        Origin::Link(Asked { link, conn, device, cid, name, content, mailbox, is_many })
     }
 }
 
@@ -83,7 +83,7 @@ impl Relay {
             let answer = Answer::Duplicate { was: State::of(state) };
             return self.v2.answer_send(cx, key, (cid, id), answer);
         }
-        match self.v2.find_pending(&sender, cid, content) {
+        match self.v2.find_pending(&sender, (name, content)) {
             None => {}
             Some(true) => return,
             Some(false) => return self.refuse_conflict(cx, key, cid),
@@ -101,13 +101,25 @@ impl Relay {
         match &send.to {
             Recipients::One(user) => {
                 let users = std::slice::from_ref(user);
-                self.take_for_users(cx, &sender, send, users, sender.asked(cid, content, false));
+                self.take_for_users(
+                    cx,
+                    &sender,
+                    send,
+                    users,
+                    sender.asked(cid, (name, content), false),
+                );
             }
             Recipients::Many(users) => {
-                self.take_for_users(cx, &sender, send, users, sender.asked(cid, content, true));
+                self.take_for_users(
+                    cx,
+                    &sender,
+                    send,
+                    users,
+                    sender.asked(cid, (name, content), true),
+                );
             }
             Recipients::Group(group) => {
-                self.take_for_group(cx, sender, send, group, content);
+                self.take_for_group(cx, sender, send, group, (name, content));
             }
             Recipients::All => self.pass_on(cx, &sender, send),
         }

@@ -52,6 +52,8 @@ pub struct Asked {
     pub conn: ConnId,
     pub device: CompactString,
     pub cid: CompactString,
+    /// The [name](crate::mailbox::Mailboxes::name_of) of the send in the mailbox of the sender.
+    pub name: u64,
     pub content: u64,
     /// The mailbox of the sender, which remembers the answer.
     pub mailbox: Key,
