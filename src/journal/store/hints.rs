@@ -7,7 +7,8 @@ use rusqlite::{Connection, Result};
 
 use super::rows::{self, Bytes};
 
-/// How many hints one transaction writes at most: each may change a page of its own.
+/// How many hints one transaction writes at most, beside the others of the last user: each may change a page of
+/// its own.
 const SLICE: usize = 256;
 /// Hints are written at most so often, in milliseconds.
 const EVERY: u64 = 250;
@@ -72,6 +73,8 @@ impl Hints {
     pub fn write(&mut self, connection: &Connection) -> Result<usize> {
         if self.writing.is_empty() {
             self.writing.extend(self.new.drain());
+            // Those of one user follow each other, and so do their rows.
+            self.writing.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         }
         let mut devices = connection.prepare_cached(
             "INSERT INTO devices VALUES(?1, ?2, ?3, ?4)
@@ -81,7 +84,7 @@ impl Hints {
             "INSERT INTO forgotten VALUES(?1, ?2, 0)
              ON CONFLICT DO UPDATE SET seq=max(seq, excluded.seq)",
         )?;
-        let slice = self.writing.len().min(SLICE);
+        let slice = self.slice();
         for (key, hint) in self.writing.iter().rev().take(slice) {
             let mut key = Bytes(key);
             match (key.text(), key.text()) {
@@ -95,6 +98,17 @@ impl Hints {
             }
         }
         Ok(slice)
+    }
+
+    /// How many the next transaction writes: all of a user, or none. A device that is written without another one
+    /// of the same user would seem to be the only one, and what it has handled would not be kept for the other.
+    fn slice(&self) -> usize {
+        let user_of = |at: usize| self.writing.get(at).and_then(|(key, _)| Bytes(key).text());
+        let mut left = self.writing.len().saturating_sub(SLICE);
+        while left > 0 && user_of(left - 1) == user_of(left) {
+            left -= 1;
+        }
+        self.writing.len() - left
     }
 
     /// Removes what was written in a transaction that was committed at this time.

@@ -103,7 +103,8 @@ impl Questions {
         let of = match &question.asked {
             Asked::Load(seqs) => {
                 *rows += seqs.len();
-                return read::load(connection, segments, seqs, now / 1_000).map(Completion::Loaded);
+                let sends = read::load(connection, segments, seqs, now / 1_000);
+                return Ok(Completion::Loaded(sends));
             }
             Asked::Pair(one, other) => Of::Pair(one, other),
             Asked::Group(group) => Of::Group(group),

@@ -17,22 +17,21 @@ pub(super) fn row(row: &Row<'_>, now: u64) -> Result<Option<(u64, Stored)>> {
 }
 
 /// Reads the sends in which these numbers are, in the order of their numbers, each of them once. A send that is
-/// not in the file is left out.
+/// not in the file is left out, and so is one that cannot be read: the others are not lost because of it.
 pub(super) fn load(
     connection: &Connection,
     segments: &Segments,
     seqs: &[u64],
     now: u64,
-) -> Result<Vec<Stored>> {
+) -> Vec<Stored> {
     let mut found: Vec<Stored> = Vec::with_capacity(seqs.len());
     let mut last = None;
     for seq in seqs {
         let Some(segment) = segments.find(*seq) else { continue };
-        let mut select = connection.prepare_cached(&format!(
-            "SELECT seq, head, message FROM m{} WHERE seq<=?1 ORDER BY seq DESC LIMIT 1",
-            segment.id
-        ))?;
-        let read = select.query_row([seq], |it| row(it, now)).optional()?.flatten();
+        let read = read_one(connection, segment.id, *seq, now).unwrap_or_else(|error| {
+            log::error!("the message with the number {seq} cannot be read from the store: {error}");
+            None
+        });
         let Some((first, send)) = read else { continue };
         let is_in = first == *seq || send.records.iter().any(|record| record.seq == *seq);
         if is_in && last != Some(first) {
@@ -40,7 +39,20 @@ pub(super) fn load(
             found.push(send);
         }
     }
-    Ok(found)
+    found
+}
+
+/// Reads the send at a number, or the last one before it.
+fn read_one(
+    connection: &Connection,
+    segment: i64,
+    seq: u64,
+    now: u64,
+) -> Result<Option<(u64, Stored)>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT seq, head, message FROM m{segment} WHERE seq<=?1 ORDER BY seq DESC LIMIT 1"
+    ))?;
+    Ok(select.query_row([seq], |it| row(it, now)).optional()?.flatten())
 }
 
 /// Reads the numbers of a request.

@@ -161,9 +161,7 @@ pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
 
 /// Opens the file, makes it if there is none, and locks it.
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    if path.is_dir() {
-        return Err(OpenError::new(path, OpenErrorKind::Foreign, "is a directory"));
-    }
+    check_kind(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     let (file, is_made) = match options.open(path) {
@@ -203,9 +201,7 @@ pub(super) fn lock_to_write(path: &Path) -> Result<File, OpenError> {
 
 /// Opens a file for reading, if it is a store.
 fn open_store(path: &Path) -> Result<File, OpenError> {
-    if path.is_dir() {
-        return Err(OpenError::new(path, OpenErrorKind::Foreign, "is a directory"));
-    }
+    check_kind(path)?;
     let file = File::open(path).map_err(|error| OpenError::io(path, &error))?;
     check_header(path, &file)?;
     match file.metadata() {
@@ -213,6 +209,16 @@ fn open_store(path: &Path) -> Result<File, OpenError> {
         Ok(_) => Ok(file),
         Err(error) => Err(OpenError::io(path, &error)),
     }
+}
+
+/// Checks that a file, if there is one, is a regular file. Opening a pipe would wait until somebody else opens it.
+fn check_kind(path: &Path) -> Result<(), OpenError> {
+    let what = match path.metadata() {
+        Ok(it) if it.is_dir() => "is a directory",
+        Ok(it) if !it.is_file() => "is not a regular file",
+        _ => return Ok(()),
+    };
+    Err(OpenError::new(path, OpenErrorKind::Foreign, what))
 }
 
 /// Checks what the first bytes of a file say, before SQLite sees the file.

@@ -9,6 +9,7 @@ mod retain;
 #[cfg(test)]
 mod room;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -274,6 +275,43 @@ fn hints_are_collected_and_written_with_a_later_transaction() {
     assert_eq!(site.recovered[1], device, "the newest call counts, also if it is lower");
     let gone = Recovered::Gone { user: "carol".into(), seq: 4, is_expired: false };
     assert_eq!(site.recovered[2..], [gone]);
+}
+
+#[test]
+fn a_transaction_writes_the_hints_of_all_devices_of_a_user_or_none() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    for user in 0..300 {
+        for device in ["car", "phone", "watch"] {
+            site.journal.acknowledge(NO_TICKET, &format!("u{user}"), device, 1);
+        }
+    }
+    site.append("alice", "bob", "1");
+    site.step();
+    let clock = site.clock.clone();
+    site.kill();
+
+    let site = again(&folder, &clock);
+    let mut devices: HashMap<&str, usize> = HashMap::new();
+    for one in &site.recovered {
+        if let Recovered::Device { user, .. } = one {
+            *devices.entry(user).or_default() += 1;
+        }
+    }
+    assert!((80..300).contains(&devices.len()), "{} users", devices.len());
+    assert!(devices.values().all(|count| *count == 3), "{devices:?}");
+}
+
+#[test]
+fn a_message_that_cannot_be_read_does_not_take_others_with_it() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    for text in ["1", "2", "3"] {
+        site.append("alice", "bob", text);
+    }
+    site.step();
+    site.sql("UPDATE m1 SET message=x'ff' WHERE seq=2");
+    assert_eq!(site.texts(&[1, 2, 3]), ["1", "3"]);
 }
 
 #[test]

@@ -49,6 +49,22 @@ fn a_file_of_something_else_is_refused_and_untouched() {
 }
 
 #[test]
+fn a_pipe_and_a_device_are_refused_at_once() {
+    let (folder, clock) = (Folder::new(), clock());
+    let mkfifo = std::process::Command::new("mkfifo").arg(folder.file()).status();
+    assert!(mkfifo.unwrap().success());
+    let refused = |path: &std::path::Path| {
+        let mut config = config(&folder, &clock);
+        config.path = path.to_owned();
+        let Err(error) = Site::open(config) else { panic!("it was opened") };
+        assert_eq!(error.kind(), OpenErrorKind::Foreign);
+        assert_eq!(error.to_string(), format!("{} is not a regular file", path.display()));
+    };
+    refused(&folder.file());
+    refused("/dev/null".as_ref());
+}
+
+#[test]
 fn a_file_of_a_newer_version_is_refused_and_untouched() {
     let (folder, clock) = (Folder::new(), clock());
     filled(&folder, &clock);
