@@ -43,6 +43,19 @@ impl Mailboxes {
         *held -= full.ring.drop_bodies(|name| hasher.hash_one(name));
     }
 
+    /// Whether there is a mailbox of this key, of whichever user.
+    pub fn has(&self, key: Key) -> bool {
+        self.boxes.get(key.0).is_some()
+    }
+
+    /// Drops the bodies of a mailbox that were read and written to the devices, if memory is short. They
+    /// can be read again.
+    pub fn ease(&mut self, key: Key) {
+        if self.memory() > self.limits.memory {
+            self.drop_bodies(key);
+        }
+    }
+
     /// The numbers of the messages from a number on whose bodies are on a disk, up to so many messages and
     /// bytes. It ends at a message whose body is in memory.
     pub fn stubs(&mut self, key: Key, from: u64, most: usize, most_bytes: usize) -> Vec<u64> {

@@ -198,8 +198,11 @@ impl Relay {
         let sends = sends_in(completion);
         match why {
             Why::Delivery { mailbox, user } => {
-                if self.v2.fill(cx, (mailbox, &user), &seqs, sends) {
+                self.v2.fill(cx, (mailbox, &user), &seqs, sends);
+                // If the mailbox was given up, another user may have its key, and may wait.
+                if self.v2.boxes.has(mailbox) {
                     self.v2.deliver_to_all(cx, mailbox);
+                    self.v2.boxes.ease(mailbox);
                     self.v2.boxes.close(mailbox);
                 }
             }
