@@ -23,6 +23,7 @@ from launch import longlink
 from test_interop import Interop
 
 KEY = "0123456789abcdef" * 2
+# The paths that need a store.
 OF_STORE = {
     "/api/conversations/{user}/{other}/messages",
     "/api/groups/{group}/messages",
@@ -156,6 +157,44 @@ class Answers(Described):
         self.assertEqual(forgotten, {"user": "carol", "forgotten": True})
         self.assertEqual(self.ask("GET", "/api/users/carol/messages")[1]["messages"], [])
         await carol.close()
+
+
+class Stored(Described):
+    """The interface of a server that keeps messages in a file."""
+
+    def setUp(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.args = ("--store", str(folder / "messages.db"), "--history", "30d")
+        super().setUp()
+
+    async def test_older_messages_and_a_copy_of_the_store_are_as_described(self) -> None:
+        for user in ["bob", "carol"]:
+            self.assertEqual(self.ask("PUT", f"/api/groups/room/members/{user}")[0], 200)
+        for body in [
+            {"user": "bob", "from": "carol", "message": 1, "keep": True},
+            {"user": "carol", "from": "bob", "message": 2, "keep": True, "idempotencyKey": "k"},
+            {"users": ["bob", "dave"], "from": "carol", "message": 3, "keep": True},
+            {"group": "room", "message": 4, "keep": True},
+        ]:
+            _, answer = self.ask("POST", "/api/send", body)
+            self.assertEqual({it["state"] for it in answer["results"]}, {"stored"}, body)
+        page = self.ask("GET", "/api/conversations/bob/carol/messages", query={"limit": 2})[1]
+        self.assertEqual([it["message"] for it in page["messages"]], [3, 2])
+        query = {"before": page["messages"][1]["id"]}
+        page = self.ask("GET", "/api/conversations/bob/carol/messages", query=query)[1]
+        self.assertEqual(([it["message"] for it in page["messages"]], page["more"]), ([1], False))
+        page = self.ask("GET", "/api/groups/room/messages")[1]
+        self.assertEqual([it["message"] for it in page["messages"]], [4])
+        page = self.ask("GET", "/api/users/bob/messages", query={"order": "newest"})[1]
+        self.assertEqual([it["message"] for it in page["messages"]], [4, 3, 2, 1])
+        waiting = self.ask("GET", "/api/users/bob/messages", query={"order": "oldest"})[1]
+        self.assertEqual([it["message"] for it in waiting["messages"]], [1, 3, 4])
+        self.assertEqual(self.ask("POST", "/api/store/backup", {})[1]["state"], "running")
+        async with asyncio.timeout(20):
+            while self.ask("GET", "/api/store/backup")[1]["state"] != "done":
+                await asyncio.sleep(0.02)
+        of_store = {path for _, path in self.asked} & OF_STORE
+        self.assertEqual(of_store, OF_STORE, "every operation was asked for")
 
 
 class Refusals(Described):

@@ -72,7 +72,11 @@ impl Failure {
 
     /// The error for a question for older messages to a server that keeps none.
     pub fn history_off() -> Self {
-        Failure::new(404, "history_off", "this server keeps no history")
+        Failure::new(
+            404,
+            "history_off",
+            "this server keeps no history: it needs --store and --history",
+        )
     }
 
     pub fn wrong_method(allowed: String) -> Self {
