@@ -149,6 +149,7 @@ impl Relay {
     /// the relay as an [event](Handler::Event).
     pub fn with_journal(mut self, journal: Box<dyn Journal>) -> Self {
         self.v2.set_journal(journal);
+        self.recover_notes();
         self
     }
 

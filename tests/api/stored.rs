@@ -186,6 +186,8 @@ fn a_client_reads_older_messages_with_a_user_and_of_its_groups_and_of_no_other_g
     answer(&mut backend);
     let path = "/websocket/bob?device=phone";
     let mut bob = Socket::connect(place.site.addr, path, "Sec-WebSocket-Protocol: longlink.v2\r\n");
+    // What waits for bob is read.
+    disk.keep(&place.site, 1);
     while frame(&mut bob)["type"] != "live" {}
     bob.send(r#"{"type":"history","cid":"h1","with":"carol","limit":2}"#);
     bob.send(r#"{"type":"ping"}"#);
@@ -433,4 +435,69 @@ fn the_groups_of_a_ticket_are_kept_once_and_tried_again_if_they_could_not_be_kep
         drop(bob);
         place.site.until("bob has gone", |cx| !cx.is_online("bob"));
     }
+}
+
+#[test]
+fn what_was_kept_of_groups_and_keys_is_there_when_the_server_is_started_again() {
+    let disk = Disk::with_history();
+    let first = {
+        let place = place_on(&disk);
+        let mut backend = place.backend();
+        for user in ["bob", "carol"] {
+            let path = format!("/api/groups/g/members/{user}");
+            kept((&place, &disk), &mut backend, ("PUT", &path), "", 1);
+        }
+        let path = "/api/groups/g/members/carol";
+        kept((&place, &disk), &mut backend, ("DELETE", path), "", 1);
+        let first = kept((&place, &disk), &mut backend, ("POST", "/api/send"), KEYED, 3).1;
+        // Two more changes never reach the disk.
+        let mut other = place.backend();
+        ask(&mut backend, "PUT", path, "");
+        ask(&mut other, "DELETE", "/api/groups/g/members/bob", "");
+        disk.refuse(&place.site, 2);
+        first
+    };
+    let place = place_on(&disk);
+    let mut backend = place.backend();
+    assert_eq!(backend.get("/api/groups/g").1["members"], json!(["bob"]));
+    ask(&mut backend, "POST", "/api/send", KEYED);
+    assert_eq!(replayed(&mut backend), (first, true));
+    let different = KEYED.replace("carol", "dave");
+    assert_eq!(backend.post("/api/send", &different).0, 409);
+    assert_eq!((disk.sends(), disk.waiting()), (2, 0));
+}
+
+#[test]
+fn messages_that_wait_on_the_disk_are_listed_when_they_are_read_and_hold_up_nobody_else() {
+    let disk = Disk::default();
+    {
+        let place = place_on(&disk);
+        talk(&place, &disk, &mut place.backend());
+    }
+    let place = place_on(&disk);
+    let (mut backend, mut other) = (place.backend(), place.backend());
+    ask(&mut backend, "GET", "/api/users/carol/messages?limit=2", "");
+    disk.until_waiting(&place.site, 1);
+    assert_eq!(other.get("/api/users/carol").1["mailbox"]["waiting"], 3);
+    disk.keep(&place.site, 1);
+    let (status, page) = answer(&mut backend);
+    assert_eq!(
+        (status, texts(&page), &page["more"]),
+        (200, vec![&json!(1), &json!(3)], &json!(true))
+    );
+    let after = page["messages"][1]["seq"].as_u64().unwrap();
+    let path = format!("/api/users/carol/messages?after={after}");
+    let (_, page) = kept((&place, &disk), &mut backend, ("GET", &path), "", 1);
+    assert_eq!((texts(&page), &page["more"]), (vec![&json!(4)], &json!(false)));
+    // A backend that has gone meanwhile is no reason to fail.
+    ask(&mut other, "GET", "/api/users/carol/messages", "");
+    disk.until_waiting(&place.site, 1);
+    drop(other);
+    disk.keep(&place.site, 1);
+    assert_eq!(kept((&place, &disk), &mut backend, ("GET", &path), "", 1).0, 200);
+    // What cannot be read just now is an error.
+    ask(&mut backend, "GET", "/api/users/carol/messages", "");
+    disk.refuse(&place.site, 1);
+    let (status, refused) = answer(&mut backend);
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("unavailable")));
 }

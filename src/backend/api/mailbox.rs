@@ -52,13 +52,8 @@ pub fn messages(call: &mut Call<'_>, user: &str) -> Answer {
     let after = query::after_number(call.request)?;
     let limit = query::limit(call.request)?;
     let request = call.request_name;
-    match call.relay.waiting_frames(call.cx, user, (after, limit), request) {
-        Some((frames, more)) => Ok(list(begin("user", user), &frames, more)),
-        None => {
-            call.waiting = Some(Waiting::Messages(begin("user", user)));
-            Ok(ok(Vec::new()))
-        }
-    }
+    let found = call.relay.waiting_frames(call.cx, user, (after, limit), request);
+    answer(call, begin("user", user), found)
 }
 
 /// `GET /api/conversations/{user}/{other}/messages`
@@ -84,7 +79,13 @@ fn ask_history(call: &mut Call<'_>, begun: String, whose: Whose) -> Answer {
     let before = query::before(call.request)?;
     let limit = query::limit_of_history(call.request)?;
     let asker = Asker::Backend { request: call.request_name };
-    match call.relay.ask_history(call.cx, &whose, before.as_deref(), limit, asker) {
+    let found = call.relay.ask_history(call.cx, &whose, before.as_deref(), limit, asker);
+    answer(call, begun, found)
+}
+
+/// Answers with a list that begins so, at once or later.
+fn answer(call: &mut Call<'_>, begun: String, found: Answered) -> Answer {
+    match found {
         Answered::Now(Ok(page)) => Ok(list(begun, &page.frames, page.more)),
         Answered::Now(Err(why)) => Err(unread(why)),
         Answered::Later => {

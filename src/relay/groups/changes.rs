@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 use crate::hub::Context;
 use crate::journal::{Note, Ticket};
 use crate::relay::Relay;
-use crate::relay::v2::Asker;
+use crate::relay::v2::{Asker, RecoveredRequest};
 
 use super::Full;
 
@@ -150,6 +150,21 @@ impl Relay {
                 let before = Change { joins: was, ..change };
                 let _ = self.carry_out_change(cx, &before);
                 Err(NotChanged::Unavailable)
+            }
+        }
+    }
+
+    /// Takes back the memberships, and the requests of the backend, that earlier runs have kept. There
+    /// are no connections yet.
+    pub(in crate::relay) fn recover_notes(&mut self) {
+        for note in std::mem::take(&mut self.v2.notes) {
+            match note {
+                Note::Join { group, user } => self.groups.members.recover(&group, &user),
+                // The journal tells what there is, and not what has ended.
+                Note::Leave { .. } => {}
+                Note::Request { key, request, done, at } => {
+                    self.v2.recovered.push(RecoveredRequest { key, request, done, at });
+                }
             }
         }
     }

@@ -72,7 +72,6 @@ impl Members {
     }
 
     /// Makes a user a member again whom an earlier run has kept as one. There are no connections yet.
-    #[allow(dead_code)]
     pub fn recover(&mut self, group: &str, user: &str) {
         let of_user = self.groups_of(user);
         if of_user.len() < MAX_GROUPS && !of_user.iter().any(|name| name == group) {

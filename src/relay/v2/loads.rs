@@ -16,7 +16,7 @@ use crate::relay::events::EventKind;
 
 use super::acks::Due;
 use super::frames::{self, State};
-use super::history::Page;
+use super::history::{Page, Unread};
 use super::links::{WINDOW, WINDOW_BYTES};
 use super::{V2, recorded, second};
 
@@ -101,11 +101,11 @@ pub(super) fn records_of<'a>(
     all.filter(move |(_, record)| *record.user == *user)
 }
 
-/// The sends that the journal has returned; none if it cannot read.
-fn sends_in(completion: Completion) -> Vec<Stored> {
+/// The sends that the journal has returned; `None` if it cannot read.
+pub(super) fn sends_in(completion: Completion) -> Option<Vec<Stored>> {
     match completion {
-        Completion::Loaded(sends) => sends,
-        _ => Vec::new(),
+        Completion::Loaded(sends) => Some(sends),
+        _ => None,
     }
 }
 
@@ -135,7 +135,8 @@ impl V2 {
         if let Some((asked, completion)) = self.load(cx, asked)
             && let Why::Delivery { mailbox, user } = asked.why
         {
-            self.fill(cx, (mailbox, &user), &asked.seqs, sends_in(completion));
+            let sends = sends_in(completion).unwrap_or_default();
+            self.fill(cx, (mailbox, &user), &asked.seqs, sends);
             self.deliver_to_all(cx, mailbox);
         }
     }
@@ -167,6 +168,28 @@ impl V2 {
         self.arm(cx);
         true
     }
+
+    /// Adds the messages that the journal has returned to the page of a user. A message that the journal
+    /// does not have any more is left out.
+    pub(super) fn page_of(
+        &mut self,
+        user: &str,
+        mut page: Vec<(u64, String)>,
+        more: bool,
+        sends: Option<Vec<Stored>>,
+    ) -> Result<Page, Unread> {
+        let sends = sends.ok_or(Unread::Unavailable)?;
+        for (stored, record) in records_of(&sends, user) {
+            let at = page.binary_search_by_key(&record.seq, |(seq, _)| *seq);
+            if let Some((seq, frame)) = at.ok().and_then(|at| page.get_mut(at)) {
+                frames::write_prefix_of(*seq, super::is_receipt(record), frame);
+                recorded::write_rest(stored, record, &mut self.rest);
+                frame.push_str(&self.rest);
+            }
+        }
+        let frames = page.into_iter().map(|(_, frame)| frame);
+        Ok(Page { frames: frames.filter(|frame| !frame.is_empty()).collect(), more })
+    }
 }
 
 impl Relay {
@@ -195,7 +218,9 @@ impl Relay {
 
     fn use_load(&mut self, cx: &mut Context, asked: Asked, completion: Completion) {
         let Asked { seqs, why } = asked;
-        let sends = sends_in(completion);
+        let found = sends_in(completion);
+        let is_read = found.is_some();
+        let sends = found.unwrap_or_default();
         match why {
             Why::Delivery { mailbox, user } => {
                 self.v2.fill(cx, (mailbox, &user), &seqs, sends);
@@ -224,19 +249,10 @@ impl Relay {
             }
             Why::Receipts(due) => self.complete_receipts(cx, due, &sends),
             Why::Sends { mailbox, user } => self.use_sends(cx, (mailbox, user), &seqs, &sends),
-            Why::Frames { request, user, mut page, more } => {
-                for (stored, record) in records_of(&sends, &user) {
-                    let at = page.binary_search_by_key(&record.seq, |(seq, _)| *seq);
-                    if let Some((seq, frame)) = at.ok().and_then(|at| page.get_mut(at)) {
-                        frames::write_prefix_of(*seq, super::is_receipt(record), frame);
-                        recorded::write_rest(stored, record, &mut self.v2.rest);
-                        frame.push_str(&self.v2.rest);
-                    }
-                }
-                let page = page.into_iter().map(|(_, frame)| frame);
-                let page = page.filter(|frame| !frame.is_empty()).collect();
+            Why::Frames { request, user, page, more } => {
+                let answer = self.v2.page_of(&user, page, more, is_read.then_some(sends));
                 self.extend(|it, _| {
-                    it.on_history(cx, request, Ok(Page { frames: page, more }));
+                    it.on_history(cx, request, answer);
                     Some(())
                 });
             }

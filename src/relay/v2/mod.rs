@@ -175,9 +175,10 @@ pub(crate) struct V2 {
     /// The requests to the journal, other than appends, that it has not completed.
     requests: requests::Requests,
     /// Whether the journal keeps what a request of the backend does as one list.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     keeps_request: bool,
     /// The requests of the backend that earlier runs have carried out, until the backend takes them.
-    recovered: Vec<RecoveredRequest>,
+    pub(in crate::relay) recovered: Vec<RecoveredRequest>,
     /// The epochs of the journal in this run.
     epochs: epoch::Epochs,
     /// The requests for messages on a disk that the journal has not answered.

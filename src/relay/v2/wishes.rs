@@ -13,9 +13,11 @@ use super::frames::{self, To};
 #[cfg(feature = "backend")]
 use super::groups::MOST_KEPT;
 #[cfg(feature = "backend")]
+use super::history::{Answered, Page};
+#[cfg(feature = "backend")]
 use super::keep::Outcome;
 #[cfg(feature = "backend")]
-use super::loads::{Asked, Why};
+use super::loads::{Asked, Why, sends_in};
 #[cfg(feature = "backend")]
 use super::pages::Wishes;
 #[cfg(feature = "backend")]
@@ -121,18 +123,18 @@ impl Relay {
         true
     }
 
-    /// Returns up to `limit` of the messages in a user's mailbox whose numbers are above `after`,
-    /// as frames, and whether there are more. If some have to be read from a disk, it returns `None`, and
-    /// [`Extension::on_history`](crate::relay::Extension::on_history) is called with all of them later.
+    /// Returns up to `limit` of the messages in a user's mailbox whose numbers are above `after`, as
+    /// frames, and whether there are more. If some have to be read from a disk, all of them come later, with
+    /// [`Extension::on_history`](crate::relay::Extension::on_history).
     pub(crate) fn waiting_frames(
         &mut self,
-        cx: &mut Context,
+        cx: &Context,
         user: &str,
         (after, limit): (u64, usize),
         request: u32,
-    ) -> Option<(Vec<String>, bool)> {
+    ) -> Answered {
         let boxes = &mut self.v2.boxes;
-        let Some(mailbox) = boxes.find(user) else { return Some((Vec::new(), false)) };
+        let Some(mailbox) = boxes.find(user) else { return Answered::Now(Ok(Page::default())) };
         let mut waiting = boxes.messages(mailbox).filter(|held| held.seq > after);
         let frame = |held: &Held| {
             let mut frame = String::new();
@@ -149,10 +151,15 @@ impl Relay {
         let on_disk = page.iter().filter(|(_, frame)| frame.is_empty());
         let seqs: Vec<u64> = on_disk.map(|(seq, _)| *seq).collect();
         if seqs.is_empty() {
-            return Some((page.into_iter().map(|(_, frame)| frame).collect(), more));
+            let frames = page.into_iter().map(|(_, frame)| frame).collect();
+            return Answered::Now(Ok(Page { frames, more }));
         }
         let why = Why::Frames { request, user: kept(user), page, more };
-        self.load(cx, Asked { seqs, why });
-        None
+        match self.v2.load(cx, Asked { seqs, why }) {
+            Some((Asked { why: Why::Frames { user, page, more, .. }, .. }, completion)) => {
+                Answered::Now(self.v2.page_of(&user, page, more, sends_in(completion)))
+            }
+            _ => Answered::Later,
+        }
     }
 }
