@@ -46,8 +46,8 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     /// for it: `request` and `place` are those that the extension has given.
     fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed);
 
-    /// Called when the journal has kept the change of a membership that the request of the extension
-    /// with this name has asked for, or when it could not keep the change.
+    /// Called when the journal has kept the change of a membership, or the end of a mailbox, that the
+    /// request of the extension with this name has asked for, or when it could not keep that.
     fn on_changed(&mut self, cx: &mut Context, request: u32, is_kept: bool);
 
     /// Called when the journal has kept, or could not keep, that the request of the extension with this

@@ -38,8 +38,14 @@ struct Inner {
 enum Wish {
     Append(Stored),
     Note(Note),
-    History { of: [String; 2], before: Option<u128>, limit: usize },
+    History {
+        of: [String; 2],
+        before: Option<u128>,
+        limit: usize,
+    },
     Load(Vec<u64>),
+    /// Deletes the messages of a user up to a number.
+    Forget(String, u64),
 }
 
 impl Disk {
@@ -148,6 +154,13 @@ impl Inner {
                 Completion::Noted
             }
             Wish::History { of, before, limit } => self.history(&of, before, limit),
+            Wish::Forget(user, seq) => {
+                for send in &mut self.sends {
+                    send.records.retain(|it| *it.user != *user || it.seq > seq);
+                }
+                self.sends.retain(|send| !send.records.is_empty());
+                Completion::Forgotten
+            }
             Wish::Load(seqs) => {
                 let has = |send: &&Stored| send.records.iter().any(|it| seqs.contains(&it.seq));
                 Completion::Loaded(self.sends.iter().filter(has).cloned().collect())
@@ -301,7 +314,11 @@ impl Journal for OnDisk {
         inner.wait(ticket, wish)
     }
 
-    fn forget(&mut self, _: Ticket, _: &str, _: u64) -> Progress {
-        Progress::Done(Completion::Forgotten)
+    fn forget(&mut self, ticket: Ticket, user: &str, seq: u64) -> Progress {
+        match ticket {
+            // A hint that a bound has taken messages.
+            Ticket::MAX => Progress::Done(Completion::Forgotten),
+            _ => self.disk.inner().wait(ticket, Wish::Forget(user.to_owned(), seq)),
+        }
     }
 }

@@ -501,3 +501,28 @@ fn messages_that_wait_on_the_disk_are_listed_when_they_are_read_and_hold_up_nobo
     let (status, refused) = answer(&mut backend);
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("unavailable")));
 }
+
+#[test]
+fn a_deleted_mailbox_is_answered_when_the_disk_has_it_and_stays_deleted() {
+    let disk = Disk::default();
+    let delete = ("DELETE", "/api/users/carol/mailbox");
+    {
+        let place = place_on(&disk);
+        let mut backend = place.backend();
+        talk(&place, &disk, &mut backend);
+        disk.set_room(false);
+        assert_eq!(backend.ask(delete.0, delete.1, "").0, 503);
+        disk.set_room(true);
+        assert_eq!(backend.get("/api/users/carol").1["mailbox"]["waiting"], 3);
+        ask(&mut backend, delete.0, delete.1, "");
+        disk.refuse(&place.site, 1);
+        let (status, refused) = answer(&mut backend);
+        assert_eq!((status, &refused["error"]["code"]), (503, &json!("unavailable")));
+        // The mailbox is not in memory any more, but its messages may be on the disk.
+        let deleted = kept((&place, &disk), &mut backend, delete, "", 1);
+        assert_eq!(deleted, (200, json!({"user":"carol","forgotten":false})));
+    }
+    let place = place_on(&disk);
+    let (_, page) = place.backend().get("/api/users/carol/messages");
+    assert!(texts(&page).is_empty(), "{page}");
+}

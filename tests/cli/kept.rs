@@ -96,6 +96,24 @@ fn memberships_that_were_answered_are_there_after_the_program_was_killed() {
 }
 
 #[test]
+fn messages_of_a_deleted_mailbox_do_not_come_back_after_the_program_was_killed() {
+    let house = House::new();
+    let program = house.open();
+    for number in 0..3 {
+        let body = format!(r#"{{"user":"bob","message":{number},"keep":true}}"#);
+        assert_eq!(ask(&program, "POST", "/api/send", &body).json["results"][0]["state"], "stored");
+    }
+    let deleted = ask(&program, "DELETE", "/api/users/bob/mailbox", "");
+    assert_eq!((deleted.status, &deleted.json["forgotten"]), (200, &json!(true)));
+    ask(&program, "POST", "/api/send", r#"{"user":"bob","message":"new","keep":true}"#);
+    drop(program);
+    let program = house.open();
+    for path in ["/api/users/bob/messages", "/api/users/bob/messages?order=newest"] {
+        assert_eq!(texts(&get(&program, path)), ["new"], "{path}");
+    }
+}
+
+#[test]
 fn a_request_that_is_repeated_with_its_key_after_the_program_was_killed_sends_nothing_again() {
     let house = House::new();
     let requests = [

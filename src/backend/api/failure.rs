@@ -65,6 +65,11 @@ impl Failure {
         Failure::unavailable("the store cannot keep this just now, and nothing was changed")
     }
 
+    /// The error for a mailbox that is deleted in memory, and whose end the store could not keep.
+    pub fn not_forgotten() -> Self {
+        Failure::unavailable("the store could not delete the messages: ask again")
+    }
+
     /// The error for what cannot be done now and may be tried again.
     pub fn unavailable(message: &'static str) -> Self {
         Failure::new(503, "unavailable", message).header("Retry-After", "1")

@@ -50,7 +50,10 @@ fn change(call: &mut Call<'_>, group: &str, user: &str, member: bool) -> Answer 
     let asker = Asker::Backend { request: call.request_name };
     match call.relay.change_membership(call.cx, change, asker) {
         Ok(Changed::Now) => {}
-        Ok(Changed::Later) => call.waiting = Some(Waiting::Change(answer.clone())),
+        Ok(Changed::Later) => {
+            let failure = Failure::not_kept();
+            call.waiting = Some(Waiting::Change { answer: answer.clone(), failure });
+        }
         Err(NotChanged::Unavailable) => return Err(Failure::not_kept()),
         Err(NotChanged::Full(Full::User)) => {
             return Err(Failure::new(409, "too_many_groups", "a user is in 64 groups at most"));

@@ -101,8 +101,8 @@ impl Unfinished {
 pub enum Waiting {
     /// The states of messages.
     States(Unfinished),
-    /// That a change is kept. Then this is the answer.
-    Change(Response),
+    /// That a change is kept. Then this is the answer, and otherwise the failure.
+    Change { answer: Response, failure: Failure },
     /// A list of messages, which follows this beginning of the JSON.
     Messages(String),
 }
@@ -174,12 +174,13 @@ impl Late {
 
     /// The journal has kept a change, or could not keep it.
     pub fn complete_change(&mut self, cx: &mut Context, request: u32, is_kept: bool) {
-        if let Some((_, Waiting::Change(_))) = self.0.get(request as usize)
-            && let Some((conn, Waiting::Change(answer))) = self.0.try_remove(request as usize)
+        if let Some((_, Waiting::Change { .. })) = self.0.get(request as usize)
+            && let Some((conn, Waiting::Change { answer, failure })) =
+                self.0.try_remove(request as usize)
         {
             let response = match is_kept {
                 true => answer,
-                false => Failure::not_kept().response(),
+                false => failure.response(),
             };
             cx.respond_to(conn, &response.keep());
         }

@@ -129,6 +129,12 @@ struct Forgotten<'a> {
 
 /// `DELETE /api/users/{id}/mailbox`
 pub fn forget(call: &mut Call<'_>, user: &str) -> Answer {
-    let forgotten = call.relay.forget_mailbox(call.cx, user);
-    json(&Forgotten { user, forgotten })
+    let found = call.relay.forget_mailbox(call.cx, user, call.request_name);
+    let found = found.map_err(|_| Failure::not_kept())?;
+    let answer = json(&Forgotten { user, forgotten: found.is_known })?;
+    if found.is_later {
+        let failure = Failure::not_forgotten();
+        call.waiting = Some(Waiting::Change { answer: answer.clone(), failure });
+    }
+    Ok(answer)
 }

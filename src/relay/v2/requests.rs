@@ -41,6 +41,9 @@ pub(super) enum Waiting {
     Question { whose: Whose, asker: Asker },
     /// A change of a membership.
     Change { change: Change, asker: Asker },
+    /// The note that the messages of a user are deleted, which a request of the backend has asked for.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
+    Forgotten { request: u32 },
     /// The note that a request of the backend was carried out.
     #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     Note { request: u32 },
@@ -145,6 +148,27 @@ impl V2 {
         }
     }
 
+    /// Makes the journal note that the messages of a user are deleted up to a number. Returns whether it
+    /// does so later.
+    #[cfg(feature = "backend")]
+    pub(super) fn note_forgotten(
+        &mut self,
+        cx: &Context,
+        user: &str,
+        newest: u64,
+        request: u32,
+    ) -> Result<bool, Refused> {
+        let ticket = self.requests.next_ticket();
+        match self.journal(cx).forget(ticket, user, newest) {
+            Progress::Later => {
+                self.requests.insert(ticket, Waiting::Forgotten { request });
+                Ok(true)
+            }
+            Progress::Done(Completion::Forgotten | Completion::Unsupported) => Ok(false),
+            Progress::Done(_) => Err(Refused),
+        }
+    }
+
     /// A change of a membership waits until the journal has kept it.
     pub(in crate::relay) fn wait_for_change(
         &mut self,
@@ -178,6 +202,13 @@ impl Relay {
             Waiting::Change { change, asker } => {
                 let is_kept = matches!(completion, Completion::Noted);
                 self.complete_change(cx, completed.ticket, &change, is_kept, &asker);
+            }
+            Waiting::Forgotten { request } => {
+                let is_kept = matches!(completion, Completion::Forgotten);
+                self.extend(|it, _| {
+                    it.on_changed(cx, request, is_kept);
+                    Some(())
+                });
             }
             Waiting::Note { request } => {
                 self.extend(|it, _| {

@@ -6,6 +6,8 @@ use crate::hub::Context;
 use crate::mailbox::Held;
 #[cfg(feature = "backend")]
 use crate::relay::Relay;
+#[cfg(feature = "backend")]
+use crate::relay::groups::NotChanged;
 
 use super::frames::State;
 #[cfg(feature = "backend")]
@@ -17,13 +19,15 @@ use super::history::{Answered, Page};
 #[cfg(feature = "backend")]
 use super::keep::Outcome;
 #[cfg(feature = "backend")]
+use super::kept;
+#[cfg(feature = "backend")]
 use super::loads::{Asked, Why, sends_in};
 #[cfg(feature = "backend")]
 use super::pages::Wishes;
 #[cfg(feature = "backend")]
-use super::taken::{Kind, Origin, Taken};
+use super::requests::Refused;
 #[cfg(feature = "backend")]
-use super::{NO_TICKET, kept};
+use super::taken::{Kind, Origin, Taken};
 
 /// The state of a message of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,16 @@ impl From<State> for Pushed {
             State::Offline => Pushed::Offline,
         }
     }
+}
+
+/// What became of a mailbox that was to be deleted.
+#[cfg(feature = "backend")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forgotten {
+    /// Whether there was a mailbox.
+    pub is_known: bool,
+    /// Whether a journal has yet to note that the messages are deleted.
+    pub is_later: bool,
 }
 
 #[cfg(feature = "backend")]
@@ -110,17 +124,36 @@ impl Relay {
         self.v2.journal(cx).epoch().to_owned()
     }
 
-    /// Deletes all messages of a user's mailbox. Returns whether there was a mailbox.
-    pub(crate) fn forget_mailbox(&mut self, cx: &mut Context, user: &str) -> bool {
-        let Some(mailbox) = self.v2.boxes.find(user) else { return false };
-        let newest = self.v2.boxes.top(mailbox);
-        self.v2.boxes.forget(mailbox);
-        self.v2.journal(cx).forget(NO_TICKET, user, newest);
-        if let Some(mailbox) = self.v2.boxes.find(user) {
-            self.v2.deliver_to_all(cx, mailbox);
+    /// Deletes all messages of a user's mailbox. If a journal has to note that, it is told later, with
+    /// [`Extension::on_changed`](crate::relay::Extension::on_changed).
+    pub(crate) fn forget_mailbox(
+        &mut self,
+        cx: &mut Context,
+        user: &str,
+        request: u32,
+    ) -> Result<Forgotten, NotChanged> {
+        let mailbox = self.v2.boxes.find(user);
+        let top = mailbox.map(|mailbox| self.v2.boxes.top(mailbox));
+        let is_known = mailbox.is_some();
+        let mut is_later = false;
+        // Messages of a user without a mailbox may be on a disk, too.
+        if let Some(newest) = top.or(self.v2.boxes.last_shared())
+            && self.v2.takes_notes(cx)
+        {
+            is_later = match self.v2.has_room_for_note(cx) {
+                true => self.v2.note_forgotten(cx, user, newest, request),
+                false => Err(Refused),
+            }
+            .map_err(|_| NotChanged::Unavailable)?;
         }
-        self.v2.arm(cx);
-        true
+        if let Some(mailbox) = mailbox {
+            self.v2.boxes.forget(mailbox);
+            if let Some(mailbox) = self.v2.boxes.find(user) {
+                self.v2.deliver_to_all(cx, mailbox);
+            }
+            self.v2.arm(cx);
+        }
+        Ok(Forgotten { is_known, is_later })
     }
 
     /// Returns up to `limit` of the messages in a user's mailbox whose numbers are above `after`, as
