@@ -26,6 +26,8 @@ mod door;
 mod fake;
 #[cfg(feature = "tls")]
 mod guide;
+#[cfg(feature = "store")]
+mod kept;
 mod listening;
 #[cfg(feature = "store")]
 mod on_disk;
