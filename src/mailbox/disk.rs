@@ -83,12 +83,6 @@ impl Mailboxes {
         held.filter(|seq| seqs.contains(seq)).collect()
     }
 
-    /// The number that was given last to a message of any user, if all users share numbers.
-    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
-    pub fn last_shared(&self) -> Option<u64> {
-        self.shared
-    }
-
     /// Whether all users share one counter, and messages may be on a disk.
     #[inline]
     pub fn is_shared(&self) -> bool {
