@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
-use super::read::row;
+use super::read::{row, sound};
 use super::rows::{self, Head};
 use super::segments::{Segment, Segments};
 use crate::journal::{Kind, Of, Stored};
@@ -104,7 +104,7 @@ pub(super) fn ask(
         let mut rows =
             select.query((&name, i64::try_from(below).unwrap_or(i64::MAX), wanted as u64))?;
         while let Some(next) = rows.next()? {
-            let Some((first, send)) = row(next, now)? else { continue };
+            let Some((first, send)) = sound(row(next, now))?.flatten() else { continue };
             if first <= hidden.up_to || rows::millis_of(send.id) < hidden.before {
                 return Ok((found, false));
             }

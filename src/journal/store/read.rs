@@ -1,6 +1,6 @@
 //! Reads sends by their numbers.
 
-use rusqlite::{Connection, OptionalExtension, Result, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row};
 
 use super::rows::{self, Bytes};
 use super::segments::Segments;
@@ -14,6 +14,22 @@ pub(super) fn row(row: &Row<'_>, now: u64) -> Result<Option<(u64, Stored)>> {
     };
     send.message = row.get(2)?;
     Ok(Some((first, send)))
+}
+
+/// What was read, or `None` if it is damaged: then it is lost, and what is beside it can still be read. Another error may
+/// be over the next time.
+pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            let code = error.sqlite_error_code();
+            if code.is_some_and(|code| code != ErrorCode::DatabaseCorrupt) {
+                return Err(error);
+            }
+            log::error!("a message in the store is damaged: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Reads the sends in which these numbers are, in the order of their numbers, each of them once. A send that is

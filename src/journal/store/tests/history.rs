@@ -168,3 +168,16 @@ fn what_was_written_before_there_was_history_is_not_in_it_and_history_can_be_swi
     let mut site = Site::open(with_history(&folder, &clock)).unwrap();
     assert_eq!(ask(&mut site, Of::User("bob"), None, 9).0, ["2"]);
 }
+
+#[test]
+fn a_damaged_text_is_left_out_and_the_others_are_read() {
+    let folder = Folder::new();
+    let mut site = Site::open(with_history(&folder, &Arc::new(AtomicU64::new(START)))).unwrap();
+    for text in ["1", "2", "3"] {
+        site.append("alice", "bob", text);
+    }
+    site.step();
+    site.sql("UPDATE m1 SET message=CAST(x'FF' AS TEXT) WHERE seq=2");
+    assert_eq!(site.texts(&[1, 2, 3]), ["1", "3"]);
+    assert_eq!(ask(&mut site, Of::User("bob"), None, 9).0, ["3", "1"]);
+}
