@@ -128,6 +128,7 @@ fn a_damaged_file_is_refused_and_left_as_it_was() {
     assert!(code == 1 && err.contains("is damaged"), "{code}: {err}");
     let (code, _, err) = run(&mut longlink(&["store", "inspect", &damaged]));
     assert!(code == 1 && err.contains("is damaged"), "{code}: {err}");
+    assert_refused(&["store", "vacuum", &damaged], &[&damaged, "is damaged"]);
     assert!(state(&damaged) == before);
 }
 

@@ -265,7 +265,7 @@ fn has_journal(path: &Path) -> bool {
 /// Writes the write-ahead log once more, as it is, and syncs it. If a sync has failed in an earlier run, parts
 /// of the log may be in the memory of the kernel alone, where they count as written. A checkpoint of
 /// such a log that a power cut ends would leave the file damaged.
-fn write_log_again(path: &Path) -> io::Result<()> {
+pub(super) fn write_log_again(path: &Path) -> io::Result<()> {
     let log = OpenOptions::new().read(true).write(true).open(beside(path, "-wal"));
     let log = match log {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
