@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod inspect;
+#[cfg(test)]
 mod open;
 #[cfg(test)]
 mod retain;
