@@ -70,7 +70,9 @@ impl Entries for Records<Mailbox> {
 }
 
 impl Mailboxes {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(mut limits: Limits) -> Self {
+        // A device that is connected must not make a bound smaller for the other devices of its user.
+        limits.live_bytes = limits.live_bytes.max(limits.bytes);
         Mailboxes {
             limits,
             index: Index::default(),

@@ -325,6 +325,21 @@ fn when_a_mailbox_is_deleted_connected_devices_and_devices_that_come_back_get_a_
     assert_eq!(replay(&boxes, pad.key, pad.slot, 0), ["1-1 lost"]);
 }
 
+#[test]
+fn a_device_that_is_connected_makes_no_bound_smaller() {
+    let limits = Limits { messages: 1_000, bytes: 1 << 20, ..Limits::default() };
+    let mut boxes = Mailboxes::new(limits);
+    let pad = connect(&mut boxes, "bob", "pad", Last::Nothing);
+    leave(&mut boxes, &pad, 1);
+    let phone = connect(&mut boxes, "bob", "phone", Last::Nothing);
+    for _ in 0..500 {
+        let seq = boxes.next_seq(phone.key);
+        let body = Body::new(&"x".repeat(1_000), "");
+        boxes.put(phone.key, Held::new(seq, body, u32::MAX - 1, Marks::REPORTED), true);
+    }
+    assert_eq!(boxes.waiting_for(phone.key), 500);
+}
+
 /// A device of the model must get every message behind its cursor, or be told of a gap over it.
 #[test]
 fn at_random_no_device_misses_a_message_without_a_gap_or_sees_one_twice_or_out_of_order() {
