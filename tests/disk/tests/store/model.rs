@@ -57,6 +57,8 @@ pub struct Model {
     pub devices: BTreeMap<(String, String), Device>,
     /// The highest number that any device of a user has ever handled.
     pub handled: BTreeMap<String, u64>,
+    /// The users of whom the file had a device when it was opened last. Of others no loss is noted.
+    pub known: BTreeSet<String>,
     /// The earlier epochs of the file and their ends, and the present one.
     pub ended: Vec<(String, u64)>,
     pub epoch: Option<String>,
@@ -222,6 +224,10 @@ impl Model {
                     false => State::Unimportant,
                 };
             }
+            // What a bound has taken is not missed again.
+            if self.is_bounded && !told.sends.contains_key(&send.id) {
+                logged.state = State::Unimportant;
+            }
             if logged.state == State::Certain {
                 assert!(told.last >= last(send), "the last number is not below one that is kept");
             }
@@ -229,6 +235,7 @@ impl Model {
         let ends = self.ended.iter().map(|(_, end)| *end).max().unwrap_or(0);
         assert!(told.last >= ends, "the last number is not below the end of an epoch");
         assert!(told.last <= self.given, "the last number was given: {}", told.last);
+        self.known = told.devices.keys().map(|(user, _)| user.clone()).collect();
         self.check_devices(told, cover);
     }
 
@@ -250,7 +257,10 @@ impl Model {
                 let is_gone = told.gone.get(&*record.user).is_some_and(|seq| record.seq <= *seq);
                 let must = logged.state == State::Certain
                     && !self.may_miss(record, *until, now)
-                    && !(self.is_bounded && (is_gone || self.is_handled(record)));
+                    && !(self.is_bounded
+                        && (is_gone
+                            || self.is_handled(record)
+                            || !self.known.contains(&*record.user)));
                 assert!(
                     has || !must,
                     "a stored message is missing: {record:?} of {send:.150?}; bounded: {}, told up to {}, {} \
