@@ -11,7 +11,7 @@ use super::rows::{self, Bytes};
 /// its own.
 const SLICE: usize = 256;
 /// Hints are written at most so often, in milliseconds.
-const EVERY: u64 = 250;
+const EVERY: u64 = 1_000;
 
 /// A hint of a device, or of a user if the device is `None`.
 #[derive(Clone, Copy, Debug)]

@@ -42,6 +42,17 @@ fn a_newer_message_of_the_same_key_replaces_one_that_waits_without_a_gap() {
 }
 
 #[test]
+fn the_newest_message_is_next_for_a_device_that_has_the_one_before_it_whatever_lies_between_their_numbers() {
+    let mut ring = Ring::default();
+    push(&mut ring, message(3, ""));
+    push(&mut ring, message(9, ""));
+    let newest = |from| ring.newest(0, from).map(|held| held.seq);
+    assert_eq!((newest(4), newest(9)), (Some(9), Some(9)));
+    assert_eq!(newest(3), None, "the device has yet to get the one before it");
+    assert_eq!(newest(10), None, "the device has it");
+}
+
+#[test]
 fn messages_that_are_lost_to_a_bound_are_one_gap_for_each_device_that_had_not_handled_them() {
     let mut ring = Ring::default();
     (1..=5).for_each(|seq| drop(push(&mut ring, message(seq, ""))));
