@@ -42,7 +42,8 @@ fn a_newer_message_of_the_same_key_replaces_one_that_waits_without_a_gap() {
 }
 
 #[test]
-fn the_newest_message_is_next_for_a_device_that_has_the_one_before_it_whatever_lies_between_their_numbers() {
+fn the_newest_message_is_next_for_a_device_that_has_the_one_before_it_whatever_lies_between_their_numbers()
+ {
     let mut ring = Ring::default();
     push(&mut ring, message(3, ""));
     push(&mut ring, message(9, ""));
