@@ -13,6 +13,7 @@ mod baseline;
 mod callgrind;
 mod kept;
 mod paths;
+mod stored;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -9,6 +9,7 @@ use longlink::{Config, Relay, RelayConfig};
 use mio::Token;
 
 use crate::kept;
+use crate::stored;
 use crate::support::stream::{self, Totals};
 use crate::support::{self, Input, frames};
 
@@ -24,7 +25,7 @@ pub struct Path {
     pub run: fn(u32),
 }
 
-pub const PATHS: [Path; 13] = [
+pub const PATHS: [Path; 14] = [
     Path { name: "ping", operations: [1_600, 33_600], run: ping },
     Path { name: "ping-without-rates", operations: [1_600, 33_600], run: ping_without_rates },
     Path { name: "ping-pipelined", operations: [16_000, 144_000], run: ping_pipelined },
@@ -34,6 +35,7 @@ pub const PATHS: [Path; 13] = [
     Path { name: "kept-one-to-one", operations: [1_600, 33_600], run: kept::one_to_one },
     Path { name: "kept-fan-out", operations: [15_984, 159_840], run: kept::fan_out },
     Path { name: "kept-return", operations: [400, 2_000], run: kept::come_back },
+    Path { name: "stored-one-to-one", operations: [1_600, 33_600], run: stored::one_to_one },
     Path { name: "connection", operations: [100, 1_700], run: connection },
     Path { name: "api-send", operations: [1_600, 17_600], run: api_send },
     Path { name: "api-batch", operations: [2_000, 22_000], run: api_batch },

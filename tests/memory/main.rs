@@ -11,6 +11,7 @@ mod copied;
 mod held;
 mod kept;
 mod prefixed;
+mod recovered;
 mod rig;
 
 #[global_allocator]
