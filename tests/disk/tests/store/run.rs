@@ -376,8 +376,8 @@ impl Run {
         let is_drained = self.rng.percent(50);
         if is_drained {
             while self.work_once() {}
-            // Hints are written a few times in a second.
-            self.clock.fetch_add(300, Ordering::Relaxed);
+            // Hints are written once in a second.
+            self.clock.fetch_add(1_100, Ordering::Relaxed);
         }
         let Some(open) = &mut self.open else { return };
         let mut completed = Vec::new();
