@@ -77,8 +77,8 @@ pub trait Journal: Send + std::fmt::Debug {
     /// [round](Append::round) is kept either, because it would overtake the failed one.
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress;
 
-    /// Reads sends that were kept, by the numbers of their messages, for [`Completion::Loaded`]. Only a
-    /// journal that says [`Kept::is_stored`] is asked.
+    /// Reads sends that were kept, by the numbers of their messages, for [`Completion::Loaded`]. The records of
+    /// other numbers may be left out. Only a journal that says [`Kept::is_stored`] is asked.
     fn load(&mut self, ticket: Ticket, seqs: &[u64]) -> Progress {
         let _ = (ticket, seqs);
         Progress::Done(Completion::Unsupported)

@@ -32,7 +32,8 @@ pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Reads the sends in which these numbers are, in the order of their numbers, each of them once. A send that is
+/// Reads the sends in which these numbers are, in the order of their numbers, each of them once and with the records
+/// of these numbers alone: the memory of an answer must not depend on the size of groups. A send that is
 /// not in the file is left out, and so is one that cannot be read: the others are not lost because of it.
 pub(super) fn load(
     connection: &Connection,
@@ -41,34 +42,39 @@ pub(super) fn load(
     now: u64,
 ) -> Vec<Stored> {
     let mut found: Vec<Stored> = Vec::with_capacity(seqs.len());
-    let mut last = None;
     for seq in seqs {
+        let has_it = |send: &Stored| send.records.iter().any(|record| record.seq == *seq);
+        if found.last().is_some_and(has_it) {
+            continue;
+        }
         let Some(segment) = segments.find(*seq) else { continue };
-        let read = read_one(connection, segment.id, *seq, now).unwrap_or_else(|error| {
+        let read = read_one(connection, segment.id, seqs, *seq, now).unwrap_or_else(|error| {
             log::error!("the message with the number {seq} cannot be read from the store: {error}");
             None
         });
-        let Some((first, send)) = read else { continue };
-        let is_in = first == *seq || send.records.iter().any(|record| record.seq == *seq);
-        if is_in && last != Some(first) {
-            last = Some(first);
-            found.push(send);
-        }
+        found.extend(read.filter(has_it));
     }
     found
 }
 
-/// Reads the send at a number, or the last one before it.
+/// Reads the send at a number, or the last one before it, with those of its records that are asked for.
 fn read_one(
     connection: &Connection,
     segment: i64,
+    seqs: &[u64],
     seq: u64,
     now: u64,
-) -> Result<Option<(u64, Stored)>> {
+) -> Result<Option<Stored>> {
     let mut select = connection.prepare_cached(&format!(
         "SELECT seq, head, message FROM m{segment} WHERE seq<=?1 ORDER BY seq DESC LIMIT 1"
     ))?;
-    Ok(select.query_row([seq], |it| row(it, now)).optional()?.flatten())
+    let read = select.query_row([seq], |row| {
+        let is_wanted = |seq| seqs.binary_search(&seq).is_ok();
+        let send = rows::decode_some(row.get(0)?, row.get_ref(1)?.as_blob()?, now, is_wanted);
+        let text = row.get(2)?;
+        Ok(send.map(|send| Stored { message: text, ..send }))
+    });
+    Ok(read.optional()?.flatten())
 }
 
 /// Reads the numbers of a request.

@@ -293,10 +293,23 @@ impl<'a> Iterator for Records<'a> {
 /// Reads a send of which the row has the number `first` and this head, without its text; `now` is in
 /// seconds since 1970. Returns `None` if the head is damaged.
 pub(super) fn decode(first: u64, head: &[u8], now: u64) -> Option<Stored> {
+    decode_some(first, head, now, |_| true)
+}
+
+/// Decodes a head with those of its records whose numbers are wanted: a message to a group has up to a thousand.
+pub(super) fn decode_some(
+    first: u64,
+    head: &[u8],
+    now: u64,
+    is_wanted: impl Fn(u64) -> bool,
+) -> Option<Stored> {
     let head = Head::read(first, head)?;
     let mut records = Vec::new();
     for entry in head.records() {
         let Entry { user, seq, kind, to, marks } = entry?;
+        if !is_wanted(seq) {
+            continue;
+        }
         records.push(StoredRecord { user: user.into(), seq, kind, to: to.into(), marks });
     }
     let left = head.until().checked_sub(now).filter(|left| *left > 0);

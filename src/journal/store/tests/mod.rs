@@ -305,6 +305,23 @@ fn a_transaction_writes_the_hints_of_all_devices_of_a_user_or_none() {
 }
 
 #[test]
+fn a_send_to_many_is_read_with_the_records_that_are_asked_for() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    let users: Vec<String> = (0..1_000).map(|user| format!("u{user}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    site.append_to("alice", &users, "1", TTL);
+    site.append("alice", "bob", "2");
+    let sends = site.load(&[7, 9, 1_001]);
+    let read = |send: &Stored| -> Vec<(String, u64)> {
+        send.records.iter().map(|record| (record.user.to_string(), record.seq)).collect()
+    };
+    assert_eq!(sends.len(), 2, "each send is told once");
+    assert_eq!(read(&sends[0]), [("u6".to_owned(), 7), ("u8".to_owned(), 9)]);
+    assert_eq!(read(&sends[1]), [("bob".to_owned(), 1_001)]);
+}
+
+#[test]
 fn a_message_that_cannot_be_read_does_not_take_others_with_it() {
     let folder = Folder::new();
     let mut site = Site::new(&folder);
