@@ -109,20 +109,31 @@ impl Drop for Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match INPUT.take() {
+        match INPUT.get() {
             Input::Nothing => Err(ErrorKind::WouldBlock.into()),
-            Input::Handshake(user) => Ok(frames::put_handshake(user, buffer)),
-            Input::HandshakeOfDevice(user) => Ok(frames::put_handshake_of_device(user, buffer)),
-            Input::HandshakeV2(user) => Ok(frames::put_handshake_v2(user, buffer)),
-            Input::ToUser(user) => Ok(frames::put_to_user(user, buffer)),
-            Input::Send { cid, to } => Ok(frames::put_send(cid, to, buffer)),
-            Input::SendToGroup { cid } => Ok(frames::put_send_to_group(cid, buffer)),
-            Input::Ack(seq) => Ok(frames::put_ack(seq, buffer)),
             Input::Bytes(bytes) => {
+                INPUT.set(Input::Nothing);
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())
             }
+            _ => Ok(put_input(buffer)),
         }
+    }
+}
+
+/// Writes bytes that have to be made first to the start of `buffer`; returns their number. It is a
+/// function of its own, so that reading bytes that are there takes few instructions.
+#[inline(never)]
+fn put_input(buffer: &mut [u8]) -> usize {
+    match INPUT.take() {
+        Input::Nothing | Input::Bytes(_) => 0,
+        Input::Handshake(user) => frames::put_handshake(user, buffer),
+        Input::HandshakeOfDevice(user) => frames::put_handshake_of_device(user, buffer),
+        Input::HandshakeV2(user) => frames::put_handshake_v2(user, buffer),
+        Input::ToUser(user) => frames::put_to_user(user, buffer),
+        Input::Send { cid, to } => frames::put_send(cid, to, buffer),
+        Input::SendToGroup { cid } => frames::put_send_to_group(cid, buffer),
+        Input::Ack(seq) => frames::put_ack(seq, buffer),
     }
 }
 

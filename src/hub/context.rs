@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::*;
 use crate::hub::output::Output;
 use crate::hub::table::Table;
+use crate::hub::table::details::Spares;
 use crate::hub::table::record::Connection;
 use crate::hub::table::record::Facts;
 use crate::hub::table::record::Phase;
@@ -86,6 +87,8 @@ pub struct Context {
     pub(super) returned_at: u64,
     /// Connections that a shutdown closes in their turn.
     pub(super) leaving: lifecycle::Leaving,
+    /// The details of connections that have gone, for the next ones.
+    pub(super) spare_details: Spares,
     /// Connections that are closing and for which `on_closing` was not called yet.
     pub(super) parting: Vec<ConnId>,
     /// The connection for which `on_closing` runs now.
@@ -159,6 +162,7 @@ impl Context {
             overdue: Vec::new(),
             returned_at: 0,
             leaving: lifecycle::Leaving::default(),
+            spare_details: Spares::default(),
             parting: Vec::new(),
             speaking: None,
             last_code: None,

@@ -361,6 +361,7 @@ impl Context {
         self.unbind(index);
         self.go_to(index, phase);
         let conn = &mut self.table[index];
+        self.spare_details.lend(&mut conn.details);
         conn.details.change(|rare| rare.reason = Some(reason));
         self.untimed.push(ConnId { index, serial: conn.serial() });
         // From here on the connection is read to its end, even if it was held back and even if
@@ -384,6 +385,7 @@ impl Context {
         self.wheel.disarm(index.key());
         let conn = &mut self.table[index];
         if conn.facts.has(Facts::OPENED) {
+            self.spare_details.lend(&mut conn.details);
             conn.details.change(|rare| (rare.reason, rare.unwritten) = (Some(reason), unwritten));
         }
         self.go_to(index, Phase::Ended);
@@ -426,6 +428,7 @@ impl Context {
         let conn = self.table.remove(index);
         self.told_full -= usize::from(conn.facts.has(Facts::REFUSED));
         self.addresses.leave(conn.peer);
+        self.spare_details.keep(conn.details);
         Some(id)
     }
 }

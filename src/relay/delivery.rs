@@ -33,7 +33,8 @@ impl Relay {
         self.deliver(cx, None, to, Body::Message(message))
     }
 
-    /// Does what [`Relay::push`] does, for ids that need no escaping in a JSON string.
+    /// Does what [`Relay::push`] does, for ids that need no escaping in a JSON string and a user who
+    /// has no mailbox.
     #[cfg(feature = "backend")]
     #[inline]
     pub(crate) fn push_plain(
@@ -43,12 +44,7 @@ impl Relay {
         to: &str,
         message: &str,
     ) -> usize {
-        if !self.v2.boxes.is_empty()
-            && let Some(devices) = self.keep_for(cx, None, from, to, message)
-        {
-            return devices;
-        }
-        let devices = cx.send_pieces_to_user(to, &v1::envelope(from, to, message));
+        let devices = cx.send_parts_to_user(to, &v1::envelope(from, to, message));
         self.count(devices);
         devices
     }
@@ -166,8 +162,14 @@ impl Relay {
     /// its two callers, because there the number of a frame's pieces is known.
     #[inline(always)]
     fn deliver(&mut self, cx: &mut Context, by: Option<ConnId>, to: &str, body: Body<'_>) -> usize {
+        // The body is taken apart, because otherwise each message would write it to memory for the
+        // function that nearly no message needs.
+        let (text, is_tail) = match body {
+            Body::Message(message) => (message, false),
+            Body::Tail(tail) => (tail, true),
+        };
         if !self.v2.boxes.is_empty()
-            && let Some(devices) = self.deliver_kept(cx, by, to, body)
+            && let Some(devices) = self.deliver_kept(cx, by, to, text, is_tail)
         {
             return devices;
         }
@@ -185,21 +187,20 @@ impl Relay {
         devices
     }
 
-    /// Does the same for a user who has a mailbox; `None` if there is none.
+    /// Does the same for a user who has a mailbox; `None` if there is none. `text` is the message, or
+    /// the [tail](Body::Tail) of its envelope.
     #[inline(never)]
     fn deliver_kept(
         &mut self,
         cx: &mut Context,
         by: Option<ConnId>,
         to: &str,
-        body: Body<'_>,
+        text: &str,
+        is_tail: bool,
     ) -> Option<usize> {
         self.v2.boxes.find(to)?;
         let from = json::string(&format!("\"{}\"", self.scratch))?.into_owned();
-        let message = match body {
-            Body::Message(message) => message,
-            Body::Tail(tail) => v1::message_of_tail(tail, to)?,
-        };
+        let message = if is_tail { v1::message_of_tail(text, to)? } else { text };
         self.keep_for(cx, by, &from, to, message)
     }
 
@@ -268,14 +269,14 @@ impl Relay {
 
 /// Sends a frame to a user, and tells the watchers.
 #[inline(always)]
-fn send(
+fn send<const PIECES: usize>(
     cx: &mut Context,
     watchers: &mut Watchers,
     by: Option<ConnId>,
     to: &str,
-    frame: &[&str],
+    frame: &[&str; PIECES],
 ) -> usize {
-    let devices = cx.send_pieces_to_user(to, frame);
+    let devices = cx.send_parts_to_user(to, frame);
     if let Some(conn) = by
         && !watchers.is_empty()
     {

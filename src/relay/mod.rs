@@ -224,6 +224,16 @@ impl Relay {
         self.carry_out(cx, conn, session, v1::meaning(text));
     }
 
+    /// Neither dialect has binary frames.
+    #[cold]
+    #[inline(never)]
+    fn handle_binary(&mut self, cx: &mut Context, session: &Session) {
+        match session.link() {
+            Some(link) => self.refuse_binary(cx, link),
+            None => self.counters.ignored += 1,
+        }
+    }
+
     #[cfg(feature = "tickets")]
     fn asks_for_tickets(&self) -> bool {
         self.tickets.is_some()
@@ -353,10 +363,7 @@ impl Handler for Relay {
                 Some(link) => self.handle_v2(cx, conn, link, text),
                 None => self.handle_frame(cx, conn, session, text),
             },
-            Message::Binary(_) => match session.link() {
-                Some(link) => self.refuse_binary(cx, link),
-                None => self.counters.ignored += 1,
-            },
+            Message::Binary(_) => self.handle_binary(cx, session),
         }
     }
 

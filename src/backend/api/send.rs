@@ -140,6 +140,13 @@ impl Results {
     fn push(&mut self, call: &Call<'_>, message: &ToOne<'_>, state: Pushed, at: usize) {
         let ToOne { user, is_plain, .. } = *message;
         self.begin();
+        if is_plain && state == Pushed::Sent {
+            // This is what becomes of nearly all messages.
+            for part in [r#"{"user":""#, user, r#"","state":"sent","online":true}"#] {
+                self.text.push_str(part);
+            }
+            return;
+        }
         if is_plain {
             for part in [r#"{"user":""#, user, r#"""#] {
                 self.text.push_str(part);

@@ -245,6 +245,7 @@ impl Outbound {
     /// Queues a segment of the current turn that does not follow what is queued. Short segments,
     /// such as the answer to a client and a message for it, are copied behind each other, which
     /// takes a tenth of what a list of pieces takes.
+    #[cold]
     #[inline(never)]
     fn push_apart(&mut self, segment: Segment, arena: &mut Arena) -> u32 {
         if self.backlog.is_none()

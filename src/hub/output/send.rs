@@ -153,8 +153,19 @@ impl Context {
 
     /// Sends a text to a user as [`Context::send_to_user`] does. The text is given in several
     /// pieces, which are joined when it is encoded.
-    #[inline(never)]
     pub fn send_pieces_to_user(&mut self, user: &str, pieces: &[&str]) -> usize {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        self.send_frame_to_user(user, length, |arena| arena.put_pieces(TEXT, length, pieces))
+    }
+
+    /// Does what [`Context::send_pieces_to_user`] does. There is one function for each number of
+    /// pieces, because a loop over an unknown number takes ten instructions more.
+    #[inline(never)]
+    pub(crate) fn send_parts_to_user<const PIECES: usize>(
+        &mut self,
+        user: &str,
+        pieces: &[&str; PIECES],
+    ) -> usize {
         let length = pieces.iter().map(|piece| piece.len()).sum();
         self.send_frame_to_user(user, length, |arena| arena.put_pieces(TEXT, length, pieces))
     }

@@ -38,6 +38,35 @@ pub struct Rare {
     pub awaited: Option<Awaited>,
 }
 
+/// Details of connections that have gone, for connections that end next: without them a connection
+/// allocates two blocks for the reason why it ends, and frees them a moment later.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Details>);
+
+/// The most spare details. They hold ten kilobytes.
+const SPARES: usize = 64;
+
+impl Spares {
+    /// Gives details that have no memory the memory of spare ones.
+    pub fn lend(&mut self, details: &mut Details) {
+        if details.0.is_none()
+            && let Some(spare) = self.0.pop()
+        {
+            *details = spare;
+        }
+    }
+
+    /// Keeps the memory of the details of a connection that has gone.
+    pub fn keep(&mut self, mut details: Details) {
+        if self.0.len() < SPARES
+            && let Some(Kept::All(rare)) = details.0.as_deref_mut()
+        {
+            **rare = Rare::default();
+            self.0.push(details);
+        }
+    }
+}
+
 /// A request that the handler answers later.
 #[derive(Clone, Copy, Debug)]
 pub struct Awaited {
@@ -107,6 +136,36 @@ impl Details {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spare_details_are_empty_and_are_lent_only_to_a_connection_that_has_none() {
+        let mut spares = Spares::default();
+        let mut gone = Details::default();
+        gone.set_device("a phone".into());
+        gone.change(|rare| (rare.unwritten, rare.reason) = (7, Some(CloseReason::Eof)));
+        spares.keep(gone);
+        let mut named = Details::default();
+        named.set_device("a pad".into());
+        spares.keep(named);
+        assert_eq!(spares.0.len(), 1, "a name alone is not worth to be kept");
+
+        let mut other = Details::default();
+        other.set_device("another phone".into());
+        spares.lend(&mut other);
+        assert!(other.device() == "another phone" && other.get().is_none());
+        let mut next = Details::default();
+        spares.lend(&mut next);
+        let rare = next.get().expect("the memory of the spare ones");
+        assert!(next.device().is_empty() && rare.unwritten == 0 && rare.reason.is_none());
+        assert!(spares.0.is_empty());
+
+        for _ in 0..2 * SPARES {
+            let mut gone = Details::default();
+            gone.change(|rare| rare.unwritten = 1);
+            spares.keep(gone);
+        }
+        assert_eq!(spares.0.len(), SPARES);
+    }
 
     #[test]
     fn a_device_keeps_its_name_when_more_is_known_of_its_connection() {

@@ -361,7 +361,7 @@ impl Relay {
             return 0;
         }
         let frame = [frames::VOLATILE, frames::v1_part(body.text()), "}"];
-        let pages = cx.send_pieces_to_user(to, &frame);
+        let pages = cx.send_parts_to_user(to, &frame);
         if !is_kept {
             match pages {
                 0 => self.counters.offline += 1,

@@ -110,7 +110,7 @@ impl Relay {
         v2.rest.clear();
         frames::write_rest(id, &sender.user, To::User(user), message, ts, &mut v2.rest);
         let frame = [frames::VOLATILE, frames::v1_part(&v2.rest), "}"];
-        let pages = cx.send_pieces_to_user(user, &frame);
+        let pages = cx.send_parts_to_user(user, &frame);
         if !self.watchers.is_empty() {
             self.watchers.tell(EventKind::Message, cx, sender.conn, |by, device| Event::Message {
                 user: by,

@@ -88,7 +88,7 @@ impl Relay {
         let Some(mailbox) = mailbox.filter(|_| !wishes.volatile) else {
             self.write_rest(cx, from, To::User(to), message);
             let frame = [frames::VOLATILE, frames::v1_part(&self.v2.rest), "}"];
-            let pages = cx.send_pieces_to_user(to, &frame);
+            let pages = cx.send_parts_to_user(to, &frame);
             let devices = pages + self.v2.pass_to_links(cx, to, None);
             self.counters.offline += u64::from(devices == 0);
             self.counters.delivered += u64::from(devices > 0);

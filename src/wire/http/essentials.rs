@@ -21,6 +21,8 @@ pub struct Essentials<'a> {
     pub key: Option<&'a [u8]>,
     pub origin: Option<&'a [u8]>,
     pub authorization: Option<&'a [u8]>,
+    /// Whether there is a `Sec-WebSocket-Protocol`.
+    pub protocols: bool,
     /// Whether `Expect` has `100-continue` among its expectations.
     pub expects_continue: bool,
     pub body: Told,
@@ -93,8 +95,11 @@ impl<'a> Essentials<'a> {
             21 if is("Sec-WebSocket-Version") => {
                 once(&mut self.version, value, "more than one Sec-WebSocket-Version")?;
             }
-            22 if is("Sec-WebSocket-Protocol") && !elements(value).all(is_token) => {
-                return malformed("Sec-WebSocket-Protocol is not a list of words");
+            22 if is("Sec-WebSocket-Protocol") => {
+                self.protocols = true;
+                if !elements(value).all(is_token) {
+                    return malformed("Sec-WebSocket-Protocol is not a list of words");
+                }
             }
             24 if is("Sec-WebSocket-Extensions") && !elements(value).all(is_extension) => {
                 return malformed("Sec-WebSocket-Extensions is not a list of extensions");

@@ -238,8 +238,10 @@ impl<'a> Request<'a> {
     /// Returns the offered subprotocols (`Sec-WebSocket-Protocol`, which may be in several lines),
     /// in order.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
+        // The published page offers none, so nearly always no field is looked at.
+        let fields = if self.essentials.protocols { self.fields } else { &[] };
+        let offered = Fields::new(fields).list("Sec-WebSocket-Protocol");
         // They are tokens and therefore UTF-8, so none of them is lost here.
-        let offered = self.fields().list("Sec-WebSocket-Protocol");
         offered.filter_map(|name| std::str::from_utf8(name).ok())
     }
 
