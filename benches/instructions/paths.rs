@@ -32,7 +32,7 @@ pub const PATHS: [Path; 14] = [
     Path { name: "one-to-one", operations: [1_600, 33_600], run: one_to_one },
     Path { name: "fan-out", operations: [20_000, 180_000], run: fan_out },
     Path { name: "fan-out-after-peak", operations: [100, 1_100], run: fan_out_after_peak },
-    Path { name: "kept-one-to-one", operations: [1_600, 33_600], run: kept::one_to_one },
+    Path { name: "kept-one-to-one", operations: [1_600, kept::MOST], run: kept::one_to_one },
     Path { name: "kept-fan-out", operations: [15_984, 159_840], run: kept::fan_out },
     Path { name: "kept-return", operations: [400, 2_000], run: kept::come_back },
     Path { name: "stored-one-to-one", operations: [1_600, 33_600], run: stored::one_to_one },

@@ -147,6 +147,13 @@ pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> &'static [u8] {
     Box::leak(frames.collect())
 }
 
+/// A short frame that `put` writes, which lives as long as the program.
+pub fn leak(put: impl FnOnce(&mut [u8]) -> usize) -> &'static [u8] {
+    let mut buffer = [0; 256];
+    let length = put(&mut buffer);
+    Box::leak(buffer[..length].into())
+}
+
 /// A client's close frame with code 1000.
 pub fn close() -> &'static [u8] {
     Box::leak(frame(CLOSE, &1000u16.to_be_bytes(), Some(MASK)).into())

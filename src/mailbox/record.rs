@@ -84,6 +84,8 @@ pub struct Full {
     pub counted: u32,
     /// When this is looked at next, in seconds; [`u32::MAX`] for never.
     pub due: u32,
+    /// The key of the mailbox that the user has written to last, or that of any other one.
+    pub peer: u32,
 }
 
 impl Mailbox {

@@ -136,10 +136,29 @@ impl Mailboxes {
         size_of::<Mailbox>() + 8 + self.full(key).map_or(0, |full| full.counted as usize)
     }
 
+    /// The mailbox of a user. Nothing is looked for while there is no mailbox at all.
+    #[inline(always)]
     pub fn find(&self, user: &str) -> Option<Key> {
-        if self.boxes.is_empty() {
-            return None;
+        if self.boxes.is_empty() { None } else { self.look_up(user) }
+    }
+
+    /// The mailbox of a user to whom the user of the mailbox `from` writes. Most users write to one user
+    /// several times, so the mailbox that was found last is looked at first.
+    #[inline]
+    pub fn find_peer(&mut self, from: Key, user: &str) -> Option<Key> {
+        let last = self.full(from).map(|full| Key(full.peer));
+        if let Some(last) = last.filter(|last| self.is_of(*last, user)) {
+            return Some(last);
         }
+        let found = self.find(user)?;
+        if let Some(full) = self.full_of(from) {
+            full.peer = found.0;
+        }
+        Some(found)
+    }
+
+    #[inline(never)]
+    fn look_up(&self, user: &str) -> Option<Key> {
         let hash = self.hasher.hash_one(user);
         self.index.find(hash, |key| self.boxes[key].user == user).map(Key)
     }

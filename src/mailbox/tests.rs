@@ -467,3 +467,23 @@ fn one_message_drops_no_more_mailboxes_than_its_room_needs() {
         }
     }
 }
+
+#[test]
+fn the_mailbox_that_a_user_has_written_to_is_found_until_it_is_given_up_and_no_other_is_taken_for_it()
+ {
+    let mut boxes = Mailboxes::new(Limits::default());
+    let alice = connect(&mut boxes, "alice", "phone", Last::Nothing).key;
+    boxes.keep_cid(alice, 1, 1, (1, 0), 0);
+    assert_eq!(boxes.find_peer(alice, "bob"), None);
+    put(&mut boxes, "bob", "one");
+    put(&mut boxes, "eve", "one");
+    let (bob, eve) = (boxes.find("bob"), boxes.find("eve"));
+    for (user, mailbox) in [("bob", bob), ("bob", bob), ("eve", eve), ("bob", bob)] {
+        assert_eq!(boxes.find_peer(alice, user), mailbox, "{user}");
+    }
+    boxes.forget(bob.expect("the mailbox of bob"));
+    put(&mut boxes, "carol", "one");
+    assert_eq!(boxes.find("carol"), bob, "the mailbox of carol has the place of the one of bob");
+    assert_eq!(boxes.find_peer(alice, "bob"), None);
+    assert_eq!(boxes.find_peer(alice, "carol"), boxes.find("carol"));
+}

@@ -147,6 +147,8 @@ pub const VOLATILE: &str = r#"{"type":"message","#;
 #[derive(Clone, Copy, Debug)]
 pub enum To<'a> {
     User(&'a str),
+    /// A user whose id needs no escaping in a JSON string.
+    PlainUser(&'a str),
     /// Several users. Only older messages are told so.
     Users(&'a [&'a str]),
     Group(&'a str),
@@ -164,6 +166,11 @@ pub fn write_rest(id: u128, from: &str, to: To<'_>, message: &str, ts: u64, out:
             out.push_str(r#"","toUserId":""#);
             json::escape(user, out);
             out.push_str(r#"","message":"#);
+        }
+        To::PlainUser(user) => {
+            for part in [r#"","toUserId":""#, user, r#"","message":"#] {
+                out.push_str(part);
+            }
         }
         To::Users(users) => {
             for (at, user) in users.iter().enumerate() {

@@ -201,12 +201,18 @@ impl Relay {
             return false;
         }
         let wants_receipt = send.receipt && **to != **user;
-        let Some(mailbox) = v2.mailbox_for(cx, to) else { return false };
+        let known = v2.boxes.find_peer(own, to);
+        let Some(mailbox) = known.or_else(|| v2.mailbox_for(cx, to)) else { return false };
         let ts = v2.ids.time(cx.unix_millis());
         let id = v2.ids.next(ts);
         let V2 { boxes, rest, .. } = v2;
         rest.clear();
-        frames::write_rest(id, boxes.user(own), To::User(to), send.message, ts, rest);
+        // What was borrowed from the frame had no escapes there, so it needs none.
+        let recipient = match to {
+            Cow::Borrowed(to) => To::PlainUser(to),
+            Cow::Owned(to) => To::User(to),
+        };
+        frames::write_rest(id, boxes.user(own), recipient, send.message, ts, rest);
         let body = Body::new(rest, "");
         let marks = match wants_receipt {
             true => Marks::REPORTED.and(WANTS_RECEIPT),
@@ -232,7 +238,6 @@ impl Relay {
         v2.boxes.keep_cid(own, name, content_of(send), (id, state as u8), now);
         v2.scratch.clear();
         v2.scratch.push_str(frames::id_of(&v2.rest));
-        // What was borrowed from the frame had no escapes there, either.
         let is_plain = matches!(cid, Cow::Borrowed(_));
         if !v2.answer_at_once(cx, key, (cid, is_plain), state) {
             v2.answer_send(cx, key, (cid, id), Answer::State(state));
