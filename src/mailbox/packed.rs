@@ -46,14 +46,22 @@ impl Messages {
     }
 
     /// The messages, which are unpacked first if they are packed.
-    #[inline]
+    #[inline(always)]
     pub fn open(&mut self) -> &mut VecDeque<Held> {
-        if let Messages::Packed(packed) = self {
-            *self = Messages::Open(packed.iter().collect());
+        if matches!(self, Messages::Packed(_)) {
+            self.unpack();
         }
         match self {
             Messages::Open(list) => list,
             Messages::Packed(_) => unreachable!("the messages were unpacked"),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unpack(&mut self) {
+        if let Messages::Packed(packed) = self {
+            *self = Messages::Open(packed.iter().collect());
         }
     }
 

@@ -68,10 +68,6 @@ impl Unfinished {
         self.holes.len() as u32
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.holes.is_empty()
-    }
-
     /// Sets the text, in which the states are missing.
     pub fn set_text(&mut self, text: String) {
         self.text = text;

@@ -96,7 +96,8 @@ pub fn write_group(Reached { state, connections }: Reached, out: &mut String) {
 /// The results of messages as JSON. They are written without serde, because a batch has many.
 pub struct Results {
     text: String,
-    unfinished: Unfinished,
+    /// The states that are missing, if there are any. It is in a box because nearly no answer has it.
+    unfinished: Option<Box<Unfinished>>,
     count: usize,
 }
 
@@ -105,7 +106,12 @@ impl Results {
     pub fn with_capacity(users: usize) -> Self {
         let mut text = String::with_capacity(16 + 64 * users);
         text.push_str(r#"{"results":["#);
-        Results { text, unfinished: Unfinished::default(), count: 0 }
+        Results { text, unfinished: None, count: 0 }
+    }
+
+    /// The place of the next state that will be missing.
+    fn next_place(&self) -> u32 {
+        self.unfinished.as_ref().map_or(0, |unfinished| unfinished.next_place())
     }
 
     fn begin(&mut self) {
@@ -116,7 +122,7 @@ impl Results {
 
     /// Sends a message to one user, and adds the result.
     pub fn send(&mut self, call: &mut Call<'_>, message: &ToOne<'_>) {
-        let state = deliver(call, message, self.unfinished.next_place());
+        let state = deliver(call, message, self.next_place());
         let at = self.count;
         self.count += 1;
         self.push(call, message, state, at);
@@ -131,7 +137,7 @@ impl Results {
         at: usize,
         done: &mut Done,
     ) {
-        let place = self.unfinished.next_place();
+        let place = self.next_place();
         let state = done.deliver(at, || deliver(call, message, place));
         self.push(call, message, state, at);
     }
@@ -165,7 +171,9 @@ impl Results {
         }
         self.text.push_str(r#","state":""#);
         match state {
-            Pushed::Later => self.unfinished.miss(self.text.len(), at),
+            Pushed::Later => {
+                self.unfinished.get_or_insert_default().miss(self.text.len(), at);
+            }
             state => self.text.push_str(name_of(state)),
         }
         self.text.push_str(match call.cx.is_online(user) {
@@ -185,7 +193,9 @@ impl Results {
             None => self.text.push_str(r#"{"all":true"#),
         }
         match reached.state {
-            Pushed::Later => self.unfinished.miss_group(self.text.len(), reached),
+            Pushed::Later => {
+                self.unfinished.get_or_insert_default().miss_group(self.text.len(), reached);
+            }
             _ => write_group(reached, &mut self.text),
         }
         self.text.push('}');
@@ -194,11 +204,11 @@ impl Results {
     /// The answer; if results are missing it is sent later, and this one is not sent at all.
     pub fn answer(mut self, call: &mut Call<'_>) -> Response {
         self.text.push_str("]}");
-        if self.unfinished.is_empty() {
+        let Some(mut unfinished) = self.unfinished else {
             return super::ok(self.text.into_bytes());
-        }
-        self.unfinished.set_text(self.text);
-        call.unfinished = Some(self.unfinished);
+        };
+        unfinished.set_text(self.text);
+        call.unfinished = Some(*unfinished);
         super::ok(Vec::new())
     }
 }
@@ -279,7 +289,7 @@ impl Message<'_> {
                     return Err(Failure::bad_value("keep", message));
                 }
                 let message = (group, text);
-                let place = Some((call.request_name, results.unfinished.next_place()));
+                let place = Some((call.request_name, results.next_place()));
                 let reached = done.send_to_many(|| {
                     let Call { relay, cx, .. } = call;
                     relay.push_to_group_as_wished(cx, from, message, &excluded, wishes, place)
