@@ -30,6 +30,8 @@ struct Inner {
     unwritten: Vec<(Stored, u64)>,
     is_full: bool,
     has_failed: bool,
+    /// Nothing can be read.
+    is_unreadable: bool,
     /// The epoch of the present run after the disk has failed.
     next_epoch: Arc<OnceLock<String>>,
     room: usize,
@@ -94,6 +96,11 @@ impl Disk {
         self.inner().is_full = is_full;
     }
 
+    /// Messages cannot be read, or can be read again.
+    pub fn set_unreadable(&self, is_unreadable: bool) {
+        self.inner().is_unreadable = is_unreadable;
+    }
+
     /// The disk fails for good: nothing is written any more in this run. Returns what the loop is told.
     pub fn fail(&self) -> Completed {
         let mut inner = self.inner();
@@ -155,7 +162,7 @@ impl Disk {
         let kept = Kept { is_stored, seqs: Vec::new() };
         let appended = last.map(|ticket| (ticket, Completion::Appended(kept)));
         let loads = loads.into_iter().map(|(ticket, seqs)| {
-            let completion = match inner.has_failed {
+            let completion = match inner.has_failed || inner.is_unreadable {
                 true => Completion::Unavailable,
                 false => Completion::Loaded(inner.find(&seqs)),
             };

@@ -103,7 +103,7 @@ impl Questions {
         let of = match &question.asked {
             Asked::Load(seqs) => {
                 *rows += seqs.len();
-                let sends = read::load(connection, segments, seqs, now / 1_000);
+                let sends = read::load(connection, segments, seqs, now / 1_000)?;
                 return Ok(Completion::Loaded(sends));
             }
             Asked::Pair(one, other) => Of::Pair(one, other),

@@ -34,13 +34,16 @@ pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
 
 /// Reads the sends in which these numbers are, in the order of their numbers, each of them once and with the records
 /// of these numbers alone: the memory of an answer must not depend on the size of groups. A send that is
-/// not in the file is left out, and so is one that cannot be read: the others are not lost because of it.
+/// not in the file is left out, and so is one that is damaged: the others are not lost because of it.
+///
+/// # Errors
+/// If the disk cannot be read now. Then nothing is lost, and the sends may be asked for again.
 pub(super) fn load(
     connection: &Connection,
     segments: &Segments,
     seqs: &[u64],
     now: u64,
-) -> Vec<Stored> {
+) -> Result<Vec<Stored>> {
     let mut found: Vec<Stored> = Vec::with_capacity(seqs.len());
     for seq in seqs {
         let has_it = |send: &Stored| send.records.iter().any(|record| record.seq == *seq);
@@ -48,13 +51,10 @@ pub(super) fn load(
             continue;
         }
         let Some(segment) = segments.find(*seq) else { continue };
-        let read = read_one(connection, segment.id, seqs, *seq, now).unwrap_or_else(|error| {
-            log::error!("the message with the number {seq} cannot be read from the store: {error}");
-            None
-        });
+        let read = sound(read_one(connection, segment.id, seqs, *seq, now))?.flatten();
         found.extend(read.filter(has_it));
     }
-    found
+    Ok(found)
 }
 
 /// Reads the send at a number, or the last one before it, with those of its records that are asked for.

@@ -2,14 +2,16 @@
 //!
 //! A mailbox of a user who is away has no bodies in memory. When the delivery to a device, or anything else,
 //! comes to such a message, the journal is asked for it, and goes on when the journal has answered. A
-//! message that the journal does not have any more is lost.
+//! message that the journal does not have any more is lost, and so is one that cannot be read after the
+//! file was given up. If the journal cannot be read just now, nothing is lost: the connections that need the
+//! messages are ended, and their clients come again.
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 use std::collections::{HashMap, HashSet};
 
 use crate::hub::{ConnId, Context};
-use crate::journal::{Completed, Completion, Progress, Stored, StoredRecord, Ticket};
+use crate::journal::{Completed, Completion, Health, Progress, Stored, StoredRecord, Ticket};
 use crate::mailbox::Key;
 use crate::relay::Relay;
 use crate::relay::events::EventKind;
@@ -101,7 +103,7 @@ pub(super) fn records_of<'a>(
     all.filter(move |(_, record)| *record.user == *user)
 }
 
-/// The sends that the journal has returned; `None` if it cannot read.
+/// The sends that the journal has returned; `None` if it cannot be read now.
 pub(super) fn sends_in(completion: Completion) -> Option<Vec<Stored>> {
     match completion {
         Completion::Loaded(sends) => Some(sends),
@@ -135,9 +137,37 @@ impl V2 {
         if let Some((asked, completion)) = self.load(cx, asked)
             && let Why::Delivery { mailbox, user } = asked.why
         {
-            let sends = sends_in(completion).unwrap_or_default();
-            self.fill(cx, (mailbox, &user), &asked.seqs, sends);
-            self.deliver_to_all(cx, mailbox);
+            match self.readable(cx, completion) {
+                Some(sends) => {
+                    self.fill(cx, (mailbox, &user), &asked.seqs, sends);
+                    self.deliver_to_all(cx, mailbox);
+                }
+                None => self.end_readers(cx, mailbox, &user),
+            }
+        }
+    }
+
+    /// The sends that the journal has returned, none if its file was given up, and `None` if it cannot be
+    /// read now.
+    fn readable(&mut self, cx: &Context, completion: Completion) -> Option<Vec<Stored>> {
+        let found = sends_in(completion);
+        found.or_else(|| (self.journal(cx).health() == Health::Failed).then(Vec::new))
+    }
+
+    /// Ends the connections of a user whose messages cannot be read now. The messages stay, and the
+    /// clients ask for them again on their next connections.
+    #[cold]
+    fn end_readers(&mut self, cx: &mut Context, mailbox: Key, user: &str) {
+        self.loads.busy.remove(&mailbox);
+        if !self.boxes.is_of(mailbox, user) {
+            return;
+        }
+        let links: Vec<u32> = self.boxes.connections(mailbox).collect();
+        for link in links {
+            let conn = self.links.get(link).and_then(|link| link.open_conn());
+            if let Some(conn) = conn.filter(|conn| cx.is_open(*conn)) {
+                cx.abort(conn);
+            }
         }
     }
 
@@ -218,10 +248,16 @@ impl Relay {
 
     fn use_load(&mut self, cx: &mut Context, asked: Asked, completion: Completion) {
         let Asked { seqs, why } = asked;
-        let found = sends_in(completion);
+        // The backend is told that its page cannot be read, whatever the reason.
+        let has_answer = matches!(completion, Completion::Loaded(_));
+        let found = self.v2.readable(cx, completion);
         let is_read = found.is_some();
         let sends = found.unwrap_or_default();
         match why {
+            Why::Delivery { mailbox, user } | Why::Visit { mailbox, user, .. } if !is_read => {
+                self.v2.end_readers(cx, mailbox, &user);
+            }
+            Why::Sends { mailbox, .. } if !is_read => self.end_senders(cx, mailbox),
             Why::Delivery { mailbox, user } => {
                 self.v2.fill(cx, (mailbox, &user), &seqs, sends);
                 // If the mailbox was given up, another user may have its key, and may wait.
@@ -250,7 +286,7 @@ impl Relay {
             Why::Receipts(due) => self.complete_receipts(cx, due, &sends),
             Why::Sends { mailbox, user } => self.use_sends(cx, (mailbox, user), &seqs, &sends),
             Why::Frames { request, user, page, more } => {
-                let answer = self.v2.page_of(&user, page, more, is_read.then_some(sends));
+                let answer = self.v2.page_of(&user, page, more, has_answer.then_some(sends));
                 self.extend(|it, _| {
                     it.on_history(cx, request, answer);
                     Some(())
@@ -299,6 +335,18 @@ impl Relay {
         let away = self.v2.boxes.away_cids(mailbox);
         let seqs = away[..away.len().min(MOST_CIDS)].to_vec();
         self.load(cx, Asked { seqs, why: Why::Sends { mailbox, user } });
+    }
+
+    /// Ends the connections of clients whose sends wait for earlier sends that cannot be read now. They
+    /// send them again on their next connections.
+    #[cold]
+    fn end_senders(&mut self, cx: &mut Context, mailbox: Key) {
+        for waiting in self.v2.loads.sends.remove(&mailbox).unwrap_or_default() {
+            cx.release(waiting.conn);
+            if cx.is_open(waiting.conn) {
+                cx.abort(waiting.conn);
+            }
+        }
     }
 
     fn use_sends(

@@ -417,3 +417,47 @@ fn all_clients_are_sent_bye_on_a_change_of_epoch_and_come_back_without_a_loss() 
     let (_, frames) = second.come(&disk, "bob", "&device=b&last=disk0-2");
     assert_eq!((&frames[0]["resumed"], &frames[1]["reason"]), (&false.into(), &"lost".into()));
 }
+
+#[test]
+fn messages_that_cannot_be_read_just_now_are_not_lost_and_come_on_the_next_connection() {
+    let disk = Disk::new(1_000);
+    let mut site = site(&disk);
+    let (phone, _) = site.come(&disk, "bob", "&device=phone");
+    let (alice, _) = site.come(&disk, "alice", "&device=a");
+    site.cut(phone);
+    site.say(alice, &send("c1", "bob"));
+    site.sync(&disk);
+    disk.set_unreadable(true);
+    let (phone, frames) = site.come(&disk, "bob", "&device=phone");
+    let types: Vec<&str> = frames.iter().filter_map(|it| it["type"].as_str()).collect();
+    assert_eq!(types, ["welcome"], "neither a message nor a gap");
+    assert!(!site.hub.is_open(phone), "the client has to come again");
+    disk.set_unreadable(false);
+    site.turn();
+    let (_, frames) = site.come(&disk, "bob", "&device=phone");
+    assert_eq!(messages(&frames), ["c1"]);
+    assert_eq!(frames.last().unwrap()["type"], "live");
+    assert_eq!(site.hub.handler().mailbox_counters().lost, 0);
+}
+
+#[test]
+fn a_send_whose_earlier_sends_cannot_be_read_just_now_is_not_carried_out_twice() {
+    let disk = Disk::new(1_000);
+    let mut first = site(&disk);
+    let (alice, _) = first.come(&disk, "alice", "&device=a");
+    first.say(alice, &send("c1", "bob"));
+    first.sync(&disk);
+    let mut second = site(&disk);
+    let (alice, _) = second.come(&disk, "alice", "&device=a");
+    disk.set_unreadable(true);
+    second.say(alice, &send("c1", "bob"));
+    second.sync(&disk);
+    assert!(!second.hub.is_open(alice), "the client has to come again");
+    disk.set_unreadable(false);
+    second.turn();
+    let (alice, _) = second.come(&disk, "alice", "&device=a");
+    second.say(alice, &send("c1", "bob"));
+    second.sync(&disk);
+    assert_eq!(second.frames(alice)[0]["state"], "duplicate");
+    assert_eq!(disk.contents().sends, 1);
+}
