@@ -70,8 +70,10 @@ fn more_pieces_than_one_write_takes_are_written_over_several_turns() {
     let mut rig = Rig::new(|_| {});
     let (a, b) = (rig.connect("a"), rig.connect("b"));
     let (to_a, to_b) = (rig.conn(&a), rig.conn(&b));
-    // The messages alternate, so no two frames for one connection are adjacent.
-    let all: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
+    // The messages alternate, so no two frames for one connection are adjacent, and they are too long
+    // to be copied behind each other.
+    let long = "x".repeat(520);
+    let all: Vec<String> = (0..200).map(|n| format!("message {n} {long}")).collect();
     for message in &all {
         assert!(rig.hub().send(to_a, message));
         assert!(rig.hub().send(to_b, message));

@@ -5,7 +5,7 @@ use longlink::keeping::{
 };
 use longlink::{Relay, RelayConfig};
 
-use crate::allocator;
+use crate::{allocator, rig};
 
 /// A journal of an earlier run, in which each user has a device and so many messages that wait.
 #[derive(Debug)]
@@ -77,6 +77,7 @@ impl Journal for Earlier {
 
 /// The bytes that mailboxes with so many messages take after a start.
 fn start(users: u64, each: u64) -> usize {
+    let _alone = rig::alone();
     let mut config = RelayConfig::default();
     config.mailbox_memory = 1 << 30;
     let before = allocator::bytes();
