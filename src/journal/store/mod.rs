@@ -5,16 +5,22 @@
 //! disk has confirmed the transaction.
 //!
 //! ```no_run
+//! use std::thread;
+//! use std::time::Duration;
+//!
 //! use longlink::keeping::store::{self, StoreConfig};
-//! use longlink::{Config, Relay, RelayConfig, Server};
+//! use longlink::{Config, Relay, RelayConfig, SendError, Server};
 //!
 //! let (journal, worker) = store::open(StoreConfig::new("messages.db"))?;
 //! let relay = Relay::new(RelayConfig::default()).with_journal(Box::new(journal));
-//! let server = Server::bind("127.0.0.1:8080", Config::default(), relay)?;
+//! let mut server = Server::bind("127.0.0.1:8080", Config::default(), relay)?;
 //! let sender = server.sender();
-//! let running = worker.start(move |completed| {
-//!     // A completion that the loop does not take any more is of no use to anybody.
-//!     let _ = sender.send(completed);
+//! let running = worker.start(move |mut completed| {
+//!     // No completion may be lost while the loop runs, so the thread waits for room in the inbox.
+//!     while let Err(SendError::Full(again)) = sender.send(completed) {
+//!         completed = again;
+//!         thread::sleep(Duration::from_millis(1));
+//!     }
 //! })?;
 //! server.run()?;
 //! running.stop();
