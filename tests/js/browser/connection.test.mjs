@@ -155,6 +155,10 @@ test('the heartbeat is a ping 15 s after the last frame, and its answer is shown
   await eventually('the first round trip', async () => (await beats()) === 1);
   assert.equal(pings(), 2, 'the first asked for the dialect');
 
+  // A frame that arrives later postpones the heartbeat. The last one tells that the other user is online.
+  const knows = (data) => data.startsWith('{"type":"presence"') && data.includes('"B":true');
+  await eventually('the other user is online', () => socket.received.some(knows));
+
   // From now on the page's clock stands still. The heart of the page is a button that sends a ping.
   await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   await left.lane.locator('.pulse').click();
