@@ -160,12 +160,16 @@ class Traffic(Scraped):
 
 
 class Formats(Scraped):
-    args = ("--webhook", "http://127.0.0.1:9/", "--webhook-secret-file", "{secret}")
+    args = (
+        "--webhook", "http://127.0.0.1:9/", "--webhook-secret-file", "{secret}",
+        "--store", "{store}")
 
     def setUp(self) -> None:
-        secret = Path(self.enterContext(tempfile.TemporaryDirectory())) / "secret"
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        secret = directory / "secret"
         secret.write_text("0123456789abcdef" * 2)
-        self.args = tuple(it.format(secret=secret) for it in self.args)
+        self.args = tuple(
+            it.format(secret=secret, store=directory / "messages.db") for it in self.args)
         super().setUp()
 
     async def test_the_metrics_of_webhooks_show_a_backend_that_is_dead(self) -> None:

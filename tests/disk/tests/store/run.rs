@@ -379,12 +379,18 @@ impl Run {
             // Hints are written once in a second.
             self.clock.fetch_add(1_100, Ordering::Relaxed);
         }
-        let Some(open) = &mut self.open else { return };
-        let mut completed = Vec::new();
-        open.worker.idle(&mut |it| completed.push(it));
-        completed.into_iter().for_each(|it| self.complete(it));
-        if self.disk.is_dead() {
-            return;
+        // Hints whose transaction has failed are written before newer ones.
+        for _ in 0..1 + u8::from(is_drained) {
+            let Some(open) = &mut self.open else { return };
+            let mut completed = Vec::new();
+            open.worker.idle(&mut |it| completed.push(it));
+            completed.into_iter().for_each(|it| self.complete(it));
+            if self.disk.is_dead() {
+                return;
+            }
+            if is_drained {
+                self.clock.fetch_add(1_100, Ordering::Relaxed);
+            }
         }
         let open = self.open.as_ref().expect("it is open");
         let is_empty = open.waiting.is_empty();
