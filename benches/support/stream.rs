@@ -22,9 +22,9 @@ pub enum Input {
     Nothing,
     /// The handshake of the user with this number; see [`frames::user`].
     Handshake(u32),
-    /// The same with a device.
+    /// The handshake of the user with this number, with the name of a device.
     HandshakeOfDevice(u32),
-    /// The same with a device, for the dialect v2.
+    /// The handshake of the user with this number, with the name of a device, for the dialect v2.
     HandshakeV2(u32),
     /// A message to the user with this number.
     ToUser(u32),

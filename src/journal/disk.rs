@@ -8,7 +8,8 @@ use super::{
     Stored, StoredRecord, Ticket,
 };
 
-/// What is on the disk, and what is on its way to it. A clone is the same disk.
+/// A disk in memory: the messages that were written to it, and the requests that wait to be written. A clone of it
+/// is the same disk.
 ///
 /// [`Disk::open`] makes a journal for one run of a server, as opening a file does. Nothing is written by
 /// itself: [`Disk::step`] writes some of what waits, and returns what the loop is to be told.
@@ -116,7 +117,7 @@ impl Disk {
         self.inner().sends.retain(|(stored, _)| !has(stored));
     }
 
-    /// What is on the disk.
+    /// How many sends and requests the disk has.
     pub fn contents(&self) -> Contents {
         let inner = self.inner();
         Contents { sends: inner.sends.len(), last: inner.last, waiting: inner.waiting.len() }

@@ -7,6 +7,7 @@
 //! the loop, [`Completed`], so the loop never waits. This room must not know connections and frames.
 
 mod disk;
+mod epoch;
 mod hash;
 mod memory;
 mod numbers;
@@ -15,6 +16,7 @@ pub mod store;
 mod stored;
 
 pub use disk::{Contents, Disk, DiskJournal};
+pub(crate) use epoch::new_epoch;
 #[cfg_attr(not(feature = "backend"), allow(unused_imports))]
 pub(crate) use hash::stable_hash;
 pub use memory::Memory;
@@ -96,7 +98,7 @@ pub trait Journal: Send + std::fmt::Debug {
     /// Begins a list of appends and notes that are kept all or not at all; [`Journal::end`] ends it.
     fn begin(&mut self) {}
 
-    /// Ends what [`Journal::begin`] has begun.
+    /// Ends the list of appends and notes that [`Journal::begin`] has begun.
     fn end(&mut self) {}
 
     /// Asks for older messages.

@@ -20,6 +20,7 @@ mod index;
 mod list;
 mod message;
 mod packed;
+mod parts;
 mod pins;
 mod record;
 mod records;

@@ -142,7 +142,8 @@ impl Late {
         self.count_down(cx, replays, request);
     }
 
-    /// The same request has come on another connection. It gets the same answer.
+    /// Notes that a request that waits for its answer has come again on another connection, which gets the
+    /// same answer.
     pub fn join(&mut self, conn: ConnId, request: u32) {
         if let Some((_, Waiting::States(unfinished))) = self.0.get_mut(request as usize) {
             unfinished.joined.push(conn);

@@ -104,7 +104,7 @@ impl Details {
         }
     }
 
-    /// The same as [`Details::get`], to change it.
+    /// What [`Details::get`] returns, so that it can be changed.
     pub fn get_mut(&mut self) -> Option<&mut Rare> {
         match self.0.as_deref_mut() {
             Some(Kept::All(rare)) => Some(rare),

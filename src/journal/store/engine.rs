@@ -17,7 +17,6 @@ use super::queue::{Request, Shared, StoreState, Taken, read};
 use super::retain::Retain;
 use super::room::{Room, Trouble};
 use super::rows;
-use super::schema::OpenError;
 use super::segments::{Segments, Writer};
 use super::stats::{add, set};
 use crate::journal::{Completed, Completion, Kept, Ticket};
@@ -62,7 +61,7 @@ pub(super) struct Engine {
 
 /// What a transaction has written.
 #[derive(Clone, Copy, Debug, Default)]
-struct Written {
+pub(super) struct Written {
     sends: u64,
     hints: usize,
 }
@@ -230,7 +229,7 @@ impl Engine {
                         self.keep_unwritten(batch, answer);
                     }
                     Trouble::Final => {
-                        self.fail(&error, answer);
+                        self.give_up(&error, answer);
                         self.complete(batch, answer, Outcome::Failed);
                     }
                 }
@@ -239,7 +238,7 @@ impl Engine {
     }
 
     /// Writes a batch and what else is due in one transaction. If it fails, all is as before.
-    fn transact(&mut self, connection: &Connection, batch: &[u8]) -> Result<Written> {
+    pub(super) fn transact(&mut self, connection: &Connection, batch: &[u8]) -> Result<Written> {
         let mark = self.segments.mark();
         let work = self.retain.mark();
         let written = self.write(connection, batch).and_then(|written| {
@@ -322,7 +321,7 @@ impl Engine {
         Ok(written)
     }
 
-    fn count(&self, written: Written, started: u64) {
+    pub(super) fn count(&self, written: Written, started: u64) {
         let stats = &self.shared.stats;
         add(&stats.commits, 1);
         stats.times.add(self.clock.micros().saturating_sub(started));
@@ -332,7 +331,7 @@ impl Engine {
     }
 
     /// Answers all requests of a batch.
-    fn complete(&mut self, batch: &[u8], answer: Answer<'_>, outcome: Outcome) {
+    pub(super) fn complete(&mut self, batch: &[u8], answer: Answer<'_>, outcome: Outcome) {
         let mut appended = None;
         let mut last = self.shared.last();
         let (mut count, mut bytes) = (0, 0);
@@ -376,134 +375,12 @@ impl Engine {
         }
     }
 
-    /// Keeps a batch in memory until there is room, and answers that it is not on the disk.
-    fn keep_unwritten(&mut self, batch: &[u8], answer: Answer<'_>) {
-        each(batch, |ticket, request, one| {
-            let is_kept = match request {
-                Request::Append { .. } | Request::Carried { .. } => true,
-                // Who waits for the answer learns that it was not done, and takes it back.
-                Request::Join { .. } | Request::Leave { .. } => ticket == NO_TICKET,
-                _ => false,
-            };
-            if is_kept {
-                self.room.unwritten.push(one);
-            }
-        });
-        let given_up = self.room.unwritten.end_batch();
-        add(&self.shared.stats.given_up, given_up);
-        self.count_unwritten();
-        self.complete(batch, answer, Outcome::Unwritten);
-    }
-
-    fn count_unwritten(&self) {
-        let (sends, bytes) = self.room.unwritten.size();
-        set(&self.shared.stats.unwritten, sends);
-        set(&self.shared.stats.unwritten_bytes, bytes);
-    }
-
-    fn note_no_room(&mut self, error: &rusqlite::Error) {
-        self.room.has_failed(self.clock.millis());
-        if self.shared.state() == StoreState::Ok {
-            log::error!(
-                "{}: there is no room ({error}); messages wait in memory until there is",
-                self.path.display()
-            );
-            self.shared.set_state(StoreState::Full);
-        }
-        self.room.free_ballast(&self.path, &self.segments, &mut self.retain, self.clock.millis());
-    }
-
-    /// Writes what waits for room, in its order, if it is time to try.
-    fn retry(&mut self, connection: &Connection, answer: Answer<'_>) {
-        if self.shared.state() != StoreState::Full || !self.room.is_due(self.clock.millis()) {
-            return;
-        }
-        if self.retain.is_any_over(&self.segments, self.clock.millis()) {
-            // What is dropped gives room. If that fails, so does what follows, which says why.
-            let _ = self.transact(connection, &[]);
-            self.measure(connection);
-        }
-        loop {
-            let batch = self.room.unwritten.pop();
-            let batch_bytes = batch.as_deref().unwrap_or_default();
-            let started = self.clock.micros();
-            match self.transact(connection, batch_bytes) {
-                Ok(written) => {
-                    self.count(written, started);
-                    let mut last = self.shared.last();
-                    each(batch_bytes, |_, request, _| {
-                        if let Request::Append { last: newest, .. } = request {
-                            last = last.max(newest);
-                        }
-                    });
-                    self.shared.set_last(last);
-                    self.measure(connection);
-                    if self.wal_bytes() >= self.limits.wal {
-                        self.checkpoint(connection, answer);
-                    }
-                    if self.shared.state() == StoreState::Failed {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    add(&self.shared.stats.commit_failures, 1);
-                    if let Some(batch) = batch {
-                        self.room.unwritten.push_front(batch);
-                    }
-                    match self.room.judge(&self.path, &error) {
-                        Trouble::NoRoom => self.note_no_room(&error),
-                        Trouble::Final => self.fail(&error, answer),
-                    }
-                    return;
-                }
-            }
-            self.count_unwritten();
-            if self.room.unwritten.is_empty() && (batch.is_some() || self.room.has_some(&self.path))
-            {
-                log::warn!(
-                    "{}: there is room again, and messages are written",
-                    self.path.display()
-                );
-                self.shared.set_state(StoreState::Ok);
-            }
-            if self.room.unwritten.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// Gives the file up, because the new epoch could not begin.
-    pub fn give_up(&mut self, error: &OpenError, answer: Answer<'_>) {
-        self.end_writing(error, answer);
-    }
-
-    /// Gives the file up: nothing is written any more. What was committed stays, and a new epoch begins.
-    fn fail(&mut self, error: &rusqlite::Error, answer: Answer<'_>) {
-        self.end_writing(error, answer);
-    }
-
-    fn end_writing(&mut self, error: &dyn std::fmt::Display, answer: Answer<'_>) {
-        if self.shared.state() == StoreState::Failed {
-            return;
-        }
-        log::error!(
-            "{}: a write has failed ({error}). Nothing is written until the server is started again",
-            self.path.display()
-        );
-        self.shared.set_state(StoreState::Failed);
-        self.shared.begin_new_epoch();
-        let (given_up, _) = self.room.unwritten.clear();
-        add(&self.shared.stats.given_up, given_up);
-        self.count_unwritten();
-        answer(Completed { ticket: NO_TICKET, completion: Completion::NewEpoch });
-    }
-
     pub fn wal_bytes(&self) -> u64 {
         self.wal_frames.load(std::sync::atomic::Ordering::Relaxed) * FRAME
     }
 
     /// Moves what is in the write-ahead log into the file.
-    fn checkpoint(&mut self, connection: &Connection, answer: Answer<'_>) {
+    pub(super) fn checkpoint(&mut self, connection: &Connection, answer: Answer<'_>) {
         if self.shared.state() == StoreState::Failed {
             return;
         }
@@ -523,7 +400,7 @@ impl Engine {
             }
             Err(error) => match self.room.judge(&self.path, &error) {
                 Trouble::NoRoom => self.room.checkpoint_has_failed(now),
-                Trouble::Final => self.fail(&error, answer),
+                Trouble::Final => self.give_up(&error, answer),
             },
         }
         self.measure(connection);
@@ -555,7 +432,7 @@ impl Engine {
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Written,
     /// It waits in memory until there is room.
     Unwritten,

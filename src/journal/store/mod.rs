@@ -51,6 +51,7 @@ mod segments;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod worker;
 
 use std::collections::HashMap;
@@ -173,8 +174,8 @@ pub fn open(config: StoreConfig) -> Result<(StoreJournal, Worker), OpenError> {
     let segments = segments.map_err(failed)?;
     let epochs = scan::epochs(&connection, &segments).map_err(failed)?;
 
-    let epoch = scan::new_name(clock.millis());
-    let next_epoch = scan::new_name(clock.millis());
+    let epoch = super::new_epoch(clock.millis());
+    let next_epoch = super::new_epoch(clock.millis());
     let room = (config.room_count, config.room_bytes);
     let shared = Arc::new(Shared::new(room, Stats::new(config.size)));
     let history = config.history.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));

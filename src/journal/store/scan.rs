@@ -1,7 +1,6 @@
 //! Reads what earlier runs have kept, and begins a new epoch.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -28,24 +27,6 @@ pub(super) struct Epochs {
     pub ends: HashMap<String, u64>,
     /// The last number in the file.
     pub last: u64,
-}
-
-/// Returns a name for an epoch that no other opening of any file has, made of the time and of random bits.
-pub(super) fn new_name(millis: u64) -> String {
-    let random = RandomState::new().hash_one(0_u64) & 0xFFFF_FFFF;
-    let mut name = String::new();
-    for number in [millis, random] {
-        let mut digits = [0; 13];
-        let mut rest = number;
-        let mut count = 0;
-        while rest > 0 || count == 0 {
-            digits[count] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
-            rest /= 36;
-            count += 1;
-        }
-        name.extend(digits[..count].iter().rev().map(|digit| char::from(*digit)));
-    }
-    name
 }
 
 /// Reads the epochs, and finds the last number in the file, at which the present one of them ended.

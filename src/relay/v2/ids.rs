@@ -1,4 +1,4 @@
-//! The ids of messages, the names of epochs, and the cursor that a client names with `last`.
+//! The ids of messages, and the cursor that a client names with `last`.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -84,21 +84,6 @@ pub fn write_id(id: u128, out: &mut String) {
 #[repr(align(16))]
 struct Text([u8; 32]);
 
-/// Returns a name for an epoch that no other run has, made of the time and of random bits.
-pub fn new_epoch(millis: u64) -> String {
-    let mut name = String::new();
-    for number in [millis, random() & 0xFFFF_FFFF] {
-        let mut digits = Vec::new();
-        let mut rest = number;
-        while rest > 0 || digits.is_empty() {
-            digits.push(char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]));
-            rest /= 36;
-        }
-        name.extend(digits.iter().rev());
-    }
-    name
-}
-
 /// Whether a text can be the id of a message.
 pub fn is_id(text: &str) -> bool {
     text.len() == ID && text.bytes().all(|byte| DIGITS.contains(&byte))
@@ -143,16 +128,6 @@ mod tests {
         let time = ids.time(3);
         assert!(time > 1_000 && ids.next(time) > newest);
         assert_eq!(ids.time(5_000), 5_000);
-    }
-
-    #[test]
-    fn an_epoch_is_short_and_never_the_same_twice() {
-        let (one, two) = (new_epoch(1_700_000_000_000), new_epoch(1_700_000_000_000));
-        assert_ne!(one, two);
-        for name in [one, two, new_epoch(0), new_epoch(u64::MAX)] {
-            assert!((1..=32).contains(&name.len()), "{name}");
-            assert_eq!(parse_last(&format!("{name}-7")), Some((&*name, 7)));
-        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ use foldhash::quality::RandomState;
 
 use crate::hub::{ConnId, Context};
 use crate::journal::{
-    Completed, Completion, Health, Journal, Memory, Note, Numbers, StoredRecord, Ticket,
+    Completed, Completion, Health, Journal, Memory, Note, Numbers, StoredRecord, Ticket, new_epoch,
 };
 use crate::mailbox::{Key, Limits, Mailboxes, Reason};
 
@@ -287,9 +287,8 @@ impl V2 {
 
     /// Returns the journal, and makes it first if there is none.
     fn journal(&mut self, cx: &Context) -> &mut dyn Journal {
-        let journal = self
-            .journal
-            .get_or_insert_with(|| Box::new(Memory::new(ids::new_epoch(cx.unix_millis()))));
+        let journal =
+            self.journal.get_or_insert_with(|| Box::new(Memory::new(new_epoch(cx.unix_millis()))));
         &mut **journal
     }
 

@@ -51,7 +51,8 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
     #[cfg(feature = "tls")]
     let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
     let relay = Relay::new(settings.relay.clone());
-    // Nobody can connect before the file is open.
+    // The store is opened before the sockets are bound, so that no client connects to a server whose
+    // file is refused.
     #[cfg(feature = "store")]
     let (keeping, relay) = match &settings.store {
         Some(file) => Keeping::open(file, relay).map(|(keeping, relay)| (Some(keeping), relay))?,
