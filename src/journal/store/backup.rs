@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -30,8 +31,14 @@ pub(super) fn copy(
 ) {
     let path = beside(&engine.path, ".backup");
     let part = beside(&engine.path, ".backup-part");
-    let copied = copy_into(connection, engine, &part, answer)
-        .and_then(|()| finish_aside(connection, engine, (&part, &path), answer));
+    let copied = catch_unwind(AssertUnwindSafe(|| {
+        copy_into(connection, engine, &part, answer)
+            .and_then(|()| finish_aside(connection, engine, (&part, &path), answer))
+    }));
+    let copied = copied.unwrap_or_else(|_| {
+        engine.has_panicked(connection, answer);
+        Err("the thread of the store has panicked".to_owned())
+    });
     if copied.is_err() {
         // It may not be there.
         let _ = fs::remove_file(&part);
@@ -69,6 +76,8 @@ fn copy_into(
 
 /// Does what else there is to do.
 fn go_on(connection: &Connection, engine: &mut Engine, answer: Answer<'_>) {
+    #[cfg(test)]
+    engine.trap.spring(super::tests::Trap::Copy);
     engine.step(connection, answer);
     engine.idle(connection, answer);
     if let Some(ticket) = engine.wanted_copy.take().filter(|ticket| *ticket != NO_TICKET) {

@@ -2,6 +2,7 @@
 //!
 //! It has no thread of its own and reads the time from [`Clock`], so a test can drive it step by step.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -54,9 +55,13 @@ pub(super) struct Engine {
     taken: Taken,
     /// How much of what was taken is done.
     done: usize,
-    questions: Questions,
+    /// Whether the batch that is handled was answered.
+    is_answered: bool,
+    pub questions: Questions,
     /// A backup that was asked for.
     pub wanted_copy: Option<Ticket>,
+    #[cfg(test)]
+    pub trap: super::tests::Trap,
 }
 
 /// What a transaction has written.
@@ -95,8 +100,11 @@ impl Engine {
             hints: Hints::default(),
             taken: Taken::default(),
             done: 0,
+            is_answered: false,
             questions: Questions::new(limits.history),
             wanted_copy: None,
+            #[cfg(test)]
+            trap: super::tests::Trap::None,
         }
     }
 
@@ -112,7 +120,15 @@ impl Engine {
         if has_batch {
             let taken = std::mem::take(&mut self.taken);
             let end = self.cut(&taken);
-            self.handle(connection, &taken.bytes[self.done..end], answer);
+            let batch = &taken.bytes[self.done..end];
+            self.is_answered = false;
+            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(connection, batch, answer)));
+            if handled.is_err() {
+                self.has_panicked(connection, answer);
+                if !self.is_answered {
+                    self.complete(batch, answer, Outcome::Failed);
+                }
+            }
             self.done = end;
             self.taken = taken;
         }
@@ -131,6 +147,8 @@ impl Engine {
         if self.shared.state() == StoreState::Failed {
             return false;
         }
+        #[cfg(test)]
+        self.trap.spring(super::tests::Trap::Idle);
         self.retry(connection, answer);
         let now = self.clock.millis();
         if self.shared.state() == StoreState::Failed {
@@ -207,7 +225,10 @@ impl Engine {
             Request::Forget { user, seq } if ticket == NO_TICKET => {
                 self.hints.take(user, seq, self.clock.seconds());
             }
-            Request::Copy => self.wanted_copy = Some(ticket),
+            Request::Copy => {
+                self.wanted_copy = Some(ticket);
+                self.shared.complete(1, bytes);
+            }
             _ => self.questions.put(ticket, request, bytes),
         }
     }
@@ -264,6 +285,8 @@ impl Engine {
 
     fn write(&mut self, connection: &Connection, batch: &[u8]) -> Result<Written> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        #[cfg(test)]
+        self.trap.spring(super::tests::Trap::Write);
         let mut written = Written::default();
         let now = self.clock.millis();
         let mut writer: Option<Writer<'_>> = None;
@@ -332,6 +355,7 @@ impl Engine {
 
     /// Answers all requests of a batch.
     pub(super) fn complete(&mut self, batch: &[u8], answer: Answer<'_>, outcome: Outcome) {
+        self.is_answered = true;
         let mut appended = None;
         let mut last = self.shared.last();
         let (mut count, mut bytes) = (0, 0);
@@ -407,10 +431,13 @@ impl Engine {
     }
 
     fn answer_questions(&mut self, connection: &Connection, answer: Answer<'_>) {
+        #[cfg(test)]
+        if !self.questions.is_empty() {
+            self.trap.spring(super::tests::Trap::Read);
+        }
         let now = self.clock.millis();
         let read = (connection, &self.segments, now);
-        let bytes = self.questions.answer(read, &self.path, answer);
-        self.shared.complete(bytes.0, bytes.1);
+        self.questions.answer(read, &self.path, &self.shared, answer);
     }
 
     /// Reads how large the file is.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Result};
 
 use super::engine::Answer;
 use super::history::{self, Hidden};
-use super::queue::Request;
+use super::queue::{Request, Shared};
 use super::segments::Segments;
 use super::{NO_TICKET, read};
 use crate::journal::{Completed, Completion, Of, Ticket};
@@ -70,28 +70,37 @@ impl Questions {
         self.waiting.push_back(Question { ticket, asked, before, limit, bytes });
     }
 
-    /// Answers questions, up to a bound of rows. Returns how many, and their bytes in the queue.
+    /// Answers questions, up to a bound of rows.
     pub fn answer(
         &mut self,
         read: (&Connection, &Segments, u64),
         path: &Path,
+        shared: &Shared,
         answer: Answer<'_>,
-    ) -> (u64, u64) {
-        let (mut rows, mut count, mut bytes) = (0, 0, 0);
+    ) {
+        let mut rows = 0;
         while rows < ROWS
-            && let Some(question) = self.waiting.pop_front()
+            && let Some(question) = self.waiting.front()
         {
-            count += 1;
-            bytes += question.bytes;
-            let completion = self.read(read, &question, &mut rows).unwrap_or_else(|error| {
+            let completion = self.read(read, question, &mut rows).unwrap_or_else(|error| {
                 log::error!("{}: messages cannot be read: {error}", path.display());
                 Completion::Unavailable
             });
-            if question.ticket != NO_TICKET {
-                answer(Completed { ticket: question.ticket, completion });
-            }
+            self.end_first(completion, shared, answer);
         }
-        (count, bytes)
+    }
+
+    /// Answers the first question that waits, which cannot be read.
+    pub fn refuse_first(&mut self, shared: &Shared, answer: Answer<'_>) {
+        self.end_first(Completion::Unavailable, shared, answer);
+    }
+
+    fn end_first(&mut self, completion: Completion, shared: &Shared, answer: Answer<'_>) {
+        let Some(Question { ticket, bytes, .. }) = self.waiting.pop_front() else { return };
+        shared.complete(1, bytes);
+        if ticket != NO_TICKET {
+            answer(Completed { ticket, completion });
+        }
     }
 
     fn read(

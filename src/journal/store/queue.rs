@@ -143,7 +143,7 @@ struct Queue {
     lists: Vec<(usize, usize)>,
     /// Where the list begins that has not ended.
     begun: Option<usize>,
-    /// Whether there is more than hints in `bytes`.
+    /// Whether there is more than hints in `bytes`, or so much that it has to be taken.
     is_urgent: bool,
     sleep: Sleep,
     is_stopping: bool,
@@ -252,6 +252,12 @@ impl Shared {
         count < self.room.0 && bytes < self.room.1
     }
 
+    /// Whether more than half of the room is taken. Hints wait for up to a second, and must not hold senders back.
+    fn is_crowded(&self) -> bool {
+        let (count, bytes) = self.pending();
+        count > self.room.0 / 2 || bytes > self.room.1 / 2
+    }
+
     /// So many requests, of so many bytes, are completed.
     pub fn complete(&self, count: u64, bytes: u64) {
         self.pending.fetch_sub(count, Ordering::Relaxed);
@@ -271,7 +277,7 @@ impl Shared {
         queue.bytes[start + 5..start + FRAME].copy_from_slice(&body.to_le_bytes());
         self.pending.fetch_add(1, Ordering::Relaxed);
         self.pending_bytes.fetch_add(length as u64, Ordering::Relaxed);
-        queue.is_urgent |= kind != Kind::Acknowledge;
+        queue.is_urgent |= kind != Kind::Acknowledge || self.is_crowded();
         let wakes = match queue.sleep {
             Sleep::Awake => false,
             Sleep::Light => queue.is_urgent,

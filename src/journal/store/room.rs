@@ -238,6 +238,7 @@ impl Unwritten {
     pub fn clear(&mut self) -> (u64, u64) {
         let size = self.size();
         self.batches.clear();
+        self.current.clear();
         (self.sends, self.bytes) = (0, 0);
         size
     }

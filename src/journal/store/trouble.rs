@@ -106,13 +106,24 @@ impl Engine {
         }
     }
 
+    /// Gives the file up after a panic of the store's thread, in which a transaction may have been open. A question
+    /// that waits is refused, because it may be the reason.
+    pub fn has_panicked(&mut self, connection: &Connection, answer: Answer<'_>) {
+        if !connection.is_autocommit() {
+            // Nothing is written any more, so the transaction has no effect if this fails.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        self.give_up(&"the thread of the store has panicked", answer);
+        self.questions.refuse_first(&self.shared, answer);
+    }
+
     /// Gives the file up: nothing is written any more. What was committed stays, and a new epoch begins.
     pub fn give_up(&mut self, error: &dyn std::fmt::Display, answer: Answer<'_>) {
         if self.shared.state() == StoreState::Failed {
             return;
         }
         log::error!(
-            "{}: a write has failed ({error}). Nothing is written until the server is started again",
+            "{}: the file is given up ({error}). Nothing is written until the server is started again",
             self.path.display()
         );
         self.shared.set_state(StoreState::Failed);

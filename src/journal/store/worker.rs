@@ -1,5 +1,6 @@
 //! The thread of the store, and how a test drives the store without it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,6 +17,10 @@ use crate::journal::{Completed, Recovered};
 /// How long the thread sleeps when hints wait, and when nothing does.
 const LIGHT: Duration = Duration::from_secs(1);
 const DEEP: Duration = Duration::from_secs(60);
+/// How long the thread rests after a panic.
+const PAUSE: Duration = Duration::from_millis(50);
+/// After so many panics the thread ends when it is asked to, although it has not answered everything.
+const MOST_PANICS: u32 = 16;
 
 /// How far the store is.
 #[derive(Debug)]
@@ -220,10 +225,25 @@ impl Worker {
     }
 }
 
-/// Steps until the thread should stop. What can wait is done when nothing was asked for during one light
-/// sleep: a checkpoint after each message would make the next message wait.
+/// Works until the thread should stop. After a panic the file is given up, and whoever waits for the store is answered.
 fn run(store: &Mutex<Store>, queue: &Shared, answer: Answer<'_>) {
     let mut store = lock(store);
+    let mut panics = 0;
+    while catch_unwind(AssertUnwindSafe(|| work(&mut store, queue, answer))).is_err() {
+        let Store { connection, engine, .. } = &mut *store;
+        engine.has_panicked(connection, answer);
+        panics += 1;
+        if panics >= MOST_PANICS && queue.is_stopping() {
+            return;
+        }
+        // If each step panics, no core is kept busy.
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Steps until the thread should stop. What can wait is done when nothing was asked for during one light
+/// sleep: a checkpoint after each message would make the next message wait.
+fn work(store: &mut Store, queue: &Shared, answer: Answer<'_>) {
     let mut time = Duration::ZERO;
     let (mut is_light, mut is_quiet) = (true, false);
     loop {

@@ -7,6 +7,8 @@ mod inspect;
 #[cfg(test)]
 mod open;
 #[cfg(test)]
+mod panics;
+#[cfg(test)]
 mod retain;
 #[cfg(test)]
 mod room;
@@ -23,6 +25,29 @@ use crate::journal::{Backup, Completed, Kind, Of, Record, Stored};
 /// A time at which the tests begin, in milliseconds since 1970.
 const START: u64 = 1_700_000_000_000;
 const TTL: u32 = 7 * 24 * 3_600;
+
+/// Where the engine panics the next time, for a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trap {
+    None,
+    /// In a transaction.
+    Write,
+    /// When a question is read.
+    Read,
+    /// While a copy is made.
+    Copy,
+    /// When nothing is queued.
+    Idle,
+}
+
+impl Trap {
+    pub fn spring(&mut self, at: Trap) {
+        if *self == at {
+            *self = Trap::None;
+            panic!("a test wants this panic");
+        }
+    }
+}
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -277,6 +302,30 @@ fn hints_are_collected_and_written_with_a_later_transaction() {
     assert_eq!(site.recovered[1], device, "the newest call counts, also if it is lower");
     let gone = Recovered::Gone { user: "carol".into(), seq: 4, is_expired: false };
     assert_eq!(site.recovered[2..], [gone]);
+}
+
+#[test]
+fn hints_that_fill_half_of_the_room_are_taken_before_they_hold_senders_back() {
+    let folder = Folder::new();
+    let clock = Arc::new(AtomicU64::new(START));
+    let mut config = config(&folder, &clock);
+    config.room_count = 64;
+    let mut site = Site::open(config).unwrap();
+    let shared = site.journal.shared.clone();
+    let stopper = shared.clone();
+    // The thread sleeps lightly: it does not wake up for a hint.
+    let sleeping = std::thread::spawn(move || {
+        let begun = std::time::Instant::now();
+        shared.sleep(Duration::from_secs(20), true);
+        begun.elapsed()
+    });
+    for seq in 1..=60 {
+        site.journal.acknowledge(NO_TICKET, "bob", "phone", seq);
+    }
+    assert!(sleeping.join().unwrap() < Duration::from_secs(10), "nobody takes the hints");
+    site.step();
+    assert_eq!(stopper.pending(), (0, 0));
+    assert!(site.journal.has_room());
 }
 
 #[test]
