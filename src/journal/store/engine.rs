@@ -12,6 +12,7 @@ use rusqlite::{Connection, Result};
 
 use super::NO_TICKET;
 use super::clock::Clock;
+use super::gather::Gather;
 use super::hints::Hints;
 use super::questions::Questions;
 use super::queue::{Request, Shared, StoreState, Taken, read};
@@ -58,6 +59,7 @@ pub(super) struct Engine {
     /// Whether the batch that is handled was answered.
     is_answered: bool,
     pub questions: Questions,
+    gather: Gather,
     /// A backup that was asked for.
     pub wanted_copy: Option<Ticket>,
     #[cfg(test)]
@@ -102,6 +104,7 @@ impl Engine {
             done: 0,
             is_answered: false,
             questions: Questions::new(limits.history),
+            gather: Gather::default(),
             wanted_copy: None,
             #[cfg(test)]
             trap: super::tests::Trap::None,
@@ -344,12 +347,23 @@ impl Engine {
         Ok(written)
     }
 
-    pub(super) fn count(&self, written: Written, started: u64) {
+    pub(super) fn count(&mut self, written: Written, started: u64) {
         let stats = &self.shared.stats;
+        let took = self.clock.micros().saturating_sub(started);
         add(&stats.commits, 1);
-        stats.times.add(self.clock.micros().saturating_sub(started));
+        stats.times.add(took);
         if written.sends > 0 {
             stats.batches.add(written.sends);
+            self.gather.written(written.sends, self.shared.queued_appends(), took);
+        }
+    }
+
+    /// Waits a moment if more sends can be expected than have come.
+    pub fn gather(&mut self) {
+        let has_all = self.done >= self.taken.bytes.len() && self.shared.queued_appends() > 0;
+        if has_all && let Some((sends, time)) = self.gather.begin() {
+            let have_come = self.shared.gather(sends, time);
+            self.gather.end(have_come);
         }
     }
 

@@ -36,6 +36,7 @@
 mod backup;
 mod clock;
 mod engine;
+mod gather;
 mod hints;
 mod history;
 mod inspect;

@@ -145,8 +145,24 @@ struct Queue {
     begun: Option<usize>,
     /// Whether there is more than hints in `bytes`, or so much that it has to be taken.
     is_urgent: bool,
+    /// How many appends are in `bytes`, and how many end a [`Sleep::Gathering`].
+    appends: u64,
+    wanted: u64,
     sleep: Sleep,
     is_stopping: bool,
+}
+
+impl Queue {
+    /// Whether what is queued ends the sleep of the thread. A list is not seen before it ends.
+    fn wakes(&self) -> bool {
+        self.begun.is_none()
+            && match self.sleep {
+                Sleep::Awake => false,
+                Sleep::Light => self.is_urgent,
+                Sleep::Deep => !self.bytes.is_empty(),
+                Sleep::Gathering => self.appends >= self.wanted,
+            }
+    }
 }
 
 /// Whether the thread sleeps, and what may wake it.
@@ -157,6 +173,8 @@ enum Sleep {
     /// It wakes up by itself within a second, and no hint needs to wake it earlier.
     Light,
     Deep,
+    /// It waits a moment for more appends, and anything else that is urgent ends that.
+    Gathering,
 }
 
 /// What the thread has taken out of the queue.
@@ -278,12 +296,12 @@ impl Shared {
         self.pending.fetch_add(1, Ordering::Relaxed);
         self.pending_bytes.fetch_add(length as u64, Ordering::Relaxed);
         queue.is_urgent |= kind != Kind::Acknowledge || self.is_crowded();
-        let wakes = match queue.sleep {
-            Sleep::Awake => false,
-            Sleep::Light => queue.is_urgent,
-            Sleep::Deep => true,
-        };
-        if wakes && queue.begun.is_none() {
+        match kind {
+            Kind::Append => queue.appends += 1,
+            Kind::Acknowledge => {}
+            _ => queue.wanted = 0,
+        }
+        if queue.wakes() {
             self.wake(queue);
         }
     }
@@ -394,7 +412,7 @@ impl Shared {
         if end > start {
             queue.lists.push((start, end));
         }
-        if end > 0 && queue.sleep != Sleep::Awake {
+        if queue.wakes() {
             self.wake(queue);
         }
     }
@@ -414,7 +432,28 @@ impl Shared {
         std::mem::swap(&mut queue.bytes, &mut empty.bytes);
         std::mem::swap(&mut queue.lists, &mut empty.lists);
         queue.is_urgent = false;
+        queue.appends = 0;
         true
+    }
+
+    /// How many appends are queued.
+    pub fn queued_appends(&self) -> u64 {
+        self.lock().appends
+    }
+
+    /// Waits until so many appends are queued, something else is urgent, or the time is over. Returns whether the
+    /// appends are there.
+    pub fn gather(&self, wanted: u64, time: Duration) -> bool {
+        let mut queue = self.lock();
+        queue.wanted = wanted;
+        queue.sleep = Sleep::Gathering;
+        let waits = |queue: &mut Queue| {
+            (queue.appends < queue.wanted || queue.begun.is_some()) && !queue.is_stopping
+        };
+        let slept = self.filled.wait_timeout_while(queue, time, waits);
+        let mut queue = slept.unwrap_or_else(PoisonError::into_inner).0;
+        queue.sleep = Sleep::Awake;
+        queue.appends >= wanted
     }
 
     /// Sleeps until something is queued or the time is over, and returns whether the thread should stop.

@@ -248,6 +248,7 @@ fn work(store: &mut Store, queue: &Shared, answer: Answer<'_>) {
     let (mut is_light, mut is_quiet) = (true, false);
     loop {
         let is_stopping = queue.sleep(time, is_light);
+        store.engine.gather();
         if store.step(answer) {
             (time, is_quiet) = (Duration::ZERO, false);
             continue;

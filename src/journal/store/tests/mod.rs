@@ -1,6 +1,8 @@
 //! The store on a made-up clock, without its thread.
 
 #[cfg(test)]
+mod gather;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod inspect;
