@@ -29,7 +29,7 @@ wins over the file, separately for each setting. An empty variable counts as not
 
 At SIGINT or SIGTERM longlink stops accepting, closes every connection with code 1001, and exits
 with 0. At a second signal it exits at once, with 130 or 143. It exits with 2 if a setting is
-wrong or an address is in use.
+wrong or an address is in use, and with 1 if the disk has no room for the file of a new store.
 
 Examples:
   longlink

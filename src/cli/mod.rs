@@ -18,26 +18,35 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use refusal::Refusal;
+use refusal::{Failure, Refusal};
 
-/// The exit code of a command that refused to run.
+/// The exit code of a command that refused to run, and of one that may succeed later.
 const REFUSED: u8 = 2;
+const NOT_NOW: u8 = 1;
 
 /// Runs the command line and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let done = args::parse(args).and_then(|command| match command {
+    let done = args::parse(args).map_err(Failure::Refused).and_then(|command| match command {
         args::Command::Shown => Ok(ExitCode::SUCCESS),
-        args::Command::Bench(matches) => commands::bench::run(&matches).map_err(Refusal),
-        args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
-        args::Command::Doctor(matches) => commands::doctor::run(&matches).map_err(Refusal),
-        args::Command::Tail(matches) => commands::tail::run(&matches).map_err(Refusal),
+        args::Command::Bench(matches) => refused(commands::bench::run(&matches)),
+        args::Command::Ticket(matches) => Ok(commands::ticket::ticket(&matches)?),
+        args::Command::Doctor(matches) => refused(commands::doctor::run(&matches)),
+        args::Command::Tail(matches) => refused(commands::tail::run(&matches)),
         #[cfg(feature = "store")]
-        args::Command::Store(matches) => commands::store::run(&matches).map_err(Refusal),
+        args::Command::Store(matches) => refused(commands::store::run(&matches)),
         args::Command::Serve(flags) => commands::serve::serve(&flags),
     });
-    done.unwrap_or_else(|refusal| {
+    done.unwrap_or_else(|failure| {
+        let (refusal, code) = match failure {
+            Failure::Refused(refusal) => (refusal, REFUSED),
+            Failure::NotNow(refusal) => (refusal, NOT_NOW),
+        };
         // A process without a standard error still has its exit code; `eprintln!` would panic.
         let _ = writeln!(std::io::stderr(), "longlink: {refusal}");
-        ExitCode::from(REFUSED)
+        ExitCode::from(code)
     })
+}
+
+fn refused(done: Result<ExitCode, String>) -> Result<ExitCode, Failure> {
+    done.map_err(|why| Failure::Refused(Refusal(why)))
 }

@@ -9,6 +9,22 @@ use super::text::Escaped;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal(pub String);
 
+/// Why a command has ended without success.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It does not get better by itself: exit code 2.
+    Refused(Refusal),
+    /// It may be better at the next start, which a service manager tries: exit code 1.
+    #[cfg_attr(not(feature = "store"), allow(dead_code))]
+    NotNow(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
+
 impl fmt::Display for Refusal {
     /// Writes one line, whatever was typed: control characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

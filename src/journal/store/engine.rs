@@ -19,6 +19,7 @@ use super::queue::{Request, Shared, StoreState, Taken, read};
 use super::retain::Retain;
 use super::room::{Room, Trouble};
 use super::rows;
+use super::scan;
 use super::segments::{Segments, Writer};
 use super::stats::{add, set};
 use crate::journal::{Completed, Completion, Kept, Ticket};
@@ -52,6 +53,8 @@ pub(super) struct Engine {
     pub retain: Retain,
     pub room: Room,
     pub wal_frames: Arc<AtomicU64>,
+    /// The name of the new epoch and the last number before it, while the disk is too full to begin it.
+    pub unbegun: Option<(String, u64)>,
     hints: Hints,
     taken: Taken,
     /// How much of what was taken is done.
@@ -99,6 +102,7 @@ impl Engine {
             retain,
             room,
             wal_frames: Arc::default(),
+            unbegun: None,
             hints: Hints::default(),
             taken: Taken::default(),
             done: 0,
@@ -263,6 +267,11 @@ impl Engine {
 
     /// Writes a batch and what else is due in one transaction. If it fails, all is as before.
     pub(super) fn transact(&mut self, connection: &Connection, batch: &[u8]) -> Result<Written> {
+        if let Some((name, last)) = &self.unbegun {
+            let now = self.clock.millis();
+            scan::begin(connection, &mut self.segments, (name, *last), now)?;
+            self.unbegun = None;
+        }
         let mark = self.segments.mark();
         let work = self.retain.mark();
         let written = self.write(connection, batch).and_then(|written| {

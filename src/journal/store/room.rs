@@ -151,16 +151,19 @@ fn free_bytes(path: &Path) -> Option<u64> {
 }
 
 /// Whether a small file cannot be written because there is no room, or a quota is used up.
-fn is_without_room(path: &Path) -> bool {
+pub(super) fn is_without_room(path: &Path) -> bool {
     let path = beside(path, "-probe");
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(&[0x55; 65_536])?;
         file.sync_all()
     });
     let _ = fs::remove_file(&path);
-    written.is_err_and(|error| {
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    })
+    written.is_err_and(|error| is_for_room(&error))
+}
+
+/// Whether an error says that there is no room, or a quota is used up.
+pub(super) fn is_for_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Messages that could not be written, in the order in which they came.

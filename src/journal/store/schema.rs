@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::StoreConfig;
+use super::{StoreConfig, room};
 
 /// The number in the header of each SQLite file that says whose file it is: `llks`.
 const APPLICATION: u32 = 0x6C6C_6B73;
@@ -49,8 +49,11 @@ pub enum OpenErrorKind {
     /// Another process, or another store of this process, has the file open.
     Held,
     /// The file cannot be made, read or written, for example because its directory does not exist or
-    /// cannot be written, or the disk is full.
+    /// cannot be written.
     Unwritable,
+    /// The disk is full, or a quota is used up, and there is no file yet, or it has to be written before it can be
+    /// used. A file of an earlier run is opened on a full disk.
+    NoRoom,
 }
 
 /// Why a file was not opened. The text is one line that names the file. The file is left as it was,
@@ -80,7 +83,14 @@ impl OpenError {
     }
 
     pub(super) fn io(path: &Path, error: &io::Error) -> Self {
-        Self::new(path, OpenErrorKind::Unwritable, format!("cannot be opened: {error}"))
+        Self::cannot(path, room::is_for_room(error), error)
+    }
+
+    fn cannot(path: &Path, is_for_room: bool, why: &dyn fmt::Display) -> Self {
+        match is_for_room {
+            true => Self::new(path, OpenErrorKind::NoRoom, format!("has no room: {why}")),
+            false => Self::new(path, OpenErrorKind::Unwritable, format!("cannot be opened: {why}")),
+        }
     }
 
     /// An error of SQLite while a file is opened or scanned.
@@ -92,10 +102,10 @@ impl OpenError {
                 ErrorCode::CannotOpen
                 | ErrorCode::ReadOnly
                 | ErrorCode::PermissionDenied
-                | ErrorCode::DiskFull
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::OutOfMemory,
-            ) => Self::new(path, OpenErrorKind::Unwritable, format!("cannot be opened: {error}")),
+            ) => Self::cannot(path, room::is_without_room(path), error),
+            Some(ErrorCode::DiskFull) => Self::cannot(path, true, error),
             // A wrong type of a value, or a table that is missing, among others.
             _ => Self::damaged(path, error),
         }

@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 
 use super::engine::{Answer, Engine};
 use super::queue::{Shared, StoreState};
+use super::room::Trouble;
 use super::schema::{self, Lock, OpenError};
 use super::{backup, scan};
 use crate::journal::{Completed, Recovered};
@@ -75,12 +76,13 @@ impl Store {
         self.took += self.engine.clock.micros().saturating_sub(started);
     }
 
-    /// Begins the new epoch, if that is not done.
+    /// Begins the new epoch, if that is not done. On a full disk it begins with the first transaction for which there
+    /// is room.
     fn begin(&mut self) -> Result<(), OpenError> {
         self.scan(&mut |_| {});
         let frames = self.engine.wal_frames.clone();
         let now = self.engine.clock.millis();
-        let Engine { path, segments, .. } = &mut self.engine;
+        let Engine { path, segments, room, .. } = &mut self.engine;
         match &mut self.phase {
             Phase::Begun => return Ok(()),
             Phase::Damaged(error) => {
@@ -94,10 +96,18 @@ impl Store {
             frames.store(u64::try_from(pages).unwrap_or(0), std::sync::atomic::Ordering::Relaxed);
             Ok(())
         };
-        self.connection
-            .wal_hook(Some(hook))
-            .and_then(|()| scan::begin(&self.connection, segments, (&self.epoch, self.last), now))
-            .map_err(|error| OpenError::sqlite(path, &error))?;
+        let told = |error| OpenError::sqlite(path, &error);
+        self.connection.wal_hook(Some(hook)).map_err(told)?;
+        let begun = scan::begin(&self.connection, segments, (&self.epoch, self.last), now);
+        match begun {
+            Ok(()) => {}
+            // What is in the file can be read, and what comes waits for room.
+            Err(error) if room.judge(path, &error) == Trouble::NoRoom => {
+                self.engine.unbegun = Some((self.epoch.clone(), self.last));
+                self.engine.note_no_room(&error);
+            }
+            Err(error) => return Err(told(error)),
+        }
         self.phase = Phase::Begun;
         self.engine.shared.set_last(self.last);
         self.engine.measure(&self.connection);
@@ -170,7 +180,7 @@ impl Worker {
         }
     }
 
-    /// Begins the new epoch, which is the first write into the file, and starts the thread, which gives each
+    /// Begins the new epoch, which is the first write into the file, as soon as the disk has room for it, and starts the thread, which gives each
     /// completed request to `deliver`. The journal must have been given to the relay before: what was found then to be
     /// damaged is told here.
     pub fn start(self, deliver: impl Fn(Completed) + Send + 'static) -> Result<Running, OpenError> {

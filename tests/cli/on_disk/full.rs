@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::crowd::{Crowd, check, of_absent, read_absent};
 use super::killed::{FLAGS, addr_of, kill};
+use crate::network::Network;
 use crate::program::{DEADLINE, Folder, Program, shown};
 
 /// A small disk in memory, which exists in a name space of its own as long as this value.
@@ -49,12 +50,17 @@ impl SmallDisk {
 
     /// Starts a server that keeps its messages on the disk.
     fn start(&self) -> Program {
+        Program::spawn(self.command().args(FLAGS), 1)
+    }
+
+    /// A server that keeps its messages on the disk.
+    fn command(&self) -> Command {
         let keeper = self.keeper.id().to_string();
         let mut command = Command::new("nsenter");
         command.args(["--target", &keeper, "--user", "--preserve-credentials", "--mount"]);
         command.args([env!("CARGO_BIN_EXE_longlink"), "--listen", "127.0.0.1:0", "--store"]);
-        command.arg(self.inside.join("messages.db")).args(FLAGS).stdin(Stdio::null());
-        Program::spawn(&mut command, 1)
+        command.arg(self.inside.join("messages.db")).stdin(Stdio::null());
+        command
     }
 
     /// Writes a file until the disk is full.
@@ -152,16 +158,40 @@ fn while_a_disk_is_full_messages_are_queued_and_they_are_on_disk_when_there_is_r
 }
 
 #[test]
-fn a_server_is_not_started_with_a_store_on_a_disk_that_has_no_room() {
+fn a_server_that_is_started_on_a_full_disk_serves_and_writes_what_came_when_there_is_room() {
+    let disk = SmallDisk::new(16 << 20);
+    let mut program = disk.start();
+    let network = Network::to(addr_of(&program));
+    let crowd = Crowd::connect(network.addr, 2, Duration::from_millis(2));
+    crowd.until("some messages are stored", |crowd| crowd.answered() >= 200);
+    assert_eq!(crowd.queued(), 0);
+    kill(&mut program);
+    disk.fill();
+
+    program = disk.start();
+    network.lead_to(addr_of(&program));
+    crowd.until("messages are queued", |crowd| crowd.queued() >= 200);
+    let (status, body) = health(&program);
+    assert_eq!(status, 200, "the server delivers");
+    assert!(body.contains(r#""state":"full""#), "{body}");
+    disk.make_room();
+    until("the disk has room", || health(&program).1.contains(r#""store":{"state":"ok"}"#));
+    let answered = crowd.answered();
+    crowd.until("messages are stored again", |crowd| crowd.answered() >= answered + 200);
+    let clients = crowd.finish();
+    kill(&mut program);
+
+    let mut program = disk.start();
+    check(&clients, &read_absent(addr_of(&program), of_absent(&clients).len()));
+    program.stop();
+}
+
+#[test]
+fn a_new_file_on_a_full_disk_ends_the_start_with_the_exit_code_after_which_it_is_tried_again() {
     let disk = SmallDisk::new(256 << 10);
     disk.fill();
-    let keeper = disk.keeper.id().to_string();
-    let mut command = Command::new("nsenter");
-    command.args(["--target", &keeper, "--user", "--preserve-credentials", "--mount"]);
-    command.args([env!("CARGO_BIN_EXE_longlink"), "--listen", "127.0.0.1:0", "--store"]);
-    command.arg(disk.inside.join("messages.db")).stdin(Stdio::null());
-    let (code, out, err) = crate::program::run(&mut command);
-    assert_eq!((code, &*out), (2, ""), "{err}");
+    let (code, out, err) = crate::program::run(&mut disk.command());
+    assert_eq!((code, &*out), (1, ""), "{err}");
     assert_eq!(err.lines().count(), 1, "one line says why: {err}");
     assert!(err.contains("messages.db"), "{err}");
     let left = disk.path("messages.db");

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::keeping::store::{self, OpenError, Opened, Running, StoreConfig, Worker};
+use longlink::keeping::Health;
+use longlink::keeping::store::{
+    self, OpenError, OpenErrorKind, Opened, Running, StoreConfig, Worker,
+};
 use longlink::run::Listen;
 use longlink::{Relay, SendError, Server};
 
-use crate::cli::refusal::Refusal;
+use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::settings::store::File;
 use crate::cli::text::Bytes;
 
@@ -33,7 +36,7 @@ pub struct Storing {
 
 impl Keeping {
     /// Opens the file and gives the relay what is in it. A file that cannot be used is refused here.
-    pub fn open(file: &File, relay: Relay) -> Result<(Self, Relay), Refusal> {
+    pub fn open(file: &File, relay: Relay) -> Result<(Self, Relay), Failure> {
         let began = Instant::now();
         let mut config = StoreConfig::new(&file.path);
         (config.size, config.history) = (file.size, file.history);
@@ -45,7 +48,7 @@ impl Keeping {
     }
 
     /// Starts the thread, which tells the loop of the server what is done.
-    pub fn start<L: Listen>(self, server: &mut Server<Relay, L>) -> Result<Storing, Refusal> {
+    pub fn start<L: Listen>(self, server: &mut Server<Relay, L>) -> Result<Storing, Failure> {
         let opened = self.worker.opened();
         let sender = server.sender();
         let deliver = move |completed| {
@@ -75,6 +78,10 @@ impl Storing {
             self.opened.epoch,
             self.took.as_millis()
         );
+        if relay.health() == Health::Full {
+            log::error!("the disk of {shown} is full: messages wait in memory until there is room");
+            return;
+        }
         let room = relay.numbers().and_then(|it| Some(it.free_bytes? + it.file_bytes));
         if let Some(room) = room.filter(|room| *room < self.file.size) {
             let size = |bytes| Bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -88,7 +95,12 @@ impl Storing {
     }
 }
 
-/// A file that cannot be used is a wrong setting, with which the server is not started.
-fn refused(error: &OpenError) -> Refusal {
-    Refusal(format!("store: {error}"))
+/// A file that cannot be used is a wrong setting, with which the server is not started. A full disk may have room at
+/// the next start.
+fn refused(error: &OpenError) -> Failure {
+    let refusal = Refusal(format!("store: {error}"));
+    match error.kind() {
+        OpenErrorKind::NoRoom => Failure::NotNow(refusal),
+        _ => Failure::Refused(refusal),
+    }
 }

@@ -17,7 +17,7 @@ use longlink::run::Listen;
 use longlink::tls::TlsListener;
 use longlink::{Config, Handler, Listener, Relay, Server};
 
-use crate::cli::refusal::Refusal;
+use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::service::inherited::Inherited;
 use crate::cli::service::logger::Logger;
 use crate::cli::service::signals::Held;
@@ -35,7 +35,7 @@ use renewal::Renewal;
 
 /// Serves until a signal comes. Everything that can be refused is refused before the first log
 /// line, so that a refusal is the only line on stderr.
-pub fn serve(flags: &Flags) -> Result<ExitCode, Refusal> {
+pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
     // This comes before any file or socket is opened.
     let inherited = Inherited::take()?;
     let values = Values::gather(flags, std::env::vars_os())?;
@@ -108,7 +108,7 @@ impl Start {
         listeners: Vec<L>,
         address: impl Fn(&L) -> String,
         watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
-    ) -> Result<ExitCode, Refusal> {
+    ) -> Result<ExitCode, Failure> {
         let Start { values, capacity, settings, signals, supervisor, mut relay, .. } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
         let webhooks = settings.webhooks.clone();

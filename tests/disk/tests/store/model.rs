@@ -62,6 +62,8 @@ pub struct Model {
     /// The earlier epochs of the file and their ends, and the present one.
     pub ended: Vec<(String, u64)>,
     pub epoch: Option<String>,
+    /// The epoch that the store has begun on a full disk, and the last number before it. It may not be in the file.
+    pub unbegun: Option<(String, u64)>,
     /// The highest number that was given to a message.
     pub given: u64,
     /// The bound of the file, or of what waits for room, may be reached in this run: then the oldest
@@ -176,6 +178,13 @@ impl Model {
     fn is_handled(&self, record: &StoredRecord) -> bool {
         let handled = self.handled.get(&*record.user);
         handled.is_some_and(|seq| record.seq <= *seq)
+    }
+
+    /// An epoch begins, and the one before has ended at this number.
+    pub fn begin_epoch(&mut self, name: String, last: u64) {
+        if let Some(before) = self.epoch.replace(name) {
+            self.ended.push((before, last));
+        }
     }
 
     /// Everything that was given up to an entry is certain.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use longlink::keeping::store::{OpenError, StoreConfig, StoreJournal, Worker, open};
+use longlink::keeping::store::{OpenError, OpenErrorKind, StoreConfig, StoreJournal, Worker, open};
 use longlink::keeping::{Completed, Completion, Health, Journal, Kept, Progress, Ticket};
 use longlink::sim::Rng;
 use longlink_disk::{Disk, Faults};
@@ -258,8 +258,6 @@ impl Run {
 
     /// Opens the file, with a crash in between now and then, and compares what is there.
     fn open_again(&mut self) {
-        // A file is opened on a disk that is well: whether it can be made on one that is full is another
-        // question.
         self.was_full = false;
         self.disk.calm();
         self.disk.set_faults(Faults::default());
@@ -276,9 +274,14 @@ impl Run {
             self.disk.crash();
             self.disk.restart();
         }
-        let (mut journal, mut worker) = self.open_file().unwrap_or_else(|error| panic!("{error}"));
-        let mut told = Told::default();
-        journal.recover(&mut |recovered| told.take(recovered));
+        let (journal, worker, told) = self.open_full().unwrap_or_else(|| {
+            let (mut journal, mut worker) =
+                self.open_file().unwrap_or_else(|error| panic!("{error}"));
+            let mut told = Told::default();
+            journal.recover(&mut |recovered| told.take(recovered));
+            worker.begin().unwrap_or_else(|error| panic!("{error}"));
+            (journal, worker, told)
+        });
         self.cover.add("told: sends", told.sends.len() as u64);
         let numbers: Vec<_> =
             told.sends.values().flat_map(|it| it.records.iter().map(|it| it.seq)).collect();
@@ -287,11 +290,37 @@ impl Run {
         self.cover.add("told: expired", expired as u64);
         let now = self.now();
         self.model.reopen(&told, now, &mut self.cover);
-        worker.begin().unwrap_or_else(|error| panic!("{error}"));
         self.next = told.last + 1 + self.rng.below(3);
         self.model.given = told.last;
         self.begin_epoch(&journal, told.last);
         self.open = Some(Open { journal, worker, waiting: Vec::new(), is_given_up: false });
+    }
+
+    /// Opens the file on a disk that may have no room for a page. Returns `None` if that cannot be, because the file
+    /// has to be made.
+    fn open_full(&mut self) -> Option<(StoreJournal, Worker, Told)> {
+        if !self.rng.percent(20) {
+            return None;
+        }
+        let room = Some(self.disk.size() + self.rng.below(20_000));
+        self.disk.set_faults(Faults { room, ..Faults::default() });
+        let mut told = Told::default();
+        let opened = self.open_file().and_then(|(mut journal, mut worker)| {
+            journal.recover(&mut |recovered| told.take(recovered));
+            worker.begin().map(|()| (journal, worker))
+        });
+        match opened {
+            Ok((journal, worker)) => {
+                self.was_full = true;
+                Some((journal, worker, told))
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), OpenErrorKind::NoRoom, "{error}");
+                self.cover.count("files that could not be made on a full disk");
+                self.disk.set_faults(Faults::default());
+                None
+            }
+        }
     }
 
     /// Checks the names of epochs and the ends of earlier ones.
@@ -304,8 +333,18 @@ impl Run {
                 && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit()),
             "{name}"
         );
-        if let Some(before) = self.model.epoch.replace(name.clone()) {
-            self.model.ended.push((before, last));
+        if let Some((late, end)) = self.model.unbegun.take()
+            && journal.end_of_epoch("u1", &late).is_some()
+        {
+            self.model.begin_epoch(late, end);
+        }
+        if journal.health() == Health::Full {
+            self.cover.count("epochs that were begun on a full disk");
+            self.model.unbegun = Some((name.clone(), last));
+            let present = self.model.epoch.clone();
+            self.model.ended.extend(present.map(|it| (it, last)));
+        } else {
+            self.model.begin_epoch(name.clone(), last);
         }
         for (epoch, end) in &self.model.ended {
             let told = journal.end_of_epoch("u1", epoch);
@@ -316,6 +355,9 @@ impl Run {
                 let told = journal.end_of_epoch("u1", epoch);
                 assert_eq!(told, None, "the file knows nothing of {epoch}");
             }
+        }
+        if self.model.unbegun.is_some() && self.model.epoch.is_some() {
+            self.model.ended.pop();
         }
         self.epochs.push(name);
     }
@@ -369,6 +411,7 @@ impl Run {
         let mut completed = Vec::new();
         let is_busy = open.worker.step(&mut |it| completed.push(it));
         completed.into_iter().for_each(|it| self.complete(it));
+        self.settle_epoch();
         is_busy && !self.disk.is_dead()
     }
 
@@ -385,6 +428,7 @@ impl Run {
             let mut completed = Vec::new();
             open.worker.idle(&mut |it| completed.push(it));
             completed.into_iter().for_each(|it| self.complete(it));
+            self.settle_epoch();
             if self.disk.is_dead() {
                 return;
             }
@@ -405,6 +449,17 @@ impl Run {
             if is_drained && self.disk.faults().room.is_none() {
                 self.model.confirm_devices();
             }
+        }
+    }
+
+    /// There was room for the epoch that has begun on a full disk.
+    fn settle_epoch(&mut self) {
+        let health = self.open.as_ref().map(|open| open.journal.health());
+        if health == Some(Health::Stored)
+            && let Some((name, last)) = self.model.unbegun.take()
+        {
+            self.cover.count("epochs that were written when there was room");
+            self.model.begin_epoch(name, last);
         }
     }
 
@@ -496,7 +551,8 @@ impl Run {
         let name = open.journal.epoch().to_owned();
         assert!(!self.epochs.contains(&name), "an epoch has a name of its own: {name}");
         self.epochs.push(name);
-        let before = self.model.epoch.as_ref().expect("an epoch");
+        let unbegun = self.model.unbegun.as_ref().map(|(name, _)| name);
+        let before = unbegun.or(self.model.epoch.as_ref()).expect("an epoch");
         let end = open.journal.end_of_epoch("u1", before).expect("it is remembered");
         let is_certain = |state| state == State::Certain;
         for logged in &self.model.log {
