@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use longlink::keeping::store::{self, StoreConfig, StoreJournal, Worker};
-use longlink::keeping::{Append, Journal, Kind, Record, Recovered};
+use longlink::keeping::{Append, Journal, Kind, Reach, Record, Recovered};
 use support::is_bench;
 
 const MOST_US_64: f64 = 3.0;
@@ -113,6 +113,7 @@ impl Site {
                 ttl: 604_800,
                 round: 0,
                 records: &records,
+                reach: Reach::default(),
             };
             let _ = self.journal.append(seq as u32, &append);
         }

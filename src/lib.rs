@@ -56,7 +56,10 @@
 
 #[cfg(feature = "backend")]
 pub mod backend;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 mod driver;
+mod engine;
 #[cfg(feature = "__fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -75,7 +78,7 @@ pub use driver::{Driver, Listener};
 pub use hub::{
     Accept, Config, ConnId, Context, FanOut, Handler, Hub, Printable, Reject, Reply, Upgrade,
 };
-pub use relay::{Relay, RelayConfig};
+pub use relay::{Incoming, Relay, RelayConfig};
 pub use server::{Inbox, SendError, Sender, Server, Stopper};
 pub use wire::Peer;
 pub use wire::ws::close::{CloseReason, Violation};
@@ -109,8 +112,17 @@ pub mod keeping {
     #[cfg(feature = "store")]
     pub use crate::journal::store;
     pub use crate::journal::{
-        Append, Backup, Completed, Completion, Counts, Health, Journal, Kept, Kind, Note, Numbers,
-        Of, Progress, Question, Record, Recovered, Stored, StoredRecord, Ticket,
+        Append, Backup, Completed, Completion, Counts, Fate, Health, Journal, Keep, Kept, Kind,
+        Note, Numbers, Of, Progress, Question, Reach, Record, Recovered, Stored, StoredRecord,
+        Ticket,
+    };
+}
+
+/// What connects several servers that serve the same users, and what it tells a [`Relay`].
+pub mod nodes {
+    pub use crate::engine::{
+        Asked, Claim, Engine, Enter, Entered, Gone, Leave, LinkState, Node, Numbers, Of, Post,
+        Posted, Refused, Request, Shared, Told,
     };
 }
 

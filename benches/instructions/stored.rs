@@ -73,10 +73,10 @@ pub fn one_to_one(operations: u32) {
                     world.turn();
                 }
             }
-            let kept = Kept { is_stored: true, seqs: Vec::new() };
+            let kept = Kept { is_stored: true, ..Kept::default() };
             let completion = Completion::Appended(kept);
             let completed = Completed { ticket: last.load(Ordering::Relaxed), completion };
-            world.driver.deliver(completed, world.now);
+            world.driver.deliver(completed.into(), world.now);
             world.turn();
             for cid in batch {
                 // All users share one counter, and nothing else is given a number.

@@ -160,7 +160,7 @@ impl Disk {
                 }
             }
         }
-        let kept = Kept { is_stored, seqs: Vec::new() };
+        let kept = Kept { is_stored, ..Kept::default() };
         let appended = last.map(|ticket| (ticket, Completion::Appended(kept)));
         let loads = loads.into_iter().map(|(ticket, seqs)| {
             let completion = match inner.has_failed || inner.is_unreadable {

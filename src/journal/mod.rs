@@ -47,6 +47,15 @@ pub trait Journal: Send + std::fmt::Debug {
         false
     }
 
+    /// Whether several servers share the mailboxes of this journal. Then the mailboxes in the memory of a
+    /// server are copies for the connections that are there, which the [engine](crate::engine) fills; the
+    /// journal gives the numbers, knows which sends were made before, and decides by [`Append::reach`]
+    /// which messages are kept. A message that an append has kept, or that goes to a connection
+    /// anywhere, comes with [`Told::Arrived`](crate::engine::Told) to each server that needs it.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Tells what earlier runs have kept: first devices and what is gone, then messages in the order of
     /// their numbers, without their texts. The relay calls it once, before any other request.
     fn recover(&mut self, tell: &mut dyn FnMut(Recovered)) {
@@ -148,8 +157,36 @@ pub struct Append<'a> {
     pub ttl: u32,
     /// The number of the round. A new one begins when the relay learns that an append has failed.
     pub round: u32,
-    /// The messages, one for each mailbox, in the order of their numbers.
+    /// The messages, one for each mailbox, in the order of their numbers. For a
+    /// [shared](Journal::is_shared) journal: one for each user whom the sender has named, and none for a
+    /// group; the journal finds the members, and makes the copies for the sender's other devices.
     pub records: &'a [Record<'a>],
+    /// What only a [shared](Journal::is_shared) journal has to know.
+    pub reach: Reach<'a>,
+}
+
+/// Whom the messages of a send reach that is given to a [shared](Journal::is_shared) journal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach<'a> {
+    /// Which messages are kept.
+    pub keep: Keep,
+    /// These members of the group do not get the message.
+    pub except: &'a [&'a str],
+}
+
+/// Which messages of a send are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// That of each user who has a mailbox. It is made for a user who has none, unless only pages of v1
+    /// of that user are connected.
+    #[default]
+    Usual,
+    /// That of each user who has a mailbox. No mailbox is made.
+    IfMailbox,
+    /// That of each user. A mailbox is made for a user who has none.
+    Always,
+    /// None.
+    Never,
 }
 
 /// One message of a send, for one user.
@@ -216,6 +253,16 @@ pub enum Progress {
 pub enum Completion {
     /// All messages of a send are kept, and so are those of all earlier sends that wait.
     Appended(Kept),
+    /// The sender has made this send before, as a [shared](Journal::is_shared) journal knows. Nothing was
+    /// kept. All sends before this one are kept, as with [`Completion::Appended`].
+    Repeated {
+        /// The id of the first send.
+        id: u128,
+        /// What became of it, as the relay has it in its answer.
+        fate: Fate,
+        /// Whether its content was the same.
+        is_same: bool,
+    },
     /// The sends that were asked for, in the order of their numbers. One that is gone is left out.
     Loaded(Vec<Stored>),
     /// The hint was taken.
@@ -244,6 +291,24 @@ pub struct Kept {
     pub is_stored: bool,
     /// The number of each record if the journal gives the numbers; empty if the relay gives them.
     pub seqs: Vec<u64>,
+    /// From a [shared](Journal::is_shared) journal: what became of the message of each record.
+    pub fates: Vec<Fate>,
+    /// From a [shared](Journal::is_shared) journal, for a group: how many users get the message, without
+    /// the sender, and on how many connections; `None` if the group is too large for its messages to be
+    /// kept, and nothing was done.
+    pub members: Option<(u64, u64)>,
+}
+
+/// What became of a message that was given to a [shared](Journal::is_shared) journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the mailbox.
+    #[default]
+    Kept,
+    /// It is not kept, and at least one connection gets it.
+    Sent,
+    /// It is not kept, and nobody gets it.
+    Offline,
 }
 
 /// An event of the loop, which says that a request with `Progress::Later` is completed now.

@@ -10,6 +10,7 @@ pub(crate) mod events;
 mod extension;
 mod fields;
 pub(crate) mod groups;
+mod nodes;
 #[cfg(any(feature = "backend", feature = "tickets"))]
 pub(crate) mod object;
 mod opening;
@@ -26,6 +27,7 @@ use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
 use crate::wire::ws::decode::Message;
 
+use crate::engine::{Engine, Told};
 #[cfg(feature = "backend")]
 pub(crate) use crate::journal::stable_hash;
 use crate::journal::{Completed, Health, Journal, Numbers};
@@ -52,6 +54,27 @@ pub(crate) use v2::{
 };
 pub use v2::{MailboxCounters, MailboxGauges};
 use v2::{Refusal, V2, close_refused};
+
+/// What comes to a relay from other threads, as an event of the loop.
+#[derive(Debug)]
+pub enum Incoming {
+    /// The journal has completed a request.
+    Journal(Completed),
+    /// The engine tells something.
+    Engine(Told),
+}
+
+impl From<Completed> for Incoming {
+    fn from(completed: Completed) -> Self {
+        Incoming::Journal(completed)
+    }
+}
+
+impl From<Told> for Incoming {
+    fn from(told: Told) -> Self {
+        Incoming::Engine(told)
+    }
+}
 
 /// Totals of what the relay has done with messages. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +110,8 @@ pub struct Relay {
     pub(crate) groups: Groups,
     pub(crate) sessions: Sessions,
     pub(crate) v2: V2,
+    /// What connects this node with others; `None` if the server is alone.
+    engine: Option<Box<dyn Engine>>,
     /// The extension that answers requests which are not for the relay. The field is empty while
     /// the extension is called.
     extension: Option<Box<dyn Extension>>,
@@ -115,6 +140,7 @@ impl Relay {
             watchers: Watchers::default(),
             groups: Groups::default(),
             sessions: Sessions::default(),
+            engine: None,
             extension: None,
         }
     }
@@ -150,6 +176,14 @@ impl Relay {
     pub fn with_journal(mut self, journal: Box<dyn Journal>) -> Self {
         self.v2.set_journal(journal);
         self.recover_notes();
+        self
+    }
+
+    /// Makes the relay serve its users together with other nodes, which this engine connects. The
+    /// [journal](Relay::with_journal) has to be one that all nodes share. To be called before there is a
+    /// connection.
+    pub fn with_engine(mut self, engine: Box<dyn Engine>) -> Self {
+        self.engine = Some(engine);
         self
     }
 
@@ -278,7 +312,7 @@ impl Relay {
 
 impl Handler for Relay {
     type Session = Session;
-    type Event = Completed;
+    type Event = Incoming;
 
     fn on_upgrade(
         &mut self,
@@ -404,8 +438,11 @@ impl Handler for Relay {
         self.handle_timer(cx, key);
     }
 
-    fn on_event(&mut self, cx: &mut Context, event: Completed) {
-        self.complete(cx, event);
+    fn on_event(&mut self, cx: &mut Context, event: Incoming) {
+        match event {
+            Incoming::Journal(completed) => self.complete(cx, completed),
+            Incoming::Engine(told) => self.hear(cx, told),
+        }
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {

@@ -113,7 +113,7 @@ impl Disk {
                     true => disk.inner().carry_out(wish),
                     false => Completion::Unavailable,
                 };
-                relay.on_event(cx, Completed { ticket, completion });
+                relay.on_event(cx, Completed { ticket, completion }.into());
             }
         });
     }
@@ -137,7 +137,7 @@ impl Inner {
         match wish {
             Wish::Append(stored) => {
                 self.sends.push(stored);
-                Completion::Appended(Kept { is_stored: true, seqs: Vec::new() })
+                Completion::Appended(Kept { is_stored: true, ..Kept::default() })
             }
             Wish::Note(note) => {
                 match &note {

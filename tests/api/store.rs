@@ -77,7 +77,7 @@ fn on_disk() -> Place {
 fn end_copy(place: &Place, result: Result<Backup, String>) {
     place.site.ask(move |cx, relay| {
         let completion = Completion::BackedUp(result.clone());
-        relay.on_event(cx, Completed { ticket: Ticket::MAX - 1, completion });
+        relay.on_event(cx, Completed { ticket: Ticket::MAX - 1, completion }.into());
     });
 }
 

@@ -39,7 +39,7 @@ impl Slow {
         }
         let completion = match inner.failed == Some(round) {
             true => Completion::Unavailable,
-            false => Completion::Appended(Kept { is_stored, seqs: Vec::new() }),
+            false => Completion::Appended(Kept { is_stored, ..Kept::default() }),
         };
         Some(Completed { ticket, completion })
     }

@@ -247,7 +247,7 @@ fn perform(hub: &mut Context, id: ConnId, op: &Op) -> usize {
 
 impl Handler for Watched {
     type Session = <Relay as Handler>::Session;
-    type Event = longlink::keeping::Completed;
+    type Event = longlink::Incoming;
 
     fn on_upgrade(
         &mut self,

@@ -91,7 +91,7 @@ impl Link {
             }
             for it in completed {
                 let now = self.world.instant();
-                self.world.hub.deliver(it, now);
+                self.world.hub.deliver(it.into(), now);
             }
             self.world.settle();
         }
@@ -108,7 +108,7 @@ impl Link {
             self.worker.idle(&mut |it| completed.push(it));
             for it in completed {
                 let now = self.world.instant();
-                self.world.hub.deliver(it, now);
+                self.world.hub.deliver(it.into(), now);
             }
             self.settle();
         }

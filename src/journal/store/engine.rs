@@ -383,7 +383,7 @@ impl Engine {
         let mut last = self.shared.last();
         let (mut count, mut bytes) = (0, 0);
         let is_stored = outcome == Outcome::Written;
-        let kept = || Completion::Appended(Kept { is_stored, seqs: Vec::new() });
+        let kept = || Completion::Appended(Kept { is_stored, ..Kept::default() });
         each(batch, |ticket, request, one| {
             if !request.writes() {
                 return; // it is completed when it is answered

@@ -9,16 +9,17 @@
 //! use std::time::Duration;
 //!
 //! use longlink::keeping::store::{self, StoreConfig};
-//! use longlink::{Config, Relay, RelayConfig, SendError, Server};
+//! use longlink::{Config, Incoming, Relay, RelayConfig, SendError, Server};
 //!
 //! let (journal, worker) = store::open(StoreConfig::new("messages.db"))?;
 //! let relay = Relay::new(RelayConfig::default()).with_journal(Box::new(journal));
 //! let mut server = Server::bind("127.0.0.1:8080", Config::default(), relay)?;
 //! let sender = server.sender();
-//! let running = worker.start(move |mut completed| {
+//! let running = worker.start(move |completed| {
+//!     let mut next = Incoming::from(completed);
 //!     // No completion may be lost while the loop runs, so the thread waits for room in the inbox.
-//!     while let Err(SendError::Full(again)) = sender.send(completed) {
-//!         completed = again;
+//!     while let Err(SendError::Full(again)) = sender.send(next) {
+//!         next = again;
 //!         thread::sleep(Duration::from_millis(1));
 //!     }
 //! })?;

@@ -350,7 +350,7 @@ pub(super) fn parse_id(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Record;
+    use crate::journal::{Reach, Record};
 
     fn sample<'a>(records: &'a [Record<'a>]) -> Append<'a> {
         Append {
@@ -365,6 +365,7 @@ mod tests {
             ttl: 604_800,
             round: 0,
             records,
+            reach: Reach::default(),
         }
     }
 

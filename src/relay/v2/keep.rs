@@ -132,7 +132,7 @@ impl Relay {
                             0 => std::mem::take(&mut kept.seqs),
                             _ => Vec::new(),
                         };
-                        let kept = Kept { is_stored: kept.is_stored, seqs };
+                        let kept = Kept { is_stored: kept.is_stored, seqs, ..Kept::default() };
                         self.settle(cx, ticket, taken, |relay, cx, taken| {
                             Some(relay.finish(cx, taken, Some(kept), true))
                         });

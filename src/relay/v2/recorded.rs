@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 
 use crate::hub::Context;
-use crate::journal::{self, Append, Progress, Record, Stored, Ticket};
+use crate::journal::{self, Append, Progress, Reach, Record, Stored, Ticket};
 use crate::mailbox::Body;
 
 use super::V2;
@@ -74,6 +74,7 @@ impl V2 {
             ttl: first.ttl,
             round,
             records,
+            reach: Reach::default(),
         };
         journal.append(ticket, &append)
     }

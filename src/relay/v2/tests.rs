@@ -205,7 +205,7 @@ impl Site {
 
     fn complete(&mut self, completion: Completion) -> Vec<(String, u64)> {
         let Waits { ticket, records, .. } = self.waiting.lock().unwrap().remove(0);
-        self.hub.deliver(Completed { ticket, completion }, self.now);
+        self.hub.deliver(Completed { ticket, completion }.into(), self.now);
         records
     }
 
@@ -233,7 +233,7 @@ fn frames_in(bytes: &[u8]) -> Vec<Value> {
 }
 
 fn stored() -> Completion {
-    Completion::Appended(Kept { is_stored: true, seqs: Vec::new() })
+    Completion::Appended(Kept { is_stored: true, ..Kept::default() })
 }
 
 const SEND: &str = r#"{"type":"send","cid":"c1","toUserId":"bob","message":"hi"}"#;

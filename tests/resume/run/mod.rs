@@ -282,7 +282,7 @@ impl Run {
             let is_refused = !self.is_calm && self.rng.percent(3);
             let Some(completed) = journal.complete(is_refused, self.rng.percent(50)) else { break };
             let now = link.instant();
-            link.hub.deliver(completed, now);
+            link.hub.deliver(completed.into(), now);
             if self.rng.percent(50) {
                 link.settle();
             }
@@ -295,7 +295,7 @@ impl Run {
         let link = &mut self.server.link;
         for completed in disk.step(self.rng.range(1, 30)) {
             let now = link.instant();
-            link.hub.deliver(completed, now);
+            link.hub.deliver(completed.into(), now);
             if self.rng.percent(50) {
                 link.settle();
             }

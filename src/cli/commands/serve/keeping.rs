@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::keeping::Health;
+use longlink::keeping::{Completed, Health};
 use longlink::keeping::store::{
     self, OpenError, OpenErrorKind, Opened, Running, StoreConfig, Worker,
 };
 use longlink::run::Listen;
-use longlink::{Relay, SendError, Server};
+use longlink::{Incoming, Relay, SendError, Server};
 
 use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::settings::store::File;
@@ -51,8 +51,8 @@ impl Keeping {
     pub fn start<L: Listen>(self, server: &mut Server<Relay, L>) -> Result<Storing, Failure> {
         let opened = self.worker.opened();
         let sender = server.sender();
-        let deliver = move |completed| {
-            let mut next = completed;
+        let deliver = move |completed: Completed| {
+            let mut next = Incoming::from(completed);
             // No completion may be lost. The journal bounds how many there are, so the loop is
             // hardly ever so far behind.
             while let Err(SendError::Full(again)) = sender.send(next) {

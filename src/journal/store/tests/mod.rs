@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::journal::{Backup, Completed, Kind, Of, Record, Stored};
+use crate::journal::{Backup, Completed, Kind, Of, Reach, Record, Stored};
 
 /// A time at which the tests begin, in milliseconds since 1970.
 const START: u64 = 1_700_000_000_000;
@@ -131,6 +131,7 @@ impl Site {
             ttl,
             round: 0,
             records: &records,
+            reach: Reach::default(),
         };
         let progress = self.journal.append(first as u32, &append);
         assert!(matches!(progress, Progress::Later));
@@ -516,6 +517,7 @@ fn the_thread_answers_and_writes_all_that_is_queued_before_it_stops() {
         ttl: u32::MAX,
         round: 0,
         records: &records,
+        reach: Reach::default(),
     };
     journal.append(5, &append);
     let completed = receiver.recv_timeout(Duration::from_secs(30)).unwrap();
@@ -605,6 +607,7 @@ fn messages_one_after_the_other_do_not_wait_for_a_checkpoint_each() {
                 ttl: u32::MAX,
                 round: 0,
                 records: &records,
+                reach: Reach::default(),
             };
             journal.append(seq as u32, &append);
             assert_eq!(receiver.recv_timeout(Duration::from_secs(30)).unwrap().ticket, seq as u32);

@@ -20,7 +20,7 @@ impl Site {
     fn sync(&mut self, disk: &Disk) {
         while disk.contents().waiting > 0 {
             for completed in disk.step(5) {
-                self.hub.deliver(completed, self.now);
+                self.hub.deliver(completed.into(), self.now);
             }
         }
     }
@@ -385,7 +385,7 @@ fn all_clients_are_sent_bye_on_a_change_of_epoch_and_come_back_without_a_loss() 
     // The disk fails when the next message is on its way to it.
     site.say(alice, &send("c2", "bob"));
     let told = disk.fail();
-    site.hub.deliver(told, site.now);
+    site.hub.deliver(told.into(), site.now);
     let bye = site.frames(bob);
     assert_eq!((&bye[0]["type"], &bye[0]["code"]), (&"bye".into(), &4012.into()));
     assert_eq!(

@@ -29,7 +29,7 @@ fn numbers_that_the_journal_gives_are_those_that_devices_see() {
     let bob = site.connect("bob", "");
     site.frames(bob);
     site.say(alice, SEND);
-    site.complete(Completion::Appended(Kept { is_stored: false, seqs: vec![77] }));
+    site.complete(Completion::Appended(Kept { seqs: vec![77], ..Kept::default() }));
     let frames = site.frames(bob);
     assert_eq!(frames[0]["seq"], 77);
 }

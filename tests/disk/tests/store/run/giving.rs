@@ -1,7 +1,7 @@
 //! What a relay gives to the store: sends, lists, acknowledgements, notes, and what is to be forgotten.
 
 use longlink::keeping::{
-    Append, Completion, Journal, Kind, Note, Progress, Record, Stored, StoredRecord,
+    Append, Completion, Journal, Kind, Note, Progress, Reach, Record, Stored, StoredRecord,
 };
 
 use super::{Request, Run, assert_later};
@@ -117,6 +117,7 @@ impl Run {
             ttl,
             round: 0,
             records: &records,
+            reach: Reach::default(),
         };
         let open = self.open.as_mut().expect("it is open");
         assert_later(&open.journal.append(ticket, &append));

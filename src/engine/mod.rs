@@ -1,0 +1,407 @@
+//! The engine, which connects this server with others that serve the same users.
+//!
+//! A user may have connections on several servers, which are called *nodes*. The relay tells its engine
+//! who comes and goes on this node, and asks it whenever something concerns users who may be on other
+//! nodes. A server that is alone has no engine. Messages are kept by the [journal](crate::journal),
+//! which is shared by all nodes if there is an engine: see [`Journal::is_shared`].
+//!
+//! Nothing here waits. Each request may have a [`Ticket`], and is completed by an event of the loop,
+//! [`Told`]. This room must not know connections, frames and sockets.
+//!
+//! [`Journal::is_shared`]: crate::journal::Journal::is_shared
+
+use crate::journal::{Stored, Ticket};
+
+/// Connects this node with the others.
+pub trait Engine: Send + std::fmt::Debug {
+    /// Asks for something. The answer, if the request has one, is an event with this ticket.
+    fn ask(&mut self, ticket: Ticket, request: Request<'_>);
+
+    /// Whether other nodes can be reached now.
+    fn link(&self) -> LinkState;
+
+    /// The name of this node, as `--node` gives it.
+    fn node(&self) -> &str;
+
+    /// How many users are online on the other nodes, as they said at most a few seconds ago. A user who
+    /// is on two nodes counts twice.
+    fn online_elsewhere(&self) -> u64;
+
+    /// Numbers for operators.
+    fn numbers(&self) -> Numbers;
+}
+
+/// Whether the nodes can reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// Everything works.
+    #[default]
+    Up,
+    /// What connects the nodes cannot be reached. Each node serves its own users meanwhile: what is not
+    /// kept is delivered on the node, and nothing can be kept.
+    Down,
+}
+
+/// What the relay asks its engine.
+#[derive(Clone, Debug)]
+pub enum Request<'a> {
+    /// A connection of a user has opened. Completed with [`Told::Entered`], unless the connection
+    /// leaves before.
+    Enter(Enter<'a>),
+    /// A connection that has entered is gone.
+    Leave(Leave<'a>),
+    /// A message that is not kept, for everyone or for the members of a group. This node has delivered
+    /// it to its own connections already. On each other node it is [`Told::Posted`]. Not completed.
+    Post(Post<'a>),
+    /// A user becomes a member of a group, or ceases to be one. Completed with [`Told::Changed`]. The
+    /// nodes on which the user is are told with [`Told::Member`], this one included.
+    Change {
+        /// The name of the group.
+        group: &'a str,
+        /// The user.
+        user: &'a str,
+        /// Whether the user is a member from now on.
+        joins: bool,
+    },
+    /// The members of a group, in the order of their names. Completed with [`Told::Members`].
+    Members {
+        /// The name of the group.
+        group: &'a str,
+        /// Only names behind this one are returned; empty for the first ones.
+        after: &'a str,
+        /// At most so many are returned.
+        limit: usize,
+    },
+    /// Which of these users are online on any node. Completed with [`Told::Online`].
+    AreOnline {
+        /// The users.
+        users: &'a [&'a str],
+    },
+    /// Changes of a user's presence are reported to this node from now on, with [`Told::Presence`],
+    /// or are not reported any more. Not completed.
+    Watch {
+        /// The user.
+        user: &'a str,
+        /// Whether changes are reported from now on.
+        on: bool,
+    },
+    /// A question for other nodes, in a form of the caller. Each of them answers it. Completed with
+    /// [`Told::Answers`].
+    Ask {
+        /// Which nodes are asked.
+        of: Of<'a>,
+        /// The question.
+        question: &'a [u8],
+    },
+    /// The answer to a question of another node, [`Told::Asked`].
+    Answer {
+        /// The name that the question came with.
+        asked: Asked,
+        /// The answer.
+        answer: &'a [u8],
+    },
+    /// Begins a request of a backend with an idempotency key, so that no other node carries it out, too.
+    /// Completed with [`Told::Claimed`].
+    Claim {
+        /// The key of the request.
+        key: &'a str,
+        /// A hash of the request.
+        request: u64,
+    },
+    /// Ends a request that was claimed. Not completed.
+    Finish {
+        /// The key of the request.
+        key: &'a str,
+        /// A hash of the request.
+        request: u64,
+        /// The answer of the request; `None` if it was not carried out and may come again.
+        done: Option<&'a [u8]>,
+    },
+    /// Something has happened that the backend is to be told of. One of the nodes gets it with
+    /// [`Told::Events`], in the order in which the events of a user have happened. Not completed.
+    Tell {
+        /// The user.
+        user: &'a str,
+        /// The event, in a form of the caller.
+        event: &'a [u8],
+    },
+    /// The backend was told of all events up to this one. Not completed.
+    Accept {
+        /// The name of the last event.
+        event: &'a str,
+    },
+    /// The nodes that there are. Completed with [`Told::Nodes`].
+    Nodes,
+}
+
+/// A connection of a user that has opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Enter<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The device; may be empty.
+    pub device: &'a str,
+    /// A number that names the connection on this node.
+    pub conn: u64,
+    /// Whether the connection speaks v2, and so has a mailbox.
+    pub has_mailbox: bool,
+    /// Whether a page of v1 gets what waits for its user.
+    pub visits: bool,
+    /// Groups that the ticket of the connection names. The user becomes a member of them.
+    pub groups: &'a [&'a str],
+    /// What the device is told to keep of the connections of its user, with `--devices one`.
+    pub alone: bool,
+}
+
+/// A connection of a user that is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Leave<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The device.
+    pub device: &'a str,
+    /// The number under which it has entered.
+    pub conn: u64,
+    /// For a connection with a mailbox: the device has handled every message up to this number.
+    pub cursor: u64,
+    /// The first message that the device has not acknowledged, if it was written to the connection
+    /// completely and the client has ended the connection. After three of these the device skips it.
+    pub hung_at: Option<u64>,
+}
+
+/// A message that is not kept, for everyone or for the members of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Post<'a> {
+    /// The user who has sent it.
+    pub from: &'a str,
+    /// The group; empty for everyone.
+    pub group: &'a str,
+    /// The id of the message.
+    pub id: u128,
+    /// The frame that v1 pages get; empty if it is the usual one with `from` and `message`.
+    pub frame: &'a str,
+    /// The message, which is a JSON value.
+    pub message: &'a str,
+    /// These users do not get it.
+    pub except: &'a [&'a str],
+    /// Whether the other devices of the sender get it as their own.
+    pub has_own: bool,
+}
+
+/// Which nodes are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// All other nodes.
+    All,
+    /// The other nodes on which this user has a connection.
+    User(&'a str),
+    /// The node with this name.
+    Node(&'a str),
+}
+
+/// The name of a question of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The life of the node that has asked.
+    pub life: u64,
+    /// Its name for the question.
+    pub question: u64,
+}
+
+/// What the engine tells the relay, as an event of the loop.
+#[derive(Debug)]
+pub enum Told {
+    /// The connection with this ticket has entered.
+    Entered(Ticket, Box<Entered>),
+    /// A connection of this node has to end, because a newer one of its device has entered anywhere,
+    /// or because the user has too many devices.
+    Displaced {
+        /// The user.
+        user: Box<str>,
+        /// The number under which the connection has entered.
+        conn: u64,
+    },
+    /// Messages for a user of this node, in the order of their numbers. One with the number 0 is not
+    /// kept.
+    Arrived(Vec<Stored>),
+    /// A message that is not kept, for everyone or for a group, from another node.
+    Posted(Box<Posted>),
+    /// Whether a membership was changed.
+    Changed(Ticket, Result<(), Refused>),
+    /// A user of this node is a member of a group from now on, or is not any more.
+    Member {
+        /// The name of the group.
+        group: Box<str>,
+        /// The user.
+        user: Box<str>,
+        /// Whether the user is a member.
+        joins: bool,
+    },
+    /// The members of a group, how many there are in all, and whether more follow.
+    Members(Ticket, Result<(Vec<Box<str>>, u64, bool), Refused>),
+    /// Which users are online, in the order of the question.
+    Online(Ticket, Result<Vec<bool>, Refused>),
+    /// The presence of a user whom this node watches has changed.
+    Presence {
+        /// The user.
+        user: Box<str>,
+        /// Whether the user has a connection on any node.
+        is_online: bool,
+    },
+    /// Another node asks.
+    Asked(Asked, Vec<u8>),
+    /// The answers to a question, each with the name of its node, and how many nodes have not answered
+    /// in time.
+    Answers(Ticket, Vec<(Box<str>, Vec<u8>)>, usize),
+    /// Whether a request of a backend may be carried out.
+    Claimed(Ticket, Claim),
+    /// The backend is to be told of these events, which have names, by this node.
+    Events(Vec<(Box<str>, Vec<u8>)>),
+    /// This node does not tell the backend of events any more; another one does.
+    NoEvents,
+    /// The nodes that there are.
+    Nodes(Ticket, Vec<Node>),
+    /// Other nodes can be reached again, or cannot be reached any more.
+    Link(LinkState),
+}
+
+/// The state of a user when a connection has entered.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    /// `None` if nothing is known, because the other nodes and the journal cannot be reached.
+    pub mailbox: Option<Shared>,
+    /// The groups of which the user is a member.
+    pub groups: Vec<Box<str>>,
+    /// Whether other nodes and the journal could not be reached. A page of v1 is served without them.
+    pub is_alone: bool,
+}
+
+/// A mailbox that is shared by all nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// The name of the epoch of its numbers.
+    pub epoch: Box<str>,
+    /// The earlier epochs that are remembered, and the last number of the user in each.
+    pub ends: Vec<(Box<str>, u64)>,
+    /// The newest number.
+    pub top: u64,
+    /// The numbers up to this one were given by an earlier mailbox of the user.
+    pub base: u64,
+    /// The known devices, without the one that has entered if it is new: their names, their cursors, and
+    /// for how many seconds each has been away, or `None` if it is connected somewhere.
+    pub devices: Vec<(Box<str>, u64, Option<u32>)>,
+    /// The messages that wait.
+    pub messages: Vec<Stored>,
+    /// The numbers that were lost.
+    pub lost: Vec<Gone>,
+}
+
+/// Numbers of messages that were lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The first number.
+    pub from: u64,
+    /// The last number.
+    pub to: u64,
+    /// Why: `e` for expired, `o` for overflow, `u` for undeliverable, `l` for lost.
+    pub why: char,
+    /// The device that has lost them; empty for all devices.
+    pub only: Box<str>,
+    /// The device that has not lost them; empty for none.
+    pub but: Box<str>,
+}
+
+/// A message for everyone or for a group, from another node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // of the fields, which are those of `Post`
+pub struct Posted {
+    pub from: Box<str>,
+    pub group: Box<str>,
+    pub id: u128,
+    pub frame: Box<str>,
+    pub message: Box<str>,
+    pub except: Vec<Box<str>>,
+    pub has_own: bool,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Other nodes cannot be reached now.
+    Unavailable,
+    /// The user is a member of too many groups.
+    UserIsFull,
+    /// There is no room for more members.
+    GroupsAreFull,
+}
+
+/// Whether a request of a backend may be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It may. Nobody else carries it out until it is finished.
+    Yours,
+    /// Another node carries it out just now.
+    Busy,
+    /// It was carried out, with this hash of the request and this answer.
+    Done(u64, Vec<u8>),
+    /// Nobody can tell now.
+    Unavailable,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Node {
+    /// Its name.
+    pub name: Box<str>,
+    /// The number of its life, which is new each time that the node registers.
+    pub life: u64,
+    /// For how many seconds it has been registered.
+    pub age: u64,
+    /// How many milliseconds ago it has renewed its lease.
+    pub renewed_ms: u64,
+    /// Its open connections.
+    pub connections: u64,
+    /// The users who are online on it.
+    pub users: u64,
+    /// How long a message of the node to itself took the last time, in microseconds.
+    pub lag_us: u64,
+    /// How long the last exchange with Redis took, in microseconds.
+    pub round_trip_us: u64,
+    /// The version of its program.
+    pub version: Box<str>,
+}
+
+/// Numbers of the engine for operators. Those that count only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Numbers {
+    /// Commands that were sent to Redis.
+    pub commands: u64,
+    /// Exchanges with Redis: pipelines of commands that were sent and answered.
+    pub pipelines: u64,
+    /// Payloads that came from other nodes, or from this one.
+    pub payloads: u64,
+    /// Connections to Redis that were lost.
+    pub broken: u64,
+    /// Requests that failed because Redis could not be reached.
+    pub failed: u64,
+    /// Messages that were read again because their payload was missing.
+    pub repaired: u64,
+    /// Nodes that were found dead and whose users this node has taken out.
+    pub swept: u64,
+    /// Epochs that have begun while this node was running.
+    pub epochs: u64,
+    /// Requests that wait.
+    pub waiting: u64,
+    /// How long a message of the node to itself took the last time, in microseconds.
+    pub lag_us: u64,
+    /// How long the last exchange with Redis took, in microseconds.
+    pub round_trip_us: u64,
+    /// How many nodes there are.
+    pub nodes: u64,
+    /// Whether this node tells the backend of events.
+    pub tells_events: bool,
+    /// Whether Redis can be reached.
+    pub is_up: bool,
+}
