@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use longlink::keeping::{Completed, Health};
 use longlink::keeping::store::{
     self, OpenError, OpenErrorKind, Opened, Running, StoreConfig, Worker,
 };
+use longlink::keeping::{Completed, Health};
 use longlink::run::Listen;
 use longlink::{Incoming, Relay, SendError, Server};
 

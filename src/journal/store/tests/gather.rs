@@ -27,6 +27,7 @@ fn append(shared: &Shared, seq: u64) {
         ttl: 60,
         round: 0,
         records: &[record],
+        reach: Reach::default(),
     };
     shared.append(seq as Ticket, &append);
 }

@@ -45,6 +45,7 @@ impl Threaded {
             ttl: TTL,
             round: 0,
             records: &records,
+            reach: Reach::default(),
         };
         self.journal.append(seq as u32, &append);
     }
