@@ -132,6 +132,11 @@ pub enum Request<'a> {
     },
     /// The nodes that there are. Completed with [`Told::Nodes`].
     Nodes,
+    /// The mailbox of a user, of whichever node. Completed with [`Told::Mailbox`].
+    Mailbox {
+        /// The user.
+        user: &'a str,
+    },
 }
 
 /// A connection of a user that has opened.
@@ -224,6 +229,17 @@ pub enum Told {
     /// Messages for a user of this node, in the order of their numbers. One with the number 0 is not
     /// kept.
     Arrived(Vec<Stored>),
+    /// Messages for a user of this node will not arrive, because they are not kept any more. It comes in
+    /// the order of the numbers, between those that have [arrived](Told::Arrived); or it concerns
+    /// messages that have arrived before, because the mailbox of the user was deleted.
+    Gone {
+        /// The user.
+        user: Box<str>,
+        /// The numbers.
+        gone: Gone,
+    },
+    /// The mailbox of a user; `None` if the user has none.
+    Mailbox(Ticket, Result<Option<Box<Shared>>, Refused>),
     /// A message that is not kept, for everyone or for a group, from another node.
     Posted(Box<Posted>),
     /// Whether a membership was changed.

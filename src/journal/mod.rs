@@ -172,6 +172,9 @@ pub struct Reach<'a> {
     pub keep: Keep,
     /// These members of the group do not get the message.
     pub except: &'a [&'a str],
+    /// Whether the sender is a client with a mailbox, so that the journal makes copies for the sender's
+    /// other devices.
+    pub has_own: bool,
 }
 
 /// Which messages of a send are kept.
