@@ -5,7 +5,11 @@
 //! `io/` has the threads that talk to Redis; the [journal](crate::journal) and the
 //! [engine](crate::engine) of a server are two handles on one queue of requests.
 
+pub mod ask;
+pub mod codec;
 pub mod node;
+
+pub use ask::Ask;
 
 use crate::engine::Told;
 use crate::journal::Completed;

@@ -1,0 +1,359 @@
+//! What the loop of a server asks its node, as values that own everything, because another thread
+//! carries them out.
+
+use crate::engine::{Asked, Of, Request};
+use crate::journal::{Append, Keep, Kind, Ticket};
+
+/// Something that a node is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// [`Journal::append`](crate::journal::Journal::append).
+    Append(Box<Sending>),
+    /// [`Journal::acknowledge`](crate::journal::Journal::acknowledge).
+    Acknowledge {
+        /// The user.
+        user: Box<str>,
+        /// The device.
+        device: Box<str>,
+        /// The device has handled every message up to this number.
+        seq: u64,
+    },
+    /// [`Journal::forget`](crate::journal::Journal::forget).
+    Forget {
+        /// The ticket of the request.
+        ticket: Ticket,
+        /// The user.
+        user: Box<str>,
+        /// The messages up to this number are forgotten.
+        seq: u64,
+    },
+    /// [`Engine::ask`](crate::engine::Engine::ask).
+    Engine(Ticket, Wanted),
+}
+
+impl Ask {
+    /// About how many bytes of memory this takes.
+    pub fn size(&self) -> usize {
+        size_of::<Ask>()
+            + match self {
+                Ask::Append(sending) => size_of::<Sending>() + sending.text.len(),
+                Ask::Acknowledge { user, device, .. } => user.len() + device.len(),
+                Ask::Forget { user, .. } => user.len(),
+                Ask::Engine(_, wanted) => wanted.size(),
+            }
+    }
+}
+
+/// A part of the text of a [`Sending`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    start: u32,
+    end: u32,
+}
+
+/// One send that is to be kept. All its texts are one allocation.
+#[derive(Debug)]
+pub struct Sending {
+    /// The ticket of the request.
+    pub ticket: Ticket,
+    /// The number of the round.
+    pub round: u32,
+    /// Which messages are kept.
+    pub keep: Keep,
+    /// What kind of messages these are, for a send without a group.
+    pub kind: Kind,
+    /// The marks of the messages.
+    pub marks: u8,
+    /// Whether the other devices of the sender get copies.
+    pub own: bool,
+    /// For how many seconds the messages are kept.
+    pub ttl: u32,
+    /// The hash of the recipients and of the message.
+    pub content: u64,
+    /// The id of the message.
+    pub id: u128,
+    text: String,
+    user: Part,
+    device: Part,
+    cid: Part,
+    group: Part,
+    key: Part,
+    message: Part,
+    /// The first user of `users`, so that a message to one user needs no list.
+    first: Part,
+    /// The users who are named after the first one.
+    others: Vec<Part>,
+    except: Vec<Part>,
+}
+
+impl Sending {
+    /// Copies an append.
+    pub fn new(ticket: Ticket, append: &Append<'_>) -> Self {
+        let Append { user, device, cid, group, message, key, records, reach, .. } = *append;
+        let texts = [user, device, cid, group, message, key];
+        let len = texts.iter().map(|text| text.len()).sum::<usize>();
+        let users = records.iter().map(|record| record.user.len()).sum::<usize>();
+        let except = reach.except.iter().map(|user| user.len()).sum::<usize>();
+        let mut text = String::with_capacity(len + users + except);
+        let mut add = |part: &str| {
+            let start = text.len() as u32;
+            text.push_str(part);
+            Part { start, end: text.len() as u32 }
+        };
+        let [user, device, cid, group, message, key] = texts.map(&mut add);
+        let first = records.first();
+        Sending {
+            ticket,
+            round: append.round,
+            keep: reach.keep,
+            kind: first.map_or(Kind::ToMember, |record| record.kind),
+            marks: first.map_or(0, |record| record.marks),
+            own: is_own(append),
+            ttl: append.ttl,
+            content: append.content,
+            id: append.id,
+            user,
+            device,
+            cid,
+            group,
+            key,
+            message,
+            first: first.map(|record| add(record.user)).unwrap_or_default(),
+            others: records.iter().skip(1).map(|record| add(record.user)).collect(),
+            except: reach.except.iter().map(|user| add(user)).collect(),
+            text,
+        }
+    }
+
+    fn part(&self, part: Part) -> &str {
+        self.text.get(part.start as usize..part.end as usize).unwrap_or_default()
+    }
+
+    /// The sender.
+    pub fn user(&self) -> &str {
+        self.part(self.user)
+    }
+
+    /// The device of the sender; empty for a backend.
+    pub fn device(&self) -> &str {
+        self.part(self.device)
+    }
+
+    /// The name that the sender has given to the send; empty if it has none.
+    pub fn cid(&self) -> &str {
+        self.part(self.cid)
+    }
+
+    /// The group; empty for a message to users.
+    pub fn group(&self) -> &str {
+        self.part(self.group)
+    }
+
+    /// The sender's own key; empty if there is none.
+    pub fn key(&self) -> &str {
+        self.part(self.key)
+    }
+
+    /// The text of the message.
+    pub fn message(&self) -> &str {
+        self.part(self.message)
+    }
+
+    /// How many users are named.
+    pub fn count(&self) -> usize {
+        match self.group().is_empty() {
+            true => 1 + self.others.len(),
+            false => 0,
+        }
+    }
+
+    /// The user who is named at a place.
+    pub fn to(&self, at: usize) -> &str {
+        match at.checked_sub(1) {
+            None => self.part(self.first),
+            Some(at) => self.part(self.others.get(at).copied().unwrap_or_default()),
+        }
+    }
+
+    /// Whether a member of the group does not get the message.
+    pub fn is_excepted(&self, user: &str) -> bool {
+        self.except.iter().any(|except| self.part(*except) == user)
+    }
+}
+
+/// Whether the other devices of the sender get copies.
+fn is_own(append: &Append<'_>) -> bool {
+    !append.cid.is_empty()
+}
+
+/// A request to the engine.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // of the fields, which are those of `Request`
+pub enum Wanted {
+    Enter {
+        user: Box<str>,
+        device: Box<str>,
+        conn: u64,
+        has_mailbox: bool,
+        visits: bool,
+        groups: Vec<Box<str>>,
+        alone: bool,
+    },
+    Leave {
+        user: Box<str>,
+        device: Box<str>,
+        conn: u64,
+        cursor: u64,
+        hung_at: Option<u64>,
+    },
+    Post {
+        from: Box<str>,
+        group: Box<str>,
+        id: u128,
+        frame: Box<str>,
+        message: Box<str>,
+        except: Vec<Box<str>>,
+        has_own: bool,
+    },
+    Change {
+        group: Box<str>,
+        user: Box<str>,
+        joins: bool,
+    },
+    Members {
+        group: Box<str>,
+        after: Box<str>,
+        limit: usize,
+    },
+    AreOnline {
+        users: Vec<Box<str>>,
+    },
+    Watch {
+        user: Box<str>,
+        on: bool,
+    },
+    Ask {
+        of: Whom,
+        question: Box<[u8]>,
+    },
+    Answer {
+        asked: Asked,
+        answer: Box<[u8]>,
+    },
+    Claim {
+        key: Box<str>,
+        request: u64,
+    },
+    Finish {
+        key: Box<str>,
+        request: u64,
+        done: Option<Box<[u8]>>,
+    },
+    Tell {
+        user: Box<str>,
+        event: Box<[u8]>,
+    },
+    Accept {
+        event: Box<str>,
+    },
+    Nodes,
+}
+
+/// Which nodes are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All other nodes.
+    All,
+    /// The other nodes on which this user has a connection.
+    User(Box<str>),
+    /// The node with this name.
+    Node(Box<str>),
+}
+
+fn all(texts: &[&str]) -> Vec<Box<str>> {
+    texts.iter().map(|text| (*text).into()).collect()
+}
+
+impl Wanted {
+    /// Copies a request.
+    pub fn new(request: &Request<'_>) -> Self {
+        match *request {
+            Request::Enter(ref it) => Wanted::Enter {
+                user: it.user.into(),
+                device: it.device.into(),
+                conn: it.conn,
+                has_mailbox: it.has_mailbox,
+                visits: it.visits,
+                groups: all(it.groups),
+                alone: it.alone,
+            },
+            Request::Leave(ref it) => Wanted::Leave {
+                user: it.user.into(),
+                device: it.device.into(),
+                conn: it.conn,
+                cursor: it.cursor,
+                hung_at: it.hung_at,
+            },
+            Request::Post(ref it) => Wanted::Post {
+                from: it.from.into(),
+                group: it.group.into(),
+                id: it.id,
+                frame: it.frame.into(),
+                message: it.message.into(),
+                except: all(it.except),
+                has_own: it.has_own,
+            },
+            Request::Change { group, user, joins } => {
+                Wanted::Change { group: group.into(), user: user.into(), joins }
+            }
+            Request::Members { group, after, limit } => {
+                Wanted::Members { group: group.into(), after: after.into(), limit }
+            }
+            Request::AreOnline { users } => Wanted::AreOnline { users: all(users) },
+            Request::Watch { user, on } => Wanted::Watch { user: user.into(), on },
+            Request::Ask { of, question } => {
+                let of = match of {
+                    Of::All => Whom::All,
+                    Of::User(user) => Whom::User(user.into()),
+                    Of::Node(node) => Whom::Node(node.into()),
+                };
+                Wanted::Ask { of, question: question.into() }
+            }
+            Request::Answer { ref asked, answer } => {
+                Wanted::Answer { asked: asked.clone(), answer: answer.into() }
+            }
+            Request::Claim { key, request } => Wanted::Claim { key: key.into(), request },
+            Request::Finish { key, request, done } => {
+                Wanted::Finish { key: key.into(), request, done: done.map(Into::into) }
+            }
+            Request::Tell { user, event } => {
+                Wanted::Tell { user: user.into(), event: event.into() }
+            }
+            Request::Accept { event } => Wanted::Accept { event: event.into() },
+            Request::Nodes => Wanted::Nodes,
+        }
+    }
+
+    /// About how many bytes the texts take.
+    fn size(&self) -> usize {
+        let sum = |texts: &[Box<str>]| texts.iter().map(|it| it.len() + 16).sum::<usize>();
+        match self {
+            Wanted::Enter { user, device, groups, .. } => user.len() + device.len() + sum(groups),
+            Wanted::Leave { user, device, .. } => user.len() + device.len(),
+            Wanted::Post { from, group, frame, message, except, .. } => {
+                from.len() + group.len() + frame.len() + message.len() + sum(except)
+            }
+            Wanted::Change { group, user, .. } => group.len() + user.len(),
+            Wanted::Members { group, after, .. } => group.len() + after.len(),
+            Wanted::AreOnline { users } => sum(users),
+            Wanted::Watch { user, .. } => user.len(),
+            Wanted::Ask { question, .. } => question.len(),
+            Wanted::Answer { answer, .. } => answer.len(),
+            Wanted::Claim { key, .. } => key.len(),
+            Wanted::Finish { key, done, .. } => key.len() + done.as_ref().map_or(0, |it| it.len()),
+            Wanted::Tell { user, event } => user.len() + event.len(),
+            Wanted::Accept { event } => event.len(),
+            Wanted::Nodes => 0,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The scripts that run in Redis. Each is called by its hash, and is loaded first of all on each
+//! connection. All have the prefix of the keys as their first argument.
+
+use redis::Script as Hashed;
+
+/// A script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Script {
+    Epoch,
+    Send,
+    Ack,
+    Load,
+    Forget,
+    Due,
+    Enter,
+    Leave,
+    Away,
+    Sweep,
+    Register,
+    Renew,
+    Presence,
+    Member,
+}
+
+macro_rules! script {
+    ($($part:literal),*) => {
+        concat!($(include_str!(concat!("../scripts/", $part, ".lua"))),*)
+    };
+}
+
+/// Every script with its text, in the order of [`Script`].
+const ALL: &[(Script, &str)] = &[
+    (Script::Epoch, script!("epoch")),
+    (Script::Send, script!("events", "routes", "devices", "send")),
+    (Script::Ack, script!("events", "routes", "devices", "ack")),
+    (Script::Load, script!("events", "routes", "devices", "load")),
+    (Script::Forget, script!("events", "routes", "devices", "forget")),
+    (Script::Due, script!("events", "routes", "devices", "due")),
+    (Script::Enter, script!("events", "routes", "devices", "enter")),
+    (Script::Leave, script!("events", "routes", "devices", "leave")),
+    (Script::Away, script!("events", "routes", "devices", "away")),
+    (Script::Sweep, script!("events", "routes", "devices", "sweep")),
+    (Script::Register, script!("events", "routes", "register")),
+    (Script::Renew, script!("events", "routes", "renew")),
+    (Script::Presence, script!("events", "routes", "presence")),
+    (Script::Member, script!("events", "routes", "devices", "member")),
+];
+
+/// The hashes of all scripts.
+#[derive(Debug)]
+pub struct Hashes(Vec<Hashed>);
+
+impl Hashes {
+    pub fn new() -> Self {
+        debug_assert!(ALL.iter().enumerate().all(|(at, (script, _))| *script as usize == at));
+        Hashes(ALL.iter().map(|(_, text)| Hashed::new(text)).collect())
+    }
+
+    /// The hash by which a script is called.
+    #[inline]
+    pub fn of(&self, script: Script) -> &[u8] {
+        self.0.get(script as usize).map_or(b"", |script| script.get_hash().as_bytes())
+    }
+}
+
+/// The text of each script.
+pub fn texts() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(_, text)| *text)
+}
