@@ -36,6 +36,8 @@ pub struct Numbers {
     /// Segments that were dropped although their messages were not over, because the file was as large
     /// as it may be or the disk was full.
     pub dropped_by_size: u64,
+    /// How often a message was read that is not as it was written. It is not delivered.
+    pub damaged: u64,
     /// When the oldest message of the file was sent, in milliseconds since 1970; 0 if there is none.
     pub oldest_millis: u64,
 }

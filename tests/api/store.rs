@@ -38,7 +38,7 @@ impl Journal for OnDisk {
         (numbers.unwritten, numbers.unwritten_bytes, numbers.given_up) = (4, 500, 6);
         (numbers.file_bytes, numbers.wal_bytes, numbers.limit_bytes) = (7_000, 800, 9_000);
         (numbers.free_bytes, numbers.segments, numbers.dropped_by_size) = (Some(0), 11, 12);
-        numbers.oldest_millis = 1_764_000_000_500;
+        (numbers.damaged, numbers.oldest_millis) = (13, 1_764_000_000_500);
         Some(numbers)
     }
 
@@ -142,6 +142,7 @@ fn the_metrics_have_the_numbers_of_the_file_and_name_its_state() {
         ("longlink_store_free_bytes", json!(0)),
         ("longlink_store_segments", json!(11)),
         ("longlink_store_segments_dropped_total", json!(12)),
+        ("longlink_store_damaged_total", json!(13)),
         ("longlink_store_oldest_seconds", json!(1_764_000_000.5)),
     ] {
         assert_eq!(stats[name], value, "{name}");

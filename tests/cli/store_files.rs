@@ -109,6 +109,7 @@ fn a_file_that_is_no_store_of_this_version_is_refused_and_left_as_it_was() {
         shown(&path)
     };
     assert_untouched(&patched("newer", 60, &9_u32.to_be_bytes()), &["newer version (9)"]);
+    assert_untouched(&patched("older", 60, &1_u32.to_be_bytes()), &["older version (1)"]);
     assert_untouched(&patched("other", 68, b"gpkg"), &["is not a store of longlink"]);
 }
 
@@ -234,7 +235,7 @@ fn inspect_and_export_show_what_is_in_a_file_and_change_nothing() {
     let summary: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(code, 0);
     for (name, value) in [
-        ("version", 1),
+        ("version", 2),
         ("messages", 3),
         ("waiting", 3),
         ("waitingUsers", 1),

@@ -94,6 +94,11 @@ impl Sheet {
             "Parts that were dropped before their time, to make room.",
             numbers.dropped_by_size,
         );
+        self.total(
+            "longlink_store_damaged",
+            "How often a message was read that the disk had changed, and was not delivered.",
+            numbers.damaged,
+        );
         self.put_in(
             "longlink_store_oldest",
             "seconds",

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::read::{row, sound};
 use super::rows::{self, Head};
 use super::segments::{Segment, Segments};
+use super::stats::Stats;
 use crate::journal::{Kind, Of, Stored};
 
 /// An answer has at most so many bytes of texts, and at least one message.
@@ -74,7 +75,7 @@ pub(super) struct Hidden {
 /// Answers a question: the newest messages first, and whether there are more.
 pub(super) fn ask(
     connection: &Connection,
-    segments: &Segments,
+    (segments, stats): (&Segments, &Stats),
     question: (Of<'_>, Option<&str>, u64),
     hidden: Hidden,
     now: u64,
@@ -104,7 +105,7 @@ pub(super) fn ask(
         let mut rows =
             select.query((&name, i64::try_from(below).unwrap_or(i64::MAX), wanted as u64))?;
         while let Some(next) = rows.next()? {
-            let Some((first, send)) = sound(row(next, now))?.flatten() else { continue };
+            let Some((first, send)) = sound(row(next, now), stats)? else { continue };
             if first <= hidden.up_to || rows::millis_of(send.id) < hidden.before {
                 return Ok((found, false));
             }
@@ -148,7 +149,7 @@ fn first_from(connection: &Connection, segment: &Segment, id: u128) -> Result<Op
             .query_row([middle], |row| {
                 let seq: u64 = row.get(0)?;
                 let head = row.get_ref(1)?.as_blob()?;
-                Ok((seq, Head::read(seq, head).map(|head| head.id)))
+                Ok((seq, Head::of_row(seq, head).map(|head| head.id)))
             })
             .optional()?;
         match at {

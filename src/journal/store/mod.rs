@@ -31,7 +31,8 @@
 //! # What is in the file
 //!
 //! One row a send, in tables `m1`, `m2`, …, each a *segment*: a part of the file that is dropped as a whole. The number
-//! of the first message of a send is the key of its row, because all users share one counter. Beside them there are
+//! of the first message of a send is the key of its row, because all users share one counter. A row has checksums of its
+//! own. Beside them there are
 //! what devices have handled, the epochs, memberships of groups, and idempotency keys.
 
 mod backup;
@@ -49,6 +50,7 @@ mod room;
 mod rows;
 mod scan;
 mod schema;
+mod seal;
 mod segments;
 mod stats;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::engine::Answer;
 use super::history::{self, Hidden};
 use super::queue::{Request, Shared};
 use super::segments::Segments;
+use super::stats::Stats;
 use super::{NO_TICKET, read};
 use crate::journal::{Completed, Completion, Of, Ticket};
 
@@ -73,7 +74,7 @@ impl Questions {
     /// Answers questions, up to a bound of rows.
     pub fn answer(
         &mut self,
-        read: (&Connection, &Segments, u64),
+        (connection, segments, now): (&Connection, &Segments, u64),
         path: &Path,
         shared: &Shared,
         answer: Answer<'_>,
@@ -82,7 +83,8 @@ impl Questions {
         while rows < ROWS
             && let Some(question) = self.waiting.front()
         {
-            let completion = self.read(read, question, &mut rows).unwrap_or_else(|error| {
+            let place = (connection, segments, &shared.stats, now);
+            let completion = self.read(place, question, &mut rows).unwrap_or_else(|error| {
                 log::error!("{}: messages cannot be read: {error}", path.display());
                 Completion::Unavailable
             });
@@ -105,14 +107,14 @@ impl Questions {
 
     fn read(
         &self,
-        (connection, segments, now): (&Connection, &Segments, u64),
+        (connection, segments, stats, now): (&Connection, &Segments, &Stats, u64),
         question: &Question,
         rows: &mut usize,
     ) -> Result<Completion> {
         let of = match &question.asked {
             Asked::Load(seqs) => {
                 *rows += seqs.len();
-                let sends = read::load(connection, segments, seqs, now / 1_000)?;
+                let sends = read::load(connection, (segments, stats), seqs, now / 1_000)?;
                 return Ok(Completion::Loaded(sends));
             }
             Asked::Pair(one, other) => Of::Pair(one, other),
@@ -123,7 +125,8 @@ impl Questions {
         let up_to = hidden(connection, &of)?;
         let hidden = Hidden { before: now.saturating_sub(age), up_to };
         let asked = (of, question.before.as_deref(), question.limit);
-        let (sends, has_more) = history::ask(connection, segments, asked, hidden, now / 1_000)?;
+        let place = (segments, stats);
+        let (sends, has_more) = history::ask(connection, place, asked, hidden, now / 1_000)?;
         *rows += sends.len() + 1;
         Ok(Completion::History(sends, has_more))
     }

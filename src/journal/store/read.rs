@@ -1,24 +1,54 @@
 //! Reads sends by their numbers.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row};
+use std::fmt;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Result, Row};
 
 use super::rows::{self, Bytes};
+use super::seal::unseal;
 use super::segments::Segments;
+use super::stats::{Stats, add};
 use crate::journal::Stored;
 
-/// Reads a row of a number, a head and a text; `None` if the head is damaged. `now` is in seconds since 1970.
-pub(super) fn row(row: &Row<'_>, now: u64) -> Result<Option<(u64, Stored)>> {
+/// What is wrong with a row whose checksums do not fit, or whose bytes mean nothing.
+#[derive(Debug)]
+struct Damage(u64);
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {} is not as it was written", self.0)
+    }
+}
+
+impl std::error::Error for Damage {}
+
+/// Reads a row of a number, a head and a text, with those of its records whose numbers are wanted. `now` is in seconds
+/// since 1970.
+///
+/// # Errors
+/// If the row is damaged, or cannot be read.
+fn row_with(row: &Row<'_>, now: u64, is_wanted: impl Fn(u64) -> bool) -> Result<(u64, Stored)> {
     let first: u64 = row.get(0)?;
-    let Some(mut send) = rows::decode(first, row.get_ref(1)?.as_blob()?, now) else {
-        return Ok(None);
-    };
-    send.message = row.get(2)?;
-    Ok(Some((first, send)))
+    let damage = || Error::FromSqlConversionFailure(2, Type::Text, Box::new(Damage(first)));
+    let sealed = unseal(first, row.get_ref(1)?.as_blob()?).ok_or_else(damage)?;
+    let text = row.get_ref(2)?.as_bytes()?;
+    if !sealed.is_of(text) {
+        return Err(damage());
+    }
+    let mut send = rows::decode_some(first, sealed.head, now, is_wanted).ok_or_else(damage)?;
+    send.message = str::from_utf8(text).map_err(|_| damage())?.to_owned();
+    Ok((first, send))
+}
+
+/// Reads a row with all its records.
+pub(super) fn row(row: &Row<'_>, now: u64) -> Result<(u64, Stored)> {
+    row_with(row, now, |_| true)
 }
 
 /// What was read, or `None` if it is damaged: then it is lost, and what is beside it can still be read. Another error may
 /// be over the next time.
-pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
+pub(super) fn sound<T>(read: Result<T>, stats: &Stats) -> Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(error) => {
@@ -26,6 +56,7 @@ pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
             if code.is_some_and(|code| code != ErrorCode::DatabaseCorrupt) {
                 return Err(error);
             }
+            add(&stats.damaged, 1);
             log::error!("a message in the store is damaged: {error}");
             Ok(None)
         }
@@ -40,7 +71,7 @@ pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
 /// If the disk cannot be read now. Then nothing is lost, and the sends may be asked for again.
 pub(super) fn load(
     connection: &Connection,
-    segments: &Segments,
+    (segments, stats): (&Segments, &Stats),
     seqs: &[u64],
     now: u64,
 ) -> Result<Vec<Stored>> {
@@ -51,7 +82,7 @@ pub(super) fn load(
             continue;
         }
         let Some(segment) = segments.find(*seq) else { continue };
-        let read = sound(read_one(connection, segment.id, seqs, *seq, now))?.flatten();
+        let read = sound(read_one(connection, segment.id, seqs, *seq, now), stats)?.flatten();
         found.extend(read.filter(has_it));
     }
     Ok(found)
@@ -68,13 +99,9 @@ fn read_one(
     let mut select = connection.prepare_cached(&format!(
         "SELECT seq, head, message FROM m{segment} WHERE seq<=?1 ORDER BY seq DESC LIMIT 1"
     ))?;
-    let read = select.query_row([seq], |row| {
-        let is_wanted = |seq| seqs.binary_search(&seq).is_ok();
-        let send = rows::decode_some(row.get(0)?, row.get_ref(1)?.as_blob()?, now, is_wanted);
-        let text = row.get(2)?;
-        Ok(send.map(|send| Stored { message: text, ..send }))
-    });
-    Ok(read.optional()?.flatten())
+    let is_wanted = |seq| seqs.binary_search(&seq).is_ok();
+    let read = select.query_row([seq], |row| row_with(row, now, is_wanted));
+    Ok(read.optional()?.map(|(_, send)| send))
 }
 
 /// Reads the numbers of a request.

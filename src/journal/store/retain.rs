@@ -208,7 +208,7 @@ impl Retain {
         let mut select = connection.prepare(&format!("SELECT head FROM m{id} WHERE seq=?1"))?;
         let mut rows = select.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(seq + 1) };
-        let head = Head::read(seq, row.get_ref(0)?.as_blob()?);
+        let head = Head::of_row(seq, row.get_ref(0)?.as_blob()?);
         let last = head.and_then(|head| head.records().flatten().map(|it| it.seq).max());
         Ok(last.unwrap_or(seq) + 1)
     }
@@ -251,7 +251,7 @@ fn slice(connection: &Connection, segment: &Segment, mut work: Work, bytes: u64)
             let seq: u64 = row.get(0)?;
             work.up_to = seq;
             count += 1;
-            let Some(head) = Head::read(seq, row.get_ref(1)?.as_blob()?) else { continue };
+            let Some(head) = Head::of_row(seq, row.get_ref(1)?.as_blob()?) else { continue };
             if let Some(unname) = &mut unname {
                 history::each_name(&head, &mut |name| unname.execute((name, seq)).map(drop))?;
             }

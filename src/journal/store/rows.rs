@@ -2,7 +2,8 @@
 //!
 //! A row has three columns: the number of the first message of the send, the *head*, and the text of the message.
 //! The head has all that the index needs, so the scan at start never reads a text. It is one value
-//! instead of ten columns, because each column costs time to bind and bytes in the row.
+//! instead of ten columns, because each column costs time to bind and bytes in the row. In front of it are
+//! [checksums](super::seal).
 //!
 //! ```text
 //! flags            1 byte: which of device, cid, group and key follow, and two usual cases
@@ -16,6 +17,7 @@
 //!   marks, user, to  if the form says that they follow
 //! ```
 
+use super::seal::unseal;
 use crate::journal::{Append, Kind, Stored, StoredRecord};
 
 const HAS_DEVICE: u8 = 1;
@@ -181,6 +183,11 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    /// Reads the head in a row of the file, whose checksum is checked.
+    pub fn of_row(first: u64, row: &'a [u8]) -> Option<Self> {
+        Head::read(first, unseal(first, row)?.head)
+    }
+
     /// Reads the head of the send whose first message has the number `first`. Its records are checked when
     /// they are read.
     pub fn read(first: u64, head: &'a [u8]) -> Option<Self> {

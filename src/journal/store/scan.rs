@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::retain;
 use super::rows::{self, Head};
 use super::schema::OpenError;
+use super::seal::unseal;
 use super::segments::Segments;
 use crate::journal::{Note, Recovered};
 
@@ -58,7 +59,7 @@ fn last_number(connection: &Connection, segments: &Segments) -> Result<u64> {
                 (),
                 |row| {
                     let seq: u64 = row.get(0)?;
-                    let head = Head::read(seq, row.get_ref(1)?.as_blob()?);
+                    let head = Head::of_row(seq, row.get_ref(1)?.as_blob()?);
                     let last =
                         head.and_then(|head| head.records().flatten().map(|it| it.seq).max());
                     Ok(last.unwrap_or(seq))
@@ -139,7 +140,9 @@ pub(super) fn scan(
             let seq: u64 = row.get(0).map_err(failed)?;
             let head = row.get_ref(1).map_err(failed)?.as_blob();
             let head = head.map_err(|error| OpenError::damaged(path, error))?;
-            let read = Head::read(seq, head).zip(rows::decode(seq, head, now / 1_000));
+            let read = unseal(seq, head).and_then(|sealed| {
+                Head::read(seq, sealed.head).zip(rows::decode(seq, sealed.head, now / 1_000))
+            });
             let Some((read, mut send)) = read else {
                 return Err(OpenError::damaged(path, format!("row {seq} of m{id}")));
             };

@@ -16,8 +16,8 @@ use super::{StoreConfig, room};
 
 /// The number in the header of each SQLite file that says whose file it is: `llks`.
 const APPLICATION: u32 = 0x6C6C_6B73;
-/// The version of the tables.
-pub(super) const VERSION: u32 = 1;
+/// The version of the tables and rows. Rows of version 1 had no checksums.
+pub(super) const VERSION: u32 = 2;
 
 /// The bytes at the start of a file that say what the file is.
 const HEADER: usize = 100;
@@ -42,6 +42,8 @@ CREATE TABLE requests(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, request 
 pub enum OpenErrorKind {
     /// A newer version of longlink has written the file.
     Newer,
+    /// A version of longlink has written the file whose files cannot be read any more.
+    Older,
     /// The file is something else: not of SQLite, of another program, or a directory.
     Foreign,
     /// The file is damaged.
@@ -253,6 +255,10 @@ fn check_header(path: &Path, file: &File) -> Result<(), OpenError> {
     match (number(68), number(60)) {
         (APPLICATION, VERSION) => Ok(()),
         (APPLICATION, 0) => Err(OpenError::damaged(path, "it has no version")),
+        (APPLICATION, version) if version < VERSION => {
+            let what = format!("is of an older version ({version}), which cannot be read any more");
+            Err(OpenError::new(path, OpenErrorKind::Older, what))
+        }
         (APPLICATION, version) => {
             let what = format!("is of a newer version ({version}) of longlink");
             Err(OpenError::new(path, OpenErrorKind::Newer, what))

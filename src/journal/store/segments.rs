@@ -4,6 +4,7 @@
 use rusqlite::{CachedStatement, Connection, Result};
 
 use super::rows::Head;
+use super::seal::seal;
 
 /// A segment.
 #[derive(Clone, Debug)]
@@ -86,8 +87,8 @@ pub(super) struct Mark {
     last: Option<Segment>,
 }
 
-/// What a row takes beside its head and its text, about.
-const ROW: u64 = 12;
+/// What a row takes beside its head and its text, about: its checksums, and what SQLite adds.
+const ROW: u64 = 20;
 
 impl Segments {
     /// Reads the table of segments.
@@ -198,6 +199,8 @@ impl Segments {
 pub(super) struct Writer<'a> {
     pub id: i64,
     rows: CachedStatement<'a>,
+    /// The head of a row with its checksums.
+    sealed: Vec<u8>,
     names: Option<CachedStatement<'a>>,
 }
 
@@ -210,14 +213,16 @@ impl<'a> Writer<'a> {
         } else {
             None
         };
-        Ok(Writer { id, rows, names })
+        Ok(Writer { id, rows, sealed: Vec::new(), names })
     }
 
     /// Writes one row, and its names for history.
     pub fn write(&mut self, first: u64, head: &[u8], message: &[u8]) -> Result<()> {
         use rusqlite::types::{ToSqlOutput, ValueRef};
+        self.sealed.clear();
+        seal(first, head, message, &mut self.sealed);
         self.rows.raw_bind_parameter(1, first)?;
-        self.rows.raw_bind_parameter(2, ToSqlOutput::Borrowed(ValueRef::Blob(head)))?;
+        self.rows.raw_bind_parameter(2, ToSqlOutput::Borrowed(ValueRef::Blob(&self.sealed)))?;
         self.rows.raw_bind_parameter(3, ToSqlOutput::Borrowed(ValueRef::Text(message)))?;
         self.rows.raw_execute()?;
         if let Some(names) = &mut self.names

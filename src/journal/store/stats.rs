@@ -59,6 +59,7 @@ pub(super) struct Stats {
     pub given_up: AtomicU64,
     pub segments: AtomicU64,
     pub dropped_by_size: AtomicU64,
+    pub damaged: AtomicU64,
     size_limit: u64,
 }
 
@@ -90,6 +91,7 @@ impl Stats {
             given_up: zero(),
             segments: zero(),
             dropped_by_size: zero(),
+            damaged: zero(),
             size_limit,
         }
     }
@@ -113,6 +115,7 @@ impl Stats {
             free_bytes: Some(read(&self.free_bytes)).filter(|free| *free != u64::MAX),
             segments: read(&self.segments),
             dropped_by_size: read(&self.dropped_by_size),
+            damaged: read(&self.damaged),
             oldest_millis: read(&self.oldest),
         }
     }

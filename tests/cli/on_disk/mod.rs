@@ -4,3 +4,4 @@
 mod crowd;
 mod full;
 mod killed;
+mod rot;

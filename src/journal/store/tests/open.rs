@@ -65,14 +65,18 @@ fn a_pipe_and_a_device_are_refused_at_once() {
 }
 
 #[test]
-fn a_file_of_a_newer_version_is_refused_and_untouched() {
+fn a_file_of_a_newer_or_an_older_version_is_refused_and_untouched() {
     let (folder, clock) = (Folder::new(), clock());
     filled(&folder, &clock);
     let mut bytes = fs::read(folder.file()).unwrap();
-    bytes[63] = 2;
-    fs::write(folder.file(), bytes).unwrap();
+    bytes[63] = 3;
+    fs::write(folder.file(), &bytes).unwrap();
     let what = refused(&folder, &clock, OpenErrorKind::Newer);
-    assert_eq!(what, " is of a newer version (2) of longlink");
+    assert_eq!(what, " is of a newer version (3) of longlink");
+    bytes[63] = 1;
+    fs::write(folder.file(), bytes).unwrap();
+    let what = refused(&folder, &clock, OpenErrorKind::Older);
+    assert_eq!(what, " is of an older version (1), which cannot be read any more");
 }
 
 #[test]

@@ -4,10 +4,12 @@
 //! is read as something that cannot change. After a crash there is a write-ahead log beside it, which is
 //! read, too, and stays.
 
+mod check;
+mod items;
+mod vacuum;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -15,10 +17,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::clock::Clock;
 use super::rows::{self, Head};
 use super::schema::{self, OpenError, OpenErrorKind, beside};
-use crate::journal::{Stored, StoredRecord, stable_hash};
+use super::seal::unseal;
+use crate::journal::{StoredRecord, stable_hash};
 
-/// The most faults that a check lists.
-const MOST_FAULTS: usize = 100;
+pub use items::{Epoch, Item, ReadError, SegmentSummary, State, Summary};
+pub use vacuum::vacuum;
 
 /// A file that was opened to look into it. Meanwhile no server can open it.
 #[derive(Debug)]
@@ -29,160 +32,6 @@ pub struct Reader {
     /// The time of the reading, in seconds since 1970.
     now: u64,
     _lock: File,
-}
-
-/// What is in a file, in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Summary {
-    /// The version of the tables.
-    pub version: u32,
-    /// Bytes of the file, and of the write-ahead log beside it.
-    pub bytes: u64,
-    /// Bytes of the write-ahead log.
-    pub wal_bytes: u64,
-    /// Sends that are in the file.
-    pub messages: u64,
-    /// Messages that wait: their time is not over, and not every known device of the user has handled
-    /// them. One to a group counts once for each member.
-    pub waiting: u64,
-    /// Users for whom a message waits.
-    pub waiting_users: u64,
-    /// Users with a device.
-    pub users: u64,
-    /// Devices of all users.
-    pub devices: u64,
-    /// Groups with members.
-    pub groups: u64,
-    /// Members of all groups.
-    pub members: u64,
-    /// Requests of backends with an idempotency key.
-    pub requests: u64,
-    /// The highest number of a message.
-    pub last: u64,
-    /// When the oldest message was sent, in milliseconds since 1970; `None` if there is none.
-    pub oldest_millis: Option<u64>,
-    /// When the newest message was sent.
-    pub newest_millis: Option<u64>,
-    /// The epochs, the oldest first.
-    pub epochs: Vec<Epoch>,
-    /// The segments, the oldest first.
-    pub segments: Vec<SegmentSummary>,
-}
-
-/// An epoch: one opening of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Epoch {
-    /// The name.
-    pub name: String,
-    /// The number at which it has ended; `None` for the latest one.
-    pub last: Option<u64>,
-}
-
-/// A part of the file that is dropped as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SegmentSummary {
-    /// Its number.
-    pub id: i64,
-    /// How many sends it has.
-    pub messages: u64,
-    /// When its oldest message was sent, in milliseconds since 1970.
-    pub oldest_millis: Option<u64>,
-    /// When its newest message was sent.
-    pub newest_millis: Option<u64>,
-    /// Whether it has an index, with which older messages are found.
-    pub is_indexed: bool,
-}
-
-/// One thing that is in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// An epoch.
-    Epoch(Epoch),
-    /// A device of a user.
-    Device {
-        /// The user.
-        user: String,
-        /// The name of the device.
-        device: String,
-        /// The device has handled all messages up to this number.
-        cursor: u64,
-        /// When it was last seen, in seconds since 1970.
-        at: u64,
-    },
-    /// A member of a group.
-    Member {
-        /// The group.
-        group: String,
-        /// The user.
-        user: String,
-    },
-    /// A request of a backend with an idempotency key.
-    Request {
-        /// The key.
-        key: String,
-        /// When it was carried out, in seconds since 1970.
-        at: u64,
-    },
-    /// A send.
-    Send {
-        /// The number of its first message.
-        first: u64,
-        /// The id in the form in which clients know it.
-        id: String,
-        /// When it was sent, in milliseconds since 1970.
-        millis: u64,
-        /// The second since 1970 until which its messages are kept.
-        until: u64,
-        /// The send, with its text.
-        send: Stored,
-        /// The state of each record.
-        states: Vec<State>,
-    },
-}
-
-/// What has become of a message of one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It waits for a device of the user.
-    Waiting,
-    /// All known devices of the user have handled it.
-    Handled,
-    /// Its time is over.
-    Expired,
-    /// The mailbox was deleted, or a bound of the mailbox has taken the message.
-    Forgotten,
-}
-
-impl State {
-    /// The name of the state.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Waiting => "waiting",
-            State::Handled => "handled",
-            State::Expired => "expired",
-            State::Forgotten => "forgotten",
-        }
-    }
-}
-
-/// Why reading has ended early. The text is one line.
-#[derive(Debug)]
-pub struct ReadError(String);
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        ReadError(error.to_string())
-    }
 }
 
 /// What has been handled and forgotten, by hashes of users.
@@ -309,7 +158,7 @@ impl Reader {
     /// returns false.
     ///
     /// # Errors
-    /// If the file is damaged. What was read before was told.
+    /// If the file is damaged. Every send that can be read was told.
     pub fn each(&self, tell: &mut dyn FnMut(Item) -> bool) -> Result<(), ReadError> {
         let goes_on = self.epochs(&mut |epoch| tell(Item::Epoch(epoch)))?
             && self.rows("SELECT user, device, cursor, at FROM devices", &mut |row| {
@@ -327,108 +176,40 @@ impl Reader {
             return Ok(());
         }
         let places = self.places()?;
+        let mut damage = None;
         for (id, _) in self.segments()? {
-            let mut damage = None;
             let sql = format!("SELECT seq, head, message FROM m{id} ORDER BY seq");
             let goes_on = self.rows(&sql, &mut |row| {
                 let first = row.get(0)?;
-                match self.send(first, row.get_ref(1)?.as_blob()?, row.get(2)?, &places) {
+                let text = row.get_ref(2)?.as_bytes()?;
+                match self.send(first, row.get_ref(1)?.as_blob()?, text, &places) {
                     Some(item) => Ok(tell(item)),
                     None => {
-                        damage = Some(damaged(first, id));
-                        Ok(false)
+                        damage.get_or_insert_with(|| damaged(first, id));
+                        Ok(true)
                     }
                 }
-            })?;
-            if let Some(damage) = damage {
-                return Err(damage);
-            }
-            if !goes_on {
-                return Ok(());
+            });
+            match goes_on {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    damage.get_or_insert(error);
+                }
             }
         }
-        Ok(())
+        damage.map_or(Ok(()), Err)
     }
 
-    fn send(&self, first: u64, head: &[u8], message: String, places: &Places) -> Option<Item> {
-        let mut send = rows::decode(first, head, self.now)?;
-        let until = Head::read(first, head)?.until();
-        send.message = message;
+    fn send(&self, first: u64, row: &[u8], text: &[u8], places: &Places) -> Option<Item> {
+        let sealed = unseal(first, row).filter(|sealed| sealed.is_of(text))?;
+        let mut send = rows::decode(first, sealed.head, self.now)?;
+        let until = Head::read(first, sealed.head)?.until();
+        send.message = str::from_utf8(text).ok()?.to_owned();
         let state = |it: &StoredRecord| places.state(&it.user, it.seq, send.left.is_none());
         let states = send.records.iter().map(state).collect();
         let (id, millis) = (rows::id_text(send.id), rows::millis_of(send.id));
         Some(Item::Send { first, id, millis, until, send, states })
-    }
-
-    /// Lets SQLite check the file, and reads every row. Returns what is wrong, one line each; nothing
-    /// if the file is whole.
-    pub fn check(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let sql = format!("PRAGMA integrity_check({MOST_FAULTS})");
-        let checked = self.rows(&sql, &mut |row| {
-            let said: String = row.get(0)?;
-            // SQLite calls a fault of several pages one text of several lines.
-            faults.extend(said.lines().filter(|line| *line != "ok").map(str::to_owned));
-            Ok(true)
-        });
-        faults.extend(checked.err().map(|error| error.to_string()));
-        if let Err(error) = self.check_rows(&mut faults) {
-            faults.push(error.to_string());
-        }
-        faults.truncate(MOST_FAULTS);
-        faults
-    }
-
-    fn check_rows(&self, faults: &mut Vec<String>) -> Result<(), ReadError> {
-        // What an export reads is read here, too; then what an export does not care about.
-        self.epochs(&mut |_| true)?;
-        self.places()?;
-        let segments = self.segments()?;
-        for (place, (id, is_indexed)) in segments.iter().enumerate() {
-            let next = segments.get(place + 1).map(|(next, _)| *next);
-            let end = match next {
-                Some(next) => self.first_of(next)?,
-                None => u64::MAX,
-            };
-            let mut last = self.first_of(*id)?.saturating_sub(1);
-            let sql =
-                format!("SELECT seq, head, length(CAST(message AS BLOB)) FROM m{id} ORDER BY seq");
-            self.rows(&sql, &mut |row| {
-                let first: u64 = row.get(0)?;
-                let fault = match rows::decode(first, row.get_ref(1)?.as_blob()?, self.now) {
-                    None => Some("cannot be read"),
-                    Some(send) => {
-                        let length: u64 = row.get(2)?;
-                        let highest = send.records.iter().map(|it| it.seq).max().unwrap_or(first);
-                        let is_before = std::mem::replace(&mut last, highest) >= first;
-                        if u64::from(send.size) != length {
-                            Some("has a text of another length")
-                        } else if is_before || highest >= end {
-                            Some("has a number that another row has, too")
-                        } else {
-                            None
-                        }
-                    }
-                };
-                if let Some(fault) = fault {
-                    faults.push(format!("row {first} of segment {id} {fault}"));
-                }
-                Ok(faults.len() < MOST_FAULTS)
-            })?;
-            if *is_indexed {
-                let sql = format!(
-                    "SELECT i.name, i.seq FROM i{id} AS i LEFT JOIN m{id} AS m ON m.seq=i.seq
-                     WHERE m.seq IS NULL LIMIT {MOST_FAULTS}"
-                );
-                self.rows(&sql, &mut |row| {
-                    let seq: u64 = row.get(1)?;
-                    faults
-                        .push(format!("the index of segment {id} names row {seq}, which is gone"));
-                    Ok(true)
-                })?;
-            }
-        }
-        Ok(())
     }
 
     /// Calls `each` with every row of a question until it returns false. Returns whether it has not.
@@ -474,7 +255,7 @@ impl Reader {
         let mut damage = None;
         self.rows(&format!("SELECT seq, head FROM m{id} ORDER BY seq"), &mut |row| {
             let first: u64 = row.get(0)?;
-            match Head::read(first, row.get_ref(1)?.as_blob()?) {
+            match Head::of_row(first, row.get_ref(1)?.as_blob()?) {
                 Some(head) if head.records().all(|it| it.is_some()) => each(&head),
                 _ => damage = Some(damaged(first, id)),
             }
@@ -498,7 +279,7 @@ impl Reader {
 }
 
 fn damaged(first: u64, id: i64) -> ReadError {
-    ReadError(format!("row {first} of segment {id} cannot be read"))
+    ReadError(format!("row {first} of segment {id} is not as it was written"))
 }
 
 /// The name of a file as a URI, with which SQLite opens it as something that cannot change (SQLite,
@@ -516,38 +297,4 @@ fn uri(path: &Path) -> String {
         }
     }
     uri + "?immutable=1"
-}
-
-/// Writes the file anew, without the pages that are empty. Returns its size before and after.
-///
-/// # Errors
-/// If there is no such file, it is no store, it is damaged, a server has it open, or there is too little
-/// space. Then everything that was in the file is still in it.
-pub fn vacuum(path: impl AsRef<Path>) -> Result<(u64, u64), OpenError> {
-    let path = path.as_ref();
-    let size = || fs::metadata(path).map(|it| it.len());
-    let failed = |error: rusqlite::Error| OpenError::sqlite(path, &error);
-    let io_failed = |error: io::Error| OpenError::io(path, &error);
-    // A lock makes a file that is not there.
-    let before = size().map_err(io_failed)?;
-    let _lock = schema::lock_to_write(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    schema::prepare(&connection).map_err(failed)?;
-    // This also makes SQLite lock the file.
-    let said: String =
-        connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
-    if said != "ok" {
-        return Err(OpenError::damaged(path, said.lines().last().unwrap_or_default()));
-    }
-    schema::write_log_again(path).map_err(io_failed)?;
-    // A rollback journal, because with a log the file would be written twice. The server goes back to
-    // a log when it opens the file.
-    connection
-        .execute_batch(
-            "PRAGMA synchronous=FULL; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE; VACUUM;",
-        )
-        .map_err(failed)?;
-    drop(connection);
-    Ok((before, size().map_err(io_failed)?))
 }
