@@ -132,11 +132,6 @@ pub enum Request<'a> {
     },
     /// The nodes that there are. Completed with [`Told::Nodes`].
     Nodes,
-    /// The mailbox of a user, of whichever node. Completed with [`Told::Mailbox`].
-    Mailbox {
-        /// The user.
-        user: &'a str,
-    },
 }
 
 /// A connection of a user that has opened.
@@ -238,8 +233,6 @@ pub enum Told {
         /// The numbers.
         gone: Gone,
     },
-    /// The mailbox of a user; `None` if the user has none.
-    Mailbox(Ticket, Result<Option<Box<Shared>>, Refused>),
     /// A message that is not kept, for everyone or for a group, from another node.
     Posted(Box<Posted>),
     /// Whether a membership was changed.
