@@ -11,6 +11,7 @@ pub(crate) mod metrics;
 mod ops;
 pub(crate) mod webhooks;
 
+use crate::engine::Told;
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
 use crate::relay::{Extension, Page, Pushed, Relay, Session, Unread};
 use crate::wire::http::head::Request;
@@ -153,6 +154,10 @@ impl Extension for Backend {
 
     fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>) {
         self.api.complete_history(cx, request, answer);
+    }
+
+    fn on_told(&mut self, relay: &mut Relay, cx: &mut Context, told: Told) {
+        self.api.hear(relay, cx, told);
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {

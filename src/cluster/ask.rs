@@ -251,8 +251,20 @@ pub enum Wanted {
     },
     Tell {
         user: Box<str>,
-        event: Box<[u8]>,
+        kind: char,
+        event: Box<str>,
     },
+    Wants {
+        kinds: Box<str>,
+        most: u64,
+    },
+    Look {
+        user: Box<str>,
+    },
+    Mailbox {
+        user: Box<str>,
+    },
+    List,
     Accept {
         event: Box<str>,
     },
@@ -326,9 +338,13 @@ impl Wanted {
             Request::Finish { key, request, done } => {
                 Wanted::Finish { key: key.into(), request, done: done.map(Into::into) }
             }
-            Request::Tell { user, event } => {
-                Wanted::Tell { user: user.into(), event: event.into() }
+            Request::Tell { user, kind, event } => {
+                Wanted::Tell { user: user.into(), kind, event: event.into() }
             }
+            Request::Wants(ref it) => Wanted::Wants { kinds: it.kinds.into(), most: it.most },
+            Request::Look { user } => Wanted::Look { user: user.into() },
+            Request::Mailbox { user } => Wanted::Mailbox { user: user.into() },
+            Request::List => Wanted::List,
             Request::Accept { event } => Wanted::Accept { event: event.into() },
             Request::Nodes => Wanted::Nodes,
         }
@@ -351,9 +367,11 @@ impl Wanted {
             Wanted::Answer { answer, .. } => answer.len(),
             Wanted::Claim { key, .. } => key.len(),
             Wanted::Finish { key, done, .. } => key.len() + done.as_ref().map_or(0, |it| it.len()),
-            Wanted::Tell { user, event } => user.len() + event.len(),
+            Wanted::Tell { user, event, .. } => user.len() + event.len(),
+            Wanted::Wants { kinds, .. } => kinds.len(),
+            Wanted::Look { user } | Wanted::Mailbox { user } => user.len(),
             Wanted::Accept { event } => event.len(),
-            Wanted::Nodes => 0,
+            Wanted::List | Wanted::Nodes => 0,
         }
     }
 }

@@ -114,24 +114,48 @@ pub enum Request<'a> {
         key: &'a str,
         /// A hash of the request.
         request: u64,
-        /// The answer of the request; `None` if it was not carried out and may come again.
+        /// What was carried out, in a form of the caller; `None` if nothing was carried out now.
         done: Option<&'a [u8]>,
     },
     /// Something has happened that the backend is to be told of. One of the nodes gets it with
-    /// [`Told::Events`], in the order in which the events of a user have happened. Not completed.
+    /// [`Told::Events`], in the order in which the events of a user have happened. Not completed. That a user
+    /// has come online or has gone offline is found out by the engine itself.
     Tell {
         /// The user.
         user: &'a str,
-        /// The event, in a form of the caller.
-        event: &'a [u8],
+        /// The letter of the [kind](Wants::kinds) of the event.
+        kind: char,
+        /// The event as a JSON object without its number: `"type":…}`.
+        event: &'a str,
     },
+    /// This node can tell a backend of events from now on. One of the nodes that can is chosen, and gets
+    /// [`Told::Events`]. Not completed.
+    Wants(Wants<'a>),
     /// The backend was told of all events up to this one. Not completed.
     Accept {
         /// The name of the last event.
         event: &'a str,
     },
+    /// What is known of a user, on whichever node. Completed with [`Told::Looked`].
+    Look {
+        /// The user.
+        user: &'a str,
+    },
+    /// A list of the users who are online is going to be made, by asking all nodes. A user who goes from
+    /// node to node meanwhile is told as an event. Completed with [`Told::Listing`].
+    List,
     /// The nodes that there are. Completed with [`Told::Nodes`].
     Nodes,
+}
+
+/// Which events the backend is told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Wants<'a> {
+    /// One letter for each kind of event: `o` online, `f` offline, `u` undelivered, `m` message, `r`
+    /// receipt.
+    pub kinds: &'a str,
+    /// The most bytes of events that wait until a backend has taken them.
+    pub most: u64,
 }
 
 /// A connection of a user that has opened.
@@ -264,14 +288,50 @@ pub enum Told {
     Answers(Ticket, Vec<(Box<str>, Vec<u8>)>, usize),
     /// Whether a request of a backend may be carried out.
     Claimed(Ticket, Claim),
-    /// The backend is to be told of these events, which have names, by this node.
-    Events(Vec<(Box<str>, Vec<u8>)>),
+    /// The backend is to be told of these events by this node, after those that came before.
+    Events(Vec<Happened>),
     /// This node does not tell the backend of events any more; another one does.
     NoEvents,
-    /// The nodes that there are.
-    Nodes(Ticket, Vec<Node>),
+    /// The nodes that there are, in the order of their names.
+    Nodes(Ticket, Result<Vec<Node>, Refused>),
+    /// What is known of a user.
+    Looked(Ticket, Result<Looked, Refused>),
+    /// What a list of the users who are online includes.
+    Listing(Ticket, Result<Listing, Refused>),
     /// Other nodes can be reached again, or cannot be reached any more.
     Link(LinkState),
+}
+
+/// An event of which the backend is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Its name, for [`Request::Accept`].
+    pub name: Box<str>,
+    /// The epoch of its number.
+    pub epoch: Box<str>,
+    /// Its number, which grows by one from event to event of an epoch.
+    pub seq: u64,
+    /// The event as a JSON object without its number: `"type":…}`.
+    pub text: Box<str>,
+}
+
+/// What is known of a user, on whichever node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Whether the user has a connection on any node.
+    pub is_online: bool,
+    /// The groups of which the user is a member.
+    pub groups: Vec<Box<str>>,
+}
+
+/// What a list of the users who are online includes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// How many users are online.
+    pub count: u64,
+    /// The epoch of the events, and the number of the last one that the list includes; `None` if no node
+    /// tells a backend of events.
+    pub position: Option<(Box<str>, u64)>,
 }
 
 /// The state of a user when a connection has entered.
@@ -347,12 +407,13 @@ pub enum Refused {
 /// Whether a request of a backend may be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It may. Nobody else carries it out until it is finished.
-    Yours,
-    /// Another node carries it out just now.
+    /// It may. Nobody else carries it out until it is finished. If it was made before, this is what it
+    /// was finished with.
+    Yours(Option<Vec<u8>>),
+    /// Another node carries it out, and has not finished it for seconds.
     Busy,
-    /// It was carried out, with this hash of the request and this answer.
-    Done(u64, Vec<u8>),
+    /// The key belongs to another request.
+    Other,
     /// Nobody can tell now.
     Unavailable,
 }

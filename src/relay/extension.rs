@@ -1,5 +1,6 @@
 //! An extension of the relay that answers requests of its own, such as the backend's interface.
 
+use crate::engine::Told;
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
@@ -56,6 +57,10 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
 
     /// Called when the journal has answered a question for older messages.
     fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>);
+
+    /// Called with what the engine tells that is not for the relay: answers to questions with a ticket of the
+    /// extension, questions of other nodes, and events of which the backend is to be told.
+    fn on_told(&mut self, relay: &mut Relay, cx: &mut Context, told: Told);
 
     /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64);

@@ -45,6 +45,9 @@ use events::Watchers;
 pub use events::{Event, EventKind};
 pub(crate) use extension::Extension;
 use groups::Groups;
+#[cfg(feature = "backend")]
+#[allow(unused_imports)]
+pub(crate) use nodes::FIRST_OF_EXTENSION;
 pub use session::Session;
 use session::Sessions;
 pub(crate) use v2::Pushed;

@@ -1,14 +1,91 @@
 //! What the engine tells of other nodes.
 
+#[cfg(feature = "backend")]
+use crate::engine::LinkState;
 use crate::engine::Told;
 use crate::hub::Context;
+use crate::journal::Ticket;
 
 use super::Relay;
 
+/// The tickets of the extension's requests to the engine begin here; those of the relay are smaller
+/// numbers.
+#[cfg_attr(not(feature = "backend"), allow(dead_code))]
+pub(crate) const FIRST_OF_EXTENSION: Ticket = 1 << 31;
+
+#[allow(dead_code)]
 impl Relay {
     /// Handles what the engine tells.
     #[cold]
     pub(super) fn hear(&mut self, cx: &mut Context, told: Told) {
-        let _ = (cx, told);
+        if is_for_extension(&told) {
+            return self.pass_to_extension(cx, told);
+        }
+        if let Told::Link(state) = told {
+            self.pass_to_extension(cx, Told::Link(state));
+        }
+    }
+
+    fn pass_to_extension(&mut self, cx: &mut Context, told: Told) {
+        // A node without a backend's interface has nothing to tell of its users, and says so at once.
+        if let (Told::Asked(asked, _), None) = (&told, &self.extension) {
+            let asked = asked.clone();
+            return self
+                .ask_engine(Ticket::MAX, crate::engine::Request::Answer { asked, answer: b"" });
+        }
+        self.extend(|it, relay| {
+            it.on_told(relay, cx, told);
+            Some(())
+        });
+    }
+
+    /// Gives a request to the engine, if there is one.
+    pub(crate) fn ask_engine(&mut self, ticket: Ticket, request: crate::engine::Request<'_>) {
+        if let Some(engine) = &mut self.engine {
+            engine.ask(ticket, request);
+        }
+    }
+
+    /// Whether this node serves its users together with others.
+    #[inline]
+    pub(crate) fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// The name of this node; empty for a server that is alone.
+    #[cfg(feature = "backend")]
+    pub(crate) fn node(&self) -> &str {
+        self.engine.as_ref().map_or("", |engine| engine.node())
+    }
+
+    /// Whether other nodes cannot be reached.
+    #[cfg(feature = "backend")]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.link() == LinkState::Down)
+    }
+
+    /// The numbers of the engine, if there is one.
+    #[cfg(feature = "backend")]
+    pub(crate) fn engine_numbers(&self) -> Option<crate::engine::Numbers> {
+        self.engine.as_ref().map(|engine| engine.numbers())
+    }
+}
+
+/// Whether this is for the extension alone.
+fn is_for_extension(told: &Told) -> bool {
+    match told {
+        Told::Asked(..)
+        | Told::Events(_)
+        | Told::NoEvents
+        | Told::Claimed(..)
+        | Told::Nodes(..)
+        | Told::Looked(..)
+        | Told::Listing(..) => true,
+        Told::Answers(ticket, ..)
+        | Told::Members(ticket, _)
+        | Told::Changed(ticket, _)
+        | Told::Online(ticket, _)
+        | Told::Mailbox(ticket, _) => *ticket >= FIRST_OF_EXTENSION && *ticket != Ticket::MAX,
+        _ => false,
     }
 }

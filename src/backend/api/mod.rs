@@ -23,6 +23,7 @@ mod trace;
 mod tries;
 mod users;
 
+use crate::engine::Told;
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
 use crate::relay::{Page, Pushed, Relay, Session, Unread};
 use crate::wire::http::head::Request;
@@ -178,6 +179,11 @@ impl Api {
     ) {
         let messages = answer.map(|page| (page.frames, page.more)).map_err(mailbox::unread);
         self.late.complete_messages(cx, request, messages);
+    }
+
+    /// Handles what the engine tells.
+    pub fn hear(&mut self, relay: &mut Relay, cx: &mut Context, told: Told) {
+        let _ = (relay, cx, told);
     }
 
     /// Answers a request that is not valid HTTP.
