@@ -141,6 +141,11 @@ pub enum Request<'a> {
         /// The user.
         user: &'a str,
     },
+    /// The mailbox of a user, of whichever node. Completed with [`Told::Mailbox`].
+    Mailbox {
+        /// The user.
+        user: &'a str,
+    },
     /// A list of the users who are online is going to be made, by asking all nodes. A user who goes from
     /// node to node meanwhile is told as an event. Completed with [`Told::Listing`].
     List,
@@ -294,6 +299,8 @@ pub enum Told {
     NoEvents,
     /// The nodes that there are, in the order of their names.
     Nodes(Ticket, Result<Vec<Node>, Refused>),
+    /// The mailbox of a user; `None` if the user has none.
+    Mailbox(Ticket, Result<Option<Box<Shared>>, Refused>),
     /// What is known of a user.
     Looked(Ticket, Result<Looked, Refused>),
     /// What a list of the users who are online includes.
