@@ -108,7 +108,7 @@ impl Sending {
             keep: reach.keep,
             kind: first.map_or(Kind::ToMember, |record| record.kind),
             marks: first.map_or(0, |record| record.marks),
-            own: is_own(append),
+            own: reach.has_own,
             ttl: append.ttl,
             content: append.content,
             id: append.id,
@@ -179,11 +179,6 @@ impl Sending {
     pub fn is_excepted(&self, user: &str) -> bool {
         self.except.iter().any(|except| self.part(*except) == user)
     }
-}
-
-/// Whether the other devices of the sender get copies.
-fn is_own(append: &Append<'_>) -> bool {
-    !append.cid.is_empty()
 }
 
 /// A request to the engine.

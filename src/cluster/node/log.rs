@@ -32,15 +32,15 @@ impl Node {
     }
 
     fn complete(&mut self, ticket: Ticket, completion: Completion) {
-        self.tell(Event::Journal(Completed { ticket, completion }));
+        self.core.tell(Event::Journal(Completed { ticket, completion }));
     }
 
-    pub(super) fn ask_for_epoch(&mut self, shard: usize, now: u64) {
-        let Some(it) = self.shards.get(shard) else { return };
+    pub(super) fn ask_for_epoch(&mut self, shard: usize) {
+        let Some(it) = self.core.shards.get(shard) else { return };
         let info = it.info.clone();
-        let name = new_epoch(self.settings.seed);
+        let name = new_epoch(self.core.settings.seed);
         let args = [&info.run_id, &info.replid, &info.replid2, &name].map(|text| text.as_bytes());
-        self.run(shard, super::Script::Epoch, &args, super::Then::Log(Then::Epoch), now);
+        self.core.run(shard, super::Script::Epoch, &args, super::Then::Log(Then::Epoch));
     }
 
     pub(super) fn log_replied(&mut self, shard: usize, then: Then, reply: Reply, now: u64) {

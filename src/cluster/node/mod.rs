@@ -12,6 +12,7 @@
 // Not all parts are there.
 #![allow(dead_code, clippy::boxed_local)]
 
+mod core;
 mod log;
 mod queue;
 pub mod resp;
@@ -22,10 +23,8 @@ pub use scripts::Script;
 use redis::Value;
 
 use crate::cluster::{Ask, Event, codec};
-use crate::journal::stable_hash;
 
-use self::queue::Queue;
-use self::scripts::Hashes;
+use self::core::Core;
 
 /// Commands that are sent to one Redis at once.
 #[derive(Debug, Default)]
@@ -117,31 +116,10 @@ pub enum Then {
     Log(log::Then),
 }
 
-/// One Redis.
-#[derive(Debug, Default)]
-struct Shard {
-    queue: Queue,
-    /// A connection for commands was made, and is not lost.
-    is_connected: bool,
-    /// The epoch of the shard is known on this connection, so any command may be sent.
-    is_up: bool,
-    /// The channels are subscribed.
-    is_subscribed: bool,
-    wants_reconnect: bool,
-    wants_subscriber: bool,
-    info: ServerInfo,
-    /// Its scripts have to be loaded again.
-    lacks_scripts: bool,
-}
-
 /// A node.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
-    hashes: Hashes,
-    shards: Vec<Shard>,
-    events: Vec<Event>,
-    counts: crate::engine::Numbers,
+    core: Core,
     log: log::Log,
 }
 
@@ -149,14 +127,7 @@ impl Node {
     /// Makes a node that has begun at `now`.
     pub fn new(settings: Settings, now: u64) -> Self {
         let _ = now;
-        Node {
-            shards: settings.shards.iter().map(|_| Shard::default()).collect(),
-            hashes: Hashes::new(),
-            events: Vec::new(),
-            counts: crate::engine::Numbers::default(),
-            log: log::Log::default(),
-            settings,
-        }
+        Node { log: log::Log::default(), core: Core::new(settings) }
     }
 
     // ---------------------------------------------------------------- what happens
@@ -169,31 +140,32 @@ impl Node {
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
             Ask::Engine(..) => {}
         }
+        self.settle(now);
     }
 
     /// Adds the commands to `batch` that are to be sent to a shard now. There are none while the replies
     /// to earlier ones have not come.
     pub fn take(&mut self, shard: usize, now: u64, batch: &mut Batch) {
         let _ = now;
-        let Some(it) = self.shards.get_mut(shard) else { return };
+        let Some(it) = self.core.shards.get_mut(shard) else { return };
         if it.queue.is_in_flight() || !it.is_connected {
             return;
         }
         if it.lacks_scripts {
             it.lacks_scripts = false;
-            self.load_scripts(shard);
+            self.core.load_scripts(shard);
         }
-        let Some(it) = self.shards.get_mut(shard) else { return };
+        let Some(it) = self.core.shards.get_mut(shard) else { return };
         it.queue.take(batch);
-        self.counts.commands += batch.count as u64;
-        self.counts.pipelines += u64::from(batch.count > 0);
+        self.core.counts.commands += batch.count as u64;
+        self.core.counts.pipelines += u64::from(batch.count > 0);
     }
 
     /// The replies to all commands of a batch have come, in the order of the commands.
     pub fn replied(&mut self, shard: usize, replies: Vec<Value>, now: u64) {
         let mut again = Vec::new();
         for value in replies {
-            let Some(it) = self.shards.get_mut(shard) else { return };
+            let Some(it) = self.core.shards.get_mut(shard) else { return };
             let Some(command) = it.queue.pop_sent() else { break };
             let reply = match value {
                 Value::ServerError(error) => {
@@ -218,55 +190,59 @@ impl Node {
             self.handle(shard, command.then, reply, now);
         }
         if !again.is_empty()
-            && let Some(it) = self.shards.get_mut(shard)
+            && let Some(it) = self.core.shards.get_mut(shard)
         {
             it.queue.put_in_front(again);
             it.lacks_scripts = false;
-            self.load_scripts_first(shard);
+            self.core.load_scripts_first(shard);
         }
+        self.settle(now);
     }
 
     /// The connection to a shard is lost. What was sent and is not answered has an unknown outcome.
     pub fn broken(&mut self, shard: usize, now: u64) {
-        let Some(it) = self.shards.get_mut(shard) else { return };
+        let Some(it) = self.core.shards.get_mut(shard) else { return };
         let commands = it.queue.take_all();
         (it.is_connected, it.is_up, it.wants_reconnect) = (false, false, false);
-        self.counts.broken += 1;
+        self.core.counts.broken += 1;
         for (then, _) in commands {
             self.handle(shard, then, Reply::Unknown, now);
         }
         self.log_broken(shard, now);
+        self.settle(now);
     }
 
     /// A connection to a shard was made.
     pub fn connected(&mut self, shard: usize, info: ServerInfo, now: u64) {
-        let Some(it) = self.shards.get_mut(shard) else { return };
+        let Some(it) = self.core.shards.get_mut(shard) else { return };
         (it.is_connected, it.is_up, it.wants_reconnect) = (true, false, false);
         (it.info, it.lacks_scripts) = (info, false);
-        self.load_scripts(shard);
-        self.ask_for_epoch(shard, now);
+        self.core.load_scripts(shard);
+        self.ask_for_epoch(shard);
+        self.settle(now);
     }
 
     /// The epoch of a shard is known, so everything else may be asked. The parts that ask for something on
     /// each new connection begin here.
     fn is_ready(&mut self, shard: usize, now: u64) {
-        let Some(it) = self.shards.get_mut(shard) else { return };
+        let Some(it) = self.core.shards.get_mut(shard) else { return };
         it.is_up = true;
         self.log_connected(shard, now);
     }
 
     /// All channels of this node are subscribed at a shard.
     pub fn subscribed(&mut self, shard: usize, now: u64) {
-        if let Some(it) = self.shards.get_mut(shard) {
+        if let Some(it) = self.core.shards.get_mut(shard) {
             it.is_subscribed = true;
             self.log_subscribed(shard, now);
+            self.settle(now);
         }
     }
 
     /// The connection is lost on which the channels were subscribed.
     pub fn unsubscribed(&mut self, shard: usize, now: u64) {
         let _ = now;
-        if let Some(it) = self.shards.get_mut(shard) {
+        if let Some(it) = self.core.shards.get_mut(shard) {
             (it.is_subscribed, it.wants_subscriber) = (false, false);
         }
     }
@@ -278,18 +254,20 @@ impl Node {
 
     /// Something was published on one of the channels.
     pub fn published(&mut self, shard: usize, payload: &[u8], now: u64) {
-        self.counts.payloads += 1;
+        self.core.counts.payloads += 1;
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
         #[allow(clippy::single_match)]
         match *kind {
             codec::MESSAGES => self.messages_published(shard, rest, now),
             _ => {}
         }
+        self.settle(now);
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: u64) {
         self.log_tick(now);
+        self.settle(now);
     }
 
     /// When [`Node::tick`] has to be called next at the latest.
@@ -299,86 +277,33 @@ impl Node {
 
     /// Moves the events for the loop of the server behind those in `out`.
     pub fn events(&mut self, out: &mut Vec<Event>) {
-        out.append(&mut self.events);
+        out.append(&mut self.core.events);
     }
 
     // ---------------------------------------------------------------- what it wants
 
     /// Whether [`Node::take`] has something for a shard.
     pub fn has_commands(&self, shard: usize) -> bool {
-        let found = self.shards.get(shard);
+        let found = self.core.shards.get(shard);
         found.is_some_and(|it| it.is_connected && !it.queue.is_in_flight() && !it.queue.is_empty())
     }
 
     /// Whether the connection to a shard has to be made anew, because it leads to the wrong server.
     pub fn wants_reconnect(&mut self, shard: usize) -> bool {
-        self.shards.get_mut(shard).is_some_and(|it| std::mem::take(&mut it.wants_reconnect))
+        self.core.shards.get_mut(shard).is_some_and(|it| std::mem::take(&mut it.wants_reconnect))
     }
 
     /// Whether the subscriptions at a shard have to be made anew.
     pub fn wants_subscriber(&mut self, shard: usize) -> bool {
-        self.shards.get_mut(shard).is_some_and(|it| std::mem::take(&mut it.wants_subscriber))
+        self.core.shards.get_mut(shard).is_some_and(|it| std::mem::take(&mut it.wants_subscriber))
     }
 
     /// Whether every shard can be reached.
     pub fn is_up(&self) -> bool {
-        self.shards.iter().all(|it| it.is_up && it.is_subscribed)
+        self.core.shards.iter().all(|it| it.is_up && it.is_subscribed)
     }
 
-    // ---------------------------------------------------------------- for the parts
-
-    /// Tells the loop of the server something.
-    fn tell(&mut self, event: Event) {
-        self.events.push(event);
-    }
-
-    /// The shard of a user or a group. When a shard is added, only those users move that belong to it.
-    fn shard_of(&self, name: &str) -> usize {
-        if self.shards.len() <= 1 {
-            return 0;
-        }
-        let weights = self
-            .settings
-            .shards
-            .iter()
-            .map(|shard| stable_hash(&[shard.as_bytes(), name.as_bytes()]));
-        weights.enumerate().max_by_key(|(_, weight)| *weight).map_or(0, |(at, _)| at)
-    }
-
-    /// Sends a command to a shard; `args` begins with its name. While the shard cannot be reached, its reply
-    /// is unknown at once.
-    fn command(&mut self, shard: usize, args: &[&[u8]], then: Then, now: u64) {
-        self.push(shard, then, now, |out, _| {
-            resp::begin(out, args.len());
-            args.iter().for_each(|arg| resp::arg(out, arg));
-        });
-    }
-
-    /// Runs a script at a shard; `args` follow the prefix of all keys.
-    fn run(&mut self, shard: usize, script: Script, args: &[&[u8]], then: Then, now: u64) {
-        self.push(shard, then, now, |out, node| {
-            begin_script(out, node, script, args.len());
-            args.iter().for_each(|arg| resp::arg(out, arg));
-        });
-    }
-
-    /// Adds a command that `write` writes.
-    #[inline]
-    fn push(
-        &mut self,
-        shard: usize,
-        then: Then,
-        now: u64,
-        write: impl FnOnce(&mut Vec<u8>, (&Hashes, &str)),
-    ) {
-        match self.shards.get_mut(shard) {
-            Some(it) if it.is_connected => {
-                let constants = (&self.hashes, self.settings.prefix.as_str());
-                it.queue.push(then, |out| write(out, constants));
-            }
-            _ => self.handle(shard, then, Reply::Unknown, now),
-        }
-    }
+    // ---------------------------------------------------------------- replies
 
     /// Hands a reply to the part that has sent the command.
     fn handle(&mut self, shard: usize, then: Then, reply: Reply, now: u64) {
@@ -388,42 +313,10 @@ impl Node {
         }
     }
 
-    fn load_scripts(&mut self, shard: usize) {
-        let Some(it) = self.shards.get_mut(shard) else { return };
-        for text in scripts::texts() {
-            it.queue.push(Then::Loaded, |out| write_load(out, text));
+    /// Hands out the replies to commands that could not be sent, because their shard cannot be reached.
+    fn settle(&mut self, now: u64) {
+        while let Some((shard, then)) = self.core.unsent.pop_front() {
+            self.handle(shard, then, Reply::Unknown, now);
         }
     }
-
-    /// Loads the scripts before everything that waits.
-    fn load_scripts_first(&mut self, shard: usize) {
-        let Some(it) = self.shards.get_mut(shard) else { return };
-        it.queue.push_first(scripts::texts().map(|text| {
-            let mut bytes = Vec::with_capacity(text.len() + 64);
-            write_load(&mut bytes, text);
-            bytes
-        }));
-    }
-}
-
-fn write_load(out: &mut Vec<u8>, text: &str) {
-    resp::begin(out, 3);
-    resp::arg(out, b"SCRIPT");
-    resp::arg(out, b"LOAD");
-    resp::arg(out, text.as_bytes());
-}
-
-/// Writes the beginning of a call of a script with so many arguments behind the prefix.
-#[inline]
-fn begin_script(
-    out: &mut Vec<u8>,
-    (hashes, prefix): (&Hashes, &str),
-    script: Script,
-    count: usize,
-) {
-    resp::begin(out, 4 + count);
-    resp::arg(out, b"EVALSHA");
-    resp::arg(out, hashes.of(script));
-    resp::arg(out, b"0");
-    resp::arg(out, prefix.as_bytes());
 }

@@ -1,0 +1,159 @@
+//! What all parts of a node share: its shards with the commands that wait, and the events for the loop.
+
+use std::collections::VecDeque;
+
+use crate::cluster::Event;
+use crate::engine::Numbers;
+use crate::journal::stable_hash;
+
+use super::queue::Queue;
+use super::scripts::{self, Hashes, Script};
+use super::{ServerInfo, Settings, Then, resp};
+
+/// One Redis.
+#[derive(Debug, Default)]
+pub struct Shard {
+    pub queue: Queue,
+    /// A connection for commands was made, and is not lost.
+    pub is_connected: bool,
+    /// The epoch of the shard is known on this connection, so any command may be sent.
+    pub is_up: bool,
+    /// The channels are subscribed.
+    pub is_subscribed: bool,
+    pub wants_reconnect: bool,
+    pub wants_subscriber: bool,
+    pub info: ServerInfo,
+    /// The ordinal of its epoch.
+    pub ordinal: u64,
+    /// Its scripts have to be loaded again.
+    pub lacks_scripts: bool,
+}
+
+/// What all parts of a node share.
+#[derive(Debug)]
+pub struct Core {
+    pub settings: Settings,
+    pub hashes: Hashes,
+    pub shards: Vec<Shard>,
+    /// What the loop of the server is to be told.
+    pub events: Vec<Event>,
+    /// Commands that could not be sent, because their shard cannot be reached.
+    pub unsent: VecDeque<(usize, Then)>,
+    pub counts: Numbers,
+}
+
+impl Core {
+    pub fn new(settings: Settings) -> Self {
+        Core {
+            shards: settings.shards.iter().map(|_| Shard::default()).collect(),
+            hashes: Hashes::new(),
+            events: Vec::new(),
+            unsent: VecDeque::new(),
+            counts: Numbers::default(),
+            settings,
+        }
+    }
+
+    /// Tells the loop of the server something.
+    pub fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// The shard of a user or a group. When a shard is added, only those users move that belong to it.
+    pub fn shard_of(&self, name: &str) -> usize {
+        if self.shards.len() <= 1 {
+            return 0;
+        }
+        let weight = |shard: &String| stable_hash(&[shard.as_bytes(), name.as_bytes()]);
+        let weights = self.settings.shards.iter().map(weight).enumerate();
+        weights.max_by_key(|(_, weight)| *weight).map_or(0, |(at, _)| at)
+    }
+
+    /// Whether the epoch of a shard is known on its present connection, so that it may be asked anything.
+    pub fn is_up(&self, shard: usize) -> bool {
+        self.shards.get(shard).is_some_and(|it| it.is_up)
+    }
+
+    /// The ordinal of the epoch of a shard.
+    pub fn ordinal(&self, shard: usize) -> u64 {
+        self.shards.get(shard).map_or(0, |it| it.ordinal)
+    }
+
+    /// How many commands for a shard wait.
+    pub fn queued(&self, shard: usize) -> usize {
+        self.shards.get(shard).map_or(0, |it| it.queue.len())
+    }
+
+    /// Sends a command to a shard; `args` begins with its name. While the shard cannot be reached, its reply
+    /// is unknown at once.
+    pub fn command(&mut self, shard: usize, args: &[&[u8]], then: Then) {
+        self.push(shard, then, |out, _| {
+            resp::begin(out, args.len());
+            args.iter().for_each(|arg| resp::arg(out, arg));
+        });
+    }
+
+    /// Runs a script at a shard; `args` follow the prefix of all keys.
+    pub fn run(&mut self, shard: usize, script: Script, args: &[&[u8]], then: Then) {
+        self.push(shard, then, |out, constants| {
+            begin_script(out, constants, script, args.len());
+            args.iter().for_each(|arg| resp::arg(out, arg));
+        });
+    }
+
+    /// Adds a command that `write` writes.
+    #[inline]
+    pub fn push(
+        &mut self,
+        shard: usize,
+        then: Then,
+        write: impl FnOnce(&mut Vec<u8>, (&Hashes, &str)),
+    ) {
+        match self.shards.get_mut(shard) {
+            Some(it) if it.is_connected => {
+                let constants = (&self.hashes, self.settings.prefix.as_str());
+                it.queue.push(then, |out| write(out, constants));
+            }
+            _ => self.unsent.push_back((shard, then)),
+        }
+    }
+
+    pub fn load_scripts(&mut self, shard: usize) {
+        let Some(it) = self.shards.get_mut(shard) else { return };
+        for text in scripts::texts() {
+            it.queue.push(Then::Loaded, |out| write_load(out, text));
+        }
+    }
+
+    /// Loads the scripts before everything that waits.
+    pub fn load_scripts_first(&mut self, shard: usize) {
+        let Some(it) = self.shards.get_mut(shard) else { return };
+        it.queue.push_first(scripts::texts().map(|text| {
+            let mut bytes = Vec::with_capacity(text.len() + 64);
+            write_load(&mut bytes, text);
+            bytes
+        }));
+    }
+}
+
+fn write_load(out: &mut Vec<u8>, text: &str) {
+    resp::begin(out, 3);
+    resp::arg(out, b"SCRIPT");
+    resp::arg(out, b"LOAD");
+    resp::arg(out, text.as_bytes());
+}
+
+/// Writes the beginning of a call of a script with so many arguments behind the prefix.
+#[inline]
+pub fn begin_script(
+    out: &mut Vec<u8>,
+    (hashes, prefix): (&Hashes, &str),
+    script: Script,
+    count: usize,
+) {
+    resp::begin(out, 4 + count);
+    resp::arg(out, b"EVALSHA");
+    resp::arg(out, hashes.of(script));
+    resp::arg(out, b"0");
+    resp::arg(out, prefix.as_bytes());
+}
