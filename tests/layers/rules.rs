@@ -16,12 +16,12 @@ const fn room(module: &'static str, uses: &'static [&'static str]) -> Room {
 /// Every room, the lowest first. A file belongs to the room with the longest name that fits.
 pub const ROOMS: &[Room] = &[
     room("wheel", &[]),
+    room("wire", &[]),
     room("mailbox", &["wheel"]),
     room("journal", &["mailbox"]),
     room("journal::store", &["journal"]),
     room("engine", &["journal"]),
-    room("cluster", &["engine", "journal"]),
-    room("wire", &[]),
+    room("cluster", &["engine", "journal", "wire"]),
     room("hub", &["wheel", "wire"]),
     room("driver", &["hub", "wire"]),
     room("tls", &["driver", "wire"]),
@@ -123,26 +123,27 @@ const fn ends(name: &'static str) -> Name {
     Name { name: Pattern::Macro(name), only: &["sim"], why: NO_PANIC }
 }
 
-const LOOP: &str = "time is an argument: only the loop, the threads of webhooks and of the store, and the program read a clock";
-const NO_IO: &str = "only the driver, TLS and the program have sockets";
+const LOOP: &str = "time is an argument: only the loop, the threads of webhooks, of the store and of Redis, and the program read a clock";
+const NO_IO: &str = "only the driver, TLS, what talks to Redis, and the program have sockets";
 const BYTES: &str = "what bytes mean is decided in wire, and by the program's own clients";
 const PROGRAM: &str = "only the program does this; a host that embeds the library decides it";
 
 pub const NAMES: &[Name] = &[
     path("mio", &["driver", "tls", "server", "cli::commands::bench"], NO_IO),
-    path("socket2", &["driver", "cli::service", "cli::commands::bench"], NO_IO),
+    path("socket2", &["driver", "cluster::io", "cli::service", "cli::commands::bench"], NO_IO),
     path(
         "rustix",
         &["driver", "tls", "backend::metrics::process", "journal::store::room", "cli"],
         "only the driver, TLS and the program have sockets; the store asks how much of the disk is free",
     ),
+    path("redis", &["cluster"], "only the nodes read what Redis answers"),
     path("rusqlite", &["journal::store"], "only the store writes a file of SQLite"),
     path("nix", &["cli::commands::bench"], NO_IO),
-    path("std::net::TcpStream", &["driver", "cli"], NO_IO),
+    path("std::net::TcpStream", &["driver", "cluster::io", "cli"], NO_IO),
     path("std::net::TcpListener", &["driver", "cli"], NO_IO),
     path("std::net::UdpSocket", &["cli"], NO_IO),
-    path("std::net::Shutdown", &["driver", "tls", "cli"], NO_IO),
-    path("std::os::unix::net", &["driver", "cli"], NO_IO),
+    path("std::net::Shutdown", &["driver", "tls", "cluster::io", "cli"], NO_IO),
+    path("std::os::unix::net", &["driver", "cluster::io", "cli"], NO_IO),
     path(
         "std::fs",
         &["driver::listener", "backend::metrics::process", "journal::store", "cli"],
@@ -150,8 +151,8 @@ pub const NAMES: &[Name] = &[
     ),
     path(
         "std::thread",
-        &["backend::webhooks", "journal::store", "cli"],
-        "the library has one thread, and the webhooks and the store have one of their own each",
+        &["backend::webhooks", "cluster::io", "journal::store", "cli"],
+        "the library has one thread, and the webhooks, the store and what talks to Redis have threads of their own",
     ),
     path("std::env", &["cli", "crate::main"], PROGRAM),
     path("std::process", &["cli", "crate::main"], PROGRAM),
@@ -159,7 +160,7 @@ pub const NAMES: &[Name] = &[
     path("std::cell::RefCell", &[], "whoever wants a RefCell has a field in the wrong place"),
     path(
         "std::time::Instant::now",
-        &["server", "backend::webhooks", "journal::store::clock", "cli"],
+        &["server", "backend::webhooks", "cluster::io", "journal::store::clock", "cli"],
         LOOP,
     ),
     Name { name: Pattern::Method("elapsed"), only: &["cli"], why: LOOP },
@@ -180,6 +181,9 @@ pub const NAMES: &[Name] = &[
         "rustls",
         &[
             "tls",
+            "cluster::io::tls",
+            "cluster::io::link",
+            "cluster::io::stream",
             "cli::client",
             "cli::commands::bench",
             "cli::commands::doctor",
@@ -190,7 +194,7 @@ pub const NAMES: &[Name] = &[
     path("webpki", &["tls"], "certificates are judged in tls"),
     path(
         "webpki_roots",
-        &["tls", "cli::client", "cli::commands::bench"],
+        &["tls", "cluster::io::tls", "cli::client", "cli::commands::bench"],
         "which roots are trusted is decided in tls, and by the clients that check a server as a browser does",
     ),
     path(

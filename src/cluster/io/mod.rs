@@ -1,0 +1,11 @@
+//! What talks to Redis: connections and the threads that use them. They decide nothing; what is sent and
+//! what a reply means is the business of a [node](super::node).
+
+mod backoff;
+mod link;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+mod url;
+
+pub use url::RedisUrl;
