@@ -20,7 +20,7 @@ pub enum Product {
 
 /// What a server says about itself when a connection begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerInfo {
+pub struct Server {
     pub product: Product,
     /// The version of the product, not the version of Redis that Valkey claims to be.
     pub version: Version,
@@ -62,10 +62,10 @@ pub enum Unfit {
     Sentinel,
 }
 
-impl ServerInfo {
+impl Server {
     /// Reads the text of `INFO`. What is missing or cannot be read keeps its default.
     pub fn read(text: &str) -> Self {
-        let mut info = ServerInfo::default();
+        let mut info = Server::default();
         for line in text.lines() {
             let Some((key, value)) = line.split_once(':') else { continue };
             let value = value.trim();
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_redis_says_of_itself_is_read() {
-        let info = ServerInfo::read(REDIS);
+        let info = Server::read(REDIS);
         assert_eq!((info.product, info.version), (Product::Redis, Version(7, 0, 15)));
         assert_eq!((info.run_id.as_str(), info.replid.as_str()), ("0123", "abc"));
         assert_eq!((info.replid2.as_str(), info.replicas, info.used_memory), ("", 2, 1024));
@@ -230,11 +230,11 @@ mod tests {
     fn valkey_is_judged_by_its_own_version_wherever_it_says_it() {
         let both = ["redis_version:7.2.4\r\n", "valkey_version:8.1.0\r\n"];
         for order in [both, [both[1], both[0]]] {
-            let info = ServerInfo::read(&(order.concat() + "server_mode:standalone\r\n"));
+            let info = Server::read(&(order.concat() + "server_mode:standalone\r\n"));
             assert_eq!((info.product, info.version), (Product::Valkey, Version(8, 1, 0)));
             assert_eq!(info.unfit(), None);
         }
-        let old = ServerInfo::read("redis_version:7.2.4\r\nvalkey_version:7.1.9\r\n");
+        let old = Server::read("redis_version:7.2.4\r\nvalkey_version:7.1.9\r\n");
         assert_eq!(old.unfit(), Some(Unfit::TooOld(Product::Valkey, Version(7, 1, 9))));
     }
 
@@ -242,7 +242,7 @@ mod tests {
     fn a_server_that_cannot_be_used_is_refused_with_one_line() {
         let with = |change: &str, to: &str| {
             assert!(REDIS.contains(change));
-            ServerInfo::read(&REDIS.replace(change, to)).unfit()
+            Server::read(&REDIS.replace(change, to)).unfit()
         };
         for (refused, word) in [
             (with("redis_version:7.0.15", "x:1"), "is it a Redis"),
@@ -268,7 +268,7 @@ mod tests {
             ("yes", None, false),
             ("no", Some("always"), false),
         ] {
-            let mut info = ServerInfo::read(REDIS);
+            let mut info = Server::read(REDIS);
             info.set("appendonly", aof);
             if let Some(fsync) = fsync {
                 info.set("appendfsync", fsync);

@@ -7,13 +7,14 @@
 
 pub mod ask;
 pub mod codec;
+mod handle;
 mod info;
-#[allow(dead_code)] // its threads come with the node
 mod io;
 pub mod node;
 
 pub use ask::Ask;
-pub use info::{Product, ServerInfo, Unfit, Version};
+pub use handle::{Keeper, Linked};
+pub use info::{Product, Server, Unfit, Version};
 pub use io::RedisUrl;
 
 use crate::engine::Told;

@@ -9,7 +9,7 @@ use redis::{Parser, Value};
 
 use super::stream::{Cutter, Stream, Timed};
 use super::url::{Host, Login, Place, RedisUrl};
-use crate::cluster::info::ServerInfo;
+use crate::cluster::info::Server;
 
 /// How long one sentinel may take to answer.
 const SENTINEL_WAIT: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub enum LinkError {
     /// The database does not exist.
     Database(u32),
     /// The server has refused a command.
-    Server(String),
+    Refused(String),
     /// It is not a server that speaks the protocol of Redis.
     Protocol,
     /// No sentinel has answered, or none knows the master.
@@ -69,7 +69,7 @@ impl fmt::Display for LinkError {
             LinkError::Tls(why) => write!(f, "TLS: {why}"),
             LinkError::Login(why) => f.write_str(why),
             LinkError::Database(number) => write!(f, "it has no database {number}"),
-            LinkError::Server(text) => write!(f, "it has answered: {text}"),
+            LinkError::Refused(text) => write!(f, "it has answered: {text}"),
             LinkError::Protocol => f.write_str("its answer is not in the protocol of Redis"),
             LinkError::NoMaster(why) => write!(f, "the sentinels name no master: {why}"),
         }
@@ -106,7 +106,7 @@ impl Link {
             let number = target.url.database.to_string();
             match link.call(&[b"SELECT", number.as_bytes()], until) {
                 Ok(_) => {}
-                Err(LinkError::Server(text)) if !is_login(&text) => {
+                Err(LinkError::Refused(text)) if !is_login(&text) => {
                     return Err(LinkError::Database(target.url.database));
                 }
                 Err(error) => return Err(error),
@@ -124,28 +124,28 @@ impl Link {
         words.push(password.reveal().as_bytes());
         match self.call(&words, until) {
             Ok(_) => Ok(()),
-            Err(LinkError::Server(text)) if text.starts_with("WRONGPASS") => {
+            Err(LinkError::Refused(text)) if text.starts_with("WRONGPASS") => {
                 Err(LinkError::Login("the user or the password is wrong"))
             }
-            Err(LinkError::Server(text)) if text.starts_with("LOADING") => {
-                Err(LinkError::Server("LOADING".to_owned()))
+            Err(LinkError::Refused(text)) if text.starts_with("LOADING") => {
+                Err(LinkError::Refused("LOADING".to_owned()))
             }
-            Err(LinkError::Server(text)) if text.contains("without any password") => {
+            Err(LinkError::Refused(text)) if text.contains("without any password") => {
                 Err(LinkError::Login("it has no password: leave it out of the URL"))
             }
-            Err(LinkError::Server(_)) => Err(LinkError::Login("it refuses the password")),
+            Err(LinkError::Refused(_)) => Err(LinkError::Login("it refuses the password")),
             Err(error) => Err(error),
         }
     }
 
     /// Asks the server what it is. A managed one may hide its configuration.
-    pub fn info(&mut self, until: Instant) -> Result<ServerInfo, LinkError> {
+    pub fn info(&mut self, until: Instant) -> Result<Server, LinkError> {
         let text = match self.call(&[b"INFO"], until)? {
             Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
             Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
             _ => return Err(LinkError::Protocol),
         };
-        let mut info = ServerInfo::read(&text);
+        let mut info = Server::read(&text);
         // One setting a call: older versions know no lists.
         for name in ["appendonly", "appendfsync", "save", "maxmemory-policy"] {
             match self.call(&[b"CONFIG", b"GET", name.as_bytes()], until) {
@@ -155,7 +155,7 @@ impl Link {
                     }
                 }
                 Ok(_) => {}
-                Err(LinkError::Server(_)) => break,
+                Err(LinkError::Refused(_)) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -322,7 +322,7 @@ fn refused(error: &redis::ServerError) -> LinkError {
             false => "this user may not use the commands that are needed",
         });
     }
-    LinkError::Server(text.chars().take(MAX_SHOWN).collect())
+    LinkError::Refused(text.chars().take(MAX_SHOWN).collect())
 }
 
 fn is_login(text: &str) -> bool {

@@ -2,8 +2,10 @@
 //! what a reply means is the business of a [node](super::node).
 
 mod backoff;
+mod core;
 mod link;
 mod stream;
+mod threads;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
