@@ -2,10 +2,10 @@
 
 use redis::Value;
 
+use crate::cluster::Event;
 use crate::cluster::ask::Ask;
 use crate::cluster::info::Server;
 use crate::cluster::node::{Batch, Node, ServerInfo};
-use crate::cluster::Event;
 use crate::engine::Numbers;
 
 /// Decides what is sent to Redis and what a reply means. Times are milliseconds of a clock that only
@@ -77,6 +77,7 @@ pub trait Core: Send + 'static {
 
 /// Whether a node may use its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // a node does not say it yet
 pub enum Claim {
     /// The answer has not come yet.
     Waiting,

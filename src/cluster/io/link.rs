@@ -9,7 +9,7 @@ use redis::{Parser, Value};
 
 use super::stream::{Cutter, Stream, Timed};
 use super::url::{Host, Login, Place, RedisUrl};
-use crate::cluster::info::Server;
+use crate::cluster::info::{Server, Unfit};
 
 /// How long one sentinel may take to answer.
 const SENTINEL_WAIT: Duration = Duration::from_secs(1);
@@ -43,6 +43,8 @@ pub enum LinkError {
     Database(u32),
     /// The server has refused a command.
     Refused(String),
+    /// The server cannot be used.
+    Unfit(Unfit),
     /// It is not a server that speaks the protocol of Redis.
     Protocol,
     /// No sentinel has answered, or none knows the master.
@@ -50,9 +52,15 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether trying again is of no use, because a setting is wrong.
-    pub fn is_final(&self) -> bool {
-        matches!(self, LinkError::Login(_) | LinkError::Database(_) | LinkError::Protocol)
+    /// Whether trying again at the start is of no use, because a setting is wrong.
+    pub fn is_final(&self, has_sentinels: bool) -> bool {
+        match self {
+            LinkError::Login(_) | LinkError::Database(_) | LinkError::Protocol => true,
+            // Sentinels name the old master until a failover is done.
+            LinkError::Unfit(Unfit::Replica) => !has_sentinels,
+            LinkError::Unfit(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -70,6 +78,7 @@ impl fmt::Display for LinkError {
             LinkError::Login(why) => f.write_str(why),
             LinkError::Database(number) => write!(f, "it has no database {number}"),
             LinkError::Refused(text) => write!(f, "it has answered: {text}"),
+            LinkError::Unfit(unfit) => unfit.fmt(f),
             LinkError::Protocol => f.write_str("its answer is not in the protocol of Redis"),
             LinkError::NoMaster(why) => write!(f, "the sentinels name no master: {why}"),
         }

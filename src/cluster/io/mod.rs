@@ -4,10 +4,12 @@
 mod backoff;
 mod core;
 mod link;
+mod start;
 mod stream;
 mod threads;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;
 
+pub use start::{Cluster, ClusterConfig, Member, StartError};
 pub use url::RedisUrl;

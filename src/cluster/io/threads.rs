@@ -227,7 +227,7 @@ impl<C: Core> Engines<C> {
         let mut link = Link::open(target, until)?;
         let info = link.info(until)?;
         match info.unfit() {
-            Some(unfit) => Err(LinkError::Refused(unfit.to_string())),
+            Some(unfit) => Err(LinkError::Unfit(unfit)),
             None if info.is_loading => Err(LinkError::Refused("it is reading its data".to_owned())),
             None => Ok((link, info)),
         }
@@ -280,7 +280,7 @@ pub fn start<C: Core>(
 }
 
 /// What differs from node to node and from thread to thread.
-fn seed(shard: usize) -> u64 {
+pub fn seed(shard: usize) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(shard)
 }
