@@ -13,22 +13,27 @@ pub struct Version(pub u32, pub u32, pub u32);
 /// Which program answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Product {
+    /// Redis.
     #[default]
     Redis,
+    /// Valkey.
     Valkey,
 }
 
 /// What a server says about itself when a connection begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
+    /// Which program it is.
     pub product: Product,
     /// The version of the product, not the version of Redis that Valkey claims to be.
     pub version: Version,
     /// The name of this run of the process.
     pub run_id: String,
-    /// The replication id, and the earlier one; the earlier one is empty if there is none.
+    /// The replication id.
     pub replid: String,
+    /// The earlier replication id; empty if there is none.
     pub replid2: String,
+    /// Whether it is a replica, which takes no writes.
     pub is_replica: bool,
     /// Whether it is one of Redis Cluster, in which each key has its node.
     pub is_cluster: bool,
@@ -38,14 +43,17 @@ pub struct Server {
     pub is_loading: bool,
     /// What it does when its memory is full; empty if it does not say.
     pub policy: String,
+    /// How many bytes of memory it uses.
     pub used_memory: u64,
-    /// 0 means that there is no limit.
+    /// How many bytes it may use; 0 means that there is no limit.
     pub max_memory: u64,
+    /// Whether it writes an append-only file.
     pub has_aof: bool,
-    /// `always`, `everysec` or `no`; `None` if the configuration cannot be read.
+    /// When that file is synced: `always`, `everysec` or `no`; `None` if the configuration cannot be read.
     pub fsync: Option<String>,
     /// When it writes a snapshot: the setting `save`; `None` if the configuration cannot be read.
     pub save: Option<String>,
+    /// How many replicas it has.
     pub replicas: u32,
     /// Whether the last write of the append-only file, or of a snapshot, has failed.
     pub has_write_error: bool,
@@ -54,11 +62,17 @@ pub struct Server {
 /// Why a server cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
+    /// It does not say that it is a Redis.
     NotRedis,
+    /// It is too old.
     TooOld(Product, Version),
+    /// It drops data when its memory is full.
     Policy(String),
+    /// It is a replica.
     Replica,
+    /// It is one of Redis Cluster.
     Cluster,
+    /// It is a sentinel.
     Sentinel,
 }
 

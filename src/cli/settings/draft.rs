@@ -9,6 +9,8 @@ use longlink::backend::{BackendConfig, WebhookConfig, WebhookEvents};
 use longlink::{Config, RelayConfig};
 
 use super::addresses::Address;
+#[cfg(feature = "cluster")]
+use super::cluster::Cluster;
 #[cfg(feature = "store")]
 use super::store::Store;
 
@@ -34,6 +36,8 @@ pub struct Draft {
     pub tls_key: Option<PathBuf>,
     #[cfg(feature = "store")]
     pub store: Store,
+    #[cfg(feature = "cluster")]
+    pub cluster: Cluster,
     pub level: LevelFilter,
 }
 
@@ -75,6 +79,8 @@ impl Default for Draft {
             tls_key: None,
             #[cfg(feature = "store")]
             store: Store::default(),
+            #[cfg(feature = "cluster")]
+            cluster: Cluster::default(),
             level: LevelFilter::Info,
         }
     }

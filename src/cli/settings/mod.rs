@@ -6,6 +6,8 @@ mod backend;
 pub mod capacity;
 #[cfg(feature = "tls")]
 pub mod certificate;
+#[cfg(feature = "cluster")]
+mod cluster;
 pub mod draft;
 pub mod flags;
 mod hosts;
@@ -57,6 +59,9 @@ pub struct Settings {
     /// The file in which messages are kept.
     #[cfg(feature = "store")]
     pub store: Option<store::File>,
+    /// Where each Redis is over which this server is one of several nodes.
+    #[cfg(feature = "cluster")]
+    pub cluster: Option<longlink::cluster::ClusterConfig>,
     pub level: LevelFilter,
     /// Warnings about settings that are probably mistakes; they are logged once there is a log.
     pub warnings: Vec<String>,
@@ -109,6 +114,8 @@ impl Settings {
         }
         #[cfg(feature = "store")]
         let store = store::check(draft.store, &mut draft.relay, values)?;
+        #[cfg(feature = "cluster")]
+        let cluster = cluster::check(draft.cluster, &draft.relay, &listen, values)?;
         let mut settings = Settings {
             config: draft.config,
             relay: draft.relay,
@@ -122,6 +129,8 @@ impl Settings {
             tls: Files::pair(draft.tls_cert, draft.tls_key)?,
             #[cfg(feature = "store")]
             store,
+            #[cfg(feature = "cluster")]
+            cluster,
             level: draft.level,
             warnings: Vec::new(),
         };
@@ -158,6 +167,15 @@ impl Settings {
                     "has no TLS: tickets travel in the clear, and who reads one can use it";
                 self.warnings.push(format!("{address} {warning}"));
             }
+        }
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster
+            && values.is_flag("redis")
+            && cluster.urls.iter().any(longlink::cluster::RedisUrl::has_password)
+        {
+            let warning = "--redis contains a password, which every user of this machine can see: \
+                           put it into LONGLINK_REDIS or into the configuration file";
+            self.warnings.push(warning.to_owned());
         }
         let inherited = matches!(self.listen[..], [Address::Inherited(_), ..]);
         if inherited && values.is_given("listen") {

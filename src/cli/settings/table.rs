@@ -12,6 +12,8 @@ use longlink::RelayConfig;
 use longlink::limits::Devices;
 
 use super::addresses::Address;
+#[cfg(feature = "cluster")]
+use super::cluster;
 use super::row::{Kind, Setting};
 #[cfg(feature = "store")]
 use super::store;
@@ -43,6 +45,8 @@ const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
 const CHAT: &str = "What it serves";
 #[cfg(feature = "store")]
 const DISK: &str = "What it keeps on disk (docs/operations.md)";
+#[cfg(feature = "cluster")]
+const NODES: &str = "Several nodes (docs/cluster.md)";
 const BACKEND: &str = "The backend (docs/api.md, docs/webhooks.md)";
 const RUN: &str = "Running";
 
@@ -243,6 +247,48 @@ pub static SETTINGS: &[Setting] = &[
          backend can read them again",
     )
     .default_is("off"),
+    #[cfg(feature = "cluster")]
+    Setting::new(
+        "redis",
+        "URL",
+        NODES,
+        Kind::Many(|it, raw| cluster::urls(raw).map(|urls| it.cluster.urls = urls)),
+        "Serve the same users together with all other nodes that name this Redis or Valkey: \
+         redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, unix:PATH, or \
+         redis-sentinel://HOST:PORT,HOST:PORT/MASTER. Messages that wait are kept there. \
+         Repeatable: users are spread over several",
+    )
+    .default_is("none: this server is alone")
+    .unshown(),
+    #[cfg(feature = "cluster")]
+    Setting::new(
+        "redis-prefix",
+        "TEXT",
+        NODES,
+        Kind::One(|it, raw| cluster::name(raw).map(|prefix| it.cluster.prefix = prefix)),
+        "The beginning of all keys and channels in Redis; the same on all nodes",
+    )
+    .default_is(cluster::PREFIX),
+    #[cfg(all(feature = "cluster", feature = "tls"))]
+    Setting::new(
+        "redis-ca",
+        "FILE",
+        NODES,
+        Kind::One(|it, raw| {
+            cluster::authorities(raw).map(|pem| it.cluster.authorities = Some(pem))
+        }),
+        "Trust these certificate authorities, in PEM, for rediss://, and no others",
+    )
+    .default_is("those that browsers know"),
+    #[cfg(feature = "cluster")]
+    Setting::new(
+        "node",
+        "NAME",
+        NODES,
+        Kind::One(|it, raw| cluster::name(raw).map(|node| it.cluster.node = Some(node))),
+        "The name of this node, which no other node has",
+    )
+    .default_is("the machine's name and the port"),
     Setting::new(
         "api-listen",
         "ADDR",

@@ -174,6 +174,12 @@ impl Values {
         self.given.contains_key(name)
     }
 
+    /// Whether a setting was given as a flag, which other users of the machine can see.
+    #[cfg(feature = "cluster")]
+    pub fn is_flag(&self, name: &str) -> bool {
+        matches!(self.given.get(name), Some((_, Source::Flag)))
+    }
+
     /// Lists what was set and where, for the log.
     pub fn summary(&self) -> String {
         let line = |(name, (raw, source)): (&&'static str, &(Raw, Source))| {

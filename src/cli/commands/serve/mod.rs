@@ -1,5 +1,7 @@
 //! `longlink serve`, from the settings to the exit code.
 
+#[cfg(feature = "cluster")]
+mod joining;
 #[cfg(feature = "store")]
 mod keeping;
 #[cfg(feature = "tls")]
@@ -28,6 +30,8 @@ use crate::cli::settings::capacity::Capacity;
 use crate::cli::settings::flags::Flags;
 use crate::cli::settings::values::Values;
 use crate::cli::text::Bytes;
+#[cfg(feature = "cluster")]
+use joining::Joining;
 #[cfg(feature = "store")]
 use keeping::Keeping;
 #[cfg(feature = "tls")]
@@ -58,6 +62,14 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
         Some(file) => Keeping::open(file, relay).map(|(keeping, relay)| (Some(keeping), relay))?,
         None => (None, relay),
     };
+    // A node is connected before its sockets are bound, too.
+    #[cfg(feature = "cluster")]
+    let (joining, relay) = match &settings.cluster {
+        Some(config) => {
+            Joining::connect(config, relay).map(|(joining, relay)| (Some(joining), relay))?
+        }
+        None => (None, relay),
+    };
     let (clients, api) = (take(&mut settings.listen), take(&mut settings.api_listen));
     let mut listeners = addresses::bind(clients, "listen", &settings.config)?;
     let api = addresses::bind(api, "api-listen", &settings.config)?;
@@ -71,6 +83,8 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
         relay,
         #[cfg(feature = "store")]
         keeping,
+        #[cfg(feature = "cluster")]
+        joining,
     };
 
     #[cfg(feature = "tls")]
@@ -99,6 +113,8 @@ struct Start {
     relay: Relay,
     #[cfg(feature = "store")]
     keeping: Option<Keeping>,
+    #[cfg(feature = "cluster")]
+    joining: Option<Joining>,
 }
 
 impl Start {
@@ -132,6 +148,8 @@ impl Start {
             Some(keeping) => Some(keeping.start(&mut server)?),
             None => None,
         };
+        #[cfg(feature = "cluster")]
+        let joined = self.joining.map(|joining| joining.start(&mut server));
         // The logger is dropped at the end of this function, also after a panic, so that the last
         // lines are printed.
         let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
@@ -147,12 +165,19 @@ impl Start {
         if let Some(storing) = &storing {
             storing.announce(server.parts().1);
         }
+        #[cfg(feature = "cluster")]
+        if let Some(joined) = &joined {
+            joined.announce();
+        }
         print_addresses(&addresses);
         supervisor.ready();
         let done = turns(&mut server, &supervisor);
         // Everything that was taken is written before the process ends.
         #[cfg(feature = "store")]
         drop(storing);
+        // What the relay has asked for at its end comes before the node leaves.
+        #[cfg(feature = "cluster")]
+        drop(joined);
         if let Some(webhooks) = webhooks {
             finish(&webhooks, settings.config.close_timeout);
         }
