@@ -250,6 +250,14 @@ pub enum Told {
         /// The number under which the connection has entered.
         conn: u64,
     },
+    /// All groups of a user of this node, after a connection has entered again, because other nodes could
+    /// not be reached meanwhile.
+    Groups {
+        /// The user.
+        user: Box<str>,
+        /// The names of the groups.
+        groups: Vec<Box<str>>,
+    },
     /// Messages for a user of this node, in the order of their numbers. One with the number 0 is not
     /// kept.
     Arrived(Vec<Stored>),

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use crate::cluster::Event;
-use crate::engine::Numbers;
+use crate::engine::{Numbers, Told};
 use crate::journal::stable_hash;
 
 use super::queue::Queue;
 use super::scripts::{self, Hashes, Script};
-use super::{ServerInfo, Settings, Then, resp};
+use super::{Reply, ServerInfo, Settings, Then, resp};
 
 /// One Redis.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Shard {
     pub wants_reconnect: bool,
     pub wants_subscriber: bool,
     pub info: ServerInfo,
+    /// Connections may enter: the life of this node is known there, and its channels are subscribed.
+    pub is_ready: bool,
     /// The ordinal of its epoch.
     pub ordinal: u64,
     /// Its scripts have to be loaded again.
@@ -40,18 +42,87 @@ pub struct Core {
     /// Commands that could not be sent, because their shard cannot be reached.
     pub unsent: VecDeque<(usize, Then)>,
     pub counts: Numbers,
+    /// The present time, for the parts that are structs of their own.
+    pub now: u64,
+    /// The number under which the node has registered.
+    pub life: u64,
+    /// Redis has said that the lease of this life is lost.
+    pub lost_lease: bool,
+    random: u64,
 }
 
 impl Core {
     pub fn new(settings: Settings) -> Self {
-        Core {
+        let mut core = Core {
+            random: settings.seed,
+            now: 0,
+            life: 0,
+            lost_lease: false,
             shards: settings.shards.iter().map(|_| Shard::default()).collect(),
             hashes: Hashes::new(),
             events: Vec::new(),
             unsent: VecDeque::new(),
             counts: Numbers::default(),
             settings,
+        };
+        core.begin_life();
+        core
+    }
+
+    /// Chooses the number of a new life, which has 32 bits, so that it is short where it is written for each
+    /// user. Redis refuses one that another node has.
+    pub fn begin_life(&mut self) {
+        self.lost_lease = false;
+        // A step of splitmix64.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.random;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.life = ((word ^ (word >> 31)) >> 32).max(1);
+        self.shards.iter_mut().for_each(|it| it.is_ready = false);
+    }
+
+    /// Tells the loop of the server something about nodes.
+    pub fn say(&mut self, told: Told) {
+        self.events.push(Event::Engine(told));
+    }
+
+    /// Whether connections may enter at a shard.
+    pub fn is_ready(&self, shard: usize) -> bool {
+        self.shards.get(shard).is_some_and(|it| it.is_up && it.is_ready)
+    }
+
+    /// Publishes to a life at a shard. The reply says to how many it went: to one, or to none.
+    pub fn publish_to(&mut self, shard: usize, life: u64, payload: &[u8], then: Then) {
+        let channel = channel_of(&self.settings.prefix, life);
+        self.command(shard, &[b"PUBLISH", channel.as_bytes(), payload], then);
+    }
+
+    /// The channel of this life.
+    pub fn channel(&self) -> String {
+        channel_of(&self.settings.prefix, self.life)
+    }
+
+    /// The channel that all nodes have in common.
+    pub fn channel_of_all(&self) -> String {
+        format!("{}all", self.settings.prefix)
+    }
+
+    /// The value of a reply, for whom it does not matter why there is none. An error that says that the
+    /// lease is lost is remembered.
+    pub fn value_of(&mut self, reply: Reply) -> Option<redis::Value> {
+        if let Reply::Refused(why) = &reply {
+            self.lost_lease |= why.starts_with("DEAD");
         }
+        reply.done()
+    }
+
+    /// Runs a script at a shard, whose arguments are texts.
+    pub fn run_words(&mut self, shard: usize, script: Script, words: &[&str], then: Then) {
+        self.push(shard, then, |out, constants| {
+            begin_script(out, constants, script, words.len());
+            words.iter().for_each(|word| resp::arg(out, word.as_bytes()));
+        });
     }
 
     /// Tells the loop of the server something.
@@ -134,6 +205,10 @@ impl Core {
             bytes
         }));
     }
+}
+
+fn channel_of(prefix: &str, life: u64) -> String {
+    format!("{prefix}i:{life}")
 }
 
 fn write_load(out: &mut Vec<u8>, text: &str) {

@@ -13,9 +13,17 @@
 #![allow(dead_code, clippy::boxed_local)]
 
 mod core;
+mod groups;
+mod lease;
 mod log;
+mod parts;
+mod payload;
+mod presence;
 mod queue;
+mod reply;
 pub mod resp;
+mod routes;
+mod rpc;
 mod scripts;
 
 pub use scripts::Script;
@@ -114,6 +122,8 @@ pub enum Then {
     Loaded,
     /// It belongs to messages that are kept.
     Log(log::Then),
+    /// It belongs to routes, the lease, presence, groups, or questions.
+    Part(parts::PartThen),
 }
 
 /// A node.
@@ -121,13 +131,14 @@ pub enum Then {
 pub struct Node {
     core: Core,
     log: log::Log,
+    parts: parts::Parts,
 }
 
 impl Node {
     /// Makes a node that has begun at `now`.
     pub fn new(settings: Settings, now: u64) -> Self {
-        let _ = now;
-        Node { log: log::Log::default(), core: Core::new(settings) }
+        let parts = parts::Parts::new(&settings, now);
+        Node { log: log::Log::default(), parts, core: Core::new(settings) }
     }
 
     // ---------------------------------------------------------------- what happens
@@ -138,7 +149,10 @@ impl Node {
             Ask::Append(sending) => self.append(sending, now),
             Ask::Acknowledge { user, device, seq } => self.acknowledge(user, device, seq, now),
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
-            Ask::Engine(..) => {}
+            Ask::Engine(ticket, wanted) => {
+                let _ = self.ask_parts(ticket, wanted, now);
+                self.pump(now);
+            }
         }
         self.settle(now);
     }
@@ -146,7 +160,8 @@ impl Node {
     /// Adds the commands to `batch` that are to be sent to a shard now. There are none while the replies
     /// to earlier ones have not come.
     pub fn take(&mut self, shard: usize, now: u64, batch: &mut Batch) {
-        let _ = now;
+        self.pump(now);
+        self.settle(now);
         let Some(it) = self.core.shards.get_mut(shard) else { return };
         if it.queue.is_in_flight() || !it.is_connected {
             return;
@@ -196,6 +211,7 @@ impl Node {
             it.lacks_scripts = false;
             self.core.load_scripts_first(shard);
         }
+        self.pump(now);
         self.settle(now);
     }
 
@@ -227,6 +243,7 @@ impl Node {
     fn is_ready(&mut self, shard: usize, now: u64) {
         let Some(it) = self.core.shards.get_mut(shard) else { return };
         it.is_up = true;
+        self.parts_connected(shard, now);
         self.log_connected(shard, now);
     }
 
@@ -234,32 +251,28 @@ impl Node {
     pub fn subscribed(&mut self, shard: usize, now: u64) {
         if let Some(it) = self.core.shards.get_mut(shard) {
             it.is_subscribed = true;
+            self.parts_subscribed(shard, true, now);
             self.log_subscribed(shard, now);
+            self.pump(now);
             self.settle(now);
         }
     }
 
     /// The connection is lost on which the channels were subscribed.
     pub fn unsubscribed(&mut self, shard: usize, now: u64) {
-        let _ = now;
         if let Some(it) = self.core.shards.get_mut(shard) {
             (it.is_subscribed, it.wants_subscriber) = (false, false);
+            self.parts_subscribed(shard, false, now);
         }
-    }
-
-    /// The channels that are to be subscribed at each shard; none before they are known.
-    pub fn channels(&self) -> Vec<String> {
-        Vec::new()
     }
 
     /// Something was published on one of the channels.
     pub fn published(&mut self, shard: usize, payload: &[u8], now: u64) {
         self.core.counts.payloads += 1;
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
-        #[allow(clippy::single_match)]
         match *kind {
             codec::MESSAGES => self.messages_published(shard, rest, now),
-            _ => {}
+            _ => self.parts_published(shard, payload, now),
         }
         self.settle(now);
     }
@@ -267,12 +280,13 @@ impl Node {
     /// Time has passed.
     pub fn tick(&mut self, now: u64) {
         self.log_tick(now);
+        self.pump(now);
         self.settle(now);
     }
 
     /// When [`Node::tick`] has to be called next at the latest.
     pub fn next_due(&self) -> Option<u64> {
-        self.log_next_due()
+        self.log_next_due().into_iter().chain(self.parts_next_due()).min()
     }
 
     /// Moves the events for the loop of the server behind those in `out`.
@@ -310,6 +324,7 @@ impl Node {
         match then {
             Then::Nothing | Then::Loaded => {}
             Then::Log(then) => self.log_replied(shard, then, reply, now),
+            Then::Part(then) => self.parts_replied(shard, then, reply, now),
         }
     }
 

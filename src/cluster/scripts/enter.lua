@@ -25,6 +25,9 @@ if not is_placed then
   mine[1] = conn
 end
 for _, it in ipairs(gone) do
+  if it.device ~= device then
+    device_left(u, user, it.device, now, '0', '0')
+  end
   if it.life ~= life then
     tell_displaced(user, it)
   elseif it.conn ~= conn then
@@ -56,4 +59,4 @@ for i = 13, #ARGV, 2 do
     end
   end
 end
-return { mine, redis.call('SMEMBERS', ug), elsewhere, device_came(u, user, device, dialect, ARGV[10], ARGV[11], now) }
+return { mine, redis.call('SMEMBERS', ug), elsewhere, device_came(u, user, device, dialect, ARGV[10], ARGV[11], now) or false }

@@ -24,7 +24,7 @@ for _, user in ipairs(redis.call('SPOP', users, most)) do
   local all, left = places(f[2]), {}
   for _, it in ipairs(all) do
     if it.life == dead then
-      device_left(u, user, it.device, now)
+      device_left(u, user, it.device, now, '0', '0')
     else
       left[#left + 1] = it
     end
