@@ -13,8 +13,8 @@ use crate::journal::Ticket;
 
 use super::core::Core;
 use super::parts::PartThen;
-use super::{Script, reply};
 use super::routes::MOST_GROUPS;
+use super::{Script, reply};
 
 /// The requests about groups that are open.
 #[derive(Debug, Default)]
@@ -46,7 +46,14 @@ pub struct Change {
 
 impl Groups {
     /// Makes a user a member of a group, or ends the membership.
-    pub fn change(&mut self, core: &mut Core, ticket: Ticket, group: Box<str>, user: Box<str>, joins: bool) {
+    pub fn change(
+        &mut self,
+        core: &mut Core,
+        ticket: Ticket,
+        group: Box<str>,
+        user: Box<str>,
+        joins: bool,
+    ) {
         let (at_user, at_group) = (core.shard_of(&user), core.shard_of(&group));
         if !core.is_up(at_user) || !core.is_up(at_group) {
             return core.say(Told::Changed(ticket, Err(Refused::Unavailable)));
@@ -61,7 +68,14 @@ impl Groups {
     }
 
     /// Asks for members of a group.
-    pub fn members(&mut self, core: &mut Core, ticket: Ticket, group: &str, after: &str, limit: usize) {
+    pub fn members(
+        &mut self,
+        core: &mut Core,
+        ticket: Ticket,
+        group: &str,
+        after: &str,
+        limit: usize,
+    ) {
         let shard = core.shard_of(group);
         if !core.is_up(shard) {
             return core.say(Told::Members(ticket, Err(Refused::Unavailable)));
@@ -71,7 +85,11 @@ impl Groups {
         let most = limit.saturating_add(1).to_string();
         let words = ["ZRANGEBYLEX", &key, &from, "+", "LIMIT", "0", &most].map(str::as_bytes);
         core.command(shard, &words, PartThen::Group(GroupThen::Names(ticket, limit)).into());
-        core.command(shard, &[b"ZCARD", key.as_bytes()], PartThen::Group(GroupThen::Count(ticket)).into());
+        core.command(
+            shard,
+            &[b"ZCARD", key.as_bytes()],
+            PartThen::Group(GroupThen::Count(ticket)).into(),
+        );
     }
 
     /// Redis has answered; `None` if the outcome is unknown.

@@ -212,7 +212,12 @@ impl Lease {
             }
             false => {
                 let then = PartThen::Lease(LeaseThen::Register { life, at }).into();
-                core.run_words(shard, Script::Register, &[&self.name, &number, &about, LEASE], then);
+                core.run_words(
+                    shard,
+                    Script::Register,
+                    &[&self.name, &number, &about, LEASE],
+                    then,
+                );
             }
         }
     }
@@ -238,7 +243,9 @@ impl Lease {
             return;
         }
         if it.probe.sent.is_some_and(|at| core.now >= at + PROBE_MS) {
-            log::warn!("the connection on which other nodes are heard delivers nothing, and is made again");
+            log::warn!(
+                "the connection on which other nodes are heard delivers nothing, and is made again"
+            );
             it.probe.sent = None;
             it.probe.is_deaf = true;
             it.is_subscribed = false;
@@ -256,7 +263,8 @@ impl Lease {
     /// What this node has published to itself has come back.
     pub fn probe_came(&mut self, core: &Core, shard: usize, life: u64, number: u64) {
         let Some(it) = self.shards.get_mut(shard) else { return };
-        if life == core.life && number == it.probe.number
+        if life == core.life
+            && number == it.probe.number
             && let Some(sent) = it.probe.sent.take()
         {
             it.probe.lag_us = (core.now - sent) * 1_000;
@@ -472,7 +480,11 @@ impl Lease {
         for shard in 0..self.shards.len() {
             if core.is_up(shard) && self.shards[shard].is_registered {
                 let key = format!("{}l:{}", core.settings.prefix, core.life);
-                core.command(shard, &[b"DEL", key.as_bytes()], PartThen::Lease(LeaseThen::GiveBack).into());
+                core.command(
+                    shard,
+                    &[b"DEL", key.as_bytes()],
+                    PartThen::Lease(LeaseThen::GiveBack).into(),
+                );
                 open += 1;
             }
         }

@@ -80,7 +80,9 @@ impl Node {
                 let posted = Posted { from, group, id, frame, message, except, has_own };
                 rpc.post(core, &posted);
             }
-            Wanted::Change { group, user, joins } => groups.change(core, ticket, group, user, joins),
+            Wanted::Change { group, user, joins } => {
+                groups.change(core, ticket, group, user, joins)
+            }
             Wanted::Members { group, after, limit } => {
                 groups.members(core, ticket, &group, &after, limit);
             }
@@ -185,7 +187,8 @@ impl Node {
 
     pub(super) fn parts_next_due(&self) -> Option<u64> {
         let Node { core, parts: Parts { routes, lease, presence, rpc, .. }, .. } = self;
-        let due = [routes.next_due(), lease.next_due(core), presence.next_due(core.now), rpc.next_due()];
+        let due =
+            [routes.next_due(), lease.next_due(core), presence.next_due(core.now), rpc.next_due()];
         due.into_iter().flatten().min()
     }
 
@@ -204,7 +207,9 @@ impl Node {
             Some(Payload::Post { life, posted }) if life != core.life => {
                 core.say(Told::Posted(posted));
             }
-            Some(Payload::Ask { asked, question }) => core.say(Told::Asked(asked, question.to_vec())),
+            Some(Payload::Ask { asked, question }) => {
+                core.say(Told::Asked(asked, question.to_vec()))
+            }
             Some(Payload::Answer { life, question, node, answer }) => {
                 rpc.answered(core, life, question, node, answer);
             }

@@ -201,7 +201,9 @@ mod tests {
         let membership = Payload::Membership { user: "ann", group: "g", joins: false };
         assert_eq!(read(b"\x01\x03\x00\x03anng"), Some(membership));
         assert_eq!(read(b"\x01\x03\x00\x09ann"), None);
-        let kinds = format!("VERSION, DISPLACED, PRESENCE, MEMBERSHIP = {VERSION}, {DISPLACED}, {PRESENCE}, {MEMBERSHIP}");
+        let kinds = format!(
+            "VERSION, DISPLACED, PRESENCE, MEMBERSHIP = {VERSION}, {DISPLACED}, {PRESENCE}, {MEMBERSHIP}"
+        );
         assert!(include_str!("../scripts/routes.lua").contains(&kinds));
     }
 }

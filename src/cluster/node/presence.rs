@@ -68,9 +68,7 @@ impl Presence {
         for (place, user) in users.iter().enumerate() {
             parts[core.shard_of(user)].push(place);
         }
-        let is_away = |(shard, part): (usize, &Vec<usize>)| {
-            !part.is_empty() && !core.is_up(shard)
-        };
+        let is_away = |(shard, part): (usize, &Vec<usize>)| !part.is_empty() && !core.is_up(shard);
         if parts.iter().enumerate().any(is_away) {
             return core.say(Told::Online(ticket, Err(Refused::Unavailable)));
         }
@@ -142,7 +140,12 @@ impl Presence {
                         "watch" => PresenceThen::Watched(users.to_vec()),
                         _ => PresenceThen::Unwatched(users.to_vec()),
                     };
-                    core.run_words(shard, Script::Presence, &words, PartThen::Presence(then).into());
+                    core.run_words(
+                        shard,
+                        Script::Presence,
+                        &words,
+                        PartThen::Presence(then).into(),
+                    );
                 }
             }
         }

@@ -202,7 +202,8 @@ impl Routes {
             let epoch = core.ordinal(shard).to_string();
             let flag = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
             let dialect = flag(here.has_mailbox, "2", "1");
-            let mut words: Vec<&str> = vec![user, &life, &count, dialect, &here.device, &conn, &age];
+            let mut words: Vec<&str> =
+                vec![user, &life, &count, dialect, &here.device, &conn, &age];
             words.extend([most, flag(here.visits, "1", "0"), &epoch, MOST_GROUPS]);
             for group in &here.groups {
                 words.push(group);
@@ -250,7 +251,12 @@ impl Routes {
             words.extend([conn, *dialect, age]);
         }
         self.open += 1;
-        core.run_words(shard, Script::Leave, &words, PartThen::Route(RouteThen::Leave(gone)).into());
+        core.run_words(
+            shard,
+            Script::Leave,
+            &words,
+            PartThen::Route(RouteThen::Leave(gone)).into(),
+        );
     }
 
     /// Sends what waits, as much as fits into the next commands.
@@ -299,7 +305,12 @@ impl Routes {
             let life = core.life.to_string();
             let mut words: Vec<&str> = vec![&life];
             words.extend(users.iter().map(CompactString::as_str));
-            core.run_words(shard, Script::Away, &words, PartThen::Route(RouteThen::Away(users.clone())).into());
+            core.run_words(
+                shard,
+                Script::Away,
+                &words,
+                PartThen::Route(RouteThen::Away(users.clone())).into(),
+            );
         }
     }
 
@@ -328,7 +339,13 @@ impl Routes {
 
     /// A connection has entered, or could not. Returns the last part of the reply, which the journal reads, and
     /// the request that it completes.
-    pub fn replied(&mut self, core: &mut Core, shard: usize, then: RouteThen, reply: Reply) -> Option<Arrival> {
+    pub fn replied(
+        &mut self,
+        core: &mut Core,
+        shard: usize,
+        then: RouteThen,
+        reply: Reply,
+    ) -> Option<Arrival> {
         let is_unknown = matches!(reply, Reply::Unknown);
         let value = core.value_of(reply);
         match then {

@@ -13,9 +13,9 @@ use crate::engine::{Asked, Posted, Told};
 use crate::journal::Ticket;
 
 use super::core::Core;
+use super::lease::Lease;
 use super::parts::PartThen;
 use super::{Then, payload, reply};
-use super::lease::Lease;
 
 /// A node that has not answered after so many milliseconds is missing.
 const ANSWERED_AFTER_MS: u64 = 2_000;
@@ -52,7 +52,14 @@ pub enum RpcThen {
 
 impl Rpc {
     /// Asks other nodes.
-    pub fn ask(&mut self, core: &mut Core, lease: &Lease, ticket: Ticket, of: &Whom, question: Box<[u8]>) {
+    pub fn ask(
+        &mut self,
+        core: &mut Core,
+        lease: &Lease,
+        ticket: Ticket,
+        of: &Whom,
+        question: Box<[u8]>,
+    ) {
         let others: Vec<u64> = match of {
             Whom::All => lease.others(core).map(|(life, _)| life).collect(),
             Whom::Node(name) => {
@@ -65,7 +72,8 @@ impl Rpc {
         let name = self.last;
         let at = core.now + ANSWERED_AFTER_MS;
         let (waiting, answers) = (others.clone(), Vec::new());
-        self.questions.insert(name, Question { ticket, question, at, waiting, answers, missing: 0 });
+        self.questions
+            .insert(name, Question { ticket, question, at, waiting, answers, missing: 0 });
         self.due.insert((at, name), ());
         if let Whom::User(user) = of {
             let shard = core.shard_of(user);
@@ -91,7 +99,12 @@ impl Rpc {
         let names = Asked { life: core.life, question: name };
         let payload = payload::ask(&names, &asked.question);
         for life in lives {
-            core.publish_to(0, *life, &payload, PartThen::Rpc(RpcThen::Published(name, *life)).into());
+            core.publish_to(
+                0,
+                *life,
+                &payload,
+                PartThen::Rpc(RpcThen::Published(name, *life)).into(),
+            );
         }
     }
 
@@ -119,7 +132,8 @@ impl Rpc {
                 let Some(value) = value else { return self.give_up(core, name, 1) };
                 let routes = reply::text(value).unwrap_or_default();
                 let life = core.life;
-                let lives: Vec<u64> = super::routes::lives(routes).filter(|it| *it != life).collect();
+                let lives: Vec<u64> =
+                    super::routes::lives(routes).filter(|it| *it != life).collect();
                 let Some(asked) = self.questions.get_mut(&name) else { return };
                 asked.waiting = lives.clone();
                 match lives.is_empty() {
