@@ -141,7 +141,7 @@ impl Mailboxes {
 
     /// Forgets a mailbox of a user who is not connected.
     pub(super) fn give_up(&mut self, key: u32, reason: Option<Reason>) {
-        if self.boxes[key].given > 0 {
+        if self.boxes[key].given > 0 && !self.are_copies {
             self.missed = self.missed.max(self.boxes[key].top);
         }
         while let Some(held) = self
@@ -156,7 +156,9 @@ impl Mailboxes {
         self.unlist(key);
         self.unindex(key);
         let Some(mailbox) = self.boxes.remove(key) else { return };
-        self.high = self.high.max(mailbox.top);
+        if !self.are_copies {
+            self.high = self.high.max(mailbox.top);
+        }
         if mailbox.full != NONE {
             self.wheel.disarm(mailbox.full);
             self.held -= self.fulls.remove(mailbox.full).map_or(0, |full| full.counted as usize);

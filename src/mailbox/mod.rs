@@ -14,6 +14,7 @@
 mod bounds;
 mod cids;
 mod connect;
+mod copies;
 mod devices;
 mod disk;
 mod index;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use cids::CID_SECONDS;
 pub use connect::{Last, Welcome};
+pub use copies::Filling;
 pub use devices::{MAX_DEVICES, Slots};
 pub use message::{Body, Held, Marks};
 pub use record::Key;

@@ -273,23 +273,30 @@ impl Ring {
     /// One device has lost the numbers from `from` to `to`, of which no message is held.
     pub fn lose_for(&mut self, slot: usize, from: u64, to: u64) {
         debug_assert!(self.first_held().is_none_or(|held| held > to));
-        let lost = |from, to| Lost { from, to, reason: Reason::Lost, skips: Slots::all_but(slot) };
+        let skips = Slots::all_but(slot);
+        self.lose_range(Lost { from, to, reason: Reason::Lost, skips });
+    }
+
+    /// Some devices have lost a range of numbers. What is known already to be lost keeps its reason.
+    pub fn lose_range(&mut self, lost: Lost) {
+        let Lost { from, to, skips, .. } = lost;
         let all = self.lost.list_mut();
         let mut at = all.partition_point(|lost| lost.to < from);
         let mut next = from;
         while next <= to {
             match all.get(at).copied().filter(|known| known.from <= to) {
                 None => {
-                    all.insert(at, lost(next, to));
+                    all.insert(at, Lost { from: next, ..lost });
                     return;
                 }
                 Some(known) if known.from > next => {
-                    all.insert(at, lost(next, known.from - 1));
+                    all.insert(at, Lost { from: next, to: known.from - 1, ..lost });
                     next = known.from;
                 }
                 Some(known) => {
                     // Of what other devices have lost a part may be behind the end.
-                    if known.skips.has(slot) {
+                    let both = known.skips.and(skips);
+                    if both != known.skips {
                         let end = known.to.min(to);
                         if end < known.to {
                             all.insert(at + 1, Lost { from: end + 1, ..known });
@@ -298,15 +305,27 @@ impl Ring {
                             all.insert(at, Lost { to: next - 1, ..known });
                             at += 1;
                         }
-                        let mut skips = known.skips;
-                        skips.remove(slot);
-                        all[at] = Lost { from: next, to: end, skips, ..known };
+                        all[at] = Lost { from: next, to: end, skips: both, ..known };
                     }
                     next = all[at].to.saturating_add(1);
                 }
             }
             at += 1;
         }
+    }
+
+    /// Adds a message at the place of its number, which may be below others. Returns false if a message with
+    /// this number is held.
+    pub fn insert(&mut self, held: Held) -> bool {
+        let list = self.messages.open();
+        let Err(at) = list.binary_search_by_key(&held.seq, |held| held.seq) else { return false };
+        self.first_expiry = match list.is_empty() {
+            true => held.expires,
+            false => self.first_expiry.min(held.expires),
+        };
+        self.bytes += held.size();
+        list.insert(at, held);
+        true
     }
 
     /// Notes that the message with the number `seq` will not be delivered. Two ranges become one if no held

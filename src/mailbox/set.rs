@@ -59,6 +59,8 @@ pub struct Mailboxes {
     pub(super) losses: Vec<Loss>,
     /// Up to which number a bound has taken messages of a user that may be on a disk.
     pub(super) dropped: Vec<(CompactString, u64)>,
+    /// Whether all mailboxes are [copies](Mailboxes::become_copies).
+    pub(super) are_copies: bool,
     pub(super) shed: u64,
     pub(super) forgotten: u64,
 }
@@ -91,6 +93,7 @@ impl Mailboxes {
             waiting: 0,
             losses: Vec::new(),
             dropped: Vec::new(),
+            are_copies: false,
             shed: 0,
             forgotten: 0,
         }

@@ -7,6 +7,7 @@ use crate::hub::Context;
 use crate::journal::Ticket;
 
 use super::Relay;
+use super::v2::ENTERING;
 
 /// The tickets of the extension's requests to the engine begin here; those of the relay are smaller
 /// numbers.
@@ -21,8 +22,20 @@ impl Relay {
         if is_for_extension(&told) {
             return self.pass_to_extension(cx, told);
         }
-        if let Told::Link(state) = told {
-            self.pass_to_extension(cx, Told::Link(state));
+        match told {
+            Told::Entered(ticket, entered) if ticket < ENTERING => {
+                self.begin_entered(cx, ticket, *entered);
+            }
+            Told::Arrived(all) => self.take_arrived(cx, &all),
+            Told::Gone { user, gone } => self.lose_gone(cx, &user, &gone),
+            Told::Displaced { user, conn } => {
+                self.end_displaced(cx, &user, conn);
+            }
+            Told::Posted(posted) => {
+                self.posted_to_links(cx, &posted);
+            }
+            Told::Link(state) => self.pass_to_extension(cx, Told::Link(state)),
+            _ => {}
         }
     }
 

@@ -171,7 +171,7 @@ impl V2 {
     pub(super) fn receipts_due_by_last(&mut self, user: &str, device: &str, last: Last) -> Due {
         let seq = match last {
             Last::Current(seq) => seq,
-            Last::Earlier { seq, end } if self.boxes.is_shared() && seq <= end => seq,
+            Last::Earlier { seq, end } if self.goes_on(seq, end) => seq,
             _ => return Due::default(),
         };
         let Some(mailbox) = self.boxes.find(user) else { return Due::default() };
@@ -181,6 +181,11 @@ impl V2 {
             return Due::default();
         }
         self.receipts_due(mailbox, slot, (before, seq))
+    }
+
+    /// Whether a number of an earlier epoch, which ended at `end`, means the same in the present one.
+    fn goes_on(&self, seq: u64, end: u64) -> bool {
+        seq <= end && (self.boxes.is_shared() || self.is_shared)
     }
 
     /// Returns the senders who asked for receipts of messages between two numbers, each with the id
@@ -239,6 +244,9 @@ impl Relay {
     /// Puts a receipt into the mailbox of a sender, where it replaces an earlier one about the same
     /// receiver.
     pub(super) fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
+        if self.v2.is_shared {
+            return self.keep_shared_receipt(cx, sender, peer, id);
+        }
         let Some(mailbox) = self.v2.boxes.find(sender) else { return };
         if !self.v2.has_room(cx) {
             return self.v2.wait_with_receipt(sender, peer, id);

@@ -22,7 +22,7 @@ pub const REPLACED: u16 = 4509;
 /// The close code of a server that is stopping.
 pub(super) const GOING_AWAY: u16 = 4012;
 /// The close code of a connection for which there is no room.
-const NO_ROOM: u16 = 4013;
+pub(super) const NO_ROOM: u16 = 4013;
 /// The close code of a connection whose ticket is not accepted.
 const BAD_TICKET: u16 = 4501;
 /// The longest time between heartbeats that `welcome` asks for, in milliseconds.
@@ -121,20 +121,6 @@ impl V2 {
             self.show(cx, key);
         }
     }
-
-    /// Detaches a link, whose connection is ending, from its mailbox. `wrote_first` says that the
-    /// first unacknowledged message was written to the connection completely.
-    fn detach(&mut self, cx: &mut Context, key: u32, wrote_first: bool) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        let wrote_first = wrote_first && link.has_unacknowledged();
-        let slot = usize::from(link.slot);
-        let Some(mailbox) = self.unlink(key) else { return };
-        let skipped = self.boxes.disconnect(mailbox, slot, key, wrote_first, second(cx));
-        if skipped.is_some() {
-            self.counters.undeliverable += 1;
-        }
-        self.arm(cx);
-    }
 }
 
 /// Why a client is refused. Its handshake is accepted, so that it can get the reason in a frame.
@@ -144,6 +130,8 @@ pub(crate) enum Refusal<'a> {
     Ticket(&'a str),
     /// There is no room for the connection.
     Full,
+    /// The mailbox of the user cannot be reached.
+    Away,
 }
 
 impl V2 {
@@ -154,6 +142,7 @@ impl V2 {
         let (code, why, retry) = match why {
             Refusal::Ticket(why) => (Code::Ticket, why, false),
             Refusal::Full => (Code::Full, FULL, true),
+            Refusal::Away => (Code::Unavailable, AWAY, true),
         };
         frames::write_error(code, why, retry, None, &mut self.scratch);
         cx.send(conn, &self.scratch);
@@ -165,17 +154,40 @@ pub(crate) fn close_refused(cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
     match why {
         Refusal::Ticket(why) => cx.close_as(conn, BAD_TICKET, why),
         Refusal::Full => cx.close_as(conn, NO_ROOM, FULL),
+        Refusal::Away => cx.close_as(conn, NO_ROOM, AWAY),
     }
 }
 
 /// The reason that a client gets when there is no room for its connection.
 const FULL: &str = "there is no room for one more connection";
+/// The reason that a client gets when nobody can tell what is in the mailbox of its user.
+pub(super) const AWAY: &str = "messages cannot be read just now";
 
 impl Relay {
+    /// Detaches a link, whose connection is ending, from its mailbox. `wrote_first` says that the
+    /// first unacknowledged message was written to the connection completely.
+    fn detach(&mut self, cx: &mut Context, key: u32, wrote_first: bool) {
+        let Some(link) = self.v2.links.get_mut(key) else { return };
+        let wrote_first = wrote_first && link.has_unacknowledged();
+        if self.engine.is_some() {
+            return self.leave(cx, key, wrote_first);
+        }
+        let slot = usize::from(link.slot);
+        let Some(mailbox) = self.v2.unlink(key) else { return };
+        let skipped = self.v2.boxes.disconnect(mailbox, slot, key, wrote_first, second(cx));
+        if skipped.is_some() {
+            self.v2.counters.undeliverable += 1;
+        }
+        self.v2.arm(cx);
+    }
+
     /// Handles that the connection of a link has opened: sends `welcome`, and begins the replay.
     pub(in crate::relay) fn arrive(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
         let user = CompactString::from(cx.user(conn).unwrap_or_default());
         let device = CompactString::from(cx.device(conn).unwrap_or_default());
+        if self.engine.is_some() {
+            return self.enter(cx, conn, key, (&user, &device));
+        }
         let v2 = &mut self.v2;
         let Some(link) = v2.links.get_mut(key) else { return };
         link.conn = Some(conn);
@@ -195,8 +207,25 @@ impl Relay {
         let v2 = &mut self.v2;
         let last = v2.last_of(cx, &user, last.as_deref());
         v2.leave_ended(cx, &user);
-        let receipts = v2.receipts_due_by_last(&user, &device, last);
-        let welcome = v2.boxes.connect(&user, &device, last, key);
+        let epoch = v2.journal(cx).epoch().to_owned();
+        self.welcome(cx, conn, key, (&user, &device), last, &epoch);
+    }
+
+    /// Attaches a link to the mailbox of its user, sends `welcome`, and begins the replay. `epoch` is the
+    /// name of the present epoch.
+    #[inline]
+    pub(super) fn welcome(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        key: u32,
+        (user, device): (&str, &str),
+        last: Last,
+        epoch: &str,
+    ) {
+        let v2 = &mut self.v2;
+        let receipts = v2.receipts_due_by_last(user, device, last);
+        let welcome = v2.boxes.connect(user, device, last, key);
         if let Some(displaced) = welcome.displaced {
             v2.displace(cx, displaced);
         }
@@ -214,11 +243,10 @@ impl Relay {
         let journal = v2.journal(cx);
         if !journal.is_the_ring() {
             // The device is known from now on, also if the server ends before the first acknowledgement.
-            journal.acknowledge(NO_TICKET, &user, &device, welcome.cursor);
+            journal.acknowledge(NO_TICKET, user, device, welcome.cursor);
         }
-        let epoch = journal.epoch().to_owned();
         let now = cx.unix_millis();
-        v2.tell(cx, key, |out| frames::write_welcome(&epoch, &welcome, bounds, now, out));
+        v2.tell(cx, key, |out| frames::write_welcome(epoch, &welcome, bounds, now, out));
         told::welcome(cx, conn, &welcome);
         v2.counters.resumed += u64::from(welcome.resumed && last != Last::Nothing);
         if let Some((from, to)) = welcome.gap {
@@ -227,7 +255,7 @@ impl Relay {
             told::gap(cx, conn, from, to, Reason::Lost.name());
         }
         v2.deliver(cx, key);
-        self.keep_receipts(cx, conn, &user, receipts);
+        self.keep_receipts(cx, conn, user, receipts);
         self.tell_losses(cx);
         self.v2.arm(cx);
     }
@@ -249,7 +277,7 @@ impl Relay {
         );
         let conn = self.v2.links.get(key).and_then(|link| link.conn);
         let wrote_first = is_try && conn.is_some_and(|conn| self.v2.wrote_first(cx, conn, key));
-        self.v2.detach(cx, key, wrote_first);
+        self.detach(cx, key, wrote_first);
         let Some(link) = self.v2.links.get_mut(key) else { return };
         // A hidden app gets this frame, too, because it is the last one.
         link.is_hidden = false;
@@ -284,7 +312,10 @@ impl Relay {
     /// Handles that the connection of a link has ended.
     pub(in crate::relay) fn depart(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
         let wrote_first = self.v2.wrote_first(cx, conn, key);
-        self.v2.detach(cx, key, wrote_first);
+        self.detach(cx, key, wrote_first);
+        if self.engine.is_some() {
+            self.leave_unentered(cx, conn, key);
+        }
         self.v2.unwatch_all(key);
         self.v2.links.remove(key);
         self.tell_losses(cx);
@@ -320,7 +351,7 @@ impl V2 {
     }
 
     /// Notes that a link has no mailbox any more, because its connection is ending.
-    fn unlink(&mut self, key: u32) -> Option<Key> {
+    pub(super) fn unlink(&mut self, key: u32) -> Option<Key> {
         let mailbox = self.links.get_mut(key)?.detach()?;
         self.attached -= 1;
         Some(mailbox)

@@ -51,10 +51,15 @@ impl V2 {
         log::error!("the journal has begun a new epoch: all clients are asked to connect again");
         let ended = std::mem::replace(&mut self.epochs.present, name);
         let last = self.boxes.last_shared().unwrap_or_default();
-        self.epochs.ended.push((ended, last));
+        if !self.is_shared {
+            self.epochs.ended.push((ended, last));
+        }
         let open = self.links.iter().filter_map(|(key, link)| Some((key, link.conn?)));
         self.epochs.leaving = open.collect();
         self.epochs.clients = self.epochs.leaving.len() as u64;
+        if self.is_shared {
+            self.drop_copies();
+        }
         self.say_bye_to_some(cx);
     }
 

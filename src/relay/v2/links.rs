@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::hub::ConnId;
+use crate::journal::Ticket;
 use crate::mailbox::{Key, Records};
 use compact_str::CompactString;
 
@@ -74,6 +75,9 @@ pub struct More {
     pub last: Option<CompactString>,
     /// The groups that its ticket names.
     pub groups: Vec<String>,
+    /// The connection, and the ticket under which it enters the nodes that share the mailboxes, until it
+    /// has entered and is attached to a mailbox.
+    pub entering: Option<(Ticket, ConnId)>,
     /// The `cid` of the first refused send that the client may try again, until it comes again.
     pub refused: Option<CompactString>,
     /// When the app was hidden, in milliseconds.

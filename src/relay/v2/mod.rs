@@ -14,10 +14,12 @@
 
 mod acks;
 mod arrive;
+mod arrived;
 mod backup;
 mod command;
 mod content;
 mod deliver;
+mod entered;
 mod epoch;
 mod frames;
 mod groups;
@@ -34,6 +36,7 @@ mod recorded;
 mod recover;
 mod requests;
 mod room;
+mod shared;
 mod take;
 mod taken;
 #[cfg(test)]
@@ -67,6 +70,7 @@ pub(crate) use arrive::{Refusal, close_refused};
 pub use backup::Copying;
 #[cfg(feature = "backend")]
 pub use backup::NoCopy;
+pub(in crate::relay) use entered::TICKETS as ENTERING;
 #[cfg(feature = "backend")]
 pub(crate) use history::{Answered, Whose};
 pub(crate) use history::{Page, Unread};
@@ -167,6 +171,12 @@ pub(crate) struct V2 {
     journal: Option<Box<dyn Journal>>,
     /// Whether the journal is only the ring of each mailbox, so that it always has room.
     is_the_ring: bool,
+    /// Whether other nodes share the mailboxes, so that those here are copies.
+    is_shared: bool,
+    /// The sends that the shared journal has not completed.
+    sendings: shared::Sendings,
+    /// How many connections have begun to enter.
+    entries: u32,
     ids: Ids,
     /// The sends that the journal has not completed.
     pending: keep::Pending,
@@ -227,6 +237,9 @@ impl V2 {
             links: Links::default(),
             journal: None,
             is_the_ring: true,
+            is_shared: false,
+            sendings: shared::Sendings::default(),
+            entries: 0,
             ids: Ids::new(),
             pending: keep::Pending::default(),
             pending_cids: HashMap::default(),
@@ -270,7 +283,7 @@ impl V2 {
             links: self.attached,
             aside: 0,
             watches: self.presence.watches(),
-            pending: self.pending.len(),
+            pending: self.pending.len() + self.sendings.len(),
         }
     }
 
@@ -437,7 +450,10 @@ impl Relay {
             return self.v2.complete_backup(completed.completion);
         }
         if let Some(completed) = self.complete_request(cx, completed) {
-            self.complete_append(cx, completed);
+            match self.v2.is_shared {
+                false => self.complete_append(cx, completed),
+                true => self.complete_sending(cx, completed),
+            }
         }
     }
 

@@ -164,7 +164,11 @@ impl Relay {
         v2.pass_to_all_links(cx, &[sender.mailbox]);
         frames::mark_own(&mut v2.rest);
         v2.pass_to_links(cx, &sender.user, Some(sender.link));
-        (cx.online() as u64).saturating_sub(1)
+        let mut online = cx.online() as u64;
+        if self.engine.is_some() {
+            online += self.post_to_all((&sender.user, id), message, true);
+        }
+        online.saturating_sub(1)
     }
 
     /// Sends a message to the connected members of a group. Returns the number of users who get it,

@@ -39,6 +39,10 @@ impl V2 {
         }
         self.epochs.begin(journal.epoch());
         self.is_the_ring = journal.is_the_ring();
+        self.is_shared = journal.is_shared();
+        if self.is_shared {
+            self.boxes.become_copies();
+        }
         self.journal = Some(journal);
     }
 

@@ -63,6 +63,9 @@ impl Relay {
         text: &str,
     ) {
         self.v2.show(cx, key);
+        if self.v2.is_shared {
+            return self.take_shared(cx, conn, key, send, text);
+        }
         let Some(sender) = self.v2.sender(conn, key) else { return };
         if send.volatile {
             return self.pass_on(cx, &sender, send);
@@ -125,7 +128,7 @@ impl Relay {
         }
     }
 
-    fn refuse_conflict(&mut self, cx: &mut Context, key: u32, cid: &str) {
+    pub(super) fn refuse_conflict(&mut self, cx: &mut Context, key: u32, cid: &str) {
         self.v2.counters.conflicts += 1;
         let why = (Code::Conflict, "this cid was used for something else");
         self.v2.refuse(cx, key, why, false, Some(cid));
@@ -133,7 +136,7 @@ impl Relay {
 
     /// Checks whether a send is accepted. If it is not, the error says why, and whether the client
     /// may try it again.
-    fn check_send(
+    pub(super) fn check_send(
         &mut self,
         cx: &Context,
         sender: &Sender,
@@ -162,7 +165,7 @@ impl Relay {
 
     /// Refuses a send. If the client may try it again, later sends are refused until it comes
     /// again, because they would overtake it.
-    fn refuse_send(
+    pub(super) fn refuse_send(
         &mut self,
         cx: &mut Context,
         sender: &Sender,
@@ -296,7 +299,7 @@ pub(super) fn name(send: &Send<'_>, kind: &str, peer: &str) -> String {
 }
 
 impl V2 {
-    fn sender(&self, conn: ConnId, key: u32) -> Option<Sender> {
+    pub(super) fn sender(&self, conn: ConnId, key: u32) -> Option<Sender> {
         let link = self.links.get(key)?;
         let (slot, mailbox) = (usize::from(link.slot), link.mailbox()?);
         let user = self.boxes.user(mailbox).clone();
