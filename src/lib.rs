@@ -112,9 +112,9 @@ pub mod keeping {
     #[cfg(feature = "store")]
     pub use crate::journal::store;
     pub use crate::journal::{
-        Append, Backup, Completed, Completion, Counts, Fate, Health, Journal, Keep, Kept, Kind,
-        Note, Numbers, Of, Progress, Question, Reach, Record, Recovered, Stored, StoredRecord,
-        Ticket,
+        Append, Backup, Cause, Completed, Completion, Counts, Fate, Health, Journal, Keep, Kept,
+        Kind, Note, Numbers, Of, Progress, Question, Reach, Record, Recovered, Stored,
+        StoredRecord, Ticket,
     };
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{
-    Append, Completed, Completion, Health, Journal, Kept, Note, Progress, Question, Recovered,
-    Stored, StoredRecord, Ticket,
+    Append, Cause, Completed, Completion, Health, Journal, Kept, Note, Progress, Question,
+    Recovered, Stored, StoredRecord, Ticket,
 };
 
 /// A disk in memory: the messages that were written to it, and the requests that wait to be written. A clone of it
@@ -23,7 +23,8 @@ struct Inner {
     sends: Vec<(Stored, u64)>,
     last: u64,
     devices: BTreeMap<(Box<str>, Box<str>), (u64, u64)>,
-    forgotten: BTreeMap<Box<str>, u64>,
+    /// Up to which number the messages of a user are forgotten, and up to which one they were deleted.
+    forgotten: BTreeMap<Box<str>, (u64, u64)>,
     notes: Vec<Note>,
     /// The requests that wait, in their order.
     waiting: VecDeque<Request>,
@@ -45,7 +46,7 @@ enum Request {
     Load(Ticket, Vec<u64>),
     Acknowledge(Box<str>, Box<str>, u64),
     Note(Ticket, Note),
-    Forget(Box<str>, u64),
+    Forget(Ticket, Box<str>, u64),
 }
 
 /// The numbers of a disk.
@@ -150,9 +151,14 @@ impl Disk {
                     let now = inner.now;
                     inner.devices.insert((user, device), (cursor, now));
                 }
-                Some(Request::Forget(user, seq)) => {
-                    let forgotten = inner.forgotten.entry(user).or_default();
+                Some(Request::Forget(ticket, user, seq)) => {
+                    let (forgotten, deleted) = inner.forgotten.entry(user).or_default();
                     *forgotten = seq.max(*forgotten);
+                    // Nobody waits for what a bound has taken.
+                    if ticket != Ticket::MAX {
+                        *deleted = seq.max(*deleted);
+                        done.push(Completed { ticket, completion: Completion::Forgotten });
+                    }
                 }
                 Some(Request::Note(ticket, note)) => {
                     inner.notes.push(note);
@@ -235,14 +241,18 @@ impl Journal for DiskJournal {
             let away = inner.now.saturating_sub(*at) as u32;
             tell(Recovered::Device { user, device, cursor, away });
         }
-        for (user, seq) in &inner.forgotten {
-            tell(Recovered::Gone { user: user.clone(), seq: *seq, is_expired: false });
+        for (user, (forgotten, deleted)) in &inner.forgotten {
+            for (seq, cause) in [(*deleted, Cause::Deleted), (*forgotten, Cause::Bound)] {
+                if cause == Cause::Deleted && seq > 0 || cause == Cause::Bound && seq > *deleted {
+                    tell(Recovered::Gone { user: user.clone(), seq, cause });
+                }
+            }
         }
         for (stored, until) in &inner.sends {
             let mut stored = inner.told(stored, *until);
             stored.message.clear();
             let is_gone = |record: &StoredRecord| {
-                inner.forgotten.get(&record.user).is_some_and(|seq| record.seq <= *seq)
+                inner.forgotten.get(&record.user).is_some_and(|(up_to, _)| record.seq <= *up_to)
             };
             let number = stored.records.first().map_or(0, |record| record.seq);
             stored.records.retain(|record| !is_gone(record));
@@ -295,14 +305,16 @@ impl Journal for DiskJournal {
 
     fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
         let inner = &mut *self.disk.inner();
-        let name = (user.into(), device.into());
-        // A device that is new is written at once; what it has handled may be lost.
-        if !inner.devices.contains_key(&name) && !inner.has_failed {
-            inner.devices.insert(name, (seq, inner.now));
-            return Progress::Later;
-        }
-        inner.waiting.push_back(Request::Acknowledge(name.0, name.1, seq));
+        inner.waiting.push_back(Request::Acknowledge(user.into(), device.into(), seq));
         Progress::Later
+    }
+
+    fn arrive(&mut self, user: &str, device: &str, seq: u64) {
+        let inner = &mut *self.disk.inner();
+        // What the device has handled later may be lost.
+        if !inner.has_failed {
+            inner.devices.insert((user.into(), device.into()), (seq, inner.now));
+        }
     }
 
     fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {
@@ -314,8 +326,8 @@ impl Journal for DiskJournal {
         Progress::Done(Completion::Unsupported)
     }
 
-    fn forget(&mut self, _: Ticket, user: &str, seq: u64) -> Progress {
-        self.disk.inner().waiting.push_back(Request::Forget(user.into(), seq));
+    fn forget(&mut self, ticket: Ticket, user: &str, seq: u64) -> Progress {
+        self.disk.inner().waiting.push_back(Request::Forget(ticket, user.into(), seq));
         Progress::Later
     }
 

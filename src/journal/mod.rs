@@ -21,7 +21,7 @@ pub(crate) use epoch::new_epoch;
 pub(crate) use hash::stable_hash;
 pub use memory::Memory;
 pub use numbers::{Backup, Counts, Numbers};
-pub use stored::{Note, Recovered, Stored, StoredRecord};
+pub use stored::{Cause, Note, Recovered, Stored, StoredRecord};
 
 /// The number by which a request is known until it is completed. The caller chooses it.
 pub type Ticket = u32;
@@ -97,6 +97,13 @@ pub trait Journal: Send + std::fmt::Debug {
 
     /// Notes that a device has handled all messages up to a number. This hint may be lost.
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress;
+
+    /// Notes that a device of a user has connected for the first time, and has handled all messages up to a number. It
+    /// is known after a restart if any message is that was given to the journal after this call. This may not hold in a
+    /// rush of new devices.
+    fn arrive(&mut self, user: &str, device: &str, seq: u64) {
+        self.acknowledge(Ticket::MAX, user, device, seq);
+    }
 
     /// Keeps something beside messages: a membership, or a request of a backend.
     fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {

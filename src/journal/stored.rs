@@ -44,6 +44,17 @@ pub struct StoredRecord {
     pub marks: u8,
 }
 
+/// Why messages are not kept any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Their time was over.
+    Expired,
+    /// A bound was reached.
+    Bound,
+    /// The mailbox was deleted.
+    Deleted,
+}
+
 /// What a journal tells of earlier runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
@@ -62,14 +73,14 @@ pub enum Recovered {
         away: u32,
     },
     /// The messages of a user with numbers up to `seq` are not kept any more. A device that has not handled
-    /// the one with the number `seq` has lost it, because its time was over or a bound was reached.
+    /// the one with the number `seq` has lost it. More than one such number may be told of a user.
     Gone {
         /// The user.
         user: Box<str>,
         /// The highest number of the messages that are not kept any more.
         seq: u64,
-        /// Whether their time was over. Otherwise a bound was reached.
-        is_expired: bool,
+        /// Why they are gone.
+        cause: Cause,
     },
     /// A send.
     Send(Stored),

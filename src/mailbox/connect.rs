@@ -34,6 +34,8 @@ pub struct Welcome {
     pub seq: u64,
     /// The number after which the replay begins.
     pub cursor: u64,
+    /// Whether the device was not known.
+    pub is_new: bool,
     /// Whether the device goes on behind the number that it named, or that the mailbox remembers.
     pub resumed: bool,
     /// The gap that the client is told of first: the lowest lost number, if it is known, and the highest
@@ -103,7 +105,8 @@ impl Mailboxes {
         (device.cursor, *state) = (cursor, connection);
         self.settle_place(key);
         self.prune(key);
-        Welcome { key, slot, seq: top, cursor, resumed, gap, displaced }
+        let is_new = known.is_none();
+        Welcome { key, slot, seq: top, cursor, is_new, resumed, gap, displaced }
     }
 
     /// Notes that a connection of a device has ended. `wrote_first` says that the first message that the

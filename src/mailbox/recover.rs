@@ -101,9 +101,9 @@ impl Mailboxes {
         self.bound(key, false);
     }
 
-    /// Notes that messages of a user up to a number are not kept any more. To be called when all messages
-    /// are added.
-    pub fn recover_gone(&mut self, user: &str, seq: u64, is_expired: bool) {
+    /// Notes that messages of a user with numbers above `after` and up to `seq` are not kept any more. To be called when
+    /// all messages are added, with the lowest numbers of a user first.
+    pub fn recover_gone(&mut self, user: &str, (after, seq): (u64, u64), reason: Reason) {
         let Some(key) = self.find(user).filter(|key| self.boxes[key.0].known.any()) else { return };
         self.raise(key, seq);
         let known = self.boxes[key.0].known;
@@ -111,8 +111,10 @@ impl Mailboxes {
         known.iter().filter(|slot| self.cursor(key, *slot) >= seq).for_each(|slot| had.add(slot));
         let behind = known.iter().filter(|slot| !had.has(*slot));
         let Some(least) = behind.map(|slot| self.cursor(key, slot)).min() else { return };
-        let reason = if is_expired { Reason::Expired } else { Reason::Overflow };
-        self.full_mut(key).ring.note_gone(least + 1, seq, had, reason);
+        let from = least.max(after) + 1;
+        if from <= seq {
+            self.full_mut(key).ring.note_gone(from, seq, had, reason);
+        }
         self.close(key);
         self.recount(key);
     }

@@ -101,6 +101,42 @@ fn what_waits_for_a_user_who_is_away_survives_a_kill_and_comes_once() {
 }
 
 #[test]
+fn a_device_that_missed_a_deleted_mailbox_is_told_that_its_messages_are_lost_also_after_a_kill() {
+    for is_killed in [false, true] {
+        let folder = Folder::new();
+        let file = shown(&folder.path("m.db"));
+        let mut keeper = Keeper::start(&file, &[]);
+        let network = Network::to(addr_of(&keeper.program));
+        keeper.send("bob", "\"1\"");
+        let mut bob = Client::new(network.addr, "bob", "phone", PATIENCE);
+        until(&mut bob, "the first message", |bob| bob.received.len() == 1 && bob.is_live);
+        let keeper_has = |keeper: &Keeper, waiting: u64| {
+            let (_, bob) = keeper.ask("GET", "/api/users/bob", "");
+            bob["mailbox"]["waiting"] == waiting
+        };
+        until(&mut bob, "the acknowledgement", |_| keeper_has(&keeper, 0));
+        bob.leave();
+        keeper.send("bob", "\"2\"");
+        keeper.send("bob", "\"3\"");
+        let (status, answer) = keeper.ask("DELETE", "/api/users/bob/mailbox", "");
+        assert_eq!((status, &answer["forgotten"]), (200, &json!(true)));
+        if is_killed {
+            kill(&mut keeper.program);
+            keeper = Keeper::start(&file, &[]);
+            network.lead_to(addr_of(&keeper.program));
+        }
+        keeper.send("bob", "\"4\"");
+        let (before, welcomes) = (bob.gaps.len(), bob.welcomes);
+        until(&mut bob, "the last message", |bob| bob.received.len() == 2);
+        assert_eq!(bob.welcomes, welcomes + 1);
+        let gaps: Vec<_> = bob.gaps[before..].iter().map(|it| (it.to, &*it.reason)).collect();
+        assert_eq!(gaps, [(3, "lost")], "killed: {is_killed}");
+        assert_eq!(bob.received[1].text, "4");
+        keeper.program.stop();
+    }
+}
+
+#[test]
 fn a_store_that_was_restored_from_an_older_copy_tells_clients_what_is_lost() {
     let folder = Folder::new();
     let (file, copy) = (shown(&folder.path("m.db")), shown(&folder.path("copy.db")));

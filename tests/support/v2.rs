@@ -139,6 +139,11 @@ impl Client {
         self.retry_at = Instant::now() + self.patience.retry;
     }
 
+    /// Ends the connection. The next call of [`Client::pump`] connects again.
+    pub fn leave(&mut self) {
+        self.lose();
+    }
+
     /// Connects if necessary, and handles the frames that come within about a millisecond.
     pub fn pump(&mut self) {
         let now = Instant::now();

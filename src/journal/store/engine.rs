@@ -13,7 +13,7 @@ use rusqlite::{Connection, Result};
 use super::NO_TICKET;
 use super::clock::Clock;
 use super::gather::Gather;
-use super::hints::Hints;
+use super::hints::{self, Hints};
 use super::questions::Questions;
 use super::queue::{Request, Shared, StoreState, Taken, read};
 use super::retain::Retain;
@@ -73,7 +73,7 @@ pub(super) struct Engine {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
     sends: u64,
-    hints: usize,
+    hints: hints::Written,
 }
 
 /// Calls `each` for all requests in a part of a queue, with their lengths.
@@ -169,7 +169,7 @@ impl Engine {
             self.checkpoint(connection, answer);
         }
         self.room.look(&self.path, &self.shared, now);
-        has_work && self.shared.state() == StoreState::Ok
+        (has_work || self.hints.are_due(now)) && self.shared.state() == StoreState::Ok
     }
 
     /// Whether something waits that is written without being asked for.
@@ -226,8 +226,11 @@ impl Engine {
     /// Puts questions and hints of a batch where they wait.
     fn put_aside(&mut self, ticket: Ticket, request: &Request<'_>, bytes: u64) {
         match *request {
-            Request::Acknowledge { user, device, seq } => {
+            Request::Acknowledge { user, device, seq, is_new: false } => {
                 self.hints.acknowledge(user, device, seq, self.clock.seconds());
+            }
+            Request::Acknowledge { user, device, seq, is_new: true } => {
+                self.hints.arrive(user, device, seq, self.clock.seconds());
             }
             Request::Forget { user, seq } if ticket == NO_TICKET => {
                 self.hints.take(user, seq, self.clock.seconds());
@@ -350,7 +353,7 @@ impl Engine {
         }
         drop(writer);
         if self.hints.are_due(now) {
-            written.hints = self.hints.write(connection)?;
+            written.hints = self.hints.write(connection, now)?;
         }
         self.retain.work(connection, &mut self.segments, batch.len() as u64, now)?;
         Ok(written)

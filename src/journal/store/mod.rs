@@ -284,6 +284,10 @@ impl Journal for StoreJournal {
         Progress::Done(Completion::Acknowledged)
     }
 
+    fn arrive(&mut self, user: &str, device: &str, seq: u64) {
+        self.shared.arrive(user, device, seq);
+    }
+
     fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {
         if self.shared.state() == StoreState::Failed {
             return Progress::Done(Completion::Unsupported);

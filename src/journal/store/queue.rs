@@ -30,6 +30,7 @@ enum Kind {
     Load,
     History,
     Copy,
+    Arrive,
 }
 
 /// One request, as the thread reads it.
@@ -47,6 +48,8 @@ pub(super) enum Request<'a> {
         user: &'a str,
         device: &'a str,
         seq: u64,
+        /// The device has connected for the first time.
+        is_new: bool,
     },
     Forget {
         user: &'a str,
@@ -102,9 +105,12 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Ticket, Request<'_>, usize)> {
             let head = body.take(head)?;
             Request::Append { first, last, until, head, message: body.0 }
         }
-        it if it == Kind::Acknowledge as u8 => {
-            Request::Acknowledge { seq: body.varint()?, user: body.text()?, device: body.text()? }
-        }
+        it if it == Kind::Acknowledge as u8 || it == Kind::Arrive as u8 => Request::Acknowledge {
+            seq: body.varint()?,
+            user: body.text()?,
+            device: body.text()?,
+            is_new: it == Kind::Arrive as u8,
+        },
         it if it == Kind::Forget as u8 => {
             Request::Forget { seq: body.varint()?, user: body.text()? }
         }
@@ -295,7 +301,7 @@ impl Shared {
         queue.bytes[start + 5..start + FRAME].copy_from_slice(&body.to_le_bytes());
         self.pending.fetch_add(1, Ordering::Relaxed);
         self.pending_bytes.fetch_add(length as u64, Ordering::Relaxed);
-        queue.is_urgent |= kind != Kind::Acknowledge || self.is_crowded();
+        queue.is_urgent |= !matches!(kind, Kind::Acknowledge | Kind::Arrive) || self.is_crowded();
         match kind {
             Kind::Append => queue.appends += 1,
             Kind::Acknowledge => {}
@@ -330,6 +336,15 @@ impl Shared {
 
     pub fn acknowledge(&self, ticket: Ticket, user: &str, device: &str, seq: u64) {
         self.push(Kind::Acknowledge, ticket, |out| {
+            rows::put_varint(seq, out);
+            rows::put_text(user, out);
+            rows::put_text(device, out);
+        });
+    }
+
+    /// A device has connected for the first time.
+    pub fn arrive(&self, user: &str, device: &str, seq: u64) {
+        self.push(Kind::Arrive, super::NO_TICKET, |out| {
             rows::put_varint(seq, out);
             rows::put_text(user, out);
             rows::put_text(device, out);

@@ -10,7 +10,7 @@ use super::rows::{self, Head};
 use super::schema::OpenError;
 use super::seal::unseal;
 use super::segments::Segments;
-use crate::journal::{Note, Recovered};
+use crate::journal::{Cause, Note, Recovered};
 
 /// How many epochs are remembered.
 const EPOCHS: u64 = 1_000;
@@ -196,15 +196,22 @@ fn gone(
     let mut select = connection.prepare("SELECT user, seq, expired FROM gone")?;
     let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
-        let (user, seq, is_expired) = (row.get::<_, Box<str>>(0)?, row.get(1)?, row.get(2)?);
-        tell(Recovered::Gone { user, seq, is_expired });
+        let (user, seq) = (row.get::<_, Box<str>>(0)?, row.get(1)?);
+        let cause = if row.get(2)? { Cause::Expired } else { Cause::Bound };
+        tell(Recovered::Gone { user, seq, cause });
     }
     let mut forgotten = HashMap::new();
-    let mut select = connection.prepare("SELECT user, seq FROM forgotten")?;
+    let mut select = connection.prepare("SELECT user, seq, hidden FROM forgotten")?;
     let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         let (user, seq) = (row.get::<_, Box<str>>(0)?, row.get(1)?);
-        tell(Recovered::Gone { user: user.clone(), seq, is_expired: false });
+        let hidden: u64 = row.get(2)?;
+        if hidden > 0 {
+            tell(Recovered::Gone { user: user.clone(), seq: hidden, cause: Cause::Deleted });
+        }
+        if seq > hidden {
+            tell(Recovered::Gone { user: user.clone(), seq, cause: Cause::Bound });
+        }
         forgotten.insert(user, seq);
     }
     Ok(forgotten)

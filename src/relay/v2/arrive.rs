@@ -243,7 +243,10 @@ impl Relay {
         let journal = v2.journal(cx);
         if !journal.is_the_ring() {
             // The device is known from now on, also if the server ends before the first acknowledgement.
-            journal.acknowledge(NO_TICKET, user, device, welcome.cursor);
+            match welcome.is_new {
+                true => journal.arrive(user, device, welcome.cursor),
+                false => drop(journal.acknowledge(NO_TICKET, user, device, welcome.cursor)),
+            }
         }
         let now = cx.unix_millis();
         v2.tell(cx, key, |out| frames::write_welcome(epoch, &welcome, bounds, now, out));

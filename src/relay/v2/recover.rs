@@ -1,13 +1,22 @@
 //! What an earlier run has kept: the journal tells it once, before there is a connection.
 
-use crate::journal::{self, Journal, Recovered, Stored};
-use crate::mailbox::{Marks, Old};
+use crate::journal::{self, Cause, Journal, Recovered, Stored};
+use crate::mailbox::{Marks, Old, Reason};
 
 use super::V2;
 use super::recorded;
 
 /// The bytes of the rest of a message without its names and its text.
 const FRAME: usize = 96;
+
+/// The reason that a client is told.
+fn reason_of(cause: Cause) -> Reason {
+    match cause {
+        Cause::Expired => Reason::Expired,
+        Cause::Bound => Reason::Overflow,
+        Cause::Deleted => Reason::Lost,
+    }
+}
 
 impl V2 {
     /// Messages are kept by this journal from now on. What it has kept before is in the mailboxes then,
@@ -22,7 +31,7 @@ impl V2 {
             Recovered::Device { user, device, cursor, away } => {
                 self.boxes.recover_device(&user, &device, cursor, away);
             }
-            Recovered::Gone { user, seq, is_expired } => gone.push((user, seq, is_expired)),
+            Recovered::Gone { user, seq, cause } => gone.push((user, seq, cause)),
             Recovered::Send(stored) => {
                 newest = newest.max(stored.id);
                 self.recover_send(&stored);
@@ -30,8 +39,12 @@ impl V2 {
             Recovered::Cid { user, seq } => self.boxes.recover_cid(&user, seq),
             Recovered::Note(note) => self.notes.push(note),
         });
-        for (user, seq, is_expired) in gone {
-            self.boxes.recover_gone(&user, seq, is_expired);
+        gone.sort_unstable();
+        let mut before: Option<(&str, u64)> = None;
+        for (user, seq, cause) in &gone {
+            let after = before.filter(|(of, _)| *of == &**user).map_or(0, |(_, seq)| seq);
+            self.boxes.recover_gone(user, (after, *seq), reason_of(*cause));
+            before = Some((user, *seq));
         }
         self.boxes.finish_recovery();
         if newest > 0 {

@@ -104,7 +104,7 @@ fn history_tells_messages_whose_time_is_over_until_they_are_too_old_for_it() {
 
     let mut site = Site::open(with_history(&folder, &clock)).unwrap();
     assert_eq!(site.sends().len(), 0, "what is kept for history alone is not scanned");
-    let gone = Recovered::Gone { user: "bob".into(), seq: 20, is_expired: true };
+    let gone = Recovered::Gone { user: "bob".into(), seq: 20, cause: Cause::Expired };
     assert_eq!(site.recovered[2..], [gone]);
     assert_eq!(ask(&mut site, Of::User("bob"), None, 100).0.len(), 20);
     site.pass(30 * DAY);

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::journal::{Backup, Completed, Kind, Of, Reach, Record, Stored};
+use crate::journal::{Backup, Cause, Completed, Kind, Of, Reach, Record, Stored};
 
 /// A time at which the tests begin, in milliseconds since 1970.
 const START: u64 = 1_700_000_000_000;
@@ -303,8 +303,63 @@ fn hints_are_collected_and_written_with_a_later_transaction() {
     let device =
         Recovered::Device { user: "bob".into(), device: "phone".into(), cursor: 5, away: 60 };
     assert_eq!(site.recovered[1], device, "the newest call counts, also if it is lower");
-    let gone = Recovered::Gone { user: "carol".into(), seq: 4, is_expired: false };
+    let gone = Recovered::Gone { user: "carol".into(), seq: 4, cause: Cause::Bound };
     assert_eq!(site.recovered[2..], [gone]);
+}
+
+#[test]
+fn a_new_device_is_in_the_file_before_any_message_that_comes_after_it() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    site.journal.acknowledge(NO_TICKET, "bob", "car", 0);
+    site.pass(1_100);
+    site.append("alice", "bob", "1");
+    site.step();
+    // The hints of this second are written, and the next ones wait for the next second.
+    site.journal.acknowledge(NO_TICKET, "bob", "car", 1);
+    site.journal.arrive("bob", "phone", 1);
+    site.journal.arrive("carol", "phone", 0);
+    site.append("alice", "bob", "2");
+    site.step();
+    // A later hint is newer than the arrival, also if both are written in one second.
+    site.journal.arrive("dave", "phone", 0);
+    site.journal.acknowledge(NO_TICKET, "dave", "phone", 2);
+    site.journal.acknowledge(NO_TICKET, "bob", "phone", 2);
+    site.append("alice", "bob", "3");
+    site.step();
+    let clock = site.clock.clone();
+    site.kill();
+
+    let site = again(&folder, &clock);
+    let devices: Vec<(&str, &str, u64)> = site
+        .recovered
+        .iter()
+        .filter_map(|one| match one {
+            Recovered::Device { user, device, cursor, .. } => Some((&**user, &**device, *cursor)),
+            _ => None,
+        })
+        .collect();
+    let expected =
+        [("bob", "car", 0), ("bob", "phone", 1), ("carol", "phone", 0), ("dave", "phone", 2)];
+    assert_eq!(devices, expected);
+}
+
+#[test]
+fn the_hints_of_more_devices_than_one_transaction_writes_are_written_one_slice_after_the_other() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    for user in 0..2_000 {
+        site.journal.acknowledge(NO_TICKET, &format!("u{user}"), "phone", 1);
+    }
+    site.step();
+    // One second is over, and not eight.
+    site.pass(1_100);
+    site.idle();
+    let clock = site.clock.clone();
+    site.kill();
+    let site = again(&folder, &clock);
+    let is_device = |one: &&Recovered| matches!(one, Recovered::Device { .. });
+    assert_eq!(site.recovered.iter().filter(is_device).count(), 2_000);
 }
 
 #[test]

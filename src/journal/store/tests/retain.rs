@@ -10,7 +10,9 @@ fn small(folder: &Folder, clock: &Arc<AtomicU64>) -> StoreConfig {
 
 fn gone(site: &Site) -> Vec<(String, u64, bool)> {
     let gone = site.recovered.iter().filter_map(|one| match one {
-        Recovered::Gone { user, seq, is_expired } => Some((user.to_string(), *seq, *is_expired)),
+        Recovered::Gone { user, seq, cause } => {
+            Some((user.to_string(), *seq, *cause == Cause::Expired))
+        }
         _ => None,
     });
     gone.collect()

@@ -9,6 +9,8 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 /// The kinds of events that must each happen at least once over all seeds.
 const REQUIRED: &[&str] = &[
     "acknowledgements that a crash has taken",
+    "arrivals",
+    "arrivals before what is kept",
     "copies restored",
     "crashes",
     "crashes while the file was opened",

@@ -55,6 +55,8 @@ pub struct Model {
     pub forgotten: BTreeMap<String, u64>,
     pub perhaps_forgotten: BTreeMap<String, u64>,
     pub devices: BTreeMap<(String, String), Device>,
+    /// The devices that have arrived since the file was opened, and how much had been given then.
+    pub arrived: Vec<((String, String), usize)>,
     /// The highest number that any device of a user has ever handled.
     pub handled: BTreeMap<String, u64>,
     /// The users of whom the file had a device when it was opened last. Of others no loss is noted.
@@ -210,6 +212,7 @@ impl Model {
         cover.add("told: gone", told.gone.len() as u64);
         self.check_cids(told, now, cover);
         let count = self.cut(told, now, cover);
+        self.check_arrivals(told, cover);
         for logged in &self.log[count..] {
             let Entry::Send(send, _) = &logged.entry else { continue };
             if logged.state == State::Uncertain && !self.is_bounded {
@@ -376,6 +379,20 @@ impl Model {
             cover.count("lists that a crash has taken");
         }
         found
+    }
+
+    /// A device is in the file if anything is that was given after it had arrived.
+    fn check_arrivals(&mut self, told: &Told, cover: &mut Coverage) {
+        for (name, given) in std::mem::take(&mut self.arrived) {
+            let is_told = |logged: &Logged| match &logged.entry {
+                Entry::Send(send, _) => told.sends.contains_key(&send.id),
+                Entry::Note(_) => false,
+            };
+            if self.log[given..].iter().any(is_told) {
+                cover.count("arrivals before what is kept");
+                assert!(told.devices.contains_key(&name), "{name:?} has arrived before");
+            }
+        }
     }
 
     fn check_devices(&mut self, told: &Told, cover: &mut Coverage) {

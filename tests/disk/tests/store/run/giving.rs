@@ -219,11 +219,19 @@ impl Run {
         let (user, device) = (self.user(), *self.rng.pick(&DEVICES));
         let cursor = self.rng.below(self.next);
         let open = self.open.as_mut().expect("it is open");
-        let progress = open.journal.acknowledge(NO_TICKET, user, device, cursor);
-        assert!(matches!(progress, Progress::Done(Completion::Acknowledged)), "{progress:?}");
+        let name = (user.to_owned(), device.to_owned());
+        if self.rng.percent(20) {
+            self.cover.count("arrivals");
+            open.journal.arrive(user, device, cursor);
+            if !open.is_given_up {
+                self.model.arrived.push((name.clone(), self.model.log.len()));
+            }
+        } else {
+            let progress = open.journal.acknowledge(NO_TICKET, user, device, cursor);
+            assert!(matches!(progress, Progress::Done(Completion::Acknowledged)), "{progress:?}");
+        }
         let handled = self.model.handled.entry(user.to_owned()).or_default();
         *handled = cursor.max(*handled);
-        let name = (user.to_owned(), device.to_owned());
         self.model.devices.entry(name).or_default().cursors.push(cursor);
     }
 
