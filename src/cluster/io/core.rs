@@ -6,6 +6,8 @@ use crate::cluster::Event;
 use crate::cluster::ask::Ask;
 use crate::cluster::info::Server;
 use crate::cluster::node::{Batch, Node, ServerInfo};
+
+pub use crate::cluster::node::Claim;
 use crate::engine::Numbers;
 
 /// Decides what is sent to Redis and what a reply means. Times are milliseconds of a clock that only
@@ -73,18 +75,6 @@ pub trait Core: Send + 'static {
 
     /// How many users are online on other nodes.
     fn online_elsewhere(&self) -> u64;
-}
-
-/// Whether a node may use its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // a node does not say it yet
-pub enum Claim {
-    /// The answer has not come yet.
-    Waiting,
-    /// The node is registered.
-    Ready,
-    /// Another node has the name, and its lease has not run out.
-    Taken,
 }
 
 impl Core for Node {
@@ -156,22 +146,22 @@ impl Core for Node {
     }
 
     fn claim(&self) -> Claim {
-        Claim::Ready
+        Node::claim(self)
     }
 
     fn leave(&mut self, now: u64) {
-        let _ = now;
+        Node::leave(self, now);
     }
 
     fn has_left(&self) -> bool {
-        true
+        Node::has_left(self)
     }
 
     fn numbers(&self) -> Numbers {
-        Numbers::default()
+        Node::numbers(self)
     }
 
     fn online_elsewhere(&self) -> u64 {
-        0
+        Node::online_elsewhere(self)
     }
 }

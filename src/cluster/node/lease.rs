@@ -24,20 +24,18 @@ const LEASE: &str = "10000";
 const RENEW_MS: u64 = 3_000;
 /// What a node publishes to itself has to come back within so many milliseconds.
 const PROBE_MS: u64 = 5_000;
-/// A node that starts waits so long for a lease of its own name to run out, in milliseconds.
-const CLAIM_MS: u64 = 12_000;
 /// The most users of a dead node that one script clears up.
 const SWEPT_AT_ONCE: &str = "200";
 
-/// Whether the name of this node is its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whether the name of a node is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// This is not known yet.
+    /// The answer has not come yet.
     Waiting,
-    /// It is.
+    /// The node is registered.
     Ready,
-    /// Another process has it, whose lease is renewed.
-    Taken(String),
+    /// Another node has the name, and its lease has not run out.
+    Taken,
 }
 
 /// The life of a node.
@@ -46,7 +44,6 @@ pub struct Lease {
     name: String,
     version: String,
     began: Option<u64>,
-    started: u64,
     shards: Vec<OfShard>,
     nodes: Vec<Known>,
     claim: Claim,
@@ -121,12 +118,11 @@ pub enum LeaseThen {
 }
 
 impl Lease {
-    pub fn new(name: &str, version: &str, shards: usize, now: u64) -> Self {
+    pub fn new(name: &str, version: &str, shards: usize) -> Self {
         Lease {
             name: name.to_owned(),
             version: version.to_owned(),
             began: None,
-            started: now,
             shards: (0..shards).map(|_| OfShard::default()).collect(),
             nodes: Vec::new(),
             claim: Claim::Waiting,
@@ -137,8 +133,8 @@ impl Lease {
     }
 
     /// Whether the name of this node is its own.
-    pub fn claim(&self) -> &Claim {
-        &self.claim
+    pub fn claim(&self) -> Claim {
+        self.claim
     }
 
     /// Whether connections may enter at a Redis: the life is known there, and its channels are subscribed.
@@ -184,12 +180,6 @@ impl Lease {
                 self.renew(core, shard, routes);
             }
             self.probe(core, shard);
-        }
-        if self.claim == Claim::Waiting && core.now >= self.started + CLAIM_MS {
-            self.claim = Claim::Taken(format!(
-                "another process is the node {} and renews its lease; give this one another --node",
-                self.name
-            ));
         }
         false
     }
@@ -273,7 +263,7 @@ impl Lease {
 
     /// When something is due next.
     pub fn next_due(&self, core: &Core) -> Option<u64> {
-        let mut due = (self.claim == Claim::Waiting).then_some(self.started + CLAIM_MS);
+        let mut due = None;
         for (shard, it) in self.shards.iter().enumerate() {
             if it.is_registered {
                 due = earlier(due, it.renewed + LEASE_MS);
@@ -353,6 +343,7 @@ impl Lease {
             Some(-1) => true,
             Some(left) => {
                 it.due = core.now + left.unsigned_abs().clamp(50, 1_000);
+                self.claim = Claim::Taken;
                 false
             }
             None => {
@@ -457,6 +448,11 @@ impl Lease {
         let life = core.life;
         let others = self.nodes.iter().filter(move |node| node.life != life && node.left.is_some());
         others.map(|node| (node.life, &*node.about.name))
+    }
+
+    /// How many nodes there are.
+    pub fn count(&self) -> u64 {
+        self.nodes.iter().filter(|node| node.left.is_some()).count() as u64
     }
 
     /// The name of this node.

@@ -26,6 +26,7 @@ mod routes;
 mod rpc;
 mod scripts;
 
+pub use lease::Claim;
 pub use scripts::Script;
 
 use redis::Value;
@@ -137,8 +138,10 @@ pub struct Node {
 impl Node {
     /// Makes a node that has begun at `now`.
     pub fn new(settings: Settings, now: u64) -> Self {
-        let parts = parts::Parts::new(&settings, now);
-        Node { log: log::Log::default(), parts, core: Core::new(settings) }
+        let parts = parts::Parts::new(&settings);
+        let mut core = Core::new(settings);
+        core.now = now;
+        Node { log: log::Log::default(), parts, core }
     }
 
     // ---------------------------------------------------------------- what happens
@@ -314,7 +317,7 @@ impl Node {
 
     /// Whether every shard can be reached.
     pub fn is_up(&self) -> bool {
-        self.core.shards.iter().all(|it| it.is_up && it.is_subscribed)
+        (0..self.core.shards.len()).all(|shard| self.core.is_ready(shard))
     }
 
     // ---------------------------------------------------------------- replies

@@ -3,7 +3,7 @@
 use crate::cluster::ask::Wanted;
 use redis::Value;
 
-use crate::engine::{Entered, Posted, Shared, Told};
+use crate::engine::{Entered, Numbers, Posted, Shared, Told};
 use crate::journal::Ticket;
 
 use super::groups::{GroupThen, Groups};
@@ -37,11 +37,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub fn new(settings: &Settings, now: u64) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         let shards = settings.shards.len();
         Parts {
             routes: Routes::new(shards),
-            lease: Lease::new(&settings.node, &settings.version, shards, now),
+            lease: Lease::new(&settings.node, &settings.version, shards),
             presence: Presence::default(),
             groups: Groups::default(),
             rpc: Rpc::default(),
@@ -225,7 +225,7 @@ impl Node {
 
     /// Whether the name of this node is its own, as far as is known.
     pub fn claim(&self) -> Claim {
-        self.parts.lease.claim().clone()
+        self.parts.lease.claim()
     }
 
     /// The server ends: all connections leave, and the leases are given back.
@@ -240,6 +240,20 @@ impl Node {
     /// Whether nothing is left to be done for the end.
     pub fn has_left(&self) -> bool {
         self.parts.lease.has_ended()
+    }
+
+    /// Numbers for operators.
+    pub fn numbers(&self) -> Numbers {
+        let Node { core, parts: Parts { lease, .. }, .. } = self;
+        Numbers {
+            swept: lease.swept,
+            lag_us: lease.lag_us(),
+            round_trip_us: lease.round_trip_us,
+            nodes: lease.count(),
+            waiting: core.shards.iter().map(|it| it.queue.len() as u64).sum(),
+            is_up: self.is_up(),
+            ..core.counts
+        }
     }
 
     /// How many users are online on other nodes. A user who is on two of them counts twice.
