@@ -286,6 +286,7 @@ impl Relay {
             asks_for_tickets: self.asks_for_tickets(),
             is_draining: cx.is_draining(),
             health: self.health(),
+            link: self.engine.as_ref().map(|engine| engine.link()),
         };
         page::answer(&self.config, state, request)
     }

@@ -3,6 +3,7 @@
 //! answered with `--demo off`, too, stands beside `/healthz` in `answer`. A path that the backend's
 //! listener answers, too, is an exception in `Backend::is_ours`.
 
+use crate::engine::LinkState;
 use crate::journal::Health;
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
@@ -120,11 +121,13 @@ pub struct State {
     pub asks_for_tickets: bool,
     pub is_draining: bool,
     pub health: Health,
+    /// Whether other nodes can be reached; `None` if this server is alone.
+    pub link: Option<LinkState>,
 }
 
 impl State {
     fn find(self, path: &str) -> Option<&'static Asset> {
-        let stores = matches!(self.health, Health::Stored | Health::Full);
+        let stores = matches!(self.health, Health::Stored | Health::Full) || self.link.is_some();
         let about = &ABOUT_SERVER[usize::from(self.asks_for_tickets)][usize::from(stores)];
         ASSETS.iter().chain([about]).find(|asset| asset.path == path)
     }
@@ -134,6 +137,19 @@ impl State {
         if self.is_draining {
             return Response::text(503, "the server is stopping").field("Retry-After", "2");
         }
+        let (status, body) = match self.link {
+            Some(LinkState::Up) => (200, r#"{"status":"ok","cluster":{"state":"up"}}"#),
+            // A balancer sends new clients to a node that still reaches the others.
+            Some(LinkState::Down) => (
+                503,
+                r#"{"status":"failed","cluster":{"state":"down","why":"Redis cannot be reached: messages are delivered to users of this node only, and none is kept"}}"#,
+            ),
+            None => return self.health_alone(),
+        };
+        Response::new(status).field("Cache-Control", "no-store").body(JSON, body.as_bytes())
+    }
+
+    fn health_alone(self) -> Response {
         let (status, body) = match self.health {
             Health::Memory => {
                 return Response::text(200, "ok").field("Cache-Control", "no-store");

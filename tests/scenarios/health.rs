@@ -1,8 +1,10 @@
 //! What the health check and the demo page learn of the journal that keeps messages.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use longlink::keeping::{Append, Completion, Health, Journal, Kept, Progress, Question, Ticket};
+use longlink::nodes::{Engine, LinkState, Numbers, Request};
 use longlink::sim::frames::{Got, request};
 use longlink::{Config, Relay, RelayConfig};
 
@@ -43,6 +45,30 @@ impl Journal for Patient {
 
     fn forget(&mut self, _: Ticket, _: &str, _: u64) -> Progress {
         Progress::Done(Completion::Forgotten)
+    }
+}
+
+/// An engine that reaches other nodes or does not.
+#[derive(Debug)]
+struct Cable(Arc<AtomicBool>);
+
+impl Engine for Cable {
+    fn ask(&mut self, _: Ticket, _: Request<'_>) {}
+
+    fn link(&self) -> LinkState {
+        if self.0.load(Relaxed) { LinkState::Up } else { LinkState::Down }
+    }
+
+    fn node(&self) -> &str {
+        "one"
+    }
+
+    fn online_elsewhere(&self) -> u64 {
+        0
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers::default()
     }
 }
 
@@ -90,6 +116,21 @@ fn healthz_of_a_server_without_a_store_is_the_text_ok() {
     let (mut link, health) = with_journal();
     *health.lock().unwrap() = Health::Memory;
     assert_eq!(page(&mut link, "/healthz"), (200, "ok\n".to_owned()));
+}
+
+#[test]
+fn healthz_of_a_node_is_a_failure_while_redis_cannot_be_reached() {
+    let cable = Arc::new(AtomicBool::new(true));
+    let relay = Relay::new(RelayConfig::default()).with_engine(Box::new(Cable(cable.clone())));
+    let mut link = link_of(Config::default(), relay);
+    let up = (200, r#"{"status":"ok","cluster":{"state":"up"}}"#.to_owned());
+    assert_eq!(page(&mut link, "/healthz"), up);
+    cable.store(false, Relaxed);
+    let (status, body) = page(&mut link, "/healthz");
+    assert_eq!(status, 503);
+    assert!(body.contains(r#""state":"down","why":"Redis cannot be reached"#), "{body}");
+    cable.store(true, Relaxed);
+    assert_eq!(page(&mut link, "/healthz"), up, "the answer is never a remembered one");
 }
 
 #[test]
