@@ -30,9 +30,13 @@ impl Filling {
 }
 
 impl Mailboxes {
-    /// From now on all mailboxes are copies of those that several servers share.
+    /// From now on all mailboxes are copies of those that several servers share. There is always one, of
+    /// nobody: who looks whether there is any mailbox at all must not be told that there is none.
     pub fn become_copies(&mut self) {
         self.are_copies = true;
+        let key = self.obtain("");
+        // It is in no list, so it is not given up.
+        self.unlist(key.0);
     }
 
     /// Begins to make or to complete the copy of a user's mailbox. `top` is the newest number, and those up
@@ -155,7 +159,8 @@ impl Mailboxes {
 
     /// Drops all copies, because their numbers mean nothing any more.
     pub fn drop_copies(&mut self) {
-        let keys: Vec<u32> = self.boxes.iter().map(|(key, _)| key).collect();
+        let others = self.boxes.iter().filter(|(_, mailbox)| !mailbox.user.is_empty());
+        let keys: Vec<u32> = others.map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.give_up(key, None));
     }
 

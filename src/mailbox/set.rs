@@ -105,7 +105,7 @@ impl Mailboxes {
 
     /// How many users have a mailbox.
     pub fn len(&self) -> usize {
-        self.boxes.len()
+        self.boxes.len() - usize::from(self.are_copies)
     }
 
     #[inline]

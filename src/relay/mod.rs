@@ -6,6 +6,7 @@
 mod config;
 pub(crate) mod delivery;
 mod door;
+mod entry;
 pub(crate) mod events;
 mod extension;
 mod fields;
@@ -115,6 +116,8 @@ pub struct Relay {
     pub(crate) v2: V2,
     /// What connects this node with others; `None` if the server is alone.
     engine: Option<Box<dyn Engine>>,
+    /// The pages of v1, if there are other nodes.
+    entries: entry::Entries,
     /// The extension that answers requests which are not for the relay. The field is empty while
     /// the extension is called.
     extension: Option<Box<dyn Extension>>,
@@ -144,6 +147,7 @@ impl Relay {
             groups: Groups::default(),
             sessions: Sessions::default(),
             engine: None,
+            entries: entry::Entries::default(),
             extension: None,
         }
     }
@@ -373,8 +377,11 @@ impl Handler for Relay {
         match session.link() {
             Some(link) => self.arrive(cx, conn, link),
             None => {
-                self.groups.enter(cx, conn, &self.sessions.take_groups(session));
-                if self.config.v1_mailbox {
+                let groups = self.sessions.take_groups(session);
+                self.groups.enter(cx, conn, &groups);
+                if self.engine.is_some() {
+                    self.enter_page(cx, conn, &groups);
+                } else if self.config.v1_mailbox {
                     self.visit(cx, conn);
                 }
             }
@@ -475,8 +482,10 @@ impl Handler for Relay {
         if self.v2.has_links() {
             self.v2.note_went(cx, conn);
         }
-        if let Some(link) = link {
-            self.depart(cx, conn, link);
+        match link {
+            Some(link) => self.depart(cx, conn, link),
+            None if self.engine.is_some() => self.leave_page(cx, conn),
+            None => {}
         }
         self.tell_closed(cx, conn);
     }

@@ -26,11 +26,10 @@ impl Relay {
             Told::Entered(ticket, entered) if ticket < ENTERING => {
                 self.begin_entered(cx, ticket, *entered);
             }
+            Told::Entered(ticket, entered) => self.begin_page(cx, ticket, &entered),
             Told::Arrived(all) => self.take_arrived(cx, &all),
             Told::Gone { user, gone } => self.lose_gone(cx, &user, &gone),
-            Told::Displaced { user, conn } => {
-                self.end_displaced(cx, &user, conn);
-            }
+            Told::Displaced { user, conn } => self.give_place(cx, &user, conn),
             Told::Posted(posted) => {
                 self.posted_to_links(cx, &posted);
             }

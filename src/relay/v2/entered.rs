@@ -14,6 +14,7 @@ use crate::relay::{Relay, SCRATCH};
 
 use super::arrive::{AWAY, NO_ROOM, REPLACED, Refusal};
 use super::ids::parse_last;
+use super::links::Link;
 use super::{NO_TICKET, V2, recorded, second};
 
 /// The tickets under which links enter are below this number. They contain the key of the link.
@@ -88,6 +89,7 @@ impl Relay {
         }
         link.conn = Some(conn);
         cx.release(conn);
+        self.come_with(cx, conn, &entered.groups);
         self.groups.members.join(cx, conn);
         let user = CompactString::from(cx.user(conn).unwrap_or_default());
         let device = CompactString::from(cx.device(conn).unwrap_or_default());
@@ -116,7 +118,6 @@ impl Relay {
     }
 
     /// Sends what waits for its user to a v1 page that has entered.
-    #[allow(dead_code)]
     pub(in crate::relay) fn visit_shared(
         &mut self,
         cx: &mut Context,
@@ -129,7 +130,6 @@ impl Relay {
         self.finish_copy(cx, &user, filling);
     }
 
-    #[allow(dead_code)]
     /// Handles that a v1 page which was sent waiting messages is gone. Returns up to which number its
     /// device has handled every message.
     pub(in crate::relay) fn leave_as_page(&mut self, cx: &mut Context, conn: ConnId) -> u64 {
@@ -199,16 +199,9 @@ impl Relay {
     }
 
     /// Ends the connection of a v2 client whose place another connection has taken, on whichever node.
-    /// Returns false if no v2 client of the user has that connection.
-    pub(in crate::relay) fn end_displaced(
-        &mut self,
-        cx: &mut Context,
-        user: &str,
-        conn: u64,
-    ) -> bool {
-        let found = cx.connections_of(user).into_iter().find(|it| u64::from(it.serial()) == conn);
-        let Some(conn) = found else { return true };
-        let is_it = |link: &super::Link| {
+    /// Returns false if it is that of a page.
+    pub(in crate::relay) fn end_displaced(&mut self, cx: &mut Context, conn: ConnId) -> bool {
+        let is_it = |link: &Link| {
             let entering = link.more().and_then(|more| more.entering);
             link.conn == Some(conn) || entering.is_some_and(|(_, of)| of == conn)
         };

@@ -172,7 +172,7 @@ pub(crate) struct V2 {
     /// Whether the journal is only the ring of each mailbox, so that it always has room.
     is_the_ring: bool,
     /// Whether other nodes share the mailboxes, so that those here are copies.
-    is_shared: bool,
+    pub(in crate::relay) is_shared: bool,
     /// The sends that the shared journal has not completed.
     sendings: shared::Sendings,
     /// How many connections have begun to enter.

@@ -54,7 +54,12 @@ impl Relay {
         to: &str,
         message: &str,
     ) -> Option<usize> {
-        let mailbox = self.v2.boxes.find(to)?;
+        let Some(mailbox) = self.v2.boxes.find(to) else {
+            return self.v2.is_shared.then(|| self.send_for(cx, by, (from, to), message));
+        };
+        if self.v2.is_shared {
+            return Some(self.send_for(cx, by, (from, to), message));
+        }
         if !self.v2.has_room(cx) {
             let waits =
                 by.is_some_and(|conn| self.v2.wait_with_message(cx, conn, (from, to), message));

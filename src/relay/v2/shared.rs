@@ -169,6 +169,41 @@ impl Relay {
         self.send_shared(cx, outgoing, origin);
     }
 
+    /// Gives a message of a v1 page, or of a host, to the shared journal. Returns the number of connections
+    /// of the receiver on this node.
+    #[cold]
+    pub(super) fn send_for(
+        &mut self,
+        cx: &mut Context,
+        by: Option<ConnId>,
+        (from, to): (&str, &str),
+        message: &str,
+    ) -> usize {
+        let found = self.v2.boxes.find(to);
+        let links = found.map_or(0, |mailbox| self.v2.boxes.connections(mailbox).count());
+        let devices = cx.active_of(to) + links;
+        if let Some(conn) = by {
+            self.reclaim_place(cx, conn);
+            if !self.v2.has_room(cx) {
+                let waits = self.v2.wait_with_message(cx, conn, (from, to), message);
+                return if waits { devices } else { 0 };
+            }
+        }
+        let to = [Cow::Borrowed(to)];
+        let outgoing = Outgoing {
+            from,
+            to: Target::Users(&to),
+            message,
+            key: "",
+            ttl: None,
+            keep: Keep::IfMailbox,
+            marks: Marks::REPORTED,
+            kind: journal::Kind::ToUser,
+        };
+        self.send_shared(cx, outgoing, Origin::Nobody(by));
+        devices
+    }
+
     fn answer_again(
         &mut self,
         cx: &mut Context,
