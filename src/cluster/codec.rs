@@ -15,3 +15,5 @@ pub const MEMBERSHIP: u8 = 3;
 pub const MESSAGES: u8 = 4;
 /// All messages of a user are forgotten; forget.lua writes it.
 pub const FORGOTTEN: u8 = 5;
+/// There are events for the node that tells the backend; events.lua writes it.
+pub const EVENTS: u8 = 24;

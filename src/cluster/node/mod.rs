@@ -12,7 +12,9 @@
 // Not all parts are there.
 #![allow(dead_code, clippy::boxed_local)]
 
+mod claims;
 mod core;
+mod events;
 mod groups;
 mod lease;
 mod log;
@@ -125,6 +127,10 @@ pub enum Then {
     Log(log::Then),
     /// It belongs to routes, the lease, presence, groups, or questions.
     Part(parts::PartThen),
+    /// It belongs to events of which the backend is told.
+    Event(events::EventThen),
+    /// It belongs to requests of a backend.
+    Claim(claims::ClaimThen),
 }
 
 /// A node.
@@ -133,6 +139,8 @@ pub struct Node {
     core: Core,
     log: log::Log,
     parts: parts::Parts,
+    happenings: events::Events,
+    claims: claims::Claims,
 }
 
 impl Node {
@@ -141,7 +149,13 @@ impl Node {
         let parts = parts::Parts::new(&settings);
         let mut core = Core::new(settings);
         core.now = now;
-        Node { log: log::Log::default(), parts, core }
+        Node {
+            log: log::Log::default(),
+            parts,
+            happenings: events::Events::default(),
+            claims: claims::Claims::default(),
+            core,
+        }
     }
 
     // ---------------------------------------------------------------- what happens
@@ -153,7 +167,9 @@ impl Node {
             Ask::Acknowledge { user, device, seq } => self.acknowledge(user, device, seq, now),
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
             Ask::Engine(ticket, wanted) => {
-                let _ = self.ask_parts(ticket, wanted, now);
+                let left = self.ask_parts(ticket, wanted, now);
+                let left = left.and_then(|it| self.happenings.ask(&mut self.core, ticket, it));
+                let _ = left.and_then(|it| self.claims.ask(&mut self.core, ticket, it));
                 self.pump(now);
             }
         }
@@ -228,6 +244,9 @@ impl Node {
             self.handle(shard, then, Reply::Unknown, now);
         }
         self.log_broken(shard, now);
+        if shard == 0 {
+            self.claims.broken(&mut self.core);
+        }
         self.settle(now);
     }
 
@@ -246,6 +265,9 @@ impl Node {
     fn is_ready(&mut self, shard: usize, now: u64) {
         let Some(it) = self.core.shards.get_mut(shard) else { return };
         it.is_up = true;
+        self.core.now = now;
+        // This comes first, because the scripts that users enter with have to know which events are wanted.
+        self.happenings.connected(&mut self.core, shard);
         self.parts_connected(shard, now);
         self.log_connected(shard, now);
     }
@@ -274,6 +296,7 @@ impl Node {
         self.core.counts.payloads += 1;
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
         match *kind {
+            codec::EVENTS => self.happenings.woken(),
             codec::MESSAGES => self.messages_published(shard, rest, now),
             _ => self.parts_published(shard, payload, now),
         }
@@ -289,7 +312,13 @@ impl Node {
 
     /// When [`Node::tick`] has to be called next at the latest.
     pub fn next_due(&self) -> Option<u64> {
-        self.log_next_due().into_iter().chain(self.parts_next_due()).min()
+        let due = [
+            self.log_next_due(),
+            self.parts_next_due(),
+            self.happenings.next_due(),
+            self.claims.next_due(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// Moves the events for the loop of the server behind those in `out`.
@@ -324,10 +353,13 @@ impl Node {
 
     /// Hands a reply to the part that has sent the command.
     fn handle(&mut self, shard: usize, then: Then, reply: Reply, now: u64) {
+        self.core.now = now;
         match then {
             Then::Nothing | Then::Loaded => {}
             Then::Log(then) => self.log_replied(shard, then, reply, now),
             Then::Part(then) => self.parts_replied(shard, then, reply, now),
+            Then::Event(then) => self.happenings.replied(&mut self.core, shard, then, reply),
+            Then::Claim(then) => self.claims.replied(&mut self.core, then, reply),
         }
     }
 

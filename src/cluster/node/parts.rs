@@ -183,6 +183,8 @@ impl Node {
         presence.pump(core);
         lease.pump_end(core, routes.have_left());
         rpc.tick(core);
+        self.happenings.pump(&mut self.core);
+        self.claims.pump(&mut self.core);
     }
 
     pub(super) fn parts_next_due(&self) -> Option<u64> {

@@ -21,6 +21,13 @@ pub enum Script {
     Renew,
     Presence,
     Member,
+    Tell,
+    Teller,
+    Read,
+    Accept,
+    Listing,
+    Claim,
+    Finish,
 }
 
 macro_rules! script {
@@ -45,6 +52,13 @@ const ALL: &[(Script, &str)] = &[
     (Script::Renew, script!("events", "routes", "renew")),
     (Script::Presence, script!("events", "routes", "presence")),
     (Script::Member, script!("events", "routes", "devices", "member")),
+    (Script::Tell, script!("events", "tell")),
+    (Script::Teller, script!("events", "teller")),
+    (Script::Read, script!("events", "read")),
+    (Script::Accept, script!("events", "accept")),
+    (Script::Listing, script!("events", "listing")),
+    (Script::Claim, script!("claim")),
+    (Script::Finish, script!("finish")),
 ];
 
 /// The hashes of all scripts.

@@ -1,0 +1,414 @@
+//! Events of which the backend is told: how they get into the stream that all nodes share, and how the one
+//! node that tells the backend reads them.
+//!
+//! All of them are at the first Redis. Its scripts give each event the next number; whether a user has come
+//! online or has gone offline they find out by themselves. A node that has webhooks asks every three seconds
+//! whether it is the one that tells. That node reads ahead, and removes from the stream what the backend has taken.
+//! If it dies, another one begins with the first event that the backend has not taken.
+
+use std::collections::VecDeque;
+
+use redis::Value;
+
+use crate::cluster::ask::Wanted;
+use crate::engine::{Happened, Listing, Looked, Refused, Told};
+use crate::journal::Ticket;
+
+use super::core::Core;
+use super::{Reply, Script, Then, reply};
+
+/// How long a node is the one that tells, unless it says again that it is there.
+const LEASE_MS: u64 = 10_000;
+/// How often a node asks whether it is the one that tells.
+const ASKED_EVERY_MS: u64 = 3_000;
+/// How often the node that tells looks for events though nobody has woken it.
+const LOOKED_EVERY_MS: u64 = 1_000;
+/// The most bytes of events of this node that wait for Redis. What comes beyond it is dropped, and reported.
+const MOST_WAITING: usize = 4 << 20;
+/// The most events of this node that one command has, and about how many bytes.
+const MOST_IN_BATCH: usize = 100;
+const MOST_BYTES_IN_BATCH: usize = 64 << 10;
+/// How many events one command reads, and about how many bytes.
+const READ: &str = "500";
+const READ_BYTES: &str = "262144";
+/// No more is read while the backend has yet to take so many bytes.
+const MOST_AHEAD: usize = 1 << 20;
+/// About how many bytes an event takes beside its text.
+const SIZE: usize = 64;
+
+/// What is to be done with a reply.
+#[derive(Debug)]
+pub enum EventThen {
+    /// Events of this node are in the stream.
+    Told(u64),
+    /// Whether this node tells the backend.
+    Teller {
+        at: u64,
+    },
+    /// The next events, in this reading of the stream.
+    Read(u64),
+    /// The backend has taken events.
+    Accepted,
+    /// A list begins at one Redis.
+    Listed(Ticket),
+    /// The groups of a user, or whether the user is online.
+    Groups(Ticket),
+    Routes(Ticket),
+}
+
+/// What a node knows of events.
+#[derive(Debug, Default)]
+pub struct Events {
+    wants: Option<(Box<str>, u64)>,
+    /// When it was asked the last time whether this node tells, and until when it is sure to.
+    asked_at: Option<u64>,
+    tells_until: Option<u64>,
+    /// The life for which that holds.
+    life: u64,
+    telling: Telling,
+    reading: Reading,
+    listings: VecDeque<(Ticket, Listed)>,
+    looks: VecDeque<(Ticket, Looked)>,
+}
+
+/// The events of this node that are not in the stream yet.
+#[derive(Debug, Default)]
+struct Telling {
+    waiting: VecDeque<(char, Box<str>)>,
+    bytes: usize,
+    /// What was sent and is not answered, with the number of its batch. It is sent again until it is answered.
+    sent: Vec<(char, Box<str>)>,
+    batch: u64,
+    is_in_flight: bool,
+}
+
+/// How far the node that tells has read.
+#[derive(Debug, Default)]
+struct Reading {
+    /// The number of this reading. A reply that belongs to an earlier one is not valid any more.
+    number: u64,
+    /// The id of the last event that was read; empty at the beginning of the stream.
+    last: Box<str>,
+    is_asked: bool,
+    /// Nothing more was there at this time.
+    is_empty_since: Option<u64>,
+    /// What was read and not taken: the ids, and the lengths of the texts.
+    ahead: VecDeque<(Box<str>, usize)>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    left: usize,
+    count: u64,
+    has_failed: bool,
+}
+
+impl Events {
+    /// Handles what is one of the matters of this part. Returns anything else.
+    pub fn ask(&mut self, core: &mut Core, ticket: Ticket, wanted: Wanted) -> Option<Wanted> {
+        match wanted {
+            Wanted::Wants { kinds, most } => {
+                self.wants = Some((kinds, most));
+                self.asked_at = None;
+            }
+            Wanted::Tell { kind, event, .. } => self.telling.push(kind, event),
+            Wanted::Accept { event } => self.accept(core, &event),
+            Wanted::List => self.list(core, ticket),
+            Wanted::Look { user } => self.look(core, ticket, &user),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Whether this node is the one that tells the backend.
+    pub fn tells(&self) -> bool {
+        self.tells_until.is_some()
+    }
+
+    /// A connection to a Redis was made. Before any user is told to it, it has to know which events are wanted.
+    pub fn connected(&mut self, core: &mut Core, shard: usize) {
+        if shard != 0 {
+            return self.say_wants(core, shard);
+        }
+        // Another Redis may be the master now, whose stream is shorter: it is read from its beginning.
+        self.stop(core);
+        self.asked_at = None;
+        self.telling.is_in_flight = false;
+        self.pump(core);
+    }
+
+    /// There are events for the node that tells the backend.
+    pub fn woken(&mut self) {
+        self.reading.is_empty_since = None;
+    }
+
+    /// Sends what is due.
+    pub fn pump(&mut self, core: &mut Core) {
+        let now = core.now;
+        let is_new_life = self.life != core.life;
+        if is_new_life {
+            (self.life, self.asked_at) = (core.life, None);
+        }
+        if is_new_life || self.tells_until.is_some_and(|until| now >= until) {
+            self.stop(core);
+        }
+        if !core.is_up(0) {
+            return;
+        }
+        if self.wants.is_some() && self.asked_at.is_none_or(|at| now >= at + ASKED_EVERY_MS) {
+            self.asked_at = Some(now);
+            self.say_wants(core, 0);
+        }
+        self.telling.pump(core);
+        self.read(core);
+    }
+
+    /// When [`Events::pump`] has something to do, at the latest.
+    pub fn next_due(&self) -> Option<u64> {
+        self.wants.as_ref()?;
+        let asks = self.asked_at.map_or(0, |at| at + ASKED_EVERY_MS);
+        let reads = self.reading.is_empty_since.map(|at| at + LOOKED_EVERY_MS);
+        let ends = self.tells_until;
+        [Some(asks), reads.filter(|_| self.tells()), ends].into_iter().flatten().min()
+    }
+
+    fn say_wants(&mut self, core: &mut Core, shard: usize) {
+        let Some((kinds, most)) = &self.wants else { return };
+        let words =
+            [core.life.to_string(), LEASE_MS.to_string(), kinds.to_string(), most.to_string()];
+        let words = words.each_ref().map(|word| &**word);
+        let then = match shard {
+            0 => Then::Event(EventThen::Teller { at: core.now }),
+            _ => Then::Nothing,
+        };
+        core.run_words(shard, Script::Teller, &words, then);
+    }
+
+    /// This node does not tell the backend any more, as far as it knows.
+    fn stop(&mut self, core: &mut Core) {
+        let number = self.reading.number + 1;
+        self.reading = Reading { number, ..Reading::default() };
+        if self.tells_until.take().is_some() {
+            core.say(Told::NoEvents);
+        }
+    }
+
+    fn read(&mut self, core: &mut Core) {
+        let it = &mut self.reading;
+        let is_empty = it.is_empty_since.is_some_and(|at| core.now < at + LOOKED_EVERY_MS);
+        if self.tells_until.is_none() || it.is_asked || is_empty || it.bytes >= MOST_AHEAD {
+            return;
+        }
+        it.is_asked = true;
+        let life = core.life.to_string();
+        let last = if it.last.is_empty() { "0-0" } else { &it.last };
+        let then = Then::Event(EventThen::Read(it.number));
+        core.run_words(0, Script::Read, &[&life, last, READ, READ_BYTES], then);
+    }
+
+    /// The backend has taken all events up to this one.
+    fn accept(&mut self, core: &mut Core, event: &str) {
+        let it = &mut self.reading;
+        // It may have been read before another node told.
+        let Some(at) = it.ahead.iter().position(|(id, _)| **id == *event) else { return };
+        let (mut bytes, count) = (0, at + 1);
+        for (_, len) in it.ahead.drain(..count) {
+            bytes += len;
+        }
+        it.bytes = it.bytes.saturating_sub(bytes + SIZE * count);
+        let Some((ordinal, number)) = event.split_once('-') else { return };
+        let life = core.life.to_string();
+        let (bytes, count) = (bytes.to_string(), count.to_string());
+        let words = [&*life, ordinal, number, &*bytes, &*count];
+        core.run_words(0, Script::Accept, &words, Then::Event(EventThen::Accepted));
+    }
+
+    fn list(&mut self, core: &mut Core, ticket: Ticket) {
+        let others = core.shards.len().saturating_sub(1);
+        self.listings.push_back((ticket, Listed { left: others + 1, ..Listed::default() }));
+        // The first one comes last, because it says which events the list includes.
+        for shard in (1..=others).chain([0]) {
+            if shard > 0 || others == 0 {
+                core.run_words(shard, Script::Listing, &[], Then::Event(EventThen::Listed(ticket)));
+            }
+        }
+    }
+
+    fn listed(&mut self, core: &mut Core, shard: usize, ticket: Ticket, value: Option<&Value>) {
+        let Some(at) = self.listings.iter().position(|(it, _)| *it == ticket) else { return };
+        let listed = &mut self.listings[at].1;
+        listed.left = listed.left.saturating_sub(1);
+        let reply = value.map(reply::list).unwrap_or_default();
+        match reply.first().and_then(reply::int) {
+            Some(count) => listed.count += u64::try_from(count).unwrap_or(0),
+            None => listed.has_failed = true,
+        }
+        if listed.left == 1 && shard != 0 {
+            let then = Then::Event(EventThen::Listed(ticket));
+            return core.run_words(0, Script::Listing, &[], then);
+        }
+        if listed.left > 0 {
+            return;
+        }
+        let Some((_, listed)) = self.listings.remove(at) else { return };
+        let position = match reply {
+            [_, epoch, last] => reply::text(epoch).map(Box::from).zip(reply::int(last)),
+            _ => None,
+        };
+        let position = position.map(|(epoch, last)| (epoch, u64::try_from(last).unwrap_or(0)));
+        core.say(Told::Listing(
+            ticket,
+            match listed.has_failed {
+                true => Err(Refused::Unavailable),
+                false => Ok(Listing { count: listed.count, position }),
+            },
+        ));
+    }
+
+    fn look(&mut self, core: &mut Core, ticket: Ticket, user: &str) {
+        let shard = core.shard_of(user);
+        let (key, groups) = {
+            let prefix = &core.settings.prefix;
+            (format!("{prefix}u:{user}"), format!("{prefix}ug:{user}"))
+        };
+        self.looks.push_back((ticket, Looked::default()));
+        let then = Then::Event(EventThen::Groups(ticket));
+        core.command(shard, &[b"SMEMBERS", groups.as_bytes()], then);
+        let then = Then::Event(EventThen::Routes(ticket));
+        core.command(shard, &[b"HEXISTS", key.as_bytes(), b"r"], then);
+    }
+
+    /// One of the two replies about a user; the one about routes comes last.
+    fn looked(&mut self, core: &mut Core, ticket: Ticket, value: Option<&Value>, is_last: bool) {
+        let Some(at) = self.looks.iter().position(|(it, _)| *it == ticket) else { return };
+        let Some(value) = value else {
+            self.looks.remove(at);
+            return core.say(Told::Looked(ticket, Err(Refused::Unavailable)));
+        };
+        if !is_last {
+            let mut groups: Vec<Box<str>> = reply::texts(value).map(Box::from).collect();
+            groups.sort_unstable();
+            self.looks[at].1.groups = groups;
+        } else if let Some((_, looked)) = self.looks.remove(at) {
+            let is_online = reply::int(value) == Some(1);
+            core.say(Told::Looked(ticket, Ok(Looked { is_online, ..looked })));
+        }
+    }
+
+    /// Redis has answered.
+    pub fn replied(&mut self, core: &mut Core, shard: usize, then: EventThen, reply: Reply) {
+        let value = core.value_of(reply);
+        match then {
+            EventThen::Told(batch) => self.telling.replied(batch, value.is_some()),
+            EventThen::Teller { at } => match value.as_ref().and_then(reply::int) {
+                Some(1) => self.tells_until = Some(at + LEASE_MS),
+                Some(_) => self.stop(core),
+                None => {}
+            },
+            EventThen::Read(number) if number == self.reading.number => {
+                self.reading.is_asked = false;
+                self.take_read(core, value.as_ref());
+            }
+            EventThen::Read(_) => {}
+            EventThen::Accepted => match value.as_ref().and_then(reply::int) {
+                Some(0) => self.stop(core),
+                _ => self.woken(),
+            },
+            EventThen::Listed(ticket) => self.listed(core, shard, ticket, value.as_ref()),
+            EventThen::Groups(ticket) => self.looked(core, ticket, value.as_ref(), false),
+            EventThen::Routes(ticket) => self.looked(core, ticket, value.as_ref(), true),
+        }
+    }
+
+    fn take_read(&mut self, core: &mut Core, value: Option<&Value>) {
+        let reply = value.map(reply::list).unwrap_or_default();
+        let Some((Some(1), entries)) = reply.split_first().map(|(is, rest)| (reply::int(is), rest))
+        else {
+            // Another node tells, or Redis is away: the next answer about the lease says which.
+            self.reading.is_empty_since = Some(core.now);
+            return;
+        };
+        let mut events = Vec::with_capacity(entries.len() / 3);
+        for entry in entries.as_chunks::<3>().0 {
+            let [Some(name), Some(epoch), Some(text)] = entry.each_ref().map(reply::text) else {
+                continue;
+            };
+            let seq = name.split_once('-').and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
+            self.reading.ahead.push_back((name.into(), text.len()));
+            self.reading.bytes += text.len() + SIZE;
+            self.reading.last = name.into();
+            events.push(Happened {
+                name: name.into(),
+                epoch: epoch.into(),
+                seq,
+                text: text.into(),
+            });
+        }
+        match events.is_empty() {
+            true => self.reading.is_empty_since = Some(core.now),
+            false => core.say(Told::Events(events)),
+        }
+    }
+}
+
+impl Telling {
+    fn push(&mut self, kind: char, event: Box<str>) {
+        let size = event.len() + SIZE;
+        if self.bytes + size <= MOST_WAITING {
+            self.bytes += size;
+            self.waiting.push_back((kind, event));
+            return;
+        }
+        // The last entry counts what was dropped.
+        let dropped = match self.waiting.pop_back() {
+            Some(('!', count)) => count.parse::<u64>().unwrap_or(0),
+            Some(other) => {
+                self.waiting.push_back(other);
+                0
+            }
+            None => 0,
+        };
+        self.waiting.push_back(('!', (dropped + 1).to_string().into()));
+    }
+
+    fn pump(&mut self, core: &mut Core) {
+        if self.is_in_flight {
+            return;
+        }
+        if self.sent.is_empty() {
+            let mut bytes = 0;
+            while self.sent.len() < MOST_IN_BATCH
+                && bytes < MOST_BYTES_IN_BATCH
+                && let Some((kind, event)) = self.waiting.pop_front()
+            {
+                bytes += event.len();
+                if kind != '!' {
+                    self.bytes = self.bytes.saturating_sub(event.len() + SIZE);
+                }
+                self.sent.push((kind, event));
+            }
+            if self.sent.is_empty() {
+                return;
+            }
+            self.batch += 1;
+        }
+        let (source, batch) = (core.settings.seed.to_string(), self.batch.to_string());
+        let kinds: Vec<String> = self.sent.iter().map(|(kind, _)| kind.to_string()).collect();
+        let mut words: Vec<&str> = vec![&source, &batch];
+        for (kind, (_, event)) in kinds.iter().zip(&self.sent) {
+            words.extend([kind.as_str(), event]);
+        }
+        self.is_in_flight = true;
+        core.run_words(0, Script::Tell, &words, Then::Event(EventThen::Told(self.batch)));
+    }
+
+    fn replied(&mut self, batch: u64, is_done: bool) {
+        if batch == self.batch {
+            self.is_in_flight = false;
+            if is_done {
+                self.sent.clear();
+            }
+        }
+    }
+}
