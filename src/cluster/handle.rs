@@ -148,6 +148,11 @@ impl Shared {
         }
     }
 
+    /// Whether the nodes can reach each other.
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Relaxed)
+    }
+
     /// Notes numbers that the handles return.
     pub fn set_numbers(&self, numbers: Numbers, online_elsewhere: u64) {
         *lock(&self.numbers) = numbers;

@@ -5,9 +5,7 @@ use redis::Value;
 use crate::cluster::Event;
 use crate::cluster::ask::Ask;
 use crate::cluster::info::Server;
-use crate::cluster::node::{Batch, Node, ServerInfo};
-
-pub use crate::cluster::node::Claim;
+use crate::cluster::node::{Batch, Claim, Node, ServerInfo};
 use crate::engine::Numbers;
 
 /// Decides what is sent to Redis and what a reply means. Times are milliseconds of a clock that only

@@ -7,18 +7,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::core::Claim;
 use super::link::{Link, LinkError, Target};
 use super::threads::{self, Deliver, Engines, seed};
-use super::url::RedisUrl;
+use super::url::{Place, RedisUrl};
 use crate::cluster::handle::{Keeper, Linked, MAX_SHARDS, Shared};
 use crate::cluster::info::Server;
-use crate::cluster::node::{Bounds, Node, Settings};
+use crate::cluster::node::{Bounds, Claim, Node, Settings};
 
 /// How long the start tries to reach every Redis.
 const START_WAIT: Duration = Duration::from_secs(10);
 /// How long the start waits for the name of the node: a lease of 10 s may still run after a crash.
 const NAME_WAIT: Duration = Duration::from_secs(12);
+/// How long the start waits until messages of others arrive, too.
+const UP_WAIT: Duration = Duration::from_secs(3);
 /// How long the end may take to give everything back.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
 /// How often the start and the end look whether the node is done.
@@ -111,12 +112,20 @@ impl Cluster {
     /// If a Redis cannot be reached for 10 s, or cannot be used, or if the name is taken for 12 s.
     pub fn connect(config: ClusterConfig) -> Result<Self, StartError> {
         let targets = targets(&config)?;
+        let until = Instant::now() + START_WAIT;
+        let links = targets.iter().enumerate().map(|(nth, target)| {
+            first(target, nth, until)
+                .map_err(|why| StartError::Redis(format!("redis {}: {why}", target.url)))
+        });
+        let links = links.collect::<Result<Vec<_>, _>>()?;
         let shards: Vec<String> = config.urls.iter().map(RedisUrl::to_string).collect();
+        let servers = shards.iter().cloned().zip(links.iter().map(|link| link.1.clone()));
+        let servers = servers.collect();
         let node = Node::new(
             Settings {
                 node: config.node.clone(),
                 prefix: config.prefix,
-                shards: shards.clone(),
+                shards,
                 seed: seed(0),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 bounds: config.bounds,
@@ -125,15 +134,6 @@ impl Cluster {
         );
         let shared = Arc::new(Shared::new(targets.len()));
         let engines = Arc::new(Engines::new(node, Arc::clone(&shared), targets));
-        let until = Instant::now() + START_WAIT;
-        let links = (0..shards.len()).map(|shard| {
-            let has_sentinels = shards[shard].contains("-sentinel:");
-            first(&engines, shard, has_sentinels, until)
-                .map_err(|why| StartError::Redis(format!("redis {}: {why}", shards[shard])))
-        });
-        let links = links.collect::<Result<Vec<_>, _>>()?;
-        let servers = links.iter().map(|(_, server)| server.clone());
-        let servers = shards.into_iter().zip(servers).collect();
         let handles = threads::start(&engines, links)
             .map_err(|error| StartError::Setting(format!("cannot start a thread: {error}")))?;
         let threads = Threads { engines: Arc::clone(&engines), handles };
@@ -146,6 +146,7 @@ impl Cluster {
                 return Err(StartError::Redis(why));
             }
         }
+        wait_for(UP_WAIT, || shared.is_up());
         Ok(Cluster { engines, shared, threads, node: config.node.into(), servers })
     }
 
@@ -214,13 +215,9 @@ fn targets(config: &ClusterConfig) -> Result<Vec<Target>, StartError> {
 
 /// Makes the first connection to a Redis. Each try has a thread of its own, because a name may be looked
 /// up for longer than the start may take.
-fn first(
-    engines: &Arc<Engines<Node>>,
-    shard: usize,
-    has_sentinels: bool,
-    until: Instant,
-) -> Result<(Link, Server), LinkError> {
-    let mut backoff = Backoff::new(seed(shard));
+fn first(target: &Target, nth: usize, until: Instant) -> Result<(Link, Server), LinkError> {
+    let has_sentinels = matches!(target.url.place, Place::Sentinel { .. });
+    let mut backoff = Backoff::new(seed(nth));
     let mut last = LinkError::Io(std::io::ErrorKind::TimedOut.into());
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -228,11 +225,11 @@ fn first(
             return Err(last);
         }
         let (tell, told) = mpsc::channel();
-        let engines = Arc::clone(engines);
+        let target = target.clone();
         let connect = move || {
-            let _ = tell.send(engines.connect(shard));
+            let _ = tell.send(threads::open(&target));
         };
-        thread::Builder::new().name(format!("redis-new-{shard}")).spawn(connect)?;
+        thread::Builder::new().name(format!("redis-new-{nth}")).spawn(connect)?;
         match told.recv_timeout(left) {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(error)) if error.is_final(has_sentinels) => return Err(error),

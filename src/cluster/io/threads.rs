@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::backoff::Backoff;
-use super::core::{Claim, Core};
+use super::core::Core;
 use super::link::{Link, LinkError, Target, command};
 use super::stream::Cutter;
 use crate::cluster::Event;
 use crate::cluster::ask::Ask;
 use crate::cluster::handle::{Shared, lock};
 use crate::cluster::info::Server;
-use crate::cluster::node::Batch;
+use crate::cluster::node::{Batch, Claim};
 use crate::journal::Ticket;
 
 /// How long it may take to connect, with TLS, login and the questions at the beginning.
@@ -220,17 +220,19 @@ impl<C: Core> Engines<C> {
     /// Connects once, and asks the server what it is.
     pub fn connect(&self, shard: usize) -> Result<(Link, Server), LinkError> {
         self.tries.fetch_add(1, Relaxed);
-        let until = Instant::now() + CONNECT_WAIT;
-        let Some(target) = self.targets.get(shard) else {
-            return Err(LinkError::Protocol);
-        };
-        let mut link = Link::open(target, until)?;
-        let info = link.info(until)?;
-        match info.unfit() {
-            Some(unfit) => Err(LinkError::Unfit(unfit)),
-            None if info.is_loading => Err(LinkError::Refused("it is reading its data".to_owned())),
-            None => Ok((link, info)),
-        }
+        self.targets.get(shard).map_or(Err(LinkError::Protocol), open)
+    }
+}
+
+/// Connects once to a server, asks what it is, and checks whether it can be used.
+pub fn open(target: &Target) -> Result<(Link, Server), LinkError> {
+    let until = Instant::now() + CONNECT_WAIT;
+    let mut link = Link::open(target, until)?;
+    let info = link.info(until)?;
+    match info.unfit() {
+        Some(unfit) => Err(LinkError::Unfit(unfit)),
+        None if info.is_loading => Err(LinkError::Refused("it is reading its data".to_owned())),
+        None => Ok((link, info)),
     }
 }
 

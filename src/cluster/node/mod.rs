@@ -34,6 +34,7 @@ pub use scripts::Script;
 use redis::Value;
 
 use crate::cluster::{Ask, Event, codec};
+use crate::engine::{LinkState, Told};
 
 use self::core::Core;
 
@@ -141,6 +142,8 @@ pub struct Node {
     parts: parts::Parts,
     happenings: events::Events,
     claims: claims::Claims,
+    /// What the loop was told about the other nodes.
+    link: LinkState,
 }
 
 impl Node {
@@ -155,6 +158,7 @@ impl Node {
             happenings: events::Events::default(),
             claims: claims::Claims::default(),
             core,
+            link: LinkState::Down,
         }
     }
 
@@ -324,6 +328,10 @@ impl Node {
     /// Moves the events for the loop of the server behind those in `out`.
     pub fn events(&mut self, out: &mut Vec<Event>) {
         out.append(&mut self.core.events);
+        let link = if self.is_up() { LinkState::Up } else { LinkState::Down };
+        if std::mem::replace(&mut self.link, link) != link {
+            out.push(Event::Engine(Told::Link(link)));
+        }
     }
 
     // ---------------------------------------------------------------- what it wants
