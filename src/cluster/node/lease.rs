@@ -75,6 +75,8 @@ struct OfShard {
     is_open: bool,
     /// Whether both channels of this life are subscribed.
     is_subscribed: bool,
+    /// Whether they have been subscribed before in this life.
+    was_subscribed: bool,
     /// Dead nodes that are being cleared up.
     sweeps: Vec<u64>,
     probe: Probe,
@@ -152,12 +154,17 @@ impl Lease {
         it.probe.sent = None;
     }
 
-    /// The channels of the present life are subscribed, or are not any more.
-    pub fn subscribed(&mut self, core: &Core, shard: usize, is_subscribed: bool) {
+    /// The channels of the present life are subscribed, or are not any more. Returns whether they are
+    /// subscribed for another time, so that something may have been missed.
+    #[must_use]
+    pub fn subscribed(&mut self, core: &Core, shard: usize, is_subscribed: bool) -> bool {
         let it = &mut self.shards[shard];
+        let was_subscribed = it.was_subscribed;
+        it.was_subscribed |= is_subscribed;
         it.is_subscribed = is_subscribed;
         it.probe.sent = None;
         it.probe.due = core.now;
+        is_subscribed && was_subscribed
     }
 
     /// Whether the subscriber has to connect again; true once for each time.

@@ -158,9 +158,12 @@ impl Node {
 
     /// The channels of this life are subscribed at a shard, or are not any more.
     pub(super) fn parts_subscribed(&mut self, shard: usize, is_subscribed: bool, now: u64) {
-        let Node { core, parts: Parts { lease, .. }, .. } = self;
+        let Node { core, parts: Parts { routes, lease, presence, .. }, .. } = self;
         core.now = now;
-        lease.subscribed(core, shard, is_subscribed);
+        if lease.subscribed(core, shard, is_subscribed) {
+            routes.enter_again(core, shard);
+            presence.watch_again(core, Some(shard));
+        }
         core.shards[shard].is_ready = lease.is_ready(shard);
     }
 

@@ -69,16 +69,10 @@ struct Here {
     groups: Vec<Box<str>>,
     /// The request that is completed when it has entered.
     ticket: Option<Ticket>,
-    known: Known,
-}
-
-/// Whether Redis knows of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    No,
-    /// A command is on its way, or its outcome is unknown.
-    Perhaps,
-    Yes,
+    /// Whether it has to enter, for the first time or again.
+    has_to_enter: bool,
+    /// Whether Redis may know of it in this life, so that it has to leave.
+    may_be_known: bool,
 }
 
 /// A connection that has opened.
@@ -177,7 +171,8 @@ impl Routes {
             since: core.now,
             groups,
             ticket: Some(ticket),
-            known: Known::No,
+            has_to_enter: true,
+            may_be_known: false,
         };
         self.users.entry(user.clone()).or_default().push(here);
         self.connections += 1;
@@ -193,8 +188,8 @@ impl Routes {
     fn send_enters(&mut self, core: &mut Core, shard: usize, user: &CompactString) {
         let Some(all) = self.users.get_mut(user) else { return };
         let count = all.len().to_string();
-        for here in all.iter_mut().filter(|here| here.known == Known::No) {
-            here.known = Known::Perhaps;
+        for here in all.iter_mut().filter(|here| here.has_to_enter) {
+            (here.has_to_enter, here.may_be_known) = (false, true);
             let life = core.life.to_string();
             let conn = here.conn.to_string();
             let age = (core.now - here.since).to_string();
@@ -223,7 +218,7 @@ impl Routes {
         if all.is_empty() {
             self.users.remove(&*leaving.user);
         }
-        if gone.known == Known::No {
+        if !gone.may_be_known {
             return;
         }
         let shard = core.shard_of(&leaving.user);
@@ -406,7 +401,6 @@ impl Routes {
         let displaced = displaced.map(i64::unsigned_abs).collect();
         let groups = reply::texts(&groups).map(Box::from).collect();
         let here = self.find(&user, conn)?;
-        here.known = Known::Yes;
         here.groups = Vec::new();
         let ticket = here.ticket.take();
         Some(Arrival { user, ticket, groups, mailbox, displaced })
@@ -421,20 +415,21 @@ impl Routes {
 
     fn enter_later(&mut self, shard: usize, user: CompactString, conn: u64, at: u64) {
         if let Some(here) = self.find(&user, conn) {
-            here.known = Known::No;
+            here.has_to_enter = true;
             self.shards[shard].again.push_back(user);
             self.shards[shard].not_before = at;
         }
     }
 
-    /// All connections of users of one Redis enter again, because it may have lost what it knew.
+    /// All connections of users of one Redis enter again: it may have lost what it knew, or this node has
+    /// missed what others have told it.
     pub fn enter_again(&mut self, core: &Core, shard: usize) {
         let of_shard = &mut self.shards[shard];
         of_shard.again.clear();
         of_shard.not_before = core.now;
         for (user, all) in &mut self.users {
             if core.shard_of(user) == shard {
-                all.iter_mut().for_each(|here| here.known = Known::No);
+                all.iter_mut().for_each(|here| here.has_to_enter = true);
                 of_shard.again.push_back(user.clone());
             }
         }
@@ -443,6 +438,9 @@ impl Routes {
     /// A new life has begun. Nobody knows of a connection of this one.
     pub fn begin_life(&mut self, core: &Core) {
         self.away.clear();
+        for here in self.users.values_mut().flatten() {
+            here.may_be_known = false;
+        }
         for shard in 0..self.shards.len() {
             self.shards[shard].gone.clear();
             self.enter_again(core, shard);
@@ -455,7 +453,7 @@ impl Routes {
         self.connections = 0;
         for (user, all) in all {
             let shard = core.shard_of(&user);
-            for here in all.into_iter().filter(|here| here.known != Known::No) {
+            for here in all.into_iter().filter(|here| here.may_be_known) {
                 let user = Box::from(&*user);
                 let device = Box::from(&*here.device);
                 let leaving = Leaving { user, device, conn: here.conn, cursor: 0, hung_at: None };

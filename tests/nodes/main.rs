@@ -1,0 +1,15 @@
+//! What nodes know of each other, on a made-up clock over a real `redis-server`: connections, leases,
+//! presence, groups and questions. Messages that are kept have tests of their own.
+
+#![cfg(feature = "cluster")]
+
+#[path = "../support/redis_server.rs"]
+#[allow(dead_code)]
+mod redis_server;
+mod rig;
+
+mod groups;
+mod leases;
+mod places;
+mod presence;
+mod questions;
