@@ -150,6 +150,11 @@ impl Connection {
         self.next()
     }
 
+    /// The stream, for commands that are written already.
+    pub fn stream(&mut self) -> &mut UnixStream {
+        self.reader.get_mut()
+    }
+
     /// Reads the next reply, without asking for one.
     pub fn next(&mut self) -> Value {
         self.parser.parse_value(&mut self.reader).expect("a reply")

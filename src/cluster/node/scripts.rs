@@ -6,6 +6,7 @@ use redis::Script as Hashed;
 /// A script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[allow(missing_docs)] // of the variants, which have the names of their files
 pub enum Script {
     Epoch,
     Send,
