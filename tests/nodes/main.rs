@@ -4,7 +4,6 @@
 #![cfg(feature = "cluster")]
 
 #[path = "../support/redis_server.rs"]
-#[allow(dead_code)]
 mod redis_server;
 mod rig;
 

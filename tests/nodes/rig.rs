@@ -56,7 +56,9 @@ impl Rig {
         let servers: Vec<RedisServer> = (0..shards).map(|_| RedisServer::start(&[])).collect();
         let asking = servers.iter().map(RedisServer::connect).collect();
         let mut rig = Rig { servers, asking, members: Vec::new(), now: 1_000 };
-        (0..nodes).for_each(|_| drop(rig.start()));
+        for _ in 0..nodes {
+            rig.start();
+        }
         rig.settle();
         rig
     }
@@ -234,7 +236,7 @@ impl Rig {
         let (now, servers) = (self.now, &self.servers);
         let Some(member) = &mut self.members[at] else { return false };
         let mut is_busy = false;
-        for shard in 0..servers.len() {
+        for (shard, server) in servers.iter().enumerate() {
             if let Some(commands) = &mut member.links[shard].commands {
                 let mut batch = Batch::default();
                 member.node.take(shard, now, &mut batch);
@@ -252,7 +254,7 @@ impl Rig {
             }
             if link.commands.is_some() && link.subscriber.is_none() {
                 let channels = member.node.channels();
-                link.subscriber = Some(Subscriber::new(servers[shard].connect(), channels));
+                link.subscriber = Some(Subscriber::new(server.connect(), channels));
                 member.node.subscribed(shard, now);
                 is_busy = true;
             }

@@ -9,7 +9,6 @@ mod faults;
 #[path = "../support/redis/mod.rs"]
 mod redis;
 #[path = "../support/redis_server.rs"]
-#[allow(dead_code)]
 mod redis_server;
 mod scripts;
 #[path = "../support/seeds.rs"]
