@@ -140,7 +140,7 @@ impl Extension for Backend {
         self.api.traces.end(cx, conn);
     }
 
-    fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed) {
+    fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed, _: u64) {
         self.api.complete(cx, (request, place), state);
     }
 

@@ -45,7 +45,16 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
 
     /// Called when the journal has said what became of a message of the extension that had to wait
     /// for it: `request` and `place` are those that the extension has given.
-    fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed);
+    /// `connections` is the number of connections that get a message to a group, if other nodes share the
+    /// users, and otherwise 0.
+    fn on_kept(
+        &mut self,
+        cx: &mut Context,
+        request: u32,
+        place: u32,
+        state: Pushed,
+        connections: u64,
+    );
 
     /// Called when the journal has kept the change of a membership, or the end of a mailbox, that the
     /// request of the extension with this name has asked for, or when it could not keep that.

@@ -2,9 +2,9 @@
 //! together, so that the stories can be told on nodes. It answers in a later turn.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use longlink::Incoming;
 use longlink::keeping::{
     Append, Completed, Completion, Fate, Journal, Keep, Kept, Kind, Progress, Question, Stored,
     StoredRecord, Ticket,
@@ -12,10 +12,9 @@ use longlink::keeping::{
 use longlink::nodes::{
     Engine, Enter, Entered, Gone, Leave, LinkState, Numbers, Posted, Request, Shared, Told,
 };
+use longlink::{Incoming, RelayConfig};
 
-/// The bounds of a mailbox, as the relay has them.
-const MESSAGES: usize = 64;
-const BYTES: usize = 64 * 1024;
+/// The most bytes of a mailbox whose user is connected.
 const LIVE_BYTES: usize = 256 * 1024;
 const DEVICES: usize = 5;
 const TRIES: u32 = 3;
@@ -24,6 +23,9 @@ const TRIES: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Cloud {
     now: u64,
+    /// The most messages and bytes of a mailbox whose user is away.
+    bounds: (usize, usize),
+    epoch: String,
     users: BTreeMap<String, User>,
     groups: BTreeMap<String, BTreeSet<String>>,
     /// The events that each node has yet to get.
@@ -40,6 +42,8 @@ struct User {
     messages: Vec<Message>,
     lost: Vec<Gone>,
     cids: BTreeMap<(String, String), (u64, u128, Fate)>,
+    /// The id in the last receipt from each peer.
+    receipts: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -141,13 +145,21 @@ impl User {
 }
 
 impl Cloud {
-    /// Makes what one node needs.
+    /// Makes what all nodes share.
+    pub fn new(config: &RelayConfig) -> Arc<Mutex<Cloud>> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let epoch = format!("cloud{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let bounds = (config.mailbox_messages, config.mailbox_bytes);
+        Arc::new(Mutex::new(Cloud { bounds, epoch, ..Cloud::default() }))
+    }
+
+    /// Makes what one more node needs.
     pub fn node(cloud: &Arc<Mutex<Cloud>>) -> (Box<dyn Journal>, Box<dyn Engine>) {
         let mut all = cloud.lock().unwrap();
         let node = all.events.len();
         all.events.push(VecDeque::new());
         all.online.push(0);
-        let side = || Side { cloud: cloud.clone(), node };
+        let side = || Side { cloud: cloud.clone(), node, epoch: all.epoch.clone() };
         (Box::new(side()), Box::new(side()))
     }
 
@@ -175,7 +187,7 @@ impl Cloud {
         for group in enter.groups {
             self.change(group, enter.user, true);
         }
-        let now = self.now;
+        let (now, epoch) = (self.now, self.epoch.clone());
         let user = self.user(enter.user);
         let mut displaced = Vec::new();
         user.places.retain(|place| {
@@ -211,7 +223,7 @@ impl Cloud {
                 ..message.stored.clone()
             };
             mailbox = Some(Shared {
-                epoch: "cloud".into(),
+                epoch: epoch.as_str().into(),
                 ends: Vec::new(),
                 top: user.top,
                 base: 0,
@@ -242,7 +254,7 @@ impl Cloud {
     }
 
     fn leave(&mut self, node: usize, leave: &Leave<'_>) {
-        let now = self.now;
+        let (now, bounds) = (self.now, self.bounds);
         let user = self.user(leave.user);
         user.places.retain(|place| (place.node, place.conn) != (node, leave.conn));
         let is_here = user.places.iter().any(|place| *place.device == *leave.device);
@@ -265,7 +277,7 @@ impl Cloud {
             user.lose(seq, 'u', leave.device, "");
         }
         if user.places.iter().all(|place| !place.has_mailbox) {
-            bound(user, false);
+            bound(user, bounds);
         }
         user.prune();
     }
@@ -354,8 +366,12 @@ impl Cloud {
             Keep::Always => true,
             Keep::Never => false,
         };
-        if !is_kept && kind == Kind::Receipt {
-            return Fate::Offline;
+        if kind == Kind::Receipt {
+            let last = user.receipts.entry(append.user.to_owned()).or_default();
+            if !is_kept || **last >= *append.message {
+                return Fate::Offline;
+            }
+            append.message.clone_into(last);
         }
         if is_kept || is_here {
             user.has_mailbox |= is_kept;
@@ -369,7 +385,7 @@ impl Cloud {
     }
 
     fn put(&mut self, append: &Append<'_>, to: &str, kind: Kind, of: &str, marks: u8) {
-        let now = self.now;
+        let (now, bounds) = (self.now, self.bounds);
         let user = self.user(to);
         let is_kept = user.has_mailbox && append.reach.keep != Keep::Never;
         let seq = if is_kept { user.top + 1 } else { 0 };
@@ -399,7 +415,8 @@ impl Cloud {
             user.messages.retain(|old| !is_same(old));
             let expires = now + u64::from(append.ttl) * 1_000 + 999;
             user.messages.push(Message { stored: stored.clone(), expires });
-            bound(user, user.places.iter().any(|place| place.has_mailbox));
+            let is_live = user.places.iter().any(|place| place.has_mailbox);
+            bound(user, if is_live { (usize::MAX, LIVE_BYTES.max(bounds.1)) } else { bounds });
         }
         for node in user.nodes() {
             self.tell(node, Told::Arrived(vec![stored.clone()]));
@@ -407,8 +424,7 @@ impl Cloud {
     }
 }
 
-fn bound(user: &mut User, is_live: bool) {
-    let (most, most_bytes) = if is_live { (usize::MAX, LIVE_BYTES) } else { (MESSAGES, BYTES) };
+fn bound(user: &mut User, (most, most_bytes): (usize, usize)) {
     loop {
         let bytes: usize = user.messages.iter().map(Message::size).sum();
         if user.messages.len() <= most && bytes <= most_bytes {
@@ -424,11 +440,12 @@ fn bound(user: &mut User, is_live: bool) {
 struct Side {
     cloud: Arc<Mutex<Cloud>>,
     node: usize,
+    epoch: String,
 }
 
 impl Journal for Side {
     fn epoch(&self) -> &str {
-        "cloud"
+        &self.epoch
     }
 
     fn end_of_epoch(&self, _: &str, _: &str) -> Option<u64> {

@@ -23,7 +23,7 @@ pub struct Link {
 }
 
 pub fn serve(config: Config, relay: Relay) -> Link {
-    let cloud = Arc::default();
+    let cloud = Cloud::new(relay.config());
     let (journal, engine) = Cloud::node(&cloud);
     let relay = relay.with_journal(journal).with_engine(engine);
     let spy = Spy { handler: relay, looker: Unseen };

@@ -62,7 +62,7 @@ impl Done {
             // Until the journal has said more, it counts as kept.
             Pushed::Queued | Pushed::Later => QUEUED,
             Pushed::Stored => STORED,
-            Pushed::Offline | Pushed::Busy => 0,
+            Pushed::Offline | Pushed::Busy | Pushed::TooLarge => 0,
         };
         if self.carried_out.len() <= word && how != 0 {
             self.carried_out.resize(word + 1, 0);

@@ -83,7 +83,7 @@ pub fn name_of(state: Pushed) -> &'static str {
         Pushed::Queued => "queued",
         Pushed::Sent => "sent",
         Pushed::Offline => "offline",
-        Pushed::Busy | Pushed::Later => "busy",
+        Pushed::Busy | Pushed::TooLarge | Pushed::Later => "busy",
     }
 }
 

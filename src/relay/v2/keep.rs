@@ -204,7 +204,7 @@ impl Relay {
         if let Some((request, place)) = backend {
             let state = state.map_or(Pushed::Busy, Pushed::from);
             self.extend(|it, _| {
-                it.on_kept(cx, request, place, state);
+                it.on_kept(cx, request, place, state, 0);
                 Some(())
             });
         }

@@ -15,6 +15,8 @@
 mod acks;
 mod arrive;
 mod arrived;
+#[cfg(feature = "backend")]
+mod backend_shared;
 mod backup;
 mod command;
 mod content;
@@ -67,6 +69,9 @@ use links::{Link, Links};
 
 pub use arrive::{Hello, PROTOCOL, REPLACED, is_wanted};
 pub(crate) use arrive::{Refusal, close_refused};
+#[cfg(feature = "backend")]
+#[allow(unused_imports)]
+pub(crate) use backend_shared::shared_frames;
 pub use backup::Copying;
 #[cfg(feature = "backend")]
 pub use backup::NoCopy;

@@ -105,6 +105,14 @@ impl Relay {
         wishes: Wishes<'_>,
         place: Option<(u32, u32)>,
     ) -> Option<Reached> {
+        #[cfg(feature = "backend")]
+        if self.v2.is_shared {
+            return place.map(|place| {
+                let state =
+                    self.push_to_shared_group(cx, from, (group, message), except, wishes, place);
+                Reached { state, connections: 0 }
+            });
+        }
         let makes_mailboxes = wishes.keep && self.config.mailbox;
         if self.v2.boxes.is_empty() && !makes_mailboxes
             || wishes.volatile

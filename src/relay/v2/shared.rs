@@ -295,7 +295,7 @@ impl Relay {
                     self.v2.round = self.v2.round.wrapping_add(1);
                     let mut told = Vec::new();
                     for sending in std::mem::take(&mut self.v2.sendings.waiting) {
-                        self.end_sending(cx, sending, |relay, cx, sending| {
+                        self.end_sending(cx, sending, Some((0, 0)), |relay, cx, sending| {
                             relay.fail_sending(cx, sending, &mut told)
                         });
                     }
@@ -306,7 +306,11 @@ impl Relay {
     }
 
     fn settle_sending(&mut self, cx: &mut Context, sending: Sending, completion: &Completion) {
-        self.end_sending(cx, sending, |relay, cx, sending| match completion {
+        let members = match completion {
+            Completion::Appended(kept) => kept.members,
+            _ => Some((0, 0)),
+        };
+        self.end_sending(cx, sending, members, |relay, cx, sending| match completion {
             Completion::Appended(kept) => Some(relay.finish_sending(cx, sending, kept)),
             Completion::Repeated { id, fate, is_same } => {
                 let was = state_of(*fate, false);
@@ -321,15 +325,20 @@ impl Relay {
         });
     }
 
-    /// Ends a send that the journal has completed. `act` finishes or refuses it, and returns its state, or
-    /// `None` if it has to be made again. The answer takes the place of its send.
+    /// Ends a send that the journal has completed. `members` is how many users and connections of a group get
+    /// it. `act` finishes or refuses it, and returns its state, or `None` if it has to be made again. The answer takes the place of its send.
     fn end_sending(
         &mut self,
         cx: &mut Context,
         sending: Sending,
+        members: Option<(u64, u64)>,
         act: impl FnOnce(&mut Relay, &mut Context, Sending) -> Option<State>,
     ) {
         let ticket = sending.ticket;
+        let members = match &sending.to {
+            Whom::Group(..) => members,
+            Whom::Users(_) => Some((0, 0)),
+        };
         let (mut asked, mut backend) = (None, None);
         match &sending.origin {
             Origin::Link(it) => {
@@ -346,9 +355,13 @@ impl Relay {
             self.v2.settle_answer(cx, link, conn, ticket);
         }
         if let Some((request, place)) = backend {
-            let state = state.map_or(Pushed::Busy, Pushed::from);
+            let (state, connections) = match (state, members) {
+                (None, _) => (Pushed::Busy, 0),
+                (Some(_), None) => (Pushed::TooLarge, 0),
+                (Some(state), Some((_, connections))) => (state.into(), connections),
+            };
             self.extend(|it, _| {
-                it.on_kept(cx, request, place, state);
+                it.on_kept(cx, request, place, state, connections);
                 Some(())
             });
         }

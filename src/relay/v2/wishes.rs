@@ -42,6 +42,9 @@ pub enum Pushed {
     Offline,
     /// The message cannot be kept now, and has to be sent again.
     Busy,
+    /// The message cannot be kept for all members of a group, because there are too many. Nothing was done.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
+    TooLarge,
     /// The state comes later, with [`Extension::on_kept`](crate::relay::Extension::on_kept).
     #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     Later,
@@ -81,6 +84,9 @@ impl Relay {
         wishes: Wishes<'_>,
         (request, place): (u32, u32),
     ) -> Pushed {
+        if self.v2.is_shared {
+            return self.push_shared(cx, (from, to), message, wishes, (request, place));
+        }
         let mut mailbox = self.v2.boxes.find(to);
         if wishes.keep && self.config.mailbox {
             mailbox = self.v2.mailbox_for(cx, to);
@@ -132,6 +138,9 @@ impl Relay {
         user: &str,
         request: u32,
     ) -> Result<Forgotten, NotChanged> {
+        if self.v2.is_shared {
+            return self.forget_shared(cx, user, request);
+        }
         let mailbox = self.v2.boxes.find(user);
         let top = mailbox.map(|mailbox| self.v2.boxes.top(mailbox));
         let is_known = mailbox.is_some();
