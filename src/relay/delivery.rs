@@ -138,7 +138,7 @@ impl Relay {
                 match v1::write_object(&mut self.scratch, from, text, rename) {
                     Ok(()) => {
                         self.broadcast(cx, conn);
-                        self.broadcast_object_to_v2(cx, conn, text);
+                        self.broadcast_object_elsewhere(cx, conn, text);
                     }
                     Err(_) => self.counters.ignored += 1,
                 }
@@ -146,10 +146,10 @@ impl Relay {
             Meaning::Text(text) => {
                 v1::write_text(&mut self.scratch, from, text);
                 self.broadcast(cx, conn);
-                if self.v2.has_links() {
+                if self.v2.has_links() || self.engine.is_some() {
                     let mut message = String::new();
                     json::write_string(text, &mut message);
-                    self.broadcast_of_user(cx, conn, &message);
+                    self.broadcast_elsewhere(cx, conn, &message);
                 }
             }
         }
@@ -228,9 +228,9 @@ impl Relay {
         });
     }
 
-    /// Sends an object for everyone to those who speak v2: its message.
-    fn broadcast_object_to_v2(&mut self, cx: &mut Context, conn: ConnId, text: &str) {
-        if !self.v2.has_links() {
+    /// Sends an object for everyone to those who speak v2, its message, and to the other nodes.
+    fn broadcast_object_elsewhere(&mut self, cx: &mut Context, conn: ConnId, text: &str) {
+        if !self.v2.has_links() && self.engine.is_none() {
             return;
         }
         let mut message = "null";
@@ -239,10 +239,13 @@ impl Relay {
                 message = value;
             }
         });
-        self.broadcast_of_user(cx, conn, message);
+        self.broadcast_elsewhere(cx, conn, message);
     }
 
-    fn broadcast_of_user(&mut self, cx: &mut Context, conn: ConnId, message: &str) {
+    fn broadcast_elsewhere(&mut self, cx: &mut Context, conn: ConnId, message: &str) {
+        if self.engine.is_some() {
+            self.post_broadcast(cx, conn, message);
+        }
         let user = cx.user(conn).unwrap_or_default().to_owned();
         self.broadcast_v2(cx, &user, message, &[]);
     }

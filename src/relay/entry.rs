@@ -65,12 +65,10 @@ impl Relay {
         }
     }
 
-    /// Puts the user of a connection that has entered into groups.
+    /// Notes the groups of the user of a connection that has entered.
     pub(super) fn come_with(&mut self, cx: &mut Context, conn: ConnId, groups: &[Box<str>]) {
         let user = CompactString::from(cx.user(conn).unwrap_or_default());
-        for group in groups {
-            let _ = self.groups.members.add(cx, group, &user);
-        }
+        self.hear_of_groups(cx, &user, groups);
     }
 
     /// Tells the other nodes that a page is gone.

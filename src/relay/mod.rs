@@ -16,6 +16,7 @@ mod nodes;
 pub(crate) mod object;
 mod opening;
 pub(crate) mod page;
+mod posts;
 mod session;
 pub(crate) mod v1;
 pub(crate) mod v2;
@@ -191,6 +192,7 @@ impl Relay {
     /// connection.
     pub fn with_engine(mut self, engine: Box<dyn Engine>) -> Self {
         self.engine = Some(engine);
+        self.v2.share_presence();
         self
     }
 
@@ -486,6 +488,10 @@ impl Handler for Relay {
             Some(link) => self.depart(cx, conn, link),
             None if self.engine.is_some() => self.leave_page(cx, conn),
             None => {}
+        }
+        if self.engine.is_some() {
+            self.forget_groups(cx, conn);
+            self.send_watches();
         }
         self.tell_closed(cx, conn);
     }

@@ -30,9 +30,12 @@ impl Relay {
             Told::Arrived(all) => self.take_arrived(cx, &all),
             Told::Gone { user, gone } => self.lose_gone(cx, &user, &gone),
             Told::Displaced { user, conn } => self.give_place(cx, &user, conn),
-            Told::Posted(posted) => {
-                self.posted_to_links(cx, &posted);
-            }
+            Told::Posted(posted) => self.take_posted(cx, &posted),
+            Told::Changed(ticket, result) => self.changed_elsewhere(cx, ticket, result),
+            Told::Member { group, user, joins } => self.hear_of_member(cx, &group, &user, joins),
+            Told::Groups { user, groups } => self.hear_of_groups(cx, &user, &groups),
+            Told::Online(ticket, result) => self.answer_presence(cx, ticket, result),
+            Told::Presence { user, is_online } => self.hear_of_presence(cx, &user, is_online),
             Told::Link(state) => self.pass_to_extension(cx, Told::Link(state)),
             _ => {}
         }

@@ -62,7 +62,7 @@ impl Changes {
         self.open.is_empty()
     }
 
-    fn has(&self, change: &Change) -> bool {
+    pub(super) fn has(&self, change: &Change) -> bool {
         !self.open.is_empty() && self.open.contains_key(&change.name())
     }
 
@@ -72,14 +72,14 @@ impl Changes {
     }
 
     /// A change was given to the journal; `was` says whether the user was a member before it.
-    fn begin(&mut self, change: &Change, was: bool, ticket: Option<Ticket>) {
+    pub(super) fn begin(&mut self, change: &Change, was: bool, ticket: Option<Ticket>) {
         let open = self.open.entry(change.name());
         open.or_insert(Open { is_member: was, newest: None }).newest = ticket;
     }
 
     /// The journal has kept a change, or has not. Returns what the journal has, if the membership has
     /// to become that again.
-    fn end(&mut self, change: &Change, ticket: Ticket, is_kept: bool) -> Option<bool> {
+    pub(super) fn end(&mut self, change: &Change, ticket: Ticket, is_kept: bool) -> Option<bool> {
         let open = self.open.get_mut(&change.name())?;
         if is_kept {
             open.is_member = change.joins;
@@ -116,6 +116,9 @@ impl Relay {
         change: Change,
         asker: Asker,
     ) -> Result<Changed, NotChanged> {
+        if self.engine.is_some() {
+            return self.change_elsewhere(cx, change, asker);
+        }
         let was = self.groups.members.contains(&change.group, &change.user);
         let is_needed = was != change.joins || self.groups.changes.has(&change);
         if !is_needed || !self.v2.takes_notes(cx) {
@@ -169,7 +172,11 @@ impl Relay {
         }
     }
 
-    fn carry_out_change(&mut self, cx: &mut Context, change: &Change) -> Result<(), Full> {
+    pub(super) fn carry_out_change(
+        &mut self,
+        cx: &mut Context,
+        change: &Change,
+    ) -> Result<(), Full> {
         let Change { group, user, joins } = change;
         match joins {
             true => self.groups.members.add(cx, group, user)?,
@@ -196,22 +203,25 @@ impl Relay {
                 _ => drop(self.carry_out_change(cx, &before)),
             }
         }
-        self.answer_change(cx, change, is_kept, asker);
+        let answer = if is_kept { Ok(()) } else { Err(NotChanged::Unavailable) };
+        self.answer_change(cx, change, answer, asker);
     }
 
-    fn answer_change(&mut self, cx: &mut Context, change: &Change, is_kept: bool, asker: &Asker) {
+    pub(super) fn answer_change(
+        &mut self,
+        cx: &mut Context,
+        change: &Change,
+        answer: Result<(), NotChanged>,
+        asker: &Asker,
+    ) {
         match asker {
             Asker::Nobody => {}
             Asker::Link { link, conn, .. } => {
-                let answer = match is_kept {
-                    true => Ok(()),
-                    false => Err(NotChanged::Unavailable),
-                };
                 self.tell_membership(cx, *link, *conn, change, answer);
             }
             Asker::Backend { request } => {
                 self.extend(|it, _| {
-                    it.on_changed(cx, *request, is_kept);
+                    it.on_changed(cx, *request, answer.is_ok());
                     Some(())
                 });
             }

@@ -2,6 +2,7 @@
 //! the backend.
 
 mod changes;
+mod elsewhere;
 mod members;
 
 use crate::hub::{ConnId, Context};
@@ -15,6 +16,7 @@ pub(crate) struct Groups {
     /// The users that the backend has put into groups.
     pub members: Members,
     pub changes: Changes,
+    pub asked: elsewhere::Asked,
 }
 
 impl Groups {

@@ -213,6 +213,8 @@ pub(crate) struct V2 {
     /// How many connections spoke v2 when the server began to stop.
     leaving: Option<u64>,
     presence: presence::Presence,
+    /// The questions about presence that wait for the other nodes.
+    questions: watch::Questions,
     /// Links that have more messages to write when their queue is shorter.
     waiting: Vec<u32>,
     /// A buffer in which a frame is written.
@@ -261,6 +263,7 @@ impl V2 {
             copying: Copying::Never,
             leaving: None,
             presence: presence::Presence::default(),
+            questions: watch::Questions::default(),
             waiting: Vec::new(),
             scratch: String::new(),
             rest: String::new(),
@@ -308,6 +311,12 @@ impl V2 {
         let journal =
             self.journal.get_or_insert_with(|| Box::new(Memory::new(new_epoch(cx.unix_millis()))));
         &mut **journal
+    }
+
+    /// Returns the id of a new message.
+    pub(in crate::relay) fn next_id(&mut self, cx: &Context) -> u128 {
+        let ts = self.ids.time(cx.unix_millis());
+        self.ids.next(ts)
     }
 
     /// Sends one frame, which `write` writes, to the connection of a link. While the app is hidden

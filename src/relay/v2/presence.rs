@@ -31,15 +31,22 @@ pub struct Presence {
     left: VecDeque<(u64, CompactString)>,
     /// The time at which each of these users left last.
     left_at: HashMap<CompactString, u64, RandomState>,
+    /// Whether other nodes have to be asked, because users may be on any of them. Then `left` is not used.
+    pub is_shared: bool,
+    /// The users whom this node begins or ceases to watch, until the other nodes are told.
+    changes: Vec<(CompactString, bool)>,
 }
 
 /// A user who is watched.
 #[derive(Debug)]
 struct Watched {
     links: Vec<u32>,
-    /// The presence that was last reported to the watchers, and when.
-    told: bool,
+    /// The presence that was last reported to the watchers, and when; `None` if they have yet to get the
+    /// answer to their question.
+    told: Option<bool>,
     told_at: u64,
+    /// What the other nodes have said last.
+    heard: Option<bool>,
     /// When the presence of the user is checked next.
     due: Option<u64>,
 }
@@ -106,11 +113,13 @@ impl Presence {
         if self.watches >= MOST_WATCHES {
             return false;
         }
-        let watched = self.watched.entry(user.into()).or_insert_with(|| Watched {
-            links: Vec::new(),
-            told: online,
-            told_at: now,
-            due: None,
+        let (is_shared, changes) = (self.is_shared, &mut self.changes);
+        let watched = self.watched.entry(user.into()).or_insert_with(|| {
+            if is_shared {
+                changes.push((user.into(), true));
+            }
+            let told = (!is_shared).then_some(online);
+            Watched { links: Vec::new(), told, told_at: now, heard: None, due: None }
         });
         if !watched.links.contains(&link) {
             watched.links.push(link);
@@ -130,6 +139,40 @@ impl Presence {
                 self.due.remove(&(due, user.into()));
             }
             self.watched.remove(user);
+            if self.is_shared {
+                self.changes.push((user.into(), false));
+            }
+        }
+    }
+
+    /// Takes the users whom this node begins or ceases to watch.
+    pub fn take_changes(&mut self) -> Vec<(CompactString, bool)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The other nodes say whether a watched user is online.
+    pub fn heard(&mut self, user: &str, is_online: bool, now: u64) {
+        let Some(watched) = self.watched.get_mut(user) else { return };
+        watched.heard = Some(is_online);
+        if watched.told.is_some_and(|told| told != is_online) {
+            self.schedule(user, now);
+        }
+    }
+
+    /// What is known of a watched user from other nodes.
+    pub fn known(&self, user: &str) -> Option<bool> {
+        self.watched.get(user)?.heard
+    }
+
+    /// A watcher gets an answer about a user.
+    pub fn answered(&mut self, user: &str, is_online: bool, now: u64) {
+        if let Some(watched) = self.watched.get_mut(user)
+            && watched.told.is_none()
+        {
+            (watched.told, watched.told_at) = (Some(is_online), now);
+            if watched.heard.is_some_and(|heard| heard != is_online) {
+                self.schedule(user, now);
+            }
         }
     }
 
@@ -163,13 +206,14 @@ impl Presence {
             let left = self.left_at.get(&user).copied();
             let Some(watched) = self.watched.get_mut(&user) else { continue };
             watched.due = None;
+            let online = watched.heard.unwrap_or(online);
             let offline_at = left.map_or(0, |left| left + OFFLINE_AFTER_MS);
             if !online && now < offline_at {
                 self.schedule(&user, offline_at);
                 continue;
             }
-            if watched.told != online {
-                (watched.told, watched.told_at) = (online, now);
+            if watched.told != Some(online) {
+                (watched.told, watched.told_at) = (Some(online), now);
                 let links = watched.links.clone();
                 return Some(Change { user, online, links });
             }
