@@ -15,7 +15,7 @@ pub mod node;
 pub use ask::Ask;
 pub use handle::{Keeper, Linked};
 pub use info::{Product, Server, Unfit, Version};
-pub use io::{Cluster, ClusterConfig, Member, RedisUrl, StartError};
+pub use io::{Cluster, ClusterConfig, Examined, Member, RedisUrl, StartError};
 
 use crate::engine::Told;
 use crate::journal::Completed;

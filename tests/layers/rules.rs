@@ -281,7 +281,12 @@ pub const SHARED: &[(&str, &[&str])] = &[
     ("cli::commands::bench", &["longlink::shared"]),
     (
         "cli::commands::doctor",
-        &["longlink::shared", "longlink::tls::CertificateChain", "longlink::tls::Trust"],
+        &[
+            "longlink::shared",
+            "longlink::cluster",
+            "longlink::tls::CertificateChain",
+            "longlink::tls::Trust",
+        ],
     ),
     ("cli::commands::store", &["longlink::keeping"]),
     ("cli::commands::tail", &["longlink::Relay"]),

@@ -3,6 +3,7 @@
 
 mod backoff;
 mod core;
+mod examine;
 mod link;
 mod start;
 mod stream;
@@ -11,5 +12,6 @@ mod threads;
 mod tls;
 mod url;
 
+pub use examine::Examined;
 pub use start::{Cluster, ClusterConfig, Member, StartError};
 pub use url::RedisUrl;

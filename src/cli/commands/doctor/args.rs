@@ -27,7 +27,9 @@ Examples:
   longlink doctor wss://chat.example.com/websocket/doctor
   longlink doctor wss://chat.example.com/websocket/doctor --quick --json
   longlink doctor wss://chat.example.com/websocket/doctor --address 203.0.113.7
-      Use this address, before the name points to it.";
+      Use this address, before the name points to it.
+  longlink doctor --redis redis://10.0.0.5
+      Examine the way from this node to its Redis instead.";
 
 /// The length of the longest ticket in bytes.
 const MAX_TICKET: usize = 4096;
@@ -87,9 +89,87 @@ pub fn command() -> clap::Command {
         )
         .arg(switch("quick", "Leave out the silent connection").conflicts_with("silent"))
         .arg(switch("json", "Print one JSON object at the end"));
-    match cfg!(feature = "tls") {
+    let command = match cfg!(feature = "tls") {
         true => command.arg(option("ca", "FILE", "Trust these root certificates, too (PEM)")),
         false => command,
+    };
+    #[cfg(feature = "cluster")]
+    let command = with_redis(command);
+    command
+}
+
+/// Adds what examines a Redis in place of a server.
+#[cfg(feature = "cluster")]
+fn with_redis(command: clap::Command) -> clap::Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let redis = option(
+        "redis",
+        "URL",
+        "Examine the way from a node to this Redis in place of a server: version, policy, \
+         persistence, round trip, scripts, a message to itself; `-` reads the URL from standard \
+         input, so that no list of processes shows its password",
+    );
+    let others = ["url", "ticket", "address", "silent", "quick"];
+    let command =
+        command.mut_arg("url", |url| url.required(false).required_unless_present("redis"));
+    let command = command.arg(redis.conflicts_with_all(others)).arg(
+        option("redis-prefix", "TEXT", "The beginning of the keys and channels that it uses")
+            .default_value("longlink:")
+            .requires("redis"),
+    );
+    match cfg!(feature = "tls") {
+        true => command.arg(
+            option(
+                "redis-ca",
+                "FILE",
+                "Trust these authorities (PEM) for rediss://, and no others",
+            )
+            .requires("redis"),
+        ),
+        false => command,
+    }
+}
+
+/// Reads which Redis is to be examined, if one is.
+///
+/// # Errors
+/// One line that says which argument is wrong; it does not repeat the URL.
+#[cfg(feature = "cluster")]
+pub fn redis(matches: &ArgMatches) -> Result<Option<super::redis::Asked>, String> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let Some(mut url) = text("redis") else { return Ok(None) };
+    if url == "-" {
+        url.clear();
+        let read = std::io::stdin().take(MAX_TICKET as u64 + 2).read_to_string(&mut url);
+        read.map_err(|error| format!("--redis: cannot read standard input: {error}"))?;
+    }
+    let url =
+        longlink::cluster::RedisUrl::parse(url.trim()).map_err(|why| format!("--redis: {why}"))?;
+    #[cfg(feature = "tls")]
+    let authorities = text("redis-ca")
+        .map(|file| crate::cli::client::tls::pem(&file))
+        .transpose()
+        .map_err(|why| format!("--redis-ca: {why}"))?;
+    #[cfg(not(feature = "tls"))]
+    let authorities = None;
+    Ok(Some(super::redis::Asked {
+        url,
+        prefix: text("redis-prefix").unwrap_or_default(),
+        authorities,
+        timeout: time(matches, "timeout", MAX_TIMEOUT)?,
+    }))
+}
+
+/// Reads a time that is more than 0 and at most `most`.
+fn time(matches: &ArgMatches, name: &str, most: Duration) -> Result<Duration, String> {
+    let raw = Raw::Word(matches.get_one::<String>(name).cloned().unwrap_or_default());
+    match units::seconds(&raw).map_err(|why| format!("--{name}: {why}"))? {
+        time if time.is_zero() || time > most => {
+            Err(format!("--{name}: expected more than 0 and at most {most:?}, found {raw}"))
+        }
+        time => Ok(time),
     }
 }
 
@@ -100,15 +180,6 @@ impl Options {
     /// One line that says which argument is wrong and why.
     pub fn read(matches: &ArgMatches) -> Result<Self, String> {
         let text = |name: &str| matches.get_one::<String>(name).cloned();
-        let time = |name: &str, most: Duration| {
-            let raw = Raw::Word(text(name).unwrap_or_default());
-            match units::seconds(&raw).map_err(|why| format!("--{name}: {why}"))? {
-                time if time.is_zero() || time > most => {
-                    Err(format!("--{name}: expected more than 0 and at most {most:?}, found {raw}"))
-                }
-                time => Ok(time),
-            }
-        };
         let address = text("address").map(|text| {
             text.parse().map_err(|_| format!("--address: expected an IP address, found {text:?}"))
         });
@@ -119,10 +190,10 @@ impl Options {
             #[cfg(feature = "tls")]
             roots: text("ca")
                 .map_or(Ok(Vec::new()), |file| crate::cli::client::tls::roots(&file))?,
-            timeout: time("timeout", MAX_TIMEOUT)?,
+            timeout: time(matches, "timeout", MAX_TIMEOUT)?,
             silent: match matches.get_flag("quick") {
                 true => None,
-                false => Some(time("silent", MAX_SILENT)?),
+                false => Some(time(matches, "silent", MAX_SILENT)?),
             },
             json: matches.get_flag("json"),
         })

@@ -2,8 +2,8 @@
 //! step is a line with a verdict and, if something is wrong, what to do.
 //!
 //! The doctor is a client with blocking sockets; every wait has a deadline. It must not know the
-//! server's code, except how header fields are read (`longlink::shared`) and how a chain of
-//! certificates is judged.
+//! server's code, except how header fields are read (`longlink::shared`), how a chain of
+//! certificates is judged, and how a node connects to its Redis.
 
 mod answer;
 mod args;
@@ -11,6 +11,8 @@ mod args;
 mod certificate;
 mod handshake;
 mod reach;
+#[cfg(feature = "cluster")]
+mod redis;
 mod report;
 mod resume;
 mod silence;
@@ -34,6 +36,12 @@ use socket::Way;
 /// # Errors
 /// One line about an argument that is wrong; then nothing was examined.
 pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+    #[cfg(feature = "cluster")]
+    if let Some(asked) = args::redis(matches)? {
+        let mut report = Report::new(matches.get_flag("json"), Vec::new());
+        redis::examine(&asked, &mut report);
+        return Ok(report.finish());
+    }
     let options = Options::read(matches)?;
     let mut report = Report::new(options.json, options.secrets());
     examine(&options, &mut report);
