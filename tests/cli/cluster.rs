@@ -69,14 +69,9 @@ fn a_redis_that_cannot_be_used_is_refused_before_a_socket_is_opened() {
     for (options, words) in [
         (&["--maxmemory-policy", "allkeys-lru"][..], &["maxmemory-policy", "noeviction"][..]),
         (&["--replicaof", "127.0.0.1 1"], &["replica"]),
-        (&["--cluster-enabled", "yes", "--port", "0"], &["Redis Cluster"]),
         (&["--requirepass", "s3cr3t"], &["password"]),
         (&["--databases", "2"], &["database 7"]),
     ] {
-        if options[0] == "--cluster-enabled" {
-            // Redis Cluster needs a port, whatever it is.
-            continue;
-        }
         let redis = RedisServer::start(options);
         let url = format!("{}?db={}", redis.url(), if options[0] == "--databases" { 7 } else { 0 });
         let began = Instant::now();
@@ -119,9 +114,8 @@ fn a_server_that_does_not_know_the_login_does_not_make_the_password_visible() {
             let Ok(mut stream) = stream else { return };
             let mut bytes = [0; 1024];
             let _ = stream.read(&mut bytes);
-            let _ = stream.write_all(
-                b"-ERR unknown command 'AUTH', with args beginning with: 's3cr3t' \r\n",
-            );
+            let _ = stream
+                .write_all(b"-ERR unknown command 'AUTH', with args beginning with: 's3cr3t' \r\n");
         }
     });
     let url = format!("redis://:s3cr3t@{addr}");
@@ -146,20 +140,17 @@ fn the_loss_and_the_return_of_redis_are_one_line_each_and_change_the_health_chec
     assert!(get(&program, "/healthz").contains("Redis cannot be reached"));
     // The node is away for some tries.
     thread::sleep(Duration::from_millis(1_500));
-    restart(&mut redis);
+    redis.run();
     until("the health check succeeds", || program.status("/healthz") == 200);
     program.stop();
     let lines = log.rest();
-    for (word, count) in [("is lost", 1), ("connected again", 1), ("this is the node one", 1)] {
+    for (word, count) in
+        [("the connection is lost", 1), ("connected again", 1), ("this is the node one", 1)]
+    {
         let found = lines.iter().filter(|line| line.contains(word)).count();
         assert_eq!(found, count, "{word}: {lines:#?}");
     }
     assert!(!lines.concat().contains("s3cr3t"), "{lines:#?}");
-}
-
-/// Starts a Redis with a password again. The helper asks without one, so the password is set afterwards.
-fn restart(redis: &mut RedisServer) {
-    redis.run();
 }
 
 #[test]
@@ -182,7 +173,7 @@ fn the_name_of_a_node_that_runs_is_refused_and_that_of_a_killed_one_is_free_afte
     let line = refusal(&mut node(&redis.url(), &["--node", "one"]));
     assert!(line.contains("the name one is taken"), "{line}");
     first.child.kill().unwrap();
-    first.wait_killed();
+    first.child.wait().unwrap();
     let mut second = start(&redis, &["--node", "one"]);
     assert_eq!(second.status("/healthz"), 200);
     second.stop();
@@ -268,11 +259,7 @@ fn sentinel(master: std::net::SocketAddr) -> std::net::SocketAddr {
                 let read = stream.read(&mut bytes)?;
                 let asked = String::from_utf8_lossy(&bytes[..read]).into_owned();
                 let (ip, port) = (master.ip().to_string(), master.port().to_string());
-                let known = format!(
-                    "*2\r\n${}\r\n{ip}\r\n${}\r\n{port}\r\n",
-                    ip.len(),
-                    port.len()
-                );
+                let known = format!("*2\r\n${}\r\n{ip}\r\n${}\r\n{port}\r\n", ip.len(), port.len());
                 let knows = asked.contains("get-master-addr-by-name") && asked.contains("main");
                 stream.write_all(if knows { known.as_bytes() } else { b"*-1\r\n" })
             };
@@ -308,15 +295,25 @@ fn the_master_is_found_through_a_sentinel_that_answers() {
 #[test]
 fn the_way_to_redis_is_encrypted_and_its_certificate_is_judged() {
     let authority = crate::certs::Authority::new();
-    let server = authority.server();
+    let server = authority.chain_at("localhost");
     let folder = Folder::new();
-    let cert = folder.file("cert.pem", &server.chain_pem());
-    let key = folder.file("key.pem", &server.key_pem());
+    let cert = folder.file("cert.pem", &server.cert);
+    let key = folder.file("key.pem", &server.key);
     let root = folder.file("root.pem", &authority.root());
     let port = free_port().to_string();
     let redis = RedisServer::start(&[
-        "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key,
-        "--tls-ca-cert-file", &root, "--tls-auth-clients", "no", "--bind", "127.0.0.1",
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &root,
+        "--tls-auth-clients",
+        "no",
+        "--bind",
+        "127.0.0.1",
     ]);
     let url = format!("rediss://localhost:{port}");
     doctor_of(&url, &["--redis-ca", &root]).has("ok", "pub/sub", &[]).failed(0);

@@ -5,6 +5,10 @@
 #[path = "../support/certs.rs"]
 mod certs;
 
+#[cfg(feature = "cluster")]
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+
 #[path = "../support/proxy.rs"]
 mod network;
 #[path = "../support/v2.rs"]
@@ -17,6 +21,8 @@ mod bench_failures;
 #[cfg(feature = "tls")]
 mod bench_tls;
 mod bench_v2;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]

@@ -117,7 +117,8 @@ fn with_redis(command: clap::Command) -> clap::Command {
     let command = command.arg(redis.conflicts_with_all(others)).arg(
         option("redis-prefix", "TEXT", "The beginning of the keys and channels that it uses")
             .default_value("longlink:")
-            .requires("redis"),
+            .requires("redis")
+            .conflicts_with("url"),
     );
     match cfg!(feature = "tls") {
         true => command.arg(
@@ -126,7 +127,8 @@ fn with_redis(command: clap::Command) -> clap::Command {
                 "FILE",
                 "Trust these authorities (PEM) for rediss://, and no others",
             )
-            .requires("redis"),
+            .requires("redis")
+            .conflicts_with("url"),
         ),
         false => command,
     }
@@ -137,7 +139,7 @@ fn with_redis(command: clap::Command) -> clap::Command {
 /// # Errors
 /// One line that says which argument is wrong; it does not repeat the URL.
 #[cfg(feature = "cluster")]
-pub fn redis(matches: &ArgMatches) -> Result<Option<super::redis::Asked>, String> {
+pub fn redis(matches: &ArgMatches) -> Result<Option<super::broker::Asked>, String> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let Some(mut url) = text("redis") else { return Ok(None) };
     if url == "-" {
@@ -154,7 +156,7 @@ pub fn redis(matches: &ArgMatches) -> Result<Option<super::redis::Asked>, String
         .map_err(|why| format!("--redis-ca: {why}"))?;
     #[cfg(not(feature = "tls"))]
     let authorities = None;
-    Ok(Some(super::redis::Asked {
+    Ok(Some(super::broker::Asked {
         url,
         prefix: text("redis-prefix").unwrap_or_default(),
         authorities,

@@ -7,12 +7,12 @@
 
 mod answer;
 mod args;
+#[cfg(feature = "cluster")]
+mod broker;
 #[cfg(feature = "tls")]
 mod certificate;
 mod handshake;
 mod reach;
-#[cfg(feature = "cluster")]
-mod redis;
 mod report;
 mod resume;
 mod silence;
@@ -39,7 +39,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     #[cfg(feature = "cluster")]
     if let Some(asked) = args::redis(matches)? {
         let mut report = Report::new(matches.get_flag("json"), Vec::new());
-        redis::examine(&asked, &mut report);
+        broker::examine(&asked, &mut report);
         return Ok(report.finish());
     }
     let options = Options::read(matches)?;
