@@ -18,6 +18,8 @@ use longlink::{Incoming, RelayConfig};
 const LIVE_BYTES: usize = 256 * 1024;
 const DEVICES: usize = 5;
 const TRIES: u32 = 3;
+/// A user is offline so many milliseconds after the last connection has ended.
+const OFFLINE_AFTER: u64 = 5_000;
 
 /// What all nodes share.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Cloud {
     /// The events that each node has yet to get.
     events: Vec<VecDeque<Incoming>>,
     online: Vec<u64>,
+    /// The users whom each node watches.
+    watches: Vec<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +43,8 @@ struct User {
     top: u64,
     devices: BTreeMap<String, Device>,
     places: Vec<Place>,
+    /// When the last connection has ended, until the user is offline.
+    left_at: Option<u64>,
     messages: Vec<Message>,
     lost: Vec<Gone>,
     cids: BTreeMap<(String, String), (u64, u128, Fate)>,
@@ -159,12 +165,37 @@ impl Cloud {
         let node = all.events.len();
         all.events.push(VecDeque::new());
         all.online.push(0);
+        all.watches.push(BTreeSet::new());
         let side = || Side { cloud: cloud.clone(), node, epoch: all.epoch.clone() };
         (Box::new(side()), Box::new(side()))
     }
 
     pub fn set_now(&mut self, now: u64) {
         self.now = now;
+        let is_offline = |user: &User| user.left_at.is_some_and(|at| now >= at + OFFLINE_AFTER);
+        let users = self.users.iter_mut().filter(|(_, user)| is_offline(user));
+        let gone: Vec<String> = users
+            .map(|(name, user)| {
+                user.left_at = None;
+                name.clone()
+            })
+            .collect();
+        for name in gone {
+            self.tell_watchers(&name, false);
+        }
+    }
+
+    fn tell_watchers(&mut self, user: &str, is_online: bool) {
+        for node in 0..self.watches.len() {
+            if self.watches[node].contains(user) {
+                self.tell(node, Told::Presence { user: user.into(), is_online });
+            }
+        }
+    }
+
+    fn is_online(&mut self, user: &str) -> bool {
+        let user = self.user(user);
+        !user.places.is_empty() || user.left_at.is_some()
     }
 
     /// The events that a node gets now.
@@ -188,7 +219,11 @@ impl Cloud {
             self.change(group, enter.user, true);
         }
         let (now, epoch) = (self.now, self.epoch.clone());
+        if !self.is_online(enter.user) {
+            self.tell_watchers(enter.user, true);
+        }
         let user = self.user(enter.user);
+        user.left_at = None;
         let mut displaced = Vec::new();
         user.places.retain(|place| {
             let stays = *place.device != *enter.device;
@@ -256,7 +291,11 @@ impl Cloud {
     fn leave(&mut self, node: usize, leave: &Leave<'_>) {
         let (now, bounds) = (self.now, self.bounds);
         let user = self.user(leave.user);
+        let was_here = !user.places.is_empty();
         user.places.retain(|place| (place.node, place.conn) != (node, leave.conn));
+        if was_here && user.places.is_empty() {
+            user.left_at = Some(now);
+        }
         let is_here = user.places.iter().any(|place| *place.device == *leave.device);
         let mut skipped = None;
         if let Some(device) = user.devices.get_mut(leave.device) {
@@ -511,8 +550,16 @@ impl Engine for Side {
                 }
             }
             Request::AreOnline { users } => {
-                let online = users.iter().map(|it| !cloud.user(it).places.is_empty()).collect();
+                let online = users.iter().map(|it| cloud.is_online(it)).collect();
                 cloud.tell(self.node, Told::Online(ticket, Ok(online)));
+            }
+            Request::Watch { user, on: true } => {
+                cloud.watches[self.node].insert(user.to_owned());
+                let is_online = cloud.is_online(user);
+                cloud.tell(self.node, Told::Presence { user: user.into(), is_online });
+            }
+            Request::Watch { user, on: false } => {
+                cloud.watches[self.node].remove(user);
             }
             _ => {}
         }
