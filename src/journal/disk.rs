@@ -26,6 +26,8 @@ struct Inner {
     /// Up to which number the messages of a user are forgotten, and up to which one they were deleted.
     forgotten: BTreeMap<Box<str>, (u64, u64)>,
     notes: Vec<Note>,
+    /// Messages whose time was over in this second are handled.
+    expired: u64,
     /// The requests that wait, in their order.
     waiting: VecDeque<Request>,
     /// Messages that were answered while the disk was full.
@@ -250,6 +252,9 @@ impl Journal for DiskJournal {
         }
         for (stored, until) in &inner.sends {
             let mut stored = inner.told(stored, *until);
+            if stored.left.is_none() && *until > inner.expired {
+                stored.left = Some(0);
+            }
             stored.message.clear();
             let is_gone = |record: &StoredRecord| {
                 inner.forgotten.get(&record.user).is_some_and(|(up_to, _)| record.seq <= *up_to)
@@ -315,6 +320,10 @@ impl Journal for DiskJournal {
         if !inner.has_failed {
             inner.devices.insert((user.into(), device.into()), (seq, inner.now));
         }
+    }
+
+    fn expired(&mut self, second: u64) {
+        self.disk.inner().expired = second;
     }
 
     fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {

@@ -105,6 +105,12 @@ pub trait Journal: Send + std::fmt::Debug {
         self.acknowledge(Ticket::MAX, user, device, seq);
     }
 
+    /// Notes that all messages whose time was over at this second since 1970 were handled: devices and watchers of
+    /// events are told of them. This hint may be lost.
+    fn expired(&mut self, second: u64) {
+        let _ = second;
+    }
+
     /// Keeps something beside messages: a membership, or a request of a backend.
     fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {
         let _ = (ticket, note);
@@ -285,6 +291,8 @@ pub enum Completion {
     Forgotten,
     /// A copy of the file was made, or could not be made for this reason.
     BackedUp(Result<Backup, String>),
+    /// The journal works from now on, so what was recovered can be looked at.
+    Started,
     /// The journal has begun a new epoch, because it cannot go on with the earlier one. The relay asks
     /// all clients to connect again.
     NewEpoch,

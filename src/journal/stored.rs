@@ -23,7 +23,8 @@ pub struct Stored {
     pub size: u32,
     /// The text of the message; empty in [`Journal::recover`](super::Journal::recover).
     pub message: String,
-    /// For how many more seconds the messages are kept; `None` if their time is over.
+    /// For how many more seconds the messages are kept; `None` if their time is over. In
+    /// [`Journal::recover`](super::Journal::recover) 0 says that it has ended while no server looked.
     pub left: Option<u32>,
     /// The messages, one for each mailbox, in the order of their numbers.
     pub records: Vec<StoredRecord>,

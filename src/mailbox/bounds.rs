@@ -28,6 +28,11 @@ impl Mailboxes {
         looks == 0
     }
 
+    /// Whether the time of any message was over since the last call.
+    pub fn take_expired(&mut self) -> bool {
+        std::mem::take(&mut self.has_expired)
+    }
+
     /// The second in which [`Mailboxes::expire`] has to be called next at the latest.
     pub fn next_expiry(&self) -> Option<u32> {
         self.wheel.next_deadline().map(|at| at.div_ceil(1_000) as u32)
@@ -40,6 +45,7 @@ impl Mailboxes {
         while let Some(held) = self.fulls.get_mut(full).and_then(|full| full.ring.lose_expired(now))
         {
             self.lose(owner, held, Reason::Expired);
+            self.has_expired = true;
         }
         if let Some(cids) = &mut self.fulls[full].cids {
             cids.forget_old(now);

@@ -17,7 +17,8 @@ pub struct Old<'a> {
     pub size: usize,
     /// The key under which it replaces others; empty if there is none.
     pub key: &'a str,
-    /// For how many more seconds it is kept; `None` if its time is over.
+    /// For how many more seconds it is kept; `None` if its time is over. With 0 it expires in the first call of
+    /// [`Mailboxes::expire`], as any message does.
     pub left: Option<u32>,
     pub marks: Marks,
     /// The device that does not get it, because it has sent it.

@@ -57,6 +57,8 @@ pub struct Mailboxes {
     pub(super) waiting: usize,
     /// Messages that were lost before any device had them, until [`Mailboxes::take_losses`] takes them.
     pub(super) losses: Vec<Loss>,
+    /// Whether the time of any message was over, until [`Mailboxes::take_expired`] is called.
+    pub(super) has_expired: bool,
     /// Up to which number a bound has taken messages of a user that may be on a disk.
     pub(super) dropped: Vec<(CompactString, u64)>,
     /// Whether all mailboxes are [copies](Mailboxes::become_copies).
@@ -92,6 +94,7 @@ impl Mailboxes {
             held: 0,
             waiting: 0,
             losses: Vec::new(),
+            has_expired: false,
             dropped: Vec::new(),
             are_copies: false,
             shed: 0,

@@ -8,6 +8,7 @@ mod limits;
 mod old_pages;
 mod phone;
 mod refused;
+mod restarted;
 #[path = "rig_on_disk.rs"]
 mod rig;
 mod stories;

@@ -5,9 +5,10 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use longlink::keeping::store::{StoreConfig, Worker, open};
+use longlink::keeping::{Completed, Completion, Ticket};
 use longlink::sim::{Spy, World};
 use longlink::{Config, Relay};
 
@@ -24,7 +25,9 @@ pub struct Link {
     world: World<Spy<Relay, Unseen>>,
     worker: Worker,
     clock: Arc<AtomicU64>,
-    _folder: Folder,
+    /// When the world has begun, in milliseconds since 1970.
+    begun: u64,
+    folder: Folder,
 }
 
 /// A folder that is removed when this is dropped.
@@ -51,17 +54,25 @@ impl Folder {
 }
 
 pub fn serve(config: Config, relay: Relay) -> Link {
-    let folder = Folder::new();
-    let clock = Arc::new(AtomicU64::default());
+    serve_in(Folder::new(), 0, config, relay)
+}
+
+/// Starts a server at a time over the file that is in a folder.
+fn serve_in(folder: Folder, begun: u64, config: Config, relay: Relay) -> Link {
+    let clock = Arc::new(AtomicU64::new(begun));
     let mut store = StoreConfig::new(folder.0.join("messages.db"));
     store.clock = Some(clock.clone());
     let (journal, mut worker) = open(store).expect("a file");
     let relay = relay.with_journal(Box::new(journal));
     worker.begin().expect("room");
     let spy = Spy { handler: relay, looker: Unseen };
-    // The hub is told no date, so the world begins in 1970, for the store as well.
-    let world = World::new(config, spy, Instant::now());
-    Link { world, worker, clock, _folder: folder }
+    let mut world = World::new(config, spy, Instant::now());
+    world.hub.set_date(UNIX_EPOCH + Duration::from_millis(begun));
+    // The thread of a store says so when it begins.
+    let started = Completed { ticket: Ticket::MAX, completion: Completion::Started };
+    let now = world.instant();
+    world.hub.deliver(started.into(), now);
+    Link { world, worker, clock, begun, folder }
 }
 
 impl Deref for Link {
@@ -81,7 +92,7 @@ impl DerefMut for Link {
 impl Link {
     /// Takes turns until neither the loop nor the store has anything to do.
     pub fn settle(&mut self) {
-        self.clock.store(self.world.now, Ordering::Relaxed);
+        self.clock.store(self.begun + self.world.now, Ordering::Relaxed);
         self.world.settle();
         loop {
             let mut completed = Vec::new();
@@ -95,6 +106,17 @@ impl Link {
             }
             self.world.settle();
         }
+    }
+
+    /// Ends the server as `kill -9` does, and starts another one over the file after some time. The store is on the made-up
+    /// clock, and the new world begins at that time.
+    #[allow(dead_code)]
+    pub fn restart(self, away: u64, relay: Relay) -> Link {
+        let Link { world, worker, begun, folder, .. } = self;
+        let at = begun + world.now + away;
+        // The journal is dropped with the world.
+        drop((world, worker));
+        serve_in(folder, at, Config::default(), relay)
     }
 
     /// Lets time pass.

@@ -209,7 +209,8 @@ impl Engine {
         each(batch, |ticket, request, bytes| self.put_aside(ticket, &request, bytes.len() as u64));
         let mut writes = false;
         each(batch, |_, request, _| {
-            writes |= request.writes() && !matches!(request, Request::Acknowledge { .. });
+            let is_hint = matches!(request, Request::Acknowledge { .. } | Request::Expired { .. });
+            writes |= request.writes() && !is_hint;
         });
         if !writes {
             self.complete(batch, answer, Outcome::Written);
@@ -232,6 +233,7 @@ impl Engine {
             Request::Acknowledge { user, device, seq, is_new: true } => {
                 self.hints.arrive(user, device, seq, self.clock.seconds());
             }
+            Request::Expired { second } => self.hints.expire(second),
             Request::Forget { user, seq } if ticket == NO_TICKET => {
                 self.hints.take(user, seq, self.clock.seconds());
             }

@@ -36,6 +36,9 @@ pub(super) struct Hints {
     writing: Vec<(Box<[u8]>, Hint)>,
     /// Of what is being written, these have been written meanwhile in a newer form.
     overtaken: HashSet<Box<[u8]>>,
+    /// Messages whose time was over in this second are handled, and the second that is in the file.
+    expired: u64,
+    expired_in_file: u64,
     scratch: Vec<u8>,
     written: u64,
 }
@@ -45,6 +48,7 @@ pub(super) struct Hints {
 pub(super) struct Written {
     first: usize,
     others: usize,
+    expired: u64,
 }
 
 impl Hints {
@@ -79,8 +83,13 @@ impl Hints {
         self.first.push_back(self.scratch.as_slice().into());
     }
 
+    /// Messages whose time was over in this second are handled.
+    pub fn expire(&mut self, second: u64) {
+        self.expired = second;
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.new.is_empty() && self.writing.is_empty()
+        self.new.is_empty() && self.writing.is_empty() && self.expired == self.expired_in_file
     }
 
     /// Whether it is time to write some; `now` is in milliseconds since 1970.
@@ -92,7 +101,6 @@ impl Hints {
 
     /// Writes some in a transaction, and returns how many. [`Hints::commit`] removes them.
     pub fn write(&mut self, connection: &Connection, now: u64) -> Result<Written> {
-        let first = self.write_first(connection)?;
         let is_time = now >= self.written.saturating_add(EVERY) || now < self.written;
         if self.writing.is_empty() && is_time {
             // Those of new devices are left for the next time, after which they are not new.
@@ -101,6 +109,11 @@ impl Hints {
             // Those of one user follow each other, and so do their rows.
             self.writing.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         }
+        if self.expired != self.expired_in_file {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO expired VALUES(0, ?1)")?
+                .execute([self.expired])?;
+        }
         let slice = self.slice();
         let mut put = Put::new(connection)?;
         for (key, hint) in self.writing.iter().rev().take(slice) {
@@ -108,7 +121,10 @@ impl Hints {
                 put.write(key, *hint)?;
             }
         }
-        Ok(Written { first, others: slice })
+        drop(put);
+        // What a device that has arrived meanwhile has handled is newer than what was being written.
+        let first = self.write_first(connection)?;
+        Ok(Written { first, others: slice, expired: self.expired })
     }
 
     fn write_first(&self, connection: &Connection) -> Result<usize> {
@@ -138,7 +154,11 @@ impl Hints {
 
     /// Removes what was written in a transaction that was committed at this time.
     pub fn commit(&mut self, written: Written, now: u64) {
-        let Written { first, others } = written;
+        let Written { first, others, expired } = written;
+        if first + others > 0 || expired != self.expired_in_file {
+            self.written = now;
+        }
+        self.expired_in_file = expired.max(self.expired_in_file);
         for key in self.first.drain(..first) {
             self.new.remove(&key);
             if self.writing.len() > others {
@@ -147,7 +167,6 @@ impl Hints {
         }
         if others > 0 {
             self.writing.truncate(self.writing.len() - others);
-            self.written = now;
         }
         if self.writing.is_empty() {
             self.overtaken.clear();

@@ -193,7 +193,7 @@ pub fn open(config: StoreConfig) -> Result<(StoreJournal, Worker), OpenError> {
         (path, clock.clone(), shared.clone()),
         limits,
         segments,
-        Retain::new(config.size, history),
+        Retain::new(config.size, history, clock.seconds()),
         Room::new(unwritten, config.ballast_bytes),
     );
     let took = clock.micros().saturating_sub(started);
@@ -282,6 +282,10 @@ impl Journal for StoreJournal {
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress {
         self.shared.acknowledge(ticket, user, device, seq);
         Progress::Done(Completion::Acknowledged)
+    }
+
+    fn expired(&mut self, second: u64) {
+        self.shared.expired(second);
     }
 
     fn arrive(&mut self, user: &str, device: &str, seq: u64) {

@@ -31,6 +31,7 @@ enum Kind {
     History,
     Copy,
     Arrive,
+    Expired,
 }
 
 /// One request, as the thread reads it.
@@ -79,6 +80,10 @@ pub(super) enum Request<'a> {
         limit: u64,
     },
     Copy,
+    /// Messages whose time was over in this second are handled.
+    Expired {
+        second: u64,
+    },
 }
 
 impl Request<'_> {
@@ -136,6 +141,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Ticket, Request<'_>, usize)> {
             Request::History { of, before, limit }
         }
         it if it == Kind::Copy as u8 => Request::Copy,
+        it if it == Kind::Expired as u8 => Request::Expired { second: body.varint()? },
         _ => return None,
     };
     Some((ticket, request, FRAME + length))
@@ -301,7 +307,8 @@ impl Shared {
         queue.bytes[start + 5..start + FRAME].copy_from_slice(&body.to_le_bytes());
         self.pending.fetch_add(1, Ordering::Relaxed);
         self.pending_bytes.fetch_add(length as u64, Ordering::Relaxed);
-        queue.is_urgent |= !matches!(kind, Kind::Acknowledge | Kind::Arrive) || self.is_crowded();
+        queue.is_urgent |=
+            !matches!(kind, Kind::Acknowledge | Kind::Arrive | Kind::Expired) || self.is_crowded();
         match kind {
             Kind::Append => queue.appends += 1,
             Kind::Acknowledge => {}
@@ -349,6 +356,10 @@ impl Shared {
             rows::put_text(user, out);
             rows::put_text(device, out);
         });
+    }
+
+    pub fn expired(&self, second: u64) {
+        self.push(Kind::Expired, super::NO_TICKET, |out| rows::put_varint(second, out));
     }
 
     pub fn forget(&self, ticket: Ticket, user: &str, seq: u64) {

@@ -56,6 +56,8 @@ pub(super) struct Retain {
     size: u64,
     /// How long history keeps messages, in milliseconds.
     history: Option<u64>,
+    /// When the file was opened, in seconds since 1970. What was over before is told and read after that.
+    opened: u64,
     work: Option<Work>,
     looked: Option<u64>,
     /// Whether more of the file held something than may, when it was measured last.
@@ -67,8 +69,8 @@ pub(super) struct Retain {
 pub(super) struct Mark(Option<Work>);
 
 impl Retain {
-    pub fn new(size: u64, history: Option<u64>) -> Self {
-        Retain { size, history, work: None, looked: None, is_too_large: false }
+    pub fn new(size: u64, history: Option<u64>, opened: u64) -> Self {
+        Retain { size, history, opened, work: None, looked: None, is_too_large: false }
     }
 
     pub fn mark(&self) -> Mark {
@@ -123,7 +125,8 @@ impl Retain {
 
     /// What has to be done with a segment because of its time.
     fn judge(&self, segment: &Segment, now: u64) -> Option<What> {
-        let is_over = segment.is_retired || segment.until.saturating_add(GRACE) <= now / 1_000;
+        let until = segment.until.max(self.opened);
+        let is_over = segment.is_retired || until.saturating_add(GRACE) <= now / 1_000;
         if !is_over || segment.sends == 0 && segment.ended.is_none() {
             return None;
         }

@@ -125,6 +125,7 @@ pub(super) fn scan(
     tell(Recovered::Last(last));
     devices(connection, now, tell).map_err(failed)?;
     let forgotten = gone(connection, tell).map_err(failed)?;
+    let handled = expired(connection).map_err(failed)?;
     let mut sends = 0;
     for segment in segments.list.iter_mut().filter(|it| !it.is_retired) {
         let is_counted = segment.ended.is_none();
@@ -151,6 +152,9 @@ pub(super) fn scan(
                 segment.count(rows::millis_of(send.id), read.until(), bytes);
             }
             sends += 1;
+            if send.left.is_none() && read.until() > handled {
+                send.left = Some(0);
+            }
             let is_old = rows::millis_of(send.id) / 1_000 + CIDS < now / 1_000;
             if is_old {
                 send.cid = Box::default();
@@ -170,6 +174,12 @@ pub(super) fn scan(
     }
     notes(connection, tell).map_err(failed)?;
     Ok(sends)
+}
+
+/// The second in which the messages whose time was over are handled.
+fn expired(connection: &Connection) -> Result<u64> {
+    let second = connection.query_row("SELECT second FROM expired", (), |row| row.get(0));
+    Ok(second.optional()?.unwrap_or(0))
 }
 
 fn devices(connection: &Connection, now: u64, tell: &mut dyn FnMut(Recovered)) -> Result<()> {

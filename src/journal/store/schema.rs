@@ -34,6 +34,7 @@ CREATE TABLE forgotten(user TEXT PRIMARY KEY, seq INTEGER NOT NULL, hidden INTEG
 CREATE TABLE members(grp TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY(grp, user)) WITHOUT ROWID;
 CREATE TABLE requests(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, request INTEGER NOT NULL,
     done BLOB NOT NULL, at INTEGER NOT NULL);
+CREATE TABLE expired(id INTEGER PRIMARY KEY, second INTEGER NOT NULL);
 ";
 
 /// What kind of reason there is not to open a file.

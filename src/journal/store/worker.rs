@@ -12,8 +12,8 @@ use super::engine::{Answer, Engine};
 use super::queue::{Shared, StoreState};
 use super::room::Trouble;
 use super::schema::{self, Lock, OpenError};
-use super::{backup, scan};
-use crate::journal::{Completed, Recovered};
+use super::{NO_TICKET, backup, scan};
+use crate::journal::{Completed, Completion, Recovered};
 
 /// How long the thread sleeps when hints wait, and when nothing does.
 const LIGHT: Duration = Duration::from_secs(1);
@@ -189,6 +189,7 @@ impl Worker {
         let path = lock(&store).engine.path.clone();
         let queue = shared.clone();
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || {
+            deliver(Completed { ticket: NO_TICKET, completion: Completion::Started });
             run(&store, &queue, &mut |completed| deliver(completed));
             // The journal has only a weak reference, so this closes the file.
             if let Some(store) = Arc::into_inner(store) {

@@ -459,6 +459,10 @@ impl Relay {
         if matches!(completed.completion, Completion::NewEpoch) {
             return self.begin_epoch(cx);
         }
+        if matches!(completed.completion, Completion::Started) {
+            // What was recovered may be over in a while, or may have been over before.
+            return self.v2.arm(cx);
+        }
         let Some(completed) = self.complete_load(cx, completed) else { return };
         if completed.ticket == backup::TICKET {
             return self.v2.complete_backup(completed.completion);
@@ -490,6 +494,10 @@ impl Relay {
             self.v2.expiry = Some(second(cx));
             cx.set_timer(TIMER_EXPIRY, cx.now());
         } else {
+            if self.v2.boxes.take_expired() {
+                let second = cx.unix_millis() / 1_000;
+                self.v2.journal(cx).expired(second);
+            }
             self.v2.arm(cx);
         }
     }

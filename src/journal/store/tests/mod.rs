@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use super::*;
@@ -218,6 +219,16 @@ impl Site {
 
 fn again(folder: &Folder, clock: &Arc<AtomicU64>) -> Site {
     Site::open(config(folder, clock)).unwrap()
+}
+
+/// Starts the thread of a store.
+fn start(worker: Worker) -> (Running, Receiver<Completed>) {
+    let (sender, completed) = mpsc::channel();
+    let running = worker.start(move |one| sender.send(one).unwrap()).unwrap();
+    let Completed { ticket, completion } = completed.recv().unwrap();
+    assert!(matches!(completion, Completion::Started), "the store says that it has begun");
+    assert_eq!(ticket, NO_TICKET);
+    (running, completed)
 }
 
 #[test]
@@ -594,8 +605,7 @@ fn the_thread_answers_and_writes_all_that_is_queued_before_it_stops() {
     let folder = Folder::new();
     let (mut journal, worker) = open(StoreConfig::new(folder.file())).unwrap();
     journal.recover(&mut |_| {});
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let running = worker.start(move |completed| sender.send(completed).unwrap()).unwrap();
+    let (running, receiver) = start(worker);
     let records = [Record { user: "bob", seq: 1, kind: Kind::ToUser, to: "", marks: 0 }];
     let append = Append {
         user: "alice",
@@ -679,8 +689,7 @@ fn messages_one_after_the_other_do_not_wait_for_a_checkpoint_each() {
     let folder = Folder::new();
     let (mut journal, worker) = open(StoreConfig::new(folder.file())).unwrap();
     journal.recover(&mut |_| {});
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let running = worker.start(move |completed| sender.send(completed).unwrap()).unwrap();
+    let (running, receiver) = start(worker);
     let end = std::time::Instant::now() + Duration::from_secs(30);
     let mut seq = 0;
     loop {

@@ -1,6 +1,6 @@
 //! A panic of the store's thread, which only a fault of the program can cause.
 
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -26,8 +26,7 @@ impl Threaded {
         journal.recover(&mut |_| {});
         worker.begin().unwrap();
         worker::lock(&worker.store).engine.trap = trap;
-        let (sender, completed) = mpsc::channel();
-        let running = worker.start(move |one| sender.send(one).unwrap()).unwrap();
+        let (running, completed) = start(worker);
         Threaded { _folder: folder, journal, running: Some(running), completed }
     }
 

@@ -41,6 +41,7 @@ const REQUIRED: &[&str] = &[
     "sends that a crash has taken",
     "stored",
     "told: expired",
+    "told: expired while no server looked",
     "told: gone",
     "told: names of sends",
     "told: sends",

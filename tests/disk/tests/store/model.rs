@@ -55,6 +55,8 @@ pub struct Model {
     pub forgotten: BTreeMap<String, u64>,
     pub perhaps_forgotten: BTreeMap<String, u64>,
     pub devices: BTreeMap<(String, String), Device>,
+    /// The latest second of which the store was told that all messages whose time was over then are handled.
+    pub expired: u64,
     /// The devices that have arrived since the file was opened, and how much had been given then.
     pub arrived: Vec<((String, String), usize)>,
     /// The highest number that any device of a user has ever handled.
@@ -288,6 +290,11 @@ impl Model {
             let (given, until) =
                 known.get(id).unwrap_or_else(|| panic!("a send that was never given: {send:?}"));
             assert_same(send, given, *until, now, false);
+            let is_handled = *until / 1_000 <= self.expired;
+            assert!(
+                send.left.is_some() || is_handled,
+                "nobody knows that its time was over: {send:?}"
+            );
         }
     }
 

@@ -286,8 +286,9 @@ impl Run {
         let numbers: Vec<_> =
             told.sends.values().flat_map(|it| it.records.iter().map(|it| it.seq)).collect();
         log::info!("told up to {}: {numbers:?} {:?}", told.last, told.gone);
-        let expired = told.sends.values().filter(|send| send.left.is_none()).count();
-        self.cover.add("told: expired", expired as u64);
+        let having = |left| told.sends.values().filter(|send| send.left == left).count() as u64;
+        self.cover.add("told: expired", having(None));
+        self.cover.add("told: expired while no server looked", having(Some(0)));
         let now = self.now();
         self.model.reopen(&told, now, &mut self.cover);
         self.next = told.last + 1 + self.rng.below(3);
@@ -572,6 +573,11 @@ impl Run {
     fn pass(&mut self) {
         let millis = *self.rng.pick(&[5, 400, 1_100, 2_000, 40_000, 700_000]);
         self.clock.fetch_add(millis, Ordering::Relaxed);
+        if self.rng.percent(40) {
+            let second = self.now() / 1_000;
+            self.open.as_mut().expect("it is open").journal.expired(second);
+            self.model.expired = second;
+        }
     }
 
     /// The disk is full soon, or has room again.
