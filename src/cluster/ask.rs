@@ -52,7 +52,7 @@ pub struct Part {
 }
 
 /// One send that is to be kept. All its texts are one allocation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sending {
     /// The ticket of the request.
     pub ticket: Ticket,

@@ -221,9 +221,10 @@ pub struct Record<'a> {
 }
 
 /// Why a message is in a mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// The sender has named the user.
+    #[default]
     ToUser,
     /// The user is a member of the group.
     ToMember,

@@ -7,7 +7,7 @@ use crate::engine::{Numbers, Told};
 use crate::journal::stable_hash;
 
 use super::queue::Queue;
-use super::scripts::{self, Hashes, Script};
+use super::scripts::{Hashes, Script};
 use super::{Reply, ServerInfo, Settings, Then, resp};
 
 /// One Redis.
@@ -191,7 +191,7 @@ impl Core {
 
     pub fn load_scripts(&mut self, shard: usize) {
         let Some(it) = self.shards.get_mut(shard) else { return };
-        for text in scripts::texts() {
+        for text in self.hashes.texts() {
             it.queue.push(Then::Loaded, |out| write_load(out, text));
         }
     }
@@ -199,7 +199,7 @@ impl Core {
     /// Loads the scripts before everything that waits.
     pub fn load_scripts_first(&mut self, shard: usize) {
         let Some(it) = self.shards.get_mut(shard) else { return };
-        it.queue.push_first(scripts::texts().map(|text| {
+        it.queue.push_first(self.hashes.texts().map(|text| {
             let mut bytes = Vec::with_capacity(text.len() + 64);
             write_load(&mut bytes, text);
             bytes

@@ -12,6 +12,8 @@
 // Not all parts are there.
 #![allow(dead_code, clippy::boxed_local)]
 
+mod acks;
+mod arrive;
 mod claims;
 mod core;
 mod events;
@@ -27,16 +29,18 @@ pub mod resp;
 mod routes;
 mod rpc;
 mod scripts;
+mod sends;
 
 pub use lease::Claim;
 pub use scripts::Script;
 
 use redis::Value;
 
-use crate::cluster::{Ask, Event, codec};
+use crate::cluster::ask::{Ask, Wanted};
+use crate::cluster::{Event, codec};
 use crate::engine::{LinkState, Told};
 
-use self::core::Core;
+use self::core::{Core, begin_script};
 
 /// Commands that are sent to one Redis at once.
 #[derive(Debug, Default)]
@@ -170,10 +174,13 @@ impl Node {
             Ask::Append(sending) => self.append(sending, now),
             Ask::Acknowledge { user, device, seq } => self.acknowledge(user, device, seq, now),
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
+            Ask::Engine(ticket, Wanted::Mailbox { user }) => self.look_into(ticket, user),
             Ask::Engine(ticket, wanted) => {
+                let leaver = self.note_visitor(&wanted);
                 let left = self.ask_parts(ticket, wanted, now);
                 let left = left.and_then(|it| self.happenings.ask(&mut self.core, ticket, it));
                 let _ = left.and_then(|it| self.claims.ask(&mut self.core, ticket, it));
+                self.forget_visitor(leaver);
                 self.pump(now);
             }
         }
@@ -247,7 +254,6 @@ impl Node {
         for (then, _) in commands {
             self.handle(shard, then, Reply::Unknown, now);
         }
-        self.log_broken(shard, now);
         if shard == 0 {
             self.claims.broken(&mut self.core);
         }
@@ -302,6 +308,7 @@ impl Node {
         match *kind {
             codec::EVENTS => self.happenings.woken(),
             codec::MESSAGES => self.messages_published(shard, rest, now),
+            codec::FORGOTTEN => self.forgotten_published(rest),
             _ => self.parts_published(shard, payload, now),
         }
         self.settle(now);

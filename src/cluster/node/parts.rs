@@ -1,9 +1,8 @@
 //! The parts of a node that are structs of their own: routes, the lease, presence, groups, and questions.
 
 use crate::cluster::ask::Wanted;
-use redis::Value;
 
-use crate::engine::{Entered, Numbers, Posted, Shared, Told};
+use crate::engine::{Entered, Numbers, Posted, Told};
 use crate::journal::Ticket;
 
 use super::groups::{GroupThen, Groups};
@@ -264,12 +263,6 @@ impl Node {
     /// How many users are online on other nodes. A user who is on two of them counts twice.
     pub fn online_elsewhere(&self) -> u64 {
         self.parts.lease.online_elsewhere(&self.core)
-    }
-
-    /// Reads the mailbox in the reply to a connection that enters.
-    fn read_mailbox(&mut self, shard: usize, user: &str, value: Value, now: u64) -> Option<Shared> {
-        let _ = (shard, user, value, now);
-        None
     }
 
     /// Whether a user has a connection on this node.

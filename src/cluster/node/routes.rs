@@ -152,6 +152,12 @@ impl Routes {
         self.users.contains_key(user)
     }
 
+    /// Whether a user has a connection on this node for which messages have numbers.
+    pub fn needs_mailbox(&self, user: &str) -> bool {
+        let all = self.users.get(user).map_or(&[][..], |all| all);
+        all.iter().any(|here| here.has_mailbox || here.visits)
+    }
+
     /// All users of this node.
     pub fn all(&self) -> impl Iterator<Item = &CompactString> {
         self.users.keys()

@@ -40,7 +40,7 @@ macro_rules! script {
 /// Every script with its text, in the order of [`Script`].
 const ALL: &[(Script, &str)] = &[
     (Script::Epoch, script!("epoch")),
-    (Script::Send, script!("events", "routes", "devices", "send")),
+    (Script::Send, script!("send")),
     (Script::Ack, script!("events", "routes", "devices", "ack")),
     (Script::Load, script!("events", "routes", "devices", "load")),
     (Script::Forget, script!("events", "routes", "devices", "forget")),
@@ -62,24 +62,30 @@ const ALL: &[(Script, &str)] = &[
     (Script::Finish, script!("finish")),
 ];
 
-/// The hashes of all scripts.
+/// In the text of a script, the place of the functions that it needs only in rare cases. There they cost
+/// nothing in the others, because Lua makes each function anew in each call.
+const PLACE: &str = "--[[LIBRARY]]";
+const LIBRARY: &str = script!("events", "routes", "devices");
+
+/// The scripts with their hashes.
 #[derive(Debug)]
-pub struct Hashes(Vec<Hashed>);
+pub struct Hashes(Vec<(String, Hashed)>);
 
 impl Hashes {
     pub fn new() -> Self {
         debug_assert!(ALL.iter().enumerate().all(|(at, (script, _))| *script as usize == at));
-        Hashes(ALL.iter().map(|(_, text)| Hashed::new(text)).collect())
+        let texts = ALL.iter().map(|(_, text)| text.replace(PLACE, LIBRARY));
+        Hashes(texts.map(|text| (text.clone(), Hashed::new(&text))).collect())
     }
 
     /// The hash by which a script is called.
     #[inline]
     pub fn of(&self, script: Script) -> &[u8] {
-        self.0.get(script as usize).map_or(b"", |script| script.get_hash().as_bytes())
+        self.0.get(script as usize).map_or(b"", |(_, script)| script.get_hash().as_bytes())
     }
-}
 
-/// The text of each script.
-pub fn texts() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|(_, text)| *text)
+    /// The text of each script.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(text, _)| &**text)
+    }
 }

@@ -1,7 +1,7 @@
 -- Finds out in which epoch this database is, whenever a node connects to it. A new epoch begins with a process that
 -- was not there before, and with one that has become the master in place of another: then the history of its data
 -- has a new name, and it remembers the earlier one. (The name alone is new, too, when the first replica attaches.)
--- run_id, replid, replid2, the name of a new epoch. Returns the ordinal of the epoch, the time in ms, and the names of
+-- run_id, replid, replid2, the name of a new epoch, the most messages and bytes of a user who is away. Returns the ordinal of the epoch, the time in ms, and the names of
 -- the epochs from the oldest one that is remembered to the present one.
 local P, run_id, replid, replid2, name = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key, MOST = P .. 'epoch', 32
@@ -19,5 +19,6 @@ if f[2] ~= run_id or is_promoted then
 elseif f[3] ~= replid then
   redis.call('HSET', key, 'repl', replid)
 end
+redis.call('SET', P .. 'bounds', ARGV[6])
 local time = redis.call('TIME')
 return { ordinal, time[1] * 1000 + math.floor(time[2] / 1000), names }

@@ -1,1 +1,176 @@
-return 0
+-- Keeps the message of one send for up to 100 users of this database, and publishes it to their nodes.
+--   2 ordinal of the epoch      3 sender        4 device of the sender
+--   5 name of the send, 8 bytes, or empty       6 hash of its content and its id, 24 bytes
+--   7 name of the send before it from the same sender in the same pipeline, or empty
+--   8 which messages are kept: u usual, i if there is a mailbox, a always, n never
+--   9 o: the other devices of the sender get copies       10 for how many seconds it is kept
+--   11 the entry: a letter for its kind, and its body      12 key of the sender       13 group
+--   14 most messages, 15 most bytes, 16 most bytes while a device is connected
+--   17 for a receipt: the id that it is about              18... the users; with `c` as 9: none but copies are made for them
+-- Returns for one user the number of the message, 0 if nobody gets it, -1 if it is only published; for several users a
+-- list of these; for a group how many users and connections get it, and the best of these numbers. A send that was made
+-- before: `dup` and what was kept of it. One whose predecessor has failed: `after`.
+local A, call = ARGV, redis.call
+local P, ordinal, from, name = A[1], A[2], A[3], A[5]
+local entry, group, most, most_bytes = A[11], A[13], A[14] + 0, A[15] + 0
+local time = call('TIME')
+local now = time[1] + 0
+local cids, meta, meta_before
+
+if name ~= '' then
+  cids = P .. 'c:' .. from
+  local f = call('HMGET', cids, '', name, A[7])
+  meta = f[1]
+  local was, before = f[2], f[3]
+  if meta and string.byte(meta) == 67 then
+    was = was or call('HGET', P .. 'C:' .. from, name)
+    before = before or call('HGET', P .. 'C:' .. from, A[7])
+  end
+  if was then
+    return { 'dup', was }
+  end
+  if A[7] ~= '' and not before then
+    return { 'after' }
+  end
+  meta_before = meta
+  if not meta then
+    local d = call('HMGET', P .. 'u:' .. from, '0', '1', '2', '3', '4')
+    local count = 0
+    for i = 1, 5 do
+      count = count + (d[i] and 1 or 0)
+    end
+    meta = (count > 1 and '-o' or '--') .. time[1]
+  elseif now - string.sub(meta, 3) > 43200 or (string.byte(name) % 16 == 0 and call('HLEN', cids) >= 512) then
+    call('RENAME', cids, P .. 'C:' .. from)
+    call('EXPIRE', P .. 'C:' .. from, 86400)
+    meta, meta_before = 'C' .. string.sub(meta, 2, 2) .. time[1], nil
+  end
+end
+
+local function slow(what, a, b, c, d, e, g)
+--[[LIBRARY]]
+  if what == 'receipt' then
+    return is_new_receipt(a, b, c)
+  elseif what == 'drop' then
+    return publish(a, 'r', b, c)
+  end
+  return keep_slowly(a, b, c, d, e, g)
+end
+
+-- Gives a message to one user. Returns its number, and notes in `lists` what is published to which node.
+local lists, connections = {}, 0
+local function give(to, entry, keep, key)
+  local u = P .. 'u:' .. to
+  local f = call('HMGET', u, 'r', 't', 'e', 'n', 'b', 'm')
+  local r, top, seq = f[1], f[2], 0
+  if keep == 'a' or (keep ~= 'n' and top) or (keep == 'u' and not r) then
+    local n, b = (f[4] or 0) + 1, (f[5] or 0) + #entry
+    local ends = now + A[10]
+    if not top or f[3] ~= ordinal or key ~= '' or n > most or b > most_bytes then
+      seq = slow('keep', to, entry, f, key, now, ends)
+    else
+      seq = top + 1
+      call('XADD', P .. 's:' .. to, seq .. '-0', ends, entry)
+      if f[6] and f[6] + 0 <= ends then
+        call('HSET', u, 't', seq, 'n', n, 'b', b)
+      else
+        call('HSET', u, 't', seq, 'n', n, 'b', b, 'm', ends)
+        call('ZADD', P .. 'due', ends, to)
+      end
+    end
+  end
+  if r then
+    if seq == 0 then
+      seq = -1
+    end
+    local head = (seq > 0 and seq or 0) .. ',' .. #to .. ',' .. to .. ','
+    for life, count in string.gmatch(r, '(%d+)%*(%d+)') do
+      lists[life] = (lists[life] or '') .. head
+      connections = connections + count
+    end
+  end
+  return seq, r, u
+end
+
+local function post(entry, r, u)
+  local got = 0
+  for life, heads in pairs(lists) do
+    if call('PUBLISH', P .. 'i:' .. life, '\1\4' .. heads .. ';' .. entry) == 0 and r then
+      slow('drop', u, r, '')
+    end
+  end
+  lists = {}
+end
+
+local results, best, users = {}, 0, 0
+if A[9] ~= 'c' then
+  local key, keep = A[12], A[8]
+  if A[17] ~= '' and not slow('receipt', from, A[18], A[17]) then
+    return 0
+  end
+  if key ~= '' then
+    local kind = string.sub(entry, 1, 1)
+    if kind == 'm' then
+      key = 'g\0' .. group .. '\0' .. from .. '\0' .. key
+    elseif kind == 'r' then
+      key = 'r\0' .. from
+    else
+      key = 'm\0' .. from .. '\0' .. key
+    end
+  end
+  local r, u
+  for i = 18, #A do
+    local seq
+    seq, r, u = give(A[i], entry, keep, key)
+    results[i - 17] = seq
+    if seq ~= 0 then
+      users = users + 1
+    end
+    if seq > 0 or (seq < 0 and best == 0) then
+      best = seq
+    end
+  end
+  if #A > 18 then
+    r = nil
+  end
+  post(entry, r, u)
+end
+
+-- The copies for the other devices of the sender.
+if A[9] ~= '' and string.byte(meta or '', 2) == 111 then
+  local after = string.sub(entry, 2)
+  local sent = connections
+  if group ~= '' then
+    local own = 'o\0\0' .. after
+    local key = A[12] ~= '' and ('o\0' .. group .. '\0' .. from .. '\0' .. A[12]) or ''
+    local _, r, u = give(from, own, 'i', key)
+    post(own, r, u)
+  else
+    for i = 18, #A do
+      local to = A[i]
+      if to ~= from then
+        local own = 'o' .. string.char(math.floor(#to / 256), #to % 256) .. to .. after
+        local key = A[12] ~= '' and ('o\0' .. to .. '\0' .. A[12]) or ''
+        local _, r, u = give(from, own, 'i', key)
+        post(own, r, u)
+      end
+    end
+  end
+  connections = sent
+end
+
+if name ~= '' then
+  local fate = best > 0 and 'k' or best < 0 and 's' or 'o'
+  if meta == meta_before then
+    call('HSET', cids, name, A[6] .. fate)
+  else
+    call('HSET', cids, name, A[6] .. fate, '', meta)
+    call('EXPIRE', cids, 172800)
+  end
+end
+if group ~= '' then
+  return { users, connections, best }
+elseif #A == 18 then
+  return results[1] or 0
+end
+return results

@@ -1,0 +1,76 @@
+//! Acknowledgements of devices, of which Redis is told at most once a second, or when a device has handled
+//! 16 more messages.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::quality::RandomState;
+
+use super::{Node, Script};
+
+/// For how many milliseconds an acknowledgement waits for later ones.
+const WAIT_MS: u64 = 1_000;
+/// With so many messages it does not wait.
+const MANY: u64 = 16;
+
+/// A device of a user.
+type Name = (Box<str>, Box<str>);
+
+/// The acknowledgements that wait.
+#[derive(Debug, Default)]
+pub struct Acks {
+    /// For each device, the first number that waits, and the last one.
+    waiting: HashMap<Name, (u64, u64), RandomState>,
+    /// When each of them has waited long enough. It may have been sent before.
+    due: VecDeque<(u64, Name)>,
+}
+
+impl Acks {
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.front().map(|(at, _)| *at)
+    }
+}
+
+impl Node {
+    pub(super) fn acknowledge(&mut self, user: Box<str>, device: Box<str>, seq: u64, now: u64) {
+        let name = (user, device);
+        match self.log.acks.waiting.get_mut(&name) {
+            Some((first, last)) => {
+                *last = seq.max(*last);
+                if *last >= *first + MANY {
+                    *first = *last;
+                    let last = *last;
+                    self.send_ack(&name, last);
+                }
+            }
+            None => {
+                self.log.acks.waiting.insert(name.clone(), (seq.saturating_sub(1), seq));
+                self.log.acks.due.push_back((now + WAIT_MS, name));
+            }
+        }
+    }
+
+    pub(super) fn send_acks(&mut self, now: u64) {
+        while self.log.acks.next_due().is_some_and(|at| at <= now) {
+            let Some((_, name)) = self.log.acks.due.pop_front() else { return };
+            let Some((first, last)) = self.log.acks.waiting.remove(&name) else { continue };
+            if last > first {
+                self.send_ack(&name, last);
+            }
+        }
+    }
+
+    fn send_ack(&mut self, (user, device): &Name, seq: u64) {
+        let shard = self.core.shard_of(user);
+        if !self.core.is_up(shard) {
+            return;
+        }
+        let seq = seq.to_string();
+        let args = [user.as_bytes(), device.as_bytes(), seq.as_bytes()];
+        self.core.run(shard, Script::Ack, &args, super::Then::Nothing);
+    }
+
+    /// Acknowledgements of a user who has left say nothing new: the connection has left with its cursor.
+    pub(super) fn drop_ack(&mut self, user: &str, device: &str) {
+        self.log.acks.waiting.remove(&(Box::from(user), Box::from(device)));
+    }
+}

@@ -1,0 +1,415 @@
+//! Messages that arrive for users of this node, in the order of their numbers.
+//!
+//! Of each user with a mailbox the node knows the newest number that has arrived. The numbers of a user have
+//! no holes, so a payload with a number too far ahead shows that payloads are missing; then the missing
+//! messages are read from Redis. After each new subscription, and every 40 seconds, the newest numbers are
+//! compared with those in Redis, because the last payload may be missing.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::quality::RandomState;
+use redis::Value;
+
+use crate::cluster::codec;
+use crate::engine::{Gone, Refused, Shared, Told};
+use crate::journal::{Stored, Ticket};
+
+use super::log::Then;
+use super::{Node, Reply, reply};
+
+/// The newest numbers of all users are compared in so many milliseconds.
+const ROUND_MS: u64 = 40_000;
+/// How often some of them are compared.
+const STEP_MS: u64 = 500;
+/// How many commands wait at most when a user is compared.
+const MOST_QUEUED: usize = 64;
+/// How many messages are read at once.
+const MOST_FOUND: usize = 256;
+/// How many messages of a user wait for missing ones. What comes beyond is missing, too.
+const MOST_WAITING: usize = 256;
+
+/// What has arrived.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    users: HashMap<Box<str>, Arrival, RandomState>,
+    /// The users in the order in which they are compared. One may have left.
+    ring: VecDeque<Box<str>>,
+    /// The users who are compared before all others.
+    soon: VecDeque<Box<str>>,
+    /// When the next ones are compared.
+    step_at: u64,
+}
+
+/// What has arrived for a user with a mailbox.
+#[derive(Debug, Default)]
+struct Arrival {
+    /// The newest number that has arrived.
+    top: u64,
+    /// Whether the newest number is known: a connection has entered.
+    has_entered: bool,
+    /// Whether missing messages are being read.
+    is_reading: bool,
+    /// The numbers that are lost among the missing ones, while they are being read, and the newest number.
+    gone: Vec<Gone>,
+    newest: u64,
+    /// Messages that wait for missing ones, by their numbers.
+    waiting: VecDeque<(u64, Stored)>,
+}
+
+impl Arrivals {
+    /// A new epoch has begun, in which the same number may belong to another message.
+    pub fn forget_all(&mut self) {
+        self.users.clear();
+        self.ring.clear();
+        self.soon.clear();
+    }
+
+    /// The user has no connection with a mailbox any more.
+    pub fn forget(&mut self, user: &str) {
+        self.users.remove(user);
+    }
+
+    /// A connection with a mailbox is about to enter.
+    pub fn expect(&mut self, user: &str) {
+        if !self.users.contains_key(user) {
+            self.users.insert(user.into(), Arrival::default());
+            self.ring.push_back(user.into());
+        }
+    }
+}
+
+impl Node {
+    /// Messages were published for users of this node.
+    pub(super) fn messages_published(&mut self, shard: usize, payload: &[u8], now: u64) {
+        let _ = now;
+        let Some((mut heads, entry)) = codec::read_payload(payload) else { return };
+        let is_up = self.core.is_up(shard);
+        let users = &mut self.log.arrivals.users;
+        let mut missing = Vec::new();
+        heads.retain(|(seq, user)| {
+            if *seq == 0 {
+                return true;
+            }
+            let Some(it) = users.get_mut(*user) else { return true };
+            if !is_up || it.has_entered && *seq <= it.top {
+                return false;
+            }
+            if it.has_entered && !it.is_reading && *seq == it.top + 1 {
+                it.top = *seq;
+                return true;
+            }
+            if it.waiting.len() < MOST_WAITING
+                && let Some(stored) = codec::read_entry(entry, None, &[(*seq, user)])
+            {
+                it.waiting.push_back((*seq, stored));
+            }
+            if it.has_entered {
+                missing.push(Box::<str>::from(*user));
+            }
+            false
+        });
+        if !heads.is_empty()
+            && let Some(stored) = codec::read_entry(entry, None, &heads)
+        {
+            self.core.say(Told::Arrived(vec![stored]));
+        }
+        for user in missing {
+            self.read_missing(user);
+        }
+    }
+
+    /// Tells that all messages of a user up to a number are forgotten.
+    pub(super) fn forgotten_published(&mut self, payload: &[u8]) {
+        let read = || {
+            let (from, rest) = codec::read_number(payload)?;
+            let (to, rest) = codec::read_number(rest)?;
+            Some((from, to, std::str::from_utf8(rest).ok()?))
+        };
+        let Some((from, to, user)) = read() else { return };
+        if from <= to {
+            let gone = Gone { from, to, why: 'l', only: "".into(), but: "".into() };
+            self.core.say(Told::Gone { user: user.into(), gone });
+        }
+    }
+
+    /// Reads the messages of a user that are missing.
+    fn read_missing(&mut self, user: Box<str>) {
+        let shard = self.core.shard_of(&user);
+        let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
+        if it.is_reading || !self.core.is_up(shard) {
+            return;
+        }
+        it.is_reading = true;
+        self.core.counts.repaired += 1;
+        let prefix = &self.core.settings.prefix;
+        let (fields, stream) = (format!("{prefix}u:{user}"), format!("{prefix}s:{user}"));
+        let from = format!("({}", it.top);
+        let names: [&[u8]; 9] =
+            [b"HMGET", fields.as_bytes(), b"t", b"l", b"0", b"1", b"2", b"3", b"4"];
+        let then = super::Then::Log(Then::Missing(user.clone()));
+        self.core.command(shard, &names, then);
+        let count = MOST_FOUND.to_string();
+        let range: [&[u8]; 6] =
+            [b"XRANGE", stream.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()];
+        self.core.command(shard, &range, super::Then::Log(Then::Found(user)));
+    }
+
+    pub(super) fn missing_begins(&mut self, user: Box<str>, reply: Reply) {
+        let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
+        let value = reply.done();
+        let fields = value.as_ref().map_or(&[][..], reply::list);
+        let number = fields.first().and_then(reply::int);
+        it.newest = number.map_or(it.top, |number| number as u64);
+        let names: Vec<&str> = fields
+            .iter()
+            .skip(2)
+            .map(|field| {
+                reply::text(field).and_then(|it| it.splitn(5, ' ').nth(4)).unwrap_or_default()
+            })
+            .collect();
+        let lost = fields.get(1).and_then(reply::text).unwrap_or_default();
+        let all = lost.split_whitespace().filter_map(|text| read_lost(text, &names));
+        it.gone = all.filter(|gone| gone.to > it.top && gone.from <= it.newest).collect();
+    }
+
+    pub(super) fn missing_found(&mut self, shard: usize, user: Box<str>, reply: Reply) {
+        let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
+        it.is_reading = false;
+        // What is still missing is found the next time.
+        let Some(value) = reply.done() else { return };
+        let found = reply::list(&value);
+        let is_all = found.len() < MOST_FOUND;
+        let mut events = Vec::new();
+        let mut arrived = Vec::new();
+        let mut gone = std::mem::take(&mut it.gone).into_iter().peekable();
+        for (seq, stored) in found.iter().filter_map(|entry| read_stream(entry, &user, None)) {
+            while let Some(gone) = gone.next_if(|gone| gone.from < seq) {
+                events.push(Told::Arrived(std::mem::take(&mut arrived)));
+                events.push(Told::Gone { user: user.clone(), gone });
+            }
+            if seq > it.top {
+                it.top = seq;
+                arrived.push(stored);
+            }
+        }
+        events.push(Told::Arrived(arrived));
+        if is_all {
+            events.extend(gone.map(|gone| Told::Gone { user: user.clone(), gone }));
+            it.top = it.top.max(it.newest);
+        }
+        for event in events {
+            if !matches!(&event, Told::Arrived(all) if all.is_empty()) {
+                self.core.say(event);
+            }
+        }
+        match is_all {
+            true => self.use_waiting(&user),
+            false => self.read_missing(user),
+        }
+        let _ = shard;
+    }
+
+    /// Tells of messages that have waited for missing ones.
+    fn use_waiting(&mut self, user: &str) {
+        let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
+        if it.is_reading || !it.has_entered {
+            return;
+        }
+        let mut arrived = Vec::new();
+        let mut is_missing = false;
+        while let Some((seq, _)) = it.waiting.front() {
+            if *seq > it.top + 1 {
+                is_missing = true;
+                break;
+            }
+            let Some((seq, stored)) = it.waiting.pop_front() else { break };
+            if seq > it.top {
+                it.top = seq;
+                arrived.push(stored);
+            }
+        }
+        if !arrived.is_empty() {
+            self.core.say(Told::Arrived(arrived));
+        }
+        if is_missing {
+            self.read_missing(user.into());
+        }
+    }
+
+    // ---------------------------------------------------------------- comparing
+
+    /// Compares the newest numbers of all users of a shard as soon as there is room.
+    pub(super) fn compare_all(&mut self, shard: usize) {
+        let arrivals = &mut self.log.arrivals;
+        let core = &self.core;
+        let known: std::collections::HashSet<&str> = arrivals.soon.iter().map(|it| &**it).collect();
+        let users = arrivals.users.keys().map(|user| &**user);
+        let of_shard = users.filter(|user| core.shard_of(user) == shard && !known.contains(user));
+        let more: Vec<Box<str>> = of_shard.map(Into::into).collect();
+        arrivals.soon.extend(more);
+    }
+
+    /// Compares some of the newest numbers.
+    pub(super) fn compare_some(&mut self, now: u64) {
+        while let Some(user) = self.log.arrivals.soon.front() {
+            let shard = self.core.shard_of(user);
+            if self.core.is_up(shard) && self.core.queued(shard) >= MOST_QUEUED {
+                break;
+            }
+            let Some(user) = self.log.arrivals.soon.pop_front() else { break };
+            self.compare(user);
+        }
+        let arrivals = &mut self.log.arrivals;
+        if now < arrivals.step_at {
+            return;
+        }
+        arrivals.step_at = now + STEP_MS;
+        let steps = (ROUND_MS / STEP_MS) as usize;
+        for _ in 0..arrivals.ring.len().div_ceil(steps) {
+            let arrivals = &mut self.log.arrivals;
+            let Some(user) = arrivals.ring.pop_front() else { break };
+            if !arrivals.users.contains_key(&user) {
+                continue;
+            }
+            arrivals.ring.push_back(user.clone());
+            self.compare(user);
+        }
+    }
+
+    fn compare(&mut self, user: Box<str>) {
+        let shard = self.core.shard_of(&user);
+        let entered = self.log.arrivals.users.get(&user).is_some_and(|it| it.has_entered);
+        if !entered || !self.core.is_up(shard) {
+            return;
+        }
+        let key = format!("{}u:{user}", self.core.settings.prefix);
+        let then = super::Then::Log(Then::Newest(user));
+        self.core.command(shard, &[b"HGET", key.as_bytes(), b"t"], then);
+    }
+
+    pub(super) fn newest_is(&mut self, shard: usize, user: Box<str>, reply: Reply) {
+        let _ = shard;
+        let Some(newest) = reply.done().as_ref().and_then(reply::int) else { return };
+        let it = self.log.arrivals.users.get(&user);
+        if it.is_some_and(|it| newest as u64 > it.top) {
+            self.read_missing(user);
+        }
+    }
+
+    /// When some of the newest numbers have to be compared.
+    pub(super) fn next_compare(&self) -> Option<u64> {
+        let arrivals = &self.log.arrivals;
+        (!arrivals.ring.is_empty()).then_some(arrivals.step_at)
+    }
+
+    // ---------------------------------------------------------------- mailboxes
+
+    /// Reads the mailbox in the reply to a connection that enters.
+    pub(super) fn read_mailbox(
+        &mut self,
+        shard: usize,
+        user: &str,
+        value: Value,
+        now: u64,
+    ) -> Option<Shared> {
+        let _ = now;
+        let Some(shared) = self.shared_of(shard, user, &value) else {
+            // A page of v1 has come, and its user has no mailbox.
+            self.log.arrivals.forget(user);
+            return None;
+        };
+        let it = self.log.arrivals.users.get_mut(user)?;
+        if it.has_entered && it.top <= shared.top {
+            if it.top < shared.top {
+                self.read_missing(user.into());
+            }
+        } else {
+            (it.top, it.has_entered) = (shared.top, true);
+            self.use_waiting(user);
+        }
+        Some(shared)
+    }
+
+    pub(super) fn looked_into(&mut self, shard: usize, ticket: Ticket, user: &str, reply: Reply) {
+        let mailbox = match reply {
+            Reply::Done(value) => Ok(self.shared_of(shard, user, &value).map(Box::new)),
+            Reply::Refused(_) | Reply::Unknown => Err(Refused::Unavailable),
+        };
+        self.core.say(Told::Mailbox(ticket, mailbox));
+    }
+
+    /// Reads what devices.lua tells of a mailbox.
+    fn shared_of(&self, shard: usize, user: &str, value: &Value) -> Option<Shared> {
+        let [ordinal, top, base, ends, lost, count, devices, messages, now] = reply::list(value)
+        else {
+            return None;
+        };
+        let number = |value: &Value| Some(reply::int(value)? as u64);
+        let now = reply::int(now)?;
+        let entries = reply::list(messages);
+        let found = entries.iter().filter_map(|entry| read_stream(entry, user, Some(now)));
+        let messages: Vec<(u64, Stored)> = found.collect();
+        // The rest of a long list comes as messages that were missing.
+        let is_all = (entries.len() as u64) >= number(count)?;
+        let last = messages.last().map(|(seq, _)| *seq);
+        let top = if is_all { number(top)? } else { last.or(number(top))? };
+        let lost = reply::list(lost).chunks_exact(5).filter_map(|it| {
+            let [from, to, why, sign, name] = it else { return None };
+            let name: Box<str> = reply::text(name)?.into();
+            let (only, but) = match reply::text(sign)? {
+                "=" => (name, "".into()),
+                "!" => ("".into(), name),
+                _ => ("".into(), "".into()),
+            };
+            let why = reply::text(why)?.chars().next()?;
+            Some(Gone { from: number(from)?, to: number(to)?, why, only, but })
+        });
+        let devices = reply::list(devices).chunks_exact(3).filter_map(|it| {
+            let [name, cursor, away] = it else { return None };
+            Some((
+                reply::text(name)?.into(),
+                number(cursor)?,
+                u32::try_from(reply::int(away)?).ok(),
+            ))
+        });
+        Some(Shared {
+            epoch: self.epoch_name(shard, number(ordinal)?),
+            ends: self.ends_of(shard, reply::text(ends).unwrap_or_default()),
+            top,
+            base: number(base)?,
+            devices: devices.collect(),
+            lost: lost.filter(|gone| gone.from <= top).collect(),
+            messages: messages.into_iter().map(|(_, stored)| stored).collect(),
+        })
+    }
+}
+
+/// Reads an entry of the stream of a user. With the time in seconds, it says for how many more it is kept.
+fn read_stream(entry: &Value, user: &str, now: Option<i64>) -> Option<(u64, Stored)> {
+    let [id, fields] = reply::list(entry) else { return None };
+    let [ends, Value::BulkString(bytes)] = reply::list(fields) else { return None };
+    let seq = reply::text(id)?.split('-').next()?.parse().ok()?;
+    let left = match now {
+        Some(now) => Some(u32::try_from(reply::int(ends)? - now).ok().filter(|left| *left > 0)),
+        None => None,
+    };
+    Some((seq, codec::read_entry(bytes, left, &[(seq, user)])?))
+}
+
+/// Reads a range of lost numbers, as devices.lua writes it: `from-to`, a letter, and `=slot` or `!slot`.
+fn read_lost(text: &str, devices: &[&str]) -> Option<Gone> {
+    let at = text.find(|it: char| it.is_ascii_alphabetic())?;
+    let (numbers, rest) = text.split_at_checked(at)?;
+    let (from, to) = numbers.split_once('-')?;
+    let (why, mark) = rest.split_at_checked(1)?;
+    let slot = mark.get(1..).and_then(|slot| slot.parse::<usize>().ok());
+    let name: Box<str> =
+        slot.and_then(|slot| devices.get(slot)).copied().unwrap_or_default().into();
+    let (only, but) = match mark.get(..1) {
+        Some("=") => (name, "".into()),
+        Some("!") => ("".into(), name),
+        _ => ("".into(), "".into()),
+    };
+    let why = why.chars().next()?;
+    Some(Gone { from: from.parse().ok()?, to: to.parse().ok()?, why, only, but })
+}

@@ -1,0 +1,579 @@
+//! Sends: how one is given to Redis, and what became of it.
+//!
+//! A send to one user, whose mailbox is in the same database as that of the sender, is one call of a script.
+//! Any other send has several *steps*. The first one claims the name of the send, in the database of the
+//! sender, and makes the copies for the sender's other devices. The others give the message to the users of
+//! one database each, at most 100 of them. A step that was made before is not made again, so a send that
+//! comes again after an unknown outcome does what was not done.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::quality::RandomState;
+use redis::Value;
+use slab::Slab;
+
+use crate::cluster::ask::Sending;
+use crate::cluster::codec;
+use crate::journal::{Completion, Fate, Keep, Kept, Kind, stable_hash};
+
+use super::log::Then;
+use super::{Node, Reply, Script, begin_script, reply, resp};
+
+/// The most users of one call of a script.
+const MOST_USERS: usize = 100;
+/// The messages of a group with more members are not kept.
+const MOST_MEMBERS: i64 = 1_000;
+
+/// The name of a send, or of a step of it, by which it is known when it comes again.
+type Name = [u8; 8];
+
+/// What a reply to a step belongs to.
+#[derive(Debug)]
+pub enum SentAs {
+    /// The only step of a send to one user.
+    Only { serial: u64, content: u64, sender: u64 },
+    /// The first step of several.
+    First { send: usize, sender: u64 },
+    /// A step that gives the message to users.
+    Users { send: usize, step: Step },
+    /// How many members a group has.
+    Count { send: usize },
+    /// The members of a group.
+    Members { send: usize },
+}
+
+/// Users of one database who get the message.
+#[derive(Debug)]
+pub struct Step {
+    shard: usize,
+    /// The number of the step among those of its database.
+    number: u64,
+    /// The places of the users in the send, or of members in the list of members.
+    users: Vec<u32>,
+}
+
+/// The sends that are not finished.
+#[derive(Debug, Default)]
+pub(super) struct Sends {
+    /// Those with several steps.
+    works: Slab<Work>,
+    /// The last send of each sender that is not answered: its serial and its name.
+    last: HashMap<u64, (u64, Name), RandomState>,
+}
+
+/// A send with several steps.
+#[derive(Debug)]
+struct Work {
+    serial: u64,
+    sending: Box<Sending>,
+    name: Option<Name>,
+    /// The members of its group.
+    members: Vec<Box<str>>,
+    /// What is given to users next, for each database; one step of each is under way.
+    steps: Vec<VecDeque<Step>>,
+    /// How many steps are under way.
+    open: usize,
+    /// For each user who is named: the number of the message, 0 for offline, -1 for sent.
+    results: Vec<i64>,
+    /// For a group: users, connections, and the best result.
+    reached: (u64, u64, i64),
+    /// Whether a step was made that had not been made before.
+    is_new: bool,
+    /// What was made before.
+    before: Option<Before>,
+    has_failed: bool,
+}
+
+/// A send, or a step of one, that was made before.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    content: u64,
+    id: u128,
+    fate: Fate,
+}
+
+/// The arguments of the script that only some steps have.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    name: Option<Name>,
+    previous: Option<Name>,
+    keep: &'a str,
+    own: &'a str,
+    /// What is remembered of the step beside the content and the id.
+    note: &'a str,
+}
+
+impl Node {
+    /// Gives a send to Redis.
+    pub(super) fn send(&mut self, serial: u64, sending: Box<Sending>, now: u64) {
+        let _ = now;
+        let is_one = sending.count() == 1;
+        let shard = self.core.shard_of(sending.user());
+        if is_one && self.core.shard_of(sending.to(0)) == shard {
+            return self.send_to_one(serial, shard, &sending);
+        }
+        let is_group = sending.count() == 0;
+        let name = name_of(&sending);
+        let work = Work {
+            serial,
+            name,
+            members: Vec::new(),
+            steps: Vec::new(),
+            open: 0,
+            results: vec![0; sending.count()],
+            reached: (0, 0, 0),
+            is_new: name.is_none(),
+            before: None,
+            has_failed: false,
+            sending,
+        };
+        let send = self.log.sends.works.insert(work);
+        match is_group {
+            true => self.ask_for_count(send),
+            false => {
+                self.divide(send);
+                self.begin(send);
+            }
+        }
+    }
+
+    fn send_to_one(&mut self, serial: u64, shard: usize, sending: &Sending) {
+        if !self.core.is_up(shard) {
+            return self.finish(serial, Completion::Unavailable);
+        }
+        let name = name_of(sending);
+        let (sender, previous) = self.follow(serial, shard, sending, name);
+        let then = SentAs::Only { serial, content: sending.content, sender };
+        let own = if sending.own { "o" } else { "" };
+        let call = Call { name, previous, keep: keep_of(sending.keep), own, note: "" };
+        self.call(shard, sending, call, std::iter::once(sending.to(0)), then);
+    }
+
+    /// Notes that a sender has another send, and returns the one before it that is not answered.
+    fn follow(
+        &mut self,
+        serial: u64,
+        shard: usize,
+        sending: &Sending,
+        name: Option<Name>,
+    ) -> (u64, Option<Name>) {
+        let Some(name) = name else { return (0, None) };
+        let sender = stable_hash(&[&shard.to_le_bytes(), sending.user().as_bytes()]);
+        let before = self.log.sends.last.insert(sender, (serial, name));
+        (sender, before.map(|(_, name)| name))
+    }
+
+    fn answered(&mut self, serial: u64, sender: u64) {
+        let last = &mut self.log.sends.last;
+        if last.get(&sender).is_some_and(|(last, _)| *last == serial) {
+            last.remove(&sender);
+        }
+    }
+
+    /// Calls the script that keeps messages.
+    fn call<'a>(
+        &mut self,
+        shard: usize,
+        sending: &Sending,
+        call: Call<'_>,
+        users: impl ExactSizeIterator<Item = &'a str>,
+        then: SentAs,
+    ) {
+        let ordinal = self.core.ordinal(shard);
+        let bounds = self.core.settings.bounds;
+        self.core.push(shard, super::Then::Log(Then::Sent(then)), |out, constants| {
+            begin_script(out, constants, Script::Send, 16 + users.len());
+            resp::number(out, ordinal);
+            resp::arg(out, sending.user().as_bytes());
+            resp::arg(out, sending.device().as_bytes());
+            resp::arg(out, call.name.as_ref().map_or(&[][..], |name| name));
+            resp::long_arg(out, 24 + call.note.len(), |out| {
+                out.extend_from_slice(&sending.content.to_be_bytes());
+                out.extend_from_slice(&sending.id.to_be_bytes());
+                out.extend_from_slice(call.note.as_bytes());
+            });
+            resp::arg(out, call.previous.as_ref().map_or(&[][..], |name| name));
+            resp::arg(out, call.keep.as_bytes());
+            resp::arg(out, call.own.as_bytes());
+            resp::number(out, u64::from(sending.ttl));
+            resp::long_arg(out, codec::entry_len(sending), |out| codec::write_entry(out, sending));
+            resp::arg(out, sending.key().as_bytes());
+            resp::arg(out, sending.group().as_bytes());
+            resp::number(out, bounds.messages);
+            resp::number(out, bounds.bytes);
+            resp::number(out, bounds.live_bytes);
+            let about = if sending.kind == Kind::Receipt { sending.message() } else { "" };
+            resp::arg(out, about.as_bytes());
+            users.for_each(|user| resp::arg(out, user.as_bytes()));
+        });
+    }
+
+    // ---------------------------------------------------------------- several steps
+
+    fn ask_for_count(&mut self, send: usize) {
+        let Some(work) = self.log.sends.works.get(send) else { return };
+        let shard = self.core.shard_of(work.sending.group());
+        let key = format!("{}g:{}", self.core.settings.prefix, work.sending.group());
+        let then = super::Then::Log(Then::Sent(SentAs::Count { send }));
+        self.core.command(shard, &[b"ZCARD", key.as_bytes()], then);
+    }
+
+    fn ask_for_members(&mut self, send: usize) {
+        let Some(work) = self.log.sends.works.get(send) else { return };
+        let shard = self.core.shard_of(work.sending.group());
+        let key = format!("{}g:{}", self.core.settings.prefix, work.sending.group());
+        let then = super::Then::Log(Then::Sent(SentAs::Members { send }));
+        let most = MOST_MEMBERS.to_string();
+        self.core.command(shard, &[b"ZRANGE", key.as_bytes(), b"0", most.as_bytes()], then);
+    }
+
+    /// Divides the users of a send into steps.
+    fn divide(&mut self, send: usize) {
+        let Some(work) = self.log.sends.works.get_mut(send) else { return };
+        let mut steps: Vec<VecDeque<Step>> = Vec::new();
+        steps.resize_with(self.core.shards.len(), VecDeque::new);
+        let count = work.members.len() + work.sending.count();
+        for at in 0..count {
+            let user = match work.members.get(at) {
+                Some(user) => user,
+                None => work.sending.to(at),
+            };
+            let shard = self.core.shard_of(user);
+            let Some(of_shard) = steps.get_mut(shard) else { continue };
+            let number = of_shard.len() as u64;
+            match of_shard.back_mut().filter(|step| step.users.len() < MOST_USERS) {
+                Some(step) => step.users.push(at as u32),
+                None => of_shard.push_back(Step { shard, number, users: vec![at as u32] }),
+            }
+        }
+        work.steps = steps;
+    }
+
+    /// Takes the first step: the name is claimed and copies are made. Without a name, all begin at once.
+    fn begin(&mut self, send: usize) {
+        let Some(work) = self.log.sends.works.get_mut(send) else { return };
+        let Some(name) = work.name else { return self.go_on(send, None) };
+        work.open += 1;
+        let shard = self.core.shard_of(work.sending.user());
+        if !self.core.is_up(shard) {
+            work.has_failed = true;
+            return self.step_is_done(send);
+        }
+        let sending = std::mem::take(&mut work.sending);
+        let serial = work.serial;
+        let (sender, previous) = self.follow(serial, shard, &sending, Some(name));
+        let then = SentAs::First { send, sender };
+        // The script makes copies for the users who are named; a group has one copy.
+        let call = Call { name: Some(name), previous, keep: "i", own: "c", note: "" };
+        let named = if sending.own { sending.count() } else { 0 };
+        let users: Vec<&str> = (0..named).map(|at| sending.to(at)).collect();
+        self.call(shard, &sending, call, users.into_iter(), then);
+        if let Some(work) = self.log.sends.works.get_mut(send) {
+            work.sending = sending;
+        }
+    }
+
+    /// Takes the next step in one database, or in all of them.
+    fn go_on(&mut self, send: usize, only: Option<usize>) {
+        for shard in 0..self.core.shards.len() {
+            if only.is_some_and(|only| only != shard) {
+                continue;
+            }
+            let Some(work) = self.log.sends.works.get_mut(send) else { return };
+            let Some(step) = work.steps.get_mut(shard).and_then(VecDeque::pop_front) else {
+                continue;
+            };
+            if !self.core.is_up(shard) || work.has_failed {
+                work.has_failed = true;
+                continue;
+            }
+            work.open += 1;
+            let sending = std::mem::take(&mut work.sending);
+            let members = std::mem::take(&mut work.members);
+            let name = work.name.map(|name| {
+                let parts = [&name[..], &shard.to_le_bytes(), &step.number.to_le_bytes()];
+                stable_hash(&parts).to_be_bytes()
+            });
+            let user = |at: u32| {
+                let at = at as usize;
+                match members.get(at) {
+                    Some(user) => user,
+                    None => sending.to(at),
+                }
+            };
+            let users: Vec<&str> = step.users.iter().map(|at| user(*at)).collect();
+            // Members who come or go meanwhile must not move others into another step, if the send comes again.
+            let note =
+                if members.is_empty() { "" } else { users.last().copied().unwrap_or_default() };
+            let keep = match (members.is_empty(), sending.keep) {
+                (true, keep) => keep_of(keep),
+                (false, Keep::Always) => "u",
+                (false, Keep::Never) => "n",
+                (false, Keep::Usual | Keep::IfMailbox) => "i",
+            };
+            let call = Call { name, previous: None, keep, own: "", note };
+            let then = SentAs::Users { send, step };
+            self.call(shard, &sending, call, users.into_iter(), then);
+            if let Some(work) = self.log.sends.works.get_mut(send) {
+                (work.sending, work.members) = (sending, members);
+            }
+        }
+        self.end_if_done(send);
+    }
+
+    fn step_is_done(&mut self, send: usize) {
+        if let Some(work) = self.log.sends.works.get_mut(send) {
+            work.open -= 1;
+        }
+        self.end_if_done(send);
+    }
+
+    fn end_if_done(&mut self, send: usize) {
+        let Some(work) = self.log.sends.works.get(send) else { return };
+        if work.open > 0 || !work.has_failed && work.steps.iter().any(|steps| !steps.is_empty()) {
+            return;
+        }
+        let Some(work) = self.log.sends.works.try_remove(send) else { return };
+        let completion = match (work.has_failed, work.before) {
+            (true, _) => Completion::Unavailable,
+            (false, Some(before)) if !work.is_new => {
+                let is_same = before.content == work.sending.content;
+                Completion::Repeated { id: before.id, fate: before.fate, is_same }
+            }
+            _ => {
+                let shard = self.core.shard_of(work.sending.user());
+                let mut kept = self.kept(shard, &work.results);
+                if !work.sending.group().is_empty() {
+                    let (users, connections, best) = work.reached;
+                    kept.members = Some((users, connections));
+                    kept.fates = vec![fate_of(best)];
+                    kept.seqs = Vec::new();
+                }
+                Completion::Appended(kept)
+            }
+        };
+        self.finish(work.serial, completion);
+    }
+
+    /// A group is too large, or nobody is in it: nothing was done.
+    fn end_with(&mut self, send: usize, completion: Completion) {
+        if let Some(work) = self.log.sends.works.try_remove(send) {
+            self.finish(work.serial, completion);
+        }
+    }
+
+    fn kept(&self, shard: usize, results: &[i64]) -> Kept {
+        Kept {
+            is_stored: self.core.shards.get(shard).is_some_and(|it| it.info.syncs_always),
+            seqs: results.iter().map(|result| (*result).max(0) as u64).collect(),
+            fates: results.iter().map(|result| fate_of(*result)).collect(),
+            members: None,
+        }
+    }
+
+    // ---------------------------------------------------------------- replies
+
+    pub(super) fn sent(&mut self, shard: usize, sent: SentAs, reply: Reply, now: u64) {
+        let _ = now;
+        let value = reply.done();
+        match sent {
+            SentAs::Only { serial, content, sender } => {
+                self.answered(serial, sender);
+                let completion = match read(value) {
+                    Read::Results(results) if results.len() == 1 => {
+                        Completion::Appended(self.kept(shard, &results))
+                    }
+                    Read::Before(before, _) => {
+                        let is_same = before.content == content;
+                        Completion::Repeated { id: before.id, fate: before.fate, is_same }
+                    }
+                    Read::Results(_) | Read::Failed => Completion::Unavailable,
+                };
+                self.finish(serial, completion);
+            }
+            SentAs::First { send, sender } => {
+                let Some(work) = self.log.sends.works.get_mut(send) else { return };
+                let serial = work.serial;
+                match read(value) {
+                    Read::Results(_) => work.is_new = true,
+                    Read::Before(before, _) => {
+                        if before.content != work.sending.content {
+                            // It was used for something else, so nothing is done.
+                            work.steps.clear();
+                        }
+                        work.before = Some(before);
+                        work.is_new = false;
+                    }
+                    Read::Failed => work.has_failed = true,
+                }
+                self.answered(serial, sender);
+                let Some(work) = self.log.sends.works.get_mut(send) else { return };
+                work.open -= 1;
+                self.go_on(send, None);
+            }
+            SentAs::Users { send, step } => {
+                let Some(work) = self.log.sends.works.get_mut(send) else { return };
+                let is_group = !work.members.is_empty();
+                match read(value) {
+                    Read::Results(results) if is_group => {
+                        if let [users, connections, best] = results[..] {
+                            work.reached.0 += users.max(0) as u64;
+                            work.reached.1 += connections.max(0) as u64;
+                            work.reached.2 = better(work.reached.2, best);
+                            work.is_new = true;
+                        }
+                    }
+                    Read::Results(results) => {
+                        for (at, result) in step.users.iter().zip(&results) {
+                            if let Some(place) = work.results.get_mut(*at as usize) {
+                                *place = *result;
+                            }
+                        }
+                        work.is_new = true;
+                    }
+                    Read::Before(before, note) => {
+                        work.redo(&step, &note);
+                        // The best result of all steps is that of the send.
+                        let fate = work.before.filter(|_| work.open > 0 && is_group);
+                        let best = fate.map_or(before.fate, |it| best_of(it.fate, before.fate));
+                        let id = work.before.map_or(before.id, |it| it.id);
+                        work.before = Some(Before { fate: best, id, ..before });
+                        work.is_new |= work.before.is_none();
+                        for at in &step.users {
+                            if let Some(place) = work.results.get_mut(*at as usize) {
+                                *place = result_of(before.fate);
+                            }
+                        }
+                    }
+                    Read::Failed => work.has_failed = true,
+                }
+                work.open -= 1;
+                let shard = step.shard;
+                self.go_on(send, Some(shard));
+            }
+            SentAs::Count { send } => match value.as_ref().and_then(reply::int) {
+                Some(0) => self.end_with(send, reached_nobody(0)),
+                Some(count) if count > MOST_MEMBERS => {
+                    self.end_with(send, Completion::Appended(Kept::default()));
+                }
+                Some(_) => self.ask_for_members(send),
+                None => self.end_with(send, Completion::Unavailable),
+            },
+            SentAs::Members { send } => {
+                let Some(value) = value else {
+                    return self.end_with(send, Completion::Unavailable);
+                };
+                let Some(work) = self.log.sends.works.get_mut(send) else { return };
+                let sending = &work.sending;
+                let is_meant = |user: &&str| {
+                    let is_sender = sending.own && *user == sending.user();
+                    !is_sender && !sending.is_excepted(user)
+                };
+                work.members = reply::texts(&value).filter(is_meant).map(Into::into).collect();
+                self.divide(send);
+                self.begin(send);
+            }
+        }
+    }
+}
+
+impl Work {
+    /// A step was made before. Its users were those up to `last`, so those behind it belong to the next one.
+    fn redo(&mut self, step: &Step, last: &str) {
+        if last.is_empty() {
+            return;
+        }
+        let name = |at: &u32| self.members.get(*at as usize).map_or("", |user| &**user);
+        let behind: Vec<u32> = step.users.iter().copied().filter(|at| name(at) > last).collect();
+        let Some(steps) = self.steps.get_mut(step.shard) else { return };
+        let all = behind.into_iter().chain(steps.drain(..).flat_map(|step| step.users));
+        let all: Vec<u32> = all
+            .filter(|at| self.members.get(*at as usize).is_some_and(|user| **user > *last))
+            .collect();
+        for (at, users) in all.chunks(MOST_USERS).enumerate() {
+            let number = step.number + 1 + at as u64;
+            steps.push_back(Step { shard: step.shard, number, users: users.to_vec() });
+        }
+    }
+}
+
+/// What a step was answered.
+enum Read {
+    Results(Vec<i64>),
+    /// It was made before, with this note.
+    Before(Before, String),
+    Failed,
+}
+
+fn read(value: Option<Value>) -> Read {
+    match &value {
+        Some(Value::Int(result)) => Read::Results(vec![*result]),
+        Some(Value::Array(values)) => match (values.first(), values.get(1)) {
+            (Some(Value::BulkString(word)), Some(Value::BulkString(was))) if word == b"dup" => {
+                read_before(was).map_or(Read::Failed, |(before, note)| Read::Before(before, note))
+            }
+            (Some(Value::BulkString(_)), _) => Read::Failed,
+            _ => Read::Results(values.iter().filter_map(reply::int).collect()),
+        },
+        _ => Read::Failed,
+    }
+}
+
+fn read_before(was: &[u8]) -> Option<(Before, String)> {
+    let (content, rest) = was.split_first_chunk::<8>()?;
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let (fate, note) = rest.split_last()?;
+    let fate = match fate {
+        b'k' => Fate::Kept,
+        b's' => Fate::Sent,
+        _ => Fate::Offline,
+    };
+    let (content, id) = (u64::from_be_bytes(*content), u128::from_be_bytes(*id));
+    Some((Before { content, id, fate }, std::str::from_utf8(note).ok()?.to_owned()))
+}
+
+fn name_of(sending: &Sending) -> Option<Name> {
+    let cid = sending.cid();
+    let parts = [sending.device().as_bytes(), cid.as_bytes()];
+    (!cid.is_empty()).then(|| stable_hash(&parts).to_be_bytes())
+}
+
+fn keep_of(keep: Keep) -> &'static str {
+    match keep {
+        Keep::Usual => "u",
+        Keep::IfMailbox => "i",
+        Keep::Always => "a",
+        Keep::Never => "n",
+    }
+}
+
+fn fate_of(result: i64) -> Fate {
+    match result {
+        1.. => Fate::Kept,
+        0 => Fate::Offline,
+        ..0 => Fate::Sent,
+    }
+}
+
+fn result_of(fate: Fate) -> i64 {
+    match fate {
+        Fate::Kept => 1,
+        Fate::Sent => -1,
+        Fate::Offline => 0,
+    }
+}
+
+fn best_of(one: Fate, two: Fate) -> Fate {
+    fate_of(better(result_of(one), result_of(two)))
+}
+
+fn better(one: i64, two: i64) -> i64 {
+    let rank = |result: i64| if result > 0 { 2 } else { -result.signum() };
+    if rank(two) > rank(one) { two } else { one }
+}
+
+/// A group without members.
+fn reached_nobody(connections: u64) -> Completion {
+    let fates = vec![Fate::Offline];
+    Completion::Appended(Kept { fates, members: Some((0, connections)), ..Kept::default() })
+}
