@@ -30,6 +30,8 @@ mod routes;
 mod rpc;
 mod scripts;
 mod sends;
+#[cfg(test)]
+mod tests;
 
 pub use lease::Claim;
 pub use scripts::Script;
