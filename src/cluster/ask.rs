@@ -79,8 +79,8 @@ pub struct Sending {
     group: Part,
     key: Part,
     message: Part,
-    /// The first user of `users`, so that a message to one user needs no list.
-    first: Part,
+    /// The first user who is named, so that a message to one user needs no list.
+    first: Option<Part>,
     /// The users who are named after the first one.
     others: Vec<Part>,
     except: Vec<Part>,
@@ -118,7 +118,7 @@ impl Sending {
             group,
             key,
             message,
-            first: first.map(|record| add(record.user)).unwrap_or_default(),
+            first: first.map(|record| add(record.user)),
             others: records.iter().skip(1).map(|record| add(record.user)).collect(),
             except: reach.except.iter().map(|user| add(user)).collect(),
             text,
@@ -161,16 +161,13 @@ impl Sending {
 
     /// How many users are named.
     pub fn count(&self) -> usize {
-        match self.group().is_empty() {
-            true => 1 + self.others.len(),
-            false => 0,
-        }
+        usize::from(self.first.is_some()) + self.others.len()
     }
 
     /// The user who is named at a place.
     pub fn to(&self, at: usize) -> &str {
         match at.checked_sub(1) {
-            None => self.part(self.first),
+            None => self.part(self.first.unwrap_or_default()),
             Some(at) => self.part(self.others.get(at).copied().unwrap_or_default()),
         }
     }

@@ -1,9 +1,7 @@
 //! Acknowledgements of devices, of which Redis is told at most once a second, or when a device has handled
 //! 16 more messages.
 
-use std::collections::{HashMap, VecDeque};
-
-use foldhash::quality::RandomState;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Node, Script};
 
@@ -19,7 +17,7 @@ type Name = (Box<str>, Box<str>);
 #[derive(Debug, Default)]
 pub struct Acks {
     /// For each device, the first number that waits, and the last one.
-    waiting: HashMap<Name, (u64, u64), RandomState>,
+    waiting: BTreeMap<Name, (u64, u64)>,
     /// When each of them has waited long enough. It may have been sent before.
     due: VecDeque<(u64, Name)>,
 }
@@ -67,6 +65,20 @@ impl Node {
         let seq = seq.to_string();
         let args = [user.as_bytes(), device.as_bytes(), seq.as_bytes()];
         self.core.run(shard, Script::Ack, &args, super::Then::Nothing);
+    }
+
+    /// Redis is told of all acknowledgements of a user, because a connection is about to enter.
+    pub(super) fn flush_acks(&mut self, user: &str) {
+        let first = (Box::from(user), Box::from(""));
+        while let Some((name, _)) = self.log.acks.waiting.range(first.clone()..).next()
+            && *name.0 == *user
+        {
+            let name = name.clone();
+            let Some((first, last)) = self.log.acks.waiting.remove(&name) else { return };
+            if last > first {
+                self.send_ack(&name, last);
+            }
+        }
     }
 
     /// Acknowledgements of a user who has left say nothing new: the connection has left with its cursor.

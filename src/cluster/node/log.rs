@@ -250,6 +250,7 @@ impl Node {
     pub(super) fn note_visitor(&mut self, wanted: &Wanted) -> Option<Box<str>> {
         match wanted {
             Wanted::Enter { user, has_mailbox, visits, .. } if *has_mailbox || *visits => {
+                self.flush_acks(user);
                 self.log.arrivals.expect(user);
             }
             Wanted::Leave { user, device, .. } => {

@@ -79,8 +79,10 @@ struct Work {
     reached: (u64, u64, i64),
     /// Whether a step was made that had not been made before.
     is_new: bool,
-    /// What was made before.
-    before: Option<Before>,
+    /// The send, if it was made before.
+    claimed: Option<Before>,
+    /// The best of what became of its steps then.
+    before: Option<Fate>,
     has_failed: bool,
 }
 
@@ -112,7 +114,7 @@ impl Node {
         if is_one && self.core.shard_of(sending.to(0)) == shard {
             return self.send_to_one(serial, shard, &sending);
         }
-        let is_group = sending.count() == 0;
+        let is_group = !sending.group().is_empty();
         let name = name_of(&sending);
         let work = Work {
             serial,
@@ -123,6 +125,7 @@ impl Node {
             results: vec![0; sending.count()],
             reached: (0, 0, 0),
             is_new: name.is_none(),
+            claimed: None,
             before: None,
             has_failed: false,
             sending,
@@ -334,11 +337,12 @@ impl Node {
             return;
         }
         let Some(work) = self.log.sends.works.try_remove(send) else { return };
-        let completion = match (work.has_failed, work.before) {
+        let completion = match (work.has_failed, work.claimed) {
             (true, _) => Completion::Unavailable,
-            (false, Some(before)) if !work.is_new => {
-                let is_same = before.content == work.sending.content;
-                Completion::Repeated { id: before.id, fate: before.fate, is_same }
+            (false, Some(claimed)) if !work.is_new => {
+                let is_same = claimed.content == work.sending.content;
+                let fate = work.before.unwrap_or(claimed.fate);
+                Completion::Repeated { id: claimed.id, fate, is_same }
             }
             _ => {
                 let shard = self.core.shard_of(work.sending.user());
@@ -401,8 +405,7 @@ impl Node {
                             // It was used for something else, so nothing is done.
                             work.steps.clear();
                         }
-                        work.before = Some(before);
-                        work.is_new = false;
+                        work.claimed = Some(before);
                     }
                     Read::Failed => work.has_failed = true,
                 }
@@ -433,12 +436,8 @@ impl Node {
                     }
                     Read::Before(before, note) => {
                         work.redo(&step, &note);
-                        // The best result of all steps is that of the send.
-                        let fate = work.before.filter(|_| work.open > 0 && is_group);
-                        let best = fate.map_or(before.fate, |it| best_of(it.fate, before.fate));
-                        let id = work.before.map_or(before.id, |it| it.id);
-                        work.before = Some(Before { fate: best, id, ..before });
-                        work.is_new |= work.before.is_none();
+                        let best = work.before.map_or(before.fate, |it| best_of(it, before.fate));
+                        work.before = Some(best);
                         for at in &step.users {
                             if let Some(place) = work.results.get_mut(*at as usize) {
                                 *place = result_of(before.fate);

@@ -160,7 +160,7 @@ if A[9] ~= '' and string.byte(meta or '', 2) == 111 then
 end
 
 if name ~= '' then
-  local fate = best > 0 and 'k' or best < 0 and 's' or 'o'
+  local fate = best > 0 and 'k' or (best < 0 or A[9] == 'c') and 's' or 'o'
   if meta == meta_before then
     call('HSET', cids, name, A[6] .. fate)
   else
