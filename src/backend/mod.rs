@@ -8,6 +8,7 @@ pub(crate) mod api;
 mod config;
 mod key;
 pub(crate) mod metrics;
+mod nodes;
 mod ops;
 pub(crate) mod webhooks;
 
@@ -140,16 +141,27 @@ impl Extension for Backend {
         self.api.traces.end(cx, conn);
     }
 
-    fn on_kept(&mut self, cx: &mut Context, request: u32, place: u32, state: Pushed, _: u64) {
-        self.api.complete(cx, (request, place), state);
+    fn on_kept(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context,
+        place: (u32, u32),
+        state: Pushed,
+        connections: u64,
+    ) {
+        self.api.complete(relay, cx, place, state, connections);
     }
 
     fn on_changed(&mut self, cx: &mut Context, request: u32, is_kept: bool) {
         self.api.complete_change(cx, request, is_kept);
     }
 
-    fn on_noted(&mut self, cx: &mut Context, request: u32) {
-        self.api.complete_note(cx, request);
+    fn on_noted(&mut self, relay: &mut Relay, cx: &mut Context, request: u32) {
+        self.api.complete_note(relay, cx, request);
+    }
+
+    fn on_user(&mut self, cx: &Context, user: &str, is_open: bool) {
+        self.api.note_user(cx, user, is_open);
     }
 
     fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>) {

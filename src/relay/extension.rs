@@ -44,14 +44,13 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId);
 
     /// Called when the journal has said what became of a message of the extension that had to wait
-    /// for it: `request` and `place` are those that the extension has given.
-    /// `connections` is the number of connections that get a message to a group, if other nodes share the
-    /// users, and otherwise 0.
+    /// for it: `place` is the request and the place that the extension has given.
+    /// `connections` is how many get it, for a message to a group that all nodes share.
     fn on_kept(
         &mut self,
+        relay: &mut Relay,
         cx: &mut Context,
-        request: u32,
-        place: u32,
+        place: (u32, u32),
         state: Pushed,
         connections: u64,
     );
@@ -62,7 +61,10 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
 
     /// Called when the journal has kept, or could not keep, that the request of the extension with this
     /// name was carried out.
-    fn on_noted(&mut self, cx: &mut Context, request: u32);
+    fn on_noted(&mut self, relay: &mut Relay, cx: &mut Context, request: u32);
+
+    /// Called when a connection of a user has opened or is gone, on a node that shares its users with others.
+    fn on_user(&mut self, cx: &Context, user: &str, is_open: bool);
 
     /// Called when the journal has answered a question for older messages.
     fn on_history(&mut self, cx: &mut Context, request: u32, answer: Result<Page, Unread>);

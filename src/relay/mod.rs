@@ -56,6 +56,7 @@ pub(crate) use v2::Pushed;
 #[cfg(feature = "backend")]
 pub(crate) use v2::{
     Answered, Asker, Copying, NoCopy, Page, Reached, RecoveredRequest, Unread, Whose, Wishes,
+    shared_frames,
 };
 pub use v2::{MailboxCounters, MailboxGauges};
 use v2::{Refusal, V2, close_refused};
@@ -309,12 +310,24 @@ impl Relay {
         answer
     }
 
+    /// Tells the extension who comes and goes, if there are other nodes.
+    fn tell_user(&mut self, cx: &Context, conn: ConnId, is_open: bool) {
+        if self.engine.is_some()
+            && let Some(extension) = &mut self.extension
+            && let Some(user) = cx.user(conn).filter(|user| !user.is_empty())
+        {
+            extension.on_user(cx, user, is_open);
+        }
+    }
+
     fn tell_opened(&mut self, cx: &Context, conn: ConnId) {
+        self.tell_user(cx, conn, true);
         let event = |user, device| Event::Opened { user, device, conn };
         self.watchers.tell(EventKind::Opened, cx, conn, event);
     }
 
     fn tell_closed(&mut self, cx: &Context, conn: ConnId) {
+        self.tell_user(cx, conn, false);
         let event = |user, device| Event::Closed { user, device, conn };
         self.watchers.tell(EventKind::Closed, cx, conn, event);
     }

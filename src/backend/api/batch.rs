@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::backend::nodes::cut_off;
 use crate::relay::object::Object;
 use crate::relay::{SYSTEM, Wishes};
 
@@ -56,6 +57,9 @@ impl Message<'_> {
 }
 
 pub fn send_all(call: &mut Call<'_>) -> Answer {
+    if call.relay.is_cut_off() {
+        return Err(cut_off());
+    }
     if let Some(messages) = read_batch(body::text(call.request)?, MOST_USERS) {
         return send_each(call, &messages, None);
     }

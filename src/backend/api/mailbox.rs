@@ -3,13 +3,15 @@
 
 use serde::Serialize;
 
+use crate::backend::nodes::{Next, cut_off};
+use crate::engine::{Request, Shared, Told};
 use crate::hub::Context;
-use crate::relay::{Answered, Asker, Relay, Unread, Whose, write_string};
+use crate::relay::{Answered, Asker, Relay, Unread, Whose, shared_frames, write_string};
 use crate::wire::http::response::Response;
 
 use super::failure::Failure;
 use super::late::Waiting;
-use super::{Answer, Call, json, ok, query};
+use super::{Answer, Call, json, nodes, ok, query};
 
 /// A mailbox, as it is told with its user.
 #[derive(Serialize)]
@@ -43,6 +45,22 @@ pub fn describe(relay: &mut Relay, cx: &Context, user: &str) -> Option<Mailbox> 
     Some(Mailbox { epoch, seq: boxes.top(key), waiting: boxes.waiting_for(key), devices })
 }
 
+/// Describes a mailbox that all nodes share.
+pub fn of_shared(shared: &Shared, user: &str) -> Mailbox {
+    let device = |(name, cursor, away): &(Box<str>, u64, Option<u32>)| Device {
+        device: name.to_string(),
+        cursor: *cursor,
+        online: away.is_none(),
+    };
+    let records = shared.messages.iter().flat_map(|stored| &stored.records);
+    Mailbox {
+        epoch: shared.epoch.to_string(),
+        seq: shared.top,
+        waiting: records.filter(|record| *record.user == *user).count(),
+        devices: shared.devices.iter().map(device).collect(),
+    }
+}
+
 /// `GET /api/users/{id}/messages`: what waits for the user, the oldest first; or, if `order` or
 /// `before` asks for it, what the store keeps of the user's messages, the newest first.
 pub fn messages(call: &mut Call<'_>, user: &str) -> Answer {
@@ -52,6 +70,17 @@ pub fn messages(call: &mut Call<'_>, user: &str) -> Answer {
     let after = query::after_number(call.request)?;
     let limit = query::limit(call.request)?;
     let request = call.request_name;
+    if call.relay.is_shared() {
+        let user = user.to_owned();
+        return nodes(call, |turn| {
+            turn.ask(Request::Mailbox { user: &user.clone() }, move |_, told| {
+                let Told::Mailbox(_, Ok(shared)) = told else { return cut_off().into() };
+                let page = shared.map(|it| shared_frames(&it, &user, (after, limit)));
+                let page = page.unwrap_or_default();
+                Next::Answer(Ok(list(begin("user", &user), &page.frames, page.more)))
+            })
+        });
+    }
     let found = call.relay.waiting_frames(call.cx, user, (after, limit), request);
     answer(call, begin("user", user), found)
 }
@@ -129,6 +158,21 @@ struct Forgotten<'a> {
 
 /// `DELETE /api/users/{id}/mailbox`
 pub fn forget(call: &mut Call<'_>, user: &str) -> Answer {
+    if call.relay.is_shared() {
+        let user = user.to_owned();
+        return nodes(call, |turn| {
+            turn.ask(Request::Mailbox { user: &user.clone() }, move |turn, told| {
+                let Told::Mailbox(_, Ok(shared)) = told else { return cut_off().into() };
+                let answer = json(&Forgotten { user: &user, forgotten: shared.is_some() });
+                let Ok(answer) = answer else { return Next::Answer(answer) };
+                match turn.relay.forget_mailbox(turn.cx, &user, turn.request) {
+                    Ok(found) if found.is_later => Next::Change(answer, Failure::not_forgotten()),
+                    Ok(_) => Next::Answer(Ok(answer)),
+                    Err(_) => cut_off().into(),
+                }
+            })
+        });
+    }
     let found = call.relay.forget_mailbox(call.cx, user, call.request_name);
     let found = found.map_err(|_| Failure::not_kept())?;
     let answer = json(&Forgotten { user, forgotten: found.is_known })?;

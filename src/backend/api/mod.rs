@@ -23,21 +23,27 @@ mod trace;
 mod tries;
 mod users;
 
-use crate::engine::Told;
+use crate::engine::{Request as Ask, Told};
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
+use crate::journal::Ticket;
 use crate::relay::{Page, Pushed, Relay, Session, Unread};
+use crate::wire::http;
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
 use super::config::BackendConfig;
 use super::metrics::System;
+use super::nodes::{Next, Nodes, Question, Turn, cut_off};
 use super::webhooks::Webhooks;
-use failure::Failure;
-use late::{Late, Unfinished, Waiting};
+pub(super) use failure::Failure;
+pub(super) use kick::close_all;
+pub(super) use late::Unfinished;
+use late::{Around, Claimed, Late, Waiting};
 use replay::Replays;
 use route::Route;
 use trace::Traces;
 use tries::Tries;
+pub(super) use users::connections;
 
 /// Answers a backend's requests.
 #[derive(Debug)]
@@ -49,6 +55,7 @@ pub struct Api {
     pub webhooks: Option<Webhooks>,
     pub traces: Traces,
     system: System,
+    nodes: Nodes,
 }
 
 /// The arguments of a route's function.
@@ -67,6 +74,12 @@ struct Call<'a> {
     waiting: Option<Waiting>,
     /// The name of an earlier request whose answer this one gets, too.
     joins: Option<u32>,
+    nodes: &'a mut Nodes,
+    /// For a request whose key is claimed for this node: what was done of it before.
+    claimed: Option<Option<Vec<u8>>>,
+    /// Whether the request waits for its key, and comes again then.
+    copies_request: bool,
+    has_room_for_copy: bool,
 }
 
 type Answer = Result<Response, Failure>;
@@ -76,7 +89,8 @@ impl Api {
         let replays = Replays::new(config.idempotency_time);
         let (tries, system) = (Tries::default(), System::look());
         let traces = Traces::default();
-        Api { config, replays, late: Late::default(), tries, traces, webhooks: None, system }
+        let (late, nodes) = (Late::default(), Nodes::default());
+        Api { config, replays, late, tries, traces, webhooks: None, system, nodes }
     }
 
     pub fn max_memberships(&self) -> usize {
@@ -128,8 +142,9 @@ impl Api {
         if request.body().is_none() {
             return Reply::Read { at_most: self.config.max_body };
         }
-        let Api { replays, late, webhooks, system, .. } = self;
+        let Api { replays, late, webhooks, system, nodes, .. } = self;
         let webhooks = webhooks.as_ref();
+        let request_name = late.next_request();
         let call = &mut Call {
             cx,
             relay,
@@ -137,10 +152,14 @@ impl Api {
             webhooks,
             system,
             request,
-            request_name: late.next_request(),
+            request_name,
             unfinished: None,
             waiting: None,
             joins: None,
+            nodes,
+            claimed: None,
+            copies_request: false,
+            has_room_for_copy: late.has_room(request.body().map_or(0, <[u8]>::len)),
         };
         let answer = route.answer(call);
         if let Some(request) = call.joins {
@@ -149,15 +168,81 @@ impl Api {
         }
         let unfinished = call.unfinished.take().map(Waiting::States);
         if let Some(waiting) = unfinished.or(call.waiting.take()) {
-            late.insert(conn, waiting);
+            let copies_request = call.copies_request;
+            late.insert(conn, waiting, Vec::new());
+            if copies_request {
+                late.keep_copy(request_name, request.path(), request.body().unwrap_or_default());
+            }
+            // Only other nodes have to be asked if nothing waits for the journal.
+            let around = &mut Around { cx, relay, nodes, replays };
+            late.settle(around, request_name);
             return Reply::Later;
         }
         Reply::Now(answer.unwrap_or_else(Failure::response).keep())
     }
 
+    /// Carries out a request whose key is claimed for this node. `before` is what was done of it.
+    fn carry_out(
+        &mut self,
+        cx: &mut Context,
+        relay: &mut Relay,
+        name: u32,
+        before: Option<Vec<u8>>,
+    ) {
+        let Api { replays, late, webhooks, system, nodes, .. } = self;
+        let Some(Claimed { path, body, conn, joined }) = late.take(name) else { return };
+        let head = format!("POST {path} HTTP/1.1\r\nHost: node\r\n\r\n");
+        let webhooks = webhooks.as_ref();
+        let done = http::head::parse(head.as_bytes(), |request| {
+            let request = &request.with_body(&body);
+            let call = &mut Call {
+                cx,
+                relay,
+                replays,
+                webhooks,
+                system,
+                request,
+                // It is the name that has just become free.
+                request_name: name,
+                unfinished: None,
+                waiting: None,
+                joins: None,
+                nodes,
+                claimed: Some(before),
+                copies_request: false,
+                has_room_for_copy: false,
+            };
+            let answer = match Route::find(&path) {
+                Some(route) => route.answer(call),
+                None => Err(Failure::new(404, "no_such_path", "no such path")),
+            };
+            (answer, call.unfinished.take())
+        });
+        let Ok((answer, unfinished)) = done else { return };
+        match unfinished {
+            Some(unfinished) => {
+                late.insert(conn, Waiting::States(unfinished), joined);
+                late.settle(&mut Around { cx, relay, nodes, replays }, name);
+            }
+            None => {
+                let answer = answer.unwrap_or_else(Failure::response);
+                late::respond_to_all(cx, conn, &joined, answer);
+            }
+        }
+    }
+
     /// The journal has said what became of a message whose answer waits for that.
-    pub fn complete(&mut self, cx: &mut Context, name: (u32, u32), state: Pushed) {
-        self.late.complete(cx, &mut self.replays, name, state);
+    pub fn complete(
+        &mut self,
+        relay: &mut Relay,
+        cx: &mut Context,
+        name: (u32, u32),
+        state: Pushed,
+        connections: u64,
+    ) {
+        let Api { late, nodes, replays, .. } = self;
+        let around = &mut Around { cx, relay, nodes, replays };
+        late.complete(around, name, state, connections);
     }
 
     /// The journal has kept the change of a membership, or could not keep it.
@@ -166,8 +251,9 @@ impl Api {
     }
 
     /// The journal has kept the key of a request, or could not keep it.
-    pub fn complete_note(&mut self, cx: &mut Context, request: u32) {
-        self.late.complete_note(cx, &mut self.replays, request);
+    pub fn complete_note(&mut self, relay: &mut Relay, cx: &mut Context, request: u32) {
+        let Api { late, nodes, replays, .. } = self;
+        late.complete_note(&mut Around { cx, relay, nodes, replays }, request);
     }
 
     /// The journal has answered a question for older messages.
@@ -183,7 +269,43 @@ impl Api {
 
     /// Handles what the engine tells.
     pub fn hear(&mut self, relay: &mut Relay, cx: &mut Context, told: Told) {
-        let _ = (relay, cx, told);
+        let ticket = match &told {
+            Told::Asked(asked, question) => {
+                let Api { nodes, webhooks, system, .. } = self;
+                let stats = |relay: &mut Relay, cx: &mut Context| {
+                    stats::metrics(cx, relay, webhooks.as_ref(), system).json()
+                };
+                let answer = Question::answer(question, nodes, relay, cx, stats);
+                let (asked, answer) = (asked.clone(), &*answer);
+                return relay.ask_engine(Ticket::MAX, Ask::Answer { asked, answer });
+            }
+            Told::Events(_) | Told::NoEvents => {
+                return self.webhooks.iter().for_each(|webhooks| webhooks.hear(&told));
+            }
+            Told::Answers(ticket, ..)
+            | Told::Members(ticket, _)
+            | Told::Changed(ticket, _)
+            | Told::Online(ticket, _)
+            | Told::Mailbox(ticket, _)
+            | Told::Claimed(ticket, _)
+            | Told::Nodes(ticket, _)
+            | Told::Looked(ticket, _)
+            | Told::Listing(ticket, _) => *ticket,
+            _ => return,
+        };
+        let Api { late, nodes, replays, .. } = self;
+        let again = late.tell(&mut Around { cx, relay, nodes, replays }, ticket, told);
+        if let Some((request, before)) = again {
+            self.carry_out(cx, relay, request, before);
+        }
+    }
+
+    /// A connection of a user has opened, or is gone, on a node that shares its users with others.
+    pub fn note_user(&mut self, cx: &Context, user: &str, is_open: bool) {
+        match is_open {
+            true => self.nodes.roll.opened(user),
+            false => self.nodes.roll.closed(user, cx.now()),
+        }
     }
 
     /// Answers a request that is not valid HTTP.
@@ -197,6 +319,20 @@ impl Api {
         };
         Failure::new(refused.status, code, refused.why).response()
     }
+}
+
+/// Begins a request that needs answers of other nodes.
+fn nodes(call: &mut Call<'_>, begin: impl FnOnce(&mut Turn<'_>) -> Next) -> Answer {
+    if call.relay.is_cut_off() {
+        return Err(cut_off());
+    }
+    let Call { cx, relay, nodes, request_name: request, .. } = call;
+    match begin(&mut Turn { cx, relay, nodes, request: *request }) {
+        Next::Answer(answer) => return answer,
+        Next::Wait(step) => call.waiting = Some(Waiting::Step(step)),
+        _ => {}
+    }
+    Ok(ok(Vec::new()))
 }
 
 /// Returns an answer with status 200 and this JSON.

@@ -9,7 +9,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::nodes::{Next, cut_off};
+use crate::engine::{Claim, Request, Told};
 use crate::hub::Context;
+use crate::journal::Ticket;
 use crate::relay::{Pushed, Reached, RecoveredRequest, Relay, stable_hash};
 
 use super::body::Text;
@@ -70,6 +73,18 @@ impl Done {
         if let Some(bits) = self.carried_out.get_mut(word) {
             *bits = *bits & !(0b11 << shift) | how << shift;
         }
+    }
+
+    /// Whether the message to many was carried out.
+    pub fn is_sent(&self) -> bool {
+        self.carried_out.first().is_some_and(|bits| bits & 0b11 != 0)
+    }
+
+    /// Writes what was carried out, for the nodes that may get the request again.
+    fn write_for_nodes(&self) -> Vec<u8> {
+        let words = self.carried_out.iter().flat_map(|word| word.to_le_bytes());
+        let connections = (self.connections as u64).to_le_bytes();
+        [FORM].into_iter().chain(connections).chain(words).collect()
     }
 
     /// Writes what was carried out in the form that is kept in a file. A message that the journal has
@@ -141,6 +156,8 @@ struct Kept {
     turn: u64,
     /// The name of the request, as long as its answer waits for the journal.
     waits: Option<u32>,
+    /// Whether the key is claimed for this node, and other nodes remember the request.
+    is_claimed: bool,
 }
 
 impl Replays {
@@ -164,6 +181,9 @@ impl Replays {
         let now = call.cx.now();
         let body = call.request.body().unwrap_or_default();
         let request = stable_hash(&[call.request.path().as_bytes(), body]);
+        if call.relay.is_shared() {
+            return Replays::once_of_all(call, (key, request), act);
+        }
         call.replays.recover(call.cx, call.relay);
         call.replays.forget_old(now);
         let mut done = match call.replays.kept.get(key) {
@@ -198,8 +218,43 @@ impl Replays {
             unfinished.key = Some(key.to_owned());
             call.request_name
         });
-        call.replays.keep(key, Kept { request, done, at: now, turn: 0, waits });
+        let kept = Kept { request, done, at: now, turn: 0, waits, is_claimed: false };
+        call.replays.keep(key, kept);
         Ok(answer)
+    }
+
+    /// Does the same on a node that shares its users with others. Whichever node gets a request with this key,
+    /// one of them carries it out: the key is claimed first, and then the request comes here again.
+    fn once_of_all(
+        call: &mut Call<'_>,
+        (key, request): (&str, u64),
+        act: impl FnOnce(&mut Call<'_>, Option<&mut Done>) -> Answer,
+    ) -> Answer {
+        let Some(before) = call.claimed.take() else { return claim(call, key, request) };
+        let mut done = match before.as_deref().and_then(Done::read) {
+            Some(done) => done,
+            None => Done { was_tried: true, ..Done::default() },
+        };
+        let answer = act(call, Some(&mut done));
+        let was_tried = std::mem::take(&mut done.was_tried) && answer.is_ok();
+        if was_tried && let Some(unfinished) = &mut call.unfinished {
+            unfinished.key = Some(key.to_owned());
+            if let Some(kept) = call.replays.kept.get_mut(key) {
+                kept.done = done;
+            }
+            return answer;
+        }
+        call.replays.kept.remove(key);
+        let bytes = was_tried.then(|| done.write_for_nodes());
+        let finish = Request::Finish { key, request, done: bytes.as_deref() };
+        call.relay.ask_engine(Ticket::MAX, finish);
+        let answer = answer?;
+        Ok(if was_tried { answer } else { answer.field("Idempotent-Replayed", "true") })
+    }
+
+    /// A request that has claimed its key, or waits for it, is answered with a failure.
+    pub fn give_up(&mut self, name: u32) {
+        self.kept.retain(|_, kept| !(kept.is_claimed && kept.waits == Some(name)));
     }
 
     /// Takes over what earlier runs of the server have kept.
@@ -213,7 +268,8 @@ impl Replays {
             let age = Duration::from_secs(second.saturating_sub(at));
             let Some(at) = now.checked_sub(age).filter(|_| age < self.time) else { continue };
             if let Some(done) = Done::read(&done) {
-                self.keep(&key, Kept { request, done, at, turn: 0, waits: None });
+                let kept = Kept { request, done, at, turn: 0, waits: None, is_claimed: false };
+                self.keep(&key, kept);
             }
         }
     }
@@ -232,11 +288,24 @@ impl Replays {
     }
 
     /// The answer to a request does not wait any more.
-    pub fn settle(&mut self, key: &str, name: u32) {
+    pub fn settle(&mut self, relay: &mut Relay, key: &str, name: u32) {
         if let Some(kept) = self.kept.get_mut(key)
             && kept.waits == Some(name)
         {
             kept.waits = None;
+            if kept.is_claimed {
+                let (request, done) = (kept.request, kept.done.write_for_nodes());
+                self.kept.remove(key);
+                let finish = Request::Finish { key, request, done: Some(&done) };
+                relay.ask_engine(Ticket::MAX, finish);
+            }
+        }
+    }
+
+    /// So many connections have got the message to a group, or to all users.
+    pub fn note_connections(&mut self, key: &str, connections: usize) {
+        if let Some(kept) = self.kept.get_mut(key) {
+            kept.done.connections = connections;
         }
     }
 
@@ -267,6 +336,44 @@ impl Replays {
     }
 }
 
+/// Claims the key of a request for this node. The same request that comes meanwhile gets the answer of
+/// this one.
+fn claim(call: &mut Call<'_>, key: &str, request: u64) -> Answer {
+    let reused = || {
+        let message = "this key was used for another request";
+        Failure::new(409, "key_reused", message).field("idempotencyKey")
+    };
+    match call.replays.kept.get(key) {
+        Some(kept) if kept.request != request => return Err(reused()),
+        Some(kept) => {
+            call.joins = kept.waits;
+            return Ok(super::ok(Vec::new()));
+        }
+        None => {}
+    }
+    if call.replays.kept.len() >= MOST_REQUESTS || !call.has_room_for_copy {
+        return Err(Failure::unavailable("too many requests wait for their keys"));
+    }
+    let (at, waits) = (call.cx.now(), Some(call.request_name));
+    let kept = Kept { request, done: Done::default(), at, turn: 0, waits, is_claimed: true };
+    call.replays.kept.insert(key.into(), kept);
+    call.copies_request = true;
+    let answer = super::nodes(call, |turn| {
+        turn.ask(Request::Claim { key, request }, move |_, told| match told {
+            Told::Claimed(_, Claim::Yours(done)) => Next::CarryOut(done),
+            Told::Claimed(_, Claim::Other) => reused().into(),
+            Told::Claimed(_, Claim::Busy) => {
+                Failure::unavailable("another node carries this request out: ask again").into()
+            }
+            _ => cut_off().into(),
+        })
+    });
+    if answer.is_err() {
+        call.replays.kept.remove(key);
+    }
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,7 +385,10 @@ mod tests {
         let keep = |replays: &mut Replays, key: usize, seconds: u64| {
             let at = start + Duration::from_secs(seconds);
             let done = Done::default();
-            replays.keep(&key.to_string(), Kept { request: 0, done, at, turn: 0, waits: None });
+            replays.keep(
+                &key.to_string(),
+                Kept { request: 0, done, at, turn: 0, waits: None, is_claimed: false },
+            );
         };
         for key in 0..MOST_REQUESTS + 5 {
             keep(&mut replays, key, 0);

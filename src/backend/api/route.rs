@@ -32,7 +32,7 @@ const ROUTES: [Row; 16] = [
     row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
     row("/api/ticket", &[("POST", |call, _| mint(call))], &[]),
     row("/api/online", &[("GET", |call, _| online::page(call))], PAGE),
-    row("/api/stats", &[("GET", |call, _| Ok(stats::json(call)))], &[]),
+    row("/api/stats", &[("GET", |call, _| stats::json(call))], &[]),
     row("/metrics", &[("GET", |call, _| Ok(stats::text(call)))], &[]),
     row("/api/users/{user}", &[("GET", |call, [user, _]| users::look_up(call, user))], &[]),
     row(

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::backend::nodes::{Spread, cut_off};
 use crate::hub::Context;
 use crate::relay::{Pushed, Reached, SYSTEM, Wishes, write_string};
 use crate::wire::http::response::Response;
@@ -171,6 +172,12 @@ impl Results {
         }
         self.text.push_str(r#","state":""#);
         match state {
+            Pushed::Later if call.relay.is_shared() => {
+                let unfinished = self.unfinished.get_or_insert_default();
+                unfinished.miss_user(self.text.len(), at, user);
+                self.text.push('}');
+                return;
+            }
             Pushed::Later => {
                 self.unfinished.get_or_insert_default().miss(self.text.len(), at);
             }
@@ -198,6 +205,14 @@ impl Results {
             }
             _ => write_group(reached, &mut self.text),
         }
+        self.text.push('}');
+    }
+
+    /// Adds what becomes of a message to everyone that all nodes send.
+    fn push_spread(&mut self, spread: Spread) {
+        self.begin();
+        self.text.push_str(r#"{"all":true"#);
+        self.unfinished.get_or_insert_default().miss_spread(self.text.len(), spread);
         self.text.push('}');
     }
 
@@ -244,7 +259,16 @@ fn is_busy(cx: &Context, user: &str, length: usize) -> bool {
     cx.is_pressed(user) || (!cx.has_memory_for(ENVELOPE + length) && is_online())
 }
 
+/// The error for a message that is to be kept for too large a group.
+pub fn too_large() -> Failure {
+    let message = "messages to groups of more than 1000 members are not kept";
+    Failure::bad_value("keep", message)
+}
+
 pub fn send(call: &mut Call<'_>) -> Answer {
+    if call.relay.is_cut_off() {
+        return Err(cut_off());
+    }
     if let Some(message) = ToOne::read(body::text(call.request)?) {
         message.check(call.cx, |name| name.into())?;
         let mut results = Results::with_capacity(1);
@@ -284,9 +308,9 @@ impl Message<'_> {
             }
             (None, None, Some(group), false) => {
                 let group = group.id(|| "group".into())?;
-                if wishes.keep && !call.relay.keeps_for_group(group) {
-                    let message = "messages to groups of more than 1000 members are not kept";
-                    return Err(Failure::bad_value("keep", message));
+                let is_shared = call.relay.is_shared();
+                if wishes.keep && !is_shared && !call.relay.keeps_for_group(group) {
+                    return Err(too_large());
                 }
                 let message = (group, text);
                 let place = Some((call.request_name, results.next_place()));
@@ -295,10 +319,21 @@ impl Message<'_> {
                     relay.push_to_group_as_wished(cx, from, message, &excluded, wishes, place)
                 });
                 results.push_many(Some(group), reached);
+                if is_shared && let Some(unfinished) = &mut results.unfinished {
+                    let spread = spread_of(Some(group), from, text, &excluded);
+                    unfinished.or_else_spread(spread, wishes.keep);
+                }
             }
             (None, None, None, true) => {
                 if wishes.keep {
                     return Err(Failure::bad_value("keep", "a message to all is not kept"));
+                }
+                if call.relay.is_shared() && !done.is_sent() {
+                    let spread = spread_of(None, from, text, &excluded);
+                    // Until the nodes have answered, it counts as sent.
+                    done.send_to_many(|| Reached { state: Pushed::Later, connections: 0 });
+                    results.push_spread(spread);
+                    return Ok(results.answer(call));
                 }
                 let reached = done.send_to_many(|| {
                     Reached::live(call.relay.push_to_all(call.cx, from, text, &excluded))
@@ -311,6 +346,15 @@ impl Message<'_> {
             }
         }
         Ok(results.answer(call))
+    }
+}
+
+fn spread_of(group: Option<&str>, from: &str, message: &str, except: &[&str]) -> Spread {
+    Spread {
+        from: from.to_owned(),
+        group: group.map(str::to_owned),
+        message: message.to_owned(),
+        except: except.iter().map(|user| (*user).to_owned()).collect(),
     }
 }
 

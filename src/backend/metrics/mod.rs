@@ -4,6 +4,7 @@
 //! when somebody asks. Each metric is described once, for both formats. This module must not know
 //! requests and users.
 
+mod cluster;
 mod family;
 mod gather;
 mod process;
@@ -12,6 +13,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use crate::engine;
 use crate::hub::Context;
 use crate::journal::{Health, Numbers};
 use crate::relay::{Counters, MailboxCounters, MailboxGauges};
@@ -71,6 +73,12 @@ impl Metrics {
     /// and [`Relay::health`](crate::Relay::health) tell.
     pub fn store(mut self, numbers: &Numbers, health: Health) -> Self {
         self.sheet.store(numbers, health);
+        self
+    }
+
+    /// Adds what the engine has done, which connects a node with others.
+    pub fn cluster(mut self, numbers: &engine::Numbers) -> Self {
+        self.sheet.cluster(numbers);
         self
     }
 

@@ -11,7 +11,13 @@ impl Event<'_> {
     /// would make the whole batch unreadable.
     pub(crate) fn write(&self, seq: u64, at: u64, out: &mut String) {
         // Writing to a string does not fail.
-        let _ = write!(out, r#"{{"seq":{seq},"type":"{}""#, self.kind().name());
+        let _ = write!(out, r#"{{"seq":{seq},"#);
+        self.write_unnumbered(at, out);
+    }
+
+    /// Appends the same without the first field and the brace before it.
+    pub(crate) fn write_unnumbered(&self, at: u64, out: &mut String) {
+        let _ = write!(out, r#""type":"{}""#, self.kind().name());
         match *self {
             Event::Opened { user, device, .. }
             | Event::Closed { user, device, .. }

@@ -10,6 +10,7 @@ pub(crate) mod outbox;
 mod post;
 mod presence;
 pub(crate) mod queue;
+mod relayed;
 mod sign;
 mod worker;
 
@@ -18,12 +19,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::engine::{Engine, Told};
 use crate::hub::Context;
 use crate::relay::{Event, EventKind, Relay};
 
 pub use config::{BadWebhook, WebhookConfig, WebhookEvents};
 use outbox::Outbox;
 use post::Poster;
+use relayed::Exchange;
 use worker::{Backoff, Shared};
 
 /// Tells a backend who is online and what users send. Give the webhooks to a
@@ -48,6 +51,8 @@ use worker::{Backoff, Shared};
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     events: WebhookEvents,
+    /// The most bytes of events that wait.
+    most: usize,
     shared: Arc<Shared>,
 }
 
@@ -79,14 +84,27 @@ impl Webhooks {
     /// If the system cannot start a thread.
     pub fn start(config: WebhookConfig, users: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(Outbox::new(&config, users, worker::clock())));
-        let events = config.events;
+        let (events, most) = (config.events, config.max_queue);
         let ours = Arc::clone(&shared);
         let send = move || {
             let backoff = Backoff::new(config.retry_min, config.retry_max);
             worker::run(&ours, &Poster::new(&config), backoff, &config.origin());
         };
         thread::Builder::new().name("webhooks".to_owned()).spawn(send)?;
-        Ok(Webhooks { events, shared })
+        Ok(Webhooks { events, most, shared })
+    }
+
+    /// Shares the events with other nodes, which this engine connects: one of the nodes tells the backend, and
+    /// the engine numbers the events. To be called before there is a connection.
+    pub fn with_engine(self, engine: Box<dyn Engine>) -> Self {
+        let exchange = Exchange::new(engine, self.events, self.most);
+        self.shared.lock().exchange = Some(exchange);
+        self
+    }
+
+    /// Handles what the engine tells of events.
+    pub(super) fn hear(&self, told: &Told) {
+        self.shared.exchange(|exchange| exchange.hear(told));
     }
 
     /// Sends the events that wait, for at most the time `within`, and ends the thread. Returns how
@@ -99,6 +117,19 @@ impl Webhooks {
     /// Returns the state of the webhooks.
     pub fn stats(&self) -> WebhookStats {
         let state = self.shared.lock();
+        if let Some(exchange) = &state.exchange {
+            let (waiting, waiting_bytes, since) = exchange.waiting();
+            let now = worker::clock().unix;
+            return WebhookStats {
+                delivered: state.delivered,
+                dropped: 0,
+                failures: state.failures,
+                waiting,
+                waiting_bytes,
+                oldest: since.map(|at| now.saturating_sub(Duration::from_millis(at))),
+                failing: state.failing,
+            };
+        }
         let queue = state.outbox.queue();
         WebhookStats {
             delivered: state.delivered,
@@ -139,6 +170,9 @@ impl Webhooks {
 
 fn tell(shared: &Shared, cx: &Context, event: &Event<'_>) {
     let now = cx.now();
+    if shared.exchange(|exchange| exchange.tell(event, cx.unix_millis())) {
+        return;
+    }
     match *event {
         Event::Opened { user: "", .. } | Event::Closed { user: "", .. } => {}
         Event::Opened { user, device, .. } => shared.change(now, |outbox| {

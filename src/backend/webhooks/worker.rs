@@ -9,6 +9,7 @@ use super::config::LONGEST;
 use super::outbox::{Clock, Outbox};
 use super::post::Post;
 use super::queue::Batch;
+use super::relayed::{Exchange, Relayed};
 
 /// How many users who are due to be offline are handled while the lock is held, so that the loop
 /// can use the outbox in between.
@@ -30,6 +31,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct State {
     pub outbox: Outbox,
+    /// The events that all nodes share; `None` if the server is alone.
+    pub exchange: Option<Exchange>,
     /// Whether the thread sleeps because there is nothing to do. It sleeps until a user is due to
     /// be offline, if there is such a user.
     idle: bool,
@@ -68,6 +71,7 @@ impl Shared {
     pub fn new(outbox: Outbox) -> Self {
         let state = State {
             outbox,
+            exchange: None,
             idle: false,
             until: None,
             closing: None,
@@ -98,6 +102,21 @@ impl Shared {
             drop(state);
             self.changed.notify_all();
         }
+    }
+
+    /// Uses the exchange with other nodes, and wakes the thread if it has to do something. Returns false if
+    /// there are no other nodes.
+    pub fn exchange(&self, act: impl FnOnce(&mut Exchange)) -> bool {
+        let mut state = self.lock();
+        let Some(exchange) = &mut state.exchange else { return false };
+        act(exchange);
+        let has_work = exchange.has_work();
+        if state.idle && has_work {
+            state.idle = false;
+            drop(state);
+            self.changed.notify_all();
+        }
+        true
     }
 
     /// Makes the thread send the events that wait, within this time, and end. Returns how many
@@ -132,14 +151,17 @@ impl Shared {
     }
 
     /// Waits for the next batch and returns it; `None` if there will be no more.
-    fn next(&self) -> Option<Arc<Batch>> {
+    fn next(&self) -> Option<Sending> {
         loop {
             let mut state = self.lock();
             let clock = clock();
             state.outbox.set_clock(clock);
             state.outbox.advance(clock.instant, DUE);
+            if let Some(relayed) = state.exchange.as_ref().and_then(Exchange::first) {
+                return Some(Sending::Relayed(relayed));
+            }
             if let Some(batch) = state.outbox.take() {
-                return Some(batch);
+                return Some(Sending::Own(batch));
             }
             if state.closing.is_some() {
                 return None;
@@ -177,11 +199,31 @@ impl Shared {
         }
     }
 
-    fn delivered(&self, batch: &Batch) {
+    fn delivered(&self, sending: &Sending) {
         let mut state = self.lock();
-        state.delivered += batch.events as u64;
+        state.delivered += sending.batch().events as u64;
         state.failing = false;
-        state.outbox.done(Instant::now());
+        match (sending, &mut state.exchange) {
+            (Sending::Relayed(relayed), Some(exchange)) => exchange.done(relayed),
+            _ => state.outbox.done(Instant::now()),
+        }
+    }
+}
+
+/// The events of one request.
+enum Sending {
+    /// Events of this server, which is alone.
+    Own(Arc<Batch>),
+    /// Events that all nodes share.
+    Relayed(Relayed),
+}
+
+impl Sending {
+    fn batch(&self) -> &Batch {
+        match self {
+            Sending::Own(batch) => batch,
+            Sending::Relayed(relayed) => &relayed.batch,
+        }
     }
 }
 
@@ -239,11 +281,16 @@ fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str
     let random = ring::rand::SystemRandom::new();
     let epoch = shared.lock().outbox.epoch().to_owned();
     let mut failures = 0_u32;
-    while let Some(batch) = shared.next() {
+    while let Some(sending) = shared.next() {
+        let batch = sending.batch();
+        let epoch = match &sending {
+            Sending::Own(_) => &*epoch,
+            Sending::Relayed(relayed) => &*relayed.epoch,
+        };
         let body = format!(r#"{{"epoch":"{epoch}","events":[{}]}}"#, batch.text);
         match post.post(clock().unix.as_secs(), &body) {
             Ok(()) => {
-                shared.delivered(&batch);
+                shared.delivered(&sending);
                 if failures >= WARN_AFTER {
                     log::info!(
                         "webhooks: {origin} accepts events again, after {failures} failures"
@@ -260,7 +307,10 @@ fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str
                     let mut state = shared.lock();
                     state.failures += 1;
                     state.failing = true;
-                    (state.outbox.queue().events(), state.outbox.queue().dropped())
+                    match &state.exchange {
+                        Some(exchange) => (exchange.waiting().0, 0),
+                        None => (state.outbox.queue().events(), state.outbox.queue().dropped()),
+                    }
                 };
                 let level =
                     if failures >= WARN_AFTER { log::Level::Warn } else { log::Level::Debug };

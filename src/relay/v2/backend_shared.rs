@@ -7,8 +7,8 @@ use crate::engine::Shared;
 use crate::hub::Context;
 use crate::journal::{self, Keep};
 use crate::mailbox::Marks;
-use crate::relay::Relay;
 use crate::relay::groups::NotChanged;
+use crate::relay::{Relay, SCRATCH, v1};
 
 use super::history::Page;
 use super::keep::Outcome;
@@ -85,6 +85,30 @@ impl Relay {
         }
     }
 
+    /// Whether other nodes serve the same users, so that every message goes through the shared journal.
+    #[inline]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.v2.is_shared
+    }
+
+    /// Sends a message to the members of a group who are connected to this node. Returns for how many
+    /// connections it was queued.
+    pub(crate) fn push_to_group_here(
+        &mut self,
+        cx: &mut Context,
+        from: &str,
+        group: &str,
+        message: &str,
+        except: &[&str],
+    ) -> usize {
+        self.scratch.clear();
+        v1::write_broadcast(&mut self.scratch, from, Some(group), message);
+        self.counters.broadcasts += 1;
+        let pages = cx.send_to_group_except(group, &self.scratch, except);
+        self.scratch.shrink_to(SCRATCH);
+        pages + self.pass_to_members(cx, from, group, message, except)
+    }
+
     /// Deletes all messages of a user, on whichever node the user is.
     #[cold]
     pub(super) fn forget_shared(
@@ -105,7 +129,6 @@ impl Relay {
 
 /// Returns up to `limit` of the messages of a shared mailbox whose numbers are above `after`, as frames, and
 /// whether there are more.
-#[allow(dead_code)]
 pub(crate) fn shared_frames(shared: &Shared, user: &str, (after, limit): (u64, usize)) -> Page {
     let waiting = records_of(&shared.messages, user);
     let mut waiting = waiting.filter(|(stored, it)| it.seq > after && stored.left.is_some());

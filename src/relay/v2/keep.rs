@@ -203,8 +203,8 @@ impl Relay {
         };
         if let Some((request, place)) = backend {
             let state = state.map_or(Pushed::Busy, Pushed::from);
-            self.extend(|it, _| {
-                it.on_kept(cx, request, place, state, 0);
+            self.extend(|it, relay| {
+                it.on_kept(relay, cx, (request, place), state, 0);
                 Some(())
             });
         }

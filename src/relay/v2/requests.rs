@@ -211,8 +211,8 @@ impl Relay {
                 });
             }
             Waiting::Note { request } => {
-                self.extend(|it, _| {
-                    it.on_noted(cx, request);
+                self.extend(|it, relay| {
+                    it.on_noted(relay, cx, request);
                     Some(())
                 });
             }

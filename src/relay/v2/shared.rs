@@ -360,8 +360,8 @@ impl Relay {
                 (Some(_), None) => (Pushed::TooLarge, 0),
                 (Some(state), Some((_, connections))) => (state.into(), connections),
             };
-            self.extend(|it, _| {
-                it.on_kept(cx, request, place, state, connections);
+            self.extend(|it, relay| {
+                it.on_kept(relay, cx, (request, place), state, connections);
                 Some(())
             });
         }

@@ -114,10 +114,10 @@ impl Relay {
         }
     }
 
-    /// Whether a user has a mailbox.
+    /// Whether a user has a mailbox, or may have one that all nodes share.
     #[inline]
     pub(crate) fn has_mailbox(&self, user: &str) -> bool {
-        self.v2.boxes.find(user).is_some()
+        self.v2.is_shared || self.v2.boxes.find(user).is_some()
     }
 
     /// Whether a group is small enough for its messages to be kept.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use longlink::cluster::{Cluster, ClusterConfig, Event, Member, Server as Redis};
+use longlink::nodes::Engine;
 use longlink::run::Listen;
 use longlink::{Incoming, Relay, SendError, Server};
 
@@ -37,6 +38,11 @@ impl Joining {
         let relay = relay.with_journal(Box::new(cluster.journal()));
         let relay = relay.with_engine(Box::new(cluster.engine()));
         Ok((Joining { cluster, node: config.node.clone(), took: began.elapsed() }, relay))
+    }
+
+    /// What the webhooks need to share their events with other nodes.
+    pub fn engine(&self) -> Box<dyn Engine> {
+        Box::new(self.cluster.engine())
     }
 
     /// Begins to tell the loop of the server what happens.

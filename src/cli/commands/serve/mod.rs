@@ -132,6 +132,11 @@ impl Start {
             .map(|config| Webhooks::start(config, settings.config.max_connections))
             .transpose()
             .map_err(|error| failed("cannot start the webhooks", error))?;
+        #[cfg(feature = "cluster")]
+        let webhooks = match &self.joining {
+            Some(joining) => webhooks.map(|it| it.with_engine(joining.engine())),
+            None => webhooks,
+        };
         if let Some(secrets) = &settings.secrets {
             let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
             relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
