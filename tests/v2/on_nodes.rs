@@ -2,6 +2,7 @@
 //! alone, unchanged.
 
 mod bad_input;
+mod between;
 mod cloud;
 mod groups;
 mod leaving;

@@ -1,4 +1,5 @@
-//! A server that shares its users with others, on a made-up clock. It is the only one.
+//! A server that shares its users with others, on a made-up clock. It is the only one, unless a test puts
+//! another one [beside](Link::beside) it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
@@ -20,14 +21,20 @@ const STEP: u64 = 500;
 pub struct Link {
     world: World<Spy<Relay, Unseen>>,
     cloud: Arc<Mutex<Cloud>>,
+    /// The place of this server among all nodes.
+    node: usize,
 }
 
 pub fn serve(config: Config, relay: Relay) -> Link {
     let cloud = Cloud::new(relay.config());
+    join(config, relay, cloud, 0)
+}
+
+fn join(config: Config, relay: Relay, cloud: Arc<Mutex<Cloud>>, node: usize) -> Link {
     let (journal, engine) = Cloud::node(&cloud);
     let relay = relay.with_journal(journal).with_engine(engine);
     let spy = Spy { handler: relay, looker: Unseen };
-    Link { world: World::new(config, spy, Instant::now()), cloud }
+    Link { world: World::new(config, spy, Instant::now()), cloud, node }
 }
 
 impl Deref for Link {
@@ -45,12 +52,18 @@ impl DerefMut for Link {
 }
 
 impl Link {
+    /// Another server that serves the same users.
+    #[allow(dead_code)]
+    pub fn beside(&self, config: Config, relay: Relay) -> Link {
+        join(config, relay, self.cloud.clone(), self.node + 1)
+    }
+
     /// Takes turns until neither the loop nor the other side has anything to do.
     pub fn settle(&mut self) {
         loop {
             self.cloud.lock().unwrap().set_now(self.world.now);
             self.world.settle();
-            let events = self.cloud.lock().unwrap().take(0);
+            let events = self.cloud.lock().unwrap().take(self.node);
             if events.is_empty() {
                 return;
             }
