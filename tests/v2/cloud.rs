@@ -380,7 +380,7 @@ impl Cloud {
             fates.push(best);
             members = Some((users, users));
         }
-        let fate = fates.iter().copied().min_by_key(|it| *it as u8).unwrap_or_default();
+        let fate = fates.iter().copied().min_by_key(|it| *it as u8).unwrap_or(Fate::Sent);
         if !append.cid.is_empty() {
             self.user(append.user).cids.insert(name, (append.content, append.id, fate));
         }

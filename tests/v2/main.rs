@@ -1,6 +1,7 @@
 //! The dialect v2 on a made-up clock: stories of phones that are cut, hidden and replaced, and what no
 //! client should send.
 
+mod alone;
 mod bad_input;
 mod groups;
 mod leaving;

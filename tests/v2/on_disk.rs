@@ -1,6 +1,7 @@
 //! The dialect v2 with a store in a file: the stories that are told of mailboxes in memory, unchanged. Only the
 //! state in the answer to a send is `stored` and not `queued`.
 
+mod alone;
 mod bad_input;
 mod groups;
 mod leaving;

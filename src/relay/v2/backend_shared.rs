@@ -60,7 +60,7 @@ impl Relay {
         let keep = match wishes {
             Wishes { volatile: true, .. } => Keep::Never,
             Wishes { keep: true, .. } if self.config.mailbox => match to {
-                Target::Users(_) => Keep::Usual,
+                Target::Users(_) | Target::All => Keep::Usual,
                 Target::Group(..) => Keep::Always,
             },
             _ => Keep::IfMailbox,

@@ -40,11 +40,17 @@ impl Relay {
         key: u32,
         (user, device): (&str, &str),
     ) {
-        self.leave_ended(cx, user);
+        // A device that has made way for this one is gone before it comes. An earlier connection of the same
+        // device leaves afterwards, so that the user is not away meanwhile.
+        let (mine, others): (Vec<u32>, _) =
+            self.ended_links(cx, user).into_iter().partition(|key| self.is_of_device(*key, device));
+        others.into_iter().for_each(|key| self.leave(cx, key, false));
         let ticket = self.v2.ticket_of(key);
+        let before = self.cursor_here(user, device);
         let Some(link) = self.v2.links.get_mut(key) else { return };
         let more = link.make_more();
         more.entering = Some((ticket, conn));
+        more.cursor = before;
         let groups: Vec<&str> = more.groups.iter().map(String::as_str).collect();
         cx.hold(conn);
         if let Some(engine) = &mut self.engine {
@@ -61,6 +67,20 @@ impl Relay {
                 }),
             );
         }
+        mine.into_iter().for_each(|key| self.leave(cx, key, false));
+    }
+
+    fn is_of_device(&self, key: u32, device: &str) -> bool {
+        let Some(link) = self.v2.links.get(key) else { return false };
+        let slot = usize::from(link.slot);
+        link.mailbox().is_some_and(|it| self.v2.boxes.device_name(it, slot) == device)
+    }
+
+    /// Up to which number a device has handled every message, as far as this node knows.
+    fn cursor_here(&self, user: &str, device: &str) -> u64 {
+        let boxes = &self.v2.boxes;
+        let Some(mailbox) = boxes.find(user) else { return 0 };
+        boxes.slot_of_device(mailbox, device).map_or(0, |slot| boxes.cursor(mailbox, slot))
     }
 
     /// Handles that a connection has entered: sends `welcome`, and begins the replay.
@@ -78,12 +98,12 @@ impl Relay {
             // It leaves when it is gone.
             return;
         }
-        let Some(shared) = entered.mailbox else {
+        let Some(mut shared) = entered.mailbox else {
             self.v2.explain(cx, conn, Refusal::Away);
             return cx.close(conn, NO_ROOM, AWAY);
         };
         more.entering = None;
-        let last = more.last.take();
+        let (last, before) = (more.last.take(), more.cursor);
         if more.groups.is_empty() {
             link.drop_more();
         }
@@ -94,6 +114,9 @@ impl Relay {
         let user = CompactString::from(cx.user(conn).unwrap_or_default());
         let device = CompactString::from(cx.device(conn).unwrap_or_default());
         let last = last_in(&shared, last.as_deref());
+        if let Some((_, cursor, _)) = shared.devices.iter_mut().find(|it| *it.0 == *device) {
+            *cursor = (*cursor).max(before).min(shared.top);
+        }
         let filling = self.v2.fill_copy(cx, &user, &shared);
         self.welcome(cx, conn, key, (&user, &device), last, &shared.epoch);
         self.finish_copy(cx, &user, filling);
@@ -185,17 +208,15 @@ impl Relay {
         engine.ask(NO_TICKET, Request::Leave(Leave { user, device, conn, cursor, hung_at }));
     }
 
-    /// The links of a user leave whose connections are ending, because another connection of the user
-    /// takes their place.
-    fn leave_ended(&mut self, cx: &mut Context, user: &str) {
-        let Some(mailbox) = self.v2.boxes.find(user) else { return };
-        let keys: Vec<u32> = self.v2.boxes.connections(mailbox).collect();
-        for key in keys {
-            let conn = self.v2.links.get(key).and_then(|link| link.conn);
-            if !conn.is_some_and(|conn| cx.is_open(conn)) {
-                self.leave(cx, key, false);
-            }
-        }
+    /// The links of a user whose connections are ending, because another connection of the user takes their
+    /// place.
+    fn ended_links(&self, cx: &Context, user: &str) -> Vec<u32> {
+        let Some(mailbox) = self.v2.boxes.find(user) else { return Vec::new() };
+        let is_ended = |key: &u32| {
+            let conn = self.v2.links.get(*key).and_then(|link| link.conn);
+            !conn.is_some_and(|conn| cx.is_open(conn))
+        };
+        self.v2.boxes.connections(mailbox).filter(is_ended).collect()
     }
 
     /// Ends the connection of a v2 client whose place another connection has taken, on whichever node.

@@ -78,6 +78,9 @@ pub struct More {
     /// The connection, and the ticket under which it enters the nodes that share the mailboxes, until it
     /// has entered and is attached to a mailbox.
     pub entering: Option<(Ticket, ConnId)>,
+    /// While it enters: up to which number an earlier connection of the device on this node has handled
+    /// every message.
+    pub cursor: u64,
     /// The `cid` of the first refused send that the client may try again, until it comes again.
     pub refused: Option<CompactString>,
     /// When the app was hidden, in milliseconds.

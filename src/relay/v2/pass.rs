@@ -137,7 +137,7 @@ impl Relay {
     }
 
     /// Sends a message to all. Returns the number of users who get it, without the sender.
-    fn pass_to_all(
+    pub(super) fn pass_to_all(
         &mut self,
         cx: &mut Context,
         sender: &Sender,

@@ -67,6 +67,8 @@ enum Whom {
     /// Users, and of each whether the journal is asked: a text that is no user's id is nobody.
     Users(Vec<(CompactString, bool)>),
     Group(CompactString, Vec<CompactString>),
+    /// Everyone. The journal only finds out whether this send was made before.
+    All,
 }
 
 /// A message that is to be sent, as it is given to the journal.
@@ -87,6 +89,7 @@ pub(super) struct Outgoing<'a> {
 pub(super) enum Target<'a> {
     Users(&'a [Cow<'a, str>]),
     Group(&'a str, &'a [&'a str]),
+    All,
 }
 
 impl Relay {
@@ -115,7 +118,7 @@ impl Relay {
                 return self.answer_again(cx, key, cid, (id, State::of(state)), is_same);
             }
         }
-        if matches!(send.to, Recipients::All) {
+        if matches!(send.to, Recipients::All) && send.volatile {
             return self.pass_on(cx, &sender, send);
         }
         let name = self.v2.shared_name(&sender, cid);
@@ -147,7 +150,7 @@ impl Relay {
             }
             Recipients::Many(users) => Target::Users(users),
             Recipients::Group(group) => Target::Group(group, &[]),
-            Recipients::All => return,
+            Recipients::All => Target::All,
         };
         let is_many = matches!(send.to, Recipients::Many(_));
         let sender = Sender { mailbox: Key::NONE, ..sender };
@@ -234,6 +237,7 @@ impl Relay {
                 let all = users.iter().map(|user| (kept(user), Relay::is_user_id(user)));
                 Whom::Users(all.collect())
             }
+            Target::All => Whom::All,
             Target::Group(group, except) => {
                 Whom::Group(kept(group), except.iter().map(|user| kept(user)).collect())
             }
@@ -337,7 +341,7 @@ impl Relay {
         let ticket = sending.ticket;
         let members = match &sending.to {
             Whom::Group(..) => members,
-            Whom::Users(_) => Some((0, 0)),
+            Whom::Users(_) | Whom::All => Some((0, 0)),
         };
         let (mut asked, mut backend) = (None, None);
         match &sending.origin {
@@ -383,6 +387,7 @@ impl Relay {
                 drop(fates);
                 self.answer_users(cx, &sending, &results)
             }
+            Whom::All => self.send_to_all(cx, &sending),
             Whom::Group(..) => {
                 let Some((users, _)) = kept.members else {
                     return self.pass_to_large_group(cx, &sending);
@@ -495,7 +500,26 @@ impl Relay {
                 self.answer_users(cx, &sending, &results)
             }
             Whom::Group(..) => self.pass_to_large_group(cx, &sending),
+            Whom::All => self.send_to_all(cx, &sending),
         }
+    }
+
+    /// Sends a message to everyone, which was not sent before.
+    fn send_to_all(&mut self, cx: &mut Context, sending: &Sending) -> State {
+        let Sending { from, id, message, origin, .. } = sending;
+        let Origin::Link(Asked { link, conn, device, .. }) = origin else { return State::Offline };
+        let sender = Sender {
+            link: *link,
+            conn: *conn,
+            user: from.clone(),
+            device: device.clone(),
+            mailbox: self.v2.boxes.find(from).unwrap_or(Key::NONE),
+            slot: 0,
+        };
+        let receivers = self.pass_to_all(cx, &sender, *id, message, (*id >> 80) as u64);
+        let state = if receivers > 0 { State::Sent } else { State::Offline };
+        self.answer_sending(cx, sending, Answer::Receivers(state, receivers));
+        state
     }
 
     /// Sends a message to a group to the connections of this node, and posts it to the other nodes,
@@ -695,6 +719,7 @@ impl V2 {
                     records.push(Record { user, seq: 0, kind, to: "", marks: marks.bits() });
                 }
             }
+            Whom::All => {}
             Whom::Group(name, except) => {
                 group = name;
                 excepted = except.iter().map(CompactString::as_str).collect();

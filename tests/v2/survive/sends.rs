@@ -91,19 +91,6 @@ fn no_number_is_written_to_a_connection_twice() {
     assert_eq!(messages.count(), 64);
 }
 
-/// uNetworking/uWebSockets.js#499, #1079: messages to a slow client were dropped without a notice.
-#[test]
-fn messages_that_a_bound_drops_are_counted_and_reported_with_a_gap() {
-    let (mut link, mut alice, mut bob) = pair();
-    bob.cut(&mut link);
-    write_all(&mut link, &mut alice, "bob", 1..=100);
-    let counters = link.handler().handler.mailbox_counters();
-    assert_eq!((counters.kept, counters.lost), (100, 36));
-    bob.connect(&mut link);
-    assert_eq!(bob.gaps, [(Some(1), 36, "overflow".to_owned())]);
-    assert_eq!(bob.texts(), numbers(37..=100));
-}
-
 /// uNetworking/uWebSockets#1876: the answer to a heartbeat was dropped under load, so the client
 /// thought that the connection was dead.
 #[test]

@@ -28,36 +28,6 @@ fn clients_of_a_server_that_stops_get_a_range_for_their_return_before_the_close(
     assert_eq!(link.hub.connections(), 0);
 }
 
-/// centrifugal/centrifugo#93, #195, #693, #924, #926, sockudo/sockudo#227, WuKongIM/WuKongIM#257: a
-/// backend did not learn that a user had missed a message, so it could not send a push
-/// notification.
-#[test]
-fn a_message_that_expires_before_any_device_has_it_is_reported_to_watchers() {
-    let missed = Arc::new(Mutex::new(Vec::new()));
-    let told = missed.clone();
-    let relay = Relay::new(RelayConfig::default());
-    let relay = relay.with_watcher(&[EventKind::Undelivered], move |_, event| {
-        if let Event::Undelivered { user, to, .. } = event {
-            told.lock().expect("nobody has panicked").push(format!("{user} to {to}"));
-        }
-    });
-    let mut link = serve(Config::default(), relay);
-    let (mut alice, mut bob) = (Phone::new("alice", "a"), Phone::new("bob", "b"));
-    alice.connect(&mut link);
-    bob.connect(&mut link);
-    write_all(&mut link, &mut alice, "bob", 1..=1);
-    bob.read(&link);
-    bob.acknowledge(&mut link);
-    bob.cut(&mut link);
-    let send = r#"{"type":"send","cid":"t","toUserId":"bob","message":"2","ttl":60}"#;
-    alice.say(&mut link, send);
-    assert!(missed.lock().expect("nobody has panicked").is_empty());
-    link.advance(59_000);
-    assert!(missed.lock().expect("nobody has panicked").is_empty());
-    link.advance(5_000);
-    assert_eq!(*missed.lock().expect("nobody has panicked"), ["alice to bob"]);
-}
-
 /// housleyjk/ws-rs#291 (rustsec/advisory-db#394): the queue of a slow reader took all memory.
 #[test]
 fn a_client_that_reads_nothing_holds_no_more_than_its_queue_and_its_mailbox() {
