@@ -1,12 +1,8 @@
 //! The server under load, and when it stops.
 
-use std::sync::{Arc, Mutex};
+use longlink::{Config, RelayConfig};
 
-use longlink::events::{Event, EventKind};
-use longlink::{Config, Relay, RelayConfig};
-
-use super::super::serve;
-use super::{KEPT, Phone, link, link_of, write_all};
+use super::{KEPT, Phone, link, link_of};
 
 /// mattermost/mattermost-webapp#10960, phoenixframework/phoenix#4045, rails/rails#40229: after a
 /// restart all clients came back within one second.
