@@ -1,5 +1,6 @@
 //! Stories of nodes over a real Redis.
 
+#[cfg(test)]
 mod rig;
 
 use rig::{Rig, keeping, kept};
