@@ -119,19 +119,24 @@ impl Cids {
         *self = left;
     }
 
-    /// Remembers the answer to a send that is in the journal under a number.
+    /// Remembers the answer to a send that is in the journal under a number. Returns whether this takes another
+    /// amount of memory now.
     pub fn insert_stored(
         &mut self,
         number: u64,
         (name, content): (u64, u64),
         sent: (u128, u8),
         now: u32,
-    ) {
-        self.insert(name, content, sent, now);
-        self.numbers.resize(self.known.len(), 0);
+    ) -> bool {
+        let before = self.numbers.capacity();
+        let has_changed = self.insert(name, content, sent, now);
+        if self.numbers.len() < self.known.len() {
+            self.numbers.resize(self.known.len(), 0);
+        }
         if let Some(last) = self.numbers.back_mut() {
             *last = number;
         }
+        has_changed || self.numbers.capacity() != before
     }
 
     /// Remembers an answer, and forgets the oldest one beyond the bound. Returns whether this takes

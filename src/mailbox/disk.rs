@@ -98,11 +98,23 @@ impl Mailboxes {
         sent: Sent,
         now: u32,
     ) {
-        let cids = self.full_mut(key).cids.get_or_insert_default();
-        cids.insert_stored(number, names, sent, now);
+        let full = self.full_mut(key);
+        let cids = full.cids.get_or_insert_default();
+        let has_changed = cids.insert_stored(number, names, sent, now);
+        if has_changed || cids.last_until().is_some_and(|last| last < full.due) {
+            self.recount(key);
+        }
         self.close(key);
-        self.recount(key);
-        self.relieve(key.0);
+        if self.memory() > self.limits.memory {
+            self.relieve(key.0);
+        }
+    }
+
+    /// Whether a send may have this name that was made before: its answer is remembered, or is on a disk with others.
+    #[inline]
+    pub fn may_know_cid(&self, key: Key, name: u64) -> bool {
+        let cids = self.full(key).and_then(|full| full.cids.as_deref());
+        cids.is_some_and(|cids| !cids.away().is_empty() || cids.find(name).is_some())
     }
 
     /// The numbers of the recent sends of a user whose answers are on a disk and not in memory.

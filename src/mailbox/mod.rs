@@ -36,7 +36,7 @@ pub use connect::{Last, Welcome};
 pub use copies::Filling;
 pub use devices::{MAX_DEVICES, Slots};
 pub use message::{Body, Held, Marks};
-pub use record::Key;
+pub use record::{Key, Sent};
 pub use records::Records;
 pub use recover::Old;
 pub use sequence::{Lost, Next, Reason};

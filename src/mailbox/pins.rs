@@ -1,7 +1,7 @@
 //! Pins on mailboxes that wait for the journal. A pinned mailbox is not given up, whatever the bounds
 //! say, and a number counts only when the journal has completed its message.
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 use super::record::{Key, Place};
@@ -16,6 +16,12 @@ pub struct Pin {
     numbers: u32,
     /// The number of sends of its user that the journal has not completed.
     sends: u32,
+}
+
+impl Pin {
+    fn is_over(&self) -> bool {
+        self.numbers == 0 && self.sends == 0
+    }
 }
 
 /// The pinned mailboxes, by their keys.
@@ -58,15 +64,16 @@ impl Mailboxes {
             pin.settled = settled;
         }
         pin.numbers += 1;
-        self.settle_place(key);
+        self.stay(key);
     }
 
     /// Takes the pin of one message off a mailbox, because the journal has completed the message. `seq` is
     /// its number if it is kept.
     pub fn unpin(&mut self, key: Key, seq: Option<u64>) {
-        if let Some(pin) = self.pins.get_mut(&key.0) {
-            pin.numbers = pin.numbers.saturating_sub(1);
-            pin.settled = pin.settled.max(seq.unwrap_or_default());
+        let Some(pin) = self.pins.get_mut(&key.0) else { return };
+        pin.numbers = pin.numbers.saturating_sub(1);
+        pin.settled = pin.settled.max(seq.unwrap_or_default());
+        if pin.is_over() {
             self.drop_pin(key);
         }
     }
@@ -75,20 +82,29 @@ impl Mailboxes {
     /// answer.
     pub fn hold(&mut self, key: Key) {
         self.pins.entry(key.0).or_default().sends += 1;
-        self.settle_place(key);
+        self.stay(key);
     }
 
     /// Takes the pin of one send off a mailbox, because the journal has completed the send.
     pub fn let_go(&mut self, key: Key) {
-        if let Some(pin) = self.pins.get_mut(&key.0) {
-            pin.sends -= 1;
+        let Some(pin) = self.pins.get_mut(&key.0) else { return };
+        pin.sends -= 1;
+        if pin.is_over() {
             self.drop_pin(key);
         }
     }
 
     fn drop_pin(&mut self, key: Key) {
-        if self.pins.get(&key.0).is_some_and(|pin| pin.numbers == 0 && pin.sends == 0) {
-            self.pins.remove(&key.0);
+        self.pins.remove(&key.0);
+        if !self.boxes[key.0].connected.any() {
+            self.settle_place(key);
+        }
+    }
+
+    /// Takes a mailbox that was pinned out of the lists of those that may be given up.
+    #[inline]
+    fn stay(&mut self, key: Key) {
+        if self.boxes[key.0].place != Place::Here {
             self.settle_place(key);
         }
     }

@@ -376,10 +376,11 @@ impl Mailboxes {
         (mailbox.connected == Slots::one(0)).then_some(mailbox.state)
     }
 
-    /// Whether messages were lost since the last call of [`Mailboxes::take_losses`].
+    /// Whether messages were lost since the last call of [`Mailboxes::take_losses`], or taken by a bound since
+    /// that of [`Mailboxes::take_dropped`].
     #[inline]
     pub fn has_losses(&self) -> bool {
-        !self.losses.is_empty()
+        !self.losses.is_empty() || !self.dropped.is_empty()
     }
 
     /// The messages that a mailbox holds, the oldest one first.

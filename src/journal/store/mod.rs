@@ -53,6 +53,7 @@ mod schema;
 mod seal;
 mod segments;
 mod stats;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod trouble;

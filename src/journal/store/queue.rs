@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::rows::{self, Bytes};
 use super::stats::Stats;
+use super::tally::Tally;
 use crate::journal::{Append, Note, Of, Question, Ticket};
 
 /// A buffer that has grown beyond this is given back when it is empty.
@@ -213,8 +214,7 @@ pub(super) struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
     /// Requests that were made and are not completed, and their bytes.
-    pending: AtomicU64,
-    pending_bytes: AtomicU64,
+    tally: Tally,
     room: (u64, u64),
     state: AtomicU8,
     has_new_epoch: AtomicBool,
@@ -229,8 +229,7 @@ impl Shared {
         Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
-            pending: AtomicU64::new(0),
-            pending_bytes: AtomicU64::new(0),
+            tally: Tally::default(),
             room,
             state: AtomicU8::new(0),
             has_new_epoch: AtomicBool::new(false),
@@ -274,7 +273,7 @@ impl Shared {
 
     /// Requests that are not completed, and their bytes.
     pub fn pending(&self) -> (u64, u64) {
-        (self.pending.load(Ordering::Relaxed), self.pending_bytes.load(Ordering::Relaxed))
+        self.tally.pending()
     }
 
     pub fn has_room(&self) -> bool {
@@ -290,28 +289,27 @@ impl Shared {
 
     /// So many requests, of so many bytes, are completed.
     pub fn complete(&self, count: u64, bytes: u64) {
-        self.pending.fetch_sub(count, Ordering::Relaxed);
-        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.tally.complete(count, bytes);
     }
 
     /// Adds a request, whose body `write` writes.
     fn push(&self, kind: Kind, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>)) {
         let mut queue = self.lock();
         let start = queue.bytes.len();
-        queue.bytes.push(kind as u8);
-        queue.bytes.extend_from_slice(&ticket.to_le_bytes());
-        queue.bytes.extend_from_slice(&[0; 4]);
+        let mut frame = [0; FRAME];
+        frame[0] = kind as u8;
+        frame[1..5].copy_from_slice(&ticket.to_le_bytes());
+        queue.bytes.extend_from_slice(&frame);
         write(&mut queue.bytes);
         let length = queue.bytes.len() - start;
         let body = u32::try_from(length - FRAME).unwrap_or(u32::MAX);
         queue.bytes[start + 5..start + FRAME].copy_from_slice(&body.to_le_bytes());
-        self.pending.fetch_add(1, Ordering::Relaxed);
-        self.pending_bytes.fetch_add(length as u64, Ordering::Relaxed);
-        queue.is_urgent |=
-            !matches!(kind, Kind::Acknowledge | Kind::Arrive | Kind::Expired) || self.is_crowded();
+        self.tally.make(length as u64);
+        let is_hint = matches!(kind, Kind::Acknowledge | Kind::Arrive | Kind::Expired);
+        queue.is_urgent |= !is_hint || self.is_crowded();
         match kind {
             Kind::Append => queue.appends += 1,
-            Kind::Acknowledge => {}
+            _ if is_hint => {}
             _ => queue.wanted = 0,
         }
         if queue.wakes() {
@@ -329,11 +327,13 @@ impl Shared {
         let first = append.records.first().map_or(0, |record| record.seq);
         let last = append.records.last().map_or(0, |record| record.seq);
         self.push(Kind::Append, ticket, |out| {
-            out.extend_from_slice(&first.to_le_bytes());
-            out.extend_from_slice(&last.to_le_bytes());
-            out.extend_from_slice(&rows::until(append.id, append.ttl).to_le_bytes());
-            let place = out.len();
-            out.extend_from_slice(&[0; 4]);
+            let until = rows::until(append.id, append.ttl);
+            let mut start = [0; 28];
+            for (place, number) in [first, last, until].into_iter().enumerate() {
+                start[place * 8..place * 8 + 8].copy_from_slice(&number.to_le_bytes());
+            }
+            out.extend_from_slice(&start);
+            let place = out.len() - 4;
             rows::encode(append, out);
             let head = u32::try_from(out.len() - place - 4).unwrap_or(u32::MAX);
             out[place..place + 4].copy_from_slice(&head.to_le_bytes());

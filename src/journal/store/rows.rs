@@ -85,9 +85,10 @@ pub(super) fn encode(append: &Append<'_>, out: &mut Vec<u8>) {
         optional.iter().filter(|(text, _)| !text.is_empty()).fold(0, |all, one| all | one.1);
     flags |= if append.records.len() == 1 { HAS_ONE } else { 0 };
     flags |= if append.ttl == WEEK { HAS_WEEK } else { 0 };
-    out.push(flags);
-    out.extend_from_slice(&append.id.to_be_bytes());
-    out.extend_from_slice(&append.content.to_le_bytes());
+    let mut start = [flags; 25];
+    start[1..17].copy_from_slice(&append.id.to_be_bytes());
+    start[17..].copy_from_slice(&append.content.to_le_bytes());
+    out.extend_from_slice(&start);
     if append.ttl != WEEK {
         put_varint(u64::from(append.ttl), out);
     }

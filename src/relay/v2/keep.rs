@@ -4,80 +4,19 @@
 //! the backend, or the server itself, which sends receipts. The journal keeps the message, then it
 //! is delivered, then its sender is answered.
 
-use std::collections::VecDeque;
-
 use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
 use crate::journal::{Completed, Completion, Kept, Progress, Ticket};
-use crate::mailbox::{Body, Held, Key, Marks, Slots};
+use crate::mailbox::{Body, Held, Key, Marks, Sent, Slots};
 use crate::relay::events::{Event, EventKind, Watchers};
 use crate::relay::{Relay, SCRATCH, v1};
 
 use super::frames::{self, Answer, Code, State};
+use super::pending::Waiting;
 use super::taken::{Asked, Entry, Kind, Origin, Post, Taken};
 use super::wishes::Pushed;
 use super::{V2, kept, second};
-
-/// The sends that the journal has not completed, in the order in which they were given to it.
-#[derive(Debug, Default)]
-pub struct Pending {
-    /// The sends. Each has the ticket behind that of the one before it.
-    waiting: VecDeque<Taken>,
-    /// The ticket of the first one, or of the next one if there is none.
-    first: Ticket,
-}
-
-impl Pending {
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// The number, the text and the key of each message that waits.
-    #[cfg(test)]
-    pub fn bodies(&self) -> Vec<(u64, String, Vec<u8>)> {
-        let entries = self.waiting.iter().flat_map(|taken| &taken.entries);
-        let all = entries.filter_map(|Entry { place, body, .. }| {
-            Some((place.as_ref()?.1, body.text().to_owned(), body.key().as_bytes().to_vec()))
-        });
-        all.collect()
-    }
-
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// The ticket of the send that is added next. Tickets of appends are below those of requests for older
-    /// messages.
-    fn next_ticket(&self) -> Ticket {
-        ticket_behind(self.first, self.waiting.len() as u32)
-    }
-
-    fn pop(&mut self) -> Option<(Ticket, Taken)> {
-        let taken = self.waiting.pop_front()?;
-        let ticket = self.first;
-        self.first = ticket_behind(ticket, 1);
-        Some((ticket, taken))
-    }
-
-    /// The place of a send; `None` if it is not waiting any more.
-    fn place(&self, ticket: Ticket) -> Option<usize> {
-        let behind = super::requests::FIRST.wrapping_add(ticket).wrapping_sub(self.first);
-        let place = (behind % super::requests::FIRST) as usize;
-        (ticket < super::requests::FIRST && place < self.waiting.len()).then_some(place)
-    }
-
-    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Taken> {
-        let place = self.place(ticket)?;
-        self.waiting.get_mut(place)
-    }
-}
-
-/// The ticket that was given so many places behind another one.
-fn ticket_behind(ticket: Ticket, places: u32) -> Ticket {
-    ticket.wrapping_add(places) % super::requests::FIRST
-}
 
 /// The outcome of a send that was given to the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,17 +40,31 @@ impl Relay {
         }
         let ticket = self.v2.pending.next_ticket();
         self.v2.begin_wait(&mut taken);
-        match self.v2.give_to_journal(cx, ticket, &taken) {
+        let progress = self.v2.give_to_journal(cx, ticket, &taken);
+        self.go_on(cx, ticket, Waiting::Any(Box::new(taken)), progress)
+    }
+
+    /// Goes on with a send that was given to the journal: waits, finishes or refuses it.
+    pub(super) fn go_on(
+        &mut self,
+        cx: &mut Context,
+        ticket: Ticket,
+        waiting: Waiting,
+        progress: Progress,
+    ) -> Outcome {
+        match progress {
             Progress::Later => {
-                self.v2.note_pending(ticket, &taken);
-                self.v2.pending.waiting.push_back(taken);
+                self.v2.note_pending(ticket, &waiting);
+                self.v2.pending.push(waiting);
                 Outcome::Later
             }
             Progress::Done(Completion::Appended(kept)) => {
+                let taken = waiting.into_taken(&self.v2.boxes);
                 Outcome::Done(self.finish(cx, taken, Some(kept), true))
             }
             Progress::Done(_) => {
                 self.v2.round = self.v2.round.wrapping_add(1);
+                let taken = waiting.into_taken(&self.v2.boxes);
                 self.fail(cx, taken, &mut Vec::new());
                 Outcome::Failed
             }
@@ -126,11 +79,20 @@ impl Relay {
             match completed.completion {
                 Completion::Appended(mut kept) => {
                     for before in (0..=place).rev() {
-                        let Some((ticket, taken)) = self.v2.pending.pop() else { break };
+                        let Some((ticket, waiting)) = self.v2.pending.pop() else { break };
                         // The numbers, if the journal gives them, are those of the last one.
                         let seqs = match before {
                             0 => std::mem::take(&mut kept.seqs),
                             _ => Vec::new(),
+                        };
+                        let taken = match waiting {
+                            Waiting::One(one) => {
+                                match self.finish_one(cx, ticket, one, kept.is_stored) {
+                                    Some(one) => one.into_taken(&self.v2.boxes),
+                                    None => continue,
+                                }
+                            }
+                            Waiting::Any(taken) => *taken,
                         };
                         let kept = Kept { is_stored: kept.is_stored, seqs, ..Kept::default() };
                         self.settle(cx, ticket, taken, |relay, cx, taken| {
@@ -152,7 +114,8 @@ impl Relay {
         self.v2.round = self.v2.round.wrapping_add(1);
         let mut told = Vec::new();
         for _ in 0..self.v2.pending.len() {
-            let Some((ticket, taken)) = self.v2.pending.pop() else { break };
+            let Some((ticket, waiting)) = self.v2.pending.pop() else { break };
+            let taken = waiting.into_taken(&self.v2.boxes);
             self.settle(cx, ticket, taken, |relay, cx, taken| {
                 relay.fail(cx, taken, &mut told);
                 None
@@ -446,10 +409,27 @@ impl V2 {
     }
 
     /// Notes that the journal will complete a send later.
-    fn note_pending(&mut self, ticket: Ticket, taken: &Taken) {
-        let Origin::Link(asked) = &taken.origin else { return };
-        self.pending_cids.insert((asked.mailbox, asked.name), ticket);
-        self.owe(asked.link, ticket);
+    fn note_pending(&mut self, ticket: Ticket, waiting: &Waiting) {
+        let Some((name, link)) = waiting.asked() else { return };
+        self.pending_cids.insert(name, ticket);
+        self.owe(link, ticket);
+    }
+
+    /// Remembers the answer to a send. `number` names the send in the journal, if it is on a disk.
+    pub(super) fn remember(
+        &mut self,
+        mailbox: Key,
+        number: Option<u64>,
+        (name, content): (u64, u64),
+        sent: Sent,
+        now: u32,
+    ) {
+        match number {
+            Some(number) => {
+                self.boxes.keep_stored_cid(mailbox, number, (name, content), sent, now);
+            }
+            None => self.boxes.keep_cid(mailbox, name, content, sent, now),
+        }
     }
 
     /// Remembers the answer to a send, and sends it to the sender. `number` names the send in the journal,
@@ -463,13 +443,7 @@ impl V2 {
         answer: Answer<'_>,
     ) {
         let Asked { link, conn, cid, name, content, mailbox, .. } = asked;
-        let (sent, now) = ((id, state as u8), second(cx));
-        match number {
-            Some(number) => {
-                self.boxes.keep_stored_cid(*mailbox, number, (*name, *content), sent, now);
-            }
-            None => self.boxes.keep_cid(*mailbox, *name, *content, sent, now),
-        }
+        self.remember(*mailbox, number, (*name, *content), (id, state as u8), second(cx));
         if self.links.get(*link).is_some_and(|link| link.conn == Some(*conn)) {
             self.answer_send(cx, *link, (cid, id), answer);
         }
@@ -487,13 +461,12 @@ impl V2 {
             return None;
         }
         let ticket = *self.pending_cids.get(&(sender.mailbox, name))?;
-        let taken = self.pending.get_mut(ticket)?;
-        let Origin::Link(asked) = &mut taken.origin else { return None };
-        if asked.content != content {
+        let (link, conn, is_content) = self.pending.get_mut(ticket)?.answer_mut()?;
+        if is_content != content {
             return Some(false);
         }
-        if (asked.link, asked.conn) != (sender.link, sender.conn) {
-            (asked.link, asked.conn) = (sender.link, sender.conn);
+        if (*link, *conn) != (sender.link, sender.conn) {
+            (*link, *conn) = (sender.link, sender.conn);
             self.owe(sender.link, ticket);
         }
         Some(true)

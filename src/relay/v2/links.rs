@@ -8,6 +8,7 @@ use crate::mailbox::{Key, Records};
 use compact_str::CompactString;
 
 use super::owed::Owed;
+use super::take::MAX_UNANSWERED;
 
 /// The most messages that a device has been written and has not acknowledged.
 pub const WINDOW: usize = 64;
@@ -168,6 +169,13 @@ impl Link {
     #[inline]
     pub fn more(&self) -> Option<&More> {
         self.busy.as_deref()?.more.as_deref()
+    }
+
+    /// Whether another send is taken in the usual way: none was refused, and not too many have no answer.
+    #[inline]
+    pub fn may_send_more(&self) -> bool {
+        let is_usual = |more: &More| more.refused.is_none() && more.unanswered < MAX_UNANSWERED;
+        self.more().is_none_or(is_usual)
     }
 
     /// The same, to change it.

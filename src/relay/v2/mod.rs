@@ -30,9 +30,11 @@ mod ids;
 mod keep;
 mod links;
 mod loads;
+mod one;
 mod owed;
 mod pages;
 mod pass;
+mod pending;
 mod presence;
 mod recorded;
 mod recover;
@@ -51,7 +53,7 @@ mod wishes;
 use std::collections::HashMap;
 
 use compact_str::CompactString;
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 
 use crate::hub::{ConnId, Context};
 use crate::journal::{
@@ -184,7 +186,7 @@ pub(crate) struct V2 {
     entries: u32,
     ids: Ids,
     /// The sends that the journal has not completed.
-    pending: keep::Pending,
+    pending: pending::Pending,
     /// The tickets of sends of clients among them, by the mailbox of the sender and the name of the send in it.
     pending_cids: HashMap<(Key, u64), Ticket, RandomState>,
     /// The requests to the journal, other than appends, that it has not completed.
@@ -248,7 +250,7 @@ impl V2 {
             sendings: shared::Sendings::default(),
             entries: 0,
             ids: Ids::new(),
-            pending: keep::Pending::default(),
+            pending: pending::Pending::default(),
             pending_cids: HashMap::default(),
             requests: requests::Requests::default(),
             keeps_request: false,

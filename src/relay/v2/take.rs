@@ -15,7 +15,7 @@ use super::taken::{Asked, Entry, Kind, Origin, Taken};
 use super::{V2, kept, second};
 
 /// The most sends of a connection that wait for their answers.
-const MAX_UNANSWERED: u32 = 256;
+pub(super) const MAX_UNANSWERED: u32 = 256;
 /// The reason for which a send is refused that follows a refused one with `retry`.
 pub(super) const AFTER: &str = "an earlier send was refused and has to come again first";
 
@@ -48,7 +48,11 @@ impl Relay {
         send: &Send<'_>,
         text: &str,
     ) {
-        if !self.take_for_one(cx, conn, key, send) {
+        let is_taken = match self.v2.is_the_ring {
+            true => self.take_for_one(cx, conn, key, send),
+            false => self.take_one_later(cx, conn, key, send),
+        };
+        if !is_taken {
             self.take_any_send(cx, conn, key, send, text);
         }
     }
@@ -189,8 +193,7 @@ impl Relay {
         let (Some(cid), Recipients::One(to)) = (&send.cid, &send.to) else { return false };
         let Some(link) = v2.links.get(key) else { return false };
         let Some(own) = link.mailbox() else { return false };
-        if !v2.is_the_ring
-            || send.volatile
+        if send.volatile
             || send.key.is_some()
             || link.is_hidden
             || link.more().is_some()
