@@ -247,6 +247,22 @@ fn doctor_examines_either_a_server_or_a_redis() {
     }
 }
 
+#[test]
+fn a_user_of_redis_with_the_rights_that_the_guide_names_is_enough_for_a_node() {
+    let guide = std::fs::read_to_string("docs/cluster.md").unwrap();
+    let rights = guide.split("and these commands: `").nth(1).unwrap().split('`').next().unwrap();
+    let redis = RedisServer::start(&[]);
+    let mut words = vec!["ACL", "SETUSER", "app", "on", ">s3cr3t"];
+    words.extend(rights.split(' '));
+    assert_eq!(redis.ask(&words), Value::Okay);
+    let url = format!("{}?user=app&pass=s3cr3t", redis.url());
+    doctor_of(&url, &[]).failed(0);
+    let mut program = Program::spawn(&mut node(&url, &[]), 1);
+    assert_eq!(program.status("/healthz"), 200);
+    program.stop();
+    assert_eq!(keys(&redis, "longlink:l:*"), 0);
+}
+
 /// A sentinel that names one master for ever.
 fn sentinel(master: std::net::SocketAddr) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

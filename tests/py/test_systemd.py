@@ -25,6 +25,7 @@ from tickets import secret_file
 
 UNITS = Path(__file__).resolve().parents[2] / "docs" / "systemd"
 SERVICE, SOCKET = "longlink.service", "longlink.socket"
+TEMPLATE, INSTANCE = "longlink@.service", "longlink@8081.service"
 # The highest exposure that is accepted, in tenths, as `systemd-analyze` takes it.
 MOST_EXPOSED = 5
 
@@ -95,6 +96,37 @@ class Units(unittest.TestCase):
             "security", "--offline=true", f"--threshold={MOST_EXPOSED}", self.folder / SERVICE)
         print(done.stdout.splitlines()[-1])
         self.assertEqual(done.returncode, 0, done.stdout)
+
+
+class Template(unittest.TestCase):
+    """The unit for one of several nodes."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        text = (UNITS / TEMPLATE).read_text()
+        self.instance = self.folder / INSTANCE
+        (self.folder / TEMPLATE).write_text(text.replace("/usr/local/bin/longlink", str(binary())))
+
+    def test_systemd_finds_no_fault_in_an_instance_of_the_template(self) -> None:
+        done = analyze("verify", "--man=no", self.instance)
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+
+    def test_systemd_rates_the_exposure_of_a_node_as_low(self) -> None:
+        done = analyze(
+            "security", "--offline=true", f"--threshold={MOST_EXPOSED + 10}", self.instance)
+        print(done.stdout.splitlines()[-1])
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_the_template_differs_from_the_service_only_in_what_a_node_needs(self) -> None:
+        def lines(name: str) -> set[str]:
+            text = (UNITS / name).read_text()
+            return {line for line in text.splitlines() if "=" in line and line[0] != "#"}
+
+        missing = lines(SERVICE) - lines(TEMPLATE)
+        names = {line.split("=")[0] for line in missing}
+        self.assertEqual(names, {
+            "Description", "Documentation", "Requires", "ExecStart", "RestartPreventExitStatus",
+            "TimeoutStopSec", "PrivateNetwork", "RestrictAddressFamilies"})
 
 
 class Started(unittest.TestCase):
