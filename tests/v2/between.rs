@@ -62,7 +62,10 @@ fn a_broadcast_of_a_page_reaches_pages_and_clients_of_v2_on_the_other_node_once(
     assert_eq!(nodes.second.pipes[far].texts(), expected, "the same frame on both nodes");
     bob.read(&nodes.second);
     assert_eq!(bob.passing.len(), 1);
-    assert_eq!((&bob.passing[0]["all"], &bob.passing[0]["message"]["n"]), (&true.into(), &1.into()));
+    assert_eq!(
+        (&bob.passing[0]["all"], &bob.passing[0]["message"]["n"]),
+        (&true.into(), &1.into())
+    );
     nodes.first.send(ann, &text("no object"));
     nodes.settle();
     assert_eq!(nodes.second.pipes[far].texts(), nodes.first.pipes[near].texts());
@@ -98,9 +101,8 @@ fn who_joins_a_group_on_one_node_writes_to_its_members_on_the_other() {
     let far = page(&mut nodes.second, "bob");
     bob.say(&mut nodes.second, r#"{"type":"join","group":"g"}"#);
     assert_eq!(bob.types(), ["joined"]);
-    let send = |cid: u32| {
-        format!(r#"{{"type":"send","cid":"c{cid}","group":"g","message":{cid}}}"#)
-    };
+    let send =
+        |cid: u32| format!(r#"{{"type":"send","cid":"c{cid}","group":"g","message":{cid}}}"#);
     ann.say(&mut nodes.first, &send(1));
     assert_eq!(ann.error(), ("not-member", false));
     // A message that follows the join at once finds the new member.
