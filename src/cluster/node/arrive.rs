@@ -70,7 +70,7 @@ impl Arrivals {
     }
 
     /// A connection with a mailbox is about to enter.
-    pub fn wait_for(&mut self, user: &str) {
+    pub fn expect(&mut self, user: &str) {
         if !self.users.contains_key(user) {
             self.users.insert(user.into(), Arrival::default());
             self.ring.push_back(user.into());
@@ -210,7 +210,7 @@ impl Node {
     }
 
     /// Tells of messages that have waited for missing ones.
-    fn use_waiting(&mut self, user: &str) {
+    pub(super) fn use_waiting(&mut self, user: &str) {
         let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
         if it.is_reading || !it.has_entered {
             return;
@@ -324,8 +324,8 @@ impl Node {
                 self.read_missing(user.into());
             }
         } else {
+            // What has arrived before the reply waits until it is told that the connection has entered.
             (it.top, it.has_entered) = (shared.top, true);
-            self.use_waiting(user);
         }
         Some(shared)
     }

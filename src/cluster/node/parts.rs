@@ -117,6 +117,7 @@ impl Node {
                     for conn in arrival.displaced {
                         self.parts.routes.displaced(core, &user, conn);
                     }
+                    self.use_waiting(&user);
                 }
             }
             PartThen::Lease(then) => {

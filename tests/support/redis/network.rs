@@ -167,6 +167,10 @@ impl World {
         conn.partial.extend_from_slice(bytes);
         let (list, length) = commands(&conn.partial);
         conn.partial.drain(..length);
+        // What comes to a server that has closed the connection is lost.
+        if !conn.is_open_there {
+            return;
+        }
         let mut due = self.now + self.rng.below(conn.delays.0 + 1);
         if let Some((last, _)) = conn.input.back() {
             due = due.max(*last);
