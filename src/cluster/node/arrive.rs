@@ -70,7 +70,7 @@ impl Arrivals {
     }
 
     /// A connection with a mailbox is about to enter.
-    pub fn expect(&mut self, user: &str) {
+    pub fn wait_for(&mut self, user: &str) {
         if !self.users.contains_key(user) {
             self.users.insert(user.into(), Arrival::default());
             self.ring.push_back(user.into());

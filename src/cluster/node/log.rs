@@ -251,7 +251,7 @@ impl Node {
         match wanted {
             Wanted::Enter { user, has_mailbox, visits, .. } if *has_mailbox || *visits => {
                 self.flush_acks(user);
-                self.log.arrivals.expect(user);
+                self.log.arrivals.wait_for(user);
             }
             Wanted::Leave { user, device, .. } => {
                 self.drop_ack(user, device);
