@@ -69,6 +69,7 @@ fn what_a_node_sends_after_its_lease_was_lost_does_not_bring_its_old_life_back()
 #[test]
 fn the_users_of_a_dead_node_are_cleared_up_by_one_node_in_steps() {
     let mut rig = Rig::new(3);
+    rig.are_pages = true;
     for number in 0..1_000 {
         rig.enter_only(0, &format!("user{number}"), "", number);
     }
@@ -86,6 +87,7 @@ fn the_users_of_a_dead_node_are_cleared_up_by_one_node_in_steps() {
 #[test]
 fn when_the_node_that_clears_up_dies_another_one_goes_on() {
     let mut rig = Rig::new(3);
+    rig.are_pages = true;
     for number in 0..500 {
         rig.enter_only(0, &format!("user{number}"), "", number);
     }
@@ -114,6 +116,7 @@ fn sweep_lock(rig: &mut Rig) -> String {
 #[test]
 fn a_node_that_ends_gives_everything_back() {
     let mut rig = Rig::new(2);
+    rig.are_pages = true;
     for number in 0..300 {
         rig.enter_only(0, &format!("user{number}"), "", number);
     }

@@ -9,6 +9,7 @@ mod rig;
 
 mod groups;
 mod leases;
+mod passing;
 mod places;
 mod presence;
 mod questions;

@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
+use longlink::cluster::ask::{Sending, Wanted};
 use longlink::cluster::node::{Batch, Bounds, Node, ServerInfo, Settings};
-use longlink::cluster::{Ask, Event, ask::Wanted};
+use longlink::cluster::{Ask, Event};
+use longlink::keeping::{Append, Completed, Keep, Kind, Reach, Record};
 use longlink::nodes::{Enter, Leave, Request, Told};
 use redis::Value;
 
@@ -23,6 +25,8 @@ pub struct Rig {
     asking: Vec<Connection>,
     members: Vec<Option<Member>>,
     pub now: u64,
+    /// Whether the connections that enter are those of v1 pages, which have no mailbox.
+    pub are_pages: bool,
 }
 
 /// A node with its connections.
@@ -30,6 +34,7 @@ struct Member {
     node: Node,
     links: Vec<Link>,
     told: VecDeque<Told>,
+    completed: Vec<Completed>,
     /// How many commands it has sent, without those for its own lease.
     commands: u64,
 }
@@ -55,7 +60,7 @@ impl Rig {
     pub fn sharded(nodes: usize, shards: usize) -> Self {
         let servers: Vec<RedisServer> = (0..shards).map(|_| RedisServer::start(&[])).collect();
         let asking = servers.iter().map(RedisServer::connect).collect();
-        let mut rig = Rig { servers, asking, members: Vec::new(), now: 1_000 };
+        let mut rig = Rig { servers, asking, members: Vec::new(), now: 1_000, are_pages: false };
         for _ in 0..nodes {
             rig.start();
         }
@@ -83,7 +88,13 @@ impl Rig {
         let node = Node::new(settings, self.now);
         let links = self.servers.iter().map(|_| Link { commands: None, subscriber: None });
         let links = links.collect();
-        self.members.push(Some(Member { node, links, told: VecDeque::new(), commands: 0 }));
+        self.members.push(Some(Member {
+            node,
+            links,
+            told: VecDeque::new(),
+            completed: Vec::new(),
+            commands: 0,
+        }));
         for shard in 0..self.servers.len() {
             self.connect(at, shard);
         }
@@ -199,7 +210,7 @@ impl Rig {
             user,
             device,
             conn,
-            has_mailbox: true,
+            has_mailbox: !self.are_pages,
             visits: false,
             groups: &[],
             alone: false,
@@ -217,6 +228,42 @@ impl Rig {
     pub fn leave_only(&mut self, at: usize, user: &str, device: &str, conn: u64) {
         let leave = Leave { user, device, conn, cursor: 0, hung_at: None };
         self.request(at, u32::MAX, Request::Leave(leave));
+    }
+
+    /// A page of v1 sends a message to a user, or a client a volatile one, and nothing is sent yet.
+    pub fn pass_only(
+        &mut self,
+        at: usize,
+        ticket: u32,
+        (from, to): (&str, &str),
+        message: &str,
+        keep: Keep,
+    ) {
+        let record = Record { user: to, seq: 0, kind: Kind::ToUser, to: "", marks: 0 };
+        let append = Append {
+            user: from,
+            device: "",
+            cid: "",
+            content: 0,
+            id: u128::from(ticket) << 80,
+            group: "",
+            message,
+            key: "",
+            ttl: 60,
+            round: 0,
+            records: &[record],
+            reach: Reach { keep, except: &[], has_own: false },
+        };
+        let now = self.now;
+        let member = self.members[at].as_mut().expect("it is alive");
+        member.node.ask(Ask::Append(Box::new(Sending::new(ticket, &append))), now);
+        member.collect();
+    }
+
+    /// What the journal of a node has completed since this was asked last.
+    pub fn completed(&mut self, at: usize) -> Vec<Completed> {
+        let member = self.members[at].as_mut().expect("it is alive");
+        std::mem::take(&mut member.completed)
     }
 
     /// Carries out everything that the nodes want, until they want nothing more.
@@ -344,7 +391,8 @@ impl Member {
         for event in events {
             match event {
                 // Tests of this folder ask for what they want to know of it.
-                Event::Engine(Told::Link(_) | Told::NoEvents) | Event::Journal(_) => {}
+                Event::Engine(Told::Link(_) | Told::NoEvents) => {}
+                Event::Journal(completed) => self.completed.push(completed),
                 Event::Engine(told) => self.told.push_back(told),
             }
         }

@@ -10,6 +10,7 @@ use crate::journal::{Completed, Completion, Ticket, new_epoch};
 
 use super::acks::Acks;
 use super::arrive::Arrivals;
+use super::pass::is_passing;
 use super::sends::{Sends, SentAs};
 use super::{Node, Reply, Script, reply};
 
@@ -73,6 +74,7 @@ impl Node {
         log.order.push_back(Slot { ticket, round, completion: None });
         match log.failed == Some(round) {
             true => self.finish(serial, Completion::Unavailable),
+            false if is_passing(&sending) => self.pass(serial, sending),
             false => self.send(serial, sending, now),
         }
     }

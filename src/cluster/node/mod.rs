@@ -21,6 +21,7 @@ mod groups;
 mod lease;
 mod log;
 mod parts;
+mod pass;
 mod payload;
 mod presence;
 mod queue;
@@ -134,6 +135,8 @@ pub enum Then {
     Log(log::Then),
     /// It belongs to routes, the lease, presence, groups, or questions.
     Part(parts::PartThen),
+    /// It belongs to a message that is not kept.
+    Pass(pass::PassThen),
     /// It belongs to events of which the backend is told.
     Event(events::EventThen),
     /// It belongs to requests of a backend.
@@ -146,6 +149,7 @@ pub struct Node {
     core: Core,
     log: log::Log,
     parts: parts::Parts,
+    passing: pass::Passing,
     happenings: events::Events,
     claims: claims::Claims,
     /// What the loop was told about the other nodes.
@@ -161,6 +165,7 @@ impl Node {
         Node {
             log: log::Log::default(),
             parts,
+            passing: pass::Passing::default(),
             happenings: events::Events::default(),
             claims: claims::Claims::default(),
             core,
@@ -374,6 +379,7 @@ impl Node {
         match then {
             Then::Nothing | Then::Loaded => {}
             Then::Log(then) => self.log_replied(shard, then, reply, now),
+            Then::Pass(then) => self.pass_replied(shard, then, reply, now),
             Then::Part(then) => self.parts_replied(shard, then, reply, now),
             Then::Event(then) => self.happenings.replied(&mut self.core, shard, then, reply),
             Then::Claim(then) => self.claims.replied(&mut self.core, then, reply),
