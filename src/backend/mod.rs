@@ -133,12 +133,16 @@ impl Extension for Backend {
         ours.then(|| Api::refused(refused))
     }
 
-    fn on_tracer_open(&mut self, cx: &mut Context, conn: ConnId, user: &str) {
-        self.api.traces.begin(cx, conn, user);
+    fn on_tracer_open(&mut self, relay: &mut Relay, cx: &mut Context, conn: ConnId, user: &str) {
+        self.api.traces.begin(relay, cx, conn, user);
     }
 
-    fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId) {
-        self.api.traces.end(cx, conn);
+    fn on_tracer_close(&mut self, relay: &mut Relay, cx: &mut Context, conn: ConnId) {
+        self.api.traces.end(relay, cx, conn);
+    }
+
+    fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context) {
+        self.api.traces.go_on(relay, cx);
     }
 
     fn on_kept(
@@ -172,7 +176,7 @@ impl Extension for Backend {
         self.api.hear(relay, cx, told);
     }
 
-    fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
-        self.api.traces.tell(cx, events, missed);
+    fn on_trace(&mut self, relay: &mut Relay, cx: &mut Context, events: &[Traced], missed: u64) {
+        self.api.traces.tell(relay, cx, events, missed);
     }
 }

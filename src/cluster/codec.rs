@@ -152,3 +152,5 @@ fn read_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
     Some((std::str::from_utf8(text).ok()?, rest))
 }
+/// Another node has registered; register.lua writes it.
+pub const JOINED: u8 = 25;

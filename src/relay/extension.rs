@@ -38,10 +38,13 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     -> Option<Response>;
 
     /// Called when a connection is open that the extension has accepted to watch what `user` does.
-    fn on_tracer_open(&mut self, cx: &mut Context, conn: ConnId, user: &str);
+    fn on_tracer_open(&mut self, relay: &mut Relay, cx: &mut Context, conn: ConnId, user: &str);
 
     /// Called when such a connection is gone.
-    fn on_tracer_close(&mut self, cx: &mut Context, conn: ConnId);
+    fn on_tracer_close(&mut self, relay: &mut Relay, cx: &mut Context, conn: ConnId);
+
+    /// Called when the timer [`TIMER_OF_EXTENSION`](super::TIMER_OF_EXTENSION) is due.
+    fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context);
 
     /// Called when the journal has said what became of a message of the extension that had to wait
     /// for it: `place` is the request and the place that the extension has given.
@@ -74,5 +77,5 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     fn on_told(&mut self, relay: &mut Relay, cx: &mut Context, told: Told);
 
     /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
-    fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64);
+    fn on_trace(&mut self, relay: &mut Relay, cx: &mut Context, events: &[Traced], missed: u64);
 }

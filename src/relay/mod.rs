@@ -125,6 +125,9 @@ pub struct Relay {
     extension: Option<Box<dyn Extension>>,
 }
 
+/// The key of the extension's timer. The relay's own keys are smaller.
+pub(crate) const TIMER_OF_EXTENSION: u32 = 8;
+
 /// A scratch buffer that has grown beyond this number of bytes is freed.
 const SCRATCH: usize = 64 * 1024;
 
@@ -381,9 +384,11 @@ impl Handler for Relay {
             return;
         }
         if let Some(user) = self.sessions.traced_user(session) {
-            if let Some(extension) = &mut self.extension {
-                extension.on_tracer_open(cx, conn, user);
-            }
+            let user = user.to_owned();
+            self.extend(|it, relay| {
+                it.on_tracer_open(relay, cx, conn, &user);
+                Some(())
+            });
             return;
         }
         if log::log_enabled!(log::Level::Debug) {
@@ -461,6 +466,13 @@ impl Handler for Relay {
     }
 
     fn on_timer(&mut self, cx: &mut Context, key: u32) {
+        if key == TIMER_OF_EXTENSION {
+            self.extend(|it, relay| {
+                it.on_timer(relay, cx);
+                Some(())
+            });
+            return;
+        }
         self.handle_timer(cx, key);
     }
 
@@ -472,9 +484,10 @@ impl Handler for Relay {
     }
 
     fn on_trace(&mut self, cx: &mut Context, events: &[Traced], missed: u64) {
-        if let Some(extension) = &mut self.extension {
-            extension.on_trace(cx, events, missed);
-        }
+        self.extend(|it, relay| {
+            it.on_trace(relay, cx, events, missed);
+            Some(())
+        });
     }
 
     fn on_close(&mut self, cx: &mut Context, conn: ConnId, session: Session, reason: &CloseReason) {
@@ -486,9 +499,10 @@ impl Handler for Relay {
             return;
         }
         if traces {
-            if let Some(extension) = &mut self.extension {
-                extension.on_tracer_close(cx, conn);
-            }
+            self.extend(|it, relay| {
+                it.on_tracer_close(relay, cx, conn);
+                Some(())
+            });
             return;
         }
         if log::log_enabled!(log::Level::Debug) {

@@ -4,6 +4,7 @@
 mod backup;
 mod batch;
 mod body;
+mod cluster;
 mod failure;
 mod gate;
 mod groups;
@@ -41,7 +42,7 @@ pub(super) use late::Unfinished;
 use late::{Around, Claimed, Late, Waiting};
 use replay::Replays;
 use route::Route;
-use trace::Traces;
+pub(super) use trace::Traces;
 use tries::Tries;
 pub(super) use users::connections;
 
@@ -269,13 +270,14 @@ impl Api {
 
     /// Handles what the engine tells.
     pub fn hear(&mut self, relay: &mut Relay, cx: &mut Context, told: Told) {
+        let Some(told) = self.traces.hear(relay, cx, told) else { return };
         let ticket = match &told {
             Told::Asked(asked, question) => {
-                let Api { nodes, webhooks, system, .. } = self;
+                let Api { nodes, webhooks, system, traces, .. } = self;
                 let stats = |relay: &mut Relay, cx: &mut Context| {
                     stats::metrics(cx, relay, webhooks.as_ref(), system).json()
                 };
-                let answer = Question::answer(question, nodes, relay, cx, stats);
+                let answer = Question::answer(question, (nodes, traces), relay, cx, stats);
                 let (asked, answer) = (asked.clone(), &*answer);
                 return relay.ask_engine(Ticket::MAX, Ask::Answer { asked, answer });
             }
@@ -326,6 +328,11 @@ fn nodes(call: &mut Call<'_>, begin: impl FnOnce(&mut Turn<'_>) -> Next) -> Answ
     if call.relay.is_cut_off() {
         return Err(cut_off());
     }
+    run(call, begin)
+}
+
+/// Begins a request that needs the engine.
+fn run(call: &mut Call<'_>, begin: impl FnOnce(&mut Turn<'_>) -> Next) -> Answer {
     let Call { cx, relay, nodes, request_name: request, .. } = call;
     match begin(&mut Turn { cx, relay, nodes, request: *request }) {
         Next::Answer(answer) => return answer,

@@ -5,6 +5,7 @@
 
 mod question;
 mod roll;
+mod watch;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,6 +22,7 @@ use super::api::{Failure, Unfinished};
 pub use question::{Question, Spread};
 use roll::Roll;
 pub use roll::{Listed, merge};
+pub use watch::{TOLD_EVERY, Watches};
 
 /// How many tickets there are.
 const TICKETS: Ticket = 1 << 30;

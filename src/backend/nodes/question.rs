@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::hub::Context;
 use crate::relay::Relay;
 
-use super::super::api::{close_all, connections};
+use super::super::api::{Traces, close_all, connections};
 use super::Nodes;
 
 /// A question. It travels as JSON. A node that does not know it, because its program is older, answers
@@ -23,6 +23,11 @@ pub enum Question {
     Spread(Spread),
     /// The numbers of the node.
     Stats,
+    /// What a user does is to be told to a node for some seconds, or not any more; the answer is the user's
+    /// connections.
+    Watch { user: String, node: String, on: bool },
+    /// What a watched user has done on a node, without the time.
+    Traced { user: String, node: String, lines: Vec<String> },
 }
 
 /// A message that each node sends to its own connections, because it is not kept.
@@ -57,7 +62,7 @@ impl Question {
     /// Answers a question of another node. `stats` returns the numbers of this node.
     pub fn answer(
         text: &[u8],
-        nodes: &mut Nodes,
+        (nodes, traces): (&mut Nodes, &mut Traces),
         relay: &mut Relay,
         cx: &mut Context,
         stats: impl FnOnce(&mut Relay, &mut Context) -> String,
@@ -73,6 +78,13 @@ impl Question {
                 serde_json::to_vec(&nodes.roll.page(&after, limit, cx.now()))
             }
             Question::Spread(spread) => serde_json::to_vec(&spread.send(relay, cx)),
+            Question::Watch { user, node, on } => {
+                return traces.watch(relay, cx, (&user, &node), on);
+            }
+            Question::Traced { user, node, lines } => {
+                traces.pass_on(cx, (&user, &node), &lines);
+                serde_json::to_vec(&())
+            }
             Question::Stats => return stats(relay, cx).into_bytes(),
         };
         answer.unwrap_or_default()

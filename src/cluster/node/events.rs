@@ -146,6 +146,7 @@ impl Events {
     /// Sends what is due.
     pub fn pump(&mut self, core: &mut Core) {
         let now = core.now;
+        core.counts.tells_events = self.tells();
         let is_new_life = self.life != core.life;
         if is_new_life {
             (self.life, self.asked_at) = (core.life, None);

@@ -167,6 +167,13 @@ impl Lease {
         is_subscribed && was_subscribed
     }
 
+    /// There may be another node: the next renewal, which tells of all nodes, is due now.
+    pub fn look(&mut self, shard: usize, now: u64) {
+        if let Some(it) = self.shards.get_mut(shard) {
+            it.due = it.due.min(now);
+        }
+    }
+
     /// Whether the subscriber has to connect again; true once for each time.
     pub fn takes_deaf(&mut self, shard: usize) -> bool {
         std::mem::take(&mut self.shards[shard].probe.is_deaf)

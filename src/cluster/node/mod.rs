@@ -314,6 +314,7 @@ impl Node {
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
         match *kind {
             codec::EVENTS => self.happenings.woken(),
+            codec::JOINED => self.parts.lease.look(shard, now),
             codec::MESSAGES => self.messages_published(shard, rest, now),
             codec::FORGOTTEN => self.forgotten_published(rest),
             _ => self.parts_published(shard, payload, now),

@@ -14,4 +14,6 @@ end
 redis.call('SET', P .. 'name:' .. name, life)
 redis.call('SET', P .. 'l:' .. life, name, 'PX', lease)
 redis.call('HSET', P .. 'nodes', life, about)
+-- The others look at once who is there, so that they ask this node, too.
+redis.call('PUBLISH', P .. 'all', string.char(VERSION, 25))
 return 0
