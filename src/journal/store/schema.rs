@@ -78,7 +78,8 @@ impl OpenError {
     }
 
     pub(super) fn new(path: &Path, kind: OpenErrorKind, what: impl Into<String>) -> Self {
-        OpenError { path: path.to_owned(), kind, what: what.into() }
+        let what = what.into().split_whitespace().collect::<Vec<_>>().join(" ");
+        OpenError { path: path.to_owned(), kind, what }
     }
 
     pub(super) fn damaged(path: &Path, what: impl fmt::Display) -> Self {
@@ -110,7 +111,7 @@ impl OpenError {
             ) => Self::cannot(path, room::is_without_room(path), error),
             Some(ErrorCode::DiskFull) => Self::cannot(path, true, error),
             // A wrong type of a value, or a table that is missing, among others.
-            _ => Self::damaged(path, error),
+            _ => Self::damaged(path, text_of(error)),
         }
     }
 
@@ -120,6 +121,14 @@ impl OpenError {
 
     fn foreign(path: &Path) -> Self {
         Self::new(path, OpenErrorKind::Foreign, "is not a store of longlink")
+    }
+}
+
+/// The text of an error without the statement, which says nothing to an operator.
+pub(super) fn text_of(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::journal::Stored;
+use crate::journal::store::schema::text_of;
 
 /// What is in a file, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -154,6 +155,6 @@ impl std::error::Error for ReadError {}
 
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
-        ReadError(error.to_string())
+        ReadError(text_of(&error))
     }
 }
