@@ -64,6 +64,8 @@ fn cut(text: &str) -> &str {
 /// not kept.
 pub fn write_payload(out: &mut Vec<u8>, seq: u64, user: &str, sending: &Sending) {
     out.extend_from_slice(&[VERSION, MESSAGES]);
+    // What has no number belongs to no epoch.
+    out.extend_from_slice(b"0,");
     out.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
     out.push(b',');
     out.extend_from_slice(itoa::Buffer::new().format(user.len()).as_bytes());
@@ -76,10 +78,11 @@ pub fn write_payload(out: &mut Vec<u8>, seq: u64, user: &str, sending: &Sending)
 /// Users, each with the number of a message.
 pub type Heads<'a> = Vec<(u64, &'a str)>;
 
-/// Reads the users of a payload behind its first two bytes, each with the number of the message, and the
-/// entry; `None` if it has another form.
-pub fn read_payload(payload: &[u8]) -> Option<(Heads<'_>, &[u8])> {
-    let (mut rest, mut heads) = (payload, Vec::new());
+/// Reads a payload behind its first two bytes: the ordinal of the epoch, the users, each with the number of
+/// the message, and the entry; `None` if it has another form.
+pub fn read_payload(payload: &[u8]) -> Option<(u64, Heads<'_>, &[u8])> {
+    let (ordinal, mut rest) = read_number(payload)?;
+    let mut heads = Vec::new();
     while rest.first() != Some(&b';') {
         let (seq, behind) = read_number(rest)?;
         let (len, behind) = read_number(behind)?;
@@ -87,7 +90,7 @@ pub fn read_payload(payload: &[u8]) -> Option<(Heads<'_>, &[u8])> {
         heads.push((seq, std::str::from_utf8(user).ok()?));
         rest = behind.strip_prefix(b",")?;
     }
-    Some((heads, rest.get(1..)?))
+    Some((ordinal, heads, rest.get(1..)?))
 }
 
 /// A number and what is behind the comma that follows it.

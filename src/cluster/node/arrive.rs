@@ -82,8 +82,16 @@ impl Node {
     /// Messages were published for users of this node.
     pub(super) fn messages_published(&mut self, shard: usize, payload: &[u8], now: u64) {
         let _ = now;
-        let Some((mut heads, entry)) = codec::read_payload(payload) else { return };
-        let is_up = self.core.is_up(shard);
+        let Some((ordinal, mut heads, entry)) = codec::read_payload(payload) else { return };
+        // A number of an epoch that this node does not know yet would be taken for one of the earlier epoch.
+        // Such a message is read when the epoch is known.
+        let known = self.core.ordinal(shard);
+        let is_up = self.core.is_up(shard) && ordinal == known;
+        if ordinal > known
+            && let Some(it) = self.core.shards.get_mut(shard)
+        {
+            it.wants_reconnect |= it.is_up;
+        }
         let users = &mut self.log.arrivals.users;
         let mut missing = Vec::new();
         heads.retain(|(seq, user)| {
@@ -318,8 +326,10 @@ impl Node {
             self.log.arrivals.forget(user);
             return None;
         };
+        self.log.arrivals.wait_for(user);
         let it = self.log.arrivals.users.get_mut(user)?;
-        if it.has_entered && it.top <= shared.top {
+        if it.has_entered {
+            // Messages may have arrived that the reply, which comes another way, does not know.
             if it.top < shared.top {
                 self.read_missing(user.into());
             }

@@ -95,7 +95,7 @@ end
 local function post(entry, r, u)
   local got = 0
   for life, heads in pairs(lists) do
-    if call('PUBLISH', P .. 'i:' .. life, '\1\4' .. heads .. ';' .. entry) == 0 and r then
+    if call('PUBLISH', P .. 'i:' .. life, '\1\4' .. ordinal .. ',' .. heads .. ';' .. entry) == 0 and r then
       slow('drop', u, r, '')
     end
   end
