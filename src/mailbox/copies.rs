@@ -34,6 +34,8 @@ impl Mailboxes {
     /// nobody: who looks whether there is any mailbox at all must not be told that there is none.
     pub fn become_copies(&mut self) {
         self.are_copies = true;
+        // The numbers below the base of a mailbox were given, so whoever has not had them is told so.
+        self.missed = u64::MAX;
         let key = self.obtain("");
         // It is in no list, so it is not given up.
         self.unlist(key.0);
@@ -68,15 +70,17 @@ impl Mailboxes {
         (*device, *state) = (Device { name: name.into(), cursor }, since);
     }
 
-    /// Adds a message to the copy. `but` is the device that does not get it. A message that the copy has
-    /// already stays as it is.
+    /// Adds a message to the copy, unless the copy has it already. `but` is the device that does not get it.
     pub fn add_message(&mut self, filling: &Filling, mut held: Held, but: Option<&str>) {
         let key = filling.key;
         if filling.is_old(held.seq) {
             filling.here.iter().for_each(|slot| held.skips.add(slot));
         }
-        if let Some(slot) = but.and_then(|device| self.slot_of_device(key, device)) {
+        let sender = but.and_then(|device| self.slot_of_device(key, device));
+        if let Some(slot) = sender {
             held.skips.add(slot);
+            // The copy may have it from a time when the device was not known here.
+            self.range_mut(key, held.seq - 1, held.seq).for_each(|held| held.skips.add(slot));
         }
         let owned = held.owned();
         if self.full_mut(key).ring.insert(held) {

@@ -2,6 +2,8 @@
 //! model.
 
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod shared;
 
 use std::collections::BTreeMap;
