@@ -89,3 +89,17 @@ fn a_message_is_refused_when_redis_is_away_and_is_not_when_nobody_knows_whether_
     assert_eq!(fates(&mut rig, 0), [(2, None)]);
     assert_eq!(arrived(&mut rig, 1), ["1"]);
 }
+
+#[test]
+fn a_volatile_message_with_copies_for_the_sender_is_not_refused_when_nobody_knows_whether_it_was_given()
+ {
+    let mut rig = Rig::new(1);
+    rig.enter(0, "bob", "phone", 1);
+    rig.has_own = true;
+    rig.pass_only(0, 1, ("ann", "bob"), "1", Keep::Never);
+    rig.cut_before_replies(0);
+    assert_eq!(fates(&mut rig, 0), [(1, Some(Fate::Sent))]);
+    rig.pass_only(0, 2, ("ann", "bob"), "2", Keep::Never);
+    rig.settle();
+    assert_eq!(fates(&mut rig, 0), [(2, None)], "it was surely not given");
+}

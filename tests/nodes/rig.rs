@@ -27,6 +27,8 @@ pub struct Rig {
     pub now: u64,
     /// Whether the connections that enter are those of v1 pages, which have no mailbox.
     pub are_pages: bool,
+    /// Whether the other devices of a sender get copies.
+    pub has_own: bool,
 }
 
 /// A node with its connections.
@@ -60,7 +62,14 @@ impl Rig {
     pub fn sharded(nodes: usize, shards: usize) -> Self {
         let servers: Vec<RedisServer> = (0..shards).map(|_| RedisServer::start(&[])).collect();
         let asking = servers.iter().map(RedisServer::connect).collect();
-        let mut rig = Rig { servers, asking, members: Vec::new(), now: 1_000, are_pages: false };
+        let mut rig = Rig {
+            servers,
+            asking,
+            members: Vec::new(),
+            now: 1_000,
+            are_pages: false,
+            has_own: false,
+        };
         for _ in 0..nodes {
             rig.start();
         }
@@ -252,7 +261,7 @@ impl Rig {
             ttl: 60,
             round: 0,
             records: &[record],
-            reach: Reach { keep, except: &[], has_own: false },
+            reach: Reach { keep, except: &[], has_own: self.has_own },
         };
         let now = self.now;
         let member = self.members[at].as_mut().expect("it is alive");

@@ -343,7 +343,7 @@ impl Node {
     pub(super) fn looked_into(&mut self, shard: usize, ticket: Ticket, user: &str, reply: Reply) {
         let mailbox = match reply {
             Reply::Done(value) => Ok(self.shared_of(shard, user, &value).map(Box::new)),
-            Reply::Refused(_) | Reply::Unknown => Err(Refused::Unavailable),
+            Reply::Refused(_) | Reply::Unknown | Reply::Unsent => Err(Refused::Unavailable),
         };
         self.core.say(Told::Mailbox(ticket, mailbox));
     }

@@ -197,7 +197,7 @@ impl Node {
                         it.wants_reconnect = true;
                     }
                 }
-                Reply::Unknown => {}
+                Reply::Unknown | Reply::Unsent => {}
             },
             Then::Sent(sent) => self.sent(shard, sent, reply, now),
             Then::Due => {
@@ -209,7 +209,7 @@ impl Node {
             Then::Forgotten(ticket) => {
                 let completion = match reply {
                     Reply::Done(_) => Completion::Forgotten,
-                    Reply::Refused(_) | Reply::Unknown => Completion::Unavailable,
+                    Reply::Refused(_) | Reply::Unknown | Reply::Unsent => Completion::Unavailable,
                 };
                 self.core.tell(Event::Journal(Completed { ticket, completion }));
             }

@@ -112,6 +112,8 @@ pub enum Reply {
     Refused(String),
     /// The connection was lost. Nobody knows whether it was carried out.
     Unknown,
+    /// It was not sent, because the shard cannot be reached.
+    Unsent,
 }
 
 impl Reply {
@@ -119,7 +121,7 @@ impl Reply {
     pub fn done(self) -> Option<Value> {
         match self {
             Reply::Done(value) => Some(value),
-            Reply::Refused(_) | Reply::Unknown => None,
+            Reply::Refused(_) | Reply::Unknown | Reply::Unsent => None,
         }
     }
 }
@@ -258,8 +260,9 @@ impl Node {
         let commands = it.queue.take_all();
         (it.is_connected, it.is_up, it.wants_reconnect) = (false, false, false);
         self.core.counts.broken += 1;
-        for (then, _) in commands {
-            self.handle(shard, then, Reply::Unknown, now);
+        for (then, was_sent) in commands {
+            let reply = if was_sent { Reply::Unknown } else { Reply::Unsent };
+            self.handle(shard, then, reply, now);
         }
         if shard == 0 {
             self.claims.broken(&mut self.core);
@@ -390,7 +393,7 @@ impl Node {
     /// Hands out the replies to commands that could not be sent, because their shard cannot be reached.
     fn settle(&mut self, now: u64) {
         while let Some((shard, then)) = self.core.unsent.pop_front() {
-            self.handle(shard, then, Reply::Unknown, now);
+            self.handle(shard, then, Reply::Unsent, now);
         }
     }
 }

@@ -347,7 +347,7 @@ impl Routes {
         then: RouteThen,
         reply: Reply,
     ) -> Option<Arrival> {
-        let is_unknown = matches!(reply, Reply::Unknown);
+        let is_unknown = matches!(reply, Reply::Unknown | Reply::Unsent);
         let value = core.value_of(reply);
         match then {
             RouteThen::Enter { life, .. } if life != core.life => {}

@@ -31,7 +31,7 @@ type Name = [u8; 8];
 #[derive(Debug)]
 pub enum SentAs {
     /// The only step of a send to one user.
-    Only { serial: u64, content: u64, sender: u64 },
+    Only { serial: u64, content: u64, sender: u64, is_kept: bool },
     /// The first step of several.
     First { send: usize, sender: u64 },
     /// A step that gives the message to users.
@@ -146,7 +146,12 @@ impl Node {
         }
         let name = name_of(sending);
         let (sender, previous) = self.follow(serial, shard, sending, name);
-        let then = SentAs::Only { serial, content: sending.content, sender };
+        let then = SentAs::Only {
+            serial,
+            content: sending.content,
+            sender,
+            is_kept: sending.keep != Keep::Never,
+        };
         let own = if sending.own { "o" } else { "" };
         let call = Call { name, previous, keep: keep_of(sending.keep), own, note: "" };
         self.call(shard, sending, call, std::iter::once(sending.to(0)), then);
@@ -379,11 +384,16 @@ impl Node {
 
     pub(super) fn sent(&mut self, shard: usize, sent: SentAs, reply: Reply, now: u64) {
         let _ = now;
+        let is_unknown = matches!(reply, Reply::Unknown);
         let value = reply.done();
         match sent {
-            SentAs::Only { serial, content, sender } => {
+            SentAs::Only { serial, content, sender, is_kept } => {
                 self.answered(serial, sender);
                 let completion = match read(value) {
+                    // It may have reached connections, and nobody may deliver it a second time.
+                    Read::Failed if is_unknown && !is_kept => {
+                        Completion::Appended(self.kept(shard, &[result_of(Fate::Sent)]))
+                    }
                     Read::Results(results) if results.len() == 1 => {
                         Completion::Appended(self.kept(shard, &results))
                     }
@@ -443,6 +453,15 @@ impl Node {
                                 *place = result_of(before.fate);
                             }
                         }
+                    }
+                    Read::Failed if is_unknown && work.sending.keep == Keep::Never => {
+                        // It may have reached connections, and nobody may deliver it a second time.
+                        for at in &step.users {
+                            if let Some(place) = work.results.get_mut(*at as usize) {
+                                *place = result_of(Fate::Sent);
+                            }
+                        }
+                        work.is_new = true;
                     }
                     Read::Failed => work.has_failed = true,
                 }
