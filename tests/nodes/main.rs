@@ -7,6 +7,8 @@
 mod redis_server;
 mod rig;
 
+mod claims;
+mod events;
 mod groups;
 mod leases;
 mod passing;
