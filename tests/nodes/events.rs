@@ -213,6 +213,46 @@ fn without_webhooks_there_are_no_events() {
     assert_eq!((rig.keys("ev*"), events(&mut rig, 0)), (0, vec![]));
 }
 
+#[test]
+fn the_events_of_users_at_several_redis_come_in_one_order_and_are_told_once() {
+    let mut rig = Rig::sharded(2, 3);
+    (0..2).for_each(|at| wants(&mut rig, at, 1 << 20));
+    rig.pass(3_000);
+    let users: Vec<String> = (0..12).map(|user| format!("user-{user}")).collect();
+    for (at, user) in users.iter().enumerate() {
+        rig.enter(at % 2, user, "", at as u64 + 1);
+        tell(&mut rig, at % 2, user, &format!("{user} m1"));
+        rig.settle();
+        tell(&mut rig, at % 2, user, &format!("{user} m2"));
+        rig.settle();
+        if at == 6 {
+            // What was read at other Redis and not yet noted as taken is read again.
+            (0..3).for_each(|shard| rig.cut(0, shard));
+            (0..3).for_each(|shard| rig.connect(0, shard));
+            rig.pass(3_000);
+        }
+    }
+    rig.pass(3_000);
+    let mut all: Vec<Happened> = (0..2).flat_map(|at| events(&mut rig, at)).collect();
+    all.sort_by_key(|it| it.seq);
+    all.dedup_by_key(|it| it.seq);
+    assert_eq!(all.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=36).collect::<Vec<_>>());
+    let lines = lines(&all);
+    for user in &users {
+        let of_user = |line: &&String| line.split(' ').any(|word| word == user);
+        let of_user: Vec<&str> =
+            lines.iter().filter(of_user).map(|it| it.split_once(' ').unwrap().1).collect();
+        assert_eq!(
+            of_user,
+            [&*format!("online {user}"), &*format!("{user} m1"), &*format!("{user} m2")]
+        );
+    }
+    // Only the first Redis has events that wait.
+    let waiting: Vec<redis::Value> =
+        (0..3).map(|shard| rig.ask(shard, &["XLEN", "t:ev"])).collect();
+    assert_eq!(waiting[1..], [redis::Value::Int(0), redis::Value::Int(0)]);
+}
+
 fn list(rig: &mut Rig, at: usize) -> Listing {
     rig.request(at, 9, Request::List);
     rig.settle();

@@ -1,10 +1,13 @@
 //! Events of which the backend is told: how they get into the stream that all nodes share, and how the one
 //! node that tells the backend reads them.
 //!
-//! All of them are at the first Redis. Its scripts give each event the next number; whether a user has come
-//! online or has gone offline they find out by themselves. A node that has webhooks asks every three seconds
-//! whether it is the one that tells. That node reads ahead, and removes from the stream what the backend has taken.
-//! If it dies, another one begins with the first event that the backend has not taken.
+//! The scripts of Redis give each event the next number; whether a user has come online or has gone offline
+//! they find out by themselves. A node that has webhooks asks every three seconds whether it is the one that tells.
+//! That node reads ahead, and removes from the stream what the backend has taken. If it dies, another one begins with
+//! the first event that the backend has not taken.
+//!
+//! The events of a user are all at the Redis of the user, so that their order is known. The node that reads the stream
+//! of another Redis than the first one moves the events to the first one, which numbers them for the backend.
 
 use std::collections::VecDeque;
 
@@ -12,7 +15,7 @@ use redis::Value;
 
 use crate::cluster::ask::Wanted;
 use crate::engine::{Happened, Listing, Looked, Refused, Told};
-use crate::journal::Ticket;
+use crate::journal::{Ticket, stable_hash};
 
 use super::core::Core;
 use super::{Reply, Script, Then, reply};
@@ -47,7 +50,9 @@ pub enum EventThen {
     },
     /// The next events, in this reading of the stream.
     Read(u64),
-    /// The backend has taken events.
+    /// Events of another Redis are at the first one, in this reading of the stream.
+    Moved(usize, u64),
+    /// The backend, or the first Redis, has taken events.
     Accepted,
     /// A list begins at one Redis.
     Listed(Ticket),
@@ -60,15 +65,21 @@ pub enum EventThen {
 #[derive(Debug, Default)]
 pub struct Events {
     wants: Option<(Box<str>, u64)>,
-    /// When it was asked the last time whether this node tells, and until when it is sure to.
-    asked_at: Option<u64>,
-    tells_until: Option<u64>,
-    /// The life for which that holds.
+    /// The life for which the rest holds.
     life: u64,
-    telling: Telling,
-    reading: Reading,
+    shards: Vec<Shard>,
     listings: VecDeque<(Ticket, Listed)>,
     looks: VecDeque<(Ticket, Looked)>,
+}
+
+/// What a node knows of the events at one Redis.
+#[derive(Debug, Default)]
+struct Shard {
+    /// When it was asked the last time whether this node reads them, and until when it is sure to.
+    asked_at: Option<u64>,
+    reads_until: Option<u64>,
+    telling: Telling,
+    reading: Reading,
 }
 
 /// The events of this node that are not in the stream yet.
@@ -82,7 +93,7 @@ struct Telling {
     is_in_flight: bool,
 }
 
-/// How far the node that tells has read.
+/// How far the node that reads a stream has come.
 #[derive(Debug, Default)]
 struct Reading {
     /// The number of this reading. A reply that belongs to an earlier one is not valid any more.
@@ -95,6 +106,9 @@ struct Reading {
     /// What was read and not taken: the ids, and the lengths of the texts.
     ahead: VecDeque<(Box<str>, usize)>,
     bytes: usize,
+    /// What is being moved to the first Redis. It is sent again until it is answered.
+    moving: Vec<Happened>,
+    is_in_flight: bool,
 }
 
 #[derive(Debug, Default)]
@@ -107,13 +121,16 @@ struct Listed {
 impl Events {
     /// Handles what is one of the matters of this part. Returns anything else.
     pub fn ask(&mut self, core: &mut Core, ticket: Ticket, wanted: Wanted) -> Option<Wanted> {
+        self.shards.resize_with(core.shards.len(), Shard::default);
         match wanted {
             Wanted::Wants { kinds, most } => {
                 self.wants = Some((kinds, most));
-                self.asked_at = None;
+                self.shards.iter_mut().for_each(|it| it.asked_at = None);
             }
-            Wanted::Tell { kind, event, .. } => self.telling.push(kind, event),
-            Wanted::Accept { event } => self.accept(core, &event),
+            Wanted::Tell { user, kind, event } => {
+                self.shards[core.shard_of(&user)].telling.push(kind, event);
+            }
+            Wanted::Accept { event } => self.shards[0].accept(core, 0, &event),
             Wanted::List => self.list(core, ticket),
             Wanted::Look { user } => self.look(core, ticket, &user),
             other => return Some(other),
@@ -123,106 +140,61 @@ impl Events {
 
     /// Whether this node is the one that tells the backend.
     pub fn tells(&self) -> bool {
-        self.tells_until.is_some()
+        self.shards.first().is_some_and(|it| it.reads_until.is_some())
     }
 
     /// A connection to a Redis was made. Before any user is told to it, it has to know which events are wanted.
     pub fn connected(&mut self, core: &mut Core, shard: usize) {
-        if shard != 0 {
-            return self.say_wants(core, shard);
-        }
+        self.shards.resize_with(core.shards.len(), Shard::default);
         // Another Redis may be the master now, whose stream is shorter: it is read from its beginning.
-        self.stop(core);
-        self.asked_at = None;
-        self.telling.is_in_flight = false;
+        let it = &mut self.shards[shard];
+        it.stop(core, shard);
+        it.asked_at = None;
+        it.telling.is_in_flight = false;
         self.pump(core);
     }
 
-    /// There are events for the node that tells the backend.
-    pub fn woken(&mut self) {
-        self.reading.is_empty_since = None;
+    /// There are events for the node that reads them at this Redis.
+    pub fn woken(&mut self, shard: usize) {
+        if let Some(it) = self.shards.get_mut(shard) {
+            it.reading.is_empty_since = None;
+        }
     }
 
     /// Sends what is due.
     pub fn pump(&mut self, core: &mut Core) {
-        let now = core.now;
         core.counts.tells_events = self.tells();
         let is_new_life = self.life != core.life;
-        if is_new_life {
-            (self.life, self.asked_at) = (core.life, None);
+        self.life = core.life;
+        for (shard, it) in self.shards.iter_mut().enumerate() {
+            if is_new_life {
+                it.asked_at = None;
+            }
+            if is_new_life || it.reads_until.is_some_and(|until| core.now >= until) {
+                it.stop(core, shard);
+            }
+            if !core.is_up(shard) {
+                continue;
+            }
+            if let Some(wants) = &self.wants {
+                it.say(core, shard, wants);
+            }
+            it.telling.pump(core, shard);
+            it.read(core, shard);
+            it.reading.carry(core, shard);
         }
-        if is_new_life || self.tells_until.is_some_and(|until| now >= until) {
-            self.stop(core);
-        }
-        if !core.is_up(0) {
-            return;
-        }
-        if self.wants.is_some() && self.asked_at.is_none_or(|at| now >= at + ASKED_EVERY_MS) {
-            self.asked_at = Some(now);
-            self.say_wants(core, 0);
-        }
-        self.telling.pump(core);
-        self.read(core);
     }
 
     /// When [`Events::pump`] has something to do, at the latest.
     pub fn next_due(&self) -> Option<u64> {
         self.wants.as_ref()?;
-        let asks = self.asked_at.map_or(0, |at| at + ASKED_EVERY_MS);
-        let reads = self.reading.is_empty_since.map(|at| at + LOOKED_EVERY_MS);
-        let ends = self.tells_until;
-        [Some(asks), reads.filter(|_| self.tells()), ends].into_iter().flatten().min()
-    }
-
-    fn say_wants(&mut self, core: &mut Core, shard: usize) {
-        let Some((kinds, most)) = &self.wants else { return };
-        let words =
-            [core.life.to_string(), LEASE_MS.to_string(), kinds.to_string(), most.to_string()];
-        let words = words.each_ref().map(|word| &**word);
-        let then = match shard {
-            0 => Then::Event(EventThen::Teller { at: core.now }),
-            _ => Then::Nothing,
+        let due = |it: &Shard| {
+            let asks = it.asked_at.map_or(0, |at| at + ASKED_EVERY_MS);
+            let reads = it.reading.is_empty_since.map(|at| at + LOOKED_EVERY_MS);
+            let reads = reads.filter(|_| it.reads_until.is_some());
+            [Some(asks), reads, it.reads_until].into_iter().flatten().min()
         };
-        core.run_words(shard, Script::Teller, &words, then);
-    }
-
-    /// This node does not tell the backend any more, as far as it knows.
-    fn stop(&mut self, core: &mut Core) {
-        let number = self.reading.number + 1;
-        self.reading = Reading { number, ..Reading::default() };
-        if self.tells_until.take().is_some() {
-            core.say(Told::NoEvents);
-        }
-    }
-
-    fn read(&mut self, core: &mut Core) {
-        let it = &mut self.reading;
-        let is_empty = it.is_empty_since.is_some_and(|at| core.now < at + LOOKED_EVERY_MS);
-        if self.tells_until.is_none() || it.is_asked || is_empty || it.bytes >= MOST_AHEAD {
-            return;
-        }
-        it.is_asked = true;
-        let life = core.life.to_string();
-        let last = if it.last.is_empty() { "0-0" } else { &it.last };
-        let then = Then::Event(EventThen::Read(it.number));
-        core.run_words(0, Script::Read, &[&life, last, READ, READ_BYTES], then);
-    }
-
-    /// The backend has taken all events up to this one.
-    fn accept(&mut self, core: &mut Core, event: &str) {
-        let it = &mut self.reading;
-        // It may have been read before another node told.
-        let Some(at) = it.ahead.iter().position(|(id, _)| **id == *event) else { return };
-        let (mut bytes, count) = (0, at + 1);
-        for (_, len) in it.ahead.drain(..count) {
-            bytes += len;
-        }
-        it.bytes = it.bytes.saturating_sub(bytes + SIZE * count);
-        let Some((ordinal, number)) = event.split_once('-') else { return };
-        let life = core.life.to_string();
-        let (bytes, count) = (bytes.to_string(), count.to_string());
-        let words = [&*life, ordinal, number, &*bytes, &*count];
-        core.run_words(0, Script::Accept, &words, Then::Event(EventThen::Accepted));
+        self.shards.iter().filter_map(due).min()
     }
 
     fn list(&mut self, core: &mut Core, ticket: Ticket) {
@@ -301,32 +273,98 @@ impl Events {
     pub fn replied(&mut self, core: &mut Core, shard: usize, then: EventThen, reply: Reply) {
         let value = core.value_of(reply);
         match then {
-            EventThen::Told(batch) => self.telling.replied(batch, value.is_some()),
+            EventThen::Listed(ticket) => return self.listed(core, shard, ticket, value.as_ref()),
+            EventThen::Groups(ticket) => return self.looked(core, ticket, value.as_ref(), false),
+            EventThen::Routes(ticket) => return self.looked(core, ticket, value.as_ref(), true),
+            _ => {}
+        }
+        let Some(it) = self.shards.get_mut(shard) else { return };
+        match then {
+            EventThen::Told(batch) => it.telling.replied(batch, value.is_some()),
             EventThen::Teller { at } => match value.as_ref().and_then(reply::int) {
-                Some(1) => self.tells_until = Some(at + LEASE_MS),
-                Some(_) => self.stop(core),
+                Some(1) => it.reads_until = Some(at + LEASE_MS),
+                Some(_) => it.stop(core, shard),
                 None => {}
             },
-            EventThen::Read(number) if number == self.reading.number => {
-                self.reading.is_asked = false;
-                self.take_read(core, value.as_ref());
+            EventThen::Read(number) if number == it.reading.number => {
+                it.reading.is_asked = false;
+                it.take_read(core, shard, value.as_ref());
             }
-            EventThen::Read(_) => {}
             EventThen::Accepted => match value.as_ref().and_then(reply::int) {
-                Some(0) => self.stop(core),
-                _ => self.woken(),
+                Some(0) => it.stop(core, shard),
+                _ => it.reading.is_empty_since = None,
             },
-            EventThen::Listed(ticket) => self.listed(core, shard, ticket, value.as_ref()),
-            EventThen::Groups(ticket) => self.looked(core, ticket, value.as_ref(), false),
-            EventThen::Routes(ticket) => self.looked(core, ticket, value.as_ref(), true),
+            EventThen::Moved(from, number) => {
+                if let Some(it) = self.shards.get_mut(from)
+                    && it.reading.number == number
+                {
+                    it.moved(core, from, value.as_ref().and_then(reply::int));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Shard {
+    /// Says which events are wanted, and asks whether this node reads them, if that is due.
+    fn say(&mut self, core: &mut Core, shard: usize, (kinds, most): &(Box<str>, u64)) {
+        if self.asked_at.is_some_and(|at| core.now < at + ASKED_EVERY_MS) {
+            return;
+        }
+        self.asked_at = Some(core.now);
+        let words =
+            [core.life.to_string(), LEASE_MS.to_string(), kinds.to_string(), most.to_string()];
+        let words = words.each_ref().map(|word| &**word);
+        let then = Then::Event(EventThen::Teller { at: core.now });
+        core.run_words(shard, Script::Teller, &words, then);
+    }
+
+    /// This node does not read the events any more, as far as it knows.
+    fn stop(&mut self, core: &mut Core, shard: usize) {
+        let number = self.reading.number + 1;
+        self.reading = Reading { number, ..Reading::default() };
+        if self.reads_until.take().is_some() && shard == 0 {
+            core.say(Told::NoEvents);
         }
     }
 
-    fn take_read(&mut self, core: &mut Core, value: Option<&Value>) {
+    fn read(&mut self, core: &mut Core, shard: usize) {
+        let it = &mut self.reading;
+        let is_empty = it.is_empty_since.is_some_and(|at| core.now < at + LOOKED_EVERY_MS);
+        let is_full = it.bytes >= MOST_AHEAD || !it.moving.is_empty();
+        if self.reads_until.is_none() || it.is_asked || is_empty || is_full {
+            return;
+        }
+        it.is_asked = true;
+        let life = core.life.to_string();
+        let last = if it.last.is_empty() { "0-0" } else { &it.last };
+        let then = Then::Event(EventThen::Read(it.number));
+        core.run_words(shard, Script::Read, &[&life, last, READ, READ_BYTES], then);
+    }
+
+    /// The backend, or the first Redis, has taken all events up to this one.
+    fn accept(&mut self, core: &mut Core, shard: usize, event: &str) {
+        let it = &mut self.reading;
+        // It may have been read before another node told.
+        let Some(at) = it.ahead.iter().position(|(id, _)| **id == *event) else { return };
+        let (mut bytes, count) = (0, at + 1);
+        for (_, len) in it.ahead.drain(..count) {
+            bytes += len;
+        }
+        it.bytes = it.bytes.saturating_sub(bytes + SIZE * count);
+        let Some((ordinal, number)) = event.split_once('-') else { return };
+        let life = core.life.to_string();
+        let (bytes, count) = (bytes.to_string(), count.to_string());
+        let words = [&*life, ordinal, number, &*bytes, &*count];
+        core.run_words(shard, Script::Accept, &words, Then::Event(EventThen::Accepted));
+    }
+
+    fn take_read(&mut self, core: &mut Core, shard: usize, value: Option<&Value>) {
         let reply = value.map(reply::list).unwrap_or_default();
         let Some((Some(1), entries)) = reply.split_first().map(|(is, rest)| (reply::int(is), rest))
         else {
-            // Another node tells, or Redis is away: the next answer about the lease says which.
+            // Another node reads, or Redis is away: the next answer about the lease says which.
             self.reading.is_empty_since = Some(core.now);
             return;
         };
@@ -348,8 +386,39 @@ impl Events {
         }
         match events.is_empty() {
             true => self.reading.is_empty_since = Some(core.now),
-            false => core.say(Told::Events(events)),
+            false if shard == 0 => core.say(Told::Events(events)),
+            false => self.reading.moving = events,
         }
+    }
+
+    /// The first Redis has taken events of another one, or has not.
+    fn moved(&mut self, core: &mut Core, shard: usize, answer: Option<i64>) {
+        self.reading.is_in_flight = false;
+        if answer.is_some() {
+            let last = self.reading.moving.pop().map(|it| it.name);
+            self.reading.moving.clear();
+            if let Some(last) = last {
+                self.accept(core, shard, &last);
+            }
+        }
+    }
+}
+
+impl Reading {
+    /// Moves what was read to the first Redis.
+    fn carry(&mut self, core: &mut Core, shard: usize) {
+        if self.moving.is_empty() || self.is_in_flight || !core.is_up(0) {
+            return;
+        }
+        self.is_in_flight = true;
+        let from = format!("{:x}", stable_hash(&[core.settings.shards[shard].as_bytes()]));
+        let numbers: Vec<String> = self.moving.iter().map(|it| it.seq.to_string()).collect();
+        let mut words = vec![&*from];
+        for (it, number) in self.moving.iter().zip(&numbers) {
+            words.extend([&*it.epoch, number, &*it.text]);
+        }
+        let then = Then::Event(EventThen::Moved(shard, self.number));
+        core.run_words(0, Script::Move, &words, then);
     }
 }
 
@@ -373,7 +442,7 @@ impl Telling {
         self.waiting.push_back(('!', (dropped + 1).to_string().into()));
     }
 
-    fn pump(&mut self, core: &mut Core) {
+    fn pump(&mut self, core: &mut Core, shard: usize) {
         if self.is_in_flight {
             return;
         }
@@ -401,7 +470,7 @@ impl Telling {
             words.extend([kind.as_str(), event]);
         }
         self.is_in_flight = true;
-        core.run_words(0, Script::Tell, &words, Then::Event(EventThen::Told(self.batch)));
+        core.run_words(shard, Script::Tell, &words, Then::Event(EventThen::Told(self.batch)));
     }
 
     fn replied(&mut self, batch: u64, is_done: bool) {

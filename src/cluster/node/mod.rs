@@ -316,7 +316,7 @@ impl Node {
         self.core.counts.payloads += 1;
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
         match *kind {
-            codec::EVENTS => self.happenings.woken(),
+            codec::EVENTS => self.happenings.woken(shard),
             codec::JOINED => self.parts.lease.look(shard, now),
             codec::MESSAGES => self.messages_published(shard, rest, now),
             codec::FORGOTTEN => self.forgotten_published(rest),
