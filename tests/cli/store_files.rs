@@ -30,6 +30,18 @@ impl Keeper {
 
     /// Asks the interface. Returns the status and the answer.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, body) = self.request(method, path, body);
+        (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+    }
+
+    /// Reads a text of the interface.
+    pub fn text(&self, path: &str) -> String {
+        let (status, text) = self.request("GET", path, "");
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         use std::io::{Read, Write};
         let addr = self.api.strip_prefix("http://").expect("TCP");
         let mut stream = std::net::TcpStream::connect(addr).expect("it accepts");
@@ -43,8 +55,7 @@ impl Keeper {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}")))
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// Sends a message of the backend, which the server says to have stored.

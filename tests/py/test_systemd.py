@@ -91,6 +91,21 @@ class Units(unittest.TestCase):
         self.change("WatchdogSec=10", "WatchdogSek=10")
         self.assertIn("WatchdogSek", self.verify())
 
+    def test_systemd_finds_no_fault_in_the_service_with_the_change_for_a_store(self) -> None:
+        guide = (UNITS.parent / "operations.md").read_text()
+        blocks = [part.split("```")[0] for part in guide.split("```ini\n")[1:]]
+        (change,) = [block for block in blocks if "StateDirectory=" in block]
+        change = change.replace("/usr/local/bin/longlink", str(binary()))
+        folder = self.folder / f"{SERVICE}.d"
+        folder.mkdir()
+        (folder / "override.conf").write_text(change)
+        self.assertEqual(self.verify(), "")
+        done = analyze(
+            "security", "--offline=true", f"--threshold={MOST_EXPOSED}", self.folder / SERVICE)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        (folder / "override.conf").write_text(change.replace("StateDirectory=", "StateFolder="))
+        self.assertIn("StateFolder", self.verify())
+
     def test_systemd_rates_the_exposure_of_the_service_as_low(self) -> None:
         done = analyze(
             "security", "--offline=true", f"--threshold={MOST_EXPOSED}", self.folder / SERVICE)

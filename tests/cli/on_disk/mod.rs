@@ -5,3 +5,4 @@ mod crowd;
 mod full;
 mod killed;
 mod rot;
+mod size;
