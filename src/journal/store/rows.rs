@@ -6,9 +6,9 @@
 //! [checksums](super::seal).
 //!
 //! ```text
-//! flags            1 byte: which of device, cid, group and key follow, and two usual cases
-//! id               16 bytes, the highest first, so that heads sort by time
-//! content          8 bytes
+//! flags            1 byte: which of device, cid, group and key follow, and four usual cases
+//! id               16 bytes, the highest first; without the two behind the time if these are 0
+//! content          8 bytes, the lowest first; without the highest four if these are 0
 //! ttl, size        varints: seconds, if it is not a week, and bytes of the message
 //! user             varint length, bytes; then device, cid, group and key in the same form
 //! count            varint: the number of records, if it is not one; each of them is
@@ -26,6 +26,8 @@ const HAS_GROUP: u8 = 4;
 const HAS_KEY: u8 = 8;
 const HAS_ONE: u8 = 16;
 const HAS_WEEK: u8 = 32;
+const HAS_SHORT_ID: u8 = 64;
+const HAS_SHORT_CONTENT: u8 = 128;
 
 const WEEK: u32 = 7 * 24 * 3_600;
 
@@ -41,9 +43,8 @@ pub(super) fn millis_of(id: u128) -> u64 {
 
 /// The time of the message of a head that was written here.
 pub(super) fn millis_of_head(head: &[u8]) -> u64 {
-    head.get(1..17)
-        .and_then(|id| id.try_into().ok())
-        .map_or(0, |id| millis_of(u128::from_be_bytes(id)))
+    let bytes = head.get(1..7).unwrap_or_default();
+    bytes.iter().fold(0, |millis, byte| millis << 8 | u64::from(*byte))
 }
 
 /// The second since 1970 until which a message is kept.
@@ -85,10 +86,15 @@ pub(super) fn encode(append: &Append<'_>, out: &mut Vec<u8>) {
         optional.iter().filter(|(text, _)| !text.is_empty()).fold(0, |all, one| all | one.1);
     flags |= if append.records.len() == 1 { HAS_ONE } else { 0 };
     flags |= if append.ttl == WEEK { HAS_WEEK } else { 0 };
-    let mut start = [flags; 25];
-    start[1..17].copy_from_slice(&append.id.to_be_bytes());
-    start[17..].copy_from_slice(&append.content.to_le_bytes());
-    out.extend_from_slice(&start);
+    let (id, content) = (append.id.to_be_bytes(), append.content.to_le_bytes());
+    let behind_time = if id[6..8] == [0, 0] { 8 } else { 6 };
+    let content_end = if content[4..] == [0; 4] { 4 } else { 8 };
+    flags |= if behind_time == 8 { HAS_SHORT_ID } else { 0 };
+    flags |= if content_end == 4 { HAS_SHORT_CONTENT } else { 0 };
+    out.push(flags);
+    out.extend_from_slice(&id[..6]);
+    out.extend_from_slice(&id[behind_time..]);
+    out.extend_from_slice(&content[..content_end]);
     if append.ttl != WEEK {
         put_varint(u64::from(append.ttl), out);
     }
@@ -194,8 +200,12 @@ impl<'a> Head<'a> {
     pub fn read(first: u64, head: &'a [u8]) -> Option<Self> {
         let mut bytes = Bytes(head);
         let flags = bytes.byte()?;
-        let id = u128::from_be_bytes(bytes.array()?);
-        let content = u64::from_le_bytes(bytes.array()?);
+        let (mut id, mut content) = ([0; 16], [0; 8]);
+        id[..6].copy_from_slice(bytes.take(6)?);
+        let behind_time = if flags & HAS_SHORT_ID == 0 { 6 } else { 8 };
+        id[behind_time..].copy_from_slice(bytes.take(16 - behind_time)?);
+        let content_end = if flags & HAS_SHORT_CONTENT == 0 { 8 } else { 4 };
+        content[..content_end].copy_from_slice(bytes.take(content_end)?);
         let ttl = if flags & HAS_WEEK == 0 { u32::try_from(bytes.varint()?).ok()? } else { WEEK };
         let size = u32::try_from(bytes.varint()?).ok()?;
         let user = bytes.text()?;
@@ -205,9 +215,9 @@ impl<'a> Head<'a> {
         let group = optional(HAS_GROUP)?;
         let key = optional(HAS_KEY)?;
         let count = if flags & HAS_ONE == 0 { bytes.varint()? } else { 1 };
-        (flags & 0xC0 == 0).then_some(Head {
-            id,
-            content,
+        Some(Head {
+            id: u128::from_be_bytes(id),
+            content: u64::from_le_bytes(content),
             ttl,
             size,
             user,
@@ -366,7 +376,7 @@ mod tests {
             device: "phone",
             cid: "k3-17",
             content: 0x1234_5678_9abc_def0,
-            id: 1_700_000_000_000 << 80 | 77,
+            id: 1_700_000_000_000 << 80 | 3 << 72 | 77,
             group: "",
             message: "\"hello\"",
             key: "",
@@ -391,7 +401,12 @@ mod tests {
             ("群", "", "", 604_800, 1),
         ] {
             let records = &records[..count];
-            let append = Append { group, key, device, ttl, ..sample(records) };
+            let mut append = Append { group, key, device, ttl, ..sample(records) };
+            if count == 1 {
+                // What is long in the other cases is short here.
+                append.id = 1_700_000_000_000 << 80 | 77;
+                append.content = 0x9abc_def0;
+            }
             let mut head = Vec::new();
             encode(&append, &mut head);
             let read = decode(1_000_000, &head, 1_700_000_000).unwrap();

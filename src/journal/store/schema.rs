@@ -340,8 +340,9 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // The scan at the start reads each page once, so a large cache would only keep memory.
     connection.execute_batch(
-        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8192;
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-256;
          PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA foreign_keys=OFF;",
     )
 }
@@ -361,7 +362,9 @@ pub(super) fn prepare_to_write(connection: &Connection, path: &Path) -> Result<(
     let mode: String =
         connection.query_row("PRAGMA journal_mode=WAL", (), |row| row.get(0)).map_err(failed)?;
     connection
-        .execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;")
+        .execute_batch(
+            "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-8192;",
+        )
         .map_err(failed)?;
     let sync: u32 =
         connection.query_row("PRAGMA synchronous", (), |row| row.get(0)).map_err(failed)?;
