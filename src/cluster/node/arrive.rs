@@ -52,6 +52,9 @@ struct Arrival {
     /// The numbers that are lost among the missing ones, while they are being read, and the newest number.
     gone: Vec<Gone>,
     newest: u64,
+    /// The highest number that waited when the missing messages were asked for: all below it are found
+    /// then, or are gone.
+    asked_for: u64,
     /// Messages that wait for missing ones, by their numbers.
     waiting: VecDeque<(u64, Stored)>,
 }
@@ -148,6 +151,7 @@ impl Node {
             return;
         }
         it.is_reading = true;
+        it.asked_for = it.waiting.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
         self.core.counts.repaired += 1;
         let prefix = &self.core.settings.prefix;
         let (fields, stream) = (format!("{prefix}u:{user}"), format!("{prefix}s:{user}"));
@@ -204,6 +208,10 @@ impl Node {
         if is_all {
             events.extend(gone.map(|gone| Told::Gone { user: user.clone(), gone }));
             it.top = it.top.max(it.newest);
+            let first = it.waiting.iter().map(|(seq, _)| *seq).find(|seq| *seq > it.top);
+            if let Some(first) = first.filter(|first| *first <= it.asked_for) {
+                it.top = first - 1;
+            }
         }
         for event in events {
             if !matches!(&event, Told::Arrived(all) if all.is_empty()) {
