@@ -7,6 +7,8 @@ mod examine;
 mod link;
 mod start;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod threads;
 #[cfg(feature = "tls")]
 mod tls;
