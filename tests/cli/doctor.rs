@@ -103,7 +103,7 @@ fn doctor_finds_no_failure_with_a_server_that_is_well() {
         .has("ok", "message", &["to doctor"])
         .has("ok", "close", &["1000"])
         .has("ok", "welcome v2", &["epoch", "newest number", "live"])
-        .has("ok", "kept", &["queued: a message waits in the memory of the server"])
+        .has("ok", "kept", &["queued: a message waits in memory"])
         .has("ok", "resume", &["not acknowledged", "comes again behind"])
         .failed(0);
     assert!(!found.lines.iter().any(|line| line.contains("silence")));
