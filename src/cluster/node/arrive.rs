@@ -329,7 +329,7 @@ impl Node {
         now: u64,
     ) -> Option<Shared> {
         let _ = now;
-        let Some(shared) = self.shared_of(shard, user, &value) else {
+        let Some((shared, is_all)) = self.shared_of(shard, user, &value) else {
             // A page of v1 has come, and its user has no mailbox.
             self.log.arrivals.forget(user);
             return None;
@@ -338,7 +338,13 @@ impl Node {
         let it = self.log.arrivals.users.get_mut(user)?;
         if it.has_entered {
             // Messages may have arrived that the reply, which comes another way, does not know.
-            if it.top < shared.top {
+            // And the reply may not have all that wait, while the earlier ones are not in the memory of this
+            // server any more, because the device has left and come again.
+            let is_cut = !is_all && shared.top < it.top;
+            if is_cut {
+                it.top = shared.top;
+            }
+            if is_cut || it.top < shared.top {
                 self.read_missing(user.into());
             }
         } else {
@@ -350,14 +356,16 @@ impl Node {
 
     pub(super) fn looked_into(&mut self, shard: usize, ticket: Ticket, user: &str, reply: Reply) {
         let mailbox = match reply {
-            Reply::Done(value) => Ok(self.shared_of(shard, user, &value).map(Box::new)),
+            Reply::Done(value) => {
+                Ok(self.shared_of(shard, user, &value).map(|(it, _)| Box::new(it)))
+            }
             Reply::Refused(_) | Reply::Unknown | Reply::Unsent => Err(Refused::Unavailable),
         };
         self.core.say(Told::Mailbox(ticket, mailbox));
     }
 
-    /// Reads what devices.lua tells of a mailbox.
-    fn shared_of(&self, shard: usize, user: &str, value: &Value) -> Option<Shared> {
+    /// Reads what devices.lua tells of a mailbox, and whether that is all that waits in it.
+    fn shared_of(&self, shard: usize, user: &str, value: &Value) -> Option<(Shared, bool)> {
         let [ordinal, top, base, ends, lost, count, devices, messages, now] = reply::list(value)
         else {
             return None;
@@ -390,7 +398,7 @@ impl Node {
                 u32::try_from(reply::int(away)?).ok(),
             ))
         });
-        Some(Shared {
+        let shared = Shared {
             epoch: self.epoch_name(shard, number(ordinal)?),
             ends: self.ends_of(shard, reply::text(ends).unwrap_or_default()),
             top,
@@ -398,7 +406,8 @@ impl Node {
             devices: devices.collect(),
             lost: lost.filter(|gone| gone.from <= top).collect(),
             messages: messages.into_iter().map(|(_, stored)| stored).collect(),
-        })
+        };
+        Some((shared, is_all))
     }
 }
 

@@ -633,7 +633,8 @@ impl Relay {
             from: peer,
             to: Target::Users(&to),
             message: id,
-            key: "",
+            // A newer receipt of the same peer replaces an older one.
+            key: "r",
             ttl: None,
             keep: Keep::IfMailbox,
             marks: RECEIPT,

@@ -9,7 +9,7 @@
 //! server lists the members of a hash or a set is the only thing that is made up: here it is sorted.
 //! Beyond what a real server forbids, the double speaks RESP2 alone, and no command blocks.
 
-#![allow(dead_code, reason = "every test target uses another part")]
+#![allow(dead_code, unused_imports, reason = "every test target uses another part")]
 
 mod commands;
 mod data;
