@@ -82,7 +82,7 @@ fn a_message_to_all_of_a_v2_client_reaches_the_other_node_and_her_other_devices_
     let far = page(&mut nodes.second, "far");
     let mut bob = phone(&mut nodes.second, "bob");
     // The nodes tell each other every three seconds how many users they have.
-    nodes.advance(4_000);
+    nodes.advance(8_000);
     ann.say(&mut nodes.first, r#"{"type":"send","cid":"c1","all":true,"message":"hi"}"#);
     assert_eq!(ann.state(), "sent");
     nodes.settle();

@@ -4,7 +4,6 @@
 
 mod bad_input;
 mod between;
-
 mod groups;
 mod limits;
 mod old_pages;
