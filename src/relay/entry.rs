@@ -92,7 +92,7 @@ impl Relay {
         let all = cx.connections_of(user);
         let Some(conn) = all.into_iter().find(|it| u64::from(it.serial()) == conn) else { return };
         if !self.end_displaced(cx, conn) {
-            // A page would reconnect for ever if it were closed. No messages come for it any more.
+            // A page would reconnect for ever if it were closed, so it goes on getting messages.
             self.entries.parked.insert(conn, cx.millis());
         }
     }

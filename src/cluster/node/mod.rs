@@ -9,9 +9,6 @@
 //! Each file is about one thing that a node does. It has functions of `Node`, its own field of
 //! [`Node`], and its own variant of [`Then`], which says what is to be done with the reply to a command.
 
-// Not all parts are there.
-#![allow(dead_code, clippy::boxed_local)]
-
 mod acks;
 mod arrive;
 mod claims;

@@ -265,11 +265,6 @@ impl Node {
     pub fn online_elsewhere(&self) -> u64 {
         self.parts.lease.online_elsewhere(&self.core)
     }
-
-    /// Whether a user has a connection on this node.
-    pub(super) fn is_here(&self, user: &str) -> bool {
-        self.parts.routes.has(user)
-    }
 }
 
 impl From<PartThen> for Then {

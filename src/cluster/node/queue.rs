@@ -43,11 +43,6 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// How many bytes the commands have that wait.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len() - self.start
-    }
-
     /// Whether commands were sent that are not answered.
     pub fn is_in_flight(&self) -> bool {
         !self.sent.is_empty()

@@ -158,11 +158,6 @@ impl Routes {
         all.iter().any(|here| here.has_mailbox || here.visits)
     }
 
-    /// All users of this node.
-    pub fn all(&self) -> impl Iterator<Item = &CompactString> {
-        self.users.keys()
-    }
-
     /// A connection has opened.
     pub fn enter(&mut self, core: &mut Core, ticket: Ticket, entering: Entering) {
         let Entering { user, device, conn, has_mailbox, visits, groups, alone } = entering;
