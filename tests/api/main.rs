@@ -1,5 +1,8 @@
 //! The backend's interface, over real sockets.
 
+#[cfg(feature = "cluster")]
+#[path = "../support/redis_server.rs"]
+mod redis_server;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,6 +12,8 @@ mod disk;
 mod keys;
 mod mailbox;
 mod metrics;
+#[cfg(feature = "cluster")]
+mod nodes;
 mod routes;
 mod slow_readers;
 mod store;

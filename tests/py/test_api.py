@@ -118,6 +118,7 @@ class Answers(Described):
         self.assertTrue(self.ask("GET", "/api/users/alice")[1]["online"])
         self.assertFalse(self.ask("GET", "/api/users/张三")[1]["online"])
         self.assertEqual(self.ask("GET", "/api/stats")[1]["longlink_users"], 1)
+        self.assertEqual(self.ask("GET", "/api/nodes")[1], {"node": None, "up": True, "nodes": []})
         batch = {"messages": [{"user": "alice", "message": 1}, {"user": "bob", "message": 2},
                               {"user": "carol", "message": 4, "from": "shop", "key": "price"}]}
         self.assertEqual([it["state"] for it in self.ask("POST", "/api/batch", batch)[1]["results"]],

@@ -45,6 +45,25 @@ pub fn json(call: &mut Call<'_>) -> Answer {
     })
 }
 
+/// The numbers of which the smallest one of all nodes is told.
+const EARLIEST: [&str; 2] = ["process_start_time_seconds", "longlink_cluster_up"];
+/// The numbers of which the largest one of all nodes is told.
+const LARGEST: [&str; 5] = [
+    "longlink_uptime_seconds",
+    "longlink_webhook_oldest_seconds",
+    "longlink_cluster_nodes",
+    "longlink_cluster_lag_seconds",
+    "longlink_cluster_round_trip_seconds",
+];
+
+/// Returns the one of two numbers that `choose` returns.
+fn one_of(before: Value, value: &Value, choose: fn(f64, f64) -> f64) -> Value {
+    match (before.as_f64(), value.as_f64()) {
+        (Some(one), Some(two)) if choose(one, two) == one => before,
+        _ => value.clone(),
+    }
+}
+
 /// Adds numbers to those of other nodes, field by field. A text is that of the first node.
 fn added(sum: Value, numbers: &Value) -> Value {
     match (sum, numbers) {
@@ -53,7 +72,12 @@ fn added(sum: Value, numbers: &Value) -> Value {
             for (name, value) in numbers {
                 // The bounds of the buckets of a histogram are the same on all nodes.
                 let before = sum.remove(name).unwrap_or_default();
-                let value = if name == "le" { value.clone() } else { added(before, value) };
+                let value = match &**name {
+                    "le" => value.clone(),
+                    name if EARLIEST.contains(&name) => one_of(before, value, f64::min),
+                    name if LARGEST.contains(&name) => one_of(before, value, f64::max),
+                    _ => added(before, value),
+                };
                 sum.insert(name.clone(), value);
             }
             Value::Object(sum)

@@ -2,6 +2,7 @@
 // user's trace, are in people.js.
 
 import { Chart } from './chart.js';
+import { showNodes } from './nodes.js';
 import { People } from './people.js';
 import { ask, hasKey, setKey } from './server.js';
 import { showStore } from './store.js';
@@ -136,6 +137,7 @@ async function beat() {
       people.begin();
     }
     board.show(stats);
+    showNodes('nodes' in stats ? await ask('nodes') : null);
     wait = PERIOD;
   } catch (failure) {
     if (!('status' in failure)) throw failure;
