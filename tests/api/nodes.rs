@@ -353,11 +353,12 @@ fn the_numbers_of_all_nodes_are_added_up_and_those_of_each_are_told() {
         let names: Vec<&Value> =
             nodes["nodes"].as_array().unwrap().iter().map(|it| &it["node"]).collect();
         assert_eq!(names, ["one", "two"]);
-        let metrics = backend.answer("GET", "/metrics", "");
-        let text = String::from_utf8(metrics.body).unwrap();
-        assert!(
-            text.contains("\nlonglink_cluster_up 1\n")
-                && text.contains("\nlonglink_cluster_nodes 2\n")
-        );
+        // The threads tell the loop of the node what they count when they are done with their work.
+        until(|| {
+            let text = String::from_utf8(backend.answer("GET", "/metrics", "").body).unwrap();
+            ["up 1", "nodes 2"]
+                .iter()
+                .all(|it| text.contains(&format!("\nlonglink_cluster_{it}\n")))
+        });
     }
 }

@@ -65,7 +65,9 @@ impl Sent {
     fn whereabouts(&self) -> &'static str {
         match self.is_stored {
             true => "stored: a message that waits survives a crash of the server",
-            false => "queued: a message waits in memory, of the server or of its Redis: a crash may lose it",
+            false => {
+                "queued: a message waits in memory, of the server or of its Redis: a crash may lose it"
+            }
         }
     }
 }
