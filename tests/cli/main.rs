@@ -23,6 +23,8 @@ mod bench_tls;
 mod bench_v2;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(feature = "cluster")]
+mod cluster_faults;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]

@@ -48,11 +48,16 @@ pub struct State {
 impl Crowd {
     /// Connects clients that wait for `pace` between two messages.
     pub fn connect(addr: SocketAddr, pace: Duration) -> Self {
+        Self::connect_to(&[addr], pace)
+    }
+
+    /// Connects clients to several servers in turn.
+    pub fn connect_to(addrs: &[SocketAddr], pace: Duration) -> Self {
         let (tell, news) = channel();
         let is_over = Arc::new(AtomicBool::new(false));
         let (mut threads, mut states) = (Vec::new(), Vec::new());
         for at in 0..PAIRS * 2 {
-            let client = Client::new(addr, &format!("u{at}"), "phone", PATIENCE);
+            let client = Client::new(addrs[at % addrs.len()], &format!("u{at}"), "phone", PATIENCE);
             let state = Arc::new(Mutex::new(State::default()));
             states.push(state.clone());
             let (tell, is_over) = (tell.clone(), is_over.clone());
@@ -137,7 +142,7 @@ fn talk(
 }
 
 /// Returns the messages that were lost without a gap, and those that came twice, of all clients.
-fn lost_and_doubled(clients: &[Client]) -> (Vec<String>, Vec<String>) {
+pub fn lost_and_doubled(clients: &[Client]) -> (Vec<String>, Vec<String>) {
     let (mut lost, mut doubled) = (Vec::new(), Vec::new());
     for (at, client) in clients.iter().enumerate() {
         let peer = &clients[at ^ 1];
@@ -177,7 +182,7 @@ pub fn addr_of(program: &Program) -> SocketAddr {
 }
 
 /// Whether half of all messages are written.
-fn is_in_the_middle(states: &[State]) -> bool {
+pub fn is_in_the_middle(states: &[State]) -> bool {
     states.iter().all(|state| state.answered as u64 >= MESSAGES / 3)
 }
 

@@ -57,6 +57,10 @@ struct Link {
     pinged: bool,
     unacked: u64,
     ack_at: Option<Instant>,
+    /// How many sends of this connection have no answer, and when they are sent again after one of them
+    /// was refused for the time being.
+    in_flight: usize,
+    back_at: Option<Instant>,
 }
 
 /// One device of a user.
@@ -116,7 +120,9 @@ impl Client {
         let cid = format!("k{}", self.written);
         let frame =
             format!(r#"{{"type":"send","cid":"{cid}","toUserId":"{to}","message":"{text}"}}"#);
-        if self.link.as_ref().is_some_and(|link| link.is_upgraded) {
+        let ready = self.link.as_mut().filter(|it| it.is_upgraded && it.back_at.is_none());
+        if let Some(link) = ready {
+            link.in_flight += 1;
             self.say(&frame);
         }
         self.outbox.push_back((cid, frame, text.to_owned()));
@@ -174,6 +180,8 @@ impl Client {
             pinged: false,
             unacked: 0,
             ack_at: None,
+            in_flight: 0,
+            back_at: None,
         });
         let last = match &*self.epoch {
             "" => String::new(),
@@ -209,10 +217,7 @@ impl Client {
                 return self.lose();
             }
             link.is_upgraded = true;
-            // Sends without an answer are repeated, in their order and with the same `cid`s.
-            let frames: Vec<u8> =
-                self.outbox.iter().flat_map(|(_, frame, _)| frames::text(frame)).collect();
-            self.put(&frames);
+            self.resend();
         }
         while let Some(frame) = self.link.as_mut().and_then(|it| frames::take(&mut it.buffer)) {
             match frame.opcode {
@@ -224,7 +229,20 @@ impl Client {
         }
     }
 
+    /// Repeats the sends without an answer, in their order and with the same `cid`s.
+    fn resend(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        (link.in_flight, link.back_at) = (self.outbox.len(), None);
+        let frames = self.outbox.iter().flat_map(|(_, frame, _)| frames::text(frame));
+        let frames: Vec<u8> = frames.collect();
+        self.put(&frames);
+    }
+
     fn keep_alive(&mut self, now: Instant) {
+        let is_back = |link: &Link| link.in_flight == 0 && link.back_at.is_some_and(|at| now >= at);
+        if self.link.as_ref().is_some_and(is_back) {
+            self.resend();
+        }
         let Some(link) = &mut self.link else { return };
         let silent = now.saturating_duration_since(link.heard);
         if silent >= self.patience.silence {
@@ -278,11 +296,21 @@ impl Client {
                 assert_eq!(first, cid, "answers come in the order of the sends");
                 let is_duplicate = frame["state"] == "duplicate";
                 let state = string(if is_duplicate { "was" } else { "state" });
+                if let Some(link) = &mut self.link {
+                    link.in_flight -= 1;
+                }
                 let (id, epoch) = (string("id"), self.epoch.clone());
                 self.answered.push(Answered { text, id, state, is_duplicate, epoch });
             }
             "live" => self.is_live = true,
             "bye" => self.byes += 1,
+            "error" if frame["retry"] == true => {
+                // An error without a `cid` refuses the connection, which is closed behind it.
+                if let Some(link) = self.link.as_mut().filter(|_| frame["cid"].is_string()) {
+                    link.in_flight -= 1;
+                    link.back_at = Some(now + self.patience.retry);
+                }
+            }
             "error" | "kick" => panic!("{frame}"),
             _ => {}
         }

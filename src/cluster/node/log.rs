@@ -6,7 +6,7 @@ use redis::Value;
 
 use crate::cluster::Event;
 use crate::cluster::ask::{Sending, Wanted};
-use crate::journal::{Completed, Completion, Ticket, new_epoch};
+use crate::journal::{Completed, Completion, Keep, Ticket, new_epoch};
 
 use super::acks::Acks;
 use super::arrive::Arrivals;
@@ -45,6 +45,8 @@ pub enum Then {
 struct Slot {
     ticket: Ticket,
     round: u32,
+    /// It is not sent again, so it depends on no send before it.
+    is_alone: bool,
     completion: Option<Completion>,
 }
 
@@ -71,7 +73,8 @@ impl Node {
         let log = &mut self.log;
         let serial = log.first + log.order.len() as u64;
         let Sending { ticket, round, .. } = *sending;
-        log.order.push_back(Slot { ticket, round, completion: None });
+        let is_alone = matches!(sending.keep, Keep::IfMailbox | Keep::Never);
+        log.order.push_back(Slot { ticket, round, is_alone, completion: None });
         match log.failed == Some(round) {
             true => self.finish(serial, Completion::Unavailable),
             false if is_passing(&sending) => self.pass(serial, sending),
@@ -88,14 +91,16 @@ impl Node {
             slot.completion = Some(completion);
         }
         while let Some(completion) = order.front_mut().and_then(|slot| slot.completion.take()) {
-            let Some(Slot { ticket, round, .. }) = order.pop_front() else { break };
+            let Some(Slot { ticket, round, is_alone, .. }) = order.pop_front() else { break };
             *first += 1;
-            let completion = match *failed == Some(round) {
+            let completion = match *failed == Some(round) && !is_alone {
                 true => Completion::Unavailable,
                 false => completion,
             };
             if matches!(completion, Completion::Unavailable) {
-                *failed = Some(round);
+                if !is_alone {
+                    *failed = Some(round);
+                }
                 self.core.counts.failed += 1;
             }
             self.core.tell(Event::Journal(Completed { ticket, completion }));

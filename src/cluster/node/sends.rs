@@ -84,6 +84,8 @@ struct Work {
     /// The best of what became of its steps then.
     before: Option<Fate>,
     has_failed: bool,
+    /// A script has run, or may have run, so that connections may have got the message.
+    may_have_arrived: bool,
 }
 
 /// A send, or a step of one, that was made before.
@@ -128,6 +130,7 @@ impl Node {
             claimed: None,
             before: None,
             has_failed: false,
+            may_have_arrived: false,
             sending,
         };
         let send = self.log.sends.works.insert(work);
@@ -342,7 +345,9 @@ impl Node {
             return;
         }
         let Some(work) = self.log.sends.works.try_remove(send) else { return };
-        let completion = match (work.has_failed, work.claimed) {
+        // What is not kept is delivered by nobody else, if it may have been delivered.
+        let is_passed = work.sending.keep == Keep::Never && work.may_have_arrived;
+        let completion = match (work.has_failed && !is_passed, work.claimed) {
             (true, _) => Completion::Unavailable,
             (false, Some(claimed)) if !work.is_new => {
                 let is_same = claimed.content == work.sending.content;
@@ -384,7 +389,13 @@ impl Node {
 
     pub(super) fn sent(&mut self, shard: usize, sent: SentAs, reply: Reply, now: u64) {
         let _ = now;
-        let is_unknown = matches!(reply, Reply::Unknown);
+        // A script that is refused in its middle, because the memory is full, has published before.
+        let is_unknown = match &reply {
+            Reply::Unknown => true,
+            Reply::Refused(text) => !text.starts_with("NOSCRIPT") && !text.starts_with("LOADING"),
+            _ => false,
+        };
+        let may_have_arrived = is_unknown || matches!(reply, Reply::Done(_));
         let value = reply.done();
         match sent {
             SentAs::Only { serial, content, sender, is_kept } => {
@@ -408,6 +419,7 @@ impl Node {
             SentAs::First { send, sender } => {
                 let Some(work) = self.log.sends.works.get_mut(send) else { return };
                 let serial = work.serial;
+                work.may_have_arrived |= may_have_arrived;
                 match read(value) {
                     Read::Results(_) => work.is_new = true,
                     Read::Before(before, _) => {
@@ -427,6 +439,7 @@ impl Node {
             SentAs::Users { send, step } => {
                 let Some(work) = self.log.sends.works.get_mut(send) else { return };
                 let is_group = !work.members.is_empty();
+                work.may_have_arrived |= may_have_arrived;
                 match read(value) {
                     Read::Results(results) if is_group => {
                         if let [users, connections, best] = results[..] {

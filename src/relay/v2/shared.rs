@@ -298,11 +298,21 @@ impl Relay {
                 _ => {
                     self.v2.round = self.v2.round.wrapping_add(1);
                     let mut told = Vec::new();
+                    let mut others = VecDeque::new();
                     for sending in std::mem::take(&mut self.v2.sendings.waiting) {
+                        // What is passed on depends on nothing before it. It may have been published, and
+                        // its own completion says that.
+                        let is_of_page = matches!(sending.origin, Origin::Nobody(Some(_)));
+                        if (sending.is_passing || is_of_page) && sending.ticket != ticket {
+                            others.push_back(sending);
+                            continue;
+                        }
                         self.end_sending(cx, sending, Some((0, 0)), |relay, cx, sending| {
                             relay.fail_sending(cx, sending, &mut told)
                         });
                     }
+                    others.append(&mut self.v2.sendings.waiting);
+                    self.v2.sendings.waiting = others;
                 }
             }
         }

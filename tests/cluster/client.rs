@@ -1,0 +1,357 @@
+//! A client of the dialect v2, which goes from node to node and checks every frame.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::ErrorKind;
+
+use longlink::sim::frames::{FIN, Got, PONG, handshake, masked, text};
+use serde_json::Value;
+
+use crate::machine::Hub;
+use crate::model::Model;
+
+/// A message that has no answer yet.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub cid: String,
+    pub frame: String,
+    pub text: String,
+}
+
+/// What survives the end of a page.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    pub epoch: String,
+    pub cursor: u64,
+    pub outbox: VecDeque<Outgoing>,
+}
+
+#[derive(Debug)]
+pub struct Client {
+    pub at: usize,
+    pub user: usize,
+    pub stored: Stored,
+    pub conn: Option<Conn>,
+    pub written: u64,
+    /// The client comes again after this time by itself.
+    pub back_at: u64,
+    last_node: usize,
+}
+
+/// A connection as its client sees it.
+#[derive(Debug)]
+pub struct Conn {
+    pub node: usize,
+    pub pipe: usize,
+    seen: usize,
+    last: Option<(String, u64)>,
+    pub is_welcome: bool,
+    pub is_live: bool,
+    is_elsewhere: bool,
+    epoch: String,
+    top: u64,
+    expects_gap: Option<u64>,
+    in_flight: VecDeque<String>,
+    must_go_back: bool,
+    unacked: usize,
+    ack_at: u64,
+    ping_at: u64,
+    volatile: BTreeSet<String>,
+    is_told: bool,
+}
+
+impl Client {
+    pub fn new(at: usize, user: usize) -> Self {
+        let (stored, conn) = (Stored::default(), None);
+        Client { at, user, stored, conn, written: 0, back_at: 0, last_node: usize::MAX }
+    }
+
+    fn name(&self) -> String {
+        format!("client {} of u{}", self.at, self.user)
+    }
+
+    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &Model) {
+        let epoch = &self.stored.epoch;
+        let last = (!epoch.is_empty()).then(|| (epoch.clone(), self.stored.cursor));
+        let query =
+            last.as_ref().map_or(String::new(), |(epoch, seq)| format!("&last={epoch}-{seq}"));
+        let Some(pipe) = hub.connect() else { return };
+        model.tell(hub.now, &format!("{} connects to n{node}, last {query}", self.at));
+        let path = format!("/websocket/u{}?device=d{}{query}", self.user, self.at);
+        hub.send(pipe, &handshake(&path, "Sec-WebSocket-Protocol: longlink.v2\r\n"));
+        self.conn = Some(Conn {
+            node,
+            pipe,
+            seen: 0,
+            last,
+            is_welcome: false,
+            is_live: false,
+            is_elsewhere: std::mem::replace(&mut self.last_node, node) != node,
+            epoch: String::new(),
+            top: 0,
+            expects_gap: None,
+            in_flight: VecDeque::new(),
+            must_go_back: false,
+            unacked: 0,
+            ack_at: u64::MAX,
+            ping_at: hub.now + 15_000,
+            volatile: BTreeSet::new(),
+            is_told: false,
+        });
+        self.resend(hub);
+    }
+
+    /// Sends everything that has no answer, in its order and with the same names.
+    fn resend(&mut self, hub: &mut Hub) {
+        let Some(conn) = &mut self.conn else { return };
+        for outgoing in &self.stored.outbox {
+            conn.in_flight.push_back(outgoing.cid.clone());
+            hub.send(conn.pipe, &text(&outgoing.frame));
+        }
+    }
+
+    /// What the client writes for a message to a user.
+    pub fn compose(&mut self, to: usize, message: &str, more: &str) -> Outgoing {
+        self.written += 1;
+        let cid = format!("k{}-{}", self.at, self.written);
+        let frame = format!(
+            r#"{{"type":"send","cid":"{cid}","toUserId":"u{to}","message":"{message}"{more}}}"#
+        );
+        Outgoing { cid, frame, text: message.to_owned() }
+    }
+
+    pub fn write(&mut self, hub: Option<&mut Hub>, outgoing: Outgoing) {
+        if let (Some(conn), Some(hub)) = (&mut self.conn, hub)
+            && !conn.must_go_back
+            && !conn.is_told
+        {
+            conn.in_flight.push_back(outgoing.cid.clone());
+            hub.send(conn.pipe, &text(&outgoing.frame));
+        }
+        self.stored.outbox.push_back(outgoing);
+    }
+
+    /// Sends a message that is not kept. It is not sent again.
+    pub fn pass(&mut self, hub: &mut Hub, outgoing: Outgoing) {
+        if let Some(conn) = &mut self.conn {
+            hub.send(conn.pipe, &text(&outgoing.frame));
+            conn.volatile.insert(outgoing.cid);
+        }
+    }
+
+    pub fn acknowledge(&mut self, hub: &mut Hub) {
+        let Some(conn) = self.conn.as_mut().filter(|conn| conn.is_welcome) else { return };
+        (conn.unacked, conn.ack_at) = (0, u64::MAX);
+        let frame = format!(r#"{{"type":"ack","seq":{}}}"#, self.stored.cursor);
+        hub.send(conn.pipe, &text(&frame));
+    }
+
+    /// The connection breaks without a word. What was sent and not read is lost.
+    pub fn cut(&mut self, hub: &mut Hub) {
+        if let Some(conn) = self.conn.take() {
+            hub.reset(conn.pipe, ErrorKind::ConnectionReset);
+        }
+    }
+
+    /// When the client does something by itself.
+    pub fn due(&self) -> u64 {
+        self.conn.as_ref().map_or(u64::MAX, |conn| conn.ack_at.min(conn.ping_at))
+    }
+
+    /// Handles what has come, and does what a client does as time passes.
+    pub fn live(&mut self, hub: &mut Hub, model: &mut Model) {
+        let now = hub.now;
+        let Some(conn) = &mut self.conn else { return };
+        if now >= conn.ping_at {
+            conn.ping_at = now + 15_000;
+            hub.send(conn.pipe, &text(r#"{"type":"ping"}"#));
+        }
+        let pipe = conn.pipe;
+        let got: Vec<Got> = hub.pipes[pipe].got[conn.seen..].to_vec();
+        conn.seen += got.len();
+        for got in got {
+            match got {
+                Got::Text(frame) => {
+                    model.tell(now, &format!("{} <- {frame}", self.at));
+                    let frame: Value = serde_json::from_str(&frame).expect("JSON");
+                    self.take(now, &frame, model);
+                }
+                Got::Ping(payload) => hub.send(pipe, &masked(FIN | PONG, &payload)),
+                Got::Http(status, head, _) => assert_eq!(status, 101, "{head}"),
+                Got::Close(..) => {
+                    hub.finish(pipe);
+                    self.conn = None;
+                    return;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let Some(conn) = &mut self.conn else { return };
+        if conn.must_go_back && conn.in_flight.is_empty() && now >= self.back_at {
+            conn.must_go_back = false;
+            self.resend(hub);
+        }
+        let Some(conn) = &self.conn else { return };
+        if hub.pipes[pipe].closed {
+            self.conn = None;
+        } else if conn.unacked >= 16 || (now >= conn.ack_at && conn.unacked > 0) {
+            self.acknowledge(hub);
+        }
+    }
+
+    fn take(&mut self, now: u64, frame: &Value, model: &mut Model) {
+        let kind = frame["type"].as_str().expect("every frame has a type");
+        let name = self.name();
+        let Some(conn) = &mut self.conn else { return };
+        assert!(!conn.is_told, "{name}: nothing follows the last word: {frame}");
+        let is_refusal = matches!(kind, "error" | "kick" | "bye") && !conn.is_welcome;
+        if !is_refusal {
+            assert_eq!(conn.is_welcome, kind != "welcome", "{name}: a welcome is first: {frame}");
+        }
+        if let Some(to) = conn.expects_gap.take() {
+            assert_eq!((kind, &frame["reason"]), ("gap", &"lost".into()), "{name}: {frame}");
+            assert!(frame["from"].is_null() && frame["to"] == to, "{name}: {frame}");
+        }
+        match kind {
+            "welcome" => self.take_welcome(frame, model),
+            "message" => self.take_message(now, frame, model),
+            "gap" => self.take_gap(now, frame, model),
+            "live" => {
+                assert!(!conn.is_live, "{name}: live comes once");
+                conn.is_live = true;
+            }
+            "ack" => self.take_answer(now, frame, model),
+            "error" => self.take_error(now, frame, model),
+            "kick" => {
+                assert_eq!(frame["code"], 4509, "{name}: {frame}");
+                conn.is_told = true;
+                model.coverage.count("clients: displaced");
+            }
+            "bye" => {
+                assert_eq!(frame["code"], 4012, "{name}: {frame}");
+                conn.is_told = true;
+                model.coverage.count("clients: told to come again");
+            }
+            "pong" => {}
+            _ => panic!("{name}: {frame}"),
+        }
+    }
+
+    fn take_welcome(&mut self, frame: &Value, model: &mut Model) {
+        let name = self.name();
+        let Some(conn) = &mut self.conn else { return };
+        conn.is_welcome = true;
+        let number = |field: &str| frame[field].as_u64().expect("a number");
+        let (seq, cursor) = (number("seq"), number("cursor"));
+        let epoch = frame["epoch"].as_str().expect("an epoch");
+        assert!(cursor <= seq, "{name}: {frame}");
+        assert!(!epoch.is_empty(), "{name}: {frame}");
+        let resumed = frame["resumed"].as_bool().expect("a flag");
+        model.welcomed(self.at, epoch, conn.last.is_none());
+        conn.top = cursor;
+        conn.epoch = epoch.to_owned();
+        match &conn.last {
+            None => assert!(resumed, "{name}: {frame}"),
+            Some((of, last)) => {
+                let what = format!("{name}: last was {of}-{last}: {frame}");
+                assert!(!resumed || cursor >= *last, "{what}");
+                assert!(resumed || !model.is_whole, "everything is still there, {what}");
+                model.coverage.add("clients: resumed", u64::from(resumed));
+                let is_elsewhere = resumed && conn.is_elsewhere;
+                model.coverage.add("clients: resumed on another node", u64::from(is_elsewhere));
+            }
+        }
+        if !resumed {
+            conn.expects_gap = Some(cursor);
+            return;
+        }
+        self.stored.epoch = epoch.to_owned();
+        if conn.last.is_none() {
+            self.stored.cursor = cursor;
+        }
+    }
+
+    fn take_message(&mut self, now: u64, frame: &Value, model: &mut Model) {
+        let name = self.name();
+        let Some(conn) = &mut self.conn else { return };
+        let Some(seq) = frame["seq"].as_u64() else {
+            return model.passed(self.at, frame);
+        };
+        assert!(seq > conn.top, "{name}: {frame} after {}", conn.top);
+        conn.top = seq;
+        conn.unacked += 1;
+        conn.ack_at = conn.ack_at.min(now + 1_000);
+        // A client drops what it knows.
+        if seq > self.stored.cursor {
+            self.stored.cursor = seq;
+            model.came(self.at, &conn.epoch, seq, frame, conn.node);
+        }
+    }
+
+    fn take_gap(&mut self, now: u64, frame: &Value, model: &mut Model) {
+        let name = self.name();
+        let Some(conn) = &mut self.conn else { return };
+        let to = frame["to"].as_u64().expect("a number");
+        let from = frame["from"].as_u64();
+        match from {
+            Some(from) => assert!(from > conn.top && to >= from, "{name}: {frame} at {}", conn.top),
+            None => {
+                assert!(to >= conn.top, "{name}: {frame} after {}", conn.top);
+                (self.stored.epoch, self.stored.cursor) = (conn.epoch.clone(), to);
+            }
+        }
+        conn.top = to;
+        conn.unacked += 1;
+        conn.ack_at = conn.ack_at.min(now + 1_000);
+        self.stored.cursor = self.stored.cursor.max(to);
+        let reason = frame["reason"].as_str().expect("a reason");
+        model.missed(self.at, &conn.epoch, from, to, reason);
+    }
+
+    fn take_answer(&mut self, now: u64, frame: &Value, model: &mut Model) {
+        let name = self.name();
+        let Some(conn) = &mut self.conn else { return };
+        let cid = frame["cid"].as_str().expect("a cid");
+        if conn.volatile.remove(cid) {
+            return;
+        }
+        let first = conn.in_flight.pop_front();
+        assert_eq!(
+            first.as_deref(),
+            Some(cid),
+            "{name}: answers are in the order of sends: {frame}"
+        );
+        let at = self.stored.outbox.iter().position(|it| it.cid == cid);
+        let at = at.unwrap_or_else(|| panic!("{name}: it was answered before: {frame}"));
+        assert_eq!(at, 0, "{name}: answers are in the order of sends: {frame}");
+        let outgoing = self.stored.outbox.remove(at).expect("it is there");
+        model.acknowledged(now, &outgoing.text, frame);
+    }
+
+    fn take_error(&mut self, now: u64, frame: &Value, model: &mut Model) {
+        let name = self.name();
+        let Some(conn) = &mut self.conn else { return };
+        let code = frame["code"].as_str().expect("a code");
+        assert_eq!(frame["retry"], true, "{name}: {frame}");
+        match code {
+            "unavailable" => model.coverage.count("answers: unavailable"),
+            "after" => model.coverage.count("answers: after"),
+            _ => panic!("{name}: {frame}"),
+        }
+        let Some(cid) = frame["cid"].as_str() else {
+            // The connection itself is refused, and is closed after this.
+            assert!(!conn.is_welcome && code == "unavailable", "{name}: {frame}");
+            return model.coverage.count("clients: refused because Redis is away");
+        };
+        if conn.volatile.remove(cid) {
+            return;
+        }
+        let first = conn.in_flight.pop_front();
+        assert_eq!(
+            first.as_deref(),
+            Some(cid),
+            "{name}: answers are in the order of sends: {frame}"
+        );
+        conn.must_go_back = true;
+        self.back_at = now + 300;
+    }
+}
