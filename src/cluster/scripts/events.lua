@@ -10,7 +10,7 @@
 --     sleeper          the life that is told when there is an event
 --   ev:teller          the life that tells the backend
 -- A number is given to each event, also to one that does not fit. The next one that fits comes behind a `lost` event.
-local EVENTS, EVENT_SIZE = { 'kinds', 'most', 'of', 'ordinal', 'epoch', 'last', 'bytes', 'lost', 'sleeper' }, 32
+local EVENTS, EVENT_SIZE = { 'kinds', 'most', 'of', 'ordinal', 'epoch', 'last', 'bytes', 'lost', 'sleeper', 'since' }, 32
 
 local function ms_of_event()
   local time = redis.call('TIME')
@@ -43,8 +43,9 @@ local function events_of(P)
   if f.of ~= of then
     f.last = f.ordinal and 1 or 0
     f.lost = f.ordinal and '1' or nil
-    f.of, f.ordinal, f.epoch = of, string.format('%.0f', tonumber(f.ordinal or 0) + 1), base36(ms_of_event())
-    redis.call('HSET', s, 'of', of, 'ordinal', f.ordinal, 'epoch', f.epoch, 'last', f.last)
+    local since = math.max(ms_of_event(), tonumber(f.since or 0) + 1)
+    f.of, f.ordinal, f.epoch = of, string.format('%.0f', tonumber(f.ordinal or 0) + 1), base36(since)
+    redis.call('HSET', s, 'of', of, 'ordinal', f.ordinal, 'epoch', f.epoch, 'last', f.last, 'since', string.format('%.0f', since))
     if f.lost then
       redis.call('HSET', s, 'lost', f.lost)
     else
