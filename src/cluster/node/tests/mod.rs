@@ -346,7 +346,25 @@ fn scripts_that_redis_has_forgotten_are_loaded_again_and_nothing_fails() {
 }
 
 #[test]
-fn a_send_whose_predecessor_has_failed_is_not_kept() {
+fn a_send_does_not_overtake_the_one_before_it_that_redis_could_not_run() {
+    let mut rig = Rig::new(1, 1);
+    for (ticket, cid) in [(0, "1"), (1, "2"), (2, "3")] {
+        let append = rig.message("alice", cid, cid);
+        rig.give(0, ticket, &append, &["bob"]);
+    }
+    rig.spoil_first_script(0);
+    rig.settle();
+    let mailbox = rig.enter(0, "bob", "phone", 1);
+    // The script is loaded and called again for the first one; the others come again from the client.
+    let texts: Vec<&str> = mailbox.messages.iter().map(|it| &*it.message).collect();
+    assert_eq!(texts, ["1"]);
+    let done = std::mem::take(&mut rig.sites[0].done);
+    let is_kept = |(_, it): &(u32, Completion)| matches!(it, Completion::Appended(_));
+    assert_eq!(done.iter().map(is_kept).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn without_room_in_redis_a_send_and_all_later_ones_of_its_round_fail() {
     let mut rig = Rig::new(1, 1);
     rig.redis(&["CONFIG", "SET", "maxmemory", "1"]);
     let cids: Vec<String> = (0..3).map(|n| n.to_string()).collect();

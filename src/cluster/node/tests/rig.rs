@@ -213,6 +213,18 @@ impl Rig {
         site.subscribed = channels;
     }
 
+    /// Sends the commands of a node, of which the first one names a script that Redis does not know.
+    pub fn spoil_first_script(&mut self, at: usize) {
+        let site = &mut self.sites[at];
+        let mut batch = Batch::default();
+        site.node.take(0, self.now, &mut batch);
+        let start = batch.bytes.windows(5).position(|bytes| bytes == b"$40\r\n").unwrap() + 5;
+        batch.bytes[start..start + 40].fill(b'0');
+        site.links[0].write(&batch.bytes);
+        let replies = (0..batch.count).map(|_| site.links[0].read()).collect();
+        site.node.replied(0, replies, self.now);
+    }
+
     /// Lets everything happen that happens without time passing.
     pub fn settle(&mut self) {
         let mut quiet = 0;
