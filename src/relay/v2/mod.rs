@@ -41,6 +41,7 @@ mod recover;
 mod requests;
 mod room;
 mod shared;
+mod shared_ends;
 mod take;
 mod taken;
 #[cfg(test)]
