@@ -190,7 +190,16 @@ fn after_a_failover_the_numbers_begin_anew_and_the_first_one_counts_as_lost() {
     tell(&mut rig, 0, "ann", "m1");
     rig.settle();
     let before = events(&mut rig, 0);
-    // Another master has another epoch.
+    // Another master has another epoch, which is named after the millisecond in which it has begun.
+    let millis = |rig: &mut Rig| match rig.ask(0, &["TIME"]) {
+        redis::Value::Array(parts) => {
+            let [seconds, micros] = [0, 1].map(|at| crate::rig::text(&parts[at]));
+            (seconds, micros.parse::<u32>().expect("microseconds") / 1_000)
+        }
+        other => panic!("{other:?}"),
+    };
+    let began = millis(&mut rig);
+    while millis(&mut rig) == began {}
     rig.ask(0, &["HINCRBY", "t:epoch", "ordinal", "1"]);
     tell(&mut rig, 0, "ann", "m2");
     rig.settle();

@@ -145,7 +145,17 @@ impl Rig {
 
     /// Kills a node. Its lease runs out.
     pub fn kill(&mut self, at: usize) {
+        let channel = self.node(at).channels().swap_remove(0);
         self.members[at] = None;
+        // Redis hears of the end of a connection when it looks at that connection next.
+        for shard in 0..self.servers.len() {
+            let is_gone = |value| matches!(&value, Value::Array(all) if all[1] == Value::Int(0));
+            let mut asked = 0;
+            while !is_gone(self.ask(shard, &["PUBSUB", "NUMSUB", &channel])) {
+                asked += 1;
+                assert!(asked < 100_000, "Redis does not notice that the node is gone");
+            }
+        }
         self.expire(at);
     }
 
