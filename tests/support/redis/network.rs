@@ -378,7 +378,7 @@ impl World {
         let millis = (BEGINNING + self.now).saturating_add_signed(place.clock);
         let mut state = place.server.state();
         let micros = millis * 1_000 + self.ran % 1_000;
-        (state.micros, state.data.now) = (micros, millis);
+        (state.micros, state.data.now, state.elapsed) = (micros, millis, self.now);
         state.is_loading = self.now < place.loading_until;
         micros
     }

@@ -70,7 +70,7 @@ impl Server {
         let mut state = self.state.borrow_mut();
         state.channels.clear();
         state.published.clear();
-        let at = state.micros / 1_000;
+        let at = state.elapsed;
         let lost = match survives {
             Survives::All => 0,
             Survives::AllBut(millis) => state.data.go_back(at.saturating_sub(millis)),
@@ -92,7 +92,7 @@ impl Server {
     pub fn promote(&self, lag: u64, seed: u64) -> (Server, usize) {
         let promoted = Server::new(seed);
         let state = self.state.borrow();
-        let (data, lost) = state.data.copy_at((state.micros / 1_000).saturating_sub(lag));
+        let (data, lost) = state.data.copy_at(state.elapsed.saturating_sub(lag));
         {
             let mut new = promoted.state();
             new.data = data;
@@ -137,7 +137,8 @@ impl Server {
         let outcome = self.handle(id, arguments, &mut replies);
         replies.extend(outcome.unwrap_or_else(Some));
         let mut state = self.state.borrow_mut();
-        if state.data.commit(micros / 1_000) {
+        let elapsed = state.elapsed;
+        if state.data.commit(elapsed) {
             state.offset += arguments.iter().map(|it| it.len() as i64).sum::<i64>();
         }
         replies

@@ -18,6 +18,8 @@ pub struct State {
     pub published: Vec<(ClientId, Bytes, Bytes)>,
     /// Microseconds since 1970.
     pub micros: u64,
+    /// Milliseconds since the world began, which no jump of the clock changes.
+    pub elapsed: u64,
     pub rng: Rng,
     pub run_id: String,
     pub replid: String,
@@ -52,6 +54,7 @@ impl State {
             channels: BTreeMap::new(),
             published: Vec::new(),
             micros: 0,
+            elapsed: 0,
             run_id: random_id(&mut rng),
             replid: random_id(&mut rng),
             replid2: NO_REPLID.to_owned(),
