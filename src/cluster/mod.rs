@@ -2,8 +2,8 @@
 //!
 //! Nodes hold connections, and Redis holds the truth: who is connected where, who is a member of which
 //! group, and the messages that wait. `node/` decides everything without I/O and without a clock;
-//! `io/` has the threads that talk to Redis; the [journal](crate::journal) and the
-//! [engine](crate::engine) of a server are two handles on one queue of requests.
+//! `io/` has the threads that talk to Redis; the [journal](crate::keeping::Journal) and the
+//! [engine](crate::nodes::Engine) of a server are two handles on one queue of requests.
 
 pub mod ask;
 pub mod codec;

@@ -261,6 +261,9 @@ pub enum Told {
     /// Messages for a user of this node, in the order of their numbers. One with the number 0 is not
     /// kept.
     Arrived(Vec<Stored>),
+    /// Messages that have arrived before, in the order of their numbers: a connection that has entered in
+    /// the same moment may have missed them. Pages of v1 do not get them.
+    Again(Vec<Stored>),
     /// Messages for a user of this node will not arrive, because they are not kept any more. It comes in
     /// the order of the numbers, between those that have [arrived](Told::Arrived); or it concerns
     /// messages that have arrived before, because the mailbox of the user was deleted.

@@ -48,10 +48,10 @@ pub trait Journal: Send + std::fmt::Debug {
     }
 
     /// Whether several servers share the mailboxes of this journal. Then the mailboxes in the memory of a
-    /// server are copies for the connections that are there, which the [engine](crate::engine) fills; the
+    /// server are copies for the connections that are there, which the [engine](crate::nodes::Engine) fills; the
     /// journal gives the numbers, knows which sends were made before, and decides by [`Append::reach`]
     /// which messages are kept. A message that an append has kept, or that goes to a connection
-    /// anywhere, comes with [`Told::Arrived`](crate::engine::Told) to each server that needs it.
+    /// anywhere, comes with [`Told::Arrived`](crate::nodes::Told) to each server that needs it.
     fn is_shared(&self) -> bool {
         false
     }

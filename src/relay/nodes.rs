@@ -27,7 +27,8 @@ impl Relay {
                 self.begin_entered(cx, ticket, *entered);
             }
             Told::Entered(ticket, entered) => self.begin_page(cx, ticket, &entered),
-            Told::Arrived(all) => self.take_arrived(cx, &all),
+            Told::Arrived(all) => self.take_arrived(cx, &all, false),
+            Told::Again(all) => self.take_arrived(cx, &all, true),
             Told::Gone { user, gone } => self.lose_gone(cx, &user, &gone),
             Told::Displaced { user, conn } => self.give_place(cx, &user, conn),
             Told::Posted(posted) => self.take_posted(cx, &posted),

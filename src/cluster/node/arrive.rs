@@ -45,10 +45,15 @@ pub struct Arrivals {
 struct Arrival {
     /// The newest number that has arrived.
     top: u64,
+    /// The newest number of which the loop of the server was told. It is above `top` while messages are told
+    /// again, because a connection may have missed them.
+    told: u64,
     /// Whether the newest number is known: a connection has entered.
     has_entered: bool,
     /// Whether missing messages are being read.
     is_reading: bool,
+    /// Only messages above this number are being read.
+    read_above: u64,
     /// The numbers that are lost among the missing ones, while they are being read, and the newest number.
     gone: Vec<Gone>,
     newest: u64,
@@ -57,6 +62,22 @@ struct Arrival {
     asked_for: u64,
     /// Messages that wait for missing ones, by their numbers.
     waiting: VecDeque<(u64, Stored)>,
+}
+
+impl Arrival {
+    /// Adds a message, if it is newer than all that have arrived, to what the loop is told.
+    fn arrives(&mut self, seq: u64, stored: Stored, telling: &mut Vec<Told>) {
+        if seq <= self.top {
+            return;
+        }
+        self.top = seq;
+        match (telling.last_mut(), seq <= self.told) {
+            (Some(Told::Again(all)), true) | (Some(Told::Arrived(all)), false) => all.push(stored),
+            (_, true) => telling.push(Told::Again(vec![stored])),
+            (_, false) => telling.push(Told::Arrived(vec![stored])),
+        }
+        self.told = self.told.max(seq);
+    }
 }
 
 impl Arrivals {
@@ -106,7 +127,7 @@ impl Node {
                 return false;
             }
             if it.has_entered && !it.is_reading && *seq == it.top + 1 {
-                it.top = *seq;
+                (it.top, it.told) = (*seq, it.told.max(*seq));
                 return true;
             }
             if it.waiting.len() < MOST_WAITING
@@ -150,7 +171,7 @@ impl Node {
         if it.is_reading || !self.core.is_up(shard) {
             return;
         }
-        it.is_reading = true;
+        (it.is_reading, it.read_above) = (true, it.top);
         it.asked_for = it.waiting.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
         self.core.counts.repaired += 1;
         let prefix = &self.core.settings.prefix;
@@ -187,37 +208,35 @@ impl Node {
     pub(super) fn missing_found(&mut self, shard: usize, user: Box<str>, reply: Reply) {
         let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
         it.is_reading = false;
+        if !it.has_entered {
+            // The question is of an earlier connection. What waits comes with the one that enters.
+            return;
+        }
         // What is still missing is found the next time.
         let Some(value) = reply.done() else { return };
+        if it.top < it.read_above {
+            // Meanwhile a connection has entered that may have missed earlier ones.
+            return self.read_missing(user);
+        }
         let found = reply::list(&value);
         let is_all = found.len() < MOST_FOUND;
-        let mut events = Vec::new();
-        let mut arrived = Vec::new();
+        let mut telling = Vec::new();
         let mut gone = std::mem::take(&mut it.gone).into_iter().peekable();
         for (seq, stored) in found.iter().filter_map(|entry| read_stream(entry, &user, None)) {
             while let Some(gone) = gone.next_if(|gone| gone.from < seq) {
-                events.push(Told::Arrived(std::mem::take(&mut arrived)));
-                events.push(Told::Gone { user: user.clone(), gone });
+                telling.push(Told::Gone { user: user.clone(), gone });
             }
-            if seq > it.top {
-                it.top = seq;
-                arrived.push(stored);
-            }
+            it.arrives(seq, stored, &mut telling);
         }
-        events.push(Told::Arrived(arrived));
         if is_all {
-            events.extend(gone.map(|gone| Told::Gone { user: user.clone(), gone }));
+            telling.extend(gone.map(|gone| Told::Gone { user: user.clone(), gone }));
             it.top = it.top.max(it.newest);
             let first = it.waiting.iter().map(|(seq, _)| *seq).find(|seq| *seq > it.top);
             if let Some(first) = first.filter(|first| *first <= it.asked_for) {
                 it.top = first - 1;
             }
         }
-        for event in events {
-            if !matches!(&event, Told::Arrived(all) if all.is_empty()) {
-                self.core.say(event);
-            }
-        }
+        telling.into_iter().for_each(|told| self.core.say(told));
         match is_all {
             true => self.use_waiting(&user),
             false => self.read_missing(user),
@@ -231,7 +250,7 @@ impl Node {
         if it.is_reading || !it.has_entered {
             return;
         }
-        let mut arrived = Vec::new();
+        let mut telling = Vec::new();
         let mut is_missing = false;
         while let Some((seq, _)) = it.waiting.front() {
             if *seq > it.top + 1 {
@@ -239,14 +258,9 @@ impl Node {
                 break;
             }
             let Some((seq, stored)) = it.waiting.pop_front() else { break };
-            if seq > it.top {
-                it.top = seq;
-                arrived.push(stored);
-            }
+            it.arrives(seq, stored, &mut telling);
         }
-        if !arrived.is_empty() {
-            self.core.say(Told::Arrived(arrived));
-        }
+        telling.into_iter().for_each(|told| self.core.say(told));
         if is_missing {
             self.read_missing(user.into());
         }
@@ -329,7 +343,7 @@ impl Node {
         now: u64,
     ) -> Option<Shared> {
         let _ = now;
-        let Some((shared, is_all)) = self.shared_of(shard, user, &value) else {
+        let Some(shared) = self.shared_of(shard, user, &value) else {
             // A page of v1 has come, and its user has no mailbox.
             self.log.arrivals.forget(user);
             return None;
@@ -337,14 +351,11 @@ impl Node {
         self.log.arrivals.wait_for(user);
         let it = self.log.arrivals.users.get_mut(user)?;
         if it.has_entered {
-            // Messages may have arrived that the reply, which comes another way, does not know.
-            // And the reply may not have all that wait, while the earlier ones are not in the memory of this
-            // server any more, because the device has left and come again.
-            let is_cut = !is_all && shared.top < it.top;
-            if is_cut {
-                it.top = shared.top;
-            }
-            if is_cut || it.top < shared.top {
+            // Messages may have arrived that the reply, which comes another way, does not know. Or the reply
+            // does not have all that wait. The loop may have had no connection of the user when it was told
+            // of them, so it is told again of all that are newer than the reply.
+            if shared.top != it.top {
+                it.top = it.top.min(shared.top);
                 self.read_missing(user.into());
             }
         } else {
@@ -356,16 +367,14 @@ impl Node {
 
     pub(super) fn looked_into(&mut self, shard: usize, ticket: Ticket, user: &str, reply: Reply) {
         let mailbox = match reply {
-            Reply::Done(value) => {
-                Ok(self.shared_of(shard, user, &value).map(|(it, _)| Box::new(it)))
-            }
+            Reply::Done(value) => Ok(self.shared_of(shard, user, &value).map(Box::new)),
             Reply::Refused(_) | Reply::Unknown | Reply::Unsent => Err(Refused::Unavailable),
         };
         self.core.say(Told::Mailbox(ticket, mailbox));
     }
 
-    /// Reads what devices.lua tells of a mailbox, and whether that is all that waits in it.
-    fn shared_of(&self, shard: usize, user: &str, value: &Value) -> Option<(Shared, bool)> {
+    /// Reads what devices.lua tells of a mailbox.
+    fn shared_of(&self, shard: usize, user: &str, value: &Value) -> Option<Shared> {
         let [ordinal, top, base, ends, lost, count, devices, messages, now] = reply::list(value)
         else {
             return None;
@@ -398,7 +407,7 @@ impl Node {
                 u32::try_from(reply::int(away)?).ok(),
             ))
         });
-        let shared = Shared {
+        Some(Shared {
             epoch: self.epoch_name(shard, number(ordinal)?),
             ends: self.ends_of(shard, reply::text(ends).unwrap_or_default()),
             top,
@@ -406,8 +415,7 @@ impl Node {
             devices: devices.collect(),
             lost: lost.filter(|gone| gone.from <= top).collect(),
             messages: messages.into_iter().map(|(_, stored)| stored).collect(),
-        };
-        Some((shared, is_all))
+        })
     }
 }
 

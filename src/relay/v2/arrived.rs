@@ -14,8 +14,14 @@ use super::frames::{self, To};
 use super::{V2, recorded, second};
 
 impl Relay {
-    /// Handles messages that have arrived for users of this node.
-    pub(in crate::relay) fn take_arrived(&mut self, cx: &mut Context, all: &[Stored]) {
+    /// Handles messages that have arrived for users of this node. `is_again` says that pages of v1 have got
+    /// them before.
+    pub(in crate::relay) fn take_arrived(
+        &mut self,
+        cx: &mut Context,
+        all: &[Stored],
+        is_again: bool,
+    ) {
         for stored in all {
             // The members of a group share the body of a message.
             let mut shared = None::<Body>;
@@ -32,7 +38,7 @@ impl Relay {
                         body
                     }
                 };
-                self.take_record(cx, stored, record, &body);
+                self.take_record(cx, stored, record, &body, is_again);
                 shared = Some(body);
             }
             if let Some(body) = shared {
@@ -50,9 +56,13 @@ impl Relay {
         stored: &Stored,
         record: &StoredRecord,
         body: &Body,
+        is_again: bool,
     ) {
         let user = &*record.user;
-        let pages = self.show_arrived(cx, stored, record, body);
+        let pages = match is_again {
+            true => 0,
+            false => self.show_arrived(cx, stored, record, body),
+        };
         let but = (record.kind == Kind::Own).then_some(&*stored.device);
         let mailbox = self.v2.boxes.find(user);
         let devices = match mailbox {
