@@ -91,7 +91,6 @@ const LINES: &[&str] = &[
     "sscan K 0 count 10",
     "smove K K F",
     "spop K 100",
-    "spop K I",
     "srandmember K 100",
     "spop K -1",
     "zadd K S F",
