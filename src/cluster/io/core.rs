@@ -27,6 +27,9 @@ pub trait Core: Send + 'static {
     /// Takes the replies to a batch, in the order of its commands.
     fn replied(&mut self, shard: usize, replies: Vec<Value>, now: u64);
 
+    /// The exchange of a batch and its replies has taken so many microseconds.
+    fn exchanged(&mut self, shard: usize, micros: u64);
+
     /// The connection is lost. Whether the commands without a reply were carried out is unknown.
     fn broken(&mut self, shard: usize, now: u64);
 
@@ -94,6 +97,10 @@ impl Core for Node {
 
     fn replied(&mut self, shard: usize, replies: Vec<Value>, now: u64) {
         Node::replied(self, shard, replies, now);
+    }
+
+    fn exchanged(&mut self, shard: usize, micros: u64) {
+        Node::exchanged(self, shard, micros);
     }
 
     fn broken(&mut self, shard: usize, now: u64) {

@@ -30,6 +30,7 @@ struct Seen {
     connected: usize,
     broken: usize,
     replies: usize,
+    exchanges: Vec<u64>,
     subscribed: usize,
     payloads: Vec<Vec<u8>>,
     /// What the test wants.
@@ -69,6 +70,10 @@ impl Core for Counting {
 
     fn replied(&mut self, _: usize, replies: Vec<Value>, _: u64) {
         self.seen.lock().unwrap().replies += replies.len();
+    }
+
+    fn exchanged(&mut self, _: usize, micros: u64) {
+        self.seen.lock().unwrap().exchanges.push(micros);
     }
 
     fn broken(&mut self, _: usize, _: u64) {
@@ -273,6 +278,8 @@ fn batches_are_answered_and_payloads_arrive() {
         running.until(|seen| seen.replies == round * 100);
     }
     assert_eq!(running.seen.lock().unwrap().payloads, [b"hi".to_vec()]);
+    let exchanges = running.seen.lock().unwrap().exchanges.clone();
+    assert!(!exchanges.is_empty() && exchanges.iter().all(|micros| *micros > 0), "{exchanges:?}");
     let told = running.told.lock().unwrap();
     assert!(matches!(told[..], [Event::Engine(Told::Link(LinkState::Up))]), "{told:?}");
 }

@@ -344,11 +344,17 @@ impl<C: Core> Commands<C> {
     fn exchange(&mut self) {
         let Some(link) = &mut self.link else { return };
         let mut replies = Vec::with_capacity(self.batch.count);
-        let until = Instant::now() + BATCH_WAIT;
+        let began = Instant::now();
+        let until = began + BATCH_WAIT;
         match link.round(&self.batch.bytes, self.batch.count, until, &mut replies) {
             Ok(()) => {
                 let shard = self.shard;
-                self.engines.with(|core, now| core.replied(shard, replies, now));
+                let took = Instant::now().saturating_duration_since(began);
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                self.engines.with(|core, now| {
+                    core.exchanged(shard, micros);
+                    core.replied(shard, replies, now);
+                });
             }
             Err(error) => self.lost(&error),
         }

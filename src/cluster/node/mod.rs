@@ -223,7 +223,9 @@ impl Node {
                     let code = error.code();
                     it.lacks_scripts |= code == "NOSCRIPT";
                     // A replica, or a server that is not ready: another one may be the right one.
-                    it.wants_reconnect |= matches!(code, "READONLY" | "LOADING" | "MASTERDOWN");
+                    // And one that has lost its data begins a new epoch when a node connects.
+                    it.wants_reconnect |=
+                        matches!(code, "READONLY" | "LOADING" | "MASTERDOWN" | "EPOCH");
                     let text = format!("{code} {}", error.details().unwrap_or_default());
                     match code {
                         "NOSCRIPT" => match it.queue.again(command, &mut again) {
@@ -249,6 +251,13 @@ impl Node {
         }
         self.pump(now);
         self.settle(now);
+    }
+
+    /// The exchange of a batch and its replies with a shard has taken so many microseconds.
+    pub fn exchanged(&mut self, shard: usize, micros: u64) {
+        if shard == 0 {
+            self.parts.lease.round_trip_us = micros;
+        }
     }
 
     /// The connection to a shard is lost. What was sent and is not answered has an unknown outcome.

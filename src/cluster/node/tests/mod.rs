@@ -418,3 +418,25 @@ fn a_redis_that_comes_back_without_its_data_is_a_new_epoch() {
     assert_ne!(mailbox.epoch, first);
     assert_eq!((mailbox.ends.len(), mailbox.top), (0, 0));
 }
+
+#[test]
+fn a_redis_whose_data_were_deleted_while_it_ran_keeps_nothing_before_its_new_epoch_has_begun() {
+    let mut rig = Rig::new(1, 1);
+    let first = rig.enter(0, "bob", "phone", 1).epoch;
+    let append = rig.message("alice", "1", "1");
+    assert_eq!(kept(rig.send(0, &append, &["bob"])).seqs, [1]);
+    rig.redis(&["FLUSHALL"]);
+    let append = rig.message("alice", "2", "2");
+    assert!(matches!(rig.send(0, &append, &["bob"]), Completion::Unavailable));
+    assert!(rig.sites[0].node.wants_reconnect(0));
+    rig.cut(0);
+    rig.connect(0);
+    rig.settle();
+    rig.wait(3_000);
+    let is_new = |(_, it): &(u32, Completion)| matches!(it, Completion::NewEpoch);
+    assert!(rig.sites[0].done.iter().any(is_new));
+    let mailbox = rig.enter(0, "bob", "tablet", 2);
+    assert_ne!(mailbox.epoch, first);
+    let append = Append { round: 1, ..rig.message("alice", "2", "2") };
+    assert_eq!(kept(rig.send(0, &append, &["bob"])).seqs, [1]);
+}

@@ -248,7 +248,8 @@ impl Rig {
                                 assert!(
                                     error.code() == "NOSCRIPT"
                                         || error.code() == "DEAD"
-                                        || error.code() == "OOM",
+                                        || error.code() == "OOM"
+                                        || error.code() == "EPOCH",
                                     "{error:?}"
                                 );
                             }
