@@ -141,7 +141,7 @@ def stored(row, quick, rounds):
     """What a store costs, and by how much it makes the program larger."""
     smaller = TARGET / "without-store"
     cargo(
-        "build", "--release", "--locked", "--no-default-features", "--features", "cli,tls",
+        "build", "--release", "--locked", "--no-default-features", "--features", "cli,cluster,tls",
         cwd=ROOT, target=smaller,
     )
     more = stripped(LONGLINK) - stripped(smaller / "release" / LONGLINK.name)
