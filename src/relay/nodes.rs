@@ -14,7 +14,6 @@ use super::v2::ENTERING;
 #[cfg_attr(not(feature = "backend"), allow(dead_code))]
 pub(crate) const FIRST_OF_EXTENSION: Ticket = 1 << 31;
 
-#[allow(dead_code)]
 impl Relay {
     /// Handles what the engine tells.
     #[cold]
@@ -64,6 +63,7 @@ impl Relay {
 
     /// Whether this node serves its users together with others.
     #[inline]
+    #[cfg(feature = "backend")]
     pub(crate) fn has_engine(&self) -> bool {
         self.engine.is_some()
     }

@@ -75,7 +75,7 @@ impl Turn<'_> {
     }
 }
 
-/// What is to be done with an answer.
+/// The part of a backend's request that goes on when the engine has answered.
 pub struct Step(Box<Act>);
 
 type Act = dyn FnOnce(&mut Turn<'_>, Told) -> Next + Send;

@@ -20,7 +20,8 @@ pub struct Relayed {
     pub batch: Arc<Batch>,
 }
 
-/// What is told to the engine, and what it has told.
+/// The events of webhooks that this node gives to the engine, and those that the engine makes this node tell the
+/// backend.
 #[derive(Debug)]
 pub struct Exchange {
     engine: Box<dyn Engine>,

@@ -39,7 +39,8 @@ enum Socket {
 pub struct Cutter(Socket);
 
 impl Cutter {
-    /// Ends the connection. Nothing happens if it has ended.
+    /// Shuts the socket down, so that a thread which waits for it returns. A socket that is shut down already
+    /// stays as it is.
     pub fn cut(&self) {
         let _ = match &self.0 {
             Socket::Tcp(tcp) => tcp.shutdown(Shutdown::Both),

@@ -308,7 +308,8 @@ fn a_redis_that_ends_every_connection_is_tried_with_growing_pauses() {
     running.until(|seen| seen.broken == 1);
     thread::sleep(Duration::from_secs(2));
     let (tries, turns) = running.counts();
-    // Each of both threads pauses about 0.1, 0.2, 0.4, 0.8 and 1.6 s, and half of that at least.
+    // Between their tries to connect, the commands thread and the subscriber thread each pause for about 0.1, 0.2, 0.4,
+    // 0.8 and 1.6 s, and for at least half of that.
     assert!((4..=14).contains(&(tries - before.0)), "{} tries", tries - before.0);
     assert!(running.fake.accepted.load(SeqCst) - accepted <= 14);
     assert!(turns - before.1 < 100, "{} turns", turns - before.1);

@@ -405,7 +405,7 @@ impl<C: Core> Commands<C> {
         let (tell, told) = mpsc::channel();
         let (engines, shard) = (Arc::clone(&self.engines), self.shard);
         let connect = move || {
-            // Nobody waits any more if the process ends.
+            // If the process is ending, the commands thread no longer waits for this connection.
             let _ = tell.send(engines.connect(shard));
             engines.shared.ring(shard);
         };

@@ -212,7 +212,7 @@ impl Node {
             // The question is of an earlier connection. What waits comes with the one that enters.
             return;
         }
-        // What is still missing is found the next time.
+        // If Redis has not answered, the next comparison of newest numbers finds the missing messages.
         let Some(value) = reply.done() else { return };
         if it.top < it.read_above {
             // Meanwhile a connection has entered that may have missed earlier ones.

@@ -69,7 +69,7 @@ pub(super) struct Log {
 }
 
 impl Node {
-    pub(super) fn append(&mut self, sending: Box<Sending>, now: u64) {
+    pub(super) fn append(&mut self, sending: Box<Sending>) {
         let log = &mut self.log;
         let serial = log.first + log.order.len() as u64;
         let Sending { ticket, round, .. } = *sending;
@@ -78,7 +78,7 @@ impl Node {
         match log.failed == Some(round) {
             true => self.finish(serial, Completion::Unavailable),
             false if is_passing(&sending) => self.pass(serial, sending),
-            false => self.send(serial, sending, now),
+            false => self.send(serial, sending),
         }
     }
 
@@ -204,7 +204,7 @@ impl Node {
                 }
                 Reply::Unknown | Reply::Unsent => {}
             },
-            Then::Sent(sent) => self.sent(shard, sent, reply, now),
+            Then::Sent(sent) => self.sent(shard, sent, reply),
             Then::Due => {
                 let count = reply.done().and_then(|value| reply::int(&value)).unwrap_or_default();
                 if count.to_string() == DUE_USERS {

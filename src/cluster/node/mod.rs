@@ -11,12 +11,14 @@
 
 mod acks;
 mod arrive;
+mod call;
 mod claims;
 mod core;
 mod events;
 mod groups;
 mod lease;
 mod log;
+mod outcomes;
 mod parts;
 mod pass;
 mod payload;
@@ -177,7 +179,7 @@ impl Node {
     /// The loop of the server asks for something.
     pub fn ask(&mut self, ask: Ask, now: u64) {
         match ask {
-            Ask::Append(sending) => self.append(sending, now),
+            Ask::Append(sending) => self.append(sending),
             Ask::Acknowledge { user, device, seq } => self.acknowledge(user, device, seq, now),
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
             Ask::Engine(ticket, Wanted::Mailbox { user }) => self.look_into(ticket, user),

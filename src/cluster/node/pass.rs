@@ -73,7 +73,7 @@ impl Node {
                         return self.finish(serial, Completion::Unavailable);
                     };
                     if sending.keep == Keep::IfMailbox && *newest != Value::Nil {
-                        return self.send(serial, sending, now);
+                        return self.send(serial, sending);
                     }
                     let routes = reply::text(routes).unwrap_or_default();
                     self.pass_to(shard, serial, &sending, routes, now);

@@ -9,23 +9,20 @@
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::quality::RandomState;
-use redis::Value;
 use slab::Slab;
 
 use crate::cluster::ask::Sending;
-use crate::cluster::codec;
-use crate::journal::{Completion, Fate, Keep, Kept, Kind, stable_hash};
+use crate::journal::{Completion, Fate, Keep, Kept, stable_hash};
 
+use super::call::{Call, Name, keep_of};
 use super::log::Then;
-use super::{Node, Reply, Script, begin_script, reply, resp};
+use super::outcomes::{Before, Read, best_of, better, fate_of, reached_nobody, read, result_of};
+use super::{Node, Reply, reply};
 
 /// The most users of one call of a script.
 const MOST_USERS: usize = 100;
 /// The messages of a group with more members are not kept.
 const MOST_MEMBERS: i64 = 1_000;
-
-/// The name of a send, or of a step of it, by which it is known when it comes again.
-type Name = [u8; 8];
 
 /// What a reply to a step belongs to.
 #[derive(Debug)]
@@ -88,29 +85,9 @@ struct Work {
     may_have_arrived: bool,
 }
 
-/// A send, or a step of one, that was made before.
-#[derive(Clone, Copy, Debug)]
-struct Before {
-    content: u64,
-    id: u128,
-    fate: Fate,
-}
-
-/// The arguments of the script that only some steps have.
-#[derive(Clone, Copy)]
-struct Call<'a> {
-    name: Option<Name>,
-    previous: Option<Name>,
-    keep: &'a str,
-    own: &'a str,
-    /// What is remembered of the step beside the content and the id.
-    note: &'a str,
-}
-
 impl Node {
     /// Gives a send to Redis.
-    pub(super) fn send(&mut self, serial: u64, sending: Box<Sending>, now: u64) {
-        let _ = now;
+    pub(super) fn send(&mut self, serial: u64, sending: Box<Sending>) {
         let is_one = sending.count() == 1;
         let shard = self.core.shard_of(sending.user());
         if is_one && self.core.shard_of(sending.to(0)) == shard {
@@ -181,61 +158,24 @@ impl Node {
         }
     }
 
-    /// Calls the script that keeps messages.
-    fn call<'a>(
-        &mut self,
-        shard: usize,
-        sending: &Sending,
-        call: Call<'_>,
-        users: impl ExactSizeIterator<Item = &'a str>,
-        then: SentAs,
-    ) {
-        let ordinal = self.core.ordinal(shard);
-        let bounds = self.core.settings.bounds;
-        self.core.push(shard, super::Then::Log(Then::Sent(then)), |out, constants| {
-            begin_script(out, constants, Script::Send, 16 + users.len());
-            resp::number(out, ordinal);
-            resp::arg(out, sending.user().as_bytes());
-            resp::arg(out, sending.device().as_bytes());
-            resp::arg(out, call.name.as_ref().map_or(&[][..], |name| name));
-            resp::long_arg(out, 24 + call.note.len(), |out| {
-                out.extend_from_slice(&sending.content.to_be_bytes());
-                out.extend_from_slice(&sending.id.to_be_bytes());
-                out.extend_from_slice(call.note.as_bytes());
-            });
-            resp::arg(out, call.previous.as_ref().map_or(&[][..], |name| name));
-            resp::arg(out, call.keep.as_bytes());
-            resp::arg(out, call.own.as_bytes());
-            resp::number(out, u64::from(sending.ttl));
-            resp::long_arg(out, codec::entry_len(sending), |out| codec::write_entry(out, sending));
-            resp::arg(out, sending.key().as_bytes());
-            resp::arg(out, sending.group().as_bytes());
-            resp::number(out, bounds.messages);
-            resp::number(out, bounds.bytes);
-            resp::number(out, bounds.live_bytes);
-            let about = if sending.kind == Kind::Receipt { sending.message() } else { "" };
-            resp::arg(out, about.as_bytes());
-            users.for_each(|user| resp::arg(out, user.as_bytes()));
-        });
-    }
-
     // ---------------------------------------------------------------- several steps
 
-    fn ask_for_count(&mut self, send: usize) {
+    /// Asks about the members of the group of a send. The command has `range` behind the group's key.
+    fn ask_group(&mut self, send: usize, command: &str, range: &[&[u8]], then: SentAs) {
         let Some(work) = self.log.sends.works.get(send) else { return };
         let shard = self.core.shard_of(work.sending.group());
         let key = format!("{}g:{}", self.core.settings.prefix, work.sending.group());
-        let then = super::Then::Log(Then::Sent(SentAs::Count { send }));
-        self.core.command(shard, &[b"ZCARD", key.as_bytes()], then);
+        let words = [&[command.as_bytes(), key.as_bytes()], range].concat();
+        self.core.command(shard, &words, super::Then::Log(Then::Sent(then)));
+    }
+
+    fn ask_for_count(&mut self, send: usize) {
+        self.ask_group(send, "ZCARD", &[], SentAs::Count { send });
     }
 
     fn ask_for_members(&mut self, send: usize) {
-        let Some(work) = self.log.sends.works.get(send) else { return };
-        let shard = self.core.shard_of(work.sending.group());
-        let key = format!("{}g:{}", self.core.settings.prefix, work.sending.group());
-        let then = super::Then::Log(Then::Sent(SentAs::Members { send }));
         let most = MOST_MEMBERS.to_string();
-        self.core.command(shard, &[b"ZRANGE", key.as_bytes(), b"0", most.as_bytes()], then);
+        self.ask_group(send, "ZRANGE", &[b"0", most.as_bytes()], SentAs::Members { send });
     }
 
     /// Divides the users of a send into steps.
@@ -387,12 +327,13 @@ impl Node {
 
     // ---------------------------------------------------------------- replies
 
-    pub(super) fn sent(&mut self, shard: usize, sent: SentAs, reply: Reply, now: u64) {
-        let _ = now;
+    pub(super) fn sent(&mut self, shard: usize, sent: SentAs, reply: Reply) {
         // A script that is refused in its middle, because the memory is full, has published before.
         let is_unknown = match &reply {
             Reply::Unknown => true,
-            Reply::Refused(text) => !text.starts_with("NOSCRIPT") && !text.starts_with("LOADING"),
+            Reply::Refused(text) => {
+                !["NOSCRIPT", "LOADING", "EPOCH"].iter().any(|code| text.starts_with(code))
+            }
             _ => false,
         };
         let may_have_arrived = is_unknown || matches!(reply, Reply::Done(_));
@@ -450,30 +391,18 @@ impl Node {
                         }
                     }
                     Read::Results(results) => {
-                        for (at, result) in step.users.iter().zip(&results) {
-                            if let Some(place) = work.results.get_mut(*at as usize) {
-                                *place = *result;
-                            }
-                        }
+                        work.note(&step, results.into_iter());
                         work.is_new = true;
                     }
                     Read::Before(before, note) => {
                         work.redo(&step, &note);
                         let best = work.before.map_or(before.fate, |it| best_of(it, before.fate));
                         work.before = Some(best);
-                        for at in &step.users {
-                            if let Some(place) = work.results.get_mut(*at as usize) {
-                                *place = result_of(before.fate);
-                            }
-                        }
+                        work.note(&step, std::iter::repeat(result_of(before.fate)));
                     }
                     Read::Failed if is_unknown && work.sending.keep == Keep::Never => {
                         // It may have reached connections, and nobody may deliver it a second time.
-                        for at in &step.users {
-                            if let Some(place) = work.results.get_mut(*at as usize) {
-                                *place = result_of(Fate::Sent);
-                            }
-                        }
+                        work.note(&step, std::iter::repeat(result_of(Fate::Sent)));
                         work.is_new = true;
                     }
                     Read::Failed => work.has_failed = true,
@@ -509,6 +438,15 @@ impl Node {
 }
 
 impl Work {
+    /// Notes the results of the users of a step.
+    fn note(&mut self, step: &Step, results: impl Iterator<Item = i64>) {
+        for (at, result) in step.users.iter().zip(results) {
+            if let Some(place) = self.results.get_mut(*at as usize) {
+                *place = result;
+            }
+        }
+    }
+
     /// A step was made before. Its users were those up to `last`, so those behind it belong to the next one.
     fn redo(&mut self, step: &Step, last: &str) {
         if last.is_empty() {
@@ -528,83 +466,8 @@ impl Work {
     }
 }
 
-/// What a step was answered.
-enum Read {
-    Results(Vec<i64>),
-    /// It was made before, with this note.
-    Before(Before, String),
-    Failed,
-}
-
-fn read(value: Option<Value>) -> Read {
-    match &value {
-        Some(Value::Int(result)) => Read::Results(vec![*result]),
-        Some(Value::Array(values)) => match (values.first(), values.get(1)) {
-            (Some(Value::BulkString(word)), Some(Value::BulkString(was))) if word == b"dup" => {
-                read_before(was).map_or(Read::Failed, |(before, note)| Read::Before(before, note))
-            }
-            (Some(Value::BulkString(_)), _) => Read::Failed,
-            _ => Read::Results(values.iter().filter_map(reply::int).collect()),
-        },
-        _ => Read::Failed,
-    }
-}
-
-fn read_before(was: &[u8]) -> Option<(Before, String)> {
-    let (content, rest) = was.split_first_chunk::<8>()?;
-    let (id, rest) = rest.split_first_chunk::<16>()?;
-    let (fate, note) = rest.split_last()?;
-    let fate = match fate {
-        b'k' => Fate::Kept,
-        b's' => Fate::Sent,
-        _ => Fate::Offline,
-    };
-    let (content, id) = (u64::from_be_bytes(*content), u128::from_be_bytes(*id));
-    Some((Before { content, id, fate }, std::str::from_utf8(note).ok()?.to_owned()))
-}
-
 fn name_of(sending: &Sending) -> Option<Name> {
     let cid = sending.cid();
     let parts = [sending.device().as_bytes(), cid.as_bytes()];
     (!cid.is_empty()).then(|| stable_hash(&parts).to_be_bytes())
-}
-
-fn keep_of(keep: Keep) -> &'static str {
-    match keep {
-        Keep::Usual => "u",
-        Keep::IfMailbox => "i",
-        Keep::Always => "a",
-        Keep::Never => "n",
-    }
-}
-
-fn fate_of(result: i64) -> Fate {
-    match result {
-        1.. => Fate::Kept,
-        0 => Fate::Offline,
-        ..0 => Fate::Sent,
-    }
-}
-
-fn result_of(fate: Fate) -> i64 {
-    match fate {
-        Fate::Kept => 1,
-        Fate::Sent => -1,
-        Fate::Offline => 0,
-    }
-}
-
-fn best_of(one: Fate, two: Fate) -> Fate {
-    fate_of(better(result_of(one), result_of(two)))
-}
-
-fn better(one: i64, two: i64) -> i64 {
-    let rank = |result: i64| if result > 0 { 2 } else { -result.signum() };
-    if rank(two) > rank(one) { two } else { one }
-}
-
-/// A group without members.
-fn reached_nobody(connections: u64) -> Completion {
-    let fates = vec![Fate::Offline];
-    Completion::Appended(Kept { fates, members: Some((0, connections)), ..Kept::default() })
 }

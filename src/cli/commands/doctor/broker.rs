@@ -16,7 +16,7 @@ const FEW_SCRIPTS: f64 = 5_000.0;
 /// The part of its memory from which on a server is nearly full.
 const NEARLY_FULL: f64 = 0.8;
 
-/// What is examined.
+/// The Redis that `longlink doctor --redis` examines, and how it is reached.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub url: RedisUrl,

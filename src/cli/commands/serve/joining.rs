@@ -92,7 +92,7 @@ fn persistence(redis: &Redis) -> &'static str {
     }
 }
 
-/// What is allowed but probably not meant.
+/// Returns the settings of a Redis that the server accepts, and that an operator has probably not meant.
 fn doubts(redis: &Redis) -> Vec<&'static str> {
     let mut doubts = Vec::new();
     if !redis.has_aof && redis.save.as_deref() == Some("") {

@@ -428,6 +428,9 @@ fn a_redis_whose_data_were_deleted_while_it_ran_keeps_nothing_before_its_new_epo
     rig.redis(&["FLUSHALL"]);
     let append = rig.message("alice", "2", "2");
     assert!(matches!(rig.send(0, &append, &["bob"]), Completion::Unavailable));
+    // What is not kept was not given to anybody either, so its node may deliver it.
+    let append = keeping(Append { round: 1, ..rig.message("alice", "3", "3") }, Keep::Never);
+    assert!(matches!(rig.send(0, &append, &["bob"]), Completion::Unavailable));
     assert!(rig.sites[0].node.wants_reconnect(0));
     rig.cut(0);
     rig.connect(0);
@@ -437,6 +440,6 @@ fn a_redis_whose_data_were_deleted_while_it_ran_keeps_nothing_before_its_new_epo
     assert!(rig.sites[0].done.iter().any(is_new));
     let mailbox = rig.enter(0, "bob", "tablet", 2);
     assert_ne!(mailbox.epoch, first);
-    let append = Append { round: 1, ..rig.message("alice", "2", "2") };
+    let append = Append { round: 2, ..rig.message("alice", "2", "2") };
     assert_eq!(kept(rig.send(0, &append, &["bob"])).seqs, [1]);
 }

@@ -1,0 +1,73 @@
+//! How the script is called that gives a message to users.
+
+use crate::cluster::ask::Sending;
+use crate::cluster::codec;
+use crate::journal::{Keep, Kind};
+
+use super::log::Then;
+use super::sends::SentAs;
+use super::{Node, Script, begin_script, resp};
+
+/// The name of a send, or of a step of it, by which it is known when it comes again.
+pub(super) type Name = [u8; 8];
+
+/// The arguments of the script that only some steps have.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub name: Option<Name>,
+    pub previous: Option<Name>,
+    pub keep: &'a str,
+    pub own: &'a str,
+    /// What is remembered of the step beside the content and the id.
+    pub note: &'a str,
+}
+
+impl Node {
+    /// Calls the script that keeps messages.
+    pub(super) fn call<'a>(
+        &mut self,
+        shard: usize,
+        sending: &Sending,
+        call: Call<'_>,
+        users: impl ExactSizeIterator<Item = &'a str>,
+        then: SentAs,
+    ) {
+        let ordinal = self.core.ordinal(shard);
+        let bounds = self.core.settings.bounds;
+        self.core.push(shard, super::Then::Log(Then::Sent(then)), |out, constants| {
+            begin_script(out, constants, Script::Send, 16 + users.len());
+            resp::number(out, ordinal);
+            resp::arg(out, sending.user().as_bytes());
+            resp::arg(out, sending.device().as_bytes());
+            resp::arg(out, call.name.as_ref().map_or(&[][..], |name| name));
+            resp::long_arg(out, 24 + call.note.len(), |out| {
+                out.extend_from_slice(&sending.content.to_be_bytes());
+                out.extend_from_slice(&sending.id.to_be_bytes());
+                out.extend_from_slice(call.note.as_bytes());
+            });
+            resp::arg(out, call.previous.as_ref().map_or(&[][..], |name| name));
+            resp::arg(out, call.keep.as_bytes());
+            resp::arg(out, call.own.as_bytes());
+            resp::number(out, u64::from(sending.ttl));
+            resp::long_arg(out, codec::entry_len(sending), |out| codec::write_entry(out, sending));
+            resp::arg(out, sending.key().as_bytes());
+            resp::arg(out, sending.group().as_bytes());
+            resp::number(out, bounds.messages);
+            resp::number(out, bounds.bytes);
+            resp::number(out, bounds.live_bytes);
+            let about = if sending.kind == Kind::Receipt { sending.message() } else { "" };
+            resp::arg(out, about.as_bytes());
+            users.for_each(|user| resp::arg(out, user.as_bytes()));
+        });
+    }
+}
+
+/// The letter by which the script knows which messages are kept.
+pub(super) fn keep_of(keep: Keep) -> &'static str {
+    match keep {
+        Keep::Usual => "u",
+        Keep::IfMailbox => "i",
+        Keep::Always => "a",
+        Keep::Never => "n",
+    }
+}
