@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::program::{longlink, run};
 
+mod languages;
+mod text;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -188,71 +191,4 @@ fn each_promise_names_a_test_that_exists() {
         rows += 1;
     }
     assert!(rows > 100, "{rows}");
-}
-
-/// What a section of a README says in any language: its names in backticks, links, numbers and commands, each
-/// list sorted, and how many rows of tables and items of lists it has.
-#[derive(Debug, PartialEq, Eq)]
-struct Facts {
-    names: Vec<String>,
-    links: Vec<String>,
-    numbers: Vec<String>,
-    commands: Vec<String>,
-    rows: usize,
-    items: usize,
-}
-
-impl Facts {
-    fn of(section: &str) -> Facts {
-        let (mut prose, mut commands) = (String::new(), Vec::new());
-        for (at, part) in section.split("```").enumerate() {
-            match part.strip_prefix("sh\n") {
-                _ if at % 2 == 0 => prose.push_str(part),
-                Some(lines) => commands.extend(
-                    lines.lines().map(|line| line.split(" #").next().unwrap().trim().to_owned()),
-                ),
-                None => {}
-            }
-        }
-        let (mut text, mut names, mut links) = (String::new(), Vec::new(), Vec::new());
-        for (at, part) in prose.split('`').enumerate() {
-            match at % 2 {
-                0 => text.push_str(part),
-                _ => names.push(part.to_owned()),
-            }
-        }
-        let mut numbers = String::new();
-        for (at, part) in text.split("](").enumerate() {
-            let (link, rest) = if at == 0 { ("", part) } else { part.split_once(')').unwrap() };
-            if at > 0 && !link.contains("README") {
-                links.push(link.trim_start_matches("../").trim_start_matches("docs/").to_owned());
-            }
-            numbers.push_str(rest);
-        }
-        let is_number = |it: char| it.is_ascii_digit() || it == '.' || it == ',';
-        let numbers = numbers
-            .split(|it| !is_number(it))
-            .map(|it| it.trim_matches(['.', ',']).to_owned())
-            .filter(|it| !it.is_empty());
-        let mut numbers: Vec<String> = numbers.collect();
-        for list in [&mut names, &mut links, &mut numbers, &mut commands] {
-            list.sort();
-        }
-        let count = |start| prose.lines().filter(|line| line.starts_with(start)).count();
-        let (rows, items) = (count("| "), count("- "));
-        Facts { names, links, numbers, commands, rows, items }
-    }
-}
-
-#[test]
-fn both_readmes_have_the_same_names_links_numbers_and_commands() {
-    let (english, chinese) = (read("README.md"), read("docs/README.zh-CN.md"));
-    let sections = |text: &str| text.split("\n## ").map(str::to_owned).collect::<Vec<String>>();
-    let (english, chinese) = (sections(&english), sections(&chinese));
-    assert_eq!(english.len(), chinese.len());
-    assert!(english.len() >= 10, "{}", english.len());
-    for (one, other) in english.iter().zip(&chinese) {
-        let title = |text: &str| text.lines().next().unwrap_or_default().to_owned();
-        assert_eq!(Facts::of(one), Facts::of(other), "{} / {}", title(one), title(other));
-    }
 }
