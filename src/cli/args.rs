@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 
 #[cfg(feature = "store")]
 use super::commands::store;
-use super::commands::{bench, doctor, tail, ticket};
+use super::commands::{bench, check, doctor, tail, ticket};
 use super::refusal::Refusal;
 use super::settings::flags::{Flags, flag_of, flags};
 use super::settings::table::SETTINGS;
@@ -45,6 +45,8 @@ pub enum Command {
     /// The command line asked for the help or the version, which has been printed.
     Shown,
     Serve(Flags),
+    /// Only says whether `serve` would refuse these settings.
+    Check(Flags),
     Bench(Box<ArgMatches>),
     Ticket(Box<ArgMatches>),
     Doctor(Box<ArgMatches>),
@@ -63,6 +65,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "tail" => Command::Tail(Box::new(chosen)),
             #[cfg(feature = "store")]
             Some((name, chosen)) if name == "store" => Command::Store(Box::new(chosen)),
+            Some((name, chosen)) if name == "check" => Command::Check(flags(&chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
         }),
@@ -80,11 +83,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
 /// Returns the command line; both `longlink` and `longlink serve` take the settings.
 fn command() -> clap::Command {
     let serve = clap::Command::new("serve").about("Run the server; this is the default command");
+    let check = clap::Command::new("check").about(check::ABOUT);
     let command = with_settings(clap::Command::new("longlink"))
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(serve))
+        .subcommand(with_settings(check).after_help(check::AFTER))
         .subcommand(ticket::command())
         .subcommand(bench::command())
         .subcommand(doctor::command())

@@ -9,6 +9,7 @@ mod client;
 mod commands;
 #[cfg(feature = "tls")]
 mod files;
+mod output;
 mod refusal;
 mod service;
 mod settings;
@@ -19,6 +20,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use refusal::{Failure, Refusal};
+use settings::problems::Problem;
 
 /// The exit code of a command that refused to run, and of one that may succeed later.
 const REFUSED: u8 = 2;
@@ -29,20 +31,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = args::parse(args).map_err(Failure::Refused).and_then(|command| match command {
         args::Command::Shown => Ok(ExitCode::SUCCESS),
         args::Command::Bench(matches) => refused(commands::bench::run(&matches)),
-        args::Command::Ticket(matches) => Ok(commands::ticket::ticket(&matches)?),
+        args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
         args::Command::Doctor(matches) => refused(commands::doctor::run(&matches)),
         args::Command::Tail(matches) => refused(commands::tail::run(&matches)),
         #[cfg(feature = "store")]
         args::Command::Store(matches) => refused(commands::store::run(&matches)),
+        args::Command::Check(flags) => commands::check::check(&flags),
         args::Command::Serve(flags) => commands::serve::serve(&flags),
     });
     done.unwrap_or_else(|failure| {
-        let (refusal, code) = match failure {
-            Failure::Refused(refusal) => (refusal, REFUSED),
-            Failure::NotNow(refusal) => (refusal, NOT_NOW),
+        let (lines, code) = match failure {
+            Failure::Refused(refusal) => (vec![refusal.to_string()], REFUSED),
+            Failure::Wrong(problems) => {
+                (problems.iter().map(Problem::to_string).collect(), REFUSED)
+            }
+            Failure::NotNow(refusal) => (vec![refusal.to_string()], NOT_NOW),
         };
         // A process without a standard error still has its exit code; `eprintln!` would panic.
-        let _ = writeln!(std::io::stderr(), "longlink: {refusal}");
+        let mut stderr = std::io::stderr().lock();
+        for line in lines {
+            let _ = writeln!(stderr, "longlink: {line}");
+        }
         ExitCode::from(code)
     })
 }

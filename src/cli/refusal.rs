@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::settings::problems::Problems;
 use super::text::Escaped;
 
 /// Why nothing is served: the text of the one line on standard error. The process then ends
@@ -14,14 +15,21 @@ pub struct Refusal(pub String);
 pub enum Failure {
     /// It does not get better by itself: exit code 2.
     Refused(Refusal),
+    /// Settings are wrong, which does not get better by itself, either: exit code 2.
+    Wrong(Problems),
     /// It may be better at the next start, which a service manager tries: exit code 1.
-    #[cfg_attr(not(feature = "store"), allow(dead_code))]
     NotNow(Refusal),
 }
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Failure::Refused(refusal)
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Failure::Wrong(problems)
     }
 }
 

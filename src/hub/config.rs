@@ -212,6 +212,11 @@ impl Config {
     /// # Errors
     /// The first contradiction that was found.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.contradictions().first().map_or(Ok(()), |error| Err(*error))
+    }
+
+    /// Returns every contradiction between the settings; [`Config::check`] returns the first one.
+    pub fn contradictions(&self) -> Vec<ConfigError> {
         let counts = [
             ("max-connections", self.max_connections),
             ("max-message", self.max_message),
@@ -220,19 +225,17 @@ impl Config {
             ("writes-per-turn", self.writes_per_turn as usize),
             ("accepts-per-turn", self.accepts_per_turn as usize),
         ];
-        if let Some((name, _)) = counts.iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Zero(name));
-        }
+        let zeros = counts.iter().filter(|(_, value)| *value == 0);
+        let mut errors = zeros.map(|(name, _)| ConfigError::Zero(name)).collect::<Vec<_>>();
         if self.max_connections > Self::MOST_CONNECTIONS {
-            return Err(ConfigError::TooManyConnections);
+            errors.push(ConfigError::TooManyConnections);
         }
         if self.max_queue > Self::MOST_QUEUE {
-            return Err(ConfigError::QueueTooLong);
+            errors.push(ConfigError::QueueTooLong);
+        } else if self.max_queue < self.max_message.saturating_add(MAX_HEADER) {
+            errors.push(ConfigError::QueueBelowMessage);
         }
-        if self.max_queue < self.max_message.saturating_add(MAX_HEADER) {
-            return Err(ConfigError::QueueBelowMessage);
-        }
-        Ok(())
+        errors
     }
 }
 

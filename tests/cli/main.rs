@@ -21,6 +21,8 @@ mod bench_failures;
 #[cfg(feature = "tls")]
 mod bench_tls;
 mod bench_v2;
+#[cfg(all(feature = "cluster", feature = "store", feature = "tls"))]
+mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]

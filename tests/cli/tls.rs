@@ -174,8 +174,8 @@ fn certificates_that_clients_would_refuse_are_refused_at_the_start() {
         assert_refused(&files.flags(), &["tls-cert", &files.cert, &files.key, why]);
     }
     let files = Files::new(&folder, &self_signed());
-    assert_refused(&files.flags()[..2], &["tls-cert needs tls-key"]);
-    assert_refused(&files.flags()[2..], &["tls-key needs tls-cert"]);
+    assert_refused(&files.flags()[..2], &["tls-cert: it needs tls-key"]);
+    assert_refused(&files.flags()[2..], &["tls-key: it needs tls-cert"]);
     assert_refused(&["--tls-cert", "/nowhere", "--tls-key", &files.key], &["cannot read /nowhere"]);
     assert_refused(
         &["--tls-cert", "/dev/zero", "--tls-key", &files.key],

@@ -18,9 +18,9 @@ fn webhooks_that_cannot_be_sent_are_refused() {
     let secret = folder.file("secret", SECRET);
     let short = folder.file("short", "0123456789abcde\n");
     let with = |url| ["--webhook", url, "--webhook-secret-file", secret.as_str()];
-    assert_refused(&["--webhook", "http://h/"], &["webhook needs webhook-secret-file"]);
-    assert_refused(&["--webhook-events", "online"], &["webhook-events needs webhook"]);
-    assert_refused(&["--webhook-queue", "1m"], &["webhook-queue needs webhook"]);
+    assert_refused(&["--webhook", "http://h/"], &["webhook: it needs webhook-secret-file"]);
+    assert_refused(&["--webhook-events", "online"], &["webhook-events: it needs webhook"]);
+    assert_refused(&["--webhook-queue", "1m"], &["webhook-queue: it needs webhook"]);
     assert_refused(
         &["--webhook", "http://h/", "--webhook-secret-file", &secret, "--webhook-queue", "1k"],
         &["--webhook-queue", "64k"],

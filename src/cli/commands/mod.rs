@@ -1,6 +1,7 @@
 //! The commands, one folder or file each. No command uses another one.
 
 pub mod bench;
+pub mod check;
 pub mod doctor;
 pub mod serve;
 #[cfg(feature = "store")]

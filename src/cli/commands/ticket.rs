@@ -1,15 +1,16 @@
 //! `longlink ticket`: signs a ticket by hand, to try a server or for a script.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Arg, ArgAction, ArgMatches};
 use longlink::tickets::Ticket;
 
-use crate::cli::refusal::Refusal;
+use crate::cli::output::print;
+use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::settings::draft::Draft;
 use crate::cli::settings::flags::{flag_of, flags};
+use crate::cli::settings::problems::Problems;
 use crate::cli::settings::secret::{self, Secrets};
 use crate::cli::settings::table::{CONFIG, SECRET_FILE, SETTINGS, find};
 use crate::cli::settings::units;
@@ -54,16 +55,28 @@ pub fn command() -> clap::Command {
 }
 
 /// Prints the ticket, alone on its line.
-pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Refusal> {
+///
+/// # Errors
+/// If the ticket cannot be signed, or could not be written.
+pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let text = |name| matches.get_one::<String>(name).map(String::as_str);
     let ttl = units::span(text("ttl").unwrap_or_default())
         .map_err(|why| Refusal(format!("--ttl: {why}")))?;
-    let values = Values::gather(&flags(matches), std::env::vars_os())?;
+    let mut problems = Problems::default();
+    let values = Values::gather(&flags(matches), std::env::vars_os(), &mut problems);
     let mut draft = Draft::default();
-    find(SECRET_FILE).map_or(Ok(()), |setting| values.put(setting, &mut draft))?;
-    let Some(secrets) = Secrets::read(draft.secrets)? else {
+    let put = find(SECRET_FILE).map_or(Ok(()), |setting| values.put(setting, &mut draft));
+    let read = put.and_then(|()| Secrets::read(draft.secrets, &values));
+    let secrets = read.unwrap_or_else(|problem| {
+        problems.add(problem);
+        None
+    });
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
+    let Some(secrets) = secrets else {
         let variable = secret::VARIABLE;
-        return Err(Refusal(format!("a secret is needed: --{SECRET_FILE} or {variable}")));
+        return Err(Refusal(format!("a secret is needed: --{SECRET_FILE} or {variable}")).into());
     };
     let mut ticket = Ticket::new(text("user").unwrap_or_default(), SystemTime::now() + ttl)
         .broadcast(matches.get_flag("broadcast"));
@@ -75,7 +88,6 @@ pub fn ticket(matches: &ArgMatches) -> Result<ExitCode, Refusal> {
     }
     let signed = secrets.tickets().and_then(|tickets| tickets.sign(&ticket));
     let signed = signed.map_err(|error| Refusal(error.to_string()))?;
-    // An error means that stdout was closed, so nobody reads the ticket.
-    let _ = writeln!(std::io::stdout(), "{signed}");
+    print(&format!("{signed}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

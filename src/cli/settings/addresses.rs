@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use longlink::shared::number;
@@ -35,14 +35,19 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:PATH`. A name is resolved
-    /// here and only once, so that the addresses that are checked are those that are bound.
+    /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `8080` or `unix:PATH`. A port alone
+    /// means 127.0.0.1. A name is resolved here and only once, so that the addresses that are
+    /// checked are those that are bound.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Address::Unix(path.into()));
         }
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Address::Tcp(text.to_owned(), vec![addr]));
+        }
+        if let Some(port) = number::<u16>(text.as_bytes()) {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            return Ok(Address::Tcp(addr.to_string(), vec![addr]));
         }
         // A text with more colons or brackets is a malformed IPv6 address, and a text with a slash
         // is a URL. Neither is looked up as a name.
@@ -51,9 +56,7 @@ impl Address {
             .filter(|(name, _)| !name.is_empty() && !name.contains([':', '/', '[']));
         let port = named.and_then(|(_, port)| number::<u16>(port.as_bytes()));
         let (Some((name, _)), Some(port)) = (named, port) else {
-            return Err(format!(
-                "expected 127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH, found {text:?}"
-            ));
+            return Err(refusal(text));
         };
         let resolved = (name, port).to_socket_addrs();
         let mut addrs =
@@ -65,12 +68,19 @@ impl Address {
 
     /// Reads the addresses that a setting lists.
     pub fn list(raw: &Raw) -> Result<Vec<Self>, String> {
-        Self::all(&units::list(raw)?)
+        Self::words(raw)?.iter().map(|text| Address::parse(text)).collect()
     }
 
-    /// Reads several addresses.
-    pub fn all(words: &[String]) -> Result<Vec<Self>, String> {
-        words.iter().map(|text| Address::parse(text)).collect()
+    /// Reads a list of addresses as they were written. A number is a port.
+    pub fn words(raw: &Raw) -> Result<Vec<String>, String> {
+        let text = |raw: &Raw| match raw {
+            Raw::Whole(port) => Raw::Text(port.to_string()),
+            other => other.clone(),
+        };
+        match raw {
+            Raw::List(parts) => units::list(&Raw::List(parts.iter().map(text).collect())),
+            one => units::list(&text(one)),
+        }
     }
 
     /// Whether only this machine can reach the address.
@@ -95,27 +105,54 @@ impl Address {
     }
 }
 
+/// Refuses a socket file whose folder does not exist.
+pub fn folders(addresses: &[Address]) -> Result<(), String> {
+    for address in addresses {
+        if let Address::Unix(path) = address
+            && let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty())
+            && !folder.is_dir()
+        {
+            return Err(format!("{address}: {} is no directory", folder.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Says which forms of an address are accepted, and what is missing in one that is nearly right.
+fn refusal(text: &str) -> String {
+    let known = "expected 127.0.0.1:8080, [::1]:8080, localhost:8080, 8080 or unix:PATH";
+    let is_port = |text: &str| number::<u16>(text.as_bytes()).is_some();
+    match text.strip_prefix(':').filter(|port| is_port(port)) {
+        Some(port) => format!(
+            "{known}, found {text:?}: {port} means 127.0.0.1:{port}, and all addresses of this \
+             machine are 0.0.0.0:{port}"
+        ),
+        None if text.parse::<IpAddr>().is_ok() => format!("{known}, found {text:?}: no port"),
+        None => format!("{known}, found {text:?}"),
+    }
+}
+
 /// Refuses an address that others can reach when clients need no ticket: then anybody can connect
 /// as any user. A setting allows it.
-pub fn protect(addresses: &[Address]) -> Result<(), Refusal> {
+pub fn protect(addresses: &[Address]) -> Result<(), String> {
     match addresses.iter().find(|address| !address.is_local()) {
         None => Ok(()),
-        Some(address) => Err(Refusal(format!(
+        Some(address) => Err(format!(
             "{address} is not loopback, and everyone who reaches it could connect as anyone: \
              let in only tickets with --secret-file, say --open if that is meant, or listen on \
              127.0.0.1 or unix:PATH behind a proxy"
-        ))),
+        )),
     }
 }
 
 /// Refuses an address of the backend's interface that other machines can reach, if no key is
 /// required.
-pub fn protect_api(addresses: &[Address]) -> Result<(), Refusal> {
+pub fn protect_api(addresses: &[Address]) -> Result<(), String> {
     match addresses.iter().find(|address| !address.is_local()) {
-        Some(address) => Err(Refusal(format!(
-            "--api-listen {address} is not loopback, and everyone who reaches it could send as \
+        Some(address) => Err(format!(
+            "{address} is not loopback, and everyone who reaches it could send as \
              anyone: give it a key with --api-key-file"
-        ))),
+        )),
         None => Ok(()),
     }
 }
@@ -164,11 +201,29 @@ mod tests {
     }
 
     #[test]
+    fn a_port_alone_is_an_address_of_loopback_in_flags_and_in_the_file() {
+        assert_eq!(Address::parse("8080").unwrap().to_string(), "127.0.0.1:8080");
+        let word = Raw::Word("8080,unix:/x".to_owned());
+        let file = Raw::List(vec![Raw::Whole(8080), Raw::Text("unix:/x".to_owned())]);
+        for raw in [word, file] {
+            let list = Address::list(&raw).unwrap();
+            let shown = list.iter().map(Address::to_string).collect::<Vec<_>>();
+            assert_eq!(shown, ["127.0.0.1:8080", "unix:/x"]);
+        }
+        assert_eq!(Address::list(&Raw::Whole(0)).unwrap().len(), 1);
+        assert!(Address::list(&Raw::Whole(65_536)).is_err());
+        assert!(Address::parse(":80").unwrap_err().contains("0.0.0.0:80"));
+        assert!(Address::parse("10.0.0.1").unwrap_err().contains("no port"));
+    }
+
+    #[test]
     fn text_that_is_no_address_is_refused() {
         for text in [
             "",
             ":",
-            "8080",
+            "65536",
+            "-1",
+            "+80",
             ":8080",
             "127.0.0.1",
             "127.0.0.1:",

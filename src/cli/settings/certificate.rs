@@ -1,11 +1,13 @@
 //! The settings that name the certificate's files, and what these files hold.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use longlink::tls::Certificate;
 
+use super::problems::{Problem, Problems};
+use super::values::Values;
 use crate::cli::files;
-use crate::cli::refusal::Refusal;
 
 /// The paths of the chain and of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +23,32 @@ pub struct Contents {
     pub key: Vec<u8>,
 }
 
+/// A certificate that was read from its files, and checked.
+#[derive(Clone)]
+pub struct Loaded {
+    pub files: Files,
+    pub contents: Contents,
+    pub certificate: Certificate,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.files.fmt(f)
+    }
+}
+
 impl Files {
     /// Takes the names of both files, or of none.
-    pub fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, Refusal> {
+    pub fn pair(
+        cert: Option<PathBuf>,
+        key: Option<PathBuf>,
+        values: &Values,
+    ) -> Result<Option<Self>, Problem> {
         match (cert, key) {
             (None, None) => Ok(None),
             (Some(cert), Some(key)) => Ok(Some(Files { cert, key })),
-            (Some(_), None) => Err(Refusal("tls-cert needs tls-key, its private key".to_owned())),
-            (None, Some(_)) => Err(Refusal("tls-key needs tls-cert, its certificate".to_owned())),
+            (Some(_), None) => Err(values.refuse("tls-cert", "it needs tls-key, its private key")),
+            (None, Some(_)) => Err(values.refuse("tls-key", "it needs tls-cert, its certificate")),
         }
     }
 
@@ -38,6 +58,24 @@ impl Files {
     /// One line that names the file that could not be read.
     pub fn contents(&self) -> Result<Contents, String> {
         Ok(Contents { cert: files::read(&self.cert)?, key: files::read(&self.key)? })
+    }
+
+    /// Reads and checks both files at the start. What is wrong is added to the problems, each file
+    /// that cannot be read with the name of its own setting.
+    pub fn load(self, values: &Values, problems: &mut Problems) -> Option<Loaded> {
+        let mut read = |name, path| {
+            let read = files::read(path).map_err(|why| problems.add(values.refuse(name, why)));
+            read.ok()
+        };
+        let (cert, key) = (read("tls-cert", &self.cert), read("tls-key", &self.key));
+        let contents = Contents { cert: cert?, key: key? };
+        match self.check(&contents) {
+            Ok(certificate) => Some(Loaded { files: self, contents, certificate }),
+            Err(why) => {
+                problems.add(values.contradict(&["tls-cert", "tls-key"], why));
+                None
+            }
+        }
     }
 
     /// Checks that the key belongs to the certificate. The error names both files, since

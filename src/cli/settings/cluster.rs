@@ -8,11 +8,11 @@ use longlink::RelayConfig;
 use longlink::cluster::{ClusterConfig, RedisUrl};
 
 use super::addresses::Address;
+use super::problems::Problem;
 use super::units;
 use super::values::{Raw, Values};
 #[cfg(feature = "tls")]
 use crate::cli::files;
-use crate::cli::refusal::Refusal;
 
 /// The beginning of all keys, unless something else is set.
 pub const PREFIX: &str = "longlink:";
@@ -99,7 +99,7 @@ pub fn check(
     relay: &RelayConfig,
     listen: &[Address],
     values: &Values,
-) -> Result<Option<ClusterConfig>, Refusal> {
+) -> Result<Option<ClusterConfig>, Problem> {
     let Some(first) = cluster.urls.first().cloned() else {
         return match OF_REDIS.iter().find(|name| values.is_given(name)) {
             Some(name) => Err(values.refuse(name, "it needs redis, the URL")),
@@ -109,7 +109,7 @@ pub fn check(
     if values.is_given("store") {
         let why = "redis and store are both set, but messages are kept in one place: leave one of \
                    them out";
-        return Err(Refusal(why.to_owned()));
+        return Err(values.contradict(&["redis", "store"], why));
     }
     if values.is_given("redis-ca") && !cluster.urls.iter().any(RedisUrl::is_tls) {
         return Err(values.refuse("redis-ca", "no URL of redis is encrypted: use rediss://"));

@@ -11,8 +11,10 @@ mod cluster;
 pub mod draft;
 pub mod flags;
 mod hosts;
+pub mod problems;
 pub mod row;
 pub mod secret;
+mod similar;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod table;
@@ -20,19 +22,23 @@ pub mod units;
 pub mod values;
 mod webhooks;
 
+use std::collections::BTreeSet;
+
 use log::LevelFilter;
 use longlink::backend::{BackendConfig, WebhookConfig};
 use longlink::limits::ConfigError;
 use longlink::{Config, RelayConfig};
 
-use crate::cli::refusal::Refusal;
 use crate::cli::service::inherited::Inherited;
 use addresses::Address;
 use capacity::Capacity;
 #[cfg(feature = "tls")]
-use certificate::Files;
+use certificate::{Files, Loaded};
 use draft::Draft;
+use flags::Flags;
+use problems::{Problem, Problems};
 use secret::Secrets;
+use table::{SECRET_FILE, SETTINGS};
 use values::Values;
 
 /// Everything that `serve` needs to know.
@@ -53,9 +59,9 @@ pub struct Settings {
     /// The addresses of the backend's interface. They were checked: only this machine can reach
     /// them, or a key is required.
     pub api_listen: Vec<Address>,
-    /// The certificate's files, for TLS on every TCP address.
+    /// The certificate and its files, for TLS on every TCP address.
     #[cfg(feature = "tls")]
-    pub tls: Option<Files>,
+    pub tls: Option<Loaded>,
     /// The file in which messages are kept.
     #[cfg(feature = "store")]
     pub store: Option<store::File>,
@@ -67,66 +73,127 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// When settings are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before there is a server.
+    Start,
+}
+
 /// The default address, which only this machine can reach.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 impl Settings {
+    /// Gathers the flags, the environment and the configuration file, and reads every setting, as
+    /// [`Settings::read`] does. Each command that needs all settings calls this function, so that
+    /// `check` and `serve` find the same problems.
+    pub fn load(
+        flags: &Flags,
+        capacity: &Capacity,
+        inherited: Vec<Inherited>,
+        when: When,
+    ) -> Result<(Values, Self), Problems> {
+        let mut problems = Problems::default();
+        let values = Values::gather(flags, std::env::vars_os(), &mut problems);
+        let settings = Self::read(&values, capacity, inherited, when, &mut problems);
+        match settings {
+            Some(settings) if problems.is_empty() => Ok((values, settings)),
+            _ => Err(problems),
+        }
+    }
+
     /// Reads every setting and checks that they fit together. Some defaults depend on the machine's
-    /// capacity. Sockets that the service manager has handed over replace the addresses.
+    /// capacity. Sockets that the service manager has handed over replace the addresses. Everything
+    /// that is wrong is added to the problems.
     pub fn read(
         values: &Values,
         capacity: &Capacity,
         inherited: Vec<Inherited>,
-    ) -> Result<Self, Refusal> {
+        when: When,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let mut draft = Draft::default();
         // The library's own defaults do not depend on the machine.
         draft.config.max_connections = capacity.connections();
         draft.config.max_buffered = capacity.buffered().unwrap_or(draft.config.max_buffered);
         draft.relay.mailbox_memory = capacity.mailboxes().unwrap_or(draft.relay.mailbox_memory);
-        values.fill(&mut draft)?;
+        let wrong = values.fill(&mut draft, problems);
+        // A setting whose value is wrong has its default here. What follows from the default is no
+        // mistake of whoever wrote the settings.
+        let mut check = Check { values, wrong, problems };
 
-        check(&draft.config)?;
+        for error in draft.config.contradictions() {
+            check.config(error, &draft.config);
+        }
         let listen = match (inherited.is_empty(), draft.listen) {
-            (true, Some(words)) => {
-                Address::all(&words).map_err(|why| values.refuse("listen", &why))?
-            }
-            (true, None) => vec![Address::parse(DEFAULT_LISTEN).map_err(Refusal)?],
+            (true, Some(words)) => check.addresses(&words),
+            (true, None) => Address::parse(DEFAULT_LISTEN).into_iter().collect(),
             (false, _) => inherited.into_iter().map(Address::Inherited).collect(),
         };
-        let secrets = Secrets::read(draft.secrets)?;
+        for (name, addresses) in [("listen", &listen), ("api-listen", &draft.api_listen)] {
+            let refused = addresses::folders(addresses);
+            check.of(&[name], refused.map_err(|why| values.refuse(name, why)));
+        }
+        let secrets = check.of(&[SECRET_FILE], Secrets::read(draft.secrets, values)).flatten();
+        let open = ["open", SECRET_FILE];
         if draft.open && secrets.is_some() {
-            return Err(Refusal(
-                "open lets everyone in, a secret only who has a ticket: \
-                 leave one of them out"
-                    .to_owned(),
-            ));
+            let why =
+                "open lets everyone in, a secret only who has a ticket: leave one of them out";
+            check.add(&open, values.contradict(&open, why));
         }
         if !draft.open && secrets.is_none() {
-            addresses::protect(&listen)?;
+            let refused = addresses::protect(&listen);
+            let refused = refused.map_err(|why| values.contradict(&["listen"], why));
+            check.of(&["listen", "open", SECRET_FILE], refused);
         }
         if draft.backend.keys.is_empty() {
-            addresses::protect_api(&draft.api_listen)?;
+            let refused = addresses::protect_api(&draft.api_listen);
+            let refused = refused.map_err(|why| values.refuse("api-listen", why));
+            check.of(&["api-listen", "api-key-file"], refused);
         }
         if draft.at_door_only && secrets.is_none() {
-            return Err(Refusal(
-                "ticket-at-door-only: there are no tickets without a secret".into(),
-            ));
+            let why = "there are no tickets without a secret";
+            let names = ["ticket-at-door-only", SECRET_FILE];
+            check.add(&names, values.refuse(names[0], why));
         }
         #[cfg(feature = "store")]
-        let store = store::check(draft.store, &mut draft.relay, values)?;
+        let store = {
+            let names = ["store", "store-size", "history", "mailbox"];
+            let made = store::check(draft.store, &mut draft.relay, values);
+            let file = check.of(&names, made).flatten();
+            // In the process that has the file open, a look at it would take away the store's locks.
+            if let (Some(file), When::Start) = (&file, when) {
+                let examined = store::examine(file, values);
+                check.of(&names, examined);
+            }
+            file
+        };
         #[cfg(feature = "cluster")]
-        let cluster = cluster::check(draft.cluster, &draft.relay, &listen, values)?;
+        let cluster = {
+            let names = ["redis", "redis-ca", "redis-prefix", "node", "store"];
+            let made = cluster::check(draft.cluster, &draft.relay, &listen, values);
+            check.of(&names, made).flatten()
+        };
+        let names =
+            ["webhook", "webhook-secret-file", "webhook-ca", "webhook-queue", "webhook-events"];
+        let webhooks = check.of(&names, webhooks::config(draft.webhook, values)).flatten();
+        #[cfg(feature = "tls")]
+        let tls = {
+            let pair = Files::pair(draft.tls_cert, draft.tls_key, values);
+            let files = check.of(&["tls-cert", "tls-key"], pair).flatten();
+            files.and_then(|files| files.load(values, check.problems))
+        };
         let mut settings = Settings {
             config: draft.config,
             relay: draft.relay,
             secrets,
             at_door_only: draft.at_door_only,
-            webhooks: webhooks::config(draft.webhook, values)?,
+            webhooks,
             listen,
             backend: draft.backend,
             api_listen: draft.api_listen,
             #[cfg(feature = "tls")]
-            tls: Files::pair(draft.tls_cert, draft.tls_key)?,
+            tls,
             #[cfg(feature = "store")]
             store,
             #[cfg(feature = "cluster")]
@@ -135,7 +202,7 @@ impl Settings {
             warnings: Vec::new(),
         };
         settings.warn(values, capacity);
-        Ok(settings)
+        problems.is_empty().then_some(settings)
     }
 
     #[cfg(feature = "tls")]
@@ -183,19 +250,67 @@ impl Settings {
             self.warnings.push(warning.to_owned());
         }
         for name in &values.strangers {
-            self.warnings.push(format!("{name} is set, but there is no such setting"));
+            let variables = SETTINGS.iter().map(row::Setting::variable).collect::<Vec<_>>();
+            let meant = similar::of_variable(name, &variables);
+            self.warnings.push(format!("{name} is set, but there is no such setting{meant}"));
         }
     }
 }
 
-/// Checks the relations between limits and times.
-fn check(config: &Config) -> Result<(), Refusal> {
-    config.check().map_err(|error| match error {
-        // One of the two values may be a default, so the message has both.
-        ConfigError::QueueBelowMessage => Refusal(format!(
-            "{error}: max-queue is {}, max-message is {}",
-            config.max_queue, config.max_message
-        )),
-        error => Refusal(error.to_string()),
-    })
+/// Checks settings against each other, and leaves out what follows from another mistake.
+struct Check<'a> {
+    values: &'a Values,
+    /// The settings whose values are wrong, and have been reported.
+    wrong: BTreeSet<&'static str>,
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    /// Adds a problem of several settings, unless the value of one of them is wrong or unknown.
+    fn add(&mut self, names: &[&str], problem: Problem) {
+        let is_known = !self.values.is_partial();
+        if is_known && !names.iter().any(|name| self.wrong.contains(name)) {
+            self.problems.add(problem);
+        }
+    }
+
+    /// Takes what was made of several settings, or adds the problem, as [`Check::add`] does.
+    fn of<T>(&mut self, names: &[&str], made: Result<T, Problem>) -> Option<T> {
+        made.map_err(|problem| self.add(names, problem)).ok()
+    }
+
+    /// Reads the addresses that clients connect to. Each one that is wrong is a problem.
+    fn addresses(&mut self, words: &[String]) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        for word in words {
+            match Address::parse(word) {
+                Ok(address) => addresses.push(address),
+                Err(why) => {
+                    self.problems.add(self.values.refuse("listen", why));
+                    self.wrong.insert("listen");
+                }
+            }
+        }
+        addresses
+    }
+
+    /// Adds a contradiction between limits.
+    fn config(&mut self, error: ConfigError, config: &Config) {
+        let names: &[&'static str] = match error {
+            ConfigError::QueueBelowMessage => &["max-queue", "max-message"],
+            ConfigError::QueueTooLong => &["max-queue"],
+            ConfigError::TooManyConnections => &["max-connections"],
+            ConfigError::Zero(name) => &[name],
+            _ => &[],
+        };
+        let why = match error {
+            // One of the two values may be a default, so the message has both.
+            ConfigError::QueueBelowMessage => {
+                let (most, longest) = (config.max_queue, config.max_message);
+                format!("{error}: max-queue is {most}, max-message is {longest}")
+            }
+            error => error.to_string(),
+        };
+        self.add(names, self.values.contradict(names, why));
+    }
 }

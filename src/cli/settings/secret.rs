@@ -9,10 +9,10 @@ use std::time::SystemTime;
 
 use longlink::tickets::{TicketError, Tickets};
 
+use super::problems::{Place, Problem};
 use super::table::SECRET_FILE;
 use super::units;
-use super::values::Raw;
-use crate::cli::refusal::Refusal;
+use super::values::{Raw, Values};
 
 /// The environment variable that contains the secret itself.
 pub const VARIABLE: &str = "LONGLINK_SECRET";
@@ -20,6 +20,7 @@ pub const VARIABLE: &str = "LONGLINK_SECRET";
 const MOST_TEXT: u64 = 8 * 1024;
 
 /// One secret, or two while the secret is being changed; the first signs.
+#[derive(PartialEq, Eq)]
 pub struct Secrets(Vec<Vec<u8>>);
 
 impl fmt::Debug for Secrets {
@@ -31,30 +32,33 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     /// Reads the secrets, if any are given: one on each line that is not empty. `file` has the
     /// contents of the setting's file.
-    pub fn read(file: Option<Vec<u8>>) -> Result<Option<Self>, Refusal> {
-        let (source, text) = match (file, std::env::var_os(VARIABLE)) {
+    pub fn read(file: Option<Vec<u8>>, values: &Values) -> Result<Option<Self>, Problem> {
+        let is_file = file.is_some();
+        let text = match (file, std::env::var_os(VARIABLE)) {
             (None, None) => return Ok(None),
-            (Some(text), None) => ("the secret file", text),
-            (None, Some(secret)) => (VARIABLE, secret.into_encoded_bytes()),
+            (Some(text), None) => text,
+            (None, Some(secret)) => secret.into_encoded_bytes(),
             (Some(_), Some(_)) => {
-                return Err(Refusal(format!(
-                    "{SECRET_FILE} and {VARIABLE} are both set: keep one"
-                )));
+                let why = format!("{SECRET_FILE} and {VARIABLE} are both set: keep one");
+                return Err(values.contradict(&[SECRET_FILE], why));
             }
+        };
+        let refuse = |why: String| match is_file {
+            true => values.refuse(SECRET_FILE, format!("in the file, {why}")),
+            false => Problem { place: Place::Variable(VARIABLE.to_owned()), why },
         };
         let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let lines = lines.filter(|line| !line.is_empty());
         if lines.clone().any(|line| !is_text(line)) {
-            return Err(Refusal(format!(
-                "{source}: a secret is a line of text, as openssl rand -hex 32 makes one"
-            )));
+            let why = "a secret is a line of text, as openssl rand -hex 32 makes one";
+            return Err(refuse(why.to_owned()));
         }
         let secrets = Secrets(lines.map(<[u8]>::to_vec).collect());
         // An empty variable is refused as well: it was meant to be set, and without a secret
         // everybody could connect.
         match secrets.tickets() {
             Ok(_) => Ok(Some(secrets)),
-            Err(error) => Err(Refusal(format!("{source}: {error}"))),
+            Err(error) => Err(refuse(error.to_string())),
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use longlink::RelayConfig;
 
+use super::problems::Problem;
 use super::units;
 use super::values::{Raw, Values};
-use crate::cli::refusal::Refusal;
 
 /// The default of the largest size of the file in bytes, 1 GiB: about 3.6 million messages of 200
 /// bytes. It fits on the disk of a small machine, on which 10 GB or more are free.
@@ -63,7 +63,7 @@ pub fn check(
     store: Store,
     relay: &mut RelayConfig,
     values: &Values,
-) -> Result<Option<File>, Refusal> {
+) -> Result<Option<File>, Problem> {
     let Store { path, size, history } = store;
     let Some(path) = path else {
         return match OF_STORE.iter().find(|name| values.is_given(name)) {
@@ -77,12 +77,18 @@ pub fn check(
     if !relay.mailbox {
         let why = "mailbox is off and store is set, but what the store keeps are mailboxes: leave \
                    one of them out";
-        return Err(Refusal(why.to_owned()));
+        return Err(values.contradict(&["store", "mailbox"], why));
     }
     if !values.is_given("mailbox-ttl") {
         relay.mailbox_ttl = KEPT;
     }
     Ok(Some(File { path, size: size as u64, history }))
+}
+
+/// Refuses a file that cannot be the file of a store. Nothing is opened for writing.
+pub fn examine(file: &File, values: &Values) -> Result<(), Problem> {
+    longlink::keeping::store::examine(&file.path)
+        .map_err(|error| values.refuse("store", error.to_string()))
 }
 
 #[cfg(test)]

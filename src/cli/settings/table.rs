@@ -39,9 +39,9 @@ const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::
 // The headings, in the order in which the rows below use them.
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may connect";
-const SIZES: &str = "Limits (bytes; 64k, 16m and 1g mean KiB, MiB and GiB)";
+const SIZES: &str = "Limits (bytes; 64kb, 16mb and 1gb mean KiB, MiB and GiB)";
 const RATES: &str = "Limits for one address, user or connection (0 means no limit)";
-const TIMES: &str = "Times (seconds, fractions allowed; 0 means never)";
+const TIMES: &str = "Times (seconds, or 500ms, 60s, 5m, 2h; 0 means never)";
 const CHAT: &str = "What it serves";
 #[cfg(feature = "store")]
 const DISK: &str = "What it keeps on disk (docs/operations.md)";
@@ -56,9 +56,9 @@ pub static SETTINGS: &[Setting] = &[
         "listen",
         "ADDR",
         WHERE,
-        Kind::Many(|it, raw| units::list(raw).map(|list| it.listen = Some(list))),
-        "127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:PATH; port 0 takes a free one; \
-         repeatable. Sockets that systemd hands over take its place. Each address is printed as \
+        Kind::Many(|it, raw| Address::words(raw).map(|list| it.listen = Some(list))),
+        "127.0.0.1:8080, [::1]:8080, localhost:8080, 8080 (on 127.0.0.1) or unix:PATH; port 0 \
+         takes a free one; repeatable. Sockets that systemd hands over take its place. Each address is printed as \
          `listening on …` on standard output",
     )
     .default_is("127.0.0.1:8080"),

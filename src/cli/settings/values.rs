@@ -1,18 +1,21 @@
 //! The sources of a setting's value: flags win over the environment, and the environment over the
 //! configuration file, separately for each setting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use toml::de::{DeTable, DeValue};
 
 use super::draft::Draft;
 use super::flags::Flags;
+use super::problems::{Place, Position, Problem, Problems, Source};
 use super::row::{Setting, VARIABLES};
-use super::secret;
 use super::table::{CONFIG, SETTINGS, find};
-use crate::cli::refusal::Refusal;
+use super::{secret, similar};
 
 /// The longest configuration file in bytes.
 const MOST_TEXT: u64 = 1 << 20;
@@ -50,60 +53,76 @@ impl fmt::Display for Raw {
     }
 }
 
-impl From<toml::Value> for Raw {
-    fn from(value: toml::Value) -> Self {
+impl From<DeValue<'_>> for Raw {
+    fn from(value: DeValue<'_>) -> Self {
         match value {
-            toml::Value::String(text) => Raw::Text(text),
-            toml::Value::Integer(number) => Raw::Whole(number),
-            toml::Value::Float(number) => Raw::Real(number),
-            toml::Value::Boolean(truth) => Raw::Truth(truth),
-            toml::Value::Array(items) => Raw::List(items.into_iter().map(Raw::from).collect()),
-            toml::Value::Datetime(_) => Raw::Other("a date"),
-            toml::Value::Table(_) => Raw::Other("a table"),
+            DeValue::String(text) => Raw::Text(text.into_owned()),
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                i64::from_str_radix(&digits, number.radix())
+                    .map_or(Raw::Other("a number that is too large"), Raw::Whole)
+            }
+            DeValue::Float(number) => {
+                let digits = number.as_str().replace('_', "");
+                digits.parse().map_or(Raw::Other("a number"), Raw::Real)
+            }
+            DeValue::Boolean(truth) => Raw::Truth(truth),
+            DeValue::Array(items) => {
+                Raw::List(items.into_iter().map(|item| item.into_inner().into()).collect())
+            }
+            DeValue::Datetime(_) => Raw::Other("a date"),
+            DeValue::Table(_) => Raw::Other("a table"),
         }
     }
 }
 
-/// Where a value was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Flag,
-    Environment,
-    File(PathBuf),
+/// A value, and where it was written.
+#[derive(Debug)]
+struct Given {
+    raw: Raw,
+    source: Source,
 }
 
 /// The values that were given, each from the source that wins.
 #[derive(Debug, Default)]
 pub struct Values {
-    given: BTreeMap<&'static str, (Raw, Source)>,
+    given: BTreeMap<&'static str, Given>,
     /// Environment variables that begin with `LONGLINK_` and are not the name of a setting.
     pub strangers: Vec<String>,
+    /// The configuration file, if one was named.
+    file: Option<Rc<PathBuf>>,
+    /// Whether the file could not be read as a whole. Then a setting that seems not to be given may
+    /// be in it.
+    is_partial: bool,
 }
 
 impl Values {
-    /// Gathers the flags, the environment, and the file that one of them names.
+    /// Gathers the flags, the environment, and the file that one of them names. What is wrong with
+    /// them is added to the problems, and the rest is gathered nevertheless.
     pub fn gather(
         flags: &Flags,
         environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-    ) -> Result<Self, Refusal> {
+        problems: &mut Problems,
+    ) -> Self {
         let mut values = Values::default();
         for (setting, words) in flags {
             let mut words = words.iter().cloned().map(Raw::Word).collect::<Vec<_>>();
             let raw = if words.len() == 1 { words.remove(0) } else { Raw::List(words) };
-            values.given.insert(setting.name, (raw, Source::Flag));
+            values.given.insert(setting.name, Given { raw, source: Source::Flag });
         }
-        values.add_environment(environment)?;
-        if let Some((Raw::Word(file), _)) = values.given.remove(CONFIG) {
-            values.add_file(Path::new(&file))?;
+        values.add_environment(environment, problems);
+        if let Some(Given { raw: Raw::Word(file), source }) = values.given.remove(CONFIG) {
+            values.add_file(Path::new(&file), &source, problems);
         }
-        Ok(values)
+        values
     }
 
     /// Adds the values of settings that no flag has set.
     fn add_environment(
         &mut self,
         environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-    ) -> Result<(), Refusal> {
+        problems: &mut Problems,
+    ) {
         for (name, value) in environment {
             let Some(name) = name.to_str().filter(|name| name.starts_with(VARIABLES)) else {
                 continue;
@@ -119,54 +138,93 @@ impl Values {
                 continue;
             };
             let Some(value) = value.to_str() else {
-                return Err(Refusal(format!("{name}: not UTF-8")));
+                let place = Place::Variable(name.to_owned());
+                problems.add(Problem { place, why: "the value is not UTF-8".to_owned() });
+                continue;
             };
             if !value.is_empty() {
                 let raw = Raw::Word(value.to_owned());
-                self.given.entry(setting.name).or_insert((raw, Source::Environment));
+                let source = Source::Environment;
+                self.given.entry(setting.name).or_insert(Given { raw, source });
             }
         }
-        Ok(())
     }
 
     /// Adds the values of settings that neither a flag nor the environment has set. Every key of
     /// the file is checked.
-    fn add_file(&mut self, path: &Path) -> Result<(), Refusal> {
-        let shown = path.display();
-        let text =
-            read_text(path).map_err(|error| Refusal(format!("cannot read {shown}: {error}")))?;
-        let table = text.parse::<toml::Table>().map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            Refusal(format!("{shown}: line {line}: {}", error.message()))
-        })?;
-        for (key, value) in table {
-            let setting = known(&key).map_err(|why| Refusal(format!("{shown}: {why}")))?;
-            let source = Source::File(path.to_owned());
-            self.given.entry(setting.name).or_insert((value.into(), source));
+    fn add_file(&mut self, path: &Path, named_by: &Source, problems: &mut Problems) {
+        let file = Rc::new(path.to_owned());
+        self.file = Some(Rc::clone(&file));
+        let text = match read_text(path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.is_partial = true;
+                let why = format!("cannot read {}: {error}", path.display());
+                problems.add(Problem { place: place_of(CONFIG, Some(named_by)), why });
+                return;
+            }
+        };
+        let at = |byte| Position::of(&file, &text, byte);
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        let mut broken_lines = Vec::new();
+        for error in errors {
+            let position = at(error.span().map_or(0, |span| span.start));
+            broken_lines.push(position.line);
+            let why = error.message().replace('\n', ", ");
+            problems.add(Problem { place: Place::File(position, None), why });
         }
-        Ok(())
+        self.is_partial = !broken_lines.is_empty();
+        for (key, value) in table.into_inner() {
+            let position = at(key.span().start);
+            // What is left of a line that is no TOML is not what was meant.
+            if broken_lines.contains(&position.line) {
+                continue;
+            }
+            match known(key.get_ref()) {
+                Ok(setting) => {
+                    let source = Source::File(at(value.span().start));
+                    let raw = Raw::from(value.into_inner());
+                    self.given.entry(setting.name).or_insert(Given { raw, source });
+                }
+                Err(why) => problems.add(Problem { place: Place::File(position, None), why }),
+            }
+        }
     }
 
-    /// Reads every value that was given into the draft. An error names the place where the value
-    /// was written.
-    pub fn fill(&self, draft: &mut Draft) -> Result<(), Refusal> {
-        SETTINGS.iter().try_for_each(|setting| self.put(setting, draft))
+    /// Reads every value that was given into the draft. What is wrong is added to the problems.
+    /// Returns the settings that have kept their defaults because their values are wrong.
+    pub fn fill(&self, draft: &mut Draft, problems: &mut Problems) -> BTreeSet<&'static str> {
+        let mut wrong = BTreeSet::new();
+        for setting in SETTINGS {
+            if let Err(problem) = self.put(setting, draft) {
+                problems.add(problem);
+                wrong.insert(setting.name);
+            }
+        }
+        wrong
     }
 
     /// Reads the value of one setting into the draft, if one was given.
-    pub fn put(&self, setting: &Setting, draft: &mut Draft) -> Result<(), Refusal> {
-        let Some((raw, _)) = self.given.get(setting.name) else { return Ok(()) };
-        setting.put(draft, raw).map_err(|why| self.refuse(setting.name, &why))
+    pub fn put(&self, setting: &Setting, draft: &mut Draft) -> Result<(), Problem> {
+        let Some(given) = self.given.get(setting.name) else { return Ok(()) };
+        setting.put(draft, &given.raw).map_err(|why| self.refuse(setting.name, why))
     }
 
     /// Refuses the value of a setting, with the place where it was written.
-    pub fn refuse(&self, name: &str, why: &str) -> Refusal {
-        Refusal(match self.given.get(name) {
-            Some((_, Source::Flag)) => format!("--{name}: {why}"),
-            Some((_, Source::Environment)) => format!("{}: {why}", variable(name)),
-            Some((_, Source::File(path))) => format!("{}: {name}: {why}", path.display()),
-            None => format!("{name}: {why}"),
-        })
+    pub fn refuse(&self, name: &'static str, why: impl Into<String>) -> Problem {
+        let source = self.given.get(name).map(|given| &given.source);
+        match place_of(name, source) {
+            Place::None => Problem { place: Place::None, why: format!("{name}: {}", why.into()) },
+            place => Problem { place, why: why.into() },
+        }
+    }
+
+    /// Refuses settings that contradict each other. The place is that of the first one that was
+    /// given.
+    pub fn contradict(&self, names: &[&'static str], why: impl Into<String>) -> Problem {
+        let given = names.iter().find_map(|name| Some((*name, self.given.get(name)?)));
+        let place = given.map_or(Place::None, |(name, it)| place_of(name, Some(&it.source)));
+        Problem { place, why: why.into() }
     }
 
     /// Whether a setting was given, whatever its value.
@@ -174,15 +232,26 @@ impl Values {
         self.given.contains_key(name)
     }
 
+    /// Whether it is not known which settings were given, because the file could not be read as a
+    /// whole.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// The configuration file, if one was named.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.as_path())
+    }
+
     /// Whether a setting was given as a flag, which other users of the machine can see.
     #[cfg(feature = "cluster")]
     pub fn is_flag(&self, name: &str) -> bool {
-        matches!(self.given.get(name), Some((_, Source::Flag)))
+        self.given.get(name).is_some_and(|given| given.source == Source::Flag)
     }
 
     /// Lists what was set and where, for the log.
     pub fn summary(&self) -> String {
-        let line = |(name, (raw, source)): (&&'static str, &(Raw, Source))| {
+        let line = |(name, Given { raw, source }): (&&'static str, &Given)| {
             let place = match source {
                 Source::Flag => "flag",
                 Source::Environment => "environment",
@@ -203,6 +272,18 @@ impl Values {
     }
 }
 
+/// The place of a value: the name that its source has for the setting.
+fn place_of(name: &'static str, source: Option<&Source>) -> Place {
+    match source {
+        None => Place::None,
+        Some(Source::Flag) => Place::Flag(name),
+        Some(Source::Environment) => {
+            Place::Variable(find(name).map_or_else(|| name.to_owned(), Setting::variable))
+        }
+        Some(Source::File(position)) => Place::File(position.clone(), Some(name)),
+    }
+}
+
 /// Reads the file, which may be a pipe, up to the longest length.
 fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
@@ -213,11 +294,6 @@ fn read_text(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Returns the name of a setting's variable, for a refusal.
-fn variable(name: &str) -> String {
-    find(name).map_or_else(|| name.to_owned(), Setting::variable)
-}
-
 /// The setting that a key of the file names.
 fn known(key: &str) -> Result<&'static Setting, String> {
     match find(key) {
@@ -225,12 +301,13 @@ fn known(key: &str) -> Result<&'static Setting, String> {
             Err(format!("{CONFIG}: a configuration file cannot name another"))
         }
         Some(setting) => Ok(setting),
-        // Other programs' files spell their keys with underscores, so a suggestion is made for
-        // them.
-        None => match find(&key.to_lowercase().replace('_', "-")) {
-            Some(meant) => Err(format!("unknown key {key:?}, did you mean {:?}?", meant.name)),
-            None => Err(format!("unknown key {key:?}; the keys are the names of the flags")),
-        },
+        None => {
+            let names = SETTINGS.iter().map(|setting| setting.name).filter(|name| *name != CONFIG);
+            Err(match similar::nearest(key, names) {
+                Some(meant) => format!("unknown key {key:?}, did you mean {meant:?}?"),
+                None => format!("unknown key {key:?}; the keys are the names of the flags"),
+            })
+        }
     }
 }
 
@@ -242,10 +319,13 @@ mod tests {
         find(name).unwrap()
     }
 
-    fn environment<'a>(
-        pairs: &'a [(&'a str, &'a str)],
-    ) -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> + 'a {
-        pairs.iter().map(|(name, value)| (name.into(), value.into()))
+    /// Gathers values with which nothing is wrong.
+    fn gather(flags: &Flags, variables: &[(&str, &str)]) -> Values {
+        let mut problems = Problems::default();
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let values = Values::gather(flags, variables, &mut problems);
+        assert_eq!(problems, Problems::default());
+        values
     }
 
     #[test]
@@ -258,11 +338,11 @@ mod tests {
         ];
         let variables =
             [("LONGLINK_MAX_HEAD", "2"), ("LONGLINK_MAX_QUEUE", "2"), ("LONGLINK_MAX_MESSAGE", "")];
-        let values = Values::gather(&flags, environment(&variables)).unwrap();
+        let values = gather(&flags, &variables);
         let _ = std::fs::remove_file(file);
         let mut draft = Draft::default();
         let buffered = draft.config.max_buffered;
-        values.fill(&mut draft).unwrap();
+        assert!(values.fill(&mut draft, &mut Problems::default()).is_empty());
         assert_eq!((draft.config.max_head, draft.config.max_queue), (3, 2));
         assert_eq!(draft.config.max_message, 1, "an empty variable means not set");
         assert_eq!(draft.config.max_buffered, buffered, "what is not given keeps its default");
@@ -275,9 +355,9 @@ mod tests {
     #[test]
     fn a_refused_value_is_reported_with_the_flag_or_variable_it_came_from() {
         let flags = vec![(setting("max-head"), vec!["x".to_owned()])];
-        let values = Values::gather(&flags, environment(&[("LONGLINK_MAX_QUEUE", "y")])).unwrap();
-        let why = |name| values.put(setting(name), &mut Draft::default()).unwrap_err().0;
-        let expected = "expected a size in bytes such as 65536, 64k or 16m";
+        let values = gather(&flags, &[("LONGLINK_MAX_QUEUE", "y")]);
+        let why = |name| values.put(setting(name), &mut Draft::default()).unwrap_err().to_string();
+        let expected = "expected a size in bytes such as 65536, 64kb, 16mb or 1gb";
         assert_eq!(why("max-head"), format!("--max-head: {expected}, found \"x\""));
         assert_eq!(why("max-queue"), format!("LONGLINK_MAX_QUEUE: {expected}, found \"y\""));
     }
@@ -290,7 +370,7 @@ mod tests {
             ("LONGLINK_MAX_CONNECTION", "5"),
             ("PATH", "/bin"),
         ];
-        let values = Values::gather(&Vec::new(), environment(&variables)).unwrap();
+        let values = gather(&Vec::new(), &variables);
         assert_eq!(values.strangers, ["LONGLINK_MAX_CONNECTION"]);
     }
 

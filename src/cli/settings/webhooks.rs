@@ -7,11 +7,12 @@ use std::path::Path;
 use longlink::backend::{BadWebhook, WebhookConfig, WebhookEvents};
 
 use super::draft::Webhook;
+use super::problems::Problem;
+use super::similar::did_you_mean;
 use super::units;
 use super::values::{Raw, Values};
 #[cfg(feature = "tls")]
 use crate::cli::files;
-use crate::cli::refusal::Refusal;
 
 /// The smallest queue of events in bytes. One event may take nearly as much, so a smaller size is a
 /// mistake in the unit.
@@ -21,27 +22,33 @@ const LEAST_QUEUE: usize = 64 * 1024;
 const OF_URL: [&str; 4] = ["webhook-secret-file", "webhook-events", "webhook-queue", "webhook-ca"];
 
 /// Makes the configuration of the webhooks, if a URL is given.
-pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>, Refusal> {
+pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>, Problem> {
     if webhook.queue < LEAST_QUEUE {
         return Err(values.refuse("webhook-queue", "expected 64k or more"));
     }
     let Some(url) = webhook.url else {
         return match OF_URL.iter().find(|name| values.is_given(name)) {
-            Some(name) => Err(Refusal(format!("{name} needs webhook, the URL"))),
+            Some(name) => Err(values.refuse(name, "it needs webhook, the URL")),
             None => Ok(None),
         };
     };
     let Some(secret) = webhook.secret else {
-        let why = "webhook needs webhook-secret-file: what is sent is signed";
-        return Err(Refusal(why.to_owned()));
+        let why = "it needs webhook-secret-file, because what is sent is signed";
+        return Err(values.refuse("webhook", why));
     };
-    let refuse = |name: &'static str, why: BadWebhook| values.refuse(name, &why.to_string());
+    let refuse = |why: BadWebhook| {
+        let name = match why {
+            BadWebhook::ShortSecret => "webhook-secret-file",
+            BadWebhook::NoCertificate => "webhook-ca",
+            _ => "webhook",
+        };
+        values.refuse(name, why.to_string())
+    };
     // The line break that editors add at the end is removed.
-    let mut config =
-        WebhookConfig::new(&url, secret.trim_ascii()).map_err(|why| refuse("webhook", why))?;
+    let mut config = WebhookConfig::new(&url, secret.trim_ascii()).map_err(refuse)?;
     #[cfg(feature = "tls")]
     if let Some(roots) = webhook.roots {
-        config = config.trust(&roots).map_err(|why| refuse("webhook-ca", why))?;
+        config = config.trust(&roots).map_err(refuse)?;
     }
     config.events = webhook.events;
     config.max_queue = webhook.queue;
@@ -51,8 +58,15 @@ pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>
 /// Reads the names of the events.
 pub fn events(raw: &Raw) -> Result<WebhookEvents, String> {
     let names = units::list(raw)?;
-    WebhookEvents::named(names.iter().map(String::as_str))
-        .ok_or_else(|| format!("expected some of {}", WebhookEvents::NAMES.join(", ")))
+    WebhookEvents::named(names.iter().map(String::as_str)).ok_or_else(|| {
+        let is_unknown = |name: &&String| !WebhookEvents::NAMES.contains(&name.as_str());
+        let unknown = names.iter().find(is_unknown).map(String::as_str).unwrap_or_default();
+        format!(
+            "expected some of {}, found {unknown:?}{}",
+            WebhookEvents::NAMES.join(", "),
+            did_you_mean(unknown, WebhookEvents::NAMES)
+        )
+    })
 }
 
 /// Reads a file of certificates of authorities.

@@ -78,7 +78,7 @@ use stats::Stats;
 use worker::Store;
 
 pub use inspect::{Epoch, Item, ReadError, Reader, SegmentSummary, State, Summary, vacuum};
-pub use schema::{OpenError, OpenErrorKind};
+pub use schema::{OpenError, OpenErrorKind, examine};
 pub use worker::{Opened, Running, Worker};
 
 /// The ticket of requests whose completion nobody waits for, and of completions that no request has.

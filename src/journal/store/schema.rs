@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{Access, access};
 
 use super::{StoreConfig, room};
 
@@ -179,6 +180,39 @@ pub(super) fn open(config: &StoreConfig) -> Result<Opened, OpenError> {
             Err(error)
         }
     }
+}
+
+/// Checks whether a file can be the file of a store, as [`open`](super::open) does before it opens
+/// the file: its kind, its header, and the permissions. Nothing is made, written or locked. A file
+/// that there is not yet needs a directory in which it can be made.
+///
+/// Do not call it in a process that has the file open as a store. The call would take away the
+/// locks of the store, which belong to the process.
+///
+/// # Errors
+/// Why the file cannot be used. A file that passes may still be damaged, or held by another process.
+pub fn examine(path: impl AsRef<Path>) -> Result<(), OpenError> {
+    let path = path.as_ref();
+    check_kind(path)?;
+    let io = |error: io::Error| OpenError::io(path, &error);
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(path) {
+        Ok(file) => {
+            check_header(path, &file)?;
+            access(path, Access::READ_OK | Access::WRITE_OK).map_err(|error| io(error.into()))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io(error)),
+    }
+    if !folder.is_dir() {
+        let what = format!("cannot be made: {} is no directory", folder.display());
+        return Err(OpenError::new(path, OpenErrorKind::Unwritable, what));
+    }
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let error = io::Error::from(error);
+        let what = format!("needs a directory that can be written: {}: {error}", folder.display());
+        OpenError::new(path, OpenErrorKind::Unwritable, what)
+    })
 }
 
 /// Opens the file, makes it if there is none, and locks it.

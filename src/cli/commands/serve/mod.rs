@@ -24,11 +24,11 @@ use crate::cli::service::inherited::Inherited;
 use crate::cli::service::logger::Logger;
 use crate::cli::service::signals::Held;
 use crate::cli::service::supervisor::Supervisor;
-use crate::cli::settings::Settings;
 use crate::cli::settings::addresses;
 use crate::cli::settings::capacity::Capacity;
 use crate::cli::settings::flags::Flags;
 use crate::cli::settings::values::Values;
+use crate::cli::settings::{Settings, When};
 use crate::cli::text::Bytes;
 #[cfg(feature = "cluster")]
 use joining::Joining;
@@ -42,10 +42,9 @@ use renewal::Renewal;
 pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
     // This comes before any file or socket is opened.
     let inherited = Inherited::take()?;
-    let values = Values::gather(flags, std::env::vars_os())?;
     // This comes before the settings, because the number of connections follows from it.
     let capacity = Capacity::claim();
-    let mut settings = Settings::read(&values, &capacity, inherited)?;
+    let (values, mut settings) = Settings::load(flags, &capacity, inherited, When::Start)?;
     let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
         settings.warnings.push(warning);
         Supervisor::default()
@@ -53,7 +52,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
     // This comes before there is a socket file that a signal could leave behind.
     let signals = Held::take().map_err(|error| failed("cannot hold signals", error))?;
     #[cfg(feature = "tls")]
-    let renewal = settings.tls.clone().map(Renewal::start).transpose()?;
+    let renewal = settings.tls.clone().map(Renewal::start);
     let relay = Relay::new(settings.relay.clone());
     // The store is opened before the sockets are bound, so that no client connects to a server whose
     // file is refused.

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use longlink::tls::TlsAcceptor;
 
-use crate::cli::refusal::Refusal;
 use crate::cli::service::supervisor::Supervisor;
-use crate::cli::settings::certificate::{Contents, Files};
+use crate::cli::settings::certificate::{Contents, Files, Loaded};
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -34,13 +33,12 @@ enum Found {
 }
 
 impl Renewal {
-    /// Reads the certificate for the first time. If it is wrong, the start is refused.
-    pub fn start(files: Files) -> Result<Self, Refusal> {
-        let contents = files.contents().map_err(Refusal)?;
-        let certificate = files.check(&contents).map_err(Refusal)?;
+    /// Takes the certificate that was read with the settings.
+    pub fn start(loaded: Loaded) -> Self {
+        let Loaded { files, contents, certificate } = loaded;
         let warning = certificate.warning();
         let acceptor = TlsAcceptor::new(certificate);
-        Ok(Renewal { files, in_use: contents.clone(), seen: Ok(contents), acceptor, warning })
+        Renewal { files, in_use: contents.clone(), seen: Ok(contents), acceptor, warning }
     }
 
     pub fn acceptor(&self) -> &TlsAcceptor {
@@ -125,7 +123,9 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let files = Files { cert: folder.join("cert"), key: folder.join("key") };
         let first = write(&files);
-        let mut renewal = Renewal::start(files.clone()).unwrap();
+        let certificate = files.check(&first).unwrap();
+        let loaded = Loaded { files: files.clone(), contents: first.clone(), certificate };
+        let mut renewal = Renewal::start(loaded);
         assert_eq!((renewal.look(false), renewal.look(true)), (None, Some(Found::Same)));
 
         std::fs::write(&files.cert, "half").unwrap();
