@@ -3,31 +3,34 @@
 
 use std::path::Path;
 
-use super::text::{Block, Guide, Section, anchors};
-use super::{ROOT, files};
+use super::text::{Block, Guide, Section, anchors, is_language};
+use super::{ROOT, files, read};
 
 /// The guides that have a Chinese version, `docs/NAME.zh-CN.md`, beside the English one, which is
 /// `docs/NAME.md`, or `README.md` in the root.
-pub const GUIDES: [&str; 3] = ["README", "deploy", "tickets"];
+pub const GUIDES: [&str; 7] =
+    ["README", "deploy", "tickets", "backend", "webhooks", "api", "client"];
 
 const ENDING: &str = ".zh-CN.md";
 
-/// The paths of a guide in English and in Chinese.
-fn paths(guide: &str) -> (String, String) {
-    let english = if guide == "README" { "" } else { "docs/" };
-    (format!("{english}{guide}.md"), format!("docs/{guide}{ENDING}"))
+/// The path of the Chinese version of an English guide.
+fn to_chinese(english: &str) -> String {
+    match english {
+        "README.md" => format!("docs/README{ENDING}"),
+        _ => format!("{}{ENDING}", english.trim_end_matches(".md")),
+    }
+}
+
+/// The path of the English version of a Chinese guide.
+fn to_english(chinese: &str) -> String {
+    match chinese.trim_end_matches(ENDING) {
+        "docs/README" => "README.md".to_owned(),
+        name => format!("{name}.md"),
+    }
 }
 
 fn exists(path: &str) -> bool {
     Path::new(ROOT).join(path).exists()
-}
-
-/// The guide to which a path leads, if it has versions in both languages.
-fn guide_at(path: &str) -> Option<&'static str> {
-    GUIDES.into_iter().find(|guide| {
-        let (english, chinese) = paths(guide);
-        path == english || path == chinese
-    })
 }
 
 /// What is wrong with a pair of guides, in sentences that name both files and lines.
@@ -61,32 +64,43 @@ fn target(guide: &Guide, link: &str) -> Result<String, String> {
         return Ok(link.to_owned());
     }
     let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-    let folder = guide.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let path = match file.strip_prefix("../") {
-        _ if file.is_empty() => guide.path.clone(),
-        Some(file) => file.to_owned(),
-        None if folder.is_empty() => file.to_owned(),
-        None => format!("{folder}/{file}"),
+    let path = match file {
+        "" => guide.path.clone(),
+        _ => resolve(&guide.path, file),
     };
     if !exists(&path) {
         return Err(format!("the link {link} leads to no file"));
     }
+    let named = |anchor: &str| read(&path).contains(&format!("<a id=\"{anchor}\">"));
     let heading = match anchor {
         "" => String::new(),
+        // A place that has a name of its own, which is the same in both languages.
+        _ if named(anchor) => format!("#{anchor}"),
         _ => {
             let at = anchors(&path).iter().position(|it| it == anchor);
             format!("#{}", at.ok_or_else(|| format!("the link {link} leads to no heading"))?)
         }
     };
-    let Some(other) = guide_at(&path) else { return Ok(path + &heading) };
-    let (english, chinese) = paths(other);
-    if guide.path.ends_with(ENDING) && path != chinese {
-        return Err(format!("the link {link} leads to the English version, not to {chinese}"));
-    }
-    if !guide.path.ends_with(ENDING) && path != english {
-        return Err(format!("the link {link} leads to the Chinese version, not to {english}"));
+    let is_chinese = path.ends_with(ENDING);
+    let english = if is_chinese { to_english(&path) } else { path.clone() };
+    let has_both = english.ends_with(".md") && exists(&to_chinese(&english)) && exists(&english);
+    if has_both && is_chinese != guide.path.ends_with(ENDING) {
+        return Err(format!("the link {link} leads to the version in the other language"));
     }
     Ok(english + &heading)
+}
+
+/// The path of a file that a guide names by its own place.
+fn resolve(guide: &str, file: &str) -> String {
+    let mut path: Vec<&str> = guide.split('/').collect();
+    path.pop();
+    for part in file.split('/') {
+        match part {
+            ".." => drop(path.pop()),
+            _ => path.push(part),
+        }
+    }
+    path.join("/")
 }
 
 /// Compares what two sections say with blocks of code and with tables.
@@ -170,7 +184,11 @@ fn compare_prose(
         for link in &section.links {
             match target(guide, link) {
                 Ok(target) => leads.push(target),
-                Err(what) => found.tell((guide, section.line), (guide, section.line), what),
+                Err(what) => {
+                    let line = guide.lines.iter().position(|it| it.contains(&format!("]({link})")));
+                    let line = line.map_or(section.line, |at| at + 1);
+                    found.0.push(format!("{}:{line}: {what}", guide.path));
+                }
             }
         }
         leads.sort();
@@ -207,22 +225,40 @@ fn compare(english: &Guide, chinese: &Guide, found: &mut Differences) {
 
 /// Whether a guide names the other version near its title, as a link that stands alone on its line.
 fn leads_to_other_version(guide: &Guide, link: &str) -> bool {
-    guide.lines.iter().take(12).any(|line| line.starts_with('[') && line.ends_with(link))
+    guide.lines.iter().take(12).any(|line| is_language(line) && line.contains(link))
+}
+
+/// The English path of each guide that has a Chinese version: the guides of the documentation, and those of the
+/// examples.
+fn pairs() -> Vec<String> {
+    let path = |guide: &str| match guide {
+        "README" => "README.md".to_owned(),
+        _ => format!("docs/{guide}.md"),
+    };
+    let in_examples = files("examples", ENDING).into_iter().filter(|path| {
+        // Packages that were installed there have guides of their own.
+        !path.components().any(|part| part.as_os_str() == "node_modules")
+    });
+    let in_examples =
+        in_examples.map(|path| to_english(&path.strip_prefix(ROOT).unwrap().to_string_lossy()));
+    GUIDES.into_iter().map(path).chain(in_examples).collect()
 }
 
 #[test]
 fn both_languages_of_each_guide_say_the_same() {
     let mut found = Differences::default();
-    for guide in GUIDES {
-        let (english, chinese) = paths(guide);
+    for english in pairs() {
+        let chinese = to_chinese(&english);
         assert!(exists(&chinese), "{english} has no Chinese version: {chinese} does not exist");
+        assert!(exists(&english), "{chinese} has no English version: {english} does not exist");
         let (english, chinese) = (Guide::read(english), Guide::read(chinese));
-        let (to_chinese, to_english) = match guide {
-            "README" => ("](docs/README.zh-CN.md)".to_owned(), "](../README.md)".to_owned()),
-            _ => (format!("]({guide}{ENDING})"), format!("]({guide}.md)")),
+        let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+        let (to_chinese, to_english) = match english.path.as_str() {
+            "README.md" => ("docs/README.zh-CN.md".to_owned(), "../README.md".to_owned()),
+            _ => (name(&chinese.path), name(&english.path)),
         };
         for (guide, link) in [(&english, to_chinese), (&chinese, to_english)] {
-            let path = &guide.path;
+            let (path, link) = (&guide.path, format!("]({link})"));
             assert!(leads_to_other_version(guide, &link), "{path} has no line [...{link}");
         }
         compare(&english, &chinese, &mut found);
@@ -232,9 +268,10 @@ fn both_languages_of_each_guide_say_the_same() {
 
 #[test]
 fn each_chinese_file_belongs_to_a_guide_that_is_compared() {
+    let pairs: Vec<String> = pairs().iter().map(|english| to_chinese(english)).collect();
     for path in files("docs", ENDING) {
         let path = path.strip_prefix(ROOT).unwrap().to_string_lossy().into_owned();
-        assert!(guide_at(&path).is_some(), "{path} is not in GUIDES");
+        assert!(pairs.contains(&path), "{path} is not in GUIDES");
     }
 }
 
@@ -262,8 +299,12 @@ fn what_has_drifted_apart_is_named_with_both_files_and_lines() {
         ("| `x` | 1 |\n", "", "docs/x.md:13 and docs/x.zh-CN.md:13: the tables have 3 and 2 rows"),
         ("| `x` | 1 |", "| `y` | 1 |", "docs/x.md:15 and docs/x.zh-CN.md:15: the code in a cell"),
         ("| `x` | 1 |", "| `x` |", "docs/x.md:15 and docs/x.zh-CN.md:15: the rows have 2 and 1"),
-        ("次。", "[次](gone.md)。", "docs/x.zh-CN.md:1 and docs/x.zh-CN.md:1: the link gone.md"),
-        ("次。", "[次](tickets.md)。", "the link tickets.md leads to the English version"),
+        ("次。", "[次](gone.md)。", "docs/x.zh-CN.md:3: the link gone.md leads to no file"),
+        (
+            "次。",
+            "[次](tickets.md)。",
+            "the link tickets.md leads to the version in the other language",
+        ),
         ("次。", "[次](tickets.zh-CN.md)。", "the links of these sections differ"),
         ("次。", "[次](tickets.zh-CN.md#no)。", "the link tickets.zh-CN.md#no leads to no heading"),
     ] {

@@ -13,7 +13,7 @@ pub struct Code {
 #[derive(Debug)]
 pub enum Block {
     Code(Code),
-    /// For each row, the code in each of its cells.
+    /// For each row, the names in code marks in each of its cells, sorted.
     Table(Vec<Vec<Vec<String>>>),
 }
 
@@ -99,6 +99,11 @@ fn names(text: &str) -> (Vec<String>, String) {
     (names, rest)
 }
 
+fn sorted(mut list: Vec<String>) -> Vec<String> {
+    list.sort();
+    list
+}
+
 /// The targets of the links, and the rest of the text.
 fn links(text: &str) -> (Vec<String>, String) {
     let (mut links, mut rest) = (Vec::new(), String::new());
@@ -127,10 +132,10 @@ fn is_item(line: &str) -> bool {
 }
 
 /// Whether a line leads to the other language of the guide and says nothing else.
-fn is_language(line: &str) -> bool {
-    line.starts_with('[')
-        && line.ends_with(')')
-        && ["[English]", "[中文"].iter().any(|it| line.starts_with(it))
+pub fn is_language(line: &str) -> bool {
+    let link = line.trim_matches('*');
+    link.ends_with(')')
+        && ["[English](", "[中文](", "[中文说明]("].iter().any(|it| link.starts_with(it))
 }
 
 impl Section {
@@ -153,7 +158,7 @@ impl Section {
                 let mut rows = Vec::new();
                 let mut next = Some((at, line));
                 while let Some((_, row)) = next {
-                    rows.push(cells(row).iter().map(|cell| names(cell).0).collect());
+                    rows.push(cells(row).iter().map(|cell| sorted(names(cell).0)).collect());
                     prose.push_str(row);
                     prose.push('\n');
                     next = lines.next_if(|(_, line)| line.starts_with('|'));
@@ -165,12 +170,9 @@ impl Section {
                 prose.push('\n');
             }
         }
-        let (mut names, prose) = names(&prose);
-        let (mut links, prose) = links(&prose);
-        let mut numbers = numbers(&prose);
-        for list in [&mut names, &mut links, &mut numbers] {
-            list.sort();
-        }
+        let (names, prose) = names(&prose);
+        let (links, prose) = links(&prose);
+        let (names, numbers, links) = (sorted(names), sorted(numbers(&prose)), sorted(links));
         Section { line, level, title: title.to_owned(), blocks, items, names, numbers, links }
     }
 }
