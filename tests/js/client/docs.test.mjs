@@ -54,7 +54,8 @@ for (const path of ['README.md', 'docs/README.zh-CN.md']) {
 }
 
 test('the app and the page in docs/client.md log in, connect, and show whether a message was sent', async () => {
-  const [app, page] = [...read('docs/client.md').matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code);
+  const section = read('docs/client.md').split('## In a mini-program')[1];
+  const [app, page] = [...section.matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code);
   const phone = new Phone();
   const wx = {
     login: ({ success }) => success({ code: 'C' }),
