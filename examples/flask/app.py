@@ -1,79 +1,136 @@
-"""A mini-program's backend: signs in users, tells a user that an order was paid, knows who is online."""
+"""The backend of a mini-program that uses longlink: login, tickets, orders that are pushed, webhooks."""
 
 import hmac
+import math
 import os
-import threading
+import sys
 import time
+import uuid
 
-import requests
-from flask import Flask, abort, request
+import jwt
+import waitress
+from flask import Flask, jsonify, request
+from werkzeug.exceptions import HTTPException
 
+from longlink import Longlink
+from problem import Problem
+from wechat import openid_of
+
+NEEDED = ["APPID", "APPSECRET", "LONGLINK_API", "LONGLINK_KEY", "TICKET_SECRET", "WEBHOOK_SECRET", "SHOP_KEY"]
+env = os.environ
+if missing := [name for name in NEEDED if not env.get(name)]:
+    sys.exit(f"These environment variables are missing: {', '.join(missing)}")
+
+TICKET_SECONDS = 7200
+STATUSES = ["placed", "making", "ready"]
 app = Flask(__name__)
-PASSWORDS = {"alice": "wonderland", "bob": "builder"}  # yours are in a database, and hashed
-ORDERS = {17: "alice"}
-API, SECRET = os.environ["LONGLINK_API"], os.environ["LONGLINK_SECRET"].strip().encode()
-known = {"last": ("", 0), "online": set()}  # the last event's epoch and seq, and who is there
-lock = threading.Lock()
-longlink = requests.Session()  # keeps its connections
-longlink.headers["Authorization"] = f"Bearer {os.environ['LONGLINK_KEY']}"
+app.config["MAX_CONTENT_LENGTH"] = 2 * 1024 * 1024
+longlink = Longlink(env["LONGLINK_API"], env["LONGLINK_KEY"], env["WEBHOOK_SECRET"])
+orders: dict[str, dict] = {}  # by their ids; yours are in a database
 
 
-def ask(method: str, route: str, **more: object) -> dict:
-    answer = longlink.request(method, f"{API}/api/{route}", timeout=5, **more)
-    answer.raise_for_status()
-    return answer.json()
+def bearer() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme == "Bearer" else ""
 
 
-@app.post("/ticket")
-def ticket():
-    """Gives a user the ticket for ws://…/websocket/USER?ticket=TICKET"""
-    login = request.authorization
-    if not login or not login.password or PASSWORDS.get(login.username) != login.password:
-        abort(401)
-    return ask("POST", "ticket", json={"user": login.username, "ttl": 7200})
+def user_of_ticket() -> str:
+    """Returns the user whose ticket the request has."""
+    try:
+        return jwt.decode(bearer(), env["TICKET_SECRET"], algorithms=["HS256"], options={"require": ["sub", "exp"]})["sub"]
+    except jwt.InvalidTokenError:
+        raise Problem(401, "no_ticket", "The request needs a valid ticket. Log in again.") from None
 
 
-@app.post("/orders/<int:order>/paid")
-def paid(order: int):
-    """A payment service calls this, perhaps twice. The user gets one message, which waits while the user is away."""
-    user, message = ORDERS.get(order) or abort(404), {"order": order, "state": "paid"}
-    more = {"keep": True, "idempotencyKey": f"paid-{order}"}
-    return ask("POST", "send", json={"user": user, "message": message, **more})
+def shown(order: dict) -> dict:
+    return {"id": order["id"], "status": order["status"]}
 
 
-@app.post("/longlink")
-def events():
-    """longlink posts signed events here: each event at least once, in order."""
-    sent, body = request.headers.get("Longlink-Timestamp", ""), request.get_data()
-    expected = "v1=" + hmac.new(SECRET, sent.encode() + b"." + body, "sha256").hexdigest()
-    given = request.headers.get("Longlink-Signature", "")
-    if not hmac.compare_digest(expected.encode(), given.encode()) or time.time() - int(sent) > 300:
-        abort(401)
-    told = request.get_json()
-    with lock:
-        for event in told["events"]:
-            (epoch, last), place = known["last"], (told["epoch"], event["seq"])
-            if place > (epoch, last + 1):  # some are missing, or one of the two was started again
-                look()
-            if place > known["last"]:  # else this one was told before
-                known["last"] = place
-                if event["type"] == "online":
-                    known["online"].add(event["user"])
-                elif event["type"] == "offline":
-                    known["online"].discard(event["user"])
-    return "", 204
+def body() -> dict:
+    """Returns the JSON object of the request; a value that is no object has no fields."""
+    json = request.get_json()
+    return json if isinstance(json, dict) else {}
 
 
-def look() -> None:
-    """Asks longlink who is online, and which event is the last that the answer includes."""
-    first = page = ask("GET", "online")
-    users = set(page["users"])
-    while page["next"]:
-        page = ask("GET", "online", params={"after": page["next"]})
-        users.update(page["users"])
-    known.update(last=(first["epoch"], first["seq"]), online=users)
+@app.post("/login")
+def login():
+    code = body().get("code")
+    if not isinstance(code, str) or not code:
+        raise Problem(400, "no_code", "The request needs the code of wx.login.")
+    # An id of your own, found by the openid in your database, is better: other users see the id.
+    user = openid_of(code, env.get("WECHAT", "https://api.weixin.qq.com"), env["APPID"], env["APPSECRET"])
+    expires = int(time.time()) + TICKET_SECONDS
+    ticket = jwt.encode({"sub": user, "exp": expires}, env["TICKET_SECRET"], algorithm="HS256")
+    return {"user": user, "ticket": ticket, "expires": expires}
+
+
+@app.post("/orders")
+def place_order():
+    order = {"id": str(uuid.uuid4()), "user": user_of_ticket(), "status": "placed"}
+    orders[order["id"]] = order
+    return {"order": shown(order)}, 201
+
+
+@app.get("/orders")
+def list_orders():
+    user = user_of_ticket()
+    return {"orders": [shown(order) for order in list(orders.values()) if order["user"] == user]}
+
+
+@app.post("/orders/<order_id>/status")
+def set_status(order_id: str):
+    """Your own programs call this, perhaps twice.
+
+    The order is stored first and pushed then: after an error the caller tries again, and the page reads the order
+    when it opens.
+    """
+    if not hmac.compare_digest(bearer().encode(), env["SHOP_KEY"].encode()):
+        raise Problem(401, "no_key", "The request needs the key of the shop.")
+    order = orders.get(order_id)
+    if not order:
+        raise Problem(404, "no_order", "There is no such order.")
+    status = body().get("status")
+    if status not in STATUSES[1:]:
+        raise Problem(400, "bad_status", "The status is making or ready.")
+    if STATUSES.index(status) < STATUSES.index(order["status"]):
+        raise Problem(409, "status_went_back", f"The order is {order['status']}.")
+    order["status"] = status
+    push = longlink.push(order["user"], {"order": shown(order)}, f"order-{order_id}-{status}")
+    return {"order": shown(order), "push": push}
 
 
 @app.get("/online")
 def online():
-    return sorted(known["online"])
+    user_of_ticket()
+    return {"users": sorted(longlink.users)}
+
+
+@app.post("/longlink")
+def webhook():
+    timestamp, signature = request.headers.get("Longlink-Timestamp", ""), request.headers.get("Longlink-Signature", "")
+    if not longlink.is_signed(timestamp, signature, request.get_data()):
+        raise Problem(401, "bad_signature", "The request is not signed by longlink, or is too old.")
+    told = request.get_json()
+    longlink.take(told["epoch"], told["events"])
+    return "", 204
+
+
+@app.errorhandler(Problem)
+def tell(problem: Problem):
+    answer = jsonify(error={"code": problem.code, "message": problem.message})
+    if problem.retry_after:
+        answer.headers["Retry-After"] = str(math.ceil(problem.retry_after))
+    return answer, problem.status
+
+
+@app.errorhandler(HTTPException)
+def tell_http(error: HTTPException):
+    """Flask's own errors, such as JSON that is none, and what has no route."""
+    codes = {404: "no_such_path", 500: "internal"}
+    return tell(Problem(error.code, codes.get(error.code, "bad_request"), error.description))
+
+
+if __name__ == "__main__":
+    host, port = env.get("HOST", "127.0.0.1"), int(env.get("PORT", "3000"))
+    print(f"starting on http://{host}:{port}", flush=True)
+    waitress.serve(app, host=host, port=port, threads=16)

@@ -28,6 +28,29 @@ export const RECIPES = [
     build: [['npm', 'install', '--no-audit', '--no-fund', '--no-package-lock']],
     start: () => ['node', 'server.js'],
   },
+  {
+    name: 'flask',
+    build: [
+      ['python3', '-m', 'venv', 'venv'],
+      ['venv/bin/pip', 'install', '--disable-pip-version-check', '-r', 'requirements.txt'],
+    ],
+    start: () => ['venv/bin/python', '-B', 'app.py'],
+  },
+  {
+    name: 'go',
+    build: [['go', 'vet', './...'], ['go', 'build', '-o', 'backend', '.']],
+    start: () => ['./backend'],
+  },
+  {
+    name: 'php',
+    build: [['sh', '-c', 'for file in *.php; do php -l "$file" || exit 1; done']],
+    start: (port) => ['php', '-S', `127.0.0.1:${port}`, 'index.php'],
+  },
+  {
+    name: 'spring-boot',
+    build: [['mvn', '-B', '-q', '-DskipTests', 'package']],
+    start: () => ['java', '-jar', 'target/backend.jar'],
+  },
 ];
 
 export const source = ({ name }) => join(ROOT, 'examples', name);

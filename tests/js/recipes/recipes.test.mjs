@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import jwt from 'jsonwebtoken';
 import { WebSocket } from 'ws';
 import { eventually } from '../support/browser.mjs';
@@ -12,21 +12,34 @@ import { APPSECRET, SHOP_KEY, TICKET_SECRET, World, arrived, opened } from './wo
 
 const only = process.env.RECIPE;
 
-for (const recipe of RECIPES.filter(({ name }) => !only || name === only)) {
-  test(`${recipe.name}: a user logs in, chats, orders, and is told what becomes of the order`, async (t) => {
-    const world = await World.start(t, recipe);
-    await aUserLogsIn(world);
-    await whatWeChatRefusesIsToldToTheMiniProgram(world);
-    const alice = await world.connect('alice');
-    await world.untilOnline(alice.ticket, ['alice']);
-    const order = await anOrderIsPlacedAndPushedOnce(world, alice);
-    await whoMayNotIsRefused(world, alice, order);
-    await aPushWaitsAsLongAsLonglinkSays(world, alice);
-    await aMessageThatReachedNobodyIsReportedOnce(world, alice);
-    await onlyLonglinkMaySendWebhooks(world, alice);
-    await withoutLonglinkTheCallerIsTold(world, alice);
-    nothingSecretIsLogged(world, alice);
-  });
+// A story waits most of the time: for a program that starts, and for pauses before the next attempt.
+describe('a backend that a reader can copy', { concurrency: 3 }, () => {
+  for (const recipe of RECIPES.filter(({ name }) => !only || name === only)) {
+    test(`in ${recipe.name} lets users in, tells them of their orders, and takes webhooks`, (t) => story(t, recipe));
+  }
+});
+
+async function story(t, recipe) {
+  const world = await World.start(t, recipe);
+  await world.startWithout(['APPID', 'SHOP_KEY'], 'These environment variables are missing: APPID, SHOP_KEY');
+  await aUserLogsIn(world);
+  await whatWeChatRefusesIsToldToTheMiniProgram(world);
+  const alice = await world.connect('alice');
+  await world.untilOnline(alice.ticket, ['alice']);
+  const order = await anOrderIsPlacedAndPushedOnce(world, alice);
+  await whoMayNotIsRefused(world, alice, order);
+  await aPushWaitsAsLongAsLonglinkSays(world, alice);
+  await aMessageThatReachedNobodyIsReportedOnce(world, alice);
+  await onlyLonglinkMaySendWebhooks(world, alice);
+  await withoutLonglinkTheCallerIsTold(world, alice);
+  const dave = await aUserWhoWasAwayIsToldOnce(world);
+  await world.untilOnline(dave.ticket, ['alice', 'dave']);
+  nothingSecretIsLogged(world, alice);
+
+  await world.restartBackend();
+  const erin = await world.connect('erin');
+  await world.untilOnline(erin.ticket, ['alice', 'dave', 'erin']);
+  nothingSecretIsLogged(world, erin);
 }
 
 /** Asserts the status and the code of an error. */
@@ -242,8 +255,18 @@ async function withoutLonglinkTheCallerIsTold(world, alice) {
   assert.deepEqual((await world.setStatus(id, 'making')).json, { order: { id, status: 'making' }, push: 'queued' });
   await arrived(alice.link);
   assert.deepEqual(alice.messages, [{ from: 'orders', message: { order: { id, status: 'making' } } }]);
+}
+
+async function aUserWhoWasAwayIsToldOnce(world) {
+  const { ticket } = (await world.login('dave-is-here')).json;
+  const { order: { id } } = (await world.ask('POST', '/orders', { bearer: ticket, body: {} })).json;
+  for (const _ of ['the first time', 'again']) {
+    assert.deepEqual((await world.setStatus(id, 'ready')).json, { order: { id, status: 'ready' }, push: 'queued' });
+  }
   const dave = await world.connect('dave');
-  await world.untilOnline(dave.ticket, ['alice', 'dave']);
+  await arrived(dave.link);
+  assert.deepEqual(dave.messages, [{ from: 'orders', message: { order: { id, status: 'ready' } } }]);
+  return dave;
 }
 
 function nothingSecretIsLogged(world, alice) {

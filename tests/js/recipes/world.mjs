@@ -99,35 +99,33 @@ async function startDoor(t, upstream) {
   return door;
 }
 
-/** Starts the backend; resolves when it answers. */
-async function startBackend(t, recipe, env) {
+/** Starts the program of the backend: `{ url, log, ended, stop }`. */
+function run(t, recipe, env) {
   const [program, ...args] = recipe.start(env.PORT);
   const child = spawn(program, args, {
     cwd: folder(recipe), env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
     detached: true, // some programs have children, which are ended with them
   });
-  const backend = { url: `http://127.0.0.1:${env.PORT}`, log: '' };
-  const stop = () => {
+  const backend = { url: `http://127.0.0.1:${env.PORT}`, log: '', ended: '' };
+  backend.stop = () => {
     try {
       process.kill(-child.pid, 'SIGKILL');
     } catch {
       // The program has ended already.
     }
   };
-  running.add({ kill: stop });
-  t.after(stop);
+  running.add({ kill: backend.stop });
+  t.after(backend.stop);
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text) => { backend.log += text; });
   }
-  let ended = '';
-  child.once('error', (error) => { ended = `${error}`; });
-  child.once('exit', (code, signal) => { ended = `ended with ${code ?? signal}`; });
-  await eventually(`an answer of ${recipe.name}`, async () => {
-    assert.equal(ended, '', backend.log);
-    return fetch(`${backend.url}/online`).then((answer) => answer.status === 401, () => false);
-  }, START_DEADLINE);
+  child.once('error', (error) => { backend.ended = `${error}`; });
+  child.once('exit', (code, signal) => { backend.ended = `ended with ${code ?? signal}`; });
   return backend;
 }
+
+/** The status of an answer of the backend; 0 if there is none. */
+const statusOf = (backend) => fetch(`${backend.url}/online`).then((answer) => answer.status, () => 0);
 
 /** One backend with everything around it. */
 export class World {
@@ -153,11 +151,38 @@ export class World {
       TICKET_SECRET, WEBHOOK_SECRET: secret('webhooks'), SHOP_KEY, PORT,
       DATABASE: join(files, 'backend.sqlite'),
     };
-    world.backend = await startBackend(t, recipe, world.env);
+    world.recipe = recipe;
+    await world.startBackend();
     t.after(() => {
       if (t.passed === false) console.error(world.backend.log);
     });
     return world;
+  }
+
+  /** Starts the backend; resolves when it answers. */
+  async startBackend() {
+    this.backend = run(this.t, this.recipe, this.env);
+    await eventually(`an answer of ${this.recipe.name}`, async () => {
+      assert.equal(this.backend.ended, '', this.backend.log);
+      return (await statusOf(this.backend)) === 401;
+    }, START_DEADLINE);
+  }
+
+  async restartBackend() {
+    this.backend.stop();
+    await eventually('the end of the backend', () => this.backend.ended);
+    await this.startBackend();
+  }
+
+  /** Starts a second backend without some of its settings, and resolves when its log has the text. */
+  async startWithout(names, text) {
+    const env = { ...this.env, PORT: await freePort(), ...Object.fromEntries(names.map((name) => [name, undefined])) };
+    const backend = run(this.t, this.recipe, env);
+    await eventually(`${text} in the log`, async () => {
+      assert.ok([0, 500].includes(await statusOf(backend)), 'the backend runs without its settings');
+      return backend.log.includes(text);
+    }, START_DEADLINE);
+    backend.stop();
   }
 
   /** Asks the backend: `{ status, json, retryAfter }`. */
