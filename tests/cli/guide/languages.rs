@@ -8,8 +8,8 @@ use super::{ROOT, files, read};
 
 /// The guides that have a Chinese version, `docs/NAME.zh-CN.md`, beside the English one, which is
 /// `docs/NAME.md`, or `README.md` in the root.
-pub const GUIDES: [&str; 7] =
-    ["README", "deploy", "tickets", "backend", "webhooks", "api", "client"];
+pub const GUIDES: [&str; 8] =
+    ["README", "deploy", "tickets", "backend", "webhooks", "api", "client", "operations"];
 
 const ENDING: &str = ".zh-CN.md";
 
