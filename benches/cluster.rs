@@ -5,7 +5,7 @@
 //! cargo bench --bench cluster -- 20000     # with 20,000
 //! ```
 //!
-//! It starts a `redis-server` of its own on a Unix socket, and one node. Messages of 200 bytes are given to the node in
+//! It starts a `redis-server` of its own on a Unix socket (or the program that `REDIS_SERVER` names), and one node. Messages of 200 bytes are given to the node in
 //! pipelines of 64; each is one call of a script, which keeps the message for a user who is connected and publishes it. The
 //! benchmark measures the time of the CPU that Redis (`redis_us`) and the node's thread (`thread_us`) take for a message, and
 //! the rate (`rate`). `redis-benchmark` then calls the same script with the same arguments, for its rate (`bare`). `pass` is a
@@ -89,7 +89,8 @@ impl Redis {
         let name = format!("longlink-bench-{}-{with_file}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir).unwrap();
-        let mut command = Command::new("redis-server");
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
         command.args(["--port", "0", "--save", "", "--appendonly"]);
         command.arg(if with_file { "yes" } else { "no" });
         command.arg("--unixsocket").arg(dir.join("socket")).arg("--dir").arg(&dir);

@@ -87,9 +87,11 @@ impl Crowd {
     pub fn finish(self) -> Vec<Client> {
         self.until("all is written, answered and has come", |states| {
             let is_done = |(at, state): (usize, &State)| {
+                // A message that came in an earlier epoch may be answered in a later one, when it is sent again.
+                let came: BTreeSet<&str> = state.came.iter().map(|it| it.1.as_str()).collect();
                 let of_now = |taken: &&(String, String)| taken.0 == state.epoch;
                 let mut taken = states[at ^ 1].taken.iter().filter(of_now);
-                let has_all = taken.all(|taken| state.came.contains(taken));
+                let has_all = taken.all(|taken| came.contains(taken.1.as_str()));
                 has_all && state.written == MESSAGES && state.unanswered == 0 && state.is_live
             };
             states.iter().enumerate().all(is_done)

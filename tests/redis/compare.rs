@@ -1,4 +1,8 @@
-//! Both get the same commands, and their replies are compared.
+//! Both get the same commands, and their replies are compared: word for word with Redis 7.0, which the simulated one
+//! imitates. Other versions, and Valkey, have other texts of errors, and a few commands behave in another way there; these
+//! are not compared, and no script of `src/cluster/scripts/` uses them.
+
+use std::borrow::Cow;
 
 use longlink::sim::Rng;
 
@@ -15,6 +19,8 @@ const STEPS: u64 = 400;
 
 struct Pair {
     real: Connection,
+    /// Whether the real server is a Redis 7.0.
+    is_imitated: bool,
     world: World,
     server: ServerId,
 }
@@ -23,16 +29,37 @@ impl Pair {
     fn new(real: &RedisServer, seed: u64) -> Self {
         let mut world = World::new(seed);
         let server = world.add();
-        Pair { real: real.connect(), world, server }
+        let is_imitated = real.version().starts_with("Redis 7.0.");
+        Pair { real: real.connect(), is_imitated, world, server }
     }
 
     /// Gives a command to both, and returns how their answers differ.
     fn difference(&mut self, arguments: &[Vec<u8>]) -> Option<String> {
         let text: Vec<_> = arguments.iter().map(|it| String::from_utf8_lossy(it)).collect();
+        if !self.is_imitated && is_of_one_version(&text) {
+            return None;
+        }
         let name = text[0].to_lowercase();
-        let real = comparable(&name, self.real.ask(arguments));
-        let made_up = comparable(&name, self.world.ask(self.server, arguments));
+        let (real, made_up) = (self.real.ask(arguments), self.world.ask(self.server, arguments));
+        let (real, made_up) = (comparable(&name, real), comparable(&name, made_up));
+        let (real, made_up) = (self.judged(real), self.judged(made_up));
         (real != made_up).then(|| format!("{text:?}\n  made up: {made_up:?}\n  real: {real:?}"))
+    }
+
+    /// Removes what differs between versions: the texts of errors, also of those that a script returns as texts.
+    fn judged(&self, value: Value) -> Value {
+        let is_error = |text: &[u8]| text.starts_with(b"ERR ") || text.starts_with(b"@user_script");
+        match value {
+            value if self.is_imitated => value,
+            Value::ServerError(_) => Value::SimpleString("an error".to_owned()),
+            Value::BulkString(text) if is_error(&text) => {
+                Value::SimpleString("an error".to_owned())
+            }
+            Value::Array(list) => {
+                Value::Array(list.into_iter().map(|value| self.judged(value)).collect())
+            }
+            value => value,
+        }
     }
 
     fn ask(&mut self, arguments: &[Vec<u8>]) {
@@ -59,6 +86,18 @@ impl Pair {
         let difference = all.into_iter().find_map(|command| self.difference(&command));
         difference.map(|it| format!("REDIS_SEED={seed}, at the end: {it}"))
     }
+}
+
+/// Whether Redis 6.2, Redis 7.0, later ones and Valkey understand a command, or a script that has one, in different ways.
+fn is_of_one_version(words: &[Cow<'_, str>]) -> bool {
+    let has = |name: &str| words.iter().any(|word| word.eq_ignore_ascii_case(name));
+    let has_fraction = words[0].eq_ignore_ascii_case("eval") && words[1].contains("0.1");
+    let may_expire = has("expire") && ["nx", "xx", "gt", "lt"].iter().any(|option| has(option));
+    let has_half_id = words.iter().any(|word| word.len() > 1 && word.ends_with("-*"));
+    let has_bound = words.iter().any(|word| word.contains("922337203685477580"));
+    let pops = has("zpopmin") || has("zpopmax");
+    let pops_none = pops && words.iter().any(|word| word == "0" || word == "-1");
+    has_fraction || may_expire || has_half_id || has_bound || pops_none || has("xsetid")
 }
 
 /// Removes what may differ: an order that nothing promises, and the time that the test takes.
@@ -198,6 +237,10 @@ fn transactions_scripts_and_arguments_that_are_wrong_have_the_same_answers() {
         "unsubscribe",
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
+        let words: Vec<Cow<'_, str>> = arguments.iter().map(|it| (*it).into()).collect();
+        if !pair.is_imitated && (is_of_one_version(&words) || line == "unsubscribe") {
+            continue;
+        }
         pair.world.write(conn, &crate::redis::command(&arguments));
         let now = pair.world.now;
         pair.world.advance(now);
@@ -212,6 +255,8 @@ fn transactions_scripts_and_arguments_that_are_wrong_have_the_same_answers() {
                 other => panic!("{other:?} is no reply"),
             })
             .collect();
+        let judged = |list: Vec<Value>| list.into_iter().map(|it| pair.judged(it)).collect();
+        let (got, list): (Vec<Value>, Vec<Value>) = (judged(got), judged(list));
         assert_eq!(got, list, "to {line}");
     }
 }

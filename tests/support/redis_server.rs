@@ -1,7 +1,9 @@
-//! A real `redis-server` for a test, which ends with the test however that ends.
+//! A real `redis-server` for a test, which ends with the test however that ends. The variable `REDIS_SERVER` names
+//! another program, such as a Valkey or an older Redis.
 
 #![allow(dead_code, reason = "every test target uses another part")]
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Kills the server when its standard input ends, which it does with this process, however that ends.
 const GUARD: &str =
     r#""$@" </dev/null >log 2>&1 & echo $!; read -r _; kill -9 $! 2>/dev/null; wait $!"#;
+
+/// The program that is started.
+pub fn program() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
 
 /// A server in a folder of its own.
 pub struct RedisServer {
@@ -47,7 +54,7 @@ impl RedisServer {
     pub fn run(&mut self) {
         assert!(self.running.is_none(), "the server runs already");
         let mut command = Command::new("sh");
-        command.current_dir(&self.folder).args(["-c", GUARD, "guard", "redis-server"]);
+        command.current_dir(&self.folder).args(["-c", GUARD, "guard"]).arg(program());
         for pair in ["--unixsocket socket", "--loglevel notice"] {
             command.args(pair.split(' '));
         }
@@ -101,6 +108,18 @@ impl RedisServer {
     /// Asks once, with a connection of its own.
     pub fn ask<T: AsRef<[u8]>>(&self, arguments: &[T]) -> Value {
         self.connect().ask(arguments)
+    }
+
+    /// The name of the program and its version, such as `Valkey 8.0.1`.
+    pub fn version(&self) -> String {
+        let Value::BulkString(info) = self.ask(&["INFO", "server"]) else { panic!("no INFO") };
+        let info = String::from_utf8(info).expect("text");
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+        match (field("valkey_version:"), field("redis_version:")) {
+            (Some(version), _) => format!("Valkey {version}"),
+            (None, Some(version)) => format!("Redis {version}"),
+            (None, None) => panic!("{info} has no version"),
+        }
     }
 
     /// Kills the server as `kill -9` does.

@@ -37,7 +37,9 @@ impl Redis {
 
     fn run(dir: &std::path::Path) -> Child {
         let socket = dir.join("socket");
-        let mut command = Command::new("redis-server");
+        // Tests of the whole program know the same variable.
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
         command
             .args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"])
             .arg(socket);
@@ -245,11 +247,12 @@ impl Rig {
                             (0..batch.count).map(|_| site.links[shard].read()).collect();
                         for reply in &replies {
                             if let Value::ServerError(error) = reply {
+                                // Redis 6.2 wraps the error of a command in one of its script.
+                                let is_full = error.code() == "OOM"
+                                    || error.details().is_some_and(|it| it.contains("-OOM"));
                                 assert!(
-                                    error.code() == "NOSCRIPT"
-                                        || error.code() == "DEAD"
-                                        || error.code() == "OOM"
-                                        || error.code() == "EPOCH",
+                                    is_full
+                                        || ["NOSCRIPT", "DEAD", "EPOCH"].contains(&error.code()),
                                     "{error:?}"
                                 );
                             }
