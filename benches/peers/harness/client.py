@@ -40,11 +40,14 @@ class Client:
         self.socket.sendall(head + mask + masked)
 
     def receive(self):
-        """Returns the next text message."""
+        """Returns the next text message, which may come in several frames."""
+        message = b""
         while True:
-            opcode, payload = self._frame()
-            if opcode == 1:
-                return payload.decode()
+            opcode, payload, is_last = self._frame()
+            if opcode in (0, 1):
+                message += payload
+                if is_last:
+                    return message.decode()
             if opcode == 8:
                 raise RuntimeError(f"closed: {payload!r}")
 
@@ -52,7 +55,7 @@ class Client:
         """Closes with code 1000, and expects the same code as the answer and the connection's end."""
         self.socket.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
         try:
-            opcode, payload = self._frame()
+            opcode, payload, _ = self._frame()
             if (opcode, payload) != (8, b"\x03\xe8"):
                 raise RuntimeError(f"no close frame, but {opcode} {payload!r}")
             if self.received or self.socket.recv(4096):
@@ -78,4 +81,4 @@ class Client:
             (length,) = struct.unpack("!H", self._take(2))
         elif length == 127:
             (length,) = struct.unpack("!Q", self._take(8))
-        return first & 15, self._take(length)
+        return first & 15, self._take(length), first & 0x80 != 0

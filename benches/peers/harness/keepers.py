@@ -26,6 +26,7 @@ TOOLS = {
     "mosquitto": {"mosquitto": "mosquitto"},
     "mosquitto-disk": {"mosquitto": "mosquitto"},
     "socketio": {"node": "nodejs", "npm": "npm"},
+    "springboot": servers.TOOLS["springboot"],
     "centrifugo": {"go": "golang-go"},
     "nats": {"go": "golang-go"},
     "nats-sync": {"go": "golang-go"},
@@ -42,8 +43,8 @@ HALF_AN_HOUR = 1_800
 RETRY_SECONDS = 0.02
 # The rows in which the same can be done with every server.
 EXCHANGES = ("v2-open", "v2-1", "v2-16")
-LOSSES = ("v2-cuts", "v2-absent")
-SHARED = (*EXCHANGES, "v2-crowd", *LOSSES)
+LOSSES = ("v2-cuts", "v2-restart", "v2-absent")
+SHARED = (*EXCHANGES, "v2-ping", "v2-crowd", "v2-group", *LOSSES)
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ class Keeper:
 
 
 KEEPERS = [
-    Keeper("v1", "longlink v1", "v1", rows=(*SHARED, "v2-group")),
+    Keeper("v1", "longlink v1", "v1"),
     Keeper("floor", "floor", "floor", rows=EXCHANGES),
-    Keeper("longlink", "longlink v2", "v2", rows=(*SHARED, "v2-group")),
+    Keeper("longlink", "longlink v2", "v2"),
     Keeper("longlink-store", "longlink v2, store", "v2"),
     Keeper("mosquitto", "mosquitto", "mqtt"),
     Keeper("mosquitto-disk", "mosquitto, disk", "mqtt", rows=(*EXCHANGES, *LOSSES)),
+    # As the articles have it: nothing is kept or acknowledged.
+    Keeper("springboot", "Spring Boot", "v1"),
     Keeper("socketio", "Socket.IO", "socketio", crowd=2_000),
     Keeper("centrifugo", "Centrifugo", "centrifugo", crowd=2_000),
     # A stream of NATS has 1,000 consumers at most.
@@ -99,6 +102,8 @@ def build(names):
     servers.cargo("build", "--release", "--locked", cwd=ROOT)
     servers.cargo("build", "--release", "--locked", "--bin", "acknowledged",
                   cwd=HERE, target=TARGET / "peers")
+    if "springboot" in names:
+        servers.build_spring_boot()
     if "socketio" in names:
         SOCKETIO.mkdir(parents=True, exist_ok=True)
         for file in ("package.json", ".npmrc", "server.mjs"):
@@ -117,9 +122,17 @@ def version(name):
     if name == "socketio":
         package = SOCKETIO / "node_modules" / "socket.io" / "package.json"
         return f"{json.loads(package.read_text())['version']}, node {first('node', '--version')}"
+    if name == "springboot":
+        parent = servers.SPRING_BOOT / "pom.xml"
+        return f"{parent.read_text().split('<version>')[1].split('<')[0]}, Java {java()}"
     if name in MODULES:
         return MODULES[name].rsplit("@", 1)[1]
     return first(mosquitto(), "-h").removeprefix("mosquitto version ")
+
+
+def java():
+    told = subprocess.run(["java", "-version"], stderr=subprocess.PIPE, text=True, check=True).stderr
+    return told.split('"')[1]
 
 
 def first(*command):
@@ -144,6 +157,8 @@ def command(name, folder, port):
         keeps = ["--store", folder / "messages.db"] if name == "longlink-store" else []
         return [LONGLINK, "--listen", address, "--log", "error", *UNLIMITED,
                 "--mailbox-messages", str(PLENTY), "--mailbox-bytes", f"{PLENTY}k", *keeps]
+    if name == "springboot":
+        return ["java", "-jar", servers.SPRING_BOOT_JAR, address]
     if name == "socketio":
         return ["node", SOCKETIO / "server.mjs", address]
     file = folder / "configuration"

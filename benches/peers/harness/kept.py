@@ -17,7 +17,7 @@ QUICK_SECONDS, QUICK_WARMUP = 1, 0.3
 QUICK_CROWD = 300
 LIMIT_SECONDS = 300
 # What is measured in the first round alone, because it counts messages and not time.
-ONCE = ("cuts", "absent")
+ONCE = ("cuts", "restart", "absent")
 # A part of a core that a starting server may still take before it is measured.
 SETTLE_SECONDS = 0.5
 
@@ -28,8 +28,8 @@ def round_of(name, row, quick):
     keeper = keepers.named(name)
     with tempfile.TemporaryDirectory(prefix="longlink-peers-") as folder:
         with keepers.Running(name, folder) as server:
-            if row.mode == "absent":
-                return absent(keeper, server, folder)
+            if row.mode in ("restart", "absent"):
+                return away(keeper, server, folder, is_killed=row.mode == "absent")
             time.sleep(SETTLE_SECONDS)
             return load(keeper, server, row.mode, *options(keeper, row, quick))
 
@@ -37,7 +37,7 @@ def round_of(name, row, quick):
 def options(keeper, row, quick):
     """The options of the load."""
     told = dict(row.load)
-    if row.mode in ("exchange", "group"):
+    if row.mode in ("exchange", "group", "heartbeat"):
         told["duration"] = QUICK_SECONDS if quick else SECONDS
         told["warmup"] = QUICK_WARMUP if quick else WARMUP
     if row.mode == "crowd":
@@ -70,12 +70,15 @@ def finish(process):
     return json.loads(output.splitlines()[-1])
 
 
-def absent(keeper, server, folder):
-    """Kills the server while the receiver is away, and starts it again with its data."""
+def away(keeper, server, folder, is_killed):
+    """Ends the server while the receiver is away, and starts it again with its data."""
     process = start(keeper, server, "absent", stdin=subprocess.PIPE)
-    if process.stdout.readline() != "kill\n":
+    if process.stdout.readline() != "end\n":
         return finish(process)
-    server.kill()
+    if is_killed:
+        server.kill()
+    else:
+        server.stop()
     with keepers.Running(keeper.name, folder) as successor:
         process.stdin.write(f"{successor.address}\n")
         process.stdin.flush()
@@ -118,5 +121,5 @@ def check(name):
         with keepers.Running(name, folder) as server:
             # Everyone who comes back gets what has waited, once, and in order.
             done = load(keeper, server, "crowd", "--clients", 20)
-            assert done["waiting"] == (0 if name == "v1" else 3), done
+            assert done["waiting"] == (0 if keeper.protocol == "v1" else 3), done
             assert server.is_running(), "the server has ended"

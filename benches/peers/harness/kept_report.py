@@ -10,6 +10,7 @@ COSTS = [
     ("CPU time of a message, 5,000 a second in an open loop, µs", "v2-open", "cpu_us_per_op"),
     ("… 1 in flight on each of 50 pairs, µs", "v2-1", "cpu_us_per_op"),
     ("… 16 in flight on each of 50 pairs, µs", "v2-16", "cpu_us_per_op"),
+    ("… of a heartbeat, 16 in flight on each of 100 connections, µs", "v2-ping", "cpu_us_per_op"),
     ("An idle session, bytes", "v2-crowd", "idle_bytes"),
     ("A session whose client is away, with 3 messages waiting, bytes", "v2-crowd", "waiting_bytes"),
     ("CPU time of a whole return, µs", "v2-crowd", "return_us"),
@@ -58,14 +59,15 @@ def losses(rows):
     """What was lost, of how many messages their senders were told that they are taken."""
     lines = [
         "| | cut: lost | twice | out of order | told of gaps "
-        "| killed: lost | twice | told of gaps |",
-        "| --- |" + " ---: |" * 7,
+        "| restarted: lost | twice | told of gaps | killed: lost | twice | told of gaps |",
+        "| --- |" + " ---: |" * 10,
     ]
     for name in keepers.NAMES:
-        cut, killed = (rounds(rows, row, name) for row in keepers.LOSSES)
-        if not cut and not killed:
+        cut, restarted, killed = (rounds(rows, row, name) for row in keepers.LOSSES)
+        if not cut and not restarted and not killed:
             continue
         cells = [*figures(cut, "lost", "copies", "out_of_order"), told(cut),
+                 *figures(restarted, "lost", "copies"), told(restarted),
                  *figures(killed, "lost", "copies"), told(killed)]
         lines.append(f"| {keepers.named(name).title} | {' | '.join(cells)} |")
     return "\n".join(lines)

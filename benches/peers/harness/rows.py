@@ -301,6 +301,11 @@ KEPT = [
         ),
     ),
     Row(
+        "v2-ping", "Heartbeat, 100 connections, 16 in flight", kind="kept",
+        mode="heartbeat", load={"clients": 100, "in-flight": 16}, operation="ping",
+        targets=(cpu_ratio("mosquitto", 1.0), times(V1, 1.1, "CPU time / that of v1")),
+    ),
+    Row(
         "v2-crowd", "A crowd at rest, and all of it cut and back with 3 messages waiting", kind="kept",
         mode="crowd",
         targets=(
@@ -315,7 +320,8 @@ KEPT = [
     Row(
         "v2-group", "A message to a group of 1,000, 1 in flight", kind="kept",
         mode="group", load={"clients": 1_000, "ack-every": 16}, operation="delivery",
-        targets=(times(V1, 1.5, "CPU time of a delivery / that of v1's to everyone"),),
+        targets=(times(V1, 1.5, "CPU time of a delivery / that of v1's to everyone"),
+                 cpu_ratio("mosquitto", 1.0),),
     ),
     Row(
         "v2-cuts", "20 cuts by a proxy, 2,000 acknowledged messages", kind="kept", mode="cuts",
@@ -323,6 +329,16 @@ KEPT = [
             Target("lost", lambda row: most(row, "lost"), "≤", 0),
             Target("doubled", lambda row: most(row, "doubled"), "≤", 0),
             Target("out of order", lambda row: most(row, "out_of_order"), "≤", 0),
+        ),
+    ),
+    Row(
+        "v2-restart", "A restart while the receiver is away, 2,000 acknowledged messages", kind="kept",
+        mode="restart",
+        targets=(
+            Target("doubled", lambda row: most(row, "doubled"), "≤", 0),
+            Target("losses that nobody was told of",
+                   lambda row: most(row, "lost") if not most(row, "gaps") else 0, "≤", 0),
+            Target("lost with a store", lambda row: most(row, "lost", STORED), "≤", 0),
         ),
     ),
     Row(

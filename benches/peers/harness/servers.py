@@ -18,17 +18,30 @@ SECONDS = 30
 UNLIMITED = ["--message-rate", "0", "--broadcast-rate", "0", "--accept-rate", "0"]
 
 # The peers in the order of the tables.
-PEERS = ["longlink", "raw", "uwebsockets", "tungstenite", "fastwebsockets", "tokio-tungstenite"]
+PEERS = [
+    "longlink", "raw", "uwebsockets", "tungstenite", "fastwebsockets", "tokio-tungstenite", "springboot",
+]
+SPRING_BOOT = ROOT / "benches" / "peers" / "springboot"
+SPRING_BOOT_JAR = TARGET / "peers" / "springboot" / "peer.jar"
+# Tools that a peer needs, and their packages in Debian.
+TOOLS = {"springboot": {"java": "default-jdk-headless", "mvn": "maven"}}
 
 
 def build(peers):
     """Builds longlink, which is the load generator as well, and the peers that are asked for."""
     cargo("build", "--release", "--locked", cwd=ROOT)
-    others = [peer for peer in peers if peer != "longlink"]
+    if "springboot" in peers:
+        build_spring_boot()
+    others = [peer for peer in peers if peer not in ("longlink", "springboot")]
     if others:
         bins = [argument for peer in others for argument in ("--bin", peer)]
         here = ROOT / "benches" / "peers"
         cargo("build", "--release", "--locked", *bins, cwd=here, target=TARGET / "peers")
+
+
+def build_spring_boot():
+    command = ["mvn", "-q", "-B", "-DskipTests", f"-Dfolder={SPRING_BOOT_JAR.parent}", "package"]
+    subprocess.run(command, cwd=SPRING_BOOT, check=True)
 
 
 def cargo(*arguments, cwd, target=TARGET):
@@ -40,6 +53,8 @@ def command(peer):
     """The command line that starts a server on a free port."""
     if peer == "longlink":
         return [str(LONGLINK), "--listen", "127.0.0.1:0", "--log", "error", *UNLIMITED]
+    if peer == "springboot":
+        return ["java", "-jar", str(SPRING_BOOT_JAR), "127.0.0.1:0"]
     return [str(TARGET / "peers" / "release" / peer), "127.0.0.1:0"]
 
 

@@ -23,6 +23,10 @@ io.on("connection", (socket) => {
     io.to(to).emit("message", message);
     taken();
   });
+  socket.on("join", (room, joined) => {
+    socket.join(room);
+    joined();
+  });
   socket.on("got", (number) => {
     socket.data.got = number;
   });

@@ -2,23 +2,26 @@
 //! receiver has no frame to acknowledge with, so a message has three frames and not four.
 
 use crate::frame::{self, TEXT};
-use crate::talk::{self, Heard, Talk, Upgrade};
+use crate::talk::{self, Fan, Heard, Talk, Upgrade};
 
 /// The ids of the commands; a message has its own number behind the last of them.
 const CONNECT: u64 = 1;
 const SUBSCRIBE: u64 = 2;
+const JOIN: u64 = 3;
 const FIRST_MESSAGE: u64 = 10;
 
 pub struct Client {
     user: String,
     epoch: String,
-    /// The offset of the last message.
+    /// The offset of the last message to this user.
     offset: u64,
+    /// The channel of a group, with the offset of its last message.
+    group: Option<(String, u64)>,
 }
 
 impl Client {
     pub fn new(user: String) -> Self {
-        Client { user, epoch: String::new(), offset: 0 }
+        Client { user, epoch: String::new(), offset: 0, group: None }
     }
 
     fn subscribed(&mut self, reply: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
@@ -33,17 +36,17 @@ impl Client {
         heard.push(Heard::Ready);
         let mut rest = reply;
         while let Some(publication) = talk::after(rest, br#""data":""#) {
-            self.publication(publication, heard)?;
+            Self::publication(&mut self.offset, publication, heard)?;
             rest = publication;
         }
         Ok(())
     }
 
-    /// A publication, from the value of its `data` on.
-    fn publication(&mut self, data: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
+    /// A publication, from the value of its `data` on. `last` is the offset of the channel's last message.
+    fn publication(last: &mut u64, data: &[u8], heard: &mut Vec<Heard>) -> Result<(), String> {
         let offset = talk::digits(data, br#""offset":"#).ok_or("no offset")?;
-        if offset > self.offset {
-            self.offset = offset;
+        if offset > *last {
+            *last = offset;
             heard.push(Heard::Got(talk::number(data)?));
         }
         Ok(())
@@ -60,8 +63,13 @@ impl Client {
             return Ok(());
         }
         if let Some(rest) = reply.strip_prefix(br#"{"push":"#) {
-            let data = talk::after(rest, br#""data":""#);
-            return data.map_or(Ok(()), |data| self.publication(data, heard));
+            let Some(data) = talk::after(rest, br#""data":""#) else { return Ok(()) };
+            let channel = talk::between(rest, br#""channel":""#, b'"').unwrap_or_default();
+            let last = match &mut self.group {
+                Some((group, last)) if group.as_bytes() == channel => last,
+                _ => &mut self.offset,
+            };
+            return Self::publication(last, data, heard);
         }
         let id = talk::digits(reply, br#"{"id":"#);
         match id {
@@ -69,7 +77,7 @@ impl Client {
                 return Err(format!("refused: {}", talk::shown(reply)));
             }
             Some(CONNECT) => {
-                let Client { user, epoch, offset } = self;
+                let Client { user, epoch, offset, .. } = self;
                 let recover = match epoch.as_str() {
                     "" => String::new(),
                     epoch => {
@@ -84,6 +92,7 @@ impl Client {
                 frame::put(out, TEXT, &[subscribe.as_bytes()]);
             }
             Some(SUBSCRIBE) => self.subscribed(reply, heard)?,
+            Some(JOIN) => heard.push(Heard::Joined),
             Some(id) if id >= FIRST_MESSAGE => {
                 heard.push(Heard::Taken((id - FIRST_MESSAGE) as u32));
             }
@@ -129,5 +138,20 @@ impl Talk for Client {
             br#""}}"#,
         ];
         frame::put(out, TEXT, &parts);
+    }
+
+    fn fan(&self) -> Fan {
+        Fan { joins: true, echoes: true, is_answered: true }
+    }
+
+    fn join(&mut self, group: &str, out: &mut Vec<u8>) {
+        let channel = format!("to:{group}");
+        let subscribe = format!(r#"{{"id":{JOIN},"subscribe":{{"channel":"{channel}"}}}}"#);
+        frame::put(out, TEXT, &[subscribe.as_bytes()]);
+        self.group = Some((channel, 0));
+    }
+
+    fn send_to_all(&mut self, group: &str, number: u32, out: &mut Vec<u8>) {
+        self.send(group, number, false, out);
     }
 }

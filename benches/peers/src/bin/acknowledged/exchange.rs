@@ -143,7 +143,7 @@ impl Exchange<'_> {
             let (what, number, expected) = match heard {
                 Heard::Taken(number) => ("answer", number, &mut pair.taken),
                 Heard::Got(number) => ("message", number, &mut pair.got),
-                Heard::Ready | Heard::Live | Heard::Joined => continue,
+                Heard::Ready | Heard::Live | Heard::Joined | Heard::Pong => continue,
                 Heard::Told(lost) => return Err(format!("the server has lost {lost} messages")),
                 Heard::Closed => return Err("a connection has ended".into()),
             };

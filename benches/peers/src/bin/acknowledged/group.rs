@@ -25,8 +25,8 @@ pub fn run(options: &Options) -> Result<Value, String> {
         .collect();
     connect_all(&mut net, &members[..1], 1)?;
     connect_all(&mut net, &members[1..], AT_ONCE)?;
-    let has_groups = net.clients[0].talk.says_live();
-    if has_groups {
+    let fan = net.clients[0].talk.fan();
+    if fan.joins {
         let mut joined = 0;
         for &member in &members {
             net.say(member, |talk, out| talk.join(GROUP, out));
@@ -36,8 +36,7 @@ pub fn run(options: &Options) -> Result<Value, String> {
             Ok(joined == members.len())
         })?;
     }
-    // The sender of a message to a group gets none.
-    let receivers = members.len() - usize::from(has_groups);
+    let receivers = members.len() - usize::from(!fan.echoes);
 
     let warm = Instant::now() + options.warmup;
     let end = warm + options.duration;
@@ -49,7 +48,7 @@ pub fn run(options: &Options) -> Result<Value, String> {
             (deliveries, messages) = (0, 0);
         }
         net.say(0, |talk, out| talk.send_to_all(GROUP, number, out));
-        let (mut got, mut taken) = (0, !has_groups);
+        let (mut got, mut taken) = (0, !fan.is_answered);
         net.run_until("all members have the message", LIMIT, |net| {
             for &(member, heard) in &net.heard {
                 match heard {

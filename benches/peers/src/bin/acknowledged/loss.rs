@@ -131,7 +131,7 @@ impl Pair {
                     self.ready[client] = false;
                     self.back_at[client] = Some(Instant::now() + PAUSE);
                 }
-                Heard::Told(_) | Heard::Live | Heard::Joined => {}
+                Heard::Told(_) | Heard::Live | Heard::Joined | Heard::Pong => {}
             }
         }
         Ok(())
@@ -201,7 +201,7 @@ pub fn cuts(options: &Options) -> Result<Value, String> {
     Ok(pair.figures(cuts))
 }
 
-/// Sends to a receiver who is away, asks on standard output for the death of the server, reads the
+/// Sends to a receiver who is away, asks on standard output for the end of the server, reads the
 /// address of its successor, and lets the receiver come back.
 pub fn absent(options: &Options) -> Result<Value, String> {
     let mut pair = Pair::new(options)?;
@@ -232,7 +232,7 @@ pub fn absent(options: &Options) -> Result<Value, String> {
             return Err(format!("{} of {} were acknowledged", pair.taken(), options.messages));
         }
     }
-    println!("kill");
+    println!("end");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|error| error.to_string())?;
     let successor = line.trim().parse().map_err(|_| format!("not an address: {line:?}"))?;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::frame::{self, BINARY};
-use crate::talk::{self, Heard, Talk, Upgrade};
+use crate::talk::{self, Fan, Heard, Talk, Upgrade};
 
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 2;
@@ -11,6 +11,11 @@ const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 const SUBSCRIBE: u8 = 0x82;
 const SUBACK: u8 = 9;
+const PINGREQ: u8 = 0xc0;
+const PINGRESP: u8 = 13;
+/// The packet ids of the two subscriptions. They are made before the first message is sent.
+const OWN: u8 = 1;
+const GROUP: u8 = 2;
 /// PUBLISH with QoS 1, and the bit that marks a repetition.
 const PUBLISH_1: u8 = 0x32;
 const AGAIN: u8 = 0x08;
@@ -45,12 +50,12 @@ impl Client {
                 if present & 1 == 1 {
                     heard.push(Heard::Ready);
                 } else {
-                    let topic = topic(&self.user);
-                    let length = (topic.len() as u16).to_be_bytes();
-                    put(out, SUBSCRIBE, &[&[0, 1], &length, &topic, &[1]]);
+                    subscribe(OWN, &topic(&self.user), out);
                 }
             }
-            (SUBACK, [0, 1, 0 | 1]) => heard.push(Heard::Ready),
+            (SUBACK, [0, OWN, 0 | 1]) => heard.push(Heard::Ready),
+            (SUBACK, [0, GROUP, 0 | 1]) => heard.push(Heard::Joined),
+            (PINGRESP, []) => heard.push(Heard::Pong),
             (PUBLISH, [high, low, rest @ ..]) => {
                 let topic = usize::from(u16::from_be_bytes([*high, *low]));
                 let rest = rest.get(topic..).ok_or("a topic is too long")?;
@@ -68,6 +73,23 @@ impl Client {
         }
         Ok(())
     }
+}
+
+fn subscribe(id: u8, topic: &[u8], out: &mut Vec<u8>) {
+    let length = (topic.len() as u16).to_be_bytes();
+    put(out, SUBSCRIBE, &[&[0, id], &length, topic, &[1]]);
+}
+
+/// A message with QoS 1.
+fn publish(topic: &[u8], number: u32, again: bool, out: &mut Vec<u8>) {
+    let length = (topic.len() as u16).to_be_bytes();
+    let id = packet_id(number).to_be_bytes();
+    let first = if again { PUBLISH_1 | AGAIN } else { PUBLISH_1 };
+    put(out, first, &[&length, topic, &id, &talk::body(number)]);
+}
+
+fn group_topic(group: &str) -> Vec<u8> {
+    [b"g/", group.as_bytes()].concat()
 }
 
 fn topic(user: &str) -> Vec<u8> {
@@ -142,10 +164,23 @@ impl Talk for Client {
         if !again {
             self.unanswered.push_back(number);
         }
-        let topic = topic(to);
-        let length = (topic.len() as u16).to_be_bytes();
-        let id = packet_id(number).to_be_bytes();
-        let first = if again { PUBLISH_1 | AGAIN } else { PUBLISH_1 };
-        put(out, first, &[&length, &topic, &id, &talk::body(number)]);
+        publish(&topic(to), number, again, out);
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        put(out, PINGREQ, &[]);
+    }
+
+    fn fan(&self) -> Fan {
+        Fan { joins: true, echoes: true, is_answered: true }
+    }
+
+    fn join(&mut self, group: &str, out: &mut Vec<u8>) {
+        subscribe(GROUP, &group_topic(group), out);
+    }
+
+    fn send_to_all(&mut self, group: &str, number: u32, out: &mut Vec<u8>) {
+        self.unanswered.push_back(number);
+        publish(&group_topic(group), number, false, out);
     }
 }

@@ -3,7 +3,7 @@
 //! that comes again.
 
 use crate::frame::{self, BINARY};
-use crate::talk::{self, Heard, Talk, Upgrade};
+use crate::talk::{self, Fan, Heard, Talk, Upgrade};
 
 /// The stream keeps a message until every consumer has acknowledged it.
 const STREAM: &str = r#"{"name":"m","subjects":["u.>"],"retention":"interest","storage":"file","num_replicas":1,"discard":"old","max_consumers":-1,"max_msgs":-1,"max_bytes":-1,"max_age":0,"duplicate_window":120000000000}"#;
@@ -12,17 +12,40 @@ const ACK_WAIT: u64 = 2_000_000_000;
 /// The most messages without an acknowledgement.
 const MAX_ACK_PENDING: u32 = 1_000;
 
+/// What the subject of a group begins with. No stream keeps it: a stream has 1,000 consumers at most,
+/// and each user has one already.
+const GROUP: &str = "g.";
+
 pub struct Client {
     user: String,
     is_first: bool,
     /// Whether the user's consumer exists.
     has_consumer: bool,
+    /// Whether this connection has told the server who it is.
+    is_introduced: bool,
+    /// Whether this connection may be used.
+    is_ready: bool,
+    /// Whether the next PONG says that the subscription of a group is made.
+    is_joining: bool,
     partial: Vec<u8>,
 }
 
 impl Client {
     pub fn new(user: String, is_first: bool) -> Self {
-        Client { user, is_first, has_consumer: false, partial: Vec::new() }
+        Client {
+            user,
+            is_first,
+            has_consumer: false,
+            is_introduced: false,
+            is_ready: false,
+            is_joining: false,
+            partial: Vec::new(),
+        }
+    }
+
+    fn ready(&mut self, heard: &mut Vec<Heard>) {
+        self.is_ready = true;
+        heard.push(Heard::Ready);
     }
 
     fn create_consumer(&self, out: &mut Vec<u8>) {
@@ -45,13 +68,21 @@ impl Client {
     ) -> Result<Option<usize>, String> {
         let mut words = line.split(' ');
         match words.next().unwrap_or_default() {
+            // The server tells more of itself later, which changes nothing here.
+            "INFO" if self.is_introduced => {}
             "INFO" => {
+                self.is_introduced = true;
                 let connect = br#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"longlink","version":"1","protocol":1}"#;
                 let user = &self.user;
                 let subscribe = format!("\r\nSUB i.{user}.* 1\r\nSUB d.{user} 2\r\nPING\r\n");
                 frame::put(out, BINARY, &[connect, subscribe.as_bytes()]);
             }
-            "PONG" if self.has_consumer => heard.push(Heard::Ready),
+            "PONG" if self.is_joining => {
+                self.is_joining = false;
+                heard.push(Heard::Joined);
+            }
+            "PONG" if self.is_ready => heard.push(Heard::Pong),
+            "PONG" if self.has_consumer => self.ready(heard),
             "PONG" if self.is_first => {
                 let head = format!("PUB $JS.API.STREAM.CREATE.m i.{}.stream", self.user);
                 put(out, &format!("{head} {}", STREAM.len()), STREAM.as_bytes());
@@ -93,6 +124,10 @@ impl Client {
             put(out, &format!("PUB {reply} 4"), b"+ACK");
             return Ok(());
         }
+        if subject.starts_with(GROUP) {
+            heard.push(Heard::Got(talk::number(payload)?));
+            return Ok(());
+        }
         if talk::after(payload, br#""error":"#).is_some() {
             return Err(format!("refused: {}", talk::shown(payload)));
         }
@@ -100,7 +135,7 @@ impl Client {
             "stream" => self.create_consumer(out),
             "consumer" => {
                 self.has_consumer = true;
-                heard.push(Heard::Ready);
+                self.ready(heard);
             }
             number if payload.starts_with(br#"{"stream":"#) => {
                 heard.push(Heard::Taken(talk::parse(number.as_bytes())? as u32));
@@ -123,6 +158,7 @@ impl Talk for Client {
 
     fn opened(&mut self, _: &mut Vec<u8>, _: &mut Vec<Heard>) {
         self.partial.clear();
+        (self.is_introduced, self.is_ready, self.is_joining) = (false, false, false);
     }
 
     fn take(
@@ -155,5 +191,24 @@ impl Talk for Client {
         let whole = head.len() + body.len();
         let line = format!("HPUB u.{to} i.{user}.{number} {} {whole}\r\n", head.len());
         frame::put(out, BINARY, &[line.as_bytes(), head.as_bytes(), &body, b"\r\n"]);
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        frame::put(out, BINARY, &[b"PING\r\n"]);
+    }
+
+    fn fan(&self) -> Fan {
+        Fan { joins: true, echoes: true, is_answered: false }
+    }
+
+    fn join(&mut self, group: &str, out: &mut Vec<u8>) {
+        self.is_joining = true;
+        let subscribe = format!("SUB {GROUP}{group} 3\r\nPING\r\n");
+        frame::put(out, BINARY, &[subscribe.as_bytes()]);
+    }
+
+    fn send_to_all(&mut self, group: &str, number: u32, out: &mut Vec<u8>) {
+        let body = talk::body(number);
+        put(out, &format!("PUB {GROUP}{group} {}", body.len()), &body);
     }
 }

@@ -271,7 +271,7 @@ impl Net {
             match frame.opcode {
                 CLOSE => is_closed = true,
                 PING => frame::put(&mut line.out, PONG, &[payload]),
-                PONG => {}
+                PONG => self.scratch.push(Heard::Pong),
                 _ => talk.take(payload, &mut line.out, &mut self.scratch)?,
             }
             rest = &rest[frame.end..];

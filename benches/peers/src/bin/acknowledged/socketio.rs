@@ -2,7 +2,10 @@
 //! `socketio/server.mjs`.
 
 use crate::frame::{self, TEXT};
-use crate::talk::{self, Heard, Talk, Upgrade};
+use crate::talk::{self, Fan, Heard, Talk, Upgrade};
+
+/// The number of the event that joins a group. It is no number of a message.
+const JOIN: u64 = 4_000_000_000;
 
 pub struct Client {
     user: String,
@@ -61,7 +64,10 @@ impl Talk for Client {
             // The answer to an event.
             [b'4', b'3', rest @ ..] => {
                 let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                heard.push(Heard::Taken(talk::parse(&rest[..length])? as u32));
+                heard.push(match talk::parse(&rest[..length])? {
+                    JOIN => Heard::Joined,
+                    number => Heard::Taken(number as u32),
+                });
             }
             // An event.
             [b'4', b'2', rest @ ..] => {
@@ -83,5 +89,18 @@ impl Talk for Client {
         let parts: [&[u8]; 7] =
             [b"42", id.as_bytes(), br#"["send",""#, to.as_bytes(), br#"",""#, &body, br#""]"#];
         frame::put(out, TEXT, &parts);
+    }
+
+    fn fan(&self) -> Fan {
+        Fan { joins: true, echoes: true, is_answered: true }
+    }
+
+    fn join(&mut self, group: &str, out: &mut Vec<u8>) {
+        let event = format!(r#"42{JOIN}["join","{group}"]"#);
+        frame::put(out, TEXT, &[event.as_bytes()]);
+    }
+
+    fn send_to_all(&mut self, group: &str, number: u32, out: &mut Vec<u8>) {
+        self.send(group, number, false, out);
     }
 }

@@ -1,5 +1,6 @@
 //! What a client says and hears, whatever protocol its server speaks.
 
+use crate::frame::{self, PING};
 use crate::{centrifugo, mqtt, nats, socketio, v1, v2};
 
 /// What a client has heard.
@@ -17,8 +18,21 @@ pub enum Heard {
     Told(u64),
     /// The client has become a member of a group.
     Joined,
+    /// The server has answered a heartbeat.
+    Pong,
     /// The connection has ended.
     Closed,
+}
+
+/// How a protocol sends one message to many clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fan {
+    /// Whether clients have to join; otherwise a message goes to everyone.
+    pub joins: bool,
+    /// Whether the sender gets its own message, too.
+    pub echoes: bool,
+    /// Whether the sender hears that the message was taken.
+    pub is_answered: bool,
 }
 
 /// What has to be in the request of a handshake.
@@ -59,11 +73,20 @@ pub trait Talk {
         false
     }
 
-    /// Joins a group, if there are groups of which clients become members.
+    /// Asks for a sign of life. The default is a ping of WebSocket (RFC 6455, section 5.5.2), for
+    /// protocols that have no ping of the client.
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        frame::put(out, PING, &[]);
+    }
+
+    /// How one message gets to many clients.
+    fn fan(&self) -> Fan;
+
+    /// Joins a group, if clients have to.
     fn join(&mut self, _group: &str, _out: &mut Vec<u8>) {}
 
     /// Sends a message to a group of which the client is a member, or to everyone.
-    fn send_to_all(&mut self, _group: &str, _number: u32, _out: &mut Vec<u8>) {}
+    fn send_to_all(&mut self, group: &str, number: u32, out: &mut Vec<u8>);
 }
 
 /// The names of the protocols.

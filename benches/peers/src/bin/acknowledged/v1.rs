@@ -3,16 +3,18 @@
 //! acknowledgements, and the server keeps nothing.
 
 use crate::frame::{self, TEXT};
-use crate::talk::{self, Heard, Talk, Upgrade};
+use crate::talk::{self, Fan, Heard, Talk, Upgrade};
 
 pub struct Client {
     user: String,
     answers: bool,
+    /// Whether the first heartbeat of this connection was answered.
+    is_ready: bool,
 }
 
 impl Client {
     pub fn new(user: String, answers: bool) -> Self {
-        Client { user, answers }
+        Client { user, answers, is_ready: false }
     }
 }
 
@@ -27,7 +29,8 @@ impl Talk for Client {
     }
 
     fn opened(&mut self, out: &mut Vec<u8>, _: &mut Vec<Heard>) {
-        frame::put(out, TEXT, &[b"ping"]);
+        self.is_ready = false;
+        self.ping(out);
     }
 
     fn take(
@@ -38,7 +41,8 @@ impl Talk for Client {
     ) -> Result<(), String> {
         let Some(body) = talk::after(message, MESSAGE) else {
             if message == br#"{"type":"pong"}"# {
-                heard.push(Heard::Ready);
+                heard.push(if self.is_ready { Heard::Pong } else { Heard::Ready });
+                self.is_ready = true;
                 return Ok(());
             }
             return Err(format!("not a message: {}", talk::shown(message)));
@@ -63,6 +67,14 @@ impl Talk for Client {
 
     fn is_answered(&self) -> bool {
         self.answers
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        frame::put(out, TEXT, &[b"ping"]);
+    }
+
+    fn fan(&self) -> Fan {
+        Fan { joins: false, echoes: true, is_answered: false }
     }
 
     fn send_to_all(&mut self, _: &str, number: u32, out: &mut Vec<u8>) {

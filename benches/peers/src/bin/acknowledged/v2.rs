@@ -1,7 +1,7 @@
 //! longlink's dialect v2, in which the server keeps messages and says so.
 
 use crate::frame::{self, TEXT};
-use crate::talk::{self, Heard, Talk, Upgrade};
+use crate::talk::{self, Fan, Heard, Talk, Upgrade};
 
 pub struct Client {
     user: String,
@@ -104,7 +104,8 @@ impl Talk for Client {
                 self.cursor = self.cursor.max(to);
             }
             b"joined" => heard.push(Heard::Joined),
-            b"pong" | b"presence" | b"receipt" => {}
+            b"pong" => heard.push(Heard::Pong),
+            b"presence" | b"receipt" => {}
             _ => return Err(format!("refused: {}", talk::shown(message))),
         }
         Ok(())
@@ -116,6 +117,14 @@ impl Talk for Client {
 
     fn says_live(&self) -> bool {
         true
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        frame::put(out, TEXT, &[br#"{"type":"ping"}"#]);
+    }
+
+    fn fan(&self) -> Fan {
+        Fan { joins: true, echoes: false, is_answered: true }
     }
 
     fn join(&mut self, group: &str, out: &mut Vec<u8>) {
