@@ -143,6 +143,13 @@ fn is_over(since: Option<u64>, wait: u64, now: u64) -> bool {
     since.is_none_or(|since| now < since || now >= since.saturating_add(wait))
 }
 
+/// Whether this process may read and write a file, or make files in a directory.
+pub fn may_write(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    let make = if path.is_dir() { Access::EXEC_OK } else { Access::EXISTS };
+    Ok(access(path, Access::READ_OK | Access::WRITE_OK | make)?)
+}
+
 /// The bytes that are free for this process in the file system of a file.
 fn free_bytes(path: &Path) -> Option<u64> {
     let parent = path.parent().filter(|it| !it.as_os_str().is_empty());

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rustix::fs::{Access, access};
 
 use super::{StoreConfig, room};
 
@@ -199,7 +198,7 @@ pub fn examine(path: impl AsRef<Path>) -> Result<(), OpenError> {
     match File::open(path) {
         Ok(file) => {
             check_header(path, &file)?;
-            access(path, Access::READ_OK | Access::WRITE_OK).map_err(|error| io(error.into()))?;
+            room::may_write(path).map_err(io)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
@@ -208,8 +207,7 @@ pub fn examine(path: impl AsRef<Path>) -> Result<(), OpenError> {
         let what = format!("cannot be made: {} is no directory", folder.display());
         return Err(OpenError::new(path, OpenErrorKind::Unwritable, what));
     }
-    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        let error = io::Error::from(error);
+    room::may_write(folder).map_err(|error| {
         let what = format!("needs a directory that can be written: {}: {error}", folder.display());
         OpenError::new(path, OpenErrorKind::Unwritable, what)
     })
