@@ -10,6 +10,7 @@ mod commands;
 #[cfg(feature = "tls")]
 mod files;
 mod output;
+mod problems;
 mod refusal;
 mod service;
 mod settings;
@@ -19,12 +20,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use refusal::{Failure, Refusal};
-use settings::problems::Problem;
-
-/// The exit code of a command that refused to run, and of one that may succeed later.
-const REFUSED: u8 = 2;
-const NOT_NOW: u8 = 1;
+use problems::Problem;
+use refusal::{Failure, NOT_NOW, REFUSED, Refusal};
 
 /// Runs the command line and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -2,8 +2,13 @@
 
 use std::fmt;
 
-use super::settings::problems::Problems;
+use super::problems::Problems;
 use super::text::Escaped;
+
+/// The exit code of a command that refused to run.
+pub const REFUSED: u8 = 2;
+/// The exit code of a command that may succeed later.
+pub const NOT_NOW: u8 = 1;
 
 /// Why nothing is served: the text of the one line on standard error. The process then ends
 /// with exit code 2.

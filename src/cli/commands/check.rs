@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::output::print;
-use crate::cli::refusal::Failure;
+use crate::cli::refusal::{Failure, REFUSED};
 use crate::cli::settings::capacity::Capacity;
 use crate::cli::settings::flags::Flags;
 use crate::cli::settings::{Settings, When};
@@ -43,7 +43,7 @@ pub fn check(flags: &Flags) -> Result<ExitCode, Failure> {
         }
         Err(problems) => {
             problems.iter().for_each(|problem| complain(&problem.to_string()));
-            Ok(ExitCode::from(crate::cli::REFUSED))
+            Ok(ExitCode::from(REFUSED))
         }
     }
 }

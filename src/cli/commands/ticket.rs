@@ -7,10 +7,10 @@ use clap::{Arg, ArgAction, ArgMatches};
 use longlink::tickets::Ticket;
 
 use crate::cli::output::print;
+use crate::cli::problems::Problems;
 use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::settings::draft::Draft;
 use crate::cli::settings::flags::{flag_of, flags};
-use crate::cli::settings::problems::Problems;
 use crate::cli::settings::secret::{self, Secrets};
 use crate::cli::settings::table::{CONFIG, SECRET_FILE, SETTINGS, find};
 use crate::cli::settings::units;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use longlink::tls::Certificate;
 
-use super::problems::{Problem, Problems};
 use super::values::Values;
 use crate::cli::files;
+use crate::cli::problems::{Problem, Problems};
 
 /// The paths of the chain and of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use longlink::RelayConfig;
 use longlink::cluster::{ClusterConfig, RedisUrl};
 
 use super::addresses::Address;
-use super::problems::Problem;
 use super::units;
 use super::values::{Raw, Values};
 #[cfg(feature = "tls")]
 use crate::cli::files;
+use crate::cli::problems::Problem;
 
 /// The beginning of all keys, unless something else is set.
 pub const PREFIX: &str = "longlink:";

@@ -9,10 +9,10 @@ use std::time::SystemTime;
 
 use longlink::tickets::{TicketError, Tickets};
 
-use super::problems::{Place, Problem};
 use super::table::SECRET_FILE;
 use super::units;
 use super::values::{Raw, Values};
+use crate::cli::problems::{Place, Problem};
 
 /// The environment variable that contains the secret itself.
 pub const VARIABLE: &str = "LONGLINK_SECRET";

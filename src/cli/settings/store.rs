@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use longlink::RelayConfig;
 
-use super::problems::Problem;
 use super::units;
 use super::values::{Raw, Values};
+use crate::cli::problems::Problem;
 
 /// The default of the largest size of the file in bytes, 1 GiB: about 3.6 million messages of 200
 /// bytes. It fits on the disk of a small machine, on which 10 GB or more are free.

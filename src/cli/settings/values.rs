@@ -6,16 +6,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
 use super::draft::Draft;
 use super::flags::Flags;
-use super::problems::{Place, Position, Problem, Problems, Source};
 use super::row::{Setting, VARIABLES};
 use super::table::{CONFIG, SETTINGS, find};
 use super::{secret, similar};
+use crate::cli::problems::{Place, Position, Problem, Problems, Source};
 
 /// The longest configuration file in bytes.
 const MOST_TEXT: u64 = 1 << 20;
@@ -90,7 +89,7 @@ pub struct Values {
     /// Environment variables that begin with `LONGLINK_` and are not the name of a setting.
     pub strangers: Vec<String>,
     /// The configuration file, if one was named.
-    file: Option<Rc<PathBuf>>,
+    file: Option<PathBuf>,
     /// Whether the file could not be read as a whole. Then a setting that seems not to be given may
     /// be in it.
     is_partial: bool,
@@ -153,8 +152,8 @@ impl Values {
     /// Adds the values of settings that neither a flag nor the environment has set. Every key of
     /// the file is checked.
     fn add_file(&mut self, path: &Path, named_by: &Source, problems: &mut Problems) {
-        let file = Rc::new(path.to_owned());
-        self.file = Some(Rc::clone(&file));
+        let file = path.to_owned();
+        self.file = Some(file.clone());
         let text = match read_text(path) {
             Ok(text) => text,
             Err(error) => {
@@ -240,7 +239,7 @@ impl Values {
 
     /// The configuration file, if one was named.
     pub fn file(&self) -> Option<&Path> {
-        self.file.as_ref().map(|file| file.as_path())
+        self.file.as_deref()
     }
 
     /// Whether a setting was given as a flag, which other users of the machine can see.

@@ -7,12 +7,12 @@ use std::path::Path;
 use longlink::backend::{BadWebhook, WebhookConfig, WebhookEvents};
 
 use super::draft::Webhook;
-use super::problems::Problem;
 use super::similar::did_you_mean;
 use super::units;
 use super::values::{Raw, Values};
 #[cfg(feature = "tls")]
 use crate::cli::files;
+use crate::cli::problems::Problem;
 
 /// The smallest queue of events in bytes. One event may take nearly as much, so a smaller size is a
 /// mistake in the unit.

@@ -1,8 +1,7 @@
 //! What is wrong with the settings: every problem, each with the place where it was written.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 
 use crate::cli::text::Escaped;
 
@@ -10,18 +9,18 @@ use crate::cli::text::Escaped;
 /// column is one character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    pub file: Rc<PathBuf>,
+    pub file: PathBuf,
     pub line: usize,
     pub column: usize,
 }
 
 impl Position {
     /// The position of a byte of the file's text.
-    pub fn of(file: &Rc<PathBuf>, text: &str, byte: usize) -> Self {
+    pub fn of(file: &Path, text: &str, byte: usize) -> Self {
         let before = text.get(..byte).unwrap_or(text);
         let line = 1 + before.matches('\n').count();
         let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
-        Position { file: Rc::clone(file), line, column }
+        Position { file: file.to_owned(), line, column }
     }
 }
 
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_position_counts_lines_and_characters_from_one() {
-        let file = Rc::new(PathBuf::from("a.toml"));
+        let file = PathBuf::from("a.toml");
         let text = "a = 1\n名 = 2\r\n\n";
         let shown = |byte| Position::of(&file, text, byte).to_string();
         assert_eq!(shown(0), "a.toml:1:1");
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn problems_are_reported_once_in_the_order_of_their_places() {
-        let file = Rc::new(PathBuf::from("a.toml"));
+        let file = PathBuf::from("a.toml");
         let at = |byte| Place::File(Position::of(&file, "1\n2\n3\n", byte), None);
         let mut problems = Problems::default();
         problems.add(Problem { place: Place::None, why: "last".to_owned() });
