@@ -14,7 +14,7 @@ use crate::redis_server::RedisServer;
 use crate::resume::{Crowd, State, addr_of, is_in_the_middle, lost_and_doubled};
 use crate::v2::Client;
 
-const NODES: usize = 3;
+pub const NODES: usize = 3;
 /// How long a client waits between two messages.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -41,7 +41,7 @@ fn start_node(at: usize, to_redis: &Network) -> Program {
     Program::start(&["--close-timeout", "1", "--redis", &url, "--node", &name])
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < end, "{what}: this did not come");
@@ -100,7 +100,7 @@ fn finish(crowd: Crowd) -> Vec<Client> {
 }
 
 /// Like `finish`, and nobody has been told of a loss.
-fn finish_whole(crowd: Crowd) -> Vec<Client> {
+pub fn finish_whole(crowd: Crowd) -> Vec<Client> {
     let clients = finish(crowd);
     for client in &clients {
         assert!(client.gaps.is_empty(), "{:?}", client.gaps);

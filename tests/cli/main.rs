@@ -27,6 +27,8 @@ mod check;
 mod cluster;
 #[cfg(feature = "cluster")]
 mod cluster_faults;
+#[cfg(feature = "cluster")]
+mod cluster_network;
 mod doctor;
 mod doctor_failures;
 #[cfg(feature = "tls")]

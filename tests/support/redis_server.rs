@@ -27,6 +27,8 @@ pub fn program() -> OsString {
 /// A server in a folder of its own.
 pub struct RedisServer {
     folder: PathBuf,
+    /// What is written before the program, such as a command that starts it elsewhere.
+    before: Vec<String>,
     options: Vec<String>,
     running: Option<Running>,
 }
@@ -39,13 +41,18 @@ struct Running {
 impl RedisServer {
     /// Starts a server that listens on a Unix socket alone, unless the options name a port.
     pub fn start(options: &[&str]) -> Self {
+        Self::start_behind(&[], options)
+    }
+
+    /// Starts a server with the words of another command before its own.
+    pub fn start_behind(before: &[String], options: &[&str]) -> Self {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let name = format!("longlink-redis-{}-{serial}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = options.iter().map(|it| (*it).to_owned()).collect();
-        let mut server = RedisServer { folder, options, running: None };
+        let mut server = RedisServer { folder, before: before.to_vec(), options, running: None };
         server.run();
         server
     }
@@ -54,7 +61,8 @@ impl RedisServer {
     pub fn run(&mut self) {
         assert!(self.running.is_none(), "the server runs already");
         let mut command = Command::new("sh");
-        command.current_dir(&self.folder).args(["-c", GUARD, "guard"]).arg(program());
+        command.current_dir(&self.folder).args(["-c", GUARD, "guard"]);
+        command.args(&self.before).arg(program());
         for pair in ["--unixsocket socket", "--loglevel notice"] {
             command.args(pair.split(' '));
         }
