@@ -9,6 +9,8 @@ use crate::journal::{Append, Keep, Kind, Ticket};
 pub enum Ask {
     /// [`Journal::append`](crate::journal::Journal::append).
     Append(Box<Sending>),
+    /// [`Journal::follow_epoch`](crate::journal::Journal::follow_epoch).
+    FollowEpoch,
     /// [`Journal::acknowledge`](crate::journal::Journal::acknowledge).
     Acknowledge {
         /// The user.
@@ -39,6 +41,7 @@ impl Ask {
                 Ask::Append(sending) => size_of::<Sending>() + sending.text.len(),
                 Ask::Acknowledge { user, device, .. } => user.len() + device.len(),
                 Ask::Forget { user, .. } => user.len(),
+                Ask::FollowEpoch => 0,
                 Ask::Engine(_, wanted) => wanted.size(),
             }
     }

@@ -196,6 +196,10 @@ impl Journal for Keeper {
         Progress::Later
     }
 
+    fn follow_epoch(&mut self) {
+        self.0.push(Ask::FollowEpoch);
+    }
+
     fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
         self.0.push(Ask::Acknowledge { user: user.into(), device: device.into(), seq });
         Progress::Done(Completion::Acknowledged)

@@ -95,6 +95,11 @@ pub trait Journal: Send + std::fmt::Debug {
         Progress::Done(Completion::Unsupported)
     }
 
+    /// Notes that the caller has handled [`Completion::NewEpoch`]: the numbers that it names from now on belong to
+    /// the new epoch. Those that it has named before may belong to an earlier one, and say nothing about the
+    /// messages of the new one.
+    fn follow_epoch(&mut self) {}
+
     /// Notes that a device has handled all messages up to a number. This hint may be lost.
     fn acknowledge(&mut self, ticket: Ticket, user: &str, device: &str, seq: u64) -> Progress;
 

@@ -38,7 +38,10 @@ fn redis_at(addr: SocketAddr, options: &[&str]) -> RedisServer {
 
 fn start_node(at: usize, to_redis: &Network) -> Program {
     let (name, url) = (format!("n{at}"), format!("redis://{}", to_redis.addr));
-    Program::start(&["--close-timeout", "1", "--redis", &url, "--node", &name])
+    // A client that is away for long on a slow machine loses nothing to a bound.
+    let bounds = ["--mailbox-messages", "10000", "--mailbox-bytes", "16m"];
+    let node = ["--close-timeout", "1", "--redis", &url, "--node", &name];
+    Program::start(&[&node[..], &bounds].concat())
 }
 
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -66,6 +69,14 @@ impl Cluster {
         let crowd = Crowd::connect_to(&addrs, PACE);
         crowd.until("a third is written", is_in_the_middle);
         crowd
+    }
+
+    /// Waits until everybody has come again, because the epoch of the messages so far has ended.
+    fn wait_for_a_new_epoch(&self, crowd: &Crowd, before: &str) {
+        until("the nodes are healthy", || (0..NODES).all(|at| self.is_healthy(at)));
+        crowd.until("everybody is in the new epoch", |states| {
+            states.iter().all(|state| state.is_live && state.epoch != before)
+        });
     }
 
     /// Clients of a node come to another one from now on.
@@ -153,10 +164,11 @@ fn a_node_that_is_frozen_for_a_moment_goes_on_with_its_clients() {
 fn a_redis_that_is_restarted_with_its_data_loses_nothing_and_makes_no_gap() {
     let mut cluster = Cluster::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let crowd = cluster.crowd();
+    let epoch = crowd.epoch();
     cluster.redis.kill();
     until("the nodes have noticed", || (0..NODES).all(|at| !cluster.is_healthy(at)));
     cluster.redis.run();
-    until("the nodes are healthy", || (0..NODES).all(|at| cluster.is_healthy(at)));
+    cluster.wait_for_a_new_epoch(&crowd, &epoch);
     let clients = crowd.finish();
     for (at, client) in clients.iter().enumerate() {
         assert!(client.gaps.is_empty(), "{:?}", client.gaps);
@@ -176,10 +188,11 @@ fn a_redis_that_is_restarted_with_its_data_loses_nothing_and_makes_no_gap() {
 fn a_redis_that_is_restarted_without_data_makes_a_gap_for_each_client() {
     let mut cluster = Cluster::start(&["--appendonly", "no"]);
     let crowd = cluster.crowd();
+    let epoch = crowd.epoch();
     cluster.redis.kill();
     until("the nodes have noticed", || (0..NODES).all(|at| !cluster.is_healthy(at)));
     cluster.redis.run();
-    until("the nodes are healthy", || (0..NODES).all(|at| cluster.is_healthy(at)));
+    cluster.wait_for_a_new_epoch(&crowd, &epoch);
     for client in finish(crowd) {
         let has_gap = client.gaps.iter().any(|gap| gap.reason == "lost" && gap.from.is_none());
         assert!(has_gap, "{:?}", client.gaps);
@@ -215,6 +228,7 @@ fn a_failover_that_has_lost_its_tail_is_a_gap_and_never_silence() {
             if String::from_utf8_lossy(&text).contains("master_link_status:up"))
     });
     let crowd = cluster.crowd();
+    let epoch = crowd.epoch();
     replication.swallow(true);
     crowd.until("more is written, which the replica does not get", |states| {
         states.iter().all(|state| state.answered >= 45)
@@ -225,7 +239,7 @@ fn a_failover_that_has_lost_its_tail_is_a_gap_and_never_silence() {
         network.lead_to(addr);
         network.cut();
     }
-    until("the nodes are healthy", || (0..NODES).all(|at| cluster.is_healthy(at)));
+    cluster.wait_for_a_new_epoch(&crowd, &epoch);
     let clients = finish(crowd);
     let is_told = |client: &&Client| client.gaps.iter().any(|gap| gap.reason == "lost");
     assert!(clients.iter().filter(is_told).count() > 0, "what was lost is told");

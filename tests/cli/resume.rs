@@ -14,8 +14,10 @@ use crate::program::{DEADLINE, Program};
 use crate::v2::{Client, Patience};
 
 const PAIRS: usize = 10;
-/// The number of messages that each client writes.
+/// The number of messages that each client writes, or writes at least.
 pub const MESSAGES: u64 = 100;
+/// A client that goes on to write after these messages does it so many times more slowly.
+const SLOWER: u32 = 10;
 pub const PATIENCE: Patience = Patience {
     ping_after: Duration::from_millis(250),
     silence: Duration::from_millis(700),
@@ -26,6 +28,8 @@ pub const PATIENCE: Patience = Patience {
 pub struct Crowd {
     threads: Vec<JoinHandle<Client>>,
     states: Vec<Arc<Mutex<State>>>,
+    /// Whether nobody writes more than the messages that each client has to write, and whether nobody reads more.
+    is_enough: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     news: Receiver<()>,
 }
@@ -33,37 +37,55 @@ pub struct Crowd {
 /// The state of a client that the test reads while the client runs.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    pub written: u64,
+    /// Whether the client has written everything that it is going to write.
+    pub has_written: bool,
     pub unanswered: usize,
     pub answered: usize,
     pub welcomes: u64,
     pub is_live: bool,
     pub epoch: String,
-    /// The epochs and the texts of all messages that the server has acknowledged, and of those that
-    /// have arrived.
+    /// The epochs and the texts of all messages that the server has acknowledged, and the texts of those that
+    /// have arrived. A message may have arrived in an earlier epoch than that in which its sender is told of it.
     pub taken: BTreeSet<(String, String)>,
-    pub came: BTreeSet<(String, String)>,
+    pub came: BTreeSet<String>,
 }
 
 impl Crowd {
     /// Connects clients that wait for `pace` between two messages.
     pub fn connect(addr: SocketAddr, pace: Duration) -> Self {
-        Self::connect_to(&[addr], pace)
+        Self::start(&[addr], pace, true)
     }
 
-    /// Connects clients to several servers in turn.
+    /// Connects clients to several servers in turn. They go on to write until [`Crowd::finish`] is called, so that
+    /// whatever happens before it happens in the middle, however slow the machine is.
     pub fn connect_to(addrs: &[SocketAddr], pace: Duration) -> Self {
+        Self::start(addrs, pace, false)
+    }
+
+    fn start(addrs: &[SocketAddr], pace: Duration, is_enough: bool) -> Self {
         let (tell, news) = channel();
+        let is_enough = Arc::new(AtomicBool::new(is_enough));
         let is_over = Arc::new(AtomicBool::new(false));
         let (mut threads, mut states) = (Vec::new(), Vec::new());
         for at in 0..PAIRS * 2 {
             let client = Client::new(addrs[at % addrs.len()], &format!("u{at}"), "phone", PATIENCE);
             let state = Arc::new(Mutex::new(State::default()));
             states.push(state.clone());
-            let (tell, is_over) = (tell.clone(), is_over.clone());
-            threads.push(thread::spawn(move || talk(client, (at, pace), &state, &tell, &is_over)));
+            let (tell, ends) = (tell.clone(), [is_enough.clone(), is_over.clone()]);
+            threads.push(thread::spawn(move || talk(client, (at, pace), &state, &tell, &ends)));
         }
-        Crowd { threads, states, is_over, news }
+        Crowd { threads, states, is_enough, is_over, news }
+    }
+
+    /// The epoch in which all clients are.
+    pub fn epoch(&self) -> String {
+        let epochs: BTreeSet<String> = self
+            .states
+            .iter()
+            .map(|it| it.lock().expect("a client is well").epoch.clone())
+            .collect();
+        assert_eq!(epochs.len(), 1, "{epochs:?}");
+        epochs.into_iter().next().unwrap_or_default()
     }
 
     /// Waits until `holds` is true for the states of the clients.
@@ -85,14 +107,13 @@ impl Crowd {
     /// Waits until all messages are written and answered, and those that were acknowledged in the
     /// present epoch have arrived. Returns the clients.
     pub fn finish(self) -> Vec<Client> {
+        self.is_enough.store(true, Ordering::SeqCst);
         self.until("all is written, answered and has come", |states| {
             let is_done = |(at, state): (usize, &State)| {
-                // A message that came in an earlier epoch may be answered in a later one, when it is sent again.
-                let came: BTreeSet<&str> = state.came.iter().map(|it| it.1.as_str()).collect();
                 let of_now = |taken: &&(String, String)| taken.0 == state.epoch;
                 let mut taken = states[at ^ 1].taken.iter().filter(of_now);
-                let has_all = taken.all(|taken| came.contains(taken.1.as_str()));
-                has_all && state.written == MESSAGES && state.unanswered == 0 && state.is_live
+                let has_all = taken.all(|taken| state.came.contains(&taken.1));
+                has_all && state.has_written && state.unanswered == 0 && state.is_live
             };
             states.iter().enumerate().all(is_done)
         });
@@ -107,16 +128,17 @@ fn talk(
     (at, pace): (usize, Duration),
     state: &Mutex<State>,
     tell: &Sender<()>,
-    is_over: &AtomicBool,
+    [is_enough, is_over]: &[Arc<AtomicBool>; 2],
 ) -> Client {
     let peer = format!("u{}", at ^ 1);
     let (mut written, mut next) = (0, Instant::now());
     let mut seen = (0, 0);
     while !is_over.load(Ordering::SeqCst) {
         let now = Instant::now();
-        if client.welcomes > 0 && written < MESSAGES && now >= next {
+        let has_written = written >= MESSAGES && is_enough.load(Ordering::SeqCst);
+        if client.welcomes > 0 && !has_written && now >= next {
             written += 1;
-            next = now + pace;
+            next = now + if written < MESSAGES { pace } else { pace * SLOWER };
             client.write(&peer, &format!("{at}-{written}"));
         }
         let until = now + Duration::from_millis(2);
@@ -130,10 +152,10 @@ fn talk(
         let answered = client.answered[seen.0..].iter();
         state.taken.extend(answered.map(|it| (it.epoch.clone(), it.text.clone())));
         let received = client.received[seen.1..].iter();
-        state.came.extend(received.map(|it| (it.epoch.clone(), it.text.clone())));
+        state.came.extend(received.map(|it| it.text.clone()));
         state.epoch.clone_from(&client.epoch);
         seen = (client.answered.len(), client.received.len());
-        state.written = written;
+        state.has_written = has_written;
         (state.unanswered, state.answered) = (client.unanswered(), client.answered.len());
         (state.welcomes, state.is_live) = (client.welcomes, client.is_live);
         drop(state);
@@ -148,7 +170,11 @@ pub fn lost_and_doubled(clients: &[Client]) -> (Vec<String>, Vec<String>) {
     let (mut lost, mut doubled) = (Vec::new(), Vec::new());
     for (at, client) in clients.iter().enumerate() {
         let peer = &clients[at ^ 1];
-        assert_eq!(client.answered.len() as u64, MESSAGES, "the sender knows the state of each");
+        assert_eq!(
+            client.answered.len() as u64,
+            client.written(),
+            "the sender knows the state of each"
+        );
         for answered in &client.answered {
             assert_eq!(answered.state, "queued", "{answered:?}");
         }

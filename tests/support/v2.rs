@@ -73,6 +73,8 @@ pub struct Client {
     retry_at: Instant,
     pub epoch: String,
     pub cursor: u64,
+    /// The epoch and the cursor of a `welcome` with `"resumed":false`, until its `gap` was handled.
+    next: Option<(String, u64)>,
     /// The `cid`, the frame and the text of each message that has no answer.
     outbox: VecDeque<(String, String, String)>,
     written: u64,
@@ -97,6 +99,7 @@ impl Client {
             retry_at: Instant::now(),
             epoch: String::new(),
             cursor: 0,
+            next: None,
             outbox: VecDeque::new(),
             written: 0,
             received: Vec::new(),
@@ -107,6 +110,11 @@ impl Client {
             byes: 0,
             is_live: false,
         }
+    }
+
+    /// The number of messages that the client was given to send.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// The number of messages without an answer.
@@ -265,10 +273,15 @@ impl Client {
         let number = |name: &str| frame[name].as_u64().expect("a number");
         match frame["type"].as_str().expect("a type") {
             "welcome" => {
-                if frame["resumed"] == false || self.epoch.is_empty() {
-                    self.cursor = number("cursor");
+                self.next = None;
+                if self.epoch.is_empty() {
+                    (self.epoch, self.cursor) = (string("epoch"), number("cursor"));
+                } else if frame["resumed"] == false {
+                    // A client that is cut before the gap has to hear of it on its next connection.
+                    self.next = Some((string("epoch"), number("cursor")));
+                } else {
+                    self.epoch = string("epoch");
                 }
-                self.epoch = string("epoch");
                 self.welcomes += 1;
             }
             "message" => {
@@ -285,6 +298,9 @@ impl Client {
             }
             "gap" => {
                 let (from, to, reason) = (frame["from"].as_u64(), number("to"), string("reason"));
+                if let Some(next) = self.next.take() {
+                    (self.epoch, self.cursor) = next;
+                }
                 self.cursor = self.cursor.max(to);
                 let epoch = self.epoch.clone();
                 self.gaps.push(Gap { epoch, from, to, reason });

@@ -322,6 +322,10 @@ impl Journal for Side {
         Progress::Later
     }
 
+    fn follow_epoch(&mut self) {
+        self.push(Ask::FollowEpoch);
+    }
+
     fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
         self.push(Ask::Acknowledge { user: user.into(), device: device.into(), seq });
         Progress::Done(Completion::Acknowledged)

@@ -23,6 +23,12 @@ pub struct Acks {
 }
 
 impl Acks {
+    /// A new epoch has begun, in which these numbers belong to other messages.
+    pub fn forget_all(&mut self) {
+        self.waiting.clear();
+        self.due.clear();
+    }
+
     pub fn next_due(&self) -> Option<u64> {
         self.due.front().map(|(at, _)| *at)
     }
@@ -30,6 +36,9 @@ impl Acks {
 
 impl Node {
     pub(super) fn acknowledge(&mut self, user: Box<str>, device: Box<str>, seq: u64, now: u64) {
+        if self.log.unfollowed > 0 {
+            return;
+        }
         let name = (user, device);
         match self.log.acks.waiting.get_mut(&name) {
             Some((first, last)) => {

@@ -64,6 +64,9 @@ pub(super) struct Log {
     pub(super) acks: Acks,
     /// When messages are looked for next whose time is over.
     due_at: u64,
+    /// How many new epochs the loop was told of and has not handled yet. Until it has, the numbers that it names
+    /// may be of an earlier epoch.
+    pub(super) unfollowed: u32,
     /// Epochs of shards, by their names from the oldest to the present one.
     epochs: Vec<Vec<Box<str>>>,
 }
@@ -157,6 +160,9 @@ impl Node {
         if is_new {
             self.core.counts.epochs += 1;
             self.log.arrivals.forget_all();
+            self.log.acks.forget_all();
+            self.log.unfollowed += 1;
+            self.parts.routes.forget_numbers();
             let completion = Completion::NewEpoch;
             self.core.tell(Event::Journal(Completed { ticket: Ticket::MAX, completion }));
         }
@@ -251,6 +257,15 @@ impl Node {
     pub(super) fn log_next_due(&self) -> Option<u64> {
         let all = [self.log.acks.next_due(), self.next_compare(), Some(self.log.due_at)];
         all.into_iter().flatten().min()
+    }
+
+    /// A connection that leaves before the loop knows of the new epoch names numbers of an earlier one.
+    pub(super) fn drop_stale_numbers(&self, wanted: &mut Wanted) {
+        if self.log.unfollowed > 0
+            && let Wanted::Leave { cursor, hung_at, .. } = wanted
+        {
+            (*cursor, *hung_at) = (0, None);
+        }
     }
 
     /// Notes which users have connections with mailboxes. Returns the user of a connection that leaves.

@@ -180,10 +180,12 @@ impl Node {
     pub fn ask(&mut self, ask: Ask, now: u64) {
         match ask {
             Ask::Append(sending) => self.append(sending),
+            Ask::FollowEpoch => self.log.unfollowed = self.log.unfollowed.saturating_sub(1),
             Ask::Acknowledge { user, device, seq } => self.acknowledge(user, device, seq, now),
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
             Ask::Engine(ticket, Wanted::Mailbox { user }) => self.look_into(ticket, user),
-            Ask::Engine(ticket, wanted) => {
+            Ask::Engine(ticket, mut wanted) => {
+                self.drop_stale_numbers(&mut wanted);
                 let leaver = self.note_visitor(&wanted);
                 let left = self.ask_parts(ticket, wanted, now);
                 let left = left.and_then(|it| self.happenings.ask(&mut self.core, ticket, it));

@@ -422,6 +422,13 @@ impl Routes {
         }
     }
 
+    /// A new epoch has begun: the numbers of connections that have left belong to an earlier one.
+    pub fn forget_numbers(&mut self) {
+        for gone in self.shards.iter_mut().flat_map(|it| &mut it.gone) {
+            (gone.leaving.cursor, gone.leaving.hung_at) = (0, None);
+        }
+    }
+
     /// All connections of users of one Redis enter again: it may have lost what it knew, or this node has
     /// missed what others have told it.
     pub fn enter_again(&mut self, core: &Core, shard: usize) {

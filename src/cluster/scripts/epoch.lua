@@ -6,7 +6,9 @@
 local P, run_id, replid, replid2, name = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key, MOST = P .. 'epoch', 32
 local f = redis.call('HMGET', key, 'ordinal', 'run', 'repl', 'names')
-local ordinal, names = tonumber(f[1] or '0'), f[4] or ''
+-- A database that has lost its data begins with another ordinal than before, so that nobody takes one epoch for another.
+local time = redis.call('TIME')
+local ordinal, names = tonumber(f[1] or time[1] % 1000000 * 1000 + math.floor(time[2] / 1000)), f[4] or ''
 local is_promoted = f[3] ~= replid and string.find(replid2, '[^0]') ~= nil
 if f[2] ~= run_id or is_promoted then
   ordinal = ordinal + 1
@@ -20,5 +22,4 @@ elseif f[3] ~= replid then
   redis.call('HSET', key, 'repl', replid)
 end
 redis.call('SET', P .. 'bounds', ARGV[6])
-local time = redis.call('TIME')
 return { ordinal, time[1] * 1000 + math.floor(time[2] / 1000), names }

@@ -285,6 +285,14 @@ impl V2 {
                 link.make_more().entering = Some((NO_TICKET, conn));
             }
         }
+        // What a connection that enters has brought along from an earlier one is a number of that epoch, too.
+        let entering = self.links.iter().filter(|(_, link)| link.more().is_some());
+        let keys: Vec<u32> = entering.map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(more) = self.links.get_mut(key).and_then(|link| link.more_mut()) {
+                more.cursor = 0;
+            }
+        }
         self.boxes.drop_copies();
     }
 

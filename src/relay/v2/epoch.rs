@@ -61,6 +61,7 @@ impl V2 {
         if self.is_shared {
             self.drop_copies();
         }
+        self.journal(cx).follow_epoch();
         self.say_bye_to_some(cx);
     }
 

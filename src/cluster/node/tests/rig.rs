@@ -392,6 +392,11 @@ impl Rig {
         done.remove(place).1
     }
 
+    /// The loop of a node has handled that there is a new epoch.
+    pub fn follow_epoch(&mut self, at: usize) {
+        self.sites[at].node.ask(Ask::FollowEpoch, self.now);
+    }
+
     pub fn acknowledge(&mut self, at: usize, user: &str, device: &str, seq: u64) {
         let ask = Ask::Acknowledge { user: user.into(), device: device.into(), seq };
         self.sites[at].node.ask(ask, self.now);
