@@ -124,10 +124,16 @@ impl Client {
 
     /// Puts a message into the outbox, and sends it if there is a connection.
     pub fn write(&mut self, to: &str, text: &str) {
+        self.write_with(to, text, "");
+    }
+
+    /// Does the same with more fields in the frame, which begin with a comma.
+    pub fn write_with(&mut self, to: &str, text: &str, more: &str) {
         self.written += 1;
         let cid = format!("k{}", self.written);
-        let frame =
-            format!(r#"{{"type":"send","cid":"{cid}","toUserId":"{to}","message":"{text}"}}"#);
+        let frame = format!(
+            r#"{{"type":"send","cid":"{cid}","toUserId":"{to}","message":"{text}"{more}}}"#
+        );
         let ready = self.link.as_mut().filter(|it| it.is_upgraded && it.back_at.is_none());
         if let Some(link) = ready {
             link.in_flight += 1;
