@@ -7,7 +7,8 @@ use clap::error::ErrorKind;
 
 #[cfg(feature = "store")]
 use super::commands::store;
-use super::commands::{bench, check, doctor, tail, ticket};
+use super::commands::{bench, check, doctor, manual, tail, ticket};
+use super::help::laid_out;
 use super::refusal::Refusal;
 use super::settings::flags::{Flags, flag_of, flags};
 use super::settings::table::SETTINGS;
@@ -47,6 +48,10 @@ pub enum Command {
     Serve(Flags),
     /// Only says whether `serve` would refuse these settings.
     Check(Flags),
+    /// Prints completions for a shell.
+    Completions(Box<ArgMatches>),
+    /// Prints a manual page.
+    Man(Box<ArgMatches>),
     Bench(Box<ArgMatches>),
     Ticket(Box<ArgMatches>),
     Doctor(Box<ArgMatches>),
@@ -65,6 +70,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "tail" => Command::Tail(Box::new(chosen)),
             #[cfg(feature = "store")]
             Some((name, chosen)) if name == "store" => Command::Store(Box::new(chosen)),
+            Some((name, chosen)) if name == "completions" => Command::Completions(Box::new(chosen)),
+            Some((name, chosen)) if name == "man" => Command::Man(Box::new(chosen)),
             Some((name, chosen)) if name == "check" => Command::Check(flags(&chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
             None => Command::Serve(flags(&matches)),
@@ -81,7 +88,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
 }
 
 /// Returns the command line; both `longlink` and `longlink serve` take the settings.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     let serve = clap::Command::new("serve").about("Run the server; this is the default command");
     let check = clap::Command::new("check").about(check::ABOUT);
     let command = with_settings(clap::Command::new("longlink"))
@@ -96,12 +103,13 @@ fn command() -> clap::Command {
         .subcommand(tail::command());
     #[cfg(feature = "store")]
     let command = command.subcommand(store::command());
-    command
+    let command =
+        command.subcommand(manual::completions_command()).subcommand(manual::man_command());
+    laid_out(command)
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {
-    let command = command.after_help(AFTER).max_term_width(100);
-    command.args(SETTINGS.iter().map(flag_of))
+    command.after_help(AFTER).args(SETTINGS.iter().map(flag_of))
 }
 
 /// Makes one line of clap's error message. clap explains an error over several lines, with the

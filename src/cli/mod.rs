@@ -9,6 +9,7 @@ mod client;
 mod commands;
 #[cfg(feature = "tls")]
 mod files;
+mod help;
 mod output;
 mod problems;
 mod refusal;
@@ -33,6 +34,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         args::Command::Tail(matches) => refused(commands::tail::run(&matches)),
         #[cfg(feature = "store")]
         args::Command::Store(matches) => refused(commands::store::run(&matches)),
+        args::Command::Completions(matches) => {
+            commands::manual::completions(args::command(), &matches)
+        }
+        args::Command::Man(matches) => commands::manual::man(args::command(), &matches),
         args::Command::Check(flags) => commands::check::check(&flags),
         args::Command::Serve(flags) => commands::serve::serve(&flags),
     });

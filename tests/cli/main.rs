@@ -40,6 +40,7 @@ mod door;
 mod fake;
 #[cfg(feature = "tls")]
 mod guide;
+mod help;
 #[cfg(feature = "store")]
 mod kept;
 mod listening;

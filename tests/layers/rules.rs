@@ -40,6 +40,7 @@ pub const ROOMS: &[Room] = &[
         "cli::settings",
         &["cli::service", "cli::files", "cli::problems", "cli::refusal", "cli::text"],
     ),
+    room("cli::help", &["cli::settings"]),
     room("cli::client", &["cli::files", "cli::settings"]),
     room("cli::commands", &[]),
     room(
@@ -53,6 +54,7 @@ pub const ROOMS: &[Room] = &[
     room("cli::commands::serve", &["cli::settings", "cli::service", "cli::refusal", "cli::text"]),
     room("cli::commands::bench", &["cli::client", "cli::settings", "cli::text"]),
     room("cli::commands::doctor", &["cli::client", "cli::settings", "cli::text"]),
+    room("cli::commands::manual", &["cli::output", "cli::refusal"]),
     room("cli::commands::tail", &["cli::client", "cli::text"]),
     room("cli::commands::store", &["cli::client", "cli::text"]),
     room(
@@ -62,10 +64,12 @@ pub const ROOMS: &[Room] = &[
             "cli::commands::bench",
             "cli::commands::check",
             "cli::commands::doctor",
+            "cli::commands::manual",
             "cli::commands::serve",
             "cli::commands::store",
             "cli::commands::tail",
             "cli::commands::ticket",
+            "cli::help",
             "cli::settings",
             "cli::service",
             "cli::problems",

@@ -38,12 +38,16 @@ pub struct Refused {
     pub said: String,
 }
 
+/// The heading under which the help lists these options.
+const INTERFACE: &str = "The interface";
+
 /// Adds the flags that say where the interface is.
 pub fn with_flags(command: Command) -> Command {
     let command = command
         .arg(
             Arg::new("url")
                 .long("url")
+                .help_heading(INTERFACE)
                 .value_name("URL")
                 .default_value("http://127.0.0.1:9090")
                 .help("The URL of the backend's interface"),
@@ -51,6 +55,7 @@ pub fn with_flags(command: Command) -> Command {
         .arg(
             Arg::new("key-file")
                 .long("key-file")
+                .help_heading(INTERFACE)
                 .value_name("FILE")
                 .help("The file of the interface's key; its first line is used"),
         );
@@ -58,6 +63,7 @@ pub fn with_flags(command: Command) -> Command {
         true => command.arg(
             Arg::new("ca")
                 .long("ca")
+                .help_heading(INTERFACE)
                 .value_name("FILE")
                 .help("Trust these root certificates, too (PEM)"),
         ),

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod doctor;
+pub mod manual;
 pub mod serve;
 #[cfg(feature = "store")]
 pub mod store;

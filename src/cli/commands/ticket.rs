@@ -31,7 +31,6 @@ pub fn command() -> clap::Command {
     clap::Command::new("ticket")
         .about("Sign a ticket for a user and print it")
         .after_help(AFTER)
-        .max_term_width(100)
         .arg(Arg::new("user").value_name("USER").required(true).help("The id of the user"))
         .arg(
             value("ttl", "TIME")

@@ -86,55 +86,67 @@ pub type Row = (&'static str, &'static str, &'static str, &'static [Mode], &'sta
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    ("connections", "N", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow, Resume],
+    ("connections", "COUNT", "100", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Slow, Resume],
         "How many connections; in fanout and slow, how many receivers, without the sender"),
-    ("in-flight", "N", "1", &[Pingpong, P2p, Fanout, Churn, Slow, Api],
+    ("in-flight", "COUNT", "1", &[Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How many operations are begun and not finished: for each connection in pingpong, for \
          each pair in p2p, for the sender in fanout and slow, for all in churn; requests in api"),
     ("size", "BYTES", "64", &[P2p, Fanout, Slow, Api, Resume],
         "The length of `message` in a frame, without the JSON around it"),
-    ("duration", "S", "10", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
+    ("duration", "SECONDS", "10", &[Connect, Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How long to measure; in connect, how long the connections stay open"),
-    ("warmup", "S", "1", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
+    ("warmup", "SECONDS", "1", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "How long to run before measuring"),
-    ("operations", "N", "", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
+    ("operations", "COUNT", "", &[Heartbeat, Pingpong, P2p, Fanout, Churn, Slow, Api],
         "Stop after so many operations; --duration then counts only if it is given, too"),
-    ("rate", "N", "", &[Connect, P2p, Fanout, Churn, Slow],
+    ("rate", "COUNT", "", &[Connect, P2p, Fanout, Churn, Slow],
         "The most connections, cycles or messages in a second"),
-    ("rounds", "N", "1", &[Connect, Churn, Resume],
+    ("rounds", "COUNT", "1", &[Connect, Churn, Resume],
         "How often to repeat, with the server's memory after each round"),
     ("v2", "", "", &[P2p],
         "Speak the dialect v2: a message is done when it has arrived and its sender knows that it is \
          kept; the receiver acknowledges it"),
-    ("ack-every", "N", "16", &[P2p],
+    ("ack-every", "COUNT", "16", &[P2p],
         "How many messages a receiver acknowledges at a time, with --v2; after 1 s it acknowledges \
          fewer"),
-    ("waiting", "N", "3", &[Resume], "How many messages wait for each client, 0 to 64"),
-    ("ping-interval", "S", "15", &[Heartbeat], "Time between two pings of a connection"),
+    ("waiting", "COUNT", "3", &[Resume], "How many messages wait for each client, 0 to 64"),
+    ("ping-interval", "SECONDS", "15", &[Heartbeat], "Time between two pings of a connection"),
     ("stalled", "SHARE", "0.1", &[Slow], "Which share of the receivers reads nothing, 0 to 1"),
-    ("batch", "N", "1", &[Api], "Messages in one request; more than 1 go to POST /api/batch"),
+    ("batch", "COUNT", "1", &[Api], "Messages in one request; more than 1 go to POST /api/batch"),
     ("api", "HOST:PORT", "", &[Api], "The address to which the backend connects, if it is not the users'"),
     ("api-key-file", "FILE", "", &[Api], "The file with the backend's key"),
-    ("timeout", "S", "10", &[], "An answer that takes longer is a failure"),
+    ("timeout", "SECONDS", "10", &[], "An answer that takes longer is a failure"),
     ("source", "LIST", "", &[],
         "Addresses to connect from, with commas: 127.0.0.2 or 127.0.0.0/24. Each has 28,232 \
          ports, unless net.ipv4.ip_local_port_range says otherwise; when half of them are in use \
          connecting becomes slow"),
-    ("first-user", "N", "1", &[], "The number of the first user, if several generators run at once"),
+    ("first-user", "NUMBER", "1", &[], "The number of the first user, if several generators run at once"),
     ("pid", "LIST", "", &[],
         "The server's process on this machine, whose processor time and memory are reported; \
          several processes, with commas, are added up"),
     #[cfg(feature = "tls")]
-    ("ca", "FILE", "", &[], "wss: trust these root certificates, too (PEM)"),
+    ("ca", "FILE", "", &[], "Trust these root certificates, too (PEM)"),
     #[cfg(feature = "tls")]
-    ("insecure", "", "", &[], "wss: accept any certificate"),
+    ("insecure", "", "", &[], "Accept any certificate"),
     #[cfg(feature = "tls")]
     ("no-resume", "", "", &[],
-        "wss: no connection resumes a TLS session"),
+        "Resume no TLS session"),
     #[cfg(feature = "tls")]
-    ("tls", "VERSION", "", &[], "wss: use only TLS 1.2 or 1.3; without it the server chooses"),
+    ("tls", "VERSION", "", &[], "Use only TLS 1.2 or 1.3; without it the server chooses"),
     ("json", "", "", &[], "Print one JSON object instead of a summary"),
 ];
+
+/// The heading under which the help lists an option.
+fn heading(name: &str) -> &'static str {
+    match name {
+        "duration" | "warmup" | "operations" | "rounds" | "timeout" => "How long",
+        "source" | "first-user" => "From where",
+        "api" | "api-key-file" | "batch" => "The backend",
+        "ca" | "insecure" | "no-resume" | "tls" => "TLS (wss)",
+        "pid" | "json" => "The report",
+        _ => "The load",
+    }
+}
 
 /// Returns the subcommand, for the table of the command line.
 pub fn command() -> clap::Command {
@@ -143,7 +155,6 @@ pub fn command() -> clap::Command {
         .about(ABOUT)
         .long_about(LONG_ABOUT)
         .after_help(AFTER)
-        .max_term_width(100)
         .arg(Arg::new("mode").value_name("MODE").required(true).value_parser(modes))
         .arg(Arg::new("url").value_name("URL").required(true).help(
             "Such as ws://127.0.0.1:8080/websocket/{user}; without {user} all connections are one user",
@@ -154,7 +165,7 @@ pub fn command() -> clap::Command {
             true => (*help).to_owned(),
             false => format!("{help} [{}]", names.join(", ")),
         };
-        let arg = Arg::new(*name).long(*name).help(help);
+        let arg = Arg::new(*name).long(*name).help(help).help_heading(heading(name));
         command.arg(match (value.is_empty(), default.is_empty()) {
             (true, _) => arg.action(ArgAction::SetTrue),
             (_, true) => arg.value_name(*value).allow_negative_numbers(true),

@@ -55,34 +55,43 @@ pub struct Options {
     pub json: bool,
 }
 
+/// The heading under which the help lists an option.
+fn heading(name: &str) -> &'static str {
+    match name {
+        "ticket" | "address" | "ca" => "The way to the server",
+        "redis" | "redis-prefix" | "redis-ca" => "A Redis in place of a server",
+        "json" => "The report",
+        _ => "How long",
+    }
+}
+
 /// Returns the subcommand, for the table of the command line.
 pub fn command() -> clap::Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
+        Arg::new(name).long(name).value_name(value).help(help).help_heading(heading(name))
     };
     let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help).help_heading(heading(name))
     };
     let command = clap::Command::new("doctor")
         .about(ABOUT)
         .long_about(LONG_ABOUT)
         .after_help(AFTER)
-        .max_term_width(100)
         .arg(Arg::new("url").value_name("URL").required(true).help(
             "Such as wss://chat.example.com/websocket/doctor; the last part is the user's id",
         ))
         .arg(option(
             "ticket",
-            "T",
+            "TICKET",
             "A ticket of this user. It is never printed; `-` reads it from standard input, so \
              that no list of processes shows it",
         ))
         .arg(option("address", "IP", "Connect to this address instead of looking up the host"))
-        .arg(option("timeout", "S", "How long each step may take").default_value("10"))
+        .arg(option("timeout", "SECONDS", "How long each step may take").default_value("10"))
         .arg(
             option(
                 "silent",
-                "S",
+                "SECONDS",
                 "How long to watch a silent connection; nginx closes it after 60",
             )
             .default_value("75"),
@@ -102,7 +111,7 @@ pub fn command() -> clap::Command {
 #[cfg(feature = "cluster")]
 fn with_redis(command: clap::Command) -> clap::Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
+        Arg::new(name).long(name).value_name(value).help(help).help_heading(heading(name))
     };
     let redis = option(
         "redis",

@@ -22,12 +22,12 @@ pub fn command() -> Command {
     let command = Command::new("store")
         .about("Look into the file of --store, or copy it while the server runs")
         .after_help(AFTER)
-        .max_term_width(100)
         .subcommand_required(true)
         .arg_required_else_help(false)
         .subcommand(on_file("inspect", "Show what is in the file").arg(
             Arg::new("json")
                 .long("json")
+                .help_heading("The report")
                 .action(ArgAction::SetTrue)
                 .help("Print one JSON object, for scripts"),
         ))
@@ -42,13 +42,12 @@ pub fn command() -> Command {
 
 fn on_file(name: &'static str, about: &'static str) -> Command {
     let file = Arg::new("file").value_name("FILE").required(true).help("The file of a store");
-    Command::new(name).about(about).max_term_width(100).arg(file)
+    Command::new(name).about(about).arg(file)
 }
 
 fn backup() -> Command {
     let command = Command::new("backup")
         .about("Copy the store of a running server, which runs on this machine, to a file")
-        .max_term_width(100)
         .arg(
             Arg::new("dest")
                 .value_name("DEST")

@@ -42,11 +42,11 @@ pub fn command() -> clap::Command {
     let command = clap::Command::new("tail")
         .about("Show what one user's connections do, as it happens")
         .after_help(AFTER)
-        .max_term_width(100)
         .arg(Arg::new("user").value_name("USER").required(true).help("The user's id"))
         .arg(
             Arg::new("json")
                 .long("json")
+                .help_heading("The report")
                 .action(ArgAction::SetTrue)
                 .help("Print each event as the server sends it, with its time in milliseconds"),
         );
