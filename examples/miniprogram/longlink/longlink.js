@@ -198,11 +198,14 @@ const randomName = () => random().toString(36).slice(5) + now();
 
 /** The mini-program's API, or null in a browser. */
 const miniProgram = () => {
-  // The name `wx` alone proves nothing: in a web page inside WeChat it is another library.
-  if (typeof wx === 'object' && isFunction(wx.connectSocket)) return wx;
+  // The name `wx` alone proves nothing: in a web page inside WeChat it is another library. It is read by itself, since
+  // uni-app puts a function of its own in the place of `wx.connectSocket` when it builds for browsers.
+  /** @type {any} */
+  const wechat = typeof wx === 'object' && wx;
+  if (isFunction(wechat.connectSocket)) return wechat;
   if (typeof WebSocket === 'function') return null;
   if (typeof uni === 'object') return uni;
-  throw misuse('platform without wx, uni or WebSocket');
+  throw misuse('platform: no wx, uni or WebSocket');
 };
 
 /**

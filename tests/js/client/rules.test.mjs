@@ -2,8 +2,10 @@
 // and the outbox have their own files.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Browser, Phone, linked, loadClient, outcome, settle } from './world.mjs';
+import { compileFunction } from 'node:vm';
+import { Browser, CLIENT, Phone, linked, loadClient, outcome, settle } from './world.mjs';
 
 const causes = (link) => link.states.map(({ cause }) => cause);
 
@@ -361,6 +363,19 @@ test('the client uses uni, also where wx is another library', async () => {
   Object.defineProperty(browser, 'globals', { value: { ...browser.globals, wx: { config() {} }, uni: world.wx } });
   await linked({}, browser);
   await assert.rejects(() => new (class extends Phone { get globals() { return {}; } })().connect(), /wx, uni or WebSocket/);
+});
+
+test('a browser build of uni-app, which replaces what follows `wx.`, uses the sockets of the browser', async () => {
+  // uni-app writes a function of its own in the place of each `wx.NAME`, and leaves `wx` alone as it is.
+  const built = readFileSync(CLIENT, 'utf8').replace(/\bwx\.(\w+)/g, 'function () {}');
+  const scope = { ...new Browser().globals, wx: {}, module: { exports: {} } };
+  let opened = 0;
+  scope.WebSocket = class { constructor() { opened += 1; } close() {} };
+  compileFunction(built, Object.keys(scope))(...Object.values(scope));
+  const link = scope.module.exports.connect({ url: 'ws://server', user: 'A', storage: false });
+  await settle();
+  assert.equal(opened, 1);
+  link.close();
 });
 
 test('each state has its cause', async () => {
