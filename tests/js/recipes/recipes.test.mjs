@@ -7,14 +7,14 @@ import { describe, test } from 'node:test';
 import jwt from 'jsonwebtoken';
 import { WebSocket } from 'ws';
 import { eventually } from '../support/browser.mjs';
-import { RECIPES } from './recipes.mjs';
+import { BACKENDS } from './recipes.mjs';
 import { APPSECRET, SHOP_KEY, TICKET_SECRET, World, arrived, opened } from './world.mjs';
 
 const only = process.env.RECIPE;
 
 // A story waits most of the time: for a program that starts, and for pauses before the next attempt.
 describe('a backend that a reader can copy', { concurrency: 3 }, () => {
-  for (const recipe of RECIPES.filter(({ name }) => !only || name === only)) {
+  for (const recipe of BACKENDS.filter(({ name }) => !only || name === only)) {
     test(`in ${recipe.name} lets users in, tells them of their orders, and takes webhooks`, (t) => story(t, recipe));
   }
 });

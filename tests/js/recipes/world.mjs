@@ -131,7 +131,7 @@ const statusOf = (backend) => fetch(`${backend.url}/online`).then((answer) => an
 export class World {
   static async start(t, recipe) {
     const world = new World();
-    build(recipe);
+    await build(recipe);
     const files = makeFolder(t);
     for (const name of ['tickets', 'api', 'webhooks']) writeFileSync(join(files, name), secret(name), { mode: 0o600 });
     const PORT = await freePort();

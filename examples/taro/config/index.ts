@@ -1,0 +1,16 @@
+import { defineConfig } from '@tarojs/cli'
+
+export default defineConfig<'webpack5'>({
+  projectName: 'longlink-taro',
+  designWidth: 375,
+  deviceRatio: { 375: 2, 640: 2.34 / 2, 750: 1, 828: 1.81 / 2 },
+  sourceRoot: 'src',
+  outputRoot: `dist/${process.env.TARO_ENV}`,
+  framework: 'react',
+  compiler: { type: 'webpack5', prebundle: { enable: false } },
+  mini: {},
+  h5: {
+    publicPath: './',
+    staticDirectory: 'static',
+  },
+})
