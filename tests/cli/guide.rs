@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::program::{longlink, run};
 
+mod commands;
 mod languages;
 mod text;
 
