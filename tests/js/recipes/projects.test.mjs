@@ -1,13 +1,17 @@
 // The projects for uni-app and Taro: they pass the type check, are built for browsers and for WeChat, and their
-// pages chat in Chromium over the real server.
+// pages chat over the real server, in Chromium and in a simulated WeChat.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import http from 'node:http';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { WebSocket } from 'ws';
+import { loadClient } from '../client/world.mjs';
 import { launch } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
 import { PROJECTS, build, folder, makeClient } from './recipes.mjs';
@@ -40,6 +44,25 @@ for (const project of PROJECTS) {
     assert.ok(!code.some((text) => /\bimport\(|^import /m.test(text)), 'nothing is left to be bundled');
     const size = code.reduce((sum, text) => sum + text.length, 0);
     assert.ok(size < 1_000_000, `${size} bytes of code; WeChat allows 2 MB`);
+  });
+}
+
+for (const project of PROJECTS) {
+  test(`what is built of ${project.name} for WeChat chats over a socket of WeChat`, async (t) => {
+    const server = await startServer({ t });
+    const bob = loadClient({ WebSocket }).connect({ url: server.url, user: 'bob', storage: false });
+    t.after(() => bob.close());
+    const told = [];
+    bob.on('message', ({ from, message }) => {
+      told.push(`${from}: ${message}`);
+      bob.send(from, '收到了');
+    });
+    const program = fileURLToPath(new URL('weapp.mjs', import.meta.url));
+    const run = promisify(execFile)(process.execPath, [
+      program, join(folder(project), project.weapp), server.wsUrl, 'bob',
+    ], { timeout: 60_000 });
+    await run.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
+    assert.deepEqual(told, ['carol: 我在微信里']);
   });
 }
 

@@ -26,6 +26,7 @@ async function story(t, recipe) {
   await whatWeChatRefusesIsToldToTheMiniProgram(world);
   const alice = await world.connect('alice');
   await world.untilOnline(alice.ticket, ['alice']);
+  await theSampleMiniProgramCanUseIt(world);
   const order = await anOrderIsPlacedAndPushedOnce(world, alice);
   await whoMayNotIsRefused(world, alice, order);
   await aPushWaitsAsLongAsLonglinkSays(world, alice);
@@ -86,6 +87,15 @@ async function whatWeChatRefusesIsToldToTheMiniProgram(world) {
   const { status } = await world.ask('POST', '/login', { body: '{"code":' });
   assert.equal(status, 400, 'what is not JSON is a mistake of the caller');
   assert.equal(world.wechat.asked.length, asked, 'WeChat is not asked without a code');
+}
+
+async function theSampleMiniProgramCanUseIt(world) {
+  const backend = world.sample('frank-is-here');
+  const { user, ticket } = await backend.login('a name that does not count');
+  assert.deepEqual([user, jwt.verify(ticket, TICKET_SECRET).sub], ['frank', 'frank']);
+  assert.deepEqual(await backend.online(), ['alice']);
+  const order = await backend.order();
+  assert.deepEqual({ ...order, id: typeof order.id }, { id: 'string', status: 'placed' });
 }
 
 async function anOrderIsPlacedAndPushedOnce(world, alice) {

@@ -5,10 +5,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
+import { compileFunction } from 'node:vm';
 import { WebSocket } from 'ws';
 import { loadClient } from '../client/world.mjs';
 import { eventually } from '../support/browser.mjs';
@@ -16,6 +17,7 @@ import { startServer } from '../support/server.mjs';
 import { makeFolder } from '../support/tls.mjs';
 import { build, folder } from './recipes.mjs';
 
+const SAMPLE = readFileSync(new URL('../../../examples/miniprogram/lib/backend.js', import.meta.url), 'utf8');
 const START_DEADLINE = 60_000;
 const secret = (name) => name.padEnd(32, '-');
 
@@ -204,6 +206,23 @@ export class World {
 
   login = (code) => this.ask('POST', '/login', { body: { code } });
   setStatus = (id, status, bearer = SHOP_KEY) => this.ask('POST', `/orders/${id}/status`, { body: { status }, bearer });
+
+  /** The sample mini-program's own access to its backend. Its user is the one whose code WeChat gives. */
+  sample(code) {
+    const wx = {
+      login: ({ success }) => success({ code }),
+      request: ({ url, method, data, header, success, fail }) => {
+        const bearer = header.Authorization?.replace('Bearer ', '');
+        const body = method === 'POST' ? data : undefined;
+        this.ask(method, new URL(url).pathname, { body, bearer })
+          .then(({ status, json }) => success({ statusCode: status, data: json }))
+          .catch(({ message }) => fail({ errMsg: message }));
+      },
+    };
+    const module = {};
+    compileFunction(SAMPLE, ['module', 'wx'])(module, wx);
+    return module.exports.makeBackend(this.backend.url);
+  }
 
   /** Logs in as the mini-program does, and connects the published client with the ticket. */
   async connect(user) {
