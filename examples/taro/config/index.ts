@@ -6,6 +6,10 @@ export default defineConfig<'webpack5'>({
   deviceRatio: { 375: 2, 640: 2.34 / 2, 750: 1, 828: 1.81 / 2 },
   sourceRoot: 'src',
   outputRoot: `dist/${process.env.TARO_ENV}`,
+  defineConstants: {
+    __SERVER__: JSON.stringify(process.env.SERVER ?? ''),
+    __BACKEND__: JSON.stringify(process.env.BACKEND ?? ''),
+  },
   framework: 'react',
   compiler: { type: 'webpack5', prebundle: { enable: false } },
   mini: {},

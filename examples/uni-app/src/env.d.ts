@@ -5,3 +5,7 @@ declare module '*.vue' {
   const component: DefineComponent<{}, {}, any>
   export default component
 }
+
+/** The environment variables SERVER and BACKEND of the build. */
+declare const __SERVER__: string
+declare const __BACKEND__: string

@@ -10,11 +10,10 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { WebSocket } from 'ws';
-import { loadClient } from '../client/world.mjs';
 import { launch } from '../support/browser.mjs';
 import { startServer } from '../support/server.mjs';
-import { PROJECTS, build, folder, makeClient } from './recipes.mjs';
+import { BACKENDS, PROJECTS, build, folder, makeClient } from './recipes.mjs';
+import { World } from './world.mjs';
 
 const SCREENSHOTS = fileURLToPath(new URL('../../../target/screenshots/', import.meta.url));
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
@@ -48,21 +47,17 @@ for (const project of PROJECTS) {
 }
 
 for (const project of PROJECTS) {
-  test(`what is built of ${project.name} for WeChat chats over a socket of WeChat`, async (t) => {
-    const server = await startServer({ t });
-    const bob = loadClient({ WebSocket }).connect({ url: server.url, user: 'bob', storage: false });
-    t.after(() => bob.close());
-    const told = [];
-    bob.on('message', ({ from, message }) => {
-      told.push(`${from}: ${message}`);
-      bob.send(from, '收到了');
-    });
+  test(`what is built of ${project.name} for WeChat logs in at a backend, and chats over a socket of WeChat`, async (t) => {
+    const world = await World.start(t, BACKENDS[0]);
+    const { link, messages } = await world.connect('bob');
+    link.on('message', ({ from }) => link.send(from, '收到了'));
     const program = fileURLToPath(new URL('weapp.mjs', import.meta.url));
-    const run = promisify(execFile)(process.execPath, [
-      program, join(folder(project), project.weapp), server.wsUrl, 'bob',
-    ], { timeout: 60_000 });
-    await run.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
-    assert.deepEqual(told, ['carol: 我在微信里']);
+    const { wsUrl } = world.server;
+    await promisify(execFile)(process.execPath, [
+      program, join(folder(project), project.weapp), wsUrl, world.backend.url, 'carol-is-here',
+    ], { timeout: 60_000 }).catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
+    assert.deepEqual(messages, [{ from: 'carol', message: '我在微信里' }]);
+    assert.ok(world.wechat.asked.some(({ js_code: code }) => code === 'carol-is-here'), 'the backend has asked WeChat');
   });
 }
 

@@ -70,7 +70,10 @@ export const BACKENDS = [
   },
 ];
 
-/** Projects for mini-programs and browsers. `h5` and `weapp` are the folders of what is built. */
+/**
+ * Projects for mini-programs and browsers. `h5` and `weapp` are the folders of what is built; only the mini-programs have
+ * a backend.
+ */
 export const PROJECTS = [
   {
     name: 'uni-app',
@@ -81,7 +84,7 @@ export const PROJECTS = [
     build: [
       ['npm', 'run', 'type-check'],
       ['npm', 'run', 'build:h5'],
-      ['npm', 'run', 'build:mp-weixin'],
+      ['env', 'BACKEND=http://backend.test', 'npm', 'run', 'build:mp-weixin'],
     ],
     h5: 'dist/build/h5',
     weapp: 'dist/build/mp-weixin',
@@ -95,7 +98,7 @@ export const PROJECTS = [
     build: [
       ['npm', 'run', 'type-check'],
       ['npm', 'run', 'build:h5'],
-      ['npm', 'run', 'build:weapp'],
+      ['env', 'BACKEND=http://backend.test', 'npm', 'run', 'build:weapp'],
     ],
     h5: 'dist/h5',
     weapp: 'dist/weapp',

@@ -1,8 +1,8 @@
 // Runs what was built of a project for WeChat in a simulated WeChat, whose sockets are real ones:
 //
-//     node tests/js/recipes/weapp.mjs FOLDER ws://HOST:PORT PEER
+//     node tests/js/recipes/weapp.mjs FOLDER ws://HOST:PORT http://HOST:PORT CODE
 //
-// The user carol enters, writes to the peer, and gets an answer. This is a program of its own because the globals of
+// The user whom the backend knows by the code enters, writes to bob, and gets an answer. This is a program of its own because the globals of
 // an app belong to the process.
 
 import assert from 'node:assert/strict';
@@ -62,6 +62,19 @@ function makeWeChat() {
     removeStorageSync: (key) => storage.delete(key),
     getStorageInfoSync: () => ({ keys: [...storage.keys()], currentSize: 1, limitSize: 10_240 }),
     canIUse: () => true,
+    login({ success }) {
+      success({ code, errMsg: 'login:ok' });
+    },
+    request({ url, method = 'GET', data, header, success, fail, complete }) {
+      const { pathname } = new URL(url);
+      fetch(backend + pathname, {
+        method, headers: { 'content-type': 'application/json', ...header }, body: JSON.stringify(data),
+      })
+        .then(async (answer) => success({ statusCode: answer.status, data: await answer.json(), header: {} }))
+        .catch(({ message }) => fail({ errMsg: message }))
+        .finally(() => complete?.({}));
+      return { abort() {} };
+    },
     getLaunchOptionsSync: () => ({ path: 'pages/chat/chat', query: {}, scene: 1001 }),
     getEnterOptionsSync: () => ({ path: 'pages/chat/chat', query: {}, scene: 1001 }),
     nextTick: (callback) => setTimeout(callback, 0),
@@ -146,7 +159,7 @@ class TreePage {
   }
 }
 
-const [, file, root, server, peer] = process.argv;
+const [, file, root, server, backend, code] = process.argv;
 if (file === fileURLToPath(import.meta.url)) {
   const page = open(root);
   const shows = (name, text) =>
@@ -159,10 +172,10 @@ if (file === fileURLToPath(import.meta.url)) {
 
   await shows('title', 'longlink');
   await types('server', server);
-  await types('name', 'carol');
+  assert.deepEqual(page.texts('name'), [], 'the backend says who the user is');
   taps('button');
   await shows('state', 'carol：已连接');
-  await types('peer', peer);
+  await types('peer', 'bob');
   await types('words', '我在微信里');
   taps('button');
   await shows('line', '我在微信里');
