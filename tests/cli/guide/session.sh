@@ -28,6 +28,8 @@ stop() {
     for server in "${servers[@]}"; do
         kill -- "-$server" 2>/tmp/said/kill
         wait "$server" 2>/tmp/said/kill
+        # A server that a shell has started in turn may end later than the shell.
+        while kill -0 -- "-$server" 2>/tmp/said/kill; do sleep 0.02; done
     done
     servers=()
 }
