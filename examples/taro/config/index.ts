@@ -14,7 +14,8 @@ export default defineConfig<'webpack5'>({
   compiler: { type: 'webpack5', prebundle: { enable: false } },
   mini: {},
   h5: {
-    publicPath: './',
+    // What is built can be put into any folder of a web server; the server of `npm run dev:h5` needs the root.
+    publicPath: process.env.NODE_ENV === 'development' ? '/' : './',
     staticDirectory: 'static',
   },
 })
