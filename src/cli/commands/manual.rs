@@ -15,7 +15,7 @@ const SHELLS: [(&str, Shell); 3] =
 
 const COMPLETIONS_AFTER: &str = "\
 Examples:
-  longlink completions bash >/usr/share/bash-completion/completions/longlink
+  longlink completions bash >/etc/bash_completion.d/longlink
   longlink completions zsh >/usr/local/share/zsh/site-functions/_longlink
   longlink completions fish >~/.config/fish/completions/longlink.fish";
 

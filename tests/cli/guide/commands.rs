@@ -13,16 +13,26 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("tests/run", "it runs all tests, this one, too"),
     ("apt-get ", "it needs the internet and changes the packages of the machine"),
     ("apt install ", "it needs the internet and changes the packages of the machine"),
-    ("curl --proto", "it downloads Rust from the internet"),
-    (". \"$HOME/.cargo/env\"", "the file belongs to the Rust that was not installed"),
     ("git clone", "it needs the internet"),
-    ("git pull", "it needs the internet"),
+    ("curl -LO", "it needs the internet, and a release"),
     ("ufw ", "it changes the firewall of the kernel; the machine has none of its own"),
     ("certbot ", "it needs an authority on the internet, and a name that leads to this machine"),
     ("acme.sh ", "it needs an authority on the internet, and a name that leads to this machine"),
     ("useradd ", "the machine has one user; tests/py runs the units with one of their own"),
     ("systemctl ", "no service manager runs here; tests/py runs the units under systemd"),
     ("for port in 8081 8082", "no service manager runs here; tests/nodes restarts nodes"),
+    ("packaging/build", "it builds the program with Zig; packaging/tests run it"),
+    ("ls target/packages", "packaging/build was not run"),
+    ("sed -i 's/^#api-listen", "it edits what the .deb has installed; packaging/tests do the same"),
+    ("tar -xzf longlink", "packaging/build was not run; packaging/tests unpack the file"),
+    ("cd longlink-0", "packaging/build was not run; packaging/tests unpack the file"),
+    ("./longlink", "packaging/build was not run; packaging/tests run the program of that file"),
+    ("install -m 755 longlink", "packaging/build was not run; packaging/tests unpack the file"),
+    ("install -m 644 man", "packaging/build was not run; packaging/tests unpack the file"),
+    ("install -m 644 completions", "packaging/build was not run; packaging/tests unpack the file"),
+    ("longlink man >/usr", "the test shares its /usr with this machine"),
+    ("docker ", "no Docker runs here; packaging/tests run what the image has"),
+    ("DOMAIN=", "no Docker runs here; packaging/tests compare the file with its schema"),
     ("journalctl ", "no service manager runs here, so there is no journal"),
 ];
 
@@ -59,12 +69,23 @@ const CHANGED: &[(&str, &str, &str, &str)] = &[
 /// What a reader has on the machine before a command: the guide, how the command begins, and commands that make it,
 /// with the functions of `session.sh`.
 const BEFORE: &[(&str, &str, &str)] = &[
+    ("install", "curl -fsS http://127.0.0.1:8080/healthz", "serve"),
+    (
+        "install",
+        "longlink check",
+        "sed 's/^#api-listen/api-listen/' packaging/longlink.toml >/etc/longlink/longlink.toml",
+    ),
+    (
+        "install",
+        "npm install ./longlink-client",
+        "node packaging/npm/build.mjs; npm pack --silent ./target/npm/longlink-client >/tmp/said/pack",
+    ),
     ("client", "curl -O http://127.0.0.1:8080/longlink.js", "serve"),
     ("deploy", "cat >/etc/letsencrypt", "certificate"),
     (
         "deploy",
         "curl -fsS https",
-        "serve --listen 0.0.0.0:443 --config /etc/longlink/longlink.toml --secret-file /etc/longlink/secret",
+        "serve --listen 0.0.0.0:443 --config /etc/longlink/longlink.toml",
     ),
     ("api", "api http://127.0.0.1:9090/api/send", "online alice"),
     (
@@ -108,8 +129,11 @@ const BEFORE: &[(&str, &str, &str)] = &[
         "openssl rand -hex 32 >secret
         serve --api-listen 127.0.0.1:9090 --api-key-file api.key --secret-file secret",
     ),
-    ("operations", "install -m 640 -g longlink longlink.toml", "cp /tmp/toml.1 longlink.toml"),
-    ("operations", "longlink --listen 0.0.0.0:443", "certificate"),
+    (
+        "operations",
+        "longlink --listen 0.0.0.0:443",
+        "certificate; openssl rand -hex 32 >/etc/longlink/secret",
+    ),
     (
         "operations",
         "longlink store backup",
@@ -292,6 +316,7 @@ macro_rules! guides {
 
 guides! {
     the_commands_of_the_readme_work: "README",
+    the_commands_of_the_guide_on_installation_work: "install",
     the_commands_of_the_guide_on_the_client_work: "client",
     the_commands_of_the_guide_on_tickets_work: "tickets",
     the_commands_of_the_guide_on_deployment_work: "deploy",

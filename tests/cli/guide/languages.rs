@@ -8,8 +8,9 @@ use super::{ROOT, files, read};
 
 /// The guides that have a Chinese version, `docs/NAME.zh-CN.md`, beside the English one, which is
 /// `docs/NAME.md`, or `README.md` in the root.
-pub const GUIDES: [&str; 11] = [
+pub const GUIDES: [&str; 12] = [
     "README",
+    "install",
     "deploy",
     "tickets",
     "backend",

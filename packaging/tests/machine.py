@@ -1,0 +1,108 @@
+"""Roots that longlink's packages are tried in. What happens in them stays in them: each is a mount and a
+network of its own, above a file system in memory, and all of it is gone when its one process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
+SECONDS = 60
+
+# Records what a package asks of the service manager, and does nothing else.
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >>/var/log/systemctl
+case "$1" in is-enabled) echo enabled ;; esac
+"""
+
+
+class Machine:
+    """A copy of this machine's root, or another folder, in which packages can be installed."""
+
+    def __init__(self, lower: str | Path = "/") -> None:
+        setup = f"""
+            set -e
+            folder=$(mktemp -d)
+            mount -t tmpfs longlink-test "$folder"
+            mkdir "$folder/upper" "$folder/work" "$folder/root"
+            mount -t overlay overlay "$folder/root" \
+                -o lowerdir={shlex.quote(str(lower))},upperdir="$folder/upper",workdir="$folder/work"
+            mount --rbind /dev "$folder/root/dev"
+            mount -t proc proc "$folder/root/proc"
+            ip link set lo up
+            echo "$folder/root"
+            exec sleep infinity
+        """
+        self.process = subprocess.Popen(
+            [*AS_ROOT, "unshare", "--mount", "--net", "sh", "-c", setup],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.root = self.process.stdout.readline().strip()
+        if not self.root:
+            raise RuntimeError("no root of its own: unshare or mount has failed")
+
+    def enter(self) -> list[str]:
+        pid = str(self.process.pid)
+        if AS_ROOT:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            pid = children[0]
+        return [*AS_ROOT, "nsenter", "--target", pid, "--mount", "--net"]
+
+    def run(self, command: str, status: int = 0) -> str:
+        """Runs a command of the shell as root in the machine, and returns its output."""
+        done = subprocess.run(
+            [*self.enter(), "chroot", self.root, "sh", "-ec", command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=SECONDS,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                 "DEBIAN_FRONTEND": "noninteractive"})
+        if done.returncode != status:
+            raise AssertionError(f"{command}\n{done.stdout}\nstatus {done.returncode}")
+        return done.stdout
+
+    def start(self, command: str) -> subprocess.Popen:
+        """Starts a command of the shell that goes on, as root in the machine."""
+        return subprocess.Popen(
+            [*self.enter(), "chroot", self.root, "sh", "-ec", f"exec {command}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
+
+    def write(self, path: str, text: str, mode: str = "644") -> None:
+        self.run(f"mkdir -p {shlex.quote(os.path.dirname(path))}; rm -f {shlex.quote(path)};"
+                 f"printf %s {shlex.quote(text)} >{shlex.quote(path)}; chmod {mode} {shlex.quote(path)}")
+
+    def with_systemctl_recorded(self) -> None:
+        """Lets packages believe that systemd runs, and records what they ask of it."""
+        self.run("rm -rf /run/systemd; mkdir -p /run/systemd/system; rm -f /var/log/systemctl")
+        self.write("/usr/bin/systemctl", SYSTEMCTL, "755")
+
+    def asked_of_systemctl(self) -> list[str]:
+        """What was asked of systemd since the last question."""
+        return self.run("cat /var/log/systemctl 2>/dev/null || true; rm -f /var/log/systemctl").splitlines()
+
+    def close(self) -> None:
+        subprocess.run([*AS_ROOT, "kill", "-9", self.enter()[-3]], check=False)
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        # The mounts were in the namespace; what is left is the empty folder.
+        shutil.rmtree(Path(self.root).parent, ignore_errors=True)
+
+
+def bare(folder: Path, program: Path) -> Path:
+    """Makes a root that has nothing but the program, its loader and its C library."""
+    root = folder / "bare"
+    listed = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE, text=True).stdout
+    paths = [word for line in listed.splitlines() for word in line.split() if word.startswith("/")]
+    for path in paths:
+        place = root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    for name in ("dev", "proc", "tmp"):
+        (root / name).mkdir()
+    shutil.copy(program, root / "longlink")
+    root.chmod(0o755)
+    return root

@@ -1,0 +1,294 @@
+"""The packages that packaging/build makes: what is in them, that the program runs where there is nothing
+but an old C library, and what the .deb does to a machine.
+
+    python -m unittest discover -s packaging/tests
+
+The packages are built first, which takes long if the program has not been built yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import tomllib
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+from machine import AS_ROOT, Machine, bare
+from websockets.sync.client import connect
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = REPOSITORY / "target" / "packages"
+PROGRAM = REPOSITORY / "target" / "x86_64-unknown-linux-gnu" / "release" / "longlink"
+VERSION = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]["version"]
+TARBALL = PACKAGES / f"longlink-{VERSION}-linux-x86_64-glibc2.17.tar.gz"
+DEB = PACKAGES / f"longlink_{VERSION}-1_amd64.deb"
+NPM = PACKAGES / f"longlink-client-{VERSION}.tgz"
+CONFIG = "/etc/longlink/longlink.toml"
+SECONDS = 20
+MANUALS = ["longlink", *(f"longlink-{name}" for name in ("bench", "check", "doctor", "store", "tail", "ticket"))]
+
+
+def setUpModule() -> None:
+    subprocess.run([REPOSITORY / "packaging" / "build"], check=True, stdout=subprocess.DEVNULL)
+
+
+def output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def chat(port: int) -> str:
+    """Alice writes to bob, who tells what he has got."""
+    url = f"ws://127.0.0.1:{port}/websocket"
+    with connect(f"{url}/alice") as alice, connect(f"{url}/bob") as bob:
+        alice.send(json.dumps({"toUserId": "bob", "message": "hello"}))
+        return json.loads(bob.recv(timeout=SECONDS))["message"]
+
+
+class Program(unittest.TestCase):
+    def test_the_program_needs_no_symbol_that_is_newer_than_glibc_2_17(self) -> None:
+        versions = {tuple(map(int, found.split(".")))
+                    for found in re.findall(r"GLIBC_([0-9.]+)", output("objdump", "-T", PROGRAM))}
+        self.assertEqual(max(versions), (2, 17))
+
+    def test_the_program_needs_no_library_but_the_c_library(self) -> None:
+        needed = set(re.findall(r"NEEDED\s+(\S+)", output("objdump", "-p", PROGRAM)))
+        parts = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2"}
+        self.assertEqual(needed - parts, set())
+
+    def test_where_nothing_but_the_c_library_is_an_unprivileged_user_serves_the_demo_and_a_chat(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        with tarfile.open(TARBALL) as archive:
+            archive.extractall(folder, filter="data")
+        (program,) = folder.glob("*/longlink")
+        root = bare(folder, program)
+        command = [*AS_ROOT, "chroot", "--userspec=65534:65534", root, "/longlink", "--listen", "127.0.0.1:0"]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        try:
+            line = server.stdout.readline()
+            port = int(re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)[1])
+            status = Path(f"/proc/{server.pid}/status").read_text()
+            self.assertTrue(AS_ROOT or "Uid:\t65534\t65534" in status, status)
+            page = output("curl", "-fsS", f"http://127.0.0.1:{port}/")
+            self.assertIn("<!doctype html>", page.lower())
+            self.assertEqual(chat(port), "hello")
+        finally:
+            subprocess.run([*AS_ROOT, "kill", str(server.pid)], check=True)
+            self.assertEqual(server.wait(SECONDS), 0)
+            server.stdout.close()
+
+
+class Tarball(unittest.TestCase):
+    def test_the_tarball_has_the_program_and_everything_that_belongs_to_it(self) -> None:
+        with tarfile.open(TARBALL) as archive:
+            members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
+        expected = {
+            "longlink", "longlink.toml", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "CHANGELOG.md",
+            "docs/README.zh-CN.md", "docs/install.md", "docs/install.zh-CN.md",
+            "docs/systemd/longlink.service", "docs/systemd/longlink.socket", "docs/systemd/longlink@.service",
+            "completions/longlink", "completions/_longlink", "completions/longlink.fish",
+            *(f"man/{name}.1.gz" for name in MANUALS)}
+        self.assertEqual(expected - members.keys(), set())
+        for name, member in members.items():
+            self.assertEqual((member.uid, member.gid, member.uname), (0, 0, ""), name)
+            is_program = member.isdir() or name == "longlink"
+            self.assertEqual(oct(member.mode), "0o755" if is_program else "0o644", name)
+        self.assertEqual(members["longlink"].size, PROGRAM.stat().st_size)
+
+    def test_one_commit_gives_one_tarball_and_the_sums_are_right(self) -> None:
+        sums = dict(reversed(line.split("  ")) for line in (PACKAGES / "SHA256SUMS").read_text().splitlines())
+        self.assertEqual(set(sums), {TARBALL.name, DEB.name, NPM.name})
+        subprocess.run([REPOSITORY / "packaging" / "build", "tarball", "npm"], check=True, stdout=subprocess.DEVNULL)
+        for name, expected in sums.items():
+            self.assertEqual(hashlib.sha256((PACKAGES / name).read_bytes()).hexdigest(), expected, name)
+
+
+class Configuration(unittest.TestCase):
+    def setUp(self) -> None:
+        self.text = (REPOSITORY / "packaging" / "longlink.toml").read_text()
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def test_the_commented_configuration_sets_nothing_and_each_of_its_lines_is_a_setting(self) -> None:
+        self.assertEqual(tomllib.loads(self.text), {})
+        lines = re.findall(r"^#([a-z-]+ = .*)$", self.text, re.MULTILINE)
+        self.assertGreater(len(lines), 15)
+        flags = set(re.findall(r"--([a-z-]+)", output(PROGRAM, "--help")))
+        for line in lines:
+            (key,) = tomllib.loads(line)
+            self.assertIn(key, flags)
+
+    def test_the_server_accepts_each_line_of_the_commented_configuration(self) -> None:
+        # What a line names has to exist, and some settings need another one.
+        secret = self.folder / "secret"
+        secret.write_text("s" * 32 + "\n")
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+             "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem"],
+            check=True, stderr=subprocess.DEVNULL)
+        text = re.sub(r"^#([a-z-]+ = )", r"\1", self.text, flags=re.MULTILINE)
+        for old, new in (("/etc/longlink/secret", secret), ("/etc/longlink/api.key", secret),
+                         ("/etc/longlink/webhook.secret", secret),
+                         ("/etc/longlink/tls/fullchain.pem", self.folder / "cert.pem"),
+                         ("/etc/longlink/tls/privkey.pem", self.folder / "key.pem"),
+                         ("/var/lib/longlink/messages.db", self.folder / "messages.db")):
+            self.assertIn(old, text)
+            text = text.replace(old, str(new))
+        # A store and Redis exclude each other.
+        for without in ("redis", "store", "history"):
+            file = self.folder / "longlink.toml"
+            some = re.sub(rf"^{without} = .*$", "", text, flags=re.MULTILINE)
+            if without == "store":
+                some = re.sub(r"^history = .*$", "", some, flags=re.MULTILINE)
+            if without == "history":
+                continue
+            file.write_text(some)
+            done = subprocess.run(
+                [PROGRAM, "check", "--config", file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual(done.returncode, 0, f"without {without}: {done.stdout}")
+
+
+class Deb(unittest.TestCase):
+    def test_the_deb_says_what_it_is_and_what_it_needs(self) -> None:
+        told = {name: output("dpkg-deb", "-f", DEB, name).strip()
+                for name in ("Package", "Version", "Architecture", "Depends", "Section")}
+        self.assertEqual(told, {
+            "Package": "longlink", "Version": f"{VERSION}-1", "Architecture": "amd64",
+            "Depends": "libc6 (>= 2.17), passwd", "Section": "net"})
+        self.assertEqual(output("dpkg-deb", "--info", DEB, "conffiles"), f"{CONFIG}\n")
+
+    def test_the_deb_has_each_file_in_its_place_for_everyone_to_read(self) -> None:
+        files = {}
+        for line in output("dpkg-deb", "--contents", DEB).splitlines():
+            mode, owner, _, _, _, path = line.split(maxsplit=5)
+            files[path.removeprefix("./").split(" -> ")[0]] = (mode, owner)
+        expected = [
+            "usr/bin/longlink", "etc/longlink/longlink.toml", "usr/share/doc/longlink/copyright",
+            "usr/share/bash-completion/completions/longlink", "usr/share/zsh/vendor-completions/_longlink",
+            "usr/share/fish/vendor_completions.d/longlink.fish",
+            *(f"usr/share/man/man1/{name}.1.gz" for name in MANUALS),
+            *(f"lib/systemd/system/{name}" for name in
+              ("longlink.service", "longlink.socket", "longlink@.service"))]
+        self.assertEqual([path for path in expected if path not in files], [])
+        for path, (mode, owner) in files.items():
+            self.assertEqual(owner, "root/root", path)
+            rights = "rwxr-xr-x" if mode[0] == "d" or path == "usr/bin/longlink" else "rw-r--r--"
+            self.assertEqual(mode[1:], rights, path)
+
+
+@contextlib.contextmanager
+def installed(version: str | None = None) -> Iterator[Machine]:
+    """A machine on which the .deb, or one that says an older version, has just been installed."""
+    machine = Machine()
+    try:
+        machine.with_systemctl_recorded()
+        machine.run(f"dpkg --purge longlink >/dev/null 2>&1 || true; userdel longlink 2>/dev/null || true;"
+                    "rm -rf /etc/longlink /var/lib/longlink; rm -f /var/log/systemctl")
+        machine.run(f"dpkg -i {DEB if version is None else older(machine, version)}")
+        yield machine
+    finally:
+        machine.close()
+
+
+def older(machine: Machine, version: str) -> str:
+    """Makes a .deb of an older version, whose configuration file has another text, in the machine."""
+    machine.run(f"""
+        dpkg-deb -R {DEB} /tmp/older
+        sed -i 's/^Version: .*/Version: {version}/' /tmp/older/DEBIAN/control
+        echo '# of an older version' >>/tmp/older{CONFIG}
+        (cd /tmp/older && find * -path DEBIAN -prune -o -type f -print0 | xargs -0 md5sum >DEBIAN/md5sums)
+        dpkg-deb -Znone -b /tmp/older /tmp/older.deb
+    """)
+    return "/tmp/older.deb"
+
+
+class Lifecycle(unittest.TestCase):
+    """What the .deb does to a machine, from its installation to its end."""
+
+    def test_after_the_installation_the_service_runs_as_its_unit_says_and_the_demo_opens(self) -> None:
+        with installed() as machine:
+            asked = machine.asked_of_systemctl()
+            self.assertIn("--system daemon-reload", asked)
+            self.assertTrue([line for line in asked if "start longlink.service" in line], asked)
+            self.assertFalse([line for line in asked if "longlink.socket" in line], asked)
+            self.assertTrue(machine.run("ls /etc/systemd/system/multi-user.target.wants/longlink.service"))
+            passwd = machine.run("getent passwd longlink").strip().split(":")
+            self.assertEqual(passwd[5:], ["/var/lib/longlink", "/usr/sbin/nologin"])
+            self.assertLess(int(passwd[2]), 1000)
+            self.assertEqual(machine.run(f"stat -c '%U:%G %a' /etc/longlink {CONFIG}").splitlines(),
+                             ["root:longlink 750", "root:longlink 640"])
+            machine.run("systemd-analyze verify --man=no /lib/systemd/system/longlink.service"
+                        " /lib/systemd/system/longlink.socket")
+            unit = machine.run("cat /lib/systemd/system/longlink.service")
+            command = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1]
+            self.assertEqual(command, f"/usr/bin/longlink --config {CONFIG}")
+            server = machine.start(f"setpriv --reuid longlink --regid longlink --clear-groups {command}")
+            try:
+                self.assertEqual(server.stdout.readline(), "listening on http://127.0.0.1:8080\n")
+                self.assertIn("<title>", machine.run("curl -fsS http://127.0.0.1:8080/"))
+            finally:
+                machine.run("kill $(pidof longlink)")
+                self.assertEqual(server.wait(SECONDS), 0)
+                server.stdout.close()
+
+    def test_an_upgrade_keeps_the_edited_configuration_and_restarts_what_runs(self) -> None:
+        with installed("0.1.9-1") as machine:
+            edited = 'listen = ["127.0.0.1:8081"]\n'
+            machine.run(f"echo '{edited.strip()}' >{CONFIG}; chmod 600 {CONFIG}; chown longlink {CONFIG}")
+            machine.run("mkdir -p /var/lib/longlink && echo kept >/var/lib/longlink/messages.db")
+            machine.asked_of_systemctl()
+            # The default answer to dpkg's question, which is to keep the own file.
+            machine.run(f"dpkg --force-confdef -i {DEB}")
+            self.assertEqual(machine.run("dpkg-query -W -f '${Status} ${Version}' longlink"),
+                             f"install ok installed {VERSION}-1")
+            self.assertEqual(machine.run(f"cat {CONFIG}"), edited)
+            self.assertEqual(machine.run(f"stat -c '%U %a' {CONFIG}"), "longlink 600\n")
+            self.assertEqual(machine.run("cat /var/lib/longlink/messages.db"), "kept\n")
+            asked = machine.asked_of_systemctl()
+            self.assertTrue([line for line in asked if "try-restart longlink.service" in line], asked)
+            self.assertFalse([line for line in asked if " start longlink" in line or "stop" in line], asked)
+
+    def test_an_upgrade_brings_the_new_text_of_a_configuration_that_nobody_has_edited(self) -> None:
+        with installed("0.1.9-1") as machine:
+            self.assertIn("of an older version", machine.run(f"cat {CONFIG}"))
+            machine.run(f"dpkg -i {DEB}")
+            self.assertEqual(machine.run(f"cat {CONFIG}"), (REPOSITORY / "packaging" / "longlink.toml").read_text())
+            self.assertEqual(machine.run(f"stat -c '%G %a' {CONFIG}"), "longlink 640\n")
+
+    def test_an_upgrade_leaves_a_service_disabled_that_an_administrator_has_disabled(self) -> None:
+        with installed("0.1.9-1") as machine:
+            machine.run("rm /etc/systemd/system/multi-user.target.wants/longlink.service")
+            machine.run(f"dpkg -i {DEB}")
+            machine.run("test ! -e /etc/systemd/system/multi-user.target.wants/longlink.service")
+
+    def test_a_removal_keeps_configuration_and_messages_and_a_purge_what_is_not_the_packages(self) -> None:
+        with installed() as machine:
+            machine.run(f"mkdir -p /var/lib/longlink && echo kept >/var/lib/longlink/messages.db; echo >>{CONFIG}")
+            machine.asked_of_systemctl()
+            machine.run("dpkg --remove longlink")
+            asked = machine.asked_of_systemctl()
+            self.assertTrue([line for line in asked if "stop" in line and "longlink.service" in line], asked)
+            machine.run(f"test ! -e /usr/bin/longlink && test -e {CONFIG} && test -e /var/lib/longlink/messages.db")
+            told = machine.run("dpkg --purge longlink")
+            self.assertIn("/var/lib/longlink is kept", told)
+            machine.run("test ! -e /etc/longlink && test -e /var/lib/longlink/messages.db")
+            self.assertEqual(machine.run("ls -d /etc/systemd/system/*/longlink* 2>/dev/null || true"), "")
+            # Whoever has removed the messages is left with nothing.
+            machine.run(f"rm -r /var/lib/longlink; dpkg -i {DEB}; dpkg --purge longlink")
+            self.assertEqual(machine.run(
+                "find / -xdev -name '*longlink*' ! -path '/tmp/*' ! -path '/root/*' ! -path '/home/*'"
+                " ! -path '/work/*' 2>/dev/null | grep -E '^/(etc|usr|lib|var/lib/(longlink|systemd))' || true"), "")
+
+
+if __name__ == "__main__":
+    unittest.main()
