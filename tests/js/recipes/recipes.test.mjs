@@ -173,7 +173,7 @@ async function aPushWaitsAsLongAsLonglinkSays(world, alice) {
   const answer = await world.setStatus(id, 'making');
   isRefused(answer, 503, 'longlink_busy');
   assert.equal(answer.retryAfter, '30', 'nobody waits for so long, and the caller is told how long it takes');
-  assert.ok(Date.now() - start < 2_000);
+  assert.ok(Date.now() - start < 10_000);
   assert.equal(door.asked.length, 1);
   assert.deepEqual((await world.setStatus(id, 'making')).json.push, 'queued', 'the caller tries again');
   await arrived(alice.link);
