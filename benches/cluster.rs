@@ -244,7 +244,7 @@ fn ask(at: usize, users: usize, keep: Keep, text: &str) -> Ask {
         ttl: 1_800,
         round: 0,
         records: &records,
-        reach: Reach { keep, has_own: keep != Keep::Never, except: &[] },
+        reach: Reach { keep, has_own: keep != Keep::Never, ..Reach::default() },
     };
     Ask::Append(Box::new(Sending::new(at as u32, &append)))
 }

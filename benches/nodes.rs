@@ -111,7 +111,7 @@ impl Node {
             ttl: 0,
             round: 0,
             records: &[record],
-            reach: Reach { keep: Keep::IfMailbox, except: &[], has_own: false },
+            reach: Reach { keep: Keep::IfMailbox, ..Reach::default() },
         };
         let _ = self.journal.append(ticket, &append);
     }

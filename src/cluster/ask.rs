@@ -69,6 +69,8 @@ pub struct Sending {
     pub marks: u8,
     /// Whether the other devices of the sender get copies.
     pub own: bool,
+    /// Whether nobody makes this send again.
+    pub is_final: bool,
     /// For how many seconds the messages are kept.
     pub ttl: u32,
     /// The hash of the recipients and of the message.
@@ -112,6 +114,7 @@ impl Sending {
             kind: first.map_or(Kind::ToMember, |record| record.kind),
             marks: first.map_or(0, |record| record.marks),
             own: reach.has_own,
+            is_final: reach.is_final,
             ttl: append.ttl,
             content: append.content,
             id: append.id,

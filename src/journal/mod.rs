@@ -193,6 +193,9 @@ pub struct Reach<'a> {
     /// Whether the sender is a client with a mailbox, so that the journal makes copies for the sender's
     /// other devices.
     pub has_own: bool,
+    /// Nobody makes this send again. If nobody knows whether it was carried out, it counts as carried out, so that no
+    /// connection gets it twice.
+    pub is_final: bool,
 }
 
 /// Which messages of a send are kept.

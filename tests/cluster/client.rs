@@ -7,7 +7,7 @@ use longlink::sim::frames::{FIN, Got, PONG, handshake, masked, text};
 use serde_json::Value;
 
 use crate::machine::Hub;
-use crate::model::Model;
+use crate::model::{Model, To};
 
 /// A message that has no answer yet.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Client {
     /// The client comes again after this time by itself.
     pub back_at: u64,
     last_node: usize,
+    /// The change of a membership that has no answer.
+    change: Option<usize>,
 }
 
 /// A connection as its client sees it.
@@ -62,14 +64,18 @@ pub struct Conn {
 impl Client {
     pub fn new(at: usize, user: usize) -> Self {
         let (stored, conn) = (Stored::default(), None);
-        Client { at, user, stored, conn, written: 0, back_at: 0, last_node: usize::MAX }
+        let (last_node, change) = (usize::MAX, None);
+        Client { at, user, stored, conn, written: 0, back_at: 0, last_node, change }
     }
 
     fn name(&self) -> String {
         format!("client {} of u{}", self.at, self.user)
     }
 
-    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &Model) {
+    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &mut Model) {
+        if let Some(change) = self.change.take() {
+            model.change_has_no_answer(change, hub.now);
+        }
         let epoch = &self.stored.epoch;
         let last = (!epoch.is_empty()).then(|| (epoch.clone(), self.stored.cursor));
         let query =
@@ -109,13 +115,19 @@ impl Client {
         }
     }
 
-    /// What the client writes for a message to a user.
-    pub fn compose(&mut self, to: usize, message: &str, more: &str) -> Outgoing {
+    /// What the client writes for a message.
+    pub fn compose(&mut self, to: &To, message: &str, more: &str) -> Outgoing {
         self.written += 1;
         let cid = format!("k{}-{}", self.at, self.written);
-        let frame = format!(
-            r#"{{"type":"send","cid":"{cid}","toUserId":"u{to}","message":"{message}"{more}}}"#
-        );
+        let to = match to {
+            To::Users(users) if users.len() == 1 => format!(r#""toUserId":"u{}""#, users[0]),
+            To::Users(users) => {
+                let users: Vec<String> = users.iter().map(|user| format!(r#""u{user}""#)).collect();
+                format!(r#""toUserIds":[{}]"#, users.join(","))
+            }
+            To::Group(group) => format!(r#""group":"g{group}""#),
+        };
+        let frame = format!(r#"{{"type":"send","cid":"{cid}",{to},"message":"{message}"{more}}}"#);
         Outgoing { cid, frame, text: message.to_owned() }
     }
 
@@ -136,6 +148,23 @@ impl Client {
             hub.send(conn.pipe, &text(&outgoing.frame));
             conn.volatile.insert(outgoing.cid);
         }
+    }
+
+    /// Asks that its user becomes a member of a group, or ceases to be one, unless another change has no answer.
+    pub fn change(&mut self, hub: &mut Hub, group: usize, joins: bool, model: &mut Model) {
+        let Some(conn) = self.conn.as_ref().filter(|conn| conn.is_welcome && !conn.is_told) else {
+            return;
+        };
+        if self.change.is_none() {
+            let kind = if joins { "join" } else { "leave" };
+            self.change = Some(model.asks_for_change(hub.now, self.at, group, joins));
+            hub.send(conn.pipe, &text(&format!(r#"{{"type":"{kind}","group":"g{group}"}}"#)));
+        }
+    }
+
+    fn change_is_answered(&mut self, now: u64, is_done: bool, model: &mut Model) {
+        let change = self.change.take().expect("it has asked for a change");
+        model.change_is_answered(change, now, is_done);
     }
 
     pub fn acknowledge(&mut self, hub: &mut Hub) {
@@ -221,6 +250,7 @@ impl Client {
             }
             "ack" => self.take_answer(now, frame, model),
             "error" => self.take_error(now, frame, model),
+            "joined" | "left" => self.change_is_answered(now, true, model),
             "kick" => {
                 assert_eq!(frame["code"], 4509, "{name}: {frame}");
                 conn.is_told = true;
@@ -331,15 +361,19 @@ impl Client {
         let name = self.name();
         let Some(conn) = &mut self.conn else { return };
         let code = frame["code"].as_str().expect("a code");
-        assert_eq!(frame["retry"], true, "{name}: {frame}");
+        assert_eq!(frame["retry"], code != "not-member", "{name}: {frame}");
         match code {
             "unavailable" => model.coverage.count("answers: unavailable"),
             "after" => model.coverage.count("answers: after"),
+            "not-member" => {}
             _ => panic!("{name}: {frame}"),
         }
         let Some(cid) = frame["cid"].as_str() else {
+            assert_eq!(code, "unavailable", "{name}: {frame}");
+            if conn.is_welcome {
+                return self.change_is_answered(now, false, model);
+            }
             // The connection itself is refused, and is closed after this.
-            assert!(!conn.is_welcome && code == "unavailable", "{name}: {frame}");
             return model.coverage.count("clients: refused because Redis is away");
         };
         if conn.volatile.remove(cid) {
@@ -351,6 +385,12 @@ impl Client {
             Some(cid),
             "{name}: answers are in the order of sends: {frame}"
         );
+        if code == "not-member" {
+            let at = self.stored.outbox.iter().position(|it| it.cid == cid);
+            let outgoing =
+                self.stored.outbox.remove(at.expect("it has no answer")).expect("it is there");
+            return model.refused(now, &outgoing.text);
+        }
         conn.must_go_back = true;
         self.back_at = now + 300;
     }

@@ -1,6 +1,7 @@
 //! One node: a hub with a relay in a world of its own, the state machine of the node, and its connections to
 //! each Redis.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -9,11 +10,11 @@ use longlink::cluster::ask::{Ask, Sending, Wanted};
 use longlink::cluster::node::{Bounds, Claim, Node, Settings};
 use longlink::cluster::{Event, node};
 use longlink::keeping::{Append, Completion, Journal, Progress, Question, Ticket};
-use longlink::nodes::{Engine, LinkState, Numbers, Request, Told};
+use longlink::nodes::{Engine, Happened, LinkState, Numbers, Request, Told};
 use longlink::sim::{Call, Look, Rng, Spy, World};
 use longlink::{Config, Context, Incoming, Relay, RelayConfig};
 
-use crate::coverage::Coverage;
+use crate::model::Model;
 use crate::redis::{self, ServerId};
 use crate::wire::Wire;
 
@@ -122,7 +123,18 @@ pub struct Machine {
     base: Instant,
     events: Vec<Event>,
     pub is_frozen: bool,
+    /// A number that no other process has.
+    pub run: u64,
+    /// Since when every Redis can be reached.
+    pub up_since: Option<u64>,
+    /// The events of which this node tells the backend, and when it does.
+    telling: VecDeque<(u64, Happened)>,
+    /// How long a request to the backend takes at most.
+    backend_delay: u64,
 }
+
+/// The bytes of events that may wait until the backend takes them.
+const MOST_EVENTS: u64 = 1 << 20;
 
 impl Machine {
     pub fn start(name: &str, shape: &Shape, base: Instant, now: u64, rng: &mut Rng) -> Self {
@@ -144,7 +156,45 @@ impl Machine {
         let node = node::Node::new(settings, now);
         let delays = *rng.pick(&[(0, 0), (1, 1), (5, 5), (40, 5), (5, 40)]);
         let wires = (0..shape.shards.len()).map(|shard| Wire::new(shard, delays)).collect();
-        Machine { hub, node, wires, side, base, events: Vec::new(), is_frozen: false }
+        // What `src/backend/webhooks/` asks.
+        let wants = Wanted::Wants { kinds: "ofumr".into(), most: MOST_EVENTS };
+        side.push(Ask::Engine(Ticket::MAX, wants));
+        let backend_delay = *rng.pick(&[0, 20, 500]);
+        Machine {
+            hub,
+            node,
+            wires,
+            side,
+            base,
+            events: Vec::new(),
+            is_frozen: false,
+            run: rng.number(),
+            up_since: None,
+            telling: VecDeque::new(),
+            backend_delay,
+        }
+    }
+
+    /// Something has happened of which the backend is to be told.
+    pub fn tell(&mut self, user: usize, event: String) {
+        let (user, kind, event) = (format!("u{user}").into(), 'm', event.into());
+        self.side.push(Ask::Engine(Ticket::MAX, Wanted::Tell { user, kind, event }));
+    }
+
+    /// Tells the backend of the events that are due.
+    fn tell_backend(&mut self, now: u64, model: &mut Model) {
+        let mut last = None;
+        while self.telling.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, it)) = self.telling.pop_front()
+        {
+            model
+                .tell(now, &format!("the backend is told of {} {}: {}", it.epoch, it.seq, it.text));
+            model.told(self.run, (&it.epoch, it.seq), &it.text);
+            last = Some(it.name);
+        }
+        if let Some(event) = last {
+            self.side.push(Ask::Engine(Ticket::MAX, Wanted::Accept { event }));
+        }
     }
 
     /// Whether the node has its name, so that it may have clients.
@@ -163,7 +213,8 @@ impl Machine {
             u64::try_from(millis).expect("a time")
         });
         let wires = self.wires.iter().map(Wire::due).min();
-        [hub, wires, self.node.next_due()].into_iter().flatten().min().unwrap_or(u64::MAX)
+        let telling = self.telling.front().map(|(at, _)| *at);
+        [hub, wires, self.node.next_due(), telling].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
     /// Does everything that can be done now, once, and says whether that was something.
@@ -172,8 +223,9 @@ impl Machine {
         redis: &mut redis::World,
         fronts: &[ServerId],
         rng: &mut Rng,
-        coverage: &mut Coverage,
+        model: &mut Model,
     ) -> bool {
+        self.tell_backend(redis.now, model);
         if self.hub.now < redis.now {
             self.hub.advance(redis.now - self.hub.now);
         } else {
@@ -187,8 +239,9 @@ impl Machine {
         self.node.tick(redis.now);
         for (shard, wire) in self.wires.iter_mut().enumerate() {
             let at = fronts[shard];
-            is_something |= wire.run_commands(&mut self.node, redis, at, rng, coverage);
-            is_something |= wire.run_subscriber(&mut self.node, redis, at, rng, coverage);
+            is_something |= wire.run_commands(&mut self.node, redis, at, rng, &mut model.coverage);
+            is_something |=
+                wire.run_subscriber(&mut self.node, redis, at, rng, &mut model.coverage);
         }
         self.node.events(&mut self.events);
         for event in self.events.drain(..) {
@@ -196,10 +249,21 @@ impl Machine {
             let incoming = match event {
                 Event::Journal(done) => Incoming::Journal(done),
                 Event::Engine(told) => {
-                    if let Told::Link(link) = &told {
-                        let is_up = *link == LinkState::Up;
-                        self.side.is_up.store(is_up, Ordering::Relaxed);
-                        coverage.count(if is_up { "links: up" } else { "links: down" });
+                    match &told {
+                        Told::Link(link) => {
+                            let is_up = *link == LinkState::Up;
+                            self.side.is_up.store(is_up, Ordering::Relaxed);
+                            self.up_since = is_up.then_some(redis.now);
+                            model.downs += u64::from(!is_up);
+                            model.coverage.count(if is_up { "links: up" } else { "links: down" });
+                        }
+                        Told::Events(list) => {
+                            let at = redis.now + rng.below(self.backend_delay + 1);
+                            let at = self.telling.back().map_or(at, |(last, _)| at.max(*last));
+                            self.telling.extend(list.iter().map(|it| (at, it.clone())));
+                        }
+                        Told::NoEvents => self.telling.clear(),
+                        _ => {}
                     }
                     Incoming::Engine(told)
                 }

@@ -271,7 +271,7 @@ impl Rig {
             ttl: 60,
             round: 0,
             records: &[record],
-            reach: Reach { keep, except: &[], has_own: self.has_own },
+            reach: Reach { keep, has_own: self.has_own, ..Reach::default() },
         };
         let now = self.now;
         let member = self.members[at].as_mut().expect("it is alive");

@@ -344,8 +344,10 @@ impl Node {
     ) -> Option<Shared> {
         let _ = now;
         let Some(shared) = self.shared_of(shard, user, &value) else {
-            // A page of v1 has come, and its user has no mailbox.
-            self.log.arrivals.forget(user);
+            // A page of v1 has come. Other connections of its user here may need a mailbox.
+            if !self.parts.routes.needs_mailbox(user) {
+                self.log.arrivals.forget(user);
+            }
             return None;
         };
         self.log.arrivals.wait_for(user);

@@ -26,6 +26,8 @@ const LEASE_MS: u64 = 10_000;
 const ASKED_EVERY_MS: u64 = 3_000;
 /// How often the node that tells looks for events though nobody has woken it.
 const LOOKED_EVERY_MS: u64 = 1_000;
+/// After so many milliseconds it is tried again to give Redis events that it has refused.
+const AGAIN_AFTER_MS: u64 = 1_000;
 /// The most bytes of events of this node that wait for Redis. What comes beyond it is dropped, and reported.
 const MOST_WAITING: usize = 4 << 20;
 /// The most events of this node that one command has, and about how many bytes.
@@ -91,6 +93,8 @@ struct Telling {
     sent: Vec<(char, Box<str>)>,
     batch: u64,
     is_in_flight: bool,
+    /// Nothing is sent before this time, because Redis has refused it.
+    not_before: u64,
 }
 
 /// How far the node that reads a stream has come.
@@ -109,6 +113,8 @@ struct Reading {
     /// What is being moved to the first Redis. It is sent again until it is answered.
     moving: Vec<Happened>,
     is_in_flight: bool,
+    /// Nothing is moved before this time, because Redis has refused it.
+    not_before: u64,
 }
 
 #[derive(Debug, Default)]
@@ -150,7 +156,7 @@ impl Events {
         let it = &mut self.shards[shard];
         it.stop(core, shard);
         it.asked_at = None;
-        it.telling.is_in_flight = false;
+        (it.telling.is_in_flight, it.telling.not_before) = (false, 0);
         self.pump(core);
     }
 
@@ -192,7 +198,9 @@ impl Events {
             let asks = it.asked_at.map_or(0, |at| at + ASKED_EVERY_MS);
             let reads = it.reading.is_empty_since.map(|at| at + LOOKED_EVERY_MS);
             let reads = reads.filter(|_| it.reads_until.is_some());
-            [Some(asks), reads, it.reads_until].into_iter().flatten().min()
+            let tells = it.telling.has_work().then_some(it.telling.not_before);
+            let moves = (!it.reading.moving.is_empty()).then_some(it.reading.not_before);
+            [Some(asks), reads, it.reads_until, tells, moves].into_iter().flatten().min()
         };
         self.shards.iter().filter_map(due).min()
     }
@@ -280,7 +288,7 @@ impl Events {
         }
         let Some(it) = self.shards.get_mut(shard) else { return };
         match then {
-            EventThen::Told(batch) => it.telling.replied(batch, value.is_some()),
+            EventThen::Told(batch) => it.telling.replied(batch, value.is_some(), core.now),
             EventThen::Teller { at } => match value.as_ref().and_then(reply::int) {
                 Some(1) => it.reads_until = Some(at + LEASE_MS),
                 Some(_) => it.stop(core, shard),
@@ -394,7 +402,9 @@ impl Shard {
     /// The first Redis has taken events of another one, or has not.
     fn moved(&mut self, core: &mut Core, shard: usize, answer: Option<i64>) {
         self.reading.is_in_flight = false;
-        if answer.is_some() {
+        if answer.is_none() {
+            self.reading.not_before = core.now + AGAIN_AFTER_MS;
+        } else {
             let last = self.reading.moving.pop().map(|it| it.name);
             self.reading.moving.clear();
             if let Some(last) = last {
@@ -407,7 +417,8 @@ impl Shard {
 impl Reading {
     /// Moves what was read to the first Redis.
     fn carry(&mut self, core: &mut Core, shard: usize) {
-        if self.moving.is_empty() || self.is_in_flight || !core.is_up(0) {
+        let may_move = !self.is_in_flight && core.now >= self.not_before;
+        if self.moving.is_empty() || !may_move || !core.is_up(0) {
             return;
         }
         self.is_in_flight = true;
@@ -442,8 +453,13 @@ impl Telling {
         self.waiting.push_back(('!', (dropped + 1).to_string().into()));
     }
 
+    /// Whether events have to be sent.
+    fn has_work(&self) -> bool {
+        !self.is_in_flight && !(self.sent.is_empty() && self.waiting.is_empty())
+    }
+
     fn pump(&mut self, core: &mut Core, shard: usize) {
-        if self.is_in_flight {
+        if self.is_in_flight || core.now < self.not_before {
             return;
         }
         if self.sent.is_empty() {
@@ -473,11 +489,12 @@ impl Telling {
         core.run_words(shard, Script::Tell, &words, Then::Event(EventThen::Told(self.batch)));
     }
 
-    fn replied(&mut self, batch: u64, is_done: bool) {
+    fn replied(&mut self, batch: u64, is_done: bool, now: u64) {
         if batch == self.batch {
             self.is_in_flight = false;
-            if is_done {
-                self.sent.clear();
+            match is_done {
+                true => self.sent.clear(),
+                false => self.not_before = now + AGAIN_AFTER_MS,
             }
         }
     }

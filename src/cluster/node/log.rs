@@ -59,6 +59,8 @@ pub(super) struct Log {
     first: u64,
     /// The last round in which a send has failed.
     failed: Option<u32>,
+    /// The same, also if sends before it are not completed.
+    failing: Option<u32>,
     pub(super) sends: Sends,
     pub(super) arrivals: Arrivals,
     pub(super) acks: Acks,
@@ -71,6 +73,13 @@ pub(super) struct Log {
     epochs: Vec<Vec<Box<str>>>,
 }
 
+impl Log {
+    /// Whether a send of this round has failed, so that later ones must not be carried out.
+    pub(super) fn is_failed(&self, round: u32) -> bool {
+        self.failed == Some(round) || self.failing == Some(round)
+    }
+}
+
 impl Node {
     pub(super) fn append(&mut self, sending: Box<Sending>) {
         let log = &mut self.log;
@@ -78,19 +87,22 @@ impl Node {
         let Sending { ticket, round, .. } = *sending;
         let is_alone = matches!(sending.keep, Keep::IfMailbox | Keep::Never);
         log.order.push_back(Slot { ticket, round, is_alone, completion: None });
-        match log.failed == Some(round) {
+        match log.is_failed(round) {
             true => self.finish(serial, Completion::Unavailable),
             false if is_passing(&sending) => self.pass(serial, sending),
-            false => self.send(serial, sending),
+            false => self.send_in_order(serial, sending),
         }
     }
 
     /// Completes a send, when all before it are completed. If one has failed, all later ones of its round
     /// fail, too.
     pub(super) fn finish(&mut self, serial: u64, completion: Completion) {
-        let Log { order, first, failed, .. } = &mut self.log;
+        let Log { order, first, failed, failing, .. } = &mut self.log;
         let place = serial.checked_sub(*first).and_then(|place| order.get_mut(place as usize));
         if let Some(slot) = place {
+            if matches!(completion, Completion::Unavailable) && !slot.is_alone {
+                *failing = Some(slot.round);
+            }
             slot.completion = Some(completion);
         }
         while let Some(completion) = order.front_mut().and_then(|slot| slot.completion.take()) {

@@ -28,7 +28,7 @@ const MOST_MEMBERS: i64 = 1_000;
 #[derive(Debug)]
 pub enum SentAs {
     /// The only step of a send to one user.
-    Only { serial: u64, content: u64, sender: u64, is_kept: bool },
+    Only { serial: u64, content: u64, sender: u64, is_kept: bool, is_final: bool },
     /// The first step of several.
     First { send: usize, sender: u64 },
     /// A step that gives the message to users.
@@ -56,6 +56,9 @@ pub(super) struct Sends {
     works: Slab<Work>,
     /// The last send of each sender that is not answered: its serial and its name.
     last: HashMap<u64, (u64, Name), RandomState>,
+    /// The devices that have sent to a group or to several users, and what they have sent since. It waits, because one of
+    /// these users would get it before.
+    behind: HashMap<u64, VecDeque<(u64, Box<Sending>)>, RandomState>,
 }
 
 /// A send with several steps.
@@ -83,9 +86,36 @@ struct Work {
     has_failed: bool,
     /// A script has run, or may have run, so that connections may have got the message.
     may_have_arrived: bool,
+    /// The device whose later sends wait for this one.
+    holds_back: Option<u64>,
 }
 
 impl Node {
+    /// Gives a send to Redis, when all sends of its device before it are carried out that go to several users.
+    pub(super) fn send_in_order(&mut self, serial: u64, sending: Box<Sending>) {
+        if !self.log.sends.behind.is_empty()
+            && has_order(&sending)
+            && let Some(waiting) = self.log.sends.behind.get_mut(&device_of(&sending))
+        {
+            return waiting.push_back((serial, sending));
+        }
+        self.send(serial, sending);
+    }
+
+    /// A send to several users is carried out: those that have waited for it follow.
+    fn send_what_waited(&mut self, device: u64) {
+        let Some(mut waiting) = self.log.sends.behind.remove(&device) else { return };
+        while let Some((serial, sending)) = waiting.pop_front() {
+            match self.log.is_failed(sending.round) {
+                true => self.finish(serial, Completion::Unavailable),
+                false => self.send(serial, sending),
+            }
+            if let Some(others) = self.log.sends.behind.get_mut(&device) {
+                others.append(&mut waiting);
+            }
+        }
+    }
+
     /// Gives a send to Redis.
     pub(super) fn send(&mut self, serial: u64, sending: Box<Sending>) {
         let is_one = sending.count() == 1;
@@ -95,6 +125,11 @@ impl Node {
         }
         let is_group = !sending.group().is_empty();
         let name = name_of(&sending);
+        let is_for_many = is_group || sending.count() > 1;
+        let holds_back = (is_for_many && has_order(&sending)).then(|| device_of(&sending));
+        if let Some(device) = holds_back {
+            self.log.sends.behind.entry(device).or_default();
+        }
         let work = Work {
             serial,
             name,
@@ -108,6 +143,7 @@ impl Node {
             before: None,
             has_failed: false,
             may_have_arrived: false,
+            holds_back,
             sending,
         };
         let send = self.log.sends.works.insert(work);
@@ -131,6 +167,7 @@ impl Node {
             content: sending.content,
             sender,
             is_kept: sending.keep != Keep::Never,
+            is_final: sending.is_final,
         };
         let own = if sending.own { "o" } else { "" };
         let call = Call { name, previous, keep: keep_of(sending.keep), own, note: "" };
@@ -230,7 +267,13 @@ impl Node {
             if only.is_some_and(|only| only != shard) {
                 continue;
             }
+            let Some(round) = self.log.sends.works.get(send).map(|it| it.sending.round) else {
+                return;
+            };
+            let is_failed = self.log.is_failed(round);
             let Some(work) = self.log.sends.works.get_mut(send) else { return };
+            // A send that has failed before this one comes again, and must not be overtaken.
+            work.has_failed |= is_failed && work.name.is_some();
             let Some(step) = work.steps.get_mut(shard).and_then(VecDeque::pop_front) else {
                 continue;
             };
@@ -285,6 +328,7 @@ impl Node {
             return;
         }
         let Some(work) = self.log.sends.works.try_remove(send) else { return };
+        let holds_back = work.holds_back;
         // What is not kept is delivered by nobody else, if it may have been delivered.
         let is_passed = work.sending.keep == Keep::Never && work.may_have_arrived;
         let completion = match (work.has_failed && !is_passed, work.claimed) {
@@ -307,12 +351,18 @@ impl Node {
             }
         };
         self.finish(work.serial, completion);
+        if let Some(device) = holds_back {
+            self.send_what_waited(device);
+        }
     }
 
     /// A group is too large, or nobody is in it: nothing was done.
     fn end_with(&mut self, send: usize, completion: Completion) {
         if let Some(work) = self.log.sends.works.try_remove(send) {
             self.finish(work.serial, completion);
+            if let Some(device) = work.holds_back {
+                self.send_what_waited(device);
+            }
         }
     }
 
@@ -337,13 +387,14 @@ impl Node {
             _ => false,
         };
         let may_have_arrived = is_unknown || matches!(reply, Reply::Done(_));
+        let has_no_reply = matches!(reply, Reply::Unknown);
         let value = reply.done();
         match sent {
-            SentAs::Only { serial, content, sender, is_kept } => {
+            SentAs::Only { serial, content, sender, is_kept, is_final } => {
                 self.answered(serial, sender);
                 let completion = match read(value) {
                     // It may have reached connections, and nobody may deliver it a second time.
-                    Read::Failed if is_unknown && !is_kept => {
+                    Read::Failed if is_unknown && !is_kept || has_no_reply && is_final => {
                         Completion::Appended(self.kept(shard, &[result_of(Fate::Sent)]))
                     }
                     Read::Results(results) if results.len() == 1 => {
@@ -400,7 +451,10 @@ impl Node {
                         work.before = Some(best);
                         work.note(&step, std::iter::repeat(result_of(before.fate)));
                     }
-                    Read::Failed if is_unknown && work.sending.keep == Keep::Never => {
+                    Read::Failed
+                        if is_unknown && work.sending.keep == Keep::Never
+                            || has_no_reply && work.sending.is_final =>
+                    {
                         // It may have reached connections, and nobody may deliver it a second time.
                         work.note(&step, std::iter::repeat(result_of(Fate::Sent)));
                         work.is_new = true;
@@ -464,6 +518,15 @@ impl Work {
             steps.push_back(Step { shard: step.shard, number, users: users.to_vec() });
         }
     }
+}
+
+/// Whether messages to a user arrive in the order of the sends of their device.
+fn has_order(sending: &Sending) -> bool {
+    sending.own && sending.keep != Keep::Never
+}
+
+fn device_of(sending: &Sending) -> u64 {
+    stable_hash(&[sending.user().as_bytes(), sending.device().as_bytes()])
 }
 
 fn name_of(sending: &Sending) -> Option<Name> {

@@ -167,11 +167,16 @@ local function enter_epoch(u, ordinal, e, x, top)
   return x
 end
 
--- Makes a mailbox. Its numbers begin above all those of mailboxes that were given up.
+-- Makes a mailbox. Its numbers begin above all those of mailboxes that were given up. In each earlier epoch this was the
+-- last number of the user, as far as this database knows: a client that has seen a later one has lost something.
 local function make_mailbox(u, ordinal)
-  local high = tonumber(redis.call('GET', P .. 'high') or '0')
+  local high, x = tonumber(redis.call('GET', P .. 'high') or '0'), nil
   redis.call('HSET', u, 't', high, 'o', high, 'e', ordinal)
-  return high
+  if tonumber(ordinal) > 1 then
+    x = string.format('%.0f:%.0f ', ordinal - 1, high)
+    redis.call('HSET', u, 'x', x)
+  end
+  return high, x
 end
 
 -- Keeps a message where more has to be done than usual.
@@ -380,7 +385,7 @@ local function device_came(u, user, device, dialect, visits, ordinal, now)
     return false
   end
   if not f.t then
-    f.t = make_mailbox(u, ordinal)
+    f.t, f.x = make_mailbox(u, ordinal)
     f.o, f.e = f.t, ordinal
   else
     f.x = enter_epoch(u, ordinal, f.e, f.x, f.t)

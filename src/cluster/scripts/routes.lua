@@ -61,8 +61,11 @@ local function is_dead(life)
   return redis.call('EXISTS', P .. 'l:' .. life) == 0
 end
 
+local goes_offline
+
 -- Publishes to each life among the words of a field, and removes those that are dead from it. A life
--- without a subscriber whose lease still runs is only connecting again. Returns how many got the message.
+-- without a subscriber whose lease still runs is only connecting again. A user whose last route is removed is offline from
+-- now on, because the sweep of that life does not find the route any more. Returns how many got the message.
 local function publish(u, field, words, payload)
   local got, left = 0, words
   for life in string.gmatch(words, '(%d+)[^ ]*') do
@@ -75,6 +78,10 @@ local function publish(u, field, words, payload)
   if left ~= words then
     if field == 'r' then
       set_routes(u, words, left)
+      if left == '' then
+        local f = redis.call('HMGET', u, 'a', 'w')
+        goes_offline(u, string.sub(u, #P + 3), f[1], f[2], now_ms())
+      end
     else
       set(u, field, left)
     end
@@ -96,7 +103,7 @@ local function tell_backend(kind, user, device, at)
 end
 
 -- A user is offline from now on. `left` is the field `a`; it is empty if the node of the last connection has died.
-local function goes_offline(u, user, left, watchers, now)
+function goes_offline(u, user, left, watchers, now)
   local at, device = string.match(left or '', '^(%d+) %d+ (.*)$')
   redis.call('HDEL', u, 'a')
   tell_watchers(u, user, watchers, false)

@@ -458,6 +458,8 @@ impl V2 {
                 keep,
                 except: &excepted,
                 has_own: matches!(sending.origin, Origin::Link(_)),
+                is_final: matches!(sending.origin, Origin::Nobody(_))
+                    && sending.kind != journal::Kind::Receipt,
             },
         };
         self.journal(cx).append(sending.ticket, &append)

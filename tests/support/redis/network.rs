@@ -75,6 +75,8 @@ pub struct World {
     serial: usize,
     rng: Rng,
     ran: u64,
+    /// Whether each command and its replies are printed.
+    pub is_told: bool,
 }
 
 impl World {
@@ -86,6 +88,7 @@ impl World {
             serial: 0,
             rng: Rng::new(seed ^ 0x5ED1),
             ran: 0,
+            is_told: false,
         }
     }
 
@@ -387,6 +390,10 @@ impl World {
         self.ran += 1;
         let micros = self.touch_clock(at);
         let replies = self.places[at].server.run(client, arguments, micros);
+        if self.is_told && arguments.first().is_none_or(|it| it != b"SCRIPT") {
+            let words: Vec<_> = arguments.iter().map(|it| String::from_utf8_lossy(it)).collect();
+            eprintln!("{:>8} {at}<{client} {words:?} {replies:?}", self.now);
+        }
         for (client, channel, payload) in self.places[at].server.take_published() {
             if self.conns.get(&client).is_some_and(|conn| !conn.is_deaf) {
                 self.output(client, Got::Message(channel, payload));

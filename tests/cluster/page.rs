@@ -1,0 +1,95 @@
+//! A page of the dialect v1, which goes from node to node and is never told what it has missed.
+
+use std::io::ErrorKind;
+
+use longlink::sim::frames::{FIN, Got, PONG, handshake, masked, text};
+use serde_json::Value;
+
+use crate::machine::Hub;
+use crate::model::Model;
+
+#[derive(Debug)]
+pub struct Page {
+    /// Its number, behind those of the clients.
+    pub at: usize,
+    pub user: usize,
+    pub conn: Option<Conn>,
+    pub written: u64,
+}
+
+#[derive(Debug)]
+pub struct Conn {
+    pub node: usize,
+    pub pipe: usize,
+    seen: usize,
+    ping_at: u64,
+}
+
+impl Page {
+    pub fn new(at: usize, user: usize) -> Self {
+        Page { at, user, conn: None, written: 0 }
+    }
+
+    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &Model) {
+        let Some(pipe) = hub.connect() else { return };
+        model.tell(hub.now, &format!("page {} connects to n{node}", self.at));
+        hub.send(pipe, &handshake(&format!("/websocket/u{}?device=d{}", self.user, self.at), ""));
+        self.conn = Some(Conn { node, pipe, seen: 0, ping_at: hub.now + 15_000 });
+    }
+
+    /// Sends a message, of which the page hears nothing any more.
+    pub fn write(&mut self, hub: &mut Hub, to: usize, message: &str) {
+        self.written += 1;
+        if let Some(conn) = &self.conn {
+            let frame = format!(r#"{{"type":"message","toUserId":"u{to}","message":"{message}"}}"#);
+            hub.send(conn.pipe, &text(&frame));
+        }
+    }
+
+    pub fn cut(&mut self, hub: &mut Hub) {
+        if let Some(conn) = self.conn.take() {
+            hub.reset(conn.pipe, ErrorKind::ConnectionReset);
+        }
+    }
+
+    /// When the page does something by itself.
+    pub fn due(&self) -> u64 {
+        self.conn.as_ref().map_or(u64::MAX, |conn| conn.ping_at)
+    }
+
+    /// Handles what has come, and does what a page does as time passes.
+    pub fn live(&mut self, hub: &mut Hub, model: &mut Model) {
+        let Some(conn) = &mut self.conn else { return };
+        if hub.now >= conn.ping_at {
+            conn.ping_at = hub.now + 15_000;
+            hub.send(conn.pipe, &text(r#"{"type":"ping"}"#));
+        }
+        let (pipe, node) = (conn.pipe, conn.node);
+        let got: Vec<Got> = hub.pipes[pipe].got[conn.seen..].to_vec();
+        conn.seen += got.len();
+        for got in got {
+            match got {
+                Got::Text(frame) => {
+                    model.tell(hub.now, &format!("page {} <- {frame}", self.at));
+                    let frame: Value = serde_json::from_str(&frame).expect("JSON");
+                    match frame["type"].as_str() {
+                        Some("pong") => {}
+                        Some("message" | "broadcast") => model.shown(self.at, &frame, node),
+                        _ => panic!("page {}: {frame}", self.at),
+                    }
+                }
+                Got::Ping(payload) => hub.send(pipe, &masked(FIN | PONG, &payload)),
+                Got::Http(status, head, _) => assert_eq!(status, 101, "{head}"),
+                Got::Close(..) => {
+                    hub.finish(pipe);
+                    self.conn = None;
+                    return;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        if hub.pipes[pipe].closed {
+            self.conn = None;
+        }
+    }
+}
