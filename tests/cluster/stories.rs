@@ -109,6 +109,34 @@ fn a_message_to_several_users_or_to_a_group_is_not_overtaken_by_a_later_one_to_o
 }
 
 #[test]
+fn a_message_to_a_group_that_nobody_is_in_comes_to_the_other_devices_of_its_sender() {
+    let mut run = begin(WHOLE);
+    run.connect_to(0, 0);
+    run.connect_to(1, 1);
+    run.advance(500);
+    run.change(0, 0, true);
+    run.advance(500);
+    run.change(1, 0, false);
+    // The node of the sender does not know yet that the user has left.
+    run.write_to(0, &To::Group(0), false);
+    run.advance(500);
+    run.finish();
+}
+
+#[test]
+fn without_room_in_redis_a_message_that_is_only_passed_on_does_not_come_twice() {
+    let mut run = begin(WHOLE);
+    run.connect_page_to(0, 0);
+    run.advance(500);
+    run.fill_redis(0, true);
+    write(&mut run, 1, &user(4));
+    run.advance(1_000);
+    run.fill_redis(0, false);
+    run.advance(5_000);
+    run.finish();
+}
+
+#[test]
 fn a_user_is_told_to_be_offline_also_if_a_message_finds_first_that_the_node_has_died() {
     let mut run = begin(WHOLE);
     run.kill_node(0);

@@ -466,7 +466,13 @@ impl Node {
                 self.go_on(send, Some(shard));
             }
             SentAs::Count { send } => match value.as_ref().and_then(reply::int) {
-                Some(0) => self.end_with(send, reached_nobody(0)),
+                Some(0)
+                    if !self.log.sends.works.get(send).is_some_and(|it| has_order(&it.sending)) =>
+                {
+                    self.end_with(send, reached_nobody(0));
+                }
+                // Copies for the other devices of the sender are made nevertheless.
+                Some(0) => self.begin(send),
                 Some(count) if count > MOST_MEMBERS => {
                     self.end_with(send, Completion::Appended(Kept::default()));
                 }

@@ -92,8 +92,10 @@ local function slow(what, a, b, c, d, e, g)
   return keep_slowly(a, b, c, d, e, g)
 end
 
--- Gives a message to one user. Returns its number, and notes in `lists` what is published to which node.
-local lists, connections = {}, 0
+-- Gives a message to one user. Returns its number, and notes in `lists` what is published to which node. What is only
+-- published writes nothing, so the name of the send is written before: without room nothing is published, and a send that
+-- comes again is found.
+local lists, connections, is_written = {}, 0, name == ''
 local function give(to, entry, keep, key)
   local u = P .. 'u:' .. to
   local f = call('HMGET', u, 'r', 't', 'e', 'n', 'b', 'm')
@@ -117,7 +119,11 @@ local function give(to, entry, keep, key)
   if r then
     if seq == 0 then
       seq = -1
+      if not is_written then
+        call('HSET', cids, name, A[6] .. 's')
+      end
     end
+    is_written = true
     local head = (seq > 0 and seq or 0) .. ',' .. #to .. ',' .. to .. ','
     for life, count in string.gmatch(r, '(%d+)%*(%d+)') do
       lists[life] = (lists[life] or '') .. head
@@ -128,10 +134,11 @@ local function give(to, entry, keep, key)
 end
 
 local function post(entry, r, u)
-  local got = 0
   for life, heads in pairs(lists) do
     if call('PUBLISH', P .. 'i:' .. life, '\1\4' .. ordinal .. ',' .. heads .. ';' .. entry) == 0 and r then
+      -- This removes all that are dead.
       slow('drop', u, r, '')
+      r = nil
     end
   end
   lists = {}

@@ -248,7 +248,11 @@ impl Model {
                 *group == named
                     && match is_own {
                         true => written.from == user,
-                        false => written.from != user && self.groups.may_be_member(named, user),
+                        // The pages of the sender are in the group, too.
+                        false => {
+                            (written.from != user || at >= self.clients)
+                                && self.groups.may_be_member(named, user)
+                        }
                     }
             }
             _ => false,
