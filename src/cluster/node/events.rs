@@ -455,7 +455,7 @@ impl Telling {
 
     /// Whether events have to be sent.
     fn has_work(&self) -> bool {
-        !self.is_in_flight && !(self.sent.is_empty() && self.waiting.is_empty())
+        !(self.is_in_flight || self.sent.is_empty() && self.waiting.is_empty())
     }
 
     fn pump(&mut self, core: &mut Core, shard: usize) {
