@@ -108,14 +108,14 @@ export const PROJECTS = [
 const source = ({ name }) => join(ROOT, 'examples', name);
 export const folder = ({ name }) => join(TARGET, 'recipes', name);
 
-/** What a reader's own build leaves in a folder. */
+/** What a reader's own build leaves in a folder. Texts for readers are left out, too: no build depends on them. */
 const LEFT_OUT = /^(node_modules|dist|venv|target)\//;
 
-/** All files of a folder, by their paths. */
+/** All files of a folder that a build depends on, by their paths. */
 const files = (path) => readdirSync(path, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-  .filter((file) => !LEFT_OUT.test(file.slice(path.length + 1)))
+  .filter((file) => !LEFT_OUT.test(file.slice(path.length + 1)) && !file.endsWith('.md'))
   .sort();
 
 /** A number that changes when a command or one of the files changes. */
