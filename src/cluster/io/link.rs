@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Parser, Value};
 
+use super::pushes::Pushes;
 use super::stream::{Cutter, Stream, Timed};
 use super::url::{Host, Login, Place, RedisUrl};
 use crate::cluster::info::{Server, Unfit};
@@ -204,7 +205,12 @@ impl Link {
         self.stream.write_all(commands).and_then(|()| self.stream.flush()).map_err(failed)
     }
 
-    /// Waits for the next reply, or, of a subscriber, for the next message.
+    /// Reads what has come for a subscriber, or waits until something comes.
+    pub fn fill(&mut self, pushes: &mut Pushes) -> Result<(), LinkError> {
+        pushes.fill(&mut self.stream).map_err(failed)
+    }
+
+    /// Waits for the next reply.
     pub fn receive(&mut self) -> Result<Value, LinkError> {
         // The parser's errors do not tell what has failed in the stream.
         let mut noting = Noting { stream: &mut self.stream, failed: None };

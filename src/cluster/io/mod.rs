@@ -5,6 +5,7 @@ mod backoff;
 mod core;
 mod examine;
 mod link;
+mod pushes;
 mod start;
 mod stream;
 #[cfg(test)]

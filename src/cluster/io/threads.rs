@@ -9,11 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use redis::Value;
-
 use super::backoff::Backoff;
 use super::core::Core;
 use super::link::{Link, LinkError, Target, command};
+use super::pushes::{Push, Pushes};
 use super::stream::Cutter;
 use crate::cluster::Event;
 use crate::cluster::ask::Ask;
@@ -105,15 +104,16 @@ impl<C: Core> Engines<C> {
 
     /// Calls the node and tells the loop what the node has told. Afterwards the threads of other shards
     /// are woken if the node has commands for them.
-    fn with(&self, call: impl FnOnce(&mut C, u64)) {
+    fn with<R>(&self, call: impl FnOnce(&mut C, u64) -> R) -> R {
         let now = self.now();
         let mut state = lock(&self.state);
-        call(&mut state.core, now);
+        let result = call(&mut state.core, now);
         state.tell(&self.shared);
         if now >= state.numbers_at {
             state.numbers_at = now + NUMBERS_EVERY;
             self.shared.set_numbers(state.core.numbers(), state.core.online_elsewhere());
         }
+        result
     }
 
     /// Gives the node what the loop has asked for, and takes the commands for one shard. Returns when
@@ -462,42 +462,32 @@ fn listen<C: Core>(engines: &Engines<C>, shard: usize) -> Result<(), LinkError> 
     words.extend(channels.iter().map(|channel| channel.as_bytes()));
     link.set_deadline(Some(until));
     link.send(&command(&words))?;
-    let mut subscribed = 0;
+    let (mut pushes, mut subscribed) = (Pushes::default(), 0);
     loop {
-        let value = link.receive()?;
-        match pushed(&value) {
-            Some((b"message", payload)) => {
-                engines.with(|core, now| core.published(shard, payload, now));
-            }
-            Some((b"subscribe", _)) => {
-                subscribed += 1;
-                if subscribed == channels.len() {
-                    // From here on a message may be long in coming. The node sends some to itself.
-                    link.set_deadline(None);
-                    engines.with(|core, now| core.subscribed(shard, now));
+        link.fill(&mut pushes)?;
+        // Everything that has come with one read is taken under one lock.
+        let has_commands = engines.with(|core, now| {
+            while let Some(push) = pushes.next()? {
+                match push {
+                    Push::Message(payload) => core.published(shard, payload, now),
+                    Push::Subscribed => {
+                        subscribed += 1;
+                        if subscribed == channels.len() {
+                            core.subscribed(shard, now);
+                        }
+                    }
                 }
             }
-            _ => match value {
-                Value::ServerError(error) => {
-                    return Err(LinkError::Refused(error.code().to_owned()));
-                }
-                _ => return Err(LinkError::Protocol),
-            },
+            Ok::<bool, LinkError>(core.has_commands(shard))
+        })?;
+        if subscribed == channels.len() {
+            // From here on a message may be long in coming. The node sends some to itself.
+            link.set_deadline(None);
         }
         // What has arrived may need commands.
-        if lock(&engines.state).core.has_commands(shard) {
+        if has_commands {
             engines.shared.ring(shard);
         }
         engines.ring_others(shard);
-    }
-}
-
-/// The kind of a message of a subscription, and what it carries.
-fn pushed(value: &Value) -> Option<(&[u8], &[u8])> {
-    let Value::Array(parts) = value else { return None };
-    match &parts[..] {
-        [Value::BulkString(kind), _, Value::BulkString(payload)] => Some((kind, payload)),
-        [Value::BulkString(kind), _, Value::Int(_)] => Some((kind, b"")),
-        _ => None,
     }
 }

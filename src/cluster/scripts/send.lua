@@ -10,7 +10,9 @@
 -- Returns for one user the number of the message, 0 if nobody gets it, -1 if it is only published; for several users a
 -- list of these; for a group how many users and connections get it, and the best of these numbers. A send that was made
 -- before: `dup` and what was kept of it. One whose predecessor has failed: `after`.
-local A, call = ARGV, redis.call
+-- Numbers are written with `%d`: one that becomes a text by itself is written as a fraction with up to 17 digits, which
+-- takes long.
+local A, call, format = ARGV, redis.call, string.format
 local P, ordinal, from, name = A[1], A[2], A[3], A[5]
 local entry, group, most, most_bytes = A[11], A[13], A[14] + 0, A[15] + 0
 local time = call('TIME')
@@ -57,12 +59,12 @@ if #A == 18 and not group_or_key and (A[9] == '' or (A[9] == 'o' and string.byte
   local r, top, n, b = f[1], f[2], (f[4] or 0) + 1, (f[5] or 0) + #entry
   local life = r and string.match(r, '^(%d+)%*%d+$')
   if top and f[3] == ordinal and n <= most and b <= most_bytes and f[6] and f[6] + 0 <= ends and (life or not r) then
-    local seq = top + 1
-    call('XADD', P .. 's:' .. to, seq .. '-0', ends, entry)
-    call('HSET', u, 't', seq, 'n', n, 'b', b)
+    local seq = format('%d', top + 1)
+    call('XADD', P .. 's:' .. to, seq .. '-0', format('%d', ends), entry)
+    call('HSET', u, 't', seq, 'n', format('%d', n), 'b', format('%d', b))
     if life then
       -- A node that has died is removed from the routes when its lease has run out.
-      call('PUBLISH', P .. 'i:' .. life, '\1\4' .. ordinal .. ',' .. seq .. ',' .. #to .. ',' .. to .. ',;' .. entry)
+      call('PUBLISH', P .. 'i:' .. life, '\1\4' .. ordinal .. ',' .. seq .. ',' .. format('%d', #to) .. ',' .. to .. ',;' .. entry)
     end
     if name ~= '' then
       if meta == meta_before then
@@ -72,7 +74,7 @@ if #A == 18 and not group_or_key and (A[9] == '' or (A[9] == 'o' and string.byte
         call('EXPIRE', cids, 172800)
       end
     end
-    return seq
+    return top + 1
   end
 end
 
@@ -80,6 +82,10 @@ end
 -- anew in the same epoch, and clients would take new messages for old ones.
 if not meta_before and call('EXISTS', P .. 'epoch') == 0 then
   return redis.error_reply('EPOCH this database has lost its data')
+end
+
+local function whole(number)
+  return format('%d', number)
 end
 
 local function slow(what, a, b, c, d, e, g)
@@ -107,12 +113,13 @@ local function give(to, entry, keep, key)
       seq = slow('keep', to, entry, f, key, now, ends)
     else
       seq = top + 1
-      call('XADD', P .. 's:' .. to, seq .. '-0', ends, entry)
+      local newest, till = whole(seq), whole(ends)
+      call('XADD', P .. 's:' .. to, newest .. '-0', till, entry)
       if f[6] and f[6] + 0 <= ends then
-        call('HSET', u, 't', seq, 'n', n, 'b', b)
+        call('HSET', u, 't', newest, 'n', whole(n), 'b', whole(b))
       else
-        call('HSET', u, 't', seq, 'n', n, 'b', b, 'm', ends)
-        call('ZADD', P .. 'due', ends, to)
+        call('HSET', u, 't', newest, 'n', whole(n), 'b', whole(b), 'm', till)
+        call('ZADD', P .. 'due', till, to)
       end
     end
   end
@@ -124,7 +131,7 @@ local function give(to, entry, keep, key)
       end
     end
     is_written = true
-    local head = (seq > 0 and seq or 0) .. ',' .. #to .. ',' .. to .. ','
+    local head = (seq > 0 and whole(seq) or '0') .. ',' .. whole(#to) .. ',' .. to .. ','
     for life, count in string.gmatch(r, '(%d+)%*(%d+)') do
       lists[life] = (lists[life] or '') .. head
       connections = connections + count
