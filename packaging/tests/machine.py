@@ -1,5 +1,5 @@
-"""Roots that longlink's packages are tried in. What happens in them stays in them: each is a mount and a
-network of its own, above a file system in memory, and all of it is gone when its one process ends.
+"""Roots that longlink's packages are tried in. What happens in them stays in them: each has mounts, a network and
+processes of its own, above a file system in memory, and all of it is gone when its first process ends.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from pathlib import Path
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 SECONDS = 60
+REPOSITORY = Path(__file__).resolve().parents[2]
 
-# Records what a package asks of the service manager, and does nothing else.
+# Records what a package asks of the service manager. Only what changes files and asks no service manager is done.
 SYSTEMCTL = """#!/bin/sh
+case "$*" in *--root=*) exec /usr/bin/systemctl.real "$@" ;; esac
 echo "$@" >>/var/log/systemctl
-case "$1" in is-enabled) echo enabled ;; esac
+case "$*" in *is-enabled*) echo enabled ;; *is-active*) exit 3 ;; esac
 """
 
 
@@ -26,11 +28,14 @@ class Machine:
     def __init__(self, lower: str | Path = "/") -> None:
         setup = f"""
             set -e
+            exec 2>&1
             folder=$(mktemp -d)
             mount -t tmpfs longlink-test "$folder"
             mkdir "$folder/upper" "$folder/work" "$folder/root"
             mount -t overlay overlay "$folder/root" \
                 -o lowerdir={shlex.quote(str(lower))},upperdir="$folder/upper",workdir="$folder/work"
+            mkdir -p "$folder/root"{shlex.quote(str(REPOSITORY))}
+            mount --bind {shlex.quote(str(REPOSITORY))} "$folder/root"{shlex.quote(str(REPOSITORY))}
             mount --rbind /dev "$folder/root/dev"
             mount -t proc proc "$folder/root/proc"
             ip link set lo up
@@ -38,18 +43,18 @@ class Machine:
             exec sleep infinity
         """
         self.process = subprocess.Popen(
-            [*AS_ROOT, "unshare", "--mount", "--net", "sh", "-c", setup],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            [*AS_ROOT, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", setup],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.root = self.process.stdout.readline().strip()
-        if not self.root:
-            raise RuntimeError("no root of its own: unshare or mount has failed")
+        if not self.root.startswith("/"):
+            raise RuntimeError(f"no root of its own, unshare or mount has failed: {self.root}")
+        # The first process of the machine is the last one below the one that was started.
+        self.first = str(self.process.pid)
+        while children := Path(f"/proc/{self.first}/task/{self.first}/children").read_text().split():
+            self.first = children[0]
 
     def enter(self) -> list[str]:
-        pid = str(self.process.pid)
-        if AS_ROOT:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            pid = children[0]
-        return [*AS_ROOT, "nsenter", "--target", pid, "--mount", "--net"]
+        return [*AS_ROOT, "nsenter", "--target", self.first, "--mount", "--net", "--pid"]
 
     def run(self, command: str, status: int = 0) -> str:
         """Runs a command of the shell as root in the machine, and returns its output."""
@@ -77,6 +82,8 @@ class Machine:
     def with_systemctl_recorded(self) -> None:
         """Lets packages believe that systemd runs, and records what they ask of it."""
         self.run("rm -rf /run/systemd; mkdir -p /run/systemd/system; rm -f /var/log/systemctl")
+        # In a container this file forbids packages to start services.
+        self.run("rm -f /usr/sbin/policy-rc.d /var/lib/man-db/auto-update; cp /usr/bin/systemctl /usr/bin/systemctl.real")
         self.write("/usr/bin/systemctl", SYSTEMCTL, "755")
 
     def asked_of_systemctl(self) -> list[str]:
@@ -84,8 +91,8 @@ class Machine:
         return self.run("cat /var/log/systemctl 2>/dev/null || true; rm -f /var/log/systemctl").splitlines()
 
     def close(self) -> None:
-        subprocess.run([*AS_ROOT, "kill", "-9", self.enter()[-3]], check=False)
-        self.process.kill()
+        # With its first process, every process of the machine ends.
+        subprocess.run([*AS_ROOT, "kill", "-9", self.first], check=False)
         self.process.wait()
         self.process.stdout.close()
         # The mounts were in the namespace; what is left is the empty folder.
