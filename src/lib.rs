@@ -121,8 +121,8 @@ pub mod keeping {
 /// What connects several servers that serve the same users, and what it tells a [`Relay`].
 pub mod nodes {
     pub use crate::engine::{
-        Asked, Claim, Engine, Enter, Entered, Gone, Happened, Leave, LinkState, Listing, Looked,
-        Node, Numbers, Of, Post, Posted, Refused, Request, Shared, Told, Wants,
+        Asked, Block, BlocksPart, Claim, Engine, Enter, Entered, Gone, Happened, Leave, LinkState,
+        Listing, Looked, Node, Numbers, Of, Post, Posted, Refused, Request, Shared, Told, Wants,
     };
 }
 

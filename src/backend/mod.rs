@@ -160,6 +160,10 @@ impl Extension for Backend {
         self.api.complete_change(cx, request, is_kept);
     }
 
+    fn on_blocked(&mut self, cx: &mut Context, request: u32, closed: Option<usize>) {
+        self.api.complete_block(cx, request, closed);
+    }
+
     fn on_noted(&mut self, relay: &mut Relay, cx: &mut Context, request: u32) {
         self.api.complete_note(relay, cx, request);
     }

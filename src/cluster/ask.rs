@@ -218,6 +218,12 @@ pub enum Wanted {
         user: Box<str>,
         joins: bool,
     },
+    Block {
+        user: Box<str>,
+        time: u64,
+        reason: Box<str>,
+        most: usize,
+    },
     Members {
         group: Box<str>,
         after: Box<str>,
@@ -316,6 +322,9 @@ impl Wanted {
             Request::Change { group, user, joins } => {
                 Wanted::Change { group: group.into(), user: user.into(), joins }
             }
+            Request::Block { user, time, reason, most } => {
+                Wanted::Block { user: user.into(), time, reason: reason.into(), most }
+            }
             Request::Members { group, after, limit } => {
                 Wanted::Members { group: group.into(), after: after.into(), limit }
             }
@@ -358,6 +367,7 @@ impl Wanted {
                 from.len() + group.len() + frame.len() + message.len() + sum(except)
             }
             Wanted::Change { group, user, .. } => group.len() + user.len(),
+            Wanted::Block { user, reason, .. } => user.len() + reason.len(),
             Wanted::Members { group, after, .. } => group.len() + after.len(),
             Wanted::AreOnline { users } => sum(users),
             Wanted::Watch { user, .. } => user.len(),

@@ -15,6 +15,10 @@ pub const MEMBERSHIP: u8 = 3;
 pub const MESSAGES: u8 = 4;
 /// All messages of a user are forgotten; forget.lua writes it.
 pub const FORGOTTEN: u8 = 5;
+/// A block has changed; block.lua writes it.
+pub const BLOCK: u8 = 26;
+/// A part of the list of all blocks; blocks.lua writes it.
+pub const BLOCKS: u8 = 27;
 /// There are events for the node that tells the backend; events.lua writes it.
 pub const EVENTS: u8 = 24;
 

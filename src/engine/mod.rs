@@ -63,6 +63,18 @@ pub enum Request<'a> {
         /// Whether the user is a member from now on.
         joins: bool,
     },
+    /// A user is blocked from now on, or the block is lifted. Completed with [`Told::Blocked`], when this node
+    /// was told with [`Told::Block`], as all nodes are.
+    Block {
+        /// The user.
+        user: &'a str,
+        /// For how many milliseconds; 0 lifts the block.
+        time: u64,
+        /// Why; empty if it is lifted.
+        reason: &'a str,
+        /// The most blocks that there may be.
+        most: usize,
+    },
     /// The members of a group, in the order of their names. Completed with [`Told::Members`].
     Members {
         /// The name of the group.
@@ -286,6 +298,12 @@ pub enum Told {
         /// Whether the user is a member.
         joins: bool,
     },
+    /// A user is blocked from now on, or the block is lifted.
+    Block(Block),
+    /// A part of the list of all blocks, when other nodes can be reached again.
+    Blocks(BlocksPart),
+    /// Whether a block was changed, and until when the user is blocked, in milliseconds since 1970.
+    Blocked(Ticket, Result<u64, Refused>),
     /// The members of a group, how many there are in all, and whether more follow.
     Members(Ticket, Result<(Vec<Box<str>>, u64, bool), Refused>),
     /// Which users are online, in the order of the question.
@@ -318,6 +336,30 @@ pub enum Told {
     Listing(Ticket, Result<Listing, Refused>),
     /// Other nodes can be reached again, or cannot be reached any more.
     Link(LinkState),
+}
+
+/// A user who may not connect for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// The user.
+    pub user: Box<str>,
+    /// When it ends, in milliseconds since 1970, by the clock that all nodes share.
+    pub until: u64,
+    /// For how many milliseconds it lasts; 0 if it was lifted.
+    pub left: u64,
+    /// Why the user is blocked.
+    pub reason: Box<str>,
+}
+
+/// A part of the list of all blocks, in the order of their users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlocksPart {
+    /// The part begins behind this user; empty for the first part.
+    pub after: Box<str>,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// Whether there are more behind them.
+    pub has_more: bool,
 }
 
 /// An event of which the backend is to be told.
@@ -420,6 +462,8 @@ pub enum Refused {
     UserIsFull,
     /// There is no room for more members.
     GroupsAreFull,
+    /// There is no room for more blocks.
+    BlocksAreFull,
 }
 
 /// Whether a request of a backend may be carried out.

@@ -116,7 +116,7 @@ pub trait Journal: Send + std::fmt::Debug {
         let _ = second;
     }
 
-    /// Keeps something beside messages: a membership, or a request of a backend.
+    /// Keeps something beside messages: a membership, a block, or a request of a backend.
     fn note(&mut self, ticket: Ticket, note: &Note) -> Progress {
         let _ = (ticket, note);
         Progress::Done(Completion::Unsupported)

@@ -114,6 +114,20 @@ pub enum Note {
         /// The user.
         user: Box<str>,
     },
+    /// A user may not connect for a while.
+    Block {
+        /// The user.
+        user: Box<str>,
+        /// Until when, in milliseconds since 1970.
+        until: u64,
+        /// Why.
+        reason: Box<str>,
+    },
+    /// A user may connect again.
+    Unblock {
+        /// The user.
+        user: Box<str>,
+    },
     /// A request of a backend with an idempotency key was carried out.
     Request {
         /// The key of the request.

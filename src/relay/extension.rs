@@ -62,6 +62,11 @@ pub(crate) trait Extension: Send + std::fmt::Debug {
     /// request of the extension with this name has asked for, or when it could not keep that.
     fn on_changed(&mut self, cx: &mut Context, request: u32, is_kept: bool);
 
+    /// Called when the change of a block that the request of the extension with this name has asked for holds,
+    /// because the journal has kept it, and so many connections were closed; or with `None` when it could not
+    /// be kept.
+    fn on_blocked(&mut self, cx: &mut Context, request: u32, closed: Option<usize>);
+
     /// Called when the journal has kept, or could not keep, that the request of the extension with this
     /// name was carried out.
     fn on_noted(&mut self, relay: &mut Relay, cx: &mut Context, request: u32);

@@ -3,6 +3,7 @@
 //! The relay speaks v1, the published page's dialect, at `/websocket/{userId}`. It must not know
 //! sockets, frames and clocks. It is the lowest layer that knows what a client's JSON means.
 
+pub(crate) mod blocks;
 mod config;
 pub(crate) mod delivery;
 mod door;
@@ -114,6 +115,7 @@ pub struct Relay {
     scratch: String,
     watchers: Watchers,
     pub(crate) groups: Groups,
+    pub(crate) blocks: blocks::Blocks,
     pub(crate) sessions: Sessions,
     pub(crate) v2: V2,
     /// What connects this node with others; `None` if the server is alone.
@@ -150,6 +152,7 @@ impl Relay {
             scratch: String::new(),
             watchers: Watchers::default(),
             groups: Groups::default(),
+            blocks: blocks::Blocks::default(),
             sessions: Sessions::default(),
             engine: None,
             entries: entry::Entries::default(),
@@ -374,7 +377,7 @@ impl Handler for Relay {
 
     fn on_open(&mut self, cx: &mut Context, conn: ConnId, session: &mut Session) {
         if let Some(why) = self.sessions.why_refused(session) {
-            self.v2.explain(cx, conn, Refusal::Ticket(why));
+            self.v2.explain(cx, conn, why);
             return;
         }
         if cx.is_refused(conn) {
@@ -459,7 +462,7 @@ impl Handler for Relay {
             return;
         }
         if let Some(why) = self.sessions.why_refused(session) {
-            close_refused(cx, conn, Refusal::Ticket(why));
+            close_refused(cx, conn, why);
         } else if cx.is_refused(conn) {
             close_refused(cx, conn, Refusal::Full);
         }

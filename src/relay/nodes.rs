@@ -33,6 +33,8 @@ impl Relay {
             Told::Posted(posted) => self.take_posted(cx, &posted),
             Told::Changed(ticket, result) => self.changed_elsewhere(cx, ticket, result),
             Told::Member { group, user, joins } => self.hear_of_member(cx, &group, &user, joins),
+            Told::Block(block) => self.hear_of_block(cx, block),
+            Told::Blocks(part) => self.hear_of_blocks(cx, part),
             Told::Groups { user, groups } => self.hear_of_groups(cx, &user, &groups),
             Told::Online(ticket, result) => self.answer_presence(cx, ticket, result),
             Told::Presence { user, is_online } => self.hear_of_presence(cx, &user, is_online),
@@ -94,6 +96,7 @@ fn is_for_extension(told: &Told) -> bool {
         | Told::Events(_)
         | Told::NoEvents
         | Told::Claimed(..)
+        | Told::Blocked(..)
         | Told::Nodes(..)
         | Told::Looked(..)
         | Told::Listing(..) => true,

@@ -4,6 +4,8 @@
 use compact_str::CompactString;
 use slab::Slab;
 
+use super::v2::Refusal;
+
 /// The session of a connection: where the relay finds what it keeps for it. A connection that speaks v1
 /// usually has nothing to keep. Another one has a place in [`Sessions`], or, if it speaks v2, the key of its link.
 #[derive(Debug, Default)]
@@ -38,9 +40,11 @@ enum Kept {
     /// The connection speaks v1, and its ticket allows this.
     #[cfg_attr(not(feature = "tickets"), allow(dead_code))]
     V1(Rights),
-    /// The connection speaks v2 and is told that it is refused, for this reason.
-    #[cfg(feature = "tickets")]
-    Refused(String),
+    /// The connection speaks v2 and is told that its ticket is refused, for this reason.
+    #[cfg_attr(not(feature = "tickets"), allow(dead_code))]
+    BadTicket(Box<str>),
+    /// The connection speaks v2 and is told that its user is blocked, for this reason.
+    Blocked(Box<str>),
     /// The connection speaks no dialect: it is shown what this user does.
     #[cfg(feature = "backend")]
     Tracer(CompactString),
@@ -96,26 +100,28 @@ impl Sessions {
         }
     }
 
-    /// Makes the session of a connection that is told why it is refused. Returns `None` when all
-    /// places are taken.
-    #[cfg(feature = "tickets")]
-    pub fn refused(&mut self, why: &str) -> Option<Session> {
-        let session = self.keep(Kept::Refused(why.to_owned()))?;
+    /// Makes the session of a connection that is told why it is refused: because of its ticket, or because its
+    /// user is blocked. Returns `None` when all places are taken.
+    pub fn refused(&mut self, why: Refusal<'_>) -> Option<Session> {
+        let session = self.keep(match why {
+            Refusal::Ticket(why) => Kept::BadTicket(why.into()),
+            Refusal::Blocked(why) => Kept::Blocked(why.into()),
+            Refusal::Full | Refusal::Away => return None,
+        })?;
         self.refusals += 1;
         Some(session)
     }
 
     /// How many connections are being told why they are refused.
-    #[cfg(feature = "tickets")]
     pub fn refusals(&self) -> usize {
         self.refusals
     }
 
     /// Why a connection is refused, if it is.
-    pub fn why_refused(&self, session: &Session) -> Option<&str> {
+    pub fn why_refused(&self, session: &Session) -> Option<Refusal<'_>> {
         match self.of(session)? {
-            #[cfg(feature = "tickets")]
-            Kept::Refused(why) => Some(why),
+            Kept::BadTicket(why) => Some(Refusal::Ticket(why)),
+            Kept::Blocked(why) => Some(Refusal::Blocked(why)),
             _ => None,
         }
     }
@@ -154,7 +160,6 @@ impl Sessions {
         }
     }
 
-    #[cfg(any(feature = "tickets", feature = "backend"))]
     fn keep(&mut self, kept: Kept) -> Option<Session> {
         let session = Session::at(Kind::Kept, self.kept.vacant_key())?;
         self.aside += usize::from(kept.is_aside());

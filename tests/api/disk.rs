@@ -22,6 +22,8 @@ struct Inner {
     starts: u64,
     sends: Vec<Stored>,
     members: BTreeSet<(String, String)>,
+    /// The blocks, by their users.
+    blocks: BTreeMap<String, Note>,
     /// What was noted of requests, by their keys.
     requests: BTreeMap<String, Note>,
     /// What was asked for and is not completed, with the number of its transaction.
@@ -147,6 +149,12 @@ impl Inner {
                     Note::Leave { group, user } => {
                         self.members.remove(&(group.to_string(), user.to_string()));
                     }
+                    Note::Block { user, .. } => {
+                        self.blocks.insert(user.to_string(), note);
+                    }
+                    Note::Unblock { user } => {
+                        self.blocks.remove(&**user);
+                    }
                     Note::Request { key, .. } => {
                         self.requests.insert(key.to_string(), note);
                     }
@@ -231,7 +239,7 @@ impl Journal for OnDisk {
             let (group, user) = (group.as_str().into(), user.as_str().into());
             tell(Recovered::Note(Note::Join { group, user }));
         }
-        for note in inner.requests.values() {
+        for note in inner.blocks.values().chain(inner.requests.values()) {
             tell(Recovered::Note(note.clone()));
         }
     }

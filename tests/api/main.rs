@@ -7,6 +7,7 @@ mod redis_server;
 mod support;
 
 mod bad_input;
+mod blocks;
 mod client;
 mod disk;
 mod keys;

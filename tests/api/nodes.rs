@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use longlink::backend::{ApiKey, Backend, BackendConfig};
 use longlink::cluster::{Cluster, ClusterConfig, Event, RedisUrl};
+use longlink::sim::frames::handshake;
 use longlink::{Incoming, Listener, Relay, RelayConfig, SendError, Server, Stopper};
 use serde_json::{Value, json};
 
 use crate::client::{Client, KEY};
 use crate::redis_server::RedisServer;
-use crate::support::client::{DEADLINE, Socket};
+use crate::support::client::{DEADLINE, Raw, Socket};
 use crate::support::serve::patient;
 
 /// A node with an address for clients and one for a backend.
@@ -140,8 +141,7 @@ fn every_node_knows_who_is_online_on_any_node() {
         );
     }
     let (_, nobody) = same(&mut pair, "GET", "/api/users/nobody", "");
-    let expected =
-        json!({"user":"nobody","online":false,"connections":[],"groups":[],"mailbox":null});
+    let expected = json!({"user":"nobody","online":false,"connections":[],"groups":[],"mailbox":null,"block":null});
     assert_eq!(nobody, expected);
 }
 
@@ -229,6 +229,43 @@ fn a_user_on_another_node_is_kicked() {
 }
 
 #[test]
+fn a_user_who_is_blocked_on_one_node_is_closed_and_refused_on_all_and_all_tell_the_same() {
+    let mut pair = pair();
+    let mut page = pair.nodes[0].connect("/websocket/bob?device=pad");
+    until(|| {
+        pair.backends[0].get("/api/users/bob").1["connections"].as_array().unwrap().len() == 2
+    });
+    let body = r#"{"user":"bob","for":3600,"reason":"spam"}"#;
+    let (status, blocked) = pair.backends[0].post("/api/block", body);
+    assert_eq!((status, &blocked["closed"]), (200, &json!(2)));
+    assert_eq!((page.close_code(), pair.bob.close_code()), (Some(4503), Some(4503)));
+    let block = json!({"until":blocked["until"],"reason":"spam"});
+    for backend in &mut pair.backends {
+        until(|| backend.get("/api/users/bob").1["online"] == false);
+    }
+    assert_eq!(same(&mut pair, "GET", "/api/users/bob", "").1["block"], block);
+    let (_, page) = same(&mut pair, "GET", "/api/blocks", "");
+    let listed = json!([{"user":"bob","until":blocked["until"],"reason":"spam"}]);
+    assert_eq!(page, json!({"count":1,"blocks":listed,"next":null}));
+    for node in &pair.nodes {
+        let mut raw = Raw::connect(node.clients);
+        assert_eq!(raw.status(&handshake("/websocket/bob", "")), 403);
+    }
+    // A node that starts later knows it from the beginning.
+    let third = Node::start(&pair.redis, "three");
+    until(|| third.backend().get("/api/blocks").1 == page);
+    assert_eq!(Raw::connect(third.clients).status(&handshake("/websocket/bob", "")), 403);
+    until(|| pair.backends[1].get("/api/nodes").1["nodes"].as_array().unwrap().len() == 3);
+
+    let lifted = pair.backends[1].ask("DELETE", "/api/blocks/bob", "");
+    assert_eq!(lifted, (200, json!({"user":"bob","blocked":false})));
+    assert_eq!(same(&mut pair, "GET", "/api/blocks", "").1["count"], 0);
+    for node in pair.nodes.iter().chain([&third]) {
+        node.connect("/websocket/bob");
+    }
+}
+
+#[test]
 fn a_request_with_a_key_is_carried_out_once_whichever_nodes_get_it() {
     let mut pair = pair();
     let body = r#"{"users":["ann","bob"],"message":"once","idempotencyKey":"k1"}"#;
@@ -300,6 +337,9 @@ fn while_redis_does_not_answer_every_call_about_users_is_refused_and_later_all_i
         ("GET", "/api/users/ann", ""),
         ("PUT", "/api/groups/g/members/ann", ""),
         ("POST", "/api/kick", r#"{"user":"bob"}"#),
+        ("POST", "/api/block", r#"{"user":"bob","for":60}"#),
+        ("GET", "/api/blocks", ""),
+        ("DELETE", "/api/blocks/bob", ""),
     ] {
         let answer = pair.backends[0].answer(method, path, body);
         assert_eq!((answer.status, answer.field("Retry-After")), (503, Some("1")), "{path}");

@@ -149,7 +149,7 @@ fn the_list_of_users_online_comes_in_pages() {
 fn looking_up_a_user_lists_the_connections_of_the_user() {
     let place = place();
     let mut backend = place.backend();
-    let offline = json!({"user":"张三","online":false,"connections":[],"groups":[],"mailbox":null});
+    let offline = json!({"user":"张三","online":false,"connections":[],"groups":[],"mailbox":null,"block":null});
     assert_eq!(backend.get("/api/users/%E5%BC%A0%E4%B8%89"), (200, offline));
     let _phone = Socket::connect(place.site.addr, "/websocket/张三?device=phone", "");
     let mut newer = Socket::connect(place.site.addr, "/websocket/张三?device=phone", "");

@@ -7,6 +7,7 @@
 mod redis_server;
 mod rig;
 
+mod blocks;
 mod claims;
 mod events;
 mod groups;

@@ -356,10 +356,26 @@ impl Rig {
         }
     }
 
-    /// What a node was told since this was asked last.
+    /// What a node was told since this was asked last, without the [lists](Rig::lists) of blocks.
     pub fn told(&mut self, at: usize) -> Vec<Told> {
         let member = self.members[at].as_mut().expect("it is alive");
-        member.told.drain(..).collect()
+        let (lists, told) = member
+            .told
+            .drain(..)
+            .partition::<VecDeque<_>, _>(|told| matches!(told, Told::Blocks(_)));
+        member.told = lists;
+        told.into()
+    }
+
+    /// The parts of lists of all blocks that a node was told since this was asked last.
+    pub fn lists(&mut self, at: usize) -> Vec<Told> {
+        let member = self.members[at].as_mut().expect("it is alive");
+        let (lists, told) = member
+            .told
+            .drain(..)
+            .partition::<VecDeque<_>, _>(|told| matches!(told, Told::Blocks(_)));
+        member.told = told;
+        lists.into()
     }
 
     /// The connections of a node that have lost their places.

@@ -128,6 +128,11 @@ class Answers(Described):
             self.ask("POST", "/api/kick", {"user": "alice", "reason": "bye"})[1], {"closed": 1})
         await asyncio.wait_for(alice.wait_closed(), 10)
         self.assertEqual((alice.close_code, alice.close_reason), (4503, "bye"))
+        block = {"user": "alice", "for": 60, "reason": "spam"}
+        self.assertEqual(self.ask("POST", "/api/block", block)[1]["closed"], 0)
+        self.assertEqual(self.ask("GET", "/api/users/alice")[1]["block"]["reason"], "spam")
+        self.assertEqual(self.ask("GET", "/api/blocks")[1]["count"], 1)
+        self.assertFalse(self.ask("DELETE", "/api/blocks/alice")[1]["blocked"])
         described = {
             (method.upper(), path)
             for path, operations in (self.description.spec / "paths").items()
@@ -209,6 +214,8 @@ class Refusals(Described):
             (400, "POST", "/api/send", {"users": ["u"] * 1001, "message": 1}, {}),
             (400, "POST", "/api/batch", {"messages": [{"user": "a"}]}, {}),
             (400, "POST", "/api/kick", {}, {}),
+            (400, "POST", "/api/block", {"user": "a"}, {}),
+            (400, "POST", "/api/block", {"user": "a", "for": 0}, {}),
             (400, "GET", "/api/online", None, {"query": {"limit": 1001}}),
             (400, "POST", "/api/send", {"user": "a", "message": 1, "ttl": 0}, {}),
             (400, "POST", "/api/send", {"user": "a", "message": 1, "key": ""}, {}),

@@ -243,7 +243,7 @@ export interface Receipt {
 
 /** Why the server has ended the link for good. */
 export interface Kick {
-  /** 4509: another connection has taken its place. 4503: the backend has ended it. */
+  /** 4509: another connection has taken its place. 4503: the backend has ended it, or has blocked the user. */
   code: number;
   reason: string;
 }

@@ -46,9 +46,10 @@ const CLOSED = 'closed';
 const OPEN = 'open';
 const CONNECTING = 'connecting';
 const TICKET = 'ticket'; // a cause, a code and an option
+const KICKED = 'kicked'; // a cause and an event
 const SEND = 'send'; // the type of a frame, a cause and a code
 const MESSAGE = 'message'; // the type of a frame, its field and an event
-const TICKET_EXPIRED = 4501; // a close code; not every platform passes it on
+const TICKET_EXPIRED = 4501; // a close code; after a higher one the server does not want the link back
 const READ = 'longlink.read'; // in a message to oneself: the user whose messages were read
 
 const { assign } = Object;
@@ -176,7 +177,7 @@ const encode = (frame) => {
     );
     for (const bracket of json.replace(/\\./g, '').replace(/"[^"]*"|[^"[\]{}]+/g, '')) {
       depth += '[{'.indexOf(bracket) < 0 ? -1 : 1;
-      if (depth > MAX_DEPTH) throw 'too deep';
+      if (depth > MAX_DEPTH) throw 'depth';
     }
   } catch (error) {
     throw misuse(`message ${error}`);
@@ -205,7 +206,7 @@ const miniProgram = () => {
   if (isFunction(wechat.connectSocket)) return wechat;
   if (typeof WebSocket === 'function') return null;
   if (typeof uni === 'object') return uni;
-  throw misuse('platform: no wx, uni or WebSocket');
+  throw misuse('wx, uni or WebSocket');
 };
 
 /**
@@ -278,7 +279,7 @@ const openSocket = (api, Class, url, ticket, opened, received, ended) => {
       try {
         if (api) raw.send({ data, success, fail });
         // A socket that is closing accepts data and drops it.
-        else if (raw.readyState !== 1) throw 'not open';
+        else if (raw.readyState !== 1) throw CLOSED;
         else {
           raw.send(data);
           success();
@@ -455,9 +456,7 @@ const connect = (options) => {
 
   /** @type {Record<string, Function[]>} */
   const listeners = {};
-  'message state error sent gap live receipt presence typing unread kicked'.split(' ').forEach((event) => {
-    listeners[event] = [];
-  });
+  'message state error sent gap live receipt presence typing unread kicked'.split(' ').forEach((event) => (listeners[event] = []));
 
   const status = () => ({
     state,
@@ -605,9 +604,9 @@ const connect = (options) => {
       .then(getTicket)
       .then((fetched) => {
         if (attempt !== current) return;
-        ticket = isTicket(fetched) ? fetched : '';
-        if (ticket) open();
-        else lost(TICKET, 'getTicket gave none');
+        if (!isTicket(fetched)) return lost(TICKET, 'no ticket');
+        ticket = fetched;
+        open();
       },
       (error) => attempt === current && lost(TICKET, String((error && error.errMsg) || error))
     );
@@ -619,10 +618,7 @@ const connect = (options) => {
    * @param {string} [detail]
    */
   const rest = (delay, why, detail) => {
-    after(delay, () => {
-      notBefore = 0;
-      dial('retry');
-    });
+    after(delay, retry);
     retryAt = now() + delay;
     enter('waiting', why, detail);
   };
@@ -634,18 +630,25 @@ const connect = (options) => {
     // A browser and a phone fail a connection whose subprotocol is not echoed, as by other servers of v1, and older
     // servers of ours echo any. So the query asks for v2, and the first frame tells the dialect.
     const query = `?device=${escaped(device)}&v=2${epoch ? `&last=${epoch}-${handled}` : ''}`;
-    const made = openSocket(api, api || options.WebSocket || WebSocket, address + query, ticket, opened, received, ended);
+    const made = openSocket(api, api || options.WebSocket || WebSocket, address + query, ticket, opened, received, (why, code) =>
+      lost(CLOSED, why || (code ? `code ${code}` : ''), code)
+    );
     if (attempt === current) socket = made;
   };
 
   /**
-   * Ends the attempt or the connection, and plans the next attempt.
+   * Ends the attempt or the connection, and plans the next attempt, unless the close code says that the server has
+   * ended the link for good.
    *
    * @param {Cause} why
    * @param {string} [detail]
-   * @param {number} [code]
+   * @param {any} [code]
    */
   const lost = (why, detail = '', code) => {
+    if (code > TICKET_EXPIRED) {
+      end(KICKED, detail);
+      return emit(KICKED, { code, reason: detail });
+    }
     const wasOpen = state === OPEN;
     if (wasOpen && now() - openedAt >= STEADY) failures = 0;
     // A client cannot see the status 401, so any attempt that never opened may have been refused.
@@ -696,6 +699,11 @@ const connect = (options) => {
     nudge(why);
   };
 
+  const retry = () => {
+    notBefore = 0;
+    show('retry');
+  };
+
   /**
    * Ends the link for ever.
    *
@@ -735,8 +743,9 @@ const connect = (options) => {
     }
     if (Object(frame) !== frame) return report(problem('frame', `${data}`));
     const { type } = frame;
+    // A client that is refused gets one of these frames first. In v1 another user may have written them.
+    if ((type === 'kick' && dialect !== 1) || (type === 'error' && !dialect)) return lost(CLOSED, frame.reason, frame.code);
     if (!dialect) {
-      if (type === 'error') return lost(CLOSED, frame.reason);
       dialect = 1;
       longest = maxMessage;
       if (type === 'welcome') welcome(frame);
@@ -759,12 +768,6 @@ const connect = (options) => {
 
   /** @param {any} frame */
   const show1 = (frame, name = MESSAGE) => emit(name, messageOf(frame));
-
-  /**
-   * @param {string} why
-   * @param {number} [code]
-   */
-  const ended = (why, code) => lost(CLOSED, why || (code ? `code ${code}` : ''), code);
 
   /** A v2 server writes nothing while the app is hidden, so there is no heartbeat. */
   const isAsleep = () => hidden && dialect > 1 && options.background !== false;
@@ -1032,10 +1035,6 @@ const connect = (options) => {
         }, (longestPause(pauses++) * (1 + random())) / 2);
       }
     },
-    kick(frame) {
-      end('kicked', frame.reason);
-      emit('kicked', frame);
-    },
     bye({ after: [least, most] }) {
       notBefore = now() + least + random() * (most - least);
       again = true;
@@ -1135,10 +1134,7 @@ const connect = (options) => {
       if (state === OPEN && !pingedAt && !isAsleep()) ping(PONG_WITHIN);
     },
 
-    retry() {
-      notBefore = 0;
-      show('retry');
-    },
+    retry,
 
     close() {
       if (state !== CLOSED) end('close');
@@ -1147,4 +1143,4 @@ const connect = (options) => {
 };
 
 if (typeof module === 'object') module.exports = { connect };
-else assign(self, { longlink: { connect } });
+else /** @type {any} */ (self).longlink = { connect };

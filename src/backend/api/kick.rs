@@ -9,11 +9,7 @@ use super::failure::Failure;
 use super::{Answer, Call, json, nodes};
 use crate::backend::nodes::{Next, Question, answers};
 use crate::engine::{Of, Request};
-use crate::hub::Context;
-
-/// The close code of a kicked connection. Clients reconnect after it; only after 4501 does
-/// `longlink.js` ask for a new ticket first.
-const KICKED: u16 = 4503;
+use crate::relay::blocks::close_all;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,10 +28,7 @@ struct Kicked {
 pub fn kick(call: &mut Call<'_>) -> Answer {
     let kick: Kick<'_> = body::read(call.request)?;
     let user = kick.user.id(|| "user".into())?;
-    let reason = kick.reason.as_ref().map_or("", Text::get);
-    if reason.len() > MAX_CLOSE_REASON {
-        return Err(Failure::bad_value("reason", "at most 123 bytes"));
-    }
+    let reason = reason_of(kick.reason.as_ref())?;
     let closed = close_all(call.cx, user, reason);
     if !call.relay.is_shared() {
         return json(&Kicked { closed });
@@ -50,11 +43,11 @@ pub fn kick(call: &mut Call<'_>) -> Answer {
     })
 }
 
-/// Closes all connections that a user has to this node. Returns how many there were.
-pub fn close_all(cx: &mut Context, user: &str, reason: &str) -> usize {
-    let connections = cx.connections_of(user);
-    for &conn in &connections {
-        cx.close(conn, KICKED, reason);
+/// Checks the reason that the clients of a user are told.
+pub fn reason_of<'a>(reason: Option<&'a Text<'_>>) -> Result<&'a str, Failure> {
+    let reason = reason.map_or("", Text::get);
+    match reason.len() {
+        0..=MAX_CLOSE_REASON => Ok(reason),
+        _ => Err(Failure::bad_value("reason", "at most 123 bytes")),
     }
-    connections.len()
 }

@@ -10,6 +10,7 @@ use crate::journal::Ticket;
 use crate::relay::{Pushed, Reached, Relay};
 use crate::wire::http::response::Response;
 
+use super::blocks::Pending;
 use super::failure::Failure;
 use super::replay::Replays;
 use super::send::{name_of, write_group};
@@ -206,6 +207,8 @@ pub enum Waiting {
     States(Unfinished),
     /// That a change is kept. Then this is the answer, and otherwise the failure.
     Change { answer: Response, failure: Failure },
+    /// That a change of a block is kept.
+    Block(Pending),
     /// A list of messages, which follows this beginning of the JSON.
     Messages(String),
     /// What the engine tells. Then the request goes on with this step.
@@ -430,6 +433,18 @@ impl Late {
                 false => failure.response(),
             };
             cx.respond_to(conn, &response.keep());
+        }
+    }
+
+    /// The journal has kept a change of a block, for which so many connections were closed, or could not keep it.
+    pub fn complete_block(&mut self, cx: &mut Context, request: u32, closed: Option<usize>) {
+        if let Some(Entry { waiting: Waiting::Block(_), .. }) = self.entries.get(request as usize)
+            && let Some(Entry { conn, waiting: Waiting::Block(pending), .. }) =
+                self.entries.try_remove(request as usize)
+        {
+            let answer = closed.ok_or_else(Failure::not_kept);
+            let answer = answer.and_then(|closed| pending.answer(closed));
+            cx.respond_to(conn, &answer.unwrap_or_else(Failure::response).keep());
         }
     }
 

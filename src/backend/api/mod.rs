@@ -3,6 +3,7 @@
 
 mod backup;
 mod batch;
+mod blocks;
 mod body;
 mod cluster;
 mod failure;
@@ -36,8 +37,8 @@ use super::config::BackendConfig;
 use super::metrics::System;
 use super::nodes::{Next, Nodes, Question, Turn, cut_off};
 use super::webhooks::Webhooks;
+pub(super) use blocks::closed_for;
 pub(super) use failure::Failure;
-pub(super) use kick::close_all;
 pub(super) use late::Unfinished;
 use late::{Around, Claimed, Late, Waiting};
 use replay::Replays;
@@ -251,6 +252,11 @@ impl Api {
         self.late.complete_change(cx, request, is_kept);
     }
 
+    /// The journal has kept a change of a block, for which so many connections were closed, or could not keep it.
+    pub fn complete_block(&mut self, cx: &mut Context, request: u32, closed: Option<usize>) {
+        self.late.complete_block(cx, request, closed);
+    }
+
     /// The journal has kept the key of a request, or could not keep it.
     pub fn complete_note(&mut self, relay: &mut Relay, cx: &mut Context, request: u32) {
         let Api { late, nodes, replays, .. } = self;
@@ -287,6 +293,7 @@ impl Api {
             Told::Answers(ticket, ..)
             | Told::Members(ticket, _)
             | Told::Changed(ticket, _)
+            | Told::Blocked(ticket, _)
             | Told::Online(ticket, _)
             | Told::Mailbox(ticket, _)
             | Told::Claimed(ticket, _)

@@ -15,8 +15,8 @@ use super::failure::Failure;
 #[cfg(feature = "tickets")]
 use super::ticket;
 use super::{
-    Answer, Call, backup, batch, body, cluster, groups, kick, mailbox, online, query, send, stats,
-    users,
+    Answer, Call, backup, batch, blocks, body, cluster, groups, kick, mailbox, online, query, send,
+    stats, users,
 };
 
 /// The parts of a request's path that are in the places of the names in braces, in their order.
@@ -27,15 +27,18 @@ const PAGE: &[&str] = &["limit", "after"];
 const HISTORY: &[&str] = &["limit", "before"];
 
 /// The routes that are used most come first, because they are searched in this order.
-const ROUTES: [Row; 17] = [
+const ROUTES: [Row; 20] = [
     row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
     row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
     row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
+    row("/api/block", &[("POST", |call, _| blocks::block(call))], &[]),
+    row("/api/blocks", &[("GET", |call, _| blocks::page(call))], PAGE),
     row("/api/ticket", &[("POST", |call, _| mint(call))], &[]),
     row("/api/online", &[("GET", |call, _| online::page(call))], PAGE),
     row("/api/stats", &[("GET", |call, _| stats::json(call))], &[]),
     row("/api/nodes", &[("GET", |call, _| cluster::list(call))], &[]),
     row("/metrics", &[("GET", |call, _| Ok(stats::text(call)))], &[]),
+    row("/api/blocks/{user}", &[("DELETE", |call, [user, _]| blocks::lift(call, user))], &[]),
     row("/api/users/{user}", &[("GET", |call, [user, _]| users::look_up(call, user))], &[]),
     row(
         "/api/users/{user}/messages",

@@ -48,7 +48,9 @@ pub fn json(call: &mut Call<'_>) -> Answer {
 /// The numbers of which the smallest one of all nodes is told.
 const EARLIEST: [&str; 2] = ["process_start_time_seconds", "longlink_cluster_up"];
 /// The numbers of which the largest one of all nodes is told.
-const LARGEST: [&str; 5] = [
+const LARGEST: [&str; 6] = [
+    // Each node knows all of them.
+    "longlink_blocks",
     "longlink_uptime_seconds",
     "longlink_webhook_oldest_seconds",
     "longlink_cluster_nodes",
@@ -107,6 +109,7 @@ pub fn metrics(
     let metrics = Metrics::of(cx)
         .relay(relay.counters())
         .mailboxes(&relay.mailbox_counters(), &relay.mailbox_gauges())
+        .blocks(relay.blocks.count(cx.unix_millis()), relay.blocks.refused)
         .process(system, cx);
     let metrics = match relay.numbers() {
         Some(numbers) => metrics.store(&numbers, relay.health()),

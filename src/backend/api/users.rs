@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use serde_json::Value;
 
+use super::blocks;
 use super::mailbox::{self, Mailbox};
 use super::{Answer, Call, json, nodes};
 use crate::backend::nodes::{Next, Question, Turn, answers, cut_off};
@@ -18,6 +19,7 @@ struct User<'a> {
     /// The groups that the backend has put the user into.
     groups: Vec<&'a str>,
     mailbox: Option<Mailbox>,
+    block: Option<blocks::Described<'a>>,
 }
 
 /// An open connection, as the answer describes it.
@@ -55,12 +57,13 @@ pub fn connections<'a>(cx: &'a Context, user: &str, node: Option<&'a str>) -> Ve
 
 /// A user, whichever nodes have connections of the user.
 #[derive(Serialize)]
-struct Everywhere {
-    user: String,
+struct Everywhere<'a> {
+    user: &'a str,
     online: bool,
     connections: Vec<Value>,
     groups: Vec<Box<str>>,
     mailbox: Option<Mailbox>,
+    block: Option<blocks::Described<'a>>,
 }
 
 fn look_everywhere(turn: &mut Turn<'_>, user: String) -> Next {
@@ -85,7 +88,9 @@ fn look_everywhere(turn: &mut Turn<'_>, user: String) -> Next {
                     own.chain(others.into_iter().flat_map(|(_, its)| its)).collect();
                 let online = looked.is_online || !connections.is_empty();
                 let groups = looked.groups;
-                Next::Answer(json(&Everywhere { user, online, connections, groups, mailbox }))
+                let (user, block) = (&*user, blocks::of(turn.relay, turn.cx, &user));
+                let everywhere = Everywhere { user, online, connections, groups, mailbox, block };
+                Next::Answer(json(&everywhere))
             })
         })
     })
@@ -100,5 +105,6 @@ pub fn look_up(call: &mut Call<'_>, user: &str) -> Answer {
     let connections = cx.connections_of(user);
     let connections: Vec<_> = connections.iter().map(|&conn| describe(cx, conn)).collect();
     let groups = call.relay.groups.members.groups_of(user).iter().map(|group| &**group).collect();
-    json(&User { user, online: !connections.is_empty(), connections, groups, mailbox })
+    let block = blocks::of(call.relay, cx, user);
+    json(&User { user, online: !connections.is_empty(), connections, groups, mailbox, block })
 }

@@ -257,6 +257,15 @@ impl Sheet {
         );
     }
 
+    pub fn blocks(&mut self, users: usize, refused: u64) {
+        self.gauge("longlink_blocks", "Users whom the backend has blocked.", users);
+        self.total(
+            "longlink_blocks_refused",
+            "Handshakes of blocked users, which were refused.",
+            refused,
+        );
+    }
+
     /// Adds the figures of the dialect v2, and which dialects the `open` connections speak.
     pub fn mailboxes(&mut self, counters: &MailboxCounters, now: &MailboxGauges, open: usize) {
         self.gauges(

@@ -69,6 +69,12 @@ impl Metrics {
         self
     }
 
+    /// Adds how many users are blocked, and how many of their handshakes were refused.
+    pub(super) fn blocks(mut self, users: usize, refused: u64) -> Self {
+        self.sheet.blocks(users, refused);
+        self
+    }
+
     /// Adds what a journal on a disk has done and holds, which [`Relay::numbers`](crate::Relay::numbers)
     /// and [`Relay::health`](crate::Relay::health) tell.
     pub fn store(mut self, numbers: &Numbers, health: Health) -> Self {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::Context;
 use crate::relay::Relay;
+use crate::relay::blocks::close_all;
 
-use super::super::api::{Traces, close_all, connections};
+use super::super::api::{Traces, closed_for, connections};
 use super::Nodes;
 
 /// A question. It travels as JSON. A node that does not know it, because its program is older, answers
@@ -17,6 +18,8 @@ pub enum Question {
     Connections { user: String },
     /// All connections of a user are to be closed; the answer is how many there were.
     Kick { user: String, reason: String },
+    /// A user was blocked, or the block was lifted; the answer is how many connections were closed.
+    Block { user: String },
     /// The users behind `after`, in the order of their ids.
     Users { after: String, limit: usize },
     /// A message goes to everyone, or to the members of a group; the answer is how many connections get it.
@@ -74,6 +77,7 @@ impl Question {
                 serde_json::to_vec(&connections(cx, &user, Some(&node)))
             }
             Question::Kick { user, reason } => serde_json::to_vec(&close_all(cx, &user, &reason)),
+            Question::Block { user } => serde_json::to_vec(&closed_for(relay, &user)),
             Question::Users { after, limit } => {
                 serde_json::to_vec(&nodes.roll.page(&after, limit, cx.now()))
             }

@@ -11,6 +11,7 @@
 
 mod acks;
 mod arrive;
+mod blocks;
 mod call;
 mod claims;
 mod core;
@@ -276,6 +277,7 @@ impl Node {
         }
         if shard == 0 {
             self.claims.broken(&mut self.core);
+            self.parts.blocks.lost(&mut self.core);
         }
         self.settle(now);
     }
@@ -327,6 +329,11 @@ impl Node {
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
         match *kind {
             codec::EVENTS => self.happenings.woken(shard),
+            codec::BLOCK => self.parts.blocks.changed(&mut self.core, rest),
+            codec::BLOCKS => {
+                self.core.now = now;
+                self.parts.blocks.listed(&mut self.core, rest);
+            }
             codec::JOINED => self.parts.lease.look(shard, now),
             codec::MESSAGES => self.messages_published(shard, rest, now),
             codec::FORGOTTEN => self.forgotten_published(rest),
@@ -380,9 +387,10 @@ impl Node {
         self.core.shards.get_mut(shard).is_some_and(|it| std::mem::take(&mut it.wants_subscriber))
     }
 
-    /// Whether every shard can be reached.
+    /// Whether every shard can be reached, and it is known which users are blocked.
     pub fn is_up(&self) -> bool {
-        (0..self.core.shards.len()).all(|shard| self.core.is_ready(shard))
+        let are_ready = (0..self.core.shards.len()).all(|shard| self.core.is_ready(shard));
+        are_ready && self.parts.blocks.are_known()
     }
 
     // ---------------------------------------------------------------- replies

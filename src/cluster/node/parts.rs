@@ -1,10 +1,11 @@
-//! The parts of a node that are structs of their own: routes, the lease, presence, groups, and questions.
+//! The parts of a node that are structs of their own: routes, the lease, presence, groups, blocks, and questions.
 
 use crate::cluster::ask::Wanted;
 
 use crate::engine::{Entered, Numbers, Posted, Told};
 use crate::journal::Ticket;
 
+use super::blocks::{BlockThen, Blocks};
 use super::groups::{GroupThen, Groups};
 use super::lease::{Claim, Lease, LeaseThen};
 use super::payload::{self, Payload};
@@ -20,6 +21,7 @@ pub enum PartThen {
     Lease(LeaseThen),
     Presence(PresenceThen),
     Group(GroupThen),
+    Block(BlockThen),
     Rpc(RpcThen),
 }
 
@@ -30,6 +32,7 @@ pub struct Parts {
     pub lease: Lease,
     pub presence: Presence,
     pub groups: Groups,
+    pub blocks: Blocks,
     pub rpc: Rpc,
     /// The ordinal of the last epoch of each shard; 0 before the first one.
     pub ordinals: Vec<u64>,
@@ -43,6 +46,7 @@ impl Parts {
             lease: Lease::new(&settings.node, &settings.version, shards),
             presence: Presence::default(),
             groups: Groups::default(),
+            blocks: Blocks::default(),
             rpc: Rpc::default(),
             ordinals: vec![0; shards],
         }
@@ -67,7 +71,9 @@ impl Node {
 
     /// The loop of the server asks for something that is one of the parts' matters. Returns anything else.
     pub(super) fn ask_parts(&mut self, ticket: Ticket, wanted: Wanted, now: u64) -> Option<Wanted> {
-        let Node { core, parts: Parts { routes, lease, presence, groups, rpc, .. }, .. } = self;
+        let Node {
+            core, parts: Parts { routes, lease, presence, groups, blocks, rpc, .. }, ..
+        } = self;
         core.now = now;
         match wanted {
             Wanted::Enter { user, device, conn, has_mailbox, visits, groups, alone } => {
@@ -83,6 +89,9 @@ impl Node {
             }
             Wanted::Change { group, user, joins } => {
                 groups.change(core, ticket, group, user, joins)
+            }
+            Wanted::Block { user, time, reason, most } => {
+                blocks.change(core, ticket, (&user, time), &reason, most);
             }
             Wanted::Members { group, after, limit } => {
                 groups.members(core, ticket, &group, &after, limit);
@@ -102,7 +111,9 @@ impl Node {
 
     pub(super) fn parts_replied(&mut self, shard: usize, then: PartThen, reply: Reply, now: u64) {
         self.core.now = now;
-        let Node { core, parts: Parts { routes, lease, presence, groups, rpc, .. }, .. } = self;
+        let Node {
+            core, parts: Parts { routes, lease, presence, groups, blocks, rpc, .. }, ..
+        } = self;
         match then {
             PartThen::Route(then) => {
                 if let Some(arrival) = routes.replied(core, shard, then, reply) {
@@ -135,6 +146,10 @@ impl Node {
                 let value = core.value_of(reply);
                 groups.replied(core, then, value.as_ref());
             }
+            PartThen::Block(then) => {
+                let value = core.value_of(reply);
+                blocks.replied(core, then, value.as_ref());
+            }
             PartThen::Rpc(then) => {
                 let value = core.value_of(reply);
                 rpc.replied(core, then, value.as_ref());
@@ -148,8 +163,11 @@ impl Node {
         let ordinal = self.core.ordinal(shard);
         let before = std::mem::replace(&mut self.parts.ordinals[shard], ordinal);
         let is_new = before != 0 && before != ordinal;
-        let Node { core, parts: Parts { routes, lease, presence, .. }, .. } = self;
+        let Node { core, parts: Parts { routes, lease, presence, blocks, .. }, .. } = self;
         core.now = now;
+        if shard == 0 {
+            blocks.lost(core);
+        }
         lease.connected(core, shard);
         if is_new {
             routes.enter_again(core, shard);
@@ -160,8 +178,11 @@ impl Node {
 
     /// The channels of this life are subscribed at a shard, or are not any more.
     pub(super) fn parts_subscribed(&mut self, shard: usize, is_subscribed: bool, now: u64) {
-        let Node { core, parts: Parts { routes, lease, presence, .. }, .. } = self;
+        let Node { core, parts: Parts { routes, lease, presence, blocks, .. }, .. } = self;
         core.now = now;
+        if shard == 0 {
+            blocks.lost(core);
+        }
         if lease.subscribed(core, shard, is_subscribed) {
             routes.enter_again(core, shard);
             presence.watch_again(core, Some(shard));
@@ -171,7 +192,7 @@ impl Node {
 
     /// Makes the commands that are due.
     pub(super) fn pump(&mut self, now: u64) {
-        let Node { core, parts: Parts { routes, lease, presence, rpc, .. }, .. } = self;
+        let Node { core, parts: Parts { routes, lease, presence, blocks, rpc, .. }, .. } = self;
         core.now = now;
         core.lost_lease |= lease.pump(core, routes);
         for (shard, it) in core.shards.iter_mut().enumerate() {
@@ -186,6 +207,7 @@ impl Node {
         }
         routes.pump(core);
         presence.pump(core);
+        blocks.pump(core);
         lease.pump_end(core, routes.have_left());
         rpc.tick(core);
         self.happenings.pump(&mut self.core);
@@ -193,9 +215,14 @@ impl Node {
     }
 
     pub(super) fn parts_next_due(&self) -> Option<u64> {
-        let Node { core, parts: Parts { routes, lease, presence, rpc, .. }, .. } = self;
-        let due =
-            [routes.next_due(), lease.next_due(core), presence.next_due(core.now), rpc.next_due()];
+        let Node { core, parts: Parts { routes, lease, presence, blocks, rpc, .. }, .. } = self;
+        let due = [
+            routes.next_due(),
+            lease.next_due(core),
+            presence.next_due(core.now),
+            blocks.next_due(),
+            rpc.next_due(),
+        ];
         due.into_iter().flatten().min()
     }
 

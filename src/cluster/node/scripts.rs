@@ -30,6 +30,8 @@ pub enum Script {
     Listing,
     Claim,
     Finish,
+    Block,
+    Blocks,
 }
 
 macro_rules! script {
@@ -62,6 +64,8 @@ const ALL: &[(Script, &str)] = &[
     (Script::Listing, script!("events", "listing")),
     (Script::Claim, script!("claim")),
     (Script::Finish, script!("finish")),
+    (Script::Block, script!("ended", "block")),
+    (Script::Blocks, script!("ended", "blocks")),
 ];
 
 /// In the text of a script, the place of the functions that it needs only in rare cases. There they cost

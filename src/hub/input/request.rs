@@ -399,7 +399,6 @@ impl Context {
 
     /// Counts a handshake as refused although it is accepted: the application tells its client why,
     /// and closes it.
-    #[cfg(feature = "tickets")]
     pub(crate) fn note_refusal(&mut self, conn: ConnId) {
         let Some(peer) = self.peer(conn) else { return };
         self.stats.rejected += 1;

@@ -85,6 +85,9 @@ pub(super) fn each<'a>(mut batch: &'a [u8], mut act: impl FnMut(Ticket, Request<
     }
 }
 
+/// With each block that is written, so many are deleted that have ended.
+const ENDED_BLOCKS: u64 = 16;
+
 impl Engine {
     pub fn new(
         (path, clock, shared): (PathBuf, Clock, Arc<Shared>),
@@ -342,6 +345,22 @@ impl Engine {
                         .prepare_cached("DELETE FROM members WHERE grp=?1 AND user=?2")?
                         .execute((group, user))?;
                 }
+                Request::Block { user, until, reason } => {
+                    connection
+                        .prepare_cached("INSERT OR REPLACE INTO blocks VALUES(?1, ?2, ?3)")?
+                        .execute((user, until, reason))?;
+                    connection
+                        .prepare_cached(
+                            "DELETE FROM blocks WHERE user IN
+                             (SELECT user FROM blocks WHERE until<=?1 ORDER BY until LIMIT ?2)",
+                        )?
+                        .execute((now, ENDED_BLOCKS))?;
+                }
+                Request::Unblock { user } => {
+                    connection
+                        .prepare_cached("DELETE FROM blocks WHERE user=?1")?
+                        .execute([user])?;
+                }
                 Request::Carried { key, request, done, at } => {
                     connection
                         .prepare_cached(
@@ -402,7 +421,11 @@ impl Engine {
                     return;
                 }
                 Request::Forget { .. } if is_stored => Completion::Forgotten,
-                Request::Join { .. } | Request::Leave { .. } | Request::Carried { .. }
+                Request::Join { .. }
+                | Request::Leave { .. }
+                | Request::Block { .. }
+                | Request::Unblock { .. }
+                | Request::Carried { .. }
                     if is_stored =>
                 {
                     Completion::Noted

@@ -33,6 +33,8 @@ enum Kind {
     Copy,
     Arrive,
     Expired,
+    Block,
+    Unblock,
 }
 
 /// One request, as the thread reads it.
@@ -63,6 +65,14 @@ pub(super) enum Request<'a> {
     },
     Leave {
         group: &'a str,
+        user: &'a str,
+    },
+    Block {
+        user: &'a str,
+        until: u64,
+        reason: &'a str,
+    },
+    Unblock {
         user: &'a str,
     },
     /// A request of a backend was carried out.
@@ -122,6 +132,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Ticket, Request<'_>, usize)> {
         }
         it if it == Kind::Join as u8 => Request::Join { group: body.text()?, user: body.text()? },
         it if it == Kind::Leave as u8 => Request::Leave { group: body.text()?, user: body.text()? },
+        it if it == Kind::Block as u8 => {
+            Request::Block { until: body.varint()?, user: body.text()?, reason: body.text()? }
+        }
+        it if it == Kind::Unblock as u8 => Request::Unblock { user: body.text()? },
         it if it == Kind::Request as u8 => Request::Carried {
             request: u64::from_le_bytes(body.array()?),
             at: body.varint()?,
@@ -379,6 +393,14 @@ impl Shared {
                 rows::put_text(group, out);
                 rows::put_text(user, out);
             }),
+            Note::Block { user, until, reason } => self.push(Kind::Block, ticket, |out| {
+                rows::put_varint(*until, out);
+                rows::put_text(user, out);
+                rows::put_text(reason, out);
+            }),
+            Note::Unblock { user } => {
+                self.push(Kind::Unblock, ticket, |out| rows::put_text(user, out));
+            }
             Note::Request { key, request, done, at } => self.push(Kind::Request, ticket, |out| {
                 out.extend_from_slice(&request.to_le_bytes());
                 rows::put_varint(*at, out);

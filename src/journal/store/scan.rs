@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::retain;
 use super::rows::{self, Head};
-use super::schema::OpenError;
+use super::schema::{self, OpenError};
 use super::seal::unseal;
 use super::segments::Segments;
 use crate::journal::{Cause, Note, Recovered};
@@ -99,6 +99,8 @@ pub(super) fn begin(
             (),
         )?;
         retain::forget_requests(connection, second)?;
+        connection.execute_batch(schema::BLOCKS)?;
+        connection.execute("DELETE FROM blocks WHERE until<=?1", [now])?;
         segments.ready(connection, last + 1, now)?;
         connection.execute_batch("COMMIT")
     })();
@@ -172,7 +174,7 @@ pub(super) fn scan(
             tell(Recovered::Send(send));
         }
     }
-    notes(connection, tell).map_err(failed)?;
+    notes(connection, now, tell).map_err(failed)?;
     Ok(sends)
 }
 
@@ -227,12 +229,22 @@ fn gone(
     Ok(forgotten)
 }
 
-fn notes(connection: &Connection, tell: &mut dyn FnMut(Recovered)) -> Result<()> {
+fn notes(connection: &Connection, now: u64, tell: &mut dyn FnMut(Recovered)) -> Result<()> {
     let mut select = connection.prepare("SELECT grp, user FROM members")?;
     let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         let (group, user) = (row.get::<_, Box<str>>(0)?, row.get::<_, Box<str>>(1)?);
         tell(Recovered::Note(Note::Join { group, user }));
+    }
+    if schema::has_blocks(connection)? {
+        let sql = "SELECT user, until, reason FROM blocks WHERE until>?1 ORDER BY user";
+        let mut select = connection.prepare(sql)?;
+        let mut rows = select.query([now])?;
+        while let Some(row) = rows.next()? {
+            let (user, until) = (row.get::<_, Box<str>>(0)?, row.get(1)?);
+            let reason = row.get::<_, Box<str>>(2)?;
+            tell(Recovered::Note(Note::Block { user, until, reason }));
+        }
     }
     let mut select = connection.prepare(
         "SELECT key, request, done, at FROM

@@ -37,6 +37,19 @@ CREATE TABLE requests(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, request 
 CREATE TABLE expired(id INTEGER PRIMARY KEY, second INTEGER NOT NULL);
 ";
 
+/// The table of blocks. Files of this version that were made earlier do not have it, and get it with the first
+/// write; earlier programs do not look at it.
+pub(super) const BLOCKS: &str =
+    "CREATE TABLE IF NOT EXISTS blocks(user TEXT PRIMARY KEY, until INTEGER NOT NULL,
+    reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS blocks_until ON blocks(until);";
+
+/// Whether a file has the table of blocks.
+pub(super) fn has_blocks(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type='table' AND name='blocks'";
+    connection.query_row(sql, (), |row| row.get::<_, u64>(0)).map(|count| count > 0)
+}
+
 /// What kind of reason there is not to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -384,7 +397,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 fn make(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "PRAGMA synchronous=FULL; BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION};
-         PRAGMA user_version={VERSION}; {TABLES} COMMIT;"
+         PRAGMA user_version={VERSION}; {TABLES} {BLOCKS} COMMIT;"
     ))
 }
 

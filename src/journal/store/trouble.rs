@@ -15,7 +15,7 @@ impl Engine {
         each(batch, |ticket, request, one| {
             let is_kept = match request {
                 Request::Append { .. } | Request::Carried { .. } => true,
-                // Who waits for the answer learns that it was not done, and takes it back.
+                // Who waits for the answer learns that it was not done, and takes it back. So it is with blocks.
                 Request::Join { .. } | Request::Leave { .. } => ticket == NO_TICKET,
                 _ => false,
             };

@@ -13,7 +13,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::hub::{Accept, ConnId, Context, Printable};
-#[cfg(feature = "tickets")]
 use crate::wire::Peer;
 use crate::wire::blocks;
 use crate::wire::http::fields::{Authority, address, is_same_host};
@@ -23,7 +22,7 @@ use crate::wire::http::response::Response;
 use super::config::RelayConfig;
 use super::session::Rights;
 use super::v1::MAX_ID;
-use super::v2::{self, Hello};
+use super::v2::{self, Hello, Refusal};
 use super::{Relay, Session};
 #[cfg(feature = "tickets")]
 pub use tickets::{Ticket, TicketError, Tickets};
@@ -33,7 +32,6 @@ pub const MAX_DEVICE: usize = 64;
 /// The host in the `Origin` of mini-programs.
 const WECHAT: &str = "servicewechat.com";
 /// The largest number of v2 clients that are told at a time why they are refused.
-#[cfg(feature = "tickets")]
 const MOST_REFUSED: usize = 1_024;
 /// The beginning of a subprotocol entry that carries a ticket; such an entry is never echoed.
 pub const TICKET: &str = "ticket.";
@@ -62,16 +60,14 @@ impl Relay {
                 Ok(admitted) => admitted,
                 // A page cannot see the answer to a handshake, so it is told in a frame.
                 Err(why) if is_v2 && why.status() == 401 && self.has_room_to_explain(cx) => {
-                    let Some(session) = self.sessions.refused(why.line()) else {
-                        return Err(why);
-                    };
-                    cx.note_refusal(conn);
-                    let until = cx.now() + cx.config().reject_delay;
-                    let accept = Accept::aside().protocol(wish.protocol).until(Some(until));
-                    return Ok(accept.session(session));
+                    let refusal = Refusal::Ticket(why.line());
+                    return self.explain(cx, conn, &wish, refusal).ok_or(why);
                 }
                 Err(why) => return Err(why),
             };
+            if let Some(decided) = self.refuse_blocked(cx, conn, &wish, is_v2) {
+                return decided;
+            }
             return match is_v2 {
                 true => self.expect_v2(accept, request, rights),
                 false => {
@@ -81,15 +77,58 @@ impl Relay {
             };
         }
         check_open(&self.config, cx.is_loopback(conn), request)?;
+        if let Some(decided) = self.refuse_blocked(cx, conn, &wish, is_v2) {
+            return decided;
+        }
         Ok(match is_v2 {
             true => self.expect_v2(wish.accept(), request, Rights::default())?,
             false => wish.accept().session(Session::default()),
         })
     }
 
+    /// Decides the handshake of a client whose user is blocked; `None` for any other one.
+    #[inline]
+    fn refuse_blocked(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        wish: &Wish<'_>,
+        is_v2: bool,
+    ) -> Option<Result<Accept<Session>, Response>> {
+        if self.blocks.is_empty() {
+            return None;
+        }
+        let now = cx.unix_millis();
+        self.blocks.forget_ended(now);
+        let reason = self.blocks.of(wish.user, now)?.reason.clone();
+        self.blocks.refused += 1;
+        let response = Response::text(403, "this user is blocked");
+        warn_of_refusal(cx, conn, wish.user, &response);
+        let explained = match is_v2 && self.has_room_to_explain(cx) {
+            true => self.explain(cx, conn, wish, Refusal::Blocked(&reason)),
+            false => None,
+        };
+        Some(explained.ok_or(response))
+    }
+
+    /// Lets a v2 client in to tell it why it is refused, because a page cannot see the answer to a handshake.
+    /// Returns `None` if there is no place for that.
+    fn explain(
+        &mut self,
+        cx: &mut Context,
+        conn: ConnId,
+        wish: &Wish<'_>,
+        why: Refusal<'_>,
+    ) -> Option<Accept<Session>> {
+        let session = self.sessions.refused(why)?;
+        cx.note_refusal(conn);
+        let until = cx.now() + cx.config().reject_delay;
+        let accept = Accept::aside().protocol(wish.protocol).until(Some(until));
+        Some(accept.session(session))
+    }
+
     /// Whether one more v2 client may be told in a frame why it is refused: as many as refusals of
     /// v1 are held for a moment.
-    #[cfg(feature = "tickets")]
     fn has_room_to_explain(&self, cx: &Context) -> bool {
         self.sessions.refusals() < MOST_REFUSED.min(cx.config().max_connections / 8)
     }
@@ -119,7 +158,6 @@ impl Relay {
 
 /// Logs a warning for a refused handshake. Of many refusals for one address fewer and fewer are
 /// logged.
-#[cfg(feature = "tickets")]
 fn warn_of_refusal(cx: &Context, conn: ConnId, user: &str, why: &Response) {
     let count = cx.refusals(conn) + 1;
     if count.is_power_of_two() {

@@ -157,7 +157,7 @@ impl Relay {
         }
     }
 
-    /// Takes back the memberships, and the requests of the backend, that earlier runs have kept. There
+    /// Takes back the memberships, the blocks, and the requests of the backend that earlier runs have kept. There
     /// are no connections yet.
     pub(in crate::relay) fn recover_notes(&mut self) {
         for note in std::mem::take(&mut self.v2.notes) {
@@ -165,6 +165,8 @@ impl Relay {
                 Note::Join { group, user } => self.groups.members.recover(&group, &user),
                 // The journal tells what there is, and not what has ended.
                 Note::Leave { .. } => {}
+                Note::Block { user, until, reason } => self.blocks.recover(&user, until, reason),
+                Note::Unblock { user } => self.blocks.recover_lifted(&user),
                 Note::Request { key, request, done, at } => {
                     self.v2.recovered.push(RecoveredRequest { key, request, done, at });
                 }

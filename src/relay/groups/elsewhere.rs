@@ -71,7 +71,7 @@ impl Relay {
             Ok(()) => return self.answer_change(cx, &change, Ok(()), &asker),
             Err(Refused::UserIsFull) => NotChanged::Full(Full::User),
             Err(Refused::GroupsAreFull) => NotChanged::Full(Full::Server),
-            Err(Refused::Unavailable) => NotChanged::Unavailable,
+            Err(Refused::Unavailable | Refused::BlocksAreFull) => NotChanged::Unavailable,
         };
         self.answer_change(cx, &change, Err(why), &asker);
     }

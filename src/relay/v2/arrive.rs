@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use crate::hub::{ConnId, Context};
 use crate::mailbox::{Key, Last, Reason};
 use crate::relay::Relay;
+use crate::relay::blocks::ENDED_BY_BACKEND;
 use crate::relay::groups::Change;
 use crate::wire::http::head::Request;
 use crate::wire::ws::close::CloseReason;
@@ -128,6 +129,8 @@ impl V2 {
 pub(crate) enum Refusal<'a> {
     /// The ticket is not accepted, for this reason.
     Ticket(&'a str),
+    /// The backend has blocked the user, for this reason.
+    Blocked(&'a str),
     /// There is no room for the connection.
     Full,
     /// The mailbox of the user cannot be reached.
@@ -141,6 +144,11 @@ impl V2 {
         self.scratch.clear();
         let (code, why, retry) = match why {
             Refusal::Ticket(why) => (Code::Ticket, why, false),
+            Refusal::Blocked(why) => {
+                frames::write_kick(ENDED_BY_BACKEND, why, &mut self.scratch);
+                cx.send(conn, &self.scratch);
+                return;
+            }
             Refusal::Full => (Code::Full, FULL, true),
             Refusal::Away => (Code::Unavailable, AWAY, true),
         };
@@ -153,6 +161,7 @@ impl V2 {
 pub(crate) fn close_refused(cx: &mut Context, conn: ConnId, why: Refusal<'_>) {
     match why {
         Refusal::Ticket(why) => cx.close_as(conn, BAD_TICKET, why),
+        Refusal::Blocked(why) => cx.close_as(conn, ENDED_BY_BACKEND, why),
         Refusal::Full => cx.close_as(conn, NO_ROOM, FULL),
         Refusal::Away => cx.close_as(conn, NO_ROOM, AWAY),
     }

@@ -9,6 +9,7 @@ use foldhash::quality::RandomState;
 use crate::hub::{ConnId, Context};
 use crate::journal::{Completed, Completion, Note, Progress, Ticket};
 use crate::relay::Relay;
+use crate::relay::blocks::BlockChange;
 use crate::relay::groups::Change;
 
 use super::history::Whose;
@@ -41,6 +42,9 @@ pub(super) enum Waiting {
     Question { whose: Whose, asker: Asker },
     /// A change of a membership.
     Change { change: Change, asker: Asker },
+    /// A change of a block, and whether it makes one more.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
+    Block { change: (BlockChange, bool), asker: Asker },
     /// The note that the messages of a user are deleted, which a request of the backend has asked for.
     #[cfg_attr(not(feature = "backend"), allow(dead_code))]
     Forgotten { request: u32 },
@@ -178,6 +182,17 @@ impl V2 {
     ) {
         self.requests.insert(ticket, Waiting::Change { change, asker });
     }
+
+    /// A change of a block, which may make one more, waits until the journal has kept it.
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
+    pub(in crate::relay) fn wait_for_block(
+        &mut self,
+        ticket: Ticket,
+        change: (BlockChange, bool),
+        asker: Asker,
+    ) {
+        self.requests.insert(ticket, Waiting::Block { change, asker });
+    }
 }
 
 /// The journal cannot keep a note now.
@@ -202,6 +217,10 @@ impl Relay {
             Waiting::Change { change, asker } => {
                 let is_kept = matches!(completion, Completion::Noted);
                 self.complete_change(cx, completed.ticket, &change, is_kept, &asker);
+            }
+            Waiting::Block { change, asker } => {
+                let is_kept = matches!(completion, Completion::Noted);
+                self.complete_block(cx, change, is_kept, &asker);
             }
             Waiting::Forgotten { request } => {
                 let is_kept = matches!(completion, Completion::Forgotten);

@@ -107,7 +107,6 @@ impl Response {
     }
 
     /// The body, if it is a line of text.
-    #[cfg(feature = "tickets")]
     pub(crate) fn line(&self) -> &str {
         std::str::from_utf8(&self.body).map_or("", str::trim_end)
     }

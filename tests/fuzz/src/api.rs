@@ -35,6 +35,8 @@ pub const TARGET: Target = Target {
         br#""ttl":60"#,
         br#""key":"k""#,
         br#""idempotencyKey":"i""#,
+        br#"{"user":"a","for":1}"#,
+        br#""for":1"#,
         b"[[[[[[[[",
         b"]]]]]]]]",
         br"\ud800",
@@ -46,7 +48,7 @@ pub const TARGET: Target = Target {
 /// The most messages of a batch here.
 const MOST: usize = 10;
 
-const ROUTES: [(&str, &str); 20] = [
+const ROUTES: [(&str, &str); 24] = [
     ("POST", "/api/send"),
     ("POST", "/api/batch"),
     ("POST", "/api/kick"),
@@ -67,6 +69,10 @@ const ROUTES: [(&str, &str); 20] = [
     ("GET", "/api/conversations/a/b/messages?before=00000000000000000000000000"),
     ("GET", "/api/groups/g/messages?limit=2"),
     ("POST", "/api/store/backup"),
+    ("POST", "/api/block"),
+    ("GET", "/api/blocks?limit=2&after=a"),
+    ("DELETE", "/api/blocks/a"),
+    ("GET", "/api/nodes"),
 ];
 
 pub fn run(bytes: &[u8]) {

@@ -36,6 +36,8 @@ export class Server2 {
   cannotRead = false;
   isDown = false;
   bounds = { messages: 64, window: 64, maxMessage: 65_536, ping: 15_000 };
+  /** The users who may not connect, each with the reason. */
+  blocked = new Map();
   counts = { resumes: 0, gaps: 0, duplicates: 0, kicks: 0, full: 0, restarts: 0, refused: 0, acks: 0 };
   #world;
   #ids = 0;
@@ -81,6 +83,10 @@ export class Server2 {
   }
 
   #welcome(connection) {
+    if (this.blocked.has(connection.user)) {
+      this.kick(connection, 4503, this.blocked.get(connection.user));
+      return;
+    }
     const mailbox = this.mailboxOf(connection.user);
     const { devices } = mailbox;
     const known = devices.get(connection.device);

@@ -59,7 +59,7 @@ test('a getTicket that throws, rejects, gives nothing or never answers is a fail
   const link = await world.connect({ getTicket: () => answers.shift()() });
   await world.pass(20_000);
   assert.deepEqual(link.problems.map(({ code }) => code), [...Array(5).fill('ticket'), 'connect']);
-  assert.deepEqual(link.problems.map(({ message }) => message), ['Error: thrown', 'request:fail', ...Array(3).fill('getTicket gave none'), 'timeout']);
+  assert.deepEqual(link.problems.map(({ message }) => message), ['Error: thrown', 'request:fail', ...Array(3).fill('no ticket'), 'timeout']);
   assert.equal(world.last.options.header.Authorization, 'Bearer good');
 });
 

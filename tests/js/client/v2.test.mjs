@@ -776,6 +776,39 @@ test('after a kick the link is closed for good, and no listener and no timer is 
   assert.deepEqual([world.sockets.length, world.watchers, world.clock.next], [2, 0, Infinity]);
 });
 
+test('a client whose user is blocked is told why and does not come back', async () => {
+  for (const world of [new Phone(), new Browser()]) {
+    const { server, link } = await linked2(world);
+    const kicks = [];
+    link.on('kicked', ({ code, reason }) => kicks.push([code, reason]));
+    server.blocked.set('A', 'spam');
+    server.cut();
+    await world.pass(500);
+    world.last.opens();
+    await world.pass(0);
+    assert.deepEqual([kicks, link.status.state, link.status.cause], [[[4503, 'spam']], 'closed', 'kicked']);
+    link.retry();
+    world.changeNetwork();
+    await world.pass(600_000);
+    assert.deepEqual([world.sockets.length, kicks.length, world.clock.next], [2, 1, Infinity]);
+  }
+});
+
+test('a connection that a server of v1 closes with 4503 ends the link for good', async () => {
+  for (const world of [new Phone(), new Browser()]) {
+    const link = await world.connect();
+    const kicks = [];
+    link.on('kicked', ({ code, reason }) => kicks.push([code, reason]));
+    world.last.opens();
+    world.last.says({ type: 'pong' });
+    assert.equal(link.status.state, 'open');
+    world.last.ends(4503, 'signed out');
+    assert.deepEqual([kicks, link.status.state, link.status.cause], [[[4503, 'signed out']], 'closed', 'kicked']);
+    await world.pass(600_000);
+    assert.deepEqual([world.sockets.length, world.clock.next], [1, Infinity]);
+  }
+});
+
 test('after a bye the client reconnects within its range of time, and not earlier', async () => {
   const { world, server, link } = await linked2(new Phone());
   world.random = () => 0.5;

@@ -30,6 +30,9 @@ fn line_of(item: &Item) -> io::Result<String> {
             json!({"record": "device", "user": user, "device": device, "cursor": cursor, "at": at})
         }
         Item::Member { group, user } => json!({"record": "member", "group": group, "user": user}),
+        Item::Block { user, until, reason } => {
+            json!({"record": "block", "user": user, "until": until, "reason": reason})
+        }
         Item::Request { key, at } => json!({"record": "request", "key": key, "at": at}),
         Item::Send { first, id, millis, until, send, states } => {
             let to = send.records.iter().zip(states).map(|(it, state)| {

@@ -38,6 +38,7 @@ pub fn text(path: &Path, summary: &Summary) -> String {
     line("newest", when(summary.newest_millis));
     line("devices", format!("{} of {} users", summary.devices, summary.users));
     line("groups", format!("{} with {} members", summary.groups, summary.members));
+    line("blocks", format!("{} users may not connect", summary.blocks));
     line("requests", format!("{} with an idempotency key", summary.requests));
     let indexed = summary.segments.iter().filter(|it| it.is_indexed).count();
     let history = match (indexed, summary.segments.len()) {
@@ -88,6 +89,7 @@ pub fn json(path: &Path, summary: &Summary) -> Value {
         "devices": summary.devices,
         "groups": summary.groups,
         "members": summary.members,
+        "blocks": summary.blocks,
         "requests": summary.requests,
         "epochs": epochs.collect::<Vec<_>>(),
         "segments": segments.collect::<Vec<_>>(),

@@ -30,6 +30,8 @@ pub struct Summary {
     pub groups: u64,
     /// Members of all groups.
     pub members: u64,
+    /// Users who may not connect for a while.
+    pub blocks: u64,
     /// Requests of backends with an idempotency key.
     pub requests: u64,
     /// The highest number of a message.
@@ -91,6 +93,15 @@ pub enum Item {
         group: String,
         /// The user.
         user: String,
+    },
+    /// A user who may not connect for a while.
+    Block {
+        /// The user.
+        user: String,
+        /// Until when, in milliseconds since 1970.
+        until: u64,
+        /// Why.
+        reason: String,
     },
     /// A request of a backend with an idempotency key.
     Request {

@@ -111,6 +111,13 @@ impl Reader {
             devices: number("SELECT count(*) FROM devices")?,
             groups: number("SELECT count(DISTINCT grp) FROM members")?,
             members: number("SELECT count(*) FROM members")?,
+            blocks: match schema::has_blocks(&self.connection)? {
+                true => number(&format!(
+                    "SELECT count(*) FROM blocks WHERE until>{}",
+                    self.now.saturating_mul(1_000)
+                ))?,
+                false => 0,
+            },
             requests: number("SELECT count(*) FROM requests")?,
             ..Summary::default()
         };
@@ -154,6 +161,16 @@ impl Reader {
         Ok(summary)
     }
 
+    fn each_block(&self, tell: &mut dyn FnMut(Item) -> bool) -> Result<bool, ReadError> {
+        if !schema::has_blocks(&self.connection)? {
+            return Ok(true);
+        }
+        self.rows("SELECT user, until, reason FROM blocks", &mut |row| {
+            let (user, until, reason) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(tell(Item::Block { user, until, reason }))
+        })
+    }
+
     /// Tells everything that is in the file, the sends in the order of their numbers, until `tell`
     /// returns false.
     ///
@@ -169,6 +186,7 @@ impl Reader {
             && self.rows("SELECT grp, user FROM members", &mut |row| {
                 Ok(tell(Item::Member { group: row.get(0)?, user: row.get(1)? }))
             })?
+            && self.each_block(tell)?
             && self.rows("SELECT key, at FROM requests ORDER BY id", &mut |row| {
                 Ok(tell(Item::Request { key: row.get(0)?, at: row.get(1)? }))
             })?;

@@ -133,6 +133,62 @@ fn memberships_and_requests_are_kept_in_their_order_and_each_note_is_answered() 
 }
 
 #[test]
+fn blocks_are_kept_until_they_end_or_are_lifted_and_the_newest_one_of_a_user_counts() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    let block = |user: &str, seconds: u64, reason: &str| Note::Block {
+        user: user.into(),
+        until: START + seconds * 1_000,
+        reason: reason.into(),
+    };
+    site.journal.note(1, &block("ann", 60, "first"));
+    site.journal.note(2, &block("bob", 60, "spam"));
+    site.journal.note(3, &block("carol", 60, ""));
+    site.journal.note(4, &block("ann", 600, "second"));
+    site.journal.note(5, &Note::Unblock { user: "bob".into() });
+    site.step();
+    let tickets: Vec<u32> = site.completed.iter().map(|it| it.ticket).collect();
+    assert_eq!(tickets, [1, 2, 3, 4, 5]);
+    assert!(site.completed.iter().all(|it| matches!(it.completion, Completion::Noted)));
+    let clock = site.clock.clone();
+    site.kill();
+
+    let notes = |site: &Site| -> Vec<Recovered> {
+        let is_note = |it: &&Recovered| matches!(it, Recovered::Note(_));
+        site.recovered.iter().filter(is_note).cloned().collect()
+    };
+    let site = again(&folder, &clock);
+    let both = [block("ann", 600, "second"), block("carol", 60, "")].map(Recovered::Note);
+    assert_eq!(notes(&site), both);
+    site.close();
+    clock.fetch_add(60_000, Ordering::Relaxed);
+    let site = again(&folder, &clock);
+    assert_eq!(notes(&site), both[..1]);
+    site.close();
+}
+
+#[test]
+fn a_file_of_an_earlier_program_gets_the_table_of_blocks_with_its_first_write() {
+    let folder = Folder::new();
+    let mut site = Site::new(&folder);
+    site.append("alice", "bob", "1");
+    site.step();
+    let (clock, path) = (site.clock.clone(), folder.file());
+    site.close();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("DROP TABLE blocks").unwrap();
+    drop(other);
+    let mut site = again(&folder, &clock);
+    assert_eq!(site.sends().len(), 1);
+    let block = Note::Block { user: "bob".into(), until: START + 60_000, reason: "spam".into() };
+    site.journal.note(7, &block);
+    site.step();
+    site.kill();
+    let site = again(&folder, &clock);
+    assert!(site.recovered.contains(&Recovered::Note(block)));
+}
+
+#[test]
 fn a_list_is_in_one_transaction_also_if_it_is_longer_than_a_transaction_should_be() {
     let folder = Folder::new();
     let clock = Arc::new(AtomicU64::new(START));

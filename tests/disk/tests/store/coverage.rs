@@ -38,6 +38,7 @@ const REQUIRED: &[&str] = &[
     "queued",
     "queued, and written when there was room",
     "requests",
+    "blocks",
     "sends that a crash has taken",
     "stored",
     "told: expired",

@@ -152,10 +152,25 @@ pub fn assert_same(told: &Stored, given: &Stored, until: u64, now: u64, has_text
 
 type Members = BTreeSet<(String, String)>;
 type Requests = BTreeMap<String, (u64, Vec<u8>, u64)>;
+type Blocks = BTreeMap<String, (u64, Box<str>)>;
 
 /// The state that notes make.
-fn apply(note: &Note, members: &mut Members, requests: &mut Requests) {
+#[derive(Debug, Default, PartialEq)]
+struct Notes {
+    members: Members,
+    requests: Requests,
+    blocks: Blocks,
+}
+
+fn apply(note: &Note, notes: &mut Notes) {
+    let Notes { members, requests, blocks } = notes;
     match note.clone() {
+        Note::Block { user, until, reason } => {
+            blocks.insert(user.into(), (until, reason));
+        }
+        Note::Unblock { user } => {
+            blocks.remove(&*user);
+        }
         Note::Join { group, user } => {
             members.insert((group.into(), user.into()));
         }
@@ -355,21 +370,17 @@ impl Model {
             let of = |at: usize| self.log.get(at).and_then(|it| it.list);
             count > 0 && of(count - 1).is_some() && of(count - 1) == of(count)
         };
-        let (mut members, mut requests) = (Members::new(), Requests::new());
-        let (mut told_members, mut told_requests) = (Members::new(), Requests::new());
-        told.notes.iter().for_each(|note| apply(note, &mut told_members, &mut told_requests));
+        let (mut notes, mut told_notes) = (Notes::default(), Notes::default());
+        told.notes.iter().for_each(|note| apply(note, &mut told_notes));
         let mut found = None;
         for count in 0..=most {
-            if count >= least
-                && (self.is_bounded || !splits(count))
-                && (&members, &requests) == (&told_members, &told_requests)
-            {
+            if count >= least && (self.is_bounded || !splits(count)) && notes == told_notes {
                 found = Some(count);
             }
             if let Some(Logged { entry: Entry::Note(note), state, .. }) = self.log.get(count)
                 && *state != State::Void
             {
-                apply(note, &mut members, &mut requests);
+                apply(note, &mut notes);
             }
         }
         if self.is_bounded && found.is_none() {

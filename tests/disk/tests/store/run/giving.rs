@@ -172,9 +172,16 @@ impl Run {
 
     pub(super) fn give_note(&mut self) {
         let (group, user) = ((*self.rng.pick(&GROUPS)).into(), self.user().into());
-        match self.rng.below(3) {
+        match self.rng.below(5) {
             0 => self.give(Note::Leave { group, user }),
             1 => self.give(Note::Join { group, user }),
+            2 => self.give(Note::Unblock { user }),
+            3 => {
+                self.cover.count("blocks");
+                // It does not end before the test does.
+                let until = self.now() + (1 << 40) + self.rng.below(1_000);
+                self.give(Note::Block { user, until, reason: group });
+            }
             _ => self.give_request(),
         }
     }
@@ -204,7 +211,10 @@ impl Run {
             return;
         }
         assert!(self.was_full, "only a full disk refuses notes");
-        let Entry::Note(Note::Join { .. } | Note::Leave { .. }) = self.model.log[at].entry else {
+        let Entry::Note(
+            Note::Join { .. } | Note::Leave { .. } | Note::Block { .. } | Note::Unblock { .. },
+        ) = self.model.log[at].entry
+        else {
             // A request of a backend was carried out, so it is kept as soon as there is room.
             if self.model.is_bounded {
                 self.model.log[at].state = State::Unimportant;
