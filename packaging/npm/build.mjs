@@ -6,7 +6,9 @@
 //
 // The client has one original, in the sample mini-program. Everything in the package is made from it,
 // and the package says nothing of its own but its name, its version and its README.
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const here = (path) => new URL(path, import.meta.url);
 const ROOT = here('../../');
@@ -28,8 +30,22 @@ const files = {
   'miniprogram_dist/index.d.ts': types,
 };
 
-await rm(PACKAGE, { recursive: true, force: true });
+for (const name of ['package.json', 'README.md', 'README.zh-CN.md']) files[name] = await readFile(here(name), 'utf8');
+for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) files[name] = await readFile(new URL(name, ROOT), 'utf8');
+
+// Another program may read the folder meanwhile, so a file that is as it should be is left alone, and any other one
+// is replaced in one step.
 for (const folder of ['dist', 'miniprogram_dist']) await mkdir(new URL(folder, PACKAGE), { recursive: true });
-for (const [name, text] of Object.entries(files)) await writeFile(new URL(name, PACKAGE), text);
-for (const name of ['package.json', 'README.md', 'README.zh-CN.md']) await copyFile(here(name), new URL(name, PACKAGE));
-for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) await copyFile(new URL(name, ROOT), new URL(name, PACKAGE));
+for (const [name, text] of Object.entries(files)) {
+  const file = new URL(name, PACKAGE);
+  if ((await readFile(file, 'utf8').catch(() => undefined)) === text) continue;
+  const next = new URL(`${name}.${process.pid}`, PACKAGE);
+  await writeFile(next, text);
+  await rename(next, file);
+}
+const there = await readdir(PACKAGE, { recursive: true, withFileTypes: true });
+for (const entry of there.filter((one) => one.isFile())) {
+  const name = relative(fileURLToPath(PACKAGE), join(entry.parentPath ?? entry.path, entry.name));
+  // A name with a number at its end is a file that another run is writing.
+  if (!(name in files) && !/\.\d+$/.test(name)) await rm(new URL(name, PACKAGE));
+}
