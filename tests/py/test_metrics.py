@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import re
+import shutil
+import subprocess
 import tempfile
 import time
 import unittest
@@ -24,6 +27,7 @@ from launch import longlink
 KEY = "0123456789abcdef" * 2
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+MONITORING = DOCS / "monitoring"
 DEADLINE_SECONDS = 10
 
 METRIC = r"\b(?:longlink|process)_\w+"
@@ -209,13 +213,55 @@ class Formats(Scraped):
         documented = {name for name in documented if not name.startswith("longlink_cluster_")}
         self.assertEqual(documented, set(json.loads(self.get("/api/stats")[0])))
 
-    def test_the_documented_alerts_use_metrics_that_exist(self) -> None:
-        existing = {name for name, _ in self.scrape()}
-        text = (DOCS / "metrics.md").read_text()
-        alerts = re.findall(r"^ +expr: (.+)$", text, flags=re.MULTILINE)
-        self.assertGreater(len(alerts), 5)
-        used = {name for alert in alerts for name in re.findall(METRIC, alert)}
-        self.assertEqual(used - existing, set())
+    def test_the_alerts_and_the_dashboard_use_metrics_and_labels_that_exist(self) -> None:
+        samples = self.scrape()
+        # Those of nodes exist only with Redis.
+        of_nodes = set(re.findall(r"`(longlink_cluster_\w+)`", (DOCS / "metrics.md").read_text()))
+        existing = {name for name, _ in samples} | of_nodes
+        labels = {name: {label for label, _ in pairs} for name, pairs in samples}
+        rules = (MONITORING / "alerts.yml").read_text()
+        expressions = re.findall(r"^ +expr: (.+)$", rules, flags=re.MULTILINE)
+        self.assertGreater(len(expressions), 15)
+        dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+        shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+        self.assertGreater(len(shown), 20)
+        for expression in expressions + shown:
+            used = re.findall(METRIC, expression)
+            if expression.startswith("up{"):
+                continue
+            self.assertTrue(used, expression)
+            self.assertEqual(set(used) - existing, set(), expression)
+            for name, selector in re.findall(f"({METRIC})" + r"\{([^}]*)\}", expression):
+                asked = set(re.findall(r"(\w+)=", selector)) - {"job", "instance"}
+                self.assertLessEqual(asked, labels.get(name, set()), expression)
+            for by in re.findall(r"by \(([^)]*)\)", expression):
+                asked = {it.strip() for it in by.split(",")} - {"instance"}
+                known = set().union(*(labels.get(name, set()) for name in used))
+                self.assertLessEqual(asked, known, expression)
+
+    def test_promtool_accepts_the_alerts_and_their_tests(self) -> None:
+        promtool = os.environ.get("PROMTOOL") or shutil.which("promtool")
+        self.assertIsNotNone(promtool, "promtool is missing: tests/run installs it")
+        for words in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]):
+            done = subprocess.run(
+                [promtool, *words], cwd=MONITORING, capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("SUCCESS", done.stdout)
+        alerts = re.findall(r"alert: (\w+)", (MONITORING / "alerts.yml").read_text())
+        self.assertEqual(len(alerts), len(set(alerts)))
+
+    def test_the_panels_of_the_dashboard_do_not_overlap(self) -> None:
+        dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+        taken = set()
+        for panel in dashboard["panels"]:
+            place = panel["gridPos"]
+            cells = {(x, y) for x in range(place["x"], place["x"] + place["w"])
+                     for y in range(place["y"], place["y"] + place["h"])}
+            self.assertEqual(cells & taken, set(), panel["title"])
+            self.assertLessEqual(place["x"] + place["w"], 24, panel["title"])
+            taken |= cells
+        names = [panel["id"] for panel in dashboard["panels"]]
+        self.assertEqual(len(names), len(set(names)))
 
     def test_the_ops_page_uses_metrics_that_exist(self) -> None:
         pages = (ROOT / "src" / "backend" / "ops").glob("*.js")
