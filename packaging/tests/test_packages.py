@@ -124,6 +124,28 @@ class Tarball(unittest.TestCase):
             self.assertEqual(hashlib.sha256((PACKAGES / name).read_bytes()).hexdigest(), expected, name)
 
 
+class Registries(unittest.TestCase):
+    def test_the_crate_and_the_npm_package_could_be_published(self) -> None:
+        # Whatever of the clone is not committed is not part of this test.
+        for command in (
+                ["cargo", "publish", "--dry-run", "--no-verify", "--allow-dirty", "--locked"],
+                ["npm", "pack", "--dry-run", "--offline", REPOSITORY / "target" / "npm" / "longlink-client"]):
+            done = subprocess.run(
+                command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_the_crate_has_what_its_sources_include_and_nothing_that_only_a_clone_needs(self) -> None:
+        files = output("cargo", "package", "--list", "--allow-dirty", "--manifest-path", REPOSITORY / "Cargo.toml").split()
+        included = set()
+        for source in (REPOSITORY / "src").rglob("*.rs"):
+            for path in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', source.read_text()):
+                included.add(str((source.parent / path).resolve().relative_to(REPOSITORY)))
+        self.assertGreater(len(included), 15)
+        self.assertEqual(included - set(files), set())
+        unneeded = [file for file in files if re.match(r"packaging/|tests/(js|py|fuzz|disk)/|\.ci/|benches/peers/", file)]
+        self.assertEqual(unneeded, [])
+
+
 class Configuration(unittest.TestCase):
     def setUp(self) -> None:
         self.text = (REPOSITORY / "packaging" / "longlink.toml").read_text()
