@@ -287,6 +287,8 @@ pub enum Completion {
         fate: Fate,
         /// Whether its content was the same.
         is_same: bool,
+        /// Whether a message that the first send has kept survives a crash of the process and of the machine.
+        is_stored: bool,
     },
     /// The sends that were asked for, in the order of their numbers. One that is gone is left out.
     Loaded(Vec<Stored>),

@@ -161,6 +161,7 @@ impl Mailboxes {
         }
         self.unlist(key);
         self.unindex(key);
+        self.strays.retain(|(of, ..)| *of != key);
         let Some(mailbox) = self.boxes.remove(key) else { return };
         if !self.are_copies {
             self.high = self.high.max(mailbox.top);

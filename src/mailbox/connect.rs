@@ -79,13 +79,14 @@ impl Mailboxes {
             Last::Earlier { end, .. } => (end.min(top), false, true),
             Last::Unknown => (oldest, false, true),
         };
-        let gap = lost.then_some((None, cursor));
         // What all known devices have handled is forgotten. A device that is not known any more may
         // not have had it, and one that comes back with a lower number than it has acknowledged has
         // lost it.
         let held = self.full(key).and_then(|full| full.ring.first_held());
         let forgotten = held.map_or(top, |held| held - 1).max(base);
         let handled = known.map_or(u64::MAX, |slot| self.device(key, slot).cursor);
+        let cursor = if lost { cursor.max(forgotten.min(handled)).min(top) } else { cursor };
+        let gap = lost.then_some((None, cursor));
         let (slot, displaced) = match known {
             Some(slot) => (slot, None),
             None => self.take_slot(key, device),
@@ -96,6 +97,7 @@ impl Mailboxes {
             self.recount(key);
         }
         self.boxes[key.0].connected.add(slot);
+        self.skip_strays(key, slot);
         if self.shared.is_some() && cursor > top {
             // The mailbox was made anew, and the device remembers more of its numbers.
             self.boxes[key.0].raise(cursor);

@@ -11,6 +11,10 @@ use super::record::Key;
 use super::sequence::{Lost, Reason};
 use super::set::Mailboxes;
 
+/// So many messages of devices that are not in the copies of their users are remembered. Without one of them the device
+/// gets a copy of what it has sent itself.
+const MOST_STRAYS: usize = 256;
+
 /// A copy that is being made or completed.
 #[derive(Clone, Copy, Debug)]
 pub struct Filling {
@@ -180,11 +184,34 @@ impl Mailboxes {
         if held.seq <= self.boxes[key.0].top {
             return false;
         }
-        if let Some(slot) = but.and_then(|device| self.slot_of_device(key, device)) {
-            held.skips.add(slot);
+        if let Some(device) = but {
+            match self.slot_of_device(key, device) {
+                Some(slot) => held.skips.add(slot),
+                None => {
+                    if self.strays.len() == MOST_STRAYS {
+                        self.strays.pop_front();
+                    }
+                    self.strays.push_back((key.0, device.into(), held.seq));
+                }
+            }
         }
         self.put(key, held, is_live);
         true
+    }
+
+    /// A device has connected that may have sent messages before it was in the copy. It gets no copies of them.
+    pub(super) fn skip_strays(&mut self, key: Key, slot: usize) {
+        if self.strays.is_empty() {
+            return;
+        }
+        let name = self.device(key, slot).name.clone();
+        let is_its = |of: u32, device: &str| of == key.0 && *device == *name;
+        let its = self.strays.iter().filter(|(of, device, _)| is_its(*of, device));
+        let numbers: Vec<u64> = its.map(|(.., seq)| *seq).collect();
+        self.strays.retain(|(of, device, _)| !is_its(*of, device));
+        for seq in numbers {
+            self.range_mut(key, seq - 1, seq).for_each(|held| held.skips.add(slot));
+        }
     }
 
     /// Takes out the messages of a copy with these numbers, because they are not kept any more. The devices

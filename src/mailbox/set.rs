@@ -1,5 +1,6 @@
 //! All mailboxes: which users have one, what each mailbox holds, and how much memory all of them take.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use compact_str::CompactString;
@@ -63,6 +64,9 @@ pub struct Mailboxes {
     pub(super) dropped: Vec<(CompactString, u64)>,
     /// Whether all mailboxes are [copies](Mailboxes::become_copies).
     pub(super) are_copies: bool,
+    /// The last copies of users' own messages that have come while the device that has sent them was not in the copy of
+    /// the mailbox: the mailbox, the device, and the number.
+    pub(super) strays: VecDeque<(u32, CompactString, u64)>,
     pub(super) shed: u64,
     pub(super) forgotten: u64,
 }
@@ -97,6 +101,7 @@ impl Mailboxes {
             has_expired: false,
             dropped: Vec::new(),
             are_copies: false,
+            strays: VecDeque::new(),
             shed: 0,
             forgotten: 0,
         }

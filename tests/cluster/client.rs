@@ -81,6 +81,7 @@ impl Client {
         let query =
             last.as_ref().map_or(String::new(), |(epoch, seq)| format!("&last={epoch}-{seq}"));
         let Some(pipe) = hub.connect() else { return };
+        model.connected(self.at);
         model.tell(hub.now, &format!("{} connects to n{node}, last {query}", self.at));
         let path = format!("/websocket/u{}?device=d{}{query}", self.user, self.at);
         hub.send(pipe, &handshake(&path, "Sec-WebSocket-Protocol: longlink.v2\r\n"));
@@ -241,7 +242,7 @@ impl Client {
             assert!(frame["from"].is_null() && frame["to"] == to, "{name}: {frame}");
         }
         match kind {
-            "welcome" => self.take_welcome(frame, model),
+            "welcome" => self.take_welcome(now, frame, model),
             "message" => self.take_message(now, frame, model),
             "gap" => self.take_gap(now, frame, model),
             "live" => {
@@ -266,7 +267,7 @@ impl Client {
         }
     }
 
-    fn take_welcome(&mut self, frame: &Value, model: &mut Model) {
+    fn take_welcome(&mut self, now: u64, frame: &Value, model: &mut Model) {
         let name = self.name();
         let Some(conn) = &mut self.conn else { return };
         conn.is_welcome = true;
@@ -276,7 +277,7 @@ impl Client {
         assert!(cursor <= seq, "{name}: {frame}");
         assert!(!epoch.is_empty(), "{name}: {frame}");
         let resumed = frame["resumed"].as_bool().expect("a flag");
-        model.welcomed(self.at, epoch, conn.last.is_none());
+        model.welcomed(now, self.at, epoch, conn.last.is_none());
         conn.top = cursor;
         conn.epoch = epoch.to_owned();
         match &conn.last {

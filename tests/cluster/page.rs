@@ -30,8 +30,9 @@ impl Page {
         Page { at, user, conn: None, written: 0 }
     }
 
-    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &Model) {
+    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &mut Model) {
         let Some(pipe) = hub.connect() else { return };
+        model.connected(self.at);
         model.tell(hub.now, &format!("page {} connects to n{node}", self.at));
         hub.send(pipe, &handshake(&format!("/websocket/u{}?device=d{}", self.user, self.at), ""));
         self.conn = Some(Conn { node, pipe, seen: 0, ping_at: hub.now + 15_000 });

@@ -347,6 +347,7 @@ impl Cloud {
                 id: *id,
                 fate: *fate,
                 is_same: *content == append.content,
+                is_stored: false,
             };
         }
         let mut fates = Vec::new();

@@ -10,9 +10,8 @@
 use compact_str::CompactString;
 use redis::Value;
 
-use crate::engine::Node as Seen;
-
 use super::core::Core;
+use super::known::Nodes;
 use super::parts::PartThen;
 use super::routes::Routes;
 use super::{Script, payload, reply};
@@ -45,7 +44,8 @@ pub struct Lease {
     version: String,
     began: Option<u64>,
     shards: Vec<OfShard>,
-    nodes: Vec<Known>,
+    /// The nodes that there are.
+    pub nodes: Nodes,
     claim: Claim,
     ending: Ending,
     /// How many dead nodes this one has cleared up.
@@ -94,16 +94,6 @@ struct Probe {
     is_deaf: bool,
 }
 
-/// A node, as it has described itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
-    life: u64,
-    /// When this was read, and how long its lease ran then; `None` if it had run out.
-    read: u64,
-    left: Option<u64>,
-    about: Seen,
-}
-
 /// What the reply to one of these commands is for.
 #[derive(Debug)]
 pub enum LeaseThen {
@@ -126,7 +116,7 @@ impl Lease {
             version: version.to_owned(),
             began: None,
             shards: (0..shards).map(|_| OfShard::default()).collect(),
-            nodes: Vec::new(),
+            nodes: Nodes::default(),
             claim: Claim::Waiting,
             ending: Ending::No,
             swept: 0,
@@ -369,19 +359,9 @@ impl Lease {
 
     /// Reads which nodes there are, and begins to clear up what dead ones have left.
     fn see(&mut self, core: &mut Core, shard: usize, nodes: &[Value]) {
-        let read = |it: &[Value]| {
-            let [life, left, about] = it else { return None };
-            let left = u64::try_from(reply::int(left)?).ok();
-            Some(Known {
-                life: u64::try_from(reply::int(life)?).ok()?,
-                read: core.now,
-                left,
-                about: described(reply::text(about)?),
-            })
-        };
-        let nodes: Vec<Known> = nodes.chunks(3).filter_map(read).collect();
-        for dead in nodes.iter().filter(|node| node.left.is_none()) {
-            self.sweep(core, shard, dead.life);
+        let nodes = Nodes::read(core, nodes);
+        for life in nodes.dead() {
+            self.sweep(core, shard, life);
         }
         if shard == 0 {
             self.nodes = nodes;
@@ -438,37 +418,6 @@ impl Lease {
         }
     }
 
-    /// The nodes that there are.
-    pub fn nodes(&self, core: &Core) -> Vec<Seen> {
-        let alive = self.nodes.iter().filter(|node| node.left.is_some());
-        alive
-            .map(|node| {
-                let before = LEASE_MS.saturating_sub(node.left.unwrap_or(0));
-                let since = core.now - node.read;
-                let age = node.about.age + (before + since) / 1_000;
-                Seen { life: node.life, age, renewed_ms: before + since, ..node.about.clone() }
-            })
-            .collect()
-    }
-
-    /// How many users are online on other nodes.
-    pub fn online_elsewhere(&self, core: &Core) -> u64 {
-        let others = self.nodes.iter().filter(|node| node.life != core.life && node.left.is_some());
-        others.map(|node| node.about.users).sum()
-    }
-
-    /// The lives and names of the other nodes.
-    pub fn others(&self, core: &Core) -> impl Iterator<Item = (u64, &str)> {
-        let life = core.life;
-        let others = self.nodes.iter().filter(move |node| node.life != life && node.left.is_some());
-        others.map(|node| (node.life, &*node.about.name))
-    }
-
-    /// How many nodes there are.
-    pub fn count(&self) -> u64 {
-        self.nodes.iter().filter(|node| node.left.is_some()).count() as u64
-    }
-
     /// The name of this node.
     pub fn name(&self) -> &str {
         &self.name
@@ -518,15 +467,4 @@ impl Lease {
 
 fn earlier(due: Option<u64>, other: u64) -> Option<u64> {
     Some(due.map_or(other, |due| due.min(other)))
-}
-
-/// Reads how a node describes itself. What is missing is empty.
-fn described(about: &str) -> Seen {
-    let mut lines = about.split('\n');
-    let mut next = || lines.next().unwrap_or_default();
-    let (name, version) = (next().into(), next().into());
-    let mut number = || next().parse().unwrap_or(0);
-    let (age, connections, users) = (number(), number(), number());
-    let (lag_us, round_trip_us) = (number(), number());
-    Seen { name, version, age, connections, users, lag_us, round_trip_us, ..Seen::default() }
 }

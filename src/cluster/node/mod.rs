@@ -17,6 +17,8 @@ mod claims;
 mod core;
 mod events;
 mod groups;
+mod in_order;
+mod known;
 mod lease;
 mod log;
 mod outcomes;

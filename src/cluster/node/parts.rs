@@ -101,7 +101,7 @@ impl Node {
             Wanted::Ask { of, question } => rpc.ask(core, lease, ticket, &of, question),
             Wanted::Answer { asked, answer } => rpc.answer(core, lease, &asked, &answer),
             Wanted::Nodes => {
-                let nodes = lease.nodes(core);
+                let nodes = lease.nodes.seen(core);
                 core.say(Told::Nodes(ticket, Ok(nodes)));
             }
             other => return Some(other),
@@ -283,7 +283,7 @@ impl Node {
             swept: lease.swept,
             lag_us: lease.lag_us(),
             round_trip_us: lease.round_trip_us,
-            nodes: lease.count(),
+            nodes: lease.nodes.count(),
             waiting: core.shards.iter().map(|it| it.queue.len() as u64).sum(),
             is_up: self.is_up(),
             ..core.counts
@@ -292,7 +292,7 @@ impl Node {
 
     /// How many users are online on other nodes. A user who is on two of them counts twice.
     pub fn online_elsewhere(&self) -> u64 {
-        self.parts.lease.online_elsewhere(&self.core)
+        self.parts.lease.nodes.online_elsewhere(&self.core)
     }
 }
 

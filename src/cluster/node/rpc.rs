@@ -61,9 +61,9 @@ impl Rpc {
         question: Box<[u8]>,
     ) {
         let others: Vec<u64> = match of {
-            Whom::All => lease.others(core).map(|(life, _)| life).collect(),
+            Whom::All => lease.nodes.others(core).map(|(life, _)| life).collect(),
             Whom::Node(name) => {
-                let named = lease.others(core).filter(|(_, it)| **it == **name);
+                let named = lease.nodes.others(core).filter(|(_, it)| **it == **name);
                 named.map(|(life, _)| life).collect()
             }
             Whom::User(_) => Vec::new(),
@@ -78,7 +78,7 @@ impl Rpc {
         if let Whom::User(user) = of {
             let shard = core.shard_of(user);
             if !core.is_up(shard) {
-                let missing = lease.others(core).count().max(1);
+                let missing = lease.nodes.others(core).count().max(1);
                 return self.give_up(core, name, missing);
             }
             let key = format!("{}u:{user}", core.settings.prefix);

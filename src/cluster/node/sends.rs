@@ -15,6 +15,7 @@ use crate::cluster::ask::Sending;
 use crate::journal::{Completion, Fate, Keep, Kept, stable_hash};
 
 use super::call::{Call, Name, keep_of};
+use super::in_order::{Behind, device_of, has_order};
 use super::log::Then;
 use super::outcomes::{Before, Read, best_of, better, fate_of, reached_nobody, read, result_of};
 use super::{Node, Reply, reply};
@@ -58,7 +59,7 @@ pub(super) struct Sends {
     last: HashMap<u64, (u64, Name), RandomState>,
     /// The devices that have sent to a group or to several users, and what they have sent since. It waits, because one of
     /// these users would get it before.
-    behind: HashMap<u64, VecDeque<(u64, Box<Sending>)>, RandomState>,
+    pub(super) behind: Behind,
 }
 
 /// A send with several steps.
@@ -91,31 +92,6 @@ struct Work {
 }
 
 impl Node {
-    /// Gives a send to Redis, when all sends of its device before it are carried out that go to several users.
-    pub(super) fn send_in_order(&mut self, serial: u64, sending: Box<Sending>) {
-        if !self.log.sends.behind.is_empty()
-            && has_order(&sending)
-            && let Some(waiting) = self.log.sends.behind.get_mut(&device_of(&sending))
-        {
-            return waiting.push_back((serial, sending));
-        }
-        self.send(serial, sending);
-    }
-
-    /// A send to several users is carried out: those that have waited for it follow.
-    fn send_what_waited(&mut self, device: u64) {
-        let Some(mut waiting) = self.log.sends.behind.remove(&device) else { return };
-        while let Some((serial, sending)) = waiting.pop_front() {
-            match self.log.is_failed(sending.round) {
-                true => self.finish(serial, Completion::Unavailable),
-                false => self.send(serial, sending),
-            }
-            if let Some(others) = self.log.sends.behind.get_mut(&device) {
-                others.append(&mut waiting);
-            }
-        }
-    }
-
     /// Gives a send to Redis.
     pub(super) fn send(&mut self, serial: u64, sending: Box<Sending>) {
         let is_one = sending.count() == 1;
@@ -336,7 +312,8 @@ impl Node {
             (false, Some(claimed)) if !work.is_new => {
                 let is_same = claimed.content == work.sending.content;
                 let fate = work.before.unwrap_or(claimed.fate);
-                Completion::Repeated { id: claimed.id, fate, is_same }
+                let is_stored = self.syncs_always(self.core.shard_of(work.sending.user()));
+                Completion::Repeated { id: claimed.id, fate, is_same, is_stored }
             }
             _ => {
                 let shard = self.core.shard_of(work.sending.user());
@@ -366,9 +343,13 @@ impl Node {
         }
     }
 
+    fn syncs_always(&self, shard: usize) -> bool {
+        self.core.shards.get(shard).is_some_and(|it| it.info.syncs_always)
+    }
+
     fn kept(&self, shard: usize, results: &[i64]) -> Kept {
         Kept {
-            is_stored: self.core.shards.get(shard).is_some_and(|it| it.info.syncs_always),
+            is_stored: self.syncs_always(shard),
             seqs: results.iter().map(|result| (*result).max(0) as u64).collect(),
             fates: results.iter().map(|result| fate_of(*result)).collect(),
             members: None,
@@ -402,7 +383,9 @@ impl Node {
                     }
                     Read::Before(before, _) => {
                         let is_same = before.content == content;
-                        Completion::Repeated { id: before.id, fate: before.fate, is_same }
+                        let is_stored = self.syncs_always(shard);
+                        let Before { id, fate, .. } = before;
+                        Completion::Repeated { id, fate, is_same, is_stored }
                     }
                     Read::Results(_) | Read::Failed => Completion::Unavailable,
                 };
@@ -524,15 +507,6 @@ impl Work {
             steps.push_back(Step { shard: step.shard, number, users: users.to_vec() });
         }
     }
-}
-
-/// Whether messages to a user arrive in the order of the sends of their device.
-fn has_order(sending: &Sending) -> bool {
-    sending.own && sending.keep != Keep::Never
-}
-
-fn device_of(sending: &Sending) -> u64 {
-    stable_hash(&[sending.user().as_bytes(), sending.device().as_bytes()])
 }
 
 fn name_of(sending: &Sending) -> Option<Name> {

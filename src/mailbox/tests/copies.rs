@@ -111,3 +111,36 @@ fn numbers_below_the_base_of_a_mailbox_are_lost_for_whoever_names_one() {
     assert_eq!((welcome.cursor, lost.from), (7, 8));
     assert!(lost.to >= 10);
 }
+
+#[test]
+fn a_device_gets_no_copy_of_what_it_has_sent_while_its_mailbox_was_on_its_way() {
+    let mut boxes = copies();
+    let pad = enter(&mut boxes, "pad", 1, 0, &[("phone", 0)], &[]);
+    let devices = [("phone", 0), ("pad", 0)];
+    // What the phone has sent arrives before the phone, and what was read for the phone is older.
+    assert!(boxes.put_arrived(pad.key, message(1), Some("phone"), true));
+    assert!(boxes.put_arrived(pad.key, message(2), Some("tv"), true));
+    let phone = enter(&mut boxes, "phone", 2, 0, &devices, &[]);
+    assert_eq!(numbers(&boxes, phone.key, phone.slot, 0), [2]);
+    assert_eq!(numbers(&boxes, pad.key, pad.slot, 0), [1, 2]);
+}
+
+#[test]
+fn a_client_of_a_lost_epoch_is_told_that_what_the_other_devices_have_handled_is_gone() {
+    let mut boxes = copies();
+    for (last, held) in
+        [(Last::Unknown, vec![]), (Last::Earlier { seq: 9, end: 2 }, vec![(5, None)])]
+    {
+        let filling = boxes.fill_copy("bob", 0, 5);
+        boxes.add_device(&filling, "pad", 5, 0);
+        for (seq, but) in &held {
+            boxes.add_message(&filling, message(*seq), *but);
+        }
+        let cursor = if held.is_empty() { 5 } else { 4 };
+        let phone = boxes.connect("bob", "phone", last, 1);
+        assert_eq!((phone.cursor, phone.gap, phone.resumed), (cursor, Some((None, cursor)), false));
+        assert_eq!(numbers(&boxes, phone.key, phone.slot, cursor).len(), held.len());
+        boxes.forget_others(phone.key, |_| false);
+        assert!(boxes.leave_copy(phone.key, phone.slot, 1));
+    }
+}

@@ -351,8 +351,8 @@ impl Relay {
         };
         self.end_sending(cx, sending, members, |relay, cx, sending| match completion {
             Completion::Appended(kept) => Some(relay.finish_sending(cx, sending, kept)),
-            Completion::Repeated { id, fate, is_same } => {
-                let was = state_of(*fate, false);
+            Completion::Repeated { id, fate, is_same, is_stored } => {
+                let was = state_of(*fate, *is_stored);
                 if let Origin::Link(Asked { link, conn, cid, .. }) = &sending.origin
                     && relay.v2.links.get(*link).is_some_and(|link| link.conn == Some(*conn))
                 {

@@ -66,6 +66,9 @@ struct Gap {
 struct History {
     /// Since when the device is known.
     since: Option<u64>,
+    /// Since when Redis is sure to know the device, so that copies of its user's own messages are made: the place in the
+    /// order of all that happens, and the time.
+    own_since: Option<(u64, u64)>,
     /// The messages that have come: the epoch and the number of each.
     copies: BTreeMap<Copy, (String, u64)>,
     /// The last message of each source, in the present epoch.
@@ -74,6 +77,9 @@ struct History {
     gaps: Vec<Gap>,
     /// What has come without a number.
     passed: HashSet<Copy>,
+    /// What has come without a number on the present connection. Nobody who goes to another node tells it which of these
+    /// have come, so one that is late may bring some of them again.
+    passed_here: HashSet<Copy>,
     /// The last message of each source that has come to a page.
     shown: HashMap<usize, u64>,
 }
@@ -93,6 +99,8 @@ pub struct Model {
     pub is_told: bool,
     /// How often a node has lost Redis.
     pub downs: u64,
+    /// How often a Redis has begun a new epoch.
+    pub fresh_epochs: u64,
     tick: u64,
     /// The user of each client, and of each page behind them.
     users: Vec<usize>,
@@ -117,6 +125,7 @@ impl Model {
             is_whole,
             is_told: std::env::var_os("CLUSTER_LOG").is_some(),
             downs: 0,
+            fresh_epochs: 0,
             tick: 0,
             histories: users.iter().map(|_| History::default()).collect(),
             users,
@@ -162,6 +171,9 @@ impl Model {
     pub fn lost(&mut self, after: u64, until: u64) {
         assert!(!self.is_whole, "nothing is lost in this run");
         self.losses.push(Loss { after, until });
+        for history in &mut self.histories {
+            history.own_since = history.own_since.filter(|(_, at)| *at < after || *at > until);
+        }
     }
 
     /// Whether something that was written in this time may be lost.
@@ -169,7 +181,7 @@ impl Model {
         self.losses.iter().any(|loss| from <= loss.until && to >= loss.after)
     }
 
-    pub fn welcomed(&mut self, at: usize, epoch: &str, is_new: bool) {
+    pub fn welcomed(&mut self, now: u64, at: usize, epoch: &str, is_new: bool) {
         let tick = self.tick();
         if self.epochs.insert(epoch.to_owned()) {
             self.coverage.count("epochs");
@@ -179,12 +191,19 @@ impl Model {
         if is_new || history.since.is_none() {
             history.since = Some(tick);
         }
+        history.own_since.get_or_insert((tick, now));
         if history.epoch != epoch {
             history.epoch = epoch.to_owned();
             if !is_whole {
                 history.orders.clear();
             }
         }
+    }
+
+    /// A client or a page has another connection.
+    pub fn connected(&mut self, at: usize) {
+        self.histories[at].passed_here.clear();
+        self.histories[at].shown.clear();
     }
 
     /// A client has an answer.
@@ -306,7 +325,8 @@ impl Model {
     pub fn passed(&mut self, at: usize, frame: &Value) {
         let (copy, written) = self.copy_of(at, frame);
         let history = &mut self.histories[at];
-        let is_new = history.passed.insert(copy.clone()) && !history.copies.contains_key(&copy);
+        history.passed.insert(copy.clone());
+        let is_new = !history.copies.contains_key(&copy) && history.passed_here.insert(copy);
         assert!(is_new, "client {at} got {frame} twice");
         let is_of_page = written.source >= self.clients;
         self.coverage.count(if is_of_page {
@@ -330,7 +350,8 @@ impl Model {
         // What Redis has forgotten is taken again when a client sends it again.
         let may_be_again = !self.is_whole && !is_of_page && !is_volatile;
         let history = &mut self.histories[at];
-        let is_new = history.passed.insert(copy);
+        history.passed.insert(copy.clone());
+        let is_new = history.passed_here.insert(copy);
         assert!(is_new || may_be_again, "page {at} got {frame} twice");
         if is_volatile || !is_new {
             return;
@@ -392,7 +413,8 @@ impl Model {
 
     /// The backend is told of an event.
     pub fn told(&mut self, run: u64, place: (&str, u64), text: &str) {
-        self.events.told(run, place, text, self.is_whole, &mut self.coverage);
+        let most_lost = if self.is_whole { self.fresh_epochs } else { u64::MAX };
+        self.events.told(run, place, text, most_lost, &mut self.coverage);
     }
 
     /// Whether the backend was told that a user is online, or offline.
@@ -459,7 +481,8 @@ impl Model {
 
     fn check_copy(&self, at: usize, written: &Written, copy: Copy) {
         let history = &self.histories[at];
-        if history.copies.contains_key(&copy) {
+        let is_unknown = history.own_since.is_none_or(|(since, _)| since > written.tick);
+        if history.copies.contains_key(&copy) || (copy.1 && is_unknown) {
             return;
         }
         let user = self.users[at];

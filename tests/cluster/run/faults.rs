@@ -38,7 +38,9 @@ impl Run {
     pub fn kill_node(&mut self, at: usize) {
         let Some(machine) = self.machines[at].take() else { return };
         self.tell(&format!("n{at} is killed"));
-        self.model.node_is_killed(machine.run, machine.up_since, self.redis.now);
+        // A node that is frozen gives nothing to Redis.
+        let up_since = machine.up_since.filter(|_| !machine.is_frozen);
+        self.model.node_is_killed(machine.run, up_since, self.redis.now);
         self.heals.retain(|(_, heal)| !matches!(heal, Heal::ThawNode(it) if *it == at));
         if self.rng.percent(70) {
             machine.end(&mut self.redis);
@@ -163,6 +165,7 @@ impl Run {
         let (new, lost) = self.redis.promote(old, lag);
         self.tell(&format!("failover of {shard} with a lag of {lag}, which loses {lost} changes"));
         self.fronts[shard] = new;
+        self.model.fresh_epochs += 1;
         let coverage = &mut self.model.coverage;
         coverage.add("Redis: changes that were lost", lost as u64);
         coverage.count(match lost {
@@ -232,6 +235,7 @@ impl Run {
         }
         let now = self.redis.now;
         let lost = self.redis.start(server, survives, loading);
+        self.model.fresh_epochs += 1;
         let coverage = &mut self.model.coverage;
         coverage.add("Redis: changes that were lost", lost as u64);
         match survives {

@@ -97,8 +97,8 @@ impl Run {
         match self.rng.below(100) {
             0..36 => self.write(),
             36..42 => self.write_page(),
-            42..45 => self.change_group(),
-            45..57 => self.connect(),
+            42..46 => self.change_group(),
+            46..57 => self.connect(),
             57..60 => self.connect_page(),
             60..64 => self.cut_client(),
             64..80 => {
@@ -223,7 +223,7 @@ impl Run {
 
     pub fn connect_page_to(&mut self, at: usize, node: usize) {
         let machine = self.machines[node].as_mut().expect("it serves");
-        self.pages[at].connect(node, &mut machine.hub, &self.model);
+        self.pages[at].connect(node, &mut machine.hub, &mut self.model);
     }
 
     fn connect_page(&mut self) {

@@ -50,7 +50,7 @@ fn a_send_that_comes_again_is_a_repetition_or_a_conflict() {
             for (at, content, same) in [(1, append.content, true), (0, 99, false)] {
                 let again = Append { content, id: 5_000, ..append };
                 match rig.send(at, &again, to) {
-                    Completion::Repeated { id, fate, is_same } => {
+                    Completion::Repeated { id, fate, is_same, .. } => {
                         let was = (append.id, same);
                         assert_eq!((id, is_same), was);
                         assert!(!same || fate == Fate::Kept);
@@ -59,8 +59,30 @@ fn a_send_that_comes_again_is_a_repetition_or_a_conflict() {
                 }
             }
         }
+        // Other users may be in another database than those of the first send.
+        for to in ["carol", "dave", "erin"] {
+            let other = Append { content: 98, ..rig.message("alice", "c1", "1") };
+            let again = rig.send(1, &other, &[to]);
+            assert!(matches!(again, Completion::Repeated { is_same: false, .. }), "{again:?}");
+        }
         let mailbox = rig.enter(1, "bob", "phone", 2);
         assert_eq!((mailbox.top, mailbox.messages.len()), (2, 2));
+        let mailbox = rig.enter(1, "carol", "phone", 3);
+        assert_eq!((mailbox.top, mailbox.messages.len()), (1, 1));
+    }
+}
+
+#[test]
+fn a_send_that_comes_again_is_stored_if_it_was_stored_the_first_time() {
+    for shards in [1, 3] {
+        let mut rig = Rig::syncing(shards, 2);
+        for (cid, to) in [("c1", &["bob"][..]), ("c2", &["bob", "carol", "dave"])] {
+            let append = rig.message("alice", cid, "1");
+            assert!(kept(rig.send(0, &append, to)).is_stored);
+            let again = rig.send(1, &append, to);
+            let is_stored = matches!(again, Completion::Repeated { is_stored: true, .. });
+            assert!(is_stored, "{again:?}");
+        }
     }
 }
 

@@ -127,16 +127,26 @@ pub struct Rig {
     pub now: u64,
     next: u128,
     bounds: Bounds,
+    syncs_always: bool,
 }
 
 impl Rig {
     pub fn new(shards: usize, nodes: usize) -> Self {
-        Self::with_bounds(shards, nodes, Bounds::default())
+        Self::with(shards, nodes, Bounds::default(), false)
     }
 
     pub fn with_bounds(shards: usize, nodes: usize, bounds: Bounds) -> Self {
+        Self::with(shards, nodes, bounds, false)
+    }
+
+    /// Nodes over databases that sync every write to their disks.
+    pub fn syncing(shards: usize, nodes: usize) -> Self {
+        Self::with(shards, nodes, Bounds::default(), true)
+    }
+
+    fn with(shards: usize, nodes: usize, bounds: Bounds, syncs_always: bool) -> Self {
         let shards = (0..shards).map(|_| Redis::start()).collect();
-        let mut rig = Rig { shards, sites: Vec::new(), now: 1_000, next: 0, bounds };
+        let mut rig = Rig { shards, sites: Vec::new(), now: 1_000, next: 0, bounds, syncs_always };
         (0..nodes).for_each(|_| rig.add_node());
         rig
     }
@@ -184,7 +194,7 @@ impl Rig {
                 replid: field("master_replid:"),
                 replid2: field("master_replid2:"),
                 version: (7, 0),
-                syncs_always: false,
+                syncs_always: self.syncs_always,
             };
             site.links.push(link);
             site.node.connected(shard, info, self.now);
