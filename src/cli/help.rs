@@ -2,8 +2,9 @@
 //! `--help` is long, and both look alike for all commands. Every text of a help goes through
 //! [`laid_out`] after the command line has been put together.
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
+use super::lang;
 use super::settings::table::{SETTINGS, find};
 
 /// The settings that `-h` shows: with these a server is set up. `--help` shows all.
@@ -35,13 +36,14 @@ pub fn laid_out(command: Command) -> Command {
 }
 
 fn below(command: Command, path: &str) -> Command {
+    let command = if lang::is_chinese() { in_chinese(command) } else { command };
     let subcommands: Vec<String> =
         command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let after = command.get_after_help().cloned();
     let has_settings = SETTINGS
         .iter()
         .all(|setting| command.get_arguments().any(|arg| arg.get_id() == setting.name));
-    let mut command = command.max_term_width(WIDTH).mut_args(short_and_long);
+    let mut command = command.max_term_width(WIDTH).mut_args(short_and_long).arg(language());
     if has_settings {
         command = command.mut_args(|arg| {
             let is_rare = is_rare(&arg);
@@ -49,9 +51,13 @@ fn below(command: Command, path: &str) -> Command {
         });
     }
     if let Some(after) = after {
-        let more = match has_settings {
-            true => format!("`{path} --help` has all settings, says more, and has examples."),
-            false => format!("`{path} --help` says more, and has examples."),
+        let more = match (has_settings, lang::is_chinese()) {
+            (true, false) => {
+                format!("`{path} --help` has all settings, says more, and has examples.")
+            }
+            (false, false) => format!("`{path} --help` says more, and has examples."),
+            (true, true) => format!("`{path} --help` 列出全部设置，有更多说明和例子。"),
+            (false, true) => format!("`{path} --help` 有更多说明和例子。"),
         };
         command = command.after_help(more).after_long_help(after);
     }
@@ -60,6 +66,71 @@ fn below(command: Command, path: &str) -> Command {
         command = command.mut_subcommand(name, |command| below(command, &path));
     }
     command
+}
+
+/// The flag that chooses the language. It is told here, and read before anything else is.
+fn language() -> Arg {
+    let arg = Arg::new("lang").long("lang").value_name("LANGUAGE");
+    match lang::is_chinese() {
+        true => arg
+            .help_heading("选项")
+            .help("用中文（zh）或英文（en）；不写时由 LC_ALL、LC_MESSAGES 或 LANG 决定"),
+        false => {
+            arg.help("Speak English (en) or Chinese (zh); else LC_ALL, LC_MESSAGES or LANG decides")
+        }
+    }
+}
+
+/// Gives a command its help in Chinese: all texts of its own, and the words that clap adds.
+fn in_chinese(command: Command) -> Command {
+    let text = |text: &clap::builder::StyledStr| lang::help(&text.to_string());
+    let about = command.get_about().and_then(text);
+    let long_about = command.get_long_about().and_then(text);
+    let after = command.get_after_help().and_then(text);
+    let has_version = command.get_version().is_some();
+    let mut command = command
+        .help_template("{before-help}{about-with-newline}\n用法：{usage}\n\n{all-args}{after-help}")
+        .subcommand_help_heading("命令")
+        .mut_args(|arg| {
+            let help = arg.get_help().and_then(text);
+            let heading = match arg.get_help_heading() {
+                Some(heading) => lang::heading(heading),
+                None if arg.is_positional() => Some("参数"),
+                None => Some("选项"),
+            };
+            let arg = match help {
+                Some(help) => arg.help(help),
+                None => arg,
+            };
+            match heading {
+                Some(heading) => arg.help_heading(heading),
+                None => arg,
+            }
+        })
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("help")
+                .short('h')
+                .long("help")
+                .action(ArgAction::Help)
+                .help_heading("选项")
+                .help("显示帮助；-h 只显示摘要"),
+        );
+    if has_version {
+        let version = Arg::new("version").short('V').long("version").action(ArgAction::Version);
+        command =
+            command.disable_version_flag(true).arg(version.help_heading("选项").help("显示版本"));
+    }
+    if let Some(about) = about {
+        command = command.about(about);
+    }
+    if let Some(about) = long_about {
+        command = command.long_about(about);
+    }
+    match after {
+        Some(after) => command.after_help(after),
+        None => command,
+    }
 }
 
 /// Whether an argument is a setting that `-h` leaves out.
@@ -84,7 +155,7 @@ fn first_clause(help: &str) -> String {
     let remark = help.match_indices(" [").map(|(at, _)| at).find(is_remark);
     let (text, _) = help.split_at(remark.unwrap_or(help.len()));
     let default = help.rfind(" [default: ").map_or("", |at| &help[at..]);
-    let pauses = ["; ", ". ", ": "].iter().filter_map(|pause| text.find(pause));
+    let pauses = ["; ", ". ", ": ", "；", "。", "："].iter().filter_map(|pause| text.find(pause));
     let end = pauses.min().unwrap_or(text.len());
     format!("{}{default}", &text[..end])
 }

@@ -10,6 +10,7 @@ mod commands;
 #[cfg(feature = "tls")]
 mod files;
 mod help;
+mod lang;
 mod output;
 mod problems;
 mod refusal;
@@ -26,21 +27,23 @@ use refusal::{Failure, NOT_NOW, REFUSED, Refusal};
 
 /// Runs the command line and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let done = args::parse(args).map_err(Failure::Refused).and_then(|command| match command {
-        args::Command::Shown => Ok(ExitCode::SUCCESS),
-        args::Command::Bench(matches) => refused(commands::bench::run(&matches)),
-        args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
-        args::Command::Doctor(matches) => refused(commands::doctor::run(&matches)),
-        args::Command::Tail(matches) => refused(commands::tail::run(&matches)),
-        #[cfg(feature = "store")]
-        args::Command::Store(matches) => refused(commands::store::run(&matches)),
-        args::Command::Completions(matches) => {
-            commands::manual::completions(args::command(), &matches)
-        }
-        args::Command::Man(matches) => commands::manual::man(args::command(), &matches),
-        args::Command::Check(flags) => commands::check::check(&flags),
-        args::Command::Serve(flags) => commands::serve::serve(&flags),
-    });
+    let args = lang::choose(args).map_err(Refusal);
+    let done =
+        args.and_then(args::parse).map_err(Failure::Refused).and_then(|command| match command {
+            args::Command::Shown => Ok(ExitCode::SUCCESS),
+            args::Command::Bench(matches) => refused(commands::bench::run(&matches)),
+            args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
+            args::Command::Doctor(matches) => refused(commands::doctor::run(&matches)),
+            args::Command::Tail(matches) => refused(commands::tail::run(&matches)),
+            #[cfg(feature = "store")]
+            args::Command::Store(matches) => refused(commands::store::run(&matches)),
+            args::Command::Completions(matches) => {
+                commands::manual::completions(args::command(), &matches)
+            }
+            args::Command::Man(matches) => commands::manual::man(args::command(), &matches),
+            args::Command::Check(flags) => commands::check::check(&flags),
+            args::Command::Serve(flags) => commands::serve::serve(&flags),
+        });
     done.unwrap_or_else(|failure| {
         let (lines, code) = match failure {
             Failure::Refused(refusal) => (vec![refusal.to_string()], REFUSED),

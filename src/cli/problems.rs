@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::lang;
 use crate::cli::text::Escaped;
 
 /// A position in the configuration file. The first line and the first column have the number 1; a
@@ -72,9 +73,9 @@ impl Problem {
 impl fmt::Display for Problem {
     /// Writes one line, whatever the file contains: control characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = &self.why;
+        let why = lang::shown(&self.why);
         let line = match &self.place {
-            Place::None => why.clone(),
+            Place::None => why.into_owned(),
             Place::Flag(name) => format!("--{name}: {why}"),
             Place::Variable(name) => format!("{name}: {why}"),
             Place::File(position, Some(key)) => format!("{position}: {key}: {why}"),

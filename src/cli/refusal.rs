@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::lang;
 use super::problems::Problems;
 use super::text::Escaped;
 
@@ -41,6 +42,6 @@ impl From<Problems> for Failure {
 impl fmt::Display for Refusal {
     /// Writes one line, whatever was typed: control characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(&self.0).fmt(f)
+        Escaped(&lang::shown(&self.0)).fmt(f)
     }
 }

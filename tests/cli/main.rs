@@ -43,6 +43,7 @@ mod guide;
 mod help;
 #[cfg(feature = "store")]
 mod kept;
+mod lang;
 mod listening;
 #[cfg(feature = "store")]
 mod on_disk;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::cli::lang::shown;
 use crate::cli::output::print;
 use crate::cli::refusal::{Failure, REFUSED};
 use crate::cli::settings::capacity::Capacity;
@@ -34,11 +35,11 @@ pub fn check(flags: &Flags) -> Result<ExitCode, Failure> {
     match Settings::load(flags, &Capacity::claim(), Vec::new(), When::Start) {
         Ok((values, settings)) => {
             for warning in &settings.warnings {
-                complain(&format!("warning: {}", Escaped(warning)));
+                complain(&shown(&format!("warning: {}", Escaped(warning))));
             }
             let subject =
-                values.file().map_or("the settings".into(), |file| file.to_string_lossy());
-            print(&format!("{}: nothing is wrong\n", Escaped(&subject)))?;
+                values.file().map_or(shown("the settings"), |file| file.to_string_lossy());
+            print(&shown(&format!("{}: nothing is wrong\n", Escaped(&subject))))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(problems) => {

@@ -135,7 +135,7 @@ impl Handshake<'_> {
         const STEP: &str = "subprotocol";
         let asked = self.ask(&[("Sec-WebSocket-Protocol", PROTOCOL)]);
         let Some(asked) = self.judge(STEP, asked, report) else { return };
-        report.add(echo(STEP, &asked, PROTOCOL.to_owned() + " comes back"));
+        report.add(echo(STEP, &asked, format!("{PROTOCOL} comes back")));
         self.leave(asked);
     }
 

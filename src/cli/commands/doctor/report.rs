@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::lang::shown;
 use crate::cli::text::Escaped;
 
 /// The result of a check.
@@ -78,9 +79,15 @@ impl Check {
 impl fmt::Display for Check {
     /// Writes one line, whatever characters the server has sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<4}  {:<12}  {}", self.verdict.word(), self.step, Escaped(&self.seen))?;
+        write!(
+            f,
+            "{:<4}  {:<12}  {}",
+            self.verdict.word(),
+            self.step,
+            Escaped(&shown(&self.seen))
+        )?;
         match &self.remedy {
-            Some(remedy) => write!(f, "  -> {}", Escaped(remedy)),
+            Some(remedy) => write!(f, "  -> {}", Escaped(&shown(remedy))),
             None => Ok(()),
         }
     }
@@ -132,7 +139,7 @@ impl Report {
             print(&format!("{}\n", json!({ "verdict": verdict, "checks": checks })));
         } else {
             let [ok, warn, fail] = [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(count);
-            print(&format!("{ok} ok, {warn} to look at, {fail} failed\n"));
+            print(&shown(&format!("{ok} ok, {warn} to look at, {fail} failed\n")));
         }
         if verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
