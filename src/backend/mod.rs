@@ -63,6 +63,18 @@ impl Backend {
         self
     }
 
+    /// Uses other keys from now on. A connection that has shown a key stays open, but each of its
+    /// requests has to show one that is valid now. Without a key the interface is only on its own
+    /// listeners, and open to every client that can reach them.
+    pub fn set_keys(&mut self, keys: Vec<ApiKey>) {
+        self.api.set_keys(keys);
+    }
+
+    /// Returns the webhooks, if there are any.
+    pub fn webhooks(&self) -> Option<&Webhooks> {
+        self.api.webhooks.as_ref()
+    }
+
     /// Whether a request is for the interface, and not for the relay.
     fn is_ours(&self, cx: &Context, conn: ConnId, request: &Request<'_>) -> bool {
         let path = request.path();
@@ -89,7 +101,18 @@ impl Relay {
     }
 }
 
+impl Relay {
+    /// Returns the interface that [`Relay::with_backend`] has added, to change its settings.
+    pub fn backend(&mut self) -> Option<&mut Backend> {
+        self.extension_mut()?.as_any().downcast_mut()
+    }
+}
+
 impl Extension for Backend {
+    fn as_any(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+
     fn on_upgrade(
         &mut self,
         relay: &mut Relay,

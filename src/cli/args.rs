@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::ArgMatches;
 use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches};
 
 #[cfg(feature = "store")]
 use super::commands::store;
@@ -11,7 +11,7 @@ use super::commands::{bench, check, doctor, manual, tail, ticket};
 use super::help::laid_out;
 use super::refusal::Refusal;
 use super::settings::flags::{Flags, flag_of, flags};
-use super::settings::table::SETTINGS;
+use super::settings::table::{RUN, SETTINGS};
 
 const ABOUT: &str = "WebSocket long connections for WeChat mini-programs.
 
@@ -40,12 +40,17 @@ Examples:
   longlink --listen unix:/run/longlink.sock --config /etc/longlink.toml --log warn
       Behind a reverse proxy that ends TLS, with the settings of a file.";
 
+/// The flag that prints the settings.
+const PRINT_CONFIG: &str = "print-config";
+
 /// What the command line asks the program to do.
 #[derive(Debug)]
 pub enum Command {
     /// The command line asked for the help or the version, which has been printed.
     Shown,
     Serve(Flags),
+    /// Prints the settings that `serve` would use.
+    Print(Flags),
     /// Only says whether `serve` would refuse these settings.
     Check(Flags),
     /// Prints completions for a shell.
@@ -72,8 +77,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
             Some((name, chosen)) if name == "store" => Command::Store(Box::new(chosen)),
             Some((name, chosen)) if name == "completions" => Command::Completions(Box::new(chosen)),
             Some((name, chosen)) if name == "man" => Command::Man(Box::new(chosen)),
+            Some((_, chosen)) if chosen.get_flag(PRINT_CONFIG) => Command::Print(flags(&chosen)),
             Some((name, chosen)) if name == "check" => Command::Check(flags(&chosen)),
             Some((_, chosen)) => Command::Serve(flags(&chosen)),
+            None if matches.get_flag(PRINT_CONFIG) => Command::Print(flags(&matches)),
             None => Command::Serve(flags(&matches)),
         }),
         Err(error)
@@ -109,7 +116,15 @@ pub fn command() -> clap::Command {
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {
-    command.after_help(AFTER).args(SETTINGS.iter().map(flag_of))
+    let print = Arg::new(PRINT_CONFIG)
+        .long(PRINT_CONFIG)
+        .action(ArgAction::SetTrue)
+        .help_heading(RUN)
+        .help(
+            "Print the settings that count and where each was set, as a configuration file \
+             without secrets, and end",
+        );
+    command.after_help(AFTER).args(SETTINGS.iter().map(flag_of)).arg(print)
 }
 
 /// Makes one line of clap's error message. clap explains an error over several lines, with the

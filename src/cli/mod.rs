@@ -41,6 +41,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 commands::manual::completions(args::command(), &matches)
             }
             args::Command::Man(matches) => commands::manual::man(args::command(), &matches),
+            args::Command::Print(flags) => commands::check::print_config(&flags),
             args::Command::Check(flags) => commands::check::check(&flags),
             args::Command::Serve(flags) => commands::serve::serve(&flags),
         });

@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime};
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
-use crate::hub::{Config, ConnId, Context, Handler, Hub, OpenError, SURPLUS, Slot};
+use crate::hub::{Config, ConfigError, ConnId, Context, Handler, Hub, OpenError, SURPLUS, Slot};
 use crate::wire::Peer;
 
 pub use listener::Listener;
@@ -190,6 +190,24 @@ impl<H: Handler, L: Listen> Driver<H, L> {
     pub fn tokens(&self) -> Range<usize> {
         let slots = self.hub.config().max_connections + SURPLUS;
         self.base..self.base + self.listener_tokens + slots
+    }
+
+    /// Uses other limits and timeouts from now on, as
+    /// [`Context::set_config`](crate::Context::set_config) does, and another rate of accepts. What
+    /// belongs to a listener, such as [`Config::send_buffer`], stays as it was bound. With more
+    /// `max_connections` the range of [`Driver::tokens`] becomes longer.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself. Nothing has changed then.
+    pub fn set_config(&mut self, config: Config) -> Result<(), ConfigError> {
+        let per_second = config.accept_rate;
+        self.hub.set_config(config)?;
+        self.rate.set(per_second);
+        // There may be room for connections that wait to be accepted.
+        if self.retry_accept.is_some() {
+            self.retry_accept = Some(self.now);
+        }
+        Ok(())
     }
 
     /// Handles one event of the poll. Returns false, and does nothing, if the event's token does

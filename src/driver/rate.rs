@@ -24,6 +24,11 @@ impl Rate {
         Rate { cost, until: now }
     }
 
+    /// Sets another rate. What has been accepted stays paid for.
+    pub fn set(&mut self, per_second: u32) {
+        self.cost = Self::new(per_second, self.until).cost;
+    }
+
     /// Returns how many connections may be accepted now.
     pub fn available(&self, now: Instant) -> u32 {
         let free = BURST.saturating_sub(self.until.saturating_duration_since(now));

@@ -65,8 +65,8 @@ impl Context {
                 assert!(conn.facts.has(Facts::OPENED), "{id}");
                 // A queue whose socket takes bytes may exceed the bound by one message and a ping.
                 let bound = match flags.has(Flags::BLOCKED) {
-                    true => self.config.max_queue,
-                    false => 2 * self.config.max_queue + 2,
+                    true => self.loosest.queue,
+                    false => 2 * self.loosest.queue + 2,
                 };
                 assert!(conn.out.len() <= bound, "{id}: queue over its bound");
             }
@@ -115,7 +115,7 @@ impl Context {
             }
             Seated::Several(key) => {
                 let members = &self.users.crowds[key as usize].members;
-                let most = self.config.max_per_user;
+                let most = self.loosest.user;
                 assert!(members.len() > 1 && (most == 0 || members.len() <= most));
                 let user = &self.table[members[0].index].user;
                 let mut active = Vec::new();

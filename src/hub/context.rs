@@ -20,7 +20,7 @@ use crate::wire::Peer;
 use crate::wire::http::date::Date;
 
 /// Timeouts in milliseconds; `u64::MAX` means never.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timeouts {
     pub handshake: u64,
     pub message: u64,
@@ -31,6 +31,25 @@ pub(super) struct Timeouts {
     pub keep_known: u64,
     /// The delay of a refusal; 0 means none.
     pub reject: u64,
+}
+
+impl Timeouts {
+    pub fn of(config: &Config) -> Self {
+        let millis = |timeout: Duration| match timeout {
+            Duration::ZERO => u64::MAX,
+            timeout => timeout.as_millis().clamp(1, u64::MAX as u128) as u64,
+        };
+        Timeouts {
+            handshake: millis(config.handshake_timeout),
+            message: millis(config.message_timeout),
+            ping: millis(config.ping_after),
+            idle: millis(config.idle_timeout),
+            close: config.close_timeout.as_millis() as u64,
+            keep_alive: millis(config.keep_alive_timeout),
+            keep_known: millis(config.keep_known_timeout),
+            reject: config.reject_delay.as_millis() as u64,
+        }
+    }
 }
 
 /// Connections, users and groups, for the application. A callback gets it as an argument; between
@@ -45,6 +64,8 @@ pub(super) struct Timeouts {
 pub struct Context {
     pub(super) config: Config,
     pub(super) timeouts: Timeouts,
+    /// The loosest bounds so far, which [`Context::check_invariants`] needs.
+    pub(super) loosest: change::Loosest,
     /// The instant that is time 0 of the hub.
     pub(super) origin: Instant,
     /// The time of the current turn, as it was given and in milliseconds.
@@ -118,23 +139,10 @@ pub struct Context {
 impl Context {
     /// Makes a context without connections at the time `now`. Reserves room for `max_connections`.
     pub(crate) fn new(config: Config, now: Instant) -> Self {
-        let millis = |timeout: Duration| match timeout {
-            Duration::ZERO => u64::MAX,
-            timeout => timeout.as_millis().clamp(1, u64::MAX as u128) as u64,
-        };
-        let timeouts = Timeouts {
-            handshake: millis(config.handshake_timeout),
-            message: millis(config.message_timeout),
-            ping: millis(config.ping_after),
-            idle: millis(config.idle_timeout),
-            close: config.close_timeout.as_millis() as u64,
-            keep_alive: millis(config.keep_alive_timeout),
-            keep_known: millis(config.keep_known_timeout),
-            reject: config.reject_delay.as_millis() as u64,
-        };
         let most = config.max_connections + SURPLUS;
         Context {
-            timeouts,
+            timeouts: Timeouts::of(&config),
+            loosest: change::Loosest { queue: config.max_queue, user: config.max_per_user },
             origin: now,
             turn: now,
             now: 0,
@@ -180,7 +188,8 @@ impl Context {
         }
     }
 
-    /// Returns the limits and timeouts with which the hub was made.
+    /// Returns the limits and timeouts: those with which the hub was made, or those of the last
+    /// [`Context::set_config`].
     pub fn config(&self) -> &Config {
         &self.config
     }

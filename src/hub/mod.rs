@@ -9,6 +9,7 @@
 //! [`Context`]. A callback gets only the `Context`, so it cannot run the hub.
 
 mod app;
+mod change;
 mod check;
 mod config;
 mod context;

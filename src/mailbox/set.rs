@@ -107,6 +107,12 @@ impl Mailboxes {
         }
     }
 
+    /// Sets other bounds. They count from the next change of each mailbox on.
+    pub fn set_limits(&mut self, mut limits: Limits) {
+        limits.live_bytes = limits.live_bytes.max(limits.bytes);
+        self.limits = limits;
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::door::hosts;
+use crate::mailbox::Limits;
 
 /// The sender of a message from a backend that names no sender.
 pub const SYSTEM: &str = "system";
@@ -66,6 +67,17 @@ impl Default for RelayConfig {
 }
 
 impl RelayConfig {
+    /// The bounds of the mailboxes.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            messages: self.mailbox_messages,
+            bytes: self.mailbox_bytes,
+            ttl: u32::try_from(self.mailbox_ttl.as_secs()).unwrap_or(u32::MAX / 2),
+            memory: self.mailbox_memory,
+            ..Limits::default()
+        }
+    }
+
     /// Reads an entry of [`allow_origins`](RelayConfig::allow_origins), and returns it as browsers
     /// write it: without a port that is the default of the scheme.
     ///

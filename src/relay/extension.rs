@@ -14,6 +14,9 @@ use super::{Pushed, Relay, Session};
 /// While the relay calls its extension, it takes the extension out of its field, so that the
 /// extension can use the relay.
 pub(crate) trait Extension: Send + std::fmt::Debug {
+    /// Returns the extension itself, for whoever knows its type.
+    fn as_any(&mut self) -> &mut dyn std::any::Any;
+
     /// Decides a handshake for one of the extension's paths.
     fn on_upgrade(
         &mut self,

@@ -34,7 +34,6 @@ use crate::engine::{Engine, Told};
 #[cfg(feature = "backend")]
 pub(crate) use crate::journal::stable_hash;
 use crate::journal::{Completed, Health, Journal, Numbers};
-use crate::mailbox::Limits;
 #[cfg(feature = "backend")]
 pub(crate) use crate::wire::json::{is_shallow, write_string};
 pub use config::RelayConfig;
@@ -136,16 +135,9 @@ const SCRATCH: usize = 64 * 1024;
 impl Relay {
     /// Makes a relay with these settings.
     pub fn new(config: RelayConfig) -> Self {
-        let limits = Limits {
-            messages: config.mailbox_messages,
-            bytes: config.mailbox_bytes,
-            ttl: u32::try_from(config.mailbox_ttl.as_secs()).unwrap_or(u32::MAX / 2),
-            memory: config.mailbox_memory,
-            ..Limits::default()
-        };
         Relay {
+            v2: V2::new(config.limits()),
             config,
-            v2: V2::new(limits),
             counters: Counters::default(),
             #[cfg(feature = "tickets")]
             tickets: None,
@@ -210,6 +202,12 @@ impl Relay {
         self
     }
 
+    /// The extension, if there is one.
+    #[cfg(feature = "backend")]
+    pub(crate) fn extension_mut(&mut self) -> Option<&mut (dyn Extension + 'static)> {
+        self.extension.as_deref_mut()
+    }
+
     /// Requires a ticket of every client. Pages of any origin may then connect, unless
     /// [`allow_origins`](RelayConfig::allow_origins) names some.
     #[cfg(feature = "tickets")]
@@ -218,7 +216,26 @@ impl Relay {
         self
     }
 
-    /// The settings with which the relay was made.
+    /// Uses other settings from now on. Connections stay as they are: origins, hosts and reserved
+    /// names are checked when a client connects. Smaller bounds of mailboxes count for the next
+    /// message of each mailbox, and another time to wait for messages that come from now on.
+    ///
+    /// [`RelayConfig::mailbox`] stays as it was, because clients of the dialect v2 may be connected.
+    pub fn set_config(&mut self, mut config: RelayConfig) {
+        config.mailbox = self.config.mailbox;
+        self.v2.boxes.set_limits(config.limits());
+        self.config = config;
+    }
+
+    /// Requires tickets that are signed with other secrets, or none any more. Whoever is connected
+    /// stays connected, until the end that the ticket had when the client came.
+    #[cfg(feature = "tickets")]
+    pub fn set_tickets(&mut self, tickets: Option<Tickets>) {
+        self.tickets = tickets;
+    }
+
+    /// The settings of the relay: those with which it was made, or those of the last
+    /// [`Relay::set_config`].
     pub fn config(&self) -> &RelayConfig {
         &self.config
     }

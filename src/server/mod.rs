@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::{Events, Poll, Token};
 
 use crate::driver::{Driver, Listen, Listener};
-use crate::hub::{Config, ConnId, Context, Handler};
+use crate::hub::{Config, ConfigError, ConnId, Context, Handler};
 pub use inbox::{Inbox, SendError, Sender};
 
 /// How many events one poll returns at most. A larger number made nothing faster.
@@ -232,6 +232,15 @@ impl<H: Handler, L: Listen> Server<H, L> {
     /// ```
     pub fn sender(&self) -> Sender<H::Event> {
         self.inbox.sender()
+    }
+
+    /// Uses other limits and timeouts from now on, without ending a connection; see
+    /// [`Context::set_config`] for what does not change. Call it between turns.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself. Nothing has changed then.
+    pub fn set_config(&mut self, config: Config) -> Result<(), ConfigError> {
+        self.driver.set_config(config)
     }
 
     /// Returns the context and the handler, to send between turns.

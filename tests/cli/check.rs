@@ -246,3 +246,48 @@ fn check_reports_a_file_that_may_not_be_read_and_a_directory_that_may_not_be_wri
     let lines = refused(&["--store", store.to_str().unwrap()]);
     assert!(lines[0].contains("needs a directory that can be written"), "{lines:?}");
 }
+
+#[test]
+fn the_printed_settings_are_a_configuration_file_with_sources_and_without_secrets() {
+    let folder = Folder::new();
+    let secret = folder.file("secret", &"s".repeat(32));
+    let password = "hidden-password";
+    let file = folder.file(
+        "longlink.toml",
+        &format!(
+            "secret-file = {secret:?}\n# A comment.\nidle-timeout = \"2m\"\n\
+             allow-origin = [\"a.example\", \"b.example\"]\n\
+             redis = \"redis://:{password}@127.0.0.1:1/0\"\ndemo = \"no\"\n"
+        ),
+    );
+    let print = |file: &str, flags: &[&str]| {
+        let args = [&["--config", file, "--print-config"], flags].concat();
+        let mut command = longlink(&args);
+        let (code, out, err) = run(command.env("LONGLINK_MAX_HEAD", "8kb"));
+        assert_eq!((code, err.as_str()), (0, ""));
+        out
+    };
+    let out = print(&file, &["--max-message", "1kb"]);
+    for line in [
+        "max-message = 1024  # flag --max-message",
+        "max-head = 8192  # variable LONGLINK_MAX_HEAD",
+        &format!("idle-timeout = 120  # {file:?}:3"),
+        &format!("allow-origin = [\"a.example\", \"b.example\"]  # {file:?}:4"),
+        &format!("demo = false  # {file:?}:6"),
+        &format!("secret-file = {secret:?}  # {file:?}:1"),
+        &format!("# redis is set, and not printed  # {file:?}:5, restart"),
+        "ping-after = 25  # default",
+        "listen = [\"127.0.0.1:8080\"]  # default, restart",
+    ] {
+        assert!(out.lines().any(|it| it == line), "{line}\n{out}");
+    }
+    assert!(!out.contains(password) && !out.contains(&"s".repeat(32)));
+
+    // What was printed, taken as a file, means the same.
+    let again = folder.file("printed.toml", &out);
+    let values = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.split("  # ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&print(&again, &[])), values(&out));
+}

@@ -295,7 +295,7 @@ fn reload_half_written_certificates(door: &mut Door) {
         for text in [&whole[..whole.len() / 2], "", SECRET] {
             std::fs::write(&path, text).unwrap();
             door.program.signal("HUP");
-            door.find_in_log("stays as it was");
+            door.find_in_log("nothing was changed");
         }
         std::fs::write(&path, whole).unwrap();
     }

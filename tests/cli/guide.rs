@@ -94,7 +94,31 @@ fn the_guide_has_each_setting_with_the_default_that_the_help_names() {
             }
         }
     }
-    assert_eq!(told, settings.into_keys().filter(|name| name != "help").collect());
+    assert_eq!(
+        told,
+        settings.into_keys().filter(|name| name != "help" && name != "print-config").collect()
+    );
+}
+
+#[test]
+fn the_guide_names_the_settings_that_need_a_restart() {
+    let (code, out, err) = run(&mut longlink(&["--print-config"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines = out.lines().filter(|line| line.ends_with(", restart"));
+    let name = |line: &str| {
+        let line = line.trim_start_matches("# ").to_owned();
+        line.split([' ', ':']).next().unwrap_or_default().to_owned()
+    };
+    let restart = lines.map(name).collect::<BTreeSet<_>>();
+    for (file, begin) in [
+        ("docs/operations.md", "These settings need a restart: "),
+        ("docs/operations.zh-CN.md", "下列设置需要重启："),
+    ] {
+        let guide = read(file);
+        let list = guide.split(begin).nth(1).expect(begin).split(['.', '。']).next().unwrap();
+        let named = list.split('`').skip(1).step_by(2).map(str::to_owned);
+        assert_eq!(named.collect::<BTreeSet<_>>(), restart, "{file}");
+    }
 }
 
 /// What a text says of the command line of longlink: code that begins with a flag or with the

@@ -50,6 +50,8 @@ mod on_disk;
 mod output;
 mod program;
 mod refusals;
+#[cfg(all(feature = "cluster", feature = "store", feature = "tls"))]
+mod reload;
 mod resume;
 mod service;
 mod settings;

@@ -99,3 +99,23 @@ fn with_log_off_nothing_is_logged() {
     program.stop();
     assert_eq!(log.rest(), Vec::<String>::new());
 }
+
+#[test]
+fn a_command_whose_output_cannot_be_written_fails_and_says_so() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    for args in [&["ticket", "alice", "--ttl", "2h"][..], &["check"], &["--print-config"]] {
+        let mut command = crate::program::longlink(args);
+        command.env("LONGLINK_SECRET", "0123456789abcdef0123456789abcdef");
+        let output = command
+            .stdout(full.try_clone().unwrap())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("cannot write to standard output: No space left"),
+            "{args:?}: {said}"
+        );
+    }
+}

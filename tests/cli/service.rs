@@ -248,13 +248,13 @@ fn the_service_manager_is_told_when_the_server_is_ready_reloads_and_stops() {
         let mut program = Program::spawn(command.env("NOTIFY_SOCKET", &address), 1);
         assert_eq!(manager.told(), "READY=1\n");
         assert_eq!(program.status("/healthz"), 200);
-        // A reload without a certificate renews nothing, and the manager learns that it is over.
+        // A reload may change nothing, and the manager learns that it is over.
         program.signal("HUP");
         let state = manager.told();
         let micros = state.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("a reload");
         assert!(micros.trim_end().parse::<u64>().unwrap() > 0);
         assert_eq!(manager.told(), "READY=1\n");
-        program.log().find("there is nothing to reload");
+        program.log().find("no setting has changed");
         program.signal("TERM");
         assert_eq!(manager.told(), "STOPPING=1\n");
         assert_eq!(program.wait(), 0);

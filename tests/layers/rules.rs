@@ -59,7 +59,10 @@ pub const ROOMS: &[Room] = &[
             "cli::text",
         ],
     ),
-    room("cli::commands::serve", &["cli::settings", "cli::service", "cli::refusal", "cli::text"]),
+    room(
+        "cli::commands::serve",
+        &["cli::settings", "cli::service", "cli::problems", "cli::refusal", "cli::text"],
+    ),
     room("cli::commands::bench", &["cli::client", "cli::settings", "cli::text"]),
     room("cli::commands::doctor", &["cli::client", "cli::lang", "cli::settings", "cli::text"]),
     room("cli::commands::manual", &["cli::output", "cli::refusal"]),
@@ -270,8 +273,8 @@ pub const NAMES: &[Name] = &[
     path("toml", &["cli::settings"], PROGRAM),
     path(
         "time",
-        &["cli::commands::doctor", "cli::commands::store::inspect"],
-        "only the doctor, and what looks into a store, print a calendar date",
+        &["cli::commands::doctor", "cli::commands::store::inspect", "cli::service::logger"],
+        "only the doctor, the log, and what looks into a store, print a calendar date",
     ),
     path("hdrhistogram", &["cli::commands::bench"], "only the load generator measures latencies"),
     path("signal_hook", &["cli"], PROGRAM),

@@ -97,9 +97,12 @@ fn a_refusal_says_what_is_wrong_with_a_ticket_only_if_its_signature_is_right() {
     let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
     let foreign = tickets(FOREIGN).sign(&ticket_for("alice")).unwrap();
     for (ticket, why) in [
-        (sign(&ticket_for("bob")), "the ticket is for another user"),
-        (sign(&ticket_for("alice").device("pad")), "the ticket is for another device"),
-        (sign(&Ticket::new("alice", ago(60))), "the ticket has expired"),
+        (sign(&ticket_for("bob")), "the ticket is for another user (claim sub)"),
+        (
+            sign(&ticket_for("alice").device("pad")),
+            "the ticket is for another device (claim device)",
+        ),
+        (sign(&Ticket::new("alice", ago(60))), "the ticket has expired (claim exp)"),
         (foreign, "bad ticket"),
         ("x".repeat(5_000), "bad ticket"),
         ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6OTk5OTk5OTk5OX0.".into(), "bad ticket"),

@@ -3,6 +3,7 @@
 
 mod application;
 mod bodies;
+mod changed;
 mod closing;
 mod door;
 mod ends;

@@ -99,6 +99,10 @@ impl Api {
         self.config.max_memberships
     }
 
+    pub fn set_keys(&mut self, keys: Vec<crate::backend::ApiKey>) {
+        self.config.keys = keys;
+    }
+
     pub fn has_key(&self) -> bool {
         !self.config.keys.is_empty()
     }

@@ -77,6 +77,11 @@ impl WebhookEvents {
         Some(WebhookEvents(EventKinds::of(&kinds?)))
     }
 
+    /// Whether all of these kinds are sent.
+    pub fn includes(self, kinds: Self) -> bool {
+        Self::ALL.into_iter().all(|kind| self.has(kind) || !kinds.has(kind))
+    }
+
     /// Whether events of this kind are sent.
     pub fn has(self, kind: EventKind) -> bool {
         self.0.has(kind)

@@ -27,7 +27,7 @@ pub use config::{BadWebhook, WebhookConfig, WebhookEvents};
 use outbox::Outbox;
 use post::Poster;
 use relayed::Exchange;
-use worker::{Backoff, Shared};
+use worker::Shared;
 
 /// Tells a backend who is online and what users send. Give the webhooks to a
 /// [`Backend`](crate::backend::Backend). All clones share one queue and one thread; call
@@ -87,8 +87,7 @@ impl Webhooks {
         let (events, most) = (config.events, config.max_queue);
         let ours = Arc::clone(&shared);
         let send = move || {
-            let backoff = Backoff::new(config.retry_min, config.retry_max);
-            worker::run(&ours, &Poster::new(&config), backoff, &config.origin());
+            worker::run(&ours, config, Poster::new);
         };
         thread::Builder::new().name("webhooks".to_owned()).spawn(send)?;
         Ok(Webhooks { events, most, shared })
@@ -105,6 +104,14 @@ impl Webhooks {
     /// Handles what the engine tells of events.
     pub(super) fn hear(&self, told: &Told) {
         self.shared.exchange(|exchange| exchange.hear(told));
+    }
+
+    /// Uses another URL, another secret, other authorities, other times and another bound of the
+    /// queue, from the next request on. Events that wait are kept, and a request that has failed is
+    /// repeated at once. [`WebhookConfig::events`] and [`WebhookConfig::offline_after`] stay as they
+    /// were; the bound of a queue that nodes share does, too.
+    pub fn set_config(&self, config: WebhookConfig) {
+        self.shared.set_config(config);
     }
 
     /// Sends the events that wait, for at most the time `within`, and ends the thread. Returns how

@@ -115,6 +115,11 @@ impl Outbox {
         self.push(event, Share::Most, now);
     }
 
+    /// Sets how many bytes of events may wait.
+    pub fn set_bound(&mut self, max_bytes: usize) {
+        self.queue.set_bound(max_bytes);
+    }
+
     /// Adds the `offline` events of at most `most` users who are due to be offline.
     pub fn advance(&mut self, now: Instant, most: usize) {
         for _ in 0..most {

@@ -55,6 +55,11 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Sets how many bytes may wait. What waits already is kept.
+    pub fn set_bound(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
     pub fn new(max_bytes: usize) -> Self {
         Queue {
             max_bytes,

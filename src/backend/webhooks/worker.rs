@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::config::LONGEST;
+use super::config::{LONGEST, WebhookConfig};
 use super::outbox::{Clock, Outbox};
 use super::post::Post;
 use super::queue::Batch;
@@ -44,6 +44,8 @@ pub struct State {
     pub failures: u64,
     /// Whether the latest request has failed.
     pub failing: bool,
+    /// Other settings, which the thread takes before its next request.
+    pub changed: Option<WebhookConfig>,
 }
 
 impl State {
@@ -79,6 +81,7 @@ impl Shared {
             delivered: 0,
             failures: 0,
             failing: false,
+            changed: None,
         };
         Shared { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -117,6 +120,21 @@ impl Shared {
             self.changed.notify_all();
         }
         true
+    }
+
+    /// Uses other settings from the next request on. A pause after a failure ends, because the
+    /// settings may be what had to be changed.
+    pub fn set_config(&self, config: WebhookConfig) {
+        let mut state = self.lock();
+        state.outbox.set_bound(config.max_queue);
+        state.changed = Some(config);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Returns other settings, if there are some since the last call.
+    fn take_changed(&self) -> Option<WebhookConfig> {
+        self.lock().changed.take()
     }
 
     /// Makes the thread send the events that wait, within this time, and end. Returns how many
@@ -192,7 +210,7 @@ impl Shared {
                     is_hurried = true;
                 }
             }
-            if now >= until {
+            if now >= until || state.changed.is_some() {
                 return true;
             }
             state = self.wait(state, Some(until - now));
@@ -259,9 +277,11 @@ impl Backoff {
 
 /// Sends until [`Shared::close`] is called. A panic is a bug, but the thread goes on, because the
 /// batch is still there.
-pub fn run(shared: &Shared, post: &impl Post, backoff: Backoff, origin: &str) {
+pub fn run<P: Post>(shared: &Shared, config: WebhookConfig, make: impl Fn(&WebhookConfig) -> P) {
+    let mut config = config;
     loop {
-        let sending = AssertUnwindSafe(|| deliver(shared, post, backoff, origin));
+        let backoff = Backoff::new(config.retry_min, config.retry_max);
+        let sending = AssertUnwindSafe(|| deliver(shared, &mut config, &make));
         if panic::catch_unwind(sending).is_ok() {
             break;
         }
@@ -277,11 +297,23 @@ pub fn run(shared: &Shared, post: &impl Post, backoff: Backoff, origin: &str) {
 /// The longest rest of the thread after a panic.
 const PANICKED: Duration = Duration::from_secs(1);
 
-fn deliver(shared: &Shared, post: &impl Post, mut backoff: Backoff, origin: &str) {
+fn deliver<P: Post>(
+    shared: &Shared,
+    config: &mut WebhookConfig,
+    make: &impl Fn(&WebhookConfig) -> P,
+) {
+    let mut post = make(config);
+    let mut origin = config.origin();
+    let mut backoff = Backoff::new(config.retry_min, config.retry_max);
     let random = ring::rand::SystemRandom::new();
     let epoch = shared.lock().outbox.epoch().to_owned();
     let mut failures = 0_u32;
     while let Some(sending) = shared.next() {
+        if let Some(changed) = shared.take_changed() {
+            *config = changed;
+            (post, origin) = (make(config), config.origin());
+            backoff = Backoff::new(config.retry_min, config.retry_max);
+        }
         let batch = sending.batch();
         let epoch = match &sending {
             Sending::Own(_) => &*epoch,
@@ -365,14 +397,21 @@ mod tests {
         }
     }
 
+    impl<P: Post> Post for Arc<P> {
+        fn post(&self, timestamp: u64, body: &str) -> Result<(), Failure> {
+            (**self).post(timestamp, body)
+        }
+    }
+
     fn start(fates: Vec<Fate>) -> (Arc<Shared>, Receiver<String>) {
-        let config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
+        let mut config = WebhookConfig::new("http://backend/", &[7; 16]).unwrap();
         let shared = Arc::new(Shared::new(Outbox::new(&config, 10, clock())));
         let (bodies, arrived) = channel();
-        let plan = Plan { fates: Mutex::new(fates.into_iter()), bodies };
+        let plan = Arc::new(Plan { fates: Mutex::new(fates.into_iter()), bodies });
         let ours = Arc::clone(&shared);
-        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(4));
-        std::thread::spawn(move || run(&ours, &plan, backoff, "http://backend"));
+        config.retry_min = Duration::from_millis(1);
+        config.retry_max = Duration::from_millis(4);
+        std::thread::spawn(move || run(&ours, config, |_| Arc::clone(&plan)));
         (shared, arrived)
     }
 

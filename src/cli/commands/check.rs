@@ -8,6 +8,7 @@ use crate::cli::output::print;
 use crate::cli::refusal::{Failure, REFUSED};
 use crate::cli::settings::capacity::Capacity;
 use crate::cli::settings::flags::Flags;
+use crate::cli::settings::print::config;
 use crate::cli::settings::{Settings, When};
 use crate::cli::text::Escaped;
 
@@ -24,6 +25,13 @@ is known only when the server starts.
 
 Example:
   longlink check --config /etc/longlink/longlink.toml";
+
+/// Prints the settings that `serve` would use.
+pub fn print_config(flags: &Flags) -> Result<ExitCode, Failure> {
+    let (values, settings) = Settings::load(flags, &Capacity::claim(), Vec::new(), When::Start)?;
+    print(&config(&settings, &values))?;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Prints every problem, or says that there is none.
 pub fn check(flags: &Flags) -> Result<ExitCode, Failure> {

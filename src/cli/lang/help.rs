@@ -217,6 +217,10 @@ pub const TEXTS: &[(&str, &str)] = &[
         "打印 longlink 或它的某个命令的手册页",
     ),
     (
+        "Print the settings that count and where each was set, as a configuration file without secrets, and end",
+        "打印实际起作用的设置和每个设置的来源，写成不含密钥的配置文件，然后结束",
+    ),
+    (
         "Print what lets a shell complete longlink's commands and options",
         "打印 shell 的补全脚本，用来补全 longlink 的命令和参数",
     ),
@@ -301,6 +305,10 @@ pub const TEXTS: &[(&str, &str)] = &[
     ),
     ("The file to make; only its owner can read it", "要创建的文件；只有它的所有者可以读取"),
     ("The file with the backend's key", "后端密钥的文件"),
+    (
+        "The form of the log: lines for people, or a JSON object on each line",
+        "日志的形式：给人看的文本行，或者每行一个 JSON 对象",
+    ),
     ("The id of the user", "用户 ID"),
     ("The interface", "接口"),
     (

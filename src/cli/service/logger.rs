@@ -5,7 +5,7 @@
 //! the thread prints; what does not fit in the queue is counted and told later.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{
@@ -13,7 +13,7 @@ use std::sync::mpsc::{
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
@@ -39,8 +39,7 @@ const THREAD: &str = "log";
 /// within a second.
 #[derive(Debug)]
 pub struct Logger {
-    /// The queue of the log; `None` if nothing is logged.
-    queue: Option<SyncSender<Item>>,
+    queue: SyncSender<Item>,
 }
 
 /// An entry of the queue.
@@ -77,30 +76,35 @@ impl Shared {
 
 impl Logger {
     /// Becomes the process's logger, and tells panics through it as well.
-    pub fn start(level: LevelFilter) -> io::Result<Self> {
-        if level == LevelFilter::Off {
-            return Ok(Logger { queue: None });
-        }
+    pub fn start(level: LevelFilter, format: Format) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let shared = Arc::<Shared>::default();
-        let front = Front { level, queue: queue.clone(), shared: Arc::clone(&shared) };
+        let front = Front { queue: queue.clone(), shared: Arc::clone(&shared) };
         log::set_boxed_logger(Box::new(front)).map_err(io::Error::other)?;
-        log::set_max_level(level);
-        let printer = Printer::new(lines, shared);
+        set_level(level);
+        let printer = Printer::new(lines, shared, format);
         thread::Builder::new().name(THREAD.to_owned()).spawn(|| printer.run())?;
-        panic::set_hook(Box::new(|info| {
-            // If a line cannot be printed, the log's own thread has panicked.
-            if thread::current().name() != Some(THREAD) {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if log::max_level() == LevelFilter::Off {
+                usual(info);
+            } else if thread::current().name() != Some(THREAD) {
+                // If a line cannot be printed, the log's own thread has panicked.
                 log::error!("{}", info.to_string().replace('\n', " "));
             }
         }));
-        Ok(Logger { queue: Some(queue) })
+        Ok(Logger { queue })
     }
+}
+
+/// Sets what is logged from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
 }
 
 impl Drop for Logger {
     fn drop(&mut self) {
-        let Some(queue) = &self.queue else { return };
+        let queue = &self.queue;
         let until = Instant::now() + LAST_LINES;
         let (answer, printed) = sync_channel(1);
         // The queue does not say when it gets room, so it is looked at every few milliseconds.
@@ -116,20 +120,20 @@ impl Drop for Logger {
 
 /// The end of the queue to which the program logs. It never waits.
 struct Front {
-    level: LevelFilter,
     queue: SyncSender<Item>,
     shared: Arc<Shared>,
 }
 
 impl Log for Front {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let level = log::max_level();
         let most = match metadata.target().split("::").next() {
-            Some("longlink") => self.level,
+            Some("longlink") => level,
             // Lines of these crates may contain a webhook's URL and signature.
             Some("ureq" | "ureq_proto") => LevelFilter::Off,
             // rustls writes a dozen lines for each handshake.
-            _ if self.level < LevelFilter::Trace => self.level.min(LevelFilter::Error),
-            _ => self.level,
+            _ if level < LevelFilter::Trace => level.min(LevelFilter::Error),
+            _ => level,
         };
         metadata.level() <= most
     }
@@ -166,8 +170,18 @@ impl Log for Front {
     fn flush(&self) {}
 }
 
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// A JSON object on each line.
+    Json,
+}
+
 /// The end of the queue that prints, in a thread of its own.
 struct Printer {
+    format: Format,
     lines: Receiver<Item>,
     shared: Arc<Shared>,
     stderr: SimpleLogger,
@@ -177,9 +191,9 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(lines: Receiver<Item>, shared: Arc<Shared>) -> Self {
+    fn new(lines: Receiver<Item>, shared: Arc<Shared>, format: Format) -> Self {
         let stderr = SimpleLogger::new().with_colors(io::stderr().is_terminal());
-        Printer { lines, shared, stderr, broken_until: None, accounted: Instant::now() }
+        Printer { format, lines, shared, stderr, broken_until: None, accounted: Instant::now() }
     }
 
     fn run(mut self) {
@@ -246,6 +260,12 @@ impl Printer {
         if self.broken_until.is_some_and(|until| Instant::now() < until) {
             return false;
         }
+        if self.format == Format::Json {
+            let text = json(line, SystemTime::now() - line.at.elapsed());
+            let printed = io::stderr().lock().write_all(text.as_bytes());
+            self.broken_until = printed.is_err().then(|| Instant::now() + BROKEN);
+            return printed.is_ok();
+        }
         let late = match line.at.elapsed() {
             age if age > LATE => format!(" ({:.1} s ago)", age.as_secs_f64()),
             _ => String::new(),
@@ -262,5 +282,48 @@ impl Printer {
         }));
         self.broken_until = printed.is_err().then(|| Instant::now() + BROKEN);
         printed.is_ok()
+    }
+}
+
+/// Writes a line as a JSON object with the time at which it was logged, and a line break.
+fn json(line: &Line, at: SystemTime) -> String {
+    let at = time::OffsetDateTime::from(at);
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        "{{\"time\":\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z\",\"level\":\"{}\",\"target\":{},\
+         \"message\":{}}}\n",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at.millisecond(),
+        line.level.as_str().to_lowercase(),
+        quoted(&line.target),
+        quoted(&line.message)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_has_the_time_of_logging_and_stays_one_line() {
+        let message = "a \"b\"\nc\u{1b}张".to_owned();
+        let target = Cow::Borrowed("longlink::relay");
+        let line = Line { level: Level::Warn, target, message, at: Instant::now() };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_831_201_042);
+        let text = json(&line, at);
+        assert_eq!(text.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = serde_json::json!({
+            "time": "2026-11-28T02:00:01.042Z",
+            "level": "warn",
+            "target": "longlink::relay",
+            "message": "a \"b\"\nc\u{1b}张",
+        });
+        assert_eq!(value, expected);
     }
 }

@@ -1,6 +1,6 @@
 //! What signals do. The first SIGINT or SIGTERM stops the server, with close frames, from a thread
-//! that does nothing else; the second one ends the process at once. SIGHUP renews what can be
-//! renewed. The service manager is told of both.
+//! that does nothing else; the second one ends the process at once. SIGHUP makes the server read its
+//! settings again. The service manager is told of both.
 //!
 //! SIGUSR1 and SIGUSR2, which scripts that rotate logs may send to any program, only cause a line
 //! in the log. Rust's runtime ignores SIGPIPE. A file that may not grow any more is an error of the
@@ -40,12 +40,11 @@ impl Held {
     }
 
     /// Stops the server at the first SIGINT or SIGTERM. SIGHUP is passed on to `hangup`, which
-    /// tells the supervisor when it is done. Without a `hangup` there is nothing to renew, and the
-    /// log says so.
+    /// tells the supervisor when it is done.
     pub fn obey(
         self,
         stopper: Stopper,
-        hangup: Option<Sender<()>>,
+        hangup: Sender<()>,
         supervisor: Supervisor,
     ) -> io::Result<()> {
         let Held(mut signals) = self;
@@ -54,7 +53,7 @@ impl Held {
             for signal in signals.forever() {
                 match signal {
                     SIGHUP if is_stopping => log::info!("SIGHUP: the server is going down"),
-                    SIGHUP => reload(hangup.as_ref(), &supervisor),
+                    SIGHUP => reload(&hangup, &supervisor),
                     SIGUSR1 => log::info!("SIGUSR1 does nothing"),
                     SIGUSR2 => log::info!("SIGUSR2 does nothing"),
                     _ => {
@@ -73,15 +72,12 @@ impl Held {
     }
 }
 
-/// Renews what can be renewed; this is only the certificate.
-fn reload(hangup: Option<&Sender<()>>, supervisor: &Supervisor) {
+/// Asks for a reload.
+fn reload(hangup: &Sender<()>, supervisor: &Supervisor) {
     supervisor.reloading();
-    match hangup.map(|hangup| hangup.send(())) {
-        // The thread that renews tells the supervisor when it is done.
-        Some(Ok(())) => return,
-        // The thread that renews has panicked, and the log says so.
-        Some(Err(_)) => log::error!("SIGHUP: the certificate is not read any more"),
-        None => log::info!("SIGHUP: there is no certificate, so there is nothing to reload"),
+    if hangup.send(()).is_err() {
+        // The thread that reads the settings has panicked, and the log says so.
+        log::error!("SIGHUP: the settings are not read any more");
+        supervisor.ready();
     }
-    supervisor.ready();
 }

@@ -22,6 +22,11 @@ pub enum Address {
     /// The path of a socket file. The permissions of its folder decide who may connect.
     Unix(PathBuf),
     Inherited(Inherited),
+    /// A socket of the service manager that this process uses already.
+    InUse {
+        name: String,
+        is_local: bool,
+    },
 }
 
 impl fmt::Display for Address {
@@ -30,6 +35,7 @@ impl fmt::Display for Address {
             Address::Tcp(text, _) => f.write_str(text),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Inherited(socket) => socket.fmt(f),
+            Address::InUse { name, .. } => f.write_str(name),
         }
     }
 }
@@ -66,11 +72,6 @@ impl Address {
         Ok(Address::Tcp(text.to_owned(), addrs))
     }
 
-    /// Reads the addresses that a setting lists.
-    pub fn list(raw: &Raw) -> Result<Vec<Self>, String> {
-        Self::words(raw)?.iter().map(|text| Address::parse(text)).collect()
-    }
-
     /// Reads a list of addresses as they were written. A number is a port.
     pub fn words(raw: &Raw) -> Result<Vec<String>, String> {
         let text = |raw: &Raw| match raw {
@@ -83,6 +84,17 @@ impl Address {
         }
     }
 
+    /// Returns the address of a socket of the service manager as one that is in use from now on, for
+    /// a later look at the settings.
+    pub fn in_use(&self) -> Option<Self> {
+        match self {
+            Address::Inherited(_) | Address::InUse { .. } => {
+                Some(Address::InUse { name: self.to_string(), is_local: self.is_local() })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether only this machine can reach the address.
     pub fn is_local(&self) -> bool {
         match self {
@@ -91,6 +103,7 @@ impl Address {
             }
             Address::Unix(_) => true,
             Address::Inherited(socket) => socket.is_local(),
+            Address::InUse { is_local, .. } => *is_local,
         }
     }
 
@@ -100,6 +113,7 @@ impl Address {
             Address::Tcp(_, addrs) => listeners.extend(Listener::bind(&addrs[..], config)?),
             Address::Unix(path) => listeners.push(Listener::unix(&path)?),
             Address::Inherited(socket) => listeners.push(socket.listen(config)?),
+            Address::InUse { .. } => {}
         }
         Ok(())
     }
@@ -206,12 +220,10 @@ mod tests {
         let word = Raw::Word("8080,unix:/x".to_owned());
         let file = Raw::List(vec![Raw::Whole(8080), Raw::Text("unix:/x".to_owned())]);
         for raw in [word, file] {
-            let list = Address::list(&raw).unwrap();
-            let shown = list.iter().map(Address::to_string).collect::<Vec<_>>();
-            assert_eq!(shown, ["127.0.0.1:8080", "unix:/x"]);
+            assert_eq!(Address::words(&raw).unwrap(), ["8080", "unix:/x"]);
         }
-        assert_eq!(Address::list(&Raw::Whole(0)).unwrap().len(), 1);
-        assert!(Address::list(&Raw::Whole(65_536)).is_err());
+        assert_eq!(Address::words(&Raw::Whole(0)).unwrap(), ["0"]);
+        assert!(Address::parse("65536").is_err());
         assert!(Address::parse(":80").unwrap_err().contains("0.0.0.0:80"));
         assert!(Address::parse("10.0.0.1").unwrap_err().contains("no port"));
     }

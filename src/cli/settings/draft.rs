@@ -8,24 +8,29 @@ use log::LevelFilter;
 use longlink::backend::{BackendConfig, WebhookConfig, WebhookEvents};
 use longlink::{Config, RelayConfig};
 
-use super::addresses::Address;
+use crate::cli::service::logger::Format;
+
 #[cfg(feature = "cluster")]
 use super::cluster::Cluster;
 #[cfg(feature = "store")]
 use super::store::Store;
 
 /// One field for each row of the table of settings.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Draft {
     pub config: Config,
     pub relay: RelayConfig,
+    /// The trusted proxies as they were written.
+    pub proxies: Vec<String>,
     pub backend: BackendConfig,
     pub webhook: Webhook,
     /// The addresses as they were written. No name is looked up before it is certain that the
     /// addresses are needed.
     pub listen: Option<Vec<String>>,
     pub open: bool,
-    pub api_listen: Vec<Address>,
+    pub api_listen: Vec<String>,
+    /// The contents of the file of the backend's keys.
+    pub key_file: Option<Vec<u8>>,
     /// The contents of the file with the tickets' secrets.
     pub secrets: Option<Vec<u8>>,
     /// Whether a connection stays open after its ticket has expired.
@@ -39,10 +44,11 @@ pub struct Draft {
     #[cfg(feature = "cluster")]
     pub cluster: Cluster,
     pub level: LevelFilter,
+    pub format: Format,
 }
 
 /// The settings of the webhooks, field by field.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Webhook {
     pub url: Option<String>,
     /// The contents of the secret's file.
@@ -59,6 +65,7 @@ impl Default for Draft {
         Draft {
             config: Config::default(),
             relay: RelayConfig::default(),
+            proxies: Vec::new(),
             backend: BackendConfig::default(),
             webhook: Webhook {
                 url: None,
@@ -71,6 +78,7 @@ impl Default for Draft {
             listen: None,
             open: false,
             api_listen: Vec::new(),
+            key_file: None,
             secrets: None,
             at_door_only: false,
             #[cfg(feature = "tls")]
@@ -82,6 +90,7 @@ impl Default for Draft {
             #[cfg(feature = "cluster")]
             cluster: Cluster::default(),
             level: LevelFilter::Info,
+            format: Format::Text,
         }
     }
 }

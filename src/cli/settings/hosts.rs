@@ -11,8 +11,9 @@ pub fn list(raw: &Raw, read: fn(&str) -> Result<String, String>) -> Result<Vec<S
     units::list(raw)?.iter().map(|entry| read(entry)).collect()
 }
 
-/// Reads the addresses and networks of trusted proxies.
-pub fn proxies(raw: &Raw) -> Result<TrustedProxies, String> {
+/// Reads the addresses and networks of trusted proxies. Returns them also as they were written.
+pub fn proxies(raw: &Raw) -> Result<(TrustedProxies, Vec<String>), String> {
     let entries = units::list(raw)?;
-    TrustedProxies::parse(entries.iter().map(String::as_str)).map_err(|error| error.to_string())
+    let proxies = TrustedProxies::parse(entries.iter().map(String::as_str));
+    Ok((proxies.map_err(|error| error.to_string())?, entries))
 }

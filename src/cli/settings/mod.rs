@@ -11,6 +11,7 @@ mod cluster;
 pub mod draft;
 pub mod flags;
 mod hosts;
+pub mod print;
 pub mod row;
 pub mod secret;
 mod similar;
@@ -26,18 +27,20 @@ use std::collections::BTreeSet;
 use log::LevelFilter;
 use longlink::backend::{BackendConfig, WebhookConfig};
 use longlink::limits::ConfigError;
+use longlink::tickets::{TicketError, Tickets};
 use longlink::{Config, RelayConfig};
 
 use crate::cli::problems::{Problem, Problems};
-use crate::cli::service::inherited::Inherited;
+use crate::cli::service::logger::Format;
 use addresses::Address;
 use capacity::Capacity;
 #[cfg(feature = "tls")]
 use certificate::{Files, Loaded};
 use draft::Draft;
 use flags::Flags;
+use row::{Setting, Shown};
 use secret::Secrets;
-use table::{SECRET_FILE, SETTINGS};
+use table::{CONFIG, DEFAULT_LISTEN, SECRET_FILE, SETTINGS};
 use values::Values;
 
 /// Everything that `serve` needs to know.
@@ -68,8 +71,11 @@ pub struct Settings {
     #[cfg(feature = "cluster")]
     pub cluster: Option<longlink::cluster::ClusterConfig>,
     pub level: LevelFilter,
+    pub format: Format,
     /// Warnings about settings that are probably mistakes; they are logged once there is a log.
     pub warnings: Vec<String>,
+    /// What all of this was made of.
+    draft: Draft,
 }
 
 /// When settings are read.
@@ -77,10 +83,9 @@ pub struct Settings {
 pub enum When {
     /// Before there is a server.
     Start,
+    /// In the process of a server that runs.
+    Running,
 }
-
-/// The default address, which only this machine can reach.
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 impl Settings {
     /// Gathers the flags, the environment and the configuration file, and reads every setting, as
@@ -89,7 +94,7 @@ impl Settings {
     pub fn load(
         flags: &Flags,
         capacity: &Capacity,
-        inherited: Vec<Inherited>,
+        inherited: Vec<Address>,
         when: When,
     ) -> Result<(Values, Self), Problems> {
         let mut problems = Problems::default();
@@ -107,7 +112,7 @@ impl Settings {
     pub fn read(
         values: &Values,
         capacity: &Capacity,
-        inherited: Vec<Inherited>,
+        inherited: Vec<Address>,
         when: When,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -124,16 +129,18 @@ impl Settings {
         for error in draft.config.contradictions() {
             check.config(error, &draft.config);
         }
-        let listen = match (inherited.is_empty(), draft.listen) {
-            (true, Some(words)) => check.addresses(&words),
+        let listen = match (inherited.is_empty(), &draft.listen) {
+            (true, Some(words)) => check.addresses("listen", words),
             (true, None) => Address::parse(DEFAULT_LISTEN).into_iter().collect(),
-            (false, _) => inherited.into_iter().map(Address::Inherited).collect(),
+            (false, _) => inherited,
         };
-        for (name, addresses) in [("listen", &listen), ("api-listen", &draft.api_listen)] {
+        let api_listen = check.addresses("api-listen", &draft.api_listen);
+        for (name, addresses) in [("listen", &listen), ("api-listen", &api_listen)] {
             let refused = addresses::folders(addresses);
             check.of(&[name], refused.map_err(|why| values.refuse(name, why)));
         }
-        let secrets = check.of(&[SECRET_FILE], Secrets::read(draft.secrets, values)).flatten();
+        let secrets =
+            check.of(&[SECRET_FILE], Secrets::read(draft.secrets.clone(), values)).flatten();
         let open = ["open", SECRET_FILE];
         if draft.open && secrets.is_some() {
             let why =
@@ -146,7 +153,7 @@ impl Settings {
             check.of(&["listen", "open", SECRET_FILE], refused);
         }
         if draft.backend.keys.is_empty() {
-            let refused = addresses::protect_api(&draft.api_listen);
+            let refused = addresses::protect_api(&api_listen);
             let refused = refused.map_err(|why| values.refuse("api-listen", why));
             check.of(&["api-listen", "api-key-file"], refused);
         }
@@ -155,10 +162,12 @@ impl Settings {
             let names = ["ticket-at-door-only", SECRET_FILE];
             check.add(&names, values.refuse(names[0], why));
         }
+        #[cfg(not(feature = "store"))]
+        let _ = when;
         #[cfg(feature = "store")]
         let store = {
             let names = ["store", "store-size", "history", "mailbox"];
-            let made = store::check(draft.store, &mut draft.relay, values);
+            let made = store::check(draft.store.clone(), &mut draft.relay, values);
             let file = check.of(&names, made).flatten();
             // In the process that has the file open, a look at it would take away the store's locks.
             if let (Some(file), When::Start) = (&file, when) {
@@ -170,27 +179,27 @@ impl Settings {
         #[cfg(feature = "cluster")]
         let cluster = {
             let names = ["redis", "redis-ca", "redis-prefix", "node", "store"];
-            let made = cluster::check(draft.cluster, &draft.relay, &listen, values);
+            let made = cluster::check(draft.cluster.clone(), &draft.relay, &listen, values);
             check.of(&names, made).flatten()
         };
         let names =
             ["webhook", "webhook-secret-file", "webhook-ca", "webhook-queue", "webhook-events"];
-        let webhooks = check.of(&names, webhooks::config(draft.webhook, values)).flatten();
+        let webhooks = check.of(&names, webhooks::config(draft.webhook.clone(), values)).flatten();
         #[cfg(feature = "tls")]
         let tls = {
-            let pair = Files::pair(draft.tls_cert, draft.tls_key, values);
+            let pair = Files::pair(draft.tls_cert.clone(), draft.tls_key.clone(), values);
             let files = check.of(&["tls-cert", "tls-key"], pair).flatten();
             files.and_then(|files| files.load(values, check.problems))
         };
         let mut settings = Settings {
-            config: draft.config,
-            relay: draft.relay,
+            config: draft.config.clone(),
+            relay: draft.relay.clone(),
             secrets,
             at_door_only: draft.at_door_only,
             webhooks,
             listen,
-            backend: draft.backend,
-            api_listen: draft.api_listen,
+            backend: draft.backend.clone(),
+            api_listen,
             #[cfg(feature = "tls")]
             tls,
             #[cfg(feature = "store")]
@@ -198,10 +207,37 @@ impl Settings {
             #[cfg(feature = "cluster")]
             cluster,
             level: draft.level,
+            format: draft.format,
             warnings: Vec::new(),
+            draft,
         };
         settings.warn(values, capacity);
         problems.is_empty().then_some(settings)
+    }
+
+    /// Sets the default of the time for which messages wait, which follows from the store that is
+    /// open and not from the one that these settings name.
+    pub fn follow_store(&mut self, has_store: bool) {
+        #[cfg(feature = "store")]
+        let kept = Some(store::KEPT).filter(|_| has_store);
+        #[cfg(not(feature = "store"))]
+        let kept = None.filter(|_| has_store);
+        let time = kept.unwrap_or(RelayConfig::default().mailbox_ttl);
+        self.relay.mailbox_ttl = time;
+        self.draft.relay.mailbox_ttl = time;
+    }
+
+    /// Makes what checks tickets, if clients need one.
+    pub fn make_tickets(&self) -> Result<Option<Tickets>, TicketError> {
+        let tickets = self.secrets.as_ref().map(Secrets::tickets).transpose()?;
+        Ok(tickets.map(|tickets| tickets.at_door_only(self.at_door_only)))
+    }
+
+    /// The value of each setting that counts.
+    pub fn values(&self) -> Vec<(&'static Setting, Shown)> {
+        let mut draft = self.draft.clone();
+        let settings = SETTINGS.iter().filter(|setting| setting.name != CONFIG);
+        settings.map(|setting| (setting, setting.value_in(&mut draft))).collect()
     }
 
     #[cfg(feature = "tls")]
@@ -243,7 +279,8 @@ impl Settings {
                            put it into LONGLINK_REDIS or into the configuration file";
             self.warnings.push(warning.to_owned());
         }
-        let inherited = matches!(self.listen[..], [Address::Inherited(_), ..]);
+        let inherited =
+            matches!(self.listen[..], [Address::Inherited(_) | Address::InUse { .. }, ..]);
         if inherited && values.is_given("listen") {
             let warning = "listen is set, but the service manager's sockets take its place";
             self.warnings.push(warning.to_owned());
@@ -278,15 +315,15 @@ impl Check<'_> {
         made.map_err(|problem| self.add(names, problem)).ok()
     }
 
-    /// Reads the addresses that clients connect to. Each one that is wrong is a problem.
-    fn addresses(&mut self, words: &[String]) -> Vec<Address> {
+    /// Reads the addresses of a setting. Each one that is wrong is a problem.
+    fn addresses(&mut self, name: &'static str, words: &[String]) -> Vec<Address> {
         let mut addresses = Vec::new();
         for word in words {
             match Address::parse(word) {
                 Ok(address) => addresses.push(address),
                 Err(why) => {
-                    self.problems.add(self.values.refuse("listen", why));
-                    self.wrong.insert("listen");
+                    self.problems.add(self.values.refuse(name, why));
+                    self.wrong.insert(name);
                 }
             }
         }

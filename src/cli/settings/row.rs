@@ -2,6 +2,8 @@
 //! value, and the help.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::draft::Draft;
@@ -22,6 +24,80 @@ pub struct Setting {
     words: Option<&'static str>,
     /// Whether the value is shown in logs. A value that could give somebody access is not shown.
     pub shown: bool,
+    /// Whether a reload changes the setting of a running server.
+    pub reloads: bool,
+    /// The value, for a row whose kind does not say where it is.
+    read: Option<fn(&Draft) -> Shown>,
+}
+
+/// The value of a setting, to be shown and to be compared with another one.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing is set, and the default has no value that could be written.
+    Unset,
+    Text(String),
+    /// A number, or `true` or `false`.
+    Bare(String),
+    List(Vec<String>),
+    /// The contents of the file that the setting names. They are compared, and never shown.
+    File(Vec<u8>),
+    /// A value that could give somebody access. It is compared, and never shown.
+    Hidden(String),
+}
+
+impl Shown {
+    pub fn text(text: impl ToString) -> Self {
+        Shown::Text(text.to_string())
+    }
+
+    pub fn truth(truth: bool) -> Self {
+        Shown::Bare(truth.to_string())
+    }
+
+    pub fn list(list: &[String]) -> Self {
+        Shown::List(list.to_vec())
+    }
+
+    /// A text that may be missing.
+    pub fn or_unset(text: Option<impl ToString>) -> Self {
+        text.map_or(Shown::Unset, Shown::text)
+    }
+
+    pub fn file(contents: &Option<Vec<u8>>) -> Self {
+        contents.clone().map_or(Shown::Unset, Shown::File)
+    }
+
+    pub fn hidden(value: Option<String>) -> Self {
+        value.map_or(Shown::Unset, Shown::Hidden)
+    }
+
+    pub fn path(path: &Option<PathBuf>) -> Self {
+        Shown::or_unset(path.as_ref().map(|path| path.display()))
+    }
+
+    /// Whether the value must not be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Shown::File(_) | Shown::Hidden(_))
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Shown {
+    /// Writes the value as the configuration file has it, for a log line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shown::Unset => f.write_str("not set"),
+            Shown::Text(text) => write!(f, "{text:?}"),
+            Shown::Bare(text) => f.write_str(text),
+            Shown::List(list) => write!(f, "{list:?}"),
+            Shown::File(_) | Shown::Hidden(_) => f.write_str("…"),
+        }
+    }
 }
 
 /// How a value is read, and where it is stored.
@@ -70,13 +146,49 @@ impl Setting {
         kind: Kind,
         help: &'static str,
     ) -> Self {
-        Setting { name, value, heading, help, kind, words: None, shown: true }
+        Setting {
+            name,
+            value,
+            heading,
+            help,
+            kind,
+            words: None,
+            shown: true,
+            reloads: true,
+            read: None,
+        }
     }
 
     /// Sets the default in words, for a row whose default is not a number.
     pub const fn default_is(mut self, words: &'static str) -> Self {
         self.words = Some(words);
         self
+    }
+
+    /// Says that a running server keeps its value until it is started again.
+    pub const fn at_restart(mut self) -> Self {
+        self.reloads = false;
+        self
+    }
+
+    /// Says where the value is, for a row whose kind does not say it.
+    pub const fn is(mut self, value: fn(&Draft) -> Shown) -> Self {
+        self.read = Some(value);
+        self
+    }
+
+    /// The value that counts.
+    pub fn value_in(&self, draft: &mut Draft) -> Shown {
+        if let Some(read) = self.read {
+            return read(draft);
+        }
+        match self.kind {
+            Kind::Count(field) | Kind::Size(field) => Shown::Bare(field(draft).to_string()),
+            Kind::Rate(field) => Shown::Bare(field(draft).to_string()),
+            Kind::Seconds(field) => Shown::Bare(field(draft).as_secs_f64().to_string()),
+            Kind::Switch(field) => Shown::truth(*field(draft)),
+            Kind::One(_) | Kind::Many(_) | Kind::File => Shown::Unset,
+        }
     }
 
     /// Keeps the value out of the logs.

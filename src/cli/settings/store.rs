@@ -22,7 +22,7 @@ pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 const OF_STORE: [&str; 2] = ["store-size", "history"];
 
 /// The settings of the store, as they were read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     pub path: Option<PathBuf>,
     pub size: usize,

@@ -9,15 +9,17 @@
 
 use log::LevelFilter;
 use longlink::RelayConfig;
+use longlink::backend::WebhookEvents;
 use longlink::limits::Devices;
 
 use super::addresses::Address;
 #[cfg(feature = "cluster")]
 use super::cluster;
-use super::row::{Kind, Setting};
+use super::row::{Kind, Setting, Shown};
 #[cfg(feature = "store")]
 use super::store;
 use super::{backend, hosts, secret, units, webhooks};
+use crate::cli::service::logger::Format;
 
 /// The name of the setting for the file of the tickets' secrets.
 pub const SECRET_FILE: &str = "secret-file";
@@ -34,6 +36,8 @@ const LEVELS: &[(&str, LevelFilter)] = &[
     ("off", LevelFilter::Off),
 ];
 
+const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Json)];
+
 const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::One)];
 
 // The headings, in the order in which the rows below use them.
@@ -48,7 +52,15 @@ const DISK: &str = "What it keeps on disk (docs/operations.md)";
 #[cfg(feature = "cluster")]
 const NODES: &str = "Several nodes (docs/cluster.md)";
 const BACKEND: &str = "The backend (docs/api.md, docs/webhooks.md)";
-const RUN: &str = "Running";
+pub const RUN: &str = "Running";
+
+/// The word of a value that is one of a few.
+fn name_of<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, it)| *it == value).map_or("", |(word, _)| word)
+}
+
+/// The default address, which only this machine can reach.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 /// Every setting, in the order of the help.
 pub static SETTINGS: &[Setting] = &[
@@ -61,6 +73,11 @@ pub static SETTINGS: &[Setting] = &[
          takes a free one; repeatable. Sockets that systemd hands over take its place. Each address is printed as \
          `listening on …` on standard output",
     )
+    .is(|it| match &it.listen {
+        Some(list) => Shown::list(list),
+        None => Shown::List(vec![DEFAULT_LISTEN.to_owned()]),
+    })
+    .at_restart()
     .default_is("127.0.0.1:8080"),
     Setting::new(
         "open",
@@ -78,7 +95,8 @@ pub static SETTINGS: &[Setting] = &[
         "The file of the secret that signs tickets, at least 32 bytes; a second line is a second \
          secret. With a secret only clients with a ticket (JWT, HS256) can connect. The variable \
          LONGLINK_SECRET can contain the secret itself",
-    ),
+    )
+    .is(|it| Shown::file(&it.secrets)),
     Setting::new(
         "ticket-at-door-only",
         "on|off",
@@ -95,6 +113,7 @@ pub static SETTINGS: &[Setting] = &[
         "Speak TLS (https and wss) on TCP addresses, with this certificate and its chain: PEM, \
          as in fullchain.pem. A renewed file is used within a minute, or at SIGHUP",
     )
+    .is(|it| Shown::path(&it.tls_cert))
     .default_is("none"),
     #[cfg(feature = "tls")]
     Setting::new(
@@ -104,6 +123,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| units::text(raw).map(|path| it.tls_key = Some(path.into()))),
         "The certificate's private key: PEM",
     )
+    .is(|it| Shown::path(&it.tls_key))
     .default_is("none"),
     Setting::new(
         "allow-origin",
@@ -115,6 +135,7 @@ pub static SETTINGS: &[Setting] = &[
         "Let web pages of this host connect: app.example.com, or exactly \
          https://app.example.com:8443; repeatable",
     )
+    .is(|it| Shown::list(&it.relay.allow_origins))
     .default_is("pages of loopback and of this server, and mini-programs"),
     Setting::new(
         "allow-host",
@@ -126,17 +147,22 @@ pub static SETTINGS: &[Setting] = &[
         "A name under which a loopback address may be reached, for a reverse proxy that passes \
          Host on; repeatable",
     )
+    .is(|it| Shown::list(&it.relay.allow_hosts))
     .default_is("localhost and IP addresses"),
     Setting::new(
         "trust-proxy",
         "CIDR",
         WHO,
         Kind::Many(|it, raw| {
-            hosts::proxies(raw).map(|proxies| it.config.trusted_proxies = proxies)
+            hosts::proxies(raw).map(|(proxies, entries)| {
+                it.config.trusted_proxies = proxies;
+                it.proxies = entries;
+            })
         }),
         "A proxy that is believed when it says for whom it connects, by X-Forwarded-For or the \
          PROXY protocol: an address, a network, or unix for Unix sockets; repeatable",
     )
+    .is(|it| Shown::list(&it.proxies))
     .default_is("none"),
     Setting::new(
         "devices",
@@ -145,6 +171,8 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| units::choice(raw, DEVICES).map(|devices| it.config.devices = devices)),
         "Which of a user's devices get the user's messages: up to five, or only the newest",
     )
+    .is(|it| Shown::text(name_of(DEVICES, it.config.devices)))
+    .at_restart()
     .default_is("many"),
     Setting::new(
         "broadcast",
@@ -153,6 +181,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.broadcast = Some(on))),
         "Whether clients may send to everyone",
     )
+    .is(|it| it.relay.broadcast.map_or(Shown::Unset, Shown::truth))
     .default_is("on; with tickets, those whose ticket says so"),
     Setting::new(
         "demo",
@@ -161,6 +190,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.demo = on)),
         "Whether / is the demo page",
     )
+    .is(|it| Shown::truth(it.relay.demo))
     .default_is("on"),
     Setting::new(
         "mailbox",
@@ -169,6 +199,8 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.mailbox = on)),
         "Whether the dialect v2 is spoken, in which messages wait for users who are away",
     )
+    .is(|it| Shown::truth(it.relay.mailbox))
+    .at_restart()
     .default_is("on"),
     Setting::new(
         "mailbox-messages",
@@ -217,6 +249,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.presence = on)),
         "Whether clients may ask who is online",
     )
+    .is(|it| Shown::truth(it.relay.presence))
     .default_is("on"),
     #[cfg(feature = "store")]
     Setting::new(
@@ -228,6 +261,8 @@ pub static SETTINGS: &[Setting] = &[
          they survive a crash and a restart. The file is made if there is none; its directory must \
          be on a local disk",
     )
+    .is(|it| Shown::path(&it.store.path))
+    .at_restart()
     .default_is("none: messages wait in memory"),
     #[cfg(feature = "store")]
     Setting::new(
@@ -236,7 +271,8 @@ pub static SETTINGS: &[Setting] = &[
         DISK,
         Kind::Size(|it| &mut it.store.size),
         "How large the file may become; beyond that its oldest part is dropped, which gaps report",
-    ),
+    )
+    .at_restart(),
     #[cfg(feature = "store")]
     Setting::new(
         "history",
@@ -246,6 +282,11 @@ pub static SETTINGS: &[Setting] = &[
         "Keep messages for this long after they were sent, such as 30d, so that clients and the \
          backend can read them again",
     )
+    .is(|it| match it.store.history {
+        Some(time) => Shown::Text(format!("{}s", time.as_secs())),
+        None => Shown::text("off"),
+    })
+    .at_restart()
     .default_is("off"),
     #[cfg(feature = "cluster")]
     Setting::new(
@@ -258,6 +299,12 @@ pub static SETTINGS: &[Setting] = &[
          redis-sentinel://HOST:PORT,HOST:PORT/MASTER. Messages that wait are kept there. \
          Repeatable: users are spread over several",
     )
+    .is(|it| {
+        let urls = it.cluster.urls.iter().map(|url| format!("{url:?}"));
+        let urls = urls.collect::<Vec<_>>();
+        if urls.is_empty() { Shown::Unset } else { Shown::Hidden(urls.join(",")) }
+    })
+    .at_restart()
     .default_is("none: this server is alone")
     .unshown(),
     #[cfg(feature = "cluster")]
@@ -268,6 +315,8 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| cluster::name(raw).map(|prefix| it.cluster.prefix = prefix)),
         "The beginning of all keys and channels in Redis; the same on all nodes",
     )
+    .is(|it| Shown::text(&it.cluster.prefix))
+    .at_restart()
     .default_is(cluster::PREFIX),
     #[cfg(all(feature = "cluster", feature = "tls"))]
     Setting::new(
@@ -279,6 +328,8 @@ pub static SETTINGS: &[Setting] = &[
         }),
         "Trust these certificate authorities, in PEM, for rediss://, and no others",
     )
+    .is(|it| Shown::file(&it.cluster.authorities))
+    .at_restart()
     .default_is("those that browsers know"),
     #[cfg(feature = "cluster")]
     Setting::new(
@@ -288,26 +339,36 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| cluster::name(raw).map(|node| it.cluster.node = Some(node))),
         "The name of this node, which no other node has",
     )
+    .is(|it| Shown::or_unset(it.cluster.node.as_ref()))
+    .at_restart()
     .default_is("the machine's name and the port"),
     Setting::new(
         "api-listen",
         "ADDR",
         BACKEND,
-        Kind::Many(|it, raw| Address::list(raw).map(|list| it.api_listen = list)),
+        Kind::Many(|it, raw| Address::words(raw).map(|list| it.api_listen = list)),
         "An address of the HTTP interface for a backend, written as for --listen; repeatable. \
          Addresses other than loopback need --api-key-file. Each address is printed as `api on \
          …` on standard output",
     )
+    .is(|it| Shown::list(&it.api_listen))
+    .at_restart()
     .default_is("none"),
     Setting::new(
         "api-key-file",
         "FILE",
         BACKEND,
-        Kind::One(|it, raw| backend::keys(raw).map(|keys| it.backend.keys = keys)),
+        Kind::One(|it, raw| {
+            backend::keys(raw).map(|(keys, contents)| {
+                it.backend.keys = keys;
+                it.key_file = Some(contents);
+            })
+        }),
         "The file of the key that a backend has to show: 32 bytes or more, as openssl rand -hex \
          32 makes it; while the key is being changed, two keys on two lines. With a key the \
          interface is also below /api/ of the other addresses, with metrics at /metrics",
     )
+    .is(|it| Shown::file(&it.key_file))
     .default_is("none"),
     Setting::new(
         "api-from",
@@ -316,6 +377,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Many(|it, raw| backend::names(raw).map(|names| it.relay.reserved.extend(names))),
         "A name under which the backend sends: no client can connect with this user id; repeatable",
     )
+    .is(|it| Shown::list(&it.relay.reserved))
     .default_is("system"),
     Setting::new(
         "webhook",
@@ -325,6 +387,7 @@ pub static SETTINGS: &[Setting] = &[
         "Send signed webhooks to this URL: which users come online and go offline, and which \
          messages could not be delivered; needs webhook-secret-file",
     )
+    .is(|it| Shown::hidden(it.webhook.url.clone()))
     .default_is("none")
     .unshown(),
     Setting::new(
@@ -334,6 +397,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| secret::of_file(raw).map(|text| it.webhook.secret = Some(text))),
         "The secret that webhooks are signed with, at least 16 bytes",
     )
+    .is(|it| Shown::file(&it.webhook.secret))
     .default_is("none")
     .unshown(),
     #[cfg(feature = "tls")]
@@ -344,6 +408,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::One(|it, raw| webhooks::roots(raw).map(|roots| it.webhook.roots = Some(roots))),
         "Trust these certificate authorities, in PEM, for the webhook's https://",
     )
+    .is(|it| Shown::file(&it.webhook.roots))
     .default_is("those that browsers know"),
     Setting::new(
         "webhook-events",
@@ -353,6 +418,13 @@ pub static SETTINGS: &[Setting] = &[
         "Which events are sent: online, offline, undelivered, receipt, message (every message of a user); \
          repeatable",
     )
+    .is(|it| {
+        let names = WebhookEvents::NAMES.iter().filter(|name| {
+            WebhookEvents::named([**name]).is_some_and(|one| it.webhook.events.includes(one))
+        });
+        Shown::List(names.map(|name| (*name).to_owned()).collect())
+    })
+    .at_restart()
     .default_is("online,offline,undelivered"),
     Setting::new(
         "webhook-queue",
@@ -498,7 +570,18 @@ pub static SETTINGS: &[Setting] = &[
         "What is logged to standard error: error, warn, info, debug (a line per open and close), \
          trace or off",
     )
+    .is(|it| Shown::text(name_of(LEVELS, it.level)))
     .default_is("info"),
+    Setting::new(
+        "log-format",
+        "text|json",
+        RUN,
+        Kind::One(|it, raw| units::choice(raw, FORMATS).map(|format| it.format = format)),
+        "The form of the log: lines for people, or a JSON object on each line",
+    )
+    .default_is("text")
+    .is(|it| Shown::text(name_of(FORMATS, it.format)))
+    .at_restart(),
     Setting::new(
         CONFIG,
         "FILE",

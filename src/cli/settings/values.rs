@@ -242,6 +242,11 @@ impl Values {
         self.file.as_deref()
     }
 
+    /// The value of a setting as it was written, and where.
+    pub fn given(&self, name: &str) -> Option<(&Raw, &Source)> {
+        self.given.get(name).map(|given| (&given.raw, &given.source))
+    }
+
     /// Whether a setting was given as a flag, which other users of the machine can see.
     #[cfg(feature = "cluster")]
     pub fn is_flag(&self, name: &str) -> bool {

@@ -51,6 +51,14 @@ impl Addresses {
         Addresses { limit, trusted, ..Addresses::default() }
     }
 
+    /// Sets another limit and other proxies, and forgets how many connections there are. The caller
+    /// counts them again by [`Addresses::enter`].
+    pub fn set_limit(&mut self, limit: usize, trusted: TrustedProxies) {
+        self.limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        self.trusted = trusted;
+        self.open.clear();
+    }
+
     /// Returns whether another connection from this address is within the limit.
     pub fn judge(&self, peer: Peer) -> Verdict {
         let Some(key) = self.counted(peer) else { return Verdict::Welcome };

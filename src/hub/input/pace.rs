@@ -90,6 +90,13 @@ impl Pace {
 }
 
 impl Pace {
+    /// Sets other rates. What connections owe is still owed.
+    pub fn set_rates(&mut self, config: &Config) {
+        let Pace { message, broadcast, credit, limited, gap, .. } = Pace::new(config);
+        (self.message, self.broadcast, self.credit) = (message, broadcast, credit);
+        (self.limited, self.gap) = (limited, gap);
+    }
+
     /// Returns how many messages of a connection that owes this much are handled.
     #[inline]
     fn affordable(&self, owed: u64) -> u32 {

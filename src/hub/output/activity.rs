@@ -5,7 +5,7 @@ use crate::hub::table::record::{Flags, Phase};
 use crate::hub::table::slots::Slot;
 use crate::hub::{ConnId, Context};
 
-use super::pressure::is_pressed;
+use super::pressure::{Bounds, is_pressed};
 
 impl Context {
     /// Takes a connection from its phase to a later one.
@@ -48,6 +48,20 @@ impl Context {
         self.settle_walk();
         self.resolve(conn)
             .is_some_and(|record| !record.out.is_empty() && !record.flags.has(Flags::BLOCKED))
+    }
+
+    /// Queues what is sent to everyone and was not queued yet, under the bounds that still count.
+    pub(in crate::hub) fn queue_all(&mut self) {
+        self.settle_walk();
+    }
+
+    /// Uses the bounds of the configuration, and counts again which connections have much to write
+    /// by them.
+    pub(in crate::hub) fn set_bounds(&mut self) {
+        self.output.bounds = Bounds::new(&self.config);
+        let most = self.config.max_queue;
+        let pressed = self.table.iter().filter(|(_, conn)| is_pressed(conn, most)).count();
+        self.output.pressed = u32::try_from(pressed).unwrap_or(u32::MAX);
     }
 
     /// Panics if the counts do not agree with the connections. For

@@ -4,27 +4,27 @@
 mod joining;
 #[cfg(feature = "store")]
 mod keeping;
+mod reload;
 #[cfg(feature = "tls")]
 mod renewal;
 
 use std::io::{self, Write};
 use std::mem::take;
 use std::process::ExitCode;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use longlink::backend::{Backend, Webhooks};
 use longlink::run::Listen;
 #[cfg(feature = "tls")]
 use longlink::tls::TlsListener;
-use longlink::{Config, Handler, Listener, Relay, Server};
+use longlink::{Config, Listener, Relay, Server};
 
 use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::service::inherited::Inherited;
 use crate::cli::service::logger::Logger;
 use crate::cli::service::signals::Held;
-use crate::cli::service::supervisor::Supervisor;
-use crate::cli::settings::addresses;
+use crate::cli::service::supervisor::{Pulse, Supervisor};
+use crate::cli::settings::addresses::{self, Address};
 use crate::cli::settings::capacity::Capacity;
 use crate::cli::settings::flags::Flags;
 use crate::cli::settings::values::Values;
@@ -34,8 +34,13 @@ use crate::cli::text::Bytes;
 use joining::Joining;
 #[cfg(feature = "store")]
 use keeping::Keeping;
+use reload::{Pending, Reload};
 #[cfg(feature = "tls")]
 use renewal::Renewal;
+
+/// A build without TLS has no certificate that could be renewed.
+#[cfg(not(feature = "tls"))]
+type Renewal = std::convert::Infallible;
 
 /// Serves until a signal comes. Everything that can be refused is refused before the first log
 /// line, so that a refusal is the only line on stderr.
@@ -44,6 +49,7 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
     let inherited = Inherited::take()?;
     // This comes before the settings, because the number of connections follows from it.
     let capacity = Capacity::claim();
+    let inherited = inherited.into_iter().map(Address::Inherited).collect();
     let (values, mut settings) = Settings::load(flags, &capacity, inherited, When::Start)?;
     let supervisor = Supervisor::from_env().unwrap_or_else(|warning| {
         settings.warnings.push(warning);
@@ -69,11 +75,14 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
         }
         None => (None, relay),
     };
+    let in_use = settings.listen.iter().filter_map(Address::in_use).collect();
     let (clients, api) = (take(&mut settings.listen), take(&mut settings.api_listen));
     let mut listeners = addresses::bind(clients, "listen", &settings.config)?;
     let api = addresses::bind(api, "api-listen", &settings.config)?;
     listeners.extend(api.into_iter().map(|it| it.with_tag(Backend::LISTENER)));
     let start = Start {
+        flags: flags.clone(),
+        in_use,
         values,
         capacity,
         settings,
@@ -88,21 +97,25 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, Failure> {
 
     #[cfg(feature = "tls")]
     if let Some(renewal) = renewal {
+        let acceptor = renewal.acceptor().clone();
         // A backend on the same machine connects to an address for which the certificate is not
         // valid.
         let encrypt = |it: Listener| match it.tag() == Backend::LISTENER && it.is_loopback() {
             true => it.into(),
-            false => it.with_tls(renewal.acceptor()),
+            false => it.with_tls(&acceptor),
         };
         let listeners = listeners.into_iter().map(encrypt).collect();
         let address = |it: &TlsListener| announced(it, it.is_tls());
-        return start.run(listeners, address, |supervisor| renewal.watch(supervisor).map(Some));
+        return start.run(listeners, address, Some(renewal));
     }
-    start.run(listeners, |it| announced(it, false), |_| Ok(None))
+    start.run(listeners, |it| announced(it, false), None)
 }
 
 /// Everything that exists before there is a server.
 struct Start {
+    flags: Flags,
+    /// The sockets of the service manager.
+    in_use: Vec<Address>,
     values: Values,
     capacity: Capacity,
     settings: Settings,
@@ -117,12 +130,12 @@ struct Start {
 }
 
 impl Start {
-    /// Runs the server. `watch` starts the thread that SIGHUP wakes.
+    /// Runs the server.
     fn run<L: Listen>(
         self,
         listeners: Vec<L>,
         address: impl Fn(&L) -> String,
-        watch: impl FnOnce(Supervisor) -> io::Result<Option<Sender<()>>>,
+        renewal: Option<Renewal>,
     ) -> Result<ExitCode, Failure> {
         let Start { values, capacity, settings, signals, supervisor, mut relay, .. } = self;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
@@ -136,10 +149,7 @@ impl Start {
             Some(joining) => webhooks.map(|it| it.with_engine(joining.engine())),
             None => webhooks,
         };
-        if let Some(secrets) = &settings.secrets {
-            let tickets = secrets.tickets().map_err(|error| Refusal(error.to_string()))?;
-            relay = relay.with_tickets(tickets.at_door_only(settings.at_door_only));
-        }
+        relay.set_tickets(settings.make_tickets().map_err(|error| Refusal(error.to_string()))?);
         let mut backend = Backend::new(settings.backend.clone());
         if let Some(webhooks) = &webhooks {
             backend = backend.with_webhooks(webhooks.clone());
@@ -156,9 +166,31 @@ impl Start {
         let joined = self.joining.map(|joining| joining.start(&mut server));
         // The logger is dropped at the end of this function, also after a panic, so that the last
         // lines are printed.
-        let _logger = Logger::start(settings.level).map_err(|error| failed("cannot log", error))?;
-        let hangup = watch(supervisor.clone())
-            .map_err(|error| failed("cannot watch the certificate", error))?;
+        let _logger = Logger::start(settings.level, settings.format)
+            .map_err(|error| failed("cannot log", error))?;
+        let pending = Pending::default();
+        let reload = Reload {
+            flags: self.flags,
+            capacity: capacity.clone(),
+            in_use: self.in_use,
+            effective: settings.values(),
+            relay: settings.relay.clone(),
+            #[cfg(feature = "cluster")]
+            is_node: settings.cluster.is_some(),
+            #[cfg(not(feature = "cluster"))]
+            is_node: false,
+            #[cfg(feature = "store")]
+            has_store: settings.store.is_some(),
+            #[cfg(not(feature = "store"))]
+            has_store: false,
+            webhooks: webhooks.clone(),
+            #[cfg(feature = "tls")]
+            renewal,
+            pending: pending.clone(),
+            stopper: server.stopper(),
+            supervisor: supervisor.clone(),
+        };
+        let hangup = reload.start().map_err(|error| failed("cannot wait for reloads", error))?;
         signals
             .obey(server.stopper(), hangup, supervisor.clone())
             .map_err(|error| failed("cannot wait for signals", error))?;
@@ -175,7 +207,7 @@ impl Start {
         }
         print_addresses(&addresses);
         supervisor.ready();
-        let done = turns(&mut server, &supervisor);
+        let done = turns(&mut server, &supervisor, &pending);
         // Everything that was taken is written before the process ends.
         #[cfg(feature = "store")]
         drop(storing);
@@ -199,15 +231,19 @@ impl Start {
     }
 }
 
-/// Runs the loop, and gives signs of life to the service manager.
-fn turns<H: Handler, L: Listen>(
-    server: &mut Server<H, L>,
+/// Runs the loop, uses what a reload has changed, and gives signs of life to the service manager.
+fn turns<L: Listen>(
+    server: &mut Server<Relay, L>,
     supervisor: &Supervisor,
+    pending: &Pending,
 ) -> io::Result<()> {
-    let Some(mut pulse) = supervisor.pulse(Instant::now()) else { return server.run() };
+    let mut pulse = supervisor.pulse(Instant::now());
     while !server.is_stopped() {
-        server.turn(Some(pulse.interval()))?;
-        pulse.beat(Instant::now(), || server.parts().0.connections());
+        server.turn(pulse.as_ref().map(Pulse::interval))?;
+        pending.apply(server);
+        if let Some(pulse) = &mut pulse {
+            pulse.beat(Instant::now(), || server.parts().0.connections());
+        }
     }
     Ok(())
 }

@@ -1,18 +1,14 @@
-//! Renews the certificate while the server runs: a thread looks at its files once a minute,
-//! and whenever SIGHUP asks for it.
+//! Renews the certificate while the server runs: the thread that waits for reloads looks at its
+//! files once a minute, and at each reload.
 
-use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::Duration;
 
 use longlink::tls::TlsAcceptor;
 
-use crate::cli::service::supervisor::Supervisor;
 use crate::cli::settings::certificate::{Contents, Files, Loaded};
 
 /// How often the files are looked at.
-const INTERVAL: Duration = Duration::from_secs(60);
+pub const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The certificate in use, and what its files held when they were last read.
 pub struct Renewal {
@@ -45,30 +41,24 @@ impl Renewal {
         &self.acceptor
     }
 
-    /// Logs the certificate's warning, and reads the files every minute and on request, from a
-    /// thread of its own. The supervisor is told when a request is done.
-    pub fn watch(mut self, supervisor: Supervisor) -> io::Result<Sender<()>> {
+    /// Logs the certificate's warning, if it has one.
+    pub fn announce(&self) {
         if let Some(warning) = self.warning {
             log::warn!("{warning}");
         }
-        let (tell, told) = mpsc::channel();
-        let wait = move || {
-            loop {
-                let asked = match told.recv_timeout(INTERVAL) {
-                    Ok(()) => true,
-                    Err(RecvTimeoutError::Timeout) => false,
-                    Err(RecvTimeoutError::Disconnected) => return,
-                };
-                if let Some(found) = self.look(asked) {
-                    self.tell(&found);
-                }
-                if asked {
-                    supervisor.ready();
-                }
-            }
-        };
-        thread::Builder::new().name("certificate".to_owned()).spawn(wait)?;
-        Ok(tell)
+    }
+
+    /// Looks at the files, and logs what has changed. `asked` says that somebody wants to know also
+    /// when nothing has changed.
+    pub fn renew(&mut self, asked: bool) {
+        if let Some(found) = self.look(asked) {
+            self.tell(&found);
+        }
+    }
+
+    /// Takes the certificate from other files from now on.
+    pub fn set_files(&mut self, files: Files) {
+        self.files = files;
     }
 
     /// Uses a new certificate; if it is broken, the current one stays. Returns `None` if there is

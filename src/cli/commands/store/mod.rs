@@ -31,30 +31,36 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     if name == "vacuum" {
         let (before, after) = store::vacuum(&path).map_err(|error| hint(&error))?;
         let shown = |bytes| Bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
-        print(&format!("{}: {} before, {} now\n", path.display(), shown(before), shown(after)));
-        return Ok(ExitCode::SUCCESS);
+        let text = format!("{}: {} before, {} now\n", path.display(), shown(before), shown(after));
+        return Ok(finish(print(&text)));
     }
     let reader = Reader::open(&path).map_err(|error| hint(&error))?;
-    let done = match name {
-        "check" => check(&path, &reader),
-        "export" => match export::run(&reader) {
-            Ok(written) => written.map_err(|error| format!("cannot write: {error}")),
-            Err(error) => Err(damage(&path, &error)),
-        },
-        _ => reader.summary().map_err(|error| damage(&path, &error)).map(|summary| {
-            match matches.get_flag("json") {
-                true => print(&format!("{}\n", inspect::json(&path, &summary))),
-                false => print(&inspect::text(&path, &summary)),
-            }
-        }),
-    };
-    Ok(match done {
+    let done =
+        match name {
+            "check" => check(&path, &reader),
+            "export" => match export::run(&reader) {
+                Ok(written) => written.map_err(|error| format!("cannot write: {error}")),
+                Err(error) => Err(damage(&path, &error)),
+            },
+            _ => reader.summary().map_err(|error| damage(&path, &error)).and_then(|summary| {
+                match matches.get_flag("json") {
+                    true => print(&format!("{}\n", inspect::json(&path, &summary))),
+                    false => print(&inspect::text(&path, &summary)),
+                }
+            }),
+        };
+    Ok(finish(done))
+}
+
+/// Says what has failed, if something has, and returns the exit code.
+fn finish(done: Result<(), String>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             complain(&why);
             ExitCode::FAILURE
         }
-    })
+    }
 }
 
 /// Says why a file was not opened, and what to do if a server has it open.
@@ -76,19 +82,19 @@ fn damage(path: &Path, error: &ReadError) -> String {
 fn check(path: &Path, reader: &Reader) -> Result<(), String> {
     let faults = reader.check();
     if faults.is_empty() {
-        print(&format!("{}: ok\n", path.display()));
-        return Ok(());
+        return print(&format!("{}: ok\n", path.display()));
     }
     for fault in &faults {
-        print(&format!("{}\n", Escaped(fault)));
+        print(&format!("{}\n", Escaped(fault)))?;
     }
     Err(format!("{} is damaged", path.display()))
 }
 
-/// Prints what was asked for. An error means that stdout was closed, and nobody reads it.
-fn print(text: &str) {
+/// Prints what was asked for. It is an error if that could not be written.
+fn print(text: &str) -> Result<(), String> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| format!("cannot write to standard output: {error}"))
 }
 
 /// Prints a notice on stderr, since stdout has what was asked for.

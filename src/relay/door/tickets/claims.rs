@@ -71,17 +71,23 @@ impl Ticket {
         self
     }
 
-    /// Whether all claims are within the protocol's limits.
-    pub(super) fn is_sound(&self) -> bool {
+    /// Returns a claim that is not within the protocol's limits, if there is one.
+    pub(super) fn unsound(&self) -> Option<&'static str> {
         let device = self.device.as_deref().unwrap_or_default();
         let is_group = |name: &String| !name.is_empty() && name.len() <= MAX_GROUP_NAME;
-        !self.sub.is_empty()
-            && is_name(&self.sub, MAX_ID)
-            && is_name(device, MAX_DEVICE)
-            && self.groups.len() <= MAX_GROUPS
-            && self.groups.iter().all(is_group)
-            && instant(self.exp).is_some()
-            && self.nbf.is_none_or(|nbf| instant(nbf).is_some())
+        if self.sub.is_empty() || !is_name(&self.sub, MAX_ID) {
+            Some("sub")
+        } else if !is_name(device, MAX_DEVICE) {
+            Some("device")
+        } else if self.groups.len() > MAX_GROUPS || !self.groups.iter().all(is_group) {
+            Some("groups")
+        } else if instant(self.exp).is_none() {
+            Some("exp")
+        } else if self.nbf.is_some_and(|nbf| instant(nbf).is_none()) {
+            Some("nbf")
+        } else {
+            None
+        }
     }
 
     /// Returns when the ticket expires; a time far in the past if the claim is no valid time.
@@ -92,6 +98,32 @@ impl Ticket {
     /// Returns when the ticket becomes valid, if it says so.
     pub(super) fn begins(&self) -> Option<SystemTime> {
         self.nbf.and_then(instant)
+    }
+}
+
+/// Returns the claim because of which claims cannot be read: one that is missing or of a wrong type.
+/// Empty if none of them is wrong by itself.
+pub(super) fn unreadable(claims: &serde_json::Value) -> &'static str {
+    let claim = |name: &str| claims.get(name).filter(|it| !it.is_null());
+    let is_names = |it: &serde_json::Value| {
+        it.as_array().is_some_and(|names| names.iter().all(serde_json::Value::is_string))
+    };
+    if !claims.is_object() {
+        ""
+    } else if !claim("sub").is_some_and(serde_json::Value::is_string) {
+        "sub"
+    } else if !claim("exp").is_some_and(serde_json::Value::is_number) {
+        "exp"
+    } else if claim("nbf").is_some_and(|it| !it.is_number()) {
+        "nbf"
+    } else if claim("device").is_some_and(|it| !it.is_string()) {
+        "device"
+    } else if claims.get("groups").is_some_and(|it| !is_names(it)) {
+        "groups"
+    } else if claims.get("broadcast").is_some_and(|it| !it.is_boolean()) {
+        "broadcast"
+    } else {
+        ""
     }
 }
 

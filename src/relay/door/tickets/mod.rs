@@ -81,9 +81,10 @@ impl std::error::Error for TicketError {}
 /// Why a ticket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
-    /// The ticket is too long, unreadable or signed with another algorithm or secret, or claims are
-    /// missing or beyond their limits.
+    /// The ticket is too long, unreadable, or signed with another algorithm or secret.
     Bad,
+    /// The ticket is signed, but this claim is missing or beyond its limits.
+    Claim(&'static str),
     Expired,
     NotYet,
     OtherUser,
@@ -91,15 +92,23 @@ enum Refused {
 }
 
 impl Refused {
-    /// The text for the developer of the client. Only a ticket that was signed with a valid secret
-    /// gets a text other than "bad".
+    /// The text for the developer of the client and for the log. It names the claim that is wrong,
+    /// and never what the claim says. Only a ticket that was signed with a valid secret gets a text
+    /// other than "bad ticket".
     fn text(self) -> &'static str {
         match self {
             Refused::Bad => "bad ticket",
-            Refused::Expired => "the ticket has expired",
-            Refused::NotYet => "the ticket is not valid yet",
-            Refused::OtherUser => "the ticket is for another user",
-            Refused::OtherDevice => "the ticket is for another device",
+            Refused::Claim("sub") => "bad ticket (claim sub)",
+            Refused::Claim("exp") => "bad ticket (claim exp)",
+            Refused::Claim("nbf") => "bad ticket (claim nbf)",
+            Refused::Claim("device") => "bad ticket (claim device)",
+            Refused::Claim("groups") => "bad ticket (claim groups)",
+            Refused::Claim("broadcast") => "bad ticket (claim broadcast)",
+            Refused::Claim(_) => "bad ticket (claims)",
+            Refused::Expired => "the ticket has expired (claim exp)",
+            Refused::NotYet => "the ticket is not valid yet (claim nbf)",
+            Refused::OtherUser => "the ticket is for another user (claim sub)",
+            Refused::OtherDevice => "the ticket is for another device (claim device)",
         }
     }
 }
@@ -169,7 +178,7 @@ impl Tickets {
     /// # Errors
     /// If the ticket has claims that no client could use; see [`TicketError`].
     pub fn sign(&self, ticket: &Ticket) -> Result<String, TicketError> {
-        if !ticket.is_sound() {
+        if ticket.unsound().is_some() {
             return Err(TicketError::BadClaims);
         }
         let signed = jsonwebtoken::encode(&Header::new(Algorithm::HS256), ticket, &self.signing)
@@ -192,7 +201,10 @@ impl Tickets {
         if ticket.len() > Self::MAX_TICKET {
             return Err(Refused::Bad);
         }
-        let ticket = self.open(ticket).filter(Ticket::is_sound).ok_or(Refused::Bad)?;
+        let ticket = self.open(ticket)?;
+        if let Some(claim) = ticket.unsound() {
+            return Err(Refused::Claim(claim));
+        }
         let wall = (self.clock)(now);
         if ticket.begins().is_some_and(|begins| begins > wall + LEEWAY) {
             return Err(Refused::NotYet);
@@ -217,21 +229,24 @@ impl Tickets {
     ///
     /// The library's `decode` is not used: it reads the claims a second time for checks that are not
     /// needed here, and refuses a ticket with an `aud` or `iss` that it cannot read.
-    fn open(&self, ticket: &str) -> Option<Ticket> {
-        let (signed, signature) = ticket.rsplit_once('.')?;
+    fn open(&self, ticket: &str) -> Result<Ticket, Refused> {
+        let (signed, signature) = ticket.rsplit_once('.').ok_or(Refused::Bad)?;
         let is_signed_with = |key: &DecodingKey| {
             let verified = crypto::verify(signature, signed.as_bytes(), key, Algorithm::HS256);
             verified.unwrap_or(false)
         };
         if !self.keys.iter().any(is_signed_with) {
-            return None;
+            return Err(Refused::Bad);
         }
         // The signature has been verified above, whatever algorithm the header names.
-        let token = dangerous::insecure_decode::<Object<Ticket>>(ticket).ok()?;
+        let token = dangerous::insecure_decode::<Object<Ticket>>(ticket).map_err(|_| {
+            let claims = dangerous::insecure_decode::<serde_json::Value>(ticket);
+            claims.map_or(Refused::Bad, |it| Refused::Claim(claims::unreadable(&it.claims)))
+        })?;
         // An unknown extension that the header marks as critical must not be ignored (RFC 7515,
         // section 4.1.11).
         let is_readable = token.header.alg == Algorithm::HS256 && token.header.crit.is_none();
-        is_readable.then_some(token.claims.0)
+        if is_readable { Ok(token.claims.0) } else { Err(Refused::Bad) }
     }
 }
 
