@@ -81,6 +81,7 @@ pub struct Sending {
     user: Part,
     device: Part,
     cid: Part,
+    once: Part,
     group: Part,
     key: Part,
     message: Part,
@@ -95,7 +96,7 @@ impl Sending {
     /// Copies an append.
     pub fn new(ticket: Ticket, append: &Append<'_>) -> Self {
         let Append { user, device, cid, group, message, key, records, reach, .. } = *append;
-        let texts = [user, device, cid, group, message, key];
+        let texts = [user, device, cid, group, message, key, reach.once];
         let len = texts.iter().map(|text| text.len()).sum::<usize>();
         let users = records.iter().map(|record| record.user.len()).sum::<usize>();
         let except = reach.except.iter().map(|user| user.len()).sum::<usize>();
@@ -105,7 +106,7 @@ impl Sending {
             text.push_str(part);
             Part { start, end: text.len() as u32 }
         };
-        let [user, device, cid, group, message, key] = texts.map(&mut add);
+        let [user, device, cid, group, message, key, once] = texts.map(&mut add);
         let first = records.first();
         Sending {
             ticket,
@@ -121,6 +122,7 @@ impl Sending {
             user,
             device,
             cid,
+            once,
             group,
             key,
             message,
@@ -148,6 +150,11 @@ impl Sending {
     /// The name that the sender has given to the send; empty if it has none.
     pub fn cid(&self) -> &str {
         self.part(self.cid)
+    }
+
+    /// The idempotency key of the backend's request to which it belongs; empty for a client.
+    pub fn once(&self) -> &str {
+        self.part(self.once)
     }
 
     /// The group; empty for a message to users.

@@ -196,6 +196,9 @@ pub struct Reach<'a> {
     /// Nobody makes this send again. If nobody knows whether it was carried out, it counts as carried out, so that no
     /// connection gets it twice.
     pub is_final: bool,
+    /// The idempotency key of the request of a backend to which the send belongs, or empty. A send with the same key,
+    /// `cid` and content is not made again, unless it has reached nobody.
+    pub once: &'a str,
 }
 
 /// Which messages of a send are kept.

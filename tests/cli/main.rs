@@ -26,6 +26,8 @@ mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]
+mod cluster_backend;
+#[cfg(feature = "cluster")]
 mod cluster_clock;
 #[cfg(feature = "cluster")]
 mod cluster_faults;

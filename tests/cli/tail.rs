@@ -16,14 +16,14 @@ use crate::tls::Files;
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A running `longlink tail`, which is killed when this is dropped.
-struct Tail {
+pub struct Tail {
     child: Child,
-    out: Lines,
+    pub out: Lines,
     notices: Lines,
 }
 
 impl Tail {
-    fn start(args: &[&str]) -> Tail {
+    pub fn start(args: &[&str]) -> Tail {
         let mut command = longlink(&[&["tail"], args].concat());
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("it starts");

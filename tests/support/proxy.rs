@@ -15,6 +15,9 @@ const LOOK: Duration = Duration::from_millis(50);
 struct Shared {
     server: Mutex<SocketAddr>,
     swallows: AtomicBool,
+    /// As soon as these bytes are on their way to the server, nothing of the server reaches its clients any more.
+    last_words: Mutex<Option<Vec<u8>>>,
+    is_mute: AtomicBool,
     has_ended: AtomicBool,
     /// The number of dropped bytes.
     swallowed: AtomicUsize,
@@ -36,6 +39,8 @@ impl Network {
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
             swallows: AtomicBool::new(false),
+            last_words: Mutex::default(),
+            is_mute: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             swallowed: AtomicUsize::new(0),
             streams: Mutex::default(),
@@ -62,6 +67,16 @@ impl Network {
         self.shared.swallows.store(swallows, Ordering::SeqCst);
     }
 
+    /// Drops everything that the server sends, as soon as a client has sent it these bytes, which still reach it.
+    pub fn mute_after(&self, words: &str) {
+        *self.shared.last_words.lock().expect("nobody has panicked") = Some(words.into());
+    }
+
+    /// Whether nothing of the server reaches its clients any more.
+    pub fn is_mute(&self) -> bool {
+        self.shared.is_mute.load(Ordering::SeqCst)
+    }
+
     /// The number of bytes that were dropped.
     pub fn swallowed(&self) -> usize {
         self.shared.swallowed.load(Ordering::SeqCst)
@@ -85,6 +100,15 @@ impl Drop for Network {
     }
 }
 
+impl Shared {
+    fn hear(&self, bytes: &[u8]) {
+        let words = self.last_words.lock().expect("nobody has panicked");
+        if words.as_ref().is_some_and(|it| bytes.windows(it.len()).any(|part| part == it)) {
+            self.is_mute.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
 fn carry(client: TcpStream, shared: &Arc<Shared>) {
     let addr = *shared.server.lock().expect("nobody has panicked");
     // If the server does not listen, the connection of the client is closed.
@@ -98,13 +122,13 @@ fn carry(client: TcpStream, shared: &Arc<Shared>) {
     drop(streams);
     let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
     let (to_server, to_client) = (clone(&server), clone(&client));
-    for (from, to) in [(client, to_server), (server, to_client)] {
+    for (from, to, is_of_server) in [(client, to_server, false), (server, to_client, true)] {
         let shared = shared.clone();
-        thread::spawn(move || carry_one_way(from, to, &shared));
+        thread::spawn(move || carry_one_way(from, to, is_of_server, &shared));
     }
 }
 
-fn carry_one_way(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+fn carry_one_way(mut from: TcpStream, mut to: TcpStream, is_of_server: bool, shared: &Shared) {
     let mut bytes = [0; 16 * 1024];
     // A stream of which bytes were dropped can never be carried again.
     let mut is_broken = false;
@@ -113,6 +137,10 @@ fn carry_one_way(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
             Ok(0) => break,
             Ok(length) => {
                 is_broken |= shared.swallows.load(Ordering::SeqCst);
+                match is_of_server {
+                    true => is_broken |= shared.is_mute.load(Ordering::SeqCst),
+                    false => shared.hear(&bytes[..length]),
+                }
                 if is_broken {
                     shared.swallowed.fetch_add(length, Ordering::SeqCst);
                 } else if to.write_all(&bytes[..length]).is_err() {

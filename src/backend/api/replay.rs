@@ -38,6 +38,10 @@ pub struct Done {
     connections: usize,
     /// Whether a message was tried since the request came.
     was_tried: bool,
+    /// Whether what became of a message is not known.
+    is_unsure: bool,
+    /// On a node that shares its users with others: the key of the request.
+    key: Option<Arc<str>>,
 }
 
 impl Done {
@@ -57,8 +61,14 @@ impl Done {
         state
     }
 
+    /// The key of the request, if nodes have to know it that share its users.
+    pub fn key(&self) -> Option<Arc<str>> {
+        self.key.clone()
+    }
+
     /// Notes what has become of the message with the index `at`.
     fn note(&mut self, at: usize, state: Pushed) {
+        self.is_unsure |= state == Pushed::Busy;
         let (word, shift) = (at / PER_WORD, 2 * (at % PER_WORD));
         let how = match state {
             Pushed::Sent => SENT,
@@ -84,7 +94,8 @@ impl Done {
     fn write_for_nodes(&self) -> Vec<u8> {
         let words = self.carried_out.iter().flat_map(|word| word.to_le_bytes());
         let connections = (self.connections as u64).to_le_bytes();
-        [FORM].into_iter().chain(connections).chain(words).collect()
+        let form = if self.is_unsure { UNSURE } else { FORM };
+        [form].into_iter().chain(connections).chain(words).collect()
     }
 
     /// Writes what was carried out in the form that is kept in a file. A message that the journal has
@@ -102,12 +113,13 @@ impl Done {
 
     /// Reads what was written; `None` if it has another form.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (words, rest) = bytes.strip_prefix(&[FORM])?.as_chunks::<8>();
+        let (&(FORM | UNSURE), bytes) = bytes.split_first()? else { return None };
+        let (words, rest) = bytes.as_chunks::<8>();
         let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
         let connections = usize::try_from(words.next()?).ok()?;
         let carried_out: Vec<u64> = words.collect();
         let is_whole = rest.is_empty() && carried_out.len() <= MOST_MESSAGES.div_ceil(PER_WORD);
-        is_whole.then_some(Done { carried_out, connections, was_tried: false })
+        is_whole.then(|| Done { carried_out, connections, ..Done::default() })
     }
 
     /// Sends the request's message to a group or to everyone, unless it was carried out before.
@@ -134,6 +146,9 @@ const PER_WORD: usize = 32;
 const ONES: u64 = 0x5555_5555_5555_5555;
 /// The first byte of what is kept in a file, which names its form.
 const FORM: u8 = 1;
+/// The first byte of what other nodes are told, if what became of a message is not known. Redis then remembers the
+/// messages that were made.
+const UNSURE: u8 = 2;
 
 /// The remembered requests, by key. They are forgotten after some time.
 #[derive(Debug)]
@@ -235,6 +250,7 @@ impl Replays {
             Some(done) => done,
             None => Done { was_tried: true, ..Done::default() },
         };
+        done.key = Some(key.into());
         let answer = act(call, Some(&mut done));
         let was_tried = std::mem::take(&mut done.was_tried) && answer.is_ok();
         if was_tried && let Some(unfinished) = &mut call.unfinished {

@@ -65,7 +65,7 @@ pub fn wishes<'a>(
     if key.is_some_and(|key| !(1..=MOST_KEY).contains(&key.len())) {
         return Err(Failure::bad_value(place("key"), "1 to 64 bytes"));
     }
-    Ok(Wishes { keep, volatile, ttl, key })
+    Ok(Wishes { keep, volatile, ttl, key, once: None })
 }
 
 /// Returns the wishes, if there are any.
@@ -123,7 +123,7 @@ impl Results {
 
     /// Sends a message to one user, and adds the result.
     pub fn send(&mut self, call: &mut Call<'_>, message: &ToOne<'_>) {
-        let state = deliver(call, message, self.next_place());
+        let state = deliver(call, message, self.next_place(), None);
         let at = self.count;
         self.count += 1;
         self.push(call, message, state, at);
@@ -139,7 +139,9 @@ impl Results {
         done: &mut Done,
     ) {
         let place = self.next_place();
-        let state = done.deliver(at, || deliver(call, message, place));
+        let key = done.key();
+        let once = key.as_deref().map(|key| (key, at as u32));
+        let state = done.deliver(at, || deliver(call, message, place, once));
         self.push(call, message, state, at);
     }
 
@@ -229,13 +231,18 @@ impl Results {
 }
 
 #[inline(always)]
-fn deliver(call: &mut Call<'_>, to_one: &ToOne<'_>, place: u32) -> Pushed {
+fn deliver(
+    call: &mut Call<'_>,
+    to_one: &ToOne<'_>,
+    place: u32,
+    once: Option<(&str, u32)>,
+) -> Pushed {
     let ToOne { user, message, from, is_plain, wishes } = *to_one;
     if is_busy(call.cx, user, message.len()) {
         return Pushed::Busy;
     }
     if wishes.is_some() || call.relay.has_mailbox(user) {
-        return deliver_as_wished(call, to_one, place);
+        return deliver_as_wished(call, to_one, place, once);
     }
     let devices = match is_plain {
         true => call.relay.push_plain(call.cx, from, user, message),
@@ -246,9 +253,14 @@ fn deliver(call: &mut Call<'_>, to_one: &ToOne<'_>, place: u32) -> Pushed {
 
 /// Delivers a message for which the backend has wishes, or whose user has a mailbox.
 #[inline(never)]
-fn deliver_as_wished(call: &mut Call<'_>, to_one: &ToOne<'_>, place: u32) -> Pushed {
+fn deliver_as_wished(
+    call: &mut Call<'_>,
+    to_one: &ToOne<'_>,
+    place: u32,
+    once: Option<(&str, u32)>,
+) -> Pushed {
     let ToOne { user, message, from, wishes, .. } = *to_one;
-    let wishes = wishes.copied().unwrap_or_default();
+    let wishes = Wishes { once, ..wishes.copied().unwrap_or_default() };
     let place = (call.request_name, place);
     call.relay.push_as_wished(call.cx, (from, user), message, wishes, place)
 }
@@ -314,6 +326,8 @@ impl Message<'_> {
                 }
                 let message = (group, text);
                 let place = Some((call.request_name, results.next_place()));
+                let key = done.key();
+                let wishes = Wishes { once: key.as_deref().map(|key| (key, 0)), ..wishes };
                 let reached = done.send_to_many(|| {
                     let Call { relay, cx, .. } = call;
                     relay.push_to_group_as_wished(cx, from, message, &excluded, wishes, place)

@@ -38,7 +38,7 @@ impl Node {
             begin_script(out, constants, Script::Send, 16 + users.len());
             resp::number(out, ordinal);
             resp::arg(out, sending.user().as_bytes());
-            resp::arg(out, sending.device().as_bytes());
+            resp::arg(out, sending.once().as_bytes());
             resp::arg(out, call.name.as_ref().map_or(&[][..], |name| name));
             resp::long_arg(out, 24 + call.note.len(), |out| {
                 out.extend_from_slice(&sending.content.to_be_bytes());

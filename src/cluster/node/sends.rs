@@ -158,7 +158,8 @@ impl Node {
         sending: &Sending,
         name: Option<Name>,
     ) -> (u64, Option<Name>) {
-        let Some(name) = name else { return (0, None) };
+        // The messages of a backend's request do not depend on each other.
+        let Some(name) = name.filter(|_| sending.once().is_empty()) else { return (0, None) };
         let sender = stable_hash(&[&shard.to_le_bytes(), sending.user().as_bytes()]);
         let before = self.log.sends.last.insert(sender, (serial, name));
         (sender, before.map(|(_, name)| name))
@@ -511,6 +512,11 @@ impl Work {
 
 fn name_of(sending: &Sending) -> Option<Name> {
     let cid = sending.cid();
-    let parts = [sending.device().as_bytes(), cid.as_bytes()];
+    let content = sending.content.to_be_bytes();
+    let parts = match sending.once().is_empty() {
+        true => [sending.device().as_bytes(), cid.as_bytes()],
+        // A key that was given up may be used for another request.
+        false => [&content[..], cid.as_bytes()],
+    };
     (!cid.is_empty()).then(|| stable_hash(&parts).to_be_bytes())
 }

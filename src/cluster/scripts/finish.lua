@@ -7,6 +7,11 @@ if f[1] ~= hash or f[4] ~= life then
   return 0
 end
 redis.call('HDEL', q, 'b')
+-- If nothing is unsure, what was carried out says everything, and the single messages need no longer be remembered.
+if done and string.byte(done) == 1 then
+  redis.call('DEL', q)
+  redis.call('HSET', q, 'h', hash)
+end
 if done then
   local time = redis.call('TIME')
   local until_ms = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(keep)

@@ -1,5 +1,5 @@
 -- Keeps the message of one send for up to 100 users of this database, and publishes it to their nodes.
---   2 ordinal of the epoch      3 sender        4 device of the sender
+--   2 ordinal of the epoch      3 sender        4 idempotency key of a backend's request, or empty
 --   5 name of the send, 8 bytes, or empty       6 hash of its content and its id, 24 bytes
 --   7 name of the send before it from the same sender in the same pipeline, or empty
 --   8 which messages are kept: u usual, i if there is a mailbox, a always, n never
@@ -19,7 +19,30 @@ local time = call('TIME')
 local now = time[1] + 0
 local cids, meta, meta_before
 
-if name ~= '' then
+local once, note_once = A[4], nil
+if once ~= '' then
+  -- The messages of this request that were made are fields of `q:{key}`, beside those of its claim. In another database
+  -- than that of the claims the key is new.
+  note_once = function(fate)
+    call('HSET', cids, name, A[6] .. fate)
+    call('PEXPIRE', cids, 600000)
+    if call('HLEN', cids) == 1 then
+      call('ZADD', P .. 'ql', string.format('%.0f', now * 1000), once)
+      if call('ZCARD', P .. 'ql') > 100000 then
+        for i, old in ipairs(call('ZPOPMIN', P .. 'ql', 2)) do
+          if i % 2 == 1 and old ~= once then
+            call('DEL', P .. 'q:' .. old)
+          end
+        end
+      end
+    end
+  end
+  cids = P .. 'q:' .. once
+  local was = call('HGET', cids, name)
+  if was then
+    return { 'dup', was }
+  end
+elseif name ~= '' then
   cids = P .. 'c:' .. from
   local f = call('HMGET', cids, '', name, A[7])
   meta = f[1]
@@ -66,7 +89,9 @@ if #A == 18 and not group_or_key and (A[9] == '' or (A[9] == 'o' and string.byte
       -- A node that has died is removed from the routes when its lease has run out.
       call('PUBLISH', P .. 'i:' .. life, '\1\4' .. ordinal .. ',' .. seq .. ',' .. format('%d', #to) .. ',' .. to .. ',;' .. entry)
     end
-    if name ~= '' then
+    if once ~= '' then
+      note_once('k')
+    elseif name ~= '' then
       if meta == meta_before then
         call('HSET', cids, name, A[6] .. 'k')
       else
@@ -210,7 +235,12 @@ end
 
 if name ~= '' then
   local fate = best > 0 and 'k' or (best < 0 or A[9] == 'c') and 's' or 'o'
-  if meta == meta_before then
+  if once ~= '' then
+    -- What has reached nobody is tried again when the request comes again.
+    if fate ~= 'o' then
+      note_once(fate)
+    end
+  elseif meta == meta_before then
     call('HSET', cids, name, A[6] .. fate)
   else
     call('HSET', cids, name, A[6] .. fate, '', meta)

@@ -77,6 +77,7 @@ impl Relay {
             keep,
             marks: Marks::REPORTED,
             kind: journal::Kind::ToUser,
+            once: wishes.once,
         };
         match self.send_shared(cx, outgoing, Origin::Backend { request, place }) {
             Outcome::Done(state) => state.into(),

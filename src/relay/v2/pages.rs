@@ -23,6 +23,9 @@ pub struct Wishes<'a> {
     pub ttl: Option<u32>,
     /// A newer message with the same sender and key replaces the message.
     pub key: Option<&'a str>,
+    /// The idempotency key of its request, and its place in the request, so that nodes which share their users do not
+    /// carry it out twice.
+    pub once: Option<(&'a str, u32)>,
 }
 
 /// What became of a message to a group, or to everyone.

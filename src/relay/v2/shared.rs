@@ -79,6 +79,8 @@ pub(super) struct Outgoing<'a> {
     pub keep: Keep,
     pub marks: Marks,
     pub kind: journal::Kind,
+    /// For a request of a backend that has one: its idempotency key, and the place of the message in it.
+    pub once: Option<(&'a str, u32)>,
 }
 
 /// To whom a message is to be sent.
@@ -165,6 +167,7 @@ impl Relay {
                 false => Marks::REPORTED,
             },
             kind: journal::Kind::ToUser,
+            once: None,
         };
         self.send_shared(cx, outgoing, origin);
     }
@@ -199,6 +202,7 @@ impl Relay {
             keep: Keep::IfMailbox,
             marks: Marks::REPORTED,
             kind: journal::Kind::ToUser,
+            once: None,
         };
         self.send_shared(cx, outgoing, Origin::Nobody(by));
         devices
@@ -228,6 +232,7 @@ impl Relay {
             keep: Keep::IfMailbox,
             marks: RECEIPT,
             kind: journal::Kind::Receipt,
+            once: None,
         };
         self.send_shared(cx, outgoing, Origin::Nobody(None));
     }
@@ -254,7 +259,7 @@ impl Relay {
         outgoing: Outgoing<'_>,
         origin: Origin,
     ) -> Outcome {
-        let Outgoing { from, to, message, key, ttl, keep, marks, kind } = outgoing;
+        let Outgoing { from, to, message, key, ttl, keep, marks, kind, once } = outgoing;
         let ts = self.v2.ids.time(cx.unix_millis());
         let id = self.v2.ids.next(ts);
         let whom = match to {
@@ -283,7 +288,7 @@ impl Relay {
         if is_passing && !self.v2.has_room(cx) {
             return Outcome::Done(self.deliver_here(cx, sending));
         }
-        match self.v2.give_shared(cx, &sending, (key, ttl), keep, marks) {
+        match self.v2.give_shared(cx, &sending, (key, ttl, once), keep, marks) {
             Progress::Later => {
                 self.v2.note_sending(&sending);
                 self.v2.sendings.waiting.push_back(sending);
@@ -413,7 +418,7 @@ impl V2 {
         &mut self,
         cx: &Context,
         sending: &Sending,
-        (key, ttl): (&str, Option<u32>),
+        (key, ttl, once): (&str, Option<u32>, Option<(&str, u32)>),
         keep: Keep,
         marks: Marks,
     ) -> Progress {
@@ -435,7 +440,17 @@ impl V2 {
                 excepted = except.iter().map(CompactString::as_str).collect();
             }
         }
+        let place = once.map(|(_, at)| at.to_string()).unwrap_or_default();
         let (device, cid, content) = match &sending.origin {
+            Origin::Backend { .. } if once.is_some() => {
+                let users = records.iter().map(|record| record.user.as_bytes());
+                let texts = [&sending.from, group, &sending.message].map(str::as_bytes);
+                (
+                    "",
+                    &*place,
+                    journal::stable_hash(&texts.into_iter().chain(users).collect::<Vec<_>>()),
+                )
+            }
             Origin::Link(asked) if !sending.is_passing => {
                 (&*asked.device, &*asked.cid, asked.content)
             }
@@ -460,6 +475,7 @@ impl V2 {
                 has_own: matches!(sending.origin, Origin::Link(_)),
                 is_final: matches!(sending.origin, Origin::Nobody(_))
                     && sending.kind != journal::Kind::Receipt,
+                once: once.map_or("", |(key, _)| key),
             },
         };
         self.journal(cx).append(sending.ticket, &append)

@@ -441,6 +441,43 @@ fn a_redis_that_comes_back_without_its_data_is_a_new_epoch() {
     assert_eq!((mailbox.ends.len(), mailbox.top), (0, 0));
 }
 
+#[test]
+fn a_message_of_a_request_that_comes_again_is_made_once_unless_it_has_reached_nobody() {
+    let mut rig = Rig::new(2, 2);
+    let users: Vec<String> = (0..8).map(|at| format!("user{at}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    rig.enter(1, users[0], "phone", 1);
+    let once = |append: Append<'static>, keep| {
+        let reach = Reach { keep, once: "k", ..Reach::default() };
+        Append { device: "", reach, ..append }
+    };
+    let all: &[&str] = &users;
+    let append = once(rig.message("system", "0", "to many"), Keep::Usual);
+    let first = rig.send(0, &append, all);
+    assert_eq!(kept(first).fates, [Fate::Kept; 8]);
+    // Another node gets the same request, in which the message has another id.
+    let append = Append { id: 99, ..append };
+    assert!(matches!(rig.send(1, &append, all), Completion::Repeated { is_same: true, .. }));
+    for user in &users {
+        let stream = format!("longlink:s:{user}");
+        let of_shard = |redis: &rig::Redis| match redis.connect().command(&["XLEN", &stream]) {
+            redis::Value::Int(count) => count,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(rig.shards.iter().map(of_shard).sum::<i64>(), 1, "{user}");
+    }
+    // Another place of the request, or another content, is another message.
+    let other = Append { cid: "1", ..append };
+    assert_eq!(kept(rig.send(1, &other, &users[..1])).fates, [Fate::Kept]);
+    let other = Append { content: 1_000, ..append };
+    assert_eq!(kept(rig.send(1, &other, &users[..1])).fates, [Fate::Kept]);
+    // What has reached nobody is tried again.
+    let append = once(rig.message("system", "2", "to nobody"), Keep::IfMailbox);
+    for _ in 0..2 {
+        assert_eq!(kept(rig.send(0, &append, &["nobody"])).fates, [Fate::Offline]);
+    }
+}
+
 /// A Redis that comes back without its data, while the loop does not know of it yet.
 fn lose_all_data(rig: &mut Rig) {
     rig.shards[0].restart();
