@@ -198,6 +198,13 @@ fn spread(count: usize, is_v2: bool, rounds: usize) -> (f64, f64) {
             clients.push(Client::connect(&program.1, &user(node, at), to, is_v2));
         }
     }
+    // What is not kept is lost for a user who is not known yet.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !matches!(redis.ask(&["KEYS", "longlink:u:*"]), Value::Array(all) if all.len() == clients.len())
+    {
+        assert!(Instant::now() < deadline, "not all clients have entered");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let message = text(200);
     let mut go = |rounds: usize| {
         for _ in 0..rounds {
@@ -228,6 +235,7 @@ struct Crowd {
     redis: RedisServer,
     pid: u32,
     seats: Vec<Seat>,
+    began: Instant,
     now: u64,
     /// What was counted since it was set to zero.
     spent: Spent,
@@ -244,8 +252,9 @@ impl Crowd {
     fn start(count: usize) -> Self {
         let redis = RedisServer::start(&[]);
         let pid = pid_of(&redis);
-        let mut crowd =
-            Crowd { redis, pid, seats: Vec::new(), now: 1_000, spent: Spent::default() };
+        let began = Instant::now();
+        let (seats, spent) = (Vec::new(), Spent::default());
+        let mut crowd = Crowd { redis, pid, seats, began, now: 1_000, spent };
         for at in 0..count {
             crowd.add(at);
         }
@@ -337,6 +346,15 @@ impl Crowd {
         }
     }
 
+    /// Settles, and lets as much time pass as has passed for Redis, so that no lease runs out.
+    fn live(&mut self) {
+        self.now = self.now.max(1_000 + self.began.elapsed().as_millis() as u64);
+        for at in 0..self.seats.len() {
+            self.seats[at].node.tick(self.now);
+        }
+        self.settle();
+    }
+
     /// Lets time pass, and returns what a second of it costs.
     fn pass(&mut self, seconds: u64) -> Spent {
         self.spent = Spent::default();
@@ -368,8 +386,8 @@ impl Crowd {
             };
             let ask = Ask::Engine(at as u32, Wanted::new(&Request::Enter(enter)));
             self.seats[at % count].node.ask(ask, self.now);
-            if (at - first) % (64 * count) == 0 {
-                self.settle();
+            if (at - first).is_multiple_of(64 * count) {
+                self.live();
             }
         }
         self.settle();
@@ -400,8 +418,8 @@ impl Crowd {
             };
             let ask = Ask::Append(Box::new(Sending::new(at as u32, &append)));
             self.seats[at % count].node.ask(ask, self.now);
-            if at % (32 * count) == 0 {
-                self.settle();
+            if at.is_multiple_of(32 * count) {
+                self.live();
             }
         }
         self.settle();
