@@ -30,6 +30,19 @@ fn a_node_that_has_lost_its_lease_begins_a_new_life_and_its_connections_notice_n
 }
 
 #[test]
+fn a_connection_that_enters_again_keeps_its_place_though_its_first_command_was_slower() {
+    let mut rig = Rig::new(1);
+    rig.enter(0, "bob", "phone", 1);
+    let before = rig.field("bob", "p");
+    rig.told(0);
+    rig.expire(0);
+    // Redis' clock does not go on with that of the node, so for Redis the connection has begun earlier now.
+    rig.pass(10_000);
+    assert_ne!(rig.field("bob", "p"), before, "it has entered under another life");
+    assert_eq!(rig.displaced(0), [0; 0]);
+}
+
+#[test]
 fn a_node_that_was_cut_off_for_ten_seconds_takes_itself_for_dead() {
     let mut rig = Rig::new(2);
     rig.enter(0, "bob", "phone", 1);

@@ -14,6 +14,7 @@ use crate::cluster::codec;
 use crate::engine::{Gone, Refused, Shared, Told};
 use crate::journal::{Stored, Ticket};
 
+use super::complete::Entering;
 use super::log::Then;
 use super::{Node, Reply, reply};
 
@@ -24,14 +25,14 @@ const STEP_MS: u64 = 500;
 /// How many commands wait at most when a user is compared.
 const MOST_QUEUED: usize = 64;
 /// How many messages are read at once.
-const MOST_FOUND: usize = 256;
+pub(super) const MOST_FOUND: usize = 256;
 /// How many messages of a user wait for missing ones. What comes beyond is missing, too.
 const MOST_WAITING: usize = 256;
 
 /// What has arrived.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    users: HashMap<Box<str>, Arrival, RandomState>,
+    pub(super) users: HashMap<Box<str>, Arrival, RandomState>,
     /// The users in the order in which they are compared. One may have left.
     ring: VecDeque<Box<str>>,
     /// The users who are compared before all others.
@@ -42,9 +43,9 @@ pub struct Arrivals {
 
 /// What has arrived for a user with a mailbox.
 #[derive(Debug, Default)]
-struct Arrival {
+pub(super) struct Arrival {
     /// The newest number that has arrived.
-    top: u64,
+    pub(super) top: u64,
     /// The newest number of which the loop of the server was told. It is above `top` while messages are told
     /// again, because a connection may have missed them.
     told: u64,
@@ -62,9 +63,16 @@ struct Arrival {
     asked_for: u64,
     /// Messages that wait for missing ones, by their numbers.
     waiting: VecDeque<(u64, Stored)>,
+    /// Connections whose state is being completed. Meanwhile the loop is told of no message.
+    pub(super) entering: Vec<Entering>,
 }
 
 impl Arrival {
+    /// The newest number of which the loop may have been told.
+    pub(super) fn newest_told(&self) -> u64 {
+        self.told.max(self.top)
+    }
+
     /// Adds a message, if it is newer than all that have arrived, to what the loop is told.
     fn arrives(&mut self, seq: u64, stored: Stored, telling: &mut Vec<Told>) {
         if seq <= self.top {
@@ -126,7 +134,8 @@ impl Node {
             if !is_up || it.has_entered && *seq <= it.top {
                 return false;
             }
-            if it.has_entered && !it.is_reading && *seq == it.top + 1 {
+            let has_turn = !it.is_reading && it.entering.is_empty();
+            if it.has_entered && has_turn && *seq == it.top + 1 {
                 (it.top, it.told) = (*seq, it.told.max(*seq));
                 return true;
             }
@@ -165,44 +174,47 @@ impl Node {
     }
 
     /// Reads the messages of a user that are missing.
-    fn read_missing(&mut self, user: Box<str>) {
+    pub(super) fn read_missing(&mut self, user: Box<str>) {
         let shard = self.core.shard_of(&user);
         let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
-        if it.is_reading || !self.core.is_up(shard) {
+        if it.is_reading || !it.entering.is_empty() || !self.core.is_up(shard) {
             return;
         }
         (it.is_reading, it.read_above) = (true, it.top);
         it.asked_for = it.waiting.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
         self.core.counts.repaired += 1;
+        let above = it.top;
+        let begins = Then::Missing(user.clone());
+        self.ask_for_messages(shard, &user.clone(), above, begins, Then::Found(user));
+    }
+
+    /// Asks for the fields of a user's mailbox, and for its messages above a number.
+    pub(super) fn ask_for_messages(
+        &mut self,
+        shard: usize,
+        user: &str,
+        above: u64,
+        begins: Then,
+        found: Then,
+    ) {
         let prefix = &self.core.settings.prefix;
         let (fields, stream) = (format!("{prefix}u:{user}"), format!("{prefix}s:{user}"));
-        let from = format!("({}", it.top);
+        let from = format!("({above}");
         let names: [&[u8]; 9] =
             [b"HMGET", fields.as_bytes(), b"t", b"l", b"0", b"1", b"2", b"3", b"4"];
-        let then = super::Then::Log(Then::Missing(user.clone()));
-        self.core.command(shard, &names, then);
+        self.core.command(shard, &names, super::Then::Log(begins));
         let count = MOST_FOUND.to_string();
         let range: [&[u8]; 6] =
             [b"XRANGE", stream.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()];
-        self.core.command(shard, &range, super::Then::Log(Then::Found(user)));
+        self.core.command(shard, &range, super::Then::Log(found));
     }
 
     pub(super) fn missing_begins(&mut self, user: Box<str>, reply: Reply) {
         let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
-        let value = reply.done();
-        let fields = value.as_ref().map_or(&[][..], reply::list);
-        let number = fields.first().and_then(reply::int);
-        it.newest = number.map_or(it.top, |number| number as u64);
-        let names: Vec<&str> = fields
-            .iter()
-            .skip(2)
-            .map(|field| {
-                reply::text(field).and_then(|it| it.splitn(5, ' ').nth(4)).unwrap_or_default()
-            })
-            .collect();
-        let lost = fields.get(1).and_then(reply::text).unwrap_or_default();
-        let all = lost.split_whitespace().filter_map(|text| read_lost(text, &names));
-        it.gone = all.filter(|gone| gone.to > it.top && gone.from <= it.newest).collect();
+        let (newest, gone) = read_fields(reply);
+        it.newest = newest.unwrap_or(it.top);
+        let gone = gone.into_iter().filter(|gone| gone.to > it.top && gone.from <= it.newest);
+        it.gone = gone.collect();
     }
 
     pub(super) fn missing_found(&mut self, shard: usize, user: Box<str>, reply: Reply) {
@@ -247,7 +259,7 @@ impl Node {
     /// Tells of messages that have waited for missing ones.
     pub(super) fn use_waiting(&mut self, user: &str) {
         let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
-        if it.is_reading || !it.has_entered {
+        if it.is_reading || !it.has_entered || !it.entering.is_empty() {
             return;
         }
         let mut telling = Vec::new();
@@ -340,6 +352,7 @@ impl Node {
         shard: usize,
         user: &str,
         value: Value,
+        is_asked: bool,
         now: u64,
     ) -> Option<Shared> {
         let _ = now;
@@ -353,10 +366,11 @@ impl Node {
         self.log.arrivals.wait_for(user);
         let it = self.log.arrivals.users.get_mut(user)?;
         if it.has_entered {
-            // Messages may have arrived that the reply, which comes another way, does not know. Or the reply
-            // does not have all that wait. The loop may have had no connection of the user when it was told
-            // of them, so it is told again of all that are newer than the reply.
-            if shared.top != it.top {
+            // Messages may have arrived that the reply, which comes another way, does not know, or the reply
+            // does not have all that wait. A connection that enters for the first time then waits until its
+            // state is complete. After one that has entered again the loop is told once more of all that are newer
+            // than the reply.
+            if shared.top > it.top || shared.top < it.top && !is_asked {
                 it.top = it.top.min(shared.top);
                 self.read_missing(user.into());
             }
@@ -422,7 +436,7 @@ impl Node {
 }
 
 /// Reads an entry of the stream of a user. With the time in seconds, it says for how many more it is kept.
-fn read_stream(entry: &Value, user: &str, now: Option<i64>) -> Option<(u64, Stored)> {
+pub(super) fn read_stream(entry: &Value, user: &str, now: Option<i64>) -> Option<(u64, Stored)> {
     let [id, fields] = reply::list(entry) else { return None };
     let [ends, Value::BulkString(bytes)] = reply::list(fields) else { return None };
     let seq = reply::text(id)?.split('-').next()?.parse().ok()?;
@@ -431,6 +445,19 @@ fn read_stream(entry: &Value, user: &str, now: Option<i64>) -> Option<(u64, Stor
         None => None,
     };
     Some((seq, codec::read_entry(bytes, left, &[(seq, user)])?))
+}
+
+/// Reads the newest number of a user and what is lost.
+pub(super) fn read_fields(reply: Reply) -> (Option<u64>, Vec<Gone>) {
+    let value = reply.done();
+    let fields = value.as_ref().map_or(&[][..], reply::list);
+    let newest = fields.first().and_then(reply::int).map(|number| number as u64);
+    let name = |field| reply::text(field).and_then(|it| it.splitn(5, ' ').nth(4));
+    let names: Vec<&str> =
+        fields.iter().skip(2).map(|field| name(field).unwrap_or_default()).collect();
+    let lost = fields.get(1).and_then(reply::text).unwrap_or_default();
+    let gone = lost.split_whitespace().filter_map(|text| read_lost(text, &names));
+    (newest, gone.collect())
 }
 
 /// Reads a range of lost numbers, as devices.lua writes it: `from-to`, a letter, and `=slot` or `!slot`.

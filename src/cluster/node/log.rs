@@ -38,6 +38,9 @@ pub enum Then {
     Missing(Box<str>),
     /// These are messages that were missing.
     Found(Box<str>),
+    /// The same for a connection whose state is being completed.
+    RestBegins(Box<str>, Ticket),
+    Rest(Box<str>, Ticket),
 }
 
 /// A send that is not completed.
@@ -171,6 +174,7 @@ impl Node {
         }
         if is_new {
             self.core.counts.epochs += 1;
+            self.give_up_entries();
             self.log.arrivals.forget_all();
             self.log.acks.forget_all();
             self.log.unfollowed += 1;
@@ -240,6 +244,8 @@ impl Node {
             Then::Newest(user) => self.newest_is(shard, user, reply),
             Then::Missing(user) => self.missing_begins(user, reply),
             Then::Found(user) => self.missing_found(shard, user, reply),
+            Then::RestBegins(user, ticket) => self.rest_begins(&user, ticket, reply),
+            Then::Rest(user, ticket) => self.rest_found(shard, &user, ticket, reply),
         }
     }
 

@@ -14,6 +14,7 @@ mod arrive;
 mod blocks;
 mod call;
 mod claims;
+mod complete;
 mod core;
 mod events;
 mod groups;

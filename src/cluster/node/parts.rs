@@ -2,7 +2,7 @@
 
 use crate::cluster::ask::Wanted;
 
-use crate::engine::{Entered, Numbers, Posted, Told};
+use crate::engine::{Numbers, Posted, Told};
 use crate::journal::Ticket;
 
 use super::blocks::{BlockThen, Blocks};
@@ -117,20 +117,7 @@ impl Node {
         match then {
             PartThen::Route(then) => {
                 if let Some(arrival) = routes.replied(core, shard, then, reply) {
-                    let mailbox = self.read_mailbox(shard, &arrival.user, arrival.mailbox, now);
-                    let core = &mut self.core;
-                    let (user, groups) = (arrival.user, arrival.groups);
-                    core.say(match arrival.ticket {
-                        Some(ticket) => {
-                            let entered = Entered { mailbox, groups, is_alone: false };
-                            Told::Entered(ticket, Box::new(entered))
-                        }
-                        None => Told::Groups { user: Box::from(&*user), groups },
-                    });
-                    for conn in arrival.displaced {
-                        self.parts.routes.displaced(core, &user, conn);
-                    }
-                    self.use_waiting(&user);
+                    self.has_entered(shard, arrival, now);
                 }
             }
             PartThen::Lease(then) => {

@@ -134,7 +134,10 @@ local function place(all, new, most)
   for i = #all, 1, -1 do
     local old = all[i]
     if old.device == new.device then
-      if old.since > new.since and not (old.life == new.life and old.conn == new.conn) then
+      -- When a node registers anew, its connections enter again, and `since` is only as exact as the command was
+      -- fast. So a connection of a life that has ended is not newer.
+      local is_same = old.life == new.life and old.conn == new.conn
+      if old.since > new.since and not is_same and not (old.life ~= new.life and is_dead(old.life)) then
         return false, gone
       end
       table.remove(all, i)

@@ -294,6 +294,31 @@ fn the_last_payload_that_a_node_has_missed_is_found_within_forty_seconds() {
 }
 
 #[test]
+fn a_device_enters_with_everything_that_waits_also_beside_another_device_that_has_had_it() {
+    let mut rig = Rig::new(1, 1);
+    rig.enter(0, "bob", "phone", 1);
+    rig.enter(0, "bob", "tablet", 2);
+    rig.leave(0, "bob", "tablet", 2, 0, None);
+    let cids: Vec<String> = (1..=600).map(|n| n.to_string()).collect();
+    for (cid, seq) in cids.iter().zip(1..) {
+        let append = rig.message("alice", cid, cid);
+        kept(rig.send(0, &append, &["bob"]));
+        if seq % 20 == 0 {
+            rig.acknowledge(0, "bob", "phone", seq);
+            rig.wait(1_000);
+        }
+    }
+    let mailbox = rig.enter(0, "bob", "tablet", 3);
+    assert_eq!((mailbox.top, mailbox.lost.len()), (600, 0));
+    let all = mailbox.messages.iter().map(|it| it.records[0].seq);
+    assert_eq!(all.collect::<Vec<u64>>(), (1..=600).collect::<Vec<u64>>());
+    let append = rig.message("alice", "601", "601");
+    rig.arrived(0);
+    kept(rig.send(0, &append, &["bob"]));
+    assert_eq!(rig.arrived(0), [line("bob", 601, "601")]);
+}
+
+#[test]
 fn after_three_connections_a_device_skips_a_message_that_it_cannot_take() {
     let mut rig = Rig::new(1, 1);
     rig.enter(0, "bob", "phone", 1);

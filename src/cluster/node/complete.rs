@@ -1,0 +1,145 @@
+//! Connections whose mailbox was read before messages that other devices of the user on this node have had.
+//!
+//! The reply to a connection that enters has a bounded number of messages, and newer ones may overtake it. Another
+//! device on this node may have handled those already, and then the copy of the mailbox does not have them
+//! any more. So the node reads the rest from Redis, and the connection has entered when its state
+//! has everything of which the loop was told. What arrives for the user meanwhile waits.
+
+use compact_str::CompactString;
+
+use crate::engine::{Entered, Gone, Shared, Told};
+use crate::journal::Ticket;
+
+use super::arrive::{MOST_FOUND, read_fields, read_stream};
+use super::log::Then;
+use super::routes::Arrival;
+use super::{Node, Reply, reply};
+
+/// A connection that enters as soon as the state of its mailbox is complete.
+#[derive(Debug)]
+pub(super) struct Entering {
+    ticket: Ticket,
+    groups: Vec<Box<str>>,
+    displaced: Vec<u64>,
+    shared: Shared,
+    /// The time of Redis in seconds when the state was read.
+    read_at: i64,
+    /// The newest number of the user, and what is lost, when the last messages were read.
+    newest: u64,
+    gone: Vec<Gone>,
+}
+
+impl Node {
+    /// Redis knows of a connection that has entered.
+    pub(super) fn has_entered(&mut self, shard: usize, arrival: Arrival, now: u64) {
+        let Arrival { user, ticket, groups, mailbox, displaced } = arrival;
+        let read_at = reply::list(&mailbox).last().and_then(reply::int).unwrap_or_default();
+        let mailbox = self.read_mailbox(shard, &user, mailbox, ticket.is_some(), now);
+        let Some(ticket) = ticket else {
+            self.core.say(Told::Groups { user: Box::from(&*user), groups });
+            return self.after_entry(&user, displaced);
+        };
+        let users = &mut self.log.arrivals.users;
+        let it = users.get_mut(&*user);
+        match (mailbox, it) {
+            (Some(shared), Some(it)) if shared.top < it.newest_told() => {
+                let above = shared.top;
+                it.entering.push(Entering {
+                    ticket,
+                    groups,
+                    displaced,
+                    shared,
+                    read_at,
+                    newest: above,
+                    gone: Vec::new(),
+                });
+                self.read_rest(shard, &user, ticket, above);
+            }
+            (mailbox, _) => {
+                let entered = Entered { mailbox, groups, is_alone: false };
+                self.core.say(Told::Entered(ticket, Box::new(entered)));
+                self.after_entry(&user, displaced);
+            }
+        }
+    }
+
+    fn after_entry(&mut self, user: &CompactString, displaced: Vec<u64>) {
+        for conn in displaced {
+            self.parts.routes.displaced(&mut self.core, user, conn);
+        }
+        self.use_waiting(user);
+    }
+
+    /// Reads the messages above a number for a connection that enters.
+    fn read_rest(&mut self, shard: usize, user: &str, ticket: Ticket, above: u64) {
+        self.core.counts.repaired += 1;
+        let begins = Then::RestBegins(user.into(), ticket);
+        self.ask_for_messages(shard, user, above, begins, Then::Rest(user.into(), ticket));
+    }
+
+    pub(super) fn rest_begins(&mut self, user: &str, ticket: Ticket, reply: Reply) {
+        let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
+        let Some(it) = it.entering.iter_mut().find(|it| it.ticket == ticket) else { return };
+        let (newest, gone) = read_fields(reply);
+        it.newest = newest.unwrap_or_default();
+        it.gone = gone;
+    }
+
+    pub(super) fn rest_found(&mut self, shard: usize, user: &str, ticket: Ticket, reply: Reply) {
+        let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
+        let told = it.newest_told();
+        let Some(at) = it.entering.iter().position(|it| it.ticket == ticket) else { return };
+        let Some(value) = reply.done() else {
+            let entering = it.entering.remove(at);
+            return self.finish_entry(user, entering, false);
+        };
+        let entering = &mut it.entering[at];
+        let shared = &mut entering.shared;
+        let before = shared.top;
+        let found = reply::list(&value);
+        for (seq, stored) in
+            found.iter().filter_map(|entry| read_stream(entry, user, Some(entering.read_at)))
+        {
+            shared.top = shared.top.max(seq);
+            shared.messages.push(stored);
+        }
+        let is_all = found.len() < MOST_FOUND || shared.top == before;
+        if is_all {
+            shared.top = shared.top.max(entering.newest);
+        }
+        let gone = std::mem::take(&mut entering.gone).into_iter();
+        shared.lost.extend(gone.filter(|gone| gone.from > before && gone.from <= shared.top));
+        let above = shared.top;
+        if above < told && !is_all {
+            return self.read_rest(shard, user, ticket, above);
+        }
+        let entering = it.entering.remove(at);
+        self.finish_entry(user, entering, true);
+    }
+
+    /// The connection has entered. Without a state nobody can tell what waits for it, so its client has to
+    /// come again.
+    fn finish_entry(&mut self, user: &str, entering: Entering, has_state: bool) {
+        let Entering { ticket, groups, displaced, shared, .. } = entering;
+        let is_newer =
+            self.log.arrivals.users.get(user).is_some_and(|it| has_state && it.top < shared.top);
+        let entered = Entered { mailbox: has_state.then_some(shared), groups, is_alone: false };
+        self.core.say(Told::Entered(ticket, Box::new(entered)));
+        self.after_entry(&user.into(), displaced);
+        if is_newer {
+            self.read_missing(user.into());
+        }
+    }
+
+    /// A new epoch has begun, so the states that are being read mean nothing any more.
+    pub(super) fn give_up_entries(&mut self) {
+        let users = self.log.arrivals.users.iter_mut();
+        let all: Vec<(Box<str>, Vec<Entering>)> = users
+            .filter(|(_, it)| !it.entering.is_empty())
+            .map(|(user, it)| (user.clone(), std::mem::take(&mut it.entering)))
+            .collect();
+        for (user, entering) in all {
+            entering.into_iter().for_each(|it| self.finish_entry(&user, it, false));
+        }
+    }
+}
