@@ -9,7 +9,7 @@ use compact_str::CompactString;
 use crate::hub::{ConnId, Context};
 use crate::journal::{Completed, Completion, Kept, Progress, Ticket};
 use crate::mailbox::{Body, Held, Key, Marks, Sent, Slots};
-use crate::relay::events::{Event, EventKind, Watchers};
+use crate::relay::events::{Event, Watchers};
 use crate::relay::{Relay, SCRATCH, v1};
 
 use super::frames::{self, Answer, Code, State};
@@ -216,10 +216,12 @@ impl Relay {
         let now = second(cx);
         let Taken { user, id, origin, entries, post } = taken;
         let by = match &origin {
-            Origin::Link(asked) => Some(asked.conn),
-            Origin::Nobody(by) => *by,
+            Origin::Link(asked) => Some((asked.conn, Some(&asked.device))),
+            Origin::Nobody(by) => by.map(|conn| (conn, None)),
             Origin::Backend { .. } => None,
         };
+        let by =
+            by.map(|(conn, device)| By { conn, user: Some(&user), device: device.map(|it| &**it) });
         let is_stored = how.as_ref().is_some_and(|kept| kept.is_stored);
         let state_kept = if is_stored { State::Stored } else { State::Queued };
         let is_on_disk = is_stored && self.v2.boxes.is_shared();
@@ -314,7 +316,7 @@ impl Relay {
     pub(super) fn show_to_pages(
         &mut self,
         cx: &mut Context,
-        by: Option<ConnId>,
+        by: Option<By<'_>>,
         to: &str,
         body: &Body,
         is_kept: bool,
@@ -331,10 +333,10 @@ impl Relay {
                 _ => self.counters.delivered += 1,
             }
         }
-        if let Some(conn) = by
+        if let Some(by) = by
             && !self.watchers.is_empty()
         {
-            tell(&mut self.watchers, cx, conn, to, &frame, pages == 0 && !is_kept);
+            tell(&mut self.watchers, cx, by, to, &frame, pages == 0 && !is_kept);
         }
         pages
     }
@@ -343,7 +345,7 @@ impl Relay {
     fn show_post_to_pages(
         &mut self,
         cx: &mut Context,
-        by: Option<ConnId>,
+        by: Option<By<'_>>,
         from: &str,
         post: &Post,
     ) {
@@ -353,23 +355,21 @@ impl Relay {
         self.counters.broadcasts += 1;
         let except: Vec<&str> = post.except.iter().map(CompactString::as_str).collect();
         cx.send_to_group_except(&post.group, &self.scratch, &except);
-        if let Some(conn) = by {
-            cx.charge_broadcast(conn);
-            self.tell_of_group(cx, conn);
+        if let Some(by) = by {
+            cx.charge_broadcast(by.conn);
+            let device = by.device_in(cx);
+            let frame = &[self.scratch.as_str()];
+            let event = Event::Message { user: by.user_in(cx), device, to: None, frame };
+            self.watchers.tell_all(cx, &event);
         }
         self.scratch.shrink_to(SCRATCH);
     }
 
     /// Reports a client's message to a group, which is put together in `scratch`, to the watchers of
     /// events.
-    pub(super) fn tell_of_group(&mut self, cx: &Context, by: ConnId) {
+    pub(super) fn tell_of_group(&mut self, cx: &Context, (user, device): (&str, &str)) {
         let frame = &[self.scratch.as_str()];
-        self.watchers.tell(EventKind::Message, cx, by, |user, device| Event::Message {
-            user,
-            device,
-            to: None,
-            frame,
-        });
+        self.watchers.tell_all(cx, &Event::Message { user, device, to: None, frame });
     }
 }
 
@@ -378,16 +378,40 @@ impl Relay {
 fn tell(
     watchers: &mut Watchers,
     cx: &Context,
-    by: ConnId,
+    by: By<'_>,
     to: &str,
     frame: &[&str],
     is_undelivered: bool,
 ) {
-    let event = |user, device| Event::Message { user, device, to: Some(to), frame };
-    watchers.tell(EventKind::Message, cx, by, event);
+    let (user, device) = (by.user_in(cx), by.device_in(cx));
+    watchers.tell_all(cx, &Event::Message { user, device, to: Some(to), frame });
     if is_undelivered {
-        let event = |user, device| Event::Undelivered { user, device, to, frame };
-        watchers.tell(EventKind::Undelivered, cx, by, event);
+        watchers.tell_all(cx, &Event::Undelivered { user, device, to, frame });
+    }
+}
+
+/// The client that has sent a message. Its connection may have ended before the message was kept.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    conn: ConnId,
+    /// `None` if the connection is open.
+    user: Option<&'a str>,
+    /// `None` if the connection is open, or for a page of v1.
+    device: Option<&'a str>,
+}
+
+impl<'a> By<'a> {
+    /// The client of a connection that is open.
+    pub fn of(conn: ConnId) -> Self {
+        By { conn, user: None, device: None }
+    }
+
+    fn user_in(&self, cx: &'a Context) -> &'a str {
+        self.user.or_else(|| cx.user(self.conn)).unwrap_or_default()
+    }
+
+    fn device_in(&self, cx: &'a Context) -> &'a str {
+        self.device.or_else(|| cx.device(self.conn)).unwrap_or_default()
     }
 }
 

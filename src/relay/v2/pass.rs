@@ -3,7 +3,7 @@
 
 use compact_str::CompactString;
 
-use crate::hub::{ConnId, Context};
+use crate::hub::Context;
 use crate::mailbox::Key;
 use crate::relay::Relay;
 use crate::relay::events::{Event, EventKind};
@@ -182,7 +182,7 @@ impl Relay {
         message: &str,
         ts: u64,
     ) -> u64 {
-        self.show_group_to_pages(cx, sender.conn, &sender.user, (group, message));
+        self.show_group_to_pages(cx, sender, (group, message));
         let mut receivers = self.guests_of(cx, group, &sender.user);
         let v2 = &mut self.v2;
         v2.rest.clear();
@@ -197,14 +197,14 @@ impl Relay {
     }
 
     /// Sends a message that is not kept to the v1 pages of a group, as a broadcast.
-    fn show_group_to_pages(&mut self, cx: &mut Context, by: ConnId, from: &str, to: (&str, &str)) {
-        let (group, message) = to;
+    fn show_group_to_pages(&mut self, cx: &mut Context, sender: &Sender, to: (&str, &str)) {
+        let ((group, message), from) = (to, sender.user.as_str());
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, from, Some(group), message);
         self.counters.broadcasts += 1;
         cx.send_to_group(group, &self.scratch);
-        cx.charge_broadcast(by);
-        self.tell_of_group(cx, by);
+        cx.charge_broadcast(sender.conn);
+        self.tell_of_group(cx, (from, &sender.device));
         self.scratch.shrink_to(crate::relay::SCRATCH);
     }
 

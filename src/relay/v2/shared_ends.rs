@@ -4,10 +4,10 @@
 use compact_str::CompactString;
 
 use crate::engine::{Post, Request};
-use crate::hub::Context;
+use crate::hub::{ConnId, Context};
 use crate::journal::{self, Kept};
 use crate::mailbox::Key;
-use crate::relay::events::{Event, EventKind};
+use crate::relay::events::Event;
 use crate::relay::{Relay, SCRATCH, v1};
 
 use super::frames::{self, Answer, Code, State, To};
@@ -15,6 +15,16 @@ use super::shared::{Sending, Whom, state_of};
 use super::take::{AFTER, Sender};
 use super::taken::{Asked, Origin};
 use super::{NO_TICKET, second};
+
+impl Sending {
+    /// The device that has made it, by whose connection `conn`.
+    fn device<'a>(&'a self, cx: &'a Context, conn: ConnId) -> &'a str {
+        match &self.origin {
+            Origin::Link(asked) => &asked.device,
+            Origin::Nobody(_) | Origin::Backend { .. } => cx.device(conn).unwrap_or_default(),
+        }
+    }
+}
 
 impl Relay {
     /// Answers a send that the journal has carried out. Returns the best of its states.
@@ -193,7 +203,7 @@ impl Relay {
         cx.send_to_group_except(group, &self.scratch, &except);
         if let Origin::Link(Asked { conn, .. }) | Origin::Nobody(Some(conn)) = origin {
             cx.charge_broadcast(*conn);
-            self.tell_of_group(cx, *conn);
+            self.tell_of_group(cx, (from, sending.device(cx, *conn)));
         }
         let receivers = self.pass_to_members_here(cx, (from, *id), group, message, own, &except);
         if let Some(engine) = &mut self.engine {
@@ -282,21 +292,16 @@ impl Relay {
             return;
         }
         let Sending { from, id, message, .. } = sending;
+        // The connection may have ended before the journal completed the send.
+        let (user, device) = (from.as_str(), sending.device(cx, conn));
         let mut rest = String::new();
         for (to, state) in results {
             rest.clear();
             frames::write_rest(*id, from, To::User(to), message, 0, &mut rest);
             let frame = &[frames::VOLATILE, frames::v1_part(&rest), "}"];
-            self.watchers.tell(EventKind::Message, cx, conn, |user, device| Event::Message {
-                user,
-                device,
-                to: Some(to),
-                frame,
-            });
+            self.watchers.tell_all(cx, &Event::Message { user, device, to: Some(to), frame });
             if *state == State::Offline {
-                self.watchers.tell(EventKind::Undelivered, cx, conn, |user, device| {
-                    Event::Undelivered { user, device, to, frame }
-                });
+                self.watchers.tell_all(cx, &Event::Undelivered { user, device, to, frame });
             }
         }
     }
@@ -315,7 +320,7 @@ impl Relay {
         {
             self.scratch.clear();
             v1::write_broadcast(&mut self.scratch, &sending.from, Some(group), &sending.message);
-            self.tell_of_group(cx, conn);
+            self.tell_of_group(cx, (&sending.from, sending.device(cx, conn)));
             self.scratch.shrink_to(SCRATCH);
         }
     }

@@ -11,6 +11,7 @@ use crate::relay::Relay;
 use super::command::{Recipients, Send};
 use super::content::content_of;
 use super::frames::{self, Answer, Code, State, To, WANTS_RECEIPT};
+use super::keep::By;
 use super::taken::{Asked, Entry, Kind, Origin, Taken};
 use super::{V2, kept, second};
 
@@ -229,7 +230,7 @@ impl Relay {
         let seq = boxes.next_seq(mailbox);
         let pages = match v2.is_alone(cx) && self.watchers.is_empty() {
             true => 0,
-            false => self.show_to_pages(cx, Some(conn), to, &body, true),
+            false => self.show_to_pages(cx, Some(By::of(conn)), to, &body, true),
         };
         let devices = self.v2.keep(cx, mailbox, Held::new(seq, body, expires, marks)) + pages;
         self.counters.delivered += u64::from(devices > 0);
