@@ -314,7 +314,7 @@ impl Client {
         // A client drops what it knows.
         if seq > self.stored.cursor {
             self.stored.cursor = seq;
-            model.came(self.at, &conn.epoch, seq, frame, conn.node);
+            model.came(now, self.at, (&conn.epoch, seq), frame, conn.node);
         }
     }
 

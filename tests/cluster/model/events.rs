@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::coverage::Coverage;
 
 /// A node that is killed takes events with it that it could not give to Redis within this time.
-const HELD: u64 = 5_000;
+const HELD: u64 = 45_000;
 
 /// An event that a node has seen.
 #[derive(Debug)]

@@ -46,6 +46,8 @@ struct Written {
     tick: u64,
     node: usize,
     acked_at: Option<u64>,
+    /// The users for whom it is not kept, as the answer says, because Redis has lost their mailboxes.
+    unkept: Vec<usize>,
     /// How often a node had lost Redis before.
     downs: u64,
     is_volatile: bool,
@@ -161,9 +163,19 @@ impl Model {
         node: usize,
     ) {
         let (tick, from, to) = (self.tick(), self.users[source], to.clone());
-        let (sent_at, acked_at, downs) = (now, None, self.downs);
-        let written =
-            Written { source, serial, from, to, sent_at, tick, node, acked_at, downs, is_volatile };
+        let written = Written {
+            source,
+            serial,
+            from,
+            to,
+            sent_at: now,
+            tick,
+            node,
+            acked_at: None,
+            unkept: Vec::new(),
+            downs: self.downs,
+            is_volatile,
+        };
         self.written.insert(text.to_owned(), written);
     }
 
@@ -231,6 +243,20 @@ impl Model {
         self.coverage.add("answers: kept", u64::from(is_kept));
         assert_eq!(written.acked_at, None, "{text} is answered once");
         written.acked_at = Some(now);
+        let is_unkept = |state: &Value| state != "queued" && state != "stored";
+        if let (To::Users(users), false) = (&written.to, self.is_whole) {
+            let unkept = match frame["results"].as_array() {
+                Some(results) => {
+                    let unkept = results.iter().filter(|it| is_unkept(&it["state"]));
+                    let name =
+                        |it: &Value| it["toUserId"].as_str().expect("a name")[1..].to_owned();
+                    unkept.map(|it| name(it).parse().expect("a number")).collect()
+                }
+                None if is_kept && users.len() == 1 => Vec::new(),
+                None => users.clone(),
+            };
+            written.unkept = unkept;
+        }
     }
 
     /// A message to a group was refused, because its sender is no member.
@@ -283,7 +309,14 @@ impl Model {
     }
 
     /// A message with a number has come, which the client did not know.
-    pub fn came(&mut self, at: usize, epoch: &str, seq: u64, frame: &Value, node: usize) {
+    pub fn came(
+        &mut self,
+        now: u64,
+        at: usize,
+        (epoch, seq): (&str, u64),
+        frame: &Value,
+        node: usize,
+    ) {
         self.tick();
         let (copy, written) = self.copy_of(at, frame);
         let (text, is_own, named) = copy.clone();
@@ -304,6 +337,14 @@ impl Model {
         let name = format!("{text} {is_own} {named:?} {}", frame["id"]);
         let known = self.numbers.entry((user, epoch.to_owned(), seq)).or_insert(name.clone());
         assert_eq!(*known, name, "number {seq} of u{user} in {epoch} names one message");
+        // Whoever was no member at first may get a message to a group when it is sent again.
+        let is_ordered = match named {
+            Named::User(_) => true,
+            Named::Group(group) => [user, written.from].iter().all(|user| {
+                let since = self.groups.member_since(group, *user, now);
+                since.is_some_and(|since| since + MEMBER_KNOWN < written.sent_at)
+            }),
+        };
         let is_whole = self.is_whole;
         let history = &mut self.histories[at];
         assert!(!history.passed.contains(&copy), "client {at} of u{user} got {frame} twice");
@@ -313,7 +354,9 @@ impl Model {
                 !is_whole && of != epoch,
                 "client {at} of u{user} got {frame} twice: as {old} of {of} and in {epoch}"
             );
-        } else if let Some(last) = history.orders.insert((written.source, is_own), written.serial) {
+        } else if is_ordered
+            && let Some(last) = history.orders.insert((written.source, is_own), written.serial)
+        {
             // The copies of a message to several users are as many messages.
             let is_behind = last < written.serial || (is_own && last == written.serial);
             assert!(is_behind, "client {at} of u{user} got {frame} after {last}");
@@ -473,7 +516,8 @@ impl Model {
                 Vec::from_iter(is_member.then_some((false, Named::Group(*group))))
             }
             To::Users(users) => {
-                let meant = users.iter().filter(|to| **to == user || is_other);
+                let is_kept = |to: &usize| *to != user || !written.unkept.contains(to);
+                let meant = users.iter().filter(|to| (**to == user || is_other) && is_kept(to));
                 meant.map(|to| (*to != user, Named::User(*to))).collect()
             }
         }
