@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::draft::Draft;
@@ -59,6 +58,7 @@ impl Shown {
     }
 
     /// A text that may be missing.
+    #[cfg(any(feature = "cluster", feature = "store", feature = "tls"))]
     pub fn or_unset(text: Option<impl ToString>) -> Self {
         text.map_or(Shown::Unset, Shown::text)
     }
@@ -71,7 +71,8 @@ impl Shown {
         value.map_or(Shown::Unset, Shown::Hidden)
     }
 
-    pub fn path(path: &Option<PathBuf>) -> Self {
+    #[cfg(any(feature = "store", feature = "tls"))]
+    pub fn path(path: &Option<std::path::PathBuf>) -> Self {
         Shown::or_unset(path.as_ref().map(|path| path.display()))
     }
 

@@ -138,6 +138,8 @@ impl Start {
         renewal: Option<Renewal>,
     ) -> Result<ExitCode, Failure> {
         let Start { values, capacity, settings, signals, supervisor, mut relay, .. } = self;
+        #[cfg(not(feature = "tls"))]
+        let _: Option<Renewal> = renewal;
         let addresses: Vec<String> = listeners.iter().map(address).collect();
         let webhooks = settings.webhooks.clone();
         let webhooks = webhooks
