@@ -47,6 +47,39 @@ fn accept(stream: &mut TcpStream, head: &str, protocol: Option<&str>) {
     );
 }
 
+/// Answers heartbeats, and says goodbye with a close frame when the client has been silent for a while.
+fn leaving(mut stream: TcpStream, code: u16, reason: &str) {
+    stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    let mut bytes = [0; 4_096];
+    loop {
+        match stream.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(_) => {
+                let _ = stream.write_all(b"\x81\x0f{\"type\":\"pong\"}");
+            }
+            Err(_) => break,
+        }
+    }
+    let mut close = vec![0x88, 2 + reason.len() as u8];
+    close.extend_from_slice(&code.to_be_bytes());
+    close.extend_from_slice(reason.as_bytes());
+    let _ = stream.write_all(&close);
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+#[test]
+fn doctor_tells_a_server_that_is_restarted_from_a_silence_that_was_cut() {
+    for (code, reason, verdict, word) in [
+        (1_001, "going away", "warn", "restarted"),
+        (1_012, "", "warn", "restarted"),
+        (1_001, "idle", "FAIL", "--idle-timeout"),
+    ] {
+        let server = speaking(move |stream| leaving(stream, code, reason));
+        let found = doctor(&url(server), &["--silent", "10", "--timeout", "1"]);
+        found.has(verdict, "silence", &[word]);
+    }
+}
+
 /// Reads to the end of the stream and sends nothing.
 fn deaf(mut stream: TcpStream) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());

@@ -77,8 +77,60 @@ pub enum End {
     Protocol(&'static str),
 }
 
+/// A limit of longlink that the generator has run into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitOfServer {
+    what: &'static str,
+    /// The settings of the server that raise it.
+    flag: &'static str,
+}
+
+impl End {
+    /// The limit of the server that has ended the connection, if it is known by the answer or the close code.
+    pub fn limit(&self) -> Option<LimitOfServer> {
+        let (what, flag) = match self {
+            End::Handshake(why) | End::Refused(why) if is_answered(why, "503") => (
+                "the server is full, or has too many connections of one address or user (503)",
+                "--max-connections, or --max-per-address of the server",
+            ),
+            End::Handshake(why) | End::Refused(why) if is_answered(why, "429") => {
+                ("the server wants to be asked less often (429)", "the pause between the requests")
+            }
+            End::Closed(4_013) => (
+                "the server is full, or has too many connections of one address or user (4013)",
+                "--max-connections, or --max-per-address of the server",
+            ),
+            End::Closed(1_008) => (
+                "a user has too many connections, or a message took too long (1008)",
+                "the number of users, or --message-timeout of the server",
+            ),
+            End::Closed(1_009) => {
+                ("a message is longer than the server takes (1009)", "--max-message of the server")
+            }
+            End::Closed(1_011) => (
+                "all buffers of the server together are full (1011)",
+                "--max-buffered of the server",
+            ),
+            _ => return None,
+        };
+        Some(LimitOfServer { what, flag })
+    }
+}
+
+/// Whether an error quotes an answer with this status.
+fn is_answered(why: &str, status: &str) -> bool {
+    why.split_once("HTTP/1.1 ").is_some_and(|(_, answer)| answer.starts_with(status))
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(flag) = self.limit() {
+            let LimitOfServer { what, flag } = flag;
+            return write!(
+                f,
+                "{what}: this is a limit of the server and not its speed; raise {flag}"
+            );
+        }
         match self {
             End::Connect(error) => write!(f, "cannot connect: {}", explained(error)),
             End::Handshake(why) | End::Refused(why) => f.write_str(why),
@@ -187,4 +239,29 @@ pub fn connect(target: SocketAddr, source: Option<IpAddr>, deaf: bool) -> io::Re
         Err(error) => return Err(error),
     }
     Ok(TcpStream::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_or_a_close_code_of_a_limit_names_the_setting_that_raises_it() {
+        let refused =
+            |line: &str| End::Handshake(format!("the server refused the handshake: {line}"));
+        for (end, flag) in [
+            (refused("HTTP/1.1 503 Service Unavailable"), "--max-connections"),
+            (End::Closed(4_013), "--max-per-address"),
+            (End::Closed(1_009), "--max-message"),
+            (End::Closed(1_011), "--max-buffered"),
+        ] {
+            let said = end.to_string();
+            assert!(said.contains("a limit of the server") && said.contains(flag), "{said}");
+            assert_eq!(said.lines().count(), 1);
+        }
+        for end in [refused("HTTP/1.1 404 Not Found"), End::Closed(1_001), End::Eof] {
+            assert_eq!(end.limit(), None);
+            assert!(!end.to_string().contains("limit"), "{end}");
+        }
+    }
 }

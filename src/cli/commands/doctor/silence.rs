@@ -12,6 +12,10 @@ use super::talk::beat;
 /// networks of some carriers forget it earlier.
 const PING_WITHIN: Duration = Duration::from_secs(30);
 
+/// What to do when the server has gone away by itself.
+pub const RESTARTED: &str = "the server was stopped or restarted meanwhile, and nothing between has cut the \
+    connection: run longlink doctor again when the server is up";
+
 /// Sends nothing for the time `time`, except answers to pings, as WeChat does.
 pub fn watch(handshake: &Handshake<'_>, time: Duration, report: &mut Report) {
     const STEP: &str = "silence";
@@ -48,7 +52,11 @@ pub fn watch(handshake: &Handshake<'_>, time: Duration, report: &mut Report) {
                 "ended after {lived:.1} s, {answered}: {}",
                 end.tell(handshake.way.timeout)
             );
-            Check::fail(STEP, seen, remedy(&end, lived, pings > 0))
+            match end.is_restart() {
+                // Whoever has said goodbye was not cut off.
+                true => Check::warn(STEP, seen, RESTARTED),
+                false => Check::fail(STEP, seen, remedy(&end, lived, pings > 0)),
+            }
         }
         None => match beat(&mut socket) {
             Ok(_) => Check::ok(STEP, format!("open after {lived:.0} s, {answered}")),
@@ -96,9 +104,11 @@ fn remedy(end: &End, lived: f64, pinged: bool) -> String {
         (End::Closed(1_001), true) => "the answers to pings do not reach the server: something \
              between swallows pongs, or --idle-timeout is shorter than --ping-after"
             .to_owned(),
-        (End::Closed(1_001), false) => "the server went down, or ends who is silent without \
-             asking: --ping-after has to be shorter than --idle-timeout"
-            .to_owned(),
+        (End::Closed(1_001), false) => {
+            "the server ends who is silent without asking: --ping-after \
+             has to be shorter than --idle-timeout"
+                .to_owned()
+        }
         (End::Closed(1_008), _) => {
             "this user has too many connections: use an id of its own".to_owned()
         }

@@ -17,6 +17,8 @@ use crate::cli::client::stream::{Stream, Timed};
 
 /// The length of the longest message in bytes, all fragments together.
 const MAX_MESSAGE: usize = 1 << 20;
+/// The reason with which longlink closes a connection when it is stopping. It ends a silent one with another.
+const GOING_AWAY: &[u8] = b"going away";
 /// How many bytes are read at a time.
 const READ: usize = 16 * 1024;
 
@@ -98,6 +100,8 @@ pub enum End {
     Timeout,
     /// The server sent a close frame; 1005 means that it had no code.
     Closed(u16),
+    /// The server sent a close frame, which says that it is stopping or is being restarted.
+    GoingAway(u16),
     /// The stream ended without a close frame.
     Eof,
     Failed(io::Error),
@@ -112,11 +116,19 @@ impl End {
         }
     }
 
+    /// Whether the server is stopping or is being restarted, so that nothing else is known of the way to it.
+    pub fn is_restart(&self) -> bool {
+        matches!(self, End::GoingAway(_))
+    }
+
     /// Describes what happened within the time `time`.
     pub fn tell(&self, time: Duration) -> String {
         match self {
             End::Timeout => format!("no answer in {time:?}"),
             End::Closed(code) => format!("the server closed the connection with code {code}"),
+            End::GoingAway(code) => {
+                format!("the server said that it goes away, with code {code}")
+            }
             End::Eof => "the connection ended without a close frame".to_owned(),
             End::Failed(error) => format!("the connection failed: {error}"),
             End::Protocol(why) => format!("the server broke the WebSocket protocol: {why}"),
@@ -208,7 +220,12 @@ impl Socket {
                     if !self.closing {
                         let _ = self.send(frame::CLOSE, &payload[..payload.len().min(2)]);
                     }
-                    return Err(End::Closed(code));
+                    let reason = payload.get(2..).unwrap_or_default();
+                    return Err(match code {
+                        1_001 if reason == GOING_AWAY => End::GoingAway(code),
+                        1_012 | 4_012 => End::GoingAway(code),
+                        code => End::Closed(code),
+                    });
                 }
                 (frame::CONTINUATION, Some(begun)) => begun,
                 (frame::TEXT | frame::BINARY, None) => (opcode, Vec::new()),
@@ -231,7 +248,7 @@ impl Socket {
         self.send(frame::CLOSE, &1_000_u16.to_be_bytes())?;
         self.closing = true;
         match self.wait(|_| false) {
-            Err(End::Closed(code)) => Ok(code),
+            Err(End::Closed(code) | End::GoingAway(code)) => Ok(code),
             done => done.map(|()| 1_005),
         }
     }

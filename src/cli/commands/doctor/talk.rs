@@ -7,6 +7,7 @@ use tungstenite::handshake::client::generate_key;
 
 use super::handshake::Handshake;
 use super::report::{Check, Ms, Report};
+use super::silence::RESTARTED;
 use super::socket::{End, Event, Socket};
 use crate::cli::client::frame;
 
@@ -27,6 +28,7 @@ pub fn talk(handshake: &Handshake<'_>, user: Option<&str>, report: &mut Report) 
             true
         }
         Err(end) => {
+            let remedy = if end.is_restart() { RESTARTED } else { remedy };
             report.add(Check::fail(step, end.tell(timeout), remedy));
             is_well = false;
             // If only the answer is missing, the connection can still be used for the next step.
