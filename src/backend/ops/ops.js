@@ -25,6 +25,10 @@ const CHARTS = [
   { title: 'memory', series: ['resident'], format: bytes, binary: true, values: (now) => [gauge(now.process_resident_memory_bytes)] },
   { title: 'turn', series: ['p99'], format: seconds, values: (now, rate, before) => [percentile(now.longlink_turn_seconds, before.longlink_turn_seconds, 0.99)] },
   { title: 'queues', series: ['waiting'], format: bytes, binary: true, values: (now) => [gauge(now.longlink_buffered_bytes?.output)] },
+  { title: 'undelivered', series: ['dropped', 'lost'], format: number, values: (now, rate) => [
+    rate('longlink_relay_messages_total', ({ offline }) => offline),
+    rate('longlink_mailbox_messages_total', ({ lost, undeliverable }) => lost + undeliverable),
+  ] },
 ];
 
 /** Returns a percentile of the values that a histogram has counted since its earlier state `before`. */
@@ -56,9 +60,9 @@ class Board {
     const begun = last && (last.stats[started] === stats[started] || !(started in stats));
     if (!begun) this.#samples = [];
     const before = this.#samples[0]?.stats ?? {};
-    const rate = (name) => {
+    const rate = (name, of = (total) => total) => {
       if (!begun || !(name in stats)) return null;
-      return Math.max(0, (stats[name] - last.stats[name]) / Math.max(0.001, (now.at - last.at) / 1_000));
+      return Math.max(0, (of(stats[name]) - of(last.stats[name])) / Math.max(0.001, (now.at - last.at) / 1_000));
     };
     this.charts.forEach((chart, i) => chart.add(now.at, CHARTS[i].values(stats, rate, before)));
     this.#samples.push(now);

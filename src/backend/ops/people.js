@@ -7,6 +7,10 @@ import { bytes, eventName, number, t } from './words.js';
 const PAGE = 50;
 const REFRESH = 5_000;
 const MOST_LINES = 500;
+/** A search by a part of an id begins when nothing was typed for so long, and asks for so many pages at most. */
+const SEARCH_AFTER = 300;
+const SEARCHED = 1_000;
+const MOST_PAGES = 100;
 const RETRACE = 2_000;
 
 const $ = (id) => document.getElementById(id);
@@ -64,6 +68,9 @@ export class People {
   #answer = null;
   #hurried = 0;
   #lines = [];
+  #search = 0;
+  /** A part of the ids of the users whom the list shows; empty for all users. */
+  #part = '';
 
   /** `onfailure` is called with each request that the interface does not answer. */
   constructor(onfailure) {
@@ -72,7 +79,12 @@ export class People {
     $('next').addEventListener('click', () => this.#turnTo(this.#next));
     $('search').addEventListener('submit', (event) => {
       event.preventDefault();
+      this.#seek('');
       this.choose($('wanted').value);
+    });
+    $('wanted').addEventListener('input', () => {
+      clearTimeout(this.#search);
+      this.#search = setTimeout(() => this.#seek($('wanted').value), SEARCH_AFTER);
     });
     $('trace').addEventListener('click', () => {
       if (this.#trace) this.#stopTrace();
@@ -121,12 +133,37 @@ export class People {
     this.#refresh();
   }
 
+  /** Makes the list show the users whose ids contain this text, whatever its letter case; all users if it is empty. */
+  #seek(part) {
+    clearTimeout(this.#search);
+    if (part === this.#part) return;
+    this.#part = part;
+    this.#turnTo(null);
+  }
+
+  /** Returns the first users in the order of their ids whose ids contain the part that is searched for. */
+  async #found() {
+    const part = this.#part.toLowerCase();
+    const found = new Set();
+    let [after, count] = ['', 0];
+    for (let page = 0; page < MOST_PAGES && after !== null; page += 1) {
+      const query = after === '' ? '' : `&after=${encodeURIComponent(after)}`;
+      const online = await this.#asked(`online?limit=${SEARCHED}${query}`);
+      if (online === null || part !== this.#part.toLowerCase()) return online && { stale: true };
+      online.users.filter((user) => user.toLowerCase().includes(part)).forEach((user) => found.add(user));
+      ({ next: after, count } = online);
+    }
+    const users = [...found].sort((one, other) => (one < other ? -1 : 1)).slice(0, PAGE);
+    return { count, users, next: null };
+  }
+
   async #refresh() {
     clearTimeout(this.#timer);
     const after = this.#after;
+    const part = this.#part;
     const query = after === null ? '' : `&after=${encodeURIComponent(after)}`;
     const [online, user] = await Promise.all([
-      this.#asked(`online?limit=${PAGE}${query}`),
+      this.#part === '' ? this.#asked(`online?limit=${PAGE}${query}`) : this.#found(),
       this.#user === null ? null : this.#asked(`users/${encodeURIComponent(this.#user)}`),
     ]);
     // If there was no answer, `onfailure` was called, and the page calls `begin` when the server answers again.
@@ -136,7 +173,7 @@ export class People {
       this.#showUser(user);
       this.#showWaiting();
     }
-    if (after === this.#after) this.#showOnline(online);
+    if (after === this.#after && !online.stale && part === this.#part) this.#showOnline(online);
   }
 
   #showOnline({ count, users, next }) {
@@ -144,7 +181,8 @@ export class People {
     $('count').textContent = number(count);
     $('first').disabled = this.#after === null;
     $('next').disabled = next === null;
-    $('nobody').hidden = count > 0;
+    $('nobody').hidden = users.length > 0 || (count > 0 && this.#part === '');
+    $('nobody').textContent = t(this.#part === '' ? 'nobody' : 'noMatch');
     const shown = [...$('users').children].map((item) => item.firstChild.textContent);
     if (shown.length === users.length && users.every((user, i) => user === shown[i])) return;
     $('users').replaceChildren(...users.map((user) => {

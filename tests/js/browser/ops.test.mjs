@@ -278,6 +278,29 @@ test('the list has pages, and the search finds a user who is on none of them', a
   await close(tab);
 });
 
+test('the search finds users by a part of their ids, in the order of the ids', async (t) => {
+  await crowd(t, 60, 'connect');
+  const tab = await open();
+  const { page } = tab;
+  const names = () => page.locator('#users button').allTextContents();
+  await eventually('a page', async () => (await names()).length === 50);
+  const [some] = await names();
+  const part = some.slice(-2);
+  await page.fill('#wanted', part.toUpperCase());
+  await eventually('the matches', async () => {
+    const found = await names();
+    return found.length > 0 && found.length < 50 && found.every((name) => name.includes(part));
+  });
+  const found = await names();
+  assert.ok(found.includes(some));
+  assert.deepEqual(found, [...found].sort());
+  await page.fill('#wanted', 'no such user');
+  await page.locator('#nobody', { hasText: 'contains' }).waitFor();
+  await page.fill('#wanted', '');
+  await eventually('all users', async () => (await names()).length === 50);
+  await close(tab);
+});
+
 test('the ops page says when the server goes away, and comes back by itself', async (t) => {
   const other = await startServer({ t, args });
   const tab = await open({}, other);
