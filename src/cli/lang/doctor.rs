@@ -415,8 +415,8 @@ pub const TEXTS: &[(&str, &str)] = &[
         "对 ping 的回应到不了服务器：途中有设备吞掉了 pong，或者 --idle-timeout 比 --ping-after 短",
     ),
     (
-        "the server went down, or ends who is silent without asking: --ping-after has to be shorter than --idle-timeout",
-        "服务器停止了，或者不询问就结束静默的连接：--ping-after 必须比 --idle-timeout 短",
+        "the server ends who is silent without asking: --ping-after has to be shorter than --idle-timeout",
+        "服务器不询问就结束静默的连接：--ping-after 必须比 --idle-timeout 短",
     ),
     (
         "this user has too many connections: use an id of its own",
@@ -430,7 +430,12 @@ pub const TEXTS: &[(&str, &str)] = &[
         "a timeout of a proxy or balancer, {lived:.0} s, that pings do not count for: raise it",
         "代理或负载均衡器的超时，{0} 秒，ping 对它不起作用：请调高它",
     ),
+    (
+        "the server was stopped or restarted meanwhile, and nothing between has cut the connection: run longlink doctor again when the server is up",
+        "服务器在此期间停止或重启了，中间没有什么切断连接：服务器恢复之后请再运行一次 longlink doctor",
+    ),
     // socket.rs
+    ("the server said that it goes away, with code {code}", "服务器说它将要离开，关闭码 {0}"),
     ("no answer in {time:?}", "在 {0} 内没有响应"),
     ("the server closed the connection with code {code}", "服务器以关闭码 {0} 关闭了连接"),
     ("the connection ended without a close frame", "连接没有关闭帧就结束了"),
