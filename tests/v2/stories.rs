@@ -1,8 +1,12 @@
 //! Stories of phones and v1 pages, and which frames each of them must get.
 
+use std::sync::mpsc;
+
 use super::phone::Phone;
-use super::{KEPT, Link, link};
-use longlink::sim::frames::{Got, handshake, text};
+use super::{KEPT, Link, link, serve};
+use longlink::events::{Event, EventKind};
+use longlink::sim::frames::{Got, close, handshake, text};
+use longlink::{Config, Relay, RelayConfig};
 
 /// Connects a v1 page as a user. Returns its pipe.
 fn page(link: &mut Link, user: &str) -> usize {
@@ -30,6 +34,30 @@ fn a_client_is_welcomed_with_its_number_and_its_cursor_before_any_message() {
     assert_eq!(welcome["maxMessage"], 65_536);
     let Got::Http(101, head, _) = &link.pipes[bob.pipe].got[0] else { panic!("no handshake") };
     assert!(head.contains("Sec-WebSocket-Protocol: longlink.v2\r\n"), "{head}");
+}
+
+#[test]
+fn watchers_are_told_who_has_sent_a_message_though_the_connection_ends_before_it_is_kept() {
+    let (told, senders) = mpsc::channel();
+    let relay = Relay::new(RelayConfig::default());
+    let mut link = serve(
+        Config::default(),
+        relay.with_watcher(&[EventKind::Message], move |_, event| {
+            let Event::Message { user, device, .. } = event else { return };
+            told.send(format!("{user} {device}")).unwrap();
+        }),
+    );
+    let (mut ann, mut bob) = (Phone::new("ann", "phone"), Phone::new("bob", "phone"));
+    ann.connect(&mut link);
+    bob.connect(&mut link);
+    let send = r#"{"type":"send","cid":"a-1","toUserId":"bob","message":"hi"}"#;
+    link.send(ann.pipe, &text(send));
+    link.send(ann.pipe, &close(1000));
+    link.finish(ann.pipe);
+    link.settle();
+    bob.read(&link);
+    assert_eq!(bob.texts(), ["hi"]);
+    assert_eq!(senders.try_iter().collect::<Vec<_>>(), ["ann phone"]);
 }
 
 #[test]

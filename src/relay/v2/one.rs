@@ -46,7 +46,7 @@ impl One {
     pub fn into_taken(self, boxes: &Mailboxes) -> Taken {
         let One { id, link, conn, own, mailbox, seq, name, content, cid, body, marks, ttl, .. } =
             self;
-        let (device, is_many) = (CompactString::default(), false);
+        let (device, is_many) = (boxes.device_name(own, 0).clone(), false);
         let asked = Asked { link, conn, device, cid, name, content, mailbox: own, is_many };
         let entry = Entry {
             user: boxes.user(mailbox).clone(),
