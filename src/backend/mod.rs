@@ -12,6 +12,8 @@ mod nodes;
 mod ops;
 pub(crate) mod webhooks;
 
+use std::any::Any;
+
 use crate::engine::Told;
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
 use crate::relay::{Extension, Page, Pushed, Relay, Session, Unread};
@@ -104,15 +106,12 @@ impl Relay {
 impl Relay {
     /// Returns the interface that [`Relay::with_backend`] has added, to change its settings.
     pub fn backend(&mut self) -> Option<&mut Backend> {
-        self.extension_mut()?.as_any().downcast_mut()
+        let extension: &mut dyn Any = self.extension_mut()?;
+        extension.downcast_mut()
     }
 }
 
 impl Extension for Backend {
-    fn as_any(&mut self) -> &mut dyn std::any::Any {
-        self
-    }
-
     fn on_upgrade(
         &mut self,
         relay: &mut Relay,

@@ -1,5 +1,7 @@
 //! An extension of the relay that answers requests of its own, such as the backend's interface.
 
+use std::any::Any;
+
 use crate::engine::Told;
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
 use crate::wire::http::head::Request;
@@ -13,10 +15,7 @@ use super::{Pushed, Relay, Session};
 ///
 /// While the relay calls its extension, it takes the extension out of its field, so that the
 /// extension can use the relay.
-pub(crate) trait Extension: Send + std::fmt::Debug {
-    /// Returns the extension itself, for whoever knows its type.
-    fn as_any(&mut self) -> &mut dyn std::any::Any;
-
+pub(crate) trait Extension: Any + Send + std::fmt::Debug {
     /// Decides a handshake for one of the extension's paths.
     fn on_upgrade(
         &mut self,
