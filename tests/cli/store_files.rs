@@ -151,7 +151,7 @@ fn a_path_at_which_no_file_can_be_kept_is_refused_and_nothing_is_left_behind() {
         assert_refused(&[&LISTEN[..], &["--store", path]].concat(), &[words, &[path]].concat());
     };
     is_refused(&shown(&folder.path("")), &["is a directory"]);
-    is_refused("/nowhere/at/all.db", &["No such file or directory"]);
+    is_refused("/nowhere/at/all.db", &["/nowhere/at is no directory"]);
     is_refused("", &["--store"]);
     assert_eq!(fs::read_dir(folder.path("")).unwrap().count(), 0);
 }

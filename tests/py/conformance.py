@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the Autobahn cases against the echo example and is strict about the verdicts.
 
-    cargo build --release --examples
+    cargo build --example echo
     python tests/py/conformance.py                     # all of sections 1-7, 9 and 10
     python tests/py/conformance.py '6.*' 9.1.1         # these alone
     python tests/py/conformance.py --url 127.0.0.1:9001
@@ -31,7 +31,7 @@ SECTIONS = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 
 # what a server should do in them.
 INFORMATIONAL = {"7.1.6", "7.13.1", "7.13.2"}
 
-ECHO = TARGET / "release" / "examples" / "echo"
+ECHO = TARGET / "debug" / "examples" / "echo"
 RUN_SECONDS = 600
 
 
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     if not args.url and not args.echo.exists():
-        sys.exit(f"no {args.echo}: cargo build --release --examples first")
+        sys.exit(f"no {args.echo}: cargo build --example echo first")
 
     cases = args.cases or [f"{section}.*" for section in SECTIONS]
     server = contextlib.nullcontext(args.url) if args.url else launch(args.echo, "127.0.0.1:0")

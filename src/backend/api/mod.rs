@@ -25,6 +25,8 @@ mod trace;
 mod tries;
 mod users;
 
+use std::sync::Arc;
+
 use crate::engine::{Request as Ask, Told};
 use crate::hub::{Accept, ConnId, Context, Refused, Reply};
 use crate::journal::Ticket;
@@ -82,6 +84,8 @@ struct Call<'a> {
     /// Whether the request waits for its key, and comes again then.
     copies_request: bool,
     has_room_for_copy: bool,
+    /// On a node that shares its users with others: the key of the request, by which Redis knows its messages.
+    shared_key: Option<Arc<str>>,
 }
 
 type Answer = Result<Response, Failure>;
@@ -166,6 +170,7 @@ impl Api {
             claimed: None,
             copies_request: false,
             has_room_for_copy: late.has_room(request.body().map_or(0, <[u8]>::len)),
+            shared_key: None,
         };
         let answer = route.answer(call);
         if let Some(request) = call.joins {
@@ -217,6 +222,7 @@ impl Api {
                 claimed: Some(before),
                 copies_request: false,
                 has_room_for_copy: false,
+                shared_key: None,
             };
             let answer = match Route::find(&path) {
                 Some(route) => route.answer(call),

@@ -40,8 +40,6 @@ pub struct Done {
     was_tried: bool,
     /// Whether what became of a message is not known.
     is_unsure: bool,
-    /// On a node that shares its users with others: the key of the request.
-    key: Option<Arc<str>>,
 }
 
 impl Done {
@@ -59,11 +57,6 @@ impl Done {
         let state = deliver();
         self.note(at, state);
         state
-    }
-
-    /// The key of the request, if nodes have to know it that share its users.
-    pub fn key(&self) -> Option<Arc<str>> {
-        self.key.clone()
     }
 
     /// Notes what has become of the message with the index `at`.
@@ -250,7 +243,7 @@ impl Replays {
             Some(done) => done,
             None => Done { was_tried: true, ..Done::default() },
         };
-        done.key = Some(key.into());
+        call.shared_key = Some(key.into());
         let answer = act(call, Some(&mut done));
         let was_tried = std::mem::take(&mut done.was_tried) && answer.is_ok();
         if was_tried && let Some(unfinished) = &mut call.unfinished {
@@ -481,7 +474,7 @@ mod tests {
             assert_eq!(found, expected[at % states.len()], "{at}");
         }
         let bytes = done.write();
-        for bad in [&bytes[..8], &bytes[..bytes.len() - 1], &[], &[2; 9], &[1; 9 + 33 * 8]] {
+        for bad in [&bytes[..8], &bytes[..bytes.len() - 1], &[], &[3; 9], &[1; 9 + 33 * 8]] {
             assert!(Done::read(bad).is_none(), "{} bytes", bad.len());
         }
     }

@@ -139,7 +139,7 @@ impl Results {
         done: &mut Done,
     ) {
         let place = self.next_place();
-        let key = done.key();
+        let key = call.shared_key.clone();
         let once = key.as_deref().map(|key| (key, at as u32));
         let state = done.deliver(at, || deliver(call, message, place, once));
         self.push(call, message, state, at);
@@ -326,7 +326,7 @@ impl Message<'_> {
                 }
                 let message = (group, text);
                 let place = Some((call.request_name, results.next_place()));
-                let key = done.key();
+                let key = call.shared_key.clone();
                 let wishes = Wishes { once: key.as_deref().map(|key| (key, 0)), ..wishes };
                 let reached = done.send_to_many(|| {
                     let Call { relay, cx, .. } = call;

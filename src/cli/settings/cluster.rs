@@ -20,7 +20,7 @@ pub const PREFIX: &str = "longlink:";
 const MAX_NAME: usize = 64;
 
 /// The settings that have no meaning without a Redis.
-const OF_REDIS: [&str; 3] = ["redis-prefix", "redis-ca", "node"];
+pub(super) const OF_REDIS: [&str; 3] = ["redis-prefix", "redis-ca", "node"];
 
 /// The settings of the cluster, as they were read.
 #[derive(Clone, Debug)]

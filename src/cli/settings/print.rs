@@ -2,7 +2,7 @@
 
 use super::row::{Setting, Shown};
 use super::values::{Raw, Values};
-use super::{Settings, secret};
+use super::{Settings, secret, webhooks};
 use crate::cli::problems::Source;
 
 const HEAD: &str = "\
@@ -10,8 +10,8 @@ const HEAD: &str = "\
 # somebody access are left out. \"restart\" says that a reload does not change the setting.
 ";
 
-/// Writes each setting on a line of TOML. A setting without a value, and one whose value is secret,
-/// is a comment.
+/// Writes each setting on a line of TOML. A setting without a value, one whose value is secret, and the
+/// default of one that belongs to another setting are comments.
 pub fn config(settings: &Settings, values: &Values) -> String {
     let mut text = HEAD.to_owned();
     for (setting, shown) in settings.values() {
@@ -53,7 +53,19 @@ fn line(setting: &Setting, shown: &Shown, values: &Values) -> String {
             format!("[{}]", list.join(", "))
         }
     };
-    format!("{name} = {value}  # {place}\n")
+    // The file that is printed is refused if it sets what has no meaning without another setting.
+    let mark = if given.is_none() && is_of_another(name) { "# " } else { "" };
+    format!("{mark}{name} = {value}  # {place}\n")
+}
+
+/// Whether a setting has a meaning only beside another one, as `store-size` has beside `store`.
+fn is_of_another(name: &str) -> bool {
+    let mut all = webhooks::OF_URL.to_vec();
+    #[cfg(feature = "store")]
+    all.extend(super::store::OF_STORE);
+    #[cfg(feature = "cluster")]
+    all.extend(super::cluster::OF_REDIS);
+    all.contains(&name)
 }
 
 /// Writes a text as a basic string of TOML, on one line.

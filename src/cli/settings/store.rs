@@ -19,7 +19,7 @@ const LEAST_SIZE: usize = 64 << 20;
 pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// The settings that have no meaning without a store.
-const OF_STORE: [&str; 2] = ["store-size", "history"];
+pub(super) const OF_STORE: [&str; 2] = ["store-size", "history"];
 
 /// The settings of the store, as they were read.
 #[derive(Clone, Debug)]

@@ -374,7 +374,15 @@ pub static SETTINGS: &[Setting] = &[
         "api-from",
         "ID",
         BACKEND,
-        Kind::Many(|it, raw| backend::names(raw).map(|names| it.relay.reserved.extend(names))),
+        Kind::Many(|it, raw| {
+            backend::names(raw).map(|names| {
+                for name in names {
+                    if !it.relay.reserved.contains(&name) {
+                        it.relay.reserved.push(name);
+                    }
+                }
+            })
+        }),
         "A name under which the backend sends: no client can connect with this user id; repeatable",
     )
     .is(|it| Shown::list(&it.relay.reserved))

@@ -19,7 +19,8 @@ use crate::cli::problems::Problem;
 const LEAST_QUEUE: usize = 64 * 1024;
 
 /// The settings that have no meaning without a URL.
-const OF_URL: [&str; 4] = ["webhook-secret-file", "webhook-events", "webhook-queue", "webhook-ca"];
+pub(super) const OF_URL: [&str; 4] =
+    ["webhook-secret-file", "webhook-events", "webhook-queue", "webhook-ca"];
 
 /// Makes the configuration of the webhooks, if a URL is given.
 pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>, Problem> {
