@@ -80,6 +80,7 @@ class Doctor(unittest.TestCase):
             r"longlink.toml <<'END'\n(.*?)^END$", (DOCS / "deploy.md").read_text(), re.M | re.S)
         for documented, here in (("fullchain.pem", cert), ("privkey.pem", key)):
             settings = settings.replace(f"/etc/longlink/tls/{documented}", str(here))
+        settings = settings.replace("/etc/longlink/secret", secret)
         (folder / "longlink.toml").write_text(settings)
         (start,) = re.findall(
             r"^ExecStart=\S+ (.*)$", (DOCS / "systemd" / "longlink.service").read_text(), re.M)
