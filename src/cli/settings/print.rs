@@ -60,12 +60,14 @@ fn line(setting: &Setting, shown: &Shown, values: &Values) -> String {
 
 /// Whether a setting has a meaning only beside another one, as `store-size` has beside `store`.
 fn is_of_another(name: &str) -> bool {
-    let mut all = webhooks::OF_URL.to_vec();
-    #[cfg(feature = "store")]
-    all.extend(super::store::OF_STORE);
-    #[cfg(feature = "cluster")]
-    all.extend(super::cluster::OF_REDIS);
-    all.contains(&name)
+    let groups: &[&[&str]] = &[
+        &webhooks::OF_URL,
+        #[cfg(feature = "store")]
+        &super::store::OF_STORE,
+        #[cfg(feature = "cluster")]
+        &super::cluster::OF_REDIS,
+    ];
+    groups.concat().contains(&name)
 }
 
 /// Writes a text as a basic string of TOML, on one line.
