@@ -1,4 +1,4 @@
-//! What is wrong with the settings: every problem, each with the place where it was written.
+//! The problems of the settings, each with the place at which the wrong value was written.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

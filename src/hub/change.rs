@@ -23,7 +23,7 @@ impl Context {
     pub fn set_config(&mut self, mut config: Config) -> Result<(), ConfigError> {
         config.check()?;
         config.devices = self.config.devices;
-        // What is sent to everyone and not yet queued is queued under the old bounds.
+        // Broadcasts that are not queued yet are queued under the old bounds.
         self.queue_all();
         let timeouts = Timeouts::of(&config);
         let has_other_times = timeouts != self.timeouts;

@@ -175,7 +175,7 @@ impl Values {
         self.is_partial = !broken_lines.is_empty();
         for (key, value) in table.into_inner() {
             let position = at(key.span().start);
-            // What is left of a line that is no TOML is not what was meant.
+            // A line with an error of syntax may give a key that nobody has meant, so its keys are left out.
             if broken_lines.contains(&position.line) {
                 continue;
             }

@@ -190,7 +190,7 @@ fn read_part(payload: &[u8]) -> Option<(u64, BlocksPart)> {
     Some((number, BlocksPart { after, blocks, has_more: more == 1 }))
 }
 
-/// What is left of a payload.
+/// The part of a payload that has not been read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

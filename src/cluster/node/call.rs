@@ -18,7 +18,7 @@ pub(super) struct Call<'a> {
     pub previous: Option<Name>,
     pub keep: &'a str,
     pub own: &'a str,
-    /// What is remembered of the step beside the content and the id.
+    /// A note that Redis remembers with the name of the message, beside its content and its id.
     pub note: &'a str,
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Log {
     first: u64,
     /// The last round in which a send has failed.
     failed: Option<u32>,
-    /// The same, also if sends before it are not completed.
+    /// The last round in which a send has failed, also if earlier sends are not completed yet.
     failing: Option<u32>,
     pub(super) sends: Sends,
     pub(super) arrivals: Arrivals,

@@ -53,7 +53,7 @@ pub fn watch(handshake: &Handshake<'_>, time: Duration, report: &mut Report) {
                 end.tell(handshake.way.timeout)
             );
             match end.is_restart() {
-                // Whoever has said goodbye was not cut off.
+                // A server that says why it closes the connection was not cut off by something between.
                 true => Check::warn(STEP, seen, RESTARTED),
                 false => Check::fail(STEP, seen, remedy(&end, lived, pings > 0)),
             }
