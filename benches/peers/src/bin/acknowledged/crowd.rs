@@ -20,9 +20,10 @@ const IN_FLIGHT: u32 = 64;
 const LIMIT: Duration = Duration::from_secs(120);
 /// The server is at rest when it takes less than this share of a core.
 const REST: f64 = 0.02;
-/// Some servers never take so little: they look at all their connections many times a second. Such a
-/// server is at rest when it has taken the same share, up to [`REST`], in so many looks one after another.
-const STEADY: usize = 12;
+/// Some servers never take so little: they look at all their connections many times a second, and do more once
+/// a second. Such a server is at rest when it has taken the same share, up to [`REST`], in the first and in the second half
+/// of so many looks, four seconds.
+const STEADY: usize = 16;
 /// A server that takes more than this share of a core is not at rest.
 const MOST_REST: f64 = 0.3;
 const LOOK: Duration = Duration::from_millis(250);
@@ -118,10 +119,14 @@ impl Crowd {
             if shares.len() > STEADY {
                 shares.pop_front();
             }
-            let most = shares.iter().copied().fold(0.0, f64::max);
-            let least = shares.iter().copied().fold(1.0, f64::min);
-            if shares.len() == STEADY && most < MOST_REST && most - least < REST {
-                return Ok(shares.iter().sum::<f64>() / STEADY as f64);
+            let half = STEADY / 2;
+            let [first, second] = [0, half]
+                .map(|from| shares.iter().skip(from).take(half).sum::<f64>() / half as f64);
+            if shares.len() == STEADY
+                && first.max(second) < MOST_REST
+                && (first - second).abs() < REST
+            {
+                return Ok((first + second) / 2.0);
             }
         }
         Err(format!("the server does not come to rest: it takes {shares:.3?} of a core"))
