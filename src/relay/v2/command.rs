@@ -176,24 +176,30 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// A frame of one of the two usual kinds, in the form in which `longlink.js` writes it.
+/// A frame of one of the three usual kinds, in the form in which `longlink.js` writes it.
 #[derive(Debug, PartialEq)]
 pub enum Usual<'a> {
+    /// A heartbeat without `t`.
+    Ping,
     /// A `send` to one user without any wishes.
     Send(Send<'a>),
     /// An `ack` with this number.
     Ack(u64),
 }
 
-/// Reads an `ack`, or a `send` to one user, in the form in which `longlink.js` writes them; `None` for
+/// Reads a `ping`, an `ack`, or a `send` to one user, in the form in which `longlink.js` writes them; `None` for
 /// any other form and any other frame, which [`read`] reads. Nearly every frame of a client has this
 /// form, and is read with a third of the instructions.
 #[inline(always)]
 pub fn read_usual(text: &str) -> Option<Usual<'_>> {
+    const PING: &str = r#"{"type":"ping"}"#;
     const ACK: &str = r#"{"type":"ack","seq":"#;
     const SEND: &str = r#"{"type":"send","cid":""#;
     const TO: &str = r#"","toUserId":""#;
     const MESSAGE: &str = r#"","message":"#;
+    if text == PING {
+        return Some(Usual::Ping);
+    }
     if let Some(rest) = text.strip_prefix(ACK) {
         let digits = rest.strip_suffix('}')?;
         // So many digits are no number above the highest one.

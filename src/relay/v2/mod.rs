@@ -414,6 +414,7 @@ impl Relay {
         match command::read_usual(text) {
             Some(Usual::Send(send)) => return self.take_send(cx, conn, key, &send, text),
             Some(Usual::Ack(seq)) => return self.take_ack(cx, key, seq),
+            Some(Usual::Ping) => return self.take_ping(cx, key, None),
             None => {}
         }
         match command::read(text) {

@@ -255,6 +255,7 @@ fn a_request_for_history_needs_a_cid_and_a_user_or_a_group() {
 fn quick_way_agrees(text: &str) -> bool {
     let Some(quick) = read_usual(text) else { return false };
     let quick = match quick {
+        Usual::Ping => Command::Ping { t: None },
         Usual::Send(send) => Command::Send(send),
         Usual::Ack(seq) => Command::Ack { seq },
     };
@@ -265,6 +266,7 @@ fn quick_way_agrees(text: &str) -> bool {
 #[test]
 fn the_quick_way_to_read_frames_agrees_with_the_general_way() {
     for text in [
+        r#"{"type":"ping"}"#,
         r#"{"type":"ack","seq":0}"#,
         r#"{"type":"ack","seq":123456789012345678}"#,
         r#"{"type":"send","cid":"k3-17","toUserId":"B","message":"hi"}"#,
@@ -275,6 +277,8 @@ fn the_quick_way_to_read_frames_agrees_with_the_general_way() {
         assert!(quick_way_agrees(text), "{text}");
     }
     for text in [
+        r#"{"type":"ping","t":1}"#,
+        r#"{"type":"ping"} "#,
         r#"{"type":"ack","seq":}"#,
         r#"{"type":"ack","seq":1.0}"#,
         r#"{"type":"ack","seq":1}}"#,
@@ -300,7 +304,8 @@ fn the_quick_way_to_read_frames_agrees_with_the_general_way() {
 
 #[test]
 fn the_quick_way_to_read_frames_agrees_with_the_general_way_on_random_changes() {
-    const FRAMES: [&str; 3] = [
+    const FRAMES: [&str; 4] = [
+        r#"{"type":"ping"}"#,
         r#"{"type":"ack","seq":1041}"#,
         r#"{"type":"send","cid":"k3-17","toUserId":"B","message":{"a":[1,"b"]}}"#,
         r#"{"type":"send","cid":"k3-17","toUserId":"alice","message":"hello, how are you"}"#,
