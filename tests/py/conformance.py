@@ -81,4 +81,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # The interpreter is not ended in the usual way. kosoku leaves threads of Rust behind that hold objects of Python. If
+    # such a thread asks for the interpreter while it ends, Python stops the thread in the middle of Rust, and
+    # Rust then aborts the process, after all verdicts have been printed.
+    sys.stdout.flush()
+    os._exit(code)
