@@ -238,6 +238,7 @@ pub enum Wanted {
     },
     AreOnline {
         users: Vec<Box<str>>,
+        now: bool,
     },
     Watch {
         user: Box<str>,
@@ -274,6 +275,8 @@ pub enum Wanted {
     },
     Mailbox {
         user: Box<str>,
+        after: u64,
+        limit: usize,
     },
     List,
     Accept {
@@ -335,7 +338,7 @@ impl Wanted {
             Request::Members { group, after, limit } => {
                 Wanted::Members { group: group.into(), after: after.into(), limit }
             }
-            Request::AreOnline { users } => Wanted::AreOnline { users: all(users) },
+            Request::AreOnline { users, now } => Wanted::AreOnline { users: all(users), now },
             Request::Watch { user, on } => Wanted::Watch { user: user.into(), on },
             Request::Ask { of, question } => {
                 let of = match of {
@@ -357,7 +360,9 @@ impl Wanted {
             }
             Request::Wants(ref it) => Wanted::Wants { kinds: it.kinds.into(), most: it.most },
             Request::Look { user } => Wanted::Look { user: user.into() },
-            Request::Mailbox { user } => Wanted::Mailbox { user: user.into() },
+            Request::Mailbox { user, after, limit } => {
+                Wanted::Mailbox { user: user.into(), after, limit }
+            }
             Request::List => Wanted::List,
             Request::Accept { event } => Wanted::Accept { event: event.into() },
             Request::Nodes => Wanted::Nodes,
@@ -376,7 +381,7 @@ impl Wanted {
             Wanted::Change { group, user, .. } => group.len() + user.len(),
             Wanted::Block { user, reason, .. } => user.len() + reason.len(),
             Wanted::Members { group, after, .. } => group.len() + after.len(),
-            Wanted::AreOnline { users } => sum(users),
+            Wanted::AreOnline { users, .. } => sum(users),
             Wanted::Watch { user, .. } => user.len(),
             Wanted::Ask { question, .. } => question.len(),
             Wanted::Answer { answer, .. } => answer.len(),
@@ -384,7 +389,7 @@ impl Wanted {
             Wanted::Finish { key, done, .. } => key.len() + done.as_ref().map_or(0, |it| it.len()),
             Wanted::Tell { user, event, .. } => user.len() + event.len(),
             Wanted::Wants { kinds, .. } => kinds.len(),
-            Wanted::Look { user } | Wanted::Mailbox { user } => user.len(),
+            Wanted::Look { user } | Wanted::Mailbox { user, .. } => user.len(),
             Wanted::Accept { event } => event.len(),
             Wanted::List | Wanted::Nodes => 0,
         }

@@ -88,6 +88,8 @@ pub enum Request<'a> {
     AreOnline {
         /// The users.
         users: &'a [&'a str],
+        /// Whether a user without a connection is not online, although the last one has ended a moment ago.
+        now: bool,
     },
     /// Changes of a user's presence are reported to this node from now on, with [`Told::Presence`],
     /// or are not reported any more. Not completed.
@@ -157,6 +159,10 @@ pub enum Request<'a> {
     Mailbox {
         /// The user.
         user: &'a str,
+        /// Only messages with greater numbers are returned.
+        after: u64,
+        /// At most so many messages are returned.
+        limit: usize,
     },
     /// A list of the users who are online is going to be made, by asking all nodes. A user who goes from
     /// node to node meanwhile is told as an event. Completed with [`Told::Listing`].
@@ -419,8 +425,10 @@ pub struct Shared {
     /// The known devices, without the one that has entered if it is new: their names, their cursors, and
     /// for how many seconds each has been away, or `None` if it is connected somewhere.
     pub devices: Vec<(Box<str>, u64, Option<u32>)>,
-    /// The messages that wait.
+    /// The messages that wait, or the first ones of them.
     pub messages: Vec<Stored>,
+    /// How many messages wait.
+    pub waiting: u64,
     /// The numbers that were lost.
     pub lost: Vec<Gone>,
 }

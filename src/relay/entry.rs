@@ -1,7 +1,7 @@
 //! How pages of v1 come and go on a node that shares its users with others. They do not wait for the other
 //! nodes: a page that cannot enter is served by this node alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
@@ -24,6 +24,8 @@ pub(crate) struct Entries {
     entering: HashMap<Ticket, ConnId, RandomState>,
     /// Those whose place was taken, and when.
     parked: HashMap<ConnId, u64, RandomState>,
+    /// Those that are being closed, of which the other nodes know that they are gone.
+    closing: HashSet<ConnId, RandomState>,
 }
 
 /// The ticket under which a page enters.
@@ -71,9 +73,22 @@ impl Relay {
         self.hear_of_groups(cx, &user, groups);
     }
 
+    /// Handles that the connection of a page is being closed: its user has left, as on a server that is alone.
+    pub(super) fn part_page(&mut self, cx: &mut Context, conn: ConnId) {
+        self.leave_page(cx, conn);
+        self.entries.closing.insert(conn);
+    }
+
+    /// Handles that the connection of a page is gone.
+    pub(super) fn depart_page(&mut self, cx: &mut Context, conn: ConnId) {
+        if !self.entries.closing.remove(&conn) {
+            self.leave_page(cx, conn);
+        }
+    }
+
     /// Tells the other nodes that a page is gone.
     #[cold]
-    pub(super) fn leave_page(&mut self, cx: &mut Context, conn: ConnId) {
+    fn leave_page(&mut self, cx: &mut Context, conn: ConnId) {
         self.entries.entering.remove(&ticket_of(conn));
         self.entries.parked.remove(&conn);
         let cursor = match self.config.v1_mailbox {

@@ -475,13 +475,14 @@ impl Handler for Relay {
             self.part(cx, link, reason);
             return;
         }
-        if *reason != CloseReason::Expired {
-            return;
-        }
-        if let Some(why) = self.sessions.why_refused(session) {
-            close_refused(cx, conn, why);
-        } else if cx.is_refused(conn) {
-            close_refused(cx, conn, Refusal::Full);
+        let why_refused = match self.sessions.why_refused(session) {
+            Some(why) => Some(why),
+            None => cx.is_refused(conn).then_some(Refusal::Full),
+        };
+        match why_refused {
+            Some(why) if *reason == CloseReason::Expired => close_refused(cx, conn, why),
+            None if self.engine.is_some() => self.part_page(cx, conn),
+            _ => {}
         }
     }
 
@@ -533,7 +534,7 @@ impl Handler for Relay {
         }
         match link {
             Some(link) => self.depart(cx, conn, link),
-            None if self.engine.is_some() => self.leave_page(cx, conn),
+            None if self.engine.is_some() => self.depart_page(cx, conn),
             None => {}
         }
         if self.engine.is_some() {

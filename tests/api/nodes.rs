@@ -188,6 +188,48 @@ fn every_node_sends_to_users_on_any_node_and_says_what_became_of_each_message() 
 }
 
 #[test]
+fn every_node_shows_all_that_waits_for_a_user_however_much_it_is() {
+    let mut pair = pair();
+    let message = |number: u32| json!({"user":"carol","message":number});
+    let messages: Vec<Value> = (1..=200).map(message).collect();
+    let batch = json!({"messages": messages}).to_string();
+    assert_eq!(pair.backends[0].ask("POST", "/api/batch", &batch).0, 200);
+    let (_, carol) = same(&mut pair, "GET", "/api/users/carol", "");
+    let mailbox = &carol["mailbox"];
+    assert_eq!((&mailbox["seq"], &mailbox["waiting"]), (&json!(200), &json!(200)));
+    let list = |pair: &mut Pair, query: &str| {
+        let path = format!("/api/users/carol/messages{query}");
+        let (_, page) = same(pair, "GET", &path, "");
+        let all = page["messages"].as_array().unwrap();
+        let number = |it: Option<&Value>| it.map_or(0, |it| it["seq"].as_u64().unwrap());
+        (number(all.first()), number(all.last()), page["more"] == true)
+    };
+    assert_eq!(list(&mut pair, "?limit=150"), (1, 150, true));
+    assert_eq!(list(&mut pair, "?limit=150&after=150"), (151, 200, false));
+    assert_eq!(list(&mut pair, "?limit=200"), (1, 200, false));
+    assert_eq!(list(&mut pair, "?limit=20&after=200"), (0, 0, false));
+}
+
+#[test]
+fn a_user_who_was_kicked_is_offline_for_every_node_before_the_client_has_answered_the_close() {
+    let mut pair = pair();
+    // A page on the first node and a client of v2 on the second one, which do not read.
+    for (at, user, left) in [(0, "ann", &["bob", "carol"][..]), (1, "carol", &["bob"])] {
+        let kick = json!({"user":user,"reason":"signed out"}).to_string();
+        let kicked = pair.backends[at].ask("POST", "/api/kick", &kick);
+        let online = pair.backends[at].ask("GET", "/api/online", "");
+        let found = pair.backends[at].ask("GET", &format!("/api/users/{user}"), "");
+        assert_eq!(kicked, (200, json!({"closed":1})));
+        let expected = json!({"count":left.len(),"users":left,"next":null});
+        assert_eq!(online, (200, expected), "after {user} was kicked");
+        assert_eq!((&found.1["online"], &found.1["connections"]), (&json!(false), &json!([])));
+        let send = json!({"user":user,"message":1}).to_string();
+        let sent = pair.backends[at].ask("POST", "/api/send", &send).1;
+        assert_eq!(sent["results"][0]["online"], false, "{sent}");
+    }
+}
+
+#[test]
 fn groups_are_the_same_on_every_node() {
     let mut pair = pair();
     let path = |user: &str| format!("/api/groups/g/members/{user}");

@@ -2,7 +2,7 @@
 
 use longlink::nodes::{Enter, Request, Told};
 
-use crate::rig::Rig;
+use crate::rig::{PREFIX, Rig};
 
 #[test]
 fn a_device_that_connects_to_another_node_takes_the_place_of_its_older_connection() {
@@ -143,6 +143,108 @@ fn when_a_newer_connection_of_the_device_leaves_the_older_one_of_the_node_has_th
     rig.now += 10;
     rig.enter(1, "bob", "", 7);
     assert_eq!(rig.displaced(0), [5]);
+}
+
+/// Only one node runs for some seconds. The others stand still.
+fn run_only(rig: &mut Rig, at: usize, seconds: u64) {
+    for _ in 0..seconds {
+        rig.now += 1_000;
+        rig.tick(at);
+        while rig.settle_one(at) {}
+    }
+}
+
+/// Changes the time of the only place of a user, whose node and Redis have clocks of their own here.
+fn change_place(rig: &mut Rig, user: &str, ms: i64) {
+    let place = rig.field(user, "p");
+    let since = place.split(' ').nth(2).expect("a time").to_owned();
+    let later = (since.parse::<i64>().expect("a number") + ms).to_string();
+    rig.ask(0, &["HSET", &format!("{PREFIX}u:{user}"), "p", &place.replace(&since, &later)]);
+}
+
+/// Whether the connections of a node that have entered since this was asked last were given a mailbox.
+fn were_let_in(rig: &mut Rig, at: usize) -> Vec<bool> {
+    let is_let_in = |told| match told {
+        Told::Entered(_, it) => Some(it.mailbox.is_some()),
+        _ => None,
+    };
+    rig.told(at).into_iter().filter_map(is_let_in).collect()
+}
+
+#[test]
+fn a_connection_that_may_be_older_than_a_standstill_of_its_node_does_not_take_the_place_of_another()
+{
+    let mut rig = Rig::new(2);
+    rig.pass(4_000);
+    // The first node stands still. The client gives up, and goes to the other one.
+    run_only(&mut rig, 1, 3);
+    rig.enter_only(1, "bob", "phone", 7);
+    run_only(&mut rig, 1, 3);
+    rig.enter(0, "bob", "phone", 5);
+    assert_eq!(were_let_in(&mut rig, 0), [false], "its client has to come again");
+    assert_eq!(rig.displaced(1), [0; 0], "the other one keeps its place");
+    assert!(rig.field("bob", "p").contains(" 7 "));
+    rig.leave(0, "bob", "phone", 5);
+    // Soon the node has no connection any more that it has not looked at.
+    rig.pass(6_000);
+    rig.enter(0, "bob", "phone", 6);
+    assert_eq!(were_let_in(&mut rig, 0), [true]);
+    assert_eq!(rig.displaced(1), [7]);
+    assert!(rig.field("bob", "p").contains(" 6 "));
+}
+
+#[test]
+fn a_connection_takes_the_place_of_one_that_is_older_than_the_standstill_of_its_node() {
+    let mut rig = Rig::new(2);
+    rig.pass(4_000);
+    rig.enter(1, "bob", "phone", 7);
+    change_place(&mut rig, "bob", -10_000);
+    run_only(&mut rig, 1, 6);
+    rig.enter(0, "bob", "phone", 5);
+    assert_eq!(were_let_in(&mut rig, 0), [true]);
+    assert_eq!(rig.displaced(1), [7]);
+}
+
+#[test]
+fn a_page_that_may_be_older_than_a_standstill_of_its_node_is_let_in_without_the_place_of_another() {
+    let mut rig = Rig::new(2);
+    rig.are_pages = true;
+    rig.pass(4_000);
+    run_only(&mut rig, 1, 3);
+    rig.enter_only(1, "bob", "", 7);
+    run_only(&mut rig, 1, 3);
+    rig.enter(0, "bob", "", 5);
+    let told = rig.told(0);
+    assert!(
+        matches!(&told[..], [Told::Entered(5, it), Told::Displaced { conn: 5, .. }] if !it.is_alone),
+        "{told:?}"
+    );
+    assert_eq!(rig.displaced(1), [0; 0]);
+    assert!(rig.field("bob", "p").contains(" 7 "));
+}
+
+#[test]
+fn a_connection_whose_command_was_under_way_for_long_does_not_take_the_place_of_a_newer_one() {
+    let mut rig = Rig::new(2);
+    rig.pass(12_000);
+    rig.enter(1, "bob", "phone", 7);
+    // As if the command of the first node had been sent eight seconds ago.
+    rig.now -= 8_000;
+    rig.enter(0, "bob", "phone", 5);
+    assert_eq!(were_let_in(&mut rig, 0), [false]);
+    assert_eq!(rig.displaced(1), [0; 0]);
+    assert!(rig.field("bob", "p").contains(" 7 "));
+}
+
+#[test]
+fn a_place_that_was_given_before_the_clock_of_redis_was_set_back_makes_way_for_a_new_connection() {
+    let mut rig = Rig::new(2);
+    rig.enter(0, "bob", "phone", 5);
+    change_place(&mut rig, "bob", 60_000);
+    rig.enter(1, "bob", "phone", 7);
+    assert_eq!(were_let_in(&mut rig, 1), [true]);
+    assert_eq!(rig.displaced(0), [5]);
+    assert!(rig.field("bob", "p").contains(" 7 "));
 }
 
 #[test]

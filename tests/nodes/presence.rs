@@ -115,15 +115,30 @@ fn a_question_is_answered_for_users_of_all_nodes_and_refused_when_redis_is_away(
     rig.told(1);
     let names: Vec<String> = (0..300).map(|number| format!("user{number}")).collect();
     let users: Vec<&str> = names.iter().map(String::as_str).collect();
-    rig.request(1, 9, Request::AreOnline { users: &users });
+    rig.request(1, 9, Request::AreOnline { users: &users, now: false });
     rig.settle();
     let told = rig.told(1);
     let [Told::Online(9, Ok(online))] = &told[..] else { panic!("{told:?}") };
     assert!(online.iter().enumerate().all(|(at, online)| *online == (at < 150)));
     rig.cut(1, 1);
-    rig.request(1, 9, Request::AreOnline { users: &users });
+    rig.request(1, 9, Request::AreOnline { users: &users, now: false });
     rig.settle();
     assert!(matches!(rig.told(1)[..], [Told::Online(9, Err(Refused::Unavailable))]));
+}
+
+#[test]
+fn a_user_who_has_just_left_is_asked_for_as_online_or_as_connected() {
+    let mut rig = Rig::new(2);
+    rig.enter(0, "ann", "", 1);
+    rig.enter(0, "bob", "", 2);
+    rig.leave(0, "bob", "", 2);
+    rig.told(1);
+    for (now, expected) in [(false, [true, true, false]), (true, [true, false, false])] {
+        rig.request(1, 9, Request::AreOnline { users: &["ann", "bob", "eve"], now });
+        rig.settle();
+        let told = rig.told(1);
+        assert!(matches!(&told[..], [Told::Online(9, Ok(it))] if *it == expected), "{told:?}");
+    }
 }
 
 #[test]

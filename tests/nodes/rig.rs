@@ -315,6 +315,14 @@ impl Rig {
                 }
             }
             let link = &mut member.links[shard];
+            if member.node.wants_reconnect(shard) && link.commands.take().is_some() {
+                member.node.broken(shard, now);
+                let mut commands = server.connect();
+                let info = info_of(&mut commands);
+                link.commands = Some(commands);
+                member.node.connected(shard, info, now);
+                is_busy = true;
+            }
             if member.node.wants_subscriber(shard) && link.subscriber.take().is_some() {
                 member.node.unsubscribed(shard, now);
             }

@@ -170,3 +170,25 @@ fn a_watcher_hears_of_a_user_on_the_other_node() {
     ann.say(&mut nodes.first, r#"{"type":"presence","users":["bob","ann"]}"#);
     assert_eq!(ann.frames[0]["users"], serde_json::json!({"bob": false, "ann": true}));
 }
+
+#[test]
+fn a_user_is_offline_when_all_devices_have_left_although_the_oldest_of_six_had_made_way_before() {
+    let mut nodes = Nodes::new();
+    let mut ann = phone(&mut nodes.second, "ann");
+    ann.say(&mut nodes.second, r#"{"type":"presence","users":["bob"],"watch":true}"#);
+    let mut phones: Vec<Phone> = (0..6).map(|n| Phone::new("bob", &format!("d{n}"))).collect();
+    for phone in &mut phones {
+        phone.connect(&mut nodes.first);
+        nodes.advance(500);
+    }
+    phones[0].read(&nodes.first);
+    assert!(!phones[0].is_open(&nodes.first), "the sixth device takes the place of the oldest");
+    ann.say(&mut nodes.second, r#"{"type":"presence","users":["bob"]}"#);
+    assert_eq!(ann.frames.last().unwrap()["users"], serde_json::json!({"bob": true}));
+    for phone in &mut phones {
+        phone.cut(&mut nodes.first);
+    }
+    nodes.advance(6_500);
+    ann.say(&mut nodes.second, r#"{"type":"presence","users":["bob"]}"#);
+    assert_eq!(ann.frames.last().unwrap()["users"], serde_json::json!({"bob": false}));
+}

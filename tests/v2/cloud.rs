@@ -266,6 +266,7 @@ impl Cloud {
                     .map(|(name, it)| (name.as_str().into(), it.cursor, away(name, it)))
                     .collect(),
                 messages: user.messages.iter().map(left).collect(),
+                waiting: user.messages.len() as u64,
                 lost: user.lost.clone(),
             });
             let new = Device { is_new: true, ..Device::default() };
@@ -550,8 +551,12 @@ impl Engine for Side {
                     cloud.tell(node, Told::Posted(Box::new(posted())));
                 }
             }
-            Request::AreOnline { users } => {
-                let online = users.iter().map(|it| cloud.is_online(it)).collect();
+            Request::AreOnline { users, now } => {
+                let mut is_online = |user: &str| match now {
+                    true => !cloud.user(user).places.is_empty(),
+                    false => cloud.is_online(user),
+                };
+                let online = users.iter().map(|it| is_online(it)).collect();
                 cloud.tell(self.node, Told::Online(ticket, Ok(online)));
             }
             Request::Watch { user, on: true } => {

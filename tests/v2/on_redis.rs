@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod between;
+mod frozen;
 mod groups;
 mod limits;
 mod old_pages;

@@ -182,7 +182,7 @@ impl Unfinished {
             return Next::Finished(self);
         }
         let users: Vec<&str> = unknown.iter().map(CompactString::as_str).collect();
-        turn.ask(Request::AreOnline { users: &users }, move |_, told| {
+        turn.ask(Request::AreOnline { users: &users, now: true }, move |_, told| {
             let states = match told {
                 Told::Online(_, Ok(states)) => states,
                 _ => Vec::new(),

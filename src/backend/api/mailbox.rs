@@ -46,17 +46,16 @@ pub fn describe(relay: &mut Relay, cx: &Context, user: &str) -> Option<Mailbox> 
 }
 
 /// Describes a mailbox that all nodes share.
-pub fn of_shared(shared: &Shared, user: &str) -> Mailbox {
+pub fn of_shared(shared: &Shared) -> Mailbox {
     let device = |(name, cursor, away): &(Box<str>, u64, Option<u32>)| Device {
         device: name.to_string(),
         cursor: *cursor,
         online: away.is_none(),
     };
-    let records = shared.messages.iter().flat_map(|stored| &stored.records);
     Mailbox {
         epoch: shared.epoch.to_string(),
         seq: shared.top,
-        waiting: records.filter(|record| *record.user == *user).count(),
+        waiting: shared.waiting as usize,
         devices: shared.devices.iter().map(device).collect(),
     }
 }
@@ -73,7 +72,9 @@ pub fn messages(call: &mut Call<'_>, user: &str) -> Answer {
     if call.relay.is_shared() {
         let user = user.to_owned();
         return nodes(call, |turn| {
-            turn.ask(Request::Mailbox { user: &user.clone() }, move |_, told| {
+            // One message more says whether there are more.
+            let ask = Request::Mailbox { user: &user.clone(), after, limit: limit + 1 };
+            turn.ask(ask, move |_, told| {
                 let Told::Mailbox(_, Ok(shared)) = told else { return cut_off().into() };
                 let page = shared.map(|it| shared_frames(&it, &user, (after, limit)));
                 let page = page.unwrap_or_default();
@@ -161,7 +162,8 @@ pub fn forget(call: &mut Call<'_>, user: &str) -> Answer {
     if call.relay.is_shared() {
         let user = user.to_owned();
         return nodes(call, |turn| {
-            turn.ask(Request::Mailbox { user: &user.clone() }, move |turn, told| {
+            let ask = Request::Mailbox { user: &user.clone(), after: 0, limit: 0 };
+            turn.ask(ask, move |turn, told| {
                 let Told::Mailbox(_, Ok(shared)) = told else { return cut_off().into() };
                 let answer = json(&Forgotten { user: &user, forgotten: shared.is_some() });
                 let Ok(answer) = answer else { return Next::Answer(answer) };

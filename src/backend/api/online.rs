@@ -38,7 +38,7 @@ fn page_of_all(turn: &mut Turn<'_>, after: String, limit: usize) -> Next {
                 Err(failure) => return failure.into(),
             };
             let mut parts: Vec<_> = others.into_iter().map(|(_, part)| part).collect();
-            parts.push(turn.nodes.roll.page(&after, limit, turn.cx.now()));
+            parts.push(turn.nodes.roll.page_now(turn.cx, &after, limit));
             let (here, left, next) = merge(parts, limit);
             if left.is_empty() {
                 return Next::Answer(whole(listing, here, next));
@@ -46,7 +46,7 @@ fn page_of_all(turn: &mut Turn<'_>, after: String, limit: usize) -> Next {
             // Some of those who have left a node may have gone to one that had answered before.
             let asked = left.clone();
             let names: Vec<&str> = asked.iter().map(String::as_str).collect();
-            turn.ask(Request::AreOnline { users: &names }, move |_, told| {
+            turn.ask(Request::AreOnline { users: &names, now: true }, move |_, told| {
                 let Told::Online(_, Ok(states)) = told else { return cut_off().into() };
                 let mut users = here;
                 users.extend(

@@ -70,10 +70,10 @@ fn look_everywhere(turn: &mut Turn<'_>, user: String) -> Next {
     let look = Request::Look { user: &user.clone() };
     turn.ask(look, move |turn, told| {
         let Told::Looked(_, Ok(looked)) = told else { return cut_off().into() };
-        let mailbox = Request::Mailbox { user: &user.clone() };
+        let mailbox = Request::Mailbox { user: &user.clone(), after: 0, limit: 0 };
         turn.ask(mailbox, move |turn, told| {
             let Told::Mailbox(_, Ok(shared)) = told else { return cut_off().into() };
-            let mailbox = shared.map(|shared| mailbox::of_shared(&shared, &user));
+            let mailbox = shared.map(|shared| mailbox::of_shared(&shared));
             let question = Question::Connections { user: user.clone() }.json();
             let ask = Request::Ask { of: Of::User(&user.clone()), question: &question };
             turn.ask(ask, move |turn, told| {

@@ -79,7 +79,7 @@ impl Question {
             Question::Kick { user, reason } => serde_json::to_vec(&close_all(cx, &user, &reason)),
             Question::Block { user } => serde_json::to_vec(&closed_for(relay, &user)),
             Question::Users { after, limit } => {
-                serde_json::to_vec(&nodes.roll.page(&after, limit, cx.now()))
+                serde_json::to_vec(&nodes.roll.page_now(cx, &after, limit))
             }
             Question::Spread(spread) => serde_json::to_vec(&spread.send(relay, cx)),
             Question::Watch { user, node, on } => {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use crate::hub::Context;
+
 /// For how long a user who has left is named. It is longer than the nodes are waited for.
 const KEPT: Duration = Duration::from_secs(10);
 /// The most users who have left and are named. Beyond it those who left first are forgotten.
@@ -78,6 +80,13 @@ impl Roll {
         };
         let page = users.by_ref().take(most).map(listed).collect();
         (page, users.next().is_some())
+    }
+
+    /// The same. A user whose last connection is being closed has left.
+    pub fn page_now(&mut self, cx: &Context, after: &str, most: usize) -> Part {
+        let (mut page, more) = self.page(after, most, cx.now());
+        page.iter_mut().for_each(|it| it.is_here &= cx.is_online(&it.user));
+        (page, more)
     }
 
     fn forget_old(&mut self, now: Instant) {

@@ -37,6 +37,8 @@ struct Seen {
     pings: usize,
     cut: bool,
     is_overdue: bool,
+    is_busy: bool,
+    reconnects: bool,
 }
 
 /// A node that counts what happens, and sends as many pings as the test wants.
@@ -59,7 +61,8 @@ impl Core for Counting {
     }
 
     fn take(&mut self, _: usize, _: u64, batch: &mut Batch) {
-        let pings = std::mem::take(&mut self.seen.lock().unwrap().pings);
+        let mut seen = self.seen.lock().unwrap();
+        let pings = std::mem::take(&mut seen.pings) + usize::from(seen.is_busy);
         batch.bytes.extend(command(&[b"PING"]).repeat(pings));
         batch.count += pings;
     }
@@ -88,7 +91,7 @@ impl Core for Counting {
     }
 
     fn wants_reconnect(&mut self, _: usize) -> bool {
-        false
+        std::mem::take(&mut self.seen.lock().unwrap().reconnects)
     }
 
     fn channels(&self) -> Vec<String> {
@@ -350,6 +353,16 @@ fn a_subscriber_whose_messages_do_not_come_back_connects_anew() {
     running.want(|seen| seen.cut = true);
     running.until(|seen| seen.subscribed == 2);
     assert_eq!(running.seen.lock().unwrap().broken, 0, "commands go on over their connection");
+}
+
+#[test]
+fn a_connection_that_has_to_be_made_anew_is_made_anew_although_there_are_always_commands() {
+    let running = Running::new();
+    running.want(|seen| seen.is_busy = true);
+    running.until(|seen| seen.replies > 10);
+    running.want(|seen| seen.reconnects = true);
+    running.until(|seen| seen.broken == 1 && seen.connected == 2);
+    running.want(|seen| seen.is_busy = false);
 }
 
 #[test]

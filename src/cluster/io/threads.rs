@@ -325,12 +325,15 @@ impl<C: Core> Commands<C> {
                 self.engines.cut(self.shard);
                 self.engines.end_pauses();
             }
-            if self.batch.count > 0 && self.link.is_some() {
+            let is_busy = self.batch.count > 0 && self.link.is_some();
+            if is_busy {
                 self.exchange();
-                continue;
             }
             if turn.reconnects {
                 self.lost(&LinkError::Refused("the connection leads to another server now".into()));
+            }
+            if is_busy {
+                continue;
             }
             let wait = match self.link {
                 Some(_) => turn.wait,

@@ -71,9 +71,13 @@ impl Node {
         if !self.core.is_up(shard) {
             return;
         }
-        let seq = seq.to_string();
-        let args = [user.as_bytes(), device.as_bytes(), seq.as_bytes()];
-        self.core.run(shard, Script::Ack, &args, super::Then::Nothing);
+        let (seq, epoch) = (seq.to_string(), self.core.ordinal(shard).to_string());
+        self.core.run_words(
+            shard,
+            Script::Ack,
+            &[user, device, &seq, &epoch],
+            super::Then::Nothing,
+        );
     }
 
     /// Redis is told of all acknowledgements of a user, because a connection is about to enter.

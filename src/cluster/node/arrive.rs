@@ -16,7 +16,7 @@ use crate::journal::{Stored, Ticket};
 
 use super::complete::Entering;
 use super::log::Then;
-use super::{Node, Reply, reply};
+use super::{Node, Reply, Script, reply};
 
 /// The newest numbers of all users are compared in so many milliseconds.
 const ROUND_MS: u64 = 40_000;
@@ -55,9 +55,6 @@ pub(super) struct Arrival {
     is_reading: bool,
     /// Only messages above this number are being read.
     read_above: u64,
-    /// The numbers that are lost among the missing ones, while they are being read, and the newest number.
-    gone: Vec<Gone>,
-    newest: u64,
     /// The highest number that waited when the missing messages were asked for: all below it are found
     /// then, or are gone.
     asked_for: u64,
@@ -184,40 +181,18 @@ impl Node {
         it.asked_for = it.waiting.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
         self.core.counts.repaired += 1;
         let above = it.top;
-        let begins = Then::Missing(user.clone());
-        self.ask_for_messages(shard, &user.clone(), above, begins, Then::Found(user));
+        self.ask_for_messages(shard, &user.clone(), above, Then::Found(user));
     }
 
-    /// Asks for the fields of a user's mailbox, and for its messages above a number.
-    pub(super) fn ask_for_messages(
-        &mut self,
-        shard: usize,
-        user: &str,
-        above: u64,
-        begins: Then,
-        found: Then,
-    ) {
-        let prefix = &self.core.settings.prefix;
-        let (fields, stream) = (format!("{prefix}u:{user}"), format!("{prefix}s:{user}"));
-        let from = format!("({above}");
-        let names: [&[u8]; 9] =
-            [b"HMGET", fields.as_bytes(), b"t", b"l", b"0", b"1", b"2", b"3", b"4"];
-        self.core.command(shard, &names, super::Then::Log(begins));
-        let count = MOST_FOUND.to_string();
-        let range: [&[u8]; 6] =
-            [b"XRANGE", stream.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()];
-        self.core.command(shard, &range, super::Then::Log(found));
+    /// Asks for the messages of a user above a number.
+    pub(super) fn ask_for_messages(&mut self, shard: usize, user: &str, above: u64, found: Then) {
+        let (above, count) = (above.to_string(), MOST_FOUND.to_string());
+        let epoch = self.core.ordinal(shard).to_string();
+        let words = [user, &above, &count, &epoch];
+        self.core.run_words(shard, Script::Missing, &words, super::Then::Log(found));
     }
 
-    pub(super) fn missing_begins(&mut self, user: Box<str>, reply: Reply) {
-        let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
-        let (newest, gone) = read_fields(reply);
-        it.newest = newest.unwrap_or(it.top);
-        let gone = gone.into_iter().filter(|gone| gone.to > it.top && gone.from <= it.newest);
-        it.gone = gone.collect();
-    }
-
-    pub(super) fn missing_found(&mut self, shard: usize, user: Box<str>, reply: Reply) {
+    pub(super) fn missing_found(&mut self, user: Box<str>, reply: Reply) {
         let Some(it) = self.log.arrivals.users.get_mut(&user) else { return };
         it.is_reading = false;
         if !it.has_entered {
@@ -225,15 +200,17 @@ impl Node {
             return;
         }
         // If Redis has not answered, the next comparison of newest numbers finds the missing messages.
-        let Some(value) = reply.done() else { return };
+        let value = reply.done();
+        let Some((newest, gone, found)) = value.as_ref().and_then(read_found) else { return };
         if it.top < it.read_above {
             // Meanwhile a connection has entered that may have missed earlier ones.
             return self.read_missing(user);
         }
-        let found = reply::list(&value);
         let is_all = found.len() < MOST_FOUND;
         let mut telling = Vec::new();
-        let mut gone = std::mem::take(&mut it.gone).into_iter().peekable();
+        let top = it.top;
+        let mut gone =
+            gone.into_iter().filter(|gone| gone.to > top && gone.from <= newest).peekable();
         for (seq, stored) in found.iter().filter_map(|entry| read_stream(entry, &user, None)) {
             while let Some(gone) = gone.next_if(|gone| gone.from < seq) {
                 telling.push(Told::Gone { user: user.clone(), gone });
@@ -242,7 +219,7 @@ impl Node {
         }
         if is_all {
             telling.extend(gone.map(|gone| Told::Gone { user: user.clone(), gone }));
-            it.top = it.top.max(it.newest);
+            it.top = it.top.max(newest);
             let first = it.waiting.iter().map(|(seq, _)| *seq).find(|seq| *seq > it.top);
             if let Some(first) = first.filter(|first| *first <= it.asked_for) {
                 it.top = first - 1;
@@ -253,7 +230,6 @@ impl Node {
             true => self.use_waiting(&user),
             false => self.read_missing(user),
         }
-        let _ = shard;
     }
 
     /// Tells of messages that have waited for missing ones.
@@ -356,7 +332,7 @@ impl Node {
         now: u64,
     ) -> Option<Shared> {
         let _ = now;
-        let Some(shared) = self.shared_of(shard, user, &value) else {
+        let Some(shared) = self.shared_of(shard, user, &value, true) else {
             // A page of v1 has come. Other connections of its user here may need a mailbox.
             if !self.parts.routes.needs_mailbox(user) {
                 self.log.arrivals.forget(user);
@@ -383,14 +359,21 @@ impl Node {
 
     pub(super) fn looked_into(&mut self, shard: usize, ticket: Ticket, user: &str, reply: Reply) {
         let mailbox = match reply {
-            Reply::Done(value) => Ok(self.shared_of(shard, user, &value).map(Box::new)),
+            Reply::Done(value) => Ok(self.shared_of(shard, user, &value, false).map(Box::new)),
             Reply::Refused(_) | Reply::Unknown | Reply::Unsent => Err(Refused::Unavailable),
         };
         self.core.say(Told::Mailbox(ticket, mailbox));
     }
 
-    /// Reads what devices.lua tells of a mailbox.
-    fn shared_of(&self, shard: usize, user: &str, value: &Value) -> Option<Shared> {
+    /// Reads what devices.lua tells of a mailbox. For a connection that enters, the mailbox is as it was when the last
+    /// message was the newest one that the reply has: what is newer comes as messages that were missing.
+    fn shared_of(
+        &self,
+        shard: usize,
+        user: &str,
+        value: &Value,
+        is_entering: bool,
+    ) -> Option<Shared> {
         let [ordinal, top, base, ends, lost, count, devices, messages, now] = reply::list(value)
         else {
             return None;
@@ -400,10 +383,10 @@ impl Node {
         let entries = reply::list(messages);
         let found = entries.iter().filter_map(|entry| read_stream(entry, user, Some(now)));
         let messages: Vec<(u64, Stored)> = found.collect();
-        // The rest of a long list comes as messages that were missing.
-        let is_all = (entries.len() as u64) >= number(count)?;
+        let (top, waiting) = (number(top)?, number(count)?);
         let last = messages.last().map(|(seq, _)| *seq);
-        let top = if is_all { number(top)? } else { last.or(number(top))? };
+        let is_cut = is_entering && (entries.len() as u64) < waiting;
+        let top = last.filter(|_| is_cut).unwrap_or(top);
         let lost = reply::list(lost).chunks_exact(5).filter_map(|it| {
             let [from, to, why, sign, name] = it else { return None };
             let name: Box<str> = reply::text(name)?.into();
@@ -431,6 +414,7 @@ impl Node {
             devices: devices.collect(),
             lost: lost.filter(|gone| gone.from <= top).collect(),
             messages: messages.into_iter().map(|(_, stored)| stored).collect(),
+            waiting,
         })
     }
 }
@@ -447,17 +431,17 @@ pub(super) fn read_stream(entry: &Value, user: &str, now: Option<i64>) -> Option
     Some((seq, codec::read_entry(bytes, left, &[(seq, user)])?))
 }
 
-/// Reads the newest number of a user and what is lost.
-pub(super) fn read_fields(reply: Reply) -> (Option<u64>, Vec<Gone>) {
-    let value = reply.done();
-    let fields = value.as_ref().map_or(&[][..], reply::list);
-    let newest = fields.first().and_then(reply::int).map(|number| number as u64);
+/// Reads what missing.lua answers: the newest number of a user, what is lost, and messages.
+pub(super) fn read_found(value: &Value) -> Option<(u64, Vec<Gone>, &[Value])> {
+    let [fields, found] = reply::list(value) else { return None };
+    let fields = reply::list(fields);
+    let newest = fields.first().and_then(reply::int).map_or(0, |number| number as u64);
     let name = |field| reply::text(field).and_then(|it| it.splitn(5, ' ').nth(4));
     let names: Vec<&str> =
         fields.iter().skip(2).map(|field| name(field).unwrap_or_default()).collect();
     let lost = fields.get(1).and_then(reply::text).unwrap_or_default();
     let gone = lost.split_whitespace().filter_map(|text| read_lost(text, &names));
-    (newest, gone.collect())
+    Some((newest, gone.collect(), reply::list(found)))
 }
 
 /// Reads a range of lost numbers, as devices.lua writes it: `from-to`, a letter, and `=slot` or `!slot`.

@@ -7,10 +7,10 @@
 
 use compact_str::CompactString;
 
-use crate::engine::{Entered, Gone, Shared, Told};
+use crate::engine::{Entered, Shared, Told};
 use crate::journal::Ticket;
 
-use super::arrive::{MOST_FOUND, read_fields, read_stream};
+use super::arrive::{MOST_FOUND, read_found, read_stream};
 use super::log::Then;
 use super::routes::Arrival;
 use super::{Node, Reply, reply};
@@ -24,15 +24,18 @@ pub(super) struct Entering {
     shared: Shared,
     /// The time of Redis in seconds when the state was read.
     read_at: i64,
-    /// The newest number of the user, and what is lost, when the last messages were read.
-    newest: u64,
-    gone: Vec<Gone>,
 }
 
 impl Node {
     /// Redis knows of a connection that has entered.
     pub(super) fn has_entered(&mut self, shard: usize, arrival: Arrival, now: u64) {
-        let Arrival { user, ticket, groups, mailbox, displaced } = arrival;
+        let Arrival { user, ticket, groups, mailbox, displaced, is_refused } = arrival;
+        if let Some(ticket) = ticket.filter(|_| is_refused) {
+            // Its client comes again. Then nobody doubts that it is the newest connection.
+            let entered = Entered { groups, ..Entered::default() };
+            self.core.say(Told::Entered(ticket, Box::new(entered)));
+            return self.after_entry(&user, displaced);
+        }
         let read_at = reply::list(&mailbox).last().and_then(reply::int).unwrap_or_default();
         let mailbox = self.read_mailbox(shard, &user, mailbox, ticket.is_some(), now);
         let Some(ticket) = ticket else {
@@ -44,15 +47,7 @@ impl Node {
         match (mailbox, it) {
             (Some(shared), Some(it)) if shared.top < it.newest_told() => {
                 let above = shared.top;
-                it.entering.push(Entering {
-                    ticket,
-                    groups,
-                    displaced,
-                    shared,
-                    read_at,
-                    newest: above,
-                    gone: Vec::new(),
-                });
+                it.entering.push(Entering { ticket, groups, displaced, shared, read_at });
                 self.read_rest(shard, &user, ticket, above);
             }
             (mailbox, _) => {
@@ -73,30 +68,21 @@ impl Node {
     /// Reads the messages above a number for a connection that enters.
     fn read_rest(&mut self, shard: usize, user: &str, ticket: Ticket, above: u64) {
         self.core.counts.repaired += 1;
-        let begins = Then::RestBegins(user.into(), ticket);
-        self.ask_for_messages(shard, user, above, begins, Then::Rest(user.into(), ticket));
-    }
-
-    pub(super) fn rest_begins(&mut self, user: &str, ticket: Ticket, reply: Reply) {
-        let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
-        let Some(it) = it.entering.iter_mut().find(|it| it.ticket == ticket) else { return };
-        let (newest, gone) = read_fields(reply);
-        it.newest = newest.unwrap_or_default();
-        it.gone = gone;
+        self.ask_for_messages(shard, user, above, Then::Rest(user.into(), ticket));
     }
 
     pub(super) fn rest_found(&mut self, shard: usize, user: &str, ticket: Ticket, reply: Reply) {
         let Some(it) = self.log.arrivals.users.get_mut(user) else { return };
         let told = it.newest_told();
         let Some(at) = it.entering.iter().position(|it| it.ticket == ticket) else { return };
-        let Some(value) = reply.done() else {
+        let value = reply.done();
+        let Some((newest, gone, found)) = value.as_ref().and_then(read_found) else {
             let entering = it.entering.remove(at);
             return self.finish_entry(user, entering, false);
         };
         let entering = &mut it.entering[at];
         let shared = &mut entering.shared;
         let before = shared.top;
-        let found = reply::list(&value);
         for (seq, stored) in
             found.iter().filter_map(|entry| read_stream(entry, user, Some(entering.read_at)))
         {
@@ -105,9 +91,9 @@ impl Node {
         }
         let is_all = found.len() < MOST_FOUND || shared.top == before;
         if is_all {
-            shared.top = shared.top.max(entering.newest);
+            shared.top = shared.top.max(newest);
         }
-        let gone = std::mem::take(&mut entering.gone).into_iter();
+        let gone = gone.into_iter();
         shared.lost.extend(gone.filter(|gone| gone.from > before && gone.from <= shared.top));
         let above = shared.top;
         if above < told && !is_all {

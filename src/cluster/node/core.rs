@@ -27,6 +27,8 @@ pub struct Shard {
     pub is_ready: bool,
     /// The ordinal of its epoch.
     pub ordinal: u64,
+    /// How far its clock is ahead of that of this node, in milliseconds.
+    ahead: i64,
     /// Its scripts have to be loaded again.
     pub lacks_scripts: bool,
 }
@@ -48,16 +50,30 @@ pub struct Core {
     pub life: u64,
     /// Redis has said that the lease of this life is lost.
     pub lost_lease: bool,
+    /// When anything was asked of the node last.
+    seen: u64,
+    /// From when to when the process stood still the last time.
+    stood_still: (u64, u64),
     random: u64,
 }
 
+/// A node does something at least once in a second. If it does nothing for so many milliseconds, its process has stood
+/// still, or waited for Redis.
+const STANDSTILL_MS: u64 = 2_000;
+/// For how many milliseconds after that the loop comes upon connections that were made meanwhile.
+const BACKLOG_MS: u64 = 5_000;
+/// The clock of Redis is read from a reply that took no longer than this.
+const EXACT_MS: u64 = 1_000;
+
 impl Core {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, now: u64) -> Self {
         let mut core = Core {
             random: settings.seed,
-            now: 0,
+            now,
             life: 0,
             lost_lease: false,
+            seen: now,
+            stood_still: (0, 0),
             shards: settings.shards.iter().map(|_| Shard::default()).collect(),
             hashes: Hashes::new(),
             events: Vec::new(),
@@ -80,6 +96,36 @@ impl Core {
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         self.life = ((word ^ (word >> 31)) >> 32).max(1);
         self.shards.iter_mut().for_each(|it| it.is_ready = false);
+    }
+
+    /// Time has passed. It is called with everything that happens, so it notices when the process stood still.
+    #[inline]
+    pub fn passes(&mut self, now: u64) {
+        if now > self.seen + STANDSTILL_MS {
+            self.stood_still = (self.seen, now);
+        }
+        self.seen = self.seen.max(now);
+    }
+
+    /// Since when the connections may have been open that the loop takes for new now. While the process stood still,
+    /// the kernel has accepted connections, and some of their clients may have gone to another node.
+    pub fn since(&self) -> u64 {
+        let (from, to) = self.stood_still;
+        if to > 0 && self.now < to + BACKLOG_MS { from } else { self.now }
+    }
+
+    /// A reply that was asked for at `asked` names the time of a Redis.
+    pub fn clock_is(&mut self, shard: usize, asked: u64, time: i64) {
+        if let Some(it) = self.shards.get_mut(shard)
+            && self.now <= asked + EXACT_MS
+        {
+            it.ahead = time.saturating_sub_unsigned(self.now);
+        }
+    }
+
+    /// The present time of a Redis, or an earlier one by the time that a reply takes.
+    pub fn time_of(&self, shard: usize) -> i64 {
+        self.shards.get(shard).map_or(0, |it| it.ahead).saturating_add_unsigned(self.now)
     }
 
     /// Tells the loop of the server something about nodes.

@@ -206,12 +206,9 @@ impl Lease {
             }
             false => {
                 let then = PartThen::Lease(LeaseThen::Register { life, at }).into();
-                core.run_words(
-                    shard,
-                    Script::Register,
-                    &[&self.name, &number, &about, LEASE],
-                    then,
-                );
+                let epoch = core.ordinal(shard).to_string();
+                let words = [&*self.name, &number, &about, LEASE, &epoch];
+                core.run_words(shard, Script::Register, &words, then);
             }
         }
     }
@@ -306,18 +303,21 @@ impl Lease {
             LeaseThen::Renew { life, at } => {
                 self.shards[shard].is_open = false;
                 let list = value.map_or(&[][..], reply::list);
-                let (still, nodes) = match list.split_first() {
-                    Some((still, nodes)) => (reply::int(still), nodes),
-                    None => (None, &[][..]),
-                };
-                if life != core.life || still.is_none() {
+                if life != core.life {
                     return false;
                 }
-                if still == Some(0) {
-                    return true;
+                match list {
+                    [_, time, nodes @ ..] => {
+                        if let Some(time) = reply::int(time) {
+                            core.clock_is(shard, at, time);
+                        }
+                        self.shards[shard].renewed = at;
+                        self.see(core, shard, nodes);
+                    }
+                    // The lease has run out.
+                    [_] => return true,
+                    [] => {}
                 }
-                self.shards[shard].renewed = at;
-                self.see(core, shard, nodes);
             }
             LeaseThen::Sweep(life) => self.swept(core, shard, life, value, routes),
             LeaseThen::Probe => {

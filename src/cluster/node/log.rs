@@ -22,8 +22,8 @@ const DUE_USERS: &str = "5";
 /// What is to be done with a reply.
 #[derive(Debug)]
 pub enum Then {
-    /// It names the epoch.
-    Epoch,
+    /// It names the epoch. It was asked for at this time.
+    Epoch(u64),
     /// It belongs to a send.
     Sent(SentAs),
     /// It says how many users had messages whose time was over.
@@ -34,12 +34,9 @@ pub enum Then {
     Mailbox(Ticket, Box<str>),
     /// It is the newest number of a user.
     Newest(Box<str>),
-    /// These are the fields of a user's mailbox; the messages follow.
-    Missing(Box<str>),
     /// These are messages that were missing.
     Found(Box<str>),
     /// The same for a connection whose state is being completed.
-    RestBegins(Box<str>, Ticket),
     Rest(Box<str>, Ticket),
 }
 
@@ -129,15 +126,20 @@ impl Node {
         let shard = self.core.shard_of(user);
         // Lua's numbers are exact up to this one.
         let seq = seq.min(1 << 53).to_string();
-        let args = [user.as_bytes(), seq.as_bytes()];
+        let epoch = self.core.ordinal(shard).to_string();
+        let args = [user, &seq, &epoch].map(|text| text.as_bytes());
         self.run_log(shard, Script::Forget, &args, Then::Forgotten(ticket));
     }
 
-    /// Asks for the mailbox of a user, without a connection of the user.
-    pub(super) fn look_into(&mut self, ticket: Ticket, user: Box<str>) {
+    /// Asks for the mailbox of a user, without a connection of the user, and for messages above a number.
+    pub(super) fn look_into(&mut self, ticket: Ticket, user: Box<str>, after: u64, limit: usize) {
+        self.flush_acks(&user);
         let shard = self.core.shard_of(&user);
+        let (after, limit) = (after.to_string(), limit.to_string());
+        let epoch = self.core.ordinal(shard).to_string();
         let args = [user.clone()];
-        self.run_log(shard, Script::Load, &[args[0].as_bytes()], Then::Mailbox(ticket, user));
+        let args = [&*args[0], &after, &limit, &epoch].map(|text| text.as_bytes());
+        self.run_log(shard, Script::Load, &args, Then::Mailbox(ticket, user));
     }
 
     pub(super) fn run_log(&mut self, shard: usize, script: Script, args: &[&[u8]], then: Then) {
@@ -151,16 +153,20 @@ impl Node {
         let bounds = self.core.settings.bounds;
         let bounds = format!("{} {}", bounds.messages, bounds.bytes);
         let args = [&info.run_id, &info.replid, &info.replid2, &name, &bounds];
-        self.run_log(shard, Script::Epoch, &args.map(|text| text.as_bytes()), Then::Epoch);
+        let then = Then::Epoch(self.core.now);
+        self.run_log(shard, Script::Epoch, &args.map(|text| text.as_bytes()), then);
     }
 
     /// The epoch of a shard is known. If it is another one than before, clients are told before anything
     /// with a number of the new one arrives.
-    fn epoch_is(&mut self, shard: usize, value: &Value, now: u64) {
-        let [ordinal, _, names] = reply::list(value) else { return };
+    fn epoch_is(&mut self, shard: usize, value: &Value, asked: u64, now: u64) {
+        let [ordinal, time, names] = reply::list(value) else { return };
         let (Some(ordinal), Some(names)) = (reply::int(ordinal), reply::text(names)) else {
             return;
         };
+        if let Some(time) = reply::int(time) {
+            self.core.clock_is(shard, asked, time);
+        }
         let Some(it) = self.core.shards.get_mut(shard) else { return };
         let names: Vec<Box<str>> = names.split_whitespace().map(Into::into).collect();
         if self.log.epochs.len() <= shard {
@@ -217,8 +223,8 @@ impl Node {
 
     pub(super) fn log_replied(&mut self, shard: usize, then: Then, reply: Reply, now: u64) {
         match then {
-            Then::Epoch => match reply {
-                Reply::Done(value) => self.epoch_is(shard, &value, now),
+            Then::Epoch(asked) => match reply {
+                Reply::Done(value) => self.epoch_is(shard, &value, asked, now),
                 Reply::Refused(_) => {
                     if let Some(it) = self.core.shards.get_mut(shard) {
                         it.wants_reconnect = true;
@@ -242,9 +248,7 @@ impl Node {
             }
             Then::Mailbox(ticket, user) => self.looked_into(shard, ticket, &user, reply),
             Then::Newest(user) => self.newest_is(shard, user, reply),
-            Then::Missing(user) => self.missing_begins(user, reply),
-            Then::Found(user) => self.missing_found(shard, user, reply),
-            Then::RestBegins(user, ticket) => self.rest_begins(&user, ticket, reply),
+            Then::Found(user) => self.missing_found(user, reply),
             Then::Rest(user, ticket) => self.rest_found(shard, &user, ticket, reply),
         }
     }

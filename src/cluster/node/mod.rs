@@ -165,8 +165,7 @@ impl Node {
     /// Makes a node that has begun at `now`.
     pub fn new(settings: Settings, now: u64) -> Self {
         let parts = parts::Parts::new(&settings);
-        let mut core = Core::new(settings);
-        core.now = now;
+        let core = Core::new(settings, now);
         Node {
             log: log::Log::default(),
             parts,
@@ -182,12 +181,15 @@ impl Node {
 
     /// The loop of the server asks for something.
     pub fn ask(&mut self, ask: Ask, now: u64) {
+        self.core.passes(now);
         match ask {
             Ask::Append(sending) => self.append(sending),
             Ask::FollowEpoch => self.log.unfollowed = self.log.unfollowed.saturating_sub(1),
             Ask::Acknowledge { user, device, seq } => self.acknowledge(user, device, seq, now),
             Ask::Forget { ticket, user, seq } => self.forget(ticket, &user, seq),
-            Ask::Engine(ticket, Wanted::Mailbox { user }) => self.look_into(ticket, user),
+            Ask::Engine(ticket, Wanted::Mailbox { user, after, limit }) => {
+                self.look_into(ticket, user, after, limit);
+            }
             Ask::Engine(ticket, mut wanted) => {
                 self.drop_stale_numbers(&mut wanted);
                 let leaver = self.note_visitor(&wanted);
@@ -222,6 +224,7 @@ impl Node {
 
     /// The replies to all commands of a batch have come, in the order of the commands.
     pub fn replied(&mut self, shard: usize, replies: Vec<Value>, now: u64) {
+        self.core.passes(now);
         let mut again = Vec::new();
         for value in replies {
             let Some(it) = self.core.shards.get_mut(shard) else { return };
@@ -290,6 +293,7 @@ impl Node {
         let Some(it) = self.core.shards.get_mut(shard) else { return };
         (it.is_connected, it.is_up, it.wants_reconnect) = (true, false, false);
         (it.info, it.lacks_scripts) = (info, false);
+        self.core.now = now;
         self.core.load_scripts(shard);
         self.ask_for_epoch(shard);
         self.settle(now);
@@ -328,6 +332,7 @@ impl Node {
 
     /// Something was published on one of the channels.
     pub fn published(&mut self, shard: usize, payload: &[u8], now: u64) {
+        self.core.passes(now);
         self.core.counts.payloads += 1;
         let [codec::VERSION, kind, rest @ ..] = payload else { return };
         match *kind {
@@ -347,6 +352,7 @@ impl Node {
 
     /// Time has passed.
     pub fn tick(&mut self, now: u64) {
+        self.core.passes(now);
         self.log_tick(now);
         self.pump(now);
         self.settle(now);

@@ -96,7 +96,7 @@ impl Node {
             Wanted::Members { group, after, limit } => {
                 groups.members(core, ticket, &group, &after, limit);
             }
-            Wanted::AreOnline { users } => presence.ask(core, ticket, &users),
+            Wanted::AreOnline { users, now } => presence.ask(core, ticket, &users, now),
             Wanted::Watch { user, on } => presence.watch(&user, on),
             Wanted::Ask { of, question } => rpc.ask(core, lease, ticket, &of, question),
             Wanted::Answer { asked, answer } => rpc.answer(core, lease, &asked, &answer),

@@ -62,8 +62,8 @@ pub enum PresenceThen {
 }
 
 impl Presence {
-    /// Asks which users are online.
-    pub fn ask(&mut self, core: &mut Core, ticket: Ticket, users: &[Box<str>]) {
+    /// Asks which users are online. With `now` those who have just left are not.
+    pub fn ask(&mut self, core: &mut Core, ticket: Ticket, users: &[Box<str>], now: bool) {
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); core.shards.len()];
         for (place, user) in users.iter().enumerate() {
             parts[core.shard_of(user)].push(place);
@@ -77,9 +77,10 @@ impl Presence {
         let online = vec![false; users.len()];
         let mut open = 0;
         let life = core.life.to_string();
+        let wish = if now { "here" } else { "ask" };
         for (shard, part) in parts.iter().enumerate() {
             for places in part.chunks(AT_ONCE) {
-                let mut words: Vec<&str> = vec![&life, "ask"];
+                let mut words: Vec<&str> = vec![&life, wish];
                 words.extend(places.iter().map(|place| &*users[*place]));
                 let then = PresenceThen::Asked { question, places: places.to_vec() };
                 core.run_words(shard, Script::Presence, &words, PartThen::Presence(then).into());

@@ -63,8 +63,10 @@ struct Here {
     has_mailbox: bool,
     visits: bool,
     alone: bool,
-    /// When it has opened.
+    /// Since when it may have been open.
     since: u64,
+    /// By how many seconds it may be younger, until it has entered.
+    doubt: u16,
     /// The groups that its ticket names, until it has entered.
     groups: Vec<Box<str>>,
     /// The request that is completed when it has entered.
@@ -130,6 +132,9 @@ pub struct Arrival {
     pub mailbox: Value,
     /// The connections of this node that have lost their places.
     pub displaced: Vec<u64>,
+    /// Another connection of the device has its place, and nobody knows which one is newer. The one that enters has to
+    /// make way, because nobody waits for an answer on it if its client has given up while this node stood still.
+    pub is_refused: bool,
 }
 
 impl Routes {
@@ -163,13 +168,15 @@ impl Routes {
         let Entering { user, device, conn, has_mailbox, visits, groups, alone } = entering;
         let user = CompactString::from(&*user);
         self.waiting.push_back((core.now + ENTERED_AFTER_MS, user.clone(), conn));
+        let since = core.since();
         let here = Here {
             conn,
             device: CompactString::from(&*device),
             has_mailbox,
             visits,
             alone,
-            since: core.now,
+            since,
+            doubt: u16::try_from((core.now - since).div_ceil(1_000)).unwrap_or(u16::MAX),
             groups,
             ticket: Some(ticket),
             has_to_enter: true,
@@ -193,14 +200,23 @@ impl Routes {
             (here.has_to_enter, here.may_be_known) = (false, true);
             let life = core.life.to_string();
             let conn = here.conn.to_string();
-            let age = (core.now - here.since).to_string();
+            let age = core.now - here.since;
+            let doubt = age.min(u64::from(here.doubt) * 1_000).to_string();
+            let (age, time) = (age.to_string(), core.time_of(shard).to_string());
             let most = if here.alone { "1" } else { MOST_DEVICES };
             let epoch = core.ordinal(shard).to_string();
             let flag = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
             let dialect = flag(here.has_mailbox, "2", "1");
-            let mut words: Vec<&str> =
-                vec![user, &life, &count, dialect, &here.device, &conn, &age];
-            words.extend([most, flag(here.visits, "1", "0"), &epoch, MOST_GROUPS]);
+            let mut words: Vec<&str> = vec![user, &life, &count, dialect, &here.device, &conn];
+            words.extend([
+                &*age,
+                &doubt,
+                &time,
+                most,
+                flag(here.visits, "1", "0"),
+                &epoch,
+                MOST_GROUPS,
+            ]);
             for group in &here.groups {
                 words.push(group);
                 words.push(flag(core.shard_of(group) == shard, "1", "0"));
@@ -237,7 +253,9 @@ impl Routes {
         let life = core.life.to_string();
         let (count, conn) = (all.len().to_string(), conn.to_string());
         let (cursor, hung_at) = (cursor.to_string(), hung_at.unwrap_or(0).to_string());
-        let mut words: Vec<&str> = vec![&user, &life, &count, &conn, &device, &cursor, &hung_at];
+        let epoch = core.ordinal(shard).to_string();
+        let mut words: Vec<&str> = vec![&user, &life, &count, &conn, &device, &cursor];
+        words.extend([&*hung_at, &epoch]);
         let next = all.iter().filter(|here| *here.device == *device).max_by_key(|here| here.since);
         let next = next.map(|here| {
             let dialect = if here.has_mailbox { "2" } else { "1" };
@@ -347,8 +365,8 @@ impl Routes {
         match then {
             RouteThen::Enter { life, .. } if life != core.life => {}
             RouteThen::Enter { user, conn, .. } => match value {
-                Some(Value::Array(parts)) if parts.len() == 4 => {
-                    return self.entered(core, user, conn, parts);
+                Some(Value::Array(parts)) if parts.len() == 5 => {
+                    return self.entered(core, shard, user, conn, parts);
                 }
                 _ => {
                     let wait = if is_unknown { 0 } else { AGAIN_AFTER_MS };
@@ -389,22 +407,33 @@ impl Routes {
     fn entered(
         &mut self,
         core: &mut Core,
+        shard: usize,
         user: CompactString,
         conn: u64,
         parts: Vec<Value>,
     ) -> Option<Arrival> {
-        let [displaced, groups, elsewhere, mailbox] = <[Value; 4]>::try_from(parts).ok()?;
+        let [displaced, groups, elsewhere, mailbox, unsure] = <[Value; 5]>::try_from(parts).ok()?;
         for group in reply::texts(&elsewhere) {
             let words = ["g", "join", group, &user, MOST_GROUPS];
             core.run_words(core.shard_of(group), Script::Member, &words, Then::Nothing);
         }
         let displaced = reply::list(&displaced).iter().filter_map(reply::int);
-        let displaced = displaced.map(i64::unsigned_abs).collect();
+        let mut displaced: Vec<u64> = displaced.map(i64::unsigned_abs).collect();
         let groups = reply::texts(&groups).map(Box::from).collect();
         let here = self.find(&user, conn)?;
         here.groups = Vec::new();
+        here.doubt = 0;
         let ticket = here.ticket.take();
-        Some(Arrival { user, ticket, groups, mailbox, displaced })
+        let is_unsure = reply::int(&unsure) == Some(1);
+        let is_refused = is_unsure && here.has_mailbox && ticket.is_some();
+        if is_refused || is_unsure && ticket.is_none() {
+            displaced.retain(|it| *it != conn);
+        }
+        if is_unsure && ticket.is_none() {
+            // It has entered before, and the command was under way for long. The next one may be faster.
+            self.enter_later(shard, user.clone(), conn, core.now + AGAIN_AFTER_MS);
+        }
+        Some(Arrival { user, ticket, groups, mailbox, displaced, is_refused })
     }
 
     /// A connection of this node has lost its place.

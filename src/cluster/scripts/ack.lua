@@ -1,6 +1,10 @@
 -- A device of a user has handled every message up to a number.
--- user, device, number
+-- user, device, number, epoch
 local user, device, seq = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local refused = refusal(ARGV[5])
+if refused then
+  return refused
+end
 local u = P .. 'u:' .. user
 local f = redis.call('HMGET', u, 't', 'n', 'b')
 if not f[1] then

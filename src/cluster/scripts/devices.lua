@@ -341,8 +341,9 @@ local function device_left(u, user, device, now, cursor, hung_at)
 end
 
 -- What a node has to know of a mailbox: ordinal of the epoch, newest number, base, ends of epochs, lost numbers, how many
--- messages wait, devices (name, cursor, seconds since it is away or -1), the first messages, the time in seconds.
-local function picture(u, user, ordinal, f, devices, names, seconds)
+-- messages wait, devices (name, cursor, seconds since it is away or -1), the first messages behind a number, the time in
+-- seconds.
+local function picture(u, user, ordinal, f, devices, names, seconds, after, most)
   local list = {}
   for _, it in ipairs(devices) do
     local away = -1
@@ -354,8 +355,8 @@ local function picture(u, user, ordinal, f, devices, names, seconds)
     list[#list + 1] = away
   end
   local messages = {}
-  if tonumber(f.n or '0') > 0 then
-    messages = redis.call('XRANGE', P .. 's:' .. user, '-', '+', 'COUNT', 128)
+  if tonumber(f.n or '0') > 0 and most > 0 then
+    messages = redis.call('XRANGE', P .. 's:' .. user, '(' .. after, '+', 'COUNT', most)
   end
   -- A mark of a lost range is the name of its device.
   local lost = {}
@@ -393,7 +394,7 @@ local function device_came(u, user, device, dialect, visits, ordinal, now)
   end
   local devices = devices_of(u)
   local names = connected(f.p)
-  local answer = picture(u, user, ordinal, f, devices, names, seconds)
+  local answer = picture(u, user, ordinal, f, devices, names, seconds, '0', 128)
   local taken, oldest = {}, nil
   for _, it in ipairs(devices) do
     if it.name == device then

@@ -1,7 +1,11 @@
 -- Forgets the messages of a user up to a number. If that is all, and the user is not connected with v2, the whole mailbox
 -- is given up.
--- user, number
+-- user, number, epoch
 local user, seq = ARGV[2], tonumber(ARGV[3])
+local refused = refusal(ARGV[4])
+if refused then
+  return refused
+end
 local u = P .. 'u:' .. user
 local f = redis.call('HMGET', u, 't', 'o', 'p', 'r', 'n', 'b', 'l')
 if not f[1] then

@@ -1,8 +1,12 @@
 -- A connection of a user has ended.
 -- user, life, connections that the user still has on this node, conn, device, cursor, number at which the client hung
--- (0 for none), and, if another connection of its device takes its place: conn, dialect, age in ms. Returns 1 if this
--- was the last connection of the user.
+-- (0 for none), epoch, and, if another connection of its device takes its place: conn, dialect, age in ms. Returns 1 if
+-- this was the last connection of the user.
 local user, life, count, conn, device = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local refused = refusal(ARGV[9])
+if refused then
+  return refused
+end
 local u, now = P .. 'u:' .. user, now_ms()
 local f = redis.call('HMGET', u, 'r', 'p', 'a', 'w')
 local others, is_known = without(f[1], life)
@@ -14,8 +18,8 @@ local all = places(f[2])
 for i, it in ipairs(all) do
   if it.life == life and it.conn == conn then
     table.remove(all, i)
-    if ARGV[9] then
-      place(all, { life = life, conn = ARGV[9], since = now - ARGV[11], dialect = ARGV[10], device = device }, 5)
+    if ARGV[10] then
+      place(all, { life = life, conn = ARGV[10], since = now - ARGV[12], dialect = ARGV[11], device = device }, 5, now)
     else
       device_left(u, user, device, now, ARGV[7], ARGV[8])
     end

@@ -1,6 +1,10 @@
--- Begins a life of a node. name, life, how the node describes itself, lease in ms
+-- Begins a life of a node. name, life, how the node describes itself, lease in ms, epoch
 -- Returns 0; or for how many ms the lease of another life with this name still runs; or -1 if this life is taken.
 local name, life, about, lease = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local refused = refusal(ARGV[6])
+if refused then
+  return refused
+end
 local other = redis.call('GET', P .. 'name:' .. name)
 if other and other ~= life then
   local left = redis.call('PTTL', P .. 'l:' .. other)

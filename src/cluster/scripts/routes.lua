@@ -10,6 +10,10 @@
 local P = ARGV[1]
 local VERSION, DISPLACED, PRESENCE, MEMBERSHIP = 1, 1, 2, 3
 local OFFLINE_AFTER = 5000
+-- A command may be under way for so many milliseconds, and a node does not know the time of Redis better than that.
+local UNDER_WAY = 1000
+-- A connection that is younger than so many milliseconds is new.
+local NEW = 5000
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -59,6 +63,14 @@ end
 
 local function is_dead(life)
   return redis.call('EXISTS', P .. 'l:' .. life) == 0
+end
+
+-- Why a node is refused that believes in another epoch than the one in which this database is, if it does. The database
+-- has lost its data while the node was connected, so what the node says of numbers is about other messages.
+local function refusal(ordinal)
+  if redis.call('HGET', P .. 'epoch', 'ordinal') ~= ordinal then
+    return redis.error_reply('EPOCH this database is in another epoch')
+  end
 end
 
 local goes_offline
@@ -128,17 +140,22 @@ local function written(all)
 end
 
 -- Gives a connection its place. Returns whether it has one now, and the connections that have lost theirs:
--- an older one of the device, and the oldest one if there are too many devices.
-local function place(all, new, most)
+-- an older one of the device, and the oldest one if there are too many devices. When a node has stood still, nobody
+-- knows exactly when a connection to it was made: between `since` and `latest`. It gets no place if another one may be
+-- newer, and the third result is whether that one may also be older.
+local function place(all, new, most, now)
   local gone, at = {}, 1
   for i = #all, 1, -1 do
     local old = all[i]
     if old.device == new.device then
       -- When a node registers anew, its connections enter again, and `since` is only as exact as the command was
-      -- fast. So a connection of a life that has ended is not newer.
+      -- fast. So a connection of a life that has ended is not newer. Nor is one of the future newer than a new one: it was
+      -- there before the clock was set back.
       local is_same = old.life == new.life and old.conn == new.conn
-      if old.since > new.since and not is_same and not (old.life ~= new.life and is_dead(old.life)) then
-        return false, gone
+      local is_new = now - (new.latest or new.since) < NEW
+      local is_newer = old.since > new.since and not (is_new and old.since > now)
+      if is_newer and not is_same and not (old.life ~= new.life and is_dead(old.life)) then
+        return false, gone, old.since <= (new.latest or new.since)
       end
       table.remove(all, i)
       if old.life ~= new.life then
@@ -156,10 +173,10 @@ local function place(all, new, most)
   end
   for _, it in ipairs(gone) do
     if it == new then
-      return false, gone
+      return false, gone, all[1] ~= nil and all[1].since <= (new.latest or new.since)
     end
   end
-  return true, gone
+  return true, gone, false
 end
 
 -- Tells a connection on another node that it has lost its place.

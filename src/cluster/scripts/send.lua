@@ -103,10 +103,10 @@ if #A == 18 and not group_or_key and (A[9] == '' or (A[9] == 'o' and string.byte
   end
 end
 
--- A sender without earlier sends is new, or the database has lost its data without a restart: then numbers would begin
--- anew in the same epoch, and clients would take new messages for old ones.
-if not meta_before and call('EXISTS', P .. 'epoch') == 0 then
-  return redis.error_reply('EPOCH this database has lost its data')
+-- If the database has lost its data without a restart, numbers would begin anew in the same epoch, and clients would take
+-- new messages for old ones. A mailbox that is of this epoch, as above, has not been lost.
+if call('HGET', P .. 'epoch', 'ordinal') ~= ordinal then
+  return redis.error_reply('EPOCH this database is in another epoch')
 end
 
 local function whole(number)

@@ -290,6 +290,9 @@ impl Relay {
         let conn = self.v2.links.get(key).and_then(|link| link.conn);
         let wrote_first = is_try && conn.is_some_and(|conn| self.v2.wrote_first(cx, conn, key));
         self.detach(cx, key, wrote_first);
+        if self.engine.is_some() {
+            self.leave_unentered(cx, key);
+        }
         let Some(link) = self.v2.links.get_mut(key) else { return };
         // A hidden app gets this frame, too, because it is the last one.
         link.is_hidden = false;
@@ -326,7 +329,7 @@ impl Relay {
         let wrote_first = self.v2.wrote_first(cx, conn, key);
         self.detach(cx, key, wrote_first);
         if self.engine.is_some() {
-            self.leave_unentered(cx, conn, key);
+            self.leave_unentered(cx, key);
         }
         self.v2.unwatch_all(key);
         self.v2.links.remove(key);
@@ -373,7 +376,12 @@ impl V2 {
     /// the user.
     fn displace(&mut self, cx: &mut Context, key: u32) {
         self.unlink(key);
-        if let Some(conn) = self.links.get(key).and_then(|link| link.conn) {
+        if let Some(link) = self.links.get_mut(key)
+            && let Some(conn) = link.conn
+        {
+            if self.is_shared {
+                link.leaves_without_cursor(conn);
+            }
             cx.close(conn, REPLACED, "another device has taken the place of this one");
         }
     }

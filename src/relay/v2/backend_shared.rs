@@ -142,5 +142,7 @@ pub(crate) fn shared_frames(shared: &Shared, user: &str, (after, limit): (u64, u
         frame
     };
     let frames = waiting.by_ref().take(limit).map(frame).collect();
-    Page { frames, more: waiting.next().is_some() }
+    // Messages whose time is over are not told, but others may follow them.
+    let more = waiting.next().is_some() || shared.messages.len() > limit;
+    Page { frames, more }
 }

@@ -191,13 +191,14 @@ impl Relay {
         self.v2.arm(cx);
     }
 
-    /// Tells the engine that a connection has left which has not been attached to a mailbox.
+    /// Tells the engine, once, that a connection has left which is not attached to a mailbox.
     #[cold]
-    pub(super) fn leave_unentered(&mut self, cx: &mut Context, conn: ConnId, key: u32) {
-        let more = self.v2.links.get(key).and_then(|link| link.more());
-        if more.is_some_and(|more| more.entering.is_some()) {
-            self.tell_left(cx, conn, 0, None);
-        }
+    pub(super) fn leave_unentered(&mut self, cx: &mut Context, key: u32) {
+        let Some(link) = self.v2.links.get_mut(key) else { return };
+        let Some((_, conn)) = link.more_mut().and_then(|more| more.entering.take()) else { return };
+        // From here on it can be told why it is closed.
+        link.conn = Some(conn);
+        self.tell_left(cx, conn, 0, None);
     }
 
     fn tell_left(&mut self, cx: &Context, conn: ConnId, cursor: u64, hung_at: Option<u64>) {
@@ -281,8 +282,7 @@ impl V2 {
             if let Some(link) = self.links.get_mut(key)
                 && let Some(conn) = link.conn
             {
-                // It leaves without a cursor.
-                link.make_more().entering = Some((NO_TICKET, conn));
+                link.leaves_without_cursor(conn);
             }
         }
         // What a connection that enters has brought along from an earlier one is a number of that epoch, too.

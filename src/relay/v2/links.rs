@@ -189,6 +189,11 @@ impl Link {
         self.busy.get_or_insert_default().more.get_or_insert_default()
     }
 
+    /// Notes that the link is not attached to a mailbox any more, so that its connection leaves without a cursor.
+    pub fn leaves_without_cursor(&mut self, conn: ConnId) {
+        self.make_more().entering = Some((super::NO_TICKET, conn));
+    }
+
     /// Drops the state that only few links have.
     pub fn drop_more(&mut self) {
         if let Some(busy) = &mut self.busy {

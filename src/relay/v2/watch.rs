@@ -64,7 +64,7 @@ impl Relay {
         let names: Vec<CompactString> = users.iter().map(|user| kept(user)).collect();
         questions.waiting.insert(ticket, Question { link: key, conn, users: names });
         let users: Vec<&str> = users.iter().map(|user| &**user).collect();
-        self.ask_engine(ticket, Request::AreOnline { users: &users });
+        self.ask_engine(ticket, Request::AreOnline { users: &users, now: false });
     }
 
     /// Handles the answer of the other nodes to a question about presence. If they cannot be reached, the client
