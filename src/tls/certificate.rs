@@ -42,7 +42,9 @@ impl fmt::Display for CertificateError {
         f.write_str(match self {
             CertificateError::NoCertificate => "no whole PEM certificate in it",
             CertificateError::NoKey => "no whole PEM private key in it",
-            CertificateError::Malformed => "the certificate cannot be read",
+            CertificateError::Malformed => {
+                "the certificate cannot be read; it has to be of version 3 of X.509"
+            }
             CertificateError::BadKey => "the private key cannot be read",
             CertificateError::KeyMismatch => "the private key is not the certificate's",
             CertificateError::Incomplete => {

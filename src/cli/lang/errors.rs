@@ -31,8 +31,16 @@ pub const TEXTS: &[(&str, &str)] = &[
         "{0} 不是本机地址，能访问它的任何人都可以冒充任何人发送：请用 --api-key-file 设置密钥",
     ),
     (
-        "cannot listen on {name}: it is taken; choose another with --{setting}",
-        "无法监听 {0}：已被占用；请用 --{1} 换一个",
+        "cannot listen on {name}: it is taken; choose another with --{setting}, or end what listens there, which may be a longlink that runs as a service",
+        "无法监听 {0}：已被占用；请用 --{1} 换一个，或者结束正在监听它的程序，它可能是作为服务运行的 longlink",
+    ),
+    (
+        "cannot listen on {name}: this machine does not have the address; all that it has are 0.0.0.0 and [::]",
+        "无法监听 {0}：这台机器没有这个地址；它的所有地址是 0.0.0.0 和 [::]",
+    ),
+    (
+        "cannot listen on {name}: {error}: a port below 1024 is for root, or for systemd with the unit longlink.socket",
+        "无法监听 {0}：{1}：1024 以下的端口只供 root 使用，或者由 systemd 通过单元 longlink.socket 监听",
     ),
     ("cannot listen on {name}: {error}", "无法监听 {0}：{1}"),
     ("expected a user id, found {name:?}", "应为用户 ID，实际是 {0}"),
@@ -200,4 +208,49 @@ pub const TEXTS: &[(&str, &str)] = &[
         "--ticket：应为 1 到 {0} 个字母、数字和 -._~",
     ),
     ("expected a user id, found {user:?}", "应为用户 ID，实际是 {0}"),
+    // The library, as it is shown by the command line.
+    ("no whole PEM certificate in it", "里面没有完整的 PEM 证书"),
+    ("no whole PEM private key in it", "里面没有完整的 PEM 私钥"),
+    (
+        "the certificate cannot be read; it has to be of version 3 of X.509",
+        "无法读取证书；它必须是 X.509 第 3 版的证书",
+    ),
+    ("the private key cannot be read", "无法读取私钥"),
+    ("the private key is not the certificate's", "私钥与证书不匹配"),
+    (
+        "the chain is incomplete: add the issuer's certificate after the server's (fullchain.pem, not cert.pem), and a root of your own at the end",
+        "证书链不完整：请在服务器的证书后面加上签发者的证书（用 fullchain.pem，不要用 cert.pem）；自建的根证书放在末尾",
+    ),
+    (
+        "{why}: longlink doctor --redis examines the way to it",
+        "{0}：longlink doctor --redis 可以检查到它的路径",
+    ),
+    ("redis {}: {why}", "Redis {0}：{1}"),
+    ("it does not answer in time", "它没有及时响应"),
+    ("it does not say its version: is it a Redis?", "它没有说明自己的版本：它是 Redis 吗？"),
+    (
+        "its maxmemory-policy is {policy}, so it would drop messages and routes when its memory is full: set it to noeviction",
+        "它的 maxmemory-policy 是 {0}，内存满的时候会丢弃消息和路由：请设为 noeviction",
+    ),
+    (
+        "it is a replica, which takes no writes: name the master, or the sentinels by redis-sentinel://",
+        "它是副本，不接受写入：请写主节点，或者用 redis-sentinel:// 写哨兵",
+    ),
+    (
+        "it is Redis Cluster, in which a script cannot use the keys of two users: name several single servers by repeating redis",
+        "它是 Redis Cluster，其中的脚本不能使用两个用户的键：请重复 redis，写多台单独的服务器",
+    ),
+    (
+        "it is a sentinel: write redis-sentinel://HOST:PORT/MASTER, with the master's name",
+        "它是哨兵：请写 redis-sentinel://HOST:PORT/MASTER，带上主节点的名字",
+    ),
+    ("store: {error}", "存储：{0}"),
+    (
+        "store: {error}; each server needs a file of its own, and several servers share their messages with --redis",
+        "存储：{0}；每台服务器需要自己的文件，多台服务器用 --redis 共享消息",
+    ),
+    (
+        "{why}; texts such as addresses stand in quotes: \"127.0.0.1:8080\"",
+        "{0}；地址之类的文本要加引号：\"127.0.0.1:8080\"",
+    ),
 ];

@@ -180,9 +180,19 @@ pub fn bind(
     let mut listeners = Vec::new();
     for address in addresses {
         let name = address.to_string();
+        let is_tcp = matches!(address, Address::Tcp(..));
         address.bind(config, &mut listeners).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Refusal(format!(
-                "cannot listen on {name}: it is taken; choose another with --{setting}"
+                "cannot listen on {name}: it is taken; choose another with --{setting}, or end what \
+                 listens there, which may be a longlink that runs as a service"
+            )),
+            ErrorKind::AddrNotAvailable => Refusal(format!(
+                "cannot listen on {name}: this machine does not have the address; all that it has \
+                 are 0.0.0.0 and [::]"
+            )),
+            ErrorKind::PermissionDenied if is_tcp => Refusal(format!(
+                "cannot listen on {name}: {error}: a port below 1024 is for root, or for systemd with \
+                 the unit longlink.socket"
             )),
             _ => Refusal(format!("cannot listen on {name}: {error}")),
         })?;

@@ -169,7 +169,11 @@ impl Values {
         for error in errors {
             let position = at(error.span().map_or(0, |span| span.start));
             broken_lines.push(position.line);
-            let why = error.message().replace('\n', ", ");
+            let line = text.lines().nth(position.line - 1).unwrap_or_default();
+            let mut why = error.message().replace('\n', ", ");
+            if line.contains('=') && !line.contains(['"', '\'']) {
+                why = format!("{why}; texts such as addresses stand in quotes: \"127.0.0.1:8080\"");
+            }
             problems.add(Problem { place: Place::File(position, None), why });
         }
         self.is_partial = !broken_lines.is_empty();

@@ -34,7 +34,9 @@ impl Joining {
     /// Connects to Redis and registers the node. What cannot work is refused here.
     pub fn connect(config: &ClusterConfig, relay: Relay) -> Result<(Self, Relay), Refusal> {
         let began = Instant::now();
-        let cluster = Cluster::connect(config.clone()).map_err(|why| Refusal(why.to_string()))?;
+        let cluster = Cluster::connect(config.clone()).map_err(|why| {
+            Refusal(format!("{why}: longlink doctor --redis examines the way to it"))
+        })?;
         let relay = relay.with_journal(Box::new(cluster.journal()));
         let relay = relay.with_engine(Box::new(cluster.engine()));
         Ok((Joining { cluster, node: config.node.clone(), took: began.elapsed() }, relay))

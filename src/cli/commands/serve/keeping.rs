@@ -98,7 +98,13 @@ impl Storing {
 /// A file that cannot be used is a wrong setting, with which the server is not started. A full disk may have room at
 /// the next start.
 fn refused(error: &OpenError) -> Failure {
-    let refusal = Refusal(format!("store: {error}"));
+    let refusal = Refusal(match error.kind() {
+        OpenErrorKind::Held => format!(
+            "store: {error}; each server needs a file of its own, and several servers share their \
+             messages with --redis"
+        ),
+        _ => format!("store: {error}"),
+    });
     match error.kind() {
         OpenErrorKind::NoRoom => Failure::NotNow(refusal),
         _ => Failure::Refused(refusal),
