@@ -88,6 +88,17 @@ local function note_lost(all, first, seq, why, mark)
   end
   local before = all[at - 1]
   if before and before.to >= seq then
+    if string.sub(before.mark, 1, 1) ~= '=' or string.sub(mark, 1, 1) == '=' then
+      return
+    end
+    -- Only one device has lost it so far, and now it is lost for the others, too.
+    table.remove(all, at - 1)
+    for _, it in ipairs({ { before.from, seq - 1, before.why, before.mark }, { seq, seq, why, mark }, { seq + 1, before.to, before.why, before.mark } }) do
+      if it[1] <= it[2] then
+        table.insert(all, at - 1, { from = it[1], to = it[2], why = it[3], mark = it[4] })
+        at = at + 1
+      end
+    end
     return
   end
   if before and before.mark == mark and (before.to + 1 == seq or (first and seq < first)) then

@@ -42,6 +42,30 @@ fn a_message_is_kept_and_arrives_on_the_node_of_its_receiver() {
 }
 
 #[test]
+fn a_message_that_one_device_has_skipped_and_a_bound_takes_later_is_a_gap_for_the_other_device() {
+    let mut rig = Rig::with_bounds(1, 1, Bounds { messages: 2, ..Bounds::default() });
+    rig.enter(0, "bob", "tablet", 1);
+    rig.leave(0, "bob", "tablet", 1, 0, None);
+    rig.enter(0, "bob", "phone", 2);
+    let append = rig.message("alice", "1", "1");
+    assert_eq!(kept(rig.send(0, &append, &["bob"])).seqs, [1]);
+    // The phone hangs at the message three times.
+    for conn in 2..5 {
+        rig.leave(0, "bob", "phone", conn, 0, Some(1));
+        rig.enter(0, "bob", "phone", conn + 1);
+    }
+    rig.leave(0, "bob", "phone", 5, 0, None);
+    for cid in ["2", "3"] {
+        let append = rig.message("alice", cid, cid);
+        kept(rig.send(0, &append, &["bob"]));
+    }
+    let mailbox = rig.enter(0, "bob", "tablet", 6);
+    assert_eq!(mailbox.messages.len(), 2);
+    let lost: Vec<_> = mailbox.lost.iter().map(|it| (it.from, it.to, &*it.only)).collect();
+    assert_eq!(lost, [(1, 1, "")], "both devices have lost it");
+}
+
+#[test]
 fn a_send_that_comes_again_is_a_repetition_or_a_conflict() {
     for shards in [1, 3] {
         let mut rig = Rig::new(shards, 2);
